@@ -1,0 +1,120 @@
+/**
+ * What a backend is: the small table of operations behind a disk.
+ *
+ * @module
+ */
+
+/** How a write is to be done. */
+export interface WriteOptions {
+  /** The data must be durable before the write is answered (force unit access). */
+  readonly fua: boolean;
+}
+
+/** How zeroes are to be written. */
+export interface WriteZeroesOptions {
+  /** The space may be given back, so that later writes there could fail with ENOSPC. */
+  readonly mayUnmap: boolean;
+}
+
+/** What a data operation returns: nothing, or a Promise of nothing, once all is done. */
+export type Answer = void | Promise<void>;
+
+/**
+ * A disk's contents and the operations on them.
+ *
+ * Offsets and lengths are bytes, multiples of {@linkcode blockSize}, within
+ * {@linkcode size}. An operation handles all it was given or throws (or rejects): there are no
+ * short reads or writes. A thrown `UblkError` with an `errno`, or any error whose `code` is an
+ * errno's name (as Deno's are), reaches the reader with that errno where the block layer passes it
+ * on; anything else becomes EIO.
+ *
+ * **Buffers are borrowed** until the method returns or its Promise settles. Keeping one is an
+ * error, which `serve({ paranoid: true })` catches.
+ *
+ * What is absent is not advertised to the kernel: a backend without `flush` is one whose writes
+ * are final when answered, and the kernel sends it no FLUSH.
+ *
+ * @example A disk of 64 MiB in a plain array
+ * ```ts
+ * import type { Backend } from "@ublk/ublk";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes = new Uint8Array(64 << 20);
+ * const disk: Backend = {
+ *   size: bytes.length,
+ *   readAt: (buffer, offset) => buffer.set(bytes.subarray(offset, offset + buffer.length)),
+ *   writeAt: (buffer, offset) => bytes.set(buffer, offset),
+ * };
+ * await disk.writeAt(new Uint8Array(512).fill(7), 4096, { fua: false });
+ * assertEquals(bytes[4096], 7);
+ * ```
+ */
+export interface Backend {
+  /** The size in bytes: a positive multiple of the block size, at most 2^53 - 1. */
+  readonly size: number;
+  /** The logical block size in bytes: 512, 1024, 2048 or 4096. Without it, 512. */
+  readonly blockSize?: number;
+  /** Writes are refused by the kernel. */
+  readonly readOnly?: boolean;
+  /** `writeAt` honours `fua`. It counts only beside a `flush`. */
+  readonly fua?: boolean;
+  /**
+   * Every method is done when it returns and needs no timer, socket or other event in between.
+   * The serving thread then blocks in the kernel instead of running an event loop, which is much
+   * faster; a Promise from such a backend is an error.
+   */
+  readonly synchronous?: boolean;
+  /**
+   * The disk's contents are this process's memory, `size` bytes from this address. Where the
+   * kernel offers `NEED_GET_DATA`, reads and writes then touch that memory directly, and
+   * `readAt` and `writeAt` are not called. For backends in a Worker that are `synchronous`.
+   */
+  readonly address?: number;
+
+  /** Fills the whole buffer from `offset`. */
+  readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
+  /** Writes the whole buffer at `offset`. */
+  writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, options: WriteOptions): Answer;
+  /** Makes every write that was answered, on any queue, durable. */
+  flush?(): Answer;
+  /** Forgets a range: it may read as anything until written again. */
+  trim?(offset: number, length: number): Answer;
+  /** Makes a range read as zeroes. */
+  writeZeroes?(offset: number, length: number, options: WriteZeroesOptions): Answer;
+  /** Changes the size, in bytes. */
+  resize?(size: number): Answer;
+  /** Releases what was opened. Called once, after the last operation has settled. */
+  close?(): Answer;
+}
+
+/** How a backend's state may be spread over threads. */
+export type Sharing =
+  /** One thread owns the backend and serves all queues: JavaScript state is never split. */
+  | "single"
+  /** One backend is opened in each queue's thread; what they share they share by other means. */
+  | "per-queue";
+
+/** What `open` is told beside its options. */
+export interface OpenContext {
+  /** The first of the queues that this thread serves. */
+  readonly queue: number;
+  /** What the module's `share` returned, the same in every thread. */
+  readonly shared: unknown;
+  /** The opened backends that this one wraps, in the order of the specification. */
+  readonly inner: readonly Backend[];
+}
+
+/** What a module exports to be a backend. */
+export interface BackendModule {
+  /** Without it, `"single"`. */
+  readonly sharing?: Sharing;
+  /** Opens the backend in the thread that will serve it. */
+  open(options: unknown, context: OpenContext): Backend | Promise<Backend>;
+  /**
+   * Makes, once, what the threads of a `per-queue` backend share; cloneable. It runs in the first
+   * thread before any `open`.
+   */
+  share?(options: unknown): unknown | Promise<unknown>;
+  /** Releases what `share` made, once, after every thread's `close`. */
+  unshare?(shared: unknown): Answer;
+}

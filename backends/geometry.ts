@@ -1,0 +1,58 @@
+/**
+ * Size and block size of a disk, checked.
+ *
+ * @module
+ */
+
+import { parseSize } from "./size.ts";
+
+/** A number of bytes, or a text such as `"1GiB"` (see `parseSize`). */
+export type Size = number | string;
+
+/** What a disk's geometry is made from. */
+export interface GeometryOptions {
+  /** The size. */
+  readonly size: Size;
+  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  readonly blockSize?: number;
+  /** The kernel refuses writes. */
+  readonly readOnly?: boolean;
+}
+
+/** A disk's geometry. */
+export interface Geometry {
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes. */
+  readonly blockSize: number;
+  /** The kernel refuses writes. */
+  readonly readOnly: boolean;
+}
+
+/** The logical block sizes that the block layer takes on a machine with pages of 4 KiB. */
+export const BLOCK_SIZES: readonly number[] = [512, 1024, 2048, 4096];
+
+/**
+ * Checks and completes a geometry.
+ *
+ * @throws {RangeError} One line with the cause and the remedy.
+ */
+export function geometryOf(options: GeometryOptions): Geometry {
+  const { blockSize = 512, readOnly = false } = options;
+  const size = typeof options.size === "string" ? parseSize(options.size) : options.size;
+  if (!BLOCK_SIZES.includes(blockSize)) {
+    throw new RangeError(`block size ${blockSize} is not one of ${BLOCK_SIZES.join(", ")}`);
+  }
+  if (!Number.isSafeInteger(size) || size <= 0) {
+    throw new RangeError(
+      `size ${size} is not a positive whole number of bytes below 2^53; give one, or "1GiB"`,
+    );
+  }
+  if (size % blockSize !== 0) {
+    const rounded = Math.ceil(size / blockSize) * blockSize;
+    throw new RangeError(
+      `size ${size} is not a multiple of the block size ${blockSize}; ${rounded} is`,
+    );
+  }
+  return { size, blockSize, readOnly };
+}

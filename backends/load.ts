@@ -1,0 +1,182 @@
+/**
+ * Loads the module of a specification and opens its backend, in the thread that will serve it.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import type { Backend, BackendModule, OpenContext, Sharing } from "./backend.ts";
+import { BLOCK_SIZES } from "./geometry.ts";
+import type { BackendSpec } from "./spec.ts";
+
+/** A specification whose modules are loaded. */
+export interface LoadedBackend {
+  /** `"per-queue"` only where every module in the stack says so. */
+  readonly sharing: Sharing;
+  /** Makes what the threads share, for the whole stack. */
+  share(): Promise<unknown>;
+  /** Opens the whole stack, innermost first. */
+  open(queue: number, shared: unknown): Promise<Backend>;
+  /** Closes what {@linkcode open} opened, outermost first. */
+  close(): Promise<void>;
+  /** Releases what {@linkcode share} made. */
+  unshare(shared: unknown): Promise<void>;
+}
+
+/** What `share` returned, for a backend and those inside it. */
+interface SharedTree {
+  readonly own: unknown;
+  readonly inner: readonly SharedTree[];
+}
+
+/**
+ * Loads the modules of a specification.
+ *
+ * @throws {UblkError} `BACKEND_MODULE` where one cannot be loaded, `BACKEND_SHAPE` where it exports
+ *   the wrong thing.
+ */
+export async function loadBackend(spec: BackendSpec): Promise<LoadedBackend> {
+  const inner: LoadedBackend[] = [];
+  for (const child of spec.inner ?? []) inner.push(await loadBackend(child));
+  const module = pick(await importModule(spec.module), spec);
+  let opened: Backend | undefined;
+  const everyone = [module.sharing ?? "single", ...inner.map((child) => child.sharing)];
+  return {
+    sharing: everyone.every((sharing) => sharing === "per-queue") ? "per-queue" : "single",
+    async share(): Promise<SharedTree> {
+      const shared: unknown[] = [];
+      for (const child of inner) shared.push(await child.share());
+      const own = await attempt(spec, "share", () => module.share?.(spec.options));
+      return { own, inner: shared as SharedTree[] };
+    },
+    async open(queue: number, shared: unknown): Promise<Backend> {
+      const tree = shared as SharedTree;
+      const backends: Backend[] = [];
+      for (const [index, child] of inner.entries()) {
+        backends.push(await child.open(queue, tree.inner[index]));
+      }
+      const context: OpenContext = { queue, shared: tree.own, inner: backends };
+      const backend = await attempt(spec, "open", () => module.open(spec.options, context));
+      opened = checkBackend(backend, spec.module);
+      return opened;
+    },
+    async close(): Promise<void> {
+      await opened?.close?.();
+      opened = undefined;
+      for (const child of inner) await child.close();
+    },
+    async unshare(shared: unknown): Promise<void> {
+      const tree = shared as SharedTree;
+      await module.unshare?.(tree.own);
+      for (const [index, child] of inner.entries()) await child.unshare(tree.inner[index]);
+    },
+  };
+}
+
+async function importModule(url: string): Promise<Record<string, unknown>> {
+  try {
+    return await import(url);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    throw new UblkError("BACKEND_MODULE", {
+      operation: `load backend ${url}`,
+      reason,
+      hint: "give the absolute URL of a module that `deno check` accepts",
+      cause,
+    });
+  }
+}
+
+function pick(exports: Record<string, unknown>, spec: BackendSpec): BackendModule {
+  const name = spec.export;
+  const found = name !== undefined
+    ? exports[name]
+    : typeof exports.open === "function"
+    ? exports
+    : exports.default;
+  if (typeof found === "function") {
+    return { open: found as BackendModule["open"], sharing: checkSharing(exports.sharing, spec) };
+  }
+  if (typeof found === "object" && found !== null && "open" in found) {
+    const module = found as BackendModule;
+    checkSharing(module.sharing, spec);
+    if (typeof module.open === "function") return module;
+  }
+  throw shapeError(
+    spec.module,
+    name === undefined ? "it exports no function `open`" : `it has no usable export \`${name}\``,
+    "export function open(options, context) that returns a Backend",
+  );
+}
+
+function checkSharing(sharing: unknown, spec: BackendSpec): Sharing | undefined {
+  if (sharing === undefined || sharing === "single" || sharing === "per-queue") return sharing;
+  throw shapeError(
+    spec.module,
+    `its \`sharing\` is ${JSON.stringify(sharing)}`,
+    'say "single" or "per-queue"',
+  );
+}
+
+async function attempt<T>(spec: BackendSpec, what: string, run: () => T | Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    if (cause instanceof UblkError) throw cause;
+    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    throw new UblkError("BACKEND_OPEN", {
+      operation: `${what} backend ${spec.module}`,
+      reason,
+      hint: "check its options",
+      cause,
+    });
+  }
+}
+
+const METHODS = ["readAt", "writeAt"] as const;
+const OPTIONAL_METHODS = ["flush", "trim", "writeZeroes", "resize", "close"] as const;
+
+/**
+ * Checks that a value has the shape of a backend with a possible geometry.
+ *
+ * @throws {UblkError} `BACKEND_SHAPE` which names what is wrong with it.
+ */
+export function checkBackend(value: unknown, from: string): Backend {
+  const remedy = "see the Backend interface";
+  if (typeof value !== "object" || value === null) {
+    throw shapeError(
+      from,
+      `it is ${value === null ? "null" : typeof value}, not a Backend`,
+      remedy,
+    );
+  }
+  const backend = value as Backend;
+  for (const name of METHODS) {
+    if (typeof backend[name] !== "function") {
+      throw shapeError(from, `\`${name}\` is not a function`, remedy);
+    }
+  }
+  for (const name of OPTIONAL_METHODS) {
+    if (backend[name] !== undefined && typeof backend[name] !== "function") {
+      throw shapeError(from, `\`${name}\` is not a function`, remedy);
+    }
+  }
+  const blockSize = backend.blockSize ?? 512;
+  if (!BLOCK_SIZES.includes(blockSize)) {
+    throw shapeError(
+      from,
+      `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(", ")}`,
+      remedy,
+    );
+  }
+  const { size } = backend;
+  if (!Number.isSafeInteger(size) || size <= 0 || size % blockSize !== 0) {
+    const reason = `size ${size} is not a positive multiple of ${blockSize} below 2^53`;
+    throw shapeError(from, reason, "give its size in bytes");
+  }
+  return backend;
+}
+
+function shapeError(from: string, reason: string, hint: string): UblkError {
+  return new UblkError("BACKEND_SHAPE", { operation: `backend ${from}`, reason, hint });
+}

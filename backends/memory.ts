@@ -1,0 +1,159 @@
+/**
+ * A RAM disk: one private mapping that all queues share. It is sparse: what was never written, or
+ * has been trimmed, takes no memory and reads as zeroes.
+ *
+ * With `NEED_GET_DATA` the kernel copies between requests and this memory by itself; `readAt` and
+ * `writeAt` serve the plain copying path, on kernels or in settings without it.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { bufferAt, discardPages, Mapping, PAGE_BYTES } from "../uring/mapping.ts";
+import type { Backend, OpenContext, Sharing } from "./backend.ts";
+import { type Geometry, geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
+import { formatSize } from "./size.ts";
+import type { BackendSpec } from "./spec.ts";
+
+/** The memory is shared by address, so each queue's thread opens its own view of it. */
+export const sharing: Sharing = "per-queue";
+
+/** Options of {@linkcode memory} beside the size. */
+export interface MemoryOptions extends Omit<GeometryOptions, "size"> {
+  /** Allow a disk larger than the machine's memory: it fails only when it fills. */
+  readonly overcommit?: boolean;
+  /** Let the kernel touch the memory directly where it can; true unless set. */
+  readonly direct?: boolean;
+}
+
+interface StoredOptions extends Geometry {
+  readonly overcommit: boolean;
+  readonly direct: boolean;
+}
+
+/**
+ * A RAM disk.
+ *
+ * @param size Bytes, or a text such as `"1GiB"`.
+ * @throws {RangeError} Where the size or block size is not one.
+ *
+ * @example
+ * ```ts
+ * import { memory } from "@ublk/ublk";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(memory("1GiB").options, {
+ *   size: 1 << 30,
+ *   blockSize: 512,
+ *   readOnly: false,
+ *   overcommit: false,
+ *   direct: true,
+ * });
+ * ```
+ */
+export function memory(size: Size, options: MemoryOptions = {}): BackendSpec {
+  const { overcommit = false, direct = true, ...rest } = options;
+  return {
+    module: import.meta.url,
+    options: { ...geometryOf({ size, ...rest }), overcommit, direct } satisfies StoredOptions,
+  };
+}
+
+/** Where the disk's memory is. */
+interface Shared {
+  readonly address: number;
+}
+
+// The thread that made a mapping is the one that releases it.
+const mappings = new Map<number, Mapping>();
+
+/** Maps the disk's memory, once for all queues. */
+export function share(options: unknown): Shared {
+  const { size, overcommit } = options as StoredOptions;
+  const { total } = Deno.systemMemoryInfo();
+  if (size > total && !overcommit) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: `a RAM disk of ${formatSize(size)}`,
+      reason: `the machine has ${formatSize(total)} of memory`,
+      hint: "ask for less, or allow it with --overcommit",
+    });
+  }
+  const mapping = Mapping.anonymous(Math.ceil(size / PAGE_BYTES) * PAGE_BYTES);
+  mappings.set(mapping.address, mapping);
+  return { address: mapping.address };
+}
+
+/** Releases the disk's memory. */
+export function unshare(shared: unknown): void {
+  const { address } = shared as Shared;
+  mappings.get(address)?.[Symbol.dispose]();
+  mappings.delete(address);
+}
+
+/** Opens the memory in one queue's thread. */
+export function open(options: unknown, context: OpenContext): Backend {
+  const { direct, overcommit: _, ...geometry } = options as StoredOptions;
+  const { address } = context.shared as Shared;
+  const windows = new Windows(address, geometry.size);
+  const zero = (offset: number, length: number) => {
+    // Whole pages are given back, which also zeroes them; the ends are written.
+    const first = Math.ceil(offset / PAGE_BYTES) * PAGE_BYTES;
+    const end = offset + length;
+    const last = Math.floor(end / PAGE_BYTES) * PAGE_BYTES;
+    if (first >= last) return windows.fill(offset, length);
+    if (first > offset) windows.fill(offset, first - offset);
+    if (end > last) windows.fill(last, end - last);
+    discardPages(address + first, last - first);
+  };
+  return {
+    ...geometry,
+    ...(direct ? { address } : {}),
+    synchronous: true,
+    readAt: (buffer, offset) => windows.copy(offset, buffer, false),
+    writeAt: (buffer, offset) => windows.copy(offset, buffer, true),
+    trim: zero,
+    // Memory given back is taken again on the next write and cannot run out more than it could
+    // before, but who asks for no unmapping gets pages that stay.
+    writeZeroes: (offset, length, { mayUnmap }) =>
+      mayUnmap ? zero(offset, length) : windows.fill(offset, length),
+  };
+}
+
+/** Bytes of one window: an ArrayBuffer has a limit, a disk has none. */
+const WINDOW_BYTES = 1 << 30;
+
+/** Typed arrays over the disk's memory. */
+class Windows {
+  readonly #windows: Uint8Array<ArrayBuffer>[] = [];
+
+  constructor(address: number, size: number) {
+    for (let at = 0; at < size; at += WINDOW_BYTES) {
+      const bytes = Math.min(WINDOW_BYTES, size - at);
+      this.#windows.push(new Uint8Array(bufferAt(address + at, bytes)));
+    }
+  }
+
+  copy(offset: number, buffer: Uint8Array<ArrayBuffer>, toDisk: boolean): void {
+    let done = 0;
+    while (done < buffer.length) {
+      const window = this.#windows[Math.floor((offset + done) / WINDOW_BYTES)];
+      const at = (offset + done) % WINDOW_BYTES;
+      const bytes = Math.min(buffer.length - done, window.length - at);
+      const disk = window.subarray(at, at + bytes);
+      if (toDisk) disk.set(buffer.subarray(done, done + bytes));
+      else buffer.set(disk, done);
+      done += bytes;
+    }
+  }
+
+  fill(offset: number, length: number): void {
+    let done = 0;
+    while (done < length) {
+      const window = this.#windows[Math.floor((offset + done) / WINDOW_BYTES)];
+      const at = (offset + done) % WINDOW_BYTES;
+      const bytes = Math.min(length - done, window.length - at);
+      window.fill(0, at, at + bytes);
+      done += bytes;
+    }
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The control commands as data: name, opcode, how long one may take, and what a reader should
+ * know when the kernel does not answer.
+ *
+ * @module
+ */
+
+import {
+  UBLK_U_CMD_ADD_DEV,
+  UBLK_U_CMD_DEL_DEV,
+  UBLK_U_CMD_DEL_DEV_ASYNC,
+  UBLK_U_CMD_END_USER_RECOVERY,
+  UBLK_U_CMD_GET_DEV_INFO,
+  UBLK_U_CMD_GET_DEV_INFO2,
+  UBLK_U_CMD_GET_FEATURES,
+  UBLK_U_CMD_GET_PARAMS,
+  UBLK_U_CMD_GET_QUEUE_AFFINITY,
+  UBLK_U_CMD_QUIESCE_DEV,
+  UBLK_U_CMD_REG_BUF,
+  UBLK_U_CMD_SET_PARAMS,
+  UBLK_U_CMD_START_DEV,
+  UBLK_U_CMD_START_USER_RECOVERY,
+  UBLK_U_CMD_STOP_DEV,
+  UBLK_U_CMD_TRY_STOP_DEV,
+  UBLK_U_CMD_UNREG_BUF,
+  UBLK_U_CMD_UPDATE_SIZE,
+} from "../uapi/ublk_cmd.ts";
+
+/** One control command. */
+export interface Command {
+  /** The kernel's name without `UBLK_U_CMD_`. */
+  readonly name: string;
+  /** The ioctl-encoded opcode. */
+  readonly cmdOp: number;
+  /** The first kernel that has it. */
+  readonly kernel: string;
+  /** How long to wait for the answer, in milliseconds, unless the caller says otherwise. */
+  readonly timeoutMs: number;
+  /** What keeps the kernel from answering, and what to do about it. */
+  readonly whenSilent: string;
+}
+
+/** The time that most commands get, in milliseconds. They take one or two when all is well. */
+export const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** The time of the commands that wait for I/O to finish, in milliseconds. */
+export const SLOW_TIMEOUT_MS = 60_000;
+
+const LOCKED = "another control command holds the driver: look at `dmesg` for a hung task";
+const FETCHING = "it waits until every tag of every queue is fetched: see whether a serving " +
+  "thread died or never started";
+const DRAINING = "it waits for requests that the server holds: end the server, and its " +
+  "requests fail";
+const CLOSING = "it waits until /dev/ublkcN is closed everywhere: end the server that holds it";
+
+function command(
+  name: string,
+  cmdOp: number,
+  kernel: string,
+  whenSilent: string = LOCKED,
+  timeoutMs: number = DEFAULT_TIMEOUT_MS,
+): Command {
+  return { name, cmdOp, kernel, timeoutMs, whenSilent };
+}
+
+/** `UBLK_U_CMD_GET_FEATURES`. */
+export const GET_FEATURES: Command = command("GET_FEATURES", UBLK_U_CMD_GET_FEATURES, "6.5");
+/** `UBLK_U_CMD_ADD_DEV`. */
+export const ADD_DEV: Command = command("ADD_DEV", UBLK_U_CMD_ADD_DEV, "6.0");
+/** `UBLK_U_CMD_DEL_DEV`: waits until the char device is closed, and stops the disk first. */
+export const DEL_DEV: Command = command(
+  "DEL_DEV",
+  UBLK_U_CMD_DEL_DEV,
+  "6.0",
+  CLOSING,
+  SLOW_TIMEOUT_MS,
+);
+/** `UBLK_U_CMD_DEL_DEV_ASYNC`: does not wait for the char device, but still stops the disk. */
+export const DEL_DEV_ASYNC: Command = command(
+  "DEL_DEV_ASYNC",
+  UBLK_U_CMD_DEL_DEV_ASYNC,
+  "6.9",
+  DRAINING,
+  SLOW_TIMEOUT_MS,
+);
+/** `UBLK_U_CMD_START_DEV`. */
+export const START_DEV: Command = command("START_DEV", UBLK_U_CMD_START_DEV, "6.0", FETCHING);
+/** `UBLK_U_CMD_STOP_DEV`: flushes dirty pages through the device and drains it. */
+export const STOP_DEV: Command = command(
+  "STOP_DEV",
+  UBLK_U_CMD_STOP_DEV,
+  "6.0",
+  DRAINING,
+  SLOW_TIMEOUT_MS,
+);
+/** `UBLK_U_CMD_TRY_STOP_DEV`. */
+export const TRY_STOP_DEV: Command = command(
+  "TRY_STOP_DEV",
+  UBLK_U_CMD_TRY_STOP_DEV,
+  "7.0",
+  DRAINING,
+  SLOW_TIMEOUT_MS,
+);
+/** `UBLK_U_CMD_SET_PARAMS`. */
+export const SET_PARAMS: Command = command("SET_PARAMS", UBLK_U_CMD_SET_PARAMS, "6.0");
+/** `UBLK_U_CMD_GET_PARAMS`. */
+export const GET_PARAMS: Command = command("GET_PARAMS", UBLK_U_CMD_GET_PARAMS, "6.0");
+/** `UBLK_U_CMD_GET_DEV_INFO`. */
+export const GET_DEV_INFO: Command = command("GET_DEV_INFO", UBLK_U_CMD_GET_DEV_INFO, "6.0");
+/** `UBLK_U_CMD_GET_DEV_INFO2`: works for unprivileged devices too. */
+export const GET_DEV_INFO2: Command = command("GET_DEV_INFO2", UBLK_U_CMD_GET_DEV_INFO2, "6.3");
+/** `UBLK_U_CMD_GET_QUEUE_AFFINITY`. */
+export const GET_QUEUE_AFFINITY: Command = command(
+  "GET_QUEUE_AFFINITY",
+  UBLK_U_CMD_GET_QUEUE_AFFINITY,
+  "6.0",
+);
+/** `UBLK_U_CMD_START_USER_RECOVERY`. */
+export const START_USER_RECOVERY: Command = command(
+  "START_USER_RECOVERY",
+  UBLK_U_CMD_START_USER_RECOVERY,
+  "6.1",
+);
+/** `UBLK_U_CMD_END_USER_RECOVERY`. */
+export const END_USER_RECOVERY: Command = command(
+  "END_USER_RECOVERY",
+  UBLK_U_CMD_END_USER_RECOVERY,
+  "6.1",
+  FETCHING,
+);
+/** `UBLK_U_CMD_UPDATE_SIZE`. */
+export const UPDATE_SIZE: Command = command("UPDATE_SIZE", UBLK_U_CMD_UPDATE_SIZE, "6.16");
+/** `UBLK_U_CMD_QUIESCE_DEV`. */
+export const QUIESCE_DEV: Command = command("QUIESCE_DEV", UBLK_U_CMD_QUIESCE_DEV, "6.16");
+/** `UBLK_U_CMD_REG_BUF`. */
+export const REG_BUF: Command = command("REG_BUF", UBLK_U_CMD_REG_BUF, "7.1");
+/** `UBLK_U_CMD_UNREG_BUF`. */
+export const UNREG_BUF: Command = command("UNREG_BUF", UBLK_U_CMD_UNREG_BUF, "7.1");

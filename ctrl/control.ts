@@ -1,0 +1,297 @@
+/**
+ * `/dev/ublk-control`: every control command of Linux 7.2 as a method.
+ *
+ * @module
+ */
+
+import { EINVAL, EPERM } from "../uapi/errno.ts";
+import { assert, UblkError } from "../uapi/error.ts";
+import { UBLK_F_CMD_IOCTL_ENCODE, UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
+import { bytesOf, decode, type Input } from "../uapi/struct.ts";
+import { UBLK_SHMEM_BUF_READ_ONLY, ublk_shmem_buf_reg } from "../uapi/ublk_buf.ts";
+import { UBLK_FEATURES_LEN, ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
+import { ublk_params } from "../uapi/ublk_params.ts";
+import { cpusOf } from "../uring/libc.ts";
+import * as commands from "./commands.ts";
+import type { Command } from "./commands.ts";
+import { type CommandOptions, type ControlRequest, ControlRing } from "./control_ring.ts";
+import { controlError, MIN_KERNEL } from "./errors.ts";
+import { CONTROL_PATH, openControlFd } from "./node.ts";
+
+/** The `dev_id` that lets the kernel choose. */
+export const ANY_DEV_ID = 0xffff_ffff;
+
+/** Bytes of the CPU mask that is asked for: 8,192 CPUs, as many as x86-64 can have. */
+const AFFINITY_BYTES = 1024;
+
+/** How much longer than its own limit `QUIESCE_DEV` is waited for. */
+const QUIESCE_MARGIN_MS = 10_000;
+
+/** Shared memory to register with a device. */
+export interface SharedMemory {
+  /** Address in this process, page-aligned. */
+  readonly address: number;
+  /** Length in bytes, whole pages. */
+  readonly bytes: number;
+  /** Pin it for reading only, as a write-sealed memfd needs. */
+  readonly readOnly?: boolean;
+}
+
+/** What a command carries beside the device's id. */
+interface Parts {
+  buffer?: Uint8Array<ArrayBuffer>;
+  data?: number;
+  queue?: number;
+}
+
+/**
+ * The control device, open.
+ *
+ * Each method sends one command and resolves with its answer. They reject with
+ * {@linkcode UblkError}: `CONTROL_TIMEOUT` if the kernel keeps silent, `ABORTED` by the caller's
+ * signal, `DEVICE_NOT_FOUND`, `DEVICE_EXISTS`, `DEVICE_BUSY`, `PERMISSION_DENIED`,
+ * `KERNEL_TOO_OLD`, or `CONTROL_FAILED` with the command's name.
+ */
+export class Control implements AsyncDisposable, Disposable {
+  /** The driver's `UBLK_F_*`. */
+  readonly features: number;
+  readonly #ring: ControlRing;
+  /** Ids of unprivileged devices: their commands carry the char device's path. */
+  readonly #unprivileged = new Set<number>();
+
+  private constructor(ring: ControlRing, features: number) {
+    this.#ring = ring;
+    this.features = features;
+  }
+
+  /**
+   * Opens `/dev/ublk-control` and asks what the driver offers.
+   *
+   * @throws {UblkError} `MODULE_MISSING`, `PERMISSION_DENIED`, `KERNEL_TOO_OLD` (before 6.5), or
+   * what keeps io_uring from working.
+   */
+  static async open(options: CommandOptions & { path?: string } = {}): Promise<Control> {
+    const ring = new ControlRing(openControlFd(options.path ?? CONTROL_PATH));
+    try {
+      const features = await askFeatures(ring, options);
+      if ((features & UBLK_F_CMD_IOCTL_ENCODE) === 0) {
+        throw new UblkError("KERNEL_TOO_OLD", {
+          operation: "GET_FEATURES",
+          reason: "the driver does not take ioctl-encoded commands",
+          hint: `use Linux ${MIN_KERNEL} or newer`,
+        });
+      }
+      return new Control(ring, features);
+    } catch (error) {
+      await ring[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Asks for the driver's `UBLK_F_*` again; {@linkcode features} has them from the opening. */
+  getFeatures(options?: CommandOptions): Promise<number> {
+    return askFeatures(this.#ring, options);
+  }
+
+  /**
+   * Adds a device; its char device appears and it waits for its parameters and server.
+   *
+   * @param info What is asked for; `dev_id` is {@linkcode ANY_DEV_ID} (or left out) for any.
+   * @returns What was granted.
+   */
+  async addDev(
+    info: Input<ublksrv_ctrl_dev_info>,
+    options?: CommandOptions,
+  ): Promise<ublksrv_ctrl_dev_info> {
+    const id = Number(info.dev_id ?? ANY_DEV_ID);
+    const buffer = bytesOf(ublksrv_ctrl_dev_info, { ...info, dev_id: id });
+    // A deleted device's number may come back as another kind of device.
+    this.#unprivileged.delete(id);
+    await this.#send(commands.ADD_DEV, id, { buffer }, options);
+    const granted = decode(ublksrv_ctrl_dev_info, buffer);
+    this.#learn(granted);
+    return granted;
+  }
+
+  /**
+   * Stops a device if it runs, and deletes it. Unless `async`, the answer comes only when
+   * `/dev/ublkcN` is closed everywhere and the id is free again.
+   */
+  async delDev(id: number, options: CommandOptions & { async?: boolean } = {}): Promise<void> {
+    const command = options.async ? commands.DEL_DEV_ASYNC : commands.DEL_DEV;
+    await this.#send(command, id, {}, options);
+    this.#unprivileged.delete(id);
+  }
+
+  /** Starts a device whose tags the process `pid` fetches; answered when all of them are. */
+  async startDev(id: number, pid: number, options?: CommandOptions): Promise<void> {
+    await this.#send(commands.START_DEV, id, { data: pid }, options);
+  }
+
+  /** Flushes and stops a device: its disk disappears, whoever has it open. */
+  async stopDev(id: number, options?: CommandOptions): Promise<void> {
+    await this.#send(commands.STOP_DEV, id, {}, options);
+  }
+
+  /** Stops a device unless somebody has its disk open: then `DEVICE_BUSY`. Linux 7.0. */
+  async tryStopDev(id: number, options?: CommandOptions): Promise<void> {
+    await this.#send(commands.TRY_STOP_DEV, id, {}, options);
+  }
+
+  /** Sets a device's parameters, before it is started. `len` need not be given. */
+  async setParams(
+    id: number,
+    params: Input<ublk_params>,
+    options?: CommandOptions,
+  ): Promise<void> {
+    const buffer = bytesOf(ublk_params, { ...params, len: ublk_params.size });
+    await this.#send(commands.SET_PARAMS, id, { buffer }, options);
+  }
+
+  /** A device's parameters. What `types` does not name means nothing. */
+  async getParams(id: number, options?: CommandOptions): Promise<ublk_params> {
+    const buffer = bytesOf(ublk_params, { len: ublk_params.size });
+    await this.#send(commands.GET_PARAMS, id, { buffer }, options);
+    return decode(ublk_params, buffer);
+  }
+
+  /** A device's state, server and flags. Works for unprivileged devices and for any user's own. */
+  async getDevInfo(id: number, options?: CommandOptions): Promise<ublksrv_ctrl_dev_info> {
+    const buffer = new Uint8Array(ublksrv_ctrl_dev_info.size);
+    try {
+      // What is known may be stale, but GET_DEV_INFO2 takes a path for either kind of device.
+      const known = this.#unprivileged.has(id);
+      const command = known ? commands.GET_DEV_INFO2 : commands.GET_DEV_INFO;
+      await this.#send(command, id, { buffer }, options);
+    } catch (error) {
+      // EINVAL: an unprivileged device whose path was not given. EPERM: this user is not root.
+      const again = error instanceof UblkError && (error.errno === EINVAL || error.errno === EPERM);
+      if (!again || this.#unprivileged.has(id)) throw error;
+      await this.#infoByPath(id, buffer, options);
+    }
+    const info = decode(ublksrv_ctrl_dev_info, buffer);
+    this.#learn(info);
+    return info;
+  }
+
+  /** The CPUs whose I/O comes through a queue. */
+  async getQueueAffinity(id: number, queue: number, options?: CommandOptions): Promise<number[]> {
+    const buffer = new Uint8Array(AFFINITY_BYTES);
+    await this.#send(commands.GET_QUEUE_AFFINITY, id, { buffer, data: queue, queue }, options);
+    return cpusOf(buffer);
+  }
+
+  /** Begins recovery of a device whose server is gone; then fetch all tags. */
+  async startUserRecovery(id: number, options?: CommandOptions): Promise<void> {
+    await this.#send(commands.START_USER_RECOVERY, id, {}, options);
+  }
+
+  /** Ends recovery: the process `pid` serves the device from now on. */
+  async endUserRecovery(id: number, pid: number, options?: CommandOptions): Promise<void> {
+    await this.#send(commands.END_USER_RECOVERY, id, { data: pid }, options);
+  }
+
+  /** Resizes a live device, in bytes. Linux 6.16. */
+  async updateSize(id: number, sizeBytes: number, options?: CommandOptions): Promise<void> {
+    assert(sizeBytes > 0 && sizeBytes % 512 === 0, "a disk's size is whole sectors");
+    await this.#send(commands.UPDATE_SIZE, id, { data: sizeBytes / 512 }, options);
+  }
+
+  /**
+   * Takes a live device away from its server, for another to recover: within `drainMs` each queue
+   * must have a tag to spare. For devices made with `UBLK_F_QUIESCE`. Linux 6.16.
+   */
+  async quiesceDev(id: number, drainMs: number, options: CommandOptions = {}): Promise<void> {
+    // The kernel takes 0 for "for ever".
+    assert(drainMs > 0, "quiescing has a limit in time");
+    const timeoutMs = options.timeoutMs ?? drainMs + QUIESCE_MARGIN_MS;
+    await this.#send(commands.QUIESCE_DEV, id, { data: drainMs }, { ...options, timeoutMs });
+  }
+
+  /** Registers memory that clients share with this process, and returns its index. Linux 7.1. */
+  regBuf(id: number, memory: SharedMemory, options?: CommandOptions): Promise<number> {
+    const buffer = bytesOf(ublk_shmem_buf_reg, {
+      addr: memory.address,
+      len: memory.bytes,
+      flags: memory.readOnly ? UBLK_SHMEM_BUF_READ_ONLY : 0,
+    });
+    return this.#send(commands.REG_BUF, id, { buffer }, options);
+  }
+
+  /** Unregisters the shared memory of that index. */
+  async unregBuf(id: number, index: number, options?: CommandOptions): Promise<void> {
+    await this.#send(commands.UNREG_BUF, id, { data: index }, options);
+  }
+
+  /** Gives up what is outstanding and closes; takes a second at most. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#ring[Symbol.asyncDispose]();
+  }
+
+  /** Closes at once. */
+  [Symbol.dispose](): void {
+    this.#ring[Symbol.dispose]();
+  }
+
+  async #infoByPath(
+    id: number,
+    buffer: Uint8Array<ArrayBuffer>,
+    options?: CommandOptions,
+  ): Promise<void> {
+    this.#unprivileged.add(id);
+    try {
+      await this.#send(commands.GET_DEV_INFO2, id, { buffer }, options);
+    } catch (error) {
+      this.#unprivileged.delete(id);
+      throw error;
+    }
+  }
+
+  #learn(info: ublksrv_ctrl_dev_info): void {
+    if ((info.flags & UBLK_F_UNPRIVILEGED_DEV) === 0) this.#unprivileged.delete(info.dev_id);
+    else this.#unprivileged.add(info.dev_id);
+  }
+
+  /** Sends one command, and throws the error of a negative answer. */
+  async #send(
+    command: Command,
+    id: number,
+    parts: Parts,
+    options?: CommandOptions,
+  ): Promise<number> {
+    const { queue, data = 0, buffer } = parts;
+    const device = id === ANY_DEV_ID ? undefined : id;
+    const values = { dev_id: id, data: [data] };
+    if (!this.#unprivileged.has(id)) {
+      return check(this.#ring, { command, device, queue, values, buffer }, options);
+    }
+    // Before the buffer goes the path of the node by which the kernel judges the caller.
+    const path = new TextEncoder().encode(`/dev/ublkc${id}\0`);
+    const whole = new Uint8Array(path.length + (buffer?.length ?? 0));
+    whole.set(path);
+    if (buffer !== undefined) whole.set(buffer, path.length);
+    const withPath = { ...values, dev_path_len: path.length };
+    const request = { command, device, queue, values: withPath, buffer: whole };
+    const result = await check(this.#ring, request, options);
+    buffer?.set(whole.subarray(path.length));
+    return result;
+  }
+}
+
+async function askFeatures(ring: ControlRing, options?: CommandOptions): Promise<number> {
+  const buffer = new Uint8Array(UBLK_FEATURES_LEN);
+  await check(ring, { command: commands.GET_FEATURES, values: {}, buffer }, options);
+  const features = Number(new DataView(buffer.buffer).getBigUint64(0, true));
+  // Flags are combined with 32-bit operators everywhere; bit 31 is years away.
+  return features % 2 ** 31;
+}
+
+async function check(
+  ring: ControlRing,
+  request: ControlRequest,
+  options?: CommandOptions,
+): Promise<number> {
+  const result = await ring.submit(request, options);
+  if (result < 0) throw controlError(request, -result);
+  return result;
+}

@@ -1,0 +1,330 @@
+/**
+ * The asynchronous ring under the control commands: each one is a Promise of its result, bounded
+ * in time, and the event loop is never blocked.
+ *
+ * It must not be, because the thread that controls a device may also be the one that answers its
+ * I/O, and `START_DEV` does not complete before I/O is answered.
+ *
+ * A completion signals an eventfd that a thread of Deno's pool reads. That read is outstanding
+ * only while commands are, so that an idle control ring keeps no process alive. What the kernel
+ * may still write to stays in the in-flight table until the completion arrives, whatever became
+ * of the Promise.
+ *
+ * @module
+ */
+
+import { assert, UblkError } from "../uapi/error.ts";
+import { encode, type Input } from "../uapi/struct.ts";
+import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
+import { ublksrv_ctrl_cmd } from "../uapi/ublk_cmd.ts";
+import { addressOf, closeFd, eventFd, signalEventFd, waitEventFd } from "../uring/libc.ts";
+import { openRing, type RingOptions } from "../uring/open_ring.ts";
+import { registerEventFd } from "../uring/register.ts";
+import type { Ring } from "../uring/ring.ts";
+import { prepCancel, prepUringCmd } from "../uring/sqe.ts";
+import type { Command } from "./commands.ts";
+import { abortedError, timeoutError } from "./errors.ts";
+
+/** Room in the ring: control commands are few, and each occupies one entry for a moment. */
+const RING_ENTRIES = 64;
+
+/**
+ * How the ring is set up: without DEFER_TASKRUN, so that completions are posted whether or not
+ * this thread enters the kernel. With it one `io_uring_enter` runs some twenty of the waiting
+ * completions, and the eventfd stays silent until all of them have run: more wait than that, and
+ * nobody wakes for the rest. Nothing here is worth that subtlety.
+ */
+export const RING_OPTIONS: RingOptions = {
+  entries: RING_ENTRIES,
+  sqe128: true,
+  setupFlags: IORING_SETUP_SUBMIT_ALL,
+};
+
+/** How long a cancelled command is still waited for, before the pool thread is let go. */
+const GRACE_MS = 1000;
+
+/** Where the command's own words start in an SQE: `sqe.cmd`, byte 48. */
+const SQE_CMD_WORD = 12;
+
+// Kinds of user data, to tell a command's completion from that of an attempt to cancel it.
+const KIND_COMMAND = 1;
+const KIND_CANCEL = 2;
+
+/** How long a command may take, and who may give it up sooner. */
+export interface CommandOptions {
+  /** In milliseconds; without it, the command's own default. */
+  timeoutMs?: number;
+  /** Gives the command up, with `ABORTED`. */
+  signal?: AbortSignal;
+}
+
+/** One command to send. */
+export interface ControlRequest {
+  /** Which. */
+  readonly command: Command;
+  /** Its fields; `addr` and `len` come from {@linkcode buffer}. */
+  readonly values: Input<ublksrv_ctrl_cmd>;
+  /** What the kernel reads and writes. It must not be used again before the result. */
+  readonly buffer?: Uint8Array<ArrayBuffer>;
+  /** The device to name in errors. */
+  readonly device?: number;
+  /** The queue to name in errors. */
+  readonly queue?: number;
+}
+
+/** A command that the kernel has and has not answered. */
+interface InFlight {
+  readonly id: number;
+  readonly request: ControlRequest;
+  readonly resolve: (res: number) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: () => void;
+  timer: ReturnType<typeof setTimeout> | undefined;
+  /**
+   * `live`: somebody awaits it. `abandoned`: the Promise is rejected and the kernel was asked to
+   * cancel; the completion is still waited for. `forgotten`: it is not, but the buffer is kept.
+   */
+  state: "live" | "abandoned" | "forgotten";
+}
+
+/**
+ * Commands whose ring is closed and which the kernel never answered. A command that it did not
+ * cancel may still write to its buffer, so the buffer is never freed: a leak of some bytes
+ * against memory corruption.
+ */
+const orphans = new Set<InFlight>();
+
+/** The ring under the control commands. It belongs to the thread that made it. */
+export class ControlRing implements AsyncDisposable, Disposable {
+  readonly #fd: number;
+  readonly #ring: Ring;
+  readonly #eventFd: number;
+  readonly #counter = new BigUint64Array(1);
+  readonly #inFlight = new Map<number, InFlight>();
+  #lastId = 0;
+  #pump: Promise<void> | undefined;
+  #closing = false;
+  #closed = false;
+  /** Why the ring itself failed, after which nothing can be sent. */
+  #broken: unknown;
+
+  /** Takes over the descriptor of `/dev/ublk-control`, and the ring where one is given. */
+  constructor(fd: number, ring?: Ring) {
+    this.#fd = fd;
+    let eventfd = -1;
+    try {
+      ring ??= openRing(RING_OPTIONS).ring;
+      assert(ring.sqeWords === 32, "a control ring has 128-byte SQEs");
+      eventfd = eventFd();
+      registerEventFd(ring, eventfd);
+    } catch (error) {
+      if (eventfd >= 0) closeFd(eventfd);
+      ring?.[Symbol.dispose]();
+      closeFd(fd);
+      throw error;
+    }
+    this.#ring = ring;
+    this.#eventFd = eventfd;
+  }
+
+  /** Commands that the kernel has not answered, given up or not. */
+  get outstanding(): number {
+    return this.#inFlight.size;
+  }
+
+  /**
+   * Sends a command.
+   *
+   * @returns The completion's result: a negative errno is a result like any other.
+   * @throws {UblkError} `CONTROL_TIMEOUT`, or `ABORTED` by the signal or on a closed ring.
+   */
+  submit(request: ControlRequest, options: CommandOptions = {}): Promise<number> {
+    const { signal, timeoutMs = request.command.timeoutMs } = options;
+    if (this.#closing) return Promise.reject(closedError(request));
+    if (this.#broken !== undefined) return Promise.reject(this.#broken);
+    if (signal?.aborted) return Promise.reject(abortedError(request, signal.reason));
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const id = this.#freeId();
+    if (!this.#prepare(request, id)) return Promise.reject(fullError(request));
+    const onAbort = () => this.#giveUp(entry, abortedError(request, signal?.reason));
+    // A timer counts in 31 bits and takes more for none at all.
+    const delayMs = Math.min(timeoutMs, 0x7fff_ffff);
+    const timer = setTimeout(() => this.#expire(entry, delayMs), delayMs);
+    const state = "live";
+    const entry: InFlight = { id, request, resolve, reject, signal, onAbort, timer, state };
+    this.#inFlight.set(id, entry);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    // Some commands are answered at once, within this call.
+    this.#collect();
+    this.#arm();
+    return promise;
+  }
+
+  /**
+   * Gives up what is outstanding, waits a moment for the kernel to let go of it, and closes. It
+   * never takes longer than that moment.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    if (!this.#closed) {
+      this.#giveUpAll();
+      await this.#pump;
+    }
+    this[Symbol.dispose]();
+    await this.#pump;
+  }
+
+  /** Closes at once; what is outstanding is given up. Idempotent. */
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closing = true;
+    this.#giveUpAll();
+    this.#closed = true;
+    for (const entry of this.#inFlight.values()) {
+      clearTimeout(entry.timer);
+      orphans.add(entry);
+    }
+    this.#ring[Symbol.dispose]();
+    closeFd(this.#fd);
+    // A pool thread still reads the eventfd: it is woken, and the pump closes it afterwards, so
+    // that the number cannot meanwhile become another file's.
+    if (this.#pump === undefined) closeFd(this.#eventFd);
+    else signalEventFd(this.#eventFd);
+  }
+
+  #freeId(): number {
+    do this.#lastId = (this.#lastId + 1) & 0x7fff_ffff; while (this.#inFlight.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  #prepare(request: ControlRequest, id: number): boolean {
+    const { command, values, buffer } = request;
+    const at = prepUringCmd(this.#ring, this.#fd, command.cmdOp, id, KIND_COMMAND);
+    if (at < 0) return false;
+    const { sqes } = this.#ring;
+    const words = sqes.subarray(at + SQE_CMD_WORD, at + SQE_CMD_WORD + ublksrv_ctrl_cmd.size / 4);
+    encode(ublksrv_ctrl_cmd, words, {
+      // "Not for a queue" unless a command says otherwise.
+      queue_id: 0xffff,
+      ...values,
+      ...(buffer === undefined ? {} : { addr: addressOf(buffer), len: buffer.length }),
+    });
+    return true;
+  }
+
+  /** Hands over what is pending, and settles what has completed. */
+  #collect(): void {
+    let seen: number;
+    do {
+      // It submits, and has the kernel post what found the CQ full or waits for this thread.
+      try {
+        this.#ring.enter(0);
+      } catch (error) {
+        return this.#fail(error);
+      }
+      seen = 0;
+      for (let at = this.#ring.peek(); at >= 0; at = this.#ring.peek()) {
+        const { cqes } = this.#ring;
+        const [id, kind, res] = [cqes[at], cqes[at + 1], cqes[at + 2]];
+        this.#ring.seen();
+        seen++;
+        if (kind === KIND_COMMAND) this.#complete(id, res);
+      }
+    } while (seen > 0);
+  }
+
+  #complete(id: number, res: number): void {
+    const entry = this.#inFlight.get(id);
+    assert(entry !== undefined, "a completion belongs to a command in flight");
+    this.#inFlight.delete(id);
+    this.#settle(entry);
+    // Of one that was given up the Promise is rejected already, and this does nothing.
+    entry.resolve(res);
+  }
+
+  /** The ring is of no use any more. Buffers stay, since the kernel may still write to them. */
+  #fail(error: unknown): void {
+    this.#broken = error;
+    for (const entry of this.#inFlight.values()) {
+      this.#settle(entry);
+      entry.state = "forgotten";
+      entry.reject(error);
+    }
+  }
+
+  #settle(entry: InFlight): void {
+    clearTimeout(entry.timer);
+    entry.timer = undefined;
+    entry.signal?.removeEventListener("abort", entry.onAbort);
+  }
+
+  #expire(entry: InFlight, timeoutMs: number): void {
+    // A busy thread may run this timer late, with the answer long there.
+    this.#collect();
+    if (this.#inFlight.get(entry.id) !== entry) return;
+    this.#giveUp(entry, timeoutError(entry.request, timeoutMs));
+  }
+
+  #giveUp(entry: InFlight, error: UblkError): void {
+    if (entry.state !== "live") return;
+    this.#settle(entry);
+    entry.state = "abandoned";
+    entry.reject(error);
+    entry.timer = setTimeout(() => this.#forget(entry), GRACE_MS);
+    // A worker of io_uring that sleeps interruptibly (START_DEV, DEL_DEV) is woken by this and
+    // answers -EINTR; one that cannot be interrupted answers whenever it does.
+    if (prepCancel(this.#ring, entry.id, KIND_COMMAND, 0, KIND_CANCEL) >= 0) this.#collect();
+  }
+
+  #giveUpAll(): void {
+    // A copy, because giving one up may collect another's completion.
+    for (const entry of [...this.#inFlight.values()]) {
+      this.#giveUp(entry, closedError(entry.request));
+    }
+  }
+
+  #forget(entry: InFlight): void {
+    entry.state = "forgotten";
+    // Nobody awaits anything any more: let the pool thread go, or the process could not end.
+    if (!this.#awaited()) signalEventFd(this.#eventFd);
+  }
+
+  #awaited(): boolean {
+    if (this.#closed) return false;
+    for (const entry of this.#inFlight.values()) if (entry.state !== "forgotten") return true;
+    return false;
+  }
+
+  #arm(): void {
+    if (this.#pump === undefined && this.#awaited()) this.#pump = this.#run();
+  }
+
+  async #run(): Promise<void> {
+    while (this.#awaited()) {
+      await waitEventFd(this.#eventFd, this.#counter);
+      if (!this.#closed) this.#collect();
+    }
+    if (this.#closed) closeFd(this.#eventFd);
+    this.#pump = undefined;
+  }
+}
+
+function closedError(request: ControlRequest): UblkError {
+  return new UblkError("ABORTED", {
+    operation: request.command.name,
+    device: request.device,
+    queue: request.queue,
+    reason: "the control device was closed",
+  });
+}
+
+function fullError(request: ControlRequest): UblkError {
+  return new UblkError("CONTROL_FAILED", {
+    operation: request.command.name,
+    device: request.device,
+    queue: request.queue,
+    reason: `more than ${RING_ENTRIES} control commands wait to be submitted`,
+    hint: "send fewer at a time",
+  });
+}

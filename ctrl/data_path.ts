@@ -1,0 +1,110 @@
+/**
+ * The ways in which data travels between the kernel and the server, and which of them go together
+ * with what.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import {
+  FEATURES,
+  UBLK_F_AUTO_BUF_REG,
+  UBLK_F_BATCH_IO,
+  UBLK_F_INTEGRITY,
+  UBLK_F_NEED_GET_DATA,
+  UBLK_F_SUPPORT_ZERO_COPY,
+  UBLK_F_UNPRIVILEGED_DEV,
+  UBLK_F_USER_COPY,
+  UBLK_F_ZONED,
+} from "../uapi/features.ts";
+
+/** How a request's bytes get from the kernel to the server and back. */
+export type DataPath =
+  /** The kernel copies into and out of the tag's buffer. */
+  | "copy"
+  /** The same, but a WRITE's buffer is chosen when it has arrived. */
+  | "get-data"
+  /** The server copies, with pread and pwrite on the char device. */
+  | "user-copy"
+  /** The server registers the request's pages with its ring. */
+  | "zero-copy"
+  /** The kernel does so by itself. */
+  | "auto-zero-copy";
+
+/** The flag of each data path. */
+export const DATA_PATH_FLAGS: Readonly<Record<DataPath, number>> = {
+  "copy": 0,
+  "get-data": UBLK_F_NEED_GET_DATA,
+  "user-copy": UBLK_F_USER_COPY,
+  "zero-copy": UBLK_F_SUPPORT_ZERO_COPY,
+  "auto-zero-copy": UBLK_F_AUTO_BUF_REG,
+};
+
+/** The data path that a device's flags mean. */
+export function pathOf(flags: number): DataPath {
+  for (const path of ["auto-zero-copy", "zero-copy", "user-copy", "get-data"] as const) {
+    if ((flags & DATA_PATH_FLAGS[path]) !== 0) return path;
+  }
+  return "copy";
+}
+
+/** `"ZONED (Linux 6.6)"` for each flag. */
+export function withKernels(flags: number): string {
+  return FEATURES.filter(({ flag }) => (flags & flag) !== 0)
+    .map(({ name, kernel }) => `${name.slice("UBLK_F_".length)} (Linux ${kernel})`)
+    .join(", ");
+}
+
+/** Why a data path cannot go together with flags that are required, or "". */
+export function conflict(path: DataPath, required: number): string {
+  const flag = DATA_PATH_FLAGS[path];
+  const COPIED_BY_SERVER = UBLK_F_USER_COPY | UBLK_F_SUPPORT_ZERO_COPY;
+  // It would let any user's server write into foreign pages, so the driver answers EINVAL.
+  if (required & UBLK_F_UNPRIVILEGED_DEV && flag & (COPIED_BY_SERVER | UBLK_F_AUTO_BUF_REG)) {
+    return `unprivileged devices exclude ${path}`;
+  }
+  // The address field of a commit carries the place of a zone append.
+  if (required & UBLK_F_ZONED && (flag & COPIED_BY_SERVER) === 0) {
+    return "zoned devices need user-copy or zero-copy";
+  }
+  if (required & UBLK_F_INTEGRITY && flag !== UBLK_F_USER_COPY) {
+    return "integrity metadata needs user-copy";
+  }
+  if (required & UBLK_F_BATCH_IO && flag === UBLK_F_NEED_GET_DATA) {
+    return `batch I/O excludes ${path}`;
+  }
+  return "";
+}
+
+/**
+ * The first data path that will do; what was passed over is said in `reductions`.
+ *
+ * @throws {UblkError} `KERNEL_TOO_OLD` or `INVALID_ARGUMENT` if none does.
+ */
+export function choosePath(
+  paths: readonly DataPath[],
+  required: number,
+  features: number,
+  reductions: string[],
+): DataPath {
+  const refused: string[] = [];
+  let tooOld = false;
+  for (const path of paths) {
+    const missing = DATA_PATH_FLAGS[path] & ~features;
+    const why = conflict(path, required) ||
+      (missing === 0 ? "" : `the kernel lacks ${withKernels(missing)}`);
+    if (why === "") {
+      if (refused.length > 0) reductions.push(`${refused.join("; ")}; using "${path}"`);
+      return path;
+    }
+    tooOld ||= missing !== 0;
+    refused.push(`no data path "${path}": ${why}`);
+  }
+  const reason = refused.join("; ") || "no data path was given";
+  const hint = `choose among ${Object.keys(DATA_PATH_FLAGS).join(", ")}`;
+  throw new UblkError(tooOld ? "KERNEL_TOO_OLD" : "INVALID_ARGUMENT", {
+    operation: "ADD_DEV",
+    reason,
+    hint,
+  });
+}

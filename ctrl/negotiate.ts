@@ -1,0 +1,284 @@
+/**
+ * What to ask of `ADD_DEV`, and what to make of its answer. Pure: no kernel is needed.
+ *
+ * The driver changes requests without a word: it cuts the queues to its CPUs and clears flags that
+ * others exclude (`ublk_ctrl_add_dev` in `drivers/block/ublk_drv.c`). So what is known to fail is
+ * refused here, with a reason; the rest is read back, and every difference is put in words.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import {
+  featureNames,
+  UBLK_F_BATCH_IO,
+  UBLK_F_INTEGRITY,
+  UBLK_F_QUIESCE,
+  UBLK_F_UNPRIVILEGED_DEV,
+  UBLK_F_USER_RECOVERY,
+  UBLK_F_USER_RECOVERY_FAIL_IO,
+  UBLK_F_USER_RECOVERY_REISSUE,
+  UBLK_F_ZONED,
+} from "../uapi/features.ts";
+import {
+  UBLK_MAX_NR_QUEUES,
+  UBLK_MAX_QUEUE_DEPTH,
+  type ublksrv_ctrl_dev_info,
+} from "../uapi/ublk_cmd.ts";
+import { UBLK_IO_BUF_BITS } from "../uapi/ublk_io.ts";
+import { PAGE_BYTES } from "../uring/mapping.ts";
+import {
+  choosePath,
+  conflict,
+  DATA_PATH_FLAGS,
+  type DataPath,
+  pathOf,
+  withKernels,
+} from "./data_path.ts";
+
+/** `UBLK_MAX_UBLKS`: one minor each (`UBLK_MINORS` is 2^20), and no more ids than that. */
+export const MAX_DEVICES: number = 2 ** 20;
+
+/** The least maximum I/O, in bytes: `ublk_validate_params` wants a page. */
+export const MIN_MAX_IO_BYTES: number = PAGE_BYTES;
+
+/** The greatest maximum I/O, in bytes: an offset into a request's data has 25 bits. */
+export const MAX_MAX_IO_BYTES: number = 2 ** UBLK_IO_BUF_BITS;
+
+/** What a device is to be. */
+export interface Wanted {
+  /** The device's number, or -1 for any. Default: any. */
+  readonly id?: number;
+  /** Hardware queues; 0 means one for each CPU. Default: 1. */
+  readonly queues?: number;
+  /** Requests in each queue. Default: 128. */
+  readonly depth?: number;
+  /** The largest request, in bytes: whole pages. Default: 1 MiB. */
+  readonly maxIoBytes?: number;
+  /** The data paths that will do, best first. Default: `copy`. */
+  readonly dataPaths?: readonly DataPath[];
+  /** `UBLK_F_*` without which the device is of no use. */
+  readonly required?: number;
+  /** `UBLK_F_*` that are welcome. */
+  readonly optional?: number;
+}
+
+/** A request for `ADD_DEV`, and what it was made from. */
+export interface Plan {
+  /** The argument of `ADD_DEV`. */
+  readonly info: Pick<
+    ublksrv_ctrl_dev_info,
+    "dev_id" | "nr_hw_queues" | "queue_depth" | "max_io_buf_bytes" | "flags"
+  >;
+  /** The data path asked for. */
+  readonly dataPath: DataPath;
+  /** The data paths that will do. */
+  readonly dataPaths: readonly DataPath[];
+  /** Flags without which the device is of no use. */
+  readonly required: number;
+  /** Whether the number of queues was left to us, so that fewer are no reduction. */
+  readonly anyQueues: boolean;
+  /** What is less than was wanted, in words. */
+  readonly reductions: readonly string[];
+}
+
+/** What the kernel granted. */
+export interface Grant {
+  /** The N of `/dev/ublkbN`. */
+  readonly id: number;
+  /** Hardware queues. */
+  readonly queues: number;
+  /** Requests in each queue. */
+  readonly depth: number;
+  /** The largest request, in bytes. */
+  readonly maxIoBytes: number;
+  /** `UBLK_F_*` in force. */
+  readonly flags: number;
+  /** How data travels. */
+  readonly dataPath: DataPath;
+  /** What is less than was wanted, in words, one line each. */
+  readonly reductions: readonly string[];
+}
+
+/**
+ * Plans a device: checks ranges and combinations, and picks the best data path and the welcome
+ * flags that this driver has.
+ *
+ * @param features The driver's `UBLK_F_*`, of `GET_FEATURES`.
+ * @param cpus The number of CPUs, for `queues: 0`.
+ * @throws {UblkError} `INVALID_ARGUMENT` for what no kernel grants, `KERNEL_TOO_OLD` for what this
+ * one lacks.
+ */
+export function planDevice(wanted: Wanted, features: number, cpus: number): Plan {
+  const { id = -1, queues = 1, depth = 128, maxIoBytes = 1 << 20, required = 0 } = wanted;
+  const dataPaths = wanted.dataPaths ?? ["copy"];
+  checkRanges(id, queues, depth, maxIoBytes);
+  const reductions: string[] = [];
+  requireFeatures(required, features);
+  const dataPath = choosePath(dataPaths, required, features, reductions);
+  const optional = welcome(wanted, dataPath, features, reductions);
+  const flags = required | optional | DATA_PATH_FLAGS[dataPath];
+  checkCombination(flags);
+  return {
+    info: {
+      dev_id: id < 0 ? 0xffff_ffff : id,
+      // The kernel takes 0 for a mistake, so "one per CPU" is counted here.
+      nr_hw_queues: queues === 0 ? Math.min(Math.max(cpus, 1), UBLK_MAX_NR_QUEUES) : queues,
+      queue_depth: depth,
+      max_io_buf_bytes: maxIoBytes,
+      flags,
+    },
+    dataPath,
+    dataPaths,
+    required,
+    anyQueues: queues === 0,
+    reductions,
+  };
+}
+
+/**
+ * Reads what `ADD_DEV` granted, and says in words where that is less than was wanted.
+ *
+ * @throws {UblkError} `CONTROL_FAILED` if what is left is of no use; the device exists, and is the
+ * caller's to delete.
+ */
+export function readGrant(plan: Plan, info: ublksrv_ctrl_dev_info): Grant {
+  const reductions = [...plan.reductions];
+  const asked = plan.info;
+  const { nr_hw_queues: queues, queue_depth: depth, max_io_buf_bytes: maxIoBytes, flags } = info;
+  if (maxIoBytes < MIN_MAX_IO_BYTES) {
+    // The driver rounds down to its own pages, which may be 16 or 64 KiB.
+    throw unusable(info, `a maximum I/O of ${asked.max_io_buf_bytes} bytes is less than a page`);
+  }
+  if (queues < asked.nr_hw_queues && !plan.anyQueues) {
+    reductions.push(
+      `asked for ${count(asked.nr_hw_queues, "queue")}, the kernel granted ${queues}: ` +
+        `it has ${count(queues, "CPU")}`,
+    );
+  }
+  if (depth < asked.queue_depth) {
+    reductions.push(`asked for depth ${asked.queue_depth}, the kernel granted ${depth}`);
+  }
+  if (maxIoBytes < asked.max_io_buf_bytes) {
+    reductions.push(
+      `asked for requests of ${asked.max_io_buf_bytes} bytes, the kernel granted ${maxIoBytes}`,
+    );
+  }
+  const dataPath = pathOf(flags);
+  if (dataPath !== plan.dataPath) {
+    if (!plan.dataPaths.includes(dataPath)) {
+      throw unusable(info, `the kernel granted data path "${dataPath}", not "${plan.dataPath}"`);
+    }
+    reductions.push(`the kernel refused data path "${plan.dataPath}"; using "${dataPath}"`);
+  }
+  reductions.push(...lostFlags(plan, info));
+  return { id: info.dev_id, queues, depth, maxIoBytes, flags, dataPath, reductions };
+}
+
+function lostFlags(plan: Plan, info: ublksrv_ctrl_dev_info): string[] {
+  const lost = plan.info.flags & ~info.flags & ~DATA_PATH_FLAGS[plan.dataPath];
+  // What root adds is root's: the driver clears the flag, and the device is a privileged one.
+  const useless = lost & plan.required & ~UBLK_F_UNPRIVILEGED_DEV;
+  if (useless !== 0) {
+    throw unusable(info, `the kernel refused ${featureNames(useless).join(", ")}`);
+  }
+  return featureNames(lost).map((name) => `the kernel refused ${name}`);
+}
+
+function unusable(info: ublksrv_ctrl_dev_info, reason: string): UblkError {
+  return new UblkError("CONTROL_FAILED", { operation: "ADD_DEV", device: info.dev_id, reason });
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
+}
+
+function invalid(reason: string, hint: string): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation: "ADD_DEV", reason, hint });
+}
+
+function checkRange(what: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw invalid(`${what} ${value} is out of range`, `use ${min} to ${max}`);
+}
+
+function checkRanges(id: number, queues: number, depth: number, maxIoBytes: number): void {
+  if (id !== -1) checkRange("device id", id, 0, MAX_DEVICES - 1);
+  checkRange("number of queues", queues, 0, UBLK_MAX_NR_QUEUES);
+  checkRange("depth", depth, 1, UBLK_MAX_QUEUE_DEPTH);
+  checkRange("maximum I/O in bytes", maxIoBytes, MIN_MAX_IO_BYTES, MAX_MAX_IO_BYTES);
+  // The driver rounds down in silence, and buffers of the asked size would not match.
+  if (maxIoBytes % PAGE_BYTES !== 0) {
+    throw invalid(
+      `maximum I/O ${maxIoBytes} is not a multiple of ${PAGE_BYTES} bytes`,
+      `use ${MIN_MAX_IO_BYTES} to ${MAX_MAX_IO_BYTES}, whole pages`,
+    );
+  }
+}
+
+function requireFeatures(required: number, features: number): void {
+  const missing = required & ~features;
+  if (missing === 0) return;
+  throw new UblkError("KERNEL_TOO_OLD", {
+    operation: "ADD_DEV",
+    reason: `this kernel's ublk driver lacks ${withKernels(missing)}`,
+    hint: "use a newer kernel, or do without",
+  });
+}
+
+/** The welcome flags that the driver has and that go together with what is settled already. */
+function welcome(
+  wanted: Wanted,
+  dataPath: DataPath,
+  features: number,
+  reductions: string[],
+): number {
+  const { required = 0, optional = 0 } = wanted;
+  let flags = optional & ~required;
+  const missing = flags & ~features;
+  if (missing !== 0) reductions.push(`the kernel lacks ${withKernels(missing)}`);
+  flags &= features;
+  const drop = (flag: number, why: string) => {
+    if ((flags & flag) === 0 || why === "") return;
+    reductions.push(`without ${featureNames(flags & flag).join(", ")}: ${why}`);
+    flags &= ~flag;
+  };
+  for (const flag of CHOOSY) drop(flag, conflict(dataPath, flags & flag));
+  if ((required | flags) & UBLK_F_UNPRIVILEGED_DEV) {
+    drop(RECOVERY | UBLK_F_QUIESCE, "unprivileged devices cannot be recovered");
+  }
+  if (((required | flags) & UBLK_F_USER_RECOVERY) === 0) {
+    drop(
+      UBLK_F_QUIESCE | UBLK_F_USER_RECOVERY_REISSUE | UBLK_F_USER_RECOVERY_FAIL_IO,
+      "it needs USER_RECOVERY",
+    );
+  }
+  return flags;
+}
+
+/** Flags that do not go together with every data path. */
+const CHOOSY: readonly number[] = [
+  UBLK_F_UNPRIVILEGED_DEV,
+  UBLK_F_ZONED,
+  UBLK_F_INTEGRITY,
+  UBLK_F_BATCH_IO,
+];
+
+const RECOVERY = UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE | UBLK_F_USER_RECOVERY_FAIL_IO;
+
+/** Combinations that the driver answers with EINVAL, or clears in silence. */
+function checkCombination(flags: number): void {
+  const all = (mask: number) => (flags & mask) === mask;
+  if (all(UBLK_F_USER_RECOVERY_REISSUE | UBLK_F_USER_RECOVERY_FAIL_IO)) {
+    throw invalid("recovery cannot both reissue requests and fail them", "choose one");
+  }
+  if ((flags & UBLK_F_USER_RECOVERY) === 0 && (flags & (RECOVERY | UBLK_F_QUIESCE)) !== 0) {
+    throw invalid(
+      `${featureNames(flags & (RECOVERY | UBLK_F_QUIESCE)).join(", ")} needs USER_RECOVERY`,
+      "add it",
+    );
+  }
+  if ((flags & UBLK_F_UNPRIVILEGED_DEV) !== 0 && (flags & RECOVERY) !== 0) {
+    throw invalid("unprivileged devices cannot be recovered", "add the device as root");
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * The parameters of a device: the truth about it, in the kernel's words, and back.
+ *
+ * What is claimed here decides which requests the kernel sends and what an `fsync` on the disk
+ * means: without `UBLK_ATTR_VOLATILE_CACHE` no FLUSH ever arrives.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import {
+  UBLK_ATTR_FUA,
+  UBLK_ATTR_READ_ONLY,
+  UBLK_ATTR_ROTATIONAL,
+  UBLK_ATTR_VOLATILE_CACHE,
+  type ublk_param_basic,
+  type ublk_param_discard,
+  UBLK_PARAM_TYPE_BASIC,
+  UBLK_PARAM_TYPE_DEVT,
+  UBLK_PARAM_TYPE_DISCARD,
+  UBLK_PARAM_TYPE_ZONED,
+  ublk_params,
+} from "../uapi/ublk_params.ts";
+import { PAGE_BYTES } from "../uring/mapping.ts";
+
+const SECTOR_BYTES = 512;
+
+/** The logical block sizes that the driver takes (`ublk_validate_params`), in bytes. */
+export const BLOCK_SIZES: readonly number[] = [512, 1024, 2048, 4096];
+
+/** The greatest physical block, `io_min` and `io_opt` that the driver takes, in bytes. */
+const MAX_PHYSICAL_BYTES = 2 ** 28;
+
+/** The most bytes of one discard or write-zeroes: a bio's size has 32 bits. */
+const MAX_RANGE_BYTES = 0xffff_ffff;
+
+/** What a disk is and can do. */
+export interface DiskTraits {
+  /** Its size in bytes: a positive multiple of the block size. */
+  readonly sizeBytes: number;
+  /** The largest request that was granted, in bytes: whole pages. */
+  readonly maxIoBytes: number;
+  /** The logical block in bytes: 512, 1024, 2048 or 4096. Default: 512. */
+  readonly blockSize?: number;
+  /** The unit that is written without reading first, in bytes. Default: 4096. */
+  readonly physicalBlockSize?: number;
+  /** The best request in bytes, a power of two. Default: the physical block. */
+  readonly ioOptBytes?: number;
+  /** Writes are refused. */
+  readonly readOnly?: boolean;
+  /** It rotates. */
+  readonly rotational?: boolean;
+  /** Writes may be lost until a FLUSH, which it answers. */
+  readonly flush?: boolean;
+  /** It honours FUA. It counts only beside `flush`. */
+  readonly fua?: boolean;
+  /** It answers DISCARD. */
+  readonly trim?: boolean;
+  /** It answers WRITE_ZEROES. */
+  readonly writeZeroes?: boolean;
+  /** The unit of discard in bytes, a multiple of the block. Default: the physical block. */
+  readonly discardGranularityBytes?: number;
+  /** The largest DISCARD in bytes. Default: as much as the kernel can ask, 4 GiB less a block. */
+  readonly maxTrimBytes?: number;
+  /** The largest WRITE_ZEROES in bytes. Default: as much as the kernel can ask. */
+  readonly maxWriteZeroesBytes?: number;
+}
+
+/** The parameters of {@linkcode ublkParams}: an argument for `SET_PARAMS`. */
+export interface DiskParams {
+  /** `sizeof(struct ublk_params)`. */
+  readonly len: number;
+  /** `UBLK_PARAM_TYPE_*`. */
+  readonly types: number;
+  /** Size, block sizes and attributes. */
+  readonly basic: ublk_param_basic;
+  /** Discard and write-zeroes; all zero if neither is there. */
+  readonly discard: ublk_param_discard;
+}
+
+/**
+ * A disk's traits as device parameters.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` for a size that the driver refuses.
+ */
+export function ublkParams(traits: DiskTraits): DiskParams {
+  const { sizeBytes, maxIoBytes, blockSize = SECTOR_BYTES } = traits;
+  checkTraits(traits);
+  const physical = traits.physicalBlockSize ?? Math.max(blockSize, 4096);
+  const physicalShift = shift("physical block size", physical, blockSize, MAX_PHYSICAL_BYTES);
+  const optimal = traits.ioOptBytes ?? physical;
+  const optimalShift = shift("best request size", optimal, blockSize, MAX_PHYSICAL_BYTES);
+  const basic: ublk_param_basic = {
+    attrs: attributes(traits),
+    logical_bs_shift: Math.log2(blockSize),
+    physical_bs_shift: physicalShift,
+    io_min_shift: physicalShift,
+    io_opt_shift: optimalShift,
+    max_sectors: maxIoBytes / SECTOR_BYTES,
+    chunk_sectors: 0,
+    // A division, not a shift: sizes beyond 2 TiB have sectors beyond 32 bits.
+    dev_sectors: sizeBytes / SECTOR_BYTES,
+    virt_boundary_mask: 0n,
+  };
+  const discard = discardParams(traits, blockSize, physical);
+  const types = UBLK_PARAM_TYPE_BASIC |
+    (discard.discard_granularity === 0 ? 0 : UBLK_PARAM_TYPE_DISCARD);
+  return { len: ublk_params.size, types, basic, discard };
+}
+
+function attributes(traits: DiskTraits): number {
+  let attrs = 0;
+  if (traits.readOnly) attrs |= UBLK_ATTR_READ_ONLY;
+  if (traits.rotational) attrs |= UBLK_ATTR_ROTATIONAL;
+  if (traits.flush) attrs |= UBLK_ATTR_VOLATILE_CACHE;
+  // The driver drops FUA without a volatile cache, and rightly: every write is durable then.
+  if (traits.flush && traits.fua) attrs |= UBLK_ATTR_FUA;
+  return attrs;
+}
+
+function discardParams(
+  traits: DiskTraits,
+  blockSize: number,
+  physical: number,
+): ublk_param_discard {
+  const trim = traits.trim === true && !traits.readOnly;
+  const writeZeroes = traits.writeZeroes === true && !traits.readOnly;
+  const { maxTrimBytes = MAX_RANGE_BYTES, maxWriteZeroesBytes = MAX_RANGE_BYTES } = traits;
+  const granularity = traits.discardGranularityBytes ?? physical;
+  return {
+    discard_alignment: 0,
+    // Not zero for write-zeroes alone either: the driver refuses a zero in this struct.
+    discard_granularity: trim || writeZeroes ? granularity : 0,
+    max_discard_sectors: trim ? wholeBlocks(maxTrimBytes, blockSize) : 0,
+    max_write_zeroes_sectors: writeZeroes ? wholeBlocks(maxWriteZeroesBytes, blockSize) : 0,
+    // The driver takes no more than one.
+    max_discard_segments: trim || writeZeroes ? 1 : 0,
+    reserved0: 0,
+  };
+}
+
+/** Sectors of as many whole blocks as fit, so that no split falls inside one. */
+function wholeBlocks(bytes: number, blockSize: number): number {
+  const clamped = Math.min(bytes, MAX_RANGE_BYTES);
+  return Math.floor(clamped / blockSize) * (blockSize / SECTOR_BYTES);
+}
+
+function invalid(reason: string, hint: string): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation: "SET_PARAMS", reason, hint });
+}
+
+function shift(what: string, bytes: number, min: number, max: number): number {
+  const log = Math.log2(bytes);
+  if (Number.isInteger(log) && bytes >= min && bytes <= max) return log;
+  throw invalid(`${what} ${bytes} is out of range`, `use a power of two from ${min} to ${max}`);
+}
+
+function checkTraits(traits: DiskTraits): void {
+  const { sizeBytes, maxIoBytes, blockSize = SECTOR_BYTES } = traits;
+  if (!BLOCK_SIZES.includes(blockSize)) {
+    throw invalid(`block size ${blockSize} is not possible`, `use ${BLOCK_SIZES.join(", ")}`);
+  }
+  if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % blockSize !== 0) {
+    throw invalid(
+      `size ${sizeBytes} is not possible`,
+      `use a positive multiple of the block size (${blockSize}) up to 2^53 - 1`,
+    );
+  }
+  if (!Number.isInteger(maxIoBytes) || maxIoBytes < PAGE_BYTES || maxIoBytes % PAGE_BYTES !== 0) {
+    throw invalid(`maximum I/O ${maxIoBytes} is not possible`, `use a multiple of ${PAGE_BYTES}`);
+  }
+  checkMultiple("discard granularity", traits.discardGranularityBytes, blockSize);
+  checkMultiple("largest discard", traits.maxTrimBytes, blockSize);
+  checkMultiple("largest write-zeroes", traits.maxWriteZeroesBytes, blockSize);
+}
+
+function checkMultiple(what: string, bytes: number | undefined, blockSize: number): void {
+  if (bytes === undefined) return;
+  if (Number.isInteger(bytes) && bytes > 0 && bytes <= MAX_RANGE_BYTES && bytes % blockSize === 0) {
+    return;
+  }
+  throw invalid(
+    `${what} ${bytes} is not possible`,
+    `use a positive multiple of the block size (${blockSize}) below 4 GiB`,
+  );
+}
+
+/** A device's parameters in the units of people. */
+export interface DiskDescription {
+  /** Its size in bytes. */
+  readonly sizeBytes: number;
+  /** The logical block, in bytes. */
+  readonly blockSize: number;
+  /** The physical block, in bytes. */
+  readonly physicalBlockSize: number;
+  /** The smallest good request, in bytes. */
+  readonly ioMinBytes: number;
+  /** The best request, in bytes. */
+  readonly ioOptBytes: number;
+  /** The largest request, in bytes. */
+  readonly maxIoBytes: number;
+  /** Writes are refused. */
+  readonly readOnly: boolean;
+  /** It rotates. */
+  readonly rotational: boolean;
+  /** It has a volatile cache and answers FLUSH. */
+  readonly flush: boolean;
+  /** It honours FUA. */
+  readonly fua: boolean;
+  /** The largest DISCARD, in bytes; 0 for none. */
+  readonly maxTrimBytes: number;
+  /** The largest WRITE_ZEROES, in bytes; 0 for none. */
+  readonly maxWriteZeroesBytes: number;
+  /** The unit of discard, in bytes; 0 for none. */
+  readonly discardGranularityBytes: number;
+  /** The size of a zone in bytes; 0 if it has none. */
+  readonly zoneBytes: number;
+  /** `major:minor` of `/dev/ublkcN`, or "" if the driver did not say. */
+  readonly charDevice: string;
+  /** `major:minor` of `/dev/ublkbN`, or "" if it is not started. */
+  readonly blockDevice: string;
+}
+
+/** What `GET_PARAMS` read, decoded; undefined where no parameters have been set yet. */
+export function describeParams(params: ublk_params): DiskDescription | undefined {
+  const { types, basic, discard, devt } = params;
+  if ((types & UBLK_PARAM_TYPE_BASIC) === 0) return undefined;
+  const discards = (types & UBLK_PARAM_TYPE_DISCARD) !== 0;
+  const has = (attr: number) => (basic.attrs & attr) !== 0;
+  const numbers = (types & UBLK_PARAM_TYPE_DEVT) !== 0;
+  return {
+    sizeBytes: basic.dev_sectors * SECTOR_BYTES,
+    blockSize: 2 ** basic.logical_bs_shift,
+    physicalBlockSize: 2 ** basic.physical_bs_shift,
+    ioMinBytes: 2 ** basic.io_min_shift,
+    ioOptBytes: 2 ** basic.io_opt_shift,
+    maxIoBytes: basic.max_sectors * SECTOR_BYTES,
+    readOnly: has(UBLK_ATTR_READ_ONLY),
+    rotational: has(UBLK_ATTR_ROTATIONAL),
+    flush: has(UBLK_ATTR_VOLATILE_CACHE),
+    // Counts only beside a volatile cache, whatever a server claimed.
+    fua: has(UBLK_ATTR_FUA) && has(UBLK_ATTR_VOLATILE_CACHE),
+    maxTrimBytes: discards ? discard.max_discard_sectors * SECTOR_BYTES : 0,
+    maxWriteZeroesBytes: discards ? discard.max_write_zeroes_sectors * SECTOR_BYTES : 0,
+    discardGranularityBytes: discards ? discard.discard_granularity : 0,
+    zoneBytes: (types & UBLK_PARAM_TYPE_ZONED) === 0 ? 0 : basic.chunk_sectors * SECTOR_BYTES,
+    charDevice: numbers ? `${devt.char_major}:${devt.char_minor}` : "",
+    // Major 0 is nobody's: the disk is not there yet.
+    blockDevice: numbers && devt.disk_major !== 0 ? `${devt.disk_major}:${devt.disk_minor}` : "",
+  };
+}

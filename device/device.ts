@@ -1,0 +1,380 @@
+/**
+ * The life of a device: the order of its steps, and how each is undone.
+ *
+ * `create` opens the backend and adds the device; `start` fetches every tag and makes the disk
+ * appear; `stop` makes it disappear, flushed; `delete` gives the id back. Each may be called twice,
+ * and a step that fails undoes itself and those before it.
+ *
+ * @module
+ */
+
+import { Control } from "../ctrl/control.ts";
+import { type Grant, planDevice, readGrant } from "../ctrl/negotiate.ts";
+import { ublkParams } from "../ctrl/params.ts";
+import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/stats.ts";
+import type { DataPathName } from "../queue/serving.ts";
+import { UblkError } from "../uapi/error.ts";
+import { featureNames } from "../uapi/features.ts";
+import { closeFd } from "../uring/libc.ts";
+import { logLine, ThreadLogs } from "./log.ts";
+import { blockPath, charPath, openCharDevice, probeBlockDevice } from "./node.ts";
+import { type DeviceOptions, type Settings, settingsOf } from "./options.ts";
+import type { Opened } from "./serving_thread.ts";
+import { Threads } from "./threads.ts";
+
+/** Where a device is in its life. */
+export type DeviceState = "new" | "created" | "live" | "stopping" | "stopped" | "deleted";
+
+/** How a device ended. */
+export interface Closed {
+  /** `"deleted"` by its owner, `"removed"` by somebody else, or `"failed"`. */
+  readonly reason: "deleted" | "removed" | "failed";
+  /** What failed. */
+  readonly error?: UblkError;
+}
+
+/** What a device is, as granted by the kernel. */
+export interface DeviceInfo {
+  /** The N of `/dev/ublkbN`. */
+  readonly id: number;
+  /** The disk. */
+  readonly path: string;
+  /** The server's side. */
+  readonly charPath: string;
+  /** Where it is in its life. */
+  readonly state: DeviceState;
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes of a logical block. */
+  readonly blockSize: number;
+  /** Writes are refused. */
+  readonly readOnly: boolean;
+  /** Hardware queues, as granted. */
+  readonly queues: number;
+  /** Requests per queue, as granted. */
+  readonly depth: number;
+  /** The largest request in bytes, as granted. */
+  readonly maxIoBytes: number;
+  /** How data travels. */
+  readonly dataPath: string;
+  /** The names of the `UBLK_F_*` in force. */
+  readonly features: readonly string[];
+  /** Where the kernel granted less than was asked, in words. */
+  readonly reductions: readonly string[];
+}
+
+/** What a device has done so far. */
+export interface DeviceStats {
+  /** All queues together. */
+  readonly total: Stats;
+  /** Each queue. */
+  readonly queues: readonly Stats[];
+  /** Log records that nobody drained in time. */
+  readonly logDropped: number;
+}
+
+/** How `stop` is to go about it. */
+export interface StopOptions {
+  /** Refuse with `DEVICE_BUSY` while somebody has the disk open (Linux 7.0). */
+  readonly safe?: boolean;
+  /** Gives up waiting. The device is then where it was. */
+  readonly signal?: AbortSignal;
+}
+
+const NODE_TIMEOUT_MS = 10_000;
+/** How long outstanding requests get once the device is to stop. */
+const DRAIN_MS = 5_000;
+/** How long a thread gets to leave by itself. */
+const GRACE_MS = 5_000;
+
+/** A device and everything that serves it. */
+export class Device implements AsyncDisposable {
+  /** Resolves once nothing of the device is left, with how that came about. Never rejects. */
+  readonly closed: Promise<Closed>;
+
+  readonly #settings: Settings;
+  readonly #close: (closed: Closed) => void;
+  #state: DeviceState = "new";
+  #control?: Control;
+  #logs?: ThreadLogs;
+  #threads?: Threads;
+  #opened?: Opened;
+  #grant?: Grant;
+  #charFd = -1;
+  #stats: SharedArrayBuffer[] = [];
+  #step?: Promise<unknown>;
+  #failure?: UblkError;
+
+  /** Checks the options and does nothing else. */
+  constructor(options: DeviceOptions) {
+    this.#settings = settingsOf(options);
+    const { promise, resolve } = Promise.withResolvers<Closed>();
+    this.closed = promise;
+    this.#close = resolve;
+  }
+
+  /** Where the device is in its life. */
+  get state(): DeviceState {
+    return this.#state;
+  }
+
+  /** The N of `/dev/ublkbN`; -1 before `create`. */
+  get id(): number {
+    return this.#grant?.id ?? -1;
+  }
+
+  /** `/dev/ublkbN`. */
+  get path(): string {
+    return blockPath(this.id);
+  }
+
+  /** What the device is. After `create`. */
+  info(): DeviceInfo {
+    const grant = this.#grant;
+    const traits = this.#opened?.traits;
+    if (grant === undefined || traits === undefined) throw wrongState("info", this.#state);
+    return {
+      id: grant.id,
+      path: blockPath(grant.id),
+      charPath: charPath(grant.id),
+      state: this.#state,
+      size: traits.size,
+      blockSize: traits.blockSize,
+      readOnly: traits.readOnly || this.#settings.readOnly,
+      queues: grant.queues,
+      depth: grant.depth,
+      maxIoBytes: grant.maxIoBytes,
+      dataPath: grant.dataPath,
+      features: featureNames(grant.flags),
+      reductions: grant.reductions,
+    };
+  }
+
+  /** What the device has done so far. */
+  stats(): DeviceStats {
+    const queues = this.#stats.map(readStats);
+    return { total: sumStats(queues), queues, logDropped: this.#logs?.dropped ?? 0 };
+  }
+
+  /** Opens the backend and adds the device to the kernel. */
+  create(options: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#state !== "new") return;
+      await this.#undoing(() => this.#create(options.signal));
+      this.#state = "created";
+    });
+  }
+
+  async #create(signal?: AbortSignal): Promise<void> {
+    const settings = this.#settings;
+    checkAborted(signal);
+    this.#control = await Control.open({ signal });
+    this.#logs = new ThreadLogs(settings.logLevel, "");
+    this.#threads = new Threads(settings.backend, this.#logs, "ublk");
+    this.#opened = await this.#threads.open();
+    checkAborted(signal);
+    const { traits } = this.#opened;
+    const plan = planDevice(
+      { ...settings, dataPaths: traits.address ? ["get-data", "copy"] : ["copy"] },
+      this.#control.features,
+      navigator.hardwareConcurrency,
+    );
+    const info = await this.#control.addDev(plan.info, { signal });
+    // From here on there is something to undo, even if the grant cannot be used.
+    this.#grant = { ...info, id: info.dev_id } as unknown as Grant;
+    this.#grant = readGrant(plan, info);
+    for (const reduction of this.#grant.reductions) logLine(30, reduction);
+    await this.#control.setParams(
+      this.id,
+      ublkParams({
+        ...traits,
+        sizeBytes: traits.size,
+        maxIoBytes: this.#grant.maxIoBytes,
+        readOnly: traits.readOnly || settings.readOnly,
+      }),
+      { signal },
+    );
+  }
+
+  /** Fetches every tag and makes the disk appear; resolves once it can be opened. */
+  start(options: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#state === "live") return;
+      if (this.#state !== "created") throw wrongState("start", this.#state);
+      await this.#undoing(() => this.#start(options.signal));
+      this.#state = "live";
+      this.#threads!.stopped.then((error) => this.#servingEnded(error));
+    });
+  }
+
+  async #start(signal?: AbortSignal): Promise<void> {
+    const { deadlineMs, paranoid } = this.#settings;
+    const { id, queues, depth, maxIoBytes, dataPath } = this.#grant!;
+    const control = this.#control!;
+    checkAborted(signal);
+    this.#charFd = await openCharDevice(id, NODE_TIMEOUT_MS);
+    const affinity: number[][] = [];
+    for (let queue = 0; queue < queues; queue++) {
+      affinity.push(await control.getQueueAffinity(id, queue, { signal }));
+      this.#stats.push(createStatsBuffer());
+    }
+    await this.#threads!.serve(
+      {
+        device: id,
+        charFd: this.#charFd,
+        depth,
+        maxIoBytes,
+        path: dataPath as DataPathName,
+        deadlineMs,
+        paranoid,
+      },
+      this.#stats,
+      affinity,
+      (error) => this.#fail(error),
+    );
+    checkAborted(signal);
+    await control.startDev(id, Deno.pid, { signal });
+    await probeBlockDevice(id, NODE_TIMEOUT_MS);
+    checkAborted(signal);
+  }
+
+  /**
+   * Makes the disk disappear. What is dirty is written first, and requests that the backend holds
+   * get a few seconds more.
+   */
+  stop(options: StopOptions = {}): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#state === "stopped" || this.#state === "deleted") return;
+      if (this.#state !== "live") throw wrongState("stop", this.#state);
+      await this.#stop(options);
+    });
+  }
+
+  async #stop({ safe = false, signal }: StopOptions): Promise<void> {
+    const control = this.#control!;
+    checkAborted(signal);
+    if (safe) {
+      await control.tryStopDev(this.id, { signal });
+      this.#state = "stopping";
+    } else {
+      this.#state = "stopping";
+      const failed = new AbortController();
+      this.#threads!.stopped.then(() => failed.abort());
+      // STOP_DEV waits in the kernel for every request that a thread holds, and nothing can
+      // interrupt it. So it is sent only when each thread has shown that it still listens.
+      await this.#threads!.drain(DRAIN_MS, failed.signal);
+      await ignoreMissing(control.stopDev(this.id, { signal }));
+    }
+    await this.#threads!.stopped;
+    this.#release();
+    this.#state = "stopped";
+  }
+
+  /** Stops the device if need be, removes it from the kernel and closes the backend. */
+  delete(options: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#state === "deleted") return;
+      if (this.#state === "live") await this.#stop(options);
+      await this.#remove();
+      this.#close({ reason: "deleted" });
+    });
+  }
+
+  /** Stops and deletes. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.delete();
+  }
+
+  /** Steps run one after the other, in the order in which they were called. */
+  #serially<T>(step: () => Promise<T>): Promise<T> {
+    const run = (this.#step ?? Promise.resolve()).then(step, step);
+    this.#step = run.catch(() => {});
+    return run;
+  }
+
+  async #undoing(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      await this.#threads?.abandon(GRACE_MS).catch((reason) => logLine(40, `${reason.message}`));
+      await this.#remove().catch((reason) => logLine(40, `undo: ${reason.message}`));
+      const failure = error instanceof UblkError ? error : undefined;
+      this.#close({ reason: "failed", error: failure });
+      throw error;
+    }
+  }
+
+  /** All threads have left although nobody here asked them to, or one of them failed. */
+  #servingEnded(error: UblkError | undefined): void {
+    if (this.#state !== "live") return;
+    if (error !== undefined) return this.#fail(error);
+    this.#serially(async () => {
+      if (this.#state !== "live") return;
+      this.#state = "stopping";
+      this.#release();
+      await this.#remove();
+      this.#close({ reason: "removed" });
+    }).catch((reason) => this.#close({ reason: "failed", error: reason }));
+  }
+
+  /** Takes the device away from a server that cannot go on. Outside of the row of steps, since a
+   * step may be what waits for it. */
+  #fail(error: UblkError): void {
+    if (this.#failure !== undefined || this.#state === "deleted") return;
+    this.#failure = error;
+    this.#state = "stopping";
+    logLine(40, error.message);
+    (async () => {
+      await this.#threads!.abandon(GRACE_MS);
+      this.#release();
+      await this.#step;
+      if (this.#state !== "deleted") await this.#remove();
+    })().catch((reason) => logLine(40, `${reason.message}`))
+      .finally(() => this.#close({ reason: "failed", error }));
+  }
+
+  #release(): void {
+    if (this.#charFd < 0) return;
+    // DEL_DEV waits until the char device is closed everywhere.
+    closeFd(this.#charFd);
+    this.#charFd = -1;
+  }
+
+  async #remove(): Promise<void> {
+    this.#release();
+    try {
+      if (this.#grant !== undefined) await ignoreMissing(this.#control!.delDev(this.id));
+    } finally {
+      await this.#threads?.close();
+      this.#logs?.[Symbol.dispose]();
+      await this.#control?.[Symbol.asyncDispose]();
+      this.#state = "deleted";
+    }
+  }
+}
+
+/** A device that somebody else has deleted meanwhile is as gone as one should be. */
+async function ignoreMissing(command: Promise<void>): Promise<void> {
+  try {
+    await command;
+  } catch (error) {
+    if (!(error instanceof UblkError) || error.code !== "DEVICE_NOT_FOUND") throw error;
+  }
+}
+
+function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return;
+  throw new UblkError("ABORTED", {
+    operation: "serve",
+    reason: "the caller's signal fired",
+    cause: signal.reason,
+  });
+}
+
+function wrongState(step: string, state: DeviceState): UblkError {
+  return new UblkError("INVALID_ARGUMENT", {
+    operation: step,
+    reason: `the device is ${state}`,
+    hint: "its steps are create, start, stop, delete, in this order",
+  });
+}

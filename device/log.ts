@@ -1,0 +1,82 @@
+/**
+ * From the serving threads' log rings into `@std/log`: the only file that imports it.
+ *
+ * @module
+ */
+
+import { getLogger } from "@std/log";
+import { createLogBuffer, LogReader } from "../queue/log_ring.ts";
+
+/** The name of this project's logger in `@std/log`. A program sets it up; by itself it is silent. */
+export const LOGGER = "ublk";
+
+const DRAIN_MS = 50;
+/** Records per turn, so that a flood of them leaves the event loop alive. */
+const RECORDS_PER_DRAIN = 2000;
+
+/** The log rings of one device's threads, and the timer that empties them. */
+export class ThreadLogs implements Disposable {
+  readonly #level: number;
+  readonly #prefix: string;
+  readonly #readers: LogReader[] = [];
+  #reported = 0;
+  #timer?: ReturnType<typeof setInterval>;
+
+  /** @param level The lowest level that threads record, as in `@std/log`; 5 traces each request. */
+  constructor(level: number, prefix: string) {
+    this.#level = level;
+    this.#prefix = prefix;
+  }
+
+  /** A ring for one more thread. */
+  add(): SharedArrayBuffer {
+    const buffer = createLogBuffer(1024, { level: this.#level });
+    this.#readers.push(new LogReader(buffer));
+    this.#timer ??= setInterval(() => this.drain(), DRAIN_MS);
+    return buffer;
+  }
+
+  /** Records that were dropped because nobody drained them in time. */
+  get dropped(): number {
+    return this.#readers.reduce((sum, reader) => sum + reader.dropped, 0);
+  }
+
+  /** Empties the rings into the logger. */
+  drain(): void {
+    const logger = getLogger(LOGGER);
+    for (const reader of this.#readers) {
+      reader.drain(
+        // @std/log has no level below DEBUG: the trace of requests goes there.
+        ({ level, message }) => emit(logger, level, `${this.#prefix}${message}`),
+        RECORDS_PER_DRAIN,
+      );
+    }
+    const dropped = this.dropped;
+    if (dropped > this.#reported) {
+      logger.warn(
+        `${this.#prefix}${dropped - this.#reported} log records dropped: too many to drain`,
+      );
+      this.#reported = dropped;
+    }
+  }
+
+  /** Drains what is left and stops. */
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.drain();
+  }
+}
+
+/** Logs one line at a level of `@std/log`; what is below DEBUG counts as DEBUG. */
+function emit(logger: ReturnType<typeof getLogger>, level: number, message: string): void {
+  if (level >= 40) logger.error(message);
+  else if (level >= 30) logger.warn(message);
+  else if (level >= 20) logger.info(message);
+  else logger.debug(message);
+}
+
+/** Logs a line of the device's own. */
+export function logLine(level: number, message: string): void {
+  emit(getLogger(LOGGER), level, message);
+}

@@ -1,0 +1,99 @@
+/**
+ * The nodes of a device under `/dev`: waiting for them, and making sure that they open.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { EBUSY } from "../uapi/errno.ts";
+import { openFile } from "../uring/libc.ts";
+
+const O_RDWR = 2;
+const POLL_MS = 10;
+
+/** The disk of a device. */
+export function blockPath(id: number): string {
+  return `/dev/ublkb${id}`;
+}
+
+/** The server's side of a device. */
+export function charPath(id: number): string {
+  return `/dev/ublkc${id}`;
+}
+
+/**
+ * Opens `/dev/ublkcN`, waiting for udev or devtmpfs to make it.
+ *
+ * @throws {UblkError} `NODE_MISSING`, `DEVICE_BUSY` or what `open` says.
+ */
+export async function openCharDevice(id: number, timeoutMs: number): Promise<number> {
+  const path = charPath(id);
+  await appearance(id, path, timeoutMs);
+  try {
+    return openFile(path, O_RDWR);
+  } catch (error) {
+    if (error instanceof UblkError && error.errno === EBUSY) {
+      throw new UblkError("DEVICE_BUSY", {
+        operation: `open ${path}`,
+        device: id,
+        reason: "another server has it open",
+        errno: EBUSY,
+        hint: `see \`ublk list\`, and stop it with \`ublk del -n ${id}\``,
+      });
+    }
+    throw error;
+  }
+}
+
+async function appearance(id: number, path: string, timeoutMs: number): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  while (true) {
+    try {
+      // A look at the node is no access to the device behind it.
+      await Deno.lstat(path);
+      return;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    if (performance.now() > end) {
+      throw new UblkError("NODE_MISSING", {
+        operation: `wait for ${path}`,
+        device: id,
+        reason: `the kernel made the device but no node appeared in ${timeoutMs} ms`,
+        hint: "in a container, mount the host's /dev (devtmpfs), or run udev",
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/**
+ * Resolves once `/dev/ublkbN` can be opened. A child process opens it: whoever serves a device must
+ * never wait for it.
+ *
+ * @throws {UblkError} `NODE_MISSING`.
+ */
+export async function probeBlockDevice(id: number, timeoutMs: number): Promise<void> {
+  const path = blockPath(id);
+  const started = performance.now();
+  await appearance(id, path, timeoutMs);
+  const left = Math.max(POLL_MS, timeoutMs - (performance.now() - started));
+  // It tries until it is killed, since udev may still be setting the node's permissions.
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", 'until (exec <"$0") 2>/dev/null; do sleep 0.05; done', path],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), left);
+  const { success } = await child.status;
+  clearTimeout(timer);
+  if (!success) {
+    throw new UblkError("NODE_MISSING", {
+      operation: `open ${path}`,
+      device: id,
+      reason: `the node is there but did not open in ${timeoutMs} ms`,
+      hint: "in a container, allow the device (--device-cgroup-rule 'b *:* rwm')",
+    });
+  }
+}

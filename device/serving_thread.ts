@@ -1,0 +1,193 @@
+/**
+ * A thread that serves: a Worker with a backend of its own, or the caller's thread with the
+ * caller's backend. The device treats both alike.
+ *
+ * @module
+ */
+
+import type { Backend, Sharing } from "../backends/backend.ts";
+import { checkBackend } from "../backends/load.ts";
+import type { BackendSpec } from "../backends/spec.ts";
+import { LogWriter } from "../queue/log_ring.ts";
+import {
+  type BackendTraits,
+  type Box,
+  type FromThread,
+  type ToThread,
+  traitsOf,
+  unpackError,
+} from "../queue/messages.ts";
+import { prepareServing, type ServeOrder, type ThreadResources } from "../queue/serving.ts";
+import { UblkError } from "../uapi/error.ts";
+
+/** What opening a backend has told. */
+export interface Opened {
+  /** What the backend is and can do. */
+  readonly traits: BackendTraits;
+  /** Whether each queue gets a backend of its own. */
+  readonly sharing: Sharing;
+  /** What the threads share. */
+  readonly shared: unknown;
+}
+
+/** One serving thread. */
+export interface ServingThread {
+  /** Whether it is the caller's own thread. */
+  readonly local: boolean;
+  /** Resolves when the thread's service has ended, with the reason if it was not the device's end. */
+  readonly stopped: Promise<UblkError | undefined>;
+  /** Opens the backend. `shared` is what the first thread's opening returned. */
+  open(queue: number, log: SharedArrayBuffer, shared?: Box): Promise<Opened>;
+  /** Fetches every slot; resolves once the device can be started. */
+  serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources>;
+  /** Closes the backend and ends the thread. Only after its service has ended, or before it began. */
+  close(unshare?: Box): Promise<void>;
+  /** Ends the thread at once, whatever it does. */
+  kill(): void;
+}
+
+/** A Worker that opens the backend of a specification. */
+export class WorkerThread implements ServingThread {
+  readonly local = false;
+  readonly stopped: Promise<UblkError | undefined>;
+  readonly #worker: Worker;
+  readonly #spec: BackendSpec;
+  readonly #stop: (reason: UblkError | undefined) => void;
+  #waiting?: { type: FromThread["type"]; resolve(message: never): void; reject(e: unknown): void };
+  #ended = false;
+
+  /** Starts the Worker; it loads nothing of the specification yet. */
+  constructor(spec: BackendSpec, name: string) {
+    this.#spec = spec;
+    const { promise, resolve } = Promise.withResolvers<UblkError | undefined>();
+    this.stopped = promise;
+    this.#stop = resolve;
+    // Deno, bundlers and `deno compile` find the module by this very form.
+    const url = new URL("../queue/worker.ts", import.meta.url);
+    this.#worker = new Worker(url, { type: "module", name });
+    this.#worker.onmessage = (event: MessageEvent<FromThread>) => this.#receive(event.data);
+    this.#worker.onerror = (event) => {
+      // Without this the error would end the whole process.
+      event.preventDefault();
+      this.#fail(
+        new UblkError("THREAD_FAILED", {
+          operation: `serving thread ${name}`,
+          reason: event.message,
+          hint: "see the backend's code at the place named above",
+        }),
+      );
+    };
+  }
+
+  async open(queue: number, log: SharedArrayBuffer, shared?: Box): Promise<Opened> {
+    return await this.#ask({ type: "open", spec: this.#spec, queue, log, shared }, "opened");
+  }
+
+  async serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources> {
+    return (await this.#ask({ type: "serve", order, cpus }, "ready")).resources;
+  }
+
+  async close(unshare?: Box): Promise<void> {
+    if (this.#ended) return;
+    await this.#ask({ type: "close", unshare }, "closed");
+    this.#ended = true;
+  }
+
+  kill(): void {
+    this.#ended = true;
+    this.#worker.terminate();
+    this.#stop(undefined);
+  }
+
+  #ask<T extends FromThread["type"]>(
+    message: ToThread,
+    type: T,
+  ): Promise<Extract<FromThread, { type: T }>> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { type, resolve, reject };
+      try {
+        this.#worker.postMessage(message);
+      } catch (cause) {
+        // Only the specification is not of our making.
+        reject(
+          new UblkError("INVALID_ARGUMENT", {
+            operation: `backend ${this.#spec.module}`,
+            reason: "its options cannot be cloned to a Worker",
+            hint: "a BackendSpec is data: no functions, no class instances",
+            cause,
+          }),
+        );
+      }
+    });
+  }
+
+  #receive(message: FromThread): void {
+    if (message.type === "failed") return this.#fail(unpackError(message.error));
+    if (message.type === "stopped") {
+      const { lostErrno } = message;
+      return this.#stop(
+        lostErrno === 0 ? undefined : new UblkError("THREAD_FAILED", {
+          operation: "serve",
+          reason: "the kernel refused a command for a tag",
+          errno: lostErrno,
+        }),
+      );
+    }
+    const waiting = this.#waiting;
+    if (waiting?.type !== message.type) return;
+    this.#waiting = undefined;
+    waiting.resolve(message as never);
+  }
+
+  #fail(error: UblkError): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.reject(error);
+    this.#stop(error);
+  }
+}
+
+/** The caller's thread and the caller's backend. */
+export class LocalThread implements ServingThread {
+  readonly local = true;
+  readonly stopped: Promise<UblkError | undefined>;
+  readonly #stop: (reason: UblkError | undefined) => void;
+  readonly #backend: Backend;
+  #log?: LogWriter;
+
+  /** Whatever the backend declares, this thread never blocks: it is not ours. */
+  constructor(backend: Backend) {
+    this.#backend = checkBackend(backend, "given to serve()");
+    const { promise, resolve } = Promise.withResolvers<UblkError | undefined>();
+    this.stopped = promise;
+    this.#stop = resolve;
+  }
+
+  open(_queue: number, log: SharedArrayBuffer): Promise<Opened> {
+    this.#log = new LogWriter(log);
+    const traits = { ...traitsOf(this.#backend), synchronous: false, address: false };
+    return Promise.resolve({ traits, sharing: "single", shared: undefined });
+  }
+
+  // deno-lint-ignore require-await -- so that what prepareServing throws is a rejection
+  async serve(order: ServeOrder): Promise<ThreadResources> {
+    const serving = prepareServing(this.#backend, order, this.#log!, true);
+    serving.run().then(
+      () => this.#stop(undefined),
+      (cause) =>
+        this.#stop(
+          new UblkError("THREAD_FAILED", { operation: "serve", reason: `${cause}`, cause }),
+        ),
+    );
+    return serving.resources;
+  }
+
+  async close(): Promise<void> {
+    await this.#backend.close?.();
+  }
+
+  kill(): void {
+    // The caller's thread cannot be ended: its watchdog ends the process instead.
+    this.#stop(undefined);
+  }
+}

@@ -1,0 +1,16 @@
+/**
+ * Guards a backend that runs in the caller's own thread: if that thread is stuck, nobody but
+ * another thread can remove the device, and the process with it.
+ *
+ * @module
+ */
+
+import type { WatchOrder } from "./watchdog_worker.ts";
+
+/** Starts the watch in a Worker. Returns a function that ends it. */
+export function guardLocalThread(order: WatchOrder): () => void {
+  const url = new URL("./watchdog_worker.ts", import.meta.url);
+  const worker = new Worker(url, { type: "module", name: "ublk watchdog" });
+  worker.postMessage(order);
+  return () => worker.terminate();
+}

@@ -1,0 +1,45 @@
+/**
+ * Linux block devices served from TypeScript.
+ *
+ * A backend (memory, or an object of your own) becomes `/dev/ublkbN`, a real disk, through the
+ * kernel's ublk driver and io_uring, with nothing but Deno and libc.
+ *
+ * @example A RAM disk
+ * ```ts no-eval
+ * import { memory, serve } from "@ublk/ublk";
+ *
+ * await using device = await serve({ backend: memory("1GiB") });
+ * console.log(device.path); // "/dev/ublkb0"
+ * await device.closed;
+ * ```
+ *
+ * @module
+ */
+
+export type {
+  Answer,
+  Backend,
+  BackendModule,
+  OpenContext,
+  Sharing,
+  WriteOptions,
+  WriteZeroesOptions,
+} from "./backends/backend.ts";
+export { type GeometryOptions, type Size } from "./backends/geometry.ts";
+export { memory, type MemoryOptions } from "./backends/memory.ts";
+export { nullDisk, type NullOptions } from "./backends/null.ts";
+export { formatSize, parseSize } from "./backends/size.ts";
+export type { BackendSpec } from "./backends/spec.ts";
+export {
+  type Closed,
+  Device,
+  type DeviceInfo,
+  type DeviceState,
+  type DeviceStats,
+  type StopOptions,
+} from "./device/device.ts";
+export { LOGGER } from "./device/log.ts";
+export type { DeviceOptions } from "./device/options.ts";
+export { serve, type ServedDevice } from "./device/serve.ts";
+export type { LatencyStats, OpClass, Stats } from "./queue/stats.ts";
+export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";

@@ -1,0 +1,163 @@
+/**
+ * The plain data path: the kernel copies a WRITE's data into the slot's buffer before it hands the
+ * request over, and a READ's data out of that buffer when it is answered. It serves every backend.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { EIO, ETIMEDOUT } from "../uapi/errno.ts";
+import { AsyncRequests } from "./async_requests.ts";
+import { SlotBuffers } from "./buffers.ts";
+import type { DataPath } from "./data_path.ts";
+import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
+import type { LogWriter } from "./log_ring.ts";
+import {
+  carriesData,
+  dataless,
+  fullResult,
+  isThenable,
+  resultOf,
+  resultOfThrown,
+  transfer,
+} from "./operations.ts";
+import type { Slots } from "./slots.ts";
+
+/** Serves a backend through one buffer per slot. */
+export class CopyPath implements DataPath {
+  readonly #backend: Backend;
+  readonly #slots: Slots;
+  readonly #buffers: SlotBuffers;
+  readonly #async: AsyncRequests;
+  readonly #log: LogWriter;
+  readonly #mayAwait: boolean;
+  readonly #answered: () => void;
+
+  /**
+   * @param mayAwait Whether Promises can settle on this thread while it serves.
+   * @param answered Called when a request was answered outside of {@linkcode request}, so that
+   *   the answer gets submitted.
+   */
+  constructor(
+    backend: Backend,
+    slots: Slots,
+    maxIoBytes: number,
+    mayAwait: boolean,
+    log: LogWriter,
+    answered: () => void,
+  ) {
+    this.#backend = backend;
+    this.#slots = slots;
+    this.#log = log;
+    this.#mayAwait = mayAwait;
+    this.#buffers = new SlotBuffers(slots.count, maxIoBytes);
+    this.#async = new AsyncRequests(slots.count);
+    this.#answered = answered;
+  }
+
+  get addresses(): Float64Array<ArrayBuffer> {
+    return this.#buffers.addresses;
+  }
+
+  get outstanding(): number {
+    return this.#async.outstanding;
+  }
+
+  request(slot: number): void {
+    const slots = this.#slots;
+    const opFlags = slots.opFlags(slot);
+    const op = opFlags & 0xff;
+    const bytes = slots.bytes(slot);
+    if (slots.timed) slots.begin(slot);
+    let result: number;
+    try {
+      const value = carriesData(op)
+        ? transfer(this.#backend, opFlags, this.#buffers.view(slot, bytes), slots.offset(slot))
+        : dataless(this.#backend, opFlags, slots.offset(slot), bytes);
+      if (value === undefined) {
+        result = fullResult(op, bytes);
+      } else if (isThenable(value)) {
+        return this.#await(slot, value, fullResult(op, bytes));
+      } else {
+        result = resultOf(value, fullResult(op, bytes), slots, slot, this.#log);
+      }
+    } catch (thrown) {
+      result = resultOfThrown(thrown, slots, slot, this.#log);
+    }
+    slots.answer(slot, result, this.#buffers.addresses[slot]);
+  }
+
+  needData(slot: number): void {
+    // Only a device with NEED_GET_DATA asks, and such a device has another path.
+    this.#slots.answer(slot, -EIO, this.#buffers.addresses[slot]);
+  }
+
+  dataArrived(_slot: number, _result: number): void {
+    throw new Error("assertion failed: this path asks for no data");
+  }
+
+  #await(slot: number, promise: PromiseLike<unknown>, full: number): void {
+    const slots = this.#slots;
+    if (!this.#mayAwait) {
+      // This thread blocks in the kernel: nothing would ever run the Promise's continuation.
+      promise.then(undefined, () => {});
+      this.#log.text(LOG_ERROR, "a backend that declares `synchronous` returned a Promise");
+      return this.#answer(slot, -EIO);
+    }
+    if (this.#buffers.quarantined >= slots.count) {
+      // As many overdue requests as there are slots: the backend answers nothing any more, and
+      // every further buffer would be lost to it too.
+      promise.then(undefined, () => {});
+      this.#log.text(LOG_WARN, "the backend has too many overdue requests; answering EIO");
+      return this.#answer(slot, -EIO);
+    }
+    if (!slots.timed) slots.begin(slot);
+    slots.stats(slot).inFlight++;
+    const generation = this.#async.begin(slot, slots.startedUs(slot));
+    // Promise.resolve guards against a thenable that throws, or that answers twice.
+    Promise.resolve(promise).then(
+      (value) => {
+        if (!this.#async.settle(slot, generation)) return;
+        this.#finish(slot, resultOf(value, full, slots, slot, this.#log));
+      },
+      (thrown) => {
+        if (!this.#async.settle(slot, generation)) return;
+        this.#finish(slot, resultOfThrown(thrown, slots, slot, this.#log));
+      },
+    );
+  }
+
+  #finish(slot: number, result: number): void {
+    this.#slots.stats(slot).inFlight--;
+    this.#answer(slot, result);
+    this.#answered();
+  }
+
+  #answer(slot: number, result: number): void {
+    this.#slots.answer(slot, result, this.#buffers.addresses[slot]);
+  }
+
+  expire(nowUs: number, deadlineUs: number): number {
+    const overdue = this.#async.overdue(nowUs, deadlineUs);
+    for (const slot of overdue) {
+      const slots = this.#slots;
+      this.#log.text(
+        LOG_WARN,
+        `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: no answer from the backend in ` +
+          `${Math.round(deadlineUs / 1e3)} ms; answering ETIMEDOUT`,
+      );
+      slots.stats(slot).timeout();
+      slots.stats(slot).inFlight--;
+      // The late Promise may still write to the buffer: the slot goes on with another one.
+      this.#async.abandon(slot, this.#buffers.quarantine(slot));
+      this.#answer(slot, -ETIMEDOUT);
+    }
+    if (overdue.length > 0) this.#answered();
+    return overdue.length;
+  }
+
+  [Symbol.dispose](): void {
+    this.#async.close();
+    this.#buffers[Symbol.dispose]();
+  }
+}

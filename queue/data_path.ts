@@ -1,0 +1,25 @@
+/**
+ * The seam between how a request's data travels and what answers the request.
+ *
+ * A path is one file that implements {@linkcode DataPath}. The server calls it for each completion;
+ * it calls the backend and answers through the {@linkcode Slots}. Nothing else knows which path
+ * carries a device.
+ *
+ * @module
+ */
+
+/** How requests and their data get from the kernel to the backend and back. */
+export interface DataPath extends Disposable {
+  /** Where each slot's next WRITE is to land, for FETCH; zeroes where the path names no place. */
+  readonly addresses: Float64Array<ArrayBuffer>;
+  /** Requests that the backend has not answered yet. */
+  readonly outstanding: number;
+  /** The slot has a request, and its data if it is a WRITE. */
+  request(slot: number): void;
+  /** The slot has a WRITE whose data is still in the kernel (only with `NEED_GET_DATA`). */
+  needData(slot: number): void;
+  /** The data that was asked for has arrived, or not: `result` is 0 or a negative errno. */
+  dataArrived(slot: number, result: number): void;
+  /** Answers with ETIMEDOUT what is older than `deadlineUs`; returns how many that were. */
+  expire(nowUs: number, deadlineUs: number): number;
+}

@@ -1,0 +1,95 @@
+/**
+ * The data path of a backend whose contents are this process's memory, on a device with
+ * `UBLK_F_NEED_GET_DATA`: the kernel copies straight between the request and that memory, in both
+ * directions, and nothing is copied in user space.
+ *
+ * A READ is answered with the address of its data. The driver takes the address of a
+ * COMMIT_AND_FETCH for two things: it copies this READ's data from there, and it would copy the
+ * tag's next WRITE to there. Without NEED_GET_DATA the second would corrupt the disk. With it a
+ * WRITE is first announced without data, and only then, knowing its offset, we say where it goes.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { EIO } from "../uapi/errno.ts";
+import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import type { DataPath } from "./data_path.ts";
+import { LOG_ERROR } from "./log_events.ts";
+import type { LogWriter } from "./log_ring.ts";
+import { dataless, resultOf, resultOfThrown } from "./operations.ts";
+import type { Slots } from "./slots.ts";
+
+/** Serves a `synchronous` backend that has an `address`. */
+export class GetDataPath implements DataPath {
+  readonly addresses: Float64Array<ArrayBuffer>;
+  readonly outstanding = 0;
+
+  readonly #backend: Backend;
+  readonly #base: number;
+  readonly #slots: Slots;
+  readonly #log: LogWriter;
+  readonly #expectedBytes: Float64Array<ArrayBuffer>;
+
+  /** The backend's `address` must stay mapped until the last slot is gone. */
+  constructor(backend: Backend, slots: Slots, log: LogWriter) {
+    this.#backend = backend;
+    this.#base = backend.address!;
+    this.#slots = slots;
+    this.#log = log;
+    this.#expectedBytes = new Float64Array(slots.count);
+    this.addresses = new Float64Array(slots.count);
+  }
+
+  request(slot: number): void {
+    const slots = this.#slots;
+    if (slots.timed) slots.begin(slot);
+    const opFlags = slots.opFlags(slot);
+    const op = opFlags & 0xff;
+    if (op === UBLK_IO_OP_READ) {
+      return slots.answer(slot, slots.bytes(slot), this.#base + slots.offset(slot));
+    }
+    let result: number;
+    if (op === UBLK_IO_OP_WRITE) {
+      // A WRITE always comes through needData on this path.
+      result = -EIO;
+    } else {
+      try {
+        const value = dataless(this.#backend, opFlags, slots.offset(slot), slots.bytes(slot));
+        result = value === undefined ? 0 : resultOf(value, 0, slots, slot, this.#log);
+      } catch (thrown) {
+        result = resultOfThrown(thrown, slots, slot, this.#log);
+      }
+    }
+    slots.answer(slot, result, 0);
+  }
+
+  needData(slot: number): void {
+    const slots = this.#slots;
+    if (slots.timed) slots.begin(slot);
+    this.#expectedBytes[slot] = slots.bytes(slot);
+    slots.getData(slot, this.#base + slots.offset(slot));
+  }
+
+  dataArrived(slot: number, result: number): void {
+    const slots = this.#slots;
+    const bytes = slots.bytes(slot);
+    // A copy that stops half way (no memory for a page) reports success and shrinks the
+    // descriptor, so the length is read again.
+    if (result === 0 && bytes === this.#expectedBytes[slot]) {
+      return slots.answer(slot, bytes, this.#base + slots.offset(slot));
+    }
+    this.#log.text(
+      LOG_ERROR,
+      `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the kernel copied ${bytes} of ` +
+        `${this.#expectedBytes[slot]} bytes (result ${result}); is memory exhausted?`,
+    );
+    slots.answer(slot, -EIO, 0);
+  }
+
+  expire(): number {
+    return 0;
+  }
+
+  [Symbol.dispose](): void {}
+}

@@ -1,0 +1,235 @@
+/**
+ * The log channel from a serving thread to the main thread: a ring of records in shared memory
+ * with one writer and one reader, which never makes the writer wait.
+ *
+ * A thread that answers I/O must not block on a logger: whoever reads the log may himself be
+ * waiting for that I/O (a log file on the very device, a terminal that nobody reads), and then
+ * both stand still for ever. So a record that finds the ring full is dropped and counted, and
+ * nothing else happens.
+ *
+ * There are two kinds of records. A **text** is for what is rare. An **event** is for the trace of
+ * every I/O: an id and four numbers, written without allocating; the reader, who has the time,
+ * turns it into words by a table of {@linkcode LogEvent}s that both sides know.
+ *
+ * @module
+ */
+
+import { monotonicUs } from "../uring/libc.ts";
+import { assert } from "../uapi/error.ts";
+import { LOG_EVENTS, LOG_INFO, LOG_TRACE, type LogEvent } from "./log_events.ts";
+
+export * from "./log_events.ts";
+
+/** Bytes of one slot: a header of 16 and what a text may fill. */
+export const LOG_SLOT_BYTES = 256;
+/** Bytes of UTF-8 that a text record holds; a longer text is cut at a character. */
+export const LOG_TEXT_BYTES: number = LOG_SLOT_BYTES - 16;
+
+// The buffer: a header of 32-bit words, then the slots. Head and tail are free-running 32-bit
+// indices that wrap around. Each side's words have a cache line of their own, so that the two
+// threads do not take a line from one another for each record.
+const HEAD = 0; // Written by the reader: the next slot to read.
+const LEVEL = 1; // Written by the main thread.
+const SLOTS = 2; // Constant.
+const TAIL = 16; // Written by the writer: the next slot to fill.
+const DROPPED = 17; // Written by the writer.
+const HEADER_BYTES = 128;
+
+// A slot: f64 time, s32 kind, s32 length of the text, then the text or four f64.
+const SLOT_WORDS = LOG_SLOT_BYTES / 4;
+const SLOT_DOUBLES = LOG_SLOT_BYTES / 8;
+const KIND_WORD = 2;
+const LENGTH_WORD = 3;
+const PAYLOAD_BYTE = 16;
+const PAYLOAD_DOUBLE = 2;
+/** Kinds from here on are events, kind minus this being the id; below, a text's level. */
+const EVENT_BASE = 0x1_0000;
+
+/** A record as the reader sees it. */
+export interface LogEntry {
+  /** When it was written, by `monotonicUs()`. */
+  readonly timeUs: number;
+  /** A `LOG_*`. */
+  readonly level: number;
+  /** The words. */
+  readonly message: string;
+}
+
+/** How {@linkcode createLogBuffer} is to make the ring. */
+export interface LogBufferOptions {
+  /** The lowest level that is logged; `LOG_INFO` where left out. */
+  level?: number;
+  /** The first index of the ring; tests start just before the 32-bit wrap-around. */
+  firstIndex?: number;
+}
+
+/**
+ * Makes the memory of one log ring. `slots` is a power of two.
+ *
+ * @throws {Error} Where `slots` is not.
+ */
+export function createLogBuffer(slots = 1024, options: LogBufferOptions = {}): SharedArrayBuffer {
+  // A power of two divides 2^32, so that the slot of an index stays the same across the wrap.
+  assert(slots >= 1 && slots <= 2 ** 22 && (slots & (slots - 1)) === 0, "a power of two of slots");
+  const buffer = new SharedArrayBuffer(HEADER_BYTES + slots * LOG_SLOT_BYTES);
+  const words = new Int32Array(buffer);
+  words[SLOTS] = slots;
+  words[LEVEL] = options.level ?? LOG_INFO;
+  words[HEAD] = words[TAIL] = (options.firstIndex ?? 0) | 0;
+  return buffer;
+}
+
+/** The serving thread's end. One per buffer at a time. */
+export class LogWriter {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #doubles: Float64Array<SharedArrayBuffer>;
+  readonly #bytes: Uint8Array<SharedArrayBuffer>;
+  readonly #slots: number;
+  readonly #eventLevels: Int32Array<ArrayBuffer>;
+  readonly #encoder = new TextEncoder();
+  /** Where a text is encoded first: not every runtime encodes into shared memory. */
+  readonly #scratch = new Uint8Array(LOG_TEXT_BYTES);
+  #tail: number;
+  /** The reader's head when last looked at; it only ever moves on, so an old value is safe. */
+  #head: number;
+
+  /** Writes to a buffer of {@linkcode createLogBuffer}; `events` is the reader's table too. */
+  constructor(buffer: SharedArrayBuffer, events: readonly LogEvent[] = LOG_EVENTS) {
+    this.#words = new Int32Array(buffer);
+    this.#doubles = new Float64Array(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    this.#slots = this.#words[SLOTS];
+    this.#eventLevels = Int32Array.from(events, (event) => event.level);
+    this.#tail = Atomics.load(this.#words, TAIL);
+    this.#head = Atomics.load(this.#words, HEAD);
+  }
+
+  /** The lowest level that is logged. The main thread may change it at any time. */
+  get level(): number {
+    return Atomics.load(this.#words, LEVEL);
+  }
+
+  /** Records an event. Allocates nothing. */
+  event(eventId: number, a = 0, b = 0, c = 0, d = 0): void {
+    if (this.#eventLevels[eventId] < Atomics.load(this.#words, LEVEL)) return;
+    const slot = this.#take();
+    if (slot < 0) return;
+    const doubles = this.#doubles;
+    const at = HEADER_BYTES / 8 + slot * SLOT_DOUBLES;
+    doubles[at] = monotonicUs();
+    doubles[at + PAYLOAD_DOUBLE] = a;
+    doubles[at + PAYLOAD_DOUBLE + 1] = b;
+    doubles[at + PAYLOAD_DOUBLE + 2] = c;
+    doubles[at + PAYLOAD_DOUBLE + 3] = d;
+    this.#words[HEADER_BYTES / 4 + slot * SLOT_WORDS + KIND_WORD] = EVENT_BASE + eventId;
+    this.#publish();
+  }
+
+  /** Records a text, cut to {@linkcode LOG_TEXT_BYTES}. */
+  text(level: number, message: string): void {
+    if (level < Atomics.load(this.#words, LEVEL)) return;
+    const slot = this.#take();
+    if (slot < 0) return;
+    // encodeInto stops before a character that does not fit whole.
+    const { written } = this.#encoder.encodeInto(message, this.#scratch);
+    this.#bytes.set(
+      this.#scratch.subarray(0, written),
+      HEADER_BYTES + slot * LOG_SLOT_BYTES + PAYLOAD_BYTE,
+    );
+    this.#doubles[HEADER_BYTES / 8 + slot * SLOT_DOUBLES] = monotonicUs();
+    const at = HEADER_BYTES / 4 + slot * SLOT_WORDS;
+    this.#words[at + KIND_WORD] = level;
+    this.#words[at + LENGTH_WORD] = written;
+    this.#publish();
+  }
+
+  /** The free slot at the tail, or -1, and one more dropped, when there is none. */
+  #take(): number {
+    if (((this.#tail - this.#head) | 0) >= this.#slots) {
+      // The atomic load orders our stores into the slot after the reader's loads from it.
+      this.#head = Atomics.load(this.#words, HEAD);
+      if (((this.#tail - this.#head) | 0) >= this.#slots) {
+        Atomics.add(this.#words, DROPPED, 1);
+        return -1;
+      }
+    }
+    return this.#tail & (this.#slots - 1);
+  }
+
+  /** Shows the slot at the tail to the reader: the store orders what was written before it. */
+  #publish(): void {
+    this.#tail = (this.#tail + 1) | 0;
+    Atomics.store(this.#words, TAIL, this.#tail);
+  }
+}
+
+/** The main thread's end. One per buffer at a time. */
+export class LogReader {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #doubles: Float64Array<SharedArrayBuffer>;
+  readonly #bytes: Uint8Array<SharedArrayBuffer>;
+  readonly #slots: number;
+  readonly #events: readonly LogEvent[];
+  readonly #decoder = new TextDecoder();
+
+  /** Reads a buffer of {@linkcode createLogBuffer}; `events` is the writer's table too. */
+  constructor(buffer: SharedArrayBuffer, events: readonly LogEvent[] = LOG_EVENTS) {
+    this.#words = new Int32Array(buffer);
+    this.#doubles = new Float64Array(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    this.#slots = this.#words[SLOTS];
+    this.#events = events;
+  }
+
+  /** The lowest level that is logged. */
+  get level(): number {
+    return Atomics.load(this.#words, LEVEL);
+  }
+
+  /** Sets it, for the writer's next record on. */
+  set level(level: number) {
+    Atomics.store(this.#words, LEVEL, level);
+  }
+
+  /** How many records found the ring full so far, modulo 2^32. */
+  get dropped(): number {
+    return Atomics.load(this.#words, DROPPED) >>> 0;
+  }
+
+  /** Hands over what has been written, oldest first, and returns how many records that was. */
+  drain(callback: (entry: LogEntry) => void, maxRecords = Infinity): number {
+    const head = Atomics.load(this.#words, HEAD);
+    const waiting = (Atomics.load(this.#words, TAIL) - head) | 0;
+    const limit = Math.min(waiting, maxRecords);
+    let count = 0;
+    while (count < limit) {
+      const entry = this.#read(((head + count) | 0) & (this.#slots - 1));
+      count++;
+      // Given back before the callback runs, which may be slow, or throw: no record comes twice.
+      Atomics.store(this.#words, HEAD, (head + count) | 0);
+      callback(entry);
+    }
+    return count;
+  }
+
+  #read(slot: number): LogEntry {
+    const word = HEADER_BYTES / 4 + slot * SLOT_WORDS;
+    const double = HEADER_BYTES / 8 + slot * SLOT_DOUBLES;
+    const timeUs = this.#doubles[double];
+    const kind = this.#words[word + KIND_WORD];
+    if (kind >= EVENT_BASE) return this.#event(kind - EVENT_BASE, timeUs, double + PAYLOAD_DOUBLE);
+    const start = HEADER_BYTES + slot * LOG_SLOT_BYTES + PAYLOAD_BYTE;
+    const text = this.#bytes.slice(start, start + this.#words[word + LENGTH_WORD]);
+    return { timeUs, level: kind, message: this.#decoder.decode(new Uint8Array(text)) };
+  }
+
+  #event(id: number, timeUs: number, at: number): LogEntry {
+    const [a, b, c, d] = this.#doubles.subarray(at, at + 4);
+    const event = this.#events[id];
+    // The two sides' tables differ only by a mistake; even then the numbers are worth showing.
+    if (event === undefined) {
+      return { timeUs, level: LOG_TRACE, message: `event ${id}: ${a} ${b} ${c} ${d}` };
+    }
+    return { timeUs, level: event.level, message: event.format(a, b, c, d) };
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * What a serving Worker and its manager say to one another. All of it is cloneable data.
+ *
+ * @module
+ */
+
+import type { Backend, Sharing } from "../backends/backend.ts";
+import type { BackendSpec } from "../backends/spec.ts";
+import { UblkError, type UblkErrorCode, type UblkErrorInit } from "../uapi/error.ts";
+import type { ServeOrder, ThreadResources } from "./serving.ts";
+
+/** A value that may itself be `undefined`, in a place that may be left out. */
+export interface Box {
+  /** The value. */
+  readonly value: unknown;
+}
+
+/** From the manager to a thread. */
+export type ToThread =
+  | {
+    readonly type: "open";
+    readonly spec: BackendSpec;
+    readonly queue: number;
+    /** What the first thread's `share` made; absent for the first thread. */
+    readonly shared?: Box;
+    readonly log: SharedArrayBuffer;
+  }
+  | { readonly type: "serve"; readonly order: ServeOrder; readonly cpus: readonly number[] }
+  | {
+    readonly type: "close";
+    /** For the thread that made it, once all others are closed. */
+    readonly unshare?: Box;
+  };
+
+/** From a thread to its manager. */
+export type FromThread =
+  | {
+    readonly type: "opened";
+    readonly traits: BackendTraits;
+    readonly sharing: Sharing;
+    readonly shared: unknown;
+  }
+  | { readonly type: "ready"; readonly resources: ThreadResources }
+  | { readonly type: "stopped"; readonly lostErrno: number }
+  | { readonly type: "closed" }
+  | { readonly type: "failed"; readonly error: PackedError };
+
+/** What a backend is and can do, without the backend. */
+export interface BackendTraits {
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes. */
+  readonly blockSize: number;
+  /** The kernel is to refuse writes. */
+  readonly readOnly: boolean;
+  /** Its writes need a flush to be durable. */
+  readonly flush: boolean;
+  /** It honours FUA. */
+  readonly fua: boolean;
+  /** It forgets trimmed ranges. */
+  readonly trim: boolean;
+  /** It writes zeroes by itself. */
+  readonly writeZeroes: boolean;
+  /** Its contents are memory that the kernel can be pointed to. */
+  readonly address: boolean;
+  /** Its thread may block in the kernel. */
+  readonly synchronous: boolean;
+}
+
+/** Reads off a backend what it is and can do. */
+export function traitsOf(backend: Backend): BackendTraits {
+  return {
+    size: backend.size,
+    blockSize: backend.blockSize ?? 512,
+    readOnly: backend.readOnly === true,
+    flush: backend.flush !== undefined,
+    fua: backend.fua === true,
+    trim: backend.trim !== undefined,
+    writeZeroes: backend.writeZeroes !== undefined,
+    address: backend.address !== undefined && backend.synchronous === true,
+    synchronous: backend.synchronous === true,
+  };
+}
+
+/** An error on its way to another thread: `structuredClone` would lose what makes it a UblkError. */
+export interface PackedError {
+  /** The code of a {@linkcode UblkError}. */
+  readonly code?: UblkErrorCode;
+  /** The parts of a {@linkcode UblkError}. */
+  readonly init?: UblkErrorInit;
+  /** The words of any other error. */
+  readonly message: string;
+}
+
+/** Makes an error cloneable. */
+export function packError(error: unknown): PackedError {
+  if (error instanceof UblkError) {
+    const { code, operation, reason, hint, device, queue, errno, message } = error;
+    return { code, message, init: { operation, reason, hint, device, queue, errno } };
+  }
+  return { message: error instanceof Error ? error.stack ?? error.message : String(error) };
+}
+
+/** The error again. */
+export function unpackError(packed: PackedError): UblkError {
+  if (packed.code !== undefined && packed.init !== undefined) {
+    return new UblkError(packed.code, packed.init);
+  }
+  return new UblkError("THREAD_FAILED", {
+    operation: "serve",
+    reason: packed.message,
+    hint: "this is a bug of @ublk/ublk; please report it",
+  });
+}

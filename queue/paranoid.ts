@@ -1,0 +1,74 @@
+/**
+ * A wrapper that catches a backend which keeps a buffer after its method has returned.
+ *
+ * Each call gets a buffer of its own. Once the call is answered the buffer is poisoned and kept for
+ * a while: whoever reads it late reads poison, and whoever writes to it late is found out.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { LOG_ERROR } from "./log_events.ts";
+import type { LogWriter } from "./log_ring.ts";
+import { isThenable } from "./operations.ts";
+
+/** What a released buffer is filled with. */
+export const POISON = 0xdb;
+/** Released buffers that are still watched. */
+const WATCHED = 64;
+
+/** The same backend, with its buffers poisoned once they are no longer its own. */
+export function paranoid(backend: Backend, log: LogWriter): Backend {
+  const released: Uint8Array[] = [];
+  const inspect = (buffer: Uint8Array) => {
+    if (buffer.every((byte) => byte === POISON)) return;
+    log.text(
+      LOG_ERROR,
+      "the backend wrote to a buffer after it had answered: buffers are borrowed",
+    );
+  };
+  const release = (buffer: Uint8Array) => {
+    buffer.fill(POISON);
+    released.push(buffer);
+    if (released.length > WATCHED) inspect(released.shift()!);
+  };
+  const lend = (
+    own: Uint8Array<ArrayBuffer>,
+    copyBack: boolean,
+    call: (buffer: Uint8Array<ArrayBuffer>) => unknown,
+  ): unknown => {
+    const lent = own.slice();
+    const finish = () => {
+      if (copyBack) own.set(lent);
+      release(lent);
+    };
+    const answer = call(lent);
+    if (!isThenable(answer)) {
+      finish();
+      return answer;
+    }
+    return Promise.resolve(answer).then((value) => {
+      finish();
+      return value;
+    });
+  };
+  return {
+    size: backend.size,
+    blockSize: backend.blockSize,
+    readOnly: backend.readOnly,
+    fua: backend.fua,
+    synchronous: backend.synchronous,
+    readAt: (buffer, offset) => lend(buffer, true, (lent) => backend.readAt(lent, offset)) as void,
+    writeAt: (buffer, offset, options) =>
+      lend(buffer, false, (lent) => backend.writeAt(lent, offset, options)) as void,
+    flush: backend.flush && (() => backend.flush!()),
+    trim: backend.trim && ((offset, length) => backend.trim!(offset, length)),
+    writeZeroes: backend.writeZeroes &&
+      ((offset, length, options) => backend.writeZeroes!(offset, length, options)),
+    resize: backend.resize && ((size) => backend.resize!(size)),
+    close: async () => {
+      for (const buffer of released.splice(0)) inspect(buffer);
+      await backend.close?.();
+    },
+  };
+}

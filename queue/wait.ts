@@ -1,0 +1,63 @@
+/**
+ * The two ways in which a serving thread waits.
+ *
+ * @module
+ */
+
+import { closeFd, eventFd, signalEventFd, waitEventFd } from "../uring/libc.ts";
+import { registerEventFd } from "../uring/register.ts";
+import { CONTROL_PROGRESS, THREAD_IN_KERNEL, THREAD_IN_USER } from "./control_block.ts";
+import type { QueueServer } from "./server.ts";
+
+/**
+ * Serves until the device is gone, blocking the thread in the kernel: one system call submits the
+ * answers of a batch and waits for the next. For backends that are `synchronous`.
+ */
+export function serveBlocking(server: QueueServer): void {
+  const ring = server.ring;
+  while (server.running) {
+    server.enterState(THREAD_IN_KERNEL);
+    ring.enter(1);
+    server.enterState(THREAD_IN_USER);
+    server.process();
+  }
+}
+
+/** How often, within one deadline, overdue requests are looked for. */
+const CHECKS_PER_DEADLINE = 8;
+/** Batches handled before the event loop gets its turn even if more are ready. */
+const BATCHES_PER_TURN = 16;
+
+/**
+ * Serves until the device is gone from within an event loop, so that Promises, timers and sockets
+ * of the backend go on. Waiting costs one hop through Deno's thread pool.
+ */
+export async function serveInEventLoop(server: QueueServer, deadlineMs: number): Promise<void> {
+  const ring = server.ring;
+  const completions = eventFd();
+  const counter = new BigUint64Array(1);
+  registerEventFd(ring, completions);
+  const periodMs = Math.max(10, Math.min(1000, deadlineMs / CHECKS_PER_DEADLINE));
+  const timer = setInterval(() => {
+    // The tick proves that this thread is not stuck in a method of the backend.
+    server.control[CONTROL_PROGRESS]++;
+    server.expire();
+    // An order may have ended the service while nothing was completed.
+    if (!server.running) signalEventFd(completions);
+  }, periodMs);
+  try {
+    while (server.running) {
+      for (let batch = 0; batch < BATCHES_PER_TURN && server.running; batch++) {
+        ring.enter(0);
+        if (server.process() === 0 && ring.pending === 0) break;
+      }
+      if (!server.running) break;
+      // With DEFER_TASKRUN the kernel signals when it has work that the next `enter` will post, so
+      // nothing is missed between the last look and this wait.
+      await waitEventFd(completions, counter);
+    }
+  } finally {
+    clearInterval(timer);
+    closeFd(completions);
+  }
+}

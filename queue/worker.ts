@@ -1,0 +1,68 @@
+/**
+ * The module of a serving Worker: it opens a backend, serves its queues until the device is gone,
+ * and closes the backend. It is exported so that `deno compile` and bundlers can find it; programs
+ * do not import it.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { loadBackend, type LoadedBackend } from "../backends/load.ts";
+import { setAffinity } from "../uring/libc.ts";
+import { LOG_WARN } from "./log_events.ts";
+import { LogWriter } from "./log_ring.ts";
+import { type FromThread, packError, type ToThread, traitsOf } from "./messages.ts";
+import { prepareServing } from "./serving.ts";
+
+const scope = self as unknown as {
+  onmessage: ((event: MessageEvent<ToThread>) => void) | null;
+  postMessage(message: FromThread): void;
+  close(): void;
+};
+
+let loaded: LoadedBackend | undefined;
+let backend: Backend | undefined;
+let log: LogWriter | undefined;
+
+async function handle(message: ToThread): Promise<void> {
+  switch (message.type) {
+    case "open": {
+      log = new LogWriter(message.log);
+      loaded = await loadBackend(message.spec);
+      const shared = message.shared === undefined ? await loaded.share() : message.shared.value;
+      backend = await loaded.open(message.queue, shared);
+      const { sharing } = loaded;
+      return scope.postMessage({ type: "opened", traits: traitsOf(backend), sharing, shared });
+    }
+    case "serve": {
+      pin(message.cpus, log!);
+      const serving = prepareServing(backend!, message.order, log!);
+      // From here on this thread may block: what it has to say must be said before.
+      scope.postMessage({ type: "ready", resources: serving.resources });
+      const lostErrno = await serving.run();
+      return scope.postMessage({ type: "stopped", lostErrno });
+    }
+    case "close":
+      await loaded?.close();
+      if (message.unshare !== undefined) await loaded?.unshare(message.unshare.value);
+      scope.postMessage({ type: "closed" });
+      return scope.close();
+  }
+}
+
+/** Keeps the thread near the CPUs whose requests it serves. Only speed depends on it. */
+function pin(cpus: readonly number[], log: LogWriter): void {
+  if (cpus.length === 0) return;
+  try {
+    setAffinity(cpus);
+  } catch (error) {
+    // A cpuset may forbid these CPUs.
+    log.text(LOG_WARN, `not pinned: ${(error as Error).message}`);
+  }
+}
+
+scope.onmessage = (event) => {
+  handle(event.data).catch((error) => {
+    scope.postMessage({ type: "failed", error: packError(error) });
+  });
+};

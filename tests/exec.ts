@@ -1,0 +1,74 @@
+/**
+ * Runs a program with a limit on its time, and ends whatever is running when told to.
+ *
+ * Each program leads a process group of its own: its children (a VM, a test's servers) get the
+ * signal too. It also means that a Ctrl-C at the terminal reaches only this process, which then
+ * passes it on through {@link stopAll}.
+ *
+ * @module
+ */
+
+/** How a program ended. */
+export interface Ran {
+  /** Exit code; 128 + the signal's number when it was killed. */
+  code: number;
+  /** Whether it was ended because its time was up. */
+  timedOut: boolean;
+}
+
+/** What a program gets between SIGTERM and SIGKILL, to take down a VM or a device. */
+const GRACE_MS = 15_000;
+
+const running = new Set<Deno.ChildProcess>();
+
+/** Runs a program with this process's output, and without input. */
+export async function run(program: string, args: string[], limitMs: number): Promise<Ran> {
+  const child = new Deno.Command(program, {
+    args,
+    stdin: "null",
+    stdout: "inherit",
+    stderr: "inherit",
+    env: Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" },
+    detached: true,
+  }).spawn();
+  running.add(child);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    stop(child);
+  }, limitMs);
+  try {
+    const { code } = await child.status;
+    return { code, timedOut };
+  } finally {
+    clearTimeout(timer);
+    running.delete(child);
+  }
+}
+
+/** Ends everything that runs: politely, or at once if `force`. */
+export function stopAll(force = false): void {
+  for (const child of running) {
+    if (force) signal(child, "SIGKILL");
+    else stop(child);
+  }
+}
+
+function stop(child: Deno.ChildProcess): void {
+  signal(child, "SIGTERM");
+  const timer = setTimeout(() => signal(child, "SIGKILL"), GRACE_MS);
+  // What the leader left behind in its group goes with it.
+  child.status.finally(() => {
+    clearTimeout(timer);
+    signal(child, "SIGKILL");
+  });
+}
+
+function signal(child: Deno.ChildProcess, name: "SIGTERM" | "SIGKILL"): void {
+  try {
+    Deno.kill(-child.pid, name);
+  } catch (error) {
+    // ESRCH: nobody is left in the group.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

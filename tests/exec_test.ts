@@ -1,0 +1,59 @@
+import { assert, assertEquals, assertLess } from "@std/assert";
+import { run, stopAll } from "./exec.ts";
+
+Deno.test("run returns the exit code, or 128 + the signal", async () => {
+  assertEquals(await run("sh", ["-c", "exit 7"], 60_000), { code: 7, timedOut: false });
+  assertEquals((await run("sh", ["-c", "kill -KILL $$"], 60_000)).code, 128 + 9);
+});
+
+Deno.test("run ends a program and its children when the time is up", async () => {
+  const file = await Deno.makeTempFile();
+  try {
+    const startMs = performance.now();
+    const script = `sleep 300 & echo $! > '${file}'; wait`;
+    const { timedOut } = await run("sh", ["-c", script], 2_000);
+    assert(timedOut);
+    assertLess(performance.now() - startMs, 60_000);
+    await assertGone(Number(await Deno.readTextFile(file)));
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("stopAll lets a program clean up; forced, it does not", async () => {
+  const folder = await Deno.makeTempDir();
+  const script = "exec 2>/dev/null; trap 'exit 42' TERM; : > ready; while :; do sleep 0.1; done";
+  /** Starts the script, and waits until its trap is set. */
+  const start = async () => {
+    const ran = run("sh", ["-c", `cd '${folder}'; ${script}`], 60_000);
+    await until(() => Deno.stat(`${folder}/ready`).then(() => true, () => false));
+    await Deno.remove(`${folder}/ready`);
+    return { ran };
+  };
+  try {
+    const polite = await start();
+    stopAll();
+    assertEquals(await polite.ran, { code: 42, timedOut: false });
+    const forced = await start();
+    stopAll(true);
+    assertEquals((await forced.ran).code, 128 + 9);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+/** A killed orphan stays a zombie until the machine's init reaps it: that counts as gone. */
+function assertGone(pid: number): Promise<void> {
+  return until(async () => {
+    const status = await Deno.readTextFile(`/proc/${pid}/status`).catch(() => "State:\tZ");
+    return status.includes("State:\tZ");
+  });
+}
+
+async function until(isDone: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    if (await isDone()) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error("waited 10 seconds in vain");
+}

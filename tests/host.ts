@@ -1,0 +1,59 @@
+/**
+ * The Debian packages that the tests need on this machine.
+ *
+ * @module
+ */
+import { run } from "./exec.ts";
+import type { Group } from "./steps.ts";
+
+/** What the proof of `uapi/` compiles with, and one file that shows that it is there. */
+const COMPILER: readonly { name: string; proof: string }[] = [
+  { name: "gcc", proof: "/usr/bin/gcc" },
+  { name: "libc6-dev", proof: "/usr/include/stdio.h" },
+  { name: "linux-libc-dev", proof: "/usr/include/linux/ublk_cmd.h" },
+];
+
+const INSTALL_LIMIT_MS = 10 * 60_000;
+
+/**
+ * Installs what the chosen groups need, if it is missing and this process may. When it cannot be
+ * had, that is said and the run goes on: the tests that need it fail or skip with their own reason.
+ */
+export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> {
+  try {
+    if (groups.has("unit") || groups.has("integration")) await ensureCompiler();
+    if (groups.has("e2e")) {
+      // Not a static import: what is wrong in vm/ must not keep the other steps from running.
+      const { ensureHostPackages } = await import("../vm/packages.ts");
+      await ensureHostPackages();
+    }
+  } catch (error) {
+    console.log(`packages: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+async function ensureCompiler(): Promise<void> {
+  const missing = COMPILER.filter(({ proof }) => !exists(proof)).map(({ name }) => name);
+  if (missing.length === 0) return;
+  const install = ["install", "-y", "--no-install-recommends", ...missing];
+  if (Deno.uid() !== 0 || !exists("/usr/bin/apt-get")) {
+    throw new Error(`missing ${missing.join(", ")}: run \`sudo apt-get ${install.join(" ")}\``);
+  }
+  console.log(`packages: installing ${missing.join(", ")} with apt-get`);
+  const lock = ["-o", "DPkg::Lock::Timeout=300"];
+  if ((await run("apt-get", [...lock, ...install], INSTALL_LIMIT_MS)).code === 0) return;
+  // Most often the package lists are empty or outdated, as in a fresh container.
+  await run("apt-get", ["update"], INSTALL_LIMIT_MS);
+  const { code } = await run("apt-get", [...lock, ...install], INSTALL_LIMIT_MS);
+  if (code !== 0) throw new Error(`could not install ${missing.join(", ")}`);
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * The one test command: `deno task test`.
+ *
+ * Runs every step even after one failed, and lists at the end what failed and what was skipped. Its
+ * last line is always `N passed, N failed, N skipped`. It exits with 1 if anything failed or if a
+ * step executed no test at all, and with 130 when interrupted.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli";
+import { stopAll } from "./exec.ts";
+import { ensurePackages } from "./host.ts";
+import { allSteps, type Group, GROUPS, type Step } from "./steps.ts";
+import { formatTotals, type Outcome, total } from "./totals.ts";
+
+const USAGE = `Usage: deno task test [--only GROUP,…] [--filter NAME]
+
+  --only GROUP,…  run only these groups: ${GROUPS.join(", ")}
+  --filter NAME   run only tests whose name contains NAME (or matches /NAME/);
+                  alone it means --only unit,integration`;
+
+/** Under `deno task` one Ctrl-C arrives twice within 2 ms; only a later one means impatience. */
+const SECOND_SIGNAL_MS = 1_000;
+
+interface Options {
+  groups: ReadonlySet<Group>;
+  filter?: string;
+}
+
+function parseOptions(args: string[]): Options {
+  const unknown: string[] = [];
+  const options = parseArgs(args, {
+    boolean: ["help"],
+    string: ["only", "filter"],
+    unknown: (arg) => {
+      unknown.push(arg);
+      return false;
+    },
+  });
+  if (options.help) {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
+  const standard = options.filter === undefined ? GROUPS.join() : "unit,integration";
+  const groups = (options.only ?? standard).split(",");
+  unknown.push(...groups.filter((group) => !(GROUPS as readonly string[]).includes(group)));
+  if (unknown.length > 0) {
+    console.error(`unknown: ${unknown.join(", ")}\n\n${USAGE}`);
+    Deno.exit(2);
+  }
+  return { groups: new Set(groups as Group[]), filter: options.filter };
+}
+
+/** Ends the running step on a signal; the loop below sees the flag and goes no further. */
+function watchSignals(): { interrupted: boolean } {
+  const state = { interrupted: false };
+  let firstMs = 0;
+  const onSignal = () => {
+    if (state.interrupted && performance.now() - firstMs < SECOND_SIGNAL_MS) return;
+    stopAll(state.interrupted);
+    if (!state.interrupted) firstMs = performance.now();
+    state.interrupted = true;
+  };
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, onSignal);
+  }
+  return state;
+}
+
+async function runStep(step: Step, filter: string | undefined): Promise<Outcome> {
+  console.log(`\n── ${step.name}`);
+  const startMs = performance.now();
+  let outcome: Outcome;
+  try {
+    outcome = await step.run();
+  } catch (error) {
+    outcome = { passed: 0, failed: [String(error)], skipped: [] };
+  }
+  if (filter === undefined && outcome.passed + outcome.failed.length === 0) {
+    outcome.failed.push("no test was executed");
+  }
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  console.log(`── ${step.name}: ${formatTotals(total([outcome]))} (${seconds} s)`);
+  return outcome;
+}
+
+function list(title: string, outcomes: Map<string, Outcome>, which: "failed" | "skipped"): void {
+  const lines = [...outcomes].flatMap(([name, outcome]) =>
+    outcome[which].map((what) => `  ${name}: ${what}`)
+  );
+  if (lines.length > 0) console.log([`\n${title}`, ...lines].join("\n"));
+}
+
+async function main(): Promise<number> {
+  const { groups, filter } = parseOptions(Deno.args);
+  Deno.chdir(new URL("..", import.meta.url));
+  const state = watchSignals();
+  await ensurePackages(groups);
+  const outcomes = new Map<string, Outcome>();
+  for (const step of await allSteps(filter)) {
+    if (state.interrupted) break;
+    if (groups.has(step.group)) outcomes.set(step.name, await runStep(step, filter));
+  }
+  if (filter !== undefined && !state.interrupted) {
+    const { passed, failed } = total(outcomes.values());
+    if (passed + failed === 0) {
+      outcomes.set("filter", { passed: 0, failed: [`no test matches ${filter}`], skipped: [] });
+    }
+  }
+  list("Skipped:", outcomes, "skipped");
+  list("Failed:", outcomes, "failed");
+  if (state.interrupted) console.log("\nInterrupted: not every step was run.");
+  const totals = total(outcomes.values());
+  console.log(`\n${formatTotals(totals)}`);
+  if (state.interrupted) return 130;
+  return totals.failed > 0 ? 1 : 0;
+}
+
+if (import.meta.main) Deno.exit(await main());

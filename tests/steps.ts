@@ -1,0 +1,166 @@
+/**
+ * The steps of the test run, in order: what each one runs, and what came of it.
+ *
+ * @module
+ */
+import { type Ran, run } from "./exec.ts";
+import { type Outcome, parseJunit } from "./totals.ts";
+import { parseVmReport } from "./vm_report.ts";
+
+/** The groups that `--only` knows, in the order in which they run. */
+export const GROUPS = ["static", "unit", "integration", "e2e"] as const;
+
+/** A group of steps. */
+export type Group = typeof GROUPS[number];
+
+/** One step. */
+export interface Step {
+  name: string;
+  group: Group;
+  /** Runs it. It never throws for what its program does. */
+  run(): Promise<Outcome>;
+}
+
+const MINUTE_MS = 60_000;
+const STATIC_LIMIT_MS = 5 * MINUTE_MS;
+const UNIT_LIMIT_MS = 5 * MINUTE_MS;
+const INTEGRATION_LIMIT_MS = 10 * MINUTE_MS;
+/** Two kernels, each emulated where there is no KVM, after a first download of both. */
+const E2E_LIMIT_MS = 40 * MINUTE_MS;
+
+/** All steps, for the project in the current folder. */
+export async function allSteps(filter?: string): Promise<Step[]> {
+  const { exports } = JSON.parse(await Deno.readTextFile("deno.json"));
+  const doors = Object.values<string>(exports);
+  return [
+    staticStep("formatting", ["fmt", "--check"]),
+    staticStep("lint", ["lint"]),
+    staticStep("types", ["check", "."]),
+    staticStep("documentation", ["doc", "--lint", ...doors]),
+    staticStep("publishing", ["publish", "--dry-run", "--allow-dirty"]),
+    testStep("unit tests", "unit", UNIT_LIMIT_MS, unitTests, filter),
+    testStep("integration tests", "integration", INTEGRATION_LIMIT_MS, integrationTests, filter),
+    vmStep("end-to-end tests", filter),
+  ];
+}
+
+/** A check that passes or fails as a whole. */
+function staticStep(name: string, args: string[]): Step {
+  return {
+    name,
+    group: "static",
+    async run() {
+      const ran = await deno(args, STATIC_LIMIT_MS);
+      const failure = describeFailure(ran, STATIC_LIMIT_MS);
+      if (failure === undefined) return { passed: 1, failed: [], skipped: [] };
+      return { passed: 0, failed: [`deno ${args.join(" ")}: ${failure}`], skipped: [] };
+    },
+  };
+}
+
+/** A run of `deno test`, counted by its JUnit report. */
+function testStep(
+  name: string,
+  group: Group,
+  limitMs: number,
+  list: () => string[],
+  filter?: string,
+): Step {
+  return {
+    name,
+    group,
+    async run() {
+      const files = list();
+      if (files.length === 0) return { passed: 0, failed: [], skipped: [] };
+      const args = ["test", "-A", ...(filter === undefined ? [] : [`--filter=${filter}`])];
+      return await reported(
+        (report) => deno([...args, `--junit-path=${report}`, ...files], limitMs),
+        (text) => parseJunit(text, files),
+        limitMs,
+      );
+    },
+  };
+}
+
+/** The tests inside the VMs, counted by the report that `vm/main.ts` writes. */
+function vmStep(name: string, filter?: string): Step {
+  const args = ["run", "-A", "vm/main.ts", "e2e"];
+  if (filter !== undefined) args.push("--filter", filter);
+  return {
+    name,
+    group: "e2e",
+    run: () =>
+      reported(
+        (report) => deno([...args, "--json", report], E2E_LIMIT_MS),
+        parseVmReport,
+        E2E_LIMIT_MS,
+      ),
+  };
+}
+
+/**
+ * Runs a program that writes a report, and reads it. A program that fails without naming a failure
+ * in its report (it crashed, or its time was up) counts as one failure itself.
+ */
+async function reported(
+  program: (reportPath: string) => Promise<Ran>,
+  parse: (report: string) => Outcome,
+  limitMs: number,
+): Promise<Outcome> {
+  const reportPath = await Deno.makeTempFile({ prefix: "ublk-tests-" });
+  try {
+    const ran = await program(reportPath);
+    const report = await Deno.readTextFile(reportPath);
+    const outcome = report === ""
+      ? { passed: 0, failed: ["it ended without a report"], skipped: [] }
+      : parse(report);
+    const failure = describeFailure(ran, limitMs);
+    if (failure !== undefined && (outcome.failed.length === 0 || ran.timedOut)) {
+      outcome.failed.push(failure);
+    }
+    return outcome;
+  } finally {
+    await Deno.remove(reportPath);
+  }
+}
+
+function deno(args: string[], limitMs: number): Promise<Ran> {
+  // Not "deno": under npx no program of that name need be on the PATH.
+  return run(Deno.execPath(), args, limitMs);
+}
+
+function describeFailure({ code, timedOut }: Ran, limitMs: number): string | undefined {
+  if (timedOut) return `not done after ${limitMs / MINUTE_MS} minutes`;
+  return code === 0 ? undefined : `exit code ${code}`;
+}
+
+function unitTests(): string[] {
+  return testFiles(".", ["tests/e2e", "tests/integration"]);
+}
+
+function integrationTests(): string[] {
+  return testFiles("tests/integration");
+}
+
+/** The paths of all `*_test.ts` below a folder, sorted, leaving out hidden and built folders. */
+function testFiles(folder: string, except: readonly string[] = []): string[] {
+  const files: string[] = [];
+  for (const entry of readFolder(folder)) {
+    const path = folder === "." ? entry.name : `${folder}/${entry.name}`;
+    if (entry.isFile && entry.name.endsWith("_test.ts")) files.push(path);
+    const isSource = !entry.name.startsWith(".") && !["dist", "node_modules"].includes(entry.name);
+    if (entry.isDirectory && isSource && !except.includes(path)) {
+      files.push(...testFiles(path, except));
+    }
+  }
+  return files.sort();
+}
+
+function readFolder(folder: string): Deno.DirEntry[] {
+  try {
+    return [...Deno.readDirSync(folder)];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What a step of the test run came to, and how it is read from what the step's program reports.
+ *
+ * @module
+ */
+
+/** The outcome of one step. */
+export interface Outcome {
+  passed: number;
+  /** What failed, by name; each one counts. */
+  failed: string[];
+  /** What was skipped, by name; each one counts. */
+  skipped: string[];
+}
+
+/** Three numbers, as on the last line of a run. */
+export interface Totals {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** Adds outcomes up. */
+export function total(outcomes: Iterable<Outcome>): Totals {
+  const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
+  for (const { passed, failed, skipped } of outcomes) {
+    totals.passed += passed;
+    totals.failed += failed.length;
+    totals.skipped += skipped.length;
+  }
+  return totals;
+}
+
+/** The last line of a run. */
+export function formatTotals({ passed, failed, skipped }: Totals): string {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`;
+}
+
+const SUITE = /<testsuite ([^>]*)>(.*?)<\/testsuite>/gs;
+const CASE = /<testcase ([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs;
+
+/** The value of an attribute. Deno escapes `<`, `>` and `"` inside them. */
+function attribute(attributes: string, name: string): string | undefined {
+  const value = new RegExp(`(?:^|\\s)${name}="([^"]*)"`).exec(attributes)?.[1];
+  return value?.replace(/&(#x?[0-9a-f]+|lt|gt|quot|apos|amp);/gi, (_, entity: string) => {
+    const named: Record<string, string> = { lt: "<", gt: ">", quot: '"', apos: "'", amp: "&" };
+    if (!entity.startsWith("#")) return named[entity]!;
+    return String.fromCodePoint(Number(entity.slice(1).replace(/^x/i, "0x")));
+  });
+}
+
+/**
+ * Reads the report of `deno test --junit-path`, given the test files it was told to run.
+ *
+ * - A step inside a test (`t.step`) is a test case of its own in the report, named after its test.
+ *   Passed and failed ones are not counted again beside their test, which says as much; a skipped
+ *   one is, because nothing else tells.
+ * - Tests left out by `--filter` or by an `only` elsewhere are reported as skipped too, but without
+ *   a time. They count as nothing.
+ * - A file that could not be loaded is missing in the report: it counts as one failure.
+ */
+export function parseJunit(xml: string, files: readonly string[]): Outcome {
+  const outcome: Outcome = { passed: 0, failed: [], skipped: [] };
+  const silent = new Set(files);
+  for (const [, suiteAttributes, cases] of xml.matchAll(SUITE)) {
+    const file = (attribute(suiteAttributes!, "name") ?? "?").replace(/^\.\//, "");
+    silent.delete(file);
+    const names = new Set<string>();
+    for (const [, attributes, body = ""] of cases!.matchAll(CASE)) {
+      const name = attribute(attributes!, "name") ?? "?";
+      const isStep = hasPrefix(name, names);
+      names.add(name);
+      if (body.includes("<skipped")) {
+        if (attribute(attributes!, "time") !== undefined) outcome.skipped.push(`${file}: ${name}`);
+      } else if (isStep) {
+        continue;
+      } else if (body.includes("<failure") || body.includes("<error")) {
+        outcome.failed.push(`${file}: ${name}`);
+      } else {
+        outcome.passed++;
+      }
+    }
+  }
+  for (const file of silent) outcome.failed.push(`${file}: reported no test`);
+  return outcome;
+}
+
+/** Whether `name` is "test > step" or "test > step > step" of a test already seen. */
+function hasPrefix(name: string, names: ReadonlySet<string>): boolean {
+  for (let at = name.indexOf(" > "); at !== -1; at = name.indexOf(" > ", at + 1)) {
+    if (names.has(name.slice(0, at))) return true;
+  }
+  return false;
+}

@@ -1,0 +1,45 @@
+/**
+ * The report of `vm/main.ts e2e --json FILE`.
+ *
+ * @module
+ */
+import type { Outcome } from "./totals.ts";
+
+/** What is read of one kernel's run. */
+interface Suite {
+  kernel: string;
+  passed: number;
+  failed: number;
+  skipped: number;
+  /** Names of what failed. */
+  failures: string[];
+  /** Names of what was skipped. */
+  skips: string[];
+}
+
+/** Reads the report: the sum over the kernels, each name with its kernel before it. */
+export function parseVmReport(json: string): Outcome {
+  const { suites } = JSON.parse(json) as { suites?: Suite[] };
+  if (!Array.isArray(suites)) throw new TypeError("the VM's report has no suites");
+  const outcome: Outcome = { passed: 0, failed: [], skipped: [] };
+  for (const { kernel, passed, failed, skipped, failures, skips } of suites) {
+    for (const count of [passed, failed, skipped]) {
+      if (!Number.isSafeInteger(count)) throw new TypeError(`no totals for Linux ${kernel}`);
+    }
+    outcome.passed += passed;
+    outcome.failed.push(...named(failures, failed, kernel));
+    outcome.skipped.push(...named(skips, skipped, kernel));
+  }
+  return outcome;
+}
+
+/**
+ * At least as many names as the report counts. There can be more: the VM's side names the ignored
+ * steps of a test without counting them, and here they count, as in `parseJunit`.
+ */
+function named(names: readonly string[], count: number, kernel: string): string[] {
+  const length = Math.max(count, names.length);
+  return Array.from({ length }, (_, index) => {
+    return `Linux ${kernel}: ${names[index] ?? "a test without a name"}`;
+  });
+}

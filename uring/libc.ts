@@ -1,0 +1,217 @@
+/**
+ * The only file of this project that opens libc or touches a raw pointer.
+ *
+ * libc is opened on first use, so importing any module works on any machine. Every symbol is
+ * declared with the cheapest types that are still right: 32-bit results are far cheaper in V8
+ * than 64-bit ones, and a 64-bit parameter is fast only as a `bigint` or a pointer, so one C
+ * function may appear here under several signatures.
+ *
+ * Nothing in this file depends on the processor: system call numbers of io_uring are the same on
+ * x86-64 and aarch64, and libc wraps the rest. It is proved on x86-64 with glibc.
+ *
+ * @module
+ */
+
+import { errnoName } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+
+/** `syscall(2)` number of `io_uring_setup` (the same on every architecture). */
+export const SYS_io_uring_setup = 425;
+/** `syscall(2)` number of `io_uring_enter`. */
+export const SYS_io_uring_enter = 426;
+/** `syscall(2)` number of `io_uring_register`. */
+export const SYS_io_uring_register = 427;
+
+const SYMBOLS = {
+  // io_uring_enter(fd, to_submit, min_complete, flags, NULL, 0)
+  enter: {
+    name: "syscall",
+    parameters: ["i32", "u32", "u32", "u32", "u32", "pointer", "i32"],
+    result: "i32",
+  },
+  // io_uring_enter(fd, to_submit, min_complete, flags, &io_uring_getevents_arg, sizeof it)
+  enterArg: {
+    name: "syscall",
+    parameters: ["i32", "u32", "u32", "u32", "u32", "buffer", "i32"],
+    result: "i32",
+  },
+  setup: { name: "syscall", parameters: ["i32", "u32", "buffer"], result: "i32" },
+  register: {
+    name: "syscall",
+    parameters: ["i32", "u32", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  registerNone: {
+    name: "syscall",
+    parameters: ["i32", "u32", "u32", "pointer", "u32"],
+    result: "i32",
+  },
+  mmap: {
+    parameters: ["pointer", "usize", "i32", "i32", "i32", "i64"],
+    result: "pointer",
+  },
+  munmap: { parameters: ["usize", "usize"], result: "i32" },
+  madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
+  open: { parameters: ["buffer", "i32", "i32"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  readBlocking: {
+    name: "read",
+    parameters: ["i32", "buffer", "usize"],
+    result: "i32",
+    nonblocking: true,
+  },
+  sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+  sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+  gettid: { parameters: [], result: "i32" },
+  getpid: { parameters: [], result: "i32" },
+  _exit: { parameters: ["i32"], result: "void" },
+  __errno_location: { parameters: [], result: "pointer" },
+} as const;
+
+/** The symbols of libc that this project calls. */
+export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+let opened: Libc | undefined;
+let errnoCell: Int32Array | undefined;
+
+/**
+ * libc, opened on first use in each thread.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED` where neither glibc nor musl can be opened.
+ */
+export function libc(): Libc {
+  if (opened !== undefined) return opened;
+  const names = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+  let cause: unknown;
+  for (const name of names) {
+    try {
+      opened = Deno.dlopen(name, SYMBOLS).symbols;
+      return opened;
+    } catch (error) {
+      // A missing permission is not a missing library: say so at once.
+      if (error instanceof Deno.errors.NotCapable) throw error;
+      cause ??= error;
+    }
+  }
+  throw new UblkError("SYSCALL_FAILED", {
+    operation: "dlopen libc",
+    reason: `none of ${names.join(", ")} can be opened`,
+    hint: "@ublk/ublk runs on Linux with glibc or musl",
+    cause,
+  });
+}
+
+/** The calling thread's `errno`. It is true only directly after a call that failed. */
+export function errno(): number {
+  if (errnoCell === undefined) {
+    // Its address is fixed for the thread's life, and a Worker's JavaScript never changes threads.
+    const location = libc().__errno_location();
+    if (location === null) throw new Error("__errno_location returned NULL");
+    errnoCell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
+  }
+  return errnoCell[0];
+}
+
+/** A {@linkcode UblkError} from the errno that a call has just left behind. */
+export function syscallError(operation: string, hint?: string, number = errno()): UblkError {
+  return new UblkError("SYSCALL_FAILED", {
+    operation,
+    reason: `failed with ${errnoName(number)}`,
+    errno: number,
+    hint,
+  });
+}
+
+const encoder = new TextEncoder();
+
+/** `open(2)`; the descriptor is closed on exec. */
+export function openFile(path: string, flags: number): number {
+  const O_CLOEXEC = 0o2000000;
+  const fd = libc().open(encoder.encode(path + "\0"), flags | O_CLOEXEC, 0);
+  if (fd < 0) throw syscallError(`open ${path}`);
+  return fd;
+}
+
+/** `close(2)`. EBADF would be our own mistake, so it is thrown. */
+export function closeFd(fd: number): void {
+  if (libc().close(fd) < 0) throw syscallError(`close ${fd}`);
+}
+
+/** An eventfd with a counter of zero, closed on exec. */
+export function eventFd(): number {
+  const EFD_CLOEXEC = 0o2000000;
+  const fd = libc().eventfd(0, EFD_CLOEXEC);
+  if (fd < 0) throw syscallError("eventfd");
+  return fd;
+}
+
+const ONE = new BigUint64Array([1n]);
+
+/** Adds one to an eventfd, which wakes whoever reads it. */
+export function signalEventFd(fd: number): void {
+  if (libc().write(fd, ONE, 8n) < 0) throw syscallError("write eventfd");
+}
+
+/** Resolves once the eventfd has been signalled, and resets it. Costs one thread-pool hop. */
+export async function waitEventFd(fd: number, counter: BigUint64Array<ArrayBuffer>): Promise<void> {
+  await libc().readBlocking(fd, counter, 8n);
+}
+
+const timespec = new BigInt64Array(2);
+const timespec32 = new Uint32Array(timespec.buffer);
+
+/** `CLOCK_MONOTONIC` in microseconds, the same clock in every thread. Allocates nothing. */
+export function monotonicUs(): number {
+  const CLOCK_MONOTONIC = 1;
+  libc().clock_gettime(CLOCK_MONOTONIC, timespec);
+  // Seconds since boot fit 32 bits; reading halves avoids two bigints per call.
+  return timespec32[0] * 1e6 + timespec32[2] / 1e3;
+}
+
+/** The CPUs that the calling thread may run on. */
+export function getAffinity(): number[] {
+  const mask = new Uint8Array(CPU_SET_BYTES);
+  const n = libc().sched_getaffinity(0, BigInt(mask.length), mask);
+  if (n < 0) throw syscallError("sched_getaffinity");
+  return cpusOf(mask);
+}
+
+/** Lets the calling thread run on `cpus` only. */
+export function setAffinity(cpus: readonly number[]): void {
+  const mask = new Uint8Array(CPU_SET_BYTES);
+  for (const cpu of cpus) mask[cpu >> 3] |= 1 << (cpu & 7);
+  if (libc().sched_setaffinity(0, BigInt(mask.length), mask) < 0) {
+    throw syscallError(`sched_setaffinity to CPUs ${cpus.join(",")}`);
+  }
+}
+
+/** Bytes of glibc's `cpu_set_t`: 1,024 CPUs. */
+export const CPU_SET_BYTES = 128;
+
+/** The CPU numbers whose bits are set in a little-endian CPU mask. */
+export function cpusOf(mask: Uint8Array): number[] {
+  const cpus: number[] = [];
+  for (let cpu = 0; cpu < mask.length * 8; cpu++) {
+    if (mask[cpu >> 3] & (1 << (cpu & 7))) cpus.push(cpu);
+  }
+  return cpus;
+}
+
+/** The kernel's id of the calling thread. */
+export function threadId(): number {
+  return libc().gettid();
+}
+
+/** Ends the whole process at once, running no JavaScript and waiting for no Worker. */
+export function exitNow(status: number): never {
+  libc()._exit(status);
+  throw new Error("_exit returned");
+}
+
+/** The address of memory that JavaScript owns. It pins nothing: keep the array alive. */
+export function addressOf(memory: ArrayBufferView<ArrayBufferLike>): bigint {
+  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as BufferSource));
+}

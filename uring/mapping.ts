@@ -1,0 +1,130 @@
+/**
+ * Memory that the kernel and JavaScript share: `mmap`, and typed arrays over it.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { ENOMEM } from "../uapi/errno.ts";
+import { errno, libc, syscallError } from "./libc.ts";
+
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 0x01;
+const MAP_PRIVATE = 0x02;
+const MAP_ANONYMOUS = 0x20;
+const MAP_NORESERVE = 0x4000;
+const MAP_POPULATE = 0x8000;
+const MADV_DONTNEED = 4;
+const MADV_NOHUGEPAGE = 15;
+
+/** The size of a page in bytes. Only offsets and lengths that we choose depend on it. */
+export const PAGE_BYTES = 4096;
+
+/** Rounds up to whole pages. */
+export function pageAlign(bytes: number): number {
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+}
+
+/**
+ * One mapping. It owns the memory until disposed; typed arrays over it must not be touched after
+ * that, since nothing but this discipline keeps them from reading whatever is mapped there next.
+ */
+export class Mapping implements Disposable {
+  /** The first byte's address. Addresses stay below 2^47, so a number holds them exactly. */
+  readonly address: number;
+  /** The length in bytes. */
+  readonly bytes: number;
+  #pointer: Deno.PointerObject | null;
+
+  private constructor(pointer: Deno.PointerObject, bytes: number) {
+    this.#pointer = pointer;
+    this.address = Number(Deno.UnsafePointer.value(pointer));
+    this.bytes = bytes;
+  }
+
+  /** Maps `bytes` of the file `fd` from `offset`, shared with the kernel. */
+  static ofFile(
+    fd: number,
+    offset: number,
+    bytes: number,
+    options: { writable: boolean; operation: string },
+  ): Mapping {
+    const prot = PROT_READ | (options.writable ? PROT_WRITE : 0);
+    const flags = MAP_SHARED | MAP_POPULATE;
+    return Mapping.#map(bytes, prot, flags, fd, offset, options.operation);
+  }
+
+  /**
+   * Private zeroed memory, taken page by page on first touch, so that what is never written costs
+   * nothing. Huge pages are declined because they would make one written block cost 2 MiB.
+   */
+  static anonymous(bytes: number): Mapping {
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    const prot = PROT_READ | PROT_WRITE;
+    const mapping = Mapping.#map(bytes, prot, flags, -1, 0, `mmap ${bytes} bytes of memory`);
+    // Kernels without transparent huge pages answer EINVAL, which is as good.
+    libc().madvise(BigInt(mapping.address), BigInt(mapping.bytes), MADV_NOHUGEPAGE);
+    return mapping;
+  }
+
+  static #map(
+    bytes: number,
+    prot: number,
+    flags: number,
+    fd: number,
+    offset: number,
+    operation: string,
+  ): Mapping {
+    const pointer = libc().mmap(null, BigInt(bytes), prot, flags, fd, BigInt(offset));
+    // MAP_FAILED is (void *)-1.
+    if (pointer === null || Deno.UnsafePointer.value(pointer) === 0xffff_ffff_ffff_ffffn) {
+      const number = errno();
+      if (number === ENOMEM) {
+        throw new UblkError("MEMORY_LIMIT", {
+          operation,
+          reason: "the kernel has no memory for it",
+          errno: number,
+          hint: "ask for less, or raise `ulimit -v` and `ulimit -l`",
+        });
+      }
+      throw syscallError(operation, undefined, number);
+    }
+    return new Mapping(pointer, bytes);
+  }
+
+  /** An ArrayBuffer over part of the mapping. It must not outlive the mapping. */
+  buffer(offset = 0, bytes: number = this.bytes - offset): ArrayBuffer {
+    if (this.#pointer === null) throw new Error("assertion failed: mapping is released");
+    if (offset < 0 || bytes < 0 || offset + bytes > this.bytes) {
+      throw new Error("assertion failed: view within mapping");
+    }
+    return Deno.UnsafePointerView.getArrayBuffer(this.#pointer, bytes, offset);
+  }
+
+  /** Unmaps. Idempotent. */
+  [Symbol.dispose](): void {
+    if (this.#pointer === null) return;
+    this.#pointer = null;
+    unmap(this.address, this.bytes);
+  }
+}
+
+/** Gives back the pages of a private mapping; they read as zeros from now on. */
+export function discardPages(address: number, bytes: number): void {
+  if (libc().madvise(BigInt(address), BigInt(bytes), MADV_DONTNEED) < 0) {
+    throw syscallError("madvise(MADV_DONTNEED)");
+  }
+}
+
+/** `munmap(2)` by address: for memory that another thread mapped and can no longer release. */
+export function unmap(address: number, bytes: number): void {
+  if (libc().munmap(BigInt(address), BigInt(bytes)) < 0) throw syscallError("munmap");
+}
+
+/** An ArrayBuffer over memory that another thread's {@linkcode Mapping} owns. */
+export function bufferAt(address: number, bytes: number): ArrayBuffer {
+  const pointer = Deno.UnsafePointer.create(BigInt(address));
+  if (pointer === null) throw new Error("assertion failed: address is not NULL");
+  return Deno.UnsafePointerView.getArrayBuffer(pointer, bytes);
+}

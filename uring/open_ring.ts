@@ -1,0 +1,251 @@
+/**
+ * Opens a ring on the running kernel, with the flags that serve a single-threaded server best and
+ * an honest step down where the kernel lacks one.
+ *
+ * @module
+ */
+
+import { EINVAL, ENOMEM, ENOSYS, EPERM } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import { decode, encode } from "../uapi/struct.ts";
+import {
+  io_uring_params,
+  IORING_ENTER_EXT_ARG,
+  IORING_FEAT_SINGLE_MMAP,
+  IORING_OFF_SQ_RING,
+  IORING_OFF_SQES,
+  IORING_SETUP_COOP_TASKRUN,
+  IORING_SETUP_CQSIZE,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_SINGLE_ISSUER,
+  IORING_SETUP_SQE128,
+  IORING_SETUP_SUBMIT_ALL,
+} from "../uapi/io_uring.ts";
+import {
+  addressOf,
+  closeFd,
+  errno,
+  libc,
+  SYS_io_uring_enter,
+  SYS_io_uring_register,
+  SYS_io_uring_setup,
+  syscallError,
+} from "./libc.ts";
+import { Mapping, pageAlign } from "./mapping.ts";
+import { CQE_WORDS, Ring, type RingKernel, type RingMemory } from "./ring.ts";
+
+/** What to ask of the kernel. */
+export interface RingOptions {
+  /** SQEs to hold at once; rounded up to a power of two. */
+  entries: number;
+  /** CQEs to hold at once; twice the entries where left out. */
+  cqEntries?: number;
+  /** 128-byte SQEs, which control commands need. */
+  sqe128?: boolean;
+  /** Exactly these `IORING_SETUP_*` flags, with no step down. */
+  setupFlags?: number;
+}
+
+/**
+ * The flags to try, best first, with the kernel that brought the newest of each step.
+ *
+ * `DEFER_TASKRUN` (6.1) runs completions when the thread asks for them instead of interrupting it,
+ * and wants `SINGLE_ISSUER` (6.0); `NO_SQARRAY` (6.6) drops an indirection; `COOP_TASKRUN` and
+ * `SUBMIT_ALL` are of 5.18–5.19.
+ */
+export const SETUP_STEPS: readonly number[] = [
+  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+  IORING_SETUP_NO_SQARRAY,
+  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
+  0,
+];
+
+/** What the kernel granted, and what another thread needs to tear the ring down. */
+export interface OpenRing {
+  /** The ring. */
+  readonly ring: Ring;
+  /** The `IORING_SETUP_*` flags in force. */
+  readonly setupFlags: number;
+  /** The `IORING_FEAT_*` of the kernel. */
+  readonly features: number;
+  /** The ring's mappings. */
+  readonly mappings: readonly Mapping[];
+}
+
+/**
+ * Makes a ring.
+ *
+ * @throws {UblkError} `IO_URING_FORBIDDEN`, `KERNEL_TOO_OLD`, `MEMORY_LIMIT` or `SYSCALL_FAILED`.
+ */
+export function openRing(options: RingOptions): OpenRing {
+  const { fd, params } = setup(options);
+  const mappings: Mapping[] = [];
+  try {
+    if ((params.features & IORING_FEAT_SINGLE_MMAP) === 0) {
+      throw new UblkError("KERNEL_TOO_OLD", {
+        operation: "io_uring_setup",
+        reason: "the kernel lacks IORING_FEAT_SINGLE_MMAP (Linux 5.4)",
+        hint: "use Linux 6.5 or newer",
+      });
+    }
+    const memory = mapRing(fd, params, mappings);
+    const ring = new Ring(memory, new LinuxRing(fd, mappings));
+    return { ring, setupFlags: params.flags, features: params.features, mappings };
+  } catch (error) {
+    for (const mapping of mappings) mapping[Symbol.dispose]();
+    closeFd(fd);
+    throw error;
+  }
+}
+
+type Params = ReturnType<typeof decodeParams>;
+
+function decodeParams(bytes: Uint8Array) {
+  return decode(io_uring_params, bytes);
+}
+
+function setup(options: RingOptions): { fd: number; params: Params } {
+  const wanted = (options.cqEntries === undefined ? 0 : IORING_SETUP_CQSIZE) |
+    (options.sqe128 ? IORING_SETUP_SQE128 : 0);
+  const steps = options.setupFlags === undefined ? SETUP_STEPS : [options.setupFlags];
+  for (const step of steps) {
+    const bytes = new Uint8Array(io_uring_params.size);
+    encode(io_uring_params, bytes, { flags: step | wanted, cq_entries: options.cqEntries ?? 0 });
+    const fd = libc().setup(SYS_io_uring_setup, options.entries, bytes);
+    if (fd >= 0) return { fd, params: decodeParams(bytes) };
+    const number = errno();
+    if (number !== EINVAL || step === steps[steps.length - 1]) throw setupError(number, options);
+  }
+  throw new Error("unreachable: the last step returned or threw");
+}
+
+function setupError(number: number, options: RingOptions): UblkError {
+  const operation = "io_uring_setup";
+  switch (number) {
+    case EPERM:
+      return new UblkError("IO_URING_FORBIDDEN", {
+        operation,
+        reason: "this system forbids io_uring",
+        errno: number,
+        hint: "set `sysctl kernel.io_uring_disabled=0`, or let the container's seccomp profile " +
+          "allow io_uring_setup, io_uring_enter and io_uring_register",
+      });
+    case ENOSYS:
+      return new UblkError("KERNEL_TOO_OLD", {
+        operation,
+        reason: "the kernel has no io_uring, or a seccomp profile hides it",
+        errno: number,
+        hint: "use Linux 6.5 or newer, outside the container's seccomp profile",
+      });
+    case ENOMEM:
+      return memlockError(operation, number);
+    case EINVAL:
+      return new UblkError("INVALID_ARGUMENT", {
+        operation,
+        reason: `the kernel refuses ${options.entries} entries with these flags`,
+        errno: number,
+        hint: "the limit is 32768 submission entries",
+      });
+  }
+  return syscallError(operation, undefined, number);
+}
+
+/** The error of memory that could not be locked or pinned. */
+export function memlockError(operation: string, number: number = ENOMEM): UblkError {
+  return new UblkError("MEMORY_LIMIT", {
+    operation,
+    reason: "not enough memory, or more than RLIMIT_MEMLOCK allows",
+    errno: number,
+    hint: "raise `ulimit -l` (or LimitMEMLOCK= in a systemd unit), or ask for less",
+  });
+}
+
+function mapRing(fd: number, params: Params, mappings: Mapping[]): RingMemory {
+  const { sq_off, cq_off } = params;
+  const sqeWords = (params.flags & IORING_SETUP_SQE128) === 0 ? 16 : 32;
+  const ringBytes = pageAlign(Math.max(
+    sq_off.array + params.sq_entries * 4,
+    cq_off.cqes + params.cq_entries * CQE_WORDS * 4,
+  ));
+  const shared = Mapping.ofFile(fd, IORING_OFF_SQ_RING, ringBytes, {
+    writable: true,
+    operation: "mmap the rings",
+  });
+  mappings.push(shared);
+  const sqes = Mapping.ofFile(fd, IORING_OFF_SQES, pageAlign(params.sq_entries * sqeWords * 4), {
+    writable: true,
+    operation: "mmap the SQEs",
+  });
+  mappings.push(sqes);
+  const buffer = shared.buffer();
+  if ((params.flags & IORING_SETUP_NO_SQARRAY) === 0) {
+    // The indirection array maps each place in the queue to the SQE of the same number, for good.
+    const array = new Uint32Array(buffer, sq_off.array, params.sq_entries);
+    for (let index = 0; index < array.length; index++) array[index] = index;
+  }
+  return {
+    sqes: new Uint32Array(sqes.buffer(), 0, params.sq_entries * sqeWords),
+    sqeWords,
+    sqEntries: params.sq_entries,
+    sqHead: new Uint32Array(buffer, sq_off.head, 1),
+    sqTail: new Uint32Array(buffer, sq_off.tail, 1),
+    sqFlags: new Uint32Array(buffer, sq_off.flags, 1),
+    cqes: new Int32Array(buffer, cq_off.cqes, params.cq_entries * CQE_WORDS),
+    cqEntries: params.cq_entries,
+    cqHead: new Uint32Array(buffer, cq_off.head, 1),
+    cqTail: new Uint32Array(buffer, cq_off.tail, 1),
+  };
+}
+
+/** The running kernel behind a ring. */
+class LinuxRing implements RingKernel {
+  readonly fd: number;
+  readonly #mappings: readonly Mapping[];
+  readonly #enter = libc().enter;
+  // struct __kernel_timespec, and the struct io_uring_getevents_arg that points to it. Both are
+  // fields so that they live as long as the kernel may read them.
+  readonly #timespec = new BigInt64Array(2);
+  readonly #argument = new BigUint64Array(3);
+
+  constructor(fd: number, mappings: readonly Mapping[]) {
+    this.fd = fd;
+    this.#mappings = mappings;
+  }
+
+  enter(toSubmit: number, minComplete: number, flags: number): number {
+    const enter = this.#enter;
+    const result = enter(SYS_io_uring_enter, this.fd, toSubmit, minComplete, flags, null, 0);
+    return result < 0 ? -errno() : result;
+  }
+
+  enterTimeout(toSubmit: number, minComplete: number, flags: number, timeoutUs: number): number {
+    const seconds = Math.floor(timeoutUs / 1e6);
+    this.#timespec[0] = BigInt(seconds);
+    this.#timespec[1] = BigInt(Math.floor((timeoutUs - seconds * 1e6) * 1e3));
+    this.#argument[2] = addressOf(this.#timespec);
+    const result = libc().enterArg(
+      SYS_io_uring_enter,
+      this.fd,
+      toSubmit,
+      minComplete,
+      flags | IORING_ENTER_EXT_ARG,
+      this.#argument,
+      this.#argument.byteLength,
+    );
+    return result < 0 ? -errno() : result;
+  }
+
+  register(opcode: number, argument: Uint8Array<ArrayBuffer> | null, count: number): number {
+    const result = argument === null
+      ? libc().registerNone(SYS_io_uring_register, this.fd, opcode, null, count)
+      : libc().register(SYS_io_uring_register, this.fd, opcode, argument, count);
+    return result < 0 ? -errno() : result;
+  }
+
+  close(): void {
+    for (const mapping of this.#mappings) mapping[Symbol.dispose]();
+    closeFd(this.fd);
+  }
+}

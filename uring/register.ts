@@ -1,0 +1,84 @@
+/**
+ * What a ring can be told about beforehand: files, buffers, an eventfd; and what it can be asked.
+ *
+ * @module
+ */
+
+import { EINVAL, ENOMEM } from "../uapi/errno.ts";
+import {
+  IO_URING_OP_SUPPORTED,
+  IORING_REGISTER_BUFFERS,
+  IORING_REGISTER_EVENTFD,
+  IORING_REGISTER_FILES,
+  IORING_REGISTER_PROBE,
+  IORING_UNREGISTER_BUFFERS,
+  IORING_UNREGISTER_FILES,
+} from "../uapi/io_uring_register.ts";
+import { syscallError } from "./libc.ts";
+import { memlockError } from "./open_ring.ts";
+import type { Ring } from "./ring.ts";
+
+function check(result: number, operation: string): number {
+  if (result >= 0) return result;
+  if (result === -ENOMEM) throw memlockError(operation);
+  throw syscallError(operation, undefined, -result);
+}
+
+/** Registers descriptors; an SQE with `IOSQE_FIXED_FILE` then names them by index. */
+export function registerFiles(ring: Ring, fds: readonly number[]): void {
+  const bytes = new Uint8Array(Int32Array.from(fds).buffer);
+  check(ring.kernel.register(IORING_REGISTER_FILES, bytes, fds.length), "register files");
+}
+
+/** Forgets the registered descriptors. */
+export function unregisterFiles(ring: Ring): void {
+  check(ring.kernel.register(IORING_UNREGISTER_FILES, null, 0), "unregister files");
+}
+
+/**
+ * Registers (and pins) buffers for the `_FIXED` operations.
+ *
+ * @throws {UblkError} `MEMORY_LIMIT` where `RLIMIT_MEMLOCK` does not allow it.
+ */
+export function registerBuffers(
+  ring: Ring,
+  buffers: readonly { address: number; bytes: number }[],
+): void {
+  // struct iovec { void *iov_base; size_t iov_len; }
+  const iovecs = new BigUint64Array(buffers.length * 2);
+  buffers.forEach((buffer, index) => {
+    iovecs[index * 2] = BigInt(buffer.address);
+    iovecs[index * 2 + 1] = BigInt(buffer.bytes);
+  });
+  const bytes = new Uint8Array(iovecs.buffer);
+  check(ring.kernel.register(IORING_REGISTER_BUFFERS, bytes, buffers.length), "register buffers");
+}
+
+/** Forgets and unpins the registered buffers. */
+export function unregisterBuffers(ring: Ring): void {
+  check(ring.kernel.register(IORING_UNREGISTER_BUFFERS, null, 0), "unregister buffers");
+}
+
+/** Has the kernel signal `fd` whenever there may be completions to read. */
+export function registerEventFd(ring: Ring, fd: number): void {
+  const bytes = new Uint8Array(Int32Array.of(fd).buffer);
+  check(ring.kernel.register(IORING_REGISTER_EVENTFD, bytes, 1), "register eventfd");
+}
+
+/** The `IORING_OP_*` that the kernel supports. */
+export function probeOpcodes(ring: Ring): Set<number> {
+  const HEADER_BYTES = 16;
+  const ENTRY_BYTES = 8;
+  const MAX_OPCODES = 256;
+  const bytes = new Uint8Array(HEADER_BYTES + MAX_OPCODES * ENTRY_BYTES);
+  const result = ring.kernel.register(IORING_REGISTER_PROBE, bytes, MAX_OPCODES);
+  if (result === -EINVAL) return new Set();
+  check(result, "probe");
+  const supported = new Set<number>();
+  const view = new DataView(bytes.buffer);
+  for (let index = 0; index < bytes[1]; index++) {
+    const at = HEADER_BYTES + index * ENTRY_BYTES;
+    if (view.getUint16(at + 2, true) & IO_URING_OP_SUPPORTED) supported.add(bytes[at]);
+  }
+  return supported;
+}

@@ -1,0 +1,191 @@
+/**
+ * An io_uring in TypeScript: the submission and completion queues as typed arrays over the memory
+ * that the kernel shares, and one system call that submits and waits.
+ *
+ * The two queues are rings of 32-bit indices that wrap around; each side writes only its own end.
+ * What orders the accesses is one atomic store or load per batch: the store of the SQ tail
+ * publishes every SQE written before it, the load of the CQ tail makes every CQE before it
+ * readable, and the store of the CQ head gives the slots back.
+ *
+ * A ring belongs to the thread that made it. The kernel side is behind {@linkcode RingKernel}, so
+ * that a fake with seeded faults can stand where the kernel stands.
+ *
+ * @module
+ */
+
+import { EAGAIN, EBUSY, EINTR, ETIME } from "../uapi/errno.ts";
+import { IORING_ENTER_GETEVENTS, IORING_SQ_CQ_OVERFLOW } from "../uapi/io_uring.ts";
+import { syscallError } from "./libc.ts";
+
+/** 32-bit words in a CQE: `user_data` low and high, `res`, `flags`. */
+export const CQE_WORDS = 4;
+
+/** What stands on the other side of the shared memory. */
+export interface RingKernel {
+  /** The ring's descriptor, or -1 for one that the kernel does not know. */
+  readonly fd: number;
+  /** `io_uring_enter`: SQEs taken, or a negative errno. */
+  enter(toSubmit: number, minComplete: number, flags: number): number;
+  /** `enter` that also returns, with -ETIME, after `timeoutUs` without enough completions. */
+  enterTimeout(toSubmit: number, minComplete: number, flags: number, timeoutUs: number): number;
+  /** `io_uring_register`: the call's result, or a negative errno. */
+  register(opcode: number, argument: Uint8Array<ArrayBuffer> | null, count: number): number;
+  /** Releases the descriptor and the mappings. */
+  close(): void;
+}
+
+/** The shared memory of a ring. Head, tail and flags are arrays of one word. */
+export interface RingMemory {
+  /** The SQEs. */
+  readonly sqes: Uint32Array<ArrayBuffer>;
+  /** 16 words for 64-byte SQEs, 32 for 128-byte ones. */
+  readonly sqeWords: 16 | 32;
+  /** Number of SQEs, a power of two. */
+  readonly sqEntries: number;
+  /** Written by the kernel. */
+  readonly sqHead: Uint32Array<ArrayBuffer>;
+  /** Written by us. */
+  readonly sqTail: Uint32Array<ArrayBuffer>;
+  /** `IORING_SQ_*`, written by the kernel. */
+  readonly sqFlags: Uint32Array<ArrayBuffer>;
+  /** The CQEs. */
+  readonly cqes: Int32Array<ArrayBuffer>;
+  /** Number of CQEs, a power of two. */
+  readonly cqEntries: number;
+  /** Written by us. */
+  readonly cqHead: Uint32Array<ArrayBuffer>;
+  /** Written by the kernel. */
+  readonly cqTail: Uint32Array<ArrayBuffer>;
+}
+
+/** One ring: fill SQEs, submit them, read CQEs. */
+export class Ring implements Disposable {
+  /** The kernel's side. */
+  readonly kernel: RingKernel;
+  /** The SQEs as words; write at the index that {@linkcode next} returns. */
+  readonly sqes: Uint32Array<ArrayBuffer>;
+  /** The CQEs as words; read at the index that {@linkcode peek} returns. */
+  readonly cqes: Int32Array<ArrayBuffer>;
+  /** Number of SQEs. */
+  readonly sqEntries: number;
+  /** Number of CQEs. */
+  readonly cqEntries: number;
+  /** Words per SQE. */
+  readonly sqeWords: 16 | 32;
+
+  readonly #memory: RingMemory;
+  readonly #sqMask: number;
+  readonly #cqMask: number;
+  // Our copies of the indices, as signed 32-bit numbers: `|0` makes them wrap as the kernel's do.
+  #tail: number;
+  #submitted: number;
+  #head: number;
+  #cqTail: number;
+  #closed = false;
+
+  /** Takes over shared memory and the kernel behind it. See `openRing` for the usual way. */
+  constructor(memory: RingMemory, kernel: RingKernel) {
+    this.kernel = kernel;
+    this.#memory = memory;
+    this.sqes = memory.sqes;
+    this.cqes = memory.cqes;
+    this.sqEntries = memory.sqEntries;
+    this.cqEntries = memory.cqEntries;
+    this.sqeWords = memory.sqeWords;
+    this.#sqMask = memory.sqEntries - 1;
+    this.#cqMask = memory.cqEntries - 1;
+    this.#tail = Atomics.load(memory.sqTail, 0) | 0;
+    this.#submitted = this.#tail;
+    this.#head = Atomics.load(memory.cqHead, 0) | 0;
+    this.#cqTail = this.#head;
+  }
+
+  /** SQEs written and not yet taken by the kernel. */
+  get pending(): number {
+    return (this.#tail - this.#submitted) | 0;
+  }
+
+  /**
+   * The word index of a free SQE, which counts as filled from now on, or -1 when the queue is
+   * full. Every word of it is the caller's to write: it holds what its last user left there.
+   */
+  next(): number {
+    const tail = this.#tail;
+    if (((tail - this.#submitted) | 0) >= this.sqEntries) return -1;
+    this.#tail = (tail + 1) | 0;
+    return (tail & this.#sqMask) * this.sqeWords;
+  }
+
+  /** The word index of the oldest unread CQE, or -1. Call {@linkcode seen} once it is read. */
+  peek(): number {
+    if (this.#head === this.#cqTail) {
+      // The batch is read: give its slots back, then look for what came in meanwhile.
+      Atomics.store(this.#memory.cqHead, 0, this.#head);
+      this.#cqTail = Atomics.load(this.#memory.cqTail, 0) | 0;
+      if (this.#head === this.#cqTail) return -1;
+    }
+    return (this.#head & this.#cqMask) * CQE_WORDS;
+  }
+
+  /** Passes over the CQE that {@linkcode peek} showed. */
+  seen(): void {
+    this.#head = (this.#head + 1) | 0;
+  }
+
+  /** Whether the kernel keeps completions that found the CQ full; the next `enter` fetches them. */
+  get overflowed(): boolean {
+    return (Atomics.load(this.#memory.sqFlags, 0) & IORING_SQ_CQ_OVERFLOW) !== 0;
+  }
+
+  /**
+   * Submits what is pending and waits for `minComplete` completions, all in one system call.
+   *
+   * It may return with fewer: a signal came, or the kernel could not take more for the moment.
+   * Read what is there and call again.
+   *
+   * @returns The number of SQEs that the kernel took.
+   * @throws {UblkError} `SYSCALL_FAILED` on what no retry can cure (a closed ring, a bad SQE array).
+   */
+  enter(minComplete: number): number {
+    const toSubmit = this.#publish();
+    // GETEVENTS always: it is what runs deferred task work and fetches overflowed completions.
+    return this.#taken(this.kernel.enter(toSubmit, minComplete, IORING_ENTER_GETEVENTS));
+  }
+
+  /** {@linkcode enter} that waits no longer than `timeoutUs` microseconds. */
+  enterTimeout(minComplete: number, timeoutUs: number): number {
+    const toSubmit = this.#publish();
+    const flags = IORING_ENTER_GETEVENTS;
+    return this.#taken(this.kernel.enterTimeout(toSubmit, minComplete, flags, timeoutUs));
+  }
+
+  #publish(): number {
+    Atomics.store(this.#memory.cqHead, 0, this.#head);
+    Atomics.store(this.#memory.sqTail, 0, this.#tail);
+    return (this.#tail - this.#submitted) | 0;
+  }
+
+  #taken(result: number): number {
+    if (result >= 0) {
+      this.#submitted = (this.#submitted + result) | 0;
+      return result;
+    }
+    switch (-result) {
+      case EINTR: // A signal before anything was submitted.
+      case ETIME: // The time is up; what was to be submitted has been, see below.
+      case EAGAIN: // No memory for a request right now.
+      case EBUSY: // Overflowed completions must be read before more is taken.
+        // After ETIME the kernel reports only the wait. What it took it shows in the SQ head.
+        this.#submitted = Atomics.load(this.#memory.sqHead, 0) | 0;
+        return 0;
+    }
+    throw syscallError("io_uring_enter", undefined, -result);
+  }
+
+  /** Releases the ring; what is in flight is cancelled by the kernel. Idempotent. */
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.kernel.close();
+  }
+}

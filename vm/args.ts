@@ -1,0 +1,141 @@
+/**
+ * The words after `vm/main.ts`.
+ *
+ * @module
+ */
+import { VmError } from "./host.ts";
+import { KERNEL_NAMES, type KernelName } from "./kernels.ts";
+
+/** What there is to do. */
+export type Subcommand = "e2e" | "simple-e2e" | "run" | "shell" | "trace" | "fetch";
+
+/** The parsed command line. */
+export interface CommandLine {
+  subcommand: Subcommand;
+  kernels: KernelName[];
+  /** What follows `--`. */
+  command: string[];
+  help: boolean;
+  filter?: string;
+  files?: string;
+  json?: string;
+  resultsDir?: string;
+  accel?: string;
+  cpus?: number;
+  memoryMiB?: number;
+  timeoutMs: number;
+  silenceMs?: number;
+  modules: boolean;
+  newest: boolean;
+  parallel: boolean;
+  verbose: boolean;
+}
+
+/** The help text. */
+export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMAND…]
+
+  e2e          run tests/e2e in a guest of each kernel
+  simple-e2e   run only tests/e2e/simple_test.ts
+  run          run one command in a guest, and exit with its status
+  shell        a shell in a guest, on this terminal
+  trace        run tests (or a command) while the kernel traces ublk; print the trace
+  fetch        only download what the others need
+
+  --kernel K     6.12 or 7.2 (e2e, fetch: default both; the others: 7.2)
+  --filter F     only the tests whose name has F (or matches /F/)
+  --files G      the test files: a file, folder or glob (default tests/e2e/)
+  --json FILE    write the totals there (e2e)
+  --results DIR  keep junit.xml, console.log and what the guest leaves in /results
+  --timeout S    seconds for the command (default 3600)
+  --silence S    seconds without output (e2e: default 300)
+  --cpus N       virtual CPUs (default 4)
+  --memory MIB   (default 4096)
+  --accel A      kvm or tcg (default: KVM where it works)
+  --no-modules   do not load ublk_drv
+  --newest       look for a newer kernel (fetch)
+  --parallel     do not wait for another guest to end
+  --verbose      show the console too`;
+
+const SUBCOMMANDS: readonly string[] = ["e2e", "simple-e2e", "run", "shell", "trace", "fetch"];
+const FLAGS = ["help", "no-modules", "newest", "parallel", "verbose"];
+const VALUES = [
+  "kernel",
+  "filter",
+  "files",
+  "json",
+  "results",
+  "timeout",
+  "silence",
+  "cpus",
+  "memory",
+  "accel",
+];
+
+function kernelName(value: string): KernelName {
+  const name = KERNEL_NAMES.find((known) => known === value);
+  if (name === undefined) throw new VmError(`no kernel "${value}": ${KERNEL_NAMES.join(" or ")}`);
+  return name;
+}
+
+function positive(option: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const number = Number(value);
+  if (!(number > 0)) throw new VmError(`--${option} wants a number above 0, not "${value}"`);
+  return number;
+}
+
+/** Parses the command line; throws {@link VmError} naming the word that is wrong. */
+export function parseCommandLine(args: readonly string[]): CommandLine {
+  const values = new Map<string, string>();
+  const flags = new Set<string>();
+  const words: string[] = [];
+  const separator = args.indexOf("--");
+  const command = separator < 0 ? [] : args.slice(separator + 1);
+  const own = separator < 0 ? [...args] : args.slice(0, separator);
+  while (own.length > 0) {
+    const word = own.shift()!;
+    const [, name, inline] = word.match(/^--([\w-]+)(?:=(.*))?$/s) ?? [];
+    if (name === undefined) words.push(word);
+    else if (FLAGS.includes(name)) flags.add(name);
+    else if (!VALUES.includes(name)) throw new VmError(`unknown option ${word}: see --help`);
+    else {
+      const value = inline ?? own.shift();
+      if (value === undefined) throw new VmError(`--${name} wants a value`);
+      values.set(name, value);
+    }
+  }
+  const help = flags.has("help") || args.length === 0;
+  const subcommand = words.shift() ?? (help ? "run" : "");
+  if (!SUBCOMMANDS.includes(subcommand)) {
+    throw new VmError(`no subcommand "${subcommand}": one of ${SUBCOMMANDS.join(", ")}`);
+  }
+  if (words.length > 0) throw new VmError(`unexpected "${words[0]}": commands go behind "--"`);
+  if (!help && subcommand === "run" && command.length === 0) {
+    throw new VmError("run what? usage: run [--kernel K] -- COMMAND…");
+  }
+  const kernel = values.get("kernel");
+  const many = ["e2e", "simple-e2e", "fetch"].includes(subcommand);
+  const milliseconds = (name: string) => {
+    const seconds = positive(name, values.get(name));
+    return seconds === undefined ? undefined : seconds * 1000;
+  };
+  return {
+    subcommand: subcommand as Subcommand,
+    kernels: kernel ? [kernelName(kernel)] : many ? [...KERNEL_NAMES] : [KERNEL_NAMES.at(-1)!],
+    command,
+    help,
+    filter: values.get("filter"),
+    files: values.get("files"),
+    json: values.get("json"),
+    resultsDir: values.get("results"),
+    accel: values.get("accel"),
+    cpus: positive("cpus", values.get("cpus")),
+    memoryMiB: positive("memory", values.get("memory")),
+    timeoutMs: milliseconds("timeout") ?? 3_600_000,
+    silenceMs: milliseconds("silence"),
+    modules: !flags.has("no-modules"),
+    newest: flags.has("newest"),
+    parallel: flags.has("parallel"),
+    verbose: flags.has("verbose"),
+  };
+}

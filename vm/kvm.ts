@@ -1,0 +1,98 @@
+/**
+ * Whether KVM works. A `/dev/kvm` that exists proves little: inside some virtual machines it opens
+ * and yet refuses to make a CPU, or makes one that never boots an ordinary guest. So a guest is
+ * booted, once per boot of the host, and the answer kept.
+ *
+ * @module
+ */
+import { cacheDir, exists, lock, say, VmError, writeAtomically } from "./host.ts";
+import { writeInitramfs } from "./initramfs.ts";
+import type { Kernel } from "./kernels.ts";
+import { collectLines } from "./lines.ts";
+import { type Accelerator, qemuArgs, spawnQemu } from "./machine.ts";
+
+const PROBE_MS = 20_000;
+const KVM: Accelerator = { name: "kvm", args: "kvm", cpuModel: "host" };
+
+function emulation(whyNotKvm: string): Accelerator {
+  return { name: "tcg", args: "tcg,thread=multi", cpuModel: "max", whyNotKvm };
+}
+
+/** Boots the kernel under KVM up to its loaded modules. Returns why that failed, or undefined. */
+async function probe(kernel: Kernel): Promise<string | undefined> {
+  const temporary = await Deno.makeTempDir({ dir: "/tmp", prefix: "ublk-vm-probe-" });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    await writeInitramfs(kernel, `${temporary}/initramfs`, { PROBE: "1" }, "");
+    const args = qemuArgs({ memoryMiB: 512 }, kernel, `${temporary}/initramfs`, KVM);
+    const qemu = spawnQemu([...args, "-serial", "stdio"], {
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    });
+    let booted = false;
+    let hung = false;
+    const errors: string[] = [];
+    timer = setTimeout(() => {
+      hung = true;
+      qemu.kill("SIGKILL");
+    }, PROBE_MS);
+    const readConsole = async () => {
+      for await (const line of collectLines(qemu.stdout)) booted ||= line === "ublk-vm: probe ok";
+    };
+    const readErrors = async () => {
+      for await (const line of collectLines(qemu.stderr)) errors.push(line);
+    };
+    await Promise.all([readConsole(), readErrors(), qemu.status]);
+    if (booted) return undefined;
+    if (hung) return `/dev/kvm is there, but a guest does not boot in ${PROBE_MS / 1000} s with it`;
+    const first = errors.map((line) => line.replace(/^qemu-system-x86_64: /, ""))
+      .find((line) => !/\bwarning:/.test(line));
+    return `/dev/kvm is there, but QEMU fails with it (${first ?? "the guest did not boot"})`;
+  } finally {
+    clearTimeout(timer);
+    await Deno.remove(temporary, { recursive: true });
+  }
+}
+
+/** Why KVM cannot be used, or undefined if it can. */
+async function whyNotKvm(kernel: Kernel, signal?: AbortSignal): Promise<string | undefined> {
+  if (!(await exists("/dev/kvm"))) return "there is no /dev/kvm";
+  try {
+    (await Deno.open("/dev/kvm", { read: true, write: true })).close();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "/dev/kvm has no device behind it";
+    return `/dev/kvm does not open (${error instanceof Error ? error.message : error})`;
+  }
+  using _lock = await lock("kvm", "another run is testing KVM; waiting for it", signal);
+  const bootId = (await Deno.readTextFile("/proc/sys/kernel/random/boot_id")).trim();
+  const key = `${bootId} ${kernel.release}`;
+  const path = `${cacheDir()}/kvm-${kernel.name}.json`;
+  if (await exists(path)) {
+    const known = JSON.parse(await Deno.readTextFile(path));
+    if (known.key === key) return known.why;
+  }
+  say("testing whether KVM works (once per boot of this machine)");
+  const why = await probe(kernel);
+  await writeAtomically(path, JSON.stringify({ key, why }));
+  return why;
+}
+
+/** The accelerator to use: what was `asked` for, or else KVM where it works, or else emulation. */
+export async function chooseAccelerator(
+  kernel: Kernel,
+  asked?: string,
+  signal?: AbortSignal,
+): Promise<Accelerator> {
+  const wish = asked ?? Deno.env.get("UBLK_VM_ACCEL");
+  if (wish === undefined) {
+    const why = await whyNotKvm(kernel, signal);
+    return why === undefined ? KVM : emulation(why);
+  }
+  if (wish.startsWith("kvm")) return { ...KVM, args: wish };
+  if (wish.startsWith("tcg")) {
+    const args = wish === "tcg" ? "tcg,thread=multi" : wish;
+    return { ...emulation("emulation was asked for"), args };
+  }
+  throw new VmError(`unknown accelerator "${wish}": kvm or tcg, with QEMU's options for it`);
+}

@@ -1,0 +1,73 @@
+/**
+ * The emulated machine: QEMU's arguments, and how QEMU is started.
+ *
+ * @module
+ */
+import type { Kernel } from "./kernels.ts";
+
+/** What runs the guest's instructions. */
+export interface Accelerator {
+  /** `kvm` or `tcg` (emulation). */
+  readonly name: "kvm" | "tcg";
+  /** QEMU's `-accel`. */
+  readonly args: string;
+  /** QEMU's `-cpu`. */
+  readonly cpuModel: string;
+  /** Why it is not KVM. */
+  readonly whyNotKvm?: string;
+}
+
+/** The machine's size and kind. */
+export interface MachineOptions {
+  /** Virtual CPUs. Default 4: ublk cuts its queues to the number of CPUs. */
+  cpus?: number;
+  /** Memory; up to three quarters of it hold what the guest writes. Default 4096. */
+  memoryMiB?: number;
+  /** QEMU's `-cpu`. Default `host` with KVM, `max` without. */
+  cpuModel?: string;
+  /** More words for the kernel's command line. */
+  kernelArgs?: string;
+}
+
+/** QEMU's arguments that do not depend on who listens. */
+export function qemuArgs(
+  options: MachineOptions,
+  kernel: Kernel,
+  initrd: string,
+  accelerator: Accelerator,
+): string[] {
+  // panic=-1 with -no-reboot: a panic ends QEMU. loglevel=5 shows the kernel's warnings. The TSC
+  // is the host's own, also when emulated, but the kernel would distrust it and read slow timers.
+  const cmdline = "console=ttyS0 quiet loglevel=5 panic=-1 tsc=reliable nowatchdog " +
+    "mitigations=off random.trust_cpu=on audit=0 apparmor=0 selinux=0 " +
+    `cryptomgr.notests ${options.kernelArgs ?? ""}`;
+  return [
+    "-no-user-config",
+    "-nodefaults",
+    "-no-reboot",
+    ...["-machine", "q35"],
+    ...["-accel", accelerator.args],
+    ...["-cpu", options.cpuModel ?? accelerator.cpuModel],
+    ...["-smp", String(options.cpus ?? 4)],
+    ...["-m", String(options.memoryMiB ?? 4096)],
+    ...["-display", "none"],
+    ...["-rtc", "base=utc,clock=host"],
+    ...["-kernel", kernel.vmlinuz],
+    ...["-initrd", initrd],
+    ...["-append", cmdline],
+  ];
+}
+
+/**
+ * Starts QEMU so that the kernel kills it when this process dies in whatever way: a guest must
+ * never be left behind.
+ */
+export function spawnQemu(
+  args: string[],
+  streams: Pick<Deno.CommandOptions, "stdin" | "stdout" | "stderr">,
+): Deno.ChildProcess {
+  return new Deno.Command("setpriv", {
+    args: ["--pdeathsig", "KILL", "qemu-system-x86_64", ...args],
+    ...streams,
+  }).spawn();
+}
