@@ -61,14 +61,21 @@ export async function loadBackend(spec: BackendSpec): Promise<LoadedBackend> {
       return opened;
     },
     async close(): Promise<void> {
-      await opened?.close?.();
+      const outermost = opened;
       opened = undefined;
-      for (const child of inner) await child.close();
+      try {
+        await outermost?.close?.();
+      } finally {
+        for (const child of inner) await child.close();
+      }
     },
     async unshare(shared: unknown): Promise<void> {
       const tree = shared as SharedTree;
-      await module.unshare?.(tree.own);
-      for (const [index, child] of inner.entries()) await child.unshare(tree.inner[index]);
+      try {
+        await module.unshare?.(tree.own);
+      } finally {
+        for (const [index, child] of inner.entries()) await child.unshare(tree.inner[index]);
+      }
     },
   };
 }

@@ -67,17 +67,25 @@ interface Shared {
 // The thread that made a mapping is the one that releases it.
 const mappings = new Map<number, Mapping>();
 
+/**
+ * Checks that a disk of that size can fill without exhausting this machine's memory.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT`.
+ */
+export function checkFits(size: number): void {
+  const { total } = Deno.systemMemoryInfo();
+  if (size <= total) return;
+  throw new UblkError("INVALID_ARGUMENT", {
+    operation: `a RAM disk of ${formatSize(size)}`,
+    reason: `the machine has ${formatSize(total)} of memory`,
+    hint: "ask for less, or allow it with --overcommit",
+  });
+}
+
 /** Maps the disk's memory, once for all queues. */
 export function share(options: unknown): Shared {
   const { size, overcommit } = options as StoredOptions;
-  const { total } = Deno.systemMemoryInfo();
-  if (size > total && !overcommit) {
-    throw new UblkError("INVALID_ARGUMENT", {
-      operation: `a RAM disk of ${formatSize(size)}`,
-      reason: `the machine has ${formatSize(total)} of memory`,
-      hint: "ask for less, or allow it with --overcommit",
-    });
-  }
+  if (!overcommit) checkFits(size);
   const mapping = Mapping.anonymous(Math.ceil(size / PAGE_BYTES) * PAGE_BYTES);
   mappings.set(mapping.address, mapping);
   return { address: mapping.address };

@@ -251,6 +251,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
       entry.state = "forgotten";
       entry.reject(error);
     }
+    if (this.#pump !== undefined) signalEventFd(this.#eventFd);
   }
 
   #settle(entry: InFlight): void {

@@ -104,6 +104,18 @@ export interface Grant {
  * Plans a device: checks ranges and combinations, and picks the best data path and the welcome
  * flags that this driver has.
  *
+ * @example Zero copy where the kernel has it, copies elsewhere
+ * ```ts
+ * import { planDevice } from "./negotiate.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const features6_12 = 0x1fe;
+ * const plan = planDevice({ queues: 0, dataPaths: ["zero-copy", "copy"] }, features6_12, 4);
+ * assertEquals(plan.info.nr_hw_queues, 4);
+ * assertEquals(plan.dataPath, "copy");
+ * assertEquals(plan.reductions.length, 1);
+ * ```
+ *
  * @param features The driver's `UBLK_F_*`, of `GET_FEATURES`.
  * @param cpus The number of CPUs, for `queues: 0`.
  * @throws {UblkError} `INVALID_ARGUMENT` for what no kernel grants, `KERNEL_TOO_OLD` for what this
@@ -112,7 +124,7 @@ export interface Grant {
 export function planDevice(wanted: Wanted, features: number, cpus: number): Plan {
   const { id = -1, queues = 1, depth = 128, maxIoBytes = 1 << 20, required = 0 } = wanted;
   const dataPaths = wanted.dataPaths ?? ["copy"];
-  checkRanges(id, queues, depth, maxIoBytes);
+  checkRanges({ id, queues, depth, maxIoBytes });
   const reductions: string[] = [];
   requireFeatures(required, features);
   const dataPath = choosePath(dataPaths, required, features, reductions);
@@ -202,7 +214,14 @@ function checkRange(what: string, value: number, min: number, max: number): void
   throw invalid(`${what} ${value} is out of range`, `use ${min} to ${max}`);
 }
 
-function checkRanges(id: number, queues: number, depth: number, maxIoBytes: number): void {
+/**
+ * Checks what no kernel grants, before any kernel is asked.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT`.
+ */
+export function checkRanges(
+  { id = -1, queues = 1, depth = 128, maxIoBytes = 1 << 20 }: Wanted,
+): void {
   if (id !== -1) checkRange("device id", id, 0, MAX_DEVICES - 1);
   checkRange("number of queues", queues, 0, UBLK_MAX_NR_QUEUES);
   checkRange("depth", depth, 1, UBLK_MAX_QUEUE_DEPTH);

@@ -5,14 +5,13 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { closeFd, openFile } from "../uring/libc.ts";
+import { openFile, pathExists } from "../uring/libc.ts";
 import { openError } from "./errors.ts";
 
 /** Where the driver's control device is. */
 export const CONTROL_PATH = "/dev/ublk-control";
 
 const O_RDWR = 2;
-const O_PATH = 0o10000000;
 
 /** Files that container runtimes leave in the root: Docker's and Podman's. */
 const CONTAINER_MARKS = ["/.dockerenv", "/run/.containerenv"];
@@ -27,16 +26,6 @@ export function openControlFd(path: string = CONTROL_PATH): number {
     return openFile(path, O_RDWR);
   } catch (error) {
     if (!(error instanceof UblkError) || error.errno === undefined) throw error;
-    throw openError(path, error.errno, CONTAINER_MARKS.some(exists));
-  }
-}
-
-/** By libc, because Deno's own look would need (and ask for) a permission. */
-function exists(path: string): boolean {
-  try {
-    closeFd(openFile(path, O_PATH));
-    return true;
-  } catch {
-    return false;
+    throw openError(path, error.errno, CONTAINER_MARKS.some(pathExists));
   }
 }

@@ -81,6 +81,16 @@ export interface DiskParams {
 /**
  * A disk's traits as device parameters.
  *
+ * @example A disk with a volatile cache
+ * ```ts
+ * import { ublkParams } from "./params.ts";
+ * import { UBLK_ATTR_VOLATILE_CACHE } from "../uapi/ublk_params.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const params = ublkParams({ sizeBytes: 1 << 30, maxIoBytes: 1 << 20, flush: true });
+ * assertEquals(params.basic.attrs, UBLK_ATTR_VOLATILE_CACHE);
+ * ```
+ *
  * @throws {UblkError} `INVALID_ARGUMENT` for a size that the driver refuses.
  */
 export function ublkParams(traits: DiskTraits): DiskParams {

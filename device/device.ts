@@ -168,18 +168,20 @@ export class Device implements AsyncDisposable {
   async #create(signal?: AbortSignal): Promise<void> {
     const settings = this.#settings;
     checkAborted(signal);
-    this.#control = await Control.open({ signal });
     this.#logs = new ThreadLogs(settings.logLevel, "");
     this.#threads = new Threads(settings.backend, this.#logs, "ublk");
+    // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
     this.#opened = await this.#threads.open();
     checkAborted(signal);
+    this.#control = await Control.open({ signal });
     const { traits } = this.#opened;
     const plan = planDevice(
       { ...settings, dataPaths: traits.address ? ["get-data", "copy"] : ["copy"] },
       this.#control.features,
       navigator.hardwareConcurrency,
     );
-    const info = await this.#control.addDev(plan.info, { signal });
+    // Not with the signal: a command given up half way may still add a device that nobody knows.
+    const info = await this.#control.addDev(plan.info);
     // From here on there is something to undo, even if the grant cannot be used.
     this.#grant = { ...info, id: info.dev_id } as unknown as Grant;
     this.#grant = readGrant(plan, info);

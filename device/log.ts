@@ -1,5 +1,6 @@
 /**
- * From the serving threads' log rings into `@std/log`: the only file that imports it.
+ * From the serving threads' log rings into `@std/log`: beside `cmd/_log.ts` the only file that
+ * imports it.
  *
  * @module
  */

@@ -6,7 +6,7 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { EBUSY } from "../uapi/errno.ts";
-import { openFile } from "../uring/libc.ts";
+import { openFile, pathExists } from "../uring/libc.ts";
 
 const O_RDWR = 2;
 const POLL_MS = 10;
@@ -48,13 +48,8 @@ export async function openCharDevice(id: number, timeoutMs: number): Promise<num
 async function appearance(id: number, path: string, timeoutMs: number): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (true) {
-    try {
-      // A look at the node is no access to the device behind it.
-      await Deno.lstat(path);
-      return;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    // A look at the node is no access to the device behind it.
+    if (pathExists(path)) return;
     if (performance.now() > end) {
       throw new UblkError("NODE_MISSING", {
         operation: `wait for ${path}`,

@@ -6,6 +6,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
+import { checkRanges } from "../ctrl/negotiate.ts";
 import { UblkError } from "../uapi/error.ts";
 
 /** Options of `serve()` and of a {@linkcode Device}. */
@@ -52,7 +53,7 @@ export const DEFAULT_DEADLINE_MS = 20_000;
 const MIN_DEADLINE_MS = 100;
 
 /**
- * Fills in the defaults. Ranges that the kernel sets are checked when the device is planned.
+ * Fills in the defaults, and checks all that can be checked without a kernel.
  *
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */
@@ -65,7 +66,7 @@ export function settingsOf(options: DeviceOptions): Settings {
       hint: `use a whole number of milliseconds from ${MIN_DEADLINE_MS}`,
     });
   }
-  return {
+  const settings = {
     backend: options.backend,
     id: options.id,
     queues: options.queues ?? 1,
@@ -76,4 +77,6 @@ export function settingsOf(options: DeviceOptions): Settings {
     paranoid: options.paranoid === true,
     logLevel: options.logLevel ?? 20,
   };
+  checkRanges(settings);
+  return settings;
 }

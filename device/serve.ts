@@ -39,7 +39,8 @@ export interface ServedDevice extends AsyncDisposable {
  * Makes a disk out of a backend, and resolves once it can be opened.
  *
  * Needs Linux 6.5 or newer with the module `ublk_drv`, root, and of Deno
- * `--allow-ffi --allow-read --allow-write --allow-run --allow-sys`.
+ * `--allow-ffi --allow-read --allow-run=/bin/sh` (the Workers' modules are read, and a shell probes
+ * the disk), for `memory()` also `--allow-sys=systemMemoryInfo`.
  *
  * @throws {UblkError} One line that names the cause and the remedy; nothing is left behind.
  *

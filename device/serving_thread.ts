@@ -42,7 +42,7 @@ export interface ServingThread {
   serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources>;
   /** Closes the backend and ends the thread. Only after its service has ended, or before it began. */
   close(unshare?: Box): Promise<void>;
-  /** Ends the thread at once, whatever it does. */
+  /** Ends the thread as soon as its JavaScript lets it, and waits for nothing. */
   kill(): void;
 }
 
@@ -187,7 +187,7 @@ export class LocalThread implements ServingThread {
   }
 
   kill(): void {
-    // The caller's thread cannot be ended: its watchdog ends the process instead.
+    // The caller's thread is not ours to end.
     this.#stop(undefined);
   }
 }

@@ -1,35 +1,21 @@
 /**
- * Releases what a serving thread holds when that thread can no longer do it.
+ * Takes away from a serving thread what it holds, when that thread can no longer give it back.
  *
  * The kernel aborts the requests that a server holds only when `/dev/ublkcN` is closed everywhere,
- * and every FETCH in a ring, as well as every mapping, counts as open.
+ * and every FETCH in a ring, as well as every mapping, counts as open. A thread that loops in a
+ * backend's method cannot be ended: `Worker.terminate()` waits for it like everybody else. So its
+ * ring and mappings are replaced, under its feet, by things that look the same and do nothing. If
+ * the method ever returns, the thread's next system call fails, and it ends.
  *
  * @module
  */
 
 import type { ThreadResources } from "../queue/serving.ts";
-import { closeFd } from "../uring/libc.ts";
-import { unmap } from "../uring/mapping.ts";
+import { neutralizeFd } from "../uring/libc.ts";
+import { neutralizeMapping } from "../uring/mapping.ts";
 
-const POLL_MS = 10;
-
-/** Closes and unmaps. The thread that used these must be gone, or about to be. */
+/** Releases a thread's ring and mappings for it. */
 export function releaseByForce(resources: ThreadResources): void {
-  for (const [address, bytes] of resources.mappings) unmap(address, bytes);
-  for (const fd of resources.fds) closeFd(fd);
-}
-
-/** Whether the thread of this process with that id ends within the time. */
-export async function threadEnded(tid: number, timeoutMs: number): Promise<boolean> {
-  const end = performance.now() + timeoutMs;
-  while (performance.now() < end) {
-    try {
-      await Deno.stat(`/proc/self/task/${tid}`);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return true;
-      throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-  return false;
+  for (const [address, bytes] of resources.mappings) neutralizeMapping(address, bytes);
+  for (const fd of resources.fds) neutralizeFd(fd);
 }

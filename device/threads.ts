@@ -19,7 +19,7 @@ import { UblkError } from "../uapi/error.ts";
 import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
 import type { ThreadLogs } from "./log.ts";
 import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
-import { releaseByForce, threadEnded } from "./teardown.ts";
+import { releaseByForce } from "./teardown.ts";
 import { guardLocalThread } from "./watchdog.ts";
 import { watchThread } from "./watch.ts";
 
@@ -161,12 +161,13 @@ export class Threads {
       if (member.control !== undefined) this.#order(member, ORDER_ABANDON);
     }
     await Promise.all(this.#members.map(async (member) => {
+      // A backend that opened and never served is closed in order, by close(): it may hold much.
+      const idle = member === this.#members[0] && member.control === undefined;
+      if (idle && this.#opened !== undefined) return;
       if (member.resources === undefined) return member.thread.kill();
       if (await settlesWithin(member.thread.stopped, graceMs)) return;
       member.thread.kill();
-      // Its JavaScript never got to release anything: do that for it, once its thread is gone.
-      if (await threadEnded(member.resources.tid, graceMs)) releaseByForce(member.resources);
-      else throw stillRunning();
+      releaseByForce(member.resources);
     }));
   }
 
@@ -225,14 +226,6 @@ function stuckError(device: number, deadlineMs: number): UblkError {
     operation: "serve",
     device,
     reason: `a method of the backend has not returned in ${deadlineMs} ms`,
-    hint: "its device is removed; let long work return a Promise",
-  });
-}
-
-function stillRunning(): UblkError {
-  return new UblkError("BACKEND_STUCK", {
-    operation: "end a serving thread",
-    reason: "it is inside a native call that does not return",
-    hint: "end this process; the device goes with it, and `ublk del -a` removes its remains",
+    hint: "the device is removed; let long work return a Promise, or raise the deadline",
   });
 }

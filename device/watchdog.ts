@@ -1,6 +1,6 @@
 /**
  * Guards a backend that runs in the caller's own thread: if that thread is stuck, nobody but
- * another thread can remove the device, and the process with it.
+ * another thread can remove the device. The process lives on, since it is not ours.
  *
  * @module
  */

@@ -6,7 +6,7 @@
 
 import { Control } from "../ctrl/control.ts";
 import type { ThreadResources } from "../queue/serving.ts";
-import { closeFd, exitNow } from "../uring/libc.ts";
+import { neutralizeFd } from "../uring/libc.ts";
 import { releaseByForce } from "./teardown.ts";
 import { watchThread } from "./watch.ts";
 
@@ -24,21 +24,13 @@ export interface WatchOrder {
   readonly message: string;
 }
 
-/** How long the removal of the device may take before the process ends anyway. */
-const REMOVAL_MS = 5000;
-
 async function remove(order: WatchOrder): Promise<void> {
   console.error(`error: ${order.message}`);
-  // The stuck thread will never touch its ring again: this process ends below, whatever happens.
-  setTimeout(() => exitNow(1), REMOVAL_MS);
-  try {
-    releaseByForce(order.resources);
-    closeFd(order.charFd);
-    await using control = await Control.open();
-    await control.delDev(order.device, { timeoutMs: REMOVAL_MS });
-  } finally {
-    exitNow(1);
-  }
+  releaseByForce(order.resources);
+  // The number stays taken: the stuck thread will close it if it ever gets on.
+  neutralizeFd(order.charFd);
+  await using control = await Control.open();
+  await control.delDev(order.device);
 }
 
 const scope = self as unknown as { onmessage: ((event: MessageEvent<WatchOrder>) => void) | null };

@@ -12,8 +12,8 @@ export class AsyncRequests {
   readonly #waiting: Uint8Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
   // A slot's number of the request that it waits for: a Promise that settles under an older
-  // number is late, and must answer nothing.
-  readonly #generation: Uint32Array<ArrayBuffer>;
+  // number is late, and must answer nothing. A double counts on where 32 bits would wrap around.
+  readonly #generation: Float64Array<ArrayBuffer>;
   readonly #late = new Map<string, () => void>();
   #closed = false;
 
@@ -21,7 +21,7 @@ export class AsyncRequests {
   constructor(slots: number) {
     this.#waiting = new Uint8Array(slots);
     this.#startedUs = new Float64Array(slots);
-    this.#generation = new Uint32Array(slots);
+    this.#generation = new Float64Array(slots);
   }
 
   /** The slot waits from now on. Returns what {@linkcode settle} must be called with. */

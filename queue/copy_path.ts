@@ -10,13 +10,14 @@ import { EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { AsyncRequests } from "./async_requests.ts";
 import { SlotBuffers } from "./buffers.ts";
 import type { DataPath } from "./data_path.ts";
-import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
+import { LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import {
   carriesData,
   dataless,
   fullResult,
   isThenable,
+  refusePromise,
   resultOf,
   resultOfThrown,
   transfer,
@@ -69,6 +70,12 @@ export class CopyPath implements DataPath {
     const op = opFlags & 0xff;
     const bytes = slots.bytes(slot);
     if (slots.timed) slots.begin(slot);
+    if (this.#buffers.quarantined >= slots.count) {
+      // As many overdue requests as there are slots: the backend answers nothing any more, and
+      // would only keep every further buffer too.
+      this.#log.text(LOG_WARN, "the backend has too many overdue requests; answering EIO");
+      return this.#answer(slot, -EIO);
+    }
     let result: number;
     try {
       const value = carriesData(op)
@@ -77,45 +84,32 @@ export class CopyPath implements DataPath {
       if (value === undefined) {
         result = fullResult(op, bytes);
       } else if (isThenable(value)) {
-        return this.#await(slot, value, fullResult(op, bytes));
+        if (this.#mayAwait) return this.#await(slot, value, fullResult(op, bytes));
+        // The backend's code may go on after the loop has ended, with the buffer it was lent.
+        if (carriesData(op)) this.#buffers.quarantine(slot);
+        result = refusePromise(value, this.#log);
       } else {
         result = resultOf(value, fullResult(op, bytes), slots, slot, this.#log);
       }
     } catch (thrown) {
       result = resultOfThrown(thrown, slots, slot, this.#log);
     }
-    slots.answer(slot, result, this.#buffers.addresses[slot]);
+    this.#answer(slot, result);
   }
 
   needData(slot: number): void {
     // Only a device with NEED_GET_DATA asks, and such a device has another path.
-    this.#slots.answer(slot, -EIO, this.#buffers.addresses[slot]);
-  }
-
-  dataArrived(_slot: number, _result: number): void {
-    throw new Error("assertion failed: this path asks for no data");
+    this.#answer(slot, -EIO);
   }
 
   #await(slot: number, promise: PromiseLike<unknown>, full: number): void {
     const slots = this.#slots;
-    if (!this.#mayAwait) {
-      // This thread blocks in the kernel: nothing would ever run the Promise's continuation.
-      promise.then(undefined, () => {});
-      this.#log.text(LOG_ERROR, "a backend that declares `synchronous` returned a Promise");
-      return this.#answer(slot, -EIO);
-    }
-    if (this.#buffers.quarantined >= slots.count) {
-      // As many overdue requests as there are slots: the backend answers nothing any more, and
-      // every further buffer would be lost to it too.
-      promise.then(undefined, () => {});
-      this.#log.text(LOG_WARN, "the backend has too many overdue requests; answering EIO");
-      return this.#answer(slot, -EIO);
-    }
     if (!slots.timed) slots.begin(slot);
     slots.stats(slot).inFlight++;
     const generation = this.#async.begin(slot, slots.startedUs(slot));
-    // Promise.resolve guards against a thenable that throws, or that answers twice.
-    Promise.resolve(promise).then(
+    // A Promise of our own guards against a thenable that throws, or that answers twice;
+    // `Promise.resolve` would hand a Promise with a `then` of its own through as it is.
+    new Promise((resolve) => resolve(promise)).then(
       (value) => {
         if (!this.#async.settle(slot, generation)) return;
         this.#finish(slot, resultOf(value, full, slots, slot, this.#log));
@@ -158,6 +152,7 @@ export class CopyPath implements DataPath {
 
   [Symbol.dispose](): void {
     this.#async.close();
-    this.#buffers[Symbol.dispose]();
+    // A Promise that is still out may write to its buffer whenever it likes: then none is unmapped.
+    if (this.#async.outstanding === 0) this.#buffers[Symbol.dispose]();
   }
 }

@@ -18,8 +18,6 @@ export interface DataPath extends Disposable {
   request(slot: number): void;
   /** The slot has a WRITE whose data is still in the kernel (only with `NEED_GET_DATA`). */
   needData(slot: number): void;
-  /** The data that was asked for has arrived, or not: `result` is 0 or a negative errno. */
-  dataArrived(slot: number, result: number): void;
   /** Answers with ETIMEDOUT what is older than `deadlineUs`; returns how many that were. */
   expire(nowUs: number, deadlineUs: number): number;
 }

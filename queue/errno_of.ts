@@ -5,25 +5,28 @@
  */
 
 import { isBlkErrno } from "../uapi/blk_errors.ts";
-import { UblkError } from "../uapi/error.ts";
 import { EIO, errnoNumber, ETIMEDOUT } from "../uapi/errno.ts";
 
 /**
  * The positive errno for a thrown value. It is one that the block layer passes on; whatever the
  * block layer would turn into EIO is EIO here already.
  *
- * - a {@linkcode UblkError}, or any object with a numeric `errno`: that one;
+ * - a `UblkError`, or any object with a numeric `errno`: that one;
  * - an error whose `code` is an errno's name, as Deno's and Node's are: that errno;
  * - a `TimeoutError` (as `AbortSignal.timeout` throws): ETIMEDOUT;
  * - all else: EIO.
  */
 export function errnoOf(thrown: unknown): number {
-  const number = claimed(thrown);
-  return number !== undefined && isBlkErrno(number) ? number : EIO;
+  try {
+    const number = claimed(thrown);
+    return number !== undefined && isBlkErrno(number) ? number : EIO;
+  } catch {
+    // A getter or a Proxy may throw in its turn, and this runs where nothing would catch that.
+    return EIO;
+  }
 }
 
 function claimed(thrown: unknown): number | undefined {
-  if (thrown instanceof UblkError) return thrown.errno;
   if (typeof thrown !== "object" || thrown === null) return undefined;
   const error = thrown as { errno?: unknown; code?: unknown; name?: unknown };
   if (typeof error.errno === "number") return Math.abs(error.errno);

@@ -17,7 +17,7 @@ import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import type { DataPath } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { dataless, resultOf, resultOfThrown } from "./operations.ts";
+import { dataless, isThenable, refusePromise, resultOf, resultOfThrown } from "./operations.ts";
 import type { Slots } from "./slots.ts";
 
 /** Serves a `synchronous` backend that has an `address`. */
@@ -43,23 +43,20 @@ export class GetDataPath implements DataPath {
 
   request(slot: number): void {
     const slots = this.#slots;
-    if (slots.timed) slots.begin(slot);
     const opFlags = slots.opFlags(slot);
     const op = opFlags & 0xff;
+    if (op === UBLK_IO_OP_WRITE) return this.#dataArrived(slot);
+    if (slots.timed) slots.begin(slot);
     if (op === UBLK_IO_OP_READ) {
       return slots.answer(slot, slots.bytes(slot), this.#base + slots.offset(slot));
     }
-    let result: number;
-    if (op === UBLK_IO_OP_WRITE) {
-      // A WRITE always comes through needData on this path.
-      result = -EIO;
-    } else {
-      try {
-        const value = dataless(this.#backend, opFlags, slots.offset(slot), slots.bytes(slot));
-        result = value === undefined ? 0 : resultOf(value, 0, slots, slot, this.#log);
-      } catch (thrown) {
-        result = resultOfThrown(thrown, slots, slot, this.#log);
-      }
+    let result = 0;
+    try {
+      const value = dataless(this.#backend, opFlags, slots.offset(slot), slots.bytes(slot));
+      if (isThenable(value)) result = refusePromise(value, this.#log);
+      else if (value !== undefined) result = resultOf(value, 0, slots, slot, this.#log);
+    } catch (thrown) {
+      result = resultOfThrown(thrown, slots, slot, this.#log);
     }
     slots.answer(slot, result, 0);
   }
@@ -71,18 +68,22 @@ export class GetDataPath implements DataPath {
     slots.getData(slot, this.#base + slots.offset(slot));
   }
 
-  dataArrived(slot: number, result: number): void {
+  // On this path a WRITE is announced through needData, and handed over once its data has arrived.
+  // What tells the two apart is the operation and not which command was completed: a copy that
+  // finds no memory at all takes the WRITE off the tag, and the driver then completes the GET_DATA
+  // that it still holds with whatever the tag gets next (`ublk_start_io` and `ublk_get_data`).
+  #dataArrived(slot: number): void {
     const slots = this.#slots;
     const bytes = slots.bytes(slot);
+    const expected = this.#expectedBytes[slot];
+    this.#expectedBytes[slot] = 0;
     // A copy that stops half way (no memory for a page) reports success and shrinks the
     // descriptor, so the length is read again.
-    if (result === 0 && bytes === this.#expectedBytes[slot]) {
-      return slots.answer(slot, bytes, this.#base + slots.offset(slot));
-    }
+    if (bytes === expected) return slots.answer(slot, bytes, this.#base + slots.offset(slot));
     this.#log.text(
       LOG_ERROR,
       `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the kernel copied ${bytes} of ` +
-        `${this.#expectedBytes[slot]} bytes (result ${result}); is memory exhausted?`,
+        `${expected} bytes; is memory exhausted?`,
     );
     slots.answer(slot, -EIO, 0);
   }

@@ -17,7 +17,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import { UblkError } from "../uapi/error.ts";
 import { errnoOf } from "./errno_of.ts";
-import { LOG_WARN } from "./log_events.ts";
+import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Slots } from "./slots.ts";
 
@@ -108,6 +108,17 @@ function describe(thrown: unknown): string {
   } catch {
     return "an unprintable value was thrown";
   }
+}
+
+/**
+ * The result for a Promise from a backend that declares `synchronous`: its thread blocks in the
+ * kernel, where nothing would ever run the Promise's continuation.
+ */
+export function refusePromise(promise: PromiseLike<unknown>, log: LogWriter): number {
+  log.text(LOG_ERROR, "a backend that declares `synchronous` returned a Promise");
+  // Were it to reject with nobody listening, the thread would end for that.
+  promise.then(undefined, () => {});
+  return -EIO;
 }
 
 /** Whether a method returned a Promise, or something that behaves like one. */

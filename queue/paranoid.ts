@@ -17,8 +17,11 @@ export const POISON = 0xdb;
 /** Released buffers that are still watched. */
 const WATCHED = 64;
 
-/** The same backend, with its buffers poisoned once they are no longer its own. */
-export function paranoid(backend: Backend, log: LogWriter): Backend {
+/**
+ * The same backend, with its buffers poisoned once they are no longer its own. Dispose it when the
+ * service ends: it then inspects the buffers that it still watches.
+ */
+export function paranoid(backend: Backend, log: LogWriter): Backend & Disposable {
   const released: Uint8Array[] = [];
   const inspect = (buffer: Uint8Array) => {
     if (buffer.every((byte) => byte === POISON)) return;
@@ -42,15 +45,16 @@ export function paranoid(backend: Backend, log: LogWriter): Backend {
       if (copyBack) own.set(lent);
       release(lent);
     };
-    const answer = call(lent);
-    if (!isThenable(answer)) {
-      finish();
-      return answer;
+    let answer: unknown;
+    try {
+      answer = call(lent);
+      if (isThenable(answer)) return new Promise((resolve) => resolve(answer)).finally(finish);
+    } catch (thrown) {
+      release(lent);
+      throw thrown;
     }
-    return Promise.resolve(answer).then((value) => {
-      finish();
-      return value;
-    });
+    finish();
+    return answer;
   };
   return {
     size: backend.size,
@@ -66,9 +70,9 @@ export function paranoid(backend: Backend, log: LogWriter): Backend {
     writeZeroes: backend.writeZeroes &&
       ((offset, length, options) => backend.writeZeroes!(offset, length, options)),
     resize: backend.resize && ((size) => backend.resize!(size)),
-    close: async () => {
+    close: backend.close && (() => backend.close!()),
+    [Symbol.dispose]: () => {
       for (const buffer of released.splice(0)) inspect(buffer);
-      await backend.close?.();
     },
   };
 }

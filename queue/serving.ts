@@ -10,7 +10,7 @@ import { UblkError } from "../uapi/error.ts";
 import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { UBLKSRV_CMD_BUF_OFFSET } from "../uapi/ublk_io.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
-import { threadId } from "../uring/libc.ts";
+import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { CopyPath } from "./copy_path.ts";
@@ -52,8 +52,6 @@ export interface ServeOrder {
 
 /** What another thread must release should this one never return. */
 export interface ThreadResources {
-  /** The kernel's id of the thread. */
-  readonly tid: number;
   /** Descriptors to close. */
   readonly fds: readonly number[];
   /** Memory to unmap, as address and length. */
@@ -90,9 +88,12 @@ export function prepareServing(
     descriptors: new Uint32Array(descriptors[index].buffer()),
     stats: new QueueStats(stats),
   }));
-  const { ring, mappings } = openRing({ entries: order.queues.length * order.depth + 8 });
+  const { ring, mappings } = openRing({
+    entries: order.queues.length * order.depth + 8,
+    setupFlags: eventLoop ? EVENT_LOOP_SETUP : undefined,
+  });
   const slots = new Slots(ring, order.charFd, queues, order.depth, log);
-  const seen = order.paranoid ? paranoid(backend, log) : backend;
+  const seen = order.paranoid ? stack.use(paranoid(backend, log)) : backend;
   let server: QueueServer | undefined = undefined;
   const path: DataPath = order.path === "get-data"
     ? new GetDataPath(backend, slots, log)
@@ -113,7 +114,6 @@ export function prepareServing(
   const owned = stack.move();
   return {
     resources: {
-      tid: threadId(),
       fds: [ring.kernel.fd],
       mappings: [...mappings, ...descriptors].map(({ address, bytes }) => [address, bytes]),
     },
@@ -126,6 +126,13 @@ export function prepareServing(
     dispose: () => owned.dispose(),
   };
 }
+
+/**
+ * An event loop sleeps on an eventfd, and with `DEFER_TASKRUN` that can be for ever: one `enter`
+ * runs some twenty of the pieces of work that wait, and the eventfd is signalled again only once
+ * all have been run. Without it the kernel runs them by itself, whatever the thread does.
+ */
+const EVENT_LOOP_SETUP = IORING_SETUP_SUBMIT_ALL;
 
 /**
  * Maps one queue's descriptors. The offset counts in queues of the largest depth there can be, the

@@ -22,12 +22,13 @@ import { EVENT_ANSWER, EVENT_REQUEST, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { QueueStats } from "./stats.ts";
 
-/** `kind` of the completions of FETCH and COMMIT_AND_FETCH. */
+/**
+ * `kind` of the completions of all commands for a slot. They need not be told apart: whichever of
+ * them the driver holds, it completes it with what the slot gets next.
+ */
 export const KIND_IO = 0;
-/** `kind` of the completions of NEED_GET_DATA. */
-export const KIND_DATA = 1;
 /** `kind` of the completion that an order from outside causes. */
-export const KIND_WAKE = 2;
+export const KIND_WAKE = 1;
 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
@@ -157,7 +158,7 @@ export class Slots {
 
   /** Asks the kernel to copy a WRITE's data to `address`. */
   getData(slot: number, address: number): void {
-    this.#command(UBLK_U_IO_NEED_GET_DATA, slot, KIND_DATA, 0, address);
+    this.#command(UBLK_U_IO_NEED_GET_DATA, slot, KIND_IO, 0, address);
   }
 
   /**

@@ -52,8 +52,7 @@ export async function serveInEventLoop(server: QueueServer, deadlineMs: number):
         if (server.process() === 0 && ring.pending === 0) break;
       }
       if (!server.running) break;
-      // With DEFER_TASKRUN the kernel signals when it has work that the next `enter` will post, so
-      // nothing is missed between the last look and this wait.
+      // The eventfd counts: a completion between the last look and this wait is not missed.
       await waitEventFd(completions, counter);
     }
   } finally {

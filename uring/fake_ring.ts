@@ -19,26 +19,13 @@ import {
 } from "../uapi/io_uring.ts";
 import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
+import { IORING_REGISTER_EVENTFD } from "../uapi/io_uring_register.ts";
+import { signalEventFd } from "./libc.ts";
 import { type FakeFaults, FaultDice } from "./fake_faults.ts";
+import { type FakeSqe, takeSqe } from "./fake_sqe.ts";
 import { CQE_WORDS, Ring, type RingKernel, type RingMemory } from "./ring.ts";
 
-/** An SQE as the fake's handler gets it. */
-export interface FakeSqe {
-  /** `IORING_OP_*`. */
-  readonly opcode: number;
-  /** `IOSQE_*`. */
-  readonly flags: number;
-  /** The descriptor. */
-  readonly fd: number;
-  /** For URING_CMD: the driver's command. */
-  readonly cmdOp: number;
-  /** The first word of the user data. */
-  readonly userData: number;
-  /** The second word of the user data. */
-  readonly kind: number;
-  /** All words, copied when the SQE was taken: the driver's bytes are from word 12 on. */
-  readonly words: Uint32Array<ArrayBuffer>;
-}
+export type { FakeSqe } from "./fake_sqe.ts";
 
 /** What happens to each SQE. It may complete it at once, later, or never. */
 export type FakeHandler = (sqe: FakeSqe, kernel: FakeKernel) => void;
@@ -98,7 +85,7 @@ export function fakeRing(options: FakeRingOptions): { ring: Ring; kernel: FakeKe
 /** The kernel's side of a fake ring. */
 export class FakeKernel implements RingKernel {
   /** The kernel knows no such ring. */
-  readonly fd = -1;
+  readonly fd: number = -1;
   /** What happens to each SQE. */
   handler: FakeHandler;
   /** The faults: which, how often so far, and their series of random numbers. */
@@ -125,6 +112,7 @@ export class FakeKernel implements RingKernel {
   /** SQEs that wait for the one with this user data, by link. */
   readonly #links = new Map<string, FakeSqe[]>();
   #lastCqHead: number;
+  #eventFd = -1;
 
   /** Use {@linkcode fakeRing}. */
   constructor(memory: RingMemory, options: FakeRingOptions) {
@@ -140,6 +128,7 @@ export class FakeKernel implements RingKernel {
     const delay = this.dice.strikes("delay") ? 1 + this.dice.draw(3) : 0;
     this.#ready.push({ userData, kind, res, flags, delay });
     this.#setFlags();
+    this.#signal();
     if ((flags & IORING_CQE_F_MORE) !== 0) return;
     this.inFlight--;
     const key = `${userData}:${kind}`;
@@ -160,9 +149,17 @@ export class FakeKernel implements RingKernel {
     return this.#enter(toSubmit, minComplete, flags, timeoutUs);
   }
 
-  /** `io_uring_register`: asks {@linkcode onRegister}. */
+  /**
+   * `io_uring_register`: asks {@linkcode onRegister}. A registered eventfd is really signalled. The
+   * fake has but its number: complete nothing once that is closed.
+   */
   register(opcode: number, argument: Uint8Array<ArrayBuffer> | null, count: number): number {
-    return this.closed ? -EBADF : this.onRegister(opcode, argument, count);
+    if (this.closed) return -EBADF;
+    const result = this.onRegister(opcode, argument, count);
+    if (result >= 0 && opcode === IORING_REGISTER_EVENTFD) {
+      this.#eventFd = new Int32Array(argument!.buffer, argument!.byteOffset)[0];
+    }
+    return result;
   }
 
   /** Closes the ring; a second time is an error, as a descriptor may be somebody else's by then. */
@@ -208,7 +205,7 @@ export class FakeKernel implements RingKernel {
     while (taken < offered) {
       const chain: FakeSqe[] = [];
       do {
-        chain.push(this.#take());
+        chain.push(takeSqe(this.#memory));
         taken++;
       } while (
         (chain[chain.length - 1].flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) !== 0 &&
@@ -219,22 +216,6 @@ export class FakeKernel implements RingKernel {
       if (taken >= limit) break;
     }
     return taken;
-  }
-
-  #take(): FakeSqe {
-    const { sqHead, sqes, sqeWords, sqEntries } = this.#memory;
-    const at = (sqHead[0] & (sqEntries - 1)) * sqeWords;
-    const words = sqes.slice(at, at + sqeWords);
-    Atomics.store(sqHead, 0, (sqHead[0] + 1) >>> 0);
-    return {
-      opcode: words[0] & 0xff,
-      flags: (words[0] >>> 8) & 0xff,
-      fd: words[1] | 0,
-      cmdOp: words[2],
-      userData: words[8] | 0,
-      kind: words[9] | 0,
-      words,
-    };
   }
 
   /** Starts the first SQE of a chain; its completion starts or cancels the others. */
@@ -279,6 +260,8 @@ export class FakeKernel implements RingKernel {
     const due = this.#ready.filter((completion) => completion.delay-- <= 0);
     const held = this.#ready.filter((completion) => !due.includes(completion));
     this.#ready.splice(0, this.#ready.length, ...held);
+    // Announced once more, or a server that sleeps on the eventfd would never come back for them.
+    if (held.length > 0) this.#signal();
     while (due.length > 0) {
       const overtakes = due.length > 1 && this.dice.strikes("reorder");
       const [completion] = due.splice(overtakes ? 1 + this.dice.draw(due.length - 1) : 0, 1);
@@ -298,6 +281,11 @@ export class FakeKernel implements RingKernel {
     cqes[at + 2] = res;
     cqes[at + 3] = flags;
     Atomics.store(cqTail, 0, (cqTail[0] + 1) >>> 0);
+  }
+
+  /** As with `DEFER_TASKRUN`, the eventfd tells of completions that the next `enter` will post. */
+  #signal(): void {
+    if (this.#eventFd >= 0) signalEventFd(this.#eventFd);
   }
 
   #setFlags(): void {

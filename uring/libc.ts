@@ -12,7 +12,7 @@
  * @module
  */
 
-import { errnoName } from "../uapi/errno.ts";
+import { ENOENT, ENOTDIR, errnoName } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 
 /** `syscall(2)` number of `io_uring_setup` (the same on every architecture). */
@@ -29,10 +29,13 @@ const SYMBOLS = {
     parameters: ["i32", "u32", "u32", "u32", "u32", "pointer", "i32"],
     result: "i32",
   },
-  // io_uring_enter(fd, to_submit, min_complete, flags, &io_uring_getevents_arg, sizeof it)
+  // io_uring_enter(fd, to_submit, min_complete, flags, &io_uring_getevents_arg, sizeof it). The
+  // size is 64 bits wide because it is the seventh argument and travels on the stack: of a 32-bit
+  // one, V8's fast call writes half a slot, and syscall() passes the garbage beside it on, which
+  // the kernel refuses with EINVAL. (`enter` above may keep 32 bits: beside NULL nothing reads it.)
   enterArg: {
     name: "syscall",
-    parameters: ["i32", "u32", "u32", "u32", "u32", "buffer", "i32"],
+    parameters: ["i32", "u32", "u32", "u32", "u32", "buffer", "usize"],
     result: "i32",
   },
   setup: { name: "syscall", parameters: ["i32", "u32", "buffer"], result: "i32" },
@@ -54,6 +57,7 @@ const SYMBOLS = {
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   open: { parameters: ["buffer", "i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
+  dup2: { parameters: ["i32", "i32"], result: "i32" },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   readBlocking: {
@@ -65,7 +69,6 @@ const SYMBOLS = {
   sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
-  gettid: { parameters: [], result: "i32" },
   getpid: { parameters: [], result: "i32" },
   _exit: { parameters: ["i32"], result: "void" },
   __errno_location: { parameters: [], result: "pointer" },
@@ -135,9 +138,41 @@ export function openFile(path: string, flags: number): number {
   return fd;
 }
 
+/**
+ * Whether there is something at a path. Nothing is opened: a device
+ * behind it does not notice. By libc, because Deno looks into `/dev` and `/proc` only with every
+ * permission there is.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED` where that cannot be told.
+ */
+export function pathExists(path: string): boolean {
+  const O_PATH = 0o10000000;
+  try {
+    closeFd(openFile(path, O_PATH));
+    return true;
+  } catch (error) {
+    // ENOENT: it is not there; ENOTDIR: neither is its folder.
+    if (error instanceof UblkError && (error.errno === ENOENT || error.errno === ENOTDIR)) {
+      return false;
+    }
+    throw error;
+  }
+}
+
 /** `close(2)`. EBADF would be our own mistake, so it is thrown. */
 export function closeFd(fd: number): void {
   if (libc().close(fd) < 0) throw syscallError(`close ${fd}`);
+}
+
+/**
+ * Closes what `fd` refers to and leaves its number occupied, by `/dev/null`: for a descriptor that
+ * another thread may still use by number.
+ */
+export function neutralizeFd(fd: number): void {
+  const O_RDWR = 2;
+  const nothing = openFile("/dev/null", O_RDWR);
+  if (libc().dup2(nothing, fd) < 0) throw syscallError(`dup2 over ${fd}`);
+  closeFd(nothing);
 }
 
 /** An eventfd with a counter of zero, closed on exec. */
@@ -198,11 +233,6 @@ export function cpusOf(mask: Uint8Array): number[] {
     if (mask[cpu >> 3] & (1 << (cpu & 7))) cpus.push(cpu);
   }
   return cpus;
-}
-
-/** The kernel's id of the calling thread. */
-export function threadId(): number {
-  return libc().gettid();
 }
 
 /** Ends the whole process at once, running no JavaScript and waiting for no Worker. */

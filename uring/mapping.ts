@@ -12,6 +12,7 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 0x01;
 const MAP_PRIVATE = 0x02;
+const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MAP_POPULATE = 0x8000;
@@ -106,7 +107,7 @@ export class Mapping implements Disposable {
   [Symbol.dispose](): void {
     if (this.#pointer === null) return;
     this.#pointer = null;
-    unmap(this.address, this.bytes);
+    if (libc().munmap(BigInt(this.address), BigInt(this.bytes)) < 0) throw syscallError("munmap");
   }
 }
 
@@ -117,9 +118,18 @@ export function discardPages(address: number, bytes: number): void {
   }
 }
 
-/** `munmap(2)` by address: for memory that another thread mapped and can no longer release. */
-export function unmap(address: number, bytes: number): void {
-  if (libc().munmap(BigInt(address), BigInt(bytes)) < 0) throw syscallError("munmap");
+/**
+ * Puts fresh private memory in the place of a mapping, at the same address: what was mapped is let
+ * go, and a thread that still holds typed arrays over it reads and writes what nobody else sees.
+ */
+export function neutralizeMapping(address: number, bytes: number): void {
+  const place = Deno.UnsafePointer.create(BigInt(address));
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  const prot = PROT_READ | PROT_WRITE;
+  const pointer = libc().mmap(place, BigInt(bytes), prot, flags, -1, 0n);
+  if (pointer === null || Deno.UnsafePointer.value(pointer) !== BigInt(address)) {
+    throw syscallError("mmap(MAP_FIXED)");
+  }
 }
 
 /** An ArrayBuffer over memory that another thread's {@linkcode Mapping} owns. */

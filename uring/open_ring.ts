@@ -199,6 +199,9 @@ function mapRing(fd: number, params: Params, mappings: Mapping[]): RingMemory {
   };
 }
 
+/** The size of `struct io_uring_getevents_arg`; a bigint, see `enterArg` in `libc.ts`. */
+const ARGUMENT_BYTES = 24n;
+
 /** The running kernel behind a ring. */
 class LinuxRing implements RingKernel {
   readonly fd: number;
@@ -232,7 +235,7 @@ class LinuxRing implements RingKernel {
       minComplete,
       flags | IORING_ENTER_EXT_ARG,
       this.#argument,
-      this.#argument.byteLength,
+      ARGUMENT_BYTES,
     );
     return result < 0 ? -errno() : result;
   }

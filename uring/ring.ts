@@ -14,6 +14,7 @@
  */
 
 import { EAGAIN, EBUSY, EINTR, ETIME } from "../uapi/errno.ts";
+import { assert } from "../uapi/error.ts";
 import { IORING_ENTER_GETEVENTS, IORING_SQ_CQ_OVERFLOW } from "../uapi/io_uring.ts";
 import { syscallError } from "./libc.ts";
 
@@ -81,6 +82,8 @@ export class Ring implements Disposable {
   #submitted: number;
   #head: number;
   #cqTail: number;
+  /** SQEs that may be filled: all, or none once the ring is closed and its memory is gone. */
+  #usable: number;
   #closed = false;
 
   /** Takes over shared memory and the kernel behind it. See `openRing` for the usual way. */
@@ -94,6 +97,7 @@ export class Ring implements Disposable {
     this.sqeWords = memory.sqeWords;
     this.#sqMask = memory.sqEntries - 1;
     this.#cqMask = memory.cqEntries - 1;
+    this.#usable = memory.sqEntries;
     this.#tail = Atomics.load(memory.sqTail, 0) | 0;
     this.#submitted = this.#tail;
     this.#head = Atomics.load(memory.cqHead, 0) | 0;
@@ -111,7 +115,7 @@ export class Ring implements Disposable {
    */
   next(): number {
     const tail = this.#tail;
-    if (((tail - this.#submitted) | 0) >= this.sqEntries) return -1;
+    if (((tail - this.#submitted) | 0) >= this.#usable) return -1;
     this.#tail = (tail + 1) | 0;
     return (tail & this.#sqMask) * this.sqeWords;
   }
@@ -119,6 +123,7 @@ export class Ring implements Disposable {
   /** The word index of the oldest unread CQE, or -1. Call {@linkcode seen} once it is read. */
   peek(): number {
     if (this.#head === this.#cqTail) {
+      if (this.#closed) return -1;
       // The batch is read: give its slots back, then look for what came in meanwhile.
       Atomics.store(this.#memory.cqHead, 0, this.#head);
       this.#cqTail = Atomics.load(this.#memory.cqTail, 0) | 0;
@@ -134,6 +139,7 @@ export class Ring implements Disposable {
 
   /** Whether the kernel keeps completions that found the CQ full; the next `enter` fetches them. */
   get overflowed(): boolean {
+    if (this.#closed) return false;
     return (Atomics.load(this.#memory.sqFlags, 0) & IORING_SQ_CQ_OVERFLOW) !== 0;
   }
 
@@ -160,6 +166,8 @@ export class Ring implements Disposable {
   }
 
   #publish(): number {
+    // The memory may belong to somebody else by now, so this must not be left to the kernel.
+    assert(!this.#closed, "the ring is open");
     Atomics.store(this.#memory.cqHead, 0, this.#head);
     Atomics.store(this.#memory.sqTail, 0, this.#tail);
     return (this.#tail - this.#submitted) | 0;
@@ -186,6 +194,10 @@ export class Ring implements Disposable {
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
+    // From here on no method touches the memory: there is no free SQE and no unread CQE.
+    this.#usable = 0;
+    this.#submitted = this.#tail;
+    this.#head = this.#cqTail;
     this.kernel.close();
   }
 }

@@ -38,7 +38,10 @@ export function qemuArgs(
 ): string[] {
   // panic=-1 with -no-reboot: a panic ends QEMU. loglevel=5 shows the kernel's warnings. The TSC
   // is the host's own, also when emulated, but the kernel would distrust it and read slow timers.
-  const cmdline = "console=ttyS0 quiet loglevel=5 panic=-1 tsc=reliable nowatchdog " +
+  // no_timer_check: on a loaded host the emulated timer's first ticks come late, and the kernel
+  // would panic ("IO-APIC + timer doesn't work!", check_timer in arch/x86/kernel/apic/io_apic.c).
+  const cmdline =
+    "console=ttyS0 quiet loglevel=5 panic=-1 tsc=reliable no_timer_check nowatchdog " +
     "mitigations=off random.trust_cpu=on audit=0 apparmor=0 selinux=0 " +
     `cryptomgr.notests ${options.kernelArgs ?? ""}`;
   return [

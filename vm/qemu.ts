@@ -62,6 +62,8 @@ export interface GuestResult {
   consoleTail: string;
   /** Lines in which the kernel complained (warnings, oopses, sanitizers). */
   kernelComplaints: string[];
+  /** Whether the guest got as far as starting the command (unknown of an interactive one). */
+  reachedCommand: boolean;
   /** From QEMU's start to the command's. */
   bootMs: number;
   /** From QEMU's start to its end. */
@@ -122,9 +124,23 @@ export async function bootGuest(options: GuestOptions): Promise<GuestResult> {
     : await lock("guest", "another guest is running; waiting for it to end", options.signal);
   const temporary = await Deno.makeTempDir({ dir: "/tmp", prefix: "ublk-vm-" });
   try {
-    return await new Guest(options, kernel, accelerator, temporary).run();
+    const boot = () => new Guest(options, kernel, accelerator, temporary).run();
+    const result = await boot();
+    // An emulated machine on a busy host now and then dies in the kernel's first milliseconds,
+    // which says nothing about the command. What is wrong for a reason fails again.
+    if (result.status !== "crash" || result.reachedCommand || options.interactive) return result;
+    say("the guest died before the command started; booting once more");
+    return await boot();
   } finally {
     await Deno.remove(temporary, { recursive: true });
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // It was not.
   }
 }
 
@@ -184,6 +200,7 @@ class Guest {
     const common = {
       consoleTail: this.#console.text(),
       kernelComplaints: this.#complaints,
+      reachedCommand: this.#readyAt > 0,
       bootMs: (this.#readyAt || now) - this.#startedAt,
       totalMs: now - this.#startedAt,
       accelerator: this.#accelerator,
@@ -211,6 +228,7 @@ class Guest {
     const log = await Deno.create(`${this.#options.resultsDir}/console.log`);
     const ports = (["stdout", "stderr"] as const).map((name) => {
       const path = `${this.#temporary}/${name}`;
+      removeIfThere(path); // Of a first attempt.
       const listener = Deno.listen({ transport: "unix", path });
       return { name, path, listener };
     });

@@ -6,7 +6,7 @@
  */
 import type { CommandLine } from "./args.ts";
 import { prepareTests } from "./e2e.ts";
-import { passOn, say } from "./host.ts";
+import { exists, passOn, say } from "./host.ts";
 import { bootGuest, type GuestOptions } from "./qemu.ts";
 
 type GuestDefaults = Partial<GuestOptions> & Pick<GuestOptions, "timeoutMs">;
@@ -18,6 +18,8 @@ export async function runTrace(line: CommandLine, guest: GuestDefaults): Promise
     : await prepareTests(line);
   const resultsDir = line.resultsDir ?? await Deno.makeTempDir({ prefix: "ublk-vm-trace-" });
   await Deno.mkdir(resultsDir, { recursive: true });
+  const path = `${resultsDir}/trace.txt`;
+  await Deno.remove(path).catch(() => {}); // Never print an earlier run's.
   try {
     const result = await bootGuest({
       ...guest,
@@ -28,8 +30,9 @@ export async function runTrace(line: CommandLine, guest: GuestDefaults): Promise
       // The trace alone goes to stdout, so that it can be piped on.
       onOutput: (chunk) => passOn(chunk, "stderr"),
     });
-    for await (const chunk of (await Deno.open(`${resultsDir}/trace.txt`)).readable) {
-      passOn(chunk, "stdout");
+    // A guest that dies on the way to the command leaves no trace.
+    if (await exists(path)) {
+      for await (const chunk of (await Deno.open(path)).readable) passOn(chunk, "stdout");
     }
     if (typeof result.status === "number") return result.status;
     console.error(result.consoleTail.replaceAll(/^(?=.)/gm, "| "));

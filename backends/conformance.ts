@@ -1,0 +1,223 @@
+/**
+ * Exercises a backend as the kernel would, without a kernel.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { FaultDice } from "../uring/fake_faults.ts";
+import type { Backend } from "./backend.ts";
+import { checkBackend } from "./load.ts";
+
+/** How {@linkcode checkBackendConformance} goes about it. */
+export interface ConformanceOptions {
+  /** The seed of what is drawn; 1 where left out. */
+  readonly seed?: number;
+  /** Random operations; 200 where left out. */
+  readonly rounds?: number;
+  /** The largest request in bytes; 256 KiB where left out. */
+  readonly maxIoBytes?: number;
+}
+
+/** Requests at a time for a backend that may return Promises. */
+const PARALLEL = 8;
+const POISON = 0xdb;
+
+/**
+ * Exercises a backend: what was written is read back, at both ends and in the middle, in requests
+ * of odd sizes and several at once; zeroes are zeroes; buffers are filled whole, not changed by a
+ * write, and not touched after the answer. **The disk's contents are lost**, unless it is read-only.
+ *
+ * @throws {UblkError} `BACKEND_SHAPE` with the first thing that is wrong. What the backend throws by
+ *   itself comes through as it is.
+ *
+ * @example
+ * ```ts
+ * import type { Backend } from "@ublk/ublk";
+ * import { checkBackendConformance } from "@ublk/ublk/testing";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const bytes = new Uint8Array(1 << 20);
+ * const disk: Backend = {
+ *   size: bytes.length,
+ *   readAt: (buffer, offset) => buffer.set(bytes.subarray(offset, offset + buffer.length)),
+ *   writeAt: (buffer, offset) => bytes.set(buffer, offset),
+ * };
+ * await checkBackendConformance(disk);
+ *
+ * // One that stops after 4 KiB, as a single read from a file may.
+ * const short = { ...disk, writeAt: (buffer: Uint8Array, offset: number) =>
+ *   bytes.set(buffer.subarray(0, 4096), offset) };
+ * await assertRejects(() => checkBackendConformance(short), Error, "reads back");
+ * ```
+ */
+export async function checkBackendConformance(
+  backend: Backend,
+  options: ConformanceOptions = {},
+): Promise<void> {
+  checkBackend(backend, "under test");
+  const tester = new Tester(backend, options);
+  if (backend.readOnly === true) await tester.readTwice();
+  else await tester.exercise(options.rounds ?? 200);
+  tester.checkReleased();
+}
+
+/** A part of the disk and what it must hold. */
+interface Window {
+  readonly offset: number;
+  readonly model: Uint8Array;
+}
+
+class Tester {
+  readonly #backend: Backend;
+  readonly #dice: FaultDice;
+  readonly #blockSize: number;
+  readonly #maxBlocks: number;
+  readonly #windows: Window[] = [];
+  readonly #released: { buffer: Uint8Array; what: string }[] = [];
+
+  constructor(backend: Backend, { seed = 1, maxIoBytes = 256 << 10 }: ConformanceOptions) {
+    this.#backend = backend;
+    this.#dice = new FaultDice(seed);
+    this.#blockSize = backend.blockSize ?? 512;
+    const blocks = backend.size / this.#blockSize;
+    this.#maxBlocks = Math.max(1, Math.min(Math.floor(maxIoBytes / this.#blockSize), blocks));
+    // The ends of the disk and its middle; they may meet, but must not overlap.
+    const windowBlocks = Math.min(blocks, 2 * this.#maxBlocks);
+    const starts = [0, Math.floor((blocks - windowBlocks) / 2), blocks - windowBlocks];
+    let free = 0;
+    for (const start of starts) {
+      if (start < free) continue;
+      free = start + windowBlocks;
+      const model = new Uint8Array(windowBlocks * this.#blockSize);
+      this.#windows.push({ offset: start * this.#blockSize, model });
+    }
+  }
+
+  /** For a read-only disk: two reads give the same, whatever the buffer held. */
+  async readTwice(): Promise<void> {
+    for (const { offset, model } of this.#windows) {
+      const bytes = Math.min(model.length, this.#maxBlocks * this.#blockSize);
+      const [first, second] = [
+        await this.#read(offset, bytes, 1),
+        await this.#read(offset, bytes, 2),
+      ];
+      this.#same(first, second, offset, "reads differently a second time");
+    }
+  }
+
+  async exercise(rounds: number): Promise<void> {
+    for (const window of this.#windows) {
+      const bytes = this.#maxBlocks * this.#blockSize;
+      for (let at = 0; at < window.model.length; at += bytes) {
+        await this.#write(window, at, Math.min(bytes, window.model.length - at));
+      }
+    }
+    for (let round = 0; round < rounds; round++) await this.#round();
+    await this.#parallel();
+    for (const window of this.#windows) {
+      const end = window.model.length - this.#blockSize;
+      await this.#check(window, 0, this.#blockSize);
+      await this.#check(window, end, this.#blockSize);
+    }
+    if (this.#backend.flush !== undefined) await this.#done("flush", 0, this.#backend.flush());
+  }
+
+  async #round(): Promise<void> {
+    const window = this.#windows[this.#dice.draw(this.#windows.length)];
+    const blocks = 1 + this.#dice.draw(this.#maxBlocks);
+    const last = window.model.length / this.#blockSize - blocks;
+    const at = this.#dice.draw(last + 1) * this.#blockSize;
+    const bytes = blocks * this.#blockSize;
+    const { trim, writeZeroes, flush } = this.#backend;
+    const kind = this.#dice.draw(10);
+    if (kind < 3) return await this.#write(window, at, bytes);
+    if (kind === 3 && flush !== undefined) {
+      return await this.#done("flush", 0, this.#backend.flush!());
+    }
+    if (kind === 4 && trim !== undefined) {
+      await this.#done("trim", 0, this.#backend.trim!(window.offset + at, bytes));
+      // What was trimmed may read as anything; what is beside it may not.
+      return await this.#write(window, at, bytes);
+    }
+    if (kind === 5 && writeZeroes !== undefined) {
+      const options = { mayUnmap: this.#dice.draw(2) === 1 };
+      const answer = this.#backend.writeZeroes!(window.offset + at, bytes, options);
+      await this.#done("writeZeroes", 0, answer);
+      window.model.fill(0, at, at + bytes);
+    }
+    await this.#check(window, at, bytes);
+  }
+
+  /** Several requests at a time, side by side. */
+  async #parallel(): Promise<void> {
+    const [window] = this.#windows;
+    const blocks = Math.floor(window.model.length / this.#blockSize);
+    const bytes = Math.max(1, Math.floor(Math.min(blocks, this.#maxBlocks) / PARALLEL)) *
+      this.#blockSize;
+    const starts = Array.from({ length: PARALLEL }, (_, index) => index * bytes)
+      .filter((at) => at + bytes <= window.model.length);
+    await Promise.all(starts.map((at) => this.#write(window, at, bytes)));
+    await Promise.all(starts.map((at) => this.#check(window, at, bytes)));
+  }
+
+  async #write({ offset, model }: Window, at: number, bytes: number): Promise<void> {
+    for (let index = at; index < at + bytes; index++) model[index] = this.#dice.draw(256);
+    const buffer = model.slice(at, at + bytes);
+    const fua = this.#dice.draw(4) === 0;
+    await this.#done("writeAt", bytes, this.#backend.writeAt(buffer, offset + at, { fua }));
+    this.#same(buffer, model.subarray(at, at + bytes), offset + at, "changed writeAt's buffer");
+    this.#release(buffer, `writeAt at ${offset + at}`);
+  }
+
+  async #check({ offset, model }: Window, at: number, bytes: number): Promise<void> {
+    const got = await this.#read(offset + at, bytes, this.#dice.draw(256));
+    this.#same(got, model.subarray(at, at + bytes), offset + at, "reads back something else");
+  }
+
+  async #read(offset: number, bytes: number, filling: number): Promise<Uint8Array> {
+    const buffer = new Uint8Array(bytes).fill(filling);
+    await this.#done("readAt", bytes, this.#backend.readAt(buffer, offset));
+    const got = buffer.slice();
+    this.#release(buffer, `readAt at ${offset}`);
+    return got;
+  }
+
+  /** Waits for an answer and checks that it is one. */
+  async #done(method: string, bytes: number, answer: unknown): Promise<void> {
+    const isPromise = typeof (answer as { then?: unknown } | undefined)?.then === "function";
+    if (isPromise && this.#backend.synchronous === true) {
+      await answer;
+      throw wrong(`${method} returns a Promise`, "without `synchronous` it may");
+    }
+    const value = await answer;
+    if (value !== undefined && value !== bytes) {
+      throw wrong(`${method} returns ${String(value)} for ${bytes} bytes`, "do all of it or throw");
+    }
+  }
+
+  #same(got: Uint8Array, want: Uint8Array, offset: number, what: string): void {
+    const at = got.findIndex((byte, index) => byte !== want[index]);
+    if (at < 0) return;
+    const where = `byte ${offset + at} of a request of ${got.length} bytes at ${offset}`;
+    throw wrong(`it ${what}: ${got[at]} instead of ${want[at]} in ${where}`, "fix that method");
+  }
+
+  #release(buffer: Uint8Array, what: string): void {
+    this.#released.push({ buffer: buffer.fill(POISON), what });
+    if (this.#released.length > 64) this.#inspect(this.#released.shift()!);
+  }
+
+  #inspect({ buffer, what }: { buffer: Uint8Array; what: string }): void {
+    if (buffer.every((byte) => byte === POISON)) return;
+    throw wrong(`it wrote to the buffer of ${what} after it had answered`, "buffers are borrowed");
+  }
+
+  checkReleased(): void {
+    for (const released of this.#released.splice(0)) this.#inspect(released);
+  }
+}
+
+function wrong(reason: string, hint: string): UblkError {
+  return new UblkError("BACKEND_SHAPE", { operation: "check the backend", reason, hint });
+}

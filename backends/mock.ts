@@ -1,0 +1,219 @@
+/**
+ * A disk in plain memory that records its calls and goes wrong as it is told, for tests: of this
+ * project, and of programs that stand on it.
+ *
+ * @module
+ */
+
+import type { Answer, Backend, BackendModule, Sharing } from "./backend.ts";
+import { geometryOf, type Size } from "./geometry.ts";
+import { type MockCall, MockCalls } from "./mock_calls.ts";
+import { mockError, type MockFault, MockFaults } from "./mock_faults.ts";
+import type { BackendSpec } from "./spec.ts";
+
+/** What a kept buffer is overwritten with. */
+export const SCRIBBLE = 0xee;
+
+/** What a mock backend is and does. */
+export interface MockOptions {
+  /** The size; 16 MiB where left out. */
+  readonly size?: Size;
+  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  readonly blockSize?: number;
+  /** The kernel refuses writes. */
+  readonly readOnly?: boolean;
+  /** It has `flush`; true unless set. */
+  readonly flush?: boolean;
+  /** It honours FUA; true unless set. */
+  readonly fua?: boolean;
+  /** It has `trim`, which zeroes; true unless set. */
+  readonly trim?: boolean;
+  /** It has `writeZeroes`; true unless set. */
+  readonly writeZeroes?: boolean;
+  /** It declares to be `synchronous`; false unless set. Without a fault it never returns a Promise. */
+  readonly synchronous?: boolean;
+  /** What goes wrong. */
+  readonly faults?: readonly MockFault[];
+  /** The seed of what is drawn; 1 where left out. */
+  readonly seed?: number;
+  /** Where its calls are recorded; a record of its own where left out. */
+  readonly calls?: MockCalls;
+  /** Where its bytes are, at least `size` of them; memory of its own where left out. */
+  readonly contents?: SharedArrayBuffer;
+}
+
+/** Options of {@linkcode mockSpec}. */
+export interface MockSpecOptions extends MockOptions {
+  /** Whether one thread owns it or each queue's thread opens it; `"single"` where left out. */
+  readonly sharing?: Sharing;
+}
+
+/** A mock backend, and what a test wants to know about it. */
+export interface MockBackend extends Backend {
+  /** Its calls so far. */
+  readonly calls: MockCalls;
+  /** Its bytes. */
+  readonly contents: Uint8Array<SharedArrayBuffer>;
+}
+
+/**
+ * A mock backend for `serve()` in this thread, or for tests that call it themselves.
+ *
+ * @throws {RangeError} Where the size, the block size or an errno's name is not one.
+ *
+ * @example A disk that is full
+ * ```ts
+ * import { mockBackend } from "@ublk/ublk/testing";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const disk = mockBackend({ faults: [{ op: "writeAt", effect: "throw", errno: "ENOSPC" }] });
+ * assertThrows(() => disk.writeAt(new Uint8Array(512), 0, { fua: true }), Error, "ENOSPC");
+ * assertEquals(disk.calls.list()[0].fua, true);
+ * ```
+ */
+export function mockBackend(options: MockOptions = {}): MockBackend {
+  const { size = "16MiB", blockSize, readOnly } = options;
+  const geometry = geometryOf({ size, blockSize, readOnly });
+  const memory = options.contents ?? new SharedArrayBuffer(geometry.size);
+  const contents = new Uint8Array(memory, 0, geometry.size);
+  const calls = options.calls ?? new MockCalls();
+  const faults = new MockFaults(options.faults ?? [], options.seed ?? 1);
+  const caller = new Caller(calls, faults);
+  const call = (call: Partial<MockCall> & Pick<MockCall, "op">, work: () => void, buffer = NONE) =>
+    caller.call({ offset: 0, length: 0, fua: false, mayUnmap: false, ...call }, work, buffer);
+  const zero = (offset: number, length: number) => () =>
+    void contents.fill(0, offset, offset + length);
+  const has = (enabled: boolean | undefined) => enabled !== false;
+  return {
+    ...geometry,
+    ...{ calls, contents, synchronous: options.synchronous === true, fua: has(options.fua) },
+    readAt: (buffer, offset) =>
+      call(
+        { op: "readAt", offset, length: buffer.length },
+        () => buffer.set(contents.subarray(offset, offset + buffer.length)),
+        buffer,
+      ),
+    writeAt: (buffer, offset, { fua }) =>
+      call(
+        { op: "writeAt", offset, length: buffer.length, fua },
+        () => contents.set(buffer, offset),
+        buffer,
+      ),
+    flush: has(options.flush) ? () => call({ op: "flush" }, () => {}) : undefined,
+    trim: has(options.trim)
+      ? (offset, length) => call({ op: "trim", offset, length }, zero(offset, length))
+      : undefined,
+    writeZeroes: has(options.writeZeroes)
+      ? (offset, length, { mayUnmap }) =>
+        call({ op: "writeZeroes", offset, length, mayUnmap }, zero(offset, length))
+      : undefined,
+    close: () => call({ op: "close" }, () => {}),
+  };
+}
+
+const NONE = new Uint8Array(0);
+
+/** Records calls, and does to each what its fault says. */
+class Caller {
+  readonly #calls: MockCalls;
+  readonly #faults: MockFaults;
+  #kept: Uint8Array[] = [];
+
+  constructor(calls: MockCalls, faults: MockFaults) {
+    this.#calls = calls;
+    this.#faults = faults;
+  }
+
+  call(call: MockCall, work: () => void, buffer: Uint8Array): Answer {
+    this.#calls.add(call);
+    for (const kept of this.#kept.splice(0)) kept.fill(SCRIBBLE);
+    const fault = this.#faults.pick(call);
+    switch (fault?.effect) {
+      case undefined:
+        return work();
+      case "throw":
+        throw mockError(fault);
+      case "reject":
+        return Promise.reject(mockError(fault));
+      case "never":
+        return new Promise(() => {});
+      case "late":
+        return this.#late(fault, work);
+      case "short":
+        work();
+        return call.length - 1 as unknown as void;
+      case "twice":
+        work();
+        return new TwiceSettled() as unknown as Promise<void>;
+      case "keep":
+        this.#kept.push(buffer);
+        return work();
+      case "loop": {
+        const end = fault.delayMs === undefined ? Infinity : this.#faults.delayMs(fault);
+        for (const start = performance.now(); performance.now() - start < end;);
+        return work();
+      }
+    }
+  }
+
+  #late(fault: MockFault, work: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      setTimeout(() => {
+        if (fault.errno !== undefined) return reject(mockError(fault));
+        work();
+        resolve();
+      }, this.#faults.delayMs(fault));
+    });
+  }
+}
+
+/** A thenable as none should be. */
+class TwiceSettled {
+  then(resolve: () => void, reject?: (reason: Error) => void): void {
+    resolve();
+    resolve();
+    const error = new Error("settled before");
+    reject?.(error);
+    throw error;
+  }
+}
+
+/** What crosses to a Worker. */
+type StoredOptions = Omit<MockOptions, "calls"> & { readonly calls: SharedArrayBuffer };
+
+/**
+ * A mock backend for `serve()` in Workers. All threads have the same bytes, and record to the
+ * `calls` that the test keeps; `nth` and `seed` of a fault count in each thread by themselves.
+ *
+ * @throws {RangeError} Where the size, the block size or an errno's name is not one.
+ *
+ * @example Counting what reaches a backend in another thread
+ * ```ts
+ * import { MockCalls, mockSpec } from "@ublk/ublk/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const calls = new MockCalls();
+ * const backend = mockSpec({ size: "64MiB", calls, sharing: "per-queue" });
+ * // await using device = await serve({ backend, queues: 4 });
+ * assertEquals(calls.count("flush"), 0);
+ * assertEquals(backend.export, "perQueue");
+ * ```
+ */
+export function mockSpec(options: MockSpecOptions = {}): BackendSpec {
+  const { sharing, calls = new MockCalls(), ...rest } = options;
+  // Made here, so that all threads share it; and made once to find out what is wrong with it.
+  const contents = mockBackend(options).contents.buffer;
+  const stored: StoredOptions = { ...rest, contents, calls: calls.buffer };
+  const name = sharing === "per-queue" ? "perQueue" : "single";
+  return { module: import.meta.url, export: name, options: stored };
+}
+
+function open(options: unknown): Backend {
+  const { calls, ...rest } = options as StoredOptions;
+  return mockBackend({ ...rest, calls: new MockCalls(calls) });
+}
+
+/** The module contract of a {@linkcode mockSpec} that one thread owns. */
+export const single: BackendModule = { sharing: "single", open };
+/** The module contract of a {@linkcode mockSpec} that each queue's thread opens. */
+export const perQueue: BackendModule = { sharing: "per-queue", open };

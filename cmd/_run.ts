@@ -1,0 +1,50 @@
+/**
+ * What the commands have in common: help and version, the one line of an error, the exit status.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import type { StderrLog } from "./_log.ts";
+
+/** All is well. */
+export const EXIT_OK = 0;
+/** It could not be done. */
+export const EXIT_FAILURE = 1;
+/** The command line is wrong; nothing was touched. */
+export const EXIT_USAGE = 2;
+
+/**
+ * Writes to stdout.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
+ */
+export async function writeLine(text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(`${text}\n`);
+  try {
+    for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
+  } catch (cause) {
+    throw new UblkError("SYSCALL_FAILED", {
+      operation: "write to stdout",
+      reason: cause instanceof Error ? cause.message : String(cause),
+      hint: "give it a reader, or /dev/null",
+      cause,
+    });
+  }
+}
+
+/** Runs a command to its exit status: what is thrown becomes one line on stderr. */
+export async function exitStatus(log: StderrLog, run: () => Promise<number>): Promise<number> {
+  try {
+    return await run();
+  } catch (error) {
+    // Whatever else is thrown is a bug, and its stack is wanted.
+    if (!(error instanceof UblkError || error instanceof Deno.errors.NotCapable)) throw error;
+    log.error(error.message);
+    return error instanceof UblkError && error.code === "INVALID_ARGUMENT"
+      ? EXIT_USAGE
+      : EXIT_FAILURE;
+  } finally {
+    await log.flush();
+  }
+}

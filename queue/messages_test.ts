@@ -1,0 +1,65 @@
+import { assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
+import { mockBackend } from "../testing.ts";
+import { openMemory } from "../tests/memory_disk.ts";
+import { UblkError } from "../uapi/error.ts";
+import { libc } from "../uring/libc.ts";
+import { packError, traitsOf, unpackError } from "./messages.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
+
+Deno.test("packError takes a UblkError through a clone as it was", () => {
+  const errors = [
+    new UblkError("BACKEND_OPEN", { operation: "open x" }),
+    new UblkError("THREAD_FAILED", {
+      ...{ operation: "FETCH", reason: "because", hint: "wait", device: 0, queue: 3, errno: 16 },
+      cause: new Error("below"),
+    }),
+  ];
+  for (const error of errors) {
+    const back = unpackError(structuredClone(packError(error)));
+    assertInstanceOf(back, UblkError);
+    const { code, operation, reason, hint, device, queue, errno, message } = back;
+    assertEquals(
+      [code, operation, reason, hint, device, queue, errno, message],
+      [
+        ...[error.code, error.operation, error.reason, error.hint],
+        ...[error.device, error.queue, error.errno, error.message],
+      ],
+    );
+  }
+});
+
+Deno.test("packError keeps the words and the place of any other error", () => {
+  const back = unpackError(structuredClone(packError(new TypeError("odd"))));
+  assertEquals(back.code, "THREAD_FAILED");
+  assertMatch(back.message, /TypeError: odd\n.*messages_test\.ts/);
+});
+
+Deno.test("packError takes whatever was thrown", () => {
+  const values = [null, undefined, 5, "text", Symbol("x"), () => {}, { a: 1 }, [1]];
+  for (const value of values) {
+    assertEquals(unpackError(structuredClone(packError(value))).reason, String(value));
+  }
+  // Even `String` throws for this one.
+  assertMatch(unpackError(packError(Object.create(null))).message, /unprintable/);
+});
+
+Deno.test("traitsOf tells what a backend is and can do", () => {
+  const traits = {
+    ...{ size: 1 << 20, blockSize: 4096, readOnly: false, flush: true, fua: true, trim: true },
+    ...{ writeZeroes: true, address: false, synchronous: false },
+  };
+  assertEquals(traitsOf(mockBackend({ size: 1 << 20, blockSize: 4096 })), traits);
+  const bare = { size: 512, readAt: () => {}, writeAt: () => {} };
+  assertEquals(traitsOf(bare), {
+    ...{ size: 512, blockSize: 512, readOnly: false, flush: false, fua: false, trim: false },
+    ...{ writeZeroes: false, address: false, synchronous: false },
+  });
+});
+
+Deno.test("traitsOf counts an address only where the thread may block in the kernel", () => {
+  using disk = openMemory("1MiB");
+  assertEquals(traitsOf(disk).address, true);
+  assertEquals(traitsOf({ ...disk, synchronous: false }).address, false);
+});

@@ -1,0 +1,102 @@
+import { assert, assertEquals } from "@std/assert";
+import { mockBackend } from "../testing.ts";
+import { DiskModel } from "../tests/disk_model.ts";
+import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
+import { ETIMEDOUT } from "../uapi/errno.ts";
+import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
+import { FaultDice } from "../uring/fake_faults.ts";
+import { signalEventFd } from "../uring/libc.ts";
+import {
+  CONTROL_DEADLINE_MS,
+  CONTROL_ORDER,
+  CONTROL_PROGRESS,
+  CONTROL_STATE,
+  ORDER_ABANDON,
+  THREAD_IN_KERNEL,
+  THREAD_IN_USER,
+} from "./control_block.ts";
+import { serveBlocking, serveInEventLoop } from "./wait.ts";
+
+const READ = { op: UBLK_IO_OP_READ, sectors: 8 };
+
+Deno.test("serveBlocking serves until the device is gone, and sleeps only in the kernel", () => {
+  const states: number[] = [];
+  const backend = {
+    ...mockBackend({ synchronous: true }),
+    flush: () => void states.push(rig.control[CONTROL_STATE]),
+  };
+  const faults = { shortSubmit: 0.3, eintr: 0.3, ebusy: 0.2, delay: 0.3, reorder: 0.3 };
+  const rig = new QueueRig({ backend, faults, seed: 5 }).fetch();
+  using _ = rig;
+  const model = new DiskModel(1 << 20, 512, 64 << 10, new FaultDice(5));
+  let idles = 0;
+  // The fake's kernel has nothing under way: this is where the thread would sleep.
+  rig.kernel.onIdle = () => {
+    assertEquals(rig.control[CONTROL_STATE], THREAD_IN_KERNEL);
+    if (++idles > 50) return rig.ublk.stop();
+    for (const { io } of model.batch(6)) rig.ublk.submitIo(0, io);
+    rig.ublk.submitIo(0, { op: UBLK_IO_OP_FLUSH });
+  };
+  serveBlocking(rig.server);
+  rig.assertStopped();
+  assert(states.length >= 50 && states.every((state) => state === THREAD_IN_USER));
+});
+
+/** A rig whose fake kernel signals the eventfd that the server registers, as the real one does. */
+function eventRig(backend: ReturnType<typeof mockBackend>): QueueRig {
+  const rig = new QueueRig({ backend, depth: 2 });
+  let fd = -1;
+  rig.kernel.onRegister = (_opcode, argument) => {
+    fd = new Int32Array(argument!.slice().buffer)[0];
+    return 0;
+  };
+  const complete = rig.kernel.complete.bind(rig.kernel);
+  rig.kernel.complete = (...parts) => {
+    complete(...parts);
+    if (fd >= 0) signalEventFd(fd);
+  };
+  return rig.fetch();
+}
+
+Deno.test("serveInEventLoop serves Promises and synchronous answers until the device is gone", async () => {
+  const faults = [{ effect: "late", rate: 0.5, delayMs: [0, 4] }] as const;
+  using rig = eventRig(mockBackend({ faults }));
+  const served = serveInEventLoop(rig.server, 20_000);
+  const model = new DiskModel(1 << 20, 512, 64 << 10, new FaultDice(3));
+  for (let batch = 0; batch < 10; batch++) {
+    const ios = model.batch(6);
+    const requests = ios.map(({ io }) => rig.ublk.submitIo(0, io));
+    await Promise.all(requests.map(({ done }) => done));
+    ios.forEach(({ check }, index) => check(requests[index]));
+  }
+  rig.ublk.stop();
+  await served;
+  rig.assertStopped();
+});
+
+Deno.test("serveInEventLoop answers for a Promise that never settles, and shows that it is alive", async () => {
+  using rig = eventRig(mockBackend({ faults: [{ op: "readAt", effect: "never" }] }));
+  const served = serveInEventLoop(rig.server, 200);
+  Atomics.store(rig.control, CONTROL_DEADLINE_MS, 200);
+  const progress = rig.control[CONTROL_PROGRESS];
+  const started = performance.now();
+  assertEquals(await rig.ublk.submitIo(0, READ).done, -ETIMEDOUT);
+  const tookMs = performance.now() - started;
+  assert(tookMs >= 195 && tookMs < 5000, `${tookMs} ms`);
+  assert(rig.control[CONTROL_PROGRESS] - progress >= 4, "it ticks while it waits");
+  rig.ublk.stop();
+  await served;
+  rig.assertStopped();
+});
+
+Deno.test("serveInEventLoop ends when told to abandon, whatever is outstanding", async () => {
+  using rig = eventRig(mockBackend({ faults: [{ effect: "never" }] }));
+  const served = serveInEventLoop(rig.server, 20_000);
+  rig.ublk.submitIo(0, READ);
+  while (rig.path.outstanding === 0) await nextTurn();
+  Atomics.or(rig.control, CONTROL_ORDER, ORDER_ABANDON);
+  const { userData, kind } = rig.ublk.foreign[0];
+  rig.kernel.complete(userData, kind, 8);
+  await served;
+  assertEquals(rig.path.outstanding, 1);
+});

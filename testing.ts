@@ -1,0 +1,52 @@
+/**
+ * Tools for testing backends and what is built on them.
+ *
+ * {@linkcode mockBackend} and {@linkcode mockSpec} make disks in plain memory that record their
+ * calls and go wrong as they are told. {@linkcode checkBackendConformance} exercises a backend of
+ * your own, without a kernel and without root.
+ *
+ * @example A retry that is put to the test
+ * ```ts
+ * import { mockBackend } from "@ublk/ublk/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const disk = mockBackend({
+ *   size: "1MiB",
+ *   faults: [{ op: "flush", nth: 1, effect: "reject", errno: "ENOSPC" }],
+ * });
+ * for (let attempt = 0; attempt < 2; attempt++) {
+ *   try {
+ *     await disk.flush!();
+ *     break;
+ *   } catch (error) {
+ *     assertEquals((error as { code?: string }).code, "ENOSPC");
+ *   }
+ * }
+ * assertEquals(disk.calls.count("flush"), 2);
+ * ```
+ *
+ * @module
+ */
+
+export type {
+  Answer,
+  Backend,
+  BackendModule,
+  OpenContext,
+  Sharing,
+  WriteOptions,
+  WriteZeroesOptions,
+} from "./backends/backend.ts";
+export { checkBackendConformance, type ConformanceOptions } from "./backends/conformance.ts";
+export type { Size } from "./backends/geometry.ts";
+export {
+  type MockBackend,
+  mockBackend,
+  type MockOptions,
+  mockSpec,
+  type MockSpecOptions,
+} from "./backends/mock.ts";
+export { type MockCall, MockCalls, type MockOp } from "./backends/mock_calls.ts";
+export { type MockEffect, type MockFault } from "./backends/mock_faults.ts";
+export type { BackendSpec } from "./backends/spec.ts";
+export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";

@@ -1,0 +1,82 @@
+/**
+ * A disk in a file, by Deno's own file API: with its synchronous calls, or with Promises.
+ *
+ * @module
+ */
+
+import type { Backend, BackendModule, Sharing } from "../../backends/backend.ts";
+import type { BackendSpec } from "../../backends/spec.ts";
+
+interface Options {
+  readonly path: string;
+  readonly synchronous: boolean;
+}
+
+/** A disk in the file at `path`, whose size is the disk's. */
+export function fileDisk(path: string, synchronous: boolean, sharing: Sharing): BackendSpec {
+  const name = sharing === "single" ? "single" : "perQueue";
+  return { module: import.meta.url, export: name, options: { path, synchronous } };
+}
+
+/** The module contract, with one thread for all queues. */
+export const single: BackendModule = { open };
+/** The module contract, with one thread for each queue: what they share is the file. */
+export const perQueue: BackendModule = { open, sharing: "per-queue" };
+
+/** Opens the file: the disk for a Worker, and for the caller's own thread. */
+export function open(options: unknown): Backend {
+  const { path, synchronous } = options as Options;
+  const file = Deno.openSync(path, { read: true, write: true });
+  const { size } = file.statSync();
+  return synchronous ? synchronousDisk(file, size) : asynchronousDisk(file, size);
+}
+
+function synchronousDisk(file: Deno.FsFile, size: number): Backend {
+  return {
+    size,
+    synchronous: true,
+    readAt(buffer, offset) {
+      file.seekSync(offset, Deno.SeekMode.Start);
+      for (let done = 0; done < buffer.length;) {
+        done += file.readSync(buffer.subarray(done)) ?? end();
+      }
+    },
+    writeAt(buffer, offset) {
+      file.seekSync(offset, Deno.SeekMode.Start);
+      for (let done = 0; done < buffer.length;) done += file.writeSync(buffer.subarray(done));
+    },
+    flush: () => file.syncDataSync(),
+    close: () => file.close(),
+  };
+}
+
+function asynchronousDisk(file: Deno.FsFile, size: number): Backend {
+  // A file has one position: an operation must not move it under another.
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const turn = last.then(work);
+    last = turn.catch(() => {});
+    return turn;
+  };
+  return {
+    size,
+    readAt: (buffer, offset) =>
+      inTurn(async () => {
+        await file.seek(offset, Deno.SeekMode.Start);
+        for (let done = 0; done < buffer.length;) {
+          done += await file.read(buffer.subarray(done)) ?? end();
+        }
+      }),
+    writeAt: (buffer, offset) =>
+      inTurn(async () => {
+        await file.seek(offset, Deno.SeekMode.Start);
+        for (let done = 0; done < buffer.length;) done += await file.write(buffer.subarray(done));
+      }),
+    flush: () => inTurn(() => file.syncData()),
+    close: () => inTurn(() => Promise.resolve(file.close())),
+  };
+}
+
+function end(): never {
+  throw new Error("the file ends before the disk does");
+}

@@ -1,0 +1,103 @@
+/**
+ * What a disk must hold, and random requests that put it to the test.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import {
+  UBLK_IO_F_FUA,
+  UBLK_IO_F_NOUNMAP,
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
+} from "../uapi/ublk_io.ts";
+import type { FaultDice } from "../uring/fake_faults.ts";
+import { type FakeIo, FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
+
+/** A request, and the check of its answer. */
+export interface ModelIo {
+  readonly io: FakeIo;
+  readonly check: (request: FakeRequest) => void;
+}
+
+/** The operations of a disk that has all of them. */
+export const ALL_OPS: readonly number[] = [
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_WRITE_ZEROES,
+];
+
+/** A disk whose discarded blocks read as zeroes. */
+export class DiskModel {
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #blockSize: number;
+  readonly #maxIoBytes: number;
+  readonly #dice: FaultDice;
+
+  /** A disk full of zeroes. */
+  constructor(bytes: number, blockSize: number, maxIoBytes: number, dice: FaultDice) {
+    this.#bytes = new Uint8Array(bytes);
+    this.#blockSize = blockSize;
+    this.#maxIoBytes = maxIoBytes;
+    this.#dice = dice;
+  }
+
+  /** Random requests that may run at once: none overlaps another. */
+  batch(count: number, ops: readonly number[] = ALL_OPS): ModelIo[] {
+    const part = Math.floor(this.#bytes.length / count / this.#blockSize);
+    return Array.from({ length: count }, (_, index) => {
+      const op = ops[this.#dice.draw(ops.length)];
+      // Often the largest there can be: limits are where the bugs are.
+      const most = Math.min(part, this.#maxIoBytes / this.#blockSize);
+      const blocks = this.#dice.draw(4) === 0 ? most : 1 + this.#dice.draw(most);
+      const start = index * part + this.#dice.draw(part - blocks + 1);
+      return this.#request(op, start * this.#blockSize, blocks * this.#blockSize);
+    });
+  }
+
+  #request(op: number, offset: number, bytes: number): ModelIo {
+    const io = { op, sector: offset / SECTOR_BYTES, sectors: bytes / SECTOR_BYTES };
+    const flag = this.#dice.draw(2) === 1;
+    const isDone = (request: FakeRequest) => assertEquals(request.results, [0]);
+    const part = this.#bytes.subarray(offset, offset + bytes);
+    switch (op) {
+      case UBLK_IO_OP_READ: {
+        const want = part.slice();
+        return {
+          io,
+          check: ({ results, data }) => {
+            assertEquals(results, [bytes]);
+            assertEquals(data.findIndex((byte, at) => byte !== want[at]), -1, `read at ${offset}`);
+          },
+        };
+      }
+      case UBLK_IO_OP_WRITE: {
+        // Its place is in every sector, so that what lands elsewhere is found.
+        const words = new Uint32Array(bytes / 4);
+        const salt = this.#dice.draw(2 ** 32);
+        for (let at = 0; at < words.length; at++) words[at] = (offset + at * 4) ^ salt;
+        const data = new Uint8Array(words.buffer);
+        part.set(data);
+        return {
+          io: { ...io, data, flags: flag ? UBLK_IO_F_FUA : 0 },
+          check: ({ results }) => assertEquals(results, [bytes]),
+        };
+      }
+      case UBLK_IO_OP_FLUSH:
+        return { io: { op }, check: isDone };
+      case UBLK_IO_OP_WRITE_ZEROES:
+        part.fill(0);
+        return { io: { ...io, flags: flag ? UBLK_IO_F_NOUNMAP : 0 }, check: isDone };
+      default:
+        part.fill(0);
+        return { io, check: isDone };
+    }
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * Devices come and go and leave nothing, whichever step fails and whoever removes them.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { type Backend, type BackendSpec, Device, memory, serve, UblkError } from "../../mod.ts";
+import { count, counting, open, watched } from "../backends/counting.ts";
+import { sh } from "./_disk.ts";
+import { exactly, held, threadsAtMost } from "./_held.ts";
+
+const USE = "dd if=/dev/urandom of=$disk bs=64K count=1 oflag=direct status=none";
+const ROUNDS: [name: string, rounds: number, queues: number, make: () => BackendSpec | Backend][] =
+  [
+    ["memory()", 50, 2, () => memory("8MiB")],
+    ["object backend", 10, 2, () => open({ ...watched(1 << 20), style: "plain" })],
+    ["asynchronous module", 10, 1, () => counting(watched(1 << 20), "single", { style: "async" })],
+  ];
+
+for (const [name, rounds, queues, make] of ROUNDS) {
+  Deno.test(`serve() + ${name}, ${rounds} rounds of create, use, remove + nothing is left`, async () => {
+    const before = held();
+    let warm = before;
+    for (let round = 0; round < rounds; round++) {
+      {
+        await using device = await serve({ backend: make(), queues });
+        assertEquals(device.info().queues, queues);
+        await sh(USE, { disk: device.path });
+      }
+      assertEquals(exactly(held()), exactly(before));
+      if (round === 4) warm = held();
+    }
+    const after = held();
+    assertEquals(after.descriptors, warm.descriptors);
+    // Less than one for each round: what V8 and Deno's thread pool do is not ours.
+    assert(await threadsAtMost(warm.threads) <= warm.threads, "no thread stays behind");
+    assertLess(after.mappings - warm.mappings, rounds - 5);
+  });
+}
+
+Deno.test("Device + each step twice, and out of order + is idempotent, or says what is wrong", async () => {
+  const before = held();
+  const device = new Device({ backend: memory("4MiB"), queues: 2 });
+  assertEquals([device.state, device.id], ["new", -1]);
+  await assertRejects(() => device.start(), UblkError, "the device is new");
+  await Promise.all([device.create(), device.create()]);
+  assertEquals(device.state, "created");
+  assertEquals(held().nodes.filter((node) => node.startsWith("ublkb")), []);
+  await Promise.all([device.start(), device.start()]);
+  assertEquals(device.state, "live");
+  const { id, path, charPath, state, size, blockSize, queues, depth, readOnly } = device.info();
+  assertEquals({ id, path, charPath, state, size, blockSize, queues, depth, readOnly }, {
+    id: device.id,
+    path: `/dev/ublkb${id}`,
+    charPath: `/dev/ublkc${id}`,
+    state: "live",
+    size: 4 << 20,
+    blockSize: 512,
+    queues: 2,
+    depth: 128,
+    readOnly: false,
+  });
+  await sh("dd if=/dev/zero of=$disk bs=4K count=8 oflag=direct status=none", { disk: path });
+  const { total } = device.stats();
+  assertEquals([total.writes, total.bytesWritten, total.inFlight], [8, 32 << 10, 0]);
+  await Promise.all([device.stop(), device.stop()]);
+  assertEquals(device.state, "stopped");
+  await assertRejects(() => device.start(), UblkError, "the device is stopped");
+  await Promise.all([device.delete(), device.delete()]);
+  assertEquals(await device.closed, { reason: "deleted" });
+  assertEquals(exactly(held()), exactly(before));
+});
+
+Deno.test("Device.delete() + at any state + undoes what was done", async () => {
+  const before = held();
+  for (const steps of [0, 1, 2]) {
+    const device = new Device({ backend: memory("4MiB") });
+    if (steps > 0) await device.create();
+    if (steps > 1) await device.start();
+    await device.delete();
+    assertEquals(device.state, "deleted");
+    assertEquals(exactly(held()), exactly(before));
+  }
+});
+
+/** Serves what must fail, and makes sure that nothing is left of it. */
+async function failsCleanly(options: ConstructorParameters<typeof Device>[0]): Promise<string> {
+  const before = held();
+  const error = await assertRejects(() => serve(options), UblkError);
+  assertEquals(exactly(held()), exactly(before));
+  assert(await threadsAtMost(before.threads + 2) <= before.threads + 2, "no thread stays behind");
+  return error.code;
+}
+
+Deno.test("serve() + what cannot be opened or added + one error with its code, and nothing is left", async () => {
+  await using other = await serve({ backend: memory("4MiB"), id: 7 });
+  assertEquals(other.path, "/dev/ublkb7");
+  const missing = { module: import.meta.resolve("./no_such_backend.ts") };
+  const broken = counting(watched(1 << 20), "single", { failFromQueue: 0 });
+  // It opens for the first queue, when the device is there already, and not for the second.
+  const half = counting(watched(1 << 20), "per-queue", { failFromQueue: 1 });
+  const uncloneable = { ...memory("4MiB"), options: { size: () => {} } };
+  assertEquals(await failsCleanly({ backend: missing }), "BACKEND_MODULE");
+  assertEquals(await failsCleanly({ backend: broken }), "BACKEND_OPEN");
+  assertEquals(await failsCleanly({ backend: half, queues: 2 }), "BACKEND_OPEN");
+  assertEquals(await failsCleanly({ backend: uncloneable }), "INVALID_ARGUMENT");
+  assertEquals(await failsCleanly({ backend: memory("4MiB"), id: 7 }), "DEVICE_EXISTS");
+  assertEquals(await failsCleanly({ backend: memory("4MiB"), depth: 9999 }), "INVALID_ARGUMENT");
+  // The other device has noticed nothing of it.
+  await sh(USE, { disk: other.path });
+});
+
+/** A signal that has fired when it is looked at for the n-th time. */
+function firedAtLook(n: number): AbortSignal {
+  const { signal } = new AbortController();
+  let looks = 0;
+  Object.defineProperty(signal, "aborted", { get: () => looks++ >= n });
+  return signal;
+}
+
+/** A signal that fires while the kernel has the n-th control command. */
+function firesDuringCommand(n: number): AbortSignal {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const listen = signal.addEventListener.bind(signal);
+  let commands = 0;
+  signal.addEventListener = (...args: Parameters<typeof listen>) => {
+    listen(...args);
+    if (commands++ === n) queueMicrotask(() => controller.abort());
+  };
+  return signal;
+}
+
+for (const [when, make] of Object.entries({ firedAtLook, firesDuringCommand })) {
+  Deno.test(`serve() + signal, ${when} + at every point all is undone`, async () => {
+    const before = held();
+    let aborts = 0;
+    for (let n = 0;; n++) {
+      const disk = watched(1 << 20);
+      const backend = counting(disk, "per-queue");
+      const started = serve({ backend, queues: 2, signal: make(n) });
+      const error = await started.then(() => undefined, (reason: UblkError) => reason);
+      if (error === undefined) {
+        await (await started).stop();
+        break;
+      }
+      assertEquals(error.code, "ABORTED");
+      aborts++;
+      assertEquals(exactly(held()), exactly(before), `after abort ${n}`);
+      assertEquals(count(disk, "closes"), count(disk, "opens"), `after abort ${n}`);
+    }
+    assert(aborts >= 5, `${aborts} points`);
+  });
+}
+
+Deno.test("stop() + safe, with somebody at the disk + refuses on 7.0 and later, is unknown before", async () => {
+  await using device = await serve({ backend: memory("4MiB") });
+  const holder = new Deno.Command("bash", {
+    args: ["-c", 'exec 3< "$0"; echo open; read', device.path],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const output = holder.stdout.getReader();
+  await output.read();
+  const modern = Number(Deno.osRelease().split(".")[0]) >= 7;
+  const error = await assertRejects(() => device.stop({ safe: true }), UblkError);
+  assertEquals(error.code, modern ? "DEVICE_BUSY" : "KERNEL_TOO_OLD");
+  // It is as it was.
+  assertEquals(device.state, "live");
+  await sh(USE, { disk: device.path });
+  await holder.stdin.close();
+  await Promise.all([holder.status, output.cancel()]);
+  if (modern) await device.stop({ safe: true });
+  else await device.stop();
+  assertEquals(await device.closed, { reason: "deleted" });
+});
+
+Deno.test("closed + the device removed by another process + resolves with that, nothing is left", async () => {
+  const before = held();
+  const makes = [
+    () => memory("4MiB"),
+    () => counting(watched(1 << 20), "single", { style: "async" }),
+    () => open({ ...watched(1 << 20), style: "plain" }),
+  ];
+  for (const make of makes) {
+    const device = await serve({ backend: make(), queues: 2 });
+    await sh(USE, { disk: device.path });
+    await sh('"$deno" run -A --no-check "$script" $id', {
+      deno: Deno.execPath(),
+      script: new URL("./_delete_device.ts", import.meta.url).pathname,
+      id: `${device.id}`,
+    });
+    assertEquals(await device.closed, { reason: "removed" });
+    assertEquals(device.state, "deleted");
+    // Whoever stops it now finds nothing to do.
+    await device.stop();
+    assertEquals(exactly(held()), exactly(before));
+  }
+});

@@ -1,0 +1,19 @@
+/**
+ * The `memory` backend as one thread opens it, for tests.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { memory, type MemoryOptions, open, share, unshare } from "../backends/memory.ts";
+
+/** A RAM disk that is unmapped when it is disposed. */
+export function openMemory(
+  size: number | string,
+  options: MemoryOptions = {},
+): Backend & Disposable {
+  const spec = memory(size, options);
+  const shared = share(spec.options);
+  const backend = open(spec.options, { queue: 0, shared, inner: [] });
+  return { ...backend, [Symbol.dispose]: () => unshare(shared) };
+}

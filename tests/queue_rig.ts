@@ -1,0 +1,187 @@
+/**
+ * A serving thread without a kernel: the real server, slots and data path over a fake ring and a
+ * fake driver.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { createControlBlock } from "../queue/control_block.ts";
+import { CopyPath } from "../queue/copy_path.ts";
+import type { DataPath } from "../queue/data_path.ts";
+import { GetDataPath } from "../queue/get_data_path.ts";
+import { createLogBuffer, LOG_DEBUG, LogReader, LogWriter } from "../queue/log_ring.ts";
+import { paranoid } from "../queue/paranoid.ts";
+import { QueueServer } from "../queue/server.ts";
+import { Slots } from "../queue/slots.ts";
+import { createStatsBuffer, QueueStats, readStats, type Stats } from "../queue/stats.ts";
+import { assert } from "../uapi/error.ts";
+import { type FakeKernel, fakeRing, type FakeRingOptions } from "../uring/fake_ring.ts";
+import { libc, monotonicUs } from "../uring/libc.ts";
+import type { Ring } from "../uring/ring.ts";
+import { type FakeIo, FakeRequest } from "./fake_request.ts";
+import { FakeUblk } from "./fake_ublk.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
+
+/** What a {@linkcode QueueRig} is made of. */
+export interface RigOptions extends Partial<FakeRingOptions> {
+  /** What answers. */
+  backend: Backend;
+  /** How data travels; "copy" where left out. */
+  path?: "copy" | "get-data";
+  /** Hardware queues; 1 where left out. */
+  queues?: number;
+  /** Tags per queue; 4 where left out. */
+  depth?: number;
+  /** The largest request; 64 KiB where left out. */
+  maxIoBytes?: number;
+  /** Whether the server catches kept buffers. */
+  paranoid?: boolean;
+}
+
+/** More turns than any test needs: one that waits for what never comes shall fail, not hang. */
+const TURNS = 20_000;
+
+/** One serving thread, whose turns the test takes itself. */
+export class QueueRig implements Disposable {
+  readonly ublk: FakeUblk;
+  readonly ring: Ring;
+  readonly kernel: FakeKernel;
+  readonly slots: Slots;
+  readonly path: DataPath;
+  readonly server: QueueServer;
+  readonly control: Int32Array<SharedArrayBuffer>;
+  readonly #stats: SharedArrayBuffer[];
+  readonly #reader: LogReader;
+  readonly #watch: Partial<Disposable>;
+
+  /** Makes everything; {@linkcode fetch} is yet to come. */
+  constructor(options: RigOptions) {
+    const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10 } = options;
+    const isDirect = options.path === "get-data";
+    this.ublk = new FakeUblk({ queues, depth, data: isDirect ? "needGetData" : "copy" });
+    const entries = 2 ** Math.ceil(Math.log2(queues * depth + 1));
+    const fake = fakeRing({ entries, handler: this.ublk.handler, ...options });
+    this.ring = fake.ring;
+    this.kernel = fake.kernel;
+    const logBuffer = createLogBuffer(1024, { level: LOG_DEBUG });
+    const log = new LogWriter(logBuffer);
+    this.#reader = new LogReader(logBuffer);
+    this.#stats = this.ublk.descriptors.map(() => createStatsBuffer());
+    const owned = this.ublk.descriptors.map((descriptors, queue) => {
+      return { queue, descriptors, stats: new QueueStats(this.#stats[queue]) };
+    });
+    this.slots = new Slots(this.ring, 3, owned, depth, log);
+    const seen = options.paranoid ? paranoid(backend, log) : backend;
+    this.#watch = seen as Partial<Disposable>;
+    const mayAwait = backend.synchronous !== true;
+    this.path = isDirect
+      ? new GetDataPath(backend, this.slots, log)
+      : new CopyPath(seen, this.slots, maxIoBytes, mayAwait, log, () => this.server.submitSoon());
+    this.control = new Int32Array(createControlBlock(20_000));
+    const { ring, slots, path, control } = this;
+    this.server = new QueueServer({ ring, slots, path, log, control, wakeFd: 9 });
+  }
+
+  /** Hands all slots to the driver. */
+  fetch(): this {
+    const errno = this.server.fetch();
+    assert(errno === 0, `FETCH was refused with ${errno}`);
+    // Some FETCHes may be still on their way, with faults.
+    this.run(() => this.ublk.ready);
+    return this;
+  }
+
+  /** The words logged since the last call. */
+  log(): string[] {
+    const lines: string[] = [];
+    this.#reader.drain(({ message }) => lines.push(message));
+    return lines;
+  }
+
+  /** The counters of a queue. */
+  stats(queue = 0): Stats {
+    return readStats(this.#stats[queue]);
+  }
+
+  /** One turn of the loop. */
+  turn(): void {
+    this.ring.enter(0);
+    this.server.process();
+  }
+
+  /** Takes turns until something is so. */
+  run(done: () => boolean): void {
+    for (let turn = 0; !done(); turn++) {
+      assert(turn < TURNS, "the rig would hang");
+      this.turn();
+    }
+  }
+
+  /** The same, with turns of the event loop in between. */
+  async runAsync(done: () => boolean): Promise<void> {
+    for (let turn = 0; !done(); turn++) {
+      assert(turn < TURNS, "the rig would hang");
+      this.turn();
+      await nextTurn();
+    }
+  }
+
+  /** Sends a request and takes turns until it is answered. */
+  io(io: FakeIo, queue = 0): FakeRequest {
+    const request = this.ublk.submitIo(queue, io);
+    this.run(() => request.result !== undefined);
+    return request;
+  }
+
+  /** The same for a backend with Promises. */
+  async ioAsync(io: FakeIo, queue = 0): Promise<FakeRequest> {
+    const request = this.ublk.submitIo(queue, io);
+    await this.runAsync(() => request.result !== undefined);
+    return request;
+  }
+
+  /** Sends a request and takes turns until the server has it. */
+  start(io: FakeIo, queue = 0): FakeRequest {
+    const held = this.path.outstanding;
+    const request = this.ublk.submitIo(queue, io);
+    this.run(() => this.path.outstanding > held);
+    return request;
+  }
+
+  /** Has every Promise of the backend miss its deadline now. */
+  expire(): void {
+    this.path.expire(monotonicUs() + 2e6, 1e6);
+    this.turn();
+  }
+
+  /** Stops the device as the driver does, and checks that nothing is left or was done twice. */
+  stop(): void {
+    this.ublk.stop();
+    this.run(() => !this.server.running);
+    this.assertStopped();
+  }
+
+  /** Checks that the thread's service has ended as it should. */
+  assertStopped(): void {
+    assert(this.slots.live === 0, `${this.slots.live} slots are live`);
+    // What remains is the READ of the eventfd for orders.
+    assert(this.kernel.inFlight === 1, `${this.kernel.inFlight} SQEs are in flight`);
+    assert(this.path.outstanding === 0, "no request is outstanding");
+    assert(this.server.lostErrno === 0, `a tag was lost with ${this.server.lostErrno}`);
+    this.ublk.assertAnsweredOnce();
+  }
+
+  /** Ends the service as `prepareServing` does. */
+  [Symbol.dispose](): void {
+    this.server[Symbol.dispose]();
+    this.#watch[Symbol.dispose]?.();
+  }
+}
+
+/** A turn of the event loop. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}

@@ -1,0 +1,84 @@
+/**
+ * Runs a piece of TypeScript in a child Deno in which one system call fails: the way to see what a
+ * container's seccomp profile, or an old kernel, does to this project. Needs no privilege.
+ *
+ * @module
+ */
+
+/** What a child left behind. */
+export interface ChildResult {
+  /** Its exit code. */
+  code: number;
+  /** Its standard output. */
+  stdout: string;
+  /** Its standard error. */
+  stderr: string;
+}
+
+/** Runs `source`, an ES module's text, in a child Deno; `wrap` is put before its command line. */
+export async function runChild(
+  source: string,
+  wrap: readonly string[] = [],
+): Promise<ChildResult> {
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(file, source);
+    // No check: a child's few lines are not worth the compiler's seconds.
+    const deno = [Deno.execPath(), "run", "--no-check", "--no-config", "--quiet", "-A", file];
+    const [program, ...args] = [...wrap, ...deno];
+    const { code, stdout, stderr } = await new Deno.Command(program, { args }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
+/**
+ * {@linkcode runChild} in which system call `number` fails with `errno` on the main thread, before
+ * the first statement of `source` runs; its imports come first, as everywhere.
+ */
+export function runWithout(number: number, errno: number, source: string): Promise<ChildResult> {
+  return runChild(`
+    import { denySyscall } from ${JSON.stringify(import.meta.url)};
+    denySyscall(${number}, ${errno});
+    ${source}
+  `);
+}
+
+/** Makes a system call fail with `errno` on this thread, for good. */
+export function denySyscall(number: number, errno: number): void {
+  const library = Deno.dlopen("libc.so.6", {
+    prctlNumbers: {
+      name: "prctl",
+      parameters: ["i32", "u64", "u64", "u64", "u64"],
+      result: "i32",
+    },
+    prctlFilter: { name: "prctl", parameters: ["i32", "u64", "buffer"], result: "i32" },
+  });
+  // struct sock_filter { u16 code; u8 jt, jf; u32 k; }
+  const filter = new DataView(new ArrayBuffer(4 * 8));
+  const line = (index: number, code: number, jt: number, jf: number, k: number) => {
+    filter.setUint16(index * 8, code, true);
+    filter.setUint8(index * 8 + 2, jt);
+    filter.setUint8(index * 8 + 3, jf);
+    filter.setUint32(index * 8 + 4, k, true);
+  };
+  line(0, 0x20, 0, 0, 0); // BPF_LD | BPF_W | BPF_ABS: seccomp_data.nr
+  line(1, 0x15, 0, 1, number); // BPF_JMP | BPF_JEQ | BPF_K
+  line(2, 0x06, 0, 0, 0x00050000 | errno); // BPF_RET: SECCOMP_RET_ERRNO
+  line(3, 0x06, 0, 0, 0x7fff0000); // BPF_RET: SECCOMP_RET_ALLOW
+  // struct sock_fprog { u16 len; struct sock_filter *filter; }
+  const program = new BigUint64Array(2);
+  program[0] = 4n;
+  program[1] = Deno.UnsafePointer.value(Deno.UnsafePointer.of(filter));
+  const PR_SET_NO_NEW_PRIVS = 38;
+  const PR_SET_SECCOMP = 22;
+  const SECCOMP_MODE_FILTER = 2n;
+  if (library.symbols.prctlNumbers(PR_SET_NO_NEW_PRIVS, 1n, 0n, 0n, 0n) !== 0) {
+    throw new Error("prctl(PR_SET_NO_NEW_PRIVS) failed");
+  }
+  if (library.symbols.prctlFilter(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) !== 0) {
+    throw new Error("prctl(PR_SET_SECCOMP) failed");
+  }
+}

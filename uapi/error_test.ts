@@ -1,0 +1,40 @@
+import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { assert as assertInvariant, UblkError } from "./error.ts";
+import { ENOSPC } from "./errno.ts";
+
+Deno.test("UblkError's message is one line: operation, place, cause, remedy", () => {
+  const message = (init: Partial<ConstructorParameters<typeof UblkError>[1]>) =>
+    new UblkError("CONTROL_FAILED", { operation: "START_DEV", ...init }).message;
+  assertEquals(message({}), "START_DEV: failed");
+  assertEquals(message({ reason: "no room" }), "START_DEV: no room");
+  assertEquals(message({ errno: ENOSPC }), "START_DEV: ENOSPC");
+  assertEquals(message({ reason: "no room", errno: ENOSPC }), "START_DEV: no room (ENOSPC)");
+  assertEquals(
+    message({ reason: "failed with ENOSPC", errno: ENOSPC }),
+    "START_DEV: failed with ENOSPC",
+    "the errno is not said twice",
+  );
+  assertEquals(message({ device: 0 }), "START_DEV (device 0): failed");
+  assertEquals(
+    message({ device: 2, queue: 0, errno: 999, hint: "try again" }),
+    "START_DEV (device 2, queue 0): errno 999; try again",
+  );
+});
+
+Deno.test("UblkError keeps its parts and its cause", () => {
+  const cause = new Error("below");
+  const parts = { operation: "x", reason: "r", hint: "h", device: 1, queue: 2, errno: ENOSPC };
+  const error = new UblkError("DEVICE_BUSY", { ...parts, cause });
+  assertInstanceOf(error, Error);
+  const { operation, reason, hint, device, queue, errno } = error;
+  assertEquals({ operation, reason, hint, device, queue, errno }, parts);
+  assertEquals([error.code, error.name, error.cause], ["DEVICE_BUSY", "UblkError", cause]);
+  assertEquals("cause" in new UblkError("DEVICE_BUSY", parts), false);
+});
+
+Deno.test("assert throws what is no UblkError, with what should have been", () => {
+  assertInvariant(1, "nothing");
+  const error = assertThrows(() => assertInvariant(0, "it holds"), Error);
+  assertEquals(error.message, "assertion failed: it holds");
+  assert(!(error instanceof UblkError));
+});

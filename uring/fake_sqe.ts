@@ -1,0 +1,42 @@
+/**
+ * How a fake kernel takes an SQE from the ring.
+ *
+ * @module
+ */
+
+import type { RingMemory } from "./ring.ts";
+
+/** An SQE as the fake's handler gets it. */
+export interface FakeSqe {
+  /** `IORING_OP_*`. */
+  readonly opcode: number;
+  /** `IOSQE_*`. */
+  readonly flags: number;
+  /** The descriptor. */
+  readonly fd: number;
+  /** For URING_CMD: the driver's command. */
+  readonly cmdOp: number;
+  /** The first word of the user data. */
+  readonly userData: number;
+  /** The second word of the user data. */
+  readonly kind: number;
+  /** All words, copied when the SQE was taken: the driver's bytes are from word 12 on. */
+  readonly words: Uint32Array<ArrayBuffer>;
+}
+
+/** Takes the SQE at the queue's head, which there must be. */
+export function takeSqe(memory: RingMemory): FakeSqe {
+  const { sqHead, sqes, sqeWords, sqEntries } = memory;
+  const at = (sqHead[0] & (sqEntries - 1)) * sqeWords;
+  const words = sqes.slice(at, at + sqeWords);
+  Atomics.store(sqHead, 0, (sqHead[0] + 1) >>> 0);
+  return {
+    opcode: words[0] & 0xff,
+    flags: (words[0] >>> 8) & 0xff,
+    fd: words[1] | 0,
+    cmdOp: words[2],
+    userData: words[8] | 0,
+    kind: words[9] | 0,
+    words,
+  };
+}

@@ -1,0 +1,199 @@
+import {
+  assert,
+  assertEquals,
+  assertGreaterOrEqual,
+  assertInstanceOf,
+  assertLess,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { runChild } from "../tests/seccomp.ts";
+import { EBADF, EINVAL, ENOENT } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import {
+  addressOf,
+  closeFd,
+  cpusOf,
+  errno,
+  eventFd,
+  getAffinity,
+  libc,
+  monotonicUs,
+  neutralizeFd,
+  openFile,
+  pathExists,
+  setAffinity,
+  signalEventFd,
+  syscallError,
+  waitEventFd,
+} from "./libc.ts";
+import { bufferAt } from "./mapping.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
+
+const LIBC_URL = new URL("./libc.ts", import.meta.url).href;
+
+Deno.test("errno is the last failed call's, every time", () => {
+  for (let time = 0; time < 10_000; time++) {
+    assertEquals(libc().close(-1), -1);
+    assertEquals(errno(), EBADF);
+    assertEquals(libc().eventfd(0, -1), -1);
+    assertEquals(errno(), EINVAL);
+  }
+});
+
+Deno.test("openFile throws operation and errno in one line, and closeFd a mistake of ours", () => {
+  const missing = assertThrows(() => openFile("/no/such/file", 0), UblkError);
+  assertEquals(missing.errno, ENOENT);
+  assertEquals(missing.message, "open /no/such/file: failed with ENOENT");
+  const closed = assertThrows(() => closeFd(-1), UblkError, "EBADF");
+  assertEquals(closed.code, "SYSCALL_FAILED");
+});
+
+Deno.test("openFile's descriptor is closed on exec", () => {
+  const fd = openFile("/dev/null", 0);
+  try {
+    const flags = Deno.readTextFileSync(`/proc/self/fdinfo/${fd}`).match(/flags:\s*(\d+)/)![1];
+    assert((parseInt(flags, 8) & 0o2000000) !== 0, `O_CLOEXEC is not in ${flags}`);
+  } finally {
+    closeFd(fd);
+  }
+});
+
+Deno.test("neutralizeFd lets go of a file, and keeps its number taken and empty", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    await Deno.writeTextFile(path, "secret");
+    const fd = openFile(path, 0);
+    neutralizeFd(fd);
+    assertEquals(Deno.readLinkSync(`/proc/self/fd/${fd}`) === path, false);
+    // The number stays taken, so that nobody else's file gets it.
+    const next = openFile("/dev/null", 0);
+    assert(next !== fd);
+    closeFd(next);
+    closeFd(fd);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("pathExists tells what is there from what is not, and throws where it cannot", () => {
+  const paths = ["/proc/self", "/no/such/file", "/dev/null/below"];
+  assertEquals(paths.map(pathExists), [true, false, false]);
+  assertThrows(() => pathExists("/" + "x".repeat(300)), UblkError, "ENAMETOOLONG");
+});
+
+Deno.test("syscallError takes an errno and a hint", () => {
+  const error = syscallError("frob", "try harder", EINVAL);
+  assertEquals([error.errno, error.operation, error.hint], [EINVAL, "frob", "try harder"]);
+  assertEquals(error.message, "frob: failed with EINVAL; try harder");
+});
+
+Deno.test("waitEventFd resolves with the next signal, or at once with one from before", async () => {
+  const fd = eventFd();
+  const counter = new BigUint64Array(1);
+  try {
+    signalEventFd(fd);
+    signalEventFd(fd);
+    await waitEventFd(fd, counter);
+    assertEquals(counter[0], 2n);
+    let isAwake = false;
+    const waiting = waitEventFd(fd, counter).then(() => isAwake = true);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assertEquals(isAwake, false);
+    signalEventFd(fd);
+    await waiting;
+    assertEquals(counter[0], 1n);
+  } finally {
+    closeFd(fd);
+  }
+});
+
+Deno.test("monotonicUs never goes back and runs with the clock", async () => {
+  const startUs = monotonicUs();
+  const startMs = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const passedUs = monotonicUs() - startUs;
+  const passedMs = performance.now() - startMs;
+  assertLess(Math.abs(passedUs / 1e3 - passedMs), 5);
+  let last = monotonicUs();
+  for (let time = 0; time < 100_000; time++) {
+    const now = monotonicUs();
+    assert(now >= last);
+    last = now;
+  }
+  // CLOCK_MONOTONIC counts from boot, less what was slept.
+  const [uptime] = Deno.readTextFileSync("/proc/uptime").split(" ");
+  assertLess(last / 1e6, Number(uptime) + 1);
+});
+
+Deno.test("setAffinity confines the thread, and getAffinity says to which CPUs", () => {
+  const all = getAffinity();
+  assertGreaterOrEqual(all.length, 1);
+  try {
+    const one = all[all.length - 1];
+    setAffinity([one]);
+    assertEquals(getAffinity(), [one]);
+  } finally {
+    setAffinity(all);
+  }
+  assertEquals(getAffinity(), all);
+  const error = assertThrows(() => setAffinity([]), UblkError);
+  assertEquals(error.errno, EINVAL);
+});
+
+Deno.test("cpusOf reads a mask's bits, lowest CPU first", () => {
+  assertEquals(cpusOf(Uint8Array.of(0b101, 0, 0x80)), [0, 2, 23]);
+  assertEquals(cpusOf(new Uint8Array(128)), []);
+});
+
+Deno.test("addressOf is where the bytes are", () => {
+  const bytes = new Uint8Array(4096).fill(3);
+  const inside = bytes.subarray(100);
+  assertEquals(addressOf(inside), addressOf(bytes) + 100n);
+  new Uint8Array(bufferAt(Number(addressOf(inside)), 1))[0] = 9;
+  assertEquals(bytes[100], 9);
+});
+
+Deno.test("libc is opened on first use only, and a missing permission is said as such", async () => {
+  const source = `import { libc } from ${JSON.stringify(LIBC_URL)};
+    console.log("imported");
+    try { libc(); } catch (error) { console.log(error.name); }`;
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(file, source);
+    const args = [
+      "run",
+      "--no-check",
+      "--no-config",
+      "--quiet",
+      "--no-prompt",
+      "--allow-read",
+      file,
+    ];
+    const output = await new Deno.Command(Deno.execPath(), { args }).output();
+    assertEquals(new TextDecoder().decode(output.stdout), "imported\nNotCapable\n");
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("exitNow ends the process with its status, whatever else is going on", async () => {
+  // A Worker that never returns would keep an ordinary exit waiting.
+  const { code, stdout } = await runChild(`
+    import { exitNow } from ${JSON.stringify(LIBC_URL)};
+    const url = "data:text/javascript,self.postMessage(0); for (;;);";
+    const worker = new Worker(url, { type: "module" });
+    worker.onmessage = () => {
+      Deno.stdout.writeSync(new TextEncoder().encode("bye"));
+      exitNow(7);
+    };`);
+  assertEquals([code, stdout], [7, "bye"]);
+});
+
+Deno.test("a failed call is an operating error with a stable code", () => {
+  const error = assertThrows(() => signalEventFd(-1));
+  assertInstanceOf(error, UblkError);
+  assertStringIncludes(error.message, "write eventfd: failed with EBADF");
+});
