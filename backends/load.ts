@@ -4,7 +4,7 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
 import type { Backend, BackendModule, OpenContext, Sharing } from "./backend.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import type { BackendSpec } from "./spec.ts";
@@ -84,10 +84,9 @@ async function importModule(url: string): Promise<Record<string, unknown>> {
   try {
     return await import(url);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     throw new UblkError("BACKEND_MODULE", {
       operation: `load backend ${url}`,
-      reason,
+      reason: reasonOf(cause),
       hint: "give the absolute URL of a module that `deno check` accepts",
       cause,
     });
@@ -130,14 +129,18 @@ async function attempt<T>(spec: BackendSpec, what: string, run: () => T | Promis
     return await run();
   } catch (cause) {
     if (cause instanceof UblkError) throw cause;
-    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     throw new UblkError("BACKEND_OPEN", {
       operation: `${what} backend ${spec.module}`,
-      reason,
+      reason: reasonOf(cause),
       hint: "check its options",
       cause,
     });
   }
+}
+
+function reasonOf(cause: unknown): string {
+  const words = cause instanceof Error ? `${cause.message}` : thrownText(cause);
+  return words.split("\n")[0];
 }
 
 const METHODS = ["readAt", "writeAt"] as const;

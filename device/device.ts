@@ -16,6 +16,7 @@ import type { DataPathName } from "../queue/serving.ts";
 import { UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
 import { closeFd } from "../uring/libc.ts";
+import { deleteDevice, ignoreMissing } from "./delete.ts";
 import { logLine, ThreadLogs } from "./log.ts";
 import { blockPath, charPath, openCharDevice, probeBlockDevice } from "./node.ts";
 import { type DeviceOptions, type Settings, settingsOf } from "./options.ts";
@@ -345,22 +346,13 @@ export class Device implements AsyncDisposable {
   async #remove(): Promise<void> {
     this.#release();
     try {
-      if (this.#grant !== undefined) await ignoreMissing(this.#control!.delDev(this.id));
+      if (this.#grant !== undefined) await deleteDevice(this.#control!, this.id);
     } finally {
       await this.#threads?.close();
       this.#logs?.[Symbol.dispose]();
       await this.#control?.[Symbol.asyncDispose]();
       this.#state = "deleted";
     }
-  }
-}
-
-/** A device that somebody else has deleted meanwhile is as gone as one should be. */
-async function ignoreMissing(command: Promise<void>): Promise<void> {
-  try {
-    await command;
-  } catch (error) {
-    if (!(error instanceof UblkError) || error.code !== "DEVICE_NOT_FOUND") throw error;
   }
 }
 

@@ -7,6 +7,7 @@
 import { Control } from "../ctrl/control.ts";
 import type { ThreadResources } from "../queue/serving.ts";
 import { neutralizeFd } from "../uring/libc.ts";
+import { deleteDevice } from "./delete.ts";
 import { releaseByForce } from "./teardown.ts";
 import { watchThread } from "./watch.ts";
 
@@ -30,7 +31,7 @@ async function remove(order: WatchOrder): Promise<void> {
   // The number stays taken: the stuck thread will close it if it ever gets on.
   neutralizeFd(order.charFd);
   await using control = await Control.open();
-  await control.delDev(order.device);
+  await deleteDevice(control, order.device);
 }
 
 const scope = self as unknown as { onmessage: ((event: MessageEvent<WatchOrder>) => void) | null };

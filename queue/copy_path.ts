@@ -74,7 +74,7 @@ export class CopyPath implements DataPath {
       // As many overdue requests as there are slots: the backend answers nothing any more, and
       // would only keep every further buffer too.
       this.#log.text(LOG_WARN, "the backend has too many overdue requests; answering EIO");
-      return this.#answer(slot, -EIO);
+      return this.#slots.answer(slot, -EIO);
     }
     let result: number;
     try {
@@ -94,12 +94,12 @@ export class CopyPath implements DataPath {
     } catch (thrown) {
       result = resultOfThrown(thrown, slots, slot, this.#log);
     }
-    this.#answer(slot, result);
+    this.#slots.answer(slot, result);
   }
 
   needData(slot: number): void {
     // Only a device with NEED_GET_DATA asks, and such a device has another path.
-    this.#answer(slot, -EIO);
+    this.#slots.answer(slot, -EIO);
   }
 
   #await(slot: number, promise: PromiseLike<unknown>, full: number): void {
@@ -123,12 +123,8 @@ export class CopyPath implements DataPath {
 
   #finish(slot: number, result: number): void {
     this.#slots.stats(slot).inFlight--;
-    this.#answer(slot, result);
+    this.#slots.answer(slot, result);
     this.#answered();
-  }
-
-  #answer(slot: number, result: number): void {
-    this.#slots.answer(slot, result, this.#buffers.addresses[slot]);
   }
 
   expire(nowUs: number, deadlineUs: number): number {
@@ -144,7 +140,7 @@ export class CopyPath implements DataPath {
       slots.stats(slot).inFlight--;
       // The late Promise may still write to the buffer: the slot goes on with another one.
       this.#async.abandon(slot, this.#buffers.quarantine(slot));
-      this.#answer(slot, -ETIMEDOUT);
+      this.#slots.answer(slot, -ETIMEDOUT);
     }
     if (overdue.length > 0) this.#answered();
     return overdue.length;

@@ -10,7 +10,10 @@
 
 /** How requests and their data get from the kernel to the backend and back. */
 export interface DataPath extends Disposable {
-  /** Where each slot's next WRITE is to land, for FETCH; zeroes where the path names no place. */
+  /**
+   * The address of each slot's data, for whatever command is queued next: where a READ's data is,
+   * and where the next WRITE's is to land. Zero where the path names no place.
+   */
   readonly addresses: Float64Array<ArrayBuffer>;
   /** Requests that the backend has not answered yet. */
   readonly outstanding: number;

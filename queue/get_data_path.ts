@@ -48,7 +48,8 @@ export class GetDataPath implements DataPath {
     if (op === UBLK_IO_OP_WRITE) return this.#dataArrived(slot);
     if (slots.timed) slots.begin(slot);
     if (op === UBLK_IO_OP_READ) {
-      return slots.answer(slot, slots.bytes(slot), this.#base + slots.offset(slot));
+      this.addresses[slot] = this.#base + slots.offset(slot);
+      return slots.answer(slot, slots.bytes(slot));
     }
     let result = 0;
     try {
@@ -58,14 +59,16 @@ export class GetDataPath implements DataPath {
     } catch (thrown) {
       result = resultOfThrown(thrown, slots, slot, this.#log);
     }
-    slots.answer(slot, result, 0);
+    this.addresses[slot] = 0;
+    slots.answer(slot, result);
   }
 
   needData(slot: number): void {
     const slots = this.#slots;
     if (slots.timed) slots.begin(slot);
     this.#expectedBytes[slot] = slots.bytes(slot);
-    slots.getData(slot, this.#base + slots.offset(slot));
+    this.addresses[slot] = this.#base + slots.offset(slot);
+    slots.getData(slot);
   }
 
   // On this path a WRITE is announced through needData, and handed over once its data has arrived.
@@ -79,13 +82,13 @@ export class GetDataPath implements DataPath {
     this.#expectedBytes[slot] = 0;
     // A copy that stops half way (no memory for a page) reports success and shrinks the
     // descriptor, so the length is read again.
-    if (bytes === expected) return slots.answer(slot, bytes, this.#base + slots.offset(slot));
+    if (bytes === expected) return slots.answer(slot, bytes);
     this.#log.text(
       LOG_ERROR,
       `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the kernel copied ${bytes} of ` +
         `${expected} bytes; is memory exhausted?`,
     );
-    slots.answer(slot, -EIO, 0);
+    slots.answer(slot, -EIO);
   }
 
   expire(): number {

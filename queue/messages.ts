@@ -6,7 +6,7 @@
 
 import type { Backend, Sharing } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
-import { UblkError, type UblkErrorCode, type UblkErrorInit } from "../uapi/error.ts";
+import { thrownText, UblkError, type UblkErrorCode, type UblkErrorInit } from "../uapi/error.ts";
 import type { ServeOrder, ThreadResources } from "./serving.ts";
 
 /** A value that may itself be `undefined`, in a place that may be left out. */
@@ -98,7 +98,8 @@ export function packError(error: unknown): PackedError {
     const { code, operation, reason, hint, device, queue, errno, message } = error;
     return { code, message, init: { operation, reason, hint, device, queue, errno } };
   }
-  return { message: error instanceof Error ? error.stack ?? error.message : String(error) };
+  const stack = error instanceof Error ? error.stack : undefined;
+  return { message: stack ?? thrownText(error) };
 }
 
 /** The error again. */

@@ -15,7 +15,7 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import { UblkError } from "../uapi/error.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
 import { errnoOf } from "./errno_of.ts";
 import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
@@ -96,18 +96,9 @@ export function resultOfThrown(thrown: unknown, slots: Slots, slot: number, log:
   log.text(
     LOG_WARN,
     `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: operation ${slots.opFlags(slot) & 0xff} ` +
-      `at ${slots.offset(slot)}: ${describe(thrown)}; answering errno ${errno}`,
+      `at ${slots.offset(slot)}: ${thrownText(thrown)}; answering errno ${errno}`,
   );
   return -errno;
-}
-
-function describe(thrown: unknown): string {
-  // Even `String(thrown)` can throw, and this must not.
-  try {
-    return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
-  } catch {
-    return "an unprintable value was thrown";
-  }
 }
 
 /**

@@ -92,12 +92,14 @@ export function prepareServing(
     entries: order.queues.length * order.depth + 8,
     setupFlags: eventLoop ? EVENT_LOOP_SETUP : undefined,
   });
+  stack.use(ring);
   const slots = new Slots(ring, order.charFd, queues, order.depth, log);
   const seen = order.paranoid ? stack.use(paranoid(backend, log)) : backend;
   let server: QueueServer | undefined = undefined;
   const path: DataPath = order.path === "get-data"
     ? new GetDataPath(backend, slots, log)
     : new CopyPath(seen, slots, order.maxIoBytes, eventLoop, log, () => server!.submitSoon());
+  stack.use(path);
   const control = new Int32Array(order.control);
   server = new QueueServer({ ring, slots, path, log, control, wakeFd: order.wakeFd });
   stack.use(server);

@@ -62,6 +62,7 @@ export class Slots {
   /** `q_id` and `tag` as they stand in the command. */
   readonly #identity: Uint32Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
+  #addresses: Float64Array<ArrayBuffer>;
 
   /** Prepares the slots; {@linkcode fetchAll} hands them to the kernel. */
   constructor(
@@ -79,6 +80,7 @@ export class Slots {
     this.#descriptorWord = new Uint32Array(this.count);
     this.#identity = new Uint32Array(this.count);
     this.#startedUs = new Float64Array(this.count);
+    this.#addresses = new Float64Array(this.count);
     queues.forEach((owned, index) => {
       this.#descriptors.push(owned.descriptors);
       this.#stats.push(owned.stats);
@@ -91,10 +93,15 @@ export class Slots {
     });
   }
 
-  /** Queues the FETCH of every slot. `addresses[slot]` is where a WRITE's data shall land, or 0. */
-  fetchAll(addresses: Float64Array): void {
+  /**
+   * Queues the FETCH of every slot. From then on each command names the address that stands in
+   * `addresses[slot]` at that moment: a place and not an argument, because addresses are beyond
+   * 32 bits, and V8 allocates for such a number whenever it is passed to a function.
+   */
+  fetchAll(addresses: Float64Array<ArrayBuffer>): void {
+    this.#addresses = addresses;
     for (let slot = 0; slot < this.count; slot++) {
-      this.#command(UBLK_U_IO_FETCH_REQ, slot, KIND_IO, 0, addresses[slot]);
+      this.#command(UBLK_U_IO_FETCH_REQ, slot, 0);
       this.live++;
     }
   }
@@ -156,18 +163,18 @@ export class Slots {
     return this.#startedUs[slot];
   }
 
-  /** Asks the kernel to copy a WRITE's data to `address`. */
-  getData(slot: number, address: number): void {
-    this.#command(UBLK_U_IO_NEED_GET_DATA, slot, KIND_IO, 0, address);
+  /** Asks the kernel to copy a WRITE's data to the slot's address. */
+  getData(slot: number): void {
+    this.#command(UBLK_U_IO_NEED_GET_DATA, slot, 0);
   }
 
   /**
-   * Answers the request and asks for the next one.
+   * Answers the request and asks for the next one. A READ's data is copied from the slot's address
+   * now, and the tag's next WRITE lands there.
    *
    * @param result Bytes done, or a negative errno.
-   * @param address A READ's data is copied from here now, and the tag's next WRITE lands here.
    */
-  answer(slot: number, result: number, address: number): void {
+  answer(slot: number, result: number): void {
     const op = this.opFlags(slot) & 0xff;
     const stats = this.#stats[this.#queueIndex[slot]];
     if (result >= 0) stats.count(op, this.bytes(slot));
@@ -180,10 +187,10 @@ export class Slots {
         this.#log.event(EVENT_ANSWER, this.#identity[slot], result, 0, 0);
       }
     }
-    this.#command(UBLK_U_IO_COMMIT_AND_FETCH_REQ, slot, KIND_IO, result, address);
+    this.#command(UBLK_U_IO_COMMIT_AND_FETCH_REQ, slot, result);
   }
 
-  #command(cmdOp: number, slot: number, kind: number, result: number, address: number): void {
+  #command(cmdOp: number, slot: number, result: number): void {
     const at = this.#ring.next();
     // The ring has more SQEs than there are slots, and a slot has one command at a time.
     if (at < 0) throw new Error("assertion failed: an SQE for every slot");
@@ -197,9 +204,10 @@ export class Slots {
     sqes[at + 6] = 0;
     sqes[at + 7] = 0;
     sqes[at + 8] = slot;
-    sqes[at + 9] = kind;
+    sqes[at + 9] = KIND_IO;
     sqes[at + 10] = 0;
     sqes[at + 11] = 0;
+    const address = this.#addresses[slot];
     // struct ublksrv_io_cmd
     sqes[at + 12] = this.#identity[slot];
     sqes[at + 13] = result;

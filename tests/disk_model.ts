@@ -15,7 +15,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import type { FaultDice } from "../uring/fake_faults.ts";
-import { type FakeIo, FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
+import { type FakeIo, type FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
 
 /** A request, and the check of its answer. */
 export interface ModelIo {

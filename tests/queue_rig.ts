@@ -19,7 +19,7 @@ import { assert } from "../uapi/error.ts";
 import { type FakeKernel, fakeRing, type FakeRingOptions } from "../uring/fake_ring.ts";
 import { libc, monotonicUs } from "../uring/libc.ts";
 import type { Ring } from "../uring/ring.ts";
-import { type FakeIo, FakeRequest } from "./fake_request.ts";
+import type { FakeIo, FakeRequest } from "./fake_request.ts";
 import { FakeUblk } from "./fake_ublk.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.

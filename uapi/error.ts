@@ -116,6 +116,15 @@ function messageOf(init: UblkErrorInit): string {
     (init.hint === undefined ? "" : `; ${init.hint}`);
 }
 
+/** A thrown value in words, whatever it is: even `String(thrown)` can throw, but this does not. */
+export function thrownText(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+  } catch {
+    return "an unprintable value was thrown";
+  }
+}
+
 /**
  * Asserts what only a mistake in this program could make untrue.
  *

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
-import { assert as assertInvariant, UblkError } from "./error.ts";
+import { assert as assertInvariant, thrownText, UblkError } from "./error.ts";
 import { ENOSPC } from "./errno.ts";
 
 Deno.test("UblkError's message is one line: operation, place, cause, remedy", () => {
@@ -30,6 +30,23 @@ Deno.test("UblkError keeps its parts and its cause", () => {
   assertEquals({ operation, reason, hint, device, queue, errno }, parts);
   assertEquals([error.code, error.name, error.cause], ["DEVICE_BUSY", "UblkError", cause]);
   assertEquals("cause" in new UblkError("DEVICE_BUSY", parts), false);
+});
+
+Deno.test("thrownText has words for whatever was thrown", () => {
+  assertEquals(thrownText(new TypeError("odd")), "TypeError: odd");
+  assertEquals(["text", 5, null, Symbol("x")].map(thrownText), ["text", "5", "null", "Symbol(x)"]);
+  const unprintable = [
+    Object.create(null),
+    Object.assign(new Error(), { message: Symbol("x") }),
+    new Proxy({}, {
+      getPrototypeOf() {
+        throw new Error("no");
+      },
+    }),
+  ];
+  for (const value of unprintable) {
+    assertEquals(thrownText(value), "an unprintable value was thrown");
+  }
 });
 
 Deno.test("assert throws what is no UblkError, with what should have been", () => {

@@ -76,7 +76,7 @@ function aptDir(): string {
 }
 
 /** The options that make apt-get and apt-cache private. */
-function aptOptions(): string[] {
+export function aptOptions(): string[] {
   const dir = aptDir();
   const settings = [
     `Dir::Etc::sourcelist=${dir}/sources.list`,
@@ -109,7 +109,7 @@ function aptGet(args: string[], options: OutputOptions): Promise<string> {
 }
 
 /** Prepares the private apt and downloads the package lists. */
-async function updateLists(): Promise<void> {
+export async function updateLists(): Promise<void> {
   if (!(await exists(KEYRING))) {
     throw new VmError(`${KEYRING} is missing: install debian-archive-keyring`);
   }
@@ -171,7 +171,7 @@ async function select(name: KernelName): Promise<Selection> {
 }
 
 /** Downloads packages and unpacks them into one fresh folder. */
-async function downloadAndUnpack(packages: string[], into: string): Promise<void> {
+export async function downloadAndUnpack(packages: string[], into: string): Promise<void> {
   const downloads = `${cacheDir()}/downloads`;
   await Deno.mkdir(downloads, { recursive: true });
   say(`downloading ${packages.join(", ")}`);

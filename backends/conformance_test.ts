@@ -1,0 +1,104 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { checkBackendConformance, type MockBackend, mockBackend } from "../testing.ts";
+import { UblkError } from "../uapi/error.ts";
+import type { Backend } from "./backend.ts";
+import { open } from "./null.ts";
+
+Deno.test("checkBackendConformance passes what conforms, and writes nothing to what is read-only", async () => {
+  for (const size of [512, 1024, 64 << 10, 1 << 20, 3_000_320]) {
+    await checkBackendConformance(mockBackend({ size }), { seed: size });
+  }
+  const late = mockBackend({
+    size: "1MiB",
+    faults: [{ effect: "late", rate: 0.3, delayMs: [0, 2] }, { effect: "twice", rate: 0.1 }],
+  });
+  await checkBackendConformance(late, { rounds: 50 });
+  const readOnly = mockBackend({ readOnly: true });
+  await checkBackendConformance(readOnly);
+  assertEquals(readOnly.calls.count("readAt"), readOnly.calls.count());
+});
+
+/** Faults that a backend may have, and what is said of each. */
+const WRONG: Record<string, [(good: MockBackend) => Partial<Backend>, string]> = {
+  "keeps nothing": [() => open({ size: 16 << 20 }), "it reads back something else"],
+  "stops after a page": [
+    (good) => ({ writeAt: (buffer, ...rest) => good.writeAt(buffer.subarray(0, 4096), ...rest) }),
+    "it reads back something else",
+  ],
+  "fills a part of the buffer": [
+    (good) => ({ readAt: (buffer, offset) => good.readAt(buffer.subarray(512), offset + 512) }),
+    "it reads back something else",
+  ],
+  "counts in sectors": [
+    (good) => ({ writeAt: (buffer, offset, how) => good.writeAt(buffer, offset / 512 | 0, how) }),
+    "it reads back something else",
+  ],
+  "wraps around at its end": [
+    (good) => ({
+      readAt: (buffer, offset) => good.readAt(buffer, offset % (good.size - 512)),
+    }),
+    "it reads back something else",
+  ],
+  "does not zero": [() => ({ writeZeroes: () => {} }), "it reads back something else"],
+  "zeroes beside the range": [
+    (good) => ({ trim: (offset, length) => good.trim!(offset, length + 512) }),
+    "it reads back something else",
+  ],
+  "returns what it has read": [
+    (good) => ({
+      readAt(buffer, offset) {
+        good.readAt(buffer, offset);
+        return buffer.length / 2 as unknown as void;
+      },
+    }),
+    "readAt returns",
+  ],
+  "encrypts in place": [
+    (good) => ({
+      writeAt(buffer, offset, how) {
+        for (let at = 0; at < buffer.length; at++) buffer[at] ^= 1;
+        return good.writeAt(buffer, offset, how);
+      },
+    }),
+    "it changed writeAt's buffer",
+  ],
+  "writes behind": [
+    (good) => ({
+      writeAt: (buffer, offset, how) => void setTimeout(() => good.writeAt(buffer, offset, how), 0),
+      readAt: async (buffer, offset) => {
+        await new Promise((resolve) => setTimeout(resolve, 2));
+        await good.readAt(buffer, offset);
+      },
+    }),
+    "it reads back something else",
+  ],
+  "says synchronous and is not": [
+    () => ({ synchronous: true, flush: () => Promise.resolve() }),
+    "flush returns a Promise",
+  ],
+  "has an odd size": [() => ({ size: 1000 }), "size 1000 is not a positive multiple"],
+};
+
+for (const [what, [change, words]] of Object.entries(WRONG)) {
+  Deno.test(`checkBackendConformance finds a backend that ${what}`, async () => {
+    const good = mockBackend();
+    const bad = { ...good, ...change(good) };
+    const options = { rounds: 60 };
+    const error = await assertRejects(
+      () => checkBackendConformance(bad, options),
+      UblkError,
+      words,
+    );
+    assertEquals(error.code, "BACKEND_SHAPE");
+    // What it has started may still be on its way.
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+}
+
+Deno.test("checkBackendConformance finds a backend that keeps a buffer, and lets its errors through", async () => {
+  const keeper = mockBackend({ faults: [{ effect: "keep", op: "readAt", nth: 2 }] });
+  await assertRejects(() => checkBackendConformance(keeper), UblkError, "after it had answered");
+  const failing = mockBackend({ faults: [{ effect: "throw", op: "flush", errno: "EIO" }] });
+  const error = await assertRejects(() => checkBackendConformance(failing), Error, "EIO");
+  assertEquals(error instanceof UblkError, false);
+});

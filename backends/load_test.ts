@@ -1,0 +1,212 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { moduleUrl, openSource } from "../tests/backend_modules.ts";
+import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
+import { checkBackend, loadBackend } from "./load.ts";
+import type { BackendSpec } from "./spec.ts";
+
+/** What `openSource` makes shows what it was given. */
+interface Shown {
+  readonly size: number;
+  readonly options: unknown;
+  readonly context: { queue: number; shared: unknown; inner: Shown[] };
+}
+
+async function openShown(spec: BackendSpec, queue = 0): Promise<Shown> {
+  const loaded = await loadBackend(spec);
+  return await loaded.open(queue, await loaded.share()) as unknown as Shown;
+}
+
+/** Asserts the code, and that the message is one line with cause and remedy. */
+async function assertFails(
+  run: () => Promise<unknown>,
+  code: UblkErrorCode,
+  ...words: string[]
+): Promise<UblkError> {
+  const error = await assertRejects(run, UblkError);
+  assertEquals(error.code, code, error.message);
+  for (const word of words) assert(error.message.includes(word), `${word} in: ${error.message}`);
+  assert(!error.message.includes("\n"), error.message);
+  assert(error.hint !== undefined, "there is a remedy");
+  return error;
+}
+
+Deno.test("loadBackend finds `open` as an export, by name, and as the default", async () => {
+  const sources: [string, string | undefined, number][] = [
+    [`export const open = ${openSource(512)};`, undefined, 512],
+    [`export default { open: ${openSource(1024)} };`, undefined, 1024],
+    [`export default ${openSource(1536)};`, undefined, 1536],
+    [`export const disk = { open: ${openSource(2048)} };`, "disk", 2048],
+    [`export const disk = ${openSource(2560)}; export const open = 5;`, "disk", 2560],
+    [`export const open = ${openSource(3072)}; export default 5;`, undefined, 3072],
+  ];
+  for (const [source, name, size] of sources) {
+    const spec = { module: moduleUrl(source), export: name, options: { a: 1 } };
+    const shown = await openShown(spec, 3);
+    assertEquals([shown.size, shown.options, shown.context.queue], [size, { a: 1 }, 3], source);
+  }
+});
+
+Deno.test("loadBackend tells a module that is missing, that does not parse, and that throws", async () => {
+  const missing = new URL("./no_such_module.ts", import.meta.url).href;
+  await assertFails(() => loadBackend({ module: missing }), "BACKEND_MODULE", missing, "not found");
+  const bad = moduleUrl("export function open( {");
+  await assertFails(() => loadBackend({ module: bad }), "BACKEND_MODULE", "Unexpected token");
+  const throws = moduleUrl("throw new Error('at the top\\nwith more lines');");
+  await assertFails(() => loadBackend({ module: throws }), "BACKEND_MODULE", ": at the top;");
+  const odd = moduleUrl("throw Object.create(null);");
+  await assertFails(() => loadBackend({ module: odd }), "BACKEND_MODULE", "unprintable");
+});
+
+Deno.test("loadBackend tells a module that exports the wrong thing", async () => {
+  const wrong: [string, string | undefined, string][] = [
+    ["export const x = 1;", undefined, "no function `open`"],
+    ["export const open = 5;", undefined, "no function `open`"],
+    ["export default { open: 5 };", undefined, "no function `open`"],
+    ["export default null;", undefined, "no function `open`"],
+    ["export const open = () => {};", "disk", "no usable export `disk`"],
+    ["export const disk = { open: 'no' };", "disk", "no usable export `disk`"],
+    ["export const open = () => {}; export const sharing = 'both';", undefined, '"both"'],
+    ["export default { open() {}, sharing: 1 };", undefined, "`sharing` is 1"],
+    ["export const sharing = 'x'; export default () => {};", undefined, '"x"'],
+  ];
+  for (const [source, name, words] of wrong) {
+    const spec = { module: moduleUrl(source), export: name };
+    await assertFails(() => loadBackend(spec), "BACKEND_SHAPE", words);
+  }
+});
+
+Deno.test("loadBackend tells an `open` or `share` that throws, with the first line of the cause", async () => {
+  const spec = (source: string) => ({ module: moduleUrl(source) });
+  const thrown = spec("export const open = () => { throw new Error('no size\\nat x'); };");
+  const error = await assertFails(() => openShown(thrown), "BACKEND_OPEN", ": no size;");
+  assertEquals((error.cause as Error).message, "no size\nat x");
+  const rejected = spec("export const open = () => Promise.reject(Object.create(null));");
+  await assertFails(() => openShown(rejected), "BACKEND_OPEN", "unprintable");
+  const share = spec(
+    "export const open = () => {}; export const share = () => { throw new RangeError('no memory'); };",
+  );
+  await assertFails(() => openShown(share), "BACKEND_OPEN", "share backend", "no memory");
+  const shape = spec("export const open = () => ({ size: 512 });");
+  await assertFails(() => openShown(shape), "BACKEND_SHAPE", "`readAt` is not a function");
+});
+
+Deno.test("loadBackend passes a UblkError of `open` on as it is", async () => {
+  const url = new URL("../uapi/error.ts", import.meta.url);
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    const init = `{ operation: "buy disks", hint: "sell some" }`;
+    await Deno.writeTextFile(
+      file,
+      `import { UblkError } from "${url}";
+       export const open = () => { throw new UblkError("MEMORY_LIMIT", ${init}); };`,
+    );
+    const spec = { module: new URL(`file://${file}`).href };
+    await assertFails(() => openShown(spec), "MEMORY_LIMIT", "buy disks", "sell some");
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("loadBackend is per-queue only where every module in the stack is", async () => {
+  const module = (sharing: string) =>
+    moduleUrl(`export const open = ${openSource(512)}; ${sharing}`);
+  const perQueue = { module: module("export const sharing = 'per-queue';") };
+  const single = { module: module("export const sharing = 'single';") };
+  const silent = { module: module("") };
+  const sharing = async (spec: BackendSpec) => (await loadBackend(spec)).sharing;
+  assertEquals(await sharing(perQueue), "per-queue");
+  assertEquals(await sharing(single), "single");
+  assertEquals(await sharing(silent), "single");
+  assertEquals(await sharing({ ...perQueue, inner: [perQueue, perQueue] }), "per-queue");
+  assertEquals(await sharing({ ...perQueue, inner: [perQueue, silent] }), "single");
+  const deep = { ...perQueue, inner: [single] };
+  assertEquals(await sharing({ ...perQueue, inner: [perQueue, deep] }), "single");
+  assertEquals(await sharing({ ...single, inner: [perQueue] }), "single");
+});
+
+/** A module that tells on `globalThis.order` what is called. */
+function telling(name: string, extra = ""): BackendSpec {
+  const tell = (what: string) => `globalThis.order.push("${what} ${name}");`;
+  return {
+    module: moduleUrl(`
+      export const share = () => { ${tell("share")} return "of ${name}"; };
+      export const unshare = (shared) => { ${
+      tell("unshare")
+    } if (shared !== "of ${name}") throw 1; ${extra} };
+      export const open = (options, context) => {
+        ${tell("open")}
+        return { size: 512, context, readAt() {}, writeAt() {}, close() { ${
+      tell("close")
+    } ${extra} } };
+      };`),
+  };
+}
+
+function withOrder(): string[] {
+  return (globalThis as unknown as { order: string[] }).order = [];
+}
+
+Deno.test("loadBackend opens a stack innermost first and closes it outermost first, each once", async () => {
+  const order = withOrder();
+  const spec = {
+    ...telling("a"),
+    inner: [{ ...telling("b"), inner: [telling("c")] }, telling("d")],
+  };
+  const loaded = await loadBackend(spec);
+  const shared = await loaded.share();
+  // It crosses to the other threads.
+  const outer = await loaded.open(0, structuredClone(shared)) as unknown as Shown;
+  const [b, d] = outer.context.inner;
+  assertEquals(
+    [outer.context.shared, b.context.shared, b.context.inner[0].context.shared, d.context.shared],
+    ["of a", "of b", "of c", "of d"],
+  );
+  await loaded.close();
+  await loaded.close();
+  await loaded.unshare(shared);
+  assertEquals(order, [
+    ...["share c", "share b", "share d", "share a"],
+    ...["open c", "open b", "open d", "open a"],
+    ...["close a", "close b", "close c", "close d"],
+    ...["unshare a", "unshare b", "unshare c", "unshare d"],
+  ]);
+});
+
+Deno.test("loadBackend closes and unshares the inner ones of a backend whose own close throws", async () => {
+  // They were left open once.
+  const order = withOrder();
+  const loaded = await loadBackend({
+    ...telling("a", "throw new Error('no');"),
+    inner: [telling("b")],
+  });
+  const shared = await loaded.share();
+  await loaded.open(0, shared);
+  await assertRejects(() => loaded.close(), Error, "no");
+  await assertRejects(() => loaded.unshare(shared), Error, "no");
+  assertEquals(order.slice(-4), ["close a", "close b", "unshare a", "unshare b"]);
+});
+
+Deno.test("checkBackend names what is wrong with a backend", () => {
+  const good = { size: 4096, readAt() {}, writeAt() {} };
+  checkBackend(good, "x");
+  checkBackend({ ...good, blockSize: 4096, flush() {}, trim: undefined }, "x");
+  const wrong: (readonly [unknown, string])[] = [
+    ...[[null, "it is null"], [undefined, "it is undefined"], [5, "it is number"]] as const,
+    [{ ...good, readAt: 1 }, "`readAt` is not a function"],
+    [{ ...good, writeAt: undefined }, "`writeAt` is not a function"],
+    ...["flush", "trim", "writeZeroes", "resize", "close"].map((name): [unknown, string] => {
+      return [{ ...good, [name]: true }, `\`${name}\` is not a function`];
+    }),
+    ...[0, -4096, 4095, 1.5, NaN, Infinity, 2 ** 53, "4096", 4096n, undefined].map((
+      size,
+    ): [unknown, string] => [{ ...good, size }, `size ${size} is not a positive multiple of 512`]),
+    [{ ...good, blockSize: 4096, size: 6144 }, "multiple of 4096"],
+    ...[0, 256, 513, 8192, "512"].map((blockSize): [unknown, string] => {
+      return [{ ...good, blockSize }, `blockSize ${blockSize} is not one of 512, 1024, 2048, 4096`];
+    }),
+  ];
+  for (const [value, words] of wrong) {
+    const error = assertThrows(() => checkBackend(value, "it.ts"), UblkError, words);
+    assertEquals([error.code, error.operation], ["BACKEND_SHAPE", "backend it.ts"]);
+  }
+});

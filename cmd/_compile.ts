@@ -1,0 +1,57 @@
+/**
+ * `deno task compile`: every command as a binary of its own, in `dist/` or where `--out` says, with
+ * the permissions that its task in `deno.json` has.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli";
+import config from "../deno.json" with { type: "json" };
+
+/** A command and the permissions it runs with. */
+interface Target {
+  readonly name: string;
+  readonly permissions: readonly string[];
+}
+
+/** The commands, as the tasks of `deno.json` run them. */
+function targets(): Target[] {
+  return Object.entries(config.tasks).flatMap(([name, task]) => {
+    const line = typeof task === "string" ? task : task.command;
+    const match = /^deno run (.*) cmd\/[^/_]+\.ts$/.exec(line);
+    return match === null ? [] : [{ name, permissions: match[1].split(" ") }];
+  });
+}
+
+async function compile({ name, permissions }: Target, out: string): Promise<void> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["compile", ...permissions, "--output", `${out}/${name}`, `cmd/${name}.ts`],
+    stdin: "null",
+    env: { NO_COLOR: "1" },
+  }).output();
+  const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  if (!success) throw new Error(failure(name, said));
+  console.log(said.trim());
+}
+
+/** One line for the pages that a failed `deno compile` prints. */
+function failure(name: string, said: string): string {
+  const errors = [...said.matchAll(/^(?:error:|\s+\d+:) ([^<\n]+)$/gm)].map(([, text]) => text);
+  // Whatever names denort is about the runtime that a binary is made from, not about the program.
+  return /denort/.test(said)
+    ? `denort, the runtime inside the binaries, cannot be had: ${errors.at(-1)}; ` +
+      "allow access to dl.deno.land, or set DENORT_BIN to the path of one"
+    : `cmd/${name}.ts: ${errors[0] ?? "deno compile failed"}; see \`deno check\``;
+}
+
+if (import.meta.main) {
+  const { out } = parseArgs(Deno.args, { string: ["out"], default: { out: "dist" } });
+  const folder = await Deno.mkdir(out, { recursive: true }).then(() => Deno.realPath(out));
+  Deno.chdir(new URL("..", import.meta.url));
+  try {
+    for (const target of targets()) await compile(target, folder);
+  } catch (error) {
+    console.error(`compile: error: ${(error as Error).message}`);
+    Deno.exit(1);
+  }
+}

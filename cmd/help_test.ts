@@ -1,0 +1,50 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import config from "../deno.json" with { type: "json" };
+
+const root = new URL("..", import.meta.url);
+
+async function run(name: string, ...args: string[]) {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    // No permissions: help and version must need none.
+    args: ["run", "--no-prompt", "--quiet", `cmd/${name}.ts`, ...args],
+    cwd: root,
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+const COMMANDS: Record<string, readonly string[][]> = {
+  "ublk-mem": [[]],
+  "ublk-null": [[]],
+  ublk: [[], ["list"], ["info"], ["stop"], ["del"], ["features"]],
+};
+
+for (const [name, subcommands] of Object.entries(COMMANDS)) {
+  Deno.test(`docs/${name}.md explains each flag of \`${name} --help\``, async () => {
+    const page = await Deno.readTextFile(new URL(`docs/${name}.md`, root));
+    for (const heading of ["SYNOPSIS", "OPTIONS", "EXIT STATUS", "EXAMPLES", "NOTES"]) {
+      assertStringIncludes(page, `## ${heading}\n`);
+    }
+    for (const subcommand of subcommands) {
+      const { code, stdout, stderr } = await run(name, ...subcommand, "--help");
+      assertEquals([code, stderr], [0, ""]);
+      const flags = [...stdout.matchAll(/^ +(?:-\w, )?(--[a-z-]+)/gm)].map(([, flag]) => flag);
+      assert(flags.includes("--help"), "the help lists its flags");
+      for (const flag of flags) assertStringIncludes(page, `${flag}`);
+      if (subcommand.length > 0) assertStringIncludes(page, `**${subcommand[0]}**`);
+    }
+  });
+
+  Deno.test(`${name} --version prints the package's version`, async () => {
+    const ran = await run(name, "--version");
+    assertEquals(ran, { code: 0, stdout: `${name} ${config.version}\n`, stderr: "" });
+  });
+
+  Deno.test(`deno.json has a task and an export for ${name}`, () => {
+    const exports: Record<string, string> = config.exports;
+    const tasks: Record<string, unknown> = config.tasks;
+    assertEquals(exports[`./${name}`], `./cmd/${name}.ts`);
+    assert(name in tasks);
+  });
+}

@@ -1,0 +1,40 @@
+/**
+ * Deleting a device that others may be using, or deleting too.
+ *
+ * @module
+ */
+
+import type { Control } from "../ctrl/control.ts";
+import { UblkError } from "../uapi/error.ts";
+import { logLine } from "./log.ts";
+import { blockPath } from "./node.ts";
+
+/** How long DEL_DEV may wait for whoever has the disk open, in milliseconds. */
+const DELETE_MS = 2_000;
+
+/**
+ * Deletes a device from the kernel. DEL_DEV takes effect at once and then waits until nobody has
+ * the disk open any more, a mounted filesystem for instance; that wait is not ours to share.
+ */
+export async function deleteDevice(control: Control, id: number): Promise<void> {
+  try {
+    await ignoreMissing(control.delDev(id, { timeoutMs: DELETE_MS }));
+  } catch (error) {
+    if (!(error instanceof UblkError) || error.code !== "CONTROL_TIMEOUT") throw error;
+    const gone = await control.getDevInfo(id).then(
+      () => false,
+      (reason) => reason instanceof UblkError && reason.code === "DEVICE_NOT_FOUND",
+    );
+    if (!gone) throw error;
+    logLine(20, `${blockPath(id)} is deleted; its id stays taken until its last user closes it`);
+  }
+}
+
+/** A device that somebody else has deleted meanwhile is as gone as one should be. */
+export async function ignoreMissing(command: Promise<void>): Promise<void> {
+  try {
+    await command;
+  } catch (error) {
+    if (!(error instanceof UblkError) || error.code !== "DEVICE_NOT_FOUND") throw error;
+  }
+}

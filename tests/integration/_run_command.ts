@@ -1,0 +1,90 @@
+/**
+ * Runs the commands as their tasks in `deno.json` do, with the same permissions, and bounded in
+ * time.
+ *
+ * @module
+ */
+
+import { assertEquals, assertMatch } from "@std/assert";
+import config from "../../deno.json" with { type: "json" };
+
+/** The names of the commands. */
+export type CommandName = "ublk" | "ublk-mem" | "ublk-null";
+
+/** How a command ended. */
+export interface Ran {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** The project's folder. */
+export const ROOT: string = new URL("../..", import.meta.url).pathname;
+
+/** Program and arguments that the command's task in `deno.json` consists of. */
+export function commandLine(name: CommandName, args: readonly string[]): string[] {
+  const [_deno, ...rest] = config.tasks[name].command.split(" ");
+  return [Deno.execPath(), ...rest, ...args];
+}
+
+/** Runs a command to its end; `wrap` is put before its command line. */
+export async function runCommand(
+  name: CommandName,
+  args: readonly string[],
+  { wrap = [], limitMs = 60_000 }: { wrap?: readonly string[]; limitMs?: number } = {},
+): Promise<Ran> {
+  const [program, ...rest] = [...wrap, ...commandLine(name, args)];
+  const { code, stdout, stderr } = await new Deno.Command(program, {
+    args: rest,
+    cwd: ROOT,
+    stdin: "null",
+    signal: AbortSignal.timeout(limitMs),
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** One line on stderr with cause and remedy, nothing on stdout, and that exit code. */
+export function assertOneLine({ code, stdout, stderr }: Ran, expected: number, line: RegExp): void {
+  assertMatch(stderr, /^[^\n]+\n$/, `not one line: ${stderr}`);
+  assertMatch(stderr, line);
+  assertEquals([code, stdout], [expected, ""], stderr);
+}
+
+/**
+ * Puts a program into a mount namespace whose `/dev` has a handful of nodes, and what `extra`, a
+ * line of shell, makes in the folder `$D` that becomes it. Needs root.
+ */
+export function withPrivateDev(extra: string): string[] {
+  const script = [
+    "set -e",
+    "D=$(mktemp -d)",
+    "mount -t tmpfs none $D",
+    "cp -a /dev/null /dev/zero /dev/urandom /dev/random $D",
+    extra,
+    "mount --move $D /dev",
+    "rmdir $D",
+    'exec "$@"',
+  ].join("\n");
+  return ["unshare", "--mount", "sh", "-c", script, "sh"];
+}
+
+/**
+ * Makes a program run as nobody, who may yet read every file, wherever Deno is installed. He gets a
+ * cache of his own: Deno trusts none that it cannot write to. Needs root.
+ */
+export function asNobody(): string[] {
+  const cache = Deno.env.get("DENO_DIR") ??
+    `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
+  const script = [
+    "DENO_DIR=$(mktemp -d)",
+    "export DENO_DIR",
+    "trap 'rm -rf $DENO_DIR' EXIT",
+    `mkdir -p $DENO_DIR/npm/registry.npmjs.org`,
+    `cp -r '${cache}/npm/registry.npmjs.org/deno-std' $DENO_DIR/npm/registry.npmjs.org/`,
+    "chown -R 65534 $DENO_DIR",
+    "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all,+dac_read_search " +
+    '--ambient-caps=+dac_read_search --bounding-set=-all,+dac_read_search "$@"',
+  ].join("\n");
+  return ["sh", "-c", script, "sh"];
+}

@@ -1,0 +1,181 @@
+/**
+ * Bad input, as far as an ordinary kernel without ublk can show it: each case is one line that
+ * names cause and remedy, an exit code, and nothing left. What needs the driver is in
+ * `tests/e2e/command_test.ts`.
+ */
+
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { type BackendSpec, memory, serve, UblkError } from "../../mod.ts";
+import { runWithout } from "../seccomp.ts";
+import { EPERM } from "../../uapi/errno.ts";
+import { SYS_io_uring_setup } from "../../uring/libc.ts";
+import {
+  asNobody,
+  assertOneLine,
+  commandLine,
+  type CommandName,
+  runCommand,
+  withPrivateDev,
+} from "./_run_command.ts";
+
+/** Mistakes that come first, whatever user, kernel or module there is. */
+const USAGE: readonly [CommandName, string, RegExp][] = [
+  ["ublk-mem", "", /^ublk-mem: error: --size: it is missing; see `ublk-mem --help`/],
+  ["ublk-mem", "--size", /--size: it needs a value; /],
+  ["ublk-mem", "--size 0", /--size: "0" is an empty size: give at least 1 byte/],
+  ["ublk-mem", "--size -1G", /--size: "-1G" is negative: a size is at least 1 byte/],
+  ["ublk-mem", "--size big", /--size: "big" is not a size: write a number of bytes /],
+  ["ublk-mem", "--size 5Q", /--size: "5Q" is not a size, there is no unit "Q": write /],
+  ["ublk-mem", "--size 1000", /size 1000 is not a multiple of the block size 512; 1024 is/],
+  ["ublk-mem", "--size 513K --block-size 4K", /not a multiple of the block size 4096; 528384 is/],
+  ["ublk-mem", "--size 900T", /RAM disk of 900 TiB: the machine has .+; ask for less, or allow it/],
+  ["ublk-mem", "--size 1M --block-size 8K", /--block-size: 8K is not possible; use one of 512, /],
+  ["ublk-mem", "--size 1M --depth 0", /--depth: 0 is out of range; use 1 to 4096/],
+  ["ublk-mem", "--size 1M --depth 4097", /--depth: 4097 is out of range; use 1 to 4096/],
+  ["ublk-mem", "--size 1M --queues -1", /--queues: -1 is out of range; use 0 to 4096/],
+  ["ublk-mem", "--size 1M --queues 9999", /--queues: 9999 is out of range; use 0 to 4096/],
+  ["ublk-mem", "--size 1M --queues two", /--queues: "two" is not a whole number; give one in /],
+  ["ublk-mem", "--size 1M --max-io 64M", /--max-io: 64M is out of range; use 4096 to 33554432/],
+  ["ublk-mem", "--size 1M --max-io 5000", /--max-io: 5000 is not a multiple of 4096; 8192 is/],
+  ["ublk-mem", "--size 1M --id -2", /--id: -2 is out of range; use 0 to 1048575/],
+  ["ublk-mem", "--size 1M --sise 2M", /--sise: unknown flag; see `ublk-mem --help`/],
+  ["ublk-mem", "--size 1M file", /file: unexpected argument; see `ublk-mem --help`/],
+  ["ublk-null", "--overcommit", /^ublk-null: error: --overcommit: unknown flag; see `ublk-null /],
+  ["ublk-null", "--size 1.0001K", /"1.0001K" is not a whole number of bytes: round it/],
+  ["ublk", "", /^ublk: error: ublk: it needs a command; see `ublk --help`/],
+  ["ublk", "remove", /^ublk: error: remove: unknown command; see `ublk --help`/],
+  ["ublk", "info", /--id: it is missing; see `ublk info --help`/],
+  ["ublk", "del", /ublk del: it needs either -n ID or -a; see `ublk del --help`/],
+  ["ublk", "del -a -n 1", /ublk del: it needs either -n ID or -a; see `ublk del --help`/],
+  ["ublk", "stop -n one", /--id: "one" is not a whole number; give one in digits/],
+];
+
+for (const [name, line, expected] of USAGE) {
+  Deno.test(`${name} ${line}: one line, exit 2`, async () => {
+    const args = line === "" ? [] : line.split(" ");
+    assertOneLine(await runCommand(name, args), 2, expected);
+  });
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const OPERATIONS: readonly [CommandName, string][] = [
+  ["ublk-mem", "--size 1M"],
+  ["ublk-null", ""],
+  ["ublk", "list"],
+  ["ublk", "del -a"],
+];
+const isRoot = Deno.uid() === 0;
+
+for (const [name, line] of OPERATIONS) {
+  const args = line === "" ? [] : line.split(" ");
+  const program = `${name} ${line}`.trim();
+
+  Deno.test({
+    name: `${program} without the driver says how to load it`,
+    ignore: exists("/dev/ublk-control"),
+    fn: async () => {
+      const ran = await runCommand(name, args);
+      assertOneLine(ran, 1, /: error: open \/dev\/ublk-control: .+ driver is not here .+modprobe/);
+    },
+  });
+
+  Deno.test({
+    name: `${program} as nobody says that it takes root`,
+    ignore: !isRoot,
+    fn: async () => {
+      const dev = withPrivateDev("touch $D/ublk-control; chmod 600 $D/ublk-control");
+      const ran = await runCommand(name, args, { wrap: [...dev, ...asNobody()] });
+      assertOneLine(ran, 1, /: error: open \/dev\/ublk-control: .+ may not open it .+root/);
+    },
+  });
+
+  Deno.test({
+    name: `${program} where seccomp forbids io_uring says so`,
+    ignore: !isRoot,
+    fn: async () => {
+      const dev = withPrivateDev("touch $D/ublk-control");
+      const [run, ...rest] = [...dev, ...commandLine(name, args)];
+      // A child inherits the filter.
+      const source = `
+        const child = new Deno.Command(${JSON.stringify(run)}, {
+          args: ${JSON.stringify(rest)}, cwd: ${JSON.stringify(Deno.cwd())},
+        }).spawn();
+        Deno.exit((await child.status).code);`;
+      const ran = await runWithout(SYS_io_uring_setup, EPERM, source);
+      assertOneLine(ran, 1, /: error: io_uring_setup: .*(seccomp|forbid).*; /);
+    },
+  });
+
+  Deno.test({
+    name: `${program} with something else at /dev/ublk-control says what is needed`,
+    ignore: !isRoot,
+    fn: async () => {
+      const ran = await runCommand(name, args, { wrap: withPrivateDev("touch $D/ublk-control") });
+      assertOneLine(ran, 1, /: error: GET_FEATURES: .+; .*Linux 6\.\d/);
+    },
+  });
+}
+
+/** Serves a specification that must be refused, and checks that nothing stays behind. */
+async function refused(backend: BackendSpec, code: UblkError["code"], message: RegExp) {
+  const threads = () => [...Deno.readDirSync("/proc/self/task")].length;
+  const before = threads();
+  const error = await assertRejects(() => serve({ backend }), UblkError);
+  assertEquals(error.code, code);
+  assertMatch(error.message, message);
+  assert(!error.message.includes("\n"), "one line");
+  for (let tries = 0; threads() > before + 1 && tries < 100; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  // V8 and tokio may have started a helper thread of their own meanwhile, once.
+  assert(threads() <= before + 1, `${threads()} threads, ${before} before`);
+}
+
+const module = (source: string) => `data:application/javascript,${encodeURIComponent(source)}`;
+
+Deno.test("serve with a backend module that does not exist names it", async () => {
+  const url = new URL("./no_such_backend.ts", import.meta.url).href;
+  await refused({ module: url }, "BACKEND_MODULE", /no_such_backend\.ts.*; give the absolute URL/);
+});
+
+Deno.test("serve with a backend module that does not parse says where", async () => {
+  const spec = { module: module("export function open( {") };
+  await refused(spec, "BACKEND_MODULE", /^load backend data:.+; give the absolute URL/);
+});
+
+Deno.test("serve with a backend module that throws says what", async () => {
+  await refused({ module: module('throw new Error("oops")') }, "BACKEND_MODULE", /: oops; /);
+});
+
+Deno.test("serve with a backend module without the export names it", async () => {
+  const spec = { module: module("export const x = 1;") };
+  await refused(spec, "BACKEND_SHAPE", /it exports no function `open`; export function open/);
+  await refused({ ...spec, export: "x" }, "BACKEND_SHAPE", /no usable export `x`; export function/);
+});
+
+Deno.test("serve with a backend that is none says what it lacks", async () => {
+  const spec = { module: module("export function open() { return { size: 512 }; }") };
+  await refused(spec, "BACKEND_SHAPE", /`readAt` is not a function; see the Backend interface/);
+});
+
+Deno.test("serve with a backend whose open throws says what", async () => {
+  const spec = { module: module('export function open() { throw new Error("no disk"); }') };
+  await refused(spec, "BACKEND_OPEN", /: no disk; check its options/);
+});
+
+Deno.test("serve refuses numbers out of range before it looks for the driver", async () => {
+  const backend = memory("1MiB");
+  for (const options of [{ depth: 0 }, { queues: -1 }, { id: 2 ** 20 }, { maxIoBytes: 5000 }]) {
+    const error = await assertRejects(() => serve({ backend, ...options }), UblkError);
+    assertEquals(error.code, "INVALID_ARGUMENT");
+    assertMatch(error.message, /; use /);
+  }
+});

@@ -1,0 +1,30 @@
+/**
+ * A thread that opens the backend of a specification and writes to it, as a serving Worker would.
+ *
+ * @module
+ */
+
+import { loadBackend } from "../backends/load.ts";
+import type { BackendSpec } from "../backends/spec.ts";
+
+/** What the thread is to do. */
+export interface MockWork {
+  readonly spec: BackendSpec;
+  readonly queue: number;
+  readonly writes: number;
+}
+
+const scope = self as unknown as {
+  onmessage: (event: MessageEvent<MockWork>) => void;
+  postMessage(message: unknown): void;
+};
+
+scope.onmessage = async ({ data: { spec, queue, writes } }) => {
+  const loaded = await loadBackend(spec);
+  const backend = await loaded.open(queue, await loaded.share());
+  const buffer = new Uint8Array(512).fill(queue + 1);
+  for (let write = 0; write < writes; write++) {
+    await backend.writeAt(buffer, (queue * writes + write) * 512, { fua: false });
+  }
+  scope.postMessage(loaded.sharing);
+};
