@@ -19,6 +19,48 @@ export interface WriteZeroesOptions {
 /** What a data operation returns: nothing, or a Promise of nothing, once all is done. */
 export type Answer = void | Promise<void>;
 
+/** One request as a backend sees it that works through the ring. Valid until it is answered. */
+export interface RingRequest {
+  /** `UBLK_IO_OP_READ`, `_WRITE`, `_FLUSH`, `_DISCARD` or `_WRITE_ZEROES`. */
+  readonly op: number;
+  /** Bytes from the start of the disk. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly length: number;
+  /** The data of a READ or WRITE: an address in this process, borrowed until the answer. */
+  readonly address: number;
+  /** The write must be durable before it is answered. */
+  readonly fua: boolean;
+  /** Zeroed space may be given back. */
+  readonly mayUnmap: boolean;
+}
+
+/** Queues operations on the serving thread's own ring, for the request at hand. */
+export interface RingOperations {
+  /** `pread` from a file into memory. */
+  read(fd: number, address: number, length: number, offset: number): void;
+  /** `pwrite` from memory to a file. */
+  write(fd: number, address: number, length: number, offset: number): void;
+  /** `fsync`, or `fdatasync` with `dataOnly`. */
+  fsync(fd: number, dataOnly: boolean): void;
+  /** `fallocate` with its mode bits. */
+  fallocate(fd: number, mode: number, offset: number, length: number): void;
+}
+
+/** How a backend works that hands its requests on to the kernel through the serving thread's ring. */
+export interface RingMethods {
+  /** Queues what the request needs: one to four operations, or throws. */
+  prepare(request: RingRequest, ring: RingOperations): void;
+  /**
+   * Called for each operation as it completes, with its result: bytes or 0, or a negative errno.
+   * It may queue further operations.
+   *
+   * @returns Bytes done or a negative errno to answer with, or nothing to wait for the operations
+   *   that are still under way. The answer is given once none is.
+   */
+  complete(request: RingRequest, result: number, ring: RingOperations): number | void;
+}
+
 /**
  * A disk's contents and the operations on them.
  *
@@ -70,6 +112,12 @@ export interface Backend {
    * `readAt` and `writeAt` are not called. For backends in a Worker that are `synchronous`.
    */
   readonly address?: number;
+  /**
+   * The disk's contents are in files: the kernel moves the data, by operations on the serving
+   * thread's own ring, and `readAt` and the others are not called. For backends in a Worker that
+   * are `synchronous`.
+   */
+  readonly ring?: RingMethods;
 
   /** Fills the whole buffer from `offset`. */
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;

@@ -81,9 +81,9 @@ async function build(usr: string, headers: string, program: string): Promise<voi
   const folder = `${usr}/${SOURCE_PACKAGE}/${SOURCE_FOLDER}`;
   const sources = [...Deno.readDirSync(folder)].map(({ name }) => name)
     .filter((name) => name.endsWith(".c") && name !== NOT_PART_OF_IT).sort();
-  // -O3 is what its own Makefile says.
+  // -O3 is what its own Makefile says, and _GNU_SOURCE what that of all selftests adds.
   await output("cc", [
-    ...["-O3", "-w", "-o", program],
+    ...["-O3", "-w", "-D_GNU_SOURCE=", "-o", program],
     ...["-isystem", headers, "-isystem", `${usr}/include`],
     ...sources,
     ...[`${usr}/lib/x86_64-linux-gnu/liburing.a`, "-lpthread", "-lm"],

@@ -21,6 +21,8 @@ export interface DataPath extends Disposable {
   request(slot: number): void;
   /** The slot has a WRITE whose data is still in the kernel (only with `NEED_GET_DATA`). */
   needData(slot: number): void;
+  /** An operation that the path queued for the slot's request has completed. */
+  operationDone?(slot: number, result: number): void;
   /** Answers with ETIMEDOUT what is older than `deadlineUs`; returns how many that were. */
   expire(nowUs: number, deadlineUs: number): number;
 }

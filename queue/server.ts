@@ -23,7 +23,7 @@ import {
 import type { DataPath } from "./data_path.ts";
 import { LOG_DEBUG, LOG_ERROR, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { KIND_IO, KIND_WAKE, type Slots } from "./slots.ts";
+import { KIND_BACKEND, KIND_IO, KIND_WAKE, type Slots } from "./slots.ts";
 
 /** Synchronous requests are timed in one batch of so many: reading a clock costs as much as a null request. */
 const TIMED_BATCHES = 64;
@@ -120,6 +120,9 @@ export class QueueServer implements Disposable {
         if (result === UBLK_IO_RES_OK) path.request(slot);
         else if (result === UBLK_IO_RES_NEED_GET_DATA) path.needData(slot);
         else this.#gone(slot, result);
+        this.control[CONTROL_PROGRESS]++;
+      } else if (kind === KIND_BACKEND) {
+        path.operationDone!(slot, result);
         this.control[CONTROL_PROGRESS]++;
       } else if (kind === KIND_WAKE) {
         this.#woken();

@@ -18,6 +18,7 @@ import type { DataPath } from "./data_path.ts";
 import { GetDataPath } from "./get_data_path.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { paranoid } from "./paranoid.ts";
+import { OPERATIONS_PER_REQUEST, RingPath } from "./ring_path.ts";
 import { QueueServer } from "./server.ts";
 import { type OwnedQueue, Slots } from "./slots.ts";
 import { QueueStats } from "./stats.ts";
@@ -88,8 +89,11 @@ export function prepareServing(
     descriptors: new Uint32Array(descriptors[index].buffer()),
     stats: new QueueStats(stats),
   }));
+  const throughRing = order.path === "copy" && backend.ring !== undefined && !eventLoop;
+  const slotCount = order.queues.length * order.depth;
   const { ring, mappings } = openRing({
-    entries: order.queues.length * order.depth + 8,
+    // One more for the wake-up; the rest is rounded up to a power of two anyway.
+    entries: slotCount * (throughRing ? OPERATIONS_PER_REQUEST : 1) + 8,
     setupFlags: eventLoop ? EVENT_LOOP_SETUP : undefined,
   });
   stack.use(ring);
@@ -98,6 +102,8 @@ export function prepareServing(
   let server: QueueServer | undefined = undefined;
   const path: DataPath = order.path === "get-data"
     ? new GetDataPath(backend, slots, log)
+    : throughRing
+    ? new RingPath(backend, ring, slots, order.maxIoBytes, log)
     : new CopyPath(seen, slots, order.maxIoBytes, eventLoop, log, () => server!.submitSoon());
   stack.use(path);
   const control = new Int32Array(order.control);

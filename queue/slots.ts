@@ -29,6 +29,8 @@ import type { QueueStats } from "./stats.ts";
 export const KIND_IO = 0;
 /** `kind` of the completion that an order from outside causes. */
 export const KIND_WAKE = 1;
+/** `kind` of the completions of what a backend queued itself. */
+export const KIND_BACKEND = 2;
 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;

@@ -54,10 +54,11 @@ export async function findBusybox(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Names of the packages that are not there. */
-export async function missingPackages(): Promise<string[]> {
+/** Names of the packages that are not there: of all, or of those `among`. */
+export async function missingPackages(among?: readonly string[]): Promise<string[]> {
   const missing: string[] = [];
   for (const { name, proof } of HOST_PACKAGES) {
+    if (among?.includes(name) === false) continue;
     const there = name === "busybox-static"
       ? (await findBusybox()) !== undefined
       : (await Promise.all(proof.map(exists))).includes(true);
@@ -79,12 +80,15 @@ function install(names: string[]): Promise<string> {
   return output("apt-get", args, { failure: `could not install ${names.join(" ")}` });
 }
 
-/** Installs whatever is missing. Throws {@link VmError} saying what to type when it may not. */
-export async function ensureHostPackages(): Promise<void> {
+/**
+ * Installs whatever is missing of all packages, or of those `among`. Throws {@link VmError} saying
+ * what to type when it may not.
+ */
+export async function ensureHostPackages(among?: readonly string[]): Promise<void> {
   if (Deno.build.os !== "linux" || Deno.build.arch !== "x86_64") {
     throw new VmError("the VM shares the host's programs, so it needs an x86-64 Linux host");
   }
-  const missing = await missingPackages();
+  const missing = await missingPackages(among);
   if (missing.length === 0) return;
   const byHand = `apt-get install --no-install-recommends ${missing.join(" ")}`;
   if (!(await exists("/usr/bin/apt-get"))) {
@@ -107,7 +111,7 @@ export async function ensureHostPackages(): Promise<void> {
     }
     await install(missing);
   }
-  const still = await missingPackages();
+  const still = await missingPackages(among);
   if (still.length > 0) {
     throw new VmError(`apt-get installed ${still.join(", ")} but its files are not where expected`);
   }

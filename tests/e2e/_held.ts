@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assertEquals, equal } from "@std/assert";
 import { ublkNodes } from "./_disk.ts";
 
 /** Numbers of what is held, and the nodes of devices. */
@@ -45,18 +46,32 @@ export function held(): Held {
   };
 }
 
-/** The part that is this project's alone and must be exactly as before. */
-export function exactly({ own, ownMappings, nodes }: Held): Partial<Held> {
-  return { own, ownMappings, nodes };
+/**
+ * What this process holds once that has come to rest: a Worker's thread goes some time after it
+ * was ended, with the descriptors that Deno gave it.
+ */
+export async function settled(timeoutMs = 10_000): Promise<Held> {
+  const end = performance.now() + timeoutMs;
+  let last = held();
+  for (let same = 0; same < 4 && performance.now() < end;) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const now = held();
+    same = now.descriptors === last.descriptors && now.threads === last.threads ? same + 1 : 0;
+    last = now;
+  }
+  return last;
 }
 
-/** Waits until at most so many threads are left: one that has ended takes a moment to go. */
-export async function threadsAtMost(threads: number, timeoutMs = 15_000): Promise<number> {
-  const end = performance.now() + timeoutMs;
-  let now = held().threads;
-  while (now > threads && performance.now() < end) {
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    now = held().threads;
+/** Asserts that nothing is held that was not before, as soon as all has come to rest. */
+export async function assertAsBefore(before: Held, message?: string): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!equal(exactly(held()), exactly(before)) && performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  return now;
+  assertEquals(exactly(held()), exactly(before), message);
+}
+
+/** The part that is this project's alone and must be exactly as before. */
+function exactly({ own, ownMappings, nodes }: Held): Partial<Held> {
+  return { own, ownMappings, nodes };
 }

@@ -107,9 +107,9 @@ Deno.test("memory() + 64 GiB + what is never written takes no memory", async () 
   await using device = await serve({ backend });
   await sh(
     `
+    cmp -n 32M /dev/zero <(dd if=$disk bs=1M count=32 skip=40960 iflag=direct status=none)
     mkfs.ext4 -q -O ^has_journal -E nodiscard $disk
     fsck.ext4 -fn $disk > /dev/null 2>&1
-    cmp -n 32M /dev/zero <(dd if=$disk bs=1M count=32 skip=40960 iflag=direct status=none)
     `,
     { disk: device.path },
   );

@@ -1,0 +1,130 @@
+/**
+ * The disks that are compared, each started in the way a user would and told the same: one queue,
+ * depth 128, requests up to 1 MiB (which is what `kublk` has built in).
+ *
+ * @module
+ */
+
+import type { DiskName } from "./plan.ts";
+import { run, Talker } from "./process.ts";
+
+/** A disk that is being served. */
+export interface Disk extends AsyncDisposable {
+  /** Which one. */
+  readonly name: DiskName;
+  /** Its node. */
+  readonly path: string;
+  /** The process that serves it, if it is one. */
+  readonly pid?: number;
+}
+
+/** What one round trip of data costs each of them; for the reader of a table. */
+export const COPIES: Readonly<Record<DiskName, string>> = {
+  "ublk-null":
+    "READ: one copy by the kernel, of a buffer that is all zeroes; WRITE: one copy by the kernel",
+  "kublk-null":
+    "READ: one copy by the kernel, of a buffer that is never cleared; WRITE: one copy by the kernel",
+  "ublk-mem": "one copy by the kernel, to or from the disk's memory (NEED_GET_DATA)",
+  "kublk-loop": "two copies: one by the kernel, one by the READ or WRITE that it submits to the file",
+  "kernel-loop": "one copy, by the file system; nothing leaves the kernel",
+};
+
+const DEPTH = "128";
+const PROJECT = new URL("..", import.meta.url).pathname;
+/** Large enough to be no cache's, small enough for the guest. */
+const FILE_BYTES = 64 << 20;
+
+/** The command line of one of our commands. `flags` are Deno's. */
+export function ownCommand(name: string, args: readonly string[], flags: readonly string[] = []) {
+  return [
+    ...["run", "--no-check", ...flags],
+    // As in `deno.json`.
+    ...["--no-prompt", "--allow-ffi", "--allow-read", "--allow-run=/bin/sh", "--allow-sys"],
+    ...[`cmd/${name}.ts`, ...args],
+  ];
+}
+
+/** Starts one of our commands; resolves once it has told that its disk can be opened. */
+export async function startOwn(
+  name: "ublk-null" | "ublk-mem",
+  args: readonly string[],
+  flags: readonly string[] = [],
+): Promise<Disk & { server: Talker }> {
+  const server = new Talker(Deno.execPath(), ownCommand(name, args, flags), PROJECT);
+  const path = await server.line(/^\/dev\/ublkb\d+$/);
+  return {
+    name,
+    path,
+    pid: server.pid,
+    server,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** Starts a disk. */
+export async function startDisk(name: DiskName, kublk = ""): Promise<Disk> {
+  const common = ["--queues", "1", "--depth", DEPTH, "--max-io", "1M"];
+  switch (name) {
+    case "ublk-null":
+      return await startOwn(name, common);
+    case "ublk-mem":
+      return await startOwn(name, [...common, "--size", String(FILE_BYTES)]);
+    case "kublk-null":
+      return await startKublk(name, kublk, ["-t", "null"]);
+    case "kublk-loop":
+      return await startKublk(name, kublk, ["-t", "loop", await fileOnTmpfs(name)]);
+    case "kernel-loop": {
+      const file = await fileOnTmpfs(name);
+      const path = (await run("losetup", ["--find", "--show", file])).trim();
+      return {
+        name,
+        path,
+        [Symbol.asyncDispose]: async () => void await run("losetup", ["--detach", path]),
+      };
+    }
+  }
+}
+
+async function startKublk(name: DiskName, kublk: string, args: string[]): Promise<Disk> {
+  const told = await run(kublk, ["add", ...args.slice(0, 2), "-q", "1", "-d", DEPTH, ...args.slice(2)]);
+  const id = told.match(/dev id (\d+)/)?.[1];
+  const pid = told.match(/daemon pid (\d+)/)?.[1];
+  if (id === undefined || pid === undefined) throw new Error(`kublk said: ${told}`);
+  return {
+    name,
+    path: `/dev/ublkb${id}`,
+    pid: Number(pid),
+    [Symbol.asyncDispose]: async () => void await run(kublk, ["del", "-n", id]),
+  };
+}
+
+/** A file on tmpfs whose every page is there already. */
+async function fileOnTmpfs(name: string): Promise<string> {
+  const path = `/dev/shm/bench-${name}`;
+  await run("dd", ["if=/dev/zero", `of=${path}`, "bs=1M", `count=${FILE_BYTES >> 20}`]);
+  return path;
+}
+
+const ATTRIBUTES = [
+  "scheduler",
+  "nr_requests",
+  "max_sectors_kb",
+  "max_segments",
+  "logical_block_size",
+  "write_cache",
+  "fua",
+];
+
+/** A disk's queue, as sysfs shows it. */
+export function attributesOf({ path }: Disk): Record<string, string> {
+  const folder = `/sys/block/${path.slice("/dev/".length)}`;
+  const read = (file: string) => {
+    try {
+      return Deno.readTextFileSync(`${folder}/${file}`).trim();
+    } catch {
+      return "?";
+    }
+  };
+  const queue = ATTRIBUTES.map((name) => [name, read(`queue/${name}`)]);
+  return Object.fromEntries([...queue, ["sectors", read("size")]]);
+}

@@ -1,0 +1,64 @@
+/**
+ * Whether the steady state makes garbage: V8 is told to print every collection, and what it prints
+ * while I/O goes on is counted.
+ *
+ * V8's young generation is cut to its smallest, 1 MiB, so that little escapes: one boxed number per
+ * I/O is 4 MB in 250,000, and prints several lines.
+ *
+ * @module
+ */
+
+import { startOwn } from "./disks.ts";
+import { fio } from "./fio.ts";
+import type { Cell, GcRecord } from "./plan.ts";
+
+const V8_FLAGS = "--v8-flags=--trace-gc,--min-semi-space-size=1,--max-semi-space-size=1";
+/** `[123:0x7f…] 45 ms: Scavenge …`: the process, the isolate, the time. */
+const COLLECTION = /^\[\d+:(0x[0-9a-f]+)(?::\d+)?\].* ms: /;
+
+const STEADY: readonly Cell[] = [
+  { access: "randread", depth: 32 },
+  { access: "randwrite", depth: 32 },
+  { access: "randread", depth: 1 },
+  { access: "randwrite", depth: 1 },
+];
+
+/** Counts the collections of one disk's server during `ios` I/Os, after as many to warm it up. */
+export async function countCollections(
+  disk: "ublk-null" | "ublk-mem",
+  ios: number,
+): Promise<GcRecord> {
+  const size = disk === "ublk-mem" ? ["--size", "64M"] : [];
+  await using served = await startOwn(disk, size, [V8_FLAGS]);
+  const { lines } = served.server;
+  const each = Math.ceil(ios / STEADY.length);
+  for (const cell of STEADY) await fio(served.path, cell, each);
+  await settle();
+  const mark = lines.length;
+  for (const cell of STEADY) await fio(served.path, cell, each);
+  await settle();
+  const during = lines.slice(mark).filter((line) => COLLECTION.test(line));
+  return {
+    type: "gc",
+    disk,
+    ios: each * STEADY.length,
+    before: byIsolate(lines.slice(0, mark)),
+    duringIo: byIsolate(during),
+    lines: during,
+  };
+}
+
+/** Collections by the isolate's address. */
+export function byIsolate(lines: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const line of lines) {
+    const isolate = line.match(COLLECTION)?.[1];
+    if (isolate !== undefined) counts[isolate] = (counts[isolate] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** Lets what has been printed arrive. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 200));
+}

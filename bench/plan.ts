@@ -1,0 +1,136 @@
+/**
+ * What a run inside a guest is asked to do, and the records in which it answers. Both are plain
+ * data: the plan goes in as an argument, the records come out as lines on stdout.
+ *
+ * @module
+ */
+
+/** A kind of access. Every one is of 4 KiB, at random offsets, with O_DIRECT. */
+export interface Cell {
+  /** `randread` or `randwrite`. */
+  readonly access: "randread" | "randwrite";
+  /** I/Os in flight. */
+  readonly depth: number;
+}
+
+/** All cells, in the order of the tables. */
+export const CELLS: readonly Cell[] = [1, 32].flatMap((depth) => [
+  { access: "randread", depth },
+  { access: "randwrite", depth },
+] as const);
+
+/** A disk and what serves it. */
+export type DiskName = "ublk-null" | "kublk-null" | "ublk-mem" | "kublk-loop" | "kernel-loop";
+
+/** What to do in one guest. */
+export interface GuestPlan {
+  /** The C server, where it is to be compared with. */
+  readonly kublk?: string;
+  /** Disks to compare, each group's in turn; the first of a group is ours. */
+  readonly groups: readonly (readonly DiskName[])[];
+  /** Samples per disk and cell. */
+  readonly rounds: number;
+  /** I/Os of one sample, by depth. */
+  readonly ios: Readonly<Record<number, number>>;
+  /** I/Os of each cell before the first sample; for the JIT compiler, and for cold memory. */
+  readonly warmIos: number;
+  /** The queue depths at which to start `ublk-null`. */
+  readonly startDepths: readonly number[];
+  /** Starts per depth. */
+  readonly startRounds: number;
+  /** I/Os during which garbage collections are counted; 0: not at all. */
+  readonly gcIos: number;
+}
+
+/** One sample of one disk in one cell. */
+export interface IoRecord extends Cell {
+  readonly type: "io";
+  readonly disk: DiskName;
+  readonly round: number;
+  /** I/Os per second of the guest's clock. */
+  readonly iops: number;
+  /** CPU time of the server's threads per I/O, in nanoseconds; absent where no process serves. */
+  readonly serverNs?: number;
+}
+
+/** One start of `ublk-null`. */
+export interface StartRecord {
+  readonly type: "start";
+  readonly depth: number;
+  /** From spawning the command to its first line, which tells that the disk can be opened. */
+  readonly ms: number;
+}
+
+/** Garbage collections during steady I/O. */
+export interface GcRecord {
+  readonly type: "gc";
+  readonly disk: DiskName;
+  readonly ios: number;
+  /** Collections by V8 isolate, in the order in which the isolates were first heard of. */
+  readonly duringIo: Readonly<Record<string, number>>;
+  /** Collections before, while it started and warmed up: the proof that they are heard of. */
+  readonly before: Readonly<Record<string, number>>;
+  /** What was printed during the I/O. */
+  readonly lines: readonly string[];
+}
+
+/** A disk's queue, as sysfs shows it. */
+export interface DiskRecord {
+  readonly type: "disk";
+  readonly disk: DiskName;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+/** The conditions inside. */
+export interface ConditionsRecord {
+  readonly type: "conditions";
+  readonly lines: readonly string[];
+}
+
+/** What a guest reports. */
+export type GuestRecord = IoRecord | StartRecord | GcRecord | DiskRecord | ConditionsRecord;
+
+/** How thorough a run is. */
+export type Size = "full" | "quick" | "smoke";
+
+/** The plan of the deterministic bed. */
+export function speedPlan(size: Size, kublk?: string): GuestPlan {
+  const null_: DiskName[] = kublk === undefined ? ["ublk-null"] : ["ublk-null", "kublk-null"];
+  const mem: DiskName[] = kublk === undefined
+    ? ["ublk-mem", "kernel-loop"]
+    : ["ublk-mem", "kublk-loop", "kernel-loop"];
+  const common = { kublk, groups: [null_, mem], startDepths: [], startRounds: 0 };
+  switch (size) {
+    case "full":
+      return {
+        ...common,
+        rounds: 5,
+        ios: { 1: 25_000, 32: 50_000 },
+        warmIos: 40_000,
+        gcIos: 250_000,
+      };
+    case "quick":
+      return {
+        ...common,
+        rounds: 2,
+        ios: { 1: 15_000, 32: 30_000 },
+        warmIos: 30_000,
+        gcIos: 50_000,
+      };
+    case "smoke":
+      return { ...common, rounds: 1, ios: { 1: 200, 32: 400 }, warmIos: 100, gcIos: 400 };
+  }
+}
+
+/** The plan of the start-up times. */
+export function startPlan(size: Size): GuestPlan {
+  return {
+    groups: [],
+    rounds: 0,
+    ios: {},
+    warmIos: 0,
+    startDepths: size === "smoke" ? [1, 4096] : [1, 32, 128, 1024, 4096],
+    startRounds: { full: 5, quick: 2, smoke: 1 }[size],
+    gcIos: 0,
+  };
+}

@@ -1,0 +1,79 @@
+/**
+ * The ring by itself, on this machine's own kernel: what a NOP costs when so many are submitted and
+ * reaped per system call. It needs no ublk.
+ *
+ * @module
+ */
+
+import { openRing } from "../uring/open_ring.ts";
+import type { Ring } from "../uring/ring.ts";
+import { prepNop } from "../uring/sqe.ts";
+import { formatSpread, formatTable, spread } from "./table.ts";
+
+/** How much to measure. */
+export interface RingPlan {
+  /** Samples per batch size, taken in turn. */
+  readonly rounds: number;
+  /** NOPs per sample. */
+  readonly nops: number;
+}
+
+/** NOPs per system call. */
+export const BATCHES = [1, 32, 128] as const;
+
+/** Nanoseconds per NOP, for each of {@linkcode BATCHES} the samples of every round. */
+export function measureRing(plan: RingPlan): Map<number, number[]> {
+  const { ring } = openRing({ entries: 128 });
+  using _ring = ring;
+  const samples = new Map<number, number[]>(BATCHES.map((batch) => [batch, []]));
+  // The first round is the JIT compiler's.
+  for (let round = -1; round < plan.rounds; round++) {
+    for (const batch of BATCHES) {
+      const startMs = performance.now();
+      const done = nops(ring, batch, plan.nops);
+      const ns = (performance.now() - startMs) * 1e6 / done;
+      if (round >= 0) samples.get(batch)!.push(ns);
+    }
+  }
+  return samples;
+}
+
+/** Runs at least `count` NOPs, `batch` at a time. Returns how many. */
+function nops(ring: Ring, batch: number, count: number): number {
+  const cqes = ring.cqes;
+  let done = 0;
+  while (done < count) {
+    for (let i = 0; i < batch; i++) prepNop(ring, i, 0);
+    for (let reaped = 0; reaped < batch;) {
+      ring.enter(batch - reaped);
+      for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+        if (cqes[at + 2] !== 0) throw new Error(`a NOP failed: ${cqes[at + 2]}`);
+        ring.seen();
+        reaped++;
+      }
+    }
+    done += batch;
+  }
+  return done;
+}
+
+/** The table of {@linkcode measureRing}. */
+export function ringTable(samples: Map<number, number[]>): string {
+  const rows = [...samples].map(([batch, ns]) => [
+    String(batch),
+    formatSpread(spread(ns), 0),
+    String(ns.length),
+  ]);
+  return formatTable(["NOPs per system call", "ns per NOP, median (min–max)", "rounds"], rows);
+}
+
+/** The conditions under which this machine measures. */
+export async function hostConditions(): Promise<string[]> {
+  const cpuinfo = await Deno.readTextFile("/proc/cpuinfo");
+  const model = cpuinfo.match(/^model name\s*: (.*)$/m)?.[1] ?? Deno.build.arch;
+  const load = (await Deno.readTextFile("/proc/loadavg")).split(" ").slice(0, 3).join(" ");
+  return [
+    `${new Date().toISOString().slice(0, 10)}, Deno ${Deno.version.deno} (V8 ${Deno.version.v8})`,
+    `Linux ${Deno.osRelease()}, ${navigator.hardwareConcurrency} × ${model}, load ${load}`,
+  ];
+}

@@ -1,0 +1,16 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { BATCHES, hostConditions, measureRing, ringTable } from "./ring.ts";
+import { libc } from "../uring/libc.ts";
+
+libc(); // Stays open for good, which is no leak of the test that opens it first.
+
+Deno.test("measureRing() gives finite figures for every batch size", async () => {
+  const samples = measureRing({ rounds: 2, nops: 500 });
+  assertEquals([...samples.keys()], [...BATCHES]);
+  for (const ns of samples.values()) {
+    assertEquals(ns.length, 2);
+    assertEquals(ns.every((value) => Number.isFinite(value) && value > 0), true);
+  }
+  assertMatch(ringTable(samples), /^\| 128 +\| \d+/m);
+  assertMatch((await hostConditions()).join("\n"), /Deno 2/);
+});

@@ -1,0 +1,53 @@
+/**
+ * Compares disks: one sample of each in turn, again and again, so that every sample has a neighbour
+ * that was taken under the same conditions.
+ *
+ * @module
+ */
+
+import { attributesOf, type Disk, startDisk } from "./disks.ts";
+import { fio } from "./fio.ts";
+import { type Cell, CELLS, type DiskName, type GuestPlan, type GuestRecord } from "./plan.ts";
+import { cpuNs, run } from "./process.ts";
+
+/** Compares the disks of one group in every cell. */
+export async function compare(
+  names: readonly DiskName[],
+  plan: GuestPlan,
+  emit: (record: GuestRecord) => void,
+): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const disks: Disk[] = [];
+  for (const name of names) {
+    const disk = stack.use(await startDisk(name, plan.kublk));
+    disks.push(disk);
+    emit({ type: "disk", disk: name, attributes: attributesOf(disk) });
+    await warm(disk, plan.warmIos);
+  }
+  for (const cell of CELLS) {
+    for (let round = 0; round < plan.rounds; round++) {
+      for (const disk of disks) emit(await sample(disk, cell, round, plan.ios[cell.depth]));
+    }
+  }
+}
+
+/** Has the JIT compiler done with a server's loop, and a RAM disk's memory in place. */
+async function warm(disk: Disk, ios: number): Promise<void> {
+  if (disk.name === "ublk-mem") {
+    const args = ["if=/dev/zero", `of=${disk.path}`, "bs=1M", "count=64", "oflag=direct"];
+    await run("dd", args);
+  }
+  for (const cell of CELLS) await fio(disk.path, cell, ios);
+}
+
+async function sample(
+  disk: Disk,
+  cell: Cell,
+  round: number,
+  ios: number,
+): Promise<GuestRecord> {
+  const before = disk.pid === undefined ? 0 : cpuNs(disk.pid);
+  const iops = await fio(disk.path, cell, ios);
+  const serverNs = disk.pid === undefined ? undefined : (cpuNs(disk.pid) - before) / ios;
+  return { type: "io", disk: disk.name, ...cell, round, iops, serverNs };
+}

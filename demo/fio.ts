@@ -1,0 +1,58 @@
+/**
+ * A short run of fio, and its figures.
+ *
+ * @module
+ */
+import { DemoError, run } from "./program.ts";
+import { grouped, megabytes } from "./story.ts";
+
+/** What fio measured. */
+export interface Measured {
+  /** Requests per second. */
+  readonly iops: number;
+  /** Bytes per second. */
+  readonly bandwidthBytes: number;
+  /** Half of the requests took no longer. */
+  readonly p50Us: number;
+  /** All but one in a hundred took no longer. */
+  readonly p99Us: number;
+}
+
+/** Reads or writes 4 KiB at random, straight to and from the disk. */
+export async function measure(
+  path: string,
+  kind: "randread" | "randwrite",
+  runtimeSeconds: number,
+  signal?: AbortSignal,
+): Promise<Measured> {
+  const output = await run("fio", [
+    "--name=demo",
+    `--filename=${path}`,
+    `--rw=${kind}`,
+    "--allow_file_create=0",
+    "--ioengine=libaio",
+    "--direct=1",
+    "--bs=4k",
+    "--iodepth=32",
+    "--time_based",
+    `--runtime=${runtimeSeconds}`,
+    "--output-format=json",
+  ], { signal, limitMs: (runtimeSeconds + 60) * 1000 });
+  // It may print notes before the JSON.
+  const job = JSON.parse(output.slice(output.indexOf("{"))).jobs[0];
+  if (job.error !== 0) throw new DemoError(`fio: error ${job.error} in ${kind}`);
+  const { iops, bw_bytes, clat_ns } = job[kind === "randread" ? "read" : "write"];
+  return {
+    iops,
+    bandwidthBytes: bw_bytes,
+    p50Us: clat_ns.percentile["50.000000"] / 1000,
+    p99Us: clat_ns.percentile["99.000000"] / 1000,
+  };
+}
+
+/** One line. */
+export function figures(name: string, { iops, bandwidthBytes, p50Us, p99Us }: Measured): string {
+  return `${name.padEnd(5)}  ${grouped(iops).padStart(7)} IOPS  ` +
+    `${megabytes(bandwidthBytes).padStart(8)}/s  ` +
+    `latency p50 ${grouped(p50Us)} µs, p99 ${grouped(p99Us)} µs`;
+}

@@ -1,0 +1,71 @@
+/**
+ * The demo in a virtual machine: the same program, on a kernel that has ublk.
+ *
+ * @module
+ */
+import { passOn } from "../vm/host.ts";
+import { ensureKernel, type KernelName } from "../vm/kernels.ts";
+import { chooseAccelerator } from "../vm/kvm.ts";
+import { ensureHostPackages } from "../vm/packages.ts";
+import { bootGuest, type GuestResult } from "../vm/qemu.ts";
+import { DemoError, run } from "./program.ts";
+import { PROJECT } from "./server.ts";
+import type { Story } from "./story.ts";
+
+/** The steps' own limits add up to more, but something must end a guest that hangs. */
+const GUEST_LIMIT_MS = 600_000;
+
+/** Fetches what is missing, boots a guest, and runs `demo/main.ts` with `args` in it. */
+export async function runInGuest(
+  story: Story,
+  kernelName: KernelName,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.all([warmDenoCache(signal), ensureHostPackages()]);
+  signal.throwIfAborted();
+  const kernel = await ensureKernel(kernelName, { signal });
+  const { whyNotKvm } = await chooseAccelerator(kernel, undefined, signal);
+  const how = whyNotKvm ? `it is up, emulated and slow: ${whyNotKvm}` : "it is up, with KVM";
+  const resultsDir = await Deno.makeTempDir({ prefix: "ublk-demo-" });
+  try {
+    const { promise: isUp, resolve: tellUp } = Promise.withResolvers<void>();
+    const guest = bootGuest({
+      kernel: kernelName,
+      command: ["deno", "run", "-A", `${PROJECT}/demo/main.ts`, ...args],
+      cwd: PROJECT,
+      timeoutMs: GUEST_LIMIT_MS,
+      resultsDir,
+      onConsoleLine: (line) => line === "ublk-vm: ready" && tellUp(),
+      onOutput: passOn,
+      signal,
+    });
+    await story.step(`boot Linux ${kernel.release} in QEMU`, async () => {
+      await Promise.race([isUp, guest.then(checkEnd)]);
+      return how;
+    });
+    checkEnd(await guest);
+  } finally {
+    await Deno.remove(resultsDir, { recursive: true });
+  }
+}
+
+/** What the guest, which has no network, will run is downloaded and transpiled here. */
+async function warmDenoCache(signal: AbortSignal): Promise<void> {
+  const commands = ["demo/main.ts", "cmd/ublk-mem.ts", "cmd/ublk.ts"];
+  const workers = ["queue/worker.ts", "device/watchdog_worker.ts"];
+  const options = { cwd: PROJECT, signal };
+  await run(Deno.execPath(), ["cache", "--quiet", ...commands, ...workers], options);
+}
+
+/** A failing step has told its line in the guest; the rest is told here. */
+function checkEnd({ status, reason }: GuestResult): void {
+  if (status === 0) return;
+  if (typeof status === "number") throw new ToldError();
+  throw new DemoError(`the virtual machine: ${reason}`);
+}
+
+/** A failure that the guest has told already. */
+export class ToldError extends Error {
+  override name = "ToldError";
+}

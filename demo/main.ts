@@ -1,0 +1,138 @@
+/**
+ * `deno task demo`: a RAM disk in TypeScript lives and goes, on this machine's own kernel if that
+ * has ublk, and else in a virtual machine.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli";
+import { VmError } from "../vm/host.ts";
+import { KERNEL_NAMES, type KernelName } from "../vm/kernels.ts";
+import { ensureHostPackages } from "../vm/packages.ts";
+import { runInGuest, ToldError } from "./guest.ts";
+import { DemoError, run } from "./program.ts";
+import { ublk } from "./server.ts";
+import { runSteps } from "./steps.ts";
+import { Story } from "./story.ts";
+
+const USAGE = `Usage: deno task demo [OPTION]…
+
+  --here           on this machine's own kernel, or not at all
+  --vm             in a virtual machine, even if this machine's kernel has ublk
+  --kernel K       the virtual machine's kernel: ${KERNEL_NAMES.join(" or ")} (the default)
+  --size SIZE      the disk (default 256M)
+  --fio-seconds N  for each of fio's two runs (default 3)`;
+
+/** What a machine needs for the steps alone, without the virtual machine. */
+const STEP_PACKAGES = ["kmod", "fio", "e2fsprogs", "mount", "util-linux"];
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+const EXIT_INTERRUPTED = 130;
+
+/** The parsed command line. */
+interface CommandLine {
+  where?: "here" | "vm";
+  kernel: KernelName;
+  size: string;
+  fioSeconds: number;
+  color: boolean;
+}
+
+class UsageError extends DemoError {}
+
+function parseCommandLine(args: readonly string[]): CommandLine | undefined {
+  const found = parseArgs([...args], {
+    boolean: ["help", "here", "vm", "color"],
+    string: ["kernel", "size", "fio-seconds"],
+    default: { color: Deno.stdout.isTerminal() && !Deno.noColor },
+    unknown: (arg) => {
+      throw new UsageError(`unexpected ${arg}; see \`deno task demo --help\``);
+    },
+  });
+  if (found.help) return undefined;
+  if (found.here && found.vm) throw new UsageError("--here or --vm, not both");
+  const newest = KERNEL_NAMES.at(-1)!;
+  const kernel = KERNEL_NAMES.find((name) => name === (found.kernel ?? newest));
+  if (kernel === undefined) throw new UsageError(`--kernel wants ${KERNEL_NAMES.join(" or ")}`);
+  const fioSeconds = Number(found["fio-seconds"] ?? 3);
+  if (!Number.isInteger(fioSeconds) || fioSeconds < 1) {
+    throw new UsageError("--fio-seconds wants a whole number, 1 or more");
+  }
+  const where = found.here ? "here" : found.vm ? "vm" : undefined;
+  return { where, kernel, fioSeconds, size: found.size ?? "256M", color: found.color };
+}
+
+/** Why the steps cannot run on this machine's own kernel; undefined if they can. */
+async function whyNotHere(signal: AbortSignal): Promise<string | undefined> {
+  if (Deno.uid() !== 0) return "a disk of this machine's own needs root";
+  const kernel = `this machine's Linux ${Deno.osRelease()}`;
+  if (!hasControl()) {
+    const failure = await reasonOf(run("modprobe", ["ublk_drv"], { signal }));
+    if (!hasControl()) return `${kernel} has no ublk (${failure ?? "no /dev/ublk-control"})`;
+  }
+  // Whether the product itself gets along with it: the kernel's age, io_uring, permissions.
+  const failure = await reasonOf(ublk(["features"], signal));
+  return failure === undefined ? undefined : `${kernel} will not do (${failure})`;
+}
+
+function hasControl(): boolean {
+  try {
+    return Deno.statSync("/dev/ublk-control").isCharDevice === true;
+  } catch {
+    return false;
+  }
+}
+
+async function reasonOf(attempt: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await attempt;
+    return undefined;
+  } catch (error) {
+    if (error instanceof DemoError) return error.message;
+    throw error;
+  }
+}
+
+async function main(args: readonly string[], signal: AbortSignal): Promise<void> {
+  const line = parseCommandLine(args);
+  if (line === undefined) return console.log(USAGE);
+  const { kernel, size, fioSeconds, color } = line;
+  const story = new Story(color);
+  const whyNot = line.where === "vm" ? "--vm asks for it" : await whyNotHere(signal);
+  if (whyNot === undefined) {
+    // A guest has been introduced by its host.
+    if (line.where !== "here") {
+      story.say(`On this machine's own kernel, Linux ${Deno.osRelease()}.`);
+    }
+    await ensureHostPackages(STEP_PACKAGES);
+    return await runSteps(story, { size, fioSeconds, signal });
+  }
+  if (line.where === "here") throw new DemoError(whyNot);
+  story.say(`In a virtual machine: ${whyNot}.`);
+  const inside = ["--here", "--size", size, "--fio-seconds", `${fioSeconds}`];
+  await runInGuest(story, kernel, [...inside, ...(color ? ["--color"] : [])], signal);
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof ToldError) return EXIT_FAILURE;
+  const isOperating = error instanceof DemoError || error instanceof VmError ||
+    (error instanceof Error && error.message.includes("(os error "));
+  // Anything else is a bug of this program, and its stack is wanted.
+  console.error(isOperating ? `demo: ${error.message}` : error);
+  return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+if (import.meta.main) {
+  const abort = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => abort.abort(new DemoError(`ended by ${name}`)));
+  }
+  let status = 0;
+  try {
+    await main(Deno.args, abort.signal);
+  } catch (error) {
+    status = statusOf(error);
+  }
+  // Signal listeners would keep the process alive.
+  Deno.exit(abort.signal.aborted ? EXIT_INTERRUPTED : status);
+}

@@ -1,0 +1,76 @@
+/**
+ * A backend that works through the serving thread's own ring.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { serve } from "../../mod.ts";
+import { libc } from "../../uring/libc.ts";
+import { ringFile } from "../backends/ring_file.ts";
+import { run } from "./_misbehaving.ts";
+
+libc();
+
+const SIZE = 64 << 20;
+
+/** A sparse file of that size, removed at the end. */
+function sparseFile(): { path: string } & Disposable {
+  const path = Deno.makeTempFileSync();
+  Deno.truncateSync(path, SIZE);
+  return { path, [Symbol.dispose]: () => Deno.removeSync(path) };
+}
+
+Deno.test("serve() + ring backend with 4 queues + the file gets what fio verifies", async () => {
+  using file = sparseFile();
+  await using device = await serve({ backend: ringFile(file.path, SIZE), queues: 4 });
+  assertEquals(device.info().queues, 4);
+  const { code, stdout, stderr } = await run(
+    "fio",
+    "--name=verify",
+    `--filename=${device.path}`,
+    "--rw=randwrite",
+    "--bsrange=512-256k",
+    "--bs_unaligned=0",
+    "--blockalign=512",
+    "--size=32M",
+    "--direct=1",
+    "--ioengine=libaio",
+    "--iodepth=32",
+    "--verify=crc32c",
+    "--fsync=64",
+  );
+  assertEquals(code, 0, stdout + stderr);
+  assert(device.stats().total.flushes > 0);
+  assertEquals(device.stats().total.errors, 0);
+  // The disk and the file are the same bytes.
+  assertEquals((await run("cmp", file.path, device.path)).code, 0);
+});
+
+Deno.test("serve() + ring backend + discard punches the file", async () => {
+  using file = sparseFile();
+  await using device = await serve({ backend: ringFile(file.path, SIZE) });
+  await run("dd", "if=/dev/urandom", `of=${device.path}`, "bs=1M", "count=16", "oflag=direct");
+  const before = Deno.statSync(file.path).blocks!;
+  assert(before >= 16 * 2048);
+  assertEquals((await run("blkdiscard", device.path)).code, 0);
+  assert(Deno.statSync(file.path).blocks! < before / 8);
+});
+
+Deno.test("serve() + ring backend whose file has shrunk + reader gets EIO, device lives", async () => {
+  using file = sparseFile();
+  await using device = await serve({ backend: ringFile(file.path, SIZE) });
+  Deno.truncateSync(file.path, SIZE / 2);
+  const read = (skip: number) =>
+    run(
+      "dd",
+      `if=${device.path}`,
+      "of=/dev/null",
+      "bs=1M",
+      "count=1",
+      `skip=${skip}`,
+      "iflag=direct",
+    );
+  assertStringIncludes((await read(48)).stderr, "Input/output error");
+  assertEquals((await read(0)).code, 0);
+});
