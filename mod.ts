@@ -33,14 +33,8 @@ export { memory, type MemoryOptions } from "./backends/memory.ts";
 export { nullDisk, type NullOptions } from "./backends/null.ts";
 export { formatSize, parseSize } from "./backends/size.ts";
 export type { BackendSpec } from "./backends/spec.ts";
-export {
-  type Closed,
-  Device,
-  type DeviceInfo,
-  type DeviceState,
-  type DeviceStats,
-  type StopOptions,
-} from "./device/device.ts";
+export { Device } from "./device/device.ts";
+export type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./device/info.ts";
 export { LOGGER } from "./device/log.ts";
 export type { DeviceOptions } from "./device/options.ts";
 export { serve, type ServedDevice } from "./device/serve.ts";

@@ -22,6 +22,7 @@ Deno.test("geometryOf refuses what is no size, with the remedy", () => {
 
 Deno.test("geometryOf refuses a size that is not whole blocks, and names the next one that is", () => {
   assertThrows(() => geometryOf({ size: 513 }), RangeError, "block size 512; 1024 is");
+  assertThrows(() => geometryOf({ size: 512, blockSize: 4096 }), RangeError, "; 4096 is");
   assertThrows(() => geometryOf({ size: "1000000", blockSize: 4096 }), RangeError, "1003520 is");
 });
 

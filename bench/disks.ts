@@ -25,7 +25,8 @@ export const COPIES: Readonly<Record<DiskName, string>> = {
   "kublk-null":
     "READ: one copy by the kernel, of a buffer that is never cleared; WRITE: one copy by the kernel",
   "ublk-mem": "one copy by the kernel, to or from the disk's memory (NEED_GET_DATA)",
-  "kublk-loop": "two copies: one by the kernel, one by the READ or WRITE that it submits to the file",
+  "kublk-loop":
+    "two copies: one by the kernel, one by the READ or WRITE that it submits to the file",
   "kernel-loop": "one copy, by the file system; nothing leaves the kernel",
 };
 
@@ -34,23 +35,35 @@ const PROJECT = new URL("..", import.meta.url).pathname;
 /** Large enough to be no cache's, small enough for the guest. */
 const FILE_BYTES = 64 << 20;
 
-/** The command line of one of our commands. `flags` are Deno's. */
-export function ownCommand(name: string, args: readonly string[], flags: readonly string[] = []) {
-  return [
-    ...["run", "--no-check", ...flags],
-    // As in `deno.json`.
-    ...["--no-prompt", "--allow-ffi", "--allow-read", "--allow-run=/bin/sh", "--allow-sys"],
-    ...[`cmd/${name}.ts`, ...args],
-  ];
-}
+// As in `deno.json`.
+const PERMISSIONS = [
+  "--no-prompt",
+  "--allow-ffi",
+  "--allow-read",
+  "--allow-run=/bin/sh",
+  "--allow-sys",
+];
 
-/** Starts one of our commands; resolves once it has told that its disk can be opened. */
+/**
+ * Starts one of our commands; resolves once it has told that its disk can be opened.
+ *
+ * @param v8Flags For V8. What it prints is a line of the server's too.
+ */
 export async function startOwn(
   name: "ublk-null" | "ublk-mem",
   args: readonly string[],
-  flags: readonly string[] = [],
+  v8Flags?: string,
 ): Promise<Disk & { server: Talker }> {
-  const server = new Talker(Deno.execPath(), ownCommand(name, args, flags), PROJECT);
+  const command = [`cmd/${name}.ts`, ...args];
+  // V8 prints through C's stdio, which would keep lines until a buffer is full. stdbuf does its work
+  // by LD_PRELOAD, with which Deno lets nobody start a child who may not start everything.
+  const server = v8Flags === undefined
+    ? new Talker(Deno.execPath(), ["run", "--no-check", ...PERMISSIONS, ...command], PROJECT)
+    : new Talker(
+      "stdbuf",
+      ["-oL", Deno.execPath(), "run", "--no-check", "-A", `--v8-flags=${v8Flags}`, ...command],
+      PROJECT,
+    );
   const path = await server.line(/^\/dev\/ublkb\d+$/);
   return {
     name,
@@ -61,8 +74,17 @@ export async function startOwn(
   };
 }
 
-/** Starts a disk. */
+/**
+ * Starts a disk. Its I/O scheduler is `none`: the kernel would choose `mq-deadline` for ublk's single
+ * queue and `none` for its own loop device.
+ */
 export async function startDisk(name: DiskName, kublk = ""): Promise<Disk> {
+  const disk = await serveDisk(name, kublk);
+  await Deno.writeTextFile(`${sysfs(disk)}/queue/scheduler`, "none");
+  return disk;
+}
+
+async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
   const common = ["--queues", "1", "--depth", DEPTH, "--max-io", "1M"];
   switch (name) {
     case "ublk-null":
@@ -86,7 +108,15 @@ export async function startDisk(name: DiskName, kublk = ""): Promise<Disk> {
 }
 
 async function startKublk(name: DiskName, kublk: string, args: string[]): Promise<Disk> {
-  const told = await run(kublk, ["add", ...args.slice(0, 2), "-q", "1", "-d", DEPTH, ...args.slice(2)]);
+  const told = await run(kublk, [
+    "add",
+    ...args.slice(0, 2),
+    "-q",
+    "1",
+    "-d",
+    DEPTH,
+    ...args.slice(2),
+  ]);
   const id = told.match(/dev id (\d+)/)?.[1];
   const pid = told.match(/daemon pid (\d+)/)?.[1];
   if (id === undefined || pid === undefined) throw new Error(`kublk said: ${told}`);
@@ -105,6 +135,10 @@ async function fileOnTmpfs(name: string): Promise<string> {
   return path;
 }
 
+function sysfs({ path }: Disk): string {
+  return `/sys/block/${path.slice("/dev/".length)}`;
+}
+
 const ATTRIBUTES = [
   "scheduler",
   "nr_requests",
@@ -116,8 +150,8 @@ const ATTRIBUTES = [
 ];
 
 /** A disk's queue, as sysfs shows it. */
-export function attributesOf({ path }: Disk): Record<string, string> {
-  const folder = `/sys/block/${path.slice("/dev/".length)}`;
+export function attributesOf(disk: Disk): Record<string, string> {
+  const folder = sysfs(disk);
   const read = (file: string) => {
     try {
       return Deno.readTextFileSync(`${folder}/${file}`).trim();

@@ -20,7 +20,12 @@ export async function fio(path: string, cell: Cell, ios: number): Promise<number
     ...["--name=bench", `--filename=${path}`, "--direct=1", "--ioengine=io_uring", "--bs=4k"],
     ...[`--rw=${cell.access}`, `--iodepth=${cell.depth}`, `--number_ios=${ios}`],
     // Without a map of the blocks done, a run may be longer than the disk and never stops to look.
-    ...["--norandommap", "--randrepeat=1", "--random_generator=tausworthe64", `--io_size=${ios * 4096}`],
+    ...[
+      "--norandommap",
+      "--randrepeat=1",
+      "--random_generator=tausworthe64",
+      `--io_size=${ios * 4096}`,
+    ],
     ...["--gtod_reduce=1", "--thread", "--allow_file_create=0", "--output-format=json"],
   ]);
   // Notes of fio's may come before the JSON.

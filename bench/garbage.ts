@@ -12,7 +12,7 @@ import { startOwn } from "./disks.ts";
 import { fio } from "./fio.ts";
 import type { Cell, GcRecord } from "./plan.ts";
 
-const V8_FLAGS = "--v8-flags=--trace-gc,--min-semi-space-size=1,--max-semi-space-size=1";
+const V8_FLAGS = "--trace-gc,--min-semi-space-size=1,--max-semi-space-size=1";
 /** `[123:0x7f…] 45 ms: Scavenge …`: the process, the isolate, the time. */
 const COLLECTION = /^\[\d+:(0x[0-9a-f]+)(?::\d+)?\].* ms: /;
 
@@ -29,7 +29,7 @@ export async function countCollections(
   ios: number,
 ): Promise<GcRecord> {
   const size = disk === "ublk-mem" ? ["--size", "64M"] : [];
-  await using served = await startOwn(disk, size, [V8_FLAGS]);
+  await using served = await startOwn(disk, size, V8_FLAGS);
   const { lines } = served.server;
   const each = Math.ceil(ios / STEADY.length);
   for (const cell of STEADY) await fio(served.path, cell, each);

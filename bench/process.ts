@@ -16,16 +16,19 @@ export async function run(program: string, args: readonly string[]): Promise<str
   throw new Error(`${program} ${args.join(" ")} failed:\n${out}${text.decode(stderr)}`);
 }
 
-/**
- * CPU time that a process's threads have had so far, in nanoseconds: on the deterministic bed the
- * number of instructions. Threads that have ended are not in it.
- */
-export function cpuNs(pid: number): number {
-  let sum = 0;
+/** CPU time that each thread of a process has had so far, in nanoseconds, by thread number. */
+export function threadsNs(pid: number): Map<string, number> {
+  const times = new Map<string, number>();
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
-    sum += Number(Deno.readTextFileSync(`/proc/${pid}/task/${name}/schedstat`).split(" ")[0]);
+    const stat = Deno.readTextFileSync(`/proc/${pid}/task/${name}/schedstat`);
+    times.set(name, Number(stat.split(" ")[0]));
   }
-  return sum;
+  return times;
+}
+
+/** What the busiest thread of a process has had since, in nanoseconds: the one that serves. */
+export function busiestNs(pid: number, before: ReadonlyMap<string, number>): number {
+  return Math.max(...[...threadsNs(pid)].map(([thread, ns]) => ns - (before.get(thread) ?? 0)));
 }
 
 /** A program whose stdout is read line by line as it comes. */

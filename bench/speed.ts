@@ -8,7 +8,7 @@
 import { attributesOf, type Disk, startDisk } from "./disks.ts";
 import { fio } from "./fio.ts";
 import { type Cell, CELLS, type DiskName, type GuestPlan, type GuestRecord } from "./plan.ts";
-import { cpuNs, run } from "./process.ts";
+import { busiestNs, run, threadsNs } from "./process.ts";
 
 /** Compares the disks of one group in every cell. */
 export async function compare(
@@ -46,8 +46,9 @@ async function sample(
   round: number,
   ios: number,
 ): Promise<GuestRecord> {
-  const before = disk.pid === undefined ? 0 : cpuNs(disk.pid);
+  const { pid } = disk;
+  const before = pid === undefined ? undefined : threadsNs(pid);
   const iops = await fio(disk.path, cell, ios);
-  const serverNs = disk.pid === undefined ? undefined : (cpuNs(disk.pid) - before) / ios;
+  const serverNs = before === undefined ? undefined : busiestNs(pid!, before) / ios;
   return { type: "io", disk: disk.name, ...cell, round, iops, serverNs };
 }

@@ -11,7 +11,7 @@ import { formatSize } from "../backends/size.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { BLOCK_SIZES } from "../backends/geometry.ts";
 import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotiate.ts";
-import type { DeviceInfo } from "../device/device.ts";
+import type { DeviceInfo } from "../device/info.ts";
 import { logLine } from "../device/log.ts";
 import { serve, type ServedDevice } from "../device/serve.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_TRACE, LOG_WARN } from "../queue/log_events.ts";

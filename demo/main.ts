@@ -67,6 +67,8 @@ async function whyNotHere(signal: AbortSignal): Promise<string | undefined> {
   if (Deno.uid() !== 0) return "a disk of this machine's own needs root";
   const kernel = `this machine's Linux ${Deno.osRelease()}`;
   if (!hasControl()) {
+    if (!isFolder(`/lib/modules/${Deno.osRelease()}`)) return `${kernel} has no modules, nor ublk`;
+    await ensureHostPackages(["kmod"]);
     const failure = await reasonOf(run("modprobe", ["ublk_drv"], { signal }));
     if (!hasControl()) return `${kernel} has no ublk (${failure ?? "no /dev/ublk-control"})`;
   }
@@ -78,6 +80,14 @@ async function whyNotHere(signal: AbortSignal): Promise<string | undefined> {
 function hasControl(): boolean {
   try {
     return Deno.statSync("/dev/ublk-control").isCharDevice === true;
+  } catch {
+    return false;
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
   } catch {
     return false;
   }

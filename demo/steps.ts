@@ -140,6 +140,8 @@ class Demo {
     const deno = await this.#run("sha256sum", Deno.execPath());
     await Deno.writeTextFile(`${this.#folder}/deno.sum`, `${deno.split(" ")[0]}  deno\n`);
     const { files, bytes } = await this.#count();
+    const summed = (await Deno.readTextFile(sums)).trim().split("\n").length + 1;
+    if (files !== summed) throw new DemoError(`copied ${files} files of ${summed}`);
     return `${grouped(files)} files, ${megabytes(bytes)}, went through the page cache to the ` +
       "server; the originals' SHA-256 is noted";
   }

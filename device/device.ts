@@ -11,76 +11,19 @@
 import { Control } from "../ctrl/control.ts";
 import { type Grant, planDevice, readGrant } from "../ctrl/negotiate.ts";
 import { ublkParams } from "../ctrl/params.ts";
-import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/stats.ts";
+import { createStatsBuffer, readStats, sumStats } from "../queue/stats.ts";
 import type { DataPathName } from "../queue/serving.ts";
 import { UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
 import { closeFd } from "../uring/libc.ts";
+import { abortable, checkAborted } from "./abort.ts";
 import { deleteDevice, ignoreMissing } from "./delete.ts";
+import type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./info.ts";
 import { logLine, ThreadLogs } from "./log.ts";
 import { blockPath, charPath, openCharDevice, probeBlockDevice } from "./node.ts";
 import { type DeviceOptions, type Settings, settingsOf } from "./options.ts";
 import type { Opened } from "./serving_thread.ts";
 import { Threads } from "./threads.ts";
-
-/** Where a device is in its life. */
-export type DeviceState = "new" | "created" | "live" | "stopping" | "stopped" | "deleted";
-
-/** How a device ended. */
-export interface Closed {
-  /** `"deleted"` by its owner, `"removed"` by somebody else, or `"failed"`. */
-  readonly reason: "deleted" | "removed" | "failed";
-  /** What failed. */
-  readonly error?: UblkError;
-}
-
-/** What a device is, as granted by the kernel. */
-export interface DeviceInfo {
-  /** The N of `/dev/ublkbN`. */
-  readonly id: number;
-  /** The disk. */
-  readonly path: string;
-  /** The server's side. */
-  readonly charPath: string;
-  /** Where it is in its life. */
-  readonly state: DeviceState;
-  /** Bytes. */
-  readonly size: number;
-  /** Bytes of a logical block. */
-  readonly blockSize: number;
-  /** Writes are refused. */
-  readonly readOnly: boolean;
-  /** Hardware queues, as granted. */
-  readonly queues: number;
-  /** Requests per queue, as granted. */
-  readonly depth: number;
-  /** The largest request in bytes, as granted. */
-  readonly maxIoBytes: number;
-  /** How data travels. */
-  readonly dataPath: string;
-  /** The names of the `UBLK_F_*` in force. */
-  readonly features: readonly string[];
-  /** Where the kernel granted less than was asked, in words. */
-  readonly reductions: readonly string[];
-}
-
-/** What a device has done so far. */
-export interface DeviceStats {
-  /** All queues together. */
-  readonly total: Stats;
-  /** Each queue. */
-  readonly queues: readonly Stats[];
-  /** Log records that nobody drained in time. */
-  readonly logDropped: number;
-}
-
-/** How `stop` is to go about it. */
-export interface StopOptions {
-  /** Refuse with `DEVICE_BUSY` while somebody has the disk open (Linux 7.0). */
-  readonly safe?: boolean;
-  /** Gives up waiting. The device is then where it was. */
-  readonly signal?: AbortSignal;
-}
 
 const NODE_TIMEOUT_MS = 10_000;
 /** How long outstanding requests get once the device is to stop. */
@@ -172,8 +115,7 @@ export class Device implements AsyncDisposable {
     this.#logs = new ThreadLogs(settings.logLevel, "");
     this.#threads = new Threads(settings.backend, this.#logs, "ublk");
     // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
-    this.#opened = await this.#threads.open();
-    checkAborted(signal);
+    this.#opened = await abortable(this.#threads.open(), signal);
     this.#control = await Control.open({ signal });
     const { traits } = this.#opened;
     const plan = planDevice(
@@ -205,9 +147,13 @@ export class Device implements AsyncDisposable {
       if (this.#state === "live") return;
       if (this.#state !== "created") throw wrongState("start", this.#state);
       await this.#undoing(() => this.#start(options.signal));
-      this.#state = "live";
-      this.#threads!.stopped.then((error) => this.#servingEnded(error));
+      this.#live();
     });
+  }
+
+  #live(): void {
+    this.#state = "live";
+    this.#threads!.stopped.then((error) => this.#servingEnded(error));
   }
 
   async #start(signal?: AbortSignal): Promise<void> {
@@ -221,7 +167,7 @@ export class Device implements AsyncDisposable {
       affinity.push(await control.getQueueAffinity(id, queue, { signal }));
       this.#stats.push(createStatsBuffer());
     }
-    await this.#threads!.serve(
+    const serving = this.#threads!.serve(
       {
         device: id,
         charFd: this.#charFd,
@@ -235,10 +181,9 @@ export class Device implements AsyncDisposable {
       affinity,
       (error) => this.#fail(error),
     );
-    checkAborted(signal);
+    await abortable(serving, signal);
     await control.startDev(id, Deno.pid, { signal });
-    await probeBlockDevice(id, NODE_TIMEOUT_MS);
-    checkAborted(signal);
+    await abortable(probeBlockDevice(id, NODE_TIMEOUT_MS), signal);
   }
 
   /**
@@ -249,7 +194,12 @@ export class Device implements AsyncDisposable {
     return this.#serially(async () => {
       if (this.#state === "stopped" || this.#state === "deleted") return;
       if (this.#state !== "live") throw wrongState("stop", this.#state);
-      await this.#stop(options);
+      await this.#stop(options).catch((error) => {
+        // It was refused, or the caller no longer waits: the device lives on, until its threads say
+        // otherwise.
+        if (this.#state === "stopping" && this.#failure === undefined) this.#live();
+        throw error;
+      });
     });
   }
 
@@ -298,7 +248,9 @@ export class Device implements AsyncDisposable {
   async #undoing(step: () => Promise<void>): Promise<void> {
     try {
       await step();
-    } catch (error) {
+    } catch (thrown) {
+      // Where a stuck backend was the cause, that is what the caller should hear.
+      const error = this.#failure ?? thrown;
       await this.#threads?.abandon(GRACE_MS).catch((reason) => logLine(40, `${reason.message}`));
       await this.#remove().catch((reason) => logLine(40, `undo: ${reason.message}`));
       const failure = error instanceof UblkError ? error : undefined;
@@ -320,8 +272,10 @@ export class Device implements AsyncDisposable {
     }).catch((reason) => this.#close({ reason: "failed", error: reason }));
   }
 
-  /** Takes the device away from a server that cannot go on. Outside of the row of steps, since a
-   * step may be what waits for it. */
+  /**
+   * Takes the device away from a server that cannot go on. Outside of the row of steps, since a
+   * step may be what waits for it.
+   */
   #fail(error: UblkError): void {
     if (this.#failure !== undefined || this.#state === "deleted") return;
     this.#failure = error;
@@ -348,21 +302,12 @@ export class Device implements AsyncDisposable {
     try {
       if (this.#grant !== undefined) await deleteDevice(this.#control!, this.id);
     } finally {
-      await this.#threads?.close();
+      await this.#threads?.close(GRACE_MS);
       this.#logs?.[Symbol.dispose]();
       await this.#control?.[Symbol.asyncDispose]();
       this.#state = "deleted";
     }
   }
-}
-
-function checkAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return;
-  throw new UblkError("ABORTED", {
-    operation: "serve",
-    reason: "the caller's signal fired",
-    cause: signal.reason,
-  });
 }
 
 function wrongState(step: string, state: DeviceState): UblkError {

@@ -4,13 +4,8 @@
  * @module
  */
 
-import {
-  type Closed,
-  Device,
-  type DeviceInfo,
-  type DeviceState,
-  type DeviceStats,
-} from "./device.ts";
+import { Device } from "./device.ts";
+import type { Closed, DeviceInfo, DeviceState, DeviceStats } from "./info.ts";
 import type { DeviceOptions } from "./options.ts";
 
 /** A disk that is being served. */

@@ -14,6 +14,7 @@ import {
   ORDER_ABANDON,
   ORDER_DRAIN,
 } from "../queue/control_block.ts";
+import type { Box } from "../queue/messages.ts";
 import type { ServeOrder, ThreadResources } from "../queue/serving.ts";
 import { UblkError } from "../uapi/error.ts";
 import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
@@ -167,7 +168,9 @@ export class Threads {
       if (member.resources === undefined) return member.thread.kill();
       if (await settlesWithin(member.thread.stopped, graceMs)) return;
       member.thread.kill();
-      releaseByForce(member.resources);
+      const { resources } = member;
+      member.resources = undefined;
+      releaseByForce(resources);
     }));
   }
 
@@ -176,15 +179,25 @@ export class Threads {
     signalEventFd(member.wakeFd!);
   }
 
-  /** Closes the backends and ends the threads; the first last, since it made what they share. */
-  async close(): Promise<void> {
+  /**
+   * Closes the backends and ends the threads; the first last, since it made what they share. A
+   * backend that does not close in `graceMs` is left to itself.
+   */
+  async close(graceMs: number): Promise<void> {
     const shared = this.#opened === undefined ? undefined : { value: this.#opened.shared };
     const [first, ...others] = this.#members.splice(0);
+    const close = async ({ thread }: Member, unshare?: Box) => {
+      const closing = thread.close(unshare);
+      if (await settlesWithin(closing, graceMs)) return await closing;
+      closing.catch(() => {});
+      thread.kill();
+      throw unclosedError(graceMs);
+    };
     try {
-      await Promise.all(others.map(({ thread }) => thread.close()));
+      await Promise.all(others.map((member) => close(member)));
       // A thread whose backend never opened has nothing to close, and may be waiting for ever.
       if (shared === undefined) first?.thread.kill();
-      else await first?.thread.close(shared);
+      else if (first !== undefined) await close(first, shared);
     } finally {
       for (const member of [first, ...others]) {
         member?.unwatch?.();
@@ -203,7 +216,7 @@ async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boo
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), ms));
   try {
-    return await Promise.race([promise.then(() => true), late]);
+    return await Promise.race([promise.then(() => true, () => true), late]);
   } finally {
     clearTimeout(timer);
   }
@@ -227,5 +240,13 @@ function stuckError(device: number, deadlineMs: number): UblkError {
     device,
     reason: `a method of the backend has not returned in ${deadlineMs} ms`,
     hint: "the device is removed; let long work return a Promise, or raise the deadline",
+  });
+}
+
+function unclosedError(graceMs: number): UblkError {
+  return new UblkError("BACKEND_STUCK", {
+    operation: "close the backend",
+    reason: `it did not close in ${graceMs} ms`,
+    hint: "the device is deleted all the same; see the backend's close()",
   });
 }

@@ -9,61 +9,94 @@ import {
 } from "../queue/control_block.ts";
 import { watchThread } from "./watch.ts";
 
-const DEADLINE_MS = 120;
+const DEADLINE_MS = 20_000;
 
-/** Watches a thread that the test plays. */
+/** A clock that stands still until it is moved on, in the place of the real one. */
+class FakeClock implements Disposable {
+  nowMs = 1000;
+  readonly #real = [globalThis.setInterval, globalThis.clearInterval, performance.now] as const;
+  #timer?: { run: () => void; periodMs: number; nextMs: number };
+
+  constructor() {
+    const start = (run: () => void, periodMs: number) => {
+      this.#timer = { run, periodMs, nextMs: this.nowMs + periodMs };
+      return 1;
+    };
+    globalThis.setInterval = start as typeof setInterval;
+    globalThis.clearInterval = () => this.#timer = undefined;
+    performance.now = () => this.nowMs;
+  }
+
+  /** Lets time pass, with each tick of the one timer there is. */
+  pass(ms: number): void {
+    const end = this.nowMs + ms;
+    while (this.#timer !== undefined && this.#timer.nextMs <= end) {
+      this.nowMs = this.#timer.nextMs;
+      this.#timer.nextMs += this.#timer.periodMs;
+      this.#timer.run();
+    }
+    this.nowMs = end;
+  }
+
+  [Symbol.dispose](): void {
+    [globalThis.setInterval, globalThis.clearInterval, performance.now] = this.#real;
+  }
+}
+
+/** Watches a thread that the test plays. `stuckAfterMs` has an entry for each report. */
 function setUp(state: number) {
+  const clock = new FakeClock();
   const control = createControlBlock(DEADLINE_MS);
   const words = new Int32Array(control);
   words[CONTROL_STATE] = state;
-  const startedMs = performance.now();
+  const startedMs = clock.nowMs;
   const stuckAfterMs: number[] = [];
-  const end = watchThread(control, () => stuckAfterMs.push(performance.now() - startedMs));
-  return { words, stuckAfterMs, [Symbol.dispose]: end };
+  const end = watchThread(control, () => stuckAfterMs.push(clock.nowMs - startedMs));
+  return { clock, words, stuckAfterMs, end, [Symbol.dispose]: () => clock[Symbol.dispose]() };
 }
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-Deno.test("watchThread reports a thread that gets nothing done for a deadline, once and not before", async () => {
+Deno.test("watchThread reports a thread that gets nothing done for a deadline, once and not before", () => {
   using it = setUp(THREAD_IN_USER);
-  await sleep(6 * DEADLINE_MS);
+  it.clock.pass(10 * DEADLINE_MS);
   assertEquals(it.stuckAfterMs.length, 1);
-  assert(it.stuckAfterMs[0] > DEADLINE_MS, `after ${it.stuckAfterMs} ms`);
+  const [afterMs] = it.stuckAfterMs;
+  assert(afterMs > DEADLINE_MS && afterMs <= 2 * DEADLINE_MS, `after ${afterMs} ms`);
 });
 
-Deno.test("watchThread raises no false alarm for a thread that waits in the kernel", async () => {
+Deno.test("watchThread raises no false alarm for a thread that waits in the kernel", () => {
   using it = setUp(THREAD_IN_KERNEL);
-  await sleep(4 * DEADLINE_MS);
-  assertEquals(it.stuckAfterMs, []);
-  // Back from a long wait it has the whole deadline before it.
+  it.clock.pass(100 * DEADLINE_MS);
+  // Back from a long wait it has the whole deadline before it, less one look.
   Atomics.store(it.words, CONTROL_STATE, THREAD_IN_USER);
-  await sleep(DEADLINE_MS / 2);
+  it.clock.pass(0.75 * DEADLINE_MS);
   assertEquals(it.stuckAfterMs, []);
+  it.clock.pass(DEADLINE_MS);
+  assertEquals(it.stuckAfterMs.length, 1);
 });
 
-Deno.test("watchThread raises no false alarm for a thread that gets on, however slowly", async () => {
+Deno.test("watchThread raises no false alarm for a thread that gets on, however slowly", () => {
   using it = setUp(THREAD_IN_USER);
-  for (let step = 0; step < 12; step++) {
-    await sleep(DEADLINE_MS / 3);
+  for (let step = 0; step < 50; step++) {
+    it.clock.pass(0.75 * DEADLINE_MS);
     Atomics.add(it.words, CONTROL_PROGRESS, 1);
   }
   assertEquals(it.stuckAfterMs, []);
 });
 
-Deno.test("watchThread goes by the deadline of the moment: a drain shortens it, and it may grow", async () => {
+Deno.test("watchThread goes by the deadline of the moment: a drain shortens it, and it may grow", () => {
   using it = setUp(THREAD_IN_USER);
-  Atomics.store(it.words, CONTROL_DEADLINE_MS, 100 * DEADLINE_MS);
-  await sleep(3 * DEADLINE_MS);
+  Atomics.store(it.words, CONTROL_DEADLINE_MS, 10 * DEADLINE_MS);
+  it.clock.pass(9 * DEADLINE_MS);
   assertEquals(it.stuckAfterMs, []);
-  Atomics.store(it.words, CONTROL_DEADLINE_MS, DEADLINE_MS);
-  await sleep(2 * DEADLINE_MS);
+  Atomics.store(it.words, CONTROL_DEADLINE_MS, 500);
+  it.clock.pass(DEADLINE_MS / 2);
   assertEquals(it.stuckAfterMs.length, 1);
 });
 
-Deno.test("watchThread is silent once it was ended", async () => {
-  const it = setUp(THREAD_IN_USER);
-  await sleep(DEADLINE_MS / 4);
-  it[Symbol.dispose]();
-  await sleep(3 * DEADLINE_MS);
+Deno.test("watchThread is silent once it was ended", () => {
+  using it = setUp(THREAD_IN_USER);
+  it.clock.pass(DEADLINE_MS / 2);
+  it.end();
+  it.clock.pass(10 * DEADLINE_MS);
   assertEquals(it.stuckAfterMs, []);
 });

@@ -15,16 +15,20 @@ export interface MockWork {
 }
 
 const scope = self as unknown as {
-  onmessage: (event: MessageEvent<MockWork>) => void;
+  onmessage: (event: MessageEvent) => void;
   postMessage(message: unknown): void;
 };
 
-scope.onmessage = async ({ data: { spec, queue, writes } }) => {
+scope.onmessage = async ({ data }) => {
+  const { spec, queue, writes }: MockWork = data;
   const loaded = await loadBackend(spec);
   const backend = await loaded.open(queue, await loaded.share());
   const buffer = new Uint8Array(512).fill(queue + 1);
+  // All begin at once.
+  scope.postMessage(loaded.sharing);
+  await new Promise((resolve) => scope.onmessage = resolve);
   for (let write = 0; write < writes; write++) {
     await backend.writeAt(buffer, (queue * writes + write) * 512, { fua: false });
   }
-  scope.postMessage(loaded.sharing);
+  scope.postMessage("done");
 };

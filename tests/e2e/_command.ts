@@ -32,6 +32,8 @@ export async function within<T>(promise: Promise<T>, what: string, limitMs = LIM
 export class Running implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #reading: Promise<unknown>;
+  readonly #hasStdin: boolean;
+  readonly #ignoresStderr: boolean;
   #stderr = "";
   #stdout = "";
 
@@ -40,6 +42,8 @@ export class Running implements AsyncDisposable {
     [program, ...args]: readonly string[],
     options: { stdin?: "piped"; ignoreStderr?: boolean } = {},
   ) {
+    this.#hasStdin = options.stdin === "piped";
+    this.#ignoresStderr = options.ignoreStderr === true;
     this.#child = new Deno.Command(program, {
       args,
       cwd: ROOT,
@@ -49,7 +53,7 @@ export class Running implements AsyncDisposable {
     }).spawn();
     this.#reading = Promise.all([
       this.#read(this.#child.stdout, (text) => this.#stdout += text),
-      options.ignoreStderr ? undefined : this.#read(
+      this.#ignoresStderr ? undefined : this.#read(
         this.#child.stderr,
         (text) => this.#stderr += text,
       ),
@@ -109,10 +113,10 @@ export class Running implements AsyncDisposable {
       // It has ended.
     }
     await this.#child.status;
-    await this.#child.stderr.cancel().catch(() => {});
-    if (this.#child.stdin) await this.#child.stdin.close().catch(() => {});
+    if (this.#ignoresStderr) await this.#child.stderr.cancel();
+    if (this.#hasStdin) await this.#child.stdin.close().catch(() => {});
     await this.#reading.catch(() => {});
-    await runCommand("ublk", ["del", "-a"]);
+    if (nodes().length > 0) await runCommand("ublk", ["del", "-a"]);
   }
 }
 

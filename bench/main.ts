@@ -1,0 +1,135 @@
+/**
+ * The benchmarks: `deno task bench`. See `docs/benchmarks.md`.
+ *
+ * ```text
+ * bench/main.ts [ring|speed|start]… [--quick] [--json FILE] [--parallel]
+ * bench/main.ts --smoke     everything once and tiny, here, on a machine that has ublk
+ * ```
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli";
+import { VmError } from "../vm/host.ts";
+import { runPlan } from "./guest.ts";
+import { ensureKublk } from "./kublk.ts";
+import { type GuestRecord, type Size, speedPlan, startPlan } from "./plan.ts";
+import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
+import { hostConditions, measureRing, ringTable } from "./ring.ts";
+import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
+
+const USAGE = `usage: deno task bench [ring|speed|start]… [OPTION…]
+
+  ring   ns per NOP at batch 1, 32 and 128, on this machine's kernel
+  speed  in a guest whose clock counts instructions: against kublk and the kernel's loop
+         device, and the garbage collections during steady I/O
+  start  in an ordinary guest: from command to usable disk, by queue depth
+  (default: all)
+
+  --quick      a rough answer in a third of the time
+  --json FILE  write every sample there
+  --parallel   boot even while another guest runs
+  --smoke      everything once and tiny, here and not in a guest: for tests`;
+
+const SECTIONS = ["ring", "speed", "start"];
+
+const RING_PLANS = {
+  full: { rounds: 9, nops: 200_000 },
+  quick: { rounds: 5, nops: 50_000 },
+  smoke: { rounds: 2, nops: 500 },
+};
+
+function section(title: string, conditions: readonly string[], table: string): void {
+  const lines = conditions.map((line) => `- ${line}\n`).join("");
+  console.log(`\n## ${title}\n\n${lines}\n${table}`);
+}
+
+async function ring(size: Size): Promise<void> {
+  const samples = measureRing(RING_PLANS[size]);
+  section("The ring: NOPs on this machine's kernel", await hostConditions(), ringTable(samples));
+}
+
+async function speed(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+  const kublk = await ensureKublk(options.signal);
+  const plan = speedPlan(size, kublk.path);
+  const records = await measureOn(DETERMINISTIC, plan, options);
+  showSpeed(plan.groups, records, [`kublk built from ${kublk.version}`]);
+  return records;
+}
+
+function showSpeed(
+  groups: Parameters<typeof speedTable>[0],
+  records: GuestRecord[],
+  more: string[],
+): void {
+  const conditions = [...conditionLines(records), ...more];
+  const same = "one queue, depth 128, requests up to 1 MiB, scheduler none; samples taken in turn";
+  section("Random I/O", [...conditions, same, ...copyLines(groups)], speedTable(groups, records));
+  section("Garbage in the steady state", [
+    "V8's collections, young generation cut to 1 MiB, during random 4 KiB I/O at depth 32 and 1",
+  ], gcTable(records));
+}
+
+async function start(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+  const records = await measureOn(WALL_CLOCK, startPlan(size), options);
+  section("Start-up of ublk-null", conditionLines(records), startTable(records));
+  return records;
+}
+
+/** Everything there is, on this very machine: it must have ublk. */
+async function smoke(): Promise<void> {
+  await ring("smoke");
+  // A guest of the tests has no network; it does see what the host has built.
+  const kublk = await ensureKublk().then(({ path }) => path, () => undefined);
+  const { groups, ...rest } = speedPlan("smoke", kublk);
+  const { startDepths, startRounds } = startPlan("smoke");
+  const records: GuestRecord[] = [];
+  const plan = { ...rest, groups, startDepths, startRounds };
+  await runPlan(plan, (record) => records.push(record));
+  showSpeed(groups, records, [kublk === undefined ? "without kublk" : `kublk at ${kublk}`]);
+  section("Start-up of ublk-null", [], startTable(records));
+}
+
+async function main(args: string[], signal: AbortSignal): Promise<number> {
+  const options = parseArgs(args, {
+    boolean: ["help", "quick", "smoke", "parallel"],
+    string: ["json"],
+    unknown: (arg) => {
+      if (SECTIONS.includes(arg)) return true;
+      console.error(`unknown: ${arg}\n\n${USAGE}`);
+      Deno.exit(2);
+    },
+  });
+  if (options.help) console.log(USAGE);
+  else if (options.smoke) await smoke();
+  else {
+    const wanted = options._.length === 0 ? SECTIONS : options._;
+    const size = options.quick ? "quick" : "full";
+    const bed = { parallel: options.parallel, signal };
+    const records: GuestRecord[] = [];
+    if (wanted.includes("ring")) await ring(size);
+    if (wanted.includes("speed")) records.push(...await speed(size, bed));
+    if (wanted.includes("start")) records.push(...await start(size, bed));
+    if (options.json !== undefined) {
+      await Deno.writeTextFile(options.json, JSON.stringify(records, null, 1) + "\n");
+    }
+  }
+  return 0;
+}
+
+if (import.meta.main) {
+  const abort = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => abort.abort(new VmError(`ended by ${name}`)));
+  }
+  let status: number;
+  try {
+    status = await main(Deno.args, abort.signal);
+  } catch (error) {
+    if (!(error instanceof VmError)) throw error;
+    console.error(`bench: ${error.message}`);
+    status = abort.signal.aborted ? 130 : 1;
+  }
+  // Signal listeners would keep the process alive.
+  Deno.exit(status);
+}

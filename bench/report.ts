@@ -1,0 +1,120 @@
+/**
+ * From records to tables.
+ *
+ * @module
+ */
+
+import { COPIES } from "./disks.ts";
+import {
+  type Cell,
+  CELLS,
+  type DiskName,
+  type GcRecord,
+  type GuestPlan,
+  type GuestRecord,
+  type IoRecord,
+  type StartRecord,
+} from "./plan.ts";
+import { formatSpread, formatTable, pairwiseRatios, spread } from "./table.ts";
+
+type OfType<T extends GuestRecord["type"]> = Extract<GuestRecord, { type: T }>;
+
+/** The records of one type. */
+export function ofType<T extends GuestRecord["type"]>(
+  records: readonly GuestRecord[],
+  type: T,
+): OfType<T>[] {
+  return records.filter((record): record is OfType<T> => record.type === type);
+}
+
+/** What holds for all tables of a run. */
+export function conditionLines(records: readonly GuestRecord[]): string[] {
+  return ofType(records, "conditions").flatMap(({ lines }) => lines);
+}
+
+/** Ours against each other disk of its group, in every cell. */
+export function speedTable(groups: GuestPlan["groups"], records: readonly GuestRecord[]): string {
+  const samples = ofType(records, "io");
+  const rows = groups.flatMap(([ours, ...others]) =>
+    others.flatMap((theirs) => CELLS.map((cell) => speedRow(ours, theirs, cell, samples)))
+  );
+  return formatTable([
+    "ours : theirs",
+    "4 KiB",
+    "ratio, median (min–max)",
+    "ours, kIOPS",
+    "theirs, kIOPS",
+    "server ns per I/O",
+  ], rows);
+}
+
+function speedRow(
+  ours: DiskName,
+  theirs: DiskName,
+  cell: Cell,
+  samples: readonly IoRecord[],
+): string[] {
+  const [our, their] = [ours, theirs].map((name) => inCell(name, cell, samples));
+  const iops = (list: readonly IoRecord[]) => list.map((sample) => sample.iops / 1e3);
+  const ratios = pairwiseRatios(iops(our), iops(their));
+  return [
+    `${ours} : ${theirs}`,
+    `${cell.access.replace("rand", "random ")}, depth ${cell.depth}`,
+    formatSpread(spread(ratios), 3),
+    spread(iops(our)).median.toFixed(1),
+    spread(iops(their)).median.toFixed(1),
+    `${serverCost(our)} : ${serverCost(their)}`,
+  ];
+}
+
+function inCell(disk: DiskName, cell: Cell, samples: readonly IoRecord[]): IoRecord[] {
+  return samples
+    .filter((record) => record.disk === disk)
+    .filter((record) => record.access === cell.access && record.depth === cell.depth)
+    .sort((a, b) => a.round - b.round);
+}
+
+function serverCost(samples: readonly IoRecord[]): string {
+  const costs = samples.flatMap(({ serverNs }) => serverNs ?? []);
+  return costs.length === 0 ? "–" : spread(costs).median.toFixed(0);
+}
+
+/** What each disk of a run does with the data. */
+export function copyLines(groups: GuestPlan["groups"]): string[] {
+  return groups.flat().map((disk) => `${disk}: ${COPIES[disk]}`);
+}
+
+/** Start-up by depth. */
+export function startTable(records: readonly GuestRecord[]): string {
+  const byDepth = Map.groupBy<number, StartRecord>(ofType(records, "start"), ({ depth }) => depth);
+  const rows = [...byDepth].map(([depth, starts]) => [
+    String(depth),
+    formatSpread(spread(starts.map(({ ms }) => ms)), 0),
+    String(starts.length),
+  ]);
+  return formatTable(
+    ["queue depth", "command to usable disk, ms, median (min–max)", "starts"],
+    rows,
+  );
+}
+
+/** Collections during steady I/O. */
+export function gcTable(records: readonly GuestRecord[]): string {
+  const rows = ofType(records, "gc").map((record) => [
+    record.disk,
+    String(record.ios),
+    byThread(record, "before"),
+    byThread(record, "duringIo"),
+  ]);
+  return formatTable(
+    ["disk", "I/Os", "collections before, main + serving", "during the I/Os, main + serving"],
+    rows,
+  );
+}
+
+/** The main thread's isolate starts first, so it is the first to be heard of. */
+function byThread(record: GcRecord, when: "before" | "duringIo"): string {
+  const isolates = [...new Set([...Object.keys(record.before), ...Object.keys(record.duringIo)])];
+  const [main, ...others] = isolates.map((isolate) => record[when][isolate] ?? 0);
+  return `${main ?? 0} + ${others.reduce((sum, count) => sum + count, 0)}`;
+}

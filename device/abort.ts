@@ -1,0 +1,34 @@
+/**
+ * A caller who no longer wants to wait.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+
+/** Throws `ABORTED` if the caller's signal has fired. */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return;
+  throw new UblkError("ABORTED", {
+    operation: "serve",
+    reason: "the caller's signal fired",
+    cause: signal.reason,
+  });
+}
+
+/** The promise, or `ABORTED` as soon as the caller's signal fires. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      try {
+        checkAborted(signal);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    signal.addEventListener("abort", abort, { once: true });
+    abort();
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

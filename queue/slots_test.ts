@@ -1,0 +1,72 @@
+import { assertEquals } from "@std/assert";
+import { mockBackend } from "../testing.ts";
+import { openMemory } from "../tests/memory_disk.ts";
+import { QueueRig } from "../tests/queue_rig.ts";
+import { EIO } from "../uapi/errno.ts";
+import { IORING_OP_URING_CMD } from "../uapi/io_uring_sqe.ts";
+import {
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_U_IO_COMMIT_AND_FETCH_REQ,
+  UBLK_U_IO_FETCH_REQ,
+  UBLK_U_IO_NEED_GET_DATA,
+} from "../uapi/ublk_io.ts";
+import { KIND_IO } from "./slots.ts";
+
+const CHAR_FD = 3;
+const BYTES = 4096;
+
+/** The words of an SQE as they must be, none of them left from its last user. */
+function words(cmdOp: number, slot: number, identity: number, result: number, address: number) {
+  return [
+    ...[IORING_OP_URING_CMD, CHAR_FD, cmdOp, 0, 0, 0, 0, 0, slot, KIND_IO, 0, 0],
+    ...[identity, result >>> 0, address % 2 ** 32, Math.floor(address / 2 ** 32)],
+  ];
+}
+
+/** Keeps the words of every command that the driver gets. */
+function record(rig: QueueRig): number[][] {
+  const seen: number[][] = [];
+  rig.kernel.handler = (sqe, kernel) => {
+    if (sqe.opcode === IORING_OP_URING_CMD) seen.push([...sqe.words]);
+    rig.ublk.handler(sqe, kernel);
+  };
+  return seen;
+}
+
+Deno.test("Slots fetches each tag of each queue with its buffer's address", () => {
+  using rig = new QueueRig({ backend: mockBackend(), queues: 2, depth: 2 });
+  const seen = record(rig);
+  rig.fetch();
+  const [a, b, c, d] = rig.path.addresses;
+  assertEquals(seen, [
+    words(UBLK_U_IO_FETCH_REQ, 0, 0, 0, a),
+    words(UBLK_U_IO_FETCH_REQ, 1, 1 << 16, 0, b),
+    words(UBLK_U_IO_FETCH_REQ, 2, 1, 0, c),
+    words(UBLK_U_IO_FETCH_REQ, 3, 1 | (1 << 16), 0, d),
+  ]);
+});
+
+Deno.test("Slots.answer carries the result, an errno too, and the address that the slot has by then", () => {
+  const backend = mockBackend({ faults: [{ effect: "throw", nth: 2 }] });
+  using rig = new QueueRig({ backend, queues: 2, depth: 1 }).fetch();
+  const seen = record(rig);
+  rig.io({ op: UBLK_IO_OP_READ, sectors: 8 }, 1);
+  rig.io({ op: UBLK_IO_OP_READ, sectors: 8 }, 1);
+  const address = rig.path.addresses[1];
+  assertEquals(seen, [
+    words(UBLK_U_IO_COMMIT_AND_FETCH_REQ, 1, 1, BYTES, address),
+    words(UBLK_U_IO_COMMIT_AND_FETCH_REQ, 1, 1, -EIO, address),
+  ]);
+});
+
+Deno.test("Slots.getData asks for a WRITE's data at its place on the disk", () => {
+  using disk = openMemory("1MiB");
+  using rig = new QueueRig({ backend: disk, path: "get-data", depth: 1 }).fetch();
+  const seen = record(rig);
+  rig.io({ op: UBLK_IO_OP_WRITE, sector: 16, sectors: 8 });
+  assertEquals(seen, [
+    words(UBLK_U_IO_NEED_GET_DATA, 0, 0, 0, disk.address! + 8192),
+    words(UBLK_U_IO_COMMIT_AND_FETCH_REQ, 0, 0, BYTES, disk.address! + 8192),
+  ]);
+});
