@@ -22,7 +22,7 @@ class FakeClock implements Disposable {
       this.#timer = { run, periodMs, nextMs: this.nowMs + periodMs };
       return 1;
     };
-    globalThis.setInterval = start as typeof setInterval;
+    globalThis.setInterval = start as unknown as typeof setInterval;
     globalThis.clearInterval = () => this.#timer = undefined;
     performance.now = () => this.nowMs;
   }

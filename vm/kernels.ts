@@ -216,7 +216,11 @@ async function decompressModules(modulesDir: string): Promise<void> {
   }
 }
 
-async function fetchKernel(selection: Selection, dir: string): Promise<void> {
+async function fetchKernel(
+  selection: Selection,
+  dir: string,
+  packages: Promise<void>,
+): Promise<void> {
   const temporary = `${dir}.tmp`;
   // Debris of a killed run. The lock is held, so nobody is using it.
   await Deno.remove(temporary, { recursive: true }).catch(() => {});
@@ -233,6 +237,7 @@ async function fetchKernel(selection: Selection, dir: string): Promise<void> {
   for (const config of [`${temporary}/root/boot/config-${release}`, `${modules}/config`]) {
     if (await exists(config)) await Deno.copyFile(config, `${temporary}/config`);
   }
+  await packages; // From here on it takes xz and depmod.
   await decompressModules(modules);
   await Deno.mkdir(`${temporary}/lib/modules`, { recursive: true });
   await Deno.rename(modules, `${temporary}/lib/modules/${release}`);
@@ -269,16 +274,29 @@ export async function ensureKernel(
   name: KernelName,
   options: { newest?: boolean; signal?: AbortSignal } = {},
 ): Promise<Kernel> {
-  let kernel = await cachedKernel(name);
+  const kernel = await cachedKernel(name);
   if (kernel !== undefined && !options.newest) return kernel;
-  await ensureHostPackages();
+  // Half a minute each: what is missing is installed while the kernel is downloaded.
+  const packages = ensureHostPackages();
+  const fetched = fetchUnderLock(name, packages, options);
+  // A failure of either ends it at once, but an installation is never left half way.
+  await Promise.race([fetched, packages.then(() => fetched)]);
+  await packages;
+  return await fetched;
+}
+
+async function fetchUnderLock(
+  name: KernelName,
+  packages: Promise<void>,
+  options: { newest?: boolean; signal?: AbortSignal },
+): Promise<Kernel> {
   using _lock = await lock("cache", WAITING, options.signal);
-  kernel = await cachedKernel(name); // Whoever was waited for may have fetched it.
+  let kernel = await cachedKernel(name); // Whoever was waited for may have fetched it.
   if (kernel !== undefined && !options.newest) return kernel;
   await updateLists();
   const selection = await select(name);
   if (kernel?.release !== selection.release || kernel.version !== selection.version) {
-    await fetchKernel(selection, `${cacheDir()}/kernels/${selection.release}`);
+    await fetchKernel(selection, `${cacheDir()}/kernels/${selection.release}`, packages);
     await writeAtomically(`${cacheDir()}/kernel-${name}.json`, JSON.stringify(selection));
     // Only now, so that a failed download never costs the kernel that was there.
     if (kernel !== undefined && kernel.release !== selection.release) {
