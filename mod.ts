@@ -5,12 +5,11 @@
  * kernel's ublk driver and io_uring, with nothing but Deno and libc.
  *
  * @example A RAM disk
- * ```ts no-eval
+ * ```ts
  * import { memory, serve } from "@ublk/ublk";
  *
  * await using device = await serve({ backend: memory("1GiB") });
- * console.log(device.path); // "/dev/ublkb0"
- * await device.closed;
+ * console.log(device.path); // "/dev/ublkb0"; gone at the end of this scope
  * ```
  *
  * @module

@@ -132,19 +132,33 @@ const WINDOW_BYTES = 1 << 30;
 
 /** Typed arrays over the disk's memory. */
 class Windows {
-  readonly #windows: Uint8Array<ArrayBuffer>[] = [];
+  readonly #windows: (Uint8Array<ArrayBuffer> | undefined)[];
+  readonly #address: number;
+  readonly #size: number;
 
   constructor(address: number, size: number) {
-    for (let at = 0; at < size; at += WINDOW_BYTES) {
-      const bytes = Math.min(WINDOW_BYTES, size - at);
-      this.#windows.push(new Uint8Array(bufferAt(address + at, bytes)));
-    }
+    this.#address = address;
+    this.#size = size;
+    this.#windows = new Array(Math.ceil(size / WINDOW_BYTES)).fill(undefined);
+  }
+
+  /**
+   * Made on first use: V8 takes each for a gigabyte of heap and collects garbage, some 3 ms. All at
+   * once, a disk of 1 TiB would take seconds to open.
+   */
+  #window(offset: number): Uint8Array<ArrayBuffer> {
+    const index = Math.floor(offset / WINDOW_BYTES);
+    const made = this.#windows[index];
+    if (made !== undefined) return made;
+    const start = index * WINDOW_BYTES;
+    const bytes = Math.min(WINDOW_BYTES, this.#size - start);
+    return this.#windows[index] = new Uint8Array(bufferAt(this.#address + start, bytes));
   }
 
   copy(offset: number, buffer: Uint8Array<ArrayBuffer>, toDisk: boolean): void {
     let done = 0;
     while (done < buffer.length) {
-      const window = this.#windows[Math.floor((offset + done) / WINDOW_BYTES)];
+      const window = this.#window(offset + done);
       const at = (offset + done) % WINDOW_BYTES;
       const bytes = Math.min(buffer.length - done, window.length - at);
       const disk = window.subarray(at, at + bytes);
@@ -157,7 +171,7 @@ class Windows {
   fill(offset: number, length: number): void {
     let done = 0;
     while (done < length) {
-      const window = this.#windows[Math.floor((offset + done) / WINDOW_BYTES)];
+      const window = this.#window(offset + done);
       const at = (offset + done) % WINDOW_BYTES;
       const bytes = Math.min(length - done, window.length - at);
       window.fill(0, at, at + bytes);

@@ -16,32 +16,26 @@ const V8_FLAGS = "--trace-gc,--min-semi-space-size=1,--max-semi-space-size=1";
 /** `[123:0x7f…] 45 ms: Scavenge …`: the process, the isolate, the time. */
 const COLLECTION = /^\[\d+:(0x[0-9a-f]+)(?::\d+)?\].* ms: /;
 
-const STEADY: readonly Cell[] = [
-  { access: "randread", depth: 32 },
-  { access: "randwrite", depth: 32 },
-  { access: "randread", depth: 1 },
-  { access: "randwrite", depth: 1 },
-];
-
-/** Counts the collections of one disk's server during `ios` I/Os, after as many to warm it up. */
+/** Counts the collections of one disk's server during `ios` I/Os, after half as many to warm it up. */
 export async function countCollections(
   disk: "ublk-null" | "ublk-mem",
+  cells: readonly Cell[],
   ios: number,
 ): Promise<GcRecord> {
   const size = disk === "ublk-mem" ? ["--size", "64M"] : [];
   await using served = await startOwn(disk, size, V8_FLAGS);
   const { lines } = served.server;
-  const each = Math.ceil(ios / STEADY.length);
-  for (const cell of STEADY) await fio(served.path, cell, each);
+  const each = Math.ceil(ios / cells.length);
+  for (const cell of cells) await fio(served.path, cell, Math.ceil(each / 2));
   await settle();
   const mark = lines.length;
-  for (const cell of STEADY) await fio(served.path, cell, each);
+  for (const cell of cells) await fio(served.path, cell, each);
   await settle();
   const during = lines.slice(mark).filter((line) => COLLECTION.test(line));
   return {
     type: "gc",
     disk,
-    ios: each * STEADY.length,
+    ios: each * cells.length,
     before: byIsolate(lines.slice(0, mark)),
     duringIo: byIsolate(during),
     lines: during,

@@ -23,11 +23,7 @@ export async function runPlan(
   emit(await conditions());
   if (plan.startRounds > 0) await measureStarts(plan.startDepths, plan.startRounds, emit);
   for (const group of plan.groups) await compare(group, plan, emit);
-  if (plan.gcIos > 0) {
-    for (const disk of ["ublk-null", "ublk-mem"] as const) {
-      emit(await countCollections(disk, plan.gcIos));
-    }
-  }
+  for (const disk of plan.gcDisks) emit(await countCollections(disk, plan.cells, plan.gcIos));
 }
 
 async function conditions(): Promise<ConditionsRecord> {

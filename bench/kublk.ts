@@ -1,7 +1,7 @@
 /**
  * Fetches and builds `kublk`, the C server of the kernel's own selftests, to compare with.
  *
- * It comes from Debian's packages, through the private apt of `vm/kernels.ts`, and stays in the
+ * It comes from Debian's packages, through the private apt of `vm/apt.ts`, and stays in the
  * cache: nothing of it enters this project. Its source is that of the kernel which the guests
  * boot, as near as Debian has it; liburing is sid's, linked statically, because an older one lacks
  * what `kublk` calls.
@@ -10,7 +10,8 @@
  */
 
 import { cacheDir, exists, lock, output, say, VmError } from "../vm/host.ts";
-import { aptOptions, downloadAndUnpack, uapiHeadersDir, updateLists } from "../vm/kernels.ts";
+import { aptOptions, downloadAndUnpack, updateLists } from "../vm/apt.ts";
+import { uapiHeadersDir } from "../vm/kernels.ts";
 
 /** The program, and what it was built from. */
 export interface Kublk {

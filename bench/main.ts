@@ -13,7 +13,7 @@ import { parseArgs } from "@std/cli";
 import { VmError } from "../vm/host.ts";
 import { runPlan } from "./guest.ts";
 import { ensureKublk } from "./kublk.ts";
-import { type GuestRecord, type Size, speedPlan, startPlan } from "./plan.ts";
+import { type GuestPlan, type GuestRecord, type Size, speedPlan, startPlan } from "./plan.ts";
 import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
@@ -53,18 +53,22 @@ async function speed(size: Size, options: BedOptions): Promise<GuestRecord[]> {
   const kublk = await ensureKublk(options.signal);
   const plan = speedPlan(size, kublk.path);
   const records = await measureOn(DETERMINISTIC, plan, options);
-  showSpeed(plan.groups, records, [`kublk built from ${kublk.version}`]);
+  showSpeed(plan, records, [`kublk built from ${kublk.version}`]);
   return records;
 }
 
 function showSpeed(
-  groups: Parameters<typeof speedTable>[0],
+  plan: GuestPlan,
   records: GuestRecord[],
   more: string[],
 ): void {
   const conditions = [...conditionLines(records), ...more];
   const same = "one queue, depth 128, requests up to 1 MiB, scheduler none; samples taken in turn";
-  section("Random I/O", [...conditions, same, ...copyLines(groups)], speedTable(groups, records));
+  section(
+    "Random I/O",
+    [...conditions, same, ...copyLines(plan.groups)],
+    speedTable(plan, records),
+  );
   section("Garbage in the steady state", [
     "V8's collections, young generation cut to 1 MiB, during random 4 KiB I/O at depth 32 and 1",
   ], gcTable(records));
@@ -81,12 +85,11 @@ async function smoke(): Promise<void> {
   await ring("smoke");
   // A guest of the tests has no network; it does see what the host has built.
   const kublk = await ensureKublk().then(({ path }) => path, () => undefined);
-  const { groups, ...rest } = speedPlan("smoke", kublk);
   const { startDepths, startRounds } = startPlan("smoke");
   const records: GuestRecord[] = [];
-  const plan = { ...rest, groups, startDepths, startRounds };
+  const plan = { ...speedPlan("smoke", kublk), startDepths, startRounds };
   await runPlan(plan, (record) => records.push(record));
-  showSpeed(groups, records, [kublk === undefined ? "without kublk" : `kublk at ${kublk}`]);
+  showSpeed(plan, records, [kublk === undefined ? "without kublk" : `kublk at ${kublk}`]);
   section("Start-up of ublk-null", [], startTable(records));
 }
 

@@ -30,18 +30,22 @@ export interface GuestPlan {
   readonly kublk?: string;
   /** Disks to compare, each group's in turn; the first of a group is ours. */
   readonly groups: readonly (readonly DiskName[])[];
+  /** The accesses to measure. */
+  readonly cells: readonly Cell[];
   /** Samples per disk and cell. */
   readonly rounds: number;
   /** I/Os of one sample, by depth. */
   readonly ios: Readonly<Record<number, number>>;
-  /** I/Os of each cell before the first sample; for the JIT compiler, and for cold memory. */
+  /** I/Os of each cell before the first sample, for the JIT compiler and cold memory; 0: none. */
   readonly warmIos: number;
   /** The queue depths at which to start `ublk-null`. */
   readonly startDepths: readonly number[];
   /** Starts per depth. */
   readonly startRounds: number;
-  /** I/Os during which garbage collections are counted; 0: not at all. */
+  /** I/Os during which garbage collections are counted. */
   readonly gcIos: number;
+  /** The disks whose collections are counted. */
+  readonly gcDisks: readonly ("ublk-null" | "ublk-mem")[];
 }
 
 /** One sample of one disk in one cell. */
@@ -104,14 +108,21 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
   const mem: DiskName[] = kublk === undefined
     ? ["ublk-mem", "kernel-loop"]
     : ["ublk-mem", "kublk-loop", "kernel-loop"];
-  const common = { kublk, groups: [null_, mem], startDepths: [], startRounds: 0 };
+  const common = {
+    kublk,
+    groups: [null_, mem],
+    cells: CELLS,
+    startDepths: [],
+    startRounds: 0,
+    gcDisks: ["ublk-null", "ublk-mem"],
+  } satisfies Partial<GuestPlan>;
   switch (size) {
     case "full":
       return {
         ...common,
-        rounds: 5,
-        ios: { 1: 20_000, 32: 40_000 },
-        warmIos: 25_000,
+        rounds: 4,
+        ios: { 1: 15_000, 32: 30_000 },
+        warmIos: 20_000,
         gcIos: 250_000,
       };
     case "quick":
@@ -119,11 +130,21 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
         ...common,
         rounds: 2,
         ios: { 1: 10_000, 32: 20_000 },
-        warmIos: 20_000,
+        warmIos: 15_000,
         gcIos: 50_000,
       };
     case "smoke":
-      return { ...common, rounds: 1, ios: { 1: 200, 32: 400 }, warmIos: 100, gcIos: 400 };
+      // In an emulated guest each program takes a second or more to start.
+      return {
+        ...common,
+        groups: kublk === undefined ? [["ublk-mem", "kernel-loop"]] : [null_, [mem[0], mem[2]]],
+        cells: [CELLS[3]],
+        rounds: 1,
+        ios: { 32: 400 },
+        warmIos: 0,
+        gcIos: 400,
+        gcDisks: ["ublk-mem"],
+      };
   }
 }
 
@@ -131,11 +152,13 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
 export function startPlan(size: Size): GuestPlan {
   return {
     groups: [],
+    cells: [],
     rounds: 0,
     ios: {},
     warmIos: 0,
-    startDepths: size === "smoke" ? [1, 4096] : [1, 32, 128, 1024, 4096],
+    startDepths: size === "smoke" ? [4096] : [1, 32, 128, 1024, 4096],
     startRounds: { full: 5, quick: 2, smoke: 1 }[size],
     gcIos: 0,
+    gcDisks: [],
   };
 }

@@ -5,15 +5,14 @@
  */
 
 import { COPIES } from "./disks.ts";
-import {
-  type Cell,
-  CELLS,
-  type DiskName,
-  type GcRecord,
-  type GuestPlan,
-  type GuestRecord,
-  type IoRecord,
-  type StartRecord,
+import type {
+  Cell,
+  DiskName,
+  GcRecord,
+  GuestPlan,
+  GuestRecord,
+  IoRecord,
+  StartRecord,
 } from "./plan.ts";
 import { formatSpread, formatTable, pairwiseRatios, spread } from "./table.ts";
 
@@ -33,10 +32,13 @@ export function conditionLines(records: readonly GuestRecord[]): string[] {
 }
 
 /** Ours against each other disk of its group, in every cell. */
-export function speedTable(groups: GuestPlan["groups"], records: readonly GuestRecord[]): string {
+export function speedTable(
+  plan: Pick<GuestPlan, "groups" | "cells">,
+  records: readonly GuestRecord[],
+): string {
   const samples = ofType(records, "io");
-  const rows = groups.flatMap(([ours, ...others]) =>
-    others.flatMap((theirs) => CELLS.map((cell) => speedRow(ours, theirs, cell, samples)))
+  const rows = plan.groups.flatMap(([ours, ...others]) =>
+    others.flatMap((theirs) => plan.cells.map((cell) => speedRow(ours, theirs, cell, samples)))
   );
   return formatTable([
     "ours : theirs",

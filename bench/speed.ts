@@ -7,7 +7,7 @@
 
 import { attributesOf, type Disk, startDisk } from "./disks.ts";
 import { fio } from "./fio.ts";
-import { type Cell, CELLS, type DiskName, type GuestPlan, type GuestRecord } from "./plan.ts";
+import type { Cell, DiskName, GuestPlan, GuestRecord } from "./plan.ts";
 import { busiestNs, run, threadsNs } from "./process.ts";
 
 /** Compares the disks of one group in every cell. */
@@ -22,9 +22,9 @@ export async function compare(
     const disk = stack.use(await startDisk(name, plan.kublk));
     disks.push(disk);
     emit({ type: "disk", disk: name, attributes: attributesOf(disk) });
-    await warm(disk, plan.warmIos);
+    await warm(disk, plan);
   }
-  for (const cell of CELLS) {
+  for (const cell of plan.cells) {
     for (let round = 0; round < plan.rounds; round++) {
       for (const disk of disks) emit(await sample(disk, cell, round, plan.ios[cell.depth]));
     }
@@ -32,12 +32,13 @@ export async function compare(
 }
 
 /** Has the JIT compiler done with a server's loop, and a RAM disk's memory in place. */
-async function warm(disk: Disk, ios: number): Promise<void> {
+async function warm(disk: Disk, { cells, warmIos }: GuestPlan): Promise<void> {
   if (disk.name === "ublk-mem") {
     const args = ["if=/dev/zero", `of=${disk.path}`, "bs=1M", "count=64", "oflag=direct"];
     await run("dd", args);
   }
-  for (const cell of CELLS) await fio(disk.path, cell, ios);
+  if (warmIos === 0) return;
+  for (const cell of cells) await fio(disk.path, cell, warmIos);
 }
 
 async function sample(

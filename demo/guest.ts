@@ -6,7 +6,6 @@
 import { passOn } from "../vm/host.ts";
 import { ensureKernel, type KernelName } from "../vm/kernels.ts";
 import { chooseAccelerator } from "../vm/kvm.ts";
-import { ensureHostPackages } from "../vm/packages.ts";
 import { bootGuest, type GuestResult } from "../vm/qemu.ts";
 import { DemoError, run } from "./program.ts";
 import { PROJECT } from "./server.ts";
@@ -22,9 +21,10 @@ export async function runInGuest(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  await Promise.all([warmDenoCache(signal), ensureHostPackages()]);
-  signal.throwIfAborted();
-  const kernel = await ensureKernel(kernelName, { signal });
+  const [kernel] = await unlessAborted(
+    Promise.all([ensureKernel(kernelName, { signal }), warmDenoCache(signal)]),
+    signal,
+  );
   const { whyNotKvm } = await chooseAccelerator(kernel, undefined, signal);
   const how = whyNotKvm ? `it is up, emulated and slow: ${whyNotKvm}` : "it is up, with KVM";
   const resultsDir = await Deno.makeTempDir({ prefix: "ublk-demo-" });
@@ -47,6 +47,18 @@ export async function runInGuest(
     checkEnd(await guest);
   } finally {
     await Deno.remove(resultsDir, { recursive: true });
+  }
+}
+
+/** Downloads cannot be interrupted, but nobody has to wait for them. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }
 

@@ -62,8 +62,11 @@ function parseCommandLine(args: readonly string[]): CommandLine | undefined {
   return { where, kernel, fioSeconds, size: found.size ?? "256M", color: found.color };
 }
 
-/** Why the steps cannot run on this machine's own kernel; undefined if they can. */
-async function whyNotHere(signal: AbortSignal): Promise<string | undefined> {
+/**
+ * Why the steps cannot run on this machine's own kernel; undefined if they can. `thoroughly` asks
+ * the product itself, which takes a second: the kernel's age, io_uring, permissions.
+ */
+async function whyNotHere(thoroughly: boolean, signal: AbortSignal): Promise<string | undefined> {
   if (Deno.uid() !== 0) return "a disk of this machine's own needs root";
   const kernel = `this machine's Linux ${Deno.osRelease()}`;
   if (!hasControl()) {
@@ -72,7 +75,7 @@ async function whyNotHere(signal: AbortSignal): Promise<string | undefined> {
     const failure = await reasonOf(run("modprobe", ["ublk_drv"], { signal }));
     if (!hasControl()) return `${kernel} has no ublk (${failure ?? "no /dev/ublk-control"})`;
   }
-  // Whether the product itself gets along with it: the kernel's age, io_uring, permissions.
+  if (!thoroughly) return undefined;
   const failure = await reasonOf(ublk(["features"], signal));
   return failure === undefined ? undefined : `${kernel} will not do (${failure})`;
 }
@@ -108,7 +111,10 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<void>
   if (line === undefined) return console.log(USAGE);
   const { kernel, size, fioSeconds, color } = line;
   const story = new Story(color);
-  const whyNot = line.where === "vm" ? "--vm asks for it" : await whyNotHere(signal);
+  const whyNot = line.where === "vm"
+    ? "--vm asks for it"
+    // A disk that cannot be served will say so itself; only a choice has to know before.
+    : await whyNotHere(line.where === undefined, signal);
   if (whyNot === undefined) {
     // A guest has been introduced by its host.
     if (line.where !== "here") {

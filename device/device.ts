@@ -183,7 +183,7 @@ export class Device implements AsyncDisposable {
     );
     await abortable(serving, signal);
     await control.startDev(id, Deno.pid, { signal });
-    await abortable(probeBlockDevice(id, NODE_TIMEOUT_MS), signal);
+    await abortable(probeBlockDevice(id, NODE_TIMEOUT_MS, signal), signal);
   }
 
   /**

@@ -7,6 +7,7 @@
 import { UblkError } from "../uapi/error.ts";
 import { EBUSY } from "../uapi/errno.ts";
 import { openFile, pathExists } from "../uring/libc.ts";
+import { checkAborted } from "./abort.ts";
 
 const O_RDWR = 2;
 const POLL_MS = 10;
@@ -45,9 +46,15 @@ export async function openCharDevice(id: number, timeoutMs: number): Promise<num
   }
 }
 
-async function appearance(id: number, path: string, timeoutMs: number): Promise<void> {
+async function appearance(
+  id: number,
+  path: string,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (true) {
+    checkAborted(signal);
     // A look at the node is no access to the device behind it.
     if (pathExists(path)) return;
     if (performance.now() > end) {
@@ -68,10 +75,14 @@ async function appearance(id: number, path: string, timeoutMs: number): Promise<
  *
  * @throws {UblkError} `NODE_MISSING`.
  */
-export async function probeBlockDevice(id: number, timeoutMs: number): Promise<void> {
+export async function probeBlockDevice(
+  id: number,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
   const path = blockPath(id);
   const started = performance.now();
-  await appearance(id, path, timeoutMs);
+  await appearance(id, path, timeoutMs, signal);
   const left = Math.max(POLL_MS, timeoutMs - (performance.now() - started));
   // It tries until it is killed, since udev may still be setting the node's permissions.
   const child = new Deno.Command("/bin/sh", {
@@ -80,9 +91,21 @@ export async function probeBlockDevice(id: number, timeoutMs: number): Promise<v
     stdout: "null",
     stderr: "null",
   }).spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), left);
+  const kill = () => {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // It has just ended by itself.
+    }
+  };
+  const timer = setTimeout(kill, left);
+  // Once the device is gone the child would try on in vain until its time is up.
+  signal?.addEventListener("abort", kill, { once: true });
+  if (signal?.aborted) kill();
   const { success } = await child.status;
   clearTimeout(timer);
+  signal?.removeEventListener("abort", kill);
+  checkAborted(signal);
   if (!success) {
     throw new UblkError("NODE_MISSING", {
       operation: `open ${path}`,

@@ -40,12 +40,11 @@ export interface ServedDevice extends AsyncDisposable {
  * @throws {UblkError} One line that names the cause and the remedy; nothing is left behind.
  *
  * @example A RAM disk
- * ```ts no-eval
+ * ```ts
  * import { memory, serve } from "@ublk/ublk";
  *
  * await using device = await serve({ backend: memory("1GiB") });
- * console.log(device.path); // "/dev/ublkb0"
- * await device.closed;
+ * console.log(device.path); // "/dev/ublkb0"; gone at the end of this scope
  * ```
  */
 export async function serve(options: DeviceOptions): Promise<ServedDevice> {

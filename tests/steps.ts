@@ -38,10 +38,22 @@ export async function allSteps(filter?: string): Promise<Step[]> {
     staticStep("types", ["check", "."]),
     staticStep("documentation", ["doc", "--lint", ...doors]),
     staticStep("publishing", ["publish", "--dry-run", "--allow-dirty"]),
+    staticStep("examples", ["test", "--doc", "-A", ...examples()]),
     testStep("unit tests", "unit", UNIT_LIMIT_MS, unitTests, filter),
     testStep("integration tests", "integration", INTEGRATION_LIMIT_MS, integrationTests, filter),
     vmStep("end-to-end tests", filter),
   ];
+}
+
+/** Whose examples make a disk: `tests/e2e/readme_test.ts` runs them where there is ublk. */
+const EXAMPLES_WITH_DISK = ["mod.ts", "device/serve.ts"];
+
+/** The modules with examples that run on any machine. */
+function examples(): string[] {
+  return sources(".", ["tests"]).filter((file) =>
+    !file.endsWith("_test.ts") && !EXAMPLES_WITH_DISK.includes(file) &&
+    Deno.readTextFileSync(file).includes("@example")
+  );
 }
 
 /** A check that passes or fails as a whole. */
@@ -142,15 +154,20 @@ function integrationTests(): string[] {
   return testFiles("tests/integration");
 }
 
-/** The paths of all `*_test.ts` below a folder, sorted, leaving out hidden and built folders. */
+/** The paths of all `*_test.ts` below a folder. */
 function testFiles(folder: string, except: readonly string[] = []): string[] {
+  return sources(folder, except).filter((file) => file.endsWith("_test.ts"));
+}
+
+/** The paths of all `*.ts` below a folder, sorted, leaving out hidden and built folders. */
+function sources(folder: string, except: readonly string[]): string[] {
   const files: string[] = [];
   for (const entry of readFolder(folder)) {
     const path = folder === "." ? entry.name : `${folder}/${entry.name}`;
-    if (entry.isFile && entry.name.endsWith("_test.ts")) files.push(path);
+    if (entry.isFile && entry.name.endsWith(".ts")) files.push(path);
     const isSource = !entry.name.startsWith(".") && !["dist", "node_modules"].includes(entry.name);
     if (entry.isDirectory && isSource && !except.includes(path)) {
-      files.push(...testFiles(path, except));
+      files.push(...sources(path, except));
     }
   }
   return files.sort();

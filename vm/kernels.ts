@@ -1,25 +1,21 @@
 /**
  * Debian's kernels and the kernel headers, fetched into the cache without touching the system.
  *
- * apt-get gets a configuration of its own (sources, lists, cache, an empty list of installed
- * packages), so that asking for trixie's and sid's packages can never change what an ordinary
- * `apt-get upgrade` does. Packages are only downloaded and unpacked, never installed.
- *
  * Everything appears in the cache by one rename, under a lock: a run that is killed leaves at
  * most a partial download, which the next run's apt-get continues.
  *
  * @module
  */
 import {
-  cacheDir,
-  exists,
-  lock,
-  output,
-  type OutputOptions,
-  say,
-  VmError,
-  writeAtomically,
-} from "./host.ts";
+  candidate,
+  downloadAndUnpack,
+  hasLists,
+  KEYRING,
+  packageNames,
+  SUITES,
+  updateLists,
+} from "./apt.ts";
+import { cacheDir, exists, lock, output, say, VmError, writeAtomically } from "./host.ts";
 import { ensureHostPackages } from "./packages.ts";
 
 /** The kernels the project is tested on: an old one that still counts, and the newest. */
@@ -45,13 +41,6 @@ export interface Kernel {
 }
 
 /**
- * Debian's 6.12 is trixie's; 7.2 was in sid when this was written. When sid has moved on, a 7.2
- * may still be in trixie-backports, so the newest that any of the suites has is taken.
- */
-const SUITES = ["trixie", "trixie-backports", "sid"];
-const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-/**
  * Modules that the guest loads often. Debian compresses modules with xz, which an emulated CPU
  * takes seconds to undo, so these are kept uncompressed; the others load too, but slowly.
  */
@@ -71,65 +60,6 @@ interface Selection {
   packages: string[];
 }
 
-function aptDir(): string {
-  return `${cacheDir()}/apt`;
-}
-
-/** The options that make apt-get and apt-cache private. */
-export function aptOptions(): string[] {
-  const dir = aptDir();
-  const settings = [
-    `Dir::Etc::sourcelist=${dir}/sources.list`,
-    "Dir::Etc::sourceparts=/dev/null",
-    "Dir::Etc::preferences=/dev/null",
-    "Dir::Etc::preferencesparts=/dev/null",
-    `Dir::State=${dir}/state`,
-    `Dir::State::lists=${dir}/lists`,
-    `Dir::State::status=${dir}/status`,
-    `Dir::Cache=${dir}/cache`,
-    "APT::Architecture=amd64",
-    "APT::Architectures=amd64",
-    // The unprivileged user `_apt` cannot reach a cache below /root.
-    "APT::Sandbox::User=",
-    // A snapshot of the archive, or a mirror that stands still, has lists that have expired. They
-    // are as signed as ever, and what comes of them runs in a guest only.
-    "Acquire::Check-Valid-Until=false",
-    "Acquire::Languages=none",
-    "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
-    "Acquire::Retries=3",
-    "Acquire::http::Timeout=30",
-  ];
-  return settings.flatMap((setting) => ["-o", setting]);
-}
-
-/**
- * Runs the private apt-get so that it dies with this process: the lock is gone then, and the next
- * run's apt-get must not meet it over the same files.
- */
-function aptGet(args: string[], options: OutputOptions): Promise<string> {
-  const command = ["--pdeathsig", "KILL", "apt-get", ...aptOptions(), ...args];
-  return output("setpriv", command, options);
-}
-
-/** Prepares the private apt and downloads the package lists. */
-export async function updateLists(): Promise<void> {
-  if (!(await exists(KEYRING))) {
-    throw new VmError(`${KEYRING} is missing: install debian-archive-keyring`);
-  }
-  const dir = aptDir();
-  for (const sub of ["lists/partial", "cache/archives/partial", "state"]) {
-    await Deno.mkdir(`${dir}/${sub}`, { recursive: true });
-  }
-  const mirror = Deno.env.get("UBLK_VM_MIRROR") ?? "http://deb.debian.org/debian";
-  const lines = SUITES.map((suite) => `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
-  await writeAtomically(`${dir}/sources.list`, lines.join(""));
-  await writeAtomically(`${dir}/status`, "");
-  say(`downloading the package lists of ${SUITES.join(", ")} (into ${dir})`);
-  await aptGet(["--error-on=any", "update"], {
-    failure: "no network? could not download Debian's package lists (or set UBLK_VM_MIRROR)",
-  });
-}
-
 /** Orders "7.2.9+deb13" before "7.2.13+deb14": by their numbers. */
 export function compareReleases(a: string, b: string): number {
   const [x, y] = [a, b].map((release) => (release.match(/\d+/g) ?? []).map(Number));
@@ -138,12 +68,6 @@ export function compareReleases(a: string, b: string): number {
     if (difference !== 0) return difference;
   }
   return 0;
-}
-
-/** Names of known packages with this prefix. */
-async function packageNames(prefix: string): Promise<string[]> {
-  const names = await output("apt-cache", [...aptOptions(), "pkgnames", prefix]);
-  return names.split("\n").filter((name) => name !== "");
 }
 
 /** Finds the newest package set of a kernel in the lists. */
@@ -162,8 +86,7 @@ async function select(name: KernelName): Promise<Selection> {
     // modules.builtin and the configuration are in a third part.
     const base = `linux-base-${newest}`;
     if ((await packageNames(base)).includes(base)) packages.push(base);
-    const policy = await output("apt-cache", [...aptOptions(), "policy", packages[0]]);
-    const version = policy.match(/Candidate: (\S+)/)?.[1];
+    const version = await candidate(packages[0]);
     if (version === undefined) continue;
     return { release: newest, version, packages };
   }
@@ -171,27 +94,6 @@ async function select(name: KernelName): Promise<Selection> {
     `no Linux ${name} in Debian's ${SUITES.join(", ")}: point UBLK_VM_MIRROR at a snapshot ` +
       "(http://snapshot.debian.org/archive/debian/<time>) that has one",
   );
-}
-
-/** Downloads packages and unpacks them into one fresh folder. */
-export async function downloadAndUnpack(packages: string[], into: string): Promise<void> {
-  const downloads = `${cacheDir()}/downloads`;
-  await Deno.mkdir(downloads, { recursive: true });
-  say(`downloading ${packages.join(", ")}`);
-  // apt-get checks the signed hashes, and continues a partial file of an earlier run.
-  const names = packages.map((pkg) => pkg.split("=")[0]);
-  await aptGet(["download", ...packages], {
-    cwd: downloads,
-    failure: `no network? could not download ${names.join(", ")}`,
-  });
-  await Deno.mkdir(into, { recursive: true });
-  for await (const { name } of Deno.readDir(downloads)) {
-    if (!name.endsWith(".deb") || !names.includes(name.split("_")[0])) continue;
-    await output("dpkg-deb", ["-x", `${downloads}/${name}`, into], {
-      failure: `could not unpack ${downloads}/${name} (delete it and try again)`,
-    });
-    await Deno.remove(`${downloads}/${name}`);
-  }
 }
 
 /** Every file below a folder. */
@@ -279,12 +181,13 @@ export async function ensureKernel(
   // Half a minute each: what is missing is installed while the kernel is downloaded.
   const packages = ensureHostPackages();
   const fetched = fetchUnderLock(name, packages, options);
-  // A failure of either ends it at once, but an installation is never left half way.
-  await Promise.race([fetched, packages.then(() => fetched)]);
-  await packages;
-  return await fetched;
+  const installed = packages.then(() => fetched);
+  // Whichever fails first is told at once.
+  await Promise.race([fetched, installed]);
+  return await installed;
 }
 
+/** Fetches with nobody else at it. What needs the host's `packages` waits for them. */
 async function fetchUnderLock(
   name: KernelName,
   packages: Promise<void>,
@@ -293,6 +196,7 @@ async function fetchUnderLock(
   using _lock = await lock("cache", WAITING, options.signal);
   let kernel = await cachedKernel(name); // Whoever was waited for may have fetched it.
   if (kernel !== undefined && !options.newest) return kernel;
+  if (!(await exists(KEYRING))) await packages;
   await updateLists();
   const selection = await select(name);
   if (kernel?.release !== selection.release || kernel.version !== selection.version) {
@@ -324,7 +228,7 @@ export async function uapiHeadersDir(signal?: AbortSignal): Promise<string> {
   const temporary = `${dir}.tmp`;
   await Deno.remove(temporary, { recursive: true }).catch(() => {});
   // The lists may be those of another day, or gone; the kernel itself may have come from a cache.
-  if (!(await exists(`${aptDir()}/sources.list`))) await updateLists();
+  if (!(await hasLists())) await updateLists();
   const wanted = `linux-libc-dev=${newest.version}`;
   try {
     await downloadAndUnpack([wanted], temporary);

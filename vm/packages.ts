@@ -102,7 +102,7 @@ export async function ensureHostPackages(among?: readonly string[]): Promise<voi
     await install(missing);
   } catch {
     // Most often: empty or outdated package lists. Anything else fails again, and is told then.
-    say("that failed; running apt-get update and trying once more");
+    say("apt-get could not install them; running apt-get update, then once more");
     try {
       await output("apt-get", ["update"], { failure: "no package lists (is the network up?)" });
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * Creates, uses and removes devices over and over, and says after every tenth of the rounds what
+ * Creates, uses and removes devices over and over, and says after every fifth of the rounds what
  * the process holds: `_rounds.ts KIND ROUNDS`. A process of its own, with `--expose-gc`, because
  * what a collector has not got to yet is no leak.
  *
@@ -27,7 +27,7 @@ for (let round = 1; round <= rounds; round++) {
     assertEquals(device.info().queues, 2);
     await sh(USE, { disk: device.path });
   }
-  if (round % (rounds / 10) === 0) {
+  if (round % (rounds / 5) === 0) {
     gc();
     console.log(JSON.stringify(await settled()));
   }
