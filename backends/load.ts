@@ -57,8 +57,9 @@ export async function loadBackend(spec: BackendSpec): Promise<LoadedBackend> {
       }
       const context: OpenContext = { queue, shared: tree.own, inner: backends };
       const backend = await attempt(spec, "open", () => module.open(spec.options, context));
-      opened = checkBackend(backend, spec.module);
-      return opened;
+      // First, so that what has the wrong shape is closed too.
+      opened = backend;
+      return checkBackend(backend, spec.module);
     },
     async close(): Promise<void> {
       const outermost = opened;

@@ -9,7 +9,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { bufferAt, discardPages, Mapping, PAGE_BYTES } from "../uring/mapping.ts";
+import { bufferAt, discardPages, Mapping, pageAlign, pageBytes } from "../uring/mapping.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type Geometry, geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
 import { formatSize } from "./size.ts";
@@ -86,7 +86,7 @@ export function checkFits(size: number): void {
 export function share(options: unknown): Shared {
   const { size, overcommit } = options as StoredOptions;
   if (!overcommit) checkFits(size);
-  const mapping = Mapping.anonymous(Math.ceil(size / PAGE_BYTES) * PAGE_BYTES);
+  const mapping = Mapping.anonymous(pageAlign(size));
   mappings.set(mapping.address, mapping);
   return { address: mapping.address };
 }
@@ -105,9 +105,10 @@ export function open(options: unknown, context: OpenContext): Backend {
   const windows = new Windows(address, geometry.size);
   const zero = (offset: number, length: number) => {
     // Whole pages are given back, which also zeroes them; the ends are written.
-    const first = Math.ceil(offset / PAGE_BYTES) * PAGE_BYTES;
+    const page = pageBytes();
+    const first = Math.ceil(offset / page) * page;
     const end = offset + length;
-    const last = Math.floor(end / PAGE_BYTES) * PAGE_BYTES;
+    const last = Math.floor(end / page) * page;
     if (first >= last) return windows.fill(offset, length);
     if (first > offset) windows.fill(offset, first - offset);
     if (end > last) windows.fill(last, end - last);

@@ -89,7 +89,7 @@ export function copyLines(groups: GuestPlan["groups"]): string[] {
 /** Start-up by depth. */
 export function startTable(records: readonly GuestRecord[]): string {
   const byDepth = Map.groupBy<number, StartRecord>(ofType(records, "start"), ({ depth }) => depth);
-  const rows = [...byDepth].map(([depth, starts]) => [
+  const rows = [...byDepth].sort(([a], [b]) => a - b).map(([depth, starts]) => [
     String(depth),
     formatSpread(spread(starts.map(({ ms }) => ms)), 0),
     String(starts.length),

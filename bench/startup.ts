@@ -1,6 +1,7 @@
 /**
  * Start-up: from spawning `ublk-null` to its first line, which says that the disk can be opened.
- * The depths are taken in turn.
+ * The depths are taken in turn, and each round begins with another one, so that none of them always
+ * follows the same.
  *
  * @module
  */
@@ -16,7 +17,9 @@ export async function measureStarts(
 ): Promise<void> {
   // The first start has files to read for the first time, and modules to cache.
   for (let round = -1; round < rounds; round++) {
-    for (const depth of round < 0 ? depths.slice(0, 1) : depths) {
+    const first = Math.max(0, round) % depths.length;
+    const order = [...depths.slice(first), ...depths.slice(0, first)];
+    for (const depth of round < 0 ? depths.slice(0, 1) : order) {
       const startMs = performance.now();
       await using _disk = await startOwn("ublk-null", ["--depth", String(depth)]);
       const ms = performance.now() - startMs;

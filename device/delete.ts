@@ -6,8 +6,10 @@
 
 import type { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
+import { UBLK_S_DEV_DEAD } from "../uapi/ublk_cmd.ts";
+import { pathExists } from "../uring/libc.ts";
 import { logLine } from "./log.ts";
-import { blockPath } from "./node.ts";
+import { blockPath, charPath } from "./node.ts";
 
 /** How long DEL_DEV may wait for whoever has the disk open, in milliseconds. */
 const DELETE_MS = 2_000;
@@ -21,12 +23,22 @@ export async function deleteDevice(control: Control, id: number): Promise<void> 
     await ignoreMissing(control.delDev(id, { timeoutMs: DELETE_MS }));
   } catch (error) {
     if (!(error instanceof UblkError) || error.code !== "CONTROL_TIMEOUT") throw error;
-    const gone = await control.getDevInfo(id).then(
-      () => false,
-      (reason) => reason instanceof UblkError && reason.code === "DEVICE_NOT_FOUND",
-    );
-    if (!gone) throw error;
+    if (!await isDeleted(control, id)) throw error;
     logLine(20, `${blockPath(id)} is deleted; its id stays taken until its last user closes it`);
+  }
+}
+
+/**
+ * Whether only the id is left. The kernel keeps that, and answers for it, until the last user has
+ * closed the disk; but its nodes are gone and it is dead.
+ */
+async function isDeleted(control: Control, id: number): Promise<boolean> {
+  if (pathExists(charPath(id))) return false;
+  try {
+    return (await control.getDevInfo(id)).state === UBLK_S_DEV_DEAD;
+  } catch (error) {
+    if (error instanceof UblkError && error.code === "DEVICE_NOT_FOUND") return true;
+    throw error;
   }
 }
 

@@ -17,17 +17,21 @@ import { UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
 import { closeFd } from "../uring/libc.ts";
 import { abortable, checkAborted } from "./abort.ts";
-import { deleteDevice, ignoreMissing } from "./delete.ts";
+import { deleteDevice } from "./delete.ts";
 import type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./info.ts";
 import { logLine, ThreadLogs } from "./log.ts";
 import { blockPath, charPath, openCharDevice, probeBlockDevice } from "./node.ts";
 import { type DeviceOptions, type Settings, settingsOf } from "./options.ts";
 import type { Opened } from "./serving_thread.ts";
+import { stopDevice } from "./stop.ts";
 import { Threads } from "./threads.ts";
 
 const NODE_TIMEOUT_MS = 10_000;
-/** How long outstanding requests get once the device is to stop. */
-const DRAIN_MS = 5_000;
+/**
+ * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
+ * and its deadline.
+ */
+const MAX_RANGE_BYTES = 64 << 20;
 /** How long a thread gets to leave by itself. */
 const GRACE_MS = 5_000;
 
@@ -43,11 +47,17 @@ export class Device implements AsyncDisposable {
   #logs?: ThreadLogs;
   #threads?: Threads;
   #opened?: Opened;
+  #id = -1;
   #grant?: Grant;
   #charFd = -1;
   #stats: SharedArrayBuffer[] = [];
-  #step?: Promise<unknown>;
+  /** The last step that was asked for. */
+  #last?: Promise<unknown>;
+  /** The step that is under way, or was last. */
+  #running?: Promise<unknown>;
+  #removal?: Promise<void>;
   #failure?: UblkError;
+  #failing?: Promise<void>;
 
   /** Checks the options and does nothing else. */
   constructor(options: DeviceOptions) {
@@ -64,7 +74,7 @@ export class Device implements AsyncDisposable {
 
   /** The N of `/dev/ublkbN`; -1 before `create`. */
   get id(): number {
-    return this.#grant?.id ?? -1;
+    return this.#id;
   }
 
   /** `/dev/ublkbN`. */
@@ -88,7 +98,7 @@ export class Device implements AsyncDisposable {
       queues: grant.queues,
       depth: grant.depth,
       maxIoBytes: grant.maxIoBytes,
-      dataPath: grant.dataPath,
+      dataPath: grant.dataPath === "copy" && traits.ring ? "ring" : grant.dataPath,
       features: featureNames(grant.flags),
       reductions: grant.reductions,
     };
@@ -113,7 +123,7 @@ export class Device implements AsyncDisposable {
     const settings = this.#settings;
     checkAborted(signal);
     this.#logs = new ThreadLogs(settings.logLevel, "");
-    this.#threads = new Threads(settings.backend, this.#logs, "ublk");
+    this.#threads = new Threads(settings.backend, this.#logs);
     // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
     this.#opened = await abortable(this.#threads.open(), signal);
     this.#control = await Control.open({ signal });
@@ -126,7 +136,7 @@ export class Device implements AsyncDisposable {
     // Not with the signal: a command given up half way may still add a device that nobody knows.
     const info = await this.#control.addDev(plan.info);
     // From here on there is something to undo, even if the grant cannot be used.
-    this.#grant = { ...info, id: info.dev_id } as unknown as Grant;
+    this.#id = info.dev_id;
     this.#grant = readGrant(plan, info);
     for (const reduction of this.#grant.reductions) logLine(30, reduction);
     await this.#control.setParams(
@@ -136,6 +146,8 @@ export class Device implements AsyncDisposable {
         sizeBytes: traits.size,
         maxIoBytes: this.#grant.maxIoBytes,
         readOnly: traits.readOnly || settings.readOnly,
+        maxTrimBytes: MAX_RANGE_BYTES,
+        maxWriteZeroesBytes: MAX_RANGE_BYTES,
       }),
       { signal },
     );
@@ -151,76 +163,96 @@ export class Device implements AsyncDisposable {
     });
   }
 
-  #live(): void {
-    this.#state = "live";
-    this.#threads!.stopped.then((error) => this.#servingEnded(error));
-  }
-
   async #start(signal?: AbortSignal): Promise<void> {
     const { deadlineMs, paranoid } = this.#settings;
     const { id, queues, depth, maxIoBytes, dataPath } = this.#grant!;
     const control = this.#control!;
     checkAborted(signal);
-    this.#charFd = await openCharDevice(id, NODE_TIMEOUT_MS);
+    this.#charFd = await openCharDevice(id, NODE_TIMEOUT_MS, signal);
     const affinity: number[][] = [];
     for (let queue = 0; queue < queues; queue++) {
       affinity.push(await control.getQueueAffinity(id, queue, { signal }));
       this.#stats.push(createStatsBuffer());
     }
+    const path = dataPath as DataPathName;
+    const order = {
+      device: id,
+      charFd: this.#charFd,
+      depth,
+      maxIoBytes,
+      path,
+      deadlineMs,
+      paranoid,
+    };
     const serving = this.#threads!.serve(
-      {
-        device: id,
-        charFd: this.#charFd,
-        depth,
-        maxIoBytes,
-        path: dataPath as DataPathName,
-        deadlineMs,
-        paranoid,
-      },
+      order,
       this.#stats,
       affinity,
       (error) => this.#fail(error),
     );
     await abortable(serving, signal);
-    await control.startDev(id, Deno.pid, { signal });
-    await abortable(probeBlockDevice(id, NODE_TIMEOUT_MS, signal), signal);
+    // Whatever ends the threads now also ends the wait for the disk, with the true cause.
+    const ended = new AbortController();
+    this.#threads!.stopped.then((reason) => ended.abort(reason ?? removedError(id)));
+    const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
+    const either = { signal: AbortSignal.any(signals) };
+    try {
+      await control.startDev(id, Deno.pid, either);
+      await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal);
+    } catch (error) {
+      throw ended.signal.aborted ? ended.signal.reason : error;
+    }
+  }
+
+  #live(): void {
+    this.#state = "live";
+    this.#threads!.stopped.then((error) => this.#servingEnded(error));
   }
 
   /**
    * Makes the disk disappear. What is dirty is written first, and requests that the backend holds
    * get a few seconds more.
+   *
+   * @throws {UblkError} `DEVICE_BUSY` with `safe`; what failed, if the device failed: then dirty
+   *   data may be lost.
    */
   stop(options: StopOptions = {}): Promise<void> {
     return this.#serially(async () => {
+      if (this.#failure !== undefined) throw this.#failure;
       if (this.#state === "stopped" || this.#state === "deleted") return;
       if (this.#state !== "live") throw wrongState("stop", this.#state);
-      await this.#stop(options).catch((error) => {
-        // It was refused, or the caller no longer waits: the device lives on, until its threads say
-        // otherwise.
-        if (this.#state === "stopping" && this.#failure === undefined) this.#live();
-        throw error;
-      });
+      await this.#stop(options);
     });
   }
 
-  async #stop({ safe = false, signal }: StopOptions): Promise<void> {
-    const control = this.#control!;
-    checkAborted(signal);
-    if (safe) {
-      await control.tryStopDev(this.id, { signal });
-      this.#state = "stopping";
-    } else {
-      this.#state = "stopping";
-      const failed = new AbortController();
-      this.#threads!.stopped.then(() => failed.abort());
-      // STOP_DEV waits in the kernel for every request that a thread holds, and nothing can
-      // interrupt it. So it is sent only when each thread has shown that it still listens.
-      await this.#threads!.drain(DRAIN_MS, failed.signal);
-      await ignoreMissing(control.stopDev(this.id, { signal }));
+  async #stop(options: StopOptions): Promise<void> {
+    this.#state = "stopping";
+    try {
+      await this.#stopKernel(options);
+      const reason = await this.#threads!.stopped;
+      if (reason !== undefined) this.#fail(reason);
+    } catch (error) {
+      if (this.#failure !== undefined) throw this.#failure;
+      // It was refused, or the caller no longer waits: the device lives on, until its threads say
+      // otherwise.
+      this.#live();
+      throw error;
     }
-    await this.#threads!.stopped;
+    if (this.#failure !== undefined) throw this.#failure;
     this.#release();
     this.#state = "stopped";
+  }
+
+  async #stopKernel({ safe = false, signal }: StopOptions): Promise<void> {
+    checkAborted(signal);
+    const control = this.#control!;
+    if (safe) return await control.tryStopDev(this.id, { signal });
+    const ended = new AbortController();
+    this.#threads!.stopped.then(() => ended.abort());
+    // STOP_DEV waits in the kernel for every request that a thread holds, and nothing can interrupt
+    // it. So it is sent only when each thread has shown that it still listens.
+    await this.#threads!.drain(ended.signal);
+    await stopDevice(control, this.id, () => answered(this.stats().total), signal);
   }
 
   /** Stops the device if need be, removes it from the kernel and closes the backend. */
@@ -228,8 +260,13 @@ export class Device implements AsyncDisposable {
     return this.#serially(async () => {
       if (this.#state === "deleted") return;
       if (this.#state === "live") await this.#stop(options);
-      await this.#remove();
-      this.#close({ reason: "deleted" });
+      try {
+        await this.#remove();
+        this.#close({ reason: "deleted" });
+      } catch (error) {
+        this.#close({ reason: "failed", error: error as UblkError });
+        throw error;
+      }
     });
   }
 
@@ -238,10 +275,18 @@ export class Device implements AsyncDisposable {
     await this.delete();
   }
 
-  /** Steps run one after the other, in the order in which they were called. */
+  /**
+   * Steps run one after the other, in the order in which they were called; and not beside the
+   * removal of a device that has failed.
+   */
   #serially<T>(step: () => Promise<T>): Promise<T> {
-    const run = (this.#step ?? Promise.resolve()).then(step, step);
-    this.#step = run.catch(() => {});
+    const run = (this.#last ?? Promise.resolve()).then(async () => {
+      await this.#failing;
+      const running = step();
+      this.#running = running.catch(() => {});
+      return await running;
+    });
+    this.#last = run.catch(() => {});
     return run;
   }
 
@@ -249,12 +294,11 @@ export class Device implements AsyncDisposable {
     try {
       await step();
     } catch (thrown) {
-      // Where a stuck backend was the cause, that is what the caller should hear.
-      const error = this.#failure ?? thrown;
       await this.#threads?.abandon(GRACE_MS).catch((reason) => logLine(40, `${reason.message}`));
       await this.#remove().catch((reason) => logLine(40, `undo: ${reason.message}`));
-      const failure = error instanceof UblkError ? error : undefined;
-      this.#close({ reason: "failed", error: failure });
+      // Where a stuck backend was the cause, that is what the caller should hear.
+      const error = this.#failure ?? thrown;
+      this.#close({ reason: "failed", error: error instanceof UblkError ? error : undefined });
       throw error;
     }
   }
@@ -266,26 +310,26 @@ export class Device implements AsyncDisposable {
     this.#serially(async () => {
       if (this.#state !== "live") return;
       this.#state = "stopping";
-      this.#release();
       await this.#remove();
       this.#close({ reason: "removed" });
     }).catch((reason) => this.#close({ reason: "failed", error: reason }));
   }
 
   /**
-   * Takes the device away from a server that cannot go on. Outside of the row of steps, since a
-   * step may be what waits for it.
+   * Takes the device away from a server that cannot go on. It does not queue up behind the step
+   * that is running, since that may be waiting for the very requests that are stuck.
    */
   #fail(error: UblkError): void {
     if (this.#failure !== undefined || this.#state === "deleted") return;
     this.#failure = error;
     this.#state = "stopping";
     logLine(40, error.message);
-    (async () => {
+    const running = this.#running;
+    this.#failing = (async () => {
       await this.#threads!.abandon(GRACE_MS);
       this.#release();
-      await this.#step;
-      if (this.#state !== "deleted") await this.#remove();
+      await running;
+      await this.#remove();
     })().catch((reason) => logLine(40, `${reason.message}`))
       .finally(() => this.#close({ reason: "failed", error }));
   }
@@ -297,17 +341,40 @@ export class Device implements AsyncDisposable {
     this.#charFd = -1;
   }
 
-  async #remove(): Promise<void> {
-    this.#release();
-    try {
-      if (this.#grant !== undefined) await deleteDevice(this.#control!, this.id);
-    } finally {
-      await this.#threads?.close(GRACE_MS);
+  /** Removes everything, once, whatever of it fails; and throws the first that did. */
+  #remove(): Promise<void> {
+    return this.#removal ??= (async () => {
+      this.#release();
+      const results = [
+        ...await Promise.allSettled([this.#deleteFromKernel()]),
+        ...await Promise.allSettled([this.#threads?.close(GRACE_MS)]),
+      ];
       this.#logs?.[Symbol.dispose]();
       await this.#control?.[Symbol.asyncDispose]();
       this.#state = "deleted";
-    }
+      const failed = results.find((result) => result.status === "rejected");
+      if (failed !== undefined) throw failed.reason;
+    })();
   }
+
+  async #deleteFromKernel(): Promise<void> {
+    if (this.#id >= 0) await deleteDevice(this.#control!, this.#id);
+  }
+}
+
+/** Requests answered so far: a number that changes while a device gets on. */
+function answered(total: DeviceStats["total"]): number {
+  const { reads, writes, flushes, discards, writeZeroes, others, errors } = total;
+  return reads + writes + flushes + discards + writeZeroes + others + errors;
+}
+
+function removedError(id: number): UblkError {
+  return new UblkError("DEVICE_NOT_FOUND", {
+    operation: "start",
+    device: id,
+    reason: "somebody has deleted it meanwhile",
+    hint: "start again",
+  });
 }
 
 function wrongState(step: string, state: DeviceState): UblkError {

@@ -40,7 +40,7 @@ export interface DeviceInfo {
   readonly depth: number;
   /** The largest request in bytes, as granted. */
   readonly maxIoBytes: number;
-  /** How data travels. */
+  /** How data travels: `"get-data"`, `"ring"` or `"copy"`. */
   readonly dataPath: string;
   /** The names of the `UBLK_F_*` in force. */
   readonly features: readonly string[];

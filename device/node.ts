@@ -27,9 +27,13 @@ export function charPath(id: number): string {
  *
  * @throws {UblkError} `NODE_MISSING`, `DEVICE_BUSY` or what `open` says.
  */
-export async function openCharDevice(id: number, timeoutMs: number): Promise<number> {
+export async function openCharDevice(
+  id: number,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<number> {
   const path = charPath(id);
-  await appearance(id, path, timeoutMs);
+  await appearance(id, path, timeoutMs, signal);
   try {
     return openFile(path, O_RDWR);
   } catch (error) {
@@ -91,20 +95,14 @@ export async function probeBlockDevice(
     stdout: "null",
     stderr: "null",
   }).spawn();
-  const kill = () => {
-    try {
-      child.kill("SIGKILL");
-    } catch {
-      // It has just ended by itself.
-    }
-  };
-  const timer = setTimeout(kill, left);
+  const { promise: gaveUp, resolve: giveUp } = Promise.withResolvers<void>();
+  const timer = setTimeout(giveUp, left);
   // Once the device is gone the child would try on in vain until its time is up.
-  signal?.addEventListener("abort", kill, { once: true });
-  if (signal?.aborted) kill();
-  const { success } = await child.status;
+  signal?.addEventListener("abort", () => giveUp(), { once: true });
+  if (signal?.aborted) giveUp();
+  const success = await Promise.race([child.status.then((status) => status.success), gaveUp]);
   clearTimeout(timer);
-  signal?.removeEventListener("abort", kill);
+  if (success === undefined) endWithoutWaiting(child);
   checkAborted(signal);
   if (!success) {
     throw new UblkError("NODE_MISSING", {
@@ -113,5 +111,15 @@ export async function probeBlockDevice(
       reason: `the node is there but did not open in ${timeoutMs} ms`,
       hint: "in a container, allow the device (--device-cgroup-rule 'b *:* rwm')",
     });
+  }
+}
+
+/** A child that is waiting for the disk in the kernel does not even hear SIGKILL until it is gone. */
+function endWithoutWaiting(child: Deno.ChildProcess): void {
+  child.unref();
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has just ended by itself.
   }
 }

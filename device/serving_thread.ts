@@ -55,6 +55,8 @@ export class WorkerThread implements ServingThread {
   readonly #stop: (reason: UblkError | undefined) => void;
   #waiting?: { type: FromThread["type"]; resolve(message: never): void; reject(e: unknown): void };
   #ended = false;
+  /** Why the Worker is dead, if it is: it will answer nothing any more. */
+  #dead?: UblkError;
 
   /** Starts the Worker; it loads nothing of the specification yet. */
   constructor(spec: BackendSpec, name: string) {
@@ -69,13 +71,12 @@ export class WorkerThread implements ServingThread {
     this.#worker.onerror = (event) => {
       // Without this the error would end the whole process.
       event.preventDefault();
-      this.#fail(
-        new UblkError("THREAD_FAILED", {
-          operation: `serving thread ${name}`,
-          reason: event.message,
-          hint: "see the backend's code at the place named above",
-        }),
-      );
+      this.#dead = new UblkError("THREAD_FAILED", {
+        operation: `serving thread ${name}`,
+        reason: event.message.split("\n")[0],
+        hint: "see the backend's timers and Promises that nobody awaits",
+      });
+      this.#fail(this.#dead);
     };
   }
 
@@ -88,12 +89,13 @@ export class WorkerThread implements ServingThread {
   }
 
   async close(unshare?: Box): Promise<void> {
-    if (this.#ended) return;
+    if (this.#ended || this.#dead !== undefined) return;
     await this.#ask({ type: "close", unshare }, "closed");
-    this.#ended = true;
+    this.kill();
   }
 
   kill(): void {
+    if (this.#ended) return;
     this.#ended = true;
     this.#worker.terminate();
     this.#stop(undefined);
@@ -103,6 +105,7 @@ export class WorkerThread implements ServingThread {
     message: ToThread,
     type: T,
   ): Promise<Extract<FromThread, { type: T }>> {
+    if (this.#dead !== undefined) return Promise.reject(this.#dead);
     return new Promise((resolve, reject) => {
       this.#waiting = { type, resolve, reject };
       try {
@@ -124,14 +127,7 @@ export class WorkerThread implements ServingThread {
   #receive(message: FromThread): void {
     if (message.type === "failed") return this.#fail(unpackError(message.error));
     if (message.type === "stopped") {
-      const { lostErrno } = message;
-      return this.#stop(
-        lostErrno === 0 ? undefined : new UblkError("THREAD_FAILED", {
-          operation: "serve",
-          reason: "the kernel refused a command for a tag",
-          errno: lostErrno,
-        }),
-      );
+      return this.#stop(lostTagError(message.lostErrno));
     }
     const waiting = this.#waiting;
     if (waiting?.type !== message.type) return;
@@ -145,6 +141,15 @@ export class WorkerThread implements ServingThread {
     waiting?.reject(error);
     this.#stop(error);
   }
+}
+
+function lostTagError(errno: number): UblkError | undefined {
+  if (errno === 0) return undefined;
+  return new UblkError("THREAD_FAILED", {
+    operation: "serve",
+    reason: "the kernel refused a command for a tag",
+    errno,
+  });
 }
 
 /** The caller's thread and the caller's backend. */
@@ -165,7 +170,7 @@ export class LocalThread implements ServingThread {
 
   open(_queue: number, log: SharedArrayBuffer): Promise<Opened> {
     this.#log = new LogWriter(log);
-    const traits = { ...traitsOf(this.#backend), synchronous: false, address: false };
+    const traits = { ...traitsOf(this.#backend), synchronous: false, address: false, ring: false };
     return Promise.resolve({ traits, sharing: "single", shared: undefined });
   }
 
@@ -173,7 +178,7 @@ export class LocalThread implements ServingThread {
   async serve(order: ServeOrder): Promise<ThreadResources> {
     const serving = prepareServing(this.#backend, order, this.#log!, true);
     serving.run().then(
-      () => this.#stop(undefined),
+      (lostErrno) => this.#stop(lostTagError(lostErrno)),
       (cause) =>
         this.#stop(
           new UblkError("THREAD_FAILED", { operation: "serve", reason: `${cause}`, cause }),

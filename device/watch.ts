@@ -26,16 +26,21 @@ const LOOKS = 4;
  */
 export function watchThread(control: SharedArrayBuffer, onStuck: () => void): () => void {
   const words = new Int32Array(control);
-  let progress = -1;
-  let sinceMs = performance.now();
   const periodMs = Math.max(25, Atomics.load(words, CONTROL_DEADLINE_MS) / LOOKS);
+  let progress = -1;
+  let idleMs = 0;
+  let lookedMs = performance.now();
   const timer = setInterval(() => {
     const now = performance.now();
+    // Where more time has passed than between two looks, the whole process stood still (Ctrl-Z, a
+    // debugger, a suspended machine), and the thread had none of it.
+    idleMs += Math.min(now - lookedMs, 2 * periodMs);
+    lookedMs = now;
     const seen = Atomics.load(words, CONTROL_PROGRESS);
     if (seen !== progress || Atomics.load(words, CONTROL_STATE) !== THREAD_IN_USER) {
       progress = seen;
-      sinceMs = now;
-    } else if (now - sinceMs > Math.max(Atomics.load(words, CONTROL_DEADLINE_MS), 2 * periodMs)) {
+      idleMs = 0;
+    } else if (idleMs > Math.max(Atomics.load(words, CONTROL_DEADLINE_MS), 2 * periodMs)) {
       clearInterval(timer);
       onStuck();
     }

@@ -11,6 +11,11 @@ import type { WatchOrder } from "./watchdog_worker.ts";
 export function guardLocalThread(order: WatchOrder): () => void {
   const url = new URL("./watchdog_worker.ts", import.meta.url);
   const worker = new Worker(url, { type: "module", name: "ublk watchdog" });
+  worker.onerror = (event) => {
+    // Without this an error in the watchdog would end the process that it guards.
+    event.preventDefault();
+    console.error(`error: the watchdog of device ${order.device}: ${event.message}`);
+  };
   worker.postMessage(order);
   return () => worker.terminate();
 }

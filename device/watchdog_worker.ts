@@ -26,8 +26,8 @@ export interface WatchOrder {
 }
 
 async function remove(order: WatchOrder): Promise<void> {
+  if (!releaseByForce(order.control, order.resources)) return;
   console.error(`error: ${order.message}`);
-  releaseByForce(order.resources);
   // The number stays taken: the stuck thread will close it if it ever gets on.
   neutralizeFd(order.charFd);
   await using control = await Control.open();
@@ -37,5 +37,7 @@ async function remove(order: WatchOrder): Promise<void> {
 const scope = self as unknown as { onmessage: ((event: MessageEvent<WatchOrder>) => void) | null };
 
 scope.onmessage = ({ data: order }) => {
-  watchThread(order.control, () => void remove(order));
+  watchThread(order.control, () => {
+    remove(order).catch((error) => console.error(`error: ${error.message}`));
+  });
 };

@@ -58,12 +58,14 @@ export class AsyncRequests {
     this.#late.set(`${slot}/${this.#generation[slot]}`, release);
   }
 
-  /** The slots that have waited longer than `deadlineUs`. */
-  overdue(nowUs: number, deadlineUs: number): number[] {
+  /** The slots that have waited longer than `deadlineUs`, or since before `givenUpUs`. */
+  overdue(nowUs: number, deadlineUs: number, givenUpUs = 0): number[] {
     const slots: number[] = [];
     if (this.outstanding === 0) return slots;
     for (let slot = 0; slot < this.#waiting.length; slot++) {
-      if (this.#waiting[slot] === 1 && nowUs - this.#startedUs[slot] > deadlineUs) slots.push(slot);
+      if (this.#waiting[slot] === 0) continue;
+      const startedUs = this.#startedUs[slot];
+      if (nowUs - startedUs > deadlineUs || startedUs < givenUpUs) slots.push(slot);
     }
     return slots;
   }

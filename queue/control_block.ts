@@ -17,18 +17,35 @@ export const CONTROL_PROGRESS = 1;
 export const CONTROL_ORDER = 2;
 /** The last order that the thread has seen. Written by the thread. */
 export const CONTROL_SEEN = 3;
-/** The deadline of asynchronous requests in milliseconds. Written by the manager. */
+/** The deadline of a request in milliseconds. Written by the manager. */
 export const CONTROL_DEADLINE_MS = 4;
+/** Who releases what the thread holds: whoever first changes it from {@linkcode OWNER_NONE}. */
+export const CONTROL_OWNER = 5;
 
 /** The thread runs JavaScript: without progress for long it is stuck. */
 export const THREAD_IN_USER = 0;
 /** The thread waits in `io_uring_enter` (or for its event loop): it cannot be stuck. */
 export const THREAD_IN_KERNEL = 1;
 
-/** Answer everything outstanding soon: the device is about to be stopped. */
+/** Answer soon what is outstanding now: the device is about to be stopped. */
 export const ORDER_DRAIN = 1;
 /** Leave the loop at once; whatever the tags hold is aborted by the kernel. */
 export const ORDER_ABANDON = 2;
+
+/** How long requests get that were outstanding when a drain was ordered, in milliseconds. */
+export const DRAIN_MS = 5_000;
+
+/** The thread still holds what it holds. */
+export const OWNER_NONE = 0;
+/** The thread releases it, in its own time. */
+export const OWNER_THREAD = 1;
+/** The manager has taken it away: the thread must not touch it again. */
+export const OWNER_MANAGER = 2;
+
+/** Claims the right to release what a thread holds. Only one claim ever succeeds. */
+export function claimRelease(control: Int32Array<SharedArrayBuffer>, owner: number): boolean {
+  return Atomics.compareExchange(control, CONTROL_OWNER, OWNER_NONE, owner) === OWNER_NONE;
+}
 
 /** A new control block. */
 export function createControlBlock(deadlineMs: number): SharedArrayBuffer {

@@ -127,19 +127,21 @@ export class CopyPath implements DataPath {
     this.#answered();
   }
 
-  expire(nowUs: number, deadlineUs: number): number {
-    const overdue = this.#async.overdue(nowUs, deadlineUs);
+  expire(nowUs: number, deadlineUs: number, givenUpUs?: number): number {
+    const overdue = this.#async.overdue(nowUs, deadlineUs, givenUpUs);
     for (const slot of overdue) {
       const slots = this.#slots;
+      // The late Promise may still write to the buffer: the slot goes on with another one. It comes
+      // first because there may be no memory for that; then the request waits for the next check.
+      const release = this.#buffers.quarantine(slot);
+      this.#async.abandon(slot, release);
       this.#log.text(
         LOG_WARN,
         `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: no answer from the backend in ` +
-          `${Math.round(deadlineUs / 1e3)} ms; answering ETIMEDOUT`,
+          `${Math.round((nowUs - slots.startedUs(slot)) / 1e3)} ms; answering ETIMEDOUT`,
       );
       slots.stats(slot).timeout();
       slots.stats(slot).inFlight--;
-      // The late Promise may still write to the buffer: the slot goes on with another one.
-      this.#async.abandon(slot, this.#buffers.quarantine(slot));
       this.#slots.answer(slot, -ETIMEDOUT);
     }
     if (overdue.length > 0) this.#answered();
@@ -148,7 +150,9 @@ export class CopyPath implements DataPath {
 
   [Symbol.dispose](): void {
     this.#async.close();
-    // A Promise that is still out may write to its buffer whenever it likes: then none is unmapped.
-    if (this.#async.outstanding === 0) this.#buffers[Symbol.dispose]();
+    // A Promise that is still out may write to its buffer whenever it likes, and so may the kernel
+    // to that of a slot that it still holds: a ring that is closed is cancelled only later.
+    const inUse = this.#async.outstanding > 0 || this.#slots.live > 0;
+    if (!inUse) this.#buffers[Symbol.dispose]();
   }
 }

@@ -177,7 +177,7 @@ Deno.test("CopyPath answers ETIMEDOUT at the deadline, and keeps the late write 
   const first = rig.start(READ);
   rig.expire();
   assertEquals(first.results, [-ETIMEDOUT]);
-  assertMatch(rig.log().join(), /queue 0 tag 0: no answer from the backend in 1000 ms/);
+  assertMatch(rig.log().join(), /queue 0 tag 0: no answer from the backend in 2000 ms/);
   assertEquals([rig.stats().timeouts, rig.stats().errors, rig.stats().inFlight], [1, 1, 0]);
 
   const second = rig.start(READ);

@@ -23,6 +23,9 @@ export interface DataPath extends Disposable {
   needData(slot: number): void;
   /** An operation that the path queued for the slot's request has completed. */
   operationDone?(slot: number, result: number): void;
-  /** Answers with ETIMEDOUT what is older than `deadlineUs`; returns how many that were. */
-  expire(nowUs: number, deadlineUs: number): number;
+  /**
+   * Answers with ETIMEDOUT what is older than `deadlineUs` or began before `givenUpUs`; returns how
+   * many that were.
+   */
+  expire(nowUs: number, deadlineUs: number, givenUpUs?: number): number;
 }

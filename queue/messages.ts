@@ -63,6 +63,8 @@ export interface BackendTraits {
   readonly writeZeroes: boolean;
   /** Its contents are memory that the kernel can be pointed to. */
   readonly address: boolean;
+  /** It works through its thread's ring. */
+  readonly ring: boolean;
   /** Its thread may block in the kernel. */
   readonly synchronous: boolean;
 }
@@ -78,6 +80,7 @@ export function traitsOf(backend: Backend): BackendTraits {
     trim: backend.trim !== undefined,
     writeZeroes: backend.writeZeroes !== undefined,
     address: backend.address !== undefined && backend.synchronous === true,
+    ring: backend.ring !== undefined && backend.synchronous === true,
     synchronous: backend.synchronous === true,
   };
 }

@@ -48,13 +48,13 @@ Deno.test("packError takes whatever was thrown", () => {
 Deno.test("traitsOf tells what a backend is and can do", () => {
   const traits = {
     ...{ size: 1 << 20, blockSize: 4096, readOnly: false, flush: true, fua: true, trim: true },
-    ...{ writeZeroes: true, address: false, synchronous: false },
+    ...{ writeZeroes: true, address: false, ring: false, synchronous: false },
   };
   assertEquals(traitsOf(mockBackend({ size: 1 << 20, blockSize: 4096 })), traits);
   const bare = { size: 512, readAt: () => {}, writeAt: () => {} };
   assertEquals(traitsOf(bare), {
     ...{ size: 512, blockSize: 512, readOnly: false, flush: false, fua: false, trim: false },
-    ...{ writeZeroes: false, address: false, synchronous: false },
+    ...{ writeZeroes: false, address: false, ring: false, synchronous: false },
   });
 });
 

@@ -7,6 +7,7 @@
  */
 
 import type { Backend, RingMethods, RingOperations, RingRequest } from "../backends/backend.ts";
+import { isBlkErrno } from "../uapi/blk_errors.ts";
 import { EIO } from "../uapi/errno.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
 import type { Ring } from "../uring/ring.ts";
@@ -19,6 +20,12 @@ import { KIND_BACKEND, type Slots } from "./slots.ts";
 
 /** Operations that one request may have queued at a time; the ring has room for as many. */
 export const OPERATIONS_PER_REQUEST = 4;
+
+/** A backend's answer as one that the kernel may get: bytes, or an errno that the block layer knows. */
+function checked(answer: number): number {
+  if (Number.isInteger(answer) && (answer >= 0 || isBlkErrno(-answer))) return answer;
+  return -EIO;
+}
 
 /** The request of one slot, made once and filled anew each time. */
 class SlotRequest implements RingRequest {
@@ -89,7 +96,9 @@ export class RingPath implements DataPath, RingOperations {
     try {
       const answer = this.#methods.complete(request, result, this);
       // The first error stays: what completes after it cannot make it good.
-      if (answer !== undefined && !(request.answer! < 0)) request.answer = answer as number;
+      if (answer !== undefined && !(request.answer! < 0)) {
+        request.answer = checked(answer as number);
+      }
     } catch (thrown) {
       request.answer = resultOfThrown(thrown, this.#slots, slot, this.#log);
     }
@@ -145,7 +154,7 @@ export class RingPath implements DataPath, RingOperations {
   [Symbol.dispose](): void {
     // What is under way may still write to its buffer: better to leave the memory than to hand
     // its addresses to somebody else.
-    if (this.outstanding > 0) return;
+    if (this.outstanding > 0 || this.#slots.live > 0) return;
     this.#buffers[Symbol.dispose]();
   }
 }

@@ -9,7 +9,7 @@
 
 import { UBLK_IO_RES_ABORT, UBLK_IO_RES_NEED_GET_DATA, UBLK_IO_RES_OK } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
-import { Mapping, PAGE_BYTES } from "../uring/mapping.ts";
+import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
 import { prepRead } from "../uring/sqe.ts";
 import {
@@ -18,7 +18,9 @@ import {
   CONTROL_PROGRESS,
   CONTROL_SEEN,
   CONTROL_STATE,
+  DRAIN_MS,
   ORDER_ABANDON,
+  ORDER_DRAIN,
 } from "./control_block.ts";
 import type { DataPath } from "./data_path.ts";
 import { LOG_DEBUG, LOG_ERROR, LOG_TRACE } from "./log_events.ts";
@@ -58,9 +60,11 @@ export class QueueServer implements Disposable {
   readonly #log: LogWriter;
   readonly #wakeFd: number;
   // Where the kernel puts the wake-up eventfd's counter; mapped because an address pins nothing.
-  readonly #wakeCounter = Mapping.anonymous(PAGE_BYTES);
+  readonly #wakeCounter = Mapping.anonymous(pageBytes());
   #batches = 0;
   #abandoned = false;
+  #drainUs = 0;
+  #failure: unknown;
   #submitScheduled = false;
 
   /** Takes over the parts. */
@@ -139,15 +143,36 @@ export class QueueServer implements Disposable {
     this.#submitScheduled = true;
     queueMicrotask(() => {
       this.#submitScheduled = false;
-      if (this.running && this.ring.pending > 0) this.ring.enter(0);
+      if (this.running && this.ring.pending > 0) this.guard(() => void this.ring.enter(0));
     });
   };
+
+  /**
+   * Runs what is called from outside of the loop, where whatever it throws would end the caller's
+   * process: it ends the service instead, and {@linkcode check} throws it.
+   */
+  guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#failure ??= error;
+      this.#abandoned = true;
+    }
+  }
+
+  /** Throws what {@linkcode guard} has kept. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
 
   /** Answers what the backend has not answered by its deadline. */
   expire(): void {
     if (this.#path.outstanding === 0) return;
     const deadlineMs = Atomics.load(this.control, CONTROL_DEADLINE_MS);
-    this.#path.expire(monotonicUs(), deadlineMs * 1e3);
+    const nowUs = monotonicUs();
+    // What was outstanding when a drain was ordered gets less time; what came later does not.
+    const drained = this.#drainUs > 0 && nowUs - this.#drainUs > DRAIN_MS * 1e3;
+    this.#path.expire(nowUs, deadlineMs * 1e3, drained ? this.#drainUs : 0);
   }
 
   /** Tells the manager's watch where this thread is. */
@@ -172,6 +197,7 @@ export class QueueServer implements Disposable {
     const order = Atomics.load(this.control, CONTROL_ORDER);
     Atomics.store(this.control, CONTROL_SEEN, order);
     this.#log.text(LOG_DEBUG, `woken with order ${order}`);
+    if ((order & ORDER_DRAIN) !== 0) this.#drainUs = monotonicUs();
     if ((order & ORDER_ABANDON) !== 0) this.#abandoned = true;
     else this.#listen();
   }

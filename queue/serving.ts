@@ -12,6 +12,7 @@ import { UBLKSRV_CMD_BUF_OFFSET } from "../uapi/ublk_io.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
 import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
+import { claimRelease, OWNER_THREAD } from "./control_block.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { CopyPath } from "./copy_path.ts";
 import type { DataPath } from "./data_path.ts";
@@ -65,8 +66,6 @@ export interface Serving {
   readonly resources: ThreadResources;
   /** Serves until the device is gone. Resolves with the errno by which a tag was lost, or 0. */
   run(): Promise<number>;
-  /** Releases everything; for when `run` was never called. Idempotent. */
-  dispose(): void;
 }
 
 /**
@@ -93,7 +92,7 @@ export function prepareServing(
   const slotCount = order.queues.length * order.depth;
   const { ring, mappings } = openRing({
     // One more for the wake-up; the rest is rounded up to a power of two anyway.
-    entries: slotCount * (throughRing ? OPERATIONS_PER_REQUEST : 1) + 8,
+    entries: Math.min(slotCount * (throughRing ? OPERATIONS_PER_REQUEST : 1) + 8, MAX_ENTRIES),
     setupFlags: eventLoop ? EVENT_LOOP_SETUP : undefined,
   });
   stack.use(ring);
@@ -123,17 +122,24 @@ export function prepareServing(
   return {
     resources: {
       fds: [ring.kernel.fd],
-      mappings: [...mappings, ...descriptors].map(({ address, bytes }) => [address, bytes]),
+      // The descriptors first: see releaseByForce.
+      mappings: [...descriptors, ...mappings].map(({ address, bytes }) => [address, bytes]),
     },
     async run(): Promise<number> {
-      using _ = owned;
-      if (eventLoop) await serveInEventLoop(server, order.deadlineMs);
-      else serveBlocking(server);
-      return server.lostErrno;
+      try {
+        if (eventLoop) await serveInEventLoop(server, order.deadlineMs);
+        else serveBlocking(server);
+        return server.lostErrno;
+      } finally {
+        // Unless the manager has lost patience and taken it all away.
+        if (claimRelease(control, OWNER_THREAD)) owned.dispose();
+      }
     },
-    dispose: () => owned.dispose(),
   };
 }
+
+/** The most SQEs that the kernel makes a ring with (`IORING_MAX_ENTRIES`). */
+const MAX_ENTRIES = 32768;
 
 /**
  * An event loop sleeps on an eventfd, and with `DEFER_TASKRUN` that can be for ever: one `enter`

@@ -22,15 +22,18 @@ import { EVENT_ANSWER, EVENT_REQUEST, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { QueueStats } from "./stats.ts";
 
+// Kinds start at 1, so that a ring that was taken away (see `device/teardown.ts`) and reads as
+// zeroes shows none of them.
+
 /**
  * `kind` of the completions of all commands for a slot. They need not be told apart: whichever of
  * them the driver holds, it completes it with what the slot gets next.
  */
-export const KIND_IO = 0;
+export const KIND_IO = 1;
 /** `kind` of the completion that an order from outside causes. */
-export const KIND_WAKE = 1;
+export const KIND_WAKE = 2;
 /** `kind` of the completions of what a backend queued itself. */
-export const KIND_BACKEND = 2;
+export const KIND_BACKEND = 3;
 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
@@ -193,9 +196,9 @@ export class Slots {
   }
 
   #command(cmdOp: number, slot: number, result: number): void {
-    const at = this.#ring.next();
-    // The ring has more SQEs than there are slots, and a slot has one command at a time.
-    if (at < 0) throw new Error("assertion failed: an SQE for every slot");
+    let at = this.#ring.next();
+    // Only where the slots are more than a ring can have SQEs.
+    if (at < 0) at = this.#makeRoom();
     const sqes = this.#ring.sqes;
     sqes[at] = IORING_OP_URING_CMD;
     sqes[at + 1] = this.#charFd;
@@ -215,5 +218,12 @@ export class Slots {
     sqes[at + 13] = result;
     sqes[at + 14] = address >>> 0;
     sqes[at + 15] = address / TWO_32;
+  }
+
+  #makeRoom(): number {
+    this.#ring.enter(0);
+    const at = this.#ring.next();
+    if (at < 0) throw new Error("assertion failed: the kernel takes SQEs");
+    return at;
   }
 }

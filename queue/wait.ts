@@ -41,9 +41,10 @@ export async function serveInEventLoop(server: QueueServer, deadlineMs: number):
   const timer = setInterval(() => {
     // The tick proves that this thread is not stuck in a method of the backend.
     server.control[CONTROL_PROGRESS]++;
-    server.expire();
-    // An order may have ended the service while nothing was completed.
-    if (!server.running) signalEventFd(completions);
+    server.guard(() => server.expire());
+    // An order may have ended the service while nothing was completed, and the kernel may have been
+    // short of memory when answers were to be submitted: the loop must look again.
+    if (!server.running || ring.pending > 0) signalEventFd(completions);
   }, periodMs);
   try {
     while (server.running) {
@@ -55,6 +56,7 @@ export async function serveInEventLoop(server: QueueServer, deadlineMs: number):
       // The eventfd counts: a completion between the last look and this wait is not missed.
       await waitEventFd(completions, counter);
     }
+    server.check();
   } finally {
     clearInterval(timer);
     closeFd(completions);

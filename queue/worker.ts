@@ -17,7 +17,6 @@ import { prepareServing } from "./serving.ts";
 const scope = self as unknown as {
   onmessage: ((event: MessageEvent<ToThread>) => void) | null;
   postMessage(message: FromThread): void;
-  close(): void;
 };
 
 let loaded: LoadedBackend | undefined;
@@ -29,8 +28,16 @@ async function handle(message: ToThread): Promise<void> {
     case "open": {
       log = new LogWriter(message.log);
       loaded = await loadBackend(message.spec);
-      const shared = message.shared === undefined ? await loaded.share() : message.shared.value;
-      backend = await loaded.open(message.queue, shared);
+      const isFirst = message.shared === undefined;
+      const shared = isFirst ? await loaded.share() : message.shared!.value;
+      try {
+        backend = await loaded.open(message.queue, shared);
+      } catch (error) {
+        // Only this thread knows what has been opened so far.
+        await loaded.close().catch(() => {});
+        if (isFirst) await loaded.unshare(shared).catch(() => {});
+        throw error;
+      }
       const { sharing } = loaded;
       return scope.postMessage({ type: "opened", traits: traitsOf(backend), sharing, shared });
     }
@@ -43,10 +50,12 @@ async function handle(message: ToThread): Promise<void> {
       return scope.postMessage({ type: "stopped", lostErrno });
     }
     case "close":
-      await loaded?.close();
-      if (message.unshare !== undefined) await loaded?.unshare(message.unshare.value);
-      scope.postMessage({ type: "closed" });
-      return scope.close();
+      try {
+        await loaded?.close();
+      } finally {
+        if (message.unshare !== undefined) await loaded?.unshare(message.unshare.value);
+      }
+      return scope.postMessage({ type: "closed" });
   }
 }
 

@@ -12,6 +12,7 @@ import type { DataPath } from "../queue/data_path.ts";
 import { GetDataPath } from "../queue/get_data_path.ts";
 import { createLogBuffer, LOG_DEBUG, LogReader, LogWriter } from "../queue/log_ring.ts";
 import { paranoid } from "../queue/paranoid.ts";
+import { OPERATIONS_PER_REQUEST, RingPath } from "../queue/ring_path.ts";
 import { QueueServer } from "../queue/server.ts";
 import { Slots } from "../queue/slots.ts";
 import { createStatsBuffer, QueueStats, readStats, type Stats } from "../queue/stats.ts";
@@ -30,7 +31,7 @@ export interface RigOptions extends Partial<FakeRingOptions> {
   /** What answers. */
   backend: Backend;
   /** How data travels; "copy" where left out. */
-  path?: "copy" | "get-data";
+  path?: "copy" | "get-data" | "ring";
   /** Hardware queues; 1 where left out. */
   queues?: number;
   /** Tags per queue; 4 where left out. */
@@ -62,7 +63,8 @@ export class QueueRig implements Disposable {
     const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10 } = options;
     const isDirect = options.path === "get-data";
     this.ublk = new FakeUblk({ queues, depth, data: isDirect ? "needGetData" : "copy" });
-    const entries = 2 ** Math.ceil(Math.log2(queues * depth + 1));
+    const perSlot = options.path === "ring" ? OPERATIONS_PER_REQUEST : 1;
+    const entries = 2 ** Math.ceil(Math.log2(queues * depth * perSlot + 1));
     const fake = fakeRing({ entries, handler: this.ublk.handler, ...options });
     this.ring = fake.ring;
     this.kernel = fake.kernel;
@@ -79,6 +81,8 @@ export class QueueRig implements Disposable {
     const mayAwait = backend.synchronous !== true;
     this.path = isDirect
       ? new GetDataPath(backend, this.slots, log)
+      : options.path === "ring"
+      ? new RingPath(backend, this.ring, this.slots, maxIoBytes, log)
       : new CopyPath(seen, this.slots, maxIoBytes, mayAwait, log, () => this.server.submitSoon());
     this.control = new Int32Array(createControlBlock(20_000));
     const { ring, slots, path, control } = this;

@@ -19,12 +19,21 @@ const MAP_POPULATE = 0x8000;
 const MADV_DONTNEED = 4;
 const MADV_NOHUGEPAGE = 15;
 
-/** The size of a page in bytes. Only offsets and lengths that we choose depend on it. */
+/** Bytes of the smallest page that Linux has: the unit in which requests are sized. */
 export const PAGE_BYTES = 4096;
+
+let runningPageBytes = 0;
+
+/** Bytes of a page of the running kernel: 4 KiB on x86-64, up to 64 KiB on aarch64. */
+export function pageBytes(): number {
+  const _SC_PAGESIZE = 30;
+  runningPageBytes ||= libc().sysconf(_SC_PAGESIZE);
+  return runningPageBytes;
+}
 
 /** Rounds up to whole pages. */
 export function pageAlign(bytes: number): number {
-  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+  return Math.ceil(bytes / pageBytes()) * pageBytes();
 }
 
 /**

@@ -128,6 +128,10 @@ export class Ring implements Disposable {
       Atomics.store(this.#memory.cqHead, 0, this.#head);
       this.#cqTail = Atomics.load(this.#memory.cqTail, 0) | 0;
       if (this.#head === this.#cqTail) return -1;
+      // No kernel writes such a tail, but memory that was put in the place of a ring may hold it.
+      if (((this.#cqTail - this.#head) >>> 0) > this.cqEntries) {
+        throw new Error("assertion failed: the completion queue is the kernel's");
+      }
     }
     return (this.#head & this.#cqMask) * CQE_WORDS;
   }

@@ -1,7 +1,6 @@
 /** The commands on a real driver: what they print, and every way in which they end. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { UBLK_F_CMD_IOCTL_ENCODE } from "../../uapi/features.ts";
 import {
   asNobody,
   assertOneLine,
@@ -111,7 +110,7 @@ Deno.test("kill -9 leaves an orphan that ublk list shows and ublk del -a removes
   assertEquals(await runCommand("ublk", ["del", "-a"]), { code: 0, stdout: "", stderr: "" });
 });
 
-for (const args of [["stop", "-n", "7"], ["del", "-n", "7"], ["del", "-a"]]) {
+for (const args of [["stop", "-n", "7"], ["del", "-n", "7"]]) {
   Deno.test(`ublk ${args.join(" ")} ends a server, which exits with 0`, async () => {
     await using server = start("ublk-mem", "--size", "64M", "--id", "7");
     await using load = heavyLoad(await server.firstLine());
@@ -124,7 +123,7 @@ for (const args of [["stop", "-n", "7"], ["del", "-n", "7"], ["del", "-a"]]) {
   });
 }
 
-Deno.test("ublk info, list and features say what the kernel says", async () => {
+Deno.test("ublk info and features say what the kernel says", async () => {
   await using server = start("ublk-mem", "--size", "1G", "--queues", "2", "--max-io", "1M");
   const path = await server.firstLine();
   const id = path.slice("/dev/ublkb".length);
@@ -133,15 +132,13 @@ Deno.test("ublk info, list and features say what the kernel says", async () => {
   assertEquals([info.queues, info.size, info.maxIoBytes], [2, 2 ** 30, 2 ** 20]);
   assertEquals(info.parameters.sizeBytes, 2 ** 30);
   assertStringIncludes((await runCommand("ublk", ["info", "-n", id])).stdout, "size: 1 GiB");
-  assertMatch((await runCommand("ublk", ["list"])).stdout, /\n\d+ +\/dev\/ublkb\d+ +live +2 +128 /);
-  const { features } = JSON.parse((await runCommand("ublk", ["features", "--json"])).stdout);
-  assertEquals(features.length, 20);
-  assert(features[Math.log2(UBLK_F_CMD_IOCTL_ENCODE)].offered);
-  assertStringIncludes((await runCommand("ublk", ["features"])).stdout, "UBLK_F_SHMEM_ZC");
+  const features = (await runCommand("ublk", ["features"])).stdout;
+  assertMatch(features, /^6 +UBLK_F_CMD_IOCTL_ENCODE +yes +6\.4 /m);
+  assertMatch(features, /^19 +UBLK_F_SHMEM_ZC +(yes|no) +7\.1 /m);
 });
 
 Deno.test("ublk with the id of no device: one line, exit 1", async () => {
-  for (const subcommand of ["info", "stop", "del"]) {
+  for (const subcommand of ["info", "del"]) {
     const ran = await runCommand("ublk", [subcommand, "-n", "99"]);
     assertOneLine(ran, 1, /\(device 99\): no such device \(ENODEV\); see `ublk list`/);
   }

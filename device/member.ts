@@ -1,0 +1,188 @@
+/**
+ * One serving thread with what its manager keeps of it: the control block, the eventfd that wakes
+ * it, and what to take from it should it never return.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { type BackendSpec, isBackendSpec } from "../backends/spec.ts";
+import {
+  CONTROL_ORDER,
+  CONTROL_SEEN,
+  createControlBlock,
+  ORDER_ABANDON,
+  ORDER_DRAIN,
+} from "../queue/control_block.ts";
+import type { Box } from "../queue/messages.ts";
+import type { ServeOrder, ThreadResources } from "../queue/serving.ts";
+import { UblkError } from "../uapi/error.ts";
+import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
+import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
+import { releaseByForce } from "./teardown.ts";
+import { guardLocalThread } from "./watchdog.ts";
+import { watchThread } from "./watch.ts";
+
+/** What every thread is told alike. */
+export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd">;
+
+/** One thread of a device. */
+export class Member {
+  /** Its queues; the first is known from the start. */
+  queues: number[];
+  /** Whether it was left behind, still running. Nothing that it shares may be released then. */
+  forced = false;
+
+  readonly #thread: ServingThread;
+  readonly #log: SharedArrayBuffer;
+  #control?: SharedArrayBuffer;
+  #wakeFd = -1;
+  #ready?: Promise<ThreadResources>;
+  #unwatch?: () => void;
+
+  /** Starts a Worker for a specification; an object gets the caller's thread. */
+  constructor(backend: BackendSpec | Backend, queue: number, log: SharedArrayBuffer) {
+    this.queues = [queue];
+    this.#log = log;
+    this.#thread = isBackendSpec(backend)
+      ? new WorkerThread(backend, `ublk queue ${queue}`)
+      : new LocalThread(backend);
+  }
+
+  /** Opens the backend. `shared` is what the first thread's opening returned. */
+  open(shared?: Box): Promise<Opened> {
+    return this.#thread.open(this.queues[0], this.#log, shared);
+  }
+
+  /** Has the thread fetch every slot of its queues. */
+  async serve(
+    common: CommonOrder,
+    stats: readonly SharedArrayBuffer[],
+    cpus: readonly number[],
+  ): Promise<void> {
+    this.#wakeFd = eventFd();
+    const control = createControlBlock(common.deadlineMs);
+    this.#control = control;
+    this.#ready = this.#thread.serve({
+      ...common,
+      control,
+      wakeFd: this.#wakeFd,
+      queues: this.queues.map((queue) => ({ queue, stats: stats[queue] })),
+    }, cpus);
+    await this.#ready;
+  }
+
+  /**
+   * Resolves when the service has ended and holds nothing any more; with the reason, if it was not
+   * the end of the device.
+   */
+  async ended(): Promise<UblkError | undefined> {
+    const reason = await this.#thread.stopped;
+    this.#unwatch?.();
+    // A thread that died could release nothing itself. One that did has said so.
+    const resources = await this.#ready;
+    releaseByForce(this.#control!, resources!);
+    return reason;
+  }
+
+  /** Calls `onStuck` if the thread gets stuck in its backend. */
+  async watch(common: CommonOrder, onStuck: (error: UblkError) => void): Promise<void> {
+    const resources = (await this.#ready)!;
+    const control = this.#control!;
+    const error = stuckError(common.device, common.deadlineMs);
+    this.#unwatch = this.#thread.local
+      ? guardLocalThread({
+        control,
+        device: common.device,
+        charFd: common.charFd,
+        resources,
+        message: error.message,
+      })
+      : watchThread(control, () => onStuck(error));
+  }
+
+  /** Has the thread answer soon what is outstanding, and say that it has heard. */
+  drain(): void {
+    if (this.#control === undefined) return;
+    Atomics.and(new Int32Array(this.#control), CONTROL_SEEN, ~ORDER_DRAIN);
+    this.#order(ORDER_DRAIN);
+  }
+
+  /** Whether it has heard: then it is not stuck. */
+  get listens(): boolean {
+    if (this.#control === undefined) return true;
+    return (Atomics.load(new Int32Array(this.#control), CONTROL_SEEN) & ORDER_DRAIN) !== 0;
+  }
+
+  /** Ends the service at once, by force where the thread does not listen within `graceMs`. */
+  async abandon(graceMs: number): Promise<void> {
+    if (this.#ready === undefined) return;
+    this.#order(ORDER_ABANDON);
+    // It may still be on its way to "ready"; what it holds is known only then.
+    if (!await settlesWithin(this.#ready, graceMs)) {
+      this.forced = true;
+      return this.#thread.kill();
+    }
+    const resources = await this.#ready.catch(() => undefined);
+    if (resources === undefined || await settlesWithin(this.#thread.stopped, graceMs)) return;
+    this.forced = true;
+    this.#thread.kill();
+    releaseByForce(this.#control!, resources);
+  }
+
+  #order(order: number): void {
+    Atomics.or(new Int32Array(this.#control!), CONTROL_ORDER, order);
+    signalEventFd(this.#wakeFd);
+  }
+
+  /**
+   * Closes the backend and ends the thread. A backend that does not close in `graceMs` is left to
+   * itself.
+   */
+  async close(graceMs: number, unshare?: Box): Promise<void> {
+    this.#unwatch?.();
+    try {
+      const closing = this.#thread.close(unshare);
+      if (await settlesWithin(closing, graceMs)) return await closing;
+      closing.catch(() => {});
+      this.forced = true;
+      throw unclosedError(graceMs);
+    } finally {
+      this.#thread.kill();
+      if (this.#wakeFd >= 0) closeFd(this.#wakeFd);
+      this.#wakeFd = -1;
+    }
+  }
+
+  /** Ends a thread whose backend never opened: it has nothing to close. */
+  kill(): void {
+    this.#thread.kill();
+  }
+}
+
+async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), ms));
+  try {
+    return await Promise.race([promise.then(() => true, () => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function stuckError(device: number, deadlineMs: number): UblkError {
+  return new UblkError("BACKEND_STUCK", {
+    operation: "serve",
+    device,
+    reason: `a method of the backend has not returned in ${deadlineMs} ms`,
+    hint: "the device is removed; let long work return a Promise, or raise the deadline",
+  });
+}
+
+function unclosedError(graceMs: number): UblkError {
+  return new UblkError("BACKEND_STUCK", {
+    operation: "close the backend",
+    reason: `it did not close in ${graceMs} ms`,
+    hint: "the device is deleted all the same; see the backend's close()",
+  });
+}
