@@ -155,6 +155,8 @@ Deno.test("memory() + copy + requests across the boundary at 1 GiB are read back
     read_() { dd if=$disk bs=$2 count=1 skip=$1 iflag=skip_bytes,direct status=none; }
     same() { cmp -n $2 $data <(read_ $1 $2); }
     edge=${GIB}
+    # What must never land here belongs behind the boundary.
+    write 0 65536
     for bytes in 1024 8192 1048576 2098176; do
       at=$((edge - bytes / 2 / 512 * 512)); write $at $bytes; same $at $bytes
     done
@@ -170,6 +172,7 @@ Deno.test("memory() + copy + requests across the boundary at 1 GiB are read back
     blkdiscard -o $((edge - 4096)) -l 8192 $disk
     cmp -n 8192 /dev/zero <(read_ $((edge - 4096)) 8192)
     same $((edge - 8192)) 4096
+    same 0 65536
     `,
     { disk: device.path, data },
   );

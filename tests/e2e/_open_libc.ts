@@ -1,9 +1,0 @@
-/**
- * Opens libc before a test does, which would otherwise seem to leak it: for `--preload`.
- *
- * @module
- */
-
-import { libc } from "../../uring/libc.ts";
-
-libc();
