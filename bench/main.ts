@@ -26,7 +26,7 @@ const USAGE = `usage: deno task bench [ring|speed|start]… [OPTION…]
   start  in an ordinary guest: from command to usable disk, by queue depth
   (default: all)
 
-  --quick      a rough answer in a third of the time
+  --quick      a rough answer: fewer and shorter samples
   --json FILE  write every sample there
   --parallel   boot even while another guest runs
   --smoke      everything once and tiny, here and not in a guest: for tests`;

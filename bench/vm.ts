@@ -26,14 +26,14 @@ export interface Bed {
 }
 
 /**
- * One nanosecond of the guest's clock is one instruction: throughput counts instructions, and
- * repeats whatever else the host is doing. `erms` and `fsrm` are hidden so that a copy is made of
+ * One nanosecond of the guest's clock is one instruction: throughput counts instructions,
+ * whatever else the host is doing. `erms` and `fsrm` are hidden so that a copy is made of
  * many instructions as it is of many cycles, and not of one `rep movsb`.
  */
 export const DETERMINISTIC: Bed = {
   name: "deterministic",
   meaning: "QEMU -icount shift=0,sleep=off, one CPU, -cpu max,-erms,-fsrm: the guest's clock " +
-    "counts instructions, so throughput is cost in CPU alone, and repeats under any load",
+    "counts instructions, so throughput is cost in CPU alone, and medians repeat under load",
   options: {
     cpus: 1,
     accel: "tcg,thread=single",
@@ -60,7 +60,7 @@ export interface BedOptions {
   readonly signal?: AbortSignal;
 }
 
-// What takes six minutes on an idle machine takes many times that on one that others use.
+// On a machine that others use a full run has taken more than 20 minutes.
 const TIMEOUT_MS = 60 * 60_000;
 const SILENCE_MS = 5 * 60_000;
 
