@@ -70,8 +70,10 @@ function pin(cpus: readonly number[], log: LogWriter): void {
   }
 }
 
+// One after the other: a "close" that comes while the backend still opens is to close it.
+let last = Promise.resolve();
 scope.onmessage = (event) => {
-  handle(event.data).catch((error) => {
+  last = last.then(() => handle(event.data)).catch((error) => {
     scope.postMessage({ type: "failed", error: packError(error) });
   });
 };
