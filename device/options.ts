@@ -32,7 +32,10 @@ export interface DeviceOptions {
    * Default: 20,000, which is below the kernel's own 30 s for unprivileged devices.
    */
   readonly deadlineMs?: number;
-  /** Catch backends that keep a buffer, at the price of a copy. */
+  /**
+   * Catch backends that keep a buffer, at the price of a copy. (Those that declare `address` or
+   * `ring` are lent none.)
+   */
   readonly paranoid?: boolean;
   /** The lowest level that serving threads log, as in `@std/log`; 5 traces requests. Default: 20. */
   readonly logLevel?: number;

@@ -96,7 +96,7 @@ function testStep(
 
 /** The tests inside the VMs, counted by the report that `vm/main.ts` writes. */
 function vmStep(name: string, filter?: string): Step {
-  const args = ["run", "-A", "vm/main.ts", "e2e"];
+  const args = ["run", "-A", "vm/main.ts", "e2e", "--together"];
   if (filter !== undefined) args.push("--filter", filter);
   return {
     name,

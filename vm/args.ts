@@ -28,6 +28,8 @@ export interface CommandLine {
   modules: boolean;
   newest: boolean;
   parallel: boolean;
+  /** `e2e`: all kernels' guests at the same time. */
+  together: boolean;
   verbose: boolean;
 }
 
@@ -54,10 +56,11 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
   --no-modules   do not load ublk_drv
   --newest       look for a newer kernel (fetch)
   --parallel     do not wait for another guest to end
+  --together     e2e: run all kernels at the same time
   --verbose      show the console too`;
 
 const SUBCOMMANDS: readonly string[] = ["e2e", "simple-e2e", "run", "shell", "trace", "fetch"];
-const FLAGS = ["help", "no-modules", "newest", "parallel", "verbose"];
+const FLAGS = ["help", "no-modules", "newest", "parallel", "together", "verbose"];
 const VALUES = [
   "kernel",
   "filter",
@@ -136,6 +139,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     modules: !flags.has("no-modules"),
     newest: flags.has("newest"),
     parallel: flags.has("parallel"),
+    together: flags.has("together"),
     verbose: flags.has("verbose"),
   };
 }

@@ -78,6 +78,7 @@ for (const direct of [true, false]) {
   Deno.test(`memory() + ${path} + a discard frees memory and reads as zeroes`, async () => {
     // Few tags: on the copying path each keeps a buffer of its own.
     await using device = await serve({ backend: memory("64MiB", { direct }), depth: 8 });
+    // Wide margins: the collector gives and takes some MiB of its own meanwhile.
     const empty = residentBytes();
     await sh(
       "head -c 64M /dev/zero | tr '\\0' x | dd of=$disk bs=1M oflag=direct iflag=fullblock " +
@@ -85,7 +86,8 @@ for (const direct of [true, false]) {
       { disk: device.path },
     );
     const full = residentBytes();
-    assertGreater(full - empty, 60 * MIB);
+    // V8 gives memory back meanwhile too, so it is not to the byte.
+    assertGreater(full - empty, 48 * MIB);
     // All but the first and the last MiB, and at its end not a whole page.
     await sh(
       `
@@ -96,7 +98,7 @@ for (const direct of [true, false]) {
       `,
       { disk: device.path },
     );
-    assertLess(residentBytes() - empty, 16 * MIB);
+    assertLess(residentBytes() - empty, 24 * MIB);
     assert(device.stats().total.discards >= 1);
   });
 }
