@@ -139,7 +139,7 @@ export class Member {
    * Closes the backend and ends the thread. A backend that does not close in `graceMs` is left to
    * itself.
    */
-  async close(graceMs: number, unshare?: Box): Promise<void> {
+  async close(graceMs: number, unshare = false): Promise<void> {
     this.#unwatch?.();
     try {
       const closing = this.#thread.close(unshare);
@@ -152,11 +152,6 @@ export class Member {
       if (this.#wakeFd >= 0) closeFd(this.#wakeFd);
       this.#wakeFd = -1;
     }
-  }
-
-  /** Ends a thread whose backend never opened: it has nothing to close. */
-  kill(): void {
-    this.#thread.kill();
   }
 }
 

@@ -41,7 +41,7 @@ export interface ServingThread {
   /** Fetches every slot; resolves once the device can be started. */
   serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources>;
   /** Closes the backend and ends the thread. Only after its service has ended, or before it began. */
-  close(unshare?: Box): Promise<void>;
+  close(unshare: boolean): Promise<void>;
   /** Ends the thread as soon as its JavaScript lets it, and waits for nothing. */
   kill(): void;
 }
@@ -88,7 +88,7 @@ export class WorkerThread implements ServingThread {
     return (await this.#ask({ type: "serve", order, cpus }, "ready")).resources;
   }
 
-  async close(unshare?: Box): Promise<void> {
+  async close(unshare: boolean): Promise<void> {
     if (this.#ended || this.#dead !== undefined) return;
     await this.#ask({ type: "close", unshare }, "closed");
     this.kill();

@@ -105,14 +105,9 @@ export class Threads {
     const [first, ...others] = this.#members.splice(0);
     if (first === undefined) return;
     const results = await Promise.allSettled(others.map((member) => member.close(graceMs)));
-    if (this.#opened === undefined) {
-      first.kill();
-    } else {
-      // A thread that was left behind may still use what they share.
-      const inUse = [first, ...others].some((member) => member.forced);
-      const unshare = inUse ? undefined : { value: this.#opened.shared };
-      results.push(...await Promise.allSettled([first.close(graceMs, unshare)]));
-    }
+    // A thread that was left behind may still use what they share.
+    const inUse = [first, ...others].some((member) => member.forced);
+    results.push(...await Promise.allSettled([first.close(graceMs, !inUse)]));
     const failed = results.find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;
   }

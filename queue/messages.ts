@@ -28,8 +28,8 @@ export type ToThread =
   | { readonly type: "serve"; readonly order: ServeOrder; readonly cpus: readonly number[] }
   | {
     readonly type: "close";
-    /** For the thread that made it, once all others are closed. */
-    readonly unshare?: Box;
+    /** Whether to release what the threads share; heeded by the one that made it. */
+    readonly unshare: boolean;
   };
 
 /** From a thread to its manager. */

@@ -11,7 +11,7 @@ import { loadBackend, type LoadedBackend } from "../backends/load.ts";
 import { setAffinity } from "../uring/libc.ts";
 import { LOG_WARN } from "./log_events.ts";
 import { LogWriter } from "./log_ring.ts";
-import { type FromThread, packError, type ToThread, traitsOf } from "./messages.ts";
+import { type Box, type FromThread, packError, type ToThread, traitsOf } from "./messages.ts";
 import { prepareServing } from "./serving.ts";
 
 const scope = self as unknown as {
@@ -22,20 +22,21 @@ const scope = self as unknown as {
 let loaded: LoadedBackend | undefined;
 let backend: Backend | undefined;
 let log: LogWriter | undefined;
+/** What this thread made for all. */
+let made: Box | undefined;
 
 async function handle(message: ToThread): Promise<void> {
   switch (message.type) {
     case "open": {
       log = new LogWriter(message.log);
       loaded = await loadBackend(message.spec);
-      const isFirst = message.shared === undefined;
-      const shared = isFirst ? await loaded.share() : message.shared!.value;
+      if (message.shared === undefined) made = { value: await loaded.share() };
+      const shared = (message.shared ?? made!).value;
       try {
         backend = await loaded.open(message.queue, shared);
       } catch (error) {
         // Only this thread knows what has been opened so far.
-        await loaded.close().catch(() => {});
-        if (isFirst) await loaded.unshare(shared).catch(() => {});
+        await close(true).catch(() => {});
         throw error;
       }
       const { sharing } = loaded;
@@ -50,12 +51,18 @@ async function handle(message: ToThread): Promise<void> {
       return scope.postMessage({ type: "stopped", lostErrno });
     }
     case "close":
-      try {
-        await loaded?.close();
-      } finally {
-        if (message.unshare !== undefined) await loaded?.unshare(message.unshare.value);
-      }
+      await close(message.unshare);
       return scope.postMessage({ type: "closed" });
+  }
+}
+
+async function close(unshare: boolean): Promise<void> {
+  try {
+    await loaded?.close();
+  } finally {
+    const shared = unshare ? made : undefined;
+    made = undefined;
+    if (shared !== undefined) await loaded!.unshare(shared.value);
   }
 }
 

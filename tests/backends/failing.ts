@@ -44,3 +44,22 @@ function open(options: unknown): Backend | Promise<Backend> {
     },
   };
 }
+
+/** A backend that takes a while to open, and counts: shares, unshares, opens, closes. */
+export function slowToOpen(counts: Int32Array<SharedArrayBuffer>): BackendSpec {
+  return { module: import.meta.url, export: "slow", options: counts };
+}
+
+/** See {@linkcode slowToOpen}. */
+export const slow = {
+  share: (options: unknown) => void Atomics.add(options as Int32Array, 0, 1),
+  unshare: () => void Atomics.add(slowCounts!, 1, 1),
+  async open(options: unknown): Promise<Backend> {
+    slowCounts = options as Int32Array;
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    Atomics.add(slowCounts, 2, 1);
+    const size = 1 << 20;
+    return { size, readAt() {}, writeAt() {}, close: () => void Atomics.add(slowCounts!, 3, 1) };
+  },
+};
+let slowCounts: Int32Array | undefined;

@@ -8,7 +8,7 @@
 import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import { memory, serve, UblkError } from "../../mod.ts";
 import { libc } from "../../uring/libc.ts";
-import { failing } from "../backends/failing.ts";
+import { failing, slowToOpen } from "../backends/failing.ts";
 import { exists, pause, run } from "./_misbehaving.ts";
 
 libc();
@@ -48,6 +48,14 @@ Deno.test("serve() + backend that never opens + gives up at the caller's signal"
   );
   assertEquals(error.code, "ABORTED");
   assertLess(performance.now() - started, 15_000);
+});
+
+// The Worker was ended while it was opening, and what it had made stayed in the process for good.
+Deno.test("serve() + aborted while the backend opens + it is closed and unshared", async () => {
+  const counts = new Int32Array(new SharedArrayBuffer(16));
+  const aborted = serve({ backend: slowToOpen(counts), signal: AbortSignal.timeout(1500) });
+  assertEquals((await assertRejects(() => aborted, UblkError)).code, "ABORTED");
+  assertEquals([...counts], [1, 1, 1, 1]);
 });
 
 // DEL_DEV waits until the last user has closed the disk; the id is taken until then. stop() waited
