@@ -8,7 +8,7 @@
  * little-endian CPUs only.
  *
  * **64-bit rule.** A `"u64"` field is a `number`; `encode` also takes a
- * `bigint` (what `Deno.UnsafePointer.value` returns), and anything that a
+ * `bigint` (which is what addresses are), and anything that a
  * `number` cannot hold exactly (above 2^53 - 1) makes `decode` throw instead
  * of rounding. The few fields whose 64 bits are a mask are `"u64n"`: always a
  * `bigint`.

@@ -242,6 +242,34 @@ export function exitNow(status: number): never {
   throw new Error("_exit returned");
 }
 
+/**
+ * `mmap(2)`. Addresses stay below 2^47, so a number holds them exactly.
+ *
+ * @param address Where it must be, for `MAP_FIXED`; 0 for anywhere.
+ * @returns The address, or the negative errno.
+ */
+export function mmap(
+  address: number,
+  bytes: number,
+  prot: number,
+  flags: number,
+  fd: number,
+  offset: number,
+): number {
+  const place = Deno.UnsafePointer.create(BigInt(address));
+  const pointer = libc().mmap(place, BigInt(bytes), prot, flags, fd, BigInt(offset));
+  const mapped = Deno.UnsafePointer.value(pointer);
+  // MAP_FAILED is (void *)-1.
+  return mapped === 0xffff_ffff_ffff_ffffn ? -errno() : Number(mapped);
+}
+
+/** An ArrayBuffer over memory that nobody in JavaScript owns: it must not be used after `munmap`. */
+export function bufferAt(address: number, bytes: number): ArrayBuffer {
+  const pointer = Deno.UnsafePointer.create(BigInt(address));
+  if (pointer === null) throw new Error("assertion failed: address is not NULL");
+  return Deno.UnsafePointerView.getArrayBuffer(pointer, bytes);
+}
+
 /** The address of memory that JavaScript owns. It pins nothing: keep the array alive. */
 export function addressOf(memory: ArrayBufferView<ArrayBufferLike>): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as BufferSource));

@@ -4,9 +4,11 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import { ENOMEM } from "../uapi/errno.ts";
-import { errno, libc, syscallError } from "./libc.ts";
+import { bufferAt, libc, mmap, syscallError } from "./libc.ts";
+
+export { bufferAt };
 
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -45,11 +47,10 @@ export class Mapping implements Disposable {
   readonly address: number;
   /** The length in bytes. */
   readonly bytes: number;
-  #pointer: Deno.PointerObject | null;
+  #released = false;
 
-  private constructor(pointer: Deno.PointerObject, bytes: number) {
-    this.#pointer = pointer;
-    this.address = Number(Deno.UnsafePointer.value(pointer));
+  private constructor(address: number, bytes: number) {
+    this.address = address;
     this.bytes = bytes;
   }
 
@@ -86,36 +87,28 @@ export class Mapping implements Disposable {
     offset: number,
     operation: string,
   ): Mapping {
-    const pointer = libc().mmap(null, BigInt(bytes), prot, flags, fd, BigInt(offset));
-    // MAP_FAILED is (void *)-1.
-    if (pointer === null || Deno.UnsafePointer.value(pointer) === 0xffff_ffff_ffff_ffffn) {
-      const number = errno();
-      if (number === ENOMEM) {
-        throw new UblkError("MEMORY_LIMIT", {
-          operation,
-          reason: "the kernel has no memory for it",
-          errno: number,
-          hint: "ask for less, or raise `ulimit -v` and `ulimit -l`",
-        });
-      }
-      throw syscallError(operation, undefined, number);
-    }
-    return new Mapping(pointer, bytes);
+    const address = mmap(0, bytes, prot, flags, fd, offset);
+    if (address >= 0) return new Mapping(address, bytes);
+    if (address !== -ENOMEM) throw syscallError(operation, undefined, -address);
+    throw new UblkError("MEMORY_LIMIT", {
+      operation,
+      reason: "the kernel has no memory for it",
+      errno: ENOMEM,
+      hint: "ask for less, or raise `ulimit -v` and `ulimit -l`",
+    });
   }
 
   /** An ArrayBuffer over part of the mapping. It must not outlive the mapping. */
   buffer(offset = 0, bytes: number = this.bytes - offset): ArrayBuffer {
-    if (this.#pointer === null) throw new Error("assertion failed: mapping is released");
-    if (offset < 0 || bytes < 0 || offset + bytes > this.bytes) {
-      throw new Error("assertion failed: view within mapping");
-    }
-    return Deno.UnsafePointerView.getArrayBuffer(this.#pointer, bytes, offset);
+    assert(!this.#released, "mapping is released");
+    assert(offset >= 0 && bytes >= 0 && offset + bytes <= this.bytes, "view within mapping");
+    return bufferAt(this.address + offset, bytes);
   }
 
   /** Unmaps. Idempotent. */
   [Symbol.dispose](): void {
-    if (this.#pointer === null) return;
-    this.#pointer = null;
+    if (this.#released) return;
+    this.#released = true;
     if (libc().munmap(BigInt(this.address), BigInt(this.bytes)) < 0) throw syscallError("munmap");
   }
 }
@@ -132,18 +125,7 @@ export function discardPages(address: number, bytes: number): void {
  * go, and a thread that still holds typed arrays over it reads and writes what nobody else sees.
  */
 export function neutralizeMapping(address: number, bytes: number): void {
-  const place = Deno.UnsafePointer.create(BigInt(address));
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-  const prot = PROT_READ | PROT_WRITE;
-  const pointer = libc().mmap(place, BigInt(bytes), prot, flags, -1, 0n);
-  if (pointer === null || Deno.UnsafePointer.value(pointer) !== BigInt(address)) {
-    throw syscallError("mmap(MAP_FIXED)");
-  }
-}
-
-/** An ArrayBuffer over memory that another thread's {@linkcode Mapping} owns. */
-export function bufferAt(address: number, bytes: number): ArrayBuffer {
-  const pointer = Deno.UnsafePointer.create(BigInt(address));
-  if (pointer === null) throw new Error("assertion failed: address is not NULL");
-  return Deno.UnsafePointerView.getArrayBuffer(pointer, bytes);
+  const mapped = mmap(address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (mapped !== address) throw syscallError("mmap(MAP_FIXED)", undefined, -mapped);
 }
