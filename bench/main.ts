@@ -10,7 +10,7 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { VmError } from "../vm/host.ts";
+import { runProgram } from "../vm/program.ts";
 import { runPlan } from "./guest.ts";
 import { ensureKublk } from "./kublk.ts";
 import { type GuestPlan, type GuestRecord, type Size, speedPlan, startPlan } from "./plan.ts";
@@ -120,19 +120,4 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
   return 0;
 }
 
-if (import.meta.main) {
-  const abort = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    Deno.addSignalListener(name, () => abort.abort(new VmError(`ended by ${name}`)));
-  }
-  let status: number;
-  try {
-    status = await main(Deno.args, abort.signal);
-  } catch (error) {
-    if (!(error instanceof VmError)) throw error;
-    console.error(`bench: ${error.message}`);
-    status = abort.signal.aborted ? 130 : 1;
-  }
-  // Signal listeners would keep the process alive.
-  Deno.exit(status);
-}
+if (import.meta.main) await runProgram("bench", (signal) => main(Deno.args, signal));

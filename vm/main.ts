@@ -18,13 +18,13 @@ import { runE2e } from "./e2e.ts";
 import { passOn, say, VmError } from "./host.ts";
 import { ensureKernel, KERNEL_NAMES, uapiHeadersDir } from "./kernels.ts";
 import { ensureHostPackages } from "./packages.ts";
+import { runProgram } from "./program.ts";
 import { bootGuest, type GuestOptions, type GuestResult } from "./qemu.ts";
 import { runTrace } from "./trace.ts";
 
 /** Exit statuses of `run` when the command had none, as timeout(1) and shells have them. */
 const EXIT_TIMEOUT = 124;
 const EXIT_CRASH = 125;
-const EXIT_INTERRUPTED = 130;
 
 /** What every subcommand passes on to a guest. */
 function guestOptions(line: CommandLine, signal: AbortSignal) {
@@ -112,22 +112,4 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
   }
 }
 
-if (import.meta.main) {
-  const abort = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    Deno.addSignalListener(name, () => abort.abort(new VmError(`ended by ${name}`)));
-  }
-  let status: number;
-  try {
-    status = await main(Deno.args, abort.signal);
-  } catch (error) {
-    // What the system refuses needs no stack either; anything else is a bug of this program.
-    const isOperating = error instanceof VmError ||
-      (error instanceof Error && error.message.includes("(os error "));
-    if (!isOperating) throw error;
-    console.error(`vm: ${error.message}`);
-    status = abort.signal.aborted ? EXIT_INTERRUPTED : 1;
-  }
-  // Signal listeners would keep the process alive.
-  Deno.exit(status);
-}
+if (import.meta.main) await runProgram("vm", (signal) => main(Deno.args, signal));
