@@ -70,7 +70,6 @@ const SYMBOLS = {
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   sysconf: { parameters: ["i32"], result: "i32" },
-  getpid: { parameters: [], result: "i32" },
   _exit: { parameters: ["i32"], result: "void" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
