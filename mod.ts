@@ -27,15 +27,26 @@ export type {
   WriteOptions,
   WriteZeroesOptions,
 } from "./backends/backend.ts";
+export { type ByteRange, faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
 export { type GeometryOptions, type Size } from "./backends/geometry.ts";
+export { file, type FileOptions } from "./backends/loop.ts";
 export { memory, type MemoryOptions } from "./backends/memory.ts";
 export { nullDisk, type NullOptions } from "./backends/null.ts";
 export { formatSize, parseSize } from "./backends/size.ts";
 export type { BackendSpec } from "./backends/spec.ts";
+export { stripe, type StripeOptions } from "./backends/stripe.ts";
 export { Device } from "./device/device.ts";
 export type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./device/info.ts";
 export { LOGGER } from "./device/log.ts";
-export type { DeviceOptions } from "./device/options.ts";
-export { serve, type ServedDevice } from "./device/serve.ts";
+export type {
+  DeviceOptions,
+  IntegrityOptions,
+  RecoverOptions,
+  SharedMemoryOptions,
+} from "./device/options.ts";
+export type { RecoveryMode } from "./device/recovery_mode.ts";
+export { recover, serve, type ServedDevice } from "./device/serve.ts";
+export type { Checksum } from "./ctrl/params.ts";
 export type { LatencyStats, OpClass, Stats } from "./queue/stats.ts";
+export type { DataPathName } from "./uapi/data_path.ts";
 export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";

@@ -27,38 +27,68 @@ export interface RingRequest {
   readonly offset: number;
   /** Bytes. */
   readonly length: number;
-  /** The data of a READ or WRITE: an address in this process, borrowed until the answer. */
-  readonly address: number;
   /** The write must be durable before it is answered. */
   readonly fua: boolean;
   /** Zeroed space may be given back. */
   readonly mayUnmap: boolean;
+  /** Bytes of integrity metadata that go with the data; 0 where there is none. */
+  readonly metadataLength: number;
+  /** The backend's own, 0 when the request arrives: what it must know when operations complete. */
+  state: number;
 }
 
-/** Queues operations on the serving thread's own ring, for the request at hand. */
+/**
+ * Queues operations on the serving thread's own ring, for the request at hand. Where its data is
+ * (a buffer, the pages of who asked, shared memory) is the data path's business: operations name
+ * it by the distance from its start.
+ */
 export interface RingOperations {
-  /** `pread` from a file into memory. */
-  read(fd: number, address: number, length: number, offset: number): void;
-  /** `pwrite` from memory to a file. */
-  write(fd: number, address: number, length: number, offset: number): void;
+  /** `pread` of `length` bytes from a file to byte `at` of the request's data. */
+  read(fd: number, at: number, length: number, offset: number): void;
+  /** `pwrite` of `length` bytes to a file from byte `at` of the request's data. */
+  write(fd: number, at: number, length: number, offset: number): void;
+  /** `pread` of all of the request's integrity metadata from a file. */
+  readMetadata(fd: number, offset: number): void;
+  /** `pwrite` of all of the request's integrity metadata to a file. */
+  writeMetadata(fd: number, offset: number): void;
   /** `fsync`, or `fdatasync` with `dataOnly`. */
   fsync(fd: number, dataOnly: boolean): void;
   /** `fallocate` with its mode bits. */
   fallocate(fd: number, mode: number, offset: number, length: number): void;
+  /** Completes with -ETIME after a time in microseconds. */
+  timeout(microseconds: number): void;
 }
 
 /** How a backend works that hands its requests on to the kernel through the serving thread's ring. */
 export interface RingMethods {
-  /** Queues what the request needs: one to four operations, or throws. */
-  prepare(request: RingRequest, ring: RingOperations): void;
+  /** The most operations that one request has under way at a time. Without it, 4. */
+  readonly operations?: number;
+  /** It keeps the integrity metadata of requests that have some. */
+  readonly metadata?: boolean;
+  /** They are for zero copy, where nobody sees the bytes; elsewhere `readAt` and the others serve. */
+  readonly forZeroCopyOnly?: boolean;
+  /** Zero copy is its best way (its files are open with `O_DIRECT`), where the kernel has it. */
+  readonly preferZeroCopy?: boolean;
+  /**
+   * Queues what the request needs, or throws.
+   *
+   * @returns Bytes done (0 for what carries no data) or a negative errno, where it needs nothing
+   *   of the ring and is answered at once.
+   */
+  prepare(request: RingRequest, ring: RingOperations): number | void;
   /**
    * Called for each operation as it completes, with its result: bytes or 0, or a negative errno.
    * It may queue further operations.
    *
    * @returns Bytes done or a negative errno to answer with, or nothing to wait for the operations
-   *   that are still under way. The answer is given once none is.
+   *   that are still under way. The answer is given once none is; the first error stays.
    */
   complete(request: RingRequest, result: number, ring: RingOperations): number | void;
+  /**
+   * The request's operations have gone without a trace: none of them will complete. It is answered
+   * for; what the backend keeps of it is to be let go.
+   */
+  cancelled?(request: RingRequest): void;
 }
 
 /**
@@ -106,6 +136,8 @@ export interface Backend {
    * faster; a Promise from such a backend is an error.
    */
   readonly synchronous?: boolean;
+  /** The contents outlive this process, so that another may recover the device. */
+  readonly persistent?: boolean;
   /**
    * The disk's contents are this process's memory, `size` bytes from this address. Where the
    * kernel offers `NEED_GET_DATA`, reads and writes then touch that memory directly, and
@@ -129,8 +161,20 @@ export interface Backend {
   trim?(offset: number, length: number): Answer;
   /** Makes a range read as zeroes. */
   writeZeroes?(offset: number, length: number, options: WriteZeroesOptions): Answer;
-  /** Changes the size, in bytes. */
+  /** Fills the buffer with the integrity metadata of the blocks from `offset` (of the data). */
+  readMetadata?(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
+  /** Keeps the integrity metadata of the blocks from `offset` (of the data). */
+  writeMetadata?(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
+  /**
+   * Changes the size, in bytes. Called in every thread that has the backend open: before the disk
+   * grows, and after it has shrunk.
+   */
   resize?(size: number): Answer;
+  /**
+   * Called before a tag is handed to the kernel, with all before it already there. For the
+   * injection of faults.
+   */
+  beforeFetch?(queue: number, tag: number): void;
   /** Releases what was opened. Called once, after the last operation has settled. */
   close?(): Answer;
 }

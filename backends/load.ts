@@ -145,7 +145,16 @@ function reasonOf(cause: unknown): string {
 }
 
 const METHODS = ["readAt", "writeAt"] as const;
-const OPTIONAL_METHODS = ["flush", "trim", "writeZeroes", "resize", "close"] as const;
+const OPTIONAL_METHODS = [
+  "flush",
+  "trim",
+  "writeZeroes",
+  "readMetadata",
+  "writeMetadata",
+  "resize",
+  "beforeFetch",
+  "close",
+] as const;
 
 /**
  * Checks that a value has the shape of a backend with a possible geometry.

@@ -12,8 +12,9 @@ import { UblkError } from "../uapi/error.ts";
 import { bufferAt, discardPages, Mapping, pageAlign, pageBytes } from "../uring/mapping.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type Geometry, geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
-import { formatSize } from "./size.ts";
+import { formatSize, parseSize } from "./size.ts";
 import type { BackendSpec } from "./spec.ts";
+import type { Target } from "./target.ts";
 
 /** The memory is shared by address, so each queue's thread opens its own view of it. */
 export const sharing: Sharing = "per-queue";
@@ -22,12 +23,18 @@ export const sharing: Sharing = "per-queue";
 export interface MemoryOptions extends Omit<GeometryOptions, "size"> {
   /** Allow a disk larger than the machine's memory: it fails only when it fills. */
   readonly overcommit?: boolean;
+  /**
+   * How large the disk may become when it is resized; its size where left out. It takes addresses,
+   * not memory.
+   */
+  readonly maxSize?: Size;
   /** Let the kernel touch the memory directly where it can; true unless set. */
   readonly direct?: boolean;
 }
 
 interface StoredOptions extends Geometry {
   readonly overcommit: boolean;
+  readonly maxSize: number;
   readonly direct: boolean;
 }
 
@@ -35,7 +42,7 @@ interface StoredOptions extends Geometry {
  * A RAM disk.
  *
  * @param size Bytes, or a text such as `"1GiB"`.
- * @throws {RangeError} Where the size or block size is not one.
+ * @throws {RangeError} Where the size, the greatest size or the block size is not one.
  *
  * @example
  * ```ts
@@ -47,16 +54,20 @@ interface StoredOptions extends Geometry {
  *   blockSize: 512,
  *   readOnly: false,
  *   overcommit: false,
+ *   maxSize: 1 << 30,
  *   direct: true,
  * });
  * ```
  */
 export function memory(size: Size, options: MemoryOptions = {}): BackendSpec {
-  const { overcommit = false, direct = true, ...rest } = options;
-  return {
-    module: import.meta.url,
-    options: { ...geometryOf({ size, ...rest }), overcommit, direct } satisfies StoredOptions,
-  };
+  const { overcommit = false, direct = true, maxSize: most, ...rest } = options;
+  const geometry = geometryOf({ size, ...rest });
+  const maxSize = typeof most === "string" ? parseSize(most) : most ?? geometry.size;
+  if (!Number.isSafeInteger(maxSize) || maxSize < geometry.size) {
+    throw new RangeError(`maxSize ${maxSize} is less than the size ${geometry.size}; give more`);
+  }
+  const stored: StoredOptions = { ...geometry, overcommit, maxSize, direct };
+  return { module: import.meta.url, options: stored };
 }
 
 /** Where the disk's memory is. */
@@ -84,9 +95,9 @@ export function checkFits(size: number): void {
 
 /** Maps the disk's memory, once for all queues. */
 export function share(options: unknown): Shared {
-  const { size, overcommit } = options as StoredOptions;
+  const { size, maxSize, overcommit } = options as StoredOptions;
   if (!overcommit) checkFits(size);
-  const mapping = Mapping.anonymous(pageAlign(size));
+  const mapping = Mapping.anonymous(pageAlign(maxSize));
   mappings.set(mapping.address, mapping);
   return { address: mapping.address };
 }
@@ -100,9 +111,10 @@ export function unshare(shared: unknown): void {
 
 /** Opens the memory in one queue's thread. */
 export function open(options: unknown, context: OpenContext): Backend {
-  const { direct, overcommit: _, ...geometry } = options as StoredOptions;
+  const { direct, overcommit, maxSize, blockSize, readOnly, size } = options as StoredOptions;
   const { address } = context.shared as Shared;
-  const windows = new Windows(address, geometry.size);
+  const windows = new Windows(address, maxSize);
+  let current = size;
   const zero = (offset: number, length: number) => {
     // Whole pages are given back, which also zeroes them; the ends are written.
     const page = pageBytes();
@@ -115,7 +127,11 @@ export function open(options: unknown, context: OpenContext): Backend {
     discardPages(address + first, last - first);
   };
   return {
-    ...geometry,
+    get size() {
+      return current;
+    },
+    blockSize,
+    readOnly,
     ...(direct ? { address } : {}),
     synchronous: true,
     readAt: (buffer, offset) => windows.copy(offset, buffer, false),
@@ -125,7 +141,25 @@ export function open(options: unknown, context: OpenContext): Backend {
     // before, but who asks for no unmapping gets pages that stay.
     writeZeroes: (offset, length, { mayUnmap }) =>
       mayUnmap ? zero(offset, length) : windows.fill(offset, length),
+    resize(size) {
+      checkNewSize(size, blockSize, maxSize);
+      if (size > current && !overcommit) checkFits(size);
+      // What is cut off is forgotten: it reads as zeroes should the disk grow again.
+      if (size < current) zero(size, current - size);
+      current = size;
+    },
   };
+}
+
+function checkNewSize(size: number, blockSize: number, maxSize: number): void {
+  const fail = (reason: string, hint: string) =>
+    new UblkError("INVALID_ARGUMENT", { operation: "resize the RAM disk", reason, hint });
+  if (!Number.isSafeInteger(size) || size <= 0 || size % blockSize !== 0) {
+    throw fail(`size ${size} is not possible`, `use a positive multiple of ${blockSize} bytes`);
+  }
+  if (size <= maxSize) return;
+  const reason = `${formatSize(size)} is more than the ${formatSize(maxSize)} that it may have`;
+  throw fail(reason, "ask for less, or serve it with a greater maxSize (--max-size)");
 }
 
 /** Bytes of one window: an ArrayBuffer has a limit, a disk has none. */
@@ -180,3 +214,24 @@ class Windows {
     }
   }
 }
+
+/** `mem` on a command line. */
+export const target: Target = {
+  name: "mem",
+  aliases: ["memory"],
+  summary: "a RAM disk",
+  persistent: false,
+  files: { min: 0, max: 0 },
+  options: [
+    { name: "size", kind: "size", help: "The disk's size. Default: 1GiB." },
+    { name: "max-size", kind: "size", help: "How large it may become. Default: its size." },
+    { name: "overcommit", kind: "switch", help: "Allow more than the machine's memory." },
+  ],
+  spec: ({ size = 2 ** 30, ...values }) =>
+    memory(size as number, {
+      maxSize: values["max-size"] as number | undefined,
+      overcommit: values.overcommit === true,
+      blockSize: values["block-size"],
+      readOnly: values["read-only"],
+    }),
+};

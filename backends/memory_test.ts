@@ -5,7 +5,7 @@ import { openMemory } from "../tests/memory_disk.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
 import { bufferAt } from "../uring/mapping.ts";
-import { memory, share, sharing, unshare } from "./memory.ts";
+import { memory, open, share, sharing, unshare } from "./memory.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -111,4 +111,47 @@ Deno.test("memory refuses a bad geometry where it is asked for, not in the Worke
   assertThrows(() => memory(513), RangeError);
   assertThrows(() => memory("1GiB", { blockSize: 100 }), RangeError);
   structuredClone(memory("1GiB"));
+});
+
+Deno.test("memory grows and shrinks within its greatest size, and forgets what is cut off", async () => {
+  using disk = openMemory("1MiB", { maxSize: "4MiB" });
+  const address = disk.address;
+  const resize = (size: number) => disk.resize!(size);
+  const ones = new Uint8Array(8192).fill(1);
+  await disk.writeAt(ones, (1 << 20) - 8192, NO_FUA);
+  await resize(4 << 20);
+  await disk.writeAt(ones, (4 << 20) - 8192, NO_FUA);
+  await resize((1 << 20) - 512);
+  await resize(4 << 20);
+  const back = new Uint8Array(8192);
+  await disk.readAt(back, (1 << 20) - 8192);
+  assertEquals(back.findIndex((byte) => byte === 0), 8192 - 512, "what was not cut off has stayed");
+  for (const offset of [1 << 20, (4 << 20) - 8192]) {
+    await disk.readAt(back, offset);
+    assertEquals(back, new Uint8Array(8192));
+  }
+  assertEquals(disk.address, address);
+});
+
+Deno.test("memory's size follows resize, which refuses what cannot be in one line", () => {
+  const spec = memory("1MiB", { maxSize: "2MiB", blockSize: 4096 });
+  const shared = share(spec.options);
+  try {
+    const disk = open(spec.options, { queue: 0, shared, inner: [] });
+    disk.resize!(2 << 20);
+    assertEquals(disk.size, 2 << 20);
+    const refused: [number, string][] = [
+      [4 << 20, "4 MiB is more than the 2 MiB"],
+      [512, "multiple of 4096"],
+      [0, "multiple of 4096"],
+      [NaN, "size NaN"],
+    ];
+    for (const [size, words] of refused) {
+      assertThrows(() => disk.resize!(size), UblkError, words);
+      assertEquals(disk.size, 2 << 20);
+    }
+  } finally {
+    unshare(shared);
+  }
+  assertThrows(() => memory("2MiB", { maxSize: "1MiB" }), RangeError, "give more");
 });

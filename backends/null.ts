@@ -5,9 +5,12 @@
  * @module
  */
 
-import type { Backend, Sharing } from "./backend.ts";
+import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import type { Backend, RingMethods, Sharing } from "./backend.ts";
 import { geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
 import type { BackendSpec } from "./spec.ts";
+import type { Target } from "./target.ts";
+import { ZeroReads } from "./zero_reads.ts";
 
 /** Nothing is shared, so each queue has its own. */
 export const sharing: Sharing = "per-queue";
@@ -28,9 +31,12 @@ export function nullDisk(size: Size, options: NullOptions = {}): BackendSpec {
 
 /** Opens it: the backend's module contract. */
 export function open(options: unknown): Backend {
+  const zeroes = new ZeroReads();
   return {
     ...geometryOf(options as GeometryOptions),
     synchronous: true,
+    // There is nothing that could be lost.
+    persistent: true,
     readAt(buffer) {
       // The buffer still holds what was last written through the same tag.
       buffer.fill(0);
@@ -38,5 +44,40 @@ export function open(options: unknown): Backend {
     writeAt() {},
     trim() {},
     writeZeroes() {},
+    readMetadata(buffer) {
+      // The tags that say that there is nothing to check.
+      buffer.fill(0xff);
+    },
+    writeMetadata() {},
+    ring: ringMethods(zeroes),
+    close: () => zeroes.close(),
   };
 }
+
+/** For zero copy, where the pages are the client's and not this process's to fill. */
+function ringMethods(zeroes: ZeroReads): RingMethods {
+  return {
+    operations: 1,
+    forZeroCopyOnly: true,
+    prepare(request, ring) {
+      if (request.op === UBLK_IO_OP_READ) return zeroes.start(request, ring);
+      return request.op === UBLK_IO_OP_WRITE ? request.length : 0;
+    },
+    complete: (request, result, ring) => zeroes.continue(request, result, ring),
+  };
+}
+
+/** The size of kublk's. */
+const DEFAULT_SIZE = 250 * 2 ** 30;
+
+/** `null` on a command line. */
+export const target: Target = {
+  name: "null",
+  summary: "a disk that keeps nothing",
+  // There is nothing that could be lost.
+  persistent: true,
+  files: { min: 0, max: 0 },
+  options: [{ name: "size", kind: "size", help: "The disk's size. Default: 250GiB." }],
+  spec: ({ size = DEFAULT_SIZE, ...common }) =>
+    nullDisk(size as number, { blockSize: common["block-size"], readOnly: common["read-only"] }),
+};

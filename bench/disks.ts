@@ -24,14 +24,22 @@ export const COPIES: Readonly<Record<DiskName, string>> = {
     "READ: one copy by the kernel, of a buffer that is all zeroes; WRITE: one copy by the kernel",
   "kublk-null":
     "READ: one copy by the kernel, of a buffer that is never cleared; WRITE: one copy by the kernel",
+  "ublk-null-batch": "as ublk-null, with batch I/O",
+  "kublk-null-batch": "as kublk-null, with batch I/O",
   "ublk-mem": "one copy by the kernel, to or from the disk's memory (NEED_GET_DATA)",
   "kublk-loop":
     "two copies: one by the kernel, one by the READ or WRITE that it submits to the file",
   "kernel-loop": "one copy, by the file system; nothing leaves the kernel",
+  "ublk-file": "a RAM block device (brd) with O_DIRECT: one copy by the kernel, one by that device",
+  "kublk-file": "the same",
+  "ublk-file-zc": "the same with the request's own pages (AUTO_BUF_REG): one copy by that device",
+  "kublk-file-zc": "the same",
 };
 
 const DEPTH = "128";
 const PROJECT = new URL("..", import.meta.url).pathname;
+/** What `kublk` does unless told otherwise. */
+const COPY = ["--data-path", "copy"];
 /** Large enough to be no cache's, small enough for the guest. */
 const FILE_BYTES = 64 << 20;
 
@@ -89,10 +97,22 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
   switch (name) {
     case "ublk-null":
       return await startOwn(name, common);
+    case "ublk-null-batch":
+      return await startUblk(name, ["-t", "null", "--batch"]);
+    case "ublk-file":
+      return await startUblk(name, ["-t", "loop", "--direct", ...COPY, await ramDisk(0)]);
+    case "ublk-file-zc":
+      return await startUblk(name, ["-t", "loop", "--direct", "--auto_zc", await ramDisk(0)]);
     case "ublk-mem":
       return await startOwn(name, [...common, "--size", String(FILE_BYTES)]);
     case "kublk-null":
       return await startKublk(name, kublk, ["-t", "null"]);
+    case "kublk-null-batch":
+      return await startKublk(name, kublk, ["-t", "null", "-b"]);
+    case "kublk-file":
+      return await startKublk(name, kublk, ["-t", "loop", await ramDisk(1)]);
+    case "kublk-file-zc":
+      return await startKublk(name, kublk, ["-t", "loop", "--auto_zc", await ramDisk(1)]);
     case "kublk-loop":
       return await startKublk(name, kublk, ["-t", "loop", await fileOnTmpfs(name)]);
     case "kernel-loop": {
@@ -105,6 +125,29 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
       };
     }
   }
+}
+
+/** Starts `ublk add`, which has the flags that the commands of one target lack. */
+async function startUblk(name: DiskName, args: readonly string[]): Promise<Disk> {
+  const command = ["add", "--foreground", "-q", "1", "-d", DEPTH, ...args];
+  const server = new Talker(
+    Deno.execPath(),
+    ["run", "--no-check", "-A", "cmd/ublk.ts", ...command],
+    PROJECT,
+  );
+  const line = await server.line(/^dev id \d+:/);
+  return {
+    name,
+    path: `/dev/ublkb${line.match(/\d+/)![0]}`,
+    pid: server.pid,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** One of the kernel's RAM disks, of which each server has its own. */
+async function ramDisk(number: number): Promise<string> {
+  await run("modprobe", ["brd", "rd_nr=2", `rd_size=${FILE_BYTES >> 10}`]);
+  return `/dev/ram${number}`;
 }
 
 async function startKublk(name: DiskName, kublk: string, args: string[]): Promise<Disk> {

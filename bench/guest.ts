@@ -23,7 +23,7 @@ export async function runPlan(
   emit(await conditions());
   if (plan.startRounds > 0) await measureStarts(plan.startDepths, plan.startRounds, emit);
   for (const group of plan.groups) await compare(group, plan, emit);
-  for (const disk of plan.gcDisks) emit(await countCollections(disk, plan.cells, plan.gcIos));
+  for (const disk of plan.gcDisks) emit(await countCollections(disk, plan.gcCells, plan.gcIos));
 }
 
 async function conditions(): Promise<ConditionsRecord> {

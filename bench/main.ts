@@ -10,9 +10,9 @@
  */
 
 import { parseArgs } from "@std/cli";
+import { ensureKublk } from "../vm/kublk.ts";
 import { runProgram } from "../vm/program.ts";
 import { runPlan } from "./guest.ts";
-import { ensureKublk } from "./kublk.ts";
 import { type GuestPlan, type GuestRecord, type Size, speedPlan, startPlan } from "./plan.ts";
 import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";

@@ -14,24 +14,44 @@ export interface Cell {
 }
 
 /** All cells, in the order of the tables. */
-export const CELLS: readonly Cell[] = [1, 32].flatMap((depth) =>
+export const CELLS: readonly Cell[] = [1, 32, 128].flatMap((depth) =>
   [
     { access: "randread", depth },
     { access: "randwrite", depth },
   ] as const
 );
 
+/** Those at which the data counts more than the server. */
+const FEW_CELLS = CELLS.filter(({ depth }) => depth <= 32);
+
 /** A disk and what serves it. */
-export type DiskName = "ublk-null" | "kublk-null" | "ublk-mem" | "kublk-loop" | "kernel-loop";
+export type DiskName =
+  | "ublk-null"
+  | "kublk-null"
+  | "ublk-null-batch"
+  | "kublk-null-batch"
+  | "ublk-mem"
+  | "kublk-loop"
+  | "kernel-loop"
+  | "ublk-file"
+  | "kublk-file"
+  | "ublk-file-zc"
+  | "kublk-file-zc";
+
+/** Disks to compare with one another. */
+export interface Group {
+  /** The disks, in turn; the first is ours. */
+  readonly disks: readonly DiskName[];
+  /** The accesses to measure. */
+  readonly cells: readonly Cell[];
+}
 
 /** What to do in one guest. */
 export interface GuestPlan {
   /** The C server, where it is to be compared with. */
   readonly kublk?: string;
-  /** Disks to compare, each group's in turn; the first of a group is ours. */
-  readonly groups: readonly (readonly DiskName[])[];
-  /** The accesses to measure. */
-  readonly cells: readonly Cell[];
+  /** What to compare. */
+  readonly groups: readonly Group[];
   /** Samples per disk and cell. */
   readonly rounds: number;
   /** I/Os of one sample, by depth. */
@@ -44,6 +64,8 @@ export interface GuestPlan {
   readonly startRounds: number;
   /** I/Os during which garbage collections are counted. */
   readonly gcIos: number;
+  /** The accesses during that. */
+  readonly gcCells: readonly Cell[];
   /** The disks whose collections are counted. */
   readonly gcDisks: readonly ("ublk-null" | "ublk-mem")[];
 }
@@ -104,16 +126,22 @@ export type Size = "full" | "quick" | "smoke";
 
 /** The plan of the deterministic bed. */
 export function speedPlan(size: Size, kublk?: string): GuestPlan {
-  const null_: DiskName[] = kublk === undefined ? ["ublk-null"] : ["ublk-null", "kublk-null"];
-  const mem: DiskName[] = kublk === undefined
-    ? ["ublk-mem", "kernel-loop"]
-    : ["ublk-mem", "kublk-loop", "kernel-loop"];
+  const against = (cells: readonly Cell[], ours: DiskName, ...theirs: DiskName[]): Group => ({
+    disks: [ours, ...theirs.filter((name) => kublk !== undefined || !name.startsWith("kublk"))],
+    cells,
+  });
   const common = {
     kublk,
-    groups: [null_, mem],
-    cells: CELLS,
+    groups: [
+      against(CELLS, "ublk-null", "kublk-null"),
+      against(CELLS, "ublk-null-batch", "kublk-null-batch"),
+      against(FEW_CELLS, "ublk-mem", "kublk-loop", "kernel-loop"),
+      against(FEW_CELLS, "ublk-file", "kublk-file"),
+      against(FEW_CELLS, "ublk-file-zc", "kublk-file-zc"),
+    ],
     startDepths: [],
     startRounds: 0,
+    gcCells: FEW_CELLS,
     gcDisks: ["ublk-null", "ublk-mem"],
   } satisfies Partial<GuestPlan>;
   switch (size) {
@@ -121,7 +149,7 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
       return {
         ...common,
         rounds: 4,
-        ios: { 1: 15_000, 32: 30_000 },
+        ios: { 1: 15_000, 32: 30_000, 128: 30_000 },
         warmIos: 20_000,
         gcIos: 250_000,
       };
@@ -129,7 +157,7 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
       return {
         ...common,
         rounds: 2,
-        ios: { 1: 10_000, 32: 20_000 },
+        ios: { 1: 10_000, 32: 20_000, 128: 20_000 },
         warmIos: 15_000,
         gcIos: 50_000,
       };
@@ -137,8 +165,11 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
       // In an emulated guest each program takes a second or more to start.
       return {
         ...common,
-        groups: kublk === undefined ? [["ublk-mem", "kernel-loop"]] : [null_, [mem[0], mem[2]]],
-        cells: [CELLS[3]],
+        groups: [
+          against([CELLS[3]], "ublk-mem", "kernel-loop"),
+          ...(kublk === undefined ? [] : [against([CELLS[3]], "ublk-null", "kublk-null")]),
+        ],
+        gcCells: [CELLS[3]],
         rounds: 1,
         ios: { 32: 400 },
         warmIos: 0,
@@ -152,7 +183,7 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
 export function startPlan(size: Size): GuestPlan {
   return {
     groups: [],
-    cells: [],
+    gcCells: [],
     rounds: 0,
     ios: {},
     warmIos: 0,

@@ -33,12 +33,12 @@ export function conditionLines(records: readonly GuestRecord[]): string[] {
 
 /** Ours against each other disk of its group, in every cell. */
 export function speedTable(
-  plan: Pick<GuestPlan, "groups" | "cells">,
+  plan: Pick<GuestPlan, "groups">,
   records: readonly GuestRecord[],
 ): string {
   const samples = ofType(records, "io");
-  const rows = plan.groups.flatMap(([ours, ...others]) =>
-    others.flatMap((theirs) => plan.cells.map((cell) => speedRow(ours, theirs, cell, samples)))
+  const rows = plan.groups.flatMap(({ disks: [ours, ...others], cells }) =>
+    others.flatMap((theirs) => cells.map((cell) => speedRow(ours, theirs, cell, samples)))
   );
   return formatTable([
     "ours : theirs",
@@ -83,7 +83,7 @@ function serverCost(samples: readonly IoRecord[]): string {
 
 /** What each disk of a run does with the data. */
 export function copyLines(groups: GuestPlan["groups"]): string[] {
-  return groups.flat().map((disk) => `${disk}: ${COPIES[disk]}`);
+  return groups.flatMap(({ disks }) => disks).map((disk) => `${disk}: ${COPIES[disk]}`);
 }
 
 /** Start-up by depth. */

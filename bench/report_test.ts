@@ -10,7 +10,7 @@ function sample(disk: DiskName, round: number, iops: number, serverNs?: number):
 }
 
 Deno.test("speedTable() takes the ratio of neighbours, whatever order the records came in", () => {
-  const groups: DiskName[][] = [["ublk-mem", "kernel-loop"]];
+  const disks: DiskName[] = ["ublk-mem", "kernel-loop"];
   const records = [
     sample("kernel-loop", 1, 20_000),
     sample("ublk-mem", 0, 10_000, 500),
@@ -18,7 +18,7 @@ Deno.test("speedTable() takes the ratio of neighbours, whatever order the record
     sample("ublk-mem", 1, 10_000, 700),
   ];
   assertMatch(
-    speedTable({ groups, cells: [CELL] }, records).split("\n")[2],
+    speedTable({ groups: [{ disks, cells: [CELL] }] }, records).split("\n")[2],
     /^\| ublk-mem : kernel-loop \| random read, depth 1 \| 0\.750 \(0\.500–1\.000\) +\| 10\.0 +\| 15\.0 +\| 600 : – +\|$/,
   );
 });

@@ -7,12 +7,12 @@
 
 import { attributesOf, type Disk, startDisk } from "./disks.ts";
 import { fio } from "./fio.ts";
-import type { Cell, DiskName, GuestPlan, GuestRecord } from "./plan.ts";
+import type { Cell, Group, GuestPlan, GuestRecord } from "./plan.ts";
 import { busiestNs, run, threadsNs } from "./process.ts";
 
 /** Compares the disks of one group in every cell. */
 export async function compare(
-  names: readonly DiskName[],
+  { disks: names, cells }: Group,
   plan: GuestPlan,
   emit: (record: GuestRecord) => void,
 ): Promise<void> {
@@ -22,9 +22,9 @@ export async function compare(
     const disk = stack.use(await startDisk(name, plan.kublk));
     disks.push(disk);
     emit({ type: "disk", disk: name, attributes: attributesOf(disk) });
-    await warm(disk, plan);
+    await warm(disk, cells, plan.warmIos);
   }
-  for (const cell of plan.cells) {
+  for (const cell of cells) {
     for (let round = 0; round < plan.rounds; round++) {
       for (const disk of disks) emit(await sample(disk, cell, round, plan.ios[cell.depth]));
     }
@@ -32,7 +32,7 @@ export async function compare(
 }
 
 /** Has the JIT compiler done with a server's loop, and a RAM disk's memory in place. */
-async function warm(disk: Disk, { cells, warmIos }: GuestPlan): Promise<void> {
+async function warm(disk: Disk, cells: readonly Cell[], warmIos: number): Promise<void> {
   if (disk.name === "ublk-mem") {
     const args = ["if=/dev/zero", `of=${disk.path}`, "bs=1M", "count=64", "oflag=direct"];
     await run("dd", args);

@@ -9,8 +9,9 @@ import type { Control } from "../ctrl/control.ts";
 import { describeParams, type DiskDescription } from "../ctrl/params.ts";
 import { blockPath, charPath } from "../device/node.ts";
 import { UblkError } from "../uapi/error.ts";
-import { featureNames } from "../uapi/features.ts";
+import { featureNames, UBLK_F_USER_RECOVERY } from "../uapi/features.ts";
 import { pathExists } from "../uring/libc.ts";
+import { type DeviceRecord, isAlive, readRecord, readRecords } from "./_records.ts";
 
 /** `UBLK_S_DEV_*` in words, by value. */
 const STATES: readonly string[] = ["dead", "live", "quiesced", "fail-io"];
@@ -23,7 +24,10 @@ export interface DeviceRow {
   readonly path: string;
   /** The server's side. */
   readonly charPath: string;
-  /** `dead`, `live`, `quiesced` or `fail-io`. */
+  /**
+   * `dead`, `live`, `quiesced` or `fail-io`; `gone` where only the record of a server is left that
+   * died.
+   */
   readonly state: string;
   /** Hardware queues. */
   readonly queues: number;
@@ -45,6 +49,12 @@ export interface DeviceRow {
   readonly orphan: boolean;
   /** `UBLK_F_*` in force, without the prefix. */
   readonly features: readonly string[];
+  /** What is served, and by which command; null if no record says. */
+  readonly target: string | null;
+  /** The log of a server in the background; null if no record says. */
+  readonly log: string | null;
+  /** What to do about it, if something is wrong; or null. */
+  readonly hint: string | null;
 }
 
 /** A device with all of its parameters: `ublk info --json`. */
@@ -79,6 +89,7 @@ export async function deviceIds(): Promise<number[]> {
 export async function readDevice(control: Control, id: number): Promise<DeviceDetails> {
   const info = await control.getDevInfo(id);
   const parameters = describeParams(await control.getParams(id)) ?? null;
+  const record = readRecord(id);
   const serverPid = info.ublksrv_pid > 0 ? info.ublksrv_pid : null;
   const serverAlive = serverPid !== null && pathExists(`/proc/${serverPid}`);
   return {
@@ -96,16 +107,52 @@ export async function readDevice(control: Control, id: number): Promise<DeviceDe
     serverAlive,
     orphan: !serverAlive,
     features: featureNames(info.flags),
+    target: record?.target ?? null,
+    log: record?.log ?? null,
+    hint: serverAlive ? null : hintFor(id, info.flags),
     ownerUid: info.owner_uid,
     ownerGid: info.owner_gid,
     parameters,
   };
 }
 
-/** Asks the kernel about all devices. One that goes away meanwhile is left out. */
+/** What to do about a device that nobody serves. */
+function hintFor(id: number, flags: number): string {
+  const remove = `\`ublk del -n ${id}\``;
+  return (flags & UBLK_F_USER_RECOVERY) === 0 ? remove : `\`ublk recover -n ${id}\` or ${remove}`;
+}
+
+/** What a record tells of a device that is no more. */
+function goneRow({ id, target, log, pid }: DeviceRecord): DeviceRow {
+  return {
+    id,
+    path: blockPath(id),
+    charPath: charPath(id),
+    state: "gone",
+    queues: 0,
+    depth: 0,
+    size: null,
+    blockSize: null,
+    maxIoBytes: 0,
+    readOnly: null,
+    serverPid: pid,
+    serverAlive: false,
+    orphan: true,
+    features: [],
+    target,
+    log,
+    hint: `\`ublk del -n ${id}\` forgets it`,
+  };
+}
+
+/**
+ * Asks the kernel about all devices. One that goes away meanwhile is left out; one of which only
+ * the record is left is among them.
+ */
 export async function readDevices(control: Control): Promise<DeviceRow[]> {
   const rows: DeviceRow[] = [];
-  for (const id of await deviceIds()) {
+  const ids = await deviceIds();
+  for (const id of ids) {
     try {
       const { parameters: _p, ownerUid: _u, ownerGid: _g, ...row } = await readDevice(control, id);
       rows.push(row);
@@ -113,10 +160,13 @@ export async function readDevices(control: Control): Promise<DeviceRow[]> {
       if (!(error instanceof UblkError && error.code === "DEVICE_NOT_FOUND")) throw error;
     }
   }
-  return rows;
+  const gone = readRecords().filter((record) => !ids.includes(record.id) && !isAlive(record));
+  return [...rows, ...gone.map(goneRow)].sort((a, b) => a.id - b.id);
 }
 
-const HEADINGS = ["ID", "PATH", "STATE", "QUEUES", "DEPTH", "SIZE", "BLOCK", "MODE", "SERVER"];
+const HEADINGS = [
+  ...["ID", "PATH", "TARGET", "STATE", "QUEUES", "DEPTH", "SIZE", "BLOCK", "MODE", "SERVER"],
+];
 
 /** The rows of `ublk list`, under headings. */
 export function listText(rows: readonly DeviceRow[]): string {
@@ -127,6 +177,7 @@ function cells(row: DeviceRow): string[] {
   return [
     `${row.id}`,
     row.path,
+    row.target ?? "?",
     row.state,
     `${row.queues}`,
     `${row.depth}`,
@@ -137,9 +188,10 @@ function cells(row: DeviceRow): string[] {
   ];
 }
 
-function serverText({ serverPid, serverAlive }: DeviceRow): string {
-  if (serverPid === null) return "none (orphan)";
-  return serverAlive ? `pid ${serverPid}` : `pid ${serverPid}, dead (orphan)`;
+function serverText({ serverPid, serverAlive, hint }: DeviceRow): string {
+  if (serverAlive) return `pid ${serverPid}`;
+  const what = hint === null ? "" : `: ${hint}`;
+  return serverPid === null ? `none (orphan)${what}` : `pid ${serverPid}, dead (orphan)${what}`;
 }
 
 /** Everything about one device, one `name: value` per line. */
@@ -148,7 +200,9 @@ export function detailsText(details: DeviceDetails): string {
   const { id: _, size: _s, readOnly: _r, blockSize: _b, maxIoBytes: _m, ...rest } = row;
   const lines: [string, unknown][] = [
     ["device", details.id],
-    ...Object.entries(rest).filter(([name]) => !/^(orphan|server)/.test(name)),
+    ...Object.entries(rest).filter(([name, value]) =>
+      !/^(orphan|server|hint)/.test(name) && value !== null
+    ),
     ["server", serverText(details)],
     ...Object.entries({ maxIoBytes: details.maxIoBytes, ...parameters }),
   ];

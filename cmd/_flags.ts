@@ -18,8 +18,12 @@ export interface Flag {
   readonly name: string;
   /** One letter. */
   readonly short?: string;
-  /** What it takes: nothing, nothing but it may be repeated, a size, or a whole number. */
-  readonly kind: "switch" | "count" | "size" | "integer";
+  /** Other names, without the dashes: those of `kublk`. */
+  readonly aliases?: readonly string[];
+  /** What it takes: nothing (a count may be repeated), bytes, a whole or any number, a text. */
+  readonly kind: "switch" | "count" | "size" | "integer" | "number" | "text";
+  /** A switch that takes 0 or 1 all the same if it follows the long name, as `getopt` has it. */
+  readonly takesBit?: true;
   /** What its value stands for in the help; the kind where left out. */
   readonly placeholder?: string;
   /** Whether the command needs it. */
@@ -31,7 +35,7 @@ export interface Flag {
   /** What a value must be a multiple of. */
   readonly multipleOf?: number;
   /** The only values that there are. */
-  readonly choices?: readonly number[];
+  readonly choices?: readonly (number | string)[];
   /** What it does, for the help; a line break is kept. */
   readonly help: string;
 }
@@ -44,6 +48,8 @@ export interface Syntax {
   readonly summary: string;
   /** What it takes beside {@linkcode COMMON_FLAGS}. */
   readonly flags: readonly Flag[];
+  /** What else stands on its command line, such as `FILE…`. */
+  readonly operands?: string;
   /** More paragraphs for the help. */
   readonly notes?: string;
 }
@@ -55,6 +61,8 @@ export const COMMON_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 type ValueOf<F extends Flag> = F extends { kind: "switch" } ? boolean
+  : F extends { kind: "text"; required: true } ? string
+  : F extends { kind: "text" } ? string | undefined
   : F extends { kind: "count" } | { required: true } ? number
   : number | undefined;
 
@@ -74,8 +82,16 @@ export function asksFor(args: readonly string[]): "help" | "version" | undefined
   return args.includes("--version") ? "version" : undefined;
 }
 
+/** A command line, read. */
+export interface CommandLine<F extends readonly Flag[]> {
+  /** The values of its flags. */
+  readonly values: Values<F>;
+  /** What else stands on it, wherever. */
+  readonly words: readonly string[];
+}
+
 /**
- * Reads a command line.
+ * Reads a command line that consists of flags alone.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` with one line that names the cause and the remedy.
  */
@@ -85,52 +101,132 @@ export function parseFlags<const F extends readonly Flag[]>(
   args: readonly string[],
 ): Values<F> {
   const seeHelp = `see \`${name} --help\``;
-  const isSwitch = ({ kind }: Flag) => kind === "switch" || kind === "count";
-  const found = parseArgs(joinValues(flags, args, seeHelp), {
-    string: flags.filter((flag) => !isSwitch(flag)).map((flag) => flag.name),
-    boolean: flags.filter(isSwitch).map((flag) => flag.name),
-    // Everything is collected: what is given twice shall not win in silence.
-    collect: flags.map((flag) => flag.name),
-    alias: Object.fromEntries(flags.flatMap((flag) => flag.short ? [[flag.name, flag.short]] : [])),
-    unknown: (arg, key) => {
-      if (key === undefined) throw usageError(arg, "unexpected argument", seeHelp);
-      throw usageError(arg.split("=")[0], "unknown flag", seeHelp);
-    },
-  }) as Record<string, unknown> & { _: unknown[] };
-  // After "--" everything is an argument, and there are none.
-  if (found._.length > 0) throw usageError(`${found._[0]}`, "unexpected argument", seeHelp);
-  const values: Record<string, unknown> = {};
-  for (const flag of flags as readonly Flag[]) {
-    values[flag.name] = valueOf(flag, found[flag.name] as unknown[], seeHelp);
-  }
-  return values as Values<F>;
+  const { values, words } = parseLine(flags, args, { seeHelp, unknown: seeHelp });
+  if (words.length > 0) throw usageError(words[0], "unexpected argument", seeHelp);
+  return values;
+}
+
+/** What to tell somebody who is mistaken. */
+export interface Remedies {
+  /** Where the help is. */
+  readonly seeHelp: string;
+  /** What to do about a flag that is not there. */
+  readonly unknown: string;
 }
 
 /**
- * `--size 1G` as `--size=1G`, so that a negative number is a value and a forgotten one is noticed:
- * by itself the parser takes the former for flags and the latter for an empty text.
+ * Reads a command line of flags and other words, in any order.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line that names the cause and the remedy.
  */
-function joinValues(flags: readonly Flag[], args: readonly string[], seeHelp: string): string[] {
-  const joined: string[] = [];
-  for (let at = 0; at < args.length; at++) {
-    const arg = args[at];
-    if (arg === "--") return [...joined, ...args.slice(at)];
-    const [dashed, attached] = splitOnce(arg);
-    const flag = flags.find(({ name, short }) => dashed === `--${name}` || dashed === `-${short}`);
-    if (flag === undefined) {
-      joined.push(arg);
-    } else if (flag.kind === "switch" || flag.kind === "count") {
-      if (attached !== undefined) throw usageError(dashed, "it takes no value", seeHelp);
-      joined.push(arg);
+export function parseLine<const F extends readonly Flag[]>(
+  flags: F,
+  args: readonly string[],
+  remedies: Remedies,
+): CommandLine<F> {
+  const found = parseArgs(canonical(flags, args, remedies), {
+    // Words stay as they are typed, also those that look like numbers.
+    string: ["_", ...flags.filter((flag) => !isSwitch(flag)).map((flag) => flag.name)],
+    boolean: flags.filter(isSwitch).map((flag) => flag.name),
+    // Everything is collected: what is given twice shall not win in silence.
+    collect: flags.map((flag) => flag.name),
+  }) as Record<string, unknown> & { _: unknown[] };
+  const values: Record<string, unknown> = {};
+  for (const flag of flags as readonly Flag[]) {
+    values[flag.name] = valueOf(flag, found[flag.name] as unknown[], remedies.seeHelp);
+  }
+  return { values: values as Values<F>, words: found._.map(String) };
+}
+
+function isSwitch({ kind }: Flag): boolean {
+  return kind === "switch" || kind === "count";
+}
+
+/**
+ * Every flag as `--name` or `--name=value`: aliases, single letters (`-q2`, `-zu`), underscores,
+ * and values that stand apart. So a negative number is a value and a forgotten one is noticed: by
+ * itself the parser takes the former for flags and the latter for an empty text.
+ */
+function canonical(flags: readonly Flag[], args: readonly string[], remedies: Remedies): string[] {
+  const given: string[] = [];
+  const words: string[] = [];
+  const left = [...args];
+  while (left.length > 0) {
+    const arg = left.shift()!;
+    if (arg === "--") {
+      words.push(...left.splice(0));
+    } else if (!arg.startsWith("-") || arg === "-") {
+      words.push(arg);
     } else {
-      const next = attached ?? args[++at];
-      if (next === undefined || next === "" || /^--?[a-z]/i.test(next)) {
-        throw usageError(dashed, "it needs a value", seeHelp);
-      }
-      joined.push(`--${flag.name}=${next}`);
+      given.push(...oneFlag(flags, arg, left, remedies));
     }
   }
-  return joined;
+  return [...given, "--", ...words];
+}
+
+/** One argument that begins with a dash, and its value if that is the next one. */
+function oneFlag(
+  flags: readonly Flag[],
+  arg: string,
+  left: string[],
+  remedies: Remedies,
+): string[] {
+  const { seeHelp, unknown } = remedies;
+  if (!arg.startsWith("--") && arg.length > 2 && arg[2] !== "=") {
+    return letters(flags, arg, left, remedies);
+  }
+  const [dashed, attached] = splitOnce(arg);
+  const flag = findFlag(flags, dashed);
+  if (flag === undefined) throw usageError(dashed, "unknown flag", unknown);
+  if (!isSwitch(flag)) return [`--${flag.name}=${valueAfter(dashed, attached, left, seeHelp)}`];
+  const bit = attached ?? (flag.takesBit && dashed.startsWith("--") ? left[0] : undefined);
+  if (flag.takesBit && (bit === "0" || bit === "1")) {
+    if (attached === undefined) left.shift();
+    return bit === "1" ? [`--${flag.name}`] : [];
+  }
+  if (attached !== undefined) throw usageError(dashed, "it takes no value", seeHelp);
+  return [`--${flag.name}`];
+}
+
+/** `-zu` is `-z -u`, and `-q2` is `-q 2`. */
+function letters(
+  flags: readonly Flag[],
+  arg: string,
+  left: string[],
+  { seeHelp, unknown }: Remedies,
+): string[] {
+  const given: string[] = [];
+  for (let at = 1; at < arg.length; at++) {
+    const flag = findFlag(flags, `-${arg[at]}`);
+    if (flag === undefined) throw usageError(arg, "unknown flag", unknown);
+    if (isSwitch(flag)) {
+      given.push(`--${flag.name}`);
+      continue;
+    }
+    const attached = at + 1 < arg.length ? arg.slice(at + 1) : undefined;
+    return [...given, `--${flag.name}=${valueAfter(`-${arg[at]}`, attached, left, seeHelp)}`];
+  }
+  return given;
+}
+
+function findFlag(flags: readonly Flag[], dashed: string): Flag | undefined {
+  if (!dashed.startsWith("--")) return flags.find(({ short }) => dashed === `-${short}`);
+  const name = dashed.slice(2).replaceAll("_", "-");
+  return flags.find((flag) => flag.name === name || flag.aliases?.includes(name));
+}
+
+function valueAfter(
+  dashed: string,
+  attached: string | undefined,
+  left: string[],
+  seeHelp: string,
+): string {
+  const value = attached ?? left.shift();
+  const isFlag = attached === undefined && /^--?[a-z]/i.test(value ?? "");
+  if (value === undefined || value === "" || isFlag) {
+    throw usageError(dashed, "it needs a value", seeHelp);
+  }
+  return value;
 }
 
 function splitOnce(arg: string): [string, string | undefined] {
@@ -148,10 +244,16 @@ function valueOf(flag: Flag, given: readonly unknown[], seeHelp: string): unknow
     return undefined;
   }
   const text = String(given[0]);
-  const value = flag.kind === "size" ? sizeOf(what, text) : integerOf(what, text);
+  if (flag.kind === "text") {
+    checkChoice(what, text, text, flag);
+    return text;
+  }
+  const value = READERS[flag.kind](what, text);
   checkValue(what, text, value, flag);
   return value;
 }
+
+const READERS = { size: sizeOf, integer: integerOf, number: numberOf } as const;
 
 function sizeOf(what: string, text: string): number {
   try {
@@ -170,16 +272,25 @@ function integerOf(what: string, text: string): number {
   throw usageError(what, `${JSON.stringify(text)} is not a whole number`, "give one in digits");
 }
 
+function numberOf(what: string, text: string): number {
+  const value = /^-?(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : NaN;
+  if (Number.isFinite(value)) return value;
+  throw usageError(what, `${JSON.stringify(text)} is not a number`, "give one in digits");
+}
+
 function checkValue(what: string, text: string, value: number, flag: Flag): void {
-  const { min = -Infinity, max = Infinity, multipleOf = 1, choices } = flag;
-  if (choices !== undefined && !choices.includes(value)) {
-    throw usageError(what, `${text} is not possible`, `use one of ${choices.join(", ")}`);
-  }
+  const { min = -Infinity, max = Infinity, multipleOf } = flag;
+  checkChoice(what, text, value, flag);
   if (value < min || value > max) {
     throw usageError(what, `${text} is out of range`, `use ${min} to ${max}`);
   }
-  if (value % multipleOf !== 0) {
+  if (multipleOf !== undefined && value % multipleOf !== 0) {
     const near = Math.ceil(value / multipleOf) * multipleOf;
     throw usageError(what, `${text} is not a multiple of ${multipleOf}`, `${near} is`);
   }
+}
+
+function checkChoice(what: string, text: string, value: number | string, flag: Flag): void {
+  if (flag.choices === undefined || flag.choices.includes(value)) return;
+  throw usageError(what, `${text} is not possible`, `use one of ${flag.choices.join(", ")}`);
 }

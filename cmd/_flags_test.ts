@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { asksFor, type Flag, parseFlags } from "./_flags.ts";
+import { asksFor, type Flag, parseFlags, parseLine } from "./_flags.ts";
 
 const FLAGS = [
   { name: "size", kind: "size", required: true, help: "" },
@@ -67,6 +67,33 @@ for (const [line, message] of MISTAKES) {
     assertEquals(error.code, "INVALID_ARGUMENT");
   });
 }
+
+const GETOPT = [
+  { name: "auto-copy", aliases: ["auto-zc"], kind: "switch", help: "" },
+  { name: "queues", short: "q", kind: "integer", help: "" },
+  { name: "get-data", short: "g", kind: "switch", takesBit: true, help: "" },
+  { name: "user-copy", short: "u", kind: "switch", help: "" },
+  { name: "rate", kind: "number", min: 0, max: 1, help: "" },
+  { name: "path", kind: "text", help: "" },
+] as const satisfies readonly Flag[];
+
+Deno.test("parseLine reads what getopt reads, and words anywhere", () => {
+  const remedies = { seeHelp: "", unknown: "" };
+  const read = (line: string) => parseLine(GETOPT, line.split(" "), remedies);
+  const { values, words } = read("007 --auto_zc -q4 0x10 -gu --rate .5 --path=-x -- --last");
+  assertEquals(words, ["007", "0x10", "--last"]);
+  assertEquals(values, {
+    "auto-copy": true,
+    queues: 4,
+    "get-data": true,
+    "user-copy": true,
+    rate: 0.5,
+    path: "-x",
+  });
+  assertEquals(read("--get_data 0 1").values["get-data"], false);
+  // In its short form it takes nothing.
+  assertEquals(read("-g 0").words, ["0"]);
+});
 
 Deno.test("asksFor prefers the help to any mistake", () => {
   assertEquals(asksFor(["--junk", "-h"]), "help");

@@ -7,22 +7,17 @@
  * @module
  */
 
-import { formatSize } from "../backends/size.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { BLOCK_SIZES } from "../backends/geometry.ts";
 import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotiate.ts";
-import type { DeviceInfo } from "../device/info.ts";
-import { logLine } from "../device/log.ts";
-import { serve, type ServedDevice } from "../device/serve.ts";
-import { LOG_DEBUG, LOG_INFO, LOG_TRACE, LOG_WARN } from "../queue/log_events.ts";
-import { UblkError } from "../uapi/error.ts";
+import { serve } from "../device/serve.ts";
+import { LOG_DEBUG, LOG_INFO, LOG_TRACE } from "../queue/log_events.ts";
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
-import { exitNow } from "../uring/libc.ts";
-import { asksFor, type Flag, parseFlags, usageError, type Values } from "./_flags.ts";
+import { asksFor, type Flag, parseLine, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
-import { EXIT_FAILURE, EXIT_OK, exitStatus, writeLine } from "./_run.ts";
-import { type EndSignal, SIGNAL_NUMBERS, type SignalWatch, watchSignals } from "./_signals.ts";
+import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
+import { serveUntilEnd } from "./_serving.ts";
 
 /** The flags of every disk, after its own. */
 export const DISK_FLAGS = [
@@ -88,8 +83,13 @@ export interface DiskCommand<F extends readonly Flag[]> {
   readonly summary: string;
   /** Its own flags. */
   readonly flags: F;
-  /** Makes the backend. What it throws for its arguments is a `RangeError` or `TypeError`. */
-  backend(values: Values<readonly [...F, ...typeof DISK_FLAGS]>): BackendSpec;
+  /** What else stands on its command line, once: `FILE`. Without it, nothing. */
+  readonly operand?: string;
+  /**
+   * Makes the backend, from the flags and the operand. What it throws for its arguments is a
+   * `RangeError`, a `TypeError` or a `UblkError`.
+   */
+  backend(values: Values<readonly [...F, ...typeof DISK_FLAGS]>, operand: string): BackendSpec;
 }
 
 type DiskValues = Values<typeof DISK_FLAGS>;
@@ -103,19 +103,29 @@ export async function runDisk<const F extends readonly Flag[]>(
   const status = await exitStatus(log, async () => {
     const wish = asksFor(Deno.args);
     if (wish !== undefined) {
-      const syntax = { ...command, flags, notes: NOTES };
+      const syntax = { ...command, flags, operands: command.operand, notes: NOTES };
       await writeLine(wish === "help" ? helpText(syntax) : versionText(command.name));
       return EXIT_OK;
     }
-    const values = parseFlags<readonly [...F, ...typeof DISK_FLAGS]>(
-      command.name,
+    const seeHelp = `see \`${command.name} --help\``;
+    const remedies = { seeHelp, unknown: seeHelp };
+    const { values, words } = parseLine<readonly [...F, ...typeof DISK_FLAGS]>(
       flags,
       Deno.args,
+      remedies,
     );
-    const backend = specOf(() => command.backend(values));
-    return await serveDisk(backend, values as unknown as DiskValues, log);
+    const operand = operandOf(command.operand, words, seeHelp);
+    const backend = specOf(() => command.backend(values, operand));
+    return await serveDisk(command.name, backend, values as unknown as DiskValues, log);
   });
   Deno.exit(status);
+}
+
+function operandOf(name: string | undefined, words: readonly string[], seeHelp: string): string {
+  const extra = words[name === undefined ? 0 : 1];
+  if (extra !== undefined) throw usageError(extra, "unexpected argument", seeHelp);
+  if (name !== undefined && words.length === 0) throw usageError(name, "it is missing", seeHelp);
+  return words[0] ?? "";
 }
 
 function specOf(make: () => BackendSpec): BackendSpec {
@@ -130,81 +140,30 @@ function specOf(make: () => BackendSpec): BackendSpec {
 }
 
 async function serveDisk(
+  program: string,
   backend: BackendSpec,
   values: DiskValues,
   log: StderrLog,
 ): Promise<number> {
-  let device: ServedDevice | undefined;
-  using watch = watchSignals((name) => void endByForce(name, device, log));
-  try {
-    device = await serve({
-      backend,
-      id: values.id,
-      queues: values.queues,
-      depth: values.depth,
-      maxIoBytes: values["max-io"],
-      readOnly: values["read-only"],
-      logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
-      signal: watch.signal,
-    });
-  } catch (error) {
-    if (!watch.signal.aborted || !(error instanceof UblkError && error.code === "ABORTED")) {
-      throw error;
-    }
-    logLine(LOG_INFO, `${watch.signal.reason} before the disk was there; nothing is left`);
-    return EXIT_OK;
-  }
-  await announce(device, values.json);
-  return await untilEnd(device, watch);
-}
-
-/** Tells the disk's path. Whoever does not get to know it has no use for the disk. */
-async function announce(device: ServedDevice, json: boolean): Promise<void> {
-  const info = device.info();
-  try {
-    await writeLine(json ? JSON.stringify(info) : info.path);
-  } catch (error) {
-    await device.stop();
-    throw error;
-  }
-  logLine(LOG_INFO, `serving ${describe(info)}`);
-}
-
-function describe(info: DeviceInfo): string {
-  const { path, size, queues, depth, blockSize, maxIoBytes, dataPath, readOnly } = info;
-  return `${path}: ${formatSize(size)}${readOnly ? ", read-only" : ""}, ` +
-    `${queues} ${queues === 1 ? "queue" : "queues"} of depth ${depth}, blocks of ${blockSize}, ` +
-    `requests up to ${formatSize(maxIoBytes)}, data path "${dataPath}"`;
-}
-
-async function untilEnd(device: ServedDevice, { signal }: SignalWatch): Promise<number> {
-  const { path } = device;
-  const { promise: interrupted, resolve: interrupt } = Promise.withResolvers<void>();
-  if (signal.aborted) interrupt();
-  signal.addEventListener("abort", () => interrupt());
-  await Promise.race([interrupted, device.closed]);
-  if (signal.aborted) {
-    logLine(LOG_INFO, `${signal.reason}: stopping ${path}`);
-    await device.stop();
-  }
-  const { reason, error } = await device.closed;
-  if (reason === "failed") {
-    if (error !== undefined) throw error;
-    return EXIT_FAILURE;
-  }
-  if (reason === "removed") logLine(LOG_WARN, `somebody else removed ${path}`);
-  else logLine(LOG_INFO, `${path} is gone`);
-  return EXIT_OK;
-}
-
-/** Ends the process although the device would not go. */
-async function endByForce(
-  name: EndSignal,
-  device: ServedDevice | undefined,
-  log: StderrLog,
-): Promise<void> {
-  const remedy = device === undefined ? "`ublk del -a`" : `\`ublk del -n ${device.id}\``;
-  log.error(`${name} again: ending by force; the device may be left, remove it with ${remedy}`);
-  await log.flush(200);
-  exitNow(128 + SIGNAL_NUMBERS[name]);
+  return await serveUntilEnd({
+    program,
+    target: program.replace(/^ublk-/, ""),
+    argv: Deno.args,
+    log,
+    start: (signal) =>
+      serve({
+        backend,
+        id: values.id,
+        queues: values.queues,
+        depth: values.depth,
+        maxIoBytes: values["max-io"],
+        readOnly: values["read-only"],
+        logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
+        signal,
+      }),
+    announce: async (device) => {
+      const info = device.info();
+      await writeLine(values.json ? JSON.stringify(info) : info.path);
+    },
+  });
 }

@@ -8,6 +8,7 @@ import config from "../deno.json" with { type: "json" };
 import { COMMON_FLAGS, type Flag, type Syntax } from "./_flags.ts";
 
 const WIDTH = 24;
+const PLACEHOLDERS = { size: "SIZE", integer: "N", number: "NUMBER", text: "TEXT" } as const;
 
 /** `ublk-mem 0.1.0`. */
 export function versionText(program: string): string {
@@ -15,12 +16,12 @@ export function versionText(program: string): string {
 }
 
 /** The help of one command. */
-export function helpText({ name, summary, flags, notes }: Syntax): string {
+export function helpText({ name, summary, flags, operands, notes }: Syntax): string {
   const required = flags.filter((flag) => flag.required).map((flag) => `${signature(flag)} `);
   return [
     `${name}: ${summary}`,
     "",
-    `Usage: ${name} ${required.join("")}[OPTION]…`,
+    `Usage: ${name} ${required.join("")}[OPTION]…${operands === undefined ? "" : ` ${operands}`}`,
     "",
     "Options:",
     ...[...flags, ...COMMON_FLAGS].map(flagLines),
@@ -53,16 +54,18 @@ export function overviewText(
 }
 
 function signature(flag: Flag): string {
-  const value = flag.kind === "size" || flag.kind === "integer"
-    ? ` ${flag.placeholder ?? (flag.kind === "size" ? "SIZE" : "N")}`
-    : "";
-  return `--${flag.name}${value}`;
+  if (flag.kind === "switch" || flag.kind === "count") return `--${flag.name}`;
+  return `--${flag.name} ${flag.placeholder ?? PLACEHOLDERS[flag.kind]}`;
 }
 
-function flagLines(flag: Flag): string {
+/** A flag's lines in the help. */
+export function flagLines(flag: Flag): string {
   const short = flag.short === undefined ? "    " : `-${flag.short}, `;
   const left = `  ${short}${signature(flag)}`;
   const [first, ...others] = flag.help.split("\n");
-  const gap = left.length < WIDTH + 1 ? left.padEnd(WIDTH + 2) : `${left}  `;
-  return [gap + first, ...others.map((line) => " ".repeat(WIDTH + 2) + line)].join("\n");
+  const also = flag.aliases?.map((alias) => `--${alias.replaceAll("-", "_")}`).join(", ");
+  if (also !== undefined) others.push(`Also ${also}.`);
+  const indent = " ".repeat(WIDTH + 2);
+  const gap = left.length < WIDTH + 1 ? left.padEnd(WIDTH + 2) : `${left}\n${indent}`;
+  return [gap + first, ...others.map((line) => indent + line)].join("\n");
 }

@@ -5,7 +5,6 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import type { StderrLog } from "./_log.ts";
 
 /** All is well. */
 export const EXIT_OK = 0;
@@ -33,8 +32,24 @@ export async function writeLine(text: string): Promise<void> {
   }
 }
 
+/** Where the one line of an error goes. */
+export interface ErrorLog {
+  /** Takes it. */
+  error(message: string): void;
+  /** Resolves once it is written, or nobody reads it. */
+  flush(): Promise<void>;
+}
+
+/** The plain one: stderr, for a command that serves nothing and may well wait for its reader. */
+export function errorLog(program: string): ErrorLog {
+  return {
+    error: (message) => console.error(`${program}: error: ${message.replaceAll(/\s*\n\s*/g, " ")}`),
+    flush: () => Promise.resolve(),
+  };
+}
+
 /** Runs a command to its exit status: what is thrown becomes one line on stderr. */
-export async function exitStatus(log: StderrLog, run: () => Promise<number>): Promise<number> {
+export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Promise<number> {
   try {
     return await run();
   } catch (error) {

@@ -15,9 +15,23 @@ async function run(name: string, ...args: string[]) {
 }
 
 const COMMANDS: Record<string, readonly string[][]> = {
+  "ublk-file": [[]],
   "ublk-mem": [[]],
   "ublk-null": [[]],
-  ublk: [[], ["list"], ["info"], ["stop"], ["del"], ["features"]],
+  ublk: [
+    [],
+    ["add"],
+    ["recover"],
+    ["list"],
+    ["info"],
+    ["get_params"],
+    ["stop"],
+    ["del"],
+    ["update_size"],
+    ["quiesce"],
+    ["set_affinity"],
+    ["features"],
+  ],
 };
 
 for (const [name, subcommands] of Object.entries(COMMANDS)) {

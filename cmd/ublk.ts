@@ -1,204 +1,167 @@
 /**
- * `ublk`: lists, shows, stops and deletes the ublk devices of this machine, whoever made them. See
- * `docs/ublk.md`.
+ * `ublk`: adds, recovers, lists, changes, stops and deletes ublk devices. See `docs/ublk.md`.
+ *
+ * Each command is loaded when it is asked for: the start of the program is most of what the short
+ * ones take.
  *
  * @module
  */
 
-import { Control } from "../ctrl/control.ts";
-import { MAX_DEVICES } from "../ctrl/negotiate.ts";
-import { UblkError } from "../uapi/error.ts";
-import { FEATURES } from "../uapi/features.ts";
-import { columns, detailsText, deviceIds, listText, readDevice, readDevices } from "./_devices.ts";
-import { asksFor, type Flag, parseFlags, type Syntax, usageError, type Values } from "./_flags.ts";
-import { helpText, overviewText, versionText } from "./_help.ts";
-import { logToStderr, type StderrLog } from "./_log.ts";
-import { EXIT_FAILURE, EXIT_OK, exitStatus, writeLine } from "./_run.ts";
-
-const ID = {
-  name: "id",
-  short: "n",
-  kind: "integer",
-  placeholder: "ID",
-  min: 0,
-  max: MAX_DEVICES - 1,
-  help: "The N of /dev/ublkbN.",
-} as const satisfies Flag;
-const JSON_FLAG = { name: "json", kind: "switch", help: "Print JSON." } as const satisfies Flag;
-const ALL = {
-  name: "all",
-  short: "a",
-  kind: "switch",
-  help: "All devices, also those whose server was killed.",
-} as const satisfies Flag;
-const REQUIRED_ID = { ...ID, required: true } as const satisfies Flag;
+import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
+import { type ErrorLog, errorLog, EXIT_OK, exitStatus, writeLine } from "./_run.ts";
 
 /** One command of the program. */
-interface Command extends Syntax {
-  readonly run: (args: readonly string[], log: StderrLog) => Promise<number>;
+interface Command {
+  readonly name: string;
+  /** What it does, in a few words. */
+  readonly summary: string;
+  /** What its help tells. */
+  syntax(): Promise<Omit<Syntax, "name" | "summary">>;
+  /** Runs it, and returns the exit status. */
+  run(args: readonly string[], log: ErrorLog): Promise<number>;
 }
 
+/** A command that is all flags, and perhaps words, and the file that has it. */
 function command<const F extends readonly Flag[]>(
-  syntax: Syntax & { flags: F },
-  run: (values: Values<F>, log: StderrLog) => Promise<number>,
+  name: string,
+  summary: string,
+  load: () => Promise<{
+    flags: F;
+    run: (values: Values<F>, log: ErrorLog, words: readonly string[]) => Promise<number>;
+  }>,
+  more: { operands?: string; notes?: string } = {},
 ): Command {
-  const name = `ublk ${syntax.name}`;
   return {
-    ...syntax,
     name,
-    run: (args, log) => run(parseFlags<F>(name, syntax.flags, args), log),
+    summary,
+    syntax: async () => ({ flags: (await load()).flags, ...more }),
+    async run(args, log) {
+      const { flags, run } = await load();
+      const seeHelp = `see \`ublk ${name} --help\``;
+      const { values, words } = parseLine<F>(flags, args, { seeHelp, unknown: seeHelp });
+      if (words.length > 0 && more.operands === undefined) {
+        throw usageError(words[0], "unexpected argument", seeHelp);
+      }
+      return await run(values, log, words);
+    },
+  };
+}
+
+/** A command that serves a device, in the background unless told otherwise. */
+function serving(name: "add" | "recover", summary: string): Command {
+  return {
+    name,
+    summary,
+    syntax: async () => {
+      const { addSyntax, recoverSyntax } = await import("./_add_help.ts");
+      return name === "add" ? addSyntax : recoverSyntax;
+    },
+    async run(args) {
+      if (!args.some((arg) => arg === "--foreground")) {
+        return await (await import("./_background.ts")).startInBackground([name, ...args]);
+      }
+      return await (await import("./_add.ts")).serveHere(name, args, false);
+    },
   };
 }
 
 const COMMANDS: readonly Command[] = [
+  serving("add", "make a device and serve it, in the background"),
+  serving("recover", "serve a device again whose server is gone"),
+  command("list", "list all devices", async () => {
+    const { LIST_FLAGS: flags, list: run } = await import("./_show.ts");
+    return { flags, run };
+  }),
+  command("info", "show everything about a device", async () => {
+    const { INFO_FLAGS: flags, info: run } = await import("./_show.ts");
+    return { flags, run };
+  }),
+  command("get_params", "show the parameters of a device as the kernel has them", async () => {
+    const { INFO_FLAGS: flags, getParams: run } = await import("./_show.ts");
+    return { flags, run };
+  }),
   command(
-    { name: "list", summary: "list all devices", flags: [JSON_FLAG] },
-    async ({ json }) => {
-      await using control = await Control.open();
-      const rows = await readDevices(control);
-      await writeLine(json ? JSON.stringify(rows, null, 2) : listText(rows));
-      return EXIT_OK;
+    "stop",
+    "stop a device: its disk disappears, flushed",
+    async () => {
+      const { STOP_FLAGS: flags, stop: run } = await import("./_delete.ts");
+      return { flags, run };
     },
+    { notes: "A server of this project deletes its device once it is stopped, and exits with 0." },
   ),
   command(
-    { name: "info", summary: "show everything about a device", flags: [REQUIRED_ID, JSON_FLAG] },
-    async ({ id, json }) => {
-      await using control = await Control.open();
-      const details = await readDevice(control, id);
-      await writeLine(json ? JSON.stringify(details, null, 2) : detailsText(details));
-      return EXIT_OK;
+    "del",
+    "stop and delete devices, also those that a killed server left",
+    async () => {
+      const { DEL_FLAGS: flags, del: run } = await import("./_delete.ts");
+      return { flags, run };
     },
+  ),
+  command("update_size", "give a device another size", async () => {
+    const { UPDATE_SIZE_FLAGS: flags, updateSize: run } = await import("./_manage.ts");
+    return { flags, run };
+  }),
+  command(
+    "quiesce",
+    "take a device away from its server, for another to recover",
+    async () => {
+      const { QUIESCE_FLAGS: flags, quiesce: run } = await import("./_manage.ts");
+      return { flags, run };
+    },
+    { notes: "For devices that were made with --recovery, on Linux 6.16 and newer." },
   ),
   command(
-    {
-      name: "stop",
-      summary: "stop a device: its disk disappears, flushed",
-      flags: [REQUIRED_ID],
-      notes: "A server of this project deletes its device once it is stopped, and exits with 0.",
+    "set_affinity",
+    "choose the CPUs of a queue's serving thread",
+    async () => {
+      const { SET_AFFINITY_FLAGS: flags, setQueueAffinity } = await import("./_manage.ts");
+      return { flags, run: (values, _log, words) => setQueueAffinity(values, words) };
     },
-    async ({ id }) => {
-      await using control = await Control.open();
-      await control.stopDev(id);
-      return EXIT_OK;
-    },
+    { operands: "CPULIST", notes: "CPULIST is as the kernel writes them: 0-3,8." },
   ),
-  command(
-    {
-      name: "del",
-      summary: "stop and delete devices, also those that a killed server left",
-      flags: [ID, ALL],
-    },
-    ({ id, all }, log) => {
-      if ((id === undefined) !== all) {
-        throw usageError("ublk del", "it needs either -n ID or -a", "see `ublk del --help`");
-      }
-      return deleteDevices(id, log);
-    },
-  ),
-  command(
-    { name: "features", summary: "list what the kernel's driver offers", flags: [JSON_FLAG] },
-    async ({ json }) => {
-      await using control = await Control.open();
-      await writeLine(json ? featuresJson(control.features) : featuresText(control.features));
-      return EXIT_OK;
-    },
-  ),
+  command("features", "list what the kernel's driver offers", async () => {
+    const { FEATURES_FLAGS: flags, features: run } = await import("./_show.ts");
+    return { flags, run };
+  }),
 ];
 
-/** Deletes one device, or all; with all, one that does not go does not hold up the others. */
-async function deleteDevices(id: number | undefined, log: StderrLog): Promise<number> {
-  await using control = await Control.open();
-  if (id !== undefined) {
-    await deleteDevice(control, id);
-    return EXIT_OK;
-  }
-  let status = EXIT_OK;
-  for (const one of await deviceIds()) {
-    try {
-      await deleteDevice(control, one);
-    } catch (error) {
-      if (!(error instanceof UblkError)) throw error;
-      // Its server removed it meanwhile.
-      if (error.code === "DEVICE_NOT_FOUND") continue;
-      log.error(error.message);
-      status = EXIT_FAILURE;
-    }
-  }
-  return status;
+/** `update-size` and `update_size` are one. */
+function findCommand(name: string | undefined): Command | undefined {
+  return COMMANDS.find((command) => command.name === name?.replaceAll("-", "_"));
 }
 
-/**
- * Stops, then deletes. `DEL_DEV` alone would do both, but it stops with the driver's one global
- * lock held: a device that does not stop would take all others with it. So a failed stop is the
- * end of it.
- */
-async function deleteDevice(control: Control, id: number): Promise<void> {
-  await control.stopDev(id);
-  try {
-    await control.delDev(id);
-  } catch (error) {
-    // Its server noticed that it was stopped, and was quicker.
-    if (!(error instanceof UblkError && error.code === "DEVICE_NOT_FOUND")) throw error;
-  }
-}
-
-function featureRows(flags: number) {
-  return FEATURES.map(({ name, bit, kernel, meaning }) => ({
-    name,
-    bit,
-    offered: Math.floor(flags / 2 ** bit) % 2 === 1,
-    kernel,
-    meaning,
-  }));
-}
-
-function featuresJson(flags: number): string {
-  return JSON.stringify(
-    { flags: `0x${flags.toString(16)}`, features: featureRows(flags) },
-    null,
-    2,
+async function tell(wish: "help" | "version", chosen: Command | undefined): Promise<void> {
+  const { helpText, overviewText, versionText } = await import("./_help.ts");
+  if (wish === "version") return await writeLine(versionText("ublk"));
+  const named = ({ name, summary }: Command) => ({ name: `ublk ${name}`, summary, flags: [] });
+  await writeLine(
+    chosen === undefined
+      ? overviewText("ublk", "serve and manage block devices", COMMANDS.map(named))
+      : helpText({ ...named(chosen), ...await chosen.syntax() }),
   );
 }
 
-function featuresText(flags: number): string {
-  const rows = featureRows(flags);
-  const unknown = Math.floor(flags / 2 ** rows.length);
-  return [
-    `flags: 0x${flags.toString(16)}`,
-    columns([
-      ["BIT", "NAME", "OFFERED", "SINCE", "MEANING"],
-      ...rows.map(({ name, bit, offered, kernel, meaning }) => [
-        `${bit}`,
-        name,
-        offered ? "yes" : "no",
-        kernel,
-        meaning,
-      ]),
-    ]),
-    ...(unknown === 0 ? [] : [`and bits that this version does not know: see the flags above`]),
-  ].join("\n");
-}
-
-async function main(args: readonly string[], log: StderrLog): Promise<number> {
+async function main(args: readonly string[], log: ErrorLog): Promise<number> {
   const [name, ...rest] = args;
-  const chosen = COMMANDS.find((command) => command.name === `ublk ${name}`);
-  const wish = asksFor(args);
-  if (wish === "version") {
-    await writeLine(versionText("ublk"));
-  } else if (wish === "help") {
-    const overview = overviewText("ublk", "manage the ublk devices of this machine", COMMANDS);
-    await writeLine(chosen === undefined ? overview : helpText(chosen));
-  } else if (name === undefined) {
-    throw usageError("ublk", "it needs a command", "see `ublk --help`");
-  } else if (chosen === undefined) {
-    throw usageError(name, "unknown command", "see `ublk --help`");
-  } else {
-    return await chosen.run(rest, log);
+  const chosen = findCommand(name);
+  const wish = asksFor(args) ?? (name === "help" ? "help" : undefined);
+  if (wish !== undefined) {
+    await tell(wish, chosen ?? findCommand(rest[0]));
+    return EXIT_OK;
   }
-  return EXIT_OK;
+  if (name === undefined) throw usageError("ublk", "it needs a command", "see `ublk --help`");
+  if (chosen === undefined) throw usageError(name, "unknown command", "see `ublk --help`");
+  return await chosen.run(rest, log);
 }
 
-if (import.meta.main) {
-  const log = logToStderr("ublk", false);
-  Deno.exit(await exitStatus(log, () => main(Deno.args, log)));
+async function start(): Promise<number> {
+  const [first, second, ...rest] = Deno.args;
+  // What `_background.ts` starts.
+  if (first === ":background" && (second === "add" || second === "recover")) {
+    return await (await import("./_add.ts")).serveHere(second, rest, true);
+  }
+  const log = errorLog("ublk");
+  return await exitStatus(log, () => main(Deno.args, log));
 }
+
+if (import.meta.main) Deno.exit(await start());

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { DATA_PATH_FLAGS, DATA_PATHS, type DataPathName } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
   FEATURES,
@@ -12,40 +13,26 @@ import {
   UBLK_F_BATCH_IO,
   UBLK_F_INTEGRITY,
   UBLK_F_NEED_GET_DATA,
+  UBLK_F_SHMEM_ZC,
   UBLK_F_SUPPORT_ZERO_COPY,
   UBLK_F_UNPRIVILEGED_DEV,
   UBLK_F_USER_COPY,
   UBLK_F_ZONED,
 } from "../uapi/features.ts";
 
-/** How a request's bytes get from the kernel to the server and back. */
-export type DataPath =
-  /** The kernel copies into and out of the tag's buffer. */
-  | "copy"
-  /** The same, but a WRITE's buffer is chosen when it has arrived. */
-  | "get-data"
-  /** The server copies, with pread and pwrite on the char device. */
-  | "user-copy"
-  /** The server registers the request's pages with its ring. */
-  | "zero-copy"
-  /** The kernel does so by itself. */
-  | "auto-zero-copy";
-
-/** The flag of each data path. */
-export const DATA_PATH_FLAGS: Readonly<Record<DataPath, number>> = {
-  "copy": 0,
-  "get-data": UBLK_F_NEED_GET_DATA,
-  "user-copy": UBLK_F_USER_COPY,
-  "zero-copy": UBLK_F_SUPPORT_ZERO_COPY,
-  "auto-zero-copy": UBLK_F_AUTO_BUF_REG,
-};
+/** Paths in the order in which their flags decide: those of more flags first. */
+const BY_FLAGS: readonly DataPathName[] = [
+  "auto-zero-copy-fallback",
+  "auto-zero-copy",
+  "zero-copy",
+  "user-copy",
+  "get-data",
+];
 
 /** The data path that a device's flags mean. */
-export function pathOf(flags: number): DataPath {
-  for (const path of ["auto-zero-copy", "zero-copy", "user-copy", "get-data"] as const) {
-    if ((flags & DATA_PATH_FLAGS[path]) !== 0) return path;
-  }
-  return "copy";
+export function pathOf(flags: number): DataPathName {
+  const has = (path: DataPathName) => (flags & DATA_PATH_FLAGS[path]) === DATA_PATH_FLAGS[path];
+  return BY_FLAGS.find(has) ?? "copy";
 }
 
 /** `"ZONED (Linux 6.6)"` for each flag. */
@@ -56,7 +43,7 @@ export function withKernels(flags: number): string {
 }
 
 /** Why a data path cannot go together with flags that are required, or "". */
-export function conflict(path: DataPath, required: number): string {
+export function conflict(path: DataPathName, required: number): string {
   const flag = DATA_PATH_FLAGS[path];
   const COPIED_BY_SERVER = UBLK_F_USER_COPY | UBLK_F_SUPPORT_ZERO_COPY;
   // It would let any user's server write into foreign pages, so the driver answers EINVAL.
@@ -73,6 +60,10 @@ export function conflict(path: DataPath, required: number): string {
   if (required & UBLK_F_BATCH_IO && flag === UBLK_F_NEED_GET_DATA) {
     return `batch I/O excludes ${path}`;
   }
+  // GET_DATA overwrites the descriptor's address, which says where in shared memory the data is.
+  if (required & UBLK_F_SHMEM_ZC && flag === UBLK_F_NEED_GET_DATA) {
+    return `shared memory excludes ${path}`;
+  }
   return "";
 }
 
@@ -82,11 +73,11 @@ export function conflict(path: DataPath, required: number): string {
  * @throws {UblkError} `KERNEL_TOO_OLD` or `INVALID_ARGUMENT` if none does.
  */
 export function choosePath(
-  paths: readonly DataPath[],
+  paths: readonly DataPathName[],
   required: number,
   features: number,
   reductions: string[],
-): DataPath {
+): DataPathName {
   const refused: string[] = [];
   let tooOld = false;
   for (const path of paths) {
@@ -101,7 +92,7 @@ export function choosePath(
     refused.push(`no data path "${path}": ${why}`);
   }
   const reason = refused.join("; ") || "no data path was given";
-  const hint = `choose among ${Object.keys(DATA_PATH_FLAGS).join(", ")}`;
+  const hint = `choose among ${DATA_PATHS.join(", ")}`;
   throw new UblkError(tooOld ? "KERNEL_TOO_OLD" : "INVALID_ARGUMENT", {
     operation: "ADD_DEV",
     reason,

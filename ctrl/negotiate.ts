@@ -8,6 +8,7 @@
  * @module
  */
 
+import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
   featureNames,
@@ -27,14 +28,7 @@ import {
 } from "../uapi/ublk_cmd.ts";
 import { UBLK_IO_BUF_BITS } from "../uapi/ublk_io.ts";
 import { PAGE_BYTES } from "../uring/mapping.ts";
-import {
-  choosePath,
-  conflict,
-  DATA_PATH_FLAGS,
-  type DataPath,
-  pathOf,
-  withKernels,
-} from "./data_path.ts";
+import { choosePath, conflict, pathOf, withKernels } from "./data_path.ts";
 
 /** `UBLK_MAX_UBLKS`: one minor each (`UBLK_MINORS` is 2^20), and no more ids than that. */
 export const MAX_DEVICES: number = 2 ** 20;
@@ -56,11 +50,13 @@ export interface Wanted {
   /** The largest request, in bytes: whole pages. Default: 1 MiB. */
   readonly maxIoBytes?: number;
   /** The data paths that will do, best first. Default: `copy`. */
-  readonly dataPaths?: readonly DataPath[];
+  readonly dataPaths?: readonly DataPathName[];
   /** `UBLK_F_*` without which the device is of no use. */
   readonly required?: number;
   /** `UBLK_F_*` that are welcome. */
   readonly optional?: number;
+  /** `UBLK_F_*` that are welcome, and not missed where the kernel lacks or refuses them. */
+  readonly silent?: number;
 }
 
 /** A request for `ADD_DEV`, and what it was made from. */
@@ -71,11 +67,13 @@ export interface Plan {
     "dev_id" | "nr_hw_queues" | "queue_depth" | "max_io_buf_bytes" | "flags"
   >;
   /** The data path asked for. */
-  readonly dataPath: DataPath;
+  readonly dataPath: DataPathName;
   /** The data paths that will do. */
-  readonly dataPaths: readonly DataPath[];
+  readonly dataPaths: readonly DataPathName[];
   /** Flags without which the device is of no use. */
   readonly required: number;
+  /** Flags that are not missed. */
+  readonly silent: number;
   /** Whether the number of queues was left to us, so that fewer are no reduction. */
   readonly anyQueues: boolean;
   /** What is less than was wanted, in words. */
@@ -95,7 +93,7 @@ export interface Grant {
   /** `UBLK_F_*` in force. */
   readonly flags: number;
   /** How data travels. */
-  readonly dataPath: DataPath;
+  readonly dataPath: DataPathName;
   /** What is less than was wanted, in words, one line each. */
   readonly reductions: readonly string[];
 }
@@ -123,13 +121,14 @@ export interface Grant {
  */
 export function planDevice(wanted: Wanted, features: number, cpus: number): Plan {
   const { id = -1, queues = 1, depth = 128, maxIoBytes = 1 << 20, required = 0 } = wanted;
+  const silent = (wanted.silent ?? 0) & features;
   const dataPaths = wanted.dataPaths ?? ["copy"];
   checkRanges({ id, queues, depth, maxIoBytes });
   const reductions: string[] = [];
   requireFeatures(required, features);
   const dataPath = choosePath(dataPaths, required, features, reductions);
   const optional = welcome(wanted, dataPath, features, reductions);
-  const flags = required | optional | DATA_PATH_FLAGS[dataPath];
+  const flags = required | optional | silent | DATA_PATH_FLAGS[dataPath];
   checkCombination(flags);
   return {
     info: {
@@ -143,6 +142,7 @@ export function planDevice(wanted: Wanted, features: number, cpus: number): Plan
     dataPath,
     dataPaths,
     required,
+    silent,
     anyQueues: queues === 0,
     reductions,
   };
@@ -194,7 +194,7 @@ function lostFlags(plan: Plan, info: ublksrv_ctrl_dev_info): string[] {
   if (useless !== 0) {
     throw unusable(info, `the kernel refused ${featureNames(useless).join(", ")}`);
   }
-  return featureNames(lost).map((name) => `the kernel refused ${name}`);
+  return featureNames(lost & ~plan.silent).map((name) => `the kernel refused ${name}`);
 }
 
 function unusable(info: ublksrv_ctrl_dev_info, reason: string): UblkError {
@@ -248,7 +248,7 @@ function requireFeatures(required: number, features: number): void {
 /** The welcome flags that the driver has and that go together with what is settled already. */
 function welcome(
   wanted: Wanted,
-  dataPath: DataPath,
+  dataPath: DataPathName,
   features: number,
   reductions: string[],
 ): number {

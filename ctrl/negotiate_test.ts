@@ -2,7 +2,8 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
 import * as F from "../uapi/features.ts";
 import type { ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
-import { conflict, DATA_PATH_FLAGS, type DataPath, pathOf } from "./data_path.ts";
+import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
+import { conflict, pathOf } from "./data_path.ts";
 import { type Plan, planDevice, readGrant, type Wanted } from "./negotiate.ts";
 
 /** What GET_FEATURES answers on Linux 6.12. */
@@ -90,7 +91,7 @@ for (const [wanted, message] of OUT_OF_RANGE) {
 }
 
 Deno.test("planDevice takes the first data path that the kernel has, and says what it lacks", () => {
-  const dataPaths: DataPath[] = ["auto-zero-copy", "zero-copy", "get-data", "copy"];
+  const dataPaths: DataPathName[] = ["auto-zero-copy", "zero-copy", "get-data", "copy"];
   const new_ = planDevice({ dataPaths }, LINUX_7_2, 1);
   assertEquals([new_.dataPath, new_.info.flags], ["auto-zero-copy", F.UBLK_F_AUTO_BUF_REG]);
   assertEquals(new_.reductions, []);
@@ -127,16 +128,22 @@ Deno.test("planDevice leaves out welcome features that the kernel lacks", () => 
 });
 
 // What the driver answers with EINVAL or clears in silence: ublk_ctrl_add_dev.
-const CONFLICTS: [flag: number, fits: DataPath[]][] = [
+const CONFLICTS: [flag: number, fits: DataPathName[]][] = [
   [F.UBLK_F_UNPRIVILEGED_DEV, ["copy", "get-data"]],
-  [F.UBLK_F_ZONED, ["user-copy", "zero-copy"]],
+  [F.UBLK_F_ZONED, ["user-copy", "zero-copy", "auto-zero-copy-fallback"]],
   [F.UBLK_F_INTEGRITY, ["user-copy"]],
-  [F.UBLK_F_BATCH_IO, ["copy", "user-copy", "zero-copy", "auto-zero-copy"]],
+  [F.UBLK_F_BATCH_IO, [
+    "copy",
+    "user-copy",
+    "zero-copy",
+    "auto-zero-copy",
+    "auto-zero-copy-fallback",
+  ]],
 ];
 
 for (const [flag, fits] of CONFLICTS) {
   const name = F.featureNames(flag)[0];
-  for (const path of Object.keys(DATA_PATH_FLAGS) as DataPath[]) {
+  for (const path of Object.keys(DATA_PATH_FLAGS) as DataPathName[]) {
     Deno.test(`planDevice ${fits.includes(path) ? "joins" : "parts"} ${name} and ${path}`, () => {
       assertEquals(conflict(path, flag) === "", fits.includes(path));
       const wanted: Wanted = { dataPaths: [path], optional: flag };
@@ -208,7 +215,7 @@ Deno.test("readGrant says nothing of fewer queues than CPUs where any number wou
 });
 
 Deno.test("readGrant steps down from a data path that was cleared", () => {
-  const dataPaths: DataPath[] = ["get-data", "copy"];
+  const dataPaths: DataPathName[] = ["get-data", "copy"];
   const plan = planDevice({ dataPaths }, LINUX_7_2, 1);
   const grant = readGrant(plan, granted(plan, { flags: 0 }));
   assertEquals([grant.dataPath, grant.reductions], [
@@ -251,6 +258,21 @@ Deno.test("readGrant reports welcome flags that were cleared, and root's privile
 
 Deno.test("pathOf names the data path of a device's flags", () => {
   for (const [path, flag] of Object.entries(DATA_PATH_FLAGS)) {
-    assertEquals(pathOf(flag | F.UBLK_F_CMD_IOCTL_ENCODE), path as DataPath);
+    assertEquals(pathOf(flag | F.UBLK_F_CMD_IOCTL_ENCODE), path as DataPathName);
   }
+});
+
+Deno.test("planDevice asks for silent flags where the kernel has them, and misses none", () => {
+  const wanted = { required: F.UBLK_F_USER_RECOVERY, silent: F.UBLK_F_QUIESCE };
+  const old = planDevice(wanted, LINUX_6_12, 1);
+  assertEquals([old.info.flags, old.reductions], [F.UBLK_F_USER_RECOVERY, []]);
+  const plan = planDevice(wanted, LINUX_7_2, 1);
+  assertEquals(plan.info.flags, F.UBLK_F_USER_RECOVERY | F.UBLK_F_QUIESCE);
+  const cut = granted(plan, { flags: F.UBLK_F_USER_RECOVERY });
+  assertEquals(readGrant(plan, cut).reductions, []);
+});
+
+Deno.test("conflict knows that shared memory excludes get-data", () => {
+  assertEquals(conflict("get-data", F.UBLK_F_SHMEM_ZC), "shared memory excludes get-data");
+  assertEquals(conflict("copy", F.UBLK_F_SHMEM_ZC), "");
 });

@@ -15,9 +15,13 @@ import {
   UBLK_ATTR_VOLATILE_CACHE,
   type ublk_param_basic,
   type ublk_param_discard,
+  type ublk_param_dma_align,
+  type ublk_param_integrity,
   UBLK_PARAM_TYPE_BASIC,
   UBLK_PARAM_TYPE_DEVT,
   UBLK_PARAM_TYPE_DISCARD,
+  UBLK_PARAM_TYPE_DMA_ALIGN,
+  UBLK_PARAM_TYPE_INTEGRITY,
   UBLK_PARAM_TYPE_ZONED,
   ublk_params,
 } from "../uapi/ublk_params.ts";
@@ -64,6 +68,43 @@ export interface DiskTraits {
   readonly maxTrimBytes?: number;
   /** The largest WRITE_ZEROES in bytes. Default: as much as the kernel can ask. */
   readonly maxWriteZeroesBytes?: number;
+  /** The multiple of bytes at which a request's memory must lie. Default: the driver's, 4. */
+  readonly dmaAlignmentBytes?: number;
+  /** Integrity metadata beside the data. Needs `UBLK_F_INTEGRITY`. */
+  readonly integrity?: IntegrityTraits;
+}
+
+/** The checksums of protection information, and the bytes of a tuple with each. */
+export const CHECKSUMS: Readonly<Record<Checksum, { type: number; tupleBytes: number }>> = {
+  // LBMD_PI_CSUM_* of linux/fs.h, and ublk_integrity_pi_tuple_size() of the driver.
+  "none": { type: 0, tupleBytes: 0 },
+  "ip": { type: 1, tupleBytes: 8 },
+  "t10dif": { type: 2, tupleBytes: 8 },
+  "nvme": { type: 4, tupleBytes: 16 },
+};
+
+/** A checksum of protection information. */
+export type Checksum = "none" | "ip" | "t10dif" | "nvme";
+
+/** `LBMD_PI_CAP_INTEGRITY` of `linux/fs.h`. */
+const LBMD_PI_CAP_INTEGRITY = 1;
+/** `LBMD_PI_CAP_REFTAG` of `linux/fs.h`. */
+const LBMD_PI_CAP_REFTAG = 2;
+
+/** Integrity metadata of a disk: so many bytes for each block. */
+export interface IntegrityTraits {
+  /** Bytes of metadata per block, 1 to 255. */
+  readonly metadataSize: number;
+  /** Where in them the protection information begins, in bytes. Default: 0. */
+  readonly piOffset?: number;
+  /** Its checksum. Default: `none`, no protection information at all. */
+  readonly checksum?: Checksum;
+  /** Bytes of the application's tag. Default: 0. */
+  readonly tagSize?: number;
+  /** The disk can check the protection information. */
+  readonly capable?: boolean;
+  /** It has reference tags. */
+  readonly refTag?: boolean;
 }
 
 /** The parameters of {@linkcode ublkParams}: an argument for `SET_PARAMS`. */
@@ -76,6 +117,10 @@ export interface DiskParams {
   readonly basic: ublk_param_basic;
   /** Discard and write-zeroes; all zero if neither is there. */
   readonly discard: ublk_param_discard;
+  /** Memory alignment; counts only if asked for. */
+  readonly dma: ublk_param_dma_align;
+  /** Integrity metadata; counts only if there is some. */
+  readonly integrity: ublk_param_integrity;
 }
 
 /**
@@ -114,8 +159,70 @@ export function ublkParams(traits: DiskTraits): DiskParams {
   };
   const discard = discardParams(traits, blockSize, physical);
   const types = UBLK_PARAM_TYPE_BASIC |
-    (discard.discard_granularity === 0 ? 0 : UBLK_PARAM_TYPE_DISCARD);
-  return { len: ublk_params.size, types, basic, discard };
+    (discard.discard_granularity === 0 ? 0 : UBLK_PARAM_TYPE_DISCARD) |
+    (traits.dmaAlignmentBytes === undefined ? 0 : UBLK_PARAM_TYPE_DMA_ALIGN) |
+    (traits.integrity === undefined ? 0 : UBLK_PARAM_TYPE_INTEGRITY);
+  return {
+    len: ublk_params.size,
+    types,
+    basic,
+    discard,
+    dma: { alignment: (traits.dmaAlignmentBytes ?? 1) - 1, pad: new Uint8Array(4) },
+    integrity: integrityParams(traits.integrity, blockSize),
+  };
+}
+
+function integrityParams(
+  traits: IntegrityTraits | undefined,
+  blockSize: number,
+): ublk_param_integrity {
+  const { checksum = "none", metadataSize = 0, piOffset = 0, tagSize = 0 } = traits ?? {};
+  return {
+    flags: (traits?.capable ? LBMD_PI_CAP_INTEGRITY : 0) |
+      (traits?.refTag ? LBMD_PI_CAP_REFTAG : 0),
+    max_integrity_segments: 0,
+    // One portion of metadata for each block.
+    interval_exp: traits === undefined ? 0 : Math.log2(blockSize),
+    metadata_size: metadataSize,
+    pi_offset: piOffset,
+    csum_type: CHECKSUMS[checksum].type,
+    tag_size: tagSize,
+    pad: new Uint8Array(5),
+  };
+}
+
+/**
+ * Checks integrity metadata as `ublk_validate_params` does, and says what is wrong.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT`.
+ */
+export function checkIntegrity(traits: IntegrityTraits): void {
+  const { metadataSize, piOffset = 0, tagSize = 0, checksum = "none" } = traits;
+  checkByte("metadata size", metadataSize, 1);
+  checkByte("offset of the protection information", piOffset, 0);
+  checkByte("size of the application tag", tagSize, 0);
+  if (!Object.hasOwn(CHECKSUMS, checksum)) {
+    throw invalid(
+      `checksum ${JSON.stringify(checksum)} is not known`,
+      `use ${Object.keys(CHECKSUMS).join(", ")}`,
+    );
+  }
+  const { tupleBytes } = CHECKSUMS[checksum];
+  if (piOffset + tupleBytes > metadataSize) {
+    throw invalid(
+      `${tupleBytes} bytes of protection information at offset ${piOffset} do not fit in ` +
+        `${metadataSize} bytes of metadata`,
+      `use at least ${piOffset + tupleBytes} bytes, or another offset`,
+    );
+  }
+  if (traits.refTag && checksum === "none") {
+    throw invalid("a reference tag needs protection information", "choose a checksum");
+  }
+}
+
+function checkByte(what: string, value: number, min: number): void {
+  if (Number.isInteger(value) && value >= min && value <= 255) return;
+  throw invalid(`${what} ${value} is out of range`, `use ${min} to 255 bytes`);
 }
 
 function attributes(traits: DiskTraits): number {
@@ -182,6 +289,10 @@ function checkTraits(traits: DiskTraits): void {
   checkMultiple("discard granularity", traits.discardGranularityBytes, blockSize);
   checkMultiple("largest discard", traits.maxTrimBytes, blockSize);
   checkMultiple("largest write-zeroes", traits.maxWriteZeroesBytes, blockSize);
+  if (traits.dmaAlignmentBytes !== undefined) {
+    shift("alignment of memory", traits.dmaAlignmentBytes, 1, PAGE_BYTES);
+  }
+  if (traits.integrity !== undefined) checkIntegrity(traits.integrity);
 }
 
 function checkMultiple(what: string, bytes: number | undefined, blockSize: number): void {
@@ -225,6 +336,8 @@ export interface DiskDescription {
   readonly discardGranularityBytes: number;
   /** The size of a zone in bytes; 0 if it has none. */
   readonly zoneBytes: number;
+  /** Integrity metadata of each block, in bytes; 0 for none. */
+  readonly metadataSize: number;
   /** `major:minor` of `/dev/ublkcN`, or "" if the driver did not say. */
   readonly charDevice: string;
   /** `major:minor` of `/dev/ublkbN`, or "" if it is not started. */
@@ -254,6 +367,7 @@ export function describeParams(params: ublk_params): DiskDescription | undefined
     maxWriteZeroesBytes: discards ? discard.max_write_zeroes_sectors * SECTOR_BYTES : 0,
     discardGranularityBytes: discards ? discard.discard_granularity : 0,
     zoneBytes: (types & UBLK_PARAM_TYPE_ZONED) === 0 ? 0 : basic.chunk_sectors * SECTOR_BYTES,
+    metadataSize: (types & UBLK_PARAM_TYPE_INTEGRITY) === 0 ? 0 : params.integrity.metadata_size,
     charDevice: numbers ? `${devt.char_major}:${devt.char_minor}` : "",
     // Major 0 is nobody's: the disk is not there yet.
     blockDevice: numbers && devt.disk_major !== 0 ? `${devt.disk_major}:${devt.disk_minor}` : "",

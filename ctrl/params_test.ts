@@ -9,6 +9,8 @@ import {
   UBLK_PARAM_TYPE_BASIC,
   UBLK_PARAM_TYPE_DEVT,
   UBLK_PARAM_TYPE_DISCARD,
+  UBLK_PARAM_TYPE_DMA_ALIGN,
+  UBLK_PARAM_TYPE_INTEGRITY,
   UBLK_PARAM_TYPE_ZONED,
   ublk_params,
 } from "../uapi/ublk_params.ts";
@@ -133,6 +135,15 @@ const REFUSED: [Partial<DiskTraits>, string][] = [
   [{ trim: true, discardGranularityBytes: 0 }, "discard granularity 0"],
   [{ trim: true, maxTrimBytes: 100 }, "largest discard 100"],
   [{ writeZeroes: true, maxWriteZeroesBytes: 2 ** 32 }, "below 4 GiB"],
+  [{ dmaAlignmentBytes: 3 }, "alignment of memory 3"],
+  [{ dmaAlignmentBytes: 8192 }, "use a power of two from 1 to 4096"],
+  [{ integrity: { metadataSize: 0 } }, "metadata size 0"],
+  [{ integrity: { metadataSize: 256 } }, "use 1 to 255 bytes"],
+  [{ integrity: { metadataSize: 8, checksum: "nvme" } }, "16 bytes of protection information"],
+  [{ integrity: { metadataSize: 8, checksum: "ip", piOffset: 1 } }, "use at least 9 bytes"],
+  [{ integrity: { metadataSize: 8, refTag: true } }, "choose a checksum"],
+  [{ integrity: { metadataSize: 8, checksum: "md5" as "ip" } }, 'checksum "md5" is not known'],
+  [{ integrity: { metadataSize: 8, tagSize: -1 } }, "application tag -1"],
 ];
 
 for (const [traits, words] of REFUSED) {
@@ -173,6 +184,7 @@ Deno.test("describeParams reads back what ublkParams wrote", () => {
     maxWriteZeroesBytes: 2 ** 32 - 4096,
     discardGranularityBytes: 4096,
     zoneBytes: 0,
+    metadataSize: 0,
     charDevice: "243:1",
     blockDevice: "259:0",
   });
@@ -197,4 +209,40 @@ Deno.test("describeParams believes only what counts", () => {
   assertEquals(described?.maxTrimBytes, 0);
   assertEquals(described?.zoneBytes, 4 * MIB);
   assertEquals([described?.charDevice, described?.blockDevice], ["243:1", ""]);
+});
+
+Deno.test("ublkParams describes integrity metadata, one portion for each block", () => {
+  for (const blockSize of BLOCK_SIZES) {
+    const params = ublkParams({
+      ...plain,
+      blockSize,
+      integrity: {
+        metadataSize: 64,
+        piOffset: 48,
+        checksum: "nvme",
+        tagSize: 2,
+        capable: true,
+        refTag: true,
+      },
+    });
+    assertEquals(params.types, UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_INTEGRITY);
+    const { pad: _, ...integrity } = params.integrity;
+    assertEquals(integrity, {
+      flags: 3,
+      max_integrity_segments: 0,
+      interval_exp: Math.log2(blockSize),
+      metadata_size: 64,
+      pi_offset: 48,
+      csum_type: 4,
+      tag_size: 2,
+    });
+    const back = decode(ublk_params, bytesOf(ublk_params, params));
+    assertEquals(describeParams(back)?.metadataSize, 64);
+  }
+});
+
+Deno.test("ublkParams asks for aligned memory as a mask", () => {
+  const params = ublkParams({ ...plain, dmaAlignmentBytes: 512 });
+  assertEquals(params.types, UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_DMA_ALIGN);
+  assertEquals(params.dma.alignment, 511);
 });

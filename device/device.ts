@@ -8,54 +8,40 @@
  * @module
  */
 
-import { Control } from "../ctrl/control.ts";
-import { type Grant, planDevice, readGrant } from "../ctrl/negotiate.ts";
-import { ublkParams } from "../ctrl/params.ts";
-import { createStatsBuffer, readStats, sumStats } from "../queue/stats.ts";
-import type { DataPathName } from "../queue/serving.ts";
+import { sumStats } from "../queue/stats.ts";
 import { UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
-import { closeFd } from "../uring/libc.ts";
-import { abortable, checkAborted } from "./abort.ts";
-import { deleteDevice } from "./delete.ts";
+import { checkAborted } from "./abort.ts";
+import { adoptDevice } from "./adopt.ts";
+import { addDevice, type Basis, bringUp } from "./begin.ts";
+import { GRACE_MS, Holdings } from "./holdings.ts";
 import type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./info.ts";
 import { logLine, ThreadLogs } from "./log.ts";
-import { blockPath, charPath, openCharDevice, probeBlockDevice } from "./node.ts";
-import { type DeviceOptions, type Settings, settingsOf } from "./options.ts";
-import type { Opened } from "./serving_thread.ts";
-import { stopDevice } from "./stop.ts";
+import { blockPath, charPath } from "./node.ts";
+import { type DeviceOptions, type RecoverOptions, type Settings, settingsOf } from "./options.ts";
+import { resizeDevice } from "./resize.ts";
+import { stopDevice, syncDisks } from "./stop.ts";
 import { Threads } from "./threads.ts";
-
-const NODE_TIMEOUT_MS = 10_000;
-/**
- * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
- * and its deadline.
- */
-const MAX_RANGE_BYTES = 64 << 20;
-/** How long a thread gets to leave by itself. */
-const GRACE_MS = 5_000;
 
 /** A device and everything that serves it. */
 export class Device implements AsyncDisposable {
-  /** Resolves once nothing of the device is left, with how that came about. Never rejects. */
+  /** Resolves once this process serves the device no more, with how that came about. */
   readonly closed: Promise<Closed>;
 
   readonly #settings: Settings;
   readonly #close: (closed: Closed) => void;
+  readonly #held = new Holdings();
   #state: DeviceState = "new";
-  #control?: Control;
-  #logs?: ThreadLogs;
-  #threads?: Threads;
-  #opened?: Opened;
-  #id = -1;
-  #grant?: Grant;
-  #charFd = -1;
-  #stats: SharedArrayBuffer[] = [];
+  #basis?: Basis;
+  /** Bytes of the disk. */
+  #size = 0;
+  #wasLive = false;
+  /** How the device that is to be recovered may be so; undefined for a new one. */
+  #adopting?: { readonly allowVolatile: boolean };
   /** The last step that was asked for. */
   #last?: Promise<unknown>;
   /** The step that is under way, or was last. */
   #running?: Promise<unknown>;
-  #removal?: Promise<void>;
   #failure?: UblkError;
   #failing?: Promise<void>;
 
@@ -67,6 +53,19 @@ export class Device implements AsyncDisposable {
     this.#close = resolve;
   }
 
+  /**
+   * Serves a device that another server has left: see {@linkcode recover}, which most programs want
+   * instead. Its steps `create` and `start` are done.
+   */
+  static async recover(id: number, options: RecoverOptions): Promise<Device> {
+    // How many queues it has is not known yet.
+    const device = new Device({ ...options, id: checkedId(id), queues: 0 });
+    device.#adopting = { allowVolatile: options.allowVolatile === true };
+    await device.create(options);
+    await device.start(options);
+    return device;
+  }
+
   /** Where the device is in its life. */
   get state(): DeviceState {
     return this.#state;
@@ -74,7 +73,7 @@ export class Device implements AsyncDisposable {
 
   /** The N of `/dev/ublkbN`; -1 before `create`. */
   get id(): number {
-    return this.#id;
+    return this.#held.id;
   }
 
   /** `/dev/ublkbN`. */
@@ -84,21 +83,24 @@ export class Device implements AsyncDisposable {
 
   /** What the device is. After `create`. */
   info(): DeviceInfo {
-    const grant = this.#grant;
-    const traits = this.#opened?.traits;
-    if (grant === undefined || traits === undefined) throw wrongState("info", this.#state);
+    if (this.#basis === undefined) throw wrongState("info", this.#state);
+    const { grant, opened, readOnly, batch, recovery } = this.#basis;
+    const { traits } = opened;
     return {
       id: grant.id,
       path: blockPath(grant.id),
       charPath: charPath(grant.id),
       state: this.#state,
-      size: traits.size,
+      size: this.#size,
       blockSize: traits.blockSize,
-      readOnly: traits.readOnly || this.#settings.readOnly,
+      readOnly,
       queues: grant.queues,
+      threads: this.#state === "created" ? 0 : this.#held.threads!.count,
       depth: grant.depth,
       maxIoBytes: grant.maxIoBytes,
-      dataPath: grant.dataPath === "copy" && traits.ring ? "ring" : grant.dataPath,
+      dataPath: grant.dataPath === "copy" && traits.ring && !traits.bytes ? "ring" : grant.dataPath,
+      batch,
+      recovery,
       features: featureNames(grant.flags),
       reductions: grant.reductions,
     };
@@ -106,8 +108,8 @@ export class Device implements AsyncDisposable {
 
   /** What the device has done so far. */
   stats(): DeviceStats {
-    const queues = this.#stats.map(readStats);
-    return { total: sumStats(queues), queues, logDropped: this.#logs?.dropped ?? 0 };
+    const queues = this.#held.threads?.stats() ?? [];
+    return { total: sumStats(queues), queues, logDropped: this.#held.logs?.dropped ?? 0 };
   }
 
   /** Opens the backend and adds the device to the kernel. */
@@ -121,36 +123,17 @@ export class Device implements AsyncDisposable {
 
   async #create(signal?: AbortSignal): Promise<void> {
     const settings = this.#settings;
+    const held = this.#held;
     checkAborted(signal);
-    this.#logs = new ThreadLogs(settings.logLevel, "");
-    this.#threads = new Threads(settings.backend, this.#logs);
-    // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
-    this.#opened = await abortable(this.#threads.open(), signal);
-    this.#control = await Control.open({ signal });
-    const { traits } = this.#opened;
-    const plan = planDevice(
-      { ...settings, dataPaths: traits.address ? ["get-data", "copy"] : ["copy"] },
-      this.#control.features,
-      navigator.hardwareConcurrency,
-    );
-    // Not with the signal: a command given up half way may still add a device that nobody knows.
-    const info = await this.#control.addDev(plan.info);
-    // From here on there is something to undo, even if the grant cannot be used.
-    this.#id = info.dev_id;
-    this.#grant = readGrant(plan, info);
-    for (const reduction of this.#grant.reductions) logLine(30, reduction);
-    await this.#control.setParams(
-      this.id,
-      ublkParams({
-        ...traits,
-        sizeBytes: traits.size,
-        maxIoBytes: this.#grant.maxIoBytes,
-        readOnly: traits.readOnly || settings.readOnly,
-        maxTrimBytes: MAX_RANGE_BYTES,
-        maxWriteZeroesBytes: MAX_RANGE_BYTES,
-      }),
-      { signal },
-    );
+    held.logs = new ThreadLogs(settings.logLevel, "");
+    held.threads = new Threads(settings.backend, held.logs);
+    if (this.#adopting === undefined) {
+      this.#basis = await addDevice(held, settings, signal);
+    } else {
+      held.id = settings.id!;
+      this.#basis = await adoptDevice(held, settings, this.#adopting.allowVolatile, signal);
+    }
+    this.#size = this.#basis.sizeBytes;
   }
 
   /** Fetches every tag and makes the disk appear; resolves once it can be opened. */
@@ -158,55 +141,45 @@ export class Device implements AsyncDisposable {
     return this.#serially(async () => {
       if (this.#state === "live") return;
       if (this.#state !== "created") throw wrongState("start", this.#state);
-      await this.#undoing(() => this.#start(options.signal));
+      const onStuck = (error: UblkError) => this.#fail(error);
+      await this.#undoing(() =>
+        bringUp(this.#held, this.#settings, this.#basis!, onStuck, options.signal)
+      );
       this.#live();
     });
   }
 
-  async #start(signal?: AbortSignal): Promise<void> {
-    const { deadlineMs, paranoid } = this.#settings;
-    const { id, queues, depth, maxIoBytes, dataPath } = this.#grant!;
-    const control = this.#control!;
-    checkAborted(signal);
-    this.#charFd = await openCharDevice(id, NODE_TIMEOUT_MS, signal);
-    const affinity: number[][] = [];
-    for (let queue = 0; queue < queues; queue++) {
-      affinity.push(await control.getQueueAffinity(id, queue, { signal }));
-      this.#stats.push(createStatsBuffer());
-    }
-    const path = dataPath as DataPathName;
-    const order = {
-      device: id,
-      charFd: this.#charFd,
-      depth,
-      maxIoBytes,
-      path,
-      deadlineMs,
-      paranoid,
-    };
-    const serving = this.#threads!.serve(
-      order,
-      this.#stats,
-      affinity,
-      (error) => this.#fail(error),
-    );
-    await abortable(serving, signal);
-    // Whatever ends the threads now also ends the wait for the disk, with the true cause.
-    const ended = new AbortController();
-    this.#threads!.stopped.then((reason) => ended.abort(reason ?? removedError(id)));
-    const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
-    const either = { signal: AbortSignal.any(signals) };
-    try {
-      await control.startDev(id, Deno.pid, either);
-      await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal);
-    } catch (error) {
-      throw ended.signal.aborted ? ended.signal.reason : error;
-    }
-  }
-
   #live(): void {
     this.#state = "live";
-    this.#threads!.stopped.then((error) => this.#servingEnded(error));
+    this.#wasLive = true;
+    this.#held.threads!.stopped.then((error) => this.#servingEnded(error));
+  }
+
+  /**
+   * Changes the size of the live disk and of its backend, in bytes. Whoever shrinks a disk must
+   * know that nobody uses what is cut off.
+   *
+   * @throws {UblkError} `INVALID_ARGUMENT` where the size or the backend does not allow it,
+   *   `KERNEL_TOO_OLD` before Linux 6.16, or what the backend says; a disk that was to grow has then
+   *   kept its size.
+   */
+  resize(bytes: number): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#state !== "live") throw wrongState("resize", this.#state);
+      const { opened } = this.#basis!;
+      const threads = this.#held.threads!;
+      await resizeDevice(
+        {
+          id: this.id,
+          from: this.#size,
+          traits: opened.traits,
+          control: this.#held.control!,
+          resizeBackend: (size) => threads.resize(size, this.#settings.deadlineMs),
+        },
+        bytes,
+        () => this.#size = bytes,
+      );
+    });
   }
 
   /**
@@ -219,7 +192,7 @@ export class Device implements AsyncDisposable {
   stop(options: StopOptions = {}): Promise<void> {
     return this.#serially(async () => {
       if (this.#failure !== undefined) throw this.#failure;
-      if (this.#state === "stopped" || this.#state === "deleted") return;
+      if (isOver(this.#state)) return;
       if (this.#state !== "live") throw wrongState("stop", this.#state);
       await this.#stop(options);
     });
@@ -229,7 +202,7 @@ export class Device implements AsyncDisposable {
     this.#state = "stopping";
     try {
       await this.#stopKernel(options);
-      const reason = await this.#threads!.stopped;
+      const reason = await this.#held.threads!.stopped;
       if (reason !== undefined) this.#fail(reason);
     } catch (error) {
       if (this.#failure !== undefined) throw this.#failure;
@@ -239,29 +212,40 @@ export class Device implements AsyncDisposable {
       throw error;
     }
     if (this.#failure !== undefined) throw this.#failure;
-    this.#release();
+    this.#held.closeChar();
     this.#state = "stopped";
   }
 
   async #stopKernel({ safe = false, signal }: StopOptions): Promise<void> {
     checkAborted(signal);
-    const control = this.#control!;
-    if (safe) return await control.tryStopDev(this.id, { signal });
+    const control = this.#held.control!;
+    const threads = this.#held.threads!;
+    const progress = () => answered(this.stats().total);
     const ended = new AbortController();
-    this.#threads!.stopped.then(() => ended.abort());
+    threads.stopped.then(() => ended.abort());
+    const { recovery } = this.#basis!;
+    if (recovery === "queue" || recovery === "reissue") {
+      const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
+      await syncDisks(progress, AbortSignal.any(signals));
+      checkAborted(signal);
+    }
+    if (safe) return await control.tryStopDev(this.id, { signal });
     // STOP_DEV waits in the kernel for every request that a thread holds, and nothing can interrupt
     // it. So it is sent only when each thread has shown that it still listens.
-    await this.#threads!.drain(ended.signal);
-    await stopDevice(control, this.id, () => answered(this.stats().total), signal);
+    await threads.drain(ended.signal);
+    await stopDevice(control, this.id, progress, signal);
   }
 
-  /** Stops the device if need be, removes it from the kernel and closes the backend. */
+  /**
+   * Stops the device if need be, removes it from the kernel and closes the backend. A device that
+   * this process has let go of is no longer its to delete, and stays.
+   */
   delete(options: { signal?: AbortSignal } = {}): Promise<void> {
     return this.#serially(async () => {
-      if (this.#state === "deleted") return;
+      if (this.#state === "deleted" || this.#state === "released") return;
       if (this.#state === "live") await this.#stop(options);
       try {
-        await this.#remove();
+        await this.#release(this.#mustStay());
         this.#close({ reason: "deleted" });
       } catch (error) {
         this.#close({ reason: "failed", error: error as UblkError });
@@ -294,13 +278,23 @@ export class Device implements AsyncDisposable {
     try {
       await step();
     } catch (thrown) {
-      await this.#threads?.abandon(GRACE_MS).catch((reason) => logLine(40, `${reason.message}`));
-      await this.#remove().catch((reason) => logLine(40, `undo: ${reason.message}`));
+      const held = this.#held;
+      await held.threads?.abandon(GRACE_MS).catch((reason) => logLine(40, `${reason.message}`));
+      const keep = this.#mustStay();
+      await this.#release(keep).catch((reason) => logLine(40, `undo: ${reason.message}`));
       // Where a stuck backend was the cause, that is what the caller should hear.
       const error = this.#failure ?? thrown;
-      this.#close({ reason: "failed", error: error instanceof UblkError ? error : undefined });
+      this.#closeFailed(error instanceof UblkError ? error : undefined, keep);
       throw error;
     }
+  }
+
+  /**
+   * Whether the device is not this process's to delete: it was there before, and its recovery has
+   * not been completed.
+   */
+  #mustStay(): boolean {
+    return this.#adopting !== undefined && !this.#wasLive;
   }
 
   /** All threads have left although nobody here asked them to, or one of them failed. */
@@ -310,71 +304,74 @@ export class Device implements AsyncDisposable {
     this.#serially(async () => {
       if (this.#state !== "live") return;
       this.#state = "stopping";
-      await this.#remove();
-      this.#close({ reason: "removed" });
+      const quiesced = this.#basis!.recovery !== undefined && await this.#held.outlives();
+      await this.#release(quiesced);
+      if (quiesced) this.#close({ reason: "quiesced", recoverable: true });
+      else this.#close({ reason: "removed" });
     }).catch((reason) => this.#close({ reason: "failed", error: reason }));
   }
 
   /**
-   * Takes the device away from a server that cannot go on. It does not queue up behind the step
-   * that is running, since that may be waiting for the very requests that are stuck.
+   * Takes the device away from a server that cannot go on: it is deleted, or waits for another
+   * server if it can be recovered. That does not queue up behind the step that is running, since
+   * that may be waiting for the very requests that are stuck.
    */
   #fail(error: UblkError): void {
-    if (this.#failure !== undefined || this.#state === "deleted") return;
+    if (this.#failure !== undefined || isOver(this.#state)) return;
+    // One that its owner stops is to go in any case.
+    const keep = this.#mustStay() ||
+      this.#state === "live" && this.#basis!.recovery !== undefined;
     this.#failure = error;
     this.#state = "stopping";
     logLine(40, error.message);
     const running = this.#running;
     this.#failing = (async () => {
-      await this.#threads!.abandon(GRACE_MS);
-      this.#release();
+      await this.#held.threads!.abandon(GRACE_MS);
+      this.#held.closeChar();
       await running;
-      await this.#remove();
+      await this.#release(keep);
     })().catch((reason) => logLine(40, `${reason.message}`))
-      .finally(() => this.#close({ reason: "failed", error }));
+      .finally(() => this.#closeFailed(error, keep));
   }
 
-  #release(): void {
-    if (this.#charFd < 0) return;
-    // DEL_DEV waits until the char device is closed everywhere.
-    closeFd(this.#charFd);
-    this.#charFd = -1;
+  #closeFailed(error: UblkError | undefined, keep: boolean): void {
+    this.#close(
+      keep ? { reason: "failed", error, recoverable: true } : { reason: "failed", error },
+    );
   }
 
-  /** Removes everything, once, whatever of it fails; and throws the first that did. */
-  #remove(): Promise<void> {
-    return this.#removal ??= (async () => {
-      this.#release();
-      const results = [
-        ...await Promise.allSettled([this.#deleteFromKernel()]),
-        ...await Promise.allSettled([this.#threads?.close(GRACE_MS)]),
-      ];
-      this.#logs?.[Symbol.dispose]();
-      await this.#control?.[Symbol.asyncDispose]();
-      this.#state = "deleted";
-      const failed = results.find((result) => result.status === "rejected");
-      if (failed !== undefined) throw failed.reason;
-    })();
+  /** Lets go of everything; unless it is to stay, the device goes too. */
+  async #release(keepDevice: boolean): Promise<void> {
+    try {
+      await this.#held.release(keepDevice);
+    } finally {
+      this.#state = keepDevice ? "released" : "deleted";
+    }
+    // Of one that was refused from the start there is nothing to tell.
+    if (keepDevice && this.#basis !== undefined) {
+      logLine(30, `${this.path} stays, and waits for \`ublk recover -n ${this.id}\``);
+    }
   }
+}
 
-  async #deleteFromKernel(): Promise<void> {
-    if (this.#id >= 0) await deleteDevice(this.#control!, this.#id);
-  }
+function checkedId(id: number): number {
+  if (Number.isInteger(id) && id >= 0) return id;
+  throw new UblkError("INVALID_ARGUMENT", {
+    operation: "recover",
+    reason: `${id} is no device`,
+    hint: "give the N of /dev/ublkbN",
+  });
+}
+
+/** Whether nothing is left to stop. */
+function isOver(state: DeviceState): boolean {
+  return state === "stopped" || state === "deleted" || state === "released";
 }
 
 /** Requests answered so far: a number that changes while a device gets on. */
 function answered(total: DeviceStats["total"]): number {
   const { reads, writes, flushes, discards, writeZeroes, others, errors } = total;
   return reads + writes + flushes + discards + writeZeroes + others + errors;
-}
-
-function removedError(id: number): UblkError {
-  return new UblkError("DEVICE_NOT_FOUND", {
-    operation: "start",
-    device: id,
-    reason: "somebody has deleted it meanwhile",
-    hint: "start again",
-  });
 }
 
 function wrongState(step: string, state: DeviceState): UblkError {

@@ -5,17 +5,32 @@
  */
 
 import type { Stats } from "../queue/stats.ts";
+import type { DataPathName } from "../uapi/data_path.ts";
 import type { UblkError } from "../uapi/error.ts";
+import type { RecoveryMode } from "./recovery_mode.ts";
 
-/** Where a device is in its life. */
-export type DeviceState = "new" | "created" | "live" | "stopping" | "stopped" | "deleted";
+/** Where a device is in its life, as far as this process goes. */
+export type DeviceState =
+  | "new"
+  | "created"
+  | "live"
+  | "stopping"
+  | "stopped"
+  | "deleted"
+  /** This process has let go of it; the device itself goes on, and waits for `recover`. */
+  | "released";
 
-/** How a device ended. */
+/** How a device's service ended. */
 export interface Closed {
-  /** `"deleted"` by its owner, `"removed"` by somebody else, or `"failed"`. */
-  readonly reason: "deleted" | "removed" | "failed";
+  /**
+   * `"deleted"` by its owner, `"removed"` by somebody else, `"failed"`, or `"quiesced"`: somebody
+   * has taken it away from this process, so that another may `recover` it.
+   */
+  readonly reason: "deleted" | "removed" | "failed" | "quiesced";
   /** What failed. */
   readonly error?: UblkError;
+  /** The device is still there, without a server, and waits for `recover`. */
+  readonly recoverable?: boolean;
 }
 
 /** What a device is, as granted by the kernel. */
@@ -36,12 +51,21 @@ export interface DeviceInfo {
   readonly readOnly: boolean;
   /** Hardware queues, as granted. */
   readonly queues: number;
+  /** Serving threads; 0 before `start`. */
+  readonly threads: number;
   /** Requests per queue, as granted. */
   readonly depth: number;
   /** The largest request in bytes, as granted. */
   readonly maxIoBytes: number;
-  /** How data travels: `"get-data"`, `"ring"` or `"copy"`. */
-  readonly dataPath: string;
+  /**
+   * How data travels: a `DataPathName`; or `"ring"` for a `"copy"` that ends in the kernel, between
+   * a buffer and the backend's files.
+   */
+  readonly dataPath: DataPathName | "ring";
+  /** Many requests travel with one command. */
+  readonly batch: boolean;
+  /** What becomes of it when its server dies; undefined where it goes too. */
+  readonly recovery?: RecoveryMode;
   /** The names of the `UBLK_F_*` in force. */
   readonly features: readonly string[];
   /** Where the kernel granted less than was asked, in words. */

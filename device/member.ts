@@ -13,9 +13,13 @@ import {
   createControlBlock,
   ORDER_ABANDON,
   ORDER_DRAIN,
+  ORDER_LEAVE,
+  orderResize,
+  resizeResult,
 } from "../queue/control_block.ts";
 import type { Box } from "../queue/messages.ts";
-import type { ServeOrder, ThreadResources } from "../queue/serving.ts";
+import type { QueueShare, ServeOrder, ThreadResources } from "../queue/serving.ts";
+import { errnoName } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
 import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
@@ -26,38 +30,51 @@ import { watchThread } from "./watch.ts";
 /** What every thread is told alike. */
 export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd">;
 
+/** How often it is looked whether an order has been carried out. */
+const POLL_MS = 5;
+
 /** One thread of a device. */
 export class Member {
-  /** Its queues; the first is known from the start. */
-  queues: number[];
   /** Whether it was left behind, still running. Nothing that it shares may be released then. */
   forced = false;
 
   readonly #thread: ServingThread;
+  readonly #queue: number;
   readonly #log: SharedArrayBuffer;
   #control?: SharedArrayBuffer;
   #wakeFd = -1;
   #ready?: Promise<ThreadResources>;
   #unwatch?: () => void;
+  #over = false;
 
-  /** Starts a Worker for a specification; an object gets the caller's thread. */
-  constructor(backend: BackendSpec | Backend, queue: number, log: SharedArrayBuffer) {
-    this.queues = [queue];
+  /**
+   * Starts a Worker for a specification; an object gets the caller's thread.
+   *
+   * @param index The thread's number, to name it by.
+   * @param queue The first of its queues.
+   */
+  constructor(
+    backend: BackendSpec | Backend,
+    index: number,
+    queue: number,
+    log: SharedArrayBuffer,
+  ) {
+    this.#queue = queue;
     this.#log = log;
     this.#thread = isBackendSpec(backend)
-      ? new WorkerThread(backend, `ublk queue ${queue}`)
+      ? new WorkerThread(backend, `ublk thread ${index}`)
       : new LocalThread(backend);
   }
 
   /** Opens the backend. `shared` is what the first thread's opening returned. */
   open(shared?: Box): Promise<Opened> {
-    return this.#thread.open(this.queues[0], this.#log, shared);
+    return this.#thread.open(this.#queue, this.#log, shared);
   }
 
-  /** Has the thread fetch every slot of its queues. */
+  /** Has the thread fetch every slot of its shares. */
   async serve(
     common: CommonOrder,
-    stats: readonly SharedArrayBuffer[],
+    queues: readonly QueueShare[],
     cpus: readonly number[],
   ): Promise<void> {
     this.#wakeFd = eventFd();
@@ -67,7 +84,7 @@ export class Member {
       ...common,
       control,
       wakeFd: this.#wakeFd,
-      queues: this.queues.map((queue) => ({ queue, stats: stats[queue] })),
+      queues,
     }, cpus);
     await this.#ready;
   }
@@ -78,6 +95,7 @@ export class Member {
    */
   async ended(): Promise<UblkError | undefined> {
     const reason = await this.#thread.stopped;
+    this.#over = true;
     this.#unwatch?.();
     // A thread that died could release nothing itself. One that did has said so.
     const resources = await this.#ready;
@@ -85,17 +103,26 @@ export class Member {
     return reason;
   }
 
-  /** Calls `onStuck` if the thread gets stuck in its backend. */
-  async watch(common: CommonOrder, onStuck: (error: UblkError) => void): Promise<void> {
+  /**
+   * Calls `onStuck` if the thread gets stuck in its backend.
+   *
+   * @param keepDevice Whether the device is to outlive its server.
+   */
+  async watch(
+    common: CommonOrder,
+    keepDevice: boolean,
+    onStuck: (error: UblkError) => void,
+  ): Promise<void> {
     const resources = (await this.#ready)!;
     const control = this.#control!;
-    const error = stuckError(common.device, common.deadlineMs);
+    const error = stuckError(common.device, common.deadlineMs, keepDevice);
     this.#unwatch = this.#thread.local
       ? guardLocalThread({
         control,
         device: common.device,
         charFd: common.charFd,
         resources,
+        keepDevice,
         message: error.message,
       })
       : watchThread(control, () => onStuck(error));
@@ -108,10 +135,35 @@ export class Member {
     this.#order(ORDER_DRAIN);
   }
 
+  /** Has the thread answer what it holds, and leave. */
+  leave(): void {
+    if (!this.#over && this.#control !== undefined) this.#order(ORDER_LEAVE);
+  }
+
   /** Whether it has heard: then it is not stuck. */
   get listens(): boolean {
     if (this.#control === undefined) return true;
     return (Atomics.load(new Int32Array(this.#control), CONTROL_SEEN) & ORDER_DRAIN) !== 0;
+  }
+
+  /**
+   * Has the thread resize its backend.
+   *
+   * @throws {UblkError} With the errno of what the backend has thrown; `BACKEND_STUCK` if it is not
+   *   done in `limitMs`.
+   */
+  async resize(bytes: number, limitMs: number): Promise<void> {
+    const control = new Int32Array(this.#control!);
+    const order = orderResize(control, bytes);
+    signalEventFd(this.#wakeFd);
+    const endMs = performance.now() + limitMs;
+    while (true) {
+      const errno = resizeResult(control, order);
+      if (errno === 0) return;
+      if (errno !== undefined) throw unresizedError(bytes, errno);
+      if (this.#over || performance.now() > endMs) throw lateError(bytes, limitMs);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
   }
 
   /** Ends the service at once, by force where the thread does not listen within `graceMs`. */
@@ -165,12 +217,30 @@ async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boo
   }
 }
 
-function stuckError(device: number, deadlineMs: number): UblkError {
+function stuckError(device: number, deadlineMs: number, keepDevice: boolean): UblkError {
   return new UblkError("BACKEND_STUCK", {
     operation: "serve",
     device,
     reason: `a method of the backend has not returned in ${deadlineMs} ms`,
-    hint: "the device is removed; let long work return a Promise, or raise the deadline",
+    hint: `the device ${keepDevice ? "waits for recovery" : "is removed"}; ` +
+      "let long work return a Promise, or raise the deadline",
+  });
+}
+
+function unresizedError(bytes: number, errno: number): UblkError {
+  return new UblkError("SYSCALL_FAILED", {
+    operation: "resize the backend",
+    reason: `it cannot have ${bytes} bytes: ${errnoName(errno)}`,
+    errno,
+    hint: "the log has the backend's own words",
+  });
+}
+
+function lateError(bytes: number, limitMs: number): UblkError {
+  return new UblkError("BACKEND_STUCK", {
+    operation: "resize the backend",
+    reason: `a thread has not resized it to ${bytes} bytes in ${limitMs} ms`,
+    hint: "see the backend's resize()",
   });
 }
 

@@ -6,8 +6,21 @@
 
 import type { Backend } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
-import { checkRanges } from "../ctrl/negotiate.ts";
-import { UblkError } from "../uapi/error.ts";
+import type { IntegrityTraits } from "../ctrl/params.ts";
+import type { DataPathName } from "../uapi/data_path.ts";
+import { checkSettings } from "./checks.ts";
+import type { RecoveryMode } from "./recovery_mode.ts";
+
+/** Integrity metadata beside the data: so many bytes for each block. */
+export type IntegrityOptions = IntegrityTraits;
+
+/** Memory that clients share with the server. */
+export interface SharedMemoryOptions {
+  /** A file in hugetlbfs (or another that can be mapped). */
+  readonly path: string;
+  /** Map it for reading only: such memory serves WRITEs alone. */
+  readonly readOnly?: boolean;
+}
 
 /** Options of `serve()` and of a {@linkcode Device}. */
 export interface DeviceOptions {
@@ -27,6 +40,32 @@ export interface DeviceOptions {
   /** The kernel refuses writes, whatever the backend could do. */
   readonly readOnly?: boolean;
   /**
+   * How data travels. Left out, the best that the backend, the driver and the kernel go together
+   * for; given, that or an error.
+   */
+  readonly dataPath?: DataPathName;
+  /** Many requests per command (`UBLK_F_BATCH_IO`, Linux 7.0). */
+  readonly batch?: boolean;
+  /**
+   * Serving threads. Default: one per queue, or one in all for a backend of one thread. Another
+   * number than of queues needs `perIoDaemons` or `batch`.
+   */
+  readonly threads?: number;
+  /** Every thread serves tags of every queue (`UBLK_F_PER_IO_DAEMON`, Linux 6.16). */
+  readonly perIoDaemons?: boolean;
+  /** The ring knows the device as a registered file. Default: true. */
+  readonly fixedFile?: boolean;
+  /** What becomes of the device when its server dies. Default: it goes too. */
+  readonly recovery?: RecoveryMode;
+  /** Do not look for partitions (`UBLK_F_NO_AUTO_PART_SCAN`, Linux 7.0). */
+  readonly noPartitionScan?: boolean;
+  /** Integrity metadata beside the data (`UBLK_F_INTEGRITY`, Linux 7.0). Needs `user-copy`. */
+  readonly integrity?: IntegrityOptions;
+  /** Memory that clients share with this server (`UBLK_F_SHMEM_ZC`, Linux 7.1). */
+  readonly sharedMemory?: SharedMemoryOptions;
+  /** CPUs for each thread, by hand: the first list for the first thread. Default: the kernel's. */
+  readonly affinity?: readonly (readonly number[])[];
+  /**
    * How long, in milliseconds, a backend may take over a request. A Promise that takes longer is
    * answered for with ETIMEDOUT; a method that does not return for so long costs the device.
    * Default: 20,000, which is below the kernel's own 30 s for unprivileged devices.
@@ -43,17 +82,49 @@ export interface DeviceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Options with every default filled in. */
+/** Options of `recover()`: what a device was made with stays as it is. */
+export interface RecoverOptions extends
+  Omit<
+    DeviceOptions,
+    | "id"
+    | "queues"
+    | "depth"
+    | "maxIoBytes"
+    | "readOnly"
+    | "dataPath"
+    | "batch"
+    | "recovery"
+    | "noPartitionScan"
+    | "integrity"
+  > {
+  /** Take a backend whose contents are gone with its process: the disk's contents will be lost. */
+  readonly allowVolatile?: boolean;
+}
+
+/** Options with every default filled in; what is undefined has none. */
 export type Settings =
-  & Required<Omit<DeviceOptions, "id" | "readOnly" | "signal">>
-  & Pick<DeviceOptions, "id">
-  & { readonly readOnly: boolean };
+  & Omit<DeviceOptions, "signal">
+  & Required<
+    Pick<
+      DeviceOptions,
+      | "queues"
+      | "depth"
+      | "maxIoBytes"
+      | "readOnly"
+      | "batch"
+      | "perIoDaemons"
+      | "fixedFile"
+      | "noPartitionScan"
+      | "deadlineMs"
+      | "paranoid"
+      | "logLevel"
+    >
+  >;
 
 /** The largest request unless the caller says otherwise, in bytes; ublksrv's default too. */
 export const DEFAULT_MAX_IO_BYTES: number = 512 << 10;
 /** The deadline unless the caller says otherwise, in milliseconds. */
 export const DEFAULT_DEADLINE_MS = 20_000;
-const MIN_DEADLINE_MS = 100;
 
 /**
  * Fills in the defaults, and checks all that can be checked without a kernel.
@@ -61,25 +132,21 @@ const MIN_DEADLINE_MS = 100;
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */
 export function settingsOf(options: DeviceOptions): Settings {
-  const { deadlineMs = DEFAULT_DEADLINE_MS } = options;
-  if (!Number.isInteger(deadlineMs) || deadlineMs < MIN_DEADLINE_MS) {
-    throw new UblkError("INVALID_ARGUMENT", {
-      operation: "serve",
-      reason: `deadlineMs ${deadlineMs} is out of range`,
-      hint: `use a whole number of milliseconds from ${MIN_DEADLINE_MS}`,
-    });
-  }
+  const { signal: _, ...given } = options;
   const settings = {
-    backend: options.backend,
-    id: options.id,
+    ...given,
     queues: options.queues ?? 1,
     depth: options.depth ?? 128,
     maxIoBytes: options.maxIoBytes ?? DEFAULT_MAX_IO_BYTES,
     readOnly: options.readOnly === true,
-    deadlineMs,
+    batch: options.batch === true,
+    perIoDaemons: options.perIoDaemons === true,
+    fixedFile: options.fixedFile !== false,
+    noPartitionScan: options.noPartitionScan === true,
+    deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS,
     paranoid: options.paranoid === true,
     logLevel: options.logLevel ?? 20,
   };
-  checkRanges(settings);
+  checkSettings(settings);
   return settings;
 }

@@ -6,7 +6,7 @@
 
 import { Device } from "./device.ts";
 import type { Closed, DeviceInfo, DeviceState, DeviceStats } from "./info.ts";
-import type { DeviceOptions } from "./options.ts";
+import type { DeviceOptions, RecoverOptions } from "./options.ts";
 
 /** A disk that is being served. */
 export interface ServedDevice extends AsyncDisposable {
@@ -16,12 +16,22 @@ export interface ServedDevice extends AsyncDisposable {
   readonly id: number;
   /** Where it is in its life. */
   readonly state: DeviceState;
-  /** Resolves once the device is gone, with how that came about. Never rejects. */
+  /**
+   * Resolves once this process serves the device no more, with how that came about. Never rejects.
+   * The device is gone then, unless it is `recoverable`.
+   */
   readonly closed: Promise<Closed>;
   /** What the device is. */
   info(): DeviceInfo;
   /** What the device has done so far. */
   stats(): DeviceStats;
+  /**
+   * Changes the size of the disk and of its backend, in bytes: a multiple of the block size. Needs
+   * Linux 6.16 and a backend with `resize`.
+   *
+   * @throws {UblkError} With the cause; a disk that was to grow has then kept its size.
+   */
+  resize(bytes: number): Promise<void>;
   /**
    * Stops the device and deletes it. With `safe`, only if nobody has it open.
    *
@@ -51,6 +61,31 @@ export async function serve(options: DeviceOptions): Promise<ServedDevice> {
   const device = new Device(options);
   await device.create(options);
   await device.start(options);
+  return served(device);
+}
+
+/**
+ * Serves a device whose server has died, or has had it taken away (`ublk quiesce`): its disk stays
+ * mounted and open wherever it was, and requests that wait are answered now. Resolves once it can
+ * be opened. The device must have been made with `recovery`.
+ *
+ * @param id The N of `/dev/ublkbN`.
+ * @throws {UblkError} `DEVICE_NOT_FOUND`; `DEVICE_BUSY` where its server is alive;
+ *   `INVALID_ARGUMENT` where it was made without recovery, or for another kind of backend. The
+ *   device is left as it was, and may still be recovered.
+ *
+ * @example
+ * ```ts ignore
+ * import { recover } from "@ublk/ublk";
+ *
+ * await using device = await recover(0, { backend: loop("/srv/disk.img") });
+ * ```
+ */
+export async function recover(id: number, options: RecoverOptions): Promise<ServedDevice> {
+  return served(await Device.recover(id, options));
+}
+
+function served(device: Device): ServedDevice {
   return {
     get path() {
       return device.path;
@@ -64,6 +99,7 @@ export async function serve(options: DeviceOptions): Promise<ServedDevice> {
     closed: device.closed,
     info: () => device.info(),
     stats: () => device.stats(),
+    resize: (bytes) => device.resize(bytes),
     async stop(stopOptions) {
       await device.stop(stopOptions);
       await device.delete(stopOptions);

@@ -170,7 +170,7 @@ export class LocalThread implements ServingThread {
 
   open(_queue: number, log: SharedArrayBuffer): Promise<Opened> {
     this.#log = new LogWriter(log);
-    const traits = { ...traitsOf(this.#backend), synchronous: false, address: false, ring: false };
+    const traits = traitsOf(this.#backend, false);
     return Promise.resolve({ traits, sharing: "single", shared: undefined });
   }
 

@@ -7,6 +7,7 @@
 import type { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
 import { ignoreMissing } from "./delete.ts";
+import { logLine } from "./log.ts";
 
 /** How long nothing may be answered while the kernel stops a device, in milliseconds. */
 const SILENT_MS = 60_000;
@@ -25,15 +26,7 @@ export async function stopDevice(
   progress: () => number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const silence = new AbortController();
-  let last = progress();
-  let idleMs = 0;
-  const timer = setInterval(() => {
-    const now = progress();
-    idleMs = now === last ? idleMs + LOOK_MS : 0;
-    last = now;
-    if (idleMs >= SILENT_MS) silence.abort();
-  }, LOOK_MS);
+  using silence = new Silence(progress);
   try {
     const signals = signal === undefined ? [silence.signal] : [silence.signal, signal];
     const options = { timeoutMs: Number.MAX_SAFE_INTEGER, signal: AbortSignal.any(signals) };
@@ -47,7 +40,58 @@ export async function stopDevice(
       hint: "end the server, and the requests that it holds fail",
       cause: error,
     });
-  } finally {
-    clearInterval(timer);
+  }
+}
+
+/**
+ * Has the kernel write what is dirty, before STOP_DEV. For a device whose requests wait for another
+ * server when this one is gone, the driver fails all requests before it removes the disk
+ * (`ublk_stop_dev_unlocked`), among them those that would have written it.
+ *
+ * What may be dirty belongs to the disk, its partitions, and the filesystems on either; so
+ * everything is synced, by a child process, since whoever serves a disk must never wait for it.
+ * Where that gets nowhere, it is left: the caller wants the device to stop.
+ */
+export async function syncDisks(progress: () => number, signal: AbortSignal): Promise<void> {
+  using silence = new Silence(progress);
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", "exec sync"],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const { promise: gaveUp, resolve: giveUp } = Promise.withResolvers<void>();
+  const either = AbortSignal.any([silence.signal, signal]);
+  either.addEventListener("abort", () => giveUp(), { once: true });
+  if (either.aborted) giveUp();
+  const success = await Promise.race([child.status.then((status) => status.success), gaveUp]);
+  if (success) return;
+  logLine(30, "sync did not succeed before the device stops: what is not written yet is lost");
+  // In the kernel it hears no signal, and must not keep this process.
+  child.unref();
+}
+
+/** Fires once nothing has been answered for a minute. */
+class Silence implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  constructor(progress: () => number) {
+    let last = progress();
+    let idleMs = 0;
+    this.#timer = setInterval(() => {
+      const now = progress();
+      idleMs = now === last ? idleMs + LOOK_MS : 0;
+      last = now;
+      if (idleMs >= SILENT_MS) this.#controller.abort();
+    }, LOOK_MS);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
   }
 }

@@ -6,13 +6,17 @@
 
 import type { Backend } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
+import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/stats.ts";
 import { UblkError } from "../uapi/error.ts";
+import type { Share } from "./assignment.ts";
 import type { ThreadLogs } from "./log.ts";
 import { type CommonOrder, Member } from "./member.ts";
 import type { Opened } from "./serving_thread.ts";
 
 /** How often a drain looks whether its order has been seen. */
 const DRAIN_POLL_MS = 5;
+/** How long the kernel gets to tell every thread that the device is gone, in milliseconds. */
+const FOLLOW_MS = 500;
 
 /** All threads that serve one device. */
 export class Threads {
@@ -23,8 +27,12 @@ export class Threads {
   readonly #logs: ThreadLogs;
   readonly #members: Member[] = [];
   readonly #stop: (reason: UblkError | undefined) => void;
+  /** Where each queue's threads count. */
+  readonly #counters: SharedArrayBuffer[][] = [];
   #opened?: Opened;
   #serving = 0;
+  #following?: ReturnType<typeof setTimeout>;
+  #forced = false;
 
   /** Nothing runs yet: see {@linkcode open}. */
   constructor(backend: BackendSpec | Backend, logs: ThreadLogs) {
@@ -41,43 +49,81 @@ export class Threads {
     return this.#opened;
   }
 
+  /** How many there are. */
+  get count(): number {
+    return this.#members.length;
+  }
+
+  /** What has been done so far, by queue. */
+  stats(): Stats[] {
+    return this.#counters.map((counters) => sumStats(counters.map(readStats)));
+  }
+
   /**
-   * Hands every slot of every queue to the kernel: one thread per queue where the backend shares,
-   * one for all where it does not.
+   * Hands every slot to the kernel: each thread those of its shares.
+   *
+   * @param cpus The CPUs for each thread.
+   * @param keepDevice Whether the device is to outlive its server.
    */
   async serve(
     common: CommonOrder,
-    stats: readonly SharedArrayBuffer[],
-    affinity: readonly (readonly number[])[],
+    shares: readonly (readonly Share[])[],
+    cpus: readonly (readonly number[])[],
+    keepDevice: boolean,
     onStuck: (error: UblkError) => void,
   ): Promise<void> {
-    const { sharing, shared, traits } = this.#opened!;
-    const queues = stats.map((_, queue) => queue);
-    if (sharing === "per-queue") {
-      const others = queues.slice(1).map((queue) => this.#add(queue));
-      await Promise.all(others.map(async (member) => {
-        const opened = await member.open({ value: shared });
-        checkAlike(opened.traits, traits, member.queues[0]);
-      }));
-    } else {
-      this.#members[0].queues = queues;
-    }
+    const { shared, traits } = this.#opened!;
+    const others = shares.slice(1).map(([first]) => this.#add(first.queue));
+    await Promise.all(others.map(async (member, index) => {
+      const opened = await member.open({ value: shared });
+      checkAlike(opened.traits, traits, index + 1);
+    }));
     this.#serving = this.#members.length;
-    await Promise.all(this.#members.map(async (member) => {
-      const cpus = [...new Set(member.queues.flatMap((queue) => affinity[queue]))];
-      await member.serve(common, stats, cpus);
+    await Promise.all(this.#members.map(async (member, thread) => {
+      const queues = shares[thread].map((share) => ({ ...share, stats: this.#counter(share) }));
+      await member.serve(common, queues, cpus[thread]);
       member.ended().then((reason) => {
         if (reason !== undefined) this.#stop(reason);
+        clearTimeout(this.#following);
         if (--this.#serving === 0) this.#stop(undefined);
+        else this.#followSoon();
       });
-      await member.watch(common, onStuck);
+      await member.watch(common, keepDevice, onStuck);
     }));
   }
 
+  /**
+   * One thread has found the device gone. Where it was quiesced, the kernel tells nothing to a
+   * thread that had no slot without a request at that time: so the others are told here.
+   */
+  #followSoon(): void {
+    this.#following = setTimeout(() => {
+      for (const member of this.#members) member.leave();
+    }, FOLLOW_MS);
+  }
+
   #add(queue: number): Member {
-    const member = new Member(this.#backend, queue, this.#logs.add());
+    const member = new Member(this.#backend, this.#members.length, queue, this.#logs.add());
     this.#members.push(member);
     return member;
+  }
+
+  /** A place where one thread counts what it does for one queue: counters have one writer. */
+  #counter({ queue }: Share): SharedArrayBuffer {
+    const buffer = createStatsBuffer();
+    (this.#counters[queue] ??= []).push(buffer);
+    return buffer;
+  }
+
+  /**
+   * Has every thread resize its backend.
+   *
+   * @throws {UblkError} The first error, once all have answered.
+   */
+  async resize(bytes: number, limitMs: number): Promise<void> {
+    const all = this.#members.map((member) => member.resize(bytes, limitMs));
+    const failed = (await Promise.allSettled(all)).find(({ status }) => status === "rejected");
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
   }
 
   /**
@@ -91,6 +137,11 @@ export class Threads {
     }
   }
 
+  /** Whether a thread was left behind, still running: it may touch whatever it was given. */
+  get forced(): boolean {
+    return this.#forced || this.#members.some((member) => member.forced);
+  }
+
   /** Ends the service of every thread at once, by force where one does not listen. */
   async abandon(graceMs: number): Promise<void> {
     await Promise.all(this.#members.map((member) => member.abandon(graceMs)));
@@ -102,24 +153,25 @@ export class Threads {
    * @throws {unknown} The first error of a backend's `close`, once all are closed.
    */
   async close(graceMs: number): Promise<void> {
+    clearTimeout(this.#following);
     const [first, ...others] = this.#members.splice(0);
     if (first === undefined) return;
     const results = await Promise.allSettled(others.map((member) => member.close(graceMs)));
     // A thread that was left behind may still use what they share.
     const inUse = [first, ...others].some((member) => member.forced);
+    this.#forced ||= inUse;
     results.push(...await Promise.allSettled([first.close(graceMs, !inUse)]));
     const failed = results.find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;
   }
 }
 
-function checkAlike(traits: Opened["traits"], first: Opened["traits"], queue: number): void {
+function checkAlike(traits: Opened["traits"], first: Opened["traits"], thread: number): void {
   for (const key of Object.keys(first) as (keyof Opened["traits"])[]) {
     if (traits[key] === first[key]) continue;
     throw new UblkError("BACKEND_SHAPE", {
       operation: "open the backend",
-      queue,
-      reason: `its ${key} is ${traits[key]}, in queue 0 it is ${first[key]}`,
+      reason: `its ${key} is ${traits[key]} in thread ${thread}, ${first[key]} in thread 0`,
       hint: 'a "per-queue" backend must open alike in every thread',
     });
   }

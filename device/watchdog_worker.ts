@@ -21,6 +21,8 @@ export interface WatchOrder {
   readonly charFd: number;
   /** What the thread holds. */
   readonly resources: ThreadResources;
+  /** Whether the device is to stay, for another server to recover. */
+  readonly keepDevice: boolean;
   /** The last words. */
   readonly message: string;
 }
@@ -30,6 +32,7 @@ async function remove(order: WatchOrder): Promise<void> {
   console.error(`error: ${order.message}`);
   // The number stays taken: the stuck thread will close it if it ever gets on.
   neutralizeFd(order.charFd);
+  if (order.keepDevice) return;
   await using control = await Control.open();
   await deleteDevice(control, order.device);
 }

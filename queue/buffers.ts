@@ -1,19 +1,20 @@
 /**
- * The buffers of the copying data path: one for each tag, in which the kernel leaves a WRITE's data
- * and from which it takes a READ's.
+ * A buffer for each slot, in which a WRITE's data is left and from which a READ's is taken.
  *
  * @module
  */
 
 import { Mapping, pageAlign } from "../uring/mapping.ts";
+import type { Places } from "./data_path.ts";
 
 /** One buffer per slot, memory taken on first touch, and views that are made once. */
-export class SlotBuffers implements Disposable {
+export class SlotBuffers implements Places {
   /** The address that the kernel is given for each slot. */
   readonly addresses: Float64Array<ArrayBuffer>;
   /** Buffers that a backend's overdue Promise may still be using. */
   quarantined = 0;
 
+  readonly #slots: { readonly live: number };
   readonly #bytes: number;
   readonly #mappings = new Set<Mapping>();
   readonly #homes: Mapping[] = [];
@@ -24,8 +25,10 @@ export class SlotBuffers implements Disposable {
   readonly #views: Map<number, Uint8Array<ArrayBuffer>>[] = [];
   readonly #last: Uint8Array<ArrayBuffer>[] = [];
 
-  /** Reserves address space for `slots` buffers of `bytes` each. */
-  constructor(slots: number, bytes: number) {
+  /** Reserves address space for a buffer of `bytes` for each slot. */
+  constructor(owner: { readonly count: number; readonly live: number }, bytes: number) {
+    const slots = owner.count;
+    this.#slots = owner;
     this.#bytes = pageAlign(bytes);
     const home = this.#map(slots * this.#bytes);
     const buffer = home.buffer();
@@ -39,6 +42,19 @@ export class SlotBuffers implements Disposable {
       this.#views.push(new Map());
       this.#last.push(EMPTY);
     }
+  }
+
+  /** Every request has its slot's buffer. */
+  locate(): boolean {
+    return true;
+  }
+
+  address(slot: number): number {
+    return this.addresses[slot];
+  }
+
+  bufferIndex(): number {
+    return -1;
   }
 
   /** The first `bytes` of the slot's buffer. */
@@ -89,11 +105,13 @@ export class SlotBuffers implements Disposable {
   }
 
   /**
-   * Unmaps everything, unless a Promise that never settled may still write to a buffer: then the
-   * address space is left to the process, since a stray write into reused memory would be worse.
+   * Unmaps everything, unless somebody may still write to a buffer: a Promise that never settled,
+   * an operation under way, or the kernel to that of a slot that it holds (a ring that is closed is
+   * cancelled only later). Then the address space is left to the process, since a stray write into
+   * reused memory would be worse.
    */
   [Symbol.dispose](): void {
-    if (this.quarantined > 0) return;
+    if (this.quarantined > 0 || this.#slots.live > 0) return;
     for (const mapping of this.#mappings) mapping[Symbol.dispose]();
     this.#mappings.clear();
   }

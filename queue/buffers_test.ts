@@ -10,7 +10,7 @@ libc();
 const byteAt = (address: number) => new Uint8Array(bufferAt(address, 1))[0];
 
 Deno.test("SlotBuffers gives each slot pages of its own, at the address that the kernel is told", () => {
-  using buffers = new SlotBuffers(5, 5000);
+  using buffers = new SlotBuffers({ count: 5, live: 0 }, 5000);
   for (let slot = 0; slot < 5; slot++) {
     assertEquals(buffers.addresses[slot] % PAGE_BYTES, 0);
     buffers.view(slot, 5000).fill(slot + 1);
@@ -23,7 +23,7 @@ Deno.test("SlotBuffers gives each slot pages of its own, at the address that the
 });
 
 Deno.test("SlotBuffers.view makes each view once", () => {
-  using buffers = new SlotBuffers(2, 8192);
+  using buffers = new SlotBuffers({ count: 2, live: 0 }, 8192);
   const [short, long, other] = [buffers.view(0, 512), buffers.view(0, 8192), buffers.view(1, 512)];
   assertEquals([short.length, long.length], [512, 8192]);
   assertStrictEquals(buffers.view(0, 512), short);
@@ -34,7 +34,7 @@ Deno.test("SlotBuffers.view makes each view once", () => {
 });
 
 Deno.test("SlotBuffers.quarantine gives the slot, and no other, a fresh buffer", () => {
-  using buffers = new SlotBuffers(3, 4096);
+  using buffers = new SlotBuffers({ count: 3, live: 0 }, 4096);
   const before = [...buffers.addresses];
   const [old, neighbour] = [buffers.view(1, 512), buffers.view(2, 512)];
   old.fill(1);
@@ -52,7 +52,7 @@ Deno.test("SlotBuffers.quarantine gives the slot, and no other, a fresh buffer",
 });
 
 Deno.test("SlotBuffers unmaps a quarantined buffer when it is released, and the rest at the end", () => {
-  const buffers = new SlotBuffers(2, 4096);
+  const buffers = new SlotBuffers({ count: 2, live: 0 }, 4096);
   const releases = [0, 1, 2].map(() => {
     const address = buffers.addresses[0];
     return { address, release: buffers.quarantine(0) };
@@ -70,7 +70,7 @@ Deno.test("SlotBuffers unmaps a quarantined buffer when it is released, and the 
 });
 
 Deno.test("SlotBuffers leaves everything mapped at the end while a buffer is in quarantine", () => {
-  const buffers = new SlotBuffers(2, 4096);
+  const buffers = new SlotBuffers({ count: 2, live: 0 }, 4096);
   const [address] = buffers.addresses;
   buffers.quarantine(0);
   buffers[Symbol.dispose]();

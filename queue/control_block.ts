@@ -7,7 +7,7 @@
  */
 
 /** Bytes of a control block. */
-export const CONTROL_BLOCK_BYTES = 32;
+export const CONTROL_BLOCK_BYTES = 64;
 
 /** Where the thread is: see {@linkcode THREAD_IN_KERNEL} and the like. Written by the thread. */
 export const CONTROL_STATE = 0;
@@ -22,6 +22,17 @@ export const CONTROL_DEADLINE_MS = 4;
 /** Who releases what the thread holds: whoever first changes it from {@linkcode OWNER_NONE}. */
 export const CONTROL_OWNER = 5;
 
+/** The low 32 bits of the size that the backend is to have, in bytes. Written by the manager. */
+const CONTROL_RESIZE_LOW = 6;
+/** The rest of it. */
+const CONTROL_RESIZE_HIGH = 7;
+/** Counts the orders to resize. Written by the manager, after the size. */
+const CONTROL_RESIZE_ASKED = 8;
+/** The last such order that was carried out, or failed. Written by the thread, after the errno. */
+const CONTROL_RESIZE_DONE = 9;
+/** 0, or the positive errno by which it failed. Written by the thread. */
+const CONTROL_RESIZE_ERRNO = 10;
+
 /** The thread runs JavaScript: without progress for long it is stuck. */
 export const THREAD_IN_USER = 0;
 /** The thread waits in `io_uring_enter` (or for its event loop): it cannot be stuck. */
@@ -31,6 +42,9 @@ export const THREAD_IN_KERNEL = 1;
 export const ORDER_DRAIN = 1;
 /** Leave the loop at once; whatever the tags hold is aborted by the kernel. */
 export const ORDER_ABANDON = 2;
+
+/** Answer what is held and leave: the device has been taken away from its server. */
+export const ORDER_LEAVE = 4;
 
 /** How long requests get that were outstanding when a drain was ordered, in milliseconds. */
 export const DRAIN_MS = 5_000;
@@ -52,4 +66,41 @@ export function createControlBlock(deadlineMs: number): SharedArrayBuffer {
   const buffer = new SharedArrayBuffer(CONTROL_BLOCK_BYTES);
   new Int32Array(buffer)[CONTROL_DEADLINE_MS] = deadlineMs;
   return buffer;
+}
+
+/** Orders that the backend be resized; the thread must be woken then. Returns the order's number. */
+export function orderResize(control: Int32Array<SharedArrayBuffer>, bytes: number): number {
+  Atomics.store(control, CONTROL_RESIZE_LOW, bytes | 0);
+  Atomics.store(control, CONTROL_RESIZE_HIGH, Math.floor(bytes / 2 ** 32));
+  return Atomics.add(control, CONTROL_RESIZE_ASKED, 1) + 1;
+}
+
+/** The number of the last order to resize, 0 if there was none yet; for the thread. */
+export function resizeOrder(control: Int32Array<SharedArrayBuffer>): number {
+  return Atomics.load(control, CONTROL_RESIZE_ASKED);
+}
+
+/** The size that was ordered last, in bytes; for the thread. */
+export function resizeBytes(control: Int32Array<SharedArrayBuffer>): number {
+  const low = Atomics.load(control, CONTROL_RESIZE_LOW) >>> 0;
+  return Atomics.load(control, CONTROL_RESIZE_HIGH) * 2 ** 32 + low;
+}
+
+/** Reports that an order to resize was carried out, or failed with a positive errno. */
+export function reportResize(
+  control: Int32Array<SharedArrayBuffer>,
+  order: number,
+  errno: number,
+): void {
+  Atomics.store(control, CONTROL_RESIZE_ERRNO, errno);
+  Atomics.store(control, CONTROL_RESIZE_DONE, order);
+}
+
+/** 0 or the errno of an order to resize; undefined while it is not done; for the manager. */
+export function resizeResult(
+  control: Int32Array<SharedArrayBuffer>,
+  order: number,
+): number | undefined {
+  if (Atomics.load(control, CONTROL_RESIZE_DONE) !== order) return undefined;
+  return Atomics.load(control, CONTROL_RESIZE_ERRNO);
 }

@@ -1,28 +1,62 @@
 /**
- * The seam between how a request's data travels and what answers the request.
+ * The seams of a serving thread.
  *
- * A path is one file that implements {@linkcode DataPath}. The server calls it for each completion;
- * it calls the backend and answers through the {@linkcode Slots}. Nothing else knows which path
- * carries a device.
+ * Requests arrive and leave through the {@linkcode Slots}. A {@linkcode DataPath} carries their
+ * data; a {@linkcode Places} knows where it lies; a {@linkcode Handler} answers. A path is one file
+ * and knows nothing of what answers, a handler is one file and does not ask which path carries it.
  *
  * @module
  */
 
-/** How requests and their data get from the kernel to the backend and back. */
-export interface DataPath extends Disposable {
+import type { SlotPlaces } from "./slots.ts";
+
+/** Where the data of each slot's request is, for whatever works on it. */
+export interface Places extends Disposable {
   /**
-   * The address of each slot's data, for whatever command is queued next: where a READ's data is,
-   * and where the next WRITE's is to land. Zero where the path names no place.
+   * Settles where the data of the request at hand is. Called once for each, before anything moves.
+   *
+   * @returns Whether there is such a place: a request beyond the end of a disk has none.
    */
-  readonly addresses: Float64Array<ArrayBuffer>;
-  /** Requests that the backend has not answered yet. */
-  readonly outstanding: number;
-  /** The slot has a request, and its data if it is a WRITE. */
+  locate(slot: number): boolean;
+  /** The address of the data; with a {@linkcode bufferIndex}, the distance from its start. */
+  address(slot: number): number;
+  /** The number of the ring's registered buffer that the data is in, or -1 for plain memory. */
+  bufferIndex(slot: number): number;
+  /** The data as bytes. Not for registered buffers, which nobody in user space can see. */
+  view(slot: number, bytes: number): Uint8Array<ArrayBuffer>;
+}
+
+/** How requests' data gets from the kernel to what answers, and back. */
+export interface DataPath extends Disposable {
+  /** What the slots' commands tell the driver. */
+  readonly commands: SlotPlaces;
+  /** The slot has a request, and on paths with a copy by the kernel its data if it is a WRITE. */
   request(slot: number): void;
   /** The slot has a WRITE whose data is still in the kernel (only with `NEED_GET_DATA`). */
-  needData(slot: number): void;
+  needData?(slot: number): void;
   /** An operation that the path queued for the slot's request has completed. */
+  operationDone?(slot: number, result: number, step: number): void;
+  /** The request has its answer: bytes done or a negative errno. A READ's data is in its place. */
+  finish(slot: number, result: number): void;
+}
+
+/** What answers requests, through {@linkcode DataPath.finish}. */
+export interface Handler extends Disposable {
+  /** Requests that have been handled and not answered yet. */
+  readonly outstanding: number;
+  /**
+   * Works on the slot's request. A WRITE's data is in its place.
+   *
+   * @param linked What it queues now must follow the SQE before, as one chain.
+   */
+  handle(slot: number, linked: boolean): void;
+  /** An operation that the backend queued for the slot's request has completed. */
   operationDone?(slot: number, result: number): void;
+  /**
+   * The SQE before what was queued as `linked` has failed. None of it was done, and no completion
+   * will tell (see `ZeroCopyPath`).
+   */
+  cancelled?(slot: number): void;
   /**
    * Answers with ETIMEDOUT what is older than `deadlineUs` or began before `givenUpUs`; returns how
    * many that were.

@@ -1,73 +1,56 @@
 /**
- * The data path of a backend whose contents are this process's memory, on a device with
- * `UBLK_F_NEED_GET_DATA`: the kernel copies straight between the request and that memory, in both
- * directions, and nothing is copied in user space.
+ * The data path of a device with `UBLK_F_NEED_GET_DATA`: a WRITE is first announced without data,
+ * and only then, knowing its offset, we say where the kernel is to copy it.
  *
- * A READ is answered with the address of its data. The driver takes the address of a
- * COMMIT_AND_FETCH for two things: it copies this READ's data from there, and it would copy the
- * tag's next WRITE to there. Without NEED_GET_DATA the second would corrupt the disk. With it a
- * WRITE is first announced without data, and only then, knowing its offset, we say where it goes.
+ * That is what makes it safe to give the kernel addresses within a backend's own memory, so that
+ * nothing is copied in user space. The driver takes the address of a COMMIT_AND_FETCH for two
+ * things: it copies this READ's data from there, and it would copy the tag's next WRITE to there.
+ * Without NEED_GET_DATA the second would corrupt the disk.
  *
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
 import { EIO } from "../uapi/errno.ts";
-import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import type { DataPath } from "./data_path.ts";
+import { UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import type { DataPath, Handler, Places } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { dataless, isThenable, refusePromise, resultOf, resultOfThrown } from "./operations.ts";
-import type { Slots } from "./slots.ts";
+import type { SlotPlaces, Slots } from "./slots.ts";
 
-/** Serves a `synchronous` backend that has an `address`. */
+/** A place per request, chosen once its offset is known. */
 export class GetDataPath implements DataPath {
-  readonly addresses: Float64Array<ArrayBuffer>;
-  readonly outstanding = 0;
-
-  readonly #backend: Backend;
-  readonly #base: number;
+  readonly commands: SlotPlaces;
   readonly #slots: Slots;
+  readonly #handler: Handler;
+  readonly #places: Places & SlotPlaces;
   readonly #log: LogWriter;
   readonly #expectedBytes: Float64Array<ArrayBuffer>;
 
-  /** The backend's `address` must stay mapped until the last slot is gone. */
-  constructor(backend: Backend, slots: Slots, log: LogWriter) {
-    this.#backend = backend;
-    this.#base = backend.address!;
+  /** The places stay the caller's. */
+  constructor(slots: Slots, handler: Handler, places: Places & SlotPlaces, log: LogWriter) {
     this.#slots = slots;
+    this.#handler = handler;
+    this.#places = places;
     this.#log = log;
     this.#expectedBytes = new Float64Array(slots.count);
-    this.addresses = new Float64Array(slots.count);
+    this.commands = places;
   }
 
   request(slot: number): void {
     const slots = this.#slots;
-    const opFlags = slots.opFlags(slot);
-    const op = opFlags & 0xff;
-    if (op === UBLK_IO_OP_WRITE) return this.#dataArrived(slot);
+    if ((slots.opFlags(slot) & 0xff) === UBLK_IO_OP_WRITE) return this.#dataArrived(slot);
     if (slots.timed) slots.begin(slot);
-    if (op === UBLK_IO_OP_READ) {
-      this.addresses[slot] = this.#base + slots.offset(slot);
-      return slots.answer(slot, slots.bytes(slot));
-    }
-    let result = 0;
-    try {
-      const value = dataless(this.#backend, opFlags, slots.offset(slot), slots.bytes(slot));
-      if (isThenable(value)) result = refusePromise(value, this.#log);
-      else if (value !== undefined) result = resultOf(value, 0, slots, slot, this.#log);
-    } catch (thrown) {
-      result = resultOfThrown(thrown, slots, slot, this.#log);
-    }
-    this.addresses[slot] = 0;
-    slots.answer(slot, result);
+    if (!this.#places.locate(slot)) return slots.answer(slot, -EIO);
+    this.#handler.handle(slot, false);
   }
 
   needData(slot: number): void {
     const slots = this.#slots;
     if (slots.timed) slots.begin(slot);
-    this.#expectedBytes[slot] = slots.bytes(slot);
-    this.addresses[slot] = this.#base + slots.offset(slot);
+    // The driver takes nothing but GET_DATA now. Where there is no place for the data, the places
+    // have one that does no harm, and the answer is an error.
+    const bytes = this.#places.locate(slot) ? slots.bytes(slot) : NOWHERE;
+    this.#expectedBytes[slot] = bytes;
     slots.getData(slot);
   }
 
@@ -82,18 +65,23 @@ export class GetDataPath implements DataPath {
     this.#expectedBytes[slot] = 0;
     // A copy that stops half way (no memory for a page) reports success and shrinks the
     // descriptor, so the length is read again.
-    if (bytes === expected) return slots.answer(slot, bytes);
-    this.#log.text(
-      LOG_ERROR,
-      `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the kernel copied ${bytes} of ` +
-        `${expected} bytes; is memory exhausted?`,
-    );
+    if (bytes === expected) return this.#handler.handle(slot, false);
+    if (expected !== NOWHERE) {
+      this.#log.text(
+        LOG_ERROR,
+        `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the kernel copied ${bytes} of ` +
+          `${expected} bytes; is memory exhausted?`,
+      );
+    }
     slots.answer(slot, -EIO);
   }
 
-  expire(): number {
-    return 0;
+  finish(slot: number, result: number): void {
+    this.#slots.answer(slot, result);
   }
 
   [Symbol.dispose](): void {}
 }
+
+/** A length that no request has. */
+const NOWHERE = -1;

@@ -65,12 +65,32 @@ export interface BackendTraits {
   readonly address: boolean;
   /** It works through its thread's ring. */
   readonly ring: boolean;
+  /** Where data is copied, its `readAt` and `writeAt` are called, and not the ring. */
+  readonly bytes: boolean;
+  /** Zero copy is its best way. */
+  readonly preferZeroCopy: boolean;
+  /** It keeps integrity metadata. */
+  readonly metadata: boolean;
+  /** Its contents outlive this process. */
+  readonly persistent: boolean;
+  /** It can change its size. */
+  readonly resize: boolean;
   /** Its thread may block in the kernel. */
   readonly synchronous: boolean;
 }
 
-/** Reads off a backend what it is and can do. */
-export function traitsOf(backend: Backend): BackendTraits {
+/**
+ * Reads off a backend what it is and can do.
+ *
+ * @param synchronous Whether its thread may block in the kernel: then it is what it declares.
+ */
+export function traitsOf(
+  backend: Backend,
+  synchronous: boolean = backend.synchronous === true,
+): BackendTraits {
+  const ring = synchronous ? backend.ring : undefined;
+  const bytes = ring === undefined || ring.forZeroCopyOnly === true;
+  const keepsMetadata = backend.readMetadata !== undefined && backend.writeMetadata !== undefined;
   return {
     size: backend.size,
     blockSize: backend.blockSize ?? 512,
@@ -79,9 +99,14 @@ export function traitsOf(backend: Backend): BackendTraits {
     fua: backend.fua === true,
     trim: backend.trim !== undefined,
     writeZeroes: backend.writeZeroes !== undefined,
-    address: backend.address !== undefined && backend.synchronous === true,
-    ring: backend.ring !== undefined && backend.synchronous === true,
-    synchronous: backend.synchronous === true,
+    address: backend.address !== undefined && synchronous,
+    ring: ring !== undefined,
+    bytes,
+    preferZeroCopy: ring?.preferZeroCopy === true,
+    metadata: bytes ? keepsMetadata : ring.metadata === true,
+    persistent: backend.persistent === true,
+    resize: backend.resize !== undefined,
+    synchronous,
   };
 }
 

@@ -45,17 +45,36 @@ Deno.test("packError takes whatever was thrown", () => {
   assertMatch(unpackError(packError(Object.create(null))).message, /unprintable/);
 });
 
+/** Traits of a backend that has two methods and no more. */
+const BARE = {
+  ...{ size: 512, blockSize: 512, readOnly: false, flush: false, fua: false, trim: false },
+  ...{ writeZeroes: false, address: false, ring: false, bytes: true, preferZeroCopy: false },
+  ...{ metadata: false, persistent: false, resize: false, synchronous: false },
+};
+
 Deno.test("traitsOf tells what a backend is and can do", () => {
-  const traits = {
-    ...{ size: 1 << 20, blockSize: 4096, readOnly: false, flush: true, fua: true, trim: true },
-    ...{ writeZeroes: true, address: false, ring: false, synchronous: false },
-  };
-  assertEquals(traitsOf(mockBackend({ size: 1 << 20, blockSize: 4096 })), traits);
-  const bare = { size: 512, readAt: () => {}, writeAt: () => {} };
-  assertEquals(traitsOf(bare), {
-    ...{ size: 512, blockSize: 512, readOnly: false, flush: false, fua: false, trim: false },
-    ...{ writeZeroes: false, address: false, ring: false, synchronous: false },
+  assertEquals(traitsOf(mockBackend({ size: 1 << 20, blockSize: 4096 })), {
+    ...BARE,
+    ...{ size: 1 << 20, blockSize: 4096, flush: true, fua: true, trim: true, writeZeroes: true },
   });
+  const bare = { size: 512, readAt: () => {}, writeAt: () => {} };
+  assertEquals(traitsOf(bare), BARE);
+  const more = { readMetadata() {}, writeMetadata() {}, resize() {}, persistent: true };
+  assertEquals(traitsOf({ ...bare, ...more }), {
+    ...BARE,
+    ...{ metadata: true, persistent: true, resize: true },
+  });
+});
+
+Deno.test("traitsOf counts a ring only where the thread may block, and for copies if it is for them", () => {
+  const ring = { metadata: true, preferZeroCopy: true, prepare() {}, complete() {} };
+  const disk = { size: 512, readAt: () => {}, writeAt: () => {}, synchronous: true, ring };
+  const own = { ring: true, bytes: false, preferZeroCopy: true, metadata: true, synchronous: true };
+  assertEquals(traitsOf(disk), { ...BARE, ...own });
+  // Then its metadata is read and written through methods, which it does not have.
+  const only = { ...disk, ring: { ...ring, forZeroCopyOnly: true } };
+  assertEquals(traitsOf(only), { ...BARE, ...own, bytes: true, metadata: false });
+  assertEquals(traitsOf(disk, false), BARE);
 });
 
 Deno.test("traitsOf counts an address only where the thread may block in the kernel", () => {

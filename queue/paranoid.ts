@@ -69,6 +69,10 @@ export function paranoid(backend: Backend, log: LogWriter): Backend & Disposable
     trim: backend.trim && ((offset, length) => backend.trim!(offset, length)),
     writeZeroes: backend.writeZeroes &&
       ((offset, length, options) => backend.writeZeroes!(offset, length, options)),
+    readMetadata: backend.readMetadata &&
+      ((own, offset) => lend(own, true, (lent) => backend.readMetadata!(lent, offset)) as void),
+    writeMetadata: backend.writeMetadata &&
+      ((own, offset) => lend(own, false, (lent) => backend.writeMetadata!(lent, offset)) as void),
     resize: backend.resize && ((size) => backend.resize!(size)),
     close: backend.close && (() => backend.close!()),
     [Symbol.dispose]: () => {

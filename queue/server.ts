@@ -11,7 +11,7 @@ import { UBLK_IO_RES_ABORT, UBLK_IO_RES_NEED_GET_DATA, UBLK_IO_RES_OK } from "..
 import { monotonicUs } from "../uring/libc.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
-import { prepRead } from "../uring/sqe.ts";
+import { prepRead, prepTimeout } from "../uring/sqe.ts";
 import {
   CONTROL_DEADLINE_MS,
   CONTROL_ORDER,
@@ -21,14 +21,34 @@ import {
   DRAIN_MS,
   ORDER_ABANDON,
   ORDER_DRAIN,
+  ORDER_LEAVE,
 } from "./control_block.ts";
-import type { DataPath } from "./data_path.ts";
+import type { Assembly } from "./assembly.ts";
+import type { DataPath, Handler } from "./data_path.ts";
 import { LOG_DEBUG, LOG_ERROR, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { KIND_BACKEND, KIND_IO, KIND_WAKE, type Slots } from "./slots.ts";
+import type { Resizer } from "./resize.ts";
+import {
+  KIND_BACKEND,
+  KIND_BATCH,
+  KIND_IO,
+  KIND_LEAVE,
+  KIND_PATH,
+  KIND_WAKE,
+  type Slots,
+} from "./slots.ts";
 
 /** Synchronous requests are timed in one batch of so many: reading a clock costs as much as a null request. */
 const TIMED_BATCHES = 64;
+
+/**
+ * How long, in nanoseconds, the kernel gets to give back every slot once it has given back one. When
+ * a device is stopped it gives back all. When one is quiesced it does not look at slots that have a
+ * request at that time, whose next FETCH then waits for ever.
+ */
+const LEAVE_NS = 250_000_000n;
+/** Where in the wake-up's page that time stands, as a `struct __kernel_timespec`, in bytes. */
+const LEAVE_AT = 64;
 
 /** What a server works on. All of it belongs to the server's thread. */
 export interface ServerParts {
@@ -36,14 +56,16 @@ export interface ServerParts {
   readonly ring: Ring;
   /** The slots. */
   readonly slots: Slots;
-  /** How data travels. */
-  readonly path: DataPath;
+  /** How data travels, and what answers. The server disposes of them. */
+  readonly parts: Assembly;
   /** The log channel. */
   readonly log: LogWriter;
   /** The control block that the manager shares. */
   readonly control: Int32Array<SharedArrayBuffer>;
   /** The eventfd by which the manager wakes this thread. */
   readonly wakeFd: number;
+  /** Changes the backend's size when that is ordered. */
+  readonly resizer?: Resizer;
 }
 
 /** Serves the slots of one thread. */
@@ -56,13 +78,20 @@ export class QueueServer implements Disposable {
   readonly control: Int32Array<SharedArrayBuffer>;
 
   readonly #slots: Slots;
+  readonly #parts: Assembly;
   readonly #path: DataPath;
+  readonly #handler: Handler;
   readonly #log: LogWriter;
   readonly #wakeFd: number;
   // Where the kernel puts the wake-up eventfd's counter; mapped because an address pins nothing.
   readonly #wakeCounter = Mapping.anonymous(pageBytes());
   #batches = 0;
+  readonly #resizer: Resizer | undefined;
   #abandoned = false;
+  /** The kernel has given back a slot: the device is gone for this server. */
+  #leaving = false;
+  /** What is not given back by now never will be. */
+  #overdue = false;
   #drainUs = 0;
   #failure: unknown;
   #submitScheduled = false;
@@ -72,29 +101,41 @@ export class QueueServer implements Disposable {
     this.ring = parts.ring;
     this.control = parts.control;
     this.#slots = parts.slots;
-    this.#path = parts.path;
+    this.#parts = parts.parts;
+    this.#path = parts.parts.path;
+    this.#handler = parts.parts.handler;
     this.#log = parts.log;
     this.#wakeFd = parts.wakeFd;
+    this.#resizer = parts.resizer;
+    new BigInt64Array(this.#wakeCounter.buffer(LEAVE_AT, 16)).set([0n, LEAVE_NS]);
   }
 
   /** Whether there is anything left to serve. */
   get running(): boolean {
-    return this.#slots.live > 0 && !this.#abandoned;
+    if (this.#abandoned) return false;
+    const { live, held } = this.#slots;
+    return this.#leaving ? held > 0 || live > 0 && !this.#overdue : live > 0;
   }
 
   /** Requests that wait for a Promise of the backend. */
   get outstanding(): number {
-    return this.#path.outstanding;
+    return this.#handler.outstanding;
+  }
+
+  /** Whether there is something to answer because the device is to stop. */
+  get draining(): boolean {
+    return this.#drainUs > 0 && this.#handler.outstanding > 0;
   }
 
   /**
    * Hands every slot to the kernel. The device can be started once each thread has done this.
    *
+   * @param before Called before each tag, with all before it already at the kernel.
    * @returns 0, or the positive errno with which the kernel refused a slot.
    */
-  fetch(): number {
+  fetch(before?: (queue: number, tag: number) => void): number {
     this.#listen();
-    this.#slots.fetchAll(this.#path.addresses);
+    this.#slots.fetchAll(this.#path.commands, before);
     while (this.ring.pending > 0) this.ring.enter(0);
     // A FETCH that is refused completes at once; one that is accepted completes with a request.
     this.process();
@@ -118,20 +159,37 @@ export class QueueServer implements Disposable {
       const slot = cqes[at];
       const kind = cqes[at + 1];
       const result = cqes[at + 2];
+      const flags = cqes[at + 3];
       ring.seen();
       count++;
       if (kind === KIND_IO) {
-        if (result === UBLK_IO_RES_OK) path.request(slot);
-        else if (result === UBLK_IO_RES_NEED_GET_DATA) path.needData(slot);
-        else this.#gone(slot, result);
+        if (result === UBLK_IO_RES_OK) {
+          slots.arrived(slot);
+          path.request(slot);
+        } else if (result === UBLK_IO_RES_NEED_GET_DATA) {
+          slots.arrived(slot);
+          path.needData!(slot);
+        } else this.#gone(slot, result);
         this.control[CONTROL_PROGRESS]++;
       } else if (kind === KIND_BACKEND) {
-        path.operationDone!(slot, result);
+        this.#handler.operationDone!(slot, result);
+        this.control[CONTROL_PROGRESS]++;
+      } else if ((kind & 0xff) === KIND_PATH) {
+        path.operationDone!(slot, result, kind >>> 8);
+        this.control[CONTROL_PROGRESS]++;
+      } else if ((kind & 0xff) === KIND_BATCH) {
+        // Not behind `||=`, which would not look at it once a tag is lost.
+        const lost = slots.batchDone(slot, kind >>> 8, result, flags);
+        this.lostErrno ||= lost;
+        if (result === UBLK_IO_RES_ABORT) this.#leave();
         this.control[CONTROL_PROGRESS]++;
       } else if (kind === KIND_WAKE) {
         this.#woken();
+      } else if (kind === KIND_LEAVE) {
+        this.#overdue = true;
       }
     }
+    slots.flush();
     slots.timed = false;
     if (count > 0) slots.countBatch(count);
     return count;
@@ -143,7 +201,11 @@ export class QueueServer implements Disposable {
     this.#submitScheduled = true;
     queueMicrotask(() => {
       this.#submitScheduled = false;
-      if (this.running && this.ring.pending > 0) this.guard(() => void this.ring.enter(0));
+      if (!this.running) return;
+      this.guard(() => {
+        this.#slots.flush();
+        if (this.ring.pending > 0) this.ring.enter(0);
+      });
     });
   };
 
@@ -167,12 +229,12 @@ export class QueueServer implements Disposable {
 
   /** Answers what the backend has not answered by its deadline. */
   expire(): void {
-    if (this.#path.outstanding === 0) return;
+    if (this.#handler.outstanding === 0) return;
     const deadlineMs = Atomics.load(this.control, CONTROL_DEADLINE_MS);
     const nowUs = monotonicUs();
     // What was outstanding when a drain was ordered gets less time; what came later does not.
     const drained = this.#drainUs > 0 && nowUs - this.#drainUs > DRAIN_MS * 1e3;
-    this.#path.expire(nowUs, deadlineMs * 1e3, drained ? this.#drainUs : 0);
+    this.#handler.expire(nowUs, deadlineMs * 1e3, drained ? this.#drainUs : 0);
   }
 
   /** Tells the manager's watch where this thread is. */
@@ -182,11 +244,27 @@ export class QueueServer implements Disposable {
 
   #gone(slot: number, result: number): void {
     this.#slots.live--;
-    if (result === UBLK_IO_RES_ABORT) return;
+    this.#slots.left(slot);
+    if (result === UBLK_IO_RES_ABORT) return this.#leave();
     // The kernel refused a command for this tag: no request will come for it any more.
     this.lostErrno ||= -result;
     const queue = this.#slots.queue(slot);
     this.#log.text(LOG_ERROR, `queue ${queue} tag ${this.#slots.tag(slot)} lost: errno ${-result}`);
+  }
+
+  /** Answers what is held, and takes no more: see {@linkcode LEAVE_NS}. */
+  #leave(): void {
+    if (this.#leaving) return;
+    const address = this.#wakeCounter.address + LEAVE_AT;
+    // Where the ring is full, the next slot that is given back, or order, brings it here again.
+    this.#leaving = prepTimeout(this.ring, address, 0, 0, KIND_LEAVE) >= 0;
+  }
+
+  /** Submits the last answers. */
+  finish(): void {
+    if (this.#abandoned) return;
+    this.#slots.flush();
+    while (this.ring.pending > 0) this.ring.enter(0);
   }
 
   #listen(): void {
@@ -198,6 +276,8 @@ export class QueueServer implements Disposable {
     Atomics.store(this.control, CONTROL_SEEN, order);
     this.#log.text(LOG_DEBUG, `woken with order ${order}`);
     if ((order & ORDER_DRAIN) !== 0) this.#drainUs = monotonicUs();
+    if ((order & ORDER_LEAVE) !== 0) this.#leave();
+    this.#resizer?.look();
     if ((order & ORDER_ABANDON) !== 0) this.#abandoned = true;
     else this.#listen();
   }
@@ -206,7 +286,7 @@ export class QueueServer implements Disposable {
   [Symbol.dispose](): void {
     this.#abandoned = true;
     this.ring[Symbol.dispose]();
-    this.#path[Symbol.dispose]();
+    this.#parts[Symbol.dispose]();
     this.#wakeCounter[Symbol.dispose]();
   }
 }

@@ -1,13 +1,16 @@
 import { assert, assertEquals } from "@std/assert";
 import { mockBackend } from "../testing.ts";
-import { ALL_OPS, DiskModel } from "../tests/disk_model.ts";
-import { openMemory } from "../tests/memory_disk.ts";
+import { DiskModel } from "../tests/disk_model.ts";
+import type { FakeIo, FakeRequest } from "../tests/fake_request.ts";
 import { nextTurn, QueueRig, type RigOptions } from "../tests/queue_rig.ts";
-import { EBUSY, EINVAL } from "../uapi/errno.ts";
+import { type CaseDisk, caseDisk, RIG_CASES, type RigCase } from "../tests/rig_cases.ts";
+import { EBUSY, EFAULT, EINVAL, ENOMEM, ENOSPC } from "../uapi/errno.ts";
+import { ETIME } from "../uapi/errno_numbers.ts";
 import {
   UBLK_IO_OP_FLUSH,
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
+  UBLK_IO_RES_ABORT,
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
   UBLK_U_IO_FETCH_REQ,
 } from "../uapi/ublk_io.ts";
@@ -20,9 +23,11 @@ import {
   ORDER_ABANDON,
   ORDER_DRAIN,
 } from "./control_block.ts";
+import { KIND_IO, KIND_LEAVE } from "./slots.ts";
 
 const DISK_BYTES = 1 << 20;
 const MAX_IO_BYTES = 64 << 10;
+const READ_BLOCK = { op: UBLK_IO_OP_READ, sectors: 8 };
 const FAULTS: FakeFaults = {
   ...{ shortSubmit: 0.2, eintr: 0.2, eagain: 0.1, ebusy: 0.1, delay: 0.3, reorder: 0.5 },
   earlyReturn: 0.2,
@@ -46,78 +51,119 @@ function seededRig(seed: number, options: RigOptions): { rig: QueueRig; dice: Fa
   return { rig: rig.fetch(), dice };
 }
 
-/** Serves random batches and checks each answer; more at a time than there are tags. */
-function exercise(rig: QueueRig, model: DiskModel, dice: FaultDice, batches: number): void {
+/** Sends requests; with batch I/O all of them arrive at once, sometimes. */
+function submit(rig: QueueRig, ios: readonly FakeIo[], dice: FaultDice): FakeRequest[] {
   const queues = rig.ublk.descriptors.length;
-  for (let batch = 0; batch < batches; batch++) {
-    const ios = model.batch(1 + dice.draw(2 * rig.slots.count), ALL_OPS);
-    const requests = ios.map(({ io }) => rig.ublk.submitIo(dice.draw(queues), io));
-    rig.run(() => requests.every(({ result }) => result !== undefined));
-    ios.forEach(({ check }, index) => check(requests[index]));
+  const send = () => ios.map((io) => rig.ublk.submitIo(dice.draw(queues), io));
+  return dice.draw(2) === 0 ? send() : rig.ublk.plug(send);
+}
+
+/** Takes turns until all are answered. */
+async function settle(rig: QueueRig, requests: FakeRequest[], isAsync: boolean): Promise<void> {
+  const areAnswered = () => requests.every(({ result }) => result !== undefined);
+  if (isAsync) await rig.runAsync(areAnswered);
+  else rig.run(areAnswered);
+}
+
+/** A case's rig, seed by seed. */
+async function forSeeds(
+  seeds: number,
+  rigCase: RigCase,
+  run: (it: {
+    rig: QueueRig;
+    dice: FaultDice;
+    model: DiskModel;
+    disk: CaseDisk;
+    seed: number;
+    isAsync: boolean;
+  }) => void | Promise<void>,
+): Promise<void> {
+  for (let seed = 1; seed <= seeds; seed++) {
+    using disk = caseDisk(rigCase, seed, DISK_BYTES);
+    const { backend, file } = disk;
+    const { path, batch } = rigCase;
+    const isAsync = rigCase.kind === "promises";
+    // Under paranoid watch the data lies elsewhere.
+    const watched = seed % 5 === 0 && (isAsync || rigCase.kind === "bytes");
+    const { rig, dice } = seededRig(seed, {
+      ...{ backend, file, path, batch, paranoid: watched },
+      fetchBytes: 2 * (1 + seed % 20),
+    });
+    using _ = rig;
+    const model = new DiskModel(DISK_BYTES, backend.blockSize!, MAX_IO_BYTES, dice);
+    try {
+      await run({ rig, dice, model, disk, seed, isAsync });
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+    }
   }
 }
 
-Deno.test("QueueServer with CopyPath answers each request once and right, whatever the ring does", () => {
-  for (let seed = 1; seed <= 150; seed++) {
-    const blockSize = [512, 1024, 2048, 4096][seed % 4];
-    const backend = mockBackend({ size: DISK_BYTES, blockSize, synchronous: true });
-    const { rig, dice } = seededRig(seed, { backend, paranoid: seed % 10 === 0 });
-    using _ = rig;
-    exercise(rig, new DiskModel(DISK_BYTES, blockSize, MAX_IO_BYTES, dice), dice, 12);
-    rig.stop();
-    assertEquals(rig.log(), [], `seed ${seed}`);
-  }
-});
+for (const rigCase of RIG_CASES) {
+  Deno.test(`QueueServer with ${rigCase.name} answers each request once and right, whatever the ring does`, async () => {
+    const seeds = rigCase.kind === "promises" ? 6 : 15;
+    await forSeeds(seeds, rigCase, async ({ rig, dice, model, isAsync }) => {
+      for (let batch = 0; batch < (isAsync ? 4 : 10); batch++) {
+        // More at a time than there are tags.
+        const ios = model.batch(1 + dice.draw(2 * rig.slots.count));
+        const requests = submit(rig, ios.map(({ io }) => io), dice);
+        await settle(rig, requests, isAsync);
+        ios.forEach(({ check }, index) => check(requests[index]));
+      }
+      rig.stop();
+      assertEquals([rig.stats().inFlight, rig.log()], [0, []]);
+    });
+  });
 
-Deno.test("QueueServer with GetDataPath answers each request once and right, whatever the ring does", () => {
-  for (let seed = 1; seed <= 150; seed++) {
-    const blockSize = [512, 1024, 2048, 4096][seed % 4];
-    using backend = openMemory(DISK_BYTES, { blockSize });
-    // Its writes need no flush, so the kernel sends none; here one is sent all the same.
-    const flushed = { ...backend, flush: () => {} };
-    const { rig, dice } = seededRig(seed, { backend: flushed, path: "get-data" });
-    using _ = rig;
-    exercise(rig, new DiskModel(DISK_BYTES, blockSize, MAX_IO_BYTES, dice), dice, 12);
-    rig.stop();
-    assertEquals(rig.log(), [], `seed ${seed}`);
-  }
-});
+  Deno.test(`QueueServer with ${rigCase.name} ends when the device is stopped at any point of the work`, async () => {
+    await forSeeds(rigCase.kind === "promises" ? 4 : 12, rigCase, async (it) => {
+      const { rig, dice, model, disk: { file } } = it;
+      if (file !== undefined) file.held = dice.draw(2) === 0;
+      const requests = submit(rig, model.batch(24).map(({ io }) => io), dice);
+      for (let turn = dice.draw(30); turn > 0; turn--) rig.turn();
+      rig.ublk.stop();
+      for (let turn = dice.draw(5); turn > 0; turn--) rig.turn();
+      if (file !== undefined) file.held = false;
+      file?.release();
+      await settle(rig, requests, it.isAsync);
+      rig.stop();
+      assertEquals(rig.server.running, false);
+    });
+  });
 
-Deno.test("QueueServer with Promises in any order answers each request once and right", async () => {
-  const faults = [
-    { effect: "late", rate: 0.4, delayMs: [0, 3] },
-    { effect: "twice", rate: 0.2 },
-  ] as const;
-  for (let seed = 1; seed <= 40; seed++) {
-    const backend = mockBackend({ size: DISK_BYTES, faults, seed });
-    const { rig, dice } = seededRig(seed, { backend, paranoid: seed % 4 === 0 });
-    using _ = rig;
-    const model = new DiskModel(DISK_BYTES, 512, MAX_IO_BYTES, dice);
-    for (let batch = 0; batch < 4; batch++) {
-      const ios = model.batch(1 + dice.draw(2 * rig.slots.count));
-      const requests = ios.map(({ io }) => rig.ublk.submitIo(0, io));
-      await rig.runAsync(() => requests.every(({ result }) => result !== undefined));
-      ios.forEach(({ check }, index) => check(requests[index]));
-    }
-    rig.stop();
-    assertEquals([rig.stats().inFlight, rig.log()], [0, []], `seed ${seed}`);
-  }
-});
-
-Deno.test("QueueServer's loop ends when the device is stopped at any point of the work", () => {
-  for (let seed = 1; seed <= 100; seed++) {
-    using backend = openMemory(DISK_BYTES);
-    const path = seed % 2 === 0 ? "get-data" : "copy";
-    const { rig, dice } = seededRig(seed, { backend: { ...backend, flush: () => {} }, path });
-    using _ = rig;
-    for (const { io } of new DiskModel(DISK_BYTES, 512, MAX_IO_BYTES, dice).batch(24)) {
-      rig.ublk.submitIo(0, io);
-    }
-    for (let turn = dice.draw(30); turn > 0; turn--) rig.turn();
-    rig.stop();
-    assertEquals(rig.server.running, false, `seed ${seed}`);
-  }
-});
+  Deno.test(`QueueServer with ${rigCase.name} answers each request once where copies and operations fail`, async () => {
+    let failed = 0;
+    await forSeeds(rigCase.kind === "promises" ? 4 : 12, rigCase, async (it) => {
+      const { rig, dice, model, disk: { file } } = it;
+      const { ublk } = rig;
+      for (let batch = 0; batch < 10; batch++) {
+        ublk.faults = [
+          {},
+          { copy: -EFAULT, unregister: EINVAL },
+          { copy: 512 * dice.draw(2), register: ENOMEM },
+        ][dice.draw(3)];
+        // On the way of others one fails, or is short.
+        const operations = Array.from({ length: dice.draw(4) }, () => undefined);
+        file?.results.push(...operations, [-ENOSPC, 0, 512][dice.draw(3)]);
+        const ios = model.batch(1 + dice.draw(2 * rig.slots.count)).map(({ io }) => io);
+        // A short copy of one sector's request would be the whole of it.
+        const requests = submit(rig, ios.filter(({ sectors }) => sectors !== 1), dice);
+        await settle(rig, requests, it.isAsync);
+        failed += requests.filter(({ result }) => result! < 0).length;
+        if (file !== undefined) file.results.length = 0;
+      }
+      ublk.faults = {};
+      // Whatever failed: all tags, buffers and threads go on.
+      const reads = Array.from({ length: 2 * rig.slots.count }, () => READ_BLOCK);
+      const requests = submit(rig, reads, dice);
+      await settle(rig, requests, it.isAsync);
+      assertEquals(new Set(requests.map(({ result }) => result)), new Set([4096]));
+      rig.stop();
+    });
+    const { path, kind } = rigCase;
+    assertEquals(failed > 0, kind === "ring" || path === "user-copy");
+  });
+}
 
 Deno.test("QueueServer.fetch tells the errno with which the kernel refuses a slot", () => {
   const rig = new QueueRig({ backend: mockBackend() });
@@ -217,4 +263,25 @@ Deno.test("QueueServer times one batch of 64, and that one right", () => {
   const { read } = rig.stats().latency;
   assert(read.count > 0 && read.count <= 10, `${read.count} were timed`);
   assert(read.maxUs > 0 && read.maxUs < 1e6, `${read.maxUs} µs`);
+});
+
+// QUIESCE_DEV gives back only the slots that have no request at that time. A server that waited for
+// the others held the device for ever.
+Deno.test("QueueServer leaves a device that is quiesced once all is answered and submitted", () => {
+  using rig = new QueueRig({ backend: mockBackend(), depth: 3 }).fetch();
+  const slots = rig.slots;
+  // The first two slots are given back while the third has a request.
+  rig.kernel.complete(0, KIND_IO, UBLK_IO_RES_ABORT);
+  slots.arrived(2);
+  rig.kernel.complete(1, KIND_IO, UBLK_IO_RES_ABORT);
+  rig.turn();
+  assertEquals([slots.live, slots.held, rig.server.running], [1, 1, true]);
+  rig.kernel.complete(0, KIND_LEAVE, -ETIME);
+  rig.turn();
+  assertEquals(rig.server.running, true);
+  slots.answer(2, 0);
+  assertEquals([slots.held, rig.server.running], [0, false]);
+  assert(rig.ring.pending > 0);
+  rig.server.finish();
+  assertEquals(rig.ring.pending, 0);
 });

@@ -6,27 +6,41 @@
  */
 
 import type { Backend } from "../backends/backend.ts";
+import type { DataPathName } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { UBLKSRV_CMD_BUF_OFFSET } from "../uapi/ublk_io.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
 import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
+import { BatchSlots } from "./batch_slots.ts";
 import { claimRelease, OWNER_THREAD } from "./control_block.ts";
 import { openRing } from "../uring/open_ring.ts";
-import { CopyPath } from "./copy_path.ts";
-import type { DataPath } from "./data_path.ts";
-import { GetDataPath } from "./get_data_path.ts";
+import { registerFiles, registerSparseBuffers } from "../uring/register.ts";
+import { assemble, isZeroCopy, sqesPerSlot } from "./assembly.ts";
+import { FetchSlots } from "./fetch_slots.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { paranoid } from "./paranoid.ts";
-import { OPERATIONS_PER_REQUEST, RingPath } from "./ring_path.ts";
+import { Resizer } from "./resize.ts";
 import { QueueServer } from "./server.ts";
-import { type OwnedQueue, Slots } from "./slots.ts";
+import type { SharedBuffer } from "./shared_memory.ts";
+import type { OwnedQueue, Slots, SlotsOptions } from "./slots.ts";
 import { QueueStats } from "./stats.ts";
 import { serveBlocking, serveInEventLoop } from "./wait.ts";
 
-/** How data travels; chosen by negotiation. */
-export type DataPathName = "copy" | "get-data";
+/** A thread's share of one queue. */
+export interface QueueShare {
+  /** The kernel's number of the queue. */
+  readonly queue: number;
+  /** Where this thread counts; nobody else writes there. */
+  readonly stats: SharedArrayBuffer;
+  /** The first tag that is this thread's. Default: 0. */
+  readonly first?: number;
+  /** From one of its tags to the next. Default: 1. */
+  readonly step?: number;
+  /** With batch I/O, whether this thread prepares the queue's tags. Default: true. */
+  readonly prepare?: boolean;
+}
 
 /** What a thread is to serve. Plain data: it crosses to a Worker. */
 export interface ServeOrder {
@@ -34,14 +48,24 @@ export interface ServeOrder {
   readonly device: number;
   /** The descriptor of `/dev/ublkcN`, opened once for the whole process. */
   readonly charFd: number;
-  /** The queues of which this thread owns every tag, and where to count. */
-  readonly queues: readonly { readonly queue: number; readonly stats: SharedArrayBuffer }[];
+  /** The queues of which this thread owns tags. */
+  readonly queues: readonly QueueShare[];
   /** Tags per queue. */
   readonly depth: number;
   /** The largest request in bytes. */
   readonly maxIoBytes: number;
   /** How data travels. */
   readonly path: DataPathName;
+  /** Many requests per command. */
+  readonly batch: boolean;
+  /** The ring knows the device as a registered file. */
+  readonly fixedFile: boolean;
+  /** The logical block in bytes, to which one portion of metadata belongs. */
+  readonly blockSize: number;
+  /** Bytes of integrity metadata per block; 0 for none. */
+  readonly metadataSize: number;
+  /** What clients may send instead of data. */
+  readonly sharedBuffers: readonly SharedBuffer[];
   /** The control block. */
   readonly control: SharedArrayBuffer;
   /** The eventfd that wakes the thread. */
@@ -82,33 +106,54 @@ export function prepareServing(
   eventLoop: boolean = backend.synchronous !== true,
 ): Serving {
   using stack = new DisposableStack();
+  const late = stack.use(new DisposableStack());
   const descriptors = order.queues.map(({ queue }) => stack.use(mapDescriptors(order, queue)));
-  const queues: OwnedQueue[] = order.queues.map(({ queue, stats }, index) => ({
-    queue,
+  const queues: OwnedQueue[] = order.queues.map((share, index) => ({
+    ...share,
     descriptors: new Uint32Array(descriptors[index].buffer()),
-    stats: new QueueStats(stats),
+    stats: new QueueStats(share.stats),
   }));
-  const throughRing = order.path === "copy" && backend.ring !== undefined && !eventLoop;
-  const slotCount = order.queues.length * order.depth;
+  const { charFd, depth, fixedFile, path } = order;
+  const slotCount = order.queues.length * depth;
   const { ring, mappings } = openRing({
     // One more for the wake-up; the rest is rounded up to a power of two anyway.
-    entries: Math.min(slotCount * (throughRing ? OPERATIONS_PER_REQUEST : 1) + 8, MAX_ENTRIES),
+    entries: Math.min(
+      slotCount * Math.max(1, sqesPerSlot({ ...order, backend, eventLoop })) + 8,
+      MAX_ENTRIES,
+    ),
     setupFlags: eventLoop ? EVENT_LOOP_SETUP : undefined,
   });
   stack.use(ring);
-  const slots = new Slots(ring, order.charFd, queues, order.depth, log);
+  if (fixedFile) registerFiles(ring, [charFd]);
+  const slots = makeSlots(order.batch, {
+    ring,
+    charFd: fixedFile ? 0 : charFd,
+    fixedFile,
+    queues,
+    depth,
+    log,
+  });
+  // Released when the ring has been closed.
+  if (slots instanceof BatchSlots) late.use(slots);
+  if (isZeroCopy(path)) registerSparseBuffers(ring, slots.count);
   const seen = order.paranoid ? stack.use(paranoid(backend, log)) : backend;
   let server: QueueServer | undefined = undefined;
-  const path: DataPath = order.path === "get-data"
-    ? new GetDataPath(backend, slots, log)
-    : throughRing
-    ? new RingPath(backend, ring, slots, order.maxIoBytes, log)
-    : new CopyPath(seen, slots, order.maxIoBytes, eventLoop, log, () => server!.submitSoon());
-  stack.use(path);
+  const parts = assemble({
+    ...order,
+    backend,
+    seen,
+    ring,
+    slots,
+    eventLoop,
+    log,
+    answered: () => server!.submitSoon(),
+  });
   const control = new Int32Array(order.control);
-  server = new QueueServer({ ring, slots, path, log, control, wakeFd: order.wakeFd });
+  const resizer = new Resizer(backend, control, log, eventLoop);
+  server = new QueueServer({ ring, slots, parts, log, control, wakeFd: order.wakeFd, resizer });
   stack.use(server);
-  const errno = server.fetch();
+  const before = backend.beforeFetch;
+  const errno = server.fetch(before && ((queue, tag) => before.call(backend, queue, tag)));
   if (errno !== 0) {
     throw new UblkError("THREAD_FAILED", {
       operation: "FETCH",
@@ -136,6 +181,11 @@ export function prepareServing(
       }
     },
   };
+}
+
+/** How requests arrive and leave: a kind is one file and one line here. */
+function makeSlots(batch: boolean, options: SlotsOptions): Slots {
+  return batch ? new BatchSlots(options) : new FetchSlots(options);
 }
 
 /** The most SQEs that the kernel makes a ring with (`IORING_MAX_ENTRIES`). */

@@ -1,29 +1,23 @@
 /**
- * The slots that one thread owns, and the three commands that move them.
+ * The slots that one thread owns: which requests they have, and what is counted of them.
  *
- * A slot is one (queue, tag). FETCH hands it to the kernel; its completion brings a request, which
- * the kernel describes in a `ublksrv_io_desc` that is mapped into this process. COMMIT_AND_FETCH
- * gives the result and asks for the next request in one command. The kernel binds a tag to the
- * thread that fetched it, so a `Slots` never leaves its thread.
+ * A slot is one (queue, tag), whose request the kernel describes in a `ublksrv_io_desc` that is
+ * mapped into this process. How requests arrive and leave is the business of the two kinds of
+ * slots: one command per request (`fetch_slots.ts`), or one for many (`batch_slots.ts`).
  *
  * @module
  */
 
-import { IORING_OP_URING_CMD } from "../uapi/io_uring_sqe.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
-import {
-  UBLK_U_IO_COMMIT_AND_FETCH_REQ,
-  UBLK_U_IO_FETCH_REQ,
-  UBLK_U_IO_NEED_GET_DATA,
-} from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import type { Ring } from "../uring/ring.ts";
 import { EVENT_ANSWER, EVENT_REQUEST, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
+import type { DataPath } from "./data_path.ts";
 import type { QueueStats } from "./stats.ts";
 
 // Kinds start at 1, so that a ring that was taken away (see `device/teardown.ts`) and reads as
-// zeroes shows none of them.
+// zeroes shows none of them. They take the low byte of a word; what is above is the owner's.
 
 /**
  * `kind` of the completions of all commands for a slot. They need not be told apart: whichever of
@@ -34,82 +28,129 @@ export const KIND_IO = 1;
 export const KIND_WAKE = 2;
 /** `kind` of the completions of what a backend queued itself. */
 export const KIND_BACKEND = 3;
+/** `kind` of the completions of what a data path queued itself. */
+export const KIND_PATH = 4;
+/** `kind` of the completions of commands for many slots. */
+export const KIND_BATCH = 5;
+/** `kind` of the completion that ends the wait for slots which the kernel has not given back. */
+export const KIND_LEAVE = 6;
+/** `kind` of the completions of cancellations, which tell nothing. */
+export const KIND_CANCEL = 7;
 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
 
-/** One queue of which a thread owns every tag. */
+/** A queue of which a thread owns tags. */
 export interface OwnedQueue {
   /** The kernel's number of the queue. */
   readonly queue: number;
   /** Its descriptors, mapped from `/dev/ublkcN`. */
   readonly descriptors: Uint32Array<ArrayBuffer>;
-  /** Its counters. */
+  /** This thread's counters of it. */
   readonly stats: QueueStats;
+  /** The first tag that is this thread's. Default: 0. */
+  readonly first?: number;
+  /** From one of its tags to the next. Default: 1. */
+  readonly step?: number;
+  /** With batch I/O, whether this thread prepares the queue's tags. Default: true. */
+  readonly prepare?: boolean;
+}
+
+/** What the slots of a thread belong to. */
+export interface SlotsOptions {
+  /** The thread's ring. */
+  readonly ring: Ring;
+  /** The descriptor of `/dev/ublkcN`, or its index among the ring's files. */
+  readonly charFd: number;
+  /** Whether it is an index. */
+  readonly fixedFile?: boolean;
+  /** The queues. */
+  readonly queues: readonly OwnedQueue[];
+  /** Tags per queue. */
+  readonly depth: number;
+  /** The log channel. */
+  readonly log: LogWriter;
+}
+
+/** What the commands of a slot tell the driver about its data. Read at each command. */
+export interface SlotPlaces {
+  /**
+   * Each slot's address for whatever command is queued next: where a READ's data is, and where the
+   * next WRITE's is to land. Zero where the data path names none. A place and not an argument,
+   * because addresses are beyond 32 bits, and V8 allocates for such a number whenever it is passed
+   * to a function.
+   */
+  readonly addresses: Float64Array<ArrayBuffer>;
+  /**
+   * Each slot's `struct ublk_auto_buf_reg` for automatic registration: the index in the low 16
+   * bits, `UBLK_AUTO_BUF_REG_*` above.
+   */
+  readonly autoBuffers?: Uint32Array<ArrayBuffer>;
 }
 
 /** The (queue, tag) slots of one thread, numbered from 0: queue by queue, tag by tag. */
-export class Slots {
+export abstract class Slots {
   /** Number of slots. */
   readonly count: number;
-  /** Slots that the kernel may still answer. At zero the device is gone for this thread. */
+  /** Commands that the kernel may still complete. At zero the device is gone for this thread. */
   live = 0;
+  /** Requests that have arrived and are not answered yet. */
+  held = 0;
   /** Whether the requests of the batch at hand are timed and traced. */
   timed = false;
 
-  readonly #ring: Ring;
-  readonly #charFd: number;
   readonly #log: LogWriter;
   readonly #descriptors: Uint32Array<ArrayBuffer>[] = [];
   readonly #stats: QueueStats[] = [];
   readonly #queueIndex: Uint16Array<ArrayBuffer>;
   readonly #descriptorWord: Uint32Array<ArrayBuffer>;
   /** `q_id` and `tag` as they stand in the command. */
-  readonly #identity: Uint32Array<ArrayBuffer>;
+  protected readonly identity: Uint32Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
-  #addresses: Float64Array<ArrayBuffer>;
+  readonly #isHeld: Uint8Array<ArrayBuffer>;
 
   /** Prepares the slots; {@linkcode fetchAll} hands them to the kernel. */
-  constructor(
-    ring: Ring,
-    charFd: number,
-    queues: readonly OwnedQueue[],
-    depth: number,
-    log: LogWriter,
-  ) {
-    this.#ring = ring;
-    this.#charFd = charFd;
+  constructor({ queues, depth, log }: SlotsOptions) {
     this.#log = log;
-    this.count = queues.length * depth;
-    this.#queueIndex = new Uint16Array(this.count);
-    this.#descriptorWord = new Uint32Array(this.count);
-    this.#identity = new Uint32Array(this.count);
-    this.#startedUs = new Float64Array(this.count);
-    this.#addresses = new Float64Array(this.count);
-    queues.forEach((owned, index) => {
-      this.#descriptors.push(owned.descriptors);
-      this.#stats.push(owned.stats);
-      for (let tag = 0; tag < depth; tag++) {
-        const slot = index * depth + tag;
-        this.#queueIndex[slot] = index;
-        this.#descriptorWord[slot] = tag * DESC_WORDS;
-        this.#identity[slot] = owned.queue | (tag << 16);
-      }
+    const slots: [index: number, queue: number, tag: number][] = [];
+    queues.forEach(({ queue, descriptors, stats, first = 0, step = 1 }, index) => {
+      this.#descriptors.push(descriptors);
+      this.#stats.push(stats);
+      for (let tag = first; tag < depth; tag += step) slots.push([index, queue, tag]);
     });
+    this.count = slots.length;
+    this.#queueIndex = Uint16Array.from(slots, ([index]) => index);
+    this.#descriptorWord = Uint32Array.from(slots, ([, , tag]) => tag * DESC_WORDS);
+    this.identity = Uint32Array.from(slots, ([, queue, tag]) => queue | (tag << 16));
+    this.#startedUs = new Float64Array(this.count);
+    this.#isHeld = new Uint8Array(this.count);
   }
 
   /**
-   * Queues the FETCH of every slot. From then on each command names the address that stands in
-   * `addresses[slot]` at that moment: a place and not an argument, because addresses are beyond
-   * 32 bits, and V8 allocates for such a number whenever it is passed to a function.
+   * Queues what hands every slot to the kernel.
+   *
+   * @param before Called before each tag, with all before it already at the kernel.
    */
-  fetchAll(addresses: Float64Array<ArrayBuffer>): void {
-    this.#addresses = addresses;
-    for (let slot = 0; slot < this.count; slot++) {
-      this.#command(UBLK_U_IO_FETCH_REQ, slot, 0);
-      this.live++;
-    }
-  }
+  abstract fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void;
+
+  /** Asks the kernel to copy a WRITE's data to the slot's address. */
+  abstract getData(slot: number): void;
+
+  /** Answers the slot's request and asks for the next one. */
+  protected abstract commit(slot: number, result: number): void;
+
+  /**
+   * A command for many slots has completed.
+   *
+   * @returns 0, or the positive errno by which tags were lost while the device lived.
+   */
+  abstract batchDone(index: number, step: number, result: number, flags: number): number;
+
+  /** Queues the commands for what was answered since the last call, where one is for many. */
+  abstract flush(): void;
+
+  /** Where requests go that arrive by a command for many. */
+  path!: DataPath;
 
   /** The request's `op_flags`: the operation in the low byte, `UBLK_IO_F_*` above it. */
   opFlags(slot: number): number {
@@ -129,14 +170,26 @@ export class Slots {
     return (words[at + 2] + words[at + 3] * TWO_32) * 512;
   }
 
+  /** The low word of the request's `addr`: within shared memory, the distance from its start. */
+  addrLow(slot: number): number {
+    const words = this.#descriptors[this.#queueIndex[slot]];
+    return words[this.#descriptorWord[slot] + 4];
+  }
+
+  /** The high word of the request's `addr`: for shared memory, the number of the buffer. */
+  addrHigh(slot: number): number {
+    const words = this.#descriptors[this.#queueIndex[slot]];
+    return words[this.#descriptorWord[slot] + 5];
+  }
+
   /** The kernel's number of the slot's queue. */
   queue(slot: number): number {
-    return this.#identity[slot] & 0xffff;
+    return this.identity[slot] & 0xffff;
   }
 
   /** The slot's tag. */
   tag(slot: number): number {
-    return this.#identity[slot] >>> 16;
+    return this.identity[slot] >>> 16;
   }
 
   /** The counters of the slot's queue. */
@@ -149,13 +202,25 @@ export class Slots {
     this.#stats[0].batch(requests);
   }
 
-  /** Notes that a request has arrived: its answer will record the latency, and be traced. */
+  /** Notes that the slot has a request. For one whose data comes later that happens twice. */
+  arrived(slot: number): void {
+    this.held += 1 - this.#isHeld[slot];
+    this.#isHeld[slot] = 1;
+  }
+
+  /** Notes that the slot has no request any more. */
+  left(slot: number): void {
+    this.held -= this.#isHeld[slot];
+    this.#isHeld[slot] = 0;
+  }
+
+  /** Notes that a request is handled: its answer will record the latency, and be traced. */
   begin(slot: number): void {
     this.#startedUs[slot] = monotonicUs();
     if (this.#log.level <= LOG_TRACE) {
       this.#log.event(
         EVENT_REQUEST,
-        this.#identity[slot],
+        this.identity[slot],
         this.opFlags(slot),
         this.offset(slot),
         this.bytes(slot),
@@ -168,11 +233,6 @@ export class Slots {
     return this.#startedUs[slot];
   }
 
-  /** Asks the kernel to copy a WRITE's data to the slot's address. */
-  getData(slot: number): void {
-    this.#command(UBLK_U_IO_NEED_GET_DATA, slot, 0);
-  }
-
   /**
    * Answers the request and asks for the next one. A READ's data is copied from the slot's address
    * now, and the tag's next WRITE lands there.
@@ -182,6 +242,7 @@ export class Slots {
   answer(slot: number, result: number): void {
     const op = this.opFlags(slot) & 0xff;
     const stats = this.#stats[this.#queueIndex[slot]];
+    this.left(slot);
     if (result >= 0) stats.count(op, this.bytes(slot));
     else stats.error();
     const startedUs = this.#startedUs[slot];
@@ -189,41 +250,9 @@ export class Slots {
       this.#startedUs[slot] = 0;
       stats.latency(op, monotonicUs() - startedUs);
       if (this.#log.level <= LOG_TRACE) {
-        this.#log.event(EVENT_ANSWER, this.#identity[slot], result, 0, 0);
+        this.#log.event(EVENT_ANSWER, this.identity[slot], result, 0, 0);
       }
     }
-    this.#command(UBLK_U_IO_COMMIT_AND_FETCH_REQ, slot, result);
-  }
-
-  #command(cmdOp: number, slot: number, result: number): void {
-    let at = this.#ring.next();
-    // Only where the slots are more than a ring can have SQEs.
-    if (at < 0) at = this.#makeRoom();
-    const sqes = this.#ring.sqes;
-    sqes[at] = IORING_OP_URING_CMD;
-    sqes[at + 1] = this.#charFd;
-    sqes[at + 2] = cmdOp;
-    sqes[at + 3] = 0;
-    sqes[at + 4] = 0;
-    sqes[at + 5] = 0;
-    sqes[at + 6] = 0;
-    sqes[at + 7] = 0;
-    sqes[at + 8] = slot;
-    sqes[at + 9] = KIND_IO;
-    sqes[at + 10] = 0;
-    sqes[at + 11] = 0;
-    const address = this.#addresses[slot];
-    // struct ublksrv_io_cmd
-    sqes[at + 12] = this.#identity[slot];
-    sqes[at + 13] = result;
-    sqes[at + 14] = address >>> 0;
-    sqes[at + 15] = address / TWO_32;
-  }
-
-  #makeRoom(): number {
-    this.#ring.enter(0);
-    const at = this.#ring.next();
-    if (at < 0) throw new Error("assertion failed: the kernel takes SQEs");
-    return at;
+    this.commit(slot, result);
   }
 }

@@ -38,7 +38,7 @@ Deno.test("Slots fetches each tag of each queue with its buffer's address", () =
   using rig = new QueueRig({ backend: mockBackend(), queues: 2, depth: 2 });
   const seen = record(rig);
   rig.fetch();
-  const [a, b, c, d] = rig.path.addresses;
+  const [a, b, c, d] = rig.path.commands.addresses;
   assertEquals(seen, [
     words(UBLK_U_IO_FETCH_REQ, 0, 0, 0, a),
     words(UBLK_U_IO_FETCH_REQ, 1, 1 << 16, 0, b),
@@ -53,7 +53,7 @@ Deno.test("Slots.answer carries the result, an errno too, and the address that t
   const seen = record(rig);
   rig.io({ op: UBLK_IO_OP_READ, sectors: 8 }, 1);
   rig.io({ op: UBLK_IO_OP_READ, sectors: 8 }, 1);
-  const address = rig.path.addresses[1];
+  const address = rig.path.commands.addresses[1];
   assertEquals(seen, [
     words(UBLK_U_IO_COMMIT_AND_FETCH_REQ, 1, 1, BYTES, address),
     words(UBLK_U_IO_COMMIT_AND_FETCH_REQ, 1, 1, -EIO, address),

@@ -17,11 +17,17 @@ export function serveBlocking(server: QueueServer): void {
   const ring = server.ring;
   while (server.running) {
     server.enterState(THREAD_IN_KERNEL);
-    ring.enter(1);
+    if (server.draining) ring.enterTimeout(1, DRAIN_CHECK_US);
+    else ring.enter(1);
     server.enterState(THREAD_IN_USER);
+    if (server.draining) server.expire();
     server.process();
   }
+  server.finish();
 }
+
+/** How often a thread that is to drain looks whether its patience has ended, in microseconds. */
+const DRAIN_CHECK_US = 100_000;
 
 /** How often, within one deadline, overdue requests are looked for. */
 const CHECKS_PER_DEADLINE = 8;
@@ -56,6 +62,7 @@ export async function serveInEventLoop(server: QueueServer, deadlineMs: number):
       // The eventfd counts: a completion between the last look and this wait is not missed.
       await waitEventFd(completions, counter);
     }
+    server.finish();
     server.check();
   } finally {
     clearInterval(timer);

@@ -107,10 +107,10 @@ Deno.test("serveInEventLoop ends when told to abandon, whatever is outstanding",
   using rig = eventRig(mockBackend({ faults: [{ effect: "never" }] }));
   const served = serveInEventLoop(rig.server, 20_000);
   rig.ublk.submitIo(0, READ);
-  while (rig.path.outstanding === 0) await nextTurn();
+  while (rig.handler.outstanding === 0) await nextTurn();
   Atomics.or(rig.control, CONTROL_ORDER, ORDER_ABANDON);
   const { userData, kind } = rig.ublk.foreign[0];
   rig.kernel.complete(userData, kind, 8);
   await within(served);
-  assertEquals(rig.path.outstanding, 1);
+  assertEquals(rig.handler.outstanding, 1);
 });

@@ -8,14 +8,16 @@
 import type { Backend } from "../backends/backend.ts";
 import { nullDisk, open } from "../backends/null.ts";
 import { createControlBlock } from "../queue/control_block.ts";
-import { CopyPath } from "../queue/copy_path.ts";
-import type { DataPath } from "../queue/data_path.ts";
-import { GetDataPath } from "../queue/get_data_path.ts";
+import { assemble } from "../queue/assembly.ts";
+import { BatchSlots } from "../queue/batch_slots.ts";
+import { FetchSlots } from "../queue/fetch_slots.ts";
 import { createLogBuffer, LOG_INFO, LogWriter } from "../queue/log_ring.ts";
 import { QueueServer } from "../queue/server.ts";
-import { Slots } from "../queue/slots.ts";
+import { KIND_BACKEND, KIND_BATCH, KIND_IO } from "../queue/slots.ts";
 import { createStatsBuffer, QueueStats } from "../queue/stats.ts";
-import { IORING_OP_URING_CMD } from "../uapi/io_uring_sqe.ts";
+import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
+import { IORING_REGISTER_PBUF_RING } from "../uapi/io_uring_register.ts";
+import { UBLK_U_IO_COMMIT_IO_CMDS, UBLK_U_IO_FETCH_IO_CMDS } from "../uapi/ublk_batch.ts";
 import {
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_READ,
@@ -25,10 +27,13 @@ import {
   UBLK_IO_RES_OK,
   UBLK_U_IO_NEED_GET_DATA,
 } from "../uapi/ublk_io.ts";
+import { bufferAt } from "../uring/mapping.ts";
 import { CQE_WORDS, Ring, type RingKernel, type RingMemory } from "../uring/ring.ts";
 import { openMemory } from "./memory_disk.ts";
 
 const DEPTH = 32;
+/** Tags that a FETCH's buffer holds. */
+const FETCH_TAGS = 16 << 10;
 const SQE_WORDS = 16;
 const MAX_IO_BYTES = 64 << 10;
 const DISK_BYTES = 1 << 30;
@@ -42,6 +47,12 @@ class LeanKernel implements RingKernel {
   readonly descriptors = new Uint32Array(DEPTH * 6);
   readonly #ops: number;
   readonly #needGetData: boolean;
+  /** Where the first ring of provided buffers is, and the tags that its buffer holds. */
+  #ring = 0;
+  #tags: Uint16Array<ArrayBuffer> | undefined;
+  #used = 0;
+  /** `kind` of the FETCH. */
+  #fetch = -1;
 
   constructor(ops: number, needGetData: boolean) {
     this.#ops = ops;
@@ -56,19 +67,55 @@ class LeanKernel implements RingKernel {
   }
 
   enter(toSubmit: number): number {
-    const { sqes, sqHead, cqes, cqTail, sqEntries, cqEntries } = this.memory;
+    const { sqes, sqHead, sqEntries } = this.memory;
     for (let taken = 0; taken < toSubmit; taken++) {
       const at = (sqHead[0]++ & (sqEntries - 1)) * SQE_WORDS;
-      // The READ of the eventfd for orders stays in flight.
-      if ((sqes[at] & 0xff) !== IORING_OP_URING_CMD) continue;
-      const slot = sqes[at + 8];
-      const cqe = (cqTail[0] & (cqEntries - 1)) * CQE_WORDS;
-      cqes[cqe] = slot;
-      cqes[cqe + 1] = sqes[at + 9];
-      cqes[cqe + 2] = this.#next(slot, sqes[at + 2]);
-      cqTail[0]++;
+      const kind = sqes[at + 9];
+      // What a backend queued is done at once. The READ of the eventfd for orders stays in flight.
+      if (kind === KIND_BACKEND) this.#complete(sqes[at + 8], kind, sqes[at + 6], 0);
+      else if (kind === KIND_IO) {
+        this.#complete(sqes[at + 8], kind, this.#next(sqes[at + 8], sqes[at + 2]), 0);
+      } else if ((kind & 0xff) === KIND_BATCH) this.#batch(at);
     }
     return toSubmit;
+  }
+
+  #complete(slot: number, kind: number, result: number, flags: number): void {
+    const { cqes, cqTail, cqEntries } = this.memory;
+    const cqe = (cqTail[0]++ & (cqEntries - 1)) * CQE_WORDS;
+    cqes[cqe] = slot;
+    cqes[cqe + 1] = kind;
+    cqes[cqe + 2] = result;
+    cqes[cqe + 3] = flags;
+  }
+
+  /** A COMMIT gives every tag a request again, and the FETCH brings them all at once. */
+  #batch(at: number): void {
+    const { sqes } = this.memory;
+    const cmdOp = sqes[at + 2];
+    const kind = sqes[at + 9];
+    const index = sqes[at + 8];
+    if (cmdOp === UBLK_U_IO_FETCH_IO_CMDS) {
+      if (index !== 0) return;
+      this.#fetch = kind;
+      this.#used = 0;
+      if (this.#tags !== undefined) return;
+      const [low, high] = new Uint32Array(bufferAt(this.#ring, 8));
+      this.#tags = new Uint16Array(bufferAt(low + high * 2 ** 32, FETCH_TAGS * 2));
+      return this.#deliver();
+    }
+    const isCommit = cmdOp === UBLK_U_IO_COMMIT_IO_CMDS;
+    this.#complete(index, kind, isCommit ? sqes[at + 6] : 0, 0);
+    if (isCommit) this.#deliver();
+  }
+
+  #deliver(): void {
+    for (let tag = 0; tag < DEPTH; tag++) {
+      this.#next(tag, 0);
+      this.#tags![this.#used++] = tag;
+    }
+    // A buffer that is used up ends the FETCH, which then comes again.
+    this.#complete(0, this.#fetch, DEPTH * 2, this.#used < FETCH_TAGS ? IORING_CQE_F_MORE : 0);
   }
 
   #next(slot: number, cmdOp: number): number {
@@ -85,7 +132,13 @@ class LeanKernel implements RingKernel {
   }
 
   enterTimeout = (toSubmit: number): number => this.enter(toSubmit);
-  register = (): number => 0;
+  register(opcode: number, argument: Uint8Array<ArrayBuffer> | null): number {
+    if (opcode === IORING_REGISTER_PBUF_RING && this.#ring === 0) {
+      const [low, high] = new Uint32Array(argument!.buffer);
+      this.#ring = low + high * 2 ** 32;
+    }
+    return 0;
+  }
   close(): void {}
 }
 
@@ -93,28 +146,51 @@ const [name, requests] = Deno.args;
 const isDirect = name === "get-data";
 using disk = openMemory(DISK_BYTES);
 const nothing = open(nullDisk(DISK_BYTES).options);
-const backend: Backend = isDirect ? disk : name === "copy" ? nothing : {
-  ...nothing,
-  // What one forgotten view per request costs: the test must see it.
-  readAt: (buffer) => void buffer.subarray(1).fill(0),
+const BACKENDS: Record<string, Backend> = {
+  "copy": { ...nothing, ring: undefined },
+  "get-data": disk,
+  "batch": { ...nothing, ring: undefined },
+  "ring": {
+    ...nothing,
+    ring: {
+      prepare({ op, length, offset }, ring) {
+        if (op === UBLK_IO_OP_READ) ring.read(7, 0, length, offset);
+        else if (op === UBLK_IO_OP_WRITE) ring.write(7, 0, length, offset);
+        else ring.fallocate(7, 3, offset, length);
+      },
+      complete: ({ op, length }) => op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE ? length : 0,
+    },
+  },
+  "garbage": {
+    ...nothing,
+    ring: undefined,
+    // What one forgotten view per request costs: the test must see it.
+    readAt: (buffer) => void buffer.subarray(1).fill(0),
+  },
 };
+const backend = BACKENDS[name];
 // A RAM disk's discards are system calls with 64-bit arguments, whose bigints are garbage.
 const kernel = new LeanKernel(isDirect ? 2 : 4, isDirect);
 const ring = new Ring(kernel.memory, kernel);
 const log = new LogWriter(createLogBuffer(64, { level: LOG_INFO }));
 const stats = new QueueStats(createStatsBuffer());
-const slots = new Slots(
+const Arrival = name === "batch" ? BatchSlots : FetchSlots;
+const slots = new Arrival({
   ring,
-  3,
-  [{ queue: 0, descriptors: kernel.descriptors, stats }],
-  DEPTH,
+  charFd: 3,
+  queues: [{ queue: 0, descriptors: kernel.descriptors, stats }],
+  depth: DEPTH,
   log,
-);
-const path: DataPath = isDirect
-  ? new GetDataPath(backend, slots, log)
-  : new CopyPath(backend, slots, MAX_IO_BYTES, false, log, () => {});
+});
+const parts = assemble({
+  ...{ backend, ring, slots, log, maxIoBytes: MAX_IO_BYTES },
+  charFd: 3,
+  path: isDirect ? "get-data" : "copy",
+  eventLoop: false,
+  answered: () => {},
+});
 const control = new Int32Array(createControlBlock(20_000));
-using server = new QueueServer({ ring, slots, path, log, control, wakeFd: 9 });
+using server = new QueueServer({ ring, slots, parts, log, control, wakeFd: 9 });
 server.fetch();
 while (kernel.served < Number(requests)) {
   ring.enter(1);

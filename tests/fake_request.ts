@@ -19,6 +19,10 @@ export interface FakeIo {
   flags?: number;
   /** What a WRITE writes. */
   data?: Uint8Array;
+  /** What a WRITE writes beside it; for a READ, as many bytes as it reads. */
+  metadata?: Uint8Array;
+  /** Where its data is in memory that the server shares, which is then all of it. */
+  shared?: { index: number; offset: number };
 }
 
 /** A request under way. */
@@ -26,9 +30,13 @@ export class FakeRequest {
   /** The queue. */
   readonly queue: number;
   /** What was asked. */
-  readonly io: Readonly<Required<Omit<FakeIo, "data">>>;
+  readonly io: Readonly<Required<Omit<FakeIo, "data" | "metadata" | "shared">>>;
   /** What a WRITE writes; what a READ has read, zeros before that. */
   readonly data: Uint8Array<ArrayBuffer>;
+  /** Integrity metadata, as `data`. */
+  readonly metadata: Uint8Array<ArrayBuffer>;
+  /** As in {@linkcode FakeIo}. */
+  readonly shared: FakeIo["shared"];
   /** Its tag, once it has one. */
   tag = -1;
   /** The server's answers; a right server gives one. */
@@ -36,6 +44,9 @@ export class FakeRequest {
   /** Resolves with the first answer: bytes done, or a negative errno. */
   readonly done: Promise<number>;
   readonly #resolve: (result: number) => void;
+  /** Uses of its pages, and the answers that wait for their end. */
+  #uses = 0;
+  #held: number[] = [];
 
   /** Made by {@linkcode FakeUblk.submitIo}. */
   constructor(queue: number, io: FakeIo) {
@@ -44,6 +55,8 @@ export class FakeRequest {
     this.io = { op, sector, sectors, flags };
     this.data = new Uint8Array(sectors * SECTOR_BYTES);
     if (io.data !== undefined) this.data.set(io.data);
+    this.metadata = Uint8Array.from(io.metadata ?? []);
+    this.shared = io.shared;
     const { promise, resolve } = Promise.withResolvers<number>();
     this.done = promise;
     this.#resolve = resolve;
@@ -54,9 +67,26 @@ export class FakeRequest {
     return this.results[0];
   }
 
-  /** Takes an answer. */
+  /** Takes an answer, which counts once nobody uses the pages any more. */
   answer(result: number): void {
-    this.results.push(result);
-    this.#resolve(result);
+    this.#held.push(result);
+    this.#settle();
+  }
+
+  /** Somebody uses the pages. */
+  hold(): void {
+    this.#uses++;
+  }
+
+  /** And does so no more. */
+  release(): void {
+    this.#uses--;
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#uses > 0 || this.#held.length === 0) return;
+    this.results.push(...this.#held.splice(0));
+    this.#resolve(this.results[0]);
   }
 }

@@ -11,10 +11,32 @@
  * @module
  */
 
-import { EBUSY, EINVAL, EIO, ENODEV } from "../uapi/errno.ts";
-import { IORING_OP_URING_CMD } from "../uapi/io_uring_sqe.ts";
+import { E2BIG, EBUSY, EINVAL, EIO, ENODEV } from "../uapi/errno.ts";
+import {
+  IORING_OP_READ,
+  IORING_OP_URING_CMD,
+  IORING_OP_WRITE,
+  IORING_URING_CMD_MULTISHOT,
+  IOSQE_BUFFER_SELECT,
+} from "../uapi/io_uring_sqe.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
 import {
+  UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK,
+  UBLK_BATCH_F_HAS_BUF_ADDR,
+  UBLK_U_IO_COMMIT_IO_CMDS,
+  UBLK_U_IO_FETCH_IO_CMDS,
+  UBLK_U_IO_PREP_IO_CMDS,
+} from "../uapi/ublk_batch.ts";
+import {
+  UBLK_AUTO_BUF_REG_F_MASK,
+  UBLK_AUTO_BUF_REG_FALLBACK,
+  UBLK_U_IO_REGISTER_IO_BUF,
+  UBLK_U_IO_UNREGISTER_IO_BUF,
+} from "../uapi/ublk_buf.ts";
+import {
+  UBLK_IO_F_INTEGRITY,
+  UBLK_IO_F_NEED_REG_BUF,
+  UBLK_IO_F_SHMEM_ZC,
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
   UBLK_IO_OP_READ,
@@ -28,13 +50,28 @@ import {
 } from "../uapi/ublk_io.ts";
 import type { FakeKernel, FakeSqe } from "../uring/fake_ring.ts";
 import { bufferAt } from "../uring/mapping.ts";
+import { batchElements, FakeBatchQueue, FakeBufferGroups } from "./fake_batch.ts";
+import { FakeBuffers } from "./fake_buffers.ts";
+import type { FakeFile } from "./fake_file.ts";
 import { type FakeIo, FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
+import { copyPlace, userCopy } from "./fake_user_copy.ts";
+import { KIND_BACKEND } from "../queue/slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
 
-/** How the data of requests travels: `NEED_GET_DATA`, `USER_COPY`, or neither. */
-export type FakeDataMode = "copy" | "needGetData" | "userCopy";
+/** How the data of requests travels: by which of the driver's feature flags. */
+export type FakeDataMode =
+  | "copy"
+  | "needGetData"
+  | "userCopy"
+  | "zeroCopy"
+  | "autoBuffers"
+  /** Both of the last two. */
+  | "autoBuffersOrZeroCopy";
+
+/** The char device's descriptor. */
+export const FAKE_CHAR_FD = 3;
 
 /** Where a slot's command is. */
 type SlotState =
@@ -42,6 +79,8 @@ type SlotState =
   | "new"
   /** The driver holds a command (`UBLK_IO_FLAG_ACTIVE`) and may complete it with a request. */
   | "active"
+  /** With batch I/O: it has a request that waits to be fetched. */
+  | "queued"
   /** The server holds the request (`UBLK_IO_FLAG_OWNED_BY_SRV`). */
   | "server"
   /** As "server", and its WRITE's data is to be asked for. */
@@ -54,6 +93,10 @@ interface Slot {
   queue: number;
   tag: number;
   address: number;
+  /** For automatic registration: the index in the low 16 bits, the flags above. */
+  autoBuffer: number;
+  /** Whether the driver has registered the request's pages. */
+  isRegistered: boolean;
   request: FakeRequest | undefined;
   // The command that the driver holds.
   userData: number;
@@ -69,6 +112,24 @@ export interface FakeUblkOptions {
   depth: number;
   /** How data travels; "copy" where left out. */
   data?: FakeDataMode;
+  /** `UBLK_F_BATCH_IO`. */
+  batch?: boolean;
+  /** Bytes after which a FETCH's buffer is used up, even if it has more. */
+  fetchBytes?: number;
+  /** Where SQEs go that are neither the driver's nor of the eventfd for orders. */
+  file?: FakeFile;
+}
+
+/** What goes wrong once, as an errno or, for copies, as bytes copied. */
+export interface FakeUblkFaults {
+  /** A copy by the server: its result. */
+  copy?: number;
+  /** REGISTER_IO_BUF, or the driver's own registration: an errno. */
+  register?: number;
+  /** UNREGISTER_IO_BUF: an errno. */
+  unregister?: number;
+  /** In a COMMIT for many: the tag whose element is refused. */
+  commitTag?: number;
 }
 
 /**
@@ -91,27 +152,47 @@ export class FakeUblk {
   readonly foreign: FakeSqe[] = [];
   /** What goes wrong with the next GET_DATA. */
   getDataFault: GetDataFault | undefined;
+  /** What goes wrong next. */
+  faults: FakeUblkFaults = {};
+  /** The buffers of requests' pages. */
+  readonly buffers = new FakeBuffers();
+  /** With batch I/O, the FETCHes of each queue. */
+  readonly batches: readonly FakeBatchQueue[];
+  /** Commands so far, by number. */
+  readonly commands = new Map<number, number>();
 
   readonly #slots: Slot[][];
   readonly #waiting: FakeRequest[][];
   readonly #data: FakeDataMode;
   readonly #requeued: FakeRequest[] = [];
+  readonly #groups = new FakeBufferGroups();
+  readonly #isBatch: boolean;
+  readonly #fetchBytes: number;
+  readonly #file: FakeFile | undefined;
   #stopping = false;
+  #isGone = false;
+  #plugged = false;
 
   /** A device whose tags all wait to be fetched. */
   constructor(options: FakeUblkOptions) {
     const { queues = 1, depth } = options;
     this.#data = options.data ?? "copy";
+    this.#isBatch = options.batch ?? false;
+    this.#fetchBytes = options.fetchBytes ?? Infinity;
+    this.#file = options.file;
     const perQueue = <T>(make: (queue: number) => T) =>
       Array.from({ length: queues }, (_, q) => make(q));
     this.descriptors = perQueue(() => new Uint32Array(depth * DESC_WORDS));
     this.#waiting = perQueue(() => []);
+    this.batches = perQueue(() => new FakeBatchQueue());
     this.#slots = perQueue((queue) =>
       Array.from({ length: depth }, (_, tag): Slot => ({
         state: "new",
         queue,
         tag,
         address: 0,
+        autoBuffer: 0,
+        isRegistered: false,
         request: undefined,
         userData: 0,
         kind: 0,
@@ -122,13 +203,23 @@ export class FakeUblk {
 
   /** The handler for {@linkcode fakeRing}; several rings may share the device. */
   readonly handler = (sqe: FakeSqe, kernel: FakeKernel): void => {
-    if (sqe.opcode !== IORING_OP_URING_CMD) {
-      this.foreign.push(sqe);
-      return;
-    }
-    const refused = this.#command(sqe, kernel);
-    if (refused !== 0) kernel.complete(sqe.userData, sqe.kind, -refused);
+    if (sqe.opcode !== IORING_OP_URING_CMD) return this.#other(sqe, kernel);
+    this.commands.set(sqe.cmdOp, (this.commands.get(sqe.cmdOp) ?? 0) + 1);
+    const result = this.#buffer(sqe, kernel) ??
+      (this.#isBatch ? this.#batch(sqe, kernel) : this.#command(sqe, kernel));
+    if (result !== undefined) kernel.complete(sqe.userData, sqe.kind, result);
+    if (this.#isBatch) this.#pump();
   };
+
+  /** Gets to know a ring's buffers: call it before any are registered. */
+  attach(kernel: FakeKernel): void {
+    kernel.onRegister = (opcode, argument) => {
+      if (argument === null) return 0;
+      this.buffers.onRegister(kernel, opcode, argument);
+      this.#groups.onRegister(kernel, opcode, argument);
+      return 0;
+    };
+  }
 
   /** Whether every tag was fetched, so that START_DEV would return. */
   get ready(): boolean {
@@ -139,6 +230,15 @@ export class FakeUblk {
   get heldByServer(): number {
     const held = (slot: Slot) => slot.state === "server" || slot.state === "needData";
     return this.#slots.flat().filter(held).length;
+  }
+
+  /** With batch I/O: what `submit` sends arrives in one go. */
+  plug<T>(submit: () => T): T {
+    this.#plugged = true;
+    const result = submit();
+    this.#plugged = false;
+    this.#pump();
+    return result;
   }
 
   /** Gives a request to the first free tag of a queue, or has it wait for one. */
@@ -160,6 +260,7 @@ export class FakeUblk {
     for (const waiting of this.#waiting) {
       for (const request of waiting.splice(0)) request.answer(-EIO);
     }
+    if (this.#isBatch) return this.#pump();
     for (const slot of this.#slots.flat()) if (slot.state === "active") this.#abort(slot);
   }
 
@@ -170,6 +271,7 @@ export class FakeUblk {
    */
   assertAnsweredOnce(): void {
     const wrong = [...this.violations];
+    if (this.buffers.count > 0) wrong.push(`${this.buffers.count} buffers are left registered`);
     this.requests.forEach(({ results, queue, tag, io }, index) => {
       if (results.length === 1) return;
       const what = `request ${index} (queue ${queue} tag ${tag} op ${io.op})`;
@@ -182,30 +284,225 @@ export class FakeUblk {
     if (this.#stopping) return request.answer(-EIO);
     const slot = this.#slots[request.queue].find((slot) => slot.state === "active");
     if (slot === undefined) this.#waiting[request.queue].push(request);
-    else this.#dispatch(slot, request);
+    else this.#give(slot, request);
+    if (this.#isBatch) this.#pump();
   }
 
-  /** Takes a command, or returns the errno that the driver refuses it with. */
-  #command(sqe: FakeSqe, kernel: FakeKernel): number {
+  #violated(sqe: FakeSqe, queue: number, tag: number, why: string): void {
+    const what = sqe.opcode === IORING_OP_URING_CMD
+      ? `command 0x${sqe.cmdOp.toString(16)}`
+      : "copy";
+    this.violations.push(`queue ${queue} tag ${tag} ${what}: ${why}`);
+  }
+
+  /** Copies by the server, and what concerns the driver not at all. */
+  #other(sqe: FakeSqe, kernel: FakeKernel): void {
+    const isCopy = sqe.opcode === IORING_OP_READ || sqe.opcode === IORING_OP_WRITE;
+    if (!isCopy || sqe.fd !== FAKE_CHAR_FD) {
+      if (this.#file === undefined || sqe.kind !== KIND_BACKEND) this.foreign.push(sqe);
+      else this.#file.start(sqe, kernel, this.buffers);
+      return;
+    }
+    const place = copyPlace(sqe);
+    const slot = this.#slots[place.queue]?.[place.tag];
+    const { copy } = this.faults;
+    delete this.faults.copy;
+    let result: ReturnType<typeof userCopy>;
+    if (this.#data !== "userCopy") result = [-EINVAL, "no user copy"];
+    else if (slot?.state !== "server") result = [-EINVAL, "the server holds no request"];
+    else if (copy !== undefined && copy < 0) result = copy;
+    else result = userCopy(sqe, place, slot.request!, copy);
+    if (typeof result !== "number") this.#violated(sqe, place.queue, place.tag, result[1]);
+    kernel.complete(sqe.userData, sqe.kind, typeof result === "number" ? result : result[0]);
+  }
+
+  /** Takes a command about buffers: its result, or undefined where it is another one. */
+  #buffer(sqe: FakeSqe, kernel: FakeKernel): number | undefined {
+    const { cmdOp, words } = sqe;
+    const isRegister = cmdOp === UBLK_U_IO_REGISTER_IO_BUF;
+    if (!isRegister && cmdOp !== UBLK_U_IO_UNREGISTER_IO_BUF) return undefined;
+    const [queue, tag, index] = [words[12] & 0xffff, words[12] >>> 16, words[14]];
+    const slot = this.#slots[queue]?.[tag];
+    const fault = isRegister ? this.faults.register : this.faults.unregister;
+    let errno: number;
+    if (this.#data !== "zeroCopy" && this.#data !== "autoBuffersOrZeroCopy") errno = EINVAL;
+    else if (!isRegister) errno = this.buffers.unregister(kernel, index);
+    else if (slot?.state !== "server") errno = EBUSY;
+    else if (slot.request!.data.length === 0) errno = EINVAL;
+    else if (fault !== undefined) errno = 0;
+    else errno = this.buffers.register(kernel, index, slot.request!);
+    if (errno !== 0) this.#violated(sqe, queue, tag, `refused with errno ${errno}`);
+    else if (fault !== undefined) {
+      delete this.faults[isRegister ? "register" : "unregister"];
+      errno = fault;
+    }
+    return -errno;
+  }
+
+  /** Takes a command for many tags: its result, or undefined for a FETCH that is held. */
+  #batch(sqe: FakeSqe, kernel: FakeKernel): number | undefined {
+    const { cmdOp, words } = sqe;
+    const [queue, flags] = [words[12] & 0xffff, words[12] >>> 16];
+    const [count, elementBytes] = [words[13] & 0xffff, words[13] >>> 16];
+    const batch = this.batches[queue];
+    const isFetch = cmdOp === UBLK_U_IO_FETCH_IO_CMDS;
+    const wrong = batch === undefined
+      ? "no such queue"
+      : words[14] !== 0 || words[15] !== 0
+      ? "reserved is not 0"
+      : isFetch
+      ? this.#wrongFetch(sqe, flags, elementBytes)
+      : this.#wrongElements(cmdOp, flags, count, elementBytes);
+    if (wrong !== undefined) {
+      this.#violated(sqe, queue, -1, wrong);
+      return wrong === "too many elements" ? -E2BIG : -EINVAL;
+    }
+    if (!isFetch) return this.#elements(sqe, kernel, queue, flags);
+    const buffer = this.#groups.of(kernel, words[10] & 0xffff);
+    if (this.#isGone || buffer === undefined) return -ENODEV;
+    batch.attach(sqe, kernel, buffer);
+    return undefined;
+  }
+
+  #wrongFetch({ flags: sqeFlags, words }: FakeSqe, flags: number, elementBytes: number) {
+    if (words[7] !== IORING_URING_CMD_MULTISHOT) return "not multishot";
+    if ((sqeFlags & IOSQE_BUFFER_SELECT) === 0) return "no buffer is selected";
+    if (elementBytes !== 2) return "tags have two bytes";
+    return flags === 0 ? undefined : "flags";
+  }
+
+  #wrongElements(cmdOp: number, flags: number, count: number, elementBytes: number) {
+    if (cmdOp !== UBLK_U_IO_PREP_IO_CMDS && cmdOp !== UBLK_U_IO_COMMIT_IO_CMDS) {
+      return "no such command with batch I/O";
+    }
+    if (count > this.#slots[0].length) return "too many elements";
+    const hasAddress = (flags & UBLK_BATCH_F_HAS_BUF_ADDR) !== 0;
+    const fallsBack = (flags & UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK) !== 0;
+    if (hasAddress && this.#data !== "copy") return "an address";
+    if (fallsBack && !this.#data.startsWith("autoBuffers")) return "a fallback";
+    return elementBytes === (hasAddress ? 16 : 8) ? undefined : "the element's size";
+  }
+
+  #elements(sqe: FakeSqe, kernel: FakeKernel, queue: number, flags: number): number {
+    const elements = batchElements(sqe);
+    const isPrep = sqe.cmdOp === UBLK_U_IO_PREP_IO_CMDS;
+    const fallback = (flags & UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK) !== 0;
+    let done = 0;
+    let errno = 0;
+    for (const { tag, bufferIndex, result, address } of elements) {
+      const slot = this.#slots[queue][tag];
+      const refused = slot?.state !== (isPrep ? "new" : "server");
+      if (this.faults.commitTag === tag && !isPrep) {
+        delete this.faults.commitTag;
+        errno = EBUSY;
+        break;
+      }
+      if (refused || (this.#data === "copy" && address === 0)) {
+        this.#violated(sqe, queue, tag, refused ? `is ${slot?.state}` : "no address");
+        errno = refused ? EBUSY : EINVAL;
+        break;
+      }
+      slot.address = address;
+      this.#becomeActive(slot, kernel, bufferIndex | (fallback ? 1 << 16 : 0), result, !isPrep);
+      done++;
+    }
+    if (isPrep) return -errno;
+    return done === 0 ? -errno : done * (sqe.words[13] >>> 16);
+  }
+
+  /** With batch I/O: requests find tags, and tags find FETCHes; without any, a device ends. */
+  #pump(): void {
+    if (this.#plugged) return;
+    this.batches.forEach((batch, queue) => {
+      if (this.#slots[queue].some(({ state }) => state === "new")) return;
+      batch.dispatch((tag, kernel) => {
+        const slot = this.#slots[queue][tag];
+        slot.kernel = kernel;
+        const { request } = slot;
+        this.#dispatch(slot, request!);
+        return request === slot.request;
+      }, this.#fetchBytes);
+    });
+    // `del_gendisk` waits for every request before the FETCHes are cancelled.
+    const isIdle = this.#slots.flat().every(({ state }) =>
+      state !== "server" && state !== "queued"
+    );
+    if (!this.#stopping || !isIdle) return;
+    this.#isGone = true;
+    for (const batch of this.batches) batch.abort();
+  }
+
+  /** Takes a command: a result, or undefined for one that is held. */
+  #command(sqe: FakeSqe, kernel: FakeKernel): number | undefined {
     const { words } = sqe;
     const [queue, tag] = [words[12] & 0xffff, words[12] >>> 16];
     const address = words[14] + words[15] * TWO_32;
     const slot = this.#slots[queue]?.[tag];
-    const refused = this.#refusal(slot, sqe.cmdOp, address);
+    const refused = this.#refusal(slot, sqe, address) ?? this.#foreign(slot, sqe, kernel);
     if (refused !== undefined) {
       const [errno, why] = refused;
-      this.violations.push(`queue ${queue} tag ${tag} command 0x${sqe.cmdOp.toString(16)}: ${why}`);
-      return errno;
+      this.#violated(sqe, queue, tag, why);
+      return -errno;
     }
     slot.userData = sqe.userData;
     slot.kind = sqe.kind;
-    slot.kernel = kernel;
     slot.address = address;
-    this.#accept(slot, sqe);
-    return 0;
+    if (sqe.cmdOp === UBLK_U_IO_NEED_GET_DATA) {
+      this.#getData(slot);
+      return undefined;
+    }
+    const isCommit = sqe.cmdOp === UBLK_U_IO_COMMIT_AND_FETCH_REQ;
+    this.#becomeActive(slot, kernel, words[4], words[13] | 0, isCommit);
+    return undefined;
   }
 
-  #refusal(slot: Slot | undefined, cmdOp: number, address: number): [number, string] | undefined {
+  #foreign(slot: Slot, sqe: FakeSqe, kernel: FakeKernel): [number, string] | undefined {
+    const isFetch = sqe.cmdOp === UBLK_U_IO_FETCH_REQ;
+    if (!isFetch && slot.kernel !== kernel) return [EINVAL, "the tag is another thread's"];
+    const isAuto = this.#data.startsWith("autoBuffers");
+    const flags = sqe.words[4] >>> 16;
+    const isSound = (flags & ~UBLK_AUTO_BUF_REG_F_MASK) === 0 && sqe.words[5] === 0;
+    return isAuto && !isSound ? [EINVAL, "the buffer to register is garbage"] : undefined;
+  }
+
+  /** The driver has the slot, after a FETCH or COMMIT or its element. */
+  #becomeActive(
+    slot: Slot,
+    kernel: FakeKernel,
+    autoBuffer: number,
+    result: number,
+    isCommit: boolean,
+  ): void {
+    const { request } = slot;
+    slot.state = "active";
+    slot.request = undefined;
+    // Only in the ring in which it was registered.
+    if (slot.isRegistered && slot.kernel === kernel) {
+      this.buffers.unregister(kernel, slot.autoBuffer & 0xffff);
+    }
+    slot.isRegistered = false;
+    slot.autoBuffer = autoBuffer;
+    slot.kernel = kernel;
+    if (isCommit) this.#commit(slot, request!, result);
+    if (this.#stopping && !this.#isBatch) return this.#abort(slot);
+    const next = this.#waiting[slot.queue].shift();
+    if (next !== undefined) this.#give(slot, next);
+  }
+
+  /** A tag gets a request. */
+  #give(slot: Slot, request: FakeRequest): void {
+    slot.request = request;
+    request.tag = slot.tag;
+    if (!this.#isBatch) return this.#dispatch(slot, request);
+    slot.state = "queued";
+    this.batches[slot.queue].waiting.push(slot.tag);
+  }
+
+  #refusal(
+    slot: Slot | undefined,
+    { cmdOp }: FakeSqe,
+    address: number,
+  ): [number, string] | undefined {
     if (slot === undefined) return [EINVAL, "no such slot"];
     if (slot.state === "gone") return [ENODEV, "after the tag was aborted"];
     if (slot.state === "active") return [EBUSY, "the driver already holds one"];
@@ -213,7 +510,8 @@ export class FakeUblk {
       return [EINVAL, `the tag is in state ${slot.state}`];
     }
     if (address > Number.MAX_SAFE_INTEGER) return [EINVAL, "the address is garbage"];
-    if (this.#data === "userCopy" && address !== 0) return [EINVAL, "an address with user copy"];
+    const isMapped = this.#data === "copy" || this.#data === "needGetData";
+    if (!isMapped && address !== 0) return [EINVAL, "an address where none is used"];
     switch (cmdOp) {
       case UBLK_U_IO_FETCH_REQ:
         if (this.ready) return [EBUSY, "no tag is left to fetch"];
@@ -233,22 +531,6 @@ export class FakeUblk {
     return [EINVAL, "no such command"];
   }
 
-  #accept(slot: Slot, sqe: FakeSqe): void {
-    if (sqe.cmdOp === UBLK_U_IO_NEED_GET_DATA) {
-      this.#getData(slot);
-      return;
-    }
-    slot.state = "active";
-    const { request } = slot;
-    slot.request = undefined;
-    if (sqe.cmdOp === UBLK_U_IO_COMMIT_AND_FETCH_REQ) {
-      this.#commit(slot, request!, sqe.words[13] | 0);
-    }
-    if (this.#stopping) return this.#abort(slot);
-    const next = this.#waiting[slot.queue].shift();
-    if (next !== undefined) this.#dispatch(slot, next);
-  }
-
   #commit(slot: Slot, request: FakeRequest, result: number): void {
     const { op, sectors } = request.io;
     const where = `queue ${slot.queue} tag ${slot.tag}`;
@@ -261,16 +543,16 @@ export class FakeUblk {
     if (result > bytes && (op === UBLK_IO_OP_DISCARD || op === UBLK_IO_OP_WRITE_ZEROES)) {
       this.violations.push(`${where}: ${result} bytes done of ${bytes}`);
     }
-    if (op === UBLK_IO_OP_READ && result > 0 && this.#data !== "userCopy") {
+    const isMapped = this.#data === "copy" || this.#data === "needGetData";
+    if (op === UBLK_IO_OP_READ && result > 0 && isMapped && request.shared === undefined) {
       request.data.set(new Uint8Array(bufferAt(slot.address, Math.min(result, bytes))));
     }
     request.answer(result);
   }
 
   #dispatch(slot: Slot, request: FakeRequest): void {
-    slot.request = request;
-    request.tag = slot.tag;
-    const isWrite = request.io.op === UBLK_IO_OP_WRITE;
+    const { op } = request.io;
+    const isWrite = op === UBLK_IO_OP_WRITE;
     if (isWrite && this.#data === "needGetData") {
       this.#describe(slot, request);
       slot.state = "needData";
@@ -279,8 +561,29 @@ export class FakeUblk {
     }
     if (isWrite && this.#data === "copy") this.#copyIn(slot, request, request.data.length);
     this.#describe(slot, request);
+    const hasData = isWrite || op === UBLK_IO_OP_READ;
+    if (hasData && this.#data.startsWith("autoBuffers") && !this.#register(slot, request)) return;
     slot.state = "server";
-    this.#complete(slot, UBLK_IO_RES_OK);
+    if (!this.#isBatch) this.#complete(slot, UBLK_IO_RES_OK);
+  }
+
+  /** Registers a request's pages by itself; false where the request is ended instead. */
+  #register(slot: Slot, request: FakeRequest): boolean {
+    const index = slot.autoBuffer & 0xffff;
+    const errno = this.faults.register ?? this.buffers.register(slot.kernel!, index, request);
+    delete this.faults.register;
+    slot.isRegistered = errno === 0;
+    if (errno === 0) return true;
+    if (((slot.autoBuffer >>> 16) & UBLK_AUTO_BUF_REG_FALLBACK) !== 0) {
+      this.descriptors[slot.queue][slot.tag * DESC_WORDS] |= UBLK_IO_F_NEED_REG_BUF;
+      return true;
+    }
+    slot.state = "active";
+    slot.request = undefined;
+    request.answer(-EIO);
+    const next = this.#waiting[slot.queue].shift();
+    if (next !== undefined) this.#give(slot, next);
+    return false;
   }
 
   #getData(slot: Slot): void {
@@ -303,7 +606,7 @@ export class FakeUblk {
   }
 
   #copyIn(slot: Slot, request: FakeRequest, bytes: number): void {
-    if (bytes === 0) return;
+    if (bytes === 0 || request.shared !== undefined) return;
     new Uint8Array(bufferAt(slot.address, bytes)).set(request.data.subarray(0, bytes));
   }
 
@@ -311,12 +614,24 @@ export class FakeUblk {
     const { op, flags, sectors, sector } = request.io;
     const at = slot.tag * DESC_WORDS;
     const words = this.descriptors[slot.queue];
-    words[at] = op | flags;
-    words[at + 1] = op === UBLK_IO_OP_FLUSH ? 0 : sectors;
+    const integrity = request.metadata.length > 0 ? UBLK_IO_F_INTEGRITY : 0;
+    words[at] = op | flags | integrity;
+    words[at + 1] = sectors;
     words[at + 2] = sector >>> 0;
     words[at + 3] = sector / TWO_32;
+    if (op === UBLK_IO_OP_FLUSH) {
+      // As the block layer makes one: no length, and nowhere (`blk_rq_init`).
+      words[at + 1] = 0;
+      words[at + 2] = words[at + 3] = 0xffffffff;
+    }
     words[at + 4] = slot.address >>> 0;
     words[at + 5] = slot.address / TWO_32;
+    // `ublk_get_data` forgets where shared data is, though it keeps the flag.
+    if (request.shared === undefined) return;
+    words[at] |= UBLK_IO_F_SHMEM_ZC;
+    if (slot.state === "server" && this.#data === "needGetData") return;
+    words[at + 4] = request.shared.offset;
+    words[at + 5] = request.shared.index;
   }
 
   #abort(slot: Slot): void {

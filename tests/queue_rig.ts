@@ -7,21 +7,25 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { createControlBlock } from "../queue/control_block.ts";
-import { CopyPath } from "../queue/copy_path.ts";
-import type { DataPath } from "../queue/data_path.ts";
-import { GetDataPath } from "../queue/get_data_path.ts";
+import { assemble, type Assembly, isZeroCopy, sqesPerSlot } from "../queue/assembly.ts";
+import { BatchSlots } from "../queue/batch_slots.ts";
+import type { DataPath, Handler } from "../queue/data_path.ts";
+import { FetchSlots } from "../queue/fetch_slots.ts";
 import { createLogBuffer, LOG_DEBUG, LogReader, LogWriter } from "../queue/log_ring.ts";
 import { paranoid } from "../queue/paranoid.ts";
-import { OPERATIONS_PER_REQUEST, RingPath } from "../queue/ring_path.ts";
 import { QueueServer } from "../queue/server.ts";
-import { Slots } from "../queue/slots.ts";
+import type { SharedBuffer } from "../queue/shared_memory.ts";
+import { KIND_LEAVE, type Slots } from "../queue/slots.ts";
 import { createStatsBuffer, QueueStats, readStats, type Stats } from "../queue/stats.ts";
+import type { DataPathName } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
 import { type FakeKernel, fakeRing, type FakeRingOptions } from "../uring/fake_ring.ts";
 import { libc, monotonicUs } from "../uring/libc.ts";
+import { registerSparseBuffers } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
+import type { FakeFile } from "./fake_file.ts";
 import type { FakeIo, FakeRequest } from "./fake_request.ts";
-import { FakeUblk } from "./fake_ublk.ts";
+import { FAKE_CHAR_FD, type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -31,7 +35,7 @@ export interface RigOptions extends Partial<FakeRingOptions> {
   /** What answers. */
   backend: Backend;
   /** How data travels; "copy" where left out. */
-  path?: "copy" | "get-data" | "ring";
+  path?: DataPathName;
   /** Hardware queues; 1 where left out. */
   queues?: number;
   /** Tags per queue; 4 where left out. */
@@ -40,7 +44,31 @@ export interface RigOptions extends Partial<FakeRingOptions> {
   maxIoBytes?: number;
   /** Whether the server catches kept buffers. */
   paranoid?: boolean;
+  /** One command for many requests. */
+  batch?: boolean;
+  /** With batch I/O: whether this thread prepares the tags. Default: true. */
+  prepare?: boolean;
+  /** With batch I/O: bytes after which a FETCH's buffer is used up. */
+  fetchBytes?: number;
+  /** Bytes of integrity metadata per block. */
+  metadataSize?: number;
+  /** What clients share. */
+  sharedBuffers?: readonly SharedBuffer[];
+  /** What the backend's own operations are for. */
+  file?: FakeFile;
+  /** The device, where it is another rig's too. */
+  ublk?: FakeUblk;
 }
+
+/** The driver's features for each path. */
+const DATA_MODES: Record<DataPathName, FakeDataMode> = {
+  "copy": "copy",
+  "get-data": "needGetData",
+  "user-copy": "userCopy",
+  "zero-copy": "zeroCopy",
+  "auto-zero-copy": "autoBuffers",
+  "auto-zero-copy-fallback": "autoBuffersOrZeroCopy",
+};
 
 /** More turns than any test needs: one that waits for what never comes shall fail, not hang. */
 const TURNS = 20_000;
@@ -52,6 +80,7 @@ export class QueueRig implements Disposable {
   readonly kernel: FakeKernel;
   readonly slots: Slots;
   readonly path: DataPath;
+  readonly handler: Handler;
   readonly server: QueueServer;
   readonly control: Int32Array<SharedArrayBuffer>;
   readonly #stats: SharedArrayBuffer[];
@@ -60,33 +89,41 @@ export class QueueRig implements Disposable {
 
   /** Makes everything; {@linkcode fetch} is yet to come. */
   constructor(options: RigOptions) {
-    const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10 } = options;
-    const isDirect = options.path === "get-data";
-    this.ublk = new FakeUblk({ queues, depth, data: isDirect ? "needGetData" : "copy" });
-    const perSlot = options.path === "ring" ? OPERATIONS_PER_REQUEST : 1;
+    const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10, path = "copy" } = options;
+    const { sharedBuffers, metadataSize, batch = false, prepare } = options;
+    const eventLoop = backend.synchronous !== true;
+    this.ublk = options.ublk ?? new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path] });
+    const sized = { backend, path, eventLoop, sharedBuffers, metadataSize };
+    const perSlot = Math.max(1, sqesPerSlot(sized));
     const entries = 2 ** Math.ceil(Math.log2(queues * depth * perSlot + 1));
     const fake = fakeRing({ entries, handler: this.ublk.handler, ...options });
     this.ring = fake.ring;
     this.kernel = fake.kernel;
+    this.ublk.attach(fake.kernel);
     const logBuffer = createLogBuffer(1024, { level: LOG_DEBUG });
     const log = new LogWriter(logBuffer);
     this.#reader = new LogReader(logBuffer);
     this.#stats = this.ublk.descriptors.map(() => createStatsBuffer());
     const owned = this.ublk.descriptors.map((descriptors, queue) => {
-      return { queue, descriptors, stats: new QueueStats(this.#stats[queue]) };
+      return { queue, descriptors, stats: new QueueStats(this.#stats[queue]), prepare };
     });
-    this.slots = new Slots(this.ring, 3, owned, depth, log);
+    const { ring } = this;
+    const slotsOptions = { ring, charFd: FAKE_CHAR_FD, queues: owned, depth, log };
+    this.slots = batch ? new BatchSlots(slotsOptions) : new FetchSlots(slotsOptions);
+    if (isZeroCopy(path)) registerSparseBuffers(ring, this.slots.count);
     const seen = options.paranoid ? paranoid(backend, log) : backend;
     this.#watch = seen as Partial<Disposable>;
-    const mayAwait = backend.synchronous !== true;
-    this.path = isDirect
-      ? new GetDataPath(backend, this.slots, log)
-      : options.path === "ring"
-      ? new RingPath(backend, this.ring, this.slots, maxIoBytes, log)
-      : new CopyPath(seen, this.slots, maxIoBytes, mayAwait, log, () => this.server.submitSoon());
+    const { slots } = this;
+    const answered = () => this.server.submitSoon();
+    const parts: Assembly = assemble({
+      ...{ backend, seen, ring, slots, path, maxIoBytes, eventLoop, log, answered },
+      ...{ sharedBuffers, metadataSize, blockSize: backend.blockSize, charFd: FAKE_CHAR_FD },
+    });
+    this.path = parts.path;
+    this.handler = parts.handler;
     this.control = new Int32Array(createControlBlock(20_000));
-    const { ring, slots, path, control } = this;
-    this.server = new QueueServer({ ring, slots, path, log, control, wakeFd: 9 });
+    const { control } = this;
+    this.server = new QueueServer({ ring, slots, parts, log, control, wakeFd: 9 });
   }
 
   /** Hands all slots to the driver. */
@@ -149,15 +186,15 @@ export class QueueRig implements Disposable {
 
   /** Sends a request and takes turns until the server has it. */
   start(io: FakeIo, queue = 0): FakeRequest {
-    const held = this.path.outstanding;
+    const held = this.handler.outstanding;
     const request = this.ublk.submitIo(queue, io);
-    this.run(() => this.path.outstanding > held);
+    this.run(() => this.handler.outstanding > held);
     return request;
   }
 
   /** Has every Promise of the backend miss its deadline now. */
   expire(): void {
-    this.path.expire(monotonicUs() + 2e6, 1e6);
+    this.handler.expire(monotonicUs() + 2e6, 1e6);
     this.turn();
   }
 
@@ -171,9 +208,11 @@ export class QueueRig implements Disposable {
   /** Checks that the thread's service has ended as it should. */
   assertStopped(): void {
     assert(this.slots.live === 0, `${this.slots.live} slots are live`);
-    // What remains is the READ of the eventfd for orders.
-    assert(this.kernel.inFlight === 1, `${this.kernel.inFlight} SQEs are in flight`);
-    assert(this.path.outstanding === 0, "no request is outstanding");
+    // What remains is the READ of the eventfd for orders, and perhaps a time to leave.
+    const left = this.ublk.foreign.some(({ kind }) => kind === KIND_LEAVE) ? 2 : 1;
+    const { inFlight } = this.kernel;
+    assert(inFlight >= 1 && inFlight <= left, `${inFlight} SQEs are in flight`);
+    assert(this.handler.outstanding === 0, "no request is outstanding");
     assert(this.server.lostErrno === 0, `a tag was lost with ${this.server.lostErrno}`);
     this.ublk.assertAnsweredOnce();
   }
@@ -181,6 +220,7 @@ export class QueueRig implements Disposable {
   /** Ends the service as `prepareServing` does. */
   [Symbol.dispose](): void {
     this.server[Symbol.dispose]();
+    if (this.slots instanceof BatchSlots) this.slots[Symbol.dispose]();
     this.#watch[Symbol.dispose]?.();
   }
 }

@@ -8,10 +8,13 @@ import { type Outcome, parseJunit } from "./totals.ts";
 import { parseVmReport } from "./vm_report.ts";
 
 /** The groups that `--only` knows, in the order in which they run. */
-export const GROUPS = ["static", "unit", "integration", "e2e"] as const;
+export const GROUPS = ["static", "unit", "integration", "e2e", "selftests"] as const;
 
 /** A group of steps. */
 export type Group = typeof GROUPS[number];
+
+/** Those that run when `--only` is not given. */
+export const STANDARD_GROUPS: readonly Group[] = GROUPS.filter((group) => group !== "selftests");
 
 /** One step. */
 export interface Step {
@@ -27,6 +30,8 @@ const UNIT_LIMIT_MS = 5 * MINUTE_MS;
 const INTEGRATION_LIMIT_MS = 10 * MINUTE_MS;
 /** Two kernels, each emulated where there is no KVM, after a first download of both. */
 const E2E_LIMIT_MS = 40 * MINUTE_MS;
+/** The short list, and what it needs: a first download of the kernel's sources and of bpftrace. */
+const SELFTESTS_LIMIT_MS = 40 * MINUTE_MS;
 
 /** All steps, for the project in the current folder. */
 export async function allSteps(filter?: string): Promise<Step[]> {
@@ -42,6 +47,7 @@ export async function allSteps(filter?: string): Promise<Step[]> {
     testStep("unit tests", "unit", UNIT_LIMIT_MS, unitTests, filter),
     testStep("integration tests", "integration", INTEGRATION_LIMIT_MS, integrationTests, filter),
     vmStep("end-to-end tests", filter),
+    selftestsStep("the kernel's selftests", filter),
   ];
 }
 
@@ -106,6 +112,22 @@ function vmStep(name: string, filter?: string): Step {
         (report) => deno([...args, "--json", report], E2E_LIMIT_MS),
         parseVmReport,
         E2E_LIMIT_MS,
+      ),
+  };
+}
+
+/** The kernel's own tests of ublk, counted as those inside the VMs. */
+function selftestsStep(name: string, filter?: string): Step {
+  const args = ["run", "-A", "vm/main.ts", "selftests", "--list", "ci"];
+  if (filter !== undefined) args.push("--only", `*${filter}*`);
+  return {
+    name,
+    group: "selftests",
+    run: () =>
+      reported(
+        (report) => deno([...args, "--json", report], SELFTESTS_LIMIT_MS),
+        parseVmReport,
+        SELFTESTS_LIMIT_MS,
       ),
   };
 }

@@ -18,7 +18,7 @@ import {
   IORING_SQ_TASKRUN,
 } from "../uapi/io_uring.ts";
 import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
-import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
+import { IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { IORING_REGISTER_EVENTFD } from "../uapi/io_uring_register.ts";
 import { signalEventFd } from "./libc.ts";
 import { type FakeFaults, FaultDice } from "./fake_faults.ts";
@@ -109,8 +109,10 @@ export class FakeKernel implements RingKernel {
   readonly #ready: Completion[] = [];
   /** Posted while the CQ was full, oldest first. */
   readonly #backlog: Completion[] = [];
-  /** SQEs that wait for the one with this user data, by link. */
-  readonly #links = new Map<string, FakeSqe[]>();
+  /** SQEs that wait for the one with this user data, by link, and that one's flags. */
+  readonly #links = new Map<string, { flags: number; chain: FakeSqe[] }>();
+  /** User data of SQEs under way that complete silently unless they fail. */
+  readonly #silent = new Set<string>();
   #lastCqHead: number;
   #eventFd = -1;
 
@@ -125,18 +127,31 @@ export class FakeKernel implements RingKernel {
   /** Completes an SQE, or with `IORING_CQE_F_MORE` in `flags` gives one completion of several. */
   complete(userData: number, kind: number, res: number, flags = 0): void {
     assert(this.inFlight > 0, "a completion belongs to an SQE in flight");
-    const delay = this.dice.strikes("delay") ? 1 + this.dice.draw(3) : 0;
+    const key = `${userData}:${kind}`;
+    if (!this.#silent.delete(key) || res < 0) this.#make(userData, kind, res, flags);
+    if ((flags & IORING_CQE_F_MORE) !== 0) return;
+    this.inFlight--;
+    const linked = this.#links.get(key);
+    if (linked === undefined) return;
+    this.#links.delete(key);
+    const { chain } = linked;
+    if (res >= 0 || (linked.flags & IOSQE_IO_HARDLINK) !== 0) return this.#start(chain);
+    // Where one fails that would have been silent, nothing is heard of those behind it, whatever
+    // their flags (`REQ_F_SKIP_LINK_CQES` in io_uring/io_uring.h and timeout.c).
+    this.inFlight -= chain.length;
+    if ((linked.flags & IOSQE_CQE_SKIP_SUCCESS) !== 0) return;
+    for (const sqe of chain) this.#make(sqe.userData, sqe.kind, -ECANCELED, 0);
+  }
+
+  #make(userData: number, kind: number, res: number, flags: number): void {
+    let delay = this.dice.strikes("delay") ? 1 + this.dice.draw(3) : 0;
+    // Several completions of one SQE stay in their order.
+    for (const other of this.#ready) {
+      if (other.userData === userData && other.kind === kind) delay = Math.max(delay, other.delay);
+    }
     this.#ready.push({ userData, kind, res, flags, delay });
     this.#setFlags();
     this.#signal();
-    if ((flags & IORING_CQE_F_MORE) !== 0) return;
-    this.inFlight--;
-    const key = `${userData}:${kind}`;
-    const chain = this.#links.get(key);
-    if (chain === undefined) return;
-    this.#links.delete(key);
-    if (res >= 0) return this.#start(chain);
-    for (const sqe of chain) this.complete(sqe.userData, sqe.kind, -ECANCELED);
   }
 
   /** `io_uring_enter`. Throws where the kernel would sleep for ever. */
@@ -221,10 +236,11 @@ export class FakeKernel implements RingKernel {
   /** Starts the first SQE of a chain; its completion starts or cancels the others. */
   #start(chain: FakeSqe[]): void {
     const [first, ...rest] = chain;
+    const key = `${first.userData}:${first.kind}`;
+    if ((first.flags & IOSQE_CQE_SKIP_SUCCESS) !== 0) this.#silent.add(key);
     if (rest.length > 0) {
-      const key = `${first.userData}:${first.kind}`;
       assert(!this.#links.has(key), "user data of linked SQEs is unique");
-      this.#links.set(key, rest);
+      this.#links.set(key, { flags: first.flags, chain: rest });
     }
     this.handler(first, this);
   }
@@ -264,7 +280,12 @@ export class FakeKernel implements RingKernel {
     if (held.length > 0) this.#signal();
     while (due.length > 0) {
       const overtakes = due.length > 1 && this.dice.strikes("reorder");
-      const [completion] = due.splice(overtakes ? 1 + this.dice.draw(due.length - 1) : 0, 1);
+      const drawn = due[overtakes ? 1 + this.dice.draw(due.length - 1) : 0];
+      // Several completions of one SQE stay in their order.
+      const first = due.findIndex(({ userData, kind }) =>
+        userData === drawn.userData && kind === drawn.kind
+      );
+      const [completion] = due.splice(first, 1);
       // Behind others that overflowed even if there is room: the kernel keeps them in order.
       const full = this.#posted() >= this.#memory.cqEntries;
       if (full || this.#backlog.length > 0) this.#backlog.push(completion);

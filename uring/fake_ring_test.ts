@@ -240,3 +240,32 @@ Deno.test("FakeKernel signals a registered eventfd until nothing is held back an
     closeFd(fd);
   }
 });
+
+Deno.test("Ring.place submits a full queue first, and Ring.reserve only where room is lacking", () => {
+  const { ring, kernel } = fakeRing({ entries: 4 });
+  for (let userData = 0; userData < 4; userData++) assert(ring.place() >= 0);
+  assertEquals([kernel.enters, ring.pending], [0, 4]);
+  assertEquals([ring.place(), kernel.enters, ring.pending], [0, 1, 1]);
+  ring.reserve(3);
+  assertEquals([kernel.enters, ring.pending], [1, 1]);
+  ring.reserve(4);
+  assertEquals([kernel.enters, ring.pending], [2, 0]);
+});
+
+// A moment without memory ended the thread.
+Deno.test("Ring.reserve asks again where the kernel takes nothing, or not enough", () => {
+  const faults = { eagain: 0.6, ebusy: 0.3, shortSubmit: 0.5 };
+  const { ring } = fakeRing({ entries: 4, cqEntries: 1024, seed: 3, faults });
+  for (let round = 0; round < 50; round++) {
+    ring.reserve(3);
+    assert(ring.pending <= 1);
+    for (let count = 0; count < 3; count++) assert(ring.next() >= 0);
+    completions(ring);
+  }
+});
+
+Deno.test("Ring.reserve throws where the kernel takes nothing any more", () => {
+  const { ring } = fakeRing({ entries: 2, faults: { eagain: 1 } });
+  ring.place();
+  assertThrows(() => ring.reserve(2), Error, "the kernel takes no SQEs");
+});

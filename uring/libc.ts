@@ -57,9 +57,19 @@ const SYMBOLS = {
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   open: { parameters: ["buffer", "i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
+  unlink: { parameters: ["buffer"], result: "i32" },
+  // statx(dirfd, path, flags, mask, buffer): unlike `struct stat`, its layout is every machine's.
+  statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
+  flock: { parameters: ["i32", "i32"], result: "i32" },
+  ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
+  pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" },
+  pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   readBlocking: {
     name: "read",
     parameters: ["i32", "buffer", "usize"],
@@ -71,6 +81,7 @@ const SYMBOLS = {
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   sysconf: { parameters: ["i32"], result: "i32" },
   _exit: { parameters: ["i32"], result: "void" },
+  raise: { parameters: ["i32"], result: "i32" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
@@ -130,10 +141,15 @@ export function syscallError(operation: string, hint?: string, number = errno())
 
 const encoder = new TextEncoder();
 
-/** `open(2)`; the descriptor is closed on exec. */
-export function openFile(path: string, flags: number): number {
+/** A path as the bytes that C takes. */
+export function cString(path: string): Uint8Array<ArrayBuffer> {
+  return encoder.encode(path + "\0");
+}
+
+/** `open(2)`; the descriptor is closed on exec. `mode` is for a file that it creates. */
+export function openFile(path: string, flags: number, mode = 0): number {
   const O_CLOEXEC = 0o2000000;
-  const fd = libc().open(encoder.encode(path + "\0"), flags | O_CLOEXEC, 0);
+  const fd = libc().open(cString(path), flags | O_CLOEXEC, mode);
   if (fd < 0) throw syscallError(`open ${path}`);
   return fd;
 }
@@ -156,6 +172,38 @@ export function pathExists(path: string): boolean {
       return false;
     }
     throw error;
+  }
+}
+
+/**
+ * The text of a small file that answers at once, such as those of `/proc`, which Deno itself reads
+ * only with every permission there is.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED`.
+ */
+export function readSmallFile(path: string): string {
+  const fd = openFile(path, 0);
+  try {
+    const bytes = new Uint8Array(4096);
+    const count = libc().read(fd, bytes, BigInt(bytes.length));
+    if (count < 0) throw syscallError(`read ${path}`);
+    return new TextDecoder().decode(bytes.subarray(0, count));
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/**
+ * Writes a short text to a descriptor that takes it at once: a pipe whose reader is waiting.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED` with EPIPE where nobody reads it.
+ */
+export function writeText(fd: number, text: string): void {
+  let bytes = encoder.encode(text);
+  while (bytes.length > 0) {
+    const count = libc().write(fd, bytes, BigInt(bytes.length));
+    if (count < 0) throw syscallError(`write to descriptor ${fd}`);
+    bytes = bytes.subarray(count);
   }
 }
 
@@ -214,11 +262,11 @@ export function getAffinity(): number[] {
   return cpusOf(mask);
 }
 
-/** Lets the calling thread run on `cpus` only. */
-export function setAffinity(cpus: readonly number[]): void {
+/** Lets a thread, the calling one unless its id is given, run on `cpus` only. */
+export function setAffinity(cpus: readonly number[], threadId = 0): void {
   const mask = new Uint8Array(CPU_SET_BYTES);
   for (const cpu of cpus) mask[cpu >> 3] |= 1 << (cpu & 7);
-  if (libc().sched_setaffinity(0, BigInt(mask.length), mask) < 0) {
+  if (libc().sched_setaffinity(threadId, BigInt(mask.length), mask) < 0) {
     throw syscallError(`sched_setaffinity to CPUs ${cpus.join(",")}`);
   }
 }
@@ -239,6 +287,12 @@ export function cpusOf(mask: Uint8Array): number[] {
 export function exitNow(status: number): never {
   libc()._exit(status);
   throw new Error("_exit returned");
+}
+
+/** Dies as by `kill -9`: the kernel ends the process, and nothing in it gets to know. */
+export function killSelf(): void {
+  const SIGKILL = 9;
+  libc().raise(SIGKILL);
 }
 
 /**

@@ -8,9 +8,11 @@ import { EINVAL, ENOMEM } from "../uapi/errno.ts";
 import {
   IO_URING_OP_SUPPORTED,
   IORING_REGISTER_BUFFERS,
+  IORING_REGISTER_BUFFERS2,
   IORING_REGISTER_EVENTFD,
   IORING_REGISTER_FILES,
   IORING_REGISTER_PROBE,
+  IORING_RSRC_REGISTER_SPARSE,
   IORING_UNREGISTER_BUFFERS,
   IORING_UNREGISTER_FILES,
 } from "../uapi/io_uring_register.ts";
@@ -52,6 +54,19 @@ export function registerBuffers(
   });
   const bytes = new Uint8Array(iovecs.buffer);
   check(ring.kernel.register(IORING_REGISTER_BUFFERS, bytes, buffers.length), "register buffers");
+}
+
+/** Makes a table of `count` buffers, none of which is there yet: for `UBLK_U_IO_REGISTER_IO_BUF`. */
+export function registerSparseBuffers(ring: Ring, count: number): void {
+  // struct io_uring_rsrc_register { u32 nr, flags; u64 resv2, data, tags; }
+  const words = new Uint32Array(8);
+  words[0] = count;
+  words[1] = IORING_RSRC_REGISTER_SPARSE;
+  const bytes = new Uint8Array(words.buffer);
+  check(
+    ring.kernel.register(IORING_REGISTER_BUFFERS2, bytes, bytes.length),
+    `register a table of ${count} buffers`,
+  );
 }
 
 /** Forgets and unpins the registered buffers. */

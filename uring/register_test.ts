@@ -23,6 +23,7 @@ import {
   registerBuffers,
   registerEventFd,
   registerFiles,
+  registerSparseBuffers,
   unregisterBuffers,
   unregisterFiles,
 } from "./register.ts";
@@ -168,4 +169,17 @@ Deno.test("registerBuffers says MEMORY_LIMIT where RLIMIT_MEMLOCK is really too 
 
 Deno.test("runChild reports a program that cannot start", async () => {
   await assertRejects(() => runChild("", ["/no/such/program"]), Deno.errors.NotFound);
+});
+
+Deno.test("registerSparseBuffers makes a table in which no buffer is there yet, and only one", () => {
+  using ring = openRing({ entries: 8 }).ring;
+  using memory = Mapping.anonymous(PAGE_BYTES);
+  registerSparseBuffers(ring, 3);
+  for (const index of [0, 2, 3]) {
+    prepRead(ring, 0, memory.address, 512, 0, 0, 0, index);
+    assertEquals(result(ring), -EFAULT);
+  }
+  assertThrows(() => registerSparseBuffers(ring, 3), UblkError, "EBUSY");
+  unregisterBuffers(ring);
+  registerSparseBuffers(ring, 1);
 });

@@ -21,6 +21,9 @@ import { syscallError } from "./libc.ts";
 /** 32-bit words in a CQE: `user_data` low and high, `res`, `flags`. */
 export const CQE_WORDS = 4;
 
+/** How often {@linkcode Ring.reserve} asks a kernel whose memory is exhausted. */
+const RESERVE_TRIES = 1000;
+
 /** What stands on the other side of the shared memory. */
 export interface RingKernel {
   /** The ring's descriptor, or -1 for one that the kernel does not know. */
@@ -118,6 +121,28 @@ export class Ring implements Disposable {
     if (((tail - this.#submitted) | 0) >= this.#usable) return -1;
     this.#tail = (tail + 1) | 0;
     return (tail & this.#sqMask) * this.sqeWords;
+  }
+
+  /** {@linkcode next} where there must be one: a full queue is submitted first. */
+  place(): number {
+    const at = this.next();
+    if (at >= 0) return at;
+    this.reserve(1);
+    return this.next();
+  }
+
+  /**
+   * Submits what is pending unless there is room for `count` further SQEs, which then go to the
+   * kernel in one system call: links do not reach from one into the next.
+   */
+  reserve(count: number): void {
+    if (this.pending + count <= this.#usable) return;
+    // The kernel takes all, or its memory is exhausted, which may be over at the next moment.
+    for (let tries = 0; tries < RESERVE_TRIES; tries++) {
+      this.enter(0);
+      if (this.pending + count <= this.#usable) return;
+    }
+    throw new Error("the kernel takes no SQEs");
   }
 
   /** The word index of the oldest unread CQE, or -1. Call {@linkcode seen} once it is read. */

@@ -1,7 +1,12 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { EBADF, ECANCELED, EINVAL, EOPNOTSUPP } from "../uapi/errno.ts";
-import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
-import { fakeRing } from "./fake_ring.ts";
+import {
+  IORING_OP_READ,
+  IOSQE_CQE_SKIP_SUCCESS,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
+} from "../uapi/io_uring_sqe.ts";
+import { type FakeHandler, fakeRing } from "./fake_ring.ts";
 import { closeFd, libc, openFile } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
@@ -128,6 +133,34 @@ Deno.test("setSqeFlags links requests: a failure or a short read cancels the res
     prepNop(ring, 1, 0);
     assertEquals(run(ring), [0, -ECANCELED]);
   }));
+
+// The fake ring does the same, and the data path with zero copy depends on it.
+for (const kind of ["kernel", "fake"]) {
+  Deno.test(`setSqeFlags: a silent SQE that fails silences its whole chain, but no hard one (${kind})`, () => {
+    using memory = Mapping.anonymous(PAGE_BYTES);
+    const handler: FakeHandler = ({ opcode, userData, kind }, kernel) =>
+      kernel.complete(userData, kind, opcode === IORING_OP_READ ? -EBADF : 0);
+    const real = kind === "kernel";
+    using ring = real ? openRing({ entries: 8 }).ring : fakeRing({ entries: 8, handler }).ring;
+    const chain = (link: number): [number, number][] => {
+      const at = prepRead(ring, -1, memory.address, 512, 0, 0, 0);
+      setSqeFlags(ring, at, link | IOSQE_CQE_SKIP_SUCCESS);
+      setSqeFlags(ring, prepNop(ring, 1, 0), IOSQE_IO_HARDLINK);
+      prepNop(ring, 2, 0);
+      prepNop(ring, 3, 0);
+      ring.enter(2);
+      ring.enterTimeout(5, 20_000);
+      const got: [number, number][] = [];
+      for (let cqe = ring.peek(); cqe >= 0; cqe = ring.peek()) {
+        got.push([ring.cqes[cqe], ring.cqes[cqe + 2]]);
+        ring.seen();
+      }
+      return got.sort(([first], [second]) => first - second);
+    };
+    assertEquals(chain(IOSQE_IO_LINK), [[0, -EBADF], [3, 0]]);
+    assertEquals(chain(IOSQE_IO_HARDLINK), [[0, -EBADF], [1, 0], [2, 0], [3, 0]]);
+  });
+}
 
 Deno.test("put64 splits a number into two words, exactly up to 2^53", () => {
   const words = new Uint32Array(4);

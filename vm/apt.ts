@@ -117,6 +117,40 @@ export async function downloadAndUnpack(packages: string[], into: string): Promi
   }
 }
 
+/**
+ * Downloads packages with all that they depend on, libc included, and unpacks everything into one
+ * fresh folder, where the programs run under that folder's own loader.
+ */
+export async function downloadClosure(packages: string[], into: string): Promise<void> {
+  const archives = `${into}.debs`;
+  await Deno.remove(archives, { recursive: true }).catch(() => {}); // Debris of a killed run.
+  await Deno.mkdir(`${archives}/partial`, { recursive: true });
+  say(`downloading ${packages.join(", ")} and what they depend on`);
+  // The private list of installed packages is empty, so "install" means everything.
+  const how = ["--download-only", "--no-install-recommends", "-y"];
+  await aptGet(["-o", `Dir::Cache::archives=${archives}`, ...how, "install", ...packages], {
+    failure: `no network? could not download ${packages.join(", ")}`,
+  });
+  await Deno.mkdir(into, { recursive: true });
+  for await (const { name } of Deno.readDir(archives)) {
+    if (!name.endsWith(".deb")) continue;
+    await output("dpkg-deb", ["-x", `${archives}/${name}`, into], {
+      failure: `could not unpack ${name}`,
+    });
+  }
+  await Deno.remove(archives, { recursive: true });
+}
+
+/** Runs a download; if it fails, once more with new lists: they may be of another day, or gone. */
+export async function withFreshLists(download: () => Promise<void>): Promise<void> {
+  try {
+    await download();
+  } catch {
+    await updateLists();
+    await download();
+  }
+}
+
 /** Whether there are lists, of whatever day. */
 export async function hasLists(): Promise<boolean> {
   return await exists(`${aptDir()}/sources.list`);

@@ -7,7 +7,14 @@ import { VmError } from "./host.ts";
 import { KERNEL_NAMES, type KernelName } from "./kernels.ts";
 
 /** What there is to do. */
-export type Subcommand = "e2e" | "simple-e2e" | "run" | "shell" | "trace" | "fetch";
+export type Subcommand =
+  | "e2e"
+  | "simple-e2e"
+  | "selftests"
+  | "run"
+  | "shell"
+  | "trace"
+  | "fetch";
 
 /** The parsed command line. */
 export interface CommandLine {
@@ -19,6 +26,12 @@ export interface CommandLine {
   filter?: string;
   files?: string;
   json?: string;
+  /** `selftests`: names with `*`, separated by commas. */
+  only?: string;
+  /** `selftests`: `all` or `ci`. */
+  list?: string;
+  /** `selftests`: `ours`, `kublk` or `both`. */
+  against?: string;
   resultsDir?: string;
   accel?: string;
   cpus?: number;
@@ -38,6 +51,7 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
 
   e2e          run tests/e2e in a guest of each kernel
   simple-e2e   run only tests/e2e/simple_test.ts
+  selftests    run the kernel's ublk selftests against this project and against kublk
   run          run one command in a guest, and exit with its status
   shell        a shell in a guest, on this terminal
   trace        run tests (or a command) while the kernel traces ublk; print the trace
@@ -46,11 +60,15 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
   --kernel K     6.12 or 7.2 (e2e, fetch: default both; the others: 7.2)
   --filter F     only the tests whose name has F (or matches /F/)
   --files G      the test files: a file, folder or glob (default tests/e2e/)
-  --json FILE    write the totals there (e2e)
+  --json FILE    write the totals there (e2e, selftests)
+  --only G       selftests: only the scripts of these names, such as generic_*,null_01
+  --list L       selftests: all, or ci: a short list, with kublk only where ours does not pass
+  --against A    selftests: ours, kublk or both (default both); ours is the command after --,
+                 if there is one
   --results DIR  keep junit.xml, console.log and what the guest leaves in /results
-  --timeout S    seconds for the command (default 3600)
+  --timeout S    seconds for the command (default 3600), for each script (selftests, default 600)
   --silence S    seconds without output (e2e: default 300)
-  --cpus N       virtual CPUs (default 4)
+  --cpus N       virtual CPUs (default 4, selftests 2)
   --memory MIB   (default 4096)
   --accel A      kvm or tcg (default: KVM where it works)
   --no-modules   do not load ublk_drv
@@ -59,13 +77,24 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
   --together     e2e: run all kernels at the same time
   --verbose      show the console too`;
 
-const SUBCOMMANDS: readonly string[] = ["e2e", "simple-e2e", "run", "shell", "trace", "fetch"];
+const SUBCOMMANDS: readonly string[] = [
+  "e2e",
+  "simple-e2e",
+  "selftests",
+  "run",
+  "shell",
+  "trace",
+  "fetch",
+];
 const FLAGS = ["help", "no-modules", "newest", "parallel", "together", "verbose"];
 const VALUES = [
   "kernel",
   "filter",
   "files",
   "json",
+  "only",
+  "list",
+  "against",
   "results",
   "timeout",
   "silence",
@@ -130,11 +159,14 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     filter: values.get("filter"),
     files: values.get("files"),
     json: values.get("json"),
+    only: values.get("only"),
+    list: values.get("list"),
+    against: values.get("against"),
     resultsDir: values.get("results"),
     accel: values.get("accel"),
     cpus: positive("cpus", values.get("cpus")),
     memoryMiB: positive("memory", values.get("memory")),
-    timeoutMs: milliseconds("timeout") ?? 3_600_000,
+    timeoutMs: milliseconds("timeout") ?? (subcommand === "selftests" ? 600_000 : 3_600_000),
     silenceMs: milliseconds("silence"),
     modules: !flags.has("no-modules"),
     newest: flags.has("newest"),

@@ -1,10 +1,11 @@
 /**
- * The VM's command line: runs the end-to-end tests, or anything else, on the kernels the project
- * supports, inside guests that see this machine's own files.
+ * The VM's command line: runs the end-to-end tests, the kernel's selftests, or anything else, on the
+ * kernels the project supports, inside guests that see this machine's own files.
  *
  * ```text
  * deno run -A vm/main.ts e2e [--kernel K] [--filter F] [--files GLOB] [--json FILE]
  * deno run -A vm/main.ts simple-e2e [the same]
+ * deno run -A vm/main.ts selftests [--only GLOB] [--list ci] [--against ours|kublk|both]
  * deno run -A vm/main.ts run [--kernel K] -- COMMAND…
  * deno run -A vm/main.ts shell [--kernel K]
  * deno run -A vm/main.ts trace [--kernel K] [--filter F | -- COMMAND…]
@@ -20,6 +21,7 @@ import { ensureKernel, KERNEL_NAMES, uapiHeadersDir } from "./kernels.ts";
 import { ensureHostPackages } from "./packages.ts";
 import { runProgram } from "./program.ts";
 import { bootGuest, type GuestOptions, type GuestResult } from "./qemu.ts";
+import { runSelftests } from "./selftests.ts";
 import { runTrace } from "./trace.ts";
 
 /** Exit statuses of `run` when the command had none, as timeout(1) and shells have them. */
@@ -102,6 +104,8 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     case "e2e":
     case "simple-e2e":
       return await runE2e(line, guest);
+    case "selftests":
+      return await runSelftests(line, guest);
     case "run":
     case "shell":
       return await runCommand(line, signal);

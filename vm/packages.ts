@@ -9,8 +9,13 @@
  */
 import { exists, output, say, VmError } from "./host.ts";
 
-/** Each package with one file that proves it is there, however it was installed. */
-const HOST_PACKAGES: readonly { name: string; proof: readonly string[] }[] = [
+/** A package with files of which one proves that it is there, however it was installed. */
+interface HostPackage {
+  readonly name: string;
+  readonly proof: readonly string[];
+}
+
+const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "qemu-system-x86", proof: ["/usr/bin/qemu-system-x86_64"] },
   { name: "qemu-system-data", proof: ["/usr/share/seabios/bios-256k.bin", "/usr/share/qemu"] },
   { name: "busybox-static", proof: [] }, // The dynamic busybox has the same path: see `isStatic`.
@@ -28,6 +33,16 @@ const HOST_PACKAGES: readonly { name: string; proof: readonly string[] }[] = [
     proof: ["/usr/share/keyrings/debian-archive-keyring.gpg"],
   },
 ];
+
+/** What only the kernel's selftests need: udev in the guest, and a compiler for `kublk`. */
+const SELFTEST_PACKAGES: readonly HostPackage[] = [
+  { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
+  { name: "gcc", proof: ["/usr/bin/cc"] },
+  { name: "libc6-dev", proof: ["/usr/include/stdio.h"] },
+];
+
+/** Their names, for {@link ensureHostPackages}. */
+export const SELFTEST_PACKAGE_NAMES: readonly string[] = SELFTEST_PACKAGES.map(({ name }) => name);
 
 /** Where Debian and its derivatives put busybox. */
 export const BUSYBOX_PATHS: readonly string[] = ["/bin/busybox", "/usr/bin/busybox"];
@@ -54,11 +69,13 @@ export async function findBusybox(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Names of the packages that are not there: of all, or of those `among`. */
+/** Names of the packages that are not there: of what every guest needs, or of those `among`. */
 export async function missingPackages(among?: readonly string[]): Promise<string[]> {
   const missing: string[] = [];
-  for (const { name, proof } of HOST_PACKAGES) {
-    if (among?.includes(name) === false) continue;
+  const wanted = among === undefined
+    ? HOST_PACKAGES
+    : [...HOST_PACKAGES, ...SELFTEST_PACKAGES].filter(({ name }) => among.includes(name));
+  for (const { name, proof } of wanted) {
     const there = name === "busybox-static"
       ? (await findBusybox()) !== undefined
       : (await Promise.all(proof.map(exists))).includes(true);
@@ -81,8 +98,8 @@ function install(names: string[]): Promise<string> {
 }
 
 /**
- * Installs whatever is missing of all packages, or of those `among`. Throws {@link VmError} saying
- * what to type when it may not.
+ * Installs whatever is missing of what every guest needs, or of those `among`. Throws
+ * {@link VmError} saying what to type when it may not.
  */
 export async function ensureHostPackages(among?: readonly string[]): Promise<void> {
   if (Deno.build.os !== "linux" || Deno.build.arch !== "x86_64") {

@@ -33,13 +33,14 @@ export function open(options: unknown): Backend {
   const { path, size } = options as { path: string; size: number };
   const fd = openFile(path, O_RDWR);
   const ring: RingMethods = {
-    prepare({ op, address, length, offset }, ring) {
-      if (op === UBLK_IO_OP_READ) ring.read(fd, address, length, offset);
-      else if (op === UBLK_IO_OP_WRITE) ring.write(fd, address, length, offset);
+    operations: 1,
+    prepare({ op, length, offset }, ring) {
+      if (op === UBLK_IO_OP_READ) ring.read(fd, 0, length, offset);
+      else if (op === UBLK_IO_OP_WRITE) ring.write(fd, 0, length, offset);
       else if (op === UBLK_IO_OP_FLUSH) ring.fsync(fd, true);
       else if (op === UBLK_IO_OP_DISCARD || op === UBLK_IO_OP_WRITE_ZEROES) {
         ring.fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length);
-      } else throw Object.assign(new Error("unknown operation"), { errno: EOPNOTSUPP });
+      } else return -EOPNOTSUPP;
     },
     complete({ op, length }, result) {
       const transfers = op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE;

@@ -132,7 +132,7 @@ Deno.test("ublk info and features say what the kernel says", async () => {
   assertEquals([info.queues, info.size, info.maxIoBytes], [2, 2 ** 30, 2 ** 20]);
   assertEquals(info.parameters.sizeBytes, 2 ** 30);
   assertStringIncludes((await runCommand("ublk", ["info", "-n", id])).stdout, "size: 1 GiB");
-  const features = (await runCommand("ublk", ["features"])).stdout;
+  const features = (await runCommand("ublk", ["features", "-v"])).stdout;
   assertMatch(features, /^6 +UBLK_F_CMD_IOCTL_ENCODE +yes +6\.4 /m);
   assertMatch(features, /^19 +UBLK_F_SHMEM_ZC +(yes|no) +7\.1 /m);
 });

@@ -27,10 +27,15 @@ for (const [kind, rounds] of [["memory", 50], ["object", 10], ["asynchronous", 1
     assertEquals(samples.length, 5);
     // The first rounds load code and start the threads of Deno's pool.
     const [warm, last] = [samples[1], samples[4]];
+    // On a busy machine what Deno has for a child or a Worker may go late and be in a sample: that
+    // is why more are compared than one with one, which failed when it was in the first. What a
+    // device leaves behind is in all samples after it.
+    const before = Math.min(warm.descriptors, samples[2].descriptors);
+    const after = Math.min(samples[3].descriptors, last.descriptors);
     assertEquals(last.nodes, []);
     assertEquals(last.own, warm.own);
     assertEquals(last.ownMappings, 0);
-    assertEquals(last.descriptors, warm.descriptors);
+    assert(after <= before, `${after} descriptors, ${before} before`);
     // A thread of the pool may come and go; one that stays with each device would be in both.
     const threads = Math.min(last.threads, samples[3].threads);
     assert(threads <= warm.threads, `${threads} threads, ${warm.threads} before`);

@@ -48,6 +48,17 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "del", /ublk del: it needs either -n ID or -a; see `ublk del --help`/],
   ["ublk", "del -a -n 1", /ublk del: it needs either -n ID or -a; see `ublk del --help`/],
   ["ublk", "stop -n one", /--id: "one" is not a whole number; give one in digits/],
+  ["ublk", "list extra", /extra: unexpected argument; see `ublk list --help`/],
+  ["ublk", "update_size -n 0", /--size: it is missing; see `ublk update_size --help`/],
+  ["ublk", "update-size -n 0 -s 0", /--size: "0" is an empty size: give at least 1 byte/],
+  ["ublk", "quiesce", /--id: it is missing; see `ublk quiesce --help`/],
+  ["ublk", "set_affinity -n 0 -q 0", /CPULIST: it is missing; see `ublk set_affinity --help`/],
+  ["ublk", "set_affinity -n 0 -q 0 x", /x: it is not a list of CPUs; write one such as 0-3,8/],
+  ["ublk", "add", /^ublk: error: --type: it is missing; use one of null, mem, /],
+  ["ublk", "add -t null --foo 3", /--foo: unknown flag; null has --size; see `ublk add --help`/],
+  ["ublk", "add -t null -z -g", /--get-data and --zero-copy: data travels one way only; give /],
+  ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
+  ["ublk", "recover -t null", /--id: it is missing; see `ublk recover --help`/],
 ];
 
 for (const [name, line, expected] of USAGE) {
@@ -71,6 +82,8 @@ const OPERATIONS: readonly [CommandName, string][] = [
   ["ublk-null", ""],
   ["ublk", "list"],
   ["ublk", "del -a"],
+  ["ublk", "add -t null"],
+  ["ublk", "add --foreground -t null"],
 ];
 const isRoot = Deno.uid() === 0;
 

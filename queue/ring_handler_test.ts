@@ -22,16 +22,16 @@ function rigOf(methods: Partial<RingMethods>, ...results: number[]) {
     writeAt: unused,
     flush: unused,
     ring: {
-      prepare: ({ address, length, offset, op }, ring) => {
-        if (op === UBLK_IO_OP_READ) ring.read(FILE, address, length, offset);
-        else if (op === UBLK_IO_OP_WRITE) ring.write(FILE, address, length, offset);
+      prepare: ({ length, offset, op }, ring) => {
+        if (op === UBLK_IO_OP_READ) ring.read(FILE, 0, length, offset);
+        else if (op === UBLK_IO_OP_WRITE) ring.write(FILE, 0, length, offset);
         else ring.fsync(FILE, true);
       },
       complete: (_request, result) => result,
       ...methods,
     },
   };
-  const rig = new QueueRig({ backend, path: "ring" });
+  const rig = new QueueRig({ backend, path: "copy" });
   const operations: FakeSqe[] = [];
   rig.kernel.handler = (sqe, kernel) => {
     if (sqe.kind !== KIND_BACKEND) return rig.ublk.handler(sqe, kernel);
@@ -41,7 +41,7 @@ function rigOf(methods: Partial<RingMethods>, ...results: number[]) {
   return Object.assign(rig.fetch(), { operations });
 }
 
-Deno.test("RingPath answers a request with its operation's result", () => {
+Deno.test("RingHandler answers a request with its operation's result", () => {
   using rig = rigOf({}, 4096, 0);
   assertEquals(rig.io(READ).result, 4096);
   assertEquals(rig.io(FLUSH).result, 0);
@@ -49,20 +49,20 @@ Deno.test("RingPath answers a request with its operation's result", () => {
   rig.stop();
 });
 
-Deno.test("RingPath takes a short count for an error", () => {
+Deno.test("RingHandler takes a short count for an error", () => {
   using rig = rigOf({}, 512);
   assertEquals(rig.io(READ).result, -EIO);
   assertMatch(rig.log().join(), /returned 512 for 4096 bytes/);
   rig.stop();
 });
 
-Deno.test("RingPath waits for the last operation, and the first error stays", () => {
+Deno.test("RingHandler waits for the last operation, and the first error stays", () => {
   const half = 2048;
   using rig = rigOf(
     {
-      prepare: ({ address, offset }, ring) => {
-        ring.read(FILE, address, half, offset);
-        ring.read(FILE, address + half, half, offset + half);
+      prepare: ({ offset }, ring) => {
+        ring.read(FILE, 0, half, offset);
+        ring.read(FILE, half, half, offset + half);
       },
       complete: ({ length }, result) => (result < 0 ? result : length),
     },
@@ -74,14 +74,14 @@ Deno.test("RingPath waits for the last operation, and the first error stays", ()
   rig.stop();
 });
 
-Deno.test("RingPath lets complete() queue a further operation", () => {
+Deno.test("RingHandler lets complete() queue a further operation", () => {
   let done = 0;
   using rig = rigOf(
     {
-      complete: ({ address, length, offset }, result, ring) => {
+      complete: ({ length, offset }, result, ring) => {
         done += result;
         if (done === length) return length;
-        ring.read(FILE, address + done, length - done, offset + done);
+        ring.read(FILE, done, length - done, offset + done);
       },
     },
     1024,
@@ -94,14 +94,14 @@ Deno.test("RingPath lets complete() queue a further operation", () => {
 // An answer went to the kernel as it was: EAGAIN, which clients do not expect, and NaN, which an
 // Int32Array makes 0, so that a failed FLUSH was reported as done.
 for (const bad of [-EAGAIN, Number.NaN, -0.5, -99999]) {
-  Deno.test(`RingPath makes EIO of the answer ${bad}`, () => {
+  Deno.test(`RingHandler makes EIO of the answer ${bad}`, () => {
     using rig = rigOf({ complete: () => bad });
     assertEquals(rig.io(FLUSH).result, -EIO);
     rig.stop();
   });
 }
 
-Deno.test("RingPath answers EIO to a backend that throws, queues nothing or too much", () => {
+Deno.test("RingHandler answers EIO to a backend that throws, queues nothing or too much", () => {
   const mistakes: RingMethods["prepare"][] = [
     () => {
       throw new Error("on purpose");

@@ -18,7 +18,7 @@ const READ = { op: UBLK_IO_OP_READ, sectors: 8 };
 const WRITE = { op: UBLK_IO_OP_WRITE, sectors: 8 };
 const BYTES = 4096;
 
-Deno.test("CopyPath calls the method of each operation with offset, length and flags", () => {
+Deno.test("BytesHandler calls the method of each operation with offset, length and flags", () => {
   const backend = mockBackend({ synchronous: true });
   using rig = new QueueRig({ backend }).fetch();
   rig.io({ ...WRITE, sector: 16, flags: UBLK_IO_F_FUA });
@@ -43,7 +43,7 @@ Deno.test("CopyPath calls the method of each operation with offset, length and f
   rig.stop();
 });
 
-Deno.test("CopyPath carries offsets beyond 2^32 sectors", () => {
+Deno.test("BytesHandler carries offsets beyond 2^32 sectors", () => {
   const offsets: number[] = [];
   const backend = { ...mockBackend(), trim: (offset: number) => void offsets.push(offset) };
   using rig = new QueueRig({ backend }).fetch();
@@ -52,7 +52,7 @@ Deno.test("CopyPath carries offsets beyond 2^32 sectors", () => {
   assertEquals(offsets, sectors.map((sector) => sector * 512));
 });
 
-Deno.test("CopyPath answers EOPNOTSUPP where a method is absent", () => {
+Deno.test("BytesHandler answers EOPNOTSUPP where a method is absent", () => {
   const options = { flush: false, trim: false, writeZeroes: false, synchronous: true };
   using rig = new QueueRig({ backend: mockBackend(options) }).fetch();
   for (const op of [UBLK_IO_OP_FLUSH, UBLK_IO_OP_DISCARD, UBLK_IO_OP_WRITE_ZEROES, 200]) {
@@ -61,7 +61,7 @@ Deno.test("CopyPath answers EOPNOTSUPP where a method is absent", () => {
   rig.stop();
 });
 
-Deno.test("CopyPath passes on the errno of what is thrown or rejected, now or later", async () => {
+Deno.test("BytesHandler passes on the errno of what is thrown or rejected, now or later", async () => {
   for (const effect of ["throw", "reject", "late"] as const) {
     for (const op of [UBLK_IO_OP_READ, UBLK_IO_OP_FLUSH]) {
       const backend = mockBackend({ faults: [{ effect, errno: "ENOSPC", nth: 1 }] });
@@ -76,7 +76,7 @@ Deno.test("CopyPath passes on the errno of what is thrown or rejected, now or la
   }
 });
 
-Deno.test("CopyPath takes a short count for an error and never for a result", async () => {
+Deno.test("BytesHandler takes a short count for an error and never for a result", async () => {
   const wrong = [BYTES - 1, 0, NaN, Infinity, -5, "4096", true, null, {}, () => {}, 4096n];
   for (const value of wrong) {
     for (const answer of [value, Promise.resolve(value)]) {
@@ -116,7 +116,7 @@ const THENABLES: Record<string, () => unknown> = {
 };
 
 for (const [what, make] of Object.entries(THENABLES)) {
-  Deno.test(`CopyPath answers once where a thenable ${what}`, async () => {
+  Deno.test(`BytesHandler answers once where a thenable ${what}`, async () => {
     const backend = { ...mockBackend(), readAt: () => make() as void };
     using rig = new QueueRig({ backend }).fetch();
     assertEquals((await rig.ioAsync(READ)).results, [BYTES]);
@@ -149,7 +149,7 @@ const THROWING_THENABLES: Record<string, () => unknown> = {
 };
 
 for (const [what, make] of Object.entries(THROWING_THENABLES)) {
-  Deno.test(`CopyPath answers once, with an errno, for a thenable ${what}`, async () => {
+  Deno.test(`BytesHandler answers once, with an errno, for a thenable ${what}`, async () => {
     const backend = { ...mockBackend(), readAt: () => make() as void };
     using rig = new QueueRig({ backend }).fetch();
     const request = await rig.ioAsync(READ);
@@ -171,7 +171,7 @@ function manualBackend() {
   return { backend, reads };
 }
 
-Deno.test("CopyPath answers ETIMEDOUT at the deadline, and keeps the late write out of the tag's next request", async () => {
+Deno.test("BytesHandler answers ETIMEDOUT at the deadline, and keeps the late write out of the tag's next request", async () => {
   const { backend, reads } = manualBackend();
   using rig = new QueueRig({ backend, depth: 2 }).fetch();
   const first = rig.start(READ);
@@ -193,7 +193,7 @@ Deno.test("CopyPath answers ETIMEDOUT at the deadline, and keeps the late write 
   rig.stop();
 });
 
-Deno.test("CopyPath gives a slot's WRITE to the buffer that it has after a deadline", async () => {
+Deno.test("BytesHandler gives a slot's WRITE to the buffer that it has after a deadline", async () => {
   const { backend, reads } = manualBackend();
   using rig = new QueueRig({ backend, depth: 2 }).fetch();
   rig.start(READ);
@@ -207,7 +207,7 @@ Deno.test("CopyPath gives a slot's WRITE to the buffer that it has after a deadl
   assertEquals(backend.contents.slice(0, BYTES).findIndex((byte, at) => byte !== data[at]), -1);
 });
 
-Deno.test("CopyPath refuses what comes once as many requests as it has slots are overdue, until one settles", async () => {
+Deno.test("BytesHandler refuses what comes once as many requests as it has slots are overdue, until one settles", async () => {
   const { backend, reads } = manualBackend();
   using rig = new QueueRig({ backend, depth: 2 }).fetch();
   for (let io = 0; io < 2; io++) {
@@ -227,11 +227,11 @@ Deno.test("CopyPath refuses what comes once as many requests as it has slots are
   rig.stop();
 });
 
-Deno.test("CopyPath answers EIO for a Promise of a `synchronous` backend, whose buffer stays its own", async () => {
+Deno.test("BytesHandler answers EIO for a Promise of a `synchronous` backend, whose buffer stays its own", async () => {
   const { backend, reads } = manualBackend();
   const failing = { ...backend, synchronous: true, flush: () => Promise.reject(new Error("no")) };
   const rig = new QueueRig({ backend: failing, depth: 2 }).fetch();
-  assertEquals([rig.io(READ).result, rig.path.outstanding], [-EIO, 0]);
+  assertEquals([rig.io(READ).result, rig.handler.outstanding], [-EIO, 0]);
   assertMatch(rig.log().join(), /declares `synchronous` returned a Promise/);
   // Nobody handles this rejection but the path: else this test would fail for it.
   assertEquals(rig.io({ op: UBLK_IO_OP_FLUSH }).result, -EIO);
@@ -244,11 +244,11 @@ Deno.test("CopyPath answers EIO for a Promise of a `synchronous` backend, whose 
   await nextTurn();
 });
 
-Deno.test("CopyPath leaves the buffers mapped where a Promise is still out when the service ends", () => {
+Deno.test("BytesHandler leaves the buffers mapped where a Promise is still out when the service ends", () => {
   const { backend, reads } = manualBackend();
   const rig = new QueueRig({ backend, depth: 2 }).fetch();
   rig.start(READ);
-  const [address] = rig.path.addresses;
+  const [address] = rig.path.commands.addresses;
   rig[Symbol.dispose]();
   // Looked up before it is touched: where this fails the touch would end the process.
   assert(isMapped(address), "the buffer is mapped");
@@ -256,9 +256,9 @@ Deno.test("CopyPath leaves the buffers mapped where a Promise is still out when 
   assertEquals(new Uint8Array(bufferAt(address, 1))[0], 7);
 });
 
-Deno.test("CopyPath unmaps the buffers when the service ends with nothing out", () => {
+Deno.test("BytesHandler unmaps the buffers when the service ends with nothing out", () => {
   const rig = new QueueRig({ backend: mockBackend(), depth: 2 }).fetch();
-  const [address] = rig.path.addresses;
+  const [address] = rig.path.commands.addresses;
   assert(isMapped(address));
   rig.stop();
   rig[Symbol.dispose]();

@@ -1,0 +1,225 @@
+/**
+ * Opens the files that disks are made of: each mistake with them is one line that names the path,
+ * the cause and the remedy.
+ *
+ * @module
+ */
+
+import {
+  EACCES,
+  EBUSY,
+  EINVAL,
+  EOPNOTSUPP,
+  EPERM,
+  EROFS,
+  errnoName,
+  errnoText,
+  ETXTBSY,
+} from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import {
+  endOfFile,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  fallocateFile,
+  type FileStatus,
+  fileStatus,
+  lockFile,
+  O_CREAT,
+  O_DIRECT,
+  O_EXCL,
+  O_RDONLY,
+  O_RDWR,
+  readAt,
+  removeFile,
+  smallText,
+  truncateFile,
+} from "../uring/file.ts";
+import { closeFd, openFile } from "../uring/libc.ts";
+import { Mapping, pageBytes } from "../uring/mapping.ts";
+import { BLOCK_SIZES } from "./geometry.ts";
+import { formatSize } from "./size.ts";
+
+/** How a file is to be opened. */
+export interface FileWish {
+  /** Nothing is written to it. */
+  readonly readOnly: boolean;
+  /** Past the page cache. */
+  readonly direct: boolean;
+  /** The disk's logical block in bytes. */
+  readonly blockSize: number;
+  /** The file is made, or made longer, to have this many bytes. */
+  readonly createBytes?: number;
+}
+
+/** An open file. Its descriptor is good in every thread. Plain data. */
+export interface BackingFile {
+  /** As it was given. */
+  readonly path: string;
+  /** The descriptor. */
+  readonly fd: number;
+  /** Its length or size in bytes. */
+  readonly bytes: number;
+  /** It is a block device. */
+  readonly isDevice: boolean;
+  /** Space in it can be given back. */
+  readonly punches: boolean;
+}
+
+/**
+ * A dead server's ring holds its files, and their locks, until the kernel has taken it apart. Who
+ * recovers the device, or makes it anew, comes at once: so a lock that is held is asked for again.
+ */
+const PATIENCE_MS = 2000;
+const RETRY_MS = 50;
+
+/** The error of a file that cannot be had: one line with path, cause and remedy. */
+export function refusal(path: string, reason: string, hint: string, errno?: number): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation: path, reason, hint, errno });
+}
+
+/**
+ * Opens a file or block device, and claims it: a file by its lock, a device by `O_EXCL`.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT`, in one line that says what is wrong with the file.
+ */
+export async function openBackingFile(path: string, wish: FileWish): Promise<BackingFile> {
+  const found = fileStatus(path);
+  if (found === undefined && wish.createBytes === undefined) {
+    throw refusal(path, "there is no such file", "check the path, or have it made: create, size");
+  }
+  if (found !== undefined) checkKind(path, found, wish);
+  const fd = await openClaimed(path, found, wish);
+  try {
+    const isDevice = found?.kind === "block device";
+    if (wish.createBytes !== undefined) lengthen(path, fd, wish.createBytes);
+    const bytes = endOfFile(fd);
+    if (bytes < wish.blockSize) {
+      const reason = `its ${bytes} bytes are less than a block of ${wish.blockSize}`;
+      throw refusal(path, reason, "make it longer (truncate -s), or have it made: create, size");
+    }
+    if (wish.direct) checkAlignment(path, fd, wish.blockSize);
+    return { path, fd, bytes, isDevice, punches: isDevice || canPunch(fd, bytes, wish) };
+  } catch (error) {
+    closeFd(fd);
+    if (found === undefined) removeFile(path);
+    throw error;
+  }
+}
+
+function checkKind(path: string, { kind, device }: FileStatus, wish: FileWish): void {
+  if (kind !== "file" && kind !== "block device") {
+    throw refusal(path, `it is a ${kind}`, "give a file or a block device");
+  }
+  if (kind !== "block device") return;
+  if (wish.createBytes !== undefined) {
+    throw refusal(path, "it is a block device, which has a size", "leave out create and size");
+  }
+  // A server that waits for a ublk disk may wait for itself, where no signal reaches it.
+  const name = /^DEVNAME=(ublkb\d+)/m.exec(smallText(`/sys/dev/block/${device}/uevent`) ?? "")?.[1];
+  if (name === undefined) return;
+  throw refusal(path, `it is ${name}, a disk of a ublk server`, "give the file behind that disk");
+}
+
+/** Opens a file and takes its lock, or a block device that nobody else holds. */
+async function openClaimed(
+  path: string,
+  found: FileStatus | undefined,
+  wish: FileWish,
+): Promise<number> {
+  const access = (wish.readOnly ? O_RDONLY : O_RDWR) | (wish.direct ? O_DIRECT : 0);
+  const isDevice = found?.kind === "block device";
+  const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      const fd = openFile(path, flags, 0o644);
+      if (isDevice || lockFile(fd, wish.readOnly ? "shared" : "exclusive")) {
+        return checkedLoop(path, fd, wish);
+      }
+      closeFd(fd);
+    } catch (error) {
+      const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
+      if (!isBusy) throw openError(path, error, wish);
+    }
+    if (Date.now() >= deadline) break;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  throw isDevice
+    ? refusal(path, "it is in use: mounted, or held by another", "unmount it, or end who holds it")
+    : refusal(path, "it is in use by another disk or program (flock)", "end it, or give a copy");
+}
+
+function openError(path: string, error: unknown, wish: FileWish): unknown {
+  if (!(error instanceof UblkError) || error.code !== "SYSCALL_FAILED") return error;
+  const { errno = 0 } = error;
+  const fail = (reason: string, hint: string) => refusal(path, reason, hint, errno);
+  switch (errno) {
+    case EACCES:
+    case EPERM:
+      return fail(`this user may not ${wish.readOnly ? "read" : "write"} it`, "run as its owner");
+    case EROFS:
+      return fail("it is on a read-only filesystem or device", "serve it read-only");
+    case ETXTBSY:
+      return fail("it is in use: a program that runs, or swap space", "give another file");
+    case EINVAL:
+      if (wish.direct) return fail("its filesystem has no O_DIRECT", "serve it without direct");
+  }
+  return fail(`it cannot be opened: ${errnoText(errno)}`, "check the path and who may use it");
+}
+
+const LOOP_DEVICES = 256;
+
+/** The kernel's own loop driver takes no lock. */
+function checkedLoop(path: string, fd: number, { readOnly }: FileWish): number {
+  if (readOnly) return fd;
+  const identity = fileStatus(path)?.identity;
+  for (let loop = 0; loop < LOOP_DEVICES; loop++) {
+    const backing = smallText(`/sys/block/loop${loop}/loop/backing_file`)?.trimEnd();
+    if (backing === undefined || fileStatus(backing)?.identity !== identity) continue;
+    closeFd(fd);
+    const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
+    throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);
+  }
+  return fd;
+}
+
+/** Gives a file the length that it is to have. */
+function lengthen(path: string, fd: number, bytes: number): void {
+  const now = endOfFile(fd);
+  if (now > bytes) {
+    const reason = `it has ${formatSize(now)} already, and making it ${
+      formatSize(bytes)
+    } loses data`;
+    throw refusal(path, reason, "give at least its size, or remove the file first");
+  }
+  try {
+    if (now < bytes) truncateFile(fd, bytes);
+  } catch (error) {
+    const { errno = 0 } = error as UblkError;
+    const reason = `it cannot get ${formatSize(bytes)}: ${errnoText(errno)}`;
+    throw refusal(path, reason, "ask for less, or use another filesystem", errno);
+  }
+}
+
+/** Whether requests of that block size go through with `O_DIRECT`: one is tried. */
+function checkAlignment(path: string, fd: number, blockSize: number): void {
+  using page = Mapping.anonymous(pageBytes());
+  const read = (bytes: number) => readAt(fd, new Uint8Array(page.buffer(0, bytes)), 0);
+  const result = read(blockSize);
+  if (result >= 0) return;
+  const possible = BLOCK_SIZES.find((size) => size > blockSize && read(size) >= 0);
+  if (result === -EINVAL && possible !== undefined) {
+    const reason = `with O_DIRECT it takes no blocks of ${blockSize} bytes`;
+    throw refusal(path, reason, `use blocks of ${possible}, or serve it without direct`);
+  }
+  const reason = `it cannot be read with O_DIRECT: ${errnoName(result)}`;
+  throw refusal(path, reason, "serve it without direct", -result);
+}
+
+/** Tried where it changes nothing: past the end. */
+function canPunch(fd: number, bytes: number, { readOnly, blockSize }: FileWish): boolean {
+  if (readOnly) return false;
+  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  return fallocateFile(fd, mode, bytes, blockSize) !== -EOPNOTSUPP;
+}

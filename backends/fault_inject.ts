@@ -1,0 +1,291 @@
+/**
+ * A disk of zeroes that is late, goes wrong, hangs, or kills its server, as it is told: for tests of
+ * what stands on a disk, and of this project.
+ *
+ * @module
+ */
+
+import { isBlkErrno } from "../uapi/blk_errors.ts";
+import { errnoNumber } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import { FaultDice } from "../uring/fake_faults.ts";
+import { killSelf } from "../uring/libc.ts";
+import type { Backend, OpenContext, RingMethods, RingOperations, RingRequest } from "./backend.ts";
+import type { Sharing } from "./backend.ts";
+import { geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
+import { parseSize } from "./size.ts";
+import type { BackendSpec } from "./spec.ts";
+import type { Target } from "./target.ts";
+import { servedByRing } from "./unused.ts";
+import { ZeroReads } from "./zero_reads.ts";
+
+/** Each queue's thread draws its own faults. */
+export const sharing: Sharing = "per-queue";
+
+/** A part of the disk, in bytes. */
+export interface ByteRange {
+  /** Where it begins. */
+  readonly offset: number;
+  /** How long it is. */
+  readonly length: number;
+}
+
+/** Options of {@linkcode faultInject}. */
+export interface FaultInjectOptions extends Omit<GeometryOptions, "size"> {
+  /** The size; 250 GiB where left out. */
+  readonly size?: Size;
+  /** Every answer comes that many microseconds late. Default: 0. */
+  readonly delayUs?: number;
+  /** The share of requests that fail, 0 to 1. Default: 0. */
+  readonly errorRate?: number;
+  /** Requests that touch this part always fail: a range, or `"from-to"` with sizes in it. */
+  readonly errorRange?: ByteRange | string;
+  /** The name of the errno of those that fail, one that the block layer passes on. Default: EIO. */
+  readonly errno?: string;
+  /** The share of requests that are never answered, 0 to 1; `true` for all. Default: none. */
+  readonly hang?: number | boolean;
+  /** What is drawn for one seed and one queue is always the same. Default: 1. */
+  readonly seed?: number;
+  /** The server is killed when it has handed the first tag of a queue to the kernel. */
+  readonly dieDuringFetch?: boolean;
+}
+
+interface StoredOptions extends Required<GeometryOptions> {
+  readonly size: number;
+  readonly delayUs: number;
+  readonly errorRate: number;
+  readonly errorRange: ByteRange;
+  readonly errno: number;
+  readonly hangRate: number;
+  readonly seed: number;
+  readonly dieDuringFetch: boolean;
+}
+
+const DEFAULT_SIZE = 250 * 2 ** 30;
+const MAX_DELAY_US = 3.6e9;
+/** As good as never: ten years, in microseconds. */
+const NEVER_US = 10 * 365 * 86400 * 1e6;
+
+/**
+ * A disk that reads as zeroes, keeps nothing, and has those faults.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where a fault is not possible.
+ * @throws {RangeError} Where the size or block size is not one.
+ *
+ * @example A disk of which every tenth request fails
+ * ```ts
+ * import { faultInject } from "@ublk/ublk";
+ * import { assertThrows } from "@std/assert";
+ *
+ * faultInject({ size: "1GiB", errorRate: 0.1, errno: "ENOSPC", seed: 7 });
+ * assertThrows(() => faultInject({ errno: "ENOENT" }), Error, "block layer");
+ * ```
+ */
+export function faultInject(options: FaultInjectOptions = {}): BackendSpec {
+  const { delayUs = 0, errorRate = 0, errorRange, errno: name = "EIO", hang = 0 } = options;
+  const { size = DEFAULT_SIZE, blockSize, readOnly, seed = 1, dieDuringFetch = false } = options;
+  const errno = errnoNumber(name);
+  if (errno === undefined || !isBlkErrno(errno)) {
+    const hint = "use EIO, ENOSPC, ETIMEDOUT, ENODATA, EOPNOTSUPP, …";
+    throw invalid(`the block layer passes on no ${JSON.stringify(name)}`, hint);
+  }
+  if (!Number.isInteger(delayUs) || delayUs < 0 || delayUs > MAX_DELAY_US) {
+    const hint = `use 0 to ${MAX_DELAY_US} microseconds`;
+    throw invalid(`a delay of ${delayUs} is out of range`, hint);
+  }
+  if (!Number.isSafeInteger(seed)) throw invalid(`seed ${seed}`, "use a whole number");
+  const stored: StoredOptions = {
+    ...geometryOf({ size, blockSize, readOnly }),
+    delayUs,
+    errorRate: checkRate("errorRate", errorRate),
+    errorRange: rangeOf(errorRange),
+    errno,
+    hangRate: checkRate("hang", Number(hang)),
+    seed,
+    dieDuringFetch,
+  };
+  return { module: import.meta.url, options: stored };
+}
+
+function invalid(reason: string, hint: string): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation: "fault_inject", reason, hint });
+}
+
+function checkRate(what: string, rate: number): number {
+  if (rate >= 0 && rate <= 1) return rate;
+  throw invalid(`${what} ${rate} is out of range`, "use 0 to 1");
+}
+
+function rangeOf(range: ByteRange | string | undefined): ByteRange {
+  if (range === undefined) return { offset: 0, length: 0 };
+  if (typeof range === "string") return rangeOf(parseRange(range));
+  const { offset, length } = range;
+  if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length > 0) {
+    return { offset, length };
+  }
+  throw invalid(`an error range of ${length} bytes at ${offset}`, "use at least one byte");
+}
+
+/** `"1M-2M"`, `"0-4096"`: the second is where it ends, itself not in it. */
+function parseRange(text: string): ByteRange {
+  const hint = 'write it as "from-to" in bytes, such as "0-4096" or "1M-2M"';
+  const parts = text.split("-");
+  if (parts.length !== 2) throw invalid(`${JSON.stringify(text)} is no range`, hint);
+  try {
+    const [from, to] = parts.map((part) => part.trim() === "0" ? 0 : parseSize(part));
+    return { offset: from, length: to - from };
+  } catch {
+    throw invalid(`${JSON.stringify(text)} is no range`, hint);
+  }
+}
+
+/** What becomes of a request. */
+export const GOES_WELL = 0;
+/** It is never answered. */
+export const HANGS: number = -1;
+
+/** Decides what becomes of each request: a positive errno, or one of the constants above. */
+export class FaultDecisions {
+  readonly #options: Omit<StoredOptions, "size" | "blockSize" | "readOnly">;
+  readonly #dice: FaultDice;
+
+  /** The decisions of one queue. */
+  constructor(options: unknown, queue: number) {
+    this.#options = options as StoredOptions;
+    // Queues draw apart, so that one's load does not change another's faults.
+    this.#dice = new FaultDice(this.#options.seed + queue * 0x9e3779b1);
+  }
+
+  /** Whether and how the next request fails. */
+  decide(op: number, offset: number, length: number): number {
+    const { errorRange, errorRate, hangRate, errno } = this.#options;
+    if (this.#draws(hangRate)) return HANGS;
+    const end = errorRange.offset + errorRange.length;
+    const touches = offset < end && offset + length > errorRange.offset;
+    if (touches && errorRange.length > 0 && op !== UBLK_IO_OP_FLUSH) return errno;
+    return this.#draws(errorRate) ? errno : GOES_WELL;
+  }
+
+  #draws(rate: number): boolean {
+    return rate > 0 && this.#dice.draw(1e6) < rate * 1e6;
+  }
+}
+
+/** `request.state` below 0: it waits, and then this is -1 less the errno it fails with, if any. */
+const WAITS = -1;
+
+class FaultyRequests implements RingMethods {
+  readonly operations = 1;
+  readonly #decisions: FaultDecisions;
+  readonly #delayUs: number;
+  readonly #zeroes: ZeroReads;
+
+  constructor(decisions: FaultDecisions, delayUs: number, zeroes: ZeroReads) {
+    this.#decisions = decisions;
+    this.#delayUs = delayUs;
+    this.#zeroes = zeroes;
+  }
+
+  prepare(request: RingRequest, ring: RingOperations): number | void {
+    const fate = this.#decisions.decide(request.op, request.offset, request.length);
+    if (fate === HANGS) return ring.timeout(NEVER_US);
+    if (this.#delayUs === 0) return this.#answer(request, fate, ring);
+    request.state = WAITS - fate;
+    ring.timeout(this.#delayUs);
+  }
+
+  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
+    if (request.state >= 0) return this.#zeroes.continue(request, result, ring);
+    return this.#answer(request, WAITS - request.state, ring);
+  }
+
+  #answer(request: RingRequest, errno: number, ring: RingOperations): number | void {
+    if (errno > 0) return -errno;
+    if (request.op === UBLK_IO_OP_READ) return this.#zeroes.start(request, ring);
+    return request.op === UBLK_IO_OP_WRITE ? request.length : 0;
+  }
+}
+
+/** Opens the disk in one queue's thread. */
+export function open(options: unknown, { queue }: Pick<OpenContext, "queue">): Backend {
+  const { size, blockSize, readOnly, delayUs, dieDuringFetch } = options as StoredOptions;
+  const zeroes = new ZeroReads();
+  const decisions = new FaultDecisions(options, queue);
+  return {
+    size,
+    blockSize,
+    readOnly,
+    ...servedByRing({ flush: true, trim: true }),
+    fua: true,
+    // There is nothing that could be lost.
+    persistent: true,
+    ring: new FaultyRequests(decisions, delayUs, zeroes),
+    beforeFetch(_queue, tag) {
+      // Each queue fetches its tags in order: some are the kernel's then, and some are not.
+      if (dieDuringFetch && tag === 1) killSelf();
+    },
+    close: () => zeroes.close(),
+  };
+}
+
+/** `fault_inject` on a command line. */
+export const target: Target = {
+  name: "fault_inject",
+  aliases: ["fault-inject"],
+  summary: "a disk of zeroes that is late, fails, hangs or kills its server, as told",
+  // There is nothing that could be lost.
+  persistent: true,
+  files: { min: 0, max: 0 },
+  options: [
+    { name: "size", kind: "size", help: "The disk's size. Default: 250GiB." },
+    {
+      name: "delay-us",
+      kind: "integer",
+      min: 0,
+      max: MAX_DELAY_US,
+      help: "Every answer comes that many microseconds late.",
+    },
+    {
+      name: "error-rate",
+      kind: "number",
+      min: 0,
+      max: 1,
+      help: "The share of requests that fail, 0 to 1.",
+    },
+    {
+      name: "error-range",
+      kind: "text",
+      placeholder: "FROM-TO",
+      help: "Requests that touch these bytes fail: 1M-2M.",
+    },
+    { name: "errno", kind: "text", placeholder: "NAME", help: "How they fail. Default: EIO." },
+    {
+      name: "hang",
+      kind: "number",
+      min: 0,
+      max: 1,
+      help: "The share of requests that are never answered.",
+    },
+    { name: "seed", kind: "integer", help: "What is drawn for a seed is always the same." },
+    {
+      name: "die-during-fetch",
+      kind: "integer",
+      choices: [0, 1],
+      help: "1: the server is killed while it fetches.",
+    },
+  ],
+  spec: (values) =>
+    faultInject({
+      size: values.size as number | undefined,
+      delayUs: values["delay-us"] as number | undefined,
+      errorRate: values["error-rate"] as number | undefined,
+      errorRange: values["error-range"] as string | undefined,
+      errno: values.errno as string | undefined,
+      hang: values.hang as number | undefined,
+      seed: values.seed as number | undefined,
+      dieDuringFetch: values["die-during-fetch"] === 1,
+      blockSize: values["block-size"],
+      readOnly: values["read-only"],
+    }),
+};

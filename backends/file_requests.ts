@@ -1,0 +1,295 @@
+/**
+ * Requests to a disk that is in files, as operations of the serving thread's ring: what `loop` and
+ * `stripe` have in common.
+ *
+ * A request goes through phases, one after the other, and a phase has some operations under way at
+ * a time. Which of them a completion belongs to cannot be seen and need not be: as long as the
+ * bytes add up at the end of the phase all is well. Where they do not, something was read or
+ * written short (a signal, the end of a file that has shrunk), and the phase is done again
+ * carefully: one operation at a time, each of which goes on where the last one stopped.
+ *
+ * @module
+ */
+
+import { EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
+import {
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
+} from "../uapi/ublk_io.ts";
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "../uring/file.ts";
+import type { RingMethods, RingOperations, RingRequest } from "./backend.ts";
+import type { StripeLayout } from "./stripe_layout.ts";
+
+/** Data, and metadata with it. */
+const TRANSFER = 0;
+/** Metadata alone, when it is done carefully. */
+const METADATA = 1;
+/** A range of each file made to read as zeroes, its space given back. */
+const PUNCH = 2;
+/** A range of each file given space. */
+const ALLOCATE = 3;
+/** A range of each file made to read as zeroes, its space kept. */
+const ZERO_RANGE = 4;
+/** What was written made durable. */
+const SYNC = 5;
+
+/** How far a request has come. Made once, used by one request after the other. */
+class Progress {
+  /** One of the phases above. */
+  phase = TRANSFER;
+  /** What is to be queued next: a byte of the request, or the index of a file. */
+  cursor = 0;
+  /** Operations under way. */
+  pending = 0;
+  /** Bytes done in this phase. */
+  done = 0;
+  /** One operation at a time, since not all at a time came to too little. */
+  careful = false;
+  /** It has its answer, an error, and waits for what is still under way. */
+  failed = false;
+}
+
+/** Where the integrity metadata is. */
+export interface MetadataFile {
+  /** The open file. */
+  readonly fd: number;
+  /** Bytes per block. */
+  readonly bytesPerBlock: number;
+  /** Bytes of the block to which they belong. */
+  readonly blockSize: number;
+}
+
+/** What {@linkcode FileRequests} work on. */
+export interface RequestFiles {
+  /** The open files, in the order of the layout. */
+  readonly fds: readonly number[];
+  /** What of the disk is where. */
+  readonly layout: StripeLayout;
+  /** They are open with `O_DIRECT`. */
+  readonly direct: boolean;
+  /** Where the metadata is, if there is any. */
+  readonly metadata?: MetadataFile;
+}
+
+/** The most operations on data that one request has under way. */
+const WIDTH = 8;
+
+/** The ring methods of a disk in files. */
+export class FileRequests implements RingMethods {
+  readonly operations: number;
+  readonly metadata: boolean;
+  readonly preferZeroCopy: boolean;
+
+  readonly #fds: readonly number[];
+  readonly #layout: StripeLayout;
+  readonly #direct: boolean;
+  readonly #metadata: MetadataFile | undefined;
+  readonly #width: number;
+  /** By `request.state - 1`. */
+  readonly #progress: Progress[] = [];
+  /** Which of them no request has. */
+  readonly #free: number[] = [];
+  /** The filesystem turned out to have no `FALLOC_FL_ZERO_RANGE` (tmpfs has not). */
+  #lacksZeroRange = false;
+
+  /** The files stay the caller's. */
+  constructor(files: RequestFiles) {
+    this.#fds = files.fds;
+    this.#layout = files.layout;
+    this.#direct = files.direct;
+    this.#metadata = files.metadata;
+    this.#width = files.fds.length === 1 ? 1 : WIDTH;
+    this.operations = this.#width + (files.metadata === undefined ? 0 : 1);
+    this.metadata = files.metadata !== undefined;
+    this.preferZeroCopy = files.direct;
+  }
+
+  prepare(request: RingRequest, ring: RingOperations): number | void {
+    const phase = this.#firstPhase(request);
+    if (phase < 0) return -EOPNOTSUPP;
+    if (this.#free.length === 0) this.#free.push(this.#progress.push(new Progress()) - 1);
+    const index = this.#free.pop()!;
+    request.state = index + 1;
+    const progress = this.#progress[index];
+    progress.pending = 0;
+    progress.careful = false;
+    progress.failed = false;
+    this.#begin(request, progress, phase, ring);
+    if (phase === TRANSFER && request.metadataLength > 0) {
+      this.#queueMetadata(request, ring);
+      progress.pending++;
+    }
+  }
+
+  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
+    const progress = this.#progress[request.state - 1];
+    progress.pending--;
+    if (progress.failed) {
+      if (progress.pending === 0) this.#release(request);
+      return;
+    }
+    const error = this.#taken(request, progress, result);
+    if (error < 0) {
+      progress.failed = true;
+      if (progress.pending === 0) this.#release(request);
+      return error;
+    }
+    this.#queue(request, progress, ring);
+    if (progress.pending > 0) return;
+    const answer = this.#nextPhase(request, progress, ring);
+    if (answer !== undefined) this.#release(request);
+    return answer;
+  }
+
+  cancelled(request: RingRequest): void {
+    if (request.state > 0) this.#release(request);
+  }
+
+  #release(request: RingRequest): void {
+    this.#free.push(request.state - 1);
+    request.state = 0;
+  }
+
+  #firstPhase(request: RingRequest): number {
+    switch (request.op) {
+      case UBLK_IO_OP_READ:
+      case UBLK_IO_OP_WRITE:
+        return TRANSFER;
+      case UBLK_IO_OP_FLUSH:
+        return SYNC;
+      case UBLK_IO_OP_DISCARD:
+        return PUNCH;
+      case UBLK_IO_OP_WRITE_ZEROES:
+        return request.mayUnmap || this.#lacksZeroRange ? PUNCH : ZERO_RANGE;
+    }
+    return -1;
+  }
+
+  /** Takes an operation's result: 0, or a negative errno that is the request's. */
+  #taken(request: RingRequest, progress: Progress, result: number): number {
+    if (result < 0) return this.#forgiven(progress, result);
+    if (progress.phase === METADATA) return result === request.metadataLength ? 0 : -EIO;
+    if (progress.phase !== TRANSFER) return 0;
+    progress.done += result;
+    if (!progress.careful) return 0;
+    // The file ends before the disk does: it has shrunk.
+    if (result === 0) return -EIO;
+    // As much as there was up to an end amid a block, from where nothing direct can go on.
+    if (this.#direct && progress.done % 512 !== 0) return -EIO;
+    progress.cursor = progress.done;
+    return 0;
+  }
+
+  #forgiven(progress: Progress, result: number): number {
+    if (result === -EINTR && progress.phase === TRANSFER) {
+      if (progress.careful) progress.cursor = progress.done;
+      return 0;
+    }
+    if (result === -EOPNOTSUPP && progress.phase === ZERO_RANGE) {
+      this.#lacksZeroRange = true;
+      return 0;
+    }
+    // A client knows no quota of this server's: for it the disk is full.
+    return result === -EDQUOT ? -ENOSPC : result;
+  }
+
+  /** All operations of a phase are done: the answer, or nothing where another phase follows. */
+  #nextPhase(request: RingRequest, progress: Progress, ring: RingOperations): number | void {
+    const { op, length } = request;
+    switch (progress.phase) {
+      case TRANSFER: {
+        const metadata = progress.careful ? 0 : request.metadataLength;
+        if (progress.done !== length + metadata) {
+          progress.careful = true;
+          return this.#begin(request, progress, metadata > 0 ? METADATA : TRANSFER, ring);
+        }
+        const sync = request.fua && op === UBLK_IO_OP_WRITE;
+        return sync ? this.#begin(request, progress, SYNC, ring) : length;
+      }
+      case METADATA:
+        return this.#begin(request, progress, TRANSFER, ring);
+      case ZERO_RANGE:
+        if (this.#lacksZeroRange) return this.#begin(request, progress, PUNCH, ring);
+        return 0;
+      case PUNCH:
+        // Space that was to be kept has been given back: it is taken again, so that later writes
+        // there find it. Where that is not possible either, EOPNOTSUPP makes the kernel write
+        // zeroes itself.
+        if (op === UBLK_IO_OP_WRITE_ZEROES && !request.mayUnmap) {
+          return this.#begin(request, progress, ALLOCATE, ring);
+        }
+        return 0;
+      case SYNC:
+        return op === UBLK_IO_OP_WRITE ? length : 0;
+    }
+    return 0;
+  }
+
+  #begin(request: RingRequest, progress: Progress, phase: number, ring: RingOperations): void {
+    progress.phase = phase;
+    progress.cursor = 0;
+    progress.done = 0;
+    this.#queue(request, progress, ring);
+  }
+
+  /** Queues as much of the phase as may be under way. */
+  #queue(request: RingRequest, progress: Progress, ring: RingOperations): void {
+    const { phase } = progress;
+    if (phase === TRANSFER) return this.#queueTransfers(request, progress, ring);
+    if (phase !== METADATA) return this.#queuePerFile(request, progress, ring);
+    if (progress.cursor > 0) return;
+    this.#queueMetadata(request, ring);
+    progress.cursor = 1;
+    progress.pending++;
+  }
+
+  #queueTransfers(request: RingRequest, progress: Progress, ring: RingOperations): void {
+    const layout = this.#layout;
+    const { op, length } = request;
+    const most = progress.careful ? 1 : this.#width;
+    while (progress.pending < most && progress.cursor < length) {
+      const at = progress.cursor;
+      const offset = request.offset + at;
+      const bytes = layout.pieceBytes(offset, length - at);
+      const fd = this.#fds[layout.fileOf(offset)];
+      if (op === UBLK_IO_OP_READ) ring.read(fd, at, bytes, layout.fileOffset(offset));
+      else ring.write(fd, at, bytes, layout.fileOffset(offset));
+      progress.cursor = at + bytes;
+      progress.pending++;
+    }
+  }
+
+  #queuePerFile(request: RingRequest, progress: Progress, ring: RingOperations): void {
+    const layout = this.#layout;
+    while (progress.pending < this.#width && progress.cursor < layout.files) {
+      const file = progress.cursor++;
+      const start = layout.bytesBefore(file, request.offset);
+      const bytes = layout.bytesBefore(file, request.offset + request.length) - start;
+      // A flush is for every file, whatever its range says; all else for those that have a part.
+      if (bytes === 0 && request.op !== UBLK_IO_OP_FLUSH) continue;
+      const fd = this.#fds[file];
+      if (progress.phase === SYNC) ring.fsync(fd, true);
+      else ring.fallocate(fd, FALLOCATE_MODES[progress.phase], start, bytes);
+      progress.pending++;
+    }
+  }
+
+  #queueMetadata(request: RingRequest, ring: RingOperations): void {
+    const { fd, bytesPerBlock, blockSize } = this.#metadata!;
+    const offset = request.offset / blockSize * bytesPerBlock;
+    if (request.op === UBLK_IO_OP_READ) ring.readMetadata(fd, offset);
+    else ring.writeMetadata(fd, offset);
+  }
+}
+
+/** By phase. */
+const FALLOCATE_MODES: readonly number[] = [
+  0,
+  0,
+  FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE,
+];

@@ -1,0 +1,255 @@
+/**
+ * A disk in a file or block device, through the serving thread's own ring: the kernel moves the
+ * data, and JavaScript only says from where to where.
+ *
+ * A file that has holes keeps them: what was never written, or is discarded, takes no space. A
+ * second file may keep integrity metadata.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { endOfFile, nextHole, truncateFile, writeAllAt } from "../uring/file.ts";
+import { closeFd } from "../uring/libc.ts";
+import type { Backend, OpenContext, Sharing } from "./backend.ts";
+import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { FileRequests } from "./file_requests.ts";
+import { BLOCK_SIZES, type Size } from "./geometry.ts";
+import { formatSize, parseSize } from "./size.ts";
+import type { BackendSpec } from "./spec.ts";
+import { StripeLayout } from "./stripe_layout.ts";
+import type { Target } from "./target.ts";
+import { servedByRing } from "./unused.ts";
+
+/** The threads share the file through the kernel. */
+export const sharing: Sharing = "per-queue";
+
+/** Options of {@linkcode file}. */
+export interface FileOptions {
+  /** Make the file, or make it longer, to have {@linkcode size}. It is never made shorter. */
+  readonly create?: boolean;
+  /** The size of a file that is made: bytes, or a text such as `"1GiB"`. */
+  readonly size?: Size;
+  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  readonly blockSize?: number;
+  /** The kernel refuses writes, and the file is opened for reading only. */
+  readonly readOnly?: boolean;
+  /**
+   * Past the page cache (`O_DIRECT`). The block size must be one that the file's filesystem or
+   * device takes. Zero copy is then its best way, and is used where the kernel has it.
+   */
+  readonly direct?: boolean;
+  /** A second file, for integrity metadata. Needs {@linkcode metadataSize}. */
+  readonly metadataPath?: string;
+  /** Bytes of metadata per block. */
+  readonly metadataSize?: number;
+}
+
+interface StoredOptions {
+  readonly path: string;
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  readonly direct: boolean;
+  readonly createBytes?: number;
+  readonly metadataPath?: string;
+  readonly metadataSize: number;
+}
+
+/**
+ * A disk in a file, or in a block device. Its size is the file's, in whole blocks.
+ *
+ * The file is opened and locked (`flock`; a device with `O_EXCL`) when the disk is served. What it
+ * cannot do is not offered: where the filesystem punches no holes there is no discard.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where the options are wrong or contradict each other. When
+ *   served: where the file cannot be had (missing, a directory, in use, not aligned, …).
+ *
+ * @example A sparse disk that is made where it is missing
+ * ```ts
+ * import { file } from "@ublk/ublk";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const spec = file("disk.img", { create: true, size: "10GiB" });
+ * assertEquals((spec.options as { createBytes: number }).createBytes, 10 * 2 ** 30);
+ * assertThrows(() => file("disk.img", { size: "10GiB" }), Error, "create");
+ * ```
+ */
+export function file(path: string, options: FileOptions = {}): BackendSpec {
+  const { blockSize = 512, readOnly = false, direct = false, create = false } = options;
+  const { metadataPath, metadataSize = 0 } = options;
+  checkPath(path);
+  checkBlockSize(blockSize);
+  const size = typeof options.size === "string" ? parseSize(options.size) : options.size;
+  if (create !== (size !== undefined)) {
+    const reason = create ? "create needs a size" : "a size is for create: a file has its own";
+    throw invalid(reason, "give both or neither");
+  }
+  if (create && readOnly) throw invalid("create and readOnly exclude each other", "drop one");
+  if (size !== undefined && !(Number.isSafeInteger(size) && size > 0 && size % blockSize === 0)) {
+    throw invalid(`size ${size} is not possible`, `use a positive multiple of ${blockSize} bytes`);
+  }
+  if (!Number.isInteger(metadataSize) || metadataSize < 0 || metadataSize > 255) {
+    throw invalid(`metadataSize ${metadataSize} is out of range`, "use 1 to 255 bytes per block");
+  }
+  if ((metadataPath !== undefined) !== (metadataSize > 0)) {
+    throw invalid("integrity metadata needs a second file and a size per block", "give both");
+  }
+  if (metadataPath !== undefined) checkPath(metadataPath);
+  const stored = { path, blockSize, readOnly, direct, createBytes: size, metadataPath };
+  return { module: import.meta.url, options: { ...stored, metadataSize } satisfies StoredOptions };
+}
+
+function invalid(reason: string, hint: string): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation: "a disk in a file", reason, hint });
+}
+
+/** Checks that a text can be a path. */
+export function checkPath(path: unknown): void {
+  if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
+  throw invalid(`${JSON.stringify(path)} is not a path`, "give the path of a file");
+}
+
+/** Checks that a logical block of that size is possible. */
+export function checkBlockSize(blockSize: number): void {
+  if (BLOCK_SIZES.includes(blockSize)) return;
+  throw invalid(`block size ${blockSize} is not possible`, `use one of ${BLOCK_SIZES.join(", ")}`);
+}
+
+/** What the threads share: descriptors are the process's. */
+interface Shared {
+  readonly data: BackingFile;
+  readonly metadata?: BackingFile;
+  readonly size: number;
+}
+
+/** Opens and claims the files, once for all queues. */
+export async function share(options: unknown): Promise<Shared> {
+  const stored = options as StoredOptions;
+  const { path, blockSize, metadataPath, metadataSize } = stored;
+  const data = await openBackingFile(path, stored);
+  const blocks = Math.floor(data.bytes / blockSize);
+  if (metadataPath === undefined) return { data, size: blocks * blockSize };
+  let metadata: BackingFile | undefined;
+  try {
+    metadata = await openMetadata(metadataPath, stored, blocks);
+    // The disk ends where either file does.
+    const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
+    if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
+    if (!stored.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize);
+    return { data, metadata, size: covered * blockSize };
+  } catch (error) {
+    closeFd(data.fd);
+    if (metadata !== undefined) closeFd(metadata.fd);
+    throw error;
+  }
+}
+
+/** Metadata goes through the page cache: its portions are smaller than any block. */
+function openMetadata(path: string, stored: StoredOptions, blocks: number): Promise<BackingFile> {
+  const { readOnly, createBytes, metadataSize } = stored;
+  return openBackingFile(path, {
+    readOnly,
+    direct: false,
+    blockSize: 1,
+    createBytes: createBytes === undefined ? undefined : blocks * metadataSize,
+  });
+}
+
+/**
+ * Metadata that was never written is to say that there is nothing to check, which is 0xFF in its
+ * application and reference tags. What was never written is holes; metadata of an earlier life
+ * stays, since the data that it belongs to does.
+ */
+function fillHoles(fd: number, from: number, end: number): void {
+  const ones = new Uint8Array(1 << 20).fill(0xff);
+  for (let at = from;;) {
+    const hole = nextHole(fd, at, end);
+    if (hole === undefined) return;
+    for (at = hole.start; at < hole.end; at += ones.length) {
+      writeAllAt(fd, ones.subarray(0, Math.min(ones.length, hole.end - at)), at);
+    }
+    at = hole.end;
+  }
+}
+
+/** Closes the files. */
+export function unshare(shared: unknown): void {
+  const { data, metadata } = shared as Shared;
+  closeFd(data.fd);
+  if (metadata !== undefined) closeFd(metadata.fd);
+}
+
+/** Opens the disk in one queue's thread. */
+export function open(options: unknown, context: OpenContext): Backend {
+  const { blockSize, readOnly, direct, metadataSize } = options as StoredOptions;
+  const { data, metadata, size } = context.shared as Shared;
+  const layout = new StripeLayout(1, blockSize);
+  const portions = metadata && { fd: metadata.fd, bytesPerBlock: metadataSize, blockSize };
+  let current = size;
+  return {
+    get size() {
+      return current;
+    },
+    blockSize,
+    readOnly,
+    ...servedByRing({ flush: true, trim: data.punches }),
+    fua: true,
+    persistent: true,
+    ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions }),
+    resize(size: number) {
+      checkMultiple(size, blockSize);
+      resizeFile(data, size, size < current, readOnly);
+      if (metadata !== undefined) {
+        resizeFile(metadata, size / blockSize * metadataSize, size < current, readOnly);
+        fillHoles(metadata.fd, current / blockSize * metadataSize, size / blockSize * metadataSize);
+      }
+      current = size;
+    },
+  };
+}
+
+function checkMultiple(size: number, blockSize: number): void {
+  if (Number.isSafeInteger(size) && size > 0 && size % blockSize === 0) return;
+  throw invalid(`size ${size} is not possible`, `use a positive multiple of ${blockSize} bytes`);
+}
+
+/** Several threads may do so, one after the other: what is done once is nothing the second time. */
+function resizeFile(
+  { path, fd, isDevice }: BackingFile,
+  bytes: number,
+  shrinks: boolean,
+  readOnly: boolean,
+): void {
+  const now = endOfFile(fd);
+  // It may have been made longer by somebody else, who then wants the disk to see it.
+  if (now === bytes || now > bytes && (!shrinks || isDevice || readOnly)) return;
+  if (isDevice) {
+    throw refusal(path, `it has ${formatSize(now)}, not ${formatSize(bytes)}`, "ask for less");
+  }
+  if (readOnly) throw refusal(path, "it is served read-only", "make the file longer first");
+  truncateFile(fd, bytes);
+}
+
+/** `loop` on a command line. */
+export const target: Target = {
+  name: "loop",
+  aliases: ["file"],
+  summary: "a disk in a file or block device; with --metadata-size, a second file for the metadata",
+  persistent: true,
+  files: { min: 1, max: 2 },
+  options: [
+    { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
+    { name: "create", kind: "switch", help: "Make the file, sparse, to have --size." },
+    { name: "size", kind: "size", help: "The size of a file that is made. With --create." },
+  ],
+  spec: ({ size, create, direct, ...common }, [path, metadataPath]) =>
+    file(path, {
+      size: size as number | undefined,
+      create: create === true,
+      direct: direct === true,
+      blockSize: common["block-size"],
+      readOnly: common["read-only"],
+      metadataPath,
+      metadataSize: common["metadata-size"],
+    }),
+};

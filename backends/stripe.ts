@@ -1,0 +1,164 @@
+/**
+ * A disk striped over several files (RAID-0), through the serving thread's own ring.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { closeFd } from "../uring/libc.ts";
+import type { Backend, OpenContext, Sharing } from "./backend.ts";
+import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { FileRequests } from "./file_requests.ts";
+import { checkBlockSize, checkPath } from "./loop.ts";
+import { formatSize } from "./size.ts";
+import type { BackendSpec } from "./spec.ts";
+import { StripeLayout } from "./stripe_layout.ts";
+import type { Target } from "./target.ts";
+import { servedByRing } from "./unused.ts";
+
+/** The threads share the files through the kernel. */
+export const sharing: Sharing = "per-queue";
+
+/** The least chunk in bytes. */
+export const MIN_CHUNK_BYTES = 4096;
+/** The greatest chunk in bytes. */
+export const MAX_CHUNK_BYTES: number = 512 << 10;
+/** The most files. */
+export const MAX_STRIPE_FILES = 32;
+const DEFAULT_CHUNK_BYTES = 64 << 10;
+
+/** Options of {@linkcode stripe}. */
+export interface StripeOptions {
+  /** Bytes of a chunk: a power of two from 4096 to 524288. Default: 65536. */
+  readonly chunkSize?: number;
+  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  readonly blockSize?: number;
+  /** The kernel refuses writes, and the files are opened for reading only. */
+  readonly readOnly?: boolean;
+  /** Past the page cache (`O_DIRECT`), with zero copy where the kernel has it. */
+  readonly direct?: boolean;
+}
+
+interface StoredOptions {
+  readonly paths: readonly string[];
+  readonly chunkSize: number;
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  readonly direct: boolean;
+}
+
+/**
+ * A disk whose chunks go to the files in turn: chunk `i` is chunk `i / n` of file `i % n`. The files
+ * must have the same size, in whole chunks, and the disk has as many bytes as all of them together.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where the options are not possible. When served: where a
+ *   file cannot be had, or has another size than the first.
+ *
+ * @example
+ * ```ts
+ * import { stripe } from "@ublk/ublk";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const spec = stripe(["left.img", "right.img"], { chunkSize: 4096 });
+ * assertEquals((spec.options as { chunkSize: number }).chunkSize, 4096);
+ * assertThrows(() => stripe(["left.img"], { chunkSize: 5000 }), Error, "power of two");
+ * ```
+ */
+export function stripe(paths: readonly string[], options: StripeOptions = {}): BackendSpec {
+  const { chunkSize = DEFAULT_CHUNK_BYTES, blockSize = 512 } = options;
+  const { readOnly = false, direct = false } = options;
+  if (paths.length < 1 || paths.length > MAX_STRIPE_FILES) {
+    throw invalid(`${paths.length} files are not possible`, `give 1 to ${MAX_STRIPE_FILES}`);
+  }
+  for (const path of paths) checkPath(path);
+  checkBlockSize(blockSize);
+  const isPower = Number.isInteger(Math.log2(chunkSize));
+  if (!isPower || chunkSize < MIN_CHUNK_BYTES || chunkSize > MAX_CHUNK_BYTES) {
+    const hint = `use a power of two from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES} bytes`;
+    throw invalid(`a chunk of ${chunkSize} is not possible`, hint);
+  }
+  const stored = { paths: [...paths], chunkSize, blockSize, readOnly, direct };
+  return { module: import.meta.url, options: stored satisfies StoredOptions };
+}
+
+function invalid(reason: string, hint: string): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation: "a striped disk", reason, hint });
+}
+
+/** What the threads share: descriptors are the process's. */
+interface Shared {
+  readonly files: readonly BackingFile[];
+  readonly size: number;
+}
+
+/** Opens and claims the files, once for all queues. */
+export async function share(options: unknown): Promise<Shared> {
+  const stored = options as StoredOptions;
+  const files: BackingFile[] = [];
+  try {
+    for (const path of stored.paths) files.push(await openBackingFile(path, stored));
+    const each = wholeChunks(files[0], stored.chunkSize);
+    for (const file of files) {
+      const bytes = wholeChunks(file, stored.chunkSize);
+      if (bytes === each) continue;
+      const reason = `its ${formatSize(bytes)} are not the ${formatSize(each)} of ${files[0].path}`;
+      throw refusal(file.path, reason, "make them the same size (truncate -s)");
+    }
+    return { files, size: each * files.length };
+  } catch (error) {
+    unshare({ files });
+    throw error;
+  }
+}
+
+function wholeChunks({ path, bytes }: BackingFile, chunkSize: number): number {
+  if (bytes >= chunkSize) return Math.floor(bytes / chunkSize) * chunkSize;
+  const reason = `its ${bytes} bytes are less than a chunk of ${chunkSize}`;
+  throw refusal(path, reason, "make it longer (truncate -s), or use smaller chunks");
+}
+
+/** Closes the files. */
+export function unshare(shared: unknown): void {
+  for (const { fd } of (shared as Pick<Shared, "files">).files) closeFd(fd);
+}
+
+/** Opens the disk in one queue's thread. */
+export function open(options: unknown, context: OpenContext): Backend {
+  const { chunkSize, blockSize, readOnly, direct } = options as StoredOptions;
+  const { files, size } = context.shared as Shared;
+  const layout = new StripeLayout(files.length, chunkSize);
+  return {
+    size,
+    blockSize,
+    readOnly,
+    ...servedByRing({ flush: true, trim: files.every(({ punches }) => punches) }),
+    fua: true,
+    persistent: true,
+    ring: new FileRequests({ fds: files.map(({ fd }) => fd), layout, direct }),
+  };
+}
+
+/** `stripe` on a command line. */
+export const target: Target = {
+  name: "stripe",
+  summary: "a disk striped over files of the same size (RAID-0)",
+  persistent: true,
+  files: { min: 1, max: MAX_STRIPE_FILES },
+  options: [
+    {
+      name: "chunk-size",
+      kind: "size",
+      min: MIN_CHUNK_BYTES,
+      max: MAX_CHUNK_BYTES,
+      help: "Bytes that go to a file at a time, a power of two. Default: 64K.",
+    },
+    { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
+  ],
+  spec: (values, paths) =>
+    stripe(paths, {
+      chunkSize: values["chunk-size"] as number | undefined,
+      direct: values.direct === true,
+      blockSize: values["block-size"],
+      readOnly: values["read-only"],
+    }),
+};

@@ -1,0 +1,15 @@
+/**
+ * The backends that a command line can name. A new one is one file, and one line here.
+ *
+ * @module
+ */
+
+import { target as faultInject } from "./fault_inject.ts";
+import { target as loop } from "./loop.ts";
+import { target as memory } from "./memory.ts";
+import { target as nullDisk } from "./null.ts";
+import { target as stripe } from "./stripe.ts";
+import type { Target } from "./target.ts";
+
+/** All of them. */
+export const TARGETS: readonly Target[] = [nullDisk, memory, loop, stripe, faultInject];

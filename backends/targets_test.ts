@@ -1,0 +1,62 @@
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { UblkError } from "../uapi/error.ts";
+import { loadBackend } from "./load.ts";
+import type { Target, TargetValues } from "./target.ts";
+import { TARGETS } from "./targets.ts";
+
+function target(name: string): Target {
+  return TARGETS.find((target) => target.name === name)!;
+}
+
+function optionsOf(name: string, values: TargetValues, ...files: string[]) {
+  return target(name).spec(values, files).options as Record<string, unknown>;
+}
+
+Deno.test("TARGETS have names, options and counts of files that a command line can have", () => {
+  const names = TARGETS.flatMap(({ name, aliases }) => [name, ...aliases ?? []]);
+  assertEquals(new Set(names).size, names.length, "no name is twice");
+  for (const { name, summary, files, options } of TARGETS) {
+    assertMatch(name, /^[a-z_]+$/);
+    assert(summary.length > 0 && files.min <= files.max);
+    for (const option of options) {
+      assertMatch(option.name, /^[a-z]+(-[a-z]+)*$/);
+      assertMatch(option.help, /^[A-Z1].+\.$/, `${name} ${option.name}`);
+      assert(!["block-size", "read-only", "metadata-size"].includes(option.name));
+    }
+    assertEquals(new Set(options.map((option) => option.name)).size, options.length);
+  }
+});
+
+Deno.test("TARGETS make specifications that load and cross to a Worker, from files alone", async () => {
+  for (const { name, files, spec } of TARGETS) {
+    const paths = Array.from({ length: files.min }, (_, index) => `/tmp/${name}.${index}`);
+    const loaded = await loadBackend(structuredClone(spec({}, paths)));
+    assertEquals(loaded.sharing, "per-queue");
+  }
+});
+
+Deno.test("TARGETS take kublk's options", () => {
+  assertEquals(optionsOf("null", {}).size, 250 * 2 ** 30);
+  assertEquals(optionsOf("stripe", { "chunk-size": 4096 }, "/a", "/b").chunkSize, 4096);
+  const faults = optionsOf("fault_inject", { "delay-us": 2e6, "die-during-fetch": 1 });
+  assertEquals([faults.delayUs, faults.dieDuringFetch], [2e6, true]);
+  const off = optionsOf("fault_inject", { "die-during-fetch": 0 });
+  assertEquals(off.dieDuringFetch, false);
+  const loop = optionsOf("loop", { "metadata-size": 64 }, "/data", "/meta");
+  assertEquals([loop.path, loop.metadataPath, loop.metadataSize], ["/data", "/meta", 64]);
+});
+
+Deno.test("TARGETS pass on what every device has", () => {
+  const common = { "block-size": 4096, "read-only": true };
+  for (const { name, files } of TARGETS) {
+    const paths = Array.from({ length: files.min }, () => "/a");
+    const { blockSize, readOnly } = optionsOf(name, common, ...paths);
+    assertEquals([blockSize, readOnly], [4096, true], name);
+  }
+});
+
+Deno.test("TARGETS refuse what does not go together", () => {
+  assertThrows(() => optionsOf("loop", {}, "/data", "/meta"), UblkError, "give both");
+  assertThrows(() => optionsOf("loop", { size: 512 }, "/data"), UblkError, "create");
+  assertThrows(() => optionsOf("mem", { size: 1024, "max-size": 512 }), RangeError, "give more");
+});

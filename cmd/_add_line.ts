@@ -1,0 +1,128 @@
+/**
+ * The command line of `ublk add` and `ublk recover`, read.
+ *
+ * @module
+ */
+
+import type { BackendSpec } from "../backends/spec.ts";
+import type { Target } from "../backends/target.ts";
+import {
+  DEVICE_FLAGS,
+  type DeviceValues,
+  type ServingOptions,
+  servingOptions,
+} from "./_device_flags.ts";
+import { type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import {
+  absolute,
+  findTarget,
+  targetFlags,
+  targetHint,
+  targetNames,
+  targetSpec,
+} from "./_targets.ts";
+
+const TYPE = {
+  name: "type",
+  short: "t",
+  kind: "text",
+  placeholder: "TARGET",
+  help: "What to serve; see below.",
+} as const satisfies Flag;
+
+/** How the command itself goes about it, whatever device it makes. */
+export const COMMAND_FLAGS = [
+  { name: "foreground", kind: "switch", help: "Serve in this process until it is ended." },
+  { name: "json", kind: "switch", help: "Print JSON." },
+  { name: "quiet", kind: "switch", help: "Print nothing, and log warnings and errors only." },
+  {
+    name: "debug-mask",
+    kind: "text",
+    placeholder: "HEX",
+    help: "Log more, by kublk's bits: 1, 2 and 10 as -v, 4 and 8 as -vv.",
+  },
+  { name: "verbose", short: "v", kind: "count", help: "Log more; -vv: each request." },
+] as const satisfies readonly Flag[];
+
+/** All flags but those of targets. */
+export const ADD_FLAGS = [TYPE, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
+
+/** Values of {@linkcode COMMAND_FLAGS}. */
+export type CommandValues = Values<typeof COMMAND_FLAGS>;
+
+/** A command line that makes sense. */
+export interface AddLine {
+  /** What is served. */
+  readonly target: Target;
+  /** Its backend. */
+  readonly backend: BackendSpec;
+  /** How it is served. */
+  readonly options: ServingOptions;
+  /** How the command goes about it. */
+  readonly values: CommandValues;
+}
+
+/**
+ * Reads a command line.
+ *
+ * @param command `ublk add` or `ublk recover`.
+ * @param cwd What relative paths are relative to.
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line.
+ */
+export function parseAdd(command: string, args: readonly string[], cwd: string): AddLine {
+  const name = typeOf(args);
+  if (name === undefined) {
+    throw usageError("--type", "it is missing", `use one of ${targetNames()}`);
+  }
+  const target = findTarget(name);
+  const own = targetFlags(target);
+  const { values: all, words } = parseLine([...ADD_FLAGS, ...own] as readonly Flag[], args, {
+    seeHelp: `see \`${command} --help\``,
+    unknown: targetHint(command, target),
+  });
+  const values = all as DeviceValues & CommandValues & Record<string, unknown>;
+  const options = servingOptions(values);
+  const targetValues = {
+    ...Object.fromEntries(own.map((flag) => [flag.name, values[flag.name] as string])),
+    "block-size": values["block-size"],
+    "read-only": values["read-only"],
+    "metadata-size": values["metadata-size"],
+  };
+  return {
+    target,
+    backend: targetSpec(target, targetValues, words, cwd),
+    options: {
+      ...options,
+      ...(options.sharedMemory === undefined ? {} : {
+        sharedMemory: {
+          ...options.sharedMemory,
+          path: absolute(options.sharedMemory.path, cwd),
+        },
+      }),
+      logLevel: logLevel(values),
+    },
+    values,
+  };
+}
+
+/** Which target a command line names: its other options can only be read when that is known. */
+export function typeOf(args: readonly string[]): string | undefined {
+  for (const [at, arg] of args.entries()) {
+    if (arg === "--") return undefined;
+    if (arg === "-t" || arg === "--type") return args[at + 1];
+    const attached = /^(?:-t=?|--type=)(.+)$/.exec(arg)?.[1];
+    if (attached !== undefined) return attached;
+  }
+  return undefined;
+}
+
+/** The lowest level that is logged, as in `@std/log`. */
+export function logLevel({ verbose, quiet, "debug-mask": mask }: CommandValues): number {
+  if (mask !== undefined && !/^(0x)?[0-9a-f]{1,8}$/i.test(mask)) {
+    throw usageError("--debug-mask", `${JSON.stringify(mask)} is not a hexadecimal number`);
+  }
+  const bits = mask === undefined ? 0 : parseInt(mask, 16);
+  if (verbose > 1 || (bits & 0xc) !== 0) return 5;
+  if (verbose > 0 || (bits & 0x13) !== 0) return 10;
+  return quiet ? 30 : 20;
+}

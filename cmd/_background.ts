@@ -1,0 +1,178 @@
+/**
+ * A command that goes on in the background: the process that is typed starts another one, waits
+ * until that has said that its device opens or why not, and ends.
+ *
+ * The first process does nothing else and imports next to nothing: what it waits for is the start
+ * of a whole runtime, and its own start comes on top. So the second one reads the command line too.
+ * It has a session of its own, its stdout and stderr are its log from the beginning, and what it
+ * has to tell goes through a pipe at descriptor 3.
+ *
+ * @module
+ */
+
+import { closeFd, writeText } from "../uring/libc.ts";
+import { logPath, removeFile, RUN_FOLDER, startLogPath } from "./_records.ts";
+import { EXIT_FAILURE, EXIT_OK, writeLine } from "./_run.ts";
+import { type EndSignal, SIGNAL_NUMBERS } from "./_signals.ts";
+
+/** What begins the second process's arguments. */
+export const IN_BACKGROUND = ":background";
+
+/** Where the second process reports. */
+const REPORT_FD = 3;
+
+/** What the second process reports, as a line of JSON. */
+type Report =
+  /** The device opens: what to print, and which warnings there are. */
+  | { readonly ready: string; readonly warnings: readonly string[] }
+  /** It does not, because. */
+  | { readonly error: string };
+
+/** `$$` stays the process's number after `exec`, and names the log until the device has one. */
+const SCRIPT = `
+log=${startLogPath("$$")}
+[ -d ${RUN_FOLDER} ] || mkdir -p -m 700 ${RUN_FOLDER} 2>/dev/null
+(umask 077; : >"$log") 2>/dev/null || log=/dev/null
+exec "$@" 3>&1 >>"$log" 2>&1`;
+
+/** The permissions that a server needs; those that this process has beyond them it passes on. */
+const NEEDED: Readonly<Record<string, string>> = {
+  ffi: "",
+  read: "",
+  write: `=${RUN_FOLDER}`,
+  run: "=/bin/sh",
+  sys: "=systemMemoryInfo",
+  // Of a Unix socket Deno wants to know the path, and the device has no number yet.
+  net: "",
+};
+
+function permissions(): string[] {
+  return Object.entries(NEEDED).map(([name, scope]) => {
+    const descriptor = { name } as Deno.PermissionDescriptor;
+    const all = Deno.permissions.querySync(descriptor).state === "granted";
+    return `--allow-${name}${all ? "" : scope}`;
+  });
+}
+
+/** This program once more, with other arguments. */
+function commandLine(args: readonly string[]): string[] {
+  if (Deno.build.standalone) return [Deno.execPath(), ...args];
+  const everything = Deno.permissions.querySync({ name: "env" }).state === "granted" &&
+    Deno.permissions.querySync({ name: "write" }).state === "granted";
+  const granted = everything ? ["--allow-all"] : permissions();
+  return [Deno.execPath(), "run", "--quiet", "--no-prompt", ...granted, Deno.mainModule, ...args];
+}
+
+/** Runs the command in another process, until that has reported; returns the exit status. */
+export async function startInBackground(args: readonly string[]): Promise<number> {
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", SCRIPT, "sh", ...commandLine([IN_BACKGROUND, ...args])],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+    // A session of its own: neither the terminal's Ctrl-C nor its end is for the server.
+    detached: true,
+  }).spawn();
+  const interrupted = passOnSignals(child);
+  const report = await readReport(child.stdout);
+  if (report !== undefined && "ready" in report) return await tellReady(report, child);
+  const { code, signal } = await child.status;
+  const ownSignal = interrupted();
+  if (report !== undefined) {
+    console.error(`ublk: error: ${report.error}`);
+  } else if (ownSignal === undefined) {
+    const how = signal === null ? `with status ${code}` : `by ${signal}`;
+    const said = lastLine(startLogPath(child.pid));
+    console.error(`ublk: error: the server ended ${how} before it had a device${said}`);
+  }
+  if (Deno.permissions.querySync({ name: "write", path: RUN_FOLDER }).state === "granted") {
+    removeFile(startLogPath(child.pid));
+  }
+  if (ownSignal !== undefined && report === undefined) return 128 + SIGNAL_NUMBERS[ownSignal];
+  return code === 0 ? EXIT_FAILURE : code;
+}
+
+async function tellReady(
+  { ready, warnings }: { ready: string; warnings: readonly string[] },
+  child: Deno.ChildProcess,
+): Promise<number> {
+  for (const warning of warnings) console.error(`ublk: warning: ${warning}`);
+  try {
+    if (ready !== "") await writeLine(ready);
+  } catch (error) {
+    // Whoever does not get to know of the disk has no use for it.
+    child.kill("SIGTERM");
+    await child.status;
+    throw error;
+  }
+  return EXIT_OK;
+}
+
+/** While it starts, whoever ends this process means the other one. */
+function passOnSignals(child: Deno.ChildProcess): () => EndSignal | undefined {
+  let first: EndSignal | undefined;
+  for (const name of Object.keys(SIGNAL_NUMBERS) as EndSignal[]) {
+    Deno.addSignalListener(name, () => {
+      first ??= name;
+      try {
+        child.kill("SIGTERM");
+      } catch {
+        // It has ended.
+      }
+    });
+  }
+  return () => first;
+}
+
+async function readReport(stream: ReadableStream<Uint8Array>): Promise<Report | undefined> {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const bytes of stream) {
+    text += decoder.decode(bytes, { stream: true });
+    // Not until the pipe is closed: a child of the server may hold it for longer.
+    if (text.endsWith("\n")) return JSON.parse(text);
+  }
+  return undefined;
+}
+
+function lastLine(path: string): string {
+  try {
+    const lines = Deno.readTextFileSync(path).trim().split("\n");
+    return lines.at(-1) ? `: ${lines.at(-1)}` : "";
+  } catch {
+    return "";
+  }
+}
+
+/** The second process's side. */
+export const reporter = {
+  /** The device opens. */
+  ready(text: string, warnings: readonly string[]): void {
+    report({ ready: text, warnings });
+    closeFd(REPORT_FD);
+  },
+  /** It does not. */
+  failed(message: string): void {
+    try {
+      report({ error: message });
+    } catch {
+      // Nobody waits any more; the log has it.
+      return;
+    }
+    // What has a device has a log of that name, which stays.
+    removeFile(startLogPath(Deno.pid));
+  },
+  /** Gives this process's log its device's name; returns that, or null if there is none. */
+  nameLog(id: number): string | null {
+    try {
+      Deno.renameSync(startLogPath(Deno.pid), logPath(id));
+      return logPath(id);
+    } catch {
+      return null;
+    }
+  },
+};
+
+function report(what: Report): void {
+  writeText(REPORT_FD, `${JSON.stringify(what)}\n`);
+}

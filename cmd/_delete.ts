@@ -1,0 +1,155 @@
+/**
+ * `ublk del` and `ublk stop`.
+ *
+ * @module
+ */
+
+import { Control } from "../ctrl/control.ts";
+import { UblkError } from "../uapi/error.ts";
+import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
+import { ID, REQUIRED_ID } from "./_device_id.ts";
+import { deviceIds } from "./_devices.ts";
+import { type Flag, usageError, type Values } from "./_flags.ts";
+import {
+  type DeviceRecord,
+  isAlive,
+  readRecord,
+  readRecords,
+  removeRecord,
+  removeStartLogs,
+  startTicksOf,
+} from "./_records.ts";
+import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "./_run.ts";
+
+/** How long a server gets to let go of its stopped device by itself, in milliseconds. */
+const LET_GO_MS = 5_000;
+const LOOK_MS = 10;
+
+/** The flags of `ublk del`. */
+export const DEL_FLAGS = [
+  ID,
+  {
+    name: "all",
+    short: "a",
+    kind: "switch",
+    help: "All devices, also those whose server was killed.",
+  },
+  {
+    name: "async",
+    kind: "switch",
+    help: "Do not wait until the id is free (Linux 6.10).",
+  },
+] as const satisfies readonly Flag[];
+
+/** The flags of `ublk stop`. */
+export const STOP_FLAGS = [
+  REQUIRED_ID,
+  {
+    name: "safe",
+    kind: "switch",
+    help: "Only if nobody has the disk open (Linux 7.0).",
+  },
+] as const satisfies readonly Flag[];
+
+/** `ublk stop`. */
+export async function stop({ id, safe }: Values<typeof STOP_FLAGS>): Promise<number> {
+  await using control = await Control.open();
+  await (safe ? control.tryStopDev(id) : control.stopDev(id));
+  return EXIT_OK;
+}
+
+/** `ublk del`: one device, or all; with all, one that does not go does not hold up the others. */
+export async function del(
+  { id, all, async }: Values<typeof DEL_FLAGS>,
+  log: ErrorLog,
+): Promise<number> {
+  if ((id === undefined) !== all) {
+    throw usageError("ublk del", "it needs either -n ID or -a", "see `ublk del --help`");
+  }
+  await using control = await Control.open();
+  if (id !== undefined) {
+    await deleteOne(control, id, async);
+    return EXIT_OK;
+  }
+  let status = EXIT_OK;
+  const recorded = readRecords().filter((record) => !isAlive(record)).map((record) => record.id);
+  for (const one of new Set([...await deviceIds(), ...recorded])) {
+    try {
+      await deleteOne(control, one, async);
+    } catch (error) {
+      if (!(error instanceof UblkError)) throw error;
+      // Its server removed it meanwhile.
+      if (error.code === "DEVICE_NOT_FOUND") continue;
+      log.error(error.message);
+      status = EXIT_FAILURE;
+    }
+  }
+  removeStartLogs();
+  return status;
+}
+
+/**
+ * Stops, waits until the server has let go, and deletes what is left. `DEL_DEV` alone would do all
+ * of it, but with the driver's one global lock held: a device that does not stop would take all
+ * others with it. So a failed stop is the end of it.
+ */
+async function deleteOne(control: Control, id: number, async: boolean): Promise<void> {
+  const record = readRecord(id);
+  let info: ublksrv_ctrl_dev_info;
+  try {
+    info = await control.getDevInfo(id);
+  } catch (error) {
+    // Nothing is left of it but its record.
+    if (isMissing(error) && record !== undefined && forget(record)) return;
+    throw error;
+  }
+  const server = { pid: info.ublksrv_pid, startTicks: startTicksOf(info.ublksrv_pid) };
+  await control.stopDev(id);
+  if (await isLeft(control, id, server)) {
+    try {
+      await control.delDev(id, { async });
+    } catch (error) {
+      // Its server was quicker.
+      if (!isMissing(error)) throw error;
+    }
+  }
+  if (record !== undefined) forget(record);
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof UblkError && error.code === "DEVICE_NOT_FOUND";
+}
+
+/**
+ * Waits until the server of a stopped device has let go of it, and says whether the device is left.
+ * A server of this project deletes it itself, and then the number may be somebody else's at once:
+ * a `DEL_DEV` sent blindly would hit him.
+ */
+async function isLeft(
+  control: Control,
+  id: number,
+  server: { pid: number; startTicks: number | undefined },
+): Promise<boolean> {
+  const endMs = performance.now() + LET_GO_MS;
+  while (true) {
+    // In this order: what it did before it went, it did.
+    const gone = server.startTicks === undefined || startTicksOf(server.pid) !== server.startTicks;
+    try {
+      const { state, ublksrv_pid: pid } = await control.getDevInfo(id);
+      // -1: nobody serves it any more.
+      if (state === UBLK_S_DEV_LIVE || pid > 0 && pid !== server.pid) return false;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+    if (gone || performance.now() > endMs) return true;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
+/** Removes the record of a server that is gone; a living one removes its own. */
+function forget(record: DeviceRecord): boolean {
+  if (isAlive(record)) return false;
+  removeRecord(record.id, record.pid);
+  return true;
+}

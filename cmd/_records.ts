@@ -1,0 +1,166 @@
+/**
+ * What is known of a server besides what the kernel knows, kept under `/run/ublk` so that any later
+ * command finds it: which target it serves, its command line, its process, its log, its socket.
+ *
+ * A record is a convenience. Whoever may not write or read there serves and lists all the same.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { readSmallFile } from "../uring/libc.ts";
+
+/** Where records, logs and sockets are. */
+export const RUN_FOLDER = "/run/ublk";
+
+/** One server. The names are those of the file. */
+export interface DeviceRecord {
+  /** The N of `/dev/ublkbN`. */
+  readonly id: number;
+  /** The command: `ublk`, `ublk-mem`, … */
+  readonly program: string;
+  /** What is served: `null`, `mem`, `loop`, … */
+  readonly target: string;
+  /** The command's arguments. For `ublk` those of `add`. */
+  readonly argv: readonly string[];
+  /** What relative paths among them are relative to. */
+  readonly cwd: string;
+  /** The server's process. */
+  readonly pid: number;
+  /** When that started, in the kernel's ticks since boot: a pid alone may be somebody else's now. */
+  readonly startTicks: number;
+  /** Its log, or null: it logs to its own stderr. */
+  readonly log: string | null;
+  /** Its control socket, or null. */
+  readonly socket: string | null;
+}
+
+/** The record of a device. */
+export function recordPath(id: number): string {
+  return `${RUN_FOLDER}/${id}.json`;
+}
+
+/** The log of a background server. */
+export function logPath(id: number): string {
+  return `${RUN_FOLDER}/${id}.log`;
+}
+
+/** The log of a background server whose device has no number yet. */
+export function startLogPath(pid: number | "$$"): string {
+  return `${RUN_FOLDER}/start-${pid}.log`;
+}
+
+/** The control socket of a server. */
+export function socketPath(id: number): string {
+  return `${RUN_FOLDER}/${id}.sock`;
+}
+
+/** When a process started, in ticks since boot; undefined if there is none of that number. */
+export function startTicksOf(pid: number): number | undefined {
+  try {
+    return parseStartTicks(readSmallFile(`/proc/${pid}/stat`));
+  } catch (error) {
+    // ENOENT, and ESRCH while it is going.
+    if (error instanceof UblkError) return undefined;
+    throw error;
+  }
+}
+
+/** Field 22 of `/proc/PID/stat`; undefined for a zombie, which serves nobody. */
+export function parseStartTicks(stat: string): number | undefined {
+  // The name, in parentheses, may contain anything, parentheses and spaces too.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[0] === "Z" || fields[0] === "X" ? undefined : Number(fields[19]);
+}
+
+/** Whether the very process that wrote a record is still there. */
+export function isAlive(record: DeviceRecord): boolean {
+  return startTicksOf(record.pid) === record.startTicks;
+}
+
+/** Makes the folder, for root alone. */
+export function makeRunFolder(): void {
+  Deno.mkdirSync(RUN_FOLDER, { recursive: true, mode: 0o700 });
+}
+
+/** Writes a record, all of it or nothing. */
+export function writeRecord(record: DeviceRecord): void {
+  makeRunFolder();
+  const path = recordPath(record.id);
+  const temporary = `${path}.${Deno.pid}`;
+  Deno.writeTextFileSync(temporary, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
+  Deno.renameSync(temporary, path);
+}
+
+/** A device's record, or undefined: none is there, or it is unreadable, or not for us to read. */
+export function readRecord(id: number): DeviceRecord | undefined {
+  try {
+    const record = JSON.parse(Deno.readTextFileSync(recordPath(id)));
+    return isRecord(record) && record.id === id ? record : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError || isFileError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** All records, in order. */
+export function readRecords(): DeviceRecord[] {
+  try {
+    const ids = [...Deno.readDirSync(RUN_FOLDER)]
+      .map(({ name }) => /^(\d+)\.json$/.exec(name)?.[1])
+      .filter((id) => id !== undefined)
+      .map(Number);
+    return ids.sort((a, b) => a - b).map(readRecord).filter((record) => record !== undefined);
+  } catch (error) {
+    if (isFileError(error)) return [];
+    throw error;
+  }
+}
+
+/**
+ * Removes a device's record and what goes with it. With `pid`, only if it is that process's: a
+ * device deleted a moment ago may have a successor of the same number already.
+ */
+export function removeRecord(id: number, pid?: number): void {
+  if (pid !== undefined && readRecord(id)?.pid !== pid) return;
+  for (const path of [recordPath(id), socketPath(id), logPath(id)]) removeFile(path);
+}
+
+/** Removes logs of servers that died, or were killed, before their device had a number. */
+export function removeStartLogs(): void {
+  try {
+    for (const { name } of Deno.readDirSync(RUN_FOLDER)) {
+      const pid = /^start-(\d+)\.log$/.exec(name)?.[1];
+      if (pid !== undefined && startTicksOf(Number(pid)) === undefined) {
+        removeFile(`${RUN_FOLDER}/${name}`);
+      }
+    }
+  } catch (error) {
+    if (!isFileError(error)) throw error;
+  }
+}
+
+/** Removes a file that may not be there. */
+export function removeFile(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!isFileError(error)) throw error;
+  }
+}
+
+/** Whether a file or folder is missing, or not for this process: a matter of this machine. */
+export function isFileError(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable ||
+    error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotADirectory ||
+    // What has no class of its own, such as EROFS.
+    (error instanceof Error && /\(os error \d+\)/.test(error.message));
+}
+
+function isRecord(value: unknown): value is DeviceRecord {
+  const record = value as Partial<DeviceRecord> | null;
+  return typeof record === "object" && record !== null && Number.isInteger(record.id) &&
+    Number.isInteger(record.pid) && typeof record.target === "string" &&
+    typeof record.program === "string" && typeof record.cwd === "string" &&
+    Array.isArray(record.argv);
+}

@@ -1,0 +1,38 @@
+import { assert, assertEquals } from "@std/assert";
+import { libc } from "../uring/libc.ts";
+import { isAlive, parseStartTicks, startTicksOf } from "./_records.ts";
+
+// Opened once and for all, so that no test seems to leak it.
+libc();
+
+Deno.test("parseStartTicks takes field 22, whatever the program is called", () => {
+  const rest = "1 1 1 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 987654 2500000 100";
+  assertEquals(parseStartTicks(`4711 (deno) S ${rest}`), 987654);
+  assertEquals(parseStartTicks(`4711 (a) b (c) R ${rest}`), 987654);
+});
+
+Deno.test("parseStartTicks takes a zombie for dead", () => {
+  const rest = "1 1 1 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 987654 0 0";
+  assertEquals(parseStartTicks(`4711 (deno) Z ${rest}`), undefined);
+});
+
+Deno.test("startTicksOf knows this process, and none of number -1", () => {
+  assert(startTicksOf(Deno.pid)! > 0);
+  assertEquals(startTicksOf(-1), undefined);
+});
+
+Deno.test("isAlive is not taken in by a pid that is somebody else's now", () => {
+  const record = {
+    id: 0,
+    program: "ublk",
+    target: "null",
+    argv: [],
+    cwd: "/",
+    pid: Deno.pid,
+    startTicks: startTicksOf(Deno.pid)!,
+    log: null,
+    socket: null,
+  };
+  assert(isAlive(record));
+  assert(!isAlive({ ...record, startTicks: record.startTicks - 1 }));
+});

@@ -1,0 +1,80 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { UblkError } from "../uapi/error.ts";
+import type { DeviceRecord } from "./_records.ts";
+import { parseRecover } from "./_recover_line.ts";
+
+const RECORD: DeviceRecord = {
+  id: 0,
+  program: "ublk",
+  target: "loop",
+  argv: ["-t", "loop", "-q", "3", "-r", "1", "disk.img"],
+  cwd: "/there",
+  pid: 1,
+  startTicks: 1,
+  log: null,
+  socket: null,
+};
+
+const parse = (line: string, record?: DeviceRecord) =>
+  parseRecover(line.split(" "), () => record, "/here");
+
+Deno.test("parseRecover without --type serves as the record says", () => {
+  const line = parse("-n 0 --quiet", RECORD);
+  assertEquals(line.id, 0);
+  assertEquals([line.target.name, line.options.queues, line.values.quiet], ["loop", 3, true]);
+  assertEquals((line.backend.options as { path: string }).path, "/there/disk.img");
+  assertEquals([line.argv, line.cwd, line.explicit], [RECORD.argv, "/there", false]);
+});
+
+Deno.test("parseRecover with --type needs no record", () => {
+  const line = parse("-n 4 -t null -q 2 -r 1 -b");
+  assertEquals([line.id, line.target.name, line.cwd], [4, "null", "/here"]);
+  assertEquals([line.options.queues, line.options.batch, line.explicit], [2, true, true]);
+});
+
+const SEE = "see `ublk recover --help`";
+
+/** Each line, the record there is, and all of the message. */
+const MISTAKES: readonly [string, DeviceRecord | undefined, string, string][] = [
+  ["-t null", undefined, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
+  ["--quiet", RECORD, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
+  [
+    "-n 0 -q 4",
+    RECORD,
+    "INVALID_ARGUMENT",
+    "-q: unknown flag; " +
+    "without --type all is as it was; to change it, give --type and all flags",
+  ],
+  [
+    "-n 0 file",
+    RECORD,
+    "INVALID_ARGUMENT",
+    `file: unexpected argument without --type; ${SEE}`,
+  ],
+  [
+    "-n 0",
+    undefined,
+    "CONTROL_FAILED",
+    "recover (device 0): there is no record of its server; name the target and its flags, with -t",
+  ],
+  [
+    "-n 0",
+    { ...RECORD, program: "ublk-mem" },
+    "CONTROL_FAILED",
+    "recover (device 0): ublk-mem served it; name the target and its flags, with -t",
+  ],
+  [
+    "-n 0",
+    { ...RECORD, argv: ["-t", "mem", "--size", "1M"] },
+    "CONTROL_FAILED",
+    "recover (device 0): what mem held is gone with its server; to go on without it, add -t mem",
+  ],
+];
+
+for (const [line, record, code, message] of MISTAKES) {
+  const known = record === undefined ? "no record" : `${record.program} ${record.argv.join(" ")}`;
+  Deno.test(`parseRecover refuses: ublk recover ${line} (${known})`, () => {
+    const error = assertThrows(() => parse(line, record), UblkError);
+    assertEquals([error.code, error.message], [code, message]);
+  });
+}

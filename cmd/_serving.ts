@@ -1,0 +1,155 @@
+/**
+ * A device from its start to its end, by signal, command or failure; with its record and its control
+ * socket while it is there. What every server has in common, in the foreground or background.
+ *
+ * @module
+ */
+
+import { formatSize } from "../backends/size.ts";
+import type { Closed, DeviceInfo } from "../device/info.ts";
+import { logLine } from "../device/log.ts";
+import { charPath } from "../device/node.ts";
+import type { ServedDevice } from "../device/serve.ts";
+import { LOG_DEBUG, LOG_INFO, LOG_WARN } from "../queue/log_events.ts";
+import { UblkError } from "../uapi/error.ts";
+import { exitNow, pathExists } from "../uring/libc.ts";
+import type { StderrLog } from "./_log.ts";
+import {
+  isFileError,
+  recordPath,
+  removeFile,
+  removeRecord,
+  socketPath,
+  startTicksOf,
+  writeRecord,
+} from "./_records.ts";
+import { EXIT_FAILURE, EXIT_OK } from "./_run.ts";
+import { type EndSignal, SIGNAL_NUMBERS, type SignalWatch, watchSignals } from "./_signals.ts";
+import { serveSocket } from "./_socket.ts";
+
+/** What is served, and how that is told. */
+export interface Serving {
+  /** The command. */
+  readonly program: string;
+  /** What is served: `null`, `mem`, … */
+  readonly target: string;
+  /** The command's arguments, for the record. */
+  readonly argv: readonly string[];
+  /** What relative paths among them are relative to. Default: this process's folder. */
+  readonly cwd?: string;
+  /** The command's log. */
+  readonly log: StderrLog;
+  /** Makes the device; resolves once it opens. */
+  start(signal: AbortSignal): Promise<ServedDevice>;
+  /** Names the log after the device; returns its path. Default: the log is stderr. */
+  nameLog?(id: number): string | null;
+  /** Tells that it opens. Whoever does not get to know it has no use for the disk. */
+  announce(device: ServedDevice): Promise<void>;
+}
+
+/** Serves to the end, and returns the exit status. */
+export async function serveUntilEnd(serving: Serving): Promise<number> {
+  const { log } = serving;
+  let device: ServedDevice | undefined;
+  using watch = watchSignals((name) => void endByForce(name, device, log));
+  try {
+    device = await serving.start(watch.signal);
+  } catch (error) {
+    if (!watch.signal.aborted || !(error instanceof UblkError && error.code === "ABORTED")) {
+      throw error;
+    }
+    logLine(LOG_INFO, `${watch.signal.reason} before the disk was there; nothing is left`);
+    return EXIT_OK;
+  }
+  const { id } = device;
+  remember(serving, device);
+  const socket = serveSocket(device);
+  // At once: the kernel may give the number to somebody else's device any moment.
+  device.closed.then((closed) => {
+    socket?.[Symbol.dispose]();
+    forget(id, closed);
+  });
+  await announce(serving, device);
+  return await untilEnd(device, watch);
+}
+
+async function announce(serving: Serving, device: ServedDevice): Promise<void> {
+  try {
+    await serving.announce(device);
+  } catch (error) {
+    await device.stop();
+    throw error;
+  }
+  logLine(LOG_INFO, `serving ${describe(device.info())}`);
+}
+
+function describe(info: DeviceInfo): string {
+  const { path, size, queues, depth, blockSize, maxIoBytes, dataPath, readOnly } = info;
+  return `${path}: ${formatSize(size)}${readOnly ? ", read-only" : ""}, ` +
+    `${queues} ${queues === 1 ? "queue" : "queues"} of depth ${depth}, blocks of ${blockSize}, ` +
+    `requests up to ${formatSize(maxIoBytes)}, data path "${dataPath}"`;
+}
+
+async function untilEnd(device: ServedDevice, { signal }: SignalWatch): Promise<number> {
+  const { path } = device;
+  const { promise: interrupted, resolve: interrupt } = Promise.withResolvers<void>();
+  if (signal.aborted) interrupt();
+  signal.addEventListener("abort", () => interrupt());
+  await Promise.race([interrupted, device.closed]);
+  if (signal.aborted) {
+    logLine(LOG_INFO, `${signal.reason}: stopping ${path}`);
+    await device.stop();
+  }
+  const { reason, error } = await device.closed;
+  if (reason === "failed") {
+    if (error !== undefined) throw error;
+    return EXIT_FAILURE;
+  }
+  if (reason === "removed") logLine(LOG_WARN, `somebody else removed ${path}`);
+  else if (reason === "quiesced") logLine(LOG_INFO, `${path} waits for another server`);
+  else logLine(LOG_INFO, `${path} is gone`);
+  return EXIT_OK;
+}
+
+/** Ends the process although the device would not go. */
+async function endByForce(
+  name: EndSignal,
+  device: ServedDevice | undefined,
+  log: StderrLog,
+): Promise<void> {
+  const remedy = device === undefined ? "`ublk del -a`" : `\`ublk del -n ${device.id}\``;
+  log.error(`${name} again: ending by force; the device may be left, remove it with ${remedy}`);
+  await log.flush(200);
+  exitNow(128 + SIGNAL_NUMBERS[name]);
+}
+
+/** Writes the record, where that is allowed: it is a convenience. */
+function remember(serving: Serving, { id }: ServedDevice): void {
+  try {
+    writeRecord({
+      id,
+      program: serving.program,
+      target: serving.target,
+      argv: serving.argv,
+      cwd: serving.cwd ?? Deno.cwd(),
+      pid: Deno.pid,
+      startTicks: startTicksOf(Deno.pid) ?? 0,
+      log: serving.nameLog?.(id) ?? null,
+      socket: socketPath(id),
+    });
+  } catch (error) {
+    if (!isFileError(error)) throw error;
+    logLine(LOG_DEBUG, `no record of the device is kept: ${(error as Error).message}`);
+  }
+}
+
+/** Removes the record of a device that is gone; one that is left, another command will want. */
+function forget(id: number, { reason, recoverable }: Closed): void {
+  if (recoverable) return;
+  if (reason === "removed" || reason === "deleted") {
+    removeRecord(id, Deno.pid);
+  } else if (!pathExists(charPath(id))) {
+    // The log stays: it is all there is to learn from.
+    for (const path of [recordPath(id), socketPath(id)]) removeFile(path);
+  }
+}

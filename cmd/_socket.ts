@@ -1,0 +1,159 @@
+/**
+ * The control socket of a server, `/run/ublk/N.sock`: what other commands ask of the process that
+ * the kernel's control commands cannot, since the backend has to know of it. Each line is a request
+ * in JSON, `{"op":"resize","size":1048576}`, and is answered by a line: `{"ok":…}` or
+ * `{"error":"…"}`.
+ *
+ * @module
+ */
+
+import type { ServedDevice } from "../device/serve.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
+import { isFileError, makeRunFolder, removeFile, socketPath } from "./_records.ts";
+
+/** What can be asked. */
+export type SocketRequest =
+  /** What the device is. */
+  | { readonly op: "info" }
+  /** What it has done. */
+  | { readonly op: "stats" }
+  /** Gives it another size, in bytes. */
+  | { readonly op: "resize"; readonly size: number };
+
+/** A device as the socket needs it. */
+export type Controlled = Pick<ServedDevice, "id" | "info" | "stats" | "resize">;
+
+/** How long an answer may take, in milliseconds. */
+const ANSWER_MS = 30_000;
+/** The longest request, in characters. */
+const MAX_LINE = 4096;
+
+/** Serves the socket of a device until disposed of. Undefined where this process may not. */
+export function serveSocket(device: Controlled): Disposable | undefined {
+  const path = socketPath(device.id);
+  let listener: Deno.UnixListener;
+  try {
+    makeRunFolder();
+    // A predecessor that was killed left its own.
+    removeFile(path);
+    listener = Deno.listen({ transport: "unix", path });
+  } catch (error) {
+    if (isFileError(error)) return undefined;
+    throw error;
+  }
+  // The folder is root's alone; so is the socket, by its own mode too.
+  try {
+    Deno.chmodSync(path, 0o600);
+  } catch (error) {
+    if (!isFileError(error)) throw error;
+  }
+  void (async () => {
+    for await (const connection of listener) void converse(connection, device);
+  })();
+  return { [Symbol.dispose]: () => listener.close() };
+}
+
+async function converse(connection: Deno.UnixConn, device: Controlled): Promise<void> {
+  try {
+    for await (const line of lines(connection)) {
+      const answer = await answerTo(line, device);
+      await writeAll(connection, `${JSON.stringify(answer)}\n`);
+    }
+  } catch {
+    // Whoever asked has gone away.
+  } finally {
+    try {
+      connection.close();
+    } catch {
+      // It is closed.
+    }
+  }
+}
+
+/** An answer: what was asked for, or what went wrong, and its parts where there are any. */
+type Answer = { ok: unknown } | { error: string; reason?: string; hint?: string };
+
+/** The answer to one line, whatever it says. */
+export async function answerTo(line: string, device: Controlled): Promise<Answer> {
+  try {
+    return { ok: await perform(JSON.parse(line), device) };
+  } catch (error) {
+    const { reason, hint } = error instanceof UblkError ? error : {} as Partial<UblkError>;
+    return { error: thrownText(error), reason, hint };
+  }
+}
+
+async function perform(request: SocketRequest, device: Controlled): Promise<unknown> {
+  switch (request?.op) {
+    case "info":
+      return { ...device.info(), pid: Deno.pid };
+    case "stats":
+      return device.stats();
+    case "resize":
+      if (!Number.isSafeInteger(request.size) || request.size <= 0) {
+        throw new TypeError("resize: the size is a positive number of bytes");
+      }
+      await device.resize(request.size);
+      return null;
+    default:
+      throw new TypeError("unknown request; the operations are info, stats and resize");
+  }
+}
+
+/**
+ * Asks the server of a device.
+ *
+ * @returns Its answer, or undefined: no server answers there.
+ * @throws {UblkError} What the server says.
+ */
+export async function askServer(
+  id: number,
+  request: SocketRequest,
+): Promise<{ ok: unknown } | undefined> {
+  let connection: Deno.UnixConn;
+  try {
+    connection = await Deno.connect({ transport: "unix", path: socketPath(id) });
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused || isFileError(error)) return undefined;
+    throw error;
+  }
+  const timer = setTimeout(() => connection.close(), ANSWER_MS);
+  let answer: string | undefined;
+  try {
+    await writeAll(connection, `${JSON.stringify(request)}\n`);
+    answer = (await lines(connection).next()).value ?? undefined;
+    connection.close();
+  } catch (error) {
+    // BadResource: our own limit in time closed it. The others: the server has just gone.
+    if (!(error instanceof Deno.errors.BadResource) && !isFileError(error)) throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+  if (answer === undefined) throw failure(id, request.op, "the server did not answer");
+  const parsed = JSON.parse(answer) as Answer;
+  if ("ok" in parsed) return parsed;
+  throw failure(id, request.op, parsed.reason ?? parsed.error, parsed.hint);
+}
+
+function failure(device: number, operation: string, reason: string, hint?: string): UblkError {
+  return new UblkError("CONTROL_FAILED", { operation, device, reason, hint });
+}
+
+async function* lines(connection: Deno.UnixConn): AsyncGenerator<string, undefined> {
+  let text = "";
+  const decoder = new TextDecoder();
+  const buffer = new Uint8Array(MAX_LINE);
+  while (text.length <= MAX_LINE * 16) {
+    const count = await connection.read(buffer);
+    if (count === null) return;
+    text += decoder.decode(buffer.subarray(0, count), { stream: true });
+    const parts = text.split("\n");
+    text = parts.pop()!;
+    yield* parts;
+  }
+}
+
+async function writeAll(connection: Deno.UnixConn, text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
+}

@@ -1,0 +1,218 @@
+/**
+ * How a device begins: it is added to the kernel, and brought to life.
+ *
+ * @module
+ */
+
+import { Control } from "../ctrl/control.ts";
+import { type Grant, planDevice, readGrant, type Wanted } from "../ctrl/negotiate.ts";
+import { ublkParams } from "../ctrl/params.ts";
+import { isBackendSpec } from "../backends/spec.ts";
+import { UblkError } from "../uapi/error.ts";
+import {
+  UBLK_F_BATCH_IO,
+  UBLK_F_INTEGRITY,
+  UBLK_F_NO_AUTO_PART_SCAN,
+  UBLK_F_PER_IO_DAEMON,
+  UBLK_F_QUIESCE,
+  UBLK_F_SHMEM_ZC,
+  UBLK_F_UPDATE_SIZE,
+} from "../uapi/features.ts";
+import { abortable, checkAborted } from "./abort.ts";
+import { assign, isAutomatic, threadCpus } from "./assignment.ts";
+import type { Holdings } from "./holdings.ts";
+import { logLine } from "./log.ts";
+import { openCharDevice, probeBlockDevice } from "./node.ts";
+import type { Settings } from "./options.ts";
+import { dataPathsOf } from "./paths.ts";
+import { RECOVERY_FLAGS, type RecoveryMode, recoveryOf } from "./recovery_mode.ts";
+import type { Opened } from "./serving_thread.ts";
+import { MappedMemory } from "./shared_memory.ts";
+
+const NODE_TIMEOUT_MS = 10_000;
+/**
+ * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
+ * and its deadline.
+ */
+const MAX_RANGE_BYTES = 64 << 20;
+/**
+ * Where the memory of requests must begin if it is handed on to a file: direct I/O needs as much of
+ * nearly every disk (kublk's loop asks for the same).
+ */
+const ZERO_COPY_ALIGNMENT_BYTES = 512;
+
+/** What a device is, settled before it starts. */
+export interface Basis {
+  /** What the backend is. */
+  readonly opened: Opened;
+  /** What the kernel granted. */
+  readonly grant: Grant;
+  /** Queues that were asked for. */
+  readonly askedQueues: number;
+  /** Bytes. */
+  readonly sizeBytes: number;
+  /** The kernel refuses writes. */
+  readonly readOnly: boolean;
+  /** Many requests per command. */
+  readonly batch: boolean;
+  /** Bytes of integrity metadata per block; 0 for none. */
+  readonly metadataSize: number;
+  /** What becomes of it without a server. */
+  readonly recovery: RecoveryMode | undefined;
+  /** Whether it has had another server before. */
+  readonly recovered: boolean;
+}
+
+/** Opens the backend and adds a new device to the kernel. */
+export async function addDevice(
+  held: Holdings,
+  settings: Settings,
+  signal: AbortSignal | undefined,
+): Promise<Basis> {
+  // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
+  const opened = await abortable(held.threads!.open(), signal);
+  const wanted = wantedOf(settings, opened);
+  if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
+  const control = held.control = await Control.open({ signal });
+  const plan = planDevice(wanted, control.features, navigator.hardwareConcurrency);
+  // A mistake in the number of threads is found before there is anything to undo.
+  const asked = plan.info.nr_hw_queues;
+  assign({ ...settings, ...opened, queues: asked, askedQueues: asked, path: plan.dataPath });
+  // Not with the signal: a command given up half way may still add a device that nobody knows.
+  const info = await control.addDev(plan.info);
+  // From here on there is something to undo, even if the grant cannot be used.
+  held.id = info.dev_id;
+  const grant = readGrant(plan, info);
+  for (const reduction of grant.reductions) logLine(30, reduction);
+  const { traits } = opened;
+  const readOnly = traits.readOnly || settings.readOnly;
+  const params = ublkParams({
+    ...traits,
+    sizeBytes: traits.size,
+    maxIoBytes: grant.maxIoBytes,
+    readOnly,
+    maxTrimBytes: MAX_RANGE_BYTES,
+    maxWriteZeroesBytes: MAX_RANGE_BYTES,
+    dmaAlignmentBytes: isZeroCopy(grant.dataPath) ? ZERO_COPY_ALIGNMENT_BYTES : undefined,
+    integrity: settings.integrity,
+  });
+  await control.setParams(held.id, params, { signal });
+  return {
+    opened,
+    grant,
+    askedQueues: asked,
+    sizeBytes: traits.size,
+    readOnly,
+    batch: settings.batch,
+    metadataSize: settings.integrity?.metadataSize ?? 0,
+    recovery: recoveryOf(grant.flags),
+    recovered: false,
+  };
+}
+
+function isZeroCopy(path: Grant["dataPath"]): boolean {
+  return path === "zero-copy" || isAutomatic(path);
+}
+
+/**
+ * What to ask of the kernel.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` for what this backend cannot do.
+ */
+export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">): Wanted {
+  const { batch, backend, perIoDaemons, recovery, integrity, sharedMemory } = settings;
+  if (integrity !== undefined && !traits.metadata) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: "serve",
+      reason: `backend ${nameOf(backend)} keeps no integrity metadata`,
+      hint: "leave integrity out, or give the backend readMetadata and writeMetadata",
+    });
+  }
+  const required = (batch ? UBLK_F_BATCH_IO : 0) |
+    (perIoDaemons ? UBLK_F_PER_IO_DAEMON : 0) |
+    (recovery === undefined ? 0 : RECOVERY_FLAGS[recovery]) |
+    (settings.noPartitionScan ? UBLK_F_NO_AUTO_PART_SCAN : 0) |
+    (integrity === undefined ? 0 : UBLK_F_INTEGRITY) |
+    (sharedMemory === undefined ? 0 : UBLK_F_SHMEM_ZC);
+  return {
+    ...settings,
+    dataPaths: dataPathsOf({
+      traits,
+      backend: nameOf(backend),
+      local: !isBackendSpec(backend),
+      forced: settings.dataPath,
+      required,
+      sharedQueues: batch && settings.queues > 0 && (settings.threads ?? 0) > settings.queues,
+    }),
+    required,
+    silent: UBLK_F_UPDATE_SIZE | (recovery === undefined ? 0 : UBLK_F_QUIESCE),
+  };
+}
+
+function nameOf(backend: Settings["backend"]): string {
+  return isBackendSpec(backend) ? backend.module : "given to serve()";
+}
+
+/**
+ * Has the threads fetch every tag and the kernel start the device, or go on with it; resolves once
+ * the disk can be opened.
+ */
+export async function bringUp(
+  held: Holdings,
+  settings: Settings,
+  basis: Basis,
+  onStuck: (error: UblkError) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { grant, opened, metadataSize, batch, recovered } = basis;
+  const { id, queues, depth, maxIoBytes, dataPath: path } = grant;
+  const { deadlineMs, paranoid, fixedFile } = settings;
+  const control = held.control!;
+  const threads = held.threads!;
+  checkAborted(signal);
+  const shares = assign({ ...settings, ...basis, ...opened, queues, depth, path });
+  held.charFd = await openCharDevice(id, NODE_TIMEOUT_MS, signal);
+  const affinity: number[][] = [];
+  for (let queue = 0; queue < queues; queue++) {
+    affinity.push(await control.getQueueAffinity(id, queue, { signal }));
+  }
+  const order = {
+    device: id,
+    charFd: held.charFd,
+    depth,
+    maxIoBytes,
+    path,
+    batch,
+    fixedFile,
+    blockSize: opened.traits.blockSize,
+    metadataSize,
+    sharedBuffers: held.memory?.buffers ?? [],
+    deadlineMs,
+    paranoid,
+  };
+  const cpus = threadCpus(shares.length, affinity, settings.affinity);
+  const keepDevice = basis.recovery !== undefined;
+  await abortable(threads.serve(order, shares, cpus, keepDevice, onStuck), signal);
+  // Whatever ends the threads now also ends the wait for the disk, with the true cause.
+  const ended = new AbortController();
+  threads.stopped.then((reason) => ended.abort(reason ?? removedError(id)));
+  const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
+  const either = { signal: AbortSignal.any(signals) };
+  try {
+    if (recovered) await control.endUserRecovery(id, Deno.pid, either);
+    else await control.startDev(id, Deno.pid, either);
+    await held.memory?.register(control, id, recovered, either);
+    await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal);
+  } catch (error) {
+    throw ended.signal.aborted ? ended.signal.reason : error;
+  }
+}
+
+function removedError(id: number): UblkError {
+  return new UblkError("DEVICE_NOT_FOUND", {
+    operation: "start",
+    device: id,
+    reason: "somebody has deleted it meanwhile",
+    hint: "start again",
+  });
+}

@@ -1,0 +1,81 @@
+/**
+ * What a process holds of a device, and how it lets go: how a device ends, or goes on without us.
+ *
+ * @module
+ */
+
+import type { Control } from "../ctrl/control.ts";
+import { UblkError } from "../uapi/error.ts";
+import { UBLK_S_DEV_DEAD } from "../uapi/ublk_cmd.ts";
+import { closeFd } from "../uring/libc.ts";
+import { deleteDevice } from "./delete.ts";
+import type { ThreadLogs } from "./log.ts";
+import type { MappedMemory } from "./shared_memory.ts";
+import type { Threads } from "./threads.ts";
+
+/** How long a thread gets to leave by itself, in milliseconds. */
+export const GRACE_MS = 5_000;
+
+/** What a device's steps have taken hold of so far. */
+export class Holdings {
+  /** The N of `/dev/ublkbN`; -1 where the kernel knows of no device. */
+  id = -1;
+  /** The control device. */
+  control?: Control;
+  /** The threads' logs. */
+  logs?: ThreadLogs;
+  /** The serving threads, with the backend. */
+  threads?: Threads;
+  /** What clients share with them. */
+  memory?: MappedMemory;
+  /** `/dev/ublkcN`, or -1. */
+  charFd = -1;
+  #release?: Promise<void>;
+
+  /** Closes `/dev/ublkcN`: DEL_DEV, and recovery, wait until it is closed everywhere. */
+  closeChar(): void {
+    if (this.charFd < 0) return;
+    closeFd(this.charFd);
+    this.charFd = -1;
+  }
+
+  /**
+   * Lets go of everything, once, whatever of it fails; and throws the first that did.
+   *
+   * @param keepDevice Whether the device itself stays, for another server to recover.
+   */
+  release(keepDevice: boolean): Promise<void> {
+    return this.#release ??= this.#releaseAll(keepDevice);
+  }
+
+  async #releaseAll(keepDevice: boolean): Promise<void> {
+    this.closeChar();
+    const results = [
+      ...await Promise.allSettled([keepDevice ? undefined : this.#delete()]),
+      ...await Promise.allSettled([this.threads?.close(GRACE_MS)]),
+    ];
+    // A thread that was left behind may still read there: its mapping stays for good.
+    if (this.threads?.forced !== true) this.memory?.[Symbol.dispose]();
+    this.logs?.[Symbol.dispose]();
+    await this.control?.[Symbol.asyncDispose]();
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  async #delete(): Promise<void> {
+    if (this.id >= 0) await deleteDevice(this.control!, this.id);
+  }
+
+  /**
+   * Whether a device whose threads have all left is still there: then somebody has quiesced it. One
+   * that was stopped or deleted is dead.
+   */
+  async outlives(): Promise<boolean> {
+    try {
+      return (await this.control!.getDevInfo(this.id)).state !== UBLK_S_DEV_DEAD;
+    } catch (error) {
+      if (error instanceof UblkError && error.code === "DEVICE_NOT_FOUND") return false;
+      throw error;
+    }
+  }
+}

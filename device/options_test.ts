@@ -1,0 +1,75 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { UblkError } from "../uapi/error.ts";
+import { type DeviceOptions, settingsOf } from "./options.ts";
+import { RECOVERY_FLAGS, RECOVERY_MODES, recoveryOf } from "./recovery_mode.ts";
+
+const backend = { size: 512, readAt() {}, writeAt() {} };
+
+Deno.test("settingsOf() + nothing but a backend + has defaults", () => {
+  const { backend: same, ...settings } = settingsOf({ backend });
+  assertEquals(same, backend);
+  assertEquals(settings, {
+    queues: 1,
+    depth: 128,
+    maxIoBytes: 512 << 10,
+    readOnly: false,
+    batch: false,
+    perIoDaemons: false,
+    fixedFile: true,
+    noPartitionScan: false,
+    deadlineMs: 20_000,
+    paranoid: false,
+    logLevel: 20,
+  });
+});
+
+Deno.test("settingsOf() + what goes together + is taken", () => {
+  const fine: Partial<DeviceOptions>[] = [
+    { threads: 1, queues: 4 },
+    { threads: 4, queues: 4 },
+    { threads: 3, queues: 0 },
+    { threads: 3, perIoDaemons: true },
+    { threads: 3, batch: true },
+    { integrity: { metadataSize: 8, checksum: "ip" } },
+    { integrity: { metadataSize: 64, checksum: "nvme", piOffset: 48 }, dataPath: "user-copy" },
+    { affinity: [[0], [], [1, 2]] },
+    { sharedMemory: { path: "/dev/hugepages/x" }, recovery: "reissue" },
+  ];
+  for (const options of fine) settingsOf({ backend, ...options });
+});
+
+const REFUSED: [options: Record<string, unknown>, words: string][] = [
+  [{ threads: 0 }, "0 serving threads"],
+  [{ threads: 1.5 }, "1.5 serving threads"],
+  [{ threads: 2 }, "2 threads cannot share 1 queue;"],
+  [{ threads: 3, queues: 2 }, "3 threads cannot share 2 queues"],
+  [{ perIoDaemons: true, batch: true }, "exclude one another"],
+  [{ dataPath: "fast" }, 'dataPath "fast" is not known'],
+  [{ recovery: "yes" }, "use queue, reissue, fail"],
+  [{ integrity: { metadataSize: 0 } }, "metadata size 0"],
+  [{ integrity: { metadataSize: 8, checksum: "nvme" } }, "do not fit in 8 bytes"],
+  [{ integrity: { metadataSize: 8 }, dataPath: "copy" }, 'data path "copy"'],
+  [{ affinity: [0, 1] }, "list of lists of CPU numbers"],
+  [{ affinity: [[-1]] }, "numbers from 0 to 1023"],
+  [{ affinity: [[1024]] }, "numbers from 0 to 1023"],
+  [{ sharedMemory: { path: "" } }, "sharedMemory has no path"],
+  [{ deadlineMs: 99 }, "deadlineMs 99"],
+  [{ depth: 0 }, "depth 0"],
+];
+
+for (const [options, words] of REFUSED) {
+  Deno.test(`settingsOf() + ${Deno.inspect(options)} + one line about it`, () => {
+    const error = assertThrows(
+      () => settingsOf({ backend, ...options } as DeviceOptions),
+      UblkError,
+    );
+    assertEquals(error.code, "INVALID_ARGUMENT");
+    assertStringIncludes(error.message, words);
+    assertEquals(error.message.includes("\n"), false);
+  });
+}
+
+Deno.test("recoveryOf() + the flags of each mode + is the mode", () => {
+  for (const mode of RECOVERY_MODES) assertEquals(recoveryOf(RECOVERY_FLAGS[mode]), mode);
+  assertEquals(recoveryOf(0), undefined);
+});

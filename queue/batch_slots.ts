@@ -1,0 +1,274 @@
+/**
+ * Slots with commands for many requests (`UBLK_F_BATCH_IO`): PREP hands all tags of a queue to the
+ * kernel, a multishot FETCH brings the tags that have requests, batch by batch, and one COMMIT
+ * answers for all that were handled in a turn of the loop.
+ *
+ * No tag is bound to a thread. Threads may share a queue: each fetches what it can get.
+ *
+ * @module
+ */
+
+import { EIO, ENOBUFS } from "../uapi/errno.ts";
+import {
+  IORING_OP_URING_CMD,
+  IORING_URING_CMD_MULTISHOT,
+  IOSQE_BUFFER_SELECT,
+  IOSQE_FIXED_FILE,
+} from "../uapi/io_uring_sqe.ts";
+import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
+import {
+  UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK,
+  UBLK_BATCH_F_HAS_BUF_ADDR,
+  UBLK_U_IO_COMMIT_IO_CMDS,
+  UBLK_U_IO_FETCH_IO_CMDS,
+  UBLK_U_IO_PREP_IO_CMDS,
+} from "../uapi/ublk_batch.ts";
+import { UBLK_AUTO_BUF_REG_FALLBACK } from "../uapi/ublk_buf.ts";
+import { UBLK_IO_RES_ABORT } from "../uapi/ublk_io.ts";
+import { BufferRing } from "../uring/buffer_ring.ts";
+import { Mapping, pageAlign } from "../uring/mapping.ts";
+import type { Ring } from "../uring/ring.ts";
+import { KIND_BATCH, type OwnedQueue, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
+
+const TWO_32 = 0x1_0000_0000;
+
+/** Which command a completion is of. */
+const STEP_FETCH = 0;
+const STEP_PREP = 1;
+const STEP_COMMIT = 2;
+
+/** Bytes of tags that one FETCH delivers before its buffer must be given anew. */
+const FETCH_BYTES = 32 << 10;
+/** Each queue has two FETCHes, so that one is there while the other is given its buffer. */
+const FETCHES_PER_QUEUE = 2;
+
+/** A FETCH and the tags it has delivered. */
+interface Fetch {
+  readonly queue: number;
+  readonly base: number;
+  readonly buffers: BufferRing;
+  readonly tags: Uint16Array<ArrayBuffer>;
+  /** Tags read so far. */
+  read: number;
+}
+
+/** Elements of a PREP or COMMIT on their way. */
+interface Elements {
+  readonly mapping: Mapping;
+  readonly words: Uint32Array<ArrayBuffer>;
+  queue: number;
+  count: number;
+}
+
+/** Slots with one command for many requests. */
+export class BatchSlots extends Slots implements Disposable {
+  readonly #ring: Ring;
+  readonly #charFd: number;
+  readonly #opcode: number;
+  readonly #queues: readonly OwnedQueue[];
+  readonly #depth: number;
+  readonly #fetches: Fetch[] = [];
+  readonly #elements: Elements[] = [];
+  /** Numbers of elements' buffers that nobody uses. */
+  readonly #free: number[] = [];
+  /** Per queue, the number of the buffer that collects answers, or -1. */
+  readonly #collecting: Int32Array<ArrayBuffer>;
+  readonly #queueOf: Uint16Array<ArrayBuffer>;
+  #places: SlotPlaces = { addresses: new Float64Array(0) };
+  #hasAddress = false;
+  #elementWords = 2;
+  #flags = 0;
+
+  /** Each queue is owned whole. */
+  constructor(options: SlotsOptions) {
+    super(options);
+    const { ring, charFd, queues, depth } = options;
+    this.#ring = ring;
+    this.#charFd = charFd;
+    this.#opcode = IORING_OP_URING_CMD | (options.fixedFile ? IOSQE_FIXED_FILE << 8 : 0);
+    this.#queues = queues;
+    this.#depth = depth;
+    this.#collecting = new Int32Array(queues.length).fill(-1);
+    this.#queueOf = Uint16Array.from({ length: this.count }, (_, slot) => Math.floor(slot / depth));
+  }
+
+  fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void {
+    this.#places = places;
+    const { addresses, autoBuffers } = places;
+    this.#hasAddress = addresses[0] !== 0;
+    this.#elementWords = this.#hasAddress ? 4 : 2;
+    if (this.#hasAddress) this.#flags |= UBLK_BATCH_F_HAS_BUF_ADDR;
+    if (autoBuffers !== undefined && (autoBuffers[0] >>> 16) & UBLK_AUTO_BUF_REG_FALLBACK) {
+      this.#flags |= UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK;
+    }
+    this.#queues.forEach((owned, index) => {
+      for (let tag = 0; tag < this.#depth; tag++) before?.(owned.queue, tag);
+      if (owned.prepare !== false) this.#prepare(index);
+    });
+    for (let index = 0; index < this.#queues.length; index++) {
+      for (let nth = 0; nth < FETCHES_PER_QUEUE; nth++) this.#addFetch(index);
+    }
+  }
+
+  #prepare(queueIndex: number): void {
+    const number = this.#take(queueIndex);
+    for (let tag = 0; tag < this.#depth; tag++) {
+      this.#append(number, queueIndex * this.#depth + tag, 0);
+    }
+    this.#queueElements(number, UBLK_U_IO_PREP_IO_CMDS, STEP_PREP);
+  }
+
+  #addFetch(queueIndex: number): void {
+    const number = this.#fetches.length;
+    const buffers = new BufferRing(this.#ring, number, pageAlign(FETCH_BYTES));
+    this.#fetches.push({
+      queue: this.#queues[queueIndex].queue,
+      base: queueIndex * this.#depth,
+      buffers,
+      tags: new Uint16Array(buffers.buffer),
+      read: 0,
+    });
+    this.live++;
+    this.#queueFetch(number);
+  }
+
+  #queueFetch(number: number): void {
+    const fetch = this.#fetches[number];
+    fetch.read = 0;
+    fetch.buffers.provide();
+    const at = this.#command(UBLK_U_IO_FETCH_IO_CMDS, number, STEP_FETCH);
+    const sqes = this.#ring.sqes;
+    sqes[at] |= IOSQE_BUFFER_SELECT << 8;
+    sqes[at + 7] = IORING_URING_CMD_MULTISHOT;
+    sqes[at + 10] = number;
+    // struct ublk_batch_io
+    sqes[at + 12] = fetch.queue;
+    sqes[at + 13] = fetch.tags.length | (2 << 16);
+  }
+
+  getData(): never {
+    throw new Error("assertion failed: batch I/O excludes NEED_GET_DATA");
+  }
+
+  protected commit(slot: number, result: number): void {
+    const queueIndex = this.#queueOf[slot];
+    let number = this.#collecting[queueIndex];
+    if (number < 0) this.#collecting[queueIndex] = number = this.#take(queueIndex);
+    this.#append(number, slot, result);
+  }
+
+  flush(): void {
+    for (let index = 0; index < this.#collecting.length; index++) {
+      const number = this.#collecting[index];
+      if (number < 0) continue;
+      this.#collecting[index] = -1;
+      this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
+    }
+  }
+
+  batchDone(index: number, step: number, result: number, flags: number): number {
+    if (step === STEP_FETCH) return this.#fetched(index, result, flags);
+    const { count } = this.#elements[index];
+    const expected = step === STEP_PREP ? 0 : count * this.#elementWords * 4;
+    if (result === expected) {
+      this.#free.push(index);
+      return 0;
+    }
+    if (step === STEP_COMMIT) this.#commitRest(index, Math.max(0, result));
+    this.#free.push(index);
+    // A device that goes takes its tags along, which is nobody's fault.
+    return result === UBLK_IO_RES_ABORT ? 0 : result < 0 ? -result : EIO;
+  }
+
+  #fetched(number: number, result: number, flags: number): number {
+    const fetch = this.#fetches[number];
+    if (result >= 0) {
+      const end = fetch.read + (result >>> 1);
+      const path = this.path;
+      for (let at = fetch.read; at < end; at++) {
+        const slot = fetch.base + fetch.tags[at];
+        this.arrived(slot);
+        path.request(slot);
+      }
+      fetch.read = end;
+    } else if (result !== -ENOBUFS) {
+      this.live--;
+      return result === UBLK_IO_RES_ABORT ? 0 : -result;
+    }
+    // It ends when its buffer is full.
+    if (result < 0 || (flags & IORING_CQE_F_MORE) === 0) this.#queueFetch(number);
+    return 0;
+  }
+
+  /** The kernel stops at an element that it refuses: what comes after that is committed anew. */
+  #commitRest(index: number, doneBytes: number): void {
+    const { words, queue, count } = this.#elements[index];
+    const stride = this.#elementWords;
+    const first = doneBytes / 4 / stride + 1;
+    if (first >= count) return;
+    const number = this.#take(queue);
+    const rest = this.#elements[number];
+    rest.words.set(words.subarray(first * stride, count * stride));
+    rest.count = count - first;
+    this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
+  }
+
+  /** The number of a buffer for the elements of a queue. More are made until there are enough. */
+  #take(queueIndex: number): number {
+    let number = this.#free.pop();
+    if (number === undefined) {
+      number = this.#elements.length;
+      const mapping = Mapping.anonymous(pageAlign(this.#depth * 16));
+      const words = new Uint32Array(mapping.buffer());
+      this.#elements.push({ mapping, words, queue: queueIndex, count: 0 });
+    }
+    this.#elements[number].queue = queueIndex;
+    this.#elements[number].count = 0;
+    return number;
+  }
+
+  #append(number: number, slot: number, result: number): void {
+    const elements = this.#elements[number];
+    const { words } = elements;
+    const at = elements.count++ * this.#elementWords;
+    const { addresses, autoBuffers } = this.#places;
+    const buffer = autoBuffers === undefined ? 0 : autoBuffers[slot] & 0xffff;
+    // struct ublk_elem_header, and the address behind it.
+    words[at] = this.tag(slot) | (buffer << 16);
+    words[at + 1] = result;
+    if (!this.#hasAddress) return;
+    words[at + 2] = addresses[slot] >>> 0;
+    words[at + 3] = addresses[slot] / TWO_32;
+  }
+
+  #queueElements(number: number, cmdOp: number, step: number): void {
+    const { mapping, queue, count } = this.#elements[number];
+    const at = this.#command(cmdOp, number, step);
+    const sqes = this.#ring.sqes;
+    const elementBytes = this.#elementWords * 4;
+    sqes[at + 4] = mapping.address >>> 0;
+    sqes[at + 5] = mapping.address / TWO_32;
+    sqes[at + 6] = count * elementBytes;
+    sqes[at + 12] = this.#queues[queue].queue | (this.#flags << 16);
+    sqes[at + 13] = count | (elementBytes << 16);
+  }
+
+  #command(cmdOp: number, index: number, step: number): number {
+    const at = this.#ring.place();
+    const sqes = this.#ring.sqes;
+    sqes.fill(0, at, at + 16);
+    sqes[at] = this.#opcode;
+    sqes[at + 1] = this.#charFd;
+    sqes[at + 2] = cmdOp;
+    sqes[at + 8] = index;
+    sqes[at + 9] = KIND_BATCH | (step << 8);
+    return at;
+  }
+
+  /** Releases its memory. The ring must be closed, and the device gone. */
+  [Symbol.dispose](): void {
+    if (this.live > 0) return;
+    for (const { buffers } of this.#fetches) buffers[Symbol.dispose]();
+    for (const { mapping } of this.#elements) mapping[Symbol.dispose]();
+  }
+}

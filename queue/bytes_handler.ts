@@ -1,0 +1,176 @@
+/**
+ * What answers for a backend that works on bytes: `readAt`, `writeAt` and the others, at once or by
+ * a Promise. It serves every backend, in a Worker or in the caller's thread.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { EIO, ETIMEDOUT } from "../uapi/errno.ts";
+import { AsyncRequests } from "./async_requests.ts";
+import type { SlotBuffers } from "./buffers.ts";
+import type { DataPath, Handler } from "./data_path.ts";
+import { LOG_WARN } from "./log_events.ts";
+import type { LogWriter } from "./log_ring.ts";
+import type { Metadata } from "./metadata.ts";
+import {
+  carriesData,
+  dataless,
+  fullResult,
+  isThenable,
+  refusePromise,
+  resultOf,
+  resultOfThrown,
+  transfer,
+} from "./operations.ts";
+import type { SharedMemory } from "./shared_memory.ts";
+import type { Slots } from "./slots.ts";
+
+/** What a {@linkcode BytesHandler} works with. */
+export interface BytesHandlerParts {
+  /** What answers. */
+  readonly backend: Backend;
+  /** The thread's slots. */
+  readonly slots: Slots;
+  /** Where the data is. They stay the caller's. */
+  readonly buffers: SlotBuffers;
+  /** Whether Promises can settle on this thread while it serves. */
+  readonly mayAwait: boolean;
+  /** The log channel. */
+  readonly log: LogWriter;
+  /** Called when a request was answered outside of `handle`, so that the answer gets submitted. */
+  readonly answered: () => void;
+  /** Integrity metadata of requests. */
+  readonly metadata?: Metadata;
+  /** Data that clients share. */
+  readonly shared?: SharedMemory;
+}
+
+/** Calls the methods of a backend. */
+export class BytesHandler implements Handler {
+  /** Where answers go. */
+  path!: DataPath;
+  readonly #backend: Backend;
+  readonly #slots: Slots;
+  readonly #buffers: SlotBuffers;
+  readonly #metadata: Metadata | undefined;
+  readonly #shared: SharedMemory | undefined;
+  readonly #async: AsyncRequests;
+  readonly #log: LogWriter;
+  readonly #mayAwait: boolean;
+  readonly #answered: () => void;
+
+  /** Takes over the parts. */
+  constructor(parts: BytesHandlerParts) {
+    this.#backend = parts.backend;
+    this.#slots = parts.slots;
+    this.#buffers = parts.buffers;
+    this.#mayAwait = parts.mayAwait;
+    this.#log = parts.log;
+    this.#answered = parts.answered;
+    this.#metadata = parts.metadata;
+    this.#shared = parts.shared;
+    this.#async = new AsyncRequests(parts.slots.count);
+  }
+
+  get outstanding(): number {
+    return this.#async.outstanding;
+  }
+
+  handle(slot: number): void {
+    const slots = this.#slots;
+    const opFlags = slots.opFlags(slot);
+    const op = opFlags & 0xff;
+    const bytes = slots.bytes(slot);
+    if (this.#buffers.quarantined >= slots.count) {
+      // As many overdue requests as there are slots: the backend answers nothing any more, and
+      // would only keep every further buffer too.
+      this.#log.text(LOG_WARN, "the backend has too many overdue requests; answering EIO");
+      return this.path.finish(slot, -EIO);
+    }
+    let result: number;
+    try {
+      let value = carriesData(op)
+        ? transfer(this.#backend, opFlags, this.#view(slot, bytes), slots.offset(slot))
+        : dataless(this.#backend, opFlags, slots.offset(slot), bytes);
+      if (this.#metadata !== undefined) value = this.#metadata.transfer(this.#backend, slot, value);
+      if (value === undefined) {
+        result = fullResult(op, bytes);
+      } else if (isThenable(value)) {
+        if (this.#mayAwait) return this.#await(slot, value, fullResult(op, bytes));
+        // The backend's code may go on after the loop has ended, with the buffer it was lent.
+        if (carriesData(op)) this.#quarantine(slot);
+        result = refusePromise(value, this.#log);
+      } else {
+        result = resultOf(value, fullResult(op, bytes), slots, slot, this.#log);
+      }
+    } catch (thrown) {
+      result = resultOfThrown(thrown, slots, slot, this.#log);
+    }
+    this.path.finish(slot, result);
+  }
+
+  #view(slot: number, bytes: number): Uint8Array<ArrayBuffer> {
+    const shared = this.#shared;
+    if (shared !== undefined && shared.has(slot)) return shared.view(slot, bytes);
+    return this.#buffers.view(slot, bytes);
+  }
+
+  #quarantine(slot: number): () => void {
+    const release = this.#buffers.quarantine(slot);
+    const releaseMetadata = this.#metadata?.quarantine(slot);
+    return () => {
+      release();
+      releaseMetadata?.();
+    };
+  }
+
+  #await(slot: number, promise: PromiseLike<unknown>, full: number): void {
+    const slots = this.#slots;
+    if (!slots.timed) slots.begin(slot);
+    slots.stats(slot).inFlight++;
+    const generation = this.#async.begin(slot, slots.startedUs(slot));
+    // A Promise of our own guards against a thenable that throws, or that answers twice;
+    // `Promise.resolve` would hand a Promise with a `then` of its own through as it is.
+    new Promise((resolve) => resolve(promise)).then(
+      (value) => {
+        if (!this.#async.settle(slot, generation)) return;
+        this.#finish(slot, resultOf(value, full, slots, slot, this.#log));
+      },
+      (thrown) => {
+        if (!this.#async.settle(slot, generation)) return;
+        this.#finish(slot, resultOfThrown(thrown, slots, slot, this.#log));
+      },
+    );
+  }
+
+  #finish(slot: number, result: number): void {
+    this.#slots.stats(slot).inFlight--;
+    this.path.finish(slot, result);
+    this.#answered();
+  }
+
+  expire(nowUs: number, deadlineUs: number, givenUpUs?: number): number {
+    const overdue = this.#async.overdue(nowUs, deadlineUs, givenUpUs);
+    for (const slot of overdue) {
+      const slots = this.#slots;
+      // The late Promise may still write to the buffer: the slot goes on with another one. It comes
+      // first because there may be no memory for that; then the request waits for the next check.
+      this.#async.abandon(slot, this.#quarantine(slot));
+      this.#log.text(
+        LOG_WARN,
+        `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: no answer from the backend in ` +
+          `${Math.round((nowUs - slots.startedUs(slot)) / 1e3)} ms; answering ETIMEDOUT`,
+      );
+      slots.stats(slot).timeout();
+      slots.stats(slot).inFlight--;
+      this.path.finish(slot, -ETIMEDOUT);
+    }
+    if (overdue.length > 0) this.#answered();
+    return overdue.length;
+  }
+
+  [Symbol.dispose](): void {
+    this.#async.close();
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * What answers for a backend whose contents are this process's memory: the data path moves the data
+ * straight to and from there, and reads and writes are done when it has.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { EIO } from "../uapi/errno.ts";
+import { Mapping, pageAlign } from "../uring/mapping.ts";
+import type { DataPath, Handler, Places } from "./data_path.ts";
+import type { LogWriter } from "./log_ring.ts";
+import {
+  carriesData,
+  dataless,
+  isThenable,
+  refusePromise,
+  resultOf,
+  resultOfThrown,
+} from "./operations.ts";
+import type { Slots } from "./slots.ts";
+
+/** The places of requests within a backend's memory. */
+export class DirectMemory implements Places {
+  readonly addresses: Float64Array<ArrayBuffer>;
+  readonly #backend: Backend;
+  readonly #slots: Slots;
+  /**
+   * Where the data of requests goes that have no place in the backend's memory: somebody may have
+   * told the kernel that the disk is larger than it is. Also what commands name that need no
+   * address, since the driver refuses a zero in some of them.
+   */
+  readonly #nowhere: Mapping;
+
+  /** The backend's `address` must stay mapped until the last slot is gone. */
+  constructor(backend: Backend, slots: Slots, maxIoBytes: number) {
+    this.#backend = backend;
+    this.#slots = slots;
+    this.#nowhere = Mapping.anonymous(pageAlign(maxIoBytes));
+    this.addresses = new Float64Array(slots.count).fill(this.#nowhere.address);
+  }
+
+  locate(slot: number): boolean {
+    const offset = this.#slots.offset(slot);
+    const backend = this.#backend;
+    const bytes = this.#slots.bytes(slot);
+    const inside = offset + bytes <= backend.size;
+    this.addresses[slot] = inside ? backend.address! + offset : this.#nowhere.address;
+    // A FLUSH needs no place: the block layer sends it with sector 2^64 - 1 (`blk_rq_init`).
+    return inside || bytes === 0;
+  }
+
+  address(slot: number): number {
+    return this.addresses[slot];
+  }
+
+  bufferIndex(): number {
+    return -1;
+  }
+
+  view(): never {
+    throw new Error("assertion failed: nobody looks at data that is in its place");
+  }
+
+  [Symbol.dispose](): void {
+    // The kernel may still write to what an aborted command named.
+    if (this.#slots.live > 0) return;
+    this.#nowhere[Symbol.dispose]();
+  }
+}
+
+/** Answers for a `synchronous` backend that has an `address`. */
+export class MemoryHandler implements Handler {
+  readonly outstanding = 0;
+  /** Where answers go. */
+  path!: DataPath;
+  readonly #backend: Backend;
+  readonly #slots: Slots;
+  readonly #log: LogWriter;
+
+  /** The data must have been moved when a request gets here, and be moved after its answer. */
+  constructor(backend: Backend, slots: Slots, log: LogWriter) {
+    this.#backend = backend;
+    this.#slots = slots;
+    this.#log = log;
+  }
+
+  handle(slot: number): void {
+    const slots = this.#slots;
+    const opFlags = slots.opFlags(slot);
+    if (carriesData(opFlags & 0xff)) return this.path.finish(slot, slots.bytes(slot));
+    let result = 0;
+    try {
+      const offset = slots.offset(slot);
+      const bytes = slots.bytes(slot);
+      const beyond = bytes > 0 && offset + bytes > this.#backend.size;
+      if (beyond) return this.path.finish(slot, -EIO);
+      const value = dataless(this.#backend, opFlags, offset, bytes);
+      if (isThenable(value)) result = refusePromise(value, this.#log);
+      else if (value !== undefined) result = resultOf(value, 0, slots, slot, this.#log);
+    } catch (thrown) {
+      result = resultOfThrown(thrown, slots, slot, this.#log);
+    }
+    this.path.finish(slot, result);
+  }
+
+  expire(): number {
+    return 0;
+  }
+
+  [Symbol.dispose](): void {}
+}

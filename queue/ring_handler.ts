@@ -1,0 +1,286 @@
+/**
+ * What answers for a backend that works through the ring: a request becomes operations on the
+ * serving thread's own ring, between a file and wherever the data is, and is answered when the last
+ * of them has completed. The thread waits for them and for new requests in one system call.
+ *
+ * @module
+ */
+
+import type { Backend, RingMethods, RingOperations, RingRequest } from "../backends/backend.ts";
+import { isBlkErrno } from "../uapi/blk_errors.ts";
+import { ECANCELED, EIO } from "../uapi/errno.ts";
+import { IORING_ASYNC_CANCEL_ALL, IOSQE_IO_HARDLINK } from "../uapi/io_uring_sqe.ts";
+import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
+import { Mapping, pageBytes } from "../uring/mapping.ts";
+import type { Ring } from "../uring/ring.ts";
+import {
+  prepCancel,
+  prepFallocate,
+  prepFsync,
+  prepRead,
+  prepTimeout,
+  prepWrite,
+  setSqeFlags,
+} from "../uring/sqe.ts";
+import type { DataPath, Handler, Places } from "./data_path.ts";
+import type { LogWriter } from "./log_ring.ts";
+import type { Metadata } from "./metadata.ts";
+import { fullResult, resultOf, resultOfThrown } from "./operations.ts";
+import type { SharedMemory } from "./shared_memory.ts";
+import { KIND_BACKEND, KIND_CANCEL, type Slots } from "./slots.ts";
+
+/** Operations that one request may have under way unless its backend says otherwise. */
+export const OPERATIONS_PER_REQUEST = 4;
+
+/** A backend's answer as one that the kernel may get: bytes, or an errno that the block layer knows. */
+function checked(answer: number): number {
+  if (Number.isInteger(answer) && (answer >= 0 || isBlkErrno(-answer))) return answer;
+  return -EIO;
+}
+
+/** The request of one slot, made once and filled anew each time. */
+class SlotRequest implements RingRequest {
+  op = 0;
+  offset = 0;
+  length = 0;
+  fua = false;
+  mayUnmap = false;
+  metadataLength = 0;
+  state = 0;
+  /** Operations under way. */
+  pending = 0;
+  /** The answer, once there is one. */
+  answer: number | undefined = undefined;
+}
+
+/** What a {@linkcode RingHandler} works with. */
+export interface RingHandlerParts {
+  /** What answers; its `ring` methods are called. */
+  readonly backend: Backend;
+  /** The thread's ring, with room for the backend's `operations` per slot. */
+  readonly ring: Ring;
+  /** The thread's slots. */
+  readonly slots: Slots;
+  /** Where data is. They stay the caller's. */
+  readonly places: Places;
+  /** The log channel. */
+  readonly log: LogWriter;
+  /** Integrity metadata of requests. */
+  readonly metadata?: Metadata;
+  /** Data that clients share. */
+  readonly shared?: SharedMemory;
+}
+
+/** Serves a `synchronous` backend that has `ring` methods. */
+export class RingHandler implements Handler, RingOperations {
+  /** Where answers go. */
+  path!: DataPath;
+  outstanding = 0;
+
+  readonly #methods: RingMethods;
+  readonly #most: number;
+  readonly #ring: Ring;
+  readonly #slots: Slots;
+  readonly #places: Places;
+  readonly #metadata: Metadata | undefined;
+  readonly #shared: SharedMemory | undefined;
+  readonly #log: LogWriter;
+  readonly #requests: SlotRequest[] = [];
+  /** `struct __kernel_timespec` of each slot's timeout. */
+  readonly #timespecs: Mapping;
+  readonly #seconds: BigInt64Array<ArrayBuffer>;
+  /** The slot whose request the backend is working on. */
+  #slot = 0;
+  /** When the patience ended with which operations were cancelled. */
+  #givenUpUs = 0;
+  /** Whether what is queued now is one chain, and its last SQE so far. */
+  #linked = false;
+  #last = -1;
+
+  /** Takes over the parts. */
+  constructor(parts: RingHandlerParts) {
+    this.#methods = parts.backend.ring!;
+    this.#most = this.#methods.operations ?? OPERATIONS_PER_REQUEST;
+    this.#ring = parts.ring;
+    this.#slots = parts.slots;
+    this.#places = parts.places;
+    this.#metadata = parts.metadata;
+    this.#shared = parts.shared;
+    this.#log = parts.log;
+    const { count } = parts.slots;
+    for (let slot = 0; slot < count; slot++) this.#requests.push(new SlotRequest());
+    this.#timespecs = Mapping.anonymous(Math.ceil(count * 16 / pageBytes()) * pageBytes());
+    this.#seconds = new BigInt64Array(this.#timespecs.buffer());
+  }
+
+  handle(slot: number, linked: boolean): void {
+    const slots = this.#slots;
+    const request = this.#requests[slot];
+    const opFlags = slots.opFlags(slot);
+    request.op = opFlags & 0xff;
+    request.offset = slots.offset(slot);
+    request.length = slots.bytes(slot);
+    request.fua = (opFlags & UBLK_IO_F_FUA) !== 0;
+    request.mayUnmap = (opFlags & UBLK_IO_F_NOUNMAP) === 0;
+    request.metadataLength = this.#metadata === undefined ? 0 : this.#metadata.length(slot);
+    request.state = 0;
+    request.pending = 0;
+    request.answer = undefined;
+    this.#slot = slot;
+    this.#linked = linked;
+    this.#last = -1;
+    this.outstanding++;
+    try {
+      const answer = this.#methods.prepare(request, this);
+      if (answer !== undefined) request.answer = checked(answer as number);
+    } catch (thrown) {
+      request.answer = resultOfThrown(thrown, slots, slot, this.#log);
+    }
+    this.#linked = false;
+    this.#settle(slot, request);
+  }
+
+  operationDone(slot: number, result: number): void {
+    const request = this.#requests[slot];
+    request.pending--;
+    this.#slot = slot;
+    try {
+      const answer = this.#methods.complete(request, result, this);
+      // The first error stays: what completes after it cannot make it good.
+      if (answer !== undefined && !(request.answer! < 0)) {
+        request.answer = checked(answer as number);
+      }
+    } catch (thrown) {
+      request.answer = resultOfThrown(thrown, this.#slots, slot, this.#log);
+    }
+    this.#settle(slot, request);
+  }
+
+  cancelled(slot: number): void {
+    for (let count = this.#requests[slot].pending; count > 0; count--) {
+      this.operationDone(slot, -ECANCELED);
+    }
+  }
+
+  #settle(slot: number, request: SlotRequest): void {
+    // The data is in use until the last operation has completed, whatever the answer will be.
+    if (request.pending > 0) return;
+    let result = request.answer ?? -EIO;
+    if (result >= 0) {
+      const full = fullResult(request.op, request.length);
+      result = resultOf(result, full, this.#slots, slot, this.#log);
+    }
+    this.outstanding--;
+    this.path.finish(slot, result);
+  }
+
+  read(fd: number, at: number, length: number, offset: number): void {
+    this.#admit();
+    const slot = this.#slot;
+    const address = this.#address(slot) + at;
+    const buffer = this.#bufferIndex(slot);
+    this.#queued(
+      prepRead(this.#ring, fd, address, length, offset, slot, KIND_BACKEND, buffer),
+    );
+  }
+
+  write(fd: number, at: number, length: number, offset: number): void {
+    this.#admit();
+    const slot = this.#slot;
+    const address = this.#address(slot) + at;
+    const buffer = this.#bufferIndex(slot);
+    this.#queued(
+      prepWrite(this.#ring, fd, address, length, offset, slot, KIND_BACKEND, buffer),
+    );
+  }
+
+  readMetadata(fd: number, offset: number): void {
+    this.#admit();
+    const slot = this.#slot;
+    const address = this.#metadata!.address(slot);
+    const length = this.#requests[slot].metadataLength;
+    this.#queued(prepRead(this.#ring, fd, address, length, offset, slot, KIND_BACKEND));
+  }
+
+  writeMetadata(fd: number, offset: number): void {
+    this.#admit();
+    const slot = this.#slot;
+    const address = this.#metadata!.address(slot);
+    const length = this.#requests[slot].metadataLength;
+    this.#queued(prepWrite(this.#ring, fd, address, length, offset, slot, KIND_BACKEND));
+  }
+
+  fsync(fd: number, dataOnly: boolean): void {
+    this.#admit();
+    this.#queued(prepFsync(this.#ring, fd, dataOnly, this.#slot, KIND_BACKEND));
+  }
+
+  fallocate(fd: number, mode: number, offset: number, length: number): void {
+    this.#admit();
+    this.#queued(prepFallocate(this.#ring, fd, mode, offset, length, this.#slot, KIND_BACKEND));
+  }
+
+  timeout(microseconds: number): void {
+    this.#admit();
+    const slot = this.#slot;
+    this.#seconds[slot * 2] = BigInt(Math.floor(microseconds / 1e6));
+    this.#seconds[slot * 2 + 1] = BigInt(Math.round((microseconds % 1e6) * 1e3));
+    const address = this.#timespecs.address + slot * 16;
+    this.#queued(prepTimeout(this.#ring, address, 0, slot, KIND_BACKEND));
+  }
+
+  #address(slot: number): number {
+    const shared = this.#shared;
+    if (shared !== undefined && shared.has(slot)) return shared.address(slot);
+    return this.#places.address(slot);
+  }
+
+  #bufferIndex(slot: number): number {
+    const shared = this.#shared;
+    if (shared !== undefined && shared.has(slot)) return -1;
+    return this.#places.bufferIndex(slot);
+  }
+
+  /** Makes sure that one more operation of the request may be queued, and has room. */
+  #admit(): void {
+    const request = this.#requests[this.#slot];
+    if (request.pending >= this.#most) {
+      throw new RangeError(`more than ${this.#most} operations for one request`);
+    }
+    // A chain has had its room made by the path that began it.
+    if (!this.#linked) this.#ring.reserve(1);
+  }
+
+  #queued(at: number): void {
+    this.#requests[this.#slot].pending++;
+    if (!this.#linked) return;
+    // Not severed by an error: each operation shall complete by itself.
+    if (this.#last >= 0) setSqeFlags(this.#ring, this.#last, IOSQE_IO_HARDLINK);
+    this.#last = at;
+  }
+
+  /**
+   * Operations belong to the kernel and have no deadline. But a device that stops waits for its
+   * requests, so what is under way when its patience ends is cancelled: the operations complete
+   * with an error, and so does the request.
+   */
+  expire(_nowUs: number, _deadlineUs: number, givenUpUs = 0): number {
+    if (givenUpUs === 0 || this.#givenUpUs === givenUpUs) return 0;
+    this.#givenUpUs = givenUpUs;
+    let count = 0;
+    this.#requests.forEach(({ pending }, slot) => {
+      if (pending === 0) return;
+      this.#ring.reserve(1);
+      const at = prepCancel(this.#ring, slot, KIND_BACKEND, 0, KIND_CANCEL);
+      this.#ring.sqes[at + 7] = IORING_ASYNC_CANCEL_ALL;
+      count++;
+    });
+    return count;
+  }
+
+  [Symbol.dispose](): void {
+    // The kernel may still look at what an operation names.
+    if (this.outstanding > 0) return;
+    this.#timespecs[Symbol.dispose]();
+  }
+}

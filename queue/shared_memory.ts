@@ -1,0 +1,135 @@
+/**
+ * Shared-memory zero copy (`UBLK_F_SHMEM_ZC`): a client that does direct I/O from memory which it
+ * shares with this server sends no data at all. The driver finds the pages among the registered
+ * ones, and the request says which buffer and where in it.
+ *
+ * Any request may come this way or not, so this path stands before another one.
+ *
+ * @module
+ */
+
+import { EIO } from "../uapi/errno.ts";
+import { UBLK_SHMEM_ZC_IDX_MASK } from "../uapi/ublk_buf.ts";
+import { UBLK_IO_F_SHMEM_ZC } from "../uapi/ublk_io.ts";
+import { bufferAt } from "../uring/mapping.ts";
+import type { DataPath, Handler } from "./data_path.ts";
+import { LOG_ERROR } from "./log_events.ts";
+import type { LogWriter } from "./log_ring.ts";
+import type { SlotPlaces, Slots } from "./slots.ts";
+
+/** Memory that clients share with the server, mapped in this process. */
+export interface SharedBuffer {
+  /** Its number, as `REG_BUF` gave it. */
+  readonly index: number;
+  /** Where it is mapped. */
+  readonly address: number;
+  /** Bytes. */
+  readonly bytes: number;
+}
+
+/** Which slots' data is in shared memory, and where. */
+export class SharedMemory {
+  readonly #slots: Slots;
+  readonly #buffers: readonly SharedBuffer[];
+  /** 0 where the slot's data is elsewhere. */
+  readonly #addresses: Float64Array<ArrayBuffer>;
+
+  /** The buffers must stay mapped until the last slot is gone. */
+  constructor(slots: Slots, buffers: readonly SharedBuffer[]) {
+    this.#slots = slots;
+    this.#buffers = buffers;
+    this.#addresses = new Float64Array(slots.count);
+  }
+
+  /** Whether the data of the slot's request is shared. */
+  has(slot: number): boolean {
+    return this.#addresses[slot] !== 0;
+  }
+
+  /** Where it is. */
+  address(slot: number): number {
+    return this.#addresses[slot];
+  }
+
+  /** It as bytes. */
+  view(slot: number, bytes: number): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(bufferAt(this.#addresses[slot], bytes));
+  }
+
+  /** Settles where the data of the slot's request is; false if it is in no buffer of ours. */
+  take(slot: number): boolean {
+    const slots = this.#slots;
+    const index = slots.addrHigh(slot) & UBLK_SHMEM_ZC_IDX_MASK;
+    const offset = slots.addrLow(slot);
+    for (const buffer of this.#buffers) {
+      if (buffer.index !== index) continue;
+      if (offset + slots.bytes(slot) > buffer.bytes) return false;
+      this.#addresses[slot] = buffer.address + offset;
+      return true;
+    }
+    return false;
+  }
+
+  /** The slot's request is answered. */
+  release(slot: number): void {
+    this.#addresses[slot] = 0;
+  }
+}
+
+/** Takes the requests whose data is shared, and leaves the others to another path. */
+export class SharedMemoryPath implements DataPath {
+  readonly commands: SlotPlaces;
+  readonly #slots: Slots;
+  readonly #handler: Handler;
+  readonly #shared: SharedMemory;
+  readonly #other: DataPath;
+  readonly #log: LogWriter;
+
+  /** Takes over the other path. */
+  constructor(
+    slots: Slots,
+    handler: Handler,
+    shared: SharedMemory,
+    other: DataPath,
+    log: LogWriter,
+  ) {
+    this.#slots = slots;
+    this.#handler = handler;
+    this.#shared = shared;
+    this.#other = other;
+    this.#log = log;
+    this.commands = other.commands;
+  }
+
+  request(slot: number): void {
+    const slots = this.#slots;
+    if ((slots.opFlags(slot) & UBLK_IO_F_SHMEM_ZC) === 0) return this.#other.request(slot);
+    // One with NEED_GET_DATA was settled when it was announced.
+    if (this.#shared.has(slot)) return this.#handler.handle(slot, false);
+    if (slots.timed) slots.begin(slot);
+    if (this.#shared.take(slot)) return this.#handler.handle(slot, false);
+    this.#log.text(LOG_ERROR, `a request's data is in no shared buffer of ours; answering EIO`);
+    slots.answer(slot, -EIO);
+  }
+
+  needData(slot: number): void {
+    // The driver asks even where the data is shared, copies nothing then, and overwrites what the
+    // descriptor says of its place with what it is told now (`ublk_get_data`).
+    if ((this.#slots.opFlags(slot) & UBLK_IO_F_SHMEM_ZC) !== 0) this.#shared.take(slot);
+    this.#other.needData!(slot);
+  }
+
+  operationDone(slot: number, result: number, step: number): void {
+    this.#other.operationDone!(slot, result, step);
+  }
+
+  finish(slot: number, result: number): void {
+    if (!this.#shared.has(slot)) return this.#other.finish(slot, result);
+    this.#shared.release(slot);
+    this.#slots.answer(slot, result);
+  }
+
+  [Symbol.dispose](): void {
+    this.#other[Symbol.dispose]();
+  }
+}

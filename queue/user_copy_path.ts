@@ -1,0 +1,140 @@
+/**
+ * The data path of a device with `UBLK_F_USER_COPY`: the server copies, by reads and writes of the
+ * char device at an offset that names the request. It chooses when and where, and it is the only
+ * path that integrity metadata travels.
+ *
+ * The copies are operations on the thread's own ring. (The char device does not promise to return
+ * at once, so the kernel has a worker of its own do them.)
+ *
+ * @module
+ */
+
+import { EIO } from "../uapi/errno.ts";
+import {
+  UBLK_INTEGRITY_FLAG_OFF,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_QID_OFF,
+  UBLK_TAG_OFF,
+  UBLKSRV_IO_BUF_OFFSET,
+} from "../uapi/ublk_io.ts";
+import type { Ring } from "../uring/ring.ts";
+import { prepRead, prepWrite } from "../uring/sqe.ts";
+import type { DataPath, Handler, Places } from "./data_path.ts";
+import { LOG_ERROR } from "./log_events.ts";
+import type { LogWriter } from "./log_ring.ts";
+import type { Metadata } from "./metadata.ts";
+import { carriesData } from "./operations.ts";
+import { KIND_PATH, type SlotPlaces, type Slots } from "./slots.ts";
+
+/** Which copy an operation is. */
+const STEP_DATA = 0;
+const STEP_METADATA = 1;
+/** The flag of metadata among the bits of an offset, as it stands in its high word. */
+const METADATA_BIT = 2 ** (UBLK_INTEGRITY_FLAG_OFF - 32);
+
+/** What a {@linkcode UserCopyPath} works with. */
+export interface UserCopyParts {
+  /** The thread's ring, with room for an SQE per slot, or two with metadata. */
+  readonly ring: Ring;
+  /** The descriptor of `/dev/ublkcN`. */
+  readonly charFd: number;
+  /** The thread's slots. */
+  readonly slots: Slots;
+  /** What answers. */
+  readonly handler: Handler;
+  /** Where data is. They stay the caller's. */
+  readonly places: Places;
+  /** Integrity metadata of requests. */
+  readonly metadata?: Metadata;
+  /** The log channel. */
+  readonly log: LogWriter;
+}
+
+/** Copies by the server. */
+export class UserCopyPath implements DataPath {
+  readonly commands: SlotPlaces;
+  readonly #ring: Ring;
+  readonly #charFd: number;
+  readonly #slots: Slots;
+  readonly #handler: Handler;
+  readonly #places: Places;
+  readonly #metadata: Metadata | undefined;
+  readonly #log: LogWriter;
+  /** Copies under way. */
+  readonly #pending: Uint8Array<ArrayBuffer>;
+  readonly #failed: Uint8Array<ArrayBuffer>;
+
+  /** Takes over the parts. */
+  constructor(parts: UserCopyParts) {
+    this.#ring = parts.ring;
+    this.#charFd = parts.charFd;
+    this.#slots = parts.slots;
+    this.#handler = parts.handler;
+    this.#places = parts.places;
+    this.#metadata = parts.metadata;
+    this.#log = parts.log;
+    this.#pending = new Uint8Array(parts.slots.count);
+    this.#failed = new Uint8Array(parts.slots.count);
+    // The driver refuses an address on such a device.
+    this.commands = { addresses: new Float64Array(parts.slots.count) };
+  }
+
+  request(slot: number): void {
+    const slots = this.#slots;
+    if (slots.timed) slots.begin(slot);
+    const op = slots.opFlags(slot) & 0xff;
+    if (carriesData(op) && !this.#places.locate(slot)) return slots.answer(slot, -EIO);
+    if (op === UBLK_IO_OP_WRITE) this.#copy(slot, op);
+    else this.#handler.handle(slot, false);
+  }
+
+  finish(slot: number, result: number): void {
+    const op = this.#slots.opFlags(slot) & 0xff;
+    if (op === UBLK_IO_OP_READ && result > 0) this.#copy(slot, op);
+    else this.#slots.answer(slot, result);
+  }
+
+  #copy(slot: number, op: number): void {
+    this.#failed[slot] = 0;
+    this.#pending[slot] = 1;
+    this.#queue(slot, op, this.#places.address(slot), this.#slots.bytes(slot), STEP_DATA);
+    if (this.#metadata === undefined) return;
+    const bytes = this.#metadata.length(slot);
+    if (bytes === 0) return;
+    this.#pending[slot] = 2;
+    this.#queue(slot, op, this.#metadata.address(slot), bytes, STEP_METADATA);
+  }
+
+  #queue(slot: number, op: number, address: number, bytes: number, step: number): void {
+    const slots = this.#slots;
+    const offset = UBLKSRV_IO_BUF_OFFSET + slots.queue(slot) * 2 ** UBLK_QID_OFF +
+      slots.tag(slot) * 2 ** UBLK_TAG_OFF;
+    const kind = KIND_PATH | (step << 8);
+    this.#ring.reserve(1);
+    // A WRITE's data is read from the device, and a READ's is written to it.
+    const at = op === UBLK_IO_OP_WRITE
+      ? prepRead(this.#ring, this.#charFd, address, bytes, offset, slot, kind)
+      : prepWrite(this.#ring, this.#charFd, address, bytes, offset, slot, kind);
+    if (step === STEP_METADATA) this.#ring.sqes[at + 3] += METADATA_BIT;
+  }
+
+  operationDone(slot: number, result: number, step: number): void {
+    const slots = this.#slots;
+    const expected = step === STEP_DATA ? slots.bytes(slot) : this.#metadata!.length(slot);
+    if (result !== expected) {
+      this.#failed[slot] = 1;
+      this.#log.text(
+        LOG_ERROR,
+        `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: copied ${result} of ${expected} ` +
+          `bytes ${step === STEP_DATA ? "of data" : "of metadata"}; answering EIO`,
+      );
+    }
+    if (--this.#pending[slot] > 0) return;
+    if (this.#failed[slot] !== 0) return slots.answer(slot, -EIO);
+    if ((slots.opFlags(slot) & 0xff) === UBLK_IO_OP_WRITE) this.#handler.handle(slot, false);
+    else slots.answer(slot, slots.bytes(slot));
+  }
+
+  [Symbol.dispose](): void {}
+}

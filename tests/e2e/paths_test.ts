@@ -1,0 +1,120 @@
+/**
+ * The same seeded requests through every target on every data path, compared with a model: all
+ * give the same bytes. Where this kernel lacks something, that is said in one line; and what is
+ * impossible anywhere is refused.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { serve, UblkError } from "../../mod.ts";
+import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../../uapi/ublk_io.ts";
+import { ALL_OPS } from "../disk_model.ts";
+import { ARRIVALS, type Cell, cells, impossible, kernelOf, number, testName } from "./_cells.ts";
+import { temporaryFolder } from "./_disk.ts";
+import type { Task } from "./_model_client.ts";
+import { TARGETS } from "./_targets.ts";
+
+const MIB = 1 << 20;
+const SIZE = 8 * MIB;
+const MAX_IO_BYTES = 128 << 10;
+const KERNEL = number(Deno.osRelease());
+
+/** One client for all disks. */
+class Client {
+  readonly #child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", new URL("./_model_client.ts", import.meta.url).pathname],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  readonly #writer = this.#child.stdin.getWriter();
+  // Read by hand: a pipe of streams reads ahead, which the sanitizer takes for a leak.
+  readonly #reader = this.#child.stdout.getReader();
+
+  /** Puts a disk to the test; returns "ok" or what was wrong. */
+  async run(task: Task): Promise<string> {
+    await this.#writer.write(new TextEncoder().encode(`${JSON.stringify(task)}\n`));
+    let line = "";
+    while (!line.endsWith("\n")) {
+      const { value } = await this.#reader.read();
+      if (value === undefined) return "the client has died";
+      line += new TextDecoder().decode(value);
+    }
+    return line.trimEnd();
+  }
+
+  async close(): Promise<void> {
+    await this.#writer.close();
+    await this.#child.status;
+    await this.#reader.cancel();
+  }
+}
+
+let client: Client;
+Deno.test.beforeAll(() => {
+  client = new Client();
+});
+Deno.test.afterAll(() => client.close());
+
+/** Serves the cell, in a folder of its own. */
+async function open({ target, path, arrival }: Cell, folder: string) {
+  return await serve({
+    ...ARRIVALS[arrival],
+    backend: await target.make(folder, SIZE),
+    dataPath: path,
+    queues: 2,
+    depth: 16,
+    maxIoBytes: MAX_IO_BYTES,
+  });
+}
+
+for (const [index, cell] of cells(TARGETS).entries()) {
+  const why = impossible(cell);
+  if (why !== "") continue;
+  Deno.test(testName(cell), async () => {
+    await using folder = await temporaryFolder();
+    const since = kernelOf(cell);
+    if (KERNEL < number(since)) {
+      const error = await assertRejects(() => open(cell, folder.path), UblkError);
+      assertEquals(error.code, "KERNEL_TOO_OLD");
+      assertMatch(error.message, new RegExp(`Linux ${since.replace(".", "\\.")}`));
+      return;
+    }
+    await using device = await open(cell, folder.path);
+    const info = device.info();
+    assertEquals([info.dataPath, info.queues], [cell.path, 2]);
+    const answer = await client.run({
+      path: device.path,
+      size: SIZE,
+      blockSize: info.blockSize,
+      maxIoBytes: MAX_IO_BYTES,
+      seed: 1 + index,
+      rounds: 12,
+      // A disk that keeps nothing reads as zeroes, as does a model that nobody writes to.
+      ops: cell.target.keeps ? ALL_OPS : [UBLK_IO_OP_READ, UBLK_IO_OP_FLUSH],
+    });
+    assertEquals(answer, "ok");
+    if (!cell.target.keeps) {
+      const written = await client.run({
+        ...{ path: device.path, size: SIZE, blockSize: info.blockSize, seed: 1, rounds: 2 },
+        ...{ maxIoBytes: MAX_IO_BYTES, ops: [UBLK_IO_OP_WRITE] },
+      });
+      assertEquals(written, "ok");
+    }
+    const { total } = device.stats();
+    assertEquals(total.errors, 0);
+    assert(total.reads > 0 && total.writes > 0);
+  });
+}
+
+const REFUSED = cells(TARGETS).filter(({ target, arrival, path }) =>
+  impossible({ target, arrival, path }) !== "" && arrival === "command per request"
+);
+Deno.test("serve() + a path that cannot be + one line that says why, and nothing is left", async () => {
+  await using folder = await temporaryFolder();
+  for (const cell of REFUSED) {
+    const error = await assertRejects(() => open(cell, folder.path), UblkError);
+    assertEquals(error.code, "INVALID_ARGUMENT", `${testName(cell)}: ${error.message}`);
+    assertMatch(error.message, /never sees the bytes/);
+  }
+});

@@ -1,0 +1,292 @@
+/** `ublk` with servers in the background: their output, records, recovery, and every end. */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
+import { list, nodes, run, Running, sleep, within } from "./_command.ts";
+
+const END_MS = 30_000;
+
+const ublk = (...args: string[]) => runCommand("ublk", args);
+
+/** Runs a command that must succeed, and returns what it prints. */
+async function done(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await ublk(...args);
+  assertEquals([code, stderr], [0, ""], `ublk ${args.join(" ")}`);
+  return stdout;
+}
+
+/** Runs `ublk add`; the device is deleted at the end of the scope, however that comes. */
+async function add(...args: string[]) {
+  const text = await done("add", ...args);
+  const [first, second] = text.split("\n");
+  // As the selftests' scripts take them apart.
+  const id = Number(first.split(/[ :]/)[2]);
+  const words = second.trim().split(/\s+/);
+  return {
+    text,
+    id,
+    pid: Number(words[6]),
+    state: words[10],
+    path: `/dev/ublkb${id}`,
+    [Symbol.asyncDispose]: async () => void await ublk("del", "-a"),
+  };
+}
+
+const stateOf = async (id: number) => /state (\w+)/.exec(await done("list", "-n", `${id}`))?.[1];
+
+/** Resolves once the condition holds. */
+async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  await within(
+    (async () => {
+      while (!await condition()) await sleep(20);
+    })(),
+    what,
+  );
+}
+
+const exists = (path: string) => {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+function records(): string[] {
+  try {
+    return [...Deno.readDirSync("/run/ublk")].map(({ name }) => name).sort();
+  } catch {
+    return [];
+  }
+}
+
+async function nothingLeft(pid?: number): Promise<void> {
+  if (pid !== undefined) await until(`end of ${pid}`, () => !exists(`/proc/${pid}`));
+  assertEquals([nodes(), records()], [[], []]);
+}
+
+/** What the driver offers. */
+const offered = (await done("features")).split("\n").map((line) => line.split(": ")[1]);
+
+Deno.test("ublk add returns once the disk opens, with kublk's words", async () => {
+  await using device = await add("-t", "null", "-q", "2", "-d", "32", "-n", "4");
+  // At this very moment: no udev rule, no waiting.
+  const dd = await run("dd", `if=${device.path}`, "of=/dev/null", "bs=4k", "count=1");
+  assertEquals(dd.code, 0, dd.stderr);
+  assertMatch(
+    device.text,
+    new RegExp(
+      "^dev id 4: nr_hw_queues 2 queue_depth 32 block size 512 dev_capacity 524288000\n" +
+        `\tmax rq size 1048576 daemon pid ${device.pid} flags 0x[0-9a-f]+ state LIVE\n` +
+        "\tqueue 0: affinity\\(\\d+ \\)\n\tqueue 1: affinity\\(\\d+ \\)\n$",
+    ),
+  );
+  assertEquals(await done("list", "-n", "4"), device.text);
+  assertEquals(await done("list", "-v"), device.text);
+  const record = JSON.parse(await Deno.readTextFile("/run/ublk/4.json"));
+  assertEquals([record.id, record.target, record.pid], [4, "null", device.pid]);
+  assertStringIncludes(await Deno.readTextFile(record.log), "ublk: serving /dev/ublkb4: 250 GiB");
+  assertEquals((await Deno.lstat("/run/ublk")).mode! & 0o777, 0o700);
+  for (const file of [record.log, record.socket, "/run/ublk/4.json"]) {
+    assertEquals((await Deno.lstat(file)).mode! & 0o777, 0o600, file);
+  }
+  // A session of its own, and nothing left of the command that started it.
+  const ps = await run("ps", "-o", "ppid=,sid=,tty=", "-p", `${device.pid}`);
+  assertEquals(ps.stdout.trim().split(/\s+/).slice(1), [`${device.pid}`, "?"]);
+  assertEquals(await done("del", "-n", "4"), "");
+  await nothingLeft(device.pid);
+});
+
+Deno.test("ublk add -t mem --json prints JSON; SIGTERM ends the server, and all is gone", async () => {
+  const { code, stdout, stderr } = await ublk("add", "-t", "mem", "--size", "32M", "--json");
+  assertEquals([code, stderr], [0, ""]);
+  const info = JSON.parse(stdout);
+  assertEquals([info.size, info.path], [32 << 20, `/dev/ublkb${info.id}`]);
+  const [row] = await list();
+  assertEquals([row.target, row.serverPid, row.hint, row.log], ["mem", info.pid, null, info.log]);
+  Deno.kill(info.pid, "SIGTERM");
+  await nothingLeft(info.pid);
+});
+
+Deno.test("ublk add that fails says why in one line and leaves nothing", async () => {
+  await using device = await add("-t", "null", "-n", "5");
+  assertOneLine(
+    await ublk("add", "-t", "null", "-n", "5"),
+    1,
+    /^ublk: error: ADD_DEV.*the id is in use \(EEXIST\)/,
+  );
+  assertOneLine(await ublk("add", "-t", "loop", "/no/such"), 2, /^ublk: error: .*\/no\/such/);
+  assertOneLine(await ublk("add", "-t", "loop"), 2, /^ublk: error: loop: it needs a file/);
+  assertEquals(nodes(), ["ublkb5", "ublkc5"]);
+  assertEquals(records(), ["5.json", "5.log", "5.sock"]);
+  assertEquals(await stateOf(device.id), "LIVE");
+});
+
+Deno.test("a loop disk whose server is killed goes on by ublk recover -n N alone", async () => {
+  const file = await Deno.makeTempFile();
+  try {
+    await Deno.truncate(file, 32 << 20);
+    await using device = await add("-t", "loop", "-r", "1", "-i", "1", file);
+    const write = ["if=/dev/urandom", `of=${device.path}`, "bs=1M", "count=4", "oflag=direct"];
+    assertEquals((await run("dd", ...write)).code, 0);
+    const sum = async () => (await run("md5sum", device.path)).stdout;
+    const before = await sum();
+    Deno.kill(device.pid, "SIGKILL");
+    await until("quiesced", async () => await stateOf(device.id) === "QUIESCED");
+    const [row] = await list();
+    assertEquals([row.orphan, row.serverAlive, row.target], [true, false, "loop"]);
+    assertStringIncludes(String(row.hint), `ublk recover -n ${device.id}`);
+    const text = await done("recover", "-n", `${device.id}`);
+    assertMatch(text, /^dev id \d+: nr_hw_queues 2 .*\n.* state LIVE\n/);
+    assert(!text.includes(`pid ${device.pid} `), "another server");
+    assertEquals(await sum(), before);
+    await done("del", "-n", `${device.id}`);
+    await nothingLeft();
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("ublk recover gives up what a RAM disk held only if told so", async () => {
+  await using device = await add("-t", "mem", "--size", "32M", "-r", "1");
+  const id = `${device.id}`;
+  Deno.kill(device.pid, "SIGKILL");
+  await until("quiesced", async () => await stateOf(device.id) === "QUIESCED");
+  assertOneLine(
+    await ublk("recover", "-n", id),
+    1,
+    /recover \(device \d+\): what mem held is gone .*; to go on without it, add -t mem/,
+  );
+  const text = await done("recover", "-n", id, "-t", "mem", "--size", "32M", "-r", "1");
+  assertMatch(text, / state LIVE\n/);
+  assertEquals((await run("dd", `if=${device.path}`, "of=/dev/null", "count=1")).code, 0);
+});
+
+Deno.test({
+  name: "ublk quiesce takes a device away from its server, and recover gives it another",
+  ignore: !offered.includes("UBLK_F_QUIESCE"),
+  fn: async () => {
+    await using device = await add("-t", "null", "-r", "1");
+    assertEquals(await done("quiesce", "-n", `${device.id}`), "");
+    assertEquals(await stateOf(device.id), "QUIESCED");
+    await until("the old server's end", () => !exists(`/proc/${device.pid}`));
+    assert(records().includes(`${device.id}.json`), "the record stays");
+    await done("recover", "-n", `${device.id}`, "-t", "null");
+    assertEquals(await stateOf(device.id), "LIVE");
+  },
+});
+
+Deno.test({
+  name: "ublk update_size asks the server, and the disk has that size",
+  ignore: !offered.includes("UBLK_F_UPDATE_SIZE"),
+  fn: async () => {
+    await using device = await add("-t", "null");
+    assertEquals(await done("update_size", "-n", `${device.id}`, "-s", "1G"), "");
+    assertEquals((await run("blockdev", "--getsize64", device.path)).stdout, `${2 ** 30}\n`);
+    assertOneLine(
+      await ublk("update-size", "-n", `${device.id}`, "-s", "1000"),
+      2,
+      /--size: 1000 is not whole blocks of 512; 1024 is/,
+    );
+  },
+});
+
+Deno.test("ublk set_affinity moves a queue's thread", async () => {
+  await using device = await add("-t", "null", "-q", "2");
+  await done("set_affinity", "-n", `${device.id}`, "-q", "1", "0");
+  const tasks = await run(
+    "sh",
+    "-c",
+    `cd /proc/${device.pid}/task && grep -l '^Cpus_allowed_list:.0$' */status`,
+  );
+  assert(tasks.stdout.trim().split("\n").length >= 1, tasks.stdout);
+  assertOneLine(
+    await ublk("set_affinity", "-n", `${device.id}`, "-q", "2", "0"),
+    2,
+    /--queue: 2 is out of range; use 0 to 1/,
+  );
+});
+
+Deno.test("ublk get_params shows what the server set", async () => {
+  await using device = await add("-t", "null", "--block-size", "4K");
+  const text = await done("get_params", "-n", `${device.id}`);
+  assertMatch(text, /^types: 0x[0-9a-f]+ \(basic .*devt.*\)\n/);
+  assertStringIncludes(text, "basic.logical_bs_shift: 12\n");
+  const params = JSON.parse(await done("get_params", "-n", `${device.id}`, "--json"));
+  assertEquals([params.basic.logical_bs_shift, params.meaning.blockSize], [12, 4096]);
+});
+
+Deno.test("whoever ends ublk add while it waits ends the server too", async () => {
+  for (const waitMs of [0, 300, 1000]) {
+    await using adding = new Running(commandLine("ublk", ["add", "-t", "null"]));
+    await sleep(waitMs);
+    adding.kill("SIGINT");
+    const code = await adding.exitCode(END_MS);
+    // It may have been quicker.
+    if (code === 0) await done("del", "-a");
+    else assertEquals(code, 130, adding.stderr);
+    await until("the server's end", () => nodes().length === 0);
+  }
+  await until("nothing left", () => records().filter((name) => !/^start/.test(name)).length === 0);
+});
+
+Deno.test("ublk add whose stdout nobody reads leaves no device", async () => {
+  const line = commandLine("ublk", ["add", "-t", "null"]).map((word) => `'${word}'`).join(" ");
+  const ran = await run("bash", "-c", `${line} | true; exit \${PIPESTATUS[0]}`);
+  assertOneLine(ran, 1, /write to stdout: .+; give it a reader, or \/dev\/null/);
+  assertEquals(nodes(), []);
+});
+
+Deno.test("ublk del forgets what a server left that died without its device", async () => {
+  await Deno.mkdir("/run/ublk", { recursive: true, mode: 0o700 });
+  const record = {
+    id: 99,
+    program: "ublk",
+    target: "mem",
+    argv: ["-t", "mem"],
+    cwd: "/",
+    pid: 999_999,
+    startTicks: 1,
+    log: null,
+    socket: null,
+  };
+  const leave = () => Deno.writeTextFile("/run/ublk/99.json", JSON.stringify(record));
+  await leave();
+  const [row] = await list();
+  assertEquals([row.id, row.state, row.orphan, row.target], [99, "gone", true, "mem"]);
+  assertStringIncludes((await ublk("list")).stdout, "dead (orphan): `ublk del -n 99` forgets it");
+  assertEquals(await done("del", "-n", "99"), "");
+  assertEquals(records().includes("99.json"), false);
+  await leave();
+  assertEquals(await done("del", "-a"), "");
+  assertEquals(await list(), []);
+  assertOneLine(await ublk("del", "-n", "99"), 1, /no such device \(ENODEV\)/);
+});
+
+Deno.test("adding and deleting side by side hits nobody else's device", async () => {
+  const cycles = async () => {
+    for (let round = 0; round < 2; round++) {
+      const text = await done("add", "-t", "null", "-q", "1");
+      const id = /dev id (\d+)/.exec(text)![1];
+      const pid = /daemon pid (\d+)/.exec(text)![1];
+      assertStringIncludes(await done("list", "-n", id), `daemon pid ${pid} `);
+      await done("del", "-n", id);
+    }
+  };
+  await Promise.all([cycles(), cycles(), cycles()]);
+  await until("nothing left", () => nodes().length === 0 && records().length === 0);
+});
+
+Deno.test({
+  name: "ublk stop --safe refuses while the disk is open",
+  ignore: !offered.includes("UBLK_F_SAFE_STOP_DEV"),
+  fn: async () => {
+    await using device = await add("-t", "null");
+    const held = await Deno.open(device.path);
+    assertOneLine(await ublk("stop", "-n", `${device.id}`, "--safe"), 1, /EBUSY/);
+    held.close();
+    assertEquals(await done("stop", "-n", `${device.id}`, "--safe"), "");
+    await nothingLeft(device.pid);
+  },
+});

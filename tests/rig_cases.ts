@@ -1,0 +1,87 @@
+/**
+ * Every combination of arrival, data path and handler that a serving thread can be put together
+ * from, each over a disk that can hold data.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { type HandlerKind, handlerKind, isZeroCopy } from "../queue/assembly.ts";
+import { mockBackend } from "../testing.ts";
+import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
+import { assert } from "../uapi/error.ts";
+import { FakeFile } from "./fake_file.ts";
+import { openMemory } from "./memory_disk.ts";
+
+/** What answers; "promises" is the bytes handler with a backend that is not synchronous. */
+export type CaseKind = HandlerKind | "promises";
+
+/** One combination. */
+export interface RigCase {
+  /** For the name of a test. */
+  readonly name: string;
+  /** How data travels. */
+  readonly path: DataPathName;
+  /** What answers. */
+  readonly kind: CaseKind;
+  /** Whether one command is for many requests. */
+  readonly batch: boolean;
+}
+
+/** A disk for a case. */
+export interface CaseDisk extends Disposable {
+  /** What answers. */
+  readonly backend: Backend;
+  /** Where its operations on the ring go. */
+  readonly file?: FakeFile;
+}
+
+function kindsOf(path: DataPathName): CaseKind[] {
+  if (isZeroCopy(path)) return ["ring"];
+  const inPlace = path === "get-data" || path === "user-copy";
+  return ["bytes", "promises", "ring", ...(inPlace ? ["memory" as const] : [])];
+}
+
+/** All of them. */
+export const RIG_CASES: readonly RigCase[] = (Object.keys(DATA_PATH_FLAGS) as DataPathName[])
+  .flatMap((path) =>
+    kindsOf(path).flatMap((kind) =>
+      // The driver has no NEED_GET_DATA with batch I/O.
+      (path === "get-data" ? [false] : [false, true]).map((batch) => {
+        return { name: `${path} and ${kind}${batch ? " in batches" : ""}`, path, kind, batch };
+      })
+    )
+  );
+
+/** Makes a disk for a case. */
+export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): CaseDisk {
+  const blockSize = [512, 1024, 2048, 4096][seed % 4];
+  const nothing = { [Symbol.dispose]: () => {} };
+  const made = ((): CaseDisk => {
+    switch (kind) {
+      case "bytes":
+        return { backend: mockBackend({ size: bytes, blockSize, synchronous: true }), ...nothing };
+      case "promises": {
+        const faults = [
+          { effect: "late", rate: 0.3, delayMs: [0, 2] },
+          { effect: "twice", rate: 0.2 },
+        ] as const;
+        return { backend: mockBackend({ size: bytes, blockSize, faults, seed }), ...nothing };
+      }
+      case "memory": {
+        const disk = openMemory(bytes, { blockSize });
+        // Its writes need no flush, so the kernel sends none; here one is sent all the same.
+        const backend = { ...disk, flush: () => {} };
+        return { backend, [Symbol.dispose]: () => disk[Symbol.dispose]() };
+      }
+      case "ring": {
+        const file = new FakeFile(bytes);
+        return { backend: { ...file.backend(1 + seed % 4), blockSize }, file, ...nothing };
+      }
+    }
+  })();
+  const eventLoop = made.backend.synchronous !== true;
+  const expected = kind === "promises" ? "bytes" : kind;
+  assert(handlerKind({ ...made, path, eventLoop }) === expected, `${path} has ${kind}`);
+  return made;
+}
