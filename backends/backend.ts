@@ -16,6 +16,18 @@ export interface WriteZeroesOptions {
   readonly mayUnmap: boolean;
 }
 
+/** What the memory of requests must be like: the kernel splits and copies what is not. */
+export interface RequestLimits {
+  /** The multiple of bytes, a power of two up to the page, at which it must lie. */
+  readonly dmaAlignmentBytes: number;
+  /** The most pieces of one request. */
+  readonly maxSegments: number;
+  /** The longest piece in bytes, at least 4096. */
+  readonly maxSegmentBytes: number;
+  /** What no piece may lie across, in bytes: a power of two, at least 4096. */
+  readonly segmentBoundaryBytes: number;
+}
+
 /** What a data operation returns: nothing, or a Promise of nothing, once all is done. */
 export type Answer = void | Promise<void>;
 
@@ -128,6 +140,8 @@ export interface Backend {
   readonly blockSize?: number;
   /** Writes are refused by the kernel. */
   readonly readOnly?: boolean;
+  /** What the memory of requests must be like. Without it, whatever the path can do. */
+  readonly limits?: RequestLimits;
   /** `writeAt` honours `fua`. It counts only beside a `flush`. */
   readonly fua?: boolean;
   /**

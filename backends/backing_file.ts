@@ -48,6 +48,8 @@ export interface FileWish {
   readonly direct: boolean;
   /** The disk's logical block in bytes. */
   readonly blockSize: number;
+  /** Others may have the file too that allow it likewise. */
+  readonly shared?: boolean;
   /** The file is made, or made longer, to have this many bytes. */
   readonly createBytes?: number;
 }
@@ -134,7 +136,7 @@ async function openClaimed(
   for (;;) {
     try {
       const fd = openFile(path, flags, 0o644);
-      if (isDevice || lockFile(fd, wish.readOnly ? "shared" : "exclusive")) {
+      if (isDevice || lockFile(fd, wish.readOnly || wish.shared ? "shared" : "exclusive")) {
         return checkedLoop(path, fd, wish);
       }
       closeFd(fd);

@@ -39,6 +39,11 @@ export interface FileOptions {
    * device takes. Zero copy is then its best way, and is used where the kernel has it.
    */
   readonly direct?: boolean;
+  /**
+   * Other disks may have the file too, if they allow it likewise: what they write at the same time
+   * is anybody's guess. For what `kublk` lets happen; without it a file is one disk's alone.
+   */
+  readonly shared?: boolean;
   /** A second file, for integrity metadata. Needs {@linkcode metadataSize}. */
   readonly metadataPath?: string;
   /** Bytes of metadata per block. */
@@ -50,6 +55,7 @@ interface StoredOptions {
   readonly blockSize: number;
   readonly readOnly: boolean;
   readonly direct: boolean;
+  readonly shared: boolean;
   readonly createBytes?: number;
   readonly metadataPath?: string;
   readonly metadataSize: number;
@@ -76,6 +82,7 @@ interface StoredOptions {
  */
 export function file(path: string, options: FileOptions = {}): BackendSpec {
   const { blockSize = 512, readOnly = false, direct = false, create = false } = options;
+  const { shared = false } = options;
   const { metadataPath, metadataSize = 0 } = options;
   checkPath(path);
   checkBlockSize(blockSize);
@@ -95,7 +102,7 @@ export function file(path: string, options: FileOptions = {}): BackendSpec {
     throw invalid("integrity metadata needs a second file and a size per block", "give both");
   }
   if (metadataPath !== undefined) checkPath(metadataPath);
-  const stored = { path, blockSize, readOnly, direct, createBytes: size, metadataPath };
+  const stored = { path, blockSize, readOnly, direct, shared, createBytes: size, metadataPath };
   return { module: import.meta.url, options: { ...stored, metadataSize } satisfies StoredOptions };
 }
 
@@ -240,13 +247,19 @@ export const target: Target = {
   options: [
     { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
     { name: "create", kind: "switch", help: "Make the file, sparse, to have --size." },
+    {
+      name: "exclusive",
+      kind: "switch",
+      help: "Refuse a file that another disk of ublk has too.",
+    },
     { name: "size", kind: "size", help: "The size of a file that is made. With --create." },
   ],
-  spec: ({ size, create, direct, ...common }, [path, metadataPath]) =>
+  spec: ({ size, create, direct, exclusive, ...common }, [path, metadataPath]) =>
     file(path, {
       size: size as number | undefined,
       create: create === true,
       direct: direct === true,
+      shared: exclusive !== true,
       blockSize: common["block-size"],
       readOnly: common["read-only"],
       metadataPath,

@@ -6,7 +6,7 @@
  */
 
 import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import type { Backend, RingMethods, Sharing } from "./backend.ts";
+import type { Backend, RequestLimits, RingMethods, Sharing } from "./backend.ts";
 import { geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
 import type { BackendSpec } from "./spec.ts";
 import type { Target } from "./target.ts";
@@ -16,7 +16,10 @@ import { ZeroReads } from "./zero_reads.ts";
 export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode nullDisk} beside the size. */
-export type NullOptions = Omit<GeometryOptions, "size">;
+export interface NullOptions extends Omit<GeometryOptions, "size"> {
+  /** What the memory of requests must be like, to try out what the kernel does about it. */
+  readonly limits?: RequestLimits;
+}
 
 /**
  * A disk of that size which keeps nothing.
@@ -25,8 +28,12 @@ export type NullOptions = Omit<GeometryOptions, "size">;
  * @throws {RangeError} Where the size or block size is not one.
  */
 export function nullDisk(size: Size, options: NullOptions = {}): BackendSpec {
-  const geometry = geometryOf({ size, ...options });
-  return { module: import.meta.url, options: geometry };
+  const { limits, ...rest } = options;
+  const geometry = geometryOf({ size, ...rest });
+  return {
+    module: import.meta.url,
+    options: limits === undefined ? geometry : { ...geometry, limits },
+  };
 }
 
 /** Opens it: the backend's module contract. */
@@ -34,6 +41,7 @@ export function open(options: unknown): Backend {
   const zeroes = new ZeroReads();
   return {
     ...geometryOf(options as GeometryOptions),
+    limits: (options as NullOptions).limits,
     synchronous: true,
     // There is nothing that could be lost.
     persistent: true,
@@ -67,8 +75,14 @@ function ringMethods(zeroes: ZeroReads): RingMethods {
   };
 }
 
-/** The size of kublk's. */
+// As kublk's, on a command line that is its own.
 const DEFAULT_SIZE = 250 * 2 ** 30;
+const LIMITS: RequestLimits = {
+  dmaAlignmentBytes: 4096,
+  maxSegments: 32,
+  maxSegmentBytes: 32 << 10,
+  segmentBoundaryBytes: 4096,
+};
 
 /** `null` on a command line. */
 export const target: Target = {
@@ -79,5 +93,9 @@ export const target: Target = {
   files: { min: 0, max: 0 },
   options: [{ name: "size", kind: "size", help: "The disk's size. Default: 250GiB." }],
   spec: ({ size = DEFAULT_SIZE, ...common }) =>
-    nullDisk(size as number, { blockSize: common["block-size"], readOnly: common["read-only"] }),
+    nullDisk(size as number, {
+      blockSize: common["block-size"],
+      readOnly: common["read-only"],
+      limits: LIMITS,
+    }),
 };

@@ -37,6 +37,11 @@ export interface StripeOptions {
   readonly readOnly?: boolean;
   /** Past the page cache (`O_DIRECT`), with zero copy where the kernel has it. */
   readonly direct?: boolean;
+  /**
+   * Other disks may have the file too, if they allow it likewise: what they write at the same time
+   * is anybody's guess. For what `kublk` lets happen; without it a file is one disk's alone.
+   */
+  readonly shared?: boolean;
 }
 
 interface StoredOptions {
@@ -45,6 +50,7 @@ interface StoredOptions {
   readonly blockSize: number;
   readonly readOnly: boolean;
   readonly direct: boolean;
+  readonly shared: boolean;
 }
 
 /**
@@ -66,7 +72,7 @@ interface StoredOptions {
  */
 export function stripe(paths: readonly string[], options: StripeOptions = {}): BackendSpec {
   const { chunkSize = DEFAULT_CHUNK_BYTES, blockSize = 512 } = options;
-  const { readOnly = false, direct = false } = options;
+  const { readOnly = false, direct = false, shared = false } = options;
   if (paths.length < 1 || paths.length > MAX_STRIPE_FILES) {
     throw invalid(`${paths.length} files are not possible`, `give 1 to ${MAX_STRIPE_FILES}`);
   }
@@ -77,7 +83,7 @@ export function stripe(paths: readonly string[], options: StripeOptions = {}): B
     const hint = `use a power of two from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES} bytes`;
     throw invalid(`a chunk of ${chunkSize} is not possible`, hint);
   }
-  const stored = { paths: [...paths], chunkSize, blockSize, readOnly, direct };
+  const stored = { paths: [...paths], chunkSize, blockSize, readOnly, direct, shared };
   return { module: import.meta.url, options: stored satisfies StoredOptions };
 }
 
@@ -152,12 +158,18 @@ export const target: Target = {
       max: MAX_CHUNK_BYTES,
       help: "Bytes that go to a file at a time, a power of two. Default: 64K.",
     },
+    {
+      name: "exclusive",
+      kind: "switch",
+      help: "Refuse a file that another disk of ublk has too.",
+    },
     { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
   ],
   spec: (values, paths) =>
     stripe(paths, {
       chunkSize: values["chunk-size"] as number | undefined,
       direct: values.direct === true,
+      shared: values.exclusive !== true,
       blockSize: values["block-size"],
       readOnly: values["read-only"],
     }),

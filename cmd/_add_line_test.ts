@@ -114,7 +114,7 @@ const MISTAKES: readonly [string, string][] = [
   ["-t null --user_copy=1", `--user_copy: it takes no value; ${SEE}`],
   ["-t null --delay_us 3", `--delay_us: unknown flag; null has --size; ${SEE}`],
   ["-t null -k", `-k: unknown flag; null has --size; ${SEE}`],
-  ["-t loop --nope a", `--nope: unknown flag; loop has --direct, --create, --size; ${SEE}`],
+  ["-t mem --nope a", `--nope: unknown flag; mem has --size, --max-size, --overcommit; ${SEE}`],
   ["-t null file", "file: null takes no files; leave it out"],
   ["-t loop", "loop: it needs a file, not 0; give more"],
   ["-t loop a b c", "c: loop takes 2 at most; leave it out"],

@@ -75,10 +75,12 @@ export async function startInBackground(args: readonly string[]): Promise<number
   }).spawn();
   const interrupted = passOnSignals(child);
   const report = await readReport(child.stdout);
-  if (report !== undefined && "ready" in report) return await tellReady(report, child);
+  const ready = report !== undefined && "ready" in report;
+  // One that was told to end while it said so ends all the same.
+  if (ready && interrupted() === undefined) return await tellReady(report, child);
   const { code, signal } = await child.status;
   const ownSignal = interrupted();
-  if (report !== undefined) {
+  if (report !== undefined && !ready) {
     console.error(`ublk: error: ${report.error}`);
   } else if (ownSignal === undefined) {
     const how = signal === null ? `with status ${code}` : `by ${signal}`;
@@ -88,7 +90,9 @@ export async function startInBackground(args: readonly string[]): Promise<number
   if (Deno.permissions.querySync({ name: "write", path: RUN_FOLDER }).state === "granted") {
     removeFile(startLogPath(child.pid));
   }
-  if (ownSignal !== undefined && report === undefined) return 128 + SIGNAL_NUMBERS[ownSignal];
+  if (ownSignal !== undefined && (report === undefined || ready)) {
+    return 128 + SIGNAL_NUMBERS[ownSignal];
+  }
   return code === 0 ? EXIT_FAILURE : code;
 }
 

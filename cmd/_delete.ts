@@ -113,7 +113,23 @@ async function deleteOne(control: Control, id: number, async: boolean): Promise<
       if (!isMissing(error)) throw error;
     }
   }
-  if (record !== undefined) forget(record);
+  if (record !== undefined) await forgotten(record);
+}
+
+/**
+ * Resolves once the record is gone. A living server removes it a moment after its device; whoever
+ * looks after this command has ended shall not find it any more.
+ */
+async function forgotten(record: DeviceRecord): Promise<void> {
+  const endMs = performance.now() + LET_GO_MS;
+  while (readRecord(record.id)?.pid === record.pid && !forget(record)) {
+    if (performance.now() > endMs) return;
+    await sleep(LOOK_MS);
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function isMissing(error: unknown): boolean {
@@ -143,7 +159,7 @@ async function isLeft(
       throw error;
     }
     if (gone || performance.now() > endMs) return true;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await sleep(LOOK_MS);
   }
 }
 

@@ -17,11 +17,13 @@ import {
   type ublk_param_discard,
   type ublk_param_dma_align,
   type ublk_param_integrity,
+  type ublk_param_segment,
   UBLK_PARAM_TYPE_BASIC,
   UBLK_PARAM_TYPE_DEVT,
   UBLK_PARAM_TYPE_DISCARD,
   UBLK_PARAM_TYPE_DMA_ALIGN,
   UBLK_PARAM_TYPE_INTEGRITY,
+  UBLK_PARAM_TYPE_SEGMENT,
   UBLK_PARAM_TYPE_ZONED,
   ublk_params,
 } from "../uapi/ublk_params.ts";
@@ -37,6 +39,16 @@ const MAX_PHYSICAL_BYTES = 2 ** 28;
 
 /** The most bytes of one discard or write-zeroes: a bio's size has 32 bits. */
 const MAX_RANGE_BYTES = 0xffff_ffff;
+
+/** What the pieces of a request's memory must be like. */
+export interface SegmentTraits {
+  /** The most pieces. */
+  readonly maxSegments: number;
+  /** The longest piece in bytes, at least 4096. */
+  readonly maxSegmentBytes: number;
+  /** What no piece may lie across, in bytes: a power of two, at least 4096. */
+  readonly segmentBoundaryBytes: number;
+}
 
 /** What a disk is and can do. */
 export interface DiskTraits {
@@ -70,6 +82,8 @@ export interface DiskTraits {
   readonly maxWriteZeroesBytes?: number;
   /** The multiple of bytes at which a request's memory must lie. Default: the driver's, 4. */
   readonly dmaAlignmentBytes?: number;
+  /** What the pieces of a request's memory must be like. */
+  readonly segments?: SegmentTraits;
   /** Integrity metadata beside the data. Needs `UBLK_F_INTEGRITY`. */
   readonly integrity?: IntegrityTraits;
 }
@@ -121,6 +135,8 @@ export interface DiskParams {
   readonly dma: ublk_param_dma_align;
   /** Integrity metadata; counts only if there is some. */
   readonly integrity: ublk_param_integrity;
+  /** Limits of segments; all zero if there are none. */
+  readonly seg: ublk_param_segment;
 }
 
 /**
@@ -161,6 +177,7 @@ export function ublkParams(traits: DiskTraits): DiskParams {
   const types = UBLK_PARAM_TYPE_BASIC |
     (discard.discard_granularity === 0 ? 0 : UBLK_PARAM_TYPE_DISCARD) |
     (traits.dmaAlignmentBytes === undefined ? 0 : UBLK_PARAM_TYPE_DMA_ALIGN) |
+    (traits.segments === undefined ? 0 : UBLK_PARAM_TYPE_SEGMENT) |
     (traits.integrity === undefined ? 0 : UBLK_PARAM_TYPE_INTEGRITY);
   return {
     len: ublk_params.size,
@@ -168,6 +185,12 @@ export function ublkParams(traits: DiskTraits): DiskParams {
     basic,
     discard,
     dma: { alignment: (traits.dmaAlignmentBytes ?? 1) - 1, pad: new Uint8Array(4) },
+    seg: {
+      seg_boundary_mask: BigInt((traits.segments?.segmentBoundaryBytes ?? 1) - 1),
+      max_segment_size: traits.segments?.maxSegmentBytes ?? 0,
+      max_segments: traits.segments?.maxSegments ?? 0,
+      pad: new Uint8Array(2),
+    },
     integrity: integrityParams(traits.integrity, blockSize),
   };
 }
@@ -292,7 +315,21 @@ function checkTraits(traits: DiskTraits): void {
   if (traits.dmaAlignmentBytes !== undefined) {
     shift("alignment of memory", traits.dmaAlignmentBytes, 1, PAGE_BYTES);
   }
+  if (traits.segments !== undefined) checkSegments(traits.segments);
   if (traits.integrity !== undefined) checkIntegrity(traits.integrity);
+}
+
+function checkSegments(
+  { maxSegments, maxSegmentBytes, segmentBoundaryBytes }: SegmentTraits,
+): void {
+  shift("boundary of segments", segmentBoundaryBytes, PAGE_BYTES, 2 ** 52);
+  // The driver's own checks, in `ublk_validate_params`.
+  if (!Number.isInteger(maxSegments) || maxSegments < 1 || maxSegments > 0xffff) {
+    throw invalid(`${maxSegments} segments are not possible`, "use 1 to 65535");
+  }
+  if (!Number.isInteger(maxSegmentBytes) || maxSegmentBytes < PAGE_BYTES) {
+    throw invalid(`segments of ${maxSegmentBytes} bytes are not possible`, "use 4096 or more");
+  }
 }
 
 function checkMultiple(what: string, bytes: number | undefined, blockSize: number): void {

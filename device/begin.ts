@@ -93,7 +93,9 @@ export async function addDevice(
     readOnly,
     maxTrimBytes: MAX_RANGE_BYTES,
     maxWriteZeroesBytes: MAX_RANGE_BYTES,
-    dmaAlignmentBytes: isZeroCopy(grant.dataPath) ? ZERO_COPY_ALIGNMENT_BYTES : undefined,
+    dmaAlignmentBytes: traits.limits?.dmaAlignmentBytes ??
+      (isZeroCopy(grant.dataPath) ? ZERO_COPY_ALIGNMENT_BYTES : undefined),
+    segments: traits.limits,
     integrity: settings.integrity,
   });
   await control.setParams(held.id, params, { signal });
@@ -202,7 +204,10 @@ export async function bringUp(
     if (recovered) await control.endUserRecovery(id, Deno.pid, either);
     else await control.startDev(id, Deno.pid, either);
     await held.memory?.register(control, id, recovered, either);
-    await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal);
+    if (await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal) === "waiting") {
+      const what = "the kernel is still reading it, to find partitions";
+      logLine(30, `device ${id}: ${what}; it opens once the backend has answered`);
+    }
   } catch (error) {
     throw ended.signal.aborted ? ended.signal.reason : error;
   }

@@ -73,9 +73,19 @@ async function appearance(
   }
 }
 
+/** How the disk met its first visitor. */
+export type Probe =
+  /** It opened. */
+  | "open"
+  /** The kernel is still reading it, to find partitions: whoever opens it waits for that. */
+  | "waiting";
+
 /**
  * Resolves once `/dev/ublkbN` can be opened. A child process opens it: whoever serves a device must
  * never wait for it.
+ *
+ * Since Linux 7.0 the kernel looks for partitions after START_DEV, and lets nobody open the disk
+ * meanwhile. With a backend that takes its time that is no failure: the disk is there.
  *
  * @throws {UblkError} `NODE_MISSING`.
  */
@@ -83,28 +93,36 @@ export async function probeBlockDevice(
   id: number,
   timeoutMs: number,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<Probe> {
   const path = blockPath(id);
   const started = performance.now();
   await appearance(id, path, timeoutMs, signal);
   const left = Math.max(POLL_MS, timeoutMs - (performance.now() - started));
-  // It tries until it is killed, since udev may still be setting the node's permissions.
+  // It tries until it is killed, since udev may still be setting the node's permissions, and says
+  // so each time. What says nothing waits in the kernel.
   const child = new Deno.Command("/bin/sh", {
-    args: ["-c", 'until (exec <"$0") 2>/dev/null; do sleep 0.05; done', path],
+    args: ["-c", 'echo; until (exec <"$0") 2>/dev/null; do echo; sleep 0.05; done', path],
     stdin: "null",
-    stdout: "null",
+    stdout: "piped",
     stderr: "null",
   }).spawn();
   const { promise: gaveUp, resolve: giveUp } = Promise.withResolvers<void>();
   const timer = setTimeout(giveUp, left);
+  const waiting = silence(child.stdout, Math.min(SILENT_MS, left / 2));
   // Once the device is gone the child would try on in vain until its time is up.
   signal?.addEventListener("abort", () => giveUp(), { once: true });
   if (signal?.aborted) giveUp();
-  const success = await Promise.race([child.status.then((status) => status.success), gaveUp]);
+  const result = await Promise.race([
+    child.status.then(({ success }) => success),
+    waiting.promise,
+    gaveUp,
+  ]);
   clearTimeout(timer);
-  if (success === undefined) endWithoutWaiting(child);
+  if (typeof result !== "boolean") endWithoutWaiting(child);
+  await waiting.end();
   checkAborted(signal);
-  if (!success) {
+  if (result === "silent") return "waiting";
+  if (result !== true) {
     throw new UblkError("NODE_MISSING", {
       operation: `open ${path}`,
       device: id,
@@ -112,6 +130,32 @@ export async function probeBlockDevice(
       hint: "in a container, allow the device (--device-cgroup-rule 'b *:* rwm')",
     });
   }
+  return "open";
+}
+
+/** How long, in milliseconds, an attempt to open the disk may take before it counts as waiting. */
+const SILENT_MS = 3_000;
+
+/** Resolves once a stream that has begun has said nothing for so long. */
+function silence(stream: ReadableStream<Uint8Array>, ms: number) {
+  const { promise, resolve } = Promise.withResolvers<"silent">();
+  const reader = stream.getReader();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const heard = (async () => {
+    while (!(await reader.read()).done) {
+      clearTimeout(timer);
+      timer = setTimeout(() => resolve("silent"), ms);
+    }
+  })().catch(() => {}).finally(() => clearTimeout(timer));
+  return {
+    promise,
+    async end() {
+      clearTimeout(timer);
+      await reader.cancel().catch(() => {});
+      await heard;
+      clearTimeout(timer);
+    },
+  };
 }
 
 /** A child that is waiting for the disk in the kernel does not even hear SIGKILL until it is gone. */

@@ -168,7 +168,7 @@ export class Threads {
 
 function checkAlike(traits: Opened["traits"], first: Opened["traits"], thread: number): void {
   for (const key of Object.keys(first) as (keyof Opened["traits"])[]) {
-    if (traits[key] === first[key]) continue;
+    if (JSON.stringify(traits[key]) === JSON.stringify(first[key])) continue;
     throw new UblkError("BACKEND_SHAPE", {
       operation: "open the backend",
       reason: `its ${key} is ${traits[key]} in thread ${thread}, ${first[key]} in thread 0`,

@@ -38,7 +38,7 @@ const STEP_PREP = 1;
 const STEP_COMMIT = 2;
 
 /** Bytes of tags that one FETCH delivers before its buffer must be given anew. */
-const FETCH_BYTES = 32 << 10;
+const FETCH_BYTES = 4096;
 /** Each queue has two FETCHes, so that one is there while the other is given its buffer. */
 const FETCHES_PER_QUEUE = 2;
 

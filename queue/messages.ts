@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, Sharing } from "../backends/backend.ts";
+import type { Backend, RequestLimits, Sharing } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { thrownText, UblkError, type UblkErrorCode, type UblkErrorInit } from "../uapi/error.ts";
 import type { ServeOrder, ThreadResources } from "./serving.ts";
@@ -75,6 +75,8 @@ export interface BackendTraits {
   readonly persistent: boolean;
   /** It can change its size. */
   readonly resize: boolean;
+  /** What the memory of requests must be like. */
+  readonly limits?: RequestLimits;
   /** Its thread may block in the kernel. */
   readonly synchronous: boolean;
 }
@@ -93,6 +95,7 @@ export function traitsOf(
   const keepsMetadata = backend.readMetadata !== undefined && backend.writeMetadata !== undefined;
   return {
     size: backend.size,
+    ...(backend.limits === undefined ? {} : { limits: backend.limits }),
     blockSize: backend.blockSize ?? 512,
     readOnly: backend.readOnly === true,
     flush: backend.flush !== undefined,

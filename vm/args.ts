@@ -43,6 +43,8 @@ export interface CommandLine {
   parallel: boolean;
   /** `e2e`: all kernels' guests at the same time. */
   together: boolean;
+  /** `e2e`: the names of test files that one kernel is enough for. */
+  once: string[];
   verbose: boolean;
 }
 
@@ -75,6 +77,7 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
   --newest       look for a newer kernel (fetch)
   --parallel     do not wait for another guest to end
   --together     e2e: run all kernels at the same time
+  --once A,B     e2e: test files that run on the oldest of the kernels only
   --verbose      show the console too`;
 
 const SUBCOMMANDS: readonly string[] = [
@@ -88,6 +91,7 @@ const SUBCOMMANDS: readonly string[] = [
 ];
 const FLAGS = ["help", "no-modules", "newest", "parallel", "together", "verbose"];
 const VALUES = [
+  "once",
   "kernel",
   "filter",
   "files",
@@ -172,6 +176,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     newest: flags.has("newest"),
     parallel: flags.has("parallel"),
     together: flags.has("together"),
+    once: values.get("once")?.split(",") ?? [],
     verbose: flags.has("verbose"),
   };
 }

@@ -90,6 +90,7 @@ function projectVariables(): Record<string, string> {
 /** The test command that `trace` shares with `e2e`. */
 export async function prepareTests(line: CommandLine): Promise<{
   files: string[];
+  filter?: string;
   command: string[];
   env: Record<string, string>;
 }> {
@@ -103,7 +104,17 @@ export async function prepareTests(line: CommandLine): Promise<{
   const env = projectVariables();
   if (Deno.stdout.isTerminal() && !Deno.env.has("NO_COLOR")) env.FORCE_COLOR = "1";
   else env.NO_COLOR = "1";
-  return { files, command: denoTest(files, line.filter), env };
+  return { files, filter: line.filter, command: denoTest(files, line.filter), env };
+}
+
+/** The tests without those files. */
+function without(
+  tests: Awaited<ReturnType<typeof prepareTests>>,
+  names: readonly string[],
+): Awaited<ReturnType<typeof prepareTests>> {
+  const files = tests.files.filter((file) => !names.includes(file.split("/").at(-1)!));
+  if (files.length === 0) throw new VmError("--once leaves nothing for the other kernels");
+  return { ...tests, files, command: denoTest(files, tests.filter) };
 }
 
 async function runSuite(
@@ -173,8 +184,15 @@ async function* runSuites(
   guest: GuestDefaults,
   base: string,
 ): AsyncGenerator<Suite> {
+  const rest = line.once.length === 0 ? tests : without(tests, line.once);
   const run = (kernel: KernelName, prefix: string) =>
-    runSuite(kernel, tests, guest, `${base}/${kernel}`, prefix);
+    runSuite(
+      kernel,
+      kernel === line.kernels[0] ? tests : rest,
+      guest,
+      `${base}/${kernel}`,
+      prefix,
+    );
   if (!line.together) {
     for (const kernel of line.kernels) yield await run(kernel, "");
     return;

@@ -71,3 +71,11 @@ export function ublkNodes(): string[] {
 export function residentBytes(): number {
   return Number(Deno.readTextFileSync("/proc/self/statm").split(" ")[1]) * 4096;
 }
+
+/**
+ * A test of what this kernel has; where it has not, there is no such test. That the lack is said in
+ * one line is tested in `options_test.ts`, `resize_test.ts` and `ublk_test.ts`, on that kernel.
+ */
+export function testWhere(there: boolean, name: string, fn: () => Promise<void>): void {
+  if (there) Deno.test(name, fn);
+}

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Control } from "../../ctrl/control.ts";
 import { type Backend, file, memory, serve, type ServedDevice, UblkError } from "../../mod.ts";
 import { UBLK_F_PER_IO_DAEMON, UBLK_F_UPDATE_SIZE } from "../../uapi/features.ts";
-import { sh, temporaryFolder } from "./_disk.ts";
+import { sh, temporaryFolder, testWhere } from "./_disk.ts";
 
 const MIB = 1 << 20;
 
@@ -73,10 +73,10 @@ for (
     ["per-I/O daemons", { queues: 2, threads: 3, perIoDaemons: true }],
   ] as const
 ) {
-  Deno.test({
-    name: `resize() + a file, ${name} + disk, file and info() have the new size`,
-    ignore: !RESIZES || ("perIoDaemons" in options && (FEATURES & UBLK_F_PER_IO_DAEMON) === 0),
-    async fn() {
+  testWhere(
+    RESIZES && !("perIoDaemons" in options && (FEATURES & UBLK_F_PER_IO_DAEMON) === 0),
+    `resize() + a file, ${name} + disk, file and info() have the new size`,
+    async () => {
       await using folder = await temporaryFolder();
       const path = `${folder.path}/disk`;
       const backend = file(path, { create: true, size: 8 * MIB });
@@ -84,42 +84,38 @@ for (
       await resizes(device, `${folder.path}/page`);
       assertEquals(Deno.statSync(path).size, 32 * MIB);
     },
-  });
+  );
 }
 
-Deno.test({
-  name: "resize() + an object with Promises + disk and backend have the new size",
-  ignore: !RESIZES,
-  async fn() {
+testWhere(
+  RESIZES,
+  "resize() + an object with Promises + disk and backend have the new size",
+  async () => {
     await using folder = await temporaryFolder();
     await using device = await serve({ backend: growing() });
     await resizes(device, `${folder.path}/page`);
   },
-});
+);
 
-Deno.test({
-  name: "resize() + a mounted ext4 under load + grows online",
-  ignore: !RESIZES,
-  async fn() {
-    await using folder = await temporaryFolder();
-    const backend = file(`${folder.path}/disk`, { create: true, size: 32 * MIB });
-    await using device = await serve({ backend, queues: 2 });
-    const env = { disk: device.path, mount: `${folder.path}/mount` };
-    await sh("mkfs.ext4 -q $disk; mkdir $mount; mount -t ext4 $disk $mount", env);
-    try {
-      const load = sh(
-        "for i in $(seq 12); do head -c 1M /dev/urandom > $mount/$((i % 8)); sync -f $mount; done",
-        env,
-      );
-      await device.resize(96 * MIB);
-      await sh("resize2fs $disk 2>&1", env);
-      await load;
-      await sh("head -c 48M /dev/zero > $mount/large; sync -f $mount", env);
-    } finally {
-      await sh("umount $mount", env);
-    }
-    await sh("fsck.ext4 -fn $disk", env);
-  },
+testWhere(RESIZES, "resize() + a mounted ext4 under load + grows online", async () => {
+  await using folder = await temporaryFolder();
+  const backend = file(`${folder.path}/disk`, { create: true, size: 32 * MIB });
+  await using device = await serve({ backend, queues: 2 });
+  const env = { disk: device.path, mount: `${folder.path}/mount` };
+  await sh("mkfs.ext4 -q $disk; mkdir $mount; mount -t ext4 $disk $mount", env);
+  try {
+    const load = sh(
+      "for i in $(seq 12); do head -c 1M /dev/urandom > $mount/$((i % 8)); sync -f $mount; done",
+      env,
+    );
+    await device.resize(96 * MIB);
+    await sh("resize2fs $disk 2>&1", env);
+    await load;
+    await sh("head -c 48M /dev/zero > $mount/large; sync -f $mount", env);
+  } finally {
+    await sh("umount $mount", env);
+  }
+  await sh("fsck.ext4 -fn $disk", env);
 });
 
 Deno.test("resize() + what cannot be + one line, and the size stays", async () => {

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
 import { list, nodes, run, Running, sleep, within } from "./_command.ts";
+import { testWhere } from "./_disk.ts";
 
 const END_MS = 30_000;
 
@@ -163,10 +164,10 @@ Deno.test("ublk recover gives up what a RAM disk held only if told so", async ()
   assertEquals((await run("dd", `if=${device.path}`, "of=/dev/null", "count=1")).code, 0);
 });
 
-Deno.test({
-  name: "ublk quiesce takes a device away from its server, and recover gives it another",
-  ignore: !offered.includes("UBLK_F_QUIESCE"),
-  fn: async () => {
+testWhere(
+  offered.includes("UBLK_F_QUIESCE"),
+  "ublk quiesce takes a device away from its server, and recover gives it another",
+  async () => {
     await using device = await add("-t", "null", "-r", "1");
     assertEquals(await done("quiesce", "-n", `${device.id}`), "");
     assertEquals(await stateOf(device.id), "QUIESCED");
@@ -175,12 +176,12 @@ Deno.test({
     await done("recover", "-n", `${device.id}`, "-t", "null");
     assertEquals(await stateOf(device.id), "LIVE");
   },
-});
+);
 
-Deno.test({
-  name: "ublk update_size asks the server, and the disk has that size",
-  ignore: !offered.includes("UBLK_F_UPDATE_SIZE"),
-  fn: async () => {
+testWhere(
+  offered.includes("UBLK_F_UPDATE_SIZE"),
+  "ublk update_size asks the server, and the disk has that size",
+  async () => {
     await using device = await add("-t", "null");
     assertEquals(await done("update_size", "-n", `${device.id}`, "-s", "1G"), "");
     assertEquals((await run("blockdev", "--getsize64", device.path)).stdout, `${2 ** 30}\n`);
@@ -190,7 +191,7 @@ Deno.test({
       /--size: 1000 is not whole blocks of 512; 1024 is/,
     );
   },
-});
+);
 
 Deno.test("ublk set_affinity moves a queue's thread", async () => {
   await using device = await add("-t", "null", "-q", "2");
@@ -217,19 +218,21 @@ Deno.test("ublk get_params shows what the server set", async () => {
   assertEquals([params.basic.logical_bs_shift, params.meaning.blockSize], [12, 4096]);
 });
 
-Deno.test("whoever ends ublk add while it waits ends the server too", async () => {
-  for (const waitMs of [0, 300, 1000]) {
+const STAGES: readonly [string, () => boolean][] = [
+  ["it has started the server", () => records().some((name) => name.startsWith("start-"))],
+  ["there is a device", () => nodes().length > 0],
+];
+
+for (const [stage, reached] of STAGES) {
+  Deno.test(`whoever ends ublk add as soon as ${stage} ends the server too`, async () => {
     await using adding = new Running(commandLine("ublk", ["add", "-t", "null"]));
-    await sleep(waitMs);
+    await until(stage, reached);
     adding.kill("SIGINT");
-    const code = await adding.exitCode(END_MS);
-    // It may have been quicker.
-    if (code === 0) await done("del", "-a");
-    else assertEquals(code, 130, adding.stderr);
-    await until("the server's end", () => nodes().length === 0);
-  }
-  await until("nothing left", () => records().filter((name) => !/^start/.test(name)).length === 0);
-});
+    assertEquals(await adding.exitCode(END_MS), 130, adding.stderr);
+    assertEquals(adding.stdout, "");
+    await until("the server's end", () => nodes().length === 0 && records().length === 0);
+  });
+}
 
 Deno.test("ublk add whose stdout nobody reads leaves no device", async () => {
   const line = commandLine("ublk", ["add", "-t", "null"]).map((word) => `'${word}'`).join(" ");
@@ -278,10 +281,10 @@ Deno.test("adding and deleting side by side hits nobody else's device", async ()
   await until("nothing left", () => nodes().length === 0 && records().length === 0);
 });
 
-Deno.test({
-  name: "ublk stop --safe refuses while the disk is open",
-  ignore: !offered.includes("UBLK_F_SAFE_STOP_DEV"),
-  fn: async () => {
+testWhere(
+  offered.includes("UBLK_F_SAFE_STOP_DEV"),
+  "ublk stop --safe refuses while the disk is open",
+  async () => {
     await using device = await add("-t", "null");
     const held = await Deno.open(device.path);
     assertOneLine(await ublk("stop", "-n", `${device.id}`, "--safe"), 1, /EBUSY/);
@@ -289,4 +292,4 @@ Deno.test({
     assertEquals(await done("stop", "-n", `${device.id}`, "--safe"), "");
     await nothingLeft(device.pid);
   },
-});
+);

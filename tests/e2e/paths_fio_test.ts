@@ -1,0 +1,49 @@
+/**
+ * fio writes and verifies, on each data path with one and with four queues. (The two of a RAM disk
+ * by the kernel's copies are in `data_test.ts`.)
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { type BackendSpec, file, memory, serve } from "../../mod.ts";
+import type { DataPathName } from "../../uapi/data_path.ts";
+import { FIO, sh, temporaryFolder } from "./_disk.ts";
+
+const SIZE = 16 << 20;
+const ZERO_COPY = Number(Deno.osRelease().split(".")[0]) >= 7;
+
+type Make = (folder: string) => BackendSpec;
+const onFile: Make = (folder) => file(`${folder}/disk`, { create: true, size: SIZE });
+const CASES: [target: string, path: DataPathName, make: Make][] = [
+  ["mem", "user-copy", () => memory(SIZE)],
+  ["loop", "copy", onFile],
+  ["loop", "get-data", onFile],
+  ["loop", "user-copy", onFile],
+];
+// What an older kernel says to these is in `paths_test.ts`.
+if (ZERO_COPY) {
+  CASES.push(
+    ["loop", "zero-copy", onFile],
+    ["loop", "auto-zero-copy", onFile],
+    ["loop", "auto-zero-copy-fallback", onFile],
+  );
+}
+
+for (const [target, dataPath, make] of CASES) {
+  for (const queues of [1, 4]) {
+    Deno.test(`${target} + ${dataPath}, ${queues} queues + fio verifies crc32c`, async () => {
+      await using folder = await temporaryFolder();
+      const backend = make(folder.path);
+      await using device = await serve({ backend, queues, dataPath, maxIoBytes: 256 << 10 });
+      await sh(
+        `${FIO} --filename=$disk --rw=randwrite --bsrange=512-256K --blockalign=512 --iodepth=8 \
+          --numjobs=4 --offset_increment=4M --size=4M --verify=crc32c --verify_fatal=1`,
+        { disk: device.path },
+      );
+      const { total, queues: each } = device.stats();
+      assertEquals([total.errors, each.length], [0, queues]);
+      assert(total.bytesWritten >= SIZE);
+    });
+  }
+}
