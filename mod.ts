@@ -20,6 +20,7 @@ export type {
   Backend,
   BackendModule,
   OpenContext,
+  RequestLimits,
   RingMethods,
   RingOperations,
   RingRequest,

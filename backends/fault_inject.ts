@@ -212,8 +212,14 @@ export function open(options: unknown, { queue }: Pick<OpenContext, "queue">): B
   const { size, blockSize, readOnly, delayUs, dieDuringFetch } = options as StoredOptions;
   const zeroes = new ZeroReads();
   const decisions = new FaultDecisions(options, queue);
+  let bytes = size;
   return {
-    size,
+    get size() {
+      return bytes;
+    },
+    resize(size) {
+      bytes = size;
+    },
     blockSize,
     readOnly,
     ...servedByRing({ flush: true, trim: true }),

@@ -39,8 +39,13 @@ export function nullDisk(size: Size, options: NullOptions = {}): BackendSpec {
 /** Opens it: the backend's module contract. */
 export function open(options: unknown): Backend {
   const zeroes = new ZeroReads();
+  const { size, ...geometry } = geometryOf(options as GeometryOptions);
+  let bytes = size;
   return {
-    ...geometryOf(options as GeometryOptions),
+    ...geometry,
+    get size() {
+      return bytes;
+    },
     limits: (options as NullOptions).limits,
     synchronous: true,
     // There is nothing that could be lost.
@@ -57,6 +62,9 @@ export function open(options: unknown): Backend {
       buffer.fill(0xff);
     },
     writeMetadata() {},
+    resize(size) {
+      bytes = size;
+    },
     ring: ringMethods(zeroes),
     close: () => zeroes.close(),
   };

@@ -37,7 +37,10 @@ const STEP_FETCH = 0;
 const STEP_PREP = 1;
 const STEP_COMMIT = 2;
 
-/** Bytes of tags that one FETCH delivers before its buffer must be given anew. */
+/**
+ * Bytes of tags that one FETCH delivers before its buffer must be given anew. Small, because the
+ * driver serves one FETCH of a queue until it is full, and only then the next thread's.
+ */
 const FETCH_BYTES = 4096;
 /** Each queue has two FETCHes, so that one is there while the other is given its buffer. */
 const FETCHES_PER_QUEUE = 2;

@@ -135,7 +135,7 @@ Deno.test("BatchSlots gives a FETCH its buffer anew when it is used up, and lose
 });
 
 Deno.test("BatchSlots uses a FETCH's whole buffer, and that more than once", () => {
-  // 32 KiB are 16,384 tags.
+  // A page is 2048 tags.
   using rig = batchRig({ depth: 128, entries: 64 }).fetch();
   for (let batch = 0; batch < 400; batch++) {
     const requests = rig.ublk.plug(() =>
@@ -143,7 +143,7 @@ Deno.test("BatchSlots uses a FETCH's whole buffer, and that more than once", () 
     );
     rig.run(() => requests.every(({ result }) => result === 0));
   }
-  assertEquals(count(rig, UBLK_U_IO_FETCH_IO_CMDS), 2 + Math.floor(399 * 128 / 16384));
+  assertEquals(count(rig, UBLK_U_IO_FETCH_IO_CMDS), 2 + Math.floor(399 * 128 / 2048));
   rig.stop();
 });
 

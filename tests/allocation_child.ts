@@ -33,7 +33,7 @@ import { openMemory } from "./memory_disk.ts";
 
 const DEPTH = 32;
 /** Tags that a FETCH's buffer holds. */
-const FETCH_TAGS = 16 << 10;
+const FETCH_TAGS = 2 << 10;
 const SQE_WORDS = 16;
 const MAX_IO_BYTES = 64 << 10;
 const DISK_BYTES = 1 << 30;
