@@ -77,6 +77,9 @@ export interface RequestFiles {
 /** The most operations on data that one request has under way. */
 const WIDTH = 8;
 
+/** `request.state` of a request that is one operation, with no account of its progress. */
+const PLAIN = -1;
+
 /** The ring methods of a disk in files. */
 export class FileRequests implements RingMethods {
   readonly operations: number;
@@ -108,15 +111,19 @@ export class FileRequests implements RingMethods {
   }
 
   prepare(request: RingRequest, ring: RingOperations): number | void {
+    const { op } = request;
+    // What is nearly all there is needs no account of its progress, unless it does not go well.
+    if (this.#fds.length === 1 && !request.fua && request.metadataLength === 0) {
+      if (op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE) {
+        request.state = PLAIN;
+        if (op === UBLK_IO_OP_READ) ring.read(this.#fds[0], 0, request.length, request.offset);
+        else ring.write(this.#fds[0], 0, request.length, request.offset);
+        return;
+      }
+    }
     const phase = this.#firstPhase(request);
     if (phase < 0) return -EOPNOTSUPP;
-    if (this.#free.length === 0) this.#free.push(this.#progress.push(new Progress()) - 1);
-    const index = this.#free.pop()!;
-    request.state = index + 1;
-    const progress = this.#progress[index];
-    progress.pending = 0;
-    progress.careful = false;
-    progress.failed = false;
+    const progress = this.#account(request);
     this.#begin(request, progress, phase, ring);
     if (phase === TRANSFER && request.metadataLength > 0) {
       this.#queueMetadata(request, ring);
@@ -124,7 +131,27 @@ export class FileRequests implements RingMethods {
     }
   }
 
+  #account(request: RingRequest): Progress {
+    if (this.#free.length === 0) this.#free.push(this.#progress.push(new Progress()) - 1);
+    const index = this.#free.pop()!;
+    request.state = index + 1;
+    const progress = this.#progress[index];
+    progress.pending = 0;
+    progress.careful = false;
+    progress.failed = false;
+    return progress;
+  }
+
   complete(request: RingRequest, result: number, ring: RingOperations): number | void {
+    if (request.state === PLAIN) {
+      if (result === request.length) return result;
+      // It goes on as if it had been accounted for from the start.
+      const progress = this.#account(request);
+      progress.phase = TRANSFER;
+      progress.cursor = request.length;
+      progress.done = 0;
+      progress.pending = 1;
+    }
     const progress = this.#progress[request.state - 1];
     progress.pending--;
     if (progress.failed) {

@@ -143,7 +143,7 @@ Deno.test("FileRequests let go of a request whose operations have gone without a
     ...{ read: nothing, write: nothing, readMetadata: nothing, writeMetadata: nothing },
     ...{ fsync: nothing, fallocate: nothing, timeout: nothing },
   };
-  const request = { op: UBLK_IO_OP_READ, offset: 0, length: 4096, fua: false, mayUnmap: false };
+  const request = { op: UBLK_IO_OP_READ, offset: 0, length: 4096, fua: true, mayUnmap: false };
   const places = [1, 2, 3].map(() => {
     const one = { ...request, metadataLength: 0, state: 0 };
     requests.prepare(one, ring);

@@ -28,6 +28,7 @@ import { UBLK_IO_RES_ABORT } from "../uapi/ublk_io.ts";
 import { BufferRing } from "../uring/buffer_ring.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
+import { clear } from "../uring/sqe.ts";
 import { KIND_BATCH, type OwnedQueue, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
@@ -259,7 +260,7 @@ export class BatchSlots extends Slots implements Disposable {
   #command(cmdOp: number, index: number, step: number): number {
     const at = this.#ring.place();
     const sqes = this.#ring.sqes;
-    sqes.fill(0, at, at + 16);
+    clear(sqes, at, at + 16);
     sqes[at] = this.#opcode;
     sqes[at + 1] = this.#charFd;
     sqes[at + 2] = cmdOp;

@@ -22,6 +22,7 @@ import {
 } from "../uapi/ublk_buf.ts";
 import { UBLK_IO_F_NEED_REG_BUF } from "../uapi/ublk_io.ts";
 import type { Ring } from "../uring/ring.ts";
+import { clear } from "../uring/sqe.ts";
 import type { DataPath, Handler, Places } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
@@ -131,7 +132,7 @@ export class ZeroCopyPath implements DataPath {
   #command(cmdOp: number, slot: number, link: number, step: number): void {
     const at = this.#ring.place();
     const sqes = this.#ring.sqes;
-    sqes.fill(0, at, at + 16);
+    clear(sqes, at, at + 16);
     // Its completion is of interest only where it failed.
     sqes[at] = IORING_OP_URING_CMD | ((IOSQE_CQE_SKIP_SUCCESS | link) << 8);
     sqes[at + 1] = this.#charFd;
