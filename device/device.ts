@@ -98,7 +98,7 @@ export class Device implements AsyncDisposable {
       threads: this.#state === "created" ? 0 : this.#held.threads!.count,
       depth: grant.depth,
       maxIoBytes: grant.maxIoBytes,
-      dataPath: grant.dataPath === "copy" && traits.ring && !traits.bytes ? "ring" : grant.dataPath,
+      dataPath: grant.dataPath,
       batch,
       recovery,
       features: featureNames(grant.flags),

@@ -41,7 +41,6 @@ const traits: BackendTraits = {
   writeZeroes: true,
   address: false,
   ring: true,
-  bytes: false,
   preferZeroCopy: false,
   metadata: false,
   persistent: true,

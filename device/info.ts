@@ -57,11 +57,8 @@ export interface DeviceInfo {
   readonly depth: number;
   /** The largest request in bytes, as granted. */
   readonly maxIoBytes: number;
-  /**
-   * How data travels: a `DataPathName`; or `"ring"` for a `"copy"` that ends in the kernel, between
-   * a buffer and the backend's files.
-   */
-  readonly dataPath: DataPathName | "ring";
+  /** How data travels. */
+  readonly dataPath: DataPathName;
   /** Many requests travel with one command. */
   readonly batch: boolean;
   /** What becomes of it when its server dies; undefined where it goes too. */

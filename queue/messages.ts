@@ -65,8 +65,6 @@ export interface BackendTraits {
   readonly address: boolean;
   /** It works through its thread's ring. */
   readonly ring: boolean;
-  /** Where data is copied, its `readAt` and `writeAt` are called, and not the ring. */
-  readonly bytes: boolean;
   /** Zero copy is its best way. */
   readonly preferZeroCopy: boolean;
   /** It keeps integrity metadata. */
@@ -104,7 +102,6 @@ export function traitsOf(
     writeZeroes: backend.writeZeroes !== undefined,
     address: backend.address !== undefined && synchronous,
     ring: ring !== undefined,
-    bytes,
     preferZeroCopy: ring?.preferZeroCopy === true,
     metadata: bytes ? keepsMetadata : ring.metadata === true,
     persistent: backend.persistent === true,

@@ -48,7 +48,7 @@ Deno.test("packError takes whatever was thrown", () => {
 /** Traits of a backend that has two methods and no more. */
 const BARE = {
   ...{ size: 512, blockSize: 512, readOnly: false, flush: false, fua: false, trim: false },
-  ...{ writeZeroes: false, address: false, ring: false, bytes: true, preferZeroCopy: false },
+  ...{ writeZeroes: false, address: false, ring: false, preferZeroCopy: false },
   ...{ metadata: false, persistent: false, resize: false, synchronous: false },
 };
 
@@ -69,11 +69,11 @@ Deno.test("traitsOf tells what a backend is and can do", () => {
 Deno.test("traitsOf counts a ring only where the thread may block, and for copies if it is for them", () => {
   const ring = { metadata: true, preferZeroCopy: true, prepare() {}, complete() {} };
   const disk = { size: 512, readAt: () => {}, writeAt: () => {}, synchronous: true, ring };
-  const own = { ring: true, bytes: false, preferZeroCopy: true, metadata: true, synchronous: true };
+  const own = { ring: true, preferZeroCopy: true, metadata: true, synchronous: true };
   assertEquals(traitsOf(disk), { ...BARE, ...own });
   // Then its metadata is read and written through methods, which it does not have.
   const only = { ...disk, ring: { ...ring, forZeroCopyOnly: true } };
-  assertEquals(traitsOf(only), { ...BARE, ...own, bytes: true, metadata: false });
+  assertEquals(traitsOf(only), { ...BARE, ...own, metadata: false });
   assertEquals(traitsOf(disk, false), BARE);
 });
 

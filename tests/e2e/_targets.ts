@@ -26,12 +26,6 @@ export const TARGETS: readonly Target[] = [
     make: (folder, size) => file(sparse(`${folder}/disk`, size)),
   },
   {
-    name: "loop --direct",
-    ring: true,
-    keeps: true,
-    make: (folder, size) => file(sparse(`${folder}/disk`, size), { direct: true }),
-  },
-  {
     name: "stripe",
     ring: true,
     keeps: true,

@@ -15,11 +15,14 @@ const ZERO_COPY = Number(Deno.osRelease().split(".")[0]) >= 7;
 
 type Make = (folder: string) => BackendSpec;
 const onFile: Make = (folder) => file(`${folder}/disk`, { create: true, size: SIZE });
+const onFileDirect: Make = (folder) =>
+  file(`${folder}/disk`, { create: true, size: SIZE, direct: true });
 const CASES: [target: string, path: DataPathName, make: Make][] = [
   ["mem", "user-copy", () => memory(SIZE)],
   ["loop", "copy", onFile],
   ["loop", "get-data", onFile],
   ["loop", "user-copy", onFile],
+  ["loop --direct", "copy", onFileDirect],
 ];
 // What an older kernel says to these is in `paths_test.ts`.
 if (ZERO_COPY) {
@@ -27,6 +30,7 @@ if (ZERO_COPY) {
     ["loop", "zero-copy", onFile],
     ["loop", "auto-zero-copy", onFile],
     ["loop", "auto-zero-copy-fallback", onFile],
+    ["loop --direct", "auto-zero-copy", onFileDirect],
   );
 }
 
