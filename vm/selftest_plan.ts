@@ -44,7 +44,7 @@ export const CI_LIST: readonly string[] = [
   "batch_02",
   "integrity_01",
   "part_02",
-  "recover_04",
+  "recover_03",
   "shmemzc_01",
   "shmemzc_04",
   "stress_01",
