@@ -8,6 +8,7 @@ import { Control } from "../ctrl/control.ts";
 import { type Grant, planDevice, readGrant, type Wanted } from "../ctrl/negotiate.ts";
 import { ublkParams } from "../ctrl/params.ts";
 import { isBackendSpec } from "../backends/spec.ts";
+import { isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
   UBLK_F_BATCH_IO,
@@ -19,7 +20,7 @@ import {
   UBLK_F_UPDATE_SIZE,
 } from "../uapi/features.ts";
 import { abortable, checkAborted } from "./abort.ts";
-import { assign, isAutomatic, threadCpus } from "./assignment.ts";
+import { assign, threadCpus } from "./assignment.ts";
 import type { Holdings } from "./holdings.ts";
 import { logLine } from "./log.ts";
 import { openCharDevice, probeBlockDevice } from "./node.ts";
@@ -110,10 +111,6 @@ export async function addDevice(
     recovery: recoveryOf(grant.flags),
     recovered: false,
   };
-}
-
-function isZeroCopy(path: Grant["dataPath"]): boolean {
-  return path === "zero-copy" || isAutomatic(path);
 }
 
 /**

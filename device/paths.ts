@@ -7,7 +7,7 @@
 
 import { conflict } from "../ctrl/data_path.ts";
 import type { BackendTraits } from "../queue/messages.ts";
-import { DATA_PATHS, type DataPathName } from "../uapi/data_path.ts";
+import { DATA_PATHS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import { isAutomatic } from "./assignment.ts";
 
@@ -57,10 +57,6 @@ function best({ traits }: PathQuestion): DataPathName[] {
   if (traits.address) return ["get-data", "copy"];
   if (traits.ring && traits.preferZeroCopy) return ["auto-zero-copy", "copy"];
   return ["copy"];
-}
-
-function isZeroCopy(path: DataPathName): boolean {
-  return path === "zero-copy" || isAutomatic(path);
 }
 
 /** Why a path cannot serve a backend, or "". */

@@ -6,7 +6,7 @@
  */
 
 import type { Backend } from "../backends/backend.ts";
-import type { DataPathName } from "../uapi/data_path.ts";
+import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import type { Ring } from "../uring/ring.ts";
 import { SlotBuffers } from "./buffers.ts";
 import { BytesHandler } from "./bytes_handler.ts";
@@ -62,11 +62,6 @@ export interface Assembly extends Disposable {
 
 /** What answers, of the three kinds there are. */
 export type HandlerKind = "bytes" | "memory" | "ring";
-
-/** Whether the pages of requests become the ring's buffers. */
-export function isZeroCopy(path: DataPathName): boolean {
-  return path === "zero-copy" || path === "auto-zero-copy" || path === "auto-zero-copy-fallback";
-}
 
 /** Which kind answers for a backend. */
 export function handlerKind(

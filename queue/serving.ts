@@ -6,7 +6,7 @@
  */
 
 import type { Backend } from "../backends/backend.ts";
-import type { DataPathName } from "../uapi/data_path.ts";
+import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { UBLKSRV_CMD_BUF_OFFSET } from "../uapi/ublk_io.ts";
@@ -17,7 +17,7 @@ import { BatchSlots } from "./batch_slots.ts";
 import { claimRelease, OWNER_THREAD } from "./control_block.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { registerFiles, registerSparseBuffers } from "../uring/register.ts";
-import { assemble, isZeroCopy, sqesPerSlot } from "./assembly.ts";
+import { assemble, sqesPerSlot } from "./assembly.ts";
 import { FetchSlots } from "./fetch_slots.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { paranoid } from "./paranoid.ts";

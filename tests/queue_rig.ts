@@ -7,7 +7,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { createControlBlock } from "../queue/control_block.ts";
-import { assemble, type Assembly, isZeroCopy, sqesPerSlot } from "../queue/assembly.ts";
+import { assemble, type Assembly, sqesPerSlot } from "../queue/assembly.ts";
 import { BatchSlots } from "../queue/batch_slots.ts";
 import type { DataPath, Handler } from "../queue/data_path.ts";
 import { FetchSlots } from "../queue/fetch_slots.ts";
@@ -17,7 +17,7 @@ import { QueueServer } from "../queue/server.ts";
 import type { SharedBuffer } from "../queue/shared_memory.ts";
 import { KIND_LEAVE, type Slots } from "../queue/slots.ts";
 import { createStatsBuffer, QueueStats, readStats, type Stats } from "../queue/stats.ts";
-import type { DataPathName } from "../uapi/data_path.ts";
+import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
 import { type FakeKernel, fakeRing, type FakeRingOptions } from "../uring/fake_ring.ts";
 import { libc, monotonicUs } from "../uring/libc.ts";

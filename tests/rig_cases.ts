@@ -6,9 +6,9 @@
  */
 
 import type { Backend } from "../backends/backend.ts";
-import { type HandlerKind, handlerKind, isZeroCopy } from "../queue/assembly.ts";
+import { type HandlerKind, handlerKind } from "../queue/assembly.ts";
 import { mockBackend } from "../testing.ts";
-import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
+import { DATA_PATH_FLAGS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
 import { FakeFile } from "./fake_file.ts";
 import { openMemory } from "./memory_disk.ts";

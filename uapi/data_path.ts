@@ -42,3 +42,8 @@ export const DATA_PATH_FLAGS: Readonly<Record<DataPathName, number>> = {
 
 /** The names of all data paths. */
 export const DATA_PATHS: readonly DataPathName[] = Object.keys(DATA_PATH_FLAGS) as DataPathName[];
+
+/** Whether the pages of requests become buffers of the server's ring. */
+export function isZeroCopy(path: DataPathName): boolean {
+  return (DATA_PATH_FLAGS[path] & (UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_AUTO_BUF_REG)) !== 0;
+}
