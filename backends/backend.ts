@@ -77,6 +77,12 @@ export interface RingMethods {
   readonly operations?: number;
   /** It keeps the integrity metadata of requests that have some. */
   readonly metadata?: boolean;
+  /**
+   * The descriptor of a file that is the disk, byte for byte. A READ or WRITE without FUA and
+   * metadata is then one operation at the same offset, which is queued without asking. `prepare`
+   * is called, as if for the first time, only where it was not done in full.
+   */
+  readonly plainFd?: number;
   /** They are for zero copy, where nobody sees the bytes; elsewhere `readAt` and the others serve. */
   readonly forZeroCopyOnly?: boolean;
   /** Zero copy is its best way (its files are open with `O_DIRECT`), where the kernel has it. */
@@ -96,11 +102,6 @@ export interface RingMethods {
    *   that are still under way. The answer is given once none is; the first error stays.
    */
   complete(request: RingRequest, result: number, ring: RingOperations): number | void;
-  /**
-   * The request's operations have gone without a trace: none of them will complete. It is answered
-   * for; what the backend keeps of it is to be let go.
-   */
-  cancelled?(request: RingRequest): void;
 }
 
 /**

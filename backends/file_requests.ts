@@ -77,14 +77,12 @@ export interface RequestFiles {
 /** The most operations on data that one request has under way. */
 const WIDTH = 8;
 
-/** `request.state` of a request that is one operation, with no account of its progress. */
-const PLAIN = -1;
-
 /** The ring methods of a disk in files. */
 export class FileRequests implements RingMethods {
   readonly operations: number;
   readonly metadata: boolean;
   readonly preferZeroCopy: boolean;
+  readonly plainFd: number | undefined;
 
   readonly #fds: readonly number[];
   readonly #layout: StripeLayout;
@@ -108,19 +106,10 @@ export class FileRequests implements RingMethods {
     this.operations = this.#width + (files.metadata === undefined ? 0 : 1);
     this.metadata = files.metadata !== undefined;
     this.preferZeroCopy = files.direct;
+    this.plainFd = files.fds.length === 1 ? files.fds[0] : undefined;
   }
 
   prepare(request: RingRequest, ring: RingOperations): number | void {
-    const { op } = request;
-    // What is nearly all there is needs no account of its progress, unless it does not go well.
-    if (this.#fds.length === 1 && !request.fua && request.metadataLength === 0) {
-      if (op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE) {
-        request.state = PLAIN;
-        if (op === UBLK_IO_OP_READ) ring.read(this.#fds[0], 0, request.length, request.offset);
-        else ring.write(this.#fds[0], 0, request.length, request.offset);
-        return;
-      }
-    }
     const phase = this.#firstPhase(request);
     if (phase < 0) return -EOPNOTSUPP;
     const progress = this.#account(request);
@@ -143,15 +132,6 @@ export class FileRequests implements RingMethods {
   }
 
   complete(request: RingRequest, result: number, ring: RingOperations): number | void {
-    if (request.state === PLAIN) {
-      if (result === request.length) return result;
-      // It goes on as if it had been accounted for from the start.
-      const progress = this.#account(request);
-      progress.phase = TRANSFER;
-      progress.cursor = request.length;
-      progress.done = 0;
-      progress.pending = 1;
-    }
     const progress = this.#progress[request.state - 1];
     progress.pending--;
     if (progress.failed) {
@@ -169,10 +149,6 @@ export class FileRequests implements RingMethods {
     const answer = this.#nextPhase(request, progress, ring);
     if (answer !== undefined) this.#release(request);
     return answer;
-  }
-
-  cancelled(request: RingRequest): void {
-    if (request.state > 0) this.#release(request);
   }
 
   #release(request: RingRequest): void {

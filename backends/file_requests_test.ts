@@ -131,26 +131,3 @@ Deno.test("FileRequests answer EIO where a file ends too early, and flush all th
   assertEquals(rig.io({ op: UBLK_IO_OP_FLUSH }).result, 0);
   rig.stop();
 });
-
-Deno.test("FileRequests let go of a request whose operations have gone without a trace", () => {
-  const requests = new FileRequests({
-    fds: [FIRST_FD],
-    layout: new StripeLayout(1, CHUNK),
-    direct: false,
-  });
-  const nothing = () => {};
-  const ring = {
-    ...{ read: nothing, write: nothing, readMetadata: nothing, writeMetadata: nothing },
-    ...{ fsync: nothing, fallocate: nothing, timeout: nothing },
-  };
-  const request = { op: UBLK_IO_OP_READ, offset: 0, length: 4096, fua: true, mayUnmap: false };
-  const places = [1, 2, 3].map(() => {
-    const one = { ...request, metadataLength: 0, state: 0 };
-    requests.prepare(one, ring);
-    const place = one.state;
-    requests.cancelled(one);
-    requests.cancelled(one);
-    return place;
-  });
-  assertEquals(places, [1, 1, 1], "its place is the next one's");
-});

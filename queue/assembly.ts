@@ -44,6 +44,8 @@ export interface AssemblyOptions {
   readonly metadataSize?: number;
   /** What clients may send instead of data. Default: none. */
   readonly sharedBuffers?: readonly SharedBuffer[];
+  /** Where the backend's `plainFd` is among the ring's files, if it is. */
+  readonly plainFile?: number;
   /** Whether the thread runs an event loop. */
   readonly eventLoop: boolean;
   /** The log channel. */
@@ -89,6 +91,21 @@ export function sqesPerSlot(options: Parameters<typeof handlerKind>[0]): number 
   return operations + (path === "copy" || path === "get-data" ? 0 : 2);
 }
 
+/** SQEs of its own that a slot fills once and uses for each request. */
+export function ownSqesPerSlot(
+  options: Parameters<typeof handlerKind>[0] & { readonly batch: boolean },
+): number {
+  return (options.batch ? 0 : 1) + (plainFdOf(options) === undefined ? 0 : 1);
+}
+
+/** The file that takes plain requests, where there is one and they go there without being looked at. */
+export function plainFdOf(options: Parameters<typeof handlerKind>[0]): number | undefined {
+  // Where shared memory may be the place, a request's place is not always its slot's.
+  const { backend, sharedBuffers = [] } = options;
+  if (handlerKind(options) !== "ring" || sharedBuffers.length > 0) return undefined;
+  return backend.ring!.plainFd;
+}
+
 /** Makes everything. */
 export function assemble(options: AssemblyOptions): Assembly {
   const { backend, ring, slots, path: name, maxIoBytes, log, blockSize = 512 } = options;
@@ -117,7 +134,13 @@ export function assemble(options: AssemblyOptions): Assembly {
   handler = kind === "memory"
     ? new MemoryHandler(backend, slots, log)
     : kind === "ring"
-    ? new RingHandler({ ...common, ring, places })
+    ? new RingHandler({
+      ...common,
+      ring,
+      places,
+      plainFd: plainFdOf(options),
+      plainFile: options.plainFile,
+    })
     : new BytesHandler({
       ...common,
       backend: options.seen ?? backend,
@@ -127,12 +150,13 @@ export function assemble(options: AssemblyOptions): Assembly {
     });
   stack.use(handler);
   const inner = makePath(name, { ...options, places, handler, metadata });
-  const path = shared === undefined
+  const path: DataPath = shared === undefined
     ? inner
     : new SharedMemoryPath(slots, handler, shared, inner, log);
   stack.use(path);
   handler.path = path;
   slots.path = path;
+  slots.canFollow &&= path.mayFollow === true;
   const owned = stack.move();
   return { path, handler, [Symbol.dispose]: () => owned.dispose() };
 }

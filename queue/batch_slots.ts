@@ -13,6 +13,7 @@ import {
   IORING_OP_URING_CMD,
   IORING_URING_CMD_MULTISHOT,
   IOSQE_BUFFER_SELECT,
+  IOSQE_CQE_SKIP_SUCCESS,
   IOSQE_FIXED_FILE,
 } from "../uapi/io_uring_sqe.ts";
 import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
@@ -75,6 +76,8 @@ export class BatchSlots extends Slots implements Disposable {
   readonly #elements: Elements[] = [];
   /** Numbers of elements' buffers that nobody uses. */
   readonly #free: number[] = [];
+  /** Numbers of those whose command is to complete only if it fails. */
+  readonly #silent: number[] = [];
   /** Per queue, the number of the buffer that collects answers, or -1. */
   readonly #collecting: Int32Array<ArrayBuffer>;
   readonly #queueOf: Uint16Array<ArrayBuffer>;
@@ -162,11 +165,22 @@ export class BatchSlots extends Slots implements Disposable {
   }
 
   flush(): void {
+    // The driver reads elements while it takes the command.
+    if (this.#silent.length > 0 && this.#ring.pending === 0) {
+      for (let number = this.#silent.pop(); number !== undefined; number = this.#silent.pop()) {
+        this.#free.push(number);
+      }
+    }
     for (let index = 0; index < this.#collecting.length; index++) {
       const number = this.#collecting[index];
       if (number < 0) continue;
       this.#collecting[index] = -1;
-      this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
+      const at = this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
+      if (this.#elements[number].count > 1) continue;
+      // Of one answer all is done or it fails, and its success needs no completion. With one request
+      // at a time that completion would be half of all, and each a system call.
+      this.#ring.sqes[at] |= IOSQE_CQE_SKIP_SUCCESS << 8;
+      this.#silent.push(number);
     }
   }
 
@@ -179,7 +193,8 @@ export class BatchSlots extends Slots implements Disposable {
       return 0;
     }
     if (step === STEP_COMMIT) this.#commitRest(index, Math.max(0, result));
-    this.#free.push(index);
+    // The buffer of a silent one is free by the next `flush` anyway.
+    if (!this.#silent.includes(index)) this.#free.push(index);
     // A device that goes takes its tags along, which is nobody's fault.
     return result === UBLK_IO_RES_ABORT ? 0 : result < 0 ? -result : EIO;
   }
@@ -245,7 +260,7 @@ export class BatchSlots extends Slots implements Disposable {
     words[at + 3] = addresses[slot] / TWO_32;
   }
 
-  #queueElements(number: number, cmdOp: number, step: number): void {
+  #queueElements(number: number, cmdOp: number, step: number): number {
     const { mapping, queue, count } = this.#elements[number];
     const at = this.#command(cmdOp, number, step);
     const sqes = this.#ring.sqes;
@@ -255,6 +270,7 @@ export class BatchSlots extends Slots implements Disposable {
     sqes[at + 6] = count * elementBytes;
     sqes[at + 12] = this.#queues[queue].queue | (this.#flags << 16);
     sqes[at + 13] = count | (elementBytes << 16);
+    return at;
   }
 
   #command(cmdOp: number, index: number, step: number): number {

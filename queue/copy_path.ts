@@ -12,6 +12,7 @@ import type { SlotPlaces, Slots } from "./slots.ts";
 /** One buffer per slot, known to the kernel. */
 export class CopyPath implements DataPath {
   readonly commands: SlotPlaces;
+  readonly mayFollow = true;
   readonly #slots: Slots;
   readonly #handler: Handler;
 

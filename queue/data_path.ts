@@ -30,6 +30,11 @@ export interface Places extends Disposable {
 export interface DataPath extends Disposable {
   /** What the slots' commands tell the driver. */
   readonly commands: SlotPlaces;
+  /**
+   * Between an operation on the data and the answer nothing is to be done, so that the kernel may be
+   * told of both at once (see `PlainTransfers`).
+   */
+  readonly mayFollow?: boolean;
   /** The slot has a request, and on paths with a copy by the kernel its data if it is a WRITE. */
   request(slot: number): void;
   /** The slot has a WRITE whose data is still in the kernel (only with `NEED_GET_DATA`). */
@@ -57,6 +62,8 @@ export interface Handler extends Disposable {
    * will tell (see `ZeroCopyPath`).
    */
   cancelled?(slot: number): void;
+  /** The kernel has given back the slot: no answer of it is on its way any more. */
+  gone?(slot: number): void;
   /**
    * Answers with ETIMEDOUT what is older than `deadlineUs` or began before `givenUpUs`; returns how
    * many that were.

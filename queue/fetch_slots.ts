@@ -13,10 +13,14 @@ import {
   UBLK_U_IO_FETCH_REQ,
   UBLK_U_IO_NEED_GET_DATA,
 } from "../uapi/ublk_io.ts";
-import type { Ring } from "../uring/ring.ts";
-import { KIND_IO, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
+import { type Ring, SQE_INDEX_BITS } from "../uring/ring.ts";
+import { clear } from "../uring/sqe.ts";
+import { KIND_ASK, KIND_IO, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
+// V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
+const INDEX_BITS = SQE_INDEX_BITS;
+const COMMIT = UBLK_U_IO_COMMIT_AND_FETCH_REQ | 0;
 
 /** Slots with one command for each request. */
 export class FetchSlots extends Slots {
@@ -24,7 +28,10 @@ export class FetchSlots extends Slots {
   readonly #charFd: number;
   /** The opcode and the flags of every command. */
   readonly #opcode: number;
+  /** The first of the slots' own SQEs, or -1. */
+  #first = -1;
   #addresses: Float64Array<ArrayBuffer>;
+  #hasAddresses = true;
   #autoBuffers: Uint32Array<ArrayBuffer>;
 
   /** Prepares the slots; {@linkcode fetchAll} hands them to the kernel. */
@@ -35,11 +42,19 @@ export class FetchSlots extends Slots {
     this.#opcode = IORING_OP_URING_CMD | (options.fixedFile ? IOSQE_FIXED_FILE << 8 : 0);
     this.#addresses = new Float64Array(this.count);
     this.#autoBuffers = new Uint32Array(this.count);
+    this.canFollow = true;
   }
 
   fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void {
     this.#addresses = places.addresses;
     if (places.autoBuffers !== undefined) this.#autoBuffers = places.autoBuffers;
+    this.#hasAddresses = places.addresses.some((address) => address !== 0);
+    this.#first = this.#ring.own(this.count);
+    if (this.#first >= 0) {
+      for (let slot = 0; slot < this.count; slot++) {
+        this.#fill(this.#ring.wordOf(this.#first + slot), slot);
+      }
+    }
     for (let slot = 0; slot < this.count; slot++) {
       if (before !== undefined) {
         this.#ring.enter(0);
@@ -55,7 +70,19 @@ export class FetchSlots extends Slots {
   }
 
   protected commit(slot: number, result: number): void {
-    this.#command(UBLK_U_IO_COMMIT_AND_FETCH_REQ, slot, result);
+    this.#command(COMMIT, slot, result);
+  }
+
+  /**
+   * A command that the driver refuses either way: with EBUSY where it holds the slot's command, which
+   * it does from COMMIT_AND_FETCH on, and with EINVAL where the server has a request to answer, since
+   * it has not asked to be asked for data (`ublk_ch_uring_cmd_local`).
+   */
+  protected override askFor(slot: number): void {
+    const at = this.#ring.place();
+    this.#fill(at, slot);
+    this.#ring.sqes[at + 2] = UBLK_U_IO_NEED_GET_DATA;
+    this.#ring.sqes[at + 9] = KIND_ASK;
   }
 
   batchDone(): never {
@@ -65,25 +92,30 @@ export class FetchSlots extends Slots {
   flush(): void {}
 
   #command(cmdOp: number, slot: number, result: number): void {
-    const at = this.#ring.place();
-    const sqes = this.#ring.sqes;
-    sqes[at] = this.#opcode;
-    sqes[at + 1] = this.#charFd;
-    sqes[at + 2] = cmdOp;
-    sqes[at + 3] = 0;
-    sqes[at + 4] = this.#autoBuffers[slot];
-    sqes[at + 5] = 0;
-    sqes[at + 6] = 0;
-    sqes[at + 7] = 0;
-    sqes[at + 8] = slot;
-    sqes[at + 9] = KIND_IO;
-    sqes[at + 10] = 0;
-    sqes[at + 11] = 0;
+    const ring = this.#ring;
+    const sqes = ring.sqes;
+    let at: number;
+    if (this.#first >= 0) at = ring.again(this.#first + slot) & INDEX_BITS;
+    else this.#fill(at = ring.place() & INDEX_BITS, slot);
+    sqes[at + 2] = cmdOp | 0;
+    sqes[at + 13] = result | 0;
+    if (!this.#hasAddresses) return;
     const address = this.#addresses[slot];
-    // struct ublksrv_io_cmd
-    sqes[at + 12] = this.identity[slot];
-    sqes[at + 13] = result;
     sqes[at + 14] = address >>> 0;
     sqes[at + 15] = address / TWO_32;
+  }
+
+  /** Writes what is the same in every command of a slot. */
+  #fill(at: number, slot: number): void {
+    const sqes = this.#ring.sqes;
+    clear(sqes, at, at + 16);
+    sqes[at] = this.#opcode;
+    sqes[at + 1] = this.#charFd;
+    sqes[at + 4] = this.#autoBuffers[slot];
+    sqes[at + 8] = slot;
+    sqes[at + 9] = KIND_IO;
+    // struct ublksrv_io_cmd
+    sqes[at + 12] = this.identity[slot];
+    // Beside it the result, and the address where the path names one.
   }
 }

@@ -26,6 +26,7 @@ import type { DataPath, Handler, Places } from "./data_path.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
 import { fullResult, resultOf, resultOfThrown } from "./operations.ts";
+import { FOLLOWED, NOT_PLAIN, PlainTransfers } from "./plain_transfers.ts";
 import type { SharedMemory } from "./shared_memory.ts";
 import { KIND_BACKEND, KIND_CANCEL, type Slots } from "./slots.ts";
 
@@ -63,6 +64,10 @@ export interface RingHandlerParts {
   readonly slots: Slots;
   /** Where data is. They stay the caller's. */
   readonly places: Places;
+  /** The file that takes plain requests: the backend's `plainFd` where that may be. */
+  readonly plainFd?: number;
+  /** Where it is among the ring's files, if it is. */
+  readonly plainFile?: number;
   /** The log channel. */
   readonly log: LogWriter;
   /** Integrity metadata of requests. */
@@ -85,7 +90,10 @@ export class RingHandler implements Handler, RingOperations {
   readonly #metadata: Metadata | undefined;
   readonly #shared: SharedMemory | undefined;
   readonly #log: LogWriter;
+  readonly #transfers: PlainTransfers | undefined;
   readonly #requests: SlotRequest[] = [];
+  /** Which of the slots' requests are one operation that the backend knows nothing of. */
+  readonly #plain: Uint8Array<ArrayBuffer>;
   /** `struct __kernel_timespec` of each slot's timeout. */
   readonly #timespecs: Mapping;
   readonly #seconds: BigInt64Array<ArrayBuffer>;
@@ -107,13 +115,43 @@ export class RingHandler implements Handler, RingOperations {
     this.#metadata = parts.metadata;
     this.#shared = parts.shared;
     this.#log = parts.log;
+    const { plainFd } = parts;
+    if (plainFd !== undefined) this.#transfers = new PlainTransfers({ ...parts, plainFd });
     const { count } = parts.slots;
+    this.#plain = new Uint8Array(count);
     for (let slot = 0; slot < count; slot++) this.#requests.push(new SlotRequest());
     this.#timespecs = Mapping.anonymous(Math.ceil(count * 16 / pageBytes()) * pageBytes());
     this.#seconds = new BigInt64Array(this.#timespecs.buffer());
   }
 
   handle(slot: number, linked: boolean): void {
+    const transfers = this.#transfers;
+    const state = transfers === undefined ? NOT_PLAIN : transfers.start(slot, linked);
+    if (this.#plain[slot] !== FOLLOWED) this.outstanding++;
+    this.#plain[slot] = state;
+    if (state === NOT_PLAIN) this.#prepare(slot, linked);
+  }
+
+  #transferred(slot: number, result: number): void {
+    const followed = this.#plain[slot] === FOLLOWED;
+    this.#plain[slot] = NOT_PLAIN;
+    if (followed) this.#slots.severed(slot);
+    if (result === this.#slots.bytes(slot)) {
+      this.outstanding--;
+      this.path.finish(slot, result);
+    } else if (result === -ECANCELED) {
+      this.outstanding--;
+      this.path.finish(slot, -EIO);
+    } else this.#prepare(slot, false);
+  }
+
+  gone(slot: number): void {
+    if (this.#plain[slot] !== FOLLOWED) return;
+    this.#plain[slot] = NOT_PLAIN;
+    this.outstanding--;
+  }
+
+  #prepare(slot: number, linked: boolean): void {
     const slots = this.#slots;
     const request = this.#requests[slot];
     const opFlags = slots.opFlags(slot);
@@ -129,7 +167,6 @@ export class RingHandler implements Handler, RingOperations {
     this.#slot = slot;
     this.#linked = linked;
     this.#last = -1;
-    this.outstanding++;
     try {
       const answer = this.#methods.prepare(request, this);
       if (answer !== undefined) request.answer = checked(answer as number);
@@ -141,6 +178,7 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   operationDone(slot: number, result: number): void {
+    if (this.#plain[slot] !== NOT_PLAIN) return this.#transferred(slot, result);
     const request = this.#requests[slot];
     request.pending--;
     this.#slot = slot;
@@ -157,6 +195,7 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   cancelled(slot: number): void {
+    if (this.#plain[slot] !== NOT_PLAIN) return this.#transferred(slot, -ECANCELED);
     for (let count = this.#requests[slot].pending; count > 0; count--) {
       this.operationDone(slot, -ECANCELED);
     }
@@ -269,7 +308,7 @@ export class RingHandler implements Handler, RingOperations {
     this.#givenUpUs = givenUpUs;
     let count = 0;
     this.#requests.forEach(({ pending }, slot) => {
-      if (pending === 0) return;
+      if (pending === 0 && this.#plain[slot] === NOT_PLAIN) return;
       this.#ring.reserve(1);
       const at = prepCancel(this.#ring, slot, KIND_BACKEND, 0, KIND_CANCEL);
       this.#ring.sqes[at + 7] = IORING_ASYNC_CANCEL_ALL;

@@ -8,6 +8,7 @@
  */
 
 import { UBLK_IO_RES_ABORT, UBLK_IO_RES_NEED_GET_DATA, UBLK_IO_RES_OK } from "../uapi/ublk_io.ts";
+import { EBUSY } from "../uapi/errno.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
@@ -29,6 +30,7 @@ import { LOG_DEBUG, LOG_ERROR, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Resizer } from "./resize.ts";
 import {
+  KIND_ASK,
   KIND_BACKEND,
   KIND_BATCH,
   KIND_IO,
@@ -37,6 +39,14 @@ import {
   KIND_WAKE,
   type Slots,
 } from "./slots.ts";
+
+// V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
+const IO = KIND_IO;
+const BACKEND = KIND_BACKEND;
+const PROGRESS = CONTROL_PROGRESS;
+const OK = UBLK_IO_RES_OK;
+/** Which bits the word index of a CQE may have. */
+const CQE_INDEX_BITS = 0xfffff;
 
 /** Synchronous requests are timed in one batch of so many: reading a clock costs as much as a null request. */
 const TIMED_BATCHES = 64;
@@ -90,6 +100,8 @@ export class QueueServer implements Disposable {
   #abandoned = false;
   /** The kernel has given back a slot: the device is gone for this server. */
   #leaving = false;
+  /** The time that it has for the others is passing. */
+  #waiting = false;
   /** What is not given back by now never will be. */
   #overdue = false;
   #drainUs = 0;
@@ -153,42 +165,45 @@ export class QueueServer implements Disposable {
     const cqes = ring.cqes;
     const slots = this.#slots;
     const path = this.#path;
-    let count = 0;
+    const { control } = this;
     slots.timed = (++this.#batches & (TIMED_BATCHES - 1)) === 0 || this.#log.level <= LOG_TRACE;
-    for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+    slots.mayFollow = slots.canFollow && !slots.timed && !this.#leaving && this.#drainUs === 0;
+    const count = ring.ready();
+    for (let nth = 0; nth < count; nth++) {
+      const at = ring.cqeWord(nth) & CQE_INDEX_BITS;
       const slot = cqes[at];
       const kind = cqes[at + 1];
       const result = cqes[at + 2];
-      const flags = cqes[at + 3];
-      ring.seen();
-      count++;
-      if (kind === KIND_IO) {
-        if (result === UBLK_IO_RES_OK) {
+      if (kind === IO) {
+        if (result === OK) {
           slots.arrived(slot);
           path.request(slot);
         } else if (result === UBLK_IO_RES_NEED_GET_DATA) {
           slots.arrived(slot);
           path.needData!(slot);
         } else this.#gone(slot, result);
-        this.control[CONTROL_PROGRESS]++;
-      } else if (kind === KIND_BACKEND) {
+        control[PROGRESS]++;
+      } else if (kind === BACKEND) {
         this.#handler.operationDone!(slot, result);
-        this.control[CONTROL_PROGRESS]++;
+        control[PROGRESS]++;
       } else if ((kind & 0xff) === KIND_PATH) {
         path.operationDone!(slot, result, kind >>> 8);
-        this.control[CONTROL_PROGRESS]++;
+        control[PROGRESS]++;
       } else if ((kind & 0xff) === KIND_BATCH) {
         // Not behind `||=`, which would not look at it once a tag is lost.
-        const lost = slots.batchDone(slot, kind >>> 8, result, flags);
+        const lost = slots.batchDone(slot, kind >>> 8, result, cqes[at + 3]);
         this.lostErrno ||= lost;
         if (result === UBLK_IO_RES_ABORT) this.#leave();
-        this.control[CONTROL_PROGRESS]++;
+        control[PROGRESS]++;
       } else if (kind === KIND_WAKE) {
         this.#woken();
       } else if (kind === KIND_LEAVE) {
-        this.#overdue = true;
+        this.#timeIsUp();
+      } else if (kind === KIND_ASK) {
+        this.#answeredOrNot(slot, result);
       }
     }
+    ring.seen(count);
     slots.flush();
     slots.timed = false;
     if (count > 0) slots.countBatch(count);
@@ -245,6 +260,7 @@ export class QueueServer implements Disposable {
   #gone(slot: number, result: number): void {
     this.#slots.live--;
     this.#slots.left(slot);
+    this.#handler.gone?.(slot);
     if (result === UBLK_IO_RES_ABORT) return this.#leave();
     // The kernel refused a command for this tag: no request will come for it any more.
     this.lostErrno ||= -result;
@@ -255,9 +271,28 @@ export class QueueServer implements Disposable {
   /** Answers what is held, and takes no more: see {@linkcode LEAVE_NS}. */
   #leave(): void {
     if (this.#leaving) return;
-    const address = this.#wakeCounter.address + LEAVE_AT;
-    // Where the ring is full, the next slot that is given back, or order, brings it here again.
-    this.#leaving = prepTimeout(this.ring, address, 0, 0, KIND_LEAVE) >= 0;
+    this.#leaving = true;
+    this.#giveTime();
+  }
+
+  #giveTime(): void {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    this.ring.reserve(1);
+    prepTimeout(this.ring, this.#wakeCounter.address + LEAVE_AT, 0, 0, KIND_LEAVE);
+  }
+
+  /** What has not been given back by now never will be, unless its answer is still under way. */
+  #timeIsUp(): void {
+    this.#waiting = false;
+    this.#overdue = true;
+    this.#slots.ask();
+  }
+
+  #answeredOrNot(slot: number, result: number): void {
+    if (result !== -EBUSY) return this.#giveTime();
+    this.#slots.left(slot);
+    this.#handler.gone?.(slot);
   }
 
   /** Submits the last answers. */

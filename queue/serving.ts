@@ -16,8 +16,8 @@ import { Mapping, pageAlign } from "../uring/mapping.ts";
 import { BatchSlots } from "./batch_slots.ts";
 import { claimRelease, OWNER_THREAD } from "./control_block.ts";
 import { openRing } from "../uring/open_ring.ts";
-import { registerFiles, registerSparseBuffers } from "../uring/register.ts";
-import { assemble, sqesPerSlot } from "./assembly.ts";
+import { registerFiles, registerSparseBuffers, unregisterFile } from "../uring/register.ts";
+import { assemble, ownSqesPerSlot, plainFdOf, sqesPerSlot } from "./assembly.ts";
 import { FetchSlots } from "./fetch_slots.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { paranoid } from "./paranoid.ts";
@@ -115,16 +115,19 @@ export function prepareServing(
   }));
   const { charFd, depth, fixedFile, path } = order;
   const slotCount = order.queues.length * depth;
+  const sized = { ...order, backend, eventLoop };
+  // One more for the wake-up; the rest is rounded up to a power of two anyway.
+  const entries = Math.min(slotCount * Math.max(1, sqesPerSlot(sized)) + 8, MAX_ENTRIES);
+  const ownSqes = slotCount * ownSqesPerSlot(sized);
   const { ring, mappings } = openRing({
-    // One more for the wake-up; the rest is rounded up to a power of two anyway.
-    entries: Math.min(
-      slotCount * Math.max(1, sqesPerSlot({ ...order, backend, eventLoop })) + 8,
-      MAX_ENTRIES,
-    ),
+    entries,
+    ownSqes: entries + ownSqes <= MAX_ENTRIES ? ownSqes : 0,
     setupFlags: eventLoop ? EVENT_LOOP_SETUP : undefined,
   });
   stack.use(ring);
-  if (fixedFile) registerFiles(ring, [charFd]);
+  const plainFd = plainFdOf(sized);
+  const files = plainFd === undefined ? [charFd] : [charFd, plainFd];
+  if (fixedFile || plainFd !== undefined) registerFiles(ring, files);
   const slots = makeSlots(order.batch, {
     ring,
     charFd: fixedFile ? 0 : charFd,
@@ -146,6 +149,7 @@ export function prepareServing(
     slots,
     eventLoop,
     log,
+    plainFile: plainFd === undefined ? undefined : PLAIN_FILE,
     answered: () => server!.submitSoon(),
   });
   const control = new Int32Array(order.control);
@@ -177,7 +181,11 @@ export function prepareServing(
         return server.lostErrno;
       } finally {
         // Unless the manager has lost patience and taken it all away.
-        if (claimRelease(control, OWNER_THREAD)) owned.dispose();
+        if (claimRelease(control, OWNER_THREAD)) {
+          // A closed ring keeps its files a while, and the next server would find them in use.
+          if (plainFd !== undefined) unregisterFile(ring, PLAIN_FILE);
+          owned.dispose();
+        }
       }
     },
   };
@@ -187,6 +195,9 @@ export function prepareServing(
 function makeSlots(batch: boolean, options: SlotsOptions): Slots {
   return batch ? new BatchSlots(options) : new FetchSlots(options);
 }
+
+/** Where the file that is the disk is among those that the ring knows. */
+const PLAIN_FILE = 1;
 
 /** The most SQEs that the kernel makes a ring with (`IORING_MAX_ENTRIES`). */
 const MAX_ENTRIES = 32768;

@@ -37,6 +37,9 @@ export const KIND_LEAVE = 6;
 /** `kind` of the completions of cancellations, which tell nothing. */
 export const KIND_CANCEL = 7;
 
+/** `kind` of the completions of questions: see {@linkcode Slots.ask}. */
+export const KIND_ASK = 8;
+
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
 
@@ -88,6 +91,12 @@ export interface SlotPlaces {
   readonly autoBuffers?: Uint32Array<ArrayBuffer>;
 }
 
+/** Whether a slot has a request: */
+const NOT_HELD = 0;
+const HELD = 1;
+/** it has, or had, since its answer was left to the kernel (see {@linkcode Slots.follow}). */
+const FOLLOWED = 2;
+
 /** The (queue, tag) slots of one thread, numbered from 0: queue by queue, tag by tag. */
 export abstract class Slots {
   /** Number of slots. */
@@ -98,6 +107,10 @@ export abstract class Slots {
   held = 0;
   /** Whether the requests of the batch at hand are timed and traced. */
   timed = false;
+  /** Whether {@linkcode follow} is possible at all. */
+  canFollow = false;
+  /** Whether it is to be used now. */
+  mayFollow = false;
 
   readonly #log: LogWriter;
   readonly #descriptors: Uint32Array<ArrayBuffer>[] = [];
@@ -149,8 +162,31 @@ export abstract class Slots {
   /** Queues the commands for what was answered since the last call, where one is for many. */
   abstract flush(): void;
 
+  /**
+   * Asks the driver whether it has given the answers that {@linkcode follow} left to the kernel. Each
+   * of those slots gets a completion of {@linkcode KIND_ASK} with -EBUSY if so.
+   */
+  ask(): void {
+    for (let slot = 0; slot < this.count; slot++) {
+      if (this.#isHeld[slot] === FOLLOWED) this.askFor(slot);
+    }
+  }
+
+  /** Queues the question for one slot. */
+  protected askFor(_slot: number): void {}
+
   /** Where requests go that arrive by a command for many. */
   path!: DataPath;
+
+  /** The words of the descriptors of the slot's queue. */
+  descriptors(slot: number): Uint32Array<ArrayBuffer> {
+    return this.#descriptors[this.#queueIndex[slot]];
+  }
+
+  /** Where among them the slot's `ublksrv_io_desc` begins. */
+  descriptorWord(slot: number): number {
+    return this.#descriptorWord[slot];
+  }
 
   /** The request's `op_flags`: the operation in the low byte, `UBLK_IO_F_*` above it. */
   opFlags(slot: number): number {
@@ -204,14 +240,14 @@ export abstract class Slots {
 
   /** Notes that the slot has a request. For one whose data comes later that happens twice. */
   arrived(slot: number): void {
-    this.held += 1 - this.#isHeld[slot];
-    this.#isHeld[slot] = 1;
+    if (this.#isHeld[slot] === NOT_HELD) this.held++;
+    this.#isHeld[slot] = HELD;
   }
 
   /** Notes that the slot has no request any more. */
   left(slot: number): void {
-    this.held -= this.#isHeld[slot];
-    this.#isHeld[slot] = 0;
+    if (this.#isHeld[slot] !== NOT_HELD) this.held--;
+    this.#isHeld[slot] = NOT_HELD;
   }
 
   /** Notes that a request is handled: its answer will record the latency, and be traced. */
@@ -254,5 +290,22 @@ export abstract class Slots {
       }
     }
     this.commit(slot, result);
+  }
+
+  /**
+   * Queues the answer to a request that the kernel is to give by itself, once the SQE before, which
+   * is linked to it, has been done in full. Nobody tells when that is: the slot counts as held until
+   * it gets another request, is given back, or {@linkcode ask} has told.
+   */
+  follow(slot: number, op: number, bytes: number): void {
+    this.#stats[this.#queueIndex[slot]].count(op, bytes);
+    this.#isHeld[slot] = FOLLOWED;
+    this.commit(slot, bytes);
+  }
+
+  /** The SQE before was not done in full, so that the answer behind it was not given. */
+  severed(slot: number): void {
+    this.#isHeld[slot] = HELD;
+    this.#stats[this.#queueIndex[slot]].uncount(this.opFlags(slot) & 0xff, this.bytes(slot));
   }
 }

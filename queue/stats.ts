@@ -148,6 +148,12 @@ export class QueueStats {
     this.#doubles[OP_BYTES + (op & (OPS - 1))] += bytes;
   }
 
+  /** Takes back a {@linkcode count}. */
+  uncount(op: number, bytes: number): void {
+    this.#doubles[OP_COUNTS + (op & (OPS - 1))] -= 1;
+    this.#doubles[OP_BYTES + (op & (OPS - 1))] -= bytes;
+  }
+
   /** Records how long a request of `UBLK_IO_OP_*` took, in microseconds. */
   latency(op: number, us: number): void {
     const doubles = this.#doubles;

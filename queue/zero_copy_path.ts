@@ -77,6 +77,7 @@ export interface ZeroCopyParts {
 /** Pages of the request as buffers of the ring. */
 export class ZeroCopyPath implements DataPath {
   readonly commands: SlotPlaces;
+  readonly mayFollow = true;
   readonly #ring: Ring;
   readonly #charFd: number;
   readonly #slots: Slots;

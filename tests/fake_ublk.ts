@@ -55,7 +55,7 @@ import { FakeBuffers } from "./fake_buffers.ts";
 import type { FakeFile } from "./fake_file.ts";
 import { type FakeIo, FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
 import { copyPlace, userCopy } from "./fake_user_copy.ts";
-import { KIND_BACKEND } from "../queue/slots.ts";
+import { KIND_ASK, KIND_BACKEND } from "../queue/slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
@@ -438,6 +438,8 @@ export class FakeUblk {
     const [queue, tag] = [words[12] & 0xffff, words[12] >>> 16];
     const address = words[14] + words[15] * TWO_32;
     const slot = this.#slots[queue]?.[tag];
+    // Not a violation: it is to be refused, and the errno is what it asks for.
+    if (sqe.kind === KIND_ASK) return slot.state === "server" ? -EINVAL : -EBUSY;
     const refused = this.#refusal(slot, sqe, address) ?? this.#foreign(slot, sqe, kernel);
     if (refused !== undefined) {
       const [errno, why] = refused;

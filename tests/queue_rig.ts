@@ -7,7 +7,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { createControlBlock } from "../queue/control_block.ts";
-import { assemble, type Assembly, sqesPerSlot } from "../queue/assembly.ts";
+import { assemble, type Assembly, ownSqesPerSlot, sqesPerSlot } from "../queue/assembly.ts";
 import { BatchSlots } from "../queue/batch_slots.ts";
 import type { DataPath, Handler } from "../queue/data_path.ts";
 import { FetchSlots } from "../queue/fetch_slots.ts";
@@ -95,8 +95,12 @@ export class QueueRig implements Disposable {
     this.ublk = options.ublk ?? new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path] });
     const sized = { backend, path, eventLoop, sharedBuffers, metadataSize };
     const perSlot = Math.max(1, sqesPerSlot(sized));
-    const entries = 2 ** Math.ceil(Math.log2(queues * depth * perSlot + 1));
-    const fake = fakeRing({ entries, handler: this.ublk.handler, ...options });
+    // A ring that is to be small has none to spare.
+    const ownSqes = options.entries === undefined
+      ? queues * depth * ownSqesPerSlot({ ...sized, batch })
+      : 0;
+    const entries = 2 ** Math.ceil(Math.log2(queues * depth * perSlot + 1 + ownSqes));
+    const fake = fakeRing({ entries, ownSqes, handler: this.ublk.handler, ...options });
     this.ring = fake.ring;
     this.kernel = fake.kernel;
     this.ublk.attach(fake.kernel);

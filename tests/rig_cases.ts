@@ -10,7 +10,7 @@ import { type HandlerKind, handlerKind } from "../queue/assembly.ts";
 import { mockBackend } from "../testing.ts";
 import { DATA_PATH_FLAGS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
-import { FakeFile } from "./fake_file.ts";
+import { FAKE_FILE_FD, FakeFile } from "./fake_file.ts";
 import { openMemory } from "./memory_disk.ts";
 
 /** What answers; "promises" is the bytes handler with a backend that is not synchronous. */
@@ -76,7 +76,10 @@ export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): 
       }
       case "ring": {
         const file = new FakeFile(bytes);
-        return { backend: { ...file.backend(1 + seed % 4), blockSize }, file, ...nothing };
+        // Every other one leaves plain requests to the server.
+        const methods = seed % 2 === 0 ? { plainFd: FAKE_FILE_FD } : {};
+        const backend = { ...file.backend(1 + seed % 4, methods), blockSize };
+        return { backend, file, ...nothing };
       }
     }
   })();

@@ -18,7 +18,15 @@ import {
   IORING_SQ_TASKRUN,
 } from "../uapi/io_uring.ts";
 import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
-import { IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
+import {
+  IORING_OP_READ,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE,
+  IORING_OP_WRITE_FIXED,
+  IOSQE_CQE_SKIP_SUCCESS,
+  IOSQE_IO_HARDLINK,
+  IOSQE_IO_LINK,
+} from "../uapi/io_uring_sqe.ts";
 import { IORING_REGISTER_EVENTFD } from "../uapi/io_uring_register.ts";
 import { signalEventFd } from "./libc.ts";
 import { type FakeFaults, FaultDice } from "./fake_faults.ts";
@@ -27,6 +35,13 @@ import { CQE_WORDS, Ring, type RingKernel, type RingMemory } from "./ring.ts";
 
 export type { FakeSqe } from "./fake_sqe.ts";
 
+const TRANSFERS = [
+  IORING_OP_READ,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE,
+  IORING_OP_WRITE_FIXED,
+];
+
 /** What happens to each SQE. It may complete it at once, later, or never. */
 export type FakeHandler = (sqe: FakeSqe, kernel: FakeKernel) => void;
 
@@ -34,6 +49,8 @@ export type FakeHandler = (sqe: FakeSqe, kernel: FakeKernel) => void;
 export interface FakeRingOptions {
   /** SQEs, a power of two. */
   entries: number;
+  /** How many of them are for `Ring.own`. */
+  ownSqes?: number;
   /** CQEs, a power of two; twice the entries where left out. */
   cqEntries?: number;
   /** 128-byte SQEs. */
@@ -70,6 +87,7 @@ export function fakeRing(options: FakeRingOptions): { ring: Ring; kernel: FakeKe
     sqes: new Uint32Array(entries * sqeWords).fill(0xa5a5a5a5),
     sqeWords,
     sqEntries: entries,
+    sqArray: options.ownSqes === undefined ? undefined : new Uint32Array(entries).fill(0xa5a5a5a5),
     sqHead: index(),
     sqTail: index(),
     sqFlags: new Uint32Array(1),
@@ -79,7 +97,7 @@ export function fakeRing(options: FakeRingOptions): { ring: Ring; kernel: FakeKe
     cqTail: index(),
   };
   const kernel = new FakeKernel(memory, options);
-  return { ring: new Ring(memory, kernel), kernel };
+  return { ring: new Ring(memory, kernel, options.ownSqes), kernel };
 }
 
 /** The kernel's side of a fake ring. */
@@ -113,6 +131,8 @@ export class FakeKernel implements RingKernel {
   readonly #links = new Map<string, { flags: number; chain: FakeSqe[] }>();
   /** User data of SQEs under way that complete silently unless they fail. */
   readonly #silent = new Set<string>();
+  /** Bytes that READs and WRITEs under way are to move. */
+  readonly #wanted = new Map<string, number>();
   #lastCqHead: number;
   #eventFd = -1;
 
@@ -128,14 +148,17 @@ export class FakeKernel implements RingKernel {
   complete(userData: number, kind: number, res: number, flags = 0): void {
     assert(this.inFlight > 0, "a completion belongs to an SQE in flight");
     const key = `${userData}:${kind}`;
-    if (!this.#silent.delete(key) || res < 0) this.#make(userData, kind, res, flags);
+    // A READ or WRITE that is short severs its chain as one that failed does.
+    const isFull = res >= (this.#wanted.get(key) ?? 0);
+    if ((flags & IORING_CQE_F_MORE) === 0) this.#wanted.delete(key);
+    if (!this.#silent.delete(key) || !isFull) this.#make(userData, kind, res, flags);
     if ((flags & IORING_CQE_F_MORE) !== 0) return;
     this.inFlight--;
     const linked = this.#links.get(key);
     if (linked === undefined) return;
     this.#links.delete(key);
     const { chain } = linked;
-    if (res >= 0 || (linked.flags & IOSQE_IO_HARDLINK) !== 0) return this.#start(chain);
+    if (isFull || (linked.flags & IOSQE_IO_HARDLINK) !== 0) return this.#start(chain);
     // Where one fails that would have been silent, nothing is heard of those behind it, whatever
     // their flags (`REQ_F_SKIP_LINK_CQES` in io_uring/io_uring.h and timeout.c).
     this.inFlight -= chain.length;
@@ -238,6 +261,7 @@ export class FakeKernel implements RingKernel {
     const [first, ...rest] = chain;
     const key = `${first.userData}:${first.kind}`;
     if ((first.flags & IOSQE_CQE_SKIP_SUCCESS) !== 0) this.#silent.add(key);
+    if (TRANSFERS.includes(first.opcode)) this.#wanted.set(key, first.words[6]);
     if (rest.length > 0) {
       assert(!this.#links.has(key), "user data of linked SQEs is unique");
       this.#links.set(key, { flags: first.flags, chain: rest });

@@ -26,8 +26,9 @@ export interface FakeSqe {
 
 /** Takes the SQE at the queue's head, which there must be. */
 export function takeSqe(memory: RingMemory): FakeSqe {
-  const { sqHead, sqes, sqeWords, sqEntries } = memory;
-  const at = (sqHead[0] & (sqEntries - 1)) * sqeWords;
+  const { sqHead, sqes, sqeWords, sqEntries, sqArray } = memory;
+  const place = sqHead[0] & (sqEntries - 1);
+  const at = (sqArray === undefined ? place : sqArray[place]) * sqeWords;
   const words = sqes.slice(at, at + sqeWords);
   Atomics.store(sqHead, 0, (sqHead[0] + 1) >>> 0);
   return {

@@ -39,6 +39,8 @@ import { CQE_WORDS, Ring, type RingKernel, type RingMemory } from "./ring.ts";
 export interface RingOptions {
   /** SQEs to hold at once; rounded up to a power of two. */
   entries: number;
+  /** SQEs beside those that are filled once and queued many times: see `Ring.own`. */
+  ownSqes?: number;
   /** CQEs to hold at once; twice the entries where left out. */
   cqEntries?: number;
   /** 128-byte SQEs, which control commands need. */
@@ -91,7 +93,7 @@ export function openRing(options: RingOptions): OpenRing {
       });
     }
     const memory = mapRing(fd, params, mappings);
-    const ring = new Ring(memory, new LinuxRing(fd, mappings));
+    const ring = new Ring(memory, new LinuxRing(fd, mappings), options.ownSqes);
     return { ring, setupFlags: params.flags, features: params.features, mappings };
   } catch (error) {
     for (const mapping of mappings) mapping[Symbol.dispose]();
@@ -109,11 +111,14 @@ function decodeParams(bytes: Uint8Array) {
 function setup(options: RingOptions): { fd: number; params: Params } {
   const wanted = (options.cqEntries === undefined ? 0 : IORING_SETUP_CQSIZE) |
     (options.sqe128 ? IORING_SETUP_SQE128 : 0);
-  const steps = options.setupFlags === undefined ? SETUP_STEPS : [options.setupFlags];
+  const { entries, ownSqes = 0 } = options;
+  const chosen = options.setupFlags === undefined ? SETUP_STEPS : [options.setupFlags];
+  // Which SQE comes next is said by the indirection array, so that it may be one's own.
+  const steps = ownSqes > 0 ? chosen.map((step) => step & ~IORING_SETUP_NO_SQARRAY) : chosen;
   for (const step of steps) {
     const bytes = new Uint8Array(io_uring_params.size);
     encode(io_uring_params, bytes, { flags: step | wanted, cq_entries: options.cqEntries ?? 0 });
-    const fd = libc().setup(SYS_io_uring_setup, options.entries, bytes);
+    const fd = libc().setup(SYS_io_uring_setup, entries + ownSqes, bytes);
     if (fd >= 0) return { fd, params: decodeParams(bytes) };
     const number = errno();
     if (number !== EINVAL || step === steps[steps.length - 1]) throw setupError(number, options);
@@ -180,12 +185,9 @@ function mapRing(fd: number, params: Params, mappings: Mapping[]): RingMemory {
   });
   mappings.push(sqes);
   const buffer = shared.buffer();
-  if ((params.flags & IORING_SETUP_NO_SQARRAY) === 0) {
-    // The indirection array maps each place in the queue to the SQE of the same number, for good.
-    const array = new Uint32Array(buffer, sq_off.array, params.sq_entries);
-    for (let index = 0; index < array.length; index++) array[index] = index;
-  }
+  const hasArray = (params.flags & IORING_SETUP_NO_SQARRAY) === 0;
   return {
+    sqArray: hasArray ? new Uint32Array(buffer, sq_off.array, params.sq_entries) : undefined,
     sqes: new Uint32Array(sqes.buffer(), 0, params.sq_entries * sqeWords),
     sqeWords,
     sqEntries: params.sq_entries,

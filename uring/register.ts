@@ -11,12 +11,13 @@ import {
   IORING_REGISTER_BUFFERS2,
   IORING_REGISTER_EVENTFD,
   IORING_REGISTER_FILES,
+  IORING_REGISTER_FILES_UPDATE,
   IORING_REGISTER_PROBE,
   IORING_RSRC_REGISTER_SPARSE,
   IORING_UNREGISTER_BUFFERS,
   IORING_UNREGISTER_FILES,
 } from "../uapi/io_uring_register.ts";
-import { syscallError } from "./libc.ts";
+import { addressOf, syscallError } from "./libc.ts";
 import { memlockError } from "./open_ring.ts";
 import type { Ring } from "./ring.ts";
 
@@ -30,6 +31,23 @@ function check(result: number, operation: string): number {
 export function registerFiles(ring: Ring, fds: readonly number[]): void {
   const bytes = new Uint8Array(Int32Array.from(fds).buffer);
   check(ring.kernel.register(IORING_REGISTER_FILES, bytes, fds.length), "register files");
+}
+
+/**
+ * Forgets one registered descriptor. Does not wait: the file is let go once nothing under way may
+ * use it.
+ */
+export function unregisterFile(ring: Ring, index: number): void {
+  const none = Int32Array.of(-1);
+  // struct io_uring_files_update { u32 offset, resv; u64 fds; }
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, index, true);
+  view.setBigUint64(8, addressOf(none), true);
+  check(
+    ring.kernel.register(IORING_REGISTER_FILES_UPDATE, bytes, none.length),
+    "unregister a file",
+  );
 }
 
 /** Forgets the registered descriptors. */

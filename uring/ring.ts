@@ -13,13 +13,21 @@
  * @module
  */
 
-import { EAGAIN, EBUSY, EINTR, ETIME } from "../uapi/errno.ts";
+import { EAGAIN, EBUSY, EINTR, ENOMEM, ETIME } from "../uapi/errno.ts";
 import { assert } from "../uapi/error.ts";
 import { IORING_ENTER_GETEVENTS, IORING_SQ_CQ_OVERFLOW } from "../uapi/io_uring.ts";
+import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { syscallError } from "./libc.ts";
 
 /** 32-bit words in a CQE: `user_data` low and high, `res`, `flags`. */
 export const CQE_WORDS = 4;
+const CQE_SHIFT = 2;
+
+/**
+ * Which bits the word index of an SQE may have: `IORING_MAX_ENTRIES` SQEs of 32 words. Who fills many
+ * SQEs takes it over the index, and spares the compiler a check for overflow with each word.
+ */
+export const SQE_INDEX_BITS = 0xfffff;
 
 /** How often {@linkcode Ring.reserve} asks a kernel whose memory is exhausted. */
 const RESERVE_TRIES = 1000;
@@ -46,6 +54,8 @@ export interface RingMemory {
   readonly sqeWords: 16 | 32;
   /** Number of SQEs, a power of two. */
   readonly sqEntries: number;
+  /** Which SQE is at which place of the queue; without it, the one of the same number. */
+  readonly sqArray?: Uint32Array<ArrayBuffer>;
   /** Written by the kernel. */
   readonly sqHead: Uint32Array<ArrayBuffer>;
   /** Written by us. */
@@ -79,18 +89,31 @@ export class Ring implements Disposable {
 
   readonly #memory: RingMemory;
   readonly #sqMask: number;
+  readonly #sqeShift: number;
   readonly #cqMask: number;
   // Our copies of the indices, as signed 32-bit numbers: `|0` makes them wrap as the kernel's do.
   #tail: number;
   #submitted: number;
   #head: number;
   #cqTail: number;
-  /** SQEs that may be filled: all, or none once the ring is closed and its memory is gone. */
+  /** SQEs that anybody may fill: none once the ring is closed and its memory is gone. */
   #usable: number;
+  /** The indirection array, with {@linkcode own} SQEs. */
+  readonly #array: Uint32Array<ArrayBuffer> | undefined;
+  /** How many SQEs are somebody's own, or are to be. They are the first. */
+  readonly #ownSqes: number;
+  /** How many of them somebody has. */
+  #owned = 0;
+  /** The next of those that anybody may fill. */
+  #shared: number;
   #closed = false;
 
-  /** Takes over shared memory and the kernel behind it. See `openRing` for the usual way. */
-  constructor(memory: RingMemory, kernel: RingKernel) {
+  /**
+   * Takes over shared memory and the kernel behind it. See `openRing` for the usual way.
+   *
+   * @param ownSqes How many of the SQEs are for {@linkcode own}, which takes the array.
+   */
+  constructor(memory: RingMemory, kernel: RingKernel, ownSqes = 0) {
     this.kernel = kernel;
     this.#memory = memory;
     this.sqes = memory.sqes;
@@ -99,8 +122,15 @@ export class Ring implements Disposable {
     this.cqEntries = memory.cqEntries;
     this.sqeWords = memory.sqeWords;
     this.#sqMask = memory.sqEntries - 1;
+    this.#sqeShift = memory.sqeWords === 16 ? 4 : 5;
     this.#cqMask = memory.cqEntries - 1;
-    this.#usable = memory.sqEntries;
+    this.#usable = memory.sqEntries - ownSqes;
+    this.#ownSqes = ownSqes;
+    this.#shared = ownSqes;
+    const { sqArray } = memory;
+    assert(ownSqes === 0 || sqArray !== undefined, "the array says which SQE comes next");
+    this.#array = ownSqes > 0 ? sqArray : undefined;
+    if (ownSqes === 0) sqArray?.forEach((_, index) => sqArray[index] = index);
     this.#tail = Atomics.load(memory.sqTail, 0) | 0;
     this.#submitted = this.#tail;
     this.#head = Atomics.load(memory.cqHead, 0) | 0;
@@ -120,7 +150,44 @@ export class Ring implements Disposable {
     const tail = this.#tail;
     if (((tail - this.#submitted) | 0) >= this.#usable) return -1;
     this.#tail = (tail + 1) | 0;
-    return (tail & this.#sqMask) * this.sqeWords;
+    const array = this.#array;
+    if (array === undefined) return (tail & this.#sqMask) << this.#sqeShift;
+    // In turn. Fewer are pending than there are, so that the next one has been submitted.
+    const index = this.#shared;
+    this.#shared = index + 1 < this.sqEntries ? index + 1 : this.#ownSqes;
+    array[tail & this.#sqMask] = index;
+    return index << this.#sqeShift;
+  }
+
+  /**
+   * Takes SQEs for good: they keep what is written into them, and {@linkcode again} queues them.
+   * What does the same again and again then writes the words that differ and no others.
+   *
+   * @returns The number of the first, or -1 where not so many are left.
+   */
+  own(count: number): number {
+    const first = this.#owned;
+    if (first + count > this.#ownSqes) return -1;
+    this.#owned += count;
+    return first;
+  }
+
+  /**
+   * Queues an SQE of one's own, which must have been submitted since it was queued last.
+   *
+   * @returns Its word index. What differs is to be written before the next `enter`.
+   */
+  again(index: number): number {
+    const tail = this.#tail;
+    if (this.#usable === 0) throw new Error("assertion failed: the ring is open");
+    this.#tail = (tail + 1) | 0;
+    this.#array![tail & this.#sqMask] = index;
+    return index << this.#sqeShift;
+  }
+
+  /** Where an SQE of one's own is, by word. */
+  wordOf(index: number): number {
+    return index << this.#sqeShift;
   }
 
   /** {@linkcode next} where there must be one: a full queue is submitted first. */
@@ -145,25 +212,32 @@ export class Ring implements Disposable {
     throw new Error("the kernel takes no SQEs");
   }
 
-  /** The word index of the oldest unread CQE, or -1. Call {@linkcode seen} once it is read. */
-  peek(): number {
-    if (this.#head === this.#cqTail) {
-      if (this.#closed) return -1;
-      // The batch is read: give its slots back, then look for what came in meanwhile.
-      Atomics.store(this.#memory.cqHead, 0, this.#head);
+  /** How many CQEs are there to be read, at {@linkcode cqeWord} 0 and on. */
+  ready(): number {
+    if (this.#head === this.#cqTail && !this.#closed) {
+      // The batch is read: look for what came in meanwhile. `enter` gives its places back.
       this.#cqTail = Atomics.load(this.#memory.cqTail, 0) | 0;
-      if (this.#head === this.#cqTail) return -1;
       // No kernel writes such a tail, but memory that was put in the place of a ring may hold it.
       if (((this.#cqTail - this.#head) >>> 0) > this.cqEntries) {
         throw new Error("assertion failed: the completion queue is the kernel's");
       }
     }
-    return (this.#head & this.#cqMask) * CQE_WORDS;
+    return (this.#cqTail - this.#head) | 0;
   }
 
-  /** Passes over the CQE that {@linkcode peek} showed. */
-  seen(): void {
-    this.#head = (this.#head + 1) | 0;
+  /** The word index of the `nth` unread CQE. */
+  cqeWord(nth: number): number {
+    return ((this.#head + nth) & this.#cqMask) << CQE_SHIFT;
+  }
+
+  /** The word index of the oldest unread CQE, or -1. Call {@linkcode seen} once it is read. */
+  peek(): number {
+    return this.ready() === 0 ? -1 : this.cqeWord(0);
+  }
+
+  /** Passes over the oldest CQEs. */
+  seen(count = 1): void {
+    this.#head = (this.#head + count) | 0;
   }
 
   /** Whether the kernel keeps completions that found the CQ full; the next `enter` fetches them. */
@@ -196,7 +270,7 @@ export class Ring implements Disposable {
 
   #publish(): number {
     // The memory may belong to somebody else by now, so this must not be left to the kernel.
-    assert(!this.#closed, "the ring is open");
+    assert(this.#usable > 0, "the ring is open");
     Atomics.store(this.#memory.cqHead, 0, this.#head);
     Atomics.store(this.#memory.sqTail, 0, this.#tail);
     return (this.#tail - this.#submitted) | 0;
@@ -205,6 +279,7 @@ export class Ring implements Disposable {
   #taken(result: number): number {
     if (result >= 0) {
       this.#submitted = (this.#submitted + result) | 0;
+      if (result > 0 && this.#submitted !== this.#tail) this.#checkChain();
       return result;
     }
     switch (-result) {
@@ -217,6 +292,20 @@ export class Ring implements Disposable {
         return 0;
     }
     throw syscallError("io_uring_enter", undefined, -result);
+  }
+
+  /**
+   * The kernel's memory was exhausted amid what was submitted. If that was amid a chain, what was
+   * taken of it runs by itself, and the rest would run without waiting for it: an answer, say, before
+   * the data it is about. There is no way to mend that, so nothing more is submitted.
+   */
+  #checkChain(): void {
+    const place = (this.#submitted - 1) & this.#sqMask;
+    const index = this.#array === undefined ? place : this.#array[place];
+    const flags = this.sqes[index << this.#sqeShift] >>> 8;
+    if ((flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) === 0) return;
+    this.#usable = 0;
+    throw syscallError("io_uring_enter (amid a chain of operations)", undefined, ENOMEM);
   }
 
   /** Releases the ring; what is in flight is cancelled by the kernel. Idempotent. */

@@ -1,5 +1,15 @@
-import { assert, assertEquals, assertGreater, assertGreaterOrEqual, assertLess } from "@std/assert";
-import { ECANCELED, ETIME } from "../uapi/errno.ts";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertGreaterOrEqual,
+  assertLess,
+  assertThrows,
+} from "@std/assert";
+import { ECANCELED, ENOMEM, ETIME } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
+import { fakeRing } from "./fake_ring.ts";
 import { closeFd, eventFd, libc, monotonicUs, signalEventFd } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing, type RingOptions, SETUP_STEPS } from "./open_ring.ts";
@@ -287,4 +297,60 @@ Deno.test("Ring.enterTimeout returns 0 when a signal interrupts it, and goes on 
     while (!isHeard) await new Promise((resolve) => setTimeout(resolve, 5));
     Deno.removeSignalListener("SIGUSR2", hear);
   }
+});
+
+Deno.test("Ring.again queues an SQE of one's own as it was filled, among others and in order", () => {
+  using ring = openRing({ entries: 8, ownSqes: 3 }).ring;
+  const first = ring.own(3);
+  assertEquals([first, ring.own(1)], [0, -1]);
+  for (let index = 0; index < 3; index++) {
+    const at = ring.wordOf(first + index);
+    ring.sqes.fill(0, at, at + ring.sqeWords);
+    ring.sqes[at + 9] = 100 + index;
+  }
+  for (let round = 0; round < 40; round++) {
+    // More than the shared ones are, so that they are used again and again too.
+    const kinds: number[] = [];
+    for (const index of [2, 0, 1]) {
+      prepNop(ring, round, index);
+      ring.sqes[ring.again(first + index) + 8] = round;
+      kinds.push(index, 100 + index);
+    }
+    assertEquals(ring.enter(6), 6);
+    const expected = kinds.map((kind) => ({ userData: round, kind, res: 0 }));
+    assertEquals(completions(ring), expected);
+  }
+});
+
+Deno.test("Ring.own has none where none were asked for, and a closed ring queues none", () => {
+  const { ring } = openRing({ entries: 8 });
+  assertEquals(ring.own(1), -1);
+  ring[Symbol.dispose]();
+  const other = openRing({ entries: 8, ownSqes: 1 }).ring;
+  const index = other.own(1);
+  other[Symbol.dispose]();
+  assertThrows(() => other.again(index), Error, "the ring is open");
+});
+
+// What was taken would have run alone: an answer before the data it is about.
+Deno.test("Ring.enter throws where the kernel took a part of a chain, and submits nothing more", () => {
+  for (const [taken, ownSqes] of [[1, 0], [2, 0], [1, 2]]) {
+    const { ring, kernel } = fakeRing({ entries: 8, ownSqes: ownSqes || undefined });
+    const first = ring.own(ownSqes);
+    for (let index = 0; index < 3; index++) {
+      const at = ownSqes > index ? ring.again(first + index) : prepNop(ring, index, 0);
+      ring.sqes[at] = index === 0 || index === 1 ? IOSQE_IO_LINK << 8 : 0;
+    }
+    kernel.enter = () => taken;
+    const error = assertThrows(() => ring.enter(1), UblkError, "amid a chain");
+    assertEquals(error.errno, ENOMEM);
+    assertThrows(() => ring.enter(1), Error, "the ring is open");
+    assertEquals(ring.next(), -1);
+    ring[Symbol.dispose]();
+  }
+  const { ring, kernel } = fakeRing({ entries: 8 });
+  for (let index = 0; index < 3; index++) prepNop(ring, index, 0);
+  kernel.enter = () => 1;
+  assertEquals([ring.enter(0), ring.pending], [1, 2]);
+  ring[Symbol.dispose]();
 });
