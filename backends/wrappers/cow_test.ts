@@ -149,7 +149,7 @@ Deno.test("cow + loss of power: what was flushed is there, what was not is the b
   assertEquals(Deno.readFileSync(overlay)[CURRENT_AT], 0b0111);
 });
 
-Deno.test("cow commits blocks only after they are durable, and both in one flush", async () => {
+Deno.test("cow commits with a flush, and not before", async () => {
   using scratch = new Scratch();
   const { overlay, spec } = prepare(scratch);
   await using stack = await openStack(spec);

@@ -10,11 +10,17 @@ import type { ByteRange } from "../fault_inject.ts";
 import { parseSize } from "../size.ts";
 import type { BackendSpec } from "../spec.ts";
 
-/** The operations on a disk, by the names that options have for them. */
-export const OPERATION_NAMES = ["read", "write", "flush", "trim", "zero"] as const;
+/** An operation on a disk, by the name that options have for it. */
+export type OperationName = "read" | "write" | "flush" | "trim" | "zero";
 
-/** One of {@linkcode OPERATION_NAMES}. */
-export type OperationName = typeof OPERATION_NAMES[number];
+/** All of them. */
+export const OPERATION_NAMES: readonly OperationName[] = [
+  "read",
+  "write",
+  "flush",
+  "trim",
+  "zero",
+];
 
 /** A time: milliseconds, or a text such as `"10ms"`, `"1.5s"`. */
 export type Time = number | string;
