@@ -160,7 +160,7 @@ class ObservedRing implements RingMethods {
   readonly #observer: Observer;
   readonly #operations = new SeenOperations();
   /** A thread uses the same few requests over and over, one for each slot. */
-  readonly #begun = new Map<RingRequest, Begun>();
+  readonly #begun = new WeakMap<RingRequest, Begun>();
 
   constructor(inner: RingMethods, observer: Observer) {
     this.#inner = inner;

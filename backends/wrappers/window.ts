@@ -77,7 +77,7 @@ class ShiftedRing implements RingMethods {
   readonly #inner: RingMethods;
   readonly #start: number;
   /** A thread uses the same few requests over and over, one for each slot. */
-  readonly #shifted = new Map<RingRequest, ShiftedRequest>();
+  readonly #shifted = new WeakMap<RingRequest, ShiftedRequest>();
 
   constructor(inner: RingMethods, start: number) {
     this.#inner = inner;
