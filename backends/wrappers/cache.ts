@@ -79,6 +79,12 @@ const NO_FUA: WriteOptions = Object.freeze({ fua: false });
 /** The most that is written back at a time, in bytes, where blocks lie side by side. */
 const WRITE_BACK_BYTES = 256 << 10;
 
+/**
+ * Bytes that are dirty at most, and a little more: a flush writes them all, and has to be done
+ * within the deadline of a request.
+ */
+const MAX_DIRTY_BYTES = 64 << 20;
+
 class Cached extends Passing {
   readonly #blocks: CacheBlocks;
   readonly #block: number;
@@ -119,7 +125,8 @@ class Cached extends Passing {
 
   override writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, { fua }: WriteOptions): Answer {
     const through = !this.#back || fua;
-    if (!through && this.#turns.idle && this.#blocks.writeAll(buffer, offset)) return;
+    const atOnce = !through && this.#turns.idle && this.#blocks.dirtyBytes < MAX_DIRTY_BYTES;
+    if (atOnce && this.#blocks.writeAll(buffer, offset)) return;
     return this.#turns.take(() =>
       take(through ? this.#writeThrough(buffer, offset, fua) : this.#writeBack(buffer, offset))
     );
@@ -205,6 +212,7 @@ class Cached extends Passing {
         yield* this.#fill(block);
       }
     }
+    if (this.#blocks.dirtyBytes >= MAX_DIRTY_BYTES) yield* this.#cleanAll();
   }
 
   *#writeThrough(buffer: Uint8Array<ArrayBuffer>, offset: number, fua: boolean): Steps {
@@ -231,14 +239,16 @@ class Cached extends Passing {
   }
 
   *#flush(): Steps {
-    if (this.#back) {
-      for (const block of this.#blocks.dirtyBlocks()) {
-        const slot = this.#blocks.slotOf(block);
-        // It may have been written back together with the one before.
-        if (this.#blocks.isDirty(slot)) yield* this.#clean(block);
-      }
-    }
+    yield* this.#cleanAll();
     yield this.inner.flush?.();
+  }
+
+  *#cleanAll(): Steps {
+    for (const block of this.#blocks.dirtyBlocks()) {
+      const slot = this.#blocks.slotOf(block);
+      // It may have been written back together with the one before.
+      if (this.#blocks.isDirty(slot)) yield* this.#clean(block);
+    }
   }
 
   /** Writes a dirty block back, and with it dirty ones that follow. */

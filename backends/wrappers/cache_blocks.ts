@@ -16,6 +16,7 @@ export class CacheBlocks {
   readonly #slots = new Map<number, number>();
   readonly #blockOf: Float64Array;
   readonly #isDirty: Uint8Array;
+  #dirtyCount = 0;
   /** A ring of the slots in use, by age; the last element stands between newest and oldest. */
   readonly #newer: Int32Array;
   readonly #older: Int32Array;
@@ -85,7 +86,6 @@ export class CacheBlocks {
   put(slot: number, block: number): void {
     this.#slots.set(block, slot);
     this.#blockOf[slot] = block;
-    this.#isDirty[slot] = 0;
     this.#link(slot);
   }
 
@@ -103,19 +103,25 @@ export class CacheBlocks {
 
   /** A slot's block is newer than that of the disk. */
   dirty(slot: number): void {
+    this.#dirtyCount += 1 - this.#isDirty[slot];
     this.#isDirty[slot] = 1;
   }
 
   /** A slot's block is that of the disk. */
   clean(slot: number): void {
+    this.#dirtyCount -= this.#isDirty[slot];
     this.#isDirty[slot] = 0;
+  }
+
+  /** Bytes of blocks that are dirty. */
+  get dirtyBytes(): number {
+    return this.#dirtyCount * this.#block;
   }
 
   /** The dirty blocks in the order of the disk. */
   dirtyBlocks(): Float64Array {
-    let count = 0;
-    for (const slot of this.#slots.values()) count += this.#isDirty[slot];
-    const blocks = new Float64Array(count);
+    const blocks = new Float64Array(this.#dirtyCount);
+    let count = blocks.length;
     for (const [block, slot] of this.#slots) if (this.#isDirty[slot]) blocks[--count] = block;
     return blocks.sort();
   }
@@ -163,7 +169,7 @@ export class CacheBlocks {
     const slot = this.slotOf(block);
     if (slot === NO_SLOT) return false;
     this.#copyIn(slot, block, buffer, offset, from, to);
-    this.#isDirty[slot] = 1;
+    this.dirty(slot);
     return true;
   }
 
@@ -180,7 +186,7 @@ export class CacheBlocks {
     if (slot === NO_SLOT) return false;
     this.#copyIn(slot, block, buffer, offset, from, to);
     // What is beside them may still be newer than the disk.
-    if (whole) this.#isDirty[slot] = 0;
+    if (whole) this.clean(slot);
     return true;
   }
 
@@ -206,7 +212,7 @@ export class CacheBlocks {
       const first = Math.max(0, from - start);
       const end = Math.min(this.bytesOf(block), to - start);
       this.#memory.fill(0, at + first, at + end);
-      if (first === 0 && end === this.bytesOf(block)) this.#isDirty[slot] = 0;
+      if (first === 0 && end === this.bytesOf(block)) this.clean(slot);
     });
   }
 
@@ -263,6 +269,7 @@ export class CacheBlocks {
   }
 
   #forget(slot: number): void {
+    this.clean(slot);
     this.#unlink(slot);
     this.#slots.delete(this.#blockOf[slot]);
   }

@@ -142,6 +142,25 @@ Deno.test("cache takes its memory once: reading a disk far larger allocates no m
   assert(grown < 12 << 20, `${grown} bytes`);
 });
 
+Deno.test("cache has no more dirty than a flush can write in time, however large it is", async () => {
+  let written = 0;
+  const disk: Backend = {
+    size: 512 << 20,
+    synchronous: true,
+    readAt() {},
+    writeAt: (buffer) => void (written += buffer.length),
+  };
+  const backend = cached({ size: "256MiB", mode: "write-back", block: "64K" }, disk);
+  const step = 1 << 20;
+  let most = 0;
+  // Twice over: what is cached already is written another way.
+  for (let at = 0; at < 256 * step; at += step) {
+    await fill(backend, 1, at % (128 * step), step);
+    most = Math.max(most, at + step - written);
+  }
+  assert(most > 32 << 20 && most <= 65 << 20, `${most} bytes were dirty`);
+});
+
 Deno.test("cache keeps what it could not write, and says so at every flush", async () => {
   const { disk, bytes, fail, taken } = journalled();
   const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, disk);
