@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
 import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
 import { fill, openStack, readBytes, type Stack } from "../../tests/stack.ts";
@@ -158,6 +158,36 @@ Deno.test("cow commits with a flush, and not before", async () => {
   assertEquals(committed(), 0);
   await stack.backend.flush!();
   assertEquals(committed(), 1);
+});
+
+Deno.test("cow + a killed server: what was answered is there, and the next flush commits it", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  {
+    await using stack = await openStack(spec);
+    await fill(stack.backend, 9, 512, 512);
+    kill(stack, overlay);
+  }
+  const bits = () => {
+    const bytes = Deno.readFileSync(overlay);
+    return [bytes[COMMITTED_AT], bytes[CURRENT_AT]];
+  };
+  assertEquals(bits(), [0, 1]);
+  await using stack = await openStack(spec);
+  assertEquals(await readBytes(stack.backend, 512, 512), new Uint8Array(512).fill(9));
+  await stack.backend.flush!();
+  assertEquals(bits(), [1, 1]);
+});
+
+Deno.test("cow never says again that it has flushed once a flush has failed", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  await using stack = await openStack(spec);
+  await fill(stack.backend, 1, 0, 512);
+  kill(stack, overlay);
+  assertThrows(() => stack.backend.flush!(), UblkError, "EBADF");
+  // Somebody else may have the number of the descriptor by now, and could be flushed well.
+  assertThrows(() => stack.backend.flush!(), UblkError, "an earlier flush has failed");
 });
 
 Deno.test("cow commits at an orderly end", async () => {

@@ -8,12 +8,13 @@ import { EIO } from "../../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../../uapi/ublk_io.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import { libc } from "../../uring/libc.ts";
+import type { Backend, RingOperations, RingRequest } from "../backend.ts";
 import { file } from "../loop.ts";
 import { stripe } from "../stripe.ts";
 import type { BackendSpec } from "../spec.ts";
 import { error } from "./error.ts";
 import { log } from "./log.ts";
-import { offset } from "./offset.ts";
+import { offset, open as openOffset } from "./offset.ts";
 import { readonly } from "./readonly.ts";
 import { stats } from "./stats.ts";
 
@@ -58,6 +59,35 @@ Deno.test("offset + the ring + asks the file for the part, and for nothing besid
   assertEquals(disk.io({ op: UBLK_IO_OP_READ, sector: 8, sectors: 8 }).result, 4096);
   const [{ name, args }] = disk.queued;
   assertEquals([name, ...args.slice(1)], ["read", 0, 4096, 12288]);
+});
+
+Deno.test("offset + the ring + hands each request on as a new one, and takes back what it needs", () => {
+  const seen: RingRequest[] = [];
+  const inner: Backend = {
+    ...{ size: MIB, synchronous: true, readAt() {}, writeAt() {} },
+    ring: {
+      operations: 3,
+      preferZeroCopy: true,
+      prepare(request) {
+        seen.push({ ...request });
+        request.state = 7;
+      },
+      complete: (request, result) => request.state + result,
+      cancelled: (request) => void seen.push({ ...request }),
+    },
+  };
+  const { ring } = openOffset({ start: 4096 }, { inner: [inner] });
+  const request = { op: 1, offset: 512, length: 512, fua: true, mayUnmap: false };
+  const slot = { ...request, metadataLength: 8, state: 0 };
+  const operations = {} as RingOperations;
+  for (const _ of [1, 2]) {
+    ring!.prepare(slot, operations);
+    assertEquals(ring!.complete(slot, 1, operations), 8);
+  }
+  ring!.cancelled!(slot);
+  const shifted = { ...slot, offset: 4608 };
+  assertEquals(seen, [shifted, shifted, { ...shifted, state: 7 }]);
+  assertEquals([ring!.operations, ring!.preferZeroCopy], [3, true]);
 });
 
 Deno.test("error + the ring + fails before anything is done", async () => {
