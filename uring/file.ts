@@ -170,7 +170,7 @@ export function syncFile(fd: number): number {
  */
 export function writeAllAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
   for (let done = 0; done < buffer.length;) {
-    const rest = buffer.subarray(done);
+    const rest = done === 0 ? buffer : buffer.subarray(done);
     const count = libc().pwrite(fd, rest, BigInt(rest.length), BigInt(offset + done));
     if (count <= 0) throw syscallError("pwrite");
     done += count;

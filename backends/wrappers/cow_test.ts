@@ -222,6 +222,17 @@ Deno.test("cow over a disk with Promises keeps writes to parts of a block from e
   );
 });
 
+Deno.test("cow over a disk with Promises does not copy over what is written while it copies", async () => {
+  using scratch = new Scratch();
+  const inner = delay(asyncMemory(SIZE), { read: "5ms" });
+  await using stack = await openStack(cow(inner, { file: `${scratch.path}/over` }));
+  const part = fill(stack.backend, 1, 512, 512);
+  const whole = fill(stack.backend, 2, 0, BLOCK);
+  await Promise.all([part, whole]);
+  const bytes = await readBytes(stack.backend, 0, BLOCK);
+  assertEquals([bytes[0], bytes[1024], bytes[BLOCK - 1]], [2, 2, 2]);
+});
+
 Deno.test("cow refuses what is no overlay, or another disk's, or in use", async () => {
   using scratch = new Scratch();
   const { path, overlay, spec } = prepare(scratch);
