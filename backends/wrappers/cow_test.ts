@@ -245,6 +245,11 @@ Deno.test("cow refuses what is no overlay, or another disk's, or in use", async 
   Deno.writeFileSync(other, new Uint8Array(SIZE).fill(1));
   await refused(() => openStack(cow(base, { file: other })), "is no overlay; give another file");
   assertEquals(Deno.readFileSync(other), new Uint8Array(SIZE).fill(1), "and it is left alone");
+  const hole = scratch.file("hole", SIZE);
+  await refused(() => openStack(cow(base, { file: hole })), "is no overlay; give another file");
+  const empty = scratch.file("empty", 0);
+  await using fresh = await openStack(cow(base, { file: empty }));
+  assertEquals(fresh.backend.size, SIZE, "an empty file, such as mktemp makes, is as good as none");
   await refused(() => openStack(cow(base, { file: scratch.path })), "is a directory; give a file");
   {
     await using stack = await openStack(spec);

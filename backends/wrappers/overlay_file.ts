@@ -15,19 +15,20 @@
  * @module
  */
 
-import { EIO, EOPNOTSUPP } from "../../uapi/errno.ts";
+import { EINVAL, EIO, EOPNOTSUPP } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
   fallocateFile,
   fileStatus,
+  O_RDONLY,
   readAt,
   smallText,
   syncFile,
   writeAllAt,
 } from "../../uring/file.ts";
-import { closeFd } from "../../uring/libc.ts";
+import { closeFd, openFile } from "../../uring/libc.ts";
 import { openBackingFile } from "../backing_file.ts";
 import { formatSize } from "../size.ts";
 import { refused } from "./wrapper.ts";
@@ -87,8 +88,7 @@ export class OverlayFile {
     if (found !== undefined && found.kind !== "file") {
       throw refused("cow", `${path} is a ${found.kind}`, "give a file");
     }
-    // One whose making was cut short has no data at all yet.
-    const isNew = found === undefined || found.allocatedBytes === 0;
+    const isNew = found === undefined || found.bytes === 0;
     const bytes = layoutOf(size, block ?? DEFAULT_OVERLAY_BLOCK).dataAt + size;
     const { fd } = await openBackingFile(path, {
       readOnly: false,
@@ -98,7 +98,7 @@ export class OverlayFile {
     });
     try {
       return isNew
-        ? OverlayFile.#make(fd, size, block ?? DEFAULT_OVERLAY_BLOCK)
+        ? OverlayFile.#make(fd, path, size, block ?? DEFAULT_OVERLAY_BLOCK)
         : OverlayFile.#resume(fd, path, size, block);
     } catch (error) {
       closeFd(fd);
@@ -106,7 +106,7 @@ export class OverlayFile {
     }
   }
 
-  static #make(fd: number, size: number, block: number): OverlayFile {
+  static #make(fd: number, path: string, size: number, block: number): OverlayFile {
     const header: Header = { ublk: "cow", version: 1, size, block, boot: bootId() };
     writeHeader(fd, header);
     // So that noting a block never finds the filesystem full. Not every filesystem can.
@@ -115,6 +115,7 @@ export class OverlayFile {
     const result = fallocateFile(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
     if (result !== -EOPNOTSUPP) check("fallocate", result);
     check("fdatasync", syncFile(fd));
+    syncFolderOf(path);
     return new OverlayFile(fd, header);
   }
 
@@ -261,6 +262,18 @@ function bootId(): string {
   const id = smallText("/proc/sys/kernel/random/boot_id")?.trim();
   if (id !== undefined) return id;
   throw refused("cow", "this machine has no boot_id", "mount /proc");
+}
+
+/** Makes it durable that the file is there at all. */
+function syncFolderOf(path: string): void {
+  const folder = openFile(path.replace(/[^/]+$/, "."), O_RDONLY);
+  try {
+    const result = syncFile(folder);
+    // Some filesystems do not sync folders.
+    if (result !== -EINVAL) check("fdatasync", result);
+  } finally {
+    closeFd(folder);
+  }
 }
 
 function writeHeader(fd: number, header: Header): void {
