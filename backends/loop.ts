@@ -13,13 +13,13 @@ import { endOfFile, nextHole, truncateFile, writeAllAt } from "../uring/file.ts"
 import { closeFd } from "../uring/libc.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
 import { BLOCK_SIZES, type Size } from "./geometry.ts";
 import { formatSize, parseSize } from "./size.ts";
 import type { BackendSpec } from "./spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import type { Target } from "./target.ts";
-import { servedByRing } from "./unused.ts";
 
 /** The threads share the file through the kernel. */
 export const sharing: Sharing = "per-queue";
@@ -199,7 +199,8 @@ export function open(options: unknown, context: OpenContext): Backend {
     },
     blockSize,
     readOnly,
-    ...servedByRing({ flush: true, trim: data.punches }),
+    // For wrappers that need the bytes; by itself the ring serves it.
+    ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches }),
     fua: true,
     persistent: true,
     ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions }),

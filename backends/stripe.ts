@@ -8,13 +8,13 @@ import { UblkError } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import { formatSize } from "./size.ts";
 import type { BackendSpec } from "./spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import type { Target } from "./target.ts";
-import { servedByRing } from "./unused.ts";
 
 /** The threads share the files through the kernel. */
 export const sharing: Sharing = "per-queue";
@@ -133,14 +133,16 @@ export function open(options: unknown, context: OpenContext): Backend {
   const { chunkSize, blockSize, readOnly, direct } = options as StoredOptions;
   const { files, size } = context.shared as Shared;
   const layout = new StripeLayout(files.length, chunkSize);
+  const fds = files.map(({ fd }) => fd);
   return {
     size,
     blockSize,
     readOnly,
-    ...servedByRing({ flush: true, trim: files.every(({ punches }) => punches) }),
+    // For wrappers that need the bytes; by itself the ring serves it.
+    ...byteMethods({ fds, layout, direct, punches: files.every(({ punches }) => punches) }),
     fua: true,
     persistent: true,
-    ring: new FileRequests({ fds: files.map(({ fd }) => fd), layout, direct }),
+    ring: new FileRequests({ fds, layout, direct }),
   };
 }
 

@@ -7,6 +7,7 @@
 import { ADD_FLAGS } from "./_add_line.ts";
 import type { Syntax } from "./_flags.ts";
 import { targetsHelp } from "./_targets.ts";
+import { wrappersHelp } from "./_wraps.ts";
 
 type Told = Omit<Syntax, "name" | "summary">;
 
@@ -19,6 +20,8 @@ export const addSyntax: Told = {
   notes: [
     "Targets, and their own options:",
     targetsHelp(),
+    "",
+    wrappersHelp(),
     "",
     "SIZE is a number of bytes or has a unit: 64M and 64MiB count in 1024s, 64MB in 1000s.",
     NAMES,
@@ -33,6 +36,8 @@ export const recoverSyntax: Told = {
   notes: [
     "Targets, and their own options:",
     targetsHelp(),
+    "",
+    wrappersHelp(),
     "",
     "-n ID alone is enough for a device that `ublk add` made and whose contents outlive its server:",
     "all is then as it was, as its record says. With --type give all flags as for `ublk add`.",

@@ -21,6 +21,7 @@ import {
   targetNames,
   targetSpec,
 } from "./_targets.ts";
+import { readWraps, WRAP, wrapped } from "./_wraps.ts";
 
 const TYPE = {
   name: "type",
@@ -45,7 +46,7 @@ export const COMMAND_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** All flags but those of targets. */
-export const ADD_FLAGS = [TYPE, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
+export const ADD_FLAGS = [TYPE, WRAP, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
 
 /** Values of {@linkcode COMMAND_FLAGS}. */
 export type CommandValues = Values<typeof COMMAND_FLAGS>;
@@ -81,16 +82,18 @@ export function parseAdd(command: string, args: readonly string[], cwd: string):
     unknown: targetHint(command, target),
   });
   const values = all as DeviceValues & CommandValues & Record<string, unknown>;
+  const wraps = readWraps(values.wrap as readonly string[], cwd);
   const options = servingOptions(values);
   const targetValues = {
     ...Object.fromEntries(own.map((flag) => [flag.name, values[flag.name] as string])),
     "block-size": values["block-size"],
-    "read-only": values["read-only"],
+    "read-only": values["read-only"] || wraps.some(({ wrapper }) => wrapper.neverWrites),
     "metadata-size": values["metadata-size"],
   };
+  const keeps = wraps.every(({ wrapper, options }) => wrapper.keeps?.(options) !== false);
   return {
-    target,
-    backend: targetSpec(target, targetValues, words, cwd),
+    target: keeps ? target : { ...target, persistent: false },
+    backend: wrapped(wraps, targetSpec(target, targetValues, words, cwd)),
     options: {
       ...options,
       ...(options.sharedMemory === undefined ? {} : {

@@ -24,6 +24,8 @@ export interface Flag {
   readonly kind: "switch" | "count" | "size" | "integer" | "number" | "text";
   /** A switch that takes 0 or 1 all the same if it follows the long name, as `getopt` has it. */
   readonly takesBit?: true;
+  /** It may be given several times: its value is a list. For texts. */
+  readonly repeated?: true;
   /** What its value stands for in the help; the kind where left out. */
   readonly placeholder?: string;
   /** Whether the command needs it. */
@@ -61,6 +63,7 @@ export const COMMON_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 type ValueOf<F extends Flag> = F extends { kind: "switch" } ? boolean
+  : F extends { repeated: true } ? readonly string[]
   : F extends { kind: "text"; required: true } ? string
   : F extends { kind: "text" } ? string | undefined
   : F extends { kind: "count" } | { required: true } ? number
@@ -237,6 +240,7 @@ function splitOnce(arg: string): [string, string | undefined] {
 function valueOf(flag: Flag, given: readonly unknown[], seeHelp: string): unknown {
   if (flag.kind === "count") return given.length;
   if (flag.kind === "switch") return given.length > 0;
+  if (flag.repeated) return given.map(String);
   const what = `--${flag.name}`;
   if (given.length > 1) throw usageError(what, "it is given more than once", "give it once");
   if (given.length === 0) {

@@ -10,12 +10,18 @@ import { closeFd, cString, errno, libc, syscallError } from "./libc.ts";
 
 /** For reading only. */
 export const O_RDONLY = 0;
+/** For writing only. */
+export const O_WRONLY = 1;
 /** For reading and writing. */
 export const O_RDWR = 2;
 /** Made where it is not there. */
 export const O_CREAT = 0o100;
 /** With `O_CREAT`: it must not exist. For a block device: nobody else may hold it. */
 export const O_EXCL = 0o200;
+/** What it had is gone. */
+export const O_TRUNC = 0o1000;
+/** Writes go to its end, whole. */
+export const O_APPEND = 0o2000;
 /** Past the page cache. Of the few flags that have another value on ARM. */
 export const O_DIRECT: number = Deno.build.arch === "aarch64" ? 0o200000 : 0o40000;
 
@@ -146,6 +152,17 @@ export function readAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: numb
   return count < 0 ? -errno() : count;
 }
 
+/** `pwrite(2)`. @returns Bytes, or a negative errno. */
+export function writeAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): number {
+  const count = libc().pwrite(fd, buffer, BigInt(buffer.length), BigInt(offset));
+  return count < 0 ? -errno() : count;
+}
+
+/** `fdatasync(2)`. @returns 0 or a negative errno. */
+export function syncFile(fd: number): number {
+  return libc().fdatasync(fd) < 0 ? -errno() : 0;
+}
+
 /**
  * Writes all of a buffer.
  *
@@ -153,7 +170,7 @@ export function readAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: numb
  */
 export function writeAllAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
   for (let done = 0; done < buffer.length;) {
-    const rest = buffer.subarray(done);
+    const rest = done === 0 ? buffer : buffer.subarray(done);
     const count = libc().pwrite(fd, rest, BigInt(rest.length), BigInt(offset + done));
     if (count <= 0) throw syscallError("pwrite");
     done += count;

@@ -1,0 +1,172 @@
+/**
+ * The bytes of a disk that is in files, by calls that block: for wrappers that need the bytes. By
+ * itself such a disk is served through the ring (`file_requests.ts`), and none of this is called.
+ *
+ * @module
+ */
+
+import { EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
+  fallocateFile,
+  readAt,
+  syncFile,
+  writeAt,
+} from "../uring/file.ts";
+import { Mapping } from "../uring/mapping.ts";
+import type { Backend, WriteOptions, WriteZeroesOptions } from "./backend.ts";
+import type { StripeLayout } from "./stripe_layout.ts";
+
+/** What {@linkcode FileBytes} work on. */
+export interface ByteFiles {
+  /** The open files, in the order of the layout. They stay the caller's. */
+  readonly fds: readonly number[];
+  /** What of the disk is where. */
+  readonly layout: StripeLayout;
+  /** They are open with `O_DIRECT`, so bytes go through memory that is aligned for it. */
+  readonly direct: boolean;
+  /** Space in them can be given back. */
+  readonly punches: boolean;
+}
+
+/** Bytes that go through the aligned memory at a time. */
+const BOUNCE_BYTES = 256 << 10;
+
+/** The methods of such a disk. */
+type ByteMethods = Pick<
+  Backend,
+  "synchronous" | "readAt" | "writeAt" | "flush" | "trim" | "writeZeroes" | "close"
+>;
+
+/** The methods that work on bytes, as part of a backend. */
+export function byteMethods(files: ByteFiles): ByteMethods {
+  const bytes = new FileBytes(files);
+  return {
+    synchronous: true,
+    readAt: (buffer, offset) => bytes.read(buffer, offset),
+    writeAt: (buffer, offset, how) => bytes.write(buffer, offset, how),
+    flush: () => bytes.flush(),
+    ...(files.punches
+      ? {
+        trim: (offset, length) => bytes.trim(offset, length),
+        writeZeroes: (offset, length, how) => bytes.zero(offset, length, how),
+      }
+      : {}),
+    close: () => bytes.close(),
+  };
+}
+
+class FileBytes {
+  readonly #fds: readonly number[];
+  readonly #layout: StripeLayout;
+  readonly #direct: boolean;
+  /** Made on first use: a disk that the ring serves never needs it. */
+  #mapping: Mapping | undefined;
+  #bounce: Uint8Array<ArrayBuffer> | undefined;
+  /** The filesystem turned out to have no `FALLOC_FL_ZERO_RANGE`. */
+  #lacksZeroRange = false;
+
+  constructor({ fds, layout, direct }: ByteFiles) {
+    this.#fds = fds;
+    this.#layout = layout;
+    this.#direct = direct;
+  }
+
+  read(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
+    this.#transfer(buffer, offset, false);
+  }
+
+  write(buffer: Uint8Array<ArrayBuffer>, offset: number, { fua }: WriteOptions): void {
+    this.#transfer(buffer, offset, true);
+    if (fua) this.flush();
+  }
+
+  #transfer(buffer: Uint8Array<ArrayBuffer>, offset: number, writes: boolean): void {
+    const layout = this.#layout;
+    for (let at = 0; at < buffer.length;) {
+      const most = layout.pieceBytes(offset + at, buffer.length - at);
+      const bytes = this.#direct ? Math.min(most, BOUNCE_BYTES) : most;
+      const piece = bytes === buffer.length ? buffer : buffer.subarray(at, at + bytes);
+      const fd = this.#fds[layout.fileOf(offset + at)];
+      this.#move(fd, piece, layout.fileOffset(offset + at), writes);
+      at += bytes;
+    }
+  }
+
+  #move(fd: number, piece: Uint8Array<ArrayBuffer>, offset: number, writes: boolean): void {
+    if (!this.#direct) return moveAll(fd, piece, offset, writes);
+    const bounce = this.#aligned().subarray(0, piece.length);
+    if (writes) bounce.set(piece);
+    moveAll(fd, bounce, offset, writes);
+    if (!writes) piece.set(bounce);
+  }
+
+  #aligned(): Uint8Array<ArrayBuffer> {
+    if (this.#bounce !== undefined) return this.#bounce;
+    this.#mapping = Mapping.anonymous(BOUNCE_BYTES);
+    return this.#bounce = new Uint8Array(this.#mapping.buffer());
+  }
+
+  flush(): void {
+    for (const fd of this.#fds) check("fdatasync", syncFile(fd));
+  }
+
+  trim(offset: number, length: number): void {
+    this.#fallocate(FALLOC_FL_PUNCH_HOLE, offset, length);
+  }
+
+  zero(offset: number, length: number, { mayUnmap }: WriteZeroesOptions): void {
+    if (!mayUnmap && !this.#lacksZeroRange) {
+      const result = this.#fallocate(FALLOC_FL_ZERO_RANGE, offset, length);
+      if (result === 0) return;
+      this.#lacksZeroRange = true;
+    }
+    this.#fallocate(FALLOC_FL_PUNCH_HOLE, offset, length);
+    // Space that was to be kept has been given back: it is taken again.
+    if (!mayUnmap) this.#fallocate(0, offset, length);
+  }
+
+  /** Any range of the disk is one range of each file. */
+  #fallocate(mode: number, offset: number, length: number): number {
+    const layout = this.#layout;
+    for (let file = 0; file < layout.files; file++) {
+      const start = layout.bytesBefore(file, offset);
+      const bytes = layout.bytesBefore(file, offset + length) - start;
+      if (bytes === 0) continue;
+      const result = fallocateFile(this.#fds[file], mode | FALLOC_FL_KEEP_SIZE, start, bytes);
+      if (result === -EOPNOTSUPP && mode === FALLOC_FL_ZERO_RANGE) return result;
+      check("fallocate", result);
+    }
+    return 0;
+  }
+
+  close(): void {
+    this.#mapping?.[Symbol.dispose]();
+    this.#mapping = undefined;
+    this.#bounce = undefined;
+  }
+}
+
+/** Goes on where a signal, or the end of a portion, has interrupted. */
+function moveAll(fd: number, bytes: Uint8Array<ArrayBuffer>, offset: number, writes: boolean) {
+  for (let done = 0; done < bytes.length;) {
+    const rest = done === 0 ? bytes : bytes.subarray(done);
+    const count = writes ? writeAt(fd, rest, offset + done) : readAt(fd, rest, offset + done);
+    if (count === -EINTR) continue;
+    // 0: the file ends before the disk does; it has shrunk.
+    if (count <= 0) throw failed(writes ? "pwrite" : "pread", count === 0 ? EIO : -count);
+    done += count;
+  }
+}
+
+function check(what: string, result: number): void {
+  if (result < 0) throw failed(what, -result);
+}
+
+function failed(operation: string, errno: number): UblkError {
+  // A client knows no quota of this server's: for it the disk is full.
+  return new UblkError("SYSCALL_FAILED", { operation, errno: errno === EDQUOT ? ENOSPC : errno });
+}

@@ -1,0 +1,87 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { checkBackendConformance } from "../testing.ts";
+import { allocatedBytes, Scratch } from "../tests/scratch.ts";
+import { fill, openStack, readBytes } from "../tests/stack.ts";
+import { UblkError } from "../uapi/error.ts";
+import { libc } from "../uring/libc.ts";
+import { file } from "./loop.ts";
+import { stripe } from "./stripe.ts";
+
+// Opened once for the process: no test leaks it.
+libc();
+
+const MIB = 1 << 20;
+const isRoot = Deno.uid() === 0;
+
+Deno.test("file's bytes are where the ring's are, past the page cache too", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", 4 * MIB);
+  for (const direct of [false, true]) {
+    await using stack = await openStack(file(path, { direct, blockSize: 4096 }));
+    // More than goes through the aligned memory at a time, at an address that nothing aligns.
+    const bytes = new Uint8Array(MIB + 1).subarray(1).map((_, index) => index >> 12);
+    await stack.backend.writeAt(bytes, 8192, { fua: direct });
+    const back = new Uint8Array(MIB + 3).subarray(3);
+    await stack.backend.readAt(back, 8192);
+    assertEquals(back, bytes);
+    assertEquals(Deno.readFileSync(path).subarray(8192, 8192 + MIB), bytes);
+  }
+});
+
+Deno.test("stripe's bytes are spread over its files", async () => {
+  using scratch = new Scratch();
+  const paths = ["a", "b"].map((name) => scratch.file(name, MIB));
+  await using stack = await openStack(stripe(paths, { chunkSize: 4096 }));
+  await stack.backend.writeAt(
+    new Uint8Array(4 * 4096).map((_, index) => 1 + (index >> 12)),
+    0,
+    { fua: false },
+  );
+  const [a, b] = paths.map((path) => Deno.readFileSync(path));
+  assertEquals([a[0], b[0], a[4096], b[4096]], [1, 2, 3, 4]);
+  await stack.backend.trim!(4096, 8192);
+  const [c, d] = paths.map((path) => Deno.readFileSync(path));
+  assertEquals([c[0], d[0], c[4096], d[4096]], [1, 0, 0, 4]);
+});
+
+Deno.test("file's trim gives space back, and so do zeroes unless they must keep it", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", MIB);
+  await using stack = await openStack(file(path));
+  const { backend } = stack;
+  const ways: [() => unknown, boolean][] = [
+    [() => backend.trim!(0, 65536), false],
+    [() => backend.writeZeroes!(0, 65536, { mayUnmap: true }), false],
+    [() => backend.writeZeroes!(0, 65536, { mayUnmap: false }), true],
+  ];
+  for (const [forget, keeps] of ways) {
+    await fill(backend, 1, 0, 65536);
+    await backend.flush!();
+    await forget();
+    assertEquals(await readBytes(backend, 0, 65536), new Uint8Array(65536));
+    assertEquals(allocatedBytes(path) >= 65536, keeps);
+  }
+});
+
+Deno.test({
+  name: "file's bytes conform on a tmpfs, which has no FALLOC_FL_ZERO_RANGE, and ENOSPC is told",
+  ignore: !isRoot,
+  fn: async () => {
+    using scratch = new Scratch("2M");
+    await using stack = await openStack(file(scratch.file("disk", MIB)));
+    await checkBackendConformance(stack.backend, { rounds: 60, maxIoBytes: 32768 });
+    await using large = await openStack(file(scratch.file("large", 8 * MIB)));
+    const write = () => large.backend.writeAt(new Uint8Array(4 * MIB), 0, { fua: false });
+    const error = assertThrows(write, UblkError, "ENOSPC");
+    assertEquals(error.errno, 28);
+  },
+});
+
+Deno.test("file's bytes are an error where the file has become shorter", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", MIB);
+  await using stack = await openStack(file(path));
+  Deno.truncateSync(path, 4096);
+  assertThrows(() => stack.backend.readAt(new Uint8Array(8192), 0), UblkError, "EIO");
+  assert(stack.backend.ring !== undefined, "by itself the ring serves it");
+});

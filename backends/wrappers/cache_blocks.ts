@@ -1,0 +1,276 @@
+/**
+ * The blocks of a cache: a fixed number of slots in one piece of memory, the list of who was used
+ * last, and which are dirty. It knows nothing of the disk.
+ *
+ * @module
+ */
+
+/** No slot. */
+export const NO_SLOT: number = -1;
+
+/** So many slots, each with a block of the disk or free. */
+export class CacheBlocks {
+  readonly #block: number;
+  readonly #diskBytes: number;
+  readonly #memory: Uint8Array<ArrayBuffer>;
+  readonly #slots = new Map<number, number>();
+  readonly #blockOf: Float64Array;
+  readonly #isDirty: Uint8Array;
+  #dirtyCount = 0;
+  /** A ring of the slots in use, by age; the last element stands between newest and oldest. */
+  readonly #newer: Int32Array;
+  readonly #older: Int32Array;
+  readonly #end: number;
+  readonly #free: number[] = [];
+  #unused: number;
+
+  /** For so many blocks of so many bytes, of a disk of `diskBytes`. */
+  constructor(count: number, block: number, diskBytes: number) {
+    this.#block = block;
+    this.#diskBytes = diskBytes;
+    this.#memory = new Uint8Array(count * block);
+    this.#blockOf = new Float64Array(count);
+    this.#isDirty = new Uint8Array(count);
+    this.#newer = new Int32Array(count + 1).fill(count);
+    this.#older = new Int32Array(count + 1).fill(count);
+    this.#end = count;
+    this.#unused = count;
+  }
+
+  /** Bytes of a block: the disk's last one may be shorter. */
+  bytesOf(block: number): number {
+    return Math.min(this.#block, this.#diskBytes - block * this.#block);
+  }
+
+  /** Whether a block is cached. */
+  has(block: number): boolean {
+    return this.#slots.has(block);
+  }
+
+  /** The slot of a block, or {@linkcode NO_SLOT}. */
+  slotOf(block: number): number {
+    return this.#slots.get(block) ?? NO_SLOT;
+  }
+
+  /** The block of a slot. */
+  blockOf(slot: number): number {
+    return this.#blockOf[slot];
+  }
+
+  /** The memory of a slot that has, or is to have, that block. */
+  bytes(slot: number, block: number): Uint8Array<ArrayBuffer> {
+    const at = slot * this.#block;
+    return this.#memory.subarray(at, at + this.bytesOf(block));
+  }
+
+  /** The slot that must go next, or {@linkcode NO_SLOT} while some are free. */
+  oldest(): number {
+    return this.#unused > 0 || this.#free.length > 0 ? NO_SLOT : this.#newer[this.#end];
+  }
+
+  /** A free slot, or the oldest, whose block is forgotten. */
+  takeSlot(): number {
+    if (this.#free.length > 0) return this.#free.pop()!;
+    if (this.#unused > 0) return --this.#unused;
+    const slot = this.#newer[this.#end];
+    this.#forget(slot);
+    return slot;
+  }
+
+  /** Gives back a slot that was taken. */
+  free(slot: number): void {
+    this.#free.push(slot);
+  }
+
+  /** A slot that was taken has this block now. */
+  put(slot: number, block: number): void {
+    this.#slots.set(block, slot);
+    this.#blockOf[slot] = block;
+    this.#link(slot);
+  }
+
+  /** A slot that was taken has this block now, whole, from a byte of a buffer on. */
+  set(slot: number, block: number, buffer: Uint8Array, at: number): void {
+    const bytes = this.bytes(slot, block);
+    bytes.set(buffer.subarray(at, at + bytes.length));
+    this.put(slot, block);
+  }
+
+  /** Whether a slot's block is newer than that of the disk. */
+  isDirty(slot: number): boolean {
+    return slot !== NO_SLOT && this.#isDirty[slot] !== 0;
+  }
+
+  /** A slot's block is newer than that of the disk. */
+  dirty(slot: number): void {
+    this.#dirtyCount += 1 - this.#isDirty[slot];
+    this.#isDirty[slot] = 1;
+  }
+
+  /** A slot's block is that of the disk. */
+  clean(slot: number): void {
+    this.#dirtyCount -= this.#isDirty[slot];
+    this.#isDirty[slot] = 0;
+  }
+
+  /** Bytes of blocks that are dirty. */
+  get dirtyBytes(): number {
+    return this.#dirtyCount * this.#block;
+  }
+
+  /** The dirty blocks in the order of the disk. */
+  dirtyBlocks(): Float64Array {
+    const blocks = new Float64Array(this.#dirtyCount);
+    let count = blocks.length;
+    for (const [block, slot] of this.#slots) if (this.#isDirty[slot]) blocks[--count] = block;
+    return blocks.sort();
+  }
+
+  /** Fills the buffer, if all of it is cached. */
+  readAll(buffer: Uint8Array, offset: number): boolean {
+    const end = offset + buffer.length;
+    const endBlock = Math.ceil(end / this.#block);
+    const first = Math.floor(offset / this.#block);
+    for (let block = first; block < endBlock; block++) if (!this.has(block)) return false;
+    for (let at = offset, block = first; at < end; block++) {
+      const to = Math.min(end, (block + 1) * this.#block);
+      this.read(block, buffer, offset, at, to);
+      at = to;
+    }
+    return true;
+  }
+
+  /** Takes the buffer in as dirty, if all of its blocks are cached. */
+  writeAll(buffer: Uint8Array, offset: number): boolean {
+    const end = offset + buffer.length;
+    const endBlock = Math.ceil(end / this.#block);
+    const first = Math.floor(offset / this.#block);
+    for (let block = first; block < endBlock; block++) if (!this.has(block)) return false;
+    for (let at = offset, block = first; at < end; block++) {
+      const to = Math.min(end, (block + 1) * this.#block);
+      this.write(block, buffer, offset, at, to);
+      at = to;
+    }
+    return true;
+  }
+
+  /** Reads bytes `from` to `to` of the disk, in one block, into a buffer that begins at `offset`. */
+  read(block: number, buffer: Uint8Array, offset: number, from: number, to: number): boolean {
+    const slot = this.slotOf(block);
+    if (slot === NO_SLOT) return false;
+    const at = slot * this.#block - block * this.#block;
+    buffer.set(this.#memory.subarray(at + from, at + to), from - offset);
+    this.#touch(slot);
+    return true;
+  }
+
+  /** Takes them from the buffer; the block is dirty then. */
+  write(block: number, buffer: Uint8Array, offset: number, from: number, to: number): boolean {
+    const slot = this.slotOf(block);
+    if (slot === NO_SLOT) return false;
+    this.#copyIn(slot, block, buffer, offset, from, to);
+    this.dirty(slot);
+    return true;
+  }
+
+  /** Takes them from the buffer as the disk has them already. */
+  update(
+    block: number,
+    buffer: Uint8Array,
+    offset: number,
+    from: number,
+    to: number,
+    whole: boolean,
+  ): boolean {
+    const slot = this.slotOf(block);
+    if (slot === NO_SLOT) return false;
+    this.#copyIn(slot, block, buffer, offset, from, to);
+    // What is beside them may still be newer than the disk.
+    if (whole) this.clean(slot);
+    return true;
+  }
+
+  #copyIn(
+    slot: number,
+    block: number,
+    buffer: Uint8Array,
+    offset: number,
+    from: number,
+    to: number,
+  ): void {
+    const whole = from === offset && to === offset + buffer.length;
+    const bytes = whole ? buffer : buffer.subarray(from - offset, to - offset);
+    this.#memory.set(bytes, slot * this.#block + from - block * this.#block);
+    this.#touch(slot);
+  }
+
+  /** Zeroes what is cached of a range of the disk. */
+  zero(from: number, to: number): void {
+    this.#each(Math.floor(from / this.#block), Math.ceil(to / this.#block), (slot, block) => {
+      const start = block * this.#block;
+      const at = slot * this.#block;
+      const first = Math.max(0, from - start);
+      const end = Math.min(this.bytesOf(block), to - start);
+      this.#memory.fill(0, at + first, at + end);
+      if (first === 0 && end === this.bytesOf(block)) this.clean(slot);
+    });
+  }
+
+  /** Forgets blocks, dirty or not. */
+  drop(first: number, end: number): void {
+    this.#each(first, end, (slot) => {
+      this.#forget(slot);
+      this.#free.push(slot);
+    });
+  }
+
+  /** Forgets a block, unless it is dirty. */
+  dropClean(block: number): void {
+    const slot = this.slotOf(block);
+    if (slot === NO_SLOT || this.#isDirty[slot] !== 0) return;
+    this.#forget(slot);
+    this.#free.push(slot);
+  }
+
+  /** Visits what is cached of a range, which may be far longer than the cache. */
+  #each(first: number, end: number, visit: (slot: number, block: number) => void): void {
+    if (end - first <= this.#slots.size) {
+      for (let block = first; block < end; block++) {
+        const slot = this.slotOf(block);
+        if (slot !== NO_SLOT) visit(slot, block);
+      }
+      return;
+    }
+    for (const [block, slot] of this.#slots) {
+      if (block >= first && block < end) visit(slot, block);
+    }
+  }
+
+  #touch(slot: number): void {
+    if (this.#older[this.#end] === slot) return;
+    this.#unlink(slot);
+    this.#link(slot);
+  }
+
+  /** As the newest. `older[end]` is the newest, `newer[end]` the oldest. */
+  #link(slot: number): void {
+    const newest = this.#older[this.#end];
+    this.#newer[newest] = slot;
+    this.#older[slot] = newest;
+    this.#newer[slot] = this.#end;
+    this.#older[this.#end] = slot;
+  }
+
+  #unlink(slot: number): void {
+    const newer = this.#newer[slot];
+    const older = this.#older[slot];
+    this.#newer[older] = newer;
+    this.#older[newer] = older;
+  }
+
+  #forget(slot: number): void {
+    this.clean(slot);
+    this.#unlink(slot);
+    this.#slots.delete(this.#blockOf[slot]);
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * Copy on write: what is written goes to an overlay, and the disk inside stays as it is.
+ *
+ * @module
+ */
+
+import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
+import type { Size } from "../geometry.ts";
+import type { BackendSpec } from "../spec.ts";
+import { isLater, type Steps, take, Turns } from "./answers.ts";
+import { OverlayFile } from "./overlay_file.ts";
+import { Passing } from "./passing.ts";
+import { checkOptions, refused, type Wrapper } from "./wrapper.ts";
+
+/** Blocks that are copied in part are copied by one thread, one after the other. */
+export const sharing: Sharing = "single";
+
+/** Options of {@linkcode cow}. */
+export interface CowOptions {
+  /** The path of the overlay, a sparse file. It is made where it is not there, else resumed. */
+  readonly file: string;
+  /**
+   * Bytes of what is copied at a time: a power of two from 4096 to 1 MiB. Default: 64 KiB, or what
+   * an overlay that is resumed was made with.
+   */
+  readonly block?: Size;
+}
+
+/**
+ * A disk that can be written to over one that is only read. What was written is in the overlay, also
+ * for the next server; what was flushed survives a loss of power too. The disk inside must stay as
+ * it is for as long as there is an overlay over it.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT`. When served: where the file is no overlay, is in use, or
+ *   was made for another disk.
+ *
+ * @example Two disks over one image
+ * ```ts
+ * import { cow, file } from "@ublk/ublk";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const base = file("base.img", { readOnly: true });
+ * const one = cow(base, { file: "one.cow" });
+ * const two = cow(base, { file: "two.cow" });
+ * assertEquals(one.inner, two.inner);
+ * ```
+ */
+export function cow(inner: BackendSpec, options: CowOptions): BackendSpec {
+  const checked = checkOptions<{ file: string; block?: number }>(wrapper, options);
+  const { block } = checked;
+  if (block !== undefined && (block & block - 1) !== 0) {
+    throw refused("cow", `block=${block} is not possible`, "use a power of two");
+  }
+  return { module: import.meta.url, options: checked, inner: [inner] };
+}
+
+/** Opens it around what is inside. */
+export async function open(
+  options: unknown,
+  { inner: [disk] }: Pick<OpenContext, "inner">,
+): Promise<Backend> {
+  const { file, block } = options as { file: string; block?: number };
+  return new Overlaid(disk, await OverlayFile.open(file, disk.size, block));
+}
+
+class Overlaid extends Passing {
+  readonly #overlay: OverlayFile;
+  readonly #block: number;
+  readonly #turns = new Turns();
+  readonly #scratch: Uint8Array<ArrayBuffer>;
+
+  constructor(inner: Backend, overlay: OverlayFile) {
+    super(inner);
+    this.#overlay = overlay;
+    this.#block = overlay.blockBytes;
+    this.#scratch = new Uint8Array(this.#block);
+    this.readOnly = false;
+    this.fua = true;
+    this.resize = undefined;
+    this.readMetadata = undefined;
+    this.writeMetadata = undefined;
+    this.flush = () => overlay.flush();
+    this.trim = (offset, length) => this.#trim(offset, length);
+    this.writeZeroes = (offset, length) => this.#change(offset, length);
+    this.close = () => overlay.close();
+  }
+
+  override readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    const end = offset + buffer.length;
+    const endBlock = Math.ceil(end / this.#block);
+    let waiting: Promise<void>[] | undefined;
+    for (let at = offset; at < end;) {
+      const block = Math.floor(at / this.#block);
+      const runEnd = Math.min(end, this.#overlay.endOfRun(block, endBlock) * this.#block);
+      const whole = at === offset && runEnd === end;
+      const part = whole ? buffer : buffer.subarray(at - offset, runEnd - offset);
+      if (this.#overlay.has(block)) {
+        this.#overlay.read(part, at);
+      } else {
+        const answer = this.inner.readAt(part, at);
+        if (isLater(answer)) (waiting ??= []).push(answer);
+      }
+      at = runEnd;
+    }
+    // All of them, whatever becomes of one: until then the buffer is still theirs.
+    if (waiting !== undefined) return allOf(waiting);
+  }
+
+  override writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, how: WriteOptions): Answer {
+    return this.#change(offset, buffer.length, buffer, how.fua);
+  }
+
+  /** Writes the bytes, or zeroes where there are none. */
+  #change(
+    offset: number,
+    length: number,
+    bytes?: Uint8Array<ArrayBuffer>,
+    fua = false,
+  ): Answer {
+    const first = Math.floor(offset / this.#block);
+    const last = Math.floor((offset + length - 1) / this.#block);
+    // A block that is here, or is covered whole, needs nothing of the base.
+    if (
+      this.#turns.idle && !this.#needsBase(first, offset, length) &&
+      !this.#needsBase(last, offset, length)
+    ) {
+      return this.#put(offset, length, bytes, fua);
+    }
+    return this.#turns.take(() => take(this.#copyAndPut(offset, length, bytes, fua)));
+  }
+
+  #needsBase(block: number, offset: number, length: number): boolean {
+    const start = block * this.#block;
+    const covered = offset <= start && offset + length >= start + this.#overlay.bytesOf(block);
+    return !covered && !this.#overlay.has(block);
+  }
+
+  *#copyAndPut(
+    offset: number,
+    length: number,
+    bytes: Uint8Array<ArrayBuffer> | undefined,
+    fua: boolean,
+  ): Steps {
+    const end = offset + length;
+    const first = Math.floor(offset / this.#block);
+    const last = Math.floor((end - 1) / this.#block);
+    const firstAt = first * this.#block;
+    const lastEnd = last * this.#block + this.#overlay.bytesOf(last);
+    // Asked for both before either is noted to be here.
+    const before = this.#needsBase(first, offset, length) ? offset - firstAt : 0;
+    const after = this.#needsBase(last, offset, length) ? lastEnd - end : 0;
+    if (before > 0) yield* this.#copy(firstAt, before);
+    if (after > 0) yield* this.#copy(end, after);
+    this.#put(offset, length, bytes, fua);
+  }
+
+  /** Copies from the base, less than a block. */
+  *#copy(offset: number, length: number): Steps {
+    const scratch = this.#scratch.subarray(0, length);
+    yield this.inner.readAt(scratch, offset);
+    this.#overlay.write(scratch, offset);
+  }
+
+  #put(
+    offset: number,
+    length: number,
+    bytes: Uint8Array<ArrayBuffer> | undefined,
+    fua: boolean,
+  ): void {
+    if (bytes === undefined) this.#overlay.zero(offset, length);
+    else this.#overlay.write(bytes, offset);
+    const end = Math.ceil((offset + length) / this.#block);
+    this.#overlay.mark(Math.floor(offset / this.#block), end);
+    if (fua) this.#overlay.flush();
+  }
+
+  /** Space of whole blocks that are here is given back. What the base has stays as it is. */
+  #trim(offset: number, length: number): Answer {
+    if (!this.#turns.idle) return this.#turns.take(() => this.#trimNow(offset, length));
+    this.#trimNow(offset, length);
+  }
+
+  #trimNow(offset: number, length: number): void {
+    const end = Math.floor((offset + length) / this.#block);
+    for (let block = Math.ceil(offset / this.#block); block < end;) {
+      const next = this.#overlay.endOfRun(block, end);
+      if (this.#overlay.has(block)) {
+        this.#overlay.zero(block * this.#block, (next - block) * this.#block);
+      }
+      block = next;
+    }
+  }
+}
+
+async function allOf(answers: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(answers);
+  await Promise.all(answers);
+}
+
+/** `cow` on a command line. */
+export const wrapper: Wrapper = {
+  name: "cow",
+  summary: "copy on write: what is written goes to an overlay, in a sparse file",
+  neverWrites: true,
+  options: [
+    {
+      name: "file",
+      kind: "path",
+      first: true,
+      required: true,
+      help: "The overlay; made where it is not there, else resumed.",
+    },
+    {
+      name: "block",
+      kind: "size",
+      min: 4096,
+      max: 1 << 20,
+      help: "Bytes that are copied at a time, a power of two. Default: 64K.",
+    },
+  ],
+  spec: (inner, given) => cow(inner, given as unknown as CowOptions),
+};

@@ -1,0 +1,278 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { asyncMemory } from "../../tests/backends/async_memory.ts";
+import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
+import { fill, openStack, readBytes, type Stack } from "../../tests/stack.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { FaultDice } from "../../uring/fake_faults.ts";
+import { closeFd, libc } from "../../uring/libc.ts";
+import { file } from "../loop.ts";
+import { memory } from "../memory.ts";
+import { cow } from "./cow.ts";
+import { delay } from "./delay.ts";
+
+// Opened once for the process: no test leaks it.
+libc();
+
+const MIB = 1 << 20;
+const BLOCK = 64 << 10;
+/** A last block that is not whole. */
+const SIZE = 16 * BLOCK + 4096;
+
+/** Where an overlay keeps what; as in the file itself. */
+const COMMITTED_AT = 4096;
+const CURRENT_AT = 8192;
+const DATA_AT = MIB;
+
+/** A base that is full of a pattern, and the path of an overlay. */
+function prepare(scratch: Scratch) {
+  const path = `${scratch.path}/base`;
+  const base = new Uint8Array(SIZE).map((_, index) => (index >> 9) * 7 + index);
+  Deno.writeFileSync(path, base);
+  const overlay = `${scratch.path}/over`;
+  return { path, base, overlay, spec: cow(file(path, { readOnly: true }), { file: overlay }) };
+}
+
+/** Changes bytes of a file behind everybody's back. */
+function patch(path: string, at: number, bytes: Uint8Array): void {
+  using open = Deno.openSync(path, { write: true });
+  open.seekSync(at, Deno.SeekMode.Start);
+  open.writeSync(bytes);
+}
+
+/** Ends a server as `kill -9` does: nothing more is written, and its descriptors are closed. */
+function kill(stack: Stack, ...paths: string[]): void {
+  stack.kill();
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    try {
+      if (paths.includes(Deno.readLinkSync(`/proc/self/fd/${name}`))) closeFd(Number(name));
+    } catch (error) {
+      // That of the listing itself.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
+const zeroes = (bytes: number) => new Uint8Array(bytes);
+
+for (const seed of [1, 2, 3]) {
+  Deno.test(`cow is a disk that starts as its base and leaves it alone, seed ${seed}`, async () => {
+    using scratch = new Scratch();
+    const { path, base, overlay, spec } = prepare(scratch);
+    const model = base.slice();
+    const dice = new FaultDice(seed);
+    for (let life = 0; life < 4; life++) {
+      await using stack = await openStack(spec);
+      const { backend } = stack;
+      assertEquals(await readBytes(backend, 0, SIZE), model, `in life ${life}`);
+      for (let round = 0; round < 40; round++) {
+        const sectors = 1 + dice.draw(300);
+        const at = dice.draw(SIZE / 512 - sectors + 1) * 512;
+        const bytes = sectors * 512;
+        const kind = dice.draw(8);
+        if (kind === 0) {
+          await backend.writeZeroes!(at, bytes, { mayUnmap: dice.draw(2) === 0 });
+          model.fill(0, at, at + bytes);
+        } else if (kind === 1) {
+          await backend.flush!();
+        } else if (kind < 5) {
+          const data = new Uint8Array(bytes).map(() => dice.draw(256));
+          await backend.writeAt(data, at, { fua: dice.draw(3) === 0 });
+          model.set(data, at);
+        } else {
+          assertEquals(await readBytes(backend, at, bytes), model.slice(at, at + bytes));
+        }
+      }
+      // Every other server is killed: what it wrote is in the page cache.
+      if (life % 2 === 0) kill(stack, overlay);
+    }
+    assertEquals(Deno.readFileSync(path), base);
+  });
+}
+
+Deno.test("cow takes the space of what was written, and gives it back when that is trimmed", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  await using stack = await openStack(spec);
+  await stack.backend.flush!();
+  const empty = allocatedBytes(overlay);
+  assert(empty <= 3 * 4096, `${empty}`);
+  await fill(stack.backend, 1, 512, 512);
+  await stack.backend.flush!();
+  assertEquals(allocatedBytes(overlay) - empty, BLOCK, "a block is copied whole");
+  await stack.backend.trim!(0, BLOCK);
+  await stack.backend.flush!();
+  assertEquals(allocatedBytes(overlay), empty);
+  assertEquals(await readBytes(stack.backend, 0, BLOCK), zeroes(BLOCK));
+});
+
+Deno.test("cow copies nothing of a block that is written whole", async () => {
+  using scratch = new Scratch();
+  const { path, spec } = prepare(scratch);
+  await using stack = await openStack(spec);
+  // A base that has become too short cannot be read any more.
+  Deno.truncateSync(path, 512);
+  await fill(stack.backend, 1, BLOCK, BLOCK);
+  await fill(stack.backend, 2, 16 * BLOCK, 4096);
+  assertEquals(await readBytes(stack.backend, BLOCK, 512), new Uint8Array(512).fill(1));
+  await assertRejects(() => fill(stack.backend, 3, 2 * BLOCK, 512), UblkError, "EIO");
+});
+
+Deno.test("cow + loss of power: what was flushed is there, what was not is the base again", async () => {
+  using scratch = new Scratch();
+  const { base, overlay, spec } = prepare(scratch);
+  {
+    await using stack = await openStack(spec);
+    await fill(stack.backend, 1, 0, BLOCK);
+    await stack.backend.flush!();
+    await fill(stack.backend, 2, BLOCK, BLOCK);
+    await stack.backend.writeAt(new Uint8Array(512).fill(3), 2 * BLOCK, { fua: true });
+    await fill(stack.backend, 4, 3 * BLOCK, BLOCK);
+    kill(stack, overlay);
+  }
+  // The bits of all four blocks reached the disk; the blocks that were not flushed did not.
+  patch(overlay, DATA_AT + 3 * BLOCK, zeroes(BLOCK));
+  const after = Deno.readFileSync(overlay);
+  assertEquals([after[COMMITTED_AT], after[CURRENT_AT]], [0b0111, 0b1111]);
+  const header = new TextDecoder().decode(after.subarray(0, 200)).split("\n")[0];
+  const boot = JSON.parse(header).boot as string;
+  const other = header.replace(boot, boot.replaceAll(/[0-9a-f]/g, "0"));
+  patch(overlay, 0, new TextEncoder().encode(`${other}\n`));
+  await using stack = await openStack(spec);
+  const { backend } = stack;
+  assertEquals(await readBytes(backend, 0, 512), new Uint8Array(512).fill(1));
+  assertEquals(await readBytes(backend, BLOCK, 512), new Uint8Array(512).fill(2), "with the FUA");
+  assertEquals(await readBytes(backend, 2 * BLOCK, 512), new Uint8Array(512).fill(3));
+  assertEquals(await readBytes(backend, 2 * BLOCK + 512, 512), base.slice(131584, 132096));
+  const unflushed = await readBytes(backend, 3 * BLOCK, BLOCK);
+  assertEquals(unflushed, base.slice(3 * BLOCK, 4 * BLOCK), "the base's, and not a hole");
+  // From here on the current bitmap is that of this boot.
+  assertEquals(Deno.readFileSync(overlay)[CURRENT_AT], 0b0111);
+});
+
+Deno.test("cow commits with a flush, and not before", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  await using stack = await openStack(spec);
+  const committed = () => Deno.readFileSync(overlay)[COMMITTED_AT];
+  await fill(stack.backend, 1, 0, 512);
+  assertEquals(committed(), 0);
+  await stack.backend.flush!();
+  assertEquals(committed(), 1);
+});
+
+Deno.test("cow + a killed server: what was answered is there, and the next flush commits it", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  {
+    await using stack = await openStack(spec);
+    await fill(stack.backend, 9, 512, 512);
+    kill(stack, overlay);
+  }
+  const bits = () => {
+    const bytes = Deno.readFileSync(overlay);
+    return [bytes[COMMITTED_AT], bytes[CURRENT_AT]];
+  };
+  assertEquals(bits(), [0, 1]);
+  await using stack = await openStack(spec);
+  assertEquals(await readBytes(stack.backend, 512, 512), new Uint8Array(512).fill(9));
+  await stack.backend.flush!();
+  assertEquals(bits(), [1, 1]);
+});
+
+Deno.test("cow never says again that it has flushed once a flush has failed", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  await using stack = await openStack(spec);
+  await fill(stack.backend, 1, 0, 512);
+  kill(stack, overlay);
+  assertThrows(() => stack.backend.flush!(), UblkError, "EBADF");
+  // Somebody else may have the number of the descriptor by now, and could be flushed well.
+  assertThrows(() => stack.backend.flush!(), UblkError, "an earlier flush has failed");
+});
+
+Deno.test("cow commits at an orderly end", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  {
+    await using stack = await openStack(spec);
+    await fill(stack.backend, 1, 0, 512);
+  }
+  assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 1);
+});
+
+Deno.test("cow over a disk with Promises keeps writes to parts of a block from each other", async () => {
+  using scratch = new Scratch();
+  const inner = delay(asyncMemory(SIZE), { read: "1ms" });
+  await using stack = await openStack(cow(inner, { file: `${scratch.path}/over` }));
+  const { backend } = stack;
+  const sectors = Array.from({ length: 64 }, (_, index) => index);
+  // Sectors of one block, some of them in one request that covers the block whole.
+  const writes = sectors.map((sector) => fill(backend, sector + 1, sector * 1024, 512));
+  const whole = fill(backend, 0xff, BLOCK, BLOCK);
+  await Promise.all([...writes, whole, fill(backend, 7, 2 * BLOCK - 512, 1024)]);
+  for (const sector of sectors) {
+    const bytes = await readBytes(backend, sector * 1024, 1024);
+    assertEquals([bytes[0], bytes[511], bytes[512]], [sector + 1, sector + 1, 0]);
+  }
+  const [last, next] = [await readBytes(backend, 2 * BLOCK - 512, 512), 2 * BLOCK];
+  assert(last[0] === 7 || last[0] === 0xff);
+  assertEquals(
+    (await readBytes(backend, next, 1024)).slice(510, 514),
+    new Uint8Array([7, 7, 0, 0]),
+  );
+});
+
+Deno.test("cow over a disk with Promises does not copy over what is written while it copies", async () => {
+  using scratch = new Scratch();
+  const inner = delay(asyncMemory(SIZE), { read: "5ms" });
+  await using stack = await openStack(cow(inner, { file: `${scratch.path}/over` }));
+  const part = fill(stack.backend, 1, 512, 512);
+  const whole = fill(stack.backend, 2, 0, BLOCK);
+  await Promise.all([part, whole]);
+  const bytes = await readBytes(stack.backend, 0, BLOCK);
+  assertEquals([bytes[0], bytes[1024], bytes[BLOCK - 1]], [2, 2, 2]);
+});
+
+Deno.test("cow refuses what is no overlay, or another disk's, or in use", async () => {
+  using scratch = new Scratch();
+  const { path, overlay, spec } = prepare(scratch);
+  const base = file(path, { readOnly: true });
+  const refused = async (make: () => Promise<unknown>, words: string) => {
+    const error = await assertRejects(make, UblkError, words);
+    assertEquals(error.message.includes("\n"), false);
+  };
+  const other = `${scratch.path}/other`;
+  Deno.writeFileSync(other, new Uint8Array(SIZE).fill(1));
+  await refused(() => openStack(cow(base, { file: other })), "is no overlay; give another file");
+  assertEquals(Deno.readFileSync(other), new Uint8Array(SIZE).fill(1), "and it is left alone");
+  const hole = scratch.file("hole", SIZE);
+  await refused(() => openStack(cow(base, { file: hole })), "is no overlay; give another file");
+  const empty = scratch.file("empty", 0);
+  await using fresh = await openStack(cow(base, { file: empty }));
+  assertEquals(fresh.backend.size, SIZE, "an empty file, such as mktemp makes, is as good as none");
+  await refused(() => openStack(cow(base, { file: scratch.path })), "is a directory; give a file");
+  {
+    await using stack = await openStack(spec);
+    assertEquals(stack.backend.size, SIZE);
+    await refused(() => openStack(spec), "it is in use by another disk or program");
+  }
+  await refused(
+    () => openStack(cow(memory(MIB), { file: overlay })),
+    `${overlay} is over a disk of ${SIZE} bytes`,
+  );
+  await refused(
+    () => openStack(cow(base, { file: overlay, block: 4096 })),
+    `${overlay} has blocks of 65536 bytes, not 4096; leave block out`,
+  );
+});
+
+Deno.test("cow lets two disks have one base", async () => {
+  using scratch = new Scratch();
+  const { path, base } = prepare(scratch);
+  const over = (name: string) =>
+    cow(file(path, { readOnly: true }), { file: `${scratch.path}/${name}` });
+  await using one = await openStack(over("one"));
+  await using two = await openStack(over("two"));
+  await fill(one.backend, 1, 0, 512);
+  assertEquals(await readBytes(two.backend, 0, 512), base.slice(0, 512));
+});

@@ -1,0 +1,101 @@
+/**
+ * A disk that answers late.
+ *
+ * @module
+ */
+
+import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
+import type { BackendSpec } from "../spec.ts";
+import { Passing } from "./passing.ts";
+import { checkOptions, OPERATION_NAMES, type OperationName, type Time } from "./wrapper.ts";
+import type { Wrapper } from "./wrapper.ts";
+
+/** Every request waits for itself. */
+export const sharing: Sharing = "per-queue";
+
+/** Options of {@linkcode delay}: times in milliseconds, or texts such as `"10ms"`. */
+export interface DelayOptions extends Partial<Record<OperationName, Time>> {
+  /** For all operations that are not named. Default: 0. */
+  readonly all?: Time;
+}
+
+/** A timer of Deno's takes no more milliseconds than 2^31 - 1; an hour is beyond any deadline. */
+const MAX_DELAY_MS = 3_600_000;
+
+/**
+ * A disk each of whose requests begins so much later. It is served by an event loop, whatever is
+ * inside. Requests wait side by side: it is the latency that grows, not the work.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where a time is not one.
+ *
+ * @example
+ * ```ts
+ * import { delay, memory } from "@ublk/ublk";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const slow = delay(memory("1GiB"), { read: "10ms", write: 5 });
+ * assertEquals(slow.options, { read: 10, write: 5 });
+ * ```
+ */
+export function delay(inner: BackendSpec, options: DelayOptions): BackendSpec {
+  return { module: import.meta.url, options: checkOptions(wrapper, options), inner: [inner] };
+}
+
+/** Opens it around what is inside. */
+export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
+  return new Late(disk, options as Partial<Record<OperationName | "all", number>>);
+}
+
+class Late extends Passing {
+  readonly #readMs: number;
+  readonly #writeMs: number;
+
+  constructor(inner: Backend, times: Partial<Record<OperationName | "all", number>>) {
+    super(inner);
+    const all = times.all ?? 0;
+    this.synchronous = false;
+    this.#readMs = times.read ?? all;
+    this.#writeMs = times.write ?? all;
+    this.flush = inner.flush && (() => later(times.flush ?? all, () => inner.flush!()));
+    this.trim = inner.trim &&
+      ((offset, length) => later(times.trim ?? all, () => inner.trim!(offset, length)));
+    this.writeZeroes = inner.writeZeroes &&
+      ((offset, length, how) =>
+        later(times.zero ?? all, () => inner.writeZeroes!(offset, length, how)));
+  }
+
+  override readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    return later(this.#readMs, () => this.inner.readAt(buffer, offset));
+  }
+
+  override writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, how: WriteOptions): Answer {
+    return later(this.#writeMs, () => this.inner.writeAt(buffer, offset, how));
+  }
+}
+
+async function later(ms: number, work: () => Answer): Promise<void> {
+  if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
+  await work();
+}
+
+/** `delay` on a command line. */
+export const wrapper: Wrapper = {
+  name: "delay",
+  summary: "answers late",
+  options: [
+    {
+      name: "all",
+      kind: "time",
+      first: true,
+      max: MAX_DELAY_MS,
+      help: "How late every operation is that is not named. Default: 0.",
+    },
+    ...OPERATION_NAMES.map((name) => ({
+      name,
+      kind: "time" as const,
+      max: MAX_DELAY_MS,
+      help: `How late each ${name} is.`,
+    })),
+  ],
+  spec: (inner, given) => delay(inner, given as DelayOptions),
+};

@@ -1,0 +1,229 @@
+/**
+ * A backend that sees each request of another one, and what came of it: what `stats` and `log` have
+ * in common. Requests that go through the ring are seen there.
+ *
+ * @module
+ */
+
+import { errnoNumber } from "../../uapi/errno.ts";
+import {
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
+} from "../../uapi/ublk_io.ts";
+import { monotonicUs } from "../../uring/libc.ts";
+import type {
+  Answer,
+  Backend,
+  RingMethods,
+  RingOperations,
+  RingRequest,
+  WriteOptions,
+} from "../backend.ts";
+import { isLater } from "./answers.ts";
+import { Passing } from "./passing.ts";
+import { OPERATION_NAMES } from "./wrapper.ts";
+
+/** The index in {@linkcode OPERATION_NAMES} of each `UBLK_IO_OP_*`. */
+const OP_INDEX = new Int8Array(256).fill(-1);
+OP_INDEX[UBLK_IO_OP_READ] = OPERATION_NAMES.indexOf("read");
+OP_INDEX[UBLK_IO_OP_WRITE] = OPERATION_NAMES.indexOf("write");
+OP_INDEX[UBLK_IO_OP_FLUSH] = OPERATION_NAMES.indexOf("flush");
+OP_INDEX[UBLK_IO_OP_DISCARD] = OPERATION_NAMES.indexOf("trim");
+OP_INDEX[UBLK_IO_OP_WRITE_ZEROES] = OPERATION_NAMES.indexOf("zero");
+
+const [READ, WRITE, FLUSH, TRIM, ZERO] = OPERATION_NAMES.keys();
+
+/** Who looks. */
+export interface Observer {
+  /**
+   * A request has its answer.
+   *
+   * @param op The index in {@linkcode OPERATION_NAMES}.
+   * @param us How long it took, in microseconds.
+   * @param errno 0, or the positive errno of its failure.
+   */
+  seen(
+    op: number,
+    offset: number,
+    length: number,
+    fua: boolean,
+    us: number,
+    errno: number,
+  ): void;
+}
+
+/** The same disk, looked at. Its contents in memory are not: that way past is closed. */
+export class Observing extends Passing {
+  readonly #observer: Observer;
+
+  /** The observer stays the caller's. */
+  constructor(inner: Backend, observer: Observer) {
+    super(inner, { ring: inner.ring && new ObservedRing(inner.ring, observer) });
+    this.#observer = observer;
+    this.flush = inner.flush &&
+      (() => this.#look(FLUSH, 0, 0, false, () => inner.flush!()));
+    this.trim = inner.trim &&
+      ((offset, length) =>
+        this.#look(TRIM, offset, length, false, () => inner.trim!(offset, length)));
+    this.writeZeroes = inner.writeZeroes &&
+      ((offset, length, how) =>
+        this.#look(ZERO, offset, length, false, () => inner.writeZeroes!(offset, length, how)));
+  }
+
+  override readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    const startUs = monotonicUs();
+    let answer: Answer;
+    try {
+      answer = this.inner.readAt(buffer, offset);
+    } catch (thrown) {
+      this.#failed(READ, offset, buffer.length, false, startUs, thrown);
+    }
+    return this.#answered(READ, offset, buffer.length, false, startUs, answer);
+  }
+
+  override writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, how: WriteOptions): Answer {
+    const startUs = monotonicUs();
+    let answer: Answer;
+    try {
+      answer = this.inner.writeAt(buffer, offset, how);
+    } catch (thrown) {
+      this.#failed(WRITE, offset, buffer.length, how.fua, startUs, thrown);
+    }
+    return this.#answered(WRITE, offset, buffer.length, how.fua, startUs, answer);
+  }
+
+  #look(op: number, offset: number, length: number, fua: boolean, work: () => Answer): Answer {
+    const startUs = monotonicUs();
+    let answer: Answer;
+    try {
+      answer = work();
+    } catch (thrown) {
+      this.#failed(op, offset, length, fua, startUs, thrown);
+    }
+    return this.#answered(op, offset, length, fua, startUs, answer);
+  }
+
+  #answered(
+    op: number,
+    offset: number,
+    length: number,
+    fua: boolean,
+    startUs: number,
+    answer: Answer,
+  ): Answer {
+    if (isLater(answer)) {
+      return answer.then(
+        () => this.#observer.seen(op, offset, length, fua, monotonicUs() - startUs, 0),
+        (thrown) => this.#failed(op, offset, length, fua, startUs, thrown),
+      );
+    }
+    this.#observer.seen(op, offset, length, fua, monotonicUs() - startUs, 0);
+  }
+
+  #failed(
+    op: number,
+    offset: number,
+    length: number,
+    fua: boolean,
+    startUs: number,
+    thrown: unknown,
+  ): never {
+    const us = monotonicUs() - startUs;
+    this.#observer.seen(op, offset, length, fua, us, errnoOf(thrown));
+    throw thrown;
+  }
+}
+
+const EIO = errnoNumber("EIO")!;
+
+function errnoOf(thrown: unknown): number {
+  const { errno, code } = (thrown ?? {}) as { errno?: unknown; code?: unknown };
+  if (typeof errno === "number") return Math.abs(errno);
+  return typeof code === "string" ? errnoNumber(code) ?? EIO : EIO;
+}
+
+/** When a slot's request began; negative once it has been seen. */
+class Begun {
+  us = -1;
+}
+
+/** Without `plainFd`, of whose requests it would not hear. */
+class ObservedRing implements RingMethods {
+  readonly operations?: number;
+  readonly metadata?: boolean;
+  readonly forZeroCopyOnly?: boolean;
+  readonly preferZeroCopy?: boolean;
+  readonly #inner: RingMethods;
+  readonly #observer: Observer;
+  readonly #operations = new SeenOperations();
+  /** A thread uses the same few requests over and over, one for each slot. */
+  readonly #begun = new WeakMap<RingRequest, Begun>();
+
+  constructor(inner: RingMethods, observer: Observer) {
+    this.#inner = inner;
+    this.#observer = observer;
+    this.operations = inner.operations;
+    this.metadata = inner.metadata;
+    this.forZeroCopyOnly = inner.forZeroCopyOnly;
+    this.preferZeroCopy = inner.preferZeroCopy;
+  }
+
+  prepare(request: RingRequest, ring: RingOperations): number | void {
+    let begun = this.#begun.get(request);
+    if (begun === undefined) this.#begun.set(request, begun = new Begun());
+    begun.us = monotonicUs();
+    this.#operations.ring = ring;
+    return this.#look(request, begun, this.#inner.prepare(request, this.#operations));
+  }
+
+  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
+    this.#operations.ring = ring;
+    const answer = this.#inner.complete(request, result, this.#operations);
+    return this.#look(request, this.#begun.get(request)!, answer);
+  }
+
+  #look(request: RingRequest, begun: Begun, answer: number | void): number | void {
+    if (answer === undefined || begun.us < 0) return answer;
+    const us = monotonicUs() - begun.us;
+    begun.us = -1;
+    const { op, offset, length, fua } = request;
+    this.#observer.seen(OP_INDEX[op], offset, length, fua, us, answer < 0 ? -answer : 0);
+    return answer;
+  }
+}
+
+/** The ring as what is inside sees it: every completion comes back, so that it can be looked at. */
+class SeenOperations implements RingOperations {
+  ring!: RingOperations;
+
+  read(fd: number, at: number, length: number, offset: number): void {
+    this.ring.read(fd, at, length, offset);
+  }
+
+  write(fd: number, at: number, length: number, offset: number): void {
+    this.ring.write(fd, at, length, offset);
+  }
+
+  readMetadata(fd: number, offset: number): void {
+    this.ring.readMetadata(fd, offset);
+  }
+
+  writeMetadata(fd: number, offset: number): void {
+    this.ring.writeMetadata(fd, offset);
+  }
+
+  fsync(fd: number, dataOnly: boolean): void {
+    this.ring.fsync(fd, dataOnly);
+  }
+
+  fallocate(fd: number, mode: number, offset: number, length: number): void {
+    this.ring.fallocate(fd, mode, offset, length);
+  }
+
+  timeout(microseconds: number): void {
+    this.ring.timeout(microseconds);
+  }
+}

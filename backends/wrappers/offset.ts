@@ -1,0 +1,68 @@
+/**
+ * A part of a disk, by where it begins and how long it is.
+ *
+ * @module
+ */
+
+import type { Backend, OpenContext, Sharing } from "../backend.ts";
+import type { Size } from "../geometry.ts";
+import { formatSize } from "../size.ts";
+import type { BackendSpec } from "../spec.ts";
+import { Window } from "./window.ts";
+import { checkOptions, refused, type Wrapper } from "./wrapper.ts";
+
+/** Nothing is kept. */
+export const sharing: Sharing = "per-queue";
+
+/** Options of {@linkcode offset}. */
+export interface OffsetOptions {
+  /** Where the part begins: bytes, or a text such as `"1MiB"`. Default: 0. */
+  readonly start?: Size;
+  /** How long it is. Default: up to the end of the disk, also when that is resized. */
+  readonly size?: Size;
+}
+
+/**
+ * A part of a disk as a disk of its own. Both numbers must be whole blocks of the disk, which is
+ * checked when it is served.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where a number is not one.
+ *
+ * @example A filesystem behind a header of 1 MiB
+ * ```ts
+ * import { file, offset } from "@ublk/ublk";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(offset(file("disk.img"), { start: "1MiB" }).options, { start: 1 << 20 });
+ * ```
+ */
+export function offset(inner: BackendSpec, options: OffsetOptions): BackendSpec {
+  return { module: import.meta.url, options: checkOptions(wrapper, options), inner: [inner] };
+}
+
+/** Opens it around what is inside. */
+export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
+  const { start = 0, size } = options as { start?: number; size?: number };
+  const { blockSize = 512 } = disk;
+  for (const [name, bytes] of Object.entries({ start, size: size ?? 0 })) {
+    if (bytes % blockSize === 0) continue;
+    const hint = `use a multiple of ${blockSize}`;
+    throw refused("offset", `${name} ${bytes} is not in whole blocks of ${blockSize}`, hint);
+  }
+  if (start + (size ?? blockSize) > disk.size) {
+    const reason = `it ends beyond the disk, which has ${formatSize(disk.size)}`;
+    throw refused("offset", reason, "use a lesser start or size");
+  }
+  return new Window(disk, start, size);
+}
+
+/** `offset` on a command line. */
+export const wrapper: Wrapper = {
+  name: "offset",
+  summary: "a part of the disk",
+  options: [
+    { name: "start", kind: "size", first: true, help: "Where it begins. Default: 0." },
+    { name: "size", kind: "size", min: 512, help: "How long it is. Default: up to the end." },
+  ],
+  spec: (inner, given) => offset(inner, given as OffsetOptions),
+};

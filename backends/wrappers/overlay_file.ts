@@ -1,0 +1,312 @@
+/**
+ * The file of a copy-on-write overlay: blocks that differ from the base, and which they are.
+ *
+ * ```
+ * header (4 KiB) | committed bitmap | current bitmap | blocks, each at its place, the rest holes
+ * ```
+ *
+ * Two bitmaps, because two things can end a server. *Killed*, it leaves what it wrote in the page
+ * cache: the current bitmap, written after each new block, is then true. *Without power*, the disk
+ * has what was flushed and any part of what was not, in any order: a bit may be there whose block is
+ * not, and the block would read as a hole instead of what the base has. So each flush first makes
+ * the blocks durable and then the bits, in the committed bitmap; and whether the current one can be
+ * trusted is told by the header, which names the boot in which it was written.
+ *
+ * @module
+ */
+
+import { EINVAL, EIO, EOPNOTSUPP } from "../../uapi/errno.ts";
+import { UblkError } from "../../uapi/error.ts";
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  fallocateFile,
+  fileStatus,
+  O_RDONLY,
+  readAt,
+  smallText,
+  syncFile,
+  writeAllAt,
+} from "../../uring/file.ts";
+import { closeFd, openFile } from "../../uring/libc.ts";
+import { openBackingFile } from "../backing_file.ts";
+import { formatSize } from "../size.ts";
+import { refused } from "./wrapper.ts";
+
+const HEADER_BYTES = 4096;
+/** What of a bitmap is written at a time. */
+const PAGE_BYTES = 4096;
+/** Blocks begin at a multiple of this, so that they are whole blocks of any filesystem. */
+const DATA_ALIGNMENT = 1 << 20;
+/** Unless the options say otherwise, in bytes. */
+export const DEFAULT_OVERLAY_BLOCK: number = 64 << 10;
+
+/** The header, as JSON. */
+interface Header {
+  readonly ublk: "cow";
+  readonly version: 1;
+  /** Bytes of the disk. */
+  readonly size: number;
+  /** Bytes of a block of the overlay. */
+  readonly block: number;
+  /** The boot in which the current bitmap was written. */
+  readonly boot: string;
+}
+
+/** An open overlay. */
+export class OverlayFile {
+  /** Bytes of a block. */
+  readonly blockBytes: number;
+  readonly #fd: number;
+  readonly #bits: Uint8Array<ArrayBuffer>;
+  /** Pages of the bitmap that are not committed. */
+  readonly #pages: Uint8Array;
+  readonly #size: number;
+  readonly #dataAt: number;
+  #newer = false;
+  /** Once a flush has failed the kernel calls clean what it could not write: no later one is true. */
+  #broken = false;
+
+  private constructor(fd: number, { size, block }: Header) {
+    this.#fd = fd;
+    this.#size = size;
+    this.blockBytes = block;
+    const { bitmapBytes, dataAt } = layoutOf(size, block);
+    this.#bits = new Uint8Array(bitmapBytes);
+    this.#pages = new Uint8Array(bitmapBytes / PAGE_BYTES);
+    this.#dataAt = dataAt;
+  }
+
+  /**
+   * Opens the overlay of a disk of `size` bytes, or makes it where there is none.
+   *
+   * @param block Bytes of a block; where left out, those of the overlay that is there.
+   * @throws {UblkError} `INVALID_ARGUMENT` where the file is something else, or of another disk.
+   */
+  static async open(path: string, size: number, block?: number): Promise<OverlayFile> {
+    const found = fileStatus(path);
+    if (found !== undefined && found.kind !== "file") {
+      throw refused("cow", `${path} is a ${found.kind}`, "give a file");
+    }
+    const isNew = found === undefined || found.bytes === 0;
+    const bytes = layoutOf(size, block ?? DEFAULT_OVERLAY_BLOCK).dataAt + size;
+    const { fd } = await openBackingFile(path, {
+      readOnly: false,
+      direct: false,
+      blockSize: 1,
+      createBytes: isNew ? bytes : undefined,
+    });
+    try {
+      return isNew
+        ? OverlayFile.#make(fd, path, size, block ?? DEFAULT_OVERLAY_BLOCK)
+        : OverlayFile.#resume(fd, path, size, block);
+    } catch (error) {
+      closeFd(fd);
+      throw error;
+    }
+  }
+
+  static #make(fd: number, path: string, size: number, block: number): OverlayFile {
+    const header: Header = { ublk: "cow", version: 1, size, block, boot: bootId() };
+    writeHeader(fd, header);
+    // So that noting a block never finds the filesystem full. Not every filesystem can.
+    const { bitmapBytes } = layoutOf(size, block);
+    const bytes = HEADER_BYTES + 2 * bitmapBytes;
+    const result = fallocateFile(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
+    if (result !== -EOPNOTSUPP) check("fallocate", result);
+    check("fdatasync", syncFile(fd));
+    syncFolderOf(path);
+    return new OverlayFile(fd, header);
+  }
+
+  static #resume(fd: number, path: string, size: number, block?: number): OverlayFile {
+    const header = readHeader(fd);
+    if (header === undefined) {
+      throw refused("cow", `${path} is no overlay`, "give another file, or none: it is made");
+    }
+    if (header.size !== size) {
+      const reason = `${path} is over a disk of ${header.size} bytes (${formatSize(header.size)})`;
+      throw refused("cow", `${reason}, not of ${size}`, "give the base that it was made for");
+    }
+    if (block !== undefined && block !== header.block) {
+      const reason = `${path} has blocks of ${header.block} bytes, not ${block}`;
+      throw refused("cow", reason, "leave block out: an overlay keeps its own");
+    }
+    const overlay = new OverlayFile(fd, header);
+    const boot = bootId();
+    const sameBoot = header.boot === boot;
+    readWhole(fd, overlay.#bits, sameBoot ? overlay.#currentAt : HEADER_BYTES);
+    if (sameBoot) {
+      // Which of them were committed is not known any more: the next flush commits them all.
+      overlay.#pages.fill(1);
+      overlay.#newer = true;
+    } else {
+      // In this order: a header of this boot says that the current bitmap is true.
+      writeAllAt(fd, overlay.#bits, overlay.#currentAt);
+      writeHeader(fd, { ...header, boot });
+    }
+    return overlay;
+  }
+
+  get #currentAt(): number {
+    return HEADER_BYTES + this.#bits.length;
+  }
+
+  /** Whether a block is here, and not in the base. */
+  has(block: number): boolean {
+    return (this.#bits[Math.floor(block / 8)] & 1 << block % 8) !== 0;
+  }
+
+  /** The first block after `block`, up to `end`, that is not where `block` is. */
+  endOfRun(block: number, end: number): number {
+    const here = this.has(block);
+    let next = block + 1;
+    while (next < end && this.has(next) === here) next++;
+    return next;
+  }
+
+  /** Notes that blocks are here. They have been written. */
+  mark(first: number, end: number): void {
+    const from = Math.floor(first / 8);
+    const to = Math.floor((end - 1) / 8);
+    let changes = false;
+    for (let block = first; block < end; block++) {
+      if (this.has(block)) continue;
+      changes = true;
+      const byte = Math.floor(block / 8);
+      this.#bits[byte] |= 1 << block % 8;
+      this.#pages[Math.floor(byte / PAGE_BYTES)] = 1;
+    }
+    if (!changes) return;
+    this.#newer = true;
+    writeAllAt(this.#fd, this.#bits.subarray(from, to + 1), this.#currentAt + from);
+  }
+
+  /** Reads what is here, at an offset of the disk. */
+  read(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
+    readWhole(this.#fd, buffer, this.#dataAt + offset);
+  }
+
+  /** Writes at an offset of the disk. */
+  write(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
+    writeAllAt(this.#fd, buffer, this.#dataAt + offset);
+  }
+
+  /** Makes a range here read as zeroes, in a hole where the filesystem can. */
+  zero(offset: number, length: number): void {
+    const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    const result = fallocateFile(this.#fd, mode, this.#dataAt + offset, length);
+    if (result !== -EOPNOTSUPP) return check("fallocate", result);
+    const zeroes = new Uint8Array(Math.min(length, this.blockBytes));
+    for (let done = 0; done < length; done += zeroes.length) {
+      this.write(zeroes.subarray(0, Math.min(zeroes.length, length - done)), offset + done);
+    }
+  }
+
+  /** Makes all that was written durable: blocks first, and then that they are here. */
+  flush(): void {
+    if (this.#broken) {
+      const reason = "an earlier flush has failed, and what it lost is not known";
+      throw new UblkError("SYSCALL_FAILED", { operation: "cow", reason, errno: EIO });
+    }
+    try {
+      check("fdatasync", syncFile(this.#fd));
+      if (this.#newer) this.#commit();
+    } catch (error) {
+      this.#broken = true;
+      throw error;
+    }
+  }
+
+  #commit(): void {
+    for (let page = 0; page < this.#pages.length; page++) {
+      if (this.#pages[page] === 0) continue;
+      const at = page * PAGE_BYTES;
+      writeAllAt(this.#fd, this.#bits.subarray(at, at + PAGE_BYTES), HEADER_BYTES + at);
+    }
+    check("fdatasync", syncFile(this.#fd));
+    this.#pages.fill(0);
+    this.#newer = false;
+  }
+
+  /**
+   * Flushes, since after an orderly end of this machine too the next boot trusts only what is
+   * committed; and lets go of the file, and of its lock.
+   */
+  close(): void {
+    try {
+      this.flush();
+    } finally {
+      closeFd(this.#fd);
+    }
+  }
+
+  /** Bytes of a block: the disk's last one may be shorter. */
+  bytesOf(block: number): number {
+    return Math.min(this.blockBytes, this.#size - block * this.blockBytes);
+  }
+}
+
+function layoutOf(size: number, block: number) {
+  const bits = Math.ceil(size / block);
+  const bitmapBytes = Math.ceil(bits / 8 / PAGE_BYTES) * PAGE_BYTES;
+  const metadataBytes = HEADER_BYTES + 2 * bitmapBytes;
+  return {
+    bitmapBytes,
+    dataAt: Math.ceil(metadataBytes / DATA_ALIGNMENT) * DATA_ALIGNMENT,
+  };
+}
+
+/** A text that is another one after each boot of this machine. */
+function bootId(): string {
+  const id = smallText("/proc/sys/kernel/random/boot_id")?.trim();
+  if (id !== undefined) return id;
+  throw refused("cow", "this machine has no boot_id", "mount /proc");
+}
+
+/** Makes it durable that the file is there at all. */
+function syncFolderOf(path: string): void {
+  const folder = openFile(path.replace(/[^/]+$/, "."), O_RDONLY);
+  try {
+    const result = syncFile(folder);
+    // Some filesystems do not sync folders.
+    if (result !== -EINVAL) check("fdatasync", result);
+  } finally {
+    closeFd(folder);
+  }
+}
+
+function writeHeader(fd: number, header: Header): void {
+  const page = new Uint8Array(HEADER_BYTES);
+  page.set(new TextEncoder().encode(`${JSON.stringify(header)}\n`));
+  writeAllAt(fd, page, 0);
+}
+
+function readHeader(fd: number): Header | undefined {
+  const page = new Uint8Array(HEADER_BYTES);
+  if (readAt(fd, page, 0) < HEADER_BYTES) return undefined;
+  const text = new TextDecoder().decode(page.subarray(0, page.indexOf(10)));
+  try {
+    const header = JSON.parse(text) as Header;
+    const known = header.ublk === "cow" && header.version === 1 &&
+      Number.isSafeInteger(header.size) && header.size > 0 &&
+      Number.isSafeInteger(header.block) && header.block >= 4096;
+    return known ? header : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readWhole(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
+  for (let done = 0; done < buffer.length;) {
+    const rest = done === 0 ? buffer : buffer.subarray(done);
+    const count = readAt(fd, rest, offset + done);
+    // 0: somebody has made the file shorter.
+    if (count <= 0) check("pread", count === 0 ? -EIO : count);
+    done += count;
+  }
+}
+
+function check(operation: string, result: number): void {
+  if (result < 0) throw new UblkError("SYSCALL_FAILED", { operation, errno: -result });
+}

@@ -1,0 +1,125 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { Scratch } from "../../tests/scratch.ts";
+import { fill, openStack } from "../../tests/stack.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { libc } from "../../uring/libc.ts";
+import { file } from "../loop.ts";
+import { partition } from "./partition.ts";
+import { crc32, findPartition } from "./partition_table.ts";
+
+// Opened once for the process: no test leaks it.
+libc();
+
+const MIB = 1 << 20;
+const SIZE = 16 * MIB;
+
+/** Made by sfdisk, which is the judge of what a table says. */
+async function tableOf(path: string, script: string): Promise<[number, number, number][]> {
+  const child = new Deno.Command("sfdisk", {
+    args: ["--quiet", path],
+    stdin: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(script));
+  await writer.close();
+  const { success, stderr } = await child.output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  const { stdout } = await new Deno.Command("sfdisk", { args: ["--json", path] }).output();
+  const { partitiontable: { partitions } } = JSON.parse(new TextDecoder().decode(stdout));
+  return partitions
+    // An extended partition only has others in it.
+    .filter(({ type }: { type: string }) => type !== "f" && type !== "5")
+    .map(({ node, start, size }: { node: string; start: number; size: number }) => [
+      Number(node.slice(path.length)),
+      start * 512,
+      size * 512,
+    ]);
+}
+
+const TABLES: Record<string, string> = {
+  "a GPT": "label: gpt\nsize=1MiB\nsize=2MiB\nsize=3MiB\n",
+  "a GPT with a gap in its numbers": "label: gpt\n2 : size=1MiB\n7 : size=2MiB\n",
+  "an MBR": "label: dos\nsize=1MiB\nsize=2MiB\n",
+  "an MBR with logical partitions":
+    "label: dos\nsize=1MiB\nsize=10MiB, type=f\nsize=1MiB\n5 : size=1MiB\n6 : size=2MiB\n7 : size=1MiB\n",
+};
+
+for (const [name, script] of Object.entries(TABLES)) {
+  Deno.test(`partition finds each partition of ${name}, where sfdisk does`, async () => {
+    using scratch = new Scratch();
+    const path = scratch.file("disk", SIZE);
+    const table = await tableOf(path, script);
+    for (const [number, , bytes] of table) {
+      await using stack = await openStack(partition(file(path), { number }));
+      assertEquals(stack.backend.size, bytes, `partition ${number}`);
+      await fill(stack.backend, number, 0, 512);
+    }
+    const bytes = Deno.readFileSync(path);
+    for (const [number, start] of table) assertEquals(bytes[start], number, `${start}`);
+  });
+}
+
+/** What is done to a disk, and what is said of it. */
+const DAMAGE: [string, string, number, number[], string][] = [
+  ["no table", "label: gpt\nsize=1MiB\n", 510, [0, 0], "the disk has no partition table; serve it"],
+  ["another number", "label: dos\nsize=1MiB\n", 0, [], "the disk has no partition 9; it has 1"],
+  ["a GPT's header", "label: gpt\nsize=1MiB\n", 512 + 40, [9], "its header's checksum is wrong"],
+  ["a GPT's entries", "label: gpt\nsize=1MiB\n", 1024 + 32, [9], "its entries' checksum is wrong"],
+  ["a GPT's signature", "label: gpt\nsize=1MiB\n", 512, [0], "there is no GPT in block 1 of 512"],
+];
+
+for (const [name, script, at, damage, words] of DAMAGE) {
+  Deno.test(`partition refuses ${name}`, async () => {
+    using scratch = new Scratch();
+    const path = scratch.file("disk", SIZE);
+    await tableOf(path, script);
+    const bytes = Deno.readFileSync(path);
+    bytes.set(damage, at);
+    Deno.writeFileSync(path, bytes);
+    const number = name === "another number" ? 9 : 1;
+    await assertRejects(() => openStack(partition(file(path), { number })), UblkError, words);
+  });
+}
+
+Deno.test("partition refuses one that ends beyond an image that was cut off", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", SIZE);
+  await tableOf(path, "label: dos\nsize=1MiB\nsize=8MiB\n");
+  Deno.truncateSync(path, 4 * MIB);
+  {
+    await using stack = await openStack(partition(file(path), { number: 1 }));
+    assertEquals(stack.backend.size, MIB);
+  }
+  await assertRejects(
+    () => openStack(partition(file(path), { number: 2 })),
+    UblkError,
+    "ends beyond the disk",
+  );
+});
+
+Deno.test("partition comes to an end with a chain that is a loop", async () => {
+  const disk = new Uint8Array(64 * 512);
+  const view = new DataView(disk.buffer);
+  const entry = (sector: number, index: number, type: number, first: number, blocks: number) => {
+    const at = sector * 512 + 446 + index * 16;
+    view.setUint8(at + 4, type);
+    view.setUint32(at + 8, first, true);
+    view.setUint32(at + 12, blocks, true);
+    disk.set([0x55, 0xaa], sector * 512 + 510);
+  };
+  entry(0, 0, 0x05, 8, 32);
+  entry(8, 0, 0x83, 1, 1);
+  entry(8, 1, 0x05, 4, 8);
+  entry(12, 0, 0x83, 1, 2);
+  entry(12, 1, 0x05, 4, 8);
+  const read = (offset: number, bytes: number) =>
+    Promise.resolve(disk.slice(offset, offset + bytes));
+  const source = { blockSize: 512, size: disk.length, read };
+  assertEquals(await findPartition(source, 6), { start: 13 * 512, bytes: 1024 });
+  await assertRejects(() => findPartition(source, 1000), UblkError, "no partition 1000");
+});
+
+Deno.test("crc32 is that of the books", () => {
+  assertEquals(crc32(new TextEncoder().encode("123456789")), 0xcbf43926);
+});

@@ -1,0 +1,80 @@
+/**
+ * A backend that passes everything on to another: what wrappers begin with. Each changes what it is
+ * for, and so a stack can do what all of its parts can do, and no more.
+ *
+ * @module
+ */
+
+import type {
+  Answer,
+  Backend,
+  RequestLimits,
+  RingMethods,
+  WriteOptions,
+  WriteZeroesOptions,
+} from "../backend.ts";
+
+/** Ways past the methods that a wrapper leaves open, or replaces. */
+export interface Shortcuts {
+  /** Ring methods. */
+  readonly ring?: RingMethods;
+  /** Where the contents are in memory. */
+  readonly address?: number;
+}
+
+/** Passes everything on, but for {@linkcode Shortcuts}, which a wrapper must want. */
+export class Passing implements Backend {
+  readonly blockSize: number;
+  readonly limits?: RequestLimits;
+  readonly ring?: RingMethods;
+  readonly address?: number;
+  readOnly: boolean;
+  fua: boolean;
+  synchronous: boolean;
+  persistent: boolean;
+  flush?: () => Answer;
+  trim?: (offset: number, length: number) => Answer;
+  writeZeroes?: (offset: number, length: number, options: WriteZeroesOptions) => Answer;
+  readMetadata?: (buffer: Uint8Array<ArrayBuffer>, offset: number) => Answer;
+  writeMetadata?: (buffer: Uint8Array<ArrayBuffer>, offset: number) => Answer;
+  resize?: (size: number) => Answer;
+  beforeFetch?: (queue: number, tag: number) => void;
+  close?: () => Answer;
+  /** What is wrapped. Whoever loaded it closes it. */
+  protected readonly inner: Backend;
+
+  /** Around a backend, with the ways past its methods that are to stay open. */
+  constructor(inner: Backend, { ring, address }: Shortcuts = {}) {
+    this.inner = inner;
+    this.ring = ring;
+    this.address = address;
+    this.blockSize = inner.blockSize ?? 512;
+    this.limits = inner.limits;
+    this.readOnly = inner.readOnly === true;
+    this.fua = inner.fua === true;
+    this.synchronous = inner.synchronous === true;
+    this.persistent = inner.persistent === true;
+    this.flush = inner.flush && (() => inner.flush!());
+    this.trim = inner.trim && ((offset, length) => inner.trim!(offset, length));
+    this.writeZeroes = inner.writeZeroes &&
+      ((offset, length, options) => inner.writeZeroes!(offset, length, options));
+    this.readMetadata = inner.readMetadata &&
+      ((buffer, offset) => inner.readMetadata!(buffer, offset));
+    this.writeMetadata = inner.writeMetadata &&
+      ((buffer, offset) => inner.writeMetadata!(buffer, offset));
+    this.resize = inner.resize && ((size) => inner.resize!(size));
+    this.beforeFetch = inner.beforeFetch && ((queue, tag) => inner.beforeFetch!(queue, tag));
+  }
+
+  get size(): number {
+    return this.inner.size;
+  }
+
+  readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    return this.inner.readAt(buffer, offset);
+  }
+
+  writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, options: WriteOptions): Answer {
+    return this.inner.writeAt(buffer, offset, options);
+  }
+}

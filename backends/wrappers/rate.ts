@@ -1,0 +1,137 @@
+/**
+ * A disk that is no faster than it may be.
+ *
+ * @module
+ */
+
+import { monotonicUs } from "../../uring/libc.ts";
+import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
+import type { Size } from "../geometry.ts";
+import type { BackendSpec } from "../spec.ts";
+import { Passing } from "./passing.ts";
+import { checkOptions, refused, type Time, type Wrapper } from "./wrapper.ts";
+
+/** What may be done is counted in one place. */
+export const sharing: Sharing = "single";
+
+/** Options of {@linkcode rate}: one limit at least. */
+export interface RateOptions {
+  /** Bytes per second, read and written together: a number, or a text such as `"10MiB"`. */
+  readonly bytes?: Size;
+  /** Requests per second of any kind. */
+  readonly iops?: number;
+  /** After a pause, how much of the limits may be caught up at once. Default: `"1s"` of them. */
+  readonly burst?: Time;
+}
+
+/**
+ * A disk with limits to bytes and requests per second: a token bucket each. Requests beyond them
+ * wait for their turn, in the order in which they came. It is served by one thread with an event
+ * loop, whatever is inside.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where an option is not possible.
+ *
+ * @example
+ * ```ts
+ * import { memory, rate } from "@ublk/ublk";
+ * import { assertThrows } from "@std/assert";
+ *
+ * rate(memory("1GiB"), { bytes: "10MiB", iops: 500 });
+ * assertThrows(() => rate(memory("1GiB"), {}), Error, "give bytes or iops");
+ * ```
+ */
+export function rate(inner: BackendSpec, options: RateOptions): BackendSpec {
+  const checked = checkOptions<StoredOptions>(wrapper, options);
+  if (checked.bytes === undefined && checked.iops === undefined) {
+    throw refused("rate", "there is no limit", "give bytes or iops, or both");
+  }
+  return { module: import.meta.url, options: checked, inner: [inner] };
+}
+
+interface StoredOptions {
+  readonly bytes?: number;
+  readonly iops?: number;
+  readonly burst?: number;
+}
+
+/** Opens it around what is inside. */
+export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
+  return new Limited(disk, options as StoredOptions);
+}
+
+/** A token bucket, kept as the time at which it is full: no tokens are ever poured in. */
+export class Bucket {
+  readonly #msPerToken: number;
+  readonly #burstMs: number;
+  /** When all that was taken will have been poured in again. */
+  #paidMs = -Infinity;
+
+  /** So many tokens per second; a full bucket has those of `burstMs`. */
+  constructor(perSecond: number, burstMs: number) {
+    this.#msPerToken = 1000 / perSecond;
+    this.#burstMs = burstMs;
+  }
+
+  /**
+   * Takes tokens. A request may take more than there are: those behind it wait for that.
+   *
+   * @returns The milliseconds to wait before going on.
+   */
+  take(tokens: number, nowMs: number): number {
+    const paid = Math.max(this.#paidMs, nowMs - this.#burstMs);
+    this.#paidMs = paid + tokens * this.#msPerToken;
+    return Math.max(0, paid - nowMs);
+  }
+}
+
+class Limited extends Passing {
+  readonly #bytes: Bucket | undefined;
+  readonly #requests: Bucket | undefined;
+
+  constructor(inner: Backend, { bytes, iops, burst = 1000 }: StoredOptions) {
+    super(inner);
+    this.#bytes = bytes === undefined ? undefined : new Bucket(bytes, burst);
+    this.#requests = iops === undefined ? undefined : new Bucket(iops, burst);
+    this.synchronous = false;
+    this.flush = inner.flush && (() => this.#admit(0, () => inner.flush!()));
+    this.trim = inner.trim &&
+      ((offset, length) => this.#admit(0, () => inner.trim!(offset, length)));
+    this.writeZeroes = inner.writeZeroes &&
+      ((offset, length, how) => this.#admit(0, () => inner.writeZeroes!(offset, length, how)));
+  }
+
+  override readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    return this.#admit(buffer.length, () => this.inner.readAt(buffer, offset));
+  }
+
+  override writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, how: WriteOptions): Answer {
+    return this.#admit(buffer.length, () => this.inner.writeAt(buffer, offset, how));
+  }
+
+  #admit(bytes: number, work: () => Answer): Answer {
+    const nowMs = monotonicUs() / 1000;
+    const ms = Math.max(
+      this.#requests === undefined ? 0 : this.#requests.take(1, nowMs),
+      this.#bytes === undefined || bytes === 0 ? 0 : this.#bytes.take(bytes, nowMs),
+    );
+    if (ms === 0) return work();
+    return new Promise<void>((resolve) => setTimeout(resolve, ms)).then(work);
+  }
+}
+
+/** `rate` on a command line. */
+export const wrapper: Wrapper = {
+  name: "rate",
+  summary: "limits bytes and requests per second",
+  options: [
+    { name: "bytes", kind: "size", min: 512, first: true, help: "Bytes per second." },
+    { name: "iops", kind: "number", min: 0.1, help: "Requests per second." },
+    {
+      name: "burst",
+      kind: "time",
+      max: 3_600_000,
+      help: "What a pause lets catch up. Default: 1s.",
+    },
+  ],
+  spec: (inner, given) => rate(inner, given as RateOptions),
+};

@@ -1,0 +1,50 @@
+import { assert, assertEquals } from "@std/assert";
+import { fill, openStack, readBytes } from "../../tests/stack.ts";
+import { libc } from "../../uring/libc.ts";
+import { memory } from "../memory.ts";
+import { Bucket, rate } from "./rate.ts";
+
+// Opened once for the process: no test leaks it.
+libc();
+
+Deno.test("Bucket lets a burst through, then so many per second, and fills up in a pause", () => {
+  const bucket = new Bucket(100, 500);
+  // 50 at once, and one more, which the bucket owes.
+  for (let index = 0; index < 51; index++) assertEquals(bucket.take(1, 1000), 0);
+  assertEquals(bucket.take(1, 1000), 10);
+  assertEquals(bucket.take(1, 1000), 20);
+  assertEquals(bucket.take(1, 1030), 0);
+  // A pause of any length fills it, and no more than that.
+  for (let index = 0; index < 51; index++) assertEquals(bucket.take(1, 99_000), 0);
+  assertEquals(bucket.take(1, 99_000), 10);
+});
+
+Deno.test("Bucket lets a request through that is larger than itself, and those behind it pay", () => {
+  const bucket = new Bucket(1000, 100);
+  assertEquals(bucket.take(5000, 0), 0);
+  assertEquals(bucket.take(1, 0), 4900);
+});
+
+Deno.test("Bucket without a burst spaces requests evenly", () => {
+  const bucket = new Bucket(10, 0);
+  assertEquals([0, 0, 0].map((now) => bucket.take(1, now)), [0, 100, 200]);
+});
+
+for (const [limit, options] of [["bytes", { bytes: "1MiB" }], ["iops", { iops: 64 }]] as const) {
+  Deno.test(`rate keeps to its limit of ${limit}, reads and writes together`, async () => {
+    const spec = rate(memory("1MiB"), { ...options, burst: "125ms" });
+    await using stack = await openStack(spec);
+    const start = performance.now();
+    const requests = Array.from(
+      { length: 24 },
+      (_, index) =>
+        index % 2 === 0
+          ? readBytes(stack.backend, index * 16384, 16384)
+          : fill(stack.backend, index, index * 16384, 16384),
+    );
+    await Promise.all(requests);
+    const ms = performance.now() - start;
+    // 24 of 64 per second, less 8 of a burst and the one that is always owed: 15/64 s.
+    assert(ms >= 230 && ms < 700, `${ms}`);
+  });
+}

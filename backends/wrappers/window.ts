@@ -1,0 +1,106 @@
+/**
+ * A part of a disk as a disk: what `offset` and `partition` have in common. Whatever way requests
+ * go past the methods stays open: the numbers are shifted there too.
+ *
+ * @module
+ */
+
+import type {
+  Answer,
+  Backend,
+  RingMethods,
+  RingOperations,
+  RingRequest,
+  WriteOptions,
+} from "../backend.ts";
+import { Passing } from "./passing.ts";
+
+/** The part from `start` on, `length` bytes or what there is. */
+export class Window extends Passing {
+  readonly #start: number;
+  readonly #length: number | undefined;
+
+  /** Start and length are whole blocks within the disk. */
+  constructor(inner: Backend, start: number, length?: number) {
+    super(inner, {
+      ring: inner.ring && new ShiftedRing(inner.ring, start),
+      address: inner.address === undefined ? undefined : inner.address + start,
+    });
+    this.#start = start;
+    this.#length = length;
+    this.trim = inner.trim && ((offset, bytes) => inner.trim!(start + offset, bytes));
+    this.writeZeroes = inner.writeZeroes &&
+      ((offset, bytes, options) => inner.writeZeroes!(start + offset, bytes, options));
+    this.readMetadata = inner.readMetadata &&
+      ((buffer, offset) => inner.readMetadata!(buffer, start + offset));
+    this.writeMetadata = inner.writeMetadata &&
+      ((buffer, offset) => inner.writeMetadata!(buffer, start + offset));
+    this.resize = length === undefined && inner.resize !== undefined
+      ? (size) => inner.resize!(start + size)
+      : undefined;
+  }
+
+  override get size(): number {
+    return this.#length ?? this.inner.size - this.#start;
+  }
+
+  override readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    return this.inner.readAt(buffer, this.#start + offset);
+  }
+
+  override writeAt(
+    buffer: Uint8Array<ArrayBuffer>,
+    offset: number,
+    options: WriteOptions,
+  ): Answer {
+    return this.inner.writeAt(buffer, this.#start + offset, options);
+  }
+}
+
+/** A request as what is inside sees it. Made once for each slot. */
+class ShiftedRequest implements RingRequest {
+  op = 0;
+  offset = 0;
+  length = 0;
+  fua = false;
+  mayUnmap = false;
+  metadataLength = 0;
+  state = 0;
+}
+
+class ShiftedRing implements RingMethods {
+  readonly operations?: number;
+  readonly metadata?: boolean;
+  readonly forZeroCopyOnly?: boolean;
+  readonly preferZeroCopy?: boolean;
+  readonly #inner: RingMethods;
+  readonly #start: number;
+  /** A thread uses the same few requests over and over, one for each slot. */
+  readonly #shifted = new WeakMap<RingRequest, ShiftedRequest>();
+
+  constructor(inner: RingMethods, start: number) {
+    this.#inner = inner;
+    this.#start = start;
+    this.operations = inner.operations;
+    this.metadata = inner.metadata;
+    this.forZeroCopyOnly = inner.forZeroCopyOnly;
+    this.preferZeroCopy = inner.preferZeroCopy;
+  }
+
+  prepare(request: RingRequest, ring: RingOperations): number | void {
+    let shifted = this.#shifted.get(request);
+    if (shifted === undefined) this.#shifted.set(request, shifted = new ShiftedRequest());
+    shifted.op = request.op;
+    shifted.offset = this.#start + request.offset;
+    shifted.length = request.length;
+    shifted.fua = request.fua;
+    shifted.mayUnmap = request.mayUnmap;
+    shifted.metadataLength = request.metadataLength;
+    shifted.state = 0;
+    return this.#inner.prepare(shifted, ring);
+  }
+
+  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
+    return this.#inner.complete(this.#shifted.get(request)!, result, ring);
+  }
+}

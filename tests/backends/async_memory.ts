@@ -1,0 +1,34 @@
+/**
+ * A RAM disk whose methods return Promises that settle a little later, in any order.
+ *
+ * @module
+ */
+
+import type { Backend } from "../../backends/backend.ts";
+import type { BackendSpec } from "../../backends/spec.ts";
+import { FaultDice } from "../../uring/fake_faults.ts";
+
+/** Its specification. */
+export function asyncMemory(size: number): BackendSpec {
+  return { module: import.meta.url, options: size };
+}
+
+/** Opens it. */
+export function open(options: unknown): Backend {
+  const bytes = new Uint8Array(options as number);
+  const dice = new FaultDice(1);
+  const later = async (work: () => void) => {
+    for (let turns = dice.draw(4); turns >= 0; turns--) await Promise.resolve();
+    work();
+  };
+  return {
+    size: bytes.length,
+    fua: true,
+    readAt: (buffer, offset) =>
+      later(() => buffer.set(bytes.subarray(offset, offset + buffer.length))),
+    writeAt: (buffer, offset) => later(() => bytes.set(buffer, offset)),
+    flush: () => later(() => {}),
+    trim: (offset, length) => later(() => void bytes.fill(0xee, offset, offset + length)),
+    writeZeroes: (offset, length) => later(() => void bytes.fill(0, offset, offset + length)),
+  };
+}

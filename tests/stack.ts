@@ -1,0 +1,57 @@
+/**
+ * A stack of backends opened in this thread, as a serving thread does, without ublk.
+ *
+ * @module
+ */
+
+import type { Backend } from "../backends/backend.ts";
+import { loadBackend } from "../backends/load.ts";
+import type { BackendSpec } from "../backends/spec.ts";
+
+/** An open stack. */
+export interface Stack extends AsyncDisposable {
+  /** The outermost backend. */
+  readonly backend: Backend;
+  /** Whether each queue's thread would have its own. */
+  readonly perQueue: boolean;
+  /** Ends as a server that is killed does: nothing more is written. */
+  kill(): void;
+}
+
+/** Opens a stack, which is closed at the end of the scope. */
+export async function openStack(spec: BackendSpec, queue = 0): Promise<Stack> {
+  const loaded = await loadBackend(structuredClone(spec));
+  const shared = await loaded.share();
+  let alive = true;
+  let backend: Backend;
+  try {
+    backend = await loaded.open(queue, structuredClone(shared));
+  } catch (error) {
+    await loaded.unshare(shared);
+    throw error;
+  }
+  return {
+    backend,
+    perQueue: loaded.sharing === "per-queue",
+    kill: () => void (alive = false),
+    async [Symbol.asyncDispose]() {
+      try {
+        if (alive) await loaded.close();
+      } finally {
+        await loaded.unshare(shared);
+      }
+    },
+  };
+}
+
+/** What a read gives. */
+export async function readBytes(disk: Backend, offset: number, length: number) {
+  const buffer = new Uint8Array(length).fill(0xa5);
+  await disk.readAt(buffer, offset);
+  return buffer;
+}
+
+/** Writes bytes of one value. */
+export async function fill(disk: Backend, value: number, offset: number, length: number) {
+  await disk.writeAt(new Uint8Array(length).fill(value), offset, { fua: false });
+}
