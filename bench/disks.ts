@@ -48,6 +48,8 @@ const PERMISSIONS = [
   "--no-prompt",
   "--allow-ffi",
   "--allow-read",
+  "--allow-write=/run/ublk",
+  "--allow-net",
   "--allow-run=/bin/sh",
   "--allow-sys",
 ];

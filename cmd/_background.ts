@@ -11,6 +11,7 @@
  */
 
 import { closeFd, writeText } from "../uring/libc.ts";
+import { keepShort } from "./_log_cap.ts";
 import { logPath, removeFile, RUN_FOLDER, startLogPath } from "./_records.ts";
 import { EXIT_FAILURE, EXIT_OK, writeLine } from "./_run.ts";
 import { type EndSignal, SIGNAL_NUMBERS } from "./_signals.ts";
@@ -170,6 +171,7 @@ export const reporter = {
   nameLog(id: number): string | null {
     try {
       Deno.renameSync(startLogPath(Deno.pid), logPath(id));
+      keepShort(logPath(id));
       return logPath(id);
     } catch {
       return null;
