@@ -63,6 +63,8 @@ interface Elements {
   readonly words: Uint32Array<ArrayBuffer>;
   queue: number;
   count: number;
+  /** For a silent command, the place in the ring's queue behind it. */
+  before: number;
 }
 
 /** Slots with one command for many requests. */
@@ -165,12 +167,6 @@ export class BatchSlots extends Slots implements Disposable {
   }
 
   flush(): void {
-    // The driver reads elements while it takes the command.
-    if (this.#silent.length > 0 && this.#ring.pending === 0) {
-      for (let number = this.#silent.pop(); number !== undefined; number = this.#silent.pop()) {
-        this.#free.push(number);
-      }
-    }
     for (let index = 0; index < this.#collecting.length; index++) {
       const number = this.#collecting[index];
       if (number < 0) continue;
@@ -180,6 +176,7 @@ export class BatchSlots extends Slots implements Disposable {
       // Of one answer all is done or it fails, and its success needs no completion. With one request
       // at a time that completion would be half of all, and each a system call.
       this.#ring.sqes[at] |= IOSQE_CQE_SKIP_SUCCESS << 8;
+      this.#elements[number].before = this.#ring.position;
       this.#silent.push(number);
     }
   }
@@ -193,7 +190,7 @@ export class BatchSlots extends Slots implements Disposable {
       return 0;
     }
     if (step === STEP_COMMIT) this.#commitRest(index, Math.max(0, result));
-    // The buffer of a silent one is free by the next `flush` anyway.
+    // That of a silent one is let go as if it had succeeded.
     if (!this.#silent.includes(index)) this.#free.push(index);
     // A device that goes takes its tags along, which is nobody's fault.
     return result === UBLK_IO_RES_ABORT ? 0 : result < 0 ? -result : EIO;
@@ -234,16 +231,30 @@ export class BatchSlots extends Slots implements Disposable {
 
   /** The number of a buffer for the elements of a queue. More are made until there are enough. */
   #take(queueIndex: number): number {
+    this.#freeSilent();
     let number = this.#free.pop();
     if (number === undefined) {
       number = this.#elements.length;
       const mapping = Mapping.anonymous(pageAlign(this.#depth * 16));
       const words = new Uint32Array(mapping.buffer());
-      this.#elements.push({ mapping, words, queue: queueIndex, count: 0 });
+      this.#elements.push({ mapping, words, queue: queueIndex, count: 0, before: 0 });
     }
     this.#elements[number].queue = queueIndex;
     this.#elements[number].count = 0;
     return number;
+  }
+
+  /** The driver has read the elements by the time that the kernel has taken the command. */
+  #freeSilent(): void {
+    const silent = this.#silent;
+    // Those that are left were queued last.
+    let kept = 0;
+    for (let at = 0; at < silent.length; at++) {
+      const number = silent[at];
+      if (this.#ring.isSubmitted(this.#elements[number].before)) this.#free.push(number);
+      else silent[kept++] = number;
+    }
+    silent.length = kept;
   }
 
   #append(number: number, slot: number, result: number): void {

@@ -120,6 +120,58 @@ for (const refused of [0, 1, 3]) {
   });
 }
 
+Deno.test("BatchSlots answers one request at a time by one system call for each", () => {
+  using rig = batchRig().fetch();
+  for (let time = 0; time < 300; time++) {
+    const enters = rig.kernel.enters;
+    const request = rig.ublk.submitIo(0, READ);
+    rig.turn();
+    rig.turn();
+    assertEquals([request.results, rig.kernel.enters - enters], [[BYTES], 2]);
+    // Nothing has come back but the request: the COMMIT was silent.
+    assertEquals([rig.ring.ready(), rig.ring.pending], [0, 0]);
+  }
+  rig.stop();
+});
+
+Deno.test("BatchSlots hears of a COMMIT of one that fails, and uses no buffer twice at a time", () => {
+  const buffers = new Set<number>();
+  using rig = batchRig({ depth: 8 }).fetch();
+  const { handler } = rig.kernel;
+  rig.kernel.handler = (sqe, kernel) => {
+    if (sqe.cmdOp === UBLK_U_IO_COMMIT_IO_CMDS) buffers.add(sqe.words[4]);
+    handler(sqe, kernel);
+  };
+  rig.ublk.faults = { commitTag: 0 };
+  const lost = rig.ublk.submitIo(0, READ);
+  for (let turn = 0; turn < 3; turn++) rig.turn();
+  assertEquals([lost.result, rig.server.lostErrno], [undefined, EBUSY]);
+  for (let time = 0; time < 100; time++) {
+    // One, and several, in turn, with other SQEs that wait in between.
+    const some = rig.ublk.plug(() =>
+      Array.from({ length: 1 + time % 3 }, (_, sector) => rig.ublk.submitIo(0, { ...READ, sector }))
+    );
+    rig.run(() => some.every(({ result }) => result === BYTES));
+  }
+  assert(buffers.size <= 3, `${buffers.size} buffers`);
+});
+
+Deno.test("BatchSlots keeps the elements of a COMMIT that the kernel has not taken yet", () => {
+  const settle: (() => void)[] = [];
+  const backend = { ...mockBackend(), flush: () => new Promise<void>((done) => settle.push(done)) };
+  using rig = batchRig({ backend }).fetch();
+  const requests = [0, 1].map(() => rig.start(FLUSH));
+  // Two turns of answers, and the kernel is short of memory in the first.
+  const { slots } = rig;
+  for (const tag of [requests[0].tag, requests[1].tag]) {
+    slots.answer(tag, 0);
+    slots.flush();
+  }
+  rig.turn();
+  assertEquals(requests.map(({ results }) => results), [[0], [0]]);
+  assertEquals(count(rig, UBLK_U_IO_COMMIT_IO_CMDS), 2);
+});
+
 Deno.test("BatchSlots gives a FETCH its buffer anew when it is used up, and loses no tag", () => {
   using rig = batchRig({ fetchBytes: 6, depth: 8 }).fetch();
   const before = count(rig, UBLK_U_IO_FETCH_IO_CMDS);

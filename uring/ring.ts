@@ -142,6 +142,16 @@ export class Ring implements Disposable {
     return (this.#tail - this.#submitted) | 0;
   }
 
+  /** The place in the queue that the next SQE will have: for {@linkcode isSubmitted}. */
+  get position(): number {
+    return this.#tail;
+  }
+
+  /** Whether the kernel has taken all SQEs that were before this place. */
+  isSubmitted(position: number): boolean {
+    return ((this.#submitted - position) | 0) >= 0;
+  }
+
   /**
    * The word index of a free SQE, which counts as filled from now on, or -1 when the queue is
    * full. Every word of it is the caller's to write: it holds what its last user left there.
