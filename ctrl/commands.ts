@@ -38,6 +38,11 @@ export interface Command {
   readonly timeoutMs: number;
   /** What keeps the kernel from answering, and what to do about it. */
   readonly whenSilent: string;
+  /**
+   * Whether a caller who gives it up waits for the kernel's answer all the same: it relies on the
+   * threads that serve, which must go on until it is over.
+   */
+  readonly untilAnswered: boolean;
 }
 
 /** The time that most commands get, in milliseconds. They take one or two when all is well. */
@@ -60,7 +65,7 @@ function command(
   whenSilent: string = LOCKED,
   timeoutMs: number = DEFAULT_TIMEOUT_MS,
 ): Command {
-  return { name, cmdOp, kernel, timeoutMs, whenSilent };
+  return { name, cmdOp, kernel, timeoutMs, whenSilent, untilAnswered: whenSilent === FETCHING };
 }
 
 /** `UBLK_U_CMD_GET_FEATURES`. */

@@ -54,7 +54,10 @@ const KIND_CANCEL = 2;
 export interface CommandOptions {
   /** In milliseconds; without it, the command's own default. */
   timeoutMs?: number;
-  /** Gives the command up, with `ABORTED`. */
+  /**
+   * Gives the command up, with `ABORTED`: at once, or for START_DEV and END_USER_RECOVERY as soon as
+   * the kernel has answered. An answer that came too late to be given up is returned as ever.
+   */
   signal?: AbortSignal;
 }
 
@@ -147,7 +150,10 @@ export class ControlRing implements AsyncDisposable, Disposable {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     const id = this.#freeId();
     if (!this.#prepare(request, id)) return Promise.reject(fullError(request));
-    const onAbort = () => this.#giveUp(entry, abortedError(request, signal?.reason));
+    const onAbort = () => {
+      if (request.command.untilAnswered) this.#cancel(entry);
+      else this.#giveUp(entry, abortedError(request, signal?.reason));
+    };
     // A timer counts in 31 bits and takes more for none at all.
     const delayMs = Math.min(timeoutMs, 0x7fff_ffff);
     const timer = setTimeout(() => this.#expire(entry, delayMs), delayMs);
@@ -239,8 +245,10 @@ export class ControlRing implements AsyncDisposable, Disposable {
     assert(entry !== undefined, "a completion belongs to a command in flight");
     this.#inFlight.delete(id);
     this.#settle(entry);
-    // Of one that was given up the Promise is rejected already, and this does nothing.
-    entry.resolve(res);
+    const { request, signal } = entry;
+    // Of one that was given up the Promise is rejected already, and these do nothing.
+    if (res < 0 && signal?.aborted) entry.reject(abortedError(request, signal.reason));
+    else entry.resolve(res);
   }
 
   /** The ring is of no use any more. Buffers stay, since the kernel may still write to them. */
@@ -264,7 +272,11 @@ export class ControlRing implements AsyncDisposable, Disposable {
     // A busy thread may run this timer late, with the answer long there.
     this.#collect();
     if (this.#inFlight.get(entry.id) !== entry) return;
-    this.#giveUp(entry, timeoutError(entry.request, timeoutMs));
+    const { request, signal } = entry;
+    this.#giveUp(
+      entry,
+      signal?.aborted ? abortedError(request, signal.reason) : timeoutError(request, timeoutMs),
+    );
   }
 
   #giveUp(entry: InFlight, error: UblkError): void {
@@ -273,8 +285,14 @@ export class ControlRing implements AsyncDisposable, Disposable {
     entry.state = "abandoned";
     entry.reject(error);
     entry.timer = setTimeout(() => this.#forget(entry), GRACE_MS);
-    // A worker of io_uring that sleeps interruptibly (START_DEV, DEL_DEV) is woken by this and
-    // answers -EINTR; one that cannot be interrupted answers whenever it does.
+    this.#cancel(entry);
+  }
+
+  /**
+   * A worker of io_uring that sleeps interruptibly (START_DEV, DEL_DEV) is woken by this and answers
+   * -EINTR; one that cannot be interrupted answers whenever it does.
+   */
+  #cancel(entry: InFlight): void {
     if (prepCancel(this.#ring, entry.id, KIND_COMMAND, 0, KIND_CANCEL) >= 0) this.#collect();
   }
 
