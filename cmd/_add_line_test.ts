@@ -17,6 +17,8 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
   ["--type=null -q4 -d=16 -n 3", { queues: 4, depth: 16, id: 3 }],
   ["-tnull --number 5", { id: 5 }],
   ["-t null -n -1", { id: undefined }],
+  ["-t null", { affinity: undefined }],
+  ["-t null --affinity 0-1:3", { affinity: [[0, 1], [3]] }],
   ["-t null -g", { dataPath: "get-data" }],
   ["-t null --get_data", { dataPath: "get-data" }],
   ["-t null --get_data 1", { dataPath: "get-data" }],

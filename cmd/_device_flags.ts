@@ -12,6 +12,7 @@ import type { DeviceOptions, IntegrityOptions } from "../device/options.ts";
 import type { RecoveryMode } from "../device/recovery_mode.ts";
 import { DATA_PATHS, type DataPathName } from "../uapi/data_path.ts";
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
+import { parseCpuLists } from "./_cpus.ts";
 import { type Flag, usageError, type Values } from "./_flags.ts";
 
 /** As `kublk` has it. */
@@ -72,6 +73,13 @@ export const DEVICE_FLAGS = [
     max: UBLK_MAX_NR_QUEUES,
     help: "Serving threads. Default: one per queue. Another number needs\n" +
       "--per-io-daemons or --batch.",
+  },
+  {
+    name: "affinity",
+    kind: "text",
+    placeholder: "CPULISTS",
+    help: "CPUs for each thread, with colons between: 0-1:2-3. Default: those of\n" +
+      "its queue.",
   },
   {
     name: "per-io-daemons",
@@ -223,6 +231,7 @@ export function servingOptions(values: DeviceValues): ServingOptions {
   const queues = values.queues ?? DEFAULT_QUEUES;
   const dataPath = dataPathOf(values);
   checkThreads(values, queues, dataPath);
+  const { affinity } = values;
   const id = values.id === -1 ? undefined : values.id;
   return {
     ...(id === undefined ? {} : { id }),
@@ -233,6 +242,7 @@ export function servingOptions(values: DeviceValues): ServingOptions {
     dataPath,
     batch: values.batch,
     threads: values.threads,
+    ...(affinity === undefined ? {} : { affinity: parseCpuLists(affinity) }),
     perIoDaemons: values["per-io-daemons"],
     fixedFile: !values["no-fixed-file"],
     recovery: recoveryOf(values),

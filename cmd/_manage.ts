@@ -7,7 +7,8 @@
 import { formatSize } from "../backends/size.ts";
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
-import { CPU_SET_BYTES, setAffinity } from "../uring/libc.ts";
+import { setAffinity } from "../uring/libc.ts";
+import { parseCpus } from "./_cpus.ts";
 import { REQUIRED_ID } from "./_device_id.ts";
 import { type Flag, usageError, type Values } from "./_flags.ts";
 import { isAlive, readRecord } from "./_records.ts";
@@ -150,24 +151,4 @@ export function workerThreads(text: string): number[] {
   return Array.from(text.matchAll(/^(\d+) worker-(\d+)$/gm), ([, id, n]) => [Number(id), Number(n)])
     .sort(([, a], [, b]) => a - b)
     .map(([id]) => id);
-}
-
-/**
- * CPUs as the kernel writes them: `0-3,8`.
- *
- * @throws {UblkError} `INVALID_ARGUMENT`.
- */
-export function parseCpus(text: string): number[] {
-  const most = CPU_SET_BYTES * 8 - 1;
-  const cpus = new Set<number>();
-  for (const part of text.split(",")) {
-    const match = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part);
-    const first = Number(match?.[1]);
-    const last = Number(match?.[2] ?? match?.[1]);
-    if (match === null || last < first || last > most) {
-      throw usageError(text, "it is not a list of CPUs", `write one such as 0-3,8, up to ${most}`);
-    }
-    for (let cpu = first; cpu <= last; cpu++) cpus.add(cpu);
-  }
-  return [...cpus].sort((a, b) => a - b);
 }

@@ -68,10 +68,14 @@ function denoTest(files: readonly string[], filter?: string): string[] {
   ];
 }
 
-/** Whatever the tests import is downloaded here, since a guest cannot. */
+/**
+ * Whatever the tests import is downloaded here, since a guest cannot. By `deno cache`, which ends
+ * when all is stored: a program that ends by itself may do so before its packages' metadata is, and
+ * every later one asks for it again, says "Download", and fails the tests of what commands print.
+ */
 async function warmDenoCache(files: readonly string[]): Promise<void> {
   const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "--no-run", "--no-check", "--quiet", ...files],
+    args: ["cache", "--quiet", ...files],
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",

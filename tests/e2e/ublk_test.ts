@@ -195,15 +195,16 @@ testWhere(
   },
 );
 
-Deno.test("ublk set_affinity moves a queue's thread", async () => {
-  await using device = await add("-t", "null", "-q", "2");
+Deno.test("ublk add --affinity places each thread, and set_affinity moves a queue's", async () => {
+  await using device = await add("-t", "null", "-q", "2", "--affinity", "1:0,2");
+  const cpus = async () => {
+    const script = `cd /proc/${device.pid}/task; for t in $(grep -l ^worker- */comm); do ` +
+      "sed -n 's/^Cpus_allowed_list:.//p' ${t%comm}status; done";
+    return (await run("sh", "-c", script)).stdout.trim().split("\n").sort();
+  };
+  assertEquals(await cpus(), ["0,2", "1"]);
   await done("set_affinity", "-n", `${device.id}`, "-q", "1", "0");
-  const tasks = await run(
-    "sh",
-    "-c",
-    `cd /proc/${device.pid}/task && grep -l '^Cpus_allowed_list:.0$' */status`,
-  );
-  assert(tasks.stdout.trim().split("\n").length >= 1, tasks.stdout);
+  assertEquals(await cpus(), ["0", "1"]);
   assertOneLine(
     await ublk("set_affinity", "-n", `${device.id}`, "-q", "2", "0"),
     2,

@@ -54,6 +54,7 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "quiesce", /--id: it is missing; see `ublk quiesce --help`/],
   ["ublk", "set_affinity -n 0 -q 0", /CPULIST: it is missing; see `ublk set_affinity --help`/],
   ["ublk", "set_affinity -n 0 -q 0 x", /x: it is not a list of CPUs; write one such as 0-3,8/],
+  ["ublk", "add -t null --affinity 0:y", /y: it is not a list of CPUs; write one such as 0-3,8/],
   ["ublk", "add", /^ublk: error: --type: it is missing; use one of null, mem, /],
   ["ublk", "add -t null --foo 3", /--foo: unknown flag; null has --size; see `ublk add --help`/],
   ["ublk", "add -t null -z -g", /--get-data and --zero-copy: data travels one way only; give /],
