@@ -126,6 +126,7 @@ export class SharedMemoryPath implements DataPath {
   finish(slot: number, result: number): void {
     if (!this.#shared.has(slot)) return this.#other.finish(slot, result);
     this.#shared.release(slot);
+    this.#slots.stats(slot).shared();
     this.#slots.answer(slot, result);
   }
 

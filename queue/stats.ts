@@ -33,6 +33,7 @@ const IN_FLIGHT = ERRORS + 2;
 const BATCHES = ERRORS + 3;
 const BATCH_REQUESTS = ERRORS + 4;
 const MAX_BATCH = ERRORS + 5;
+const SHARED = ERRORS + 6;
 const HISTOGRAMS = ERRORS + 8;
 
 // Of each class: the buckets, the sum in microseconds, the maximum in microseconds.
@@ -94,6 +95,8 @@ export interface Stats {
   readonly errors: number;
   /** Requests whose deadline passed. */
   readonly timeouts: number;
+  /** Requests whose data was in memory that clients share (`sharedMemory`), and was not copied. */
+  readonly shared: number;
   /** Requests that the backend holds at this moment. */
   readonly inFlight: number;
   /** Rounds of the loop that found requests. */
@@ -173,6 +176,11 @@ export class QueueStats {
     this.#doubles[TIMEOUTS] += 1;
   }
 
+  /** Counts a request whose data was in memory that clients share. */
+  shared(): void {
+    this.#doubles[SHARED] += 1;
+  }
+
   /** Counts a round of the loop that found `requests` requests. */
   batch(requests: number): void {
     const doubles = this.#doubles;
@@ -226,6 +234,7 @@ function statsOf(doubles: Float64Array): Stats {
     bytesZeroed: doubles[OP_BYTES + UBLK_IO_OP_WRITE_ZEROES],
     errors: doubles[ERRORS],
     timeouts: doubles[TIMEOUTS],
+    shared: doubles[SHARED],
     inFlight: doubles[IN_FLIGHT],
     batches,
     meanBatch: batches === 0 ? 0 : doubles[BATCH_REQUESTS] / batches,
@@ -280,6 +289,7 @@ function addTo(doubles: Float64Array, stats: Stats): void {
   op(OPS - 1, stats.others, 0);
   doubles[ERRORS] += stats.errors;
   doubles[TIMEOUTS] += stats.timeouts;
+  doubles[SHARED] += stats.shared;
   doubles[IN_FLIGHT] += stats.inFlight;
   doubles[BATCHES] += stats.batches;
   doubles[BATCH_REQUESTS] += stats.meanBatch * stats.batches;

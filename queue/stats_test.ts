@@ -62,6 +62,7 @@ Deno.test("QueueStats counts each operation and its bytes in its place", () => {
   stats.error();
   stats.timeout();
   stats.timeout();
+  for (let time = 0; time < 4; time++) stats.shared();
   stats.inFlight = 9;
   stats.batch(3);
   stats.batch(8);
@@ -80,6 +81,7 @@ Deno.test("QueueStats counts each operation and its bytes in its place", () => {
     bytesZeroed: 5120,
     errors: 1,
     timeouts: 2,
+    shared: 4,
     inFlight: 9,
     batches: 3,
     meanBatch: 4,

@@ -40,6 +40,8 @@ export interface Task {
   readonly rounds: number;
   /** `UBLK_IO_OP_*` to draw from. */
   readonly ops: readonly number[];
+  /** A file whose memory all data is in, of so many bytes as that takes. Default: memory of its own. */
+  readonly memory?: string;
 }
 
 const AT_ONCE = 16;
@@ -49,9 +51,10 @@ const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 const FALLOC_FL_ZERO_RANGE = 16;
 
-function run({ path, size, blockSize, maxIoBytes, seed, rounds, ops }: Task): void {
+function run(task: Task): void {
+  const { path, size, blockSize, maxIoBytes, seed, rounds, ops } = task;
   const stride = pageAlign(maxIoBytes);
-  using memory = Mapping.anonymous(AT_ONCE * stride);
+  using memory = memoryOf(task.memory, AT_ONCE * stride);
   const bytes = new Uint8Array(memory.buffer());
   const { ring } = openRing({ entries: 2 * AT_ONCE });
   using _ring = ring;
@@ -94,6 +97,16 @@ function run({ path, size, blockSize, maxIoBytes, seed, rounds, ops }: Task): vo
       const how = op === UBLK_IO_OP_DISCARD ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
       prepFallocate(ring, fd, how | FALLOC_FL_KEEP_SIZE, offset, length, index, 1);
     }
+  }
+}
+
+function memoryOf(path: string | undefined, bytes: number): Mapping {
+  if (path === undefined) return Mapping.anonymous(bytes);
+  const fd = openFile(path, O_RDWR);
+  try {
+    return Mapping.ofFile(fd, 0, bytes, { writable: true, operation: `map ${path}` });
+  } finally {
+    closeFd(fd);
   }
 }
 

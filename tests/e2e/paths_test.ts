@@ -12,7 +12,7 @@ import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../../uapi/
 import { ALL_OPS } from "../disk_model.ts";
 import { ARRIVALS, type Cell, cells, impossible, kernelOf, number, testName } from "./_cells.ts";
 import { temporaryFolder } from "./_disk.ts";
-import type { Task } from "./_model_client.ts";
+import { ModelClient } from "./_model_process.ts";
 import { TARGETS } from "./_targets.ts";
 
 const MIB = 1 << 20;
@@ -20,39 +20,10 @@ const SIZE = 8 * MIB;
 const MAX_IO_BYTES = 128 << 10;
 const KERNEL = number(Deno.osRelease());
 
-/** One client for all disks. */
-class Client {
-  readonly #child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", new URL("./_model_client.ts", import.meta.url).pathname],
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  readonly #writer = this.#child.stdin.getWriter();
-  // Read by hand: a pipe of streams reads ahead, which the sanitizer takes for a leak.
-  readonly #reader = this.#child.stdout.getReader();
-
-  /** Puts a disk to the test; returns "ok" or what was wrong. */
-  async run(task: Task): Promise<string> {
-    await this.#writer.write(new TextEncoder().encode(`${JSON.stringify(task)}\n`));
-    let line = "";
-    while (!line.endsWith("\n")) {
-      const { value } = await this.#reader.read();
-      if (value === undefined) return "the client has died";
-      line += new TextDecoder().decode(value);
-    }
-    return line.trimEnd();
-  }
-
-  async close(): Promise<void> {
-    await this.#writer.close();
-    await this.#child.status;
-    await this.#reader.cancel();
-  }
-}
-
-let client: Client;
+/** One for all disks. */
+let client: ModelClient;
 Deno.test.beforeAll(() => {
-  client = new Client();
+  client = new ModelClient();
 });
 Deno.test.afterAll(() => client.close());
 
