@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { packCopies } from "./copies.ts";
 import { exists, lock, say, VmError } from "./host.ts";
 import { shellAssignments, shellQuote, writeInitramfs } from "./initramfs.ts";
 import { ensureKernel, type Kernel, type KernelName } from "./kernels.ts";
@@ -75,6 +76,12 @@ export interface GuestResult {
 const COMPLAINT = /\b(BUG|WARNING|UBSAN|KASAN|Oops|Kernel panic|hung_task|blocked for more than)\b/;
 const ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/** Deno's cache on the host, and at the same place in the guest. */
+function denoDir(): string {
+  const { DENO_DIR, XDG_CACHE_HOME, HOME = "/root" } = Deno.env.toObject();
+  return DENO_DIR ?? `${XDG_CACHE_HOME ?? `${HOME}/.cache`}/deno`;
+}
+
 /** The script that becomes the guest's command. */
 function commandScript(options: GuestOptions, accelerator: Accelerator): string {
   const host = Deno.env.toObject();
@@ -86,7 +93,7 @@ function commandScript(options: GuestOptions, accelerator: Accelerator): string 
     LANG: "C.UTF-8",
     TERM: host.TERM ?? "dumb",
     // The host's Deno cache, written to in memory only.
-    DENO_DIR: host.DENO_DIR ?? `${host.XDG_CACHE_HOME ?? `${home}/.cache`}/deno`,
+    DENO_DIR: denoDir(),
     DENO_NO_UPDATE_CHECK: "1",
     UBLK_VM_GUEST: options.kernel,
     UBLK_VM_ACCEL: accelerator.name,
@@ -177,6 +184,8 @@ class Guest {
       HOST_CACHE: Deno.env.get("UBLK_VM_9P_CACHE") ?? "cache=loose",
       MODULES_DIR: this.#kernel.modulesDir,
       DENO: Deno.execPath(),
+      COPIES: `${this.#temporary}/copies.tar`,
+      COPIED: (await packCopies(`${this.#temporary}/copies.tar`, denoDir())).join("\n"),
     };
     const script = commandScript(options, this.#accelerator);
     await writeInitramfs(this.#kernel, initrd, settings, script);

@@ -34,6 +34,12 @@ mount --bind "$MODULES_DIR" "/lib/modules/$(uname -r)" || say "no modules folder
 # `deno` in the guest is the very program that started the guest.
 mkdir -p /usr/local/bin
 ln -sf "$DENO" /usr/local/bin/deno
+# The project and Deno's cache, out of memory: see copies.ts.
+echo "$COPIED" | while read -r dir; do
+  mkdir -p "$dir"
+  mount -t tmpfs -o mode=755 copies "$dir"
+done
+tar --extract --file="$COPIES" --directory=/ || say "cannot unpack $COPIES"
 if [ "$MODULES" = 1 ]; then
   modprobe -a ublk_drv loop || say "cannot load ublk_drv"
 fi
