@@ -76,9 +76,10 @@ export async function addDevice(
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const control = held.control = await Control.open({ signal });
   const plan = planDevice(wanted, control.features, navigator.hardwareConcurrency);
-  // A mistake in the number of threads is found before there is anything to undo.
+  // A mistake in the number of threads, or of their CPUs, is found before there is anything to undo.
   const asked = plan.info.nr_hw_queues;
-  assign({ ...settings, ...opened, queues: asked, askedQueues: asked, path: plan.dataPath });
+  const work = { ...settings, ...opened, queues: asked, askedQueues: asked, path: plan.dataPath };
+  threadCpus(assign(work).length, [], settings.affinity);
   // Not with the signal: a command given up half way may still add a device that nobody knows.
   const info = await control.addDev(plan.info);
   // From here on there is something to undo, even if the grant cannot be used.
@@ -189,7 +190,9 @@ export async function bringUp(
     deadlineMs,
     paranoid,
   };
-  const cpus = threadCpus(shares.length, affinity, settings.affinity);
+  // Threads for which the kernel granted no queue need no CPUs.
+  const byHand = settings.affinity?.slice(0, shares.length);
+  const cpus = threadCpus(shares.length, affinity, byHand);
   const keepDevice = basis.recovery !== undefined;
   await abortable(threads.serve(order, shares, cpus, keepDevice, onStuck), signal);
   // Whatever ends the threads now also ends the wait for the disk, with the true cause.

@@ -79,7 +79,8 @@ export class Threads {
       checkAlike(opened.traits, traits, index + 1);
     }));
     this.#serving = this.#members.length;
-    await Promise.all(this.#members.map(async (member, thread) => {
+    const start = async (thread: number) => {
+      const member = this.#members[thread];
       const queues = shares[thread].map((share) => ({ ...share, stats: this.#counter(share) }));
       await member.serve(common, queues, cpus[thread]);
       member.ended().then((reason) => {
@@ -89,7 +90,13 @@ export class Threads {
         else this.#followSoon();
       });
       await member.watch(common, keepDevice, onStuck);
-    }));
+    };
+    // Of threads that share a queue the one that prepares its tags comes first: until all are
+    // prepared, a device that is being recovered refuses the FETCH of another (`ublk_batch_attach`).
+    const threads = [...shares.keys()];
+    const prepares = (thread: number) => shares[thread].some(({ prepare }) => prepare);
+    await Promise.all(threads.filter(prepares).map(start));
+    await Promise.all(threads.filter((thread) => !prepares(thread)).map(start));
   }
 
   /**

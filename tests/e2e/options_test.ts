@@ -132,6 +132,7 @@ Deno.test("serve() + what a backend cannot do + one line, and nothing is left", 
   const cases: [options: DeviceOptions, words: string][] = [
     [{ backend: memory("4MiB"), dataPath: "zero-copy" }, "the server never sees the bytes"],
     [{ backend: memory("4MiB"), integrity: { metadataSize: 8 } }, "keeps no integrity metadata"],
+    [{ backend: memory("4MiB"), affinity: [[0], [1]] }, "2 lists of CPUs for 1 serving threads"],
     [{ backend: memory("4MiB"), sharedMemory: { path: "/no/such/file" } }, "is missing"],
     [
       { backend: { size: MIB, readAt() {}, writeAt() {} }, threads: 2, queues: 2 },

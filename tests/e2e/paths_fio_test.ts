@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { type BackendSpec, file, memory, serve } from "../../mod.ts";
+import { type BackendSpec, type DeviceOptions, file, memory, serve } from "../../mod.ts";
 import type { DataPathName } from "../../uapi/data_path.ts";
 import { FIO, sh, temporaryFolder } from "./_disk.ts";
 
@@ -17,7 +17,8 @@ type Make = (folder: string) => BackendSpec;
 const onFile: Make = (folder) => file(`${folder}/disk`, { create: true, size: SIZE });
 const onFileDirect: Make = (folder) =>
   file(`${folder}/disk`, { create: true, size: SIZE, direct: true });
-const CASES: [target: string, path: DataPathName, make: Make][] = [
+const PER_IO = { perIoDaemons: true, threads: 3 };
+const CASES: [string, path: DataPathName, make: Make, more?: Partial<DeviceOptions>][] = [
   ["mem", "user-copy", () => memory(SIZE)],
   ["loop", "copy", onFile],
   ["loop", "get-data", onFile],
@@ -31,15 +32,23 @@ if (ZERO_COPY) {
     ["loop", "auto-zero-copy", onFile],
     ["loop", "auto-zero-copy-fallback", onFile],
     ["loop --direct", "auto-zero-copy", onFileDirect],
+    ["loop --batch", "copy", onFile, { batch: true }],
+    ["mem --per-io-daemons", "get-data", () => memory(SIZE), PER_IO],
   );
 }
 
-for (const [target, dataPath, make] of CASES) {
+for (const [target, dataPath, make, more] of CASES) {
   for (const queues of [1, 4]) {
     Deno.test(`${target} + ${dataPath}, ${queues} queues + fio verifies crc32c`, async () => {
       await using folder = await temporaryFolder();
       const backend = make(folder.path);
-      await using device = await serve({ backend, queues, dataPath, maxIoBytes: 256 << 10 });
+      await using device = await serve({
+        backend,
+        queues,
+        dataPath,
+        maxIoBytes: 256 << 10,
+        ...more,
+      });
       await sh(
         `${FIO} --filename=$disk --rw=randwrite --bsrange=512-256K --blockalign=512 --iodepth=8 \
           --numjobs=4 --offset_increment=4M --size=4M --verify=crc32c --verify_fatal=1`,

@@ -78,6 +78,8 @@ for (
   const [name, kills, options, needs] of [
     [`1 queue`, KILLS, {}, 0],
     ["2 queues, batch", 2, { queues: 2, batch: true }, UBLK_F_BATCH_IO],
+    // A thread that only shares a queue was refused by a device in recovery if it came first.
+    ["1 queue for 3 threads, batch", 2, { queues: 1, threads: 3, batch: true }, UBLK_F_BATCH_IO],
     [
       "per-I/O daemons",
       2,
