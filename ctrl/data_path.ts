@@ -92,7 +92,11 @@ export function choosePath(
     refused.push(`no data path "${path}": ${why}`);
   }
   const reason = refused.join("; ") || "no data path was given";
-  const hint = `choose among ${DATA_PATHS.join(", ")}`;
+  // What the backend cannot do has been taken out before, where that is known.
+  const others = DATA_PATHS.filter((path) =>
+    conflict(path, required) === "" && (DATA_PATH_FLAGS[path] & ~features) === 0
+  );
+  const hint = `this device can have ${others.join(", ")}`;
   throw new UblkError(tooOld ? "KERNEL_TOO_OLD" : "INVALID_ARGUMENT", {
     operation: "ADD_DEV",
     reason,

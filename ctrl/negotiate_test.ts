@@ -276,3 +276,17 @@ Deno.test("conflict knows that shared memory excludes get-data", () => {
   assertEquals(conflict("get-data", F.UBLK_F_SHMEM_ZC), "shared memory excludes get-data");
   assertEquals(conflict("copy", F.UBLK_F_SHMEM_ZC), "");
 });
+
+Deno.test("planDevice names the data paths that do go where a forced one does not", () => {
+  const wanted: Wanted = { dataPaths: ["get-data"], required: F.UBLK_F_SHMEM_ZC };
+  const error = assertThrows(() => planDevice(wanted, LINUX_7_2, 1), UblkError);
+  const others = "copy, user-copy, zero-copy, auto-zero-copy, auto-zero-copy-fallback";
+  assertEquals(
+    [error.code, error.message],
+    [
+      "INVALID_ARGUMENT",
+      'ADD_DEV: no data path "get-data": shared memory excludes get-data; ' +
+      `this device can have ${others}`,
+    ],
+  );
+});

@@ -15,7 +15,10 @@ const PROBE_MS = 20_000;
 const KVM: Accelerator = { name: "kvm", args: "kvm", cpuModel: "host" };
 
 function emulation(whyNotKvm: string): Accelerator {
-  return { name: "tcg", args: "tcg,thread=multi", cpuModel: "max", whyNotKvm };
+  // Without "enhanced REP MOVSB", by which the kernel would copy and clear: emulated, it goes byte by
+  // byte.
+  const cpuModel = "max,-erms,-fsrm";
+  return { name: "tcg", args: "tcg,thread=multi", cpuModel, whyNotKvm };
 }
 
 /** Boots the kernel under KVM up to its loaded modules. Returns why that failed, or undefined. */
