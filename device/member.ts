@@ -33,6 +33,9 @@ export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd">;
 /** How often it is looked whether an order has been carried out. */
 const POLL_MS = 5;
 
+/** How long a thread may take to open its ring and fetch its slots, on a machine at its limit. */
+const READY_MS = 30_000;
+
 /** One thread of a device. */
 export class Member {
   /** Whether it was left behind, still running. Nothing that it shares may be released then. */
@@ -170,8 +173,9 @@ export class Member {
   async abandon(graceMs: number): Promise<void> {
     if (this.#ready === undefined) return;
     this.#order(ORDER_ABANDON);
-    // It may still be on its way to "ready"; what it holds is known only then.
-    if (!await settlesWithin(this.#ready, graceMs)) {
+    // It may still be on its way to "ready"; what it holds is known only then, and lost with a
+    // thread that is ended before. On that way it calls no backend, so that it is slow and not stuck.
+    if (!await settlesWithin(this.#ready, Math.max(graceMs, READY_MS))) {
       this.forced = true;
       return this.#thread.kill();
     }

@@ -43,8 +43,8 @@ export interface CommandLine {
   parallel: boolean;
   /** `e2e`: all kernels' guests at the same time. */
   together: boolean;
-  /** `e2e`: the names of test files that one kernel is enough for. */
-  once: string[];
+  /** `e2e`: the names of test files that one kernel is enough for, and that kernel. */
+  once: ReadonlyMap<string, KernelName>;
   verbose: boolean;
 }
 
@@ -77,7 +77,7 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
   --newest       look for a newer kernel (fetch)
   --parallel     do not wait for another guest to end
   --together     e2e: run all kernels at the same time
-  --once A,B     e2e: test files that run on the oldest of the kernels only
+  --once A@K,B@K e2e: test files that run on that kernel only
   --verbose      show the console too`;
 
 const SUBCOMMANDS: readonly string[] = [
@@ -118,6 +118,11 @@ function positive(option: string, value: string | undefined): number | undefined
   const number = Number(value);
   if (!(number > 0)) throw new VmError(`--${option} wants a number above 0, not "${value}"`);
   return number;
+}
+
+function fileOnKernel(word: string): [file: string, kernel: KernelName] {
+  const [file, kernel = ""] = word.split("@");
+  return [file, kernelName(kernel)];
 }
 
 /** Parses the command line; throws {@link VmError} naming the word that is wrong. */
@@ -176,7 +181,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     newest: flags.has("newest"),
     parallel: flags.has("parallel"),
     together: flags.has("together"),
-    once: values.get("once")?.split(",") ?? [],
+    once: new Map(values.get("once")?.split(",").map(fileOnKernel)),
     verbose: flags.has("verbose"),
   };
 }

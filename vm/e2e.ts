@@ -111,13 +111,16 @@ export async function prepareTests(line: CommandLine): Promise<{
   return { files, filter: line.filter, command: denoTest(files, line.filter), env };
 }
 
-/** The tests without those files. */
-function without(
+/** The tests without those that another kernel is enough for. */
+function testsOf(
+  kernel: KernelName,
   tests: Awaited<ReturnType<typeof prepareTests>>,
-  names: readonly string[],
+  once: CommandLine["once"],
 ): Awaited<ReturnType<typeof prepareTests>> {
-  const files = tests.files.filter((file) => !names.includes(file.split("/").at(-1)!));
-  if (files.length === 0) throw new VmError("--once leaves nothing for the other kernels");
+  const files = tests.files.filter((file) =>
+    (once.get(file.split("/").at(-1)!) ?? kernel) === kernel
+  );
+  if (files.length === 0) throw new VmError(`--once leaves nothing for ${kernel}`);
   return { ...tests, files, command: denoTest(files, tests.filter) };
 }
 
@@ -188,11 +191,10 @@ async function* runSuites(
   guest: GuestDefaults,
   base: string,
 ): AsyncGenerator<Suite> {
-  const rest = line.once.length === 0 ? tests : without(tests, line.once);
   const run = (kernel: KernelName, prefix: string) =>
     runSuite(
       kernel,
-      kernel === line.kernels[0] ? tests : rest,
+      testsOf(kernel, tests, line.once),
       guest,
       `${base}/${kernel}`,
       prefix,

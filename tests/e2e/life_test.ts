@@ -14,7 +14,7 @@ import { assertAsBefore, type Held, held, settled } from "./_held.ts";
 const USE = "dd if=/dev/urandom of=$disk bs=64K count=1 oflag=direct status=none";
 
 // In full on the older kernel, whose guest has less to do: the suites of both run at the same time.
-const ROUNDS = Number(Deno.osRelease().split(".")[0]) >= 7 ? 15 : 50;
+const ROUNDS = Number(Deno.osRelease().split(".")[0]) >= 7 ? 10 : 50;
 const KINDS = [["memory", ROUNDS], ["object", 10], ["asynchronous", 10]] as const;
 
 for (const [kind, rounds] of KINDS) {
