@@ -10,9 +10,7 @@
 import { UBLK_IO_RES_ABORT, UBLK_IO_RES_NEED_GET_DATA, UBLK_IO_RES_OK } from "../uapi/ublk_io.ts";
 import { EBUSY } from "../uapi/errno.ts";
 import { monotonicUs } from "../uring/libc.ts";
-import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
-import { prepRead, prepTimeout } from "../uring/sqe.ts";
 import {
   CONTROL_DEADLINE_MS,
   CONTROL_ORDER,
@@ -39,6 +37,7 @@ import {
   KIND_WAKE,
   type Slots,
 } from "./slots.ts";
+import { WakePage } from "./wake_page.ts";
 
 // V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
 const IO = KIND_IO;
@@ -50,15 +49,6 @@ const CQE_INDEX_BITS = 0xfffff;
 
 /** Synchronous requests are timed in one batch of so many: reading a clock costs as much as a null request. */
 const TIMED_BATCHES = 64;
-
-/**
- * How long, in nanoseconds, the kernel gets to give back every slot once it has given back one. When
- * a device is stopped it gives back all. When one is quiesced it does not look at slots that have a
- * request at that time, whose next FETCH then waits for ever.
- */
-const LEAVE_NS = 250_000_000n;
-/** Where in the wake-up's page that time stands, as a `struct __kernel_timespec`, in bytes. */
-const LEAVE_AT = 64;
 
 /** What a server works on. All of it belongs to the server's thread. */
 export interface ServerParts {
@@ -92,9 +82,7 @@ export class QueueServer implements Disposable {
   readonly #path: DataPath;
   readonly #handler: Handler;
   readonly #log: LogWriter;
-  readonly #wakeFd: number;
-  // Where the kernel puts the wake-up eventfd's counter; mapped because an address pins nothing.
-  readonly #wakeCounter = Mapping.anonymous(pageBytes());
+  readonly #wakePage: WakePage;
   #batches = 0;
   readonly #resizer: Resizer | undefined;
   #abandoned = false;
@@ -117,9 +105,8 @@ export class QueueServer implements Disposable {
     this.#path = parts.parts.path;
     this.#handler = parts.parts.handler;
     this.#log = parts.log;
-    this.#wakeFd = parts.wakeFd;
+    this.#wakePage = new WakePage(parts.ring, parts.wakeFd);
     this.#resizer = parts.resizer;
-    new BigInt64Array(this.#wakeCounter.buffer(LEAVE_AT, 16)).set([0n, LEAVE_NS]);
   }
 
   /** Whether there is anything left to serve. */
@@ -146,7 +133,7 @@ export class QueueServer implements Disposable {
    * @returns 0, or the positive errno with which the kernel refused a slot.
    */
   fetch(before?: (queue: number, tag: number) => void): number {
-    this.#listen();
+    this.#wakePage.listen();
     this.#slots.fetchAll(this.#path.commands, before);
     while (this.ring.pending > 0) this.ring.enter(0);
     // A FETCH that is refused completes at once; one that is accepted completes with a request.
@@ -268,7 +255,7 @@ export class QueueServer implements Disposable {
     this.#log.text(LOG_ERROR, `queue ${queue} tag ${this.#slots.tag(slot)} lost: errno ${-result}`);
   }
 
-  /** Answers what is held, and takes no more: see {@linkcode LEAVE_NS}. */
+  /** Answers what is held, and takes no more: see {@linkcode WakePage.giveTime}. */
   #leave(): void {
     if (this.#leaving) return;
     this.#leaving = true;
@@ -278,8 +265,7 @@ export class QueueServer implements Disposable {
   #giveTime(): void {
     if (this.#waiting) return;
     this.#waiting = true;
-    this.ring.reserve(1);
-    prepTimeout(this.ring, this.#wakeCounter.address + LEAVE_AT, 0, 0, KIND_LEAVE);
+    this.#wakePage.giveTime();
   }
 
   /** What has not been given back by now never will be, unless its answer is still under way. */
@@ -302,10 +288,6 @@ export class QueueServer implements Disposable {
     while (this.ring.pending > 0) this.ring.enter(0);
   }
 
-  #listen(): void {
-    prepRead(this.ring, this.#wakeFd, this.#wakeCounter.address, 8, 0, 0, KIND_WAKE);
-  }
-
   #woken(): void {
     const order = Atomics.load(this.control, CONTROL_ORDER);
     Atomics.store(this.control, CONTROL_SEEN, order);
@@ -314,7 +296,7 @@ export class QueueServer implements Disposable {
     if ((order & ORDER_LEAVE) !== 0) this.#leave();
     this.#resizer?.look();
     if ((order & ORDER_ABANDON) !== 0) this.#abandoned = true;
-    else this.#listen();
+    else this.#wakePage.listen();
   }
 
   /** Closes the ring; the kernel aborts what its tags still hold. */
@@ -322,6 +304,6 @@ export class QueueServer implements Disposable {
     this.#abandoned = true;
     this.ring[Symbol.dispose]();
     this.#parts[Symbol.dispose]();
-    this.#wakeCounter[Symbol.dispose]();
+    this.#wakePage[Symbol.dispose]();
   }
 }
