@@ -33,6 +33,7 @@ const CASES: Record<string, string> = {
   "get-data": "the get-data path",
   "batch": "one command for many requests",
   "ring": "operations on the ring",
+  "plain": "plain requests to a file",
 };
 for (const [name, what] of Object.entries(CASES)) {
   Deno.test(`QueueServer with ${what} makes no garbage in a million requests`, async () => {

@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { Express } from "./express.ts";
 import type { SlotPlaces } from "./slots.ts";
 
 /** Where the data of each slot's request is, for whatever works on it. */
@@ -62,6 +63,8 @@ export interface Handler extends Disposable {
    * will tell (see `ZeroCopyPath`).
    */
   cancelled?(slot: number): void;
+  /** The lane past all this for requests that need none of it, if there is one. */
+  express?(): Express | undefined;
   /** The kernel has given back the slot: no answer of it is on its way any more. */
   gone?(slot: number): void;
   /**

@@ -15,6 +15,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import { type Ring, SQE_INDEX_BITS } from "../uring/ring.ts";
 import { clear } from "../uring/sqe.ts";
+import type { SlotLane } from "./express.ts";
 import { KIND_ASK, KIND_IO, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
@@ -71,6 +72,10 @@ export class FetchSlots extends Slots {
 
   protected commit(slot: number, result: number): void {
     this.#command(COMMIT, slot, result);
+  }
+
+  override lane(): SlotLane | undefined {
+    return this.laneWith(this.#first);
   }
 
   /**

@@ -17,20 +17,30 @@ import {
   IOSQE_FIXED_FILE,
   IOSQE_IO_LINK,
 } from "../uapi/io_uring_sqe.ts";
-import { UBLK_IO_F_FUA, UBLK_IO_F_INTEGRITY } from "../uapi/ublk_io.ts";
+import { UBLK_IO_F_FUA, UBLK_IO_F_INTEGRITY, UBLK_IO_F_NEED_REG_BUF } from "../uapi/ublk_io.ts";
 import { type Ring, SQE_INDEX_BITS } from "../uring/ring.ts";
 import { clear, put64 } from "../uring/sqe.ts";
 import type { Places } from "./data_path.ts";
+import { type Express, makeExpress } from "./express.ts";
 import { KIND_BACKEND, type Slots } from "./slots.ts";
 
 // V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
 const INDEX_BITS = SQE_INDEX_BITS;
 const SECTOR_SHIFT = 9;
 /** Which bits the word index of a descriptor may have: those of 4096 tags, and some. */
-const DESCRIPTOR_BITS = 0xfffff;
+export const DESCRIPTOR_BITS = 0xfffff;
 const LINKED = (IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS) << 8;
-/** What makes a request more than one operation: any op but READ (0) and WRITE (1), FUA, metadata. */
-const OTHER = 0xfe | UBLK_IO_F_FUA | UBLK_IO_F_INTEGRITY;
+/**
+ * What makes a request more than one operation: any op but READ (0) and WRITE (1), FUA, metadata, and
+ * pages that are to be registered first.
+ */
+export const OTHER = 0xfe | UBLK_IO_F_FUA | UBLK_IO_F_INTEGRITY | UBLK_IO_F_NEED_REG_BUF;
+
+/** The operations: READ (0), WRITE (1), and what is added for those with registered buffers. */
+const TRANSFERS = [IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED];
+export const FIXED = 2;
+/** More than any request has. */
+const MOST_SECTORS = 0x3fff_ffff;
 
 /** No such operation is under way. */
 export const NOT_PLAIN = 0;
@@ -38,6 +48,8 @@ export const NOT_PLAIN = 0;
 export const PLAIN = 1;
 /** It is, or was, with the answer behind it; only a completion that tells of a failure will come. */
 export const FOLLOWED = 2;
+/** It is, has been counted as done, and the {@linkcode Express} lane will answer once it is. */
+export const EXPECTED = 3;
 
 /** What a {@linkcode PlainTransfers} works with. */
 export interface PlainTransfersParts {
@@ -59,22 +71,25 @@ export class PlainTransfers {
   readonly #slots: Slots;
   readonly #places: Places;
   readonly #fd: number;
-  readonly #read: number;
-  readonly #write: number;
+  /** Opcodes and flags, in the order of {@linkcode TRANSFERS}. */
+  readonly #opcodes: Int32Array<ArrayBuffer>;
+  /** Requests up to this are in the registered buffers. */
+  readonly #fixedSectors: number;
   /** The first of the slots' own SQEs, or -1. */
   readonly #first: number;
 
   /** Fills the operations. */
-  constructor({ ring, slots, places, plainFd, plainFile }: PlainTransfersParts) {
+  constructor(parts: PlainTransfersParts) {
+    const { ring, slots, places, plainFd, plainFile } = parts;
     this.#ring = ring;
     this.#slots = slots;
     this.#places = places;
     this.#fd = plainFile ?? plainFd;
     const flags = plainFile === undefined ? 0 : IOSQE_FIXED_FILE << 8;
     const { count } = slots;
-    const registered = count > 0 && places.bufferIndex(0) >= 0;
-    this.#read = (registered ? IORING_OP_READ_FIXED : IORING_OP_READ) | flags;
-    this.#write = (registered ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE) | flags;
+    const zeroCopy = count > 0 && places.bufferIndex(0) >= 0;
+    this.#opcodes = Int32Array.from(TRANSFERS, (opcode) => opcode | flags);
+    this.#fixedSectors = zeroCopy ? MOST_SECTORS : 0;
     this.#first = ring.own(count);
     if (this.#first < 0) return;
     for (let slot = 0; slot < count; slot++) this.#fill(ring.wordOf(this.#first + slot), slot);
@@ -104,16 +119,31 @@ export class PlainTransfers {
       this.#fill(at = ring.place() & INDEX_BITS, slot);
     }
     const op = opFlags & 1;
-    const bytes = words[from + 1] << SECTOR_SHIFT;
+    const sectors = words[from + 1];
+    const bytes = sectors << SECTOR_SHIFT;
     const sectorLow = words[from + 2];
     const sqes = ring.sqes;
-    sqes[at] = (op === 0 ? this.#read : this.#write) | (follow ? LINKED : 0);
+    const fixed = sectors <= this.#fixedSectors ? FIXED : 0;
+    sqes[at] = this.#opcodes[op | fixed] | (follow ? LINKED : 0);
     sqes[at + 2] = sectorLow << SECTOR_SHIFT;
     sqes[at + 3] = words[from + 3] << SECTOR_SHIFT | sectorLow >>> 32 - SECTOR_SHIFT;
     sqes[at + 6] = bytes;
     if (!follow) return PLAIN;
     slots.follow(slot, op, bytes);
     return FOLLOWED;
+  }
+
+  /** The lane for most of the operations, if there can be one. */
+  express(
+    plain: Uint8Array<ArrayBuffer>,
+    handler: { outstanding: number },
+  ): Express | undefined {
+    const lane = this.#slots.lane();
+    if (lane === undefined || this.#first < 0) return undefined;
+    return makeExpress({
+      ...{ ring: this.#ring, slots: this.#slots, lane, plain, handler, first: this.#first },
+      ...{ opcodes: this.#opcodes, fixedSectors: this.#fixedSectors },
+    });
   }
 
   /** Writes what is the same in every operation of a slot. */
@@ -125,6 +155,7 @@ export class PlainTransfers {
     put64(sqes, at + 4, address);
     sqes[at + 8] = slot;
     sqes[at + 9] = KIND_BACKEND;
-    sqes[at + 10] = Math.max(0, this.#places.bufferIndex(slot));
+    // Those that are not for a registered buffer do not look at it.
+    sqes[at + 10] = this.#fixedSectors > 0 ? slot : 0;
   }
 }

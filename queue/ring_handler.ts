@@ -23,10 +23,17 @@ import {
   setSqeFlags,
 } from "../uring/sqe.ts";
 import type { DataPath, Handler, Places } from "./data_path.ts";
+import type { Express } from "./express.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
 import { fullResult, resultOf, resultOfThrown } from "./operations.ts";
-import { FOLLOWED, NOT_PLAIN, PlainTransfers } from "./plain_transfers.ts";
+import {
+  FOLLOWED,
+  NOT_PLAIN,
+  PLAIN,
+  PlainTransfers,
+  type PlainTransfersParts,
+} from "./plain_transfers.ts";
 import type { SharedMemory } from "./shared_memory.ts";
 import { KIND_BACKEND, KIND_CANCEL, type Slots } from "./slots.ts";
 
@@ -55,7 +62,8 @@ class SlotRequest implements RingRequest {
 }
 
 /** What a {@linkcode RingHandler} works with. */
-export interface RingHandlerParts {
+export interface RingHandlerParts
+  extends Partial<Pick<PlainTransfersParts, "plainFd" | "plainFile">> {
   /** What answers; its `ring` methods are called. */
   readonly backend: Backend;
   /** The thread's ring, with room for the backend's `operations` per slot. */
@@ -64,10 +72,6 @@ export interface RingHandlerParts {
   readonly slots: Slots;
   /** Where data is. They stay the caller's. */
   readonly places: Places;
-  /** The file that takes plain requests: the backend's `plainFd` where that may be. */
-  readonly plainFd?: number;
-  /** Where it is among the ring's files, if it is. */
-  readonly plainFile?: number;
   /** The log channel. */
   readonly log: LogWriter;
   /** Integrity metadata of requests. */
@@ -133,16 +137,17 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   #transferred(slot: number, result: number): void {
-    const followed = this.#plain[slot] === FOLLOWED;
+    const counted = this.#plain[slot] !== PLAIN;
     this.#plain[slot] = NOT_PLAIN;
-    if (followed) this.#slots.severed(slot);
-    if (result === this.#slots.bytes(slot)) {
-      this.outstanding--;
-      this.path.finish(slot, result);
-    } else if (result === -ECANCELED) {
-      this.outstanding--;
-      this.path.finish(slot, -EIO);
-    } else this.#prepare(slot, false);
+    if (counted) this.#slots.severed(slot);
+    const isDone = result === this.#slots.bytes(slot);
+    if (!isDone && result !== -ECANCELED) return this.#prepare(slot, false);
+    this.outstanding--;
+    this.path.finish(slot, isDone ? result : -EIO);
+  }
+
+  express(): Express | undefined {
+    return this.#transfers?.express(this.#plain, this);
   }
 
   gone(slot: number): void {

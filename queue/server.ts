@@ -24,6 +24,7 @@ import {
 } from "./control_block.ts";
 import type { Assembly } from "./assembly.ts";
 import type { DataPath, Handler } from "./data_path.ts";
+import { type Express, EXPRESS_FROM } from "./express.ts";
 import { LOG_DEBUG, LOG_ERROR, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Resizer } from "./resize.ts";
@@ -83,6 +84,7 @@ export class QueueServer implements Disposable {
   readonly #handler: Handler;
   readonly #log: LogWriter;
   readonly #wakePage: WakePage;
+  #express: Express | undefined;
   #batches = 0;
   readonly #resizer: Resizer | undefined;
   #abandoned = false;
@@ -135,6 +137,7 @@ export class QueueServer implements Disposable {
   fetch(before?: (queue: number, tag: number) => void): number {
     this.#wakePage.listen();
     this.#slots.fetchAll(this.#path.commands, before);
+    this.#express = this.#handler.express?.();
     while (this.ring.pending > 0) this.ring.enter(0);
     // A FETCH that is refused completes at once; one that is accepted completes with a request.
     this.process();
@@ -156,7 +159,13 @@ export class QueueServer implements Disposable {
     slots.timed = (++this.#batches & (TIMED_BATCHES - 1)) === 0 || this.#log.level <= LOG_TRACE;
     slots.mayFollow = slots.canFollow && !slots.timed && !this.#leaving && this.#drainUs === 0;
     const count = ring.ready();
+    const express = count >= EXPRESS_FROM && !slots.timed ? this.#express : undefined;
     for (let nth = 0; nth < count; nth++) {
+      if (express !== undefined) {
+        nth = express(nth, count);
+        control[PROGRESS]++;
+        if (nth === count) break;
+      }
       const at = ring.cqeWord(nth) & CQE_INDEX_BITS;
       const slot = cqes[at];
       const kind = cqes[at + 1];

@@ -14,6 +14,7 @@ import type { Ring } from "../uring/ring.ts";
 import { EVENT_ANSWER, EVENT_REQUEST, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { DataPath } from "./data_path.ts";
+import type { SlotLane } from "./express.ts";
 import type { QueueStats } from "./stats.ts";
 
 // Kinds start at 1, so that a ring that was taken away (see `device/teardown.ts`) and reads as
@@ -236,6 +237,21 @@ export abstract class Slots {
   /** Counts a round that found `requests` completions. */
   countBatch(requests: number): void {
     this.#stats[0].batch(requests);
+  }
+
+  /** What the express lane needs, where there can be one. */
+  lane(): SlotLane | undefined {
+    return undefined;
+  }
+
+  /** {@linkcode lane} with the slots' own SQEs for commands, of which `commits` is the first. */
+  protected laneWith(commits: number): SlotLane | undefined {
+    if (commits < 0 || !this.canFollow || this.#descriptors.length !== 1) return undefined;
+    return {
+      ...{ words: this.#descriptors[0], descriptorWords: this.#descriptorWord, commits },
+      stats: this.#stats[0],
+      ...{ states: this.#isHeld, held: HELD, idle: NOT_HELD },
+    };
   }
 
   /** Notes that the slot has a request. For one whose data comes later that happens twice. */

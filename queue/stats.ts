@@ -151,6 +151,12 @@ export class QueueStats {
     this.#doubles[OP_BYTES + (op & (OPS - 1))] += bytes;
   }
 
+  /** {@linkcode count}s several requests, and the sectors of 512 bytes that they moved together. */
+  countMany(op: number, requests: number, sectors: number): void {
+    this.#doubles[OP_COUNTS + (op & (OPS - 1))] += requests;
+    this.#doubles[OP_BYTES + (op & (OPS - 1))] += sectors * 512;
+  }
+
   /** Takes back a {@linkcode count}. */
   uncount(op: number, bytes: number): void {
     this.#doubles[OP_COUNTS + (op & (OPS - 1))] -= 1;

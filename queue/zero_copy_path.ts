@@ -77,13 +77,14 @@ export interface ZeroCopyParts {
 /** Pages of the request as buffers of the ring. */
 export class ZeroCopyPath implements DataPath {
   readonly commands: SlotPlaces;
-  readonly mayFollow = true;
+  readonly mayFollow: boolean;
   readonly #ring: Ring;
   readonly #charFd: number;
   readonly #slots: Slots;
   readonly #handler: Handler;
   readonly #operations: number;
   readonly #byCommand: boolean;
+  readonly #byDriver: boolean;
   readonly #log: LogWriter;
   /** Slots whose buffer this path has registered. */
   readonly #registered: Uint8Array<ArrayBuffer>;
@@ -96,6 +97,8 @@ export class ZeroCopyPath implements DataPath {
     this.#handler = parts.handler;
     this.#operations = parts.operations;
     this.#byCommand = parts.registration === "command";
+    this.mayFollow = !this.#byCommand;
+    this.#byDriver = parts.registration === "automatic";
     this.#log = parts.log;
     const { count } = parts.slots;
     this.#registered = new Uint8Array(count);
@@ -112,6 +115,8 @@ export class ZeroCopyPath implements DataPath {
   request(slot: number): void {
     const slots = this.#slots;
     if (slots.timed) slots.begin(slot);
+    // What it cannot register it fails by itself.
+    if (this.#byDriver) return this.#handler.handle(slot, false);
     const opFlags = slots.opFlags(slot);
     const byCommand = this.#byCommand || (opFlags & UBLK_IO_F_NEED_REG_BUF) !== 0;
     if (!byCommand || !carriesData(opFlags & 0xff)) return this.#handler.handle(slot, false);

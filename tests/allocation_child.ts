@@ -54,22 +54,24 @@ class LeanKernel implements RingKernel {
   /** `kind` of the FETCH. */
   #fetch = -1;
 
-  constructor(ops: number, needGetData: boolean) {
+  constructor(ops: number, needGetData: boolean, ownSqes: number) {
     this.#ops = ops;
     this.#needGetData = needGetData;
-    const entries = 2 * DEPTH;
+    const entries = 4 * DEPTH;
     this.memory = {
       ...{ sqEntries: entries, cqEntries: entries, sqeWords: SQE_WORDS },
       ...{ sqes: new Uint32Array(entries * SQE_WORDS), cqes: new Int32Array(entries * CQE_WORDS) },
       ...{ sqHead: new Uint32Array(1), sqTail: new Uint32Array(1), sqFlags: new Uint32Array(1) },
       ...{ cqHead: new Uint32Array(1), cqTail: new Uint32Array(1) },
+      sqArray: ownSqes > 0 ? new Uint32Array(entries) : undefined,
     };
   }
 
   enter(toSubmit: number): number {
-    const { sqes, sqHead, sqEntries } = this.memory;
+    const { sqes, sqArray, sqHead, sqEntries } = this.memory;
     for (let taken = 0; taken < toSubmit; taken++) {
-      const at = (sqHead[0]++ & (sqEntries - 1)) * SQE_WORDS;
+      const place = sqHead[0]++ & (sqEntries - 1);
+      const at = (sqArray === undefined ? place : sqArray[place]) * SQE_WORDS;
       const kind = sqes[at + 9];
       // What a backend queued is done at once. The READ of the eventfd for orders stays in flight.
       if (kind === KIND_BACKEND) this.#complete(sqes[at + 8], kind, sqes[at + 6], 0);
@@ -161,6 +163,16 @@ const BACKENDS: Record<string, Backend> = {
       complete: ({ op, length }) => op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE ? length : 0,
     },
   },
+  "plain": {
+    ...nothing,
+    ring: {
+      plainFd: 7,
+      prepare: () => {
+        throw new Error("every request is plain");
+      },
+      complete: () => 0,
+    },
+  },
   "garbage": {
     ...nothing,
     ring: undefined,
@@ -170,8 +182,10 @@ const BACKENDS: Record<string, Backend> = {
 };
 const backend = BACKENDS[name];
 // A RAM disk's discards are system calls with 64-bit arguments, whose bigints are garbage.
-const kernel = new LeanKernel(isDirect ? 2 : 4, isDirect);
-const ring = new Ring(kernel.memory, kernel);
+const isPlain = name === "plain";
+const ownSqes = isPlain ? 2 * DEPTH : 0;
+const kernel = new LeanKernel(isDirect || isPlain ? 2 : 4, isDirect, ownSqes);
+const ring = new Ring(kernel.memory, kernel, ownSqes);
 const log = new LogWriter(createLogBuffer(64, { level: LOG_INFO }));
 const stats = new QueueStats(createStatsBuffer());
 const Arrival = name === "batch" ? BatchSlots : FetchSlots;

@@ -158,6 +158,16 @@ export class Ring implements Disposable {
     return index << this.#sqeShift;
   }
 
+  /** {@linkcode again} for the first `count` of a list, with what differs written before. */
+  againMany(indices: Int32Array<ArrayBuffer>, count: number): void {
+    if (this.#usable === 0) throw new Error("assertion failed: the ring is open");
+    const array = this.#array!;
+    const mask = this.#sqMask;
+    const tail = this.#tail;
+    for (let nth = 0; nth < count; nth++) array[tail + nth & mask] = indices[nth];
+    this.#tail = (tail + count) | 0;
+  }
+
   /** Where an SQE of one's own is, by word. */
   wordOf(index: number): number {
     return index << this.#sqeShift;

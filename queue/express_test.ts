@@ -1,0 +1,214 @@
+import { assertEquals } from "@std/assert";
+import type { RingMethods } from "../backends/backend.ts";
+import { FAKE_FILE_FD, FakeFile } from "../tests/fake_file.ts";
+import { QueueRig, type RigOptions } from "../tests/queue_rig.ts";
+import { ECANCELED, EIO, ENOSPC, ETIME } from "../uapi/errno.ts";
+import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
+import {
+  UBLK_IO_F_FUA,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_RES_ABORT,
+} from "../uapi/ublk_io.ts";
+import { monotonicUs } from "../uring/libc.ts";
+import { KIND_IO, KIND_LEAVE } from "./slots.ts";
+
+const BYTES = 4096;
+const DEPTH = 8;
+const dataOf = (nth: number) => new Uint8Array(BYTES).map((_, at) => at * 7 + nth);
+const writes = (count: number) =>
+  Array.from({ length: count }, (_, nth) => {
+    return { op: UBLK_IO_OP_WRITE, sector: 8 * nth, sectors: 8, data: dataOf(nth) };
+  });
+const reads = (count: number) =>
+  Array.from({ length: count }, (_, nth) => {
+    return { op: UBLK_IO_OP_READ, sector: 8 * nth, sectors: 8 };
+  });
+
+function setUp({ methods, ...options }: Partial<RigOptions> & { methods?: Partial<RingMethods> }) {
+  const file = new FakeFile(1 << 20);
+  const prepared: number[] = [];
+  const backend = file.backend(1, { plainFd: FAKE_FILE_FD, ...methods });
+  const { prepare } = backend.ring!;
+  const ring: RingMethods = {
+    ...backend.ring!,
+    prepare(request, ring) {
+      prepared.push(request.op);
+      return prepare(request, ring);
+    },
+  };
+  const rig = new QueueRig({ backend: { ...backend, ring }, file, depth: DEPTH, ...options });
+  rig.fetch();
+  return {
+    rig,
+    file,
+    prepared,
+    /** Has the requests come at once. */
+    all(ios: Parameters<QueueRig["ublk"]["submitIo"]>[1][], queue = 0) {
+      return ios.map((io) => rig.ublk.submitIo(queue, io));
+    },
+    /** How many of the operations so far have an answer linked behind them. */
+    get linked() {
+      return file.operations.filter(({ flags }) => (flags & IOSQE_IO_LINK) !== 0).length;
+    },
+    get counts() {
+      const { reads, writes, bytesRead, bytesWritten, errors } = rig.stats();
+      return [reads, writes, bytesRead, bytesWritten, errors];
+    },
+    get underWay() {
+      return [rig.slots.held, rig.handler.outstanding];
+    },
+    [Symbol.dispose]: () => rig[Symbol.dispose](),
+  };
+}
+
+for (const path of ["copy", "auto-zero-copy"] as const) {
+  Deno.test(`Express on ${path} serves what comes at once, in two turns and with nothing linked`, () => {
+    using it = setUp({ path });
+    for (let round = 0; round < 5; round++) {
+      const [enters, before] = [it.rig.kernel.enters, it.linked];
+      const written = it.all(writes(DEPTH));
+      it.rig.run(() => written.every(({ result }) => result !== undefined));
+      assertEquals(written.map(({ results }) => results), written.map(() => [BYTES]));
+      const read = it.all(reads(DEPTH));
+      it.rig.run(() => read.every(({ result }) => result !== undefined));
+      assertEquals(read.map(({ data }) => data), read.map((_, nth) => dataOf(nth)));
+      assertEquals(it.linked, before);
+      // The requests, their operations' completions, and the answers.
+      assertEquals(it.rig.kernel.enters - enters <= 6, true);
+    }
+    const each = 5 * DEPTH;
+    assertEquals(it.counts, [each, each, each * BYTES, each * BYTES, 0]);
+    assertEquals([it.underWay, it.prepared], [[0, 0], []]);
+    it.rig.stop();
+  });
+}
+
+Deno.test("Express leaves few requests at a time to the kernel, and takes over what had been", () => {
+  using it = setUp({});
+  // Tags 0 and 1 count as held from here on, since nobody tells when they are answered.
+  const few = it.all(reads(2));
+  it.rig.run(() => few.every(({ result }) => result !== undefined));
+  assertEquals([it.linked, it.underWay], [2, [2, 2]]);
+  const many = it.all(reads(DEPTH));
+  it.rig.run(() => many.every(({ result }) => result !== undefined));
+  assertEquals([it.linked, it.underWay], [2, [0, 0]]);
+  it.rig.io(reads(1)[0]);
+  assertEquals([it.linked, it.underWay, it.counts[0]], [3, [1, 1], DEPTH + 3]);
+  it.rig.stop();
+});
+
+Deno.test("Express lets a round pass now and then, so that latencies are known", () => {
+  using it = setUp({});
+  for (let round = 0; round < 100; round++) {
+    const requests = it.all(reads(DEPTH));
+    it.rig.run(() => requests.every(({ result }) => result === BYTES));
+  }
+  const { latency, reads: count } = it.rig.stats();
+  assertEquals(count, 100 * DEPTH);
+  const isSome = latency.read.count >= DEPTH && latency.read.count < 10 * DEPTH;
+  assertEquals(isSome, true, `${latency.read.count} are timed`);
+  it.rig.stop();
+});
+
+Deno.test("Express carries offsets beyond 32 bits, and sectors beyond", () => {
+  const sectors = [2 ** 23 - 1, 2 ** 23, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 5];
+  using it = setUp({});
+  it.file.results.push(...sectors.map(() => BYTES));
+  const requests = it.all(sectors.map((sector) => ({ ...reads(1)[0], sector })));
+  it.rig.run(() => requests.every(({ result }) => result === BYTES));
+  const offsets = it.file.operations.map(({ words }) => words[2] + words[3] * 2 ** 32);
+  assertEquals(offsets, sectors.map((sector) => sector * 512));
+  it.rig.stop();
+});
+
+Deno.test("Express leaves aside what is not plain, and goes on behind it", () => {
+  using it = setUp({});
+  const [first, second, ...others] = writes(DEPTH - 2);
+  const mixed = [first, { op: UBLK_IO_OP_FLUSH }, { ...second, flags: UBLK_IO_F_FUA }, ...others];
+  const requests = it.all(mixed);
+  it.rig.run(() => requests.every(({ result }) => result !== undefined));
+  assertEquals(
+    requests.map(({ results }) => results),
+    mixed.map(({ op }) => {
+      return [op === UBLK_IO_OP_FLUSH ? 0 : BYTES];
+    }),
+  );
+  assertEquals(it.prepared, [UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE]);
+  assertEquals([it.underWay, it.counts[1]], [[0, 0], DEPTH - 2]);
+  it.rig.stop();
+});
+
+for (const path of ["copy", "auto-zero-copy"] as const) {
+  Deno.test(`Express on ${path} has the backend do again what was short, or failed`, () => {
+    using it = setUp({ path });
+    it.file.results.push(undefined, 512, 0, -EIO, -ECANCELED);
+    const requests = it.all(writes(DEPTH));
+    it.rig.run(() => requests.every(({ result }) => result !== undefined));
+    const expected = requests.map((_, nth) => [nth === 4 ? -EIO : BYTES]);
+    assertEquals(requests.map(({ results }) => results), expected);
+    assertEquals(it.prepared.length, 3);
+    assertEquals(it.counts, [0, DEPTH - 1, 0, (DEPTH - 1) * BYTES, 1]);
+    assertEquals(it.underWay, [0, 0]);
+    it.rig.stop();
+  });
+}
+
+Deno.test("Express answers the error that stays, and counts no success", () => {
+  using it = setUp({});
+  it.file.results.push(-ENOSPC, -ENOSPC, -ENOSPC);
+  const requests = it.all(writes(3));
+  // What is done again completes after all that was done first.
+  it.file.results.push(-ENOSPC, -ENOSPC, -ENOSPC);
+  it.rig.run(() => requests.every(({ result }) => result !== undefined));
+  assertEquals(requests.map(({ results }) => results), requests.map(() => [-ENOSPC]));
+  assertEquals([it.counts, it.underWay], [[0, 0, 0, 0, 3], [0, 0]]);
+  it.rig.stop();
+});
+
+Deno.test("Express's operations are cancelled when the patience with a stopping device ends", () => {
+  using it = setUp({});
+  it.file.held = true;
+  const requests = it.all(reads(4));
+  it.rig.run(() => it.rig.handler.outstanding === 4);
+  it.rig.turn();
+  assertEquals(it.rig.handler.expire(monotonicUs(), 0, monotonicUs()), 4);
+  it.rig.turn();
+  it.file.results.push(...requests.map(() => -ECANCELED));
+  it.file.release();
+  it.rig.run(() => requests.every(({ result }) => result !== undefined));
+  assertEquals(requests.map(({ results }) => results), requests.map(() => [-EIO]));
+  assertEquals([it.prepared, it.underWay, it.counts], [[], [0, 0], [0, 0, 0, 0, 4]]);
+});
+
+Deno.test("Express's operations under way are answered before the server leaves a quiesced device", () => {
+  using it = setUp({});
+  const { rig, file } = it;
+  file.held = true;
+  const requests = it.all(writes(4));
+  rig.run(() => rig.handler.outstanding === 4);
+  rig.turn();
+  // The tags that have no request are given back; the others the kernel forgets about.
+  for (let tag = 4; tag < DEPTH; tag++) rig.kernel.complete(tag, KIND_IO, UBLK_IO_RES_ABORT);
+  rig.turn();
+  rig.turn();
+  rig.kernel.complete(0, KIND_LEAVE, -ETIME);
+  rig.turn();
+  assertEquals([rig.server.running, it.underWay], [true, [4, 4]]);
+  file.release();
+  rig.turn();
+  rig.server.finish();
+  assertEquals(requests.map(({ results }) => results), requests.map(() => [BYTES]));
+  assertEquals([rig.server.running, it.underWay], [false, [0, 0]]);
+});
+
+Deno.test("Express is not there where a thread has two queues, or the ring no SQEs to spare", () => {
+  for (const options of [{ queues: 2 }, { entries: 32 }]) {
+    using it = setUp(options);
+    const requests = it.all(writes(6));
+    it.rig.run(() => requests.every(({ result }) => result !== undefined));
+    assertEquals(it.linked, 6);
+    it.rig.stop();
+  }
+});
