@@ -85,7 +85,10 @@ export interface RingMethods {
   readonly plainFd?: number;
   /** They are for zero copy, where nobody sees the bytes; elsewhere `readAt` and the others serve. */
   readonly forZeroCopyOnly?: boolean;
-  /** Zero copy is its best way (its files are open with `O_DIRECT`), where the kernel has it. */
+  /**
+   * Zero copy is its best way (its files are open with `O_DIRECT`), where the kernel has it. On the
+   * other paths the buffers that a `plainFd` is read to and written from are registered if they may.
+   */
   readonly preferZeroCopy?: boolean;
   /**
    * Queues what the request needs, or throws.

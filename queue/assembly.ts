@@ -7,6 +7,8 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
+import { pageBytes } from "../uring/mapping.ts";
+import { tryRegisterBuffers } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
 import { SlotBuffers } from "./buffers.ts";
 import { BytesHandler } from "./bytes_handler.ts";
@@ -21,6 +23,10 @@ import { type SharedBuffer, SharedMemory, SharedMemoryPath } from "./shared_memo
 import type { SlotPlaces, Slots } from "./slots.ts";
 import { UserCopyPath } from "./user_copy_path.ts";
 import { RegisteredBuffers, ZeroCopyPath } from "./zero_copy_path.ts";
+
+/** The most of a slot's buffer that the ring is to know, and of all of a thread: it stays in memory. */
+const REGISTERED_BYTES = 32 << 10;
+const REGISTERED_BYTES_OF_ALL = 16 << 20;
 
 /** What a thread is made of beside its slots. */
 export interface AssemblyOptions {
@@ -140,6 +146,7 @@ export function assemble(options: AssemblyOptions): Assembly {
       places,
       plainFd: plainFdOf(options),
       plainFile: options.plainFile,
+      registeredBytes: registerPlaces(options, places),
     })
     : new BytesHandler({
       ...common,
@@ -159,6 +166,22 @@ export function assemble(options: AssemblyOptions): Assembly {
   slots.canFollow &&= path.mayFollow === true;
   const owned = stack.move();
   return { path, handler, [Symbol.dispose]: () => owned.dispose() };
+}
+
+/**
+ * Has the ring know the beginning of each slot's buffer, if its file is past the page cache: each
+ * operation would look up its pages and pin them otherwise. Where it may not, it is done without.
+ *
+ * @returns How many bytes of each.
+ */
+function registerPlaces(options: AssemblyOptions, places: Places): number {
+  const { ring, backend, slots, maxIoBytes } = options;
+  if (!(places instanceof SlotBuffers) || plainFdOf(options) === undefined) return 0;
+  if (backend.ring!.preferZeroCopy !== true) return 0;
+  const share = Math.min(REGISTERED_BYTES, maxIoBytes, REGISTERED_BYTES_OF_ALL / slots.count);
+  const bytes = Math.floor(share / pageBytes()) * pageBytes();
+  const buffers = Array.from(places.addresses, (address) => ({ address, bytes }));
+  return bytes > 0 && tryRegisterBuffers(ring, buffers) ? bytes : 0;
 }
 
 interface PathParts extends AssemblyOptions {

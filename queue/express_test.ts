@@ -2,8 +2,15 @@ import { assertEquals } from "@std/assert";
 import type { RingMethods } from "../backends/backend.ts";
 import { FAKE_FILE_FD, FakeFile } from "../tests/fake_file.ts";
 import { QueueRig, type RigOptions } from "../tests/queue_rig.ts";
-import { ECANCELED, EIO, ENOSPC, ETIME } from "../uapi/errno.ts";
-import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
+import { ECANCELED, EIO, ENOMEM, ENOSPC, ETIME } from "../uapi/errno.ts";
+import { IORING_REGISTER_BUFFERS } from "../uapi/io_uring_register.ts";
+import {
+  IORING_OP_READ,
+  IORING_OP_READ_FIXED,
+  IORING_OP_WRITE,
+  IORING_OP_WRITE_FIXED,
+  IOSQE_IO_LINK,
+} from "../uapi/io_uring_sqe.ts";
 import {
   UBLK_IO_F_FUA,
   UBLK_IO_OP_FLUSH,
@@ -211,4 +218,64 @@ Deno.test("Express is not there where a thread has two queues, or the ring no SQ
     assertEquals(it.linked, 6);
     it.rig.stop();
   }
+});
+
+/** A rig whose file is past the page cache, and the buffers that its ring was told of. */
+function setUpDirect(refusal = 0, options: Partial<RigOptions> = {}) {
+  const registered: number[] = [];
+  const it = setUp({
+    maxIoBytes: 64 << 10,
+    methods: { preferZeroCopy: true },
+    onRegister(opcode, argument, count) {
+      if (opcode !== IORING_REGISTER_BUFFERS) return 0;
+      if (refusal > 0) return -refusal;
+      const iovecs = new BigUint64Array(argument!.buffer);
+      for (let nth = 0; nth < count; nth++) registered.push(Number(iovecs[nth * 2 + 1]));
+      return 0;
+    },
+    ...options,
+  });
+  return Object.assign(it, { registered });
+}
+
+Deno.test("PlainTransfers past the page cache use registered buffers as far as these go", () => {
+  using it = setUpDirect();
+  assertEquals(it.registered, new Array(DEPTH).fill(32 << 10));
+  const sizes = [8, 64, 65, 128];
+  const data = new Uint8Array(64 << 10);
+  const ios = sizes.flatMap((sectors) => [
+    { op: UBLK_IO_OP_WRITE, sector: 0, sectors, data: data.subarray(0, sectors * 512) },
+    { op: UBLK_IO_OP_READ, sector: 0, sectors },
+  ]);
+  it.file.results.push(...[...ios, ...ios].map(({ sectors }) => sectors * 512));
+  const fixed = [IORING_OP_WRITE_FIXED, IORING_OP_READ_FIXED];
+  const plain = [IORING_OP_WRITE, IORING_OP_READ];
+  const expected = [...fixed, ...fixed, ...plain, ...plain];
+  // Many at a time, and one by one.
+  const requests = it.all(ios);
+  it.rig.run(() => requests.every(({ result }) => result !== undefined));
+  assertEquals(it.file.operations.map(({ opcode }) => opcode), expected);
+  const places = it.file.operations.map(({ words }) => words[10]);
+  assertEquals(places, ios.map((_, slot) => slot));
+  it.file.operations.length = 0;
+  for (const io of ios) it.rig.io(io);
+  assertEquals(it.file.operations.map(({ opcode }) => opcode), expected);
+  it.rig.stop();
+});
+
+Deno.test("PlainTransfers do without registered buffers where the kernel refuses them", () => {
+  using it = setUpDirect(ENOMEM);
+  const written = it.all(writes(DEPTH));
+  it.rig.run(() => written.every(({ result }) => result === BYTES));
+  assertEquals(it.rig.io(reads(3)[2]).data, dataOf(2));
+  const opcodes = new Set(it.file.operations.map(({ opcode }) => opcode));
+  assertEquals([...opcodes], [IORING_OP_WRITE, IORING_OP_READ]);
+  it.rig.stop();
+});
+
+Deno.test("PlainTransfers register no buffers of too many slots, or for a file in the page cache", () => {
+  using many = setUpDirect(0, { depth: 4096 + 1 });
+  assertEquals(many.registered, []);
+  using cached = setUpDirect(0, { methods: {} } as Partial<RigOptions>);
+  assertEquals(cached.registered, []);
 });

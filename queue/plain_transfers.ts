@@ -63,6 +63,11 @@ export interface PlainTransfersParts {
   readonly plainFd: number;
   /** Where it is among the ring's files, if it is. */
   readonly plainFile?: number;
+  /**
+   * How many bytes from its start of each slot's place are the ring's registered buffer of the slot's
+   * number. Default: none.
+   */
+  readonly registeredBytes?: number;
 }
 
 /** Queues the operations. */
@@ -80,7 +85,7 @@ export class PlainTransfers {
 
   /** Fills the operations. */
   constructor(parts: PlainTransfersParts) {
-    const { ring, slots, places, plainFd, plainFile } = parts;
+    const { ring, slots, places, plainFd, plainFile, registeredBytes = 0 } = parts;
     this.#ring = ring;
     this.#slots = slots;
     this.#places = places;
@@ -89,7 +94,7 @@ export class PlainTransfers {
     const { count } = slots;
     const zeroCopy = count > 0 && places.bufferIndex(0) >= 0;
     this.#opcodes = Int32Array.from(TRANSFERS, (opcode) => opcode | flags);
-    this.#fixedSectors = zeroCopy ? MOST_SECTORS : 0;
+    this.#fixedSectors = zeroCopy ? MOST_SECTORS : registeredBytes >> SECTOR_SHIFT;
     this.#first = ring.own(count);
     if (this.#first < 0) return;
     for (let slot = 0; slot < count; slot++) this.#fill(ring.wordOf(this.#first + slot), slot);

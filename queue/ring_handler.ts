@@ -63,7 +63,7 @@ class SlotRequest implements RingRequest {
 
 /** What a {@linkcode RingHandler} works with. */
 export interface RingHandlerParts
-  extends Partial<Pick<PlainTransfersParts, "plainFd" | "plainFile">> {
+  extends Partial<Pick<PlainTransfersParts, "plainFd" | "plainFile" | "registeredBytes">> {
   /** What answers; its `ring` methods are called. */
   readonly backend: Backend;
   /** The thread's ring, with room for the backend's `operations` per slot. */

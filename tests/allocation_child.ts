@@ -166,7 +166,7 @@ const BACKENDS: Record<string, Backend> = {
   "plain": {
     ...nothing,
     ring: {
-      plainFd: 7,
+      ...{ plainFd: 7, preferZeroCopy: true },
       prepare: () => {
         throw new Error("every request is plain");
       },

@@ -56,6 +56,8 @@ export interface RigOptions extends Partial<FakeRingOptions> {
   sharedBuffers?: readonly SharedBuffer[];
   /** What the backend's own operations are for. */
   file?: FakeFile;
+  /** Answers `io_uring_register`. */
+  onRegister?: FakeKernel["onRegister"];
   /** The device, where it is another rig's too. */
   ublk?: FakeUblk;
 }
@@ -104,6 +106,7 @@ export class QueueRig implements Disposable {
     this.ring = fake.ring;
     this.kernel = fake.kernel;
     this.ublk.attach(fake.kernel);
+    if (options.onRegister !== undefined) fake.kernel.onRegister = options.onRegister;
     const logBuffer = createLogBuffer(1024, { level: LOG_DEBUG });
     const log = new LogWriter(logBuffer);
     this.#reader = new LogReader(logBuffer);

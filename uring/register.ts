@@ -64,6 +64,21 @@ export function registerBuffers(
   ring: Ring,
   buffers: readonly { address: number; bytes: number }[],
 ): void {
+  check(registerBuffersAt(ring, buffers), "register buffers");
+}
+
+/** {@linkcode registerBuffers} where that may be: not beyond a limit of memory or of number. */
+export function tryRegisterBuffers(
+  ring: Ring,
+  buffers: readonly { address: number; bytes: number }[],
+): boolean {
+  return registerBuffersAt(ring, buffers) >= 0;
+}
+
+function registerBuffersAt(
+  ring: Ring,
+  buffers: readonly { address: number; bytes: number }[],
+): number {
   // struct iovec { void *iov_base; size_t iov_len; }
   const iovecs = new BigUint64Array(buffers.length * 2);
   buffers.forEach((buffer, index) => {
@@ -71,7 +86,7 @@ export function registerBuffers(
     iovecs[index * 2 + 1] = BigInt(buffer.bytes);
   });
   const bytes = new Uint8Array(iovecs.buffer);
-  check(ring.kernel.register(IORING_REGISTER_BUFFERS, bytes, buffers.length), "register buffers");
+  return ring.kernel.register(IORING_REGISTER_BUFFERS, bytes, buffers.length);
 }
 
 /** Makes a table of `count` buffers, none of which is there yet: for `UBLK_U_IO_REGISTER_IO_BUF`. */
