@@ -22,7 +22,7 @@ import { monotonicUs } from "../uring/libc.ts";
 import { KIND_IO, KIND_LEAVE } from "./slots.ts";
 
 const BYTES = 4096;
-const DEPTH = 8;
+const DEPTH = 12;
 const dataOf = (nth: number) => new Uint8Array(BYTES).map((_, at) => at * 7 + nth);
 const writes = (count: number) =>
   Array.from({ length: count }, (_, nth) => {
@@ -120,7 +120,7 @@ Deno.test("Express lets a round pass now and then, so that latencies are known",
 });
 
 Deno.test("Express carries offsets beyond 32 bits, and sectors beyond", () => {
-  const sectors = [2 ** 23 - 1, 2 ** 23, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 5];
+  const sectors = [2 ** 23 - 1, 2 ** 23, 2 ** 32 - 1, 2 ** 32, 2 ** 40, 2 ** 40 + 5];
   using it = setUp({});
   it.file.results.push(...sectors.map(() => BYTES));
   const requests = it.all(sectors.map((sector) => ({ ...reads(1)[0], sector })));
@@ -164,45 +164,44 @@ for (const path of ["copy", "auto-zero-copy"] as const) {
 
 Deno.test("Express answers the error that stays, and counts no success", () => {
   using it = setUp({});
-  it.file.results.push(-ENOSPC, -ENOSPC, -ENOSPC);
-  const requests = it.all(writes(3));
-  // What is done again completes after all that was done first.
-  it.file.results.push(-ENOSPC, -ENOSPC, -ENOSPC);
+  const requests = it.all(writes(DEPTH));
+  // At first, and when it is done again.
+  it.file.results.push(...[...requests, ...requests].map(() => -ENOSPC));
   it.rig.run(() => requests.every(({ result }) => result !== undefined));
   assertEquals(requests.map(({ results }) => results), requests.map(() => [-ENOSPC]));
-  assertEquals([it.counts, it.underWay], [[0, 0, 0, 0, 3], [0, 0]]);
+  assertEquals([it.counts, it.underWay], [[0, 0, 0, 0, DEPTH], [0, 0]]);
   it.rig.stop();
 });
 
 Deno.test("Express's operations are cancelled when the patience with a stopping device ends", () => {
   using it = setUp({});
   it.file.held = true;
-  const requests = it.all(reads(4));
-  it.rig.run(() => it.rig.handler.outstanding === 4);
+  const requests = it.all(reads(6));
+  it.rig.run(() => it.rig.handler.outstanding === 6);
   it.rig.turn();
-  assertEquals(it.rig.handler.expire(monotonicUs(), 0, monotonicUs()), 4);
+  assertEquals(it.rig.handler.expire(monotonicUs(), 0, monotonicUs()), 6);
   it.rig.turn();
   it.file.results.push(...requests.map(() => -ECANCELED));
   it.file.release();
   it.rig.run(() => requests.every(({ result }) => result !== undefined));
   assertEquals(requests.map(({ results }) => results), requests.map(() => [-EIO]));
-  assertEquals([it.prepared, it.underWay, it.counts], [[], [0, 0], [0, 0, 0, 0, 4]]);
+  assertEquals([it.prepared, it.underWay, it.counts], [[], [0, 0], [0, 0, 0, 0, 6]]);
 });
 
 Deno.test("Express's operations under way are answered before the server leaves a quiesced device", () => {
   using it = setUp({});
   const { rig, file } = it;
   file.held = true;
-  const requests = it.all(writes(4));
-  rig.run(() => rig.handler.outstanding === 4);
+  const requests = it.all(writes(6));
+  rig.run(() => rig.handler.outstanding === 6);
   rig.turn();
   // The tags that have no request are given back; the others the kernel forgets about.
-  for (let tag = 4; tag < DEPTH; tag++) rig.kernel.complete(tag, KIND_IO, UBLK_IO_RES_ABORT);
+  for (let tag = 6; tag < DEPTH; tag++) rig.kernel.complete(tag, KIND_IO, UBLK_IO_RES_ABORT);
   rig.turn();
   rig.turn();
   rig.kernel.complete(0, KIND_LEAVE, -ETIME);
   rig.turn();
-  assertEquals([rig.server.running, it.underWay], [true, [4, 4]]);
+  assertEquals([rig.server.running, it.underWay], [true, [6, 6]]);
   file.release();
   rig.turn();
   rig.server.finish();
