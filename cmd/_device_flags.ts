@@ -242,7 +242,7 @@ export function servingOptions(values: DeviceValues): ServingOptions {
     dataPath,
     batch: values.batch,
     threads: values.threads,
-    ...(affinity === undefined ? {} : { affinity: parseCpuLists(affinity) }),
+    affinity: affinity === undefined ? undefined : parseCpuLists(affinity),
     perIoDaemons: values["per-io-daemons"],
     fixedFile: !values["no-fixed-file"],
     recovery: recoveryOf(values),

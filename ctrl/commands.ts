@@ -65,7 +65,12 @@ function command(
   whenSilent: string = LOCKED,
   timeoutMs: number = DEFAULT_TIMEOUT_MS,
 ): Command {
-  return { name, cmdOp, kernel, timeoutMs, whenSilent, untilAnswered: whenSilent === FETCHING };
+  return { name, cmdOp, kernel, timeoutMs, whenSilent, untilAnswered: false };
+}
+
+/** A command by which the kernel comes to rely on the threads that have fetched the tags. */
+function relyingCommand(name: string, cmdOp: number, kernel: string): Command {
+  return { ...command(name, cmdOp, kernel, FETCHING), untilAnswered: true };
 }
 
 /** `UBLK_U_CMD_GET_FEATURES`. */
@@ -89,7 +94,7 @@ export const DEL_DEV_ASYNC: Command = command(
   SLOW_TIMEOUT_MS,
 );
 /** `UBLK_U_CMD_START_DEV`. */
-export const START_DEV: Command = command("START_DEV", UBLK_U_CMD_START_DEV, "6.0", FETCHING);
+export const START_DEV: Command = relyingCommand("START_DEV", UBLK_U_CMD_START_DEV, "6.0");
 /** `UBLK_U_CMD_STOP_DEV`: flushes dirty pages through the device and drains it. */
 export const STOP_DEV: Command = command(
   "STOP_DEV",
@@ -127,11 +132,10 @@ export const START_USER_RECOVERY: Command = command(
   "6.1",
 );
 /** `UBLK_U_CMD_END_USER_RECOVERY`. */
-export const END_USER_RECOVERY: Command = command(
+export const END_USER_RECOVERY: Command = relyingCommand(
   "END_USER_RECOVERY",
   UBLK_U_CMD_END_USER_RECOVERY,
   "6.1",
-  FETCHING,
 );
 /** `UBLK_U_CMD_UPDATE_SIZE`. */
 export const UPDATE_SIZE: Command = command("UPDATE_SIZE", UBLK_U_CMD_UPDATE_SIZE, "6.16");

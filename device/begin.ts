@@ -201,7 +201,7 @@ export async function bringUp(
   const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
   const either = { signal: AbortSignal.any(signals) };
   // Whoever gives up here must not take the threads away before START_DEV has been answered: it may
-  // have seen all tags fetched and be about to make the disk. Before Linux 7.0 the driver then does
+  // have seen all tags fetched and be about to make the disk. On 6.12 the driver then does
   // not notice that they were given back (`ublk_abort_requests` finds no disk and marks nothing), and
   // the first read of the new disk, the look for partitions, goes to a command that is gone. It is
   // never answered, and START_DEV holds the driver for good: a Ctrl-C at that moment hung the

@@ -179,7 +179,7 @@ for (const [when, make] of Object.entries({ firedAtLook, firesDuringCommand })) 
   });
 }
 
-// Before Linux 7.0 the driver does not notice tags that are given back after START_DEV has seen them
+// On 6.12 the driver does not notice tags that are given back after START_DEV has seen them
 // fetched and before it has made the disk: its first read then waited for ever and START_DEV held the
 // driver, so that a Ctrl-C at this moment hung the machine.
 Deno.test("start() + signal while the kernel makes the disk + all is undone", async () => {
