@@ -5,8 +5,11 @@
  * It must not be, because the thread that controls a device may also be the one that answers its
  * I/O, and `START_DEV` does not complete before I/O is answered.
  *
- * A completion signals an eventfd that a thread of Deno's pool reads. That read is outstanding
- * only while commands are, so that an idle control ring keeps no process alive. What the kernel
+ * A completion signals an eventfd on which a thread of Deno's pool waits, until the next deadline
+ * at most. It waits only while commands are outstanding, so that an idle control ring keeps no
+ * process alive. The deadlines are the thread's and not timers of the event loop, because Deno
+ * loads a good part of Node for the first `setTimeout` of a program: a tenth of what a short
+ * command takes. What the kernel
  * may still write to stays in the in-flight table until the completion arrives, whatever became
  * of the Promise.
  *
@@ -17,7 +20,7 @@ import { assert, UblkError } from "../uapi/error.ts";
 import { encode, type Input } from "../uapi/struct.ts";
 import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
 import { ublksrv_ctrl_cmd } from "../uapi/ublk_cmd.ts";
-import { addressOf, closeFd, eventFd, signalEventFd, waitEventFd } from "../uring/libc.ts";
+import { addressOf, closeFd, eventFd, signalEventFd, waitEventFdFor } from "../uring/libc.ts";
 import { openRing, type RingOptions } from "../uring/open_ring.ts";
 import { registerEventFd } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
@@ -83,7 +86,9 @@ interface InFlight {
   readonly reject: (reason: unknown) => void;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: () => void;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  readonly timeoutMs: number;
+  /** When something is to be done about it if nothing has happened, by `performance.now()`. */
+  deadline: number;
   /**
    * `live`: somebody awaits it. `abandoned`: the Promise is rejected and the kernel was asked to
    * cancel; the completion is still waited for. `forgotten`: it is not, but the buffer is kept.
@@ -107,6 +112,8 @@ export class ControlRing implements AsyncDisposable, Disposable {
   readonly #inFlight = new Map<number, InFlight>();
   #lastId = 0;
   #pump: Promise<void> | undefined;
+  /** When the pump looks again at the latest, by `performance.now()`. */
+  #pumpUntil = Infinity;
   #closing = false;
   #closed = false;
   /** Why the ring itself failed, after which nothing can be sent. */
@@ -154,16 +161,16 @@ export class ControlRing implements AsyncDisposable, Disposable {
       if (request.command.untilAnswered) this.#cancel(entry);
       else this.#giveUp(entry, abortedError(request, signal?.reason));
     };
-    // A timer counts in 31 bits and takes more for none at all.
-    const delayMs = Math.min(timeoutMs, 0x7fff_ffff);
-    const timer = setTimeout(() => this.#expire(entry, delayMs), delayMs);
-    const state = "live";
-    const entry: InFlight = { id, request, resolve, reject, signal, onAbort, timer, state };
+    const deadline = performance.now() + timeoutMs;
+    const entry: InFlight = {
+      ...{ id, request, resolve, reject, signal, onAbort, timeoutMs, deadline },
+      state: "live",
+    };
     this.#inFlight.set(id, entry);
     signal?.addEventListener("abort", onAbort, { once: true });
     // Some commands are answered at once, within this call.
     this.#collect();
-    this.#arm();
+    this.#arm(entry.deadline);
     return promise;
   }
 
@@ -187,10 +194,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
     this.#closing = true;
     this.#giveUpAll();
     this.#closed = true;
-    for (const entry of this.#inFlight.values()) {
-      clearTimeout(entry.timer);
-      orphans.add(entry);
-    }
+    for (const entry of this.#inFlight.values()) orphans.add(entry);
     this.#ring[Symbol.dispose]();
     closeFd(this.#fd);
     // A pool thread still reads the eventfd: it is woken, and the pump closes it afterwards, so
@@ -263,20 +267,27 @@ export class ControlRing implements AsyncDisposable, Disposable {
   }
 
   #settle(entry: InFlight): void {
-    clearTimeout(entry.timer);
-    entry.timer = undefined;
+    entry.deadline = Infinity;
     entry.signal?.removeEventListener("abort", entry.onAbort);
   }
 
-  #expire(entry: InFlight, timeoutMs: number): void {
-    // A busy thread may run this timer late, with the answer long there.
-    this.#collect();
-    if (this.#inFlight.get(entry.id) !== entry) return;
-    const { request, signal } = entry;
-    this.#giveUp(
-      entry,
-      signal?.aborted ? abortedError(request, signal.reason) : timeoutError(request, timeoutMs),
-    );
+  /** Does what is due; the ring was looked at just before, so that no answer is overlooked. */
+  #expire(): void {
+    const now = performance.now();
+    // A copy, because giving one up may collect another's completion.
+    for (const entry of [...this.#inFlight.values()]) {
+      if (entry.deadline > now) continue;
+      const { request, signal, timeoutMs } = entry;
+      if (entry.state === "abandoned") {
+        // Nobody waits for it any longer: the pool thread goes, or the process could not end.
+        entry.state = "forgotten";
+        entry.deadline = Infinity;
+      } else if (signal?.aborted) {
+        this.#giveUp(entry, abortedError(request, signal.reason));
+      } else {
+        this.#giveUp(entry, timeoutError(request, timeoutMs));
+      }
+    }
   }
 
   #giveUp(entry: InFlight, error: UblkError): void {
@@ -284,8 +295,9 @@ export class ControlRing implements AsyncDisposable, Disposable {
     this.#settle(entry);
     entry.state = "abandoned";
     entry.reject(error);
-    entry.timer = setTimeout(() => this.#forget(entry), GRACE_MS);
+    entry.deadline = performance.now() + GRACE_MS;
     this.#cancel(entry);
+    this.#arm(entry.deadline);
   }
 
   /**
@@ -303,26 +315,30 @@ export class ControlRing implements AsyncDisposable, Disposable {
     }
   }
 
-  #forget(entry: InFlight): void {
-    entry.state = "forgotten";
-    // Nobody awaits anything any more: let the pool thread go, or the process could not end.
-    if (!this.#awaited()) signalEventFd(this.#eventFd);
-  }
-
   #awaited(): boolean {
     if (this.#closed) return false;
     for (const entry of this.#inFlight.values()) if (entry.state !== "forgotten") return true;
     return false;
   }
 
-  #arm(): void {
-    if (this.#pump === undefined && this.#awaited()) this.#pump = this.#run();
+  /** Has the pump look again at `deadline` at the latest. */
+  #arm(deadline: number): void {
+    if (!this.#awaited()) return;
+    if (this.#pump === undefined) this.#pump = this.#run();
+    else if (deadline < this.#pumpUntil) signalEventFd(this.#eventFd);
   }
 
   async #run(): Promise<void> {
     while (this.#awaited()) {
-      await waitEventFd(this.#eventFd, this.#counter);
-      if (!this.#closed) this.#collect();
+      this.#pumpUntil = Infinity;
+      for (const { deadline } of this.#inFlight.values()) {
+        this.#pumpUntil = Math.min(this.#pumpUntil, deadline);
+      }
+      const waitMs = this.#pumpUntil - performance.now();
+      await waitEventFdFor(this.#eventFd, this.#counter, waitMs);
+      if (this.#closed) break;
+      this.#collect();
+      this.#expire();
     }
     if (this.#closed) closeFd(this.#eventFd);
     this.#pump = undefined;

@@ -77,6 +77,12 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  pollBlocking: {
+    name: "poll",
+    parameters: ["buffer", "usize", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
   sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
@@ -242,6 +248,24 @@ export function signalEventFd(fd: number): void {
 /** Resolves once the eventfd has been signalled, and resets it. Costs one thread-pool hop. */
 export async function waitEventFd(fd: number, counter: BigUint64Array<ArrayBuffer>): Promise<void> {
   await libc().readBlocking(fd, counter, 8n);
+}
+
+/**
+ * As {@linkcode waitEventFd} for its only reader, but no longer than `timeoutMs`. The limit is
+ * kept by the thread that waits, so that it needs no timer.
+ */
+export async function waitEventFdFor(
+  fd: number,
+  counter: BigUint64Array<ArrayBuffer>,
+  timeoutMs: number,
+): Promise<void> {
+  const POLLIN = 1;
+  // struct pollfd: int fd; short events, revents.
+  const pollfd = new Int32Array([fd, POLLIN]);
+  const limit = Math.max(0, Math.min(Math.ceil(timeoutMs), 0x7fff_ffff));
+  const ready = await libc().pollBlocking(pollfd, 1n, limit);
+  // One that was interrupted (-1) is as good as one whose time is over: the caller looks again.
+  if (ready > 0) libc().read(fd, counter, 8n);
 }
 
 const timespec = new BigInt64Array(2);

@@ -26,6 +26,7 @@ import {
   signalEventFd,
   syscallError,
   waitEventFd,
+  waitEventFdFor,
 } from "./libc.ts";
 import { bufferAt } from "./mapping.ts";
 
@@ -113,6 +114,29 @@ Deno.test("waitEventFd resolves with the next signal, or at once with one from b
     signalEventFd(fd);
     await waiting;
     assertEquals(counter[0], 1n);
+  } finally {
+    closeFd(fd);
+  }
+});
+
+Deno.test("waitEventFdFor resolves with a signal, and without one when its time is over", async () => {
+  const fd = eventFd();
+  const counter = new BigUint64Array(1);
+  try {
+    signalEventFd(fd);
+    await waitEventFdFor(fd, counter, 60_000);
+    assertEquals(counter[0], 1n);
+    counter[0] = 0n;
+    const began = performance.now();
+    await waitEventFdFor(fd, counter, 20);
+    assertGreaterOrEqual(performance.now() - began, 20);
+    assertEquals(counter[0], 0n);
+    // Longer than poll can count, and over already.
+    const waiting = waitEventFdFor(fd, counter, Infinity);
+    signalEventFd(fd);
+    await waiting;
+    assertEquals(counter[0], 1n);
+    await waitEventFdFor(fd, counter, -5);
   } finally {
     closeFd(fd);
   }
