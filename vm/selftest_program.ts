@@ -16,7 +16,11 @@ const COMMAND = `${ROOT}cmd/ublk.ts`;
 /** What the command loads at run time. */
 const WORKERS = [`${ROOT}queue/worker.ts`, `${ROOT}device/watchdog_worker.ts`];
 /** Nothing is checked or looked for on the network, which a guest has not. */
-const RUN = ["deno", "run", "-A", "--no-check", "--cached-only", "--no-lock"];
+const RUN = [
+  ...["deno", "run", "-A", "--no-check", "--cached-only", "--no-lock"],
+  // Or Deno would read the pieces of all commands for any of them.
+  "--unstable-lazy-dynamic-imports",
+];
 /** What serves a device. */
 const SERVING = "add|recover";
 
@@ -41,6 +45,7 @@ export async function ourProgram(dir: string): Promise<string> {
     await output(Deno.execPath(), [
       "bundle",
       "--quiet",
+      "--minify",
       "--code-splitting",
       "--outdir",
       bundle,
