@@ -4,9 +4,10 @@
  * @module
  */
 
+import { type Option, placeholderOf } from "../backends/option.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { WRAPPERS } from "../backends/wrappers.ts";
-import type { GivenOptions, Wrapper, WrapperOption } from "../backends/wrappers/wrapper.ts";
+import type { GivenOptions, Wrapper } from "../backends/wrappers/wrapper.ts";
 import { type Flag, usageError } from "./_flags.ts";
 import { absolute } from "./_targets.ts";
 
@@ -99,10 +100,10 @@ export function wrappersHelp(): string {
   ].join("\n");
 }
 
-function optionLines(option: WrapperOption): string {
-  const { name, kind, first, choices, help } = option;
+function optionLines(option: Option): string {
+  const { name, kind, first, help } = option;
   const left = first ? `[${name}=]` : `${name}=`;
-  const value = kind === "text" && choices !== undefined ? choices.join("|") : PLACEHOLDERS[kind];
+  const value = placeholderOf(option);
   const words = `  ${kind === "switch" ? name : `${left}${value}`}`;
   const indent = " ".repeat(HELP_COLUMN);
   return words.length < HELP_COLUMN - 1
@@ -112,15 +113,3 @@ function optionLines(option: WrapperOption): string {
 
 /** Where the help of flags begins too. */
 const HELP_COLUMN = 26;
-
-const PLACEHOLDERS: Readonly<Record<WrapperOption["kind"], string>> = {
-  switch: "",
-  size: "SIZE",
-  integer: "N",
-  number: "NUMBER",
-  time: "TIME",
-  range: "FROM-TO",
-  names: "NAME+NAME…",
-  text: "TEXT",
-  path: "PATH",
-};
