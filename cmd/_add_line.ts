@@ -24,6 +24,15 @@ const TYPE = {
   help: "What to serve; see below.",
 } as const satisfies Flag;
 
+/** The flag that stands for what is in a file; it is expanded before a line is read. */
+export const CONFIG = {
+  name: "config",
+  kind: "path",
+  placeholder: "FILE",
+  help:
+    "Take options from a TOML or JSON file, which may have several devices;\nwhat is given here too wins.",
+} as const satisfies Flag;
+
 /** How the command itself goes about it, whatever device it makes. */
 export const COMMAND_FLAGS = [
   { name: "foreground", kind: "switch", help: "Serve in this process until it is ended." },
@@ -39,7 +48,7 @@ export const COMMAND_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** All flags but those of targets. */
-export const ADD_FLAGS = [TYPE, WRAP, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
+export const ADD_FLAGS = [TYPE, CONFIG, WRAP, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
 
 /** Values of {@linkcode COMMAND_FLAGS}. */
 export type CommandValues = Values<typeof COMMAND_FLAGS>;

@@ -54,12 +54,35 @@ function serving(name: "add" | "recover", summary: string): Command {
     summary,
     syntax: async (args) => await (await import("./_add_help.ts")).servingSyntax(name, args),
     async run(args) {
-      if (!args.some((arg) => arg === "--foreground")) {
-        return await (await import("./_background.ts")).startInBackground([name, ...args]);
+      const foreground = args.includes("--foreground");
+      if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
+        const { expandConfig } = await import("./_config.ts");
+        return await addAll(await expandConfig(args, Deno.cwd()), foreground);
       }
-      return await (await import("./_add.ts")).serveHere(name, args, false);
+      return foreground ? await serveHere(name, args) : await serveBehind(name, args);
     },
   };
+}
+
+async function serveHere(name: "add" | "recover", args: readonly string[]): Promise<number> {
+  return await (await import("./_add.ts")).serveHere(name, args, false);
+}
+
+async function serveBehind(name: "add" | "recover", args: readonly string[]): Promise<number> {
+  return await (await import("./_background.ts")).startInBackground([name, ...args]);
+}
+
+/** Adds the devices of a file, one after the other, up to the first that fails. */
+async function addAll(lines: readonly string[][], foreground: boolean): Promise<number> {
+  if (foreground && lines.length > 1) {
+    const cause = `it has ${lines.length} devices, and a process serves one`;
+    throw usageError("--foreground", cause, "leave it out, or give each device a file");
+  }
+  for (const line of lines) {
+    const status = foreground ? await serveHere("add", line) : await serveBehind("add", line);
+    if (status !== EXIT_OK) return status;
+  }
+  return EXIT_OK;
 }
 
 const COMMANDS: readonly Command[] = [
