@@ -4,28 +4,8 @@
  * @module
  */
 
+import type { Option } from "./option.ts";
 import type { BackendSpec } from "./spec.ts";
-
-/** One option of a target, without a word about how command lines are read. */
-export interface TargetOption {
-  /** In kebab case, without dashes. With underscores instead it is the same option. */
-  readonly name: string;
-  /** What it takes: nothing, bytes, a whole number, any number, or a text. */
-  readonly kind: "switch" | "size" | "integer" | "number" | "text";
-  /** What its value stands for in the help; the kind where left out. */
-  readonly placeholder?: string;
-  /** The least value. */
-  readonly min?: number;
-  /** The greatest value. */
-  readonly max?: number;
-  /** The only values that there are. */
-  readonly choices?: readonly number[];
-  /** What it does, for the help. */
-  readonly help: string;
-}
-
-/** The value of an option, by its kind. */
-export type TargetValue = boolean | number | string | undefined;
 
 /**
  * The values of a target's own options, by name, and of those which every device has and a backend
@@ -39,7 +19,7 @@ export interface TargetValues {
   /** Bytes of integrity metadata per block. */
   readonly "metadata-size"?: number;
   /** The target's own. */
-  readonly [name: string]: TargetValue;
+  readonly [name: string]: unknown;
 }
 
 /** A backend that a command line can name. */
@@ -55,7 +35,7 @@ export interface Target {
   /** How many files it takes, beside its options. */
   readonly files: { readonly min: number; readonly max: number };
   /** Its own options. */
-  readonly options: readonly TargetOption[];
+  readonly options: readonly Option[];
   /**
    * The specification of a backend.
    *

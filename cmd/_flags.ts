@@ -9,37 +9,21 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { parseSize } from "../backends/size.ts";
+import { type Option, OptionError, type OptionKind, readValue } from "../backends/option.ts";
 import { UblkError } from "../uapi/error.ts";
 
-/** One flag. */
-export interface Flag {
-  /** Without the dashes. */
-  readonly name: string;
+/** One flag: an option as it is typed. */
+export interface Flag extends Omit<Option, "kind" | "first"> {
   /** One letter. */
   readonly short?: string;
   /** Other names, without the dashes: those of `kublk`. */
   readonly aliases?: readonly string[];
-  /** What it takes: nothing (a count may be repeated), bytes, a whole or any number, a text. */
-  readonly kind: "switch" | "count" | "size" | "integer" | "number" | "text";
+  /** As of an option, or a switch that is counted. */
+  readonly kind: OptionKind | "count";
   /** A switch that takes 0 or 1 all the same if it follows the long name, as `getopt` has it. */
   readonly takesBit?: true;
   /** It may be given several times: its value is a list. For texts. */
   readonly repeated?: true;
-  /** What its value stands for in the help; the kind where left out. */
-  readonly placeholder?: string;
-  /** Whether the command needs it. */
-  readonly required?: true;
-  /** The least value. */
-  readonly min?: number;
-  /** The greatest value. */
-  readonly max?: number;
-  /** What a value must be a multiple of. */
-  readonly multipleOf?: number;
-  /** The only values that there are. */
-  readonly choices?: readonly (number | string)[];
-  /** What it does, for the help; a line break is kept. */
-  readonly help: string;
 }
 
 /** What a command, or one command of several in a program, is called and takes. */
@@ -64,8 +48,8 @@ export const COMMON_FLAGS = [
 
 type ValueOf<F extends Flag> = F extends { kind: "switch" } ? boolean
   : F extends { repeated: true } ? readonly string[]
-  : F extends { kind: "text"; required: true } ? string
-  : F extends { kind: "text" } ? string | undefined
+  : F extends { kind: "text" | "path"; required: true } ? string
+  : F extends { kind: "text" | "path" } ? string | undefined
   : F extends { kind: "count" } | { required: true } ? number
   : number | undefined;
 
@@ -167,6 +151,21 @@ function canonical(flags: readonly Flag[], args: readonly string[], remedies: Re
   return [...given, "--", ...words];
 }
 
+/**
+ * Which flags are given on a command line, by their names, and what else stands on it.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line that names the cause and the remedy.
+ */
+export function givenFlags(
+  flags: readonly Flag[],
+  args: readonly string[],
+  remedies: Remedies,
+): [given: Set<string>, words: string[]] {
+  const all = canonical(flags, args, remedies);
+  const end = all.indexOf("--");
+  return [new Set(all.slice(0, end).map((arg) => splitOnce(arg)[0].slice(2))), all.slice(end + 1)];
+}
+
 /** One argument that begins with a dash, and its value if that is the next one. */
 function oneFlag(
   flags: readonly Flag[],
@@ -212,7 +211,8 @@ function letters(
   return given;
 }
 
-function findFlag(flags: readonly Flag[], dashed: string): Flag | undefined {
+/** The flag of a name with one or two dashes; `_` and `-` are the same. */
+export function findFlag(flags: readonly Flag[], dashed: string): Flag | undefined {
   if (!dashed.startsWith("--")) return flags.find(({ short }) => dashed === `-${short}`);
   const name = dashed.slice(2).replaceAll("_", "-");
   return flags.find((flag) => flag.name === name || flag.aliases?.includes(name));
@@ -247,54 +247,10 @@ function valueOf(flag: Flag, given: readonly unknown[], seeHelp: string): unknow
     if (flag.required) throw usageError(what, "it is missing", seeHelp);
     return undefined;
   }
-  const text = String(given[0]);
-  if (flag.kind === "text") {
-    checkChoice(what, text, text, flag);
-    return text;
-  }
-  const value = READERS[flag.kind](what, text);
-  checkValue(what, text, value, flag);
-  return value;
-}
-
-const READERS = { size: sizeOf, integer: integerOf, number: numberOf } as const;
-
-function sizeOf(what: string, text: string): number {
   try {
-    return parseSize(text);
+    return readValue(flag as Option, String(given[0]));
   } catch (error) {
-    if (error instanceof TypeError || error instanceof RangeError) {
-      throw usageError(what, error.message);
-    }
+    if (error instanceof OptionError) throw usageError(what, error.message, error.remedy);
     throw error;
   }
-}
-
-function integerOf(what: string, text: string): number {
-  const value = /^-?\d+$/.test(text) ? Number(text) : NaN;
-  if (Number.isSafeInteger(value)) return value;
-  throw usageError(what, `${JSON.stringify(text)} is not a whole number`, "give one in digits");
-}
-
-function numberOf(what: string, text: string): number {
-  const value = /^-?(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : NaN;
-  if (Number.isFinite(value)) return value;
-  throw usageError(what, `${JSON.stringify(text)} is not a number`, "give one in digits");
-}
-
-function checkValue(what: string, text: string, value: number, flag: Flag): void {
-  const { min = -Infinity, max = Infinity, multipleOf } = flag;
-  checkChoice(what, text, value, flag);
-  if (value < min || value > max) {
-    throw usageError(what, `${text} is out of range`, `use ${min} to ${max}`);
-  }
-  if (multipleOf !== undefined && value % multipleOf !== 0) {
-    const near = Math.ceil(value / multipleOf) * multipleOf;
-    throw usageError(what, `${text} is not a multiple of ${multipleOf}`, `${near} is`);
-  }
-}
-
-function checkChoice(what: string, text: string, value: number | string, flag: Flag): void {
-  if (flag.choices === undefined || flag.choices.includes(value)) return;
-  throw usageError(what, `${text} is not possible`, `use one of ${flag.choices.join(", ")}`);
 }

@@ -5,10 +5,10 @@
  */
 
 import config from "../deno.json" with { type: "json" };
+import { type Option, placeholderOf } from "../backends/option.ts";
 import { COMMON_FLAGS, type Flag, type Syntax } from "./_flags.ts";
 
 const WIDTH = 24;
-const PLACEHOLDERS = { size: "SIZE", integer: "N", number: "NUMBER", text: "TEXT" } as const;
 
 /** `ublk-mem 0.1.0`. */
 export function versionText(program: string): string {
@@ -55,7 +55,7 @@ export function overviewText(
 
 function signature(flag: Flag): string {
   if (flag.kind === "switch" || flag.kind === "count") return `--${flag.name}`;
-  return `--${flag.name} ${flag.placeholder ?? PLACEHOLDERS[flag.kind]}`;
+  return `--${flag.name} ${placeholderOf(flag as Option)}`;
 }
 
 /** A flag's lines in the help. */

@@ -6,8 +6,7 @@
  */
 
 import { UblkError } from "../../uapi/error.ts";
-import type { ByteRange } from "../fault_inject.ts";
-import { parseSize } from "../size.ts";
+import { type Option, OptionError, readValue, REMEDIES } from "../option.ts";
 import type { BackendSpec } from "../spec.ts";
 
 /** An operation on a disk, by the name that options have for it. */
@@ -25,38 +24,6 @@ export const OPERATION_NAMES: readonly OperationName[] = [
 /** A time: milliseconds, or a text such as `"10ms"`, `"1.5s"`. */
 export type Time = number | string;
 
-/** One option of a wrapper. */
-export interface WrapperOption {
-  /** One word. */
-  readonly name: string;
-  /**
-   * What it takes: nothing; bytes; a whole or any number; a time (kept in milliseconds); a part of
-   * the disk (`FROM-TO`); several of its choices (joined by `+`); a text; the path of a file.
-   */
-  readonly kind:
-    | "switch"
-    | "size"
-    | "integer"
-    | "number"
-    | "time"
-    | "range"
-    | "names"
-    | "text"
-    | "path";
-  /** On a command line its value may stand first without its name. */
-  readonly first?: true;
-  /** It must be given. */
-  readonly required?: true;
-  /** The least value. */
-  readonly min?: number;
-  /** The greatest value. */
-  readonly max?: number;
-  /** The only values that there are. */
-  readonly choices?: readonly string[];
-  /** What it does, for the help. */
-  readonly help: string;
-}
-
 /** Options as they are given: by a program, or as texts on a command line. */
 export type GivenOptions = Readonly<Record<string, unknown>>;
 
@@ -69,7 +36,7 @@ export interface Wrapper {
   /** It never writes to what it wraps, which may then be opened for reading only. */
   readonly neverWrites?: true;
   /** Its options. */
-  readonly options: readonly WrapperOption[];
+  readonly options: readonly Option[];
   /** Whether what was answered outlives the server, where that of the wrapped disk does. */
   keeps?(options: GivenOptions): boolean;
   /**
@@ -112,90 +79,20 @@ export function checkOptions<T>(
   return checked as T;
 }
 
-function valueOf(wrapper: string, option: WrapperOption, value: unknown): unknown {
-  const fail = (hint: string) => {
-    const shown = typeof value === "string" ? value : JSON.stringify(value);
-    return refused(wrapper, `${option.name}=${shown} is not possible`, hint);
-  };
-  const { min = 0, max = Number.MAX_SAFE_INTEGER, choices } = option;
-  switch (option.kind) {
-    case "switch":
-      if (typeof value === "boolean") return value;
-      throw fail("it takes no value");
-    case "text":
-    case "path":
-      if (typeof value !== "string" || value === "" || value.includes("\0")) {
-        throw fail(option.kind === "path" ? "give the path of a file" : "give a text");
-      }
-      if (choices !== undefined && !choices.includes(value)) {
-        throw fail(`use ${choices.join(" or ")}`);
-      }
-      return value;
-    case "names": {
-      const names = typeof value === "string" ? value.split("+") : value;
-      const known = Array.isArray(names) && names.length > 0 &&
-        names.every((one) => choices!.includes(one));
-      if (known) return names;
-      throw fail(`use some of ${choices!.join(", ")}, joined by +`);
-    }
-    case "range":
-      return rangeOf(value) ?? (() => {
-        throw fail("write FROM-TO in bytes, such as 0-4096 or 1M-2M");
-      })();
-  }
-  const number = numberOf(option.kind, value);
-  if (number === undefined) throw fail(HINTS[option.kind]);
-  if (number < min || number > max) throw fail(`use ${min} to ${max}`);
-  return number;
-}
-
-const HINTS = {
-  size: "write bytes, with a unit if you like: 4096, 64M, 1GiB",
-  integer: "give a whole number",
-  number: "give a number",
-  time: "write milliseconds, or a time with a unit: 10ms, 1.5s, 2m",
-} as const;
-
-/** A number of an option's kind, or undefined where it is none. */
-function numberOf(kind: keyof typeof HINTS, value: unknown): number | undefined {
-  if (typeof value === "number") {
-    const right = kind === "number" || kind === "time"
-      ? Number.isFinite(value)
-      : Number.isSafeInteger(value);
-    return right ? value : undefined;
-  }
-  if (typeof value !== "string") return undefined;
-  if (kind === "size") return sizeOf(value);
-  if (kind === "time") return timeOf(value);
-  const pattern = kind === "integer" ? /^-?\d+$/ : /^(\d+\.?\d*|\.\d+)$/;
-  return pattern.test(value) ? Number(value) : undefined;
-}
-
-/** As {@linkcode parseSize}, and 0 too. */
-function sizeOf(text: string): number | undefined {
-  if (text === "0") return 0;
+/** One option's value. Numbers are not negative. */
+function valueOf(wrapper: string, option: Option, value: unknown): unknown {
   try {
-    return parseSize(text);
-  } catch {
-    return undefined;
+    return readValue({ min: 0, ...option }, value);
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    const remedy = option.kind in REMEDIES
+      ? REMEDIES[option.kind as keyof typeof REMEDIES]
+      : undefined;
+    throw refused(
+      wrapper,
+      `${option.name}=${text} is not possible`,
+      error.remedy ?? remedy ?? error.message,
+    );
   }
-}
-
-const UNITS_MS: Readonly<Record<string, number>> = { us: 1e-3, ms: 1, s: 1000, m: 60_000 };
-
-function timeOf(text: string): number | undefined {
-  const match = /^(\d+\.?\d*|\.\d+)(us|ms|s|m)?$/.exec(text);
-  return match === null ? undefined : Number(match[1]) * UNITS_MS[match[2] ?? "ms"];
-}
-
-function rangeOf(value: unknown): ByteRange | undefined {
-  if (typeof value === "string") {
-    const [from, to, ...more] = value.split("-").map((part) => sizeOf(part.trim()));
-    if (from === undefined || to === undefined || more.length > 0) return undefined;
-    return rangeOf({ offset: from, length: to - from });
-  }
-  const { offset, length } = (value ?? {}) as Partial<ByteRange>;
-  const right = Number.isSafeInteger(offset) && offset! >= 0 && Number.isSafeInteger(length) &&
-    length! > 0;
-  return right ? { offset: offset!, length: length! } : undefined;
 }

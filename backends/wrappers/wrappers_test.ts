@@ -282,9 +282,9 @@ Deno.test("options are refused by name, cause and remedy", () => {
     [() => cow(disk, { file: "" }), "wrapper cow: file= is not possible; give the path of a file"],
     [() => cow(disk, {} as { file: string }), "wrapper cow: file is missing; give file=…"],
     [() => cow(disk, { file: "x", block: 5000 }), "block=5000 is not possible; use a power of two"],
-    [() => cache(disk, { mode: "fast" as "write-back" }), "use write-through or write-back"],
+    [() => cache(disk, { mode: "fast" as "write-back" }), "use one of write-through, write-back"],
     [() => cache(disk, { size: 4096, block: 8192 }), "size=4096 is less than a block of 8192"],
-    [() => partition(disk, { number: 1.5 }), "number=1.5 is not possible; give a whole number"],
+    [() => partition(disk, { number: 1.5 }), "number=1.5 is not possible; give one in digits"],
     [() => log(disk, { path: "x" } as never), 'wrapper log: it has no option "path"; it has file'],
   ];
   for (const [make, words] of refused) {
