@@ -110,6 +110,7 @@ const ON_ONE_KERNEL = {
   "fs_test.ts": "6.12",
   "log_test.ts": "6.12",
   "readme_test.ts": "6.12",
+  "systemd_test.ts": "6.12",
   "tutorial_test.ts": "6.12",
   "ublk_test.ts": "7.2",
   "wrappers_test.ts": "7.2",
