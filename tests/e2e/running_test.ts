@@ -109,28 +109,75 @@ for (
   });
 }
 
+/** A service manager that hears what a command says. */
+class Ear implements Disposable {
+  readonly heard: string[] = [];
+  readonly #socket: NotifySocket;
+  readonly #name: string;
+
+  constructor(name: string) {
+    this.#name = `@ublk-e2e-${name}-${Deno.pid}`;
+    this.#socket = new NotifySocket(this.#name);
+  }
+
+  /** Starts a server that is to give a sign of life every two seconds. */
+  serve(...line: string[]): Running {
+    return new Running([
+      "env",
+      ...[`NOTIFY_SOCKET=${this.#name}`, "WATCHDOG_USEC=2000000"],
+      ...line,
+    ]);
+  }
+
+  /** How often a text has come since the last look. */
+  count(text: string): number {
+    const fresh = this.#socket.heard();
+    this.heard.push(...fresh);
+    return fresh.filter((one) => one.startsWith(text)).length;
+  }
+
+  /** Resolves once a text comes. */
+  async until(text: string): Promise<void> {
+    const wait = async () => {
+      while (this.count(text) === 0) await sleep(20);
+    };
+    await within(wait(), text);
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket[Symbol.dispose]();
+  }
+}
+
 Deno.test("a server in the foreground tells its service manager of start, life and end", async () => {
-  const socket = `@ublk-e2e-${Deno.pid}`;
-  using ear = new NotifySocket(socket);
-  const env = [`NOTIFY_SOCKET=${socket}`, "WATCHDOG_USEC=2000000"];
-  await using server = new Running(["env", ...env, ...commandLine("ublk-null", ["--cpus", "0-1"])]);
+  using ear = new Ear("life");
+  await using server = ear.serve(...commandLine("ublk-null", ["--cpus", "0-1"]));
   const path = await server.firstLine();
-  const heard: string[] = [];
-  const until = (text: string) =>
-    within(
-      (async () => {
-        while (!heard.some((one) => one.startsWith(text))) {
-          heard.push(...ear.heard());
-          await sleep(20);
-        }
-      })(),
-      text,
-    );
-  await until("WATCHDOG=1");
-  assertMatch(heard[0], new RegExp(`^READY=1\nMAINPID=\\d+\nSTATUS=serving ${path}: 250 GiB`));
+  await ear.until("WATCHDOG=1");
+  assertMatch(ear.heard[0], new RegExp(`^READY=1\nMAINPID=\\d+\nSTATUS=serving ${path}: 250 GiB`));
   server.kill("SIGTERM");
-  await until("STOPPING=1");
+  await ear.until("STOPPING=1");
   assertEquals(await server.exitCode(END_MS), 0);
+});
+
+Deno.test("a server whose backend is stuck gives no sign of life any more", async () => {
+  using ear = new Ear("stuck");
+  const options = { manner: "loop", synchronous: true, operation: "readAt" };
+  const backend = ["-t", "./tests/backends/misbehaving.ts", "--options", JSON.stringify(options)];
+  await using server = ear.serve(
+    ...commandLine("ublk", ["add", "--foreground", "--json", "-q", "1", ...backend]),
+  );
+  const { path } = JSON.parse(await server.firstLine());
+  await ear.until("WATCHDOG=1");
+  await using _reader = new Running([
+    ...["dd", `if=${path}`, "of=/dev/null", "bs=4k", "count=1", "skip=256", "iflag=direct"],
+  ]);
+  // One that was due already, and then none, while the main thread runs as before.
+  await sleep(2000);
+  ear.count("WATCHDOG=1");
+  await sleep(4000);
+  assertEquals(ear.count("WATCHDOG=1"), 0);
+  server.kill("SIGKILL");
 });
 
 Deno.test("ublk add --resume recovers a device whose server was killed, and makes one that is not there", async () => {
