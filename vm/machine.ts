@@ -53,7 +53,8 @@ export function qemuArgs(
     ...["-machine", "q35"],
     ...["-accel", accelerator.args],
     ...["-cpu", options.cpuModel ?? accelerator.cpuModel],
-    ...["-smp", String(options.cpus ?? 4)],
+    // A node is a socket of its own: the kernel finds it odd otherwise.
+    ...["-smp", `${options.cpus ?? 4},sockets=${options.nodes ?? 1}`],
     ...["-m", String(options.memoryMiB ?? 4096)],
     ...numaArgs(options),
     ...["-display", "none"],

@@ -1,11 +1,15 @@
 /** What a server asks of the kernel for its own process, and what `--resume` goes on with. */
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
+import { processLibc } from "../../uring/libc.ts";
 import { setIoFlusher } from "../../uring/process.ts";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
 import { NotifySocket } from "../notify_socket.ts";
 import { nodes, run, Running, sleep, within } from "./_command.ts";
-import { sh, temporaryFolder, testWhere } from "./_disk.ts";
+import { attempt, sh, temporaryFolder } from "./_disk.ts";
+
+// It stays open for the life of the process, which is no leak of the test that opens it first.
+processLibc();
 
 const END_MS = 20_000;
 
@@ -201,15 +205,12 @@ Deno.test("ublk add --resume recovers a device whose server was killed, and make
     await using second = await add(...line, file);
     assertEquals([second.id, second.pid === first.pid], [6, false]);
     await sh(
-      "echo 3 > /proc/sys/vm/drop_caches; grep kept $at/m/file; echo more > $at/m/other; sync",
-      {
-        at: folder.path,
-      },
+      "echo 3 > /proc/sys/vm/drop_caches; grep kept $at/m/file; echo more > $at/m/more; umount $at/m",
+      { at: folder.path },
     );
-    const ran = await ublk("info", "-n", "6", "--json");
-    assertEquals(JSON.parse(ran.stdout).state, "live");
+    await sh("fsck.ext4 -fn $disk 2>&1", { disk: second.path });
   } finally {
-    await sh("umount $at/m", { at: folder.path });
+    await attempt("umount -l $at/m", { at: folder.path });
   }
 });
 
@@ -226,32 +227,4 @@ Deno.test("ublk add --resume deletes what is left of a device that cannot be rec
   await using second = await add("--resume", "-n", "6", "-t", "mem", "--size", "64M");
   assertEquals(second.id, 6);
   assertEquals((await run("blockdev", "--getsize64", second.path)).stdout, `${64 << 20}\n`);
-});
-
-const numaNodes = [...Deno.readDirSync("/sys/devices/system/node")]
-  .filter(({ name }) => /^node\d+$/.test(name)).length;
-
-testWhere(numaNodes > 1, "the buffers of a queue are on the NUMA node of its thread", async () => {
-  // Sizes that no other mapping of the process has.
-  const depth = 37;
-  const maxIo = 68 << 10;
-  await using device = await add(
-    ...["-t", "null", "--data-path", "copy", "-q", "2", "-d", `${depth}`],
-    ...["--max-io", `${maxIo}`, "--affinity", "0:2"],
-  );
-  await sh("dd if=/dev/zero of=$disk bs=64K count=400 oflag=direct status=none", {
-    disk: device.path,
-  });
-  await sh(
-    "for cpu in 0 2; do taskset -c $cpu dd if=/dev/zero of=$disk bs=64K count=400 oflag=direct status=none; done",
-    { disk: device.path },
-  );
-  const maps = await Deno.readTextFile(`/proc/${device.pid}/maps`);
-  const numa = await Deno.readTextFile(`/proc/${device.pid}/numa_maps`);
-  const buffers = maps.split("\n").map((line) => /^(\w+)-(\w+) rw/.exec(line))
-    .filter((match) => match !== null)
-    .filter(([, from, to]) => parseInt(to, 16) - parseInt(from, 16) === depth * maxIo)
-    .map(([, from]) => numa.split("\n").find((line) => line.startsWith(`${from} `))!);
-  const on = buffers.map((line) => line.match(/\bN\d+(?==)/g)?.join());
-  assertEquals(on.sort(), ["N0", "N1"], buffers.join("\n"));
 });
