@@ -112,7 +112,7 @@ const ON_ONE_KERNEL = {
   "log_test.ts": "6.12",
   "readme_test.ts": "6.12",
   "running_test.ts": "7.2",
-  "systemd_test.ts": "6.12",
+  "systemd_test.ts": "7.2",
   "tutorial_test.ts": "6.12",
   "ublk_test.ts": "7.2",
   "wrappers_test.ts": "7.2",
