@@ -60,13 +60,15 @@ end`;
 
 /**
  * An interactive zsh in a pseudo-terminal (of zsh's own module for that) completes each line in its
- * editor, and \`compadd\`, by which every suggestion goes, writes down what it is given.
+ * editor, and `compadd`, by which every suggestion goes, writes down what matches.
  */
 async function suggestInZsh(script: string, lines: readonly string[], cwd: string) {
   const home = await Deno.makeTempDir({ prefix: "ublk-zsh-" });
   try {
     await Deno.writeTextFile(`${home}/lines`, lines.map((line) => `${line}\n`).join(""));
-    await Deno.writeTextFile(`${home}/.zshrc`, zshrc(home, script));
+    await Deno.writeTextFile(`${home}/.zshrc`, zshrc(home));
+    await Deno.mkdir(`${home}/functions`);
+    await Deno.copyFile(script, `${home}/functions/_ublk`);
     const terminal = `zmodload zsh/zpty
 zpty shell ${quoted(`cd ${quoted(cwd)} && ZDOTDIR=${home} exec zsh -i`)}
 while zpty -r shell line; do print -r -- $line; done`;
@@ -81,10 +83,10 @@ while zpty -r shell line; do print -r -- $line; done`;
   }
 }
 
-function zshrc(home: string, script: string): string {
+function zshrc(home: string): string {
   return `
+fpath=(${home}/functions $fpath)
 autoload -Uz compinit && compinit -u -D
-source ${quoted(script)}
 compadd() {
   local -a found
   if [[ \${@[1,(i)(-|--)]} == *-(O|A|D)\\ * ]]; then
@@ -120,7 +122,12 @@ function read(printed: string): string[][] {
   });
 }
 
-async function output(program: string, args: readonly string[], cwd: string): Promise<string> {
+/** Runs a shell, which must be installed, and returns what it prints. */
+export async function output(
+  program: string,
+  args: readonly string[],
+  cwd?: string,
+): Promise<string> {
   try {
     const { stdout } = await new Deno.Command(program, {
       args: [...args],

@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
 import { runCommand } from "./_run_command.ts";
-import { SHELLS } from "./_shells.ts";
+import { output, SHELLS } from "./_shells.ts";
 
 async function help(name: string, ...args: string[]): Promise<string> {
   const { code, stdout } = await runCommand(name as "ublk", [...args, "--help"]);
@@ -148,3 +148,16 @@ for (const { name, suggest } of SHELLS) {
     }
   });
 }
+
+Deno.test("completions zsh: the script can be sourced too", async () => {
+  const script = await Deno.makeTempFile({ prefix: "ublk-completions-" });
+  try {
+    await Deno.writeTextFile(script, (await runCommand("ublk", ["completions", "zsh"])).stdout);
+    const words = PROGRAMS.map((name) => `$_comps[${name}]`).join(" ");
+    const program = `autoload -Uz compinit && compinit -u -D; source ${script}; echo ${words}`;
+    const printed = await output("zsh", ["-f", "-c", program]);
+    assertEquals(printed, `${PROGRAMS.map(() => "_ublk").join(" ")}\n`);
+  } finally {
+    await Deno.remove(script);
+  }
+});
