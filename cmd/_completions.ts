@@ -1,5 +1,6 @@
 /**
  * `ublk completions`: prints a script by which a shell completes the command lines of all programs.
+ * What it suggests is in it, but for files and devices: a Tab starts no Deno.
  *
  * @module
  */

@@ -4,12 +4,11 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import config from "../../deno.json" with { type: "json" };
-import { runCommand } from "./_run_command.ts";
+import { type CommandName, PROGRAMS, runCommand } from "./_run_command.ts";
 import { output, SHELLS } from "./_shells.ts";
 
-async function help(name: string, ...args: string[]): Promise<string> {
-  const { code, stdout } = await runCommand(name as "ublk", [...args, "--help"]);
+async function help(name: CommandName, ...args: string[]): Promise<string> {
+  const { code, stdout } = await runCommand(name, [...args, "--help"]);
   assertEquals(code, 0);
   return stdout;
 }
@@ -20,11 +19,6 @@ function flagsIn(text: string): string[] {
     short === undefined ? [long] : [short, long]
   );
 }
-
-/** The programs of the package. */
-const PROGRAMS = Object.keys(config.exports).flatMap((name) =>
-  /^\.\/ublk(-\w+)?$/.test(name) ? [name.slice(2)] : []
-);
 
 /** What the help of `ublk` and of `ublk add` names. */
 async function named() {
@@ -44,22 +38,19 @@ async function named() {
 /** Lines that end where a flag begins, and the flags that the help has. */
 async function flagLines(): Promise<[line: string, flags: string[]][]> {
   const { commands, targets, addFlags } = await named();
-  const programs = PROGRAMS.filter((name) => name !== "ublk");
-  return [
-    ["ublk -", flagsIn(await help("ublk"))],
-    ...await Promise.all(
-      [...commands.map((name) => ["ublk", name]), ...programs.map((name) => [name])].map(
-        async ([program, ...rest]): Promise<[string, string[]]> => {
-          const [own] = (await help(program, ...rest)).split(/^Targets, /m);
-          return [[program, ...rest, "-"].join(" "), flagsIn(own)];
-        },
-      ),
-    ),
-    ...targets.map(({ name, flags }): [string, string[]] => [
-      `ublk add -t ${name} -`,
-      [...addFlags, ...flags],
-    ]),
-  ];
+  const ofCommands = commands.map(async (name): Promise<[string, string[]]> => {
+    const [own] = (await help("ublk", name)).split(/^Targets, /m);
+    return [`ublk ${name} -`, flagsIn(own)];
+  });
+  const ofPrograms = PROGRAMS.map(async (name): Promise<[string, string[]]> => [
+    `${name} -`,
+    flagsIn(await help(name)),
+  ]);
+  const ofTargets = targets.map(({ name, flags }): [string, string[]] => [
+    `ublk add -t ${name} -`,
+    [...addFlags, ...flags],
+  ]);
+  return [...await Promise.all([...ofCommands, ...ofPrograms]), ...ofTargets];
 }
 
 /** Lines, and what is suggested in a folder with `disk.img`, of devices 0 and 7. */
