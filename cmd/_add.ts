@@ -37,6 +37,8 @@ export async function serveHere(
       program: "ublk",
       target: line.target.name,
       log: stderr,
+      process: line.process,
+      service: !inBackground,
       nameLog: inBackground ? (id) => logged = reporter.nameLog(id) : undefined,
       announce: async (device) => {
         const text = await announcement(device, line, logged);
@@ -54,22 +56,31 @@ type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "start">;
 
 async function adding(args: readonly string[]): Promise<Order> {
   const line = await parseAdd("ublk add", args, Deno.cwd());
-  const { backend, options } = line;
-  return { line, argv: args, start: (signal) => serve({ ...options, backend, signal }) };
+  const { backend, options, resume } = line;
+  const start = async (signal: AbortSignal) => {
+    if (resume && await (await import("./_resume.ts")).isWaiting(options.id!, signal)) {
+      return await recover(options.id!, { ...recoveryOptions(line), signal });
+    }
+    return await serve({ ...options, backend, signal });
+  };
+  return { line, argv: args, start };
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {
   const { id, argv, cwd, explicit, ...line } = await parseRecover(args);
-  const { backend } = line;
-  // What else a device was made with stays as it is, whatever the command line says.
-  const { threads, perIoDaemons, fixedFile, sharedMemory, logLevel } = line.options;
-  const options = { threads, perIoDaemons, fixedFile, sharedMemory, logLevel };
+  const options = recoveryOptions(line);
   return {
     line,
     argv,
     cwd,
-    start: (signal) => recover(id, { ...options, backend, signal, allowVolatile: explicit }),
+    start: (signal) => recover(id, { ...options, signal, allowVolatile: explicit }),
   };
+}
+
+/** What else a device was made with stays as it is, whatever the command line says. */
+function recoveryOptions({ backend, options }: Pick<AddLine, "backend" | "options">) {
+  const { threads, affinity, perIoDaemons, fixedFile, sharedMemory, logLevel } = options;
+  return { backend, threads, affinity, perIoDaemons, fixedFile, sharedMemory, logLevel };
 }
 
 async function announcement(

@@ -13,6 +13,7 @@ import {
   servingOptions,
 } from "./_device_flags.ts";
 import { type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import { type ProcessOptions, processOptions } from "./_process_flags.ts";
 import { absolute, targetFlags, targetHint, targetOf, targetSpec } from "./_targets.ts";
 import { readWraps, WRAP, wrapped } from "./_wraps.ts";
 
@@ -61,6 +62,10 @@ export interface AddLine {
   readonly backend: BackendSpec;
   /** How it is served. */
   readonly options: ServingOptions;
+  /** What is asked for the server's process. */
+  readonly process: ProcessOptions;
+  /** Go on with what a server before has left. */
+  readonly resume: boolean;
   /** How the command goes about it. */
   readonly values: CommandValues;
 }
@@ -112,6 +117,8 @@ export async function parseAdd(
       }),
       logLevel: logLevel(values),
     },
+    process: processOptions(values),
+    resume: values.resume,
     values,
   };
 }

@@ -199,6 +199,10 @@ const MISTAKES: readonly [string, string][] = [
     "-t null --rdonly_shmem_buf",
     "--shared-memory-read-only: there is no memory to share; give --shared-memory PATH too",
   ],
+  ["-t null --resume", "--resume: it is not said which device; give --id too"],
+  ["-t null --resume -n -1", "--resume: it is not said which device; give --id too"],
+  ["-t null --cpus x", "x: it is not a list of CPUs; write one such as 0-3,8, up to 1023"],
+  ["-t null --oom-score -1001", "--oom-score: -1001 is out of range; use -1000 to 1000"],
   ["-t null --debug_mask zz", '--debug-mask: "zz" is not a hexadecimal number'],
 ];
 

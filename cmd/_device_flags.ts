@@ -14,6 +14,7 @@ import { DATA_PATHS, type DataPathName } from "../uapi/data_path.ts";
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { parseCpuLists } from "./_cpus.ts";
 import { type Flag, usageError, type Values } from "./_flags.ts";
+import { PROCESS_FLAGS } from "./_process_flags.ts";
 
 /** As `kublk` has it. */
 const DEFAULT_QUEUES = 2;
@@ -151,6 +152,12 @@ export const DEVICE_FLAGS = [
     help: "1: --recovery fail.",
   },
   {
+    name: "resume",
+    kind: "switch",
+    help: "Go on with what a server before has left of the device: recover it, or\n" +
+      "make it anew where that does not go. Needs --id.",
+  },
+  {
     name: "no-partition-scan",
     aliases: ["no-auto-part-scan"],
     kind: "switch",
@@ -213,6 +220,7 @@ export const DEVICE_FLAGS = [
     kind: "switch",
     help: "Map it for reading only: it then serves WRITEs alone.",
   },
+  ...PROCESS_FLAGS,
 ] as const satisfies readonly Flag[];
 
 /** Their values. */
@@ -232,6 +240,9 @@ export function servingOptions(values: DeviceValues): ServingOptions {
   checkThreads(values, queues, dataPath);
   const { affinity } = values;
   const id = values.id === -1 ? undefined : values.id;
+  if (values.resume && id === undefined) {
+    throw usageError("--resume", "it is not said which device", "give --id too");
+  }
   return {
     ...(id === undefined ? {} : { id }),
     queues,

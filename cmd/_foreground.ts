@@ -16,6 +16,7 @@ import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
+import { PROCESS_FLAGS, processOptions } from "./_process_flags.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
 import { serveUntilEnd } from "./_serving.ts";
 
@@ -68,6 +69,7 @@ export const DISK_FLAGS = [
     kind: "switch",
     help: "Print one line of JSON (path, id, size, …) instead of the path.",
   },
+  ...PROCESS_FLAGS,
 ] as const satisfies readonly Flag[];
 
 const NOTES = `SIZE is a number of bytes or has a unit: 64M and 64MiB count in 1024s, 64MB in 1000s.
@@ -166,6 +168,8 @@ async function serveDisk(
     target: program.replace(/^ublk-/, ""),
     argv: Deno.args,
     log,
+    process: processOptions(values),
+    service: true,
     start: (signal) =>
       serve({
         backend,

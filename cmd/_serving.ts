@@ -12,8 +12,10 @@ import { charPath } from "../device/node.ts";
 import type { ServedDevice } from "../device/serve.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_WARN } from "../queue/log_events.ts";
 import { UblkError } from "../uapi/error.ts";
-import { exitNow, pathExists } from "../uring/libc.ts";
+import { exitNow, pathExists, readSmallFile } from "../uring/libc.ts";
 import type { StderrLog } from "./_log.ts";
+import type { ServiceManager } from "./_notify.ts";
+import { asksOfProcess, type ProcessOptions } from "./_process_flags.ts";
 import {
   isFileError,
   recordPath,
@@ -39,6 +41,10 @@ export interface Serving {
   readonly cwd?: string;
   /** The command's log. */
   readonly log: StderrLog;
+  /** What is asked for the process. */
+  readonly process: ProcessOptions;
+  /** Whether this process may be the one that a service manager waits for. */
+  readonly service: boolean;
   /** Makes the device; resolves once it opens. */
   start(signal: AbortSignal): Promise<ServedDevice>;
   /** Names the log after the device; returns its path. Default: the log is stderr. */
@@ -50,6 +56,9 @@ export interface Serving {
 /** Serves to the end, and returns the exit status. */
 export async function serveUntilEnd(serving: Serving): Promise<number> {
   const { log } = serving;
+  const checkProcess = asksOfProcess(serving.process)
+    ? (await import("./_process.ts")).prepareProcess(serving.process)
+    : undefined;
   let device: ServedDevice | undefined;
   using watch = watchSignals((name) => void endByForce(name, device, log));
   try {
@@ -69,18 +78,27 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     socket?.[Symbol.dispose]();
     forget(id, closed);
   });
-  await announce(serving, device);
-  return await untilEnd(device, watch);
-}
-
-async function announce(serving: Serving, device: ServedDevice): Promise<void> {
+  using manager = serving.service ? await serviceManager() : undefined;
   try {
+    await checkProcess?.();
     await serving.announce(device);
   } catch (error) {
     await device.stop();
     throw error;
   }
-  logLine(LOG_INFO, `serving ${describe(device.info())}`);
+  const what = `serving ${describe(device.info())}`;
+  logLine(LOG_INFO, what);
+  await manager?.ready(what, () => device.responsive());
+  return await untilEnd(device, watch, manager);
+}
+
+/** The way to the manager of which this process is a service; undefined if it is none. */
+async function serviceManager(): Promise<ServiceManager | undefined> {
+  const environment = readSmallFile("/proc/self/environ");
+  if (!environment.includes("NOTIFY_SOCKET=")) return undefined;
+  const { notifyWish, ServiceManager } = await import("./_notify.ts");
+  const wish = notifyWish(environment, Deno.pid);
+  return wish && new ServiceManager(wish);
 }
 
 function describe(info: DeviceInfo): string {
@@ -90,7 +108,11 @@ function describe(info: DeviceInfo): string {
     `requests up to ${formatSize(maxIoBytes)}, data path "${dataPath}"`;
 }
 
-async function untilEnd(device: ServedDevice, { signal }: SignalWatch): Promise<number> {
+async function untilEnd(
+  device: ServedDevice,
+  { signal }: SignalWatch,
+  manager: ServiceManager | undefined,
+): Promise<number> {
   const { path } = device;
   const { promise: interrupted, resolve: interrupt } = Promise.withResolvers<void>();
   if (signal.aborted) interrupt();
@@ -98,6 +120,7 @@ async function untilEnd(device: ServedDevice, { signal }: SignalWatch): Promise<
   await Promise.race([interrupted, device.closed]);
   if (signal.aborted) {
     logLine(LOG_INFO, `${signal.reason}: stopping ${path}`);
+    await manager?.stopping(`stopping ${path}`);
     await device.stop();
   }
   const { reason, error } = await device.closed;

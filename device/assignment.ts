@@ -114,12 +114,15 @@ function dealQueues(queues: number, threads: number): Share[][] {
  *
  * @param kernel The CPUs of each queue. They fit threads only where each has a queue.
  * @param byHand What the caller wants instead.
+ * @param allowed The CPUs that the process may use. The kernel's lists are cut to them, not the
+ *   caller's.
  * @throws {UblkError} `INVALID_ARGUMENT` for more lists than threads.
  */
 export function threadCpus(
   threads: number,
   kernel: readonly (readonly number[])[],
   byHand?: readonly (readonly number[])[],
+  allowed?: readonly number[],
 ): (readonly number[])[] {
   if (byHand !== undefined && byHand.length > threads) {
     throw invalid(
@@ -127,7 +130,9 @@ export function threadCpus(
       "give one list for each thread, or fewer",
     );
   }
-  const lists = byHand ?? (threads === kernel.length ? kernel : []);
+  const near = threads === kernel.length ? kernel : [];
+  const lists = byHand ??
+    near.map((cpus) => cpus.filter((cpu) => allowed?.includes(cpu) ?? true));
   return Array.from({ length: threads }, (_, thread) => lists[thread] ?? []);
 }
 

@@ -99,5 +99,9 @@ Deno.test("threadCpus() + the kernel's where each thread has a queue, or the cal
   assertEquals(threadCpus(2, kernel), [[0, 2], [1, 3]]);
   assertEquals(threadCpus(3, kernel), [[], [], []]);
   assertEquals(threadCpus(2, kernel, [[1]]), [[1], []]);
+  // A process that may use some CPUs only keeps to them, unless the caller says otherwise.
+  assertEquals(threadCpus(2, kernel, undefined, [1, 2, 3]), [[2], [1, 3]]);
+  assertEquals(threadCpus(2, kernel, undefined, [0]), [[0], []]);
+  assertEquals(threadCpus(2, kernel, [[1]], [0]), [[1], []]);
   assertThrows(() => threadCpus(1, kernel, [[1], [2]]), UblkError, "2 lists of CPUs");
 });

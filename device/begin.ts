@@ -19,6 +19,7 @@ import {
   UBLK_F_SHMEM_ZC,
   UBLK_F_UPDATE_SIZE,
 } from "../uapi/features.ts";
+import { getAffinity } from "../uring/libc.ts";
 import { abortable, checkAborted } from "./abort.ts";
 import { assign, threadCpus } from "./assignment.ts";
 import type { Holdings } from "./holdings.ts";
@@ -192,7 +193,7 @@ export async function bringUp(
   };
   // Threads for which the kernel granted no queue need no CPUs.
   const byHand = settings.affinity?.slice(0, shares.length);
-  const cpus = threadCpus(shares.length, affinity, byHand);
+  const cpus = threadCpus(shares.length, affinity, byHand, getAffinity());
   const keepDevice = basis.recovery !== undefined;
   await abortable(threads.serve(order, shares, cpus, keepDevice, onStuck), signal);
   // Whatever ends the threads now also ends the wait for the disk, with the true cause.

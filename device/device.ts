@@ -112,6 +112,14 @@ export class Device implements AsyncDisposable {
     return { total: sumStats(queues), queues, logDropped: this.#held.logs?.dropped ?? 0 };
   }
 
+  /**
+   * Whether each serving thread has got something done since this was last asked, or has nothing to
+   * do. False for long means that a backend is stuck: what a watchdog wants to know.
+   */
+  responsive(): boolean {
+    return this.#held.threads?.responsive() ?? true;
+  }
+
   /** Opens the backend and adds the device to the kernel. */
   create(options: { signal?: AbortSignal } = {}): Promise<void> {
     return this.#serially(async () => {

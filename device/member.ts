@@ -25,7 +25,7 @@ import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
 import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
 import { releaseByForce } from "./teardown.ts";
 import { guardLocalThread } from "./watchdog.ts";
-import { watchThread } from "./watch.ts";
+import { Look, watchThread } from "./watch.ts";
 
 /** What every thread is told alike. */
 export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd">;
@@ -45,6 +45,7 @@ export class Member {
   readonly #queue: number;
   readonly #log: SharedArrayBuffer;
   #control?: SharedArrayBuffer;
+  #look?: Look;
   #wakeFd = -1;
   #ready?: Promise<ThreadResources>;
   #unwatch?: () => void;
@@ -83,6 +84,7 @@ export class Member {
     this.#wakeFd = eventFd();
     const control = createControlBlock(common.deadlineMs);
     this.#control = control;
+    this.#look = new Look(control);
     this.#ready = this.#thread.serve({
       ...common,
       control,
@@ -147,6 +149,11 @@ export class Member {
   get listens(): boolean {
     if (this.#control === undefined) return true;
     return (Atomics.load(new Int32Array(this.#control), CONTROL_SEEN) & ORDER_DRAIN) !== 0;
+  }
+
+  /** Whether it has got on since this was last asked, or has nothing to do. */
+  get responsive(): boolean {
+    return this.#over || (this.#look?.gotOn() ?? true);
   }
 
   /**

@@ -26,6 +26,11 @@ export interface ServedDevice extends AsyncDisposable {
   /** What the device has done so far. */
   stats(): DeviceStats;
   /**
+   * Whether each serving thread has got something done since this was last asked, or has nothing to
+   * do: what a watchdog wants to know.
+   */
+  responsive(): boolean;
+  /**
    * Changes the size of the disk and of its backend, in bytes: a multiple of the block size. Needs
    * Linux 6.16 and a backend with `resize`.
    *
@@ -99,6 +104,7 @@ function served(device: Device): ServedDevice {
     closed: device.closed,
     info: () => device.info(),
     stats: () => device.stats(),
+    responsive: () => device.responsive(),
     resize: (bytes) => device.resize(bytes),
     async stop(stopOptions) {
       await device.stop(stopOptions);

@@ -122,6 +122,12 @@ export class Threads {
     return buffer;
   }
 
+  /** Whether every thread has got on since this was last asked, or has nothing to do. */
+  responsive(): boolean {
+    // Each is asked, also behind one that has not.
+    return this.#members.filter((member) => !member.responsive).length === 0;
+  }
+
   /**
    * Has every thread resize its backend.
    *

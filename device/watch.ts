@@ -18,6 +18,25 @@ import {
 /** Looks per deadline. */
 const LOOKS = 4;
 
+/** A look at a thread now and then, by somebody with a clock of his own. */
+export class Look {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  #progress = -1;
+
+  /** It looks at the thread with this control block. */
+  constructor(control: SharedArrayBuffer) {
+    this.#words = new Int32Array(control);
+  }
+
+  /** Whether the thread has got something done since the look before, or waits in the kernel. */
+  gotOn(): boolean {
+    const before = this.#progress;
+    this.#progress = Atomics.load(this.#words, CONTROL_PROGRESS);
+    return this.#progress !== before ||
+      Atomics.load(this.#words, CONTROL_STATE) !== THREAD_IN_USER;
+  }
+}
+
 /**
  * Calls `onStuck` once when the thread has run JavaScript for a whole deadline without getting
  * anything done.

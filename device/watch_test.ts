@@ -7,7 +7,7 @@ import {
   THREAD_IN_KERNEL,
   THREAD_IN_USER,
 } from "../queue/control_block.ts";
-import { watchThread } from "./watch.ts";
+import { Look, watchThread } from "./watch.ts";
 
 const DEADLINE_MS = 20_000;
 
@@ -117,4 +117,19 @@ Deno.test("watchThread raises no false alarm when the whole process stood still"
   Atomics.add(it.words, CONTROL_PROGRESS, 1);
   it.clock.pass(0.75 * DEADLINE_MS);
   assertEquals(it.stuckAfterMs, []);
+});
+
+Deno.test("Look sees a thread that gets on, or waits in the kernel, and one that does neither", () => {
+  const control = createControlBlock(DEADLINE_MS);
+  const words = new Int32Array(control);
+  const look = new Look(control);
+  words[CONTROL_STATE] = THREAD_IN_USER;
+  assert(look.gotOn(), "there was no look before");
+  assert(!look.gotOn());
+  words[CONTROL_PROGRESS]++;
+  assert(look.gotOn());
+  assert(!look.gotOn());
+  words[CONTROL_STATE] = THREAD_IN_KERNEL;
+  assert(look.gotOn());
+  assert(look.gotOn());
 });

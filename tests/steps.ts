@@ -43,7 +43,8 @@ export async function allSteps(filter?: string): Promise<Step[]> {
     staticStep("examples", ["test", "--doc", "-A", ...examples()]),
     testStep("unit tests", "unit", UNIT_LIMIT_MS, unitTests, filter),
     testStep("integration tests", "integration", INTEGRATION_LIMIT_MS, integrationTests, filter),
-    vmStep("end-to-end tests", filter),
+    vmStep("end-to-end tests", E2E_ON_BOTH, filter),
+    vmStep("end-to-end tests on NUMA nodes", E2E_ON_NUMA_NODES, filter),
     selftestsStep("the kernel's selftests", filter),
   ];
 }
@@ -110,15 +111,26 @@ const ON_ONE_KERNEL = {
   "fs_test.ts": "6.12",
   "log_test.ts": "6.12",
   "readme_test.ts": "6.12",
+  "running_test.ts": "7.2",
+  "systemd_test.ts": "6.12",
   "tutorial_test.ts": "6.12",
   "ublk_test.ts": "7.2",
   "wrappers_test.ts": "7.2",
 };
 
-/** The tests inside the VMs, counted by the report that `vm/main.ts` writes. */
-function vmStep(name: string, filter?: string): Step {
-  const args = ["run", "-A", "vm/main.ts", "e2e", "--together"];
-  args.push("--once", Object.entries(ON_ONE_KERNEL).map((entry) => entry.join("@")).join());
+/** The words for `vm/main.ts e2e`: the suites on both kernels at the same time. */
+const E2E_ON_BOTH = [
+  "--together",
+  "--once",
+  Object.entries(ON_ONE_KERNEL).map((entry) => entry.join("@")).join(),
+];
+
+/** What takes a machine of its own. */
+const E2E_ON_NUMA_NODES = ["--kernel", "7.2", "--nodes", "2", "--files", "tests/numa/"];
+
+/** Tests inside VMs, counted by the report that `vm/main.ts` writes. */
+function vmStep(name: string, words: readonly string[], filter?: string): Step {
+  const args = ["run", "-A", "vm/main.ts", "e2e", ...words];
   if (filter !== undefined) args.push("--filter", filter);
   return {
     name,
@@ -185,7 +197,7 @@ function describeFailure({ code, timedOut }: Ran, limitMs: number): string | und
 }
 
 function unitTests(): string[] {
-  return testFiles(".", ["tests/e2e", "tests/integration"]);
+  return testFiles(".", ["tests/e2e", "tests/integration", "tests/numa"]);
 }
 
 function integrationTests(): string[] {

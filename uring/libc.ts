@@ -95,7 +95,20 @@ const SYMBOLS = {
 /** The symbols of libc that this project calls. */
 export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
+/** What only a process with wishes calls: each symbol costs every start, so these are apart. */
+const PROCESS_SYMBOLS = {
+  prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
+  mlockall: { parameters: ["i32"], result: "i32" },
+  execv: { parameters: ["buffer", "buffer"], result: "i32" },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" },
+} as const;
+
+/** The symbols of {@linkcode processLibc}. */
+export type ProcessLibc = Deno.DynamicLibrary<typeof PROCESS_SYMBOLS>["symbols"];
+
 let opened: Libc | undefined;
+let processOpened: ProcessLibc | undefined;
 let errnoCell: Int32Array | undefined;
 
 /**
@@ -104,13 +117,22 @@ let errnoCell: Int32Array | undefined;
  * @throws {UblkError} `SYSCALL_FAILED` where neither glibc nor musl can be opened.
  */
 export function libc(): Libc {
-  if (opened !== undefined) return opened;
+  return opened ??= openLibc(SYMBOLS);
+}
+
+/** libc's calls about the process and its surroundings, opened on first use like {@linkcode libc}. */
+export function processLibc(): ProcessLibc {
+  return processOpened ??= openLibc(PROCESS_SYMBOLS);
+}
+
+function openLibc<S extends Deno.ForeignLibraryInterface>(
+  symbols: S,
+): Deno.DynamicLibrary<S>["symbols"] {
   const names = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
   let cause: unknown;
   for (const name of names) {
     try {
-      opened = Deno.dlopen(name, SYMBOLS).symbols;
-      return opened;
+      return Deno.dlopen(name, symbols).symbols;
     } catch (error) {
       // A missing permission is not a missing library: say so at once.
       if (error instanceof Deno.errors.NotCapable) throw error;
@@ -192,9 +214,13 @@ export function readSmallFile(path: string): string {
   const fd = openFile(path, 0);
   try {
     const bytes = new Uint8Array(4096);
-    const count = libc().read(fd, bytes, BigInt(bytes.length));
-    if (count < 0) throw syscallError(`read ${path}`);
-    return new TextDecoder().decode(bytes.subarray(0, count));
+    const decoder = new TextDecoder();
+    for (let text = "";;) {
+      const count = libc().read(fd, bytes, BigInt(bytes.length));
+      if (count < 0) throw syscallError(`read ${path}`);
+      if (count === 0) return text + decoder.decode();
+      text += decoder.decode(bytes.subarray(0, count), { stream: true });
+    }
   } finally {
     closeFd(fd);
   }

@@ -5,8 +5,8 @@
  */
 
 import { assert, UblkError } from "../uapi/error.ts";
-import { ENOMEM } from "../uapi/errno.ts";
-import { bufferAt, libc, mmap, syscallError } from "./libc.ts";
+import { EINVAL, ENOMEM } from "../uapi/errno.ts";
+import { bufferAt, errno, libc, mmap, syscallError } from "./libc.ts";
 
 export { bufferAt };
 
@@ -19,6 +19,8 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MAP_POPULATE = 0x8000;
 const MADV_DONTNEED = 4;
+/** The same, also for memory that is locked; Linux 5.18. */
+const MADV_DONTNEED_LOCKED = 24;
 const MADV_NOHUGEPAGE = 15;
 
 /** Bytes of the smallest page that Linux has: the unit in which requests are sized. */
@@ -115,9 +117,12 @@ export class Mapping implements Disposable {
 
 /** Gives back the pages of a private mapping; they read as zeros from now on. */
 export function discardPages(address: number, bytes: number): void {
-  if (libc().madvise(BigInt(address), BigInt(bytes), MADV_DONTNEED) < 0) {
-    throw syscallError("madvise(MADV_DONTNEED)");
-  }
+  const { madvise } = libc();
+  // In this order: where memory is locked, the other is ignored (`ignoreDiscards`).
+  if (madvise(BigInt(address), BigInt(bytes), MADV_DONTNEED_LOCKED) === 0) return;
+  // EINVAL is what kernels say that do not know it yet.
+  if (errno() === EINVAL && madvise(BigInt(address), BigInt(bytes), MADV_DONTNEED) === 0) return;
+  throw syscallError("madvise(MADV_DONTNEED)");
 }
 
 /**

@@ -35,6 +35,7 @@ export interface CommandLine {
   resultsDir?: string;
   accel?: string;
   cpus?: number;
+  nodes?: number;
   memoryMiB?: number;
   timeoutMs: number;
   silenceMs?: number;
@@ -71,6 +72,7 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
   --timeout S    seconds for the command (default 3600), for each script (selftests, default 600)
   --silence S    seconds without output (e2e: default 300)
   --cpus N       virtual CPUs (default 4, selftests 2)
+  --nodes N      NUMA nodes among which both are shared out (default 1)
   --memory MIB   (default 4096)
   --accel A      kvm or tcg (default: KVM where it works)
   --no-modules   do not load ublk_drv
@@ -103,6 +105,7 @@ const VALUES = [
   "timeout",
   "silence",
   "cpus",
+  "nodes",
   "memory",
   "accel",
 ];
@@ -174,6 +177,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     resultsDir: values.get("results"),
     accel: values.get("accel"),
     cpus: positive("cpus", values.get("cpus")),
+    nodes: positive("nodes", values.get("nodes")),
     memoryMiB: positive("memory", values.get("memory")),
     timeoutMs: milliseconds("timeout") ?? (subcommand === "selftests" ? 600_000 : 3_600_000),
     silenceMs: milliseconds("silence"),

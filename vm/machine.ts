@@ -23,6 +23,8 @@ export interface MachineOptions {
   cpus?: number;
   /** Memory; up to three quarters of it hold what the guest writes. Default 4096. */
   memoryMiB?: number;
+  /** NUMA nodes among which CPUs and memory are shared out. Default 1. */
+  nodes?: number;
   /** QEMU's `-cpu`. Default `host` with KVM, `max` without. */
   cpuModel?: string;
   /** More words for the kernel's command line. */
@@ -51,14 +53,30 @@ export function qemuArgs(
     ...["-machine", "q35"],
     ...["-accel", accelerator.args],
     ...["-cpu", options.cpuModel ?? accelerator.cpuModel],
-    ...["-smp", String(options.cpus ?? 4)],
+    // A node is a socket of its own: the kernel finds it odd otherwise.
+    ...["-smp", `${options.cpus ?? 4},sockets=${options.nodes ?? 1}`],
     ...["-m", String(options.memoryMiB ?? 4096)],
+    ...numaArgs(options),
     ...["-display", "none"],
     ...["-rtc", "base=utc,clock=host"],
     ...["-kernel", kernel.vmlinuz],
     ...["-initrd", initrd],
     ...["-append", cmdline],
   ];
+}
+
+/** The nodes: each with its share of the CPUs, in order, and of the memory. */
+function numaArgs({ nodes = 1, cpus = 4, memoryMiB = 4096 }: MachineOptions): string[] {
+  if (nodes === 1) return [];
+  const share = (all: number, node: number) => Math.floor(all * node / nodes);
+  return Array.from({ length: nodes }, (_, node) => {
+    const [first, next] = [share(cpus, node), share(cpus, node + 1)];
+    const size = share(memoryMiB, node + 1) - share(memoryMiB, node);
+    return [
+      ...["-object", `memory-backend-ram,id=memory${node},size=${size}M`],
+      ...["-numa", `node,nodeid=${node},cpus=${first}-${next - 1},memdev=memory${node}`],
+    ];
+  }).flat();
 }
 
 /**

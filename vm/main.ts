@@ -32,6 +32,7 @@ const EXIT_CRASH = 125;
 function guestOptions(line: CommandLine, signal: AbortSignal) {
   return {
     cpus: line.cpus,
+    nodes: line.nodes,
     memoryMiB: line.memoryMiB,
     accel: line.accel,
     modules: line.modules,

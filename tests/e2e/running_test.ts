@@ -1,0 +1,230 @@
+/** What a server asks of the kernel for its own process, and what `--resume` goes on with. */
+
+import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
+import { processLibc } from "../../uring/libc.ts";
+import { setIoFlusher } from "../../uring/process.ts";
+import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
+import { NotifySocket } from "../notify_socket.ts";
+import { nodes, run, Running, sleep, within } from "./_command.ts";
+import { attempt, sh, temporaryFolder } from "./_disk.ts";
+
+// It stays open for the life of the process, which is no leak of the test that opens it first.
+processLibc();
+
+const END_MS = 20_000;
+
+const ublk = (...args: string[]) => runCommand("ublk", args);
+
+/** Runs `ublk add --json`; the device is deleted at the end of the scope. */
+async function add(...args: string[]) {
+  const { code, stdout, stderr } = await ublk("add", "--json", ...args);
+  assertEquals([code, stderr], [0, ""]);
+  const { id, pid, path } = JSON.parse(stdout) as { id: number; pid: number; path: string };
+  return { id, pid, path, [Symbol.asyncDispose]: async () => void await ublk("del", "-a") };
+}
+
+/** A field of `/proc/PID/status` of every thread, by the thread's name. */
+async function threads(pid: number, field: string): Promise<[string, string][]> {
+  const lines = await sh(
+    'cd /proc/$pid/task; for t in *; do echo "$(cat $t/comm)	$(sed -n "s/^$field:.//p" $t/status)"; done',
+    { pid: `${pid}`, field },
+  );
+  return lines.split("\n").map((line) => line.split("\t") as [string, string]);
+}
+
+const kib = (text: string, field: string) =>
+  Number(new RegExp(`^${field}: +(\\d+) kB$`, "m").exec(text.replaceAll("\t", " "))?.[1]);
+
+const flags = (stat: string) => Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[6]);
+
+/** The kernel's bits of an I/O flusher, found on this very thread. */
+function flusherBits(): number {
+  const own = () => flags(Deno.readTextFileSync("/proc/thread-self/stat"));
+  setIoFlusher(true);
+  const set = own();
+  setIoFlusher(false);
+  return set & ~own();
+}
+
+Deno.test("--mlock, --io-flusher, --oom-score and --cpus hold for every thread of a server", async () => {
+  await using device = await add(
+    ...["-t", "mem", "--size", "256M", "-q", "4"],
+    ...["--mlock", "--io-flusher", "--oom-score", "-321", "--cpus", "1,3"],
+  );
+  const proc = `/proc/${device.pid}`;
+  assertEquals(await Deno.readTextFile(`${proc}/oom_score_adj`), "-321\n");
+  const cpus = await threads(device.pid, "Cpus_allowed_list");
+  assertEquals(cpus.filter(([name]) => name.startsWith("worker-")).length, 4);
+  for (const [name, list] of cpus) assertMatch(list, /^(1|3|1,3)$/, name);
+  const bits = flusherBits();
+  assert(bits !== 0);
+  const stats = (await sh("cat /proc/$pid/task/*/stat", { pid: `${device.pid}` })).split("\n");
+  assertEquals(stats.length, cpus.length);
+  for (const stat of stats) assertEquals(flags(stat) & bits, bits, stat);
+  // All is locked, but only what is touched is in memory: nothing was fetched for it.
+  const status = await Deno.readTextFile(`${proc}/status`);
+  assertLess(kib(status, "VmRSS"), kib(status, "VmLck") / 4, status);
+  const locked = async () => kib(await Deno.readTextFile(`${proc}/smaps_rollup`), "Locked");
+  const before = await locked();
+  assert(before > 16 << 10, `${before} KiB`);
+  await sh("dd if=/dev/urandom of=$disk bs=1M count=64 oflag=direct status=none", {
+    disk: device.path,
+  });
+  assert(await locked() - before >= 64 << 10, "what the disk holds is locked");
+  // A discard gives it back nevertheless.
+  await sh("blkdiscard $disk; cmp -n 64M $disk /dev/zero", { disk: device.path });
+  assertLess(await locked() - before, 8 << 10);
+  // What V8 gives back as threads end is no end of the process.
+  const { code, stderr } = await ublk("del", "-n", `${device.id}`);
+  assertEquals([code, stderr, nodes()], [0, "", []]);
+});
+
+Deno.test("a server keeps to the CPUs that its caller may use, unless it is told by hand", async () => {
+  await using server = new Running([
+    ...["taskset", "-c", "2"],
+    ...commandLine("ublk", ["add", "--foreground", "--json", "-t", "null", "-q", "2"]),
+    ...["--affinity", ":0"],
+  ]);
+  const { pid } = JSON.parse(await server.firstLine());
+  const lists = (await threads(pid, "Cpus_allowed_list")).map(([, list]) => list);
+  assertEquals([...new Set(lists)].sort(), ["0", "2"]);
+  assertEquals(lists.filter((list) => list === "0").length, 1);
+});
+
+for (
+  const [flag, capability, line] of [
+    [
+      "--io-flusher",
+      "sys_resource",
+      /^ublk-null: error: prctl\(PR_SET_IO_FLUSHER\): .*EPERM.*; it needs root/,
+    ],
+    [
+      "--oom-score=-5",
+      "sys_resource",
+      /^ublk-null: error: --oom-score -5: .*EACCES.*; it needs root/,
+    ],
+    ["--cpus=63", "", /^ublk-null: error: sched_setaffinity to CPUs 63: failed with EINVAL/],
+  ] as const
+) {
+  Deno.test(`${flag} that is refused is one line, and no device`, async () => {
+    const wrap = capability === "" ? [] : ["setpriv", `--bounding-set=-${capability}`];
+    assertOneLine(await runCommand("ublk-null", [flag], { wrap }), 1, line);
+    assertEquals(nodes(), []);
+  });
+}
+
+/** A service manager that hears what a command says. */
+class Ear implements Disposable {
+  readonly heard: string[] = [];
+  readonly #socket: NotifySocket;
+  readonly #name: string;
+
+  constructor(name: string) {
+    this.#name = `@ublk-e2e-${name}-${Deno.pid}`;
+    this.#socket = new NotifySocket(this.#name);
+  }
+
+  /** Starts a server that is to give a sign of life every two seconds. */
+  serve(...line: string[]): Running {
+    return new Running([
+      "env",
+      ...[`NOTIFY_SOCKET=${this.#name}`, "WATCHDOG_USEC=2000000"],
+      ...line,
+    ]);
+  }
+
+  /** How often a text has come since the last look. */
+  count(text: string): number {
+    const fresh = this.#socket.heard();
+    this.heard.push(...fresh);
+    return fresh.filter((one) => one.startsWith(text)).length;
+  }
+
+  /** Resolves once a text comes. */
+  async until(text: string): Promise<void> {
+    const wait = async () => {
+      while (this.count(text) === 0) await sleep(20);
+    };
+    await within(wait(), text);
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket[Symbol.dispose]();
+  }
+}
+
+Deno.test("a server in the foreground tells its service manager of start, life and end", async () => {
+  using ear = new Ear("life");
+  await using server = ear.serve(...commandLine("ublk-null", ["--cpus", "0-1"]));
+  const path = await server.firstLine();
+  await ear.until("WATCHDOG=1");
+  assertMatch(ear.heard[0], new RegExp(`^READY=1\nMAINPID=\\d+\nSTATUS=serving ${path}: 250 GiB`));
+  server.kill("SIGTERM");
+  await ear.until("STOPPING=1");
+  assertEquals(await server.exitCode(END_MS), 0);
+});
+
+Deno.test("a server whose backend is stuck gives no sign of life any more", async () => {
+  using ear = new Ear("stuck");
+  const options = { manner: "loop", synchronous: true, operation: "readAt" };
+  const backend = ["-t", "./tests/backends/misbehaving.ts", "--options", JSON.stringify(options)];
+  await using server = ear.serve(
+    ...commandLine("ublk", ["add", "--foreground", "--json", "-q", "1", ...backend]),
+  );
+  const { path } = JSON.parse(await server.firstLine());
+  await ear.until("WATCHDOG=1");
+  await using _reader = new Running([
+    ...["dd", `if=${path}`, "of=/dev/null", "bs=4k", "count=1", "skip=256", "iflag=direct"],
+  ]);
+  // One that was due already, and then none, while the main thread runs as before.
+  await sleep(2000);
+  ear.count("WATCHDOG=1");
+  await sleep(4000);
+  assertEquals(ear.count("WATCHDOG=1"), 0);
+  server.kill("SIGKILL");
+});
+
+Deno.test("ublk add --resume recovers a device whose server was killed, and makes one that is not there", async () => {
+  await using folder = await temporaryFolder();
+  const file = `${folder.path}/disk`;
+  const line = ["--resume", "-n", "6", "-t", "loop", "-r", "reissue", "--create", "--size", "64M"];
+  await using first = await add(...line, file);
+  assertEquals(first.id, 6);
+  // Its server is alive.
+  assertOneLine(
+    await ublk("add", ...line, file),
+    1,
+    new RegExp(`^ublk: error: recover \\(device 6\\): its server, process ${first.pid}, is alive`),
+  );
+  await sh("mkfs.ext4 -q $disk; mkdir $at/m; mount $disk $at/m; echo kept > $at/m/file", {
+    disk: first.path,
+    at: folder.path,
+  });
+  try {
+    Deno.kill(first.pid, "SIGKILL");
+    await using second = await add(...line, file);
+    assertEquals([second.id, second.pid === first.pid], [6, false]);
+    await sh(
+      "echo 3 > /proc/sys/vm/drop_caches; grep kept $at/m/file; echo more > $at/m/more; umount $at/m",
+      { at: folder.path },
+    );
+    await sh("fsck.ext4 -fn $disk 2>&1", { disk: second.path });
+  } finally {
+    await attempt("umount -l $at/m", { at: folder.path });
+  }
+});
+
+Deno.test("ublk add --resume deletes what is left of a device that cannot be recovered, and makes it anew", async () => {
+  await using first = await add("--resume", "-n", "6", "-t", "mem", "--size", "32M");
+  assertOneLine(
+    await ublk("add", "--resume", "-n", "6", "-t", "mem", "--size", "32M"),
+    1,
+    new RegExp(
+      `^ublk: error: resume \\(device 6\\): its server, process ${first.pid}, is alive; end it`,
+    ),
+  );
+  Deno.kill(first.pid, "SIGKILL");
+  await using second = await add("--resume", "-n", "6", "-t", "mem", "--size", "64M");
+  assertEquals(second.id, 6);
+  assertEquals((await run("blockdev", "--getsize64", second.path)).stdout, `${64 << 20}\n`);
+});

@@ -1,0 +1,48 @@
+/**
+ * A service manager's ear: a datagram socket at a path or an abstract name, as systemd has it. Deno
+ * itself hears none without `--unstable-net`, and never an abstract one.
+ *
+ * @module
+ */
+
+const library = Deno.dlopen("libc.so.6", {
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+});
+const libc = library.symbols;
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const MSG_DONTWAIT = 0x40;
+
+/** It hears what is sent from now on. */
+export class NotifySocket implements Disposable {
+  readonly #fd: number;
+
+  /** Binds it to an absolute path, or to `@` and a name. */
+  constructor(name: string) {
+    this.#fd = libc.socket(AF_UNIX, SOCK_DGRAM, 0);
+    const path = new TextEncoder().encode(name.replace(/^@/, "\0"));
+    const address = new Uint8Array(2 + path.length);
+    address[0] = AF_UNIX;
+    address.set(path, 2);
+    if (libc.bind(this.#fd, address, address.length) !== 0) throw new Error(`bind ${name}`);
+  }
+
+  /** What has been sent so far and was not yet heard: a text for each datagram. */
+  heard(): string[] {
+    const texts: string[] = [];
+    const bytes = new Uint8Array(4096);
+    while (true) {
+      const count = libc.recv(this.#fd, bytes, BigInt(bytes.length), MSG_DONTWAIT);
+      if (count < 0) return texts;
+      texts.push(new TextDecoder().decode(bytes.subarray(0, count)));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    libc.close(this.#fd);
+  }
+}
