@@ -53,7 +53,7 @@ Deno.test("QueueStats counts each operation and its bytes in its place", () => {
     [UBLK_IO_OP_FLUSH, 3, 0],
     [UBLK_IO_OP_DISCARD, 4, 512],
     [UBLK_IO_OP_WRITE_ZEROES, 5, 1024],
-    [UBLK_IO_OP_ZONE_APPEND, 6, 0],
+    [UBLK_IO_OP_ZONE_APPEND, 6, 2048],
     [UBLK_IO_OP_REPORT_ZONES, 7, 0],
   ];
   for (const [op, times, bytes] of counts) {
@@ -74,11 +74,13 @@ Deno.test("QueueStats counts each operation and its bytes in its place", () => {
     flushes: 3,
     discards: 4,
     writeZeroes: 5,
-    others: 13,
+    zoneAppends: 6,
+    others: 7,
     bytesRead: 4096,
     bytesWritten: 16384,
     bytesDiscarded: 2048,
     bytesZeroed: 5120,
+    bytesAppended: 12288,
     errors: 1,
     timeouts: 2,
     shared: 4,
