@@ -163,7 +163,8 @@ Deno.test("sumStats merges histograms instead of averaging percentiles", () => {
   slowStats.batch(6);
   fastStats.inFlight = 1;
   slowStats.inFlight = 2;
-  fastStats.count(UBLK_IO_OP_ZONE_APPEND, 0);
+  fastStats.count(UBLK_IO_OP_REPORT_ZONES, 0);
+  slowStats.count(UBLK_IO_OP_ZONE_APPEND, 1024);
   slowStats.count(UBLK_IO_OP_WRITE, 512);
   slowStats.error();
   const sum = sumStats([readStats(fast), readStats(slow)]);
@@ -173,6 +174,7 @@ Deno.test("sumStats merges histograms instead of averaging percentiles", () => {
   assertAlmostEquals(read.meanUs, (980 * 4 + 20 * 5000) / 1000, 1e-9);
   assertEquals([sum.inFlight, sum.batches, sum.meanBatch, sum.maxBatch], [3, 3, 6, 10]);
   assertEquals([sum.others, sum.writes, sum.bytesWritten, sum.errors], [1, 1, 512, 1]);
+  assertEquals([sum.zoneAppends, sum.bytesAppended], [1, 1024]);
 });
 
 Deno.test("sumStats of one is that one, and of none is all zeros", () => {
