@@ -95,7 +95,7 @@ export class Zones {
    */
   readonly landed: Float64Array<ArrayBuffer>;
   /**
-   * The result of a report. The last request of one has pages for more zones than it asks for, and
+   * The answer to a report whose data has been copied. The last request of one has pages for more zones than it asks for, and
    * the driver sends a request again whose result leaves some of its pages over; one that is greater
    * it cuts to them (`__ublk_complete_rq`).
    */
@@ -149,7 +149,7 @@ export class Zones {
     });
   }
 
-  /** The result for what a method returned, or its Promise resolved to. */
+  /** The result for what a method returned, or its Promise resolved to: bytes or a negative errno. */
   resultOf(slot: number, value: unknown): number {
     const op = this.#slots.opFlags(slot) & 0xff;
     if (op === UBLK_IO_OP_ZONE_APPEND) return this.#appended(slot, value);
@@ -186,7 +186,7 @@ export class Zones {
       }
       describe(bytes, index * blk_zone.size, zone, first + index, size);
     }
-    return this.reported;
+    return bytes.length;
   }
 
   #wrong(slot: number, what: string): number {

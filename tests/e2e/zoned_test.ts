@@ -205,7 +205,9 @@ Deno.test("zoned() + zonefs + each zone is a file that grows at its end", async 
     cat data data | cmp - mount/seq/3
     test $(stat -c %s mount/seq/3) = ${2 * MIB}
     # Not at its end.
-    ! dd if=data of=mount/seq/3 bs=4096 count=1 oflag=direct conv=notrunc status=none 2> /dev/null
+    if dd if=data of=mount/seq/3 bs=4096 count=1 oflag=direct conv=notrunc status=none; then
+      exit 1
+    fi
     truncate -s 0 mount/seq/3
     truncate -s ${ZONE} mount/seq/2
     umount mount
