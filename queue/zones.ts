@@ -95,9 +95,9 @@ export class Zones {
    */
   readonly landed: Float64Array<ArrayBuffer>;
   /**
-   * The answer to a report whose data has been copied. The last request of one has pages for more zones than it asks for, and
-   * the driver sends a request again whose result leaves some of its pages over; one that is greater
-   * it cuts to them (`__ublk_complete_rq`).
+   * The answer to a report whose data has been copied. The last request of one has pages for more
+   * zones than it asks for. The driver sends a request again whose result leaves some of its pages
+   * over, and cuts one that is greater to them (`__ublk_complete_rq`).
    */
   readonly reported: number;
   readonly #methods: ZoneMethods;
