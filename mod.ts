@@ -27,6 +27,9 @@ export type {
   Sharing,
   WriteOptions,
   WriteZeroesOptions,
+  Zone,
+  ZoneCondition,
+  ZoneMethods,
 } from "./backends/backend.ts";
 export { type ByteRange, faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
 export { type GeometryOptions, type Size } from "./backends/geometry.ts";
@@ -38,6 +41,7 @@ export type { Option, OptionKind } from "./backends/option.ts";
 export { formatSize, parseSize } from "./backends/size.ts";
 export type { BackendSpec } from "./backends/spec.ts";
 export { stripe, type StripeOptions } from "./backends/stripe.ts";
+export { zoned, type ZonedOptions } from "./backends/zoned.ts";
 export { cache, type CacheMode, type CacheOptions } from "./backends/wrappers/cache.ts";
 export { cow, type CowOptions } from "./backends/wrappers/cow.ts";
 export { delay, type DelayOptions } from "./backends/wrappers/delay.ts";

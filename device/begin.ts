@@ -18,6 +18,7 @@ import {
   UBLK_F_QUIESCE,
   UBLK_F_SHMEM_ZC,
   UBLK_F_UPDATE_SIZE,
+  UBLK_F_ZONED,
 } from "../uapi/features.ts";
 import { getAffinity } from "../uring/libc.ts";
 import { abortable, checkAborted } from "./abort.ts";
@@ -27,6 +28,7 @@ import { logLine } from "./log.ts";
 import { openCharDevice, probeBlockDevice } from "./node.ts";
 import type { Settings } from "./options.ts";
 import { dataPathsOf } from "./paths.ts";
+import { checkBesideZones } from "./zones.ts";
 import { RECOVERY_FLAGS, type RecoveryMode, recoveryOf } from "./recovery_mode.ts";
 import type { Opened } from "./serving_thread.ts";
 import { MappedMemory } from "./shared_memory.ts";
@@ -129,7 +131,9 @@ export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">)
       hint: "leave integrity out, or give the backend readMetadata and writeMetadata",
     });
   }
-  const required = (batch ? UBLK_F_BATCH_IO : 0) |
+  if (traits.zones !== undefined) checkBesideZones(settings);
+  const required = (traits.zones === undefined ? 0 : UBLK_F_ZONED) |
+    (batch ? UBLK_F_BATCH_IO : 0) |
     (perIoDaemons ? UBLK_F_PER_IO_DAEMON : 0) |
     (recovery === undefined ? 0 : RECOVERY_FLAGS[recovery]) |
     (settings.noPartitionScan ? UBLK_F_NO_AUTO_PART_SCAN : 0) |

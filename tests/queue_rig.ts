@@ -94,7 +94,9 @@ export class QueueRig implements Disposable {
     const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10, path = "copy" } = options;
     const { sharedBuffers, metadataSize, batch = false, prepare } = options;
     const eventLoop = backend.synchronous !== true;
-    this.ublk = options.ublk ?? new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path] });
+    const zoned = backend.zones !== undefined;
+    this.ublk = options.ublk ??
+      new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path], zoned });
     const sized = { backend, path, eventLoop, sharedBuffers, metadataSize };
     const perSlot = Math.max(1, sqesPerSlot(sized));
     // A ring that is to be small has none to spare.

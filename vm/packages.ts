@@ -24,6 +24,7 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "zstd", proof: ["/usr/bin/zstd"] },
   { name: "fio", proof: ["/usr/bin/fio"] },
   { name: "e2fsprogs", proof: ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"] },
+  { name: "btrfs-progs", proof: ["/usr/sbin/mkfs.btrfs", "/sbin/mkfs.btrfs"] },
   { name: "xfsprogs", proof: ["/usr/sbin/mkfs.xfs", "/sbin/mkfs.xfs"] },
   { name: "util-linux", proof: ["/usr/bin/setpriv"] },
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
