@@ -10,6 +10,7 @@ import { target as memory } from "./memory.ts";
 import { target as nullDisk } from "./null.ts";
 import { target as stripe } from "./stripe.ts";
 import type { Target } from "./target.ts";
+import { target as zip } from "./zip.ts";
 
 /** All of them. */
-export const TARGETS: readonly Target[] = [nullDisk, memory, loop, stripe, faultInject];
+export const TARGETS: readonly Target[] = [nullDisk, memory, loop, stripe, zip, faultInject];

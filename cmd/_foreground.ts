@@ -16,6 +16,7 @@ import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { asksFor, type Flag, parseLine, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
+import type { Progress } from "./_progress.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
 import { serveUntilEnd } from "./_serving.ts";
 
@@ -85,11 +86,19 @@ export interface DiskCommand<F extends readonly Flag[]> {
   readonly flags: F;
   /** What else stands on its command line, once: `FILE`. Without it, nothing. */
   readonly operand?: string;
+  /** What may stand behind it: `MEMBER`. */
+  readonly secondOperand?: string;
+  /** What it shows while the disk is made, on a terminal. */
+  readonly progress?: Progress;
   /**
-   * Makes the backend, from the flags and the operand. What it throws for its arguments is a
+   * Makes the backend, from the flags and the operands. What it throws for its arguments is a
    * `RangeError`, a `TypeError` or a `UblkError`.
    */
-  backend(values: Values<readonly [...F, ...typeof DISK_FLAGS]>, operand: string): BackendSpec;
+  backend(
+    values: Values<readonly [...F, ...typeof DISK_FLAGS]>,
+    operand: string,
+    secondOperand?: string,
+  ): BackendSpec;
 }
 
 type DiskValues = Values<typeof DISK_FLAGS>;
@@ -103,7 +112,9 @@ export async function runDisk<const F extends readonly Flag[]>(
   const status = await exitStatus(log, async () => {
     const wish = asksFor(Deno.args);
     if (wish !== undefined) {
-      const syntax = { ...command, flags, operands: command.operand, notes: NOTES };
+      const second = command.secondOperand === undefined ? "" : ` [${command.secondOperand}]`;
+      const operands = command.operand && command.operand + second;
+      const syntax = { ...command, flags, operands, notes: NOTES };
       await writeLine(wish === "help" ? helpText(syntax) : versionText(command.name));
       return EXIT_OK;
     }
@@ -114,18 +125,24 @@ export async function runDisk<const F extends readonly Flag[]>(
       Deno.args,
       remedies,
     );
-    const operand = operandOf(command.operand, words, seeHelp);
-    const backend = specOf(() => command.backend(values, operand));
-    return await serveDisk(command.name, backend, values as unknown as DiskValues, log);
+    checkOperands(command, words, seeHelp);
+    const backend = specOf(() => command.backend(values, words[0] ?? "", words[1]));
+    return await serveDisk(command, backend, values as unknown as DiskValues, log);
   });
   Deno.exit(status);
 }
 
-function operandOf(name: string | undefined, words: readonly string[], seeHelp: string): string {
-  const extra = words[name === undefined ? 0 : 1];
+type Operands = Pick<DiskCommand<readonly Flag[]>, "operand" | "secondOperand">;
+
+function checkOperands(
+  { operand, secondOperand }: Operands,
+  words: readonly string[],
+  seeHelp: string,
+): void {
+  const extra = words[operand === undefined ? 0 : secondOperand === undefined ? 1 : 2];
   if (extra !== undefined) throw usageError(extra, "unexpected argument", seeHelp);
-  if (name !== undefined && words.length === 0) throw usageError(name, "it is missing", seeHelp);
-  return words[0] ?? "";
+  if (operand === undefined || words.length > 0) return;
+  throw usageError(operand, "it is missing", seeHelp);
 }
 
 function specOf(make: () => BackendSpec): BackendSpec {
@@ -140,7 +157,7 @@ function specOf(make: () => BackendSpec): BackendSpec {
 }
 
 async function serveDisk(
-  program: string,
+  { name: program, progress }: Pick<DiskCommand<readonly Flag[]>, "name" | "progress">,
   backend: BackendSpec,
   values: DiskValues,
   log: StderrLog,
@@ -150,8 +167,9 @@ async function serveDisk(
     target: program.replace(/^ublk-/, ""),
     argv: Deno.args,
     log,
-    start: (signal) =>
-      serve({
+    start: async (signal) => {
+      using _shown = progress?.show();
+      return await serve({
         backend,
         id: values.id,
         queues: values.queues,
@@ -160,7 +178,8 @@ async function serveDisk(
         readOnly: values["read-only"],
         logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
         signal,
-      }),
+      });
+    },
     announce: async (device) => {
       const info = device.info();
       await writeLine(values.json ? JSON.stringify(info) : info.path);

@@ -43,7 +43,7 @@ Deno.test("compile embeds every Worker's module in every binary", async () => {
   // A stand-in for denort: what comes out does not run, but it is made of the right files.
   const { code, stdout, stderr, files } = await compile({ DENORT_BIN: Deno.execPath() });
   assertEquals([code, stderr], [0, ""]);
-  assertEquals(files, ["ublk", "ublk-file", "ublk-mem", "ublk-null"]);
+  assertEquals(files, ["ublk", "ublk-file", "ublk-mem", "ublk-null", "ublk-zip"]);
   const listings = stdout.split("Embedded Files").slice(1);
   assertEquals(listings.length, files.length);
   for (const listing of listings) {
