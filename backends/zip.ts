@@ -28,7 +28,7 @@ export interface ZipOptions {
   /** Serve the archive as files, also where there is an image in it. */
   readonly files?: boolean;
   /**
-   * Check all of an image before it is served. Without it, one above 256 MiB is served at once: a
+   * Check all of an image before it is served. Without it, one above 128 MiB is served at once: a
    * deflated one while it is inflated, a stored one without being checked.
    */
   readonly check?: boolean;
@@ -59,7 +59,7 @@ interface StoredOptions {
  *
  * A stored image is read from the archive, a deflated one is inflated into a file without a name. The
  * files of a volume likewise, when they are first read. Checksums are checked before anything up to
- * 256 MiB is handed out; where a greater deflated one proves wrong at its end, reads fail from then
+ * 128 MiB is handed out; where a greater deflated one proves wrong at its end, reads fail from then
  * on.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` where the options are not possible. When served: where the

@@ -26,7 +26,7 @@ if (import.meta.main) {
       {
         name: "check",
         kind: "switch",
-        help: "Check an image before it is served. Up to 256M always is.",
+        help: "Check an image before it is served. Up to 128M always is.",
       },
       {
         name: "cache",

@@ -69,13 +69,14 @@ export async function makeZip(members: readonly ZipMember[]): Promise<Uint8Array
     const stored = deflate ? await deflated(data) : data.slice();
     const name = encoder.encode(member.name);
     const bytes = claims.bytes ?? data.length;
+    const crc32 = claims.crc32 ?? slowCrc32(data);
     const method = claims.method ?? (deflate ? 8 : 0);
     // Bit 11: names are UTF-8.
     const flags = 0x800 | (member.encrypted ? 1 : 0);
     const common = (extraBytes: number) =>
       record(
         ...[[2, zip64 ? 45 : 20], [2, flags], [2, method], [4, dosTime]] as const,
-        ...[[4, claims.crc32 ?? slowCrc32(data)], [4, zip64 ? ALL_ONES : stored.length]] as const,
+        ...[[4, crc32], [4, zip64 ? ALL_ONES : stored.length]] as const,
         ...[[4, zip64 ? ALL_ONES : bytes], [2, name.length], [2, extraBytes]] as const,
       );
     const localExtra = zip64

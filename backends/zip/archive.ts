@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Entry } from "@zip.js/zip.js/lib/zip-core-reader.js";
+import type { Entry, Reader } from "@zip.js/zip.js/lib/zip-core-reader.js";
 import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { fileStatus, readAt } from "../../uring/file.ts";
@@ -154,15 +154,18 @@ async function readDirectory(
   bytes: number,
 ): Promise<ReadonlyMap<Member, Entry>> {
   const zip = await import("@zip.js/zip.js/lib/zip-core-reader.js");
-  class FileReader extends zip.Reader<number> {
-    override size = bytes;
-    override readUint8Array(offset: number, length: number): Promise<Uint8Array> {
+  const file = {
+    size: bytes,
+    readUint8Array(offset: number, length: number): Promise<Uint8Array> {
       const buffer = new Uint8Array(Math.max(0, Math.min(length, bytes - offset)));
       return Promise.resolve(buffer.subarray(0, readFully(fd, buffer, offset)));
-    }
-  }
-  // Names that lead out of the archive are no danger here: nothing is unpacked to a path.
-  const reader = new zip.ZipReader(new FileReader(fd), { filenameValidation: "tolerant" });
+    },
+  };
+  // Its own class of readers is in another of its modules, ten times as large. Names that lead out
+  // of the archive are no danger here: nothing is unpacked to a path.
+  const reader = new zip.ZipReader(file as unknown as Reader<number>, {
+    filenameValidation: "tolerant",
+  });
   const entries = new Map<Member, Entry>();
   try {
     for await (const entry of reader.getEntriesGenerator()) {

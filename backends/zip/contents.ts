@@ -17,8 +17,11 @@ import type { CacheFile } from "./cache_file.ts";
 import { Crc32 } from "./crc32.ts";
 import { Turns } from "./turns.ts";
 
-/** Contents up to so many bytes are checked before any of them are handed out. */
-export const CHECKED_FIRST_BYTES: number = 256 << 20;
+/**
+ * Contents up to so many bytes are checked before any of them are handed out: a second or so, and
+ * ten where everything is slow, which a request has time for.
+ */
+export const CHECKED_FIRST_BYTES: number = 128 << 20;
 
 /** What is inflated at a time: at most 1032 times as much comes out. */
 const INPUT_BYTES = 16 << 10;
