@@ -102,9 +102,12 @@ const SEE = "see `ublk add --help`";
 
 /** Each line, and all of the message. */
 const MISTAKES: readonly [string, string][] = [
-  ["-q 2", "--type: it is missing; use one of null, mem, loop, stripe, fault_inject"],
-  ["-t", "--type: it is missing; use one of null, mem, loop, stripe, fault_inject"],
-  ["-t tape", "--type: there is no target tape; use one of null, mem, loop, stripe, fault_inject"],
+  ["-q 2", "--type: it is missing; use one of null, mem, loop, stripe, zip, fault_inject"],
+  ["-t", "--type: it is missing; use one of null, mem, loop, stripe, zip, fault_inject"],
+  [
+    "-t tape",
+    "--type: there is no target tape; use one of null, mem, loop, stripe, zip, fault_inject",
+  ],
   ["-t null -q x", '--queues: "x" is not a whole number; give one in digits'],
   ["-t null -q", `-q: it needs a value; ${SEE}`],
   ["-t null -q -1", "--queues: -1 is out of range; use 0 to 4096"],
