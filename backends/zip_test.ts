@@ -199,6 +199,16 @@ Deno.test("contents whose checksum is wrong fail: small ones at once, large ones
   });
 });
 
+Deno.test("contents of an archive that somebody makes shorter fail, and nobody waits", async () => {
+  for (const deflate of [false, true]) {
+    await withContents([{ name: "a", data: DATA, deflate }], async (contents, archive) => {
+      Deno.truncateSync(archive.path, 200_000);
+      const read = async () => await contents.read(new Uint8Array(512), 0);
+      await assertRejects(read, UblkError, "it has become shorter");
+    });
+  }
+});
+
 /** How an archive is refused: one line. */
 async function refused(archive: Uint8Array, expected: RegExp, options: ZipOptions = {}) {
   const error = await assertRejects(() => Served.open(archive, options), UblkError);

@@ -27,6 +27,7 @@ const FIRST_CLUSTER = 2;
 const MIN_CLUSTERS = 65525 + 16;
 /** Numbers from here on mean something else. */
 const MAX_CLUSTERS = 0x0fff_fff5 - FIRST_CLUSTER;
+const MAX_SECTORS = 2 ** 32 - 1;
 const END_OF_CHAIN = 0x0fff_ffff;
 /** Bytes of a cluster: no less than a page, and no more than everybody can read. */
 const MIN_CLUSTER_BYTES = 4096;
@@ -90,19 +91,17 @@ export class Fat32 {
    */
   constructor(root: FolderNode, label: string, sectorBytes: number) {
     this.#sectorBytes = sectorBytes;
-    this.clusterBytes = clusterBytesFor(root, sectorBytes);
+    const geometry = geometryFor(root, sectorBytes);
+    this.clusterBytes = geometry.clusterBytes;
     this.#extents = extentsOf(root, this.clusterBytes);
     this.#firsts = new Map(this.#extents.map(({ node, first }) => [node, first]));
-    this.#used = usedClusters(root, this.clusterBytes);
-    this.#clusters = Math.max(MIN_CLUSTERS, this.#used);
-    // In fours, so that the clusters begin at a multiple of a page.
-    const fatSectors = Math.ceil((this.#clusters + FIRST_CLUSTER) * 4 / sectorBytes / 4) * 4;
-    this.#fatBytes = fatSectors * sectorBytes;
-    this.#dataAt = RESERVED_SECTORS * sectorBytes + FATS * this.#fatBytes;
-    this.size = this.#dataAt + this.#clusters * this.clusterBytes;
-    if (this.size / sectorBytes > 2 ** 32 - 1) throw tooLarge(this.size);
+    this.#used = geometry.used;
+    this.#clusters = geometry.clusters;
+    this.#fatBytes = geometry.fatSectors * sectorBytes;
+    this.#dataAt = geometry.dataAt;
+    this.size = geometry.size;
     this.#label = labelOf(label);
-    this.#reserved = this.#bootSectors(fatSectors);
+    this.#reserved = this.#bootSectors(geometry.fatSectors);
   }
 
   /** The boot sector, FSInfo, and their copies. */
@@ -259,15 +258,32 @@ function usedClusters(root: FolderNode, clusterBytes: number): number {
   return used;
 }
 
-function clusterBytesFor(root: FolderNode, sectorBytes: number): number {
-  let used = 0;
-  for (let bytes = MIN_CLUSTER_BYTES; bytes <= MAX_CLUSTER_BYTES; bytes *= 2) {
-    used = usedClusters(root, bytes);
-    // A sixteenth for the tables is ample.
-    const sectors = Math.max(used, MIN_CLUSTERS) * bytes / sectorBytes;
-    if (used <= MAX_CLUSTERS && sectors * (17 / 16) < 2 ** 32) return bytes;
+/** How large its parts are. */
+interface Geometry {
+  readonly clusterBytes: number;
+  /** Clusters that something is in. */
+  readonly used: number;
+  readonly clusters: number;
+  readonly fatSectors: number;
+  /** Where the first cluster is. */
+  readonly dataAt: number;
+  readonly size: number;
+}
+
+/** That with the smallest clusters of which there are not too many. */
+function geometryFor(root: FolderNode, sectorBytes: number): Geometry {
+  let size = 0;
+  for (let clusterBytes = MIN_CLUSTER_BYTES; clusterBytes <= MAX_CLUSTER_BYTES; clusterBytes *= 2) {
+    const used = usedClusters(root, clusterBytes);
+    const clusters = Math.max(MIN_CLUSTERS, used);
+    // In fours, so that the clusters begin at a multiple of a page.
+    const fatSectors = Math.ceil((clusters + FIRST_CLUSTER) * 4 / sectorBytes / 4) * 4;
+    const dataAt = (RESERVED_SECTORS + FATS * fatSectors) * sectorBytes;
+    size = dataAt + clusters * clusterBytes;
+    if (used > MAX_CLUSTERS || size / sectorBytes > MAX_SECTORS) continue;
+    return { clusterBytes, used, clusters, fatSectors, dataAt, size };
   }
-  throw tooLarge(used * MAX_CLUSTER_BYTES);
+  throw tooLarge(size);
 }
 
 function tooLarge(bytes: number): UblkError {
