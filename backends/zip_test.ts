@@ -199,6 +199,20 @@ Deno.test("contents whose checksum is wrong fail: small ones at once, large ones
   });
 });
 
+Deno.test("contents give way to other work of the thread while they are gone through", async () => {
+  for (const deflate of [false, true]) {
+    const data = new Uint8Array(64 * MIB);
+    const member = { name: "a", data, deflate, claims: { crc32: 0 } };
+    await withContents([member], async (contents) => {
+      let turns = 0;
+      const timer = setInterval(() => turns++, 1);
+      await assertRejects(() => contents.check(), UblkError, "checksum");
+      clearInterval(timer);
+      assert(turns > 3, `${turns} turns of others`);
+    });
+  }
+});
+
 Deno.test("contents of an archive that somebody makes shorter fail, and nobody waits", async () => {
   for (const deflate of [false, true]) {
     await withContents([{ name: "a", data: DATA, deflate }], async (contents, archive) => {
