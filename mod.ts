@@ -53,6 +53,7 @@ export { rate, type RateOptions } from "./backends/wrappers/rate.ts";
 export { readonly } from "./backends/wrappers/readonly.ts";
 export { stats, type StatsOptions } from "./backends/wrappers/stats.ts";
 export type { OperationName, Time } from "./backends/wrappers/wrapper.ts";
+export { zip, type ZipOptions } from "./backends/zip.ts";
 export { Device } from "./device/device.ts";
 export type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./device/info.ts";
 export { LOGGER } from "./device/log.ts";

@@ -17,6 +17,7 @@ import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } f
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
 import { PROCESS_FLAGS, processOptions } from "./_process_flags.ts";
+import type { Progress } from "./_progress.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
 import { serveUntilEnd } from "./_serving.ts";
 
@@ -87,11 +88,19 @@ export interface DiskCommand<F extends readonly Flag[]> {
   readonly flags: F;
   /** What else stands on its command line, once: `FILE`. Without it, nothing. */
   readonly operand?: string;
+  /** What may stand behind it: `MEMBER`. */
+  readonly secondOperand?: string;
+  /** What it shows while the disk is made, on a terminal. */
+  readonly progress?: Progress;
   /**
-   * Makes the backend, from the flags and the operand. What it throws for its arguments is a
+   * Makes the backend, from the flags and the operands. What it throws for its arguments is a
    * `RangeError`, a `TypeError` or a `UblkError`.
    */
-  backend(values: Values<readonly [...F, ...typeof DISK_FLAGS]>, operand: string): BackendSpec;
+  backend(
+    values: Values<readonly [...F, ...typeof DISK_FLAGS]>,
+    operand: string,
+    secondOperand?: string,
+  ): BackendSpec;
 }
 
 type DiskValues = Values<typeof DISK_FLAGS>;
@@ -109,8 +118,10 @@ export function diskProgram<const F extends readonly Flag[]>(command: DiskComman
   return { syntax: syntaxOf(command), run: () => runDisk(command) };
 }
 
-function syntaxOf<F extends readonly Flag[]>({ name, summary, flags, operand }: DiskCommand<F>) {
-  return { name, summary, flags: [...flags, ...DISK_FLAGS], operands: operand, notes: NOTES };
+function syntaxOf<F extends readonly Flag[]>(command: DiskCommand<F>) {
+  const { name, summary, flags, operand, secondOperand } = command;
+  const operands = secondOperand === undefined ? operand : `${operand} [${secondOperand}]`;
+  return { name, summary, flags: [...flags, ...DISK_FLAGS], operands, notes: NOTES };
 }
 
 /** Runs the command, with this process's arguments, to its end and the process's. */
@@ -132,18 +143,24 @@ export async function runDisk<const F extends readonly Flag[]>(
       Deno.args,
       remedies,
     );
-    const operand = operandOf(command.operand, words, seeHelp);
-    const backend = specOf(() => command.backend(values, operand));
-    return await serveDisk(command.name, backend, values as unknown as DiskValues, log);
+    checkOperands(command, words, seeHelp);
+    const backend = specOf(() => command.backend(values, words[0] ?? "", words[1]));
+    return await serveDisk(command, backend, values as unknown as DiskValues, log);
   });
   Deno.exit(status);
 }
 
-function operandOf(name: string | undefined, words: readonly string[], seeHelp: string): string {
-  const extra = words[name === undefined ? 0 : 1];
+type Operands = Pick<DiskCommand<readonly Flag[]>, "operand" | "secondOperand">;
+
+function checkOperands(
+  { operand, secondOperand }: Operands,
+  words: readonly string[],
+  seeHelp: string,
+): void {
+  const extra = words[operand === undefined ? 0 : secondOperand === undefined ? 1 : 2];
   if (extra !== undefined) throw usageError(extra, "unexpected argument", seeHelp);
-  if (name !== undefined && words.length === 0) throw usageError(name, "it is missing", seeHelp);
-  return words[0] ?? "";
+  if (operand === undefined || words.length > 0) return;
+  throw usageError(operand, "it is missing", seeHelp);
 }
 
 function specOf(make: () => BackendSpec): BackendSpec {
@@ -158,7 +175,7 @@ function specOf(make: () => BackendSpec): BackendSpec {
 }
 
 async function serveDisk(
-  program: string,
+  { name: program, progress }: Pick<DiskCommand<readonly Flag[]>, "name" | "progress">,
   backend: BackendSpec,
   values: DiskValues,
   log: StderrLog,
@@ -170,8 +187,9 @@ async function serveDisk(
     log,
     process: processOptions(values),
     service: true,
-    start: (signal) =>
-      serve({
+    start: async (signal) => {
+      using _shown = progress?.show();
+      return await serve({
         backend,
         id: values.id,
         queues: values.queues,
@@ -180,7 +198,8 @@ async function serveDisk(
         readOnly: values["read-only"],
         logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
         signal,
-      }),
+      });
+    },
     announce: async (device) => {
       const info = device.info();
       await writeLine(values.json ? JSON.stringify(info) : info.path);

@@ -9,6 +9,7 @@ import type { DiskProgram } from "./_foreground.ts";
 import { program as file } from "./ublk-file.ts";
 import { program as memory } from "./ublk-mem.ts";
 import { program as nullDisk } from "./ublk-null.ts";
+import { program as zip } from "./ublk-zip.ts";
 
 /** All of them. */
-export const DISK_PROGRAMS: readonly DiskProgram[] = [file, memory, nullDisk];
+export const DISK_PROGRAMS: readonly DiskProgram[] = [file, memory, nullDisk, zip];

@@ -18,6 +18,7 @@ const COMMANDS: Record<string, readonly string[][]> = {
   "ublk-file": [[]],
   "ublk-mem": [[]],
   "ublk-null": [[]],
+  "ublk-zip": [[]],
   ublk: [
     [],
     ["add"],

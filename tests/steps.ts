@@ -116,6 +116,7 @@ const ON_ONE_KERNEL = {
   "tutorial_test.ts": "6.12",
   "ublk_test.ts": "7.2",
   "wrappers_test.ts": "7.2",
+  "zip_test.ts": "6.12",
 };
 
 /** The words for `vm/main.ts e2e`: the suites on both kernels at the same time. */

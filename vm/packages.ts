@@ -26,6 +26,7 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "e2fsprogs", proof: ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"] },
   { name: "btrfs-progs", proof: ["/usr/sbin/mkfs.btrfs", "/sbin/mkfs.btrfs"] },
   { name: "xfsprogs", proof: ["/usr/sbin/mkfs.xfs", "/sbin/mkfs.xfs"] },
+  { name: "dosfstools", proof: ["/usr/sbin/fsck.fat", "/sbin/fsck.fat"] },
   { name: "util-linux", proof: ["/usr/bin/setpriv"] },
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
