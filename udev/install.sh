@@ -29,7 +29,7 @@ for room in ctrl uapi uring; do
   mkdir "$folder/$room"
   for file in "$root/$room"/*.ts; do
     case $file in
-    *_test.ts) ;;
+    *_test.ts | */fake_*.ts) ;;
     *) install -m 644 "$file" "$folder/$room/" ;;
     esac
   done
