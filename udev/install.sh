@@ -47,7 +47,9 @@ exec "$deno" run --quiet --no-prompt --no-config --no-lock --no-remote --v8-flag
 END
 chmod 755 "$folder/ublk-own"
 # The first run fills the cache; a word that is no node touches nothing.
-"$folder/ublk-own" --try >/dev/null 2>&1 || [ $? = 2 ] || fail "$folder/ublk-own does not run"
+status=0
+"$folder/ublk-own" --try >/dev/null 2>&1 || status=$?
+[ "$status" = 2 ] || fail "$folder/ublk-own does not run: is $deno Deno?"
 
 install -m 644 -D "$root/udev/90-ublk.rules" "$rules"
 # The rule is in force from now on, for the control device too.

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { closeFd, cString, libc, openFile, syscallError } from "./libc.ts";
+import { closeFd, cString, libc, openFile, readSmallFile, syscallError } from "./libc.ts";
 
 /** The user as whom this process acts. */
 export function userId(): number {
@@ -14,11 +14,16 @@ export function userId(): number {
 
 /**
  * Whether this thread has `CAP_SYS_ADMIN`, as root has: what the driver asks of whoever makes a
- * privileged device. In a user namespace of one's own it may say yes where the driver says no.
+ * privileged device. What root of a user namespace has within it does not count (`capable` in the
+ * kernel).
  *
  * @throws {UblkError} `SYSCALL_FAILED` where that cannot be told.
  */
 export function hasAdminRights(): boolean {
+  return hasAdminCapability() && isInitialNamespace();
+}
+
+function hasAdminCapability(): boolean {
   const CAP_SYS_ADMIN = 21;
   const LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
   // struct __user_cap_header_struct: u32 version, int pid; 0 is the calling thread.
@@ -27,6 +32,12 @@ export function hasAdminRights(): boolean {
   const data = new Uint32Array(6);
   if (libc().capget(header, data) < 0) throw syscallError("capget");
   return (data[0] & (1 << CAP_SYS_ADMIN)) !== 0;
+}
+
+/** Whether this process is in the user namespace of the machine: there every user is himself. */
+function isInitialNamespace(): boolean {
+  const EVERY_USER = "0 0 4294967295";
+  return readSmallFile("/proc/self/uid_map").trim().split(/\s+/).join(" ") === EVERY_USER;
 }
 
 /** Whether this user may read and write what is at a path. Nothing is opened. */

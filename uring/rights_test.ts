@@ -10,18 +10,29 @@ libc();
 
 const IS_ROOT = Deno.uid() === 0;
 
+/** What a child runs. */
+const ASK = `
+  import { hasAdminRights } from ${JSON.stringify(new URL("./rights.ts", import.meta.url))};
+  console.log(hasAdminRights());
+`;
+
 Deno.test("userId is the user's", () => {
   assertEquals(userId(), Deno.uid());
 });
 
 Deno.test("hasAdminRights is what the kernel says, with CAP_SYS_ADMIN and without", async () => {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(Deno.readTextFileSync("/proc/self/status"))!;
-  assertEquals(hasAdminRights(), (BigInt(`0x${effective[1]}`) >> 21n) % 2n === 1n);
+  const capable = (BigInt(`0x${effective[1]}`) >> 21n) % 2n === 1n;
+  const initial = /^ *0 +0 +4294967295$/m.test(Deno.readTextFileSync("/proc/self/uid_map"));
+  assertEquals(hasAdminRights(), capable && initial);
   // Root has what is left of the bounding set; another user has nothing to lose.
   const wrap = IS_ROOT ? ["setpriv", "--bounding-set=-sys_admin"] : [];
-  const rights = JSON.stringify(new URL("./rights.ts", import.meta.url));
-  const source = `import { hasAdminRights } from ${rights}; console.log(hasAdminRights());`;
-  assertEquals(await runChild(source, wrap), { code: 0, stdout: "false\n", stderr: "" });
+  assertEquals(await runChild(ASK, wrap), { code: 0, stdout: "false\n", stderr: "" });
+});
+
+Deno.test("hasAdminRights is not taken in by root of a user namespace", async () => {
+  const wrap = ["unshare", "--user", "--map-root-user"];
+  assertEquals(await runChild(ASK, wrap), { code: 0, stdout: "false\n", stderr: "" });
 });
 
 Deno.test("mayUse tells a file from none, and opens neither", () => {
