@@ -192,6 +192,8 @@ export async function bringUp(
     metadataSize,
     sharedBuffers: held.memory?.buffers ?? [],
     deadlineMs,
+    // The kernel kills an unprivileged device's server over a request, whoever is to blame.
+    bounded: settings.unprivileged,
     paranoid,
   };
   // Threads for which the kernel granted no queue need no CPUs.
