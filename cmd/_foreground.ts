@@ -60,6 +60,11 @@ export const DISK_FLAGS = [
   },
   { name: "read-only", kind: "switch", help: "The kernel refuses writes." },
   {
+    name: "unprivileged",
+    kind: "switch",
+    help: "A disk of this user's own. Default where the user is not root.",
+  },
+  {
     name: "verbose",
     short: "v",
     kind: "count",
@@ -196,6 +201,7 @@ async function serveDisk(
         depth: values.depth,
         maxIoBytes: values["max-io"],
         readOnly: values["read-only"],
+        unprivileged: values.unprivileged || undefined,
         logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
         signal,
       });

@@ -103,7 +103,8 @@ async function serviceManager(): Promise<ServiceManager | undefined> {
 
 function describe(info: DeviceInfo): string {
   const { path, size, queues, depth, blockSize, maxIoBytes, dataPath, readOnly } = info;
-  return `${path}: ${formatSize(size)}${readOnly ? ", read-only" : ""}, ` +
+  const own = info.features.includes("UNPRIVILEGED_DEV") ? ", for this user alone" : "";
+  return `${path}: ${formatSize(size)}${readOnly ? ", read-only" : ""}${own}, ` +
     `${queues} ${queues === 1 ? "queue" : "queues"} of depth ${depth}, blocks of ${blockSize}, ` +
     `requests up to ${formatSize(maxIoBytes)}, data path "${dataPath}"`;
 }

@@ -1,5 +1,5 @@
 /**
- * The control socket of a server, `/run/ublk/N.sock`: what other commands ask of the process that
+ * The control socket of a server, `N.sock` beside its record: what other commands ask of the process that
  * the kernel's control commands cannot, since the backend has to know of it. Each line is a request
  * in JSON, `{"op":"resize","size":1048576}`, and is answered by a line: `{"ok":…}` or
  * `{"error":"…"}`.
@@ -41,7 +41,7 @@ export function serveSocket(device: Controlled): Disposable | undefined {
     if (isFileError(error)) return undefined;
     throw error;
   }
-  // The folder is root's alone; so is the socket, by its own mode too.
+  // The folder is this user's alone; so is the socket, by its own mode too.
   try {
     Deno.chmodSync(path, 0o600);
   } catch (error) {

@@ -31,6 +31,8 @@ const REGISTERED_BYTES_OF_ALL = 16 << 20;
 
 /** What a thread is made of beside its slots. */
 export interface AssemblyOptions {
+  /** Operations on the ring have the deadline too. Default: they have none. */
+  readonly bounded?: boolean;
   /** What answers. */
   readonly backend: Backend;
   /** What answers where it is called with bytes: the backend, or one that watches over it. */
@@ -154,6 +156,7 @@ export function assemble(options: AssemblyOptions): Assembly {
       plainFd: plainFdOf(options),
       plainFile: options.plainFile,
       registeredBytes: registerPlaces(options, places),
+      bounded: options.bounded,
     })
     : new BytesHandler({
       ...common,

@@ -1,6 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { plainFileRig } from "../tests/plain_file_rig.ts";
-import { ECANCELED, EIO, ENOSPC, ETIME } from "../uapi/errno.ts";
+import { ECANCELED, EIO, ENOSPC, ETIME, ETIMEDOUT } from "../uapi/errno.ts";
 import {
   IORING_OP_ASYNC_CANCEL,
   IOSQE_CQE_SKIP_SUCCESS,
@@ -107,6 +107,32 @@ Deno.test("PlainTransfers are cancelled when the patience with a stopping device
   it.file.release();
   it.rig.run(() => request.result !== undefined);
   assertEquals([request.results, it.prepared], [[-EIO], []]);
+});
+
+Deno.test("PlainTransfers that are bounded are cancelled at their deadline, and answered with ETIMEDOUT", () => {
+  using it = plainFileRig({ bounded: true });
+  it.file.held = true;
+  const cancels = () =>
+    it.rig.ublk.foreign.filter(({ opcode }) => opcode === IORING_OP_ASYNC_CANCEL).length;
+  const request = it.rig.start(READ);
+  assertEquals(it.rig.handler.expire(monotonicUs(), 1e6), 0);
+  assertEquals(it.rig.handler.expire(monotonicUs() + 2e6, 1e6), 1);
+  it.rig.turn();
+  assertEquals(cancels(), 1);
+  assertMatch(it.rig.log().join(), /queue 0 tag \d: not done in 2\d\d\d ms; cancelling$/);
+  it.file.results.push(-ECANCELED);
+  it.file.release();
+  it.rig.run(() => request.result !== undefined);
+  assertEquals([request.results, it.prepared], [[-ETIMEDOUT], []]);
+});
+
+Deno.test("PlainTransfers that are not bounded take what they take", () => {
+  using it = plainFileRig();
+  it.file.held = true;
+  const request = it.rig.start(READ);
+  assertEquals(it.rig.handler.expire(monotonicUs() + 2e6, 1e6), 0);
+  it.rig.turn();
+  assertEquals([request.results, it.rig.handler.outstanding], [[], 1]);
 });
 
 Deno.test("PlainTransfers are seen completing now and then, so that latencies are known", () => {

@@ -29,6 +29,7 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "dosfstools", proof: ["/usr/sbin/fsck.fat", "/sbin/fsck.fat"] },
   { name: "util-linux", proof: ["/usr/bin/setpriv"] },
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
+  { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
   {
     name: "debian-archive-keyring",
@@ -36,9 +37,8 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   },
 ];
 
-/** What only the kernel's selftests need: udev in the guest, and a compiler for `kublk`. */
+/** What only the kernel's selftests need: a compiler for `kublk`. */
 const SELFTEST_PACKAGES: readonly HostPackage[] = [
-  { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
   { name: "gcc", proof: ["/usr/bin/cc"] },
   { name: "libc6-dev", proof: ["/usr/include/stdio.h"] },
 ];
