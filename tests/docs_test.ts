@@ -1,0 +1,256 @@
+/**
+ * The documentation, as far as any machine can tell: its programs type-check and run, its command
+ * lines are ones that the commands take, its links lead somewhere. What needs ublk is run by
+ * `tests/e2e/docs_test.ts`. `tests/snippets.ts` says how a block is marked.
+ */
+
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { parseAdd } from "../cmd/_add_line.ts";
+import { parseRecover } from "../cmd/_recover_line.ts";
+import config from "../deno.json" with { type: "json" };
+import {
+  allSnippets,
+  isRun,
+  needsKernel,
+  pages,
+  pageText,
+  placeOf,
+  programText,
+  ROOT,
+  shellLines,
+  type Snippet,
+  snippetsOf,
+  writeFiles,
+} from "./snippets.ts";
+
+const SNIPPETS = allSnippets();
+const TASKS: Record<string, unknown> = config.tasks;
+const EXPORTS: Record<string, unknown> = config.exports;
+
+async function deno(cwd: string, ...args: string[]): Promise<void> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    cwd,
+    stdin: "null",
+    env: { NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  assert(success, decoder.decode(stdout) + decoder.decode(stderr));
+}
+
+/** Runs something in a folder with the page's files in it. */
+async function inFolder(page: string, run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "ublk-docs-" });
+  try {
+    writeFiles(page, folder);
+    await run(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("snippets + programs + type-check, each by itself", async () => {
+  const root = await Deno.makeTempDir({ prefix: "ublk-docs-" });
+  try {
+    const files: string[] = [];
+    for (const page of pages()) {
+      const folder = `${root}/${page.replaceAll("/", "-")}`;
+      await Deno.mkdir(folder);
+      writeFiles(page, folder);
+      for (const snippet of snippetsOf(page).filter(({ language }) => language === "ts")) {
+        const file = `${folder}/${snippet.file ?? `line_${snippet.line}.ts`}`;
+        if (snippet.file === undefined) await Deno.writeTextFile(file, programText(snippet));
+        files.push(file);
+      }
+    }
+    assert(files.length > 0, "there are programs");
+    await deno(root, "check", "--quiet", `--config=${ROOT}deno.json`, ...files);
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
+for (const snippet of SNIPPETS) {
+  const place = placeOf(snippet);
+  const { page, language, notRun, runBy } = snippet;
+  if (notRun !== undefined) {
+    Deno.test(`${place} + is not run: ${notRun}`, () => {
+      assert(notRun.length > 20, `${place}: say in a sentence why it is not run`);
+    });
+  }
+  if (runBy !== undefined) {
+    Deno.test(`${place} + ${runBy} + runs it`, () => {
+      const test = Deno.readTextFileSync(`${ROOT}${runBy}`);
+      assertStringIncludes(test, page, `${place}: ${runBy} must name ${page}, and run its block`);
+    });
+  }
+  switch (language) {
+    case "ts":
+      if (!isRun(snippet) || needsKernel(snippet)) break;
+      Deno.test(`${place} + program + runs`, async () => {
+        await inFolder(page, async (folder) => {
+          await Deno.writeTextFile(`${folder}/program.ts`, programText(snippet));
+          await deno(folder, "run", "-A", "--no-check", `--config=${ROOT}deno.json`, "program.ts");
+        });
+      });
+      break;
+    case "sh":
+      Deno.test(`${place} + command lines + are ones that the commands take`, async () => {
+        await checkSyntax(snippet);
+        for (const { commands } of shellLines(snippet.text)) {
+          for (const words of commands) checkCommand(place, words);
+        }
+      });
+      break;
+    case "json":
+      Deno.test(`${place} + data + is JSON`, () => {
+        JSON.parse(snippet.text);
+      });
+      break;
+    default:
+      Deno.test(`${place} + ${language || "text"} + is no code that nobody runs`, () => {
+        const marked = notRun ?? runBy ?? snippet.file;
+        const remedy = "make it ts, sh or json, or mark it: <!-- run by: tests/…_test.ts -->";
+        assert(
+          marked !== undefined || ["", "text"].includes(language),
+          `${place}: nobody runs ${language}; ${remedy}`,
+        );
+        const isCode = /^\s*(import |export |const |await |\$ )/m.test(snippet.text);
+        assert(marked !== undefined || !isCode, `${place}: this is code; ${remedy}`);
+      });
+  }
+}
+
+async function checkSyntax({ text, page, line }: Snippet): Promise<void> {
+  const { success, stderr } = await new Deno.Command("bash", { args: ["-n", "-c", text] }).output();
+  assert(success, `${page}:${line}: ${new TextDecoder().decode(stderr)}`);
+}
+
+/** What of one command can be told without running it. */
+function checkCommand(place: string, [program, ...words]: readonly string[]): void {
+  if (program === "npx") {
+    const pinned = /npx -y (deno@\S+)/.exec(Deno.readTextFileSync(`${ROOT}.ci/run`))![1];
+    assertEquals(words.slice(0, 2), ["-y", pinned], `${place}: not the Deno that CI has`);
+    return checkCommand(place, ["deno", ...words.slice(2)]);
+  }
+  if (program in TASKS && program.startsWith("ublk")) return checkTask(place, program, words);
+  if (program !== "deno") return;
+  const [verb, ...rest] = words.filter((word) => !["--quiet", "-q"].includes(word));
+  if (verb === "task") return checkTask(place, rest[0], rest.slice(1));
+  for (const door of rest.map((word) => /^jsr:@ublk\/ublk(\/[\w-]+)?/.exec(word))) {
+    if (door === null) continue;
+    assert(`.${door[1] ?? ""}` in EXPORTS, `${place}: deno.json exports no .${door[1] ?? ""}`);
+  }
+}
+
+function checkTask(place: string, task: string, args: readonly string[]): void {
+  assert(task in TASKS, `${place}: deno.json has no task ${task}; name one that it has`);
+  if (task !== "ublk" || args.includes("--help")) return;
+  const [command, ...rest] = args;
+  const name = command.replaceAll("-", "_");
+  assertStringIncludes(pageText("docs/ublk.md"), `**${name}**`, `${place}: no command ${command}`);
+  // What depends on the shell, and where files are, the end-to-end test shows.
+  const given = rest.filter((word) => !/^\d?[<>]/.test(word));
+  if (name === "add") parseAdd("ublk add", given, "/");
+  if (name === "recover") parseRecover(given, () => RECORD, "/");
+}
+
+/** Whatever device `ublk recover -n N` means. */
+const RECORD = {
+  id: 0,
+  program: "ublk",
+  target: "null",
+  argv: ["-t", "null"],
+  cwd: "/",
+  pid: 1,
+  startTicks: 1,
+  log: null,
+  socket: null,
+};
+
+Deno.test("docs/README.md + every page + is in it", () => {
+  const index = pageText("docs/README.md");
+  const missing = pages().filter((page) => page.startsWith("docs/") && page !== "docs/README.md")
+    .map((page) => page.slice("docs/".length))
+    .filter((page) => !page.startsWith("decisions/") && !index.includes(`](${page})`));
+  assertEquals(missing, [], "add a line for each of them to docs/README.md");
+});
+
+/** As GitHub makes them from headings. */
+function anchors(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
+  );
+}
+
+for (const page of pages()) {
+  Deno.test(`${page} + its links + lead somewhere`, () => {
+    const prose = pageText(page).replaceAll(/^```[\s\S]*?^```/gm, "").replaceAll(/`[^`]*`/g, "");
+    const folder = page.includes("/") ? page.slice(0, page.lastIndexOf("/") + 1) : "";
+    for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const [path, anchor] = target.split("#");
+      const file = path === "" ? page : new URL(`${folder}${path}`, "file:///").pathname.slice(1);
+      const found = Deno.statSync(`${ROOT}${file}`);
+      if (anchor === undefined) continue;
+      assert(found.isFile && anchors(pageText(file)).includes(anchor), `${page}: no ${target}`);
+    }
+  });
+}
+
+Deno.test("snippetsOf() + blocks with marks + has both", () => {
+  const fence = "```";
+  const [first, second, third] = snippetsOf(
+    "page.md",
+    [
+      "<!-- not run: too long -->",
+      "",
+      `${fence}sh`,
+      "a",
+      fence,
+      "<!-- before: touch x -->",
+      "Words between take marks away.",
+      `${fence}ts`,
+      "b",
+      "c",
+      fence,
+      "<!-- file: d.ts -->",
+      "<!-- before: touch y -->",
+      `  ${fence}`,
+      "  d",
+      `  ${fence}`,
+    ].join("\n"),
+  );
+  assertEquals([first.language, first.line, first.text, first.notRun], ["sh", 4, "a", "too long"]);
+  assertEquals([second.language, second.text, second.before], ["ts", "b\nc", []]);
+  assertEquals([third.text, third.file, third.before], ["d", "d.ts", ["touch y"]]);
+  assertThrows(() => snippetsOf("p", `${fence}sh\na`), Error, "p:1: this fence is not closed");
+  assertThrows(
+    () => snippetsOf("p", `<!-- skip: it -->\n${fence}\n${fence}`),
+    Error,
+    "use not run",
+  );
+});
+
+Deno.test("shellLines() + quotes, comments, operators, continued lines + are taken apart", () => {
+  const lines = shellLines(`a 'b c' --d="e f" \\\n  g  # h\n# i\n\nj && k#l | m 'n#o' &`);
+  assertEquals(lines, [
+    { text: `a 'b c' --d="e f"   g`, commands: [["a", "b c", "--d=e f", "g"]] },
+    { text: "j && k#l | m 'n#o' &", commands: [["j"], ["k#l"], ["m", "n#o"]] },
+  ]);
+});
+
+Deno.test("checkCommand() + what no command takes + is said", () => {
+  for (
+    const [line, reason] of [
+      ["deno task ublk add -t nulll", "there is no target nulll"],
+      ["deno task ublk add -t null --sise 1G", "--sise: unknown flag"],
+      ["deno task ublk remove -n 0", "no command remove"],
+      ["deno task ublk-nil", "no task ublk-nil"],
+      ["npx -y deno@1.0.0 task demo", "not the Deno that CI has"],
+      ["deno run jsr:@ublk/ublk/ublk-nil", "exports no ./ublk-nil"],
+    ]
+  ) {
+    assertThrows(() => checkCommand("here", line.split(" ")), Error, reason);
+  }
+});
