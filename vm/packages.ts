@@ -27,6 +27,7 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "xfsprogs", proof: ["/usr/sbin/mkfs.xfs", "/sbin/mkfs.xfs"] },
   { name: "util-linux", proof: ["/usr/bin/setpriv"] },
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
+  { name: "jq", proof: ["/usr/bin/jq"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
   {
     name: "debian-archive-keyring",
