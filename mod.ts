@@ -32,7 +32,9 @@ export { type ByteRange, faultInject, type FaultInjectOptions } from "./backends
 export { type GeometryOptions, type Size } from "./backends/geometry.ts";
 export { file, type FileOptions } from "./backends/loop.ts";
 export { memory, type MemoryOptions } from "./backends/memory.ts";
+export type { TargetDescription } from "./backends/module.ts";
 export { nullDisk, type NullOptions } from "./backends/null.ts";
+export type { Option, OptionKind } from "./backends/option.ts";
 export { formatSize, parseSize } from "./backends/size.ts";
 export type { BackendSpec } from "./backends/spec.ts";
 export { stripe, type StripeOptions } from "./backends/stripe.ts";

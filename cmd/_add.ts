@@ -29,8 +29,8 @@ export async function serveHere(
     },
     flush: () => stderr.flush(),
   };
-  return await exitStatus(log, () => {
-    const { line, ...rest } = command === "add" ? adding(args) : recovering(args);
+  return await exitStatus(log, async () => {
+    const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
     let logged: string | null = null;
     return serveUntilEnd({
       ...rest,
@@ -52,14 +52,14 @@ const LOG_LINE = /(^| )(-v+|--verbose|--debug[-_]mask)( |=|$)/;
 
 type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "start">;
 
-function adding(args: readonly string[]): Order {
-  const line = parseAdd("ublk add", args, Deno.cwd());
+async function adding(args: readonly string[]): Promise<Order> {
+  const line = await parseAdd("ublk add", args, Deno.cwd());
   const { backend, options } = line;
   return { line, argv: args, start: (signal) => serve({ ...options, backend, signal }) };
 }
 
-function recovering(args: readonly string[]): Order {
-  const { id, argv, cwd, explicit, ...line } = parseRecover(args);
+async function recovering(args: readonly string[]): Promise<Order> {
+  const { id, argv, cwd, explicit, ...line } = await parseRecover(args);
   const { backend } = line;
   // What else a device was made with stays as it is, whatever the command line says.
   const { threads, perIoDaemons, fixedFile, sharedMemory, logLevel } = line.options;

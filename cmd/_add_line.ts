@@ -13,14 +13,7 @@ import {
   servingOptions,
 } from "./_device_flags.ts";
 import { type Flag, parseLine, usageError, type Values } from "./_flags.ts";
-import {
-  absolute,
-  findTarget,
-  targetFlags,
-  targetHint,
-  targetNames,
-  targetSpec,
-} from "./_targets.ts";
+import { absolute, targetFlags, targetHint, targetOf, targetSpec } from "./_targets.ts";
 import { readWraps, WRAP, wrapped } from "./_wraps.ts";
 
 const TYPE = {
@@ -29,6 +22,15 @@ const TYPE = {
   kind: "text",
   placeholder: "TARGET",
   help: "What to serve; see below.",
+} as const satisfies Flag;
+
+/** The flag that stands for what is in a file; it is expanded before a line is read. */
+export const CONFIG = {
+  name: "config",
+  kind: "path",
+  placeholder: "FILE",
+  help:
+    "Take options from a TOML or JSON file, which may have several devices;\nwhat is given here too wins.",
 } as const satisfies Flag;
 
 /** How the command itself goes about it, whatever device it makes. */
@@ -46,7 +48,7 @@ export const COMMAND_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** All flags but those of targets. */
-export const ADD_FLAGS = [TYPE, WRAP, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
+export const ADD_FLAGS = [TYPE, CONFIG, WRAP, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
 
 /** Values of {@linkcode COMMAND_FLAGS}. */
 export type CommandValues = Values<typeof COMMAND_FLAGS>;
@@ -70,12 +72,12 @@ export interface AddLine {
  * @param cwd What relative paths are relative to.
  * @throws {UblkError} `INVALID_ARGUMENT` with one line.
  */
-export function parseAdd(command: string, args: readonly string[], cwd: string): AddLine {
-  const name = typeOf(args);
-  if (name === undefined) {
-    throw usageError("--type", "it is missing", `use one of ${targetNames()}`);
-  }
-  const target = findTarget(name);
+export async function parseAdd(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+): Promise<AddLine> {
+  const target = await targetOf(args, cwd);
   const own = targetFlags(target);
   const { values: all, words } = parseLine([...ADD_FLAGS, ...own] as readonly Flag[], args, {
     seeHelp: `see \`${command} --help\``,
@@ -85,7 +87,13 @@ export function parseAdd(command: string, args: readonly string[], cwd: string):
   const wraps = readWraps(values.wrap as readonly string[], cwd);
   const options = servingOptions(values);
   const targetValues = {
-    ...Object.fromEntries(own.map((flag) => [flag.name, values[flag.name] as string])),
+    ...Object.fromEntries(own.map(({ name, kind }) => {
+      const value = values[name];
+      return [
+        name,
+        kind === "path" && value !== undefined ? absolute(value as string, cwd) : value,
+      ];
+    })),
     "block-size": values["block-size"],
     "read-only": values["read-only"] || wraps.some(({ wrapper }) => wrapper.neverWrites),
     "metadata-size": values["metadata-size"],
@@ -106,17 +114,6 @@ export function parseAdd(command: string, args: readonly string[], cwd: string):
     },
     values,
   };
-}
-
-/** Which target a command line names: its other options can only be read when that is known. */
-export function typeOf(args: readonly string[]): string | undefined {
-  for (const [at, arg] of args.entries()) {
-    if (arg === "--") return undefined;
-    if (arg === "-t" || arg === "--type") return args[at + 1];
-    const attached = /^(?:-t=?|--type=)(.+)$/.exec(arg)?.[1];
-    if (attached !== undefined) return attached;
-  }
-  return undefined;
 }
 
 /** The lowest level that is logged, as in `@std/log`. */

@@ -1,7 +1,8 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import type { DeviceOptions } from "../device/options.ts";
 import { UblkError } from "../uapi/error.ts";
 import { parseAdd } from "./_add_line.ts";
+import { targetNames } from "./_targets.ts";
 
 const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
 
@@ -77,24 +78,24 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
 ];
 
 for (const [line, expected] of OPTIONS) {
-  Deno.test(`parseAdd understands: ublk add ${line}`, () => {
-    const options: Record<string, unknown> = { ...parse(line).options };
+  Deno.test(`parseAdd understands: ublk add ${line}`, async () => {
+    const options: Record<string, unknown> = { ...(await parse(line)).options };
     const actual = Object.fromEntries(Object.keys(expected).map((key) => [key, options[key]]));
     assertEquals(actual, expected as Record<string, unknown>);
   });
 }
 
-Deno.test("parseAdd takes files and a target's own options anywhere", () => {
-  const { target, backend } = parse("-q 2 a.img -t stripe --chunk_size 16K /b.img --direct");
+Deno.test("parseAdd takes files and a target's own options anywhere", async () => {
+  const { target, backend } = await parse("-q 2 a.img -t stripe --chunk_size 16K /b.img --direct");
   assertEquals(target.name, "stripe");
   const text = JSON.stringify(backend.options);
   for (const part of ['"/here/a.img"', '"/b.img"', "16384"]) {
     assertEquals(text.includes(part), true);
   }
-  assertEquals(parse("-t fault-inject --delay_us 2000000").target.name, "fault_inject");
+  assertEquals((await parse("-t fault-inject --delay_us 2000000")).target.name, "fault_inject");
   assertEquals(
-    parse("-t loop -- -odd").backend.options,
-    parse("-t file /here/-odd").backend.options,
+    (await parse("-t loop -- -odd")).backend.options,
+    (await parse("-t file /here/-odd")).backend.options,
   );
 });
 
@@ -102,9 +103,15 @@ const SEE = "see `ublk add --help`";
 
 /** Each line, and all of the message. */
 const MISTAKES: readonly [string, string][] = [
-  ["-q 2", "--type: it is missing; use one of null, mem, loop, stripe, fault_inject"],
-  ["-t", "--type: it is missing; use one of null, mem, loop, stripe, fault_inject"],
-  ["-t tape", "--type: there is no target tape; use one of null, mem, loop, stripe, fault_inject"],
+  ["-q 2", `--type: it is missing; use one of ${targetNames()}`],
+  ["-t", `--type: it is missing; use one of ${targetNames()}`],
+  [
+    "-t tape",
+    `--type: there is no target tape; use one of ${targetNames()}, or the path of a module such as ` +
+    "./tape.ts",
+  ],
+  ["-t module", "--module: it is missing; name the file of the backend"],
+  ["-t ./a.ts --module b.ts", "--type and --module: both name a module; give one of them"],
   ["-t null -q x", '--queues: "x" is not a whole number; give one in digits'],
   ["-t null -q", `-q: it needs a value; ${SEE}`],
   ["-t null -q -1", "--queues: -1 is out of range; use 0 to 4096"],
@@ -196,8 +203,8 @@ const MISTAKES: readonly [string, string][] = [
 ];
 
 for (const [line, message] of MISTAKES) {
-  Deno.test(`parseAdd names cause and remedy of: ublk add ${line}`, () => {
-    const error = assertThrows(() => parse(line), UblkError);
+  Deno.test(`parseAdd names cause and remedy of: ublk add ${line}`, async () => {
+    const error = await assertRejects(() => parse(line), UblkError);
     assertEquals([error.code, error.message], ["INVALID_ARGUMENT", message]);
   });
 }

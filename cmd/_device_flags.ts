@@ -201,13 +201,12 @@ export const DEVICE_FLAGS = [
   },
   {
     name: "shared-memory",
-    kind: "text",
-    placeholder: "PATH",
+    kind: "path",
     help: "Memory that clients share with the server, a file in hugetlbfs:\n" +
       "--shmem-zc with --htlb PATH (Linux 7.1).",
   },
   { name: "shmem-zc", kind: "switch", help: "Zero copy by way of --htlb PATH." },
-  { name: "htlb", kind: "text", placeholder: "PATH", help: "The file for --shmem-zc." },
+  { name: "htlb", kind: "path", help: "The file for --shmem-zc." },
   {
     name: "shared-memory-read-only",
     aliases: ["rdonly-shmem-buf"],

@@ -151,6 +151,21 @@ function canonical(flags: readonly Flag[], args: readonly string[], remedies: Re
   return [...given, "--", ...words];
 }
 
+/**
+ * Which flags are given on a command line, by their names, and what else stands on it.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line that names the cause and the remedy.
+ */
+export function givenFlags(
+  flags: readonly Flag[],
+  args: readonly string[],
+  remedies: Remedies,
+): [given: Set<string>, words: string[]] {
+  const all = canonical(flags, args, remedies);
+  const end = all.indexOf("--");
+  return [new Set(all.slice(0, end).map((arg) => splitOnce(arg)[0].slice(2))), all.slice(end + 1)];
+}
+
 /** One argument that begins with a dash, and its value if that is the next one. */
 function oneFlag(
   flags: readonly Flag[],
@@ -196,7 +211,8 @@ function letters(
   return given;
 }
 
-function findFlag(flags: readonly Flag[], dashed: string): Flag | undefined {
+/** The flag of a name with one or two dashes; `_` and `-` are the same. */
+export function findFlag(flags: readonly Flag[], dashed: string): Flag | undefined {
   if (!dashed.startsWith("--")) return flags.find(({ short }) => dashed === `-${short}`);
   const name = dashed.slice(2).replaceAll("_", "-");
   return flags.find((flag) => flag.name === name || flag.aliases?.includes(name));

@@ -6,10 +6,11 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { type AddLine, COMMAND_FLAGS, parseAdd, typeOf } from "./_add_line.ts";
+import { type AddLine, COMMAND_FLAGS, parseAdd } from "./_add_line.ts";
 import { DEVICE_FLAGS } from "./_device_flags.ts";
 import { parseLine, usageError } from "./_flags.ts";
 import { type DeviceRecord, readRecord } from "./_records.ts";
+import { namesTarget } from "./_targets.ts";
 
 /** What to recover, and with what. */
 export interface RecoverLine extends AddLine {
@@ -32,13 +33,13 @@ const SEE_HELP = `see \`${COMMAND} --help\``;
  * @throws {UblkError} `INVALID_ARGUMENT` for a mistake in it; `CONTROL_FAILED` where the record does
  *   not help.
  */
-export function parseRecover(
+export async function parseRecover(
   args: readonly string[],
   recordOf: (id: number) => DeviceRecord | undefined = readRecord,
   cwd: string = Deno.cwd(),
-): RecoverLine {
-  if (typeOf(args) !== undefined) {
-    const line = parseAdd(COMMAND, args, cwd);
+): Promise<RecoverLine> {
+  if (namesTarget(args)) {
+    const line = await parseAdd(COMMAND, args, cwd);
     if (line.options.id === undefined) throw usageError("--id", "it is missing", SEE_HELP);
     return { ...line, id: line.options.id, argv: args, cwd, explicit: true };
   }
@@ -59,7 +60,7 @@ export function parseRecover(
   if (record.program !== "ublk") {
     throw refusal(id, `${record.program} served it`, "name the target and its flags, with -t");
   }
-  const line = parseAdd("ublk add", record.argv, record.cwd);
+  const line = await parseAdd("ublk add", record.argv, record.cwd);
   if (!line.target.persistent) {
     const reason = `what ${line.target.name} held is gone with its server`;
     throw refusal(id, reason, `to go on without it, add -t ${line.target.name}`);

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
 import type { DeviceRecord } from "./_records.ts";
 import { parseRecover } from "./_recover_line.ts";
@@ -18,16 +18,16 @@ const RECORD: DeviceRecord = {
 const parse = (line: string, record?: DeviceRecord) =>
   parseRecover(line.split(" "), () => record, "/here");
 
-Deno.test("parseRecover without --type serves as the record says", () => {
-  const line = parse("-n 0 --quiet", RECORD);
+Deno.test("parseRecover without --type serves as the record says", async () => {
+  const line = await parse("-n 0 --quiet", RECORD);
   assertEquals(line.id, 0);
   assertEquals([line.target.name, line.options.queues, line.values.quiet], ["loop", 3, true]);
   assertEquals((line.backend.options as { path: string }).path, "/there/disk.img");
   assertEquals([line.argv, line.cwd, line.explicit], [RECORD.argv, "/there", false]);
 });
 
-Deno.test("parseRecover with --type needs no record", () => {
-  const line = parse("-n 4 -t null -q 2 -r 1 -b");
+Deno.test("parseRecover with --type needs no record", async () => {
+  const line = await parse("-n 4 -t null -q 2 -r 1 -b");
   assertEquals([line.id, line.target.name, line.cwd], [4, "null", "/here"]);
   assertEquals([line.options.queues, line.options.batch, line.explicit], [2, true, true]);
 });
@@ -73,8 +73,8 @@ const MISTAKES: readonly [string, DeviceRecord | undefined, string, string][] = 
 
 for (const [line, record, code, message] of MISTAKES) {
   const known = record === undefined ? "no record" : `${record.program} ${record.argv.join(" ")}`;
-  Deno.test(`parseRecover refuses: ublk recover ${line} (${known})`, () => {
-    const error = assertThrows(() => parse(line, record), UblkError);
+  Deno.test(`parseRecover refuses: ublk recover ${line} (${known})`, async () => {
+    const error = await assertRejects(() => parse(line, record), UblkError);
     assertEquals([error.code, error.message], [code, message]);
   });
 }

@@ -4,13 +4,14 @@
  * @module
  */
 
+import { isModuleName, moduleTarget, moduleUrl, target as module } from "../backends/module.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import type { Target, TargetValues } from "../backends/target.ts";
 import { TARGETS } from "../backends/targets.ts";
 import { type Flag, usageError } from "./_flags.ts";
 import { flagLines } from "./_help.ts";
 
-const ALL: readonly Target[] = TARGETS;
+const ALL: readonly Target[] = [...TARGETS, module];
 
 /** `null, mem, loop, …`. */
 export function targetNames(): string {
@@ -18,22 +19,68 @@ export function targetNames(): string {
 }
 
 /**
- * The target of a name or alias; `_` and `-` are the same.
+ * The target that a command line names: by name or alias, in which `_` and `-` are the same, or by
+ * the path or URL of a module.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` that names them all.
+ * @param cwd What relative paths are relative to.
+ * @throws {UblkError} `INVALID_ARGUMENT` that names them all; what {@linkcode moduleTarget} throws.
  */
-export function findTarget(name: string): Target {
+export async function targetOf(args: readonly string[], cwd: string): Promise<Target> {
+  const type = valueIn(args, "type", "t");
+  const file = valueIn(args, "module");
+  if (type === undefined && file === undefined) {
+    throw usageError("--type", "it is missing", `use one of ${targetNames()}`);
+  }
+  if (type === undefined || type === "module") {
+    if (file === undefined) {
+      throw usageError("--module", "it is missing", "name the file of the backend");
+    }
+    return await moduleTarget(moduleUrl(file, cwd));
+  }
+  if (!isModuleName(type)) return findTarget(type);
+  if (file !== undefined) {
+    throw usageError("--type and --module", "both name a module", "give one of them");
+  }
+  return await moduleTarget(moduleUrl(type, cwd));
+}
+
+/** Whether a command line names a target, in whatever way. */
+export function namesTarget(args: readonly string[]): boolean {
+  return valueIn(args, "type", "t") !== undefined || valueIn(args, "module") !== undefined;
+}
+
+/** The value of a flag on a command line that cannot be read yet, before the target is known. */
+export function valueIn(
+  args: readonly string[],
+  name: string,
+  short?: string,
+): string | undefined {
+  for (const [at, arg] of args.entries()) {
+    if (arg === "--") return undefined;
+    if (arg === `--${name}` || (short !== undefined && arg === `-${short}`)) return args[at + 1];
+    if (arg.startsWith(`--${name}=`)) return arg.slice(name.length + 3);
+    if (short !== undefined && /^-[^-]./.test(arg) && arg[1] === short) {
+      return arg.slice(arg[2] === "=" ? 3 : 2);
+    }
+  }
+  return undefined;
+}
+
+function findTarget(name: string): Target {
   const wanted = name.replaceAll("_", "-");
   const target = ALL.find((target) =>
     [target.name, ...target.aliases ?? []].some((one) => one.replaceAll("_", "-") === wanted)
   );
   if (target !== undefined) return target;
-  throw usageError("--type", `there is no target ${name}`, `use one of ${targetNames()}`);
+  const remedy = `use one of ${targetNames()}, or the path of a module such as ./${name}.ts`;
+  throw usageError("--type", `there is no target ${name}`, remedy);
 }
 
 /** A target's own options as flags. */
 export function targetFlags({ options }: Target): Flag[] {
-  return [...options];
+  // What a module needs may stand in its --options too, so it says itself what is missing.
+  const elsewhere = options.some(({ kind }) => kind === "json");
+  return options.map((option) => elsewhere ? { ...option, required: undefined } : option);
 }
 
 /** What to tell somebody who gives an option that a target has not. */
@@ -44,10 +91,15 @@ export function targetHint(command: string, { name, options }: Target): string {
 
 /** The targets and their options, for the help. */
 export function targetsHelp(): string {
-  return ALL.flatMap((target) => [
+  return ALL.map(targetHelp).join("\n");
+}
+
+/** One target and its options, for the help. */
+export function targetHelp(target: Target): string {
+  return [
     `${[target.name, ...target.aliases ?? []].join(", ")}${filesText(target)}: ${target.summary}`,
     ...target.options.map((option) => flagLines(option)),
-  ]).join("\n");
+  ].join("\n");
 }
 
 function filesText({ files: { min, max } }: Target): string {

@@ -78,6 +78,31 @@ function readOptions({ name, options }: Wrapper, text: string, cwd: string): Giv
   return given;
 }
 
+/**
+ * A wrapper of a file of options as the value of the flag, with paths that are absolute.
+ *
+ * @param value The flag's value, or a table of the wrapper's `name` and its options.
+ * @param folder What relative paths are relative to.
+ * @throws {UblkError} `INVALID_ARGUMENT` where it is neither, or as {@linkcode readWraps}.
+ */
+export function absoluteWrap(value: unknown, folder: string): string {
+  const { wrapper, options } = readWraps([wrapText(value)], folder)[0];
+  return wrapText({ name: wrapper.name, ...options });
+}
+
+function wrapText(value: unknown): string {
+  if (typeof value === "string") return value;
+  const { name, ...options } = (value ?? {}) as Record<string, unknown>;
+  if (typeof name !== "string") {
+    const remedy = 'write "NAME:OPTION=VALUE", or { name = "NAME", OPTION = VALUE }';
+    throw usageError("--wrap", `${JSON.stringify(value)} is no wrapper`, remedy);
+  }
+  const words = Object.entries(options).filter(([, one]) => one !== false).map(([key, one]) =>
+    one === true ? key : `${key}=${String(one).replaceAll(",", ",,")}`
+  );
+  return words.length === 0 ? name : `${name}:${words.join(",")}`;
+}
+
 /** At commas; two of them are one that belongs to a value. */
 function splitWords(text: string): string[] {
   return text.replaceAll(",,", "\0").split(",").map((word) => word.replaceAll("\0", ","));

@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { WRAPPERS } from "../backends/wrappers.ts";
 import { UblkError } from "../uapi/error.ts";
 import { parseAdd } from "./_add_line.ts";
@@ -7,9 +7,9 @@ import { wrappersHelp } from "./_wraps.ts";
 const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
 
 /** The modules of a stack and their options, outermost first. */
-function stackOf(line: string): [string, unknown][] {
+async function stackOf(line: string): Promise<[string, unknown][]> {
   const layers: [string, unknown][] = [];
-  for (let spec = parse(line).backend;; spec = spec.inner[0]) {
+  for (let spec = (await parse(line)).backend;; spec = spec.inner[0]) {
     layers.push([/(\w+)\.ts$/.exec(spec.module)![1], spec.options]);
     if (spec.inner === undefined) return layers.slice(0, -1);
   }
@@ -45,7 +45,8 @@ const STACKS: [string, [string, unknown][]][] = [
 ];
 
 for (const [line, expected] of STACKS) {
-  Deno.test(`--wrap understands: ublk add ${line}`, () => assertEquals(stackOf(line), expected));
+  Deno.test(`--wrap understands: ublk add ${line}`, async () =>
+    assertEquals(await stackOf(line), expected));
 }
 
 /** Each line, and all of the message. */
@@ -72,29 +73,33 @@ const MISTAKES: [string, string][] = [
 ];
 
 for (const [line, message] of MISTAKES) {
-  Deno.test(`--wrap names cause and remedy of: ublk add ${line}`, () => {
-    const error = assertThrows(() => parse(line), UblkError);
+  Deno.test(`--wrap names cause and remedy of: ublk add ${line}`, async () => {
+    const error = await assertRejects(() => parse(line), UblkError);
     assertEquals([error.code, error.message], ["INVALID_ARGUMENT", message]);
   });
 }
 
-Deno.test("--wrap of a wrapper that never writes opens the target for reading only", () => {
-  const readOnly = (line: string) => {
-    let spec = parse(line).backend;
+Deno.test("--wrap of a wrapper that never writes opens the target for reading only", async () => {
+  const readOnly = async (line: string) => {
+    let spec = (await parse(line)).backend;
     while (spec.inner !== undefined) spec = spec.inner[0];
     return (spec.options as { readOnly: boolean }).readOnly;
   };
-  assertEquals(readOnly("-t loop a --wrap cow:over"), true);
-  assertEquals(readOnly("-t loop a --wrap delay:1s --wrap readonly --wrap offset:1M"), true);
-  assertEquals(readOnly("-t loop a --wrap delay:1s"), false);
-  assertEquals(parse("-t loop a --wrap cow:over").options.readOnly, false, "the device is not");
+  assertEquals(await readOnly("-t loop a --wrap cow:over"), true);
+  assertEquals(await readOnly("-t loop a --wrap delay:1s --wrap readonly --wrap offset:1M"), true);
+  assertEquals(await readOnly("-t loop a --wrap delay:1s"), false);
+  assertEquals(
+    (await parse("-t loop a --wrap cow:over")).options.readOnly,
+    false,
+    "the device is not",
+  );
 });
 
-Deno.test("--wrap with a cache that writes back makes a disk that cannot be recovered", () => {
-  const persistent = (line: string) => parse(line).target.persistent;
-  assertEquals(persistent("-t loop a --wrap cache:1M"), true);
-  assertEquals(persistent("-t loop a --wrap readonly --wrap cache:mode=write-back"), false);
-  assertEquals(persistent("-t mem --wrap cache"), false);
+Deno.test("--wrap with a cache that writes back makes a disk that cannot be recovered", async () => {
+  const persistent = async (line: string) => (await parse(line)).target.persistent;
+  assertEquals(await persistent("-t loop a --wrap cache:1M"), true);
+  assertEquals(await persistent("-t loop a --wrap readonly --wrap cache:mode=write-back"), false);
+  assertEquals(await persistent("-t mem --wrap cache"), false);
 });
 
 Deno.test("the help and docs/wrappers.md have every wrapper and each of its options", () => {

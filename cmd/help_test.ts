@@ -30,6 +30,7 @@ const COMMANDS: Record<string, readonly string[][]> = {
     ["update_size"],
     ["quiesce"],
     ["set_affinity"],
+    ["init-backend"],
     ["features"],
   ],
 };

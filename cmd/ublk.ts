@@ -16,7 +16,7 @@ interface Command {
   /** What it does, in a few words. */
   readonly summary: string;
   /** What its help tells. */
-  syntax(): Promise<Omit<Syntax, "name" | "summary">>;
+  syntax(args: readonly string[]): Promise<Omit<Syntax, "name" | "summary">>;
   /** Runs it, and returns the exit status. */
   run(args: readonly string[], log: ErrorLog): Promise<number>;
 }
@@ -52,17 +52,37 @@ function serving(name: "add" | "recover", summary: string): Command {
   return {
     name,
     summary,
-    syntax: async () => {
-      const { addSyntax, recoverSyntax } = await import("./_add_help.ts");
-      return name === "add" ? addSyntax : recoverSyntax;
-    },
+    syntax: async (args) => await (await import("./_add_help.ts")).servingSyntax(name, args),
     async run(args) {
-      if (!args.some((arg) => arg === "--foreground")) {
-        return await (await import("./_background.ts")).startInBackground([name, ...args]);
+      const foreground = args.includes("--foreground");
+      if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
+        const { expandConfig } = await import("./_config.ts");
+        return await addAll(await expandConfig(args, Deno.cwd()), foreground);
       }
-      return await (await import("./_add.ts")).serveHere(name, args, false);
+      return foreground ? await serveHere(name, args) : await serveBehind(name, args);
     },
   };
+}
+
+async function serveHere(name: "add" | "recover", args: readonly string[]): Promise<number> {
+  return await (await import("./_add.ts")).serveHere(name, args, false);
+}
+
+async function serveBehind(name: "add" | "recover", args: readonly string[]): Promise<number> {
+  return await (await import("./_background.ts")).startInBackground([name, ...args]);
+}
+
+/** Adds the devices of a file, one after the other, up to the first that fails. */
+async function addAll(lines: readonly string[][], foreground: boolean): Promise<number> {
+  if (foreground && lines.length > 1) {
+    const cause = `it has ${lines.length} devices, and a process serves one`;
+    throw usageError("--foreground", cause, "leave it out, or give each device a file");
+  }
+  for (const line of lines) {
+    const status = foreground ? await serveHere("add", line) : await serveBehind("add", line);
+    if (status !== EXIT_OK) return status;
+  }
+  return EXIT_OK;
 }
 
 const COMMANDS: readonly Command[] = [
@@ -111,6 +131,15 @@ const COMMANDS: readonly Command[] = [
     { notes: "For devices that were made with --recovery, on Linux 6.16 and newer." },
   ),
   command(
+    "init-backend",
+    "write a backend of your own to start from",
+    async () => {
+      const { INIT_BACKEND_FLAGS: flags, initBackend } = await import("./_init_backend.ts");
+      return { flags, run: (_values, _log, words) => initBackend(words) };
+    },
+    { operands: "[FILE]", notes: "FILE is my_backend.ts unless named, and must not be there." },
+  ),
+  command(
     "set_affinity",
     "choose the CPUs of a queue's serving thread",
     async () => {
@@ -127,17 +156,22 @@ const COMMANDS: readonly Command[] = [
 
 /** `update-size` and `update_size` are one. */
 function findCommand(name: string | undefined): Command | undefined {
-  return COMMANDS.find((command) => command.name === name?.replaceAll("-", "_"));
+  const plain = (text: string | undefined) => text?.replaceAll("-", "_");
+  return COMMANDS.find((command) => plain(command.name) === plain(name));
 }
 
-async function tell(wish: "help" | "version", chosen: Command | undefined): Promise<void> {
+async function tell(
+  wish: "help" | "version",
+  chosen: Command | undefined,
+  args: readonly string[],
+): Promise<void> {
   const { helpText, overviewText, versionText } = await import("./_help.ts");
   if (wish === "version") return await writeLine(versionText("ublk"));
   const named = ({ name, summary }: Command) => ({ name: `ublk ${name}`, summary, flags: [] });
   await writeLine(
     chosen === undefined
       ? overviewText("ublk", "serve and manage block devices", COMMANDS.map(named))
-      : helpText({ ...named(chosen), ...await chosen.syntax() }),
+      : helpText({ ...named(chosen), ...await chosen.syntax(args) }),
   );
 }
 
@@ -146,7 +180,7 @@ async function main(args: readonly string[], log: ErrorLog): Promise<number> {
   const chosen = findCommand(name);
   const wish = asksFor(args) ?? (name === "help" ? "help" : undefined);
   if (wish !== undefined) {
-    await tell(wish, chosen ?? findCommand(rest[0]));
+    await tell(wish, chosen ?? findCommand(rest[0]), rest);
     return EXIT_OK;
   }
   if (name === undefined) throw usageError("ublk", "it needs a command", "see `ublk --help`");

@@ -296,3 +296,37 @@ testWhere(
     await nothingLeft(device.pid);
   },
 );
+
+Deno.test("ublk add --config makes the devices of a file, all of them or none", async () => {
+  const folder = await Deno.makeTempDir();
+  const config = `${folder}/disks.toml`;
+  const write = (size: string) =>
+    Deno.writeTextFile(
+      config,
+      `[[device]]\ntype = "loop"\nfiles = ["a.img"]\ncreate = true\nsize = "32M"\nqueues = 1\n\n` +
+        `[[device]]\ntype = "mem"\nsize = "${size}"\nid = 7\n`,
+    );
+  try {
+    await write("64");
+    assertOneLine(
+      await ublk("add", "--config", config),
+      2,
+      /disks\.toml:\d+: .*64 is not a multiple of the block size/,
+    );
+    assertEquals([nodes(), [...Deno.readDirSync(folder)].length], [[], 1]);
+    await write("64M");
+    assertOneLine(
+      await ublk("add", "--config", config, "--foreground"),
+      2,
+      /--foreground: it has 2 devices, and a process serves one; leave it out/,
+    );
+    const text = await done("add", "--config", config, "--depth", "8");
+    assertMatch(text, /^dev id 0: nr_hw_queues 1 queue_depth 8 .*dev_capacity 65536\n/);
+    assertMatch(text, /\ndev id 7: nr_hw_queues 2 queue_depth 8 .*dev_capacity 131072\n/);
+    await done("del", "-a");
+    await nothingLeft();
+  } finally {
+    await ublk("del", "-a");
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -80,8 +80,7 @@ export function asNobody(): string[] {
     "DENO_DIR=$(mktemp -d)",
     "export DENO_DIR",
     "trap 'rm -rf $DENO_DIR' EXIT",
-    `mkdir -p $DENO_DIR/npm/registry.npmjs.org`,
-    `cp -r '${cache}/npm/registry.npmjs.org/deno-std' $DENO_DIR/npm/registry.npmjs.org/`,
+    `cp -r '${cache}/npm' $DENO_DIR/`,
     "chown -R 65534 $DENO_DIR",
     "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all,+dac_read_search " +
     '--ambient-caps=+dac_read_search --bounding-set=-all,+dac_read_search "$@"',

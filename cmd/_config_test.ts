@@ -1,0 +1,134 @@
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { UblkError } from "../uapi/error.ts";
+import { expandConfig } from "./_config.ts";
+
+/** Expands a file of that text; `FILE` in what comes of it is its path, `DIR` its folder. */
+async function expand(text: string, args: string[] = [], name = "x.toml"): Promise<string[]> {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/${name}`;
+  try {
+    await Deno.writeTextFile(path, text);
+    const lines = await expandConfig(["--config", path, ...args], "/cwd");
+    return lines.map((line) => line.join(" ").replaceAll(folder, "DIR"));
+  } catch (error) {
+    if (!(error instanceof UblkError)) throw error;
+    assertEquals([error.code, error.message.includes("\n")], ["INVALID_ARGUMENT", false]);
+    throw new Error(error.message.replaceAll(path, "FILE").replaceAll(folder, "DIR"));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("expandConfig makes a command line of a file with one device", async () => {
+  const text = `
+    type = "loop"
+    files = ["disk.img", "/meta"]
+    queues = 4
+    user_copy = true        # as with flags, _ and - are the same
+    read-only = false
+    metadata-size = 64
+    verbose = 2
+    wrap = ["cow:changes.cow", { name = "delay", read = "10ms", write = 5 }]
+  `;
+  assertEquals(await expand(text), [
+    "--type=loop --queues=4 --user-copy --metadata-size=64 --verbose --verbose " +
+    "--wrap=cow:file=DIR/changes.cow --wrap=delay:read=10ms,write=5 -- DIR/disk.img /meta",
+  ]);
+});
+
+Deno.test("expandConfig makes one of each device, and JSON is the same", async () => {
+  const toml = `[[device]]\ntype = "null"\nid = 1\n[[device]]\ntype = "mem"\nsize = "64M"\n`;
+  const json = '{"device": [{"type": "null", "id": 1}, {"type": "mem", "size": "64M"}]}';
+  const expected = ["--type=null --id=1", "--type=mem --size=64M"];
+  assertEquals(await expand(toml), expected);
+  assertEquals(await expand(json, [], "x.json"), expected);
+});
+
+Deno.test("expandConfig lets the command line win, under any name of a flag", async () => {
+  const text = `type = "loop"\nfiles = "a"\nqueues = 4\nnthreads = 4\ncreate = true\nsize = "1M"\n`;
+  assertEquals(await expand(text, ["-q2", "--threads", "2", "b"]), [
+    "--type=loop --create --size=1M -q2 --threads 2 b",
+  ]);
+});
+
+Deno.test("expandConfig gives the options of a module to it", async () => {
+  const module = new URL("../tests/backends/counting.ts", import.meta.url).href;
+  const text = `type = "${module}"\n[options]\nsize = 4096\n[options.deep]\nlist = [1, 2]\n`;
+  assertEquals(await expand(text), [
+    `--type=${module} --options={"size":4096,"deep":{"list":[1,2]}}`,
+  ]);
+});
+
+/** A file's text, and the line that tells what is wrong with it. */
+const MISTAKES: readonly [string, string][] = [
+  ["type = ", "FILE:1: Unspecified values are invalid; see docs/config.md"],
+  ['type = "null"\ntype = "mem"\n', "FILE:2: Defining a key multiple times is invalid; see docs/"],
+  ['\ntype = "tape"\n', "FILE:2: --type: there is no target tape; use one of null, "],
+  ["queues = 1\n", "FILE:1: --type: it is missing; use one of null, "],
+  ['type = "null"\nqeues = 1\n', "FILE:2: qeues: unknown key; null has --size; see"],
+  ['type = "null"\nqueues = -1\n', "FILE:2: queues: -1 is out of range; use 0 to 4096"],
+  ['type = "null"\nqueues = "two"\n', 'FILE:2: queues: "two" is not a whole number; give one in'],
+  ['type = "null"\nqueues = true\n', "FILE:2: queues: true is not a whole number; give one in"],
+  ['type = "null"\nread_only = "yes"\n', "FILE:2: read_only: yes is neither true nor false"],
+  ['type = "null"\nsize = "1X"\n', 'FILE:2: size: "1X" is'],
+  ['type = "null"\nverbose = true\n', "FILE:2: verbose: true is no count; write 0, 1 or 2"],
+  ['type = "null"\nwrap = ["foil"]\n', "FILE:2: wrap: --wrap: there is no wrapper foil; use one"],
+  ['type = "null"\nwrap = [3]\n', "FILE:2: wrap: --wrap: 3 is no wrapper; write "],
+  ['type = "loop"\nfiles = [3]\n', 'FILE:2: files: 3 is no path; write files = ["disk.img"]'],
+  ['type = "null"\nfiles = "a"\n', "null takes no files; leave it out"],
+  ['type = "null"\nconfig = "a"\n', "FILE:2: config: unknown key"],
+  [
+    'type = "null"\nzero-copy = true\n\nget-data = true\n',
+    "FILE:4: --get-data and --zero-copy: data travels one way only; give one of them",
+  ],
+  ['[[device]]\ntype = "null"\n[other]\na = 1\n', "FILE:3: other: it stands beside a list of"],
+  ["device = []\n", "FILE:1: device: it is no list of devices; write [[device]] before each"],
+  ["device = [3]\n", "FILE:1: it is no table of options; write key = value"],
+  [
+    '[[device]]\ntype = "null"\nid = 3\n[[device]]\ntype = "null"\nid = 3\n',
+    "FILE:6: id: 3 is that of FILE:1; change one",
+  ],
+];
+
+for (const [text, expected] of MISTAKES) {
+  Deno.test(`expandConfig names file and line of: ${text.trim().replaceAll("\n", " | ")}`, async () => {
+    const { message } = await assertRejects(() => expand(text), Error);
+    assertStringIncludes(message, expected);
+  });
+}
+
+for (
+  const [text, expected] of [
+    ['{\n "type": "null"\n "queues": 1}', "FILE:3: comma expected; see docs/config.md"],
+    ['{\n "type": "null",\n "type": "mem"}', 'FILE:3: "type" is there twice; see docs/config.md'],
+    ["", "FILE:1: value expected; see docs/config.md"],
+    ["[]", "FILE:1: it is no table of options; write key = value"],
+    [
+      '{"device": [\n {"type": "null"},\n {"type": "null",\n  "depth": 0}]}',
+      "FILE:4: depth: 0 is out of range; use 1 to 4096",
+    ],
+  ]
+) {
+  Deno.test(`expandConfig names file and line of JSON: ${text.replaceAll("\n", " ")}`, async () => {
+    const { message } = await assertRejects(() => expand(text, [], "x.json"), Error);
+    assertEquals(message, expected);
+  });
+}
+
+Deno.test("expandConfig says that there is no file, or no name of one", async () => {
+  const message = async (...args: string[]) =>
+    (await assertRejects(() => expandConfig(args, "/cwd"), UblkError)).message;
+  assertStringIncludes(
+    await message("--config", "/no/such"),
+    "--config /no/such: there is no such",
+  );
+  assertStringIncludes(await message("--config"), "--config: it needs a value; give the path of");
+  assertStringIncludes(await message("--config", "/"), "--config /: ");
+  const file = await Deno.makeTempFile({ suffix: ".toml" });
+  await Deno.writeTextFile(file, 'type = "null"');
+  assertStringIncludes(
+    await message("--config", file, "--config", file),
+    "--config: it is given more than once; give it once",
+  );
+  await Deno.remove(file);
+});

@@ -1,0 +1,32 @@
+/**
+ * The programs of `docs/writing-a-backend.md`, as files, so that what the page shows is what is
+ * tested.
+ *
+ * @module
+ */
+
+const ROOT = new URL("../", import.meta.url);
+
+/** The page's programs by their file names, with this checkout in place of the published package. */
+export function tutorialPrograms(): Map<string, string> {
+  const page = Deno.readTextFileSync(new URL("docs/writing-a-backend.md", ROOT));
+  const programs = new Map<string, string>();
+  for (const [, name, text] of page.matchAll(/^```ts\n\/\/ (\S+)\n([\s\S]*?)^```$/gm)) {
+    programs.set(name, here(text));
+  }
+  return programs;
+}
+
+/** A program with this checkout in place of the published package. */
+export function here(program: string): string {
+  return program
+    .replaceAll("jsr:@ublk/ublk/testing", new URL("testing.ts", ROOT).href)
+    .replaceAll("jsr:@ublk/ublk", new URL("mod.ts", ROOT).href);
+}
+
+/** A folder with the programs in it; its path ends with a slash. */
+export async function tutorialFolder(): Promise<string> {
+  const folder = `${await Deno.makeTempDir({ prefix: "ublk-tutorial-" })}/`;
+  for (const [name, text] of tutorialPrograms()) await Deno.writeTextFile(folder + name, text);
+  return folder;
+}
