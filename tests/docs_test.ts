@@ -4,9 +4,17 @@
  * `tests/e2e/docs_test.ts`. `tests/snippets.ts` says how a block is marked.
  */
 
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { parseAdd } from "../cmd/_add_line.ts";
 import { parseRecover } from "../cmd/_recover_line.ts";
+import { valueIn } from "../cmd/_targets.ts";
+import { isModuleName } from "../backends/module.ts";
 import config from "../deno.json" with { type: "json" };
 import {
   allSnippets,
@@ -58,6 +66,7 @@ Deno.test("snippets + programs + type-check, each by itself", async () => {
       await Deno.mkdir(folder);
       writeFiles(page, folder);
       for (const snippet of snippetsOf(page).filter(({ language }) => language === "ts")) {
+        if (needsMore(snippet)) continue;
         const file = `${folder}/${snippet.file ?? `line_${snippet.line}.ts`}`;
         if (snippet.file === undefined) await Deno.writeTextFile(file, programText(snippet));
         files.push(file);
@@ -69,6 +78,15 @@ Deno.test("snippets + programs + type-check, each by itself", async () => {
     await Deno.remove(root, { recursive: true });
   }
 });
+
+/** Whether a program needs a file that is not on its page, and a test of its own provides it. */
+function needsMore({ page, text, runBy }: Snippet): boolean {
+  const there = snippetsOf(page).map(({ file }) => file);
+  const missing = [...text.matchAll(/from "\.\/([^"]+)"/g)].some(([, name]) =>
+    !there.includes(name)
+  );
+  return missing && runBy !== undefined;
+}
 
 for (const snippet of SNIPPETS) {
   const place = placeOf(snippet);
@@ -97,9 +115,11 @@ for (const snippet of SNIPPETS) {
     case "sh":
       Deno.test(`${place} + command lines + are ones that the commands take`, async () => {
         await checkSyntax(snippet);
-        for (const { commands } of shellLines(snippet.text)) {
-          for (const words of commands) checkCommand(place, words);
-        }
+        await inFolder(page, async (folder) => {
+          for (const { commands } of shellLines(snippet.text)) {
+            for (const words of commands) await checkCommand(place, words, folder);
+          }
+        });
       });
       break;
     case "json":
@@ -126,33 +146,53 @@ async function checkSyntax({ text, page, line }: Snippet): Promise<void> {
   assert(success, `${page}:${line}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** What of one command can be told without running it. */
-function checkCommand(place: string, [program, ...words]: readonly string[]): void {
+/** What of one command can be told without running it, in a folder with the page's files. */
+async function checkCommand(
+  place: string,
+  [program, ...words]: readonly string[],
+  folder: string,
+): Promise<void> {
   if (program === "npx") {
     const pinned = /npx -y (deno@\S+)/.exec(Deno.readTextFileSync(`${ROOT}.ci/run`))![1];
     assertEquals(words.slice(0, 2), ["-y", pinned], `${place}: not the Deno that CI has`);
-    return checkCommand(place, ["deno", ...words.slice(2)]);
+    return await checkCommand(place, ["deno", ...words.slice(2)], folder);
   }
-  if (program in TASKS && program.startsWith("ublk")) return checkTask(place, program, words);
+  if (program in TASKS && program.startsWith("ublk")) {
+    return await checkTask(place, program, words, folder);
+  }
   if (program !== "deno") return;
   const [verb, ...rest] = words.filter((word) => !["--quiet", "-q"].includes(word));
-  if (verb === "task") return checkTask(place, rest[0], rest.slice(1));
+  if (verb === "task") return await checkTask(place, rest[0], rest.slice(1), folder);
   for (const door of rest.map((word) => /^jsr:@ublk\/ublk(\/[\w-]+)?/.exec(word))) {
     if (door === null) continue;
     assert(`.${door[1] ?? ""}` in EXPORTS, `${place}: deno.json exports no .${door[1] ?? ""}`);
   }
 }
 
-function checkTask(place: string, task: string, args: readonly string[]): void {
+async function checkTask(
+  place: string,
+  task: string,
+  args: readonly string[],
+  folder: string,
+): Promise<void> {
   assert(task in TASKS, `${place}: deno.json has no task ${task}; name one that it has`);
   if (task !== "ublk" || args.includes("--help")) return;
   const [command, ...rest] = args;
   const name = command.replaceAll("-", "_");
-  assertStringIncludes(pageText("docs/ublk.md"), `**${name}**`, `${place}: no command ${command}`);
-  // What depends on the shell, and where files are, the end-to-end test shows.
+  const manual = pageText("docs/ublk.md");
+  const isDocumented = manual.includes(`**${name}**`) || manual.includes(`**${command}**`);
+  assert(isDocumented, `${place}: docs/ublk.md has no command ${command}`);
+  // What depends on the shell, or on files that other commands make, the end-to-end test shows.
   const given = rest.filter((word) => !/^\d?[<>]/.test(word));
-  if (name === "add") parseAdd("ublk add", given, "/");
-  if (name === "recover") parseRecover(given, () => RECORD, "/");
+  const target = valueIn(given, "type", "t") ?? "";
+  const isThere = !isModuleName(target) || files(folder).includes(target.replace("./", ""));
+  if (given.includes("--config") || !isThere) return;
+  if (name === "add") await parseAdd("ublk add", given, folder);
+  if (name === "recover") await parseRecover(given, () => RECORD, folder);
+}
+
+function files(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name);
 }
 
 /** Whatever device `ublk recover -n N` means. */
@@ -240,7 +280,7 @@ Deno.test("shellLines() + quotes, comments, operators, continued lines + are tak
   ]);
 });
 
-Deno.test("checkCommand() + what no command takes + is said", () => {
+Deno.test("checkCommand() + what no command takes + is said", async () => {
   for (
     const [line, reason] of [
       ["deno task ublk add -t nulll", "there is no target nulll"],
@@ -251,6 +291,6 @@ Deno.test("checkCommand() + what no command takes + is said", () => {
       ["deno run jsr:@ublk/ublk/ublk-nil", "exports no ./ublk-nil"],
     ]
   ) {
-    assertThrows(() => checkCommand("here", line.split(" ")), Error, reason);
+    await assertRejects(() => checkCommand("here", line.split(" "), "/"), Error, reason);
   }
 });

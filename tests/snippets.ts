@@ -6,7 +6,8 @@
  *
  * - `not run: WHY`: it cannot be executed here; its command lines are still looked at.
  * - `run by: tests/…_test.ts`: that test does, and names the page.
- * - `file: NAME`: it is a file of that name for the other blocks of the page.
+ * - `file: NAME`: it is a file of that name for the other blocks of the page. A program whose first
+ *   line is `// NAME.ts` is so without a mark; one that exports nothing is run all the same.
  * - `before: COMMAND`: what the reader is supposed to have done or to have; may be repeated.
  * - `since: 6.16`: the Linux that it needs, where that is newer than 6.12.
  *
@@ -87,7 +88,9 @@ export function snippetsOf(page: string, text: string = pageText(page)): Snippet
     const end = lines.findIndex((line, index) => index > at && line.trim() === ticks);
     if (end < 0) throw new PageError(page, at + 1, "this fence is not closed", `add ${ticks}`);
     const body = lines.slice(at + 1, end).map((line) => line.slice(indent.length));
-    found.push({ page, line: at + 2, language, text: body.join("\n"), ...read(page, at, marks) });
+    const told = read(page, at, marks);
+    const file = told.file ?? /^\/\/ (\w+\.ts)$/.exec(body[0] ?? "")?.[1];
+    found.push({ page, line: at + 2, language, text: body.join("\n"), ...told, file });
     marks = [];
     at = end;
   }
@@ -125,9 +128,10 @@ export function needsKernel({ language, text }: Snippet): boolean {
 }
 
 /** Whether a test here runs it: a program or command lines without a mark that says otherwise. */
-export function isRun({ language, notRun, runBy, file }: Snippet): boolean {
-  return (language === "ts" || language === "sh") && notRun === undefined &&
-    runBy === undefined && file === undefined;
+export function isRun({ language, notRun, runBy, file, text }: Snippet): boolean {
+  if (notRun !== undefined || runBy !== undefined) return false;
+  const isModule = file !== undefined && /^export /m.test(text);
+  return language === "sh" && file === undefined || language === "ts" && !isModule;
 }
 
 /** A program with this checkout in place of the published package. */
