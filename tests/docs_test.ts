@@ -208,6 +208,27 @@ const RECORD = {
   socket: null,
 };
 
+Deno.test("pages + command lines within sentences + are ones that the commands take", async () => {
+  let count = 0;
+  for (const page of pages()) {
+    const prose = pageText(page).replaceAll(/^```[\s\S]*?^```/gm, "");
+    for (const [, code] of prose.matchAll(/`((?:deno task |ublk)[^`]*)`/g)) {
+      // What has a placeholder in it is a form, and no command line.
+      if (/…|\b[A-Z]+\b/.test(code)) continue;
+      for (const words of shellLines(code.replaceAll("\n", " "))[0].commands) {
+        // A name alone is a name.
+        if (words.length === 1 || words[0] === "ublk" && words.length === 2) continue;
+        await checkCommand(page, words, "/").catch((error) => {
+          // A sentence may leave out the file.
+          if (!/: it needs (a file|\d+ files), not 0/.test(error.message)) throw error;
+        });
+        count++;
+      }
+    }
+  }
+  assert(count > 20, "command lines are looked at");
+});
+
 Deno.test("docs/README.md + every page + is in it", () => {
   const index = pageText("docs/README.md");
   const missing = pages().filter((page) => page.startsWith("docs/") && page !== "docs/README.md")

@@ -28,7 +28,7 @@ cleanup() {
   set +e
   if mountpoint -q /mnt; then umount /mnt; fi
   if [ -n "$(ls /dev | grep ublkc)" ]; then ublk del -a; fi
-  jobs -p | xargs -r kill 2>/dev/null
+  for job in $(jobs -p); do kill -- "-$job" 2>/dev/null; done
   wait
   exit $status
 }
