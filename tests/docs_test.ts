@@ -226,7 +226,7 @@ Deno.test("pages + command lines within sentences + are ones that the commands t
       }
     }
   }
-  assert(count > 20, "command lines are looked at");
+  assert(count > 5, `only ${count} command lines were looked at`);
 });
 
 Deno.test("docs/README.md + every page + is in it", () => {
