@@ -13,7 +13,7 @@ import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotia
 import { serve } from "../device/serve.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_TRACE } from "../queue/log_events.ts";
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
-import { asksFor, type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
@@ -94,6 +94,23 @@ export interface DiskCommand<F extends readonly Flag[]> {
 
 type DiskValues = Values<typeof DISK_FLAGS>;
 
+/** A command as its file has it. */
+export interface DiskProgram {
+  /** What its help and the completions tell. */
+  readonly syntax: Syntax;
+  /** Runs it, with this process's arguments, to its end and the process's. */
+  run(): Promise<never>;
+}
+
+/** A kind of disk as a program. */
+export function diskProgram<const F extends readonly Flag[]>(command: DiskCommand<F>): DiskProgram {
+  return { syntax: syntaxOf(command), run: () => runDisk(command) };
+}
+
+function syntaxOf<F extends readonly Flag[]>({ name, summary, flags, operand }: DiskCommand<F>) {
+  return { name, summary, flags: [...flags, ...DISK_FLAGS], operands: operand, notes: NOTES };
+}
+
 /** Runs the command, with this process's arguments, to its end and the process's. */
 export async function runDisk<const F extends readonly Flag[]>(
   command: DiskCommand<F>,
@@ -103,8 +120,7 @@ export async function runDisk<const F extends readonly Flag[]>(
   const status = await exitStatus(log, async () => {
     const wish = asksFor(Deno.args);
     if (wish !== undefined) {
-      const syntax = { ...command, flags, operands: command.operand, notes: NOTES };
-      await writeLine(wish === "help" ? helpText(syntax) : versionText(command.name));
+      await writeLine(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
       return EXIT_OK;
     }
     const seeHelp = `see \`${command.name} --help\``;

@@ -31,6 +31,7 @@ const COMMANDS: Record<string, readonly string[][]> = {
     ["quiesce"],
     ["set_affinity"],
     ["init-backend"],
+    ["completions"],
     ["features"],
   ],
 };

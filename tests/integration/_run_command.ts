@@ -11,6 +11,12 @@ import config from "../../deno.json" with { type: "json" };
 /** The names of the commands. */
 export type CommandName = "ublk" | "ublk-file" | "ublk-mem" | "ublk-null";
 
+/** All that the package exports. */
+export const PROGRAMS: readonly CommandName[] = Object.keys(config.exports)
+  .filter((name) => name.startsWith("./ublk"))
+  .map((name) => name.slice(2) as CommandName)
+  .sort();
+
 /** How a command ended. */
 export interface Ran {
   code: number;

@@ -1,0 +1,82 @@
+/**
+ * What the package is made of, as Deno itself sees it: nothing of npm is loaded unless a command
+ * needs it.
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import config from "../deno.json" with { type: "json" };
+
+const ROOT = new URL("..", import.meta.url);
+
+/** The only modules that load packages of npm, by `import()`, and which. */
+const LAZY: Record<string, readonly string[]> = {
+  "cmd/_config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
+};
+
+/** What the package begins with: what it exports, and its Workers. */
+const DOORS = [...Object.values(config.exports), ...config.compile.include];
+
+/** One use of a package of npm. */
+interface Use {
+  /** Relative to the project's folder. */
+  readonly module: string;
+  readonly package: string;
+  /** By `import()`, when it is wanted. */
+  readonly lazy: boolean;
+}
+
+/** The fields of `deno info --json` that count here. */
+interface Info {
+  readonly modules: readonly {
+    readonly specifier: string;
+    readonly error?: string;
+    readonly dependencies?: readonly {
+      readonly isDynamic?: boolean;
+      readonly code?: { readonly specifier?: string; readonly error?: string };
+    }[];
+  }[];
+}
+
+/** All uses of npm in the modules that a door leads to, by whatever way. */
+async function usesOf(door: string): Promise<Use[]> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", door],
+    cwd: ROOT,
+    stdin: "null",
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+  const { modules }: Info = JSON.parse(new TextDecoder().decode(stdout));
+  // Beside the project itself are packages of npm, and std where jsr.io can be reached.
+  const own = modules.filter(({ specifier }) => specifier.startsWith(ROOT.href));
+  assert(own.length > 0, `${door} is a module of this project`);
+  return own.flatMap(({ specifier, error, dependencies = [] }) => {
+    const module = specifier.slice(ROOT.href.length);
+    assertEquals(error, undefined, module);
+    // The stand-ins for std are not published: see docs/decisions/0004.
+    if (module.startsWith("links/")) return [];
+    return dependencies.flatMap(({ isDynamic = false, code }) => {
+      assertEquals(code?.error, undefined, module);
+      const name = /^npm:\/?((?:@[^/]+\/)?[^@/]+)/.exec(code?.specifier ?? "")?.[1];
+      return name === undefined ? [] : [{ module, package: name, lazy: isDynamic }];
+    });
+  });
+}
+
+Deno.test("no module loads a package of npm before it is needed, and few do at all", async () => {
+  const found: Record<string, readonly string[]> = {};
+  for (const use of (await Promise.all(DOORS.map(usesOf))).flat()) {
+    assert(use.lazy, `${use.module} imports ${use.package} statically`);
+    found[use.module] = [...new Set([...found[use.module] ?? [], use.package])].sort();
+  }
+  assertEquals(found, LAZY);
+});
+
+Deno.test("mod.ts, all of it, runs where there is no npm", async () => {
+  assertEquals(await usesOf("./mod.ts"), []);
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-npm", "--no-prompt", "./mod.ts"],
+    cwd: ROOT,
+    stdin: "null",
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+});
