@@ -79,6 +79,22 @@ Deno.test("snippets + programs + type-check, each by itself", async () => {
   }
 });
 
+/** How a block is shown to be true, in the words of the count. */
+function kindOf(snippet: Snippet): string {
+  if (snippet.notRun !== undefined) return "not run, for a reason";
+  if (snippet.runBy !== undefined) return "run by tests of their own";
+  if (isRun(snippet)) return needsKernel(snippet) ? "run with a kernel" : "run without one";
+  return snippet.file === undefined ? "data or text" : "files for the others";
+}
+
+const KINDS = Map.groupBy(SNIPPETS, kindOf);
+const COUNTS = [...KINDS].map(([kind, { length }]) => `${length} ${kind}`).sort().join(", ");
+
+Deno.test(`snippets + ${SNIPPETS.length} blocks: ${COUNTS}`, () => {
+  const notRun = SNIPPETS.filter((snippet) => snippet.notRun !== undefined).length;
+  assert(notRun * 10 <= SNIPPETS.length, "more than one in ten is not run: have a test run them");
+});
+
 /** Whether a program needs a file that is not on its page, and a test of its own provides it. */
 function needsMore({ page, text, runBy }: Snippet): boolean {
   const there = snippetsOf(page).map(({ file }) => file);
