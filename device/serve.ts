@@ -81,9 +81,9 @@ export async function serve(options: DeviceOptions): Promise<ServedDevice> {
  *
  * @example
  * ```ts ignore
- * import { recover } from "@ublk/ublk";
+ * import { file, recover } from "@ublk/ublk";
  *
- * await using device = await recover(0, { backend: loop("/srv/disk.img") });
+ * await using device = await recover(0, { backend: file("/srv/disk.img") });
  * ```
  */
 export async function recover(id: number, options: RecoverOptions): Promise<ServedDevice> {

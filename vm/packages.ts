@@ -30,6 +30,7 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "util-linux", proof: ["/usr/bin/setpriv"] },
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
   { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
+  { name: "jq", proof: ["/usr/bin/jq"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
   {
     name: "debian-archive-keyring",
