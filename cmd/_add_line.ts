@@ -13,6 +13,7 @@ import {
   servingOptions,
 } from "./_device_flags.ts";
 import { type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import {
   absolute,
   findTarget,
@@ -34,6 +35,7 @@ const TYPE = {
 /** How the command itself goes about it, whatever device it makes. */
 export const COMMAND_FLAGS = [
   { name: "foreground", kind: "switch", help: "Serve in this process until it is ended." },
+  METRICS,
   { name: "json", kind: "switch", help: "Print JSON." },
   { name: "quiet", kind: "switch", help: "Print nothing, and log warnings and errors only." },
   {
@@ -59,6 +61,8 @@ export interface AddLine {
   readonly backend: BackendSpec;
   /** How it is served. */
   readonly options: ServingOptions;
+  /** Where its metrics are served; nowhere if undefined. */
+  readonly metrics: string | undefined;
   /** How the command goes about it. */
   readonly values: CommandValues;
 }
@@ -84,6 +88,7 @@ export function parseAdd(command: string, args: readonly string[], cwd: string):
   const values = all as DeviceValues & CommandValues & Record<string, unknown>;
   const wraps = readWraps(values.wrap as readonly string[], cwd);
   const options = servingOptions(values);
+  const metrics = metricsAddress(values.metrics);
   const targetValues = {
     ...Object.fromEntries(own.map((flag) => [flag.name, values[flag.name] as string])),
     "block-size": values["block-size"],
@@ -104,6 +109,7 @@ export function parseAdd(command: string, args: readonly string[], cwd: string):
       }),
       logLevel: logLevel(values),
     },
+    metrics,
     values,
   };
 }

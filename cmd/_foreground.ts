@@ -16,6 +16,7 @@ import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { asksFor, type Flag, parseLine, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
+import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
 import { serveUntilEnd } from "./_serving.ts";
 
@@ -57,6 +58,7 @@ export const DISK_FLAGS = [
     help: "The N of /dev/ublkbN. Default: the kernel's choice.",
   },
   { name: "read-only", kind: "switch", help: "The kernel refuses writes." },
+  METRICS,
   {
     name: "verbose",
     short: "v",
@@ -150,6 +152,7 @@ async function serveDisk(
     target: program.replace(/^ublk-/, ""),
     argv: Deno.args,
     log,
+    metrics: metricsAddress(values.metrics),
     start: (signal) =>
       serve({
         backend,

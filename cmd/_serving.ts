@@ -10,6 +10,7 @@ import type { Closed, DeviceInfo } from "../device/info.ts";
 import { logLine } from "../device/log.ts";
 import { charPath } from "../device/node.ts";
 import type { ServedDevice } from "../device/serve.ts";
+import type { MetricsServer } from "../metrics.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_WARN } from "../queue/log_events.ts";
 import { UblkError } from "../uapi/error.ts";
 import { exitNow, pathExists } from "../uring/libc.ts";
@@ -39,6 +40,8 @@ export interface Serving {
   readonly cwd?: string;
   /** The command's log. */
   readonly log: StderrLog;
+  /** Where its metrics are served; nowhere if left out. */
+  readonly metrics?: string;
   /** Makes the device; resolves once it opens. */
   start(signal: AbortSignal): Promise<ServedDevice>;
   /** Names the log after the device; returns its path. Default: the log is stderr. */
@@ -52,6 +55,8 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   const { log } = serving;
   let device: ServedDevice | undefined;
   using watch = watchSignals((name) => void endByForce(name, device, log));
+  // Before the device: where the port is taken nothing has been touched yet.
+  await using metrics = await openMetrics(serving.metrics, () => device);
   try {
     device = await serving.start(watch.signal);
   } catch (error) {
@@ -70,7 +75,27 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     forget(id, closed);
   });
   await announce(serving, device);
+  if (metrics !== undefined) logLine(LOG_INFO, `metrics of ${device.path} at ${metrics.url}`);
   return await untilEnd(device, watch);
+}
+
+/**
+ * Not by its name in the `import`: Deno gets and reads whatever it finds behind that before it
+ * starts a program, so that every start would bear the library which only this needs.
+ */
+const METRICS_MODULE = new URL("../metrics.ts", import.meta.url).href;
+
+/** Serves metrics of the device, from when it is there on. */
+async function openMetrics(
+  address: string | undefined,
+  device: () => ServedDevice | undefined,
+): Promise<MetricsServer | undefined> {
+  if (address === undefined) return undefined;
+  const { serveMetrics }: typeof import("../metrics.ts") = await import(METRICS_MODULE);
+  return await serveMetrics(address, () => {
+    const served = device();
+    return served === undefined ? [] : [served];
+  });
 }
 
 async function announce(serving: Serving, device: ServedDevice): Promise<void> {

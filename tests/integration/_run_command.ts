@@ -80,8 +80,11 @@ export function asNobody(): string[] {
     "DENO_DIR=$(mktemp -d)",
     "export DENO_DIR",
     "trap 'rm -rf $DENO_DIR' EXIT",
-    `mkdir -p $DENO_DIR/npm/registry.npmjs.org`,
-    `cp -r '${cache}/npm/registry.npmjs.org/deno-std' $DENO_DIR/npm/registry.npmjs.org/`,
+    "mkdir -p $DENO_DIR/npm/registry.npmjs.org",
+    // What deno.lock names: Deno wants all of it before it starts any program of the project.
+    "for package in deno-std prom-client tdigest bintrees @opentelemetry; do",
+    `cp -r '${cache}/npm/registry.npmjs.org/'$package $DENO_DIR/npm/registry.npmjs.org/`,
+    "done",
     "chown -R 65534 $DENO_DIR",
     "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all,+dac_read_search " +
     '--ambient-caps=+dac_read_search --bounding-set=-all,+dac_read_search "$@"',
