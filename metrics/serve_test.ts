@@ -8,7 +8,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
-import { type Family, parseExposition } from "./_parse.ts";
+import { type Family, parseExposition } from "../tests/exposition.ts";
 import type { Metered } from "./exposition.ts";
 import { serveMetrics } from "./serve.ts";
 
