@@ -111,6 +111,7 @@ const ON_ONE_KERNEL = {
   "log_test.ts": "6.12",
   "readme_test.ts": "6.12",
   "ublk_test.ts": "7.2",
+  "watch_test.ts": "7.2",
   "wrappers_test.ts": "7.2",
 };
 
