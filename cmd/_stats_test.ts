@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { FakeDevice, silentSample } from "./_fake_samples.ts";
+import { FakeDevice, silentSample } from "../tests/fake_samples.ts";
 import { silence } from "./_samples.ts";
 import { sampleJson, statsLines } from "./_stats.ts";
 

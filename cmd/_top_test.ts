@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { FakeDevice, silentSample } from "./_fake_samples.ts";
+import { FakeDevice, silentSample } from "../tests/fake_samples.ts";
 import { screenLines } from "./_top.ts";
 import { looksBetween, topLines } from "./_top_text.ts";
 

@@ -36,7 +36,7 @@ async function workerModules(): Promise<string[]> {
   return names;
 }
 
-Deno.test("compile embeds every Worker's module in every binary", async () => {
+Deno.test("compile embeds every Worker's module, and metrics, in every binary", async () => {
   const workers = await workerModules();
   assert(workers.includes("queue/worker.ts"), "the serving Worker is found");
   assert(workers.includes("device/watchdog_worker.ts"), "the watchdog is found");
@@ -48,6 +48,7 @@ Deno.test("compile embeds every Worker's module in every binary", async () => {
   assertEquals(listings.length, files.length);
   for (const listing of listings) {
     for (const worker of workers) assertStringIncludes(listing, worker.split("/").at(-1)!);
+    for (const part of ["metrics.ts", "prom-client"]) assertStringIncludes(listing, part);
   }
 });
 

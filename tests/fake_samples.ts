@@ -1,12 +1,12 @@
 /**
- * Samples of devices that are not there, for the tests of what is shown of them.
+ * Devices that are not there, for the tests of what is shown of them.
  *
  * @module
  */
 
 import { createStatsBuffer, QueueStats, readStats, sumStats } from "../queue/stats.ts";
 import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import type { Sample } from "./_samples.ts";
+import type { Sample } from "../cmd/_samples.ts";
 
 /** A device of some queues. */
 export class FakeDevice {
