@@ -168,7 +168,7 @@ export class Exposition {
     );
     counter(
       "queue_batches_total",
-      "Rounds of a queue's loop that found requests.",
+      "Rounds of a thread's loop that found requests, counted for its first queue.",
       ["queue"],
       each((queue) => queue.batches),
     );

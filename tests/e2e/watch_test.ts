@@ -6,7 +6,7 @@ import { collect, pointsOf } from "../collector.ts";
 import { parseExposition } from "../exposition.ts";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
 import { nodes, Running, sleep, start, underLoad, within } from "./_command.ts";
-import { attempt, FIO, sh } from "./_disk.ts";
+import { FIO, sh } from "./_disk.ts";
 
 /** Runs `ublk`, which must succeed, and returns what it prints. */
 async function ublk(...args: string[]): Promise<string> {
@@ -104,24 +104,28 @@ Deno.test("ublk top shows what a disk does, and each of its queues", async () =>
 
 Deno.test("ublk top draws on a terminal until q, and gives back what stood there", async () => {
   await using device = await add("-t", "null", "--size", "1M", "-q", "1");
-  const { code, stdout, stderr } = await within(
-    attempt(
-      `(sleep 8; printf p; sleep 3; printf q; sleep 1) |
-       script -qec "stty cols 80 rows 24; $command; stty -a" /dev/null`,
-      { command: commandLine("ublk", ["top", "--interval", "0.5"]).join(" ") },
-    ),
-    "ublk top on a terminal",
-  );
-  assertEquals([code, stderr], [0, ""]);
-  const [before, frames, after] = stdout.split("\x1b[?1049h").flatMap((part) =>
-    part.split("\x1b[?1049l")
-  );
-  assertEquals(before, "");
-  assert(frames.includes("q quits, p shows queues"), frames);
-  assert(frames.includes("q quits, p hides queues"), "the key was heard");
-  assertMatch(frames, new RegExp(`ublkb${device.id} +read `));
-  assert(frames.includes(" queue 0 "), "the queue is shown");
-  assertMatch(after, / icanon/);
+  const line = commandLine("ublk", ["top", "--interval", "0.5"]).join(" ");
+  const script = `stty cols 80 rows 24; ${line}; echo status $?; stty -a`;
+  await using terminal = new Running(["script", "-qec", script, "/dev/null"], { stdin: "piped" });
+  const shown = (text: string) =>
+    within(
+      (async () => {
+        while (!terminal.stdout.includes(text)) await sleep(50);
+      })(),
+      `${text} on the terminal`,
+    );
+  await shown(`ublkb${device.id}      read `);
+  assert(terminal.stdout.includes("q quits, p shows queues"));
+  await terminal.type("p");
+  await shown("q quits, p hides queues");
+  await shown("\r\n queue 0    read ");
+  await terminal.type("q");
+  await shown("status 0");
+  assertEquals(await terminal.exitCode(), 0);
+  const [before, frames, ...after] = terminal.stdout.split("\x1b[?1049");
+  assertEquals([before, frames[0], after.length], ["", "h", 1]);
+  assertMatch(after[0], /^lstatus 0\r\n/);
+  assertMatch(after[0], / icanon /);
 });
 
 /** The value of a sample, of which there must be one. */
