@@ -68,7 +68,7 @@ async function ask(id: number, record: DeviceRecord | undefined, limitMs: number
 /** Why nobody answers at a device's socket. */
 export function silence(record: DeviceRecord | undefined): string {
   if (record === undefined) {
-    return "its server tells nothing: it is another program's, or keeps no record";
+    return "its server tells nothing: it is another program's, or another user's";
   }
   if (!isAlive(record)) return `its server, pid ${record.pid}, has died`;
   return `its server, pid ${record.pid}, has no control socket for us`;

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { writeOut } from "./_run.ts";
+
 /** Another screen, so that what stood there comes back; no cursor. */
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
@@ -28,7 +30,7 @@ export class Screen implements AsyncDisposable {
 
   /** @param key Called for each key, if stdin is a terminal too. */
   constructor(key: (name: string) => void) {
-    this.#drawing = write(ENTER);
+    this.#drawing = writeOut(ENTER);
     this.#keys = Deno.stdin.isTerminal();
     if (!this.#keys) return;
     // Ctrl-C stays a signal.
@@ -42,7 +44,7 @@ export class Screen implements AsyncDisposable {
 
   /** Shows these lines, whatever the window's size is now. */
   async draw(lines: readonly string[]): Promise<void> {
-    this.#drawing = this.#drawing.then(() => write(frameText(lines, Deno.consoleSize())));
+    this.#drawing = this.#drawing.then(() => writeOut(frameText(lines, Deno.consoleSize())));
     await this.#drawing;
   }
 
@@ -50,11 +52,7 @@ export class Screen implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#drawing.catch(() => {});
     if (this.#keys) Deno.stdin.setRaw(false);
-    await write(LEAVE);
+    // A terminal that is gone wants nothing back.
+    await writeOut(LEAVE).catch(() => {});
   }
-}
-
-async function write(text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(text);
-  for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
 }

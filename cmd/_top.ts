@@ -95,11 +95,11 @@ async function onScreen(looks: AsyncGenerator<Look[]>, values: TopValues): Promi
     if (key === "q") quit.resolve(undefined);
     else if (key === "p") {
       queues = !queues;
-      void draw();
+      draw().catch(quit.reject);
     }
   });
   const draw = () => screen.draw(screenLines(latest, values, queues));
-  const resized = () => void draw();
+  const resized = () => void draw().catch(quit.reject);
   Deno.addSignalListener("SIGWINCH", resized);
   try {
     await draw();

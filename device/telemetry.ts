@@ -1,8 +1,8 @@
 /**
  * OpenTelemetry, where Deno exports it (`OTEL_DENO=true`): what a device has done goes along.
  *
- * Deno's own support is all that is used, and where it is off nothing more than this file is
- * loaded.
+ * Deno's own support is all that is used, and where it is off nothing but {@linkcode findMeter}
+ * runs.
  *
  * @module
  */
