@@ -16,6 +16,7 @@ import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
+import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./_process_flags.ts";
 import type { Progress } from "./_progress.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
@@ -59,6 +60,7 @@ export const DISK_FLAGS = [
     help: "The N of /dev/ublkbN. Default: the kernel's choice.",
   },
   { name: "read-only", kind: "switch", help: "The kernel refuses writes." },
+  METRICS,
   {
     name: "unprivileged",
     kind: "switch",
@@ -192,6 +194,7 @@ async function serveDisk(
     log,
     process: processOptions(values),
     service: true,
+    metrics: metricsAddress(values.metrics),
     start: async (signal) => {
       using _shown = progress?.show();
       return await serve({

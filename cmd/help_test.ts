@@ -25,6 +25,8 @@ const COMMANDS: Record<string, readonly string[][]> = {
     ["recover"],
     ["list"],
     ["info"],
+    ["stats"],
+    ["top"],
     ["get_params"],
     ["stop"],
     ["del"],

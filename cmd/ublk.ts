@@ -96,6 +96,23 @@ const COMMANDS: readonly Command[] = [
     const { INFO_FLAGS: flags, info: run } = await import("./_show.ts");
     return { flags, run };
   }),
+  command("stats", "show what devices have done, and how long it took", async () => {
+    const { STATS_FLAGS: flags, stats: run } = await import("./_stats.ts");
+    return { flags, run };
+  }),
+  command(
+    "top",
+    "show what devices do, live",
+    async () => {
+      const { TOP_FLAGS: flags, top: run } = await import("./_top.ts");
+      return { flags, run };
+    },
+    {
+      notes:
+        "On a terminal it goes on until q or Ctrl-C, and p shows and hides queues. Elsewhere it\n" +
+        "prints one table after the other.",
+    },
+  ),
   command("get_params", "show the parameters of a device as the kernel has them", async () => {
     const { INFO_FLAGS: flags, getParams: run } = await import("./_show.ts");
     return { flags, run };

@@ -263,12 +263,20 @@ function statsOf(doubles: Float64Array): Stats {
 function latencyOf(doubles: Float64Array, classIndex: number): LatencyStats {
   const at = HISTOGRAMS + CLASS_DOUBLES * classIndex;
   const buckets = Array.from(doubles.subarray(at, at + LATENCY_BUCKETS));
+  return latencyStats(buckets, doubles[at + SUM_US], doubles[at + MAX_US]);
+}
+
+/** What a histogram, the sum of its latencies and the longest come to, in microseconds. */
+export function latencyStats(
+  buckets: readonly number[],
+  sumUs: number,
+  maxUs: number,
+): LatencyStats {
   const count = buckets.reduce((sum, value) => sum + value, 0);
-  const maxUs = doubles[at + MAX_US];
   const percentile = (part: number) => percentileUs(buckets, Math.ceil(part * count), maxUs);
   return {
     count,
-    meanUs: count === 0 ? 0 : doubles[at + SUM_US] / count,
+    meanUs: count === 0 ? 0 : sumUs / count,
     p50Us: percentile(0.5),
     p90Us: percentile(0.9),
     p99Us: percentile(0.99),

@@ -43,6 +43,7 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk-mem", "--size 1M --id -2", /--id: -2 is out of range; use 0 to 1048575/],
   ["ublk-mem", "--size 1M --sise 2M", /--sise: unknown flag; see `ublk-mem --help`/],
   ["ublk-mem", "--size 1M file", /file: unexpected argument; see `ublk-mem --help`/],
+  ["ublk-mem", "--size 1M --metrics [::]:1", /--metrics: :: can be reached from other machines; /],
   ["ublk-null", "--overcommit", /^ublk-null: error: --overcommit: unknown flag; see `ublk-null /],
   ["ublk-null", "--size 1.0001K", /"1.0001K" is not a whole number of bytes: round it/],
   ["ublk-zip", "", /^ublk-zip: error: ARCHIVE: it is missing; see `ublk-zip --help`/],
@@ -69,6 +70,8 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "add", /^ublk: error: --type: it is missing; use one of null, mem, /],
   ["ublk", "add -t null --foo 3", /--foo: unknown flag; null has --size; see `ublk add --help`/],
   ["ublk", "add -t null -z -g", /--get-data and --zero-copy: data travels one way only; give /],
+  ["ublk", "add -t null --metrics 9100", /--metrics: "9100" is no address with a port; use 127/],
+  ["ublk", "top --interval 0", /--interval: 0 is out of range; use 0.1 to 3600/],
   ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
   ["ublk", "recover -t null", /--id: it is missing; see `ublk recover --help`/],
 ];

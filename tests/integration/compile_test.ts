@@ -39,7 +39,7 @@ async function workerModules(): Promise<string[]> {
   return names;
 }
 
-Deno.test("compile embeds every Worker's module in every binary, and prints the sizes", async () => {
+Deno.test("compile embeds every Worker's module, and metrics, in every binary, and prints the sizes", async () => {
   const workers = await workerModules();
   assert(workers.includes("queue/worker.ts"), "the serving Worker is found");
   assert(workers.includes("device/watchdog_worker.ts"), "the watchdog is found");
@@ -54,6 +54,7 @@ Deno.test("compile embeds every Worker's module in every binary, and prints the 
   assertEquals(listings.length, sizes.size);
   for (const listing of listings) {
     for (const worker of workers) assertStringIncludes(listing, worker.split("/").at(-1)!);
+    for (const part of ["metrics.ts", "prom-client"]) assertStringIncludes(listing, part);
   }
   // Beside the listings, a line for each binary, and one for all.
   const lines = stdout.split("\n").filter((line) => /^(total|\/).* [KMG]iB$/.test(line));
