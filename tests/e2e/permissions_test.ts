@@ -10,7 +10,7 @@ function without(...flags: string[]): string[] {
 }
 
 Deno.test("ublk-null + nothing but ffi, read and run + serves, without record or socket", async () => {
-  await using server = new Running(without("--allow-write=/run/ublk", "--allow-net"));
+  await using server = new Running(without("--allow-write=/run/ublk,/run/user", "--allow-net"));
   assertMatch(await server.firstLine(), /^\/dev\/ublkb\d+$/);
   const records = await run("sh", "-c", "ls /run/ublk/*.json /run/ublk/*.sock 2>/dev/null");
   assertEquals(records.stdout, "");
