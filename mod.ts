@@ -27,6 +27,9 @@ export type {
   Sharing,
   WriteOptions,
   WriteZeroesOptions,
+  Zone,
+  ZoneCondition,
+  ZoneMethods,
 } from "./backends/backend.ts";
 export { type ByteRange, faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
 export { type GeometryOptions, type Size } from "./backends/geometry.ts";
@@ -38,6 +41,7 @@ export type { Option, OptionKind } from "./backends/option.ts";
 export { formatSize, parseSize } from "./backends/size.ts";
 export type { BackendSpec } from "./backends/spec.ts";
 export { stripe, type StripeOptions } from "./backends/stripe.ts";
+export { zoned, type ZonedOptions } from "./backends/zoned.ts";
 export { cache, type CacheMode, type CacheOptions } from "./backends/wrappers/cache.ts";
 export { cow, type CowOptions } from "./backends/wrappers/cow.ts";
 export { delay, type DelayOptions } from "./backends/wrappers/delay.ts";
@@ -49,6 +53,7 @@ export { rate, type RateOptions } from "./backends/wrappers/rate.ts";
 export { readonly } from "./backends/wrappers/readonly.ts";
 export { stats, type StatsOptions } from "./backends/wrappers/stats.ts";
 export type { OperationName, Time } from "./backends/wrappers/wrapper.ts";
+export { zip, type ZipOptions } from "./backends/zip.ts";
 export { Device } from "./device/device.ts";
 export type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./device/info.ts";
 export { LOGGER } from "./device/log.ts";

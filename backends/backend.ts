@@ -107,6 +107,63 @@ export interface RingMethods {
   complete(request: RingRequest, result: number, ring: RingOperations): number | void;
 }
 
+/** What a zone is like at the moment. `conventional` is one without a write pointer. */
+export type ZoneCondition =
+  | "conventional"
+  | "empty"
+  | "implicitly-open"
+  | "explicitly-open"
+  | "closed"
+  | "full"
+  | "read-only"
+  | "offline";
+
+/** A zone, as a report tells of it. */
+export interface Zone {
+  /** What it is like. */
+  readonly condition: ZoneCondition;
+  /** Bytes from its start to its write pointer, which a conventional zone does not have. */
+  readonly written: number;
+}
+
+/**
+ * The zones of a disk that must be written in order. They are all of one size and are numbered from
+ * 0; the conventional ones, if any, are written like any disk. It is the backend that keeps the
+ * write pointers and the conditions, and that refuses: with EIO a write that is not at the write
+ * pointer, with `ETOOMANYREFS` one zone too many open, and with `EOVERFLOW` one too many open or
+ * closed. READs beyond a write pointer are answered too; with zeroes, say.
+ */
+export interface ZoneMethods {
+  /** Bytes of a zone: a power of two from 4096, and a divisor of the disk's size. */
+  readonly size: number;
+  /** The most zones that are open at a time. Without it, or 0, there is no limit. */
+  readonly maxOpen?: number;
+  /** The most zones that are open or closed at a time. Without it, or 0, there is no limit. */
+  readonly maxActive?: number;
+  /** Tells of `count` zones from the zone `first` on: of all of them, which there are. */
+  report(first: number, count: number): readonly Zone[] | Promise<readonly Zone[]>;
+  /** Opens a zone explicitly. */
+  open(zone: number): Answer;
+  /** Closes an open zone. */
+  close(zone: number): Answer;
+  /** Makes a zone full. */
+  finish(zone: number): Answer;
+  /**
+   * Writes the whole buffer at the zone's write pointer.
+   *
+   * @returns The place where it was written, in bytes from the start of the disk.
+   */
+  append(
+    buffer: Uint8Array<ArrayBuffer>,
+    zone: number,
+    options: WriteOptions,
+  ): number | Promise<number>;
+  /** Empties a zone: its write pointer is at its start again. */
+  reset(zone: number): Answer;
+  /** Empties all zones that have a write pointer. */
+  resetAll(): Answer;
+}
+
 /**
  * A disk's contents and the operations on them.
  *
@@ -168,6 +225,8 @@ export interface Backend {
    * are `synchronous`.
    */
   readonly ring?: RingMethods;
+  /** Its zones: the kernel is told that the disk is a zoned one. It cannot have `resize` then. */
+  readonly zones?: ZoneMethods;
 
   /** Fills the whole buffer from `offset`. */
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;

@@ -7,6 +7,7 @@
 import { thrownText, UblkError } from "../uapi/error.ts";
 import type { Backend, BackendModule, OpenContext, Sharing } from "./backend.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
+import { zonesFault } from "./zones_fault.ts";
 import type { BackendSpec } from "./spec.ts";
 
 /** A specification whose modules are loaded. */
@@ -194,6 +195,8 @@ export function checkBackend(value: unknown, from: string): Backend {
     const reason = `size ${size} is not a positive multiple of ${blockSize} below 2^53`;
     throw shapeError(from, reason, "give its size in bytes");
   }
+  const fault = zonesFault(backend);
+  if (fault !== undefined) throw shapeError(from, fault, "see the ZoneMethods interface");
   return backend;
 }
 

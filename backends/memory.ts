@@ -9,9 +9,10 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { bufferAt, discardPages, Mapping, pageAlign, pageBytes } from "../uring/mapping.ts";
+import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type Geometry, geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
+import { MemoryWindows } from "./memory_windows.ts";
 import { formatSize, parseSize } from "./size.ts";
 import type { BackendSpec } from "./spec.ts";
 import type { Target } from "./target.ts";
@@ -113,19 +114,8 @@ export function unshare(shared: unknown): void {
 export function open(options: unknown, context: OpenContext): Backend {
   const { direct, overcommit, maxSize, blockSize, readOnly, size } = options as StoredOptions;
   const { address } = context.shared as Shared;
-  const windows = new Windows(address, maxSize);
+  const windows = new MemoryWindows(address, maxSize);
   let current = size;
-  const zero = (offset: number, length: number) => {
-    // Whole pages are given back, which also zeroes them; the ends are written.
-    const page = pageBytes();
-    const first = Math.ceil(offset / page) * page;
-    const end = offset + length;
-    const last = Math.floor(end / page) * page;
-    if (first >= last) return windows.fill(offset, length);
-    if (first > offset) windows.fill(offset, first - offset);
-    if (end > last) windows.fill(last, end - last);
-    discardPages(address + first, last - first);
-  };
   return {
     get size() {
       return current;
@@ -136,16 +126,16 @@ export function open(options: unknown, context: OpenContext): Backend {
     synchronous: true,
     readAt: (buffer, offset) => windows.copy(offset, buffer, false),
     writeAt: (buffer, offset) => windows.copy(offset, buffer, true),
-    trim: zero,
+    trim: (offset, length) => windows.zero(offset, length),
     // Memory given back is taken again on the next write and cannot run out more than it could
     // before, but who asks for no unmapping gets pages that stay.
     writeZeroes: (offset, length, { mayUnmap }) =>
-      mayUnmap ? zero(offset, length) : windows.fill(offset, length),
+      mayUnmap ? windows.zero(offset, length) : windows.fill(offset, length),
     resize(size) {
       checkNewSize(size, blockSize, maxSize);
       if (size > current && !overcommit) checkFits(size);
       // What is cut off is forgotten: it reads as zeroes should the disk grow again.
-      if (size < current) zero(size, current - size);
+      if (size < current) windows.zero(size, current - size);
       current = size;
     },
   };
@@ -160,59 +150,6 @@ function checkNewSize(size: number, blockSize: number, maxSize: number): void {
   if (size <= maxSize) return;
   const reason = `${formatSize(size)} is more than the ${formatSize(maxSize)} that it may have`;
   throw fail(reason, "ask for less, or serve it with a greater maxSize (--max-size)");
-}
-
-/** Bytes of one window: an ArrayBuffer has a limit, a disk has none. */
-const WINDOW_BYTES = 1 << 30;
-
-/** Typed arrays over the disk's memory. */
-class Windows {
-  readonly #windows: (Uint8Array<ArrayBuffer> | undefined)[];
-  readonly #address: number;
-  readonly #size: number;
-
-  constructor(address: number, size: number) {
-    this.#address = address;
-    this.#size = size;
-    this.#windows = new Array(Math.ceil(size / WINDOW_BYTES)).fill(undefined);
-  }
-
-  /**
-   * Made on first use: V8 takes each for a gigabyte of heap and collects garbage, some 3 ms. All at
-   * once, a disk of 1 TiB would take seconds to open.
-   */
-  #window(offset: number): Uint8Array<ArrayBuffer> {
-    const index = Math.floor(offset / WINDOW_BYTES);
-    const made = this.#windows[index];
-    if (made !== undefined) return made;
-    const start = index * WINDOW_BYTES;
-    const bytes = Math.min(WINDOW_BYTES, this.#size - start);
-    return this.#windows[index] = new Uint8Array(bufferAt(this.#address + start, bytes));
-  }
-
-  copy(offset: number, buffer: Uint8Array<ArrayBuffer>, toDisk: boolean): void {
-    let done = 0;
-    while (done < buffer.length) {
-      const window = this.#window(offset + done);
-      const at = (offset + done) % WINDOW_BYTES;
-      const bytes = Math.min(buffer.length - done, window.length - at);
-      const disk = window.subarray(at, at + bytes);
-      if (toDisk) disk.set(buffer.subarray(done, done + bytes));
-      else buffer.set(disk, done);
-      done += bytes;
-    }
-  }
-
-  fill(offset: number, length: number): void {
-    let done = 0;
-    while (done < length) {
-      const window = this.#window(offset + done);
-      const at = (offset + done) % WINDOW_BYTES;
-      const bytes = Math.min(length - done, window.length - at);
-      window.fill(0, at, at + bytes);
-      done += bytes;
-    }
-  }
 }
 
 /** `mem` on a command line. */

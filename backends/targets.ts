@@ -10,6 +10,10 @@ import { target as memory } from "./memory.ts";
 import { target as nullDisk } from "./null.ts";
 import { target as stripe } from "./stripe.ts";
 import type { Target } from "./target.ts";
+import { target as zip } from "./zip.ts";
+import { target as zoned } from "./zoned.ts";
 
 /** All of them. */
-export const TARGETS: readonly Target[] = [nullDisk, memory, loop, stripe, faultInject];
+export const TARGETS: readonly Target[] = [
+  ...[nullDisk, memory, loop, stripe, zip, faultInject, zoned],
+];

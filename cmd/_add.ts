@@ -36,6 +36,7 @@ export async function serveHere(
       ...rest,
       program: "ublk",
       target: line.target.name,
+      metrics: line.metrics,
       log: stderr,
       process: line.process,
       service: !inBackground,

@@ -13,6 +13,7 @@ import {
   servingOptions,
 } from "./_device_flags.ts";
 import { type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { type ProcessOptions, processOptions } from "./_process_flags.ts";
 import { absolute, targetFlags, targetHint, targetOf, targetSpec } from "./_targets.ts";
 import { readWraps, WRAP, wrapped } from "./_wraps.ts";
@@ -37,6 +38,7 @@ export const CONFIG = {
 /** How the command itself goes about it, whatever device it makes. */
 export const COMMAND_FLAGS = [
   { name: "foreground", kind: "switch", help: "Serve in this process until it is ended." },
+  METRICS,
   { name: "json", kind: "switch", help: "Print JSON." },
   { name: "quiet", kind: "switch", help: "Print nothing, and log warnings and errors only." },
   {
@@ -66,6 +68,8 @@ export interface AddLine {
   readonly process: ProcessOptions;
   /** Go on with what a server before has left. */
   readonly resume: boolean;
+  /** Where its metrics are served; nowhere if undefined. */
+  readonly metrics: string | undefined;
   /** How the command goes about it. */
   readonly values: CommandValues;
 }
@@ -91,6 +95,7 @@ export async function parseAdd(
   const values = all as DeviceValues & CommandValues & Record<string, unknown>;
   const wraps = readWraps(values.wrap as readonly string[], cwd);
   const options = servingOptions(values);
+  const metrics = metricsAddress(values.metrics);
   const targetValues = {
     ...Object.fromEntries(own.map(({ name, kind }) => {
       const value = values[name];
@@ -119,6 +124,7 @@ export async function parseAdd(
     },
     process: processOptions(values),
     resume: values.resume,
+    metrics,
     values,
   };
 }

@@ -12,8 +12,9 @@
 
 import { closeFd, writeText } from "../uring/libc.ts";
 import { keepShort } from "./_log_cap.ts";
-import { logPath, removeFile, RUN_FOLDER, startLogPath } from "./_records.ts";
+import { logPath, removeFile, startLogName, startLogPath } from "./_records.ts";
 import { EXIT_FAILURE, EXIT_OK, writeLine } from "./_run.ts";
+import { runFolder, RUNTIME_VARIABLE } from "./_run_folder.ts";
 import { type EndSignal, SIGNAL_NUMBERS } from "./_signals.ts";
 
 /** What begins the second process's arguments. */
@@ -29,28 +30,38 @@ type Report =
   /** It does not, because. */
   | { readonly error: string };
 
-/** `$$` stays the process's number after `exec`, and names the log until the device has one. */
+/**
+ * `$0` is the folder. `$$` stays the process's number after `exec`, and names the log until the device
+ * has one.
+ */
 const SCRIPT = `
-log=${startLogPath("$$")}
-[ -d ${RUN_FOLDER} ] || mkdir -p -m 700 ${RUN_FOLDER} 2>/dev/null
+log=$0/${startLogName("$$")}
+[ -d "$0" ] || mkdir -p -m 700 "$0" 2>/dev/null
 (umask 077; : >"$log") 2>/dev/null || log=/dev/null
 exec "$@" 3>&1 >>"$log" 2>&1`;
 
 /** The permissions that a server needs; those that this process has beyond them it passes on. */
-const NEEDED: Readonly<Record<string, string>> = {
+const needed = (): Readonly<Record<string, string>> => ({
   ffi: "",
   read: "",
-  write: `=${RUN_FOLDER}`,
+  write: `=${runFolder()}`,
   run: "=/bin/sh",
   sys: "=systemMemoryInfo",
   // Of a Unix socket Deno wants to know the path, and the device has no number yet.
   net: "",
-};
+  // So that it has the same idea of that folder as this one.
+  ...(isGranted({ name: "env", variable: RUNTIME_VARIABLE })
+    ? { env: `=${RUNTIME_VARIABLE}` }
+    : {}),
+});
+
+function isGranted(descriptor: Deno.PermissionDescriptor): boolean {
+  return Deno.permissions.querySync(descriptor).state === "granted";
+}
 
 function permissions(): string[] {
-  return Object.entries(NEEDED).map(([name, scope]) => {
-    const descriptor = { name } as Deno.PermissionDescriptor;
-    const all = Deno.permissions.querySync(descriptor).state === "granted";
+  return Object.entries(needed()).map(([name, scope]) => {
+    const all = isGranted({ name } as Deno.PermissionDescriptor);
     return `--allow-${name}${all ? "" : scope}`;
   });
 }
@@ -58,8 +69,7 @@ function permissions(): string[] {
 /** This program once more, with other arguments. */
 function commandLine(args: readonly string[]): string[] {
   if (Deno.build.standalone) return [Deno.execPath(), ...args];
-  const everything = Deno.permissions.querySync({ name: "env" }).state === "granted" &&
-    Deno.permissions.querySync({ name: "write" }).state === "granted";
+  const everything = isGranted({ name: "env" }) && isGranted({ name: "write" });
   const granted = everything ? ["--allow-all"] : permissions();
   return [Deno.execPath(), "run", "--quiet", "--no-prompt", ...granted, Deno.mainModule, ...args];
 }
@@ -67,7 +77,7 @@ function commandLine(args: readonly string[]): string[] {
 /** Runs the command in another process, until that has reported; returns the exit status. */
 export async function startInBackground(args: readonly string[]): Promise<number> {
   const child = new Deno.Command("/bin/sh", {
-    args: ["-c", SCRIPT, "sh", ...commandLine([IN_BACKGROUND, ...args])],
+    args: ["-c", SCRIPT, runFolder(), ...commandLine([IN_BACKGROUND, ...args])],
     stdin: "null",
     stdout: "piped",
     stderr: "null",
@@ -88,7 +98,7 @@ export async function startInBackground(args: readonly string[]): Promise<number
     const said = lastLine(startLogPath(child.pid));
     console.error(`ublk: error: the server ended ${how} before it had a device${said}`);
   }
-  if (Deno.permissions.querySync({ name: "write", path: RUN_FOLDER }).state === "granted") {
+  if (isGranted({ name: "write", path: runFolder() })) {
     removeFile(startLogPath(child.pid));
   }
   if (ownSignal !== undefined && (report === undefined || ready)) {

@@ -7,6 +7,7 @@
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
+import { hasAdminRights } from "../uring/rights.ts";
 import { ID, REQUIRED_ID } from "./_device_id.ts";
 import { deviceIds } from "./_devices.ts";
 import { type Flag, usageError, type Values } from "./_flags.ts";
@@ -32,7 +33,8 @@ export const DEL_FLAGS = [
     name: "all",
     short: "a",
     kind: "switch",
-    help: "All devices, also those whose server was killed.",
+    help: "All devices, also those whose server was killed; of another user than\n" +
+      "root, all of that user's.",
   },
   {
     name: "async",
@@ -80,6 +82,8 @@ export async function del(
       if (!(error instanceof UblkError)) throw error;
       // Its server removed it meanwhile.
       if (error.code === "DEVICE_NOT_FOUND") continue;
+      // "All" are all of this user's: others are not his to delete, nor to hear of.
+      if (error.code === "PERMISSION_DENIED" && !hasAdminRights()) continue;
       log.error(error.message);
       status = EXIT_FAILURE;
     }

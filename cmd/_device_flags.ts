@@ -158,6 +158,11 @@ export const DEVICE_FLAGS = [
       "make it anew where that does not go. Needs --id.",
   },
   {
+    name: "unprivileged",
+    kind: "switch",
+    help: "A device of this user's own. Default where the user is not root.",
+  },
+  {
     name: "no-partition-scan",
     aliases: ["no-auto-part-scan"],
     kind: "switch",
@@ -256,6 +261,7 @@ export function servingOptions(values: DeviceValues): ServingOptions {
     perIoDaemons: values["per-io-daemons"],
     fixedFile: !values["no-fixed-file"],
     recovery: recoveryOf(values),
+    unprivileged: values.unprivileged || undefined,
     noPartitionScan: values["no-partition-scan"],
     integrity: integrityOf(values, dataPath),
     sharedMemory: sharedMemoryOf(values),

@@ -11,6 +11,7 @@ import { blockPath, charPath } from "../device/node.ts";
 import { UblkError } from "../uapi/error.ts";
 import { featureNames, UBLK_F_USER_RECOVERY } from "../uapi/features.ts";
 import { pathExists } from "../uring/libc.ts";
+import { hasAdminRights } from "../uring/rights.ts";
 import { type DeviceRecord, isAlive, readRecord, readRecords } from "./_records.ts";
 
 /** `UBLK_S_DEV_*` in words, by value. */
@@ -147,7 +148,7 @@ function goneRow({ id, target, log, pid }: DeviceRecord): DeviceRow {
 
 /**
  * Asks the kernel about all devices. One that goes away meanwhile is left out; one of which only
- * the record is left is among them.
+ * the record is left is among them. Another user than root is told of that user's own.
  */
 export async function readDevices(control: Control): Promise<DeviceRow[]> {
   const rows: DeviceRow[] = [];
@@ -157,11 +158,18 @@ export async function readDevices(control: Control): Promise<DeviceRow[]> {
       const { parameters: _p, ownerUid: _u, ownerGid: _g, ...row } = await readDevice(control, id);
       rows.push(row);
     } catch (error) {
-      if (!(error instanceof UblkError && error.code === "DEVICE_NOT_FOUND")) throw error;
+      if (!isLeftOut(error)) throw error;
     }
   }
   const gone = readRecords().filter((record) => !ids.includes(record.id) && !isAlive(record));
   return [...rows, ...gone.map(goneRow)].sort((a, b) => a.id - b.id);
+}
+
+/** Whether a device that could not be asked about is none to tell of: it is gone, or not for us. */
+export function isLeftOut(error: unknown): boolean {
+  if (!(error instanceof UblkError)) return false;
+  return error.code === "DEVICE_NOT_FOUND" ||
+    error.code === "PERMISSION_DENIED" && !hasAdminRights();
 }
 
 const HEADINGS = [

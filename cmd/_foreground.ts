@@ -13,10 +13,12 @@ import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotia
 import { serve } from "../device/serve.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_TRACE } from "../queue/log_events.ts";
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
-import { asksFor, type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
+import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./_process_flags.ts";
+import type { Progress } from "./_progress.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
 import { serveUntilEnd } from "./_serving.ts";
 
@@ -58,6 +60,12 @@ export const DISK_FLAGS = [
     help: "The N of /dev/ublkbN. Default: the kernel's choice.",
   },
   { name: "read-only", kind: "switch", help: "The kernel refuses writes." },
+  METRICS,
+  {
+    name: "unprivileged",
+    kind: "switch",
+    help: "A disk of this user's own. Default where the user is not root.",
+  },
   {
     name: "verbose",
     short: "v",
@@ -87,14 +95,41 @@ export interface DiskCommand<F extends readonly Flag[]> {
   readonly flags: F;
   /** What else stands on its command line, once: `FILE`. Without it, nothing. */
   readonly operand?: string;
+  /** What may stand behind it: `MEMBER`. */
+  readonly secondOperand?: string;
+  /** What it shows while the disk is made, on a terminal. */
+  readonly progress?: Progress;
   /**
-   * Makes the backend, from the flags and the operand. What it throws for its arguments is a
+   * Makes the backend, from the flags and the operands. What it throws for its arguments is a
    * `RangeError`, a `TypeError` or a `UblkError`.
    */
-  backend(values: Values<readonly [...F, ...typeof DISK_FLAGS]>, operand: string): BackendSpec;
+  backend(
+    values: Values<readonly [...F, ...typeof DISK_FLAGS]>,
+    operand: string,
+    secondOperand?: string,
+  ): BackendSpec;
 }
 
 type DiskValues = Values<typeof DISK_FLAGS>;
+
+/** A command as its file has it. */
+export interface DiskProgram {
+  /** What its help and the completions tell. */
+  readonly syntax: Syntax;
+  /** Runs it, with this process's arguments, to its end and the process's. */
+  run(): Promise<never>;
+}
+
+/** A kind of disk as a program. */
+export function diskProgram<const F extends readonly Flag[]>(command: DiskCommand<F>): DiskProgram {
+  return { syntax: syntaxOf(command), run: () => runDisk(command) };
+}
+
+function syntaxOf<F extends readonly Flag[]>(command: DiskCommand<F>) {
+  const { name, summary, flags, operand, secondOperand } = command;
+  const operands = secondOperand === undefined ? operand : `${operand} [${secondOperand}]`;
+  return { name, summary, flags: [...flags, ...DISK_FLAGS], operands, notes: NOTES };
+}
 
 /** Runs the command, with this process's arguments, to its end and the process's. */
 export async function runDisk<const F extends readonly Flag[]>(
@@ -105,8 +140,7 @@ export async function runDisk<const F extends readonly Flag[]>(
   const status = await exitStatus(log, async () => {
     const wish = asksFor(Deno.args);
     if (wish !== undefined) {
-      const syntax = { ...command, flags, operands: command.operand, notes: NOTES };
-      await writeLine(wish === "help" ? helpText(syntax) : versionText(command.name));
+      await writeLine(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
       return EXIT_OK;
     }
     const seeHelp = `see \`${command.name} --help\``;
@@ -116,18 +150,24 @@ export async function runDisk<const F extends readonly Flag[]>(
       Deno.args,
       remedies,
     );
-    const operand = operandOf(command.operand, words, seeHelp);
-    const backend = specOf(() => command.backend(values, operand));
-    return await serveDisk(command.name, backend, values as unknown as DiskValues, log);
+    checkOperands(command, words, seeHelp);
+    const backend = specOf(() => command.backend(values, words[0] ?? "", words[1]));
+    return await serveDisk(command, backend, values as unknown as DiskValues, log);
   });
   Deno.exit(status);
 }
 
-function operandOf(name: string | undefined, words: readonly string[], seeHelp: string): string {
-  const extra = words[name === undefined ? 0 : 1];
+type Operands = Pick<DiskCommand<readonly Flag[]>, "operand" | "secondOperand">;
+
+function checkOperands(
+  { operand, secondOperand }: Operands,
+  words: readonly string[],
+  seeHelp: string,
+): void {
+  const extra = words[operand === undefined ? 0 : secondOperand === undefined ? 1 : 2];
   if (extra !== undefined) throw usageError(extra, "unexpected argument", seeHelp);
-  if (name !== undefined && words.length === 0) throw usageError(name, "it is missing", seeHelp);
-  return words[0] ?? "";
+  if (operand === undefined || words.length > 0) return;
+  throw usageError(operand, "it is missing", seeHelp);
 }
 
 function specOf(make: () => BackendSpec): BackendSpec {
@@ -142,7 +182,7 @@ function specOf(make: () => BackendSpec): BackendSpec {
 }
 
 async function serveDisk(
-  program: string,
+  { name: program, progress }: Pick<DiskCommand<readonly Flag[]>, "name" | "progress">,
   backend: BackendSpec,
   values: DiskValues,
   log: StderrLog,
@@ -154,17 +194,21 @@ async function serveDisk(
     log,
     process: processOptions(values),
     service: true,
-    start: (signal) =>
-      serve({
+    metrics: metricsAddress(values.metrics),
+    start: async (signal) => {
+      using _shown = progress?.show();
+      return await serve({
         backend,
         id: values.id,
         queues: values.queues,
         depth: values.depth,
         maxIoBytes: values["max-io"],
         readOnly: values["read-only"],
+        unprivileged: values.unprivileged || undefined,
         logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
         signal,
-      }),
+      });
+    },
     announce: async (device) => {
       const info = device.info();
       await writeLine(values.json ? JSON.stringify(info) : info.path);

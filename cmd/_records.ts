@@ -1,6 +1,7 @@
 /**
- * What is known of a server besides what the kernel knows, kept under `/run/ublk` so that any later
- * command finds it: which target it serves, its command line, its process, its log, its socket.
+ * What is known of a server besides what the kernel knows, kept under `/run/ublk`, or for a user's
+ * own devices under `/run/user/UID/ublk`, so that any later command finds it: which target it serves,
+ * its command line, its process, its log, its socket.
  *
  * A record is a convenience. Whoever may not write or read there serves and lists all the same.
  *
@@ -9,9 +10,7 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
-
-/** Where records, logs and sockets are. */
-export const RUN_FOLDER = "/run/ublk";
+import { runFolder } from "./_run_folder.ts";
 
 /** One server. The names are those of the file. */
 export interface DeviceRecord {
@@ -37,22 +36,27 @@ export interface DeviceRecord {
 
 /** The record of a device. */
 export function recordPath(id: number): string {
-  return `${RUN_FOLDER}/${id}.json`;
+  return `${runFolder()}/${id}.json`;
 }
 
 /** The log of a background server. */
 export function logPath(id: number): string {
-  return `${RUN_FOLDER}/${id}.log`;
+  return `${runFolder()}/${id}.log`;
 }
 
 /** The log of a background server whose device has no number yet. */
-export function startLogPath(pid: number | "$$"): string {
-  return `${RUN_FOLDER}/start-${pid}.log`;
+export function startLogPath(pid: number): string {
+  return `${runFolder()}/${startLogName(pid)}`;
+}
+
+/** Its name in the folder; for a shell, `$$` is its own number. */
+export function startLogName(pid: number | "$$"): string {
+  return `start-${pid}.log`;
 }
 
 /** The control socket of a server. */
 export function socketPath(id: number): string {
-  return `${RUN_FOLDER}/${id}.sock`;
+  return `${runFolder()}/${id}.sock`;
 }
 
 /** When a process started, in ticks since boot; undefined if there is none of that number. */
@@ -78,9 +82,9 @@ export function isAlive(record: DeviceRecord): boolean {
   return startTicksOf(record.pid) === record.startTicks;
 }
 
-/** Makes the folder, for root alone. */
+/** Makes the folder, for this user alone. */
 export function makeRunFolder(): void {
-  Deno.mkdirSync(RUN_FOLDER, { recursive: true, mode: 0o700 });
+  Deno.mkdirSync(runFolder(), { recursive: true, mode: 0o700 });
 }
 
 /** Writes a record, all of it or nothing. */
@@ -106,7 +110,7 @@ export function readRecord(id: number): DeviceRecord | undefined {
 /** All records, in order. */
 export function readRecords(): DeviceRecord[] {
   try {
-    const ids = [...Deno.readDirSync(RUN_FOLDER)]
+    const ids = [...Deno.readDirSync(runFolder())]
       .map(({ name }) => /^(\d+)\.json$/.exec(name)?.[1])
       .filter((id) => id !== undefined)
       .map(Number);
@@ -129,10 +133,10 @@ export function removeRecord(id: number, pid?: number): void {
 /** Removes logs of servers that died, or were killed, before their device had a number. */
 export function removeStartLogs(): void {
   try {
-    for (const { name } of Deno.readDirSync(RUN_FOLDER)) {
+    for (const { name } of Deno.readDirSync(runFolder())) {
       const pid = /^start-(\d+)\.log$/.exec(name)?.[1];
       if (pid !== undefined && startTicksOf(Number(pid)) === undefined) {
-        removeFile(`${RUN_FOLDER}/${name}`);
+        removeFile(`${runFolder()}/${name}`);
       }
     }
   } catch (error) {

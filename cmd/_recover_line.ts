@@ -9,6 +9,7 @@ import { UblkError } from "../uapi/error.ts";
 import { type AddLine, COMMAND_FLAGS, parseAdd } from "./_add_line.ts";
 import { DEVICE_FLAGS } from "./_device_flags.ts";
 import { parseLine, usageError } from "./_flags.ts";
+import { metricsAddress } from "./_metrics_flag.ts";
 import { type DeviceRecord, readRecord } from "./_records.ts";
 import { namesTarget } from "./_targets.ts";
 
@@ -65,7 +66,8 @@ export async function parseRecover(
     const reason = `what ${line.target.name} held is gone with its server`;
     throw refusal(id, reason, `to go on without it, add -t ${line.target.name}`);
   }
-  return { ...line, values, id, argv: record.argv, cwd: record.cwd, explicit: false };
+  const metrics = metricsAddress(values.metrics) ?? line.metrics;
+  return { ...line, metrics, values, id, argv: record.argv, cwd: record.cwd, explicit: false };
 }
 
 function refusal(device: number, reason: string, hint: string): UblkError {

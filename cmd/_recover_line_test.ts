@@ -26,6 +26,13 @@ Deno.test("parseRecover without --type serves as the record says", async () => {
   assertEquals([line.argv, line.cwd, line.explicit], [RECORD.argv, "/there", false]);
 });
 
+Deno.test("parseRecover serves metrics where the record says, or where it is told to", async () => {
+  const record = { ...RECORD, argv: [...RECORD.argv, "--metrics", "127.0.0.1:9100"] };
+  assertEquals((await parse("-n 0", record)).metrics, "127.0.0.1:9100");
+  assertEquals((await parse("-n 0 --metrics unix:/m", record)).metrics, "unix:/m");
+  assertEquals((await parse("-n 0", RECORD)).metrics, undefined);
+});
+
 Deno.test("parseRecover with --type needs no record", async () => {
   const line = await parse("-n 4 -t null -q 2 -r 1 -b");
   assertEquals([line.id, line.target.name, line.cwd], [4, "null", "/here"]);

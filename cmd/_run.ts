@@ -14,12 +14,21 @@ export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
 
 /**
+ * Writes a line, or several, to stdout.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
+ */
+export function writeLine(text: string): Promise<void> {
+  return writeOut(`${text}\n`);
+}
+
+/**
  * Writes to stdout.
  *
  * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
  */
-export async function writeLine(text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(`${text}\n`);
+export async function writeOut(text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
   try {
     for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
   } catch (cause) {

@@ -10,6 +10,7 @@ import type { Closed, DeviceInfo } from "../device/info.ts";
 import { logLine } from "../device/log.ts";
 import { charPath } from "../device/node.ts";
 import type { ServedDevice } from "../device/serve.ts";
+import type { MetricsServer } from "../metrics.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_WARN } from "../queue/log_events.ts";
 import { UblkError } from "../uapi/error.ts";
 import { exitNow, pathExists, readSmallFile } from "../uring/libc.ts";
@@ -45,6 +46,8 @@ export interface Serving {
   readonly process: ProcessOptions;
   /** Whether this process may be the one that a service manager waits for. */
   readonly service: boolean;
+  /** Where its metrics are served; nowhere if left out. */
+  readonly metrics?: string;
   /** Makes the device; resolves once it opens. */
   start(signal: AbortSignal): Promise<ServedDevice>;
   /** Names the log after the device; returns its path. Default: the log is stderr. */
@@ -61,6 +64,8 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     : undefined;
   let device: ServedDevice | undefined;
   using watch = watchSignals((name) => void endByForce(name, device, log));
+  // Before the device: where the port is taken nothing has been touched yet.
+  await using metrics = await openMetrics(serving.metrics, () => device);
   try {
     device = await serving.start(watch.signal);
   } catch (error) {
@@ -88,8 +93,28 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   }
   const what = `serving ${describe(device.info())}`;
   logLine(LOG_INFO, what);
+  if (metrics !== undefined) logLine(LOG_INFO, `metrics of ${device.path} at ${metrics.url}`);
   await manager?.ready(what, () => device.responsive());
   return await untilEnd(device, watch, manager);
+}
+
+/**
+ * Not by its name in the `import`: Deno gets and reads whatever it finds behind that before it
+ * starts a program, so that every start would bear the library which only this needs.
+ */
+const METRICS_MODULE = new URL("../metrics.ts", import.meta.url).href;
+
+/** Serves metrics of the device, from when it is there on. */
+async function openMetrics(
+  address: string | undefined,
+  device: () => ServedDevice | undefined,
+): Promise<MetricsServer | undefined> {
+  if (address === undefined) return undefined;
+  const { serveMetrics }: typeof import("../metrics.ts") = await import(METRICS_MODULE);
+  return await serveMetrics(address, () => {
+    const served = device();
+    return served === undefined ? [] : [served];
+  });
 }
 
 /** The way to the manager of which this process is a service; undefined if it is none. */
@@ -103,7 +128,8 @@ async function serviceManager(): Promise<ServiceManager | undefined> {
 
 function describe(info: DeviceInfo): string {
   const { path, size, queues, depth, blockSize, maxIoBytes, dataPath, readOnly } = info;
-  return `${path}: ${formatSize(size)}${readOnly ? ", read-only" : ""}, ` +
+  const own = info.features.includes("UNPRIVILEGED_DEV") ? ", for this user alone" : "";
+  return `${path}: ${formatSize(size)}${readOnly ? ", read-only" : ""}${own}, ` +
     `${queues} ${queues === 1 ? "queue" : "queues"} of depth ${depth}, blocks of ${blockSize}, ` +
     `requests up to ${formatSize(maxIoBytes)}, data path "${dataPath}"`;
 }

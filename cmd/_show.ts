@@ -6,11 +6,18 @@
 
 import { Control } from "../ctrl/control.ts";
 import { describeParams } from "../ctrl/params.ts";
-import { UblkError } from "../uapi/error.ts";
 import { FEATURES } from "../uapi/features.ts";
 import type { ublk_params } from "../uapi/ublk_params.ts";
 import { ID, JSON_FLAG, REQUIRED_ID } from "./_device_id.ts";
-import { columns, detailsText, deviceIds, listText, readDevice, readDevices } from "./_devices.ts";
+import {
+  columns,
+  detailsText,
+  deviceIds,
+  isLeftOut,
+  listText,
+  readDevice,
+  readDevices,
+} from "./_devices.ts";
 import { dumpText, readDump } from "./_dump.ts";
 import type { Flag, Values } from "./_flags.ts";
 import { EXIT_OK, writeLine } from "./_run.ts";
@@ -58,8 +65,7 @@ async function dumpAll(control: Control): Promise<void> {
     try {
       await writeLine(dumpText(await readDump(control, id)));
     } catch (error) {
-      // It has just gone.
-      if (!(error instanceof UblkError && error.code === "DEVICE_NOT_FOUND")) throw error;
+      if (!isLeftOut(error)) throw error;
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The control socket of a server, `/run/ublk/N.sock`: what other commands ask of the process that
+ * The control socket of a server, `N.sock` beside its record: what other commands ask of the process that
  * the kernel's control commands cannot, since the backend has to know of it. Each line is a request
  * in JSON, `{"op":"resize","size":1048576}`, and is answered by a line: `{"ok":…}` or
  * `{"error":"…"}`.
@@ -7,6 +7,7 @@
  * @module
  */
 
+import type { DeviceStats } from "../device/info.ts";
 import type { ServedDevice } from "../device/serve.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { isFileError, makeRunFolder, removeFile, socketPath } from "./_records.ts";
@@ -23,10 +24,22 @@ export type SocketRequest =
 /** A device as the socket needs it. */
 export type Controlled = Pick<ServedDevice, "id" | "info" | "stats" | "resize">;
 
+/** What is answered to `stats`. */
+export interface ServerStats extends DeviceStats {
+  /** The server's process: the counters of another one began anew. */
+  readonly pid: number;
+  /** When they were read, in milliseconds since that process started. */
+  readonly sampledMs: number;
+}
+
 /** How long an answer may take, in milliseconds. */
 const ANSWER_MS = 30_000;
 /** The longest request, in characters. */
-const MAX_LINE = 4096;
+const MAX_REQUEST = 65_536;
+/** The longest answer: the histograms of 4096 queues. */
+const MAX_ANSWER = 64 << 20;
+/** How much is read at a time, in bytes. */
+const READ_BYTES = 16_384;
 
 /** Serves the socket of a device until disposed of. Undefined where this process may not. */
 export function serveSocket(device: Controlled): Disposable | undefined {
@@ -41,7 +54,7 @@ export function serveSocket(device: Controlled): Disposable | undefined {
     if (isFileError(error)) return undefined;
     throw error;
   }
-  // The folder is root's alone; so is the socket, by its own mode too.
+  // The folder is this user's alone; so is the socket, by its own mode too.
   try {
     Deno.chmodSync(path, 0o600);
   } catch (error) {
@@ -55,7 +68,7 @@ export function serveSocket(device: Controlled): Disposable | undefined {
 
 async function converse(connection: Deno.UnixConn, device: Controlled): Promise<void> {
   try {
-    for await (const line of lines(connection)) {
+    for await (const line of lines(connection, MAX_REQUEST)) {
       const answer = await answerTo(line, device);
       await writeAll(connection, `${JSON.stringify(answer)}\n`);
     }
@@ -88,7 +101,11 @@ async function perform(request: SocketRequest, device: Controlled): Promise<unkn
     case "info":
       return { ...device.info(), pid: Deno.pid };
     case "stats":
-      return device.stats();
+      return {
+        ...device.stats(),
+        pid: Deno.pid,
+        sampledMs: performance.now(),
+      } satisfies ServerStats;
     case "resize":
       if (!Number.isSafeInteger(request.size) || request.size <= 0) {
         throw new TypeError("resize: the size is a positive number of bytes");
@@ -103,12 +120,14 @@ async function perform(request: SocketRequest, device: Controlled): Promise<unkn
 /**
  * Asks the server of a device.
  *
+ * @param limitMs How long its answer may take.
  * @returns Its answer, or undefined: no server answers there.
  * @throws {UblkError} What the server says.
  */
 export async function askServer(
   id: number,
   request: SocketRequest,
+  limitMs: number = ANSWER_MS,
 ): Promise<{ ok: unknown } | undefined> {
   let connection: Deno.UnixConn;
   try {
@@ -117,11 +136,11 @@ export async function askServer(
     if (error instanceof Deno.errors.ConnectionRefused || isFileError(error)) return undefined;
     throw error;
   }
-  const timer = setTimeout(() => connection.close(), ANSWER_MS);
+  const timer = setTimeout(() => connection.close(), limitMs);
   let answer: string | undefined;
   try {
     await writeAll(connection, `${JSON.stringify(request)}\n`);
-    answer = (await lines(connection).next()).value ?? undefined;
+    answer = (await lines(connection, MAX_ANSWER).next()).value ?? undefined;
     connection.close();
   } catch (error) {
     // BadResource: our own limit in time closed it. The others: the server has just gone.
@@ -139,17 +158,27 @@ function failure(device: number, operation: string, reason: string, hint?: strin
   return new UblkError("CONTROL_FAILED", { operation, device, reason, hint });
 }
 
-async function* lines(connection: Deno.UnixConn): AsyncGenerator<string, undefined> {
-  let text = "";
+/** The lines that come, until one is longer than `limit` characters. */
+export async function* lines(
+  connection: Pick<Deno.UnixConn, "read">,
+  limit: number,
+): AsyncGenerator<string, undefined> {
+  let begun: string[] = [];
+  let length = 0;
   const decoder = new TextDecoder();
-  const buffer = new Uint8Array(MAX_LINE);
-  while (text.length <= MAX_LINE * 16) {
+  const buffer = new Uint8Array(READ_BYTES);
+  while (length <= limit) {
     const count = await connection.read(buffer);
     if (count === null) return;
-    text += decoder.decode(buffer.subarray(0, count), { stream: true });
-    const parts = text.split("\n");
-    text = parts.pop()!;
-    yield* parts;
+    const [first, ...others] = decoder.decode(buffer.subarray(0, count), { stream: true })
+      .split("\n");
+    begun.push(first);
+    length += first.length;
+    for (const next of others) {
+      yield begun.join("");
+      begun = [next];
+      length = next.length;
+    }
   }
 }
 

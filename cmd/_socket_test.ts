@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { answerTo, type Controlled } from "./_socket.ts";
+import { answerTo, type Controlled, lines, type ServerStats } from "./_socket.ts";
 
 const resized: number[] = [];
 const device = {
@@ -21,7 +21,10 @@ Deno.test("answerTo does what a line of JSON asks", async () => {
   assertEquals(await answerTo('{"op":"info"}', device), {
     ok: { id: 0, size: 512, pid: Deno.pid },
   });
-  assertEquals(await answerTo('{"op":"stats"}', device), { ok: { logDropped: 0 } });
+  const { ok } = await answerTo('{"op":"stats"}', device) as { ok: ServerStats };
+  const { sampledMs, ...rest } = ok;
+  assertEquals(rest as unknown, { logDropped: 0, pid: Deno.pid });
+  assert(sampledMs > 0 && sampledMs <= performance.now());
   assertEquals(await answerTo('{"op":"resize","size":1024}', device), { ok: null });
   assertEquals(resized, [1024]);
 });
@@ -39,3 +42,31 @@ for (const line of ["", "x", "null", "[]", '{"op":"rm"}', '{"op":"resize","size"
     assertEquals(Object.keys(await answerTo(line, device))[0], "error");
   });
 }
+
+/** Hands out a text in pieces of so many bytes. */
+function inPieces(text: string, size: number): Pick<Deno.UnixConn, "read"> {
+  let left = new TextEncoder().encode(text);
+  return {
+    read(buffer) {
+      const piece = left.subarray(0, Math.min(size, buffer.length));
+      buffer.set(piece);
+      left = left.subarray(piece.length);
+      return Promise.resolve(piece.length === 0 ? null : piece.length);
+    },
+  };
+}
+
+Deno.test("lines are whole however they come", async () => {
+  const long = "é".repeat(100_000);
+  for (const size of [1, 7, 100_000]) {
+    const found = await Array.fromAsync(lines(inPieces(`a\n\n${long}\nb\nc`, size), 1 << 20));
+    assertEquals(found, ["a", "", long, "b"]);
+  }
+});
+
+Deno.test("lines ends at one that is too long, and not at many short ones", async () => {
+  const few = await Array.fromAsync(lines(inPieces(`a\n${"x".repeat(200)}\nb\n`, 10), 100));
+  assertEquals(few, ["a"]);
+  const many = await Array.fromAsync(lines(inPieces("12345678\n".repeat(100), 10), 100));
+  assertEquals(many.length, 100);
+});

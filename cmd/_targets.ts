@@ -11,7 +11,8 @@ import { TARGETS } from "../backends/targets.ts";
 import { type Flag, usageError } from "./_flags.ts";
 import { flagLines } from "./_help.ts";
 
-const ALL: readonly Target[] = [...TARGETS, module];
+/** All of them. */
+export const ALL: readonly Target[] = [...TARGETS, module];
 
 /** `null, mem, loop, …`. */
 export function targetNames(): string {

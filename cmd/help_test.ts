@@ -18,12 +18,15 @@ const COMMANDS: Record<string, readonly string[][]> = {
   "ublk-file": [[]],
   "ublk-mem": [[]],
   "ublk-null": [[]],
+  "ublk-zip": [[]],
   ublk: [
     [],
     ["add"],
     ["recover"],
     ["list"],
     ["info"],
+    ["stats"],
+    ["top"],
     ["get_params"],
     ["stop"],
     ["del"],
@@ -31,6 +34,7 @@ const COMMANDS: Record<string, readonly string[][]> = {
     ["quiesce"],
     ["set_affinity"],
     ["init-backend"],
+    ["completions"],
     ["features"],
   ],
 };

@@ -5,18 +5,19 @@
  */
 
 import { nullDisk } from "../backends/null.ts";
-import { runDisk } from "./_foreground.ts";
+import { type DiskProgram, diskProgram } from "./_foreground.ts";
 
 const DEFAULT_SIZE = "250GiB";
 
-if (import.meta.main) {
-  await runDisk({
-    name: "ublk-null",
-    summary: "serve a disk that keeps nothing as /dev/ublkbN, to measure the server itself",
-    flags: [
-      { name: "size", kind: "size", help: `The disk's size. Default: ${DEFAULT_SIZE}.` },
-    ],
-    backend: ({ size = DEFAULT_SIZE, "block-size": blockSize, "read-only": readOnly }) =>
-      nullDisk(size, { blockSize, readOnly }),
-  });
-}
+/** @ignore Not part of the package: `_programs.ts` has it. */
+export const program: DiskProgram = diskProgram({
+  name: "ublk-null",
+  summary: "serve a disk that keeps nothing as /dev/ublkbN, to measure the server itself",
+  flags: [
+    { name: "size", kind: "size", help: `The disk's size. Default: ${DEFAULT_SIZE}.` },
+  ],
+  backend: ({ size = DEFAULT_SIZE, "block-size": blockSize, "read-only": readOnly }) =>
+    nullDisk(size, { blockSize, readOnly }),
+});
+
+if (import.meta.main) await program.run();

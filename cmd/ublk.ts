@@ -96,6 +96,23 @@ const COMMANDS: readonly Command[] = [
     const { INFO_FLAGS: flags, info: run } = await import("./_show.ts");
     return { flags, run };
   }),
+  command("stats", "show what devices have done, and how long it took", async () => {
+    const { STATS_FLAGS: flags, stats: run } = await import("./_stats.ts");
+    return { flags, run };
+  }),
+  command(
+    "top",
+    "show what devices do, live",
+    async () => {
+      const { TOP_FLAGS: flags, top: run } = await import("./_top.ts");
+      return { flags, run };
+    },
+    {
+      notes:
+        "On a terminal it goes on until q or Ctrl-C, and p shows and hides queues. Elsewhere it\n" +
+        "prints one table after the other.",
+    },
+  ),
   command("get_params", "show the parameters of a device as the kernel has them", async () => {
     const { INFO_FLAGS: flags, getParams: run } = await import("./_show.ts");
     return { flags, run };
@@ -148,11 +165,33 @@ const COMMANDS: readonly Command[] = [
     },
     { operands: "CPULIST", notes: "CPULIST is as the kernel writes them: 0-3,8." },
   ),
+  command(
+    "completions",
+    "print what makes a shell complete command lines",
+    async () => {
+      const { COMPLETIONS_FLAGS: flags, completions } = await import("./_completions.ts");
+      return {
+        flags,
+        run: async (_values, _log, words) =>
+          await completions(words, await Promise.all(COMMANDS.map((one) => syntaxOf(one, [])))),
+      };
+    },
+    {
+      operands: "bash|zsh|fish",
+      notes: "It is for ublk and for ublk-mem and its like. Where it goes: docs/ublk.md.",
+    },
+  ),
   command("features", "list what the kernel's driver offers", async () => {
     const { FEATURES_FLAGS: flags, features: run } = await import("./_show.ts");
     return { flags, run };
   }),
 ];
+
+/** What the help of a command tells. */
+async function syntaxOf(command: Command, args: readonly string[]): Promise<Syntax> {
+  const { name, summary } = command;
+  return { name: `ublk ${name}`, summary, ...await command.syntax(args) };
+}
 
 /** `update-size` and `update_size` are one. */
 function findCommand(name: string | undefined): Command | undefined {
@@ -171,7 +210,7 @@ async function tell(
   await writeLine(
     chosen === undefined
       ? overviewText("ublk", "serve and manage block devices", COMMANDS.map(named))
-      : helpText({ ...named(chosen), ...await chosen.syntax(args) }),
+      : helpText(await syntaxOf(chosen, args)),
   );
 }
 

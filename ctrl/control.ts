@@ -4,22 +4,20 @@
  * @module
  */
 
-import { EINVAL, EPERM } from "../uapi/errno.ts";
 import { assert, UblkError } from "../uapi/error.ts";
-import { UBLK_F_CMD_IOCTL_ENCODE, UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
+import { UBLK_F_CMD_IOCTL_ENCODE } from "../uapi/features.ts";
 import { bytesOf, decode, type Input } from "../uapi/struct.ts";
 import { UBLK_SHMEM_BUF_READ_ONLY, ublk_shmem_buf_reg } from "../uapi/ublk_buf.ts";
 import { UBLK_FEATURES_LEN, ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
 import { ublk_params } from "../uapi/ublk_params.ts";
 import { cpusOf } from "../uring/libc.ts";
 import * as commands from "./commands.ts";
-import type { Command } from "./commands.ts";
-import { type CommandOptions, type ControlRequest, ControlRing } from "./control_ring.ts";
-import { controlError, MIN_KERNEL } from "./errors.ts";
+import { type CommandOptions, ControlRing } from "./control_ring.ts";
+import { MIN_KERNEL } from "./errors.ts";
 import { CONTROL_PATH, openControlFd } from "./node.ts";
+import { ANY_DEV_ID, checked, Sender } from "./sender.ts";
 
-/** The `dev_id` that lets the kernel choose. */
-export const ANY_DEV_ID = 0xffff_ffff;
+export { ANY_DEV_ID };
 
 /** Bytes of the CPU mask that is asked for: 8,192 CPUs, as many as x86-64 can have. */
 const AFFINITY_BYTES = 1024;
@@ -37,16 +35,10 @@ export interface SharedMemory {
   readonly readOnly?: boolean;
 }
 
-/** What a command carries beside the device's id. */
-interface Parts {
-  buffer?: Uint8Array<ArrayBuffer>;
-  data?: number;
-  queue?: number;
-}
-
 /**
  * The control device, open.
  *
+ * Unprivileged devices are commanded as all others: what else the driver wants for them is seen to.
  * Each method sends one command and resolves with its answer. They reject with
  * {@linkcode UblkError}: `CONTROL_TIMEOUT` if the kernel keeps silent, `ABORTED` by the caller's
  * signal, `DEVICE_NOT_FOUND`, `DEVICE_EXISTS`, `DEVICE_BUSY`, `PERMISSION_DENIED`,
@@ -56,11 +48,11 @@ export class Control implements AsyncDisposable, Disposable {
   /** The driver's `UBLK_F_*`. */
   readonly features: number;
   readonly #ring: ControlRing;
-  /** Ids of unprivileged devices: their commands carry the char device's path. */
-  readonly #unprivileged = new Set<number>();
+  readonly #sender: Sender;
 
   private constructor(ring: ControlRing, features: number) {
     this.#ring = ring;
+    this.#sender = new Sender(ring);
     this.features = features;
   }
 
@@ -105,11 +97,10 @@ export class Control implements AsyncDisposable, Disposable {
   ): Promise<ublksrv_ctrl_dev_info> {
     const id = Number(info.dev_id ?? ANY_DEV_ID);
     const buffer = bytesOf(ublksrv_ctrl_dev_info, { ...info, dev_id: id });
-    // A deleted device's number may come back as another kind of device.
-    this.#unprivileged.delete(id);
-    await this.#send(commands.ADD_DEV, id, { buffer }, options);
+    this.#sender.forget(id);
+    await this.#sender.send(commands.ADD_DEV, id, { buffer }, options);
     const granted = decode(ublksrv_ctrl_dev_info, buffer);
-    this.#learn(granted);
+    this.#sender.learn(granted);
     return granted;
   }
 
@@ -119,23 +110,23 @@ export class Control implements AsyncDisposable, Disposable {
    */
   async delDev(id: number, options: CommandOptions & { async?: boolean } = {}): Promise<void> {
     const command = options.async ? commands.DEL_DEV_ASYNC : commands.DEL_DEV;
-    await this.#send(command, id, {}, options);
-    this.#unprivileged.delete(id);
+    await this.#sender.send(command, id, {}, options);
+    this.#sender.forget(id);
   }
 
   /** Starts a device whose tags the process `pid` fetches; answered when all of them are. */
   async startDev(id: number, pid: number, options?: CommandOptions): Promise<void> {
-    await this.#send(commands.START_DEV, id, { data: pid }, options);
+    await this.#sender.send(commands.START_DEV, id, { data: pid }, options);
   }
 
   /** Flushes and stops a device: its disk disappears, whoever has it open. */
   async stopDev(id: number, options?: CommandOptions): Promise<void> {
-    await this.#send(commands.STOP_DEV, id, {}, options);
+    await this.#sender.send(commands.STOP_DEV, id, {}, options);
   }
 
   /** Stops a device unless somebody has its disk open: then `DEVICE_BUSY`. Linux 7.0. */
   async tryStopDev(id: number, options?: CommandOptions): Promise<void> {
-    await this.#send(commands.TRY_STOP_DEV, id, {}, options);
+    await this.#sender.send(commands.TRY_STOP_DEV, id, {}, options);
   }
 
   /** Sets a device's parameters, before it is started. `len` need not be given. */
@@ -145,56 +136,53 @@ export class Control implements AsyncDisposable, Disposable {
     options?: CommandOptions,
   ): Promise<void> {
     const buffer = bytesOf(ublk_params, { ...params, len: ublk_params.size });
-    await this.#send(commands.SET_PARAMS, id, { buffer }, options);
+    await this.#sender.send(commands.SET_PARAMS, id, { buffer }, options);
   }
 
   /** A device's parameters. What `types` does not name means nothing. */
   async getParams(id: number, options?: CommandOptions): Promise<ublk_params> {
     const buffer = bytesOf(ublk_params, { len: ublk_params.size });
-    await this.#send(commands.GET_PARAMS, id, { buffer }, options);
+    await this.#sender.send(commands.GET_PARAMS, id, { buffer }, options);
     return decode(ublk_params, buffer);
   }
 
-  /** A device's state, server and flags. Works for unprivileged devices and for any user's own. */
+  /** A device's state, server and flags. */
   async getDevInfo(id: number, options?: CommandOptions): Promise<ublksrv_ctrl_dev_info> {
     const buffer = new Uint8Array(ublksrv_ctrl_dev_info.size);
-    try {
-      // What is known may be stale, but GET_DEV_INFO2 takes a path for either kind of device.
-      const known = this.#unprivileged.has(id);
-      const command = known ? commands.GET_DEV_INFO2 : commands.GET_DEV_INFO;
-      await this.#send(command, id, { buffer }, options);
-    } catch (error) {
-      // EINVAL: an unprivileged device whose path was not given. EPERM: this user is not root.
-      const again = error instanceof UblkError && (error.errno === EINVAL || error.errno === EPERM);
-      if (!again || this.#unprivileged.has(id)) throw error;
-      await this.#infoByPath(id, buffer, options);
-    }
+    // What is known may be stale, but GET_DEV_INFO2 takes a path for either kind of device.
+    const command = this.#sender.knows(id) ? commands.GET_DEV_INFO2 : commands.GET_DEV_INFO;
+    await this.#sender.send(command, id, { buffer }, options);
     const info = decode(ublksrv_ctrl_dev_info, buffer);
-    this.#learn(info);
+    this.#sender.learn(info);
     return info;
   }
 
   /** The CPUs whose I/O comes through a queue. */
   async getQueueAffinity(id: number, queue: number, options?: CommandOptions): Promise<number[]> {
     const buffer = new Uint8Array(AFFINITY_BYTES);
-    await this.#send(commands.GET_QUEUE_AFFINITY, id, { buffer, data: queue, queue }, options);
+    await this.#sender.send(
+      commands.GET_QUEUE_AFFINITY,
+      id,
+      { buffer, data: queue, queue },
+      options,
+    );
     return cpusOf(buffer);
   }
 
   /** Begins recovery of a device whose server is gone; then fetch all tags. */
   async startUserRecovery(id: number, options?: CommandOptions): Promise<void> {
-    await this.#send(commands.START_USER_RECOVERY, id, {}, options);
+    await this.#sender.send(commands.START_USER_RECOVERY, id, {}, options);
   }
 
   /** Ends recovery: the process `pid` serves the device from now on. */
   async endUserRecovery(id: number, pid: number, options?: CommandOptions): Promise<void> {
-    await this.#send(commands.END_USER_RECOVERY, id, { data: pid }, options);
+    await this.#sender.send(commands.END_USER_RECOVERY, id, { data: pid }, options);
   }
 
   /** Resizes a live device, in bytes. Linux 6.16. */
   async updateSize(id: number, sizeBytes: number, options?: CommandOptions): Promise<void> {
     assert(sizeBytes > 0 && sizeBytes % 512 === 0, "a disk's size is whole sectors");
-    await this.#send(commands.UPDATE_SIZE, id, { data: sizeBytes / 512 }, options);
+    await this.#sender.send(commands.UPDATE_SIZE, id, { data: sizeBytes / 512 }, options);
   }
 
   /**
@@ -205,7 +193,7 @@ export class Control implements AsyncDisposable, Disposable {
     // The kernel takes 0 for "for ever".
     assert(drainMs > 0, "quiescing has a limit in time");
     const timeoutMs = options.timeoutMs ?? drainMs + QUIESCE_MARGIN_MS;
-    await this.#send(commands.QUIESCE_DEV, id, { data: drainMs }, { ...options, timeoutMs });
+    await this.#sender.send(commands.QUIESCE_DEV, id, { data: drainMs }, { ...options, timeoutMs });
   }
 
   /** Registers memory that clients share with this process, and returns its index. Linux 7.1. */
@@ -215,12 +203,12 @@ export class Control implements AsyncDisposable, Disposable {
       len: memory.bytes,
       flags: memory.readOnly ? UBLK_SHMEM_BUF_READ_ONLY : 0,
     });
-    return this.#send(commands.REG_BUF, id, { buffer }, options);
+    return this.#sender.send(commands.REG_BUF, id, { buffer }, options);
   }
 
   /** Unregisters the shared memory of that index. */
   async unregBuf(id: number, index: number, options?: CommandOptions): Promise<void> {
-    await this.#send(commands.UNREG_BUF, id, { data: index }, options);
+    await this.#sender.send(commands.UNREG_BUF, id, { data: index }, options);
   }
 
   /** Gives up what is outstanding and closes; takes a second at most. */
@@ -232,66 +220,13 @@ export class Control implements AsyncDisposable, Disposable {
   [Symbol.dispose](): void {
     this.#ring[Symbol.dispose]();
   }
-
-  async #infoByPath(
-    id: number,
-    buffer: Uint8Array<ArrayBuffer>,
-    options?: CommandOptions,
-  ): Promise<void> {
-    this.#unprivileged.add(id);
-    try {
-      await this.#send(commands.GET_DEV_INFO2, id, { buffer }, options);
-    } catch (error) {
-      this.#unprivileged.delete(id);
-      throw error;
-    }
-  }
-
-  #learn(info: ublksrv_ctrl_dev_info): void {
-    if ((info.flags & UBLK_F_UNPRIVILEGED_DEV) === 0) this.#unprivileged.delete(info.dev_id);
-    else this.#unprivileged.add(info.dev_id);
-  }
-
-  /** Sends one command, and throws the error of a negative answer. */
-  async #send(
-    command: Command,
-    id: number,
-    parts: Parts,
-    options?: CommandOptions,
-  ): Promise<number> {
-    const { queue, data = 0, buffer } = parts;
-    const device = id === ANY_DEV_ID ? undefined : id;
-    const values = { dev_id: id, data: [data] };
-    if (!this.#unprivileged.has(id)) {
-      return check(this.#ring, { command, device, queue, values, buffer }, options);
-    }
-    // Before the buffer goes the path of the node by which the kernel judges the caller.
-    const path = new TextEncoder().encode(`/dev/ublkc${id}\0`);
-    const whole = new Uint8Array(path.length + (buffer?.length ?? 0));
-    whole.set(path);
-    if (buffer !== undefined) whole.set(buffer, path.length);
-    const withPath = { ...values, dev_path_len: path.length };
-    const request = { command, device, queue, values: withPath, buffer: whole };
-    const result = await check(this.#ring, request, options);
-    buffer?.set(whole.subarray(path.length));
-    return result;
-  }
 }
 
 async function askFeatures(ring: ControlRing, options?: CommandOptions): Promise<number> {
   const buffer = new Uint8Array(UBLK_FEATURES_LEN);
-  await check(ring, { command: commands.GET_FEATURES, values: {}, buffer }, options);
+  const request = { command: commands.GET_FEATURES, values: {}, buffer };
+  checked(request, await ring.submit(request, options));
   const features = Number(new DataView(buffer.buffer).getBigUint64(0, true));
   // Flags are combined with 32-bit operators everywhere; bit 31 is years away.
   return features % 2 ** 31;
-}
-
-async function check(
-  ring: ControlRing,
-  request: ControlRequest,
-  options?: CommandOptions,
-): Promise<number> {
-  const result = await ring.submit(request, options);
-  if (result < 0) throw controlError(request, -result);
-  return result;
 }

@@ -56,7 +56,10 @@ Deno.test("openError tells a container what its host must do", () => {
     "open /dev/ublk-control: the kernel's ublk driver is not here (ENOENT); in a container: the " +
       "host must `modprobe ublk_drv`, and pass /dev/ublk-control in",
   );
-  assertMatch(openError(CONTROL_PATH, E.EACCES, false).message, /\(EACCES\); run as root$/);
+  assertMatch(
+    openError(CONTROL_PATH, E.EACCES, false).message,
+    /\(EACCES\); run as root, or let users have devices of their own: sudo udev\/install\.sh$/,
+  );
   assertEquals(openError(CONTROL_PATH, E.ENXIO, false).code, "MODULE_MISSING");
 });
 
@@ -78,6 +81,9 @@ const CODES: [Command, number, UblkErrorCode][] = [
   [commands.GET_FEATURES, E.ENODEV, "KERNEL_TOO_OLD"],
   [commands.ADD_DEV, E.EPERM, "PERMISSION_DENIED"],
   [commands.ADD_DEV, E.EACCES, "CONTROL_FAILED"],
+  [commands.DEL_DEV_ASYNC, E.EINVAL, "CONTROL_FAILED"],
+  [commands.TRY_STOP_DEV, E.EINVAL, "KERNEL_TOO_OLD"],
+  [commands.UPDATE_SIZE, E.EINVAL, "KERNEL_TOO_OLD"],
   [commands.ADD_DEV, E.EEXIST, "DEVICE_EXISTS"],
   [commands.ADD_DEV, E.ENOMEM, "MEMORY_LIMIT"],
   [commands.ADD_DEV, E.EINVAL, "CONTROL_FAILED"],

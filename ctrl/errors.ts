@@ -21,7 +21,7 @@ import {
   EPERM,
 } from "../uapi/errno.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
-import type { Command } from "./commands.ts";
+import { type Command, TRY_STOP_DEV, UPDATE_SIZE } from "./commands.ts";
 
 /** The oldest kernel that this project talks to. */
 export const MIN_KERNEL = "6.5";
@@ -48,6 +48,11 @@ interface Words {
 /** Reasons that hold for one command only, by command and errno. */
 const SPECIAL: Readonly<Record<string, Readonly<Record<number, Words>>>> = {
   ADD_DEV: {
+    [EPERM]: {
+      code: "PERMISSION_DENIED",
+      reason: "only root may make a privileged device",
+      hint: "run as root (CAP_SYS_ADMIN), or ask for an unprivileged device",
+    },
     [EACCES]: {
       code: "CONTROL_FAILED",
       reason: "the driver's limit on the number of devices is reached",
@@ -63,6 +68,13 @@ const SPECIAL: Readonly<Record<string, Readonly<Record<number, Words>>>> = {
       code: "CONTROL_FAILED",
       reason: "the kernel refuses this combination of flags, queues and depth",
       hint: "ask for fewer features; `dmesg` may say which one",
+    },
+  },
+  DEL_DEV_ASYNC: {
+    [EINVAL]: {
+      code: "CONTROL_FAILED",
+      reason: "the driver does not delete unprivileged devices without waiting",
+      hint: "delete it without --async",
     },
   },
   SET_PARAMS: {
@@ -86,6 +98,8 @@ const SPECIAL: Readonly<Record<string, Readonly<Record<number, Words>>>> = {
       reason: "somebody has the disk open",
       hint: "unmount or close it first, or stop it by force",
     },
+    // Of an unprivileged device: the driver looks first who may, and does not know the command.
+    [EINVAL]: withoutCommand(TRY_STOP_DEV.kernel),
   },
   START_USER_RECOVERY: {
     [EBUSY]: {
@@ -110,6 +124,7 @@ const SPECIAL: Readonly<Record<string, Readonly<Record<number, Words>>>> = {
       reason: "the device was not made to be recovered, or the pid is not the one that serves it",
     },
   },
+  UPDATE_SIZE: { [EINVAL]: withoutCommand(UPDATE_SIZE.kernel) },
   QUIESCE_DEV: {
     [EBUSY]: {
       code: "DEVICE_BUSY",
@@ -132,6 +147,14 @@ function without(flag: string, kernel: string): Words {
     code: "KERNEL_TOO_OLD",
     reason: `the device, or this kernel, is without ${flag}`,
     hint: `it needs Linux ${kernel} or newer, and the flag when the device is added`,
+  };
+}
+
+function withoutCommand(kernel: string): Words {
+  return {
+    code: "KERNEL_TOO_OLD",
+    reason: "this kernel's ublk driver does not have the command",
+    hint: `it needs Linux ${kernel} or newer`,
   };
 }
 
@@ -171,11 +194,7 @@ function general(command: Command, errno: number): Words {
     case EOPNOTSUPP:
     case ENOTSUPP:
     case ENOTTY:
-      return {
-        code: "KERNEL_TOO_OLD",
-        reason: "this kernel's ublk driver does not have the command",
-        hint: `it needs Linux ${command.kernel} or newer`,
-      };
+      return withoutCommand(command.kernel);
     case ENOMEM:
       return {
         code: "MEMORY_LIMIT",
@@ -243,7 +262,7 @@ export function openError(path: string, errno: number, inContainer: boolean): Ub
         reason: "this user may not open it",
         hint: inContainer
           ? "run as root, in a container that is allowed the device (--device or --privileged)"
-          : "run as root",
+          : "run as root, or let users have devices of their own: sudo udev/install.sh",
       });
   }
   return new UblkError("CONTROL_FAILED", { operation, errno });

@@ -25,9 +25,11 @@ import {
   UBLK_PARAM_TYPE_INTEGRITY,
   UBLK_PARAM_TYPE_SEGMENT,
   UBLK_PARAM_TYPE_ZONED,
+  type ublk_param_zoned,
   ublk_params,
 } from "../uapi/ublk_params.ts";
 import { PAGE_BYTES } from "../uring/mapping.ts";
+import { checkZones, zonedParams, type ZonedTraits } from "./zoned_params.ts";
 
 const SECTOR_BYTES = 512;
 
@@ -86,6 +88,8 @@ export interface DiskTraits {
   readonly segments?: SegmentTraits;
   /** Integrity metadata beside the data. Needs `UBLK_F_INTEGRITY`. */
   readonly integrity?: IntegrityTraits;
+  /** Its zones. Needs `UBLK_F_ZONED`. */
+  readonly zones?: ZonedTraits;
 }
 
 /** The checksums of protection information, and the bytes of a tuple with each. */
@@ -131,6 +135,8 @@ export interface DiskParams {
   readonly basic: ublk_param_basic;
   /** Discard and write-zeroes; all zero if neither is there. */
   readonly discard: ublk_param_discard;
+  /** Limits of zones; counts only if there are some. */
+  readonly zoned: ublk_param_zoned;
   /** Memory alignment; counts only if asked for. */
   readonly dma: ublk_param_dma_align;
   /** Integrity metadata; counts only if there is some. */
@@ -168,7 +174,7 @@ export function ublkParams(traits: DiskTraits): DiskParams {
     io_min_shift: physicalShift,
     io_opt_shift: optimalShift,
     max_sectors: maxIoBytes / SECTOR_BYTES,
-    chunk_sectors: 0,
+    chunk_sectors: (traits.zones?.size ?? 0) / SECTOR_BYTES,
     // A division, not a shift: sizes beyond 2 TiB have sectors beyond 32 bits.
     dev_sectors: sizeBytes / SECTOR_BYTES,
     virt_boundary_mask: 0n,
@@ -176,6 +182,7 @@ export function ublkParams(traits: DiskTraits): DiskParams {
   const discard = discardParams(traits, blockSize, physical);
   const types = UBLK_PARAM_TYPE_BASIC |
     (discard.discard_granularity === 0 ? 0 : UBLK_PARAM_TYPE_DISCARD) |
+    (traits.zones === undefined ? 0 : UBLK_PARAM_TYPE_ZONED) |
     (traits.dmaAlignmentBytes === undefined ? 0 : UBLK_PARAM_TYPE_DMA_ALIGN) |
     (traits.segments === undefined ? 0 : UBLK_PARAM_TYPE_SEGMENT) |
     (traits.integrity === undefined ? 0 : UBLK_PARAM_TYPE_INTEGRITY);
@@ -184,6 +191,7 @@ export function ublkParams(traits: DiskTraits): DiskParams {
     types,
     basic,
     discard,
+    zoned: zonedParams(traits.zones, maxIoBytes),
     dma: { alignment: (traits.dmaAlignmentBytes ?? 1) - 1, pad: new Uint8Array(4) },
     seg: {
       seg_boundary_mask: BigInt((traits.segments?.segmentBoundaryBytes ?? 1) - 1),
@@ -317,6 +325,7 @@ function checkTraits(traits: DiskTraits): void {
   }
   if (traits.segments !== undefined) checkSegments(traits.segments);
   if (traits.integrity !== undefined) checkIntegrity(traits.integrity);
+  if (traits.zones !== undefined) checkZones(traits.zones, sizeBytes);
 }
 
 function checkSegments(

@@ -14,6 +14,7 @@ import {
   UBLK_PARAM_TYPE_ZONED,
   ublk_params,
 } from "../uapi/ublk_params.ts";
+import type { ZonedTraits } from "./zoned_params.ts";
 import { BLOCK_SIZES, describeParams, type DiskTraits, ublkParams } from "./params.ts";
 
 const MIB = 1 << 20;
@@ -240,6 +241,36 @@ Deno.test("ublkParams describes integrity metadata, one portion for each block",
     assertEquals(describeParams(back)?.metadataSize, 64);
   }
 });
+
+Deno.test("ublkParams describes zones, whose size is that of chunks", () => {
+  const zones = { size: 4 * MIB, maxOpen: 3, maxActive: 5 };
+  const params = ublkParams({ ...plain, zones });
+  assertEquals(params.types, UBLK_PARAM_TYPE_BASIC | UBLK_PARAM_TYPE_ZONED);
+  assertEquals(params.basic.chunk_sectors, 8192);
+  const { reserved: _, ...zoned } = params.zoned;
+  assertEquals(zoned, { max_open_zones: 3, max_active_zones: 5, max_zone_append_sectors: 2048 });
+  const back = decode(ublk_params, bytesOf(ublk_params, params));
+  assertEquals(describeParams(back)?.zoneBytes, 4 * MIB);
+  // An append is no longer than its zone.
+  const small = ublkParams({ ...plain, zones: { size: 64 << 10, maxOpen: 0, maxActive: 0 } });
+  assertEquals(small.zoned.max_zone_append_sectors, 128);
+});
+
+const NO_ZONES: [zones: Partial<ZonedTraits>, words: string][] = [
+  [{ size: 3 * MIB }, "zones of 3145728 bytes"],
+  [{ size: 128 * MIB }, "not whole zones"],
+  [{ maxOpen: 17 }, "17 open zones of 16"],
+  [{ maxActive: 17 }, "17 active zones of 16"],
+  [{ maxActive: -1 }, "use 0 to 16"],
+  [{ maxOpen: 3, maxActive: 2 }, "more than the 2 active"],
+];
+
+for (const [zones, words] of NO_ZONES) {
+  Deno.test(`ublkParams refuses zones: ${words}`, () => {
+    const traits = { ...plain, zones: { size: 4 * MIB, maxOpen: 0, maxActive: 0, ...zones } };
+    assertStringIncludes(assertThrows(() => ublkParams(traits), UblkError).message, words);
+  });
+}
 
 Deno.test("ublkParams asks for aligned memory as a mask", () => {
   const params = ublkParams({ ...plain, dmaAlignmentBytes: 512 });

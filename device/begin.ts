@@ -17,16 +17,19 @@ import {
   UBLK_F_PER_IO_DAEMON,
   UBLK_F_QUIESCE,
   UBLK_F_SHMEM_ZC,
+  UBLK_F_UNPRIVILEGED_DEV,
   UBLK_F_UPDATE_SIZE,
+  UBLK_F_ZONED,
 } from "../uapi/features.ts";
 import { getAffinity } from "../uring/libc.ts";
 import { abortable, checkAborted } from "./abort.ts";
 import { assign, threadCpus } from "./assignment.ts";
 import type { Holdings } from "./holdings.ts";
 import { logLine } from "./log.ts";
-import { openCharDevice, probeBlockDevice } from "./node.ts";
+import { openCharDevice, ownership, probeBlockDevice } from "./node.ts";
 import type { Settings } from "./options.ts";
 import { dataPathsOf } from "./paths.ts";
+import { checkBesideZones } from "./zones.ts";
 import { RECOVERY_FLAGS, type RecoveryMode, recoveryOf } from "./recovery_mode.ts";
 import type { Opened } from "./serving_thread.ts";
 import { MappedMemory } from "./shared_memory.ts";
@@ -83,6 +86,8 @@ export async function addDevice(
   threadCpus(assign(work).length, [], settings.affinity);
   // Not with the signal: a command given up half way may still add a device that nobody knows.
   const info = await control.addDev(plan.info);
+  // Until udev has given it to this user, nothing may be done about it, not even to delete it.
+  if (settings.unprivileged) await ownership(info.dev_id, NODE_TIMEOUT_MS);
   // From here on there is something to undo, even if the grant cannot be used.
   held.id = info.dev_id;
   const grant = readGrant(plan, info);
@@ -129,9 +134,12 @@ export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">)
       hint: "leave integrity out, or give the backend readMetadata and writeMetadata",
     });
   }
-  const required = (batch ? UBLK_F_BATCH_IO : 0) |
+  if (traits.zones !== undefined) checkBesideZones(settings);
+  const required = (traits.zones === undefined ? 0 : UBLK_F_ZONED) |
+    (batch ? UBLK_F_BATCH_IO : 0) |
     (perIoDaemons ? UBLK_F_PER_IO_DAEMON : 0) |
     (recovery === undefined ? 0 : RECOVERY_FLAGS[recovery]) |
+    (settings.unprivileged ? UBLK_F_UNPRIVILEGED_DEV : 0) |
     (settings.noPartitionScan ? UBLK_F_NO_AUTO_PART_SCAN : 0) |
     (integrity === undefined ? 0 : UBLK_F_INTEGRITY) |
     (sharedMemory === undefined ? 0 : UBLK_F_SHMEM_ZC);
@@ -189,6 +197,8 @@ export async function bringUp(
     metadataSize,
     sharedBuffers: held.memory?.buffers ?? [],
     deadlineMs,
+    // The kernel kills an unprivileged device's server over a request, whoever is to blame.
+    bounded: settings.unprivileged,
     paranoid,
   };
   // Threads for which the kernel granted no queue need no CPUs.
@@ -211,7 +221,9 @@ export async function bringUp(
     if (recovered) await control.endUserRecovery(id, Deno.pid, either);
     else await control.startDev(id, Deno.pid, either);
     await held.memory?.register(control, id, recovered, either);
-    if (await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal) === "waiting") {
+    const { unprivileged } = settings;
+    const probe = await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal, unprivileged);
+    if (probe === "waiting") {
       const what = "the kernel is still reading it, to find partitions";
       logLine(30, `device ${id}: ${what}; it opens once the backend has answered`);
     }

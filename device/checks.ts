@@ -85,6 +85,7 @@ function checkSharedMemory(memory: Settings["sharedMemory"]): void {
   throw invalid("sharedMemory has no path", "name a file in hugetlbfs");
 }
 
-function invalid(reason: string, hint: string): UblkError {
+/** An error of the caller's. */
+export function invalid(reason: string, hint: string): UblkError {
   return new UblkError("INVALID_ARGUMENT", { operation: "serve", reason, hint });
 }

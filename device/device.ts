@@ -21,6 +21,7 @@ import { blockPath, charPath } from "./node.ts";
 import { type DeviceOptions, type RecoverOptions, type Settings, settingsOf } from "./options.ts";
 import { resizeDevice } from "./resize.ts";
 import { stopDevice, syncDisks } from "./stop.ts";
+import { sendTelemetry } from "./telemetry.ts";
 import { Threads } from "./threads.ts";
 
 /** A device and everything that serves it. */
@@ -154,6 +155,7 @@ export class Device implements AsyncDisposable {
         bringUp(this.#held, this.#settings, this.#basis!, onStuck, options.signal)
       );
       this.#live();
+      await sendTelemetry(this);
     });
   }
 

@@ -67,7 +67,10 @@ function misfitOfFlags(
     return no(`its data path is "${path}", and the backend needs the bytes`, SAME);
   }
   if ((flags & UBLK_F_ZONED) !== 0 || disk.zoneBytes > 0) {
-    return no("it is zoned", "recover it with the program that made it");
+    return no(
+      "it is zoned, and the kernel relies on write pointers that a new server does not know",
+      "delete it, and make it again",
+    );
   }
   if ((flags & UBLK_F_SHMEM_ZC) !== 0 && settings.sharedMemory === undefined) {
     return no("its clients may share memory with its server", "give the same sharedMemory");

@@ -86,7 +86,7 @@ const CASES: [
   ["made with write-zeroes", {}, 0, { writeZeroes: false }],
   ["made with integrity metadata", { metadataSize: 8 }, 0, {}],
   ['"auto-zero-copy"', {}, UBLK_F_AUTO_BUF_REG, { ring: false }],
-  ["it is zoned", {}, UBLK_F_ZONED, {}],
+  ["it is zoned, and", {}, UBLK_F_ZONED, {}],
   ["share memory", {}, UBLK_F_SHMEM_ZC, {}],
   ["not say that it is persistent", {}, 0, { persistent: false }],
 ];

@@ -36,6 +36,12 @@ const POLL_MS = 5;
 /** How long a thread may take to open its ring and fetch its slots, on a machine at its limit. */
 const READY_MS = 30_000;
 
+/**
+ * How often, within one deadline, a thread that blocks in the kernel is woken to look for what is
+ * overdue. One with an event loop has a timer of its own.
+ */
+const LOOKS_PER_DEADLINE = 8;
+
 /** One thread of a device. */
 export class Member {
   /** Whether it was left behind, still running. Nothing that it shares may be released then. */
@@ -121,7 +127,7 @@ export class Member {
     const resources = (await this.#ready)!;
     const control = this.#control!;
     const error = stuckError(common.device, common.deadlineMs, keepDevice);
-    this.#unwatch = this.#thread.local
+    const unwatch = this.#thread.local
       ? guardLocalThread({
         control,
         device: common.device,
@@ -131,6 +137,13 @@ export class Member {
         message: error.message,
       })
       : watchThread(control, () => onStuck(error));
+    const looks = common.bounded
+      ? setInterval(() => signalEventFd(this.#wakeFd), common.deadlineMs / LOOKS_PER_DEADLINE)
+      : undefined;
+    this.#unwatch = () => {
+      clearInterval(looks);
+      unwatch();
+    };
   }
 
   /** Has the thread answer soon what is outstanding, and say that it has heard. */

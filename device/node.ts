@@ -7,6 +7,7 @@
 import { UblkError } from "../uapi/error.ts";
 import { EBUSY } from "../uapi/errno.ts";
 import { openFile, pathExists } from "../uring/libc.ts";
+import { mayUse } from "../uring/rights.ts";
 import { checkAborted } from "./abort.ts";
 
 const O_RDWR = 2;
@@ -73,6 +74,31 @@ async function appearance(
   }
 }
 
+/** What makes a user's nodes the user's. */
+const RULE = "install the udev rule as root: udev/install.sh";
+
+/**
+ * Resolves once this user may use `/dev/ublkcN`, which is root's until udev has looked at it. Whether
+ * a command may be sent to an unprivileged device is decided by that.
+ *
+ * @throws {UblkError} `PERMISSION_DENIED`: the device is there, and only root can delete it.
+ */
+export async function ownership(id: number, timeoutMs: number): Promise<void> {
+  const path = charPath(id);
+  const end = performance.now() + timeoutMs;
+  while (!mayUse(path)) {
+    if (performance.now() > end) {
+      throw new UblkError("PERMISSION_DENIED", {
+        operation: `wait for ${path}`,
+        device: id,
+        reason: `udev did not give the new device to this user in ${timeoutMs} ms`,
+        hint: `${RULE}; this one is left for root to delete: ublk del -n ${id}`,
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
 /** How the disk met its first visitor. */
 export type Probe =
   /** It opened. */
@@ -87,12 +113,14 @@ export type Probe =
  * Since Linux 7.0 the kernel looks for partitions after START_DEV, and lets nobody open the disk
  * meanwhile. With a backend that takes its time that is no failure: the disk is there.
  *
+ * @param unprivileged The node is root's until udev has looked at it.
  * @throws {UblkError} `NODE_MISSING`.
  */
 export async function probeBlockDevice(
   id: number,
   timeoutMs: number,
   signal?: AbortSignal,
+  unprivileged = false,
 ): Promise<Probe> {
   const path = blockPath(id);
   const started = performance.now();
@@ -127,7 +155,9 @@ export async function probeBlockDevice(
       operation: `open ${path}`,
       device: id,
       reason: `the node is there but did not open in ${timeoutMs} ms`,
-      hint: "in a container, allow the device (--device-cgroup-rule 'b *:* rwm')",
+      hint: unprivileged
+        ? RULE
+        : "in a container, allow the device (--device-cgroup-rule 'b *:* rwm')",
     });
   }
   return "open";

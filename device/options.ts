@@ -8,7 +8,8 @@ import type { Backend } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import type { IntegrityTraits } from "../ctrl/params.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
-import { checkSettings } from "./checks.ts";
+import { hasAdminRights } from "../uring/rights.ts";
+import { checkSettings, invalid } from "./checks.ts";
 import type { RecoveryMode } from "./recovery_mode.ts";
 
 /** Integrity metadata beside the data: so many bytes for each block. */
@@ -57,6 +58,13 @@ export interface DeviceOptions {
   readonly fixedFile?: boolean;
   /** What becomes of the device when its server dies. Default: it goes too. */
   readonly recovery?: RecoveryMode;
+  /**
+   * A device of this user's own, who need not be root (`UBLK_F_UNPRIVILEGED_DEV`): nobody else may
+   * use it. It wants the udev rule in `udev/`, and cannot have `recovery`, `integrity`, nor the data
+   * paths `user-copy` and zero copy. Root makes none. Default: whether this process is without
+   * `CAP_SYS_ADMIN`.
+   */
+  readonly unprivileged?: boolean;
   /** Do not look for partitions (`UBLK_F_NO_AUTO_PART_SCAN`, Linux 7.0). */
   readonly noPartitionScan?: boolean;
   /** Integrity metadata beside the data (`UBLK_F_INTEGRITY`, Linux 7.0). Needs `user-copy`. */
@@ -68,7 +76,7 @@ export interface DeviceOptions {
   /**
    * How long, in milliseconds, a backend may take over a request. A Promise that takes longer is
    * answered for with ETIMEDOUT; a method that does not return for so long costs the device.
-   * Default: 20,000, which is below the kernel's own 30 s for unprivileged devices.
+   * Default: 20,000; for an unprivileged device 12,000, which is also the most it may have.
    */
   readonly deadlineMs?: number;
   /**
@@ -94,6 +102,7 @@ export interface RecoverOptions extends
     | "dataPath"
     | "batch"
     | "recovery"
+    | "unprivileged"
     | "noPartitionScan"
     | "integrity"
   > {
@@ -114,6 +123,7 @@ export type Settings =
       | "batch"
       | "perIoDaemons"
       | "fixedFile"
+      | "unprivileged"
       | "noPartitionScan"
       | "deadlineMs"
       | "paranoid"
@@ -127,12 +137,28 @@ export const DEFAULT_MAX_IO_BYTES: number = 512 << 10;
 export const DEFAULT_DEADLINE_MS = 20_000;
 
 /**
+ * The longest deadline of an unprivileged device, in milliseconds: its server is killed over a
+ * request that the block layer has waited for 30 s (`ublk_timeout` in the driver). A Promise is
+ * given up an eighth of a deadline late at most (`queue/wait.ts`), and may have been asked for only
+ * after a method that took nearly a deadline itself; a method that does not return is noticed in one
+ * and a half (`device/watch.ts`), and its thread then has `GRACE_MS` to leave. Neither comes to
+ * more than 26 s.
+ */
+export const UNPRIVILEGED_DEADLINE_MS = 12_000;
+
+/**
  * Fills in the defaults, and checks all that can be checked without a kernel.
  *
+ * @param isAdmin Whether this process makes privileged devices.
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */
-export function settingsOf(options: DeviceOptions): Settings {
+export function settingsOf(
+  options: DeviceOptions,
+  isAdmin: () => boolean = hasAdminRights,
+): Settings {
   const { signal: _, ...given } = options;
+  const admin = isAdmin();
+  const unprivileged = options.unprivileged ?? !admin;
   const settings = {
     ...given,
     queues: options.queues ?? 1,
@@ -142,11 +168,29 @@ export function settingsOf(options: DeviceOptions): Settings {
     batch: options.batch === true,
     perIoDaemons: options.perIoDaemons === true,
     fixedFile: options.fixedFile !== false,
+    unprivileged,
     noPartitionScan: options.noPartitionScan === true,
-    deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS,
+    deadlineMs: options.deadlineMs ??
+      (unprivileged ? UNPRIVILEGED_DEADLINE_MS : DEFAULT_DEADLINE_MS),
     paranoid: options.paranoid === true,
     logLevel: options.logLevel ?? 20,
   };
   checkSettings(settings);
+  if (unprivileged) checkUnprivileged(settings, admin);
   return settings;
+}
+
+function checkUnprivileged({ deadlineMs }: Settings, admin: boolean): void {
+  if (admin) {
+    throw invalid(
+      "root cannot have an unprivileged device: the driver makes a privileged one",
+      "run it as the user whose device it is to be, or leave unprivileged out",
+    );
+  }
+  if (deadlineMs > UNPRIVILEGED_DEADLINE_MS) {
+    throw invalid(
+      `deadlineMs ${deadlineMs} is too long for an unprivileged device`,
+      `use up to ${UNPRIVILEGED_DEADLINE_MS}: its server is killed over a request that takes 30 s`,
+    );
+  }
 }

@@ -1,12 +1,22 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assertEquals, assertLess, assertStringIncludes, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { type DeviceOptions, settingsOf } from "./options.ts";
+import { libc } from "../uring/libc.ts";
+import { GRACE_MS } from "./holdings.ts";
+import { type DeviceOptions, settingsOf, UNPRIVILEGED_DEADLINE_MS } from "./options.ts";
 import { RECOVERY_FLAGS, RECOVERY_MODES, recoveryOf } from "./recovery_mode.ts";
 
 const backend = { size: 512, readAt() {}, writeAt() {} };
+/** The block layer's 30 s for a request, less what it may wait before a thread sees it. */
+const KERNEL_PATIENCE_MS = 28_000;
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
+
+const root = () => true;
+const user = () => false;
 
 Deno.test("settingsOf() + nothing but a backend + has defaults", () => {
-  const { backend: same, ...settings } = settingsOf({ backend });
+  const { backend: same, ...settings } = settingsOf({ backend }, root);
   assertEquals(same, backend);
   assertEquals(settings, {
     queues: 1,
@@ -16,11 +26,35 @@ Deno.test("settingsOf() + nothing but a backend + has defaults", () => {
     batch: false,
     perIoDaemons: false,
     fixedFile: true,
+    unprivileged: false,
     noPartitionScan: false,
     deadlineMs: 20_000,
     paranoid: false,
     logLevel: 20,
   });
+});
+
+Deno.test("settingsOf() + another user than root + a device of that user's own", () => {
+  assertEquals(settingsOf({ backend }, user).unprivileged, true);
+  assertEquals(settingsOf({ backend, unprivileged: true }, user).unprivileged, true);
+  // Insisted on; the kernel will have none of it, and say so.
+  assertEquals(settingsOf({ backend, unprivileged: false }, user).unprivileged, false);
+  const error = assertThrows(() => settingsOf({ backend, unprivileged: true }, root), UblkError);
+  assertEquals([error.code, error.message.includes("\n")], ["INVALID_ARGUMENT", false]);
+  assertStringIncludes(error.message, "the driver makes a privileged one");
+});
+
+Deno.test("settingsOf() + an unprivileged device + the deadline keeps it from the kernel's 30 s", () => {
+  const most = UNPRIVILEGED_DEADLINE_MS;
+  assertEquals(settingsOf({ backend }, user).deadlineMs, most);
+  assertEquals(settingsOf({ backend, deadlineMs: 500 }, user).deadlineMs, 500);
+  const error = assertThrows(() => settingsOf({ backend, deadlineMs: most + 1 }, user), UblkError);
+  assertStringIncludes(error.message, `use up to ${most}`);
+  assertEquals(settingsOf({ backend, deadlineMs: most + 1 }, root).deadlineMs, most + 1);
+  // A method that takes a deadline, and a Promise after it that takes one and is noticed late.
+  assertLess(2 * most + most / 8, KERNEL_PATIENCE_MS);
+  // A method that never returns: seen by a look up to half a deadline late, then the grace.
+  assertLess(1.5 * most + GRACE_MS, KERNEL_PATIENCE_MS);
 });
 
 Deno.test("settingsOf() + what goes together + is taken", () => {

@@ -14,7 +14,7 @@ import { isAutomatic } from "./assignment.ts";
 /** What decides which data paths there are. */
 export interface PathQuestion {
   /** What the backend is and can do. */
-  readonly traits: Pick<BackendTraits, "address" | "ring" | "preferZeroCopy">;
+  readonly traits: Pick<BackendTraits, "address" | "ring" | "preferZeroCopy" | "zones">;
   /** What to call it. */
   readonly backend: string;
   /** Whether it runs in the caller's own thread. */
@@ -61,6 +61,11 @@ function best({ traits }: PathQuestion): DataPathName[] {
 
 /** Why a path cannot serve a backend, or "". */
 function objection(path: DataPathName, question: PathQuestion): string {
+  // A commit's address says where an append landed, so that none can be given for data; and what a
+  // report tells is not in any file.
+  if (question.traits.zones !== undefined && path !== "user-copy") {
+    return "zones are reported, and appended to, by user-copy";
+  }
   if (isZeroCopy(path) && !question.traits.ring) {
     return question.local
       ? "a backend given as an object is served through its methods, which need the bytes"

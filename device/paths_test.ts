@@ -1,7 +1,12 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { DATA_PATHS } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
-import { UBLK_F_BATCH_IO, UBLK_F_INTEGRITY } from "../uapi/features.ts";
+import {
+  UBLK_F_BATCH_IO,
+  UBLK_F_INTEGRITY,
+  UBLK_F_UNPRIVILEGED_DEV,
+  UBLK_F_ZONED,
+} from "../uapi/features.ts";
 import { dataPathsOf, type PathQuestion } from "./paths.ts";
 
 const MEMORY = { address: true, ring: false, preferZeroCopy: false };
@@ -31,8 +36,24 @@ Deno.test("dataPathsOf() + what excludes a path + passes it over without a word"
   assertEquals(ask({ traits: MEMORY, required: UBLK_F_BATCH_IO }), ["copy"]);
   assertEquals(ask({ traits: DIRECT, required: UBLK_F_BATCH_IO }), ["auto-zero-copy", "copy"]);
   assertEquals(ask({ traits: DIRECT, sharedQueues: true }), ["copy"]);
+  assertEquals(ask({ traits: DIRECT, required: UBLK_F_UNPRIVILEGED_DEV }), ["copy"]);
+  assertEquals(ask({ traits: MEMORY, required: UBLK_F_UNPRIVILEGED_DEV }), ["get-data", "copy"]);
   for (const traits of [MEMORY, BYTES, FILE, DIRECT]) {
     assertEquals(ask({ traits, required: UBLK_F_INTEGRITY }), ["user-copy"]);
+  }
+});
+
+Deno.test("dataPathsOf() + zones + have one path, whatever else the backend can do", () => {
+  const zones = { size: 4096, maxOpen: 0, maxActive: 0 };
+  for (const kind of [MEMORY, BYTES, FILE, DIRECT]) {
+    const traits = { ...kind, zones };
+    assertEquals(ask({ traits, required: UBLK_F_ZONED }), ["user-copy"]);
+    assertEquals(ask({ traits, required: UBLK_F_ZONED, forced: "user-copy" }), ["user-copy"]);
+    for (const forced of DATA_PATHS.filter((path) => path !== "user-copy")) {
+      const error = assertThrows(() => ask({ traits, required: UBLK_F_ZONED, forced }), UblkError);
+      assertStringIncludes(error.message, `no data path "${forced}": zones are reported`);
+      assertStringIncludes(error.message, "choose among user-copy, or leave dataPath out");
+    }
   }
 });
 

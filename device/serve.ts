@@ -48,7 +48,7 @@ export interface ServedDevice extends AsyncDisposable {
 /**
  * Makes a disk out of a backend, and resolves once it can be opened.
  *
- * Needs Linux 6.5 or newer with the module `ublk_drv`, root, and of Deno
+ * Needs Linux 6.5 or newer with the module `ublk_drv`, root (or `docs/unprivileged.md`), and of Deno
  * `--allow-ffi --allow-read --allow-run=/bin/sh` (the Workers' modules are read, and a shell probes
  * the disk), for `memory()` also `--allow-sys=systemMemoryInfo`.
  *
@@ -81,9 +81,9 @@ export async function serve(options: DeviceOptions): Promise<ServedDevice> {
  *
  * @example
  * ```ts ignore
- * import { recover } from "@ublk/ublk";
+ * import { file, recover } from "@ublk/ublk";
  *
- * await using device = await recover(0, { backend: loop("/srv/disk.img") });
+ * await using device = await recover(0, { backend: file("/srv/disk.img") });
  * ```
  */
 export async function recover(id: number, options: RecoverOptions): Promise<ServedDevice> {

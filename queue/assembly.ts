@@ -23,6 +23,7 @@ import { type SharedBuffer, SharedMemory, SharedMemoryPath } from "./shared_memo
 import type { SlotPlaces, Slots } from "./slots.ts";
 import { UserCopyPath } from "./user_copy_path.ts";
 import { RegisteredBuffers, ZeroCopyPath } from "./zero_copy_path.ts";
+import { Zones } from "./zones.ts";
 
 /** The most of a slot's buffer that the ring is to know, and of all of a thread: it stays in memory. */
 const REGISTERED_BYTES = 32 << 10;
@@ -30,6 +31,8 @@ const REGISTERED_BYTES_OF_ALL = 16 << 20;
 
 /** What a thread is made of beside its slots. */
 export interface AssemblyOptions {
+  /** Operations on the ring have the deadline too. Default: they have none. */
+  readonly bounded?: boolean;
   /** What answers. */
   readonly backend: Backend;
   /** What answers where it is called with bytes: the backend, or one that watches over it. */
@@ -79,7 +82,8 @@ export function handlerKind(
   >,
 ): HandlerKind {
   if (isZeroCopy(path)) return "ring";
-  if (eventLoop || backend.synchronous !== true) return "bytes";
+  // With zones, whatever is written must be seen by who keeps the write pointers.
+  if (eventLoop || backend.synchronous !== true || backend.zones !== undefined) return "bytes";
   if (backend.ring !== undefined && !backend.ring.forZeroCopyOnly) return "ring";
   // Data that travels neither by copies of the kernel to any address, nor by ours, must be copied.
   const anywhere = path === "get-data" || path === "user-copy";
@@ -136,6 +140,11 @@ export function assemble(options: AssemblyOptions): Assembly {
     ? new DirectMemory(backend, slots, maxIoBytes)
     : new SlotBuffers(owner, maxIoBytes);
   stack.use(places);
+  const methods = (options.seen ?? backend).zones;
+  const zones = methods === undefined ? undefined : new Zones({
+    ...{ methods, slots, maxIoBytes, log },
+    buffers: places as SlotBuffers,
+  });
   const common = { backend, slots, log, metadata, shared };
   handler = kind === "memory"
     ? new MemoryHandler(backend, slots, log)
@@ -147,16 +156,18 @@ export function assemble(options: AssemblyOptions): Assembly {
       plainFd: plainFdOf(options),
       plainFile: options.plainFile,
       registeredBytes: registerPlaces(options, places),
+      bounded: options.bounded,
     })
     : new BytesHandler({
       ...common,
+      zones,
       backend: options.seen ?? backend,
       buffers: places as SlotBuffers,
       mayAwait: options.eventLoop,
       answered: options.answered,
     });
   stack.use(handler);
-  const inner = makePath(name, { ...options, places, handler, metadata });
+  const inner = makePath(name, { ...options, places, handler, metadata, zones });
   const path: DataPath = shared === undefined
     ? inner
     : new SharedMemoryPath(slots, handler, shared, inner, log);
@@ -188,6 +199,7 @@ interface PathParts extends AssemblyOptions {
   readonly places: Places & Partial<SlotPlaces>;
   readonly handler: Handler;
   readonly metadata: Metadata | undefined;
+  readonly zones: Zones | undefined;
 }
 
 /** A path is one file and one line here. */

@@ -20,6 +20,7 @@ import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
 import {
   UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK,
   UBLK_BATCH_F_HAS_BUF_ADDR,
+  UBLK_BATCH_F_HAS_ZONE_LBA,
   UBLK_U_IO_COMMIT_IO_CMDS,
   UBLK_U_IO_FETCH_IO_CMDS,
   UBLK_U_IO_PREP_IO_CMDS,
@@ -103,10 +104,11 @@ export class BatchSlots extends Slots implements Disposable {
 
   fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void {
     this.#places = places;
-    const { addresses, autoBuffers } = places;
-    this.#hasAddress = addresses[0] !== 0;
+    const { addresses, autoBuffers, areSectors = false } = places;
+    this.#hasAddress = areSectors || addresses[0] !== 0;
     this.#elementWords = this.#hasAddress ? 4 : 2;
-    if (this.#hasAddress) this.#flags |= UBLK_BATCH_F_HAS_BUF_ADDR;
+    if (areSectors) this.#flags |= UBLK_BATCH_F_HAS_ZONE_LBA;
+    else if (this.#hasAddress) this.#flags |= UBLK_BATCH_F_HAS_BUF_ADDR;
     if (autoBuffers !== undefined && (autoBuffers[0] >>> 16) & UBLK_AUTO_BUF_REG_FALLBACK) {
       this.#flags |= UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK;
     }

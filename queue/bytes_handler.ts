@@ -25,6 +25,7 @@ import {
 } from "./operations.ts";
 import type { SharedMemory } from "./shared_memory.ts";
 import type { Slots } from "./slots.ts";
+import { bringsData, isZoneOperation, type Zones } from "./zones.ts";
 
 /** What a {@linkcode BytesHandler} works with. */
 export interface BytesHandlerParts {
@@ -42,6 +43,8 @@ export interface BytesHandlerParts {
   readonly answered: () => void;
   /** Integrity metadata of requests. */
   readonly metadata?: Metadata;
+  /** The zones of the disk. */
+  readonly zones?: Zones;
   /** Data that clients share. */
   readonly shared?: SharedMemory;
 }
@@ -54,6 +57,7 @@ export class BytesHandler implements Handler {
   readonly #slots: Slots;
   readonly #buffers: SlotBuffers;
   readonly #metadata: Metadata | undefined;
+  readonly #zones: Zones | undefined;
   readonly #shared: SharedMemory | undefined;
   readonly #async: AsyncRequests;
   readonly #log: LogWriter;
@@ -69,6 +73,7 @@ export class BytesHandler implements Handler {
     this.#log = parts.log;
     this.#answered = parts.answered;
     this.#metadata = parts.metadata;
+    this.#zones = parts.zones;
     this.#shared = parts.shared;
     this.#async = new AsyncRequests(parts.slots.count);
   }
@@ -92,6 +97,8 @@ export class BytesHandler implements Handler {
     try {
       let value = carriesData(op)
         ? transfer(this.#backend, opFlags, this.#view(slot, bytes), slots.offset(slot))
+        : this.#zones !== undefined && isZoneOperation(op)
+        ? this.#zones.call(slot)
         : dataless(this.#backend, opFlags, slots.offset(slot), bytes);
       if (this.#metadata !== undefined) value = this.#metadata.transfer(this.#backend, slot, value);
       if (value === undefined) {
@@ -99,15 +106,28 @@ export class BytesHandler implements Handler {
       } else if (isThenable(value)) {
         if (this.#mayAwait) return this.#await(slot, value, fullResult(op, bytes));
         // The backend's code may go on after the loop has ended, with the buffer it was lent.
-        if (carriesData(op)) this.#quarantine(slot);
+        if (carriesData(op) || bringsData(op)) this.#quarantine(slot);
         result = refusePromise(value, this.#log);
       } else {
-        result = resultOf(value, fullResult(op, bytes), slots, slot, this.#log);
+        result = this.#resultOf(slot, value, fullResult(op, bytes));
       }
     } catch (thrown) {
       result = resultOfThrown(thrown, slots, slot, this.#log);
     }
     this.path.finish(slot, result);
+  }
+
+  #resultOf(slot: number, value: unknown, full: number): number {
+    const slots = this.#slots;
+    if (this.#zones === undefined || !isZoneOperation(slots.opFlags(slot) & 0xff)) {
+      return resultOf(value, full, slots, slot, this.#log);
+    }
+    try {
+      return this.#zones.resultOf(slot, value);
+    } catch (thrown) {
+      // A report's zones may have getters.
+      return resultOfThrown(thrown, slots, slot, this.#log);
+    }
   }
 
   #view(slot: number, bytes: number): Uint8Array<ArrayBuffer> {
@@ -135,7 +155,7 @@ export class BytesHandler implements Handler {
     new Promise((resolve) => resolve(promise)).then(
       (value) => {
         if (!this.#async.settle(slot, generation)) return;
-        this.#finish(slot, resultOf(value, full, slots, slot, this.#log));
+        this.#finish(slot, this.#resultOf(slot, value, full));
       },
       (thrown) => {
         if (!this.#async.settle(slot, generation)) return;

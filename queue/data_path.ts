@@ -50,6 +50,8 @@ export interface DataPath extends Disposable {
 export interface Handler extends Disposable {
   /** Requests that have been handled and not answered yet. */
   readonly outstanding: number;
+  /** It goes by when each request came: all are to be timed. */
+  readonly timesAll?: boolean;
   /**
    * Works on the slot's request. A WRITE's data is in its place.
    *

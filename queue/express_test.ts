@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
-import type { RingMethods } from "../backends/backend.ts";
-import { FAKE_FILE_FD, FakeFile } from "../tests/fake_file.ts";
-import { QueueRig, type RigOptions } from "../tests/queue_rig.ts";
+import { plainFileRig } from "../tests/plain_file_rig.ts";
+import type { QueueRig, RigOptions } from "../tests/queue_rig.ts";
 import { ECANCELED, EIO, ENOMEM, ENOSPC, ETIME } from "../uapi/errno.ts";
 import { IORING_REGISTER_BUFFERS } from "../uapi/io_uring_register.ts";
 import {
@@ -33,20 +32,11 @@ const reads = (count: number) =>
     return { op: UBLK_IO_OP_READ, sector: 8 * nth, sectors: 8 };
   });
 
-function setUp({ methods, ...options }: Partial<RigOptions> & { methods?: Partial<RingMethods> }) {
-  const file = new FakeFile(1 << 20);
-  const prepared: number[] = [];
-  const backend = file.backend(1, { plainFd: FAKE_FILE_FD, ...methods });
-  const { prepare } = backend.ring!;
-  const ring: RingMethods = {
-    ...backend.ring!,
-    prepare(request, ring) {
-      prepared.push(request.op);
-      return prepare(request, ring);
-    },
-  };
-  const rig = new QueueRig({ backend: { ...backend, ring }, file, depth: DEPTH, ...options });
-  rig.fetch();
+function setUp(options: Parameters<typeof plainFileRig>[0]) {
+  const { rig, file, prepared, [Symbol.dispose]: dispose } = plainFileRig({
+    depth: DEPTH,
+    ...options,
+  });
   return {
     rig,
     file,
@@ -66,7 +56,7 @@ function setUp({ methods, ...options }: Partial<RigOptions> & { methods?: Partia
     get underWay() {
       return [rig.slots.held, rig.handler.outstanding];
     },
-    [Symbol.dispose]: () => rig[Symbol.dispose](),
+    [Symbol.dispose]: dispose,
   };
 }
 

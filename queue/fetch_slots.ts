@@ -49,7 +49,8 @@ export class FetchSlots extends Slots {
   fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void {
     this.#addresses = places.addresses;
     if (places.autoBuffers !== undefined) this.#autoBuffers = places.autoBuffers;
-    this.#hasAddresses = places.addresses.some((address) => address !== 0);
+    this.#hasAddresses = places.areSectors === true ||
+      places.addresses.some((address) => address !== 0);
     this.#first = this.#ring.own(this.count);
     if (this.#first >= 0) {
       for (let slot = 0; slot < this.count; slot++) {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, RequestLimits, Sharing } from "../backends/backend.ts";
+import type { Backend, RequestLimits, Sharing, ZoneMethods } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { thrownText, UblkError, type UblkErrorCode, type UblkErrorInit } from "../uapi/error.ts";
 import type { ServeOrder, ThreadResources } from "./serving.ts";
@@ -75,8 +75,20 @@ export interface BackendTraits {
   readonly resize: boolean;
   /** What the memory of requests must be like. */
   readonly limits?: RequestLimits;
+  /** Its zones, where it has some. */
+  readonly zones?: ZoneTraits;
   /** Its thread may block in the kernel. */
   readonly synchronous: boolean;
+}
+
+/** What the zones of a backend are. */
+export interface ZoneTraits {
+  /** Bytes of a zone. */
+  readonly size: number;
+  /** The most that are open at a time; 0 for no limit. */
+  readonly maxOpen: number;
+  /** The most that are open or closed at a time; 0 for no limit. */
+  readonly maxActive: number;
 }
 
 /**
@@ -94,6 +106,7 @@ export function traitsOf(
   return {
     size: backend.size,
     ...(backend.limits === undefined ? {} : { limits: backend.limits }),
+    ...(backend.zones === undefined ? {} : { zones: zoneTraitsOf(backend.zones) }),
     blockSize: backend.blockSize ?? 512,
     readOnly: backend.readOnly === true,
     flush: backend.flush !== undefined,
@@ -108,6 +121,10 @@ export function traitsOf(
     resize: backend.resize !== undefined,
     synchronous,
   };
+}
+
+function zoneTraitsOf({ size, maxOpen = 0, maxActive = 0 }: ZoneMethods): ZoneTraits {
+  return { size, maxOpen, maxActive };
 }
 
 /** An error on its way to another thread: `structuredClone` would lose what makes it a UblkError. */

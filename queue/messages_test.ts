@@ -3,6 +3,7 @@ import { mockBackend } from "../testing.ts";
 import { openMemory } from "../tests/memory_disk.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
+import { open, zoned } from "../backends/zoned.ts";
 import { packError, traitsOf, unpackError } from "./messages.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
@@ -64,6 +65,13 @@ Deno.test("traitsOf tells what a backend is and can do", () => {
     ...BARE,
     ...{ metadata: true, persistent: true, resize: true },
   });
+});
+
+Deno.test("traitsOf tells of zones what crosses to another thread", () => {
+  const disk = open(zoned("8MiB", { maxOpen: 1 }).options);
+  const { zones } = structuredClone(traitsOf(disk));
+  assertEquals(zones, { size: 4 << 20, maxOpen: 1, maxActive: 0 });
+  disk.close!();
 });
 
 Deno.test("traitsOf counts a ring only where the thread may block, and for copies if it is for them", () => {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend, WriteOptions } from "../backends/backend.ts";
 import { EIO, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   UBLK_IO_F_FUA,
@@ -27,6 +27,11 @@ const NO_FUA = Object.freeze({ fua: false });
 const MAY_UNMAP = Object.freeze({ mayUnmap: true });
 const NO_UNMAP = Object.freeze({ mayUnmap: false });
 
+/** How a request with those `op_flags` is to be written. */
+export function writeOptions(opFlags: number): WriteOptions {
+  return (opFlags & UBLK_IO_F_FUA) === 0 ? NO_FUA : FUA;
+}
+
 /** Calls `readAt` or `writeAt`. Returns what the backend returned, or throws what it threw. */
 export function transfer(
   backend: Backend,
@@ -35,7 +40,7 @@ export function transfer(
   offset: number,
 ): unknown {
   if ((opFlags & 0xff) === UBLK_IO_OP_READ) return backend.readAt(buffer, offset);
-  return backend.writeAt(buffer, offset, (opFlags & UBLK_IO_F_FUA) === 0 ? NO_FUA : FUA);
+  return backend.writeAt(buffer, offset, writeOptions(opFlags));
 }
 
 /** Whether an operation carries data. */

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend, ZoneMethods } from "../backends/backend.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { isThenable } from "./operations.ts";
@@ -16,6 +16,13 @@ import { isThenable } from "./operations.ts";
 export const POISON = 0xdb;
 /** Released buffers that are still watched. */
 const WATCHED = 64;
+
+/** Calls with a buffer of its own, whose contents are copied back if that is wanted. */
+type Lend = (
+  own: Uint8Array<ArrayBuffer>,
+  copyBack: boolean,
+  call: (buffer: Uint8Array<ArrayBuffer>) => unknown,
+) => unknown;
 
 /**
  * The same backend, with its buffers poisoned once they are no longer its own. Dispose it when the
@@ -35,11 +42,7 @@ export function paranoid(backend: Backend, log: LogWriter): Backend & Disposable
     released.push(buffer);
     if (released.length > WATCHED) inspect(released.shift()!);
   };
-  const lend = (
-    own: Uint8Array<ArrayBuffer>,
-    copyBack: boolean,
-    call: (buffer: Uint8Array<ArrayBuffer>) => unknown,
-  ): unknown => {
+  const lend: Lend = (own, copyBack, call) => {
     const lent = own.slice();
     const finish = () => {
       if (copyBack) own.set(lent);
@@ -73,10 +76,27 @@ export function paranoid(backend: Backend, log: LogWriter): Backend & Disposable
       ((own, offset) => lend(own, true, (lent) => backend.readMetadata!(lent, offset)) as void),
     writeMetadata: backend.writeMetadata &&
       ((own, offset) => lend(own, false, (lent) => backend.writeMetadata!(lent, offset)) as void),
+    zones: backend.zones && paranoidZones(backend.zones, lend),
     resize: backend.resize && ((size) => backend.resize!(size)),
     close: backend.close && (() => backend.close!()),
     [Symbol.dispose]: () => {
       for (const buffer of released.splice(0)) inspect(buffer);
     },
+  };
+}
+
+function paranoidZones(zones: ZoneMethods, lend: Lend): ZoneMethods {
+  return {
+    size: zones.size,
+    maxOpen: zones.maxOpen,
+    maxActive: zones.maxActive,
+    report: (first, count) => zones.report(first, count),
+    open: (zone) => zones.open(zone),
+    close: (zone) => zones.close(zone),
+    finish: (zone) => zones.finish(zone),
+    append: (own, zone, options) =>
+      lend(own, false, (lent) => zones.append(lent, zone, options)) as number,
+    reset: (zone) => zones.reset(zone),
+    resetAll: () => zones.resetAll(),
   };
 }

@@ -1,8 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
-import type { RingMethods } from "../backends/backend.ts";
-import { FAKE_FILE_FD, FakeFile } from "../tests/fake_file.ts";
-import { QueueRig, type RigOptions } from "../tests/queue_rig.ts";
-import { ECANCELED, EIO, ENOSPC, ETIME } from "../uapi/errno.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { plainFileRig } from "../tests/plain_file_rig.ts";
+import { ECANCELED, EIO, ENOSPC, ETIME, ETIMEDOUT } from "../uapi/errno.ts";
 import {
   IORING_OP_ASYNC_CANCEL,
   IOSQE_CQE_SKIP_SUCCESS,
@@ -25,27 +23,9 @@ const data = new Uint8Array(BYTES).map((_, index) => index * 7);
 const WRITE = { op: UBLK_IO_OP_WRITE, sector: 64, sectors: 8, data };
 const CHAINED = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
 
-/** A rig over a file that takes plain requests, and the requests that its backend was asked for. */
-function setUp({ methods, ...options }: Partial<RigOptions> & { methods?: RingMethods } = {}) {
-  const file = new FakeFile(1 << 20);
-  const prepared: number[] = [];
-  const backend = file.backend(1, { plainFd: FAKE_FILE_FD });
-  const { prepare } = backend.ring!;
-  const ring: RingMethods = {
-    ...backend.ring!,
-    prepare(request, ring) {
-      prepared.push(request.op);
-      return prepare(request, ring);
-    },
-    ...methods,
-  };
-  const rig = new QueueRig({ backend: { ...backend, ring }, path: "copy", file, ...options });
-  return { rig: rig.fetch(), file, prepared, [Symbol.dispose]: () => rig[Symbol.dispose]() };
-}
-
 for (const path of ["copy", "auto-zero-copy"] as const) {
   Deno.test(`PlainTransfers on ${path} leave the answer to the kernel, which gives it by itself`, () => {
-    using it = setUp({ path });
+    using it = plainFileRig({ path });
     assertEquals(it.rig.io(WRITE).results, [BYTES]);
     assertEquals(it.file.bytes.subarray(64 * 512, 64 * 512 + BYTES), data);
     // A turn for each request, and none for the completion of its operation.
@@ -63,7 +43,7 @@ for (const path of ["copy", "auto-zero-copy"] as const) {
 }
 
 Deno.test("PlainTransfers with no SQEs to spare do the same", () => {
-  using it = setUp({ entries: 16 });
+  using it = plainFileRig({ entries: 16 });
   for (let count = 0; count < 50; count++) assertEquals(it.rig.io(WRITE).results, [BYTES]);
   assertEquals(it.rig.io(READ).data, data);
   const chained = it.file.operations.filter(({ flags }) => (flags & CHAINED) === CHAINED);
@@ -74,7 +54,7 @@ Deno.test("PlainTransfers with no SQEs to spare do the same", () => {
 
 Deno.test("PlainTransfers carry offsets beyond 32 bits, and sectors beyond", () => {
   for (const sector of [2 ** 23 - 1, 2 ** 23, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 5]) {
-    using it = setUp();
+    using it = plainFileRig();
     it.file.results.push(BYTES);
     assertEquals(it.rig.io({ ...READ, sector }).result, BYTES);
     const { words } = it.file.operations[0];
@@ -84,7 +64,7 @@ Deno.test("PlainTransfers carry offsets beyond 32 bits, and sectors beyond", () 
 });
 
 Deno.test("PlainTransfers ask the backend about what is not plain", () => {
-  using it = setUp();
+  using it = plainFileRig();
   it.rig.io({ op: UBLK_IO_OP_FLUSH });
   it.rig.io({ ...WRITE, flags: UBLK_IO_F_FUA });
   it.rig.io(READ);
@@ -94,7 +74,7 @@ Deno.test("PlainTransfers ask the backend about what is not plain", () => {
 
 for (const path of ["copy", "zero-copy", "auto-zero-copy", "user-copy"] as const) {
   Deno.test(`PlainTransfers on ${path} have the backend do again what was short, or failed`, () => {
-    using it = setUp({ path });
+    using it = plainFileRig({ path });
     for (const result of [512, 0, -EIO]) {
       it.file.results.push(result);
       assertEquals(it.rig.io(WRITE).results, [BYTES]);
@@ -106,7 +86,7 @@ for (const path of ["copy", "zero-copy", "auto-zero-copy", "user-copy"] as const
   });
 
   Deno.test(`PlainTransfers on ${path} answer the error that stays, and count no success`, () => {
-    using it = setUp({ path });
+    using it = plainFileRig({ path });
     it.file.results.push(-ENOSPC, -ENOSPC);
     assertEquals(it.rig.io(WRITE).results, [-ENOSPC]);
     const { writes, bytesWritten, errors } = it.rig.stats();
@@ -116,7 +96,7 @@ for (const path of ["copy", "zero-copy", "auto-zero-copy", "user-copy"] as const
 }
 
 Deno.test("PlainTransfers are cancelled when the patience with a stopping device ends, and not done again", () => {
-  using it = setUp();
+  using it = plainFileRig();
   it.file.held = true;
   const request = it.rig.start(READ);
   it.rig.handler.expire(monotonicUs(), 0, monotonicUs());
@@ -129,8 +109,34 @@ Deno.test("PlainTransfers are cancelled when the patience with a stopping device
   assertEquals([request.results, it.prepared], [[-EIO], []]);
 });
 
+Deno.test("PlainTransfers that are bounded are cancelled at their deadline, and answered with ETIMEDOUT", () => {
+  using it = plainFileRig({ bounded: true });
+  it.file.held = true;
+  const cancels = () =>
+    it.rig.ublk.foreign.filter(({ opcode }) => opcode === IORING_OP_ASYNC_CANCEL).length;
+  const request = it.rig.start(READ);
+  assertEquals(it.rig.handler.expire(monotonicUs(), 1e6), 0);
+  assertEquals(it.rig.handler.expire(monotonicUs() + 2e6, 1e6), 1);
+  it.rig.turn();
+  assertEquals(cancels(), 1);
+  assertMatch(it.rig.log().join(), /queue 0 tag \d: not done in 2\d\d\d ms; cancelling$/);
+  it.file.results.push(-ECANCELED);
+  it.file.release();
+  it.rig.run(() => request.result !== undefined);
+  assertEquals([request.results, it.prepared], [[-ETIMEDOUT], []]);
+});
+
+Deno.test("PlainTransfers that are not bounded take what they take", () => {
+  using it = plainFileRig();
+  it.file.held = true;
+  const request = it.rig.start(READ);
+  assertEquals(it.rig.handler.expire(monotonicUs() + 2e6, 1e6), 0);
+  it.rig.turn();
+  assertEquals([request.results, it.rig.handler.outstanding], [[], 1]);
+});
+
 Deno.test("PlainTransfers are seen completing now and then, so that latencies are known", () => {
-  using it = setUp();
+  using it = plainFileRig();
   for (let count = 0; count < 200; count++) it.rig.io(READ);
   const { latency, reads } = it.rig.stats();
   assertEquals(reads, 200);
@@ -140,7 +146,7 @@ Deno.test("PlainTransfers are seen completing now and then, so that latencies ar
 
 // What has been answered by the kernel looks to the server like what is still under way.
 Deno.test("PlainTransfers under way are answered before the server leaves a quiesced device", () => {
-  using it = setUp({ depth: 3 });
+  using it = plainFileRig({ depth: 3 });
   const { rig, file } = it;
   const { slots, kernel, ublk } = rig;
   const turns = () => {
@@ -171,7 +177,7 @@ Deno.test("PlainTransfers under way are answered before the server leaves a quie
 });
 
 Deno.test("PlainTransfers are not chained while the device is being left", () => {
-  using it = setUp({ depth: 3 });
+  using it = plainFileRig({ depth: 3 });
   it.rig.io(READ);
   it.rig.kernel.complete(2, KIND_IO, UBLK_IO_RES_ABORT);
   it.rig.turn();

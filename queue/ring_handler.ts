@@ -8,7 +8,7 @@
 
 import type { Backend, RingMethods, RingOperations, RingRequest } from "../backends/backend.ts";
 import { isBlkErrno } from "../uapi/blk_errors.ts";
-import { ECANCELED, EIO } from "../uapi/errno.ts";
+import { ECANCELED, EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { IORING_ASYNC_CANCEL_ALL, IOSQE_IO_HARDLINK } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
@@ -24,6 +24,7 @@ import {
 } from "../uring/sqe.ts";
 import type { DataPath, Handler, Places } from "./data_path.ts";
 import type { Express } from "./express.ts";
+import { LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
 import { fullResult, resultOf, resultOfThrown } from "./operations.ts";
@@ -78,6 +79,8 @@ export interface RingHandlerParts
   readonly metadata?: Metadata;
   /** Data that clients share. */
   readonly shared?: SharedMemory;
+  /** Operations have the deadline too, and are cancelled then. Default: they take what they take. */
+  readonly bounded?: boolean;
 }
 
 /** Serves a `synchronous` backend that has `ring` methods. */
@@ -85,6 +88,7 @@ export class RingHandler implements Handler, RingOperations {
   /** Where answers go. */
   path!: DataPath;
   outstanding = 0;
+  readonly timesAll: boolean;
 
   readonly #methods: RingMethods;
   readonly #most: number;
@@ -119,6 +123,7 @@ export class RingHandler implements Handler, RingOperations {
     this.#metadata = parts.metadata;
     this.#shared = parts.shared;
     this.#log = parts.log;
+    this.timesAll = parts.bounded === true;
     const { plainFd } = parts;
     if (plainFd !== undefined) this.#transfers = new PlainTransfers({ ...parts, plainFd });
     const { count } = parts.slots;
@@ -143,7 +148,7 @@ export class RingHandler implements Handler, RingOperations {
     const isDone = result === this.#slots.bytes(slot);
     if (!isDone && result !== -ECANCELED) return this.#prepare(slot, false);
     this.outstanding--;
-    this.path.finish(slot, isDone ? result : -EIO);
+    this.path.finish(slot, isDone ? result : this.timesAll ? -ETIMEDOUT : -EIO);
   }
 
   express(): Express | undefined {
@@ -187,6 +192,7 @@ export class RingHandler implements Handler, RingOperations {
     const request = this.#requests[slot];
     request.pending--;
     this.#slot = slot;
+    if (result === -ECANCELED && this.timesAll) request.answer ??= -ETIMEDOUT;
     try {
       const answer = this.#methods.complete(request, result, this);
       // The first error stays: what completes after it cannot make it good.
@@ -304,16 +310,23 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   /**
-   * Operations belong to the kernel and have no deadline. But a device that stops waits for its
-   * requests, so what is under way when its patience ends is cancelled: the operations complete
-   * with an error, and so does the request.
+   * Operations belong to the kernel and have no deadline, unless they are bounded. But a device that
+   * stops waits for its requests, so what is under way when its patience ends is cancelled: the
+   * operations complete with an error, and so does the request.
    */
-  expire(_nowUs: number, _deadlineUs: number, givenUpUs = 0): number {
-    if (givenUpUs === 0 || this.#givenUpUs === givenUpUs) return 0;
-    this.#givenUpUs = givenUpUs;
+  expire(nowUs: number, deadlineUs: number, givenUpUs = 0): number {
+    const all = givenUpUs !== 0 && this.#givenUpUs !== givenUpUs;
+    if (all) this.#givenUpUs = givenUpUs;
+    else if (!this.timesAll) return 0;
     let count = 0;
     this.#requests.forEach(({ pending }, slot) => {
       if (pending === 0 && this.#plain[slot] === NOT_PLAIN) return;
+      const waitsUs = nowUs - this.#slots.startedUs(slot);
+      if (!all) {
+        if (waitsUs <= deadlineUs) return;
+        const tag = `queue ${this.#slots.queue(slot)} tag ${this.#slots.tag(slot)}`;
+        this.#log.text(LOG_WARN, `${tag}: not done in ${Math.round(waitsUs / 1e3)} ms; cancelling`);
+      }
       this.#ring.reserve(1);
       const at = prepCancel(this.#ring, slot, KIND_BACKEND, 0, KIND_CANCEL);
       this.#ring.sqes[at + 7] = IORING_ASYNC_CANCEL_ALL;

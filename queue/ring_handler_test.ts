@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import type { Backend, RingMethods } from "../backends/backend.ts";
 import { QueueRig } from "../tests/queue_rig.ts";
-import { EAGAIN, EIO, ENOSPC } from "../uapi/errno.ts";
+import { EAGAIN, ECANCELED, EIO, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import type { FakeSqe } from "../uring/fake_sqe.ts";
 import { KIND_BACKEND } from "./slots.ts";
@@ -12,6 +12,11 @@ const FLUSH = { op: UBLK_IO_OP_FLUSH };
 
 /** A rig whose backend's operations complete with `results`, in the order in which they came. */
 function rigOf(methods: Partial<RingMethods>, ...results: number[]) {
+  return boundedRigOf(false, methods, ...results);
+}
+
+/** The same, whose operations may have a deadline. */
+function boundedRigOf(bounded: boolean, methods: Partial<RingMethods>, ...results: number[]) {
   const unused = () => {
     throw new Error("the ring serves this backend");
   };
@@ -31,7 +36,7 @@ function rigOf(methods: Partial<RingMethods>, ...results: number[]) {
       ...methods,
     },
   };
-  const rig = new QueueRig({ backend, path: "copy" });
+  const rig = new QueueRig({ backend, path: "copy", bounded });
   const operations: FakeSqe[] = [];
   rig.kernel.handler = (sqe, kernel) => {
     if (sqe.kind !== KIND_BACKEND) return rig.ublk.handler(sqe, kernel);
@@ -72,6 +77,17 @@ Deno.test("RingHandler waits for the last operation, and the first error stays",
   assertEquals(rig.io(READ).result, -ENOSPC);
   assertEquals(rig.operations.length, 2);
   rig.stop();
+});
+
+Deno.test("RingHandler makes ETIMEDOUT of what was cancelled at its deadline, whatever the backend says", () => {
+  for (const [bounded, expected] of [[true, -ETIMEDOUT], [false, -EIO]] as const) {
+    const complete = ({ length }: { length: number }, result: number) => {
+      return result < 0 ? -EIO : length;
+    };
+    using rig = boundedRigOf(bounded, { complete }, -ECANCELED);
+    assertEquals(rig.io(FLUSH).result, expected);
+    rig.stop();
+  }
 });
 
 Deno.test("RingHandler lets complete() queue a further operation", () => {

@@ -87,6 +87,8 @@ export class QueueServer implements Disposable {
   #express: Express | undefined;
   #batches = 0;
   readonly #resizer: Resizer | undefined;
+  /** Each request is timed, since its handler goes by that. */
+  readonly #timesAll: boolean;
   #abandoned = false;
   /** The kernel has given back a slot: the device is gone for this server. */
   #leaving = false;
@@ -106,6 +108,7 @@ export class QueueServer implements Disposable {
     this.#parts = parts.parts;
     this.#path = parts.parts.path;
     this.#handler = parts.parts.handler;
+    this.#timesAll = this.#handler.timesAll === true;
     this.#log = parts.log;
     this.#wakePage = new WakePage(parts.ring, parts.wakeFd);
     this.#resizer = parts.resizer;
@@ -156,7 +159,8 @@ export class QueueServer implements Disposable {
     const slots = this.#slots;
     const path = this.#path;
     const { control } = this;
-    slots.timed = (++this.#batches & (TIMED_BATCHES - 1)) === 0 || this.#log.level <= LOG_TRACE;
+    slots.timed = (++this.#batches & (TIMED_BATCHES - 1)) === 0 || this.#timesAll ||
+      this.#log.level <= LOG_TRACE;
     slots.mayFollow = slots.canFollow && !slots.timed && !this.#leaving && this.#drainUs === 0;
     const count = ring.ready();
     const express = count >= EXPRESS_FROM && !slots.timed ? this.#express : undefined;
@@ -304,6 +308,7 @@ export class QueueServer implements Disposable {
     if ((order & ORDER_DRAIN) !== 0) this.#drainUs = monotonicUs();
     if ((order & ORDER_LEAVE) !== 0) this.#leave();
     this.#resizer?.look();
+    if (this.#timesAll) this.expire();
     if ((order & ORDER_ABANDON) !== 0) this.#abandoned = true;
     else this.#wakePage.listen();
   }

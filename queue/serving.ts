@@ -72,6 +72,8 @@ export interface ServeOrder {
   readonly wakeFd: number;
   /** The deadline of asynchronous requests in milliseconds. */
   readonly deadlineMs: number;
+  /** Operations on the ring have the deadline too: somebody wakes the thread to look. */
+  readonly bounded: boolean;
   /** Whether a backend's kept buffers shall be caught. */
   readonly paranoid: boolean;
 }

@@ -90,6 +90,8 @@ export interface SlotPlaces {
    * bits, `UBLK_AUTO_BUF_REG_*` above.
    */
   readonly autoBuffers?: Uint32Array<ArrayBuffer>;
+  /** An address is the sector at which the slot's zone append landed. */
+  readonly areSectors?: boolean;
 }
 
 /** Whether a slot has a request: */
@@ -198,6 +200,12 @@ export abstract class Slots {
   bytes(slot: number): number {
     const words = this.#descriptors[this.#queueIndex[slot]];
     return words[this.#descriptorWord[slot] + 1] * 512;
+  }
+
+  /** How many zones a report is to tell of: the same word as the length. */
+  zoneCount(slot: number): number {
+    const words = this.#descriptors[this.#queueIndex[slot]];
+    return words[this.#descriptorWord[slot] + 1];
   }
 
   /** The request's offset in bytes. The kernel always counts in sectors of 512 bytes. */

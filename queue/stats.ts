@@ -18,6 +18,7 @@ import {
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
+  UBLK_IO_OP_ZONE_APPEND,
 } from "../uapi/ublk_io.ts";
 
 /** The classes of operations whose latencies are kept apart. */
@@ -81,6 +82,8 @@ export interface Stats {
   readonly discards: number;
   /** WRITE_ZEROES requests answered. */
   readonly writeZeroes: number;
+  /** ZONE_APPEND requests answered. */
+  readonly zoneAppends: number;
   /** Requests of any other operation. */
   readonly others: number;
   /** Bytes read. */
@@ -91,6 +94,8 @@ export interface Stats {
   readonly bytesDiscarded: number;
   /** Bytes zeroed by WRITE_ZEROES. */
   readonly bytesZeroed: number;
+  /** Bytes appended to zones. */
+  readonly bytesAppended: number;
   /** Requests answered with an errno. */
   readonly errors: number;
   /** Requests whose deadline passed. */
@@ -229,6 +234,7 @@ function statsOf(doubles: Float64Array): Stats {
     flushes: count(UBLK_IO_OP_FLUSH),
     discards: count(UBLK_IO_OP_DISCARD),
     writeZeroes: count(UBLK_IO_OP_WRITE_ZEROES),
+    zoneAppends: count(UBLK_IO_OP_ZONE_APPEND),
   };
   const batches = doubles[BATCHES];
   return {
@@ -238,6 +244,7 @@ function statsOf(doubles: Float64Array): Stats {
     bytesWritten: doubles[OP_BYTES + UBLK_IO_OP_WRITE],
     bytesDiscarded: doubles[OP_BYTES + UBLK_IO_OP_DISCARD],
     bytesZeroed: doubles[OP_BYTES + UBLK_IO_OP_WRITE_ZEROES],
+    bytesAppended: doubles[OP_BYTES + UBLK_IO_OP_ZONE_APPEND],
     errors: doubles[ERRORS],
     timeouts: doubles[TIMEOUTS],
     shared: doubles[SHARED],
@@ -256,12 +263,20 @@ function statsOf(doubles: Float64Array): Stats {
 function latencyOf(doubles: Float64Array, classIndex: number): LatencyStats {
   const at = HISTOGRAMS + CLASS_DOUBLES * classIndex;
   const buckets = Array.from(doubles.subarray(at, at + LATENCY_BUCKETS));
+  return latencyStats(buckets, doubles[at + SUM_US], doubles[at + MAX_US]);
+}
+
+/** What a histogram, the sum of its latencies and the longest come to, in microseconds. */
+export function latencyStats(
+  buckets: readonly number[],
+  sumUs: number,
+  maxUs: number,
+): LatencyStats {
   const count = buckets.reduce((sum, value) => sum + value, 0);
-  const maxUs = doubles[at + MAX_US];
   const percentile = (part: number) => percentileUs(buckets, Math.ceil(part * count), maxUs);
   return {
     count,
-    meanUs: count === 0 ? 0 : doubles[at + SUM_US] / count,
+    meanUs: count === 0 ? 0 : sumUs / count,
     p50Us: percentile(0.5),
     p90Us: percentile(0.9),
     p99Us: percentile(0.99),
@@ -292,6 +307,7 @@ function addTo(doubles: Float64Array, stats: Stats): void {
   op(UBLK_IO_OP_FLUSH, stats.flushes, 0);
   op(UBLK_IO_OP_DISCARD, stats.discards, stats.bytesDiscarded);
   op(UBLK_IO_OP_WRITE_ZEROES, stats.writeZeroes, stats.bytesZeroed);
+  op(UBLK_IO_OP_ZONE_APPEND, stats.zoneAppends, stats.bytesAppended);
   op(OPS - 1, stats.others, 0);
   doubles[ERRORS] += stats.errors;
   doubles[TIMEOUTS] += stats.timeouts;

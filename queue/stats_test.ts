@@ -53,7 +53,7 @@ Deno.test("QueueStats counts each operation and its bytes in its place", () => {
     [UBLK_IO_OP_FLUSH, 3, 0],
     [UBLK_IO_OP_DISCARD, 4, 512],
     [UBLK_IO_OP_WRITE_ZEROES, 5, 1024],
-    [UBLK_IO_OP_ZONE_APPEND, 6, 0],
+    [UBLK_IO_OP_ZONE_APPEND, 6, 2048],
     [UBLK_IO_OP_REPORT_ZONES, 7, 0],
   ];
   for (const [op, times, bytes] of counts) {
@@ -74,11 +74,13 @@ Deno.test("QueueStats counts each operation and its bytes in its place", () => {
     flushes: 3,
     discards: 4,
     writeZeroes: 5,
-    others: 13,
+    zoneAppends: 6,
+    others: 7,
     bytesRead: 4096,
     bytesWritten: 16384,
     bytesDiscarded: 2048,
     bytesZeroed: 5120,
+    bytesAppended: 12288,
     errors: 1,
     timeouts: 2,
     shared: 4,
@@ -161,7 +163,8 @@ Deno.test("sumStats merges histograms instead of averaging percentiles", () => {
   slowStats.batch(6);
   fastStats.inFlight = 1;
   slowStats.inFlight = 2;
-  fastStats.count(UBLK_IO_OP_ZONE_APPEND, 0);
+  fastStats.count(UBLK_IO_OP_REPORT_ZONES, 0);
+  slowStats.count(UBLK_IO_OP_ZONE_APPEND, 1024);
   slowStats.count(UBLK_IO_OP_WRITE, 512);
   slowStats.error();
   const sum = sumStats([readStats(fast), readStats(slow)]);
@@ -171,6 +174,7 @@ Deno.test("sumStats merges histograms instead of averaging percentiles", () => {
   assertAlmostEquals(read.meanUs, (980 * 4 + 20 * 5000) / 1000, 1e-9);
   assertEquals([sum.inFlight, sum.batches, sum.meanBatch, sum.maxBatch], [3, 3, 6, 10]);
   assertEquals([sum.others, sum.writes, sum.bytesWritten, sum.errors], [1, 1, 512, 1]);
+  assertEquals([sum.zoneAppends, sum.bytesAppended], [1, 1024]);
 });
 
 Deno.test("sumStats of one is that one, and of none is all zeros", () => {

@@ -13,7 +13,7 @@ import { EIO } from "../uapi/errno.ts";
 import {
   UBLK_INTEGRITY_FLAG_OFF,
   UBLK_IO_OP_READ,
-  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_ZONE_APPEND,
   UBLK_QID_OFF,
   UBLK_TAG_OFF,
   UBLKSRV_IO_BUF_OFFSET,
@@ -26,6 +26,7 @@ import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
 import { carriesData } from "./operations.ts";
 import { KIND_PATH, type SlotPlaces, type Slots } from "./slots.ts";
+import { bringsData, dataBytes, fetchesData, type Zones } from "./zones.ts";
 
 /** Which copy an operation is. */
 const STEP_DATA = 0;
@@ -47,6 +48,8 @@ export interface UserCopyParts {
   readonly places: Places;
   /** Integrity metadata of requests. */
   readonly metadata?: Metadata;
+  /** The zones of the disk. */
+  readonly zones?: Zones;
   /** The log channel. */
   readonly log: LogWriter;
 }
@@ -60,6 +63,7 @@ export class UserCopyPath implements DataPath {
   readonly #handler: Handler;
   readonly #places: Places;
   readonly #metadata: Metadata | undefined;
+  readonly #zones: Zones | undefined;
   readonly #log: LogWriter;
   /** Copies under way. */
   readonly #pending: Uint8Array<ArrayBuffer>;
@@ -73,11 +77,15 @@ export class UserCopyPath implements DataPath {
     this.#handler = parts.handler;
     this.#places = parts.places;
     this.#metadata = parts.metadata;
+    this.#zones = parts.zones;
     this.#log = parts.log;
     this.#pending = new Uint8Array(parts.slots.count);
     this.#failed = new Uint8Array(parts.slots.count);
-    // The driver refuses an address on such a device.
-    this.commands = { addresses: new Float64Array(parts.slots.count) };
+    // The driver refuses an address on such a device, unless it is the answer to a zone append.
+    const { zones } = parts;
+    this.commands = zones === undefined
+      ? { addresses: new Float64Array(parts.slots.count) }
+      : { addresses: zones.landed, areSectors: true };
   }
 
   request(slot: number): void {
@@ -85,20 +93,29 @@ export class UserCopyPath implements DataPath {
     if (slots.timed) slots.begin(slot);
     const op = slots.opFlags(slot) & 0xff;
     if (carriesData(op) && !this.#places.locate(slot)) return slots.answer(slot, -EIO);
-    if (op === UBLK_IO_OP_WRITE) this.#copy(slot, op);
+    if (bringsData(op)) this.#copy(slot, op);
     else this.#handler.handle(slot, false);
   }
 
   finish(slot: number, result: number): void {
     const op = this.#slots.opFlags(slot) & 0xff;
-    if (op === UBLK_IO_OP_READ && result > 0) this.#copy(slot, op);
-    else this.#slots.answer(slot, result);
+    if (fetchesData(op) && result > 0) this.#copy(slot, op);
+    else this.#answer(slot, op, result);
+  }
+
+  #answer(slot: number, op: number, result: number): void {
+    if (op !== UBLK_IO_OP_ZONE_APPEND) return this.#slots.answer(slot, result);
+    const { landed } = this.#zones!;
+    // The block layer takes the place from the answer even where that is an error.
+    if (result < 0) landed[slot] = this.#slots.offset(slot) / 512;
+    this.#slots.answer(slot, result);
+    landed[slot] = 0;
   }
 
   #copy(slot: number, op: number): void {
     this.#failed[slot] = 0;
     this.#pending[slot] = 1;
-    this.#queue(slot, op, this.#places.address(slot), this.#slots.bytes(slot), STEP_DATA);
+    this.#queue(slot, op, this.#places.address(slot), dataBytes(this.#slots, slot), STEP_DATA);
     if (this.#metadata === undefined) return;
     const bytes = this.#metadata.length(slot);
     if (bytes === 0) return;
@@ -113,7 +130,7 @@ export class UserCopyPath implements DataPath {
     const kind = KIND_PATH | (step << 8);
     this.#ring.reserve(1);
     // A WRITE's data is read from the device, and a READ's is written to it.
-    const at = op === UBLK_IO_OP_WRITE
+    const at = bringsData(op)
       ? prepRead(this.#ring, this.#charFd, address, bytes, offset, slot, kind)
       : prepWrite(this.#ring, this.#charFd, address, bytes, offset, slot, kind);
     if (step === STEP_METADATA) this.#ring.sqes[at + 3] += METADATA_BIT;
@@ -121,7 +138,7 @@ export class UserCopyPath implements DataPath {
 
   operationDone(slot: number, result: number, step: number): void {
     const slots = this.#slots;
-    const expected = step === STEP_DATA ? slots.bytes(slot) : this.#metadata!.length(slot);
+    const expected = step === STEP_DATA ? dataBytes(slots, slot) : this.#metadata!.length(slot);
     if (result !== expected) {
       this.#failed[slot] = 1;
       this.#log.text(
@@ -131,9 +148,10 @@ export class UserCopyPath implements DataPath {
       );
     }
     if (--this.#pending[slot] > 0) return;
-    if (this.#failed[slot] !== 0) return slots.answer(slot, -EIO);
-    if ((slots.opFlags(slot) & 0xff) === UBLK_IO_OP_WRITE) this.#handler.handle(slot, false);
-    else slots.answer(slot, slots.bytes(slot));
+    const op = slots.opFlags(slot) & 0xff;
+    if (this.#failed[slot] !== 0) return this.#answer(slot, op, -EIO);
+    if (bringsData(op)) this.#handler.handle(slot, false);
+    else slots.answer(slot, op === UBLK_IO_OP_READ ? slots.bytes(slot) : this.#zones!.reported);
   }
 
   [Symbol.dispose](): void {}

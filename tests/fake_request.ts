@@ -4,6 +4,8 @@
  * @module
  */
 
+import { blk_zone } from "../uapi/block.ts";
+
 /** Bytes of the kernel's sector, whatever the device's block size. */
 export const SECTOR_BYTES = 512;
 
@@ -15,6 +17,10 @@ export interface FakeIo {
   sector?: number;
   /** Length, in sectors of 512 bytes. */
   sectors?: number;
+  /** How many zones are to be reported, instead of a length. */
+  zones?: number;
+  /** How many more the pages of a report have room for. */
+  spareZones?: number;
   /** `UBLK_IO_F_*`. */
   flags?: number;
   /** What a WRITE writes. */
@@ -37,6 +43,8 @@ export class FakeRequest {
   readonly metadata: Uint8Array<ArrayBuffer>;
   /** As in {@linkcode FakeIo}. */
   readonly shared: FakeIo["shared"];
+  /** Where a zone append landed, in sectors, once it is answered. */
+  landed = -1;
   /** Its tag, once it has one. */
   tag = -1;
   /** The server's answers; a right server gives one. */
@@ -50,10 +58,10 @@ export class FakeRequest {
 
   /** Made by {@linkcode FakeUblk.submitIo}. */
   constructor(queue: number, io: FakeIo) {
-    const { op, sector = 0, sectors = 0, flags = 0 } = io;
+    const { op, sector = 0, sectors = 0, zones = 0, spareZones = 0, flags = 0 } = io;
     this.queue = queue;
-    this.io = { op, sector, sectors, flags };
-    this.data = new Uint8Array(sectors * SECTOR_BYTES);
+    this.io = { op, sector, sectors, zones, spareZones, flags };
+    this.data = new Uint8Array(sectors * SECTOR_BYTES + (zones + spareZones) * blk_zone.size);
     if (io.data !== undefined) this.data.set(io.data);
     this.metadata = Uint8Array.from(io.metadata ?? []);
     this.shared = io.shared;

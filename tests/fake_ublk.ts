@@ -23,6 +23,7 @@ import { IO_DESC_BYTES } from "../uapi/offsets.ts";
 import {
   UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK,
   UBLK_BATCH_F_HAS_BUF_ADDR,
+  UBLK_BATCH_F_HAS_ZONE_LBA,
   UBLK_U_IO_COMMIT_IO_CMDS,
   UBLK_U_IO_FETCH_IO_CMDS,
   UBLK_U_IO_PREP_IO_CMDS,
@@ -40,8 +41,10 @@ import {
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
   UBLK_IO_OP_READ,
+  UBLK_IO_OP_REPORT_ZONES,
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
+  UBLK_IO_OP_ZONE_APPEND,
   UBLK_IO_RES_NEED_GET_DATA,
   UBLK_IO_RES_OK,
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
@@ -114,6 +117,8 @@ export interface FakeUblkOptions {
   data?: FakeDataMode;
   /** `UBLK_F_BATCH_IO`. */
   batch?: boolean;
+  /** `UBLK_F_ZONED`. */
+  zoned?: boolean;
   /** Bytes after which a FETCH's buffer is used up, even if it has more. */
   fetchBytes?: number;
   /** Where SQEs go that are neither the driver's nor of the eventfd for orders. */
@@ -167,6 +172,7 @@ export class FakeUblk {
   readonly #requeued: FakeRequest[] = [];
   readonly #groups = new FakeBufferGroups();
   readonly #isBatch: boolean;
+  readonly #isZoned: boolean;
   readonly #fetchBytes: number;
   readonly #file: FakeFile | undefined;
   #stopping = false;
@@ -178,6 +184,7 @@ export class FakeUblk {
     const { queues = 1, depth } = options;
     this.#data = options.data ?? "copy";
     this.#isBatch = options.batch ?? false;
+    this.#isZoned = options.zoned ?? false;
     this.#fetchBytes = options.fetchBytes ?? Infinity;
     this.#file = options.file;
     const perQueue = <T>(make: (queue: number) => T) =>
@@ -377,10 +384,14 @@ export class FakeUblk {
     }
     if (count > this.#slots[0].length) return "too many elements";
     const hasAddress = (flags & UBLK_BATCH_F_HAS_BUF_ADDR) !== 0;
+    const hasSector = (flags & UBLK_BATCH_F_HAS_ZONE_LBA) !== 0;
+    if (hasSector && !this.#isZoned) return "a zone's sector";
     const fallsBack = (flags & UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK) !== 0;
     if (hasAddress && this.#data !== "copy") return "an address";
     if (fallsBack && !this.#data.startsWith("autoBuffers")) return "a fallback";
-    return elementBytes === (hasAddress ? 16 : 8) ? undefined : "the element's size";
+    return elementBytes === 8 + (hasAddress ? 8 : 0) + (hasSector ? 8 : 0)
+      ? undefined
+      : "the element's size";
   }
 
   #elements(sqe: FakeSqe, kernel: FakeKernel, queue: number, flags: number): number {
@@ -513,7 +524,8 @@ export class FakeUblk {
     }
     if (address > Number.MAX_SAFE_INTEGER) return [EINVAL, "the address is garbage"];
     const isMapped = this.#data === "copy" || this.#data === "needGetData";
-    if (!isMapped && address !== 0) return [EINVAL, "an address where none is used"];
+    const isAppend = this.#isZoned && slot.request?.io.op === UBLK_IO_OP_ZONE_APPEND;
+    if (!isMapped && !isAppend && address !== 0) return [EINVAL, "an address where none is used"];
     switch (cmdOp) {
       case UBLK_U_IO_FETCH_REQ:
         if (this.ready) return [EBUSY, "no tag is left to fetch"];
@@ -545,6 +557,11 @@ export class FakeUblk {
     if (result > bytes && (op === UBLK_IO_OP_DISCARD || op === UBLK_IO_OP_WRITE_ZEROES)) {
       this.violations.push(`${where}: ${result} bytes done of ${bytes}`);
     }
+    // One with pages left is sent again, with the same zones (`blk_update_request`).
+    if (op === UBLK_IO_OP_REPORT_ZONES && result >= 0 && result < request.data.length) {
+      this.violations.push(`${where}: ${result} of ${request.data.length} bytes reported`);
+    }
+    if (op === UBLK_IO_OP_ZONE_APPEND) request.landed = slot.address;
     const isMapped = this.#data === "copy" || this.#data === "needGetData";
     if (op === UBLK_IO_OP_READ && result > 0 && isMapped && request.shared === undefined) {
       request.data.set(new Uint8Array(bufferAt(slot.address, Math.min(result, bytes))));
@@ -613,12 +630,12 @@ export class FakeUblk {
   }
 
   #describe(slot: Slot, request: FakeRequest): void {
-    const { op, flags, sectors, sector } = request.io;
+    const { op, flags, sectors, zones, sector } = request.io;
     const at = slot.tag * DESC_WORDS;
     const words = this.descriptors[slot.queue];
     const integrity = request.metadata.length > 0 ? UBLK_IO_F_INTEGRITY : 0;
     words[at] = op | flags | integrity;
-    words[at + 1] = sectors;
+    words[at + 1] = op === UBLK_IO_OP_REPORT_ZONES ? zones : sectors;
     words[at + 2] = sector >>> 0;
     words[at + 3] = sector / TWO_32;
     if (op === UBLK_IO_OP_FLUSH) {

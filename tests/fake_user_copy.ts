@@ -10,7 +10,9 @@ import {
   UBLK_INTEGRITY_FLAG_OFF,
   UBLK_IO_BUF_BITS_MASK,
   UBLK_IO_OP_READ,
+  UBLK_IO_OP_REPORT_ZONES,
   UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_ZONE_APPEND,
   UBLK_QID_OFF,
   UBLK_TAG_BITS_MASK,
   UBLK_TAG_OFF,
@@ -60,10 +62,13 @@ export function userCopy(
   const address = words[4] + words[5] * TWO_32;
   const { op } = request.io;
   const fromRequest = sqe.opcode === IORING_OP_READ;
-  if (op !== UBLK_IO_OP_READ && op !== UBLK_IO_OP_WRITE) return [-EINVAL, "it carries no data"];
+  // `ublk_check_ubuf_dir`
+  const brings = op === UBLK_IO_OP_WRITE || op === UBLK_IO_OP_ZONE_APPEND;
+  const fetches = op === UBLK_IO_OP_READ || op === UBLK_IO_OP_REPORT_ZONES;
+  if (!brings && !fetches) return [-EINVAL, "it carries no data"];
   const pages = place.isMetadata ? request.metadata : request.data;
   if (place.offset > pages.length) return [-EINVAL, "beyond its end"];
-  if (fromRequest !== (op === UBLK_IO_OP_WRITE)) return [-EACCES, "the wrong direction"];
+  if (fromRequest !== brings) return [-EACCES, "the wrong direction"];
   const bytes = Math.min(words[6], pages.length - place.offset, limit);
   const part = pages.subarray(place.offset, place.offset + bytes);
   const memory = new Uint8Array(bufferAt(address, bytes));

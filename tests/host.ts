@@ -6,11 +6,24 @@
 import { run } from "./exec.ts";
 import type { Group } from "./steps.ts";
 
-/** What the proof of `uapi/` compiles with, and one file that shows that it is there. */
-const COMPILER: readonly { name: string; proof: string }[] = [
+/** A package, and one file that shows that it is there. */
+interface Package {
+  readonly name: string;
+  readonly proof: string;
+}
+
+/** What the proof of `uapi/` compiles with. */
+const COMPILER: readonly Package[] = [
   { name: "gcc", proof: "/usr/bin/gcc" },
   { name: "libc6-dev", proof: "/usr/include/stdio.h" },
   { name: "linux-libc-dev", proof: "/usr/include/linux/ublk_cmd.h" },
+];
+
+/** The shells whose completions are tested. */
+const SHELLS: readonly Package[] = [
+  { name: "bash", proof: "/bin/bash" },
+  { name: "fish", proof: "/usr/bin/fish" },
+  { name: "zsh", proof: "/bin/zsh" },
 ];
 
 const INSTALL_LIMIT_MS = 10 * 60_000;
@@ -21,7 +34,11 @@ const INSTALL_LIMIT_MS = 10 * 60_000;
  */
 export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> {
   try {
-    if (groups.has("unit") || groups.has("integration")) await ensureCompiler();
+    const packages = [
+      ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
+      ...groups.has("integration") ? SHELLS : [],
+    ];
+    await ensure(packages);
     if (groups.has("e2e")) {
       // Not a static import: what is wrong in vm/ must not keep the other steps from running.
       const { ensureHostPackages } = await import("../vm/packages.ts");
@@ -32,8 +49,8 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
   }
 }
 
-async function ensureCompiler(): Promise<void> {
-  const missing = COMPILER.filter(({ proof }) => !exists(proof)).map(({ name }) => name);
+async function ensure(packages: readonly Package[]): Promise<void> {
+  const missing = packages.filter(({ proof }) => !exists(proof)).map(({ name }) => name);
   if (missing.length === 0) return;
   const install = ["install", "-y", "--no-install-recommends", ...missing];
   if (Deno.uid() !== 0 || !exists("/usr/bin/apt-get")) {

@@ -56,6 +56,8 @@ export interface RigOptions extends Partial<FakeRingOptions> {
   sharedBuffers?: readonly SharedBuffer[];
   /** What the backend's own operations are for. */
   file?: FakeFile;
+  /** Operations on the ring have the deadline too. */
+  bounded?: boolean;
   /** Answers `io_uring_register`. */
   onRegister?: FakeKernel["onRegister"];
   /** The device, where it is another rig's too. */
@@ -94,7 +96,9 @@ export class QueueRig implements Disposable {
     const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10, path = "copy" } = options;
     const { sharedBuffers, metadataSize, batch = false, prepare } = options;
     const eventLoop = backend.synchronous !== true;
-    this.ublk = options.ublk ?? new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path] });
+    const zoned = backend.zones !== undefined;
+    this.ublk = options.ublk ??
+      new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path], zoned });
     const sized = { backend, path, eventLoop, sharedBuffers, metadataSize };
     const perSlot = Math.max(1, sqesPerSlot(sized));
     // A ring that is to be small has none to spare.
@@ -124,7 +128,13 @@ export class QueueRig implements Disposable {
     const answered = () => this.server.submitSoon();
     const parts: Assembly = assemble({
       ...{ backend, seen, ring, slots, path, maxIoBytes, eventLoop, log, answered },
-      ...{ sharedBuffers, metadataSize, blockSize: backend.blockSize, charFd: FAKE_CHAR_FD },
+      ...{
+        bounded: options.bounded,
+        sharedBuffers,
+        metadataSize,
+        blockSize: backend.blockSize,
+        charFd: FAKE_CHAR_FD,
+      },
     });
     this.path = parts.path;
     this.handler = parts.handler;

@@ -108,14 +108,18 @@ const ON_ONE_KERNEL = {
   "command_test.ts": "6.12",
   "data_test.ts": "6.12",
   "demo_test.ts": "6.12",
+  "docs_test.ts": "7.2",
   "fs_test.ts": "6.12",
   "log_test.ts": "6.12",
+  "permissions_test.ts": "6.12",
   "readme_test.ts": "6.12",
   "running_test.ts": "7.2",
   "systemd_test.ts": "7.2",
   "tutorial_test.ts": "6.12",
   "ublk_test.ts": "7.2",
+  "watch_test.ts": "7.2",
   "wrappers_test.ts": "7.2",
+  "zip_test.ts": "6.12",
 };
 
 /** The words for `vm/main.ts e2e`: the suites on both kernels at the same time. */

@@ -1,4 +1,4 @@
-/** The tutorial's backends without a kernel: they compile, and do what the page says of them. */
+/** The backends of `docs/writing-a-backend.md` without a kernel: they compile, and do what it says. */
 
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { loadBackend } from "../backends/load.ts";

@@ -60,6 +60,11 @@ const SYMBOLS = {
   unlink: { parameters: ["buffer"], result: "i32" },
   // statx(dirfd, path, flags, mask, buffer): unlike `struct stat`, its layout is every machine's.
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
+  // access(path, mode), fchownat(dirfd, path, uid, gid, flags), capget(header, data)
+  access: { parameters: ["buffer", "i32"], result: "i32" },
+  fchownat: { parameters: ["i32", "buffer", "u32", "u32", "i32"], result: "i32" },
+  capget: { parameters: ["buffer", "buffer"], result: "i32" },
+  geteuid: { parameters: [], result: "u32" },
   flock: { parameters: ["i32", "i32"], result: "i32" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },

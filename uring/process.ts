@@ -44,7 +44,7 @@ const MADVISE: Readonly<Record<typeof Deno.build.arch, readonly [number, number]
  * Has the kernel do nothing for `madvise(MADV_DONTNEED)` and call that success, for the calling thread
  * and whoever inherits it. To discard locked memory so is refused, and V8 takes a refusal for the end
  * of the world, although it wants no more than to give a hint: a garbage collection would end the
- * process. See docs/decisions/0010-locked-memory-and-v8.md.
+ * process. See docs/decisions/0012-locked-memory-and-v8.md.
  *
  * @throws {UblkError} `SYSCALL_FAILED` where it may not.
  */

@@ -30,7 +30,11 @@ export async function packCopies(archive: string, denoDir: string): Promise<stri
   }
   const names = folders.map((folder) => folder.slice(1));
   // Another Deno may be writing to its cache meanwhile, which then is as after a crash: usable.
-  const options = ["--create", "--warning=no-file-changed", "--ignore-failed-read", ...LEFT_OUT];
+  const options = [
+    ...["--create", "--warning=no-file-changed", "--ignore-failed-read", ...LEFT_OUT],
+    // An archive of nothing is one too.
+    "--files-from=/dev/null",
+  ];
   const words = [...options, `--file=${archive}`, "--directory=/", ...names].map(shellQuote).join(
     " ",
   );

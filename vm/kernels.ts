@@ -46,7 +46,7 @@ export interface Kernel {
  */
 const FAST_MODULES = [
   "drivers/block/(ublk_drv|loop|brd|nbd|null_blk/.*|zram/.*)",
-  "fs/(9p|overlayfs|netfs|ext4|jbd2|xfs|btrfs)/.*",
+  "fs/(9p|overlayfs|netfs|ext4|jbd2|xfs|btrfs|zonefs)/.*",
   "fs/(mbcache|fscache/.*)",
   "net/9p/9pnet(_virtio)?",
   "drivers/virtio/.*",

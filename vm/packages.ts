@@ -24,9 +24,13 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "zstd", proof: ["/usr/bin/zstd"] },
   { name: "fio", proof: ["/usr/bin/fio"] },
   { name: "e2fsprogs", proof: ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"] },
+  { name: "btrfs-progs", proof: ["/usr/sbin/mkfs.btrfs", "/sbin/mkfs.btrfs"] },
   { name: "xfsprogs", proof: ["/usr/sbin/mkfs.xfs", "/sbin/mkfs.xfs"] },
+  { name: "dosfstools", proof: ["/usr/sbin/fsck.fat", "/sbin/fsck.fat"] },
   { name: "util-linux", proof: ["/usr/bin/setpriv"] },
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
+  { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
+  { name: "jq", proof: ["/usr/bin/jq"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
   {
     name: "debian-archive-keyring",
@@ -34,9 +38,8 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   },
 ];
 
-/** What only the kernel's selftests need: udev in the guest, and a compiler for `kublk`. */
+/** What only the kernel's selftests need: a compiler for `kublk`. */
 const SELFTEST_PACKAGES: readonly HostPackage[] = [
-  { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
   { name: "gcc", proof: ["/usr/bin/cc"] },
   { name: "libc6-dev", proof: ["/usr/include/stdio.h"] },
 ];

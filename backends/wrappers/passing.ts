@@ -5,6 +5,7 @@
  * @module
  */
 
+import { UblkError } from "../../uapi/error.ts";
 import type {
   Answer,
   Backend,
@@ -43,8 +44,19 @@ export class Passing implements Backend {
   /** What is wrapped. Whoever loaded it closes it. */
   protected readonly inner: Backend;
 
-  /** Around a backend, with the ways past its methods that are to stay open. */
+  /**
+   * Around a backend, with the ways past its methods that are to stay open.
+   *
+   * @throws {UblkError} `INVALID_ARGUMENT` where it has zones.
+   */
   constructor(inner: Backend, { ring, address }: Shortcuts = {}) {
+    if (inner.zones !== undefined) {
+      throw new UblkError("INVALID_ARGUMENT", {
+        operation: "wrap a zoned disk",
+        reason: "wrappers pass on no zones",
+        hint: "serve it without any",
+      });
+    }
     this.inner = inner;
     this.ring = ring;
     this.address = address;

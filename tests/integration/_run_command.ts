@@ -9,7 +9,13 @@ import { assertEquals, assertMatch } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
 
 /** The names of the commands. */
-export type CommandName = "ublk" | "ublk-file" | "ublk-mem" | "ublk-null";
+export type CommandName = "ublk" | "ublk-file" | "ublk-mem" | "ublk-null" | "ublk-zip";
+
+/** All that the package exports. */
+export const PROGRAMS: readonly CommandName[] = Object.keys(config.exports)
+  .filter((name) => name.startsWith("./ublk"))
+  .map((name) => name.slice(2) as CommandName)
+  .sort();
 
 /** How a command ended. */
 export interface Ran {

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type BackendSpec, memory, serve, UblkError } from "../../mod.ts";
 import { runWithout } from "../seccomp.ts";
 import { EPERM } from "../../uapi/errno.ts";
-import { SYS_io_uring_setup } from "../../uring/libc.ts";
+import { libc, SYS_io_uring_setup } from "../../uring/libc.ts";
 import {
   asNobody,
   assertOneLine,
@@ -17,6 +17,9 @@ import {
   runCommand,
   withPrivateDev,
 } from "./_run_command.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
 
 /** Mistakes that come first, whatever user, kernel or module there is. */
 const USAGE: readonly [CommandName, string, RegExp][] = [
@@ -40,8 +43,14 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk-mem", "--size 1M --id -2", /--id: -2 is out of range; use 0 to 1048575/],
   ["ublk-mem", "--size 1M --sise 2M", /--sise: unknown flag; see `ublk-mem --help`/],
   ["ublk-mem", "--size 1M file", /file: unexpected argument; see `ublk-mem --help`/],
+  ["ublk-mem", "--size 1M --metrics [::]:1", /--metrics: :: can be reached from other machines; /],
   ["ublk-null", "--overcommit", /^ublk-null: error: --overcommit: unknown flag; see `ublk-null /],
   ["ublk-null", "--size 1.0001K", /"1.0001K" is not a whole number of bytes: round it/],
+  ["ublk-zip", "", /^ublk-zip: error: ARCHIVE: it is missing; see `ublk-zip --help`/],
+  ["ublk-zip", "a.zip b c", /^ublk-zip: error: c: unexpected argument; see `ublk-zip --help`/],
+  ["ublk-zip", "a.zip b --files", /a member and files exclude each other; drop one/],
+  ["ublk-zip", "/nowhere/a.zip", /^ublk-zip: error: \/nowhere\/a\.zip: there is no such file; /],
+  ["ublk-zip", "README.md", /^ublk-zip: error: README\.md: it is no zip archive; give a zip arch/],
   ["ublk", "", /^ublk: error: ublk: it needs a command; see `ublk --help`/],
   ["ublk", "remove", /^ublk: error: remove: unknown command; see `ublk --help`/],
   ["ublk", "info", /--id: it is missing; see `ublk info --help`/],
@@ -52,12 +61,17 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "update_size -n 0", /--size: it is missing; see `ublk update_size --help`/],
   ["ublk", "update-size -n 0 -s 0", /--size: "0" is an empty size: give at least 1 byte/],
   ["ublk", "quiesce", /--id: it is missing; see `ublk quiesce --help`/],
+  ["ublk", "completions", /^ublk: error: ublk completions: it needs a shell; use bash, zsh, fish/],
+  ["ublk", "completions tcsh", /tcsh: there are no completions for it; use one of bash, zsh, /],
+  ["ublk", "completions bash zsh", /zsh: unexpected argument; name one shell/],
   ["ublk", "set_affinity -n 0 -q 0", /CPULIST: it is missing; see `ublk set_affinity --help`/],
   ["ublk", "set_affinity -n 0 -q 0 x", /x: it is not a list of CPUs; write one such as 0-3,8/],
   ["ublk", "add -t null --affinity 0:y", /y: it is not a list of CPUs; write one such as 0-3,8/],
   ["ublk", "add", /^ublk: error: --type: it is missing; use one of null, mem, /],
   ["ublk", "add -t null --foo 3", /--foo: unknown flag; null has --size; see `ublk add --help`/],
   ["ublk", "add -t null -z -g", /--get-data and --zero-copy: data travels one way only; give /],
+  ["ublk", "add -t null --metrics 9100", /--metrics: "9100" is no address with a port; use 127/],
+  ["ublk", "top --interval 0", /--interval: 0 is out of range; use 0.1 to 3600/],
   ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
   ["ublk", "recover -t null", /--id: it is missing; see `ublk recover --help`/],
 ];

@@ -35,7 +35,9 @@ mount --bind "$MODULES_DIR" "/lib/modules/$(uname -r)" || say "no modules folder
 mkdir -p /usr/local/bin
 ln -sf "$DENO" /usr/local/bin/deno
 # The project and Deno's cache, out of memory: see copies.ts.
+# (None, if they are too large for that.)
 echo "$COPIED" | while read -r dir; do
+  [ -n "$dir" ] || continue
   mkdir -p "$dir"
   mount -t tmpfs -o mode=755 copies "$dir"
 done

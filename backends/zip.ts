@@ -1,0 +1,177 @@
+/**
+ * A disk image in a zip archive, or all of an archive as a read-only FAT32 volume.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import type { Backend, Sharing } from "./backend.ts";
+import { checkBlockSize, checkPath } from "./loop.ts";
+import type { BackendSpec } from "./spec.ts";
+import type { Target } from "./target.ts";
+import { Archive } from "./zip/archive.ts";
+import { CacheFile, DEFAULT_CACHE_FOLDER } from "./zip/cache_file.ts";
+import { chooseImage } from "./zip/choice.ts";
+import { openImage } from "./zip/image.ts";
+import { volumeOf } from "./zip/volume.ts";
+
+/** What is inflated is inflated once: by one thread, for all queues. */
+export const sharing: Sharing = "single";
+
+/** Options of {@linkcode zip}. */
+export interface ZipOptions {
+  /**
+   * The path, within the archive, of the disk image to serve. Without it: the image that is in the
+   * archive, or where there is none the archive as files.
+   */
+  readonly member?: string;
+  /** Serve the archive as files, also where there is an image in it. */
+  readonly files?: boolean;
+  /**
+   * Check all of an image before it is served. Without it, one above 128 MiB is served at once: a
+   * deflated one while it is inflated, a stored one without being checked.
+   */
+  readonly check?: boolean;
+  /** The folder for what is inflated, in a file without a name. Default: `/var/tmp`. */
+  readonly cache?: string;
+  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  readonly blockSize?: number;
+  /**
+   * Two numbers (as of a `Float64Array`) that are kept up to date while an image is checked before
+   * it is served: the bytes done, and of how many.
+   */
+  readonly progress?: SharedArrayBuffer;
+}
+
+interface StoredOptions {
+  readonly path: string;
+  readonly member?: string;
+  readonly files: boolean;
+  readonly check: boolean;
+  readonly cache: string;
+  readonly blockSize: number;
+  readonly progress?: SharedArrayBuffer;
+}
+
+/**
+ * A disk image that is in a zip archive as a disk, or an archive of files as a FAT32 volume. Both are
+ * read-only. An image is padded with zeroes to whole blocks.
+ *
+ * A stored image is read from the archive, a deflated one is inflated into a file without a name. The
+ * files of a volume likewise, when they are first read. Checksums are checked before anything up to
+ * 128 MiB is handed out; where a greater deflated one proves wrong at its end, reads fail from then
+ * on.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where the options are not possible. When served: where the
+ *   archive or the image cannot be had (no zip archive, encrypted, damaged, compressed by a method
+ *   other than deflate, …).
+ *
+ * @example
+ * ```ts
+ * import { zip } from "@ublk/ublk";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const spec = zip("release.zip", { member: "images/disk.img" });
+ * assertEquals((spec.options as { member: string }).member, "images/disk.img");
+ * assertThrows(() => zip("release.zip", { member: "disk.img", files: true }), Error, "drop one");
+ * ```
+ */
+export function zip(path: string, options: ZipOptions = {}): BackendSpec {
+  const { member, files = false, check = false, blockSize = 512, progress } = options;
+  const { cache = DEFAULT_CACHE_FOLDER } = options;
+  checkPath(path);
+  checkPath(cache);
+  checkBlockSize(blockSize);
+  if (member === "") throw invalid('"" names nothing in an archive', "name a file in it");
+  if (member !== undefined && files) {
+    throw invalid("a member and files exclude each other", "drop one");
+  }
+  if (progress !== undefined && progress.byteLength < 2 * Float64Array.BYTES_PER_ELEMENT) {
+    throw invalid("progress is too small", "give 16 bytes");
+  }
+  const stored: StoredOptions = { path, member, files, check, cache, blockSize, progress };
+  return { module: import.meta.url, options: stored };
+}
+
+function invalid(reason: string, hint: string): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation: "a zip archive", reason, hint });
+}
+
+/** Opens the archive in the thread that serves it. */
+export async function open(options: unknown): Promise<Backend> {
+  const { path, member, files, check, cache: folder, blockSize, progress } =
+    options as StoredOptions;
+  const archive = await Archive.open(path);
+  let cache: CacheFile | undefined;
+  const release = () => {
+    cache?.close();
+    archive.close();
+  };
+  const cacheFile = () => cache ??= CacheFile.make(folder);
+  try {
+    const image = chooseImage(archive, { member, files });
+    if (image === undefined) {
+      const { backend, warnings } = volumeOf(archive, blockSize, cacheFile);
+      for (const warning of warnings) console.warn(`warning: ${warning}`);
+      return closing(backend, release);
+    }
+    const onProgress = progress && progressIn(progress, image.bytes);
+    const wish = { blockSize, check, onProgress };
+    return closing(await openImage(archive, image, cacheFile, wish), release);
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function progressIn(memory: SharedArrayBuffer, bytes: number): (done: number) => void {
+  const words = new Float64Array(memory);
+  words[1] = bytes;
+  return (done) => words[0] = done;
+}
+
+/** The backend, which releases what it is made of when it is closed. */
+function closing(backend: Backend, release: () => void): Backend {
+  const close = backend.close?.bind(backend);
+  return Object.assign(backend, {
+    async close(): Promise<void> {
+      try {
+        await close?.();
+      } finally {
+        release();
+      }
+    },
+  });
+}
+
+/** `zip` on a command line. */
+export const target: Target = {
+  name: "zip",
+  summary: "a disk image in a zip archive, or an archive's files as a FAT32 volume; read-only",
+  persistent: true,
+  files: { min: 1, max: 1 },
+  options: [
+    {
+      name: "member",
+      kind: "text",
+      placeholder: "NAME",
+      help: "The image in the archive. Default: the one there is.",
+    },
+    { name: "files", kind: "switch", help: "All of the archive as files, in a FAT32 volume." },
+    { name: "check", kind: "switch", help: "Check an image before it is served, of any size." },
+    {
+      name: "cache",
+      kind: "text",
+      placeholder: "FOLDER",
+      help: "Where what is inflated is kept. Default: /var/tmp.",
+    },
+  ],
+  spec: ({ member, files, check, cache, ...common }, [path]) =>
+    zip(path, {
+      member: member as string | undefined,
+      files: files === true,
+      check: check === true,
+      cache: cache as string | undefined,
+      blockSize: common["block-size"],
+    }),
+};

@@ -1,0 +1,54 @@
+/**
+ * What is wrong with the zones that a backend declares. Pure.
+ *
+ * @module
+ */
+
+import type { Backend } from "./backend.ts";
+
+/** The driver works with pages, and a zone is to be one at least. */
+const MIN_ZONE_BYTES = 4096;
+/** The kernel counts a zone's sectors of 512 bytes in 32 bits, and wants a power of two. */
+const MAX_ZONE_BYTES = 2 ** 40;
+
+const METHODS = ["report", "open", "close", "finish", "append", "reset", "resetAll"] as const;
+
+/** Whether zones can have that size, in bytes. */
+export function isZoneSize(bytes: number): boolean {
+  return Number.isInteger(Math.log2(bytes)) && bytes >= MIN_ZONE_BYTES && bytes <= MAX_ZONE_BYTES;
+}
+
+/** The first thing that is wrong with a backend's zones, in words; undefined where nothing is. */
+export function zonesFault(backend: Backend): string | undefined {
+  const { zones, size } = backend;
+  if (zones === undefined) return undefined;
+  if (typeof zones !== "object" || zones === null) return "`zones` is not an object";
+  for (const name of METHODS) {
+    if (typeof zones[name] !== "function") return `\`zones.${name}\` is not a function`;
+  }
+  if (!isZoneSize(zones.size)) {
+    return `zones of ${zones.size} bytes are not a power of two from ${MIN_ZONE_BYTES} to 2^40`;
+  }
+  if (size % zones.size !== 0) {
+    return `size ${size} is not a multiple of its zones' ${zones.size} bytes`;
+  }
+  return limitsFault(zones.maxOpen ?? 0, zones.maxActive ?? 0, size / zones.size) ??
+    (backend.resize === undefined ? undefined : "zones do not go together with `resize`");
+}
+
+/** What the driver and the block layer refuse (`ublk_dev_param_zoned_validate`), in words. */
+export function limitsFault(
+  maxOpen: number,
+  maxActive: number,
+  count: number,
+): string | undefined {
+  for (const [what, most] of [["open", maxOpen], ["active", maxActive]] as const) {
+    if (!Number.isInteger(most) || most < 0 || most > count) {
+      return `at most ${most} ${what} zones are not possible with ${count} zones`;
+    }
+  }
+  if (maxActive > 0 && maxOpen > maxActive) {
+    return `at most ${maxOpen} open zones are more than the ${maxActive} active ones`;
+  }
+  return undefined;
+}

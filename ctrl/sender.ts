@@ -1,0 +1,124 @@
+/**
+ * Sends commands, each in the form that its device wants.
+ *
+ * By whom an unprivileged device may be commanded is judged by a file: before the command's buffer
+ * goes the path of the char device, and whoever may use that may use the device
+ * (`ublk_ctrl_uring_cmd_permission` in the driver). A privileged device is root's and takes no path,
+ * but for GET_DEV_INFO2. Which kind a device is, its number does not tell; so it is learned.
+ *
+ * @module
+ */
+
+import { EACCES, EINVAL, ENOENT, EPERM } from "../uapi/errno.ts";
+import { UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
+import { decode } from "../uapi/struct.ts";
+import { ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
+import { ADD_DEV, type Command, GET_DEV_INFO2 } from "./commands.ts";
+import type { CommandOptions, ControlRequest, ControlRing } from "./control_ring.ts";
+import { controlError } from "./errors.ts";
+
+/** The `dev_id` that lets the kernel choose. */
+export const ANY_DEV_ID = 0xffff_ffff;
+
+/** What a command carries beside the device's id. */
+export interface Parts {
+  /** What the kernel reads and writes. */
+  buffer?: Uint8Array<ArrayBuffer>;
+  /** `data[0]`. */
+  data?: number;
+  /** The queue to name in errors. */
+  queue?: number;
+}
+
+/** Sends commands through a ring, and knows which devices are unprivileged. */
+export class Sender {
+  readonly #ring: Pick<ControlRing, "submit">;
+  readonly #unprivileged = new Set<number>();
+
+  /** The ring stays its owner's. */
+  constructor(ring: Pick<ControlRing, "submit">) {
+    this.#ring = ring;
+  }
+
+  /** Whether a device is known to be unprivileged. */
+  knows(id: number): boolean {
+    return this.#unprivileged.has(id);
+  }
+
+  /** Takes note of what kind a device is. */
+  learn({ dev_id, flags }: Pick<ublksrv_ctrl_dev_info, "dev_id" | "flags">): void {
+    if ((flags & UBLK_F_UNPRIVILEGED_DEV) === 0) this.#unprivileged.delete(dev_id);
+    else this.#unprivileged.add(dev_id);
+  }
+
+  /** A deleted device's number may come back as another kind of device. */
+  forget(id: number): void {
+    this.#unprivileged.delete(id);
+  }
+
+  /**
+   * Sends one command.
+   *
+   * @returns The kernel's answer, 0 or more.
+   * @throws {UblkError} For a negative answer.
+   */
+  async send(
+    command: Command,
+    id: number,
+    { queue, data = 0, buffer }: Parts,
+    options?: CommandOptions,
+  ): Promise<number> {
+    const device = id === ANY_DEV_ID ? undefined : id;
+    const request = { command, device, queue, values: { dev_id: id, data: [data] }, buffer };
+    if (device !== undefined && this.#unprivileged.has(device)) {
+      return checked(request, await this.#submitWithPath(request, options));
+    }
+    const result = await this.#ring.submit(request, options);
+    // EINVAL: an unprivileged device whose path was not given. EPERM: this user is not root.
+    const unsure = result === -EINVAL || result === -EPERM;
+    if (!unsure || device === undefined || command === ADD_DEV) return checked(request, result);
+    if (!await this.#findOut(device, request, options)) return checked(request, result);
+    return checked(request, await this.#submitWithPath(request, options));
+  }
+
+  /**
+   * Whether the device of a command that was refused is unprivileged.
+   *
+   * @throws {UblkError} If its path shows that this user may not command it, or that it is gone.
+   */
+  async #findOut(
+    device: number,
+    refused: ControlRequest,
+    options?: CommandOptions,
+  ): Promise<boolean> {
+    const buffer = new Uint8Array(ublksrv_ctrl_dev_info.size);
+    const question = { command: GET_DEV_INFO2, device, values: { dev_id: device }, buffer };
+    const result = await this.#submitWithPath(question, options);
+    if ([EACCES, EPERM, ENOENT].includes(-result)) throw controlError(refused, -result);
+    if (result < 0) return false;
+    this.learn(decode(ublksrv_ctrl_dev_info, buffer));
+    return this.#unprivileged.has(device);
+  }
+
+  async #submitWithPath(request: ControlRequest, options?: CommandOptions): Promise<number> {
+    const { device, values, buffer = new Uint8Array() } = request;
+    const path = new TextEncoder().encode(`/dev/ublkc${device}\0`);
+    const whole = new Uint8Array(path.length + buffer.length);
+    whole.set(path);
+    whole.set(buffer, path.length);
+    const withPath = {
+      ...request,
+      values: { ...values, dev_path_len: path.length },
+      buffer: whole,
+    };
+    const result = await this.#ring.submit(withPath, options);
+    buffer.set(whole.subarray(path.length));
+    return result;
+  }
+}
+
+/** The answer, if it is none of failure. */
+export function checked(request: ControlRequest, result: number): number {
+  if (result < 0) throw controlError(request, -result);
+  return result;
+}

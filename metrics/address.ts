@@ -1,0 +1,47 @@
+/**
+ * Where metrics are served: on the loopback interface or a Unix socket, and nowhere else, since
+ * they are given to whoever asks.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+
+/** A place that only this machine reaches. */
+export type MetricsAddress =
+  /** A TCP port; 0: any that is free. */
+  | { readonly hostname: string; readonly port: number }
+  /** A Unix socket. */
+  | { readonly path: string };
+
+const REMEDY = "use 127.0.0.1:PORT, [::1]:PORT or unix:/PATH";
+
+/**
+ * Reads `127.0.0.1:9100`, `[::1]:9100` or `unix:/run/ublk/metrics.sock`.
+ *
+ * @param operation What the error is about.
+ * @throws {UblkError} `INVALID_ARGUMENT` for anything else.
+ */
+export function parseMetricsAddress(text: string, operation = "metrics"): MetricsAddress {
+  const refuse = (reason: string) => {
+    throw new UblkError("INVALID_ARGUMENT", { operation, reason, hint: REMEDY });
+  };
+  if (text.startsWith("unix:")) {
+    const path = text.slice("unix:".length);
+    // The limit is that of `struct sockaddr_un`, with its zero at the end.
+    if (new TextEncoder().encode(path).length > 107) refuse(`${path} is too long for a socket`);
+    return path.startsWith("/") ? { path } : refuse(`${JSON.stringify(text)} has no absolute path`);
+  }
+  const [, host, digits] = /^(?:\[([0-9a-f:]+)\]|[^:[\]]+):(\d{1,5})$/i.exec(text) ?? [];
+  if (digits === undefined) return refuse(`${JSON.stringify(text)} is no address with a port`);
+  const hostname = host ?? text.slice(0, text.lastIndexOf(":"));
+  if (!isLoopback(hostname)) return refuse(`${hostname} can be reached from other machines`);
+  const port = Number(digits);
+  return port <= 65535 ? { hostname, port } : refuse(`there is no port ${port}`);
+}
+
+/** 127.0.0.0/8 and ::1, as numbers: what a name comes to is for somebody else to say. */
+function isLoopback(hostname: string): boolean {
+  const octets = /^127\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(hostname)?.slice(1);
+  return octets?.every((octet) => Number(octet) <= 255) ?? hostname === "::1";
+}

@@ -1,0 +1,224 @@
+/**
+ * Requests about zones: what is called for each of them, and what its answer is. Reports and appends
+ * travel by user copy; where an append landed travels in the command that answers it.
+ *
+ * @module
+ */
+
+import type { Zone, ZoneCondition, ZoneMethods } from "../backends/backend.ts";
+import {
+  blk_zone,
+  BLK_ZONE_COND_CLOSED,
+  BLK_ZONE_COND_EMPTY,
+  BLK_ZONE_COND_EXP_OPEN,
+  BLK_ZONE_COND_FULL,
+  BLK_ZONE_COND_IMP_OPEN,
+  BLK_ZONE_COND_NOT_WP,
+  BLK_ZONE_COND_OFFLINE,
+  BLK_ZONE_COND_READONLY,
+  BLK_ZONE_TYPE_CONVENTIONAL,
+  BLK_ZONE_TYPE_SEQWRITE_REQ,
+} from "../uapi/block.ts";
+import { EIO, EOPNOTSUPP } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import { encode } from "../uapi/struct.ts";
+import {
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_REPORT_ZONES,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_ZONE_APPEND,
+  UBLK_IO_OP_ZONE_CLOSE,
+  UBLK_IO_OP_ZONE_FINISH,
+  UBLK_IO_OP_ZONE_OPEN,
+  UBLK_IO_OP_ZONE_RESET,
+  UBLK_IO_OP_ZONE_RESET_ALL,
+} from "../uapi/ublk_io.ts";
+import type { SlotBuffers } from "./buffers.ts";
+import { LOG_WARN } from "./log_events.ts";
+import type { LogWriter } from "./log_ring.ts";
+import { writeOptions } from "./operations.ts";
+import type { Slots } from "./slots.ts";
+
+const SECTOR_BYTES = 512;
+
+const CONDITIONS: Readonly<Record<ZoneCondition, number>> = {
+  "conventional": BLK_ZONE_COND_NOT_WP,
+  "empty": BLK_ZONE_COND_EMPTY,
+  "implicitly-open": BLK_ZONE_COND_IMP_OPEN,
+  "explicitly-open": BLK_ZONE_COND_EXP_OPEN,
+  "closed": BLK_ZONE_COND_CLOSED,
+  "read-only": BLK_ZONE_COND_READONLY,
+  "full": BLK_ZONE_COND_FULL,
+  "offline": BLK_ZONE_COND_OFFLINE,
+};
+
+/** Whether an operation is one of those that only zoned disks get. */
+export function isZoneOperation(op: number): boolean {
+  return op >= UBLK_IO_OP_ZONE_OPEN;
+}
+
+/** Whether an operation brings data. */
+export function bringsData(op: number): boolean {
+  return op === UBLK_IO_OP_WRITE || op === UBLK_IO_OP_ZONE_APPEND;
+}
+
+/** Whether an operation is answered with data. */
+export function fetchesData(op: number): boolean {
+  return op === UBLK_IO_OP_READ || op === UBLK_IO_OP_REPORT_ZONES;
+}
+
+/** The bytes of a request's data. */
+export function dataBytes(slots: Slots, slot: number): number {
+  const isReport = (slots.opFlags(slot) & 0xff) === UBLK_IO_OP_REPORT_ZONES;
+  return isReport ? slots.zoneCount(slot) * blk_zone.size : slots.bytes(slot);
+}
+
+/** What {@linkcode Zones} work with. */
+export interface ZonesParts {
+  /** What answers. */
+  readonly methods: ZoneMethods;
+  /** The thread's slots. */
+  readonly slots: Slots;
+  /** Where data is. They stay the caller's. */
+  readonly buffers: SlotBuffers;
+  /** The largest request in bytes. */
+  readonly maxIoBytes: number;
+  /** The log channel. */
+  readonly log: LogWriter;
+}
+
+/** The zones of a thread's disk. */
+export class Zones {
+  /**
+   * The sector at which each slot's append landed; 0 while it has none to answer. The driver reads it
+   * where other commands have an address, and wants no address on such a device.
+   */
+  readonly landed: Float64Array<ArrayBuffer>;
+  /**
+   * The answer to a report whose data has been copied. The last request of one has pages for more
+   * zones than it asks for. The driver sends a request again whose result leaves some of its pages
+   * over, and cuts one that is greater to them (`__ublk_complete_rq`).
+   */
+  readonly reported: number;
+  readonly #methods: ZoneMethods;
+  readonly #slots: Slots;
+  readonly #buffers: SlotBuffers;
+  readonly #log: LogWriter;
+
+  /** Takes over the parts. */
+  constructor(parts: ZonesParts) {
+    this.#methods = parts.methods;
+    this.#slots = parts.slots;
+    this.#buffers = parts.buffers;
+    this.reported = parts.maxIoBytes;
+    this.#log = parts.log;
+    this.landed = new Float64Array(parts.slots.count);
+  }
+
+  /**
+   * Calls the method of the slot's operation. Returns what it returned, for {@linkcode resultOf}, or
+   * throws what it threw.
+   */
+  call(slot: number): unknown {
+    const slots = this.#slots;
+    const methods = this.#methods;
+    const opFlags = slots.opFlags(slot);
+    const zone = Math.floor(slots.offset(slot) / methods.size);
+    switch (opFlags & 0xff) {
+      case UBLK_IO_OP_ZONE_OPEN:
+        return methods.open(zone);
+      case UBLK_IO_OP_ZONE_CLOSE:
+        return methods.close(zone);
+      case UBLK_IO_OP_ZONE_FINISH:
+        return methods.finish(zone);
+      case UBLK_IO_OP_ZONE_RESET:
+        return methods.reset(zone);
+      case UBLK_IO_OP_ZONE_RESET_ALL:
+        return methods.resetAll();
+      // Nothing is no answer to these two.
+      case UBLK_IO_OP_ZONE_APPEND: {
+        const data = this.#buffers.view(slot, slots.bytes(slot));
+        return methods.append(data, zone, writeOptions(opFlags)) ?? null;
+      }
+      case UBLK_IO_OP_REPORT_ZONES:
+        return methods.report(zone, slots.zoneCount(slot)) ?? null;
+    }
+    throw new UblkError("SYSCALL_FAILED", {
+      operation: `operation ${opFlags & 0xff}`,
+      errno: EOPNOTSUPP,
+    });
+  }
+
+  /** The result for what a method returned, or its Promise resolved to: bytes or a negative errno. */
+  resultOf(slot: number, value: unknown): number {
+    const op = this.#slots.opFlags(slot) & 0xff;
+    if (op === UBLK_IO_OP_ZONE_APPEND) return this.#appended(slot, value);
+    if (op === UBLK_IO_OP_REPORT_ZONES) return this.#reported(slot, value);
+    return value === undefined ? 0 : this.#wrong(slot, "something where nothing is to be told");
+  }
+
+  #appended(slot: number, value: unknown): number {
+    const slots = this.#slots;
+    const bytes = slots.bytes(slot);
+    const { size } = this.#methods;
+    const start = Math.floor(slots.offset(slot) / size) * size;
+    const isPlace = typeof value === "number" && value % SECTOR_BYTES === 0 && value >= start &&
+      value + bytes <= start + size;
+    if (!isPlace) return this.#wrong(slot, "no place in the zone for an append");
+    this.landed[slot] = value / SECTOR_BYTES;
+    return bytes;
+  }
+
+  #reported(slot: number, value: unknown): number {
+    const count = this.#slots.zoneCount(slot);
+    if (!Array.isArray(value) || value.length !== count) {
+      // The driver would ask again and again for what is lacking (`ublk_report_zones`).
+      return this.#wrong(slot, `no array of ${count} zones`);
+    }
+    const bytes = this.#buffers.view(slot, count * blk_zone.size);
+    const { size } = this.#methods;
+    const first = Math.floor(this.#slots.offset(slot) / size);
+    const zones: readonly Zone[] = value;
+    for (const [index, zone] of zones.entries()) {
+      const { condition, written } = zone;
+      if (!Object.hasOwn(CONDITIONS, condition) || !(written >= 0 && written <= size)) {
+        return this.#wrong(slot, `a zone ${first + index} that cannot be`);
+      }
+      describe(bytes, index * blk_zone.size, zone, first + index, size);
+    }
+    return bytes.length;
+  }
+
+  #wrong(slot: number, what: string): number {
+    const slots = this.#slots;
+    this.#log.text(
+      LOG_WARN,
+      `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the backend returned ${what}; ` +
+        "answering EIO",
+    );
+    return -EIO;
+  }
+}
+
+/** Writes a `struct blk_zone`. */
+function describe(
+  bytes: Uint8Array<ArrayBuffer>,
+  at: number,
+  { condition, written }: Zone,
+  number: number,
+  size: number,
+): void {
+  const len = size / SECTOR_BYTES;
+  const start = number * len;
+  const isConventional = condition === "conventional";
+  // What has no write pointer reports the zone's end, as null_blk does.
+  const filled = isConventional || condition === "full" ? size : written;
+  encode(blk_zone, bytes.subarray(at, at + blk_zone.size), {
+    start,
+    len,
+    wp: start + filled / SECTOR_BYTES,
+    type: isConventional ? BLK_ZONE_TYPE_CONVENTIONAL : BLK_ZONE_TYPE_SEQWRITE_REQ,
+    cond: CONDITIONS[condition],
+    capacity: len,
+  });
+}

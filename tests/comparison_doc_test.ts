@@ -1,0 +1,40 @@
+/** The figures of `docs/comparison.md` are those of the tables in `docs/benchmarks.md`. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { pageText } from "./snippets.ts";
+
+const PAGE = pageText("docs/comparison.md").replaceAll("\n", " ");
+
+/** A row: what is compared, its median ratio, and the serving threads' times. */
+const ROWS = pageText("docs/benchmarks.md").split("\n").filter((line) =>
+  /^\| ublk-\S+ : /.test(line)
+)
+  .map((line) => line.split("|").map((cell) => cell.trim()))
+  .map((cells) => ({
+    pair: cells[1],
+    median: Number(/^[\d.]+/.exec(cells[3])![0]),
+    serverNs: cells[6].split(" : ").map(Number),
+  }));
+
+function range(pairs: RegExp): [number, number] {
+  const medians = ROWS.filter(({ pair }) => pairs.test(pair)).map(({ median }) => median);
+  assert(medians.length >= 4, `rows of ${pairs}`);
+  return [Math.min(...medians), Math.max(...medians)];
+}
+
+Deno.test("docs/comparison.md + against kublk + the lowest and highest median are in the table", () => {
+  const [low, high] = range(/kublk-(null|null-batch|file|file-zc)$/);
+  assertStringIncludes(PAGE, `the median rate is ${low} to ${high} of \`kublk\`'s`);
+});
+
+Deno.test("docs/comparison.md + against the kernel's loop + likewise, in two digits", () => {
+  const [low, high] = range(/kernel-loop$/);
+  assertStringIncludes(PAGE, `our RAM disk reached ${low.toFixed(2)} to ${high.toFixed(2)} of`);
+});
+
+Deno.test("docs/comparison.md + our serving thread alone + takes more on null, less on files", () => {
+  assertStringIncludes(PAGE, "a little more than `kublk`'s on null, and less on files");
+  for (const { pair, serverNs: [ours, theirs] } of ROWS) {
+    if (/kublk-(null|file)/.test(pair)) assertEquals(ours > theirs, pair.includes("null"), pair);
+  }
+});

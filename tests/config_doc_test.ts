@@ -1,0 +1,39 @@
+/** The files of options that `docs/config.md` shows, read as `ublk add --config` reads them. */
+
+import { assertEquals, assertRejects } from "@std/assert";
+import { expandConfig } from "../cmd/_config.ts";
+import { UblkError } from "../uapi/error.ts";
+import { snippetsOf } from "./snippets.ts";
+import { tutorialFolder } from "./tutorial.ts";
+
+const PAGE = "docs/config.md";
+const FILES = snippetsOf(PAGE).filter(({ language }) => language === "toml" || language === "json");
+
+/** The command lines that a file stands for, in a folder that has the modules of the tutorial. */
+async function linesOf(text: string, name: string): Promise<string[][]> {
+  const folder = await tutorialFolder();
+  try {
+    await Deno.writeTextFile(`${folder}${name}`, text);
+    return await expandConfig(["--config", `${folder}${name}`], folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("docs/config.md + each file + is read without a mistake", async () => {
+  const counts: number[] = [];
+  for (const { text, language } of FILES) {
+    const lines = await linesOf(text, `disk.${language}`);
+    counts.push(lines.length);
+  }
+  assertEquals(counts, [1, 1, 2, 2]);
+});
+
+Deno.test("docs/config.md + the mistake that it shows + is that of its first file", async () => {
+  const shown = snippetsOf(PAGE).find(({ text }) => text.startsWith("ublk: error: "))!.text;
+  const [, line, key, value] = /data\.toml:(\d+): (\w+): (\S+) /.exec(shown)!;
+  const wrong = FILES[0].text.split("\n").with(Number(line) - 1, `${key} = ${value}`).join("\n");
+  const error = await assertRejects(() => linesOf(wrong, "data.toml"), UblkError);
+  const expected = shown.replace("ublk: error: /etc/ublk/", "");
+  assertEquals(error.message.slice(error.message.indexOf("data.toml")), expected);
+});

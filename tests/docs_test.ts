@@ -1,0 +1,333 @@
+/**
+ * The documentation, as far as any machine can tell: its programs type-check and run, its command
+ * lines are ones that the commands take, its links lead somewhere. What needs ublk is run by
+ * `tests/e2e/docs_test.ts`. `tests/snippets.ts` says how a block is marked.
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { parseAdd } from "../cmd/_add_line.ts";
+import { parseRecover } from "../cmd/_recover_line.ts";
+import { valueIn } from "../cmd/_targets.ts";
+import { isModuleName } from "../backends/module.ts";
+import config from "../deno.json" with { type: "json" };
+import {
+  allSnippets,
+  isRun,
+  needsKernel,
+  pages,
+  pageText,
+  placeOf,
+  programText,
+  ROOT,
+  shellLines,
+  type Snippet,
+  snippetsOf,
+  writeFiles,
+} from "./snippets.ts";
+
+const SNIPPETS = allSnippets();
+const TASKS: Record<string, unknown> = config.tasks;
+const EXPORTS: Record<string, unknown> = config.exports;
+
+async function deno(cwd: string, ...args: string[]): Promise<void> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    cwd,
+    stdin: "null",
+    env: { NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  assert(success, decoder.decode(stdout) + decoder.decode(stderr));
+}
+
+/** Runs something in a folder with the page's files in it. */
+async function inFolder(page: string, run: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "ublk-docs-" });
+  try {
+    writeFiles(page, folder);
+    await run(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("snippets + programs + type-check, each by itself", async () => {
+  const root = await Deno.makeTempDir({ prefix: "ublk-docs-" });
+  try {
+    const files: string[] = [];
+    for (const page of pages()) {
+      const folder = `${root}/${page.replaceAll("/", "-")}`;
+      await Deno.mkdir(folder);
+      writeFiles(page, folder);
+      for (const snippet of snippetsOf(page).filter(({ language }) => language === "ts")) {
+        if (needsMore(snippet)) continue;
+        const file = `${folder}/${snippet.file ?? `line_${snippet.line}.ts`}`;
+        if (snippet.file === undefined) await Deno.writeTextFile(file, programText(snippet));
+        files.push(file);
+      }
+    }
+    assert(files.length > 0, "there are programs");
+    await deno(root, "check", "--quiet", `--config=${ROOT}deno.json`, ...files);
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
+/** How a block is shown to be true, in the words of the count. */
+function kindOf(snippet: Snippet): string {
+  if (snippet.notRun !== undefined) return "not run, for a reason";
+  if (snippet.runBy !== undefined) return "run by tests of their own";
+  if (isRun(snippet)) return needsKernel(snippet) ? "run with a kernel" : "run without one";
+  return snippet.file === undefined ? "data or text" : "files for the others";
+}
+
+const KINDS = Map.groupBy(SNIPPETS, kindOf);
+const COUNTS = [...KINDS].map(([kind, { length }]) => `${length} ${kind}`).sort().join(", ");
+
+Deno.test(`snippets + ${SNIPPETS.length} blocks: ${COUNTS}`, () => {
+  const notRun = SNIPPETS.filter((snippet) => snippet.notRun !== undefined).length;
+  assert(notRun * 10 <= SNIPPETS.length, "more than one in ten is not run: have a test run them");
+});
+
+/** Whether a program needs a file that is not on its page, and a test of its own provides it. */
+function needsMore({ page, text, runBy }: Snippet): boolean {
+  const there = snippetsOf(page).map(({ file }) => file);
+  const missing = [...text.matchAll(/from "\.\/([^"]+)"/g)].some(([, name]) =>
+    !there.includes(name)
+  );
+  return missing && runBy !== undefined;
+}
+
+for (const snippet of SNIPPETS) {
+  const place = placeOf(snippet);
+  const { page, language, notRun, runBy } = snippet;
+  if (notRun !== undefined) {
+    Deno.test(`${place} + is not run: ${notRun}`, () => {
+      assert(notRun.length > 20, `${place}: say in a sentence why it is not run`);
+    });
+  }
+  if (runBy !== undefined) {
+    Deno.test(`${place} + ${runBy} + runs it`, () => {
+      const test = Deno.readTextFileSync(`${ROOT}${runBy}`);
+      assertStringIncludes(test, page, `${place}: ${runBy} must name ${page}, and run its block`);
+    });
+  }
+  switch (language) {
+    case "ts":
+      if (!isRun(snippet) || needsKernel(snippet)) break;
+      Deno.test(`${place} + program + runs`, async () => {
+        await inFolder(page, async (folder) => {
+          await Deno.writeTextFile(`${folder}/program.ts`, programText(snippet));
+          await deno(folder, "run", "-A", "--no-check", `--config=${ROOT}deno.json`, "program.ts");
+        });
+      });
+      break;
+    case "sh":
+      Deno.test(`${place} + command lines + are ones that the commands take`, async () => {
+        await checkSyntax(snippet);
+        await inFolder(page, async (folder) => {
+          for (const { commands } of shellLines(snippet.text)) {
+            for (const words of commands) await checkCommand(place, words, folder);
+          }
+        });
+      });
+      break;
+    case "json":
+      Deno.test(`${place} + data + is JSON`, () => {
+        JSON.parse(snippet.text);
+      });
+      break;
+    default:
+      Deno.test(`${place} + ${language || "text"} + is no code that nobody runs`, () => {
+        const marked = notRun ?? runBy ?? snippet.file;
+        const remedy = "make it ts, sh or json, or mark it: <!-- run by: tests/…_test.ts -->";
+        assert(
+          marked !== undefined || ["", "text"].includes(language),
+          `${place}: nobody runs ${language}; ${remedy}`,
+        );
+        const isCode = /^\s*(import |export |const |await |\$ )/m.test(snippet.text);
+        assert(marked !== undefined || !isCode, `${place}: this is code; ${remedy}`);
+      });
+  }
+}
+
+async function checkSyntax({ text, page, line }: Snippet): Promise<void> {
+  const { success, stderr } = await new Deno.Command("bash", { args: ["-n", "-c", text] }).output();
+  assert(success, `${page}:${line}: ${new TextDecoder().decode(stderr)}`);
+}
+
+/** What of one command can be told without running it, in a folder with the page's files. */
+async function checkCommand(
+  place: string,
+  [program, ...words]: readonly string[],
+  folder: string,
+): Promise<void> {
+  if (program === "npx") {
+    const pinned = /npx -y (deno@\S+)/.exec(Deno.readTextFileSync(`${ROOT}.ci/run`))![1];
+    assertEquals(words.slice(0, 2), ["-y", pinned], `${place}: not the Deno that CI has`);
+    return await checkCommand(place, ["deno", ...words.slice(2)], folder);
+  }
+  if (program in TASKS && program.startsWith("ublk")) {
+    return await checkTask(place, program, words, folder);
+  }
+  if (program !== "deno") return;
+  const [verb, ...rest] = words.filter((word) => !["--quiet", "-q"].includes(word));
+  if (verb === "task") return await checkTask(place, rest[0], rest.slice(1), folder);
+  for (const door of rest.map((word) => /^jsr:@ublk\/ublk(\/[\w-]+)?/.exec(word))) {
+    if (door === null) continue;
+    assert(`.${door[1] ?? ""}` in EXPORTS, `${place}: deno.json exports no .${door[1] ?? ""}`);
+  }
+}
+
+async function checkTask(
+  place: string,
+  task: string,
+  args: readonly string[],
+  folder: string,
+): Promise<void> {
+  assert(task in TASKS, `${place}: deno.json has no task ${task}; name one that it has`);
+  if (task !== "ublk" || args.includes("--help")) return;
+  const [command, ...rest] = args;
+  const name = command.replaceAll("-", "_");
+  const manual = pageText("docs/ublk.md");
+  const isDocumented = manual.includes(`**${name}**`) || manual.includes(`**${command}**`);
+  assert(isDocumented, `${place}: docs/ublk.md has no command ${command}`);
+  // What depends on the shell, or on files that other commands make, the end-to-end test shows.
+  const given = rest.filter((word) => !/^\d?[<>]/.test(word));
+  const target = valueIn(given, "type", "t") ?? "";
+  const isThere = !isModuleName(target) || files(folder).includes(target.replace("./", ""));
+  if (given.includes("--config") || !isThere) return;
+  if (name === "add") await parseAdd("ublk add", given, folder);
+  if (name === "recover") await parseRecover(given, () => RECORD, folder);
+}
+
+function files(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name);
+}
+
+/** Whatever device `ublk recover -n N` means. */
+const RECORD = {
+  id: 0,
+  program: "ublk",
+  target: "null",
+  argv: ["-t", "null"],
+  cwd: "/",
+  pid: 1,
+  startTicks: 1,
+  log: null,
+  socket: null,
+};
+
+Deno.test("pages + command lines within sentences + are ones that the commands take", async () => {
+  let count = 0;
+  for (const page of pages()) {
+    const prose = pageText(page).replaceAll(/^```[\s\S]*?^```/gm, "");
+    for (const [, code] of prose.matchAll(/`((?:deno task |ublk)[^`]*)`/g)) {
+      // What has a placeholder in it is a form, and no command line.
+      if (/…|\b[A-Z]+\b/.test(code)) continue;
+      for (const words of shellLines(code.replaceAll("\n", " "))[0].commands) {
+        // A name alone is a name.
+        if (words.length === 1 || words[0] === "ublk" && words.length === 2) continue;
+        await checkCommand(page, words, "/").catch((error) => {
+          // A sentence may leave out the file.
+          if (!/: it needs (a file|\d+ files), not 0/.test(error.message)) throw error;
+        });
+        count++;
+      }
+    }
+  }
+  assert(count > 5, `only ${count} command lines were looked at`);
+});
+
+Deno.test("docs/README.md + every page + is in it", () => {
+  const index = pageText("docs/README.md");
+  const missing = pages().filter((page) => page.startsWith("docs/") && page !== "docs/README.md")
+    .map((page) => page.slice("docs/".length))
+    .filter((page) => !page.startsWith("decisions/") && !index.includes(`](${page})`));
+  assertEquals(missing, [], "add a line for each of them to docs/README.md");
+});
+
+/** As GitHub makes them from headings. */
+function anchors(text: string): string[] {
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
+  );
+}
+
+for (const page of pages()) {
+  Deno.test(`${page} + its links + lead somewhere`, () => {
+    const prose = pageText(page).replaceAll(/^```[\s\S]*?^```/gm, "").replaceAll(/`[^`]*`/g, "");
+    const folder = page.includes("/") ? page.slice(0, page.lastIndexOf("/") + 1) : "";
+    for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      const [path, anchor] = target.split("#");
+      const file = path === "" ? page : new URL(`${folder}${path}`, "file:///").pathname.slice(1);
+      const found = Deno.statSync(`${ROOT}${file}`);
+      if (anchor === undefined) continue;
+      assert(found.isFile && anchors(pageText(file)).includes(anchor), `${page}: no ${target}`);
+    }
+  });
+}
+
+Deno.test("snippetsOf() + blocks with marks + has both", () => {
+  const fence = "```";
+  const [first, second, third] = snippetsOf(
+    "page.md",
+    [
+      "<!-- not run: too long -->",
+      "",
+      `${fence}sh`,
+      "a",
+      fence,
+      "<!-- before: touch x -->",
+      "Words between take marks away.",
+      `${fence}ts`,
+      "b",
+      "c",
+      fence,
+      "<!-- file: d.ts -->",
+      "<!-- before: touch y -->",
+      `  ${fence}`,
+      "  d",
+      `  ${fence}`,
+    ].join("\n"),
+  );
+  assertEquals([first.language, first.line, first.text, first.notRun], ["sh", 4, "a", "too long"]);
+  assertEquals([second.language, second.text, second.before], ["ts", "b\nc", []]);
+  assertEquals([third.text, third.file, third.before], ["d", "d.ts", ["touch y"]]);
+  assertThrows(() => snippetsOf("p", `${fence}sh\na`), Error, "p:1: this fence is not closed");
+  assertThrows(
+    () => snippetsOf("p", `<!-- skip: it -->\n${fence}\n${fence}`),
+    Error,
+    "use not run",
+  );
+});
+
+Deno.test("shellLines() + quotes, comments, operators, continued lines + are taken apart", () => {
+  const lines = shellLines(`a 'b c' --d="e f" \\\n  g  # h\n# i\n\nj && k#l | m 'n#o' &`);
+  assertEquals(lines, [
+    { text: `a 'b c' --d="e f"   g`, commands: [["a", "b c", "--d=e f", "g"]] },
+    { text: "j && k#l | m 'n#o' &", commands: [["j"], ["k#l"], ["m", "n#o"]] },
+  ]);
+});
+
+Deno.test("checkCommand() + what no command takes + is said", async () => {
+  for (
+    const [line, reason] of [
+      ["deno task ublk add -t nulll", "there is no target nulll"],
+      ["deno task ublk add -t null --sise 1G", "--sise: unknown flag"],
+      ["deno task ublk remove -n 0", "no command remove"],
+      ["deno task ublk-nil", "no task ublk-nil"],
+      ["npx -y deno@1.0.0 task demo", "not the Deno that CI has"],
+      ["deno run jsr:@ublk/ublk/ublk-nil", "exports no ./ublk-nil"],
+    ]
+  ) {
+    await assertRejects(() => checkCommand("here", line.split(" "), "/"), Error, reason);
+  }
+});

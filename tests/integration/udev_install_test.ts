@@ -1,0 +1,64 @@
+/**
+ * `udev/install.sh`, in a mount namespace whose `/usr/local/lib` and `/etc/udev` are its own; what
+ * the rule then does is in `tests/e2e/unprivileged_test.ts`. Needs root.
+ */
+
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { ROOT } from "./_run_command.ts";
+
+/** Runs a script of shell with the installer in `$install`. */
+async function inside(script: string, ...args: string[]) {
+  const prepare = [
+    "set -e",
+    "mount -t tmpfs none /usr/local/lib",
+    "mkdir -p /etc/udev/rules.d && mount -t tmpfs none /etc/udev/rules.d",
+    // udev of this machine, should it run, is left out of it.
+    "PATH=$1:$PATH; install=$2; shift 2",
+    "set +e",
+  ].join("\n");
+  const bin = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${bin}/udevadm`, "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+  try {
+    const { code, stdout, stderr } = await new Deno.Command("unshare", {
+      args: [
+        ...["--mount", "sh", "-c", `${prepare}\n${script}`, "sh", bin],
+        ...[`${ROOT}/udev/install.sh`, ...args],
+      ],
+      stdin: "null",
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  } finally {
+    await Deno.remove(bin, { recursive: true });
+  }
+}
+
+Deno.test("udev/install.sh + as root + installs what runs by itself, and the rule", async () => {
+  const { code, stdout, stderr } = await inside(
+    '"$install" "$1" && "$install" "$1" && ls /etc/udev/rules.d && ' +
+      "stat -c %U:%a /usr/local/lib/ublk/ublk-own && env -i /usr/local/lib/ublk/ublk-own ublkc77777",
+    Deno.execPath(),
+  );
+  assertEquals([code, stdout], [2, "90-ublk.rules\nroot:755\n"], stderr);
+  const lines = stderr.trim().split("\n");
+  assertStringIncludes(lines[0], "the rule is in force once it does");
+  assertMatch(lines.at(-1)!, /^ublk-own: error: open \/dev\/ublkc77777: failed with ENOENT$/);
+});
+
+Deno.test("udev/install.sh + what cannot be + refuses in one line, and installs no rule", async () => {
+  const cases: [script: string, words: RegExp][] = [
+    [
+      'cp /bin/true /usr/local/lib/x; chmod 777 /usr/local/lib/x; "$install" /usr/local/lib/x',
+      /x can be changed by others than root/,
+    ],
+    ['"$install" /no/such/deno', /no deno on the PATH/],
+    ['setpriv --reuid=65534 --clear-groups sh "$install" /bin/true', /sudo udev\/install\.sh/],
+    ['"$install" /bin/true', /ublk-own does not run/],
+  ];
+  for (const [script, words] of cases) {
+    const { code, stdout, stderr } = await inside(`${script}; s=$?; ls /etc/udev/rules.d; exit $s`);
+    assertEquals([code, stdout], [1, ""], stderr);
+    assertMatch(stderr, /^udev\/install\.sh: error: [^\n]+\n$/);
+    assertMatch(stderr, words);
+  }
+});

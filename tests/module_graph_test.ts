@@ -1,0 +1,108 @@
+/**
+ * What the package is made of, as Deno itself sees it: nothing of npm is loaded unless a command
+ * needs it.
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import config from "../deno.json" with { type: "json" };
+
+const ROOT = new URL("..", import.meta.url);
+
+/** The only modules that load packages of npm, by `import()`, and which. */
+const LAZY: Record<string, readonly string[]> = {
+  "backends/zip/archive.ts": ["@zip.js/zip.js"],
+  "cmd/_config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
+};
+
+/** A door that is all about a package: who goes in has asked for it. */
+const ASKED_FOR: Record<string, readonly string[]> = { "metrics/exposition.ts": ["prom-client"] };
+const ASKING = "./metrics.ts";
+
+/** What the package begins with: what it exports, and its Workers. */
+const DOORS = [...Object.values(config.exports), ...config.compile.include];
+
+/** One use of a package of npm. */
+interface Use {
+  /** Relative to the project's folder. */
+  readonly module: string;
+  readonly package: string;
+  /** By `import()`, when it is wanted. */
+  readonly lazy: boolean;
+}
+
+/** The fields of `deno info --json` that count here. */
+interface Info {
+  readonly modules: readonly {
+    readonly specifier: string;
+    readonly error?: string;
+    readonly dependencies?: readonly {
+      readonly isDynamic?: boolean;
+      readonly code?: { readonly specifier?: string; readonly error?: string };
+    }[];
+  }[];
+}
+
+/** The modules that run, or may: types alone lead to more. */
+function reachedByCode(modules: Info["modules"], door: string): Set<string> {
+  const reached = new Set([door]);
+  for (const specifier of reached) {
+    const { dependencies = [] } = modules.find((one) => one.specifier === specifier) ?? {};
+    for (const { code } of dependencies) if (code?.specifier) reached.add(code.specifier);
+  }
+  return reached;
+}
+
+/** All uses of npm in the modules that a door leads to, by whatever way. */
+async function usesOf(door: string): Promise<Use[]> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", door],
+    cwd: ROOT,
+    stdin: "null",
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+  const { modules }: Info = JSON.parse(new TextDecoder().decode(stdout));
+  // Beside the project itself are packages of npm, and std where jsr.io can be reached.
+  const byCode = reachedByCode(modules, new URL(door, ROOT).href);
+  const own = modules.filter(({ specifier }) =>
+    specifier.startsWith(ROOT.href) && byCode.has(specifier)
+  );
+  assert(own.length > 0, `${door} is a module of this project`);
+  return own.flatMap(({ specifier, error, dependencies = [] }) => {
+    const module = specifier.slice(ROOT.href.length);
+    assertEquals(error, undefined, module);
+    // The stand-ins for std are not published: see docs/decisions/0004.
+    if (module.startsWith("links/")) return [];
+    return dependencies.flatMap(({ isDynamic = false, code }) => {
+      assertEquals(code?.error, undefined, module);
+      const name = /^npm:\/?((?:@[^/]+\/)?[^@/]+)/.exec(code?.specifier ?? "")?.[1];
+      return name === undefined ? [] : [{ module, package: name, lazy: isDynamic }];
+    });
+  });
+}
+
+Deno.test("no module loads a package of npm before it is needed, and few do at all", async () => {
+  const found: Record<string, readonly string[]> = {};
+  const doors = DOORS.filter((door) => door !== ASKING);
+  for (const use of (await Promise.all(doors.map(usesOf))).flat()) {
+    assert(use.lazy, `${use.module} imports ${use.package} statically`);
+    found[use.module] = [...new Set([...found[use.module] ?? [], use.package])].sort();
+  }
+  assertEquals(found, LAZY);
+  for (const { module, package: name } of await usesOf(ASKING)) {
+    assert(
+      [...LAZY[module] ?? [], ...ASKED_FOR[module] ?? []].includes(name),
+      `${module}: ${name}`,
+    );
+  }
+});
+
+Deno.test("mod.ts runs where there is no npm: for archives alone it would be needed", async () => {
+  const modules = (await usesOf("./mod.ts")).map(({ module }) => module);
+  assertEquals([...new Set(modules)], ["backends/zip/archive.ts"]);
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-npm", "--no-prompt", "./mod.ts"],
+    cwd: ROOT,
+    stdin: "null",
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+});

@@ -1,0 +1,123 @@
+/**
+ * Makes zip archives for tests, also such as no archiver makes: wrong checksums, zip64 where it is
+ * not needed, methods and flags of any kind.
+ *
+ * @module
+ */
+
+/** Something in an archive. */
+export interface ZipMember {
+  /** Its path; of a folder, with a slash at its end. */
+  readonly name: string;
+  /** Its contents. Default: none. */
+  readonly data?: Uint8Array;
+  /** Compressed by deflate. */
+  readonly deflate?: boolean;
+  /** Numbers in 64 bits, as large ones are. */
+  readonly zip64?: boolean;
+  /** Marked as encrypted. */
+  readonly encrypted?: boolean;
+  /** What the archive claims instead of the truth. */
+  readonly claims?: { readonly crc32?: number; readonly bytes?: number; readonly method?: number };
+  /** Date and time as MS-DOS has them. Default: 2 March 2024, 10:20:30. */
+  readonly dosTime?: number;
+}
+
+const DOS_TIME = ((2024 - 1980) << 25 | 3 << 21 | 2 << 16 | 10 << 11 | 20 << 5 | 15) >>> 0;
+const encoder = new TextEncoder();
+
+/** Bytes compressed by deflate, without anything around them. */
+export async function deflated(data: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = new Blob([data.slice()]).stream().pipeThrough(
+    new CompressionStream("deflate-raw"),
+  );
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** The checksum, bit by bit, so that nothing tests itself. */
+export function slowCrc32(bytes: Uint8Array): number {
+  let crc = -1;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc >>> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
+
+/** A little-endian record of numbers of some bytes each. */
+function record(...fields: (readonly [bytes: number, value: number])[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(fields.reduce((sum, [width]) => sum + width, 0));
+  let at = 0;
+  for (const [width, value] of fields) {
+    for (let index = 0; index < width; index++) {
+      bytes[at++] = Math.floor(value / 2 ** (8 * index)) % 256;
+    }
+  }
+  return bytes;
+}
+
+const ALL_ONES = 0xffff_ffff;
+
+/** Makes an archive. */
+export async function makeZip(members: readonly ZipMember[]): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const directory: Uint8Array<ArrayBuffer>[] = [];
+  let offset = 0;
+  for (const member of members) {
+    const { deflate = false, zip64 = false, claims = {}, dosTime = DOS_TIME } = member;
+    const data = member.data ?? new Uint8Array();
+    const stored = deflate ? await deflated(data) : data.slice();
+    const name = encoder.encode(member.name);
+    const bytes = claims.bytes ?? data.length;
+    const crc32 = claims.crc32 ?? slowCrc32(data);
+    const method = claims.method ?? (deflate ? 8 : 0);
+    // Bit 11: names are UTF-8.
+    const flags = 0x800 | (member.encrypted ? 1 : 0);
+    const common = (extraBytes: number) =>
+      record(
+        ...[[2, zip64 ? 45 : 20], [2, flags], [2, method], [4, dosTime]] as const,
+        ...[[4, crc32], [4, zip64 ? ALL_ONES : stored.length]] as const,
+        ...[[4, zip64 ? ALL_ONES : bytes], [2, name.length], [2, extraBytes]] as const,
+      );
+    const localExtra = zip64
+      ? record([2, 1], [2, 16], [8, bytes], [8, stored.length])
+      : new Uint8Array();
+    const local = [record([4, 0x04034b50]), common(localExtra.length), name, localExtra, stored];
+    const extra = zip64
+      ? record([2, 1], [2, 24], [8, bytes], [8, stored.length], [8, offset])
+      : new Uint8Array();
+    directory.push(
+      record([4, 0x02014b50], [2, 0x0314]),
+      common(extra.length),
+      record([2, 0], [2, 0], [2, 0], [4, 0], [4, zip64 ? ALL_ONES : offset]),
+      name,
+      extra,
+    );
+    parts.push(...local);
+    offset += local.reduce((sum, part) => sum + part.length, 0);
+  }
+  const bytes = directory.reduce((sum, part) => sum + part.length, 0);
+  const zip64 = members.some((member) => member.zip64);
+  const count = members.length;
+  if (zip64) {
+    directory.push(
+      record([4, 0x06064b50], [8, 44], [2, 45], [2, 45], [4, 0], [4, 0], [8, count], [8, count]),
+      record([8, bytes], [8, offset]),
+      record([4, 0x07064b50], [4, 0], [8, offset + bytes], [4, 1]),
+    );
+  }
+  const end = zip64
+    ? record([2, 0xffff], [2, 0xffff], [4, ALL_ONES], [4, ALL_ONES], [2, 0])
+    : record([2, count], [2, count], [4, bytes], [4, offset], [2, 0]);
+  return join([...parts, ...directory, record([4, 0x06054b50], [2, 0], [2, 0]), end]);
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Installs the udev rule for unprivileged ublk devices, and the program that it runs. As root, from a
+# checkout; once more, and all is replaced. See docs/unprivileged.md.
+#
+# usage: udev/install.sh [DENO]
+set -eu
+umask 022
+
+folder=/usr/local/lib/ublk
+rules=/etc/udev/rules.d/90-ublk.rules
+
+fail() {
+  echo "udev/install.sh: error: $*" >&2
+  exit 1
+}
+
+[ "$(id -u)" = 0 ] || fail "this is root's to do: sudo udev/install.sh"
+root=$(cd "$(dirname "$0")/.." && pwd)
+deno=$(command -v "${1:-deno}") || fail "no deno on the PATH: give its path"
+deno=$(readlink -f "$deno")
+# udev runs it as root: whoever could change it would be root.
+[ "$(stat -c %u "$deno")" = 0 ] && [ -z "$(find "$deno" -perm /022)" ] ||
+  fail "$deno can be changed by others than root: give the path of one that cannot"
+
+# A copy that is root's too, and does not change with the checkout.
+rm -rf "$folder"
+mkdir -p "$folder/udev"
+for room in ctrl uapi uring; do
+  mkdir "$folder/$room"
+  for file in "$root/$room"/*.ts; do
+    case $file in
+    *_test.ts | */fake_*.ts) ;;
+    *) install -m 644 "$file" "$folder/$room/" ;;
+    esac
+  done
+done
+install -m 644 "$root/udev/ublk-own.ts" "$folder/udev/"
+
+# --jitless: systemd allows udev no memory that is both writable and executable
+# (MemoryDenyWriteExecute=). All else is what keeps it from looking at anything but itself.
+cat >"$folder/ublk-own" <<END
+#!/bin/sh
+# Made by udev/install.sh; run by $rules.
+export DENO_DIR=$folder/cache DENO_NO_UPDATE_CHECK=1
+exec "$deno" run --quiet --no-prompt --no-config --no-lock --no-remote --v8-flags=--jitless \\
+  --allow-ffi $folder/udev/ublk-own.ts "\$@"
+END
+chmod 755 "$folder/ublk-own"
+# The first run fills the cache; a word that is no node touches nothing.
+status=0
+"$folder/ublk-own" --try >/dev/null 2>&1 || status=$?
+[ "$status" = 2 ] || fail "$folder/ublk-own does not run: is $deno Deno?"
+
+install -m 644 -D "$root/udev/90-ublk.rules" "$rules"
+# The rule is in force from now on, for the control device too.
+if udevadm control --reload 2>/dev/null; then
+  udevadm trigger --action=add --subsystem-match=misc --sysname-match=ublk-control --settle
+else
+  echo "udev/install.sh: udev does not run; the rule is in force once it does" >&2
+fi

@@ -1,0 +1,52 @@
+/**
+ * `ublk-own NODE`: gives a node of an unprivileged device, `ublkcN` or `ublkbN`, to the user who made
+ * the device. udev runs it, by `90-ublk.rules`. It exits with 1 for a privileged device, whose nodes
+ * stay as they are.
+ *
+ * The driver alone knows whose a device is: sysfs does not tell.
+ *
+ * @module
+ */
+
+import { Control } from "../ctrl/control.ts";
+import { UblkError } from "../uapi/error.ts";
+import { UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
+import { PinnedPath } from "../uring/rights.ts";
+
+/** Done: the node is its owner's. */
+const EXIT_OWNED = 0;
+/** The device is privileged. */
+const EXIT_PRIVILEGED = 1;
+/** It could not be done. */
+const EXIT_FAILURE = 2;
+
+async function own(node: string | undefined): Promise<number> {
+  const id = /^ublk[bc](\d+)$/.exec(node ?? "")?.[1];
+  if (id === undefined) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: "ublk-own",
+      reason: `${node ?? "nothing"} is no node of a ublk device`,
+      hint: "give ublkcN or ublkbN",
+    });
+  }
+  // Pinned before the question: the device may be deleted meanwhile, and its number and path be
+  // another user's. Then the answer is about that device, and the node that is changed is nobody's.
+  using path = new PinnedPath(`/dev/${node}`);
+  await using control = await Control.open();
+  const { flags, owner_uid } = await control.getDevInfo(Number(id));
+  if ((flags & UBLK_F_UNPRIVILEGED_DEV) === 0) return EXIT_PRIVILEGED;
+  path.giveTo(owner_uid);
+  return EXIT_OWNED;
+}
+
+async function main(): Promise<number> {
+  try {
+    return await own(Deno.args[0]);
+  } catch (error) {
+    if (!(error instanceof UblkError)) throw error;
+    console.error(`ublk-own: error: ${error.message}`);
+    return EXIT_FAILURE;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main());
