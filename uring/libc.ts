@@ -127,7 +127,12 @@ export function libc(): Libc {
 
 /** libc's calls about the process and its surroundings, opened on first use like {@linkcode libc}. */
 export function processLibc(): ProcessLibc {
-  return processOpened ??= openLibc(PROCESS_SYMBOLS);
+  if (processOpened === undefined) {
+    // First what `errno` needs: opened after a call that failed, it would leave an errno of its own.
+    errno();
+    processOpened = openLibc(PROCESS_SYMBOLS);
+  }
+  return processOpened;
 }
 
 function openLibc<S extends Deno.ForeignLibraryInterface>(
