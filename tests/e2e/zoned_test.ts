@@ -151,10 +151,9 @@ for (const [name, options] of WAYS) {
     const job = `${FIO} --filename=$disk --zonemode=zbd --bs=32k --iodepth=8 --verify=crc32c ` +
       `--offset=${2 * ZONE} --size=${8 * ZONE} --io_size=${6 * ZONE} --max_open_zones=4`;
     await sh(`${job} --rw=randwrite --verify_backlog=64 > /dev/null`, { disk: device.path });
-    await sh(`${job} --rw=write > /dev/null`, { disk: device.path });
     const { total } = device.stats();
-    assertGreater(total.bytesWritten, 11 * ZONE);
-    assertGreater(total.bytesRead, 11 * ZONE);
+    assertGreater(total.bytesWritten, 5 * ZONE);
+    assertGreater(total.bytesRead, 5 * ZONE);
     assertEquals(total.errors, 0);
   });
 
@@ -266,8 +265,6 @@ Deno.test("ublk add -t zoned + is as its options say, until it is deleted", asyn
     const attributes = ["zoned", "max_open_zones", "max_active_zones"];
     const values = await Promise.all(attributes.map((name) => queueAttribute({ id }, name)));
     assertEquals(values, ["host-managed", "2", "3"]);
-    const info = await runCommand("ublk", ["info", "-n", `${id}`, "--json"]);
-    assertEquals(JSON.parse(info.stdout).parameters.zoneBytes, ZONE);
   } finally {
     assertEquals((await runCommand("ublk", ["del", "-a"])).code, 0);
   }
