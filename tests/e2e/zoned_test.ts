@@ -96,7 +96,7 @@ Deno.test("zoned() + a write that is not at the write pointer + is EIO, and othe
   assertEquals(await write(device, 0), "");
   assertMatch(await write(device, 128 << 10), /Input\/output error/);
   assertMatch(await write(device, 0), /Input\/output error/);
-  // Since 6.13 a zone in which a write has failed takes none until somebody asks for a report.
+  // On 7.2 a zone in which a write has failed takes none until somebody asks for a report.
   assertEquals(await conditionsOf(device.path), "oi em em em");
   assertEquals(await write(device, 64 << 10), "");
   await sh("blkzone finish -o 0 -l 8192 $disk", { disk: device.path });
