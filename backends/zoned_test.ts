@@ -117,7 +117,8 @@ Deno.test("zoned unmaps its memory when it is closed", () => {
   const mappedBytes = () => Number(Deno.readTextFileSync("/proc/self/statm").split(" ")[0]) * 4096;
   const before = mappedBytes();
   const backend = open(zoned("64GiB", { overcommit: true }).options);
-  assertEquals(mappedBytes() - before >= 2 ** 36, true);
+  // Far more than what V8 takes and gives back meanwhile.
+  assertEquals(mappedBytes() - before > 2 ** 35, true);
   backend.close!();
   assertEquals(mappedBytes() - before < 2 ** 35, true);
 });
