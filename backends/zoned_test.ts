@@ -101,13 +101,15 @@ Deno.test("zoned forgets what was in a zone that is reset, and in all of them", 
 });
 
 Deno.test("zoned takes memory when written and gives it back when reset", () => {
-  const backend = open(zoned(64 * MIB, { zoneSize: 32 * MIB }).options);
+  const backend = open(zoned(256 * MIB, { zoneSize: 128 * MIB }).options);
   const before = residentKb();
   const chunk = new Uint8Array(MIB).fill(1);
-  for (let at = 0; at < 32; at++) backend.writeAt(chunk, at * MIB, NO_FUA);
-  assertEquals(residentKb() - before > 30_000, true);
+  for (let at = 0; at < 128; at++) backend.writeAt(chunk, at * MIB, NO_FUA);
+  const full = residentKb();
+  // Half of it: the process may let go of other memory meanwhile.
+  assertEquals(full - before > 64 << 10, true);
   backend.zones!.reset(0);
-  assertEquals(residentKb() - before < 10_000, true);
+  assertEquals(full - residentKb() > 64 << 10, true);
   backend.close!();
 });
 
@@ -115,7 +117,8 @@ Deno.test("zoned unmaps its memory when it is closed", () => {
   const mappedBytes = () => Number(Deno.readTextFileSync("/proc/self/statm").split(" ")[0]) * 4096;
   const before = mappedBytes();
   const backend = open(zoned("64GiB", { overcommit: true }).options);
-  assertEquals(mappedBytes() - before >= 2 ** 36, true);
+  // Far more than what V8 takes and gives back meanwhile.
+  assertEquals(mappedBytes() - before > 2 ** 35, true);
   backend.close!();
   assertEquals(mappedBytes() - before < 2 ** 35, true);
 });

@@ -20,9 +20,9 @@ export interface ReportedZone {
 const LINE =
   /start: (0x\w+), len (0x\w+), cap (0x\w+), wptr (0x\w+) .*zcond: *\d+\((\w\w)\) \[type: \d\((\w+)\)/;
 
-/** What `blkzone report` prints of a disk. */
-export async function reportZones(path: string): Promise<ReportedZone[]> {
-  const text = await sh("blkzone report $disk", { disk: path });
+/** What `blkzone report` prints of a disk, or of the zones that its options choose. */
+export async function reportZones(path: string, options = ""): Promise<ReportedZone[]> {
+  const text = await sh(`blkzone report ${options} $disk`, { disk: path });
   return text.split("\n").map((line) => {
     const match = LINE.exec(line);
     assert(match !== null, `blkzone printed: ${line}`);

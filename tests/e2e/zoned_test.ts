@@ -51,12 +51,19 @@ Deno.test("zoned() + tells the kernel what it is", async () => {
 });
 
 Deno.test("zoned() + more zones than one request can tell of + reports them all", async () => {
-  // A request of 4096 bytes has room for 64 of them; and 200 are not a multiple of that.
+  // A request of 4096 bytes has room for 64 of them, and 200 are not a multiple of that. The kernel
+  // has looked at all of them when the disk is there (`blk_revalidate_disk_zones`).
   const backend = zoned(200 * 65536, { zoneSize: 65536 });
   await using device = await serve({ backend, maxIoBytes: 4096 });
-  const zones = await reportZones(device.path);
-  assertEquals(zones.map(({ start }) => start), zones.map((_, index) => index * 128));
-  assertEquals(zones.length, 200);
+  assertEquals(await queueAttribute(device, "nr_zones"), "200");
+  // Not at once: see docs/findings.md.
+  for (let first = 0; first < 200; first += 50) {
+    const zones = await reportZones(device.path, `--offset ${first * 128} --count 50`);
+    assertEquals(
+      zones.map(({ start, condition }) => [start, condition]),
+      Array.from({ length: 50 }, (_, index) => [(first + index) * 128, "em"]),
+    );
+  }
 });
 
 for (const [kind, make] of [["synchronous", undefined], ["with Promises", late]] as const) {
@@ -89,6 +96,8 @@ Deno.test("zoned() + a write that is not at the write pointer + is EIO, and othe
   assertEquals(await write(device, 0), "");
   assertMatch(await write(device, 128 << 10), /Input\/output error/);
   assertMatch(await write(device, 0), /Input\/output error/);
+  // On 7.2 a zone in which a write has failed takes none until somebody asks for a report.
+  assertEquals(await conditionsOf(device.path), "oi em em em");
   assertEquals(await write(device, 64 << 10), "");
   await sh("blkzone finish -o 0 -l 8192 $disk", { disk: device.path });
   assertMatch(await write(device, 192 << 10), /Input\/output error/);
@@ -109,6 +118,7 @@ Deno.test("zoned() + the limits of open and of active zones + have errnos of the
   // ETOOMANYREFS
   assertMatch(await blkzone("open", device.path, zones[1]), /Too many references/);
   assertMatch(await write(device, ZONE), /Too many references/);
+  assertEquals(await conditionsOf(device.path), "oe em em em em em");
   assertEquals(await write(device, 0), "");
   assertEquals(await blkzone("close", device.path, zones[0]), "");
   assertEquals(await write(device, ZONE), "");
@@ -141,10 +151,9 @@ for (const [name, options] of WAYS) {
     const job = `${FIO} --filename=$disk --zonemode=zbd --bs=32k --iodepth=8 --verify=crc32c ` +
       `--offset=${2 * ZONE} --size=${8 * ZONE} --io_size=${6 * ZONE} --max_open_zones=4`;
     await sh(`${job} --rw=randwrite --verify_backlog=64 > /dev/null`, { disk: device.path });
-    await sh(`${job} --rw=write > /dev/null`, { disk: device.path });
     const { total } = device.stats();
-    assertGreater(total.bytesWritten, 11 * ZONE);
-    assertGreater(total.bytesRead, 11 * ZONE);
+    assertGreater(total.bytesWritten, 5 * ZONE);
+    assertGreater(total.bytesRead, 5 * ZONE);
     assertEquals(total.errors, 0);
   });
 
@@ -256,8 +265,6 @@ Deno.test("ublk add -t zoned + is as its options say, until it is deleted", asyn
     const attributes = ["zoned", "max_open_zones", "max_active_zones"];
     const values = await Promise.all(attributes.map((name) => queueAttribute({ id }, name)));
     assertEquals(values, ["host-managed", "2", "3"]);
-    const info = await runCommand("ublk", ["info", "-n", `${id}`, "--json"]);
-    assertEquals(JSON.parse(info.stdout).parameters.zoneBytes, ZONE);
   } finally {
     assertEquals((await runCommand("ublk", ["del", "-a"])).code, 0);
   }
