@@ -5,10 +5,10 @@
  */
 
 import { latencyBetween, notBelow } from "../queue/intervals.ts";
+import type { Instrument, Meter, Observe } from "../queue/meter.ts";
 import type { LatencyStats, OpClass, Stats } from "../queue/stats.ts";
 import type { Device } from "./device.ts";
 import { diskInFlight } from "./in_flight.ts";
-import type { Instrument, Meter, Observe } from "./telemetry.ts";
 
 /** Counters by the attribute `ublk.operation`. */
 const REQUESTS = {

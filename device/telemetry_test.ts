@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
+import { findMeter } from "../queue/meter.ts";
 import { collect, pointsOf } from "../tests/collector.ts";
 import type { Device } from "./device.ts";
-import { findMeter, sendTelemetry } from "./telemetry.ts";
+import { sendTelemetry } from "./telemetry.ts";
 
 const CHILD = new URL("../tests/telemetry_child.ts", import.meta.url).pathname;
 const DEVICE = "ublkb900000";

@@ -26,7 +26,8 @@ import { QueueServer } from "./server.ts";
 import type { SharedBuffer } from "./shared_memory.ts";
 import type { OwnedQueue, Slots, SlotsOptions } from "./slots.ts";
 import { QueueStats } from "./stats.ts";
-import { serveBlocking, serveInEventLoop } from "./wait.ts";
+import { findMeter } from "./meter.ts";
+import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
 
 /** A thread's share of one queue. */
 export interface QueueShare {
@@ -179,6 +180,7 @@ export function prepareServing(
     async run(): Promise<number> {
       try {
         if (eventLoop) await serveInEventLoop(server, order.deadlineMs);
+        else if (findMeter() !== undefined) await serveInTurns(server);
         else serveBlocking(server);
         return server.lostErrno;
       } finally {

@@ -26,6 +26,26 @@ export function serveBlocking(server: QueueServer): void {
   server.finish();
 }
 
+/**
+ * As {@linkcode serveBlocking}, with a turn for the event loop several times a second. Where Deno's
+ * telemetry is on, each export waits for every thread's event loop, and so does the process's end.
+ */
+export async function serveInTurns(server: QueueServer): Promise<void> {
+  const ring = server.ring;
+  let turnMs = performance.now();
+  while (server.running) {
+    server.enterState(THREAD_IN_KERNEL);
+    ring.enterTimeout(1, DRAIN_CHECK_US);
+    server.enterState(THREAD_IN_USER);
+    if (server.draining) server.expire();
+    server.process();
+    if (performance.now() - turnMs < DRAIN_CHECK_US / 1000) continue;
+    await new Promise((resolve) => setTimeout(resolve));
+    turnMs = performance.now();
+  }
+  server.finish();
+}
+
 /** How often a thread that is to drain looks whether its patience has ended, in microseconds. */
 const DRAIN_CHECK_US = 100_000;
 

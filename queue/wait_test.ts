@@ -15,7 +15,7 @@ import {
   THREAD_IN_KERNEL,
   THREAD_IN_USER,
 } from "./control_block.ts";
-import { serveBlocking, serveInEventLoop } from "./wait.ts";
+import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
 
 /** Fails where the service does not end, instead of hanging. */
 async function within(promise: Promise<unknown>): Promise<void> {
@@ -49,6 +49,26 @@ Deno.test("serveBlocking serves until the device is gone, and sleeps only in the
   serveBlocking(rig.server);
   rig.assertStopped();
   assert(states.length >= 50 && states.every((state) => state === THREAD_IN_USER));
+});
+
+Deno.test("serveInTurns lets the event loop have its turns, and serves all the same", async () => {
+  const rig = new QueueRig({ backend: mockBackend({ synchronous: true }) }).fetch();
+  using _ = rig;
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  let waits = 0;
+  const asleep = new Int32Array(new SharedArrayBuffer(4));
+  const enterTimeout = rig.kernel.enterTimeout.bind(rig.kernel);
+  rig.kernel.enterTimeout = (...parts) => {
+    Atomics.wait(asleep, 0, 0, 10);
+    if (++waits < 40) rig.ublk.submitIo(0, READ);
+    else if (waits === 40) rig.ublk.stop();
+    return enterTimeout(...parts);
+  };
+  await within(serveInTurns(rig.server));
+  clearInterval(timer);
+  rig.assertStopped();
+  assert(turns >= 2 && turns < waits, `${turns} turns`);
 });
 
 /** A rig whose fake kernel signals the eventfd that the server registers, as the real one does. */

@@ -16,9 +16,15 @@ const ROOT = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 /** A cache that others have filled with more than this is left on the host, in MiB. */
 const MOST_MIB = 200;
 
-/** What no guest asks for, below either folder. */
-const LEFT_OUT = [".git", "dist", "dl", "check_cache_v*", "fast_check_cache_v*", "*_incremental_*"]
-  .map((name) => `--exclude=${name}`);
+/** What no guest asks for, below either folder. npm packages have a `dist` that it does ask for. */
+const LEFT_OUT = [
+  ".git",
+  `${ROOT.slice(1)}/dist`,
+  "dl",
+  "check_cache_v*",
+  "fast_check_cache_v*",
+  "*_incremental_*",
+].map((name) => `--exclude=${name}`);
 
 /** Packs the folders for `guest/stage2.sh`, and returns those that were. */
 export async function packCopies(archive: string, denoDir: string): Promise<string[]> {

@@ -122,8 +122,9 @@ Deno.test("ublk top draws on a terminal until q, and gives back what stood there
   await terminal.type("q");
   await shown("status 0");
   assertEquals(await terminal.exitCode(), 0);
-  const [before, frames, ...after] = terminal.stdout.split("\x1b[?1049");
-  assertEquals([before, frames[0], after.length], ["", "h", 1]);
+  // Deno clears its own line of progress before.
+  const [_before, frames, ...after] = terminal.stdout.split("\x1b[?1049");
+  assertEquals([frames[0], after.length], ["h", 1]);
   assertMatch(after[0], /^lstatus 0\r\n/);
   assertMatch(after[0], / icanon /);
 });
