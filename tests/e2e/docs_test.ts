@@ -79,14 +79,16 @@ function isSince(kernel: string): boolean {
 
 for (const snippet of allSnippets().filter((one) => isRun(one) && needsKernel(one))) {
   const isShell = snippet.language === "sh";
-  testWhere(
-    isSince(snippet.since ?? "0.0"),
-    `${placeOf(snippet)} + ${isShell ? "command lines" : "program"} + works`,
-    async () => {
+  const what = isShell ? "command lines" : "program";
+  testWhere(isSince(snippet.since ?? "0.0"), `${placeOf(snippet)} + ${what} + works`, async () => {
+    try {
       await (isShell ? runScript : runProgram)(snippet);
       assertEquals(nodes(), [], "no disk is left");
-    },
-  );
+    } finally {
+      // What one block has left is not for the next.
+      if (nodes().length > 0) await runCommand("ublk", ["del", "-a"]);
+    }
+  });
 }
 
 Deno.test("a block whose command fails + fails", async () => {
