@@ -9,14 +9,13 @@ import type { Backend, Sharing } from "./backend.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import type { BackendSpec } from "./spec.ts";
 import type { Target } from "./target.ts";
-import { Archive } from "./zip/archive.ts";
-import { CacheFile, DEFAULT_CACHE_FOLDER } from "./zip/cache_file.ts";
-import { chooseImage } from "./zip/choice.ts";
-import { openImage } from "./zip/image.ts";
-import { volumeOf } from "./zip/volume.ts";
+import type { ArchiveWish } from "./zip/open.ts";
 
 /** What is inflated is inflated once: by one thread, for all queues. */
 export const sharing: Sharing = "single";
+
+/** Where what is inflated is kept: on a disk, where `/tmp` is often memory. */
+const DEFAULT_CACHE_FOLDER = "/var/tmp";
 
 /** Options of {@linkcode zip}. */
 export interface ZipOptions {
@@ -40,16 +39,6 @@ export interface ZipOptions {
    * Two numbers (as of a `Float64Array`) that are kept up to date while an image is checked before
    * it is served: the bytes done, and of how many.
    */
-  readonly progress?: SharedArrayBuffer;
-}
-
-interface StoredOptions {
-  readonly path: string;
-  readonly member?: string;
-  readonly files: boolean;
-  readonly check: boolean;
-  readonly cache: string;
-  readonly blockSize: number;
   readonly progress?: SharedArrayBuffer;
 }
 
@@ -89,7 +78,7 @@ export function zip(path: string, options: ZipOptions = {}): BackendSpec {
   if (progress !== undefined && progress.byteLength < 2 * Float64Array.BYTES_PER_ELEMENT) {
     throw invalid("progress is too small", "give 16 bytes");
   }
-  const stored: StoredOptions = { path, member, files, check, cache, blockSize, progress };
+  const stored: ArchiveWish = { path, member, files, check, cache, blockSize, progress };
   return { module: import.meta.url, options: stored };
 }
 
@@ -99,49 +88,9 @@ function invalid(reason: string, hint: string): UblkError {
 
 /** Opens the archive in the thread that serves it. */
 export async function open(options: unknown): Promise<Backend> {
-  const { path, member, files, check, cache: folder, blockSize, progress } =
-    options as StoredOptions;
-  const archive = await Archive.open(path);
-  let cache: CacheFile | undefined;
-  const release = () => {
-    cache?.close();
-    archive.close();
-  };
-  const cacheFile = () => cache ??= CacheFile.make(folder);
-  try {
-    const image = chooseImage(archive, { member, files });
-    if (image === undefined) {
-      const { backend, warnings } = volumeOf(archive, blockSize, cacheFile);
-      for (const warning of warnings) console.warn(`warning: ${warning}`);
-      return closing(backend, release);
-    }
-    const onProgress = progress && progressIn(progress, image.bytes);
-    const wish = { blockSize, check, onProgress };
-    return closing(await openImage(archive, image, cacheFile, wish), release);
-  } catch (error) {
-    release();
-    throw error;
-  }
-}
-
-function progressIn(memory: SharedArrayBuffer, bytes: number): (done: number) => void {
-  const words = new Float64Array(memory);
-  words[1] = bytes;
-  return (done) => words[0] = done;
-}
-
-/** The backend, which releases what it is made of when it is closed. */
-function closing(backend: Backend, release: () => void): Backend {
-  const close = backend.close?.bind(backend);
-  return Object.assign(backend, {
-    async close(): Promise<void> {
-      try {
-        await close?.();
-      } finally {
-        release();
-      }
-    },
-  });
+  // Only there: who lists targets, or serves another one, has no use for all that.
+  const { openArchive } = await import("./zip/open.ts");
+  return await openArchive(options as ArchiveWish);
 }
 
 /** `zip` on a command line. */

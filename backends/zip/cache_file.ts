@@ -19,9 +19,6 @@ import {
 import { closeFd, openFile } from "../../uring/libc.ts";
 import { refusal } from "../backing_file.ts";
 
-/** Where it is unless the options say otherwise: on a disk, where `/tmp` is often memory. */
-export const DEFAULT_CACHE_FOLDER = "/var/tmp";
-
 /** What a place in it begins at a multiple of, so that it is whole blocks of a filesystem. */
 const ALIGNMENT = 4096;
 

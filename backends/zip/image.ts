@@ -46,7 +46,7 @@ export async function openImage(
       await contents.check();
     } else if (member.method !== STORED) {
       contents.begin();
-      return inflatingImage(contents, member.bytes, size, blockSize);
+      return contentsImage(contents, member.bytes, size, blockSize);
     }
   } catch (error) {
     await contents.close();
@@ -55,7 +55,7 @@ export async function openImage(
   // What is behind an image in the archive is no part of it; in the cache there are zeroes.
   return size === member.bytes || member.method !== STORED
     ? fileImage(contents.place(), size, blockSize)
-    : { ...inflatingImage(contents, member.bytes, size, blockSize), synchronous: true };
+    : { ...contentsImage(contents, member.bytes, size, blockSize), synchronous: true };
 }
 
 /** A part of a file. */
@@ -77,7 +77,7 @@ function fileImage({ fd, start }: Place, size: number, blockSize: number): Backe
 }
 
 /** By its contents, as far as they are there, and zeroes up to the end of the last block. */
-function inflatingImage(
+function contentsImage(
   contents: Contents,
   bytes: number,
   size: number,

@@ -77,7 +77,7 @@ class VolumeBackend implements Backend {
           part.set(this.#folderBytes(piece.node).subarray(piece.at, piece.at + piece.bytes));
           break;
         case "file": {
-          const answer = this.#contentsOf(piece.node).read(part, piece.at);
+          const answer = this.#readFile(piece.node, part, piece.at);
           if (answer !== undefined) (waits ??= []).push(answer);
           break;
         }
@@ -96,6 +96,15 @@ class VolumeBackend implements Backend {
   #folderBytes(node: FolderNode): Uint8Array<ArrayBuffer> {
     if (this.#folder?.node !== node) this.#folder = { node, bytes: this.#fat.folderBytes(node) };
     return this.#folder.bytes;
+  }
+
+  /** A failure is a Promise too: other files' contents may still be on their way to the buffer. */
+  #readFile(node: FileNode, part: Uint8Array<ArrayBuffer>, at: number): Promise<void> | undefined {
+    try {
+      return this.#contentsOf(node).read(part, at) ?? undefined;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #contentsOf(node: FileNode): Contents {
