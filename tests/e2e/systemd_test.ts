@@ -1,6 +1,7 @@
 /**
  * `systemd/ublk@.service` under a real systemd: process 1 of namespaces of its own, with no units but
  * ours and the targets that every service needs.
+ * As `docs/systemd.md` has it.
  */
 
 import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";

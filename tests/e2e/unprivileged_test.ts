@@ -2,6 +2,8 @@
  * Unprivileged devices, with the udev rule that ships: a user's own from the making to the end,
  * closed to everybody else; and what is said where a user cannot have one.
  *
+ * As `docs/unprivileged.md` has it.
+ *
  * @module
  */
 

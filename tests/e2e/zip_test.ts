@@ -1,4 +1,4 @@
-/** Archives on a real kernel: its own FAT and ext4 read what is served from them. */
+/** Archives on a real kernel: its own FAT and ext4 read what is served from them. As `docs/ublk-zip.md` has it. */
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { Crc32 } from "../../backends/zip/crc32.ts";
