@@ -23,7 +23,7 @@ async function mounted(disk: string, options: string, script: string, env: Recor
 /** Files of many sizes in a few folders, also written to a folder to compare with. */
 async function manyFiles(folder: string): Promise<ZipMember[]> {
   const members: ZipMember[] = [];
-  for (let index = 0; index < 300; index++) {
+  for (let index = 0; index < 120; index++) {
     const name = `folder ${index % 5}/deeper/Überschrift ${index} ✓.txt`;
     const data = new TextEncoder().encode(`${index},`.repeat(index % 7 * index));
     members.push({ name, data, deflate: index % 2 === 0 });
@@ -59,7 +59,7 @@ for (const [blockSize, queues] of [[512, 1], [4096, 2]]) {
     assertEquals(found, "2024-03-02 10:20:30.000000000 +0000\n2");
     const check = await attempt("fsck.fat -n $disk", { disk: device.path });
     assertEquals(check.code, 0, check.stdout + check.stderr);
-    assertMatch(check.stdout, /: 313 files, \d+\/65541 clusters/);
+    assertMatch(check.stdout, /: 133 files, \d+\/65541 clusters/);
     assertEquals(device.stats().total.errors, 0);
   });
 }
@@ -95,6 +95,13 @@ async function ext4(path: string, bytes: number): Promise<Uint8Array<ArrayBuffer
   return await Deno.readFile(path);
 }
 
+/** The image as a member. The slow checksum, which nothing of the product is in, takes too long. */
+function imageOf(data: Uint8Array, deflate: boolean): ZipMember {
+  const crc = new Crc32();
+  crc.add(data);
+  return { name: "disk.img", data, deflate, claims: { crc32: crc.value } };
+}
+
 for (
   const [how, deflate, bytes] of [
     ["stored", false, 16 * MIB],
@@ -107,12 +114,8 @@ for (
     await using folder = await temporaryFolder();
     const [archive, image] = [`${folder.path}/a.zip`, `${folder.path}/disk.img`];
     const data = await ext4(image, bytes);
-    const crc = new Crc32();
-    crc.add(data);
-    const claims = { crc32: crc.value };
     const readme = { name: "readme", data: new Uint8Array(77) };
-    const member = { name: "disk.img", data, deflate, claims };
-    await Deno.writeFile(archive, await makeZip([readme, member]));
+    await Deno.writeFile(archive, await makeZip([readme, imageOf(data, deflate)]));
     await using device = await serve({ backend: zip(archive), queues: 2 });
     const disk = device.path;
     const env = { image, mount: `${folder.path}/mount` };
@@ -125,11 +128,7 @@ for (
 Deno.test("ublk-zip and ublk add -t zip serve an archive, and refuse a damaged one in a line", async () => {
   await using folder = await temporaryFolder();
   const archive = `${folder.path}/a.zip`;
-  const member = {
-    name: "disk.img",
-    data: await ext4(`${folder.path}/disk`, 8 * MIB),
-    deflate: true,
-  };
+  const member = imageOf(await ext4(`${folder.path}/disk`, 8 * MIB), true);
   await Deno.writeFile(archive, await makeZip([{ name: "x", data: new Uint8Array(5) }, member]));
   const mount = `${folder.path}/mount`;
   {
