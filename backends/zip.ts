@@ -110,7 +110,7 @@ export const target: Target = {
     { name: "check", kind: "switch", help: "Check an image before it is served, of any size." },
     {
       name: "cache",
-      kind: "text",
+      kind: "path",
       placeholder: "FOLDER",
       help: "Where what is inflated is kept. Default: /var/tmp.",
     },

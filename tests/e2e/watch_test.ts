@@ -1,4 +1,4 @@
-/** What can be seen of devices from outside: `ublk stats`, `ublk top`, metrics, telemetry. */
+/** What can be seen of devices from outside: `ublk stats`, `ublk top`, metrics, telemetry; as `docs/watching.md` has it. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { nullDisk, serve } from "../../mod.ts";
