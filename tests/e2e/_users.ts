@@ -95,8 +95,9 @@ export async function prepareUsers(...users: readonly User[]): Promise<void> {
     const own = `${FOR_ALL}/cache-${uid}`;
     await sh(
       `
-      mkdir -p $own/npm/registry.npmjs.org $run && chmod 700 $own $run
-      cp -r $cache/npm/registry.npmjs.org/deno-std $own/npm/registry.npmjs.org/
+      mkdir -p $own $run && chmod 700 $own $run
+      # All of it: Deno wants what deno.lock names before it starts any program of a checkout.
+      cp -r $cache/npm $own/
       chown -R $uid:$uid $own $run
       `,
       { uid: `${uid}`, run: runtimeFolder, own, cache },
