@@ -12,7 +12,7 @@ import { dumpText, readDump } from "./_dump.ts";
 import { logToStderr } from "./_log.ts";
 import { parseRecover } from "./_recover_line.ts";
 import { type ErrorLog, exitStatus, writeLine } from "./_run.ts";
-import { serveUntilEnd, type Serving } from "./_serving.ts";
+import { endWhereMeasured, serveUntilEnd, type Serving } from "./_serving.ts";
 
 /** Serves in this process, to its end; returns the exit status. */
 export async function serveHere(
@@ -29,7 +29,7 @@ export async function serveHere(
     },
     flush: () => stderr.flush(),
   };
-  return await exitStatus(log, async () => {
+  const status = await exitStatus(log, async () => {
     const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
     let logged: string | null = null;
     return serveUntilEnd({
@@ -48,6 +48,8 @@ export async function serveHere(
       },
     });
   });
+  endWhereMeasured(status);
+  return status;
 }
 
 /** Flags that make the log tell more than usual. */

@@ -20,7 +20,7 @@ import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./_process_flags.ts";
 import type { Progress } from "./_progress.ts";
 import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
-import { serveUntilEnd } from "./_serving.ts";
+import { endWhereMeasured, serveUntilEnd } from "./_serving.ts";
 
 /** The flags of every disk, after its own. */
 export const DISK_FLAGS = [
@@ -154,6 +154,7 @@ export async function runDisk<const F extends readonly Flag[]>(
     const backend = specOf(() => command.backend(values, words[0] ?? "", words[1]));
     return await serveDisk(command, backend, values as unknown as DiskValues, log);
   });
+  endWhereMeasured(status);
   Deno.exit(status);
 }
 
