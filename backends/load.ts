@@ -82,7 +82,12 @@ export async function loadBackend(spec: BackendSpec): Promise<LoadedBackend> {
   };
 }
 
-async function importModule(url: string): Promise<Record<string, unknown>> {
+/**
+ * Imports the module of a backend.
+ *
+ * @throws {UblkError} `BACKEND_MODULE`.
+ */
+export async function importModule(url: string): Promise<Record<string, unknown>> {
   try {
     return await import(url);
   } catch (cause) {

@@ -6,6 +6,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
+import { importModule } from "./load.ts";
 import { type Option, OptionError, readValue } from "./option.ts";
 import type { BackendSpec } from "./spec.ts";
 import type { Target, TargetValues } from "./target.ts";
@@ -91,7 +92,7 @@ export function moduleUrl(name: string, cwd: string): string {
  *   exports as `target` makes no sense.
  */
 export async function moduleTarget(url: string): Promise<Target> {
-  const { name, summary, options, files } = descriptionOf(url, await load(url));
+  const { name, summary, options, files } = descriptionOf(url, await importModule(url));
   return {
     ...target,
     name: name ?? nameOf(url),
@@ -100,19 +101,6 @@ export async function moduleTarget(url: string): Promise<Target> {
     options: [...options ?? [], ...MODULE_OPTIONS],
     spec: (values, files) => specOf(url, options, values, files),
   };
-}
-
-async function load(url: string): Promise<Record<string, unknown>> {
-  try {
-    return await import(url);
-  } catch (cause) {
-    throw new UblkError("BACKEND_MODULE", {
-      operation: `load backend ${url}`,
-      reason: (cause instanceof Error ? cause.message : String(cause)).split("\n")[0],
-      hint: "give the path or URL of a module that `deno check` accepts",
-      cause,
-    });
-  }
 }
 
 function nameOf(url: string): string {
