@@ -96,9 +96,11 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
   );
 }
 
-/** The unit with a configuration on its command line, `ublk` where it looks for it, and the targets. */
-async function writeUnits(folder: string, options: string): Promise<void> {
+/** The unit with a configuration, `ublk` where it looks for it, and the targets. */
+async function writeUnits(folder: string, toml: string): Promise<void> {
   const units = `${folder}/units`;
+  await Deno.mkdir(`${folder}/etc`);
+  await Deno.writeTextFile(`${folder}/etc/${ID}.toml`, toml);
   await Deno.mkdir(`${units}/${UNIT}.d`, { recursive: true });
   for (const target of ["ready", "sysinit", "basic", "shutdown", "multi-user"]) {
     const text = `[Unit]\nDescription=${target}\nDefaultDependencies=no\n`;
@@ -112,7 +114,7 @@ async function writeUnits(folder: string, options: string): Promise<void> {
   });
   await Deno.writeTextFile(
     `${units}/ublk@.service`,
-    unit.replace("/usr/local/bin/ublk", program).replace("--config /etc/ublk/%i.toml", options),
+    unit.replace("/usr/local/bin/ublk", program).replace("/etc/ublk/%i", `${folder}/etc/%i`),
   );
   const environment = Object.entries(Deno.env.toObject())
     .filter(([name]) => ["PATH", "HOME", "DENO_DIR"].includes(name))
@@ -128,7 +130,10 @@ async function writeUnits(folder: string, options: string): Promise<void> {
 Deno.test("ublk@.service starts, is watched, recovers its disk after each death, and stops", async () => {
   await using folder = await temporaryFolder();
   const at = folder.path;
-  await writeUnits(at, `-t loop -r reissue --create --size 64M ${at}/disk`);
+  await writeUnits(
+    at,
+    `type = "loop"\nfiles = ["../disk"]\ncreate = true\nsize = "64M"\nrecovery = "reissue"\n`,
+  );
   await using systemd = await Systemd.start(`${at}/units`);
   const logs = async () => await Deno.readTextFile(`${at}/log`);
 
@@ -181,7 +186,7 @@ Deno.test("ublk@.service starts, is watched, recovers its disk after each death,
 Deno.test("ublk@.service with a mistake in its configuration fails and is not started again", async () => {
   await using folder = await temporaryFolder();
   const at = folder.path;
-  await writeUnits(at, "-t tape");
+  await writeUnits(at, `# A target that is not there.\ntype = "tape"\n`);
   await using systemd = await Systemd.start(`${at}/units`);
   const { code } = await systemd.control("start", UNIT);
   assertEquals(code, 1);
