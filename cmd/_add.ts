@@ -10,8 +10,9 @@ import { type AddLine, parseAdd } from "./_add_line.ts";
 import { reporter } from "./_background.ts";
 import { dumpText, readDump } from "./_dump.ts";
 import { logToStderr } from "./_log.ts";
+import { recordOf } from "./_records.ts";
 import { parseRecover } from "./_recover_line.ts";
-import { type ErrorLog, exitStatus, writeLine } from "./_run.ts";
+import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus, writeLine } from "./_run.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./_serving.ts";
 
 /** Serves in this process, to its end; returns the exit status. */
@@ -29,8 +30,12 @@ export async function serveHere(
     },
     flush: () => stderr.flush(),
   };
-  const status = await exitStatus(log, async () => {
+  // With --resume whoever starts this process tries again, unless the command line is wrong: what
+  // is wrong beyond it may pass, such as a file that the kernel has not yet let go of.
+  let isTriedAgain = false;
+  const result = await exitStatus(log, async () => {
     const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
+    isTriedAgain = line.resume;
     let logged: string | null = null;
     return serveUntilEnd({
       ...rest,
@@ -48,6 +53,7 @@ export async function serveHere(
       },
     });
   });
+  const status = isTriedAgain && result === EXIT_USAGE ? EXIT_FAILURE : result;
   endWhereMeasured(status);
   return status;
 }
@@ -70,7 +76,10 @@ async function adding(args: readonly string[]): Promise<Order> {
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {
-  const { id, argv, cwd, explicit, ...line } = await parseRecover(args);
+  const { id, argv, cwd, explicit, ...line } = await parseRecover(args, async (id) => {
+    await using control = await Control.open();
+    return recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);
+  });
   const options = recoveryOptions(line);
   return {
     line,

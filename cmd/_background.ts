@@ -159,15 +159,20 @@ function lastLine(path: string): string {
   }
 }
 
+/** Nobody waits any more, and the descriptor's number is somebody else's. */
+let reported = false;
+
 /** The second process's side. */
 export const reporter = {
   /** The device opens. */
   ready(text: string, warnings: readonly string[]): void {
     report({ ready: text, warnings });
+    reported = true;
     closeFd(REPORT_FD);
   },
-  /** It does not. */
+  /** It does not. What goes wrong with a device that did is for the log alone. */
   failed(message: string): void {
+    if (reported) return;
     try {
       report({ error: message });
     } catch {

@@ -70,7 +70,7 @@ function __ublk_target
                 set name $words[(math $at + 1)]
             case '--type=*'
                 set name (string replace -- --type= '' $words[$at])
-            case '-t?*'
+            case '-t*'
                 set name (string sub -s 3 -- $words[$at])
         end
     end

@@ -180,7 +180,8 @@ class ConfiguredDevice {
       return list.map((one) => `${dashed}=${this.#wrapOf(key, one)}`);
     }
     if (flag.kind === "count") {
-      if (typeof value === "number" && value >= 0 && value <= 9) return Array(value).fill(dashed);
+      const times = [0, 1, 2].find((count) => count === value);
+      if (times !== undefined) return Array(times).fill(dashed);
       throw this.#mistake(key, `${JSON.stringify(value)} is no count`, "write 0, 1 or 2");
     }
     try {

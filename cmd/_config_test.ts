@@ -72,6 +72,11 @@ const MISTAKES: readonly [string, string][] = [
   ['type = "null"\nread_only = "yes"\n', "FILE:2: read_only: yes is neither true nor false"],
   ['type = "null"\nsize = "1X"\n', 'FILE:2: size: "1X" is'],
   ['type = "null"\nverbose = true\n', "FILE:2: verbose: true is no count; write 0, 1 or 2"],
+  ['type = "null"\nverbose = 1.5\n', "FILE:2: verbose: 1.5 is no count; write 0, 1 or 2"],
+  [
+    'type = "null"\nwrap = [{ name = "cow", flie = "data.cow" }]\n',
+    "FILE:2: wrap: --wrap cow: there is no option flie; it has file, block",
+  ],
   ['type = "null"\nwrap = ["foil"]\n', "FILE:2: wrap: --wrap: there is no wrapper foil; use one"],
   ['type = "null"\nwrap = [3]\n', "FILE:2: wrap: --wrap: 3 is no wrapper; write "],
   ['type = "loop"\nfiles = [3]\n', 'FILE:2: files: 3 is no path; write files = ["disk.img"]'],

@@ -156,8 +156,8 @@ async function isLeft(
     const gone = server.startTicks === undefined || startTicksOf(server.pid) !== server.startTicks;
     try {
       const { state, ublksrv_pid: pid } = await control.getDevInfo(id);
-      // -1: nobody serves it any more.
-      if (state === UBLK_S_DEV_LIVE || pid > 0 && pid !== server.pid) return false;
+      // -1: nobody serves it any more. 0: nobody does yet, so that it is another's who makes it.
+      if (state === UBLK_S_DEV_LIVE || pid !== -1 && pid !== server.pid) return false;
     } catch (error) {
       if (isMissing(error)) return false;
       throw error;

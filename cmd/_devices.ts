@@ -12,7 +12,7 @@ import { UblkError } from "../uapi/error.ts";
 import { featureNames, UBLK_F_USER_RECOVERY } from "../uapi/features.ts";
 import { pathExists } from "../uring/libc.ts";
 import { hasAdminRights } from "../uring/rights.ts";
-import { type DeviceRecord, isAlive, readRecord, readRecords } from "./_records.ts";
+import { type DeviceRecord, isAlive, readRecords, recordOf } from "./_records.ts";
 
 /** `UBLK_S_DEV_*` in words, by value. */
 const STATES: readonly string[] = ["dead", "live", "quiesced", "fail-io"];
@@ -90,7 +90,7 @@ export async function deviceIds(): Promise<number[]> {
 export async function readDevice(control: Control, id: number): Promise<DeviceDetails> {
   const info = await control.getDevInfo(id);
   const parameters = describeParams(await control.getParams(id)) ?? null;
-  const record = readRecord(id);
+  const record = recordOf(id, info.ublksrv_pid);
   const serverPid = info.ublksrv_pid > 0 ? info.ublksrv_pid : null;
   const serverAlive = serverPid !== null && pathExists(`/proc/${serverPid}`);
   return {

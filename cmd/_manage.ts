@@ -11,7 +11,7 @@ import { setAffinity } from "../uring/libc.ts";
 import { parseCpus } from "./_cpus.ts";
 import { REQUIRED_ID } from "./_device_id.ts";
 import { type Flag, usageError, type Values } from "./_flags.ts";
-import { isAlive, readRecord } from "./_records.ts";
+import { isAlive, recordOf } from "./_records.ts";
 import { EXIT_OK } from "./_run.ts";
 import { askServer } from "./_socket.ts";
 
@@ -61,7 +61,7 @@ export async function updateSize(
     const near = Math.ceil(size / blockSize) * blockSize;
     throw usageError("--size", `${size} is not whole blocks of ${blockSize}`, `${near} is`);
   }
-  const record = readRecord(id);
+  const record = recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);
   const withoutContents = record !== undefined && WITHOUT_CONTENTS.includes(record.target);
   try {
     if (await askServer(id, { op: "resize", size }) !== undefined) return EXIT_OK;
@@ -104,8 +104,8 @@ export async function setQueueAffinity(
   if (queue >= queues) {
     throw usageError("--queue", `${queue} is out of range`, `use 0 to ${queues - 1}`);
   }
-  const record = readRecord(id);
-  if (record === undefined || record.pid !== pid || !isAlive(record)) {
+  const record = recordOf(id, pid);
+  if (record === undefined || !isAlive(record)) {
     throw new UblkError("CONTROL_FAILED", {
       operation: "set_affinity",
       device: id,

@@ -107,6 +107,18 @@ export function readRecord(id: number): DeviceRecord | undefined {
   }
 }
 
+/**
+ * The record of the server that a device has, or had last. One of another process is left of a
+ * device that had the same number and was deleted behind the commands' back: what it says of
+ * target and files is not true of this one.
+ *
+ * @param serverPid The server's process, as the kernel knows it; 0 or less if it knows of none.
+ */
+export function recordOf(id: number, serverPid: number): DeviceRecord | undefined {
+  const record = readRecord(id);
+  return record === undefined || serverPid > 0 && record.pid !== serverPid ? undefined : record;
+}
+
 /** All records, in order. */
 export function readRecords(): DeviceRecord[] {
   try {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../uring/libc.ts";
-import { isAlive, parseStartTicks, startTicksOf } from "./_records.ts";
+import { isAlive, parseStartTicks, recordOf, removeRecord, startTicksOf, writeRecord } from "./_records.ts";
 
 // Opened once and for all, so that no test seems to leak it.
 libc();
@@ -21,18 +21,32 @@ Deno.test("startTicksOf knows this process, and none of number -1", () => {
   assertEquals(startTicksOf(-1), undefined);
 });
 
+const record = {
+  id: 1048575,
+  program: "ublk",
+  target: "null",
+  argv: [],
+  cwd: "/",
+  pid: Deno.pid,
+  startTicks: startTicksOf(Deno.pid)!,
+  log: null,
+  socket: null,
+};
+
 Deno.test("isAlive is not taken in by a pid that is somebody else's now", () => {
-  const record = {
-    id: 0,
-    program: "ublk",
-    target: "null",
-    argv: [],
-    cwd: "/",
-    pid: Deno.pid,
-    startTicks: startTicksOf(Deno.pid)!,
-    log: null,
-    socket: null,
-  };
   assert(isAlive(record));
   assert(!isAlive({ ...record, startTicks: record.startTicks - 1 }));
+});
+
+Deno.test("recordOf takes no record of an earlier device for that of the one there is", () => {
+  writeRecord(record);
+  try {
+    assertEquals(recordOf(record.id, Deno.pid), record);
+    assertEquals(recordOf(record.id, Deno.pid + 1), undefined);
+    // The kernel knows of no server: a device that is stopped.
+    assertEquals(recordOf(record.id, -1), record);
+  } finally {
+    removeRecord(record.id);
+  }
+  assertEquals(recordOf(record.id, Deno.pid), undefined);
 });

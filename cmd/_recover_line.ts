@@ -6,12 +6,12 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { type AddLine, COMMAND_FLAGS, parseAdd } from "./_add_line.ts";
+import { type AddLine, COMMAND_FLAGS, CONFIG, parseAdd } from "./_add_line.ts";
 import { DEVICE_FLAGS } from "./_device_flags.ts";
 import { parseLine, usageError } from "./_flags.ts";
 import { metricsAddress } from "./_metrics_flag.ts";
-import { type DeviceRecord, readRecord } from "./_records.ts";
-import { namesTarget } from "./_targets.ts";
+import type { DeviceRecord } from "./_records.ts";
+import { namesTarget, valueIn } from "./_targets.ts";
 
 /** What to recover, and with what. */
 export interface RecoverLine extends AddLine {
@@ -31,14 +31,18 @@ const SEE_HELP = `see \`${COMMAND} --help\``;
 /**
  * Reads a command line.
  *
+ * @param recordOf The record of a device's last server.
  * @throws {UblkError} `INVALID_ARGUMENT` for a mistake in it; `CONTROL_FAILED` where the record does
  *   not help.
  */
 export async function parseRecover(
   args: readonly string[],
-  recordOf: (id: number) => DeviceRecord | undefined = readRecord,
+  recordOf: (id: number) => Promise<DeviceRecord | undefined>,
   cwd: string = Deno.cwd(),
 ): Promise<RecoverLine> {
+  if (valueIn(args, CONFIG.name) !== undefined) {
+    throw usageError("--config", "it is for `ublk add`", "give the flags themselves, or leave it out");
+  }
   if (namesTarget(args)) {
     const line = await parseAdd(COMMAND, args, cwd);
     if (line.options.id === undefined) throw usageError("--id", "it is missing", SEE_HELP);
@@ -54,7 +58,7 @@ export async function parseRecover(
   }
   const { id } = values;
   if (id === undefined || id < 0) throw usageError("--id", "it is missing", SEE_HELP);
-  const record = recordOf(id);
+  const record = await recordOf(id);
   if (record === undefined) {
     throw refusal(id, "there is no record of its server", "name the target and its flags, with -t");
   }

@@ -16,7 +16,7 @@ const RECORD: DeviceRecord = {
 };
 
 const parse = (line: string, record?: DeviceRecord) =>
-  parseRecover(line.split(" "), () => record, "/here");
+  parseRecover(line.split(" "), () => Promise.resolve(record), "/here");
 
 Deno.test("parseRecover without --type serves as the record says", async () => {
   const line = await parse("-n 0 --quiet", RECORD);
@@ -45,6 +45,12 @@ const SEE = "see `ublk recover --help`";
 const MISTAKES: readonly [string, DeviceRecord | undefined, string, string][] = [
   ["-t null", undefined, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
   ["--quiet", RECORD, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
+  [
+    "-n 0 -t loop --config f.toml disk.img",
+    RECORD,
+    "INVALID_ARGUMENT",
+    "--config: it is for `ublk add`; give the flags themselves, or leave it out",
+  ],
   [
     "-n 0 -q 4",
     RECORD,

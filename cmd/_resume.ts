@@ -28,23 +28,47 @@ const NODE_MS = 2_000;
  */
 export async function isWaiting(id: number, signal: AbortSignal): Promise<boolean> {
   await using control = await Control.open({ signal });
-  const endMs = performance.now() + GONE_MS;
+  const startMs = performance.now();
   while (true) {
     const info = await infoOf(control, id, signal);
     if (info === undefined) return false;
+    const waitedMs = performance.now() - startMs;
     if (info.state === UBLK_S_DEV_DEAD) {
-      // A server that has only just made it has this open, or is about to.
-      closeFd(await openCharDevice(id, NODE_MS, signal));
-      await deleteDevice(control, id);
-      return false;
+      // 0: somebody makes it, and has yet to name a server; or was killed before.
+      if (info.ublksrv_pid !== 0 || waitedMs > NODE_MS) {
+        await deleteDead(control, id, signal);
+        return false;
+      }
+    } else {
+      // Whatever there is to wait for, or to refuse, recover() knows.
+      if (recoveryOf(info.flags) !== undefined) return true;
+      const pid = info.ublksrv_pid;
+      if (startTicksOf(pid) !== undefined) {
+        throw busy(id, `its server, process ${pid}, is alive`, `end it first: ublk del -n ${id}`);
+      }
+      if (waitedMs > GONE_MS) {
+        throw busy(id, `the kernel has not let go of its server, process ${pid}`, "try again");
+      }
     }
-    // Whatever there is to wait for, or to refuse, recover() knows.
-    if (recoveryOf(info.flags) !== undefined) return true;
-    const alive = startTicksOf(info.ublksrv_pid) !== undefined;
-    if (alive || performance.now() > endMs) throw busyError(id, info.ublksrv_pid, alive);
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     checkAborted(signal);
   }
+}
+
+/** Deletes a device that is stopped, or was never started. */
+async function deleteDead(control: Control, id: number, signal: AbortSignal): Promise<void> {
+  try {
+    // A server that has only just made it has this open: one may, and the other is refused.
+    closeFd(await openCharDevice(id, NODE_MS, signal));
+    await deleteDevice(control, id);
+  } catch (error) {
+    // It was deleted before.
+    if (!(error instanceof UblkError) || error.code !== "NODE_MISSING") throw error;
+  }
+  if (await infoOf(control, id, signal) === undefined) return;
+  // A number is taken until the last one has closed what had it.
+  const reason = "it is deleted, and somebody still has its disk open";
+  throw busy(id, reason, "unmount it, or choose another number");
 }
 
 async function infoOf(
@@ -60,13 +84,6 @@ async function infoOf(
   }
 }
 
-function busyError(device: number, pid: number, alive: boolean): UblkError {
-  return new UblkError("DEVICE_BUSY", {
-    operation: "resume",
-    device,
-    reason: alive
-      ? `its server, process ${pid}, is alive`
-      : `the kernel has not let go of its server, process ${pid}`,
-    hint: alive ? `end it first: ublk del -n ${device}` : "try again",
-  });
+function busy(device: number, reason: string, hint: string): UblkError {
+  return new UblkError("DEVICE_BUSY", { operation: "resume", device, reason, hint });
 }

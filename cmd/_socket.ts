@@ -38,6 +38,8 @@ const ANSWER_MS = 30_000;
 const MAX_REQUEST = 65_536;
 /** The longest answer: the histograms of 4096 queues. */
 const MAX_ANSWER = 64 << 20;
+/** When a connection that could not be taken is tried again, in milliseconds. */
+const ACCEPT_AGAIN_MS = 100;
 /** How much is read at a time, in bytes. */
 const READ_BYTES = 16_384;
 
@@ -60,10 +62,26 @@ export function serveSocket(device: Controlled): Disposable | undefined {
   } catch (error) {
     if (!isFileError(error)) throw error;
   }
-  void (async () => {
-    for await (const connection of listener) void converse(connection, device);
-  })();
+  void acceptAll(listener, (connection) => void converse(connection, device));
   return { [Symbol.dispose]: () => listener.close() };
+}
+
+/**
+ * Takes connections until the listener is closed. One that cannot be taken, as where the process has
+ * no descriptor left, waits: once, that it could not ended the server, and its disk with it.
+ */
+export async function acceptAll(
+  listener: Pick<Deno.UnixListener, "accept">,
+  take: (connection: Deno.UnixConn) => void,
+): Promise<void> {
+  while (true) {
+    try {
+      take(await listener.accept());
+    } catch (error) {
+      if (error instanceof Deno.errors.BadResource) return;
+      await new Promise((resolve) => Deno.unrefTimer(setTimeout(resolve, ACCEPT_AGAIN_MS)));
+    }
+  }
 }
 
 async function converse(connection: Deno.UnixConn, device: Controlled): Promise<void> {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { answerTo, type Controlled, lines, type ServerStats } from "./_socket.ts";
+import { acceptAll, answerTo, type Controlled, lines, type ServerStats } from "./_socket.ts";
 
 const resized: number[] = [];
 const device = {
@@ -69,4 +69,17 @@ Deno.test("lines ends at one that is too long, and not at many short ones", asyn
   assertEquals(few, ["a"]);
   const many = await Array.fromAsync(lines(inPieces("12345678\n".repeat(100), 10), 100));
   assertEquals(many.length, 100);
+});
+
+Deno.test("acceptAll goes on after a connection that could not be taken, until it is closed", async () => {
+  const connection = {} as Deno.UnixConn;
+  const outcomes = [
+    () => Promise.resolve(connection),
+    () => Promise.reject(new Error("Too many open files (os error 24)")),
+    () => Promise.resolve(connection),
+    () => Promise.reject(new Deno.errors.BadResource("Listener has been closed")),
+  ];
+  const taken: Deno.UnixConn[] = [];
+  await acceptAll({ accept: () => outcomes.shift()!() }, (one) => taken.push(one));
+  assertEquals([taken.length, outcomes.length], [2, 0]);
 });

@@ -54,8 +54,9 @@ function readOptions({ name, options }: Wrapper, text: string, cwd: string): Giv
     const key = at < 0 ? word : word.slice(0, at);
     let option = options.find((one) => one.name === key);
     let value: string | true = at < 0 ? true : word.slice(at + 1);
-    if (option === undefined && index === 0) {
-      // What the wrapper is mostly about needs no name.
+    if (option === undefined && index === 0 && !/^[a-z-]+=/.test(word)) {
+      // What the wrapper is mostly about needs no name. With one that is misspelt, it would be the
+      // name of a file that is made, empty, in place of the right one.
       option = options.find((one) => one.first);
       value = word;
     }

@@ -62,6 +62,7 @@ const MISTAKES: [string, string][] = [
     "-t mem --wrap delay:1s,rea=2s",
     "--wrap delay: there is no option rea; it has all, read, write, flush, trim, zero",
   ],
+  ["-t mem --wrap cow:flie=a.cow", "--wrap cow: there is no option flie; it has file, block"],
   ["-t mem --wrap delay:read", "--wrap delay: read needs a value; write read=…"],
   ["-t mem --wrap delay:read=1s,read=2s", "--wrap delay: read is given twice; give it once"],
   [

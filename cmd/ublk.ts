@@ -54,14 +54,18 @@ function serving(name: "add" | "recover", summary: string): Command {
     summary,
     syntax: async (args) => await (await import("./_add_help.ts")).servingSyntax(name, args),
     async run(args) {
-      const foreground = args.includes("--foreground");
       if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
         const { expandConfig } = await import("./_config.ts");
-        return await addAll(await expandConfig(args, Deno.cwd()), foreground);
+        return await addAll(await expandConfig(args, Deno.cwd()));
       }
-      return foreground ? await serveHere(name, args) : await serveBehind(name, args);
+      return isForeground(args) ? await serveHere(name, args) : await serveBehind(name, args);
     },
   };
+}
+
+/** Before anything else of the line is read, which is the business of the process that serves. */
+function isForeground(args: readonly string[]): boolean {
+  return args.includes("--foreground");
 }
 
 async function serveHere(name: "add" | "recover", args: readonly string[]): Promise<number> {
@@ -73,13 +77,15 @@ async function serveBehind(name: "add" | "recover", args: readonly string[]): Pr
 }
 
 /** Adds the devices of a file, one after the other, up to the first that fails. */
-async function addAll(lines: readonly string[][], foreground: boolean): Promise<number> {
-  if (foreground && lines.length > 1) {
+async function addAll(lines: readonly string[][]): Promise<number> {
+  if (lines.length > 1 && lines.some(isForeground)) {
     const cause = `it has ${lines.length} devices, and a process serves one`;
     throw usageError("--foreground", cause, "leave it out, or give each device a file");
   }
   for (const line of lines) {
-    const status = foreground ? await serveHere("add", line) : await serveBehind("add", line);
+    const status = isForeground(line)
+      ? await serveHere("add", line)
+      : await serveBehind("add", line);
     if (status !== EXIT_OK) return status;
   }
   return EXIT_OK;

@@ -8,6 +8,9 @@ import { UblkError } from "../uapi/error.ts";
 import { parseMetricsAddress } from "./address.ts";
 import { Exposition, type Metered } from "./exposition.ts";
 
+/** When a server that has given up listens again, in milliseconds. */
+const AGAIN_MS = 1000;
+
 /** A metrics endpoint. */
 export interface MetricsServer extends AsyncDisposable {
   /** Where it is: `http://127.0.0.1:9100/metrics`, or `unix:/PATH` with its path `/metrics`. */
@@ -43,20 +46,57 @@ export async function serveMetrics(
   const exposition = new Exposition(devices);
   const answer = (request: Request) => respond(request, exposition);
   const stop = new AbortController();
-  const options = { signal: stop.signal, onListen: () => {} };
+  const { signal } = stop;
+  const options = { signal, onListen: () => {} };
   try {
     if ("path" in place) {
-      await removeDeadSocket(place.path);
-      const server = Deno.serve({ ...options, path: place.path }, answer);
-      return handle(address, stop, server.finished, () => Deno.remove(place.path));
+      const { path } = place;
+      const listen = async () => {
+        await removeDeadSocket(path);
+        return Deno.serve({ ...options, path }, answer);
+      };
+      const finished = keepListening(await listen(), listen, signal);
+      return handle(address, stop, finished, () => Deno.remove(path));
     }
     const server = Deno.serve({ ...options, ...place }, answer);
     const { hostname, port } = server.addr;
+    const listen = () => Promise.resolve(Deno.serve({ ...options, hostname, port }, answer));
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-    return handle(`http://${host}:${port}/metrics`, stop, server.finished);
+    const finished = keepListening(server, listen, signal);
+    return handle(`http://${host}:${port}/metrics`, stop, finished);
   } catch (error) {
     throw refusal(address, error);
   }
+}
+
+/**
+ * Listens again, a while after a server has given up: as it does where a connection cannot be taken
+ * because the process has no descriptor left, whoever holds them. It took the process along, and its
+ * disk.
+ */
+async function keepListening(
+  first: Deno.HttpServer,
+  listen: () => Promise<Deno.HttpServer>,
+  signal: AbortSignal,
+): Promise<void> {
+  let server: Deno.HttpServer | undefined = first;
+  while (true) {
+    await server?.finished.catch(() => {});
+    await pause(AGAIN_MS, signal);
+    if (signal.aborted) return;
+    server = await listen().catch(() => undefined);
+    // What is aborted while it begins does not hear of it.
+    if (signal.aborted) return await server?.shutdown();
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  await promise;
+  clearTimeout(timer);
 }
 
 function handle(

@@ -220,3 +220,46 @@ Deno.test("serveMetrics refuses what other machines reach", async () => {
   const error = await assertRejects(() => serveMetrics("0.0.0.0:0", () => []), UblkError);
   assertEquals(error.code, "INVALID_ARGUMENT");
 });
+
+/** A process with few descriptors, which says where its metrics are. */
+const WITH_FEW_DESCRIPTORS = `
+  const { serveMetrics } = await import(${JSON.stringify(new URL("./serve.ts", import.meta.url))});
+  const { url } = await serveMetrics("127.0.0.1:0", () => []);
+  console.log(url);
+`;
+
+Deno.test("serveMetrics + connections that take all descriptors + the process lives, and answers again", async () => {
+  const child = new Deno.Command("sh", {
+    args: [
+      ...["-c", 'ulimit -n 40; exec "$@"', "sh"],
+      ...[Deno.execPath(), "eval", "--ext=ts", WITH_FEW_DESCRIPTORS],
+    ],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  try {
+    const reader = child.stdout.getReader();
+    const url = new TextDecoder().decode((await reader.read()).value).trim();
+    await reader.cancel();
+    const { hostname, port } = new URL(url);
+    const held: Deno.Conn[] = [];
+    for (let count = 0; count < 60; count++) {
+      held.push(await Deno.connect({ hostname, port: Number(port) }));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    for (const connection of held) connection.close();
+    const deadline = Date.now() + 10_000;
+    let status = 0;
+    while (status === 0 && Date.now() < deadline) {
+      const answer = await fetch(url).catch(() => undefined);
+      status = answer?.status ?? 0;
+      await answer?.body?.cancel();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assertEquals(status, 200);
+  } finally {
+    child.kill("SIGKILL");
+    await child.status;
+  }
+});

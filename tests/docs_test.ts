@@ -204,7 +204,7 @@ async function checkTask(
   const isThere = !isModuleName(target) || files(folder).includes(target.replace("./", ""));
   if (given.includes("--config") || !isThere) return;
   if (name === "add") await parseAdd("ublk add", given, folder);
-  if (name === "recover") await parseRecover(given, () => RECORD, folder);
+  if (name === "recover") await parseRecover(given, () => Promise.resolve(RECORD), folder);
 }
 
 function files(folder: string): string[] {

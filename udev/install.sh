@@ -18,9 +18,18 @@ fail() {
 root=$(cd "$(dirname "$0")/.." && pwd)
 deno=$(command -v "${1:-deno}") || fail "no deno on the PATH: give its path"
 deno=$(readlink -f "$deno")
-# udev runs it as root: whoever could change it would be root.
-[ "$(stat -c %u "$deno")" = 0 ] && [ -z "$(find "$deno" -perm /022)" ] ||
-  fail "$deno can be changed by others than root: give the path of one that cannot"
+# udev runs it as root: whoever could change it would be root, and so would whoever could put
+# another in its place, or in that of a folder above it. (From a sticky folder nobody takes what is
+# another's.)
+place=$deno
+while :; do
+  others=022
+  [ "$place" != "$deno" ] && [ -k "$place" ] && others=0
+  [ "$(stat -c %u "$place")" = 0 ] && [ $((0$(stat -c %a "$place") & 0$others)) = 0 ] ||
+    fail "$place can be changed by others than root: give the path of a deno where nothing can"
+  [ "$place" != / ] || break
+  place=$(dirname "$place")
+done
 
 # A copy that is root's too, and does not change with the checkout.
 rm -rf "$folder"

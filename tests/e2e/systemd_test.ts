@@ -183,6 +183,19 @@ Deno.test("ublk@.service starts, is watched, recovers its disk after each death,
   assertEquals(await systemd.property("Result"), "success");
 });
 
+Deno.test("ublk@.service is started again until its file is there", async () => {
+  await using folder = await temporaryFolder();
+  const at = folder.path;
+  await writeUnits(at, `type = "loop"\nfiles = ["../disk"]\n`);
+  await using systemd = await Systemd.start(`${at}/units`);
+  assertEquals((await systemd.control("start", UNIT)).code, 1);
+  await until("another try", async () => Number(await systemd.property("NRestarts")) > 0);
+  await sh("truncate -s 64M $at/disk", { at });
+  await until("its start", async () => await systemd.property("ActiveState") === "active");
+  assertEquals((await list()).map(({ state, size }) => [state, size]), [["live", 64 << 20]]);
+  assertEquals((await systemd.control("stop", UNIT)).code, 0);
+});
+
 Deno.test("ublk@.service with a mistake in its configuration fails and is not started again", async () => {
   await using folder = await temporaryFolder();
   const at = folder.path;

@@ -151,6 +151,35 @@ Deno.test("a loop disk whose server is killed goes on by ublk recover -n N alone
   }
 });
 
+testWhere(
+  offered.includes("UPDATE_SIZE"),
+  "ublk recover takes a file as it is now, and makes none",
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const file = `${folder}/disk`;
+    try {
+      await using device = await add("-t", "loop", "-r", "1", "--create", "--size", "32M", file);
+      const id = `${device.id}`;
+      // Longer than the command line in the record has it.
+      await done("update_size", "-n", id, "-s", "48M");
+      Deno.kill(device.pid, "SIGKILL");
+      await until("quiesced", async () => await stateOf(device.id) === "QUIESCED");
+      // As where the filesystem with the file is not mounted yet.
+      await Deno.rename(file, `${file}.away`);
+      assertOneLine(await ublk("recover", "-n", id), 2, /\/disk: there is no such file/);
+      assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["disk.away"]);
+      await Deno.rename(`${file}.away`, file);
+      await done("recover", "-n", id);
+      assertEquals((await run("blockdev", "--getsize64", device.path)).stdout, `${48 << 20}\n`);
+      assertEquals((await Deno.stat(file)).size, 48 << 20);
+      await done("del", "-n", id);
+      await nothingLeft();
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+);
+
 Deno.test("ublk recover gives up what a RAM disk held only if told so", async () => {
   await using device = await add("-t", "mem", "--size", "32M", "-r", "1");
   const id = `${device.id}`;
@@ -314,6 +343,12 @@ Deno.test("ublk add --config makes the devices of a file, all of them or none", 
       /disks\.toml:\d+: .*64 is not a multiple of the block size/,
     );
     assertEquals([nodes(), [...Deno.readDirSync(folder)].length], [[], 1]);
+    await write('64M"\nforeground = true #');
+    assertOneLine(
+      await ublk("add", "--config", config),
+      2,
+      /--foreground: it has 2 devices, and a process serves one; leave it out/,
+    );
     await write("64M");
     assertOneLine(
       await ublk("add", "--config", config, "--foreground"),

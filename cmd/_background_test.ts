@@ -1,0 +1,34 @@
+import { assertEquals } from "@std/assert";
+
+/** The second process, whose device opens, and fails when it has opened a file of its own. */
+const SCRIPT = `
+  const [path] = Deno.args;
+  const { reporter } = await import(${JSON.stringify(new URL("./_background.ts", import.meta.url))});
+  reporter.ready("it opens", []);
+  const files = Array.from({ length: 8 }, (_, at) => Deno.openSync(path + at, { write: true, create: true }));
+  reporter.failed("it has failed");
+  for (const file of files) file.close();
+`;
+
+Deno.test("reporter tells nobody of a device that fails after it has opened", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const { code, stdout, stderr } = await new Deno.Command("sh", {
+      args: [
+        ...["-c", 'exec "$@" 3>&1', "sh"],
+        ...[Deno.execPath(), "eval", "--ext=ts", SCRIPT, `${folder}/file`],
+      ],
+      stdin: "null",
+    }).output();
+    const decoder = new TextDecoder();
+    assertEquals([code, decoder.decode(stderr)], [0, ""]);
+    assertEquals(decoder.decode(stdout), '{"ready":"it opens","warnings":[]}\n');
+    // One of them has the number that the pipe had.
+    const sizes = [...Deno.readDirSync(folder)].map(({ name }) =>
+      Deno.statSync(`${folder}/${name}`).size
+    );
+    assertEquals(sizes, Array(8).fill(0));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
