@@ -3,7 +3,9 @@ import { assertEquals } from "@std/assert";
 /** The second process, whose device opens, and fails when it has opened a file of its own. */
 const SCRIPT = `
   const [path] = Deno.args;
-  const { reporter } = await import(${JSON.stringify(new URL("./_background.ts", import.meta.url))});
+  const { reporter } = await import(${
+  JSON.stringify(new URL("./_background.ts", import.meta.url))
+});
   reporter.ready("it opens", []);
   const files = Array.from({ length: 8 }, (_, at) => Deno.openSync(path + at, { write: true, create: true }));
   reporter.failed("it has failed");

@@ -1,6 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../uring/libc.ts";
-import { isAlive, parseStartTicks, recordOf, removeRecord, startTicksOf, writeRecord } from "./_records.ts";
+import {
+  isAlive,
+  parseStartTicks,
+  recordOf,
+  removeRecord,
+  startTicksOf,
+  writeRecord,
+} from "./_records.ts";
 
 // Opened once and for all, so that no test seems to leak it.
 libc();

@@ -41,7 +41,11 @@ export async function parseRecover(
   cwd: string = Deno.cwd(),
 ): Promise<RecoverLine> {
   if (valueIn(args, CONFIG.name) !== undefined) {
-    throw usageError("--config", "it is for `ublk add`", "give the flags themselves, or leave it out");
+    throw usageError(
+      "--config",
+      "it is for `ublk add`",
+      "give the flags themselves, or leave it out",
+    );
   }
   if (namesTarget(args)) {
     const line = await parseAdd(COMMAND, args, cwd);

@@ -79,7 +79,7 @@ export async function acceptAll(
       take(await listener.accept());
     } catch (error) {
       if (error instanceof Deno.errors.BadResource) return;
-      await new Promise((resolve) => Deno.unrefTimer(setTimeout(resolve, ACCEPT_AGAIN_MS)));
+      await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
     }
   }
 }

@@ -224,12 +224,14 @@ Deno.test("serveMetrics refuses what other machines reach", async () => {
 /** A process with few descriptors, which says where its metrics are. */
 const WITH_FEW_DESCRIPTORS = `
   const { serveMetrics } = await import(${JSON.stringify(new URL("./serve.ts", import.meta.url))});
+  // As every command has it. Deno itself wants descriptors for the first of them.
+  Deno.addSignalListener("SIGHUP", () => {});
   const { url } = await serveMetrics("127.0.0.1:0", () => []);
   console.log(url);
 `;
 
 Deno.test("serveMetrics + connections that take all descriptors + the process lives, and answers again", async () => {
-  const child = new Deno.Command("sh", {
+  await using child = new Deno.Command("sh", {
     args: [
       ...["-c", 'ulimit -n 40; exec "$@"', "sh"],
       ...[Deno.execPath(), "eval", "--ext=ts", WITH_FEW_DESCRIPTORS],
@@ -238,28 +240,26 @@ Deno.test("serveMetrics + connections that take all descriptors + the process li
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
+  const reader = child.stdout.getReader();
+  const url = new TextDecoder().decode((await reader.read()).value).trim();
+  await reader.cancel();
+  const { hostname, port } = new URL(url);
+  const held: Deno.Conn[] = [];
   try {
-    const reader = child.stdout.getReader();
-    const url = new TextDecoder().decode((await reader.read()).value).trim();
-    await reader.cancel();
-    const { hostname, port } = new URL(url);
-    const held: Deno.Conn[] = [];
-    for (let count = 0; count < 60; count++) {
-      held.push(await Deno.connect({ hostname, port: Number(port) }));
-    }
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    for (const connection of held) connection.close();
-    const deadline = Date.now() + 10_000;
-    let status = 0;
-    while (status === 0 && Date.now() < deadline) {
-      const answer = await fetch(url).catch(() => undefined);
-      status = answer?.status ?? 0;
-      await answer?.body?.cancel();
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    assertEquals(status, 200);
-  } finally {
-    child.kill("SIGKILL");
-    await child.status;
+    while (held.length < 60) held.push(await Deno.connect({ hostname, port: Number(port) }));
+  } catch (error) {
+    // It has given up already, for now.
+    if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
   }
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  for (const connection of held) connection.close();
+  const deadline = Date.now() + 10_000;
+  let status = 0;
+  while (status === 0 && Date.now() < deadline) {
+    const answer = await fetch(url).catch(() => undefined);
+    status = answer?.status ?? 0;
+    await answer?.body?.cancel();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  assertEquals(status, 200);
 });
