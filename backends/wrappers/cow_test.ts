@@ -4,7 +4,13 @@ import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
 import { fill, openStack, readBytes, type Stack } from "../../tests/stack.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
-import { closeFd, libc } from "../../uring/libc.ts";
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  fallocateFile,
+  O_RDWR,
+} from "../../uring/file.ts";
+import { closeFd, libc, openFile } from "../../uring/libc.ts";
 import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
 import { cow } from "./cow.ts";
@@ -13,6 +19,7 @@ import { delay } from "./delay.ts";
 // Opened once for the process: no test leaks it.
 libc();
 
+const isRoot = Deno.uid() === 0;
 const MIB = 1 << 20;
 const BLOCK = 64 << 10;
 /** A last block that is not whole. */
@@ -177,6 +184,51 @@ Deno.test("cow + a killed server: what was answered is there, and the next flush
   assertEquals(await readBytes(stack.backend, 512, 512), new Uint8Array(512).fill(9));
   await stack.backend.flush!();
   assertEquals(bits(), [1, 1]);
+});
+
+/** A tmpfs that is full for as long as this is not disposed of, beside one page that is punched. */
+function fullWithout(scratch: Scratch, path: string, at: number): Disposable {
+  const fd = openFile(path, O_RDWR);
+  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  assertEquals(fallocateFile(fd, mode, at, 4096), 0);
+  closeFd(fd);
+  const filler = `${scratch.path}/filler`;
+  using file = Deno.openSync(filler, { write: true, create: true });
+  try {
+    while (file.writeSync(new Uint8Array(4096)) > 0);
+  } catch (error) {
+    assert((error as { code?: string }).code === "ENOSPC", `${error}`);
+  }
+  return { [Symbol.dispose]: () => Deno.removeSync(filler) };
+}
+
+Deno.test({
+  name: "cow notes again what it could not note, with the next write, and resumes what is committed",
+  ignore: !isRoot,
+  fn: async () => {
+    for (const flushes of [false, true]) {
+      using scratch = new Scratch("8M");
+      const { overlay, spec } = prepare(scratch);
+      {
+        await using stack = await openStack(spec);
+        const write = () => fill(stack.backend, 5, 0, BLOCK);
+        // The block has its space already, as on a filesystem that gives bitmaps none beforehand.
+        patch(overlay, DATA_AT, zeroes(BLOCK));
+        {
+          using _full = fullWithout(scratch, overlay, CURRENT_AT);
+          await assertRejects(write, UblkError, "ENOSPC");
+          if (flushes) await stack.backend.flush!();
+          else await assertRejects(write, UblkError, "ENOSPC", "what is not noted is not answered");
+        }
+        // There is room again. What is answered from here on must outlive the server.
+        if (!flushes) await write();
+        kill(stack, overlay);
+      }
+      assertEquals(Deno.readFileSync(overlay)[flushes ? COMMITTED_AT : CURRENT_AT], 1);
+      await using stack = await openStack(spec);
+      assertEquals(await readBytes(stack.backend, 0, BLOCK), new Uint8Array(BLOCK).fill(5));
+    }
+  },
 });
 
 Deno.test("cow never says again that it has flushed once a flush has failed", async () => {

@@ -63,6 +63,13 @@ export class OverlayFile {
   readonly #pages: Uint8Array;
   readonly #size: number;
   readonly #dataAt: number;
+  /**
+   * The bytes of the current bitmap that the file is not known to have. A write of them that failed
+   * was once never made up for: later writes found their bits set, and what those had answered and
+   * flushed was lost with the server.
+   */
+  #unwrittenFrom: number;
+  #unwrittenEnd = 0;
   #newer = false;
   /** Once a flush has failed the kernel calls clean what it could not write: no later one is true. */
   #broken = false;
@@ -74,6 +81,7 @@ export class OverlayFile {
     const { bitmapBytes, dataAt } = layoutOf(size, block);
     this.#bits = new Uint8Array(bitmapBytes);
     this.#pages = new Uint8Array(bitmapBytes / PAGE_BYTES);
+    this.#unwrittenFrom = bitmapBytes;
     this.#dataAt = dataAt;
   }
 
@@ -135,8 +143,12 @@ export class OverlayFile {
     const overlay = new OverlayFile(fd, header);
     const boot = bootId();
     const sameBoot = header.boot === boot;
-    readWhole(fd, overlay.#bits, sameBoot ? overlay.#currentAt : HEADER_BYTES);
+    readWhole(fd, overlay.#bits, HEADER_BYTES);
     if (sameBoot) {
+      // What is committed counts too, should the current bitmap not have been writable at the end.
+      const current = new Uint8Array(overlay.#bits.length);
+      readWhole(fd, current, overlay.#currentAt);
+      for (let byte = 0; byte < current.length; byte++) overlay.#bits[byte] |= current[byte];
       // Which of them were committed is not known any more: the next flush commits them all.
       overlay.#pages.fill(1);
       overlay.#newer = true;
@@ -167,19 +179,20 @@ export class OverlayFile {
 
   /** Notes that blocks are here. They have been written. */
   mark(first: number, end: number): void {
-    const from = Math.floor(first / 8);
-    const to = Math.floor((end - 1) / 8);
-    let changes = false;
     for (let block = first; block < end; block++) {
       if (this.has(block)) continue;
-      changes = true;
       const byte = Math.floor(block / 8);
       this.#bits[byte] |= 1 << block % 8;
       this.#pages[Math.floor(byte / PAGE_BYTES)] = 1;
+      this.#newer = true;
+      if (byte < this.#unwrittenFrom) this.#unwrittenFrom = byte;
+      if (byte >= this.#unwrittenEnd) this.#unwrittenEnd = byte + 1;
     }
-    if (!changes) return;
-    this.#newer = true;
-    writeAllAt(this.#fd, this.#bits.subarray(from, to + 1), this.#currentAt + from);
+    if (this.#unwrittenEnd === 0) return;
+    const from = this.#unwrittenFrom;
+    writeAllAt(this.#fd, this.#bits.subarray(from, this.#unwrittenEnd), this.#currentAt + from);
+    this.#unwrittenFrom = this.#bits.length;
+    this.#unwrittenEnd = 0;
   }
 
   /** Reads what is here, at an offset of the disk. */
