@@ -2,6 +2,8 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
 import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
 import { fill, openStack, readBytes, type Stack } from "../../tests/stack.ts";
+import { runChild } from "../../tests/seccomp.ts";
+import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import {
@@ -240,6 +242,61 @@ Deno.test("cow never says again that it has flushed once a flush has failed", as
   assertThrows(() => stack.backend.flush!(), UblkError, "EBADF");
   // Somebody else may have the number of the descriptor by now, and could be flushed well.
   assertThrows(() => stack.backend.flush!(), UblkError, "an earlier flush has failed");
+});
+
+/** `syscall(2)` number of `fdatasync` on x86-64. */
+const SYS_fdatasync = 75;
+
+Deno.test("cow + a failed flush: the next server does not commit what that may have lost", async () => {
+  using scratch = new Scratch();
+  const { base, overlay, spec } = prepare(scratch);
+  const url = (path: string) => JSON.stringify(import.meta.resolve(path));
+  // A server that ends without a word when its disk fails.
+  const { stdout, stderr } = await runChild(`
+    import { OverlayFile } from ${url("./overlay_file.ts")};
+    import { denySyscall } from ${url("../../tests/seccomp.ts")};
+    const overlay = await OverlayFile.open(${JSON.stringify(overlay)}, ${SIZE});
+    const put = (block) => {
+      overlay.write(new Uint8Array(${BLOCK}).fill(7), block * ${BLOCK});
+      overlay.mark(block, block + 1);
+    };
+    put(0);
+    overlay.flush();
+    put(1);
+    denySyscall(${SYS_fdatasync}, ${EIO});
+    try { overlay.flush(); } catch (error) { console.log(error.message); }
+  `);
+  assertEquals([stdout, stderr], ["fdatasync: EIO\n", ""]);
+  // What the kernel could not write it has dropped.
+  patch(overlay, DATA_AT + BLOCK, zeroes(BLOCK));
+  await using stack = await openStack(spec);
+  const { backend } = stack;
+  assertEquals(await readBytes(backend, 0, BLOCK), new Uint8Array(BLOCK).fill(7));
+  assertEquals(await readBytes(backend, BLOCK, BLOCK), base.slice(BLOCK, 2 * BLOCK));
+  await backend.flush!();
+  assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 0b01);
+});
+
+Deno.test({
+  name: "cow + a flush that finds no room for what it notes: the next one does it",
+  ignore: !isRoot,
+  fn: async () => {
+    using scratch = new Scratch("8M");
+    const { overlay, spec } = prepare(scratch);
+    {
+      await using stack = await openStack(spec);
+      await fill(stack.backend, 5, 0, BLOCK);
+      {
+        using _full = fullWithout(scratch, overlay, COMMITTED_AT);
+        assertThrows(() => stack.backend.flush!(), UblkError, "ENOSPC");
+      }
+      await stack.backend.flush!();
+      assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 1);
+      kill(stack, overlay);
+    }
+    await using stack = await openStack(spec);
+    assertEquals(await readBytes(stack.backend, 0, BLOCK), new Uint8Array(BLOCK).fill(5));
+  },
 });
 
 Deno.test("cow commits at an orderly end", async () => {
