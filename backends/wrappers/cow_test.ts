@@ -13,9 +13,10 @@ import {
   O_RDWR,
 } from "../../uring/file.ts";
 import { closeFd, libc, openFile } from "../../uring/libc.ts";
+import type { Backend } from "../backend.ts";
 import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
-import { cow } from "./cow.ts";
+import { cow, open } from "./cow.ts";
 import { delay } from "./delay.ts";
 
 // Opened once for the process: no test leaks it.
@@ -340,6 +341,42 @@ Deno.test("cow over a disk with Promises does not copy over what is written whil
   await Promise.all([part, whole]);
   const bytes = await readBytes(stack.backend, 0, BLOCK);
   assertEquals([bytes[0], bytes[1024], bytes[BLOCK - 1]], [2, 2, 2]);
+});
+
+/** A base whose reads are answered when they are let go, and a cow over it. */
+async function overGated(scratch: Scratch) {
+  const gates: (() => void)[] = [];
+  const disk: Backend = {
+    size: SIZE,
+    readAt: (buffer) =>
+      new Promise((resolve) => gates.push(() => (buffer.fill(0xba), resolve()))),
+    writeAt() {},
+  };
+  const overlay = `${scratch.path}/over`;
+  const backend = await open({ file: overlay }, { inner: [disk] });
+  const letGo = () => {
+    for (const gate of gates.splice(0)) gate();
+  };
+  return { backend, overlay, letGo };
+}
+
+Deno.test("cow keeps a buffer for as long as its base still fills it, though the overlay fails", async () => {
+  using scratch = new Scratch();
+  const { backend, overlay, letGo } = await overGated(scratch);
+  await fill(backend, 1, BLOCK, BLOCK);
+  // The file has become shorter: what it has cannot be read.
+  Deno.truncateSync(overlay, DATA_AT);
+  const buffer = new Uint8Array(2 * BLOCK);
+  const answer = backend.readAt(buffer, 0);
+  let settled = false;
+  const failed = assertRejects(async () => await answer, UblkError, "EIO")
+    .finally(() => settled = true);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals([settled, buffer[0]], [false, 0]);
+  letGo();
+  await failed;
+  assertEquals(buffer[0], 0xba);
+  await backend.close!();
 });
 
 Deno.test("cow refuses what is no overlay, or another disk's, or in use", async () => {
