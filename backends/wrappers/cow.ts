@@ -82,6 +82,8 @@ class Overlaid extends Passing {
     this.flush = () => overlay.flush();
     this.trim = (offset, length) => this.#trim(offset, length);
     this.writeZeroes = (offset, length) => this.#change(offset, length);
+    // Out of turn: whoever still waits for the base has been answered by the deadline, and a base
+    // that never answers is not to keep the overlay from being committed.
     this.close = () => overlay.close();
   }
 

@@ -379,6 +379,22 @@ Deno.test("cow keeps a buffer for as long as its base still fills it, though the
   await backend.close!();
 });
 
+Deno.test("cow that is closed writes no more, though its base answers late", async () => {
+  using scratch = new Scratch();
+  const { backend, overlay, letGo } = await overGated(scratch);
+  await fill(backend, 1, BLOCK, BLOCK);
+  const late = fill(backend, 2, 512, 512);
+  await backend.close!();
+  assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 0b10, "what was answered is committed");
+  // The descriptor's number is another file's now, which once got what was the overlay's.
+  const other = scratch.file("other", 2 * MIB);
+  const fds = Array.from({ length: 4 }, () => openFile(other, O_RDWR));
+  letGo();
+  await assertRejects(() => late, UblkError, "EBADF");
+  for (const fd of fds) closeFd(fd);
+  assertEquals(Deno.readFileSync(other).findIndex((byte) => byte !== 0), -1);
+});
+
 Deno.test("cow refuses what is no overlay, or another disk's, or in use", async () => {
   using scratch = new Scratch();
   const { path, overlay, spec } = prepare(scratch);

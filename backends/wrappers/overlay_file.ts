@@ -61,7 +61,8 @@ interface Header {
 export class OverlayFile {
   /** Bytes of a block. */
   readonly blockBytes: number;
-  readonly #fd: number;
+  /** -1 once it is closed, with which the kernel refuses everything (EBADF). */
+  #fd: number;
   readonly #bits: Uint8Array<ArrayBuffer>;
   /** Pages of the bitmap that are not committed. */
   readonly #pages: Uint8Array;
@@ -272,6 +273,8 @@ export class OverlayFile {
       this.flush();
     } finally {
       closeFd(this.#fd);
+      // A write may still wait for the base, and the number may soon be another file's.
+      this.#fd = -1;
     }
   }
 
