@@ -73,7 +73,8 @@ export class Bucket {
   }
 
   /**
-   * Takes tokens. A request may take more than there are: those behind it wait for that.
+   * Takes tokens. A request may take more than there are: those behind it wait for that, also those
+   * that take none, so that nobody overtakes.
    *
    * @returns The milliseconds to wait before going on.
    */
@@ -112,7 +113,7 @@ class Limited extends Passing {
     const nowMs = monotonicUs() / 1000;
     const ms = Math.max(
       this.#requests === undefined ? 0 : this.#requests.take(1, nowMs),
-      this.#bytes === undefined || bytes === 0 ? 0 : this.#bytes.take(bytes, nowMs),
+      this.#bytes === undefined ? 0 : this.#bytes.take(bytes, nowMs),
     );
     if (ms === 0) return work();
     return new Promise<void>((resolve) => setTimeout(resolve, ms)).then(work);

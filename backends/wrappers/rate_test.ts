@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
+import { mockBackend } from "../../testing.ts";
 import { fill, openStack, readBytes } from "../../tests/stack.ts";
 import { libc } from "../../uring/libc.ts";
 import { memory } from "../memory.ts";
-import { Bucket, rate } from "./rate.ts";
+import { Bucket, open, rate } from "./rate.ts";
 
 // Opened once for the process: no test leaks it.
 libc();
@@ -28,6 +29,33 @@ Deno.test("Bucket lets a request through that is larger than itself, and those b
 Deno.test("Bucket without a burst spaces requests evenly", () => {
   const bucket = new Bucket(10, 0);
   assertEquals([0, 0, 0].map((now) => bucket.take(1, now)), [0, 100, 200]);
+});
+
+Deno.test("rate lets nothing overtake what waits, though it carries no bytes", async () => {
+  const disk = mockBackend({ size: "1MiB" });
+  const { options } = rate({ module: "" }, { bytes: "1MiB", burst: 0 });
+  const backend = open(options, { inner: [disk] });
+  // The first is let through, and owes 62 ms, for which the second and all behind it wait.
+  await Promise.all([
+    fill(backend, 1, 0, 65536),
+    fill(backend, 2, 0, 65536),
+    backend.writeZeroes!(0, 65536, { mayUnmap: true }),
+    backend.trim!(0, 65536),
+    backend.flush!(),
+  ]);
+  const order = disk.calls.list().map(({ op }) => op);
+  assertEquals(order, ["writeAt", "writeAt", "writeZeroes", "trim", "flush"]);
+});
+
+Deno.test("rate takes no bytes for what carries none", async () => {
+  const disk = mockBackend({ size: "1MiB" });
+  const { options } = rate({ module: "" }, { bytes: 512, burst: 0 });
+  const backend = open(options, { inner: [disk] });
+  for (let round = 0; round < 3; round++) {
+    assertEquals(backend.flush!(), undefined, "at once");
+    assertEquals(backend.trim!(0, 65536), undefined, "at once");
+  }
+  await backend.close?.();
 });
 
 for (const [limit, options] of [["bytes", { bytes: "1MiB" }], ["iops", { iops: 64 }]] as const) {
