@@ -159,6 +159,26 @@ Deno.test("readonly refuses writes by itself", async () => {
   );
 });
 
+Deno.test("readonly gets smaller and cuts nothing off what is inside, and grows with it", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", 2 * MIB);
+  Deno.writeFileSync(path, new Uint8Array(2 * MIB).fill(7));
+  for (const readOnly of [false, true]) {
+    Deno.truncateSync(path, 2 * MIB);
+    await using stack = await openStack(readonly(file(path, { readOnly })));
+    const { backend } = stack;
+    await backend.resize!(MIB);
+    assertEquals([backend.size, Deno.statSync(path).size], [MIB, 2 * MIB]);
+    await backend.resize!(2 * MIB);
+    assertEquals(backend.size, 2 * MIB);
+    assertEquals((await readBytes(backend, 2 * MIB - 512, 512))[511], 7);
+    // The file has become longer, and the disk is to have it all.
+    Deno.truncateSync(path, 3 * MIB);
+    await backend.resize!(3 * MIB);
+    assertEquals([backend.size, Deno.statSync(path).size], [3 * MIB, 3 * MIB]);
+  }
+});
+
 Deno.test("offset is that part, and refuses what is not within the disk", async () => {
   using scratch = new Scratch();
   const path = scratch.file("disk", MIB);
