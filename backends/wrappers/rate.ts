@@ -9,6 +9,7 @@ import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../bac
 import type { Size } from "../geometry.ts";
 import type { BackendSpec } from "../spec.ts";
 import { Passing } from "./passing.ts";
+import { Waiting } from "./waiting.ts";
 import { checkOptions, refused, type Time, type Wrapper } from "./wrapper.ts";
 
 /** What may be done is counted in one place. */
@@ -86,6 +87,7 @@ export class Bucket {
 }
 
 class Limited extends Passing {
+  readonly #waiting = new Waiting();
   readonly #bytes: Bucket | undefined;
   readonly #requests: Bucket | undefined;
 
@@ -94,6 +96,7 @@ class Limited extends Passing {
     this.#bytes = bytes === undefined ? undefined : new Bucket(bytes, burst);
     this.#requests = iops === undefined ? undefined : new Bucket(iops, burst);
     this.synchronous = false;
+    this.close = () => this.#waiting.close();
     this.flush = inner.flush && (() => this.#admit(0, () => inner.flush!()));
     this.trim = inner.trim &&
       ((offset, length) => this.#admit(0, () => inner.trim!(offset, length)));
@@ -116,7 +119,7 @@ class Limited extends Passing {
       this.#bytes === undefined ? 0 : this.#bytes.take(bytes, nowMs),
     );
     if (ms === 0) return work();
-    return new Promise<void>((resolve) => setTimeout(resolve, ms)).then(work);
+    return this.#waiting.later(ms, work);
   }
 }
 
