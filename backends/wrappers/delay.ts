@@ -62,7 +62,8 @@ class Late extends Passing {
     this.flush = inner.flush &&
       (() => this.#waiting.later(times.flush ?? all, () => inner.flush!()));
     this.trim = inner.trim &&
-      ((offset, length) => this.#waiting.later(times.trim ?? all, () => inner.trim!(offset, length)));
+      ((offset, length) =>
+        this.#waiting.later(times.trim ?? all, () => inner.trim!(offset, length)));
     this.writeZeroes = inner.writeZeroes &&
       ((offset, length, how) =>
         this.#waiting.later(times.zero ?? all, () => inner.writeZeroes!(offset, length, how)));
