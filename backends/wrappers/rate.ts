@@ -88,6 +88,10 @@ export class Bucket {
 
 class Limited extends Passing {
   readonly #waiting = new Waiting();
+  /** Requests that have not begun. */
+  #queued = 0;
+  /** Resolves when the last of them has. */
+  #last: Promise<void> = Promise.resolve();
   readonly #bytes: Bucket | undefined;
   readonly #requests: Bucket | undefined;
 
@@ -118,8 +122,14 @@ class Limited extends Passing {
       this.#requests === undefined ? 0 : this.#requests.take(1, nowMs),
       this.#bytes === undefined ? 0 : this.#bytes.take(bytes, nowMs),
     );
-    if (ms === 0) return work();
-    return this.#waiting.later(ms, work);
+    if (ms === 0 && this.#queued === 0) return work();
+    this.#queued++;
+    // A timer is up to a millisecond off: with one each, those who wait overtook each other.
+    const turn = this.#last.then(() => this.#waiting.wait(nowMs + ms - monotonicUs() / 1000));
+    const answer = turn.then(work);
+    const begun = () => void this.#queued--;
+    this.#last = turn.then(begun, begun);
+    return answer;
   }
 }
 

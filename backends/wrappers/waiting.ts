@@ -12,13 +12,17 @@ import type { Answer } from "../backend.ts";
 export class Waiting {
   #closed = false;
 
+  /** Resolves so many milliseconds later; at once where there are none. */
+  async wait(ms: number): Promise<void> {
+    if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
+    if (!this.#closed) return;
+    const reason = "the disk was closed while the request waited";
+    throw new UblkError("SYSCALL_FAILED", { operation: "a late request", reason, errno: ENODEV });
+  }
+
   /** Does the work so many milliseconds later. */
   async later(ms: number, work: () => Answer): Promise<void> {
-    if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
-    if (this.#closed) {
-      const reason = "the disk was closed while the request waited";
-      throw new UblkError("SYSCALL_FAILED", { operation: "a late request", reason, errno: ENODEV });
-    }
+    if (ms > 0) await this.wait(ms);
     await work();
   }
 
