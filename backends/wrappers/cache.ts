@@ -225,7 +225,7 @@ class Cached extends Passing {
       if (fua && inner.fua !== true) yield inner.flush?.();
     } catch (error) {
       // What is inside now is anybody's guess. What was dirty still is to be written.
-      for (let block = first; block < endBlock; block++) this.#blocks.dropClean(block);
+      this.#blocks.dropClean(offset, end);
       throw error;
     }
     for (let block = first; block < endBlock; block++) {
@@ -267,14 +267,25 @@ class Cached extends Passing {
     for (let block = first; block < next; block++) blocks.clean(blocks.slotOf(block));
   }
 
+  /** Trims or zeroes a range inside, which like a write may fail half way. */
+  *#changeInside(offset: number, length: number, work: () => Answer): Steps {
+    try {
+      yield work();
+    } catch (error) {
+      this.#blocks.dropClean(offset, offset + length);
+      throw error;
+    }
+  }
+
   *#trim(offset: number, length: number): Steps {
-    yield this.inner.trim!(offset, length);
+    yield* this.#changeInside(offset, length, () => this.inner.trim!(offset, length));
     const end = Math.floor((offset + length) / this.#block);
     this.#blocks.drop(Math.ceil(offset / this.#block), end);
   }
 
   *#zero(offset: number, length: number, mayUnmap: boolean): Steps {
-    yield this.inner.writeZeroes!(offset, length, { mayUnmap });
+    const work = () => this.inner.writeZeroes!(offset, length, { mayUnmap });
+    yield* this.#changeInside(offset, length, work);
     this.#blocks.zero(offset, offset + length);
   }
 }

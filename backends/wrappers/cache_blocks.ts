@@ -224,12 +224,13 @@ export class CacheBlocks {
     });
   }
 
-  /** Forgets a block, unless it is dirty. */
-  dropClean(block: number): void {
-    const slot = this.slotOf(block);
-    if (slot === NO_SLOT || this.#isDirty[slot] !== 0) return;
-    this.#forget(slot);
-    this.#free.push(slot);
+  /** Forgets what is cached of a range of the disk, in part or whole, unless it is dirty. */
+  dropClean(from: number, to: number): void {
+    this.#each(Math.floor(from / this.#block), Math.ceil(to / this.#block), (slot) => {
+      if (this.#isDirty[slot] !== 0) return;
+      this.#forget(slot);
+      this.#free.push(slot);
+    });
   }
 
   /** Visits what is cached of a range, which may be far longer than the cache. */

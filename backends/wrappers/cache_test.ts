@@ -187,6 +187,41 @@ Deno.test("cache forgets what a write-through that failed may have changed", asy
   assertEquals((await readBytes(backend, 0, 512))[0], 3);
 });
 
+for (const op of ["zero", "trim"] as const) {
+  for (const isAsync of [false, true]) {
+    const kind = isAsync ? "asynchronous" : "synchronous";
+    Deno.test(`cache forgets what a ${op} that failed may have changed, over a ${kind} disk`, async () => {
+      const { disk, bytes, fail } = journalled({ async: isAsync });
+      const backend = cached({ size: "64K", mode: "write-back" }, disk);
+      await fill(backend, 1, 0, 4 * BLOCK);
+      await backend.flush!();
+      await fill(backend, 2, BLOCK, BLOCK);
+      fail(op);
+      // Ends within a block; and the whole disk, which is longer than the cache.
+      for (const length of [2 * BLOCK + 512, SIZE]) {
+        await assertRejects(
+          async () => {
+            if (op === "trim") await backend.trim!(0, length);
+            else await backend.writeZeroes!(0, length, { mayUnmap: true });
+          },
+          Error,
+          `EIO: ${op}`,
+        );
+        // It has done a part of it.
+        const end = Math.ceil(length / BLOCK) * BLOCK;
+        bytes.fill(length === SIZE ? 4 : 3, 0, end);
+        const now = await readBytes(backend, 0, 4 * BLOCK);
+        const [dirty, ...others] = [1, 0, 2, 3].map((block) => now[block * BLOCK]);
+        assertEquals(dirty, 2);
+        assertEquals(others, [0, 2, 3].map((block) => bytes[block * BLOCK]));
+      }
+      fail("");
+      await backend.flush!();
+      assertEquals(bytes[BLOCK], 2);
+    });
+  }
+}
+
 Deno.test("cache trims and zeroes what it has, too", async () => {
   const { disk, bytes, taken } = journalled();
   const backend = cached({ size: "64K", mode: "write-back" }, disk);

@@ -82,6 +82,8 @@ class Overlaid extends Passing {
     this.flush = () => overlay.flush();
     this.trim = (offset, length) => this.#trim(offset, length);
     this.writeZeroes = (offset, length) => this.#change(offset, length);
+    // Out of turn: whoever still waits for the base has been answered by the deadline, and a base
+    // that never answers is not to keep the overlay from being committed.
     this.close = () => overlay.close();
   }
 
@@ -89,18 +91,24 @@ class Overlaid extends Passing {
     const end = offset + buffer.length;
     const endBlock = Math.ceil(end / this.#block);
     let waiting: Promise<void>[] | undefined;
-    for (let at = offset; at < end;) {
-      const block = Math.floor(at / this.#block);
-      const runEnd = Math.min(end, this.#overlay.endOfRun(block, endBlock) * this.#block);
-      const whole = at === offset && runEnd === end;
-      const part = whole ? buffer : buffer.subarray(at - offset, runEnd - offset);
-      if (this.#overlay.has(block)) {
-        this.#overlay.read(part, at);
-      } else {
-        const answer = this.inner.readAt(part, at);
-        if (isLater(answer)) (waiting ??= []).push(answer);
+    try {
+      for (let at = offset; at < end;) {
+        const block = Math.floor(at / this.#block);
+        const runEnd = Math.min(end, this.#overlay.endOfRun(block, endBlock) * this.#block);
+        const whole = at === offset && runEnd === end;
+        const part = whole ? buffer : buffer.subarray(at - offset, runEnd - offset);
+        if (this.#overlay.has(block)) {
+          this.#overlay.read(part, at);
+        } else {
+          const answer = this.inner.readAt(part, at);
+          if (isLater(answer)) (waiting ??= []).push(answer);
+        }
+        at = runEnd;
       }
-      at = runEnd;
+    } catch (error) {
+      if (waiting === undefined) throw error;
+      // Thrown at once it would give the buffer, which others are yet to fill, to the next request.
+      waiting.push(Promise.reject(error));
     }
     // All of them, whatever becomes of one: until then the buffer is still theirs.
     if (waiting !== undefined) return allOf(waiting);

@@ -2,17 +2,27 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
 import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
 import { fill, openStack, readBytes, type Stack } from "../../tests/stack.ts";
+import { runChild } from "../../tests/seccomp.ts";
+import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
-import { closeFd, libc } from "../../uring/libc.ts";
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  fallocateFile,
+  O_RDWR,
+} from "../../uring/file.ts";
+import { closeFd, libc, openFile } from "../../uring/libc.ts";
+import type { Backend } from "../backend.ts";
 import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
-import { cow } from "./cow.ts";
+import { cow, open } from "./cow.ts";
 import { delay } from "./delay.ts";
 
 // Opened once for the process: no test leaks it.
 libc();
 
+const isRoot = Deno.uid() === 0;
 const MIB = 1 << 20;
 const BLOCK = 64 << 10;
 /** A last block that is not whole. */
@@ -179,6 +189,52 @@ Deno.test("cow + a killed server: what was answered is there, and the next flush
   assertEquals(bits(), [1, 1]);
 });
 
+/** A tmpfs that is full for as long as this is not disposed of, beside one page that is punched. */
+function fullWithout(scratch: Scratch, path: string, at: number): Disposable {
+  const fd = openFile(path, O_RDWR);
+  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  assertEquals(fallocateFile(fd, mode, at, 4096), 0);
+  closeFd(fd);
+  const filler = `${scratch.path}/filler`;
+  using file = Deno.openSync(filler, { write: true, create: true });
+  try {
+    while (file.writeSync(new Uint8Array(4096)) > 0);
+  } catch (error) {
+    assert((error as { code?: string }).code === "ENOSPC", `${error}`);
+  }
+  return { [Symbol.dispose]: () => Deno.removeSync(filler) };
+}
+
+for (const flushes of [false, true]) {
+  Deno.test({
+    name: flushes
+      ? "cow + a killed server: what is committed is there, though it could not be noted before"
+      : "cow notes with the next write what it could not note",
+    ignore: !isRoot,
+    fn: async () => {
+      using scratch = new Scratch("8M");
+      const { overlay, spec } = prepare(scratch);
+      {
+        await using stack = await openStack(spec);
+        const write = () => fill(stack.backend, 5, 0, BLOCK);
+        // The block has its space already, as on a filesystem that gives bitmaps none beforehand.
+        patch(overlay, DATA_AT, zeroes(BLOCK));
+        {
+          using _full = fullWithout(scratch, overlay, CURRENT_AT);
+          await assertRejects(write, UblkError, "ENOSPC");
+          if (flushes) await stack.backend.flush!();
+          else await assertRejects(write, UblkError, "ENOSPC", "what is not noted is not answered");
+        }
+        // There is room again. What is answered from here on must outlive the server.
+        if (!flushes) await write();
+        kill(stack, overlay);
+      }
+      await using stack = await openStack(spec);
+      assertEquals(await readBytes(stack.backend, 512, 4), new Uint8Array(4).fill(5));
+    },
+  });
+}
+
 Deno.test("cow never says again that it has flushed once a flush has failed", async () => {
   using scratch = new Scratch();
   const { overlay, spec } = prepare(scratch);
@@ -188,6 +244,61 @@ Deno.test("cow never says again that it has flushed once a flush has failed", as
   assertThrows(() => stack.backend.flush!(), UblkError, "EBADF");
   // Somebody else may have the number of the descriptor by now, and could be flushed well.
   assertThrows(() => stack.backend.flush!(), UblkError, "an earlier flush has failed");
+});
+
+/** `syscall(2)` number of `fdatasync` on x86-64. */
+const SYS_fdatasync = 75;
+
+Deno.test("cow + a failed flush: the next server does not commit what that may have lost", async () => {
+  using scratch = new Scratch();
+  const { base, overlay, spec } = prepare(scratch);
+  const url = (path: string) => JSON.stringify(import.meta.resolve(path));
+  // A server that ends without a word when its disk fails.
+  const { stdout, stderr } = await runChild(`
+    import { OverlayFile } from ${url("./overlay_file.ts")};
+    import { denySyscall } from ${url("../../tests/seccomp.ts")};
+    const overlay = await OverlayFile.open(${JSON.stringify(overlay)}, ${SIZE});
+    const put = (block) => {
+      overlay.write(new Uint8Array(${BLOCK}).fill(7), block * ${BLOCK});
+      overlay.mark(block, block + 1);
+    };
+    put(0);
+    overlay.flush();
+    put(1);
+    denySyscall(${SYS_fdatasync}, ${EIO});
+    try { overlay.flush(); } catch (error) { console.log(error.message); }
+  `);
+  assertEquals([stdout, stderr], ["fdatasync: EIO\n", ""]);
+  // What the kernel could not write it has dropped.
+  patch(overlay, DATA_AT + BLOCK, zeroes(BLOCK));
+  await using stack = await openStack(spec);
+  const { backend } = stack;
+  assertEquals(await readBytes(backend, 512, 4), new Uint8Array(4).fill(7));
+  assertEquals(await readBytes(backend, BLOCK, 4), base.slice(BLOCK, BLOCK + 4));
+  await backend.flush!();
+  assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 0b01);
+});
+
+Deno.test({
+  name: "cow + a flush that finds no room for what it notes: the next one does it",
+  ignore: !isRoot,
+  fn: async () => {
+    using scratch = new Scratch("8M");
+    const { overlay, spec } = prepare(scratch);
+    {
+      await using stack = await openStack(spec);
+      await fill(stack.backend, 5, 0, BLOCK);
+      {
+        using _full = fullWithout(scratch, overlay, COMMITTED_AT);
+        assertThrows(() => stack.backend.flush!(), UblkError, "ENOSPC");
+      }
+      await stack.backend.flush!();
+      assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 1);
+      kill(stack, overlay);
+    }
+    await using stack = await openStack(spec);
+    assertEquals(await readBytes(stack.backend, 512, 4), new Uint8Array(4).fill(5));
+  },
 });
 
 Deno.test("cow commits at an orderly end", async () => {
@@ -231,6 +342,57 @@ Deno.test("cow over a disk with Promises does not copy over what is written whil
   await Promise.all([part, whole]);
   const bytes = await readBytes(stack.backend, 0, BLOCK);
   assertEquals([bytes[0], bytes[1024], bytes[BLOCK - 1]], [2, 2, 2]);
+});
+
+/** A base whose reads are answered when they are let go, and a cow over it. */
+async function overGated(scratch: Scratch) {
+  const gates: (() => void)[] = [];
+  const disk: Backend = {
+    size: SIZE,
+    readAt: (buffer) => new Promise((resolve) => gates.push(() => (buffer.fill(0xba), resolve()))),
+    writeAt() {},
+  };
+  const overlay = `${scratch.path}/over`;
+  const backend = await open({ file: overlay }, { inner: [disk] });
+  const letGo = () => {
+    for (const gate of gates.splice(0)) gate();
+  };
+  return { backend, overlay, letGo };
+}
+
+Deno.test("cow keeps a buffer for as long as its base still fills it, though the overlay fails", async () => {
+  using scratch = new Scratch();
+  const { backend, overlay, letGo } = await overGated(scratch);
+  await fill(backend, 1, BLOCK, BLOCK);
+  // The file has become shorter: what it has cannot be read.
+  Deno.truncateSync(overlay, DATA_AT);
+  const buffer = new Uint8Array(2 * BLOCK);
+  const answer = backend.readAt(buffer, 0);
+  let settled = false;
+  const failed = assertRejects(async () => await answer, UblkError, "EIO")
+    .finally(() => settled = true);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals([settled, buffer[0]], [false, 0]);
+  letGo();
+  await failed;
+  assertEquals(buffer[0], 0xba);
+  await backend.close!();
+});
+
+Deno.test("cow that is closed writes no more, though its base answers late", async () => {
+  using scratch = new Scratch();
+  const { backend, overlay, letGo } = await overGated(scratch);
+  await fill(backend, 1, BLOCK, BLOCK);
+  const late = fill(backend, 2, 0, 512);
+  await backend.close!();
+  assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 0b10, "what was answered is committed");
+  // The descriptor's number is another file's now, which once got what was the overlay's.
+  const other = scratch.file("other", 2 * MIB);
+  const fds = Array.from({ length: 4 }, () => openFile(other, O_RDWR));
+  letGo();
+  await assertRejects(() => late, UblkError, "EBADF");
+  for (const fd of fds) closeFd(fd);
+  assertEquals(Deno.readFileSync(other).findIndex((byte) => byte !== 0), -1);
 });
 
 Deno.test("cow refuses what is no overlay, or another disk's, or in use", async () => {

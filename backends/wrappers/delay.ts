@@ -7,6 +7,7 @@
 import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
 import type { BackendSpec } from "../spec.ts";
 import { Passing } from "./passing.ts";
+import { Waiting } from "./waiting.ts";
 import { checkOptions, OPERATION_NAMES, type OperationName, type Time } from "./wrapper.ts";
 import type { Wrapper } from "./wrapper.ts";
 
@@ -47,6 +48,7 @@ export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inn
 }
 
 class Late extends Passing {
+  readonly #waiting = new Waiting();
   readonly #readMs: number;
   readonly #writeMs: number;
 
@@ -56,26 +58,24 @@ class Late extends Passing {
     this.synchronous = false;
     this.#readMs = times.read ?? all;
     this.#writeMs = times.write ?? all;
-    this.flush = inner.flush && (() => later(times.flush ?? all, () => inner.flush!()));
+    this.close = () => this.#waiting.close();
+    this.flush = inner.flush &&
+      (() => this.#waiting.later(times.flush ?? all, () => inner.flush!()));
     this.trim = inner.trim &&
-      ((offset, length) => later(times.trim ?? all, () => inner.trim!(offset, length)));
+      ((offset, length) =>
+        this.#waiting.later(times.trim ?? all, () => inner.trim!(offset, length)));
     this.writeZeroes = inner.writeZeroes &&
       ((offset, length, how) =>
-        later(times.zero ?? all, () => inner.writeZeroes!(offset, length, how)));
+        this.#waiting.later(times.zero ?? all, () => inner.writeZeroes!(offset, length, how)));
   }
 
   override readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
-    return later(this.#readMs, () => this.inner.readAt(buffer, offset));
+    return this.#waiting.later(this.#readMs, () => this.inner.readAt(buffer, offset));
   }
 
   override writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, how: WriteOptions): Answer {
-    return later(this.#writeMs, () => this.inner.writeAt(buffer, offset, how));
+    return this.#waiting.later(this.#writeMs, () => this.inner.writeAt(buffer, offset, how));
   }
-}
-
-async function later(ms: number, work: () => Answer): Promise<void> {
-  if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
-  await work();
 }
 
 /** `delay` on a command line. */

@@ -10,7 +10,8 @@
  * has what was flushed and any part of what was not, in any order: a bit may be there whose block is
  * not, and the block would read as a hole instead of what the base has. So each flush first makes
  * the blocks durable and then the bits, in the committed bitmap; and whether the current one can be
- * trusted is told by the header, which names the boot in which it was written.
+ * trusted is told by the header, which names the boot in which it was written. Once an `fdatasync`
+ * has failed it names none: what the page cache has lost then is not known.
  *
  * @module
  */
@@ -41,6 +42,9 @@ const DATA_ALIGNMENT = 1 << 20;
 /** Unless the options say otherwise, in bytes. */
 export const DEFAULT_OVERLAY_BLOCK: number = 64 << 10;
 
+/** What no boot is called. */
+const NO_BOOT = "";
+
 /** The header, as JSON. */
 interface Header {
   readonly ublk: "cow";
@@ -49,7 +53,7 @@ interface Header {
   readonly size: number;
   /** Bytes of a block of the overlay. */
   readonly block: number;
-  /** The boot in which the current bitmap was written. */
+  /** The boot in which the current bitmap was written; {@linkcode NO_BOOT} where it is not true. */
   readonly boot: string;
 }
 
@@ -57,23 +61,33 @@ interface Header {
 export class OverlayFile {
   /** Bytes of a block. */
   readonly blockBytes: number;
-  readonly #fd: number;
+  /** -1 once it is closed, with which the kernel refuses everything (EBADF). */
+  #fd: number;
   readonly #bits: Uint8Array<ArrayBuffer>;
   /** Pages of the bitmap that are not committed. */
   readonly #pages: Uint8Array;
-  readonly #size: number;
+  readonly #header: Header;
   readonly #dataAt: number;
+  /**
+   * The bytes of the current bitmap that the file is not known to have. A write of them that failed
+   * was once never made up for: later writes found their bits set, and what those had answered and
+   * flushed was lost with the server.
+   */
+  #unwrittenFrom: number;
+  #unwrittenEnd = 0;
   #newer = false;
-  /** Once a flush has failed the kernel calls clean what it could not write: no later one is true. */
+  /** Once it has failed to write pages the kernel calls them clean: no later flush is true. */
   #broken = false;
 
-  private constructor(fd: number, { size, block }: Header) {
+  private constructor(fd: number, header: Header) {
+    const { size, block } = header;
     this.#fd = fd;
-    this.#size = size;
+    this.#header = header;
     this.blockBytes = block;
     const { bitmapBytes, dataAt } = layoutOf(size, block);
     this.#bits = new Uint8Array(bitmapBytes);
     this.#pages = new Uint8Array(bitmapBytes / PAGE_BYTES);
+    this.#unwrittenFrom = bitmapBytes;
     this.#dataAt = dataAt;
   }
 
@@ -135,8 +149,12 @@ export class OverlayFile {
     const overlay = new OverlayFile(fd, header);
     const boot = bootId();
     const sameBoot = header.boot === boot;
-    readWhole(fd, overlay.#bits, sameBoot ? overlay.#currentAt : HEADER_BYTES);
+    readWhole(fd, overlay.#bits, HEADER_BYTES);
     if (sameBoot) {
+      // What is committed counts too, should the current bitmap not have been writable at the end.
+      const current = new Uint8Array(overlay.#bits.length);
+      readWhole(fd, current, overlay.#currentAt);
+      for (let byte = 0; byte < current.length; byte++) overlay.#bits[byte] |= current[byte];
       // Which of them were committed is not known any more: the next flush commits them all.
       overlay.#pages.fill(1);
       overlay.#newer = true;
@@ -167,19 +185,20 @@ export class OverlayFile {
 
   /** Notes that blocks are here. They have been written. */
   mark(first: number, end: number): void {
-    const from = Math.floor(first / 8);
-    const to = Math.floor((end - 1) / 8);
-    let changes = false;
     for (let block = first; block < end; block++) {
       if (this.has(block)) continue;
-      changes = true;
       const byte = Math.floor(block / 8);
       this.#bits[byte] |= 1 << block % 8;
       this.#pages[Math.floor(byte / PAGE_BYTES)] = 1;
+      this.#newer = true;
+      if (byte < this.#unwrittenFrom) this.#unwrittenFrom = byte;
+      if (byte >= this.#unwrittenEnd) this.#unwrittenEnd = byte + 1;
     }
-    if (!changes) return;
-    this.#newer = true;
-    writeAllAt(this.#fd, this.#bits.subarray(from, to + 1), this.#currentAt + from);
+    if (this.#unwrittenEnd === 0) return;
+    const from = this.#unwrittenFrom;
+    writeAllAt(this.#fd, this.#bits.subarray(from, this.#unwrittenEnd), this.#currentAt + from);
+    this.#unwrittenFrom = this.#bits.length;
+    this.#unwrittenEnd = 0;
   }
 
   /** Reads what is here, at an offset of the disk. */
@@ -209,12 +228,27 @@ export class OverlayFile {
       const reason = "an earlier flush has failed, and what it lost is not known";
       throw new UblkError("SYSCALL_FAILED", { operation: "cow", reason, errno: EIO });
     }
+    this.#sync();
+    if (this.#newer) this.#commit();
+  }
+
+  #sync(): void {
+    const result = syncFile(this.#fd);
+    if (result < 0) this.#break();
+    check("fdatasync", result);
+  }
+
+  /**
+   * The next server of this boot is not to trust the current bitmap either. It did: a flush of its
+   * own went well, since the kernel tells of a failure once, and committed blocks that were lost.
+   */
+  #break(): void {
+    this.#broken = true;
     try {
-      check("fdatasync", syncFile(this.#fd));
-      if (this.#newer) this.#commit();
-    } catch (error) {
-      this.#broken = true;
-      throw error;
+      writeHeader(this.#fd, { ...this.#header, boot: NO_BOOT });
+      syncFile(this.#fd);
+    } catch {
+      // The flush fails in any case, and says why.
     }
   }
 
@@ -222,9 +256,10 @@ export class OverlayFile {
     for (let page = 0; page < this.#pages.length; page++) {
       if (this.#pages[page] === 0) continue;
       const at = page * PAGE_BYTES;
+      // Should this fail nothing is lost: the next flush tries again.
       writeAllAt(this.#fd, this.#bits.subarray(at, at + PAGE_BYTES), HEADER_BYTES + at);
     }
-    check("fdatasync", syncFile(this.#fd));
+    this.#sync();
     this.#pages.fill(0);
     this.#newer = false;
   }
@@ -238,12 +273,14 @@ export class OverlayFile {
       this.flush();
     } finally {
       closeFd(this.#fd);
+      // A write may still wait for the base, and the number may soon be another file's.
+      this.#fd = -1;
     }
   }
 
   /** Bytes of a block: the disk's last one may be shorter. */
   bytesOf(block: number): number {
-    return Math.min(this.blockBytes, this.#size - block * this.blockBytes);
+    return Math.min(this.blockBytes, this.#header.size - block * this.blockBytes);
   }
 }
 

@@ -34,8 +34,10 @@ const TYPE_GPT_PROTECTIVE = 0xee;
 /** CHS, LBA and Linux's own kind of extended partition. */
 const TYPES_EXTENDED = [0x05, 0x0f, 0x85];
 const GPT_MAX_TABLE_BYTES = 1 << 20;
-/** The kernel stops after so many partitions of a chain too (`msdos.c`: a loop, or nonsense). */
+/** Partitions of a chain, more than anybody makes: a loop is one without an end. */
 const MAX_LOGICAL = 100;
+/** The kernel too stops after so many tables in a row that have no partition (`parse_extended`). */
+const MAX_EMPTY = 100;
 
 /**
  * Partition `number` of a disk, numbered as the kernel does: logical ones of an MBR from 5 on.
@@ -101,12 +103,17 @@ async function readMbr(disk: Disk, entries: readonly MbrEntry[]): Promise<Map<nu
   if (extended === undefined) return parts;
   // A chain of tables, each with a partition relative to itself and a link relative to the first.
   let number = 5;
-  for (let at = extended.first; number < 5 + MAX_LOGICAL;) {
+  // Counted by themselves: a loop of tables without partitions never came to an end.
+  let empty = 0;
+  for (let at = extended.first; number < 5 + MAX_LOGICAL && empty < MAX_EMPTY;) {
     if ((at + 1) * blockSize > disk.size) break;
     const sector = await disk.read(at * blockSize, blockSize);
     if (sector[MBR_SIGNATURE_AT] !== 0x55 || sector[MBR_SIGNATURE_AT + 1] !== 0xaa) break;
     const [logical, next] = mbrEntries(sector);
-    if (logical.blocks > 0) parts.set(number++, part(at + logical.first, logical.blocks));
+    if (logical.blocks > 0) {
+      parts.set(number++, part(at + logical.first, logical.blocks));
+      empty = 0;
+    } else empty++;
     if (!TYPES_EXTENDED.includes(next.type) || next.blocks === 0 || next.first === 0) break;
     at = extended.first + next.first;
   }

@@ -98,7 +98,8 @@ Deno.test("partition refuses one that ends beyond an image that was cut off", as
   );
 });
 
-Deno.test("partition comes to an end with a chain that is a loop", async () => {
+/** A disk with an extended partition from sector 8 on, and what writes an entry of a table. */
+function extendedDisk() {
   const disk = new Uint8Array(64 * 512);
   const view = new DataView(disk.buffer);
   const entry = (sector: number, index: number, type: number, first: number, blocks: number) => {
@@ -108,16 +109,42 @@ Deno.test("partition comes to an end with a chain that is a loop", async () => {
     view.setUint32(at + 12, blocks, true);
     disk.set([0x55, 0xaa], sector * 512 + 510);
   };
+  let reads = 0;
+  const read = (offset: number, bytes: number) => {
+    if (++reads > 1000) throw new Error("it goes round and round");
+    return Promise.resolve(disk.slice(offset, offset + bytes));
+  };
   entry(0, 0, 0x05, 8, 32);
+  return { entry, source: { blockSize: 512, size: disk.length, read } };
+}
+
+Deno.test("partition comes to an end with a chain that is a loop", async () => {
+  const { entry, source } = extendedDisk();
   entry(8, 0, 0x83, 1, 1);
   entry(8, 1, 0x05, 4, 8);
   entry(12, 0, 0x83, 1, 2);
   entry(12, 1, 0x05, 4, 8);
-  const read = (offset: number, bytes: number) =>
-    Promise.resolve(disk.slice(offset, offset + bytes));
-  const source = { blockSize: 512, size: disk.length, read };
   assertEquals(await findPartition(source, 6), { start: 13 * 512, bytes: 1024 });
   await assertRejects(() => findPartition(source, 1000), UblkError, "no partition 1000");
+});
+
+Deno.test("partition comes to an end with a loop of tables that have no partition", async () => {
+  const { entry, source } = extendedDisk();
+  entry(8, 0, 0x83, 1, 1);
+  entry(8, 1, 0x05, 4, 8);
+  entry(12, 1, 0x05, 4, 8);
+  await assertRejects(
+    () => findPartition(source, 6),
+    UblkError,
+    "the disk has no partition 6; it has 5",
+  );
+});
+
+Deno.test("partition goes on after a table without a partition, as the kernel does", async () => {
+  const { entry, source } = extendedDisk();
+  entry(8, 1, 0x05, 4, 8);
+  entry(12, 0, 0x83, 1, 2);
+  assertEquals(await findPartition(source, 5), { start: 13 * 512, bytes: 1024 });
 });
 
 Deno.test("crc32 is that of the books", () => {

@@ -9,6 +9,7 @@ import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../bac
 import type { Size } from "../geometry.ts";
 import type { BackendSpec } from "../spec.ts";
 import { Passing } from "./passing.ts";
+import { Waiting } from "./waiting.ts";
 import { checkOptions, refused, type Time, type Wrapper } from "./wrapper.ts";
 
 /** What may be done is counted in one place. */
@@ -73,7 +74,8 @@ export class Bucket {
   }
 
   /**
-   * Takes tokens. A request may take more than there are: those behind it wait for that.
+   * Takes tokens. A request may take more than there are: those behind it wait for that, also those
+   * that take none, so that nobody overtakes.
    *
    * @returns The milliseconds to wait before going on.
    */
@@ -85,6 +87,11 @@ export class Bucket {
 }
 
 class Limited extends Passing {
+  readonly #waiting = new Waiting();
+  /** Requests that have not begun. */
+  #queued = 0;
+  /** Resolves when the last of them has. */
+  #last: Promise<void> = Promise.resolve();
   readonly #bytes: Bucket | undefined;
   readonly #requests: Bucket | undefined;
 
@@ -93,6 +100,7 @@ class Limited extends Passing {
     this.#bytes = bytes === undefined ? undefined : new Bucket(bytes, burst);
     this.#requests = iops === undefined ? undefined : new Bucket(iops, burst);
     this.synchronous = false;
+    this.close = () => this.#waiting.close();
     this.flush = inner.flush && (() => this.#admit(0, () => inner.flush!()));
     this.trim = inner.trim &&
       ((offset, length) => this.#admit(0, () => inner.trim!(offset, length)));
@@ -112,10 +120,16 @@ class Limited extends Passing {
     const nowMs = monotonicUs() / 1000;
     const ms = Math.max(
       this.#requests === undefined ? 0 : this.#requests.take(1, nowMs),
-      this.#bytes === undefined || bytes === 0 ? 0 : this.#bytes.take(bytes, nowMs),
+      this.#bytes === undefined ? 0 : this.#bytes.take(bytes, nowMs),
     );
-    if (ms === 0) return work();
-    return new Promise<void>((resolve) => setTimeout(resolve, ms)).then(work);
+    if (ms === 0 && this.#queued === 0) return work();
+    this.#queued++;
+    // A timer is up to a millisecond off: with one each, those who wait overtook each other.
+    const turn = this.#last.then(() => this.#waiting.wait(nowMs + ms - monotonicUs() / 1000));
+    const answer = turn.then(work);
+    const begun = () => void this.#queued--;
+    this.#last = turn.then(begun, begun);
+    return answer;
   }
 }
 

@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
+import { mockBackend } from "../../testing.ts";
 import { fill, openStack, readBytes } from "../../tests/stack.ts";
 import { libc } from "../../uring/libc.ts";
 import { memory } from "../memory.ts";
-import { Bucket, rate } from "./rate.ts";
+import { Bucket, open, rate } from "./rate.ts";
 
 // Opened once for the process: no test leaks it.
 libc();
@@ -28,6 +29,38 @@ Deno.test("Bucket lets a request through that is larger than itself, and those b
 Deno.test("Bucket without a burst spaces requests evenly", () => {
   const bucket = new Bucket(10, 0);
   assertEquals([0, 0, 0].map((now) => bucket.take(1, now)), [0, 100, 200]);
+});
+
+Deno.test("rate lets nothing overtake what waits, though it carries no bytes", async () => {
+  const disk = mockBackend({ size: "1MiB" });
+  const { options } = rate({ module: "" }, { bytes: "1MiB", burst: 0 });
+  const backend = open(options, { inner: [disk] });
+  // The first is let through, and owes 62 ms, for which the second and all behind it wait.
+  const answers = [fill(backend, 1, 0, 65536), fill(backend, 2, 0, 65536)];
+  const expected = ["writeAt", "writeAt"];
+  for (let round = 0; round < 20; round++) {
+    // Each is due at the same time and comes a little later, which a timer of its own would show.
+    for (const start = performance.now(); performance.now() - start < 0.3;);
+    answers.push(
+      backend.writeZeroes!(0, 65536, { mayUnmap: true }) as Promise<void>,
+      backend.trim!(0, 65536) as Promise<void>,
+      backend.flush!() as Promise<void>,
+    );
+    expected.push("writeZeroes", "trim", "flush");
+  }
+  await Promise.all(answers);
+  assertEquals(disk.calls.list().map(({ op }) => op), expected);
+});
+
+Deno.test("rate takes no bytes for what carries none", async () => {
+  const disk = mockBackend({ size: "1MiB" });
+  const { options } = rate({ module: "" }, { bytes: 512, burst: 0 });
+  const backend = open(options, { inner: [disk] });
+  for (let round = 0; round < 3; round++) {
+    assertEquals(backend.flush!(), undefined, "at once");
+    assertEquals(backend.trim!(0, 65536), undefined, "at once");
+  }
+  await backend.close?.();
 });
 
 for (const [limit, options] of [["bytes", { bytes: "1MiB" }], ["iops", { iops: 64 }]] as const) {

@@ -6,8 +6,9 @@
 
 import { EPERM } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
-import type { Backend, OpenContext, Sharing } from "../backend.ts";
+import type { Answer, Backend, OpenContext, Sharing } from "../backend.ts";
 import type { BackendSpec } from "../spec.ts";
+import { isLater } from "./answers.ts";
 import { Passing } from "./passing.ts";
 import { checkOptions, type Wrapper } from "./wrapper.ts";
 
@@ -36,13 +37,28 @@ export function open(_options: unknown, { inner: [disk] }: Pick<OpenContext, "in
 }
 
 class ReadOnly extends Passing {
+  #size: number;
+
   constructor(inner: Backend) {
     super(inner, inner);
+    this.#size = inner.size;
+    this.resize = inner.resize && ((size) => this.#resize(size));
     this.readOnly = true;
     this.fua = false;
     this.flush = undefined;
     this.trim = undefined;
     this.writeZeroes = undefined;
+  }
+
+  override get size(): number {
+    return this.#size;
+  }
+
+  /** What is inside is never made smaller: a file, say, would lose what is cut off. */
+  #resize(size: number): Answer {
+    const answer = size > this.inner.size ? this.inner.resize!(size) : undefined;
+    const resized = () => void (this.#size = size);
+    return isLater(answer) ? answer.then(resized) : resized();
   }
 
   override writeAt(): never {

@@ -1,7 +1,7 @@
 /** What all wrappers have in common: each over memory and over files, one upon the other. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { checkBackendConformance } from "../../testing.ts";
+import { checkBackendConformance, mockBackend } from "../../testing.ts";
 import { Scratch } from "../../tests/scratch.ts";
 import { fill, openStack, readBytes } from "../../tests/stack.ts";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
@@ -14,12 +14,12 @@ import { stripe } from "../stripe.ts";
 import { WRAPPERS } from "../wrappers.ts";
 import { cache } from "./cache.ts";
 import { cow } from "./cow.ts";
-import { delay } from "./delay.ts";
+import { delay, open as openDelay } from "./delay.ts";
 import { error } from "./error.ts";
 import { log } from "./log.ts";
 import { offset } from "./offset.ts";
 import { partition } from "./partition.ts";
-import { rate } from "./rate.ts";
+import { open as openRate, rate } from "./rate.ts";
 import { readonly } from "./readonly.ts";
 import { stats } from "./stats.ts";
 
@@ -159,6 +159,26 @@ Deno.test("readonly refuses writes by itself", async () => {
   );
 });
 
+Deno.test("readonly gets smaller and cuts nothing off what is inside, and grows with it", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", 2 * MIB);
+  Deno.writeFileSync(path, new Uint8Array(2 * MIB).fill(7));
+  for (const readOnly of [false, true]) {
+    Deno.truncateSync(path, 2 * MIB);
+    await using stack = await openStack(readonly(file(path, { readOnly })));
+    const { backend } = stack;
+    await backend.resize!(MIB);
+    assertEquals([backend.size, Deno.statSync(path).size], [MIB, 2 * MIB]);
+    await backend.resize!(2 * MIB);
+    assertEquals(backend.size, 2 * MIB);
+    assertEquals((await readBytes(backend, 2 * MIB - 512, 512))[511], 7);
+    // The file has become longer, and the disk is to have it all.
+    Deno.truncateSync(path, 3 * MIB);
+    await backend.resize!(3 * MIB);
+    assertEquals([backend.size, Deno.statSync(path).size], [3 * MIB, 3 * MIB]);
+  }
+});
+
 Deno.test("offset is that part, and refuses what is not within the disk", async () => {
   using scratch = new Scratch();
   const path = scratch.file("disk", MIB);
@@ -228,6 +248,21 @@ Deno.test("delay is as late as it is told, and requests wait side by side", asyn
   await fill(stack.backend, 1, 0, 512);
   assert(performance.now() - start - reads < 45, "writes are not late");
 });
+
+for (const [name, wrap] of [["delay", openDelay], ["rate", openRate]] as const) {
+  Deno.test(`${name} begins no request any more once it is closed`, async () => {
+    const disk = mockBackend({ size: MIB });
+    const options = name === "delay" ? { all: 20 } : { iops: 50, burst: 0 };
+    const backend = wrap(options, { inner: [disk] });
+    const first = fill(backend, 1, 0, 512);
+    if (name === "rate") await first;
+    const late = name === "rate" ? fill(backend, 2, 0, 512) : first;
+    const failed = assertRejects(() => late, UblkError, "ENODEV");
+    await backend.close?.();
+    await failed;
+    assertEquals(disk.calls.count("writeAt"), name === "rate" ? 1 : 0);
+  });
+}
 
 Deno.test("stats counts per operation, over all threads, and tells at the end", async () => {
   using scratch = new Scratch();
