@@ -271,6 +271,11 @@ export interface OpenContext {
   readonly shared: unknown;
   /** The opened backends that this one wraps, in the order of the specification. */
   readonly inner: readonly Backend[];
+  /**
+   * The disk is there already, and its users go on: what held its contents must be there too. Make
+   * nothing anew.
+   */
+  readonly recovering: boolean;
 }
 
 /** What a module exports to be a backend. */
@@ -283,7 +288,10 @@ export interface BackendModule {
    * Makes, once, what the threads of a `per-queue` backend share; cloneable. It runs in the first
    * thread before any `open`.
    */
-  share?(options: unknown): unknown | Promise<unknown>;
+  share?(
+    options: unknown,
+    context: Pick<OpenContext, "recovering">,
+  ): unknown | Promise<unknown>;
   /** Releases what `share` made, once, after every thread's `close`. */
   unshare?(shared: unknown): Answer;
 }

@@ -26,7 +26,10 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode file}. */
 export interface FileOptions {
-  /** Make the file, or make it longer, to have {@linkcode size}. It is never made shorter. */
+  /**
+   * Make the file, or make it longer, to have {@linkcode size}. It is never made shorter. For a
+   * device that is recovered the file must be there, and is left as it is.
+   */
   readonly create?: boolean;
   /** The size of a file that is made: bytes, or a text such as `"1GiB"`. */
   readonly size?: Size;
@@ -130,15 +133,18 @@ interface Shared {
 }
 
 /** Opens and claims the files, once for all queues. */
-export async function share(options: unknown): Promise<Shared> {
+export async function share(
+  options: unknown,
+  { recovering }: Pick<OpenContext, "recovering">,
+): Promise<Shared> {
   const stored = options as StoredOptions;
   const { path, blockSize, metadataPath, metadataSize } = stored;
-  const data = await openBackingFile(path, stored);
+  const data = await openBackingFile(path, { ...stored, recovering });
   const blocks = Math.floor(data.bytes / blockSize);
   if (metadataPath === undefined) return { data, size: blocks * blockSize };
   let metadata: BackingFile | undefined;
   try {
-    metadata = await openMetadata(metadataPath, stored, blocks);
+    metadata = await openMetadata(metadataPath, stored, blocks, recovering);
     // The disk ends where either file does.
     const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
     if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
@@ -152,13 +158,19 @@ export async function share(options: unknown): Promise<Shared> {
 }
 
 /** Metadata goes through the page cache: its portions are smaller than any block. */
-function openMetadata(path: string, stored: StoredOptions, blocks: number): Promise<BackingFile> {
+function openMetadata(
+  path: string,
+  stored: StoredOptions,
+  blocks: number,
+  recovering: boolean,
+): Promise<BackingFile> {
   const { readOnly, createBytes, metadataSize } = stored;
   return openBackingFile(path, {
     readOnly,
     direct: false,
     blockSize: 1,
     createBytes: createBytes === undefined ? undefined : blocks * metadataSize,
+    recovering,
   });
 }
 

@@ -257,6 +257,34 @@ Deno.test("file makes a sparse file of the size, or makes one longer, and undoes
   assertThrows(() => Deno.statSync(other), Deno.errors.NotFound);
 });
 
+Deno.test("file + a device that is recovered + its files are taken as they are, or not at all", async () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/data`;
+  const metadataPath = `${scratch.path}/meta`;
+  const spec = file(path, { create: true, size: MIB, metadataPath, metadataSize: 8 });
+  const recovered = await loadBackend(spec, true);
+  const missing = async (name: string) => {
+    const error = await assertRejects(() => recovered.share(), UblkError, `${name}: there is no`);
+    assertEquals(error.hint, "check that its filesystem is mounted, and the path");
+    assertThrows(() => Deno.statSync(name), Deno.errors.NotFound);
+  };
+  // A new one was made where the filesystem was not mounted, and the disk went on over zeroes.
+  await missing(path);
+  scratch.file("data", 0);
+  const error = await assertRejects(() => recovered.share(), UblkError, "0 bytes are less");
+  assertEquals(error.hint, "check that its filesystem is mounted, and the path");
+  scratch.file("data", 3 * MIB);
+  await missing(metadataPath);
+  // "Making it 1 MiB loses data", it said of a disk that had grown since: "remove the file".
+  scratch.file("meta", 3 * MIB / 512 * 8);
+  const shared = await recovered.share();
+  assertEquals((await recovered.open(0, shared)).size, 3 * MIB);
+  await recovered.unshare(shared);
+  Deno.truncateSync(path, MIB / 2);
+  await recovered.unshare(await recovered.share());
+  assertEquals(Deno.statSync(path).size, MIB / 2, "nor is it made longer");
+});
+
 Deno.test("file takes one server at a time, or many that only read", async () => {
   using scratch = new Scratch();
   const path = scratch.file("a", MIB);
