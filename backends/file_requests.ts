@@ -278,6 +278,13 @@ export class FileRequests implements RingMethods {
       else ring.fallocate(fd, FALLOCATE_MODES[progress.phase], start, bytes);
       progress.pending++;
     }
+    // Last the metadata: without it a loss of power left new data beside old metadata.
+    if (progress.phase !== SYNC || progress.cursor !== layout.files) return;
+    if (this.#metadata === undefined) return;
+    if (request.op !== UBLK_IO_OP_FLUSH && request.metadataLength === 0) return;
+    progress.cursor++;
+    ring.fsync(this.#metadata.fd, true);
+    progress.pending++;
   }
 
   #queueMetadata(request: RingRequest, ring: RingOperations): void {

@@ -215,6 +215,52 @@ Deno.test("file keeps integrity metadata in a second file", async () => {
   assertEquals(again.lastMetadata, Uint8Array.from({ length: 8 }, (_, i) => i), "it has stayed");
 });
 
+Deno.test("file + integrity metadata + FLUSH and FUA make it durable beside the data", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  const spec = file(path, { metadataPath, metadataSize: 8 });
+  const fua = write(0, FILL.subarray(0, 4096), UBLK_IO_F_FUA);
+  const tags = new Uint8Array(64).fill(7);
+  {
+    await using disk = await RingRequests.open(spec, 8);
+    assertEquals(disk.io(fua, tags).result, 4096);
+    const [data, metadata, ...syncs] = disk.queued.splice(0);
+    assertEquals([data.name, metadata.name], ["write", "writeMetadata"]);
+    const both = [data, metadata].map(({ args: [fd] }) => {
+      return { name: "fsync" as const, args: [fd, 1] };
+    });
+    assertEquals(syncs, both);
+    assertEquals(disk.io({ op: UBLK_IO_OP_FLUSH }).result, 0);
+    assertEquals(disk.queued.splice(0), both);
+  }
+  await using disk = await RingRequests.open(spec, 0);
+  assertEquals(disk.io(fua).result, 4096);
+  const names = disk.queued.map(({ name }) => name);
+  assertEquals(names, ["write", "fsync"], "a write that has none syncs none");
+});
+
+Deno.test("file + integrity metadata + what fills its holes is made durable, once", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  const calls = libc() as { fdatasync: (fd: number) => number };
+  const { fdatasync } = calls;
+  let syncs = 0;
+  calls.fdatasync = (fd) => (syncs++, fdatasync(fd));
+  try {
+    const loaded = await loadBackend(file(path, { metadataPath, metadataSize: 8 }));
+    await loaded.unshare(await loaded.share());
+    assertEquals(syncs, 1);
+    const shared = await loaded.share();
+    assertEquals(syncs, 1, "there are no holes any more");
+    const threads = [await loaded.open(0, shared), await loaded.open(1, shared)];
+    for (const thread of threads) await thread.resize!(2 * MIB);
+    assertEquals(syncs, 2);
+    await loaded.unshare(shared);
+  } finally {
+    calls.fdatasync = fdatasync;
+  }
+});
+
 /** Serves the specification as far as its files go, which must be refused in one line. */
 async function refused(path: string, options: FileOptions, ...words: string[]) {
   const loaded = await loadBackend(file(path, options));
