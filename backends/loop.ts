@@ -9,7 +9,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { endOfFile, nextHole, syncFile, truncateFile, writeAllAt } from "../uring/file.ts";
+import { endOfFile, nextHole, syncFile, truncateFile } from "../uring/file.ts";
 import { closeFd, syscallError } from "../uring/libc.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
@@ -20,6 +20,7 @@ import { formatSize, parseSize } from "./size.ts";
 import type { BackendSpec } from "./spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import type { Target } from "./target.ts";
+import { writeUnchecked } from "./unchecked.ts";
 
 /** The threads share the file through the kernel. */
 export const sharing: Sharing = "per-queue";
@@ -175,19 +176,16 @@ function openMetadata(
 }
 
 /**
- * Metadata that was never written is to say that there is nothing to check, which is 0xFF in its
- * application and reference tags. What was never written is holes; metadata of an earlier life
+ * Metadata that was never written is to say that there is nothing to check. What was never written
+ * is holes; metadata of an earlier life
  * stays, since the data that it belongs to does. What is written here is made durable, since space
  * that a loss of power leaves behind without it may be no hole any more.
  */
 function fillHoles(fd: number, from: number, end: number): void {
   let hole = nextHole(fd, from, end);
   if (hole === undefined) return;
-  const ones = new Uint8Array(1 << 20).fill(0xff);
   for (; hole !== undefined; hole = nextHole(fd, hole.end, end)) {
-    for (let at = hole.start; at < hole.end; at += ones.length) {
-      writeAllAt(fd, ones.subarray(0, Math.min(ones.length, hole.end - at)), at);
-    }
+    writeUnchecked(fd, hole.start, hole.end);
   }
   const result = syncFile(fd);
   if (result < 0) throw syscallError("fdatasync", undefined, -result);

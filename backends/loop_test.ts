@@ -261,6 +261,41 @@ Deno.test("file + integrity metadata + what fills its holes is made durable, onc
   }
 });
 
+Deno.test("file + integrity metadata + what is discarded or zeroed has nothing to check", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  await using disk = await RingRequests.open(file(path, { metadataPath, metadataSize: 8 }), 8);
+  const tags = new Uint8Array(64).fill(7);
+  const unchecked = new Uint8Array(32).fill(0xff);
+  const metadataAt = (offset: number, bytes: number) =>
+    Deno.readFileSync(metadataPath).slice(offset / 64, (offset + bytes) / 64);
+  // The old metadata is gone before the data is.
+  const before: Uint8Array[] = [];
+  const { fallocate } = disk;
+  disk.fallocate = (fd, mode, offset, length) => {
+    before.push(metadataAt(offset, length));
+    fallocate.call(disk, fd, mode, offset, length);
+  };
+  for (
+    const io of [
+      { op: UBLK_IO_OP_DISCARD },
+      { op: UBLK_IO_OP_WRITE_ZEROES },
+      { op: UBLK_IO_OP_WRITE_ZEROES, flags: UBLK_IO_F_NOUNMAP },
+    ]
+  ) {
+    assertEquals(disk.io(write(8192, FILL.subarray(0, 4096)), tags).result, 4096);
+    const range = { sector: sectors(8192 + 1024), sectors: sectors(2048) };
+    assertEquals(disk.io({ ...io, ...range }).result, 0);
+    assertEquals(before.pop(), unchecked);
+    assertEquals(disk.io(read(8192 + 1024, 2048)).data, new Uint8Array(2048));
+    assertEquals(disk.lastMetadata, unchecked);
+    disk.io(read(8192, 1024));
+    assertEquals(disk.lastMetadata, tags.subarray(0, 16), "what is before it stays");
+    disk.io(read(8192 + 3072, 1024));
+    assertEquals(disk.lastMetadata, tags.subarray(0, 16), "and what is behind it");
+  }
+});
+
 /** Serves the specification as far as its files go, which must be refused in one line. */
 async function refused(path: string, options: FileOptions, ...words: string[]) {
   const loaded = await loadBackend(file(path, options));
