@@ -47,9 +47,21 @@ export async function loadBackend(spec: BackendSpec, recovering = false): Promis
     sharing: everyone.every((sharing) => sharing === "per-queue") ? "per-queue" : "single",
     async share(): Promise<SharedTree> {
       const shared: unknown[] = [];
-      for (const child of inner) shared.push(await child.share());
-      const own = await attempt(spec, "share", () => module.share?.(spec.options, { recovering }));
-      return { own, inner: shared as SharedTree[] };
+      try {
+        for (const child of inner) shared.push(await child.share());
+        const own = await attempt(
+          spec,
+          "share",
+          () => module.share?.(spec.options, { recovering }),
+        );
+        return { own, inner: shared as SharedTree[] };
+      } catch (error) {
+        // Nobody else knows of them: their files stayed open, and locked, once.
+        for (let index = shared.length - 1; index >= 0; index--) {
+          await inner[index].unshare(shared[index]).catch(() => {});
+        }
+        throw error;
+      }
     },
     async open(queue: number, shared: unknown): Promise<Backend> {
       const tree = shared as SharedTree;

@@ -186,6 +186,30 @@ Deno.test("loadBackend closes and unshares the inner ones of a backend whose own
   assertEquals(order.slice(-4), ["close a", "close b", "unshare a", "unshare b"]);
 });
 
+Deno.test("loadBackend unshares what was shared where a later `share` throws", async () => {
+  // Files stayed open and locked: they were in use for whoever tried again.
+  const failing = {
+    module: moduleUrl(`
+      export const share = () => { throw new Error("no room"); };
+      export const open = ${openSource(512)};`),
+  };
+  const outer = withOrder();
+  const stack = {
+    ...failing,
+    inner: [{ ...telling("a"), inner: [telling("b")] }, telling("c", "throw new Error('odd');")],
+  };
+  const loaded = await loadBackend(stack);
+  await assertFails(() => loaded.share(), "BACKEND_OPEN", "no room");
+  assertEquals(outer, [
+    ...["share b", "share a", "share c"],
+    ...["unshare c", "unshare a", "unshare b"],
+  ]);
+  const between = withOrder();
+  const row = await loadBackend({ ...telling("a"), inner: [telling("b"), failing, telling("c")] });
+  await assertFails(() => row.share(), "BACKEND_OPEN", "no room");
+  assertEquals(between, ["share b", "unshare b"]);
+});
+
 Deno.test("loadBackend tells every `share` and `open` of a stack whether the device is recovered", async () => {
   const spec = {
     module: moduleUrl(`
