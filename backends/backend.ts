@@ -244,7 +244,8 @@ export interface Backend {
   writeMetadata?(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
   /**
    * Changes the size, in bytes. Called in every thread that has the backend open: before the disk
-   * grows, and after it has shrunk.
+   * grows, and after it has shrunk. Where the disk could not grow it is called once more, with the
+   * size before, in each thread, also where it has thrown.
    */
   resize?(size: number): Answer;
   /**

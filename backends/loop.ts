@@ -204,7 +204,11 @@ export function open(options: unknown, context: OpenContext): Backend {
   const { data, metadata, size } = context.shared as Shared;
   const layout = new StripeLayout(1, blockSize);
   const portions = metadata && { fd: metadata.fd, bytesPerBlock: metadataSize, blockSize };
+  const files = metadata === undefined ? [data] : [data, metadata];
+  const ends = (size: number) => [size, size / blockSize * metadataSize];
   let current = size;
+  /** The size before the disk last grew, and the lengths that the files had. */
+  let before: { readonly size: number; readonly lengths: readonly number[] } | undefined;
   return {
     get size() {
       return current;
@@ -218,10 +222,21 @@ export function open(options: unknown, context: OpenContext): Backend {
     ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions }),
     resize(size: number) {
       checkMultiple(size, blockSize);
-      resizeFile(data, size, size < current, readOnly);
-      if (metadata !== undefined) {
-        resizeFile(metadata, size / blockSize * metadataSize, size < current, readOnly);
-        fillHoles(metadata.fd, current / blockSize * metadataSize, size / blockSize * metadataSize);
+      // Back to where the last growth began, perhaps since the disk could not grow in the end, and
+      // perhaps half way through it. A file that was longer than the disk keeps what it had: once
+      // it was cut to the disk's size.
+      const kept = before?.size === size ? before.lengths : undefined;
+      const shrinks = size < current || kept !== undefined;
+      before = size > current
+        ? { size: current, lengths: files.map(({ fd }) => endOfFile(fd)) }
+        : undefined;
+      for (const [index, file] of files.entries()) {
+        const bytes = ends(size)[index];
+        const most = shrinks ? Math.max(bytes, kept?.[index] ?? 0) : Infinity;
+        resizeFile(file, bytes, most, readOnly);
+      }
+      if (metadata !== undefined && !readOnly) {
+        fillHoles(metadata.fd, ends(current)[1], ends(size)[1]);
       }
       current = size;
     },
@@ -233,16 +248,22 @@ function checkMultiple(size: number, blockSize: number): void {
   throw invalid(`size ${size} is not possible`, `use a positive multiple of ${blockSize} bytes`);
 }
 
-/** Several threads may do so, one after the other: what is done once is nothing the second time. */
+/**
+ * Gives a file `bytes` at least and `most` at most. Several threads may do so, one after the other:
+ * what is done once is nothing the second time.
+ */
 function resizeFile(
   { path, fd, isDevice }: BackingFile,
   bytes: number,
-  shrinks: boolean,
+  most: number,
   readOnly: boolean,
 ): void {
   const now = endOfFile(fd);
-  // It may have been made longer by somebody else, who then wants the disk to see it.
-  if (now === bytes || now > bytes && (!shrinks || isDevice || readOnly)) return;
+  if (now >= bytes) {
+    // It may have been made longer by somebody else, who then wants the disk to see it.
+    if (now > most && !isDevice && !readOnly) truncateFile(fd, most);
+    return;
+  }
   if (isDevice) {
     throw refusal(path, `it has ${formatSize(now)}, not ${formatSize(bytes)}`, "ask for less");
   }

@@ -177,6 +177,52 @@ Deno.test("file grows and shrinks its file", async () => {
   assertThrows(() => disk.backend.resize!(1000), UblkError, "multiple of 512");
 });
 
+Deno.test("file + a growth that is undone + its files have the length that they had", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  const loaded = await loadBackend(file(path, { metadataPath, metadataSize: 8 }));
+  const shared = await loaded.share();
+  const threads = [await loaded.open(0, shared), await loaded.open(1, shared)];
+  const lengths = () => [path, metadataPath].map((name) => Deno.statSync(name).size);
+  for (
+    const [data, metadata] of [
+      [MIB, 2048 * 8],
+      // Longer than the disk, on the way to what it is to have, and beyond: it was cut to 1 MiB.
+      [MIB * 1.5, 3072 * 8],
+      [3 * MIB, 6144 * 8],
+    ]
+  ) {
+    Deno.truncateSync(path, data);
+    Deno.truncateSync(metadataPath, metadata);
+    for (const undoing of [threads, threads.toReversed(), threads.slice(0, 1)]) {
+      const growing = undoing.length === 1 ? undoing : threads;
+      for (const thread of growing) await thread.resize!(2 * MIB);
+      assertEquals(lengths(), [Math.max(data, 2 * MIB), Math.max(metadata, 4096 * 8)]);
+      for (const thread of undoing) await thread.resize!(MIB);
+      assertEquals(lengths(), [data, metadata]);
+      assertEquals(threads.map(({ size }) => size), [MIB, MIB]);
+    }
+  }
+  await loaded.unshare(shared);
+});
+
+Deno.test({
+  name: "file + a growth that fails half way + the undo takes it back",
+  ignore: !isRoot,
+  fn: async () => {
+    using scratch = new Scratch();
+    using small = new Scratch("128K");
+    const [path, metadataPath] = [scratch.file("data", MIB), small.file("meta", 2048 * 8)];
+    await using disk = await RingRequests.open(file(path, { metadataPath, metadataSize: 8 }), 8);
+    const lengths = () => [path, metadataPath].map((name) => Deno.statSync(name).size);
+    // Its metadata has no room.
+    assertThrows(() => disk.backend.resize!(64 * MIB), UblkError, "pwrite");
+    assertEquals(lengths(), [64 * MIB, MIB]);
+    await disk.backend.resize!(MIB);
+    assertEquals([disk.backend.size, ...lengths()], [MIB, MIB, 2048 * 8]);
+  },
+});
+
 Deno.test("file served read-only grows only with its file", async () => {
   using scratch = new Scratch();
   const path = scratch.file("a", MIB);
@@ -186,6 +232,14 @@ Deno.test("file served read-only grows only with its file", async () => {
   Deno.truncateSync(path, 2 * MIB);
   await disk.backend.resize!(2 * MIB);
   assertEquals(disk.backend.size, 2 * MIB);
+  // With metadata: holes of what is only read stay holes. It was to be written, which failed.
+  const metadataPath = scratch.file("meta", 4096 * 8);
+  const options = { readOnly: true, metadataPath, metadataSize: 8 };
+  await using other = await RingRequests.open(file(path, options), 8);
+  Deno.truncateSync(path, 3 * MIB);
+  Deno.truncateSync(metadataPath, 6144 * 8);
+  await other.backend.resize!(3 * MIB);
+  assertEquals(other.backend.size, 3 * MIB);
 });
 
 Deno.test("file keeps integrity metadata in a second file", async () => {
