@@ -244,7 +244,8 @@ export interface Backend {
   writeMetadata?(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
   /**
    * Changes the size, in bytes. Called in every thread that has the backend open: before the disk
-   * grows, and after it has shrunk.
+   * grows, and after it has shrunk. Where the disk could not grow it is called once more, with the
+   * size before, in each thread, also where it has thrown.
    */
   resize?(size: number): Answer;
   /**
@@ -271,6 +272,11 @@ export interface OpenContext {
   readonly shared: unknown;
   /** The opened backends that this one wraps, in the order of the specification. */
   readonly inner: readonly Backend[];
+  /**
+   * The disk is there already, and its users go on: what held its contents must be there too. Make
+   * nothing anew.
+   */
+  readonly recovering: boolean;
 }
 
 /** What a module exports to be a backend. */
@@ -283,7 +289,10 @@ export interface BackendModule {
    * Makes, once, what the threads of a `per-queue` backend share; cloneable. It runs in the first
    * thread before any `open`.
    */
-  share?(options: unknown): unknown | Promise<unknown>;
+  share?(
+    options: unknown,
+    context: Pick<OpenContext, "recovering">,
+  ): unknown | Promise<unknown>;
   /** Releases what `share` made, once, after every thread's `close`. */
   unshare?(shared: unknown): Answer;
 }

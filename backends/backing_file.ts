@@ -52,6 +52,12 @@ export interface FileWish {
   readonly shared?: boolean;
   /** The file is made, or made longer, to have this many bytes. */
   readonly createBytes?: number;
+  /**
+   * A disk goes on that is in this file: it must be there, and is left as it is, whatever
+   * {@linkcode createBytes} says. The disk may have been resized since, and where its filesystem is
+   * not mounted a new, empty file would silently take its place.
+   */
+  readonly recovering?: boolean;
 }
 
 /** An open file. Its descriptor is good in every thread. Plain data. */
@@ -87,18 +93,22 @@ export function refusal(path: string, reason: string, hint: string, errno?: numb
  */
 export async function openBackingFile(path: string, wish: FileWish): Promise<BackingFile> {
   const found = fileStatus(path);
-  if (found === undefined && wish.createBytes === undefined) {
-    throw refusal(path, "there is no such file", "check the path, or have it made: create, size");
+  const createBytes = wish.recovering ? undefined : wish.createBytes;
+  const remedy = wish.recovering ? "check that its filesystem is mounted, and the path" : undefined;
+  if (found === undefined && createBytes === undefined) {
+    const hint = remedy ?? "check the path, or have it made: create, size";
+    throw refusal(path, "there is no such file", hint);
   }
   if (found !== undefined) checkKind(path, found, wish);
   const fd = await openClaimed(path, found, wish);
   try {
     const isDevice = found?.kind === "block device";
-    if (wish.createBytes !== undefined) lengthen(path, fd, wish.createBytes);
+    if (createBytes !== undefined) lengthen(path, fd, createBytes);
     const bytes = endOfFile(fd);
     if (bytes < wish.blockSize) {
       const reason = `its ${bytes} bytes are less than a block of ${wish.blockSize}`;
-      throw refusal(path, reason, "make it longer (truncate -s), or have it made: create, size");
+      const hint = remedy ?? "make it longer (truncate -s), or have it made: create, size";
+      throw refusal(path, reason, hint);
     }
     if (wish.direct) checkAlignment(path, fd, wish.blockSize);
     return { path, fd, bytes, isDevice, punches: isDevice || canPunch(fd, bytes, wish) };

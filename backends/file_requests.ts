@@ -22,6 +22,7 @@ import {
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "../uring/file.ts";
 import type { RingMethods, RingOperations, RingRequest } from "./backend.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
+import { writeUnchecked } from "./unchecked.ts";
 
 /** Data, and metadata with it. */
 const TRANSFER = 0;
@@ -112,12 +113,27 @@ export class FileRequests implements RingMethods {
   prepare(request: RingRequest, ring: RingOperations): number | void {
     const phase = this.#firstPhase(request);
     if (phase < 0) return -EOPNOTSUPP;
+    if (this.#metadata !== undefined && (phase === PUNCH || phase === ZERO_RANGE)) {
+      this.#forgetMetadata(request, this.#metadata);
+    }
     const progress = this.#account(request);
     this.#begin(request, progress, phase, ring);
     if (phase === TRANSFER && request.metadataLength > 0) {
       this.#queueMetadata(request, ring);
       progress.pending++;
     }
+  }
+
+  /**
+   * Zeroes have nothing to check: beside what belonged to the old data they read as EILSEQ. It is
+   * done before the data is touched, so that whatever fails on the way, or ends there, leaves data
+   * that can be read. By a call, since it is no memory of the request's that is written, and what it
+   * writes to is a page cache.
+   */
+  #forgetMetadata({ offset, length }: RingRequest, file: MetadataFile): void {
+    const { fd, bytesPerBlock, blockSize } = file;
+    const start = offset / blockSize * bytesPerBlock;
+    writeUnchecked(fd, start, start + length / blockSize * bytesPerBlock);
   }
 
   #account(request: RingRequest): Progress {
@@ -278,6 +294,13 @@ export class FileRequests implements RingMethods {
       else ring.fallocate(fd, FALLOCATE_MODES[progress.phase], start, bytes);
       progress.pending++;
     }
+    // Last the metadata: without it a loss of power left new data beside old metadata.
+    if (progress.phase !== SYNC || progress.cursor !== layout.files) return;
+    if (this.#metadata === undefined) return;
+    if (request.op !== UBLK_IO_OP_FLUSH && request.metadataLength === 0) return;
+    progress.cursor++;
+    ring.fsync(this.#metadata.fd, true);
+    progress.pending++;
   }
 
   #queueMetadata(request: RingRequest, ring: RingOperations): void {

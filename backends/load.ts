@@ -33,12 +33,13 @@ interface SharedTree {
 /**
  * Loads the modules of a specification.
  *
+ * @param recovering What `share` and `open` are told: the disk is there already.
  * @throws {UblkError} `BACKEND_MODULE` where one cannot be loaded, `BACKEND_SHAPE` where it exports
  *   the wrong thing.
  */
-export async function loadBackend(spec: BackendSpec): Promise<LoadedBackend> {
+export async function loadBackend(spec: BackendSpec, recovering = false): Promise<LoadedBackend> {
   const inner: LoadedBackend[] = [];
-  for (const child of spec.inner ?? []) inner.push(await loadBackend(child));
+  for (const child of spec.inner ?? []) inner.push(await loadBackend(child, recovering));
   const module = pick(await importModule(spec.module), spec);
   let opened: Backend | undefined;
   const everyone = [module.sharing ?? "single", ...inner.map((child) => child.sharing)];
@@ -46,9 +47,21 @@ export async function loadBackend(spec: BackendSpec): Promise<LoadedBackend> {
     sharing: everyone.every((sharing) => sharing === "per-queue") ? "per-queue" : "single",
     async share(): Promise<SharedTree> {
       const shared: unknown[] = [];
-      for (const child of inner) shared.push(await child.share());
-      const own = await attempt(spec, "share", () => module.share?.(spec.options));
-      return { own, inner: shared as SharedTree[] };
+      try {
+        for (const child of inner) shared.push(await child.share());
+        const own = await attempt(
+          spec,
+          "share",
+          () => module.share?.(spec.options, { recovering }),
+        );
+        return { own, inner: shared as SharedTree[] };
+      } catch (error) {
+        // Nobody else knows of them: their files stayed open, and locked, once.
+        for (let index = shared.length - 1; index >= 0; index--) {
+          await inner[index].unshare(shared[index]).catch(() => {});
+        }
+        throw error;
+      }
     },
     async open(queue: number, shared: unknown): Promise<Backend> {
       const tree = shared as SharedTree;
@@ -56,7 +69,7 @@ export async function loadBackend(spec: BackendSpec): Promise<LoadedBackend> {
       for (const [index, child] of inner.entries()) {
         backends.push(await child.open(queue, tree.inner[index]));
       }
-      const context: OpenContext = { queue, shared: tree.own, inner: backends };
+      const context: OpenContext = { queue, shared: tree.own, inner: backends, recovering };
       const backend = await attempt(spec, "open", () => module.open(spec.options, context));
       // First, so that what has the wrong shape is closed too.
       opened = backend;

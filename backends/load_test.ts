@@ -8,7 +8,7 @@ import type { BackendSpec } from "./spec.ts";
 interface Shown {
   readonly size: number;
   readonly options: unknown;
-  readonly context: { queue: number; shared: unknown; inner: Shown[] };
+  readonly context: { queue: number; shared: unknown; inner: Shown[]; recovering: boolean };
 }
 
 async function openShown(spec: BackendSpec, queue = 0): Promise<Shown> {
@@ -184,6 +184,49 @@ Deno.test("loadBackend closes and unshares the inner ones of a backend whose own
   await assertRejects(() => loaded.close(), Error, "no");
   await assertRejects(() => loaded.unshare(shared), Error, "no");
   assertEquals(order.slice(-4), ["close a", "close b", "unshare a", "unshare b"]);
+});
+
+Deno.test("loadBackend unshares what was shared where a later `share` throws", async () => {
+  // Files stayed open and locked: they were in use for whoever tried again.
+  const failing = {
+    module: moduleUrl(`
+      export const share = () => { throw new Error("no room"); };
+      export const open = ${openSource(512)};`),
+  };
+  const outer = withOrder();
+  const stack = {
+    ...failing,
+    inner: [{ ...telling("a"), inner: [telling("b")] }, telling("c", "throw new Error('odd');")],
+  };
+  const loaded = await loadBackend(stack);
+  await assertFails(() => loaded.share(), "BACKEND_OPEN", "no room");
+  assertEquals(outer, [
+    ...["share b", "share a", "share c"],
+    ...["unshare c", "unshare a", "unshare b"],
+  ]);
+  const between = withOrder();
+  const row = await loadBackend({ ...telling("a"), inner: [telling("b"), failing, telling("c")] });
+  await assertFails(() => row.share(), "BACKEND_OPEN", "no room");
+  assertEquals(between, ["share b", "unshare b"]);
+});
+
+Deno.test("loadBackend tells every `share` and `open` of a stack whether the device is recovered", async () => {
+  const spec = {
+    module: moduleUrl(`
+      export const share = (options, context) => context;
+      export const open = ${openSource(512)};`),
+  };
+  const stack = { ...spec, inner: [{ ...spec, inner: [spec] }] };
+  for (const recovering of [undefined, false, true]) {
+    const loaded = await loadBackend(stack, recovering);
+    let shown = await loaded.open(0, await loaded.share()) as unknown as Shown;
+    for (let depth = 0; depth < 3; depth++) {
+      const { context } = shown;
+      const expected = recovering ?? false;
+      assertEquals([context.recovering, context.shared], [expected, { recovering: expected }]);
+      shown = context.inner[0];
+    }
+  }
 });
 
 Deno.test("checkBackend names what is wrong with a backend", () => {

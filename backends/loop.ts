@@ -9,8 +9,8 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { endOfFile, nextHole, truncateFile, writeAllAt } from "../uring/file.ts";
-import { closeFd } from "../uring/libc.ts";
+import { endOfFile, nextHole, syncFile, truncateFile } from "../uring/file.ts";
+import { closeFd, syscallError } from "../uring/libc.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
 import { byteMethods } from "./file_bytes.ts";
@@ -20,13 +20,17 @@ import { formatSize, parseSize } from "./size.ts";
 import type { BackendSpec } from "./spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import type { Target } from "./target.ts";
+import { writeUnchecked } from "./unchecked.ts";
 
 /** The threads share the file through the kernel. */
 export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode file}. */
 export interface FileOptions {
-  /** Make the file, or make it longer, to have {@linkcode size}. It is never made shorter. */
+  /**
+   * Make the file, or make it longer, to have {@linkcode size}. It is never made shorter. For a
+   * device that is recovered the file must be there, and is left as it is.
+   */
   readonly create?: boolean;
   /** The size of a file that is made: bytes, or a text such as `"1GiB"`. */
   readonly size?: Size;
@@ -130,15 +134,18 @@ interface Shared {
 }
 
 /** Opens and claims the files, once for all queues. */
-export async function share(options: unknown): Promise<Shared> {
+export async function share(
+  options: unknown,
+  { recovering }: Pick<OpenContext, "recovering">,
+): Promise<Shared> {
   const stored = options as StoredOptions;
   const { path, blockSize, metadataPath, metadataSize } = stored;
-  const data = await openBackingFile(path, stored);
+  const data = await openBackingFile(path, { ...stored, recovering });
   const blocks = Math.floor(data.bytes / blockSize);
   if (metadataPath === undefined) return { data, size: blocks * blockSize };
   let metadata: BackingFile | undefined;
   try {
-    metadata = await openMetadata(metadataPath, stored, blocks);
+    metadata = await openMetadata(metadataPath, stored, blocks, recovering);
     // The disk ends where either file does.
     const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
     if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
@@ -152,31 +159,36 @@ export async function share(options: unknown): Promise<Shared> {
 }
 
 /** Metadata goes through the page cache: its portions are smaller than any block. */
-function openMetadata(path: string, stored: StoredOptions, blocks: number): Promise<BackingFile> {
+function openMetadata(
+  path: string,
+  stored: StoredOptions,
+  blocks: number,
+  recovering: boolean,
+): Promise<BackingFile> {
   const { readOnly, createBytes, metadataSize } = stored;
   return openBackingFile(path, {
     readOnly,
     direct: false,
     blockSize: 1,
     createBytes: createBytes === undefined ? undefined : blocks * metadataSize,
+    recovering,
   });
 }
 
 /**
- * Metadata that was never written is to say that there is nothing to check, which is 0xFF in its
- * application and reference tags. What was never written is holes; metadata of an earlier life
- * stays, since the data that it belongs to does.
+ * Metadata that was never written is to say that there is nothing to check. What was never written
+ * is holes; metadata of an earlier life
+ * stays, since the data that it belongs to does. What is written here is made durable, since space
+ * that a loss of power leaves behind without it may be no hole any more.
  */
 function fillHoles(fd: number, from: number, end: number): void {
-  const ones = new Uint8Array(1 << 20).fill(0xff);
-  for (let at = from;;) {
-    const hole = nextHole(fd, at, end);
-    if (hole === undefined) return;
-    for (at = hole.start; at < hole.end; at += ones.length) {
-      writeAllAt(fd, ones.subarray(0, Math.min(ones.length, hole.end - at)), at);
-    }
-    at = hole.end;
+  let hole = nextHole(fd, from, end);
+  if (hole === undefined) return;
+  for (; hole !== undefined; hole = nextHole(fd, hole.end, end)) {
+    writeUnchecked(fd, hole.start, hole.end);
   }
+  const result = syncFile(fd);
+  if (result < 0) throw syscallError("fdatasync", undefined, -result);
 }
 
 /** Closes the files. */
@@ -192,7 +204,11 @@ export function open(options: unknown, context: OpenContext): Backend {
   const { data, metadata, size } = context.shared as Shared;
   const layout = new StripeLayout(1, blockSize);
   const portions = metadata && { fd: metadata.fd, bytesPerBlock: metadataSize, blockSize };
+  const files = metadata === undefined ? [data] : [data, metadata];
+  const ends = (size: number) => [size, size / blockSize * metadataSize];
   let current = size;
+  /** The size before the disk last grew, and the lengths that the files had. */
+  let before: { readonly size: number; readonly lengths: readonly number[] } | undefined;
   return {
     get size() {
       return current;
@@ -206,10 +222,21 @@ export function open(options: unknown, context: OpenContext): Backend {
     ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions }),
     resize(size: number) {
       checkMultiple(size, blockSize);
-      resizeFile(data, size, size < current, readOnly);
-      if (metadata !== undefined) {
-        resizeFile(metadata, size / blockSize * metadataSize, size < current, readOnly);
-        fillHoles(metadata.fd, current / blockSize * metadataSize, size / blockSize * metadataSize);
+      // Back to where the last growth began, perhaps since the disk could not grow in the end, and
+      // perhaps half way through it. A file that was longer than the disk keeps what it had: once
+      // it was cut to the disk's size.
+      const kept = before?.size === size ? before.lengths : undefined;
+      const shrinks = size < current || kept !== undefined;
+      before = size > current
+        ? { size: current, lengths: files.map(({ fd }) => endOfFile(fd)) }
+        : undefined;
+      for (const [index, file] of files.entries()) {
+        const bytes = ends(size)[index];
+        const most = shrinks ? Math.max(bytes, kept?.[index] ?? 0) : Infinity;
+        resizeFile(file, bytes, most, readOnly);
+      }
+      if (metadata !== undefined && !readOnly) {
+        fillHoles(metadata.fd, ends(current)[1], ends(size)[1]);
       }
       current = size;
     },
@@ -221,16 +248,22 @@ function checkMultiple(size: number, blockSize: number): void {
   throw invalid(`size ${size} is not possible`, `use a positive multiple of ${blockSize} bytes`);
 }
 
-/** Several threads may do so, one after the other: what is done once is nothing the second time. */
+/**
+ * Gives a file `bytes` at least and `most` at most. Several threads may do so, one after the other:
+ * what is done once is nothing the second time.
+ */
 function resizeFile(
   { path, fd, isDevice }: BackingFile,
   bytes: number,
-  shrinks: boolean,
+  most: number,
   readOnly: boolean,
 ): void {
   const now = endOfFile(fd);
-  // It may have been made longer by somebody else, who then wants the disk to see it.
-  if (now === bytes || now > bytes && (!shrinks || isDevice || readOnly)) return;
+  if (now >= bytes) {
+    // It may have been made longer by somebody else, who then wants the disk to see it.
+    if (now > most && !isDevice && !readOnly) truncateFile(fd, most);
+    return;
+  }
   if (isDevice) {
     throw refusal(path, `it has ${formatSize(now)}, not ${formatSize(bytes)}`, "ask for less");
   }

@@ -177,6 +177,52 @@ Deno.test("file grows and shrinks its file", async () => {
   assertThrows(() => disk.backend.resize!(1000), UblkError, "multiple of 512");
 });
 
+Deno.test("file + a growth that is undone + its files have the length that they had", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  const loaded = await loadBackend(file(path, { metadataPath, metadataSize: 8 }));
+  const shared = await loaded.share();
+  const threads = [await loaded.open(0, shared), await loaded.open(1, shared)];
+  const lengths = () => [path, metadataPath].map((name) => Deno.statSync(name).size);
+  for (
+    const [data, metadata] of [
+      [MIB, 2048 * 8],
+      // Longer than the disk, on the way to what it is to have, and beyond: it was cut to 1 MiB.
+      [MIB * 1.5, 3072 * 8],
+      [3 * MIB, 6144 * 8],
+    ]
+  ) {
+    Deno.truncateSync(path, data);
+    Deno.truncateSync(metadataPath, metadata);
+    for (const undoing of [threads, threads.toReversed(), threads.slice(0, 1)]) {
+      const growing = undoing.length === 1 ? undoing : threads;
+      for (const thread of growing) await thread.resize!(2 * MIB);
+      assertEquals(lengths(), [Math.max(data, 2 * MIB), Math.max(metadata, 4096 * 8)]);
+      for (const thread of undoing) await thread.resize!(MIB);
+      assertEquals(lengths(), [data, metadata]);
+      assertEquals(threads.map(({ size }) => size), [MIB, MIB]);
+    }
+  }
+  await loaded.unshare(shared);
+});
+
+Deno.test({
+  name: "file + a growth that fails half way + the undo takes it back",
+  ignore: !isRoot,
+  fn: async () => {
+    using scratch = new Scratch();
+    using small = new Scratch("128K");
+    const [path, metadataPath] = [scratch.file("data", MIB), small.file("meta", 2048 * 8)];
+    await using disk = await RingRequests.open(file(path, { metadataPath, metadataSize: 8 }), 8);
+    const lengths = () => [path, metadataPath].map((name) => Deno.statSync(name).size);
+    // Its metadata has no room.
+    assertThrows(() => disk.backend.resize!(64 * MIB), UblkError, "pwrite");
+    assertEquals(lengths(), [64 * MIB, MIB]);
+    await disk.backend.resize!(MIB);
+    assertEquals([disk.backend.size, ...lengths()], [MIB, MIB, 2048 * 8]);
+  },
+});
+
 Deno.test("file served read-only grows only with its file", async () => {
   using scratch = new Scratch();
   const path = scratch.file("a", MIB);
@@ -186,6 +232,14 @@ Deno.test("file served read-only grows only with its file", async () => {
   Deno.truncateSync(path, 2 * MIB);
   await disk.backend.resize!(2 * MIB);
   assertEquals(disk.backend.size, 2 * MIB);
+  // With metadata: holes of what is only read stay holes. It was to be written, which failed.
+  const metadataPath = scratch.file("meta", 4096 * 8);
+  const options = { readOnly: true, metadataPath, metadataSize: 8 };
+  await using other = await RingRequests.open(file(path, options), 8);
+  Deno.truncateSync(path, 3 * MIB);
+  Deno.truncateSync(metadataPath, 6144 * 8);
+  await other.backend.resize!(3 * MIB);
+  assertEquals(other.backend.size, 3 * MIB);
 });
 
 Deno.test("file keeps integrity metadata in a second file", async () => {
@@ -213,6 +267,87 @@ Deno.test("file keeps integrity metadata in a second file", async () => {
   await using again = await RingRequests.open(spec, 8);
   again.io(read(8192, 512));
   assertEquals(again.lastMetadata, Uint8Array.from({ length: 8 }, (_, i) => i), "it has stayed");
+});
+
+Deno.test("file + integrity metadata + FLUSH and FUA make it durable beside the data", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  const spec = file(path, { metadataPath, metadataSize: 8 });
+  const fua = write(0, FILL.subarray(0, 4096), UBLK_IO_F_FUA);
+  const tags = new Uint8Array(64).fill(7);
+  {
+    await using disk = await RingRequests.open(spec, 8);
+    assertEquals(disk.io(fua, tags).result, 4096);
+    const [data, metadata, ...syncs] = disk.queued.splice(0);
+    assertEquals([data.name, metadata.name], ["write", "writeMetadata"]);
+    const both = [data, metadata].map(({ args: [fd] }) => {
+      return { name: "fsync" as const, args: [fd, 1] };
+    });
+    assertEquals(syncs, both);
+    assertEquals(disk.io({ op: UBLK_IO_OP_FLUSH }).result, 0);
+    assertEquals(disk.queued.splice(0), both);
+  }
+  await using disk = await RingRequests.open(spec, 0);
+  assertEquals(disk.io(fua).result, 4096);
+  const names = disk.queued.map(({ name }) => name);
+  assertEquals(names, ["write", "fsync"], "a write that has none syncs none");
+});
+
+Deno.test("file + integrity metadata + what fills its holes is made durable, once", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  const calls = libc() as { fdatasync: (fd: number) => number };
+  const { fdatasync } = calls;
+  let syncs = 0;
+  calls.fdatasync = (fd) => (syncs++, fdatasync(fd));
+  try {
+    const loaded = await loadBackend(file(path, { metadataPath, metadataSize: 8 }));
+    await loaded.unshare(await loaded.share());
+    assertEquals(syncs, 1);
+    const shared = await loaded.share();
+    assertEquals(syncs, 1, "there are no holes any more");
+    const threads = [await loaded.open(0, shared), await loaded.open(1, shared)];
+    for (const thread of threads) await thread.resize!(2 * MIB);
+    assertEquals(syncs, 2);
+    await loaded.unshare(shared);
+  } finally {
+    calls.fdatasync = fdatasync;
+  }
+});
+
+Deno.test("file + integrity metadata + what is discarded or zeroed has nothing to check", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  await using disk = await RingRequests.open(file(path, { metadataPath, metadataSize: 8 }), 8);
+  const tags = new Uint8Array(64).fill(7);
+  const unchecked = new Uint8Array(32).fill(0xff);
+  const metadataAt = (offset: number, bytes: number) =>
+    Deno.readFileSync(metadataPath).slice(offset / 64, (offset + bytes) / 64);
+  // The old metadata is gone before the data is.
+  const before: Uint8Array[] = [];
+  const { fallocate } = disk;
+  disk.fallocate = (fd, mode, offset, length) => {
+    before.push(metadataAt(offset, length));
+    fallocate.call(disk, fd, mode, offset, length);
+  };
+  for (
+    const io of [
+      { op: UBLK_IO_OP_DISCARD },
+      { op: UBLK_IO_OP_WRITE_ZEROES },
+      { op: UBLK_IO_OP_WRITE_ZEROES, flags: UBLK_IO_F_NOUNMAP },
+    ]
+  ) {
+    assertEquals(disk.io(write(8192, FILL.subarray(0, 4096)), tags).result, 4096);
+    const range = { sector: sectors(8192 + 1024), sectors: sectors(2048) };
+    assertEquals(disk.io({ ...io, ...range }).result, 0);
+    assertEquals(before.pop(), unchecked);
+    assertEquals(disk.io(read(8192 + 1024, 2048)).data, new Uint8Array(2048));
+    assertEquals(disk.lastMetadata, unchecked);
+    disk.io(read(8192, 1024));
+    assertEquals(disk.lastMetadata, tags.subarray(0, 16), "what is before it stays");
+    disk.io(read(8192 + 3072, 1024));
+    assertEquals(disk.lastMetadata, tags.subarray(0, 16), "and what is behind it");
+  }
 });
 
 /** Serves the specification as far as its files go, which must be refused in one line. */
@@ -255,6 +390,34 @@ Deno.test("file makes a sparse file of the size, or makes one longer, and undoes
   const huge = await loadBackend(file(other, { create: true, size: 2 ** 52 }));
   await assertRejects(() => huge.share(), UblkError, other);
   assertThrows(() => Deno.statSync(other), Deno.errors.NotFound);
+});
+
+Deno.test("file + a device that is recovered + its files are taken as they are, or not at all", async () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/data`;
+  const metadataPath = `${scratch.path}/meta`;
+  const spec = file(path, { create: true, size: MIB, metadataPath, metadataSize: 8 });
+  const recovered = await loadBackend(spec, true);
+  const missing = async (name: string) => {
+    const error = await assertRejects(() => recovered.share(), UblkError, `${name}: there is no`);
+    assertEquals(error.hint, "check that its filesystem is mounted, and the path");
+    assertThrows(() => Deno.statSync(name), Deno.errors.NotFound);
+  };
+  // A new one was made where the filesystem was not mounted, and the disk went on over zeroes.
+  await missing(path);
+  scratch.file("data", 0);
+  const error = await assertRejects(() => recovered.share(), UblkError, "0 bytes are less");
+  assertEquals(error.hint, "check that its filesystem is mounted, and the path");
+  scratch.file("data", 3 * MIB);
+  await missing(metadataPath);
+  // "Making it 1 MiB loses data", it said of a disk that had grown since: "remove the file".
+  scratch.file("meta", 3 * MIB / 512 * 8);
+  const shared = await recovered.share();
+  assertEquals((await recovered.open(0, shared)).size, 3 * MIB);
+  await recovered.unshare(shared);
+  Deno.truncateSync(path, MIB / 2);
+  await recovered.unshare(await recovered.share());
+  assertEquals(Deno.statSync(path).size, MIB / 2, "nor is it made longer");
 });
 
 Deno.test("file takes one server at a time, or many that only read", async () => {

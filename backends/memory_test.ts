@@ -137,7 +137,7 @@ Deno.test("memory's size follows resize, which refuses what cannot be in one lin
   const spec = memory("1MiB", { maxSize: "2MiB", blockSize: 4096 });
   const shared = share(spec.options);
   try {
-    const disk = open(spec.options, { queue: 0, shared, inner: [] });
+    const disk = open(spec.options, { queue: 0, shared, inner: [], recovering: false });
     disk.resize!(2 << 20);
     assertEquals(disk.size, 2 << 20);
     const refused: [number, string][] = [

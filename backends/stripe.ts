@@ -98,11 +98,16 @@ interface Shared {
 }
 
 /** Opens and claims the files, once for all queues. */
-export async function share(options: unknown): Promise<Shared> {
+export async function share(
+  options: unknown,
+  { recovering }: Pick<OpenContext, "recovering">,
+): Promise<Shared> {
   const stored = options as StoredOptions;
   const files: BackingFile[] = [];
   try {
-    for (const path of stored.paths) files.push(await openBackingFile(path, stored));
+    for (const path of stored.paths) {
+      files.push(await openBackingFile(path, { ...stored, recovering }));
+    }
     const each = wholeChunks(files[0], stored.chunkSize);
     for (const file of files) {
       const bytes = wholeChunks(file, stored.chunkSize);

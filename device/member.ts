@@ -77,8 +77,8 @@ export class Member {
   }
 
   /** Opens the backend. `shared` is what the first thread's opening returned. */
-  open(shared?: Box): Promise<Opened> {
-    return this.#thread.open(this.#queue, this.#log, shared);
+  open(recovering: boolean, shared?: Box): Promise<Opened> {
+    return this.#thread.open(this.#queue, this.#log, recovering, shared);
   }
 
   /** Has the thread fetch every slot of its shares. */

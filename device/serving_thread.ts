@@ -37,7 +37,12 @@ export interface ServingThread {
   /** Resolves when the thread's service has ended, with the reason if it was not the device's end. */
   readonly stopped: Promise<UblkError | undefined>;
   /** Opens the backend. `shared` is what the first thread's opening returned. */
-  open(queue: number, log: SharedArrayBuffer, shared?: Box): Promise<Opened>;
+  open(
+    queue: number,
+    log: SharedArrayBuffer,
+    recovering: boolean,
+    shared?: Box,
+  ): Promise<Opened>;
   /** Fetches every slot; resolves once the device can be started. */
   serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources>;
   /** Closes the backend and ends the thread. Only after its service has ended, or before it began. */
@@ -80,8 +85,14 @@ export class WorkerThread implements ServingThread {
     };
   }
 
-  async open(queue: number, log: SharedArrayBuffer, shared?: Box): Promise<Opened> {
-    return await this.#ask({ type: "open", spec: this.#spec, queue, log, shared }, "opened");
+  async open(
+    queue: number,
+    log: SharedArrayBuffer,
+    recovering: boolean,
+    shared?: Box,
+  ): Promise<Opened> {
+    const spec = this.#spec;
+    return await this.#ask({ type: "open", spec, queue, log, recovering, shared }, "opened");
   }
 
   async serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources> {

@@ -30,6 +30,7 @@ export class Threads {
   /** Where each queue's threads count. */
   readonly #counters: SharedArrayBuffer[][] = [];
   #opened?: Opened;
+  #recovering = false;
   #serving = 0;
   #following?: ReturnType<typeof setTimeout>;
   #forced = false;
@@ -43,9 +44,14 @@ export class Threads {
     this.#stop = resolve;
   }
 
-  /** Opens the backend in the first thread, and tells what it is. */
-  async open(): Promise<Opened> {
-    this.#opened = await this.#add(0).open();
+  /**
+   * Opens the backend in the first thread, and tells what it is.
+   *
+   * @param recovering Whether the device is there already, which every thread's backend is told.
+   */
+  async open(recovering: boolean): Promise<Opened> {
+    this.#recovering = recovering;
+    this.#opened = await this.#add(0).open(recovering);
     return this.#opened;
   }
 
@@ -75,7 +81,7 @@ export class Threads {
     const { shared, traits } = this.#opened!;
     const others = shares.slice(1).map(([first]) => this.#add(first.queue));
     await Promise.all(others.map(async (member, index) => {
-      const opened = await member.open({ value: shared });
+      const opened = await member.open(this.#recovering, { value: shared });
       checkAlike(opened.traits, traits, index + 1);
     }));
     this.#serving = this.#members.length;

@@ -18,6 +18,8 @@ export class SlotBuffers implements Places {
   readonly #bytes: number;
   readonly #mappings = new Set<Mapping>();
   readonly #homes: Mapping[] = [];
+  /** The buffer that the next {@linkcode quarantine} gives. */
+  #spare: Mapping | undefined;
   readonly #arrays: ArrayBuffer[] = [];
   readonly #offsets: Float64Array<ArrayBuffer>;
   // A view per slot and length, so that the steady state makes none. The last one used is kept
@@ -71,14 +73,26 @@ export class SlotBuffers implements Places {
   }
 
   /**
+   * Makes sure that the next {@linkcode quarantine} finds memory.
+   *
+   * @throws {UblkError} `MEMORY_LIMIT` where there is none.
+   */
+  reserve(): void {
+    this.#spare ??= this.#map(this.#bytes);
+  }
+
+  /**
    * Gives the slot a fresh buffer, because the old one may still be written to by a Promise that
    * has missed its deadline.
    *
    * @returns A function to call once that Promise has settled; the old buffer is then released.
+   * @throws {UblkError} `MEMORY_LIMIT` where there is no memory for it; the slot keeps what it has.
    */
   quarantine(slot: number): () => void {
+    this.reserve();
     const old = this.#homes[slot];
-    const fresh = this.#map(this.#bytes);
+    const fresh = this.#spare!;
+    this.#spare = undefined;
     this.#homes[slot] = fresh;
     this.#arrays[slot] = fresh.buffer();
     this.#offsets[slot] = 0;

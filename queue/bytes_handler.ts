@@ -7,6 +7,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { EIO, ETIMEDOUT } from "../uapi/errno.ts";
+import { thrownText } from "../uapi/error.ts";
 import { AsyncRequests } from "./async_requests.ts";
 import type { SlotBuffers } from "./buffers.ts";
 import type { DataPath, Handler } from "./data_path.ts";
@@ -63,6 +64,8 @@ export class BytesHandler implements Handler {
   readonly #log: LogWriter;
   readonly #mayAwait: boolean;
   readonly #answered: () => void;
+  /** It has been logged that there is no memory for another buffer. */
+  #isShort = false;
 
   /** Takes over the parts. */
   constructor(parts: BytesHandlerParts) {
@@ -105,9 +108,10 @@ export class BytesHandler implements Handler {
         result = fullResult(op, bytes);
       } else if (isThenable(value)) {
         if (this.#mayAwait) return this.#await(slot, value, fullResult(op, bytes));
+        // First, so that its rejection is nobody's end even if there is no memory for what follows.
+        result = refusePromise(value, this.#log);
         // The backend's code may go on after the loop has ended, with the buffer it was lent.
         if (carriesData(op) || bringsData(op)) this.#quarantine(slot);
-        result = refusePromise(value, this.#log);
       } else {
         result = this.#resultOf(slot, value, fullResult(op, bytes));
       }
@@ -136,7 +140,9 @@ export class BytesHandler implements Handler {
     return this.#buffers.view(slot, bytes);
   }
 
+  /** Both places of the slot, or neither where memory is short, which is thrown. */
   #quarantine(slot: number): () => void {
+    this.#metadata?.reserve();
     const release = this.#buffers.quarantine(slot);
     const releaseMetadata = this.#metadata?.quarantine(slot);
     return () => {
@@ -172,11 +178,15 @@ export class BytesHandler implements Handler {
 
   expire(nowUs: number, deadlineUs: number, givenUpUs?: number): number {
     const overdue = this.#async.overdue(nowUs, deadlineUs, givenUpUs);
+    let count = 0;
     for (const slot of overdue) {
       const slots = this.#slots;
       // The late Promise may still write to the buffer: the slot goes on with another one. It comes
       // first because there may be no memory for that; then the request waits for the next check.
-      this.#async.abandon(slot, this.#quarantine(slot));
+      const release = this.#quarantineIfPossible(slot);
+      if (release === undefined) continue;
+      count++;
+      this.#async.abandon(slot, release);
       this.#log.text(
         LOG_WARN,
         `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: no answer from the backend in ` +
@@ -186,8 +196,25 @@ export class BytesHandler implements Handler {
       slots.stats(slot).inFlight--;
       this.path.finish(slot, -ETIMEDOUT);
     }
-    if (overdue.length > 0) this.#answered();
-    return overdue.length;
+    if (count > 0) this.#answered();
+    return count;
+  }
+
+  /** Thrown, the lack of memory ended the service, with every request that was not overdue. */
+  #quarantineIfPossible(slot: number): (() => void) | undefined {
+    try {
+      const release = this.#quarantine(slot);
+      this.#isShort = false;
+      return release;
+    } catch (error) {
+      // Once, and not with each check.
+      if (!this.#isShort) {
+        const words = `no memory to answer overdue requests, which wait on: ${thrownText(error)}`;
+        this.#log.text(LOG_WARN, words);
+      }
+      this.#isShort = true;
+      return undefined;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mockBackend, type MockOp } from "../testing.ts";
 import { isMapped } from "../tests/maps.ts";
+import { withoutMemory } from "../tests/no_memory.ts";
 import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
-import { EINVAL, EIO, ENOSPC, EOPNOTSUPP, ETIMEDOUT } from "../uapi/errno.ts";
+import { EINVAL, EIO, ENOMEM, ENOSPC, EOPNOTSUPP, ETIMEDOUT } from "../uapi/errno.ts";
 import {
   UBLK_IO_F_FUA,
   UBLK_IO_F_NOUNMAP,
@@ -190,6 +191,49 @@ Deno.test("BytesHandler answers ETIMEDOUT at the deadline, and keeps the late wr
   reads[1].settle();
   await rig.runAsync(() => second.result !== undefined);
   assertEquals([second.results, second.data], [[BYTES], new Uint8Array(BYTES).fill(2)]);
+  rig.stop();
+});
+
+Deno.test("BytesHandler has an overdue request wait where there is no memory for another buffer", async () => {
+  const { backend, reads } = manualBackend();
+  using rig = new QueueRig({ backend, depth: 3 }).fetch();
+  const overdue = [rig.start(READ), rig.start(READ)];
+  // This was the end of the service, for whoever waited for what could still be answered.
+  withoutMemory(() => {
+    rig.expire();
+    rig.expire();
+  });
+  assertEquals(overdue.map(({ results }) => results), [[], []]);
+  const lines = rig.log().filter((line) => line.includes("no memory"));
+  assertEquals(lines.length, 1, "it is said once");
+  assertMatch(lines[0], /overdue requests, which wait on: .*mmap 65536/);
+  // One of the two gets what there is.
+  withoutMemory(() => rig.expire(), 1);
+  assertEquals(overdue.map(({ results }) => results), [[-ETIMEDOUT], []]);
+  assertEquals(rig.log().filter((line) => line.includes("no memory")).length, 1, "it is so again");
+  // The other one's backend answers after all.
+  reads[1].buffer.fill(6);
+  reads[1].settle();
+  await rig.runAsync(() => overdue[1].result !== undefined);
+  assertEquals(overdue[1].data, new Uint8Array(BYTES).fill(6));
+  reads[0].settle();
+  await nextTurn();
+  assertEquals(rig.stats().inFlight, 0);
+  rig.stop();
+});
+
+Deno.test("BytesHandler survives the rejection of a refused Promise whose buffer it cannot keep", async () => {
+  const backend = {
+    ...mockBackend(),
+    synchronous: true,
+    readAt: () => Promise.reject(new Error("no")),
+  };
+  using rig = new QueueRig({ backend }).fetch();
+  let result: number | undefined;
+  withoutMemory(() => result = rig.io(READ).result);
+  assertEquals(result, -ENOMEM);
+  // Nobody handles the rejection but the handler: else this test would fail for it.
+  await nextTurn();
   rig.stop();
 });
 

@@ -21,6 +21,8 @@ export type ToThread =
     readonly type: "open";
     readonly spec: BackendSpec;
     readonly queue: number;
+    /** Whether the device is there already, and goes on. */
+    readonly recovering: boolean;
     /** What the first thread's `share` made; absent for the first thread. */
     readonly shared?: Box;
     readonly log: SharedArrayBuffer;

@@ -46,6 +46,11 @@ export class Metadata implements Disposable {
     return this.#buffers.address(slot);
   }
 
+  /** As {@linkcode SlotBuffers.reserve}. */
+  reserve(): void {
+    this.#buffers.reserve();
+  }
+
   /** As {@linkcode SlotBuffers.quarantine}: a Promise has the slot's place. */
   quarantine(slot: number): () => void {
     return this.#buffers.quarantine(slot);

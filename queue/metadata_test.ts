@@ -3,6 +3,7 @@ import type { Backend } from "../backends/backend.ts";
 import { mockBackend } from "../testing.ts";
 import { FAKE_FILE_FD, FakeFile } from "../tests/fake_file.ts";
 import { copyPlace } from "../tests/fake_user_copy.ts";
+import { withoutMemory } from "../tests/no_memory.ts";
 import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
 import { EIO, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
@@ -183,3 +184,33 @@ Deno.test("Metadata's place stays with a Promise that has missed its deadline", 
   await nextTurn();
   assert(places[0][0] === 3);
 });
+
+// With memory for one of them the data's place was exchanged, and the metadata's was not.
+for (const spared of [0, 1]) {
+  Deno.test(`Metadata's place and the data's stay where there is memory for ${spared} others`, async () => {
+    const settle: (() => void)[] = [];
+    const plain = disk();
+    const backend = disk({
+      synchronous: false,
+      readAt: (buffer) => {
+        buffer.fill(5);
+        return new Promise<void>((done) => settle.push(done));
+      },
+      readMetadata: plain.readMetadata,
+    });
+    using rig = rigOf(backend);
+    const read = rig.start(READ);
+    withoutMemory(() => rig.expire(), spared);
+    assertEquals(read.results, []);
+    settle[0]();
+    await rig.runAsync(() => read.result !== undefined);
+    assertEquals([read.results, read.data], [[2 * BLOCK], new Uint8Array(2 * BLOCK).fill(5)]);
+    // The buffer that was had is for the next one.
+    const late = rig.start(READ);
+    withoutMemory(() => rig.expire(), 2 - spared);
+    assertEquals(late.results, [-ETIMEDOUT]);
+    settle[1]();
+    await nextTurn();
+    rig.stop();
+  });
+}

@@ -29,7 +29,7 @@ async function handle(message: ToThread): Promise<void> {
   switch (message.type) {
     case "open": {
       log = new LogWriter(message.log);
-      loaded = await loadBackend(message.spec);
+      loaded = await loadBackend(message.spec, message.recovering);
       if (message.shared === undefined) made = { value: await loaded.share() };
       const shared = (message.shared ?? made!).value;
       try {

@@ -14,6 +14,6 @@ export function openMemory(
 ): Backend & Disposable {
   const spec = memory(size, options);
   const shared = share(spec.options);
-  const backend = open(spec.options, { queue: 0, shared, inner: [] });
+  const backend = open(spec.options, { queue: 0, shared, inner: [], recovering: false });
   return { ...backend, [Symbol.dispose]: () => unshare(shared) };
 }

@@ -19,8 +19,12 @@ export interface Stack extends AsyncDisposable {
 }
 
 /** Opens a stack, which is closed at the end of the scope. */
-export async function openStack(spec: BackendSpec, queue = 0): Promise<Stack> {
-  const loaded = await loadBackend(structuredClone(spec));
+export async function openStack(
+  spec: BackendSpec,
+  queue = 0,
+  recovering = false,
+): Promise<Stack> {
+  const loaded = await loadBackend(structuredClone(spec), recovering);
   const shared = await loaded.share();
   let alive = true;
   let backend: Backend;

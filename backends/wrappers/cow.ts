@@ -17,7 +17,10 @@ export const sharing: Sharing = "single";
 
 /** Options of {@linkcode cow}. */
 export interface CowOptions {
-  /** The path of the overlay, a sparse file. It is made where it is not there, else resumed. */
+  /**
+   * The path of the overlay, a sparse file. It is made where it is not there, else resumed; for a
+   * device that is recovered it must be there.
+   */
   readonly file: string;
   /**
    * Bytes of what is copied at a time: a power of two from 4096 to 1 MiB. Default: 64 KiB, or what
@@ -57,10 +60,10 @@ export function cow(inner: BackendSpec, options: CowOptions): BackendSpec {
 /** Opens it around what is inside. */
 export async function open(
   options: unknown,
-  { inner: [disk] }: Pick<OpenContext, "inner">,
+  { inner: [disk], recovering }: Pick<OpenContext, "inner" | "recovering">,
 ): Promise<Backend> {
   const { file, block } = options as { file: string; block?: number };
-  return new Overlaid(disk, await OverlayFile.open(file, disk.size, block));
+  return new Overlaid(disk, await OverlayFile.open(file, disk.size, block, recovering));
 }
 
 class Overlaid extends Passing {

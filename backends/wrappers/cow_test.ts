@@ -428,6 +428,27 @@ Deno.test("cow refuses what is no overlay, or another disk's, or in use", async 
   );
 });
 
+Deno.test("cow + a device that is recovered + its overlay must be there", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  const refused = async (words: string) => {
+    const error = await assertRejects(() => openStack(spec, 0, true), UblkError, words);
+    assertEquals(error.hint, "check that its filesystem is mounted, and the path");
+  };
+  // All that had been written was the base's again, under a filesystem that was in use.
+  await refused("is not there");
+  assertThrows(() => Deno.statSync(overlay), Deno.errors.NotFound);
+  scratch.file("over", 0);
+  await refused("is empty");
+  assertEquals(Deno.statSync(overlay).size, 0);
+  {
+    await using stack = await openStack(spec);
+    await fill(stack.backend, 5, 0, 512);
+  }
+  await using stack = await openStack(spec, 0, true);
+  assertEquals(await readBytes(stack.backend, 0, 512), new Uint8Array(512).fill(5));
+});
+
 Deno.test("cow lets two disks have one base", async () => {
   using scratch = new Scratch();
   const { path, base } = prepare(scratch);

@@ -95,14 +95,24 @@ export class OverlayFile {
    * Opens the overlay of a disk of `size` bytes, or makes it where there is none.
    *
    * @param block Bytes of a block; where left out, those of the overlay that is there.
+   * @param recovering The disk goes on, so that its overlay must be there.
    * @throws {UblkError} `INVALID_ARGUMENT` where the file is something else, or of another disk.
    */
-  static async open(path: string, size: number, block?: number): Promise<OverlayFile> {
+  static async open(
+    path: string,
+    size: number,
+    block?: number,
+    recovering = false,
+  ): Promise<OverlayFile> {
     const found = fileStatus(path);
     if (found !== undefined && found.kind !== "file") {
       throw refused("cow", `${path} is a ${found.kind}`, "give a file");
     }
     const isNew = found === undefined || found.bytes === 0;
+    if (isNew && recovering) {
+      const reason = `${path}, which has what was written, is ${found ? "empty" : "not there"}`;
+      throw refused("cow", reason, "check that its filesystem is mounted, and the path");
+    }
     const bytes = layoutOf(size, block ?? DEFAULT_OVERLAY_BLOCK).dataAt + size;
     const { fd } = await openBackingFile(path, {
       readOnly: false,

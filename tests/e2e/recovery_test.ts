@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { type DeviceOptions, file, memory, recover, serve, UblkError } from "../../mod.ts";
+import { cow, type DeviceOptions, file, memory, recover, serve, UblkError } from "../../mod.ts";
 import { Control } from "../../ctrl/control.ts";
 import {
   UBLK_F_BATCH_IO,
@@ -239,16 +239,22 @@ Deno.test("recover() + what cannot be + one line, and the device is left as it w
     assertMatch(await refused(id, { backend }), /^DEVICE_BUSY.*is alive/);
     await first.end("SIGKILL");
     await untilState(id, UBLK_S_DEV_QUIESCED);
-    const small = file(`${folder.path}/small`, { create: true, size: MIB });
+    await Deno.writeFile(`${folder.path}/small`, new Uint8Array(MIB));
+    const small = file(`${folder.path}/small`);
     assertMatch(await refused(id, { backend: small }), /the backend only 1048576/);
     const coarse = file(`${folder.path}/disk`, { blockSize: 4096 });
     assertMatch(await refused(id, { backend: coarse }), /its blocks have 512 bytes/);
     assertMatch(await refused(id, { backend: memory(SIZE) }), /^INVALID_ARGUMENT/);
-    const missing = file(`${folder.path}/missing`);
-    assertMatch(await refused(id, { backend: missing }), /no such file/);
+    const missing = file(`${folder.path}/missing`, { create: true, size: SIZE });
+    assertMatch(await refused(id, { backend: missing }), /no such file.*is mounted/);
+    const overlay = cow(file(`${folder.path}/disk`), { file: `${folder.path}/missing` });
+    assertMatch(await refused(id, { backend: overlay }), /is not there.*is mounted/);
+    await assertRejects(() => Deno.stat(`${folder.path}/missing`), Deno.errors.NotFound);
     // After all that, it can still be recovered.
     assertEquals(await stateOf(id), UBLK_S_DEV_QUIESCED);
-    await using device = await recover(id, { backend });
+    // Named as it was made, which was before it grew to what it is.
+    const before = file(`${folder.path}/disk`, { create: true, size: MIB });
+    await using device = await recover(id, { backend: before });
     await sh("dd if=$disk of=/dev/null bs=1M count=4 iflag=direct status=none", {
       disk: device.path,
     });
