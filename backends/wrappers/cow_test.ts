@@ -353,7 +353,7 @@ async function overGated(scratch: Scratch) {
     writeAt() {},
   };
   const overlay = `${scratch.path}/over`;
-  const backend = await open({ file: overlay }, { inner: [disk] });
+  const backend = await open({ file: overlay }, { inner: [disk], recovering: false });
   const letGo = () => {
     for (const gate of gates.splice(0)) gate();
   };
