@@ -108,7 +108,7 @@ const ON_ONE_KERNEL = {
   "command_test.ts": "6.12",
   "data_test.ts": "6.12",
   "demo_test.ts": "6.12",
-  "docs_test.ts": "7.2",
+  "docs_test.ts": "6.12",
   "failure_test.ts": "6.12",
   "fs_test.ts": "6.12",
   "life_test.ts": "6.12",
