@@ -96,8 +96,8 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
   const createBytes = wish.recovering ? undefined : wish.createBytes;
   const remedy = wish.recovering ? "check that its filesystem is mounted, and the path" : undefined;
   if (found === undefined && createBytes === undefined) {
-    const hint = remedy ?? "check the path, or have it made: create, size";
-    throw refusal(path, "there is no such file", hint);
+    const orMake = wish.readOnly ? "" : ", or have it made: create, size";
+    throw refusal(path, "there is no such file", remedy ?? `check the path${orMake}`);
   }
   if (found !== undefined) checkKind(path, found, wish);
   const fd = await openClaimed(path, found, wish);

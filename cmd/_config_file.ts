@@ -50,12 +50,21 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   }
 }
 
+/** Why a file cannot be read, by the name of the error. */
+const CAUSES: Readonly<Record<string, string>> = {
+  NotFound: "there is no such file",
+  IsADirectory: "it is a directory",
+  PermissionDenied: "this user may not read it",
+  TypeError: "it is no text in UTF-8",
+};
+
 function textOf(path: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    // Without the mark (BOM) that some editors write first.
+    return new TextDecoder("utf-8", { fatal: true }).decode(Deno.readFileSync(path));
   } catch (error) {
     const { name, message } = error as Error;
-    const cause = name === "NotFound" ? "there is no such file" : message;
+    const cause = CAUSES[name] ?? message;
     throw usageError(`--config ${path}`, cause, "give the path of a TOML or JSON file");
   }
 }

@@ -44,6 +44,18 @@ Deno.test("expandConfig makes one of each device, and JSON is the same", async (
   assertEquals(await expand(json, [], "x.json"), expected);
 });
 
+Deno.test("expandConfig reads what begins with a byte order mark, and nothing but UTF-8", async () => {
+  for (const name of ["x.toml", "x.json"]) {
+    const text = name === "x.json" ? '{"type": "null"}' : 'type = "null"';
+    assertEquals(await expand(`\ufeff${text}`, [], name), ["--type=null"]);
+  }
+  const file = await Deno.makeTempFile({ suffix: ".toml" });
+  await Deno.writeFile(file, Uint8Array.of(0x23, 0xff));
+  const { message } = await assertRejects(() => expandConfig(["--config", file], "/"), UblkError);
+  assertStringIncludes(message, "it is no text in UTF-8; give the path of a TOML or JSON file");
+  await Deno.remove(file);
+});
+
 Deno.test("expandConfig lets the command line win, under any name of a flag", async () => {
   const text = `type = "loop"\nfiles = "a"\nqueues = 4\nnthreads = 4\ncreate = true\nsize = "1M"\n`;
   assertEquals(await expand(text, ["-q2", "--threads", "2", "b"]), [
@@ -128,7 +140,7 @@ Deno.test("expandConfig says that there is no file, or no name of one", async ()
     "--config /no/such: there is no such",
   );
   assertStringIncludes(await message("--config"), "--config: it needs a value; give the path of");
-  assertStringIncludes(await message("--config", "/"), "--config /: ");
+  assertStringIncludes(await message("--config", "/"), "--config /: it is a directory; give");
   const file = await Deno.makeTempFile({ suffix: ".toml" });
   await Deno.writeTextFile(file, 'type = "null"');
   assertStringIncludes(

@@ -36,13 +36,30 @@ export async function targetOf(args: readonly string[], cwd: string): Promise<Ta
     if (file === undefined) {
       throw usageError("--module", "it is missing", "name the file of the backend");
     }
-    return await moduleTarget(moduleUrl(file, cwd));
+    return await ownTarget("--module", file, cwd);
   }
   if (!isModuleName(type)) return findTarget(type);
   if (file !== undefined) {
     throw usageError("--type and --module", "both name a module", "give one of them");
   }
-  return await moduleTarget(moduleUrl(type, cwd));
+  return await ownTarget("--type", type, cwd);
+}
+
+async function ownTarget(flag: string, name: string, cwd: string): Promise<Target> {
+  const url = moduleUrl(name, cwd);
+  if (url.startsWith("file:") && isMissing(new URL(url))) {
+    throw usageError(flag, `${name}: there is no such file`, "check the path");
+  }
+  return await moduleTarget(url);
+}
+
+function isMissing(file: URL): boolean {
+  try {
+    Deno.statSync(file);
+    return false;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound;
+  }
 }
 
 /** Whether a command line names a target, in whatever way. */

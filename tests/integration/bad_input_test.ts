@@ -49,7 +49,11 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk-zip", "", /^ublk-zip: error: ARCHIVE: it is missing; see `ublk-zip --help`/],
   ["ublk-zip", "a.zip b c", /^ublk-zip: error: c: unexpected argument; see `ublk-zip --help`/],
   ["ublk-zip", "a.zip b --files", /a member and files exclude each other; drop one/],
-  ["ublk-zip", "/nowhere/a.zip", /^ublk-zip: error: \/nowhere\/a\.zip: there is no such file; /],
+  [
+    "ublk-zip",
+    "/nowhere/a.zip",
+    /^ublk-zip: error: \/nowhere\/a\.zip: there is no such file; check the path$/m,
+  ],
   ["ublk-zip", "README.md", /^ublk-zip: error: README\.md: it is no zip archive; give a zip arch/],
   ["ublk", "", /^ublk: error: ublk: it needs a command; see `ublk --help`/],
   ["ublk", "remove", /^ublk: error: remove: unknown command; see `ublk --help`/],
@@ -73,6 +77,8 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "add -t null --metrics 9100", /--metrics: "9100" is no address with a port; use 127/],
   ["ublk", "top --interval 0", /--interval: 0 is out of range; use 0.1 to 3600/],
   ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
+  ["ublk", "add -t ./none.ts", /^ublk: error: --type: \.\/none\.ts: there is no such file; check/],
+  ["ublk", "add --module none.ts", /^ublk: error: --module: none\.ts: there is no such file; che/],
   ["ublk", "recover -t null", /--id: it is missing; see `ublk recover --help`/],
 ];
 
