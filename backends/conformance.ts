@@ -4,7 +4,7 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import type { Backend } from "./backend.ts";
 import { checkBackend } from "./load.ts";
@@ -17,19 +17,24 @@ export interface ConformanceOptions {
   readonly rounds?: number;
   /** The largest request in bytes; 256 KiB where left out. */
   readonly maxIoBytes?: number;
+  /** How long an answer may take, in milliseconds; 20 seconds where left out, as in `serve()`. */
+  readonly deadlineMs?: number;
 }
 
 /** Requests at a time for a backend that may return Promises. */
 const PARALLEL = 8;
+/** How long a buffer that was given back is watched at the end. */
+const WATCH_MS = 10;
 const POISON = 0xdb;
 
 /**
  * Exercises a backend: what was written is read back, at both ends and in the middle, in requests
  * of odd sizes and several at once; zeroes are zeroes; buffers are filled whole, not changed by a
  * write, and not touched after the answer. **The disk's contents are lost**, unless it is read-only.
+ * Closing the backend is left to the caller.
  *
- * @throws {UblkError} `BACKEND_SHAPE` with the first thing that is wrong. What the backend throws by
- *   itself comes through as it is.
+ * @throws {UblkError} `BACKEND_SHAPE` with the first thing that is wrong. Where the backend itself
+ *   has thrown, that is its `cause`.
  *
  * @example
  * ```ts
@@ -59,6 +64,8 @@ export async function checkBackendConformance(
   const tester = new Tester(backend, options);
   if (backend.readOnly === true) await tester.readTwice();
   else await tester.exercise(options.rounds ?? 200);
+  // What is written late by a timer comes later than by a Promise.
+  await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
   tester.checkReleased();
 }
 
@@ -74,10 +81,17 @@ class Tester {
   readonly #blockSize: number;
   readonly #maxBlocks: number;
   readonly #windows: Window[] = [];
+  readonly #deadlineMs: number;
+  /** Requests are under way at the same time. */
+  #atOnce = false;
   readonly #released: { buffer: Uint8Array; what: string }[] = [];
 
-  constructor(backend: Backend, { seed = 1, maxIoBytes = 256 << 10 }: ConformanceOptions) {
+  constructor(
+    backend: Backend,
+    { seed = 1, maxIoBytes = 256 << 10, deadlineMs = 20_000 }: ConformanceOptions,
+  ) {
     this.#backend = backend;
+    this.#deadlineMs = deadlineMs;
     this.#dice = new FaultDice(seed);
     this.#blockSize = backend.blockSize ?? 512;
     const blocks = backend.size / this.#blockSize;
@@ -120,7 +134,12 @@ class Tester {
       await this.#check(window, 0, this.#blockSize);
       await this.#check(window, end, this.#blockSize);
     }
-    if (this.#backend.flush !== undefined) await this.#done("flush", 0, this.#backend.flush());
+    await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const { flush } = this.#backend;
+    if (flush !== undefined) await this.#done("flush", 0, () => this.#backend.flush!());
   }
 
   async #round(): Promise<void> {
@@ -132,18 +151,18 @@ class Tester {
     const { trim, writeZeroes, flush } = this.#backend;
     const kind = this.#dice.draw(10);
     if (kind < 3) return await this.#write(window, at, bytes);
-    if (kind === 3 && flush !== undefined) {
-      return await this.#done("flush", 0, this.#backend.flush!());
-    }
+    if (kind === 3 && flush !== undefined) return await this.#flush();
     if (kind === 4 && trim !== undefined) {
-      await this.#done("trim", 0, this.#backend.trim!(window.offset + at, bytes));
+      const where = window.offset + at;
+      await this.#done(asked("trim", bytes, where), 0, () => this.#backend.trim!(where, bytes));
       // What was trimmed may read as anything; what is beside it may not.
       return await this.#write(window, at, bytes);
     }
     if (kind === 5 && writeZeroes !== undefined) {
       const options = { mayUnmap: this.#dice.draw(2) === 1 };
-      const answer = this.#backend.writeZeroes!(window.offset + at, bytes, options);
-      await this.#done("writeZeroes", 0, answer);
+      const where = window.offset + at;
+      const call = () => this.#backend.writeZeroes!(where, bytes, options);
+      await this.#done(asked("writeZeroes", bytes, where), 0, call);
       window.model.fill(0, at, at + bytes);
     }
     await this.#check(window, at, bytes);
@@ -157,6 +176,7 @@ class Tester {
       this.#blockSize;
     const starts = Array.from({ length: PARALLEL }, (_, index) => index * bytes)
       .filter((at) => at + bytes <= window.model.length);
+    this.#atOnce = true;
     await Promise.all(starts.map((at) => this.#write(window, at, bytes)));
     await Promise.all(starts.map((at) => this.#check(window, at, bytes)));
   }
@@ -165,7 +185,8 @@ class Tester {
     for (let index = at; index < at + bytes; index++) model[index] = this.#dice.draw(256);
     const buffer = model.slice(at, at + bytes);
     const fua = this.#dice.draw(4) === 0;
-    await this.#done("writeAt", bytes, this.#backend.writeAt(buffer, offset + at, { fua }));
+    const call = () => this.#backend.writeAt(buffer, offset + at, { fua });
+    await this.#done(asked("writeAt", bytes, offset + at), bytes, call);
     this.#same(buffer, model.subarray(at, at + bytes), offset + at, "changed writeAt's buffer");
     this.#release(buffer, `writeAt at ${offset + at}`);
   }
@@ -177,22 +198,43 @@ class Tester {
 
   async #read(offset: number, bytes: number, filling: number): Promise<Uint8Array> {
     const buffer = new Uint8Array(bytes).fill(filling);
-    await this.#done("readAt", bytes, this.#backend.readAt(buffer, offset));
+    const call = () => this.#backend.readAt(buffer, offset);
+    await this.#done(asked("readAt", bytes, offset), bytes, call);
     const got = buffer.slice();
     this.#release(buffer, `readAt at ${offset}`);
     return got;
   }
 
-  /** Waits for an answer and checks that it is one. */
-  async #done(method: string, bytes: number, answer: unknown): Promise<void> {
-    const isPromise = typeof (answer as { then?: unknown } | undefined)?.then === "function";
-    if (isPromise && this.#backend.synchronous === true) {
-      await answer;
-      throw wrong(`${method} returns a Promise`, "without `synchronous` it may");
+  /** Asks, waits for the answer and checks that it is one. */
+  async #done(what: string, bytes: number, call: () => unknown): Promise<void> {
+    let value: unknown;
+    try {
+      value = call();
+      if (typeof (value as { then?: unknown } | undefined)?.then === "function") {
+        value = await this.#settled(what, value);
+        if (this.#backend.synchronous === true) {
+          throw wrong(`${what} returns a Promise`, "without `synchronous` it may");
+        }
+      }
+    } catch (cause) {
+      if (cause instanceof UblkError && cause.code === "BACKEND_SHAPE") throw cause;
+      throw wrong(`${what} fails: ${thrownText(cause)}`, "it is a request as any other", cause);
     }
-    const value = await answer;
     if (value !== undefined && value !== bytes) {
-      throw wrong(`${method} returns ${String(value)} for ${bytes} bytes`, "do all of it or throw");
+      throw wrong(`${what} returns ${String(value)}`, "do all of it or throw");
+    }
+  }
+
+  async #settled(what: string, answer: unknown): Promise<unknown> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => reject(wrong(`${what} has no answer after ${this.#deadlineMs} ms`, "answer each")),
+      this.#deadlineMs,
+    );
+    try {
+      return await Promise.race([answer, promise]);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -200,7 +242,10 @@ class Tester {
     const at = got.findIndex((byte, index) => byte !== want[index]);
     if (at < 0) return;
     const where = `byte ${offset + at} of a request of ${got.length} bytes at ${offset}`;
-    throw wrong(`it ${what}: ${got[at]} instead of ${want[at]} in ${where}`, "fix that method");
+    const hint = this.#atOnce
+      ? "requests were under way side by side, and none may lose what another has done"
+      : "look at readAt, and at what wrote there before";
+    throw wrong(`it ${what}: ${got[at]} instead of ${want[at]} in ${where}`, hint);
   }
 
   #release(buffer: Uint8Array, what: string): void {
@@ -218,6 +263,11 @@ class Tester {
   }
 }
 
-function wrong(reason: string, hint: string): UblkError {
-  return new UblkError("BACKEND_SHAPE", { operation: "check the backend", reason, hint });
+/** A request in words. */
+function asked(method: string, bytes: number, offset: number): string {
+  return `${method} of ${bytes} bytes at ${offset}`;
+}
+
+function wrong(reason: string, hint: string, cause?: unknown): UblkError {
+  return new UblkError("BACKEND_SHAPE", { operation: "check the backend", reason, hint, cause });
 }

@@ -51,7 +51,7 @@ const WRONG: Record<string, [(good: MockBackend) => Partial<Backend>, string]> =
         return buffer.length / 2 as unknown as void;
       },
     }),
-    "readAt returns",
+    "readAt of",
   ],
   "encrypts in place": [
     (good) => ({
@@ -71,6 +71,32 @@ const WRONG: Record<string, [(good: MockBackend) => Partial<Backend>, string]> =
       },
     }),
     "it reads back something else",
+  ],
+  "writes to its buffer later": [
+    (good) => ({
+      readAt: async (buffer, offset) => {
+        await good.readAt(buffer, offset);
+        setTimeout(() => buffer.fill(0), 1);
+      },
+    }),
+    "after it had answered",
+  ],
+  "loses writes that go on side by side": [
+    (good) => {
+      const whole = new Uint8Array(good.size);
+      return {
+        readAt: (buffer, offset) => buffer.set(whole.subarray(offset, offset + buffer.length)),
+        writeAt: async (buffer, offset) => {
+          const before = whole.slice();
+          await new Promise((resolve) => setTimeout(resolve, 0));
+          before.set(buffer, offset);
+          whole.set(before);
+        },
+        trim: undefined,
+        writeZeroes: undefined,
+      };
+    },
+    "requests were under way side by side",
   ],
   "says synchronous and is not": [
     () => ({ synchronous: true, flush: () => Promise.resolve() }),
@@ -95,10 +121,25 @@ for (const [what, [change, words]] of Object.entries(WRONG)) {
   });
 }
 
-Deno.test("checkBackendConformance finds a backend that keeps a buffer, and lets its errors through", async () => {
+Deno.test("checkBackendConformance finds a backend that keeps a buffer, and says where it failed", async () => {
   const keeper = mockBackend({ faults: [{ effect: "keep", op: "readAt", nth: 2 }] });
   await assertRejects(() => checkBackendConformance(keeper), UblkError, "after it had answered");
   const failing = mockBackend({ faults: [{ effect: "throw", op: "flush", errno: "EIO" }] });
-  const error = await assertRejects(() => checkBackendConformance(failing), Error, "EIO");
-  assertEquals(error instanceof UblkError, false);
+  const error = await assertRejects(
+    () => checkBackendConformance(failing),
+    UblkError,
+    "check the backend: flush fails: ",
+  );
+  assertEquals([error.code, (error.cause as { code: string }).code], ["BACKEND_SHAPE", "EIO"]);
+});
+
+Deno.test("checkBackendConformance does not wait for ever", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const silent = { ...mockBackend(), readAt: () => promise };
+  await assertRejects(
+    () => checkBackendConformance(silent, { deadlineMs: 20 }),
+    UblkError,
+    "has no answer after 20 ms",
+  );
+  resolve();
 });
