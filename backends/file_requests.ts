@@ -107,13 +107,15 @@ export class FileRequests implements RingMethods {
     this.operations = this.#width + (files.metadata === undefined ? 0 : 1);
     this.metadata = files.metadata !== undefined;
     this.preferZeroCopy = files.direct;
-    this.plainFd = files.fds.length === 1 ? files.fds[0] : undefined;
+    // What is queued without asking leaves the metadata as it is, which then is another write's.
+    const isPlain = files.fds.length === 1 && files.metadata === undefined;
+    this.plainFd = isPlain ? files.fds[0] : undefined;
   }
 
   prepare(request: RingRequest, ring: RingOperations): number | void {
     const phase = this.#firstPhase(request);
     if (phase < 0) return -EOPNOTSUPP;
-    if (this.#metadata !== undefined && (phase === PUNCH || phase === ZERO_RANGE)) {
+    if (this.#metadata !== undefined && changesDataAlone(request)) {
       this.#forgetMetadata(request, this.#metadata);
     }
     const progress = this.#account(request);
@@ -125,8 +127,8 @@ export class FileRequests implements RingMethods {
   }
 
   /**
-   * Zeroes have nothing to check: beside what belonged to the old data they read as EILSEQ. It is
-   * done before the data is touched, so that whatever fails on the way, or ends there, leaves data
+   * New data without metadata, and zeroes, have nothing to check: beside what belonged to the old
+   * data they read as EILSEQ. It is done before the data is touched, so that whatever fails on the way, or ends there, leaves data
    * that can be read. By a call, since it is no memory of the request's that is written, and what it
    * writes to is a page cache.
    */
@@ -297,7 +299,6 @@ export class FileRequests implements RingMethods {
     // Last the metadata: without it a loss of power left new data beside old metadata.
     if (progress.phase !== SYNC || progress.cursor !== layout.files) return;
     if (this.#metadata === undefined) return;
-    if (request.op !== UBLK_IO_OP_FLUSH && request.metadataLength === 0) return;
     progress.cursor++;
     ring.fsync(this.#metadata.fd, true);
     progress.pending++;
@@ -309,6 +310,12 @@ export class FileRequests implements RingMethods {
     if (request.op === UBLK_IO_OP_READ) ring.readMetadata(fd, offset);
     else ring.writeMetadata(fd, offset);
   }
+}
+
+/** Whether a request changes data and brings no metadata for it. */
+function changesDataAlone({ op, metadataLength }: RingRequest): boolean {
+  return op === UBLK_IO_OP_DISCARD || op === UBLK_IO_OP_WRITE_ZEROES ||
+    op === UBLK_IO_OP_WRITE && metadataLength === 0;
 }
 
 /** By phase. */

@@ -290,7 +290,27 @@ Deno.test("file + integrity metadata + FLUSH and FUA make it durable beside the 
   await using disk = await RingRequests.open(spec, 0);
   assertEquals(disk.io(fua).result, 4096);
   const names = disk.queued.map(({ name }) => name);
-  assertEquals(names, ["write", "fsync"], "a write that has none syncs none");
+  assertEquals(names, ["write", "fsync", "fsync"], "a write that has none changes it too");
+});
+
+Deno.test("file + integrity metadata + a write that has none leaves nothing to check", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  const spec = file(path, { metadataPath, metadataSize: 8 });
+  const tags = new Uint8Array(64).fill(7);
+  {
+    await using disk = await RingRequests.open(spec, 8);
+    assertEquals(disk.io(write(8192, FILL.subarray(0, 4096)), tags).result, 4096);
+  }
+  {
+    // The block layer was told not to make any, or the disk is served without integrity.
+    await using disk = await RingRequests.open(spec, 0);
+    assertEquals(disk.backend.ring!.plainFd, undefined);
+    assertEquals(disk.io(write(8704, FILL.subarray(0, 512))).result, 512);
+  }
+  await using disk = await RingRequests.open(spec, 8);
+  disk.io(read(8192, 4096));
+  assertEquals(disk.lastMetadata, tags.map((tag, at) => at >= 8 && at < 16 ? 0xff : tag));
 });
 
 Deno.test("file + integrity metadata + what fills its holes is made durable, once", async () => {

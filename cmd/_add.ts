@@ -91,8 +91,18 @@ async function recovering(args: readonly string[]): Promise<Order> {
 
 /** What else a device was made with stays as it is, whatever the command line says. */
 function recoveryOptions({ backend, options }: Pick<AddLine, "backend" | "options">) {
-  const { threads, affinity, perIoDaemons, fixedFile, sharedMemory, logLevel } = options;
-  return { backend, threads, affinity, perIoDaemons, fixedFile, sharedMemory, logLevel };
+  const { threads, affinity, perIoDaemons, fixedFile, sharedMemory, deadlineMs, logLevel } =
+    options;
+  return {
+    backend,
+    threads,
+    affinity,
+    perIoDaemons,
+    fixedFile,
+    sharedMemory,
+    deadlineMs,
+    logLevel,
+  };
 }
 
 async function announcement(

@@ -12,7 +12,7 @@ import {
   type ServingOptions,
   servingOptions,
 } from "./_device_flags.ts";
-import { type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import { findFlag, type Flag, parseLine, usageError, type Values } from "./_flags.ts";
 import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { type ProcessOptions, processOptions } from "./_process_flags.ts";
 import { absolute, targetFlags, targetHint, targetOf, targetSpec } from "./_targets.ts";
@@ -88,6 +88,11 @@ export async function parseAdd(
 ): Promise<AddLine> {
   const target = await targetOf(args, cwd);
   const own = targetFlags(target);
+  for (const { name } of own) {
+    if (findFlag(ADD_FLAGS, `--${name}`) === undefined) continue;
+    const remedy = "call it something else in the module's target";
+    throw usageError(target.name, `its option --${name} is one of every device`, remedy);
+  }
   const { values: all, words } = parseLine([...ADD_FLAGS, ...own] as readonly Flag[], args, {
     seeHelp: `see \`${command} --help\``,
     unknown: targetHint(command, target),

@@ -112,6 +112,16 @@ const MISTAKES: readonly [string, string][] = [
   ],
   ["-t module", "--module: it is missing; name the file of the backend"],
   ["-t ./a.ts --module b.ts", "--type and --module: both name a module; give one of them"],
+  [
+    "-t data:text/javascript,export{o%20as%20open};function%20o(){};" +
+    "export%20const%20target={name:'own',options:[{name:'wrap',kind:'text',help:'x'}]}",
+    "own: its option --wrap is one of every device; call it something else in the module's target",
+  ],
+  ["-t null --deadline 0", "--deadline: 0 is out of range; use 1 or more"],
+  [
+    "-t null --deadline soon",
+    '--deadline: "soon" is not a time; write milliseconds, or a time with a unit: 10ms, 1.5s, 2m',
+  ],
   ["-t null -q x", '--queues: "x" is not a whole number; give one in digits'],
   ["-t null -q", `-q: it needs a value; ${SEE}`],
   ["-t null -q -1", "--queues: -1 is out of range; use 0 to 4096"],

@@ -225,6 +225,12 @@ export const DEVICE_FLAGS = [
     kind: "switch",
     help: "Map it for reading only: it then serves WRITEs alone.",
   },
+  {
+    name: "deadline",
+    kind: "time",
+    min: 1,
+    help: "How long the backend may take over a request. Default: 20s.",
+  },
   ...PROCESS_FLAGS,
 ] as const satisfies readonly Flag[];
 
@@ -265,6 +271,7 @@ export function servingOptions(values: DeviceValues): ServingOptions {
     noPartitionScan: values["no-partition-scan"],
     integrity: integrityOf(values, dataPath),
     sharedMemory: sharedMemoryOf(values),
+    deadlineMs: values.deadline,
   };
 }
 
