@@ -233,7 +233,7 @@ const WITH_FEW_DESCRIPTORS = `
 Deno.test("serveMetrics + connections that take all descriptors + the process lives, and answers again", async () => {
   await using child = new Deno.Command("sh", {
     args: [
-      ...["-c", 'ulimit -n 40; exec "$@"', "sh"],
+      ...["-c", 'ulimit -n 128; exec "$@"', "sh"],
       ...[Deno.execPath(), "eval", "--ext=ts", WITH_FEW_DESCRIPTORS],
     ],
     stdin: "null",
@@ -246,7 +246,7 @@ Deno.test("serveMetrics + connections that take all descriptors + the process li
   const { hostname, port } = new URL(url);
   const held: Deno.Conn[] = [];
   try {
-    while (held.length < 60) held.push(await Deno.connect({ hostname, port: Number(port) }));
+    while (held.length < 200) held.push(await Deno.connect({ hostname, port: Number(port) }));
   } catch (error) {
     // It has given up already, for now.
     if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;

@@ -126,14 +126,9 @@ const ON_ONE_KERNEL = {
   "zip_test.ts": "6.12",
 };
 
-/**
- * The words for `vm/main.ts e2e`: the suites on both kernels at the same time. With two CPUs each,
- * since emulated ones that the machine has no CPUs for wait for one another: that is an eighth less
- * time than with four, which `deno task vm-e2e` has.
- */
+/** The words for `vm/main.ts e2e`: the suites on both kernels at the same time. */
 const E2E_ON_BOTH = [
   "--together",
-  ...["--cpus", "2"],
   "--once",
   Object.entries(ON_ONE_KERNEL).map((entry) => entry.join("@")).join(),
 ];
