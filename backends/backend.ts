@@ -253,7 +253,10 @@ export interface Backend {
    * injection of faults.
    */
   beforeFetch?(queue: number, tag: number): void;
-  /** Releases what was opened. Called once, after the last operation has settled. */
+  /**
+   * Releases what was opened. Called once, after the last operation was answered; one that has missed
+   * its deadline may still be under way.
+   */
   close?(): Answer;
 }
 

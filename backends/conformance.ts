@@ -116,7 +116,13 @@ class Tester {
         await this.#read(offset, bytes, 1),
         await this.#read(offset, bytes, 2),
       ];
-      this.#same(first, second, offset, "reads differently a second time");
+      this.#same(
+        first,
+        second,
+        offset,
+        "reads differently a second time",
+        "fill all of the buffer",
+      );
     }
   }
 
@@ -177,8 +183,8 @@ class Tester {
     const starts = Array.from({ length: PARALLEL }, (_, index) => index * bytes)
       .filter((at) => at + bytes <= window.model.length);
     this.#atOnce = true;
-    await Promise.all(starts.map((at) => this.#write(window, at, bytes)));
-    await Promise.all(starts.map((at) => this.#check(window, at, bytes)));
+    await together(starts.map((at) => this.#write(window, at, bytes)));
+    await together(starts.map((at) => this.#check(window, at, bytes)));
   }
 
   async #write({ offset, model }: Window, at: number, bytes: number): Promise<void> {
@@ -187,13 +193,22 @@ class Tester {
     const fua = this.#dice.draw(4) === 0;
     const call = () => this.#backend.writeAt(buffer, offset + at, { fua });
     await this.#done(asked("writeAt", bytes, offset + at), bytes, call);
-    this.#same(buffer, model.subarray(at, at + bytes), offset + at, "changed writeAt's buffer");
+    this.#same(
+      buffer,
+      model.subarray(at, at + bytes),
+      offset + at,
+      "changed writeAt's buffer",
+      "copy it",
+    );
     this.#release(buffer, `writeAt at ${offset + at}`);
   }
 
   async #check({ offset, model }: Window, at: number, bytes: number): Promise<void> {
     const got = await this.#read(offset + at, bytes, this.#dice.draw(256));
-    this.#same(got, model.subarray(at, at + bytes), offset + at, "reads back something else");
+    const hint = this.#atOnce
+      ? "requests were under way side by side, and none may lose what another has done"
+      : "look at readAt, and at what wrote there before";
+    this.#same(got, model.subarray(at, at + bytes), offset + at, "reads back something else", hint);
   }
 
   async #read(offset: number, bytes: number, filling: number): Promise<Uint8Array> {
@@ -238,13 +253,10 @@ class Tester {
     }
   }
 
-  #same(got: Uint8Array, want: Uint8Array, offset: number, what: string): void {
+  #same(got: Uint8Array, want: Uint8Array, offset: number, what: string, hint: string): void {
     const at = got.findIndex((byte, index) => byte !== want[index]);
     if (at < 0) return;
     const where = `byte ${offset + at} of a request of ${got.length} bytes at ${offset}`;
-    const hint = this.#atOnce
-      ? "requests were under way side by side, and none may lose what another has done"
-      : "look at readAt, and at what wrote there before";
     throw wrong(`it ${what}: ${got[at]} instead of ${want[at]} in ${where}`, hint);
   }
 
@@ -261,6 +273,12 @@ class Tester {
   checkReleased(): void {
     for (const released of this.#released.splice(0)) this.#inspect(released);
   }
+}
+
+/** All of them, whatever becomes of one: what is still under way has a buffer and a timer. */
+async function together(requests: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(requests);
+  await Promise.all(requests);
 }
 
 /** A request in words. */

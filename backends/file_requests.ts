@@ -128,9 +128,9 @@ export class FileRequests implements RingMethods {
 
   /**
    * New data without metadata, and zeroes, have nothing to check: beside what belonged to the old
-   * data they read as EILSEQ. It is done before the data is touched, so that whatever fails on the way, or ends there, leaves data
-   * that can be read. By a call, since it is no memory of the request's that is written, and what it
-   * writes to is a page cache.
+   * data they read as EILSEQ. It is done before the data is touched, so that whatever fails on the
+   * way, or ends there, leaves data that can be read. By a call, since it is no memory of the
+   * request's that is written, and what it writes to is a page cache.
    */
   #forgetMetadata({ offset, length }: RingRequest, file: MetadataFile): void {
     const { fd, bytesPerBlock, blockSize } = file;

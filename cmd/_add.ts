@@ -35,7 +35,7 @@ export async function serveHere(
   let isTriedAgain = false;
   const result = await exitStatus(log, async () => {
     const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
-    isTriedAgain = line.resume;
+    isTriedAgain = command === "add" && line.resume;
     let logged: string | null = null;
     return serveUntilEnd({
       ...rest,

@@ -196,6 +196,7 @@ class ConfiguredDevice {
 
   #textOf({ name, kind }: Flag, value: unknown): string {
     if (kind === "json") return JSON.stringify(value);
+    if (kind === "names" && Array.isArray(value)) return value.join("+");
     const text = String(value);
     if (kind === "path") return absolute(text, this.#folder);
     if (name === "module" || (name === "type" && isModuleName(text))) {

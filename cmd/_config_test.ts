@@ -71,6 +71,17 @@ Deno.test("expandConfig gives the options of a module to it", async () => {
   ]);
 });
 
+Deno.test("expandConfig takes a list of names as one", async () => {
+  const source = `export const target = { options: [
+    { name: "ops", kind: "names", choices: ["read", "write", "trim"], help: "Which." },
+  ] };
+  export function open() {}`;
+  const module = `data:text/javascript;base64,${btoa(source)}`;
+  assertEquals(await expand(`type = "${module}"\nops = ["read", "trim"]\n`), [
+    `--type=${module} --ops=read+trim`,
+  ]);
+});
+
 /** A file's text, and the line that tells what is wrong with it. */
 const MISTAKES: readonly [string, string][] = [
   ["type = ", "FILE:1: Unspecified values are invalid; see docs/config.md"],

@@ -228,7 +228,7 @@ export const DEVICE_FLAGS = [
   {
     name: "deadline",
     kind: "time",
-    min: 1,
+    min: 100,
     help: "How long the backend may take over a request. Default: 20s.",
   },
   ...PROCESS_FLAGS,

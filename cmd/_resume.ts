@@ -60,11 +60,11 @@ async function deleteDead(control: Control, id: number, signal: AbortSignal): Pr
   try {
     // A server that has only just made it has this open: one may, and the other is refused.
     closeFd(await openCharDevice(id, NODE_MS, signal));
-    await deleteDevice(control, id);
   } catch (error) {
-    // It was deleted before.
+    // It was deleted before, which it does no harm to do again; or nobody makes nodes here.
     if (!(error instanceof UblkError) || error.code !== "NODE_MISSING") throw error;
   }
+  await deleteDevice(control, id);
   if (await infoOf(control, id, signal) === undefined) return;
   // A number is taken until the last one has closed what had it.
   const reason = "it is deleted, and somebody still has its disk open";

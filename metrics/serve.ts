@@ -60,7 +60,8 @@ export async function serveMetrics(
     }
     const server = Deno.serve({ ...options, ...place }, answer);
     const { hostname, port } = server.addr;
-    const listen = () => Promise.resolve(Deno.serve({ ...options, hostname, port }, answer));
+    // deno-lint-ignore require-await -- so that what Deno.serve throws is a rejection
+    const listen = async () => Deno.serve({ ...options, hostname, port }, answer);
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
     const finished = keepListening(server, listen, signal);
     return handle(`http://${host}:${port}/metrics`, stop, finished);
