@@ -8,6 +8,7 @@ import { thrownText, UblkError } from "../uapi/error.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import type { Backend } from "./backend.ts";
 import { checkBackend } from "./load.ts";
+import { allOf, isLater } from "./wrappers/answers.ts";
 
 /** How {@linkcode checkBackendConformance} goes about it. */
 export interface ConformanceOptions {
@@ -183,8 +184,8 @@ class Tester {
     const starts = Array.from({ length: PARALLEL }, (_, index) => index * bytes)
       .filter((at) => at + bytes <= window.model.length);
     this.#atOnce = true;
-    await together(starts.map((at) => this.#write(window, at, bytes)));
-    await together(starts.map((at) => this.#check(window, at, bytes)));
+    await allOf(starts.map((at) => this.#write(window, at, bytes)));
+    await allOf(starts.map((at) => this.#check(window, at, bytes)));
   }
 
   async #write({ offset, model }: Window, at: number, bytes: number): Promise<void> {
@@ -225,7 +226,7 @@ class Tester {
     let value: unknown;
     try {
       value = call();
-      if (typeof (value as { then?: unknown } | undefined)?.then === "function") {
+      if (isLater(value)) {
         value = await this.#settled(what, value);
         if (this.#backend.synchronous === true) {
           throw wrong(`${what} returns a Promise`, "without `synchronous` it may");
@@ -233,7 +234,7 @@ class Tester {
       }
     } catch (cause) {
       if (cause instanceof UblkError && cause.code === "BACKEND_SHAPE") throw cause;
-      throw wrong(`${what} fails: ${thrownText(cause)}`, "it is a request as any other", cause);
+      throw wrong(`${what} fails: ${thrownText(cause)}`, "the kernel may ask for it", cause);
     }
     if (value !== undefined && value !== bytes) {
       throw wrong(`${what} returns ${String(value)}`, "do all of it or throw");
@@ -273,12 +274,6 @@ class Tester {
   checkReleased(): void {
     for (const released of this.#released.splice(0)) this.#inspect(released);
   }
-}
-
-/** All of them, whatever becomes of one: what is still under way has a buffer and a timer. */
-async function together(requests: readonly Promise<void>[]): Promise<void> {
-  await Promise.allSettled(requests);
-  await Promise.all(requests);
 }
 
 /** A request in words. */

@@ -177,9 +177,9 @@ function openMetadata(
 
 /**
  * Metadata that was never written is to say that there is nothing to check. What was never written
- * is holes; metadata of an earlier life
- * stays, since the data that it belongs to does. What is written here is made durable, since space
- * that a loss of power leaves behind without it may be no hole any more.
+ * is holes; metadata of an earlier life stays, since the data that it belongs to does. What is
+ * written here is made durable, since space that a loss of power leaves behind without it may be no
+ * hole any more.
  */
 function fillHoles(fd: number, from: number, end: number): void {
   let hole = nextHole(fd, from, end);

@@ -13,6 +13,12 @@ export function isLater(answer: unknown): answer is Promise<void> {
     typeof (answer as { then?: unknown }).then === "function";
 }
 
+/** Resolves when all have, also where one fails: a buffer is borrowed until then. */
+export async function allOf(answers: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(answers);
+  await Promise.all(answers);
+}
+
 /** What a request takes, one answer after the other. Each answer is yielded. */
 export type Steps = Generator<Answer, void, void>;
 

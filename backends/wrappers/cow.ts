@@ -7,7 +7,7 @@
 import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
 import type { Size } from "../geometry.ts";
 import type { BackendSpec } from "../spec.ts";
-import { isLater, type Steps, take, Turns } from "./answers.ts";
+import { allOf, isLater, type Steps, take, Turns } from "./answers.ts";
 import { OverlayFile } from "./overlay_file.ts";
 import { Passing } from "./passing.ts";
 import { checkOptions, refused, type Wrapper } from "./wrapper.ts";
@@ -201,11 +201,6 @@ class Overlaid extends Passing {
       block = next;
     }
   }
-}
-
-async function allOf(answers: readonly Promise<void>[]): Promise<void> {
-  await Promise.allSettled(answers);
-  await Promise.all(answers);
 }
 
 /** `cow` on a command line. */

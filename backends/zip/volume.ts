@@ -5,6 +5,7 @@
  * @module
  */
 
+import { allOf } from "../wrappers/answers.ts";
 import type { Answer, Backend } from "../backend.ts";
 import { refusal } from "../backing_file.ts";
 import type { Archive } from "./archive.ts";
@@ -118,12 +119,5 @@ class VolumeBackend implements Backend {
 
   async close(): Promise<void> {
     await Promise.all([...this.#contents.values()].map((contents) => contents.close()));
-  }
-}
-
-/** Resolves when all have, also where one fails: the buffer is borrowed until then. */
-async function allOf(waits: readonly Promise<void>[]): Promise<void> {
-  for (const ended of await Promise.allSettled(waits)) {
-    if (ended.status === "rejected") throw ended.reason;
   }
 }
