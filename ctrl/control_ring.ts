@@ -5,13 +5,10 @@
  * It must not be, because the thread that controls a device may also be the one that answers its
  * I/O, and `START_DEV` does not complete before I/O is answered.
  *
- * A completion signals an eventfd on which a thread of Deno's pool waits, until the next deadline
- * at most. It waits only while commands are outstanding, so that an idle control ring keeps no
- * process alive. The deadlines are the thread's and not timers of the event loop, because Deno
- * loads a good part of Node for the first `setTimeout` of a program: a tenth of what a short
- * command takes. What the kernel
- * may still write to stays in the in-flight table until the completion arrives, whatever became
- * of the Promise.
+ * A completion signals an eventfd, which is waited for until the next deadline at most; and only
+ * while commands are outstanding, so that an idle control ring keeps no process alive. What the
+ * kernel may still write to stays in the in-flight table until the completion arrives, whatever
+ * became of the Promise.
  *
  * @module
  */
@@ -20,8 +17,9 @@ import { assert, UblkError } from "../uapi/error.ts";
 import { encode, type Input } from "../uapi/struct.ts";
 import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
 import { ublksrv_ctrl_cmd } from "../uapi/ublk_cmd.ts";
-import { addressOf, closeFd, eventFd, signalEventFd, waitEventFdFor } from "../uring/libc.ts";
+import { addressOf, closeFd, eventFd } from "../uring/libc.ts";
 import { openRing, type RingOptions } from "../uring/open_ring.ts";
+import { PolledFd } from "../uring/poller.ts";
 import { registerEventFd } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
 import { prepCancel, prepUringCmd } from "../uring/sqe.ts";
@@ -43,7 +41,7 @@ export const RING_OPTIONS: RingOptions = {
   setupFlags: IORING_SETUP_SUBMIT_ALL,
 };
 
-/** How long a cancelled command is still waited for, before the pool thread is let go. */
+/** How long a cancelled command is still waited for, before nobody waits any more. */
 const GRACE_MS = 1000;
 
 /** Where the command's own words start in an SQE: `sqe.cmd`, byte 48. */
@@ -108,7 +106,8 @@ export class ControlRing implements AsyncDisposable, Disposable {
   readonly #fd: number;
   readonly #ring: Ring;
   readonly #eventFd: number;
-  readonly #counter = new BigUint64Array(1);
+  /** The eventfd, once something was not answered at once. */
+  #answers?: PolledFd;
   readonly #inFlight = new Map<number, InFlight>();
   #lastId = 0;
   #pump: Promise<void> | undefined;
@@ -186,6 +185,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
     }
     this[Symbol.dispose]();
     await this.#pump;
+    await this.#answers?.[Symbol.asyncDispose]();
   }
 
   /** Closes at once; what is outstanding is given up. Idempotent. */
@@ -197,10 +197,8 @@ export class ControlRing implements AsyncDisposable, Disposable {
     for (const entry of this.#inFlight.values()) orphans.add(entry);
     this.#ring[Symbol.dispose]();
     closeFd(this.#fd);
-    // A pool thread still reads the eventfd: it is woken, and the pump closes it afterwards, so
-    // that the number cannot meanwhile become another file's.
-    if (this.#pump === undefined) closeFd(this.#eventFd);
-    else signalEventFd(this.#eventFd);
+    this.#answers?.[Symbol.dispose]();
+    closeFd(this.#eventFd);
   }
 
   #freeId(): number {
@@ -263,7 +261,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
       entry.state = "forgotten";
       entry.reject(error);
     }
-    if (this.#pump !== undefined) signalEventFd(this.#eventFd);
+    this.#answers?.wake();
   }
 
   #settle(entry: InFlight): void {
@@ -279,7 +277,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
       if (entry.deadline > now) continue;
       const { request, signal, timeoutMs } = entry;
       if (entry.state === "abandoned") {
-        // Nobody waits for it any longer: the pool thread goes, or the process could not end.
+        // Nobody waits for it any longer, or the process could not end.
         entry.state = "forgotten";
         entry.deadline = Infinity;
       } else if (signal?.aborted) {
@@ -325,22 +323,26 @@ export class ControlRing implements AsyncDisposable, Disposable {
   #arm(deadline: number): void {
     if (!this.#awaited()) return;
     if (this.#pump === undefined) this.#pump = this.#run();
-    else if (deadline < this.#pumpUntil) signalEventFd(this.#eventFd);
+    else if (deadline < this.#pumpUntil) this.#answers?.wake();
   }
 
   async #run(): Promise<void> {
-    while (this.#awaited()) {
-      this.#pumpUntil = Infinity;
-      for (const { deadline } of this.#inFlight.values()) {
-        this.#pumpUntil = Math.min(this.#pumpUntil, deadline);
+    try {
+      const answers = this.#answers ??= new PolledFd(this.#eventFd);
+      while (this.#awaited()) {
+        this.#pumpUntil = Infinity;
+        for (const { deadline } of this.#inFlight.values()) {
+          this.#pumpUntil = Math.min(this.#pumpUntil, deadline);
+        }
+        await answers.wait(this.#pumpUntil - performance.now());
+        if (this.#closed) break;
+        this.#collect();
+        this.#expire();
       }
-      const waitMs = this.#pumpUntil - performance.now();
-      await waitEventFdFor(this.#eventFd, this.#counter, waitMs);
-      if (this.#closed) break;
-      this.#collect();
-      this.#expire();
+    } catch (error) {
+      // No descriptor is left to wait with, for instance.
+      this.#fail(error);
     }
-    if (this.#closed) closeFd(this.#eventFd);
     this.#pump = undefined;
   }
 }

@@ -7,7 +7,15 @@ import {
   IORING_OP_READ,
   IORING_OP_URING_CMD,
 } from "../uapi/io_uring_sqe.ts";
-import { addressOf, closeFd, eventFd, libc, openFile, signalEventFd } from "../uring/libc.ts";
+import {
+  addressOf,
+  closeFd,
+  epollLibc,
+  eventFd,
+  libc,
+  openFile,
+  signalEventFd,
+} from "../uring/libc.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { put64 } from "../uring/sqe.ts";
 import { ADD_DEV, START_DEV, STOP_DEV } from "./commands.ts";
@@ -17,6 +25,7 @@ const O_RDWR = 2;
 
 // libc stays open for the process's life, so it is opened outside what the sanitizers watch.
 libc();
+epollLibc();
 
 /**
  * A control ring on an ordinary kernel, with a driver that is silent until told: each command
@@ -132,7 +141,7 @@ Deno.test("ControlRing serves on after a command that is never answered", async 
   using driver = silentDriver({ stubborn: true });
   await using control = driver.control;
   await assertRejects(() => control.submit(start, { timeoutMs: 20 }), UblkError);
-  // By then the grace is over and the pool thread let go.
+  // By then the grace is over, and nobody waits any more.
   await new Promise((resolve) => setTimeout(resolve, 1200));
   assertEquals(control.outstanding, 1);
   const second = control.submit(start);
@@ -225,14 +234,14 @@ for (const stubborn of [false, true]) {
   });
 }
 
-Deno.test("ControlRing disposes at once too, and lets go of its pool thread", async () => {
+Deno.test("ControlRing disposes at once too, and lets go of the thread that waits", async () => {
   const before = openFds();
   using driver = silentDriver({ stubborn: true });
   const result = assertRejects(() => driver.control.submit(start), UblkError);
   driver.control[Symbol.dispose]();
   driver.control[Symbol.dispose]();
   await result;
-  // The second half only awaits the pool thread.
+  // The second half only awaits the thread of the pool.
   await driver.control[Symbol.asyncDispose]();
   assertEquals(openFds(), before + 1);
 });

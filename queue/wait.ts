@@ -4,7 +4,8 @@
  * @module
  */
 
-import { closeFd, eventFd, signalEventFd, waitEventFd } from "../uring/libc.ts";
+import { closeFd, eventFd } from "../uring/libc.ts";
+import { PolledFd } from "../uring/poller.ts";
 import { registerEventFd } from "../uring/register.ts";
 import { CONTROL_PROGRESS, THREAD_IN_KERNEL, THREAD_IN_USER } from "./control_block.ts";
 import type { QueueServer } from "./server.ts";
@@ -56,36 +57,42 @@ const BATCHES_PER_TURN = 16;
 
 /**
  * Serves until the device is gone from within an event loop, so that Promises, timers and sockets
- * of the backend go on. Waiting costs one hop through Deno's thread pool.
+ * of the backend go on. Waiting costs one hop through Deno's thread pool. While nothing is
+ * outstanding nothing wakes this thread.
  */
 export async function serveInEventLoop(server: QueueServer, deadlineMs: number): Promise<void> {
   const ring = server.ring;
-  const completions = eventFd();
-  const counter = new BigUint64Array(1);
-  registerEventFd(ring, completions);
+  const eventfd = eventFd();
   const periodMs = Math.max(10, Math.min(1000, deadlineMs / CHECKS_PER_DEADLINE));
-  const timer = setInterval(() => {
-    // The tick proves that this thread is not stuck in a method of the backend.
-    server.control[CONTROL_PROGRESS]++;
-    server.guard(() => server.expire());
-    // An order may have ended the service while nothing was completed, and the kernel may have been
-    // short of memory when answers were to be submitted: the loop must look again.
-    if (!server.running || ring.pending > 0) signalEventFd(completions);
-  }, periodMs);
+  let timer: ReturnType<typeof setInterval> | undefined;
   try {
+    registerEventFd(ring, eventfd);
+    await using completions = new PolledFd(eventfd);
+    const tick = () => {
+      // The tick proves that this thread is not stuck in a method of the backend.
+      server.control[CONTROL_PROGRESS]++;
+      server.guard(() => server.expire());
+      // A late answer may have ended the service, and the kernel may have been short of memory when
+      // it was to be submitted: the loop must look again.
+      if (!server.running || ring.pending > 0) completions.wake();
+      if (server.outstanding > 0 || ring.pending > 0) return;
+      clearInterval(timer);
+      timer = undefined;
+    };
     while (server.running) {
       for (let batch = 0; batch < BATCHES_PER_TURN && server.running; batch++) {
         ring.enter(0);
         if (server.process() === 0 && ring.pending === 0) break;
       }
       if (!server.running) break;
-      // The eventfd counts: a completion between the last look and this wait is not missed.
-      await waitEventFd(completions, counter);
+      if (server.outstanding > 0 || ring.pending > 0) timer ??= setInterval(tick, periodMs);
+      // A completion between the last look and this wait is not missed.
+      await completions.wait();
     }
     server.finish();
     server.check();
   } finally {
     clearInterval(timer);
-    closeFd(completions);
+    closeFd(eventfd);
   }
 }

@@ -5,13 +5,15 @@ import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
 import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { type FakeFaults, FaultDice } from "./fake_faults.ts";
 import { fakeRing, type FakeSqe } from "./fake_ring.ts";
-import { closeFd, eventFd, libc, waitEventFd } from "./libc.ts";
+import { closeFd, epollLibc, eventFd, libc } from "./libc.ts";
+import { PolledFd } from "./poller.ts";
 import { registerEventFd } from "./register.ts";
 import type { Ring } from "./ring.ts";
 import { prepNop, prepUringCmd, setSqeFlags } from "./sqe.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
+epollLibc();
 
 /** Reads what is there: [user data, result] in the order of arrival. */
 function completions(ring: Ring): [number, number][] {
@@ -221,8 +223,8 @@ Deno.test("FakeKernel gives the same faults for the same seed", () => {
 Deno.test("FakeKernel signals a registered eventfd until nothing is held back any more", async () => {
   const { ring, kernel } = fakeRing({ entries: 8, faults: { delay: 1 }, handler: () => {} });
   const fd = eventFd();
-  const counter = new BigUint64Array(1);
   try {
+    await using signals = new PolledFd(fd);
     registerEventFd(ring, fd);
     for (let userData = 0; userData < 8; userData++) prepNop(ring, userData, 0);
     ring.enter(0);
@@ -231,7 +233,7 @@ Deno.test("FakeKernel signals a registered eventfd until nothing is held back an
     }, 5);
     let seen = 0;
     while (seen < 8) {
-      await waitEventFd(fd, counter);
+      await signals.wait();
       ring.enter(0);
       seen += completions(ring).length;
     }

@@ -76,18 +76,6 @@ const SYMBOLS = {
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
-  readBlocking: {
-    name: "read",
-    parameters: ["i32", "buffer", "usize"],
-    result: "i32",
-    nonblocking: true,
-  },
-  pollBlocking: {
-    name: "poll",
-    parameters: ["buffer", "usize", "i32"],
-    result: "i32",
-    nonblocking: true,
-  },
   sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
@@ -112,8 +100,29 @@ const PROCESS_SYMBOLS = {
 /** The symbols of {@linkcode processLibc}. */
 export type ProcessLibc = Deno.DynamicLibrary<typeof PROCESS_SYMBOLS>["symbols"];
 
+/**
+ * Waiting for descriptors. `epollWait` is the only call of this project that waits in a thread of
+ * Deno's pool: the pool has 32 for the whole runtime, which its file I/O needs too.
+ */
+const EPOLL_SYMBOLS = {
+  epoll_create1: { parameters: ["i32"], result: "i32" },
+  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // epoll_wait(epfd, events, maxevents, timeout)
+  epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+  epollWait: {
+    name: "epoll_wait",
+    parameters: ["i32", "buffer", "i32", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
+} as const;
+
+/** The symbols of {@linkcode epollLibc}. */
+export type EpollLibc = Deno.DynamicLibrary<typeof EPOLL_SYMBOLS>["symbols"];
+
 let opened: Libc | undefined;
 let processOpened: ProcessLibc | undefined;
+let epollOpened: EpollLibc | undefined;
 let errnoCell: Int32Array | undefined;
 
 /**
@@ -133,6 +142,16 @@ export function processLibc(): ProcessLibc {
     processOpened = openLibc(PROCESS_SYMBOLS);
   }
   return processOpened;
+}
+
+/** libc's `epoll`, opened on first use like {@linkcode libc}. */
+export function epollLibc(): EpollLibc {
+  if (epollOpened === undefined) {
+    // As above: `errno` must be at hand before the first call that may fail.
+    errno();
+    epollOpened = openLibc(EPOLL_SYMBOLS);
+  }
+  return epollOpened;
 }
 
 function openLibc<S extends Deno.ForeignLibraryInterface>(
@@ -279,29 +298,6 @@ const ONE = new BigUint64Array([1n]);
 /** Adds one to an eventfd, which wakes whoever reads it. */
 export function signalEventFd(fd: number): void {
   if (libc().write(fd, ONE, 8n) < 0) throw syscallError("write eventfd");
-}
-
-/** Resolves once the eventfd has been signalled, and resets it. Costs one thread-pool hop. */
-export async function waitEventFd(fd: number, counter: BigUint64Array<ArrayBuffer>): Promise<void> {
-  await libc().readBlocking(fd, counter, 8n);
-}
-
-/**
- * As {@linkcode waitEventFd} for its only reader, but no longer than `timeoutMs`. The limit is
- * kept by the thread that waits, so that it needs no timer.
- */
-export async function waitEventFdFor(
-  fd: number,
-  counter: BigUint64Array<ArrayBuffer>,
-  timeoutMs: number,
-): Promise<void> {
-  const POLLIN = 1;
-  // struct pollfd: int fd; short events, revents.
-  const pollfd = new Int32Array([fd, POLLIN]);
-  const limit = Math.max(0, Math.min(Math.ceil(timeoutMs), 0x7fff_ffff));
-  const ready = await libc().pollBlocking(pollfd, 1n, limit);
-  // One that was interrupted (-1) is as good as one whose time is over: the caller looks again.
-  if (ready > 0) libc().read(fd, counter, 8n);
 }
 
 const timespec = new BigInt64Array(2);

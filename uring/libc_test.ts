@@ -15,7 +15,6 @@ import {
   closeFd,
   cpusOf,
   errno,
-  eventFd,
   getAffinity,
   libc,
   monotonicUs,
@@ -25,8 +24,6 @@ import {
   setAffinity,
   signalEventFd,
   syscallError,
-  waitEventFd,
-  waitEventFdFor,
 } from "./libc.ts";
 import { bufferAt } from "./mapping.ts";
 
@@ -97,49 +94,6 @@ Deno.test("syscallError takes an errno and a hint", () => {
   const error = syscallError("frob", "try harder", EINVAL);
   assertEquals([error.errno, error.operation, error.hint], [EINVAL, "frob", "try harder"]);
   assertEquals(error.message, "frob: failed with EINVAL; try harder");
-});
-
-Deno.test("waitEventFd resolves with the next signal, or at once with one from before", async () => {
-  const fd = eventFd();
-  const counter = new BigUint64Array(1);
-  try {
-    signalEventFd(fd);
-    signalEventFd(fd);
-    await waitEventFd(fd, counter);
-    assertEquals(counter[0], 2n);
-    let isAwake = false;
-    const waiting = waitEventFd(fd, counter).then(() => isAwake = true);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    assertEquals(isAwake, false);
-    signalEventFd(fd);
-    await waiting;
-    assertEquals(counter[0], 1n);
-  } finally {
-    closeFd(fd);
-  }
-});
-
-Deno.test("waitEventFdFor resolves with a signal, and without one when its time is over", async () => {
-  const fd = eventFd();
-  const counter = new BigUint64Array(1);
-  try {
-    signalEventFd(fd);
-    await waitEventFdFor(fd, counter, 60_000);
-    assertEquals(counter[0], 1n);
-    counter[0] = 0n;
-    const began = performance.now();
-    await waitEventFdFor(fd, counter, 20);
-    assertGreaterOrEqual(performance.now() - began, 20);
-    assertEquals(counter[0], 0n);
-    // Longer than poll can count, and over already.
-    const waiting = waitEventFdFor(fd, counter, Infinity);
-    signalEventFd(fd);
-    await waiting;
-    assertEquals(counter[0], 1n);
-    await waitEventFdFor(fd, counter, -5);
-  } finally {
-    closeFd(fd);
-  }
 });
 
 Deno.test("monotonicUs never goes back and runs with the clock", async () => {

@@ -15,9 +15,10 @@ import {
   IOSQE_FIXED_FILE,
 } from "../uapi/io_uring_sqe.ts";
 import { fakeRing } from "./fake_ring.ts";
-import { closeFd, eventFd, libc, openFile, waitEventFd } from "./libc.ts";
+import { closeFd, epollLibc, eventFd, libc, openFile } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
+import { PolledFd } from "./poller.ts";
 import {
   probeOpcodes,
   registerBuffers,
@@ -32,6 +33,7 @@ import { prepNop, prepRead, prepWrite, setSqeFlags } from "./sqe.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
+epollLibc();
 
 const O_RDWR = 2;
 
@@ -109,8 +111,8 @@ Deno.test("registerEventFd signals when there are completions to read", async ()
   const fd = eventFd();
   try {
     registerEventFd(ring, fd);
-    const counter = new BigUint64Array(1);
-    const waiting = waitEventFd(fd, counter);
+    await using signals = new PolledFd(fd);
+    const waiting = signals.wait();
     prepNop(ring, 5, 0);
     ring.enter(0);
     await waiting;
