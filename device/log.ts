@@ -11,17 +11,19 @@ import { createLogBuffer, LogReader } from "../queue/log_ring.ts";
 /** The name of this project's logger in `@std/log`. A program sets it up; by itself it is silent. */
 export const LOGGER = "ublk";
 
+/** How long a ring is left alone once it was emptied: a flood wakes this thread no more often. */
 const DRAIN_MS = 50;
 /** Records per turn, so that a flood of them leaves the event loop alive. */
 const RECORDS_PER_DRAIN = 2000;
 
-/** The log rings of one device's threads, and the timer that empties them. */
+/** The log rings of one device's threads. Each is emptied when something has been written. */
 export class ThreadLogs implements Disposable {
   readonly #level: number;
   readonly #prefix: string;
   readonly #readers: LogReader[] = [];
   #reported = 0;
-  #timer?: ReturnType<typeof setInterval>;
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  #disposed = false;
 
   /** @param level The lowest level that threads record, as in `@std/log`; 5 traces each request. */
   constructor(level: number, prefix: string) {
@@ -32,9 +34,21 @@ export class ThreadLogs implements Disposable {
   /** A ring for one more thread. */
   add(): SharedArrayBuffer {
     const buffer = createLogBuffer(1024, { level: this.#level });
-    this.#readers.push(new LogReader(buffer));
-    this.#timer ??= setInterval(() => this.drain(), DRAIN_MS);
+    const reader = new LogReader(buffer);
+    this.#readers.push(reader);
+    void this.#follow(reader);
     return buffer;
+  }
+
+  async #follow(reader: LogReader): Promise<void> {
+    await reader.arrival();
+    if (this.#disposed) return;
+    this.drain();
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      void this.#follow(reader);
+    }, DRAIN_MS);
+    this.#timers.add(timer);
   }
 
   /** Records that were dropped because nobody drained them in time. */
@@ -63,8 +77,9 @@ export class ThreadLogs implements Disposable {
 
   /** Drains what is left and stops. */
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#disposed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    for (const reader of this.#readers) reader.interrupt();
     this.drain();
   }
 }

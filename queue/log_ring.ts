@@ -31,6 +31,7 @@ export const LOG_TEXT_BYTES: number = LOG_SLOT_BYTES - 16;
 const HEAD = 0; // Written by the reader: the next slot to read.
 const LEVEL = 1; // Written by the main thread.
 const SLOTS = 2; // Constant.
+const WAITING = 3; // Set by the reader before it sleeps, cleared by whoever wakes it.
 const TAIL = 16; // Written by the writer: the next slot to fill.
 const DROPPED = 17; // Written by the writer.
 const HEADER_BYTES = 128;
@@ -77,6 +78,13 @@ export function createLogBuffer(slots = 1024, options: LogBufferOptions = {}): S
   words[LEVEL] = options.level ?? LOG_INFO;
   words[HEAD] = words[TAIL] = (options.firstIndex ?? 0) | 0;
   return buffer;
+}
+
+/** Wakes the reader if it sleeps; it costs nothing but a look while it does not. */
+function wake(words: Int32Array<SharedArrayBuffer>): void {
+  if (Atomics.load(words, WAITING) === 0) return;
+  Atomics.store(words, WAITING, 0);
+  Atomics.notify(words, WAITING);
 }
 
 /** The serving thread's end. One per buffer at a time. */
@@ -160,6 +168,9 @@ export class LogWriter {
   #publish(): void {
     this.#tail = (this.#tail + 1) | 0;
     Atomics.store(this.#words, TAIL, this.#tail);
+    // The reader says that it sleeps before it looks at the tail for the last time, and here the
+    // tail comes first: one of both sees the other.
+    wake(this.#words);
   }
 }
 
@@ -194,6 +205,21 @@ export class LogReader {
   /** How many records found the ring full so far, modulo 2^32. */
   get dropped(): number {
     return Atomics.load(this.#words, DROPPED) >>> 0;
+  }
+
+  /**
+   * Resolves once there is something to read, or {@linkcode interrupt} is called. Nothing wakes the
+   * thread before that, and the event loop is not kept alive by it.
+   */
+  async arrival(): Promise<void> {
+    Atomics.store(this.#words, WAITING, 1);
+    if (Atomics.load(this.#words, TAIL) !== Atomics.load(this.#words, HEAD)) return;
+    await Atomics.waitAsync(this.#words, WAITING, 1).value;
+  }
+
+  /** Ends the wait for an {@linkcode arrival}. */
+  interrupt(): void {
+    wake(this.#words);
   }
 
   /** Hands over what has been written, oldest first, and returns how many records that was. */

@@ -265,3 +265,45 @@ Deno.test("LogWriter and LogReader lose and tear nothing while both run", async 
   assertEquals(read + reader.dropped, written);
   assertGreaterOrEqual(read, 50_000);
 });
+
+// The reader looked 20 times a second, whether or not there was anything to read.
+Deno.test("LogReader.arrival resolves with each record of another thread, and with none from before", async () => {
+  const buffer = createLogBuffer(64, { level: LOG_TRACE, firstIndex: 2 ** 32 - 100 });
+  const turn = new Int32Array(new SharedArrayBuffer(4));
+  const reader = new LogReader(buffer, EVENTS);
+  const ROUNDS = 5000;
+  // The writer goes on as soon as its record was read, so that it writes at any moment of a wait.
+  const writing = inWorker(
+    buffer,
+    turn,
+    `for (let i = 0; i < ${ROUNDS}; i++) {
+      writer.event(0, i);
+      while (Atomics.load(stop, 0) === i) Atomics.wait(stop, 0, i, 1);
+    }
+    return 0;`,
+  );
+  for (let read = 0; read < ROUNDS; read++) {
+    await reader.arrival();
+    assertEquals(drained(reader).length, 1);
+    Atomics.store(turn, 0, read + 1);
+    Atomics.notify(turn, 0);
+  }
+  await writing;
+});
+
+Deno.test("LogReader.arrival resolves at once where there is something, and when interrupted", async () => {
+  const { writer, reader } = pair(8);
+  writer.text(LOG_INFO, "before");
+  await reader.arrival();
+  drained(reader);
+  let arrived = false;
+  const arrival = reader.arrival().then(() => arrived = true);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assertEquals(arrived, false);
+  writer.text(LOG_DEBUG, "not logged");
+  reader.interrupt();
+  // The wait itself keeps no event loop alive.
+  while (!arrived) await new Promise((resolve) => setTimeout(resolve, 1));
+  await arrival;
+  assertEquals(drained(reader), []);
+});
