@@ -21,26 +21,20 @@ import type { Box } from "../queue/messages.ts";
 import type { QueueShare, ServeOrder, ThreadResources } from "../queue/serving.ts";
 import { errnoName } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
+import { closeFd, eventFd, neutralizeFd, signalEventFd } from "../uring/libc.ts";
 import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
 import { releaseByForce } from "./teardown.ts";
 import { guardLocalThread } from "./watchdog.ts";
 import { Look, watchThread } from "./watch.ts";
 
 /** What every thread is told alike. */
-export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd">;
+export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd" | "completionsFd">;
 
 /** How often it is looked whether an order has been carried out. */
 const POLL_MS = 5;
 
 /** How long a thread may take to open its ring and fetch its slots, on a machine at its limit. */
 const READY_MS = 30_000;
-
-/**
- * How often, within one deadline, a thread that blocks in the kernel is woken to look for what is
- * overdue. One with an event loop has a timer of its own.
- */
-const LOOKS_PER_DEADLINE = 8;
 
 /** One thread of a device. */
 export class Member {
@@ -53,6 +47,9 @@ export class Member {
   #control?: SharedArrayBuffer;
   #look?: Look;
   #wakeFd = -1;
+  /** For a thread with an event loop. */
+  #completionsFd = -1;
+  #hasEventLoop = false;
   #ready?: Promise<ThreadResources>;
   #unwatch?: () => void;
   #over = false;
@@ -77,8 +74,10 @@ export class Member {
   }
 
   /** Opens the backend. `shared` is what the first thread's opening returned. */
-  open(recovering: boolean, shared?: Box): Promise<Opened> {
-    return this.#thread.open(this.#queue, this.#log, recovering, shared);
+  async open(recovering: boolean, shared?: Box): Promise<Opened> {
+    const opened = await this.#thread.open(this.#queue, this.#log, recovering, shared);
+    this.#hasEventLoop = !opened.traits.synchronous;
+    return opened;
   }
 
   /** Has the thread fetch every slot of its shares. */
@@ -88,6 +87,7 @@ export class Member {
     cpus: readonly number[],
   ): Promise<void> {
     this.#wakeFd = eventFd();
+    if (this.#hasEventLoop) this.#completionsFd = eventFd(true);
     const control = createControlBlock(common.deadlineMs);
     this.#control = control;
     this.#look = new Look(control);
@@ -95,6 +95,7 @@ export class Member {
       ...common,
       control,
       wakeFd: this.#wakeFd,
+      completionsFd: this.#completionsFd,
       queues,
     }, cpus);
     await this.#ready;
@@ -127,23 +128,21 @@ export class Member {
     const resources = (await this.#ready)!;
     const control = this.#control!;
     const error = stuckError(common.device, common.deadlineMs, keepDevice);
-    const unwatch = this.#thread.local
+    const completionsFd = this.#completionsFd;
+    this.#unwatch = this.#thread.local
       ? guardLocalThread({
         control,
+        completionsFd,
         device: common.device,
         charFd: common.charFd,
         resources,
         keepDevice,
         message: error.message,
       })
-      : watchThread(control, () => onStuck(error));
-    const looks = common.bounded
-      ? setInterval(() => signalEventFd(this.#wakeFd), common.deadlineMs / LOOKS_PER_DEADLINE)
-      : undefined;
-    this.#unwatch = () => {
-      clearInterval(looks);
-      unwatch();
-    };
+      // A thread that blocks in the kernel is woken to look for what is overdue.
+      : watchThread({ control, completionsFd }, () => onStuck(error), () => {
+        if (common.bounded && !this.#hasEventLoop) signalEventFd(this.#wakeFd);
+      });
   }
 
   /** Has the thread answer soon what is outstanding, and say that it has heard. */
@@ -225,8 +224,11 @@ export class Member {
       throw unclosedError(graceMs);
     } finally {
       this.#thread.kill();
-      if (this.#wakeFd >= 0) closeFd(this.#wakeFd);
-      this.#wakeFd = -1;
+      for (const fd of [this.#wakeFd, this.#completionsFd]) {
+        // A thread that was left behind may still use its number.
+        if (fd >= 0) this.forced ? neutralizeFd(fd) : closeFd(fd);
+      }
+      this.#wakeFd = this.#completionsFd = -1;
     }
   }
 }

@@ -12,11 +12,17 @@ import {
   CONTROL_DEADLINE_MS,
   CONTROL_PROGRESS,
   CONTROL_STATE,
+  sleepWatch,
+  THREAD_IDLE,
   THREAD_IN_USER,
+  wakeWatch,
+  watchWoken,
 } from "../queue/control_block.ts";
+import { isSignalled } from "../uring/libc.ts";
+import { PolledFd } from "../uring/poller.ts";
 
 /** Looks per deadline. */
-const LOOKS = 4;
+const LOOKS = 8;
 
 /** A look at a thread now and then, by somebody with a clock of his own. */
 export class Look {
@@ -37,32 +43,86 @@ export class Look {
   }
 }
 
+/** The thread to watch. */
+export interface Watched {
+  /** Its control block. */
+  readonly control: SharedArrayBuffer;
+  /** The eventfd that its ring signals where it has an event loop, or -1. */
+  readonly completionsFd: number;
+}
+
 /**
  * Calls `onStuck` once when the thread has run JavaScript for a whole deadline without getting
- * anything done.
+ * anything done; for one with an event loop, also when completions wait so long to be looked at.
  *
+ * The watch looks eight times per deadline while the thread is at work. Where it found the thread
+ * idle twice in a row it sleeps, and nothing wakes it until the thread has something to do.
+ *
+ * @param onLook Called at each look.
  * @returns A function that ends the watch.
  */
-export function watchThread(control: SharedArrayBuffer, onStuck: () => void): () => void {
+export function watchThread(
+  { control, completionsFd }: Watched,
+  onStuck: () => void,
+  onLook: () => void = () => {},
+): () => void {
   const words = new Int32Array(control);
   const periodMs = Math.max(25, Atomics.load(words, CONTROL_DEADLINE_MS) / LOOKS);
+  let timer: ReturnType<typeof setInterval> | undefined;
+  let completions: PolledFd | undefined;
   let progress = -1;
   let idleMs = 0;
-  let lookedMs = performance.now();
-  const timer = setInterval(() => {
+  let quietLooks = 0;
+  let lookedMs = 0;
+  let isOver = false;
+  const start = () => {
+    if (isOver) return;
+    [idleMs, quietLooks, lookedMs] = [0, 0, performance.now()];
+    timer = setInterval(look, periodMs);
+  };
+  const end = () => {
+    isOver = true;
+    clearInterval(timer);
+    completions?.[Symbol.dispose]();
+    wakeWatch(words);
+  };
+  const sleep = async () => {
+    clearInterval(timer);
+    try {
+      if (completionsFd < 0) await watchWoken(words);
+      else await (completions = new PolledFd(completionsFd)).wait();
+    } catch {
+      // No descriptor is left to wait with: the watch stays awake.
+    }
+    completions?.[Symbol.dispose]();
+    completions = undefined;
+    start();
+  };
+  const look = () => {
+    onLook();
     const now = performance.now();
     // Where more time has passed than between two looks, the whole process stood still (Ctrl-Z, a
     // debugger, a suspended machine), and the thread had none of it.
     idleMs += Math.min(now - lookedMs, 2 * periodMs);
     lookedMs = now;
     const seen = Atomics.load(words, CONTROL_PROGRESS);
-    if (seen !== progress || Atomics.load(words, CONTROL_STATE) !== THREAD_IN_USER) {
-      progress = seen;
+    const state = Atomics.load(words, CONTROL_STATE);
+    const isWaiting = state !== THREAD_IN_USER &&
+      (completionsFd < 0 || !isSignalled(completionsFd));
+    const gotOn = seen !== progress;
+    progress = seen;
+    if (gotOn || isWaiting) {
       idleMs = 0;
+      quietLooks = !gotOn && state === THREAD_IDLE ? quietLooks + 1 : 0;
+      // The first look says that the watch will sleep. By the second, what the thread did at that
+      // very moment can be seen here.
+      if (quietLooks === 1) sleepWatch(words);
+      if (quietLooks === 2) void sleep();
     } else if (idleMs > Math.max(Atomics.load(words, CONTROL_DEADLINE_MS), 2 * periodMs)) {
-      clearInterval(timer);
+      end();
       onStuck();
     }
-  }, periodMs);
-  return () => clearInterval(timer);
+  };
+  start();
+  return end;
 }

@@ -4,10 +4,18 @@ import {
   CONTROL_PROGRESS,
   CONTROL_STATE,
   createControlBlock,
+  THREAD_IDLE,
   THREAD_IN_KERNEL,
   THREAD_IN_USER,
+  wakeWatch,
 } from "../queue/control_block.ts";
+import { closeFd, epollLibc, eventFd, libc, resetEventFd, signalEventFd } from "../uring/libc.ts";
+import { poolAtRest } from "../uring/poller.ts";
 import { Look, watchThread } from "./watch.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
+epollLibc();
 
 const DEADLINE_MS = 20_000;
 
@@ -25,6 +33,11 @@ class FakeClock implements Disposable {
     globalThis.setInterval = start as unknown as typeof setInterval;
     globalThis.clearInterval = () => this.#timer = undefined;
     performance.now = () => this.nowMs;
+  }
+
+  /** Whether a timer runs. */
+  get ticks(): boolean {
+    return this.#timer !== undefined;
   }
 
   /** Lets time pass, with each tick of the one timer there is. */
@@ -51,15 +64,27 @@ class FakeClock implements Disposable {
 }
 
 /** Watches a thread that the test plays. `stuckAfterMs` has an entry for each report. */
-function setUp(state: number) {
+function setUp(state: number, completionsFd = -1) {
   const clock = new FakeClock();
   const control = createControlBlock(DEADLINE_MS);
   const words = new Int32Array(control);
   words[CONTROL_STATE] = state;
   const startedMs = clock.nowMs;
   const stuckAfterMs: number[] = [];
-  const end = watchThread(control, () => stuckAfterMs.push(clock.nowMs - startedMs));
-  return { clock, words, stuckAfterMs, end, [Symbol.dispose]: () => clock[Symbol.dispose]() };
+  let looks = 0;
+  const onStuck = () => stuckAfterMs.push(clock.nowMs - startedMs);
+  const end = watchThread({ control, completionsFd }, onStuck, () => looks++);
+  return {
+    ...{ clock, words, stuckAfterMs, end },
+    looks: () => looks,
+    async asleep(wanted: boolean) {
+      while (clock.ticks === wanted) await new Promise((resolve) => setTimeout(resolve, 1));
+    },
+    [Symbol.dispose]() {
+      end();
+      clock[Symbol.dispose]();
+    },
+  };
 }
 
 Deno.test("watchThread reports a thread that gets nothing done for a deadline, once and not before", () => {
@@ -119,6 +144,79 @@ Deno.test("watchThread raises no false alarm when the whole process stood still"
   assertEquals(it.stuckAfterMs, []);
 });
 
+// It looked four times per deadline at a device that had nothing to do.
+Deno.test("watchThread sleeps while the thread is idle, and is awake again when it is not", async () => {
+  using it = setUp(THREAD_IDLE);
+  it.clock.pass(100 * DEADLINE_MS);
+  assert(it.looks() <= 3, `${it.looks()} looks`);
+  for (let round = 0; round < 3; round++) {
+    await it.asleep(true);
+    // As the thread does when it comes back from the kernel.
+    it.words[CONTROL_STATE] = THREAD_IN_USER;
+    wakeWatch(it.words);
+    await it.asleep(false);
+    it.clock.pass(DEADLINE_MS / 2);
+    Atomics.add(it.words, CONTROL_PROGRESS, 1);
+    it.words[CONTROL_STATE] = THREAD_IDLE;
+    it.clock.pass(100 * DEADLINE_MS);
+  }
+  assertEquals(it.stuckAfterMs, []);
+  it.words[CONTROL_STATE] = THREAD_IN_USER;
+  wakeWatch(it.words);
+  await it.asleep(false);
+  it.clock.pass(2 * DEADLINE_MS);
+  assertEquals(it.stuckAfterMs.length, 1);
+});
+
+Deno.test("watchThread stays awake while the thread waits for operations", () => {
+  using it = setUp(THREAD_IN_KERNEL);
+  it.clock.pass(10 * DEADLINE_MS);
+  // Each look wakes a thread whose operations have a deadline.
+  assert(it.looks() >= 79, `${it.looks()} looks`);
+});
+
+// A thread that is stuck in other code than its backend's never comes to look at its requests.
+Deno.test("watchThread reports an idle event loop that does not look at what has come", async () => {
+  const completions = eventFd(true);
+  using it = setUp(THREAD_IDLE, completions);
+  it.clock.pass(100 * DEADLINE_MS);
+  assert(it.looks() <= 3, `${it.looks()} looks`);
+  for (let round = 0; round < 3; round++) {
+    await it.asleep(true);
+    signalEventFd(completions);
+    await it.asleep(false);
+    it.clock.pass(DEADLINE_MS / 2);
+    Atomics.add(it.words, CONTROL_PROGRESS, 1);
+    resetEventFd(completions);
+    it.clock.pass(100 * DEADLINE_MS);
+  }
+  assertEquals(it.stuckAfterMs, []);
+  await it.asleep(true);
+  signalEventFd(completions);
+  await it.asleep(false);
+  it.clock.pass(2 * DEADLINE_MS);
+  assertEquals(it.stuckAfterMs.length, 1);
+  closeFd(completions);
+});
+
+for (const kind of ["blocking thread", "event loop"]) {
+  Deno.test(`watchThread + ${kind} + is silent once it was ended in its sleep`, async () => {
+    const completions = eventFd(true);
+    using it = setUp(THREAD_IDLE, kind === "event loop" ? completions : -1);
+    it.clock.pass(DEADLINE_MS);
+    await it.asleep(true);
+    it.end();
+    it.words[CONTROL_STATE] = THREAD_IN_USER;
+    wakeWatch(it.words);
+    signalEventFd(completions);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert(!it.clock.ticks);
+    assertEquals(it.stuckAfterMs, []);
+    await poolAtRest();
+    closeFd(completions);
+  });
+}
+
 Deno.test("Look sees a thread that gets on, or waits in the kernel, and one that does neither", () => {
   const control = createControlBlock(DEADLINE_MS);
   const words = new Int32Array(control);
@@ -129,7 +227,9 @@ Deno.test("Look sees a thread that gets on, or waits in the kernel, and one that
   words[CONTROL_PROGRESS]++;
   assert(look.gotOn());
   assert(!look.gotOn());
-  words[CONTROL_STATE] = THREAD_IN_KERNEL;
-  assert(look.gotOn());
-  assert(look.gotOn());
+  for (const waiting of [THREAD_IN_KERNEL, THREAD_IDLE]) {
+    words[CONTROL_STATE] = waiting;
+    assert(look.gotOn());
+    assert(look.gotOn());
+  }
 });

@@ -1,21 +1,50 @@
 /**
- * Guards a backend that runs in the caller's own thread: if that thread is stuck, nobody but
- * another thread can remove the device. The process lives on, since it is not ours.
+ * Guards backends that run in the caller's own thread: if that thread is stuck, nobody but another
+ * thread can remove its devices. The process lives on, since it is not ours.
  *
  * @module
  */
 
-import type { WatchOrder } from "./watchdog_worker.ts";
+import type { WatchdogMessage, WatchOrder } from "./watchdog_worker.ts";
 
-/** Starts the watch in a Worker. Returns a function that ends it. */
+/** The Worker that guards all devices of this thread, while there are any. */
+interface Watchdog {
+  readonly worker: Worker;
+  watched: number;
+}
+
+let watchdog: Watchdog | undefined;
+let lastKey = 0;
+
+/** Has a device guarded. Returns a function that ends the watch. */
 export function guardLocalThread(order: WatchOrder): () => void {
+  const guard = watchdog ??= startWatchdog();
+  const post = (message: WatchdogMessage) => guard.worker.postMessage(message);
+  const key = ++lastKey;
+  guard.watched++;
+  post({ type: "watch", key, order });
+  let isOver = false;
+  return () => {
+    if (isOver) return;
+    isOver = true;
+    post({ type: "unwatch", key });
+    if (--guard.watched > 0) return;
+    if (watchdog === guard) watchdog = undefined;
+    // It ends itself: a thread of its pool may be waiting, and nothing else would free that.
+    post({ type: "end" });
+  };
+}
+
+function startWatchdog(): Watchdog {
   const url = new URL("./watchdog_worker.ts", import.meta.url);
   const worker = new Worker(url, { type: "module", name: "ublk watchdog" });
+  const made = { worker, watched: 0 };
   worker.onerror = (event) => {
     // Without this an error in the watchdog would end the process that it guards.
     event.preventDefault();
-    console.error(`error: the watchdog of device ${order.device}: ${event.message}`);
+    console.error(`error: the watchdog of this thread's devices: ${event.message}`);
+    // The next device gets another one.
+    if (watchdog === made) watchdog = undefined;
   };
-  worker.postMessage(order);
-  return () => worker.terminate();
+  return made;
 }

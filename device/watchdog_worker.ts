@@ -1,5 +1,5 @@
 /**
- * The Worker behind {@linkcode guardLocalThread}.
+ * The Worker behind {@linkcode guardLocalThread}, one for all devices of a thread.
  *
  * @module
  */
@@ -7,6 +7,7 @@
 import { Control } from "../ctrl/control.ts";
 import type { ThreadResources } from "../queue/serving.ts";
 import { neutralizeFd } from "../uring/libc.ts";
+import { poolAtRest } from "../uring/poller.ts";
 import { deleteDevice } from "./delete.ts";
 import { releaseByForce } from "./teardown.ts";
 import { watchThread } from "./watch.ts";
@@ -15,6 +16,8 @@ import { watchThread } from "./watch.ts";
 export interface WatchOrder {
   /** The watched thread's control block. */
   readonly control: SharedArrayBuffer;
+  /** The eventfd that its ring signals. */
+  readonly completionsFd: number;
   /** The device that it serves. */
   readonly device: number;
   /** The descriptor of `/dev/ublkcN`. */
@@ -37,10 +40,46 @@ async function remove(order: WatchOrder): Promise<void> {
   await deleteDevice(control, order.device);
 }
 
-const scope = self as unknown as { onmessage: ((event: MessageEvent<WatchOrder>) => void) | null };
+/** What the Worker is told. */
+export type WatchdogMessage =
+  /** One device more. */
+  | { readonly type: "watch"; readonly key: number; readonly order: WatchOrder }
+  /** One less. */
+  | { readonly type: "unwatch"; readonly key: number }
+  /** There is none any more. */
+  | { readonly type: "end" };
 
-scope.onmessage = ({ data: order }) => {
-  watchThread(order.control, () => {
-    remove(order).catch((error) => console.error(`error: ${error.message}`));
-  });
+const scope = self as unknown as {
+  onmessage: ((event: MessageEvent<WatchdogMessage>) => void) | null;
+  close(): void;
 };
+
+const watches = new Map<number, () => void>();
+const removals = new Set<Promise<void>>();
+
+scope.onmessage = ({ data: message }) => {
+  switch (message.type) {
+    case "watch":
+      watches.set(message.key, watchThread(message.order, () => begin(message.order)));
+      break;
+    case "unwatch":
+      watches.get(message.key)?.();
+      watches.delete(message.key);
+      break;
+    case "end":
+      void end();
+  }
+};
+
+function begin(order: WatchOrder): void {
+  const removal = remove(order)
+    .catch((error) => console.error(`error: ${error.message}`))
+    .finally(() => removals.delete(removal));
+  removals.add(removal);
+}
+
+async function end(): Promise<void> {
+  await Promise.all(removals);
+  await poolAtRest();
+  scope.close();
+}

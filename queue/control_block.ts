@@ -32,11 +32,15 @@ const CONTROL_RESIZE_ASKED = 8;
 const CONTROL_RESIZE_DONE = 9;
 /** 0, or the positive errno by which it failed. Written by the thread. */
 const CONTROL_RESIZE_ERRNO = 10;
+/** 1 while the watch over this thread sleeps until it has something to do. */
+const CONTROL_WATCH = 11;
 
 /** The thread runs JavaScript: without progress for long it is stuck. */
 export const THREAD_IN_USER = 0;
-/** The thread waits in `io_uring_enter` (or for its event loop): it cannot be stuck. */
+/** The thread waits in `io_uring_enter`: it cannot be stuck. */
 export const THREAD_IN_KERNEL = 1;
+/** The thread waits, in the kernel or for its event loop, and nothing is outstanding. */
+export const THREAD_IDLE = 2;
 
 /** Answer soon what is outstanding now: the device is about to be stopped. */
 export const ORDER_DRAIN = 1;
@@ -55,6 +59,26 @@ export const OWNER_NONE = 0;
 export const OWNER_THREAD = 1;
 /** The manager has taken it away: the thread must not touch it again. */
 export const OWNER_MANAGER = 2;
+
+/** Says that the watch over a thread is about to sleep; for the watch. */
+export function sleepWatch(control: Int32Array<SharedArrayBuffer>): void {
+  Atomics.store(control, CONTROL_WATCH, 1);
+}
+
+/**
+ * Resolves once the thread has something to do, or the watch is woken by its owner; at once where
+ * that happened since {@linkcode sleepWatch}. It keeps no event loop alive.
+ */
+export async function watchWoken(control: Int32Array<SharedArrayBuffer>): Promise<void> {
+  await Atomics.waitAsync(control, CONTROL_WATCH, 1).value;
+}
+
+/** Wakes the watch if it sleeps. To a thread that gets on it costs one look. */
+export function wakeWatch(control: Int32Array<SharedArrayBuffer>): void {
+  if (control[CONTROL_WATCH] === 0) return;
+  Atomics.store(control, CONTROL_WATCH, 0);
+  Atomics.notify(control, CONTROL_WATCH);
+}
 
 /** Claims the right to release what a thread holds. Only one claim ever succeeds. */
 export function claimRelease(control: Int32Array<SharedArrayBuffer>, owner: number): boolean {

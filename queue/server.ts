@@ -21,6 +21,10 @@ import {
   ORDER_ABANDON,
   ORDER_DRAIN,
   ORDER_LEAVE,
+  THREAD_IDLE,
+  THREAD_IN_KERNEL,
+  THREAD_IN_USER,
+  wakeWatch,
 } from "./control_block.ts";
 import type { Assembly } from "./assembly.ts";
 import type { DataPath, Handler } from "./data_path.ts";
@@ -255,6 +259,19 @@ export class QueueServer implements Disposable {
   /** Tells the manager's watch where this thread is. */
   enterState(state: number): void {
     this.control[CONTROL_STATE] = state;
+  }
+
+  /** The thread is about to block in the kernel. */
+  sleep(): void {
+    // Of operations that have a deadline the watch wakes this thread to look.
+    const isBusy = this.#timesAll && this.#handler.outstanding > 0;
+    this.control[CONTROL_STATE] = isBusy ? THREAD_IN_KERNEL : THREAD_IDLE;
+  }
+
+  /** The thread is back from there. */
+  awake(): void {
+    this.control[CONTROL_STATE] = THREAD_IN_USER;
+    wakeWatch(this.control);
   }
 
   #gone(slot: number, result: number): void {

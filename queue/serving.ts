@@ -71,6 +71,8 @@ export interface ServeOrder {
   readonly control: SharedArrayBuffer;
   /** The eventfd that wakes the thread. */
   readonly wakeFd: number;
+  /** The non-blocking eventfd that the ring signals for a thread with an event loop; otherwise -1. */
+  readonly completionsFd: number;
   /** The deadline of asynchronous requests in milliseconds. */
   readonly deadlineMs: number;
   /** Operations on the ring have the deadline too: somebody wakes the thread to look. */
@@ -179,7 +181,7 @@ export function prepareServing(
     },
     async run(): Promise<number> {
       try {
-        if (eventLoop) await serveInEventLoop(server, order.deadlineMs);
+        if (eventLoop) await serveInEventLoop(server, order.completionsFd, order.deadlineMs);
         else if (findMeter() !== undefined) await serveInTurns(server);
         else serveBlocking(server);
         return server.lostErrno;

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { closeFd, eventFd } from "../uring/libc.ts";
+import { resetEventFd, signalEventFd } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
 import { registerEventFd } from "../uring/register.ts";
-import { CONTROL_PROGRESS, THREAD_IN_KERNEL, THREAD_IN_USER } from "./control_block.ts";
+import { CONTROL_PROGRESS, THREAD_IDLE, THREAD_IN_USER } from "./control_block.ts";
 import type { QueueServer } from "./server.ts";
 
 /**
@@ -17,10 +17,10 @@ import type { QueueServer } from "./server.ts";
 export function serveBlocking(server: QueueServer): void {
   const ring = server.ring;
   while (server.running) {
-    server.enterState(THREAD_IN_KERNEL);
+    server.sleep();
     if (server.draining) ring.enterTimeout(1, DRAIN_CHECK_US);
     else ring.enter(1);
-    server.enterState(THREAD_IN_USER);
+    server.awake();
     if (server.draining) server.expire();
     server.process();
   }
@@ -35,9 +35,9 @@ export async function serveInTurns(server: QueueServer): Promise<void> {
   const ring = server.ring;
   let turnMs = performance.now();
   while (server.running) {
-    server.enterState(THREAD_IN_KERNEL);
+    server.sleep();
     ring.enterTimeout(1, DRAIN_CHECK_US);
-    server.enterState(THREAD_IN_USER);
+    server.awake();
     if (server.draining) server.expire();
     server.process();
     if (performance.now() - turnMs < DRAIN_CHECK_US / 1000) continue;
@@ -59,40 +59,51 @@ const BATCHES_PER_TURN = 16;
  * Serves until the device is gone from within an event loop, so that Promises, timers and sockets
  * of the backend go on. Waiting costs one hop through Deno's thread pool. While nothing is
  * outstanding nothing wakes this thread.
+ *
+ * @param eventfd A non-blocking eventfd, which the ring is to signal. It stays its owner's, and is
+ *   signalled for as long as there are completions that this thread has not looked at.
  */
-export async function serveInEventLoop(server: QueueServer, deadlineMs: number): Promise<void> {
+export async function serveInEventLoop(
+  server: QueueServer,
+  eventfd: number,
+  deadlineMs: number,
+): Promise<void> {
   const ring = server.ring;
-  const eventfd = eventFd();
   const periodMs = Math.max(10, Math.min(1000, deadlineMs / CHECKS_PER_DEADLINE));
   let timer: ReturnType<typeof setInterval> | undefined;
+  registerEventFd(ring, eventfd);
+  await using completions = new PolledFd(eventfd);
+  const tick = () => {
+    // The tick proves that this thread is not stuck in a method of the backend.
+    server.control[CONTROL_PROGRESS]++;
+    server.guard(() => server.expire());
+    // A late answer may have ended the service, and the kernel may have been short of memory when
+    // it was to be submitted: the loop must look again.
+    if (!server.running || ring.pending > 0) completions.wake();
+    if (server.outstanding > 0 || ring.pending > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+    server.enterState(THREAD_IDLE);
+  };
   try {
-    registerEventFd(ring, eventfd);
-    await using completions = new PolledFd(eventfd);
-    const tick = () => {
-      // The tick proves that this thread is not stuck in a method of the backend.
-      server.control[CONTROL_PROGRESS]++;
-      server.guard(() => server.expire());
-      // A late answer may have ended the service, and the kernel may have been short of memory when
-      // it was to be submitted: the loop must look again.
-      if (!server.running || ring.pending > 0) completions.wake();
-      if (server.outstanding > 0 || ring.pending > 0) return;
-      clearInterval(timer);
-      timer = undefined;
-    };
     while (server.running) {
       for (let batch = 0; batch < BATCHES_PER_TURN && server.running; batch++) {
         ring.enter(0);
         if (server.process() === 0 && ring.pending === 0) break;
       }
       if (!server.running) break;
+      // Not before all were handled: the watch goes by it, should a method never return.
+      resetEventFd(eventfd);
       if (server.outstanding > 0 || ring.pending > 0) timer ??= setInterval(tick, periodMs);
-      // A completion between the last look and this wait is not missed.
+      // What came in between, or is too much for one turn of the event loop, gets the next.
+      if (ring.ready() > 0) signalEventFd(eventfd);
+      else if (timer === undefined) server.enterState(THREAD_IDLE);
       await completions.wait();
+      server.enterState(THREAD_IN_USER);
     }
     server.finish();
     server.check();
   } finally {
     clearInterval(timer);
-    closeFd(eventfd);
   }
 }

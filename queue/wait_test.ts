@@ -5,14 +5,14 @@ import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
 import { ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
-import { signalEventFd } from "../uring/libc.ts";
+import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
 import {
   CONTROL_DEADLINE_MS,
   CONTROL_ORDER,
   CONTROL_PROGRESS,
   CONTROL_STATE,
   ORDER_ABANDON,
-  THREAD_IN_KERNEL,
+  THREAD_IDLE,
   THREAD_IN_USER,
 } from "./control_block.ts";
 import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
@@ -41,7 +41,7 @@ Deno.test("serveBlocking serves until the device is gone, and sleeps only in the
   let idles = 0;
   // The fake's kernel has nothing under way: this is where the thread would sleep.
   rig.kernel.onIdle = () => {
-    assertEquals(rig.control[CONTROL_STATE], THREAD_IN_KERNEL);
+    assertEquals(rig.control[CONTROL_STATE], THREAD_IDLE);
     if (++idles > 50) return rig.ublk.stop();
     for (const { io } of model.batch(6)) rig.ublk.submitIo(0, io);
     rig.ublk.submitIo(0, { op: UBLK_IO_OP_FLUSH });
@@ -72,8 +72,9 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
 });
 
 /** A rig whose fake kernel signals the eventfd that the server registers, as the real one does. */
-function eventRig(backend: ReturnType<typeof mockBackend>): QueueRig {
+function eventRig(backend: ReturnType<typeof mockBackend>) {
   const rig = new QueueRig({ backend, depth: 2 });
+  const completions = eventFd(true);
   let fd = -1;
   rig.kernel.onRegister = (_opcode, argument) => {
     fd = new Int32Array(argument!.slice().buffer)[0];
@@ -84,15 +85,24 @@ function eventRig(backend: ReturnType<typeof mockBackend>): QueueRig {
     complete(...parts);
     if (fd >= 0) signalEventFd(fd);
   };
-  return rig.fetch();
+  rig.fetch();
+  return {
+    rig,
+    serve: (deadlineMs: number) => serveInEventLoop(rig.server, completions, deadlineMs),
+    [Symbol.dispose]() {
+      rig[Symbol.dispose]();
+      closeFd(completions);
+    },
+  };
 }
 
 Deno.test("serveInEventLoop serves Promises and synchronous answers until the device is gone", async () => {
   const faults = [{ effect: "late", rate: 0.5, delayMs: [0, 4] }] as const;
   const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  using it = eventRig(mockBackend({ faults }));
   const before = descriptors();
-  using rig = eventRig(mockBackend({ faults }));
-  const served = serveInEventLoop(rig.server, 20_000);
+  const { rig } = it;
+  const served = it.serve(20_000);
   const model = new DiskModel(1 << 20, 512, 64 << 10, new FaultDice(3));
   for (let batch = 0; batch < 10; batch++) {
     const ios = model.batch(6);
@@ -107,8 +117,9 @@ Deno.test("serveInEventLoop serves Promises and synchronous answers until the de
 });
 
 Deno.test("serveInEventLoop answers for a Promise that never settles, and shows that it is alive", async () => {
-  using rig = eventRig(mockBackend({ faults: [{ op: "readAt", effect: "never" }] }));
-  const served = serveInEventLoop(rig.server, 200);
+  using it = eventRig(mockBackend({ faults: [{ op: "readAt", effect: "never" }] }));
+  const { rig } = it;
+  const served = it.serve(200);
   Atomics.store(rig.control, CONTROL_DEADLINE_MS, 200);
   const progress = rig.control[CONTROL_PROGRESS];
   const started = performance.now();
@@ -124,8 +135,9 @@ Deno.test("serveInEventLoop answers for a Promise that never settles, and shows 
 });
 
 Deno.test("serveInEventLoop ends when told to abandon, whatever is outstanding", async () => {
-  using rig = eventRig(mockBackend({ faults: [{ effect: "never" }] }));
-  const served = serveInEventLoop(rig.server, 20_000);
+  using it = eventRig(mockBackend({ faults: [{ effect: "never" }] }));
+  const { rig } = it;
+  const served = it.serve(20_000);
   rig.ublk.submitIo(0, READ);
   while (rig.handler.outstanding === 0) await nextTurn();
   Atomics.or(rig.control, CONTROL_ORDER, ORDER_ABANDON);

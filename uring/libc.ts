@@ -115,6 +115,8 @@ const EPOLL_SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  // poll(fds, nfds, timeout)
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
 } as const;
 
 /** The symbols of {@linkcode epollLibc}. */
@@ -285,10 +287,15 @@ export function neutralizeFd(fd: number): void {
   closeFd(nothing);
 }
 
-/** An eventfd with a counter of zero, closed on exec. */
-export function eventFd(): number {
+/**
+ * An eventfd with a counter of zero, closed on exec.
+ *
+ * @param nonBlocking For {@linkcode resetEventFd}. A ring that is to wait for it needs a blocking one.
+ */
+export function eventFd(nonBlocking = false): number {
   const EFD_CLOEXEC = 0o2000000;
-  const fd = libc().eventfd(0, EFD_CLOEXEC);
+  const EFD_NONBLOCK = 0o4000;
+  const fd = libc().eventfd(0, EFD_CLOEXEC | (nonBlocking ? EFD_NONBLOCK : 0));
   if (fd < 0) throw syscallError("eventfd");
   return fd;
 }
@@ -298,6 +305,22 @@ const ONE = new BigUint64Array([1n]);
 /** Adds one to an eventfd, which wakes whoever reads it. */
 export function signalEventFd(fd: number): void {
   if (libc().write(fd, ONE, 8n) < 0) throw syscallError("write eventfd");
+}
+
+const counter = new BigUint64Array(1);
+
+/** Sets the counter of a non-blocking eventfd to zero. */
+export function resetEventFd(fd: number): void {
+  // EAGAIN: it is zero.
+  libc().read(fd, counter, 8n);
+}
+
+/** Whether an eventfd has been signalled since it was reset. */
+export function isSignalled(fd: number): boolean {
+  const POLLIN = 1;
+  // struct pollfd: int fd; short events, revents.
+  const pollfd = new Int32Array([fd, POLLIN]);
+  return epollLibc().poll(pollfd, 1n, 0) > 0 && (pollfd[1] >>> 16 & POLLIN) !== 0;
 }
 
 const timespec = new BigInt64Array(2);

@@ -106,6 +106,13 @@ export class PolledFd implements Disposable, AsyncDisposable {
   }
 }
 
+/** Resolves once no thread of the pool waits on behalf of this one; with all disposed of, soon. */
+export async function poolAtRest(): Promise<void> {
+  await lastRun;
+}
+
+let lastRun: Promise<void> | undefined;
+
 /** The one of this thread, while it has anything to wait for. */
 let poller: Poller | undefined;
 
@@ -164,7 +171,7 @@ class Poller {
   begin(source: PolledFd, untilMs: number): void {
     this.#waiting.add(source);
     if (untilMs < Infinity) this.#deadlines.set(source, untilMs);
-    if (this.#running === undefined) this.#running = this.#run();
+    if (this.#running === undefined) this.#running = lastRun = this.#run();
     else if (this.#asleepUntilMs !== undefined && untilMs < this.#asleepUntilMs) this.#wakeUp();
   }
 
