@@ -116,7 +116,11 @@ async function tellReady(
     if (ready !== "") await writeLine(ready);
   } catch (error) {
     // Whoever does not get to know of the disk has no use for it.
-    child.kill("SIGTERM");
+    try {
+      child.kill("SIGTERM");
+    } catch {
+      // It has ended.
+    }
     await child.status;
     throw error;
   }

@@ -25,6 +25,7 @@ import type { Ring } from "../uring/ring.ts";
 import { prepCancel, prepUringCmd } from "../uring/sqe.ts";
 import type { Command } from "./commands.ts";
 import { abortedError, timeoutError } from "./errors.ts";
+import { pacedMs } from "./pace.ts";
 
 /** Room in the ring: control commands are few, and each occupies one entry for a moment. */
 const RING_ENTRIES = 64;
@@ -53,8 +54,16 @@ const KIND_CANCEL = 2;
 
 /** How long a command may take, and who may give it up sooner. */
 export interface CommandOptions {
-  /** In milliseconds; without it, the command's own default. */
+  /**
+   * In milliseconds; without it, the command's own default, once for each device of this thread
+   * that is at a step.
+   */
   timeoutMs?: number;
+  /**
+   * A number that changes while the device gets on, by requests that it answers: then the time
+   * begins anew.
+   */
+  progress?: () => number;
   /**
    * Gives the command up, with `ABORTED`: at once, or for START_DEV and END_USER_RECOVERY as soon as
    * the kernel has answered. An answer that came too late to be given up is returned as ever.
@@ -84,7 +93,12 @@ interface InFlight {
   readonly reject: (reason: unknown) => void;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: () => void;
-  readonly timeoutMs: number;
+  /** Undefined where the command's default holds. */
+  readonly timeoutMs: number | undefined;
+  readonly progress: () => number;
+  /** The progress when the time began, and when that was, by `performance.now()`. */
+  seen: number;
+  sinceMs: number;
   /** When something is to be done about it if nothing has happened, by `performance.now()`. */
   deadline: number;
   /**
@@ -149,7 +163,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
    * @throws {UblkError} `CONTROL_TIMEOUT`, or `ABORTED` by the signal or on a closed ring.
    */
   submit(request: ControlRequest, options: CommandOptions = {}): Promise<number> {
-    const { signal, timeoutMs = request.command.timeoutMs } = options;
+    const { signal, timeoutMs, progress = () => 0 } = options;
     if (this.#closing) return Promise.reject(closedError(request));
     if (this.#broken !== undefined) return Promise.reject(this.#broken);
     if (signal?.aborted) return Promise.reject(abortedError(request, signal.reason));
@@ -160,9 +174,11 @@ export class ControlRing implements AsyncDisposable, Disposable {
       if (request.command.untilAnswered) this.#cancel(entry);
       else this.#giveUp(entry, abortedError(request, signal?.reason));
     };
-    const deadline = performance.now() + timeoutMs;
+    const sinceMs = performance.now();
     const entry: InFlight = {
-      ...{ id, request, resolve, reject, signal, onAbort, timeoutMs, deadline },
+      ...{ id, request, resolve, reject, signal, onAbort, timeoutMs, progress, sinceMs },
+      seen: progress(),
+      deadline: sinceMs + (timeoutMs ?? request.command.timeoutMs),
       state: "live",
     };
     this.#inFlight.set(id, entry);
@@ -275,7 +291,8 @@ export class ControlRing implements AsyncDisposable, Disposable {
     // A copy, because giving one up may collect another's completion.
     for (const entry of [...this.#inFlight.values()]) {
       if (entry.deadline > now) continue;
-      const { request, signal, timeoutMs } = entry;
+      const { request, signal } = entry;
+      if (entry.state === "live" && this.#hasMoreTime(entry, now)) continue;
       if (entry.state === "abandoned") {
         // Nobody waits for it any longer, or the process could not end.
         entry.state = "forgotten";
@@ -283,9 +300,18 @@ export class ControlRing implements AsyncDisposable, Disposable {
       } else if (signal?.aborted) {
         this.#giveUp(entry, abortedError(request, signal.reason));
       } else {
-        this.#giveUp(entry, timeoutError(request, timeoutMs));
+        this.#giveUp(entry, timeoutError(request, entry.deadline - entry.sinceMs));
       }
     }
+  }
+
+  /** Gives a command the time that is due to it by now. */
+  #hasMoreTime(entry: InFlight, nowMs: number): boolean {
+    const { request, timeoutMs, progress, seen } = entry;
+    entry.seen = progress();
+    if (entry.seen !== seen) entry.sinceMs = nowMs;
+    entry.deadline = entry.sinceMs + (timeoutMs ?? pacedMs(request.command.timeoutMs));
+    return entry.deadline > nowMs;
   }
 
   #giveUp(entry: InFlight, error: UblkError): void {

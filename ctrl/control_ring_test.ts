@@ -1,4 +1,11 @@
-import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreaterOrEqual,
+  assertLess,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { EFAULT, EOPNOTSUPP } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
@@ -20,6 +27,7 @@ import { openRing } from "../uring/open_ring.ts";
 import { put64 } from "../uring/sqe.ts";
 import { ADD_DEV, START_DEV, STOP_DEV } from "./commands.ts";
 import { ControlRing, RING_OPTIONS } from "./control_ring.ts";
+import { beginStep } from "./pace.ts";
 
 const O_RDWR = 2;
 
@@ -125,6 +133,33 @@ Deno.test("ControlRing gives up a command in its time, with one plain line", asy
   );
   // The kernel took the cancellation, so that nothing is held any longer.
   assertEquals(control.outstanding, 0);
+});
+
+// Of eight devices that started at once on a slow machine one was given up after its 10 s.
+Deno.test("ControlRing gives a command its time once for each device that is at a step", async () => {
+  using driver = silentDriver();
+  await using control = driver.control;
+  using steps = new DisposableStack();
+  for (let step = 0; step < 4; step++) steps.use(beginStep());
+  const request = { ...start, command: { ...START_DEV, timeoutMs: 60 } };
+  const began = performance.now();
+  await assertRejects(() => control.submit(request), UblkError, "within 0.24 s");
+  assertGreaterOrEqual(performance.now() - began, 240);
+  // A time that the caller names is what he means.
+  await assertRejects(() => control.submit(request, { timeoutMs: 30 }), UblkError, "within 0.03 s");
+});
+
+Deno.test("ControlRing gives a command more time for as long as its device gets on", async () => {
+  using driver = silentDriver();
+  await using control = driver.control;
+  const began = performance.now();
+  const progress = () => Math.min(200, performance.now() - began);
+  const request = { ...start, command: { ...START_DEV, timeoutMs: 60 } };
+  await assertRejects(() => control.submit(request, { progress }), UblkError, "within 0.06 s");
+  assertGreaterOrEqual(performance.now() - began, 260);
+  const result = control.submit(request, { progress: () => performance.now() });
+  setTimeout(driver.reply, 250);
+  assertEquals(await result, 8);
 });
 
 Deno.test("ControlRing holds what a stubborn kernel may still write to", async () => {

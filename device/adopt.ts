@@ -13,6 +13,7 @@ import { UblkError } from "../uapi/error.ts";
 import { UBLK_F_BATCH_IO } from "../uapi/features.ts";
 import { UBLK_S_DEV_DEAD, UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
 import { readSmallFile } from "../uring/libc.ts";
+import { pacedMs } from "../ctrl/pace.ts";
 import { abortable, checkAborted } from "./abort.ts";
 import type { Basis } from "./begin.ts";
 import { misfit } from "./fit.ts";
@@ -93,7 +94,7 @@ async function serverless(
     }
     if (info.state !== UBLK_S_DEV_LIVE) return info;
     const alive = isAlive(info.ublksrv_pid);
-    if (performance.now() - startedMs > (alive ? ALIVE_MS : GONE_MS)) {
+    if (performance.now() - startedMs > (alive ? ALIVE_MS : pacedMs(GONE_MS))) {
       throw busyError(id, info.ublksrv_pid, alive);
     }
     await sleep(signal);
@@ -105,13 +106,13 @@ async function retrying(
   run: () => Promise<void>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const endMs = performance.now() + GONE_MS;
+  const startMs = performance.now();
   while (true) {
     try {
       return await run();
     } catch (error) {
       const busy = error instanceof UblkError && error.errno === EBUSY;
-      if (!busy || performance.now() > endMs) throw error;
+      if (!busy || performance.now() > startMs + pacedMs(GONE_MS)) throw error;
     }
     await sleep(signal);
   }

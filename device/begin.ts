@@ -171,6 +171,7 @@ export async function bringUp(
   settings: Settings,
   basis: Basis,
   onStuck: (error: UblkError) => void,
+  progress: () => number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { grant, opened, metadataSize, batch, recovered } = basis;
@@ -218,8 +219,10 @@ export async function bringUp(
   // never answered, and START_DEV holds the driver for good: a Ctrl-C at that moment hung the
   // machine. `untilAnswered` in ctrl/commands.ts sees to it.
   try {
-    if (recovered) await control.endUserRecovery(id, Deno.pid, either);
-    else await control.startDev(id, Deno.pid, either);
+    // On Linux 6.12 the kernel reads the partition table meanwhile, from a backend that may be slow.
+    const options = { ...either, progress };
+    if (recovered) await control.endUserRecovery(id, Deno.pid, options);
+    else await control.startDev(id, Deno.pid, options);
     await held.memory?.register(control, id, recovered, either);
     const { unprivileged } = settings;
     const probe = await probeBlockDevice(id, NODE_TIMEOUT_MS, either.signal, unprivileged);

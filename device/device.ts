@@ -8,12 +8,14 @@
  * @module
  */
 
+import { beginStep } from "../ctrl/pace.ts";
 import { sumStats } from "../queue/stats.ts";
 import { UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
 import { checkAborted } from "./abort.ts";
 import { adoptDevice } from "./adopt.ts";
 import { addDevice, type Basis, bringUp } from "./begin.ts";
+import { asUblkError } from "./boundary.ts";
 import { GRACE_MS, Holdings } from "./holdings.ts";
 import type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./info.ts";
 import { logLine, ThreadLogs } from "./log.ts";
@@ -123,7 +125,7 @@ export class Device implements AsyncDisposable {
 
   /** Opens the backend and adds the device to the kernel. */
   create(options: { signal?: AbortSignal } = {}): Promise<void> {
-    return this.#serially(async () => {
+    return this.#serially("create", async () => {
       if (this.#state !== "new") return;
       await this.#undoing(() => this.#create(options.signal));
       this.#state = "created";
@@ -147,12 +149,13 @@ export class Device implements AsyncDisposable {
 
   /** Fetches every tag and makes the disk appear; resolves once it can be opened. */
   start(options: { signal?: AbortSignal } = {}): Promise<void> {
-    return this.#serially(async () => {
+    return this.#serially("start", async () => {
       if (this.#state === "live") return;
       if (this.#state !== "created") throw wrongState("start", this.#state);
       const onStuck = (error: UblkError) => this.#fail(error);
+      const progress = () => answered(this.stats().total);
       await this.#undoing(() =>
-        bringUp(this.#held, this.#settings, this.#basis!, onStuck, options.signal)
+        bringUp(this.#held, this.#settings, this.#basis!, onStuck, progress, options.signal)
       );
       this.#live();
       await sendTelemetry(this);
@@ -174,7 +177,7 @@ export class Device implements AsyncDisposable {
    *   kept its size.
    */
   resize(bytes: number): Promise<void> {
-    return this.#serially(async () => {
+    return this.#serially("resize", async () => {
       if (this.#state !== "live") throw wrongState("resize", this.#state);
       const { opened } = this.#basis!;
       const threads = this.#held.threads!;
@@ -200,7 +203,7 @@ export class Device implements AsyncDisposable {
    *   data may be lost.
    */
   stop(options: StopOptions = {}): Promise<void> {
-    return this.#serially(async () => {
+    return this.#serially("stop", async () => {
       if (this.#failure !== undefined) throw this.#failure;
       if (isOver(this.#state)) return;
       if (this.#state !== "live") throw wrongState("stop", this.#state);
@@ -251,14 +254,14 @@ export class Device implements AsyncDisposable {
    * this process has let go of is no longer its to delete, and stays.
    */
   delete(options: { signal?: AbortSignal } = {}): Promise<void> {
-    return this.#serially(async () => {
+    return this.#serially("delete", async () => {
       if (this.#state === "deleted" || this.#state === "released") return;
       if (this.#state === "live") await this.#stop(options);
       try {
         await this.#release(this.#mustStay());
         this.#close({ reason: "deleted" });
       } catch (error) {
-        this.#close({ reason: "failed", error: error as UblkError });
+        this.#close({ reason: "failed", error: this.#known(error, "delete") });
         throw error;
       }
     });
@@ -271,17 +274,24 @@ export class Device implements AsyncDisposable {
 
   /**
    * Steps run one after the other, in the order in which they were called; and not beside the
-   * removal of a device that has failed.
+   * removal of a device that has failed. Whatever they throw leaves as a {@linkcode UblkError}.
    */
-  #serially<T>(step: () => Promise<T>): Promise<T> {
+  #serially<T>(name: string, step: () => Promise<T>): Promise<T> {
     const run = (this.#last ?? Promise.resolve()).then(async () => {
       await this.#failing;
+      using _ = beginStep();
       const running = step();
       this.#running = running.catch(() => {});
       return await running;
+    }).catch((thrown) => {
+      throw this.#known(thrown, name);
     });
     this.#last = run.catch(() => {});
     return run;
+  }
+
+  #known(thrown: unknown, step: string): UblkError {
+    return asUblkError(thrown, step, this.id < 0 ? undefined : this.id);
   }
 
   async #undoing(step: () => Promise<void>): Promise<void> {
@@ -293,8 +303,8 @@ export class Device implements AsyncDisposable {
       const keep = this.#mustStay();
       await this.#release(keep).catch((reason) => logLine(40, `undo: ${reason.message}`));
       // Where a stuck backend was the cause, that is what the caller should hear.
-      const error = this.#failure ?? thrown;
-      this.#closeFailed(error instanceof UblkError ? error : undefined, keep);
+      const error = this.#failure ?? this.#known(thrown, "serve");
+      this.#closeFailed(error, keep);
       throw error;
     }
   }
@@ -311,7 +321,7 @@ export class Device implements AsyncDisposable {
   #servingEnded(error: UblkError | undefined): void {
     if (this.#state !== "live") return;
     if (error !== undefined) return this.#fail(error);
-    this.#serially(async () => {
+    this.#serially("delete", async () => {
       if (this.#state !== "live") return;
       this.#state = "stopping";
       const quiesced = this.#basis!.recovery !== undefined && await this.#held.outlives();
@@ -344,7 +354,7 @@ export class Device implements AsyncDisposable {
       .finally(() => this.#closeFailed(error, keep));
   }
 
-  #closeFailed(error: UblkError | undefined, keep: boolean): void {
+  #closeFailed(error: UblkError, keep: boolean): void {
     this.#close(
       keep ? { reason: "failed", error, recoverable: true } : { reason: "failed", error },
     );

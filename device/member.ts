@@ -22,6 +22,7 @@ import type { QueueShare, ServeOrder, ThreadResources } from "../queue/serving.t
 import { errnoName } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { closeFd, eventFd, neutralizeFd, signalEventFd } from "../uring/libc.ts";
+import { pacedMs } from "../ctrl/pace.ts";
 import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
 import { releaseByForce } from "./teardown.ts";
 import { guardLocalThread } from "./watchdog.ts";
@@ -233,14 +234,21 @@ export class Member {
   }
 }
 
+/** Whether a promise settles in a time that is meant for one device: see {@linkcode pacedMs}. */
 async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), ms));
-  try {
-    return await Promise.race([promise.then(() => true, () => true), late]);
-  } finally {
-    clearTimeout(timer);
+  const startMs = performance.now();
+  const settled = promise.then(() => true, () => true);
+  let leftMs = ms;
+  while (leftMs > 0) {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<boolean>((resolve) =>
+      timer = setTimeout(() => resolve(false), leftMs)
+    );
+    const isSettled = await Promise.race([settled, late]).finally(() => clearTimeout(timer));
+    if (isSettled) return true;
+    leftMs = startMs + pacedMs(ms) - performance.now();
   }
+  return false;
 }
 
 function stuckError(device: number, deadlineMs: number, keepDevice: boolean): UblkError {

@@ -9,6 +9,8 @@ import { EBUSY } from "../uapi/errno.ts";
 import { openFile, pathExists } from "../uring/libc.ts";
 import { mayUse } from "../uring/rights.ts";
 import { checkAborted } from "./abort.ts";
+import { letGo, startShell } from "./child.ts";
+import { pacedMs } from "../ctrl/pace.ts";
 
 const O_RDWR = 2;
 const POLL_MS = 10;
@@ -57,12 +59,12 @@ async function appearance(
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<void> {
-  const end = performance.now() + timeoutMs;
+  const startedMs = performance.now();
   while (true) {
     checkAborted(signal);
     // A look at the node is no access to the device behind it.
     if (pathExists(path)) return;
-    if (performance.now() > end) {
+    if (performance.now() > startedMs + pacedMs(timeoutMs)) {
       throw new UblkError("NODE_MISSING", {
         operation: `wait for ${path}`,
         device: id,
@@ -85,9 +87,9 @@ const RULE = "install the udev rule as root: udev/install.sh";
  */
 export async function ownership(id: number, timeoutMs: number): Promise<void> {
   const path = charPath(id);
-  const end = performance.now() + timeoutMs;
+  const startedMs = performance.now();
   while (!mayUse(path)) {
-    if (performance.now() > end) {
+    if (performance.now() > startedMs + pacedMs(timeoutMs)) {
       throw new UblkError("PERMISSION_DENIED", {
         operation: `wait for ${path}`,
         device: id,
@@ -128,15 +130,16 @@ export async function probeBlockDevice(
   const left = Math.max(POLL_MS, timeoutMs - (performance.now() - started));
   // It tries until it is killed, since udev may still be setting the node's permissions, and says
   // so each time. What says nothing waits in the kernel.
-  const child = new Deno.Command("/bin/sh", {
-    args: ["-c", 'echo; until (exec <"$0") 2>/dev/null; do echo; sleep 0.05; done', path],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
+  const script = 'echo; until (exec <"$0") 2>/dev/null; do echo; sleep 0.05; done';
+  const child = startShell(script, [path], "piped");
   const { promise: gaveUp, resolve: giveUp } = Promise.withResolvers<void>();
-  const timer = setTimeout(giveUp, left);
   const waiting = silence(child.stdout, Math.min(SILENT_MS, left / 2));
+  let rounds = 0;
+  const timer = setInterval(() => {
+    // On a busy machine the child may not have begun yet, which says nothing of the disk.
+    const wasTried = waiting.tries() >= MIN_TRIES;
+    if (wasTried || ++rounds === MAX_ROUNDS) giveUp();
+  }, pacedMs(left));
   // Once the device is gone the child would try on in vain until its time is up.
   signal?.addEventListener("abort", () => giveUp(), { once: true });
   if (signal?.aborted) giveUp();
@@ -145,8 +148,9 @@ export async function probeBlockDevice(
     waiting.promise,
     gaveUp,
   ]);
-  clearTimeout(timer);
-  if (typeof result !== "boolean") endWithoutWaiting(child);
+  clearInterval(timer);
+  // One that waits for the disk in the kernel does not even hear SIGKILL until that is gone.
+  if (typeof result !== "boolean") letGo(child, "SIGKILL");
   await waiting.end();
   checkAborted(signal);
   if (result === "silent") return "waiting";
@@ -154,7 +158,7 @@ export async function probeBlockDevice(
     throw new UblkError("NODE_MISSING", {
       operation: `open ${path}`,
       device: id,
-      reason: `the node is there but did not open in ${timeoutMs} ms`,
+      reason: `the node is there but did not open in ${Math.round(performance.now() - started)} ms`,
       hint: unprivileged
         ? RULE
         : "in a container, allow the device (--device-cgroup-rule 'b *:* rwm')",
@@ -165,20 +169,28 @@ export async function probeBlockDevice(
 
 /** How long, in milliseconds, an attempt to open the disk may take before it counts as waiting. */
 const SILENT_MS = 3_000;
+/** How often the disk must have been tried before it counts as one that does not open. */
+const MIN_TRIES = 20;
+/** How many times the limit the child gets to try as often. */
+const MAX_ROUNDS = 6;
 
 /** Resolves once a stream that has begun has said nothing for so long. */
 function silence(stream: ReadableStream<Uint8Array>, ms: number) {
   const { promise, resolve } = Promise.withResolvers<"silent">();
   const reader = stream.getReader();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let tries = 0;
   const heard = (async () => {
-    while (!(await reader.read()).done) {
+    for (let read; !(read = await reader.read()).done;) {
+      // A byte for each.
+      tries += read.value.length;
       clearTimeout(timer);
       timer = setTimeout(() => resolve("silent"), ms);
     }
   })().catch(() => {}).finally(() => clearTimeout(timer));
   return {
     promise,
+    tries: () => tries,
     async end() {
       clearTimeout(timer);
       await reader.cancel().catch(() => {});
@@ -186,14 +198,4 @@ function silence(stream: ReadableStream<Uint8Array>, ms: number) {
       clearTimeout(timer);
     },
   };
-}
-
-/** A child that is waiting for the disk in the kernel does not even hear SIGKILL until it is gone. */
-function endWithoutWaiting(child: Deno.ChildProcess): void {
-  child.unref();
-  try {
-    child.kill("SIGKILL");
-  } catch {
-    // It has just ended by itself.
-  }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { within } from "./boundary.ts";
 import { Device } from "./device.ts";
 import type { Closed, DeviceInfo, DeviceState, DeviceStats } from "./info.ts";
 import type { DeviceOptions, RecoverOptions } from "./options.ts";
@@ -63,10 +64,12 @@ export interface ServedDevice extends AsyncDisposable {
  * ```
  */
 export async function serve(options: DeviceOptions): Promise<ServedDevice> {
-  const device = new Device(options);
-  await device.create(options);
-  await device.start(options);
-  return served(device);
+  return await within("serve", async () => {
+    const device = new Device(options);
+    await device.create(options);
+    await device.start(options);
+    return served(device);
+  });
 }
 
 /**
@@ -87,7 +90,7 @@ export async function serve(options: DeviceOptions): Promise<ServedDevice> {
  * ```
  */
 export async function recover(id: number, options: RecoverOptions): Promise<ServedDevice> {
-  return served(await Device.recover(id, options));
+  return await within("recover", async () => served(await Device.recover(id, options)));
 }
 
 function served(device: Device): ServedDevice {

@@ -18,7 +18,7 @@ import {
   unpackError,
 } from "../queue/messages.ts";
 import { prepareServing, type ServeOrder, type ThreadResources } from "../queue/serving.ts";
-import { UblkError } from "../uapi/error.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
 
 /** What opening a backend has told. */
 export interface Opened {
@@ -192,14 +192,23 @@ export class LocalThread implements ServingThread {
       (lostErrno) => this.#stop(lostTagError(lostErrno)),
       (cause) =>
         this.#stop(
-          new UblkError("THREAD_FAILED", { operation: "serve", reason: `${cause}`, cause }),
+          new UblkError("THREAD_FAILED", { operation: "serve", reason: thrownText(cause), cause }),
         ),
     );
     return serving.resources;
   }
 
   async close(): Promise<void> {
-    await this.#backend.close?.();
+    try {
+      await this.#backend.close?.();
+    } catch (cause) {
+      throw new UblkError("THREAD_FAILED", {
+        operation: "close the backend",
+        reason: thrownText(cause),
+        hint: "see the backend's close()",
+        cause,
+      });
+    }
   }
 
   kill(): void {

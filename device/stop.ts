@@ -6,6 +6,7 @@
 
 import type { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
+import { letGo, startShell } from "./child.ts";
 import { ignoreMissing } from "./delete.ts";
 import { logLine } from "./log.ts";
 
@@ -54,12 +55,7 @@ export async function stopDevice(
  */
 export async function syncDisks(progress: () => number, signal: AbortSignal): Promise<void> {
   using silence = new Silence(progress);
-  const child = new Deno.Command("/bin/sh", {
-    args: ["-c", "exec sync"],
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
+  const child = startShell("exec sync", [], "null");
   const { promise: gaveUp, resolve: giveUp } = Promise.withResolvers<void>();
   const either = AbortSignal.any([silence.signal, signal]);
   either.addEventListener("abort", () => giveUp(), { once: true });
@@ -68,7 +64,7 @@ export async function syncDisks(progress: () => number, signal: AbortSignal): Pr
   if (success) return;
   logLine(30, "sync did not succeed before the device stops: what is not written yet is lost");
   // In the kernel it hears no signal, and must not keep this process.
-  child.unref();
+  letGo(child);
 }
 
 /** Fires once nothing has been answered for a minute. */

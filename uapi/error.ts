@@ -49,7 +49,9 @@ export type UblkErrorCode =
   /** A serving thread died. */
   | "THREAD_FAILED"
   /** The caller's AbortSignal fired. */
-  | "ABORTED";
+  | "ABORTED"
+  /** Something else went wrong, in this library or beneath it; `cause` has it. */
+  | "UNEXPECTED";
 
 /** What a {@linkcode UblkError} is made of, beside its code. */
 export interface UblkErrorInit {

@@ -1,0 +1,40 @@
+/**
+ * Where errors leave the library: each is a {@linkcode UblkError}.
+ *
+ * @module
+ */
+
+import { thrownText, UblkError } from "../uapi/error.ts";
+import { logLine } from "./log.ts";
+
+/** Any thrown value as a {@linkcode UblkError}, which keeps it as its cause. */
+export function asUblkError(thrown: unknown, operation: string, device?: number): UblkError {
+  if (thrown instanceof UblkError) return thrown;
+  const given = { operation, cause: thrown, ...(device === undefined ? {} : { device }) };
+  if (thrown instanceof Deno.errors.NotCapable) {
+    const [reason, ...hint] = thrown.message.split(/, (?=run again)/);
+    return new UblkError("PERMISSION_DENIED", {
+      ...given,
+      reason,
+      hint: hint[0] ?? "see docs/permissions.md",
+    });
+  }
+  // The stack is for those who mend it, and not for the one line that users see.
+  if (thrown instanceof Error) logLine(LOG_DEBUG, thrown.stack ?? "");
+  return new UblkError("UNEXPECTED", {
+    ...given,
+    reason: thrownText(thrown).split("\n")[0],
+    hint: "if it comes again, please report it, with the log at its most detailed",
+  });
+}
+
+const LOG_DEBUG = 10;
+
+/** Runs a step; whatever it throws is a {@linkcode UblkError}. */
+export async function within<T>(operation: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (thrown) {
+    throw asUblkError(thrown, operation);
+  }
+}
