@@ -59,6 +59,8 @@ export interface CommandOptions {
    * that is at a step.
    */
   timeoutMs?: number;
+  /** Whether a time that is named here, too, counts once for each of those devices. */
+  paced?: boolean;
   /**
    * A number that changes while the device gets on, by requests that it answers: then the time
    * begins anew.
@@ -95,6 +97,7 @@ interface InFlight {
   readonly onAbort: () => void;
   /** Undefined where the command's default holds. */
   readonly timeoutMs: number | undefined;
+  readonly paced: boolean;
   readonly progress: () => number;
   /** The progress when the time began, and when that was, by `performance.now()`. */
   seen: number;
@@ -164,6 +167,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
    */
   submit(request: ControlRequest, options: CommandOptions = {}): Promise<number> {
     const { signal, timeoutMs, progress = () => 0 } = options;
+    const { paced = timeoutMs === undefined } = options;
     if (this.#closing) return Promise.reject(closedError(request));
     if (this.#broken !== undefined) return Promise.reject(this.#broken);
     if (signal?.aborted) return Promise.reject(abortedError(request, signal.reason));
@@ -176,7 +180,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
     };
     const sinceMs = performance.now();
     const entry: InFlight = {
-      ...{ id, request, resolve, reject, signal, onAbort, timeoutMs, progress, sinceMs },
+      ...{ id, request, resolve, reject, signal, onAbort, timeoutMs, paced, progress, sinceMs },
       seen: progress(),
       deadline: sinceMs + (timeoutMs ?? request.command.timeoutMs),
       state: "live",
@@ -300,17 +304,17 @@ export class ControlRing implements AsyncDisposable, Disposable {
       } else if (signal?.aborted) {
         this.#giveUp(entry, abortedError(request, signal.reason));
       } else {
-        this.#giveUp(entry, timeoutError(request, entry.deadline - entry.sinceMs));
+        this.#giveUp(entry, timeoutError(request, Math.round(entry.deadline - entry.sinceMs)));
       }
     }
   }
 
   /** Gives a command the time that is due to it by now. */
   #hasMoreTime(entry: InFlight, nowMs: number): boolean {
-    const { request, timeoutMs, progress, seen } = entry;
+    const { request, timeoutMs = request.command.timeoutMs, paced, progress, seen } = entry;
     entry.seen = progress();
     if (entry.seen !== seen) entry.sinceMs = nowMs;
-    entry.deadline = entry.sinceMs + (timeoutMs ?? pacedMs(request.command.timeoutMs));
+    entry.deadline = entry.sinceMs + (paced ? pacedMs(timeoutMs) : timeoutMs);
     return entry.deadline > nowMs;
   }
 

@@ -19,12 +19,22 @@ const DELETE_MS = 2_000;
  * the disk open any more, a mounted filesystem for instance; that wait is not ours to share.
  */
 export async function deleteDevice(control: Control, id: number): Promise<void> {
+  const enough = new AbortController();
+  const { signal } = enough;
+  // With many devices at once it may take long until it is this one's turn; so that alone says
+  // nothing of the disk's users.
+  const timer = setInterval(() => {
+    isDeleted(control, id).then((isSo) => isSo && enough.abort(), () => {});
+  }, DELETE_MS);
   try {
-    await ignoreMissing(control.delDev(id, { timeoutMs: DELETE_MS }));
+    await ignoreMissing(control.delDev(id, { timeoutMs: DELETE_MS, paced: true, signal }));
   } catch (error) {
-    if (!(error instanceof UblkError) || error.code !== "CONTROL_TIMEOUT") throw error;
+    const isLate = error instanceof UblkError && error.code === "CONTROL_TIMEOUT";
+    if (!isLate && !signal.aborted) throw error;
     if (!await isDeleted(control, id)) throw error;
     logLine(20, `${blockPath(id)} is deleted; its id stays taken until its last user closes it`);
+  } finally {
+    clearInterval(timer);
   }
 }
 
