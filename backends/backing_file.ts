@@ -142,7 +142,7 @@ async function openClaimed(
   const access = (wish.readOnly ? O_RDONLY : O_RDWR) | (wish.direct ? O_DIRECT : 0);
   const isDevice = found?.kind === "block device";
   const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
-  const deadline = Date.now() + PATIENCE_MS;
+  const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
       const fd = openFile(path, flags, 0o644);
@@ -154,7 +154,7 @@ async function openClaimed(
       const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
       if (!isBusy) throw openError(path, error, wish);
     }
-    if (Date.now() >= deadline) break;
+    if (performance.now() >= deadline) break;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
   throw isDevice

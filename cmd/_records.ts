@@ -28,6 +28,8 @@ export interface DeviceRecord {
   readonly pid: number;
   /** When that started, in the kernel's ticks since boot: a pid alone may be somebody else's now. */
   readonly startTicks: number;
+  /** Which boot that was, where `/run` outlives one, as in a container. */
+  readonly boot?: string;
   /** Its log, or null: it logs to its own stderr. */
   readonly log: string | null;
   /** Its control socket, or null. */
@@ -82,6 +84,11 @@ export function isAlive(record: DeviceRecord): boolean {
   return startTicksOf(record.pid) === record.startTicks;
 }
 
+/** The id of this boot. */
+function bootId(): string {
+  return readSmallFile("/proc/sys/kernel/random/boot_id").trim();
+}
+
 /** Makes the folder, for this user alone. */
 export function makeRunFolder(): void {
   Deno.mkdirSync(runFolder(), { recursive: true, mode: 0o700 });
@@ -92,7 +99,9 @@ export function writeRecord(record: DeviceRecord): void {
   makeRunFolder();
   const path = recordPath(record.id);
   const temporary = `${path}.${Deno.pid}`;
-  Deno.writeTextFileSync(temporary, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 });
+  Deno.writeTextFileSync(temporary, `${JSON.stringify({ boot: bootId(), ...record }, null, 2)}\n`, {
+    mode: 0o600,
+  });
   Deno.renameSync(temporary, path);
 }
 
@@ -100,7 +109,9 @@ export function writeRecord(record: DeviceRecord): void {
 export function readRecord(id: number): DeviceRecord | undefined {
   try {
     const record = JSON.parse(Deno.readTextFileSync(recordPath(id)));
-    return isRecord(record) && record.id === id ? record : undefined;
+    // Pids and ticks of another boot are others'.
+    const isOfNow = isRecord(record) && (record.boot ?? bootId()) === bootId();
+    return isOfNow && record.id === id ? record : undefined;
   } catch (error) {
     if (error instanceof SyntaxError || isFileError(error)) return undefined;
     throw error;

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { libc } from "../uring/libc.ts";
+import { libc, readSmallFile } from "../uring/libc.ts";
 import {
   isAlive,
   parseStartTicks,
@@ -46,12 +46,18 @@ Deno.test("isAlive is not taken in by a pid that is somebody else's now", () => 
 });
 
 Deno.test("recordOf takes no record of an earlier device for that of the one there is", () => {
+  const boot = readSmallFile("/proc/sys/kernel/random/boot_id").trim();
+  const written = { ...record, boot };
   writeRecord(record);
   try {
-    assertEquals(recordOf(record.id, Deno.pid), record);
+    assertEquals(recordOf(record.id, Deno.pid), written);
     assertEquals(recordOf(record.id, Deno.pid + 1), undefined);
     // The kernel knows of no server: a device that is stopped.
-    assertEquals(recordOf(record.id, -1), record);
+    assertEquals(recordOf(record.id, -1), written);
+    // In a container the folder may be there after a reboot, and pids are the same again.
+    writeRecord({ ...record, boot: "another" });
+    assertEquals(recordOf(record.id, Deno.pid), undefined);
+    writeRecord(record);
   } finally {
     removeRecord(record.id);
   }

@@ -71,9 +71,9 @@ export class RingRequests implements RingOperations, AsyncDisposable {
   /** Makes requests, all at once, and waits until all are answered. */
   run(ios: readonly FakeIo[], metadata?: Uint8Array): FakeRequest[] {
     const slots = ios.map((io) => this.#start(io, metadata));
-    const deadline = Date.now() + 20_000;
+    const deadline = performance.now() + 20_000;
     while (slots.some(({ request }) => request.result === undefined)) {
-      if (Date.now() > deadline) throw new Error("requests are not answered");
+      if (performance.now() > deadline) throw new Error("requests are not answered");
       this.#turn(1e6);
     }
     for (const slot of slots) {
@@ -93,8 +93,8 @@ export class RingRequests implements RingOperations, AsyncDisposable {
   /** Starts a request and says, after a time, whether it has been answered. */
   isAnswered(io: FakeIo, afterMs: number): boolean {
     const { request } = this.#start(io);
-    const end = Date.now() + afterMs;
-    while (Date.now() < end && request.result === undefined) this.#turn(10_000);
+    const end = performance.now() + afterMs;
+    while (performance.now() < end && request.result === undefined) this.#turn(10_000);
     return request.result !== undefined;
   }
 

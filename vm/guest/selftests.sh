@@ -16,6 +16,13 @@ tell() {
   echo "@${IFS}$*"
 }
 
+# Since boot: the time of day may jump.
+now_ms() {
+  local up
+  read -r up _ </proc/uptime
+  echo "${up/./}0"
+}
+
 devices() {
   local node
   for node in /dev/ublkc*; do
@@ -104,14 +111,14 @@ run() {
   echo "$hugepages" >/proc/sys/vm/nr_hugepages
   tell begin "$column" "$script"
   cd "$work/$script/ublk" || exit 1
-  started=$(date +%s%3N)
+  started=$(now_ms)
   # SC2016: the inner shell's own variables. It is in the cgroup before it starts anything.
   # shellcheck disable=SC2016
   timeout --kill-after=5 "$limit" \
     bash -c 'echo $$ >"$0"; exec "$@"' "$cgroup/cgroup.procs" "./test_$script.sh" \
     </dev/null >"$log" 2>&1
   status=$?
-  ms=$(($(date +%s%3N) - started))
+  ms=$(($(now_ms) - started))
   # A trace that bpftrace cannot load is why its test skips, and the test does not say so.
   if [ "$status" = 4 ] && trace=$(grep -o 'trace/[a-z_]*\.bt' "./test_$script.sh"); then
     echo "bpftrace -d $trace:" >>"$log"

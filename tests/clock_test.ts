@@ -1,0 +1,48 @@
+/**
+ * Which clock the code goes by. The time of day jumps: once the two seconds of patience for a locked
+ * file lasted 22, because the machine's clock was set meanwhile. What waits or measures goes by
+ * `performance.now()`, and what outlives a process by the kernel's ticks since boot.
+ */
+
+import { assertEquals } from "@std/assert";
+import { sources } from "./sources.ts";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+
+/** Ways to the time of day, and times of files, which are that. */
+const TIME_OF_DAY =
+  /\bDate\.now\b|\bnew Date\b|\bDate\(\)|\bTemporal\.Now\b|\btimeOrigin\b|\bCLOCK_REALTIME\b|\.(mtime|ctime|atime|birthtime)\b|\bdate \+%s|\bEPOCHSECONDS\b/;
+
+/** The files that may: what they tell is for people. */
+const SHOWN: Readonly<Record<string, string>> = {
+  "backends/wrappers/log.ts": "each line of the wrapper's log has the time of day",
+  "bench/ring.ts": "a report says when it was made",
+  "cmd/_log.ts": "each line of a server's log has the time of day",
+  "device/log.ts": "the same",
+  "links/std-log/mod.ts": "the same, of a record",
+  "tests/clock_test.ts": "it names them",
+  "uapi/io_uring_sqe.ts": "the kernel's flag of that name",
+};
+
+Deno.test("nothing waits or measures by the time of day, which may jump", () => {
+  const found = sources(ROOT, [".ts", ".sh"]).flatMap((path) =>
+    path in SHOWN
+      ? []
+      : Deno.readTextFileSync(ROOT + path).split("\n").flatMap((line, index) =>
+        TIME_OF_DAY.test(line) ? [`${path}:${index + 1}: ${line.trim()}`] : []
+      )
+  );
+  assertEquals(found, []);
+});
+
+Deno.test("the ways to the time of day are recognised", () => {
+  const lines = [
+    "const end = Date.now() + 5;",
+    "const at = new Date();",
+    "Temporal.Now.instant()",
+    "if (info.mtime < started)",
+    "started=$(date +%s%3N)",
+  ];
+  assertEquals(lines.filter((line) => !TIME_OF_DAY.test(line)), []);
+  assertEquals(TIME_OF_DAY.test("const end = performance.now() + 5; // an update"), false);
+});
