@@ -14,15 +14,7 @@ import {
   IORING_OP_READ,
   IORING_OP_URING_CMD,
 } from "../uapi/io_uring_sqe.ts";
-import {
-  addressOf,
-  closeFd,
-  epollLibc,
-  eventFd,
-  libc,
-  openFile,
-  signalEventFd,
-} from "../uring/libc.ts";
+import { addressOf, closeFd, eventFd, libc, openFile, signalEventFd } from "../uring/libc.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { put64 } from "../uring/sqe.ts";
 import { ADD_DEV, START_DEV, STOP_DEV } from "./commands.ts";
@@ -33,7 +25,6 @@ const O_RDWR = 2;
 
 // libc stays open for the process's life, so it is opened outside what the sanitizers watch.
 libc();
-epollLibc();
 
 /**
  * A control ring on an ordinary kernel, with a driver that is silent until told: each command

@@ -1,14 +1,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
-import { epollLibc, libc } from "../uring/libc.ts";
+import { libc } from "../uring/libc.ts";
 import { asUblkError } from "./boundary.ts";
 import { Device } from "./device.ts";
 import { recover, serve } from "./serve.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
-epollLibc();
 
 Deno.test("asUblkError keeps what is one, and anything else as its cause in one line", () => {
   const known = new UblkError("ABORTED", { operation: "serve" });

@@ -20,7 +20,7 @@ import { createStatsBuffer, QueueStats, readStats, type Stats } from "../queue/s
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
 import { type FakeKernel, fakeRing, type FakeRingOptions } from "../uring/fake_ring.ts";
-import { epollLibc, libc, monotonicUs } from "../uring/libc.ts";
+import { libc, monotonicUs } from "../uring/libc.ts";
 import { registerSparseBuffers } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
 import type { FakeFile } from "./fake_file.ts";
@@ -29,7 +29,6 @@ import { FAKE_CHAR_FD, type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
-epollLibc();
 
 /** What a {@linkcode QueueRig} is made of. */
 export interface RigOptions extends Partial<FakeRingOptions> {

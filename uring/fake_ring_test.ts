@@ -5,7 +5,7 @@ import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
 import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { type FakeFaults, FaultDice } from "./fake_faults.ts";
 import { fakeRing, type FakeSqe } from "./fake_ring.ts";
-import { closeFd, epollLibc, eventFd, libc } from "./libc.ts";
+import { closeFd, eventFd, libc } from "./libc.ts";
 import { PolledFd } from "./poller.ts";
 import { registerEventFd } from "./register.ts";
 import type { Ring } from "./ring.ts";
@@ -13,7 +13,6 @@ import { prepNop, prepUringCmd, setSqeFlags } from "./sqe.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
-epollLibc();
 
 /** Reads what is there: [user data, result] in the order of arrival. */
 function completions(ring: Ring): [number, number][] {

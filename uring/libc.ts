@@ -76,6 +76,20 @@ const SYMBOLS = {
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  epoll_create1: { parameters: ["i32"], result: "i32" },
+  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // epoll_wait(epfd, events, maxevents, timeout)
+  epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+  // The only call that waits in a thread of Deno's pool: the pool has 32 for the whole runtime, which
+  // its file I/O needs too. See poller.ts.
+  epollWait: {
+    name: "epoll_wait",
+    parameters: ["i32", "buffer", "i32", "i32"],
+    result: "i32",
+    nonblocking: true,
+  },
+  // poll(fds, nfds, timeout)
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
@@ -100,31 +114,8 @@ const PROCESS_SYMBOLS = {
 /** The symbols of {@linkcode processLibc}. */
 export type ProcessLibc = Deno.DynamicLibrary<typeof PROCESS_SYMBOLS>["symbols"];
 
-/**
- * Waiting for descriptors. `epollWait` is the only call of this project that waits in a thread of
- * Deno's pool: the pool has 32 for the whole runtime, which its file I/O needs too.
- */
-const EPOLL_SYMBOLS = {
-  epoll_create1: { parameters: ["i32"], result: "i32" },
-  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
-  // epoll_wait(epfd, events, maxevents, timeout)
-  epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  epollWait: {
-    name: "epoll_wait",
-    parameters: ["i32", "buffer", "i32", "i32"],
-    result: "i32",
-    nonblocking: true,
-  },
-  // poll(fds, nfds, timeout)
-  poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
-} as const;
-
-/** The symbols of {@linkcode epollLibc}. */
-export type EpollLibc = Deno.DynamicLibrary<typeof EPOLL_SYMBOLS>["symbols"];
-
 let opened: Libc | undefined;
 let processOpened: ProcessLibc | undefined;
-let epollOpened: EpollLibc | undefined;
 let errnoCell: Int32Array | undefined;
 
 /**
@@ -144,16 +135,6 @@ export function processLibc(): ProcessLibc {
     processOpened = openLibc(PROCESS_SYMBOLS);
   }
   return processOpened;
-}
-
-/** libc's `epoll`, opened on first use like {@linkcode libc}. */
-export function epollLibc(): EpollLibc {
-  if (epollOpened === undefined) {
-    // As above: `errno` must be at hand before the first call that may fail.
-    errno();
-    epollOpened = openLibc(EPOLL_SYMBOLS);
-  }
-  return epollOpened;
 }
 
 function openLibc<S extends Deno.ForeignLibraryInterface>(
@@ -320,7 +301,7 @@ export function isSignalled(fd: number): boolean {
   const POLLIN = 1;
   // struct pollfd: int fd; short events, revents.
   const pollfd = new Int32Array([fd, POLLIN]);
-  return epollLibc().poll(pollfd, 1n, 0) > 0 && (pollfd[1] >>> 16 & POLLIN) !== 0;
+  return libc().poll(pollfd, 1n, 0) > 0 && (pollfd[1] >>> 16 & POLLIN) !== 0;
 }
 
 const timespec = new BigInt64Array(2);

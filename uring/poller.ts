@@ -15,7 +15,7 @@
 
 import { EINTR } from "../uapi/errno.ts";
 import { assert } from "../uapi/error.ts";
-import { closeFd, epollLibc, errno, eventFd, signalEventFd, syscallError } from "./libc.ts";
+import { closeFd, errno, eventFd, libc, signalEventFd, syscallError } from "./libc.ts";
 
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
@@ -118,7 +118,7 @@ let poller: Poller | undefined;
 
 /** One epoll descriptor and the pool thread in front of it. */
 class Poller {
-  readonly #libc = epollLibc();
+  readonly #libc = libc();
   readonly #epoll: number;
   /** Ends a wait whose timeout has become too long, or for which nobody waits any more. */
   readonly #kick: number;
@@ -135,6 +135,8 @@ class Poller {
   #running?: Promise<void>;
 
   constructor() {
+    // What `errno` needs must be at hand before the first call that may fail.
+    errno();
     this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
     if (this.#epoll < 0) throw syscallError("epoll_create1", DESCRIPTORS);
     try {

@@ -15,7 +15,7 @@ import {
   IOSQE_FIXED_FILE,
 } from "../uapi/io_uring_sqe.ts";
 import { fakeRing } from "./fake_ring.ts";
-import { closeFd, epollLibc, eventFd, libc, openFile } from "./libc.ts";
+import { closeFd, eventFd, libc, openFile } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
 import { PolledFd } from "./poller.ts";
@@ -33,7 +33,6 @@ import { prepNop, prepRead, prepWrite, setSqeFlags } from "./sqe.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
-epollLibc();
 
 const O_RDWR = 2;
 
