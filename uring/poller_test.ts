@@ -189,7 +189,9 @@ Deno.test("PolledFd.wait fails where epoll itself does", async () => {
   await using first = polled();
   await using second = polled();
   const waits = [first.signals.wait(), second.signals.wait()];
-  neutralizeFd(newEpolls(before)[0]);
+  const [epoll] = newEpolls(before);
+  while (threadsAt(epoll).length === 0) await sleep(5);
+  neutralizeFd(epoll);
   const failed = assertRejects(() => within(waits[1]), UblkError, "epoll_wait: failed with EINVAL");
   first.signal();
   await within(waits[0]);
