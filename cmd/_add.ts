@@ -10,6 +10,7 @@ import { type AddLine, parseAdd } from "./_add_line.ts";
 import { reporter } from "./_background.ts";
 import { dumpText, readDump } from "./_dump.ts";
 import { logToStderr } from "./_log.ts";
+import { keepShort } from "./_log_cap.ts";
 import { recordOf } from "./_records.ts";
 import { parseRecover } from "./_recover_line.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus, writeLine } from "./_run.ts";
@@ -45,7 +46,13 @@ export async function serveHere(
       log: stderr,
       process: line.process,
       service: !inBackground,
-      nameLog: inBackground ? (id) => logged = reporter.nameLog(id) : undefined,
+      nameLog: inBackground
+        ? (id) => {
+          logged = reporter.nameLog(id);
+          if (logged !== null) stderr.onWritten = keepShort(logged);
+          return logged;
+        }
+        : undefined,
       announce: async (device) => {
         const text = await announcement(device, line, logged);
         if (inBackground) reporter.ready(text, device.info().reductions);

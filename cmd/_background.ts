@@ -11,7 +11,6 @@
  */
 
 import { closeFd, writeText } from "../uring/libc.ts";
-import { keepShort } from "./_log_cap.ts";
 import { logPath, removeFile, startLogName, startLogPath } from "./_records.ts";
 import { EXIT_FAILURE, EXIT_OK, writeLine } from "./_run.ts";
 import { runFolder, RUNTIME_VARIABLE } from "./_run_folder.ts";
@@ -190,7 +189,6 @@ export const reporter = {
   nameLog(id: number): string | null {
     try {
       Deno.renameSync(startLogPath(Deno.pid), logPath(id));
-      keepShort(logPath(id));
       return logPath(id);
     } catch {
       return null;

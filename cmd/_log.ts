@@ -39,6 +39,8 @@ export class StderrLog extends BaseHandler {
   #dropped = 0;
   #writing?: Promise<void>;
   #lastError = "";
+  /** Told of the bytes that were written. */
+  onWritten: (bytes: number) => void = () => {};
 
   /** Each line begins with the program's name, as is the custom. */
   constructor(program: string, sink: LogSink = Deno.stderr) {
@@ -91,6 +93,7 @@ export class StderrLog extends BaseHandler {
         this.#pending = [];
         this.#pendingLength = 0;
         for (let at = 0; at < bytes.length;) at += await this.#sink.write(bytes.subarray(at));
+        this.onWritten(bytes.length);
       }
       this.#writing = undefined;
     } catch {

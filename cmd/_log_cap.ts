@@ -8,8 +8,8 @@
 const MAX_BYTES = 4 << 20;
 /** What is kept of it then. */
 const KEPT_BYTES = 1 << 20;
-/** How often its size is looked at, in milliseconds. */
-const PERIOD_MS = 10_000;
+/** After how many bytes its size is looked at. */
+const LOOK_BYTES = 1 << 20;
 
 /**
  * Drops the older part of a file that has become too long, up to the end of a line. The file stays
@@ -32,15 +32,20 @@ export function capLog(path: string, maxBytes = MAX_BYTES, keptBytes = KEPT_BYTE
   file.writeSync(kept);
 }
 
-/** Keeps a log short for as long as the process lives, without keeping it alive. */
-export function keepShort(path: string): void {
-  const timer = setInterval(() => {
+/**
+ * Keeps a log short: what it returns is told of the bytes that were written to it. Nothing wakes the
+ * process while nothing is logged.
+ */
+export function keepShort(path: string): (bytes: number) => void {
+  let written = 0;
+  return (bytes) => {
+    written += bytes;
+    if (written < LOOK_BYTES) return;
+    written = 0;
     try {
       capLog(path);
     } catch {
       // It was removed, or is not this process's to write: then it is nobody's trouble either.
-      clearInterval(timer);
     }
-  }, PERIOD_MS);
-  Deno.unrefTimer(timer);
+  };
 }

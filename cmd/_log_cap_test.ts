@@ -1,6 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Scratch } from "../tests/scratch.ts";
-import { capLog } from "./_log_cap.ts";
+import { capLog, keepShort } from "./_log_cap.ts";
 
 Deno.test("capLog keeps the last whole lines, and whoever appends goes on behind them", () => {
   using scratch = new Scratch();
@@ -14,4 +14,22 @@ Deno.test("capLog keeps the last whole lines, and whoever appends goes on behind
   assertEquals(Deno.readTextFileSync(path), "(774 older bytes were dropped)\nline 98\nline 99\n");
   write("line 100\n");
   assertEquals(Deno.readTextFileSync(path).split("\n").at(-2), "line 100");
+});
+
+// A timer of 10 s looked at the file, logged or not.
+Deno.test("keepShort looks at the log as it is written, and lives without it", () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/log`;
+  using log = Deno.openSync(path, { append: true, create: true });
+  const line = new TextEncoder().encode(`${"x".repeat(1023)}\n`);
+  const written = keepShort(path);
+  let largest = 0;
+  for (let kib = 0; kib < 16 << 10; kib++) {
+    log.writeSync(line);
+    written(line.length);
+    largest = Math.max(largest, log.statSync().size);
+  }
+  assert(largest > 3 << 20 && largest <= 5 << 20, `${largest} bytes`);
+  Deno.removeSync(path);
+  for (let mib = 0; mib < 8; mib++) written(1 << 20);
 });
