@@ -1,5 +1,5 @@
 /**
- * The blocks of a cache: a fixed number of slots in one piece of memory, the list of who was used
+ * The blocks of a cache: a fixed number of slots in one piece of memory, the list of those used
  * last, and which are dirty. It knows nothing of the disk.
  *
  * @module
@@ -8,6 +8,13 @@
 /** No slot. */
 export const NO_SLOT: number = -1;
 
+/** The block is as the disk has it. */
+const CLEAN = 0;
+/** It is newer than the disk's. */
+const DIRTY = 1;
+/** It is newer, and the disk refused it: it is in no list, so that nobody tries to make room of it. */
+const REFUSED = 2;
+
 /** So many slots, each with a block of the disk or free. */
 export class CacheBlocks {
   readonly #block: number;
@@ -15,7 +22,7 @@ export class CacheBlocks {
   readonly #memory: Uint8Array<ArrayBuffer>;
   readonly #slots = new Map<number, number>();
   readonly #blockOf: Float64Array;
-  readonly #isDirty: Uint8Array;
+  readonly #state: Uint8Array;
   #dirtyCount = 0;
   /** A ring of the slots in use, by age; the last element stands between newest and oldest. */
   readonly #newer: Int32Array;
@@ -30,7 +37,7 @@ export class CacheBlocks {
     this.#diskBytes = diskBytes;
     this.#memory = new Uint8Array(count * block);
     this.#blockOf = new Float64Array(count);
-    this.#isDirty = new Uint8Array(count);
+    this.#state = new Uint8Array(count);
     this.#newer = new Int32Array(count + 1).fill(count);
     this.#older = new Int32Array(count + 1).fill(count);
     this.#end = count;
@@ -63,16 +70,34 @@ export class CacheBlocks {
     return this.#memory.subarray(at, at + this.bytesOf(block));
   }
 
-  /** The slot that must go next, or {@linkcode NO_SLOT} while some are free. */
+  /** The slot used longest ago of those that the disk did not refuse, or {@linkcode NO_SLOT}. */
   oldest(): number {
-    return this.#unused > 0 || this.#free.length > 0 ? NO_SLOT : this.#newer[this.#end];
+    const slot = this.#newer[this.#end];
+    return slot === this.#end ? NO_SLOT : slot;
   }
 
-  /** A free slot, or the oldest, whose block is forgotten. */
+  /**
+   * A free slot, or the oldest, whose block is forgotten; {@linkcode NO_SLOT} where that would lose
+   * what the disk does not have.
+   */
   takeSlot(): number {
     if (this.#free.length > 0) return this.#free.pop()!;
     if (this.#unused > 0) return --this.#unused;
-    const slot = this.#newer[this.#end];
+    return this.#takeIfClean(this.oldest());
+  }
+
+  /** A free slot, or the oldest of those that are clean, however new; else {@linkcode NO_SLOT}. */
+  takeCleanSlot(): number {
+    let slot = this.takeSlot();
+    for (let next = this.oldest(); slot === NO_SLOT && next !== NO_SLOT;) {
+      slot = this.#takeIfClean(next);
+      next = this.#newer[next] === this.#end ? NO_SLOT : this.#newer[next];
+    }
+    return slot;
+  }
+
+  #takeIfClean(slot: number): number {
+    if (slot === NO_SLOT || this.#state[slot] !== CLEAN) return NO_SLOT;
     this.#forget(slot);
     return slot;
   }
@@ -98,19 +123,34 @@ export class CacheBlocks {
 
   /** Whether a slot's block is newer than that of the disk. */
   isDirty(slot: number): boolean {
-    return slot !== NO_SLOT && this.#isDirty[slot] !== 0;
+    return slot !== NO_SLOT && this.#state[slot] !== CLEAN;
+  }
+
+  /** Whether it is newer, and the disk has not refused it. */
+  isFresh(slot: number): boolean {
+    return slot !== NO_SLOT && this.#state[slot] === DIRTY;
   }
 
   /** A slot's block is newer than that of the disk. */
   dirty(slot: number): void {
-    this.#dirtyCount += 1 - this.#isDirty[slot];
-    this.#isDirty[slot] = 1;
+    if (this.#state[slot] !== CLEAN) return;
+    this.#dirtyCount++;
+    this.#state[slot] = DIRTY;
+  }
+
+  /** The disk has refused a dirty block. */
+  refused(slot: number): void {
+    if (this.#state[slot] !== DIRTY) return;
+    this.#state[slot] = REFUSED;
+    this.#unlink(slot);
   }
 
   /** A slot's block is that of the disk. */
   clean(slot: number): void {
-    this.#dirtyCount -= this.#isDirty[slot];
-    this.#isDirty[slot] = 0;
+    if (this.#state[slot] === CLEAN) return;
+    if (this.#state[slot] === REFUSED) this.#link(slot);
+    this.#dirtyCount--;
+    this.#state[slot] = CLEAN;
   }
 
   /** Bytes of blocks that are dirty. */
@@ -118,12 +158,12 @@ export class CacheBlocks {
     return this.#dirtyCount * this.#block;
   }
 
-  /** The dirty blocks in the order of the disk. */
-  dirtyBlocks(): Float64Array {
-    const blocks = new Float64Array(this.#dirtyCount);
-    let count = blocks.length;
-    for (const [block, slot] of this.#slots) if (this.#isDirty[slot]) blocks[--count] = block;
-    return blocks.sort();
+  /** The dirty blocks in the order of the disk: those it refused, or the others. */
+  dirtyBlocks(kind: "fresh" | "refused"): number[] {
+    const state = kind === "fresh" ? DIRTY : REFUSED;
+    const blocks: number[] = [];
+    for (const [block, slot] of this.#slots) if (this.#state[slot] === state) blocks.push(block);
+    return blocks.sort((a, b) => a - b);
   }
 
   /** Fills the buffer, if all of it is cached. */
@@ -227,7 +267,7 @@ export class CacheBlocks {
   /** Forgets what is cached of a range of the disk, in part or whole, unless it is dirty. */
   dropClean(from: number, to: number): void {
     this.#each(Math.floor(from / this.#block), Math.ceil(to / this.#block), (slot) => {
-      if (this.#isDirty[slot] !== 0) return;
+      if (this.#state[slot] !== CLEAN) return;
       this.#forget(slot);
       this.#free.push(slot);
     });
@@ -248,7 +288,7 @@ export class CacheBlocks {
   }
 
   #touch(slot: number): void {
-    if (this.#older[this.#end] === slot) return;
+    if (this.#older[this.#end] === slot || this.#state[slot] === REFUSED) return;
     this.#unlink(slot);
     this.#link(slot);
   }

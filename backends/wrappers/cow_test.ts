@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
 import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
-import { fill, openStack, readBytes, type Stack } from "../../tests/stack.ts";
+import { endAsKilled, fill, openStack, readBytes } from "../../tests/stack.ts";
 import { runChild } from "../../tests/seccomp.ts";
 import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
@@ -49,19 +49,6 @@ function patch(path: string, at: number, bytes: Uint8Array): void {
   open.writeSync(bytes);
 }
 
-/** Ends a server as `kill -9` does: nothing more is written, and its descriptors are closed. */
-function kill(stack: Stack, ...paths: string[]): void {
-  stack.kill();
-  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
-    try {
-      if (paths.includes(Deno.readLinkSync(`/proc/self/fd/${name}`))) closeFd(Number(name));
-    } catch (error) {
-      // That of the listing itself.
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-}
-
 const zeroes = (bytes: number) => new Uint8Array(bytes);
 
 for (const seed of [1, 2, 3]) {
@@ -93,7 +80,7 @@ for (const seed of [1, 2, 3]) {
         }
       }
       // Every other server is killed: what it wrote is in the page cache.
-      if (life % 2 === 0) kill(stack, overlay);
+      if (life % 2 === 0) endAsKilled(stack, [overlay]);
     }
     assertEquals(Deno.readFileSync(path), base);
   });
@@ -137,7 +124,7 @@ Deno.test("cow + loss of power: what was flushed is there, what was not is the b
     await fill(stack.backend, 2, BLOCK, BLOCK);
     await stack.backend.writeAt(new Uint8Array(512).fill(3), 2 * BLOCK, { fua: true });
     await fill(stack.backend, 4, 3 * BLOCK, BLOCK);
-    kill(stack, overlay);
+    endAsKilled(stack, [overlay]);
   }
   // The bits of all four blocks reached the disk; the blocks that were not flushed did not.
   patch(overlay, DATA_AT + 3 * BLOCK, zeroes(BLOCK));
@@ -176,7 +163,7 @@ Deno.test("cow + a killed server: what was answered is there, and the next flush
   {
     await using stack = await openStack(spec);
     await fill(stack.backend, 9, 512, 512);
-    kill(stack, overlay);
+    endAsKilled(stack, [overlay]);
   }
   const bits = () => {
     const bytes = Deno.readFileSync(overlay);
@@ -227,7 +214,7 @@ for (const flushes of [false, true]) {
         }
         // There is room again. What is answered from here on must outlive the server.
         if (!flushes) await write();
-        kill(stack, overlay);
+        endAsKilled(stack, [overlay]);
       }
       await using stack = await openStack(spec);
       assertEquals(await readBytes(stack.backend, 512, 4), new Uint8Array(4).fill(5));
@@ -240,7 +227,7 @@ Deno.test("cow never says again that it has flushed once a flush has failed", as
   const { overlay, spec } = prepare(scratch);
   await using stack = await openStack(spec);
   await fill(stack.backend, 1, 0, 512);
-  kill(stack, overlay);
+  endAsKilled(stack, [overlay]);
   assertThrows(() => stack.backend.flush!(), UblkError, "EBADF");
   // Somebody else may have the number of the descriptor by now, and could be flushed well.
   assertThrows(() => stack.backend.flush!(), UblkError, "an earlier flush has failed");
@@ -294,7 +281,7 @@ Deno.test({
       }
       await stack.backend.flush!();
       assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 1);
-      kill(stack, overlay);
+      endAsKilled(stack, [overlay]);
     }
     await using stack = await openStack(spec);
     assertEquals(await readBytes(stack.backend, 512, 4), new Uint8Array(4).fill(5));
