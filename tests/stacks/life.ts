@@ -43,7 +43,7 @@ export async function live(seed: number, folder: string): Promise<void> {
     { length: manner.sectors - pile.start },
     (_, sector) => initialId(pile.start + sector),
   );
-  const one = { names, dice, gate, disk, pile, history: new History(ids) };
+  const one = { names, dice, gate, disk, pile, history: new History(ids), nextId: 1 };
   for (let life = 0; life < LIVES; life++) {
     const stack = await alone(gate, () => openStack(pile.spec));
     await new Life(one, stack).run();
@@ -84,6 +84,8 @@ interface Whole {
   readonly disk: Adversary;
   readonly pile: Pile;
   readonly history: History;
+  /** The next write's contents say so. */
+  nextId: number;
 }
 
 /** One server. */
@@ -126,8 +128,9 @@ class Life {
 
   #faults(): Faults {
     const ops: OperationName[] = ["read", "write", "trim", "zero"];
-    const from = this.#dice.draw(this.#sectors);
-    const bad = { from, to: from + 1 + this.#dice.draw(12) };
+    // Whole blocks: a disk refuses no less.
+    const from = Math.floor(this.#dice.draw(this.#sectors) / this.#unit) * this.#unit;
+    const bad = { from, to: from + Math.ceil((1 + this.#dice.draw(12)) / this.#unit) * this.#unit };
     switch (this.#dice.draw(6)) {
       case 0:
         return { oneIn: 12, ops };
@@ -200,7 +203,7 @@ class Life {
   async #write(from: number, count: number, wantsFua: boolean): Promise<void> {
     const backend = this.#backend;
     const fua = wantsFua && backend.fua === true && backend.flush !== undefined;
-    const ids = Array.from({ length: count }, () => nextId++);
+    const ids = Array.from({ length: count }, () => this.#whole.nextId++);
     const buffer = new Uint8Array(count * SECTOR_BYTES);
     for (const [index, id] of ids.entries()) buffer.set(contentOf(id), index * SECTOR_BYTES);
     const done = this.#whole.history.write(from, ids);
@@ -340,8 +343,6 @@ class Life {
     await alone(gate, async () => await stack[Symbol.asyncDispose]());
   }
 }
-
-let nextId = 1;
 
 function idsOf(buffer: Uint8Array): number[] {
   return Array.from(
