@@ -138,18 +138,22 @@ export class History {
   }
 
   /**
-   * Goes on with what is found by the next server. `which` says for each sector whether it must be
-   * what was seen or what was durable.
+   * Goes on with what the next server finds. `which` says for each sector whether it must be what
+   * was seen or what was durable; where there was power all the time, no more is durable than was.
    */
-  restart(ids: readonly number[], which: (sector: number) => "seen" | "durable"): void {
+  restart(
+    ids: readonly number[],
+    which: (sector: number) => "seen" | "durable",
+    power: boolean,
+  ): void {
     for (const [index, id] of ids.entries()) {
+      const sector = this.#sectors[index];
       const kind = which(index);
-      const possible = this.#sectors[index][kind];
+      const possible = sector[kind];
       const words = kind === "seen" ? "was answered, and is then" : "was durable, and is then";
       expectOne(possible, id, index, words);
-      this.#sectors[index] = new Sector(
-        possible.some((one) => one.id === ANYTHING) ? ANYTHING : id,
-      );
+      sector.seen = possible.filter((one) => one.id === id || one.id === ANYTHING);
+      if (!power) sector.durable = sector.seen;
     }
   }
 }

@@ -332,7 +332,7 @@ class Life {
     const stack = await alone(gate, () => openStack(pile.spec));
     for (let tries = 0;; tries++) {
       try {
-        history.restart(await this.#readAll(stack.backend), which);
+        history.restart(await this.#readAll(stack.backend), which, !power);
         break;
       } catch (error) {
         // The wrapper that fails requests does so here, too.
