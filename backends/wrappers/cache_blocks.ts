@@ -1,19 +1,23 @@
 /**
- * The blocks of a cache: a fixed number of slots in one piece of memory, the list of those used
- * last, and which are dirty. It knows nothing of the disk.
+ * The blocks of a cache: a fixed number of slots in one piece of memory, which were used last, which
+ * are dirty, and which the disk may still lose. It knows nothing of the disk.
  *
  * @module
  */
 
+import { Recency } from "./recency.ts";
+
 /** No slot. */
 export const NO_SLOT: number = -1;
 
-/** The block is as the disk has it. */
+/** The block is as the disk has it, durably. */
 const CLEAN = 0;
+/** It is as the disk has it, which has not been flushed since. */
+const WRITTEN = 1;
 /** It is newer than the disk's. */
-const DIRTY = 1;
-/** It is newer, and the disk refused it: it is in no list, so that nobody tries to make room of it. */
-const REFUSED = 2;
+const DIRTY = 2;
+/** It is newer, and the disk refused it: it has no age, so that nobody tries to make room of it. */
+const REFUSED = 3;
 
 /** So many slots, each with a block of the disk or free. */
 export class CacheBlocks {
@@ -24,10 +28,13 @@ export class CacheBlocks {
   readonly #blockOf: Float64Array;
   readonly #state: Uint8Array;
   #dirtyCount = 0;
-  /** A ring of the slots in use, by age; the last element stands between newest and oldest. */
-  readonly #newer: Int32Array;
-  readonly #older: Int32Array;
-  readonly #end: number;
+  /**
+   * Something that the disk has not flushed may not be here. At first what a server before this one
+   * has left to it.
+   */
+  #passed = true;
+  /** Of the slots that have a block, but for those of blocks that the disk refused. */
+  readonly #recency: Recency;
   readonly #free: number[] = [];
   #unused: number;
 
@@ -38,9 +45,7 @@ export class CacheBlocks {
     this.#memory = new Uint8Array(count * block);
     this.#blockOf = new Float64Array(count);
     this.#state = new Uint8Array(count);
-    this.#newer = new Int32Array(count + 1).fill(count);
-    this.#older = new Int32Array(count + 1).fill(count);
-    this.#end = count;
+    this.#recency = new Recency(count);
     this.#unused = count;
   }
 
@@ -72,8 +77,7 @@ export class CacheBlocks {
 
   /** The slot used longest ago of those that the disk did not refuse, or {@linkcode NO_SLOT}. */
   oldest(): number {
-    const slot = this.#newer[this.#end];
-    return slot === this.#end ? NO_SLOT : slot;
+    return this.#recency.oldest;
   }
 
   /**
@@ -90,14 +94,15 @@ export class CacheBlocks {
   takeCleanSlot(): number {
     let slot = this.takeSlot();
     for (let next = this.oldest(); slot === NO_SLOT && next !== NO_SLOT;) {
+      const after = this.#recency.after(next);
       slot = this.#takeIfClean(next);
-      next = this.#newer[next] === this.#end ? NO_SLOT : this.#newer[next];
+      next = after;
     }
     return slot;
   }
 
   #takeIfClean(slot: number): number {
-    if (slot === NO_SLOT || this.#state[slot] !== CLEAN) return NO_SLOT;
+    if (slot === NO_SLOT || this.isDirty(slot)) return NO_SLOT;
     this.#forget(slot);
     return slot;
   }
@@ -111,7 +116,7 @@ export class CacheBlocks {
   put(slot: number, block: number): void {
     this.#slots.set(block, slot);
     this.#blockOf[slot] = block;
-    this.#link(slot);
+    this.#recency.add(slot);
   }
 
   /** A slot that was taken has this block now, whole, from a byte of a buffer on. */
@@ -123,7 +128,7 @@ export class CacheBlocks {
 
   /** Whether a slot's block is newer than that of the disk. */
   isDirty(slot: number): boolean {
-    return slot !== NO_SLOT && this.#state[slot] !== CLEAN;
+    return slot !== NO_SLOT && this.#state[slot] >= DIRTY;
   }
 
   /** Whether it is newer, and the disk has not refused it. */
@@ -133,7 +138,7 @@ export class CacheBlocks {
 
   /** A slot's block is newer than that of the disk. */
   dirty(slot: number): void {
-    if (this.#state[slot] !== CLEAN) return;
+    if (this.isDirty(slot)) return;
     this.#dirtyCount++;
     this.#state[slot] = DIRTY;
   }
@@ -142,15 +147,44 @@ export class CacheBlocks {
   refused(slot: number): void {
     if (this.#state[slot] !== DIRTY) return;
     this.#state[slot] = REFUSED;
-    this.#unlink(slot);
+    this.#recency.remove(slot);
   }
 
-  /** A slot's block is that of the disk. */
-  clean(slot: number): void {
-    if (this.#state[slot] === CLEAN) return;
-    if (this.#state[slot] === REFUSED) this.#link(slot);
-    this.#dirtyCount--;
-    this.#state[slot] = CLEAN;
+  /** The disk has a slot's block, durably or until it loses its power. */
+  written(slot: number, durably = false): void {
+    if (this.#state[slot] === REFUSED) this.#recency.add(slot);
+    if (this.isDirty(slot)) this.#dirtyCount--;
+    this.#state[slot] = durably ? CLEAN : WRITTEN;
+  }
+
+  /** The disk has a part of a slot's block, which is newer here or as the rest is. */
+  #partWritten(slot: number): void {
+    if (this.#state[slot] === CLEAN) this.#state[slot] = WRITTEN;
+  }
+
+  /** The disk got something that is not kept here, and may lose it until it is flushed. */
+  passed(): void {
+    this.#passed = true;
+  }
+
+  /** The disk has been flushed. */
+  flushed(): void {
+    this.#passed = false;
+    for (let slot = 0; slot < this.#state.length; slot++) {
+      if (this.#state[slot] === WRITTEN) this.#state[slot] = CLEAN;
+    }
+  }
+
+  /**
+   * The disk has failed to flush, and may have lost any of what it had: what is here is dirty again.
+   *
+   * @returns Whether that is all of it.
+   */
+  unflushed(): boolean {
+    for (let slot = 0; slot < this.#state.length; slot++) {
+      if (this.#state[slot] === WRITTEN) this.dirty(slot);
+    }
+    return !this.#passed;
   }
 
   /** Bytes of blocks that are dirty. */
@@ -213,20 +247,21 @@ export class CacheBlocks {
     return true;
   }
 
-  /** Takes them from the buffer as the disk has them already. */
+  /** Takes them from the buffer as the disk has them already, durably or not. */
   update(
     block: number,
     buffer: Uint8Array,
     offset: number,
     from: number,
     to: number,
-    whole: boolean,
+    durably: boolean,
   ): boolean {
     const slot = this.slotOf(block);
     if (slot === NO_SLOT) return false;
     this.#copyIn(slot, block, buffer, offset, from, to);
     // What is beside them may still be newer than the disk.
-    if (whole) this.clean(slot);
+    if (to - from === this.bytesOf(block)) this.written(slot, durably);
+    else if (!durably) this.#partWritten(slot);
     return true;
   }
 
@@ -252,13 +287,16 @@ export class CacheBlocks {
       const first = Math.max(0, from - start);
       const end = Math.min(this.bytesOf(block), to - start);
       this.#memory.fill(0, at + first, at + end);
-      if (first === 0 && end === this.bytesOf(block)) this.clean(slot);
+      if (first === 0 && end === this.bytesOf(block)) this.written(slot);
+      else this.#partWritten(slot);
     });
   }
 
   /** Forgets blocks, dirty or not. */
   drop(first: number, end: number): void {
     this.#each(first, end, (slot) => {
+      // Nobody asks for it any more, whether or not the disk loses it.
+      this.written(slot, true);
       this.#forget(slot);
       this.#free.push(slot);
     });
@@ -267,7 +305,7 @@ export class CacheBlocks {
   /** Forgets what is cached of a range of the disk, in part or whole, unless it is dirty. */
   dropClean(from: number, to: number): void {
     this.#each(Math.floor(from / this.#block), Math.ceil(to / this.#block), (slot) => {
-      if (this.#state[slot] !== CLEAN) return;
+      if (this.isDirty(slot)) return;
       this.#forget(slot);
       this.#free.push(slot);
     });
@@ -288,30 +326,14 @@ export class CacheBlocks {
   }
 
   #touch(slot: number): void {
-    if (this.#older[this.#end] === slot || this.#state[slot] === REFUSED) return;
-    this.#unlink(slot);
-    this.#link(slot);
+    if (this.#state[slot] !== REFUSED) this.#recency.touch(slot);
   }
 
-  /** As the newest. `older[end]` is the newest, `newer[end]` the oldest. */
-  #link(slot: number): void {
-    const newest = this.#older[this.#end];
-    this.#newer[newest] = slot;
-    this.#older[slot] = newest;
-    this.#newer[slot] = this.#end;
-    this.#older[this.#end] = slot;
-  }
-
-  #unlink(slot: number): void {
-    const newer = this.#newer[slot];
-    const older = this.#older[slot];
-    this.#newer[older] = newer;
-    this.#older[newer] = older;
-  }
-
+  /** Of a clean block. */
   #forget(slot: number): void {
-    this.clean(slot);
-    this.#unlink(slot);
+    if (this.#state[slot] === WRITTEN) this.#passed = true;
+    this.#state[slot] = CLEAN;
+    this.#recency.remove(slot);
     this.#slots.delete(this.#blockOf[slot]);
   }
 }

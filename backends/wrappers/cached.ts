@@ -2,10 +2,10 @@
  * A disk behind a cache: which requests the cache answers, and in which order the others reach the
  * disk inside.
  *
- * Two rules keep what was answered. Room for a block is made of a clean one, or of one that the
- * disk inside has taken just before; never of one whose newer contents are below already: so a
- * write that passes the cache changes all that is cached of its range before any room is made. And
- * without room requests pass the cache: a cache full of what the disk refuses is no obstacle.
+ * Three rules keep what was answered. A block whose newer contents are below is never written back:
+ * a write that passes the cache changes all that is cached of its range before any room is made.
+ * Without room requests pass the cache: one full of what the disk refuses is no obstacle. And after
+ * a failed flush another one is true only if all that it may have lost has been written once more.
  *
  * @module
  */
@@ -50,8 +50,8 @@ export class Cached extends Passing {
   /** What takes time has the cache to itself: hits need no time, and wait for nobody. */
   readonly #turns = new Turns();
   /**
-   * The disk inside has failed a flush. What of the blocks it had taken is lost is not known, and
-   * they are not here any more: no later flush is true.
+   * The disk inside has failed a flush, and not all that it may have lost was still here: no later
+   * flush is true.
    */
   #broken = false;
   #closed = false;
@@ -195,14 +195,12 @@ export class Cached extends Passing {
     const end = offset + buffer.length;
     const first = Math.floor(offset / this.#block);
     const endBlock = Math.ceil(end / this.#block);
-    try {
-      yield inner.writeAt(buffer, offset, fua && inner.fua === true ? FUA : NO_FUA);
-      if (fua && inner.fua !== true) yield* this.#flushInside();
-    } catch (error) {
-      // What is inside now is not known. What was dirty still is to be written.
-      this.#blocks.dropClean(offset, end);
-      throw error;
-    }
+    const durably = fua && inner.fua === true;
+    yield* this.#changeInside(
+      offset,
+      buffer.length,
+      () => inner.writeAt(buffer, offset, durably ? FUA : NO_FUA),
+    );
     const part = (block: number) => {
       const from = Math.max(offset, block * this.#block);
       return [from, Math.min(end, (block + 1) * this.#block)] as const;
@@ -211,15 +209,18 @@ export class Cached extends Passing {
     // same write, dirty with older data, was written over what had been answered as durable.
     for (let block = first; block < endBlock; block++) {
       const [from, to] = part(block);
-      this.#blocks.update(block, buffer, offset, from, to, this.#covers(block, offset, end));
+      this.#blocks.update(block, buffer, offset, from, to, durably);
     }
     // Nothing is written back for what is below already.
     for (let block = first; block < endBlock; block++) {
-      if (this.#blocks.has(block) || !this.#covers(block, offset, end)) continue;
-      const slot = this.#blocks.takeSlot();
-      if (slot === NO_SLOT) break;
-      this.#blocks.set(slot, block, buffer, part(block)[0] - offset);
+      if (this.#blocks.has(block)) continue;
+      const slot = this.#covers(block, offset, end) ? this.#blocks.takeSlot() : NO_SLOT;
+      if (slot !== NO_SLOT) {
+        this.#blocks.set(slot, block, buffer, part(block)[0] - offset);
+        this.#blocks.written(slot, durably);
+      } else if (!durably) this.#blocks.passed();
     }
+    if (fua && !durably) yield* this.#flushInside();
   }
 
   /** Writes what it can, makes that durable, and then tells of what was refused. */
@@ -230,14 +231,19 @@ export class Cached extends Passing {
     if (refused !== undefined) throw refused.error;
   }
 
+  /**
+   * A disk tells of a failure once and may then have lost what it had taken; so what is still here
+   * is written once more before a flush can be true again.
+   */
   *#flushInside(): Steps {
     try {
       yield this.inner.flush?.();
     } catch (error) {
       // A cache that writes through has answered nothing by itself: each flush is that of the disk.
-      this.#broken = this.#back !== undefined;
+      if (this.#back !== undefined && !this.#blocks.unflushed()) this.#broken = true;
       throw error;
     }
+    if (!this.#broken) this.#blocks.flushed();
   }
 
   #checkWhole(): void {
@@ -277,12 +283,14 @@ export class Cached extends Passing {
     if (failure !== undefined) throw failure;
   }
 
-  /** Trims or zeroes a range inside, which like a write may fail half way. */
+  /** Changes a range inside, which may fail half way. */
   *#changeInside(offset: number, length: number, work: () => Answer): Steps {
     try {
       yield work();
     } catch (error) {
+      // What is inside now is not known. What was dirty still is to be written.
       this.#blocks.dropClean(offset, offset + length);
+      this.#blocks.passed();
       throw error;
     }
   }
@@ -299,5 +307,7 @@ export class Cached extends Passing {
     const work = () => this.inner.writeZeroes!(offset, length, { mayUnmap });
     yield* this.#changeInside(offset, length, work);
     this.#blocks.zero(offset, offset + length);
+    // Zeroes that are not cached cannot be written once more.
+    this.#blocks.passed();
   }
 }

@@ -146,7 +146,7 @@ export class WriteBack {
       bytes += content.length;
     }
     if (!(yield* this.#put(this.#scratch.subarray(0, bytes), first * this.#block))) return false;
-    for (let block = first; block < end; block++) blocks.clean(blocks.slotOf(block));
+    for (let block = first; block < end; block++) blocks.written(blocks.slotOf(block));
     return true;
   }
 

@@ -51,6 +51,11 @@ export interface Manner {
   readonly blockSize: number;
   /** `"sync"`: blocks its thread. `"plain"`: at once, unflagged. `"late"`: by Promises. */
   readonly style: "sync" | "plain" | "late";
+  /**
+   * What it had not made durable when a flush failed it never makes durable: it tells of that once,
+   * as Linux does of a file. Wrappers that pass flushes on cannot mend that.
+   */
+  readonly forgets: boolean;
   /** The optional abilities that it has. */
   readonly has: ReadonlySet<"fua" | "flush" | "trim" | "zero">;
 }
@@ -224,6 +229,7 @@ export class Adversary {
     const second = () => {
       if (refuses) {
         this.refusals.push({ op, from, to });
+        if (op === "flush" && this.#manner.forgets) this.#since.clear();
         throw new UblkError("SYSCALL_FAILED", { operation: `the inner ${op}`, errno: EIO });
       }
       if (middle < end) work(middle, end);

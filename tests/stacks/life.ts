@@ -43,7 +43,16 @@ export async function live(seed: number, folder: string): Promise<void> {
     { length: manner.sectors - pile.start },
     (_, sector) => initialId(pile.start + sector),
   );
-  const one = { names, dice, gate, disk, pile, history: new History(ids), nextId: 1 };
+  const one = {
+    names,
+    dice,
+    gate,
+    disk,
+    pile,
+    history: new History(ids),
+    forgets: manner.forgets,
+    nextId: 1,
+  };
   for (let life = 0; life < LIVES; life++) {
     const stack = await alone(gate, () => openStack(pile.spec));
     await new Life(one, stack).run();
@@ -58,8 +67,16 @@ function mannerOf(dice: FaultDice, names: readonly string[]): Manner {
   if (dice.draw(8) === 0) has.delete("zero");
   const style = (["late", "late", "late", "sync", "plain"] as const)[dice.draw(5)];
   // A table is in blocks of the disk; and the last block of a cache is not whole.
+  const innermost = names.at(-1);
+  const forgets = innermost !== undefined && WRAPS[innermost].volatile === true;
   const large = dice.draw(4) === 0 && !names.includes("partition");
-  return { sectors: large ? 38 * 8 : 37 * 8 + 3, blockSize: large ? 4096 : 512, style, has };
+  return {
+    sectors: large ? 38 * 8 : 37 * 8 + 3,
+    blockSize: large ? 4096 : 512,
+    style,
+    forgets,
+    has,
+  };
 }
 
 /** Does one thing, with the disk's answers as they come. */
@@ -84,6 +101,8 @@ interface Whole {
   readonly disk: Adversary;
   readonly pile: Pile;
   readonly history: History;
+  /** What a failed flush of the disk has lost stays lost. */
+  readonly forgets: boolean;
   /** The next write's contents say so. */
   nextId: number;
 }
@@ -287,7 +306,10 @@ class Life {
     const volatile = names.some((name) => WRAPS[name].volatile);
     const fails = names.some((name) => WRAPS[name].fails);
     const { bad, oneIn } = disk.faults;
-    switch (dice.draw(4)) {
+    const kind = dice.draw(4);
+    // No later server can know what the disk has forgotten: only a loss of power shows it.
+    const forgot = this.#flushFailed && this.#whole.forgets;
+    switch (forgot && kind < 3 ? 1 : kind) {
       case 0: // The server is killed.
         endAsKilled(this.#stack, this.#whole.pile.overlays);
         return await this.#restart(false, () => volatile ? "durable" : "seen");
