@@ -232,7 +232,10 @@ export interface Backend {
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
   /** Writes the whole buffer at `offset`. */
   writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, options: WriteOptions): Answer;
-  /** Makes every write that was answered, on any queue, durable. */
+  /**
+   * Makes every write that was answered, on any queue, durable. Once it has failed it succeeds only
+   * if nothing was lost.
+   */
   flush?(): Answer;
   /** Forgets a range: it may read as anything until written again. */
   trim?(offset: number, length: number): Answer;
@@ -255,7 +258,7 @@ export interface Backend {
   beforeFetch?(queue: number, tag: number): void;
   /**
    * Releases what was opened. Called once, after the last operation was answered; one that has missed
-   * its deadline may still be under way.
+   * its deadline may still be under way. It has as long as a request; what it throws is logged.
    */
   close?(): Answer;
 }

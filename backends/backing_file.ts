@@ -50,7 +50,7 @@ export interface FileWish {
   readonly blockSize: number;
   /** Others may have the file too that allow it likewise. */
   readonly shared?: boolean;
-  /** The file is made, or made longer, to have this many bytes. */
+  /** The file is made, or made longer, to have this many bytes. With 0 it may be empty. */
   readonly createBytes?: number;
   /**
    * A disk goes on that is in this file: it must be there, and is left as it is, whatever
@@ -72,6 +72,8 @@ export interface BackingFile {
   readonly isDevice: boolean;
   /** Space in it can be given back. */
   readonly punches: boolean;
+  /** It was not there: who finds it of no use removes it. */
+  readonly isNew: boolean;
 }
 
 /**
@@ -103,18 +105,20 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
   const fd = await openClaimed(path, found, wish);
   try {
     const isDevice = found?.kind === "block device";
-    if (createBytes !== undefined) lengthen(path, fd, createBytes);
+    if (createBytes !== undefined && createBytes > 0) lengthen(path, fd, createBytes);
     const bytes = endOfFile(fd);
-    if (bytes < wish.blockSize) {
+    if (bytes < wish.blockSize && createBytes !== 0) {
       const reason = `its ${bytes} bytes are less than a block of ${wish.blockSize}`;
       const hint = remedy ?? "make it longer (truncate -s), or have it made: create, size";
       throw refusal(path, reason, hint);
     }
     if (wish.direct) checkAlignment(path, fd, wish.blockSize);
-    return { path, fd, bytes, isDevice, punches: isDevice || canPunch(fd, bytes, wish) };
+    const punches = isDevice || canPunch(fd, bytes, wish);
+    return { path, fd, bytes, isDevice, punches, isNew: found === undefined };
   } catch (error) {
-    closeFd(fd);
+    // While it is locked: nobody else has it.
     if (found === undefined) removeFile(path);
+    closeFd(fd);
     throw error;
   }
 }

@@ -18,6 +18,7 @@ import {
 } from "../uring/file.ts";
 import { Mapping } from "../uring/mapping.ts";
 import type { Backend, WriteOptions, WriteZeroesOptions } from "./backend.ts";
+import { eachOf } from "./each_of.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 
 /** What {@linkcode FileBytes} work on. */
@@ -110,8 +111,9 @@ class FileBytes {
     return this.#bounce = new Uint8Array(this.#mapping.buffer());
   }
 
+  /** All files, also behind one that fails: what was written to them is to be durable too. */
   flush(): void {
-    for (const fd of this.#fds) check("fdatasync", syncFile(fd));
+    eachOf(this.#fds.map((fd) => () => check("fdatasync", syncFile(fd))));
   }
 
   trim(offset: number, length: number): void {

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
+import { ECANCELED, EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
@@ -152,15 +152,14 @@ export class FileRequests implements RingMethods {
   complete(request: RingRequest, result: number, ring: RingOperations): number | void {
     const progress = this.#progress[request.state - 1];
     progress.pending--;
-    if (progress.failed) {
-      if (progress.pending === 0) this.#release(request);
-      return;
-    }
-    const error = this.#taken(request, progress, result);
-    if (error < 0) {
+    const error = progress.failed ? 0 : this.#taken(request, progress, result);
+    if (error < 0 || progress.failed) {
       progress.failed = true;
+      // A flush goes on: what was written to the other files is to be durable too. Not where it is
+      // cancelled, since then there may be no ring any more.
+      if (progress.phase === SYNC && result !== -ECANCELED) this.#queue(request, progress, ring);
       if (progress.pending === 0) this.#release(request);
-      return error;
+      return error < 0 ? error : undefined;
     }
     this.#queue(request, progress, ring);
     if (progress.pending > 0) return;

@@ -3,7 +3,12 @@ import { KIND_BACKEND } from "../queue/slots.ts";
 import { DiskModel } from "../tests/disk_model.ts";
 import { QueueRig } from "../tests/queue_rig.ts";
 import { EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
-import { IORING_OP_FALLOCATE, IORING_OP_READ, IORING_OP_WRITE } from "../uapi/io_uring_sqe.ts";
+import {
+  IORING_OP_FALLOCATE,
+  IORING_OP_FSYNC,
+  IORING_OP_READ,
+  IORING_OP_WRITE,
+} from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import type { FakeSqe } from "../uring/fake_sqe.ts";
@@ -119,6 +124,28 @@ Deno.test("FileRequests answer each request once whatever fails, and go on", () 
       assert(failed > 0);
       rig.stop();
     }
+  }
+});
+
+Deno.test("FileRequests flush every file, also behind those that fail", () => {
+  const files = 20;
+  for (const bad of [[0], [0, 1, 2, 3, 4, 5, 6, 7], [19]]) {
+    using rig = rigOf(files, 16 * CHUNK, { seed: 1 });
+    const handler = rig.kernel.handler;
+    const synced: number[] = [];
+    rig.kernel.handler = (sqe, kernel) => {
+      if (sqe.kind !== KIND_BACKEND || sqe.opcode !== IORING_OP_FSYNC) return handler(sqe, kernel);
+      synced.push(sqe.fd - FIRST_FD);
+      const result = bad.includes(sqe.fd - FIRST_FD) ? -EIO : 0;
+      kernel.complete(sqe.userData, sqe.kind, result);
+    };
+    assertEquals(rig.io({ op: UBLK_IO_OP_FLUSH }).result, -EIO);
+    assertEquals(
+      synced.toSorted((a, b) => a - b),
+      Array.from({ length: files }, (_, file) => file),
+    );
+    assertEquals(rig.io({ op: UBLK_IO_OP_READ, sectors: 24 }).result, 24 * 512, "it goes on");
+    rig.stop();
   }
 });
 

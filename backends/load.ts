@@ -6,6 +6,7 @@
 
 import { thrownText, UblkError } from "../uapi/error.ts";
 import type { Backend, BackendModule, OpenContext, Sharing } from "./backend.ts";
+import { eachInTurn } from "./each_of.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import { zonesFault } from "./zones_fault.ts";
 import type { BackendSpec } from "./spec.ts";
@@ -78,19 +79,14 @@ export async function loadBackend(spec: BackendSpec, recovering = false): Promis
     async close(): Promise<void> {
       const outermost = opened;
       opened = undefined;
-      try {
-        await outermost?.close?.();
-      } finally {
-        for (const child of inner) await child.close();
-      }
+      await eachInTurn([() => outermost?.close?.(), ...inner.map((child) => () => child.close())]);
     },
     async unshare(shared: unknown): Promise<void> {
       const tree = shared as SharedTree;
-      try {
-        await module.unshare?.(tree.own);
-      } finally {
-        for (const [index, child] of inner.entries()) await child.unshare(tree.inner[index]);
-      }
+      await eachInTurn([
+        () => module.unshare?.(tree.own),
+        ...inner.map((child, index) => () => child.unshare(tree.inner[index])),
+      ]);
     },
   };
 }

@@ -186,6 +186,24 @@ Deno.test("loadBackend closes and unshares the inner ones of a backend whose own
   assertEquals(order.slice(-4), ["close a", "close b", "unshare a", "unshare b"]);
 });
 
+Deno.test("loadBackend closes and unshares every one of a row, also behind one that throws", async () => {
+  const order = withOrder();
+  const no = (name: string) => `throw new Error('no ${name}');`;
+  const row = [telling("b", no("b")), telling("c"), telling("d", no("d")), telling("e")];
+  const loaded = await loadBackend({ ...telling("a"), inner: row });
+  const shared = await loaded.share();
+  await loaded.open(0, shared);
+  order.splice(0);
+  await assertRejects(() => loaded.close(), Error, "no b");
+  await assertRejects(() => loaded.unshare(shared), Error, "no b");
+  assertEquals(
+    order,
+    ["close", "unshare"].flatMap((what) =>
+      ["a", "b", "c", "d", "e"].map((one) => `${what} ${one}`)
+    ),
+  );
+});
+
 Deno.test("loadBackend unshares what was shared where a later `share` throws", async () => {
   // Files stayed open and locked: they were in use for whoever tried again.
   const failing = {

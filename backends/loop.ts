@@ -9,10 +9,11 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { endOfFile, nextHole, syncFile, truncateFile } from "../uring/file.ts";
+import { endOfFile, nextHole, removeFile, syncFile, truncateFile } from "../uring/file.ts";
 import { closeFd, syscallError } from "../uring/libc.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { eachOf } from "./each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
 import { BLOCK_SIZES, type Size } from "./geometry.ts";
@@ -152,8 +153,9 @@ export async function share(
     if (!stored.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize);
     return { data, metadata, size: covered * blockSize };
   } catch (error) {
-    closeFd(data.fd);
-    if (metadata !== undefined) closeFd(metadata.fd);
+    // A file that was made for a disk which is none is not left behind.
+    for (const made of [data, metadata]) if (made?.isNew) removeFile(made.path);
+    unshare({ data, metadata });
     throw error;
   }
 }
@@ -194,8 +196,7 @@ function fillHoles(fd: number, from: number, end: number): void {
 /** Closes the files. */
 export function unshare(shared: unknown): void {
   const { data, metadata } = shared as Shared;
-  closeFd(data.fd);
-  if (metadata !== undefined) closeFd(metadata.fd);
+  eachOf([data, metadata].map((file) => () => file && closeFd(file.fd)));
 }
 
 /** Opens the disk in one queue's thread. */

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { DiskModel } from "../tests/disk_model.ts";
 import { RingRequests } from "../tests/ring_requests.ts";
 import { allocatedBytes, run, Scratch } from "../tests/scratch.ts";
+import { openStack } from "../tests/stack.ts";
 import { EIO, ENOSPC } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
@@ -541,4 +542,24 @@ Deno.test("file serves a block device, which it does not lengthen, and not what 
       }
     },
   });
+});
+
+// The disk's file was left behind, as long as the disk, where its metadata's could not be made.
+Deno.test("file + a second file that cannot be had + nothing that was made is left", async () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/disk`;
+  const options = { create: true, size: MIB, metadataSize: 8 } as const;
+  const missing = `${scratch.path}/none/metadata`;
+  const directory = scratch.path;
+  for (const metadataPath of [missing, directory]) {
+    await assertRejects(() => openStack(file(path, { ...options, metadataPath })), UblkError);
+    assertThrows(() => Deno.statSync(path), Deno.errors.NotFound);
+  }
+  // What was there before stays.
+  scratch.file("disk", MIB);
+  await assertRejects(
+    () => openStack(file(path, { ...options, metadataPath: directory })),
+    UblkError,
+  );
+  assertEquals(Deno.statSync(path).size, MIB);
 });

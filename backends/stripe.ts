@@ -8,6 +8,7 @@ import { UblkError } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
 import type { Backend, OpenContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { eachOf } from "./each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
@@ -130,7 +131,8 @@ function wholeChunks({ path, bytes }: BackingFile, chunkSize: number): number {
 
 /** Closes the files. */
 export function unshare(shared: unknown): void {
-  for (const { fd } of (shared as Pick<Shared, "files">).files) closeFd(fd);
+  const { files } = shared as Pick<Shared, "files">;
+  eachOf(files.map(({ fd }) => () => closeFd(fd)));
 }
 
 /** Opens the disk in one queue's thread. */

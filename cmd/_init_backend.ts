@@ -6,6 +6,7 @@
 
 import { EEXIST } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
+import { fileStatus, O_CREAT, O_EXCL, O_WRONLY, removeFile } from "../uring/file.ts";
 import { closeFd, openFile, writeText } from "../uring/libc.ts";
 import { type Flag, usageError } from "./_flags.ts";
 import { EXIT_OK, writeLine } from "./_run.ts";
@@ -55,7 +56,7 @@ export function open(options: { size: number; fill?: number }, _context: OpenCon
 }
 `;
 
-/** Writes it where nothing is yet. */
+/** Writes it where nothing is yet, or an empty file; all of it or nothing. */
 export async function initBackend(words: readonly string[]): Promise<number> {
   if (words.length > 1) throw usageError(words[1], "unexpected argument", "give one file");
   const [file = DEFAULT_FILE] = words;
@@ -64,6 +65,10 @@ export async function initBackend(words: readonly string[]): Promise<number> {
   const fd = create(file);
   try {
     writeText(fd, text);
+  } catch (error) {
+    // Half of it would be in the way of the next try.
+    removeFile(file);
+    throw error;
   } finally {
     closeFd(fd);
   }
@@ -73,13 +78,13 @@ export async function initBackend(words: readonly string[]): Promise<number> {
 }
 
 function create(file: string): number {
-  const O_WRONLY_CREAT_EXCL = 0o1 | 0o100 | 0o200;
   try {
-    return openFile(file, O_WRONLY_CREAT_EXCL, 0o644);
+    return openFile(file, O_WRONLY | O_CREAT | O_EXCL, 0o644);
   } catch (error) {
-    if (error instanceof UblkError && error.errno === EEXIST) {
-      throw usageError(file, "it is there already", "give another name");
-    }
-    throw error;
+    if (!(error instanceof UblkError) || error.errno !== EEXIST) throw error;
+    const there = fileStatus(file);
+    // An empty one, which is also what is left if this program is killed just here.
+    if (there?.kind === "file" && there.bytes === 0) return openFile(file, O_WRONLY);
+    throw usageError(file, "it is there already", "give another name");
   }
 }

@@ -99,10 +99,15 @@ export function writeRecord(record: DeviceRecord): void {
   makeRunFolder();
   const path = recordPath(record.id);
   const temporary = `${path}.${Deno.pid}`;
-  Deno.writeTextFileSync(temporary, `${JSON.stringify({ boot: bootId(), ...record }, null, 2)}\n`, {
-    mode: 0o600,
-  });
-  Deno.renameSync(temporary, path);
+  try {
+    const text = JSON.stringify({ boot: bootId(), ...record }, null, 2);
+    Deno.writeTextFileSync(temporary, `${text}\n`, { mode: 0o600 });
+    Deno.renameSync(temporary, path);
+  } catch (error) {
+    // Half of it stayed behind where there was no room, one for each process.
+    removeFile(temporary);
+    throw error;
+  }
 }
 
 /** A device's record, or undefined: none is there, or it is unreadable, or not for us to read. */
@@ -153,11 +158,14 @@ export function removeRecord(id: number, pid?: number): void {
   for (const path of [recordPath(id), socketPath(id), logPath(id)]) removeFile(path);
 }
 
-/** Removes logs of servers that died, or were killed, before their device had a number. */
+/**
+ * Removes what servers left that died, or were killed, before their device had a number or its
+ * record was written.
+ */
 export function removeStartLogs(): void {
   try {
     for (const { name } of Deno.readDirSync(runFolder())) {
-      const pid = /^start-(\d+)\.log$/.exec(name)?.[1];
+      const pid = /^(?:start-(?=\d+\.log$)|\d+\.json\.(?=\d+$))(\d+)/.exec(name)?.[1];
       if (pid !== undefined && startTicksOf(Number(pid)) === undefined) {
         removeFile(`${runFolder()}/${name}`);
       }

@@ -1,13 +1,17 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { libc, readSmallFile } from "../uring/libc.ts";
 import {
   isAlive,
+  makeRunFolder,
   parseStartTicks,
   recordOf,
+  recordPath,
   removeRecord,
+  removeStartLogs,
   startTicksOf,
   writeRecord,
 } from "./_records.ts";
+import { runFolder } from "./_run_folder.ts";
 
 // Opened once and for all, so that no test seems to leak it.
 libc();
@@ -62,4 +66,27 @@ Deno.test("recordOf takes no record of an earlier device for that of the one the
     removeRecord(record.id);
   }
   assertEquals(recordOf(record.id, Deno.pid), undefined);
+});
+
+Deno.test("writeRecord leaves no half of a record, and removeStartLogs none of a killed server", () => {
+  const path = recordPath(record.id);
+  const left = () =>
+    [...Deno.readDirSync(runFolder())].map(({ name }) => name).filter((name) =>
+      name.startsWith(`${record.id}.json.`)
+    );
+  makeRunFolder();
+  // Nothing can be put in its place.
+  Deno.mkdirSync(path);
+  try {
+    assertThrows(() => writeRecord(record));
+    assertEquals(left(), []);
+    // No process has that number.
+    Deno.writeTextFileSync(`${path}.4194305`, "{");
+    Deno.writeTextFileSync(`${path}.${Deno.pid}`, "{");
+    removeStartLogs();
+    assertEquals(left(), [`${record.id}.json.${Deno.pid}`]);
+  } finally {
+    Deno.removeSync(path);
+    for (const name of left()) Deno.removeSync(`${runFolder()}/${name}`);
+  }
 });

@@ -363,7 +363,7 @@ export class Device implements AsyncDisposable {
   /** Lets go of everything; unless it is to stay, the device goes too. */
   async #release(keepDevice: boolean): Promise<void> {
     try {
-      await this.#held.release(keepDevice);
+      await this.#held.release(keepDevice, this.#settings.deadlineMs);
     } finally {
       this.#state = keepDevice ? "released" : "deleted";
     }

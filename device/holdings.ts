@@ -43,16 +43,19 @@ export class Holdings {
    * Lets go of everything, once, whatever of it fails; and throws the first that did.
    *
    * @param keepDevice Whether the device itself stays, for another server to recover.
+   * @param closeMs How long the backend may take to close: as long as over a flush, for one that
+   *   writes back what it holds. It once had 5 s, and a slow disk lost the rest.
    */
-  release(keepDevice: boolean): Promise<void> {
-    return this.#release ??= this.#releaseAll(keepDevice);
+  release(keepDevice: boolean, closeMs: number): Promise<void> {
+    return this.#release ??= this.#releaseAll(keepDevice, Math.max(closeMs, GRACE_MS));
   }
 
-  async #releaseAll(keepDevice: boolean): Promise<void> {
+  async #releaseAll(keepDevice: boolean, closeMs: number): Promise<void> {
     this.closeChar();
     const results = [
       ...await Promise.allSettled([keepDevice ? undefined : this.#delete()]),
-      ...await Promise.allSettled([this.threads?.close(GRACE_MS)]),
+      // One that had to be ended by force closes nothing any more.
+      ...await Promise.allSettled([this.threads?.close(this.threads.forced ? GRACE_MS : closeMs)]),
     ];
     // A thread that was left behind may still read there: its mapping stays for good.
     if (this.threads?.forced !== true) this.memory?.[Symbol.dispose]();

@@ -46,8 +46,17 @@ export function runWithout(number: number, errno: number, source: string): Promi
   `);
 }
 
+/** Makes a system call the end of this process, as `kill -9` just before it would be. */
+export function dieAtSyscall(number: number): void {
+  filterSyscall(number, 0x80000000); // SECCOMP_RET_KILL_PROCESS
+}
+
 /** Makes a system call fail with `errno` on this thread, for good. */
 export function denySyscall(number: number, errno: number): void {
+  filterSyscall(number, 0x00050000 | errno); // SECCOMP_RET_ERRNO
+}
+
+function filterSyscall(number: number, action: number): void {
   const library = Deno.dlopen("libc.so.6", {
     prctlNumbers: {
       name: "prctl",
@@ -66,7 +75,7 @@ export function denySyscall(number: number, errno: number): void {
   };
   line(0, 0x20, 0, 0, 0); // BPF_LD | BPF_W | BPF_ABS: seccomp_data.nr
   line(1, 0x15, 0, 1, number); // BPF_JMP | BPF_JEQ | BPF_K
-  line(2, 0x06, 0, 0, 0x00050000 | errno); // BPF_RET: SECCOMP_RET_ERRNO
+  line(2, 0x06, 0, 0, action); // BPF_RET
   line(3, 0x06, 0, 0, 0x7fff0000); // BPF_RET: SECCOMP_RET_ALLOW
   // struct sock_fprog { u16 len; struct sock_filter *filter; }
   const program = new BigUint64Array(2);

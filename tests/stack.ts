@@ -7,6 +7,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { loadBackend } from "../backends/load.ts";
 import type { BackendSpec } from "../backends/spec.ts";
+import { closeFd } from "../uring/libc.ts";
 
 /** An open stack. */
 export interface Stack extends AsyncDisposable {
@@ -46,6 +47,20 @@ export async function openStack(
       }
     },
   };
+}
+
+/** Ends a server as `kill -9` does: nothing more is written, and its files are closed. */
+export function endAsKilled(stack: Stack, paths: readonly string[]): void {
+  stack.kill();
+  if (paths.length === 0) return;
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    try {
+      if (paths.includes(Deno.readLinkSync(`/proc/self/fd/${name}`))) closeFd(Number(name));
+    } catch (error) {
+      // That of the listing itself.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
 }
 
 /** What a read gives. */

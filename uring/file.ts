@@ -5,7 +5,7 @@
  * @module
  */
 
-import { EAGAIN, EINTR, ENOENT, ENOTDIR } from "../uapi/errno.ts";
+import { EAGAIN, EINTR, EIO, ENOENT, ENOTDIR } from "../uapi/errno.ts";
 import { closeFd, cString, errno, libc, syscallError } from "./libc.ts";
 
 /** For reading only. */
@@ -141,9 +141,16 @@ export function truncateFile(fd: number, bytes: number): void {
   if (libc().ftruncate(fd, BigInt(bytes)) < 0) throw syscallError("ftruncate");
 }
 
-/** `fallocate(2)`. @returns 0 or a negative errno. */
+/** So often a call is made again that a signal has interrupted. */
+const TRIES = 100;
+
+/** `fallocate(2)`, again where a signal interrupts it. @returns 0 or a negative errno. */
 export function fallocateFile(fd: number, mode: number, offset: number, bytes: number): number {
-  return libc().fallocate(fd, mode, BigInt(offset), BigInt(bytes)) < 0 ? -errno() : 0;
+  for (let tries = 1;; tries++) {
+    if (libc().fallocate(fd, mode, BigInt(offset), BigInt(bytes)) >= 0) return 0;
+    const number = errno();
+    if (number !== EINTR || tries === TRIES) return -number;
+  }
 }
 
 /** `pread(2)`. @returns Bytes, 0 at the end, or a negative errno. */
@@ -172,7 +179,12 @@ export function writeAllAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: 
   for (let done = 0; done < buffer.length;) {
     const rest = done === 0 ? buffer : buffer.subarray(done);
     const count = libc().pwrite(fd, rest, BigInt(rest.length), BigInt(offset + done));
-    if (count <= 0) throw syscallError("pwrite");
+    if (count < 0) {
+      const number = errno();
+      if (number === EINTR) continue;
+      throw syscallError("pwrite", undefined, number);
+    }
+    if (count === 0) throw syscallError("pwrite", undefined, EIO);
     done += count;
   }
 }

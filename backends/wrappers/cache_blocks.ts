@@ -1,12 +1,23 @@
 /**
- * The blocks of a cache: a fixed number of slots in one piece of memory, the list of who was used
- * last, and which are dirty. It knows nothing of the disk.
+ * The blocks of a cache: a fixed number of slots in one piece of memory, which were used last, which
+ * are dirty, and which the disk may still lose. It knows nothing of the disk.
  *
  * @module
  */
 
+import { Recency } from "./recency.ts";
+
 /** No slot. */
 export const NO_SLOT: number = -1;
+
+/** The block is as the disk has it, durably. */
+const CLEAN = 0;
+/** It is as the disk has it, which has not been flushed since. */
+const WRITTEN = 1;
+/** It is newer than the disk's. */
+const DIRTY = 2;
+/** It is newer, and the disk refused it: it has no age, so that nobody tries to make room of it. */
+const REFUSED = 3;
 
 /** So many slots, each with a block of the disk or free. */
 export class CacheBlocks {
@@ -15,12 +26,15 @@ export class CacheBlocks {
   readonly #memory: Uint8Array<ArrayBuffer>;
   readonly #slots = new Map<number, number>();
   readonly #blockOf: Float64Array;
-  readonly #isDirty: Uint8Array;
+  readonly #state: Uint8Array;
   #dirtyCount = 0;
-  /** A ring of the slots in use, by age; the last element stands between newest and oldest. */
-  readonly #newer: Int32Array;
-  readonly #older: Int32Array;
-  readonly #end: number;
+  /**
+   * Something that the disk has not flushed may not be here. At first what a server before this one
+   * has left to it.
+   */
+  #passed = true;
+  /** Of the slots that have a block, but for those of blocks that the disk refused. */
+  readonly #recency: Recency;
   readonly #free: number[] = [];
   #unused: number;
 
@@ -30,10 +44,8 @@ export class CacheBlocks {
     this.#diskBytes = diskBytes;
     this.#memory = new Uint8Array(count * block);
     this.#blockOf = new Float64Array(count);
-    this.#isDirty = new Uint8Array(count);
-    this.#newer = new Int32Array(count + 1).fill(count);
-    this.#older = new Int32Array(count + 1).fill(count);
-    this.#end = count;
+    this.#state = new Uint8Array(count);
+    this.#recency = new Recency(count);
     this.#unused = count;
   }
 
@@ -63,16 +75,34 @@ export class CacheBlocks {
     return this.#memory.subarray(at, at + this.bytesOf(block));
   }
 
-  /** The slot that must go next, or {@linkcode NO_SLOT} while some are free. */
+  /** The slot used longest ago of those that the disk did not refuse, or {@linkcode NO_SLOT}. */
   oldest(): number {
-    return this.#unused > 0 || this.#free.length > 0 ? NO_SLOT : this.#newer[this.#end];
+    return this.#recency.oldest;
   }
 
-  /** A free slot, or the oldest, whose block is forgotten. */
+  /**
+   * A free slot, or the oldest, whose block is forgotten; {@linkcode NO_SLOT} where that would lose
+   * what the disk does not have.
+   */
   takeSlot(): number {
     if (this.#free.length > 0) return this.#free.pop()!;
     if (this.#unused > 0) return --this.#unused;
-    const slot = this.#newer[this.#end];
+    return this.#takeIfClean(this.oldest());
+  }
+
+  /** A free slot, or the oldest of those that are clean, however new; else {@linkcode NO_SLOT}. */
+  takeCleanSlot(): number {
+    let slot = this.takeSlot();
+    for (let next = this.oldest(); slot === NO_SLOT && next !== NO_SLOT;) {
+      const after = this.#recency.after(next);
+      slot = this.#takeIfClean(next);
+      next = after;
+    }
+    return slot;
+  }
+
+  #takeIfClean(slot: number): number {
+    if (slot === NO_SLOT || this.isDirty(slot)) return NO_SLOT;
     this.#forget(slot);
     return slot;
   }
@@ -86,7 +116,7 @@ export class CacheBlocks {
   put(slot: number, block: number): void {
     this.#slots.set(block, slot);
     this.#blockOf[slot] = block;
-    this.#link(slot);
+    this.#recency.add(slot);
   }
 
   /** A slot that was taken has this block now, whole, from a byte of a buffer on. */
@@ -98,19 +128,63 @@ export class CacheBlocks {
 
   /** Whether a slot's block is newer than that of the disk. */
   isDirty(slot: number): boolean {
-    return slot !== NO_SLOT && this.#isDirty[slot] !== 0;
+    return slot !== NO_SLOT && this.#state[slot] >= DIRTY;
+  }
+
+  /** Whether it is newer, and the disk has not refused it. */
+  isFresh(slot: number): boolean {
+    return slot !== NO_SLOT && this.#state[slot] === DIRTY;
   }
 
   /** A slot's block is newer than that of the disk. */
   dirty(slot: number): void {
-    this.#dirtyCount += 1 - this.#isDirty[slot];
-    this.#isDirty[slot] = 1;
+    if (this.isDirty(slot)) return;
+    this.#dirtyCount++;
+    this.#state[slot] = DIRTY;
   }
 
-  /** A slot's block is that of the disk. */
-  clean(slot: number): void {
-    this.#dirtyCount -= this.#isDirty[slot];
-    this.#isDirty[slot] = 0;
+  /** The disk has refused a dirty block. */
+  refused(slot: number): void {
+    if (this.#state[slot] !== DIRTY) return;
+    this.#state[slot] = REFUSED;
+    this.#recency.remove(slot);
+  }
+
+  /** The disk has a slot's block, durably or until it loses its power. */
+  written(slot: number, durably = false): void {
+    if (this.#state[slot] === REFUSED) this.#recency.add(slot);
+    if (this.isDirty(slot)) this.#dirtyCount--;
+    this.#state[slot] = durably ? CLEAN : WRITTEN;
+  }
+
+  /** The disk has a part of a slot's block, which is newer here or as the rest is. */
+  #partWritten(slot: number): void {
+    if (this.#state[slot] === CLEAN) this.#state[slot] = WRITTEN;
+  }
+
+  /** The disk got something that is not kept here, and may lose it until it is flushed. */
+  passed(): void {
+    this.#passed = true;
+  }
+
+  /** The disk has been flushed. */
+  flushed(): void {
+    this.#passed = false;
+    for (let slot = 0; slot < this.#state.length; slot++) {
+      if (this.#state[slot] === WRITTEN) this.#state[slot] = CLEAN;
+    }
+  }
+
+  /**
+   * The disk has failed to flush, and may have lost any of what it had: what is here is dirty again.
+   *
+   * @returns Whether that is all of it.
+   */
+  unflushed(): boolean {
+    for (let slot = 0; slot < this.#state.length; slot++) {
+      if (this.#state[slot] === WRITTEN) this.dirty(slot);
+    }
+    return !this.#passed;
   }
 
   /** Bytes of blocks that are dirty. */
@@ -118,12 +192,12 @@ export class CacheBlocks {
     return this.#dirtyCount * this.#block;
   }
 
-  /** The dirty blocks in the order of the disk. */
-  dirtyBlocks(): Float64Array {
-    const blocks = new Float64Array(this.#dirtyCount);
-    let count = blocks.length;
-    for (const [block, slot] of this.#slots) if (this.#isDirty[slot]) blocks[--count] = block;
-    return blocks.sort();
+  /** The dirty blocks in the order of the disk: those it refused, or the others. */
+  dirtyBlocks(kind: "fresh" | "refused"): number[] {
+    const state = kind === "fresh" ? DIRTY : REFUSED;
+    const blocks: number[] = [];
+    for (const [block, slot] of this.#slots) if (this.#state[slot] === state) blocks.push(block);
+    return blocks.sort((a, b) => a - b);
   }
 
   /** Fills the buffer, if all of it is cached. */
@@ -173,20 +247,21 @@ export class CacheBlocks {
     return true;
   }
 
-  /** Takes them from the buffer as the disk has them already. */
+  /** Takes them from the buffer as the disk has them already, durably or not. */
   update(
     block: number,
     buffer: Uint8Array,
     offset: number,
     from: number,
     to: number,
-    whole: boolean,
+    durably: boolean,
   ): boolean {
     const slot = this.slotOf(block);
     if (slot === NO_SLOT) return false;
     this.#copyIn(slot, block, buffer, offset, from, to);
     // What is beside them may still be newer than the disk.
-    if (whole) this.clean(slot);
+    if (to - from === this.bytesOf(block)) this.written(slot, durably);
+    else if (!durably) this.#partWritten(slot);
     return true;
   }
 
@@ -212,13 +287,16 @@ export class CacheBlocks {
       const first = Math.max(0, from - start);
       const end = Math.min(this.bytesOf(block), to - start);
       this.#memory.fill(0, at + first, at + end);
-      if (first === 0 && end === this.bytesOf(block)) this.clean(slot);
+      if (first === 0 && end === this.bytesOf(block)) this.written(slot);
+      else this.#partWritten(slot);
     });
   }
 
   /** Forgets blocks, dirty or not. */
   drop(first: number, end: number): void {
     this.#each(first, end, (slot) => {
+      // Nobody asks for it any more, whether or not the disk loses it.
+      this.written(slot, true);
       this.#forget(slot);
       this.#free.push(slot);
     });
@@ -227,7 +305,7 @@ export class CacheBlocks {
   /** Forgets what is cached of a range of the disk, in part or whole, unless it is dirty. */
   dropClean(from: number, to: number): void {
     this.#each(Math.floor(from / this.#block), Math.ceil(to / this.#block), (slot) => {
-      if (this.#isDirty[slot] !== 0) return;
+      if (this.isDirty(slot)) return;
       this.#forget(slot);
       this.#free.push(slot);
     });
@@ -248,30 +326,14 @@ export class CacheBlocks {
   }
 
   #touch(slot: number): void {
-    if (this.#older[this.#end] === slot) return;
-    this.#unlink(slot);
-    this.#link(slot);
+    if (this.#state[slot] !== REFUSED) this.#recency.touch(slot);
   }
 
-  /** As the newest. `older[end]` is the newest, `newer[end]` the oldest. */
-  #link(slot: number): void {
-    const newest = this.#older[this.#end];
-    this.#newer[newest] = slot;
-    this.#older[slot] = newest;
-    this.#newer[slot] = this.#end;
-    this.#older[this.#end] = slot;
-  }
-
-  #unlink(slot: number): void {
-    const newer = this.#newer[slot];
-    const older = this.#older[slot];
-    this.#newer[older] = newer;
-    this.#older[newer] = older;
-  }
-
+  /** Of a clean block. */
   #forget(slot: number): void {
-    this.clean(slot);
-    this.#unlink(slot);
+    if (this.#state[slot] === WRITTEN) this.#passed = true;
+    this.#state[slot] = CLEAN;
+    this.#recency.remove(slot);
     this.#slots.delete(this.#blockOf[slot]);
   }
 }

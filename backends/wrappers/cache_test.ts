@@ -12,14 +12,24 @@ libc();
 const SIZE = 1 << 20;
 const BLOCK = 4096;
 
-/** A disk in memory that writes down what reaches it. */
-function journalled(options: { async?: boolean; fua?: boolean } = {}) {
+/** A disk in memory that writes down what reaches it. It refuses what `refuses` says. */
+function journalled(
+  options: {
+    async?: boolean;
+    fua?: boolean;
+    refuses?: (op: string, offset: number, end: number) => boolean;
+  } = {},
+) {
   const bytes = new Uint8Array(SIZE);
   const journal: string[] = [];
   let failing = "";
   const done = (what: string, work: () => void) => {
     const now = () => {
       if (failing !== "" && what.startsWith(failing)) throw new Error(`EIO: ${what}`);
+      const [op, offset, length] = what.split(/[ +]/);
+      if (options.refuses?.(op, Number(offset), Number(offset) + Number(length))) {
+        throw new Error(`EIO: ${what}`);
+      }
       work();
       journal.push(what);
     };
@@ -169,11 +179,12 @@ Deno.test("cache keeps what it could not write, and says so at every flush", asy
   for (const _ of [1, 2]) {
     await assertRejects(async () => await backend.flush!(), Error, "EIO: write 0+4096");
   }
-  fill(backend, 6, BLOCK, BLOCK);
+  await fill(backend, 6, BLOCK, BLOCK);
   await assertRejects(() => fill(backend, 7, 2 * BLOCK, BLOCK), Error, "EIO", "there is no room");
   fail("");
+  taken();
   await backend.flush!();
-  assertEquals(taken(), ["write 0+8192", "flush"]);
+  assertEquals(taken(), ["write 0+4096", "write 4096+4096", "flush"]);
   assertEquals([bytes[0], bytes[BLOCK]], [5, 6]);
 });
 
@@ -295,4 +306,235 @@ Deno.test("cache of a read-only disk writes nothing", async () => {
   await readBytes(backend, 0, BLOCK);
   await backend.close?.();
   assertEquals([backend.readOnly, disk.calls.count("flush")], [true, 0]);
+});
+
+// The blocks of a FUA write were taken into the cache one by one once the disk had them all; room
+// for the first was made by writing back the second, dirty with older data.
+for (
+  const [what, change] of [
+    ["a FUA write", (disk: Backend) => disk.writeAt(filled(2 * BLOCK, 3), 0, { fua: true })],
+    ["a write that finds no room", (disk: Backend) => fill(disk, 3, 0, 2 * BLOCK)],
+    ["zeroes", (disk: Backend) => disk.writeZeroes!(0, 2 * BLOCK, { mayUnmap: true })],
+  ] as const
+) {
+  Deno.test(`cache never writes older blocks over what is below already: ${what}`, async () => {
+    const refuses = (op: string, offset: number) =>
+      op === "write" && what.includes("no room") && offset >= 16 * BLOCK;
+    const { disk, bytes } = journalled({ refuses });
+    const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, disk);
+    await fill(backend, 1, BLOCK, BLOCK);
+    await fill(backend, 2, 16 * BLOCK, BLOCK);
+    await change(backend);
+    const value = what === "zeroes" ? 0 : 3;
+    await readBytes(backend, 8 * BLOCK, 2 * BLOCK);
+    if (what !== "a write that finds no room") assertEquals(bytes[BLOCK], value);
+    assertEquals(await readBytes(backend, BLOCK, BLOCK), filled(BLOCK, value));
+    try {
+      await backend.flush!();
+    } catch {
+      // The block that it refuses.
+    }
+    assertEquals([bytes[0], bytes[BLOCK]], [value, value]);
+  });
+}
+
+function filled(bytes: number, value: number) {
+  return new Uint8Array(bytes).fill(value);
+}
+
+/** Refuses writes to the first block. */
+const firstBlock = (op: string, offset: number) => op === "write" && offset < BLOCK;
+
+for (const isAsync of [false, true]) {
+  const kind = isAsync ? "asynchronous" : "synchronous";
+  Deno.test(`cache + a block that the disk refuses + all others go on, over a ${kind} disk`, async () => {
+    const { disk, bytes, taken } = journalled({ async: isAsync, refuses: firstBlock });
+    const backend = cached({ size: 4 * BLOCK, mode: "write-back" }, disk);
+    // The first block and its neighbours, which are written in one with it.
+    await fill(backend, 1, 0, 4 * BLOCK);
+    // Each read needs room; and each block that is written, when all have been.
+    for (let block = 100; block < 120; block++) await readBytes(backend, block * BLOCK, BLOCK);
+    assertEquals([bytes[BLOCK], bytes[2 * BLOCK], bytes[3 * BLOCK]], [1, 1, 1]);
+    for (let block = 10; block < 20; block++) await fill(backend, 2, block * BLOCK + 512, 512);
+    taken();
+    await assertRejects(async () => await backend.flush!(), Error, "EIO: write 0+4096");
+    assertEquals(taken().at(-1), "flush", "what it took is made durable");
+    for (let block = 10; block < 20; block++) assertEquals(bytes[block * BLOCK + 512], 2);
+    assertEquals(await readBytes(backend, 0, BLOCK), filled(BLOCK, 1), "it is not lost yet");
+    // The newest of its kind is what counts once the disk takes it again.
+    await fill(backend, 7, 512, 512);
+    const error = await assertRejects(async () => await backend.close!(), Error);
+    assertEquals(
+      error.message.split(";")[0],
+      "wrapper cache: 4 KiB could not be written back and are lost: bytes 0-4096 " +
+        "(Error: EIO: write 0+4096)",
+    );
+  });
+}
+
+Deno.test("cache full of blocks that the disk refuses + requests pass it", async () => {
+  const refuses = (op: string, offset: number, end: number) =>
+    op === "write" && offset < 4 * BLOCK && end > 0;
+  const { disk, bytes, taken } = journalled({ refuses });
+  const backend = cached({ size: 4 * BLOCK, mode: "write-back" }, disk);
+  await fill(backend, 1, 0, 4 * BLOCK);
+  bytes.fill(9, 8 * BLOCK, 10 * BLOCK);
+  for (const _ of [1, 2]) {
+    assertEquals(await readBytes(backend, 8 * BLOCK, 2 * BLOCK), filled(2 * BLOCK, 9));
+    assertEquals(await readBytes(backend, 8 * BLOCK + 512, 512), filled(512, 9));
+  }
+  await fill(backend, 5, 20 * BLOCK + 512, BLOCK);
+  assertEquals(bytes[20 * BLOCK + 512], 5);
+  // Each of them was tried once, and not with each request.
+  taken();
+  await readBytes(backend, 8 * BLOCK, BLOCK);
+  assertEquals(taken(), ["read 32768+4096"]);
+  assertEquals(await readBytes(backend, 0, 4 * BLOCK), filled(4 * BLOCK, 1));
+});
+
+Deno.test("cache + a part of a block that cannot be read + the others can be read and written", async () => {
+  // A block of 64 KiB, of which one sector is bad.
+  const { disk, bytes } = journalled({
+    refuses: (op, offset, end) => op === "read" && offset < 1024 && end > 512,
+  });
+  bytes.fill(4, 0, 16 * BLOCK);
+  for (const mode of ["write-back", "write-through"] as const) {
+    const backend = cached({ size: "256K", block: "64K", mode }, disk);
+    assertEquals(await readBytes(backend, 1024, BLOCK), filled(BLOCK, 4));
+    await assertRejects(() => readBytes(backend, 512, 512), Error, "EIO");
+    await fill(backend, 6, 8192, 512);
+    assertEquals(await readBytes(backend, 8192, 1024), filled(1024, 6).fill(4, 512));
+    bytes.fill(4, 0, 16 * BLOCK);
+  }
+});
+
+Deno.test("cache + orderly end + of a block that is refused the parts are written", async () => {
+  const { disk, bytes } = journalled({
+    refuses: (op, offset, end) =>
+      op === "write" &&
+      (offset < 1024 && end > 512 || offset < 40 * BLOCK + 512 && end > 40 * BLOCK),
+  });
+  const backend = cached({ size: "512K", block: "64K", mode: "write-back" }, disk);
+  await fill(backend, 3, 0, 16 * BLOCK);
+  await fill(backend, 3, 40 * BLOCK, BLOCK);
+  const error = await assertRejects(async () => await backend.close!(), Error);
+  assertEquals(/bytes [\d, -]+/.exec(error.message)?.[0], "bytes 512-1024, 163840-164352 ");
+  assertEquals(bytes.subarray(0, 16 * BLOCK).findIndex((byte) => byte !== 3), 512);
+  assertEquals(bytes.subarray(1024, 16 * BLOCK).every((byte) => byte === 3), true);
+  assertEquals(bytes.subarray(40 * BLOCK + 512, 41 * BLOCK).every((byte) => byte === 3), true);
+});
+
+Deno.test("cache + a dead disk + its end is not held up for ever, and says where", async () => {
+  // Each write fails after a second, by a clock of its own.
+  const { now } = performance;
+  let ms = 0;
+  let writes = 0;
+  performance.now = () => ms;
+  try {
+    const { disk } = journalled({
+      refuses: (op) => {
+        if (op !== "write") return false;
+        writes++;
+        ms += 1000;
+        return true;
+      },
+    });
+    const backend = cached({ size: "1M", mode: "write-back" }, disk);
+    for (let block = 0; block < 100; block += 2) await fill(backend, 3, block * BLOCK, BLOCK);
+    const error = await assertRejects(async () => await backend.close!(), Error);
+    assert(writes < 8, `${writes}`);
+    assertEquals(error.message.includes("200 KiB could not be written back"), true, error.message);
+    assertEquals(error.message.includes("and 34 ranges more"), true, error.message);
+  } finally {
+    performance.now = now;
+  }
+});
+
+/** A disk that loses what it had taken when a flush fails, and tells of that once, as Linux does. */
+function forgetful() {
+  const kept = new Uint8Array(SIZE);
+  const { disk, bytes, fail, taken } = journalled({ fua: false });
+  let failing = false;
+  const flush = () => {
+    if (!failing) return void (disk.flush!(), kept.set(bytes));
+    failing = false;
+    bytes.set(kept);
+    throw new Error("EIO: flush");
+  };
+  return { disk: { ...disk, flush }, kept, fail, taken, failOnce: () => failing = true };
+}
+
+Deno.test("cache + a failed flush + what the disk may have lost is written once more", async () => {
+  const { disk, kept, taken, failOnce } = forgetful();
+  const backend = cached({ size: "64K", mode: "write-back" }, disk);
+  await fill(backend, 1, 0, 2 * BLOCK);
+  await backend.flush!();
+  await fill(backend, 2, BLOCK, BLOCK);
+  await readBytes(backend, 8 * BLOCK, BLOCK);
+  failOnce();
+  await assertRejects(async () => await backend.flush!(), Error, "EIO: flush");
+  taken();
+  await backend.flush!();
+  assertEquals(taken(), ["write 4096+4096", "flush"], "and no more than that");
+  assertEquals([kept[0], kept[BLOCK]], [1, 2]);
+  // A FUA write that fails in its flush is as good as one.
+  await fill(backend, 3, 2 * BLOCK, BLOCK);
+  failOnce();
+  await assertRejects(async () =>
+    await backend.writeAt(filled(BLOCK, 4), 3 * BLOCK, { fua: true })
+  );
+  await backend.flush!();
+  assertEquals(kept[2 * BLOCK], 3);
+});
+
+for (
+  const [what, change] of [
+    ["a block that had to go", (disk: Backend) => readBytes(disk, 8 * BLOCK, 2 * BLOCK)],
+    ["zeroes", (disk: Backend) => disk.writeZeroes!(9 * BLOCK, BLOCK, { mayUnmap: true })],
+  ] as const
+) {
+  Deno.test(`cache + a failed flush + no later one is true, after ${what}`, async () => {
+    const { disk, failOnce } = forgetful();
+    const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, disk);
+    await fill(backend, 1, 0, BLOCK);
+    await change(backend);
+    failOnce();
+    await assertRejects(async () => await backend.flush!(), Error, "EIO: flush");
+    for (const _ of [1, 2]) {
+      await assertRejects(async () => await backend.flush!(), Error, "an earlier flush has failed");
+    }
+    // It promises no more than its own data.
+    await backend.writeAt(filled(BLOCK, 2), 0, { fua: true });
+    await assertRejects(async () => await backend.close!(), Error, "an earlier flush has failed");
+  });
+}
+
+Deno.test("cache write-through + a failed flush + the next one is the disk's", async () => {
+  const { disk, failOnce } = forgetful();
+  const through = cached({ size: "64K" }, disk);
+  failOnce();
+  await assertRejects(async () => await through.flush!(), Error, "EIO: flush");
+  await through.flush!();
+});
+
+Deno.test("cache that ends writes what it has, though the disk owes an answer", async () => {
+  const { disk, bytes } = journalled();
+  const held: (() => void)[] = [];
+  const slow: Backend = {
+    ...disk,
+    synchronous: false,
+    readAt: () => new Promise((resolve) => held.push(resolve)),
+  };
+  const backend = cached({ size: "64K", mode: "write-back" }, slow);
+  await fill(backend, 1, 0, BLOCK);
+  const late = readBytes(backend, 8 * BLOCK, BLOCK);
+  const behind = fill(backend, 2, 16 * BLOCK, BLOCK);
+  const failed = Promise.all(
+    [late, behind].map((one) => assertRejects(() => one, Error, "ENODEV")),
+  );
+  await backend.close!();
+  assertEquals(bytes[0], 1);
+  held[0]();
+  await failed;
+  assertEquals(bytes[16 * BLOCK], 0);
 });

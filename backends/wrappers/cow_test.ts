@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
 import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
-import { fill, openStack, readBytes, type Stack } from "../../tests/stack.ts";
+import { endAsKilled, fill, openStack, readBytes } from "../../tests/stack.ts";
 import { runChild } from "../../tests/seccomp.ts";
-import { EIO } from "../../uapi/errno.ts";
+import { EFBIG, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import {
@@ -49,19 +49,6 @@ function patch(path: string, at: number, bytes: Uint8Array): void {
   open.writeSync(bytes);
 }
 
-/** Ends a server as `kill -9` does: nothing more is written, and its descriptors are closed. */
-function kill(stack: Stack, ...paths: string[]): void {
-  stack.kill();
-  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
-    try {
-      if (paths.includes(Deno.readLinkSync(`/proc/self/fd/${name}`))) closeFd(Number(name));
-    } catch (error) {
-      // That of the listing itself.
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-}
-
 const zeroes = (bytes: number) => new Uint8Array(bytes);
 
 for (const seed of [1, 2, 3]) {
@@ -93,7 +80,7 @@ for (const seed of [1, 2, 3]) {
         }
       }
       // Every other server is killed: what it wrote is in the page cache.
-      if (life % 2 === 0) kill(stack, overlay);
+      if (life % 2 === 0) endAsKilled(stack, [overlay]);
     }
     assertEquals(Deno.readFileSync(path), base);
   });
@@ -137,7 +124,7 @@ Deno.test("cow + loss of power: what was flushed is there, what was not is the b
     await fill(stack.backend, 2, BLOCK, BLOCK);
     await stack.backend.writeAt(new Uint8Array(512).fill(3), 2 * BLOCK, { fua: true });
     await fill(stack.backend, 4, 3 * BLOCK, BLOCK);
-    kill(stack, overlay);
+    endAsKilled(stack, [overlay]);
   }
   // The bits of all four blocks reached the disk; the blocks that were not flushed did not.
   patch(overlay, DATA_AT + 3 * BLOCK, zeroes(BLOCK));
@@ -176,7 +163,7 @@ Deno.test("cow + a killed server: what was answered is there, and the next flush
   {
     await using stack = await openStack(spec);
     await fill(stack.backend, 9, 512, 512);
-    kill(stack, overlay);
+    endAsKilled(stack, [overlay]);
   }
   const bits = () => {
     const bytes = Deno.readFileSync(overlay);
@@ -227,7 +214,7 @@ for (const flushes of [false, true]) {
         }
         // There is room again. What is answered from here on must outlive the server.
         if (!flushes) await write();
-        kill(stack, overlay);
+        endAsKilled(stack, [overlay]);
       }
       await using stack = await openStack(spec);
       assertEquals(await readBytes(stack.backend, 512, 4), new Uint8Array(4).fill(5));
@@ -240,14 +227,17 @@ Deno.test("cow never says again that it has flushed once a flush has failed", as
   const { overlay, spec } = prepare(scratch);
   await using stack = await openStack(spec);
   await fill(stack.backend, 1, 0, 512);
-  kill(stack, overlay);
+  endAsKilled(stack, [overlay]);
   assertThrows(() => stack.backend.flush!(), UblkError, "EBADF");
   // Somebody else may have the number of the descriptor by now, and could be flushed well.
   assertThrows(() => stack.backend.flush!(), UblkError, "an earlier flush has failed");
 });
 
-/** `syscall(2)` number of `fdatasync` on x86-64. */
+/** `syscall(2)` numbers on x86-64. */
+const SYS_pwrite64 = 18;
 const SYS_fdatasync = 75;
+const SYS_ftruncate = 77;
+const SYS_fallocate = 285;
 
 Deno.test("cow + a failed flush: the next server does not commit what that may have lost", async () => {
   using scratch = new Scratch();
@@ -294,7 +284,7 @@ Deno.test({
       }
       await stack.backend.flush!();
       assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 1);
-      kill(stack, overlay);
+      endAsKilled(stack, [overlay]);
     }
     await using stack = await openStack(spec);
     assertEquals(await readBytes(stack.backend, 512, 4), new Uint8Array(4).fill(5));
@@ -458,4 +448,149 @@ Deno.test("cow lets two disks have one base", async () => {
   await using two = await openStack(over("two"));
   await fill(one.backend, 1, 0, 512);
   assertEquals(await readBytes(two.backend, 0, 512), base.slice(0, 512));
+});
+
+/** Makes an overlay in a child in which a system call fails, or is the end of it. */
+async function makeInChild(path: string, number: number, errno?: number) {
+  const url = (path: string) => JSON.stringify(import.meta.resolve(path));
+  const { stdout } = await runChild(`
+    import { OverlayFile } from ${url("./overlay_file.ts")};
+    import { denySyscall, dieAtSyscall } from ${url("../../tests/seccomp.ts")};
+    ${errno === undefined ? `dieAtSyscall(${number})` : `denySyscall(${number}, ${errno})`};
+    try {
+      await OverlayFile.open(${JSON.stringify(path)}, ${SIZE});
+      console.log("made");
+    } catch (error) { console.log(error.message); }
+  `);
+  return stdout.trim();
+}
+
+/** Bytes of a header and two bitmaps. */
+const METADATA_BYTES = 3 * 4096;
+
+// The first try failed, the second took what that had left for an overlay: one without space for
+// its bitmaps, whose writes then failed.
+for (const was of ["not there", "empty", "unfinished"] as const) {
+  Deno.test({
+    name: `cow + an overlay, ${was}, that finds no room for its bitmaps + nothing is left of it`,
+    ignore: !isRoot,
+    fn: async () => {
+      using scratch = new Scratch("2M");
+      const overlay = `${scratch.path}/over`;
+      if (was === "empty") scratch.file("over", 0);
+      if (was === "unfinished") assertEquals(await makeInChild(overlay, SYS_fdatasync), "");
+      // Bitmaps of 256 KiB each.
+      const big = cow(memory("8GiB"), { file: overlay, block: 4096 });
+      {
+        using _full = fullBeside(scratch, 128 << 10);
+        for (const _ of [1, 2]) {
+          const error = await assertRejects(() => openStack(big), UblkError);
+          assertEquals(
+            error.message,
+            `wrapper cow: ${overlay} has no room for its bitmaps, which take 516 KiB (ENOSPC); ` +
+              "make room on its filesystem, or use larger blocks (block)",
+          );
+          if (was === "not there") assertThrows(() => Deno.statSync(overlay), Deno.errors.NotFound);
+          else assertEquals(Deno.statSync(overlay).size, 0);
+        }
+      }
+      await using stack = await openStack(big);
+      assert(allocatedBytes(overlay) >= 516 << 10);
+      // What is written is noted, whatever becomes of the room: the block has its space already.
+      await fill(stack.backend, 1, 0, 4096);
+      using _full = fullBeside(scratch, 0);
+      await fill(stack.backend, 2, 0, 4096);
+      await stack.backend.flush!();
+    },
+  });
+}
+
+/** A tmpfs that has no more room than that, until this is disposed of. */
+function fullBeside(scratch: Scratch, bytes: number): Disposable {
+  const filler = `${scratch.path}/filler`;
+  using file = Deno.openSync(filler, { write: true, create: true });
+  try {
+    while (file.writeSync(new Uint8Array(4096)) > 0);
+  } catch (error) {
+    assert((error as { code?: string }).code === "ENOSPC", `${error}`);
+  }
+  if (bytes > 0) file.truncateSync(Deno.statSync(filler).size - bytes);
+  return { [Symbol.dispose]: () => Deno.removeSync(filler) };
+}
+
+for (
+  const [step, number, header] of [
+    ["it says that it is unfinished", SYS_pwrite64, ""],
+    ["it has its length", SYS_ftruncate, '{"ublk":"unfinished cow"}\n'],
+    ["it is durable", SYS_fdatasync, '{"ublk":"unfinished cow"}\n'],
+  ] as const
+) {
+  Deno.test(`cow + a server killed before ${step} + the next one makes it whole`, async () => {
+    using scratch = new Scratch();
+    const { base, overlay, spec } = prepare(scratch);
+    assertEquals(await makeInChild(overlay, number), "");
+    const left = new TextDecoder().decode(Deno.readFileSync(overlay).subarray(0, header.length));
+    assertEquals(left, header);
+    // A device cannot have been served from it.
+    await assertRejects(
+      () => openStack(spec, 0, true),
+      UblkError,
+      "which has what was written, is",
+    );
+    {
+      await using stack = await openStack(spec);
+      assertEquals(await readBytes(stack.backend, 0, SIZE), base);
+      assert(allocatedBytes(overlay) >= METADATA_BYTES);
+      await fill(stack.backend, 1, 0, 512);
+    }
+    await using stack = await openStack(spec);
+    assertEquals(await readBytes(stack.backend, 0, 512), new Uint8Array(512).fill(1));
+  });
+}
+
+Deno.test("cow + a step of its making that fails + nothing is left of it", async () => {
+  using scratch = new Scratch();
+  const overlay = `${scratch.path}/over`;
+  for (
+    const [number, errno, words] of [
+      [SYS_pwrite64, ENOSPC, "has no room for its bitmaps"],
+      [SYS_ftruncate, EFBIG, "cannot get"],
+      [SYS_fallocate, EINTR, "fallocate: EINTR"],
+      [SYS_fallocate, EIO, "fallocate: EIO"],
+      [SYS_fdatasync, EIO, "fdatasync: EIO"],
+    ] as const
+  ) {
+    const said = await makeInChild(overlay, number, errno);
+    assert(said.includes(words), said);
+    assertThrows(() => Deno.statSync(overlay), Deno.errors.NotFound);
+  }
+});
+
+Deno.test("cow + a filesystem without fallocate + its bitmaps have space all the same", async () => {
+  using scratch = new Scratch();
+  const overlay = `${scratch.path}/over`;
+  assertEquals(await makeInChild(overlay, SYS_fallocate, EOPNOTSUPP), "made");
+  assert(allocatedBytes(overlay) >= METADATA_BYTES);
+});
+
+Deno.test({
+  name: "cow + an overlay whose bitmaps have no space + gets it, or is refused",
+  ignore: !isRoot,
+  fn: async () => {
+    using scratch = new Scratch("8M");
+    const { overlay, spec } = prepare(scratch);
+    await (await openStack(spec))[Symbol.asyncDispose]();
+    // As an earlier version left it, and as a copy is that looks for zeroes.
+    const fd = openFile(overlay, O_RDWR);
+    const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    assertEquals(fallocateFile(fd, mode, COMMITTED_AT, 8192), 0);
+    closeFd(fd);
+    {
+      using _full = fullBeside(scratch, 0);
+      await assertRejects(() => openStack(spec), UblkError, "has no room for its bitmaps");
+    }
+    await using stack = await openStack(spec);
+    assertEquals(stack.backend.size, SIZE);
+    assert(allocatedBytes(overlay) >= METADATA_BYTES);
+  },
 });

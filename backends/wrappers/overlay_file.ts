@@ -13,49 +13,44 @@
  * trusted is told by the header, which names the boot in which it was written. Once an `fdatasync`
  * has failed it names none: what the page cache has lost then is not known.
  *
+ * Until all of a new file is there its header says that it is unfinished: whatever ended its making,
+ * the next server begins it anew.
+ *
  * @module
  */
 
-import { EINVAL, EIO, EOPNOTSUPP } from "../../uapi/errno.ts";
+import { EINTR, EIO, EOPNOTSUPP } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import {
+  endOfFile,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
   fallocateFile,
   fileStatus,
-  O_RDONLY,
   readAt,
-  smallText,
+  removeFile,
   syncFile,
   writeAllAt,
 } from "../../uring/file.ts";
-import { closeFd, openFile } from "../../uring/libc.ts";
+import { closeFd } from "../../uring/libc.ts";
 import { openBackingFile } from "../backing_file.ts";
 import { formatSize } from "../size.ts";
+import {
+  bootId,
+  check,
+  type Header,
+  HEADER_BYTES,
+  layoutOf,
+  NO_BOOT,
+  PAGE_BYTES,
+  readHeader,
+  writeHeader,
+} from "./overlay_header.ts";
+import { checkSpace, makeOverlay } from "./overlay_making.ts";
 import { refused } from "./wrapper.ts";
 
-const HEADER_BYTES = 4096;
-/** What of a bitmap is written at a time. */
-const PAGE_BYTES = 4096;
-/** Blocks begin at a multiple of this, so that they are whole blocks of any filesystem. */
-const DATA_ALIGNMENT = 1 << 20;
 /** Unless the options say otherwise, in bytes. */
 export const DEFAULT_OVERLAY_BLOCK: number = 64 << 10;
-
-/** What no boot is called. */
-const NO_BOOT = "";
-
-/** The header, as JSON. */
-interface Header {
-  readonly ublk: "cow";
-  readonly version: 1;
-  /** Bytes of the disk. */
-  readonly size: number;
-  /** Bytes of a block of the overlay. */
-  readonly block: number;
-  /** The boot in which the current bitmap was written; {@linkcode NO_BOOT} where it is not true. */
-  readonly boot: string;
-}
 
 /** An open overlay. */
 export class OverlayFile {
@@ -108,46 +103,37 @@ export class OverlayFile {
     if (found !== undefined && found.kind !== "file") {
       throw refused("cow", `${path} is a ${found.kind}`, "give a file");
     }
-    const isNew = found === undefined || found.bytes === 0;
-    if (isNew && recovering) {
-      const reason = `${path}, which has what was written, is ${found ? "empty" : "not there"}`;
-      throw refused("cow", reason, "check that its filesystem is mounted, and the path");
-    }
-    const bytes = layoutOf(size, block ?? DEFAULT_OVERLAY_BLOCK).dataAt + size;
-    const { fd } = await openBackingFile(path, {
+    if (found === undefined && recovering) throw missing(path, "not there");
+    const { fd, isNew } = await openBackingFile(path, {
       readOnly: false,
       direct: false,
       blockSize: 1,
-      createBytes: isNew ? bytes : undefined,
+      createBytes: 0,
     });
     try {
-      return isNew
-        ? OverlayFile.#make(fd, path, size, block ?? DEFAULT_OVERLAY_BLOCK)
-        : OverlayFile.#resume(fd, path, size, block);
+      // Now that nobody else has it: another server may have made it meanwhile.
+      const state = endOfFile(fd) === 0 ? "empty" : readHeader(fd);
+      if (state === undefined) {
+        throw refused("cow", `${path} is no overlay`, "give another file, or none: it is made");
+      }
+      if (typeof state === "object") return OverlayFile.#resume(fd, path, state, size, block);
+      if (recovering) throw missing(path, state);
+      const header = makeOverlay(fd, path, size, block ?? DEFAULT_OVERLAY_BLOCK);
+      return new OverlayFile(fd, header);
     } catch (error) {
+      if (isNew) removeFile(path);
       closeFd(fd);
       throw error;
     }
   }
 
-  static #make(fd: number, path: string, size: number, block: number): OverlayFile {
-    const header: Header = { ublk: "cow", version: 1, size, block, boot: bootId() };
-    writeHeader(fd, header);
-    // So that noting a block never finds the filesystem full. Not every filesystem can.
-    const { bitmapBytes } = layoutOf(size, block);
-    const bytes = HEADER_BYTES + 2 * bitmapBytes;
-    const result = fallocateFile(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
-    if (result !== -EOPNOTSUPP) check("fallocate", result);
-    check("fdatasync", syncFile(fd));
-    syncFolderOf(path);
-    return new OverlayFile(fd, header);
-  }
-
-  static #resume(fd: number, path: string, size: number, block?: number): OverlayFile {
-    const header = readHeader(fd);
-    if (header === undefined) {
-      throw refused("cow", `${path} is no overlay`, "give another file, or none: it is made");
-    }
+  static #resume(
+    fd: number,
+    path: string,
+    header: Header,
+    size: number,
+    block?: number,
+  ): OverlayFile {
     if (header.size !== size) {
       const reason = `${path} is over a disk of ${header.size} bytes (${formatSize(header.size)})`;
       throw refused("cow", `${reason}, not of ${size}`, "give the base that it was made for");
@@ -156,6 +142,7 @@ export class OverlayFile {
       const reason = `${path} has blocks of ${header.block} bytes, not ${block}`;
       throw refused("cow", reason, "leave block out: an overlay keeps its own");
     }
+    checkSpace(fd, path, header);
     const overlay = new OverlayFile(fd, header);
     const boot = bootId();
     const sameBoot = header.boot === boot;
@@ -294,66 +281,18 @@ export class OverlayFile {
   }
 }
 
-function layoutOf(size: number, block: number) {
-  const bits = Math.ceil(size / block);
-  const bitmapBytes = Math.ceil(bits / 8 / PAGE_BYTES) * PAGE_BYTES;
-  const metadataBytes = HEADER_BYTES + 2 * bitmapBytes;
-  return {
-    bitmapBytes,
-    dataAt: Math.ceil(metadataBytes / DATA_ALIGNMENT) * DATA_ALIGNMENT,
-  };
-}
-
-/** A text that is another one after each boot of this machine. */
-function bootId(): string {
-  const id = smallText("/proc/sys/kernel/random/boot_id")?.trim();
-  if (id !== undefined) return id;
-  throw refused("cow", "this machine has no boot_id", "mount /proc");
-}
-
-/** Makes it durable that the file is there at all. */
-function syncFolderOf(path: string): void {
-  const folder = openFile(path.replace(/[^/]+$/, "."), O_RDONLY);
-  try {
-    const result = syncFile(folder);
-    // Some filesystems do not sync folders.
-    if (result !== -EINVAL) check("fdatasync", result);
-  } finally {
-    closeFd(folder);
-  }
-}
-
-function writeHeader(fd: number, header: Header): void {
-  const page = new Uint8Array(HEADER_BYTES);
-  page.set(new TextEncoder().encode(`${JSON.stringify(header)}\n`));
-  writeAllAt(fd, page, 0);
-}
-
-function readHeader(fd: number): Header | undefined {
-  const page = new Uint8Array(HEADER_BYTES);
-  if (readAt(fd, page, 0) < HEADER_BYTES) return undefined;
-  const text = new TextDecoder().decode(page.subarray(0, page.indexOf(10)));
-  try {
-    const header = JSON.parse(text) as Header;
-    const known = header.ublk === "cow" && header.version === 1 &&
-      Number.isSafeInteger(header.size) && header.size > 0 &&
-      Number.isSafeInteger(header.block) && header.block >= 4096;
-    return known ? header : undefined;
-  } catch {
-    return undefined;
-  }
+function missing(path: string, state: "not there" | "empty" | "unfinished"): UblkError {
+  const reason = `${path}, which has what was written, is ${state}`;
+  return refused("cow", reason, "check that its filesystem is mounted, and the path");
 }
 
 function readWhole(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
   for (let done = 0; done < buffer.length;) {
     const rest = done === 0 ? buffer : buffer.subarray(done);
     const count = readAt(fd, rest, offset + done);
+    if (count === -EINTR) continue;
     // 0: somebody has made the file shorter.
     if (count <= 0) check("pread", count === 0 ? -EIO : count);
     done += count;
   }
-}
-
-function check(operation: string, result: number): void {
-  if (result < 0) throw new UblkError("SYSCALL_FAILED", { operation, errno: -result });
 }

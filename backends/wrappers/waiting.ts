@@ -4,9 +4,8 @@
  * @module
  */
 
-import { ENODEV } from "../../uapi/errno.ts";
-import { UblkError } from "../../uapi/error.ts";
 import type { Answer } from "../backend.ts";
+import { closedError } from "./answers.ts";
 
 /** Requests that wait for a timer, and for no more than that once their disk is closed. */
 export class Waiting {
@@ -15,9 +14,7 @@ export class Waiting {
   /** Resolves so many milliseconds later; at once where there are none. */
   async wait(ms: number): Promise<void> {
     if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
-    if (!this.#closed) return;
-    const reason = "the disk was closed while the request waited";
-    throw new UblkError("SYSCALL_FAILED", { operation: "a late request", reason, errno: ENODEV });
+    if (this.#closed) throw closedError();
   }
 
   /** Does the work so many milliseconds later. */

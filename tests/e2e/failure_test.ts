@@ -31,7 +31,7 @@ for (const queues of [1, 4]) {
 
 for (const how of ["close throws", "close hangs"] as const) {
   Deno.test(`stop() + backend whose ${how} + rejects, and everything else is released`, async () => {
-    const device = await serve({ backend: failing(how) });
+    const device = await serve({ backend: failing(how), deadlineMs: 2000 });
     const error = await assertRejects(() => device.stop(), UblkError);
     assertStringIncludes(error.message, how === "close throws" ? "on purpose" : "did not close");
     assertEquals((await device.closed).reason, "failed");

@@ -1,0 +1,41 @@
+/**
+ * The one line that says what a cache could not write at its end.
+ *
+ * @module
+ */
+
+import { EIO } from "../../uapi/errno.ts";
+import { thrownText, UblkError } from "../../uapi/error.ts";
+import { formatSize } from "../size.ts";
+import type { Bytes, Refused } from "./write_back.ts";
+
+/** So many ranges are named. */
+const NAMED = 16;
+
+/** The error of an end at which the disk inside refused what was dirty. */
+export function lossError({ error, ranges }: Refused): UblkError {
+  const joined = join(ranges);
+  const bytes = ranges.reduce((sum, { from, to }) => sum + to - from, 0);
+  const names = joined.slice(0, NAMED).map(({ from, to }) => `${from}-${to}`).join(", ");
+  const more = joined.length > NAMED ? `, and ${joined.length - NAMED} ranges more` : "";
+  const why = thrownText(error).split("\n")[0];
+  return new UblkError("SYSCALL_FAILED", {
+    operation: "wrapper cache",
+    reason: `${formatSize(bytes)} could not be written back and are lost: ` +
+      `bytes ${names}${more} (${why})`,
+    hint: "all else is written; restore these ranges from a copy",
+    errno: EIO,
+    cause: error,
+  });
+}
+
+/** Ranges in order, those that touch made one. */
+function join(ranges: readonly Bytes[]): Bytes[] {
+  const joined: Bytes[] = [];
+  for (const range of ranges) {
+    const last = joined.at(-1);
+    if (last?.to === range.from) joined[joined.length - 1] = { from: last.from, to: range.to };
+    else joined.push(range);
+  }
+  return joined;
+}

@@ -1,0 +1,313 @@
+/**
+ * A disk behind a cache: which requests the cache answers, and in which order the others reach the
+ * disk inside.
+ *
+ * Three rules keep what was answered. A block whose newer contents are below is never written back:
+ * a write that passes the cache changes all that is cached of its range before any room is made.
+ * Without room requests pass the cache: one full of what the disk refuses is no obstacle. And after
+ * a failed flush another one is true only if all that it may have lost has been written once more.
+ *
+ * @module
+ */
+
+import { EIO } from "../../uapi/errno.ts";
+import { UblkError } from "../../uapi/error.ts";
+import type { Answer, Backend, WriteOptions } from "../backend.ts";
+import { closedError, type Steps, take, Turns } from "./answers.ts";
+import { CacheBlocks, NO_SLOT } from "./cache_blocks.ts";
+import { lossError } from "./cache_loss.ts";
+import { Passing } from "./passing.ts";
+import { WriteBack } from "./write_back.ts";
+
+const FUA: WriteOptions = Object.freeze({ fua: true });
+const NO_FUA: WriteOptions = Object.freeze({ fua: false });
+
+/**
+ * Bytes that are dirty at most, and a little more: a flush writes them all, and has to be done
+ * within the deadline of a request.
+ */
+const MAX_DIRTY_BYTES = 64 << 20;
+
+/** How long the end waits for requests that the disk inside still owes answers, in milliseconds. */
+const END_MS = 2_000;
+
+/** What a cache is to be. */
+export interface CacheShape {
+  /** Bytes that are cached at most. */
+  readonly bytes: number;
+  /** Bytes of a block. */
+  readonly block: number;
+  /** A write is answered when it is in the cache. */
+  readonly writesBack: boolean;
+}
+
+/** The disk. */
+export class Cached extends Passing {
+  readonly #blocks: CacheBlocks;
+  readonly #block: number;
+  /** Undefined where writes are answered by the disk inside. */
+  readonly #back: WriteBack | undefined;
+  /** What takes time has the cache to itself: hits need no time, and wait for nobody. */
+  readonly #turns = new Turns();
+  /**
+   * The disk inside has failed a flush, and not all that it may have lost was still here: no later
+   * flush is true.
+   */
+  #broken = false;
+  #closed = false;
+
+  /** In front of a disk. */
+  constructor(inner: Backend, { bytes, block, writesBack }: CacheShape) {
+    super(inner);
+    this.#block = block;
+    this.#blocks = new CacheBlocks(Math.floor(bytes / block), block, inner.size);
+    this.#back = writesBack ? new WriteBack(inner, this.#blocks, block) : undefined;
+    this.resize = undefined;
+    this.readMetadata = undefined;
+    this.writeMetadata = undefined;
+    if (writesBack) {
+      this.fua = true;
+      this.persistent = false;
+      this.close = () => this.#close();
+    }
+    if (writesBack || inner.flush !== undefined) {
+      this.flush = () => this.#inTurn(() => this.#flush());
+    }
+    this.trim = inner.trim && ((offset, length) => this.#inTurn(() => this.#trim(offset, length)));
+    this.writeZeroes = inner.writeZeroes &&
+      ((offset, length, how) => this.#inTurn(() => this.#zero(offset, length, how.mayUnmap)));
+  }
+
+  override readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    if (this.#blocks.readAll(buffer, offset)) return;
+    return this.#inTurn(() => this.#read(buffer, offset));
+  }
+
+  override writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, { fua }: WriteOptions): Answer {
+    const back = fua ? undefined : this.#back;
+    if (back === undefined) return this.#inTurn(() => this.#writeThrough(buffer, offset, fua));
+    const atOnce = this.#turns.idle && this.#blocks.dirtyBytes < MAX_DIRTY_BYTES;
+    if (atOnce && this.#blocks.writeAll(buffer, offset)) return;
+    return this.#inTurn(() => this.#writeBack(back, buffer, offset));
+  }
+
+  #inTurn(steps: () => Steps): Answer {
+    return this.#turns.take(() => {
+      if (this.#closed) throw closedError();
+      return take(steps(), () => this.#closed);
+    });
+  }
+
+  *#read(buffer: Uint8Array<ArrayBuffer>, offset: number): Steps {
+    const end = offset + buffer.length;
+    for (let at = offset; at < end;) {
+      const block = Math.floor(at / this.#block);
+      const blockEnd = Math.min(end, (block + 1) * this.#block);
+      if (this.#blocks.read(block, buffer, offset, at, blockEnd)) {
+        at = blockEnd;
+      } else if (this.#covers(block, offset, end)) {
+        at = yield* this.#readRun(buffer, offset, block);
+      } else if (!(yield* this.#fill(block))) {
+        // No room, or another part of the block cannot be read: this one may be there.
+        yield this.inner.readAt(buffer.subarray(at - offset, blockEnd - offset), at);
+        at = blockEnd;
+      }
+    }
+  }
+
+  #covers(block: number, offset: number, end: number): boolean {
+    const start = block * this.#block;
+    return offset <= start && end >= start + this.#blocks.bytesOf(block);
+  }
+
+  /** Reads blocks that are not cached straight into the buffer; returns up to where. */
+  *#readRun(
+    buffer: Uint8Array<ArrayBuffer>,
+    offset: number,
+    first: number,
+  ): Generator<Answer, number, void> {
+    const end = offset + buffer.length;
+    let next = first + 1;
+    while (this.#covers(next, offset, end) && next * this.#block < end && !this.#blocks.has(next)) {
+      next++;
+    }
+    const from = first * this.#block;
+    const to = Math.min(next * this.#block, end);
+    const whole = from === offset && to === end;
+    yield this.inner.readAt(whole ? buffer : buffer.subarray(from - offset, to - offset), from);
+    for (let block = first; block < next; block++) {
+      const slot = yield* this.#room();
+      if (slot === NO_SLOT) break;
+      this.#blocks.set(slot, block, buffer, block * this.#block - offset);
+    }
+    return to;
+  }
+
+  /** Brings a block in. Returns whether there was room, and all of it could be read. */
+  *#fill(block: number): Generator<Answer, boolean, void> {
+    const slot = yield* this.#room();
+    if (slot === NO_SLOT) return false;
+    try {
+      yield this.inner.readAt(this.#blocks.bytes(slot, block), block * this.#block);
+    } catch {
+      this.#blocks.free(slot);
+      return false;
+    }
+    this.#blocks.put(slot, block);
+    return true;
+  }
+
+  /** A slot that has no block, or `NO_SLOT`. A block that must go may have to be written first. */
+  *#room(): Generator<Answer, number, void> {
+    const blocks = this.#blocks;
+    // Again, because another may have become the oldest meanwhile: hits wait for nobody.
+    for (let slot = blocks.takeSlot();; slot = blocks.takeSlot()) {
+      const oldest = blocks.oldest();
+      if (slot !== NO_SLOT || oldest === NO_SLOT) return slot;
+      const taken = yield* this.#back!.one(blocks.blockOf(oldest));
+      // Nobody waits for a disk that refuses one after the other.
+      if (!taken) return blocks.takeCleanSlot();
+    }
+  }
+
+  *#writeBack(back: WriteBack, buffer: Uint8Array<ArrayBuffer>, offset: number): Steps {
+    const end = offset + buffer.length;
+    let at = offset;
+    if (this.#blocks.dirtyBytes >= MAX_DIRTY_BYTES) yield* back.fresh();
+    while (at < end && this.#blocks.dirtyBytes < MAX_DIRTY_BYTES) {
+      const block = Math.floor(at / this.#block);
+      const blockEnd = Math.min(end, (block + 1) * this.#block);
+      if (this.#blocks.write(block, buffer, offset, at, blockEnd)) {
+        at = blockEnd;
+      } else if (this.#covers(block, offset, end)) {
+        const slot = yield* this.#room();
+        if (slot === NO_SLOT) break;
+        this.#blocks.set(slot, block, buffer, at - offset);
+        this.#blocks.dirty(slot);
+        at = blockEnd;
+      } else if (!(yield* this.#fill(block))) break;
+    }
+    if (at < end) yield* this.#writeThrough(buffer.subarray(at - offset), at, false);
+  }
+
+  *#writeThrough(buffer: Uint8Array<ArrayBuffer>, offset: number, fua: boolean): Steps {
+    const { inner } = this;
+    const end = offset + buffer.length;
+    const first = Math.floor(offset / this.#block);
+    const endBlock = Math.ceil(end / this.#block);
+    const durably = fua && inner.fua === true;
+    yield* this.#changeInside(
+      offset,
+      buffer.length,
+      () => inner.writeAt(buffer, offset, durably ? FUA : NO_FUA),
+    );
+    const part = (block: number) => {
+      const from = Math.max(offset, block * this.#block);
+      return [from, Math.min(end, (block + 1) * this.#block)] as const;
+    };
+    // All that is cached of the range first. Room was once made in between, and a later block of the
+    // same write, dirty with older data, was written over what had been answered as durable.
+    for (let block = first; block < endBlock; block++) {
+      const [from, to] = part(block);
+      this.#blocks.update(block, buffer, offset, from, to, durably);
+    }
+    // Nothing is written back for what is below already.
+    for (let block = first; block < endBlock; block++) {
+      if (this.#blocks.has(block)) continue;
+      const slot = this.#covers(block, offset, end) ? this.#blocks.takeSlot() : NO_SLOT;
+      if (slot !== NO_SLOT) {
+        this.#blocks.set(slot, block, buffer, part(block)[0] - offset);
+        this.#blocks.written(slot, durably);
+      } else if (!durably) this.#blocks.passed();
+    }
+    if (fua && !durably) yield* this.#flushInside();
+  }
+
+  /** Writes what it can, makes that durable, and then tells of what was refused. */
+  *#flush(): Steps {
+    const refused = this.#back === undefined ? undefined : yield* this.#back.all();
+    yield* this.#flushInside();
+    this.#checkWhole();
+    if (refused !== undefined) throw refused.error;
+  }
+
+  /**
+   * A disk tells of a failure once and may then have lost what it had taken; so what is still here
+   * is written once more before a flush can be true again.
+   */
+  *#flushInside(): Steps {
+    try {
+      yield this.inner.flush?.();
+    } catch (error) {
+      // A cache that writes through has answered nothing by itself: each flush is that of the disk.
+      if (this.#back !== undefined && !this.#blocks.unflushed()) this.#broken = true;
+      throw error;
+    }
+    if (!this.#broken) this.#blocks.flushed();
+  }
+
+  #checkWhole(): void {
+    if (!this.#broken) return;
+    const reason = "an earlier flush has failed, and what it lost is not known";
+    throw new UblkError("SYSCALL_FAILED", { operation: "wrapper cache", reason, errno: EIO });
+  }
+
+  /**
+   * Writes all it can, also where the disk inside owes an answer: whoever waits for that has been
+   * answered by the deadline, and must not keep the rest from being written.
+   */
+  #close(): Answer {
+    if (this.#turns.idle) return this.#end();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, END_MS));
+    const over = this.#turns.over.then(() => clearTimeout(timer));
+    return Promise.race([over, late]).then(() => this.#end());
+  }
+
+  #end(): Answer {
+    this.#closed = true;
+    return take(this.#endSteps());
+  }
+
+  *#endSteps(): Steps {
+    // Of its own: a write that has no answer still has the buffer of the other.
+    const refused = yield* new WriteBack(this.inner, this.#blocks, this.#block).all(true);
+    let failure: unknown;
+    try {
+      yield* this.#flushInside();
+      this.#checkWhole();
+    } catch (error) {
+      failure = error;
+    }
+    if (refused !== undefined) throw lossError(refused);
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Changes a range inside, which may fail half way. */
+  *#changeInside(offset: number, length: number, work: () => Answer): Steps {
+    try {
+      yield work();
+    } catch (error) {
+      // What is inside now is not known. What was dirty still is to be written.
+      this.#blocks.dropClean(offset, offset + length);
+      this.#blocks.passed();
+      throw error;
+    }
+  }
+
+  *#trim(offset: number, length: number): Steps {
+    yield* this.#changeInside(offset, length, () => this.inner.trim!(offset, length));
+    const to = offset + length;
+    // The disk's last block may be shorter.
+    const end = to === this.size ? Math.ceil(to / this.#block) : Math.floor(to / this.#block);
+    this.#blocks.drop(Math.ceil(offset / this.#block), end);
+  }
+
+  *#zero(offset: number, length: number, mayUnmap: boolean): Steps {
+    const work = () => this.inner.writeZeroes!(offset, length, { mayUnmap });
+    yield* this.#changeInside(offset, length, work);
+    this.#blocks.zero(offset, offset + length);
+    // Zeroes that are not cached cannot be written once more.
+    this.#blocks.passed();
+  }
+}
