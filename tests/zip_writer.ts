@@ -140,6 +140,50 @@ export async function makeZip(members: readonly ZipMember[]): Promise<Uint8Array
   return join([...parts, ...directory, record([4, 0x06054b50], [2, 0], [2, 0]), end]);
 }
 
+/**
+ * Makes an archive of very many members, all of them with the contents of the first: `hello`. It is
+ * made at once, and small.
+ */
+export function makeLargeZip(
+  count: number,
+  nameOf: (index: number) => string,
+): Uint8Array<ArrayBuffer> {
+  const data = encoder.encode("hello");
+  const common = (nameBytes: number) =>
+    record(
+      ...[[2, 20], [2, 0x800], [2, 0], [4, DOS_TIME], [4, slowCrc32(data)]] as const,
+      ...[[4, data.length], [4, data.length], [2, nameBytes], [2, 0]] as const,
+    );
+  const header = join([record([4, 0x04034b50]), common(0), data]);
+  const entry = (nameBytes: number) =>
+    join([
+      record([4, 0x02014b50], [2, 0x0314]),
+      common(nameBytes),
+      record([2, 0], [2, 0], [2, 0], [4, 0], [4, 0]),
+    ]);
+  let archive = new Uint8Array(64 << 10);
+  archive.set(header);
+  let at = header.length;
+  const entries = new Map<number, Uint8Array>();
+  for (let index = 0; index < count; index++) {
+    const name = encoder.encode(nameOf(index));
+    if (!entries.has(name.length)) entries.set(name.length, entry(name.length));
+    const end = at + 46 + name.length;
+    if (end > archive.length) archive = new Uint8Array(archive.buffer.transfer(end * 2));
+    archive.set(entries.get(name.length)!, at);
+    archive.set(name, at + 46);
+    at = end;
+  }
+  const bytes = at - header.length;
+  const end = join([
+    record([4, 0x06064b50], [8, 44], [2, 45], [2, 45], [4, 0], [4, 0], [8, count], [8, count]),
+    record([8, bytes], [8, header.length]),
+    record([4, 0x07064b50], [4, 0], [8, at], [4, 1]),
+    record([4, 0x06054b50], [4, 0], [2, 0xffff], [2, 0xffff], [4, ALL_ONES], [4, ALL_ONES], [2, 0]),
+  ]);
+  return join([archive.subarray(0, at), end]);
+}
+
 /** All of them, one behind the other. */
 export function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -33,9 +33,12 @@ export class FolderTable {
   /** The parts of the member whose folder was named last. */
   #named: { readonly member: number; readonly parts: string[] } | undefined;
 
-  /** The root alone. */
-  constructor(members: Members) {
+  readonly #most: number;
+
+  /** The root alone; `most` folders are the most. */
+  constructor(members: Members, most = MAX_FOLDERS) {
     this.#members = members;
+    this.#most = most;
     this.parent[0] = NO_FOLDER;
     this.time[0] = NO_TIME;
   }
@@ -67,10 +70,10 @@ export class FolderTable {
   #find(parent: number, part: string, member: number, level: number): number {
     const found = this.#search!.find(parent, part, this.#count);
     if (found < this.#count) return found;
-    if (this.#count >= MAX_FOLDERS) {
+    if (this.#count > this.#most) {
       throw new UblkError("INVALID_ARGUMENT", {
         operation: "an archive as files",
-        reason: `its paths have more than ${MAX_FOLDERS.toLocaleString("en")} folders`,
+        reason: `its paths have more than ${this.#most.toLocaleString("en")} folders`,
         hint: "split the archive, or unpack it",
       });
     }

@@ -23,17 +23,16 @@ class Bench implements Clock {
 
   /** Work of so many steps of one byte; each takes `stepMs`. */
   work(name: string, steps: number, stepMs = 4, fails = Infinity): Work {
-    const bench = this;
-    return {
+    const work = {
       there: 0,
-      step() {
-        bench.steps.push(name);
-        bench.nowMs += stepMs;
-        const work = this as { there: number };
+      step: (): Promise<boolean> => {
+        this.steps.push(name);
+        this.nowMs += stepMs;
         if (++work.there === fails) return Promise.reject(new Error(`${name} fails`));
         return Promise.resolve(work.there === steps);
       },
     };
+    return work;
   }
 
   read(name: string, work: Work, end: number): Promise<void> {
