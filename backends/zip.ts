@@ -9,12 +9,13 @@ import type { Backend, Sharing } from "./backend.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import type { BackendSpec } from "./spec.ts";
 import type { Target } from "./target.ts";
+import { encodingCalled } from "./zip/encoding.ts";
 import type { ArchiveWish } from "./zip/open.ts";
 
-/** What is inflated is inflated once: by one thread, for all queues. */
+/** Members are inflated once: by one thread, for all queues. */
 export const sharing: Sharing = "single";
 
-/** Where what is inflated is kept: on a disk, where `/tmp` is often memory. */
+/** The folder of the inflated members: on a disk, where `/tmp` is often memory. */
 const DEFAULT_CACHE_FOLDER = "/var/tmp";
 
 /** Options of {@linkcode zip}. */
@@ -31,8 +32,17 @@ export interface ZipOptions {
    * deflated one while it is inflated, a stored one without being checked.
    */
   readonly check?: boolean;
-  /** The folder for what is inflated, in a file without a name. Default: `/var/tmp`. */
+  /**
+   * The folder of the file, without a name, that members are inflated to.
+   *
+   * @default "/var/tmp"
+   */
   readonly cache?: string;
+  /**
+   * The encoding of names that are not marked as UTF-8: `"cp437"`, or a label of `TextDecoder` such as
+   * `"shift_jis"` or `"gbk"`. Default: UTF-8 for names that are, and `"cp437"` for others.
+   */
+  readonly encoding?: string;
   /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
   readonly blockSize?: number;
   /**
@@ -47,9 +57,9 @@ export interface ZipOptions {
  * read-only. An image is padded with zeroes to whole blocks.
  *
  * A stored image is read from the archive, a deflated one is inflated into a file without a name. The
- * files of a volume likewise, when they are first read. Checksums are checked before anything up to
- * 128 MiB is handed out; where a greater deflated one proves wrong at its end, reads fail from then
- * on.
+ * files of a volume likewise, as far as they are read. An image up to 128 MiB is checked before it is
+ * served, and a file where its end is read; where a greater deflated image proves wrong at its end,
+ * reads fail from then on.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` where the options are not possible. When served: where the
  *   archive or the image cannot be had (no zip archive, encrypted, damaged, compressed by a method
@@ -68,6 +78,7 @@ export interface ZipOptions {
 export function zip(path: string, options: ZipOptions = {}): BackendSpec {
   const { member, files = false, check = false, blockSize = 512, progress } = options;
   const { cache = DEFAULT_CACHE_FOLDER } = options;
+  const encoding = options.encoding === undefined ? undefined : encodingCalled(options.encoding);
   checkPath(path);
   checkPath(cache);
   checkBlockSize(blockSize);
@@ -78,8 +89,8 @@ export function zip(path: string, options: ZipOptions = {}): BackendSpec {
   if (progress !== undefined && progress.byteLength < 2 * Float64Array.BYTES_PER_ELEMENT) {
     throw invalid("progress is too small", "give 16 bytes");
   }
-  const stored: ArchiveWish = { path, member, files, check, cache, blockSize, progress };
-  return { module: import.meta.url, options: stored };
+  const wish: ArchiveWish = { path, member, files, check, cache, encoding, blockSize, progress };
+  return { module: import.meta.url, options: wish };
 }
 
 function invalid(reason: string, hint: string): UblkError {
@@ -93,7 +104,7 @@ export async function open(options: unknown): Promise<Backend> {
   return await openArchive(options as ArchiveWish);
 }
 
-/** `zip` on a command line. */
+/** The target `zip` on a command line. */
 export const target: Target = {
   name: "zip",
   summary: "a disk image in a zip archive, or an archive's files as a FAT32 volume; read-only",
@@ -112,15 +123,22 @@ export const target: Target = {
       name: "cache",
       kind: "path",
       placeholder: "FOLDER",
-      help: "Where what is inflated is kept. Default: /var/tmp.",
+      help: "The folder of the inflated members. Default: /var/tmp.",
+    },
+    {
+      name: "encoding",
+      kind: "text",
+      placeholder: "NAME",
+      help: "The encoding of names that are not UTF-8: shift_jis, gbk, … Default: cp437.",
     },
   ],
-  spec: ({ member, files, check, cache, ...common }, [path]) =>
+  spec: ({ member, files, check, cache, encoding, ...common }, [path]) =>
     zip(path, {
       member: member as string | undefined,
       files: files === true,
       check: check === true,
       cache: cache as string | undefined,
+      encoding: encoding as string | undefined,
       blockSize: common["block-size"],
     }),
 };

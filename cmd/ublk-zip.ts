@@ -32,15 +32,22 @@ export const program: DiskProgram = diskProgram({
       name: "cache",
       kind: "path",
       placeholder: "FOLDER",
-      help: "Where what is inflated is kept. Default: /var/tmp.",
+      help: "The folder of the inflated members. Default: /var/tmp.",
+    },
+    {
+      name: "encoding",
+      kind: "text",
+      placeholder: "NAME",
+      help: "The encoding of names that are not UTF-8: shift_jis, gbk, …\nDefault: cp437.",
     },
   ],
-  backend: ({ files, check, cache, ...disk }, path, member) =>
+  backend: ({ files, check, cache, encoding, ...disk }, path, member) =>
     zip(path, {
       member,
       files,
       check,
       cache,
+      encoding,
       blockSize: disk["block-size"],
       progress: progress.memory,
     }),

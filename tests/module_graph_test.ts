@@ -10,7 +10,7 @@ const ROOT = new URL("..", import.meta.url);
 
 /** The only modules that load packages of npm, by `import()`, and which. */
 const LAZY: Record<string, readonly string[]> = {
-  "backends/zip/archive.ts": ["@zip.js/zip.js"],
+  "backends/zip/directory.ts": ["@zip.js/zip.js"],
   "cmd/_config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
 };
 
@@ -98,11 +98,40 @@ Deno.test("no module loads a package of npm before it is needed, and few do at a
 
 Deno.test("mod.ts runs where there is no npm: for archives alone it would be needed", async () => {
   const modules = (await usesOf("./mod.ts")).map(({ module }) => module);
-  assertEquals([...new Set(modules)], ["backends/zip/archive.ts"]);
+  assertEquals([...new Set(modules)], ["backends/zip/directory.ts"]);
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-npm", "--no-prompt", "./mod.ts"],
     cwd: ROOT,
     stdin: "null",
   }).output();
   assert(success, new TextDecoder().decode(stderr));
+});
+
+/** Folders that are entered by one file only, and that file. */
+const ROOMS = { "backends/zip/": "backends/zip.ts" };
+
+/** The project's modules, but for tests. */
+function* modulesIn(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, ROOT))) {
+    if (name.startsWith(".") || name === "node_modules") continue;
+    if (isDirectory) yield* modulesIn(`${folder}${name}/`);
+    else if (name.endsWith(".ts") && !name.endsWith("_test.ts")) yield `${folder}${name}`;
+  }
+}
+
+Deno.test("a room with a door is entered by its door", () => {
+  const entered = new Set<string>();
+  for (const module of modulesIn("./")) {
+    const path = module.slice(2);
+    const text = Deno.readTextFileSync(new URL(module, ROOT));
+    for (const [, to] of text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)) {
+      const target = new URL(to, new URL(module, ROOT)).href.slice(ROOT.href.length);
+      for (const [room, door] of Object.entries(ROOMS)) {
+        if (!target.startsWith(room) || path.startsWith(room)) continue;
+        assertEquals(path, door, `${path} imports ${target}`);
+        entered.add(room);
+      }
+    }
+  }
+  assertEquals([...entered], Object.keys(ROOMS));
 });

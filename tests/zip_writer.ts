@@ -7,8 +7,8 @@
 
 /** Something in an archive. */
 export interface ZipMember {
-  /** Its path; of a folder, with a slash at its end. */
-  readonly name: string;
+  /** Its path, or the bytes of it; of a folder, mostly with a slash at its end. */
+  readonly name: string | Uint8Array;
   /** Its contents. Default: none. */
   readonly data?: Uint8Array;
   /** Compressed by deflate. */
@@ -17,8 +17,24 @@ export interface ZipMember {
   readonly zip64?: boolean;
   /** Marked as encrypted. */
   readonly encrypted?: boolean;
+  /** Bit 11 is not set, by which its name is UTF-8. */
+  readonly unmarked?: boolean;
+  /** The system that it was made on. Default: 3, Unix. */
+  readonly system?: number;
+  /** More extra fields in the directory. */
+  readonly extra?: Uint8Array;
   /** What the archive claims instead of the truth. */
   readonly claims?: { readonly crc32?: number; readonly bytes?: number; readonly method?: number };
+  /** The header beside the contents, where it differs from the directory. */
+  readonly local?: {
+    readonly name?: string;
+    readonly flags?: number;
+    readonly method?: number;
+    readonly crc32?: number;
+    readonly bytes?: number;
+    readonly storedBytes?: number;
+    readonly extra?: Uint8Array;
+  };
   /** Date and time as MS-DOS has them. Default: 2 March 2024, 10:20:30. */
   readonly dosTime?: number;
 }
@@ -45,7 +61,9 @@ export function slowCrc32(bytes: Uint8Array): number {
 }
 
 /** A little-endian record of numbers of some bytes each. */
-function record(...fields: (readonly [bytes: number, value: number])[]): Uint8Array<ArrayBuffer> {
+export function record(
+  ...fields: (readonly [bytes: number, value: number])[]
+): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(fields.reduce((sum, [width]) => sum + width, 0));
   let at = 0;
   for (const [width, value] of fields) {
@@ -67,34 +85,44 @@ export async function makeZip(members: readonly ZipMember[]): Promise<Uint8Array
     const { deflate = false, zip64 = false, claims = {}, dosTime = DOS_TIME } = member;
     const data = member.data ?? new Uint8Array();
     const stored = deflate ? await deflated(data) : data.slice();
-    const name = encoder.encode(member.name);
+    const { local = {} } = member;
+    const name = typeof member.name === "string"
+      ? encoder.encode(member.name)
+      : member.name.slice();
     const bytes = claims.bytes ?? data.length;
     const crc32 = claims.crc32 ?? slowCrc32(data);
     const method = claims.method ?? (deflate ? 8 : 0);
-    // Bit 11: names are UTF-8.
-    const flags = 0x800 | (member.encrypted ? 1 : 0);
-    const common = (extraBytes: number) =>
+    const flags = (member.unmarked ? 0 : 0x800) | (member.encrypted ? 1 : 0);
+    const common = (extraBytes: number, own: NonNullable<ZipMember["local"]>) =>
       record(
-        ...[[2, zip64 ? 45 : 20], [2, flags], [2, method], [4, dosTime]] as const,
-        ...[[4, crc32], [4, zip64 ? ALL_ONES : stored.length]] as const,
-        ...[[4, zip64 ? ALL_ONES : bytes], [2, name.length], [2, extraBytes]] as const,
+        ...[[2, zip64 ? 45 : 20], [2, own.flags ?? flags]] as const,
+        ...[[2, own.method ?? method], [4, dosTime], [4, own.crc32 ?? crc32]] as const,
+        [4, own.storedBytes ?? (zip64 ? ALL_ONES : stored.length)],
+        [4, own.bytes ?? (zip64 ? ALL_ONES : bytes)],
+        [2, own.name?.length ?? name.length],
+        [2, extraBytes],
       );
-    const localExtra = zip64
-      ? record([2, 1], [2, 16], [8, bytes], [8, stored.length])
-      : new Uint8Array();
-    const local = [record([4, 0x04034b50]), common(localExtra.length), name, localExtra, stored];
+    const localExtra = local.extra?.slice() ??
+      (zip64 ? record([2, 1], [2, 16], [8, bytes], [8, stored.length]) : new Uint8Array());
+    const header = [
+      record([4, 0x04034b50]),
+      common(localExtra.length, local),
+      local.name === undefined ? name : encoder.encode(local.name),
+      localExtra,
+      stored,
+    ];
     const extra = zip64
       ? record([2, 1], [2, 24], [8, bytes], [8, stored.length], [8, offset])
-      : new Uint8Array();
+      : member.extra?.slice() ?? new Uint8Array();
     directory.push(
-      record([4, 0x02014b50], [2, 0x0314]),
-      common(extra.length),
+      record([4, 0x02014b50], [1, 0x14], [1, member.system ?? 3]),
+      common(extra.length, {}),
       record([2, 0], [2, 0], [2, 0], [4, 0], [4, zip64 ? ALL_ONES : offset]),
       name,
       extra,
     );
-    parts.push(...local);
-    offset += local.reduce((sum, part) => sum + part.length, 0);
+    parts.push(...header);
+    offset += header.reduce((sum, part) => sum + part.length, 0);
   }
   const bytes = directory.reduce((sum, part) => sum + part.length, 0);
   const zip64 = members.some((member) => member.zip64);
@@ -112,7 +140,52 @@ export async function makeZip(members: readonly ZipMember[]): Promise<Uint8Array
   return join([...parts, ...directory, record([4, 0x06054b50], [2, 0], [2, 0]), end]);
 }
 
-function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+/**
+ * Makes an archive of very many members, all of them with the contents of the first: `hello`. It is
+ * made at once, and small.
+ */
+export function makeLargeZip(
+  count: number,
+  nameOf: (index: number) => string,
+): Uint8Array<ArrayBuffer> {
+  const data = encoder.encode("hello");
+  const common = (nameBytes: number) =>
+    record(
+      ...[[2, 20], [2, 0x800], [2, 0], [4, DOS_TIME], [4, slowCrc32(data)]] as const,
+      ...[[4, data.length], [4, data.length], [2, nameBytes], [2, 0]] as const,
+    );
+  const header = join([record([4, 0x04034b50]), common(0), data]);
+  const entry = (nameBytes: number) =>
+    join([
+      record([4, 0x02014b50], [2, 0x0314]),
+      common(nameBytes),
+      record([2, 0], [2, 0], [2, 0], [4, 0], [4, 0]),
+    ]);
+  let archive = new Uint8Array(64 << 10);
+  archive.set(header);
+  let at = header.length;
+  const entries = new Map<number, Uint8Array>();
+  for (let index = 0; index < count; index++) {
+    const name = encoder.encode(nameOf(index));
+    if (!entries.has(name.length)) entries.set(name.length, entry(name.length));
+    const end = at + 46 + name.length;
+    if (end > archive.length) archive = new Uint8Array(archive.buffer.transfer(end * 2));
+    archive.set(entries.get(name.length)!, at);
+    archive.set(name, at + 46);
+    at = end;
+  }
+  const bytes = at - header.length;
+  const end = join([
+    record([4, 0x06064b50], [8, 44], [2, 45], [2, 45], [4, 0], [4, 0], [8, count], [8, count]),
+    record([8, bytes], [8, header.length]),
+    record([4, 0x07064b50], [4, 0], [8, at], [4, 1]),
+    record([4, 0x06054b50], [4, 0], [2, 0xffff], [2, 0xffff], [4, ALL_ONES], [4, ALL_ONES], [2, 0]),
+  ]);
+  return join([archive.subarray(0, at), end]);
+}
+
+/** All of them, one behind the other. */
+export function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

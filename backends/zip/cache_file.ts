@@ -1,6 +1,6 @@
 /**
- * Where inflated contents are kept: a file without a name, which is gone with its server whatever
- * happens to that.
+ * The file that members are inflated to. It has no name, and is gone with its server whatever happens
+ * to that.
  *
  * @module
  */
@@ -8,6 +8,9 @@
 import { EIO, ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+  fallocateFile,
   O_CREAT,
   O_EXCL,
   O_RDWR,
@@ -19,10 +22,10 @@ import {
 import { closeFd, openFile } from "../../uring/libc.ts";
 import { refusal } from "../backing_file.ts";
 
-/** What a place in it begins at a multiple of, so that it is whole blocks of a filesystem. */
+/** A place in it begins at a multiple of this, so that it is whole blocks of a filesystem. */
 const ALIGNMENT = 4096;
 
-/** Such a file. It takes the space of what was written to it. */
+/** The file. It takes the space of what was written to it. */
 export class CacheFile {
   /** Its descriptor, which is good in every thread. */
   readonly fd: number;
@@ -83,6 +86,16 @@ export class CacheFile {
       }
       done += count;
     }
+  }
+
+  /**
+   * Gives back the space of a place, which stays a place. Without that a member for which there was
+   * not enough space would keep all that there was.
+   */
+  free(start: number, bytes: number): void {
+    const whole = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+    // A filesystem without holes keeps the space until the server ends.
+    fallocateFile(this.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, whole);
   }
 
   /** Gives its space back. */

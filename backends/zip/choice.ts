@@ -1,11 +1,12 @@
 /**
- * What of an archive is served: which member, or all of it as files.
+ * The choice of what is served: one of an archive's members, or all of it as files.
  *
  * @module
  */
 
 import { refusal } from "../backing_file.ts";
-import { type Archive, type Member, obstacle } from "./archive.ts";
+import type { Archive } from "./archive.ts";
+import type { Members } from "./members.ts";
 
 /** Names of images, whatever else is in the archive. */
 const IMAGE_NAME = /\.(img|iso|raw|ima|dsk)$/i;
@@ -16,8 +17,10 @@ const LONE_IMAGE_BYTES = 1 << 20;
 const SECTOR_BYTES = 512;
 /** How many names a message has room for. */
 const MENTIONED = 3;
+/** In an archive of more files no names are looked for that are like one. */
+const MOST_COMPARED = 10_000;
 
-/** What is asked for. */
+/** The part of an archive that is asked for. */
 export interface Wish {
   /** The image's name in the archive. */
   readonly member?: string;
@@ -32,48 +35,73 @@ export interface Wish {
  * @throws {UblkError} `INVALID_ARGUMENT` where it is not there, cannot be read, or could be any of
  *   several.
  */
-export function chooseImage(archive: Archive, { member, files }: Wish): Member | undefined {
-  const all = archive.members.filter(({ isFolder }) => !isFolder);
-  if (all.length === 0) {
-    throw refusal(archive.path, "there are no files in it", "give an archive that has some");
+export function chooseImage(archive: Archive, { member, files }: Wish): number | undefined {
+  const { path, members } = archive;
+  if (filesOf(members).next().done) {
+    throw refusal(path, "there are no files in it", "give an archive that has some");
   }
   if (files) return undefined;
-  const image = member === undefined ? onlyImage(archive, all) : named(archive, all, member);
+  const image = member === undefined ? onlyImage(archive) : named(archive, member);
   if (image === undefined) return undefined;
-  const what = `${image.name} in ${archive.path}`;
-  const problem = obstacle(image);
+  const what = `${members.name(image)} in ${path}`;
+  const problem = members.obstacle(image);
   if (problem !== undefined) throw refusal(what, problem.reason, problem.hint);
-  if (image.bytes === 0) throw refusal(what, "it is empty", "give a member that is a disk image");
+  if (members.bytes[image] === 0) {
+    throw refusal(what, "it is empty", "give a member that is a disk image");
+  }
   return image;
 }
 
-function onlyImage({ path }: Archive, files: readonly Member[]): Member | undefined {
-  if (files.length === 1) {
-    const [{ name, bytes }] = files;
+function* filesOf(members: Members): Generator<number> {
+  for (let member = 0; member < members.count; member++) {
+    if (!members.isFolder(member)) yield member;
+  }
+}
+
+function onlyImage({ path, members }: Archive): number | undefined {
+  const [lone, another] = filesOf(members).take(2);
+  if (another === undefined) {
+    const bytes = members.bytes[lone];
     const isLarge = bytes >= LONE_IMAGE_BYTES && bytes % SECTOR_BYTES === 0;
-    return isLarge || LONE_IMAGE_NAME.test(name) ? files[0] : undefined;
+    return isLarge || LONE_IMAGE_NAME.test(members.name(lone)) ? lone : undefined;
   }
-  const images = files.filter(({ name, bytes }) =>
-    IMAGE_NAME.test(name) && bytes > 0 && bytes % SECTOR_BYTES === 0
-  );
-  if (images.length < 2) return images[0];
+  const images = filesOf(members).filter((file) => {
+    const bytes = members.bytes[file];
+    return bytes > 0 && bytes % SECTOR_BYTES === 0 && IMAGE_NAME.test(members.name(file));
+  }).toArray();
+  if (images.length < 2) return images.at(0);
   const hint = "name one, or have them served as files (--files)";
-  throw refusal(path, `it has several disk images: ${mention(images)}`, hint);
+  throw refusal(path, `it has several disk images: ${mention(members, images)}`, hint);
 }
 
-function named({ path, members }: Archive, files: readonly Member[], name: string): Member {
-  const found = files.find((file) => file.name === name);
-  if (found !== undefined) return found;
-  const folder = name.endsWith("/") ? name : `${name}/`;
-  if (members.some((member) => member.name.startsWith(folder))) {
-    throw refusal(`${name} in ${path}`, "it is a folder", "name a file that is a disk image");
+function named({ path, members }: Archive, wanted: string): number {
+  // As `unzip -l` shows a name that was made on Windows, too.
+  for (const name of [wanted, wanted.replaceAll("\\", "/")]) {
+    for (const file of filesOf(members)) if (members.name(file) === name) return file;
   }
-  const close = [...files].sort((a, b) => distance(name, a.name) - distance(name, b.name));
-  throw refusal(path, `there is no ${name} in it`, `it has ${mention(close)}`);
+  const folder = wanted.endsWith("/") ? wanted : `${wanted}/`;
+  for (let member = 0; member < members.count; member++) {
+    if (!members.name(member).startsWith(folder)) continue;
+    throw refusal(`${wanted} in ${path}`, "it is a folder", "name a file that is a disk image");
+  }
+  throw refusal(
+    path,
+    `there is no ${wanted} in it`,
+    `it has ${mention(members, closest(members, wanted))}`,
+  );
 }
 
-function mention(files: readonly Member[]): string {
-  const names = files.slice(0, MENTIONED).map(({ name }) => name).join(", ");
+/** All files, those first whose names are most like a name, as far as they are mentioned. */
+function closest(members: Members, name: string): number[] {
+  const files = filesOf(members).toArray();
+  // In a large archive that would take minutes, and finds little.
+  if (files.length > MOST_COMPARED) return files;
+  const distances = new Map(files.map((file) => [file, distance(name, members.name(file))]));
+  return files.sort((a, b) => distances.get(a)! - distances.get(b)!);
+}
+
+function mention(members: Members, files: readonly number[]): string {
+  const names = files.slice(0, MENTIONED).map((file) => members.name(file)).join(", ");
   const more = files.length - MENTIONED;
   return more > 0 ? `${names} and ${more} more` : names;
 }

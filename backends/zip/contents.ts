@@ -1,32 +1,32 @@
 /**
- * The contents of members: what of them can be read, when, and where it is by then.
+ * The contents of an archive's members: read from the archive where they are stored, and where they
+ * are deflated from the cache file that they are inflated to, from the start on and as far as somebody
+ * reads.
  *
- * A stored member is read from the archive, a deflated one from the cache file that it is inflated to,
- * once, from its start to its end, beginning with the first read. Of one up to
- * {@linkcode CHECKED_FIRST_BYTES} nothing is handed out before its checksum has proved right; of a
- * greater one, what is there by then is. Memory is a matter of a few buffers, whatever the size.
+ * A read is answered as soon as its bytes are there; one that has a member's last byte, once the
+ * checksum has proved right. Of a member up to {@linkcode CHECKED_FIRST_BYTES} nothing is handed out
+ * before that.
  *
  * @module
  */
 
+import { crc32 } from "node:zlib";
 import { EIO } from "../../uapi/errno.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
 import type { Answer } from "../backend.ts";
-import { type Archive, damaged, type Member, STORED } from "./archive.ts";
+import type { Archive } from "./archive.ts";
 import type { CacheFile } from "./cache_file.ts";
-import { Crc32 } from "./crc32.ts";
-import { Turns } from "./turns.ts";
+import { Damage, damaged } from "./damage.ts";
+import { Line, type Work } from "./line.ts";
+import { STORED } from "./members.ts";
+import { piecesOf } from "./pieces.ts";
 
-/**
- * Contents up to so many bytes are checked before any of them are handed out: a second or so, and
- * ten where everything is slow, which a request has time for.
- */
-export const CHECKED_FIRST_BYTES: number = 128 << 20;
-
-/** What is inflated at a time: at most 1032 times as much comes out. */
-const INPUT_BYTES = 16 << 10;
-/** What of a stored member is checked at a time. */
-const CHECK_BYTES = 256 << 10;
+/** Contents up to so many bytes are checked before any of them are handed out: some milliseconds. */
+export const CHECKED_FIRST_BYTES: number = 1 << 20;
+/** A stored member up to so many bytes is checked where its end is read; that takes a second or so. */
+export const CHECKED_STORED_BYTES: number = 128 << 20;
+/** Members that are partly inflated and wait for nobody: each takes some 100 KiB of memory. */
+const MAX_IDLE = 32;
 
 /** Where all of a member's contents are. */
 export interface Place {
@@ -36,262 +36,241 @@ export interface Place {
   readonly start: number;
 }
 
-/** Somebody who waits for contents up to `end`. */
-interface Waiter {
-  readonly end: number;
-  resolve(): void;
-  reject(error: unknown): void;
-}
+/** The contents of all members of an archive. */
+export class Contents {
+  readonly #archive: Archive;
+  readonly #cache: CacheFile | undefined;
+  readonly #line: Line;
+  /** By member, 1 where the checksum has proved right. */
+  readonly #checked: Uint8Array<ArrayBuffer>;
+  /** By member, where its contents begin, in the archive or the cache file, and 1; 0: not known. */
+  readonly #start: Float64Array<ArrayBuffer>;
+  /** Why a member is damaged. */
+  readonly #damage = new Map<number, string>();
+  /** Members that are being gone through; the one that was used last is last. */
+  readonly #passages = new Map<number, Passage>();
 
-/** A member's contents. */
-export abstract class Contents {
-  /** Called as bytes have been gone through. */
-  onProgress: ((bytes: number) => void) | undefined;
-  /** Whose they are. */
-  protected readonly member: Member;
-  /** The archive that has it. */
-  protected readonly archive: Archive;
-  #working: Promise<void> | undefined;
-  #failure: UblkError | undefined;
-  #checked = false;
-  #closed = false;
-  #there = 0;
-  #waiters: Waiter[] = [];
-  #crc = new Crc32();
-
-  /** Nothing is read yet. */
-  constructor(archive: Archive, member: Member) {
-    this.archive = archive;
-    this.member = member;
-  }
-
-  /** Goes through all of them, in order, and calls {@linkcode took} with each piece. */
-  protected abstract work(): Promise<void>;
-
-  /** Reads what is there. */
-  protected abstract readThere(buffer: Uint8Array<ArrayBuffer>, offset: number): void;
-
-  /**
-   * Makes sure that they are where the archive says.
-   *
-   * @throws {UblkError} `INVALID_ARGUMENT` where they are not.
-   */
-  abstract locate(): Promise<void>;
-
-  /** Where they are, once {@linkcode check} has resolved; stored ones once they are located. */
-  abstract place(): Place;
-
-  /** Whether contents may be handed out that no checksum has proved yet. */
-  protected get mayTrust(): boolean {
-    return this.member.bytes > CHECKED_FIRST_BYTES;
-  }
-
-  /** Begins to go through them, so that whoever wants them waits less. */
-  begin(): void {
-    this.#start();
-  }
-
-  #start(): void {
-    this.#working ??= this.#run();
-  }
-
-  /**
-   * Goes through all of them.
-   *
-   * @throws {UblkError} `INVALID_ARGUMENT` where they are not what the archive says.
-   */
-  check(): Promise<void> {
-    return this.#until(Infinity);
-  }
-
-  /** Fills the buffer from a byte of the contents on, within them. */
-  read(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
-    if (this.#failure !== undefined) throw this.#failure;
-    const end = offset + buffer.length;
-    if (this.#checked || this.mayTrust && end <= this.#there) {
-      return this.readThere(buffer, offset);
-    }
-    return this.#until(this.mayTrust ? end : Infinity).then(() => this.readThere(buffer, offset));
-  }
-
-  #until(end: number): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#checked || end <= this.#there) return Promise.resolve();
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiters.push({ end, resolve, reject });
-    this.#start();
-    return promise;
-  }
-
-  async #run(): Promise<void> {
-    try {
-      await this.work();
-      if (this.#closed) throw new UblkError("ABORTED", { operation: this.member.name, errno: EIO });
-      if (this.#there !== this.member.bytes) throw this.damaged("it ends too early");
-      if (this.#crc.value !== this.member.crc32) throw this.damaged("its checksum is wrong");
-      this.#checked = true;
-    } catch (error) {
-      this.#failure = error instanceof UblkError ? error : new UblkError("SYSCALL_FAILED", {
-        operation: `${this.member.name} in ${this.archive.path}`,
-        reason: error instanceof Error ? error.message : String(error),
-        errno: EIO,
-        cause: error,
-      });
-      for (const { reject } of this.#waiters.splice(0)) reject(this.#failure);
-    }
-    for (const { resolve } of this.#waiters.splice(0)) resolve();
-  }
-
-  /** Takes the next piece, which is there from now on. Returns whether to go on. */
-  protected took(bytes: Uint8Array): boolean {
-    this.#crc.add(bytes);
-    this.#there += bytes.length;
-    this.onProgress?.(this.#there);
-    const waiting = this.#waiters;
-    if (waiting.some(({ end }) => end <= this.#there)) {
-      this.#waiters = waiting.filter(({ end }) => end > this.#there);
-      for (const { end, resolve } of waiting) if (end <= this.#there) resolve();
-    }
-    return !this.#closed;
-  }
-
-  /** How many bytes have been gone through. */
-  protected get there(): number {
-    return this.#there;
-  }
-
-  /** The error of contents that are not what the archive says. */
-  protected damaged(reason: string): UblkError {
-    return damaged(this.archive.path, this.member.name, reason);
-  }
-
-  /** Stops what is under way; resolves once it has. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.#working;
-  }
-}
-
-/** The contents of a member; `cache` is asked for only where they must be inflated. */
-export function contentsOf(archive: Archive, member: Member, cache: () => CacheFile): Contents {
-  return member.method === STORED
-    ? new StoredContents(archive, member)
-    : new InflatedContents(archive, member, cache());
-}
-
-/** They are in the archive as they are. */
-class StoredContents extends Contents {
-  #start: number | undefined;
-
-  /** Finds them. */
-  override async locate(): Promise<void> {
-    if (this.member.storedBytes !== this.member.bytes) throw this.damaged("its sizes differ");
-    this.#start ??= await this.archive.locate(this.member);
-  }
-
-  override begin(): void {
-    // They are all there; who wants them checked says so.
-    if (!this.mayTrust) super.begin();
-  }
-
-  override read(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
-    if (!this.mayTrust) return super.read(buffer, offset);
-    if (this.#start !== undefined) return this.readThere(buffer, offset);
-    return this.locate().then(() => this.readThere(buffer, offset));
-  }
-
-  protected override async work(): Promise<void> {
-    await this.locate();
-    const buffer = new Uint8Array(Math.min(CHECK_BYTES, this.member.bytes));
-    const turns = new Turns();
-    while (this.there < this.member.bytes) {
-      const piece = buffer.subarray(0, Math.min(buffer.length, this.member.bytes - this.there));
-      this.archive.read(piece, this.place().start + this.there);
-      if (!this.took(piece)) return;
-      await turns.next();
-    }
-  }
-
-  protected override readThere(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
-    this.archive.read(buffer, this.place().start + offset);
-  }
-
-  override place(): Place {
-    assert(this.#start !== undefined, "they have been found");
-    return { fd: this.archive.fd, start: this.#start };
-  }
-}
-
-/** They are inflated to the cache file. */
-class InflatedContents extends Contents {
-  readonly #cache: CacheFile;
-  readonly #at: number;
-
-  constructor(archive: Archive, member: Member, cache: CacheFile) {
-    super(archive, member);
+  /** `cache` is where deflated members are inflated to. */
+  constructor(archive: Archive, cache: CacheFile | undefined, line: Line = new Line()) {
+    this.#archive = archive;
     this.#cache = cache;
-    this.#at = cache.reserve(member.bytes);
+    this.#line = line;
+    this.#checked = new Uint8Array(archive.members.count);
+    this.#start = new Float64Array(archive.members.count);
   }
 
-  override async locate(): Promise<void> {
-    await this.archive.locate(this.member);
+  /**
+   * Fills the buffer from a byte of a member's contents on, within them.
+   *
+   * @throws {UblkError} where they are damaged, or there is no room to inflate them.
+   */
+  read(member: number, buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
+    this.#throwIfDamaged(member);
+    const end = offset + buffer.length;
+    const needed = this.#neededFor(member, end);
+    const there = this.#checked[member] === 1 ? Infinity : this.#passages.get(member)?.there ?? 0;
+    if (needed <= there) return this.#readThere(member, buffer, offset);
+    return this.#waitFor(member, needed, () => this.#readThere(member, buffer, offset));
   }
 
-  protected override async work(): Promise<void> {
-    const start = await this.archive.locate(this.member);
-    const inflating = new DecompressionStream("deflate-raw");
-    const reader = inflating.readable.getReader();
-    const writer = inflating.writable.getWriter();
-    // Its failure is also that of the reader, who tells it.
-    this.#feed(writer, start).catch(() => {});
-    const turns = new Turns();
+  /** How far a member must have been gone through for a read up to `end`. */
+  #neededFor(member: number, end: number): number {
+    const bytes = this.#archive.members.bytes[member];
+    if (bytes <= CHECKED_FIRST_BYTES) return Infinity;
+    if (!this.#isStored(member)) return end < bytes ? end : Infinity;
+    return end < bytes || bytes > CHECKED_STORED_BYTES ? 0 : Infinity;
+  }
+
+  /**
+   * Goes through all of a member.
+   *
+   * @param onProgress Called with the bytes that have been gone through.
+   * @throws {UblkError} as {@linkcode read}.
+   */
+  check(member: number, onProgress?: (bytes: number) => void): Promise<void> {
+    this.#throwIfDamaged(member);
+    return this.#waitFor(member, Infinity, () => {}, onProgress);
+  }
+
+  /**
+   * Makes sure that a member is where the archive says.
+   *
+   * @throws {UblkError} where it is not.
+   */
+  locate(member: number): void {
     try {
-      for (;;) {
-        const { value, done } = await this.#next(reader);
-        if (done) break;
-        if (this.there + value.length > this.member.bytes) throw this.damaged("it is too long");
-        this.#cache.write(value, this.#at + this.there);
-        if (!this.took(value)) break;
-        await turns.next();
-      }
-    } finally {
-      // Nothing where it has come to its end.
-      await reader.cancel().catch(() => {});
-      await writer.abort().catch(() => {});
-    }
-  }
-
-  async #feed(writer: WritableStreamDefaultWriter<BufferSource>, start: number): Promise<void> {
-    const { storedBytes } = this.member;
-    try {
-      for (let at = 0; at < storedBytes; at += INPUT_BYTES) {
-        const input = new Uint8Array(Math.min(INPUT_BYTES, storedBytes - at));
-        this.archive.read(input, start + at);
-        await writer.ready;
-        await writer.write(input);
-      }
-      await writer.close();
+      this.#locate(member);
     } catch (error) {
-      // So that the reader does not wait for what never comes.
-      await writer.abort(error);
+      throw this.#failure(member, error);
     }
   }
 
-  /** What comes out next. What the stream throws is about its data. */
-  async #next(reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>) {
+  #locate(member: number): void {
+    const { bytes, storedBytes } = this.#archive.members;
+    const start = this.#archive.locate(member);
+    if (!this.#isStored(member)) return;
+    if (storedBytes[member] !== bytes[member]) throw new Damage("its sizes differ");
+    this.#start[member] = start + 1;
+  }
+
+  /** Where a member is, once it has been checked; a stored one once it has been located. */
+  place(member: number): Place {
+    const start = this.#start[member] - 1;
+    assert(start >= 0, "it has been found");
+    return { fd: this.#isStored(member) ? this.#archive.fd : this.#cache!.fd, start };
+  }
+
+  #isStored(member: number): boolean {
+    return this.#archive.members.method[member] === STORED;
+  }
+
+  #readThere(member: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
     try {
-      return await reader.read();
+      if (this.#isStored(member)) {
+        if (this.#start[member] === 0) this.#locate(member);
+        this.#archive.read(buffer, this.#start[member] - 1 + offset);
+      } else {
+        this.#cache!.read(buffer, this.#start[member] - 1 + offset);
+      }
     } catch (error) {
-      if (error instanceof TypeError) throw this.damaged("it cannot be inflated");
-      throw error;
+      throw this.#failure(member, error);
     }
   }
 
-  protected override readThere(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
-    this.#cache.read(buffer, this.#at + offset);
+  #waitFor(
+    member: number,
+    end: number,
+    ready: () => void,
+    onProgress?: (bytes: number) => void,
+  ): Promise<void> {
+    let passage = this.#passages.get(member);
+    // The one that was used last is last.
+    if (passage !== undefined) this.#passages.delete(member);
+    else passage = this.#begin(member);
+    this.#passages.set(member, passage);
+    passage.onProgress ??= onProgress;
+    const answer = this.#line.wait(passage, end, ready);
+    this.#endIdle();
+    return answer;
   }
 
-  override place(): Place {
-    return { fd: this.#cache.fd, start: this.#at };
+  #begin(member: number): Passage {
+    const archive = this.#archive;
+    const cache = this.#isStored(member) ? undefined : this.#cache;
+    assert(cache !== undefined || this.#isStored(member), "there is a cache for what is deflated");
+    if (cache !== undefined && this.#start[member] === 0) {
+      this.#start[member] = cache.reserve(archive.members.bytes[member]) + 1;
+    }
+    const start = this.#start[member] - 1;
+    return new Passage(archive, member, {
+      write: (bytes, at) => cache?.write(bytes, start + at),
+      done: () => {
+        this.#passages.delete(member);
+        this.#checked[member] = 1;
+      },
+      failed: (error) => {
+        this.#end(member);
+        return this.#failure(member, error);
+      },
+    });
+  }
+
+  /** Forgets members that nobody waits for, those first that were not used for longest. */
+  #endIdle(): void {
+    for (const [member, passage] of this.#passages) {
+      if (this.#passages.size <= MAX_IDLE) return;
+      if (!this.#line.wants(passage)) this.#end(member);
+    }
+  }
+
+  /** Forgets a member that is not all there, and gives its space back. It may be begun again. */
+  #end(member: number): void {
+    const passage = this.#passages.get(member);
+    if (passage === undefined) return;
+    this.#passages.delete(member);
+    passage.end();
+    if (this.#isStored(member)) return;
+    this.#cache!.free(this.#start[member] - 1, this.#archive.members.bytes[member]);
+  }
+
+  /** The error for who reads. Damage stays; anything else, such as a full cache, may pass. */
+  #failure(member: number, error: unknown): UblkError {
+    const { path, members } = this.#archive;
+    if (error instanceof Damage) {
+      this.#damage.set(member, error.reason);
+      return damaged(path, members.name(member), error.reason);
+    }
+    if (error instanceof UblkError) return error;
+    return new UblkError("SYSCALL_FAILED", {
+      operation: `${members.name(member)} in ${path}`,
+      reason: error instanceof Error ? error.message : String(error),
+      errno: EIO,
+      cause: error,
+    });
+  }
+
+  #throwIfDamaged(member: number): void {
+    const reason = this.#damage.get(member);
+    if (reason !== undefined) {
+      throw damaged(this.#archive.path, this.#archive.members.name(member), reason);
+    }
+  }
+
+  /** Stops all that goes on; resolves once it has. */
+  async close(): Promise<void> {
+    const error = new UblkError("ABORTED", { operation: this.#archive.path, errno: EIO });
+    await this.#line.close(error);
+    for (const passage of this.#passages.values()) passage.end();
+  }
+}
+
+/** The ways of a passage to what it is for. */
+interface PassageEnds {
+  write(bytes: Uint8Array<ArrayBuffer>, at: number): void;
+  done(): void;
+  failed(error: unknown): UblkError;
+}
+
+/** A member that is gone through: each piece is counted, summed and written. */
+class Passage implements Work {
+  there = 0;
+  onProgress: ((bytes: number) => void) | undefined;
+  #crc = 0;
+  readonly #pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>;
+  readonly #bytes: number;
+  readonly #crc32: number;
+  readonly #ends: PassageEnds;
+
+  constructor(archive: Archive, member: number, ends: PassageEnds) {
+    this.#pieces = piecesOf(archive, member);
+    this.#bytes = archive.members.bytes[member];
+    this.#crc32 = archive.members.crc32[member];
+    this.#ends = ends;
+  }
+
+  async step(): Promise<boolean> {
+    try {
+      const { value, done } = await this.#pieces.next();
+      if (done) {
+        if (this.there < this.#bytes) throw new Damage("it ends too early");
+        if (this.#crc !== this.#crc32) throw new Damage("its checksum is wrong");
+        this.#ends.done();
+        return true;
+      }
+      if (this.there + value.length > this.#bytes) throw new Damage("it is too long");
+      this.#ends.write(value, this.there);
+      this.#crc = crc32(value, this.#crc);
+      this.there += value.length;
+      this.onProgress?.(this.there);
+      return false;
+    } catch (error) {
+      throw this.#ends.failed(error);
+    }
+  }
+
+  /** Lets go of what it has open. */
+  end(): void {
+    // It is not waited for: it ends at its next step, which nobody asks for.
+    this.#pieces.return(undefined).catch(() => {});
   }
 }

@@ -1,23 +1,30 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
-import type { Member } from "./archive.ts";
 import { Fat32 } from "./fat32.ts";
-import { MAX_FILE_BYTES, treeOf } from "./tree.ts";
+import { Members } from "./members.ts";
+import { MAX_FILE_BYTES, ROOT, Tree } from "./tree.ts";
 
-function member(name: string, bytes: number): Member {
-  const rest = { isFolder: false, storedBytes: bytes, method: 0, encrypted: false, crc32: 1 };
-  return { name, bytes, dosTime: 0x5821_0000, ...rest };
+async function treeOf(files: readonly (readonly [name: string, bytes: number])[]): Promise<Tree> {
+  const members = new Members(files.length);
+  for (const [name, bytes] of files) {
+    const flags = { isFolder: false, isEncrypted: false, method: 0 };
+    const numbers = { storedBytes: bytes, crc32: 1, headerAt: 0, dosTime: 0x5821_0000 };
+    members.add({ name, bytes, ...flags, ...numbers });
+  }
+  return await Tree.of(members);
 }
 
-function volume(sectorBytes: number, ...sizes: number[]) {
-  const { root, leftOut } = treeOf(sizes.map((bytes, index) => member(`F${index}`, bytes)));
-  assertEquals(leftOut.size, 0);
-  return { root, fat: new Fat32(root, "a.label, long", sectorBytes) };
+async function volume(sectorBytes: number, ...sizes: number[]) {
+  const tree = await treeOf(sizes.map((bytes, index) => [`F${index}`, bytes]));
+  assertEquals(tree.leftOut.size, 0);
+  return { tree, fat: new Fat32(tree, "a.label, long", sectorBytes) };
 }
+
+type Volume = Awaited<ReturnType<typeof volume>>;
 
 /** A directory entry of the root, by its index; 0 is the label. */
-function entry({ fat, root }: ReturnType<typeof volume>, index: number) {
-  const bytes = fat.folderBytes(root);
+function entry({ fat }: Volume, index: number) {
+  const bytes = fat.folderBytes(ROOT);
   const view = new DataView(bytes.buffer, index * 32, 32);
   return {
     name: new TextDecoder().decode(bytes.subarray(index * 32, index * 32 + 11)),
@@ -33,10 +40,10 @@ function tableEntry(fat: Fat32, sectorBytes: number, cluster: number): number {
   return new DataView(sector.buffer).getUint32(cluster * 4 % sectorBytes, true);
 }
 
-Deno.test("Fat32 has clusters as large as it takes, and files beyond the first 65536 of them", () => {
+Deno.test("Fat32 has clusters as large as it takes, and files beyond the first 65536 of them", async () => {
   for (const [files, clusterBytes] of [[20, 4096], [400, 8192], [510, 8192]] as const) {
     // 400 files of 4 GiB are more clusters of 4096 bytes than FAT32 has numbers for.
-    const made = volume(512, ...Array.from({ length: files }, () => MAX_FILE_BYTES));
+    const made = await volume(512, ...Array.from({ length: files }, () => MAX_FILE_BYTES));
     assertEquals(made.fat.clusterBytes, clusterBytes);
     const each = Math.ceil(MAX_FILE_BYTES / made.fat.clusterBytes);
     const rootClusters = Math.ceil((files + 1) * 32 / made.fat.clusterBytes);
@@ -56,29 +63,44 @@ Deno.test("Fat32 has clusters as large as it takes, and files beyond the first 6
   }
 });
 
-Deno.test("Fat32 refuses more than its 32 bits of sectors, which greater blocks may hold", () => {
+Deno.test("Fat32 refuses more than its 32 bits of sectors, which greater blocks may hold", async () => {
   const sizes = Array.from({ length: 600 }, () => MAX_FILE_BYTES);
-  const error = assertThrows(() => volume(512, ...sizes), UblkError, "more than it can hold");
+  const refused = () => volume(512, ...sizes);
+  const error = await assertRejects(refused, UblkError, "more than it can hold");
   assert(error.message.includes("block size 4096"));
-  assert(volume(4096, ...sizes).fat.size > 600 * MAX_FILE_BYTES);
+  assert((await volume(4096, ...sizes)).fat.size > 600 * MAX_FILE_BYTES);
 });
 
-Deno.test("Fat32 has a label of what its name allows, and serial numbers that differ", () => {
-  const one = volume(512, 1000);
+Deno.test("Fat32 has a label of what its name allows, and serial numbers that differ", async () => {
+  const one = await volume(512, 1000);
   assertEquals(entry(one, 0).name, "A_LABEL__LO");
-  const serial = ({ fat }: ReturnType<typeof volume>) => {
+  const serial = ({ fat }: Volume) => {
     const boot = new Uint8Array(512);
     fat.readTables(boot, 0);
     return new DataView(boot.buffer).getUint32(67, true);
   };
-  assertEquals(serial(volume(512, 1000)), serial(one));
-  assert(serial(volume(512, 1000, 1)) !== serial(one));
+  assertEquals(serial(await volume(512, 1000)), serial(one));
+  assert(serial(await volume(512, 1000, 1)) !== serial(one));
 });
 
-Deno.test("treeOf leaves out what a full folder has no entry for", () => {
-  const members = Array.from({ length: 70_000 }, (_, index) => member(`F${index}`, 0));
-  const { root, leftOut } = treeOf(members);
-  assertEquals(root.files.length, 65534);
-  assertEquals([...leftOut.values()][0].length, 70_000 - 65534);
-  assertEquals(new Fat32(root, "x", 512).folderBytes(root).length, 65535 * 32);
+Deno.test("Tree leaves out the files and folders that a full folder has no entry for", async () => {
+  const files = Array.from({ length: 70_000 }, (_, index) => [`F${index}`, 0] as const);
+  const tree = await treeOf(files);
+  assertEquals(tree.list(ROOT).names.length, 65535);
+  const [left] = tree.leftOut.values();
+  assertEquals(left, { first: "F65535", count: 70_000 - 65535 });
+  assertEquals(new Fat32(tree, "x", 512).folderBytes(ROOT).length, 65536 * 32);
+
+  const folders = Array.from({ length: 66_000 }, (_, index) => [`D${index}/x/file`, 5000] as const);
+  const deep = await treeOf([...folders, ["last", 5000]]);
+  // What is in them is gone too, and takes no clusters; a file beside them has no place either.
+  assertEquals([...deep.leftOut.values()], [{ first: "D65535", count: 66_000 - 65535 + 1 }]);
+  const clusters = (tree: Tree) => {
+    const fat = new Fat32(tree, "x", 512);
+    const boot = new Uint8Array(512);
+    fat.readTables(boot, 0);
+    const tableSectors = new DataView(boot.buffer).getUint32(36, true);
+    return (fat.size - (32 + 2 * tableSectors) * 512) / 4096;
+  };
+  assertEquals(clusters(deep), 65536 * 32 / 4096 + 65535 * (1 + 1 + 2));
 });

@@ -11,9 +11,12 @@ import { byteMethods } from "../file_bytes.ts";
 import { FileRequests } from "../file_requests.ts";
 import { StripeLayout } from "../stripe_layout.ts";
 import { Window } from "../wrappers/window.ts";
-import { type Archive, type Member, STORED } from "./archive.ts";
-import type { CacheFile } from "./cache_file.ts";
-import { CHECKED_FIRST_BYTES, type Contents, contentsOf, type Place } from "./contents.ts";
+import type { Archive } from "./archive.ts";
+import { CHECKED_STORED_BYTES, type Contents, type Place } from "./contents.ts";
+import { STORED } from "./members.ts";
+
+/** Images up to so many bytes are checked before they are served: a second or so. */
+const CHECKED_IMAGE_BYTES = CHECKED_STORED_BYTES;
 
 /** How an image is to be served. */
 export interface ImageWish {
@@ -32,30 +35,26 @@ export interface ImageWish {
  * @throws {UblkError} `INVALID_ARGUMENT` where it is damaged.
  */
 export async function openImage(
-  archive: Archive,
-  member: Member,
-  cache: () => CacheFile,
+  { members }: Archive,
+  member: number,
+  contents: Contents,
   { blockSize, check, onProgress }: ImageWish,
 ): Promise<Backend> {
-  const contents = contentsOf(archive, member, cache);
-  const size = Math.ceil(member.bytes / blockSize) * blockSize;
-  try {
-    await contents.locate();
-    if (check || member.bytes <= CHECKED_FIRST_BYTES) {
-      contents.onProgress = onProgress;
-      await contents.check();
-    } else if (member.method !== STORED) {
-      contents.begin();
-      return contentsImage(contents, member.bytes, size, blockSize);
-    }
-  } catch (error) {
-    await contents.close();
-    throw error;
+  const bytes = members.bytes[member];
+  const size = Math.ceil(bytes / blockSize) * blockSize;
+  const isStored = members.method[member] === STORED;
+  contents.locate(member);
+  if (check || bytes <= CHECKED_IMAGE_BYTES) {
+    await contents.check(member, onProgress);
+  } else if (!isStored) {
+    // All of it will be wanted. Reads have the error, should there be one.
+    contents.check(member).catch(() => {});
+    return contentsImage(contents, member, bytes, size, blockSize);
   }
-  // What is behind an image in the archive is no part of it; in the cache there are zeroes.
-  return size === member.bytes || member.method !== STORED
-    ? fileImage(contents.place(), size, blockSize)
-    : { ...contentsImage(contents, member.bytes, size, blockSize), synchronous: true };
+  // Behind a stored image is the rest of the archive; in the cache there are zeroes.
+  return size === bytes || !isStored
+    ? fileImage(contents.place(member), size, blockSize)
+    : { ...contentsImage(contents, member, bytes, size, blockSize), synchronous: true };
 }
 
 /** A part of a file. */
@@ -76,9 +75,10 @@ function fileImage({ fd, start }: Place, size: number, blockSize: number): Backe
   return start === 0 ? file : new Window(file, start, size);
 }
 
-/** By its contents, as far as they are there, and zeroes up to the end of the last block. */
+/** A member's contents, and zeroes up to the end of the last block. */
 function contentsImage(
   contents: Contents,
+  member: number,
   bytes: number,
   size: number,
   blockSize: number,
@@ -90,12 +90,11 @@ function contentsImage(
     persistent: true,
     readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
       const left = bytes - offset;
-      if (left >= buffer.length) return contents.read(buffer, offset);
+      if (left >= buffer.length) return contents.read(member, buffer, offset);
       buffer.fill(0, left);
-      return contents.read(buffer.subarray(0, left), offset);
+      return contents.read(member, buffer.subarray(0, left), offset);
     },
     writeAt: refuseWrite,
-    close: () => contents.close(),
   };
 }
 
@@ -103,7 +102,7 @@ function refuseWrite(): never {
   throw refusedWrite();
 }
 
-/** The error of a write to what is read-only, should one come in spite of that. */
+/** The error of a write, should one come although the disk is read-only. */
 export function refusedWrite(): UblkError {
   return new UblkError("SYSCALL_FAILED", { operation: "write to an archive", errno: EROFS });
 }

@@ -24,17 +24,25 @@ const FORBIDDEN = /[\x00-\x1f\x7f"*/:<>?\\|]/g;
 const SHORT_FORBIDDEN = /[^A-Z0-9$%'\-_@~`!(){}^#&]/g;
 
 /**
- * The parts of a member's path that name something, each as FAT can have it. Whatever would lead out
- * of the archive (`..`, a leading `/`) is left out; a `\` separates too, as some archivers have it.
+ * The parts of a member's path that name something. Whatever would lead out of the archive (`..`, a
+ * leading `/`) is left out.
  */
 export function pathParts(path: string): string[] {
-  return path.split(/[/\\]/).filter((part) => !["", ".", ".."].includes(part)).map(possibleName);
+  return path.split("/").filter((part) => part !== "" && part !== "." && part !== "..");
+}
+
+/** The last of a path's parts, or a stand-in where it has none. */
+export function lastPart(path: string): string {
+  const last = path.slice(path.lastIndexOf("/") + 1);
+  // Nearly always it is that simple.
+  if (last !== "" && last !== "." && last !== "..") return last;
+  return pathParts(path).at(-1) ?? "_";
 }
 
 /** The name, or one much like it that is possible. */
 export function possibleName(name: string): string {
   const allowed = name.replaceAll(FORBIDDEN, "_")
-    // Whoever looks up a name loses these.
+    // Windows drops these from a name that it looks up.
     .replace(/[. ]+$/, (end) => "_".repeat(end.length));
   return shortened(allowed, MAX_LONG);
 }
@@ -56,42 +64,70 @@ function shortened(name: string, most: number): string {
   return stem + extension;
 }
 
-/** What two names have in common that FAT takes for the same. */
+/** Upper-case units of UTF-16 by unit; made when the first name needs it. */
+let upperCase: Uint16Array<ArrayBuffer> | undefined;
+
+/**
+ * The same for names that FAT takes for the same. It compares unit by unit through a table, as
+ * Windows and Linux do: `ß` has no upper case of one unit, and is not `ss`.
+ */
 export function folded(name: string): string {
-  return name.toUpperCase();
+  // deno-lint-ignore no-control-regex -- ASCII begins with these
+  if (/^[\x00-\x7f]*$/.test(name)) return name.toUpperCase();
+  upperCase ??= Uint16Array.from({ length: 0x10000 }, (_, unit) => upperCaseOf(unit));
+  let key = "";
+  for (let at = 0; at < name.length; at++) {
+    key += String.fromCharCode(upperCase[name.charCodeAt(at)]);
+  }
+  return key;
+}
+
+function upperCaseOf(unit: number): number {
+  const text = String.fromCharCode(unit);
+  const upper = text.toUpperCase();
+  if (upper.length === 1) return upper.charCodeAt(0);
+  // Such as `ᾳ`, whose upper case of one unit JavaScript does not tell, and `ᾼ`, which has it.
+  const lower = text.toLowerCase();
+  return lower.length === 1 ? lower.charCodeAt(0) : unit;
 }
 
 /**
  * The names of all that is in a folder, in the same order: of several that FAT would take for the same
- * the first keeps it, and the others get a number.
+ * the first keeps it, and the others get a number that makes no name of another member's.
  */
-export function namesOf(wanted: readonly string[]): FatName[] {
+export function uniqueNames(wanted: readonly string[]): string[] {
+  if (wanted.length < 2) return [...wanted];
   const taken = new Set<string>();
-  const longs = unique(wanted, taken);
-  const names: (FatName | undefined)[] = longs.map((long) => {
-    const short = exactShort(long);
-    return short === undefined ? undefined : { long, short: shortBytes(short), isShort: true };
-  });
+  // All that are the first of their name come before the first number is given.
+  const repeated = wanted.map(folded).map((key) => taken.size === taken.add(key).size);
   const counts = new Map<string, number>();
-  return names.map((name, index) => {
-    if (name !== undefined) return name;
-    const long = longs[index];
-    return { long, short: shortBytes(inventedShort(long, taken, counts)), isShort: false };
+  return wanted.map((name, index) => {
+    if (!repeated[index]) return name;
+    // Names that become the same where they are cut for a number count together: each trying all
+    // the numbers of the others would take hours for a large folder.
+    const kind = folded(numbered(name, LONGEST_NUMBER));
+    for (let count = (counts.get(kind) ?? 1) + 1;; count++) {
+      const found = numbered(name, ` (${count})`);
+      const key = folded(found);
+      if (taken.has(key)) continue;
+      taken.add(key);
+      counts.set(kind, count);
+      return found;
+    }
   });
 }
 
-function unique(wanted: readonly string[], taken: Set<string>): string[] {
+/** As long as the longest number: a folder has at most 65536 entries. */
+const LONGEST_NUMBER = " (65536)";
+
+/** Names with their short ones, which are unique in the folder. The long ones must be. */
+export function withShortNames(longs: readonly string[]): FatName[] {
+  const taken = new Set(longs.map(folded));
   const counts = new Map<string, number>();
-  return wanted.map((name) => {
-    const key = folded(name);
-    let found = name;
-    while (taken.has(folded(found))) {
-      const count = (counts.get(key) ?? 1) + 1;
-      counts.set(key, count);
-      found = numbered(name, ` (${count})`);
-    }
-    taken.add(folded(found));
-    return found;
+  return longs.map((long) => {
+    const exact = exactShort(long);
+    if (exact !== undefined) return { long, short: shortBytes(exact), isShort: true };
+    return { long, short: shortBytes(inventedShort(long, taken, counts)), isShort: false };
   });
 }
 
@@ -131,9 +167,9 @@ function shortBytes([name, extension]: readonly [string, string]): Uint8Array<Ar
   return new TextEncoder().encode(name.padEnd(8) + extension.padEnd(3));
 }
 
-/** Directory entries that something of that name takes. */
-export function entriesOf({ long, isShort }: FatName): number {
-  return isShort ? 1 : 1 + Math.ceil(long.length / UNITS_PER_ENTRY);
+/** Directory entries that something of that long name takes. */
+export function entriesOf(long: string): number {
+  return exactShort(long) === undefined ? 1 + Math.ceil(long.length / UNITS_PER_ENTRY) : 1;
 }
 
 /** UTF-16 units of a long name in one entry. */

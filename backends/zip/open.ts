@@ -8,10 +8,12 @@ import type { Backend } from "../backend.ts";
 import { Archive } from "./archive.ts";
 import { CacheFile } from "./cache_file.ts";
 import { chooseImage } from "./choice.ts";
+import { Contents } from "./contents.ts";
 import { openImage } from "./image.ts";
+import { DEFLATED } from "./members.ts";
 import { volumeOf } from "./volume.ts";
 
-/** What is to be served of which archive, and how. Plain data: it crosses to a Worker. */
+/** An archive, the part of it to serve, and how. Plain data: it crosses to a Worker. */
 export interface ArchiveWish {
   /** The archive. */
   readonly path: string;
@@ -21,8 +23,10 @@ export interface ArchiveWish {
   readonly files: boolean;
   /** An image of any size is checked before it is served. */
   readonly check: boolean;
-  /** The folder for what is inflated. */
+  /** The folder of the file that members are inflated to. */
   readonly cache: string;
+  /** The encoding of names that are not marked as UTF-8. */
+  readonly encoding?: string;
   /** The disk's logical block in bytes. */
   readonly blockSize: number;
   /** Where to write how far the check has come: bytes done, and of how many. */
@@ -36,25 +40,33 @@ export interface ArchiveWish {
  */
 export async function openArchive(wish: ArchiveWish): Promise<Backend> {
   const { path, blockSize, check, progress } = wish;
-  const archive = await Archive.open(path);
+  const archive = await Archive.open(path, wish.encoding);
   let cache: CacheFile | undefined;
-  const release = () => {
+  let contents: Contents | undefined;
+  const release = async () => {
+    await contents?.close();
     cache?.close();
     archive.close();
   };
-  const cacheFile = () => cache ??= CacheFile.make(wish.cache);
   try {
+    const { members } = archive;
     const image = chooseImage(archive, wish);
+    const isInflated = image === undefined
+      ? members.method.includes(DEFLATED)
+      : members.method[image] === DEFLATED;
+    // Made now, and not when a file is read: a folder that is not there is a mistake to be told.
+    if (isInflated) cache = CacheFile.make(wish.cache);
+    contents = new Contents(archive, cache);
     if (image === undefined) {
-      const { backend, warnings } = volumeOf(archive, blockSize, cacheFile);
+      const { backend, warnings } = await volumeOf(archive, contents, blockSize);
       for (const warning of warnings) console.warn(`warning: ${warning}`);
       return closing(backend, release);
     }
-    const onProgress = progress && progressIn(progress, image.bytes);
+    const onProgress = progress && progressIn(progress, members.bytes[image]);
     const how = { blockSize, check, onProgress };
-    return closing(await openImage(archive, image, cacheFile, how), release);
+    return closing(await openImage(archive, image, contents, how), release);
   } catch (error) {
-    release();
+    await release();
     throw error;
   }
 }
@@ -65,15 +77,15 @@ function progressIn(memory: SharedArrayBuffer, bytes: number): (done: number) =>
   return (done) => words[0] = done;
 }
 
-/** The backend, which releases what it is made of when it is closed. */
-function closing(backend: Backend, release: () => void): Backend {
+/** The backend, which releases the files that it is made of when it is closed. */
+function closing(backend: Backend, release: () => Promise<void>): Backend {
   const close = backend.close?.bind(backend);
   return Object.assign(backend, {
     async close(): Promise<void> {
       try {
         await close?.();
       } finally {
-        release();
+        await release();
       }
     },
   });

@@ -1,6 +1,6 @@
 /**
- * An archive as a read-only FAT32 volume: what is there is computed, the files' contents are read
- * from the archive when somebody reads them.
+ * An archive as a read-only FAT32 volume: tables and folders are computed, and files are read from the
+ * archive, when somebody reads them.
  *
  * @module
  */
@@ -9,13 +9,15 @@ import { allOf } from "../wrappers/answers.ts";
 import type { Answer, Backend } from "../backend.ts";
 import { refusal } from "../backing_file.ts";
 import type { Archive } from "./archive.ts";
-import type { CacheFile } from "./cache_file.ts";
-import { type Contents, contentsOf } from "./contents.ts";
+import type { Contents } from "./contents.ts";
 import { Fat32 } from "./fat32.ts";
 import { refusedWrite } from "./image.ts";
-import { type FileNode, type FolderNode, treeOf } from "./tree.ts";
+import { Tree } from "./tree.ts";
 
-/** A volume, and what of the archive is not in it, in a line for each reason. */
+/** Folders whose entries are kept: a large one is read in many pieces. It has 2 MiB at most. */
+const KEPT_FOLDERS = 8;
+
+/** A volume, and a line for each reason why members are not in it. */
 export interface Volume {
   /** It serves the volume. */
   readonly backend: Backend;
@@ -28,20 +30,24 @@ export interface Volume {
  *
  * @throws {UblkError} `INVALID_ARGUMENT` where nothing in it can be served.
  */
-export function volumeOf(archive: Archive, blockSize: number, cache: () => CacheFile): Volume {
-  const { root, leftOut } = treeOf(archive.members);
-  if (leftOut.size > 0 && root.files.length + root.folders.length === 0) {
-    const [reason, names] = [...leftOut][0];
-    const hint = "there is nothing else in it to serve";
-    throw refusal(`${names[0]} in ${archive.path}`, reason, hint);
+export async function volumeOf(
+  { path, members }: Archive,
+  contents: Contents,
+  blockSize: number,
+): Promise<Volume> {
+  const tree = await Tree.of(members);
+  const [worst] = tree.leftOut;
+  if (worst !== undefined && tree.files.length === 0 && tree.folderCount === 1) {
+    const [reason, { first }] = worst;
+    throw refusal(`${first} in ${path}`, reason, "there is nothing else in it to serve");
   }
-  const label = archive.path.split("/").at(-1)!.replace(/\.zip$/i, "");
-  const fat = new Fat32(root, label, blockSize);
-  const warnings = [...leftOut].map(([reason, names]) => {
-    const count = names.length === 1 ? "" : ` and ${names.length - 1} more`;
-    return `${archive.path}: left out: ${names[0]}${count}: ${reason}`;
+  const label = path.split("/").at(-1)!.replace(/\.zip$/i, "");
+  const fat = new Fat32(tree, label, blockSize);
+  const warnings = [...tree.leftOut].map(([reason, { first, count }]) => {
+    const more = count === 1 ? "" : ` and ${count - 1} more`;
+    return `${path}: left out: ${first}${more}: ${reason}`;
   });
-  return { backend: new VolumeBackend(archive, fat, blockSize, cache), warnings };
+  return { backend: new VolumeBackend(contents, fat, blockSize), warnings };
 }
 
 class VolumeBackend implements Backend {
@@ -50,16 +56,13 @@ class VolumeBackend implements Backend {
   readonly readOnly = true;
   readonly persistent = true;
   readonly #fat: Fat32;
-  readonly #archive: Archive;
-  readonly #cache: () => CacheFile;
-  readonly #contents = new Map<FileNode, Contents>();
-  /** The folder that was read last: a large one is read in many pieces. */
-  #folder: { readonly node: FolderNode; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
+  readonly #contents: Contents;
+  /** By number; the one that was read last is last. */
+  readonly #folders = new Map<number, Uint8Array<ArrayBuffer>>();
 
-  constructor(archive: Archive, fat: Fat32, blockSize: number, cache: () => CacheFile) {
-    this.#archive = archive;
+  constructor(contents: Contents, fat: Fat32, blockSize: number) {
+    this.#contents = contents;
     this.#fat = fat;
-    this.#cache = cache;
     this.blockSize = blockSize;
     this.size = fat.size;
   }
@@ -75,10 +78,10 @@ class VolumeBackend implements Backend {
           break;
         case "folder":
           part.fill(0);
-          part.set(this.#folderBytes(piece.node).subarray(piece.at, piece.at + piece.bytes));
+          part.set(this.#folderBytes(piece.folder).subarray(piece.at, piece.at + piece.bytes));
           break;
         case "file": {
-          const answer = this.#readFile(piece.node, part, piece.at);
+          const answer = this.#readFile(piece.member, part, piece.at);
           if (answer !== undefined) (waits ??= []).push(answer);
           break;
         }
@@ -94,30 +97,20 @@ class VolumeBackend implements Backend {
     throw refusedWrite();
   }
 
-  #folderBytes(node: FolderNode): Uint8Array<ArrayBuffer> {
-    if (this.#folder?.node !== node) this.#folder = { node, bytes: this.#fat.folderBytes(node) };
-    return this.#folder.bytes;
+  #folderBytes(folder: number): Uint8Array<ArrayBuffer> {
+    const bytes = this.#folders.get(folder) ?? this.#fat.folderBytes(folder);
+    this.#folders.delete(folder);
+    this.#folders.set(folder, bytes);
+    if (this.#folders.size > KEPT_FOLDERS) this.#folders.delete(this.#folders.keys().next().value!);
+    return bytes;
   }
 
   /** A failure is a Promise too: other files' contents may still be on their way to the buffer. */
-  #readFile(node: FileNode, part: Uint8Array<ArrayBuffer>, at: number): Promise<void> | undefined {
+  #readFile(member: number, part: Uint8Array<ArrayBuffer>, at: number): Promise<void> | undefined {
     try {
-      return this.#contentsOf(node).read(part, at) ?? undefined;
+      return this.#contents.read(member, part, at) ?? undefined;
     } catch (error) {
       return Promise.reject(error);
     }
-  }
-
-  #contentsOf(node: FileNode): Contents {
-    let contents = this.#contents.get(node);
-    if (contents === undefined) {
-      contents = contentsOf(this.#archive, node.member, this.#cache);
-      this.#contents.set(node, contents);
-    }
-    return contents;
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([...this.#contents.values()].map((contents) => contents.close()));
   }
 }

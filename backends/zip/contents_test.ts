@@ -1,0 +1,213 @@
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { crc32 } from "node:zlib";
+import { Scratch } from "../../tests/scratch.ts";
+import { patterned, ServedZip } from "../../tests/served_zip.ts";
+import { makeZip, type ZipMember } from "../../tests/zip_writer.ts";
+import { ENOSPC } from "../../uapi/errno.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { libc } from "../../uring/libc.ts";
+import { Archive } from "./archive.ts";
+import { CacheFile } from "./cache_file.ts";
+import { Contents } from "./contents.ts";
+
+// libc stays open for the life of the process, which is no leak of the test that opens it first.
+libc();
+
+const MIB = 1 << 20;
+const DATA = patterned(3 * MIB + 512);
+const LARGE_BYTES = 160 * MIB;
+/** That of a request by default (`DEFAULT_DEADLINE_MS` of `device/options.ts`). */
+const DEADLINE_MS = 20_000;
+
+/** Makes an archive, opens its contents, and closes them in the end. */
+async function withContents(
+  members: readonly ZipMember[],
+  use: (contents: Contents, archive: Archive, cacheFolder: string) => Promise<void>,
+  cacheSize?: string,
+): Promise<void> {
+  using scratch = new Scratch();
+  using cacheFolder = new Scratch(cacheSize);
+  const path = `${scratch.path}/a.zip`;
+  Deno.writeFileSync(path, await makeZip(members));
+  const archive = await Archive.open(path);
+  const cache = CacheFile.make(cacheFolder.path);
+  const contents = new Contents(archive, cache);
+  try {
+    await use(contents, archive, cacheFolder.path);
+  } finally {
+    await contents.close();
+    cache.close();
+    archive.close();
+  }
+}
+
+/** Reads a part of a member. */
+async function read(contents: Contents, member: number, offset: number, bytes: number) {
+  const buffer = new Uint8Array(bytes).fill(0xee);
+  await contents.read(member, buffer, offset);
+  return buffer;
+}
+
+Deno.test("Contents hand out bytes while they are inflated, and are closed amid that", async () => {
+  const data = new Uint8Array(LARGE_BYTES);
+  data.set(DATA, MIB);
+  // Its end, and so its checksum, is never reached.
+  const member = { name: "a", data, deflate: true, claims: { crc32: 0 } };
+  await withContents([member], async (contents) => {
+    let [there, most] = [0, 0];
+    const whole = contents.check(0, (bytes) => {
+      most = Math.max(most, bytes - there);
+      there = bytes;
+    });
+    const rejected = [assertRejects(() => whole, UblkError)];
+    assertEquals(await read(contents, 0, MIB, DATA.length), DATA);
+    assert(there < 64 * MIB, `${there} bytes were inflated by then`);
+    rejected.push(assertRejects(() => read(contents, 0, LARGE_BYTES - 512, 512), UblkError));
+    await contents.close();
+    await Promise.all(rejected);
+    assert(there < LARGE_BYTES, "it has stopped");
+    // Zeroes are the worst that can come: deflate makes 1032 of one byte.
+    assert(most < 17 * MIB, `${most} bytes were in memory at a time`);
+  });
+});
+
+Deno.test("Contents inflate as far as somebody reads, and no farther", async () => {
+  const members = [0, 1].map((index) => ({
+    name: `${index}`,
+    data: patterned(8 * MIB, index + 1),
+    deflate: true,
+    claims: { crc32: crc32(patterned(8 * MIB, index + 1)) },
+  }));
+  await withContents(members, async (contents, _archive, folder) => {
+    const blocks = () =>
+      Number(
+        new TextDecoder().decode(
+          new Deno.Command("df", { args: ["--output=used", "-k", folder] }).outputSync().stdout,
+        ).split("\n")[1],
+      );
+    for (const [index, { data }] of members.entries()) {
+      assertEquals(await read(contents, index, 0, 4096), data.slice(0, 4096));
+    }
+    // Both are begun, and both stand still: nothing wakes where nobody waits.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert(blocks() < 2 * 1024, `${blocks()} KiB`);
+    for (const [index, { data }] of members.entries()) {
+      assertEquals(await read(contents, index, 8 * MIB - 4096, 4096), data.slice(-4096));
+      assertEquals(await read(contents, index, MIB, 4096), data.slice(MIB, MIB + 4096));
+    }
+  }, "100M");
+});
+
+for (const count of [8, 64]) {
+  Deno.test(`Contents answer reads of ${count} deflated members side by side within the deadline`, async () => {
+    const members = Array.from({ length: count }, (_, index) => {
+      const data = patterned((1 + index % 3) * MIB + 4096, index + 1);
+      return { name: `${index}.bin`, data, deflate: true, claims: { crc32: crc32(data) } };
+    });
+    await using served = await ServedZip.open(await makeZip(members), { files: true });
+    // As the kernel asks for files that are read at a time: all requests are under way at once.
+    const { blockSize = 512 } = served.backend;
+    const boot = new DataView((await served.read(0, 512)).buffer);
+    const dataAt = 32 * blockSize + 2 * boot.getUint32(36, true) * blockSize;
+    const end = dataAt + members.reduce((sum, { data }) => sum + data.length, 0);
+    let slowestMs = 0;
+    const requests: Promise<void>[] = [];
+    for (let at = dataAt; at < end; at += 512 * 1024) {
+      const askedMs = performance.now();
+      const buffer = new Uint8Array(512 * 1024);
+      requests.push(
+        Promise.resolve(served.backend.readAt(buffer, at)).then(() => {
+          slowestMs = Math.max(slowestMs, performance.now() - askedMs);
+        }),
+      );
+    }
+    await Promise.all(requests);
+    assert(slowestMs < DEADLINE_MS, `${slowestMs} ms`);
+    const found = await served.files();
+    assertEquals(found.length, count);
+    for (const [index, { data }] of members.entries()) assertEquals(found[index].data, data);
+  });
+}
+
+Deno.test("Contents of more members than may wait at a time are begun again, and right", async () => {
+  const members = Array.from({ length: 40 }, (_, index) => {
+    const data = patterned(MIB + 4096, index + 1);
+    return { name: `${index}`, data, deflate: true, claims: { crc32: crc32(data) } };
+  });
+  await withContents(members, async (contents) => {
+    for (const offset of [0, 512 * 1024, MIB]) {
+      const reads = members.map((_, index) => read(contents, index, offset, 4096));
+      for (const [index, bytes] of (await Promise.all(reads)).entries()) {
+        assertEquals(bytes, members[index].data.slice(offset, offset + 4096), `${index} ${offset}`);
+      }
+    }
+  });
+});
+
+Deno.test("Contents whose checksum is wrong fail: small ones at once, others where their end is read", async () => {
+  const wrong = (data: Uint8Array, deflate: boolean) => [
+    { name: "a", data, deflate, claims: { crc32: 1 } },
+  ];
+  const words = /^a in .*a.zip: it is damaged: its checksum is wrong/;
+  for (const deflate of [false, true]) {
+    await withContents(wrong(DATA.subarray(0, MIB), deflate), async (contents) => {
+      for (let round = 0; round < 2; round++) {
+        const error = await assertRejects(() => read(contents, 0, 0, 512), UblkError);
+        assertMatch(error.message, words);
+      }
+    });
+    await withContents(wrong(DATA, deflate), async (contents) => {
+      assertEquals(await read(contents, 0, 512, 512), DATA.slice(512, 1024));
+      const end = () => read(contents, 0, DATA.length - 512, 512);
+      assertMatch((await assertRejects(end, UblkError)).message, words);
+      assertThrows(() => contents.read(0, new Uint8Array(512), 512), UblkError, "checksum");
+    });
+  }
+});
+
+Deno.test("Contents give way to other work of the thread while they are gone through", async () => {
+  for (const deflate of [false, true]) {
+    const member = { name: "a", data: new Uint8Array(64 * MIB), deflate, claims: { crc32: 0 } };
+    await withContents([member], async (contents) => {
+      let turns = 0;
+      const timer = setInterval(() => turns++, 1);
+      await assertRejects(() => contents.check(0), UblkError, "checksum");
+      clearInterval(timer);
+      assert(turns > 0, `${turns} turns of others`);
+    });
+  }
+});
+
+Deno.test("Contents of an archive that somebody makes shorter fail, and nobody waits", async () => {
+  for (const deflate of [false, true]) {
+    await withContents([{ name: "a", data: DATA, deflate }], async (contents, archive) => {
+      Deno.truncateSync(archive.path, 200_000);
+      const end = () => read(contents, 0, DATA.length - 512, 512);
+      await assertRejects(end, UblkError, "the archive has become shorter");
+    });
+  }
+});
+
+Deno.test("Contents for which the cache has no room fail with ENOSPC, leave their space, and recover", async () => {
+  const data = patterned(6 * MIB);
+  const claims = { crc32: crc32(data) };
+  const members = [0, 1].map((index) => ({ name: `${index}`, data, deflate: true, claims }));
+  await withContents(members, async (contents, _archive, folder) => {
+    const filler = `${folder}/filler`;
+    Deno.writeFileSync(filler, new Uint8Array(3 * MIB));
+    const whole = (member: number) => read(contents, member, 0, data.length);
+    for (let round = 0; round < 2; round++) {
+      const error = await assertRejects(() => whole(0), UblkError);
+      assertEquals(error.errno, ENOSPC);
+      assertMatch(error.message, /: it has no space for what is inflated.*; make room there, or /);
+    }
+    // It once kept all the space that there was, and was broken for ever.
+    Deno.writeFileSync(`${folder}/another`, new Uint8Array(4 * MIB));
+    Deno.removeSync(`${folder}/another`);
+    Deno.removeSync(filler);
+    assertEquals(await whole(0), data);
+    // There is no room for two; the one that is there stays.
+    assertEquals((await assertRejects(() => whole(1), UblkError)).errno, ENOSPC);
+    assertEquals(await whole(0), data);
+  }, "8M");
+});

@@ -1,0 +1,180 @@
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { pathsOf, patterned, ServedZip, volumeOf } from "../../tests/served_zip.ts";
+import { join, makeZip, record, slowCrc32, type ZipMember } from "../../tests/zip_writer.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { libc } from "../../uring/libc.ts";
+import { zip } from "../zip.ts";
+import { NO_TIME } from "./dos_time.ts";
+
+// libc stays open for the life of the process, which is no leak of the test that opens it first.
+libc();
+
+const encoder = new TextEncoder();
+const DATA = patterned(10_000);
+
+/** The only file of an archive. */
+async function theFile(archive: readonly ZipMember[] | Uint8Array, encoding?: string) {
+  const found = await volumeOf(archive, { encoding });
+  assertEquals(found.length, 1, pathsOf(found).join());
+  return found[0];
+}
+
+for (const deflate of [false, true]) {
+  const how = deflate ? "deflated" : "stored";
+  // unzip, 7z and bsdtar read all of them: the directory is right, and the checksum proves it.
+  const cases: [string, ZipMember["local"]][] = [
+    ["is not marked as UTF-8", { flags: 0 }],
+    ["is marked as encrypted", { flags: 0x801 }],
+    ["announces a data descriptor that is not there", { flags: 0x808 }],
+    ["has no checksum and sizes", { crc32: 0, bytes: 0, storedBytes: 0 }],
+    ["has no sizes", { bytes: 0, storedBytes: 0 }],
+    ["has no checksum", { crc32: 0 }],
+    ["has sizes of all ones and no zip64", { bytes: 0xffff_ffff, storedBytes: 0xffff_ffff }],
+    ["has another checksum", { crc32: 5 }],
+    ["has another name", { name: "something else" }],
+    ["has no name", { name: "" }],
+    ["has extra fields of its own", { extra: record([2, 0x5455], [2, 5], [1, 1], [4, 1]) }],
+    ["has a broken extra field", { extra: record([2, 0x7075], [2, 999], [3, 7]) }],
+    ["has another method", { method: 12 }],
+  ];
+  for (const [what, local] of cases) {
+    Deno.test(`Archive reads a ${how} member whose local header ${what}`, async () => {
+      const { path, data } = await theFile([{ name: "é.txt", data: DATA, deflate, local }]);
+      assertEquals([path, data], ["/é.txt", DATA]);
+    });
+  }
+}
+
+Deno.test("Archive refuses a member whose local header is not there, or which is within another", async () => {
+  const small = [{ name: "a", data: DATA }, { name: "b", data: DATA }];
+  const archive = await makeZip(small);
+  archive[0] = 0;
+  await using served = await ServedZip.open(archive);
+  const error = await assertRejects(() => served.files(), UblkError);
+  assertMatch(error.message, /a in .*: it is damaged: its local file header is not there/);
+  // The first goes on into the second, as in a zip bomb.
+  const bomb = await makeZip([{ ...small[0], claims: { bytes: 20_000 } }, small[1]]);
+  const view = new DataView(bomb.buffer);
+  for (let at = 0; at < bomb.length - 4; at++) {
+    if (view.getUint32(at, true) !== 0x02014b50) continue;
+    view.setUint32(at + 20, 20_000, true);
+    break;
+  }
+  await using overlapped = await ServedZip.open(bomb);
+  const overlap = await assertRejects(() => overlapped.files(), UblkError);
+  assertMatch(overlap.message, /a in .*: it is damaged: another member is within it/);
+});
+
+for (
+  const [what, before, behind] of [
+    ["behind a program that unpacks it", patterned(5000, 3), new Uint8Array()],
+    ["before padding to a whole block", new Uint8Array(), new Uint8Array(4096)],
+    ["before a signature", new Uint8Array(), patterned(60_000, 4)],
+    ["between other things", patterned(70_000, 5), patterned(70_000, 6)],
+  ] as const
+) {
+  for (const zip64 of [false, true]) {
+    Deno.test(`readDirectory finds an archive ${what}${zip64 ? ", with zip64" : ""}`, async () => {
+      const members = [{ name: "a", data: DATA, deflate: true, zip64 }, { name: "b", data: DATA }];
+      const archive = join([before.slice(), await makeZip(members), behind.slice()]);
+      const found = await volumeOf(archive);
+      assertEquals(found.map(({ path, data }) => [path, data]), [["/a", DATA], ["/b", DATA]]);
+    });
+  }
+}
+
+Deno.test("readDirectory takes backslashes for separators where the system has them, as unzip does", async () => {
+  const windows = [
+    { name: "dir\\", system: 0 },
+    { name: "dir\\sub\\file.txt", data: DATA, system: 0 },
+    { name: "empty\\folder\\", system: 11 },
+    // A slash shows that a backslash is none.
+    { name: "a/b\\c", system: 0 },
+  ];
+  const unix = [{ name: "a\\b", data: DATA }, { name: "ends\\" }];
+  assertEquals(pathsOf(await volumeOf([...windows, ...unix])), [
+    "/dir/",
+    "/dir/sub/",
+    "/dir/sub/file.txt",
+    "/empty/",
+    "/empty/folder/",
+    "/a/",
+    "/a/b_c",
+    "/a_b",
+    "/ends_",
+  ]);
+});
+
+Deno.test("readDirectory decodes names as they are marked, as it is told, or as code page 437", async () => {
+  const bytes = (...values: number[]) => new Uint8Array(values);
+  const name = async (raw: Uint8Array, encoding?: string, more: Partial<ZipMember> = {}) =>
+    (await theFile([{ name: raw, data: DATA, unmarked: true, ...more }], encoding)).path;
+  const sjis = bytes(0x83, 0x5c, 0x2e, 0x74, 0x78, 0x74);
+  // The second byte is a backslash, which is no separator before it is decoded.
+  assertEquals(await name(sjis, "shift_jis"), "/ソ.txt");
+  assertEquals(await name(sjis, "shift_jis", { system: 0 }), "/ソ.txt");
+  assertEquals(await name(sjis, "CP932", { system: 0 }), "/ソ.txt");
+  const gbk = bytes(0xc4, 0xe3, 0xba, 0xc3);
+  assertEquals(await name(gbk, "gbk"), "/你好");
+  assertEquals(await name(bytes(0x81, 0x82, 0xe1)), "/üéß");
+  assertEquals(await name(bytes(0x81, 0x82, 0xe1), "cp437"), "/üéß");
+  assertEquals(await name(bytes(0xfc), "windows-1252"), "/ü");
+  // UTF-8 that nobody marked is known by its bytes, unless an encoding is given.
+  assertEquals(await name(encoder.encode("ü")), "/ü");
+  assertEquals(await name(encoder.encode("ü"), "cp437"), "/├╝");
+  assertEquals(await name(encoder.encode("ü"), "gbk", { unmarked: false }), "/ü");
+  assertThrows(
+    () => zip("a", { encoding: "klingon" }),
+    UblkError,
+    '"klingon" is no known encoding',
+  );
+});
+
+Deno.test("readDirectory takes a name from its Unicode path where that belongs to it", async () => {
+  const name = encoder.encode("_.txt");
+  const unicode = encoder.encode("日本.txt");
+  const field = (crc: number) =>
+    join([record([2, 0x7075], [2, 5 + unicode.length], [1, 1], [4, crc]), unicode]);
+  const member = { name, data: DATA, unmarked: true };
+  const right = await theFile([{ ...member, extra: field(slowCrc32(name)) }]);
+  assertEquals(right.path, "/日本.txt");
+  const wrong = await theFile([{ ...member, extra: field(1) }]);
+  assertEquals(wrong.path, "/_.txt");
+});
+
+Deno.test("readDirectory has times that FAT has, whatever the archive's", async () => {
+  const dos = (year: number, month: number, day: number, hour = 0, minute = 0, half = 0) =>
+    ((year - 1980) << 25 | month << 21 | day << 16 | hour << 11 | minute << 5 | half) >>> 0;
+  const unix = (seconds: number) => record([2, 0x5455], [2, 5], [1, 1], [4, seconds]);
+  const time = async (dosTime: number, extra?: Uint8Array) =>
+    (await theFile([{ name: "a", data: DATA, dosTime, extra }])).dosTime;
+  assertEquals(await time(dos(2024, 3, 2, 10, 20, 15)), dos(2024, 3, 2, 10, 20, 15));
+  assertEquals(await time(0), NO_TIME);
+  assertEquals(await time(dos(2024, 0, 0)), dos(2024, 1, 1));
+  assertEquals(await time(dos(2024, 13, 31)), dos(2024, 12, 31));
+  assertEquals(await time(dos(2023, 2, 30)), dos(2023, 2, 28));
+  assertEquals(await time(dos(2024, 5, 5, 31, 63, 31)), dos(2024, 5, 5, 23, 59, 29));
+  // The archive's own time is its maker's local one, as FAT's are; the other stands in for it.
+  assertEquals(await time(dos(2024, 3, 2), unix(1_700_000_000)), dos(2024, 3, 2));
+  assertEquals(await time(0, unix(1_700_000_000)), dos(2023, 11, 14, 22, 13, 10));
+  assertEquals(await time(0, unix(0)), NO_TIME);
+  assertEquals(await time(0, unix(0x8000_0000)), NO_TIME);
+});
+
+Deno.test("readDirectory refuses what it cannot read, and what is too much", async () => {
+  const good = await makeZip([{ name: "a", data: DATA }]);
+  const end = good.length - 22;
+  const refused = async (change: (view: DataView) => void, words: RegExp) => {
+    const archive = good.slice();
+    change(new DataView(archive.buffer));
+    const error = await assertRejects(() => ServedZip.open(archive), UblkError);
+    assertMatch(error.message, words);
+    assert(!error.message.includes("\n"));
+  };
+  await refused(
+    (view) => view.setUint16(end + 4, 7, true),
+    /it is a part of a split archive; join/,
+  );
+  await refused((view) => view.setUint16(end + 10, 2, true), /it is damaged: central directory/);
+  await refused((view) => view.setUint32(end, 0), /it begins as a zip archive, and its end is not/);
+});

@@ -1,0 +1,86 @@
+/**
+ * Directory entries of FAT, with long names (Microsoft's FAT specification, sections 6 and 7).
+ *
+ * @module
+ */
+
+import { ENTRY_BYTES } from "./fat_layout.ts";
+import { type FatName, UNITS_PER_ENTRY } from "./names.ts";
+
+/** Attributes of an entry. */
+export const ATTR_READ_ONLY = 0x01;
+/** The volume's label. */
+export const ATTR_VOLUME_ID = 0x08;
+/** A folder. */
+export const ATTR_DIRECTORY = 0x10;
+/** A file that no backup has yet. */
+export const ATTR_ARCHIVE = 0x20;
+const ATTR_LONG_NAME = 0x0f;
+
+/** Where the UTF-16 units of a long name's entry are. */
+const UNIT_PLACES = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
+
+/** Writes directory entries, one after the other. */
+export class EntryWriter {
+  /** All of them. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #view: DataView;
+  #at = 0;
+
+  /** For so many entries. */
+  constructor(entries: number) {
+    this.bytes = new Uint8Array(entries * ENTRY_BYTES);
+    this.#view = new DataView(this.bytes.buffer);
+  }
+
+  /** An entry with a long name, where that says more than its short one. */
+  named(
+    { long, short, isShort }: FatName,
+    attributes: number,
+    first: number,
+    size: number,
+    dosTime: number,
+  ): void {
+    if (!isShort) this.#longName(long, short);
+    this.entry(short, attributes, first, size, dosTime);
+  }
+
+  /** An entry with a short name. */
+  entry(name: Uint8Array, attributes: number, first: number, size: number, dosTime: number): void {
+    const [view, at] = [this.#view, this.#at];
+    this.bytes.set(name, at);
+    view.setUint8(at + 11, attributes);
+    view.setUint16(at + 14, dosTime & 0xffff, true); // DIR_CrtTime
+    view.setUint16(at + 16, dosTime >>> 16, true); // DIR_CrtDate
+    view.setUint16(at + 18, dosTime >>> 16, true); // DIR_LstAccDate
+    view.setUint16(at + 20, first >>> 16, true); // DIR_FstClusHI
+    view.setUint16(at + 22, dosTime & 0xffff, true); // DIR_WrtTime
+    view.setUint16(at + 24, dosTime >>> 16, true); // DIR_WrtDate
+    view.setUint16(at + 26, first & 0xffff, true); // DIR_FstClusLO
+    view.setUint32(at + 28, size, true); // DIR_FileSize
+    this.#at += ENTRY_BYTES;
+  }
+
+  /** The entries before one that has a long name: its last part first. */
+  #longName(long: string, short: Uint8Array): void {
+    let sum = 0;
+    for (const byte of short) sum = ((sum & 1) << 7) + (sum >> 1) + byte & 0xff;
+    const parts = Math.ceil(long.length / UNITS_PER_ENTRY);
+    for (let part = parts; part > 0; part--) {
+      const [view, at] = [this.#view, this.#at];
+      view.setUint8(at, part === parts ? part | 0x40 : part);
+      view.setUint8(at + 11, ATTR_LONG_NAME);
+      view.setUint8(at + 13, sum);
+      for (const [index, place] of UNIT_PLACES.entries()) {
+        view.setUint16(at + place, unitAt(long, (part - 1) * UNITS_PER_ENTRY + index), true);
+      }
+      this.#at += ENTRY_BYTES;
+    }
+  }
+}
+
+/** A unit of a name, or the one 0 behind its end, and then all ones. */
+function unitAt(name: string, unit: number): number {
+  if (unit < name.length) return name.charCodeAt(unit);
+  return unit === name.length ? 0 : 0xffff;
+}

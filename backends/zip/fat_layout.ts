@@ -1,0 +1,136 @@
+/**
+ * Where everything of a FAT32 volume is: how large its clusters and tables are, and the clusters of
+ * each folder and file. All of them are in one piece, folders first, so that a number for each is all
+ * that there is to know.
+ *
+ * @module
+ */
+
+import { UblkError } from "../../uapi/error.ts";
+import { formatSize } from "../size.ts";
+import type { Tree } from "./tree.ts";
+
+/** Sectors before the first table, as `mkfs.fat` has them. */
+export const RESERVED_SECTORS = 32;
+/** Copies of the table. */
+export const FATS = 2;
+/** The first cluster's number. */
+export const FIRST_CLUSTER = 2;
+/** Bytes of a directory entry. */
+export const ENTRY_BYTES = 32;
+
+/** With fewer clusters it would be FAT16; a few more, since some implementations count wrongly. */
+const MIN_CLUSTERS = 65525 + 16;
+/** Numbers from here on mean something else. */
+const MAX_CLUSTERS = 0x0fff_fff5 - FIRST_CLUSTER;
+const MAX_SECTORS = 2 ** 32 - 1;
+/** Bytes of a cluster: no less than a page, and no more than everybody can read. */
+const MIN_CLUSTER_BYTES = 4096;
+const MAX_CLUSTER_BYTES = 32768;
+
+/** The sizes of a volume's parts. */
+interface Geometry {
+  readonly clusterBytes: number;
+  /** Clusters that something is in. */
+  readonly used: number;
+  readonly clusters: number;
+  readonly fatSectors: number;
+  /** Where the first cluster is. */
+  readonly dataAt: number;
+  readonly size: number;
+}
+
+/** The layout of a tree. Its items are the folders by number, and behind them the files by place. */
+export class FatLayout {
+  /** Bytes of a logical sector. */
+  readonly sectorBytes: number;
+  /** Bytes of a cluster. */
+  readonly clusterBytes: number;
+  /** Bytes of the volume. */
+  readonly size: number;
+  /** Sectors of a table. */
+  readonly fatSectors: number;
+  /** Where the first cluster is, in bytes. */
+  readonly dataAt: number;
+  /** How many clusters there are, and how many of them, from the first on, are used. */
+  readonly clusters: number;
+  /** Clusters from the first on that something is in. */
+  readonly used: number;
+  /** The first cluster of each item; behind the last, the first free one. An empty one has none. */
+  readonly #firsts: Uint32Array<ArrayBuffer>;
+
+  /** @throws {UblkError} `INVALID_ARGUMENT` where it is more than FAT32 can hold. */
+  constructor(tree: Tree, sectorBytes: number) {
+    const geometry = geometryFor(tree, sectorBytes);
+    this.sectorBytes = sectorBytes;
+    this.clusterBytes = geometry.clusterBytes;
+    this.size = geometry.size;
+    this.fatSectors = geometry.fatSectors;
+    this.dataAt = geometry.dataAt;
+    this.clusters = geometry.clusters;
+    this.used = geometry.used;
+    const items = itemsOf(tree);
+    this.#firsts = new Uint32Array(items + 1);
+    let next = FIRST_CLUSTER;
+    for (let item = 0; item < items; item++) {
+      this.#firsts[item] = next;
+      next += Math.ceil(bytesOf(tree, item) / this.clusterBytes);
+    }
+    this.#firsts[items] = next;
+  }
+
+  /** The first cluster of an item, or 0 where it is empty. */
+  firstOf(item: number): number {
+    return this.#firsts[item + 1] === this.#firsts[item] ? 0 : this.#firsts[item];
+  }
+
+  /** The last cluster of an item that is not empty. */
+  lastOf(item: number): number {
+    return this.#firsts[item + 1] - 1;
+  }
+
+  /** The item that has a used cluster. */
+  itemAt(cluster: number): number {
+    // The last of those that begin there: those before it are empty.
+    let [low, high] = [0, this.#firsts.length - 2];
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if (this.#firsts[middle] <= cluster) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+}
+
+function itemsOf(tree: Tree): number {
+  return tree.folderCount + tree.files.length;
+}
+
+function bytesOf(tree: Tree, item: number): number {
+  return item < tree.folderCount
+    ? tree.entries[item] * ENTRY_BYTES
+    : tree.fileBytes(item - tree.folderCount);
+}
+
+/** The geometry with the smallest clusters of which there are not too many. */
+function geometryFor(tree: Tree, sectorBytes: number): Geometry {
+  let size = 0;
+  for (let clusterBytes = MIN_CLUSTER_BYTES; clusterBytes <= MAX_CLUSTER_BYTES; clusterBytes *= 2) {
+    let used = 0;
+    for (let item = 0; item < itemsOf(tree); item++) {
+      used += Math.ceil(bytesOf(tree, item) / clusterBytes);
+    }
+    const clusters = Math.max(MIN_CLUSTERS, used);
+    // In fours, so that the clusters begin at a multiple of a page.
+    const fatSectors = Math.ceil((clusters + FIRST_CLUSTER) * 4 / sectorBytes / 4) * 4;
+    const dataAt = (RESERVED_SECTORS + FATS * fatSectors) * sectorBytes;
+    size = dataAt + clusters * clusterBytes;
+    if (used > MAX_CLUSTERS || size / sectorBytes > MAX_SECTORS) continue;
+    return { clusterBytes, used, clusters, fatSectors, dataAt, size };
+  }
+  throw new UblkError("INVALID_ARGUMENT", {
+    operation: "a FAT32 volume",
+    reason: `${formatSize(size)} are more than it can hold`,
+    hint: "use greater blocks (block size 4096), or split the archive",
+  });
+}
