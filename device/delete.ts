@@ -8,8 +8,8 @@ import type { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_DEAD } from "../uapi/ublk_cmd.ts";
 import { pathExists } from "../uring/libc.ts";
-import { logLine } from "./log.ts";
 import { blockPath, charPath } from "./node.ts";
+import { diskUsers, usersText } from "./users.ts";
 
 /** How long DEL_DEV may wait for whoever has the disk open, in milliseconds. */
 const DELETE_MS = 2_000;
@@ -17,14 +17,29 @@ const DELETE_MS = 2_000;
 /**
  * Deletes a device from the kernel. DEL_DEV takes effect at once and then waits until nobody has
  * the disk open any more, a mounted filesystem for instance; that wait is not ours to share.
+ *
+ * @returns Why the id stays taken, in words; undefined where it is free.
  */
-export async function deleteDevice(control: Control, id: number): Promise<void> {
+export async function deleteDevice(control: Control, id: number): Promise<string | undefined> {
   try {
     await ignoreMissing(control.delDev(id, { timeoutMs: DELETE_MS }));
   } catch (error) {
     if (!(error instanceof UblkError) || error.code !== "CONTROL_TIMEOUT") throw error;
     if (!await isDeleted(control, id)) throw error;
-    logLine(20, `${blockPath(id)} is deleted; its id stays taken until its last user closes it`);
+    const users = await usersOf(id);
+    const until = users === ""
+      ? "its last user closes it"
+      : `nobody uses it any more: it is ${users}`;
+    return `${blockPath(id)} is deleted; its id stays taken until ${until}`;
+  }
+}
+
+async function usersOf(id: number): Promise<string> {
+  try {
+    return usersText(await diskUsers(id));
+  } catch {
+    // Where no shell may be run, nobody is named.
+    return "";
   }
 }
 
