@@ -6,6 +6,7 @@
 
 import { Control } from "../ctrl/control.ts";
 import { deleteDevice, ignoreMissing } from "../device/delete.ts";
+import { tryStopDevice } from "../device/stop.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
 import { hasAdminRights } from "../uring/rights.ts";
@@ -22,7 +23,7 @@ import {
   startTicksOf,
 } from "./_records.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "./_run.ts";
-import { stopUnused, tryStop } from "./_unused.ts";
+import { stopUnused } from "./_unused.ts";
 
 /** How long a server gets to let go of its stopped device by itself, in milliseconds. */
 const LET_GO_MS = 5_000;
@@ -67,7 +68,7 @@ export const STOP_FLAGS = [
 export async function stop({ id, safe, force }: Values<typeof STOP_FLAGS>): Promise<number> {
   if (safe && force) throw usageError("--force", "it does not go with --safe", "choose one");
   await using control = await Control.open();
-  if (safe) await tryStop(control, id);
+  if (safe) await tryStopDevice(control, id);
   else if (force) await control.stopDev(id);
   else await stopUnused("stop", control, await control.getDevInfo(id));
   return EXIT_OK;

@@ -71,20 +71,6 @@ async function stoppedByKernel(control: Control, id: number): Promise<boolean> {
   return true;
 }
 
-/** `stop --safe`: the kernel's own look, with the users named where it refuses. */
-export async function tryStop(control: Control, id: number): Promise<void> {
-  try {
-    await control.tryStopDev(id);
-  } catch (error) {
-    if (!(error instanceof UblkError) || error.code !== "DEVICE_BUSY") throw error;
-    const { operation, device, errno, hint } = error;
-    const users = withoutServer(await diskUsers(id));
-    if (users.length === 0) throw error;
-    const reason = `somebody has the disk open: it is ${usersText(users)}`;
-    throw new UblkError("DEVICE_BUSY", { operation, device, errno, hint, reason, cause: error });
-  }
-}
-
 /** The error of a disk in use. */
 export function inUse(
   operation: Operation,

@@ -82,6 +82,11 @@ function listen(): void {
   }
 }
 
+/** The signals that are listened to now. */
+export function listenedSignals(): EndSignal[] {
+  return [...listeners.keys()];
+}
+
 function unlisten(name: EndSignal): void {
   const listener = listeners.get(name);
   if (listener === undefined) return;

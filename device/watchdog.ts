@@ -5,10 +5,11 @@
  * @module
  */
 
+import { listenedSignals } from "./end_signals.ts";
 import type { WatchOrder } from "./watchdog_worker.ts";
 
 /** Starts the watch in a Worker. Returns a function that ends it. */
-export function guardLocalThread(order: WatchOrder): () => void {
+export function guardLocalThread(order: Omit<WatchOrder, "signals">): () => void {
   const url = new URL("./watchdog_worker.ts", import.meta.url);
   const worker = new Worker(url, { type: "module", name: "ublk watchdog" });
   worker.onerror = (event) => {
@@ -16,6 +17,6 @@ export function guardLocalThread(order: WatchOrder): () => void {
     event.preventDefault();
     console.error(`error: the watchdog of device ${order.device}: ${event.message}`);
   };
-  worker.postMessage(order);
+  worker.postMessage({ ...order, signals: listenedSignals() } satisfies WatchOrder);
   return () => worker.terminate();
 }

@@ -51,10 +51,25 @@ function processStatus(): string {
  * as it listens to one, and would end the process at one that it was started to ignore.
  */
 export function addListener(name: EndSignal, listener: () => void): void {
-  const SIG_IGN = 1n;
   const others = ignored().filter((other) => other !== name);
   Deno.addSignalListener(name, listener);
-  for (const other of others) processLibc().signal(SIGNAL_NUMBERS[other], SIG_IGN);
+  for (const other of others) setHandler(other, SIG_IGN);
+}
+
+/**
+ * Has a signal end this process at once, whoever listens: for a process whose main thread is stuck,
+ * which runs no listener any more.
+ */
+export function endAtOnce(name: EndSignal): void {
+  setHandler(name, SIG_DFL);
+}
+
+const SIG_DFL = 0n;
+const SIG_IGN = 1n;
+
+/** Beneath what Deno has set up, and for the whole process. */
+function setHandler(name: EndSignal, handler: bigint): void {
+  processLibc().signal(SIGNAL_NUMBERS[name], handler);
 }
 
 /** Sends a signal to this process. */
