@@ -45,7 +45,7 @@ export async function serveHere(
       metrics: line.metrics,
       log: stderr,
       process: line.process,
-      service: !inBackground,
+      foreground: !inBackground,
       nameLog: inBackground
         ? (id) => {
           logged = reporter.nameLog(id);
@@ -71,15 +71,16 @@ const LOG_LINE = /(^| )(-v+|--verbose|--debug[-_]mask)( |=|$)/;
 type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "start">;
 
 async function adding(args: readonly string[]): Promise<Order> {
-  const line = await parseAdd("ublk add", args, Deno.cwd());
+  const cwd = Deno.cwd();
+  const line = await parseAdd("ublk add", args, cwd);
   const { backend, options, resume } = line;
   const start = async (signal: AbortSignal) => {
     if (resume && await (await import("./_resume.ts")).isWaiting(options.id!, signal)) {
-      return await recover(options.id!, { ...recoveryOptions(line), signal });
+      return await recover(options.id!, { ...recoveryOptions(line), signal, signals: false });
     }
-    return await serve({ ...options, backend, signal });
+    return await serve({ ...options, backend, signal, signals: false });
   };
-  return { line, argv: args, start };
+  return { line, argv: args, cwd, start };
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {
@@ -92,7 +93,7 @@ async function recovering(args: readonly string[]): Promise<Order> {
     line,
     argv,
     cwd,
-    start: (signal) => recover(id, { ...options, signal, allowVolatile: explicit }),
+    start: (signal) => recover(id, { ...options, signal, signals: false, allowVolatile: explicit }),
   };
 }
 

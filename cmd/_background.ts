@@ -10,11 +10,22 @@
  * @module
  */
 
+import { UblkError } from "../uapi/error.ts";
 import { closeFd, writeText } from "../uring/libc.ts";
+import { isMachinesMountNamespace, leaveMountNamespace } from "../uring/namespace.ts";
+import { keepDescriptors } from "../uring/process.ts";
+import { hasAdminRights } from "../uring/rights.ts";
+import { addListener } from "../uring/signals.ts";
+import { continueLog } from "./_log_cap.ts";
 import { logPath, removeFile, startLogName, startLogPath } from "./_records.ts";
 import { EXIT_FAILURE, EXIT_OK, writeLine } from "./_run.ts";
 import { runFolder, RUNTIME_VARIABLE } from "./_run_folder.ts";
-import { type EndSignal, SIGNAL_NUMBERS } from "./_signals.ts";
+import { type EndSignal, heardSignals, SIGNAL_NUMBERS } from "./_signals.ts";
+
+/** What is at stake for a server that stays in the mount namespace of a container. */
+export const NAMESPACE_WARNING =
+  "do not mount the disk in this mount namespace: a server that is " +
+  "its last process waits for its own disk, and not even kill -9 ends it";
 
 /** What begins the second process's arguments. */
 export const IN_BACKGROUND = ":background";
@@ -73,8 +84,25 @@ function commandLine(args: readonly string[]): string[] {
   return [Deno.execPath(), "run", "--quiet", "--no-prompt", ...granted, Deno.mainModule, ...args];
 }
 
+/**
+ * Gives up what the server would hold of its caller's: descriptors, and the mount namespace where that
+ * may end before the server does. The current folder it leaves itself, since what it is given on the
+ * command line is relative to that.
+ */
+function letGoOfCaller(): void {
+  keepDescriptors();
+  if (!hasAdminRights() || isMachinesMountNamespace()) return;
+  try {
+    leaveMountNamespace();
+  } catch (error) {
+    if (!(error instanceof UblkError)) throw error;
+    console.error(`ublk: warning: ${error.message}; ${NAMESPACE_WARNING}`);
+  }
+}
+
 /** Runs the command in another process, until that has reported; returns the exit status. */
 export async function startInBackground(args: readonly string[]): Promise<number> {
+  letGoOfCaller();
   const child = new Deno.Command("/bin/sh", {
     args: ["-c", SCRIPT, runFolder(), ...commandLine([IN_BACKGROUND, ...args])],
     stdin: "null",
@@ -129,8 +157,8 @@ async function tellReady(
 /** While it starts, whoever ends this process means the other one. */
 function passOnSignals(child: Deno.ChildProcess): () => EndSignal | undefined {
   let first: EndSignal | undefined;
-  for (const name of Object.keys(SIGNAL_NUMBERS) as EndSignal[]) {
-    Deno.addSignalListener(name, () => {
+  for (const name of heardSignals()) {
+    addListener(name, () => {
       first ??= name;
       try {
         child.kill("SIGTERM");
@@ -185,10 +213,13 @@ export const reporter = {
     // What has a device has a log of that name, which stays.
     removeFile(startLogPath(Deno.pid));
   },
-  /** Gives this process's log its device's name; returns that, or null if there is none. */
+  /**
+   * Gives this process's log its device's name, behind what a server before has left in a log of
+   * that name; returns that, or null if there is none.
+   */
   nameLog(id: number): string | null {
     try {
-      Deno.renameSync(startLogPath(Deno.pid), logPath(id));
+      continueLog(startLogPath(Deno.pid), logPath(id));
       return logPath(id);
     } catch {
       return null;

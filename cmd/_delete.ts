@@ -5,6 +5,8 @@
  */
 
 import { Control } from "../ctrl/control.ts";
+import { deleteDevice, ignoreMissing } from "../device/delete.ts";
+import { tryStopDevice } from "../device/stop.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
 import { hasAdminRights } from "../uring/rights.ts";
@@ -21,10 +23,17 @@ import {
   startTicksOf,
 } from "./_records.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "./_run.ts";
+import { stopUnused } from "./_unused.ts";
 
 /** How long a server gets to let go of its stopped device by itself, in milliseconds. */
 const LET_GO_MS = 5_000;
 const LOOK_MS = 10;
+
+const FORCE = {
+  name: "force",
+  kind: "switch",
+  help: "Although the disk is mounted, held by another device, swapped to or open.",
+} as const satisfies Flag;
 
 /** The flags of `ublk del`. */
 export const DEL_FLAGS = [
@@ -41,6 +50,7 @@ export const DEL_FLAGS = [
     kind: "switch",
     help: "Do not wait until the id is free (Linux 6.10).",
   },
+  FORCE,
 ] as const satisfies readonly Flag[];
 
 /** The flags of `ublk stop`. */
@@ -49,20 +59,24 @@ export const STOP_FLAGS = [
   {
     name: "safe",
     kind: "switch",
-    help: "Only if nobody has the disk open (Linux 7.0).",
+    help: "Leave the look at its users to the kernel (Linux 7.0).",
   },
+  FORCE,
 ] as const satisfies readonly Flag[];
 
 /** `ublk stop`. */
-export async function stop({ id, safe }: Values<typeof STOP_FLAGS>): Promise<number> {
+export async function stop({ id, safe, force }: Values<typeof STOP_FLAGS>): Promise<number> {
+  if (safe && force) throw usageError("--force", "it does not go with --safe", "choose one");
   await using control = await Control.open();
-  await (safe ? control.tryStopDev(id) : control.stopDev(id));
+  if (safe) await tryStopDevice(control, id);
+  else if (force) await control.stopDev(id);
+  else await stopUnused("stop", control, await control.getDevInfo(id));
   return EXIT_OK;
 }
 
 /** `ublk del`: one device, or all; with all, one that does not go does not hold up the others. */
 export async function del(
-  { id, all, async }: Values<typeof DEL_FLAGS>,
+  { id, all, async, force }: Values<typeof DEL_FLAGS>,
   log: ErrorLog,
 ): Promise<number> {
   if ((id === undefined) !== all) {
@@ -70,14 +84,14 @@ export async function del(
   }
   await using control = await Control.open();
   if (id !== undefined) {
-    await deleteOne(control, id, async);
+    await deleteOne(control, id, { async, force });
     return EXIT_OK;
   }
   let status = EXIT_OK;
   const recorded = readRecords().filter((record) => !isAlive(record)).map((record) => record.id);
   for (const one of new Set([...await deviceIds(), ...recorded])) {
     try {
-      await deleteOne(control, one, async);
+      await deleteOne(control, one, { async, force });
     } catch (error) {
       if (!(error instanceof UblkError)) throw error;
       // Its server removed it meanwhile.
@@ -97,7 +111,11 @@ export async function del(
  * of it, but with the driver's one global lock held: a device that does not stop would take all
  * others with it. So a failed stop is the end of it.
  */
-async function deleteOne(control: Control, id: number, async: boolean): Promise<void> {
+async function deleteOne(
+  control: Control,
+  id: number,
+  { async, force }: { async: boolean; force: boolean },
+): Promise<void> {
   const record = readRecord(id);
   let info: ublksrv_ctrl_dev_info;
   try {
@@ -108,13 +126,14 @@ async function deleteOne(control: Control, id: number, async: boolean): Promise<
     throw error;
   }
   const server = { pid: info.ublksrv_pid, startTicks: startTicksOf(info.ublksrv_pid) };
-  await control.stopDev(id);
+  if (force) await control.stopDev(id);
+  else await stopUnused("del", control, info);
   if (await isLeft(control, id, server)) {
-    try {
-      await control.delDev(id, { async });
-    } catch (error) {
-      // Its server was quicker.
-      if (!isMissing(error)) throw error;
+    if (async) {
+      await ignoreMissing(control.delDev(id, { async }));
+    } else {
+      const taken = await deleteDevice(control, id);
+      if (taken !== undefined) console.error(`ublk: warning: ${taken}`);
     }
   }
   if (record !== undefined) await forgotten(record);

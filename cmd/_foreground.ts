@@ -192,9 +192,10 @@ async function serveDisk(
     program,
     target: program.replace(/^ublk-/, ""),
     argv: Deno.args,
+    cwd: Deno.cwd(),
     log,
     process: processOptions(values),
-    service: true,
+    foreground: true,
     metrics: metricsAddress(values.metrics),
     start: async (signal) => {
       using _shown = progress?.show();
@@ -208,6 +209,7 @@ async function serveDisk(
         unprivileged: values.unprivileged || undefined,
         logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
         signal,
+        signals: false,
       });
     },
     announce: async (device) => {

@@ -18,18 +18,52 @@ const LOOK_BYTES = 1 << 20;
 export function capLog(path: string, maxBytes = MAX_BYTES, keptBytes = KEPT_BYTES): void {
   const { size } = Deno.statSync(path);
   if (size <= maxBytes) return;
-  const tail = new Uint8Array(keptBytes);
-  let kept: Uint8Array;
-  {
-    using file = Deno.openSync(path, { read: true });
-    file.seekSync(size - keptBytes, Deno.SeekMode.Start);
-    kept = tail.subarray(0, file.readSync(tail) ?? 0);
-  }
-  kept = kept.subarray(kept.indexOf("\n".charCodeAt(0)) + 1);
+  const kept = tailOf(path, keptBytes);
   using file = Deno.openSync(path, { write: true });
   file.truncateSync(0);
-  file.writeSync(new TextEncoder().encode(`(${size - kept.length} older bytes were dropped)\n`));
-  file.writeSync(kept);
+  writeAll(file, new TextEncoder().encode(`(${size - kept.length} older bytes were dropped)\n`));
+  writeAll(file, kept);
+}
+
+/**
+ * Gives a log a name under which a server before may have left one: what that server had to say stands
+ * before it then, and a line between the two. The log stays the same file, as above.
+ */
+export function continueLog(log: string, name: string, keptBytes = KEPT_BYTES): void {
+  let before: Uint8Array<ArrayBuffer> | undefined;
+  try {
+    before = tailOf(name, keptBytes);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  if (before !== undefined && before.length > 0) {
+    const own = Deno.readFileSync(log);
+    const time = new Date().toISOString();
+    const line = `--- above: the server before; below: process ${Deno.pid}, from ${time} on ---\n`;
+    using file = Deno.openSync(log, { write: true, truncate: true });
+    writeAll(file, before);
+    writeAll(file, new TextEncoder().encode(line));
+    writeAll(file, own);
+  }
+  Deno.renameSync(log, name);
+}
+
+/** The end of a file, `bytes` long at most; of one that is longer from the start of a line on. */
+function tailOf(path: string, bytes: number): Uint8Array<ArrayBuffer> {
+  using file = Deno.openSync(path, { read: true });
+  const { size } = file.statSync();
+  if (size > bytes) file.seekSync(size - bytes, Deno.SeekMode.Start);
+  const tail = new Uint8Array(Math.min(size, bytes));
+  let length = 0;
+  for (let count; length < tail.length && (count = file.readSync(tail.subarray(length)));) {
+    length += count;
+  }
+  const kept = tail.subarray(0, length);
+  return size > bytes ? kept.subarray(kept.indexOf("\n".charCodeAt(0)) + 1) : kept;
+}
+
+function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
 }
 
 /**

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { NotifySocket } from "../tests/notify_socket.ts";
+import { DatagramSender } from "../uring/datagram.ts";
 import { libc, processLibc } from "../uring/libc.ts";
 import { notifyWish, ServiceManager } from "./_notify.ts";
 
@@ -70,10 +71,13 @@ Deno.test("ServiceManager gets signs of life, well within the limit, only while 
 Deno.test("ServiceManager tries again where its queue is full", async () => {
   const socket = `@ublk-test-busy-${Deno.pid}`;
   using ear = new NotifySocket(socket);
-  using other = new ServiceManager({ socket, limitMs: undefined });
-  // As much as it takes: then one more is not taken before something is heard.
+  // As much as it takes: then one more is not taken before something is heard. Each from a socket of
+  // its own, whose send buffer would be full before a long queue is.
   const queued = Number(Deno.readTextFileSync("/proc/sys/net/unix/max_dgram_qlen")) + 1;
-  for (let sent = 0; sent < queued; sent++) await other.stopping("");
+  for (let sent = 0; sent < queued; sent++) {
+    using other = new DatagramSender(socket);
+    assert(other.send(""));
+  }
   using manager = new ServiceManager({ socket, limitMs: undefined });
   let told = false;
   const telling = manager.ready("", () => true).then(() => told = true);

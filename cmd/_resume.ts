@@ -64,10 +64,10 @@ async function deleteDead(control: Control, id: number, signal: AbortSignal): Pr
     // It was deleted before, which it does no harm to do again; or nobody makes nodes here.
     if (!(error instanceof UblkError) || error.code !== "NODE_MISSING") throw error;
   }
-  await deleteDevice(control, id);
+  const taken = await deleteDevice(control, id);
   if (await infoOf(control, id, signal) === undefined) return;
   // A number is taken until the last one has closed what had it.
-  const reason = "it is deleted, and somebody still has its disk open";
+  const reason = taken ?? "it is deleted, and somebody still has its disk open";
   throw busy(id, reason, "unmount it, or choose another number");
 }
 

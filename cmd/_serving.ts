@@ -10,11 +10,15 @@ import type { Closed, DeviceInfo } from "../device/info.ts";
 import { logLine } from "../device/log.ts";
 import { charPath } from "../device/node.ts";
 import type { ServedDevice } from "../device/serve.ts";
+import { warnUsers } from "../device/users.ts";
 import type { MetricsServer } from "../metrics.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_WARN } from "../queue/log_events.ts";
 import { findMeter } from "../queue/meter.ts";
 import { UblkError } from "../uapi/error.ts";
 import { exitNow, pathExists, readSmallFile } from "../uring/libc.ts";
+import { isMachinesMountNamespace } from "../uring/namespace.ts";
+import { hasAdminRights } from "../uring/rights.ts";
+import { NAMESPACE_WARNING } from "./_background.ts";
 import type { StderrLog } from "./_log.ts";
 import type { ServiceManager } from "./_notify.ts";
 import { asksOfProcess, type ProcessOptions } from "./_process_flags.ts";
@@ -39,14 +43,17 @@ export interface Serving {
   readonly target: string;
   /** The command's arguments, for the record. */
   readonly argv: readonly string[];
-  /** What relative paths among them are relative to. Default: this process's folder. */
-  readonly cwd?: string;
+  /** What relative paths among them are relative to. */
+  readonly cwd: string;
   /** The command's log. */
   readonly log: StderrLog;
   /** What is asked for the process. */
   readonly process: ProcessOptions;
-  /** Whether this process may be the one that a service manager waits for. */
-  readonly service: boolean;
+  /**
+   * Whether it serves in the foreground: in the folder in which it was started, and perhaps for a
+   * service manager that waits for this process. In the background it keeps no folder busy.
+   */
+  readonly foreground: boolean;
   /** Where its metrics are served; nowhere if left out. */
   readonly metrics?: string;
   /** Makes the device; resolves once it opens. */
@@ -73,6 +80,8 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   const checkProcess = asksOfProcess(serving.process)
     ? (await import("./_process.ts")).prepareProcess(serving.process)
     : undefined;
+  // Not before: whoever starts over reads the command line again, and its paths may be relative.
+  if (!serving.foreground) Deno.chdir("/");
   let device: ServedDevice | undefined;
   using watch = watchSignals((name) => void endByForce(name, device, log));
   // Before the device: where the port is taken nothing has been touched yet.
@@ -94,7 +103,7 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     socket?.[Symbol.dispose]();
     forget(id, closed);
   });
-  using manager = serving.service ? await serviceManager() : undefined;
+  using manager = serving.foreground ? await serviceManager() : undefined;
   try {
     await checkProcess?.();
     await serving.announce(device);
@@ -104,6 +113,10 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   }
   const what = `serving ${describe(device.info())}`;
   logLine(LOG_INFO, what);
+  // In the background it has left that of its caller, or has said that it could not.
+  if (serving.foreground && hasAdminRights() && !isMachinesMountNamespace()) {
+    logLine(LOG_WARN, NAMESPACE_WARNING);
+  }
   if (metrics !== undefined) logLine(LOG_INFO, `metrics of ${device.path} at ${metrics.url}`);
   await manager?.ready(what, () => device.responsive());
   return await untilEnd(device, watch, manager);
@@ -158,6 +171,7 @@ async function untilEnd(
   if (signal.aborted) {
     logLine(LOG_INFO, `${signal.reason}: stopping ${path}`);
     await manager?.stopping(`stopping ${path}`);
+    await warnUsers(device.id);
     await device.stop();
   }
   const { reason, error } = await device.closed;
@@ -191,7 +205,7 @@ function remember(serving: Serving, { id }: ServedDevice): void {
       program: serving.program,
       target: serving.target,
       argv: serving.argv,
-      cwd: serving.cwd ?? Deno.cwd(),
+      cwd: serving.cwd,
       pid: Deno.pid,
       startTicks: startTicksOf(Deno.pid) ?? 0,
       log: serving.nameLog?.(id) ?? null,

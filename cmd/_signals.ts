@@ -5,21 +5,15 @@
  * @module
  */
 
-/** The signals that end a server. */
-export type EndSignal = "SIGINT" | "SIGTERM" | "SIGHUP";
+import {
+  addListener,
+  type EndSignal,
+  isIgnored,
+  SECOND_SIGNAL_MS,
+  SIGNAL_NUMBERS,
+} from "../uring/signals.ts";
 
-/** Their numbers, for exit statuses. */
-export const SIGNAL_NUMBERS: Readonly<Record<EndSignal, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGTERM: 15,
-};
-
-/**
- * Under `deno task` one Ctrl-C arrives twice within 2 ms: from the terminal, and passed on by the
- * task's own process. Only a later one means impatience.
- */
-const SECOND_SIGNAL_MS = 1000;
+export { type EndSignal, SIGNAL_NUMBERS };
 
 /** A watch over the signals. */
 export interface SignalWatch extends Disposable {
@@ -27,11 +21,17 @@ export interface SignalWatch extends Disposable {
   readonly signal: AbortSignal;
 }
 
+/** The signals that a command listens to. Under `nohup`, SIGHUP is none of them. */
+export function heardSignals(): EndSignal[] {
+  return (Object.keys(SIGNAL_NUMBERS) as EndSignal[])
+    .filter((name) => name !== "SIGHUP" || !isIgnored(name));
+}
+
 /** Watches; `force` is called for a signal that comes a second or more after the first. */
 export function watchSignals(force: (name: EndSignal) => void): SignalWatch {
   const first = new AbortController();
   let firstMs = 0;
-  const listeners = (Object.keys(SIGNAL_NUMBERS) as EndSignal[]).map((name) => {
+  const listeners = heardSignals().map((name) => {
     const listener = () => {
       if (!first.signal.aborted) {
         firstMs = performance.now();
@@ -40,7 +40,7 @@ export function watchSignals(force: (name: EndSignal) => void): SignalWatch {
         force(name);
       }
     };
-    Deno.addSignalListener(name, listener);
+    addListener(name, listener);
     return { name, listener };
   });
   return {

@@ -1,5 +1,9 @@
 import { assertEquals } from "@std/assert";
+import { libc } from "../uring/libc.ts";
 import { type EndSignal, watchSignals } from "./_signals.ts";
+
+// It stays open for the life of the process, which is no leak of the test that opens it first.
+libc();
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -17,4 +21,22 @@ Deno.test("watchSignals takes a Ctrl-C that arrives twice for one, and a later o
   Deno.kill(Deno.pid, "SIGHUP");
   while (forced.length === 0) await sleep(10);
   assertEquals(forced, ["SIGHUP"]);
+});
+
+// The terminal's end ended a server under nohup.
+Deno.test("watchSignals leaves SIGHUP ignored where the command was started so", async () => {
+  const module = new URL("./_signals.ts", import.meta.url).href;
+  const program = `
+    const { watchSignals } = await import("${module}");
+    using watch = watchSignals(() => {});
+    Deno.kill(Deno.pid, "SIGHUP");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    console.log(watch.signal.aborted);
+    Deno.kill(Deno.pid, "SIGTERM");
+    while (!watch.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
+    console.log(watch.signal.reason);`;
+  const { code, stdout } = await new Deno.Command("/bin/sh", {
+    args: ["-c", `trap "" HUP; exec "$0" eval "$1"`, Deno.execPath(), program],
+  }).output();
+  assertEquals([code, new TextDecoder().decode(stdout)], [0, "false\nSIGTERM\n"]);
 });

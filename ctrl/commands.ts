@@ -56,7 +56,9 @@ const FETCHING = "it waits until every tag of every queue is fetched: see whethe
   "thread died or never started";
 const DRAINING = "it waits for requests that the server holds: end the server, and its " +
   "requests fail";
-const CLOSING = "it waits until /dev/ublkcN is closed everywhere: end the server that holds it";
+const CLOSING =
+  "it waits until /dev/ublkcN is closed everywhere and nobody uses the disk: end the " +
+  "server, and unmount or close the disk";
 
 function command(
   name: string,

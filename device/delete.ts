@@ -8,8 +8,8 @@ import type { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_DEAD } from "../uapi/ublk_cmd.ts";
 import { pathExists } from "../uring/libc.ts";
-import { logLine } from "./log.ts";
 import { blockPath, charPath } from "./node.ts";
+import { diskUsers, usersText } from "./users.ts";
 
 /** How long DEL_DEV may wait for whoever has the disk open, in milliseconds. */
 const DELETE_MS = 2_000;
@@ -17,8 +17,10 @@ const DELETE_MS = 2_000;
 /**
  * Deletes a device from the kernel. DEL_DEV takes effect at once and then waits until nobody has
  * the disk open any more, a mounted filesystem for instance; that wait is not ours to share.
+ *
+ * @returns Why the id stays taken, in words; undefined where it is free.
  */
-export async function deleteDevice(control: Control, id: number): Promise<void> {
+export async function deleteDevice(control: Control, id: number): Promise<string | undefined> {
   const enough = new AbortController();
   const { signal } = enough;
   // With many devices at once it may take long until it is this one's turn; so that alone says
@@ -32,9 +34,22 @@ export async function deleteDevice(control: Control, id: number): Promise<void> 
     const isLate = error instanceof UblkError && error.code === "CONTROL_TIMEOUT";
     if (!isLate && !signal.aborted) throw error;
     if (!await isDeleted(control, id)) throw error;
-    logLine(20, `${blockPath(id)} is deleted; its id stays taken until its last user closes it`);
+    const users = await usersOf(id);
+    const until = users === ""
+      ? "its last user closes it"
+      : `nobody uses it any more: it is ${users}`;
+    return `${blockPath(id)} is deleted; its id stays taken until ${until}`;
   } finally {
     clearInterval(timer);
+  }
+}
+
+async function usersOf(id: number): Promise<string> {
+  try {
+    return usersText(await diskUsers(id));
+  } catch {
+    // Where no shell may be run, nobody is named.
+    return "";
   }
 }
 

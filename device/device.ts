@@ -22,7 +22,7 @@ import { logLine, ThreadLogs } from "./log.ts";
 import { blockPath, charPath } from "./node.ts";
 import { type DeviceOptions, type RecoverOptions, type Settings, settingsOf } from "./options.ts";
 import { resizeDevice } from "./resize.ts";
-import { stopDevice, syncDisks } from "./stop.ts";
+import { stopDevice, syncDisks, tryStopDevice } from "./stop.ts";
 import { sendTelemetry } from "./telemetry.ts";
 import { Threads } from "./threads.ts";
 
@@ -242,7 +242,7 @@ export class Device implements AsyncDisposable {
       await syncDisks(progress, AbortSignal.any(signals));
       checkAborted(signal);
     }
-    if (safe) return await control.tryStopDev(this.id, { signal });
+    if (safe) return await tryStopDevice(control, this.id, signal);
     // STOP_DEV waits in the kernel for every request that a thread holds, and nothing can interrupt
     // it. So it is sent only when each thread has shown that it still listens.
     await threads.drain(ended.signal);

@@ -9,7 +9,7 @@ import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_DEAD } from "../uapi/ublk_cmd.ts";
 import { closeFd } from "../uring/libc.ts";
 import { deleteDevice } from "./delete.ts";
-import type { ThreadLogs } from "./log.ts";
+import { logLine, type ThreadLogs } from "./log.ts";
 import type { MappedMemory } from "./shared_memory.ts";
 import type { Threads } from "./threads.ts";
 
@@ -66,7 +66,9 @@ export class Holdings {
   }
 
   async #delete(): Promise<void> {
-    if (this.id >= 0) await deleteDevice(this.control!, this.id);
+    if (this.id < 0) return;
+    const taken = await deleteDevice(this.control!, this.id);
+    if (taken !== undefined) logLine(20, taken);
   }
 
   /**

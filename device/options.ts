@@ -10,6 +10,7 @@ import type { IntegrityTraits } from "../ctrl/params.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
 import { hasAdminRights } from "../uring/rights.ts";
 import { checkSettings, invalid } from "./checks.ts";
+import type { EndSignal } from "../uring/signals.ts";
 import type { RecoveryMode } from "./recovery_mode.ts";
 
 /** Integrity metadata beside the data: so many bytes for each block. */
@@ -86,8 +87,21 @@ export interface DeviceOptions {
   readonly paranoid?: boolean;
   /** The lowest level that serving threads log, as in `@std/log`; 5 traces requests. Default: 20. */
   readonly logLevel?: number;
-  /** Ends the start-up; everything is undone. */
+  /** Ends the start-up; everything is undone. Once the disk is there it does nothing. */
   readonly signal?: AbortSignal;
+  /**
+   * The signals at which `serve()` and `recover()` delete the device, before they end the process as
+   * they would have: all of them, none, or those listed. Only a program's main thread listens. A
+   * signal that the process was started to ignore stays ignored (`nohup`). A second signal, a second
+   * later, ends the process at once.
+   *
+   * Listeners of the program's own are called too; since the signal is sent on when the device is
+   * gone, they are called twice. A program that does something else at a signal than to end passes
+   * `false`. A {@linkcode Device} does not listen.
+   *
+   * @default true; false with `recovery`: such a device outlives its server
+   */
+  readonly signals?: boolean | readonly EndSignal[];
 }
 
 /** Options of `recover()`: what a device was made with stays as it is. */
@@ -112,7 +126,7 @@ export interface RecoverOptions extends
 
 /** Options with every default filled in; what is undefined has none. */
 export type Settings =
-  & Omit<DeviceOptions, "signal">
+  & Omit<DeviceOptions, "signal" | "signals">
   & Required<
     Pick<
       DeviceOptions,
@@ -156,7 +170,7 @@ export function settingsOf(
   options: DeviceOptions,
   isAdmin: () => boolean = hasAdminRights,
 ): Settings {
-  const { signal: _, ...given } = options;
+  const { signal: _, signals: _s, ...given } = options;
   const admin = isAdmin();
   const unprivileged = options.unprivileged ?? !admin;
   const settings = {

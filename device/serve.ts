@@ -6,8 +6,11 @@
 
 import { within } from "./boundary.ts";
 import { Device } from "./device.ts";
+import { afterSignal, chosenSignals, endOnSignals } from "./end_signals.ts";
 import type { Closed, DeviceInfo, DeviceState, DeviceStats } from "./info.ts";
+import { logLine } from "./log.ts";
 import type { DeviceOptions, RecoverOptions } from "./options.ts";
+import { warnUsers } from "./users.ts";
 
 /** A disk that is being served. */
 export interface ServedDevice extends AsyncDisposable {
@@ -49,6 +52,9 @@ export interface ServedDevice extends AsyncDisposable {
 /**
  * Makes a disk out of a backend, and resolves once it can be opened.
  *
+ * At Ctrl-C, SIGTERM and SIGHUP the device is deleted before the process ends: see
+ * {@linkcode DeviceOptions.signals}.
+ *
  * Needs Linux 6.5 or newer with the module `ublk_drv`, root (or `docs/unprivileged.md`), and of Deno
  * `--allow-ffi --allow-read --allow-run=/bin/sh` (the Workers' modules are read, and a shell probes
  * the disk), for `memory()` also `--allow-sys=systemMemoryInfo`.
@@ -66,9 +72,11 @@ export interface ServedDevice extends AsyncDisposable {
 export async function serve(options: DeviceOptions): Promise<ServedDevice> {
   return await within("serve", async () => {
     const device = new Device(options);
-    await device.create(options);
-    await device.start(options);
-    return served(device);
+    return await untilSignal(options, options.recovery === undefined, async (signal) => {
+      await device.create({ signal });
+      await device.start({ signal });
+      return device;
+    });
   });
 }
 
@@ -90,7 +98,43 @@ export async function serve(options: DeviceOptions): Promise<ServedDevice> {
  * ```
  */
 export async function recover(id: number, options: RecoverOptions): Promise<ServedDevice> {
-  return await within("recover", async () => served(await Device.recover(id, options)));
+  return await within(
+    "recover",
+    () => untilSignal(options, false, (signal) => Device.recover(id, { ...options, signal })),
+  );
+}
+
+/** Starts a device, and has signals end it. */
+async function untilSignal(
+  { signal: given, signals }: Pick<DeviceOptions, "signal" | "signals">,
+  byDefault: boolean,
+  start: (signal: AbortSignal | undefined) => Promise<Device>,
+): Promise<ServedDevice> {
+  const names = chosenSignals(signals ?? byDefault);
+  if (names.length === 0) return served(await start(given));
+  const interrupted = new AbortController();
+  const starting = start(
+    given === undefined ? interrupted.signal : AbortSignal.any([given, interrupted.signal]),
+  );
+  endOnSignals(names, {
+    ended: starting.then((device) => device.closed, () => {}),
+    async end(name) {
+      interrupted.abort(new Error(name));
+      // What failed to start has undone itself, and its caller hears of it.
+      const device = await starting.catch(() => undefined);
+      if (device === undefined) return;
+      logLine(20, `${name}: stopping ${device.path}`);
+      await warnUsers(device.id);
+      await device.delete();
+    },
+  });
+  try {
+    return served(await starting);
+  } catch (error) {
+    // The process is about to end by the signal, and not by this error.
+    if (interrupted.signal.aborted) await afterSignal();
+    throw error;
+  }
 }
 
 function served(device: Device): ServedDevice {

@@ -9,6 +9,7 @@ import { UblkError } from "../uapi/error.ts";
 import { letGo, startShell } from "./child.ts";
 import { ignoreMissing } from "./delete.ts";
 import { logLine } from "./log.ts";
+import { diskUsers, usersText, withoutServer } from "./users.ts";
 
 /** How long nothing may be answered while the kernel stops a device, in milliseconds. */
 const SILENT_MS = 60_000;
@@ -41,6 +42,28 @@ export async function stopDevice(
       hint: "end the server, and the requests that it holds fail",
       cause: error,
     });
+  }
+}
+
+/**
+ * Stops a device that nobody uses.
+ *
+ * @throws {UblkError} `DEVICE_BUSY` with those who use it.
+ */
+export async function tryStopDevice(
+  control: Control,
+  id: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  try {
+    await control.tryStopDev(id, { signal });
+  } catch (error) {
+    if (!(error instanceof UblkError) || error.code !== "DEVICE_BUSY") throw error;
+    const { operation, device, errno, hint } = error;
+    const users = withoutServer(await diskUsers(id).catch(() => []));
+    if (users.length === 0) throw error;
+    const reason = `somebody has the disk open: it is ${usersText(users)}`;
+    throw new UblkError("DEVICE_BUSY", { operation, device, errno, hint, reason, cause: error });
   }
 }
 

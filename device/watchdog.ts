@@ -5,6 +5,7 @@
  * @module
  */
 
+import { listenedSignals } from "./end_signals.ts";
 import type { WatchdogMessage, WatchOrder } from "./watchdog_worker.ts";
 
 /** The Worker that guards all devices of this thread, while there are any. */
@@ -17,12 +18,12 @@ let watchdog: Watchdog | undefined;
 let lastKey = 0;
 
 /** Has a device guarded. Returns a function that ends the watch. */
-export function guardLocalThread(order: WatchOrder): () => void {
+export function guardLocalThread(order: Omit<WatchOrder, "signals">): () => void {
   const guard = watchdog ??= startWatchdog();
   const post = (message: WatchdogMessage) => guard.worker.postMessage(message);
   const key = ++lastKey;
   guard.watched++;
-  post({ type: "watch", key, order });
+  post({ type: "watch", key, order: { ...order, signals: listenedSignals() } });
   let isOver = false;
   return () => {
     if (isOver) return;

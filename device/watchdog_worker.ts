@@ -8,6 +8,7 @@ import { Control } from "../ctrl/control.ts";
 import type { ThreadResources } from "../queue/serving.ts";
 import { neutralizeFd } from "../uring/libc.ts";
 import { poolAtRest } from "../uring/poller.ts";
+import { endAtOnce, type EndSignal } from "../uring/signals.ts";
 import { deleteDevice } from "./delete.ts";
 import { releaseByForce } from "./teardown.ts";
 import { watchThread } from "./watch.ts";
@@ -26,6 +27,8 @@ export interface WatchOrder {
   readonly resources: ThreadResources;
   /** Whether the device is to stay, for another server to recover. */
   readonly keepDevice: boolean;
+  /** The signals to which the thread listens. */
+  readonly signals: readonly EndSignal[];
   /** The last words. */
   readonly message: string;
 }
@@ -33,6 +36,8 @@ export interface WatchOrder {
 async function remove(order: WatchOrder): Promise<void> {
   if (!releaseByForce(order.control, order.resources)) return;
   console.error(`error: ${order.message}`);
+  // Or nothing but kill -9 would end a process that cannot listen any more.
+  for (const name of order.signals) endAtOnce(name);
   // The number stays taken: the stuck thread will close it if it ever gets on.
   neutralizeFd(order.charFd);
   if (order.keepDevice) return;

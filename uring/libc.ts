@@ -107,6 +107,17 @@ const PROCESS_SYMBOLS = {
   prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
   mlockall: { parameters: ["i32"], result: "i32" },
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
+  // signal(number, handler): the handlers that are numbers alone, SIG_DFL and SIG_IGN.
+  signal: { parameters: ["i32", "usize"], result: "pointer" },
+  unshare: { parameters: ["i32"], result: "i32" },
+  setns: { parameters: ["i32", "i32"], result: "i32" },
+  // mount(source, target, type, flags, data)
+  mount: { parameters: ["pointer", "buffer", "pointer", "usize", "pointer"], result: "i32" },
+  umount2: { parameters: ["buffer", "i32"], result: "i32" },
+  chroot: { parameters: ["buffer"], result: "i32" },
+  fchdir: { parameters: ["i32"], result: "i32" },
+  // close_range(first, last, flags), for which musl has no function
+  closeRange: { name: "syscall", parameters: ["i32", "u32", "u32", "u32"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" },
 } as const;

@@ -128,6 +128,20 @@ function flusherCall(option: number, value: bigint): number {
 }
 
 /**
+ * Has the descriptors from 3 on closed in programs that this process starts: those of its own are so
+ * anyway, but not what it has itself inherited. A server would hold for years what its caller had
+ * open, and keep a filesystem busy or a lock taken.
+ */
+export function keepDescriptors(): void {
+  const SYS_close_range = 436;
+  const CLOSE_RANGE_CLOEXEC = 4;
+  const { closeRange } = processLibc();
+  if (closeRange(SYS_close_range, 3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC) < 0) {
+    throw syscallError("close_range");
+  }
+}
+
+/**
  * Runs this program again from its start, in the place of this process and with its arguments, its
  * environment and whatever the calling thread has been given: all its threads will inherit that.
  * Files that are closed on exec are closed.

@@ -119,3 +119,22 @@ for (const [call, number, message] of REFUSALS) {
     assertEquals([stdout, stderr], [`${message}\n`, ""]);
   });
 }
+
+// A server kept what its caller had open, and with it a filesystem busy or a lock taken.
+Deno.test("keepDescriptors keeps inherited descriptors from programs that are started", async () => {
+  const { code, stdout, stderr } = await runChild(
+    `
+    import { keepDescriptors } from ${url("./process.ts")};
+    const inherited = async () => {
+      const script = "for fd in 3 9 200; do [ -e /proc/self/fd/$fd ] && echo $fd; done; :";
+      const { stdout } = await new Deno.Command("bash", { args: ["-c", script] }).output();
+      return new TextDecoder().decode(stdout).trim().split("\\n").join();
+    };
+    console.log(await inherited());
+    keepDescriptors();
+    console.log(await inherited());
+  `,
+    ["bash", "-c", 'exec 9</dev/zero 200</dev/zero; exec "$@"', "bash"],
+  );
+  assertEquals([code, stderr, stdout], [0, "", "9,200\n\n"]);
+});

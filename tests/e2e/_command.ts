@@ -116,7 +116,7 @@ export class Running implements AsyncDisposable {
     if (this.#ignoresStderr) await this.#child.stderr.cancel();
     if (this.#hasStdin) await this.#child.stdin.close().catch(() => {});
     await this.#reading.catch(() => {});
-    if (nodes().length > 0) await runCommand("ublk", ["del", "-a"]);
+    if (nodes().length > 0) await runCommand("ublk", ["del", "--force", "-a"]);
   }
 }
 

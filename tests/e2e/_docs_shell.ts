@@ -27,7 +27,7 @@ cleanup() {
   status=$?
   set +e
   if mountpoint -q /mnt; then umount /mnt; fi
-  if [ -n "$(ls /dev | grep ublkc)" ]; then ublk del -a; fi
+  if [ -n "$(ls /dev | grep ublkc)" ]; then ublk del --force -a; fi
   for job in $(jobs -p); do kill -- "-$job" 2>/dev/null; done
   wait
   exit $status

@@ -110,7 +110,7 @@ Deno.test("kill -9 leaves an orphan that ublk list shows and ublk del -a removes
   assertEquals(await runCommand("ublk", ["del", "-a"]), { code: 0, stdout: "", stderr: "" });
 });
 
-for (const args of [["stop", "-n", "7"], ["del", "-n", "7"]]) {
+for (const args of [["stop", "--force", "-n", "7"], ["del", "--force", "-n", "7"]]) {
   Deno.test(`ublk ${args.join(" ")} ends a server, which exits with 0`, async () => {
     await using server = start("ublk-mem", "--size", "64M", "--id", "7");
     await using load = heavyLoad(await server.firstLine());

@@ -64,7 +64,7 @@ async function runProgram(snippet: Snippet): Promise<void> {
     await sleep(USE_MS);
     const there = nodes().filter((name) => name.startsWith("ublkb")).length;
     // Not while it is still making another.
-    if (there > 0 && there === disks) await runCommand("ublk", ["del", "-a"]);
+    if (there > 0 && there === disks) await runCommand("ublk", ["del", "--force", "-a"]);
     disks = there;
   }
   assertEquals(await code, 0, `${placeOf(snippet)}: ${program.stderr}`);
@@ -86,7 +86,7 @@ for (const snippet of allSnippets().filter((one) => isRun(one) && needsKernel(on
       assertEquals(nodes(), [], "no disk is left");
     } finally {
       // What one block has left is not for the next.
-      if (nodes().length > 0) await runCommand("ublk", ["del", "-a"]);
+      if (nodes().length > 0) await runCommand("ublk", ["del", "--force", "-a"]);
     }
   });
 }

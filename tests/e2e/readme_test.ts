@@ -17,41 +17,65 @@ function readmeProgram(): string {
   return block.replace("jsr:@ublk/ublk", new URL("mod.ts", ROOT).href);
 }
 
-Deno.test("README.md + its program serves two disks until `ublk del`", async () => {
+/** The README's program, as a leader of its process group, with both disks there. */
+async function startReadme() {
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   await Deno.writeTextFile(file, readmeProgram());
   const config = new URL("deno.json", ROOT).pathname;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", `--config=${config}`, file],
     stdout: "piped",
+    stderr: "piped",
+    detached: true,
   }).spawn();
   const stdout = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  try {
-    assertEquals((await stdout.read()).value, "/dev/ublkb0\n");
-    while (!await exists("/dev/ublkb1")) await pause(50);
-    for (const path of ["/dev/ublkb0", "/dev/ublkb1"]) {
-      const made = await run("mkfs.ext4", "-q", path);
-      assertEquals(made.code, 0, made.stderr);
-      const checked = await run("fsck.ext4", "-fn", path);
-      assertEquals(checked.code, 0, checked.stdout);
-    }
-    const deleted = await run(
-      Deno.execPath(),
-      "run",
-      "-A",
-      "--no-check",
-      new URL("cmd/ublk.ts", ROOT).pathname,
-      "del",
-      "-a",
-    );
-    assertEquals(deleted.code, 0, deleted.stderr);
-    assertEquals((await child.status).code, 0);
-  } finally {
-    await stdout.cancel();
-    await child.status.catch(() => {});
-    await Deno.remove(file);
+  assertEquals((await stdout.read()).value, "/dev/ublkb0\n");
+  while (!await exists("/dev/ublkb1")) await pause(50);
+  return {
+    pid: child.pid,
+    /** How it ended: the signal, or the status, and what it complained about. */
+    async ended(): Promise<[string | null, number, string]> {
+      const { signal, code } = await child.status;
+      return [signal, code, await new Response(child.stderr).text()];
+    },
+    async [Symbol.asyncDispose]() {
+      await stdout.cancel();
+      await Deno.remove(file);
+    },
+  };
+}
+
+Deno.test("README.md + its program serves two disks until `ublk del`", async () => {
+  await using program = await startReadme();
+  for (const path of ["/dev/ublkb0", "/dev/ublkb1"]) {
+    const made = await run("mkfs.ext4", "-q", path);
+    assertEquals(made.code, 0, made.stderr);
+    const checked = await run("fsck.ext4", "-fn", path);
+    assertEquals(checked.code, 0, checked.stdout);
   }
+  const deleted = await run(
+    Deno.execPath(),
+    "run",
+    "-A",
+    "--no-check",
+    new URL("cmd/ublk.ts", ROOT).pathname,
+    "del",
+    "-a",
+  );
+  assertEquals(deleted.code, 0, deleted.stderr);
+  assertEquals(await program.ended(), [null, 0, ""]);
 });
+
+// `await using` does not run at a signal: the devices were left without a server.
+for (const signal of ["INT", "HUP"]) {
+  Deno.test(`README.md + SIG${signal}, as from the terminal + its disks are gone before it ends`, async () => {
+    await using program = await startReadme();
+    assertEquals((await run("kill", `-${signal}`, "--", `-${program.pid}`)).code, 0);
+    const [how, , stderr] = await program.ended();
+    assertEquals([how, stderr], [`SIG${signal}`, ""]);
+    for (const node of ["ublkc0", "ublkc1"]) assertEquals(await exists(`/dev/${node}`), false);
+  });
+}
 
 for (const file of ["mod.ts", "device/serve.ts"]) {
   Deno.test(`${file} + its example makes a disk, and takes it away`, async () => {

@@ -20,7 +20,12 @@ async function add(...args: string[]) {
   const { code, stdout, stderr } = await ublk("add", "--json", ...args);
   assertEquals([code, stderr], [0, ""]);
   const { id, pid, path } = JSON.parse(stdout) as { id: number; pid: number; path: string };
-  return { id, pid, path, [Symbol.asyncDispose]: async () => void await ublk("del", "-a") };
+  return {
+    id,
+    pid,
+    path,
+    [Symbol.asyncDispose]: async () => void await ublk("del", "--force", "-a"),
+  };
 }
 
 /** A field of `/proc/PID/status` of every thread, by the thread's name. */

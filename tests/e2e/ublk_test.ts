@@ -29,7 +29,7 @@ async function add(...args: string[]) {
     pid: Number(words[6]),
     state: words[10],
     path: `/dev/ublkb${id}`,
-    [Symbol.asyncDispose]: async () => void await ublk("del", "-a"),
+    [Symbol.asyncDispose]: async () => void await ublk("del", "--force", "-a"),
   };
 }
 
@@ -143,6 +143,8 @@ Deno.test("a loop disk whose server is killed goes on by ublk recover -n N alone
     const text = await done("recover", "-n", `${device.id}`);
     assertMatch(text, /^dev id \d+: nr_hw_queues 2 .*\n.* state LIVE\n/);
     assert(!text.includes(`pid ${device.pid} `), "another server");
+    const log = await Deno.readTextFile(`/run/ublk/${device.id}.log`);
+    assertMatch(log, /serving [^]*\n--- above: the server before; below: process \d+[^]*serving /);
     assertEquals(await sum(), before);
     await done("del", "-n", `${device.id}`);
     await nothingLeft();
@@ -319,12 +321,147 @@ testWhere(
   async () => {
     await using device = await add("-t", "null");
     const held = await Deno.open(device.path);
-    assertOneLine(await ublk("stop", "-n", `${device.id}`, "--safe"), 1, /EBUSY/);
+    assertOneLine(
+      await ublk("stop", "-n", `${device.id}`, "--safe"),
+      1,
+      /somebody has the disk open: it is open in process \d+ \(deno\) \(EBUSY\)/,
+    );
     held.close();
     assertEquals(await done("stop", "-n", `${device.id}`, "--safe"), "");
     await nothingLeft(device.pid);
   },
 );
+
+// The folder in which it was started could not be unmounted while the disk was there.
+Deno.test("a server in the background holds neither its caller's folder nor its descriptors", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${folder}/m`);
+    await sh('mount -t tmpfs none "$0/m"; truncate -s 16M "$0/disk"', folder);
+    const line = commandLine("ublk", ["add", "-t", "loop", "../disk", "--json"])
+      .map((word) =>
+        word.startsWith("cmd/") ? new URL(`../../${word}`, import.meta.url).pathname : word
+      );
+    const ran = await run(
+      "bash",
+      "-euc",
+      'cd "$0/m"; exec 9>held 29>held; "$@"',
+      folder,
+      ...line,
+    );
+    assertEquals([ran.code, ran.stderr], [0, ""]);
+    const { id, pid } = JSON.parse(ran.stdout);
+    await sh('umount "$0/m"', folder);
+    assertEquals(await Deno.readLink(`/proc/${pid}/cwd`), "/");
+    // What the command line says is still relative to the folder.
+    assertEquals(JSON.parse(await Deno.readTextFile(`/run/ublk/${id}.json`)).cwd, `${folder}/m`);
+    await done("del", "-n", `${id}`);
+    await nothingLeft(pid);
+  } finally {
+    await ublk("del", "--force", "-a");
+    await run("umount", "-l", `${folder}/m`);
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+// The last process of a mount namespace unmounts what is mounted there, before it lets go of its
+// files: a server that was it waited for its own disk, and no signal ended it.
+Deno.test("a server is not the last one out of a mount namespace that has its disk mounted", async () => {
+  const folder = await Deno.makeTempDir();
+  const line = commandLine("ublk", [
+    "add",
+    "-t",
+    "loop",
+    "-r",
+    "1",
+    "-i",
+    "1",
+    "--json",
+    `${folder}/d`,
+  ]);
+  const script = [
+    "truncate -s 64M $0/d; mkdir $0/m",
+    '"$@" >$0/info; disk=$(jq -r .path $0/info)',
+    "mkfs.ext4 -q $disk; mount $disk $0/m; head -c 20M /dev/urandom >$0/m/file",
+    "exec sleep 300 >$0/up",
+  ].join("\n");
+  const inside = new Running(["unshare", "--mount", "bash", "-euc", script, folder, ...line]);
+  try {
+    await until("the mount", () => exists(`${folder}/up`));
+    const { id, pid, path } = JSON.parse(await Deno.readTextFile(`${folder}/info`));
+    Deno.kill(pid, "SIGKILL");
+    inside.kill("SIGKILL");
+    await until("the server's end", () => !exists(`/proc/${pid}`));
+    // The other one writes what is dirty as it ends, and waits for a server.
+    await done("recover", "-n", `${id}`);
+    assertEquals(await inside.exitCode(), 137);
+    const fsck = await run("fsck.ext4", "-fn", path);
+    assertEquals(fsck.code, 0, fsck.stdout);
+    await done("del", "-n", `${id}`);
+    await until("nothing left", () => nodes().length === 0 && records().length === 0);
+  } finally {
+    await inside[Symbol.asyncDispose]();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+/** Runs a shell script that must succeed. */
+async function sh(script: string, ...args: string[]): Promise<void> {
+  const { code, stderr } = await run("bash", "-euc", script, ...args);
+  assertEquals([code, stderr], [0, ""], script);
+}
+
+// `del` of a mounted disk went ahead, waited for a minute and blamed the server.
+Deno.test("ublk del and stop leave a disk in use alone and name its users, dead or alive", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await using device = await add("-t", "mem", "--size", "64M", "-q", "1");
+    const id = `${device.id}`;
+    await sh(
+      'mkswap -q "$0"; swapon "$0"; losetup -f "$0"; ' +
+        '(exec 3<"$0"; exec sleep 300) </dev/null >/dev/null 2>&1 & echo $! >"$1/pid"; ' +
+        "until [ -e /proc/$!/fd/3 ]; do sleep 0.05; done",
+      device.path,
+      folder,
+    );
+    const startMs = performance.now();
+    assertOneLine(
+      await ublk("stop", "-n", id),
+      1,
+      /\/dev\/ublkb\d+ is swapped to \(.*\), held by loop\d+, open in process \d+ \(sleep\); swapoff .*--force -n/,
+    );
+    assert(performance.now() - startMs < END_MS);
+    await sh(
+      'swapoff "$0"; losetup -d $(losetup -j "$0" | cut -d: -f1); kill $(cat "$1/pid"); ' +
+        'mkfs.ext4 -q "$0"; mount "$0" "$1"; ' +
+        'unshare -m sh -c ": >$1/up; exec sleep 300" ' +
+        '</dev/null >/dev/null 2>&1 & echo $! >"$1.pid"; until [ -e "$1/up" ]; do sleep 0.05; done',
+      device.path,
+      folder,
+    );
+    const mounted = new RegExp(
+      `is mounted at ${folder}, mounted at ${folder} in the mount namespace of process ` +
+        `\\d+ \\(sleep\\).*; umount ${folder}; or lose what is not written: ublk del --force`,
+    );
+    assertOneLine(await ublk("del", "-n", id), 1, mounted);
+    assertEquals(await stateOf(device.id), "LIVE");
+    Deno.kill(device.pid, "SIGKILL");
+    await until("dead", async () => await stateOf(device.id) === "DEAD");
+    assertOneLine(await ublk("del", "-a"), 1, mounted);
+    const forced = await ublk("del", "--force", "-n", id);
+    assertEquals([forced.code, forced.stdout], [0, ""]);
+    assertMatch(
+      forced.stderr,
+      /^ublk: warning: \/dev\/ublkb\d+ is deleted; its id stays taken until nobody uses it .*: it is mounted at /,
+    );
+    await sh('kill $(cat "$0.pid"); umount "$0"', folder);
+    await until("nothing left", () => nodes().length === 0 && records().length === 0);
+  } finally {
+    await run("umount", "-l", folder);
+    await Deno.remove(folder, { recursive: true });
+    await Deno.remove(`${folder}.pid`).catch(() => {});
+  }
+});
 
 Deno.test("ublk add --config makes the devices of a file, all of them or none", async () => {
   const folder = await Deno.makeTempDir();

@@ -35,7 +35,7 @@ async function add(user: User, ...args: string[]) {
     info,
     disk: info.path as string,
     char: info.charPath as string,
-    [Symbol.asyncDispose]: async () => void await root("del", "-a"),
+    [Symbol.asyncDispose]: async () => void await root("del", "--force", "-a"),
   };
 }
 

@@ -18,7 +18,7 @@ async function ublk(...args: string[]): Promise<string> {
 /** Runs `ublk add`; every device is deleted at the end of the scope. */
 async function add(...args: string[]) {
   const { id, path } = JSON.parse(await ublk("add", "--json", ...args));
-  return { id, path, [Symbol.asyncDispose]: async () => void await ublk("del", "-a") };
+  return { id, path, [Symbol.asyncDispose]: async () => void await ublk("del", "--force", "-a") };
 }
 
 /** What `ublk stats --json` has of counters. */

@@ -13,7 +13,9 @@ Deno.test("the buffers of a queue are on the NUMA node of its thread", async () 
   );
   assertEquals([ran.code, ran.stderr], [0, ""]);
   const device: { pid: number; path: string } = JSON.parse(ran.stdout);
-  await using _device = { [Symbol.asyncDispose]: async () => void await ublk("del", "-a") };
+  await using _device = {
+    [Symbol.asyncDispose]: async () => void await ublk("del", "--force", "-a"),
+  };
   const write = (cpu: number) =>
     sh("taskset -c $cpu dd if=/dev/zero of=$disk bs=64K count=100 oflag=direct status=none", {
       cpu: `${cpu}`,

@@ -1,0 +1,136 @@
+/**
+ * The signals that end devices.
+ *
+ * By default a signal such as Ctrl-C's ends the process at once: no `finally` and no `await using`
+ * runs, and the device is left behind without a server. So `serve()` listens: it deletes the device,
+ * and then sends the signal on to its own process, which ends as it would have without us.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import {
+  addListener,
+  type EndSignal,
+  isIgnored,
+  raiseSignal,
+  SECOND_SIGNAL_MS,
+  SIGNAL_NUMBERS,
+} from "../uring/signals.ts";
+import { logLine } from "./log.ts";
+
+/** How long Deno may take to act on a signal that the process sends itself, in milliseconds. */
+const SENT_MS = 100;
+
+/** Something that ends at a signal. */
+interface Ending {
+  /** Ends it; a signal has come. */
+  end(name: EndSignal): Promise<void>;
+  /** Resolves once there is nothing left to end, however that came about. */
+  readonly ended: Promise<unknown>;
+}
+
+/** What ends at a signal, in the order in which it began. */
+const endings = new Map<EndSignal, Set<Ending>>();
+const listeners = new Map<EndSignal, () => void>();
+/** When the first signal came, by `performance.now()`. */
+let firstMs: number | undefined;
+
+/**
+ * The signals that are to end a device.
+ *
+ * @param asked The option: all or none, or these.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a signal that does not end programs.
+ */
+export function chosenSignals(asked: boolean | readonly EndSignal[]): EndSignal[] {
+  const all = Object.keys(SIGNAL_NUMBERS) as EndSignal[];
+  const names = asked === true ? all : asked === false ? [] : [...asked];
+  const wrong = names.find((name) => !all.includes(name));
+  if (wrong !== undefined) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: "serve",
+      reason: `signals: ${wrong} ends no device`,
+      hint: `choose among ${all.join(", ")}`,
+    });
+  }
+  // Signals reach the main thread only: a Worker's program decides there.
+  if ("WorkerGlobalScope" in globalThis) return [];
+  return names.filter((name) => !isIgnored(name));
+}
+
+/** Ends something at any of these signals, until it has ended by itself. */
+export function endOnSignals(names: readonly EndSignal[], ending: Ending): void {
+  for (const name of names) endings.set(name, (endings.get(name) ?? new Set()).add(ending));
+  listen();
+  ending.ended.then(() => {
+    for (const name of names) endings.get(name)?.delete(ending);
+    // While devices end a second signal is still heard.
+    if (firstMs === undefined) listen();
+  });
+}
+
+/** Listens to the signals that have something to end, and to no other. */
+function listen(): void {
+  for (const [name, { size }] of endings) {
+    if (size === 0) {
+      unlisten(name);
+    } else if (!listeners.has(name)) {
+      const listener = () => void onSignal(name);
+      listeners.set(name, listener);
+      addListener(name, listener);
+    }
+  }
+}
+
+/** The signals that are listened to now. */
+export function listenedSignals(): EndSignal[] {
+  return [...listeners.keys()];
+}
+
+function unlisten(name: EndSignal): void {
+  const listener = listeners.get(name);
+  if (listener === undefined) return;
+  listeners.delete(name);
+  Deno.removeSignalListener(name, listener);
+}
+
+async function onSignal(name: EndSignal): Promise<void> {
+  if (firstMs !== undefined) {
+    if (performance.now() - firstMs >= SECOND_SIGNAL_MS) await sendOn(name);
+    return;
+  }
+  firstMs = performance.now();
+  // The last first, as at the end of a scope: its backend may lie on the disk of one before.
+  for (const ending of [...endings.get(name) ?? []].reverse()) {
+    try {
+      await ending.end(name);
+    } catch (error) {
+      logLine(40, error instanceof Error ? error.message : String(error));
+    }
+  }
+  // Whoever waited for the end of a device gets a turn.
+  await sleep(0);
+  await sendOn(name);
+  // The program listens too, and goes on.
+  firstMs = undefined;
+  listen();
+}
+
+/**
+ * Sends the signal to this process, without us. Where nobody else listens, Deno ends the process as
+ * the signal would have; listeners of the program's own hear it a second time.
+ */
+async function sendOn(name: EndSignal): Promise<void> {
+  unlisten(name);
+  raiseSignal(name);
+  await sleep(SENT_MS);
+}
+
+/** Resolves once no signal is being dealt with: in a process that a signal ends, never. */
+export async function afterSignal(): Promise<void> {
+  while (firstMs !== undefined) await sleep(SENT_MS);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

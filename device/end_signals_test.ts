@@ -1,0 +1,148 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { moduleUrl } from "../tests/backend_modules.ts";
+import { UblkError } from "../uapi/error.ts";
+import { libc } from "../uring/libc.ts";
+import type { EndSignal } from "../uring/signals.ts";
+import { chosenSignals } from "./end_signals.ts";
+
+// It stays open for the life of the process, which is no leak of the test that opens it first.
+libc();
+
+const CHILD = new URL("../tests/end_signals_child.ts", import.meta.url).pathname;
+
+/** A program whose devices end at signals; its parent sends them to it. */
+class Program implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<void>;
+  #stdout = "";
+
+  constructor(args: readonly string[], wrap: readonly string[] = []) {
+    const [program, ...rest] = [...wrap, Deno.execPath(), "run", "-A", "--no-check", CHILD];
+    const child = new Deno.Command(program, {
+      args: [...rest, ...args],
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    this.#child = child;
+    this.#reading = (async () => {
+      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+        this.#stdout += text;
+      }
+    })();
+  }
+
+  /** Resolves once it has said something. */
+  async said(text: string): Promise<void> {
+    for (let tries = 0; !this.#stdout.includes(text); tries++) {
+      assert(tries < 1_000, `it never said ${text}: ${this.#stdout}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  kill(signal: EndSignal): void {
+    this.#child.kill(signal);
+  }
+
+  /** How it ended: a signal or an exit status, and its lines. */
+  async end(): Promise<[string | number, string[]]> {
+    const { signal, code } = await this.#child.status;
+    await this.#reading;
+    return [signal ?? code, this.#stdout.trimEnd().split("\n")];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.#child.status;
+    await this.#reading;
+  }
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  Deno.test(`${signal} ends the devices, the last one first, and then the process by that signal`, async () => {
+    await using program = new Program([]);
+    await program.said("ready");
+    program.kill(signal);
+    assertEquals(await program.end(), [signal, [
+      "ready",
+      `${signal} ends second`,
+      "second ended",
+      `${signal} ends first`,
+      "first ended",
+    ]]);
+  });
+}
+
+Deno.test("a second signal ends the process at once, but not the twin of the first", async () => {
+  await using program = new Program(["slow"]);
+  await program.said("ready");
+  program.kill("SIGINT");
+  program.kill("SIGINT");
+  await program.said("SIGINT ends second");
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  program.kill("SIGINT");
+  assertEquals(await program.end(), ["SIGINT", ["ready", "SIGINT ends second"]]);
+});
+
+Deno.test("a program with a listener of its own goes on, and is ended by a signal without devices", async () => {
+  await using program = new Program(["own"]);
+  await program.said("ready");
+  program.kill("SIGINT");
+  await program.said("first ended");
+  await program.said("own listener");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  program.kill("SIGTERM");
+  const [how, lines] = await program.end();
+  assertEquals([how, lines.filter((line) => line === "own listener").length], ["SIGTERM", 2]);
+});
+
+Deno.test("devices that have ended leave signals as they were", async () => {
+  await using program = new Program(["closed"]);
+  await program.said("ready");
+  program.kill("SIGINT");
+  assertEquals(await program.end(), ["SIGINT", ["ready"]]);
+});
+
+// Under nohup the end of the terminal is not for the program, nor Ctrl-C for what a script has
+// started in the background.
+Deno.test("signals that the process was started to ignore stay ignored", async () => {
+  const wrap = ["/bin/sh", "-c", `trap "" HUP INT; exec "$@"`, "sh"];
+  await using program = new Program(["short"], wrap);
+  await program.said("ready");
+  program.kill("SIGHUP");
+  program.kill("SIGINT");
+  assertEquals(await program.end(), [0, ["ready", "over"]]);
+});
+
+// As an uncaught error it would have ended the program by a stack trace and with status 1.
+Deno.test("serve() that a signal interrupts ends the process by the signal, and not by an error", async () => {
+  const backend =
+    "export const open = () => new Promise((resolve) => setTimeout(resolve, 60_000));";
+  const program = `
+    const { serve } = await import("${new URL("../mod.ts", import.meta.url).href}");
+    console.log("ready");
+    await serve({ backend: { module: "${moduleUrl(backend)}" } });`;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", program],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  await reader.read();
+  // The listener comes with serve(), a moment later.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  child.kill("SIGINT");
+  const { signal } = await child.status;
+  assertEquals([signal, await new Response(child.stderr).text()], ["SIGINT", ""]);
+  await reader.cancel();
+});
+
+Deno.test("only signals that end programs can be chosen", () => {
+  assertEquals(chosenSignals(false), []);
+  assertEquals(chosenSignals(["SIGTERM"]), ["SIGTERM"]);
+  assertThrows(() => chosenSignals(["SIGUSR2" as EndSignal]), UblkError, "SIGUSR2 ends no device");
+});

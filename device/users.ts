@@ -1,0 +1,263 @@
+/**
+ * The users of a disk: mounts, devices on top of it, swap, processes.
+ *
+ * The kernel deletes a disk whoever uses it, and what they have not written yet is lost. It counts
+ * users but does not say who they are, so they are looked up where each of them shows: mounts of
+ * every mount namespace, `/sys/block`, `/proc/swaps` and the descriptors of every process that this
+ * user may look at.
+ *
+ * A shell looks: Deno itself reads `/proc` and `/sys` only with every permission there is. Nothing
+ * here opens the disk, so a server may look for the users of its own disk.
+ *
+ * @module
+ */
+
+import { readSmallFile } from "../uring/libc.ts";
+import { logLine } from "./log.ts";
+import { blockPath } from "./node.ts";
+
+/** How a disk, or a partition of it, is used. */
+export type UserKind =
+  /** A filesystem on it is mounted. */
+  | "mount"
+  /** A filesystem on it is in use, and no mount of it is to be seen. */
+  | "filesystem"
+  /** Memory is swapped to it. */
+  | "swap"
+  /** Another device lies on it: md, LVM, LUKS, bcache. */
+  | "holder"
+  /** A loop device lies on it. */
+  | "loop"
+  /** A process has it open. */
+  | "process"
+  /** A process has the server's side of it open. */
+  | "server";
+
+/** One user of a disk. */
+export interface DiskUser {
+  /** How it is used. */
+  readonly kind: UserKind;
+  /** In words, to go after "it is". */
+  readonly text: string;
+  /** What ends that. */
+  readonly remedy: string;
+}
+
+/** How long the look may take, in milliseconds. */
+const LOOK_MS = 5_000;
+/** How many users are named; the others are counted. */
+const NAMED = 4;
+
+/**
+ * `$0` is the N of `/dev/ublkbN`. A disk that is dead has left `/sys/block`, but not what lies on it:
+ * mounts then are found by their source, and devices by the link that they keep (`slaves`).
+ */
+const SCRIPT = `
+LC_ALL=C; export LC_ALL
+n=$0 devs=
+echo "self $$"
+for d in /sys/block/ublkb$n /sys/block/ublkb$n/ublkb\${n}p*; do
+  read -r dev <"$d/dev" && devs="$devs|$dev" && echo "dev $dev"
+  [ -e "$d/bcache" ] && echo "holder bcache"
+  for h in "$d"/holders/*; do [ -e "$h" ] && echo "holder \${h##*/}"; done
+done 2>/dev/null
+for l in /sys/block/*/slaves/ublkb[0-9]*; do
+  h=\${l%/slaves/*}
+  case \${l##*/} in ublkb$n|ublkb\${n}p*) echo "holder \${h##*/}" ;; esac
+done
+for m in /sys/block/dm-*/dm/name; do
+  d=\${m%/dm/name}
+  read -r name <"$m" && echo "name \${d##*/} $name"
+done 2>/dev/null
+for f in /sys/fs/*/ublkb[0-9]* /sys/fs/*/*/devices/ublkb[0-9]*; do
+  case \${f##*/} in ublkb$n|ublkb\${n}p*) f=\${f#/sys/fs/}; echo "filesystem \${f%%/*}" ;; esac
+done
+grep -E "^/dev/ublkb\${n}(p[0-9]+)?([ \\\\]|$)" /proc/swaps | sed 's/^/swap /'
+grep -HE "^/dev/ublkb\${n}(p[0-9]+)?( |$)" /sys/block/loop*/loop/backing_file 2>/dev/null |
+  sed 's/^/loop /'
+grep -HE "^[0-9]+ [0-9]+ (none$devs) | /dev/ublkb\${n}(p[0-9]+)? " /proc/[0-9]*/mountinfo \\
+  2>/dev/null | sed 's/^/mount /'
+ls -ln /proc/[0-9]*/fd 2>/dev/null |
+  grep -E "^/proc/|/ublk[bc]\${n}(p[0-9]+)?( \\(deleted\\))?$" | sed 's/^/fd /'
+`;
+
+/**
+ * Finds the users of a disk.
+ *
+ * Of processes only those are found that this user may look at. A process of udev is no user: it
+ * looks at each disk for a moment.
+ *
+ * @param id The N of `/dev/ublkbN`.
+ * @returns The users, those that hold it firmly before processes that have it open.
+ */
+export async function diskUsers(id: number): Promise<DiskUser[]> {
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", SCRIPT, `${id}`],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), LOOK_MS);
+  try {
+    const { stdout } = await child.output();
+    return parseUsers(new TextDecoder().decode(stdout), nameOf);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function nameOf(pid: string): string {
+  try {
+    return readSmallFile(`/proc/${pid}/comm`).trimEnd();
+  } catch {
+    // It has ended meanwhile.
+    return "?";
+  }
+}
+
+/** The users that {@linkcode SCRIPT} has printed. */
+export function parseUsers(output: string, nameOf: (pid: string) => string): DiskUser[] {
+  const found = new Map<string, string[]>();
+  for (const line of output.split("\n")) {
+    const space = line.indexOf(" ");
+    const tag = line.slice(0, space);
+    const lines = found.get(tag);
+    if (lines === undefined) found.set(tag, [line.slice(space + 1)]);
+    else lines.push(line.slice(space + 1));
+  }
+  const of = (tag: string) => [...new Set(found.get(tag))];
+  const names = new Map(of("name").map((line) => line.split(" ") as [string, string]));
+  const mounts = mountsOf(of("mount"), of("dev"), of("self")[0], nameOf);
+  const filesystems = mounts.length > 0 ? [] : of("filesystem").map((type): DiskUser => ({
+    kind: "filesystem",
+    text: `in use by an ${type} filesystem that is unmounted and not let go of yet`,
+    remedy: "end the processes that still use its files",
+  }));
+  const swaps = of("swap").map((line): DiskUser => {
+    const name = line.split(/[ \\]/)[0];
+    return { kind: "swap", text: `swapped to (${name})`, remedy: `swapoff ${name}` };
+  });
+  const holders = of("holder").map((name): DiskUser => {
+    const known = names.get(name);
+    const text = `held by ${name}${known ? ` (${known})` : ""}`;
+    return { kind: "holder", text, remedy: holderRemedy(name) };
+  });
+  const loops = of("loop").map((line): DiskUser => {
+    const name = /^\/sys\/block\/([^/]+)/.exec(line)?.[1] ?? "loop";
+    return { kind: "loop", text: `held by ${name}`, remedy: `losetup -d /dev/${name}` };
+  });
+  return [
+    ...mounts,
+    ...filesystems,
+    ...swaps,
+    ...holders,
+    ...loops,
+    ...processesOf(found.get("fd") ?? [], nameOf),
+  ];
+}
+
+function holderRemedy(name: string): string {
+  if (name.startsWith("md")) return `mdadm --stop /dev/${name}`;
+  if (!name.startsWith("dm-")) return `detach ${name}`;
+  return "close what lies on it (vgchange -an, cryptsetup close or dmsetup remove)";
+}
+
+/** Filesystems of several disks, whose mounts show a number of their own. */
+const WITHOUT_DEVICE: readonly string[] = ["btrfs", "bcachefs"];
+
+/**
+ * The mounts among lines of `/proc/PID/mountinfo:LINE`. A mount has one number in all the processes
+ * that see it.
+ */
+function mountsOf(
+  lines: readonly string[],
+  devs: readonly string[],
+  self: string,
+  nameOf: (pid: string) => string,
+): DiskUser[] {
+  const mounts = new Map<string, { point: string; pids: string[] }>();
+  for (const line of lines) {
+    const [, pid, mountinfo] = /^\/proc\/(\d+)\/mountinfo:(.*)$/.exec(line) ?? [];
+    if (mountinfo === undefined) continue;
+    const [mountId, , dev, , point] = mountinfo.split(" ");
+    const type = mountinfo.split(" - ")[1]?.split(" ")[0] ?? "";
+    // Of a disk that is there the number tells; anybody may call a tmpfs /dev/ublkb0.
+    const isOurs = devs.includes(dev) || WITHOUT_DEVICE.includes(type) ||
+      devs.length === 0 && !dev.startsWith("0:");
+    if (!isOurs) continue;
+    const mount = mounts.get(mountId);
+    if (mount === undefined) mounts.set(mountId, { point, pids: [pid] });
+    else mount.pids.push(pid);
+  }
+  // The same mount is in every namespace that was copied: the one seen from here is told first.
+  const all = [...mounts.values()];
+  const here = all.filter(({ pids }) => pids.includes(self));
+  const elsewhere = all.filter(({ pids }) => !pids.includes(self));
+  return [
+    ...here.map(({ point }) => mountUser(point)),
+    ...elsewhere.map(({ point, pids: [pid] }) => mountUser(point, pid, nameOf)),
+  ];
+}
+
+function mountUser(mountPoint: string, pid?: string, nameOf?: (pid: string) => string): DiskUser {
+  // mountinfo writes blanks as \040.
+  const point = mountPoint.replaceAll("\\040", " ");
+  if (pid === undefined) {
+    return { kind: "mount", text: `mounted at ${point}`, remedy: `umount ${point}` };
+  }
+  return {
+    kind: "mount",
+    text: `mounted at ${point} in the mount namespace of process ${pid} (${nameOf?.(pid)})`,
+    remedy: `nsenter -t ${pid} -m umount ${point}`,
+  };
+}
+
+/** udev's processes: `systemd-udevd`, `(udev-worker)`. */
+const UDEV = /^\(?(systemd-)?udev/;
+
+/** The processes in the output of `ls -l /proc/PID/fd`, which names each folder before its links. */
+function processesOf(lines: readonly string[], nameOf: (pid: string) => string): DiskUser[] {
+  const users = new Map<string, DiskUser>();
+  let pid = "";
+  for (const line of lines) {
+    const folder = /^\/proc\/(\d+)\/fd:$/.exec(line)?.[1];
+    if (folder !== undefined) {
+      pid = folder;
+      continue;
+    }
+    const target = line.slice(line.indexOf(" -> ") + 4);
+    const side = /\/ublk([bc])\d/.exec(target)?.[1];
+    const name = nameOf(pid);
+    if (side === undefined || UDEV.test(name)) continue;
+    const isServer = side === "c";
+    users.set(pid + target.replace(/ \(deleted\)$/, ""), {
+      kind: isServer ? "server" : "process",
+      text: isServer ? `served by process ${pid} (${name})` : `open in process ${pid} (${name})`,
+      remedy: `end process ${pid}`,
+    });
+  }
+  return [...users.values()];
+}
+
+/** Users in words, to go after "it is". */
+export function usersText(users: readonly DiskUser[]): string {
+  const texts = users.slice(0, NAMED).map(({ text }) => text);
+  const more = users.length - texts.length;
+  return texts.join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
+/** Those of a disk's users that lose something with the disk. */
+export function withoutServer(users: readonly DiskUser[]): DiskUser[] {
+  return users.filter(({ kind }) => kind !== "server");
+}
+
+/** Logs the users that a disk has although it is about to go. */
+export async function warnUsers(id: number): Promise<void> {
+  try {
+    const users = withoutServer(await diskUsers(id));
+    if (users.length === 0) return;
+    logLine(30, `${blockPath(id)} is ${usersText(users)}; it goes all the same`);
+  } catch {
+    // A convenience: where no shell may be run, nobody is named.
+  }
+}

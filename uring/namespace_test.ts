@@ -1,0 +1,118 @@
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { runChild } from "../tests/seccomp.ts";
+import { libc } from "./libc.ts";
+import { isMachinesMountNamespace, mountPoints } from "./namespace.ts";
+
+// It stays open for the life of the process, which is no leak of the test that opens it first.
+libc();
+
+const NAMESPACE = JSON.stringify(new URL("./namespace.ts", import.meta.url).href);
+
+/** Runs a program in a mount namespace of its own, in a folder of it with a tmpfs at `m`. */
+async function inNamespace(program: string, propagation: string) {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${folder}/m`);
+    await Deno.mkdir(`${folder}/later`);
+    const script = 'cd "$0"; mount -t tmpfs before m; echo 1 >m/file; "$@"';
+    return await runChild(program, [
+      ...["unshare", "--mount", `--propagation=${propagation}`, "sh", "-ec", script, folder],
+    ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+for (const propagation of ["private", "shared"]) {
+  Deno.test(`leaveMountNamespace of a ${propagation} one holds no mounts, and sees those of later`, async () => {
+    const { code, stdout, stderr } = await inNamespace(
+      `
+      import { leaveMountNamespace } from ${NAMESPACE};
+      const own = () => Deno.readLinkSync("/proc/thread-self/ns/mnt");
+      const run = async (script) => {
+        const { code, stdout, stderr } = await new Deno.Command("sh", { args: ["-ec", script] })
+          .output();
+        const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+        if (code !== 0) throw new Error(script + ": " + text);
+        return text.trim();
+      };
+      // One that stays in the namespace, as others of its processes would.
+      const stay = new Deno.Command("sh", {
+        args: ["-ec", "read line; umount m; mount -t tmpfs later later; echo 2 >later/file; read line"],
+        stdin: "piped",
+        stdout: "null",
+      }).spawn();
+      const stdin = stay.stdin.getWriter();
+      const [before, cwd] = [own(), Deno.cwd()];
+      leaveMountNamespace();
+      console.log(before !== own(), cwd === Deno.cwd());
+      // Once more is nothing.
+      const left = own();
+      leaveMountNamespace();
+      console.log(left === own());
+      // A child is in it, too, and sees the files, by absolute and relative paths.
+      console.log(await run("readlink /proc/self/ns/mnt") === own());
+      console.log(await run("cat m/file $PWD/m/file; wc -l </proc/self/mountinfo"));
+      await stdin.write(new TextEncoder().encode("go\\n"));
+      while (true) {
+        try {
+          Deno.readTextFileSync("later/file");
+          break;
+        } catch {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+      }
+      console.log(await run("cat $PWD/later/file; ls m | wc -l"));
+      await stdin.close();
+      await stay.status;
+    `,
+      propagation,
+    );
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals(stdout.split("\n").slice(0, -1), [
+      ...["true true", "true", "true", "1", "1", "0", "2", "0"],
+    ]);
+  });
+}
+
+Deno.test("leaveMountNamespace that is refused says so, and changes nothing", async () => {
+  const { code, stdout, stderr } = await runChild(
+    `
+    import { leaveMountNamespace } from ${NAMESPACE};
+    const own = () => Deno.readLinkSync("/proc/thread-self/ns/mnt");
+    const before = own();
+    try {
+      leaveMountNamespace();
+    } catch (error) {
+      console.log(error.message);
+    }
+    console.log(before === own());
+  `,
+    ["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+  );
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(
+    stdout,
+    "unshare: failed with EPERM; it needs root, or CAP_SYS_ADMIN\ntrue\n",
+  );
+});
+
+Deno.test("mountPoints undoes the escapes of blanks", () => {
+  assertEquals(
+    mountPoints(
+      "25 1 0:1 / / rw - ext4 /dev/root rw\n30 25 0:9 / /a\\040b\\134c rw - tmpfs x rw\n",
+    ),
+    ["/", "/a b\\c"],
+  );
+});
+
+Deno.test("a namespace of one's own is not the machine's", async () => {
+  const program = `
+    import { isMachinesMountNamespace } from ${NAMESPACE};
+    console.log(isMachinesMountNamespace());`;
+  const { stdout } = await runChild(program, ["unshare", "--mount"]);
+  assertEquals(stdout, "false\n");
+  // Of this very process nothing is known: the tests may run in a container.
+  assert(typeof isMachinesMountNamespace() === "boolean");
+  assertNotEquals(stdout, "");
+});

@@ -1,0 +1,78 @@
+/**
+ * The signals that end programs, beneath what Deno makes of them.
+ *
+ * @module
+ */
+
+import { libc, processLibc, readSmallFile } from "./libc.ts";
+
+/** The signals that end a server. */
+export type EndSignal = "SIGINT" | "SIGTERM" | "SIGHUP";
+
+/** Their numbers, for exit statuses. */
+export const SIGNAL_NUMBERS: Readonly<Record<EndSignal, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGTERM: 15,
+};
+
+/**
+ * Under `deno task` one Ctrl-C arrives twice within 2 ms: from the terminal, and passed on by the
+ * task's own process. Only a later one means impatience.
+ */
+export const SECOND_SIGNAL_MS = 1000;
+
+/**
+ * Whether this process was started with a signal ignored, as `nohup` does with SIGHUP and a shell
+ * with SIGINT for what a script runs in the background. To listen would undo that.
+ */
+export function isIgnored(name: EndSignal): boolean {
+  return ignored().includes(name);
+}
+
+function ignored(): EndSignal[] {
+  const mask = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(processStatus())?.[1] ?? 0}`);
+  return (Object.keys(SIGNAL_NUMBERS) as EndSignal[]).filter((name) =>
+    (mask >> BigInt(SIGNAL_NUMBERS[name] - 1) & 1n) === 1n
+  );
+}
+
+function processStatus(): string {
+  try {
+    return readSmallFile("/proc/self/status");
+  } catch {
+    // Without /proc none can be told to be ignored.
+    return "";
+  }
+}
+
+/**
+ * Listens to a signal, and leaves the others as they are. Deno catches all that end programs as soon
+ * as it listens to one, and would end the process at one that it was started to ignore.
+ */
+export function addListener(name: EndSignal, listener: () => void): void {
+  const others = ignored().filter((other) => other !== name);
+  Deno.addSignalListener(name, listener);
+  for (const other of others) setHandler(other, SIG_IGN);
+}
+
+/**
+ * Has a signal end this process at once, whoever listens: for a process whose main thread is stuck,
+ * which runs no listener any more.
+ */
+export function endAtOnce(name: EndSignal): void {
+  setHandler(name, SIG_DFL);
+}
+
+const SIG_DFL = 0n;
+const SIG_IGN = 1n;
+
+/** Beneath what Deno has set up, and for the whole process. */
+function setHandler(name: EndSignal, handler: bigint): void {
+  processLibc().signal(SIGNAL_NUMBERS[name], handler);
+}
+
+/** Sends a signal to this process. */
+export function raiseSignal(name: EndSignal): void {
+  libc().raise(SIGNAL_NUMBERS[name]);
+}
