@@ -24,6 +24,7 @@ export type {
   RingMethods,
   RingOperations,
   RingRequest,
+  ShareContext,
   Sharing,
   WriteOptions,
   WriteZeroesOptions,
@@ -31,6 +32,7 @@ export type {
   ZoneCondition,
   ZoneMethods,
 } from "./backends/backend.ts";
+export type { Claim, FileUse } from "./backends/claims.ts";
 export { type ByteRange, faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
 export { type GeometryOptions, type Size } from "./backends/geometry.ts";
 export { file, type FileOptions } from "./backends/loop.ts";

@@ -33,10 +33,12 @@ export type {
   Backend,
   BackendModule,
   OpenContext,
+  ShareContext,
   Sharing,
   WriteOptions,
   WriteZeroesOptions,
 } from "./backends/backend.ts";
+export type { Claim, FileUse } from "./backends/claims.ts";
 export { checkBackendConformance, type ConformanceOptions } from "./backends/conformance.ts";
 export type { Size } from "./backends/geometry.ts";
 export {

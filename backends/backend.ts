@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Claim } from "./claims.ts";
+
 /** How a write is to be done. */
 export interface WriteOptions {
   /** The data must be durable before the write is answered (force unit access). */
@@ -282,6 +284,15 @@ export interface OpenContext {
   readonly recovering: boolean;
 }
 
+/** What `share` is told beside its options. */
+export interface ShareContext extends Pick<OpenContext, "recovering"> {
+  /**
+   * Notes a file that the disk is to use, before it is opened: one disk must not use one file
+   * twice, under whatever names.
+   */
+  readonly claim: Claim;
+}
+
 /** What a module exports to be a backend. */
 export interface BackendModule {
   /** Without it, `"single"`. */
@@ -292,10 +303,7 @@ export interface BackendModule {
    * Makes, once, what the threads of a `per-queue` backend share; cloneable. It runs in the first
    * thread before any `open`.
    */
-  share?(
-    options: unknown,
-    context: Pick<OpenContext, "recovering">,
-  ): unknown | Promise<unknown>;
+  share?(options: unknown, context: ShareContext): unknown | Promise<unknown>;
   /** Releases what `share` made, once, after every thread's `close`. */
   unshare?(shared: unknown): Answer;
 }

@@ -37,6 +37,7 @@ import {
 } from "../uring/file.ts";
 import { closeFd, openFile } from "../uring/libc.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
+import { deviceKey, overlap, placesOf, placesOfDevice } from "./file_places.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import { formatSize } from "./size.ts";
 
@@ -182,13 +183,17 @@ function openError(path: string, error: unknown, wish: FileWish): unknown {
 
 const LOOP_DEVICES = 256;
 
-/** The kernel's own loop driver takes no lock. */
+/** The kernel's own loop driver takes no lock, and does not hold a device below it. */
 function checkedLoop(path: string, fd: number, { readOnly }: FileWish): number {
   if (readOnly) return fd;
-  const identity = fileStatus(path)?.identity;
+  const places = placesOf(path);
   for (let loop = 0; loop < LOOP_DEVICES; loop++) {
-    const backing = smallText(`/sys/block/loop${loop}/loop/backing_file`)?.trimEnd();
-    if (backing === undefined || fileStatus(backing)?.identity !== identity) continue;
+    const folder = `/sys/block/loop${loop}`;
+    if (smallText(`${folder}/loop/backing_file`) === undefined) continue;
+    const device = smallText(`${folder}/dev`)?.trim() ?? "";
+    // That loop device itself, or a partition of it, is asked for: all others have a part in it.
+    if (places.some(({ key }) => key === deviceKey(device))) continue;
+    if (!overlap(places, placesOfDevice(device))) continue;
     closeFd(fd);
     const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
     throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);

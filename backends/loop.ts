@@ -11,7 +11,7 @@
 import { UblkError } from "../uapi/error.ts";
 import { endOfFile, nextHole, syncFile, truncateFile } from "../uring/file.ts";
 import { closeFd, syscallError } from "../uring/libc.ts";
-import type { Backend, OpenContext, Sharing } from "./backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
@@ -136,10 +136,12 @@ interface Shared {
 /** Opens and claims the files, once for all queues. */
 export async function share(
   options: unknown,
-  { recovering }: Pick<OpenContext, "recovering">,
+  { recovering, claim }: ShareContext,
 ): Promise<Shared> {
   const stored = options as StoredOptions;
   const { path, blockSize, metadataPath, metadataSize } = stored;
+  claim(path);
+  if (metadataPath !== undefined) claim(metadataPath);
   const data = await openBackingFile(path, { ...stored, recovering });
   const blocks = Math.floor(data.bytes / blockSize);
   if (metadataPath === undefined) return { data, size: blocks * blockSize };

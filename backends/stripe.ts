@@ -6,7 +6,7 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
-import type { Backend, OpenContext, Sharing } from "./backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
@@ -100,9 +100,10 @@ interface Shared {
 /** Opens and claims the files, once for all queues. */
 export async function share(
   options: unknown,
-  { recovering }: Pick<OpenContext, "recovering">,
+  { recovering, claim }: ShareContext,
 ): Promise<Shared> {
   const stored = options as StoredOptions;
+  for (const path of stored.paths) claim(path);
   const files: BackingFile[] = [];
   try {
     for (const path of stored.paths) {

@@ -84,11 +84,15 @@ export function fileStatus(path: string): FileStatus | undefined {
   const view = new DataView(bytes.buffer);
   const u32 = (at: number) => view.getUint32(at, true);
   const u64 = (at: number) => view.getBigUint64(at, true);
+  const kind = KINDS.get(view.getUint16(28, true) & 0o170000) ?? "thing of no known kind";
   return {
-    kind: KINDS.get(view.getUint16(28, true) & 0o170000) ?? "thing of no known kind",
+    kind,
     bytes: Number(u64(40)),
     allocatedBytes: Number(u64(48)) * 512,
-    identity: `${u32(136)}:${u32(140)}:${u64(32)}`,
+    // A device is what its number says, whichever of its nodes is asked for.
+    identity: kind === "block device"
+      ? `block ${u32(128)}:${u32(132)}`
+      : `${u32(136)}:${u32(140)}:${u64(32)}`,
     device: `${u32(128)}:${u32(132)}`,
   };
 }

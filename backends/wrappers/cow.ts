@@ -4,7 +4,14 @@
  * @module
  */
 
-import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
+import type {
+  Answer,
+  Backend,
+  OpenContext,
+  ShareContext,
+  Sharing,
+  WriteOptions,
+} from "../backend.ts";
 import type { Size } from "../geometry.ts";
 import type { BackendSpec } from "../spec.ts";
 import { allOf, isLater, type Steps, take, Turns } from "./answers.ts";
@@ -55,6 +62,11 @@ export function cow(inner: BackendSpec, options: CowOptions): BackendSpec {
     throw refused("cow", `block=${block} is not possible`, "use a power of two");
   }
   return { module: import.meta.url, options: checked, inner: [inner] };
+}
+
+/** The overlay is opened with the disk; that it is no other part of the disk must be known before. */
+export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): void {
+  claim((options as { file: string }).file);
 }
 
 /** Opens it around what is inside. */
