@@ -26,6 +26,7 @@ export type {
   RingRequest,
   ShareContext,
   Sharing,
+  Topology,
   WriteOptions,
   WriteZeroesOptions,
   Zone,

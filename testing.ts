@@ -35,6 +35,7 @@ export type {
   OpenContext,
   ShareContext,
   Sharing,
+  Topology,
   WriteOptions,
   WriteZeroesOptions,
 } from "./backends/backend.ts";

@@ -30,6 +30,27 @@ export interface RequestLimits {
   readonly segmentBoundaryBytes: number;
 }
 
+/**
+ * How a disk is best used; all sizes in bytes. What is left out is what the block layer or the block
+ * size says. Filesystems lay themselves out by it.
+ */
+export interface Topology {
+  /** What is written without being read first: a power of two, at least the block size. */
+  readonly physicalBlockSize?: number;
+  /** The smallest good request: a power of two, at least the physical block. */
+  readonly ioMinBytes?: number;
+  /** The best request: a power of two, at least the physical block. */
+  readonly ioOptBytes?: number;
+  /** It rotates: what lies together is faster. */
+  readonly rotational?: boolean;
+  /** The unit in which space is given back: a multiple of the block size. */
+  readonly discardGranularityBytes?: number;
+  /** Where the first such unit begins, from the start of the disk. */
+  readonly discardAlignmentBytes?: number;
+  /** The multiple at which the memory of requests must lie for zero copy: a power of two. */
+  readonly dmaAlignmentBytes?: number;
+}
+
 /** What a data operation returns: nothing, or a Promise of nothing, once all is done. */
 export type Answer = void | Promise<void>;
 
@@ -205,6 +226,8 @@ export interface Backend {
   readonly readOnly?: boolean;
   /** What the memory of requests must be like. Without it, whatever the path can do. */
   readonly limits?: RequestLimits;
+  /** How it is best used. */
+  readonly topology?: Topology;
   /** `writeAt` honours `fua`. It counts only beside a `flush`. */
   readonly fua?: boolean;
   /**

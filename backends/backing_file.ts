@@ -9,7 +9,6 @@ import {
   EACCES,
   EBUSY,
   EINVAL,
-  EOPNOTSUPP,
   EPERM,
   EROFS,
   errnoName,
@@ -19,9 +18,6 @@ import {
 import { UblkError } from "../uapi/error.ts";
 import {
   endOfFile,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  fallocateFile,
   type FileStatus,
   fileStatus,
   lockFile,
@@ -30,13 +26,20 @@ import {
   O_EXCL,
   O_RDONLY,
   O_RDWR,
-  readAt,
   removeFile,
   smallText,
   truncateFile,
 } from "../uring/file.ts";
 import { closeFd, openFile } from "../uring/libc.ts";
-import { Mapping, pageBytes } from "../uring/mapping.ts";
+import type { Topology } from "./backend.ts";
+import { type DeviceLimits, deviceLimits, fitted } from "./device_limits.ts";
+import {
+  canPunch,
+  defaultBlockSize,
+  deviceCanPunch,
+  readDirect,
+  topologyOfFile,
+} from "./file_abilities.ts";
 import { deviceKey, overlap, placesOf, placesOfDevice } from "./file_places.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import { formatSize } from "./size.ts";
@@ -47,8 +50,11 @@ export interface FileWish {
   readonly readOnly: boolean;
   /** Past the page cache. */
   readonly direct: boolean;
-  /** The disk's logical block in bytes. */
-  readonly blockSize: number;
+  /**
+   * The disk's logical block in bytes. Default: the one that the device below has or, past the page
+   * cache, the least that goes through; else 512.
+   */
+  readonly blockSize?: number;
   /** Others may have the file too that allow it likewise. */
   readonly shared?: boolean;
   /** The file is made, or made longer, to have this many bytes. */
@@ -71,8 +77,14 @@ export interface BackingFile {
   readonly bytes: number;
   /** It is a block device. */
   readonly isDevice: boolean;
-  /** Space in it can be given back. */
+  /** Nothing can be written to it, as was wished or because the device is write-protected. */
+  readonly readOnly: boolean;
+  /** The disk's logical block in bytes, as was wished or found. */
+  readonly blockSize: number;
+  /** Space in it can be given back, by blocks of {@linkcode blockSize}. */
   readonly punches: boolean;
+  /** How it is best used. */
+  readonly topology: Topology;
 }
 
 /**
@@ -101,18 +113,32 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
     throw refusal(path, "there is no such file", remedy ?? `check the path${orMake}`);
   }
   if (found !== undefined) checkKind(path, found, wish);
-  const fd = await openClaimed(path, found, wish);
+  const isDevice = found?.kind === "block device";
+  const limits = isDevice ? deviceLimits(found.device) : undefined;
+  const { fd, readOnly } = await openAsPossible(path, found, limits, wish);
   try {
-    const isDevice = found?.kind === "block device";
     if (createBytes !== undefined) lengthen(path, fd, createBytes);
     const bytes = endOfFile(fd);
-    if (bytes < wish.blockSize) {
-      const reason = `its ${bytes} bytes are less than a block of ${wish.blockSize}`;
+    const status = found ?? fileStatus(path)!;
+    const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish.direct);
+    if (bytes < blockSize) {
+      const reason = `its ${bytes} bytes are less than a block of ${blockSize}`;
       const hint = remedy ?? "make it longer (truncate -s), or have it made: create, size";
       throw refusal(path, reason, hint);
     }
-    if (wish.direct) checkAlignment(path, fd, wish.blockSize);
-    return { path, fd, bytes, isDevice, punches: isDevice || canPunch(fd, bytes, wish) };
+    if (wish.direct) checkAlignment(path, fd, blockSize);
+    const topology = {
+      ...limits?.topology ?? topologyOfFile(status),
+      dmaAlignmentBytes: wish.direct ? status.directAlignment?.memory : undefined,
+    };
+    const canGiveBack = isDevice
+      ? deviceCanPunch(limits, blockSize)
+      : canPunch(fd, bytes, blockSize);
+    return {
+      ...{ path, fd, bytes, isDevice, readOnly, blockSize },
+      punches: !readOnly && canGiveBack,
+      topology: fitted(topology, blockSize),
+    };
   } catch (error) {
     closeFd(fd);
     if (found === undefined) removeFile(path);
@@ -132,6 +158,28 @@ function checkKind(path: string, { kind, device }: FileStatus, wish: FileWish): 
   const name = /^DEVNAME=(ublkb\d+)/m.exec(smallText(`/sys/dev/block/${device}/uevent`) ?? "")?.[1];
   if (name === undefined) return;
   throw refusal(path, `it is ${name}, a disk of a ublk server`, "give the file behind that disk");
+}
+
+/**
+ * Opens a file as is wished, and a block device that is write-protected for reading only, as
+ * `losetup` and `mount` do. Most devices can be opened for writing then and fail each write; some
+ * (a card with its switch set) cannot.
+ */
+async function openAsPossible(
+  path: string,
+  found: FileStatus | undefined,
+  limits: DeviceLimits | undefined,
+  wish: FileWish,
+): Promise<{ fd: number; readOnly: boolean }> {
+  const readOnly = wish.readOnly || limits?.readOnly === true;
+  try {
+    return { fd: await openClaimed(path, found, { ...wish, readOnly }), readOnly };
+  } catch (error) {
+    const isProtected = found?.kind === "block device" && error instanceof UblkError &&
+      error.errno === EROFS;
+    if (readOnly || !isProtected) throw error;
+    return { fd: await openClaimed(path, found, { ...wish, readOnly: true }), readOnly: true };
+  }
 }
 
 /** Opens a file and takes its lock, or a block device that nobody else holds. */
@@ -221,22 +269,13 @@ function lengthen(path: string, fd: number, bytes: number): void {
 
 /** Whether requests of that block size go through with `O_DIRECT`: one is tried. */
 function checkAlignment(path: string, fd: number, blockSize: number): void {
-  using page = Mapping.anonymous(pageBytes());
-  const read = (bytes: number) => readAt(fd, new Uint8Array(page.buffer(0, bytes)), 0);
-  const result = read(blockSize);
+  const result = readDirect(fd, blockSize);
   if (result >= 0) return;
-  const possible = BLOCK_SIZES.find((size) => size > blockSize && read(size) >= 0);
+  const possible = BLOCK_SIZES.find((size) => size > blockSize && readDirect(fd, size) >= 0);
   if (result === -EINVAL && possible !== undefined) {
     const reason = `with O_DIRECT it takes no blocks of ${blockSize} bytes`;
     throw refusal(path, reason, `use blocks of ${possible}, or serve it without direct`);
   }
   const reason = `it cannot be read with O_DIRECT: ${errnoName(result)}`;
   throw refusal(path, reason, "serve it without direct", -result);
-}
-
-/** Tried where it changes nothing: past the end. */
-function canPunch(fd: number, bytes: number, { readOnly, blockSize }: FileWish): boolean {
-  if (readOnly) return false;
-  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  return fallocateFile(fd, mode, bytes, blockSize) !== -EOPNOTSUPP;
 }

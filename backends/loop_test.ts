@@ -528,7 +528,8 @@ Deno.test("file serves a block device, which it does not lengthen, and not what 
     fn: async () => {
       try {
         await refused(path, {}, `in use by ${device}`, "losetup -d");
-        await refused(device!, { direct: true }, "no blocks of 512", "use blocks of 4096");
+        const small = { direct: true, blockSize: 512 };
+        await refused(device!, small, "no blocks of 512", "use blocks of 4096");
         await refused(device!, { create: true, size: MIB }, "has a size", "leave out");
         await compare(device!, { direct: true, blockSize: 4096 }, 5);
         await using disk = await RingRequests.open(file(device!));

@@ -9,6 +9,7 @@ import { closeFd } from "../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
 import { byteMethods } from "./file_bytes.ts";
+import { fitted, striped } from "./device_limits.ts";
 import { FileRequests } from "./file_requests.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import { formatSize } from "./size.ts";
@@ -31,7 +32,10 @@ const DEFAULT_CHUNK_BYTES = 64 << 10;
 export interface StripeOptions {
   /** Bytes of a chunk: a power of two from 4096 to 524288. Default: 65536. */
   readonly chunkSize?: number;
-  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  /**
+   * Bytes of a logical block: 512, 1024, 2048 or 4096. Default: the largest that one of the files
+   * needs, as for `file`.
+   */
   readonly blockSize?: number;
   /** The kernel refuses writes, and the files are opened for reading only. */
   readonly readOnly?: boolean;
@@ -47,7 +51,7 @@ export interface StripeOptions {
 interface StoredOptions {
   readonly paths: readonly string[];
   readonly chunkSize: number;
-  readonly blockSize: number;
+  readonly blockSize?: number;
   readonly readOnly: boolean;
   readonly direct: boolean;
   readonly shared: boolean;
@@ -71,13 +75,13 @@ interface StoredOptions {
  * ```
  */
 export function stripe(paths: readonly string[], options: StripeOptions = {}): BackendSpec {
-  const { chunkSize = DEFAULT_CHUNK_BYTES, blockSize = 512 } = options;
+  const { chunkSize = DEFAULT_CHUNK_BYTES, blockSize } = options;
   const { readOnly = false, direct = false, shared = false } = options;
   if (paths.length < 1 || paths.length > MAX_STRIPE_FILES) {
     throw invalid(`${paths.length} files are not possible`, `give 1 to ${MAX_STRIPE_FILES}`);
   }
   for (const path of paths) checkPath(path);
-  checkBlockSize(blockSize);
+  if (blockSize !== undefined) checkBlockSize(blockSize);
   const isPower = Number.isInteger(Math.log2(chunkSize));
   if (!isPower || chunkSize < MIN_CHUNK_BYTES || chunkSize > MAX_CHUNK_BYTES) {
     const hint = `use a power of two from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES} bytes`;
@@ -136,14 +140,18 @@ export function unshare(shared: unknown): void {
 
 /** Opens the disk in one queue's thread. */
 export function open(options: unknown, context: OpenContext): Backend {
-  const { chunkSize, blockSize, readOnly, direct } = options as StoredOptions;
+  const { chunkSize, direct } = options as StoredOptions;
   const { files, size } = context.shared as Shared;
   const layout = new StripeLayout(files.length, chunkSize);
   const fds = files.map(({ fd }) => fd);
+  // The largest of all: those of the others divide it.
+  const blockSize = Math.max(...files.map((file) => file.blockSize));
+  const topologies = files.map(({ topology }) => topology);
   return {
     size,
     blockSize,
-    readOnly,
+    readOnly: files.some(({ readOnly }) => readOnly),
+    topology: fitted(striped(topologies, chunkSize), blockSize),
     // For wrappers that need the bytes; by itself the ring serves it.
     ...byteMethods({ fds, layout, direct, punches: files.every(({ punches }) => punches) }),
     fua: true,

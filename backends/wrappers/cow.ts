@@ -90,6 +90,13 @@ class Overlaid extends Passing {
     this.#block = overlay.blockBytes;
     this.#scratch = new Uint8Array(this.#block);
     this.readOnly = false;
+    // Space is given back in whole blocks, and one of which a part is written is copied first.
+    this.topology = {
+      ...inner.topology,
+      ioOptBytes: Math.max(this.#block, inner.topology?.physicalBlockSize ?? 0),
+      discardGranularityBytes: this.#block,
+      discardAlignmentBytes: 0,
+    };
     this.fua = true;
     this.resize = undefined;
     this.readMetadata = undefined;
