@@ -123,8 +123,10 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
     const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish.direct);
     if (bytes < blockSize) {
       const reason = `its ${bytes} bytes are less than a block of ${blockSize}`;
-      const hint = remedy ?? "make it longer (truncate -s), or have it made: create, size";
-      throw refusal(path, reason, hint);
+      const larger = isDevice
+        ? "give a device that has a medium, and room for a block"
+        : "make it longer (truncate -s), or have it made: create, size";
+      throw refusal(path, reason, remedy ?? larger);
     }
     if (wish.direct) checkAlignment(path, fd, blockSize);
     const topology = {
@@ -201,7 +203,7 @@ async function openClaimed(
       closeFd(fd);
     } catch (error) {
       const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
-      if (!isBusy) throw openError(path, error, wish);
+      if (!isBusy) throw openError(path, error, wish, isDevice);
     }
     if (Date.now() >= deadline) break;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -211,13 +213,20 @@ async function openClaimed(
     : refusal(path, "it is in use by another disk or program (flock)", "end it, or give a copy");
 }
 
-function openError(path: string, error: unknown, wish: FileWish): unknown {
+function openError(path: string, error: unknown, wish: FileWish, isDevice: boolean): unknown {
   if (!(error instanceof UblkError) || error.code !== "SYSCALL_FAILED") return error;
   const { errno = 0 } = error;
   const fail = (reason: string, hint: string) => refusal(path, reason, hint, errno);
   switch (errno) {
-    case EACCES:
     case EPERM:
+      // Not the bits of its mode: whoever asks is refused. Its owner cannot help that.
+      return isDevice
+        ? fail("this container may not open it (device cgroup)", "allow it the device: --device")
+        : fail(
+          "it is immutable or append-only (lsattr)",
+          "`chattr -i -a` it, or serve it read-only",
+        );
+    case EACCES:
       return fail(`this user may not ${wish.readOnly ? "read" : "write"} it`, "run as its owner");
     case EROFS:
       return fail("it is on a read-only filesystem or device", "serve it read-only");

@@ -1,8 +1,9 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DiskModel } from "../tests/disk_model.ts";
 import { RingRequests } from "../tests/ring_requests.ts";
 import { run, Scratch } from "../tests/scratch.ts";
 import { openStack } from "../tests/stack.ts";
+import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import { libc } from "../uring/libc.ts";
@@ -221,4 +222,14 @@ Deno.test("fitted() has nothing smaller than the disk's block", () => {
   );
   assertEquals([physicalBlockSize, ioMinBytes, ioOptBytes], [4096, 4096, undefined]);
   assertEquals(discardGranularityBytes, 8192);
+});
+
+Deno.test("a refusal of block devices names no remedy that is for files", async () => {
+  using small = new Device(["--sizelimit", `${MIB}`]);
+  using tiny = new Device(["--sizelimit", "4096"]);
+  using device = new Device([]);
+  const sizes = await assertRejects(() => openStack(stripe([device.path, small.path])), UblkError);
+  assertMatch(sizes.message, /; give partitions of the same size$/);
+  const chunks = await assertRejects(() => openStack(stripe([tiny.path])), UblkError);
+  assertMatch(chunks.message, /; use smaller chunks$/);
 });

@@ -500,10 +500,13 @@ Deno.test({
       ignore,
       fn: async () => {
         try {
-          await refused(kept, {}, "this user may not write it", "run as its owner");
+          // It said "run as its owner", which helps nobody: root was refused.
+          await refused(kept, {}, "it is immutable", "`chattr -i -a` it, or serve it read-only");
+          await using _disk = await RingRequests.open(file(kept, { readOnly: true }));
         } finally {
-          run("chattr", "-i", kept);
+          run("chattr", "-i", "-a", kept);
         }
+        await using _disk = await RingRequests.open(file(kept));
       },
     });
   },

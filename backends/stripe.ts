@@ -118,7 +118,11 @@ export async function share(
       const bytes = wholeChunks(file, stored.chunkSize);
       if (bytes === each) continue;
       const reason = `its ${formatSize(bytes)} are not the ${formatSize(each)} of ${files[0].path}`;
-      throw refusal(file.path, reason, "make them the same size (truncate -s)");
+      const isFixed = file.isDevice || files[0].isDevice;
+      const hint = isFixed
+        ? "give partitions of the same size"
+        : "make them the same size (truncate -s)";
+      throw refusal(file.path, reason, hint);
     }
     return { files, size: each * files.length };
   } catch (error) {
@@ -127,10 +131,13 @@ export async function share(
   }
 }
 
-function wholeChunks({ path, bytes }: BackingFile, chunkSize: number): number {
+function wholeChunks({ path, bytes, isDevice }: BackingFile, chunkSize: number): number {
   if (bytes >= chunkSize) return Math.floor(bytes / chunkSize) * chunkSize;
   const reason = `its ${bytes} bytes are less than a chunk of ${chunkSize}`;
-  throw refusal(path, reason, "make it longer (truncate -s), or use smaller chunks");
+  const hint = isDevice
+    ? "use smaller chunks"
+    : "make it longer (truncate -s), or use smaller chunks";
+  throw refusal(path, reason, hint);
 }
 
 /** Closes the files. */
