@@ -24,13 +24,16 @@ export type {
   RingMethods,
   RingOperations,
   RingRequest,
+  ShareContext,
   Sharing,
+  Topology,
   WriteOptions,
   WriteZeroesOptions,
   Zone,
   ZoneCondition,
   ZoneMethods,
 } from "./backends/backend.ts";
+export type { Claim, FileUse } from "./backends/claims.ts";
 export { type ByteRange, faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
 export { type GeometryOptions, type Size } from "./backends/geometry.ts";
 export { file, type FileOptions } from "./backends/loop.ts";

@@ -33,10 +33,13 @@ export type {
   Backend,
   BackendModule,
   OpenContext,
+  ShareContext,
   Sharing,
+  Topology,
   WriteOptions,
   WriteZeroesOptions,
 } from "./backends/backend.ts";
+export type { Claim, FileUse } from "./backends/claims.ts";
 export { checkBackendConformance, type ConformanceOptions } from "./backends/conformance.ts";
 export type { Size } from "./backends/geometry.ts";
 export {

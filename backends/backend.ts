@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { Claim } from "./claims.ts";
+
 /** How a write is to be done. */
 export interface WriteOptions {
   /** The data must be durable before the write is answered (force unit access). */
@@ -26,6 +28,27 @@ export interface RequestLimits {
   readonly maxSegmentBytes: number;
   /** What no piece may lie across, in bytes: a power of two, at least 4096. */
   readonly segmentBoundaryBytes: number;
+}
+
+/**
+ * How a disk is best used; all sizes in bytes. What is left out is what the block layer or the block
+ * size says. Filesystems lay themselves out by it.
+ */
+export interface Topology {
+  /** What is written without being read first: a power of two, at least the block size. */
+  readonly physicalBlockSize?: number;
+  /** The smallest good request: a power of two, at least the physical block. */
+  readonly ioMinBytes?: number;
+  /** The best request: a power of two, at least the physical block. */
+  readonly ioOptBytes?: number;
+  /** It rotates: what lies together is faster. */
+  readonly rotational?: boolean;
+  /** The unit in which space is given back: a multiple of the block size. */
+  readonly discardGranularityBytes?: number;
+  /** Where the first such unit begins, from the start of the disk. */
+  readonly discardAlignmentBytes?: number;
+  /** The multiple at which the memory of requests must lie for zero copy: a power of two. */
+  readonly dmaAlignmentBytes?: number;
 }
 
 /** What a data operation returns: nothing, or a Promise of nothing, once all is done. */
@@ -203,6 +226,8 @@ export interface Backend {
   readonly readOnly?: boolean;
   /** What the memory of requests must be like. Without it, whatever the path can do. */
   readonly limits?: RequestLimits;
+  /** How it is best used. */
+  readonly topology?: Topology;
   /** `writeAt` honours `fua`. It counts only beside a `flush`. */
   readonly fua?: boolean;
   /**
@@ -285,6 +310,15 @@ export interface OpenContext {
   readonly recovering: boolean;
 }
 
+/** What `share` is told beside its options. */
+export interface ShareContext extends Pick<OpenContext, "recovering"> {
+  /**
+   * Notes a file that the disk is to use, before it is opened: one disk must not use one file
+   * twice, under whatever names.
+   */
+  readonly claim: Claim;
+}
+
 /** What a module exports to be a backend. */
 export interface BackendModule {
   /** Without it, `"single"`. */
@@ -295,10 +329,7 @@ export interface BackendModule {
    * Makes, once, what the threads of a `per-queue` backend share; cloneable. It runs in the first
    * thread before any `open`.
    */
-  share?(
-    options: unknown,
-    context: Pick<OpenContext, "recovering">,
-  ): unknown | Promise<unknown>;
+  share?(options: unknown, context: ShareContext): unknown | Promise<unknown>;
   /** Releases what `share` made, once, after every thread's `close`. */
   unshare?(shared: unknown): Answer;
 }

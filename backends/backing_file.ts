@@ -9,7 +9,6 @@ import {
   EACCES,
   EBUSY,
   EINVAL,
-  EOPNOTSUPP,
   EPERM,
   EROFS,
   errnoName,
@@ -19,9 +18,6 @@ import {
 import { UblkError } from "../uapi/error.ts";
 import {
   endOfFile,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  fallocateFile,
   type FileStatus,
   fileStatus,
   lockFile,
@@ -30,13 +26,21 @@ import {
   O_EXCL,
   O_RDONLY,
   O_RDWR,
-  readAt,
   removeFile,
   smallText,
   truncateFile,
 } from "../uring/file.ts";
 import { closeFd, openFile } from "../uring/libc.ts";
-import { Mapping, pageBytes } from "../uring/mapping.ts";
+import type { Topology } from "./backend.ts";
+import { type DeviceLimits, deviceLimits, fitted } from "./device_limits.ts";
+import {
+  canPunch,
+  defaultBlockSize,
+  deviceCanPunch,
+  readDirect,
+  topologyOfFile,
+} from "./file_abilities.ts";
+import { deviceKey, overlap, placesOf, placesOfDevice } from "./file_places.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import { formatSize } from "./size.ts";
 
@@ -46,8 +50,11 @@ export interface FileWish {
   readonly readOnly: boolean;
   /** Past the page cache. */
   readonly direct: boolean;
-  /** The disk's logical block in bytes. */
-  readonly blockSize: number;
+  /**
+   * The disk's logical block in bytes. Default: the one that the device below has or, past the page
+   * cache, the least that goes through; else 512.
+   */
+  readonly blockSize?: number;
   /** Others may have the file too that allow it likewise. */
   readonly shared?: boolean;
   /** The file is made, or made longer, to have this many bytes. With 0 it may be empty. */
@@ -70,10 +77,16 @@ export interface BackingFile {
   readonly bytes: number;
   /** It is a block device. */
   readonly isDevice: boolean;
-  /** Space in it can be given back. */
+  /** Nothing can be written to it, as was wished or because the device is write-protected. */
+  readonly readOnly: boolean;
+  /** The disk's logical block in bytes, as was wished or found. */
+  readonly blockSize: number;
+  /** Space in it can be given back, by blocks of {@linkcode blockSize}. */
   readonly punches: boolean;
   /** It was not there: who finds it of no use removes it. */
   readonly isNew: boolean;
+  /** How it is best used. */
+  readonly topology: Topology;
 }
 
 /**
@@ -102,19 +115,35 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
     throw refusal(path, "there is no such file", remedy ?? `check the path${orMake}`);
   }
   if (found !== undefined) checkKind(path, found, wish);
-  const fd = await openClaimed(path, found, wish);
+  const isDevice = found?.kind === "block device";
+  const limits = isDevice ? deviceLimits(found.device) : undefined;
+  const { fd, readOnly } = await openAsPossible(path, found, limits, wish);
   try {
-    const isDevice = found?.kind === "block device";
     if (createBytes !== undefined && createBytes > 0) lengthen(path, fd, createBytes);
     const bytes = endOfFile(fd);
-    if (bytes < wish.blockSize && createBytes !== 0) {
-      const reason = `its ${bytes} bytes are less than a block of ${wish.blockSize}`;
-      const hint = remedy ?? "make it longer (truncate -s), or have it made: create, size";
-      throw refusal(path, reason, hint);
+    const status = found ?? fileStatus(path)!;
+    const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish.direct);
+    if (bytes < blockSize && createBytes !== 0) {
+      const reason = `its ${bytes} bytes are less than a block of ${blockSize}`;
+      const larger = isDevice
+        ? "give a device that has a medium, and room for a block"
+        : "make it longer (truncate -s), or have it made: create, size";
+      throw refusal(path, reason, remedy ?? larger);
     }
-    if (wish.direct) checkAlignment(path, fd, wish.blockSize);
-    const punches = isDevice || canPunch(fd, bytes, wish);
-    return { path, fd, bytes, isDevice, punches, isNew: found === undefined };
+    if (wish.direct) checkAlignment(path, fd, blockSize);
+    const topology = {
+      ...limits?.topology ?? topologyOfFile(status),
+      dmaAlignmentBytes: wish.direct ? status.directAlignment?.memory : undefined,
+    };
+    const canGiveBack = isDevice
+      ? deviceCanPunch(limits, blockSize)
+      : canPunch(fd, bytes, blockSize);
+    return {
+      ...{ path, fd, bytes, isDevice, readOnly, blockSize },
+      punches: !readOnly && canGiveBack,
+      topology: fitted(topology, blockSize),
+      isNew: found === undefined,
+    };
   } catch (error) {
     // While it is locked: nobody else has it.
     if (found === undefined) removeFile(path);
@@ -137,6 +166,28 @@ function checkKind(path: string, { kind, device }: FileStatus, wish: FileWish): 
   throw refusal(path, `it is ${name}, a disk of a ublk server`, "give the file behind that disk");
 }
 
+/**
+ * Opens a file as is wished, and a block device that is write-protected for reading only, as
+ * `losetup` and `mount` do. Most devices can be opened for writing then and fail each write; some
+ * (a card with its switch set) cannot.
+ */
+async function openAsPossible(
+  path: string,
+  found: FileStatus | undefined,
+  limits: DeviceLimits | undefined,
+  wish: FileWish,
+): Promise<{ fd: number; readOnly: boolean }> {
+  const readOnly = wish.readOnly || limits?.readOnly === true;
+  try {
+    return { fd: await openClaimed(path, found, { ...wish, readOnly }), readOnly };
+  } catch (error) {
+    const isProtected = found?.kind === "block device" && error instanceof UblkError &&
+      error.errno === EROFS;
+    if (readOnly || !isProtected) throw error;
+    return { fd: await openClaimed(path, found, { ...wish, readOnly: true }), readOnly: true };
+  }
+}
+
 /** Opens a file and takes its lock, or a block device that nobody else holds. */
 async function openClaimed(
   path: string,
@@ -156,7 +207,7 @@ async function openClaimed(
       closeFd(fd);
     } catch (error) {
       const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
-      if (!isBusy) throw openError(path, error, wish);
+      if (!isBusy) throw openError(path, error, wish, isDevice);
     }
     if (performance.now() >= deadline) break;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -166,13 +217,20 @@ async function openClaimed(
     : refusal(path, "it is in use by another disk or program (flock)", "end it, or give a copy");
 }
 
-function openError(path: string, error: unknown, wish: FileWish): unknown {
+function openError(path: string, error: unknown, wish: FileWish, isDevice: boolean): unknown {
   if (!(error instanceof UblkError) || error.code !== "SYSCALL_FAILED") return error;
   const { errno = 0 } = error;
   const fail = (reason: string, hint: string) => refusal(path, reason, hint, errno);
   switch (errno) {
-    case EACCES:
     case EPERM:
+      // Not the bits of its mode: whoever asks is refused. Its owner cannot help that.
+      return isDevice
+        ? fail("this container may not open it (device cgroup)", "allow it the device: --device")
+        : fail(
+          "it is immutable or append-only (lsattr)",
+          "`chattr -i -a` it, or serve it read-only",
+        );
+    case EACCES:
       return fail(`this user may not ${wish.readOnly ? "read" : "write"} it`, "run as its owner");
     case EROFS:
       return fail("it is on a read-only filesystem or device", "serve it read-only");
@@ -186,13 +244,17 @@ function openError(path: string, error: unknown, wish: FileWish): unknown {
 
 const LOOP_DEVICES = 256;
 
-/** The kernel's own loop driver takes no lock. */
+/** The kernel's own loop driver takes no lock, and does not hold a device below it. */
 function checkedLoop(path: string, fd: number, { readOnly }: FileWish): number {
   if (readOnly) return fd;
-  const identity = fileStatus(path)?.identity;
+  const places = placesOf(path);
   for (let loop = 0; loop < LOOP_DEVICES; loop++) {
-    const backing = smallText(`/sys/block/loop${loop}/loop/backing_file`)?.trimEnd();
-    if (backing === undefined || fileStatus(backing)?.identity !== identity) continue;
+    const folder = `/sys/block/loop${loop}`;
+    if (smallText(`${folder}/loop/backing_file`) === undefined) continue;
+    const device = smallText(`${folder}/dev`)?.trim() ?? "";
+    // That loop device itself, or a partition of it, is asked for: all others have a part in it.
+    if (places.some(({ key }) => key === deviceKey(device))) continue;
+    if (!overlap(places, placesOfDevice(device))) continue;
     closeFd(fd);
     const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
     throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);
@@ -220,22 +282,13 @@ function lengthen(path: string, fd: number, bytes: number): void {
 
 /** Whether requests of that block size go through with `O_DIRECT`: one is tried. */
 function checkAlignment(path: string, fd: number, blockSize: number): void {
-  using page = Mapping.anonymous(pageBytes());
-  const read = (bytes: number) => readAt(fd, new Uint8Array(page.buffer(0, bytes)), 0);
-  const result = read(blockSize);
+  const result = readDirect(fd, blockSize);
   if (result >= 0) return;
-  const possible = BLOCK_SIZES.find((size) => size > blockSize && read(size) >= 0);
+  const possible = BLOCK_SIZES.find((size) => size > blockSize && readDirect(fd, size) >= 0);
   if (result === -EINVAL && possible !== undefined) {
     const reason = `with O_DIRECT it takes no blocks of ${blockSize} bytes`;
     throw refusal(path, reason, `use blocks of ${possible}, or serve it without direct`);
   }
   const reason = `it cannot be read with O_DIRECT: ${errnoName(result)}`;
   throw refusal(path, reason, "serve it without direct", -result);
-}
-
-/** Tried where it changes nothing: past the end. */
-function canPunch(fd: number, bytes: number, { readOnly, blockSize }: FileWish): boolean {
-  if (readOnly) return false;
-  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  return fallocateFile(fd, mode, bytes, blockSize) !== -EOPNOTSUPP;
 }

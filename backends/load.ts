@@ -6,6 +6,7 @@
 
 import { thrownText, UblkError } from "../uapi/error.ts";
 import type { Backend, BackendModule, OpenContext, Sharing } from "./backend.ts";
+import { type Claim, claims } from "./claims.ts";
 import { eachInTurn } from "./each_of.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import { zonesFault } from "./zones_fault.ts";
@@ -15,8 +16,12 @@ import type { BackendSpec } from "./spec.ts";
 export interface LoadedBackend {
   /** `"per-queue"` only where every module in the stack says so. */
   readonly sharing: Sharing;
-  /** Makes what the threads share, for the whole stack. */
-  share(): Promise<unknown>;
+  /**
+   * Makes what the threads share, for the whole stack, which claims its files together.
+   *
+   * @param claim Of the stack that this one is inside of.
+   */
+  share(claim?: Claim): Promise<unknown>;
   /** Opens the whole stack, innermost first. */
   open(queue: number, shared: unknown): Promise<Backend>;
   /** Closes what {@linkcode open} opened, outermost first. */
@@ -46,14 +51,14 @@ export async function loadBackend(spec: BackendSpec, recovering = false): Promis
   const everyone = [module.sharing ?? "single", ...inner.map((child) => child.sharing)];
   return {
     sharing: everyone.every((sharing) => sharing === "per-queue") ? "per-queue" : "single",
-    async share(): Promise<SharedTree> {
+    async share(claim = claims()): Promise<SharedTree> {
       const shared: unknown[] = [];
       try {
-        for (const child of inner) shared.push(await child.share());
+        for (const child of inner) shared.push(await child.share(claim));
         const own = await attempt(
           spec,
           "share",
-          () => module.share?.(spec.options, { recovering }),
+          () => module.share?.(spec.options, { recovering, claim }),
         );
         return { own, inner: shared as SharedTree[] };
       } catch (error) {

@@ -231,7 +231,7 @@ Deno.test("loadBackend unshares what was shared where a later `share` throws", a
 Deno.test("loadBackend tells every `share` and `open` of a stack whether the device is recovered", async () => {
   const spec = {
     module: moduleUrl(`
-      export const share = (options, context) => context;
+      export const share = (options, { recovering }) => ({ recovering });
       export const open = ${openSource(512)};`),
   };
   const stack = { ...spec, inner: [{ ...spec, inner: [spec] }] };

@@ -11,7 +11,7 @@
 import { UblkError } from "../uapi/error.ts";
 import { endOfFile, nextHole, removeFile, syncFile, truncateFile } from "../uring/file.ts";
 import { closeFd, syscallError } from "../uring/libc.ts";
-import type { Backend, OpenContext, Sharing } from "./backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
 import { eachOf } from "./each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
@@ -35,7 +35,10 @@ export interface FileOptions {
   readonly create?: boolean;
   /** The size of a file that is made: bytes, or a text such as `"1GiB"`. */
   readonly size?: Size;
-  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  /**
+   * Bytes of a logical block: 512, 1024, 2048 or 4096. Default: that of a block device; with
+   * `direct` the least that the filesystem takes; else 512.
+   */
   readonly blockSize?: number;
   /** The kernel refuses writes, and the file is opened for reading only. */
   readonly readOnly?: boolean;
@@ -57,7 +60,7 @@ export interface FileOptions {
 
 interface StoredOptions {
   readonly path: string;
-  readonly blockSize: number;
+  readonly blockSize?: number;
   readonly readOnly: boolean;
   readonly direct: boolean;
   readonly shared: boolean;
@@ -70,7 +73,8 @@ interface StoredOptions {
  * A disk in a file, or in a block device. Its size is the file's, in whole blocks.
  *
  * The file is opened and locked (`flock`; a device with `O_EXCL`) when the disk is served. What it
- * cannot do is not offered: where the filesystem punches no holes there is no discard.
+ * cannot do is not offered: where the filesystem punches no holes, or the device writes no zeroes by
+ * itself, there is no discard; and over a device that is write-protected the disk is read-only.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` where the options are wrong or contradict each other. When
  *   served: where the file cannot be had (missing, a directory, in use, not aligned, …).
@@ -86,19 +90,20 @@ interface StoredOptions {
  * ```
  */
 export function file(path: string, options: FileOptions = {}): BackendSpec {
-  const { blockSize = 512, readOnly = false, direct = false, create = false } = options;
+  const { blockSize, readOnly = false, direct = false, create = false } = options;
   const { shared = false } = options;
   const { metadataPath, metadataSize = 0 } = options;
   checkPath(path);
-  checkBlockSize(blockSize);
+  if (blockSize !== undefined) checkBlockSize(blockSize);
+  const unit = blockSize ?? 512;
   const size = typeof options.size === "string" ? parseSize(options.size) : options.size;
   if (create !== (size !== undefined)) {
     const reason = create ? "create needs a size" : "a size is for create: a file has its own";
     throw invalid(reason, "give both or neither");
   }
   if (create && readOnly) throw invalid("create and readOnly exclude each other", "drop one");
-  if (size !== undefined && !(Number.isSafeInteger(size) && size > 0 && size % blockSize === 0)) {
-    throw invalid(`size ${size} is not possible`, `use a positive multiple of ${blockSize} bytes`);
+  if (size !== undefined && !(Number.isSafeInteger(size) && size > 0 && size % unit === 0)) {
+    throw invalid(`size ${size} is not possible`, `use a positive multiple of ${unit} bytes`);
   }
   if (!Number.isInteger(metadataSize) || metadataSize < 0 || metadataSize > 255) {
     throw invalid(`metadataSize ${metadataSize} is out of range`, "use 1 to 255 bytes per block");
@@ -132,26 +137,31 @@ interface Shared {
   readonly data: BackingFile;
   readonly metadata?: BackingFile;
   readonly size: number;
+  /** Either of them is write-protected, or it is wished. */
+  readonly readOnly: boolean;
 }
 
 /** Opens and claims the files, once for all queues. */
 export async function share(
   options: unknown,
-  { recovering }: Pick<OpenContext, "recovering">,
+  { recovering, claim }: ShareContext,
 ): Promise<Shared> {
   const stored = options as StoredOptions;
-  const { path, blockSize, metadataPath, metadataSize } = stored;
+  const { path, metadataPath, metadataSize } = stored;
+  claim(path);
+  if (metadataPath !== undefined) claim(metadataPath);
   const data = await openBackingFile(path, { ...stored, recovering });
+  const { blockSize, readOnly } = data;
   const blocks = Math.floor(data.bytes / blockSize);
-  if (metadataPath === undefined) return { data, size: blocks * blockSize };
+  if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly };
   let metadata: BackingFile | undefined;
   try {
-    metadata = await openMetadata(metadataPath, stored, blocks, recovering);
+    metadata = await openMetadata(metadataPath, { ...stored, readOnly }, blocks, recovering);
     // The disk ends where either file does.
     const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
     if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
-    if (!stored.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize);
-    return { data, metadata, size: covered * blockSize };
+    if (!metadata.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize);
+    return { data, metadata, size: covered * blockSize, readOnly: metadata.readOnly };
   } catch (error) {
     // A file that was made for a disk which is none is not left behind.
     for (const made of [data, metadata]) if (made?.isNew) removeFile(made.path);
@@ -201,8 +211,9 @@ export function unshare(shared: unknown): void {
 
 /** Opens the disk in one queue's thread. */
 export function open(options: unknown, context: OpenContext): Backend {
-  const { blockSize, readOnly, direct, metadataSize } = options as StoredOptions;
-  const { data, metadata, size } = context.shared as Shared;
+  const { direct, metadataSize } = options as StoredOptions;
+  const { data, metadata, size, readOnly } = context.shared as Shared;
+  const { blockSize, topology } = data;
   const layout = new StripeLayout(1, blockSize);
   const portions = metadata && { fd: metadata.fd, bytesPerBlock: metadataSize, blockSize };
   const files = metadata === undefined ? [data] : [data, metadata];
@@ -216,6 +227,7 @@ export function open(options: unknown, context: OpenContext): Backend {
     },
     blockSize,
     readOnly,
+    topology,
     // For wrappers that need the bytes; by itself the ring serves it.
     ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches }),
     fua: true,

@@ -6,10 +6,11 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
-import type { Backend, OpenContext, Sharing } from "./backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "./backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
 import { eachOf } from "./each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
+import { fitted, striped } from "./device_limits.ts";
 import { FileRequests } from "./file_requests.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import { formatSize } from "./size.ts";
@@ -32,7 +33,10 @@ const DEFAULT_CHUNK_BYTES = 64 << 10;
 export interface StripeOptions {
   /** Bytes of a chunk: a power of two from 4096 to 524288. Default: 65536. */
   readonly chunkSize?: number;
-  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  /**
+   * Bytes of a logical block: 512, 1024, 2048 or 4096. Default: the largest that one of the files
+   * needs, as for `file`.
+   */
   readonly blockSize?: number;
   /** The kernel refuses writes, and the files are opened for reading only. */
   readonly readOnly?: boolean;
@@ -48,7 +52,7 @@ export interface StripeOptions {
 interface StoredOptions {
   readonly paths: readonly string[];
   readonly chunkSize: number;
-  readonly blockSize: number;
+  readonly blockSize?: number;
   readonly readOnly: boolean;
   readonly direct: boolean;
   readonly shared: boolean;
@@ -72,13 +76,13 @@ interface StoredOptions {
  * ```
  */
 export function stripe(paths: readonly string[], options: StripeOptions = {}): BackendSpec {
-  const { chunkSize = DEFAULT_CHUNK_BYTES, blockSize = 512 } = options;
+  const { chunkSize = DEFAULT_CHUNK_BYTES, blockSize } = options;
   const { readOnly = false, direct = false, shared = false } = options;
   if (paths.length < 1 || paths.length > MAX_STRIPE_FILES) {
     throw invalid(`${paths.length} files are not possible`, `give 1 to ${MAX_STRIPE_FILES}`);
   }
   for (const path of paths) checkPath(path);
-  checkBlockSize(blockSize);
+  if (blockSize !== undefined) checkBlockSize(blockSize);
   const isPower = Number.isInteger(Math.log2(chunkSize));
   if (!isPower || chunkSize < MIN_CHUNK_BYTES || chunkSize > MAX_CHUNK_BYTES) {
     const hint = `use a power of two from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES} bytes`;
@@ -101,9 +105,10 @@ interface Shared {
 /** Opens and claims the files, once for all queues. */
 export async function share(
   options: unknown,
-  { recovering }: Pick<OpenContext, "recovering">,
+  { recovering, claim }: ShareContext,
 ): Promise<Shared> {
   const stored = options as StoredOptions;
+  for (const path of stored.paths) claim(path);
   const files: BackingFile[] = [];
   try {
     for (const path of stored.paths) {
@@ -114,7 +119,11 @@ export async function share(
       const bytes = wholeChunks(file, stored.chunkSize);
       if (bytes === each) continue;
       const reason = `its ${formatSize(bytes)} are not the ${formatSize(each)} of ${files[0].path}`;
-      throw refusal(file.path, reason, "make them the same size (truncate -s)");
+      const isFixed = file.isDevice || files[0].isDevice;
+      const hint = isFixed
+        ? "give partitions of the same size"
+        : "make them the same size (truncate -s)";
+      throw refusal(file.path, reason, hint);
     }
     return { files, size: each * files.length };
   } catch (error) {
@@ -123,10 +132,13 @@ export async function share(
   }
 }
 
-function wholeChunks({ path, bytes }: BackingFile, chunkSize: number): number {
+function wholeChunks({ path, bytes, isDevice }: BackingFile, chunkSize: number): number {
   if (bytes >= chunkSize) return Math.floor(bytes / chunkSize) * chunkSize;
   const reason = `its ${bytes} bytes are less than a chunk of ${chunkSize}`;
-  throw refusal(path, reason, "make it longer (truncate -s), or use smaller chunks");
+  const hint = isDevice
+    ? "use smaller chunks"
+    : "make it longer (truncate -s), or use smaller chunks";
+  throw refusal(path, reason, hint);
 }
 
 /** Closes the files. */
@@ -137,14 +149,18 @@ export function unshare(shared: unknown): void {
 
 /** Opens the disk in one queue's thread. */
 export function open(options: unknown, context: OpenContext): Backend {
-  const { chunkSize, blockSize, readOnly, direct } = options as StoredOptions;
+  const { chunkSize, direct } = options as StoredOptions;
   const { files, size } = context.shared as Shared;
   const layout = new StripeLayout(files.length, chunkSize);
   const fds = files.map(({ fd }) => fd);
+  // The largest of all: those of the others divide it.
+  const blockSize = Math.max(...files.map((file) => file.blockSize));
+  const topologies = files.map(({ topology }) => topology);
   return {
     size,
     blockSize,
-    readOnly,
+    readOnly: files.some(({ readOnly }) => readOnly),
+    topology: fitted(striped(topologies, chunkSize), blockSize),
     // For wrappers that need the bytes; by itself the ring serves it.
     ...byteMethods({ fds, layout, direct, punches: files.every(({ punches }) => punches) }),
     fua: true,

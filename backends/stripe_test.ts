@@ -137,7 +137,7 @@ Deno.test("stripe refuses files that do not go together, in one line", async () 
     ],
     [[short], "less than a chunk of 65536; make it longer"],
     [[first, `${scratch.path}/none`], "no such file"],
-    [[first, first], "in use by another disk"],
+    [[first, first], `${first}: this disk uses it already; give each file or device once`],
   ];
   for (const [paths, words] of cases) {
     const loaded = await loadBackend(stripe(paths));

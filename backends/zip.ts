@@ -5,7 +5,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import type { Backend, Sharing } from "./backend.ts";
+import type { Backend, ShareContext, Sharing } from "./backend.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import type { BackendSpec } from "./spec.ts";
 import type { Target } from "./target.ts";
@@ -95,6 +95,11 @@ export function zip(path: string, options: ZipOptions = {}): BackendSpec {
 
 function invalid(reason: string, hint: string): UblkError {
   return new UblkError("INVALID_ARGUMENT", { operation: "a zip archive", reason, hint });
+}
+
+/** The archive is opened with the disk; that it is no other part of the disk must be known before. */
+export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): void {
+  claim((options as ArchiveWish).path);
 }
 
 /** Opens the archive in the thread that serves it. */

@@ -62,7 +62,9 @@ export interface DiskTraits {
   readonly blockSize?: number;
   /** The unit that is written without reading first, in bytes. Default: 4096. */
   readonly physicalBlockSize?: number;
-  /** The best request in bytes, a power of two. Default: the physical block. */
+  /** The smallest good request in bytes, a power of two. Default: the physical block. */
+  readonly ioMinBytes?: number;
+  /** The best request in bytes, a power of two. Default: the smallest good one. */
   readonly ioOptBytes?: number;
   /** Writes are refused. */
   readonly readOnly?: boolean;
@@ -78,6 +80,8 @@ export interface DiskTraits {
   readonly writeZeroes?: boolean;
   /** The unit of discard in bytes, a multiple of the block. Default: the physical block. */
   readonly discardGranularityBytes?: number;
+  /** Where the first unit of discard begins, in bytes from the start. Default: 0. */
+  readonly discardAlignmentBytes?: number;
   /** The largest DISCARD in bytes. Default: as much as the kernel can ask, 4 GiB less a block. */
   readonly maxTrimBytes?: number;
   /** The largest WRITE_ZEROES in bytes. Default: as much as the kernel can ask. */
@@ -165,13 +169,15 @@ export function ublkParams(traits: DiskTraits): DiskParams {
   checkTraits(traits);
   const physical = traits.physicalBlockSize ?? Math.max(blockSize, 4096);
   const physicalShift = shift("physical block size", physical, blockSize, MAX_PHYSICAL_BYTES);
-  const optimal = traits.ioOptBytes ?? physical;
+  const least = traits.ioMinBytes ?? physical;
+  const leastShift = shift("smallest good request size", least, blockSize, MAX_PHYSICAL_BYTES);
+  const optimal = traits.ioOptBytes ?? least;
   const optimalShift = shift("best request size", optimal, blockSize, MAX_PHYSICAL_BYTES);
   const basic: ublk_param_basic = {
     attrs: attributes(traits),
     logical_bs_shift: Math.log2(blockSize),
     physical_bs_shift: physicalShift,
-    io_min_shift: physicalShift,
+    io_min_shift: leastShift,
     io_opt_shift: optimalShift,
     max_sectors: maxIoBytes / SECTOR_BYTES,
     chunk_sectors: (traits.zones?.size ?? 0) / SECTOR_BYTES,
@@ -276,7 +282,7 @@ function discardParams(
   const { maxTrimBytes = MAX_RANGE_BYTES, maxWriteZeroesBytes = MAX_RANGE_BYTES } = traits;
   const granularity = traits.discardGranularityBytes ?? physical;
   return {
-    discard_alignment: 0,
+    discard_alignment: trim ? traits.discardAlignmentBytes ?? 0 : 0,
     // Not zero for write-zeroes alone either: the driver refuses a zero in this struct.
     discard_granularity: trim || writeZeroes ? granularity : 0,
     max_discard_sectors: trim ? wholeBlocks(maxTrimBytes, blockSize) : 0,

@@ -103,6 +103,16 @@ Deno.test("ublkParams takes limits and shapes that are given", () => {
     maxWriteZeroesBytes: 2 * MIB,
   });
   assertEquals([basic.physical_bs_shift, basic.io_min_shift, basic.io_opt_shift], [16, 16, 20]);
+  const striped = ublkParams({
+    ...plain,
+    ioMinBytes: 65536,
+    trim: true,
+    discardGranularityBytes: 8192,
+    discardAlignmentBytes: 512,
+  });
+  const { physical_bs_shift, io_min_shift, io_opt_shift } = striped.basic;
+  assertEquals([physical_bs_shift, io_min_shift, io_opt_shift], [12, 16, 16]);
+  assertEquals(striped.discard.discard_alignment, 512);
   assertEquals(discard.discard_granularity, 8192);
   assertEquals([discard.max_discard_sectors, discard.max_write_zeroes_sectors], [2048, 4096]);
   assertEquals(ublkParams({ ...plain, physicalBlockSize: 512 }).basic.physical_bs_shift, 9);

@@ -96,13 +96,16 @@ export async function addDevice(
   const readOnly = traits.readOnly || settings.readOnly;
   const params = ublkParams({
     ...traits,
+    ...traits.topology,
     sizeBytes: traits.size,
     maxIoBytes: grant.maxIoBytes,
     readOnly,
     maxTrimBytes: MAX_RANGE_BYTES,
     maxWriteZeroesBytes: MAX_RANGE_BYTES,
     dmaAlignmentBytes: traits.limits?.dmaAlignmentBytes ??
-      (isZeroCopy(grant.dataPath) ? ZERO_COPY_ALIGNMENT_BYTES : undefined),
+      (isZeroCopy(grant.dataPath)
+        ? Math.max(ZERO_COPY_ALIGNMENT_BYTES, traits.topology?.dmaAlignmentBytes ?? 0)
+        : undefined),
     segments: traits.limits,
     integrity: settings.integrity,
   });

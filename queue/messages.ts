@@ -4,7 +4,13 @@
  * @module
  */
 
-import type { Backend, RequestLimits, Sharing, ZoneMethods } from "../backends/backend.ts";
+import type {
+  Backend,
+  RequestLimits,
+  Sharing,
+  Topology,
+  ZoneMethods,
+} from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { thrownText, UblkError, type UblkErrorCode, type UblkErrorInit } from "../uapi/error.ts";
 import type { ServeOrder, ThreadResources } from "./serving.ts";
@@ -77,6 +83,8 @@ export interface BackendTraits {
   readonly resize: boolean;
   /** What the memory of requests must be like. */
   readonly limits?: RequestLimits;
+  /** How it is best used. */
+  readonly topology?: Topology;
   /** Its zones, where it has some. */
   readonly zones?: ZoneTraits;
   /** Its thread may block in the kernel. */
@@ -108,6 +116,7 @@ export function traitsOf(
   return {
     size: backend.size,
     ...(backend.limits === undefined ? {} : { limits: backend.limits }),
+    ...(backend.topology === undefined ? {} : { topology: backend.topology }),
     ...(backend.zones === undefined ? {} : { zones: zoneTraitsOf(backend.zones) }),
     blockSize: backend.blockSize ?? 512,
     readOnly: backend.readOnly === true,

@@ -26,6 +26,12 @@ const SHELLS: readonly Package[] = [
   { name: "zsh", proof: "/bin/zsh" },
 ];
 
+/** Tables for `partition`, and the commands that its refusals name. */
+const TABLES: readonly Package[] = [
+  { name: "fdisk", proof: "/usr/sbin/sfdisk" },
+  { name: "gdisk", proof: "/usr/sbin/sgdisk" },
+];
+
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
@@ -36,6 +42,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
   try {
     const packages = [
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
+      ...groups.has("unit") || groups.has("integration") ? TABLES : [],
       ...groups.has("integration") ? SHELLS : [],
     ];
     await ensure(packages);

@@ -105,6 +105,7 @@ function testStep(
  */
 const ON_ONE_KERNEL = {
   "bench_smoke_test.ts": "6.12",
+  "block_device_test.ts": "7.2",
   "command_test.ts": "6.12",
   "data_test.ts": "6.12",
   "demo_test.ts": "6.12",

@@ -54,6 +54,15 @@ export interface FileStatus {
   readonly identity: string;
   /** `major:minor` of the device that it is. */
   readonly device: string;
+  /** `major:minor` of the device that its filesystem is on; of nothing where that is on none. */
+  readonly filesystem: string;
+  /** Bytes in which its filesystem works best: mostly its block. */
+  readonly blockBytes: number;
+  /**
+   * The multiples of bytes at which `O_DIRECT` wants memory and offsets; undefined where the kernel
+   * (before 6.1) or the filesystem does not say.
+   */
+  readonly directAlignment?: { readonly memory: number; readonly offset: number };
 }
 
 const KINDS: ReadonlyMap<number, FileKind> = new Map([
@@ -73,9 +82,10 @@ const KINDS: ReadonlyMap<number, FileKind> = new Map([
 export function fileStatus(path: string): FileStatus | undefined {
   const AT_FDCWD = -100;
   const STATX_BASIC_STATS = 0x7ff;
+  const STATX_DIOALIGN = 0x2000;
   // struct statx
   const bytes = new Uint8Array(256);
-  if (libc().statx(AT_FDCWD, cString(path), 0, STATX_BASIC_STATS, bytes) < 0) {
+  if (libc().statx(AT_FDCWD, cString(path), 0, STATX_BASIC_STATS | STATX_DIOALIGN, bytes) < 0) {
     const number = errno();
     // ENOENT: it is not there; ENOTDIR: neither is its folder.
     if (number === ENOENT || number === ENOTDIR) return undefined;
@@ -84,12 +94,22 @@ export function fileStatus(path: string): FileStatus | undefined {
   const view = new DataView(bytes.buffer);
   const u32 = (at: number) => view.getUint32(at, true);
   const u64 = (at: number) => view.getBigUint64(at, true);
+  const kind = KINDS.get(view.getUint16(28, true) & 0o170000) ?? "thing of no known kind";
   return {
-    kind: KINDS.get(view.getUint16(28, true) & 0o170000) ?? "thing of no known kind",
+    kind,
     bytes: Number(u64(40)),
     allocatedBytes: Number(u64(48)) * 512,
-    identity: `${u32(136)}:${u32(140)}:${u64(32)}`,
+    // A device is what its number says, whichever of its nodes is asked for.
+    identity: kind === "block device"
+      ? `block ${u32(128)}:${u32(132)}`
+      : `${u32(136)}:${u32(140)}:${u64(32)}`,
     device: `${u32(128)}:${u32(132)}`,
+    filesystem: `${u32(136)}:${u32(140)}`,
+    blockBytes: u32(4),
+    // Both are 0 for what has no direct I/O.
+    ...((u32(0) & STATX_DIOALIGN) === 0 || u32(156) === 0
+      ? {}
+      : { directAlignment: { memory: u32(152), offset: u32(156) } }),
   };
 }
 

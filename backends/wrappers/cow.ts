@@ -4,7 +4,14 @@
  * @module
  */
 
-import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
+import type {
+  Answer,
+  Backend,
+  OpenContext,
+  ShareContext,
+  Sharing,
+  WriteOptions,
+} from "../backend.ts";
 import type { Size } from "../geometry.ts";
 import type { BackendSpec } from "../spec.ts";
 import { allOf, isLater, type Steps, take, Turns } from "./answers.ts";
@@ -57,6 +64,11 @@ export function cow(inner: BackendSpec, options: CowOptions): BackendSpec {
   return { module: import.meta.url, options: checked, inner: [inner] };
 }
 
+/** The overlay is opened with the disk; that it is no other part of the disk must be known before. */
+export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): void {
+  claim((options as { file: string }).file);
+}
+
 /** Opens it around what is inside. */
 export async function open(
   options: unknown,
@@ -78,6 +90,13 @@ class Overlaid extends Passing {
     this.#block = overlay.blockBytes;
     this.#scratch = new Uint8Array(this.#block);
     this.readOnly = false;
+    // Space is given back in whole blocks, and one of which a part is written is copied first.
+    this.topology = {
+      ...inner.topology,
+      ioOptBytes: Math.max(this.#block, inner.topology?.physicalBlockSize ?? 0),
+      discardGranularityBytes: this.#block,
+      discardAlignmentBytes: 0,
+    };
     this.fua = true;
     this.resize = undefined;
     this.readMetadata = undefined;

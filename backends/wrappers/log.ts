@@ -7,7 +7,7 @@
 import { errnoName } from "../../uapi/errno.ts";
 import { O_APPEND, O_CREAT, O_WRONLY } from "../../uring/file.ts";
 import { closeFd, libc, openFile } from "../../uring/libc.ts";
-import type { Backend, OpenContext, Sharing } from "../backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "../backend.ts";
 import type { BackendSpec } from "../spec.ts";
 import { type Observer, Observing } from "./observing.ts";
 import { checkOptions, OPERATION_NAMES, type Wrapper } from "./wrapper.ts";
@@ -41,8 +41,10 @@ export function log(inner: BackendSpec, options: LogOptions): BackendSpec {
 }
 
 /** Opens the file, once for all threads. */
-export function share(options: unknown): number {
-  return openFile((options as LogOptions).file, O_WRONLY | O_CREAT | O_APPEND, 0o644);
+export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): number {
+  const { file } = options as LogOptions;
+  claim(file, "text");
+  return openFile(file, O_WRONLY | O_CREAT | O_APPEND, 0o644);
 }
 
 /** Closes it. */

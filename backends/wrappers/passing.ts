@@ -11,6 +11,7 @@ import type {
   Backend,
   RequestLimits,
   RingMethods,
+  Topology,
   WriteOptions,
   WriteZeroesOptions,
 } from "../backend.ts";
@@ -27,6 +28,7 @@ export interface Shortcuts {
 export class Passing implements Backend {
   readonly blockSize: number;
   readonly limits?: RequestLimits;
+  topology?: Topology;
   readonly ring?: RingMethods;
   readonly address?: number;
   readOnly: boolean;
@@ -62,6 +64,7 @@ export class Passing implements Backend {
     this.address = address;
     this.blockSize = inner.blockSize ?? 512;
     this.limits = inner.limits;
+    this.topology = inner.topology;
     this.readOnly = inner.readOnly === true;
     this.fua = inner.fua === true;
     this.synchronous = inner.synchronous === true;

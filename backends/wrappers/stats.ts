@@ -6,7 +6,7 @@
 
 import { O_CREAT, O_TRUNC, O_WRONLY } from "../../uring/file.ts";
 import { closeFd, openFile, writeText } from "../../uring/libc.ts";
-import type { Backend, OpenContext, Sharing } from "../backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "../backend.ts";
 import { formatSize } from "../size.ts";
 import type { BackendSpec } from "../spec.ts";
 import { type Observer, Observing } from "./observing.ts";
@@ -56,8 +56,9 @@ const HEADER_BYTES = 8;
 const STDERR = 2;
 
 /** Opens the file now, so that a mistake is found now. */
-export function share(options: unknown): Shared {
+export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): Shared {
   const { file } = options as StatsOptions;
+  if (file !== undefined) claim(file, "text");
   return {
     counts: new SharedArrayBuffer(HEADER_BYTES + MAX_ROWS * ROW * 8),
     fd: file === undefined ? STDERR : openFile(file, O_WRONLY | O_CREAT | O_TRUNC, 0o644),

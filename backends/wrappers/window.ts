@@ -13,6 +13,7 @@ import type {
   RingRequest,
   WriteOptions,
 } from "../backend.ts";
+import { shifted } from "../device_limits.ts";
 import { Passing } from "./passing.ts";
 
 /** The part from `start` on, `length` bytes or what there is. */
@@ -28,6 +29,7 @@ export class Window extends Passing {
     });
     this.#start = start;
     this.#length = length;
+    this.topology = inner.topology && shifted(inner.topology, start, this.blockSize);
     this.trim = inner.trim && ((offset, bytes) => inner.trim!(start + offset, bytes));
     this.writeZeroes = inner.writeZeroes &&
       ((offset, bytes, options) => inner.writeZeroes!(start + offset, bytes, options));

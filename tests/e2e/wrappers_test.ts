@@ -17,6 +17,7 @@ import {
   stats,
 } from "../../mod.ts";
 import { runCommand } from "../integration/_run_command.ts";
+import { kernelAnswer, ourAnswer, tableDisk } from "../partition_tables.ts";
 import { sleep } from "./_command.ts";
 import { attempt, sh, temporaryFolder } from "./_disk.ts";
 
@@ -170,4 +171,21 @@ Deno.test("ublk add --wrap cow + killed with -9, and recovered: nobody sees an e
     await ublk("del", "-n", `${added.id}`);
   }
   assertMatch(await Deno.readTextFile(`${folder.path}/table`), /^read +\d+ +16 MiB +0 /m);
+});
+
+Deno.test("partition + tables of many kinds + the kernel's own scan finds the same", async () => {
+  await using folder = await temporaryFolder();
+  const path = `${folder.path}/table`;
+  // Seeds that the answers recorded for the unit tests do not have.
+  for (let seed = 1000; seed < 1020; seed++) {
+    const disk = tableDisk(seed);
+    await Deno.writeFile(path, disk.bytes);
+    const blockSize = `${disk.blockSize}`;
+    const loop = await sh("losetup -f --show -P -b $blockSize $path", { path, blockSize });
+    try {
+      assertEquals(await ourAnswer(disk), kernelAnswer(loop.slice("/dev/".length)), `${seed}`);
+    } finally {
+      await sh("losetup -d $loop", { loop });
+    }
+  }
 });

@@ -1,0 +1,145 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { run, Scratch } from "../tests/scratch.ts";
+import { openStack } from "../tests/stack.ts";
+import { UblkError } from "../uapi/error.ts";
+import { libc } from "../uring/libc.ts";
+import { claims } from "./claims.ts";
+import { overlap, placesOf } from "./file_places.ts";
+import { file } from "./loop.ts";
+import type { BackendSpec } from "./spec.ts";
+import { stripe } from "./stripe.ts";
+import { cow } from "./wrappers/cow.ts";
+import { log } from "./wrappers/log.ts";
+import { readonly } from "./wrappers/readonly.ts";
+import { stats } from "./wrappers/stats.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
+
+const MIB = 1 << 20;
+const REFUSAL = "this disk uses it already";
+
+/** A loop device over a file, for as long as it is not disposed of. */
+class Loop implements Disposable {
+  readonly path: string;
+
+  constructor(...args: string[]) {
+    this.path = run("losetup", "--find", "--show", ...args);
+  }
+
+  [Symbol.dispose]() {
+    run("losetup", "--detach", this.path);
+  }
+}
+
+/** Other names of a file, each with how to make it. */
+function otherNames(scratch: Scratch, path: string): Record<string, string> {
+  const at = (name: string) => `${scratch.path}/${name}`;
+  Deno.linkSync(path, at("hard"));
+  Deno.symlinkSync(path, at("symbolic"));
+  Deno.symlinkSync(at("symbolic"), at("far"));
+  return {
+    "the same path": path,
+    "another way of writing it": `${scratch.path}/./${path.slice(scratch.path.length + 1)}`,
+    "a hard link": at("hard"),
+    "a symbolic link": at("symbolic"),
+    "a link to a link": at("far"),
+  };
+}
+
+Deno.test("a disk that opens several files has none of them twice, under any name", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", MIB);
+  // One that is empty is what `cow` would make an overlay of, and `stats` its table.
+  const empty = scratch.file("empty", 0);
+  const emptied = `${scratch.path}/emptied`;
+  Deno.linkSync(empty, emptied);
+  const shared = { shared: true };
+  for (const [name, other] of Object.entries(otherNames(scratch, path))) {
+    const stacks: Record<string, BackendSpec> = {
+      "stripe": stripe([path, other], shared),
+      "stripe that is only read": stripe([path, other], { readOnly: true }),
+      "stripe with another between": stripe([path, scratch.file("b", MIB), other], shared),
+      "metadata": file(path, { ...shared, metadataPath: other, metadataSize: 8 }),
+      "metadata that is only read": file(path, {
+        readOnly: true,
+        metadataPath: other,
+        metadataSize: 8,
+      }),
+      "cow": cow(file(path, { readOnly: true }), { file: other }),
+      // Both would write to the disk as if it were a file of text.
+      "stats": stats(file(path, shared), { file: other }),
+      "log": log(file(path, shared), { file: other }),
+      "stats over cow": stats(cow(file(path, { readOnly: true }), { file: empty }), {
+        file: emptied,
+      }),
+      "cow over log": cow(log(file(path, { readOnly: true }), { file: empty }), { file: emptied }),
+      "two overlays": cow(readonly(cow(file(path, { readOnly: true }), { file: empty })), {
+        file: emptied,
+      }),
+    };
+    for (const [kind, spec] of Object.entries(stacks)) {
+      await assertRejects(() => openStack(spec), UblkError, REFUSAL, `${kind}, ${name}`);
+      assertEquals(Deno.statSync(path).size, MIB, `${kind}, ${name}: nothing was cut`);
+      assertEquals(Deno.statSync(empty).size, 0, `${kind}, ${name}: nothing was made`);
+    }
+  }
+});
+
+Deno.test("a disk has no file twice that is yet to be made", async () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/new`;
+  const spec = stats(file(path, { create: true, size: MIB, shared: true }), {
+    file: `${scratch.path}/./new`,
+  });
+  await assertRejects(() => openStack(spec), UblkError, REFUSAL);
+});
+
+Deno.test("lines of text from several sides may go to one file, or to what keeps nothing", async () => {
+  using scratch = new Scratch();
+  const [path, text] = [scratch.file("disk", MIB), `${scratch.path}/text`];
+  for (const to of [text, "/dev/null"]) {
+    await using _stack = await openStack(log(log(file(path), { file: to }), { file: to }));
+  }
+});
+
+Deno.test("a disk has no file beside a loop device that is a part of it", () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", 4 * MIB);
+  using front = new Loop("--sizelimit", `${MIB}`, path);
+  using back = new Loop("--offset", `${2 * MIB}`, path);
+  using over = new Loop(front.path);
+  for (
+    const pair of [[path, front.path], [back.path, path], [over.path, path], [
+      over.path,
+      front.path,
+    ]]
+  ) {
+    const claim = claims();
+    claim(pair[0]);
+    assertThrows(() => claim(pair[1]), UblkError, `${REFUSAL}, as ${pair[0]}`);
+  }
+  const claim = claims();
+  claim(over.path);
+  claim(back.path);
+  // Another node of a device is the same device.
+  const node = `${scratch.path}/node`;
+  run("mknod", node, "b", ...run("stat", "-c", "%Hr %Lr", back.path).split(" "));
+  assertThrows(() => claim(node), UblkError, REFUSAL);
+});
+
+Deno.test("a partition is a part of its disk, and of no other partition", () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", 4 * MIB);
+  using loop = new Loop("--partscan", path);
+  run("addpart", loop.path, "1", "0", "2048");
+  run("addpart", loop.path, "2", "2048", "2048");
+  try {
+    const [disk, one, two] = [loop.path, `${loop.path}p1`, `${loop.path}p2`].map(placesOf);
+    assertEquals([overlap(disk, one), overlap(two, disk), overlap(one, two)], [true, true, false]);
+    assertEquals(overlap(placesOf(path), two), true);
+  } finally {
+    run("delpart", loop.path, "1");
+    run("delpart", loop.path, "2");
+  }
+});

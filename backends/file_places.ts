@@ -1,0 +1,83 @@
+/**
+ * Where the bytes of a file or block device are: the same bytes have many names. A file has links,
+ * a partition is a part of a disk, and a loop device is a part of a file, which may be on the disk
+ * again that somebody gives beside it.
+ *
+ * Device mapper and md need no word here: they hold the devices below with `O_EXCL`, so the kernel
+ * lets nobody else have them.
+ *
+ * @module
+ */
+
+import { fileStatus, smallText } from "../uring/file.ts";
+
+/** A range of bytes of one thing, by an identity that is the same under every name. */
+export interface Place {
+  /** The thing. */
+  readonly key: string;
+  /** Its first byte. */
+  readonly start: number;
+  /** The byte after the last one; Infinity where it goes on to the end. */
+  readonly end: number;
+}
+
+const SECTOR_BYTES = 512;
+
+/**
+ * All places of the bytes at a path: itself, and what it is a part of. One for a path where nothing
+ * is yet, so that two files which are to be made can be compared; none for what keeps no bytes.
+ */
+export function placesOf(path: string): Place[] {
+  const status = fileStatus(path);
+  if (status === undefined) {
+    const [, folder, name] = /^(.*?)([^/]*)$/.exec(path)!;
+    const parent = fileStatus(folder === "" ? "." : folder)?.identity ?? folder;
+    return [{ key: `${parent}/${name}`, start: 0, end: Infinity }];
+  }
+  if (status.kind === "block device") return placesOfDevice(status.device);
+  return status.kind === "file" ? [{ key: status.identity, start: 0, end: Infinity }] : [];
+}
+
+/** All places of the bytes of a block device, by its `major:minor`. */
+export function placesOfDevice(device: string): Place[] {
+  const folder = `/sys/dev/block/${device}`;
+  const own: Place = { key: deviceKey(device), start: 0, end: Infinity };
+  const disk = smallText(`${folder}/partition`) === undefined
+    ? undefined
+    : smallText(`${folder}/../dev`)?.trim();
+  if (disk !== undefined) {
+    const start = numberIn(`${folder}/start`) * SECTOR_BYTES;
+    const bytes = numberIn(`${folder}/size`) * SECTOR_BYTES;
+    return [own, ...within(placesOfDevice(disk), start, bytes)];
+  }
+  const backing = smallText(`${folder}/loop/backing_file`)?.trimEnd();
+  if (backing === undefined) return [own];
+  // 0 is no limit.
+  const limit = numberIn(`${folder}/loop/sizelimit`) || Infinity;
+  return [own, ...within(placesOf(backing), numberIn(`${folder}/loop/offset`), limit)];
+}
+
+/** What a block device is called in a place. */
+export function deviceKey(device: string): string {
+  return `block ${device}`;
+}
+
+/** The part of each place from `start` on, `bytes` long. */
+function within(places: readonly Place[], start: number, bytes: number): Place[] {
+  return places.map((place) => ({
+    key: place.key,
+    start: place.start + start,
+    end: Math.min(place.end, place.start + start + bytes),
+  }));
+}
+
+function numberIn(path: string): number {
+  return Number(smallText(path) ?? 0);
+}
+
+/** Whether some bytes are in both. */
+export function overlap(some: readonly Place[], others: readonly Place[]): boolean {
+  return some.some((one) =>
+    others.some(({ key, start, end }) => key === one.key && start < one.end && one.start < end)
+  );
+}

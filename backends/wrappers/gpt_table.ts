@@ -1,0 +1,216 @@
+/**
+ * A GPT, read as `block/partitions/efi.c` of the kernel reads it: with a protective MBR, and a
+ * first copy that is sound. The kernel does not turn to the copy at the end of the disk by itself
+ * (a disk that is cut off, or in the wrong place, would have the wrong one), so neither does this;
+ * but the refusal tells whether that copy is sound, and which command restores the first from it.
+ *
+ * Little-endian, in block 1 and again in the last block of the disk:
+ *
+ * ```
+ *  0 "EFI PART"       8 revision 4     12 header's bytes 4   16 header's CRC-32 4
+ * 24 own block 8     32 other copy 8   40 first usable 8     48 last usable 8
+ * 72 entries from 8  80 entries 4      84 bytes of each 4    88 entries' CRC-32 4
+ * ```
+ *
+ * An entry: type 16 | id 16 | first block 8 | last block 8 | attributes 8 | name 72.
+ *
+ * @module
+ */
+
+import { BLOCK_SIZES } from "../geometry.ts";
+import { formatSize } from "../size.ts";
+import { hasSignature, mbrEntries } from "./mbr_table.ts";
+import { type Disk, END_OF_NUMBERS, type Parts } from "./parts.ts";
+import { refused } from "./wrapper.ts";
+
+const SIGNATURE = "EFI PART";
+const TYPE_PROTECTIVE = 0xee;
+/** The first copy's block. */
+const PRIMARY_BLOCK = 1;
+const HEADER_BYTES = 92;
+const ENTRY_BYTES = 128;
+/** `KMALLOC_MAX_SIZE`, beyond which the kernel takes no table. */
+const MAX_TABLE_BYTES = 4 << 20;
+
+const NO_COPY = "restore it from a backup of the table (`sgdisk -l FILE`), or serve it as a whole";
+
+/** One copy of a table, found sound. */
+interface Sound {
+  readonly parts: Parts;
+}
+
+/** One copy of a table that the kernel would not take. */
+interface Fault {
+  /** Its fault, in words that follow "the GPT". */
+  readonly fault: string;
+  /** Its signature is there. */
+  readonly signed: boolean;
+  /** Bytes that the disk must have for it, where the disk has fewer. */
+  readonly diskBytes?: number;
+  /** The block of the other copy, where its header can be trusted. */
+  readonly other?: number;
+}
+
+/** Whether a first block says that the disk has a GPT, in any of its entries. */
+export function hasProtectiveEntry(block: Uint8Array): boolean {
+  return hasSignature(block) && mbrEntries(block).some(({ type }) => type === TYPE_PROTECTIVE);
+}
+
+/**
+ * The partitions of a GPT.
+ *
+ * @param mbr The disk's first block.
+ * @param ifAny Return with none where there is no sign of a GPT, instead of telling what is missing.
+ * @throws {UblkError} `INVALID_ARGUMENT` where the kernel would not take the table. The hint is the
+ *   remedy: the right block size, the whole disk, or a command.
+ */
+export async function readGpt(
+  disk: Disk,
+  mbr: Uint8Array,
+  { ifAny = false } = {},
+): Promise<Parts> {
+  const primary = await readCopy(disk, PRIMARY_BLOCK);
+  const isProtected = hasSignature(mbr) &&
+    mbrEntries(mbr).some(({ type, first }) => type === TYPE_PROTECTIVE && first === PRIMARY_BLOCK);
+  if ("parts" in primary) {
+    if (isProtected) return primary.parts;
+    const reason = "the GPT has no protective MBR in the disk's first block";
+    throw refused("partition", reason, restore(disk));
+  }
+  if (!primary.signed) {
+    const other = await otherBlockSize(disk);
+    if (other !== undefined) {
+      const reason = `the GPT was made for blocks of ${other} bytes, not ${disk.blockSize}`;
+      throw refused("partition", reason, `give --block-size ${other}`);
+    }
+  }
+  if (primary.diskBytes !== undefined) {
+    const { diskBytes } = primary;
+    const reason = `the GPT is of a disk of ${formatSize(diskBytes)} (${diskBytes} bytes), and ` +
+      `this one has ${formatSize(disk.size)}`;
+    throw refused("partition", reason, "the disk or image was cut off: get all of it");
+  }
+  const copy = await soundCopy(disk, primary);
+  if (ifAny && !primary.signed && !copy) return new Map();
+  const reason = `the GPT is damaged: ${primary.fault}`;
+  if (!copy) {
+    throw refused("partition", `${reason}, and there is no sound copy at the end`, NO_COPY);
+  }
+  // Without the MBR too, sgdisk takes the disk for one without any table, and makes none.
+  const remedy = primary.signed || isProtected
+    ? restore(disk)
+    : "restore it with `gdisk` of the disk or image: answer 1 (GPT), then w";
+  throw refused("partition", `${reason}; its copy at the end is sound`, remedy);
+}
+
+/**
+ * The command that writes the first copy anew from the last, and a protective MBR. It takes the
+ * blocks of a file to have 512 bytes: with others it would write over the sound copy.
+ */
+function restore({ blockSize }: Disk): string {
+  if (blockSize === 512) return "restore it with `sgdisk -e` of the disk or image (package gdisk)";
+  return `restore it with \`sgdisk -e\` of a device with such blocks (losetup -b ${blockSize})`;
+}
+
+/** Whether there is a sound copy where the first one says, or else in the last block. */
+async function soundCopy(disk: Disk, primary: Fault): Promise<boolean> {
+  const last = disk.size / disk.blockSize - 1;
+  for (const block of new Set([primary.other ?? last, last])) {
+    if (block > PRIMARY_BLOCK && "parts" in await readCopy(disk, block)) return true;
+  }
+  return false;
+}
+
+/** The size of blocks for which the disk has a sound table, other than its own. */
+async function otherBlockSize(disk: Disk): Promise<number | undefined> {
+  for (const blockSize of BLOCK_SIZES) {
+    if (blockSize === disk.blockSize) continue;
+    const size = Math.floor(disk.size / blockSize) * blockSize;
+    const read = (offset: number, bytes: number) => readUnaligned(disk, offset, bytes);
+    if ("parts" in await readCopy({ blockSize, size, read }, PRIMARY_BLOCK)) return blockSize;
+  }
+}
+
+/** Reads bytes that are no whole blocks of the disk. */
+async function readUnaligned(disk: Disk, offset: number, bytes: number): Promise<Uint8Array> {
+  const { blockSize } = disk;
+  const start = Math.floor(offset / blockSize) * blockSize;
+  const end = Math.ceil((offset + bytes) / blockSize) * blockSize;
+  return (await disk.read(start, end - start)).subarray(offset - start, offset - start + bytes);
+}
+
+/** Reads one copy of the table and checks it as `is_gpt_valid` does. */
+async function readCopy(disk: Disk, block: number): Promise<Sound | Fault> {
+  const { blockSize, size, read } = disk;
+  const lastBlock = Math.floor(size / blockSize) - 1;
+  const unsigned = (fault: string): Fault => ({ fault, signed: false });
+  if (block > lastBlock) return unsigned("the disk ends before it");
+  const header = await read(block * blockSize, blockSize);
+  const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
+  const u32 = (at: number) => view.getUint32(at, true);
+  const u64 = (at: number) => Number(view.getBigUint64(at, true));
+  const signature = new TextDecoder("latin1").decode(header.subarray(0, SIGNATURE.length));
+  if (signature !== SIGNATURE) return unsigned(`block ${block} has no header`);
+
+  const signed = (fault: string, more: Partial<Fault> = {}): Fault => ({
+    fault,
+    signed: true,
+    ...more,
+  });
+  const headerBytes = u32(12);
+  if (headerBytes < HEADER_BYTES || headerBytes > blockSize) {
+    return signed("its header has an odd length");
+  }
+  const own = header.slice(0, headerBytes);
+  // The header's checksum is taken with its own field at zero.
+  own.fill(0, 16, 20);
+  if (crc32(own) !== u32(16)) return signed("its header's checksum is wrong");
+
+  // From here on the header says what its writer meant.
+  const other = u64(32);
+  const [first, last] = [u64(40), u64(48)];
+  if (u64(24) !== block) return signed("its header is that of another block");
+  if (first > lastBlock || last > lastBlock) {
+    return signed("it goes on beyond the disk", {
+      diskBytes: (Math.max(other, last) + 1) * blockSize,
+    });
+  }
+  if (last < first) return signed("its header has no room for partitions", { other });
+  const [count, entryBytes] = [u32(80), u32(84)];
+  const tableAt = u64(72) * blockSize;
+  const tableBytes = count * entryBytes;
+  const whole = Math.ceil(tableBytes / blockSize) * blockSize;
+  const isPossible = entryBytes === ENTRY_BYTES && count > 0 && tableBytes <= MAX_TABLE_BYTES &&
+    tableAt + whole <= size;
+  if (!isPossible) return signed("its entries are not possible", { other });
+  const table = (await read(tableAt, whole)).subarray(0, tableBytes);
+  if (crc32(table) !== u32(88)) return signed("its entries' checksum is wrong", { other });
+  return { parts: partsOf(table, blockSize, lastBlock) };
+}
+
+/** The entries that the kernel takes (`is_pte_valid`). */
+function partsOf(table: Uint8Array, blockSize: number, lastBlock: number): Parts {
+  const parts: Parts = new Map();
+  const entries = new DataView(table.buffer, table.byteOffset, table.byteLength);
+  const count = Math.min(table.length / ENTRY_BYTES, END_OF_NUMBERS - 1);
+  for (let index = 0; index < count; index++) {
+    const at = index * ENTRY_BYTES;
+    // An entry that nobody uses has a type of zeroes.
+    if (table.subarray(at, at + 16).every((byte) => byte === 0)) continue;
+    const first = Number(entries.getBigUint64(at + 32, true));
+    const last = Number(entries.getBigUint64(at + 40, true));
+    if (first > lastBlock || last > lastBlock) continue;
+    parts.set(index + 1, { start: first * blockSize, bytes: (last - first + 1) * blockSize });
+  }
+  return parts;
+}
+
+/** The CRC-32 of GPT (and of Ethernet, zip and PNG). */
+export function crc32(bytes: Uint8Array): number {
+  let crc = -1;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc >>> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
