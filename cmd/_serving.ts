@@ -75,6 +75,8 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     : undefined;
   let device: ServedDevice | undefined;
   using watch = watchSignals((name) => void endByForce(name, device, log));
+  using manager = serving.service ? await serviceManager() : undefined;
+  manager?.starting();
   // Before the device: where the port is taken nothing has been touched yet.
   await using metrics = await openMetrics(serving.metrics, () => device);
   try {
@@ -94,7 +96,6 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     socket?.[Symbol.dispose]();
     forget(id, closed);
   });
-  using manager = serving.service ? await serviceManager() : undefined;
   try {
     await checkProcess?.();
     await serving.announce(device);
