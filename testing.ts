@@ -33,9 +33,16 @@ export type {
   Backend,
   BackendModule,
   OpenContext,
+  RequestLimits,
+  RingMethods,
+  RingOperations,
+  RingRequest,
   Sharing,
   WriteOptions,
   WriteZeroesOptions,
+  Zone,
+  ZoneCondition,
+  ZoneMethods,
 } from "./backends/backend.ts";
 export { checkBackendConformance, type ConformanceOptions } from "./backends/conformance.ts";
 export type { Size } from "./backends/geometry.ts";
