@@ -105,6 +105,7 @@ const PROCESS_SYMBOLS = {
   prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
   mlockall: { parameters: ["i32"], result: "i32" },
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
+  chdir: { parameters: ["buffer"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" },
 } as const;
