@@ -33,11 +33,18 @@ export type {
   Backend,
   BackendModule,
   OpenContext,
+  RequestLimits,
+  RingMethods,
+  RingOperations,
+  RingRequest,
   ShareContext,
   Sharing,
   Topology,
   WriteOptions,
   WriteZeroesOptions,
+  Zone,
+  ZoneCondition,
+  ZoneMethods,
 } from "./backends/backend.ts";
 export type { Claim, FileUse } from "./backends/claims.ts";
 export { checkBackendConformance, type ConformanceOptions } from "./backends/conformance.ts";

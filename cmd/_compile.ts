@@ -20,7 +20,7 @@ interface Target {
 function targets(): Target[] {
   return Object.entries(config.tasks).flatMap(([name, task]) => {
     const line = typeof task === "string" ? task : task.command;
-    const match = /^deno run (.*) cmd\/[^/_]+\.ts$/.exec(line);
+    const match = /^deno run (.*) cmd\/[^/_]+\.ts :task$/.exec(line);
     return match === null ? [] : [{ name, permissions: match[1].split(" ") }];
   });
 }

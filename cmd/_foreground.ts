@@ -13,6 +13,7 @@ import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotia
 import { serve } from "../device/serve.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_TRACE } from "../queue/log_events.ts";
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
+import { commandArgs } from "./_args.ts";
 import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
 import { logToStderr, type StderrLog } from "./_log.ts";
@@ -140,7 +141,8 @@ export async function runDisk<const F extends readonly Flag[]>(
   const flags = [...command.flags, ...DISK_FLAGS] as const;
   const log = logToStderr(command.name, Deno.args.some((arg) => /^(-v+|--verbose)$/.test(arg)));
   const status = await exitStatus(log, async () => {
-    const wish = asksFor(Deno.args);
+    const args = await commandArgs();
+    const wish = asksFor(args);
     if (wish !== undefined) {
       await writeLine(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
       return EXIT_OK;
@@ -149,12 +151,12 @@ export async function runDisk<const F extends readonly Flag[]>(
     const remedies = { seeHelp, unknown: seeHelp };
     const { values, words } = parseLine<readonly [...F, ...typeof DISK_FLAGS]>(
       flags,
-      Deno.args,
+      args,
       remedies,
     );
     checkOperands(command, words, seeHelp);
     const backend = specOf(() => command.backend(values, words[0] ?? "", words[1]));
-    return await serveDisk(command, backend, values as unknown as DiskValues, log);
+    return await serveDisk(command, args, backend, values as unknown as DiskValues, log);
   });
   endWhereMeasured(status);
   Deno.exit(status);
@@ -186,6 +188,7 @@ function specOf(make: () => BackendSpec): BackendSpec {
 
 async function serveDisk(
   { name: program, progress }: Pick<DiskCommand<readonly Flag[]>, "name" | "progress">,
+  argv: readonly string[],
   backend: BackendSpec,
   values: DiskValues,
   log: StderrLog,
@@ -193,7 +196,7 @@ async function serveDisk(
   return await serveUntilEnd({
     program,
     target: program.replace(/^ublk-/, ""),
-    argv: Deno.args,
+    argv,
     cwd: Deno.cwd(),
     log,
     process: processOptions(values),

@@ -9,9 +9,13 @@ import { logLine } from "../device/log.ts";
 import { LOG_WARN } from "../queue/log_events.ts";
 import { UblkError } from "../uapi/error.ts";
 import { DatagramSender } from "../uring/datagram.ts";
+import { processEffort } from "./_effort.ts";
 
 /** Signs of life within the time after which the manager loses patience. */
 const SIGNS_PER_LIMIT = 4;
+/** How often a start or a stop is looked at, and how much time is asked for if it got on. */
+const LOOK_MS = 2_000;
+const MORE_MS = 60_000;
 /** How often, and for how long at most, what must not be lost is tried; in milliseconds. */
 const AGAIN_MS = 50;
 const TRY_MS = 5_000;
@@ -46,13 +50,31 @@ export function notifyWish(environment: string, pid: number): NotifyWish | undef
 /** The way to the service manager. What cannot be told is a warning in the log, and no more. */
 export class ServiceManager implements Disposable {
   readonly #limitMs: number | undefined;
+  readonly #effort: () => number;
+  readonly #lookMs: number;
   #sender?: DatagramSender;
   #timer?: ReturnType<typeof setInterval>;
 
-  /** Nothing is told yet. */
-  constructor({ socket, limitMs }: NotifyWish) {
+  /**
+   * Nothing is told yet.
+   *
+   * @param effort How much the process has done so far; it gets on where this has grown by 1.
+   * @param lookMs How often to look at it, in milliseconds.
+   */
+  constructor({ socket, limitMs }: NotifyWish, effort = processEffort, lookMs: number = LOOK_MS) {
     this.#limitMs = limitMs;
+    this.#effort = effort;
+    this.#lookMs = lookMs;
     this.#try(() => this.#sender = new DatagramSender(socket));
+  }
+
+  /**
+   * The start has begun. From now on the manager is asked for more time as long as the process gets
+   * on: a backend may take long to open, and was killed for it after `TimeoutStartSec=`. A start
+   * that hangs still ends there.
+   */
+  starting(): void {
+    this.#askForTime();
   }
 
   /**
@@ -63,6 +85,7 @@ export class ServiceManager implements Disposable {
    *   life is given.
    */
   async ready(status: string, alive: () => boolean): Promise<void> {
+    clearInterval(this.#timer);
     await this.#tell(`READY=1\nMAINPID=${Deno.pid}\nSTATUS=${status}`);
     if (this.#limitMs === undefined) return;
     this.#timer = setInterval(() => {
@@ -71,10 +94,24 @@ export class ServiceManager implements Disposable {
     }, this.#limitMs / SIGNS_PER_LIMIT);
   }
 
-  /** It is about to go. */
+  /**
+   * It is about to go. As at the start the manager is asked for more time: what is dirty is written
+   * first, which may take longer than `TimeoutStopSec=`, and a kill would lose the rest of it.
+   */
   async stopping(status: string): Promise<void> {
     clearInterval(this.#timer);
+    this.#askForTime();
     await this.#tell(`STOPPING=1\nSTATUS=${status}`);
+  }
+
+  #askForTime(): void {
+    let asked = this.#effort();
+    this.#timer = setInterval(() => {
+      const done = this.#effort();
+      if (done - asked < 1) return;
+      asked = done;
+      this.#send(`EXTEND_TIMEOUT_USEC=${MORE_MS * 1000}`);
+    }, this.#lookMs);
   }
 
   /** Ends it. */

@@ -68,6 +68,42 @@ Deno.test("ServiceManager gets signs of life, well within the limit, only while 
   assertEquals(asked, atEnd);
 });
 
+Deno.test("ServiceManager is asked for more time by a start and a stop that get on, and by no other", async () => {
+  const socket = `@ublk-test-time-${Deno.pid}`;
+  using ear = new NotifySocket(socket);
+  let effort = 7;
+  let looks = 0;
+  const look = () => {
+    looks++;
+    return effort;
+  };
+  using manager = new ServiceManager({ socket, limitMs: undefined }, look, 5);
+  const after = async (more: number) => {
+    effort += more;
+    for (const before = looks; looks < before + 3;) await sleep(2);
+    return ear.heard();
+  };
+  const request = "EXTEND_TIMEOUT_USEC=60000000";
+  manager.starting();
+  // Once a start that took longer than a minute was killed, though it had nearly read its archive.
+  assertEquals(await after(1), [request]);
+  // It hangs, or waits for somebody: the manager's limit counts.
+  assertEquals(await after(0), []);
+  // Little by little is progress too.
+  assertEquals(await after(0.5), []);
+  assertEquals(await after(0.5), [request]);
+  await manager.ready("", () => true);
+  assertEquals(ear.heard().length, 1);
+  const looksOnce = looks;
+  await sleep(30);
+  assertEquals([looks, ear.heard()], [looksOnce, []]);
+  // What is dirty is being written.
+  await manager.stopping("");
+  assertEquals(ear.heard(), ["STOPPING=1\nSTATUS="]);
+  assertEquals(await after(2), [request]);
+  assertEquals(await after(0), []);
+});
+
 Deno.test("ServiceManager tries again where its queue is full", async () => {
   const socket = `@ublk-test-busy-${Deno.pid}`;
   using ear = new NotifySocket(socket);

@@ -84,6 +84,8 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   if (!serving.foreground) Deno.chdir("/");
   let device: ServedDevice | undefined;
   using watch = watchSignals((name) => void endByForce(name, device, log));
+  using manager = serving.foreground ? await serviceManager() : undefined;
+  manager?.starting();
   // Before the device: where the port is taken nothing has been touched yet.
   await using metrics = await openMetrics(serving.metrics, () => device);
   try {
@@ -103,7 +105,6 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     socket?.[Symbol.dispose]();
     forget(id, closed);
   });
-  using manager = serving.foreground ? await serviceManager() : undefined;
   try {
     await checkProcess?.();
     await serving.announce(device);

@@ -10,6 +10,8 @@
 import type { DeviceStats } from "../device/info.ts";
 import type { ServedDevice } from "../device/serve.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
+import { acceptAll } from "../uring/accept.ts";
+import { listenPrivately } from "../uring/private_socket.ts";
 import { isFileError, makeRunFolder, removeFile, socketPath } from "./_records.ts";
 
 /** What can be asked. */
@@ -38,8 +40,10 @@ const ANSWER_MS = 30_000;
 const MAX_REQUEST = 65_536;
 /** The longest answer: the histograms of 4096 queues. */
 const MAX_ANSWER = 64 << 20;
-/** When a connection that could not be taken is tried again, in milliseconds. */
-const ACCEPT_AGAIN_MS = 100;
+/** How long whoever asks may take for the next request, and to take an answer, in milliseconds. */
+const PATIENCE_MS = 10_000;
+/** Connections at a time; each of our commands has one, and for a moment. */
+const MAX_CONNECTIONS = 64;
 /** How much is read at a time, in bytes. */
 const READ_BYTES = 16_384;
 
@@ -51,53 +55,51 @@ export function serveSocket(device: Controlled): Disposable | undefined {
     makeRunFolder();
     // A predecessor that was killed left its own.
     removeFile(path);
-    listener = Deno.listen({ transport: "unix", path });
+    listener = listenPrivately(path);
   } catch (error) {
     if (isFileError(error)) return undefined;
     throw error;
   }
-  // The folder is this user's alone; so is the socket, by its own mode too.
-  try {
-    Deno.chmodSync(path, 0o600);
-  } catch (error) {
-    if (!isFileError(error)) throw error;
-  }
-  void acceptAll(listener, (connection) => void converse(connection, device));
+  void acceptAll(
+    listener,
+    (connection) => converse(connection, device, PATIENCE_MS),
+    MAX_CONNECTIONS,
+  );
   return { [Symbol.dispose]: () => listener.close() };
 }
 
 /**
- * Takes connections until the listener is closed. One that cannot be taken, as where the process has
- * no descriptor left, waits: once, that it could not ended the server, and its disk with it.
+ * Answers the requests of a connection, until that is closed or its client takes too long.
+ *
+ * @param patienceMs For the next request, and to take an answer. What is asked for may take longer.
  */
-export async function acceptAll(
-  listener: Pick<Deno.UnixListener, "accept">,
-  take: (connection: Deno.UnixConn) => void,
+export async function converse(
+  connection: Pick<Deno.UnixConn, "read" | "write" | "close">,
+  device: Controlled,
+  patienceMs: number,
 ): Promise<void> {
-  while (true) {
-    try {
-      take(await listener.accept());
-    } catch (error) {
-      if (error instanceof Deno.errors.BadResource) return;
-      await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
-    }
-  }
-}
-
-async function converse(connection: Deno.UnixConn, device: Controlled): Promise<void> {
-  try {
-    for await (const line of lines(connection, MAX_REQUEST)) {
-      const answer = await answerTo(line, device);
-      await writeAll(connection, `${JSON.stringify(answer)}\n`);
-    }
-  } catch {
-    // Whoever asked has gone away.
-  } finally {
+  let timer = setTimeout(close, patienceMs);
+  function close(): void {
     try {
       connection.close();
     } catch {
       // It is closed.
     }
+  }
+  try {
+    for await (const line of lines(connection, MAX_REQUEST)) {
+      clearTimeout(timer);
+      const answer = await answerTo(line, device);
+      timer = setTimeout(close, patienceMs);
+      await writeAll(connection, `${JSON.stringify(answer)}\n`);
+      clearTimeout(timer);
+      timer = setTimeout(close, patienceMs);
+    }
+  } catch {
+    // Whoever asked has gone away, or was too slow.
+  } finally {
+    clearTimeout(timer);
+    close();
   }
 }
 
@@ -200,7 +202,10 @@ export async function* lines(
   }
 }
 
-async function writeAll(connection: Deno.UnixConn, text: string): Promise<void> {
+async function writeAll(
+  connection: Pick<Deno.UnixConn, "write">,
+  text: string,
+): Promise<void> {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
 }

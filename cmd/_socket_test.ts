@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { acceptAll, answerTo, type Controlled, lines, type ServerStats } from "./_socket.ts";
+import { answerTo, type Controlled, converse, lines, type ServerStats } from "./_socket.ts";
 
 const resized: number[] = [];
 const device = {
@@ -71,15 +71,38 @@ Deno.test("lines ends at one that is too long, and not at many short ones", asyn
   assertEquals(many.length, 100);
 });
 
-Deno.test("acceptAll goes on after a connection that could not be taken, until it is closed", async () => {
-  const connection = {} as Deno.UnixConn;
-  const outcomes = [
-    () => Promise.resolve(connection),
-    () => Promise.reject(new Error("Too many open files (os error 24)")),
-    () => Promise.resolve(connection),
-    () => Promise.reject(new Deno.errors.BadResource("Listener has been closed")),
-  ];
-  const taken: Deno.UnixConn[] = [];
-  await acceptAll({ accept: () => outcomes.shift()!() }, (one) => taken.push(one));
-  assertEquals([taken.length, outcomes.length], [2, 0]);
+/** A connection whose client sends a text and then nothing, and takes answers or does not. */
+function slowClient(text: string, takes: boolean) {
+  const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+  const sent = inPieces(text, 100);
+  const gone = async () => {
+    await closed;
+    throw new Deno.errors.BadResource("closed");
+  };
+  const answers: string[] = [];
+  return {
+    answers,
+    read: async (buffer: Uint8Array<ArrayBuffer>) => await sent.read(buffer) ?? await gone(),
+    write: async (bytes: Uint8Array<ArrayBuffer>) => {
+      if (!takes) return await gone();
+      answers.push(new TextDecoder().decode(bytes));
+      return bytes.length;
+    },
+    close,
+  };
+}
+
+Deno.test("converse + a client that is slow + it is not waited for", async () => {
+  for (
+    const [text, takes, count] of [
+      ["", true, 0],
+      ['{"op":"info"', true, 0],
+      ['{"op":"info"}\n', true, 1],
+      ['{"op":"info"}\n', false, 0],
+    ] as const
+  ) {
+    const client = slowClient(text, takes);
+    await converse(client, device, 50);
+    assertEquals(client.answers.length, count);
+  }
 });

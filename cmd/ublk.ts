@@ -7,6 +7,7 @@
  * @module
  */
 
+import { commandArgs } from "./_args.ts";
 import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { type ErrorLog, errorLog, EXIT_OK, exitStatus, writeLine } from "./_run.ts";
 
@@ -240,7 +241,7 @@ async function start(): Promise<number> {
     return await (await import("./_add.ts")).serveHere(second, rest, true);
   }
   const log = errorLog("ublk");
-  return await exitStatus(log, () => main(Deno.args, log));
+  return await exitStatus(log, async () => main(await commandArgs(), log));
 }
 
 if (import.meta.main) Deno.exit(await start());

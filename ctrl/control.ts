@@ -13,7 +13,7 @@ import { ublk_params } from "../uapi/ublk_params.ts";
 import { cpusOf } from "../uring/libc.ts";
 import * as commands from "./commands.ts";
 import { type CommandOptions, ControlRing } from "./control_ring.ts";
-import { MIN_KERNEL } from "./errors.ts";
+import { MIN_KERNEL } from "../uapi/features.ts";
 import { CONTROL_PATH, openControlFd } from "./node.ts";
 import { ANY_DEV_ID, checked, Sender } from "./sender.ts";
 

@@ -6,7 +6,7 @@ import * as commands from "./commands.ts";
 import type { Command } from "./commands.ts";
 import { Control } from "./control.ts";
 import { controlError, openError, timeoutError } from "./errors.ts";
-import { CONTROL_PATH, openControlFd } from "./node.ts";
+import { CONTROL_PATH, isContainer, openControlFd } from "./node.ts";
 
 // libc stays open for the process's life, so it is opened outside what the sanitizers watch.
 libc();
@@ -48,7 +48,7 @@ Deno.test("openError tells a container what its host must do", () => {
   assertEquals(
     outside.message,
     "open /dev/ublk-control: the kernel's ublk driver is not here (ENOENT); load it: modprobe " +
-      "ublk_drv (Linux 6.0 or newer with CONFIG_BLK_DEV_UBLK)",
+      "ublk_drv (Linux 6.5 or newer with CONFIG_BLK_DEV_UBLK)",
   );
   const inside = openError(CONTROL_PATH, E.ENOENT, true);
   assertEquals(
@@ -61,6 +61,46 @@ Deno.test("openError tells a container what its host must do", () => {
     /\(EACCES\); run as root, or let users have devices of their own: sudo udev\/install\.sh$/,
   );
   assertEquals(openError(CONTROL_PATH, E.ENXIO, false).code, "MODULE_MISSING");
+});
+
+/** A system's first namespaces, and others. */
+const FIRST = { pid: 4026531836, cgroup: 4026531835 };
+const OTHER = { pid: 4026532443, cgroup: 4026532501 };
+
+Deno.test("isContainer goes by namespaces, and by what runtimes leave only beside these", () => {
+  const CASES: [name: string, expected: boolean, Partial<typeof FIRST>, files: string[]][] = [
+    ["a machine", false, FIRST, []],
+    // Once it was told to ask its host for the module, which has another kernel.
+    ["a microVM whose root is a container's image", false, FIRST, ["/.dockerenv"]],
+    ["Docker", true, OTHER, ["/.dockerenv"]],
+    ["Podman", true, OTHER, ["/run/.containerenv"]],
+    ["containerd under Kubernetes", true, OTHER, []],
+    ["Docker with the host's processes", true, { ...OTHER, pid: FIRST.pid }, ["/.dockerenv"]],
+    ["a service with a cgroup namespace", false, { ...OTHER, pid: FIRST.pid }, []],
+    ["Docker without /proc", true, {}, ["/.dockerenv"]],
+    ["a machine without /proc", false, {}, []],
+  ];
+  for (const [name, expected, namespaces, files] of CASES) {
+    const found = isContainer({
+      namespace: (kind) => namespaces[kind],
+      exists: (path) => files.includes(path),
+    });
+    assertEquals(found, expected, name);
+  }
+});
+
+Deno.test("isContainer sees a PID namespace of another's making", async () => {
+  const code = `import { isContainer } from ${
+    JSON.stringify(new URL("./node.ts", import.meta.url))
+  };
+    console.log(isContainer());`;
+  const program = [Deno.execPath(), "eval", "--quiet", "--ext=ts", code];
+  const run = async ([command, ...args]: string[]) => {
+    const { stdout } = await new Deno.Command(command, { args, stderr: "inherit" }).output();
+    return new TextDecoder().decode(stdout);
+  };
+  assertEquals(await run(["unshare", "--pid", "--fork", "--mount-proc", ...program]), "true\n");
+  assertEquals(await run(program), `${isContainer()}\n`);
 });
 
 Deno.test("controlError and timeoutError have one plain line for every command and errno", () => {

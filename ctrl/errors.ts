@@ -21,10 +21,8 @@ import {
   EPERM,
 } from "../uapi/errno.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
+import { MIN_KERNEL } from "../uapi/features.ts";
 import { type Command, TRY_STOP_DEV, UPDATE_SIZE } from "./commands.ts";
-
-/** The oldest kernel that this project talks to. */
-export const MIN_KERNEL = "6.5";
 
 /** In-kernel errno that some drivers let out where they mean EOPNOTSUPP. */
 const ENOTSUPP = 524;
@@ -252,7 +250,7 @@ export function openError(path: string, errno: number, inContainer: boolean): Ub
         reason: "the kernel's ublk driver is not here",
         hint: inContainer
           ? "in a container: the host must `modprobe ublk_drv`, and pass /dev/ublk-control in"
-          : "load it: modprobe ublk_drv (Linux 6.0 or newer with CONFIG_BLK_DEV_UBLK)",
+          : `load it: modprobe ublk_drv (Linux ${MIN_KERNEL} or newer with CONFIG_BLK_DEV_UBLK)`,
       });
     case EACCES:
     case EPERM:

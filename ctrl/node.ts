@@ -5,6 +5,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
+import { fileStatus } from "../uring/file.ts";
 import { openFile, pathExists } from "../uring/libc.ts";
 import { openError } from "./errors.ts";
 
@@ -13,8 +14,40 @@ export const CONTROL_PATH = "/dev/ublk-control";
 
 const O_RDWR = 2;
 
-/** Files that container runtimes leave in the root: Docker's and Podman's. */
-const CONTAINER_MARKS = ["/.dockerenv", "/run/.containerenv"];
+/** Files that Docker, Podman and systemd-nspawn leave in the root of a container. */
+const CONTAINER_MARKS = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
+
+/** Inodes of the namespaces that a system begins with, `PROC_*_INIT_INO` of `linux/proc_ns.h`. */
+const FIRST_NAMESPACES = { pid: 0xefff_fffc, cgroup: 0xefff_fffb } as const;
+
+/** What tells a container. */
+export interface Surroundings {
+  /** The inode of this process's namespace; undefined where the kernel has none, or no `/proc` is there. */
+  namespace(kind: keyof typeof FIRST_NAMESPACES): number | undefined;
+  /** Whether there is something at a path. */
+  exists(path: string): boolean;
+}
+
+const HERE: Surroundings = {
+  namespace(kind) {
+    const inode = fileStatus(`/proc/self/ns/${kind}`)?.identity.split(":").at(-1);
+    return inode === undefined ? undefined : Number(inode);
+  },
+  exists: pathExists,
+};
+
+/**
+ * Whether this is a container, whose host has the kernel and its modules. The files alone do not tell:
+ * a microVM whose root was made from a container's image has them too, and a kernel of its own. Nor does
+ * one kind of namespace: a container may have the host's processes, or be of a runtime that leaves no
+ * file.
+ */
+export function isContainer({ namespace, exists }: Surroundings = HERE): boolean {
+  const isFirst = (kind: keyof typeof FIRST_NAMESPACES) =>
+    namespace(kind) === FIRST_NAMESPACES[kind];
+  if (!isFirst("pid")) return namespace("pid") !== undefined || CONTAINER_MARKS.some(exists);
+  return !isFirst("cgroup") && CONTAINER_MARKS.some(exists);
+}
 
 /**
  * Opens the control device.
@@ -26,6 +59,6 @@ export function openControlFd(path: string = CONTROL_PATH): number {
     return openFile(path, O_RDWR);
   } catch (error) {
     if (!(error instanceof UblkError) || error.errno === undefined) throw error;
-    throw openError(path, error.errno, CONTAINER_MARKS.some(pathExists));
+    throw openError(path, error.errno, isContainer());
   }
 }

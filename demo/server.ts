@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BY_TASK } from "../cmd/_args.ts";
 import config from "../deno.json" with { type: "json" };
 import { DemoError, lastLine, run, spawn } from "./program.ts";
 
@@ -27,7 +28,7 @@ type Task = "ublk-mem" | "ublk";
 
 /** The words of a task of deno.json, after `deno`: what the demo runs is what a person would. */
 function taskWords(task: Task): string[] {
-  return config.tasks[task].command.split(" ").slice(1);
+  return config.tasks[task].command.split(" ").slice(1).filter((word) => word !== BY_TASK);
 }
 
 /** Runs the command `ublk`. */

@@ -6,6 +6,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
+import { fitsSocket } from "../uring/private_socket.ts";
 
 /** A place that only this machine reaches. */
 export type MetricsAddress =
@@ -28,8 +29,7 @@ export function parseMetricsAddress(text: string, operation = "metrics"): Metric
   };
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
-    // The limit is that of `struct sockaddr_un`, with its zero at the end.
-    if (new TextEncoder().encode(path).length > 107) refuse(`${path} is too long for a socket`);
+    if (!fitsSocket(path)) refuse(`${path} is too long for a socket`);
     return path.startsWith("/") ? { path } : refuse(`${JSON.stringify(text)} has no absolute path`);
   }
   const [, host, digits] = /^(?:\[([0-9a-f:]+)\]|[^:[\]]+):(\d{1,5})$/i.exec(text) ?? [];

@@ -5,11 +5,10 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
+import { listenPrivately } from "../uring/private_socket.ts";
 import { parseMetricsAddress } from "./address.ts";
 import { Exposition, type Metered } from "./exposition.ts";
-
-/** When a server that has given up listens again, in milliseconds. */
-const AGAIN_MS = 1000;
+import { type Answer, serveHttp } from "./http.ts";
 
 /** A metrics endpoint. */
 export interface MetricsServer extends AsyncDisposable {
@@ -19,9 +18,10 @@ export interface MetricsServer extends AsyncDisposable {
 
 /**
  * Serves the counters of devices to Prometheus, at `/metrics`, until disposed of. The counters are
- * read when somebody asks; in between it costs nothing.
+ * read when somebody asks; in between it costs nothing. A client has 10 s for its request and 10 s to
+ * take the answer, and is one of 64 at a time.
  *
- * Needs `--allow-net`; for a Unix socket also `--allow-read` and `--allow-write` of its path.
+ * Needs `--allow-net`; for a Unix socket also `--allow-read` and `--allow-write` of its folder.
  *
  * @param address `127.0.0.1:PORT` (0: any that is free), `[::1]:PORT` or `unix:/PATH`.
  * @param devices Called for each answer: the devices that there are then.
@@ -44,89 +44,42 @@ export async function serveMetrics(
 ): Promise<MetricsServer> {
   const place = parseMetricsAddress(address);
   const exposition = new Exposition(devices);
-  const answer = (request: Request) => respond(request, exposition);
-  const stop = new AbortController();
-  const { signal } = stop;
-  const options = { signal, onListen: () => {} };
+  const answer = (method: string, path: string) => respond(method, path, exposition);
   try {
     if ("path" in place) {
       const { path } = place;
-      const listen = async () => {
-        await removeDeadSocket(path);
-        return Deno.serve({ ...options, path }, answer);
-      };
-      const finished = keepListening(await listen(), listen, signal);
-      return handle(address, stop, finished, () => Deno.remove(path));
+      await removeDeadSocket(path);
+      const http = serveHttp(listenPrivately(path), answer);
+      return handle(address, async () => {
+        await http[Symbol.asyncDispose]();
+        // It may be gone already.
+        await Deno.remove(path).catch(() => {});
+      });
     }
-    const server = Deno.serve({ ...options, ...place }, answer);
-    const { hostname, port } = server.addr;
-    // deno-lint-ignore require-await -- so that what Deno.serve throws is a rejection
-    const listen = async () => Deno.serve({ ...options, hostname, port }, answer);
+    const listener = Deno.listen(place);
+    const { hostname, port } = listener.addr;
+    const http = serveHttp(listener, answer);
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-    const finished = keepListening(server, listen, signal);
-    return handle(`http://${host}:${port}/metrics`, stop, finished);
+    return handle(`http://${host}:${port}/metrics`, () => http[Symbol.asyncDispose]());
   } catch (error) {
     throw refusal(address, error);
   }
 }
 
-/**
- * Listens again, a while after a server has given up: as it does where a connection cannot be taken
- * because the process has no descriptor left, whoever holds them. It took the process along, and its
- * disk.
- */
-async function keepListening(
-  first: Deno.HttpServer,
-  listen: () => Promise<Deno.HttpServer>,
-  signal: AbortSignal,
-): Promise<void> {
-  let server: Deno.HttpServer | undefined = first;
-  while (true) {
-    await server?.finished.catch(() => {});
-    await pause(AGAIN_MS, signal);
-    if (signal.aborted) return;
-    server = await listen().catch(() => undefined);
-    // What is aborted while it begins does not hear of it.
-    if (signal.aborted) return await server?.shutdown();
-  }
+function handle(url: string, end: () => PromiseLike<void>): MetricsServer {
+  return { url, [Symbol.asyncDispose]: end };
 }
 
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
-}
-
-function handle(
-  url: string,
-  stop: AbortController,
-  finished: Promise<void>,
-  remove: () => Promise<void> = () => Promise.resolve(),
-): MetricsServer {
-  return {
-    url,
-    async [Symbol.asyncDispose]() {
-      stop.abort();
-      await finished;
-      // It may be gone already.
-      await remove().catch(() => {});
-    },
-  };
-}
-
-async function respond({ method, url }: Request, exposition: Exposition): Promise<Response> {
-  if (new URL(url).pathname !== "/metrics") {
-    return new Response("The metrics are at /metrics.\n", { status: 404 });
-  }
+async function respond(method: string, path: string, exposition: Exposition): Promise<Answer> {
+  if (path !== "/metrics") return { status: 404, text: "The metrics are at /metrics.\n" };
   if (method !== "GET" && method !== "HEAD") {
-    return new Response("Use GET.\n", { status: 405, headers: { allow: "GET, HEAD" } });
+    return { status: 405, text: "Use GET.\n", headers: { allow: "GET, HEAD" } };
   }
-  return new Response(await exposition.text(), {
+  return {
+    status: 200,
+    text: await exposition.text(),
     headers: { "content-type": exposition.contentType },
-  });
+  };
 }
 
 /** Removes the socket of a process that was killed; one that somebody listens at stays. */
@@ -140,27 +93,18 @@ async function removeDeadSocket(path: string): Promise<void> {
 }
 
 function refusal(address: string, error: unknown): UblkError {
-  const operation = `serve metrics at ${address}`;
-  if (error instanceof Deno.errors.AddrInUse) {
-    return new UblkError("SYSCALL_FAILED", {
-      operation,
-      reason: "somebody else is there",
-      hint: "choose another port or path",
-      cause: error,
-    });
-  }
-  if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied) {
-    return new UblkError("PERMISSION_DENIED", {
-      operation,
-      reason: error.message,
-      hint: "choose another port or path, or give the process what it lacks",
-      cause: error,
-    });
-  }
-  return new UblkError("SYSCALL_FAILED", {
-    operation,
-    reason: error instanceof Error ? error.message : String(error),
-    hint: "choose another port or path",
+  const { AddrInUse, AlreadyExists, NotCapable, PermissionDenied } = Deno.errors;
+  const message = error instanceof Error ? error.message : String(error);
+  const [kind, reason] = error instanceof AddrInUse || error instanceof AlreadyExists
+    ? ["SYSCALL_FAILED", "somebody else is there"] as const
+    : error instanceof NotCapable || error instanceof PermissionDenied
+    ? ["PERMISSION_DENIED", message] as const
+    : ["SYSCALL_FAILED", message] as const;
+  const lack = kind === "PERMISSION_DENIED" ? ", or give the process what it lacks" : "";
+  return new UblkError(kind, {
+    operation: `serve metrics at ${address}`,
+    reason,
+    hint: `choose another port or path${lack}`,
     cause: error,
   });
 }

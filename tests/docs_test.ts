@@ -178,7 +178,11 @@ async function checkCommand(
   }
   if (program !== "deno") return;
   const [verb, ...rest] = words.filter((word) => !["--quiet", "-q"].includes(word));
-  if (verb === "task") return await checkTask(place, rest[0], rest.slice(1), folder);
+  if (verb === "task") {
+    // Typed in another folder than the checkout.
+    const [task, ...args] = rest[0] === "--config" ? rest.slice(2) : rest;
+    return await checkTask(place, task, args, folder);
+  }
   for (const door of rest.map((word) => /^jsr:@ublk\/ublk(\/[\w-]+)?/.exec(word))) {
     if (door === null) continue;
     assert(`.${door[1] ?? ""}` in EXPORTS, `${place}: deno.json exports no .${door[1] ?? ""}`);

@@ -38,7 +38,8 @@ export async function allSteps(filter?: string): Promise<Step[]> {
     staticStep("formatting", ["fmt", "--check"]),
     staticStep("lint", ["lint"]),
     staticStep("types", ["check", "."]),
-    staticStep("documentation", ["doc", "--lint", ...doors]),
+    // Each by itself: together they make up for the types that one of them leaves out.
+    staticStep("documentation", ...doors.map((door) => ["doc", "--lint", door])),
     staticStep("publishing", ["publish", "--dry-run", "--allow-dirty"]),
     staticStep("examples", ["test", "--doc", "-A", ...examples()]),
     testStep("unit tests", "unit", UNIT_LIMIT_MS, unitTests, filter),
@@ -60,16 +61,18 @@ function examples(): string[] {
   );
 }
 
-/** A check that passes or fails as a whole. */
-function staticStep(name: string, args: string[]): Step {
+/** A check that passes or fails as a whole, of one run of Deno or several. */
+function staticStep(name: string, ...runs: string[][]): Step {
   return {
     name,
     group: "static",
     async run() {
-      const ran = await deno(args, STATIC_LIMIT_MS);
-      const failure = describeFailure(ran, STATIC_LIMIT_MS);
-      if (failure === undefined) return { passed: 1, failed: [], skipped: [] };
-      return { passed: 0, failed: [`deno ${args.join(" ")}: ${failure}`], skipped: [] };
+      const failed: string[] = [];
+      for (const args of runs) {
+        const failure = describeFailure(await deno(args, STATIC_LIMIT_MS), STATIC_LIMIT_MS);
+        if (failure !== undefined) failed.push(`deno ${args.join(" ")}: ${failure}`);
+      }
+      return { passed: failed.length === 0 ? 1 : 0, failed, skipped: [] };
     },
   };
 }

@@ -9,6 +9,12 @@
  * @module
  */
 
+/**
+ * The oldest kernel that this project runs on. The driver came with 6.0; it can say what it has since
+ * this one, and nothing here begins without asking.
+ */
+export const MIN_KERNEL = "6.5";
+
 /** Bit 0. */
 export const UBLK_F_SUPPORT_ZERO_COPY = 0x1;
 /** Bit 1. */

@@ -1,6 +1,6 @@
 /**
  * `ublk-own NODE`: gives a node of an unprivileged device, `ublkcN` or `ublkbN`, to the user who made
- * the device. udev runs it, by `90-ublk.rules`. It exits with 1 for a privileged device, whose nodes
+ * the device. udev runs it, by `59-ublk.rules`. It exits with 1 for a privileged device, whose nodes
  * stay as they are.
  *
  * The driver alone knows whose a device is: sysfs does not tell.

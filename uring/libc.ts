@@ -118,6 +118,7 @@ const PROCESS_SYMBOLS = {
   fchdir: { parameters: ["i32"], result: "i32" },
   // close_range(first, last, flags), for which musl has no function
   closeRange: { name: "syscall", parameters: ["i32", "u32", "u32", "u32"], result: "i32" },
+  chdir: { parameters: ["buffer"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" },
 } as const;

@@ -7,6 +7,7 @@
 
 import { EINVAL, ENOMEM, ENOSYS, EPERM } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
+import { MIN_KERNEL } from "../uapi/features.ts";
 import { decode, encode } from "../uapi/struct.ts";
 import {
   io_uring_params,
@@ -89,7 +90,7 @@ export function openRing(options: RingOptions): OpenRing {
       throw new UblkError("KERNEL_TOO_OLD", {
         operation: "io_uring_setup",
         reason: "the kernel lacks IORING_FEAT_SINGLE_MMAP (Linux 5.4)",
-        hint: "use Linux 6.5 or newer",
+        hint: `use Linux ${MIN_KERNEL} or newer`,
       });
     }
     const memory = mapRing(fd, params, mappings);
@@ -142,7 +143,7 @@ function setupError(number: number, options: RingOptions): UblkError {
         operation,
         reason: "the kernel has no io_uring, or a seccomp profile hides it",
         errno: number,
-        hint: "use Linux 6.5 or newer, outside the container's seccomp profile",
+        hint: `use Linux ${MIN_KERNEL} or newer, outside the container's seccomp profile`,
       });
     case ENOMEM:
       return memlockError(operation, number);

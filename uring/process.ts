@@ -142,6 +142,16 @@ export function keepDescriptors(): void {
 }
 
 /**
+ * Makes a folder the process's current one. By libc, because Deno enters none of `/proc` without every
+ * permission there is.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED`.
+ */
+export function enterFolder(path: string): void {
+  if (processLibc().chdir(cString(path)) < 0) throw syscallError(`enter ${path}`);
+}
+
+/**
  * Runs this program again from its start, in the place of this process and with its arguments, its
  * environment and whatever the calling thread has been given: all its threads will inherit that.
  * Files that are closed on exec are closed.

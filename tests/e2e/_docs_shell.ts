@@ -63,7 +63,7 @@ export async function makePrograms(folder: string): Promise<void> {
   for (const [name, task] of Object.entries(config.tasks)) {
     if (!name.startsWith("ublk") || typeof task === "string") continue;
     const line = task.command.replace(/^deno /, `'${Deno.execPath()}' `)
-      .replace(/ (cmd\/\S+)$/, ` '${ROOT}$1'`);
+      .replace(/ (cmd\/\S+) :task$/, ` '${ROOT}$1'`);
     cases.push(`${name}) exec ${line} "$@" ;;`);
     await program(`${folder}/${name}`, `exec ${line} "$@"`);
   }

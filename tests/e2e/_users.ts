@@ -16,7 +16,7 @@ import { type Ran, sh } from "./_disk.ts";
 const FOR_ALL = "/srv/ublk-e2e";
 
 /** The rule, once it is installed. */
-export const RULE = "/etc/udev/rules.d/90-ublk.rules";
+export const RULE = "/etc/udev/rules.d/59-ublk.rules";
 
 /** A user. */
 export class User {

@@ -1,13 +1,14 @@
 /**
  * `systemd/ublk@.service` under a real systemd: process 1 of namespaces of its own, with no units but
  * ours and the targets that every service needs.
- * As `docs/systemd.md` has it.
+ * And udev's links to its disk. As `docs/systemd.md` has it.
  */
 
-import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { commandLine, ROOT } from "../integration/_run_command.ts";
+import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { commandLine, ROOT, runCommand } from "../integration/_run_command.ts";
 import { list, nodes, sleep, within } from "./_command.ts";
 import { attempt, type Ran, sh, temporaryFolder } from "./_disk.ts";
+import { startUdev } from "./_users.ts";
 
 const ID = 8;
 const UNIT = `ublk@${ID}.service`;
@@ -63,6 +64,25 @@ class Systemd implements AsyncDisposable {
       pid: `${this.#pid}`,
       args: args.join(" "),
     });
+  }
+
+  /** Shuts the system down, and resolves once its process 1 has ended. */
+  async powerOff(): Promise<void> {
+    // What `systemctl poweroff` asks for, which would ask logind for it.
+    const { code, stderr } = await this.control(
+      ...["start", "--no-block", "--job-mode=replace-irreversibly", "poweroff.target"],
+    );
+    assertEquals([code, stderr], [0, ""]);
+    await within(this.#child.status, "shutdown");
+  }
+
+  /** Runs a script in its mount namespace. */
+  async sh(script: string, env: Record<string, string>): Promise<void> {
+    const { code, stdout, stderr } = await attempt(
+      'nsenter --target "$pid" --pid --mount bash -euo pipefail -c "$script"',
+      { ...env, pid: `${this.#pid}`, script },
+    );
+    assertEquals(code, 0, stdout + stderr);
   }
 
   /** A property of our unit. */
@@ -215,4 +235,116 @@ Deno.test("ublk@.service with a mistake in its configuration fails and is not st
     await Deno.readTextFile(`${at}/log`),
     /^ublk: error: \S+\/etc\/8\.toml:2: --type: there is no target tape; /m,
   );
+});
+
+/**
+ * What a real system shuts down by, in place of the stand-ins. Not all that systemd has: its
+ * `sysinit.target` would set up, and clean up, what this machine shares with us.
+ */
+async function addShutdown(units: string): Promise<void> {
+  await sh(
+    `
+    for unit in {local-fs,local-fs-pre,remote-fs-pre,swap,umount,final,shutdown,poweroff,blockdev@}.target \
+      systemd-poweroff.service; do
+      cp /lib/systemd/system/$unit $units/
+    done
+    # Local filesystems are there before services, and so go after them: also one that is mounted later.
+    echo 'Conflicts=shutdown.target
+    Wants=local-fs.target
+    After=local-fs.target' >>$units/sysinit.target
+    echo Wants=sysinit.target >>$units/ready.target
+    `,
+    { units },
+  );
+}
+
+Deno.test("ublk@.service outlasts at shutdown what is mounted on its disk by hand, also by way of another device", async () => {
+  await using folder = await temporaryFolder();
+  const at = folder.path;
+  await writeUnits(at, `type = "loop"\nfiles = ["../disk"]\ncreate = true\nsize = "64M"\n`);
+  await addShutdown(`${at}/units`);
+  const env = { at, disk: DISK };
+  {
+    await using systemd = await Systemd.start(`${at}/units`);
+    const { code, stderr } = await systemd.control("start", UNIT);
+    assertEquals(code, 0, stderr);
+    // Nothing of the files has been written when the shutdown begins.
+    await systemd.sh(
+      `
+      echo 'start=1M,size=24M
+      start=32M' | sfdisk --quiet $disk
+      mkdir $at/m1 $at/m2
+      mkfs.ext4 -q "$disk"p1 && mount "$disk"p1 $at/m1
+      mkfs.ext4 -q "$disk"p2 && mount -o loop "$disk"p2 $at/m2
+      for part in 1 2; do
+        head -c 4M /dev/urandom >$at/m$part/a
+        cp $at/m$part/a $at/a$part
+      done
+      `,
+      env,
+    );
+    await systemd.powerOff();
+  }
+  assertEquals(nodes(), []);
+  assertMatch(await Deno.readTextFile(`${at}/log`), /SIGTERM: stopping \/dev\/ublkb8/);
+  // Unmounted in good order: there is no journal to replay, and nothing is missing.
+  await sh(
+    `
+    for part in 1 2; do
+      offset=$(( part == 1 ? 1 << 20 : 32 << 20 ))
+      loop=$(losetup --find --show --read-only --offset=$offset $at/disk)
+      mkdir -p $at/n && mount -o ro,noload $loop $at/n
+      cmp $at/a$part $at/n/a
+      umount $at/n
+      ! dumpe2fs -h $loop 2>&1 | grep needs_recovery
+      losetup -d $loop
+    done
+    `,
+    env,
+  );
+});
+
+Deno.test("61-ublk-links.rules has disks and partitions found by UUID and label, as others are", async () => {
+  await sh("$install --links", { install: `${ROOT}/udev/install.sh` });
+  await startUdev();
+  const { code, stderr } = await runCommand("ublk", [
+    "add",
+    "-t",
+    "mem",
+    "-n",
+    "8",
+    "--size",
+    "64M",
+  ]);
+  assertEquals([code, stderr], [0, ""]);
+  const [disk, filesystem, part] = [1, 2, 3].map(() => crypto.randomUUID());
+  const links = () =>
+    sh("udevadm settle; cd /dev/disk; for l in by-*/*; do echo $l $(readlink -f $l); done")
+      .then((text) => text.split("\n").filter((line) => line.includes("ublkb")));
+  try {
+    // On the whole disk first: made after the disk was, which udev has to notice.
+    await sh("mkfs.ext4 -q -U $uuid -L whole $disk", { uuid: disk, disk: DISK });
+    const whole = (await links()).filter((line) => !line.startsWith("by-diskseq/"));
+    assertEquals(whole, [`by-label/whole ${DISK}`, `by-uuid/${disk} ${DISK}`]);
+    await sh(
+      `
+      wipefs -qa $disk
+      echo 'start=1M,uuid='$part',name=piece' | sfdisk --quiet --label gpt $disk
+      mkfs.ext4 -q -U $uuid -L inner "$disk"p1
+      `,
+      { uuid: filesystem, part, disk: DISK },
+    );
+    const divided = await links();
+    for (
+      const link of [
+        ...["by-label/inner", `by-uuid/${filesystem}`],
+        ...["by-partlabel/piece", `by-partuuid/${part}`],
+      ]
+    ) assert(divided.includes(`${link} ${DISK}p1`), `${link} among\n${divided.join("\n")}`);
+    assert(!divided.some((line) => line.includes(disk)), "what is gone is not found");
+  } finally {
+    await runCommand("ublk", ["del", "-a"]);
+  }
+  assertEquals(await links(), []);
+  await sh("udevadm control --exit");
 });

@@ -52,16 +52,19 @@ Deno.test("a user makes, uses, resizes and removes a device of their own", async
   // What follows a write to a disk: without the rule's last line it would be the group disk's now.
   await sh("udevadm trigger --action=change $disk; udevadm settle", { disk });
   assertEquals(await ownership(disk), "4711:root 600");
+  const uuid = crypto.randomUUID();
   const used = await owner.sh(
     `
     head -c 1M /dev/urandom >$data
     dd if=$data of=$disk bs=256K oflag=direct status=none
     dd if=$disk bs=256K count=4 iflag=direct status=none | cmp - $data
-    /sbin/mke2fs -q $disk && /sbin/e2fsck -fn $disk >/dev/null 2>&1
+    /sbin/mke2fs -q -U $uuid $disk && /sbin/e2fsck -fn $disk >/dev/null 2>&1
     `,
-    { disk, data: `${owner.runtimeFolder}/data` },
+    { disk, data: `${owner.runtimeFolder}/data`, uuid },
   );
   assertEquals([used.code, used.stderr], [0, ""]);
+  // Nobody finds it by a UUID, which its owner could choose to be that of a disk of root's.
+  await sh("udevadm settle; [ ! -e /dev/disk/by-uuid/$uuid ]", { uuid });
   const [row, ...others] = JSON.parse(await owner.done("list", "--json"));
   assertEquals(others, []);
   assertEquals([row.target, row.state, row.serverPid], ["mem", "live", info.pid]);

@@ -6,6 +6,7 @@
  */
 
 import { assertEquals, assertMatch } from "@std/assert";
+import { BY_TASK } from "../../cmd/_args.ts";
 import config from "../../deno.json" with { type: "json" };
 
 /** The names of the commands. */
@@ -27,9 +28,12 @@ export interface Ran {
 /** The project's folder. */
 export const ROOT: string = new URL("../..", import.meta.url).pathname;
 
-/** Program and arguments that the command's task in `deno.json` consists of. */
+/**
+ * Program and arguments that the command's task in `deno.json` consists of, without the word by which
+ * the program takes its parent for `deno task`.
+ */
 export function commandLine(name: CommandName, args: readonly string[]): string[] {
-  const [_deno, ...rest] = config.tasks[name].command.split(" ");
+  const [_deno, ...rest] = config.tasks[name].command.split(" ").filter((word) => word !== BY_TASK);
   return [Deno.execPath(), ...rest, ...args];
 }
 

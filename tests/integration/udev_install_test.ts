@@ -35,14 +35,21 @@ async function inside(script: string, ...args: string[]) {
 
 Deno.test("udev/install.sh + as root + installs what runs by itself, and the rule", async () => {
   const { code, stdout, stderr } = await inside(
-    '"$install" "$1" && "$install" "$1" && ls /etc/udev/rules.d && ' +
+    'touch /etc/udev/rules.d/90-ublk.rules && "$install" "$1" && "$install" "$1" && ls /etc/udev/rules.d && ' +
       "stat -c %U:%a /usr/local/lib/ublk/ublk-own && env -i /usr/local/lib/ublk/ublk-own ublkc77777",
     Deno.execPath(),
   );
-  assertEquals([code, stdout], [2, "90-ublk.rules\nroot:755\n"], stderr);
+  assertEquals([code, stdout], [2, "59-ublk.rules\n61-ublk-links.rules\nroot:755\n"], stderr);
   const lines = stderr.trim().split("\n");
-  assertStringIncludes(lines[0], "the rule is in force once it does");
+  assertStringIncludes(lines[0], "the rules are in force once it does");
   assertMatch(lines.at(-1)!, /^ublk-own: error: open \/dev\/ublkc77777: failed with ENOENT$/);
+});
+
+Deno.test("udev/install.sh --links + installs the rule for links alone, and needs no Deno", async () => {
+  const { code, stdout, stderr } = await inside(
+    'PATH=${PATH%%:*}:/usr/bin:/bin "$install" --links && find /etc/udev/rules.d /usr/local/lib -type f',
+  );
+  assertEquals([code, stdout], [0, "/etc/udev/rules.d/61-ublk-links.rules\n"], stderr);
 });
 
 Deno.test("udev/install.sh + what cannot be + refuses in one line, and installs no rule", async () => {
