@@ -75,6 +75,9 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
   ["-t null --debug_mask 0x8", { logLevel: 5 }],
   ["-t null --debug_mask 20", { logLevel: 20 }],
   ["-t null -vv", { logLevel: 5 }],
+  ["-uvvt null", { logLevel: 5 }],
+  ["-vn0 -tnull -q2", { logLevel: 10, id: 0, queues: 2 }],
+  ["-vvn 0 -t null", { logLevel: 5, id: 0 }],
 ];
 
 for (const [line, expected] of OPTIONS) {

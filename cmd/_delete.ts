@@ -7,6 +7,8 @@
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
+import { charPath } from "../device/node.ts";
+import { pathExists } from "../uring/libc.ts";
 import { hasAdminRights } from "../uring/rights.ts";
 import { ID, REQUIRED_ID } from "./_device_id.ts";
 import { deviceIds } from "./_devices.ts";
@@ -19,6 +21,7 @@ import {
   removeRecord,
   removeStartLogs,
   startTicksOf,
+  sweepRunFolder,
 } from "./_records.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "./_run.ts";
 
@@ -89,6 +92,7 @@ export async function del(
     }
   }
   removeStartLogs();
+  sweepRunFolder();
   return status;
 }
 
@@ -105,6 +109,7 @@ async function deleteOne(control: Control, id: number, async: boolean): Promise<
   } catch (error) {
     // Nothing is left of it but its record.
     if (isMissing(error) && record !== undefined && forget(record)) return;
+    if (isMissing(error)) sweepRunFolder();
     throw error;
   }
   const server = { pid: info.ublksrv_pid, startTicks: startTicksOf(info.ublksrv_pid) };
@@ -118,6 +123,8 @@ async function deleteOne(control: Control, id: number, async: boolean): Promise<
     }
   }
   if (record !== undefined) await forgotten(record);
+  // Its record could not be written, but its log was made.
+  else if (!pathExists(charPath(id))) removeRecord(id);
 }
 
 /**

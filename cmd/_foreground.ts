@@ -15,11 +15,12 @@ import { LOG_DEBUG, LOG_INFO, LOG_TRACE } from "../queue/log_events.ts";
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
-import { logToStderr, type StderrLog } from "./_log.ts";
+import { logToStderr, setLogLevel, type StderrLog } from "./_log.ts";
 import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./_process_flags.ts";
 import type { Progress } from "./_progress.ts";
-import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
+import { writeJson, writeLine, writeText } from "./_print.ts";
+import { EXIT_OK, exitStatus } from "./_run.ts";
 import { endWhereMeasured, serveUntilEnd } from "./_serving.ts";
 
 /** The flags of every disk, after its own. */
@@ -136,11 +137,11 @@ export async function runDisk<const F extends readonly Flag[]>(
   command: DiskCommand<F>,
 ): Promise<never> {
   const flags = [...command.flags, ...DISK_FLAGS] as const;
-  const log = logToStderr(command.name, Deno.args.some((arg) => /^(-v+|--verbose)$/.test(arg)));
+  const log = logToStderr(command.name);
   const status = await exitStatus(log, async () => {
     const wish = asksFor(Deno.args);
     if (wish !== undefined) {
-      await writeLine(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
+      await writeText(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
       return EXIT_OK;
     }
     const seeHelp = `see \`${command.name} --help\``;
@@ -188,6 +189,8 @@ async function serveDisk(
   values: DiskValues,
   log: StderrLog,
 ): Promise<number> {
+  const logLevel = [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE;
+  setLogLevel(logLevel);
   return await serveUntilEnd({
     program,
     target: program.replace(/^ublk-/, ""),
@@ -206,13 +209,14 @@ async function serveDisk(
         maxIoBytes: values["max-io"],
         readOnly: values["read-only"],
         unprivileged: values.unprivileged || undefined,
-        logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
+        logLevel,
         signal,
       });
     },
     announce: async (device) => {
       const info = device.info();
-      await writeLine(values.json ? JSON.stringify(info) : info.path);
+      if (values.json) await writeJson(info);
+      else await writeLine(info.path);
     },
   });
 }

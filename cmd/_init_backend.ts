@@ -8,7 +8,8 @@ import { EEXIST } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { closeFd, openFile, writeText } from "../uring/libc.ts";
 import { type Flag, usageError } from "./_flags.ts";
-import { EXIT_OK, writeLine } from "./_run.ts";
+import { writeLine } from "./_print.ts";
+import { EXIT_OK } from "./_run.ts";
 
 /** The flags: none. */
 export const INIT_BACKEND_FLAGS = [] as const satisfies readonly Flag[];

@@ -9,8 +9,11 @@
 
 import type { DeviceStats } from "../device/info.ts";
 import type { ServedDevice } from "../device/serve.ts";
+import { logLine } from "../device/log.ts";
+import { LOG_DEBUG, LOG_WARN } from "../queue/log_events.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
-import { isFileError, makeRunFolder, removeFile, socketPath } from "./_records.ts";
+import { failureText } from "./_run.ts";
+import { isFileError, keepsNoRecords, makeRunFolder, removeFile, socketPath } from "./_records.ts";
 
 /** What can be asked. */
 export type SocketRequest =
@@ -32,12 +35,8 @@ export interface ServerStats extends DeviceStats {
   readonly sampledMs: number;
 }
 
-/** How long an answer may take, in milliseconds. */
-const ANSWER_MS = 30_000;
 /** The longest request, in characters. */
 const MAX_REQUEST = 65_536;
-/** The longest answer: the histograms of 4096 queues. */
-const MAX_ANSWER = 64 << 20;
 /** When a connection that could not be taken is tried again, in milliseconds. */
 const ACCEPT_AGAIN_MS = 100;
 /** How much is read at a time, in bytes. */
@@ -53,8 +52,13 @@ export function serveSocket(device: Controlled): Disposable | undefined {
     removeFile(path);
     listener = Deno.listen({ transport: "unix", path });
   } catch (error) {
-    if (isFileError(error)) return undefined;
-    throw error;
+    // No folder, no room, a path too long for a socket: the disk is served all the same.
+    logLine(
+      keepsNoRecords(error) ? LOG_DEBUG : LOG_WARN,
+      `no control socket, so \`ublk stats\` and \`ublk update_size\` cannot ask ` +
+        `this server: ${path}: ${failureText(error)}`,
+    );
+    return undefined;
   }
   // The folder is this user's alone; so is the socket, by its own mode too.
   try {
@@ -93,11 +97,7 @@ async function converse(connection: Deno.UnixConn, device: Controlled): Promise<
   } catch {
     // Whoever asked has gone away.
   } finally {
-    try {
-      connection.close();
-    } catch {
-      // It is closed.
-    }
+    close(connection);
   }
 }
 
@@ -135,45 +135,13 @@ async function perform(request: SocketRequest, device: Controlled): Promise<unkn
   }
 }
 
-/**
- * Asks the server of a device.
- *
- * @param limitMs How long its answer may take.
- * @returns Its answer, or undefined: no server answers there.
- * @throws {UblkError} What the server says.
- */
-export async function askServer(
-  id: number,
-  request: SocketRequest,
-  limitMs: number = ANSWER_MS,
-): Promise<{ ok: unknown } | undefined> {
-  let connection: Deno.UnixConn;
+/** Closes a connection that may be closed. */
+export function close(connection: Deno.UnixConn): void {
   try {
-    connection = await Deno.connect({ transport: "unix", path: socketPath(id) });
-  } catch (error) {
-    if (error instanceof Deno.errors.ConnectionRefused || isFileError(error)) return undefined;
-    throw error;
-  }
-  const timer = setTimeout(() => connection.close(), limitMs);
-  let answer: string | undefined;
-  try {
-    await writeAll(connection, `${JSON.stringify(request)}\n`);
-    answer = (await lines(connection, MAX_ANSWER).next()).value ?? undefined;
     connection.close();
-  } catch (error) {
-    // BadResource: our own limit in time closed it. The others: the server has just gone.
-    if (!(error instanceof Deno.errors.BadResource) && !isFileError(error)) throw error;
-  } finally {
-    clearTimeout(timer);
+  } catch {
+    // It is closed.
   }
-  if (answer === undefined) throw failure(id, request.op, "the server did not answer");
-  const parsed = JSON.parse(answer) as Answer;
-  if ("ok" in parsed) return parsed;
-  throw failure(id, request.op, parsed.reason ?? parsed.error, parsed.hint);
-}
-
-function failure(device: number, operation: string, reason: string, hint?: string): UblkError {
-  return new UblkError("CONTROL_FAILED", { operation, device, reason, hint });
 }
 
 /** The lines that come, until one is longer than `limit` characters. */
@@ -200,7 +168,8 @@ export async function* lines(
   }
 }
 
-async function writeAll(connection: Deno.UnixConn, text: string): Promise<void> {
+/** Sends all of a text. */
+export async function writeAll(connection: Deno.UnixConn, text: string): Promise<void> {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { lastWords } from "./last_words.ts";
 import type { WatchOrder } from "./watchdog_worker.ts";
 
 /** Starts the watch in a Worker. Returns a function that ends it. */
@@ -14,7 +15,7 @@ export function guardLocalThread(order: WatchOrder): () => void {
   worker.onerror = (event) => {
     // Without this an error in the watchdog would end the process that it guards.
     event.preventDefault();
-    console.error(`error: the watchdog of device ${order.device}: ${event.message}`);
+    lastWords(`the watchdog of device ${order.device}: ${event.message}`);
   };
   worker.postMessage(order);
   return () => worker.terminate();

@@ -8,6 +8,7 @@ import { Control } from "../ctrl/control.ts";
 import type { ThreadResources } from "../queue/serving.ts";
 import { neutralizeFd } from "../uring/libc.ts";
 import { deleteDevice } from "./delete.ts";
+import { lastWords } from "./last_words.ts";
 import { releaseByForce } from "./teardown.ts";
 import { watchThread } from "./watch.ts";
 
@@ -29,7 +30,7 @@ export interface WatchOrder {
 
 async function remove(order: WatchOrder): Promise<void> {
   if (!releaseByForce(order.control, order.resources)) return;
-  console.error(`error: ${order.message}`);
+  lastWords(order.message);
   // The number stays taken: the stuck thread will close it if it ever gets on.
   neutralizeFd(order.charFd);
   if (order.keepDevice) return;
@@ -41,6 +42,6 @@ const scope = self as unknown as { onmessage: ((event: MessageEvent<WatchOrder>)
 
 scope.onmessage = ({ data: order }) => {
   watchThread(order.control, () => {
-    remove(order).catch((error) => console.error(`error: ${error.message}`));
+    remove(order).catch((error) => lastWords(error.message));
   });
 };

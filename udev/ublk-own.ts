@@ -8,6 +8,7 @@
  * @module
  */
 
+import { writeError } from "../cmd/_print.ts";
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
@@ -44,7 +45,7 @@ async function main(): Promise<number> {
     return await own(Deno.args[0]);
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
-    console.error(`ublk-own: error: ${error.message}`);
+    writeError(`ublk-own: error: ${error.message}`);
     return EXIT_FAILURE;
   }
 }

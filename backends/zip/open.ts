@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../../uapi/printable.ts";
 import type { Backend } from "../backend.ts";
 import { Archive } from "./archive.ts";
 import { CacheFile } from "./cache_file.ts";
@@ -47,7 +48,7 @@ export async function openArchive(wish: ArchiveWish): Promise<Backend> {
     const image = chooseImage(archive, wish);
     if (image === undefined) {
       const { backend, warnings } = volumeOf(archive, blockSize, cacheFile);
-      for (const warning of warnings) console.warn(`warning: ${warning}`);
+      for (const warning of warnings) console.warn(printable(warning));
       return closing(backend, release);
     }
     const onProgress = progress && progressIn(progress, image.bytes);
