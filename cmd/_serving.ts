@@ -17,6 +17,7 @@ import { UblkError } from "../uapi/error.ts";
 import { exitNow, pathExists, readSmallFile } from "../uring/libc.ts";
 import type { StderrLog } from "./_log.ts";
 import type { ServiceManager } from "./_notify.ts";
+import { checkOpenFiles } from "./_open_files.ts";
 import { asksOfProcess, type ProcessOptions } from "./_process_flags.ts";
 import {
   isFileError,
@@ -73,6 +74,7 @@ export function endWhereMeasured(status: number): void {
 /** Serves to the end, and returns the exit status. */
 export async function serveUntilEnd(serving: Serving): Promise<number> {
   const { log } = serving;
+  checkOpenFiles();
   const checkProcess = asksOfProcess(serving.process)
     ? (await import("./_process.ts")).prepareProcess(serving.process)
     : undefined;

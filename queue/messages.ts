@@ -165,10 +165,9 @@ export function uncaughtError(thread: string, thrown: unknown): UblkError {
   });
 }
 
-/** Where something was thrown, where it says so; of an operating error it is no news. */
+/** What was thrown, and where if it says so. */
 export function stackText(thrown: unknown): string {
   try {
-    if (isUblkError(thrown)) return thrown.message;
     return thrown instanceof Error ? `${thrown.stack}` : thrownText(thrown);
   } catch {
     return thrownText(thrown);

@@ -8,6 +8,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { loadBackend, type LoadedBackend } from "../backends/load.ts";
+import { isUblkError } from "../uapi/error.ts";
 import { setAffinity } from "../uring/libc.ts";
 import { logSink, redirectConsole } from "./console.ts";
 import { LOG_DEBUG, LOG_WARN } from "./log_events.ts";
@@ -113,7 +114,7 @@ function logPlace(error: unknown, log: LogWriter): void {
 let last = Promise.resolve();
 scope.onmessage = (event) => {
   last = last.then(() => handle(event.data)).catch((error) => {
-    if (log !== undefined) logPlace(error, log);
+    if (log !== undefined && !isUblkError(error)) logPlace(error, log);
     scope.postMessage({ type: "failed", error: packError(error) });
   });
 };
