@@ -37,9 +37,10 @@ export function keepShort(path: string): void {
   const timer = setInterval(() => {
     try {
       capLog(path);
-    } catch {
-      // It was removed, or is not this process's to write: then it is nobody's trouble either.
-      clearInterval(timer);
+    } catch (error) {
+      // It was removed, or is not this process's to write: then it is nobody's trouble either. A disk
+      // that is full is another matter: there it must not be the last attempt.
+      if (!/\(os error (4|5|28)\)/.test(`${error}`)) clearInterval(timer);
     }
   }, PERIOD_MS);
   Deno.unrefTimer(timer);

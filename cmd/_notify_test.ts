@@ -93,3 +93,15 @@ Deno.test("ServiceManager that nobody hears holds up nothing", async () => {
     assert(performance.now() - startedMs < 1000);
   }
 });
+
+Deno.test("ServiceManager + a status with a line break + tells no variable of its own", async () => {
+  const socket = `@ublk-test-forged-${Deno.pid}`;
+  using ear = new NotifySocket(socket);
+  using manager = new ServiceManager({ socket, limitMs: undefined });
+  await manager.ready("up\nMAINPID=1", () => true);
+  await manager.stopping("end\nERRNO=5");
+  assertEquals(ear.heard(), [
+    `READY=1\nMAINPID=${Deno.pid}\nSTATUS=up\\nMAINPID=1`,
+    "STOPPING=1\nSTATUS=end\\nERRNO=5",
+  ]);
+});

@@ -143,18 +143,26 @@ Deno.test("every command + hostile words, seeded + one harmless line, status 1 o
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return list[state % list.length];
   };
-  const lines = Array.from({ length: 24 }, () => [
-    pick(commands),
-    // Whatever comes of the others, this is wrong.
-    ...[pick(words), pick(words), "--no-such-flag"],
-  ]);
+  const programs = [
+    "ublk",
+    "ublk",
+    "ublk",
+    "ublk-mem",
+    "ublk-null",
+    "ublk-file",
+    "ublk-zip",
+  ] as const;
+  const lines = Array.from({ length: 28 }, (_, at): [CommandName, ...string[]] => {
+    const program = programs[at % programs.length];
+    const command = program === "ublk" ? [pick(commands)] : [];
+    // Whatever comes of the others, the last is wrong.
+    return [program, ...command, pick(words), pick(words), "--no-such-flag"];
+  });
   for (let at = 0; at < lines.length; at += 4) {
     await Promise.all(
-      lines.slice(at, at + 4).map(async (line) => {
-        assertHarmless(
-          await inShell('exec "$@"', "ublk", line),
-          JSON.stringify(line).slice(0, 200),
-        );
+      lines.slice(at, at + 4).map(async ([program, ...args]) => {
+        const what = JSON.stringify([program, ...args]).slice(0, 200);
+        assertHarmless(await inShell('exec "$@"', program, args), what);
       }),
     );
   }
