@@ -30,7 +30,8 @@ export async function serveHere(
     },
     error(message) {
       stderr.error(message);
-      if (inBackground) reporter.failed(message);
+      // What nobody has caught while the device is made, or there, does not end it.
+      if (inBackground && !stderr.serves) reporter.failed(message);
     },
     flush: () => stderr.flush(),
   };

@@ -40,6 +40,8 @@ export interface LogStyle {
 
 /** Lines on their way to stderr. */
 export class StderrLog extends BaseHandler {
+  /** Whether a device is made or served, so that the process goes on whatever nobody catches. */
+  serves = false;
   readonly #program: string;
   readonly #sink: ByteSink;
   readonly #times: boolean;
@@ -49,7 +51,6 @@ export class StderrLog extends BaseHandler {
   #dropped = 0;
   #writing?: Promise<void>;
   #lastError = "";
-  #serves = false;
   #hasServed: boolean;
   /** A line was cut by a disk that is full. */
   #torn = false;
@@ -63,18 +64,9 @@ export class StderrLog extends BaseHandler {
     this.#hasServed = style.inBackground ?? false;
   }
 
-  /** Whether a device is served. */
-  get serves(): boolean {
-    return this.#serves;
-  }
-
-  /**
-   * Says so. Before the first device the reason of a failure is for whoever typed the command, and
-   * has no time.
-   */
-  set serves(serves: boolean) {
-    this.#serves = serves;
-    this.#hasServed ||= serves;
+  /** Says that there is a device: what is told from now on is a log, to its end. */
+  started(): void {
+    this.#hasServed = true;
   }
 
   /** Takes a formatted record. */

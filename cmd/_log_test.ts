@@ -36,8 +36,7 @@ Deno.test("StderrLog begins each record with the time, and the reason of a faile
   setup({ handlers: { log }, loggers: { t: { level: "DEBUG", handlers: ["log"] } } });
   log.error("not started");
   getLogger("t").warn("a");
-  log.serves = true;
-  log.serves = false;
+  log.started();
   log.error("it broke");
   await log.flush();
   const lines = sink.texts.join("").split("\n");

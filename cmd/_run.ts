@@ -21,7 +21,7 @@ const EXIT_UNREAD = 128 + 13;
 
 /** Where the one line of an error goes. */
 export interface ErrorLog {
-  /** Whether a device is being served, so that the process goes on after a mistake of its own. */
+  /** Whether a device is made or served, so that the process goes on after a mistake of its own. */
   readonly serves?: boolean;
   /** Takes it. */
   error(message: string): void;
@@ -62,8 +62,8 @@ const catching: ErrorLog[] = [];
 
 /**
  * Makes one line of what nobody has caught: a Promise of a module that is rejected when nobody
- * waits for it, a mistake of ours in a timer. A server that has a device goes on, since the threads
- * that serve it are others.
+ * waits for it, a mistake of ours in a timer. A server that makes or has a device goes on: the threads
+ * that serve it are others, and to end there and then would leave the device behind.
  */
 function catchUncaught(log: ErrorLog): Disposable {
   let ending = false;

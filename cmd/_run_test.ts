@@ -66,3 +66,18 @@ Deno.test("exitStatus + a reader of stdout that is gone + says nothing, as a SIG
   const error = new UblkError("SYSCALL_FAILED", { operation: "write to stdout", cause });
   assertEquals(await failed(error), [141, []]);
 });
+
+Deno.test("exitStatus + a rejection that nobody catches while a device is served + is a line, and it goes on", async () => {
+  const lines: string[] = [];
+  const log = {
+    serves: true,
+    error: (line: string) => void lines.push(line),
+    flush: () => Promise.resolve(),
+  };
+  const status = await exitStatus(log, async () => {
+    Promise.reject(new Error("first\nsecond"));
+    while (lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    return 0;
+  });
+  assertEquals([status, lines], [0, ["uncaught: first; UBLK_DEBUG=1 shows where"]]);
+});

@@ -82,9 +82,11 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   using watch = watchSignals((name) => void endByForce(name, device, log));
   // Before the device: where the port is taken nothing has been touched yet.
   await using metrics = await openMetrics(serving.metrics, () => device);
+  log.serves = true;
   try {
     device = await serving.start(watch.signal);
   } catch (error) {
+    log.serves = false;
     if (!watch.signal.aborted || !(error instanceof UblkError && error.code === "ABORTED")) {
       throw error;
     }
@@ -92,7 +94,7 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     return EXIT_OK;
   }
   const { id } = device;
-  log.serves = true;
+  log.started();
   const unrecorded = remember(serving, device);
   const socket = serveSocket(device);
   // At once: the kernel may give the number to somebody else's device any moment.
