@@ -10,6 +10,7 @@
  * @module
  */
 
+import { UblkError } from "../uapi/error.ts";
 import { closeFd, writeText as writeTo } from "../uring/libc.ts";
 import { keepShort } from "./_log_cap.ts";
 import { logPath, removeFile, startLogName, startLogPath } from "./_records.ts";
@@ -119,7 +120,9 @@ async function tellReady(
     // Whoever does not get to know of the disk has no use for it.
     child.kill("SIGTERM");
     await child.status;
-    throw error;
+    // Not as quietly as where nothing depends on it: the disk is gone.
+    const { operation, reason, hint } = error as UblkError;
+    throw new UblkError("SYSCALL_FAILED", { operation, reason, hint });
   }
   return EXIT_OK;
 }

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { NotifySocket } from "../tests/notify_socket.ts";
+import { DatagramSender } from "../uring/datagram.ts";
 import { libc, processLibc } from "../uring/libc.ts";
 import { notifyWish, ServiceManager } from "./_notify.ts";
 
@@ -67,13 +68,23 @@ Deno.test("ServiceManager gets signs of life, well within the limit, only while 
   assertEquals(asked, atEnd);
 });
 
+/**
+ * Sends until not even a new sender can: each has a limit of its own too, so that one alone fills only
+ * a short queue (`net.unix.max_dgram_qlen`, 10 or 512). Returns how many were taken.
+ */
+function fill(socket: string): number {
+  for (let queued = 0;;) {
+    using sender = new DatagramSender(socket);
+    const before = queued;
+    while (sender.send("STATUS=")) queued++;
+    if (queued === before) return queued;
+  }
+}
+
 Deno.test("ServiceManager tries again where its queue is full", async () => {
   const socket = `@ublk-test-busy-${Deno.pid}`;
   using ear = new NotifySocket(socket);
-  using other = new ServiceManager({ socket, limitMs: undefined });
-  // As much as it takes: then one more is not taken before something is heard.
-  const queued = Number(Deno.readTextFileSync("/proc/sys/net/unix/max_dgram_qlen")) + 1;
-  for (let sent = 0; sent < queued; sent++) await other.stopping("");
+  const queued = fill(socket);
   using manager = new ServiceManager({ socket, limitMs: undefined });
   let told = false;
   const telling = manager.ready("", () => true).then(() => told = true);

@@ -23,6 +23,8 @@ const EXIT_UNREAD = 128 + 13;
 export interface ErrorLog {
   /** Whether a device is made or served, so that the process goes on after a mistake of its own. */
   readonly serves?: boolean;
+  /** Whether a reader who has had enough ends the command quietly, since nothing depends on it. */
+  readonly isShort?: boolean;
   /** Takes it. */
   error(message: string): void;
   /** Resolves once it is written, or nobody reads it. */
@@ -32,6 +34,7 @@ export interface ErrorLog {
 /** The plain one: stderr, for a command that serves nothing and may well wait for its reader. */
 export function errorLog(program: string): ErrorLog {
   return {
+    isShort: true,
     error: (message) => writeError(`${program}: error: ${message}`),
     flush: () => Promise.resolve(),
   };
@@ -43,7 +46,7 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
   try {
     return await run();
   } catch (error) {
-    if (isUnread(error)) return EXIT_UNREAD;
+    if (log.isShort && isUnread(error)) return EXIT_UNREAD;
     report(log, failureText(error), error);
     return isUblkError(error) && error.code === "INVALID_ARGUMENT" ? EXIT_USAGE : EXIT_FAILURE;
   } finally {

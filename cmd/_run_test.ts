@@ -7,9 +7,13 @@ import { EXIT_FAILURE, EXIT_USAGE, exitStatus, failureText } from "./_run.ts";
 libc();
 
 /** Runs what throws; returns status and lines. */
-async function failed(thrown: unknown): Promise<[number, string[]]> {
+async function failed(thrown: unknown, isShort = true): Promise<[number, string[]]> {
   const lines: string[] = [];
-  const log = { error: (line: string) => void lines.push(line), flush: () => Promise.resolve() };
+  const log = {
+    isShort,
+    error: (line: string) => void lines.push(line),
+    flush: () => Promise.resolve(),
+  };
   return [await exitStatus(log, () => Promise.reject(thrown)), lines];
 }
 
@@ -65,6 +69,9 @@ Deno.test("exitStatus + a reader of stdout that is gone + says nothing, as a SIG
   const cause = new Deno.errors.BrokenPipe();
   const error = new UblkError("SYSCALL_FAILED", { operation: "write to stdout", cause });
   assertEquals(await failed(error), [141, []]);
+  // A server whose disk nobody gets to know of is another matter.
+  const [status, lines] = await failed(error, false);
+  assertEquals([status, lines.length], [EXIT_FAILURE, 1]);
 });
 
 Deno.test("exitStatus + a rejection that nobody catches while a device is served + is a line, and it goes on", async () => {
