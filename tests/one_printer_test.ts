@@ -7,6 +7,8 @@ const PRINTERS: readonly string[] = [
   "cmd/_print.ts",
   // The thread that empties the log is stuck.
   "device/last_words.ts",
+  // It is installed with the floors below, and without the commands.
+  "udev/ublk-own.ts",
   // A thread's console, which the commands have taken for their log.
   "backends/zip/open.ts",
   "queue/console.ts",

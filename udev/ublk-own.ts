@@ -8,9 +8,9 @@
  * @module
  */
 
-import { writeError } from "../cmd/_print.ts";
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
+import { printable } from "../uapi/printable.ts";
 import { UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
 import { PinnedPath } from "../uring/rights.ts";
 
@@ -45,7 +45,7 @@ async function main(): Promise<number> {
     return await own(Deno.args[0]);
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
-    writeError(`ublk-own: error: ${error.message}`);
+    console.error(printable(`ublk-own: error: ${error.message}`));
     return EXIT_FAILURE;
   }
 }

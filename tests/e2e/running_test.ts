@@ -268,18 +268,3 @@ Deno.test("ublk add where /run/ublk has no room + says so, refuses --recovery, a
   );
   assertEquals([more, nodes()], [[], before]);
 });
-
-Deno.test("ublk stats and update_size of a server that SIGSTOP stopped + answer at once", async () => {
-  await using device = await add("-t", "null");
-  Deno.kill(device.pid, "SIGSTOP");
-  try {
-    const stats = await ublk("stats", "-n", `${device.id}`);
-    assertEquals([stats.code, stats.stderr], [0, ""]);
-    assertMatch(stats.stdout, /its server, pid \d+, is stopped \(SIGSTOP, or Ctrl-Z\)$/m);
-    const resized = await ublk("update_size", "-n", `${device.id}`, "-s", "1G");
-    // A null device has no contents, so that the kernel alone may resize it.
-    assertEquals([resized.code, resized.stderr], [0, ""]);
-  } finally {
-    Deno.kill(device.pid, "SIGCONT");
-  }
-});
