@@ -4,7 +4,7 @@
  * @module
  */
 
-import { thrownText, UblkError } from "../uapi/error.ts";
+import { isUblkError, thrownText, UblkError } from "../uapi/error.ts";
 import type { Backend, BackendModule, OpenContext, Sharing } from "./backend.ts";
 import { type Claim, claims } from "./claims.ts";
 import { eachInTurn } from "./each_of.ts";
@@ -149,7 +149,7 @@ async function attempt<T>(spec: BackendSpec, what: string, run: () => T | Promis
   try {
     return await run();
   } catch (cause) {
-    if (cause instanceof UblkError) throw cause;
+    if (isUblkError(cause)) throw cause;
     throw new UblkError("BACKEND_OPEN", {
       operation: `${what} backend ${spec.module}`,
       reason: reasonOf(cause),
@@ -160,8 +160,17 @@ async function attempt<T>(spec: BackendSpec, what: string, run: () => T | Promis
 }
 
 function reasonOf(cause: unknown): string {
-  const words = cause instanceof Error ? `${cause.message}` : thrownText(cause);
-  return words.split("\n")[0];
+  const words = messageOf(cause) ?? thrownText(cause);
+  return words.split("\n").find((line) => line.trim() !== "") ?? "";
+}
+
+/** The message of an error; undefined for what is none, or whose getter throws in its turn. */
+function messageOf(cause: unknown): string | undefined {
+  try {
+    return cause instanceof Error ? `${cause.message}` : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const METHODS = ["readAt", "writeAt"] as const;

@@ -70,26 +70,30 @@ export class OptionError extends Error {
 /**
  * The value of an option, from a text of a command line or from a value that a program or file has.
  *
+ * @param written What stands in the file, for the message: what is no text there may look otherwise
+ *   in JavaScript.
  * @throws {OptionError} Where it cannot have that.
  */
-export function readValue(option: Option, given: unknown): unknown {
+export function readValue(option: Option, given: unknown, written?: string): unknown {
+  // What a message shows of a value that is no text.
+  const seen = typeof given === "string" ? undefined : written ?? plainText(given);
   switch (option.kind) {
     case "switch":
       if (typeof given === "boolean") return given;
-      throw new OptionError(`${shown(given)} is neither true nor false`, "it takes no value");
+      throw new OptionError(`${seen ?? given} is neither true nor false`, "it takes no value");
     case "text":
     case "path":
-      return textOf(option, given);
+      return textOf(option, given, seen);
     case "names":
-      return namesOf(option, given);
+      return namesOf(option, given, seen);
     case "range":
-      return rangeOf(given);
+      return rangeOf(given, seen);
     case "json":
       return jsonOf(given);
     default:
       // A disk has no size of 0, but an offset may be.
       if (option.kind === "size" && given === "0" && (option.min ?? 1) <= 0) return 0;
-      return checked(option, given, numberOf(option.kind, given));
+      return checked(option, seen ?? `${given}`, numberOf(option.kind, given, seen));
   }
 }
 
@@ -112,29 +116,33 @@ const PLACEHOLDERS: Readonly<Record<OptionKind, string>> = {
   json: "JSON",
 };
 
-function shown(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
+/** A value that is no text, for a message. `JSON.stringify` would call NaN null. */
+export function plainText(value: unknown): string {
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
+  if (typeof value === "bigint") return `${value}`;
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? "no date" : value.toISOString();
+  return JSON.stringify(value) ?? typeof value;
 }
 
-function textOf({ kind, choices }: Option, given: unknown): string {
+function textOf({ kind, choices }: Option, given: unknown, seen?: string): string {
   if (typeof given !== "string" || given === "" || given.includes("\0")) {
     const remedy = kind === "path" ? "give the path of a file" : "give a text";
-    throw new OptionError(`${JSON.stringify(given)} is not possible`, remedy);
+    throw new OptionError(`${seen ?? JSON.stringify(given)} is not possible`, remedy);
   }
   if (choices === undefined || choices.includes(given)) return given;
   throw new OptionError(`${given} is not possible`, `use one of ${choices.join(", ")}`);
 }
 
-function namesOf({ choices = [] }: Option, given: unknown): readonly string[] {
+function namesOf({ choices = [] }: Option, given: unknown, seen?: string): readonly string[] {
   const names = typeof given === "string" ? given.split("+") : given;
   if (Array.isArray(names) && names.length > 0 && names.every((one) => choices.includes(one))) {
     return names;
   }
   const remedy = `use some of ${choices.join(", ")}, joined by +`;
-  throw new OptionError(`${shown(given)} is not possible`, remedy);
+  throw new OptionError(`${seen ?? given} is not possible`, remedy);
 }
 
-function rangeOf(given: unknown): ByteRange {
+function rangeOf(given: unknown, seen?: string): ByteRange {
   let { offset, length } = (given ?? {}) as Partial<ByteRange>;
   if (typeof given === "string") {
     const [from, to, ...more] = given.split("-").map((part) => sizeOf(part.trim()));
@@ -146,11 +154,15 @@ function rangeOf(given: unknown): ByteRange {
     return { offset: offset!, length: length! };
   }
   const remedy = "write FROM-TO in bytes, such as 0-4096 or 1M-2M";
-  throw new OptionError(`${shown(given)} is no range`, remedy);
+  throw new OptionError(`${seen ?? given} is no range`, remedy);
 }
 
 function jsonOf(given: unknown): unknown {
-  if (typeof given !== "string") return given;
+  if (typeof given !== "string") {
+    const stranger = strangerIn(given);
+    if (stranger === undefined) return given;
+    throw new OptionError(`${stranger} is no value that JSON can have`, "write it as a text");
+  }
   try {
     return JSON.parse(given);
   } catch (error) {
@@ -159,9 +171,18 @@ function jsonOf(given: unknown): unknown {
   }
 }
 
+/** Something in a value that JSON has no way to say, and would make null of, or refuse. */
+function strangerIn(value: unknown): string | undefined {
+  if (typeof value === "number" && !Number.isFinite(value) || typeof value === "bigint") {
+    return `${value}`;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  return Object.values(value).map(strangerIn).find((found) => found !== undefined);
+}
+
 type NumberKind = "size" | "integer" | "number" | "time";
 
-function numberOf(kind: NumberKind, given: unknown): number {
+function numberOf(kind: NumberKind, given: unknown, seen?: string): number {
   if (typeof given === "number") {
     if (kind === "number" || kind === "time") {
       if (Number.isFinite(given)) return given;
@@ -171,7 +192,7 @@ function numberOf(kind: NumberKind, given: unknown): number {
   } else if (typeof given === "string") {
     return READERS[kind](given);
   }
-  throw new OptionError(`${JSON.stringify(given)} is not ${NOUNS[kind]}`, REMEDIES[kind]);
+  throw new OptionError(`${seen} is not ${NOUNS[kind]}`, REMEDIES[kind]);
 }
 
 const NOUNS: Readonly<Record<NumberKind, string>> = {
@@ -227,9 +248,8 @@ function sizeOf(text: string): number | undefined {
   }
 }
 
-function checked(option: Option, given: unknown, value: number): number {
+function checked(option: Option, text: string, value: number): number {
   const { min = -Infinity, max = Infinity, multipleOf, choices } = option;
-  const text = shown(given);
   if (choices !== undefined && !choices.includes(value)) {
     throw new OptionError(`${text} is not possible`, `use one of ${choices.join(", ")}`);
   }

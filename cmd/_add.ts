@@ -9,11 +9,12 @@ import { recover, serve, type ServedDevice } from "../device/serve.ts";
 import { type AddLine, parseAdd } from "./_add_line.ts";
 import { reporter } from "./_background.ts";
 import { dumpText, readDump } from "./_dump.ts";
-import { logToStderr } from "./_log.ts";
+import { logToStderr, setLogLevel } from "./_log.ts";
 import { keepShort } from "./_log_cap.ts";
+import { jsonText, writeText } from "./_print.ts";
 import { recordOf } from "./_records.ts";
 import { parseRecover } from "./_recover_line.ts";
-import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus, writeLine } from "./_run.ts";
+import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "./_run.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./_serving.ts";
 
 /** Serves in this process, to its end; returns the exit status. */
@@ -22,12 +23,16 @@ export async function serveHere(
   args: readonly string[],
   inBackground: boolean,
 ): Promise<number> {
-  const stderr = logToStderr("ublk", LOG_LINE.test(args.join(" ")));
+  const stderr = logToStderr("ublk", { inBackground });
   // Who has started this process learns of errors, even where the log cannot be had.
   const log: ErrorLog = {
+    get serves() {
+      return stderr.serves;
+    },
     error(message) {
       stderr.error(message);
-      if (inBackground) reporter.failed(message);
+      // What nobody has caught while the device is made, or there, does not end it.
+      if (inBackground && !stderr.serves) reporter.failed(message);
     },
     flush: () => stderr.flush(),
   };
@@ -36,6 +41,7 @@ export async function serveHere(
   let isTriedAgain = false;
   const result = await exitStatus(log, async () => {
     const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
+    setLogLevel(line.options.logLevel!);
     isTriedAgain = command === "add" && line.resume;
     let logged: string | null = null;
     return serveUntilEnd({
@@ -53,10 +59,10 @@ export async function serveHere(
           return logged;
         }
         : undefined,
-      announce: async (device) => {
+      announce: async (device, warnings) => {
         const text = await announcement(device, line, logged);
-        if (inBackground) reporter.ready(text, device.info().reductions);
-        else if (text !== "") await writeLine(text);
+        if (inBackground) reporter.ready(text, [...device.info().reductions, ...warnings]);
+        else if (text !== "") await writeText(text);
       },
     });
   });
@@ -65,10 +71,7 @@ export async function serveHere(
   return status;
 }
 
-/** Flags that make the log tell more than usual. */
-const LOG_LINE = /(^| )(-v+|--verbose|--debug[-_]mask)( |=|$)/;
-
-type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "start">;
+type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "needsRecord" | "start">;
 
 async function adding(args: readonly string[]): Promise<Order> {
   const cwd = Deno.cwd();
@@ -80,7 +83,8 @@ async function adding(args: readonly string[]): Promise<Order> {
     }
     return await serve({ ...options, backend, signal, signals: false });
   };
-  return { line, argv: args, cwd, start };
+  // With --resume this very command line recovers it.
+  return { line, argv: args, cwd, needsRecord: options.recovery !== undefined && !resume, start };
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {
@@ -119,7 +123,7 @@ async function announcement(
   log: string | null,
 ): Promise<string> {
   if (values.quiet) return "";
-  if (values.json) return JSON.stringify({ ...device.info(), pid: Deno.pid, log });
+  if (values.json) return jsonText({ ...device.info(), pid: Deno.pid, log });
   await using control = await Control.open();
   return dumpText(await readDump(control, device.id));
 }

@@ -12,7 +12,14 @@ import {
   type ServingOptions,
   servingOptions,
 } from "./_device_flags.ts";
-import { findFlag, type Flag, parseLine, usageError, type Values } from "./_flags.ts";
+import {
+  findFlag,
+  type Flag,
+  parseLine,
+  spreadLetters,
+  usageError,
+  type Values,
+} from "./_flags.ts";
 import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { type ProcessOptions, processOptions } from "./_process_flags.ts";
 import { absolute, targetFlags, targetHint, targetOf, targetSpec } from "./_targets.ts";
@@ -86,7 +93,7 @@ export async function parseAdd(
   args: readonly string[],
   cwd: string,
 ): Promise<AddLine> {
-  const target = await targetOf(args, cwd);
+  const target = await targetOf(spreadLetters(ADD_FLAGS, args), cwd);
   const own = targetFlags(target);
   for (const { name } of own) {
     if (findFlag(ADD_FLAGS, `--${name}`) === undefined) continue;

@@ -75,6 +75,9 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
   ["-t null --debug_mask 0x8", { logLevel: 5 }],
   ["-t null --debug_mask 20", { logLevel: 20 }],
   ["-t null -vv", { logLevel: 5 }],
+  ["-uvvt null", { logLevel: 5 }],
+  ["-vn0 -tnull -q2", { logLevel: 10, id: 0, queues: 2 }],
+  ["-vvn 0 -t null", { logLevel: 5, id: 0 }],
 ];
 
 for (const [line, expected] of OPTIONS) {
@@ -222,3 +225,47 @@ for (const [line, message] of MISTAKES) {
     assertEquals([error.code, error.message], ["INVALID_ARGUMENT", message]);
   });
 }
+
+Deno.test("parseAdd + seeded hostile words + is a line, or one line of error", async () => {
+  const words = [
+    ...["-t", "null", "mem", "loop", "stripe", "zoned", "fault_inject", "-n", "-q", "-uvvt", "-vn"],
+    ...["--size", "--size=nan", "1M", "0x10", "-0", "1e999", "9007199254740993", "--", "-", ""],
+    ...["--wrap", "cow:,,,", "cow", "delay:read=\x1b", "cache:size=,,", "partition:1", "log:\n"],
+    ...[
+      "--id=1",
+      "--recovery",
+      "queue",
+      "--deadline",
+      "1s",
+      "--cpus=0-",
+      "--metrics=\x9b:1",
+      "a\0b",
+    ],
+    ...[
+      "--data-path=\u202e",
+      "--__proto__=1",
+      "--constructor",
+      "--to-string",
+      "-=",
+      "--=",
+      "-t=mem",
+    ],
+  ];
+  let state = 13;
+  const next = (limit: number) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state % limit;
+  };
+  for (let round = 0; round < 3000; round++) {
+    const line = Array.from({ length: next(8) }, () => words[next(words.length)]);
+    try {
+      await parseAdd("ublk add", line, "/here");
+    } catch (error) {
+      const { code, message } = error as UblkError;
+      const what = `seed 13, round ${round}: ${JSON.stringify(line)}: ${message}`;
+      assertEquals([error instanceof UblkError, code], [true, "INVALID_ARGUMENT"], what);
+      // deno-lint-ignore no-control-regex
+      assertEquals(/[\x00-\x1f\x7f-\x9f\u202e]/.test(message), false, what);
+    }
+  }
+});

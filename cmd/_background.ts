@@ -11,14 +11,15 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { closeFd, writeText } from "../uring/libc.ts";
+import { closeFd, writeText as writeTo } from "../uring/libc.ts";
 import { isMachinesMountNamespace, leaveMountNamespace } from "../uring/namespace.ts";
 import { keepDescriptors } from "../uring/process.ts";
 import { hasAdminRights } from "../uring/rights.ts";
 import { addListener } from "../uring/signals.ts";
 import { continueLog } from "./_log_cap.ts";
 import { logPath, removeFile, startLogName, startLogPath } from "./_records.ts";
-import { EXIT_FAILURE, EXIT_OK, writeLine } from "./_run.ts";
+import { writeError, writeText } from "./_print.ts";
+import { EXIT_FAILURE, EXIT_OK } from "./_run.ts";
 import { runFolder, RUNTIME_VARIABLE } from "./_run_folder.ts";
 import { type EndSignal, heardSignals, SIGNAL_NUMBERS } from "./_signals.ts";
 
@@ -96,7 +97,7 @@ function letGoOfCaller(): void {
     leaveMountNamespace();
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
-    console.error(`ublk: warning: ${error.message}; ${NAMESPACE_WARNING}`);
+    writeError(`ublk: warning: ${error.message}; ${NAMESPACE_WARNING}`);
   }
 }
 
@@ -119,11 +120,11 @@ export async function startInBackground(args: readonly string[]): Promise<number
   const { code, signal } = await child.status;
   const ownSignal = interrupted();
   if (report !== undefined && !ready) {
-    console.error(`ublk: error: ${report.error}`);
+    writeError(`ublk: error: ${report.error}`);
   } else if (ownSignal === undefined) {
     const how = signal === null ? `with status ${code}` : `by ${signal}`;
     const said = lastLine(startLogPath(child.pid));
-    console.error(`ublk: error: the server ended ${how} before it had a device${said}`);
+    writeError(`ublk: error: the server ended ${how} before it had a device${said}`);
   }
   if (isGranted({ name: "write", path: runFolder() })) {
     removeFile(startLogPath(child.pid));
@@ -138,9 +139,9 @@ async function tellReady(
   { ready, warnings }: { ready: string; warnings: readonly string[] },
   child: Deno.ChildProcess,
 ): Promise<number> {
-  for (const warning of warnings) console.error(`ublk: warning: ${warning}`);
+  for (const warning of warnings) writeError(`ublk: warning: ${warning}`);
   try {
-    if (ready !== "") await writeLine(ready);
+    if (ready !== "") await writeText(ready);
   } catch (error) {
     // Whoever does not get to know of the disk has no use for it.
     try {
@@ -149,7 +150,9 @@ async function tellReady(
       // It has ended.
     }
     await child.status;
-    throw error;
+    // Not as quietly as where nothing depends on it: the disk is gone.
+    const { operation, reason, hint } = error as UblkError;
+    throw new UblkError("SYSCALL_FAILED", { operation, reason, hint });
   }
   return EXIT_OK;
 }
@@ -181,10 +184,20 @@ async function readReport(stream: ReadableStream<Uint8Array>): Promise<Report | 
   return undefined;
 }
 
+/**
+ * The line of a crash that says most: the last that names an error, since what follows it is a stack
+ * or an offer to print one; else the last that is no part of such.
+ */
+export function tellingLine(log: string): string | undefined {
+  const lines = log.split("\n").filter((line) => line.trim() !== "");
+  return lines.findLast((line) => /\b(error|fatal|panicked)\b/i.test(line) && !/^\s/.test(line)) ??
+    lines.findLast((line) => !/^(\s|note:|[-=]+$)/.test(line)) ?? lines.at(-1);
+}
+
 function lastLine(path: string): string {
   try {
-    const lines = Deno.readTextFileSync(path).trim().split("\n");
-    return lines.at(-1) ? `: ${lines.at(-1)}` : "";
+    const line = tellingLine(Deno.readTextFileSync(path));
+    return line === undefined ? "" : `: ${line}`;
   } catch {
     return "";
   }
@@ -228,5 +241,5 @@ export const reporter = {
 };
 
 function report(what: Report): void {
-  writeText(REPORT_FD, `${JSON.stringify(what)}\n`);
+  writeTo(REPORT_FD, `${JSON.stringify(what)}\n`);
 }

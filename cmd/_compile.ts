@@ -8,6 +8,7 @@
 
 import { parseArgs } from "@std/cli";
 import { formatSize } from "../backends/size.ts";
+import { writeError, writeLine, writeText } from "./_print.ts";
 import config from "../deno.json" with { type: "json" };
 
 /** A command and the permissions it runs with. */
@@ -65,12 +66,12 @@ async function compileAll(folder: string, shown: string, verbose: boolean): Prom
   let totalBytes = 0;
   for (const target of all) {
     const said = await compile(target, folder);
-    if (verbose) console.log(said);
+    if (verbose) await writeText(said);
     const { size } = await Deno.stat(`${folder}/${target.name}`);
-    console.log(sizeLine(`${shown}/${target.name}`, size, width));
+    await writeLine(sizeLine(`${shown}/${target.name}`, size, width));
     totalBytes += size;
   }
-  console.log(sizeLine("total", totalBytes, width));
+  await writeLine(sizeLine("total", totalBytes, width));
 }
 
 /** One line for the pages that a failed `deno compile` prints. */
@@ -94,7 +95,7 @@ if (import.meta.main) {
   try {
     await compileAll(folder, out, verbose);
   } catch (error) {
-    console.error(`compile: error: ${(error as Error).message}`);
+    writeError(`compile: error: ${(error as Error).message}`);
     Deno.exit(1);
   }
 }

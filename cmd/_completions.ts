@@ -10,7 +10,8 @@ import { bashScript } from "./_completions_bash.ts";
 import { fishScript } from "./_completions_fish.ts";
 import { zshScript } from "./_completions_zsh.ts";
 import { type Flag, type Syntax, usageError } from "./_flags.ts";
-import { EXIT_OK, writeLine } from "./_run.ts";
+import { writeText } from "./_print.ts";
+import { EXIT_OK } from "./_run.ts";
 
 /** The flags: none. */
 export const COMPLETIONS_FLAGS = [] as const satisfies readonly Flag[];
@@ -34,6 +35,6 @@ export async function completions(
     throw usageError(shell, "there are no completions for it", `use one of ${names}`);
   }
   if (more.length > 0) throw usageError(more[0], "unexpected argument", "name one shell");
-  await writeLine(SCRIPTS[shell as keyof typeof SCRIPTS](suggestions(commands)));
+  await writeText(SCRIPTS[shell as keyof typeof SCRIPTS](suggestions(commands)));
   return EXIT_OK;
 }

@@ -11,8 +11,8 @@ import { isModuleName, moduleUrl } from "../backends/module.ts";
 import { type Option, OptionError, readValue } from "../backends/option.ts";
 import { UblkError } from "../uapi/error.ts";
 import { ADD_FLAGS, CONFIG, parseAdd } from "./_add_line.ts";
-import { type ConfigFile, type Path, readConfigFile } from "./_config_file.ts";
-import { findFlag, type Flag, givenFlags, usageError } from "./_flags.ts";
+import { type ConfigFile, type Path, readConfigFile, valueText } from "./_config_file.ts";
+import { findFlag, type Flag, givenFlags, spreadLetters, usageError } from "./_flags.ts";
 import { absolute, targetFlags, targetHint, targetOf, valueIn } from "./_targets.ts";
 import { absoluteWrap } from "./_wraps.ts";
 
@@ -25,7 +25,8 @@ const LIST = "device";
  *
  * @throws {UblkError} `INVALID_ARGUMENT` with file, line and key.
  */
-export async function expandConfig(args: readonly string[], cwd: string): Promise<string[][]> {
+export async function expandConfig(typed: readonly string[], cwd: string): Promise<string[][]> {
+  const args = spreadLetters(ADD_FLAGS, typed);
   const named = valueIn(args, CONFIG.name);
   if (named === undefined || named === "") {
     throw usageError("--config", "it needs a value", "give the path of a TOML or JSON file");
@@ -164,11 +165,7 @@ class ConfiguredDevice {
     const list = Array.isArray(value) ? value : [value];
     return list.map((one) => {
       if (typeof one === "string" && one !== "") return absolute(one, this.#folder);
-      throw this.#mistake(
-        "files",
-        `${JSON.stringify(one)} is no path`,
-        'write files = ["disk.img"]',
-      );
+      throw this.#mistake("files", `${valueText(one)} is no path`, 'write files = ["disk.img"]');
     });
   }
 
@@ -182,10 +179,10 @@ class ConfiguredDevice {
     if (flag.kind === "count") {
       const times = [0, 1, 2].find((count) => count === value);
       if (times !== undefined) return Array(times).fill(dashed);
-      throw this.#mistake(key, `${JSON.stringify(value)} is no count`, "write 0, 1 or 2");
+      throw this.#mistake(key, `${this.#shown(key, value)} is no count`, "write 0, 1 or 2");
     }
     try {
-      readValue(flag as Option, value);
+      readValue(flag as Option, value, this.#file.written([...this.#at, key]));
     } catch (error) {
       if (error instanceof OptionError) throw this.#mistake(key, error.message, error.remedy);
       throw error;
@@ -197,7 +194,7 @@ class ConfiguredDevice {
   #textOf({ name, kind }: Flag, value: unknown): string {
     if (kind === "json") return JSON.stringify(value);
     if (kind === "names" && Array.isArray(value)) return value.join("+");
-    const text = String(value);
+    const text = Object.is(value, -0) ? "-0" : String(value);
     if (kind === "path") return absolute(text, this.#folder);
     if (name === "module" || (name === "type" && isModuleName(text))) {
       return moduleUrl(text, this.#folder);
@@ -212,6 +209,11 @@ class ConfiguredDevice {
       if (!(error instanceof UblkError)) throw error;
       throw this.#mistake(key, error.message);
     }
+  }
+
+  /** A value as the file has it. */
+  #shown(key: string, value: unknown): string {
+    return this.#file.written([...this.#at, key]) ?? valueText(value);
   }
 
   #mistake(key: string, cause: string, remedy?: string): UblkError {

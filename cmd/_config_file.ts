@@ -8,6 +8,9 @@
 
 import type { AST } from "toml-eslint-parser";
 import type { Node, ParseError } from "jsonc-parser";
+import { plainText } from "../backends/option.ts";
+import { shortened } from "../uapi/printable.ts";
+import { checkLimits, SyntaxMistake } from "./_config_syntax.ts";
 import { usageError } from "./_flags.ts";
 
 /** Where something is in a file: keys, and places in lists. */
@@ -21,16 +24,16 @@ export interface ConfigFile {
   readonly value: unknown;
   /** `FILE:LINE` of what is there, or of what it is in. */
   where(at: Path): string;
+  /** What is written there, if it is no more than a value: `nan` is no number to JavaScript. */
+  written(at: Path): string | undefined;
 }
 
-/** A mistake in a file: `FILE:LINE: cause`. */
-class SyntaxMistake extends Error {
-  readonly line: number;
-
-  constructor(line: number, cause: string) {
-    super(cause);
-    this.line = line;
-  }
+/** What is noted of the entries of a file, by {@linkcode keyOf}. */
+interface Notes {
+  /** The line of each, from 1. */
+  readonly lines: Map<string, number>;
+  /** What stands there. */
+  readonly texts: Map<string, string>;
 }
 
 /**
@@ -40,14 +43,27 @@ class SyntaxMistake extends Error {
  */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
   const text = textOf(path);
-  const lines = new Map<string, number>();
+  const notes: Notes = { lines: new Map(), texts: new Map() };
+  const isJson = path.endsWith(".json");
   try {
-    const value = await (path.endsWith(".json") ? readJson : readToml)(text, lines);
-    return { path, value, where: (at) => `${path}:${lineOf(lines, at)}` };
+    checkLimits(text, isJson ? "json" : "toml");
+    const value = await (isJson ? readJson : readToml)(text, notes);
+    return {
+      path,
+      value,
+      where: (at) => `${path}:${lineOf(notes.lines, at)}`,
+      written: (at) => notes.texts.get(keyOf(at)),
+    };
   } catch (error) {
     if (!(error instanceof SyntaxMistake)) throw error;
-    throw usageError(`${path}:${error.line}`, error.message, "see docs/config.md");
+    throw usageError(`${path}:${error.at}`, error.message, "see docs/config.md");
   }
+}
+
+/** A value that is no text as a file has it: what is `NaN` to JavaScript is `nan` there. */
+export function valueText(value: unknown): string {
+  if (typeof value !== "number" || Number.isFinite(value)) return plainText(value);
+  return Number.isNaN(value) ? "nan" : value < 0 ? "-inf" : "inf";
 }
 
 /** Why a file cannot be read, by the name of the error. */
@@ -79,14 +95,14 @@ function lineOf(lines: ReadonlyMap<string, number>, at: Path): number {
   return 1;
 }
 
-async function readToml(text: string, lines: Map<string, number>): Promise<unknown> {
+async function readToml(text: string, notes: Notes): Promise<unknown> {
   const { getStaticTOMLValue, ParseError, parseTOML } = await import("toml-eslint-parser");
   try {
     const program = parseTOML(text);
-    for (const node of program.body[0].body) noteToml(node, [], lines);
+    for (const node of program.body[0].body) noteToml(node, [], text, notes);
     return getStaticTOMLValue(program);
   } catch (error) {
-    if (error instanceof ParseError) throw new SyntaxMistake(error.lineNumber, error.message);
+    if (error instanceof ParseError) throw new SyntaxMistake(`${error.lineNumber}`, error.message);
     throw error;
   }
 }
@@ -94,43 +110,64 @@ async function readToml(text: string, lines: Map<string, number>): Promise<unkno
 function noteToml(
   node: AST.TOMLTable | AST.TOMLKeyValue,
   prefix: Path,
-  lines: Map<string, number>,
+  text: string,
+  notes: Notes,
 ): void {
   const at = node.type === "TOMLTable" ? node.resolvedKey : [
     ...prefix,
     ...node.key.keys.map((key) => key.type === "TOMLBare" ? key.name : key.value),
   ];
-  lines.set(keyOf(at), node.loc.start.line);
-  if (node.type === "TOMLTable") { for (const entry of node.body) noteToml(entry, at, lines); }
+  notes.lines.set(keyOf(at), node.loc.start.line);
+  if (node.type === "TOMLTable") {
+    for (const entry of node.body) noteToml(entry, at, text, notes);
+  } else if (node.value.type === "TOMLValue") {
+    notes.texts.set(keyOf(at), shortened(text.slice(...node.value.range)));
+  }
 }
 
-async function readJson(text: string, lines: Map<string, number>): Promise<unknown> {
-  const { getNodePath, getNodeValue, parseTree, printParseErrorCode } = await import(
+async function readJson(text: string, { lines, texts }: Notes): Promise<unknown> {
+  const { getNodeValue, parseTree, printParseErrorCode } = await import(
     "jsonc-parser"
   );
   const errors: ParseError[] = [];
   const tree = parseTree(text, errors, { disallowComments: true });
-  const lineAt = (offset: number) => text.slice(0, offset).split("\n").length;
+  const lineStarts = [0, ...Array.from(text.matchAll(/\n/g), ({ index }) => index + 1)];
+  const lineAt = (offset: number) => {
+    let [low, high] = [0, lineStarts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (lineStarts[middle] <= offset) low = middle;
+      else high = middle;
+    }
+    return low + 1;
+  };
   if (errors.length > 0 || tree === undefined) {
     const [{ error, offset } = { error: 4, offset: 0 }] = errors;
     // "CloseBraceExpected" as words.
     const words = printParseErrorCode(error).replaceAll(/([a-z])(?=[A-Z])/g, "$1 ").toLowerCase();
-    throw new SyntaxMistake(lineAt(offset), words);
+    throw new SyntaxMistake(`${lineAt(offset)}`, words);
   }
-  const note = (node: Node) => {
-    if (node.type === "property") {
-      const at = keyOf(getNodePath(node.children![0]));
-      if (lines.has(at)) {
-        const name = JSON.stringify(node.children![0].value);
-        throw new SyntaxMistake(lineAt(node.offset), `${name} is there twice`);
-      }
-      lines.set(at, lineAt(node.offset));
+  // The parser's own way to a node's path looks through all its neighbours.
+  const note = (node: Node, path: Path) => {
+    const at = keyOf(path);
+    if (!lines.has(at)) lines.set(at, lineAt(node.offset));
+    if (node.children === undefined) {
+      texts.set(at, shortened(text.slice(node.offset, node.offset + node.length)));
+    } else if (node.type === "array") {
+      for (const [index, child] of node.children.entries()) note(child, [...path, index]);
     } else {
-      const at = keyOf(getNodePath(node));
-      if (!lines.has(at)) lines.set(at, lineAt(node.offset));
+      for (const property of node.children) noteProperty(property, path);
     }
-    node.children?.forEach(note);
   };
-  note(tree);
+  const noteProperty = ({ offset, children = [] }: Node, path: Path) => {
+    const [{ value: name }, value] = children;
+    const at = keyOf([...path, name]);
+    if (lines.has(at)) {
+      throw new SyntaxMistake(`${lineAt(offset)}`, `${JSON.stringify(name)} is there twice`);
+    }
+    lines.set(at, lineAt(offset));
+    note(value, [...path, name]);
+  };
+  note(tree, []);
   return getNodeValue(tree);
 }

@@ -160,3 +160,124 @@ Deno.test("expandConfig says that there is no file, or no name of one", async ()
   );
   await Deno.remove(file);
 });
+
+/** Values that JavaScript has no number for, or another one; each as a file has it. */
+const ODD_VALUES: readonly [string, string][] = [
+  ['type = "mem"\nsize = nan', "FILE:2: size: nan is not a size"],
+  ['type = "mem"\nsize = -inf', "FILE:2: size: -inf is not a size"],
+  ['type = "mem"\nsize = 2026-11-28', "FILE:2: size: 2026-11-28 is not a size"],
+  ['type = "mem"\nsize = 07:32:00', "FILE:2: size: 07:32:00 is not a size"],
+  ['type = "mem"\nsize = 9007199254740993', "FILE:2: size: 9007199254740993 is not a size"],
+  ['type = "mem"\nsize = 1e400', "FILE:2: size: 1e400 is not a size"],
+  ['type = "mem"\nsize = 1.5', "FILE:2: size: 1.5 is not a size"],
+  ['type = "mem"\nread_only = nan', "FILE:2: read_only: nan is neither true nor false"],
+  ['type = "null"\nqueues = +inf', "FILE:2: queues: +inf is not a whole number"],
+  ['type = "null"\nqueues = 0x1_0000', "FILE:2: queues: 0x1_0000 is out of range"],
+  ['type = "null"\nverbose = nan', "FILE:2: verbose: nan is no count"],
+  ['type = "null"\nwrap = inf', "FILE:2: wrap: --wrap: inf is no wrapper"],
+  ['type = "null"\nwrap = { name = "delay", read = nan }', "read=nan is not possible"],
+  ['type = "loop"\nfiles = [nan]', "FILE:2: files: nan is no path"],
+  ["type = nan", "FILE:1: type: nan is not possible"],
+];
+
+for (const [text, message] of ODD_VALUES) {
+  Deno.test(`expandConfig + ${text.replace("\n", ", ")} + quotes it as it is written`, async () => {
+    const error = await assertRejects(() => expand(text));
+    assertStringIncludes((error as Error).message, message);
+  });
+}
+
+Deno.test("expandConfig + a number of JSON beyond 2^53 + quotes it as it is written", async () => {
+  for (const written of ["9007199254740993", "1e400", "-9007199254740993"]) {
+    const text = `{"type": "mem", "size": ${written}}`;
+    const error = await assertRejects(() => expand(text, [], "x.json"));
+    assertStringIncludes((error as Error).message, `size: ${written} is not a size`);
+  }
+});
+
+Deno.test("expandConfig + what a parser would overflow the stack with + is a line with its place", async () => {
+  const many = "[".repeat(20_000) + "]".repeat(20_000);
+  const cases: [string, string, string][] = [
+    ["x.toml", `type = "null"\nx = ${many}`, "FILE:2:69: it is nested deeper than 64 brackets"],
+    ["x.toml", `x = ${"{a=".repeat(20_000)}`, "FILE:1:197: it is nested deeper than 64"],
+    ["x.json", many, "FILE:1:65: it is nested deeper than 64 brackets"],
+    ["x.json", '{"a":'.repeat(20_000), "FILE:1:321: it is nested deeper than 64 brackets"],
+    ["x.toml", `type = "null"\nwrap = "cow:${",".repeat(200_000)}"`, "FILE:2:8: it has a text of"],
+    ["x.json", `{"wrap": "${",".repeat(200_000)}"}`, "FILE:1:10: it has a text of more than 65536"],
+    ["x.toml", `x = """${"\n".repeat(200_000)}"""`, "FILE:1:5: it has a text of more than 65536"],
+    ["x.toml", "#".repeat(2 ** 20 + 1), "FILE:1: it has more than 1048576 characters"],
+  ];
+  for (const [name, text, message] of cases) {
+    const error = await assertRejects(() => expand(text, [], name));
+    assertStringIncludes((error as Error).message, message);
+  }
+});
+
+Deno.test("expandConfig + brackets within strings and comments + are none", async () => {
+  const brackets = "[{".repeat(100);
+  const text = `# ${brackets}\ntype = "null" # ${brackets}
+    wrap = ["error:write='${brackets}'"]`;
+  const error = await assertRejects(() => expand(text));
+  assertStringIncludes((error as Error).message, "FILE:3: wrap:");
+  const strings = [
+    `x = "\\"${brackets}"`,
+    `x = '${brackets}'`,
+    `x = """"${brackets}\n\\""${brackets}"""`,
+    `x = '''${brackets}\n'${brackets}'''`,
+  ];
+  for (const one of strings) {
+    const unknown = await assertRejects(() => expand(`type = "null"\n${one}`));
+    assertStringIncludes((unknown as Error).message, "FILE:2: x: unknown key");
+  }
+});
+
+Deno.test("expandConfig + seeded hostile files + each is lines, or one line of error", async () => {
+  const words = [
+    ...["type", "size", "files", "wrap", "device", "id", "options", "__proto__", '"\\u001b[2J"'],
+    ...["=", "=", "=", ".", ",", "[", "]", "[[", "]]", "{", "}", "\n", "\n", "#", '"', "'", '"""'],
+    ...[
+      "nan",
+      "-inf",
+      "1e999",
+      "-0",
+      "0x",
+      "2026-02-30",
+      "true",
+      '"mem"',
+      '"loop"',
+      '"1M"',
+      "'\x1b'",
+    ],
+    ...[
+      "\u202e",
+      "\x9b",
+      "\ud800",
+      "\0",
+      ":",
+      "null",
+      "1",
+      "\\",
+      "[[device]]\n",
+      'type = "null"\n',
+    ],
+  ];
+  let state = 11;
+  const next = (limit: number) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state % limit;
+  };
+  for (let round = 0; round < 1500; round++) {
+    const text = Array.from({ length: next(25) }, () => words[next(words.length)]).join(" ");
+    const name = round % 3 === 0 ? "x.json" : "x.toml";
+    // What is no UblkError of one line, `expand` throws as it is.
+    try {
+      await expand(text, [], name);
+    } catch (error) {
+      if ((error as Error).constructor !== Error) {
+        throw new Error(`seed 11, round ${round}: ${JSON.stringify(text)}`, { cause: error });
+      }
+      // deno-lint-ignore no-control-regex
+      assertEquals(/[\x00-\x1f\x7f-\x9f\u202e]/.test((error as Error).message), false);
+    }
+  }
+});

@@ -9,6 +9,8 @@ import { deleteDevice, ignoreMissing } from "../device/delete.ts";
 import { tryStopDevice } from "../device/stop.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
+import { charPath } from "../device/node.ts";
+import { pathExists } from "../uring/libc.ts";
 import { hasAdminRights } from "../uring/rights.ts";
 import { ID, REQUIRED_ID } from "./_device_id.ts";
 import { deviceIds } from "./_devices.ts";
@@ -21,6 +23,7 @@ import {
   removeRecord,
   removeStartLogs,
   startTicksOf,
+  sweepRunFolder,
 } from "./_records.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "./_run.ts";
 import { stopUnused } from "./_unused.ts";
@@ -103,6 +106,7 @@ export async function del(
     }
   }
   removeStartLogs();
+  sweepRunFolder();
   return status;
 }
 
@@ -123,6 +127,7 @@ async function deleteOne(
   } catch (error) {
     // Nothing is left of it but its record.
     if (isMissing(error) && record !== undefined && forget(record)) return;
+    if (isMissing(error)) sweepRunFolder();
     throw error;
   }
   const server = { pid: info.ublksrv_pid, startTicks: startTicksOf(info.ublksrv_pid) };
@@ -133,10 +138,12 @@ async function deleteOne(
       await ignoreMissing(control.delDev(id, { async }));
     } else {
       const taken = await deleteDevice(control, id);
-      if (taken !== undefined) console.error(`ublk: warning: ${taken}`);
+      if (taken !== undefined) writeError(`ublk: warning: ${taken}`);
     }
   }
   if (record !== undefined) await forgotten(record);
+  // Its record could not be written, but its log was made.
+  else if (!pathExists(charPath(id))) removeRecord(id);
 }
 
 /**

@@ -9,10 +9,11 @@ import type { Control } from "../ctrl/control.ts";
 import { describeParams, type DiskDescription } from "../ctrl/params.ts";
 import { blockPath, charPath } from "../device/node.ts";
 import { UblkError } from "../uapi/error.ts";
+import { printable } from "../uapi/printable.ts";
 import { featureNames, UBLK_F_USER_RECOVERY } from "../uapi/features.ts";
 import { pathExists } from "../uring/libc.ts";
 import { hasAdminRights } from "../uring/rights.ts";
-import { type DeviceRecord, isAlive, readRecords, recordOf } from "./_records.ts";
+import { type DeviceRecord, isAlive, readRecords, recordOf, sweepRunFolder } from "./_records.ts";
 
 /** `UBLK_S_DEV_*` in words, by value. */
 const STATES: readonly string[] = ["dead", "live", "quiesced", "fail-io"];
@@ -50,7 +51,7 @@ export interface DeviceRow {
   readonly orphan: boolean;
   /** `UBLK_F_*` in force, without the prefix. */
   readonly features: readonly string[];
-  /** What is served, and by which command; null if no record says. */
+  /** What is served; null if neither a record nor the server's command line says. */
   readonly target: string | null;
   /** The log of a server in the background; null if no record says. */
   readonly log: string | null;
@@ -93,6 +94,7 @@ export async function readDevice(control: Control, id: number): Promise<DeviceDe
   const record = recordOf(id, info.ublksrv_pid);
   const serverPid = info.ublksrv_pid > 0 ? info.ublksrv_pid : null;
   const serverAlive = serverPid !== null && pathExists(`/proc/${serverPid}`);
+  const target = record?.target ?? (serverAlive ? await askedOf(serverPid) : undefined);
   return {
     id,
     path: blockPath(id),
@@ -108,13 +110,18 @@ export async function readDevice(control: Control, id: number): Promise<DeviceDe
     serverAlive,
     orphan: !serverAlive,
     features: featureNames(info.flags),
-    target: record?.target ?? null,
+    target: target ?? null,
     log: record?.log ?? null,
     hint: serverAlive ? null : hintFor(id, info.flags),
     ownerUid: info.owner_uid,
     ownerGid: info.owner_gid,
     parameters,
   };
+}
+
+/** What a server without a record was asked to serve. What can tell is loaded where it is needed. */
+async function askedOf(serverPid: number): Promise<string | undefined> {
+  return (await import("./_server_line.ts")).targetOfServer(serverPid);
 }
 
 /** What to do about a device that nobody serves. */
@@ -161,6 +168,7 @@ export async function readDevices(control: Control): Promise<DeviceRow[]> {
       if (!isLeftOut(error)) throw error;
     }
   }
+  sweepRunFolder();
   const gone = readRecords().filter((record) => !ids.includes(record.id) && !isAlive(record));
   return [...rows, ...gone.map(goneRow)].sort((a, b) => a.id - b.id);
 }
@@ -177,7 +185,7 @@ const HEADINGS = [
 ];
 
 /** The rows of `ublk list`, under headings. */
-export function listText(rows: readonly DeviceRow[]): string {
+export function listLines(rows: readonly DeviceRow[]): string[] {
   return columns([HEADINGS, ...rows.map(cells)]);
 }
 
@@ -203,7 +211,7 @@ function serverText({ serverPid, serverAlive, hint }: DeviceRow): string {
 }
 
 /** Everything about one device, one `name: value` per line. */
-export function detailsText(details: DeviceDetails): string {
+export function detailsLines(details: DeviceDetails): string[] {
   const { parameters, ...row } = details;
   const { id: _, size: _s, readOnly: _r, blockSize: _b, maxIoBytes: _m, ...rest } = row;
   const lines: [string, unknown][] = [
@@ -214,7 +222,7 @@ export function detailsText(details: DeviceDetails): string {
     ["server", serverText(details)],
     ...Object.entries({ maxIoBytes: details.maxIoBytes, ...parameters }),
   ];
-  return lines.map(([name, value]) => `${words(name)}: ${valueText(name, value)}`).join("\n");
+  return lines.map(([name, value]) => `${words(name)}: ${valueText(name, value)}`);
 }
 
 /** `maxIoBytes` as `max io`. */
@@ -232,9 +240,10 @@ function valueText(name: string, value: unknown): string {
 }
 
 /** Lines of cells, each column as wide as its widest. */
-export function columns(lines: readonly (readonly string[])[]): string {
+export function columns(rows: readonly (readonly string[])[]): string[] {
+  // Before they are measured: an escaped one is wider.
+  const lines = rows.map((row) => row.map(printable));
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   return lines
-    .map((line) => line.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd())
-    .join("\n");
+    .map((line) => line.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd());
 }

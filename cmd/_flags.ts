@@ -65,8 +65,10 @@ export function usageError(what: string, cause: string, remedy?: string): UblkEr
 
 /** Whether a command line asks for the help or the version, which comes before any mistake in it. */
 export function asksFor(args: readonly string[]): "help" | "version" | undefined {
-  if (args.includes("--help") || args.includes("-h")) return "help";
-  return args.includes("--version") ? "version" : undefined;
+  const end = args.indexOf("--");
+  const flags = end < 0 ? args : args.slice(0, end);
+  if (flags.includes("--help") || flags.includes("-h")) return "help";
+  return flags.includes("--version") ? "version" : undefined;
 }
 
 /** A command line, read. */
@@ -164,6 +166,29 @@ export function givenFlags(
   const all = canonical(flags, args, remedies);
   const end = all.indexOf("--");
   return [new Set(all.slice(0, end).map((arg) => splitOnce(arg)[0].slice(2))), all.slice(end + 1)];
+}
+
+/**
+ * A command line with its clusters of letters taken apart, as far as they are known: `-uvvt loop` is
+ * `-u -v -v -t loop`. For those who look for one flag before all of the line can be read.
+ */
+export function spreadLetters(flags: readonly Flag[], args: readonly string[]): string[] {
+  const end = args.indexOf("--");
+  const given = end < 0 ? args : args.slice(0, end);
+  return [...given.flatMap((arg) => lettersOf(flags, arg)), ...end < 0 ? [] : args.slice(end)];
+}
+
+function lettersOf(flags: readonly Flag[], arg: string): string[] {
+  if (!/^-[a-z][^=]/i.test(arg)) return [arg];
+  const spread: string[] = [];
+  for (let at = 1; at < arg.length; at++) {
+    const flag = findFlag(flags, `-${arg[at]}`);
+    // A mistake is shown as it was typed.
+    if (flag === undefined) return [arg];
+    if (!isSwitch(flag)) return [...spread, `-${arg.slice(at)}`];
+    spread.push(`-${arg[at]}`);
+  }
+  return spread;
 }
 
 /** One argument that begins with a dash, and its value if that is the next one. */

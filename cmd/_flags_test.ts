@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { asksFor, type Flag, parseFlags, parseLine } from "./_flags.ts";
+import { ADD_FLAGS } from "./_add_line.ts";
+import { asksFor, type Flag, parseFlags, parseLine, spreadLetters } from "./_flags.ts";
 
 const FLAGS = [
   { name: "size", kind: "size", required: true, help: "" },
@@ -100,4 +101,19 @@ Deno.test("asksFor prefers the help to any mistake", () => {
   assertEquals(asksFor(["--version", "--help"]), "help");
   assertEquals(asksFor(["--version"]), "version");
   assertEquals(asksFor(["--size", "1"]), undefined);
+});
+
+Deno.test("spreadLetters + clusters of letters + takes apart what is known", () => {
+  const cases: [string, string][] = [
+    ["-uvvt loop", "-u -v -v -t loop"],
+    ["-vvn 0", "-v -v -n 0"],
+    ["-n0 -q2 -vv", "-n0 -q2 -v -v"],
+    ["-uvvtloop", "-u -v -v -tloop"],
+    ["-n=0 --id 3 - file", "-n=0 --id 3 - file"],
+    ["-u%v -ux", "-u%v -ux"],
+    ["-u -- -vv", "-u -- -vv"],
+  ];
+  for (const [line, spread] of cases) {
+    assertEquals(spreadLetters(ADD_FLAGS, line.split(" ")).join(" "), spread);
+  }
 });

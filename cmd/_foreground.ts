@@ -16,11 +16,12 @@ import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { commandArgs } from "./_args.ts";
 import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
 import { helpText, versionText } from "./_help.ts";
-import { logToStderr, type StderrLog } from "./_log.ts";
+import { logToStderr, setLogLevel, type StderrLog } from "./_log.ts";
 import { METRICS, metricsAddress } from "./_metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./_process_flags.ts";
 import type { Progress } from "./_progress.ts";
-import { EXIT_OK, exitStatus, writeLine } from "./_run.ts";
+import { writeJson, writeLine, writeText } from "./_print.ts";
+import { EXIT_OK, exitStatus } from "./_run.ts";
 import { endWhereMeasured, serveUntilEnd } from "./_serving.ts";
 
 /** The flags of every disk, after its own. */
@@ -139,12 +140,12 @@ export async function runDisk<const F extends readonly Flag[]>(
   command: DiskCommand<F>,
 ): Promise<never> {
   const flags = [...command.flags, ...DISK_FLAGS] as const;
-  const log = logToStderr(command.name, Deno.args.some((arg) => /^(-v+|--verbose)$/.test(arg)));
+  const log = logToStderr(command.name);
   const status = await exitStatus(log, async () => {
     const args = await commandArgs();
     const wish = asksFor(args);
     if (wish !== undefined) {
-      await writeLine(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
+      await writeText(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
       return EXIT_OK;
     }
     const seeHelp = `see \`${command.name} --help\``;
@@ -193,6 +194,8 @@ async function serveDisk(
   values: DiskValues,
   log: StderrLog,
 ): Promise<number> {
+  const logLevel = [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE;
+  setLogLevel(logLevel);
   return await serveUntilEnd({
     program,
     target: program.replace(/^ublk-/, ""),
@@ -212,14 +215,15 @@ async function serveDisk(
         maxIoBytes: values["max-io"],
         readOnly: values["read-only"],
         unprivileged: values.unprivileged || undefined,
-        logLevel: [LOG_INFO, LOG_DEBUG][values.verbose] ?? LOG_TRACE,
+        logLevel,
         signal,
         signals: false,
       });
     },
     announce: async (device) => {
       const info = device.info();
-      await writeLine(values.json ? JSON.stringify(info) : info.path);
+      if (values.json) await writeJson(info);
+      else await writeLine(info.path);
     },
   });
 }

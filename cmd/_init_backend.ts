@@ -9,7 +9,8 @@ import { UblkError } from "../uapi/error.ts";
 import { fileStatus, O_CREAT, O_EXCL, O_WRONLY, removeFile } from "../uring/file.ts";
 import { closeFd, openFile, writeText } from "../uring/libc.ts";
 import { type Flag, usageError } from "./_flags.ts";
-import { EXIT_OK, writeLine } from "./_run.ts";
+import { writeLine } from "./_print.ts";
+import { EXIT_OK } from "./_run.ts";
 
 /** The flags: none. */
 export const INIT_BACKEND_FLAGS = [] as const satisfies readonly Flag[];

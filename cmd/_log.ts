@@ -9,8 +9,13 @@
  * @module
  */
 
-import { BaseHandler, type LogRecord, setup } from "@std/log";
-import { LOGGER } from "../device/log.ts";
+import { BaseHandler, getLogger, type LevelName, type LogRecord, setup } from "@std/log";
+import { takeConsoles } from "../device/consoles.ts";
+import { LOGGER, logLine } from "../device/log.ts";
+import { LOG_ERROR, LOG_INFO, LOG_WARN } from "../queue/log_events.ts";
+import { printable } from "../uapi/printable.ts";
+import { writesToJournal } from "./_journal.ts";
+import { type ByteSink, STDERR } from "./_print.ts";
 
 /** How much may wait for a reader, in characters. */
 const MAX_PENDING = 1 << 20;
@@ -23,16 +28,23 @@ const LEVEL_WORDS: Readonly<Record<string, string>> = {
   CRITICAL: "error: ",
 };
 
-/** Where a log's bytes go: `Deno.stderr`, or a test's. */
-export interface LogSink {
-  /** Takes some of the bytes and says how many. */
-  write(bytes: Uint8Array): Promise<number>;
+/** How a log is written. */
+export interface LogStyle {
+  /** Where to. Default: stderr. */
+  readonly sink?: ByteSink;
+  /** Whether records begin with the time. Default: unless the journal, which has it, reads them. */
+  readonly times?: boolean;
+  /** Whether even the reason for which a command fails at its start is part of a log. */
+  readonly inBackground?: boolean;
 }
 
 /** Lines on their way to stderr. */
 export class StderrLog extends BaseHandler {
+  /** Whether a device is made or served, so that the process goes on whatever nobody catches. */
+  serves = false;
   readonly #program: string;
-  readonly #sink: LogSink;
+  readonly #sink: ByteSink;
+  readonly #times: boolean;
   readonly #encoder = new TextEncoder();
   #pending: string[] = [];
   #pendingLength = 0;
@@ -41,30 +53,33 @@ export class StderrLog extends BaseHandler {
   #lastError = "";
   /** Told of the bytes that were written. */
   onWritten: (bytes: number) => void = () => {};
+  #hasServed: boolean;
+  /** A line was cut by a disk that is full. */
+  #torn = false;
 
-  /** Each line begins with the program's name, as is the custom. */
-  constructor(program: string, sink: LogSink = Deno.stderr) {
+  /** Each line begins with the time and the program's name. */
+  constructor(program: string, style: LogStyle = {}) {
     super("DEBUG", { formatter: (record: LogRecord) => lineOf(record) });
     this.#program = program;
-    this.#sink = sink;
+    this.#sink = style.sink ?? STDERR;
+    this.#times = style.times ?? !writesToJournal();
+    this.#hasServed = style.inBackground ?? false;
+  }
+
+  /** Says that there is a device: what is told from now on is a log, to its end. */
+  started(): void {
+    this.#hasServed = true;
   }
 
   /** Takes a formatted record. */
   override log(text: string): void {
-    const line = `${this.#program}: ${text.replaceAll(/\s*\n\s*/g, " ")}\n`;
-    if (this.#pendingLength + line.length > MAX_PENDING) {
-      this.#dropped++;
-      return;
-    }
-    this.#pending.push(line);
-    this.#pendingLength += line.length;
-    this.#writing ??= this.#drain();
+    this.#add(text, this.#times);
   }
 
   /** Says why the program fails; what the log has said already is not said again. */
   error(message: string): void {
-    const text = `error: ${message}`;
-    if (text !== this.#lastError) this.log(text);
+    const text = `error: ${printable(message)}`;
+    if (text !== this.#lastError) this.#add(text, this.#times && this.#hasServed);
   }
 
   /** Formats a record, and remembers the last error among them. */
@@ -82,38 +97,91 @@ export class StderrLog extends BaseHandler {
     clearTimeout(timer);
   }
 
+  #add(text: string, withTime: boolean): void {
+    const line = `${withTime ? timeStamp() : ""}${this.#program}: ${printable(text)}\n`;
+    if (this.#pendingLength + line.length > MAX_PENDING) {
+      this.#dropped++;
+      return;
+    }
+    this.#pending.push(line);
+    this.#pendingLength += line.length;
+    this.#writing ??= this.#drain();
+  }
+
   async #drain(): Promise<void> {
-    try {
-      while (this.#pending.length > 0) {
-        if (this.#dropped > 0) {
-          this.#pending.push(`${this.#program}: warning: ${this.#dropped} lines of log dropped\n`);
-          this.#dropped = 0;
-        }
-        const bytes = this.#encoder.encode(this.#pending.join(""));
-        this.#pending = [];
-        this.#pendingLength = 0;
-        for (let at = 0; at < bytes.length;) at += await this.#sink.write(bytes.subarray(at));
-        this.onWritten(bytes.length);
-      }
-      this.#writing = undefined;
-    } catch {
-      // Nobody reads stderr any more (EPIPE). The disk is worth more than its log, so it is served
-      // on, and since #writing stays set nothing is written again.
+    while (this.#pending.length > 0) {
+      const lines = this.#pending;
+      const dropped = this.#dropped;
       this.#pending = [];
+      this.#pendingLength = 0;
+      this.#dropped = 0;
+      try {
+        await this.#write(dropped === 0 ? lines : [...lines, this.#loss(dropped)]);
+      } catch (error) {
+        if (error instanceof Deno.errors.BrokenPipe) {
+          // Nobody reads stderr any more. The disk is worth more than its log, so it is served on,
+          // and since #writing stays set nothing is written again.
+          this.#pending = [];
+          return;
+        }
+        // A full disk may have room again for the next record: once, the log stayed silent for good.
+        this.#dropped += dropped + lines.length;
+        break;
+      }
+    }
+    this.#writing = undefined;
+  }
+
+  #loss(lines: number): string {
+    const time = this.#times ? timeStamp() : "";
+    return `${time}${this.#program}: warning: ${lines} lines of log dropped\n`;
+  }
+
+  async #write(lines: readonly string[]): Promise<void> {
+    const bytes = this.#encoder.encode((this.#torn ? "\n" : "") + lines.join(""));
+    let at = 0;
+    try {
+      while (at < bytes.length) at += await this.#sink.write(bytes.subarray(at));
+      this.#torn = false;
+      this.onWritten(bytes.length);
+    } catch (error) {
+      if (at > 0) this.#torn = bytes[at - 1] !== "\n".charCodeAt(0);
+      throw error;
     }
   }
+}
+
+/** In UTC, so that logs of several machines, and of a night when the clocks change, sort. */
+function timeStamp(): string {
+  return `${new Date().toISOString()} `;
 }
 
 function lineOf({ levelName, msg }: LogRecord): string {
   return (LEVEL_WORDS[levelName] ?? "") + msg;
 }
 
-/** Sends this project's log to stderr, from INFO on, or from DEBUG on. */
-export function logToStderr(program: string, debug: boolean): StderrLog {
-  const stderr = new StderrLog(program);
+/** Sends this project's log, and what modules print, to stderr, from INFO on. */
+export function logToStderr(program: string, style?: LogStyle): StderrLog {
+  const stderr = new StderrLog(program, style);
   setup({
     handlers: { stderr },
-    loggers: { [LOGGER]: { level: debug ? "DEBUG" : "INFO", handlers: ["stderr"] } },
+    loggers: { [LOGGER]: { level: "INFO", handlers: ["stderr"] } },
   });
+  takeConsoles(logLine);
   return stderr;
+}
+
+/**
+ * Sets from which level on the log is written: the same number from which on serving threads record
+ * it, so that `-vv` is `-vv` in both.
+ */
+export function setLogLevel(level: number): void {
+  const name: LevelName = level >= LOG_ERROR
+    ? "ERROR"
+    : level >= LOG_WARN
+    ? "WARN"
+    : level >= LOG_INFO
+    ? "INFO"
+    : "DEBUG";
+  getLogger(LOGGER).levelName = name;
 }

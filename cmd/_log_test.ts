@@ -1,6 +1,8 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { getLogger, setup } from "@std/log";
-import { StderrLog } from "./_log.ts";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { BaseHandler, getLogger, setup } from "@std/log";
+import { LOGGER, logLine } from "../device/log.ts";
+import { LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_TRACE, LOG_WARN } from "../queue/log_events.ts";
+import { setLogLevel, StderrLog } from "./_log.ts";
 
 function collector() {
   const texts: string[] = [];
@@ -15,7 +17,7 @@ function collector() {
 
 Deno.test("StderrLog writes each record as one line with the level in words", async () => {
   const sink = collector();
-  const log = new StderrLog("tool", sink);
+  const log = new StderrLog("tool", { sink, times: false });
   setup({ handlers: { log }, loggers: { t: { level: "DEBUG", handlers: ["log"] } } });
   getLogger("t").debug("a");
   getLogger("t").info("b");
@@ -24,13 +26,97 @@ Deno.test("StderrLog writes each record as one line with the level in words", as
   await log.flush();
   assertEquals(
     sink.texts.join(""),
-    "tool: debug: a\ntool: b\ntool: warning: two lines\ntool: error: d\n",
+    "tool: debug: a\ntool: b\ntool: warning: two\\n  lines\ntool: error: d\n",
   );
+});
+
+Deno.test("StderrLog begins each record with the time, and the reason of a failed start without", async () => {
+  const sink = collector();
+  const log = new StderrLog("tool", { sink, times: true });
+  setup({ handlers: { log }, loggers: { t: { level: "DEBUG", handlers: ["log"] } } });
+  log.error("not started");
+  getLogger("t").warn("a");
+  log.started();
+  log.error("it broke");
+  await log.flush();
+  const lines = sink.texts.join("").split("\n");
+  const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /;
+  assertEquals(lines[0], "tool: error: not started");
+  assertEquals(lines.slice(1, 3).map((line) => line.replace(time, "TIME ")), [
+    "TIME tool: warning: a",
+    "TIME tool: error: it broke",
+  ]);
+  const ageMs = Date.now() - Date.parse(lines[1].slice(0, 24));
+  assert(ageMs >= 0 && ageMs < 60_000, `${ageMs} ms old`);
+});
+
+Deno.test("StderrLog of a server in the background has the time in every line", async () => {
+  const sink = collector();
+  const log = new StderrLog("tool", { sink, times: true, inBackground: true });
+  log.error("not started");
+  await log.flush();
+  assertMatch(sink.texts.join(""), /^\d{4}-.+Z tool: error: not started\n$/);
+});
+
+Deno.test("StderrLog + lines with control characters + forge nothing", async () => {
+  const sink = collector();
+  const log = new StderrLog("tool", { sink, times: false });
+  log.log("a\n2026-01-01T00:00:00.000Z tool: error: forged\x1b[2J\u202e");
+  log.error("b\r\x9b");
+  await log.flush();
+  assertEquals(
+    sink.texts.join(""),
+    "tool: a\\n2026-01-01T00:00:00.000Z tool: error: forged\\x1b[2J\\u202e\n" +
+      "tool: error: b\\r\\x9b\n",
+  );
+});
+
+Deno.test("StderrLog on a disk that is full goes on once there is room, at a line's beginning", async () => {
+  let room = 10;
+  let text = "";
+  const write = (bytes: Uint8Array) => {
+    if (room === 0) return Promise.reject(new Error("No space left on device (os error 28)"));
+    const part = bytes.subarray(0, room);
+    room -= part.length;
+    text += new TextDecoder().decode(part);
+    return Promise.resolve(part.length);
+  };
+  const log = new StderrLog("tool", { sink: { write }, times: false });
+  for (const line of ["first", "second", "third"]) {
+    log.log(line);
+    await log.flush();
+  }
+  room = 1000;
+  log.log("fourth");
+  await log.flush();
+  assertEquals(text, "tool: firs\ntool: fourth\ntool: warning: 3 lines of log dropped\n");
+});
+
+Deno.test("setLogLevel + each level of the threads + is that of the log", () => {
+  const shown: string[] = [];
+  class Collector extends BaseHandler {
+    override log(text: string) {
+      shown.push(text);
+    }
+  }
+  const levels = [LOG_TRACE, LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR];
+  const counts = levels.map((level) => {
+    setup({
+      handlers: { all: new Collector("DEBUG") },
+      loggers: { [LOGGER]: { level: "INFO", handlers: ["all"] } },
+    });
+    setLogLevel(level);
+    shown.length = 0;
+    for (const each of levels) logLine(each, "x");
+    return shown.length;
+  });
+  // @std/log knows nothing below DEBUG: the threads keep the trace back themselves.
+  assertEquals(counts, [5, 5, 3, 2, 1]);
 });
 
 Deno.test("StderrLog does not repeat an error that the log has just said", async () => {
   const sink = collector();
-  const log = new StderrLog("tool", sink);
+  const log = new StderrLog("tool", { sink, times: false });
   setup({ handlers: { log }, loggers: { t: { level: "DEBUG", handlers: ["log"] } } });
   getLogger("t").error("it broke");
   log.error("it broke");
@@ -41,12 +127,11 @@ Deno.test("StderrLog does not repeat an error that the log has just said", async
 Deno.test("StderrLog with a reader that never reads keeps going, bounded in memory and time", async () => {
   const { promise: never, resolve: end } = Promise.withResolvers<number>();
   const written: string[] = [];
-  const log = new StderrLog("tool", {
-    write: (bytes) => {
-      written.push(new TextDecoder().decode(bytes));
-      return written.length === 1 ? never : Promise.resolve(bytes.length);
-    },
-  });
+  const write = (bytes: Uint8Array) => {
+    written.push(new TextDecoder().decode(bytes));
+    return written.length === 1 ? never : Promise.resolve(bytes.length);
+  };
+  const log = new StderrLog("tool", { sink: { write }, times: false });
   const line = "x".repeat(1000);
   for (let index = 0; index < 5000; index++) log.log(line);
   const startMs = performance.now();
@@ -61,7 +146,10 @@ Deno.test("StderrLog with a reader that never reads keeps going, bounded in memo
 });
 
 Deno.test("StderrLog survives a reader that is gone", async () => {
-  const log = new StderrLog("tool", { write: () => Promise.reject(new Error("EPIPE")) });
+  const log = new StderrLog("tool", {
+    times: false,
+    sink: { write: () => Promise.reject(new Deno.errors.BrokenPipe()) },
+  });
   log.log("a");
   await log.flush();
   log.log("b");

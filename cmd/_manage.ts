@@ -13,7 +13,7 @@ import { REQUIRED_ID } from "./_device_id.ts";
 import { type Flag, usageError, type Values } from "./_flags.ts";
 import { isAlive, recordOf } from "./_records.ts";
 import { EXIT_OK } from "./_run.ts";
-import { askServer } from "./_socket.ts";
+import { askServer } from "./_ask.ts";
 
 /** Targets that have no contents, so that nobody but the kernel need know of their size. */
 const WITHOUT_CONTENTS: readonly string[] = ["null", "fault_inject"];

@@ -8,6 +8,7 @@
 import { logLine } from "../device/log.ts";
 import { LOG_WARN } from "../queue/log_events.ts";
 import { UblkError } from "../uapi/error.ts";
+import { printable } from "../uapi/printable.ts";
 import { DatagramSender } from "../uring/datagram.ts";
 import { processEffort } from "./_effort.ts";
 
@@ -80,13 +81,13 @@ export class ServiceManager implements Disposable {
   /**
    * The disk is there.
    *
-   * @param status One line for people.
+   * @param status One line for people. A line break in it would be a variable of its own.
    * @param alive Whether the server has got on since it was last asked. While it has not, no sign of
    *   life is given.
    */
   async ready(status: string, alive: () => boolean): Promise<void> {
     clearInterval(this.#timer);
-    await this.#tell(`READY=1\nMAINPID=${Deno.pid}\nSTATUS=${status}`);
+    await this.#tell(`READY=1\nMAINPID=${Deno.pid}\nSTATUS=${printable(status)}`);
     if (this.#limitMs === undefined) return;
     this.#timer = setInterval(() => {
       // One that is lost is followed by another.
@@ -101,7 +102,7 @@ export class ServiceManager implements Disposable {
   async stopping(status: string): Promise<void> {
     clearInterval(this.#timer);
     this.#askForTime();
-    await this.#tell(`STOPPING=1\nSTATUS=${status}`);
+    await this.#tell(`STOPPING=1\nSTATUS=${printable(status)}`);
   }
 
   #askForTime(): void {

@@ -104,16 +104,23 @@ Deno.test("ServiceManager is asked for more time by a start and a stop that get 
   assertEquals(await after(0), []);
 });
 
+/**
+ * Sends until not even a new sender can: each has a limit of its own too, so that one alone fills only
+ * a short queue (`net.unix.max_dgram_qlen`, 10 or 512). Returns how many were taken.
+ */
+function fill(socket: string): number {
+  for (let queued = 0;;) {
+    using sender = new DatagramSender(socket);
+    const before = queued;
+    while (sender.send("STATUS=")) queued++;
+    if (queued === before) return queued;
+  }
+}
+
 Deno.test("ServiceManager tries again where its queue is full", async () => {
   const socket = `@ublk-test-busy-${Deno.pid}`;
   using ear = new NotifySocket(socket);
-  // As much as it takes: then one more is not taken before something is heard. Each from a socket of
-  // its own, whose send buffer would be full before a long queue is.
-  const queued = Number(Deno.readTextFileSync("/proc/sys/net/unix/max_dgram_qlen")) + 1;
-  for (let sent = 0; sent < queued; sent++) {
-    using other = new DatagramSender(socket);
-    assert(other.send(""));
-  }
+  const queued = fill(socket);
   using manager = new ServiceManager({ socket, limitMs: undefined });
   let told = false;
   const telling = manager.ready("", () => true).then(() => told = true);
@@ -132,4 +139,16 @@ Deno.test("ServiceManager that nobody hears holds up nothing", async () => {
     await manager.stopping("");
     assert(performance.now() - startedMs < 1000);
   }
+});
+
+Deno.test("ServiceManager + a status with a line break + tells no variable of its own", async () => {
+  const socket = `@ublk-test-forged-${Deno.pid}`;
+  using ear = new NotifySocket(socket);
+  using manager = new ServiceManager({ socket, limitMs: undefined });
+  await manager.ready("up\nMAINPID=1", () => true);
+  await manager.stopping("end\nERRNO=5");
+  assertEquals(ear.heard(), [
+    `READY=1\nMAINPID=${Deno.pid}\nSTATUS=up\\nMAINPID=1`,
+    "STOPPING=1\nSTATUS=end\\nERRNO=5",
+  ]);
 });

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { STDERR_TERMINAL } from "./_print.ts";
+
 const PERIOD_MS = 200;
 /** Work that is done sooner is not worth a line. */
 const PATIENCE_MS = 500;
@@ -25,7 +27,7 @@ export class Progress {
   readonly #output: ProgressOutput;
 
   /** Of work that is called, in a few words, `what`. */
-  constructor(what: string, output: ProgressOutput = Deno.stderr) {
+  constructor(what: string, output: ProgressOutput = STDERR_TERMINAL) {
     this.#what = what;
     this.#output = output;
   }

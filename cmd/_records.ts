@@ -3,13 +3,15 @@
  * own devices under `/run/user/UID/ublk`, so that any later command finds it: which target it serves,
  * its command line, its process, its log, its socket.
  *
- * A record is a convenience. Whoever may not write or read there serves and lists all the same.
+ * A record is a convenience. Whoever may not write or read there serves and lists all the same; only
+ * of a device that is to be recovered it is more, since `ublk recover` goes by it.
  *
  * @module
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { readSmallFile } from "../uring/libc.ts";
+import { pathExists, readSmallFile } from "../uring/libc.ts";
+import { hasAdminRights } from "../uring/rights.ts";
 import { runFolder } from "./_run_folder.ts";
 
 /** One server. The names are those of the file. */
@@ -72,6 +74,17 @@ export function startTicksOf(pid: number): number | undefined {
   }
 }
 
+/** The state of a process as `ps` shows it: `R`, `S`, `D`, `T`, …; undefined if there is none. */
+export function processState(pid: number): string | undefined {
+  try {
+    const stat = readSmallFile(`/proc/${pid}/stat`);
+    return stat.slice(stat.lastIndexOf(")") + 2)[0];
+  } catch (error) {
+    if (error instanceof UblkError) return undefined;
+    throw error;
+  }
+}
+
 /** Field 22 of `/proc/PID/stat`; undefined for a zombie, which serves nobody. */
 export function parseStartTicks(stat: string): number | undefined {
   // The name, in parentheses, may contain anything, parentheses and spaces too.
@@ -108,6 +121,15 @@ export function writeRecord(record: DeviceRecord): void {
     removeFile(temporary);
     throw error;
   }
+}
+
+/**
+ * Whether it is no news that no record can be kept: Deno was not given the permission, or there is
+ * no runtime folder for this user, as under `cron`.
+ */
+export function keepsNoRecords(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable ||
+    !hasAdminRights() && !pathExists(runFolder().replace(/\/[^/]*$/, ""));
 }
 
 /** A device's record, or undefined: none is there, or it is unreadable, or not for us to read. */
@@ -159,13 +181,41 @@ export function removeRecord(id: number, pid?: number): void {
 }
 
 /**
- * Removes what servers left that died, or were killed, before their device had a number or its
- * record was written.
+ * Removes what is of no use to anybody: half-written records of processes that died, and of devices
+ * that are gone sockets and what is no record.
  */
+export function sweepRunFolder(): void {
+  try {
+    for (const { name } of [...Deno.readDirSync(runFolder())]) {
+      const [, id, kind, pid] = /^(\d+)\.(json|sock)(?:\.(\d+))?$/.exec(name) ?? [];
+      if (id === undefined) continue;
+      const isStale = pid !== undefined
+        ? startTicksOf(Number(pid)) === undefined
+        : !pathExists(`/dev/ublkc${id}`) &&
+          (kind === "json" ? isDamaged(Number(id)) : !pathExists(recordPath(Number(id))));
+      if (isStale) removeFile(`${runFolder()}/${name}`);
+    }
+  } catch (error) {
+    if (!isFileError(error)) throw error;
+  }
+}
+
+/** Whether a record is none. One that cannot be read at the moment may be one. */
+function isDamaged(id: number): boolean {
+  try {
+    return !isRecord(JSON.parse(Deno.readTextFileSync(recordPath(id))));
+  } catch (error) {
+    if (error instanceof SyntaxError) return true;
+    if (isFileError(error)) return false;
+    throw error;
+  }
+}
+
+/** Removes logs of servers that died, or were killed, before their device had a number. */
 export function removeStartLogs(): void {
   try {
     for (const { name } of Deno.readDirSync(runFolder())) {
-      const pid = /^(?:start-(?=\d+\.log$)|\d+\.json\.(?=\d+$))(\d+)/.exec(name)?.[1];
+      const pid = /^start-(\d+)\.log$/.exec(name)?.[1];
       if (pid !== undefined && startTicksOf(Number(pid)) === undefined) {
         removeFile(`${runFolder()}/${name}`);
       }

@@ -7,8 +7,8 @@ import {
   recordOf,
   recordPath,
   removeRecord,
-  removeStartLogs,
   startTicksOf,
+  sweepRunFolder,
   writeRecord,
 } from "./_records.ts";
 import { runFolder } from "./_run_folder.ts";
@@ -68,7 +68,7 @@ Deno.test("recordOf takes no record of an earlier device for that of the one the
   assertEquals(recordOf(record.id, Deno.pid), undefined);
 });
 
-Deno.test("writeRecord leaves no half of a record, and removeStartLogs none of a killed server", () => {
+Deno.test("writeRecord leaves no half of a record, and sweepRunFolder none of a killed server", () => {
   const path = recordPath(record.id);
   const left = () =>
     [...Deno.readDirSync(runFolder())].map(({ name }) => name).filter((name) =>
@@ -83,7 +83,7 @@ Deno.test("writeRecord leaves no half of a record, and removeStartLogs none of a
     // No process has that number.
     Deno.writeTextFileSync(`${path}.4194305`, "{");
     Deno.writeTextFileSync(`${path}.${Deno.pid}`, "{");
-    removeStartLogs();
+    sweepRunFolder();
     assertEquals(left(), [`${record.id}.json.${Deno.pid}`]);
   } finally {
     Deno.removeSync(path);

@@ -6,9 +6,9 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { type AddLine, COMMAND_FLAGS, CONFIG, parseAdd } from "./_add_line.ts";
+import { ADD_FLAGS, type AddLine, COMMAND_FLAGS, CONFIG, logLevel, parseAdd } from "./_add_line.ts";
 import { DEVICE_FLAGS } from "./_device_flags.ts";
-import { parseLine, usageError } from "./_flags.ts";
+import { parseLine, spreadLetters, usageError } from "./_flags.ts";
 import { metricsAddress } from "./_metrics_flag.ts";
 import type { DeviceRecord } from "./_records.ts";
 import { namesTarget, valueIn } from "./_targets.ts";
@@ -47,7 +47,7 @@ export async function parseRecover(
       "give the flags themselves, or leave it out",
     );
   }
-  if (namesTarget(args)) {
+  if (namesTarget(spreadLetters(ADD_FLAGS, args))) {
     const line = await parseAdd(COMMAND, args, cwd);
     if (line.options.id === undefined) throw usageError("--id", "it is missing", SEE_HELP);
     return { ...line, id: line.options.id, argv: args, cwd, explicit: true };
@@ -75,7 +75,18 @@ export async function parseRecover(
     throw refusal(id, reason, `to go on without it, add -t ${line.target.name}`);
   }
   const metrics = metricsAddress(values.metrics) ?? line.metrics;
-  return { ...line, metrics, values, id, argv: record.argv, cwd: record.cwd, explicit: false };
+  const asked = values.quiet || values.verbose > 0 || values["debug-mask"] !== undefined;
+  const options = asked ? { ...line.options, logLevel: logLevel(values) } : line.options;
+  return {
+    ...line,
+    options,
+    metrics,
+    values,
+    id,
+    argv: record.argv,
+    cwd: record.cwd,
+    explicit: false,
+  };
 }
 
 function refusal(device: number, reason: string, hint: string): UblkError {

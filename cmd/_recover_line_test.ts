@@ -33,6 +33,14 @@ Deno.test("parseRecover serves metrics where the record says, or where it is tol
   assertEquals((await parse("-n 0", RECORD)).metrics, undefined);
 });
 
+Deno.test("parseRecover logs as much as the record says, or as it is told to", async () => {
+  const record = { ...RECORD, argv: [...RECORD.argv, "-v"] };
+  assertEquals((await parse("-n 0", record)).options.logLevel, 10);
+  assertEquals((await parse("-vvn 0", record)).options.logLevel, 5);
+  assertEquals((await parse("-n0 --quiet", record)).options.logLevel, 30);
+  assertEquals((await parse("-uvvt loop -n 0 x.img")).options.logLevel, 5);
+});
+
 Deno.test("parseRecover with --type needs no record", async () => {
   const line = await parse("-n 4 -t null -q 2 -r 1 -b");
   assertEquals([line.id, line.target.name, line.cwd], [4, "null", "/here"]);

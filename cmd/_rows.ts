@@ -5,6 +5,8 @@
  * @module
  */
 
+import { printable } from "../uapi/printable.ts";
+
 /** `0`, `0.3`, `812`, `12.3k`, `1.2M`: a number in at most six characters. */
 export function countText(value: number): string {
   if (value === 0) return "0";
@@ -45,7 +47,13 @@ export type Row = readonly string[] | { readonly device: string; readonly text: 
 
 /** A table's lines, the headings first. */
 export function tableLines(columns: readonly Column[], rows: readonly Row[]): string[] {
-  const cells = rows.filter((row): row is readonly string[] => Array.isArray(row));
+  // Before they are measured: an escaped one is wider.
+  const safe = rows.map((row): Row =>
+    "text" in row
+      ? { device: printable(row.device), text: printable(row.text) }
+      : row.map(printable)
+  );
+  const cells = safe.filter((row): row is readonly string[] => Array.isArray(row));
   const widths = columns.map(({ heading, width }, at) =>
     Math.max(width, heading.length, ...cells.map((row) => row[at].length))
   );
@@ -54,7 +62,7 @@ export function tableLines(columns: readonly Column[], rows: readonly Row[]): st
       .join("  ").trimEnd();
   return [
     line(columns.map(({ heading }) => heading)),
-    ...rows.map((row) =>
+    ...safe.map((row) =>
       "text" in row ? `${row.device.padEnd(widths[0])}  ${row.text}` : line(row)
     ),
   ];

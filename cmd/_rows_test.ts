@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { columns } from "./_devices.ts";
 import { countText, tableLines, timeText } from "./_rows.ts";
 
 Deno.test("countText stays within six characters", () => {
@@ -49,5 +50,25 @@ Deno.test("tableLines keeps its columns, with texts across them", () => {
     "NAME      N  LONG",
     "a         1     x",
     "b       a long text",
+  ]);
+});
+
+Deno.test("tables + cells with control characters + each row stays one, and in its columns", () => {
+  const evil = "a\n\x1b[2J";
+  const lines = tableLines([{ heading: "A", width: 1, left: true }, { heading: "B", width: 1 }], [
+    [evil, "1"],
+    ["b", "22"],
+    { device: "c", text: evil },
+  ]);
+  assertEquals(lines, [
+    "A            B",
+    "a\\n\\x1b[2J   1",
+    "b           22",
+    "c           a\\n\\x1b[2J",
+  ]);
+  assertEquals(columns([["A", "B"], [evil, "1"], ["b", "2"]]), [
+    "A           B",
+    "a\\n\\x1b[2J  1",
+    "b           2",
   ]);
 });

@@ -8,9 +8,10 @@ import { diskInFlight, type InFlight } from "../device/in_flight.ts";
 import { charPath } from "../device/node.ts";
 import { UblkError } from "../uapi/error.ts";
 import { pathExists } from "../uring/libc.ts";
+import { askServer, isServerStats } from "./_ask.ts";
 import { deviceIds } from "./_devices.ts";
 import { type DeviceRecord, isAlive, readRecord } from "./_records.ts";
-import { askServer, type ServerStats } from "./_socket.ts";
+import type { ServerStats } from "./_socket.ts";
 
 /** One device at one moment. */
 export interface Sample {
@@ -57,8 +58,9 @@ type Told = Pick<Sample, "stats" | "reason">;
 async function ask(id: number, record: DeviceRecord | undefined, limitMs: number): Promise<Told> {
   try {
     const answer = await askServer(id, { op: "stats" }, limitMs);
-    if (answer !== undefined) return { stats: answer.ok as ServerStats, reason: null };
-    return { stats: null, reason: silence(record) };
+    if (answer === undefined) return { stats: null, reason: silence(record) };
+    if (isServerStats(answer.ok)) return { stats: answer.ok, reason: null };
+    return { stats: null, reason: "its server tells something else than counters" };
   } catch (error) {
     if (error instanceof UblkError) return { stats: null, reason: error.reason ?? error.message };
     throw error;
@@ -68,7 +70,7 @@ async function ask(id: number, record: DeviceRecord | undefined, limitMs: number
 /** Why nobody answers at a device's socket. */
 export function silence(record: DeviceRecord | undefined): string {
   if (record === undefined) {
-    return "its server tells nothing: it is another program's, or another user's";
+    return "its server tells nothing: it is another program's, or another user's, or has no record";
   }
   if (!isAlive(record)) return `its server, pid ${record.pid}, has died`;
   return `its server, pid ${record.pid}, has no control socket for us`;

@@ -21,9 +21,11 @@ import { hasAdminRights } from "../uring/rights.ts";
 import { NAMESPACE_WARNING } from "./_background.ts";
 import type { StderrLog } from "./_log.ts";
 import type { ServiceManager } from "./_notify.ts";
+import { checkOpenFiles } from "./_open_files.ts";
 import { asksOfProcess, type ProcessOptions } from "./_process_flags.ts";
 import {
   isFileError,
+  keepsNoRecords,
   recordPath,
   removeFile,
   removeRecord,
@@ -31,7 +33,7 @@ import {
   startTicksOf,
   writeRecord,
 } from "./_records.ts";
-import { EXIT_FAILURE, EXIT_OK } from "./_run.ts";
+import { EXIT_FAILURE, EXIT_OK, failureText } from "./_run.ts";
 import { type EndSignal, SIGNAL_NUMBERS, type SignalWatch, watchSignals } from "./_signals.ts";
 import { serveSocket } from "./_socket.ts";
 
@@ -56,12 +58,14 @@ export interface Serving {
   readonly foreground: boolean;
   /** Where its metrics are served; nowhere if left out. */
   readonly metrics?: string;
+  /** Whether the device is of no use without a record. Default: it is. */
+  readonly needsRecord?: boolean;
   /** Makes the device; resolves once it opens. */
   start(signal: AbortSignal): Promise<ServedDevice>;
   /** Names the log after the device; returns its path. Default: the log is stderr. */
   nameLog?(id: number): string | null;
-  /** Tells that it opens. Whoever does not get to know it has no use for the disk. */
-  announce(device: ServedDevice): Promise<void>;
+  /** Tells that it opens, and what is amiss all the same. Whoever does not get to know it has no use for the disk. */
+  announce(device: ServedDevice, warnings: readonly string[]): Promise<void>;
 }
 
 /**
@@ -77,6 +81,7 @@ export function endWhereMeasured(status: number): void {
 /** Serves to the end, and returns the exit status. */
 export async function serveUntilEnd(serving: Serving): Promise<number> {
   const { log } = serving;
+  checkOpenFiles();
   const checkProcess = asksOfProcess(serving.process)
     ? (await import("./_process.ts")).prepareProcess(serving.process)
     : undefined;
@@ -88,9 +93,11 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   manager?.starting();
   // Before the device: where the port is taken nothing has been touched yet.
   await using metrics = await openMetrics(serving.metrics, () => device);
+  log.serves = true;
   try {
     device = await serving.start(watch.signal);
   } catch (error) {
+    log.serves = false;
     if (!watch.signal.aborted || !(error instanceof UblkError && error.code === "ABORTED")) {
       throw error;
     }
@@ -98,16 +105,20 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
     return EXIT_OK;
   }
   const { id } = device;
-  remember(serving, device);
+  log.started();
+  const unrecorded = remember(serving, device);
   const socket = serveSocket(device);
   // At once: the kernel may give the number to somebody else's device any moment.
   device.closed.then((closed) => {
+    log.serves = false;
     socket?.[Symbol.dispose]();
-    forget(id, closed);
+    forget(id, closed, unrecorded === undefined);
   });
+  const warnings = unrecorded === undefined ? [] : [unrecorded];
   try {
     await checkProcess?.();
-    await serving.announce(device);
+    if (unrecorded !== undefined && serving.needsRecord) throw noRecovery(id, unrecorded);
+    await serving.announce(device, warnings);
   } catch (error) {
     await device.stop();
     throw error;
@@ -198,8 +209,8 @@ async function endByForce(
   exitNow(128 + SIGNAL_NUMBERS[name]);
 }
 
-/** Writes the record, where that is allowed: it is a convenience. */
-function remember(serving: Serving, { id }: ServedDevice): void {
+/** Writes the record. Returns why that could not be done, as a warning, unless it is no news. */
+function remember(serving: Serving, { id }: ServedDevice): string | undefined {
   try {
     writeRecord({
       id,
@@ -214,14 +225,31 @@ function remember(serving: Serving, { id }: ServedDevice): void {
     });
   } catch (error) {
     if (!isFileError(error)) throw error;
-    logLine(LOG_DEBUG, `no record of the device is kept: ${(error as Error).message}`);
+    const warning = `no record of the device is kept, so \`ublk recover\` would not know what it ` +
+      `served: ${recordPath(id)}: ${failureText(error)}`;
+    const isNews = !keepsNoRecords(error);
+    logLine(isNews ? LOG_WARN : LOG_DEBUG, warning);
+    return isNews ? warning : undefined;
   }
 }
 
+/** A device that was to outlive its server could not be recovered as one expects. */
+function noRecovery(device: number, reason: string): UblkError {
+  return new UblkError("SYSCALL_FAILED", {
+    operation: "--recovery",
+    device,
+    reason,
+    hint: "see to that folder, or do without --recovery",
+  });
+}
+
 /** Removes the record of a device that is gone; one that is left, another command will want. */
-function forget(id: number, { reason, recoverable }: Closed): void {
+function forget(id: number, { reason, recoverable }: Closed, isRecorded: boolean): void {
   if (recoverable) return;
-  if (reason === "removed" || reason === "deleted") {
+  if (!isRecorded) {
+    // Its log was made, perhaps. Where the number is another's by now, so is what is there.
+    if (!pathExists(charPath(id))) removeRecord(id);
+  } else if (reason === "removed" || reason === "deleted") {
     removeRecord(id, Deno.pid);
   } else if (!pathExists(charPath(id))) {
     // The log stays: it is all there is to learn from.

@@ -11,16 +11,17 @@ import type { ublk_params } from "../uapi/ublk_params.ts";
 import { ID, JSON_FLAG, REQUIRED_ID } from "./_device_id.ts";
 import {
   columns,
-  detailsText,
+  detailsLines,
   deviceIds,
   isLeftOut,
-  listText,
+  listLines,
   readDevice,
   readDevices,
 } from "./_devices.ts";
 import { dumpText, readDump } from "./_dump.ts";
 import type { Flag, Values } from "./_flags.ts";
-import { EXIT_OK, writeLine } from "./_run.ts";
+import { writeJson, writeLines, writeText } from "./_print.ts";
+import { EXIT_OK } from "./_run.ts";
 
 const VERBOSE = { name: "verbose", short: "v", kind: "switch" } as const;
 
@@ -41,21 +42,19 @@ export const FEATURES_FLAGS = [
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
-const json = (value: unknown) =>
-  JSON.stringify(value, (_, part) => typeof part === "bigint" ? `0x${part.toString(16)}` : part, 2);
-
 /** `ublk list`. */
 export async function list(values: Values<typeof LIST_FLAGS>): Promise<number> {
   await using control = await Control.open();
   if (values.id !== undefined) {
     const { id } = values;
-    if (values.json) await writeLine(json([await readDevice(control, id)]));
-    else await writeLine(dumpText(await readDump(control, id)));
+    if (values.json) await writeJson([await readDevice(control, id)], 2);
+    else await writeText(dumpText(await readDump(control, id)));
   } else if (values.verbose && !values.json) {
     await dumpAll(control);
   } else {
     const rows = await readDevices(control);
-    await writeLine(values.json ? json(rows) : listText(rows));
+    if (values.json) await writeJson(rows, 2);
+    else await writeLines(listLines(rows));
   }
   return EXIT_OK;
 }
@@ -63,7 +62,7 @@ export async function list(values: Values<typeof LIST_FLAGS>): Promise<number> {
 async function dumpAll(control: Control): Promise<void> {
   for (const id of await deviceIds()) {
     try {
-      await writeLine(dumpText(await readDump(control, id)));
+      await writeText(dumpText(await readDump(control, id)));
     } catch (error) {
       if (!isLeftOut(error)) throw error;
     }
@@ -74,7 +73,8 @@ async function dumpAll(control: Control): Promise<void> {
 export async function info({ id, json: asJson }: Values<typeof INFO_FLAGS>): Promise<number> {
   await using control = await Control.open();
   const details = await readDevice(control, id);
-  await writeLine(asJson ? json(details) : detailsText(details));
+  if (asJson) await writeJson(details, 2);
+  else await writeLines(detailsLines(details));
   return EXIT_OK;
 }
 
@@ -82,7 +82,8 @@ export async function info({ id, json: asJson }: Values<typeof INFO_FLAGS>): Pro
 export async function getParams({ id, json: asJson }: Values<typeof INFO_FLAGS>): Promise<number> {
   await using control = await Control.open();
   const params = await control.getParams(id);
-  await writeLine(asJson ? json(paramsOf(params)) : paramsText(params));
+  if (asJson) await writeJson(paramsOf(params), 2);
+  else await writeLines(paramsLines(params));
   return EXIT_OK;
 }
 
@@ -111,7 +112,7 @@ function paramsOf(params: ublk_params): Record<string, unknown> {
   };
 }
 
-function paramsText(params: ublk_params): string {
+function paramsLines(params: ublk_params): string[] {
   const { types, meaning: _, ...structs } = paramsOf(params);
   const names = Object.keys(structs).join(" ");
   const lines = Object.entries(structs).flatMap(([struct, fields]) =>
@@ -122,19 +123,20 @@ function paramsText(params: ublk_params): string {
       return `${struct}.${field}: ${text}`;
     })
   );
-  return [`types: 0x${(types as number).toString(16)} (${names})`, ...lines].join("\n");
+  return [`types: 0x${(types as number).toString(16)} (${names})`, ...lines];
 }
 
 /** `ublk features`. */
 export async function features(values: Values<typeof FEATURES_FLAGS>): Promise<number> {
   await using control = await Control.open();
   const flags = control.features;
-  const text = values.json
-    ? json({ flags: `0x${flags.toString(16)}`, features: featureRows(flags) })
-    : values.verbose
-    ? featuresTable(flags)
-    : featuresText(flags);
-  await writeLine(text);
+  if (values.json) {
+    await writeJson({ flags: `0x${flags.toString(16)}`, features: featureRows(flags) }, 2);
+  } else if (values.verbose) {
+    await writeLines(featuresTable(flags));
+  } else {
+    await writeText(featuresText(flags));
+  }
   return EXIT_OK;
 }
 
@@ -158,12 +160,12 @@ export function featuresText(flags: number): string {
   return lines.join("\n");
 }
 
-function featuresTable(flags: number): string {
+function featuresTable(flags: number): string[] {
   const rows = featureRows(flags);
   const unknown = Math.floor(flags / 2 ** rows.length);
   return [
     `flags: 0x${flags.toString(16)}`,
-    columns([
+    ...columns([
       ["BIT", "NAME", "OFFERED", "SINCE", "MEANING"],
       ...rows.map(({ name, bit, offered, kernel, meaning }) => [
         `${bit}`,
@@ -174,5 +176,5 @@ function featuresTable(flags: number): string {
       ]),
     ]),
     ...(unknown === 0 ? [] : [`and bits that this version does not know: see the flags above`]),
-  ].join("\n");
+  ];
 }

@@ -9,10 +9,13 @@
 
 import type { DeviceStats } from "../device/info.ts";
 import type { ServedDevice } from "../device/serve.ts";
+import { logLine } from "../device/log.ts";
+import { LOG_DEBUG, LOG_WARN } from "../queue/log_events.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { acceptAll } from "../uring/accept.ts";
 import { listenPrivately } from "../uring/private_socket.ts";
-import { isFileError, makeRunFolder, removeFile, socketPath } from "./_records.ts";
+import { failureText } from "./_run.ts";
+import { keepsNoRecords, makeRunFolder, removeFile, socketPath } from "./_records.ts";
 
 /** What can be asked. */
 export type SocketRequest =
@@ -34,12 +37,8 @@ export interface ServerStats extends DeviceStats {
   readonly sampledMs: number;
 }
 
-/** How long an answer may take, in milliseconds. */
-const ANSWER_MS = 30_000;
 /** The longest request, in characters. */
 const MAX_REQUEST = 65_536;
-/** The longest answer: the histograms of 4096 queues. */
-const MAX_ANSWER = 64 << 20;
 /** How long whoever asks may take for the next request, and to take an answer, in milliseconds. */
 const PATIENCE_MS = 10_000;
 /** Connections at a time; each of our commands has one, and for a moment. */
@@ -57,8 +56,13 @@ export function serveSocket(device: Controlled): Disposable | undefined {
     removeFile(path);
     listener = listenPrivately(path);
   } catch (error) {
-    if (isFileError(error)) return undefined;
-    throw error;
+    // No folder, no room, a path too long for a socket: the disk is served all the same.
+    logLine(
+      keepsNoRecords(error) ? LOG_DEBUG : LOG_WARN,
+      `no control socket, so \`ublk stats\` and \`ublk update_size\` cannot ask ` +
+        `this server: ${path}: ${failureText(error)}`,
+    );
+    return undefined;
   }
   void acceptAll(
     listener,
@@ -78,28 +82,23 @@ export async function converse(
   device: Controlled,
   patienceMs: number,
 ): Promise<void> {
-  let timer = setTimeout(close, patienceMs);
-  function close(): void {
-    try {
-      connection.close();
-    } catch {
-      // It is closed.
-    }
-  }
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const watch = () => timer = setTimeout(() => close(connection), patienceMs);
+  watch();
   try {
     for await (const line of lines(connection, MAX_REQUEST)) {
       clearTimeout(timer);
       const answer = await answerTo(line, device);
-      timer = setTimeout(close, patienceMs);
+      watch();
       await writeAll(connection, `${JSON.stringify(answer)}\n`);
       clearTimeout(timer);
-      timer = setTimeout(close, patienceMs);
+      watch();
     }
   } catch {
     // Whoever asked has gone away, or was too slow.
   } finally {
     clearTimeout(timer);
-    close();
+    close(connection);
   }
 }
 
@@ -137,45 +136,13 @@ async function perform(request: SocketRequest, device: Controlled): Promise<unkn
   }
 }
 
-/**
- * Asks the server of a device.
- *
- * @param limitMs How long its answer may take.
- * @returns Its answer, or undefined: no server answers there.
- * @throws {UblkError} What the server says.
- */
-export async function askServer(
-  id: number,
-  request: SocketRequest,
-  limitMs: number = ANSWER_MS,
-): Promise<{ ok: unknown } | undefined> {
-  let connection: Deno.UnixConn;
+/** Closes a connection that may be closed. */
+export function close(connection: Pick<Deno.UnixConn, "close">): void {
   try {
-    connection = await Deno.connect({ transport: "unix", path: socketPath(id) });
-  } catch (error) {
-    if (error instanceof Deno.errors.ConnectionRefused || isFileError(error)) return undefined;
-    throw error;
-  }
-  const timer = setTimeout(() => connection.close(), limitMs);
-  let answer: string | undefined;
-  try {
-    await writeAll(connection, `${JSON.stringify(request)}\n`);
-    answer = (await lines(connection, MAX_ANSWER).next()).value ?? undefined;
     connection.close();
-  } catch (error) {
-    // BadResource: our own limit in time closed it. The others: the server has just gone.
-    if (!(error instanceof Deno.errors.BadResource) && !isFileError(error)) throw error;
-  } finally {
-    clearTimeout(timer);
+  } catch {
+    // It is closed.
   }
-  if (answer === undefined) throw failure(id, request.op, "the server did not answer");
-  const parsed = JSON.parse(answer) as Answer;
-  if ("ok" in parsed) return parsed;
-  throw failure(id, request.op, parsed.reason ?? parsed.error, parsed.hint);
-}
-
-function failure(device: number, operation: string, reason: string, hint?: string): UblkError {
-  return new UblkError("CONTROL_FAILED", { operation, device, reason, hint });
 }
 
 /** The lines that come, until one is longer than `limit` characters. */
@@ -202,7 +169,8 @@ export async function* lines(
   }
 }
 
-async function writeAll(
+/** Sends all of a text. */
+export async function writeAll(
   connection: Pick<Deno.UnixConn, "write">,
   text: string,
 ): Promise<void> {

@@ -11,7 +11,8 @@ import { ID, JSON_FLAG } from "./_device_id.ts";
 import type { Flag, Values } from "./_flags.ts";
 import { OP_CLASSES, opTotals } from "./_rates.ts";
 import { type Column, type Row, tableLines, timeText } from "./_rows.ts";
-import { EXIT_OK, writeLine } from "./_run.ts";
+import { writeJson, writeLines } from "./_print.ts";
+import { EXIT_OK } from "./_run.ts";
 import { type Sample, sampleDevices } from "./_samples.ts";
 
 /** The flags of `ublk stats`. */
@@ -29,11 +30,8 @@ export async function stats(
   { id, queues, json }: Values<typeof STATS_FLAGS>,
 ): Promise<number> {
   const samples = await sampleDevices(id, ANSWER_MS);
-  await writeLine(
-    json
-      ? JSON.stringify(samples.map(sampleJson), null, 2)
-      : statsLines(samples, queues).join("\n"),
-  );
+  if (json) await writeJson(samples.map(sampleJson), 2);
+  else await writeLines(statsLines(samples, queues));
   return EXIT_OK;
 }
 

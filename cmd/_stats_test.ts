@@ -65,6 +65,6 @@ Deno.test("sampleJson says why a server does not tell", () => {
 Deno.test("silence says whose fault it is", () => {
   assertEquals(
     silence(undefined),
-    "its server tells nothing: it is another program's, or another user's",
+    "its server tells nothing: it is another program's, or another user's, or has no record",
   );
 });

@@ -7,7 +7,8 @@
 import { exitNow } from "../uring/libc.ts";
 import { ID } from "./_device_id.ts";
 import type { Flag, Values } from "./_flags.ts";
-import { EXIT_OK, writeLine } from "./_run.ts";
+import { endScreen, isTerminal, writeLines } from "./_print.ts";
+import { EXIT_OK } from "./_run.ts";
 import { type Sample, sampleDevices } from "./_samples.ts";
 import { Screen } from "./_screen.ts";
 import { SIGNAL_NUMBERS, watchSignals } from "./_signals.ts";
@@ -40,9 +41,12 @@ const ANSWER_MS = 2000;
 
 /** `ublk top`. */
 export async function top(values: TopValues): Promise<number> {
-  using watch = watchSignals((name) => exitNow(128 + SIGNAL_NUMBERS[name]));
+  using watch = watchSignals((name) => {
+    endScreen();
+    exitNow(128 + SIGNAL_NUMBERS[name]);
+  });
   const looks = look(values, watch.signal);
-  if (values.iterations === undefined && Deno.stdout.isTerminal()) await onScreen(looks, values);
+  if (values.iterations === undefined && isTerminal()) await onScreen(looks, values, watch.signal);
   else await inText(looks, values);
   return EXIT_OK;
 }
@@ -82,15 +86,21 @@ async function inText(looks: AsyncGenerator<Look[]>, { queues }: TopValues): Pro
   let first = true;
   for await (const each of looks) {
     const lines = topLines(each, queues ? depthFromKernel : undefined);
-    await writeLine([...(first ? [] : [""]), ...lines].join("\n"));
+    await writeLines([...(first ? [] : [""]), ...lines]);
     first = false;
   }
 }
 
-async function onScreen(looks: AsyncGenerator<Look[]>, values: TopValues): Promise<void> {
+async function onScreen(
+  looks: AsyncGenerator<Look[]>,
+  values: TopValues,
+  signal: AbortSignal,
+): Promise<void> {
   let queues: boolean = values.queues;
   let latest: Look[] | undefined;
   const quit = Promise.withResolvers<undefined>();
+  // At once: a server that is asked may take its time.
+  signal.addEventListener("abort", () => quit.resolve(undefined));
   await using screen = new Screen((key) => {
     if (key === "q") quit.resolve(undefined);
     else if (key === "p") {

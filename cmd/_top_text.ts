@@ -42,6 +42,8 @@ export function looksBetween(earlier: readonly Sample[], later: readonly Sample[
 }
 
 function ratesOf(earlier: ServerStats | null, later: ServerStats | null): Look["rates"] {
+  // One of another number of queues is of another device that had the number meanwhile.
+  if (earlier?.queues.length !== later?.queues.length) return null;
   if (earlier === null || later === null) return null;
   const seconds = secondsBetween(earlier, later);
   if (seconds === undefined) return null;

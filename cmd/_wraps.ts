@@ -8,6 +8,7 @@ import { type Option, placeholderOf } from "../backends/option.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { WRAPPERS } from "../backends/wrappers.ts";
 import type { GivenOptions, Wrapper } from "../backends/wrappers/wrapper.ts";
+import { valueText } from "./_config_file.ts";
 import { type Flag, usageError } from "./_flags.ts";
 import { absolute } from "./_targets.ts";
 
@@ -96,13 +97,15 @@ function wrapText(value: unknown): string {
   const { name, ...options } = (value ?? {}) as Record<string, unknown>;
   if (typeof name !== "string") {
     const remedy = 'write "NAME:OPTION=VALUE", or { name = "NAME", OPTION = VALUE }';
-    throw usageError("--wrap", `${JSON.stringify(value)} is no wrapper`, remedy);
+    throw usageError("--wrap", `${valueText(value)} is no wrapper`, remedy);
   }
   const words = Object.entries(options).filter(([, one]) => one !== false).map(([key, one]) =>
-    one === true ? key : `${key}=${String(one).replaceAll(",", ",,")}`
+    one === true ? key : `${key}=${textOf(one).replaceAll(",", ",,")}`
   );
   return words.length === 0 ? name : `${name}:${words.join(",")}`;
 }
+
+const textOf = (value: unknown) => typeof value === "string" ? value : valueText(value);
 
 /** At commas; two of them are one that belongs to a value. */
 function splitWords(text: string): string[] {

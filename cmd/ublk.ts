@@ -9,7 +9,8 @@
 
 import { commandArgs } from "./_args.ts";
 import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
-import { type ErrorLog, errorLog, EXIT_OK, exitStatus, writeLine } from "./_run.ts";
+import { writeLine, writeText } from "./_print.ts";
+import { type ErrorLog, errorLog, EXIT_OK, exitStatus } from "./_run.ts";
 
 /** One command of the program. */
 interface Command {
@@ -214,7 +215,7 @@ async function tell(
   const { helpText, overviewText, versionText } = await import("./_help.ts");
   if (wish === "version") return await writeLine(versionText("ublk"));
   const named = ({ name, summary }: Command) => ({ name: `ublk ${name}`, summary, flags: [] });
-  await writeLine(
+  await writeText(
     chosen === undefined
       ? overviewText("ublk", "serve and manage block devices", COMMANDS.map(named))
       : helpText(await syntaxOf(chosen, args)),

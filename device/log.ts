@@ -6,6 +6,7 @@
  */
 
 import { getLogger } from "@std/log";
+import { printable } from "../uapi/printable.ts";
 import { createLogBuffer, LogReader } from "../queue/log_ring.ts";
 
 /** The name of this project's logger in `@std/log`. A program sets it up; by itself it is silent. */
@@ -84,12 +85,16 @@ export class ThreadLogs implements Disposable {
   }
 }
 
-/** Logs one line at a level of `@std/log`; what is below DEBUG counts as DEBUG. */
+/**
+ * Logs one line at a level of `@std/log`; what is below DEBUG counts as DEBUG. It stays one line for
+ * whatever handler a program has: messages of backends and names of files are in it.
+ */
 function emit(logger: ReturnType<typeof getLogger>, level: number, message: string): void {
-  if (level >= 40) logger.error(message);
-  else if (level >= 30) logger.warn(message);
-  else if (level >= 20) logger.info(message);
-  else logger.debug(message);
+  const line = printable(message);
+  if (level >= 40) logger.error(line);
+  else if (level >= 30) logger.warn(line);
+  else if (level >= 20) logger.info(line);
+  else logger.debug(line);
 }
 
 /** Logs a line of the device's own. */

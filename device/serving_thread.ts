@@ -15,10 +15,12 @@ import {
   type FromThread,
   type ToThread,
   traitsOf,
+  uncaughtError,
   unpackError,
 } from "../queue/messages.ts";
 import { prepareServing, type ServeOrder, type ThreadResources } from "../queue/serving.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
+import { takesConsoles } from "./consoles.ts";
 
 /** What opening a backend has told. */
 export interface Opened {
@@ -76,11 +78,7 @@ export class WorkerThread implements ServingThread {
     this.#worker.onerror = (event) => {
       // Without this the error would end the whole process.
       event.preventDefault();
-      this.#dead = new UblkError("THREAD_FAILED", {
-        operation: `serving thread ${name}`,
-        reason: event.message.split("\n")[0],
-        hint: "see the backend's timers and Promises that nobody awaits",
-      });
+      this.#dead = uncaughtError(name, event.message.replace(/^Uncaught (\(in promise\) )?/, ""));
       this.#fail(this.#dead);
     };
   }
@@ -92,7 +90,9 @@ export class WorkerThread implements ServingThread {
     shared?: Box,
   ): Promise<Opened> {
     const spec = this.#spec;
-    return await this.#ask({ type: "open", spec, queue, log, recovering, shared }, "opened");
+    const takesConsole = takesConsoles();
+    const message = { type: "open", spec, queue, log, takesConsole, recovering, shared } as const;
+    return await this.#ask(message, "opened");
   }
 
   async serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources> {

@@ -6,6 +6,7 @@
  */
 
 import { listenedSignals } from "./end_signals.ts";
+import { lastWords } from "./last_words.ts";
 import type { WatchdogMessage, WatchOrder } from "./watchdog_worker.ts";
 
 /** The Worker that guards all devices of this thread, while there are any. */
@@ -43,7 +44,7 @@ function startWatchdog(): Watchdog {
   worker.onerror = (event) => {
     // Without this an error in the watchdog would end the process that it guards.
     event.preventDefault();
-    console.error(`error: the watchdog of this thread's devices: ${event.message}`);
+    lastWords(`the watchdog of this thread's devices: ${event.message}`);
     // The next device gets another one.
     if (watchdog === made) watchdog = undefined;
   };

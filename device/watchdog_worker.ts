@@ -10,6 +10,7 @@ import { neutralizeFd } from "../uring/libc.ts";
 import { poolAtRest } from "../uring/poller.ts";
 import { endAtOnce, type EndSignal } from "../uring/signals.ts";
 import { deleteDevice } from "./delete.ts";
+import { lastWords } from "./last_words.ts";
 import { releaseByForce } from "./teardown.ts";
 import { watchThread } from "./watch.ts";
 
@@ -35,7 +36,7 @@ export interface WatchOrder {
 
 async function remove(order: WatchOrder): Promise<void> {
   if (!releaseByForce(order.control, order.resources)) return;
-  console.error(`error: ${order.message}`);
+  lastWords(order.message);
   // Or nothing but kill -9 would end a process that cannot listen any more.
   for (const name of order.signals) endAtOnce(name);
   // The number stays taken: the stuck thread will close it if it ever gets on.
@@ -78,7 +79,7 @@ scope.onmessage = ({ data: message }) => {
 
 function begin(order: WatchOrder): void {
   const removal = remove(order)
-    .catch((error) => console.error(`error: ${error.message}`))
+    .catch((error) => lastWords(error.message))
     .finally(() => removals.delete(removal));
   removals.add(removal);
 }

@@ -12,7 +12,13 @@ import type {
   ZoneMethods,
 } from "../backends/backend.ts";
 import type { BackendSpec } from "../backends/spec.ts";
-import { thrownText, UblkError, type UblkErrorCode, type UblkErrorInit } from "../uapi/error.ts";
+import {
+  isUblkError,
+  thrownText,
+  UblkError,
+  type UblkErrorCode,
+  type UblkErrorInit,
+} from "../uapi/error.ts";
 import type { ServeOrder, ThreadResources } from "./serving.ts";
 
 /** A value that may itself be `undefined`, in a place that may be left out. */
@@ -32,6 +38,8 @@ export type ToThread =
     /** What the first thread's `share` made; absent for the first thread. */
     readonly shared?: Box;
     readonly log: SharedArrayBuffer;
+    /** Whether what its modules print goes to the log. */
+    readonly takesConsole: boolean;
   }
   | { readonly type: "serve"; readonly order: ServeOrder; readonly cpus: readonly number[] }
   | {
@@ -150,12 +158,29 @@ export interface PackedError {
 
 /** Makes an error cloneable. */
 export function packError(error: unknown): PackedError {
-  if (error instanceof UblkError) {
+  if (isUblkError(error)) {
     const { code, operation, reason, hint, device, queue, errno, message } = error;
     return { code, message, init: { operation, reason, hint, device, queue, errno } };
   }
-  const stack = error instanceof Error ? error.stack : undefined;
-  return { message: stack ?? thrownText(error) };
+  return { message: thrownText(error) };
+}
+
+/** What nobody caught in a thread that serves. */
+export function uncaughtError(thread: string, thrown: unknown): UblkError {
+  return new UblkError("THREAD_FAILED", {
+    operation: `serving thread ${thread}`,
+    reason: `uncaught: ${thrownText(thrown).split("\n")[0]}`,
+    hint: "see the backend's timers and Promises that nobody awaits",
+  });
+}
+
+/** What was thrown, and where if it says so. */
+export function stackText(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? `${thrown.stack}` : thrownText(thrown);
+  } catch {
+    return thrownText(thrown);
+  }
 }
 
 /** The error again. */

@@ -4,7 +4,7 @@ import { openMemory } from "../tests/memory_disk.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
 import { open, zoned } from "../backends/zoned.ts";
-import { packError, traitsOf, unpackError } from "./messages.ts";
+import { packError, stackText, traitsOf, unpackError } from "./messages.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -31,10 +31,11 @@ Deno.test("packError takes a UblkError through a clone as it was", () => {
   }
 });
 
-Deno.test("packError keeps the words and the place of any other error", () => {
-  const back = unpackError(structuredClone(packError(new TypeError("odd"))));
-  assertEquals(back.code, "THREAD_FAILED");
-  assertMatch(back.message, /TypeError: odd\n.*messages_test\.ts/);
+Deno.test("packError keeps the words of any other error, and stackText its place", () => {
+  const error = new TypeError("odd");
+  const back = unpackError(structuredClone(packError(error)));
+  assertEquals([back.code, back.reason], ["THREAD_FAILED", "TypeError: odd"]);
+  assertMatch(stackText(error), /TypeError: odd\n.*messages_test\.ts/);
 });
 
 Deno.test("packError takes whatever was thrown", () => {

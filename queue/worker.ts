@@ -8,10 +8,20 @@
 
 import type { Backend } from "../backends/backend.ts";
 import { loadBackend, type LoadedBackend } from "../backends/load.ts";
+import { isUblkError } from "../uapi/error.ts";
 import { setAffinity } from "../uring/libc.ts";
-import { LOG_WARN } from "./log_events.ts";
+import { logSink, redirectConsole } from "./console.ts";
+import { LOG_DEBUG, LOG_WARN } from "./log_events.ts";
 import { LogWriter } from "./log_ring.ts";
-import { type Box, type FromThread, packError, type ToThread, traitsOf } from "./messages.ts";
+import {
+  type Box,
+  type FromThread,
+  packError,
+  stackText,
+  type ToThread,
+  traitsOf,
+  uncaughtError,
+} from "./messages.ts";
 import { prepareServing } from "./serving.ts";
 
 const scope = self as unknown as {
@@ -29,6 +39,7 @@ async function handle(message: ToThread): Promise<void> {
   switch (message.type) {
     case "open": {
       log = new LogWriter(message.log);
+      if (message.takesConsole) takeOutput(log);
       loaded = await loadBackend(message.spec, message.recovering);
       if (message.shared === undefined) made = { value: await loaded.share() };
       const shared = (message.shared ?? made!).value;
@@ -77,10 +88,33 @@ function pin(cpus: readonly number[], log: LogWriter): void {
   }
 }
 
+/**
+ * Sends to the log what would otherwise be printed: the console, and what nobody catches. Deno prints
+ * that in several lines, as it is, and ends the thread; here the manager is told, which ends it in
+ * an orderly way.
+ */
+function takeOutput(log: LogWriter): void {
+  redirectConsole(logSink(log));
+  const caught = (event: Event, thrown: unknown) => {
+    event.preventDefault();
+    logPlace(thrown, log);
+    scope.postMessage({ type: "failed", error: packError(uncaughtError(self.name, thrown)) });
+  };
+  addEventListener("unhandledrejection", (event) => caught(event, event.reason));
+  addEventListener("error", (event) => caught(event, event.error));
+}
+
+/** Where a mistake was made is for the log: the error that its manager throws is one line. */
+function logPlace(error: unknown, log: LogWriter): void {
+  const sink = logSink(log);
+  for (const line of stackText(error).split("\n")) sink(LOG_DEBUG, line);
+}
+
 // One after the other: a "close" that comes while the backend still opens is to close it.
 let last = Promise.resolve();
 scope.onmessage = (event) => {
   last = last.then(() => handle(event.data)).catch((error) => {
+    if (log !== undefined && !isUblkError(error)) logPlace(error, log);
     scope.postMessage({ type: "failed", error: packError(error) });
   });
 };

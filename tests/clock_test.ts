@@ -16,8 +16,11 @@ const TIME_OF_DAY =
 /** The files that may: what they tell is for people. */
 const SHOWN: Readonly<Record<string, string>> = {
   "backends/wrappers/log.ts": "each line of the wrapper's log has the time of day",
+  "backends/zip/dos_time.ts": "a date of an archive's own is reckoned with, and no clock read",
   "bench/ring.ts": "a report says when it was made",
   "cmd/_log.ts": "each line of a server's log has the time of day",
+  "cmd/_log_cap.ts": "the line between two servers' logs has it too",
+  "cmd/_log_test.ts": "whether that time is true",
   "device/log.ts": "the same",
   "links/std-log/mod.ts": "the same, of a record",
   "tests/clock_test.ts": "it names them",

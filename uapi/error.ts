@@ -9,6 +9,7 @@
  */
 
 import { errnoName } from "./errno.ts";
+import { printable, shortened } from "./printable.ts";
 
 /** The stable names by which a program can tell one failure from another. */
 export type UblkErrorCode =
@@ -71,7 +72,11 @@ export interface UblkErrorInit {
   cause?: unknown;
 }
 
-/** An operating error of `@ublk/ublk`. Its message is one line: operation, cause, remedy. */
+/**
+ * An operating error of `@ublk/ublk`. Its message is one line: operation, cause, remedy. Control
+ * characters in it, as of a file's name, are escaped there, and what is very long is cut; the
+ * properties are as they were given.
+ */
 export class UblkError extends Error {
   /** Always `"UblkError"`. */
   override readonly name = "UblkError";
@@ -103,25 +108,45 @@ export class UblkError extends Error {
   }
 }
 
+/** In characters. A name that somebody made long would bury the rest of the line. */
+const LONGEST_PART = 1000;
+
 function messageOf(init: UblkErrorInit): string {
   const where = [
     init.device === undefined ? "" : `device ${init.device}`,
     init.queue === undefined ? "" : `queue ${init.queue}`,
   ].filter((part) => part !== "").join(", ");
   const errno = init.errno === undefined ? "" : errnoName(init.errno);
-  const cause = init.reason === undefined
+  const reason = init.reason === undefined ? undefined : shortened(init.reason, LONGEST_PART);
+  const cause = reason === undefined
     ? errno
-    : errno === "" || init.reason.includes(errno)
-    ? init.reason
-    : `${init.reason} (${errno})`;
-  return `${init.operation}${where === "" ? "" : ` (${where})`}: ${cause || "failed"}` +
-    (init.hint === undefined ? "" : `; ${init.hint}`);
+    : errno === "" || reason.includes(errno)
+    ? reason
+    : `${reason} (${errno})`;
+  const operation = shortened(init.operation, LONGEST_PART);
+  return printable(
+    `${operation}${where === "" ? "" : ` (${where})`}: ${cause || "failed"}` +
+      (init.hint === undefined ? "" : `; ${init.hint}`),
+  );
+}
+
+/**
+ * Whether something thrown is an operating error. What a module throws may be a Proxy, which throws
+ * in its turn if it is asked.
+ */
+export function isUblkError(thrown: unknown): thrown is UblkError {
+  try {
+    return thrown instanceof UblkError;
+  } catch {
+    return false;
+  }
 }
 
 /** A thrown value in words, whatever it is: even `String(thrown)` can throw, but this does not. */
 export function thrownText(thrown: unknown): string {
   try {
-    return thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+    const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+    return shortened(text, LONGEST_PART);
   } catch {
     return "an unprintable value was thrown";
   }

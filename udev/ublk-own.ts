@@ -10,6 +10,7 @@
 
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
+import { printable } from "../uapi/printable.ts";
 import { UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
 import { PinnedPath } from "../uring/rights.ts";
 
@@ -44,7 +45,7 @@ async function main(): Promise<number> {
     return await own(Deno.args[0]);
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
-    console.error(`ublk-own: error: ${error.message}`);
+    console.error(printable(`ublk-own: error: ${error.message}`));
     return EXIT_FAILURE;
   }
 }

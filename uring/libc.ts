@@ -12,7 +12,7 @@
  * @module
  */
 
-import { ENOENT, ENOTDIR, errnoName } from "../uapi/errno.ts";
+import { EMFILE, ENFILE, ENOENT, ENOTDIR, errnoName } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 
 /** `syscall(2)` number of `io_uring_setup` (the same on every architecture). */
@@ -188,9 +188,15 @@ export function syscallError(operation: string, hint?: string, number = errno())
     operation,
     reason: `failed with ${errnoName(number)}`,
     errno: number,
-    hint,
+    hint: hint ?? LIMITS[number],
   });
 }
+
+/** What to do where a limit of the process or the machine is reached, whatever was tried. */
+const LIMITS: Readonly<Record<number, string>> = {
+  [EMFILE]: "raise the limit on open files (`ulimit -n`)",
+  [ENFILE]: "the machine has too many files open",
+};
 
 const encoder = new TextEncoder();
 
@@ -360,6 +366,12 @@ export function cpusOf(mask: Uint8Array): number[] {
 export function exitNow(status: number): never {
   libc()._exit(status);
   throw new Error("_exit returned");
+}
+
+/** Stops the whole process, as Ctrl-Z does where nothing catches it, until a SIGCONT. */
+export function stopSelf(): void {
+  const SIGSTOP = 19;
+  libc().raise(SIGSTOP);
 }
 
 /** Dies as by `kill -9`: the kernel ends the process, and nothing in it gets to know. */

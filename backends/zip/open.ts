@@ -4,6 +4,7 @@
  * @module
  */
 
+import { printable } from "../../uapi/printable.ts";
 import type { Backend } from "../backend.ts";
 import { Archive } from "./archive.ts";
 import { CacheFile } from "./cache_file.ts";
@@ -59,7 +60,7 @@ export async function openArchive(wish: ArchiveWish): Promise<Backend> {
     contents = new Contents(archive, cache);
     if (image === undefined) {
       const { backend, warnings } = await volumeOf(archive, contents, blockSize);
-      for (const warning of warnings) console.warn(`warning: ${warning}`);
+      for (const warning of warnings) console.warn(printable(warning));
       return closing(backend, release);
     }
     const onProgress = progress && progressIn(progress, members.bytes[image]);

@@ -34,7 +34,10 @@ Deno.test("ublk-mem prints the path once the disk opens, and nothing else", asyn
   server.kill("SIGTERM");
   assertEquals(await server.exitCode(END_MS), 0);
   assertEquals(server.stdout, "/dev/ublkb3\n");
-  assertMatch(server.stderr, /^ublk-mem: serving \/dev\/ublkb3: 64 MiB, 1 queue of depth 128, /);
+  assertMatch(
+    server.stderr,
+    /^\d{4}-\d\d-\d\dT[\d:.]+Z ublk-mem: serving \/dev\/ublkb3: 64 MiB, 1 queue of depth 128, /,
+  );
   assertMatch(server.stderr, /SIGTERM: stopping .*\n.*is gone\n$/);
   assertEquals(nodes(), []);
 });

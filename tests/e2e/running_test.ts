@@ -243,3 +243,33 @@ Deno.test("ublk add --resume deletes what is left of a device that cannot be rec
   assertEquals(second.id, 6);
   assertEquals((await run("blockdev", "--getsize64", second.path)).stdout, `${64 << 20}\n`);
 });
+
+Deno.test("ublk add where /run/ublk has no room + says so, refuses --recovery, and leaves nothing", async () => {
+  const before = nodes();
+  const script = [
+    "mkdir -p /run/ublk && mount -t tmpfs -o size=8k,mode=700 none /run/ublk",
+    "dd if=/dev/zero of=/run/ublk/fill bs=1k 2>/dev/null",
+    '"$@" add -n 21 -t null --quiet; echo "status $?"',
+    // Of what the kernel does not know, the command line of the server tells.
+    '"$@" list | tail -n +2',
+    '"$@" add -n 22 -t null --recovery queue; echo "status $?"',
+    '"$@" del -n 21; echo "status $?"',
+    "ls /run/ublk",
+  ].join("\n");
+  const { code, stdout, stderr } = await run(
+    ...["unshare", "--mount", "sh", "-c", script, "sh"] as const,
+    ...commandLine("ublk", []),
+  );
+  assertEquals(code, 0, stderr);
+  const [added, row, ...rest] = stdout.trimEnd().split("\n");
+  assertEquals(added, "status 0");
+  assertMatch(row, /^21 +\/dev\/ublkb21 +null +live .* rw +pid \d+$/);
+  assertEquals(rest, ["status 1", "status 0", "fill"]);
+  const [warning, error, ...more] = stderr.trimEnd().split("\n");
+  assertMatch(warning, /^ublk: warning: no record of the device is kept, .*No space left .*room$/);
+  assertMatch(
+    error,
+    /^ublk: error: --recovery \(device 22\): no record .*; see to that folder, or /,
+  );
+  assertEquals([more, nodes()], [[], before]);
+});

@@ -1,0 +1,12 @@
+/**
+ * What is said past the log, because the thread that empties it is stuck.
+ *
+ * @module
+ */
+
+import { printable } from "../uapi/printable.ts";
+
+/** Writes one line to stderr. */
+export function lastWords(message: string): void {
+  console.error(printable(`error: ${message}`));
+}

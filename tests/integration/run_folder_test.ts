@@ -1,0 +1,93 @@
+/**
+ * `/run/ublk` full or read-only, as far as no device is needed for it: nothing half-written stays, and
+ * what is stale goes.
+ */
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { ROOT, withPrivateDev } from "./_run_command.ts";
+
+/** Runs a program where `/run/ublk` is mounted as `mount` says; returns what it prints, as JSON. */
+async function inside(mount: string, source: string): Promise<unknown> {
+  const [program, ...args] = [
+    ...withPrivateDev(`mount -t tmpfs none /run && mkdir /run/ublk && ${mount}`),
+    ...[Deno.execPath(), "eval", `import * as records from "${ROOT}cmd/_records.ts"; ${source}`],
+  ];
+  const { stdout, stderr } = await new Deno.Command(program, {
+    args,
+    cwd: ROOT,
+    stdin: "null",
+    signal: AbortSignal.timeout(60_000),
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  assertMatch(text, /^[[{"]/, new TextDecoder().decode(stderr));
+  return JSON.parse(text);
+}
+
+const RECORD = `{ id: 0, program: "ublk", target: "null", argv: ["x".repeat(5000)], cwd: "/",
+  pid: Deno.pid, startTicks: 1, log: null, socket: null }`;
+const NAMES = `[...Deno.readDirSync("/run/ublk")].map(({ name }) => name).sort()`;
+
+/** Where a record cannot be written, and what is there before and after. */
+const REFUSING: readonly [name: string, mount: string, message: RegExp, left: string[]][] = [
+  [
+    "without room",
+    "mount -t tmpfs -o size=4k none /run/ublk",
+    /^No space left on device \(os error 28\)/,
+    [],
+  ],
+  [
+    "without inodes",
+    "mount -t tmpfs -o nr_inodes=2 none /run/ublk && touch /run/ublk/1.log",
+    /^No space left on device \(os error 28\)/,
+    ["1.log"],
+  ],
+  [
+    "that is read-only",
+    "touch /run/ublk/1.log && mount --bind -o ro /run/ublk /run/ublk",
+    /^Read-only file system \(os error 30\)/,
+    ["1.log"],
+  ],
+];
+
+for (const [name, mount, message, left] of REFUSING) {
+  Deno.test({
+    name: `writeRecord in a folder ${name} + throws, and leaves nothing half-written`,
+    ignore: Deno.uid() !== 0,
+    fn: async () => {
+      const [thrown, isFileError, names] = await inside(
+        mount,
+        `let thrown; try { records.writeRecord(${RECORD}); } catch (error) { thrown = error; }
+         console.log(JSON.stringify([thrown.message, records.isFileError(thrown), ${NAMES}]));`,
+      ) as [string, boolean, string[]];
+      assertMatch(thrown, message);
+      assertEquals([isFileError, names], [true, left]);
+    },
+  });
+}
+
+Deno.test({
+  name: "sweepRunFolder + files of every kind + removes what is of no use to anybody",
+  ignore: Deno.uid() !== 0,
+  fn: async () => {
+    const names = await inside(
+      "touch $D/ublkc7",
+      `
+      const write = (name, text = "") => Deno.writeTextFileSync("/run/ublk/" + name, text);
+      records.writeRecord({ ...${RECORD}, id: 3 });
+      write("1.json.999999", "{");            // Its writer died.
+      write("1.json." + Deno.pid, "{");       // Its writer is at it.
+      write("2.json", "half a rec");          // No device, no record.
+      write("3.sock"); write("3.log");        // Of a record.
+      write("4.sock");                        // Of nobody.
+      write("5.log", "the last words");       // All there is to learn from.
+      write("7.json", "half"); write("7.sock"); // Its device is there.
+      write("other"); write("8.json.x");
+      records.sweepRunFolder();
+      console.log(JSON.stringify(${NAMES}.map((name) => name.replace(String(Deno.pid), "PID"))));`,
+    );
+    assertEquals(names, [
+      ...["1.json.PID", "3.json", "3.log", "3.sock", "5.log", "7.json", "7.sock", "8.json.x"],
+      "other",
+    ]);
+  },
+});
