@@ -15,6 +15,7 @@ import { hasAdminRights } from "../uring/rights.ts";
 import { ID, REQUIRED_ID } from "./_device_id.ts";
 import { deviceIds } from "./_devices.ts";
 import { type Flag, usageError, type Values } from "./_flags.ts";
+import { writeError } from "./_print.ts";
 import {
   type DeviceRecord,
   isAlive,
