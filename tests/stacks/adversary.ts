@@ -80,7 +80,8 @@ export interface Refusal {
   readonly to: number;
 }
 
-const NO_FAULTS: Faults = { oneIn: 0, ops: [] };
+/** None. */
+export const NO_FAULTS: Faults = { oneIn: 0, ops: [] };
 
 /** The disk; it outlives the stacks over it. */
 export class Adversary {

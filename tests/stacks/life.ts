@@ -10,7 +10,7 @@ import type { OperationName } from "../../backends/wrappers/wrapper.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 import { endAsKilled, openStack, type Stack } from "../stack.ts";
-import { Adversary, type Faults, Gate, initialId, type Manner } from "./adversary.ts";
+import { Adversary, type Faults, Gate, initialId, type Manner, NO_FAULTS } from "./adversary.ts";
 import { ANYTHING, contentOf, History, idOf, Violation } from "./history.ts";
 import { type Pile, STACKS, WRAPS } from "./wraps.ts";
 
@@ -160,7 +160,7 @@ class Life {
       case 3:
         return { oneIn: 6, ops: ["flush"] };
     }
-    return { oneIn: 0, ops: [] };
+    return NO_FAULTS;
   }
 
   async #sideBySide(requests: number): Promise<void> {
@@ -317,6 +317,8 @@ class Life {
         endAsKilled(this.#stack, this.#whole.pile.overlays);
         return await this.#restart(true, () => "durable");
       case 2: { // An orderly end; what the disk refuses is lost, and no more.
+        // Nothing that only a later server would see.
+        if (this.#whole.forgets && disk.faults.ops.includes("flush")) disk.faults = NO_FAULTS;
         await alone(this.#whole.gate, async () => {
           try {
             await this.#stack[Symbol.asyncDispose]();
@@ -337,7 +339,7 @@ class Life {
       }
     }
     // The disk recovers, and all that was answered can be made durable.
-    disk.faults = { oneIn: 0, ops: [] };
+    disk.faults = NO_FAULTS;
     if (!fails) await alone(this.#whole.gate, () => this.#read(0, this.#sectors));
     let ok = false;
     await alone(this.#whole.gate, async () => void (ok = await this.#flush()));
@@ -349,7 +351,7 @@ class Life {
   async #restart(power: boolean, which: (sector: number) => "seen" | "durable"): Promise<void> {
     const { disk, gate, pile, history, names } = this.#whole;
     disk.crash(power);
-    disk.faults = { oneIn: 0, ops: [] };
+    disk.faults = NO_FAULTS;
     if (power) { for (const overlay of pile.overlays) otherBoot(overlay); }
     const stack = await alone(gate, () => openStack(pile.spec));
     for (let tries = 0;; tries++) {
