@@ -119,12 +119,15 @@ class Life {
   /** A flush of the disk inside has failed: none may be true after that. */
   #flushFailed = false;
   readonly #released: Uint8Array[] = [];
+  /** How many requests the disk had refused before. */
+  readonly #first: number;
 
   constructor(whole: Whole, stack: Stack) {
     this.#whole = whole;
     this.#stack = stack;
     this.#backend = stack.backend;
     this.#dice = whole.dice;
+    this.#first = whole.disk.refusals.length;
     this.#unit = (this.#backend.blockSize ?? 512) / SECTOR_BYTES;
     this.#sectors = this.#backend.size / SECTOR_BYTES;
   }
@@ -132,11 +135,10 @@ class Life {
   async run(): Promise<void> {
     const { disk } = this.#whole;
     disk.faults = this.#faults();
-    const before = disk.refusals.length;
     await this.#sideBySide(REQUESTS);
     // Of two caches the inner one's flush also fails where a write of its was refused.
     const caches = this.#whole.names.filter((name) => WRAPS[name].volatile).length;
-    this.#flushFailed = disk.refusals.slice(before).some(({ op }) =>
+    this.#flushFailed = disk.refusals.slice(this.#first).some(({ op }) =>
       op === "flush" || caches > 1 && op === "write"
     );
     for (const buffer of this.#released) {
@@ -271,7 +273,7 @@ class Life {
     call: () => void | Promise<void>,
   ): Promise<boolean> {
     const { disk, names, pile } = this.#whole;
-    const before = op === "flush" ? 0 : disk.refusals.length;
+    const before = op === "flush" ? this.#first : disk.refusals.length;
     try {
       await call();
       return true;
