@@ -84,7 +84,7 @@ Deno.test("stop() + a cache over a disk that refuses a block + all else is writt
   const refusing = error(file(path), { ops: ["write"], range: "0-4K" });
   const device = await serve({ backend: cache(refusing, { size: "8MiB", mode: "write-back" }) });
   await sh(
-    `tr '\\0' A < /dev/zero | dd of=$disk bs=4k count=16 iflag=fullblock oflag=direct status=none
+    `head -c 64K /dev/zero | tr '\\0' A | dd of=$disk bs=4k iflag=fullblock oflag=direct status=none
      dd if=$disk of=/dev/null bs=4k count=32 iflag=direct status=none`,
     { disk: device.path },
   );
