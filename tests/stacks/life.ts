@@ -36,7 +36,7 @@ export async function live(seed: number, folder: string): Promise<void> {
   const gate = new Gate(dice);
   using _timers = timersThrough(gate);
   const manner = mannerOf(dice, names);
-  const disk = new Adversary(manner, dice, gate);
+  using disk = new Adversary(manner, dice, gate);
   let pile: Pile = { spec: disk.spec, start: 0, overlays: [] };
   for (const name of names.toReversed()) pile = WRAPS[name].put(pile, folder, disk);
   const ids = Array.from(
