@@ -3,6 +3,7 @@ import { DiskModel } from "../tests/disk_model.ts";
 import { RingRequests } from "../tests/ring_requests.ts";
 import { allocatedBytes, run, Scratch } from "../tests/scratch.ts";
 import { openStack } from "../tests/stack.ts";
+import { runChild } from "../tests/seccomp.ts";
 import { EIO, ENOSPC } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
@@ -566,4 +567,23 @@ Deno.test("file + a second file that cannot be had + nothing that was made is le
     UblkError,
   );
   assertEquals(Deno.statSync(path).size, MIB);
+});
+
+/** `syscall(2)` number of `ftruncate` on x86-64. */
+const SYS_ftruncate = 77;
+
+Deno.test("file + a server killed while it made the file + the next one makes it whole", async () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/disk`;
+  const url = (path: string) => JSON.stringify(import.meta.resolve(path));
+  await runChild(`
+    import { openBackingFile } from ${url("./backing_file.ts")};
+    import { dieAtSyscall } from ${url("../tests/seccomp.ts")};
+    dieAtSyscall(${SYS_ftruncate});
+    const wish = { readOnly: false, direct: false, blockSize: 512, createBytes: ${MIB} };
+    await openBackingFile(${JSON.stringify(path)}, wish);
+  `);
+  assertEquals(Deno.statSync(path).size, 0);
+  await using stack = await openStack(file(path, { create: true, size: MIB }));
+  assertEquals(stack.backend.size, MIB);
 });

@@ -392,6 +392,19 @@ Deno.test("cache full of blocks that the disk refuses + requests pass it", async
   assertEquals(await readBytes(backend, 0, 4 * BLOCK), filled(4 * BLOCK, 1));
 });
 
+Deno.test("cache full of blocks that the disk refuses + a request tries no more than one", async () => {
+  let refused = 0;
+  const refuses = (op: string) => op === "write" && ++refused > 0;
+  const { disk } = journalled({ refuses });
+  const backend = cached({ size: 32 * BLOCK, mode: "write-back" }, disk);
+  for (let block = 0; block < 64; block += 2) await fill(backend, 1, block * BLOCK, BLOCK);
+  await readBytes(backend, 100 * BLOCK, 16 * BLOCK);
+  assertEquals(refused, 1);
+  await assertRejects(() => fill(backend, 2, 80 * BLOCK, 16 * BLOCK));
+  // That of its own bytes, too.
+  assertEquals(refused, 3);
+});
+
 Deno.test("cache + a part of a block that cannot be read + the others can be read and written", async () => {
   // A block of 64 KiB, of which one sector is bad.
   const { disk, bytes } = journalled({

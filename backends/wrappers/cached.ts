@@ -54,6 +54,8 @@ export class Cached extends Passing {
    * flush is true.
    */
   #broken = false;
+  /** The disk inside has refused a block in this turn: one is enough, each may take seconds. */
+  #refusing = false;
   #closed = false;
 
   /** In front of a disk. */
@@ -94,6 +96,7 @@ export class Cached extends Passing {
   #inTurn(steps: () => Steps): Answer {
     return this.#turns.take(() => {
       if (this.#closed) throw closedError();
+      this.#refusing = false;
       return take(steps(), () => this.#closed);
     });
   }
@@ -164,9 +167,8 @@ export class Cached extends Passing {
     for (let slot = blocks.takeSlot();; slot = blocks.takeSlot()) {
       const oldest = blocks.oldest();
       if (slot !== NO_SLOT || oldest === NO_SLOT) return slot;
-      const taken = yield* this.#back!.one(blocks.blockOf(oldest));
-      // Nobody waits for a disk that refuses one after the other.
-      if (!taken) return blocks.takeCleanSlot();
+      if (this.#refusing) return blocks.takeCleanSlot();
+      this.#refusing = !(yield* this.#back!.one(blocks.blockOf(oldest)));
     }
   }
 

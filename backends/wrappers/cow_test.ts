@@ -49,6 +49,15 @@ function patch(path: string, at: number, bytes: Uint8Array): void {
   open.writeSync(bytes);
 }
 
+/** One byte of a file, which may be long. */
+function byteAt(path: string, at: number): number {
+  using open = Deno.openSync(path);
+  open.seekSync(at, Deno.SeekMode.Start);
+  const byte = new Uint8Array(1);
+  open.readSync(byte);
+  return byte[0];
+}
+
 const zeroes = (bytes: number) => new Uint8Array(bytes);
 
 for (const seed of [1, 2, 3]) {
@@ -288,6 +297,28 @@ Deno.test({
     }
     await using stack = await openStack(spec);
     assertEquals(await readBytes(stack.backend, 512, 4), new Uint8Array(4).fill(5));
+  },
+});
+
+Deno.test({
+  name: "cow + a flush that finds no room for a part of what it notes + the rest is committed",
+  ignore: !isRoot,
+  fn: async () => {
+    using scratch = new Scratch("8M");
+    const overlay = `${scratch.path}/over`;
+    // Two pages of each bitmap.
+    const spec = cow(memory("256MiB"), { file: overlay, block: 4096 });
+    await using stack = await openStack(spec);
+    await fill(stack.backend, 5, 0, 4096);
+    await fill(stack.backend, 5, 200 * MIB, 4096);
+    const second = COMMITTED_AT + 200 * MIB / 4096 / 8;
+    {
+      using _full = fullWithout(scratch, overlay, COMMITTED_AT);
+      assertThrows(() => stack.backend.flush!(), UblkError, "ENOSPC");
+      assertEquals([byteAt(overlay, COMMITTED_AT), byteAt(overlay, second)], [0, 1]);
+    }
+    await stack.backend.flush!();
+    assertEquals(byteAt(overlay, COMMITTED_AT), 1);
   },
 });
 

@@ -249,15 +249,24 @@ export class OverlayFile {
     }
   }
 
+  /** Commits all it can: a page that finds no room keeps no other from it. */
   #commit(): void {
+    const written: number[] = [];
+    let failure: unknown;
     for (let page = 0; page < this.#pages.length; page++) {
       if (this.#pages[page] === 0) continue;
       const at = page * PAGE_BYTES;
-      // Should this fail nothing is lost: the next flush tries again.
-      writeAllAt(this.#fd, this.#bits.subarray(at, at + PAGE_BYTES), HEADER_BYTES + at);
+      try {
+        writeAllAt(this.#fd, this.#bits.subarray(at, at + PAGE_BYTES), HEADER_BYTES + at);
+        written.push(page);
+      } catch (error) {
+        // Nothing is lost: the next flush tries again.
+        failure ??= error;
+      }
     }
     this.#sync();
-    this.#pages.fill(0);
+    for (const page of written) this.#pages[page] = 0;
+    if (failure !== undefined) throw failure;
     this.#newer = false;
   }
 

@@ -1,6 +1,6 @@
 /** Stacks of wrappers on a real kernel: filesystems in them, and what the kernel is told of them. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   type BackendSpec,
   cache,
@@ -15,6 +15,7 @@ import {
   readonly,
   serve,
   stats,
+  UblkError,
 } from "../../mod.ts";
 import { runCommand } from "../integration/_run_command.ts";
 import { kernelAnswer, ourAnswer, tableDisk } from "../partition_tables.ts";
@@ -76,6 +77,22 @@ for (const [name, stack] of Object.entries(STACKS)) {
     assertEquals(await sh("md5sum < $base", { base }), before);
   });
 }
+
+Deno.test("stop() + a cache over a disk that refuses a block + all else is written, and that is named", async () => {
+  await using folder = await temporaryFolder();
+  const path = `${folder.path}/disk`;
+  await Deno.writeFile(path, new Uint8Array(MIB));
+  const refusing = error(file(path), { ops: ["write"], range: "0-4K" });
+  const device = await serve({ backend: cache(refusing, { size: "8MiB", mode: "write-back" }) });
+  await sh(
+    `head -c 64K /dev/zero | tr '\\0' A | dd of=$disk bs=4k iflag=fullblock oflag=direct status=none
+     dd if=$disk of=/dev/null bs=4k count=32 iflag=direct status=none`,
+    { disk: device.path },
+  );
+  const { message } = await assertRejects(() => device.stop(), UblkError);
+  assertMatch(message, /4 KiB could not be written back and are lost: bytes 0-4096 /);
+  assertEquals(await sh("tr -d '\\0' < $path | wc -c", { path }), "61440");
+});
 
 Deno.test("serve() + wrappers that only shift or forbid + data travels as if they were not there", async () => {
   await using folder = await temporaryFolder();

@@ -80,10 +80,12 @@ export interface Refusal {
   readonly to: number;
 }
 
-const NO_FAULTS: Faults = { oneIn: 0, ops: [] };
+/** None. */
+export const NO_FAULTS: Faults = { oneIn: 0, ops: [] };
 
 /** The disk; it outlives the stacks over it. */
-export class Adversary {
+export class Adversary implements Disposable {
+  readonly #id = made++;
   /** Every request that was refused, in order. */
   readonly refusals: Refusal[] = [];
   /** Which requests fail from now on. */
@@ -138,8 +140,13 @@ export class Adversary {
 
   /** Its specification, for stacks opened in this thread. */
   get spec(): BackendSpec {
-    const id = known.push(this) - 1;
-    return { module: import.meta.url, options: id };
+    known.set(this.#id, this);
+    return { module: import.meta.url, options: this.#id };
+  }
+
+  /** No stack is opened over it any more. */
+  [Symbol.dispose](): void {
+    known.delete(this.#id);
   }
 
   /** It as a backend. */
@@ -267,9 +274,10 @@ export function initialId(sector: number): number {
   return 0x4000_0000 + sector;
 }
 
-const known: Adversary[] = [];
+const known = new Map<number, Adversary>();
+let made = 0;
 
 /** The module contract. */
 export function open(options: unknown): Backend {
-  return known[options as number].open();
+  return known.get(options as number)!.open();
 }

@@ -10,7 +10,7 @@ import type { OperationName } from "../../backends/wrappers/wrapper.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 import { endAsKilled, openStack, type Stack } from "../stack.ts";
-import { Adversary, type Faults, Gate, initialId, type Manner } from "./adversary.ts";
+import { Adversary, type Faults, Gate, initialId, type Manner, NO_FAULTS } from "./adversary.ts";
 import { ANYTHING, contentOf, History, idOf, Violation } from "./history.ts";
 import { type Pile, STACKS, WRAPS } from "./wraps.ts";
 
@@ -36,7 +36,7 @@ export async function live(seed: number, folder: string): Promise<void> {
   const gate = new Gate(dice);
   using _timers = timersThrough(gate);
   const manner = mannerOf(dice, names);
-  const disk = new Adversary(manner, dice, gate);
+  using disk = new Adversary(manner, dice, gate);
   let pile: Pile = { spec: disk.spec, start: 0, overlays: [] };
   for (const name of names.toReversed()) pile = WRAPS[name].put(pile, folder, disk);
   const ids = Array.from(
@@ -119,12 +119,15 @@ class Life {
   /** A flush of the disk inside has failed: none may be true after that. */
   #flushFailed = false;
   readonly #released: Uint8Array[] = [];
+  /** How many requests the disk had refused before. */
+  readonly #first: number;
 
   constructor(whole: Whole, stack: Stack) {
     this.#whole = whole;
     this.#stack = stack;
     this.#backend = stack.backend;
     this.#dice = whole.dice;
+    this.#first = whole.disk.refusals.length;
     this.#unit = (this.#backend.blockSize ?? 512) / SECTOR_BYTES;
     this.#sectors = this.#backend.size / SECTOR_BYTES;
   }
@@ -132,11 +135,10 @@ class Life {
   async run(): Promise<void> {
     const { disk } = this.#whole;
     disk.faults = this.#faults();
-    const before = disk.refusals.length;
     await this.#sideBySide(REQUESTS);
     // Of two caches the inner one's flush also fails where a write of its was refused.
     const caches = this.#whole.names.filter((name) => WRAPS[name].volatile).length;
-    this.#flushFailed = disk.refusals.slice(before).some(({ op }) =>
+    this.#flushFailed = disk.refusals.slice(this.#first).some(({ op }) =>
       op === "flush" || caches > 1 && op === "write"
     );
     for (const buffer of this.#released) {
@@ -160,7 +162,7 @@ class Life {
       case 3:
         return { oneIn: 6, ops: ["flush"] };
     }
-    return { oneIn: 0, ops: [] };
+    return NO_FAULTS;
   }
 
   async #sideBySide(requests: number): Promise<void> {
@@ -271,7 +273,7 @@ class Life {
     call: () => void | Promise<void>,
   ): Promise<boolean> {
     const { disk, names, pile } = this.#whole;
-    const before = op === "flush" ? 0 : disk.refusals.length;
+    const before = op === "flush" ? this.#first : disk.refusals.length;
     try {
       await call();
       return true;
@@ -317,6 +319,8 @@ class Life {
         endAsKilled(this.#stack, this.#whole.pile.overlays);
         return await this.#restart(true, () => "durable");
       case 2: { // An orderly end; what the disk refuses is lost, and no more.
+        // Nothing that only a later server would see.
+        if (this.#whole.forgets && disk.faults.ops.includes("flush")) disk.faults = NO_FAULTS;
         await alone(this.#whole.gate, async () => {
           try {
             await this.#stack[Symbol.asyncDispose]();
@@ -337,7 +341,7 @@ class Life {
       }
     }
     // The disk recovers, and all that was answered can be made durable.
-    disk.faults = { oneIn: 0, ops: [] };
+    disk.faults = NO_FAULTS;
     if (!fails) await alone(this.#whole.gate, () => this.#read(0, this.#sectors));
     let ok = false;
     await alone(this.#whole.gate, async () => void (ok = await this.#flush()));
@@ -349,7 +353,7 @@ class Life {
   async #restart(power: boolean, which: (sector: number) => "seen" | "durable"): Promise<void> {
     const { disk, gate, pile, history, names } = this.#whole;
     disk.crash(power);
-    disk.faults = { oneIn: 0, ops: [] };
+    disk.faults = NO_FAULTS;
     if (power) { for (const overlay of pile.overlays) otherBoot(overlay); }
     const stack = await alone(gate, () => openStack(pile.spec));
     for (let tries = 0;; tries++) {
