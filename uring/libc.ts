@@ -12,7 +12,7 @@
  * @module
  */
 
-import { ENOENT, ENOTDIR, errnoName } from "../uapi/errno.ts";
+import { EMFILE, ENFILE, ENOENT, ENOTDIR, errnoName } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 
 /** `syscall(2)` number of `io_uring_setup` (the same on every architecture). */
@@ -170,13 +170,23 @@ export function errno(): number {
   return errnoCell[0];
 }
 
+/** What to do about errnos that any call may leave behind. */
+const REMEDIES: Readonly<Record<number, string>> = {
+  [EMFILE]: "raise `ulimit -n`, or LimitNOFILE= in a systemd unit",
+  [ENFILE]: "raise the sysctl fs.file-max",
+};
+
 /** A {@linkcode UblkError} from the errno that a call has just left behind. */
-export function syscallError(operation: string, hint?: string, number = errno()): UblkError {
+export function syscallError(
+  operation: string,
+  hint?: string,
+  number: number = errno(),
+): UblkError {
   return new UblkError("SYSCALL_FAILED", {
     operation,
     reason: `failed with ${errnoName(number)}`,
     errno: number,
-    hint,
+    hint: hint ?? REMEDIES[number],
   });
 }
 

@@ -138,7 +138,7 @@ class Poller {
     // What `errno` needs must be at hand before the first call that may fail.
     errno();
     this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
-    if (this.#epoll < 0) throw syscallError("epoll_create1", DESCRIPTORS);
+    if (this.#epoll < 0) throw syscallError("epoll_create1");
     try {
       this.#kick = eventFd();
       if (this.#control(EPOLL_CTL_ADD, this.#kick, KICK) < 0) throw syscallError("epoll_ctl");
@@ -257,5 +257,3 @@ class Poller {
     closeFd(this.#epoll);
   }
 }
-
-const DESCRIPTORS = "raise `ulimit -n`, or LimitNOFILE= in a systemd unit";
