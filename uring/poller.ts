@@ -13,7 +13,6 @@
  * @module
  */
 
-import { EINTR } from "../uapi/errno.ts";
 import { assert } from "../uapi/error.ts";
 import { closeFd, errno, eventFd, libc, signalEventFd, syscallError } from "./libc.ts";
 
@@ -228,15 +227,14 @@ class Poller {
   }
 
   /**
-   * A call that failed in the pool has left its errno there. One that was interrupted is made again;
-   * what fails for good fails here too, and would be called without end.
+   * A call that failed in the pool has left its errno there. One that was interrupted is made again,
+   * without a wait, which nothing interrupts; what fails for good fails here too, and would be called
+   * without end.
    */
   #checkFailure(): void {
     const count = this.#libc.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0);
     if (count >= 0) return this.#tell(count);
-    const number = errno();
-    if (number === EINTR) return;
-    const error = syscallError("epoll_wait", undefined, number);
+    const error = syscallError("epoll_wait");
     for (const source of [...this.#waiting]) source.fail(error);
   }
 
