@@ -10,9 +10,9 @@ import { Running, sleep } from "./_command.ts";
 import { sh } from "./_disk.ts";
 
 /** Longer than any period that a server might have, but that of a service manager's watchdog. */
-const WINDOW_MS = 11_000;
+const WINDOW_MS = 6_000;
 /** Deno's own threads end some seconds after they were last needed, and wake for that. */
-const WINDOWS = 4;
+const WINDOWS = 6;
 
 /** How often each thread of a process has slept so far. */
 function sleeps(pid: number): Map<string, number> {
