@@ -4,6 +4,7 @@ import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
 import { asUblkError } from "./boundary.ts";
 import { Device } from "./device.ts";
+import { Holdings } from "./holdings.ts";
 import { recover, serve } from "./serve.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
@@ -74,6 +75,13 @@ Deno.test("serve, recover and every step of a Device throw nothing but a UblkErr
     assert(error instanceof UblkError, `${name}: ${error}`);
     assert(!error.message.includes("\n"), name);
   }
+  const { release } = Holdings.prototype;
+  Holdings.prototype.release = () => Promise.reject(BELOW);
+  const removing = new Device({ backend: backend() });
+  const thrown = await assertRejects(() => removing.delete(), UblkError).finally(() =>
+    Holdings.prototype.release = release
+  );
+  assertEquals([thrown.cause, (await removing.closed).error?.cause], [BELOW, BELOW]);
   const error = await assertRejects(calls.serve, UblkError, "BadResource: Bad resource ID");
   assertEquals([error.code, error.cause], ["UNEXPECTED", BELOW]);
   const { reason, error: closedBy } = await device.closed;

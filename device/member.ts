@@ -91,7 +91,7 @@ export class Member {
     if (this.#hasEventLoop) this.#completionsFd = eventFd(true);
     const control = createControlBlock(common.deadlineMs);
     this.#control = control;
-    this.#look = new Look(control);
+    this.#look = new Look({ control, completionsFd: this.#completionsFd });
     this.#ready = this.#thread.serve({
       ...common,
       control,

@@ -24,31 +24,38 @@ import { PolledFd } from "../uring/poller.ts";
 /** Looks per deadline. */
 const LOOKS = 8;
 
-/** A look at a thread now and then, by somebody with a clock of his own. */
-export class Look {
-  readonly #words: Int32Array<SharedArrayBuffer>;
-  #progress = -1;
-
-  /** It looks at the thread with this control block. */
-  constructor(control: SharedArrayBuffer) {
-    this.#words = new Int32Array(control);
-  }
-
-  /** Whether the thread has got something done since the look before, or waits in the kernel. */
-  gotOn(): boolean {
-    const before = this.#progress;
-    this.#progress = Atomics.load(this.#words, CONTROL_PROGRESS);
-    return this.#progress !== before ||
-      Atomics.load(this.#words, CONTROL_STATE) !== THREAD_IN_USER;
-  }
-}
-
 /** The thread to watch. */
 export interface Watched {
   /** Its control block. */
   readonly control: SharedArrayBuffer;
   /** The eventfd that its ring signals where it has an event loop, or -1. */
   readonly completionsFd: number;
+}
+
+/** Whether the thread waits for something to do, and nothing that has come waits for it. */
+function isWaiting({ control, completionsFd }: Watched): boolean {
+  if (Atomics.load(new Int32Array(control), CONTROL_STATE) === THREAD_IN_USER) return false;
+  return completionsFd < 0 || !isSignalled(completionsFd);
+}
+
+/** A look at a thread now and then, by somebody with a clock of his own. */
+export class Look {
+  readonly #watched: Watched;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  #progress = -1;
+
+  /** It looks at that thread. */
+  constructor(watched: Watched) {
+    this.#watched = watched;
+    this.#words = new Int32Array(watched.control);
+  }
+
+  /** Whether the thread has got something done since the look before, or has nothing to do. */
+  gotOn(): boolean {
+    const before = this.#progress;
+    this.#progress = Atomics.load(this.#words, CONTROL_PROGRESS);
+    return this.#progress !== before || isWaiting(this.#watched);
+  }
 }
 
 /**
@@ -62,10 +69,11 @@ export interface Watched {
  * @returns A function that ends the watch.
  */
 export function watchThread(
-  { control, completionsFd }: Watched,
+  watched: Watched,
   onStuck: () => void,
   onLook: () => void = () => {},
 ): () => void {
+  const { control, completionsFd } = watched;
   const words = new Int32Array(control);
   const periodMs = Math.max(25, Atomics.load(words, CONTROL_DEADLINE_MS) / LOOKS);
   let timer: ReturnType<typeof setInterval> | undefined;
@@ -106,14 +114,12 @@ export function watchThread(
     idleMs += Math.min(now - lookedMs, 2 * periodMs);
     lookedMs = now;
     const seen = Atomics.load(words, CONTROL_PROGRESS);
-    const state = Atomics.load(words, CONTROL_STATE);
-    const isWaiting = state !== THREAD_IN_USER &&
-      (completionsFd < 0 || !isSignalled(completionsFd));
+    const isIdle = Atomics.load(words, CONTROL_STATE) === THREAD_IDLE;
     const gotOn = seen !== progress;
     progress = seen;
-    if (gotOn || isWaiting) {
+    if (gotOn || isWaiting(watched)) {
       idleMs = 0;
-      quietLooks = !gotOn && state === THREAD_IDLE ? quietLooks + 1 : 0;
+      quietLooks = !gotOn && isIdle ? quietLooks + 1 : 0;
       // The first look says that the watch will sleep. By the second, what the thread did at that
       // very moment can be seen here.
       if (quietLooks === 1) sleepWatch(words);

@@ -219,7 +219,7 @@ for (const kind of ["blocking thread", "event loop"]) {
 Deno.test("Look sees a thread that gets on, or waits in the kernel, and one that does neither", () => {
   const control = createControlBlock(DEADLINE_MS);
   const words = new Int32Array(control);
-  const look = new Look(control);
+  const look = new Look({ control, completionsFd: -1 });
   words[CONTROL_STATE] = THREAD_IN_USER;
   assert(look.gotOn(), "there was no look before");
   assert(!look.gotOn());
@@ -231,4 +231,18 @@ Deno.test("Look sees a thread that gets on, or waits in the kernel, and one that
     assert(look.gotOn());
     assert(look.gotOn());
   }
+});
+
+Deno.test("Look sees an idle event loop that does not look at what has come", () => {
+  const control = createControlBlock(DEADLINE_MS);
+  const completionsFd = eventFd(true);
+  const look = new Look({ control, completionsFd });
+  new Int32Array(control)[CONTROL_STATE] = THREAD_IDLE;
+  look.gotOn();
+  assert(look.gotOn());
+  signalEventFd(completionsFd);
+  assert(!look.gotOn());
+  resetEventFd(completionsFd);
+  assert(look.gotOn());
+  closeFd(completionsFd);
 });

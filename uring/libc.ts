@@ -182,21 +182,25 @@ export function errno(): number {
   return errnoCell[0];
 }
 
+/** What to do about errnos that any call may leave behind. */
+const REMEDIES: Readonly<Record<number, string>> = {
+  [EMFILE]: "raise the limit on open files (`ulimit -n`, LimitNOFILE= of a systemd unit)",
+  [ENFILE]: "the machine has too many files open (sysctl fs.file-max)",
+};
+
 /** A {@linkcode UblkError} from the errno that a call has just left behind. */
-export function syscallError(operation: string, hint?: string, number = errno()): UblkError {
+export function syscallError(
+  operation: string,
+  hint?: string,
+  number: number = errno(),
+): UblkError {
   return new UblkError("SYSCALL_FAILED", {
     operation,
     reason: `failed with ${errnoName(number)}`,
     errno: number,
-    hint: hint ?? LIMITS[number],
+    hint: hint ?? REMEDIES[number],
   });
 }
-
-/** What to do where a limit of the process or the machine is reached, whatever was tried. */
-const LIMITS: Readonly<Record<number, string>> = {
-  [EMFILE]: "raise the limit on open files (`ulimit -n`)",
-  [ENFILE]: "the machine has too many files open",
-};
 
 const encoder = new TextEncoder();
 

@@ -8,7 +8,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { runChild } from "../tests/seccomp.ts";
-import { EBADF, EINVAL, ENOENT } from "../uapi/errno.ts";
+import { EBADF, EINVAL, EMFILE, ENOENT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
   addressOf,
@@ -94,6 +94,10 @@ Deno.test("syscallError takes an errno and a hint", () => {
   const error = syscallError("frob", "try harder", EINVAL);
   assertEquals([error.errno, error.operation, error.hint], [EINVAL, "frob", "try harder"]);
   assertEquals(error.message, "frob: failed with EINVAL; try harder");
+  assertStringIncludes(
+    syscallError("frob", undefined, EMFILE).message,
+    "EMFILE; raise `ulimit -n`",
+  );
 });
 
 Deno.test("monotonicUs never goes back and runs with the clock", async () => {

@@ -13,7 +13,6 @@
  * @module
  */
 
-import { EINTR } from "../uapi/errno.ts";
 import { assert } from "../uapi/error.ts";
 import { closeFd, errno, eventFd, libc, signalEventFd, syscallError } from "./libc.ts";
 
@@ -138,7 +137,7 @@ class Poller {
     // What `errno` needs must be at hand before the first call that may fail.
     errno();
     this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
-    if (this.#epoll < 0) throw syscallError("epoll_create1", DESCRIPTORS);
+    if (this.#epoll < 0) throw syscallError("epoll_create1");
     try {
       this.#kick = eventFd();
       if (this.#control(EPOLL_CTL_ADD, this.#kick, KICK) < 0) throw syscallError("epoll_ctl");
@@ -228,15 +227,14 @@ class Poller {
   }
 
   /**
-   * A call that failed in the pool has left its errno there. One that was interrupted is made again;
-   * what fails for good fails here too, and would be called without end.
+   * A call that failed in the pool has left its errno there. One that was interrupted is made again,
+   * without a wait, which nothing interrupts; what fails for good fails here too, and would be called
+   * without end.
    */
   #checkFailure(): void {
     const count = this.#libc.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0);
     if (count >= 0) return this.#tell(count);
-    const number = errno();
-    if (number === EINTR) return;
-    const error = syscallError("epoll_wait", undefined, number);
+    const error = syscallError("epoll_wait");
     for (const source of [...this.#waiting]) source.fail(error);
   }
 
@@ -257,5 +255,3 @@ class Poller {
     closeFd(this.#epoll);
   }
 }
-
-const DESCRIPTORS = "raise `ulimit -n`, or LimitNOFILE= in a systemd unit";

@@ -123,6 +123,8 @@ Deno.test("PolledFd.wake ends the wait, or the next one", async () => {
 });
 
 Deno.test("PolledFd disposal ends the wait, and the number may be another's at once", async () => {
+  // They share one epoll.
+  await using _other = polled();
   const fd = eventFd();
   const old = new PolledFd(fd);
   const waiting = old.wait();

@@ -64,6 +64,11 @@ export class Running implements AsyncDisposable {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) take(text);
   }
 
+  /** Its number. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** What has come on stdout so far. */
   get stdout(): string {
     return this.#stdout;

@@ -1,0 +1,19 @@
+/**
+ * Serves one disk of each kind, prints their paths, and does nothing else until it is killed.
+ *
+ * @module
+ */
+
+import { memory, serve } from "../../mod.ts";
+import { counting, open, watched } from "../backends/counting.ts";
+
+/** The watch looks eight times in this, and sleeps after three looks. */
+const deadlineMs = 4000;
+const backends = [
+  memory("1MiB"),
+  counting(watched(1 << 20), "single", { style: "async" }),
+  open({ ...watched(1 << 20), style: "async" }),
+];
+const paths: string[] = [];
+for (const backend of backends) paths.push((await serve({ backend, deadlineMs })).path);
+console.log(paths.join(" "));
