@@ -48,10 +48,8 @@ export class Archive {
     const wish = { readOnly: true, direct: false, blockSize: 1 };
     const { fd, bytes } = await openBackingFile(path, wish);
     try {
-      const read = (offset: number, length: number) => {
-        const buffer = new Uint8Array(length);
-        return buffer.subarray(0, readFully(fd, buffer, offset));
-      };
+      const read = (buffer: Uint8Array<ArrayBuffer>, offset: number) =>
+        buffer.subarray(0, readFully(fd, buffer, offset));
       return new Archive(path, fd, bytes, await readDirectory(path, bytes, read, encoding));
     } catch (error) {
       closeFd(fd);
