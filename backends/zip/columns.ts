@@ -30,7 +30,7 @@ const CHUNK_BYTES = 64 << 10;
  */
 export class TextStore {
   readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
-  /** Where each text ends; it begins where the one before ends. */
+  /** The end of each text; it begins at the end of the one before. */
   #ends: Uint32Array<ArrayBuffer>;
   #count = 0;
   #scratch = new Uint8Array(1024);

@@ -28,9 +28,9 @@ const SMALLEST_ENTRY_BYTES = 46;
 interface Found {
   /** Its first byte. */
   readonly start: number;
-  /** How many entries it has, as it says itself. */
+  /** The number of entries that it claims to have. */
   readonly count: number;
-  /** Where the local header of the first member is. */
+  /** The place of the first member's local header. */
   readonly firstHeaderAt: number;
 }
 

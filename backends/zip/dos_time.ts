@@ -34,7 +34,7 @@ export function fatTime(raw: number, exactTime: () => Date | undefined): number 
   ]);
 }
 
-/** Whether it is one, for sure; those of the last days of a month are looked at more closely. */
+/** It is a time that FAT has. Only the last days of a month are looked at closely. */
 function isPossible(raw: number): boolean {
   const [month, day] = [raw >>> 21 & 15, raw >>> 16 & 31];
   const isTime = (raw & 31) < 30 && (raw >>> 5 & 63) < 60 && (raw >>> 11 & 31) < 24;

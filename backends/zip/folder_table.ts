@@ -44,7 +44,7 @@ export class FolderTable {
     this.time[0] = NO_TIME;
   }
 
-  /** How many there are. */
+  /** The number of folders. */
   get count(): number {
     return this.#count;
   }

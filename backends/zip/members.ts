@@ -45,7 +45,7 @@ export interface Member {
   readonly storedBytes: number;
   /** The checksum of its contents. */
   readonly crc32: number;
-  /** Where its local header is in the archive, in bytes. */
+  /** The byte of the archive at which its local header is. */
   readonly headerAt: number;
   /** Its time of change as FAT has it: the date in the upper 16 bits, the time in the lower. */
   readonly dosTime: number;
@@ -57,7 +57,7 @@ export class Members {
   bytes: Float64Array<ArrayBuffer>;
   /** The bytes that each takes in the archive. */
   storedBytes: Float64Array<ArrayBuffer>;
-  /** Where each one's local header is. */
+  /** The place of each one's local header. */
   headerAt: Float64Array<ArrayBuffer>;
   /** The checksums. */
   crc32: Uint32Array<ArrayBuffer>;
@@ -81,7 +81,7 @@ export class Members {
     this.#names = new TextStore(capacity);
   }
 
-  /** How many there are. */
+  /** The number of members. */
   get count(): number {
     return this.#count;
   }
@@ -121,7 +121,7 @@ export class Members {
     return this.#names.at(index);
   }
 
-  /** Whether it is a folder. */
+  /** It is a folder. */
   isFolder(index: number): boolean {
     return (this.#flags[index] & FOLDER) !== 0;
   }
