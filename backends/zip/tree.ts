@@ -91,7 +91,9 @@ export class Tree {
       if (parts.length > MAX_DEPTH) {
         leave(leftOut, path, `it is more than ${MAX_DEPTH} folders deep`);
       } else if (members.isFolder(member)) {
-        table.time[table.folderAt(parts, parts.length, member)] = members.dosTime[member];
+        const folder = table.folderAt(parts, parts.length, member);
+        // Only now: the column may be another one since.
+        table.time[folder] = members.dosTime[member];
       } else {
         const reason = reasonAgainst(members, member);
         if (reason !== undefined) leave(leftOut, path, reason);
