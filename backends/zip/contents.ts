@@ -188,7 +188,7 @@ export class Contents {
     const passage = this.#passages.get(member);
     if (passage === undefined) return;
     this.#passages.delete(member);
-    passage.end();
+    void passage.end();
     if (this.#isStored(member)) return;
     this.#cache!.free(this.#start[member] - 1, this.#archive.members.bytes[member]);
   }
@@ -220,7 +220,8 @@ export class Contents {
   async close(): Promise<void> {
     const error = new UblkError("ABORTED", { operation: this.#archive.path, errno: EIO });
     await this.#line.close(error);
-    for (const passage of this.#passages.values()) passage.end();
+    // Their streams read the archive, which is closed next.
+    await Promise.all([...this.#passages.values()].map((passage) => passage.end()));
   }
 }
 
@@ -268,9 +269,9 @@ class Passage implements Work {
     }
   }
 
-  /** Lets go of what it has open. */
-  end(): void {
-    // It is not waited for: it ends at its next step, which nobody asks for.
-    this.#pieces.return(undefined).catch(() => {});
+  /** Lets go of what it has open; resolves once it has. */
+  async end(): Promise<void> {
+    // An error would be one of a reader that is there no more.
+    await this.#pieces.return(undefined).catch(() => {});
   }
 }
