@@ -67,8 +67,10 @@ Deno.test("zip takes little memory for folders, also of thousands of paths that 
   const archives = [[1, shared], [12_000, shared], [1, own], [800, own]] as const;
   const memory = await memoryOf(96, ...archives.map(([count, name]) => makeLargeZip(count, name)));
   const names = (count: number) => count * (shared(1000).length + 5);
-  assert(memory[1] - memory[0] < names(12_000) + 7 * 250 * 100 + 12_000 * 100, `${memory}`);
-  assert(memory[3] - memory[2] < names(800) + 800 * 250 * 100, `${memory}`);
+  // The buffers of a reader or two, which may be there still.
+  const some = 2 << 20;
+  assert(memory[1] - memory[0] < names(12_000) + 7 * 250 * 100 + 12_000 * 100 + some, `${memory}`);
+  assert(memory[3] - memory[2] < names(800) + 800 * 250 * 60 + some, `${memory}`);
 });
 
 Deno.test("zip refuses more than a million members, in one line", async () => {
