@@ -122,6 +122,9 @@ Deno.test("zip refuses what it cannot serve, in one line", async () => {
   beyond[0] = 0;
   await refused(beyond, /it is damaged: its local file header is not there/);
   const cache = { cache: "/proc/nowhere" };
+  await refused(good, /\/proc\/nowhere: no file can be made there: /, { ...cache, files: true });
+  // No place for files, whoever asks.
+  await refused(good, /\/proc: no file can be made there: /, { cache: "/proc", files: true });
   await refused(
     good,
     /\/proc\/nowhere: no file can be made there: .*ENOENT.*; give another/,

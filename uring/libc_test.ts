@@ -96,7 +96,7 @@ Deno.test("syscallError takes an errno and a hint", () => {
   assertEquals(error.message, "frob: failed with EINVAL; try harder");
   assertStringIncludes(
     syscallError("frob", undefined, EMFILE).message,
-    "EMFILE; raise `ulimit -n`",
+    "EMFILE; raise the limit on open files (`ulimit -n`",
   );
 });
 

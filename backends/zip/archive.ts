@@ -24,7 +24,7 @@ export class Archive {
   /** Its members. */
   readonly members: Members;
   readonly #size: number;
-  /** Where local headers are, in order: no member reaches into the next. */
+  /** The places of all local headers, in order: no member reaches into the next. */
   #headers: Float64Array<ArrayBuffer> | undefined;
 
   private constructor(path: string, fd: number, size: number, members: Members) {
@@ -48,10 +48,8 @@ export class Archive {
     const wish = { readOnly: true, direct: false, blockSize: 1 };
     const { fd, bytes } = await openBackingFile(path, wish);
     try {
-      const read = (offset: number, length: number) => {
-        const buffer = new Uint8Array(length);
-        return buffer.subarray(0, readFully(fd, buffer, offset));
-      };
+      const read = (buffer: Uint8Array<ArrayBuffer>, offset: number) =>
+        buffer.subarray(0, readFully(fd, buffer, offset));
       return new Archive(path, fd, bytes, await readDirectory(path, bytes, read, encoding));
     } catch (error) {
       closeFd(fd);
@@ -60,8 +58,8 @@ export class Archive {
   }
 
   /**
-   * Where the contents of a member begin, in bytes. The header beside them tells that and nothing
-   * else: where it says otherwise than the directory (two common writers do, in its flags, its sizes
+   * The byte at which a member's contents begin. The header beside them tells that and nothing else:
+   * where it says otherwise than the directory (two common writers do, in its flags, its sizes
    * or its checksum), the directory is right, and the checksum proves it.
    *
    * @throws {Damage} where there is no header, or the contents reach into another member.
@@ -85,7 +83,7 @@ export class Archive {
     return start;
   }
 
-  /** Where the first local header behind a place is. */
+  /** The place of the first local header behind another. */
   #nextHeader(at: number): number {
     this.#headers ??= this.members.headerAt.slice().sort();
     let [low, high] = [0, this.#headers.length];

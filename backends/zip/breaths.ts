@@ -4,7 +4,7 @@
  * @module
  */
 
-/** How long work may go on without a breath while a disk is served, in milliseconds. */
+/** The longest time that work goes on without a breath while a disk is served, in milliseconds. */
 export const BREATH_MS = 4;
 /** The same while an archive is opened: nothing else is under way that hurries. */
 export const OPENING_BREATH_MS = 50;
@@ -24,7 +24,7 @@ export const threadClock: Clock = {
   breathe: () => new Promise((resolve) => setTimeout(resolve, 0)),
 };
 
-/** When one piece of work is to take a breath. */
+/** The breaths of one piece of work. */
 export class Breaths {
   readonly #clock: Clock;
   readonly #everyMs: number;
@@ -37,7 +37,7 @@ export class Breaths {
     this.#dueMs = clock.now() + everyMs;
   }
 
-  /** Whether the work has gone on for long enough. */
+  /** The work has gone on for long enough. */
   isDue(): boolean {
     return this.#clock.now() >= this.#dueMs;
   }

@@ -15,7 +15,7 @@ const LONE_IMAGE_NAME = /\.(img|iso|raw|ima|dsk|bin|dd|ext[234]|vfat|xfs|btrfs|s
 /** A file of some other name that is alone, in whole sectors and so large, is hardly a document. */
 const LONE_IMAGE_BYTES = 1 << 20;
 const SECTOR_BYTES = 512;
-/** How many names a message has room for. */
+/** The most names in a message. */
 const MENTIONED = 3;
 /** In an archive of more files no names are looked for that are like one. */
 const MOST_COMPARED = 10_000;
@@ -106,7 +106,7 @@ function mention(members: Members, files: readonly number[]): string {
   return more > 0 ? `${names} and ${more} more` : names;
 }
 
-/** How many letters must be changed to make one name of the other (Levenshtein), whatever case. */
+/** The letters to change to make one name of the other (Levenshtein), whatever case. */
 function distance(from: string, to: string): number {
   const [a, b] = [from.toLowerCase(), to.toLowerCase()];
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);

@@ -22,17 +22,17 @@ import { STORED } from "./members.ts";
 import { piecesOf } from "./pieces.ts";
 
 /** Contents up to so many bytes are checked before any of them are handed out: some milliseconds. */
-export const CHECKED_FIRST_BYTES: number = 1 << 20;
+const CHECKED_FIRST_BYTES: number = 1 << 20;
 /** A stored member up to so many bytes is checked where its end is read; that takes a second or so. */
 export const CHECKED_STORED_BYTES: number = 128 << 20;
 /** Members that are partly inflated and wait for nobody: each takes some 100 KiB of memory. */
 const MAX_IDLE = 32;
 
-/** Where all of a member's contents are. */
+/** The place of all of a member's contents. */
 export interface Place {
   /** An open file. */
   readonly fd: number;
-  /** Where they begin in it, in bytes. */
+  /** The byte of the file at which they begin. */
   readonly start: number;
 }
 
@@ -43,7 +43,7 @@ export class Contents {
   readonly #line: Line;
   /** By member, 1 where the checksum has proved right. */
   readonly #checked: Uint8Array<ArrayBuffer>;
-  /** By member, where its contents begin, in the archive or the cache file, and 1; 0: not known. */
+  /** By member, the place of its contents in the archive or the cache file, plus 1; 0: not known. */
   readonly #start: Float64Array<ArrayBuffer>;
   /** Why a member is damaged. */
   readonly #damage = new Map<number, string>();
@@ -73,7 +73,7 @@ export class Contents {
     return this.#waitFor(member, needed, () => this.#readThere(member, buffer, offset));
   }
 
-  /** How far a member must have been gone through for a read up to `end`. */
+  /** The bytes of a member to go through before a read up to `end`. */
   #neededFor(member: number, end: number): number {
     const bytes = this.#archive.members.bytes[member];
     if (bytes <= CHECKED_FIRST_BYTES) return Infinity;
@@ -113,7 +113,7 @@ export class Contents {
     this.#start[member] = start + 1;
   }
 
-  /** Where a member is, once it has been checked; a stored one once it has been located. */
+  /** The place of a member that has been checked, or of a stored one that has been located. */
   place(member: number): Place {
     const start = this.#start[member] - 1;
     assert(start >= 0, "it has been found");
@@ -188,7 +188,7 @@ export class Contents {
     const passage = this.#passages.get(member);
     if (passage === undefined) return;
     this.#passages.delete(member);
-    passage.end();
+    void passage.end();
     if (this.#isStored(member)) return;
     this.#cache!.free(this.#start[member] - 1, this.#archive.members.bytes[member]);
   }
@@ -220,7 +220,8 @@ export class Contents {
   async close(): Promise<void> {
     const error = new UblkError("ABORTED", { operation: this.#archive.path, errno: EIO });
     await this.#line.close(error);
-    for (const passage of this.#passages.values()) passage.end();
+    // Their streams read the archive, which is closed next.
+    await Promise.all([...this.#passages.values()].map((passage) => passage.end()));
   }
 }
 
@@ -268,9 +269,9 @@ class Passage implements Work {
     }
   }
 
-  /** Lets go of what it has open. */
-  end(): void {
-    // It is not waited for: it ends at its next step, which nobody asks for.
-    this.#pieces.return(undefined).catch(() => {});
+  /** Lets go of what it has open; resolves once it has. */
+  async end(): Promise<void> {
+    // An error would be one of a reader that is there no more.
+    await this.#pieces.return(undefined).catch(() => {});
   }
 }

@@ -1,30 +1,38 @@
 /**
- * Reads an archive's directory, by the library: where it is (with zip64, bytes before and behind the
- * archive), its numbers, and its names in their encodings. Each entry goes to the table of members
- * and is forgotten.
+ * Reads an archive's directory. The library finds it: with zip64, with bytes before and behind the
+ * archive, with offsets that are shifted. Its entries are read here, since the library's take 8 KB
+ * each while they are there, and leave a heap of several 100 bytes for each when they are gone.
  *
  * @module
  */
 
-import type { Entry, Reader } from "@zip.js/zip.js/lib/zip-core-reader.js";
+import type { Reader } from "@zip.js/zip.js/lib/zip-core-reader.js";
 import { UblkError } from "../../uapi/error.ts";
 import { refusal } from "../backing_file.ts";
-import { formatSize } from "../size.ts";
 import { Breaths, OPENING_BREATH_MS } from "./breaths.ts";
-import { damaged } from "./damage.ts";
-import { fatTime } from "./dos_time.ts";
+import { Damage, damaged } from "./damage.ts";
 import { NameDecoder } from "./encoding.ts";
+import { entriesAt, type ReadArchive } from "./entries.ts";
 import { MAX_MEMBERS, Members } from "./members.ts";
 
-/** The library has all of the directory in memory while it reads it. */
-const MAX_DIRECTORY_BYTES = 512 << 20;
 /** Bytes behind the archive: padding, a signature. unzip looks no farther than 64 KiB. */
 const MAX_APPENDED_BYTES = 1 << 20;
-/** Systems on which a backslash is no part of a name: MS-DOS, OS/2, Windows (two numbers), VFAT. */
-const BACKSLASH_SEPARATES: ReadonlySet<number> = new Set([0, 6, 10, 11, 14]);
+/** The library wants all of a directory to look at its first entry, and this is enough for that. */
+const LOOK_BYTES = 1 << 20;
+/** It finds no count in an archive of 65536 members without zip64, and counts the entries it sees. */
+const COUNT_BYTES = 64 << 20;
+/** A directory entry without a name. */
+const SMALLEST_ENTRY_BYTES = 46;
 
-/** Reads up to so many bytes at a place in the archive. */
-export type ReadArchive = (offset: number, length: number) => Uint8Array<ArrayBuffer>;
+/** The place of a directory. */
+interface Found {
+  /** Its first byte. */
+  readonly start: number;
+  /** The number of entries that it claims to have. */
+  readonly count: number;
+  /** The place of the first member's local header. */
+  readonly firstHeaderAt: number;
+}
 
 /**
  * Reads it.
@@ -40,90 +48,68 @@ export async function readDirectory(
   read: ReadArchive,
   encoding?: string,
 ): Promise<Members> {
+  const found = await find(path, size, read, LOOK_BYTES) ??
+    (size > LOOK_BYTES ? await find(path, size, read, COUNT_BYTES) : undefined);
+  if (found === undefined) return new Members(0);
+  if (found.count > MAX_MEMBERS) throw tooMany(path, found.count);
+  const members = new Members(Math.min(found.count, Math.ceil(size / SMALLEST_ENTRY_BYTES)));
+  const breaths = new Breaths(OPENING_BREATH_MS);
+  let shift: number | undefined;
+  try {
+    for (const entry of entriesAt(read, found.start, found.count, new NameDecoder(encoding))) {
+      if (members.count === MAX_MEMBERS) throw tooMany(path, MAX_MEMBERS + 1);
+      // By as much as the archive has moved since it was made.
+      shift ??= found.firstHeaderAt - entry.headerAt;
+      members.add(entry, shift);
+      if (breaths.isDue()) await breaths.take();
+    }
+  } catch (error) {
+    throw error instanceof Damage ? damaged(path, undefined, error.reason) : error;
+  }
+  members.trim();
+  return members;
+}
+
+/** Finds it; undefined where it is empty. */
+async function find(
+  path: string,
+  size: number,
+  read: ReadArchive,
+  lookBytes: number,
+): Promise<Found | undefined> {
   const zip = await import("@zip.js/zip.js/lib/zip-core-reader.js");
   const file = {
     size,
     readUint8Array(offset: number, length: number): Promise<Uint8Array> {
-      const bytes = Math.max(0, Math.min(length, size - offset));
-      if (bytes > MAX_DIRECTORY_BYTES) throw tooLarge(path, `a directory of ${formatSize(bytes)}`);
-      return Promise.resolve(read(offset, bytes));
-    },
-  };
-  let name = "";
-  let total = 0;
-  const decoder = new NameDecoder();
-  const options = {
-    // The directory is the authority, as it is for unzip, 7z and bsdtar; checksums prove the rest.
-    strictness: "tolerant",
-    maxAppendedDataSize: MAX_APPENDED_BYTES,
-    filenameEncoding: encoding,
-    decodeText: (bytes: Uint8Array<ArrayBuffer>, label: string, kind: string) =>
-      kind === "comment" ? "" : decoder.decode(bytes, label),
-    // Taken out of the library's hands here, since it keeps a set of all of them.
-    normalizeFilename(text: string): string {
-      name = text;
-      return "";
+      const bytes = Math.max(0, Math.min(length, size - offset, lookBytes));
+      return Promise.resolve(read(new Uint8Array(bytes), offset));
     },
   };
   // Its own class of readers is in another of its modules, ten times as large.
-  const reader = new zip.ZipReader(file as unknown as Reader<number>, options as object);
-  const breaths = new Breaths(OPENING_BREATH_MS);
-  const progress: { onprogress?: (done: number, total: number) => undefined } = {
-    onprogress(_done, count) {
-      total = count;
-      delete progress.onprogress;
-    },
-  };
-  let members: Members | undefined;
+  const reader = new zip.ZipReader(file as unknown as Reader<number>, {
+    // The directory is the authority, as it is for unzip, 7z and bsdtar; checksums prove the rest.
+    strictness: "tolerant",
+    maxAppendedDataSize: MAX_APPENDED_BYTES,
+  } as object);
+  let count = 0;
+  const onprogress = (_done: number, total: number) => void (count = total);
+  const entries = reader.getEntriesGenerator({ onprogress } as object);
   try {
-    for await (const entry of reader.getEntriesGenerator(progress)) {
-      members ??= new Members(Math.min(total, Math.ceil(size / SMALLEST_ENTRY_BYTES)));
-      if (Math.max(total, members.count + 1) > MAX_MEMBERS) {
-        throw tooLarge(path, `${total.toLocaleString("en")} members`);
-      }
-      addEntry(members, entry, name);
-      if (breaths.isDue()) await breaths.take();
-    }
+    const { value, done } = await entries.next();
+    if (done || value === undefined || typeof value === "boolean") return undefined;
+    const { directoryOffset } = reader as unknown as { readonly directoryOffset: number };
+    return { start: directoryOffset, count, firstHeaderAt: value.offset };
   } catch (error) {
     throw directoryError(path, read, error, zip);
+  } finally {
+    await entries.return(true);
   }
-  members?.trim();
-  return members ?? new Members(0);
 }
 
-/** A directory entry without a name. */
-const SMALLEST_ENTRY_BYTES = 46;
-
-function addEntry(members: Members, entry: Entry, name: string): void {
-  const system = entry.versionMadeBy >> 8;
-  const path = BACKSLASH_SEPARATES.has(system) && !name.includes("/")
-    ? name.replaceAll("\\", "/")
-    : name;
-  members.add({
-    name: path,
-    isFolder: entry.directory || path.endsWith("/"),
-    isEncrypted: entry.encrypted,
-    method: entry.compressionMethod,
-    bytes: entry.uncompressedSize,
-    storedBytes: entry.compressedSize,
-    // Without it only where AES encrypts, which is refused.
-    crc32: (entry.crc32 ?? 0) >>> 0,
-    headerAt: entry.offset,
-    dosTime: fatTime(Number(entry.rawLastModDate), exactTime(entry)),
-  });
-}
-
-function exactTime(entry: Entry): Date | undefined {
-  const { extraFieldExtendedTimestamp, extraFieldUnixType1, extraFieldNTFS } = entry as unknown as {
-    [field: string]: { lastModDate?: Date } | undefined;
-  };
-  return (extraFieldExtendedTimestamp ?? extraFieldUnixType1 ?? extraFieldNTFS)?.lastModDate;
-}
-
-function tooLarge(path: string, what: string): UblkError {
-  const most = MAX_MEMBERS.toLocaleString("en");
+function tooMany(path: string, count: number): UblkError {
+  const [has, most] = [count, MAX_MEMBERS].map((number) => number.toLocaleString("en"));
   const hint = "split it (zipsplit), or unpack it";
-  return refusal(path, `it has ${what}; ${most} members are the most that can be served`, hint);
+  return refusal(path, `it has ${has} members; ${most} are the most that can be served`, hint);
 }
 
 function directoryError(
@@ -144,7 +130,7 @@ function directoryError(
     }
     case ERR_EOCDR_NOT_FOUND:
     case ERR_BAD_FORMAT: {
-      const start = read(0, 4);
+      const start = read(new Uint8Array(4), 0);
       // "PK\x03\x04", which every archive begins with that has something in it.
       if (start.length === 4 && new DataView(start.buffer).getUint32(0, true) === 0x04034b50) {
         return damaged(path, undefined, "it begins as a zip archive, and its end is not there");

@@ -1,9 +1,18 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { Scratch } from "../../tests/scratch.ts";
 import { pathsOf, patterned, ServedZip, volumeOf } from "../../tests/served_zip.ts";
-import { join, makeZip, record, slowCrc32, type ZipMember } from "../../tests/zip_writer.ts";
+import {
+  join,
+  makeLargeZip,
+  makeZip,
+  record,
+  slowCrc32,
+  type ZipMember,
+} from "../../tests/zip_writer.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { zip } from "../zip.ts";
+import { Archive } from "./archive.ts";
 import { NO_TIME } from "./dos_time.ts";
 
 // libc stays open for the life of the process, which is no leak of the test that opens it first.
@@ -161,6 +170,29 @@ Deno.test("readDirectory has times that FAT has, whatever the archive's", async 
   assertEquals(await time(0, unix(0x8000_0000)), NO_TIME);
 });
 
+Deno.test("readDirectory counts the members where their number does not fit", async () => {
+  // Without zip64 a count has 16 bits: 0 here, and 1 there.
+  for (const count of [65_536, 65_537]) {
+    const name = (index: number) => `${index}`.padStart(20, "file ");
+    const archive = makeLargeZip(count, name);
+    const view = new DataView(archive.buffer);
+    const end = archive.length - 22;
+    // The zip64 records before the end become the last entry's comment.
+    const bytes = Number(view.getBigUint64(end - 20 - 56 + 40, true));
+    const start = Number(view.getBigUint64(end - 20 - 56 + 48, true));
+    view.setUint16(start + bytes - 66 + 32, 76, true);
+    for (const at of [8, 10]) view.setUint16(end + at, count & 0xffff, true);
+    view.setUint32(end + 12, bytes + 76, true);
+    view.setUint32(end + 16, start, true);
+    using scratch = new Scratch();
+    Deno.writeFileSync(`${scratch.path}/a.zip`, archive);
+    const opened = await Archive.open(`${scratch.path}/a.zip`);
+    assertEquals(opened.members.count, count);
+    assertEquals(opened.members.name(count - 1), name(count - 1));
+    opened.close();
+  }
+});
+
 Deno.test("readDirectory refuses what it cannot read, and what is too much", async () => {
   const good = await makeZip([{ name: "a", data: DATA }]);
   const end = good.length - 22;
@@ -175,6 +207,9 @@ Deno.test("readDirectory refuses what it cannot read, and what is too much", asy
     (view) => view.setUint16(end + 4, 7, true),
     /it is a part of a split archive; join/,
   );
-  await refused((view) => view.setUint16(end + 10, 2, true), /it is damaged: central directory/);
+  await refused(
+    (view) => view.setUint16(end + 10, 2, true),
+    /it is damaged: its directory ends too early/,
+  );
   await refused((view) => view.setUint32(end, 0), /it begins as a zip archive, and its end is not/);
 });

@@ -17,14 +17,13 @@ const LAST_YEAR = 2107;
  * nearest to the archive's own.
  *
  * @param raw As the archive has it.
- * @param exact From an extra field, in UTC.
+ * @param exactTime From an extra field, in UTC; asked for where it is needed.
  */
-export function fatTime(raw: number, exact?: Date): number {
-  const fields = fieldsOf(raw);
-  const possible = packed(fields);
-  if (possible === raw >>> 0) return possible;
+export function fatTime(raw: number, exactTime: () => Date | undefined): number {
+  if (isPossible(raw)) return raw >>> 0;
+  const exact = exactTime();
   // An invalid date has no year.
-  if (exact === undefined || Number.isNaN(exact.getTime())) return possible;
+  if (exact === undefined || Number.isNaN(exact.getTime())) return packed(fieldsOf(raw));
   return packed([
     exact.getUTCFullYear(),
     exact.getUTCMonth() + 1,
@@ -33,6 +32,14 @@ export function fatTime(raw: number, exact?: Date): number {
     exact.getUTCMinutes(),
     exact.getUTCSeconds(),
   ]);
+}
+
+/** It is a time that FAT has. Only the last days of a month are looked at closely. */
+function isPossible(raw: number): boolean {
+  const [month, day] = [raw >>> 21 & 15, raw >>> 16 & 31];
+  const isTime = (raw & 31) < 30 && (raw >>> 5 & 63) < 60 && (raw >>> 11 & 31) < 24;
+  const isDate = month >= 1 && month <= 12 && day >= 1;
+  return isTime && isDate && (day <= 28 || packed(fieldsOf(raw)) === raw >>> 0);
 }
 
 type Fields = [year: number, month: number, day: number, hour: number, min: number, second: number];

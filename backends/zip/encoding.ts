@@ -7,7 +7,7 @@
 
 import { UblkError } from "../../uapi/error.ts";
 
-/** Code page 437: the library knows it, `TextDecoder` does not. */
+/** Code page 437, which `TextDecoder` does not know. */
 const CP437 = "cp437";
 
 /** Names that `unzip -O` takes, and `TextDecoder` does not. */
@@ -22,7 +22,7 @@ const CODE_PAGES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * An encoding by the name that the library and `TextDecoder` have for it.
+ * An encoding by the name that `TextDecoder` has for it, or `cp437`.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` where there is no such encoding.
  */
@@ -40,20 +40,41 @@ export function encodingCalled(name: string): string {
   }
 }
 
-/** Decodes names, many of them: a decoder is made once for each encoding. */
-export class NameDecoder {
-  readonly #decoders = new Map<string, TextDecoder>();
-  readonly #ascii = new TextDecoder("utf-8", { ignoreBOM: true });
+/** The upper half of code page 437. */
+const CP437_UPPER = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐" +
+  "└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u00a0";
 
-  /** The name, or undefined where that is the library's to do. */
-  decode(bytes: Uint8Array<ArrayBuffer>, encoding: string): string | undefined {
-    if (encoding === CP437) return isAscii(bytes) ? this.#ascii.decode(bytes) : undefined;
-    let decoder = this.#decoders.get(encoding);
-    if (decoder === undefined) {
-      decoder = new TextDecoder(encoding, { ignoreBOM: true });
-      this.#decoders.set(encoding, decoder);
+/** Decodes the names of an archive. */
+export class NameDecoder {
+  readonly #isGuessed: boolean;
+  readonly #given: TextDecoder | undefined;
+  readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #strictUtf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+
+  /** For names in an encoding, as {@linkcode encodingCalled} has it, where it is given. */
+  constructor(encoding?: string) {
+    this.#isGuessed = encoding === undefined;
+    if (encoding !== undefined && encoding !== CP437) {
+      this.#given = new TextDecoder(encoding, { ignoreBOM: true });
     }
-    return decoder.decode(bytes);
+  }
+
+  /** A name, of which the archive may say that it is UTF-8. */
+  decode(bytes: Uint8Array<ArrayBuffer>, isUtf8: boolean): string {
+    if (isUtf8) return this.#utf8.decode(bytes);
+    if (this.#given !== undefined) return this.#given.decode(bytes);
+    if (isAscii(bytes)) return this.#utf8.decode(bytes);
+    if (this.#isGuessed) {
+      try {
+        return this.#strictUtf8.decode(bytes);
+      } catch {
+        // Then it is none.
+      }
+    }
+    return Array.from(
+      bytes,
+      (byte) => byte < 0x80 ? String.fromCharCode(byte) : CP437_UPPER[byte - 0x80],
+    ).join("");
   }
 }
 

@@ -7,7 +7,7 @@ import { MAX_FILE_BYTES, ROOT, Tree } from "./tree.ts";
 async function treeOf(files: readonly (readonly [name: string, bytes: number])[]): Promise<Tree> {
   const members = new Members(files.length);
   for (const [name, bytes] of files) {
-    const flags = { isFolder: false, isEncrypted: false, method: 0 };
+    const flags = { isFolder: name.endsWith("/"), isEncrypted: false, method: 0 };
     const numbers = { storedBytes: bytes, crc32: 1, headerAt: 0, dosTime: 0x5821_0000 };
     members.add({ name, bytes, ...flags, ...numbers });
   }
@@ -81,6 +81,12 @@ Deno.test("Fat32 has a label of what its name allows, and serial numbers that di
   };
   assertEquals(serial(await volume(512, 1000)), serial(one));
   assert(serial(await volume(512, 1000, 1)) !== serial(one));
+});
+
+Deno.test("Tree has the time of each folder that is a member", async () => {
+  const names = Array.from({ length: 1000 }, (_, index) => [`d${index}/`, 0] as const);
+  const tree = await treeOf(names);
+  for (let folder = 1; folder <= 1000; folder++) assertEquals(tree.timeOf(folder), 0x5821_0000);
 });
 
 Deno.test("Tree leaves out the files and folders that a full folder has no entry for", async () => {

@@ -17,7 +17,7 @@ export const ATTR_DIRECTORY = 0x10;
 export const ATTR_ARCHIVE = 0x20;
 const ATTR_LONG_NAME = 0x0f;
 
-/** Where the UTF-16 units of a long name's entry are. */
+/** The places of the UTF-16 units in the entry of a long name. */
 const UNIT_PLACES = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 
 /** Writes directory entries, one after the other. */

@@ -1,7 +1,6 @@
 /**
- * Where everything of a FAT32 volume is: how large its clusters and tables are, and the clusters of
- * each folder and file. All of them are in one piece, folders first, so that a number for each is all
- * that there is to know.
+ * The layout of a FAT32 volume: the sizes of its clusters and tables, and the clusters of each folder
+ * and file. Each of them is in one piece, folders first, so that one number tells all about it.
  *
  * @module
  */
@@ -35,7 +34,7 @@ interface Geometry {
   readonly used: number;
   readonly clusters: number;
   readonly fatSectors: number;
-  /** Where the first cluster is. */
+  /** The place of the first cluster. */
   readonly dataAt: number;
   readonly size: number;
 }
@@ -50,11 +49,11 @@ export class FatLayout {
   readonly size: number;
   /** Sectors of a table. */
   readonly fatSectors: number;
-  /** Where the first cluster is, in bytes. */
+  /** The place of the first cluster, in bytes. */
   readonly dataAt: number;
-  /** How many clusters there are, and how many of them, from the first on, are used. */
+  /** The number of clusters. */
   readonly clusters: number;
-  /** Clusters from the first on that something is in. */
+  /** The number of clusters, from the first on, that something is in. */
   readonly used: number;
   /** The first cluster of each item; behind the last, the first free one. An empty one has none. */
   readonly #firsts: Uint32Array<ArrayBuffer>;

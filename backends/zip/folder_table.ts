@@ -6,7 +6,8 @@
 
 import { UblkError } from "../../uapi/error.ts";
 import { NO_TIME } from "./dos_time.ts";
-import { grown, type Members } from "./members.ts";
+import { grown } from "./columns.ts";
+import type { Members } from "./members.ts";
 import { folded, pathParts, possibleName } from "./names.ts";
 
 /** The most folders. Members far down in folders of their own have many each. */
@@ -43,7 +44,7 @@ export class FolderTable {
     this.time[0] = NO_TIME;
   }
 
-  /** How many there are. */
+  /** The number of folders. */
   get count(): number {
     return this.#count;
   }

@@ -18,7 +18,7 @@ import { STORED } from "./members.ts";
 /** Images up to so many bytes are checked before they are served: a second or so. */
 const CHECKED_IMAGE_BYTES = CHECKED_STORED_BYTES;
 
-/** How an image is to be served. */
+/** Options of an image. */
 export interface ImageWish {
   /** The disk's logical block in bytes. */
   readonly blockSize: number;

@@ -70,7 +70,7 @@ export class Line {
     return promise;
   }
 
-  /** Whether a read waits for that. */
+  /** A read waits for that. */
   wants(work: Work): boolean {
     return this.#waiters.some((waiter) => waiter.work === work);
   }

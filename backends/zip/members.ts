@@ -1,9 +1,11 @@
 /**
- * The members of an archive as columns of numbers and one block of names: about 40 bytes a member
+ * The members of an archive as columns of numbers and a store of names: about 40 bytes a member
  * beside its name. As objects of the library they took 8 KB each, and 600,000 of them ended the server.
  *
  * @module
  */
+
+import { grown, TextStore } from "./columns.ts";
 
 /** The contents are there as they are. */
 export const STORED = 0;
@@ -43,7 +45,7 @@ export interface Member {
   readonly storedBytes: number;
   /** The checksum of its contents. */
   readonly crc32: number;
-  /** Where its local header is in the archive, in bytes. */
+  /** The byte of the archive at which its local header is. */
   readonly headerAt: number;
   /** Its time of change as FAT has it: the date in the upper 16 bits, the time in the lower. */
   readonly dosTime: number;
@@ -55,7 +57,7 @@ export class Members {
   bytes: Float64Array<ArrayBuffer>;
   /** The bytes that each takes in the archive. */
   storedBytes: Float64Array<ArrayBuffer>;
-  /** Where each one's local header is. */
+  /** The place of each one's local header. */
   headerAt: Float64Array<ArrayBuffer>;
   /** The checksums. */
   crc32: Uint32Array<ArrayBuffer>;
@@ -64,12 +66,8 @@ export class Members {
   /** The methods of compression. */
   method: Uint16Array<ArrayBuffer>;
   #flags: Uint8Array<ArrayBuffer>;
-  /** Where each name ends in the block; it begins where the one before ends. */
-  #nameEnd: Uint32Array<ArrayBuffer>;
-  #names = new Uint8Array(4096);
+  readonly #names: TextStore;
   #count = 0;
-  readonly #encoder = new TextEncoder();
-  readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
   /** An empty table with room for so many. */
   constructor(capacity: number) {
@@ -80,37 +78,32 @@ export class Members {
     this.dosTime = new Uint32Array(capacity);
     this.method = new Uint16Array(capacity);
     this.#flags = new Uint8Array(capacity);
-    this.#nameEnd = new Uint32Array(capacity);
+    this.#names = new TextStore(capacity);
   }
 
-  /** How many there are. */
+  /** The number of members. */
   get count(): number {
     return this.#count;
   }
 
-  /** Adds one. */
-  add(member: Member): void {
+  /** Adds one, whose header is `shift` bytes behind the place that it names. */
+  add(member: Member, shift = 0): void {
     const index = this.#count++;
     if (index >= this.bytes.length) this.#resize(Math.max(16, index * 2));
     this.bytes[index] = member.bytes;
     this.storedBytes[index] = member.storedBytes;
-    this.headerAt[index] = member.headerAt;
+    this.headerAt[index] = member.headerAt + shift;
     this.crc32[index] = member.crc32;
     this.dosTime[index] = member.dosTime;
     this.method[index] = member.method;
     this.#flags[index] = (member.isFolder ? FOLDER : 0) | (member.isEncrypted ? ENCRYPTED : 0);
-    const start = index === 0 ? 0 : this.#nameEnd[index - 1];
-    // UTF-8 takes at most three bytes for each unit of UTF-16.
-    const most = start + member.name.length * 3;
-    if (most > this.#names.length) this.#names = grown(this.#names, most * 1.5);
-    this.#nameEnd[index] = start +
-      this.#encoder.encodeInto(member.name, this.#names.subarray(start)).written;
+    this.#names.add(member.name);
   }
 
   /** Gives back the room that is left. */
   trim(): void {
     if (this.bytes.length > this.#count) this.#resize(this.#count);
-    this.#names = this.#names.slice(0, this.#count === 0 ? 0 : this.#nameEnd[this.#count - 1]);
+    this.#names.trim();
   }
 
   #resize(capacity: number): void {
@@ -121,16 +114,14 @@ export class Members {
     this.dosTime = grown(this.dosTime, capacity);
     this.method = grown(this.method, capacity);
     this.#flags = grown(this.#flags, capacity);
-    this.#nameEnd = grown(this.#nameEnd, capacity);
   }
 
   /** Its path, with `/` between folders. */
   name(index: number): string {
-    const start = index === 0 ? 0 : this.#nameEnd[index - 1];
-    return this.#decoder.decode(this.#names.subarray(start, this.#nameEnd[index]));
+    return this.#names.at(index);
   }
 
-  /** Whether it is a folder. */
+  /** It is a folder. */
   isFolder(index: number): boolean {
     return (this.#flags[index] & FOLDER) !== 0;
   }
@@ -152,18 +143,4 @@ export class Members {
       hint: "only stored and deflated members can be served: pack it anew (zip, zip -0)",
     };
   }
-}
-
-/** A column of numbers. */
-type Column =
-  | Float64Array<ArrayBuffer>
-  | Uint32Array<ArrayBuffer>
-  | Uint16Array<ArrayBuffer>
-  | Uint8Array<ArrayBuffer>;
-
-/** The column with another length; what was in it is kept as far as it goes. */
-export function grown<C extends Column>(column: C, length: number): C {
-  const bytes = Math.ceil(length) * column.BYTES_PER_ELEMENT;
-  const Kind = column.constructor as new (buffer: ArrayBuffer) => C;
-  return new Kind(column.buffer.transfer(bytes));
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** What something is called. */
+/** The name of a file or folder. */
 export interface FatName {
   /** As it was meant to be called, as far as FAT can. */
   readonly long: string;

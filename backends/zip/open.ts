@@ -30,7 +30,7 @@ export interface ArchiveWish {
   readonly encoding?: string;
   /** The disk's logical block in bytes. */
   readonly blockSize: number;
-  /** Where to write how far the check has come: bytes done, and of how many. */
+  /** The check's progress is written there: bytes done, and of how many. */
   readonly progress?: SharedArrayBuffer;
 }
 

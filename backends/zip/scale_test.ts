@@ -16,7 +16,11 @@ const { open, zip } = await import(Deno.args[0]);
 for (const path of Deno.args.slice(1)) {
   const disk = await open(zip(path, { files: true }).options);
   await disk.readAt(new Uint8Array(1 << 20), 0);
-  gc();
+  // Buffers are given back a little after those that had them.
+  for (let round = 0; round < 3; round++) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   const { heapUsed, external } = Deno.memoryUsage();
   console.log(heapUsed + external);
   await disk.close();
@@ -63,8 +67,10 @@ Deno.test("zip takes little memory for folders, also of thousands of paths that 
   const archives = [[1, shared], [12_000, shared], [1, own], [800, own]] as const;
   const memory = await memoryOf(96, ...archives.map(([count, name]) => makeLargeZip(count, name)));
   const names = (count: number) => count * (shared(1000).length + 5);
-  assert(memory[1] - memory[0] < names(12_000) + 7 * 250 * 100 + 12_000 * 100, `${memory}`);
-  assert(memory[3] - memory[2] < names(800) + 800 * 250 * 100, `${memory}`);
+  // The buffers of a reader or two, which may be there still.
+  const some = 2 << 20;
+  assert(memory[1] - memory[0] < names(12_000) + 7 * 250 * 100 + 12_000 * 100 + some, `${memory}`);
+  assert(memory[3] - memory[2] < names(800) + 800 * 250 * 60 + some, `${memory}`);
 });
 
 Deno.test("zip refuses more than a million members, in one line", async () => {
@@ -73,8 +79,7 @@ Deno.test("zip refuses more than a million members, in one line", async () => {
   Deno.writeFileSync(path, makeLargeZip(MAX_MEMBERS + 1, () => "x"));
   const error = await assertRejects(() => open(zip(path).options), UblkError);
   assertEquals(error.code, "INVALID_ARGUMENT");
-  const words =
-    "it has 1,000,001 members; 1,000,000 members are the most that can be served; split it";
+  const words = "it has 1,000,001 members; 1,000,000 are the most that can be served; split it";
   assertMatch(error.message, RegExp(`^.*/a\\.zip: ${words} \\(zipsplit\\), or unpack it$`));
 });
 

@@ -25,7 +25,7 @@ const NOWHERE = 0xffff_ffff;
 export interface LeftOut {
   /** The name of the first. */
   readonly first: string;
-  /** How many they are. */
+  /** Their number. */
   count: number;
 }
 
@@ -52,7 +52,7 @@ export class Tree {
   readonly #table: FolderTable;
   /** Folders, grouped by the folder that they are in. */
   readonly #folders: Uint32Array<ArrayBuffer>;
-  /** Where the group of each folder begins. */
+  /** The start of each folder's group. */
   readonly #foldersAt: Uint32Array<ArrayBuffer>;
   readonly #filesAt: Uint32Array<ArrayBuffer>;
   /** By place, 1 for files that their folder has no room for. */
@@ -91,7 +91,9 @@ export class Tree {
       if (parts.length > MAX_DEPTH) {
         leave(leftOut, path, `it is more than ${MAX_DEPTH} folders deep`);
       } else if (members.isFolder(member)) {
-        table.time[table.folderAt(parts, parts.length, member)] = members.dosTime[member];
+        const folder = table.folderAt(parts, parts.length, member);
+        // Only now: the column may be another one since.
+        table.time[folder] = members.dosTime[member];
       } else {
         const reason = reasonAgainst(members, member);
         if (reason !== undefined) leave(leftOut, path, reason);
@@ -107,7 +109,7 @@ export class Tree {
     return tree;
   }
 
-  /** How many folders there are, with the root. */
+  /** The number of folders, with the root. */
   get folderCount(): number {
     return this.#table.count;
   }
@@ -117,7 +119,7 @@ export class Tree {
     return this.#table.parent[folder];
   }
 
-  /** When it was changed, as FAT has it. */
+  /** Its time of change, as FAT has it. */
   timeOf(folder: number): number {
     return this.#table.time[folder];
   }
@@ -186,7 +188,7 @@ function leave(leftOut: Map<string, LeftOut>, first: string, reason: string): vo
   else known.count++;
 }
 
-/** How many of the names a folder has room for, and the entries that those take. */
+/** The number of names that a folder has room for, and the entries that those take. */
 function fitting(names: readonly string[], folder: number): { fits: number; entries: number } {
   // `.` and `..`, or the label.
   let entries = folder === ROOT ? 1 : 2;
