@@ -107,7 +107,7 @@ export class Server {
       this.#signal("SIGKILL");
     }
     if (this.#info === undefined) return;
-    await ublk(["del", "-n", `${this.#info.id}`]).catch(() => {
+    await ublk(["del", "--force", "-n", `${this.#info.id}`]).catch(() => {
       // It went with its server.
     });
   }

@@ -99,7 +99,7 @@ export interface DeviceOptions {
    * gone, they are called twice. A program that does something else at a signal than to end passes
    * `false`. A {@linkcode Device} does not listen.
    *
-   * @default true; false with `recovery`: such a device outlives its server
+   * @default true; false with `recovery` and of `recover()`: such a device outlives its server
    */
   readonly signals?: boolean | readonly EndSignal[];
 }

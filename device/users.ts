@@ -12,6 +12,7 @@
  * @module
  */
 
+import { UblkError } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
 import { logLine } from "./log.ts";
 import { blockPath } from "./node.ts";
@@ -43,17 +44,20 @@ export interface DiskUser {
   readonly remedy: string;
 }
 
-/** How long the look may take, in milliseconds. */
-const LOOK_MS = 5_000;
+/** How long the look may take, in milliseconds. It takes a tenth of a second when all is well. */
+const LOOK_MS = 10_000;
 /** How many users are named; the others are counted. */
 const NAMED = 4;
 
 /**
  * `$0` is the N of `/dev/ublkbN`. A disk that is dead has left `/sys/block`, but not what lies on it:
- * mounts then are found by their source, and devices by the link that they keep (`slaves`).
+ * mounts then are found by their source, and devices by the link that they keep (`slaves`). The last
+ * line says that nothing is missing.
  */
 const SCRIPT = `
 LC_ALL=C; export LC_ALL
+for need in grep ls sed; do command -v $need >/dev/null || exit; done
+[ -r /proc/$$/mountinfo ] || exit
 n=$0 devs=
 echo "self $$"
 for d in /sys/block/ublkb$n /sys/block/ublkb$n/ublkb\${n}p*; do
@@ -75,10 +79,12 @@ done
 grep -E "^/dev/ublkb\${n}(p[0-9]+)?([ \\\\]|$)" /proc/swaps | sed 's/^/swap /'
 grep -HE "^/dev/ublkb\${n}(p[0-9]+)?( |$)" /sys/block/loop*/loop/backing_file 2>/dev/null |
   sed 's/^/loop /'
-grep -HE "^[0-9]+ [0-9]+ (none$devs) | /dev/ublkb\${n}(p[0-9]+)? " /proc/[0-9]*/mountinfo \\
-  2>/dev/null | sed 's/^/mount /'
+disk="/dev/ublkb\${n}(p[0-9]+)?"
+grep -HE "^[0-9]+ [0-9]+ (none$devs) | $disk |=$disk(,|$)" /proc/[0-9]*/mountinfo 2>/dev/null |
+  sed 's/^/mount /'
 ls -ln /proc/[0-9]*/fd 2>/dev/null |
   grep -E "^/proc/|/ublk[bc]\${n}(p[0-9]+)?( \\(deleted\\))?$" | sed 's/^/fd /'
+echo "end "
 `;
 
 /**
@@ -89,6 +95,7 @@ ls -ln /proc/[0-9]*/fd 2>/dev/null |
  *
  * @param id The N of `/dev/ublkbN`.
  * @returns The users, those that hold it firmly before processes that have it open.
+ * @throws {UblkError} `SYSCALL_FAILED` where it cannot be told.
  */
 export async function diskUsers(id: number): Promise<DiskUser[]> {
   const child = new Deno.Command("/bin/sh", {
@@ -100,10 +107,22 @@ export async function diskUsers(id: number): Promise<DiskUser[]> {
   const timer = setTimeout(() => child.kill("SIGKILL"), LOOK_MS);
   try {
     const { stdout } = await child.output();
-    return parseUsers(new TextDecoder().decode(stdout), nameOf);
+    const output = new TextDecoder().decode(stdout);
+    // Half a look would take a disk in use for one that nobody uses.
+    if (!output.endsWith("end \n")) throw lookError(id);
+    return parseUsers(output, nameOf);
   } finally {
     clearTimeout(timer);
   }
+}
+
+function lookError(id: number): UblkError {
+  return new UblkError("SYSCALL_FAILED", {
+    operation: `look for the users of ${blockPath(id)}`,
+    device: id,
+    reason: `/proc, grep, ls or sed is missing, or it was not done in ${LOOK_MS / 1000} s`,
+    hint: "try again, or go on without it: --force",
+  });
 }
 
 function nameOf(pid: string): string {
@@ -165,6 +184,9 @@ function holderRemedy(name: string): string {
 /** Filesystems of several disks, whose mounts show a number of their own. */
 const WITHOUT_DEVICE: readonly string[] = ["btrfs", "bcachefs"];
 
+/** A disk beside the one that is mounted, such as that of an XFS log. */
+const IN_OPTIONS = / - \S+ \S+ \S*=\/dev\/ublkb\d/;
+
 /**
  * The mounts among lines of `/proc/PID/mountinfo:LINE`. A mount has one number in all the processes
  * that see it.
@@ -182,7 +204,7 @@ function mountsOf(
     const [mountId, , dev, , point] = mountinfo.split(" ");
     const type = mountinfo.split(" - ")[1]?.split(" ")[0] ?? "";
     // Of a disk that is there the number tells; anybody may call a tmpfs /dev/ublkb0.
-    const isOurs = devs.includes(dev) || WITHOUT_DEVICE.includes(type) ||
+    const isOurs = devs.includes(dev) || WITHOUT_DEVICE.includes(type) || IN_OPTIONS.test(line) ||
       devs.length === 0 && !dev.startsWith("0:");
     if (!isOurs) continue;
     const mount = mounts.get(mountId);

@@ -41,11 +41,13 @@ Deno.test("mounts are told once, those of other mount namespaces with a process 
     "mount /proc/20/mountinfo:80 1 259:0 / /my\\040disk rw shared:3 - ext4 /dev/ublkb0 rw",
     "mount /proc/7/mountinfo:80 1 259:0 / /my\\040disk rw shared:3 - ext4 /dev/ublkb0 rw",
     "mount /proc/20/mountinfo:81 1 0:52 / /tmp/x rw - tmpfs /dev/ublkb0 rw",
+    "mount /proc/20/mountinfo:83 1 8:1 / /srv rw - xfs /dev/sda1 rw,logdev=/dev/ublkb0p1,noquota",
     "mount /proc/20/mountinfo:82 1 0:53 / /pool rw - btrfs /dev/ublkb0 rw",
   );
   assertEquals(users.map((user) => user.text), [
     "mounted at /my disk",
     "mounted at /a in the mount namespace of process 10 (bash)",
+    "mounted at /srv in the mount namespace of process 20 (fio)",
     "mounted at /pool in the mount namespace of process 20 (fio)",
   ]);
   assertEquals(users.map((user) => user.remedy).slice(0, 2), [

@@ -17,6 +17,7 @@ const TIME_OF_DAY =
 const SHOWN: Readonly<Record<string, string>> = {
   "backends/wrappers/log.ts": "each line of the wrapper's log has the time of day",
   "backends/zip/dos_time.ts": "a date of an archive's own is reckoned with, and no clock read",
+  "backends/zip/entries.ts": "the same",
   "bench/ring.ts": "a report says when it was made",
   "cmd/_log.ts": "each line of a server's log has the time of day",
   "cmd/_log_cap.ts": "the line between two servers' logs has it too",
