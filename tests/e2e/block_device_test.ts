@@ -64,7 +64,7 @@ for (const blockSize of [undefined, 512]) {
       const own = blockSize ?? 4096;
       assertEquals(await queueAttribute(disk, "logical_block_size"), `${own}`);
       await sh(
-        `tr '\\0' x < /dev/zero | dd of=$disk bs=64K count=16 iflag=fullblock status=none oflag=direct
+        `head -c 1M /dev/zero | tr '\\0' x | dd of=$disk bs=64K iflag=fullblock status=none oflag=direct
          blkdiscard -z -o $((3 * own)) -l $((5 * own)) $disk
          test $(dd if=$disk bs=64K count=16 iflag=direct status=none | tr -d x | wc -c) = $((5 * own))
          mkfs.ext4 -q $disk; mount $disk $folder; cp /bin/bash $folder; rm $folder/bash
