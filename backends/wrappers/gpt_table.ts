@@ -99,7 +99,7 @@ export async function readGpt(
   // Without the MBR too, sgdisk takes the disk for one without any table, and makes none.
   const remedy = primary.signed || isProtected
     ? restore(disk)
-    : "restore it with `gdisk` of the disk or image: answer 1 (GPT), then w";
+    : restore(disk, "gdisk", ": answer 1 (GPT), then w");
   throw refused("partition", `${reason}; its copy at the end is sound`, remedy);
 }
 
@@ -107,9 +107,11 @@ export async function readGpt(
  * The command that writes the first copy anew from the last, and a protective MBR. It takes the
  * blocks of a file to have 512 bytes: with others it would write over the sound copy.
  */
-function restore({ blockSize }: Disk): string {
-  if (blockSize === 512) return "restore it with `sgdisk -e` of the disk or image (package gdisk)";
-  return `restore it with \`sgdisk -e\` of a device with such blocks (losetup -b ${blockSize})`;
+function restore({ blockSize }: Disk, command = "sgdisk -e", how = ""): string {
+  const what = blockSize === 512
+    ? "the disk or image (package gdisk)"
+    : `a device with such blocks (losetup -b ${blockSize})`;
+  return `restore it with \`${command}\` of ${what}${how}`;
 }
 
 /** Whether there is a sound copy where the first one says, or else in the last block. */

@@ -93,6 +93,8 @@ Deno.test("a GPT's reader names a command that would not harm the copy of larger
   disk.set([0xee, 0, 0, 0, 1, 0, 0, 0, 63], 446 + 4);
   disk.set([0x55, 0xaa], 510);
   await assertRejects(() => partsOf(disk, 4096), UblkError, "(losetup -b 4096)");
+  disk.fill(0, 0, 512);
+  await assertRejects(() => partsOf(disk, 4096), UblkError, "(losetup -b 4096): answer 1");
 });
 
 Deno.test("a GPT's reader takes a table whose copy is not at the end: the disk has grown", async () => {

@@ -11,6 +11,9 @@ import { hasSignature, readMbr } from "./mbr_table.ts";
 import type { Disk, Part, Parts } from "./parts.ts";
 import { refused } from "./wrapper.ts";
 
+/** Numbers that a refusal names, at most. */
+const MAX_NAMED = 16;
+
 /**
  * Partition `number` of a disk, numbered as the kernel does: logical ones of an MBR from 5 on.
  *
@@ -20,9 +23,12 @@ export async function findPartition(disk: Disk, number: number): Promise<Part> {
   const parts = await readPartitions(disk);
   const part = parts.get(number);
   if (part !== undefined) return part;
-  const numbers = [...parts.keys()].sort((a, b) => a - b).join(", ");
-  const hint = numbers === "" ? "it has none" : `it has ${numbers}`;
-  throw refused("partition", `the disk has no partition ${number}`, hint);
+  const numbers = [...parts.keys()].sort((a, b) => a - b);
+  // A chain that is a loop has up to 255.
+  const named = numbers.length > MAX_NAMED
+    ? `${numbers.length} up to ${numbers[numbers.length - 1]}`
+    : numbers.join(", ") || "none";
+  throw refused("partition", `the disk has no partition ${number}`, `it has ${named}`);
 }
 
 /**

@@ -41,7 +41,7 @@ const REMEDIES: [string, (disk: Uint8Array) => void, RegExp, string][] = [
   [
     "neither an MBR nor a first copy",
     (disk) => disk.fill(0, 0, 34 * SECTOR),
-    /restore it with `gdisk` of the disk or image: answer 1 \(GPT\), then w/,
+    /restore it with `gdisk` of the disk or image \(package gdisk\): answer 1 \(GPT\), then w/,
     `printf '1\\nw\\ny\\n' | gdisk "$0"`,
   ],
   [
