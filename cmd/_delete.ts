@@ -36,7 +36,7 @@ const LOOK_MS = 10;
 const FORCE = {
   name: "force",
   kind: "switch",
-  help: "Although the disk is mounted, held by another device, swapped to or open.",
+  help: "Although the disk is mounted, held by another device or swapped to.",
 } as const satisfies Flag;
 
 /** The flags of `ublk del`. */

@@ -1,6 +1,7 @@
 /**
- * Stopping a disk that nobody uses. Whoever uses one loses with it what is not written yet, so a
- * disk in use is left alone, and its users are named.
+ * Stopping a disk that nobody uses. Its users lose what is not written yet, so a disk that is mounted,
+ * held by another device or swapped to is left alone, and its users are named. A process that merely
+ * has it open is named and no obstacle: kublk's scripts delete disks under a running fio.
  *
  * @module
  */
@@ -15,10 +16,11 @@ import {
   UBLK_S_DEV_QUIESCED,
   type ublksrv_ctrl_dev_info,
 } from "../uapi/ublk_cmd.ts";
+import { writeError } from "./_print.ts";
 
 /**
- * How long processes get to close a disk, in milliseconds. Programs that look at each new or changed
- * disk have it open for a moment, and one that has just written it may be about to end.
+ * How long a disk may be open without a user that shows, in milliseconds. Programs that look at each
+ * new or changed disk have it open for a moment.
  */
 const OPEN_MS = 2_000;
 const LOOK_MS = 100;
@@ -27,10 +29,10 @@ const LOOK_MS = 100;
 type Operation = "stop" | "del";
 
 /**
- * Stops a device whose disk nobody uses.
+ * Stops a device whose disk is not in use.
  *
  * @throws {UblkError} `DEVICE_BUSY` with the users: at once where the disk is mounted, held by
- *   another device or swapped to; soon where processes have it open.
+ *   another device or swapped to; soon where the kernel has a user that no file shows.
  */
 export async function stopUnused(
   operation: Operation,
@@ -42,16 +44,18 @@ export async function stopUnused(
   const canTry = state === UBLK_S_DEV_LIVE && (control.features & UBLK_F_SAFE_STOP_DEV) !== 0;
   while (true) {
     const users = withoutServer(await diskUsers(id));
-    const late = performance.now() >= endMs;
-    if (users.some(({ kind }) => kind !== "process") || users.length > 0 && late) {
+    if (users.some(({ kind }) => kind !== "process")) {
       throw inUse(operation, id, users, state === UBLK_S_DEV_QUIESCED);
     }
-    if (users.length === 0) {
-      if (!canTry) return await control.stopDev(id);
-      // The kernel looks and stops in one step, and knows of users that no file shows.
-      if (await stoppedByKernel(control, id)) return;
-      if (late) throw unknownUser(operation, id);
+    if (users.length > 0 || !canTry) {
+      if (users.length > 0) {
+        writeError(`ublk: warning: ${blockPath(id)} is ${usersText(users)}; it goes all the same`);
+      }
+      return await control.stopDev(id);
     }
+    // The kernel looks and stops in one step, and knows of users that no file shows.
+    if (await stoppedByKernel(control, id)) return;
+    if (performance.now() >= endMs) throw unknownUser(operation, id);
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }

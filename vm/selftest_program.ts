@@ -4,7 +4,7 @@
  * The scripts call their program some ten times each, and an emulated CPU takes 1.3 s to start
  * Deno with it. What only talks to the driver (`list`, `del`, …) is run from a bundle of the very
  * same command, in pieces of which each command loads its own, 0.8 s; what serves a device is run from its sources, since it starts Workers by
- * their modules' addresses. `del` gets `--force`, since the scripts delete disks in use.
+ * their modules' addresses.
  *
  * @module
  */
@@ -41,7 +41,6 @@ export async function ourProgram(dir: string): Promise<string> {
   });
   const source = [...RUN, "--config", `${ROOT}deno.json`, COMMAND];
   const bundle = `${dir}/ublk-bundle`;
-  let other = [...RUN, "--no-config", `${BUNDLE_IN_GUEST}/ublk.js`];
   try {
     await output(Deno.execPath(), [
       "bundle",
@@ -58,15 +57,12 @@ export async function ourProgram(dir: string): Promise<string> {
   } catch (error) {
     // The bundler is experimental, and itself downloaded.
     say(error instanceof Error ? error.message : String(error));
-    other = source;
+    return programOf(source);
   }
-  const run = (words: readonly string[]) => `exec ${words.map(shellQuote).join(" ")}`;
   return `#!/bin/sh
 case "$1" in
-  ${SERVING}) ${run(source)} "$@" ;;
-  # The scripts delete disks that fio has open, and kublk never looks at a disk's users.
-  del) shift; ${run(other)} del --force "$@" ;;
+  ${SERVING}) exec ${source.map(shellQuote).join(" ")} "$@" ;;
 esac
-${run(other)} "$@"
+exec ${[...RUN, "--no-config", `${BUNDLE_IN_GUEST}/ublk.js`].map(shellQuote).join(" ")} "$@"
 `;
 }

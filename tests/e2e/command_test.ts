@@ -113,12 +113,16 @@ Deno.test("kill -9 leaves an orphan that ublk list shows and ublk del -a removes
   assertEquals(await runCommand("ublk", ["del", "-a"]), { code: 0, stdout: "", stderr: "" });
 });
 
-for (const args of [["stop", "--force", "-n", "7"], ["del", "--force", "-n", "7"]]) {
-  Deno.test(`ublk ${args.join(" ")} ends a server, which exits with 0`, async () => {
+for (const args of [["stop", "-n", "7"], ["del", "-n", "7"], ["del", "--force", "-n", "7"]]) {
+  Deno.test(`ublk ${args.join(" ")} ends a server under load, which exits with 0`, async () => {
     await using server = start("ublk-mem", "--size", "64M", "--id", "7");
     await using load = heavyLoad(await server.firstLine());
     await underLoad("/dev/ublkb7");
-    assertEquals(await runCommand("ublk", args), { code: 0, stdout: "", stderr: "" });
+    const { code, stdout, stderr } = await runCommand("ublk", args);
+    assertEquals([code, stdout], [0, ""], stderr);
+    const warning =
+      /^ublk: warning: \/dev\/ublkb7 is open in process \d+ .*; it goes all the same\n$/;
+    assertMatch(stderr, args.includes("--force") ? /^$/ : warning);
     assertEquals(await server.exitCode(END_MS), 0, server.stderr);
     assertStringIncludes(server.stderr, "somebody else removed /dev/ublkb7");
     await load.exitCode(END_MS);
