@@ -66,8 +66,10 @@ export function serveHttp(
     maxHeaderSize: MAX_HEAD,
   });
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    Connection.of(request)?.wait(limits.answerMs);
-    void respond(request, response, answer);
+    // What comes behind the first one gets no answer, and no more time for that of the first.
+    if (Connection.of(request)?.takeRequest(limits.answerMs)) {
+      void respond(request, response, answer);
+    }
   });
   // No request of HTTP: said to whoever it is, and to nobody else.
   server.on("clientError", (_error: Error, socket: Duplex) => {
@@ -99,6 +101,7 @@ class Connection {
   readonly closed: Promise<void>;
   readonly #duplex: Duplex;
   #timer?: ReturnType<typeof setTimeout>;
+  #asked = false;
   static readonly #ofDuplex = new WeakMap<object, Connection>();
 
   constructor(conn: Deno.TcpConn | Deno.UnixConn) {
@@ -128,6 +131,14 @@ class Connection {
   /** Has its requests read and answered. */
   begin(server: Server): void {
     server.emit("connection", this.#duplex);
+  }
+
+  /** Whether it is the first, for whose answer there is so much time. */
+  takeRequest(answerMs: number): boolean {
+    if (this.#asked) return false;
+    this.#asked = true;
+    this.wait(answerMs);
+    return true;
   }
 
   /** Ends it after some time, instead of after that which was set before. */

@@ -83,6 +83,22 @@ Deno.test("serveHttp + a client that asks and does not read + it is not waited f
   assert(length < LONG.length, "it had all the time of the world");
 });
 
+Deno.test("serveHttp + a client that goes on asking and does not read + it gets no more time", async () => {
+  await using server = start({ answerMs: 200 });
+  using connection = await server.connect();
+  const startMs = performance.now();
+  try {
+    while (performance.now() - startMs < 5000) {
+      await connection.write(encoder.encode(REQUEST));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  } catch (error) {
+    const { BrokenPipe, ConnectionReset } = Deno.errors;
+    if (!(error instanceof BrokenPipe || error instanceof ConnectionReset)) throw error;
+  }
+  assertLess(performance.now() - startMs, 4000);
+});
+
 Deno.test("serveHttp + an answer that was taken + the connection is closed, whatever comes behind", async () => {
   await using server = start({});
   for (

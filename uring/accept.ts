@@ -35,7 +35,9 @@ export async function acceptAll<C extends Disposable>(
         continue;
       }
       count++;
-      serve(connection).finally(() => count--);
+      const ended = () => void count--;
+      // Not even what should not happen to a connection ends the server.
+      serve(connection).then(ended, ended);
     } catch (error) {
       if (error instanceof Deno.errors.BadResource) return;
       await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
