@@ -208,8 +208,9 @@ export class LogReader {
   }
 
   /**
-   * Resolves once there is something to read, or {@linkcode interrupt} is called. Nothing wakes the
-   * thread before that, and the event loop is not kept alive by it.
+   * Resolves once there is something to read, or {@linkcode interrupt} is called. A record that was
+   * read without a wait may end the next wait, once. Nothing else wakes the thread, and the event loop
+   * is not kept alive by it.
    */
   async arrival(): Promise<void> {
     Atomics.store(this.#words, WAITING, 1);

@@ -1,4 +1,4 @@
-import { assertEquals, assertGreaterOrEqual, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertGreaterOrEqual, assertThrows } from "@std/assert";
 import { libc, monotonicUs } from "../uring/libc.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import {
@@ -267,7 +267,7 @@ Deno.test("LogWriter and LogReader lose and tear nothing while both run", async 
 });
 
 // The reader looked 20 times a second, whether or not there was anything to read.
-Deno.test("LogReader.arrival resolves with each record of another thread, and with none from before", async () => {
+Deno.test("LogReader.arrival resolves for each record of another thread, and at most once more", async () => {
   const buffer = createLogBuffer(64, { level: LOG_TRACE, firstIndex: 2 ** 32 - 100 });
   const turn = new Int32Array(new SharedArrayBuffer(4));
   const reader = new LogReader(buffer, EVENTS);
@@ -282,13 +282,20 @@ Deno.test("LogReader.arrival resolves with each record of another thread, and wi
     }
     return 0;`,
   );
+  let idle = 0;
   for (let read = 0; read < ROUNDS; read++) {
-    await reader.arrival();
-    assertEquals(drained(reader).length, 1);
+    for (let found = 0; found === 0;) {
+      await reader.arrival();
+      found = drained(reader).length;
+      assert(found <= 1, `${found} records`);
+      // The writer wakes after it has written: the record may have been read before, without a wait.
+      if (found === 0) idle++;
+    }
     Atomics.store(turn, 0, read + 1);
     Atomics.notify(turn, 0);
   }
   await writing;
+  assert(idle <= ROUNDS, `${idle} times for nothing`);
 });
 
 Deno.test("LogReader.arrival resolves at once where there is something, and when interrupted", async () => {
