@@ -18,6 +18,7 @@ import { hasAdminRights } from "../uring/rights.ts";
 import { addListener } from "../uring/signals.ts";
 import { continueLog } from "./_log_cap.ts";
 import { logPath, removeFile, startLogName, startLogPath } from "./_records.ts";
+import { checkOpenFiles } from "./_open_files.ts";
 import { writeError, writeText } from "./_print.ts";
 import { EXIT_FAILURE, EXIT_OK } from "./_run.ts";
 import { runFolder, RUNTIME_VARIABLE } from "./_run_folder.ts";
@@ -103,6 +104,8 @@ function letGoOfCaller(): void {
 
 /** Runs the command in another process, until that has reported; returns the exit status. */
 export async function startInBackground(args: readonly string[]): Promise<number> {
+  // First: what follows opens files itself, and would fail less plainly.
+  checkOpenFiles();
   letGoOfCaller();
   const child = new Deno.Command("/bin/sh", {
     args: ["-c", SCRIPT, runFolder(), ...commandLine([IN_BACKGROUND, ...args])],
