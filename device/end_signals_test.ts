@@ -117,6 +117,17 @@ Deno.test("signals that the process was started to ignore stay ignored", async (
   assertEquals(await program.end(), [0, ["ready", "over"]]);
 });
 
+// A server under nohup that reloads at SIGHUP: its listener, added after ours, was never called.
+Deno.test("a program may listen to a signal that it was started to ignore", async () => {
+  const wrap = ["/bin/sh", "-c", `trap "" INT; exec "$@"`, "sh"];
+  await using program = new Program(["own"], wrap);
+  await program.said("ready");
+  program.kill("SIGINT");
+  await program.said("own listener");
+  program.kill("SIGTERM");
+  assertEquals((await program.end())[0], "SIGTERM");
+});
+
 // As an uncaught error it would have ended the program by a stack trace and with status 1.
 Deno.test("serve() that a signal interrupts ends the process by the signal, and not by an error", async () => {
   const backend =

@@ -22,12 +22,20 @@ export const SIGNAL_NUMBERS: Readonly<Record<EndSignal, number>> = {
  */
 export const SECOND_SIGNAL_MS = 1000;
 
+let atStart: readonly EndSignal[] | undefined;
+
 /**
- * Whether this process was started with a signal ignored, as `nohup` does with SIGHUP and a shell
- * with SIGINT for what a script runs in the background. To listen would undo that.
+ * The signals that this process was started to ignore, as `nohup` does with SIGHUP and a shell with
+ * SIGINT for what a script runs in the background. Looked up once, before we listen: Deno then
+ * catches them all, and the kernel names none of them any more.
  */
+function ignoredAtStart(): readonly EndSignal[] {
+  return atStart ??= ignored();
+}
+
+/** Whether this process was started with a signal ignored. To listen would undo that. */
 export function isIgnored(name: EndSignal): boolean {
-  return ignored().includes(name);
+  return ignoredAtStart().includes(name);
 }
 
 function ignored(): EndSignal[] {
@@ -46,14 +54,22 @@ function processStatus(): string {
   }
 }
 
+/** The signals that a listener of ours ignores. */
+const heldBack = new Set<EndSignal>();
+
 /**
  * Listens to a signal, and leaves the others as they are. Deno catches all that end programs as soon
  * as it listens to one, and would end the process at one that it was started to ignore.
  */
 export function addListener(name: EndSignal, listener: () => void): void {
-  const others = ignored().filter((other) => other !== name);
+  for (const other of ignoredAtStart()) {
+    if (other === name || heldBack.has(other)) continue;
+    heldBack.add(other);
+    // A listener, and not SIG_IGN: beneath Deno that would silence whoever listens later, since Deno
+    // believes that its handler is still there.
+    Deno.addSignalListener(other, () => {});
+  }
   Deno.addSignalListener(name, listener);
-  for (const other of others) setHandler(other, SIG_IGN);
 }
 
 /**
@@ -65,7 +81,6 @@ export function endAtOnce(name: EndSignal): void {
 }
 
 const SIG_DFL = 0n;
-const SIG_IGN = 1n;
 
 /** Beneath what Deno has set up, and for the whole process. */
 function setHandler(name: EndSignal, handler: bigint): void {
