@@ -22,8 +22,19 @@ import { logLine } from "./log.ts";
 /** How long Deno may take to act on a signal that the process sends itself, in milliseconds. */
 const SENT_MS = 100;
 
+/** How long a device that is being ended delays those that are not used, in milliseconds. */
+const TURN_MS = 3_000;
+/** How often it is looked whether a device is used, in milliseconds. */
+const LOOK_MS = 100;
+/** How long devices get to end at a second signal, in milliseconds. */
+const HURRY_MS = 2_000;
+
 /** Something that ends at a signal. */
 interface Ending {
+  /** Calls its start off, if it has not ended yet; a signal has come. */
+  interrupt(name: EndSignal): void;
+  /** A number that changes while it is used. */
+  answered(): number;
   /** Ends it; a signal has come. */
   end(name: EndSignal): Promise<void>;
   /** Resolves once there is nothing left to end, however that came about. */
@@ -33,6 +44,8 @@ interface Ending {
 /** What ends at a signal, in the order in which it began. */
 const endings = new Map<EndSignal, Set<Ending>>();
 const listeners = new Map<EndSignal, () => void>();
+/** The ends that are under way. */
+const underWay = new Map<Ending, Promise<void>>();
 /** When the first signal came, by `performance.now()`. */
 let firstMs: number | undefined;
 
@@ -96,24 +109,67 @@ function unlisten(name: EndSignal): void {
 
 async function onSignal(name: EndSignal): Promise<void> {
   if (firstMs !== undefined) {
-    if (performance.now() - firstMs >= SECOND_SIGNAL_MS) await sendOn(name);
+    if (performance.now() - firstMs >= SECOND_SIGNAL_MS) await hurry(name);
     return;
   }
   firstMs = performance.now();
-  // The last first, as at the end of a scope: its backend may lie on the disk of one before.
-  for (const ending of [...endings.get(name) ?? []].reverse()) {
-    try {
-      await ending.end(name);
-    } catch (error) {
-      logLine(40, error instanceof Error ? error.message : String(error));
-    }
-  }
+  await endAll(name);
   // Whoever waited for the end of a device gets a turn.
   await sleep(0);
   await sendOn(name);
   // The program listens too, and goes on.
   firstMs = undefined;
   listen();
+}
+
+/**
+ * Ends everything, the last first, as at the end of a scope: its backend may lie on the disk of one
+ * before. One that takes long delays those before it only while they are used, perhaps by itself:
+ * it may hang, and they would be left behind with what is dirty.
+ */
+async function endAll(name: EndSignal): Promise<void> {
+  const all = [...endings.get(name) ?? []].reverse();
+  for (const ending of all) ending.interrupt(name);
+  const unused = all.map(untilUnused);
+  let before = Promise.resolve();
+  for (const [index, ending] of all.entries()) {
+    await Promise.race([
+      Promise.all(underWay.values()),
+      Promise.all([unused[index], Promise.race([before, sleep(TURN_MS)])]),
+    ]);
+    before = end(ending, name);
+  }
+  await Promise.all(underWay.values());
+}
+
+/** Ends it, unless that is under way or over. Never rejects. */
+function end(ending: Ending, name: EndSignal): Promise<void> {
+  const begun = underWay.get(ending);
+  if (begun !== undefined || !endings.get(name)!.has(ending)) return begun ?? Promise.resolve();
+  const ended = ending.end(name)
+    .catch((error) => logLine(40, error instanceof Error ? error.message : String(error)))
+    .finally(() => underWay.delete(ending));
+  underWay.set(ending, ended);
+  return ended;
+}
+
+/** Resolves once it has not been used for a while, or no signal is being dealt with any more. */
+async function untilUnused(ending: Ending): Promise<void> {
+  let last = ending.answered();
+  let sinceMs = performance.now();
+  while (firstMs !== undefined && performance.now() - sinceMs < TURN_MS) {
+    await sleep(LOOK_MS);
+    const now = ending.answered();
+    if (now !== last) sinceMs = performance.now();
+    last = now;
+  }
+}
+
+/** At a second signal all that is left begins to end, and has little time for it. */
+async function hurry(name: EndSignal): Promise<void> {
+  for (const ending of [...endings.get(name) ?? []].reverse()) void end(ending, name);
+  await Promise.race([Promise.all(underWay.values()), sleep(HURRY_MS)]);
+  await sendOn(name);
 }
 
 /**

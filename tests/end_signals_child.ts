@@ -6,14 +6,21 @@
  */
 
 import { chosenSignals, endOnSignals } from "../device/end_signals.ts";
+import { moduleUrl } from "./backend_modules.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const asked = (what: string) => Deno.args.includes(what);
+
+/** Requests that the first device has answered: the second one lies on it, and writes to it. */
+let answered = 0;
 
 /** Something that ends at signals, or by itself when `close` is called. */
 function device(name: string, takesMs: number): { close(): void } {
   const { promise: ended, resolve: close } = Promise.withResolvers<void>();
   endOnSignals(chosenSignals(true), {
     ended,
+    interrupt() {},
+    answered: () => answered,
     async end(signal) {
       console.log(`${signal} ends ${name}`);
       await pause(takesMs);
@@ -21,14 +28,24 @@ function device(name: string, takesMs: number): { close(): void } {
       close();
     },
   });
+  ended.then(serveAgain);
   return { close };
 }
 
-const slow = Deno.args.includes("slow");
-const devices = [device("first", 0), device("second", slow ? 60_000 : 20)];
-if (Deno.args.includes("own")) Deno.addSignalListener("SIGINT", () => console.log("own listener"));
-if (Deno.args.includes("closed")) { for (const { close } of devices) close(); }
+async function serveAgain(): Promise<void> {
+  if (!asked("again")) return;
+  const { serve } = await import("../mod.ts");
+  // It is refused before it needs the driver, and sooner than the first device ends.
+  const backend = { module: moduleUrl(`export function open() { throw new Error("no") }`) };
+  await serve({ backend }).catch(() => console.log("serves again"));
+}
+
+const takesMs = asked("slow") ? 60_000 : asked("stacked") ? 5_000 : asked("again") ? 1_000 : 20;
+const devices = [device("first", asked("again") ? 1_000 : 0), device("second", takesMs)];
+if (asked("stacked")) setInterval(() => answered++, 500);
+if (asked("own")) Deno.addSignalListener("SIGINT", () => console.log("own listener"));
+if (asked("closed")) { for (const { close } of devices) close(); }
 await pause(0);
 console.log("ready");
-await pause(Deno.args.includes("short") ? 3_000 : 60_000);
+await pause(asked("short") ? 3_000 : 60_000);
 console.log("over");
