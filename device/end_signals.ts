@@ -44,6 +44,11 @@ interface Ending {
 /** What ends at a signal, in the order in which it began. */
 const endings = new Map<EndSignal, Set<Ending>>();
 const listeners = new Map<EndSignal, () => void>();
+/**
+ * The signals that are listened to now, a bit for the number of each: another thread reads them when
+ * this one is stuck.
+ */
+export const listenedSignals = new Int32Array(new SharedArrayBuffer(4));
 /** The ends that are under way. */
 const underWay = new Map<Ending, Promise<void>>();
 /** When the first signal came, by `performance.now()`. */
@@ -90,20 +95,17 @@ function listen(): void {
     } else if (!listeners.has(name)) {
       const listener = () => void onSignal(name);
       listeners.set(name, listener);
+      Atomics.or(listenedSignals, 0, 1 << SIGNAL_NUMBERS[name]);
       addListener(name, listener);
     }
   }
-}
-
-/** The signals that are listened to now. */
-export function listenedSignals(): EndSignal[] {
-  return [...listeners.keys()];
 }
 
 function unlisten(name: EndSignal): void {
   const listener = listeners.get(name);
   if (listener === undefined) return;
   listeners.delete(name);
+  Atomics.and(listenedSignals, 0, ~(1 << SIGNAL_NUMBERS[name]));
   Deno.removeSignalListener(name, listener);
 }
 

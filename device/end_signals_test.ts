@@ -77,7 +77,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
 }
 
 Deno.test("a second signal ends the rest and the process at once, but not the twin of the first", async () => {
-  await using program = new Program(["slow"]);
+  await using program = new Program(["slow", "stacked"]);
   await program.said("ready");
   program.kill("SIGINT");
   program.kill("SIGINT");
@@ -90,6 +90,22 @@ Deno.test("a second signal ends the rest and the process at once, but not the tw
     "SIGINT ends first",
     "first ended",
   ]]);
+});
+
+Deno.test("a signal ends the process at once while its thread is stuck", async () => {
+  await using program = new Program(["stuck"]);
+  await program.said("ready");
+  program.kill("SIGINT");
+  assertEquals(await program.end(), ["SIGINT", ["ready"]]);
+});
+
+// It ended the process for good, and left all devices but the one that had been stuck.
+Deno.test("signals end devices again when a stuck thread gets on", async () => {
+  await using program = new Program(["stuck", "unstuck"]);
+  await program.said("ready");
+  program.kill("SIGINT");
+  const [how, lines] = await program.end();
+  assertEquals([how, lines.at(-1)], ["SIGINT", "first ended"]);
 });
 
 // The first device was left behind, with what was dirty, when the process was killed at last.

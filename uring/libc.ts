@@ -107,8 +107,8 @@ const PROCESS_SYMBOLS = {
   prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
   mlockall: { parameters: ["i32"], result: "i32" },
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
-  // signal(number, handler): the handlers that are numbers alone, SIG_DFL and SIG_IGN.
-  signal: { parameters: ["i32", "usize"], result: "pointer" },
+  // sigaction(number, action, before)
+  sigaction: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   unshare: { parameters: ["i32"], result: "i32" },
   setns: { parameters: ["i32", "i32"], result: "i32" },
   // mount(source, target, type, flags, data)

@@ -72,19 +72,22 @@ export function addListener(name: EndSignal, listener: () => void): void {
   Deno.addSignalListener(name, listener);
 }
 
+/** Eight-byte words of a `struct sigaction`, in glibc and musl. All zero it is `SIG_DFL`. */
+const ACTION_WORDS = 19;
+
 /**
  * Has a signal end this process at once, whoever listens: for a process whose main thread is stuck,
  * which runs no listener any more.
+ *
+ * @returns A function that puts the handler back that was there, for when that thread gets on: Deno
+ *   believes that it still is.
  */
-export function endAtOnce(name: EndSignal): void {
-  setHandler(name, SIG_DFL);
-}
-
-const SIG_DFL = 0n;
-
-/** Beneath what Deno has set up, and for the whole process. */
-function setHandler(name: EndSignal, handler: bigint): void {
-  processLibc().signal(SIGNAL_NUMBERS[name], handler);
+export function endAtOnce(name: EndSignal): () => void {
+  const { sigaction } = processLibc();
+  const number = SIGNAL_NUMBERS[name];
+  const before = new BigUint64Array(ACTION_WORDS);
+  sigaction(number, new BigUint64Array(ACTION_WORDS), before);
+  return () => sigaction(number, before, null);
 }
 
 /** Sends a signal to this process. */
