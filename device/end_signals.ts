@@ -12,6 +12,7 @@ import { UblkError } from "../uapi/error.ts";
 import {
   addListener,
   type EndSignal,
+  exitAtAbort,
   isIgnored,
   raiseSignal,
   SECOND_SIGNAL_MS,
@@ -180,6 +181,7 @@ async function hurry(name: EndSignal): Promise<void> {
  */
 async function sendOn(name: EndSignal): Promise<void> {
   unlisten(name);
+  if (Deno.pid === 1) exitAtAbort(128 + SIGNAL_NUMBERS[name]);
   raiseSignal(name);
   await sleep(SENT_MS);
 }

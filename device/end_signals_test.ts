@@ -187,6 +187,22 @@ Deno.test("a program may listen to a signal that it was started to ignore", asyn
 });
 
 // As an uncaught error it would have ended the program by a stack trace and with status 1.
+/** Makes a program the first process of a PID namespace, as in a container. */
+const AS_PID_1 = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+
+// The kernel ignores a signal without a handler there, and Deno then ended itself by a SIGSEGV.
+Deno.test("SIGTERM ends the first process of a container with the status of the signal", async () => {
+  await using program = new Program(["itself"], AS_PID_1);
+  const [how, lines] = await program.end();
+  assertEquals([how, lines.at(-1)], [128 + 15, "first ended"]);
+});
+
+Deno.test("the first process of a container with a listener of its own goes on", async () => {
+  await using program = new Program(["itself", "own", "short"], AS_PID_1);
+  const [how, lines] = await program.end();
+  assertEquals([how, lines.at(-1)], [0, "over"]);
+});
+
 // Each start was called off in its turn only, and each backend had the 20 s of a flush to close, times
 // three for the three under way: two minutes.
 Deno.test("serve() that a signal interrupts ends the process by the signal, not by an error, and soon", async () => {

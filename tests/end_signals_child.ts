@@ -80,7 +80,9 @@ const takesMs = asked("slow") ? 60_000 : asked("stacked") ? 5_000 : asked("again
 const unguard = asked("stuck") ? guard() : undefined;
 const devices = [device("first", asked("again") ? 1_000 : 0), device("second", takesMs)];
 if (asked("stacked")) setInterval(() => answered++, 500);
-if (asked("own")) Deno.addSignalListener("SIGINT", () => console.log("own listener"));
+if (asked("own")) {
+  Deno.addSignalListener(asked("itself") ? "SIGTERM" : "SIGINT", () => console.log("own listener"));
+}
 if (asked("closed")) { for (const { close } of devices) close(); }
 await (asked("stuck") ? foundStuck() : pause(0));
 if (asked("unstuck")) {
@@ -88,5 +90,6 @@ if (asked("unstuck")) {
   await pause(300);
 }
 console.log("ready");
+if (asked("itself")) Deno.kill(Deno.pid, "SIGTERM");
 await pause(asked("short") ? 3_000 : 60_000);
 console.log("over");

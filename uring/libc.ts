@@ -372,6 +372,14 @@ export function exitNow(status: number): never {
   throw new Error("_exit returned");
 }
 
+/** The address of a function for libc to call, from any thread, as long as the event loop runs. */
+export function functionAddress(call: () => void): bigint {
+  const callback = Deno.UnsafeCallback.threadSafe({ parameters: [], result: "void" }, call);
+  // It is no reason for the process to go on.
+  callback.unref();
+  return Deno.UnsafePointer.value(callback.pointer);
+}
+
 /** Stops the whole process, as Ctrl-Z does where nothing catches it, until a SIGCONT. */
 export function stopSelf(): void {
   const SIGSTOP = 19;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { libc, processLibc, readSmallFile } from "./libc.ts";
+import { exitNow, functionAddress, libc, processLibc, readSmallFile } from "./libc.ts";
 
 /** The signals that end a server. */
 export type EndSignal = "SIGINT" | "SIGTERM" | "SIGHUP";
@@ -72,9 +72,6 @@ export function addListener(name: EndSignal, listener: () => void): void {
   Deno.addSignalListener(name, listener);
 }
 
-/** Eight-byte words of a `struct sigaction`, in glibc and musl. All zero it is `SIG_DFL`. */
-const ACTION_WORDS = 19;
-
 /**
  * Has a signal end this process at once, whoever listens: for a process whose main thread is stuck,
  * which runs no listener any more.
@@ -83,10 +80,36 @@ const ACTION_WORDS = 19;
  *   believes that it still is.
  */
 export function endAtOnce(name: EndSignal): () => void {
+  return setHandler(SIGNAL_NUMBERS[name], SIG_DFL);
+}
+
+/** The status with which the process exits where it would abort. */
+let abortStatus: number | undefined;
+
+/**
+ * Has the process exit where Deno aborts it. The kernel shields the first process of a container
+ * (PID 1) from signals that nobody catches. Deno takes that for a failure to end by the signal and
+ * aborts, from which the kernel shields it too: it ended by a SIGSEGV.
+ */
+export function exitAtAbort(status: number): void {
+  const SIGABRT = 6;
+  const isSet = abortStatus !== undefined;
+  abortStatus = status;
+  // Never undone: Deno acts on a signal when it gets to it.
+  if (!isSet) setHandler(SIGABRT, functionAddress(() => exitNow(abortStatus!)));
+}
+
+const SIG_DFL = 0n;
+/** Eight-byte words of a `struct sigaction`, in glibc and musl. The first is the handler. */
+const ACTION_WORDS = 19;
+
+/** Beneath what Deno has set up, and for the whole process. Returns a function that undoes it. */
+function setHandler(number: number, handler: bigint): () => void {
   const { sigaction } = processLibc();
-  const number = SIGNAL_NUMBERS[name];
   const before = new BigUint64Array(ACTION_WORDS);
-  sigaction(number, new BigUint64Array(ACTION_WORDS), before);
+  const action = new BigUint64Array(ACTION_WORDS);
+  action[0] = handler;
+  sigaction(number, action, before);
   return () => sigaction(number, before, null);
 }
 
