@@ -40,3 +40,24 @@ Deno.test("watchSignals leaves SIGHUP ignored where the command was started so",
   }).output();
   assertEquals([code, new TextDecoder().decode(stdout)], [0, "false\nSIGTERM\n"]);
 });
+
+// A shell without job control ignores SIGINT for what it starts with `&`. The listener for SIGHUP,
+// which came first, put that back behind Deno's back: a later `kill -INT` was never heard.
+Deno.test("watchSignals hears SIGINT and SIGTERM, also where they were ignored at the start", async () => {
+  const module = new URL("./_signals.ts", import.meta.url).href;
+  for (const name of ["SIGINT", "SIGTERM"]) {
+    const program = `
+      const { watchSignals } = await import("${module}");
+      using watch = watchSignals(() => {});
+      Deno.kill(Deno.pid, "${name}");
+      const endMs = performance.now() + 5_000;
+      while (!watch.signal.aborted && performance.now() < endMs) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      console.log(watch.signal.reason);`;
+    const { code, stdout } = await new Deno.Command("/bin/sh", {
+      args: ["-c", `trap "" INT TERM; exec "$0" eval "$1"`, Deno.execPath(), program],
+    }).output();
+    assertEquals([code, new TextDecoder().decode(stdout)], [0, `${name}\n`]);
+  }
+});

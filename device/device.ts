@@ -16,9 +16,17 @@ import { checkAborted } from "./abort.ts";
 import { adoptDevice } from "./adopt.ts";
 import { addDevice, type Basis, bringUp } from "./begin.ts";
 import { asUblkError } from "./boundary.ts";
-import { GRACE_MS, Holdings } from "./holdings.ts";
-import type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./info.ts";
+import { Holdings } from "./holdings.ts";
+import {
+  answered,
+  type Closed,
+  type DeviceInfo,
+  type DeviceState,
+  type DeviceStats,
+  type StopOptions,
+} from "./info.ts";
 import { logLine, ThreadLogs } from "./log.ts";
+import { GRACE_MS } from "./member.ts";
 import { blockPath, charPath } from "./node.ts";
 import { type DeviceOptions, type RecoverOptions, type Settings, settingsOf } from "./options.ts";
 import { resizeDevice } from "./resize.ts";
@@ -386,12 +394,6 @@ function checkedId(id: number): number {
 /** Whether nothing is left to stop. */
 function isOver(state: DeviceState): boolean {
   return state === "stopped" || state === "deleted" || state === "released";
-}
-
-/** Requests answered so far: a number that changes while a device gets on. */
-function answered(total: DeviceStats["total"]): number {
-  const { reads, writes, flushes, discards, writeZeroes, others, errors } = total;
-  return reads + writes + flushes + discards + writeZeroes + others + errors;
 }
 
 function wrongState(step: string, state: DeviceState): UblkError {

@@ -12,6 +12,7 @@ import { UblkError } from "../uapi/error.ts";
 import {
   addListener,
   type EndSignal,
+  exitAtAbort,
   isIgnored,
   raiseSignal,
   SECOND_SIGNAL_MS,
@@ -22,8 +23,19 @@ import { logLine } from "./log.ts";
 /** How long Deno may take to act on a signal that the process sends itself, in milliseconds. */
 const SENT_MS = 100;
 
+/** How long a device that is being ended delays those that are not used, in milliseconds. */
+const TURN_MS = 3_000;
+/** How often it is looked whether a device is used, in milliseconds. */
+const LOOK_MS = 100;
+/** How long devices get to end at a second signal, in milliseconds. */
+const HURRY_MS = 2_000;
+
 /** Something that ends at a signal. */
 interface Ending {
+  /** Calls its start off, if it has not ended yet; a signal has come. */
+  interrupt(name: EndSignal): void;
+  /** A number that changes while it is used. */
+  answered(): number;
   /** Ends it; a signal has come. */
   end(name: EndSignal): Promise<void>;
   /** Resolves once there is nothing left to end, however that came about. */
@@ -33,6 +45,13 @@ interface Ending {
 /** What ends at a signal, in the order in which it began. */
 const endings = new Map<EndSignal, Set<Ending>>();
 const listeners = new Map<EndSignal, () => void>();
+/**
+ * The signals that are listened to now, a bit for the number of each: another thread reads them when
+ * this one is stuck.
+ */
+export const listenedSignals = new Int32Array(new SharedArrayBuffer(4));
+/** The ends that are under way. */
+const underWay = new Map<Ending, Promise<void>>();
 /** When the first signal came, by `performance.now()`. */
 let firstMs: number | undefined;
 
@@ -77,37 +96,27 @@ function listen(): void {
     } else if (!listeners.has(name)) {
       const listener = () => void onSignal(name);
       listeners.set(name, listener);
+      Atomics.or(listenedSignals, 0, 1 << SIGNAL_NUMBERS[name]);
       addListener(name, listener);
     }
   }
-}
-
-/** The signals that are listened to now. */
-export function listenedSignals(): EndSignal[] {
-  return [...listeners.keys()];
 }
 
 function unlisten(name: EndSignal): void {
   const listener = listeners.get(name);
   if (listener === undefined) return;
   listeners.delete(name);
+  Atomics.and(listenedSignals, 0, ~(1 << SIGNAL_NUMBERS[name]));
   Deno.removeSignalListener(name, listener);
 }
 
 async function onSignal(name: EndSignal): Promise<void> {
   if (firstMs !== undefined) {
-    if (performance.now() - firstMs >= SECOND_SIGNAL_MS) await sendOn(name);
+    if (performance.now() - firstMs >= SECOND_SIGNAL_MS) await hurry(name);
     return;
   }
   firstMs = performance.now();
-  // The last first, as at the end of a scope: its backend may lie on the disk of one before.
-  for (const ending of [...endings.get(name) ?? []].reverse()) {
-    try {
-      await ending.end(name);
-    } catch (error) {
-      logLine(40, error instanceof Error ? error.message : String(error));
-    }
-  }
+  await endAll(name);
   // Whoever waited for the end of a device gets a turn.
   await sleep(0);
   await sendOn(name);
@@ -117,11 +126,62 @@ async function onSignal(name: EndSignal): Promise<void> {
 }
 
 /**
+ * Ends everything, the last first, as at the end of a scope: its backend may lie on the disk of one
+ * before. One that takes long delays those before it only while they are used, perhaps by itself:
+ * it may hang, and they would be left behind with what is dirty.
+ */
+async function endAll(name: EndSignal): Promise<void> {
+  const all = [...endings.get(name) ?? []].reverse();
+  for (const ending of all) ending.interrupt(name);
+  const unused = all.map(untilUnused);
+  let before = Promise.resolve();
+  for (const [index, ending] of all.entries()) {
+    await Promise.race([
+      Promise.all(underWay.values()),
+      Promise.all([unused[index], Promise.race([before, sleep(TURN_MS)])]),
+    ]);
+    before = end(ending, name);
+  }
+  await Promise.all(underWay.values());
+}
+
+/** Ends it, unless that is under way or over. Never rejects. */
+function end(ending: Ending, name: EndSignal): Promise<void> {
+  const begun = underWay.get(ending);
+  if (begun !== undefined || !endings.get(name)!.has(ending)) return begun ?? Promise.resolve();
+  const ended = ending.end(name)
+    .catch((error) => logLine(40, error instanceof Error ? error.message : String(error)))
+    .finally(() => underWay.delete(ending));
+  underWay.set(ending, ended);
+  return ended;
+}
+
+/** Resolves once it has not been used for a while, or no signal is being dealt with any more. */
+async function untilUnused(ending: Ending): Promise<void> {
+  let last = ending.answered();
+  let sinceMs = performance.now();
+  while (firstMs !== undefined && performance.now() - sinceMs < TURN_MS) {
+    await sleep(LOOK_MS);
+    const now = ending.answered();
+    if (now !== last) sinceMs = performance.now();
+    last = now;
+  }
+}
+
+/** At a second signal all that is left begins to end, and has little time for it. */
+async function hurry(name: EndSignal): Promise<void> {
+  for (const ending of [...endings.get(name) ?? []].reverse()) void end(ending, name);
+  await Promise.race([Promise.all(underWay.values()), sleep(HURRY_MS)]);
+  await sendOn(name);
+}
+
+/**
  * Sends the signal to this process, without us. Where nobody else listens, Deno ends the process as
  * the signal would have; listeners of the program's own hear it a second time.
  */
 async function sendOn(name: EndSignal): Promise<void> {
   unlisten(name);
+  if (Deno.pid === 1) exitAtAbort(128 + SIGNAL_NUMBERS[name]);
   raiseSignal(name);
   await sleep(SENT_MS);
 }

@@ -10,11 +10,9 @@ import { UBLK_S_DEV_DEAD } from "../uapi/ublk_cmd.ts";
 import { closeFd } from "../uring/libc.ts";
 import { deleteDevice } from "./delete.ts";
 import { logLine, type ThreadLogs } from "./log.ts";
+import { GRACE_MS } from "./member.ts";
 import type { MappedMemory } from "./shared_memory.ts";
 import type { Threads } from "./threads.ts";
-
-/** How long a thread gets to leave by itself, in milliseconds. */
-export const GRACE_MS = 5_000;
 
 /** What a device's steps have taken hold of so far. */
 export class Holdings {

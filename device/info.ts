@@ -86,3 +86,9 @@ export interface StopOptions {
   /** Gives up waiting. The kernel may still stop the device. */
   readonly signal?: AbortSignal;
 }
+
+/** Requests answered so far: a number that changes while a device gets on. */
+export function answered(total: DeviceStats["total"]): number {
+  const { reads, writes, flushes, discards, writeZeroes, others, errors } = total;
+  return reads + writes + flushes + discards + writeZeroes + others + errors;
+}

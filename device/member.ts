@@ -34,6 +34,9 @@ export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd" | "co
 /** How often it is looked whether an order has been carried out. */
 const POLL_MS = 5;
 
+/** How long a thread gets to leave by itself, in milliseconds. */
+export const GRACE_MS = 5_000;
+
 /** How long a thread may take to open its ring and fetch its slots, on a machine at its limit. */
 const READY_MS = 30_000;
 
@@ -53,6 +56,7 @@ export class Member {
   #hasEventLoop = false;
   #ready?: Promise<ThreadResources>;
   #unwatch?: () => void;
+  #isOpen = false;
   #over = false;
 
   /**
@@ -77,6 +81,7 @@ export class Member {
   /** Opens the backend. `shared` is what the first thread's opening returned. */
   async open(recovering: boolean, shared?: Box): Promise<Opened> {
     const opened = await this.#thread.open(this.#queue, this.#log, recovering, shared);
+    this.#isOpen = true;
     this.#hasEventLoop = !opened.traits.synchronous;
     return opened;
   }
@@ -212,17 +217,19 @@ export class Member {
   }
 
   /**
-   * Closes the backend and ends the thread. A backend that does not close in `graceMs` is left to
-   * itself.
+   * Closes the backend and ends the thread. A backend that does not close in `closeMs` is left to
+   * itself. One that has not opened yet holds nothing to write back, and gets {@linkcode GRACE_MS},
+   * however many devices are under way: each such start that was called off once took 20 s.
    */
-  async close(graceMs: number, unshare = false): Promise<void> {
+  async close(closeMs: number, unshare = false): Promise<void> {
     this.#unwatch?.();
+    const limitMs = this.#isOpen ? closeMs : Math.min(closeMs, GRACE_MS);
     try {
       const closing = this.#thread.close(unshare);
-      if (await settlesWithin(closing, graceMs)) return await closing;
+      if (await settlesWithin(closing, limitMs, this.#isOpen)) return await closing;
       closing.catch(() => {});
       this.forced = true;
-      throw unclosedError(graceMs);
+      throw unclosedError(limitMs);
     } finally {
       this.#thread.kill();
       for (const fd of [this.#wakeFd, this.#completionsFd]) {
@@ -234,8 +241,16 @@ export class Member {
   }
 }
 
-/** Whether a promise settles in a time that is meant for one device: see {@linkcode pacedMs}. */
-async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+/**
+ * Whether a promise settles in time.
+ *
+ * @param paced Whether the time is meant for one device: see {@linkcode pacedMs}.
+ */
+async function settlesWithin(
+  promise: Promise<unknown>,
+  ms: number,
+  paced = true,
+): Promise<boolean> {
   const startMs = performance.now();
   const settled = promise.then(() => true, () => true);
   let leftMs = ms;
@@ -246,7 +261,7 @@ async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boo
     );
     const isSettled = await Promise.race([settled, late]).finally(() => clearTimeout(timer));
     if (isSettled) return true;
-    leftMs = startMs + pacedMs(ms) - performance.now();
+    leftMs = startMs + (paced ? pacedMs(ms) : ms) - performance.now();
   }
   return false;
 }

@@ -93,7 +93,8 @@ export interface DeviceOptions {
    * The signals at which `serve()` and `recover()` delete the device, before they end the process as
    * they would have: all of them, none, or those listed. Only a program's main thread listens. A
    * signal that the process was started to ignore stays ignored (`nohup`). A second signal, a second
-   * later, ends the process at once.
+   * later, ends the process within 2 s. A `serve()` that is called meanwhile waits for the end of the
+   * signal, in most processes their own.
    *
    * Listeners of the program's own are called too; since the signal is sent on when the device is
    * gone, they are called twice. A program that does something else at a signal than to end passes

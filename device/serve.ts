@@ -4,10 +4,17 @@
  * @module
  */
 
+import { abortable } from "./abort.ts";
 import { within } from "./boundary.ts";
 import { Device } from "./device.ts";
 import { afterSignal, chosenSignals, endOnSignals } from "./end_signals.ts";
-import type { Closed, DeviceInfo, DeviceState, DeviceStats } from "./info.ts";
+import {
+  answered,
+  type Closed,
+  type DeviceInfo,
+  type DeviceState,
+  type DeviceStats,
+} from "./info.ts";
 import { logLine } from "./log.ts";
 import type { DeviceOptions, RecoverOptions } from "./options.ts";
 import { warnUsers } from "./users.ts";
@@ -112,14 +119,18 @@ async function untilSignal(
 ): Promise<ServedDevice> {
   const names = chosenSignals(signals ?? byDefault);
   if (names.length === 0) return served(await start(given));
+  // A device that began while a signal ends the others would be left behind.
+  await abortable(afterSignal(), given);
   const interrupted = new AbortController();
   const starting = start(
     given === undefined ? interrupted.signal : AbortSignal.any([given, interrupted.signal]),
   );
+  let live: Device | undefined;
   endOnSignals(names, {
-    ended: starting.then((device) => device.closed, () => {}),
+    ended: starting.then((device) => (live = device).closed, () => {}),
+    interrupt: (name) => interrupted.abort(new Error(name)),
+    answered: () => live === undefined ? 0 : answered(live.stats().total),
     async end(name) {
-      interrupted.abort(new Error(name));
       // What failed to start has undone itself, and its caller hears of it.
       const device = await starting.catch(() => undefined);
       if (device === undefined) return;

@@ -24,7 +24,7 @@ export function guardLocalThread(order: Omit<WatchOrder, "signals">): () => void
   const post = (message: WatchdogMessage) => guard.worker.postMessage(message);
   const key = ++lastKey;
   guard.watched++;
-  post({ type: "watch", key, order: { ...order, signals: listenedSignals() } });
+  post({ type: "watch", key, order: { ...order, signals: listenedSignals } });
   let isOver = false;
   return () => {
     if (isOver) return;

@@ -8,7 +8,7 @@ import { Control } from "../ctrl/control.ts";
 import type { ThreadResources } from "../queue/serving.ts";
 import { neutralizeFd } from "../uring/libc.ts";
 import { poolAtRest } from "../uring/poller.ts";
-import { endAtOnce, type EndSignal } from "../uring/signals.ts";
+import { endAtOnce, type EndSignal, SIGNAL_NUMBERS } from "../uring/signals.ts";
 import { deleteDevice } from "./delete.ts";
 import { lastWords } from "./last_words.ts";
 import { releaseByForce } from "./teardown.ts";
@@ -28,8 +28,8 @@ export interface WatchOrder {
   readonly resources: ThreadResources;
   /** Whether the device is to stay, for another server to recover. */
   readonly keepDevice: boolean;
-  /** The signals to which the thread listens. */
-  readonly signals: readonly EndSignal[];
+  /** The signals to which the thread listens now, a bit for the number of each. */
+  readonly signals: Int32Array<SharedArrayBuffer>;
   /** The last words. */
   readonly message: string;
 }
@@ -37,13 +37,30 @@ export interface WatchOrder {
 async function remove(order: WatchOrder): Promise<void> {
   if (!releaseByForce(order.control, order.resources)) return;
   lastWords(order.message);
-  // Or nothing but kill -9 would end a process that cannot listen any more.
-  for (const name of order.signals) endAtOnce(name);
+  deafen(order.signals);
   // The number stays taken: the stuck thread will close it if it ever gets on.
   neutralizeFd(order.charFd);
   if (order.keepDevice) return;
   await using control = await Control.open();
   await deleteDevice(control, order.device);
+}
+
+/** What puts back the handlers of the signals that the thread, which is stuck, cannot hear. */
+const restores = new Map<EndSignal, () => void>();
+
+/** Or nothing but kill -9 would end a process that cannot listen any more. */
+function deafen(signals: Int32Array<SharedArrayBuffer>): void {
+  const listened = Atomics.load(signals, 0);
+  for (const name of Object.keys(SIGNAL_NUMBERS) as EndSignal[]) {
+    if ((listened & 1 << SIGNAL_NUMBERS[name]) === 0 || restores.has(name)) continue;
+    restores.set(name, endAtOnce(name));
+  }
+}
+
+/** The thread has got on. Its other devices were once left behind at every later signal. */
+function hearAgain(): void {
+  for (const restore of restores.values()) restore();
+  restores.clear();
 }
 
 /** What the Worker is told. */
@@ -69,6 +86,7 @@ scope.onmessage = ({ data: message }) => {
       watches.set(message.key, watchThread(message.order, () => begin(message.order)));
       break;
     case "unwatch":
+      hearAgain();
       watches.get(message.key)?.();
       watches.delete(message.key);
       break;

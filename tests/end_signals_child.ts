@@ -6,14 +6,56 @@
  */
 
 import { chosenSignals, endOnSignals } from "../device/end_signals.ts";
+import { guardLocalThread } from "../device/watchdog.ts";
+import {
+  CONTROL_OWNER,
+  CONTROL_STATE,
+  createControlBlock,
+  OWNER_MANAGER,
+  THREAD_IN_USER,
+} from "../queue/control_block.ts";
+import { eventFd } from "../uring/libc.ts";
+import { moduleUrl } from "./backend_modules.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const asked = (what: string) => Deno.args.includes(what);
+
+/** Requests that the first device has answered: the second one lies on it, and writes to it. */
+let answered = 0;
+
+const control = createControlBlock(1_000);
+
+/**
+ * Has a watchdog find this thread stuck, a second later. Returns a function that ends the watch, as
+ * the thread does when it gets on.
+ */
+function guard(): () => void {
+  new Int32Array(control)[CONTROL_STATE] = THREAD_IN_USER;
+  return guardLocalThread({
+    control,
+    completionsFd: -1,
+    device: 0,
+    charFd: eventFd(),
+    resources: { fds: [], mappings: [] },
+    keepDevice: true,
+    message: "the thread is stuck",
+  });
+}
+
+/** Resolves once the watchdog has found it so, and has done what it does then. */
+async function foundStuck(): Promise<void> {
+  const words = new Int32Array(control);
+  while (Atomics.load(words, CONTROL_OWNER) !== OWNER_MANAGER) await pause(20);
+  await pause(300);
+}
 
 /** Something that ends at signals, or by itself when `close` is called. */
 function device(name: string, takesMs: number): { close(): void } {
   const { promise: ended, resolve: close } = Promise.withResolvers<void>();
   endOnSignals(chosenSignals(true), {
     ended,
+    interrupt() {},
+    answered: () => answered,
     async end(signal) {
       console.log(`${signal} ends ${name}`);
       await pause(takesMs);
@@ -21,14 +63,33 @@ function device(name: string, takesMs: number): { close(): void } {
       close();
     },
   });
+  ended.then(serveAgain);
   return { close };
 }
 
-const slow = Deno.args.includes("slow");
-const devices = [device("first", 0), device("second", slow ? 60_000 : 20)];
-if (Deno.args.includes("own")) Deno.addSignalListener("SIGINT", () => console.log("own listener"));
-if (Deno.args.includes("closed")) { for (const { close } of devices) close(); }
-await pause(0);
+async function serveAgain(): Promise<void> {
+  if (!asked("again")) return;
+  const { serve } = await import("../mod.ts");
+  // It is refused before it needs the driver, and sooner than the first device ends.
+  const backend = { module: moduleUrl(`export function open() { throw new Error("no") }`) };
+  await serve({ backend }).catch(() => console.log("serves again"));
+}
+
+const takesMs = asked("slow") ? 60_000 : asked("stacked") ? 5_000 : asked("again") ? 1_000 : 20;
+// Before the thread listens, as for a device that no signal is to end.
+const unguard = asked("stuck") ? guard() : undefined;
+const devices = [device("first", asked("again") ? 1_000 : 0), device("second", takesMs)];
+if (asked("stacked")) setInterval(() => answered++, 500);
+if (asked("own")) {
+  Deno.addSignalListener(asked("itself") ? "SIGTERM" : "SIGINT", () => console.log("own listener"));
+}
+if (asked("closed")) { for (const { close } of devices) close(); }
+await (asked("stuck") ? foundStuck() : pause(0));
+if (asked("unstuck")) {
+  unguard?.();
+  await pause(300);
+}
 console.log("ready");
-await pause(Deno.args.includes("short") ? 3_000 : 60_000);
+if (asked("itself")) Deno.kill(Deno.pid, "SIGTERM");
+await pause(asked("short") ? 3_000 : 60_000);
 console.log("over");

@@ -107,8 +107,8 @@ const PROCESS_SYMBOLS = {
   prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
   mlockall: { parameters: ["i32"], result: "i32" },
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
-  // signal(number, handler): the handlers that are numbers alone, SIG_DFL and SIG_IGN.
-  signal: { parameters: ["i32", "usize"], result: "pointer" },
+  // sigaction(number, action, before)
+  sigaction: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   unshare: { parameters: ["i32"], result: "i32" },
   setns: { parameters: ["i32", "i32"], result: "i32" },
   // mount(source, target, type, flags, data)
@@ -370,6 +370,14 @@ export function cpusOf(mask: Uint8Array): number[] {
 export function exitNow(status: number): never {
   libc()._exit(status);
   throw new Error("_exit returned");
+}
+
+/** The address of a function for libc to call, from any thread, as long as the event loop runs. */
+export function functionAddress(call: () => void): bigint {
+  const callback = Deno.UnsafeCallback.threadSafe({ parameters: [], result: "void" }, call);
+  // It is no reason for the process to go on.
+  callback.unref();
+  return Deno.UnsafePointer.value(callback.pointer);
 }
 
 /** Stops the whole process, as Ctrl-Z does where nothing catches it, until a SIGCONT. */
