@@ -51,3 +51,37 @@ export function letGo(child: Deno.ChildProcess, signal?: Deno.Signal): void {
     }
   }
 }
+
+/**
+ * Reads all that a child prints.
+ *
+ * The time bounds the output and not only the child: the programs that a shell has started keep its
+ * stdout open when the shell is dead.
+ *
+ * @param limitMs In milliseconds. A child that is late is killed, and let go of.
+ * @returns The text, or undefined where it was not complete in time.
+ */
+export async function outputWithin(
+  child: Deno.ChildProcess,
+  limitMs: number,
+): Promise<string | undefined> {
+  const reader = child.stdout.getReader();
+  const read = async () => {
+    const decoder = new TextDecoder();
+    let text = "";
+    for (let part; !(part = await reader.read()).done;) {
+      text += decoder.decode(part.value, { stream: true });
+    }
+    await child.status;
+    return text + decoder.decode();
+  };
+  const { promise: late, resolve: giveUp } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => giveUp(undefined), limitMs);
+  const text = await Promise.race([read().catch(() => undefined), late]);
+  clearTimeout(timer);
+  if (text === undefined) {
+    letGo(child, "SIGKILL");
+    await reader.cancel().catch(() => {});
+  }
+  return text;
+}
