@@ -106,19 +106,19 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   }
   const { id } = device;
   log.started();
-  const unrecorded = remember(serving, device);
-  const socket = serveSocket(device);
-  // At once: the kernel may give the number to somebody else's device any moment.
-  device.closed.then((closed) => {
-    log.serves = false;
-    socket?.[Symbol.dispose]();
-    forget(id, closed, unrecorded === undefined);
-  });
-  const warnings = unrecorded === undefined ? [] : [unrecorded];
+  device.closed.then(() => log.serves = false);
+  // Whatever fails from here on, the device does not stay without its server.
   try {
+    const unrecorded = remember(serving, device);
+    const socket = serveSocket(device);
+    // At once: the kernel may give the number to somebody else's device any moment.
+    device.closed.then((closed) => {
+      socket?.[Symbol.dispose]();
+      forget(id, closed, unrecorded === undefined);
+    });
     await checkProcess?.();
     if (unrecorded !== undefined && serving.needsRecord) throw noRecovery(id, unrecorded);
-    await serving.announce(device, warnings);
+    await serving.announce(device, unrecorded === undefined ? [] : [unrecorded]);
   } catch (error) {
     await device.stop();
     throw error;
