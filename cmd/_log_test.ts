@@ -155,3 +155,38 @@ Deno.test("StderrLog survives a reader that is gone", async () => {
   log.log("b");
   await log.flush();
 });
+
+// A log that continues another is written anew: a line that was written in the midst was lost.
+Deno.test("StderrLog.betweenWrites waits for the write under way, and holds back those after it", async () => {
+  const texts: string[] = [];
+  const writes: (() => void)[] = [];
+  const write = async (bytes: Uint8Array) => {
+    await new Promise<void>((resolve) => writes.push(resolve));
+    texts.push(new TextDecoder().decode(bytes));
+    return bytes.length;
+  };
+  const log = new StderrLog("tool", { sink: { write }, times: false });
+  log.error("before");
+  const done = log.betweenWrites(() => {
+    log.error("meanwhile");
+    return texts.push("here");
+  });
+  // The write under way takes the lines that came before the end of it.
+  log.error("waiting");
+  while (!texts.includes("here")) {
+    writes.shift()?.();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  assertEquals(await done, 3);
+  while (writes.length > 0 || texts.length < 4) {
+    writes.shift()?.();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  await log.flush();
+  assertEquals(texts, [
+    "tool: error: before\n",
+    "tool: error: waiting\n",
+    "here",
+    "tool: error: meanwhile\n",
+  ]);
+});
