@@ -161,8 +161,9 @@ Deno.test("StderrLog.betweenWrites waits for the write under way, and holds back
   const texts: string[] = [];
   const writes: (() => void)[] = [];
   const write = async (bytes: Uint8Array) => {
-    await new Promise<void>((resolve) => writes.push(resolve));
     texts.push(new TextDecoder().decode(bytes));
+    await new Promise<void>((resolve) => writes.push(resolve));
+    texts.push("written");
     return bytes.length;
   };
   const log = new StderrLog("tool", { sink: { write }, times: false });
@@ -177,16 +178,19 @@ Deno.test("StderrLog.betweenWrites waits for the write under way, and holds back
     writes.shift()?.();
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
-  assertEquals(await done, 3);
-  while (writes.length > 0 || texts.length < 4) {
+  assertEquals(await done, 5);
+  while (texts.length < 7) {
     writes.shift()?.();
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
   await log.flush();
   assertEquals(texts, [
     "tool: error: before\n",
+    "written",
     "tool: error: waiting\n",
+    "written",
     "here",
     "tool: error: meanwhile\n",
+    "written",
   ]);
 });
