@@ -6,6 +6,9 @@
 
 import { UblkError } from "../uapi/error.ts";
 
+/** How long a child that was killed may take to end before nobody waits for it any more, in milliseconds. */
+const KILL_MS = 1_000;
+
 /**
  * Starts a shell.
  *
@@ -75,13 +78,23 @@ export async function outputWithin(
     await child.status;
     return text + decoder.decode();
   };
-  const { promise: late, resolve: giveUp } = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => giveUp(undefined), limitMs);
-  const text = await Promise.race([read().catch(() => undefined), late]);
-  clearTimeout(timer);
+  const text = await unlessLate(read().catch(() => undefined), limitMs);
   if (text === undefined) {
     letGo(child, "SIGKILL");
     await reader.cancel().catch(() => {});
+    // One that waits in the kernel does not even hear SIGKILL until that is over.
+    await unlessLate(child.status, KILL_MS);
   }
   return text;
+}
+
+/** What a promise resolves to, or undefined where that takes longer. */
+async function unlessLate<T>(promise: Promise<T>, limitMs: number): Promise<T | undefined> {
+  const { promise: late, resolve: giveUp } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => giveUp(undefined), limitMs);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

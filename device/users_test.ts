@@ -209,7 +209,7 @@ Deno.test("diskUsers looks at more processes than a command line has room for", 
   const reader = child.stdout.getReader();
   try {
     const pid = Number(new TextDecoder().decode((await reader.read()).value));
-    const looking = diskUsers(ABSENT);
+    const looking = diskUsers(ABSENT, 60_000);
     for (const name of filling) Deno.env.delete(name);
     assertEquals((await looking).map((user) => user.text), [`open in process ${pid} (cat)`]);
   } finally {
