@@ -53,8 +53,9 @@ export async function serveHere(
       process: line.process,
       foreground: !inBackground,
       nameLog: inBackground
-        ? (id) => {
-          logged = reporter.nameLog(id);
+        ? async (id) => {
+          // The log is written anew if it continues another: a write of ours in the midst was lost.
+          logged = await stderr.betweenWrites(() => reporter.nameLog(id));
           if (logged !== null) stderr.onWritten = keepShort(logged);
           return logged;
         }

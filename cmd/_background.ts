@@ -92,13 +92,18 @@ function commandLine(args: readonly string[]): string[] {
  * command line is relative to that.
  */
 function letGoOfCaller(): void {
-  keepDescriptors();
+  // Each of the two on its own: a seccomp profile that refuses close_range refused every device.
+  orWarn(keepDescriptors, "the server holds what its caller had open");
   if (!hasAdminRights() || isMachinesMountNamespace()) return;
+  orWarn(leaveMountNamespace, NAMESPACE_WARNING);
+}
+
+function orWarn(step: () => void, consequence: string): void {
   try {
-    leaveMountNamespace();
+    step();
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
-    writeError(`ublk: warning: ${error.message}; ${NAMESPACE_WARNING}`);
+    writeError(`ublk: warning: ${error.message}; ${consequence}`);
   }
 }
 

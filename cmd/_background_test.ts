@@ -1,4 +1,6 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { runWithout } from "../tests/seccomp.ts";
+import { EPERM } from "../uapi/errno.ts";
 
 /** The second process, whose device opens, and fails when it has opened a file of its own. */
 const SCRIPT = `
@@ -33,4 +35,31 @@ Deno.test("reporter tells nobody of a device that fails after it has opened", as
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+// Where seccomp refuses close_range, no device could be made in the background.
+Deno.test("startInBackground warns of what the server holds of its caller's, and starts it", async () => {
+  const SYS_close_range = 436;
+  const path = (name: string) => JSON.stringify(new URL(name, import.meta.url));
+  const { code, stdout, stderr } = await runWithout(
+    SYS_close_range,
+    EPERM,
+    `
+    const { IN_BACKGROUND, reporter, startInBackground } = await import(${
+      path("./_background.ts")
+    });
+    if (Deno.args[0] === IN_BACKGROUND) {
+      const { removeFile, startLogPath } = await import(${path("./_records.ts")});
+      removeFile(startLogPath(Deno.pid));
+      reporter.ready("it opens", []);
+    } else {
+      Deno.exitCode = await startInBackground([]);
+    }
+  `,
+  );
+  assertEquals([code, stdout], [0, "it opens\n"], stderr);
+  assertStringIncludes(
+    stderr,
+    "ublk: warning: close_range: failed with EPERM; the server holds what its caller had open\n",
+  );
 });

@@ -56,6 +56,8 @@ export class StderrLog extends BaseHandler {
   #hasServed: boolean;
   /** A line was cut by a disk that is full. */
   #torn = false;
+  /** No write begins. */
+  #isHeld = false;
 
   /** Each line begins with the time and the program's name. */
   constructor(program: string, style: LogStyle = {}) {
@@ -97,6 +99,21 @@ export class StderrLog extends BaseHandler {
     clearTimeout(timer);
   }
 
+  /**
+   * Runs something while no write is under way; what is logged meanwhile is written after it. It waits
+   * as long as {@linkcode flush} for a write that gets nowhere.
+   */
+  async betweenWrites<T>(run: () => T): Promise<T> {
+    this.#isHeld = true;
+    try {
+      await this.flush();
+      return run();
+    } finally {
+      this.#isHeld = false;
+      if (this.#pending.length > 0) this.#writing ??= this.#drain();
+    }
+  }
+
   #add(text: string, withTime: boolean): void {
     const line = `${withTime ? timeStamp() : ""}${this.#program}: ${printable(text)}\n`;
     if (this.#pendingLength + line.length > MAX_PENDING) {
@@ -105,7 +122,7 @@ export class StderrLog extends BaseHandler {
     }
     this.#pending.push(line);
     this.#pendingLength += line.length;
-    this.#writing ??= this.#drain();
+    if (!this.#isHeld) this.#writing ??= this.#drain();
   }
 
   async #drain(): Promise<void> {

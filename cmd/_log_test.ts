@@ -155,3 +155,42 @@ Deno.test("StderrLog survives a reader that is gone", async () => {
   log.log("b");
   await log.flush();
 });
+
+// A log that continues another is written anew: a line that was written in the midst was lost.
+Deno.test("StderrLog.betweenWrites waits for the write under way, and holds back those after it", async () => {
+  const texts: string[] = [];
+  const writes: (() => void)[] = [];
+  const write = async (bytes: Uint8Array) => {
+    texts.push(new TextDecoder().decode(bytes));
+    await new Promise<void>((resolve) => writes.push(resolve));
+    texts.push("written");
+    return bytes.length;
+  };
+  const log = new StderrLog("tool", { sink: { write }, times: false });
+  log.error("before");
+  const done = log.betweenWrites(() => {
+    log.error("meanwhile");
+    return texts.push("here");
+  });
+  // The write under way takes the lines that came before the end of it.
+  log.error("waiting");
+  while (!texts.includes("here")) {
+    writes.shift()?.();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  assertEquals(await done, 5);
+  while (texts.length < 7) {
+    writes.shift()?.();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  await log.flush();
+  assertEquals(texts, [
+    "tool: error: before\n",
+    "written",
+    "tool: error: waiting\n",
+    "written",
+    "here",
+    "tool: error: meanwhile\n",
+    "written",
+  ]);
+});

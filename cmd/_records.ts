@@ -97,9 +97,23 @@ export function isAlive(record: DeviceRecord): boolean {
   return startTicksOf(record.pid) === record.startTicks;
 }
 
-/** The id of this boot. */
-function bootId(): string {
-  return readSmallFile("/proc/sys/kernel/random/boot_id").trim();
+/** The id of this boot; undefined where `/proc/sys` is hidden, as in a service with `ProcSubset=pid`. */
+function bootId(): string | undefined {
+  try {
+    return readSmallFile("/proc/sys/kernel/random/boot_id").trim();
+  } catch (error) {
+    if (error instanceof UblkError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Pids and ticks of another boot are others'. Where one of the two boots is unknown, pid and ticks
+ * decide alone.
+ */
+function isOfThisBoot({ boot }: DeviceRecord): boolean {
+  const now = bootId();
+  return boot === undefined || now === undefined || boot === now;
 }
 
 /** Makes the folder, for this user alone. */
@@ -136,9 +150,7 @@ export function keepsNoRecords(error: unknown): boolean {
 export function readRecord(id: number): DeviceRecord | undefined {
   try {
     const record = JSON.parse(Deno.readTextFileSync(recordPath(id)));
-    // Pids and ticks of another boot are others'.
-    const isOfNow = isRecord(record) && (record.boot ?? bootId()) === bootId();
-    return isOfNow && record.id === id ? record : undefined;
+    return isRecord(record) && record.id === id && isOfThisBoot(record) ? record : undefined;
   } catch (error) {
     if (error instanceof SyntaxError || isFileError(error)) return undefined;
     throw error;

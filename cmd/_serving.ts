@@ -63,7 +63,7 @@ export interface Serving {
   /** Makes the device; resolves once it opens. */
   start(signal: AbortSignal): Promise<ServedDevice>;
   /** Names the log after the device; returns its path. Default: the log is stderr. */
-  nameLog?(id: number): string | null;
+  nameLog?(id: number): Promise<string | null>;
   /** Tells that it opens, and what is amiss all the same. Whoever does not get to know it has no use for the disk. */
   announce(device: ServedDevice, warnings: readonly string[]): Promise<void>;
 }
@@ -106,19 +106,20 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   }
   const { id } = device;
   log.started();
-  const unrecorded = remember(serving, device);
-  const socket = serveSocket(device);
-  // At once: the kernel may give the number to somebody else's device any moment.
-  device.closed.then((closed) => {
-    log.serves = false;
-    socket?.[Symbol.dispose]();
-    forget(id, closed, unrecorded === undefined);
-  });
-  const warnings = unrecorded === undefined ? [] : [unrecorded];
+  device.closed.then(() => log.serves = false);
+  // Whatever fails from here on, the device does not stay without its server.
   try {
+    const logged = await serving.nameLog?.(id) ?? null;
+    const unrecorded = remember(serving, device, logged);
+    const socket = serveSocket(device);
+    // At once: the kernel may give the number to somebody else's device any moment.
+    device.closed.then((closed) => {
+      socket?.[Symbol.dispose]();
+      forget(id, closed, unrecorded === undefined);
+    });
     await checkProcess?.();
     if (unrecorded !== undefined && serving.needsRecord) throw noRecovery(id, unrecorded);
-    await serving.announce(device, warnings);
+    await serving.announce(device, unrecorded === undefined ? [] : [unrecorded]);
   } catch (error) {
     await device.stop();
     throw error;
@@ -210,7 +211,11 @@ async function endByForce(
 }
 
 /** Writes the record. Returns why that could not be done, as a warning, unless it is no news. */
-function remember(serving: Serving, { id }: ServedDevice): string | undefined {
+function remember(
+  serving: Serving,
+  { id }: ServedDevice,
+  logged: string | null,
+): string | undefined {
   try {
     writeRecord({
       id,
@@ -220,7 +225,7 @@ function remember(serving: Serving, { id }: ServedDevice): string | undefined {
       cwd: serving.cwd,
       pid: Deno.pid,
       startTicks: startTicksOf(Deno.pid) ?? 0,
-      log: serving.nameLog?.(id) ?? null,
+      log: logged,
       socket: socketPath(id),
     });
   } catch (error) {

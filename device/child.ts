@@ -6,6 +6,9 @@
 
 import { UblkError } from "../uapi/error.ts";
 
+/** How long a child that was killed may take to end before nobody waits for it any more, in milliseconds. */
+const KILL_MS = 1_000;
+
 /**
  * Starts a shell.
  *
@@ -49,5 +52,49 @@ export function letGo(child: Deno.ChildProcess, signal?: Deno.Signal): void {
     } catch {
       // It has ended.
     }
+  }
+}
+
+/**
+ * Reads all that a child prints.
+ *
+ * The time bounds the output and not only the child: the programs that a shell has started keep its
+ * stdout open when the shell is dead.
+ *
+ * @param limitMs In milliseconds. A child that is late is killed, and let go of.
+ * @returns The text, or undefined where it was not complete in time.
+ */
+export async function outputWithin(
+  child: Deno.ChildProcess,
+  limitMs: number,
+): Promise<string | undefined> {
+  const reader = child.stdout.getReader();
+  const read = async () => {
+    const decoder = new TextDecoder();
+    let text = "";
+    for (let part; !(part = await reader.read()).done;) {
+      text += decoder.decode(part.value, { stream: true });
+    }
+    await child.status;
+    return text + decoder.decode();
+  };
+  const text = await unlessLate(read().catch(() => undefined), limitMs);
+  if (text === undefined) {
+    letGo(child, "SIGKILL");
+    await reader.cancel().catch(() => {});
+    // One that waits in the kernel does not even hear SIGKILL until that is over.
+    await unlessLate(child.status, KILL_MS);
+  }
+  return text;
+}
+
+/** What a promise resolves to, or undefined where that takes longer. */
+async function unlessLate<T>(promise: Promise<T>, limitMs: number): Promise<T | undefined> {
+  const { promise: late, resolve: giveUp } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => giveUp(undefined), limitMs);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -1,6 +1,6 @@
-import { assert, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { letGo, startShell } from "./child.ts";
+import { letGo, outputWithin, startShell } from "./child.ts";
 
 // Between a child's end and the moment in which Deno has told of it, unref() throws "Bad resource
 // ID" and kill() throws too. serve() failed with that on a busy machine.
@@ -49,4 +49,13 @@ Deno.test("startShell says in one line why no shell can be started", () => {
   } finally {
     Object.defineProperty(Deno, "Command", { value: Command, configurable: true });
   }
+});
+
+Deno.test("outputWithin reads all of a child's output, and gives up at its time", async () => {
+  const long = startShell("i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done", [], "piped");
+  assertEquals((await outputWithin(long, 60_000))?.split("\n").length, 20_001);
+  // The shell ends at once, and the output does not.
+  const started = performance.now();
+  assertEquals(await outputWithin(startShell("sleep 12 &", [], "piped"), 100), undefined);
+  assert(performance.now() - started < 10_000);
 });

@@ -14,6 +14,7 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
+import { outputWithin, startShell } from "./child.ts";
 import { logLine } from "./log.ts";
 import { blockPath } from "./node.ts";
 
@@ -46,6 +47,8 @@ export interface DiskUser {
 
 /** How long the look may take, in milliseconds. It takes a tenth of a second when all is well. */
 const LOOK_MS = 10_000;
+/** How long the end of a device waits for a warning about its users, in milliseconds. */
+const WARN_MS = 1_000;
 /** How many users are named; the others are counted. */
 const NAMED = 4;
 
@@ -53,12 +56,21 @@ const NAMED = 4;
  * `$0` is the N of `/dev/ublkbN`. A disk that is dead has left `/sys/block`, but not what lies on it:
  * mounts then are found by their source, and devices by the link that they keep (`slaves`). The last
  * line says that nothing is missing.
+ *
+ * The files of the processes go through a pipe (`of_each`): where there are 65,000 processes they are
+ * too many for one command line, and a mounted disk counted as one that nobody uses.
  */
 const SCRIPT = `
 LC_ALL=C; export LC_ALL
-for need in grep ls sed; do command -v $need >/dev/null || exit; done
+for need in grep ls sed xargs; do command -v $need >/dev/null || exit; done
 [ -r /proc/$$/mountinfo ] || exit
 n=$0 devs=
+of_each() {
+  file=$1; shift
+  for p in /proc/[0-9]*; do echo "$p/$file"; done | xargs "$@" 2>/dev/null
+  # 123: a process has ended meanwhile, or grep has found nothing.
+  case $? in 0|123) ;; *) echo "/proc/ failed" ;; esac
+}
 echo "self $$"
 for d in /sys/block/ublkb$n /sys/block/ublkb$n/ublkb\${n}p*; do
   read -r dev <"$d/dev" && devs="$devs|$dev" && echo "dev $dev"
@@ -80,9 +92,9 @@ grep -E "^/dev/ublkb\${n}(p[0-9]+)?([ \\\\]|$)" /proc/swaps | sed 's/^/swap /'
 grep -HE "^/dev/ublkb\${n}(p[0-9]+)?( |$)" /sys/block/loop*/loop/backing_file 2>/dev/null |
   sed 's/^/loop /'
 disk="/dev/ublkb\${n}(p[0-9]+)?"
-grep -HE "^[0-9]+ [0-9]+ (none$devs) | $disk |=$disk(,|$)" /proc/[0-9]*/mountinfo 2>/dev/null |
-  sed 's/^/mount /'
-ls -ln /proc/[0-9]*/fd 2>/dev/null |
+of_each mountinfo grep -HE "^[0-9]+ [0-9]+ (none$devs) | $disk |=$disk(,|$)" | sed 's/^/mount /'
+# With a file beside it, a folder is named even if it is the only one on a command line.
+of_each fd ls -ln /dev/null |
   grep -E "^/proc/|/ublk[bc]\${n}(p[0-9]+)?( \\(deleted\\))?$" | sed 's/^/fd /'
 echo "end "
 `;
@@ -94,34 +106,39 @@ echo "end "
  * looks at each disk for a moment.
  *
  * @param id The N of `/dev/ublkbN`.
+ * @param limitMs How long it may take, in milliseconds. Default: 10 s.
  * @returns The users, those that hold it firmly before processes that have it open.
  * @throws {UblkError} `SYSCALL_FAILED` where it cannot be told.
  */
-export async function diskUsers(id: number): Promise<DiskUser[]> {
-  const child = new Deno.Command("/bin/sh", {
-    args: ["-c", SCRIPT, `${id}`],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), LOOK_MS);
+export async function diskUsers(id: number, limitMs = LOOK_MS): Promise<DiskUser[]> {
+  const output = await outputWithin(shellFor(id), limitMs);
+  // Half a look would take a disk in use for one that nobody uses.
+  if (!output?.endsWith("end \n") || output.includes(" /proc/ failed\n")) {
+    const seconds = limitMs / 1000;
+    throw lookError(
+      id,
+      `/proc, grep, ls, sed or xargs is missing, or it was not done in ${seconds} s`,
+    );
+  }
+  return parseUsers(output, nameOf);
+}
+
+function shellFor(id: number): Deno.ChildProcess {
   try {
-    const { stdout } = await child.output();
-    const output = new TextDecoder().decode(stdout);
-    // Half a look would take a disk in use for one that nobody uses.
-    if (!output.endsWith("end \n")) throw lookError(id);
-    return parseUsers(output, nameOf);
-  } finally {
-    clearTimeout(timer);
+    return startShell(SCRIPT, [`${id}`], "piped");
+  } catch (error) {
+    if (!(error instanceof UblkError)) throw error;
+    throw lookError(id, error.message, error);
   }
 }
 
-function lookError(id: number): UblkError {
+function lookError(id: number, reason: string, cause?: UblkError): UblkError {
   return new UblkError("SYSCALL_FAILED", {
     operation: `look for the users of ${blockPath(id)}`,
     device: id,
-    reason: `/proc, grep, ls or sed is missing, or it was not done in ${LOOK_MS / 1000} s`,
+    reason,
     hint: "try again, or go on without it: --force",
+    cause,
   });
 }
 
@@ -273,8 +290,20 @@ export function withoutServer(users: readonly DiskUser[]): DiskUser[] {
   return users.filter(({ kind }) => kind !== "server");
 }
 
-/** Logs the users that a disk has although it is about to go. */
-export async function warnUsers(id: number): Promise<void> {
+/**
+ * Logs the users that a disk has although it is about to go. A look that takes longer than a moment
+ * goes on beside the end of the device, which must not wait for it.
+ *
+ * @param waitMs How long this waits for it, in milliseconds. Default: 1 s.
+ */
+export async function warnUsers(id: number, waitMs = WARN_MS): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const moment = new Promise<void>((resolve) => timer = setTimeout(resolve, waitMs));
+  await Promise.race([logUsers(id), moment]);
+  clearTimeout(timer);
+}
+
+async function logUsers(id: number): Promise<void> {
   try {
     const users = withoutServer(await diskUsers(id));
     if (users.length === 0) return;

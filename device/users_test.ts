@@ -1,6 +1,9 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { BaseHandler, getLogger, type LevelName } from "@std/log";
+import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
-import { type DiskUser, diskUsers, parseUsers, usersText } from "./users.ts";
+import { LOGGER } from "./log.ts";
+import { type DiskUser, diskUsers, parseUsers, usersText, warnUsers } from "./users.ts";
 
 // It stays open for the life of the process, which is no leak of the test that opens it first.
 libc();
@@ -106,5 +109,146 @@ Deno.test("diskUsers finds a process by its descriptor, and not that of another 
     await child.status;
     await reader.cancel();
     await Deno.remove(folder, { recursive: true });
+  }
+});
+
+/** A number that no device has. */
+const ABSENT = 1_048_569;
+
+/** Starts a look which finds a script of the test's own under the name of `ls`. */
+async function withLs(
+  ls: string,
+  look: () => Promise<void>,
+  then?: (folder: string) => Promise<void>,
+) {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/ls`, `#!/bin/sh\n${ls.replaceAll("FOLDER", folder)}\n`, {
+    mode: 0o700,
+  });
+  const path = Deno.env.get("PATH")!;
+  try {
+    Deno.env.set("PATH", `${folder}:${path}`);
+    const looked = look();
+    Deno.env.set("PATH", path);
+    await looked;
+    await then?.(folder);
+  } finally {
+    Deno.env.set("PATH", path);
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+// The shell was killed; what it had started kept its stdout open, and the look went on.
+Deno.test("diskUsers is bounded in time, whatever hangs of the programs that look", async () => {
+  const started = performance.now();
+  await withLs("exec sleep 12", async () => {
+    const error = await assertRejects(() => diskUsers(ABSENT, 200), UblkError);
+    assertEquals(
+      error.message,
+      `look for the users of /dev/ublkb${ABSENT} (device ${ABSENT}): /proc, grep, ls, sed or xargs ` +
+        "is missing, or it was not done in 0.2 s; try again, or go on without it: --force",
+    );
+  });
+  assert(performance.now() - started < 10_000);
+});
+
+// A bare Deno error ended `ublk del -a` for all devices.
+Deno.test("diskUsers that cannot start a shell throws a UblkError with the way by force", async () => {
+  const { Command } = Deno;
+  const broken = class {
+    spawn() {
+      throw new Error("Resource temporarily unavailable (os error 11)");
+    }
+  };
+  Object.defineProperty(Deno, "Command", { value: broken, configurable: true });
+  try {
+    const error = await assertRejects(() => diskUsers(ABSENT), UblkError);
+    assertEquals(
+      error.message,
+      `look for the users of /dev/ublkb${ABSENT} (device ${ABSENT}): start /bin/sh: Resource ` +
+        "temporarily unavailable (os error 11); see `ulimit -u` and `ulimit -n`, and whether there " +
+        "is a /bin/sh; try again, or go on without it: --force",
+    );
+  } finally {
+    Object.defineProperty(Deno, "Command", { value: Command, configurable: true });
+  }
+});
+
+Deno.test("diskUsers that is missing a part of its look throws", async () => {
+  await withLs("kill -9 $$", async () => {
+    await assertRejects(() => diskUsers(ABSENT), UblkError, "xargs is missing");
+  });
+});
+
+// grep and ls were given the files of all processes at once: above 65,000 of them the kernel started
+// neither, and a disk that was mounted counted as one that nobody uses.
+Deno.test("diskUsers looks at more processes than a command line has room for", async () => {
+  const processes = 300;
+  const folder = await Deno.makeTempDir();
+  const disk = `${folder}/ublkb${ABSENT}`;
+  await Deno.writeTextFile(disk, "");
+  const script = `exec 3<&0; i=0
+    while [ $i -lt ${processes} ]; do cat <&3 >/dev/null & i=$((i+1)); done
+    cat <&3 4<"$0" >/dev/null & echo $!; wait`;
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", script, disk],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  // The environment leaves room for the script, and not for `/proc/PID/fd` of all the processes.
+  const getconf = new Deno.Command("getconf", { args: ["ARG_MAX"] }).outputSync();
+  const room = Math.min(Number(new TextDecoder().decode(getconf.stdout)), 6 << 20);
+  const own = Object.entries(Deno.env.toObject())
+    .reduce((sum, [name, value]) => sum + name.length + value.length + 10, 0);
+  const filling: string[] = [];
+  for (let left = room - own - 7_500; left > 0; left -= 100_000) {
+    const name = `FILL${filling.length}`.padEnd(8, "_");
+    filling.push(name);
+    Deno.env.set(name, "x".repeat(Math.max(1, Math.min(left, 100_000) - name.length - 10)));
+  }
+  const reader = child.stdout.getReader();
+  try {
+    const pid = Number(new TextDecoder().decode((await reader.read()).value));
+    const looking = diskUsers(ABSENT, 60_000);
+    for (const name of filling) Deno.env.delete(name);
+    assertEquals((await looking).map((user) => user.text), [`open in process ${pid} (cat)`]);
+  } finally {
+    for (const name of filling) Deno.env.delete(name);
+    await child.stdin.close();
+    await child.status;
+    await reader.cancel();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+class Handler extends BaseHandler {
+  constructor(level: LevelName, override readonly log: (text: string) => void) {
+    super(level, { formatter: ({ msg }) => msg });
+  }
+}
+
+// Each stop at a signal waited for the look, however long that took.
+Deno.test("warnUsers waits a moment only, and tells later what it finds later", async () => {
+  const logger = getLogger(LOGGER);
+  const { promise: logged, resolve } = Promise.withResolvers<string>();
+  const { handlers, levelName } = logger;
+  logger.levelName = "INFO";
+  logger.handlers = [new Handler("INFO", resolve)];
+  try {
+    await withLs(
+      `until [ -e FOLDER/go ]; do sleep 0.02; done
+      echo /proc/1/fd:; echo "lrwx------ 1 0 0 64 Nov 28 22:00 5 -> /dev/ublkb${ABSENT}"`,
+      () => warnUsers(ABSENT, 20),
+      async (folder) => {
+        await Deno.writeTextFile(`${folder}/go`, "");
+        const text = await logged;
+        assertEquals(
+          text.replace(/\(.*?\)/, "(NAME)"),
+          `/dev/ublkb${ABSENT} is open in process 1 (NAME); it goes all the same`,
+        );
+      },
+    );
+  } finally {
+    Object.assign(logger, { handlers, levelName });
   }
 });

@@ -32,6 +32,11 @@ const TABLES: readonly Package[] = [
   { name: "gdisk", proof: "/usr/sbin/sgdisk" },
 ];
 
+/** The order of units is looked at; none is started. */
+const SYSTEMD: readonly Package[] = [
+  { name: "systemd", proof: "/usr/bin/systemd-analyze" },
+];
+
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
@@ -43,7 +48,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
     const packages = [
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
       ...groups.has("unit") || groups.has("integration") ? TABLES : [],
-      ...groups.has("integration") ? SHELLS : [],
+      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD] : [],
     ];
     await ensure(packages);
     if (groups.has("e2e")) {

@@ -17,6 +17,7 @@
  */
 
 import { EPERM } from "../uapi/errno.ts";
+import type { UblkError } from "../uapi/error.ts";
 import { fileStatus } from "./file.ts";
 import {
   closeFd,
@@ -68,7 +69,10 @@ export function leaveMountNamespace(): void {
     if (fchdir(folder) < 0) throw syscallError("fchdir");
   };
   try {
-    if (unshare(CLONE_NEWNS) < 0) throw unsharedError();
+    // It changes nothing, and is refused while there is a way back: a process with CAP_SYS_ADMIN
+    // alone used to stay in the emptied copy, since setns() needs CAP_SYS_CHROOT, too.
+    if (chroot(cString("/")) < 0) throw refusal("chroot");
+    if (unshare(CLONE_NEWNS) < 0) throw refusal("unshare");
     try {
       emptyNamespace();
       enterRoot();
@@ -82,10 +86,10 @@ export function leaveMountNamespace(): void {
   }
 }
 
-function unsharedError() {
+function refusal(name: "chroot" | "unshare"): UblkError {
   const number = errno();
-  const hint = number === EPERM ? "it needs root, or CAP_SYS_ADMIN" : undefined;
-  return syscallError("unshare", hint, number);
+  const hint = number === EPERM ? "it needs root, or CAP_SYS_ADMIN and CAP_SYS_CHROOT" : undefined;
+  return syscallError(name, hint, number);
 }
 
 /** Detaches every mount of this thread's own namespace but its root. */

@@ -77,27 +77,38 @@ for (const propagation of ["private", "shared"]) {
   });
 }
 
-Deno.test("leaveMountNamespace that is refused says so, and changes nothing", async () => {
-  const { code, stdout, stderr } = await runChild(
-    `
-    import { leaveMountNamespace } from ${NAMESPACE};
-    const own = () => Deno.readLinkSync("/proc/thread-self/ns/mnt");
-    const before = own();
-    try {
-      leaveMountNamespace();
-    } catch (error) {
-      console.log(error.message);
-    }
-    console.log(before === own());
-  `,
-    ["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
-  );
-  assertEquals([code, stderr], [0, ""]);
-  assertEquals(
-    stdout,
-    "unshare: failed with EPERM; it needs root, or CAP_SYS_ADMIN\ntrue\n",
-  );
-});
+// Without CAP_SYS_CHROOT the process stayed in the copy of its namespace, which was emptied already.
+for (
+  const [missing, refused] of [["all", "chroot"], ["sys_chroot", "chroot"], [
+    "sys_admin",
+    "unshare",
+  ]]
+) {
+  Deno.test(`leaveMountNamespace that is refused without ${missing} says so, and changes nothing`, async () => {
+    const { code, stdout, stderr } = await runChild(
+      `
+      import { leaveMountNamespace } from ${NAMESPACE};
+      const mounts = () => Deno.readTextFileSync("/proc/thread-self/mountinfo");
+      const own = () =>
+        ["ns/mnt", "root", "cwd"].map((name) => Deno.readLinkSync("/proc/thread-self/" + name)) +
+        mounts();
+      const before = own();
+      try {
+        leaveMountNamespace();
+      } catch (error) {
+        console.log(error.message);
+      }
+      console.log(before === own());
+    `,
+      ["unshare", "--mount", "setpriv", `--bounding-set=-${missing}`, `--inh-caps=-${missing}`],
+    );
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals(
+      stdout,
+      `${refused}: failed with EPERM; it needs root, or CAP_SYS_ADMIN and CAP_SYS_CHROOT\ntrue\n`,
+    );
+  });
+}
 
 Deno.test("mountPoints undoes the escapes of blanks", () => {
   assertEquals(

@@ -65,6 +65,26 @@ for (const [name, mount, message, left] of REFUSING) {
   });
 }
 
+// A service with ProcSubset=pid: its server failed and left its device, and no command read a record.
+Deno.test({
+  name: "a record + without /proc/sys + is written and read as everywhere",
+  ignore: Deno.uid() !== 0,
+  fn: async () => {
+    const [elsewhere, here, other] = await inside(
+      "mount -t tmpfs none /proc/sys",
+      `
+      const write = (id, rest) => Deno.writeTextFileSync("/run/ublk/" + id + ".json",
+        JSON.stringify({ ...${RECORD}, id, ...rest }));
+      write(1, { boot: "the boot that nobody can tell here" });
+      records.writeRecord({ ...${RECORD}, argv: [] });
+      const ids = records.readRecords().map(({ id }) => id);
+      const { boot = null } = records.readRecord(0);
+      console.log(JSON.stringify([ids, boot, records.recordOf(1, Deno.pid + 1) === undefined]));`,
+    ) as [number[], string | null, boolean];
+    assertEquals([elsewhere, here, other], [[0, 1], null, true]);
+  },
+});
+
 Deno.test({
   name: "sweepRunFolder + files of every kind + removes what is of no use to anybody",
   ignore: Deno.uid() !== 0,
