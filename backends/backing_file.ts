@@ -65,6 +65,11 @@ export interface FileWish {
    * not mounted a new, empty file would silently take its place.
    */
   readonly recovering?: boolean;
+  /**
+   * The block size in bytes of the device that is recovered. It is the disk's too where none is
+   * wished, if requests of it go through.
+   */
+  readonly deviceBlockSize?: number;
 }
 
 /** An open file. Its descriptor is good in every thread. Plain data. */
@@ -81,7 +86,7 @@ export interface BackingFile {
   readonly readOnly: boolean;
   /** The disk's logical block in bytes, as was wished or found. */
   readonly blockSize: number;
-  /** Space in it can be given back, by blocks of {@linkcode blockSize}. */
+  /** Space in it can be given back, by blocks of {@linkcode blockSize}, or could before a recovery. */
   readonly punches: boolean;
   /** It was not there: who finds it of no use removes it. */
   readonly isNew: boolean;
@@ -122,7 +127,7 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
     if (createBytes !== undefined && createBytes > 0) lengthen(path, fd, createBytes);
     const bytes = endOfFile(fd);
     const status = found ?? fileStatus(path)!;
-    const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish.direct);
+    const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish);
     if (bytes < blockSize && createBytes !== 0) {
       const reason = `its ${bytes} bytes are less than a block of ${blockSize}`;
       const larger = isDevice
@@ -135,9 +140,11 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
       ...limits?.topology ?? topologyOfFile(status),
       dmaAlignmentBytes: wish.direct ? status.directAlignment?.memory : undefined,
     };
-    const canGiveBack = isDevice
-      ? deviceCanPunch(limits, blockSize)
-      : canPunch(fd, bytes, blockSize);
+    // A device keeps what it was made with, whatever is below it now. The kernel takes the ability
+    // from a disk that fails one WRITE SAME, and the recovery was refused, which loses the device. A
+    // request gets the errno instead, and the block layer writes zeroes then.
+    const canGiveBack = wish.recovering ||
+      (isDevice ? deviceCanPunch(limits, blockSize) : canPunch(fd, bytes, blockSize));
     return {
       ...{ path, fd, bytes, isDevice, readOnly, blockSize },
       punches: !readOnly && canGiveBack,
@@ -169,7 +176,8 @@ function checkKind(path: string, { kind, device }: FileStatus, wish: FileWish): 
 /**
  * Opens a file as is wished, and a block device that is write-protected for reading only, as
  * `losetup` and `mount` do. Most devices can be opened for writing then and fail each write; some
- * (a card with its switch set) cannot.
+ * (a card with its switch set) cannot. The users of a device that is recovered rely on its taking
+ * writes: they see those fail for as long as the device below is write-protected.
  */
 async function openAsPossible(
   path: string,
@@ -177,7 +185,7 @@ async function openAsPossible(
   limits: DeviceLimits | undefined,
   wish: FileWish,
 ): Promise<{ fd: number; readOnly: boolean }> {
-  const readOnly = wish.readOnly || limits?.readOnly === true;
+  const readOnly = wish.readOnly || (limits?.readOnly === true && !wish.recovering);
   try {
     return { fd: await openClaimed(path, found, { ...wish, readOnly }), readOnly };
   } catch (error) {

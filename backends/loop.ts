@@ -144,19 +144,19 @@ interface Shared {
 /** Opens and claims the files, once for all queues. */
 export async function share(
   options: unknown,
-  { recovering, claim }: ShareContext,
+  { claim, ...device }: ShareContext,
 ): Promise<Shared> {
   const stored = options as StoredOptions;
   const { path, metadataPath, metadataSize } = stored;
   claim(path);
   if (metadataPath !== undefined) claim(metadataPath);
-  const data = await openBackingFile(path, { ...stored, recovering });
+  const data = await openBackingFile(path, { ...stored, ...device });
   const { blockSize, readOnly } = data;
   const blocks = Math.floor(data.bytes / blockSize);
   if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly };
   let metadata: BackingFile | undefined;
   try {
-    metadata = await openMetadata(metadataPath, { ...stored, readOnly }, blocks, recovering);
+    metadata = await openMetadata(metadataPath, { ...stored, readOnly }, blocks, device.recovering);
     // The disk ends where either file does.
     const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
     if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
