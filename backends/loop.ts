@@ -26,6 +26,8 @@ import { writeUnchecked } from "./unchecked.ts";
 /** The threads share the file through the kernel. */
 export const sharing: Sharing = "per-queue";
 
+const DEFAULT_BLOCK_BYTES = 512;
+
 /** Options of {@linkcode file}. */
 export interface FileOptions {
   /**
@@ -37,7 +39,7 @@ export interface FileOptions {
   readonly size?: Size;
   /**
    * Bytes of a logical block: 512, 1024, 2048 or 4096. Default: that of a block device; with
-   * `direct` the least that the filesystem takes; else 512.
+   * `direct` the least that the filesystem takes; else, and with metadata, 512.
    */
   readonly blockSize?: number;
   /** The kernel refuses writes, and the file is opened for reading only. */
@@ -95,7 +97,7 @@ export function file(path: string, options: FileOptions = {}): BackendSpec {
   const { metadataPath, metadataSize = 0 } = options;
   checkPath(path);
   if (blockSize !== undefined) checkBlockSize(blockSize);
-  const unit = blockSize ?? 512;
+  const unit = blockSize ?? DEFAULT_BLOCK_BYTES;
   const size = typeof options.size === "string" ? parseSize(options.size) : options.size;
   if (create !== (size !== undefined)) {
     const reason = create ? "create needs a size" : "a size is for create: a file has its own";
@@ -150,7 +152,8 @@ export async function share(
   const { path, metadataPath, metadataSize } = stored;
   claim(path);
   if (metadataPath !== undefined) claim(metadataPath);
-  const data = await openBackingFile(path, { ...stored, ...device });
+  const wish = { ...stored, ...device };
+  const data = await openBackingFile(path, { ...wish, blockSize: unitOf(wish) });
   const { blockSize, readOnly } = data;
   const blocks = Math.floor(data.bytes / blockSize);
   if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly };
@@ -168,6 +171,19 @@ export async function share(
     unshare({ data, metadata });
     throw error;
   }
+}
+
+/**
+ * The block size that is not left to what the file is like. Metadata is found by the number of its
+ * block, so that with it the size must not change when the disk below is another, or the options.
+ */
+function unitOf(
+  { blockSize, deviceBlockSize, metadataPath }:
+    & Pick<StoredOptions, "blockSize" | "metadataPath">
+    & Pick<ShareContext, "deviceBlockSize">,
+): number | undefined {
+  if (metadataPath === undefined) return blockSize;
+  return blockSize ?? deviceBlockSize ?? DEFAULT_BLOCK_BYTES;
 }
 
 /** Metadata goes through the page cache: its portions are smaller than any block. */
