@@ -1,4 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { moduleUrl, openSource } from "../tests/backend_modules.ts";
+import { makeZip } from "../tests/zip_writer.ts";
 import { run, Scratch } from "../tests/scratch.ts";
 import { openStack } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
@@ -8,6 +10,7 @@ import { overlap, placesOf } from "./file_places.ts";
 import { file } from "./loop.ts";
 import type { BackendSpec } from "./spec.ts";
 import { stripe } from "./stripe.ts";
+import { zip } from "./zip.ts";
 import { cow } from "./wrappers/cow.ts";
 import { log } from "./wrappers/log.ts";
 import { readonly } from "./wrappers/readonly.ts";
@@ -93,6 +96,35 @@ Deno.test("a disk has no file twice that is yet to be made", async () => {
     file: `${scratch.path}/./new`,
   });
   await assertRejects(() => openStack(spec), UblkError, REFUSAL);
+});
+
+/** A disk of a module that has two disks inside. */
+function pair(one: BackendSpec, other: BackendSpec): BackendSpec {
+  return { module: moduleUrl(`export const open = ${openSource(512)};`), inner: [one, other] };
+}
+
+Deno.test("parts of a disk that only read a file, or allow each other to have it, may both have it", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", MIB);
+  const archive = scratch.file("archive.zip", 0);
+  Deno.writeFileSync(archive, await makeZip([{ name: "disk.img", data: new Uint8Array(4096) }]));
+  for (const other of Object.values(otherNames(scratch, path))) {
+    const read = (path: string) => file(path, { readOnly: true });
+    const shared = (path: string) => file(path, { shared: true });
+    const alone = (path: string) => file(path);
+    for (const one of [read, shared]) {
+      for (const two of [read, shared]) {
+        await using _stack = await openStack(pair(one(path), two(other)));
+      }
+      // Nothing else may be what somebody reads.
+      for (const spec of [pair(one(path), alone(other)), pair(alone(path), one(other))]) {
+        await assertRejects(() => openStack(spec), UblkError, REFUSAL);
+      }
+      await assertRejects(() => openStack(cow(one(path), { file: other })), UblkError, REFUSAL);
+      await assertRejects(() => openStack(stats(one(path), { file: other })), UblkError, REFUSAL);
+    }
+  }
+  await using _stack = await openStack(pair(zip(archive), zip(archive)));
 });
 
 Deno.test("lines of text from several sides may go to one file, or to what keeps nothing", async () => {

@@ -50,8 +50,9 @@ export interface FileOptions {
    */
   readonly direct?: boolean;
   /**
-   * Other disks may have the file too, if they allow it likewise: what they write at the same time
-   * is anybody's guess. For what `kublk` lets happen; without it a file is one disk's alone.
+   * Other disks, or other parts of this one, may have the file too, if they allow it likewise: what
+   * they write at the same time is anybody's guess. For what `kublk` lets happen; without it a file
+   * is one disk's alone.
    */
   readonly shared?: boolean;
   /** A second file, for integrity metadata. Needs {@linkcode metadataSize}. */
@@ -150,7 +151,8 @@ export async function share(
 ): Promise<Shared> {
   const stored = options as StoredOptions;
   const { path, metadataPath, metadataSize } = stored;
-  claim(path);
+  claim(path, stored.readOnly || stored.shared ? "shared" : "data");
+  // Its own, so that it is never the disk's file.
   if (metadataPath !== undefined) claim(metadataPath);
   const wish = { ...stored, ...device };
   const data = await openBackingFile(path, { ...wish, blockSize: unitOf(wish) });
