@@ -40,7 +40,7 @@ import {
   readDirect,
   topologyOfFile,
 } from "./file_abilities.ts";
-import { deviceKey, overlap, placesOf, placesOfDevice } from "./file_places.ts";
+import { loopOver } from "./file_places.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import { formatSize } from "./size.ts";
 
@@ -207,16 +207,21 @@ async function openClaimed(
   const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
+    let fd: number | undefined;
+    let isOurs = false;
     try {
-      const fd = openFile(path, flags, 0o644);
-      if (isDevice || lockFile(fd, wish.readOnly || wish.shared ? "shared" : "exclusive")) {
-        return checkedLoop(path, fd, wish);
-      }
-      closeFd(fd);
+      fd = openFile(path, flags, 0o644);
+      isOurs = isDevice || lockFile(fd, wish.readOnly || wish.shared ? "shared" : "exclusive");
+      if (isOurs && !wish.readOnly) refuseLoops(path);
     } catch (error) {
+      isOurs = false;
       const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
       if (!isBusy) throw openError(path, error, wish, isDevice);
+    } finally {
+      // Whatever was thrown: it stayed open and locked, and whoever tried again found it in use.
+      if (!isOurs && fd !== undefined) closeFd(fd);
     }
+    if (isOurs) return fd!;
     if (performance.now() >= deadline) break;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
@@ -250,24 +255,12 @@ function openError(path: string, error: unknown, wish: FileWish, isDevice: boole
   return fail(`it cannot be opened: ${errnoText(errno)}`, "check the path and who may use it");
 }
 
-const LOOP_DEVICES = 256;
-
 /** The kernel's own loop driver takes no lock, and does not hold a device below it. */
-function checkedLoop(path: string, fd: number, { readOnly }: FileWish): number {
-  if (readOnly) return fd;
-  const places = placesOf(path);
-  for (let loop = 0; loop < LOOP_DEVICES; loop++) {
-    const folder = `/sys/block/loop${loop}`;
-    if (smallText(`${folder}/loop/backing_file`) === undefined) continue;
-    const device = smallText(`${folder}/dev`)?.trim() ?? "";
-    // That loop device itself, or a partition of it, is asked for: all others have a part in it.
-    if (places.some(({ key }) => key === deviceKey(device))) continue;
-    if (!overlap(places, placesOfDevice(device))) continue;
-    closeFd(fd);
-    const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
-    throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);
-  }
-  return fd;
+function refuseLoops(path: string): void {
+  const loop = loopOver(path);
+  if (loop === undefined) return;
+  const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
+  throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);
 }
 
 /** Gives a file the length that it is to have. */

@@ -4,6 +4,7 @@ import { makeZip } from "../tests/zip_writer.ts";
 import { run, Scratch } from "../tests/scratch.ts";
 import { openStack } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
+import { fileStatus } from "../uring/file.ts";
 import { libc } from "../uring/libc.ts";
 import { claims } from "./claims.ts";
 import { overlap, placesOf } from "./file_places.ts";
@@ -158,6 +159,34 @@ Deno.test("a disk has no file beside a loop device that is a part of it", () => 
   const node = `${scratch.path}/node`;
   run("mknod", node, "b", ...run("stat", "-c", "%Hr %Lr", back.path).split(" "));
   assertThrows(() => claim(node), UblkError, REFUSAL);
+});
+
+// Another user's loop device over a file in a folder of his refused every file of this one.
+Deno.test("a loop device over a file that cannot be looked at keeps nobody from other files", async () => {
+  using scratch = new Scratch();
+  const [path, image] = [scratch.file("disk", MIB), scratch.file("image", MIB)];
+  using loop = new Loop(image);
+  Deno.removeSync(image);
+  // Root may look at everything, but not at what is its own target.
+  const named = Deno.readTextFileSync(`/sys/block/${loop.path.slice(5)}/loop/backing_file`).trim();
+  Deno.symlinkSync(named, named);
+  assertThrows(() => fileStatus(named), UblkError, "ELOOP");
+  for (const other of [path, loop.path]) {
+    await using _stack = await openStack(stats(file(other), { file: `${scratch.path}/table` }));
+  }
+});
+
+Deno.test("a file that the kernel's loop has is closed where it is refused", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", MIB);
+  {
+    using _loop = new Loop(path);
+    await assertRejects(() => openStack(file(path)), UblkError, "in use by /dev/loop");
+  }
+  const open = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => {
+    return fileStatus(`/proc/self/fd/${name}`)?.identity;
+  });
+  assertEquals(open.includes(fileStatus(path)!.identity), false);
 });
 
 Deno.test("a partition is a part of its disk, and of no other partition", () => {
