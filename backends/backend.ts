@@ -308,10 +308,15 @@ export interface OpenContext {
    * nothing anew.
    */
   readonly recovering: boolean;
+  /**
+   * The block size in bytes of the device that is recovered; undefined for a new one. Its users rely
+   * on it: a backend that chooses its block size by itself chooses this one if it can.
+   */
+  readonly deviceBlockSize?: number;
 }
 
 /** What `share` is told beside its options. */
-export interface ShareContext extends Pick<OpenContext, "recovering"> {
+export interface ShareContext extends Pick<OpenContext, "recovering" | "deviceBlockSize"> {
   /**
    * Notes a file that the disk is to use, before it is opened: one disk must not use one file
    * twice, under whatever names.

@@ -40,7 +40,7 @@ import {
   readDirect,
   topologyOfFile,
 } from "./file_abilities.ts";
-import { deviceKey, overlap, placesOf, placesOfDevice } from "./file_places.ts";
+import { loopOver } from "./file_places.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 import { formatSize } from "./size.ts";
 
@@ -65,6 +65,11 @@ export interface FileWish {
    * not mounted a new, empty file would silently take its place.
    */
   readonly recovering?: boolean;
+  /**
+   * The block size in bytes of the device that is recovered. It is the disk's too where none is
+   * wished, if requests of it go through.
+   */
+  readonly deviceBlockSize?: number;
 }
 
 /** An open file. Its descriptor is good in every thread. Plain data. */
@@ -81,7 +86,7 @@ export interface BackingFile {
   readonly readOnly: boolean;
   /** The disk's logical block in bytes, as was wished or found. */
   readonly blockSize: number;
-  /** Space in it can be given back, by blocks of {@linkcode blockSize}. */
+  /** Space in it can be given back, by blocks of {@linkcode blockSize}, or could before a recovery. */
   readonly punches: boolean;
   /** It was not there: who finds it of no use removes it. */
   readonly isNew: boolean;
@@ -122,7 +127,7 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
     if (createBytes !== undefined && createBytes > 0) lengthen(path, fd, createBytes);
     const bytes = endOfFile(fd);
     const status = found ?? fileStatus(path)!;
-    const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish.direct);
+    const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish);
     if (bytes < blockSize && createBytes !== 0) {
       const reason = `its ${bytes} bytes are less than a block of ${blockSize}`;
       const larger = isDevice
@@ -135,9 +140,11 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
       ...limits?.topology ?? topologyOfFile(status),
       dmaAlignmentBytes: wish.direct ? status.directAlignment?.memory : undefined,
     };
-    const canGiveBack = isDevice
-      ? deviceCanPunch(limits, blockSize)
-      : canPunch(fd, bytes, blockSize);
+    // A device keeps what it was made with, whatever is below it now. The kernel takes the ability
+    // from a disk that fails one WRITE SAME, and the recovery was refused, which loses the device. A
+    // request gets the errno instead, and the block layer writes zeroes then.
+    const canGiveBack = wish.recovering ||
+      (isDevice ? deviceCanPunch(limits, blockSize) : canPunch(fd, bytes, blockSize));
     return {
       ...{ path, fd, bytes, isDevice, readOnly, blockSize },
       punches: !readOnly && canGiveBack,
@@ -169,7 +176,8 @@ function checkKind(path: string, { kind, device }: FileStatus, wish: FileWish): 
 /**
  * Opens a file as is wished, and a block device that is write-protected for reading only, as
  * `losetup` and `mount` do. Most devices can be opened for writing then and fail each write; some
- * (a card with its switch set) cannot.
+ * (a card with its switch set) cannot. The users of a device that is recovered rely on its taking
+ * writes: they see those fail for as long as the device below is write-protected.
  */
 async function openAsPossible(
   path: string,
@@ -177,7 +185,7 @@ async function openAsPossible(
   limits: DeviceLimits | undefined,
   wish: FileWish,
 ): Promise<{ fd: number; readOnly: boolean }> {
-  const readOnly = wish.readOnly || limits?.readOnly === true;
+  const readOnly = wish.readOnly || (limits?.readOnly === true && !wish.recovering);
   try {
     return { fd: await openClaimed(path, found, { ...wish, readOnly }), readOnly };
   } catch (error) {
@@ -199,16 +207,21 @@ async function openClaimed(
   const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
+    let fd: number | undefined;
+    let isOurs = false;
     try {
-      const fd = openFile(path, flags, 0o644);
-      if (isDevice || lockFile(fd, wish.readOnly || wish.shared ? "shared" : "exclusive")) {
-        return checkedLoop(path, fd, wish);
-      }
-      closeFd(fd);
+      fd = openFile(path, flags, 0o644);
+      isOurs = isDevice || lockFile(fd, wish.readOnly || wish.shared ? "shared" : "exclusive");
+      if (isOurs && !wish.readOnly) refuseLoops(path);
     } catch (error) {
+      isOurs = false;
       const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
       if (!isBusy) throw openError(path, error, wish, isDevice);
+    } finally {
+      // Whatever was thrown: it stayed open and locked, and whoever tried again found it in use.
+      if (!isOurs && fd !== undefined) closeFd(fd);
     }
+    if (isOurs) return fd!;
     if (performance.now() >= deadline) break;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
@@ -242,24 +255,12 @@ function openError(path: string, error: unknown, wish: FileWish, isDevice: boole
   return fail(`it cannot be opened: ${errnoText(errno)}`, "check the path and who may use it");
 }
 
-const LOOP_DEVICES = 256;
-
 /** The kernel's own loop driver takes no lock, and does not hold a device below it. */
-function checkedLoop(path: string, fd: number, { readOnly }: FileWish): number {
-  if (readOnly) return fd;
-  const places = placesOf(path);
-  for (let loop = 0; loop < LOOP_DEVICES; loop++) {
-    const folder = `/sys/block/loop${loop}`;
-    if (smallText(`${folder}/loop/backing_file`) === undefined) continue;
-    const device = smallText(`${folder}/dev`)?.trim() ?? "";
-    // That loop device itself, or a partition of it, is asked for: all others have a part in it.
-    if (places.some(({ key }) => key === deviceKey(device))) continue;
-    if (!overlap(places, placesOfDevice(device))) continue;
-    closeFd(fd);
-    const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
-    throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);
-  }
-  return fd;
+function refuseLoops(path: string): void {
+  const loop = loopOver(path);
+  if (loop === undefined) return;
+  const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
+  throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);
 }
 
 /** Gives a file the length that it is to have. */

@@ -1,13 +1,17 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { moduleUrl, openSource } from "../tests/backend_modules.ts";
+import { makeZip } from "../tests/zip_writer.ts";
 import { run, Scratch } from "../tests/scratch.ts";
 import { openStack } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
+import { fileStatus } from "../uring/file.ts";
 import { libc } from "../uring/libc.ts";
 import { claims } from "./claims.ts";
 import { overlap, placesOf } from "./file_places.ts";
 import { file } from "./loop.ts";
 import type { BackendSpec } from "./spec.ts";
 import { stripe } from "./stripe.ts";
+import { zip } from "./zip.ts";
 import { cow } from "./wrappers/cow.ts";
 import { log } from "./wrappers/log.ts";
 import { readonly } from "./wrappers/readonly.ts";
@@ -95,6 +99,35 @@ Deno.test("a disk has no file twice that is yet to be made", async () => {
   await assertRejects(() => openStack(spec), UblkError, REFUSAL);
 });
 
+/** A disk of a module that has two disks inside. */
+function pair(one: BackendSpec, other: BackendSpec): BackendSpec {
+  return { module: moduleUrl(`export const open = ${openSource(512)};`), inner: [one, other] };
+}
+
+Deno.test("parts of a disk that only read a file, or allow each other to have it, may both have it", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", MIB);
+  const archive = scratch.file("archive.zip", 0);
+  Deno.writeFileSync(archive, await makeZip([{ name: "disk.img", data: new Uint8Array(4096) }]));
+  for (const other of Object.values(otherNames(scratch, path))) {
+    const read = (path: string) => file(path, { readOnly: true });
+    const shared = (path: string) => file(path, { shared: true });
+    const alone = (path: string) => file(path);
+    for (const one of [read, shared]) {
+      for (const two of [read, shared]) {
+        await using _stack = await openStack(pair(one(path), two(other)));
+      }
+      // Nothing else may be what somebody reads.
+      for (const spec of [pair(one(path), alone(other)), pair(alone(path), one(other))]) {
+        await assertRejects(() => openStack(spec), UblkError, REFUSAL);
+      }
+      await assertRejects(() => openStack(cow(one(path), { file: other })), UblkError, REFUSAL);
+      await assertRejects(() => openStack(stats(one(path), { file: other })), UblkError, REFUSAL);
+    }
+  }
+  await using _stack = await openStack(pair(zip(archive), zip(archive)));
+});
+
 Deno.test("lines of text from several sides may go to one file, or to what keeps nothing", async () => {
   using scratch = new Scratch();
   const [path, text] = [scratch.file("disk", MIB), `${scratch.path}/text`];
@@ -126,6 +159,34 @@ Deno.test("a disk has no file beside a loop device that is a part of it", () => 
   const node = `${scratch.path}/node`;
   run("mknod", node, "b", ...run("stat", "-c", "%Hr %Lr", back.path).split(" "));
   assertThrows(() => claim(node), UblkError, REFUSAL);
+});
+
+// Another user's loop device over a file in a folder of his refused every file of this one.
+Deno.test("a loop device over a file that cannot be looked at keeps nobody from other files", async () => {
+  using scratch = new Scratch();
+  const [path, image] = [scratch.file("disk", MIB), scratch.file("image", MIB)];
+  using loop = new Loop(image);
+  Deno.removeSync(image);
+  // Root may look at everything, but not at what is its own target.
+  const named = Deno.readTextFileSync(`/sys/block/${loop.path.slice(5)}/loop/backing_file`).trim();
+  Deno.symlinkSync(named, named);
+  assertThrows(() => fileStatus(named), UblkError, "ELOOP");
+  for (const other of [path, loop.path]) {
+    await using _stack = await openStack(stats(file(other), { file: `${scratch.path}/table` }));
+  }
+});
+
+Deno.test("a file that the kernel's loop has is closed where it is refused", async () => {
+  using scratch = new Scratch();
+  const path = scratch.file("disk", MIB);
+  {
+    using _loop = new Loop(path);
+    await assertRejects(() => openStack(file(path)), UblkError, "in use by /dev/loop");
+  }
+  const open = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => {
+    return fileStatus(`/proc/self/fd/${name}`)?.identity;
+  });
+  assertEquals(open.includes(fileStatus(path)!.identity), false);
 });
 
 Deno.test("a partition is a part of its disk, and of no other partition", () => {

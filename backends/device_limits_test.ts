@@ -119,6 +119,45 @@ Deno.test("a disk over a device that is write-protected is read-only", async () 
   assertEquals(await backendOf(file(device.path), readOnly), false);
 });
 
+// With the blocks of the device below the same metadata belonged to other blocks: reads checked the
+// wrong portion, and writes overwrote those of others.
+Deno.test("metadata belongs to blocks whose size nothing below the disk changes", async () => {
+  using scratch = new Scratch();
+  const metadataPath = scratch.file("metadata", MIB);
+  const options = { metadataPath, metadataSize: 8 };
+  using device = new Device(["-b", "4096"]);
+  const io = { op: UBLK_IO_OP_WRITE, sector: 64, sectors: 8, flags: 0, data: new Uint8Array(4096) };
+  const tags = Uint8Array.from({ length: 64 }, (_, index) => index);
+  {
+    await using disk = await RingRequests.open(
+      file(device.path, { ...options, blockSize: 512 }),
+      8,
+    );
+    assertEquals(disk.io(io, tags).result, 4096);
+  }
+  {
+    await using disk = await RingRequests.open(file(device.path, options), 8);
+    assertEquals(disk.io({ ...io, op: UBLK_IO_OP_READ }).result, 4096);
+    assertEquals(disk.lastMetadata, tags);
+  }
+  const error = await assertRejects(
+    () => openStack(file(device.path, { ...options, direct: true })),
+    UblkError,
+    "no blocks of 512",
+  );
+  assertEquals(error.hint, "use blocks of 4096, or serve it without direct");
+  // A device goes on with its own, and is refused rather than given others.
+  const blockSize = (deviceBlockSize: number, more: FileOptions = {}) =>
+    openStack(file(device.path, { ...options, ...more }), 0, { blockSize: deviceBlockSize })
+      .then(async (stack) => {
+        await using disk = stack;
+        return disk.backend.blockSize;
+      });
+  for (const size of [512, 4096]) assertEquals(await blockSize(size), size);
+  assertEquals(await blockSize(4096, { direct: true }), 4096);
+  await assertRejects(() => blockSize(512, { direct: true }), UblkError, "no blocks of 512");
+});
+
 Deno.test("a disk hands on the limits of its device, as the kernel has them", async () => {
   for (const options of [[], ["-b", "4096"]]) {
     using device = new Device(options);

@@ -13,6 +13,7 @@ import {
 } from "../uring/file.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Topology } from "./backend.ts";
+import type { FileWish } from "./backing_file.ts";
 import { type DeviceLimits, rotates } from "./device_limits.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
 
@@ -20,21 +21,25 @@ const SMALLEST_BLOCK = BLOCK_SIZES[0];
 const LARGEST_BLOCK = BLOCK_SIZES[BLOCK_SIZES.length - 1];
 
 /**
- * The logical block of a disk for which none is wished: that of the device, so that every request
- * goes through as it is; past the page cache, the least that the filesystem takes.
+ * The logical block of a disk for which none is wished: that of the device below, so that every
+ * request goes through as it is; past the page cache, the least that the filesystem takes. A ublk
+ * device that is recovered keeps its own, if requests of it go through: the device below may have
+ * been replaced, and a reflink of a file on XFS changes the least.
  */
 export function defaultBlockSize(
   fd: number,
   { directAlignment }: FileStatus,
   limits: DeviceLimits | undefined,
-  direct: boolean,
+  { direct, deviceBlockSize }: Pick<FileWish, "direct" | "deviceBlockSize">,
 ): number {
+  const goesThrough = (size: number) => !direct || readDirect(fd, size) >= 0;
+  if (deviceBlockSize !== undefined && goesThrough(deviceBlockSize)) return deviceBlockSize;
   const { offset = 1 } = directAlignment ?? {};
   // A device may have blocks larger than any that a ublk disk can have.
   const least = Math.min(limits?.blockSize ?? SMALLEST_BLOCK, LARGEST_BLOCK);
   const possible = BLOCK_SIZES.filter((size) => size >= least);
   if (!direct) return possible[0];
-  const fits = (size: number) => size % offset === 0 && readDirect(fd, size) >= 0;
+  const fits = (size: number) => size % offset === 0 && goesThrough(size);
   return possible.find(fits) ?? possible[0];
 }
 

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { isUblkError } from "../uapi/error.ts";
 import { fileStatus, smallText } from "../uring/file.ts";
 
 /** A range of bytes of one thing, by an identity that is the same under every name. */
@@ -39,7 +40,7 @@ export function placesOf(path: string): Place[] {
 }
 
 /** All places of the bytes of a block device, by its `major:minor`. */
-export function placesOfDevice(device: string): Place[] {
+function placesOfDevice(device: string): Place[] {
   const folder = `/sys/dev/block/${device}`;
   const own: Place = { key: deviceKey(device), start: 0, end: Infinity };
   const disk = smallText(`${folder}/partition`) === undefined
@@ -54,11 +55,25 @@ export function placesOfDevice(device: string): Place[] {
   if (backing === undefined) return [own];
   // 0 is no limit.
   const limit = numberIn(`${folder}/loop/sizelimit`) || Infinity;
-  return [own, ...within(placesOf(backing), numberIn(`${folder}/loop/offset`), limit)];
+  return [own, ...within(placesIfSeen(backing), numberIn(`${folder}/loop/offset`), limit)];
+}
+
+/**
+ * Those of a file that may be out of sight: in a folder of another user (EACCES), or on a server
+ * that does not know it any more (ESTALE). It is taken for another file: all loop devices of the
+ * machine are compared, and one such kept every file from being served.
+ */
+function placesIfSeen(path: string): Place[] {
+  try {
+    return placesOf(path);
+  } catch (error) {
+    if (isUblkError(error) && error.code === "SYSCALL_FAILED") return [];
+    throw error;
+  }
 }
 
 /** What a block device is called in a place. */
-export function deviceKey(device: string): string {
+function deviceKey(device: string): string {
   return `block ${device}`;
 }
 
@@ -80,4 +95,20 @@ export function overlap(some: readonly Place[], others: readonly Place[]): boole
   return some.some((one) =>
     others.some(({ key, start, end }) => key === one.key && start < one.end && one.start < end)
   );
+}
+
+const LOOP_DEVICES = 256;
+
+/** The number of a loop device over some of the bytes at a path, and not itself at that path. */
+export function loopOver(path: string): number | undefined {
+  const places = placesOf(path);
+  for (let loop = 0; loop < LOOP_DEVICES; loop++) {
+    const folder = `/sys/block/loop${loop}`;
+    if (smallText(`${folder}/loop/backing_file`) === undefined) continue;
+    const device = smallText(`${folder}/dev`)?.trim() ?? "";
+    // That loop device itself, or a partition of it, is at the path: all others have a part in it.
+    if (places.some(({ key }) => key === deviceKey(device))) continue;
+    if (overlap(places, placesOfDevice(device))) return loop;
+  }
+  return undefined;
 }

@@ -5,7 +5,7 @@
  */
 
 import { isUblkError, thrownText, UblkError } from "../uapi/error.ts";
-import type { Backend, BackendModule, OpenContext, Sharing } from "./backend.ts";
+import type { Backend, BackendModule, OpenContext, ShareContext, Sharing } from "./backend.ts";
 import { type Claim, claims } from "./claims.ts";
 import { eachInTurn } from "./each_of.ts";
 import { BLOCK_SIZES } from "./geometry.ts";
@@ -30,6 +30,12 @@ export interface LoadedBackend {
   unshare(shared: unknown): Promise<void>;
 }
 
+/** A device that is there already, as far as its backend must know it. Plain data. */
+export interface RecoveredDevice {
+  /** Bytes of its logical block. */
+  readonly blockSize: number;
+}
+
 /** What `share` returned, for a backend and those inside it. */
 interface SharedTree {
   readonly own: unknown;
@@ -39,13 +45,18 @@ interface SharedTree {
 /**
  * Loads the modules of a specification.
  *
- * @param recovering What `share` and `open` are told: the disk is there already.
+ * @param recovered The device that is recovered, of which `share` and `open` are told; undefined for
+ *   a new one.
  * @throws {UblkError} `BACKEND_MODULE` where one cannot be loaded, `BACKEND_SHAPE` where it exports
  *   the wrong thing.
  */
-export async function loadBackend(spec: BackendSpec, recovering = false): Promise<LoadedBackend> {
+export async function loadBackend(
+  spec: BackendSpec,
+  recovered?: RecoveredDevice,
+): Promise<LoadedBackend> {
+  const told = { recovering: recovered !== undefined, deviceBlockSize: recovered?.blockSize };
   const inner: LoadedBackend[] = [];
-  for (const child of spec.inner ?? []) inner.push(await loadBackend(child, recovering));
+  for (const child of spec.inner ?? []) inner.push(await loadBackend(child, recovered));
   const module = pick(await importModule(spec.module), spec);
   let opened: Backend | undefined;
   const everyone = [module.sharing ?? "single", ...inner.map((child) => child.sharing)];
@@ -55,11 +66,8 @@ export async function loadBackend(spec: BackendSpec, recovering = false): Promis
       const shared: unknown[] = [];
       try {
         for (const child of inner) shared.push(await child.share(claim));
-        const own = await attempt(
-          spec,
-          "share",
-          () => module.share?.(spec.options, { recovering, claim }),
-        );
+        const context: ShareContext = { ...told, claim };
+        const own = await attempt(spec, "share", () => module.share?.(spec.options, context));
         return { own, inner: shared as SharedTree[] };
       } catch (error) {
         // Nobody else knows of them: their files stayed open, and locked, once.
@@ -75,7 +83,7 @@ export async function loadBackend(spec: BackendSpec, recovering = false): Promis
       for (const [index, child] of inner.entries()) {
         backends.push(await child.open(queue, tree.inner[index]));
       }
-      const context: OpenContext = { queue, shared: tree.own, inner: backends, recovering };
+      const context: OpenContext = { queue, shared: tree.own, inner: backends, ...told };
       const backend = await attempt(spec, "open", () => module.open(spec.options, context));
       // First, so that what has the wrong shape is closed too.
       opened = backend;

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertObjectMatch, assertRejects, assertThrows } from "@std/assert";
 import { moduleUrl, openSource } from "../tests/backend_modules.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
 import { checkBackend, loadBackend } from "./load.ts";
@@ -8,7 +8,7 @@ import type { BackendSpec } from "./spec.ts";
 interface Shown {
   readonly size: number;
   readonly options: unknown;
-  readonly context: { queue: number; shared: unknown; inner: Shown[]; recovering: boolean };
+  readonly context: { queue: number; shared: unknown; inner: Shown[] };
 }
 
 async function openShown(spec: BackendSpec, queue = 0): Promise<Shown> {
@@ -231,17 +231,21 @@ Deno.test("loadBackend unshares what was shared where a later `share` throws", a
 Deno.test("loadBackend tells every `share` and `open` of a stack whether the device is recovered", async () => {
   const spec = {
     module: moduleUrl(`
-      export const share = (options, { recovering }) => ({ recovering });
+      export const share = (options, { recovering, deviceBlockSize }) =>
+        ({ recovering, deviceBlockSize });
       export const open = ${openSource(512)};`),
   };
   const stack = { ...spec, inner: [{ ...spec, inner: [spec] }] };
-  for (const recovering of [undefined, false, true]) {
-    const loaded = await loadBackend(stack, recovering);
+  for (const deviceBlockSize of [undefined, 512, 4096]) {
+    const recovering = deviceBlockSize !== undefined;
+    const recovered = recovering ? { blockSize: deviceBlockSize } : undefined;
+    const loaded = await loadBackend(stack, recovered);
     let shown = await loaded.open(0, await loaded.share()) as unknown as Shown;
     for (let depth = 0; depth < 3; depth++) {
       const { context } = shown;
-      const expected = recovering ?? false;
-      assertEquals([context.recovering, context.shared], [expected, { recovering: expected }]);
+      const told = { recovering, deviceBlockSize };
+      assertObjectMatch(context, told);
+      assertEquals(context.shared, told);
       shown = context.inner[0];
     }
   }

@@ -26,6 +26,8 @@ import { writeUnchecked } from "./unchecked.ts";
 /** The threads share the file through the kernel. */
 export const sharing: Sharing = "per-queue";
 
+const DEFAULT_BLOCK_BYTES = 512;
+
 /** Options of {@linkcode file}. */
 export interface FileOptions {
   /**
@@ -37,7 +39,7 @@ export interface FileOptions {
   readonly size?: Size;
   /**
    * Bytes of a logical block: 512, 1024, 2048 or 4096. Default: that of a block device; with
-   * `direct` the least that the filesystem takes; else 512.
+   * `direct` the least that the filesystem takes; else, and with metadata, 512.
    */
   readonly blockSize?: number;
   /** The kernel refuses writes, and the file is opened for reading only. */
@@ -48,8 +50,9 @@ export interface FileOptions {
    */
   readonly direct?: boolean;
   /**
-   * Other disks may have the file too, if they allow it likewise: what they write at the same time
-   * is anybody's guess. For what `kublk` lets happen; without it a file is one disk's alone.
+   * Other disks, or other parts of this one, may have the file too, if they allow it likewise: what
+   * they write at the same time is anybody's guess. For what `kublk` lets happen; without it a file
+   * is one disk's alone.
    */
   readonly shared?: boolean;
   /** A second file, for integrity metadata. Needs {@linkcode metadataSize}. */
@@ -95,7 +98,7 @@ export function file(path: string, options: FileOptions = {}): BackendSpec {
   const { metadataPath, metadataSize = 0 } = options;
   checkPath(path);
   if (blockSize !== undefined) checkBlockSize(blockSize);
-  const unit = blockSize ?? 512;
+  const unit = blockSize ?? DEFAULT_BLOCK_BYTES;
   const size = typeof options.size === "string" ? parseSize(options.size) : options.size;
   if (create !== (size !== undefined)) {
     const reason = create ? "create needs a size" : "a size is for create: a file has its own";
@@ -144,19 +147,21 @@ interface Shared {
 /** Opens and claims the files, once for all queues. */
 export async function share(
   options: unknown,
-  { recovering, claim }: ShareContext,
+  { claim, ...device }: ShareContext,
 ): Promise<Shared> {
   const stored = options as StoredOptions;
   const { path, metadataPath, metadataSize } = stored;
-  claim(path);
+  claim(path, stored.readOnly || stored.shared ? "shared" : "data");
+  // Its own, so that it is never the disk's file.
   if (metadataPath !== undefined) claim(metadataPath);
-  const data = await openBackingFile(path, { ...stored, recovering });
+  const wish = { ...stored, ...device };
+  const data = await openBackingFile(path, { ...wish, blockSize: unitOf(wish) });
   const { blockSize, readOnly } = data;
   const blocks = Math.floor(data.bytes / blockSize);
   if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly };
   let metadata: BackingFile | undefined;
   try {
-    metadata = await openMetadata(metadataPath, { ...stored, readOnly }, blocks, recovering);
+    metadata = await openMetadata(metadataPath, { ...stored, readOnly }, blocks, device.recovering);
     // The disk ends where either file does.
     const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
     if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
@@ -168,6 +173,19 @@ export async function share(
     unshare({ data, metadata });
     throw error;
   }
+}
+
+/**
+ * The block size that is not left to what the file is like. Metadata is found by the number of its
+ * block, so that with it the size must not change when the disk below is another, or the options.
+ */
+function unitOf(
+  { blockSize, deviceBlockSize, metadataPath }:
+    & Pick<StoredOptions, "blockSize" | "metadataPath">
+    & Pick<ShareContext, "deviceBlockSize">,
+): number | undefined {
+  if (metadataPath === undefined) return blockSize;
+  return blockSize ?? deviceBlockSize ?? DEFAULT_BLOCK_BYTES;
 }
 
 /** Metadata goes through the page cache: its portions are smaller than any block. */

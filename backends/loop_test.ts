@@ -419,7 +419,7 @@ Deno.test("file + a device that is recovered + its files are taken as they are, 
   const path = `${scratch.path}/data`;
   const metadataPath = `${scratch.path}/meta`;
   const spec = file(path, { create: true, size: MIB, metadataPath, metadataSize: 8 });
-  const recovered = await loadBackend(spec, true);
+  const recovered = await loadBackend(spec, { blockSize: 512 });
   const missing = async (name: string) => {
     const error = await assertRejects(() => recovered.share(), UblkError, `${name}: there is no`);
     assertEquals(error.hint, "check that its filesystem is mounted, and the path");

@@ -105,14 +105,14 @@ interface Shared {
 /** Opens and claims the files, once for all queues. */
 export async function share(
   options: unknown,
-  { recovering, claim }: ShareContext,
+  { claim, ...device }: ShareContext,
 ): Promise<Shared> {
   const stored = options as StoredOptions;
   for (const path of stored.paths) claim(path);
   const files: BackingFile[] = [];
   try {
     for (const path of stored.paths) {
-      files.push(await openBackingFile(path, { ...stored, recovering }));
+      files.push(await openBackingFile(path, { ...stored, ...device }));
     }
     const each = wholeChunks(files[0], stored.chunkSize);
     for (const file of files) {

@@ -99,7 +99,8 @@ function invalid(reason: string, hint: string): UblkError {
 
 /** The archive is opened with the disk; that it is no other part of the disk must be known before. */
 export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): void {
-  claim((options as ArchiveWish).path);
+  // It is only read.
+  claim((options as ArchiveWish).path, "shared");
 }
 
 /** Opens the archive in the thread that serves it. */

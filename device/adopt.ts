@@ -43,12 +43,12 @@ export async function adoptDevice(
   const { id, threads } = held;
   const control = held.control = await Control.open({ signal });
   const info = await serverless(control, id, signal);
-  // Not before its old server has gone, who may have the backend's file locked; and before the
-  // recovery has begun, since Linux 6.12 lets nobody else begin it once more.
-  const opened = await abortable(threads!.open(true), signal);
-  if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const disk = describeParams(await control.getParams(id, { signal }));
   if (disk === undefined) throw refused(id, "it was never started", "delete it");
+  // Not before its old server has gone, who may have the backend's file locked; and before the
+  // recovery has begun, since Linux 6.12 lets nobody else begin it once more.
+  const opened = await abortable(threads!.open({ blockSize: disk.blockSize }), signal);
+  if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const no = misfit(disk, info.flags, opened.traits, { ...settings, allowVolatile });
   if (no !== undefined) throw refused(id, no.reason, no.hint);
   await retrying(() => control.startUserRecovery(id, { signal }), signal);

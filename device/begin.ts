@@ -75,7 +75,7 @@ export async function addDevice(
   signal: AbortSignal | undefined,
 ): Promise<Basis> {
   // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
-  const opened = await abortable(held.threads!.open(false), signal);
+  const opened = await abortable(held.threads!.open(), signal);
   const wanted = wantedOf(settings, opened);
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const control = held.control = await Control.open({ signal });

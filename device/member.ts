@@ -6,6 +6,7 @@
  */
 
 import type { Backend } from "../backends/backend.ts";
+import type { RecoveredDevice } from "../backends/load.ts";
 import { type BackendSpec, isBackendSpec } from "../backends/spec.ts";
 import {
   CONTROL_ORDER,
@@ -79,8 +80,8 @@ export class Member {
   }
 
   /** Opens the backend. `shared` is what the first thread's opening returned. */
-  async open(recovering: boolean, shared?: Box): Promise<Opened> {
-    const opened = await this.#thread.open(this.#queue, this.#log, recovering, shared);
+  async open(recovered: RecoveredDevice | undefined, shared?: Box): Promise<Opened> {
+    const opened = await this.#thread.open(this.#queue, this.#log, recovered, shared);
     this.#isOpen = true;
     this.#hasEventLoop = !opened.traits.synchronous;
     return opened;

@@ -6,7 +6,7 @@
  */
 
 import type { Backend, Sharing } from "../backends/backend.ts";
-import { checkBackend } from "../backends/load.ts";
+import { checkBackend, type RecoveredDevice } from "../backends/load.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { LogWriter } from "../queue/log_ring.ts";
 import {
@@ -42,7 +42,7 @@ export interface ServingThread {
   open(
     queue: number,
     log: SharedArrayBuffer,
-    recovering: boolean,
+    recovered: RecoveredDevice | undefined,
     shared?: Box,
   ): Promise<Opened>;
   /** Fetches every slot; resolves once the device can be started. */
@@ -86,12 +86,12 @@ export class WorkerThread implements ServingThread {
   async open(
     queue: number,
     log: SharedArrayBuffer,
-    recovering: boolean,
+    recovered: RecoveredDevice | undefined,
     shared?: Box,
   ): Promise<Opened> {
     const spec = this.#spec;
     const takesConsole = takesConsoles();
-    const message = { type: "open", spec, queue, log, takesConsole, recovering, shared } as const;
+    const message = { type: "open", spec, queue, log, takesConsole, recovered, shared } as const;
     return await this.#ask(message, "opened");
   }
 

@@ -5,6 +5,7 @@
  */
 
 import type { Backend } from "../backends/backend.ts";
+import type { RecoveredDevice } from "../backends/load.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/stats.ts";
 import { UblkError } from "../uapi/error.ts";
@@ -30,7 +31,7 @@ export class Threads {
   /** Where each queue's threads count. */
   readonly #counters: SharedArrayBuffer[][] = [];
   #opened?: Opened;
-  #recovering = false;
+  #recovered?: RecoveredDevice;
   #serving = 0;
   #following?: ReturnType<typeof setTimeout>;
   #forced = false;
@@ -47,11 +48,12 @@ export class Threads {
   /**
    * Opens the backend in the first thread, and tells what it is.
    *
-   * @param recovering Whether the device is there already, which every thread's backend is told.
+   * @param recovered The device that is there already, of which every thread's backend is told;
+   *   undefined for a new one.
    */
-  async open(recovering: boolean): Promise<Opened> {
-    this.#recovering = recovering;
-    this.#opened = await this.#add(0).open(recovering);
+  async open(recovered?: RecoveredDevice): Promise<Opened> {
+    this.#recovered = recovered;
+    this.#opened = await this.#add(0).open(recovered);
     return this.#opened;
   }
 
@@ -81,7 +83,7 @@ export class Threads {
     const { shared, traits } = this.#opened!;
     const others = shares.slice(1).map(([first]) => this.#add(first.queue));
     await Promise.all(others.map(async (member, index) => {
-      const opened = await member.open(this.#recovering, { value: shared });
+      const opened = await member.open(this.#recovered, { value: shared });
       checkAlike(opened.traits, traits, index + 1);
     }));
     this.#serving = this.#members.length;

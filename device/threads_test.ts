@@ -10,19 +10,20 @@ import { Threads } from "./threads.ts";
 const TELLING = {
   module: moduleUrl(`
     export const sharing = "per-queue";
-    export const share = (options, { recovering }) => recovering;
+    export const share = (options, { deviceBlockSize }) => deviceBlockSize;
     export const open = (options, { queue, shared, recovering }) => {
       if (queue === 1) throw new Error(\`shared \${shared}, told \${recovering}\`);
       return { size: recovering ? 1024 : 512, readAt() {}, writeAt() {} };
     };`),
 };
 
-for (const recovering of [false, true]) {
+for (const recovered of [undefined, { blockSize: 4096 }]) {
+  const recovering = recovered !== undefined;
   Deno.test(`Threads + recovering ${recovering} + every thread's backend is told`, async () => {
     using logs = new ThreadLogs(30, "");
     const threads = new Threads(TELLING, logs);
     try {
-      const { traits } = await threads.open(recovering);
+      const { traits } = await threads.open(recovered);
       assertEquals(traits.size, recovering ? 1024 : 512);
       const shares = [0, 1].map((queue) => [{ queue } as Share]);
       // It ends before anything is fetched.
@@ -30,7 +31,7 @@ for (const recovering of [false, true]) {
       await assertRejects(
         () => threads.serve(order, shares, [[], []], false, () => {}),
         UblkError,
-        `shared ${recovering}, told ${recovering}`,
+        `shared ${recovered?.blockSize}, told ${recovering}`,
       );
     } finally {
       await threads.close(10_000);

@@ -11,6 +11,7 @@ import type {
   Topology,
   ZoneMethods,
 } from "../backends/backend.ts";
+import type { RecoveredDevice } from "../backends/load.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import {
   isUblkError,
@@ -33,8 +34,8 @@ export type ToThread =
     readonly type: "open";
     readonly spec: BackendSpec;
     readonly queue: number;
-    /** Whether the device is there already, and goes on. */
-    readonly recovering: boolean;
+    /** The device that is there already, and goes on; absent for a new one. */
+    readonly recovered?: RecoveredDevice;
     /** What the first thread's `share` made; absent for the first thread. */
     readonly shared?: Box;
     readonly log: SharedArrayBuffer;

@@ -40,7 +40,7 @@ async function handle(message: ToThread): Promise<void> {
     case "open": {
       log = new LogWriter(message.log);
       if (message.takesConsole) takeOutput(log);
-      loaded = await loadBackend(message.spec, message.recovering);
+      loaded = await loadBackend(message.spec, message.recovered);
       if (message.shared === undefined) made = { value: await loaded.share() };
       const shared = (message.shared ?? made!).value;
       try {

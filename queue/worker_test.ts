@@ -34,7 +34,7 @@ async function opened(later: boolean, count: number): Promise<[FromThread[], str
     };
     const spec = { module: MODULE, options: { later } };
     const open: ToThread = {
-      ...{ type: "open", spec, queue: 0, recovering: false, log, takesConsole: true },
+      ...{ type: "open", spec, queue: 0, log, takesConsole: true },
     };
     worker.postMessage(open);
     await promise;

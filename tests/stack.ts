@@ -5,7 +5,7 @@
  */
 
 import type { Backend } from "../backends/backend.ts";
-import { loadBackend } from "../backends/load.ts";
+import { loadBackend, type RecoveredDevice } from "../backends/load.ts";
 import type { BackendSpec } from "../backends/spec.ts";
 import { closeFd } from "../uring/libc.ts";
 
@@ -23,9 +23,9 @@ export interface Stack extends AsyncDisposable {
 export async function openStack(
   spec: BackendSpec,
   queue = 0,
-  recovering = false,
+  recovered?: RecoveredDevice,
 ): Promise<Stack> {
-  const loaded = await loadBackend(structuredClone(spec), recovering);
+  const loaded = await loadBackend(structuredClone(spec), recovered);
   const shared = await loaded.share();
   let alive = true;
   let backend: Backend;

@@ -453,7 +453,11 @@ Deno.test("cow + a device that is recovered + its overlay must be there", async 
   using scratch = new Scratch();
   const { overlay, spec } = prepare(scratch);
   const refused = async (words: string) => {
-    const error = await assertRejects(() => openStack(spec, 0, true), UblkError, words);
+    const error = await assertRejects(
+      () => openStack(spec, 0, { blockSize: 512 }),
+      UblkError,
+      words,
+    );
     assertEquals(error.hint, "check that its filesystem is mounted, and the path");
   };
   // All that had been written was the base's again, under a filesystem that was in use.
@@ -466,7 +470,7 @@ Deno.test("cow + a device that is recovered + its overlay must be there", async 
     await using stack = await openStack(spec);
     await fill(stack.backend, 5, 0, 512);
   }
-  await using stack = await openStack(spec, 0, true);
+  await using stack = await openStack(spec, 0, { blockSize: 512 });
   assertEquals(await readBytes(stack.backend, 0, 512), new Uint8Array(512).fill(5));
 });
 
@@ -564,7 +568,7 @@ for (
     assertEquals(left, header);
     // A device cannot have been served from it.
     await assertRejects(
-      () => openStack(spec, 0, true),
+      () => openStack(spec, 0, { blockSize: 512 }),
       UblkError,
       "which has what was written, is",
     );
