@@ -17,8 +17,13 @@ import { MAX_MEMBERS, Members } from "./members.ts";
 
 /** Bytes behind the archive: padding, a signature. unzip looks no farther than 64 KiB. */
 const MAX_APPENDED_BYTES = 1 << 20;
-/** The library wants all of a directory to look at its first entry, and this is enough for that. */
-const LOOK_BYTES = 1 << 20;
+/** The end record without its comment, and the longest comment. */
+const MAX_END_BYTES = 22 + 0xffff;
+/**
+ * Reads of the library are cut to this: it wants all of a directory to look at its first entry. Its
+ * search for the end record is one read, which must not be cut: it looks at the last bytes first.
+ */
+const LOOK_BYTES = MAX_END_BYTES + MAX_APPENDED_BYTES;
 /** It finds no count in an archive of 65536 members without zip64, and counts the entries it sees. */
 const COUNT_BYTES = 64 << 20;
 /** A directory entry without a name. */

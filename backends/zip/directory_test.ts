@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { crc32 } from "node:zlib";
 import { Scratch } from "../../tests/scratch.ts";
 import { pathsOf, patterned, ServedZip, volumeOf } from "../../tests/served_zip.ts";
 import {
@@ -92,6 +93,18 @@ for (
   }
 }
 
+Deno.test("readDirectory finds an archive of any size before whatever stands behind it", async () => {
+  // Reads of the search for the end were once cut at their end: beyond 1.06 MiB nothing was found.
+  const data = patterned(3 << 20);
+  const archive = await makeZip([{ name: "a", data, claims: { crc32: crc32(data) } }]);
+  for (const count of [0, 1, 5000, 60_000, 70_000, 1 << 20]) {
+    const [found] = await volumeOf(join([archive, new Uint8Array(count)]));
+    assertEquals(crc32(found.data!), crc32(data), `${count} bytes behind it`);
+  }
+  const tooMuch = join([archive, new Uint8Array((1 << 20) + 1)]);
+  await assertRejects(() => volumeOf(tooMuch), UblkError, "it is damaged");
+});
+
 Deno.test("readDirectory takes backslashes for separators where the system has them, as unzip does", async () => {
   const windows = [
     { name: "dir\\", system: 0 },
@@ -171,8 +184,8 @@ Deno.test("readDirectory has times that FAT has, whatever the archive's", async 
 });
 
 Deno.test("readDirectory counts the members where their number does not fit", async () => {
-  // Without zip64 a count has 16 bits: 0 here, and 1 there.
-  for (const count of [65_536, 65_537]) {
+  // Without zip64 a count has 16 bits: all ones, which ask for zip64, then 0, and 1.
+  for (const count of [65_535, 65_536, 65_537]) {
     const name = (index: number) => `${index}`.padStart(20, "file ");
     const archive = makeLargeZip(count, name);
     const view = new DataView(archive.buffer);
@@ -181,6 +194,7 @@ Deno.test("readDirectory counts the members where their number does not fit", as
     const bytes = Number(view.getBigUint64(end - 20 - 56 + 40, true));
     const start = Number(view.getBigUint64(end - 20 - 56 + 48, true));
     view.setUint16(start + bytes - 66 + 32, 76, true);
+    archive.fill(0x20, end - 76, end);
     for (const at of [8, 10]) view.setUint16(end + at, count & 0xffff, true);
     view.setUint32(end + 12, bytes + 76, true);
     view.setUint32(end + 16, start, true);
