@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import { crc32 } from "node:zlib";
 import { Scratch } from "../../tests/scratch.ts";
 import { patterned, ServedZip } from "../../tests/served_zip.ts";
-import { deflated, makeZip, type ZipMember } from "../../tests/zip_writer.ts";
+import { deflated, join, makeZip, type ZipMember } from "../../tests/zip_writer.ts";
 import { ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
@@ -247,6 +247,46 @@ Deno.test("Contents whose checksum is wrong fail: small ones at once, others whe
       const end = () => read(contents, 0, DATA.length - 512, 512);
       assertMatch((await assertRejects(end, UblkError)).message, words);
       assertThrows(() => contents.read(0, new Uint8Array(512), 512), UblkError, "checksum");
+    });
+  }
+});
+
+Deno.test("Contents are those of the deflate stream, whatever stands behind it", async () => {
+  const cases: [Uint8Array<ArrayBuffer>, number][] = [];
+  for (const count of [1, 3, 200, 40_000]) {
+    cases.push([DATA.slice(0, 0), count], [DATA.slice(0, 5000), count]);
+  }
+  for (const count of [3, 40_000]) cases.push([DATA.slice(0, 2 * MIB), count]);
+  cases.push([new Uint8Array(20 * MIB), 3]);
+  const members = await Promise.all(cases.map(async ([data, count], index) => ({
+    name: `${index}`,
+    data: join([await deflated(data), patterned(count)]),
+    claims: { method: 8, bytes: data.length, crc32: crc32(data) },
+  })));
+  await withContents(members, async (contents) => {
+    for (const [index, [data, count]] of cases.entries()) {
+      const found = await read(contents, index, 0, data.length);
+      assertEquals(crc32(found), crc32(data), `${data.length} bytes, and ${count} behind them`);
+    }
+  });
+});
+
+Deno.test("Contents that cannot be inflated fail, and at once where no bytes behind them explain it", async () => {
+  const stored = await deflated(DATA.subarray(0, 2 * MIB));
+  for (const [at, bytes] of [[0, 2 * MIB], [stored.length - 40, 2 * MIB], [0, 100 * MIB]]) {
+    // At a block's start these are of no kind that there is.
+    const data = stored.slice().fill(0xff, at, at + 30);
+    const member = { name: "a", data, claims: { method: 8, bytes, crc32: 1 } };
+    await withContents([member], async (contents, archive) => {
+      let inputs = 0;
+      const readAll = archive.read.bind(archive);
+      archive.read = (buffer, offset) => {
+        inputs++;
+        readAll(buffer, offset);
+      };
+      const reason = at === 0 ? "it cannot be inflated" : "";
+      await assertRejects(() => contents.check(0), UblkError, `it is damaged: ${reason}`);
+      if (bytes === 100 * MIB) assert(inputs <= 2, `${inputs} inputs`);
     });
   }
 });
