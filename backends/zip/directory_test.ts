@@ -207,6 +207,55 @@ Deno.test("readDirectory counts the members where their number does not fit", as
   }
 });
 
+Deno.test("readDirectory reads all members whatever their count is said to be, as python does", async () => {
+  const members = ["a", "b", "c"].map((name) => ({ name, data: DATA }));
+  const names = members.map(({ name }) => `/${name}`);
+  for (const before of [0, 5000]) {
+    for (const zip64 of [false, true]) {
+      const archive = join([
+        new Uint8Array(before),
+        await makeZip(members.map((one) => ({ ...one, zip64 }))),
+      ]);
+      const view = new DataView(archive.buffer);
+      const end = archive.length - 22;
+      for (const count of [0, 1, 2, 4, 500, 0xfffe, 0xffff]) {
+        if (zip64) view.setBigUint64(end - 20 - 56 + 32, BigInt(count), true);
+        else view.setUint16(end + 10, count, true);
+        const found = await volumeOf(archive);
+        assertEquals(pathsOf(found), names, `${count}${zip64 ? " in zip64" : ""}`);
+        assertEquals(found.map(({ data }) => data), members.map(({ data }) => data));
+      }
+    }
+  }
+});
+
+Deno.test("readDirectory finds an archive that has zip64 and does not need it, also behind others", async () => {
+  const members = ["a", "b"].map((name) => ({ name, data: DATA, zip64: true }));
+  const archive = await makeZip(members);
+  const view = new DataView(archive.buffer);
+  const end = archive.length - 22;
+  for (const at of [8, 10]) view.setUint16(end + at, 2, true);
+  view.setUint32(end + 12, Number(view.getBigUint64(end - 20 - 56 + 40, true)), true);
+  view.setUint32(end + 16, Number(view.getBigUint64(end - 20 - 56 + 48, true)), true);
+  for (const before of [0, 1, 5000]) {
+    for (const behind of [0, 4096]) {
+      const found = await volumeOf(join([patterned(before), archive, new Uint8Array(behind)]));
+      assertEquals(found.map(({ path, data }) => [path, data]), [["/a", DATA], ["/b", DATA]]);
+    }
+  }
+});
+
+Deno.test("readDirectory refuses a directory that ends before its end, whatever the count", async () => {
+  const archive = await makeZip(["a", "b"].map((name) => ({ name, data: DATA })));
+  const end = archive.length - 22;
+  const view = new DataView(archive.buffer);
+  archive[end - 47] = 0;
+  for (const count of [2, 0, 0xffff]) {
+    view.setUint16(end + 10, count, true);
+    await assertRejects(() => volumeOf(archive), UblkError, "its directory ends too early");
+  }
+});
+
 Deno.test("readDirectory refuses what it cannot read, and what is too much", async () => {
   const good = await makeZip([{ name: "a", data: DATA }]);
   const end = good.length - 22;
@@ -221,9 +270,7 @@ Deno.test("readDirectory refuses what it cannot read, and what is too much", asy
     (view) => view.setUint16(end + 4, 7, true),
     /it is a part of a split archive; join/,
   );
-  await refused(
-    (view) => view.setUint16(end + 10, 2, true),
-    /it is damaged: its directory ends too early/,
-  );
+  // The directory's only entry is none.
+  await refused((view) => view.setUint8(end - 47, 0), /it is damaged: central directory header/);
   await refused((view) => view.setUint32(end, 0), /it begins as a zip archive, and its end is not/);
 });
