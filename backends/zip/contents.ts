@@ -16,6 +16,7 @@ import { assert, UblkError } from "../../uapi/error.ts";
 import type { Answer } from "../backend.ts";
 import type { Archive } from "./archive.ts";
 import type { CacheFile } from "./cache_file.ts";
+import { type Clock, threadClock } from "./breaths.ts";
 import { Damage, damaged } from "./damage.ts";
 import { Line, type Work } from "./line.ts";
 import { STORED } from "./members.ts";
@@ -25,8 +26,15 @@ import { piecesOf } from "./pieces.ts";
 const CHECKED_FIRST_BYTES: number = 1 << 20;
 /** A stored member up to so many bytes is checked where its end is read; that takes a second or so. */
 export const CHECKED_STORED_BYTES: number = 128 << 20;
-/** Members that are partly inflated and wait for nobody: each takes some 100 KiB of memory. */
-const MAX_IDLE = 32;
+/**
+ * Members that are partly inflated and kept although no read waits for them and none has for
+ * {@linkcode MAX_UNUSED_MS}.
+ */
+const MAX_UNUSED = 32;
+/** A reader that asks piece by piece comes back sooner. (ms) */
+const MAX_UNUSED_MS = 30_000;
+/** Members that are partly inflated. Each takes half a MiB of memory or so, garbage included. */
+const MAX_BEGUN = 256;
 
 /** The place of all of a member's contents. */
 export interface Place {
@@ -41,6 +49,7 @@ export class Contents {
   readonly #archive: Archive;
   readonly #cache: CacheFile | undefined;
   readonly #line: Line;
+  readonly #clock: Clock;
   /** By member, 1 where the checksum has proved right. */
   readonly #checked: Uint8Array<ArrayBuffer>;
   /** By member, the place of its contents in the archive or the cache file, plus 1; 0: not known. */
@@ -51,10 +60,11 @@ export class Contents {
   readonly #passages = new Map<number, Passage>();
 
   /** `cache` is where deflated members are inflated to. */
-  constructor(archive: Archive, cache: CacheFile | undefined, line: Line = new Line()) {
+  constructor(archive: Archive, cache: CacheFile | undefined, clock: Clock = threadClock) {
     this.#archive = archive;
     this.#cache = cache;
-    this.#line = line;
+    this.#line = new Line();
+    this.#clock = clock;
     this.#checked = new Uint8Array(archive.members.count);
     this.#start = new Float64Array(archive.members.count);
   }
@@ -149,6 +159,7 @@ export class Contents {
     else passage = this.#begin(member);
     this.#passages.set(member, passage);
     passage.onProgress ??= onProgress;
+    passage.usedMs = this.#clock.now();
     const answer = this.#line.wait(passage, end, ready);
     this.#endIdle();
     return answer;
@@ -175,12 +186,23 @@ export class Contents {
     });
   }
 
-  /** Forgets members that nobody waits for, those first that were not used for longest. */
+  /**
+   * Forgets members that no read waits for: those unused for long, and beyond the limit those with
+   * the least to inflate again. (Every one beyond 32 was once forgotten, the one unused for longest
+   * first. With 33 files read side by side that was always the one to be read next: each piece
+   * inflated its file again from the start.)
+   */
   #endIdle(): void {
+    const unusedMs = this.#clock.now() - MAX_UNUSED_MS;
     for (const [member, passage] of this.#passages) {
-      if (this.#passages.size <= MAX_IDLE) return;
+      if (this.#passages.size <= MAX_UNUSED || passage.usedMs > unusedMs) break;
       if (!this.#line.wants(passage)) this.#end(member);
     }
+    if (this.#passages.size <= MAX_BEGUN) return;
+    // Of equal ones that which was used last: files read in turn come up again in that order.
+    const idle = [...this.#passages].filter(([, passage]) => !this.#line.wants(passage)).reverse()
+      .sort(([, one], [, other]) => one.there - other.there);
+    for (const [member] of idle.slice(0, this.#passages.size - MAX_BEGUN)) this.#end(member);
   }
 
   /** Forgets a member that is not all there, and gives its space back. It may be begun again. */
@@ -235,6 +257,8 @@ interface PassageEnds {
 /** A member that is gone through: each piece is counted, summed and written. */
 class Passage implements Work {
   there = 0;
+  /** Of the last read that asked for it, by the monotonic clock. */
+  usedMs = 0;
   onProgress: ((bytes: number) => void) | undefined;
   #crc = 0;
   readonly #pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>;

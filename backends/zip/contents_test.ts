@@ -2,11 +2,12 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import { crc32 } from "node:zlib";
 import { Scratch } from "../../tests/scratch.ts";
 import { patterned, ServedZip } from "../../tests/served_zip.ts";
-import { makeZip, type ZipMember } from "../../tests/zip_writer.ts";
+import { deflated, join, makeZip, type ZipMember } from "../../tests/zip_writer.ts";
 import { ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { Archive } from "./archive.ts";
+import { type Clock, threadClock } from "./breaths.ts";
 import { CacheFile } from "./cache_file.ts";
 import { Contents } from "./contents.ts";
 
@@ -19,11 +20,34 @@ const LARGE_BYTES = 160 * MIB;
 /** That of a request by default (`DEFAULT_DEADLINE_MS` of `device/options.ts`). */
 const DEADLINE_MS = 20_000;
 
+/** A clock that stands still until a test sets it, and the bytes that were written to the cache. */
+class Bench implements Clock {
+  nowMs = 0;
+  inflatedBytes = 0;
+
+  now(): number {
+    return this.nowMs;
+  }
+
+  breathe(): Promise<void> {
+    return threadClock.breathe();
+  }
+
+  watch(cache: CacheFile): void {
+    const write = cache.write.bind(cache);
+    cache.write = (bytes, offset) => {
+      this.inflatedBytes += bytes.length;
+      write(bytes, offset);
+    };
+  }
+}
+
 /** Makes an archive, opens its contents, and closes them in the end. */
 async function withContents(
   members: readonly ZipMember[],
   use: (contents: Contents, archive: Archive, cacheFolder: string) => Promise<void>,
   cacheSize?: string,
+  bench?: Bench,
 ): Promise<void> {
   using scratch = new Scratch();
   using cacheFolder = new Scratch(cacheSize);
@@ -31,7 +55,8 @@ async function withContents(
   Deno.writeFileSync(path, await makeZip(members));
   const archive = await Archive.open(path);
   const cache = CacheFile.make(cacheFolder.path);
-  const contents = new Contents(archive, cache);
+  bench?.watch(cache);
+  const contents = new Contents(archive, cache, bench);
   try {
     await use(contents, archive, cacheFolder.path);
   } finally {
@@ -129,19 +154,80 @@ for (const count of [8, 64]) {
   });
 }
 
-Deno.test("Contents of more members than may wait at a time are begun again, and right", async () => {
-  const members = Array.from({ length: 40 }, (_, index) => {
-    const data = patterned(MIB + 4096, index + 1);
-    return { name: `${index}`, data, deflate: true, claims: { crc32: crc32(data) } };
-  });
-  await withContents(members, async (contents) => {
-    for (const offset of [0, 512 * 1024, MIB]) {
-      const reads = members.map((_, index) => read(contents, index, offset, 4096));
-      for (const [index, bytes] of (await Promise.all(reads)).entries()) {
-        assertEquals(bytes, members[index].data.slice(offset, offset + 4096), `${index} ${offset}`);
-      }
+/** Members of 2 MiB, all the same, of which some 600 KiB come out at a time. */
+async function sameMembers(count: number) {
+  const data = patterned(2 * MIB).map((byte, at) => at % 56 === 0 ? byte : at >>> 10);
+  const stored = await deflated(data);
+  const claims = { method: 8, bytes: data.length, crc32: crc32(data) };
+  const members = Array.from(
+    { length: count },
+    (_, index) => ({ name: `${index}`, data: stored, claims }),
+  );
+  /** Reads a part of each, one after the other: between two reads of a member it is idle. */
+  const readAll = async (contents: Contents, offset: number) => {
+    for (const index of members.keys()) {
+      const bytes = await read(contents, index, offset, 4096);
+      assertEquals(bytes, data.slice(offset, offset + 4096), `${index} ${offset}`);
     }
-  });
+  };
+  return { data, members, readAll };
+}
+
+Deno.test("Contents of members that are read in turn are inflated once, however many they are", async () => {
+  const { data, members, readAll } = await sameMembers(40);
+  const bench = new Bench();
+  await withContents(
+    members,
+    async (contents) => {
+      for (let offset = 0; offset < data.length; offset += 512 * 1024) {
+        bench.nowMs += 1000;
+        await readAll(contents, offset);
+      }
+      await readAll(contents, data.length - 4096);
+    },
+    undefined,
+    bench,
+  );
+  // Each read of the 33rd and of all others once began its member again.
+  assertEquals(bench.inflatedBytes, members.length * data.length);
+});
+
+Deno.test("Contents that nobody has read for long are forgotten, begun again, and right", async () => {
+  const { data, members, readAll } = await sameMembers(40);
+  const bench = new Bench();
+  await withContents(
+    members,
+    async (contents) => {
+      await readAll(contents, 0);
+      bench.nowMs += 31_000;
+      await read(contents, 39, MIB, 4096);
+      const inflatedBytes = bench.inflatedBytes;
+      await read(contents, 0, 4096, 4096);
+      assert(bench.inflatedBytes > inflatedBytes, "the first was forgotten");
+      await readAll(contents, data.length - 4096);
+    },
+    undefined,
+    bench,
+  );
+});
+
+Deno.test("Contents beyond the most that may be begun are those that are begun again", async () => {
+  const { members, readAll } = await sameMembers(260);
+  const bench = new Bench();
+  await withContents(
+    members,
+    async (contents) => {
+      await readAll(contents, 0);
+      const once = bench.inflatedBytes;
+      await readAll(contents, 4096);
+      const again = bench.inflatedBytes - once;
+      assert(again > 0, "a few were forgotten");
+      // Were it the one that was used longest ago, it would be all of them.
+      assert(again <= 10 * once / members.length, `${again} of ${once} bytes`);
+    },
+    undefined,
+    bench,
+  );
 });
 
 Deno.test("Contents whose checksum is wrong fail: small ones at once, others where their end is read", async () => {
@@ -161,6 +247,46 @@ Deno.test("Contents whose checksum is wrong fail: small ones at once, others whe
       const end = () => read(contents, 0, DATA.length - 512, 512);
       assertMatch((await assertRejects(end, UblkError)).message, words);
       assertThrows(() => contents.read(0, new Uint8Array(512), 512), UblkError, "checksum");
+    });
+  }
+});
+
+Deno.test("Contents are those of the deflate stream, whatever stands behind it", async () => {
+  const cases: [Uint8Array<ArrayBuffer>, number][] = [];
+  for (const count of [1, 3, 200, 40_000]) {
+    cases.push([DATA.slice(0, 0), count], [DATA.slice(0, 5000), count]);
+  }
+  for (const count of [3, 40_000]) cases.push([DATA.slice(0, 2 * MIB), count]);
+  cases.push([new Uint8Array(20 * MIB), 3]);
+  const members = await Promise.all(cases.map(async ([data, count], index) => ({
+    name: `${index}`,
+    data: join([await deflated(data), patterned(count)]),
+    claims: { method: 8, bytes: data.length, crc32: crc32(data) },
+  })));
+  await withContents(members, async (contents) => {
+    for (const [index, [data, count]] of cases.entries()) {
+      const found = await read(contents, index, 0, data.length);
+      assertEquals(crc32(found), crc32(data), `${data.length} bytes, and ${count} behind them`);
+    }
+  });
+});
+
+Deno.test("Contents that cannot be inflated fail, and at once where no bytes behind them explain it", async () => {
+  const stored = await deflated(DATA.subarray(0, 2 * MIB));
+  for (const [at, bytes] of [[0, 2 * MIB], [stored.length - 40, 2 * MIB], [0, 100 * MIB]]) {
+    // At a block's start these are of no kind that there is.
+    const data = stored.slice().fill(0xff, at, at + 30);
+    const member = { name: "a", data, claims: { method: 8, bytes, crc32: 1 } };
+    await withContents([member], async (contents, archive) => {
+      let inputs = 0;
+      const readAll = archive.read.bind(archive);
+      archive.read = (buffer, offset) => {
+        inputs++;
+        readAll(buffer, offset);
+      };
+      const reason = at === 0 ? "it cannot be inflated" : "";
+      await assertRejects(() => contents.check(0), UblkError, `it is damaged: ${reason}`);
+      if (bytes === 100 * MIB) assert(inputs <= 2, `${inputs} inputs`);
     });
   }
 });

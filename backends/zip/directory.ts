@@ -12,24 +12,30 @@ import { refusal } from "../backing_file.ts";
 import { Breaths, OPENING_BREATH_MS } from "./breaths.ts";
 import { Damage, damaged } from "./damage.ts";
 import { NameDecoder } from "./encoding.ts";
-import { entriesAt, type ReadArchive } from "./entries.ts";
+import { entriesAt, type Extent, type ReadArchive } from "./entries.ts";
 import { MAX_MEMBERS, Members } from "./members.ts";
 
 /** Bytes behind the archive: padding, a signature. unzip looks no farther than 64 KiB. */
 const MAX_APPENDED_BYTES = 1 << 20;
-/** The library wants all of a directory to look at its first entry, and this is enough for that. */
-const LOOK_BYTES = 1 << 20;
-/** It finds no count in an archive of 65536 members without zip64, and counts the entries it sees. */
-const COUNT_BYTES = 64 << 20;
+const END_BYTES = 22;
+const END_SIGNATURE = 0x06054b50;
+const ZIP64_END_BYTES = 56;
+const ZIP64_END_SIGNATURE = 0x06064b50;
+const ZIP64_LOCATOR_BYTES = 20;
+const ZIP64_LOCATOR_SIGNATURE = 0x07064b50;
+/** Stands for a count that is not known: the most that does not ask for zip64. */
+const SOME_COUNT = 0xfffe;
+const MAX_COMMENT_BYTES = 0xffff;
+/**
+ * Reads of the library are cut to this: it wants all of a directory to look at its first entry. Its
+ * search for the end record is one read, which must not be cut: it looks at the last bytes first.
+ */
+const LOOK_BYTES = END_BYTES + MAX_COMMENT_BYTES + MAX_APPENDED_BYTES;
 /** A directory entry without a name. */
 const SMALLEST_ENTRY_BYTES = 46;
 
 /** The place of a directory. */
-interface Found {
-  /** Its first byte. */
-  readonly start: number;
-  /** The number of entries that it claims to have. */
-  readonly count: number;
+interface Found extends Extent {
   /** The place of the first member's local header. */
   readonly firstHeaderAt: number;
 }
@@ -48,15 +54,14 @@ export async function readDirectory(
   read: ReadArchive,
   encoding?: string,
 ): Promise<Members> {
-  const found = await find(path, size, read, LOOK_BYTES) ??
-    (size > LOOK_BYTES ? await find(path, size, read, COUNT_BYTES) : undefined);
+  const found = await find(path, size, read) ?? await find(path, size, read, amend);
   if (found === undefined) return new Members(0);
   if (found.count > MAX_MEMBERS) throw tooMany(path, found.count);
   const members = new Members(Math.min(found.count, Math.ceil(size / SMALLEST_ENTRY_BYTES)));
   const breaths = new Breaths(OPENING_BREATH_MS);
   let shift: number | undefined;
   try {
-    for (const entry of entriesAt(read, found.start, found.count, new NameDecoder(encoding))) {
+    for (const entry of entriesAt(read, found, new NameDecoder(encoding))) {
       if (members.count === MAX_MEMBERS) throw tooMany(path, MAX_MEMBERS + 1);
       // By as much as the archive has moved since it was made.
       shift ??= found.firstHeaderAt - entry.headerAt;
@@ -70,19 +75,48 @@ export async function readDirectory(
   return members;
 }
 
-/** Finds it; undefined where it is empty. */
+/**
+ * Changes end records as the library has to see them: where their count of members is zero and there is
+ * a directory, or where the numbers of zip64 stand beside true ones, which it then takes alone.
+ */
+function amend(bytes: Uint8Array<ArrayBuffer>): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; at + END_BYTES <= bytes.length; at++) {
+    const signature = view.getUint32(at, true);
+    if (signature === END_SIGNATURE) {
+      const locatorAt = at - ZIP64_LOCATOR_BYTES;
+      if (locatorAt >= 0 && view.getUint32(locatorAt, true) === ZIP64_LOCATOR_SIGNATURE) {
+        bytes.fill(0xff, at + 8, at + 20);
+      } else if (view.getUint16(at + 10, true) === 0 && view.getUint32(at + 12, true) !== 0) {
+        view.setUint16(at + 10, SOME_COUNT, true);
+      }
+    } else if (signature === ZIP64_END_SIGNATURE && at + ZIP64_END_BYTES <= bytes.length) {
+      const [count, length] = [view.getBigUint64(at + 32, true), view.getBigUint64(at + 40, true)];
+      if (count === 0n && length !== 0n) view.setBigUint64(at + 32, BigInt(SOME_COUNT), true);
+    }
+  }
+}
+
+/**
+ * Finds it; undefined where it is empty.
+ *
+ * @param change Changes what the library reads. Without it, undefined also where the library looks for
+ * the directory in the wrong place.
+ */
 async function find(
   path: string,
   size: number,
   read: ReadArchive,
-  lookBytes: number,
+  change?: (bytes: Uint8Array<ArrayBuffer>) => void,
 ): Promise<Found | undefined> {
   const zip = await import("@zip.js/zip.js/lib/zip-core-reader.js");
   const file = {
     size,
     readUint8Array(offset: number, length: number): Promise<Uint8Array> {
-      const bytes = Math.max(0, Math.min(length, size - offset, lookBytes));
-      return Promise.resolve(read(new Uint8Array(bytes), offset));
+      const count = Math.max(0, Math.min(length, size - offset, LOOK_BYTES));
+      const bytes = read(new Uint8Array(count), offset);
+      change?.(bytes);
+      return Promise.resolve(bytes);
     },
   };
   // Its own class of readers is in another of its modules, ten times as large.
@@ -97,9 +131,13 @@ async function find(
   try {
     const { value, done } = await entries.next();
     if (done || value === undefined || typeof value === "boolean") return undefined;
-    const { directoryOffset } = reader as unknown as { readonly directoryOffset: number };
-    return { start: directoryOffset, count, firstHeaderAt: value.offset };
+    const { directoryOffset, directoryLength } = reader as unknown as Record<string, number>;
+    const end = directoryOffset + directoryLength;
+    return { start: directoryOffset, end, count, firstHeaderAt: value.offset };
   } catch (error) {
+    const isElsewhere = error instanceof Error &&
+      error.message === zip.ERR_CENTRAL_DIRECTORY_NOT_FOUND;
+    if (isElsewhere && change === undefined) return undefined;
     throw directoryError(path, read, error, zip);
   } finally {
     await entries.return(true);

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { crc32 } from "node:zlib";
 import { Scratch } from "../../tests/scratch.ts";
 import { pathsOf, patterned, ServedZip, volumeOf } from "../../tests/served_zip.ts";
 import {
@@ -92,6 +93,18 @@ for (
   }
 }
 
+Deno.test("readDirectory finds an archive of any size before whatever stands behind it", async () => {
+  // Reads of the search for the end were once cut at their end: beyond 1.06 MiB nothing was found.
+  const data = patterned(3 << 20);
+  const archive = await makeZip([{ name: "a", data, claims: { crc32: crc32(data) } }]);
+  for (const count of [0, 1, 5000, 60_000, 70_000, 1 << 20]) {
+    const [found] = await volumeOf(join([archive, new Uint8Array(count)]));
+    assertEquals(crc32(found.data!), crc32(data), `${count} bytes behind it`);
+  }
+  const tooMuch = join([archive, new Uint8Array((1 << 20) + 1)]);
+  await assertRejects(() => volumeOf(tooMuch), UblkError, "it is damaged");
+});
+
 Deno.test("readDirectory takes backslashes for separators where the system has them, as unzip does", async () => {
   const windows = [
     { name: "dir\\", system: 0 },
@@ -171,8 +184,8 @@ Deno.test("readDirectory has times that FAT has, whatever the archive's", async 
 });
 
 Deno.test("readDirectory counts the members where their number does not fit", async () => {
-  // Without zip64 a count has 16 bits: 0 here, and 1 there.
-  for (const count of [65_536, 65_537]) {
+  // Without zip64 a count has 16 bits: all ones, which ask for zip64, then 0, and 1.
+  for (const count of [65_535, 65_536, 65_537]) {
     const name = (index: number) => `${index}`.padStart(20, "file ");
     const archive = makeLargeZip(count, name);
     const view = new DataView(archive.buffer);
@@ -181,6 +194,7 @@ Deno.test("readDirectory counts the members where their number does not fit", as
     const bytes = Number(view.getBigUint64(end - 20 - 56 + 40, true));
     const start = Number(view.getBigUint64(end - 20 - 56 + 48, true));
     view.setUint16(start + bytes - 66 + 32, 76, true);
+    archive.fill(0x20, end - 76, end);
     for (const at of [8, 10]) view.setUint16(end + at, count & 0xffff, true);
     view.setUint32(end + 12, bytes + 76, true);
     view.setUint32(end + 16, start, true);
@@ -190,6 +204,55 @@ Deno.test("readDirectory counts the members where their number does not fit", as
     assertEquals(opened.members.count, count);
     assertEquals(opened.members.name(count - 1), name(count - 1));
     opened.close();
+  }
+});
+
+Deno.test("readDirectory reads all members whatever their count is said to be, as python does", async () => {
+  const members = ["a", "b", "c"].map((name) => ({ name, data: DATA }));
+  const names = members.map(({ name }) => `/${name}`);
+  for (const before of [0, 5000]) {
+    for (const zip64 of [false, true]) {
+      const archive = join([
+        new Uint8Array(before),
+        await makeZip(members.map((one) => ({ ...one, zip64 }))),
+      ]);
+      const view = new DataView(archive.buffer);
+      const end = archive.length - 22;
+      for (const count of [0, 1, 2, 4, 500, 0xfffe, 0xffff]) {
+        if (zip64) view.setBigUint64(end - 20 - 56 + 32, BigInt(count), true);
+        else view.setUint16(end + 10, count, true);
+        const found = await volumeOf(archive);
+        assertEquals(pathsOf(found), names, `${count}${zip64 ? " in zip64" : ""}`);
+        assertEquals(found.map(({ data }) => data), members.map(({ data }) => data));
+      }
+    }
+  }
+});
+
+Deno.test("readDirectory finds an archive that has zip64 and does not need it, also behind others", async () => {
+  const members = ["a", "b"].map((name) => ({ name, data: DATA, zip64: true }));
+  const archive = await makeZip(members);
+  const view = new DataView(archive.buffer);
+  const end = archive.length - 22;
+  for (const at of [8, 10]) view.setUint16(end + at, 2, true);
+  view.setUint32(end + 12, Number(view.getBigUint64(end - 20 - 56 + 40, true)), true);
+  view.setUint32(end + 16, Number(view.getBigUint64(end - 20 - 56 + 48, true)), true);
+  for (const before of [0, 1, 5000]) {
+    for (const behind of [0, 4096]) {
+      const found = await volumeOf(join([patterned(before), archive, new Uint8Array(behind)]));
+      assertEquals(found.map(({ path, data }) => [path, data]), [["/a", DATA], ["/b", DATA]]);
+    }
+  }
+});
+
+Deno.test("readDirectory refuses a directory that ends before its end, whatever the count", async () => {
+  const archive = await makeZip(["a", "b"].map((name) => ({ name, data: DATA })));
+  const end = archive.length - 22;
+  const view = new DataView(archive.buffer);
+  archive[end - 47] = 0;
+  for (const count of [2, 0, 0xffff]) {
+    view.setUint16(end + 10, count, true);
+    await assertRejects(() => volumeOf(archive), UblkError, "its directory ends too early");
   }
 });
 
@@ -207,9 +270,7 @@ Deno.test("readDirectory refuses what it cannot read, and what is too much", asy
     (view) => view.setUint16(end + 4, 7, true),
     /it is a part of a split archive; join/,
   );
-  await refused(
-    (view) => view.setUint16(end + 10, 2, true),
-    /it is damaged: its directory ends too early/,
-  );
+  // The directory's only entry is none.
+  await refused((view) => view.setUint8(end - 47, 0), /it is damaged: central directory header/);
   await refused((view) => view.setUint32(end, 0), /it begins as a zip archive, and its end is not/);
 });

@@ -50,22 +50,32 @@ const ALL_ONES = 0xffff_ffff;
 /** From 1601, of which NTFS counts, to 1970. */
 const NTFS_EPOCH_MS = 11_644_473_600_000;
 
+/** The place of a directory, as the end of the archive declares it. */
+export interface Extent {
+  /** Its first byte. */
+  readonly start: number;
+  /** The byte behind it. */
+  readonly end: number;
+  /** Its entries. */
+  readonly count: number;
+}
+
 /**
- * The members of a directory that begins at a byte of the archive, as long as there are entries.
+ * The members of a directory, as long as there are entries. The declared count may be wrong: too small
+ * in an archive of 65,536 members without zip64, which keeps 16 bits of it; and fewer entries are right
+ * where they end at the directory's declared end, as for python.
  *
- * @param least Fewer are damage.
  * @throws {Damage} where the directory ends too early, or an entry is not possible.
  */
 export function* entriesAt(
   read: ReadArchive,
-  start: number,
-  least: number,
+  directory: Extent,
   decoder: NameDecoder,
 ): Generator<Member> {
-  let windowAt = start;
+  let windowAt = directory.start;
   // One for all: new ones would pile up until they are collected.
   const buffer = new Uint8Array(WINDOW_BYTES);
-  let window = read(buffer, start);
+  let window = read(buffer, windowAt);
   let view = viewOf(window);
   let at = 0;
   for (let count = 0;; count++) {
@@ -78,7 +88,9 @@ export function* entriesAt(
     const isEntry = window.length - at >= FIXED_BYTES && view.getUint32(at, true) === SIGNATURE;
     const bytes = isEntry ? entryBytes(view, at) : 0;
     if (!isEntry || bytes > window.length - at) {
-      if (count < least) throw new Damage("its directory ends too early");
+      if (count < directory.count && windowAt + at !== directory.end) {
+        throw new Damage("its directory ends too early");
+      }
       return;
     }
     yield memberOf(window.subarray(at, at + bytes), decoder);

@@ -2,9 +2,9 @@
  * Reads that wait for contents which are being gone through, and whose turn it is.
  *
  * One piece of work goes on at a time, in short slices. Every other slice is for the oldest read, so
- * that it is never kept from its end, and those between go around the others in the order of asking,
- * so that nobody waits for the end of something large. A read is answered as soon as its work has come
- * far enough, and work that nobody waits for stands still.
+ * that it is never kept from its end. Those between go to the one of the others that has waited for
+ * longest since its last, so that nobody waits for the end of something large. A read is answered as
+ * soon as its work has come far enough, and work that nobody waits for stands still.
  *
  * (Every member once went on for itself and gave way to all others: eight that were read at a time
  * were all ready at the same late moment, which was beyond the deadline of all.)
@@ -24,8 +24,8 @@ export interface Work {
 
 /** A read that waits. */
 interface Waiter {
-  /** Reads are numbered in the order of asking. */
-  readonly order: number;
+  /** The number of the slice that its work had last, or of the slice in which it asked. */
+  turn: number;
   readonly work: Work;
   /** It waits for so many bytes; `Infinity`: for the end. */
   readonly end: number;
@@ -38,11 +38,10 @@ export class Line {
   readonly #clock: Clock;
   /** In the order of asking. */
   #waiters: Waiter[] = [];
-  #asked = 0;
+  /** Slices so far. */
+  #slices = 0;
   /** The next slice is for one of the others. */
   #othersNext = false;
-  /** The one of the others that had a slice last. */
-  #lastOther = -1;
   #running: Promise<void> | undefined;
 
   /** Nobody waits. */
@@ -65,7 +64,7 @@ export class Line {
         reject(error);
       }
     };
-    this.#waiters.push({ order: this.#asked++, work, end, ready: settle, fail: reject });
+    this.#waiters.push({ turn: this.#slices, work, end, ready: settle, fail: reject });
     this.#running ??= this.#run();
     return promise;
   }
@@ -85,6 +84,8 @@ export class Line {
     const breaths = new Breaths(BREATH_MS, this.#clock);
     while (this.#waiters.length > 0) {
       const work = this.#next();
+      this.#slices++;
+      for (const waiter of this.#waiters) if (waiter.work === work) waiter.turn = this.#slices;
       const endMs = this.#clock.now() + BREATH_MS;
       do await this.#step(work); while (this.wants(work) && this.#clock.now() < endMs);
       if (breaths.isDue()) await breaths.take();
@@ -100,10 +101,10 @@ export class Line {
     this.#othersNext = !isOthers;
     if (!isOthers) return oldest;
     const others = this.#waiters.filter(({ work }) => work !== oldest);
-    const other = others.find(({ order }) => order > this.#lastOther) ?? others.at(0);
-    if (other === undefined) return oldest;
-    this.#lastOther = other.order;
-    return other.work;
+    if (others.length === 0) return oldest;
+    // The smallest turn; of equal ones, the first that asked. (Going around them in the order of
+    // asking never came back to an older one while newer ones kept coming.)
+    return others.reduce((first, one) => one.turn < first.turn ? one : first).work;
   }
 
   async #step(work: Work): Promise<void> {

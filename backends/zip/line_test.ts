@@ -86,6 +86,23 @@ Deno.test("Line ends the oldest read however many others keep coming", async () 
   await Promise.all(others);
 });
 
+Deno.test("Line gives a read its turn however many newer ones keep coming behind an older", async () => {
+  const bench = new Bench();
+  let open = true;
+  const first = bench.read("first", bench.work("first", 5000), Infinity);
+  const second = bench.read("second", bench.work("second", 10), Infinity).then(() => open = false);
+  const others: Promise<void>[] = [];
+  for (let index = 0; open; index++) {
+    // Small files, read one after the other by somebody who is never done.
+    others.push(bench.read(`${index}`, bench.work("x", 1), 1));
+    await others.at(-1);
+    // The newer ones once took all turns until the oldest read ended.
+    assert(bench.steps.length < 100, `${bench.steps.length} steps and it still waits`);
+  }
+  await Promise.all([first, second, ...others]);
+  assertEquals(bench.answers.at(-1), "first");
+});
+
 Deno.test("Line fails the reads of work that fails, and goes on with the others", async () => {
   const bench = new Bench();
   const [bad, good] = [bench.work("bad", 9, 1, 3), bench.work("good", 5)];
