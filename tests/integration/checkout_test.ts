@@ -132,6 +132,20 @@ for (const [whose, words] of [["one user", "--name ublk --import-map ~"], ["all"
   });
 }
 
+// It was `deno run -A cmd/ublk.ts`, which is nothing but in the checkout.
+Deno.test("the alias of docs/writing-a-backend.md for a checkout + runs in any folder", async () => {
+  await using own = await ownFolder();
+  const [text, ...others] = snippetsOf("docs/writing-a-backend.md")
+    .filter(({ runBy }) => runBy?.includes("checkout_test")).map(({ text }) => text);
+  assertEquals(others, []);
+  const [, line] = /^alias ublk='deno (.*)'$/.exec(text.replaceAll(OWN_CHECKOUT, ROOT))!;
+  const args = ["add", "-t", "./mine.ts"];
+  assertMatch(
+    (await run(own.work, [Deno.execPath(), ...line.split(" "), ...args])).stderr,
+    NO_DRIVER,
+  );
+});
+
 // It had `~` in it: in a service without HOME that is nothing, and the home of each caller else.
 Deno.test("/usr/local/bin/ublk of the page + with an empty environment + runs", async () => {
   await using own = await ownFolder();
@@ -204,6 +218,11 @@ Deno.test("every program of the pages + the import map of a checkout + is loaded
     const cached = await run(own.work, [deno, "cache", ...flags.slice(0, -1), name]);
     assertEquals([cached.code, cached.stderr], [0, ""], name);
   }
+});
+
+Deno.test(`${PAGE} + each of its blocks + is run above`, () => {
+  const words = ["deno task", "--name ublk --import-map ~", "sudo deno", "#!/bin/sh", "my_disk.ts"];
+  assertEquals([...words, '"importMap"'].map(block), BLOCKS.map(({ text }) => text));
 });
 
 Deno.test("links/import_map.json has what deno.json has", () => {
