@@ -205,6 +205,11 @@ Deno.test("zip serves names that FAT has not as such that it has", async () => {
     "twice",
     "twice",
     "new\nline",
+    // Two names: FAT compares unit by unit.
+    "ß.txt",
+    "ss.txt",
+    "Ä.txt",
+    "ä.txt",
   ];
   const members = names.map((name, index) => ({ name, data: patterned(100, index + 1) }));
   const found = await volumeOf(members);
@@ -229,10 +234,14 @@ Deno.test("zip serves names that FAT has not as such that it has", async () => {
     "/longer name 1.text",
     "/longer name 2.text",
     "/new_line",
+    "/ss.txt",
     "/trailing___",
     "/twice",
     "/twice (2)",
     `/${"x".repeat(251)}.ext`,
+    "/Ä.txt",
+    "/ß.txt",
+    "/ä (2).txt",
   ]);
   assertEquals(found.find(({ path }) => path === "/twice (2)")!.data, patterned(100, 19));
 });

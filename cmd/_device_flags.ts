@@ -63,9 +63,8 @@ export const DEVICE_FLAGS = [
     name: "block-size",
     kind: "size",
     choices: BLOCK_SIZES,
-    help: `Logical block: ${
-      BLOCK_SIZES.join(", ")
-    } bytes. Default: 512, or that of a device below.`,
+    help: `Logical block: ${BLOCK_SIZES.join(", ")} bytes.\n` +
+      "Default: 512, or that of a device below.",
   },
   { name: "read-only", kind: "switch", help: "The kernel refuses writes." },
   {

@@ -44,9 +44,8 @@ export const DISK_FLAGS = [
     name: "block-size",
     kind: "size",
     choices: BLOCK_SIZES,
-    help: `Logical block: ${
-      BLOCK_SIZES.join(", ")
-    } bytes. Default: 512, or that of a device below.`,
+    help: `Logical block: ${BLOCK_SIZES.join(", ")} bytes.\n` +
+      "Default: 512, or that of a device below.",
   },
   {
     name: "max-io",

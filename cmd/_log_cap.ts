@@ -19,15 +19,18 @@ export function capLog(path: string, maxBytes = MAX_BYTES, keptBytes = KEPT_BYTE
   const { size } = Deno.statSync(path);
   if (size <= maxBytes) return;
   const kept = tailOf(path, keptBytes);
+  const line = new TextEncoder().encode(`(${size - kept.length} older bytes were dropped)\n`);
   using file = Deno.openSync(path, { write: true });
-  file.truncateSync(0);
-  writeAll(file, new TextEncoder().encode(`(${size - kept.length} older bytes were dropped)\n`));
+  // Over what is there, which takes no room: if `/run` is full, others would have what a cut frees.
+  writeAll(file, line);
   writeAll(file, kept);
+  file.truncateSync(line.length + kept.length);
 }
 
 /**
- * Gives a log a name under which a server before may have left one: what that server had to say stands
- * before it then, and a line between the two. The log stays the same file, as above.
+ * Gives a log a name under which a server before may have left one: the lines of that server then stand
+ * before its own, and a line between the two. The log stays the same file, as above. Where `/run` is
+ * full, lines of the server before are dropped, the oldest first; none of this log's own.
  */
 export function continueLog(log: string, name: string, keptBytes = KEPT_BYTES): void {
   let before: Uint8Array<ArrayBuffer> | undefined;
@@ -36,16 +39,38 @@ export function continueLog(log: string, name: string, keptBytes = KEPT_BYTES): 
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  if (before !== undefined && before.length > 0) {
-    const own = Deno.readFileSync(log);
-    const time = new Date().toISOString();
-    const line = `--- above: the server before; below: process ${Deno.pid}, from ${time} on ---\n`;
-    using file = Deno.openSync(log, { write: true, truncate: true });
-    writeAll(file, before);
-    writeAll(file, new TextEncoder().encode(line));
-    writeAll(file, own);
+  if (before !== undefined && before.length > 0 && !putBefore(log, before)) {
+    // What the old file takes is room for its text in the new one, and maybe not for all of it.
+    Deno.truncateSync(name);
+    while (before.length > 0 && !putBefore(log, before)) {
+      before = wholeLines(before.subarray(Math.ceil(before.length / 2)));
+    }
   }
   Deno.renameSync(log, name);
+}
+
+/** Puts the text of the server before in front of a log; where that fails, the log is as it was. */
+function putBefore(log: string, before: Uint8Array): boolean {
+  const own = Deno.readFileSync(log);
+  const time = new Date().toISOString();
+  const line = `--- above: the server before; below: process ${Deno.pid}, from ${time} on ---\n`;
+  const between = new TextEncoder().encode(line);
+  const text = new Uint8Array(before.length + between.length + own.length);
+  text.set(before);
+  text.set(between, before.length);
+  text.set(own, before.length + between.length);
+  using file = Deno.openSync(log, { write: true });
+  try {
+    // The end first: once there is room for that, the rest goes over what is there.
+    file.seekSync(own.length, Deno.SeekMode.Start);
+    writeAll(file, text.subarray(own.length));
+  } catch {
+    file.truncateSync(own.length);
+    return false;
+  }
+  file.seekSync(0, Deno.SeekMode.Start);
+  writeAll(file, text.subarray(0, own.length));
+  return true;
 }
 
 /** The end of a file, `bytes` long at most; of one that is longer from the start of a line on. */
@@ -59,7 +84,12 @@ function tailOf(path: string, bytes: number): Uint8Array<ArrayBuffer> {
     length += count;
   }
   const kept = tail.subarray(0, length);
-  return size > bytes ? kept.subarray(kept.indexOf("\n".charCodeAt(0)) + 1) : kept;
+  return size > bytes ? wholeLines(kept) : kept;
+}
+
+/** What begins behind the first end of a line; all of it where there is none. */
+function wholeLines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return bytes.subarray(bytes.indexOf("\n".charCodeAt(0)) + 1);
 }
 
 function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {

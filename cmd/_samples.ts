@@ -4,10 +4,11 @@
  * @module
  */
 
+import { openControlFd } from "../ctrl/node.ts";
 import { diskInFlight, type InFlight } from "../device/in_flight.ts";
 import { charPath } from "../device/node.ts";
 import { UblkError } from "../uapi/error.ts";
-import { pathExists } from "../uring/libc.ts";
+import { closeFd, pathExists } from "../uring/libc.ts";
 import { askServer, isServerStats } from "./_ask.ts";
 import { deviceIds } from "./_devices.ts";
 import { type DeviceRecord, isAlive, readRecord } from "./_records.ts";
@@ -31,12 +32,14 @@ export interface Sample {
  * Asks about one device, or about all. One that goes away meanwhile is left out.
  *
  * @param limitMs How long a server may take to answer.
- * @throws {UblkError} `DEVICE_NOT_FOUND` where there is none of that number.
+ * @throws {UblkError} `DEVICE_NOT_FOUND` where there is none of that number; `MODULE_MISSING` where
+ *   there is none because the driver is not here.
  */
 export async function sampleDevices(id: number | undefined, limitMs: number): Promise<Sample[]> {
   const ids = id === undefined ? await deviceIds() : [id];
   const samples = await Promise.all(ids.map((one) => sampleDevice(one, limitMs)));
   const found = samples.filter((sample) => sample !== undefined);
+  if (found.length === 0) checkDriver();
   if (id === undefined || found.length === 1) return found;
   throw new UblkError("DEVICE_NOT_FOUND", {
     operation: "stats",
@@ -44,6 +47,16 @@ export async function sampleDevices(id: number | undefined, limitMs: number): Pr
     reason: "there is no such device",
     hint: "see `ublk list`",
   });
+}
+
+/** Counters are files and sockets: without the driver there are none of them, and no error either. */
+function checkDriver(): void {
+  try {
+    closeFd(openControlFd());
+  } catch (error) {
+    // One that this user may not open is there.
+    if (error instanceof UblkError && error.code === "MODULE_MISSING") throw error;
+  }
 }
 
 async function sampleDevice(id: number, limitMs: number): Promise<Sample | undefined> {

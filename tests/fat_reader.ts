@@ -68,6 +68,17 @@ export async function readFat32(
   return found;
 }
 
+/**
+ * Names that are the same for FAT have the same of these. It knows upper case unit by unit: `ß` has none
+ * of one unit, and is not `ss`, as `toUpperCase()` of the whole name has it.
+ */
+function upperCase(name: string): string {
+  return Array.from({ length: name.length }, (_, at) => {
+    const upper = name[at].toUpperCase();
+    return upper.length === 1 ? upper : name[at];
+  }).join("");
+}
+
 async function readChain(volume: Volume, first: number, owner: string) {
   const parts: Uint8Array[] = [];
   for (let cluster = first; cluster < 0x0fff_fff8;) {
@@ -127,7 +138,7 @@ async function readFolder(
     }
     const name = long?.text ?? short;
     long = undefined;
-    for (const [names, one] of [[shorts, short], [longs, name.toUpperCase()]] as const) {
+    for (const [names, one] of [[shorts, short], [longs, upperCase(name)]] as const) {
       assert(!names.has(one), `${one} twice in ${path}/`);
       names.add(one);
     }

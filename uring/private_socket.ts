@@ -50,7 +50,17 @@ export class PrivateSocketPath implements Disposable {
     this.#target = target;
     this.#folder = folderFor(target);
     this.path = `${this.#folder}/${NAME}`;
-    Deno.mkdirSync(this.#folder, { mode: 0o700 });
+    try {
+      Deno.mkdirSync(this.#folder, { mode: 0o700 });
+    } catch (error) {
+      // It names a folder that the user has never heard of.
+      const parent = target.slice(0, target.lastIndexOf("/")) || "/";
+      if (error instanceof Error) {
+        error.message = error.message.replace(`mkdir '${this.#folder}'`, `a socket in '${parent}'`)
+          .replace(this.#folder, parent);
+      }
+      throw error;
+    }
   }
 
   /**

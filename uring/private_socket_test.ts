@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { fitsSocket, PrivateSocketPath } from "./private_socket.ts";
 
 const listenAt = (path: string) => Deno.listen({ transport: "unix", path });
@@ -46,6 +46,25 @@ Deno.test("PrivateSocketPath takes no path from somebody else, and leaves nothin
   assertEquals(await Deno.readTextFile(target), "mine");
   assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["a.sock"]);
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("PrivateSocketPath + a folder that cannot be written to + the error names that folder", () => {
+  const message = (target: string) =>
+    assertThrows(() => new PrivateSocketPath(target), Error).message;
+  assertEquals(
+    message("/nonex/a.sock"),
+    "No such file or directory (os error 2): a socket in '/nonex'",
+  );
+  assertMatch(message("/proc/a.sock"), /: a socket in '\/proc'$/);
+});
+
+Deno.test({
+  name: "PrivateSocketPath + without --allow-write + the error names the folder",
+  permissions: { write: false },
+  fn: () => {
+    const { message } = assertThrows(() => new PrivateSocketPath("/nonex/a.sock"), Error);
+    assertMatch(message, /^Requires write access to "\/nonex", /);
+  },
 });
 
 Deno.test("fitsSocket counts bytes, of the path and of where it is bound first", () => {

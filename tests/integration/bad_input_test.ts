@@ -106,6 +106,21 @@ const OPERATIONS: readonly [CommandName, string][] = [
   ["ublk", "add -t null"],
   ["ublk", "add --foreground -t null"],
 ];
+
+/** They ask servers, not the driver, and said that there are no devices. */
+const LOOKS: readonly string[] = ["stats", "stats -n 5", "stats --json", "top", "top -n 5"];
+
+for (const line of LOOKS) {
+  Deno.test({
+    name: `ublk ${line} without the driver says how to load it`,
+    ignore: exists("/dev/ublk-control"),
+    fn: async () => {
+      const ran = await runCommand("ublk", line.split(" "));
+      assertOneLine(ran, 1, /: error: open \/dev\/ublk-control: .+ driver is not here .+modprobe/);
+    },
+  });
+}
+
 const isRoot = Deno.uid() === 0;
 
 for (const [name, line] of OPERATIONS) {

@@ -85,6 +85,44 @@ Deno.test({
   },
 });
 
+/** Bytes of the log of a server before and of the new one's, in pages of 4096; what is kept of the former. */
+const FULL: readonly [name: string, before: number, own: number, kept: number][] = [
+  ["a long log before", 36864, 16, 36864],
+  ["a short log before", 16, 4096, 16],
+  ["logs that do not fit together", 4096, 4096, 2048],
+];
+
+// The new server's log was emptied first, and then the other's text did not fit.
+for (const [name, before, own, kept] of FULL) {
+  Deno.test({
+    name: `continueLog in a full folder + ${name} + keeps the new server's lines`,
+    ignore: Deno.uid() !== 0,
+    fn: async () => {
+      const [text, names, isSameFile] = await inside(
+        "mount -t tmpfs -o size=64k none /run/ublk",
+        `const { continueLog } = await import("${ROOT}cmd/_log_cap.ts");
+         const path = (name) => "/run/ublk/" + name;
+         const log = Deno.openSync(path("start-1.log"), { append: true, create: true });
+         const write = (text) => log.writeSync(new TextEncoder().encode(text));
+         write("new line of 16B\\n".repeat(${own / 16}));
+         Deno.writeTextFileSync(path("0.log"), "old line of 16B\\n".repeat(${before / 16}));
+         try { Deno.writeFileSync(path("filler"), new Uint8Array(1 << 20)); } catch { /* Full. */ }
+         continueLog(path("start-1.log"), path("0.log"));
+         const text = Deno.readTextFileSync(path("0.log"));
+         Deno.removeSync(path("filler"));
+         write("later");
+         const isSameFile = Deno.readTextFileSync(path("0.log")) === text + "later";
+         console.log(JSON.stringify([text, ${NAMES}, isSameFile]));`,
+      ) as [string, string[], boolean];
+      const [former, latter] = text.split(/^--- above: .* ---\n/m);
+      assertEquals(latter, "new line of 16B\n".repeat(own / 16));
+      assertEquals(former, "old line of 16B\n".repeat(former.length / 16));
+      assertEquals(former.length >= kept - 16, true, `${former.length} bytes are kept`);
+      assertEquals([names, isSameFile], [["0.log"], true]);
+    },
+  });
+}
+
 Deno.test({
   name: "sweepRunFolder + files of every kind + removes what is of no use to anybody",
   ignore: Deno.uid() !== 0,
