@@ -500,12 +500,77 @@ Deno.test("cache + a failed flush + what the disk may have lost is written once 
   assertEquals(kept[2 * BLOCK], 3);
 });
 
+/**
+ * A disk over the page cache of Linux. FUA is a write and then a flush. After a failed flush it still
+ * shows what it had taken, calls it clean, and loses it with its power.
+ */
+function overPageCache() {
+  const { disk, bytes } = journalled();
+  const kept = bytes.slice();
+  let dirty: { offset: number; content: Uint8Array }[] = [];
+  let failing = false;
+  const flush = () => {
+    const taken = dirty;
+    dirty = [];
+    if (failing) {
+      failing = false;
+      throw new Error("EIO: flush");
+    }
+    for (const { offset, content } of taken) kept.set(content, offset);
+  };
+  const put = (content: Uint8Array, offset: number) => {
+    bytes.set(content, offset);
+    dirty.push({ offset, content: content.slice() });
+  };
+  const file: Backend = {
+    ...disk,
+    flush,
+    writeAt: (buffer, offset, { fua }) => {
+      put(buffer, offset);
+      if (fua) flush();
+    },
+    writeZeroes: (offset, length) => put(new Uint8Array(length), offset),
+  };
+  return { file, kept, failOnce: () => failing = true };
+}
+
+Deno.test("cache + a failed FUA write + the next flush makes durable what is read then", async () => {
+  const { file, kept, failOnce } = overPageCache();
+  const backend = cached({ size: "64K", mode: "write-back" }, file);
+  await backend.flush!();
+  await fill(backend, 1, BLOCK, BLOCK);
+  await fill(backend, 1, 2 * BLOCK, BLOCK);
+  await backend.flush!();
+  // A dirty block, parts of blocks that are clean or not here, and whole blocks.
+  await fill(backend, 2, BLOCK, BLOCK);
+  for (const [from, to] of [[1, 2], [2.5, 3.5], [9, 12]]) {
+    const data = filled((to - from) * BLOCK, 3);
+    failOnce();
+    const write = async () => await backend.writeAt(data, from * BLOCK, { fua: true });
+    await assertRejects(write, Error, "EIO: flush");
+  }
+  const seen = await readBytes(backend, 0, 16 * BLOCK);
+  await backend.flush!();
+  assertEquals(kept.subarray(0, 16 * BLOCK), seen);
+});
+
 for (
   const [what, change] of [
     ["a block that had to go", (disk: Backend) => readBytes(disk, 8 * BLOCK, 2 * BLOCK)],
     ["zeroes", (disk: Backend) => disk.writeZeroes!(9 * BLOCK, BLOCK, { mayUnmap: true })],
   ] as const
 ) {
+  Deno.test(`cache + a failed FUA write + no later flush is true, after ${what}`, async () => {
+    const { file, failOnce } = overPageCache();
+    const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, file);
+    await fill(backend, 1, 0, BLOCK);
+    await change(backend);
+    failOnce();
+    const write = async () => await backend.writeAt(filled(BLOCK, 2), 4 * BLOCK, { fua: true });
+    await assertRejects(write, Error, "EIO: flush");
+    await assertRejects(async () => await backend.flush!(), Error, "an earlier flush has failed");
+  });
+
   Deno.test(`cache + a failed flush + no later one is true, after ${what}`, async () => {
     const { disk, failOnce } = forgetful();
     const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, disk);

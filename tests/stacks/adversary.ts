@@ -52,8 +52,9 @@ export interface Manner {
   /** `"sync"`: blocks its thread. `"plain"`: at once, unflagged. `"late"`: by Promises. */
   readonly style: "sync" | "plain" | "late";
   /**
-   * What it had not made durable when a flush failed it never makes durable: it tells of that once,
-   * as Linux does of a file. Wrappers that pass flushes on cannot mend that.
+   * When a flush fails it never makes durable what it had taken until then: it tells of that once,
+   * as Linux does of a file. A FUA write that fails does the same, because a file's is a write and
+   * then `fdatasync`. Wrappers that pass flushes on cannot mend that.
    */
   readonly forgets: boolean;
   /** The optional abilities that it has. */
@@ -74,6 +75,8 @@ export interface Faults {
 export interface Refusal {
   /** What it was. */
   readonly op: OperationName;
+  /** It was to make something durable: a flush, or a write with FUA. */
+  readonly durably: boolean;
   /** The first sector. */
   readonly from: number;
   /** The sector after the last. */
@@ -223,7 +226,7 @@ export class Adversary implements Disposable {
     offset: number,
     length: number,
     work: (from: number, to: number) => void,
-    done: () => void = () => {},
+    done?: () => void,
   ): Answer {
     const end = offset + length;
     const middle = offset + this.#dice.draw(length / SECTOR_BYTES + 1) * SECTOR_BYTES;
@@ -235,12 +238,13 @@ export class Adversary implements Disposable {
     };
     const second = () => {
       if (refuses) {
-        this.refusals.push({ op, from, to });
-        if (op === "flush" && this.#manner.forgets) this.#since.clear();
+        const durably = done !== undefined;
+        this.refusals.push({ op, durably, from, to });
+        if (durably && this.#manner.forgets) this.#since.clear();
         throw new UblkError("SYSCALL_FAILED", { operation: `the inner ${op}`, errno: EIO });
       }
       if (middle < end) work(middle, end);
-      done();
+      done?.();
     };
     if (this.#manner.style !== "late") return first(), second();
     const power = this.#power;

@@ -116,7 +116,7 @@ class Life {
   /** Sectors of a logical block. */
   readonly #unit: number;
   readonly #sectors: number;
-  /** A flush of the disk inside has failed: none may be true after that. */
+  /** A flush of the disk inside has failed, or a FUA write: no flush may be true after that. */
   #flushFailed = false;
   readonly #released: Uint8Array[] = [];
   /** How many requests the disk had refused before. */
@@ -138,8 +138,8 @@ class Life {
     await this.#sideBySide(REQUESTS);
     // Of two caches the inner one's flush also fails where a write of its was refused.
     const caches = this.#whole.names.filter((name) => WRAPS[name].volatile).length;
-    this.#flushFailed = disk.refusals.slice(this.#first).some(({ op }) =>
-      op === "flush" || caches > 1 && op === "write"
+    this.#flushFailed = disk.refusals.slice(this.#first).some(({ op, durably }) =>
+      durably || caches > 1 && op === "write"
     );
     for (const buffer of this.#released) {
       if (buffer.some((byte) => byte !== POISON)) throw new Violation("a buffer is written late");
