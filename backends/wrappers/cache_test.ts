@@ -463,6 +463,61 @@ Deno.test("cache + a dead disk + its end is not held up for ever, and says where
   }
 });
 
+// The end gave up three seconds after the first refusal, and threw away what the disk would take.
+for (const sector of [0, 1, 513, 2047]) {
+  Deno.test(`cache + a slow disk with bad sector ${sector} + its end writes all others`, async () => {
+    // Each write takes two seconds, by a clock of its own, whether it fails or not.
+    const { now } = performance;
+    let ms = 0;
+    performance.now = () => ms;
+    try {
+      const { disk, bytes } = journalled({
+        refuses: (op, offset, end) => {
+          if (op !== "write") return false;
+          ms += 2000;
+          return offset < (sector + 1) * 512 && end > sector * 512;
+        },
+      });
+      const backend = cached({ size: "1M", mode: "write-back" }, disk);
+      await fill(backend, 3, 0, SIZE);
+      const before = ms;
+      await assertRejects(async () => await backend.flush!(), Error, "EIO");
+      assert(ms - before <= 12_000, "a flush has a deadline: what is left is for the next one");
+      const error = await assertRejects(async () => await backend.close!(), Error);
+      const lost = `512 B could not be written back and are lost: bytes ${sector * 512}-`;
+      assertEquals(error.message.includes(lost), true, error.message);
+      const others = bytes.filter((_, at) => Math.floor(at / 512) !== sector);
+      assertEquals(others.findIndex((byte) => byte !== 3), -1);
+    } finally {
+      performance.now = now;
+    }
+  });
+}
+
+Deno.test("cache + a slow disk with some bad blocks in a row + its end tries more than one", async () => {
+  // A refusal takes five seconds: longer than a disk that refuses everything is tried.
+  const { now } = performance;
+  let ms = 0;
+  performance.now = () => ms;
+  try {
+    const { disk, bytes } = journalled({
+      refuses: (op, offset, end) => {
+        const bad = op === "write" && offset < 4 * BLOCK && end > 2 * BLOCK;
+        if (bad) ms += 5000;
+        return bad;
+      },
+    });
+    const backend = cached({ size: "1M", mode: "write-back" }, disk);
+    for (let block = 0; block < 20; block += 2) await fill(backend, 3, block * BLOCK, BLOCK);
+    await fill(backend, 3, 3 * BLOCK, BLOCK);
+    await assertRejects(async () => await backend.close!(), Error, "8 KiB could not be written");
+    const written = Array.from({ length: 10 }, (_, index) => bytes[2 * index * BLOCK]);
+    assertEquals(written, [3, 0, 3, 3, 3, 3, 3, 3, 3, 3]);
+  } finally {
+    performance.now = now;
+  }
+});
+
 /** A disk that loses what it had taken when a flush fails, and tells of that once, as Linux does. */
 function forgetful() {
   const kept = new Uint8Array(SIZE);
