@@ -103,11 +103,13 @@ export class Adversary implements Disposable {
   readonly #manner: Manner;
   readonly #dice: FaultDice;
   readonly #gate: Gate;
+  readonly #passTime: () => void;
   /** What was begun before a loss of power does nothing after it. */
   #power = 0;
 
-  /** A disk each of whose sectors has contents of its own. */
-  constructor(manner: Manner, dice: FaultDice, gate: Gate) {
+  /** A disk each of whose sectors has contents of its own. `passTime` is called with each request. */
+  constructor(manner: Manner, dice: FaultDice, gate: Gate, passTime: () => void) {
+    this.#passTime = passTime;
     this.#manner = manner;
     this.#dice = dice;
     this.#gate = gate;
@@ -237,6 +239,7 @@ export class Adversary implements Disposable {
       if (middle > offset) work(offset, middle);
     };
     const second = () => {
+      this.#passTime();
       if (refuses) {
         const durably = done !== undefined;
         this.refusals.push({ op, durably, from, to });
