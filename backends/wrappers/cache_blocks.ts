@@ -176,7 +176,8 @@ export class CacheBlocks {
   }
 
   /**
-   * The disk has failed to flush, and may have lost any of what it had: what is here is dirty again.
+   * The disk has failed to make something durable, and may have lost any of what it had: what is here
+   * is dirty again.
    *
    * @returns Whether that is all of it.
    */

@@ -463,6 +463,61 @@ Deno.test("cache + a dead disk + its end is not held up for ever, and says where
   }
 });
 
+// The end gave up three seconds after the first refusal, and threw away what the disk would take.
+for (const sector of [0, 1, 513, 2047]) {
+  Deno.test(`cache + a slow disk with bad sector ${sector} + its end writes all others`, async () => {
+    // Each write takes two seconds, by a clock of its own, whether it fails or not.
+    const { now } = performance;
+    let ms = 0;
+    performance.now = () => ms;
+    try {
+      const { disk, bytes } = journalled({
+        refuses: (op, offset, end) => {
+          if (op !== "write") return false;
+          ms += 2000;
+          return offset < (sector + 1) * 512 && end > sector * 512;
+        },
+      });
+      const backend = cached({ size: "1M", mode: "write-back" }, disk);
+      await fill(backend, 3, 0, SIZE);
+      const before = ms;
+      await assertRejects(async () => await backend.flush!(), Error, "EIO");
+      assert(ms - before <= 12_000, "a flush has a deadline: what is left is for the next one");
+      const error = await assertRejects(async () => await backend.close!(), Error);
+      const lost = `512 B could not be written back and are lost: bytes ${sector * 512}-`;
+      assertEquals(error.message.includes(lost), true, error.message);
+      const others = bytes.filter((_, at) => Math.floor(at / 512) !== sector);
+      assertEquals(others.findIndex((byte) => byte !== 3), -1);
+    } finally {
+      performance.now = now;
+    }
+  });
+}
+
+Deno.test("cache + a slow disk with some bad blocks in a row + its end tries more than one", async () => {
+  // A refusal takes five seconds: longer than a disk that refuses everything is tried.
+  const { now } = performance;
+  let ms = 0;
+  performance.now = () => ms;
+  try {
+    const { disk, bytes } = journalled({
+      refuses: (op, offset, end) => {
+        const bad = op === "write" && offset < 4 * BLOCK && end > 2 * BLOCK;
+        if (bad) ms += 5000;
+        return bad;
+      },
+    });
+    const backend = cached({ size: "1M", mode: "write-back" }, disk);
+    for (let block = 0; block < 20; block += 2) await fill(backend, 3, block * BLOCK, BLOCK);
+    await fill(backend, 3, 3 * BLOCK, BLOCK);
+    await assertRejects(async () => await backend.close!(), Error, "8 KiB could not be written");
+    const written = Array.from({ length: 10 }, (_, index) => bytes[2 * index * BLOCK]);
+    assertEquals(written, [3, 0, 3, 3, 3, 3, 3, 3, 3, 3]);
+  } finally {
+    performance.now = now;
+  }
+});
+
 /** A disk that loses what it had taken when a flush fails, and tells of that once, as Linux does. */
 function forgetful() {
   const kept = new Uint8Array(SIZE);
@@ -500,12 +555,77 @@ Deno.test("cache + a failed flush + what the disk may have lost is written once 
   assertEquals(kept[2 * BLOCK], 3);
 });
 
+/**
+ * A disk over the page cache of Linux. FUA is a write and then a flush. After a failed flush it still
+ * shows what it had taken, calls it clean, and loses it with its power.
+ */
+function overPageCache() {
+  const { disk, bytes } = journalled();
+  const kept = bytes.slice();
+  let dirty: { offset: number; content: Uint8Array }[] = [];
+  let failing = false;
+  const flush = () => {
+    const taken = dirty;
+    dirty = [];
+    if (failing) {
+      failing = false;
+      throw new Error("EIO: flush");
+    }
+    for (const { offset, content } of taken) kept.set(content, offset);
+  };
+  const put = (content: Uint8Array, offset: number) => {
+    bytes.set(content, offset);
+    dirty.push({ offset, content: content.slice() });
+  };
+  const file: Backend = {
+    ...disk,
+    flush,
+    writeAt: (buffer, offset, { fua }) => {
+      put(buffer, offset);
+      if (fua) flush();
+    },
+    writeZeroes: (offset, length) => put(new Uint8Array(length), offset),
+  };
+  return { file, kept, failOnce: () => failing = true };
+}
+
+Deno.test("cache + a failed FUA write + the next flush makes durable what is read then", async () => {
+  const { file, kept, failOnce } = overPageCache();
+  const backend = cached({ size: "64K", mode: "write-back" }, file);
+  await backend.flush!();
+  await fill(backend, 1, BLOCK, BLOCK);
+  await fill(backend, 1, 2 * BLOCK, BLOCK);
+  await backend.flush!();
+  // A dirty block, parts of blocks that are clean or not here, and whole blocks.
+  await fill(backend, 2, BLOCK, BLOCK);
+  for (const [from, to] of [[1, 2], [2.5, 3.5], [9, 12]]) {
+    const data = filled((to - from) * BLOCK, 3);
+    failOnce();
+    const write = async () => await backend.writeAt(data, from * BLOCK, { fua: true });
+    await assertRejects(write, Error, "EIO: flush");
+  }
+  const seen = await readBytes(backend, 0, 16 * BLOCK);
+  await backend.flush!();
+  assertEquals(kept.subarray(0, 16 * BLOCK), seen);
+});
+
 for (
   const [what, change] of [
     ["a block that had to go", (disk: Backend) => readBytes(disk, 8 * BLOCK, 2 * BLOCK)],
     ["zeroes", (disk: Backend) => disk.writeZeroes!(9 * BLOCK, BLOCK, { mayUnmap: true })],
   ] as const
 ) {
+  Deno.test(`cache + a failed FUA write + no later flush is true, after ${what}`, async () => {
+    const { file, failOnce } = overPageCache();
+    const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, file);
+    await fill(backend, 1, 0, BLOCK);
+    await change(backend);
+    failOnce();
+    const write = async () => await backend.writeAt(filled(BLOCK, 2), 4 * BLOCK, { fua: true });
+    await assertRejects(write, Error, "EIO: flush");
+    await assertRejects(async () => await backend.flush!(), Error, "an earlier flush has failed");
+  });
+
   Deno.test(`cache + a failed flush + no later one is true, after ${what}`, async () => {
     const { disk, failOnce } = forgetful();
     const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, disk);

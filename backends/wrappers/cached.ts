@@ -5,7 +5,8 @@
  * Three rules keep what was answered. A block whose newer contents are below is never written back:
  * a write that passes the cache changes all that is cached of its range before any room is made.
  * Without room requests pass the cache: one full of what the disk refuses is no obstacle. And after
- * a failed flush another one is true only if all that it may have lost has been written once more.
+ * a failed flush, or a failed write with FUA, another flush is true only if all that the disk may
+ * have lost has been written once more.
  *
  * @module
  */
@@ -50,8 +51,8 @@ export class Cached extends Passing {
   /** What takes time has the cache to itself: hits need no time, and wait for nobody. */
   readonly #turns = new Turns();
   /**
-   * The disk inside has failed a flush, and not all that it may have lost was still here: no later
-   * flush is true.
+   * The disk inside has failed a flush or a write with FUA, and not all that it may have lost was
+   * still here: no later flush is true.
    */
   #broken = false;
   /** The disk inside has refused a block in this turn: one is enough, each may take seconds. */
@@ -173,10 +174,25 @@ export class Cached extends Passing {
   }
 
   *#writeBack(back: WriteBack, buffer: Uint8Array<ArrayBuffer>, offset: number): Steps {
+    if (this.#blocks.dirtyBytes >= MAX_DIRTY_BYTES) yield* back.fresh();
+    const at = yield* this.#takeIn(buffer, offset, MAX_DIRTY_BYTES);
+    if (at < offset + buffer.length) {
+      yield* this.#writeThrough(buffer.subarray(at - offset), at, false);
+    }
+  }
+
+  /**
+   * Takes the buffer in as dirty while fewer than `most` bytes are. Returns the end of what it took:
+   * there may be no room, or a block of which a part changes cannot be read.
+   */
+  *#takeIn(
+    buffer: Uint8Array<ArrayBuffer>,
+    offset: number,
+    most: number,
+  ): Generator<Answer, number, void> {
     const end = offset + buffer.length;
     let at = offset;
-    if (this.#blocks.dirtyBytes >= MAX_DIRTY_BYTES) yield* back.fresh();
-    while (at < end && this.#blocks.dirtyBytes < MAX_DIRTY_BYTES) {
+    while (at < end && this.#blocks.dirtyBytes < most) {
       const block = Math.floor(at / this.#block);
       const blockEnd = Math.min(end, (block + 1) * this.#block);
       if (this.#blocks.write(block, buffer, offset, at, blockEnd)) {
@@ -189,7 +205,7 @@ export class Cached extends Passing {
         at = blockEnd;
       } else if (!(yield* this.#fill(block))) break;
     }
-    if (at < end) yield* this.#writeThrough(buffer.subarray(at - offset), at, false);
+    return at;
   }
 
   *#writeThrough(buffer: Uint8Array<ArrayBuffer>, offset: number, fua: boolean): Steps {
@@ -198,11 +214,11 @@ export class Cached extends Passing {
     const first = Math.floor(offset / this.#block);
     const endBlock = Math.ceil(end / this.#block);
     const durably = fua && inner.fua === true;
-    yield* this.#changeInside(
-      offset,
-      buffer.length,
-      () => inner.writeAt(buffer, offset, durably ? FUA : NO_FUA),
-    );
+    if (durably) yield* this.#writeDurably(buffer, offset);
+    else {
+      const work = () => inner.writeAt(buffer, offset, NO_FUA);
+      yield* this.#changeInside(offset, buffer.length, work);
+    }
     const part = (block: number) => {
       const from = Math.max(offset, block * this.#block);
       return [from, Math.min(end, (block + 1) * this.#block)] as const;
@@ -225,6 +241,30 @@ export class Cached extends Passing {
     if (fua && !durably) yield* this.#flushInside();
   }
 
+  /**
+   * Writes with the FUA of the disk inside. For a file that is a write and then `fdatasync`, so a
+   * failure may be that of a flush. It was once handled as that of a write, and the next flush was
+   * answered though blocks written back before were lost.
+   */
+  *#writeDurably(buffer: Uint8Array<ArrayBuffer>, offset: number): Steps {
+    const work = () => this.inner.writeAt(buffer, offset, FUA);
+    if (this.#back === undefined) return yield* this.#changeInside(offset, buffer.length, work);
+    try {
+      yield work();
+    } catch (error) {
+      this.#flushFailed();
+      // The disk may show the new contents from now on and still not keep them. Here they are dirty,
+      // so that the next flush makes them durable, or fails.
+      const end = offset + buffer.length;
+      const taken = yield* this.#takeIn(buffer, offset, Infinity);
+      if (taken < end) {
+        this.#broken = true;
+        this.#blocks.dropClean(taken, end);
+      }
+      throw error;
+    }
+  }
+
   /** Writes what it can, makes that durable, and then tells of what was refused. */
   *#flush(): Steps {
     const refused = this.#back === undefined ? undefined : yield* this.#back.all();
@@ -233,19 +273,23 @@ export class Cached extends Passing {
     if (refused !== undefined) throw refused.error;
   }
 
-  /**
-   * A disk tells of a failure once and may then have lost what it had taken; so what is still here
-   * is written once more before a flush can be true again.
-   */
   *#flushInside(): Steps {
     try {
       yield this.inner.flush?.();
     } catch (error) {
       // A cache that writes through has answered nothing by itself: each flush is that of the disk.
-      if (this.#back !== undefined && !this.#blocks.unflushed()) this.#broken = true;
+      if (this.#back !== undefined) this.#flushFailed();
       throw error;
     }
     if (!this.#broken) this.#blocks.flushed();
+  }
+
+  /**
+   * A disk tells of a failure once and may then have lost what it had taken; so what is still here
+   * is written once more before a flush can be true again.
+   */
+  #flushFailed(): void {
+    if (!this.#blocks.unflushed()) this.#broken = true;
   }
 
   #checkWhole(): void {

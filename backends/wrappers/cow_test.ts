@@ -278,6 +278,30 @@ Deno.test("cow + a failed flush: the next server does not commit what that may h
   assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 0b01);
 });
 
+// The page cache shows what a failed fdatasync did not write, and calls it clean. The next server
+// trusted that: a flush of a block whose bit was there committed nothing.
+Deno.test("cow + a failed commit: the next server's flush writes what is committed once more", async () => {
+  using scratch = new Scratch();
+  const { overlay, spec } = prepare(scratch);
+  {
+    await using stack = await openStack(spec);
+    for (const block of [0, 1]) await fill(stack.backend, 7, block * BLOCK, BLOCK);
+    await stack.backend.flush!();
+    endAsKilled(stack, [overlay]);
+  }
+  const header = new TextDecoder().decode(Deno.readFileSync(overlay).subarray(0, 200));
+  const unknown = header.split("\n")[0].replace(/"boot":"[^"]*"/, '"boot":""');
+  patch(overlay, 0, new TextEncoder().encode(`${unknown}\n`));
+  await using stack = await openStack(spec);
+  const { backend } = stack;
+  assertEquals(await readBytes(backend, BLOCK, 4), new Uint8Array(4).fill(7));
+  await fill(backend, 8, BLOCK, 512);
+  // The page cache had the bits, and the disk has not.
+  patch(overlay, COMMITTED_AT, zeroes(1));
+  await backend.flush!();
+  assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 0b11);
+});
+
 Deno.test({
   name: "cow + a flush that finds no room for what it notes: the next one does it",
   ignore: !isRoot,

@@ -152,13 +152,16 @@ export class OverlayFile {
       const current = new Uint8Array(overlay.#bits.length);
       readWhole(fd, current, overlay.#currentAt);
       for (let byte = 0; byte < current.length; byte++) overlay.#bits[byte] |= current[byte];
-      // Which of them were committed is not known any more: the next flush commits them all.
-      overlay.#pages.fill(1);
-      overlay.#newer = true;
     } else {
       // In this order: a header of this boot says that the current bitmap is true.
       writeAllAt(fd, overlay.#bits, overlay.#currentAt);
       writeHeader(fd, { ...header, boot });
+    }
+    if (sameBoot || header.boot === NO_BOOT) {
+      // Which of them are committed on the disk is not known: the next flush commits them all. Where
+      // a commit has failed, the page cache shows bits that the disk does not have.
+      overlay.#pages.fill(1);
+      overlay.#newer = true;
     }
     return overlay;
   }

@@ -13,9 +13,13 @@ const RUN_BYTES = 256 << 10;
 
 /**
  * How long a pass goes on after the first refusal, in milliseconds. A disk that is dead refuses
- * everything, each write perhaps after seconds, and a flush has to be answered.
+ * everything, each write perhaps after seconds, and a flush has to be answered: what it leaves is
+ * for the next one. No other pass follows at the end, which therefore begins to count anew with each
+ * write that the disk takes.
  */
 const TRYING_MS = 3_000;
+/** The end gives up after no fewer refusals in a row, because one bad sector may take so long. */
+const LEAST_REFUSALS = 4;
 
 const NO_FUA: WriteOptions = Object.freeze({ fua: false });
 
@@ -50,6 +54,10 @@ export class WriteBack {
   /** The error of the write that failed last. */
   #error: unknown;
   #givesUpMs = Infinity;
+  /** Refusals in a row. */
+  #refusals = 0;
+  /** No other pass will follow. */
+  #atEnd = false;
 
   /** For blocks of so many bytes. */
   constructor(inner: Backend, blocks: CacheBlocks, block: number) {
@@ -75,7 +83,7 @@ export class WriteBack {
 
   /** Writes what is dirty and was not refused before. */
   fresh(): Generator<Answer, Refused | undefined, void> {
-    return this.#pass(this.#runs(this.#blocks.dirtyBlocks("fresh")), false);
+    return this.#pass(this.#runs(this.#blocks.dirtyBlocks("fresh")));
   }
 
   /**
@@ -87,10 +95,11 @@ export class WriteBack {
   all(atEnd = false): Generator<Answer, Refused | undefined, void> {
     // One by one: most of them it will refuse again.
     const again = this.#blocks.dirtyBlocks("refused").map((one) => ({ first: one, end: one + 1 }));
-    return this.#pass([...this.#runs(this.#blocks.dirtyBlocks("fresh")), ...again], atEnd);
+    this.#atEnd = atEnd;
+    return this.#pass([...this.#runs(this.#blocks.dirtyBlocks("fresh")), ...again]);
   }
 
-  *#pass(runs: readonly Run[], atEnd: boolean): Generator<Answer, Refused | undefined, void> {
+  *#pass(runs: readonly Run[]): Generator<Answer, Refused | undefined, void> {
     this.#givesUpMs = Infinity;
     let error: unknown;
     const refused: Run[] = [];
@@ -100,6 +109,7 @@ export class WriteBack {
       refused.push(run);
     }
     const ranges: Bytes[] = [];
+    const bad: Bytes[] = [];
     // The halves of what it refused, once all that is good has been written.
     for (const run of refused) {
       if (this.#isLate) {
@@ -111,16 +121,20 @@ export class WriteBack {
         }
       } else {
         this.#blocks.refused(this.#blocks.slotOf(run.first));
-        const bytes = this.#bytesOf(run);
-        if (atEnd) ranges.push(...yield* this.#parts(bytes, this.#inner.blockSize ?? 512));
-        else ranges.push(bytes);
+        bad.push(this.#bytesOf(run));
       }
+    }
+    // And then the parts of its blocks.
+    for (const bytes of bad) {
+      if (this.#atEnd) ranges.push(...yield* this.#parts(bytes, this.#inner.blockSize ?? 512));
+      else ranges.push(bytes);
     }
     if (ranges.length === 0) return undefined;
     return { error, ranges: ranges.sort((a, b) => a.from - b.from) };
   }
 
   get #isLate(): boolean {
+    if (this.#atEnd && this.#refusals < LEAST_REFUSALS) return false;
     return performance.now() > this.#givesUpMs;
   }
 
@@ -154,9 +168,12 @@ export class WriteBack {
     if (this.#isLate) return false;
     try {
       yield this.#inner.writeAt(bytes, offset, NO_FUA);
+      this.#refusals = 0;
+      if (this.#atEnd) this.#givesUpMs = Infinity;
       return true;
     } catch (error) {
       this.#error = error;
+      this.#refusals++;
       if (this.#givesUpMs === Infinity) this.#givesUpMs = performance.now() + TRYING_MS;
       return false;
     }
@@ -168,13 +185,16 @@ export class WriteBack {
     const middle = from + Math.ceil((to - from) / 2 / least) * least;
     const block = Math.floor(from / this.#block);
     const content = this.#blocks.bytes(this.#blocks.slotOf(block), block);
-    const lost: Bytes[] = [];
+    const refused: Bytes[] = [];
     for (const half of [{ from, to: middle }, { from: middle, to }]) {
       const at = half.from - block * this.#block;
       const bytes = this.#scratch.subarray(0, half.to - half.from);
       bytes.set(content.subarray(at, at + bytes.length));
-      if (!(yield* this.#put(bytes, half.from))) lost.push(...yield* this.#parts(half, least));
+      if (!(yield* this.#put(bytes, half.from))) refused.push(half);
     }
+    // Both halves first: one that is good says that the disk is not dead.
+    const lost: Bytes[] = [];
+    for (const half of refused) lost.push(...yield* this.#parts(half, least));
     return lost;
   }
 

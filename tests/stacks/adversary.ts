@@ -52,8 +52,9 @@ export interface Manner {
   /** `"sync"`: blocks its thread. `"plain"`: at once, unflagged. `"late"`: by Promises. */
   readonly style: "sync" | "plain" | "late";
   /**
-   * What it had not made durable when a flush failed it never makes durable: it tells of that once,
-   * as Linux does of a file. Wrappers that pass flushes on cannot mend that.
+   * When a flush fails it never makes durable what it had taken until then: it tells of that once,
+   * as Linux does of a file. A FUA write that fails does the same, because a file's is a write and
+   * then `fdatasync`. Wrappers that pass flushes on cannot mend that.
    */
   readonly forgets: boolean;
   /** The optional abilities that it has. */
@@ -74,6 +75,8 @@ export interface Faults {
 export interface Refusal {
   /** What it was. */
   readonly op: OperationName;
+  /** It was to make something durable: a flush, or a write with FUA. */
+  readonly durably: boolean;
   /** The first sector. */
   readonly from: number;
   /** The sector after the last. */
@@ -100,11 +103,13 @@ export class Adversary implements Disposable {
   readonly #manner: Manner;
   readonly #dice: FaultDice;
   readonly #gate: Gate;
+  readonly #passTime: () => void;
   /** What was begun before a loss of power does nothing after it. */
   #power = 0;
 
-  /** A disk each of whose sectors has contents of its own. */
-  constructor(manner: Manner, dice: FaultDice, gate: Gate) {
+  /** A disk each of whose sectors has contents of its own. `passTime` is called with each request. */
+  constructor(manner: Manner, dice: FaultDice, gate: Gate, passTime: () => void) {
+    this.#passTime = passTime;
     this.#manner = manner;
     this.#dice = dice;
     this.#gate = gate;
@@ -223,7 +228,7 @@ export class Adversary implements Disposable {
     offset: number,
     length: number,
     work: (from: number, to: number) => void,
-    done: () => void = () => {},
+    done?: () => void,
   ): Answer {
     const end = offset + length;
     const middle = offset + this.#dice.draw(length / SECTOR_BYTES + 1) * SECTOR_BYTES;
@@ -234,13 +239,15 @@ export class Adversary implements Disposable {
       if (middle > offset) work(offset, middle);
     };
     const second = () => {
+      this.#passTime();
       if (refuses) {
-        this.refusals.push({ op, from, to });
-        if (op === "flush" && this.#manner.forgets) this.#since.clear();
+        const durably = done !== undefined;
+        this.refusals.push({ op, durably, from, to });
+        if (durably && this.#manner.forgets) this.#since.clear();
         throw new UblkError("SYSCALL_FAILED", { operation: `the inner ${op}`, errno: EIO });
       }
       if (middle < end) work(middle, end);
-      done();
+      done?.();
     };
     if (this.#manner.style !== "late") return first(), second();
     const power = this.#power;

@@ -35,8 +35,12 @@ export async function live(seed: number, folder: string): Promise<void> {
   const dice = new FaultDice(seed);
   const gate = new Gate(dice);
   using _timers = timersThrough(gate);
+  const clock = { ms: 0 };
+  using _clock = timeOf(clock);
   const manner = mannerOf(dice, names);
-  using disk = new Adversary(manner, dice, gate);
+  // A slow disk takes as long over one write as a flush may go on after a refusal.
+  const slow = seed % 2 === 0;
+  using disk = new Adversary(manner, dice, gate, () => void (clock.ms += slow ? 3_001 : 0));
   let pile: Pile = { spec: disk.spec, start: 0, overlays: [] };
   for (const name of names.toReversed()) pile = WRAPS[name].put(pile, folder, disk);
   const ids = Array.from(
@@ -116,7 +120,7 @@ class Life {
   /** Sectors of a logical block. */
   readonly #unit: number;
   readonly #sectors: number;
-  /** A flush of the disk inside has failed: none may be true after that. */
+  /** A flush of the disk inside has failed, or a FUA write: no flush may be true after that. */
   #flushFailed = false;
   readonly #released: Uint8Array[] = [];
   /** How many requests the disk had refused before. */
@@ -133,13 +137,17 @@ class Life {
   }
 
   async run(): Promise<void> {
-    const { disk } = this.#whole;
+    const { disk, names } = this.#whole;
     disk.faults = this.#faults();
     await this.#sideBySide(REQUESTS);
     // Of two caches the inner one's flush also fails where a write of its was refused.
-    const caches = this.#whole.names.filter((name) => WRAPS[name].volatile).length;
-    this.#flushFailed = disk.refusals.slice(this.#first).some(({ op }) =>
-      op === "flush" || caches > 1 && op === "write"
+    const caches = names.filter((name) => WRAPS[name].volatile).length;
+    // And a cache cannot tell what made a FUA write fail: an overlay's may need a read of the base.
+    const copiesBelow = names.some((name, index) =>
+      WRAPS[name].copies !== undefined && names.slice(0, index).some((one) => WRAPS[one].volatile)
+    );
+    this.#flushFailed = disk.refusals.slice(this.#first).some(({ op, durably }) =>
+      durably || copiesBelow || caches > 1 && op === "write"
     );
     for (const buffer of this.#released) {
       if (buffer.some((byte) => byte !== POISON)) throw new Violation("a buffer is written late");
@@ -389,6 +397,13 @@ function otherBoot(path: string): void {
   );
   file.seekSync(0, Deno.SeekMode.Start);
   file.writeSync(new TextEncoder().encode(header));
+}
+
+/** The time that the wrappers see: nothing of a seed depends on a clock. */
+function timeOf(clock: { readonly ms: number }): Disposable {
+  const { now } = performance;
+  performance.now = () => clock.ms;
+  return { [Symbol.dispose]: () => void (performance.now = now) };
 }
 
 /** Timers fire when the gate says so: nothing of a seed depends on a clock. */
