@@ -11,7 +11,7 @@
  * busy. So the copy is emptied, and the root of the process stays where it was: a root need not
  * belong to the namespace of its process. Through it the files of the old namespace are seen, and
  * what is mounted there later, without holding any of it.
- * See docs/decisions/0015-a-server-leaves-its-mount-namespace.md.
+ * See docs/decisions/0013-a-server-leaves-its-mount-namespace.md.
  *
  * @module
  */
