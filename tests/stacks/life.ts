@@ -55,6 +55,7 @@ export async function live(seed: number, folder: string): Promise<void> {
     pile,
     history: new History(ids),
     forgets: manner.forgets,
+    slow,
     nextId: 1,
   };
   for (let life = 0; life < LIVES; life++) {
@@ -107,6 +108,8 @@ interface Whole {
   readonly history: History;
   /** What a failed flush of the disk has lost stays lost. */
   readonly forgets: boolean;
+  /** A request takes seconds, by the clock of the test. */
+  readonly slow: boolean;
   /** The next write's contents say so. */
   nextId: number;
 }
@@ -159,7 +162,9 @@ class Life {
     const ops: OperationName[] = ["read", "write", "trim", "zero"];
     // Whole blocks: a disk refuses no less.
     const from = Math.floor(this.#dice.draw(this.#sectors) / this.#unit) * this.#unit;
-    const bad = { from, to: from + Math.ceil((1 + this.#dice.draw(12)) / this.#unit) * this.#unit };
+    const drawn = Math.ceil((1 + this.#dice.draw(12)) / this.#unit) * this.#unit;
+    // One block of a slow disk: where it refuses more in a row, a cache may give it up.
+    const bad = { from, to: from + (this.#whole.slow ? this.#unit : drawn) };
     switch (this.#dice.draw(6)) {
       case 0:
         return { oneIn: 12, ops };
