@@ -15,8 +15,8 @@ import { EIO } from "../../uapi/errno.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
 import type { Answer } from "../backend.ts";
 import type { Archive } from "./archive.ts";
-import type { CacheFile } from "./cache_file.ts";
 import { type Clock, threadClock } from "./breaths.ts";
+import type { CacheFile } from "./cache_file.ts";
 import { Damage, damaged } from "./damage.ts";
 import { Line, type Work } from "./line.ts";
 import { STORED } from "./members.ts";
@@ -33,8 +33,10 @@ export const CHECKED_STORED_BYTES: number = 128 << 20;
 const MAX_UNUSED = 32;
 /** A reader that asks piece by piece comes back sooner. (ms) */
 const MAX_UNUSED_MS = 30_000;
-/** Members that are partly inflated. Each takes half a MiB of memory or so, garbage included. */
+/** Members that are partly inflated. */
 const MAX_BEGUN = 256;
+/** Memory that they keep, each for its last piece: 16 MiB where 16 KiB were zeroes, mostly less than 1. */
+const MAX_KEPT_BYTES: number = 512 << 20;
 
 /** The place of all of a member's contents. */
 export interface Place {
@@ -198,11 +200,17 @@ export class Contents {
       if (this.#passages.size <= MAX_UNUSED || passage.usedMs > unusedMs) break;
       if (!this.#line.wants(passage)) this.#end(member);
     }
-    if (this.#passages.size <= MAX_BEGUN) return;
+    let keptBytes = 0;
+    for (const passage of this.#passages.values()) keptBytes += passage.keptBytes;
+    if (this.#passages.size <= MAX_BEGUN && keptBytes <= MAX_KEPT_BYTES) return;
     // Of equal ones that which was used last: files read in turn come up again in that order.
     const idle = [...this.#passages].filter(([, passage]) => !this.#line.wants(passage)).reverse()
       .sort(([, one], [, other]) => one.there - other.there);
-    for (const [member] of idle.slice(0, this.#passages.size - MAX_BEGUN)) this.#end(member);
+    for (const [member, passage] of idle) {
+      if (this.#passages.size <= MAX_BEGUN && keptBytes <= MAX_KEPT_BYTES) break;
+      keptBytes -= passage.keptBytes;
+      this.#end(member);
+    }
   }
 
   /** Forgets a member that is not all there, and gives its space back. It may be begun again. */
@@ -259,6 +267,8 @@ class Passage implements Work {
   there = 0;
   /** Of the last read that asked for it, by the monotonic clock. */
   usedMs = 0;
+  /** Of its last piece, which its stream keeps. */
+  keptBytes = 0;
   onProgress: ((bytes: number) => void) | undefined;
   #crc = 0;
   readonly #pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>;
@@ -283,6 +293,7 @@ class Passage implements Work {
         return true;
       }
       if (this.there + value.length > this.#bytes) throw new Damage("it is too long");
+      this.keptBytes = value.buffer.byteLength;
       this.#ends.write(value, this.there);
       this.#crc = crc32(value, this.#crc);
       this.there += value.length;

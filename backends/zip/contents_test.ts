@@ -230,6 +230,27 @@ Deno.test("Contents beyond the most that may be begun are those that are begun a
   );
 });
 
+Deno.test("Contents of zeroes keep little memory, however many members are begun", async () => {
+  // 16 MiB come out of the first 16 KiB, and each stream keeps them.
+  const bytes = 17 * MIB;
+  const data = await deflated(new Uint8Array(bytes));
+  const claims = { method: 8, bytes, crc32: 0 };
+  const members = Array.from({ length: 35 }, (_, index) => ({ name: `${index}`, data, claims }));
+  const bench = new Bench();
+  await withContents(
+    members,
+    async (contents) => {
+      for (const index of members.keys()) await read(contents, index, 0, 4096);
+      const inflatedBytes = bench.inflatedBytes;
+      for (const index of members.keys()) await read(contents, index, 4096, 4096);
+      const again = (bench.inflatedBytes - inflatedBytes) / (inflatedBytes / members.length);
+      assert(again > 2 && again < 10, `${again} members were begun again`);
+    },
+    undefined,
+    bench,
+  );
+});
+
 Deno.test("Contents whose checksum is wrong fail: small ones at once, others where their end is read", async () => {
   const wrong = (data: Uint8Array, deflate: boolean) => [
     { name: "a", data, deflate, claims: { crc32: 1 } },
