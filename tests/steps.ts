@@ -23,7 +23,7 @@ export interface Step {
 
 const MINUTE_MS = 60_000;
 const STATIC_LIMIT_MS = 5 * MINUTE_MS;
-const UNIT_LIMIT_MS = 5 * MINUTE_MS;
+const UNIT_LIMIT_MS = 10 * MINUTE_MS;
 const INTEGRATION_LIMIT_MS = 10 * MINUTE_MS;
 /** Two kernels, each emulated where there is no KVM, after a first download of both. */
 const E2E_LIMIT_MS = 65 * MINUTE_MS;
