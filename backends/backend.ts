@@ -35,7 +35,7 @@ export interface RequestLimits {
  * size says. Filesystems lay themselves out by it.
  */
 export interface Topology {
-  /** What is written without being read first: a power of two, at least the block size. */
+  /** The least write that needs no read before it, in bytes: a power of two, at least the block size. */
   readonly physicalBlockSize?: number;
   /** The smallest good request: a power of two, at least the physical block. */
   readonly ioMinBytes?: number;
@@ -315,7 +315,7 @@ export interface OpenContext {
   readonly deviceBlockSize?: number;
 }
 
-/** What `share` is told beside its options. */
+/** Passed to `share` after its options. */
 export interface ShareContext extends Pick<OpenContext, "recovering" | "deviceBlockSize"> {
   /**
    * Notes a file that the disk is to use, before it is opened: one disk must not use one file

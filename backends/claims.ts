@@ -30,7 +30,7 @@ export type FileUse =
  */
 export type Claim = (path: string, use?: FileUse) => void;
 
-/** What the parts of one disk claim, in their order. */
+/** The claims of one disk's parts, in their order. */
 export function claims(): Claim {
   const claimed: { readonly path: string; readonly use: FileUse }[] = [];
   return (path, use = "data") => {

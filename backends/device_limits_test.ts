@@ -45,7 +45,7 @@ class Device implements Disposable {
   }
 }
 
-/** What there is to see of an open disk. */
+/** The visible traits of an open disk. */
 async function backendOf<T>(spec: BackendSpec, look: (backend: Backend) => T): Promise<T> {
   await using stack = await openStack(spec);
   return look(stack.backend);
@@ -200,7 +200,7 @@ Deno.test("possible() finds the power of two in sizes that ublk cannot have", ()
     [4096, 512, 4096],
     [192 << 10, 4096, 64 << 10],
     [0, 512, undefined],
-    // What some USB bridges say.
+    // Some USB bridges report this.
     [65535 * 512, 4096, undefined],
     [2 ** 29, 512, undefined],
   ];

@@ -64,7 +64,7 @@ export function canPunch(fd: number, bytes: number, blockSize: number): boolean 
   return fallocateFile(fd, mode, bytes, blockSize) === 0;
 }
 
-/** What the kernel's loop says of a file: the unit of its filesystem, and whether its disk rotates. */
+/** As the kernel's loop reports a file: its filesystem's block, and whether the disk below rotates. */
 export function topologyOfFile({ filesystem, blockBytes }: FileStatus): Topology {
   return { rotational: rotates(filesystem), discardGranularityBytes: blockBytes };
 }

@@ -72,7 +72,7 @@ function placesIfSeen(path: string): Place[] {
   }
 }
 
-/** What a block device is called in a place. */
+/** The key of a block device in a place. */
 function deviceKey(device: string): string {
   return `block ${device}`;
 }
