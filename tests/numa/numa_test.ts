@@ -39,6 +39,9 @@ Deno.test("the buffers of a queue are on the NUMA node of its thread", async () 
   await write(2);
   const second = await pages();
   const told = JSON.stringify({ before, first, second });
-  assertEquals([first[0] === before[0], first[1] > before[1]], [true, true], told);
-  assertEquals([second[0] > first[0], second[1] === first[1]], [true, true], told);
+  // A queue of this size touches 128 pages or more at its first writes; whatever else the process
+  // has in such mappings comes and goes by a few.
+  const grown = (from: number[], to: number[]) => to.map((count, node) => count - from[node] > 64);
+  assertEquals(grown(before, first), [false, true], told);
+  assertEquals(grown(first, second), [true, false], told);
 });
