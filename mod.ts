@@ -32,17 +32,17 @@ export type {
   Zone,
   ZoneCondition,
   ZoneMethods,
-} from "./backends/backend.ts";
-export type { Claim, FileUse } from "./backends/claims.ts";
-export { type ByteRange, faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
-export { type GeometryOptions, type Size } from "./backends/geometry.ts";
+} from "./disk/backend.ts";
+export type { Claim, FileUse } from "./disk/claims.ts";
+export { faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
+export { type ByteRange, type GeometryOptions, type Size } from "./disk/geometry.ts";
 export { file, type FileOptions } from "./backends/loop.ts";
 export { memory, type MemoryOptions } from "./backends/memory.ts";
-export type { TargetDescription } from "./backends/module.ts";
+export type { TargetDescription } from "./disk/module.ts";
 export { nullDisk, type NullOptions } from "./backends/null.ts";
-export type { Option, OptionKind } from "./backends/option.ts";
-export { formatSize, parseSize } from "./backends/size.ts";
-export type { BackendSpec } from "./backends/spec.ts";
+export type { Option, OptionKind } from "./disk/option.ts";
+export { formatSize, parseSize } from "./disk/size.ts";
+export type { BackendSpec } from "./disk/spec.ts";
 export { stripe, type StripeOptions } from "./backends/stripe.ts";
 export { zoned, type ZonedOptions } from "./backends/zoned.ts";
 export { cache, type CacheMode, type CacheOptions } from "./backends/wrappers/cache.ts";
@@ -55,7 +55,7 @@ export { partition, type PartitionOptions } from "./backends/wrappers/partition.
 export { rate, type RateOptions } from "./backends/wrappers/rate.ts";
 export { readonly } from "./backends/wrappers/readonly.ts";
 export { stats, type StatsOptions } from "./backends/wrappers/stats.ts";
-export type { OperationName, Time } from "./backends/wrappers/wrapper.ts";
+export type { OperationName, Time } from "./disk/wrapper.ts";
 export { zip, type ZipOptions } from "./backends/zip.ts";
 export { Device } from "./device/device.ts";
 export type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./device/info.ts";

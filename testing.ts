@@ -45,18 +45,18 @@ export type {
   Zone,
   ZoneCondition,
   ZoneMethods,
-} from "./backends/backend.ts";
-export type { Claim, FileUse } from "./backends/claims.ts";
-export { checkBackendConformance, type ConformanceOptions } from "./backends/conformance.ts";
-export type { Size } from "./backends/geometry.ts";
+} from "./disk/backend.ts";
+export type { Claim, FileUse } from "./disk/claims.ts";
+export { checkBackendConformance, type ConformanceOptions } from "./disk/conformance.ts";
+export type { Size } from "./disk/geometry.ts";
 export {
   type MockBackend,
   mockBackend,
   type MockOptions,
   mockSpec,
   type MockSpecOptions,
-} from "./backends/mock.ts";
-export { type MockCall, MockCalls, type MockOp } from "./backends/mock_calls.ts";
-export { type MockEffect, type MockFault } from "./backends/mock_faults.ts";
-export type { BackendSpec } from "./backends/spec.ts";
+} from "./disk/mock.ts";
+export { type MockCall, MockCalls, type MockOp } from "./disk/mock_calls.ts";
+export { type MockEffect, type MockFault } from "./disk/mock_faults.ts";
+export type { BackendSpec } from "./disk/spec.ts";
 export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";

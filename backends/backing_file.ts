@@ -31,8 +31,8 @@ import {
   truncateFile,
 } from "../uring/file.ts";
 import { closeFd, openFile } from "../uring/libc.ts";
-import type { Topology } from "./backend.ts";
-import { type DeviceLimits, deviceLimits, fitted } from "./device_limits.ts";
+import type { Topology } from "../disk/backend.ts";
+import { type DeviceLimits, deviceLimits, fitted } from "../disk/device_limits.ts";
 import {
   canPunch,
   defaultBlockSize,
@@ -40,9 +40,9 @@ import {
   readDirect,
   topologyOfFile,
 } from "./file_abilities.ts";
-import { loopOver } from "./file_places.ts";
-import { BLOCK_SIZES } from "./geometry.ts";
-import { formatSize } from "./size.ts";
+import { loopOver } from "../disk/file_places.ts";
+import { BLOCK_SIZES } from "../disk/geometry.ts";
+import { formatSize } from "../disk/size.ts";
 
 /** How a file is to be opened. */
 export interface FileWish {

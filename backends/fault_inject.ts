@@ -11,25 +11,23 @@ import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import { killSelf } from "../uring/libc.ts";
-import type { Backend, OpenContext, RingMethods, RingOperations, RingRequest } from "./backend.ts";
-import type { Sharing } from "./backend.ts";
-import { geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
-import { parseSize } from "./size.ts";
-import type { BackendSpec } from "./spec.ts";
-import type { Target } from "./target.ts";
-import { servedByRing } from "./unused.ts";
+import type {
+  Backend,
+  OpenContext,
+  RingMethods,
+  RingOperations,
+  RingRequest,
+} from "../disk/backend.ts";
+import type { Sharing } from "../disk/backend.ts";
+import { type ByteRange, geometryOf, type GeometryOptions, type Size } from "../disk/geometry.ts";
+import { parseSize } from "../disk/size.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target } from "../disk/target.ts";
+import { servedByRing } from "../disk/unused.ts";
 import { ZeroReads } from "./zero_reads.ts";
 
 /** Each queue's thread draws its own faults. */
 export const sharing: Sharing = "per-queue";
-
-/** A part of the disk, in bytes. */
-export interface ByteRange {
-  /** Where it begins. */
-  readonly offset: number;
-  /** How long it is. */
-  readonly length: number;
-}
 
 /** Options of {@linkcode faultInject}. */
 export interface FaultInjectOptions extends Omit<GeometryOptions, "size"> {

@@ -17,8 +17,8 @@ import {
   writeAt,
 } from "../uring/file.ts";
 import { Mapping } from "../uring/mapping.ts";
-import type { Backend, WriteOptions, WriteZeroesOptions } from "./backend.ts";
-import { eachOf } from "./each_of.ts";
+import type { Backend, WriteOptions, WriteZeroesOptions } from "../disk/backend.ts";
+import { eachOf } from "../disk/each_of.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 
 /** What {@linkcode FileBytes} work on. */

@@ -20,7 +20,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "../uring/file.ts";
-import type { RingMethods, RingOperations, RingRequest } from "./backend.ts";
+import type { RingMethods, RingOperations, RingRequest } from "../disk/backend.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 import { writeUnchecked } from "./unchecked.ts";
 

@@ -13,10 +13,10 @@ import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ubl
 import { FaultDice } from "../uring/fake_faults.ts";
 import type { FakeSqe } from "../uring/fake_sqe.ts";
 import { bufferAt } from "../uring/mapping.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { FileRequests } from "./file_requests.ts";
 import { StripeLayout } from "./stripe_layout.ts";
-import { servedByRing } from "./unused.ts";
+import { servedByRing } from "../disk/unused.ts";
 
 const CHUNK = 4096;
 const FIRST_FD = 100;

@@ -11,16 +11,16 @@
 import { UblkError } from "../uapi/error.ts";
 import { endOfFile, nextHole, removeFile, syncFile, truncateFile } from "../uring/file.ts";
 import { closeFd, syscallError } from "../uring/libc.ts";
-import type { Backend, OpenContext, ShareContext, Sharing } from "./backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
-import { eachOf } from "./each_of.ts";
+import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
-import { BLOCK_SIZES, type Size } from "./geometry.ts";
-import { formatSize, parseSize } from "./size.ts";
-import type { BackendSpec } from "./spec.ts";
+import { BLOCK_SIZES, type Size } from "../disk/geometry.ts";
+import { formatSize, parseSize } from "../disk/size.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
-import type { Target } from "./target.ts";
+import type { Target } from "../disk/target.ts";
 import { writeUnchecked } from "./unchecked.ts";
 
 /** The threads share the file through the kernel. */

@@ -17,7 +17,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import { libc } from "../uring/libc.ts";
-import { loadBackend } from "./load.ts";
+import { loadBackend } from "../disk/load.ts";
 import { file, type FileOptions } from "./loop.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.

@@ -10,12 +10,12 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
-import type { Backend, OpenContext, Sharing } from "./backend.ts";
-import { type Geometry, geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
+import type { Backend, OpenContext, Sharing } from "../disk/backend.ts";
+import { type Geometry, geometryOf, type GeometryOptions, type Size } from "../disk/geometry.ts";
 import { MemoryWindows } from "./memory_windows.ts";
-import { formatSize, parseSize } from "./size.ts";
-import type { BackendSpec } from "./spec.ts";
-import type { Target } from "./target.ts";
+import { formatSize, parseSize } from "../disk/size.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target } from "../disk/target.ts";
 
 /** The memory is shared by address, so each queue's thread opens its own view of it. */
 export const sharing: Sharing = "per-queue";

@@ -6,10 +6,10 @@
  */
 
 import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import type { Backend, RequestLimits, RingMethods, Sharing } from "./backend.ts";
-import { geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
-import type { BackendSpec } from "./spec.ts";
-import type { Target } from "./target.ts";
+import type { Backend, RequestLimits, RingMethods, Sharing } from "../disk/backend.ts";
+import { geometryOf, type GeometryOptions, type Size } from "../disk/geometry.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target } from "../disk/target.ts";
 import { ZeroReads } from "./zero_reads.ts";
 
 /** Nothing is shared, so each queue has its own. */

@@ -7,7 +7,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { libc } from "../uring/libc.ts";
-import { loadBackend } from "./load.ts";
+import { loadBackend } from "../disk/load.ts";
 import { nullDisk, open } from "./null.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.

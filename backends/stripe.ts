@@ -6,17 +6,17 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
-import type { Backend, OpenContext, ShareContext, Sharing } from "./backend.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
-import { eachOf } from "./each_of.ts";
+import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
-import { fitted, striped } from "./device_limits.ts";
+import { fitted, striped } from "../disk/device_limits.ts";
 import { FileRequests } from "./file_requests.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
-import { formatSize } from "./size.ts";
-import type { BackendSpec } from "./spec.ts";
+import { formatSize } from "../disk/size.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
-import type { Target } from "./target.ts";
+import type { Target } from "../disk/target.ts";
 
 /** The threads share the files through the kernel. */
 export const sharing: Sharing = "per-queue";

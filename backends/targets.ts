@@ -9,7 +9,7 @@ import { target as loop } from "./loop.ts";
 import { target as memory } from "./memory.ts";
 import { target as nullDisk } from "./null.ts";
 import { target as stripe } from "./stripe.ts";
-import type { Target } from "./target.ts";
+import type { Target } from "../disk/target.ts";
 import { target as zip } from "./zip.ts";
 import { target as zoned } from "./zoned.ts";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { loadBackend } from "./load.ts";
-import type { Target, TargetValues } from "./target.ts";
+import { loadBackend } from "../disk/load.ts";
+import type { Target, TargetValues } from "../disk/target.ts";
 import { TARGETS } from "./targets.ts";
 
 function target(name: string): Target {

@@ -14,7 +14,7 @@ import { wrapper as partition } from "./wrappers/partition.ts";
 import { wrapper as rate } from "./wrappers/rate.ts";
 import { wrapper as readonly } from "./wrappers/readonly.ts";
 import { wrapper as stats } from "./wrappers/stats.ts";
-import type { Wrapper } from "./wrappers/wrapper.ts";
+import type { Wrapper } from "../disk/wrapper.ts";
 
 /** All of them. */
 export const WRAPPERS: readonly Wrapper[] = [

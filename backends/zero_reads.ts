@@ -8,7 +8,7 @@
 import { EINTR, EIO } from "../uapi/errno.ts";
 import { O_RDONLY } from "../uring/file.ts";
 import { closeFd, openFile } from "../uring/libc.ts";
-import type { RingOperations, RingRequest } from "./backend.ts";
+import type { RingOperations, RingRequest } from "../disk/backend.ts";
 
 /** Fills the data of READs. `request.state` counts the bytes. */
 export class ZeroReads {

@@ -5,10 +5,10 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import type { Backend, ShareContext, Sharing } from "./backend.ts";
+import type { Backend, ShareContext, Sharing } from "../disk/backend.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
-import type { BackendSpec } from "./spec.ts";
-import type { Target } from "./target.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target } from "../disk/target.ts";
 import { encodingCalled } from "./zip/encoding.ts";
 import type { ArchiveWish } from "./zip/open.ts";
 

@@ -7,7 +7,7 @@ import { makeZip, type ZipMember } from "../tests/zip_writer.ts";
 import { UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
-import { loadBackend } from "./load.ts";
+import { loadBackend } from "../disk/load.ts";
 import { zip, type ZipOptions } from "./zip.ts";
 
 // libc stays open for the life of the process, which is no leak of the test that opens it first.

@@ -7,7 +7,7 @@
 
 import { EIO, EOVERFLOW, ETOOMANYREFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import type { Zone, ZoneCondition } from "./backend.ts";
+import type { Zone, ZoneCondition } from "../disk/backend.ts";
 
 const CONVENTIONAL = 0;
 const EMPTY = 1;

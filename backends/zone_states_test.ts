@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { EIO, EOVERFLOW, ETOOMANYREFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import type { Zone, ZoneCondition } from "./backend.ts";
+import type { Zone, ZoneCondition } from "../disk/backend.ts";
 import { type ZoneLayout, ZoneStates } from "./zone_states.ts";
 
 const SIZE = 4096;

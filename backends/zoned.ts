@@ -8,15 +8,15 @@
 import { EIO } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
-import type { Backend, ZoneMethods } from "./backend.ts";
-import { type Geometry, geometryOf, type GeometryOptions, type Size } from "./geometry.ts";
+import type { Backend, ZoneMethods } from "../disk/backend.ts";
+import { type Geometry, geometryOf, type GeometryOptions, type Size } from "../disk/geometry.ts";
 import { checkFits } from "./memory.ts";
 import { MemoryWindows } from "./memory_windows.ts";
-import { parseSize } from "./size.ts";
-import type { BackendSpec } from "./spec.ts";
-import type { Target } from "./target.ts";
+import { parseSize } from "../disk/size.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target } from "../disk/target.ts";
 import { type ZoneLayout, ZoneStates } from "./zone_states.ts";
-import { isZoneSize, limitsFault } from "./zones_fault.ts";
+import { isZoneSize, limitsFault } from "../disk/zones_fault.ts";
 
 /** Options of {@linkcode zoned} beside the size. */
 export interface ZonedOptions extends Omit<GeometryOptions, "size"> {

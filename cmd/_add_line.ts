@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { BackendSpec } from "../backends/spec.ts";
-import type { Target } from "../backends/target.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target } from "../disk/target.ts";
 import {
   DEVICE_FLAGS,
   type DeviceValues,

@@ -7,7 +7,7 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { formatSize } from "../backends/size.ts";
+import { formatSize } from "../disk/size.ts";
 import { writeError, writeLine, writeText } from "./_print.ts";
 import config from "../deno.json" with { type: "json" };
 

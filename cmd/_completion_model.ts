@@ -5,8 +5,8 @@
  * @module
  */
 
-import { type Option, placeholderOf } from "../backends/option.ts";
-import type { Target } from "../backends/target.ts";
+import { type Option, placeholderOf } from "../disk/option.ts";
+import type { Target } from "../disk/target.ts";
 import { WRAPPERS } from "../backends/wrappers.ts";
 import { COMMON_FLAGS, type Flag, type Syntax } from "./_flags.ts";
 import { DISK_PROGRAMS } from "./_programs.ts";

@@ -7,8 +7,8 @@
  * @module
  */
 
-import { isModuleName, moduleUrl } from "../backends/module.ts";
-import { type Option, OptionError, readValue } from "../backends/option.ts";
+import { isModuleName, moduleUrl } from "../disk/module.ts";
+import { type Option, OptionError, readValue } from "../disk/option.ts";
 import { UblkError } from "../uapi/error.ts";
 import { ADD_FLAGS, CONFIG, parseAdd } from "./_add_line.ts";
 import { type ConfigFile, type Path, readConfigFile, valueText } from "./_config_file.ts";

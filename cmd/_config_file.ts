@@ -8,7 +8,7 @@
 
 import type { AST } from "toml-eslint-parser";
 import type { Node, ParseError } from "jsonc-parser";
-import { plainText } from "../backends/option.ts";
+import { plainText } from "../disk/option.ts";
 import { shortened } from "../uapi/printable.ts";
 import { checkLimits, SyntaxMistake } from "./_config_syntax.ts";
 import { usageError } from "./_flags.ts";

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { BLOCK_SIZES } from "../backends/geometry.ts";
+import { BLOCK_SIZES } from "../disk/geometry.ts";
 import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotiate.ts";
 import type { DeviceOptions, IntegrityOptions } from "../device/options.ts";
 import type { RecoveryMode } from "../device/recovery_mode.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatSize } from "../backends/size.ts";
+import { formatSize } from "../disk/size.ts";
 import type { Control } from "../ctrl/control.ts";
 import { describeParams, type DiskDescription } from "../ctrl/params.ts";
 import { blockPath, charPath } from "../device/node.ts";

@@ -9,7 +9,7 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { type Option, OptionError, type OptionKind, readValue } from "../backends/option.ts";
+import { type Option, OptionError, type OptionKind, readValue } from "../disk/option.ts";
 import { UblkError } from "../uapi/error.ts";
 
 /** One flag: an option as it is typed. */

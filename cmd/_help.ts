@@ -5,7 +5,7 @@
  */
 
 import config from "../deno.json" with { type: "json" };
-import { type Option, placeholderOf } from "../backends/option.ts";
+import { type Option, placeholderOf } from "../disk/option.ts";
 import { COMMON_FLAGS, type Flag, type Syntax } from "./_flags.ts";
 
 const WIDTH = 24;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatSize } from "../backends/size.ts";
+import { formatSize } from "../disk/size.ts";
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
 import { setAffinity } from "../uring/libc.ts";

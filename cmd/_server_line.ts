@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isModuleName } from "../backends/module.ts";
+import { isModuleName } from "../disk/module.ts";
 import { UblkError } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
 import { ADD_FLAGS } from "./_add_line.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { formatSize } from "../backends/size.ts";
+import { formatSize } from "../disk/size.ts";
 import type { Closed, DeviceInfo } from "../device/info.ts";
 import { logLine } from "../device/log.ts";
 import { charPath } from "../device/node.ts";

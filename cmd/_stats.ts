@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatSize } from "../backends/size.ts";
+import { formatSize } from "../disk/size.ts";
 import { blockPath } from "../device/node.ts";
 import { latencyBucketUs, type LatencyStats, type OpClass, type Stats } from "../queue/stats.ts";
 import { ID, JSON_FLAG } from "./_device_id.ts";

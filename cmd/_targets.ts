@@ -4,9 +4,9 @@
  * @module
  */
 
-import { isModuleName, moduleTarget, moduleUrl, target as module } from "../backends/module.ts";
-import type { BackendSpec } from "../backends/spec.ts";
-import type { Target, TargetValues } from "../backends/target.ts";
+import { isModuleName, moduleTarget, moduleUrl, target as module } from "../disk/module.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target, TargetValues } from "../disk/target.ts";
 import { TARGETS } from "../backends/targets.ts";
 import { type Flag, usageError } from "./_flags.ts";
 import { flagLines } from "./_help.ts";

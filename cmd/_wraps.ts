@@ -4,10 +4,10 @@
  * @module
  */
 
-import { type Option, placeholderOf } from "../backends/option.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import { type Option, placeholderOf } from "../disk/option.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { WRAPPERS } from "../backends/wrappers.ts";
-import type { GivenOptions, Wrapper } from "../backends/wrappers/wrapper.ts";
+import type { GivenOptions, Wrapper } from "../disk/wrapper.ts";
 import { valueText } from "./_config_file.ts";
 import { type Flag, usageError } from "./_flags.ts";
 import { absolute } from "./_targets.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { formatSize } from "../backends/size.ts";
+import { formatSize } from "../disk/size.ts";
 import { figures, measure } from "./fio.ts";
 import { DemoError, run } from "./program.ts";
 import { type DiskInfo, PROJECT, Server } from "./server.ts";

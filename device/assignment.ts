@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Sharing } from "../backends/backend.ts";
+import type { Sharing } from "../disk/backend.ts";
 import type { QueueShare } from "../queue/serving.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";

@@ -7,7 +7,7 @@
 import { Control } from "../ctrl/control.ts";
 import { type Grant, planDevice, readGrant, type Wanted } from "../ctrl/negotiate.ts";
 import { ublkParams } from "../ctrl/params.ts";
-import { isBackendSpec } from "../backends/spec.ts";
+import { isBackendSpec } from "../disk/spec.ts";
 import { isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import {

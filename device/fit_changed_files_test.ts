@@ -6,9 +6,9 @@
  */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { loadBackend } from "../backends/load.ts";
+import { loadBackend } from "../disk/load.ts";
 import { file } from "../backends/loop.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { stripe } from "../backends/stripe.ts";
 import { log } from "../backends/wrappers/log.ts";
 import type { DiskDescription } from "../ctrl/params.ts";

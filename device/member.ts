@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
-import type { RecoveredDevice } from "../backends/load.ts";
-import { type BackendSpec, isBackendSpec } from "../backends/spec.ts";
+import type { Backend } from "../disk/backend.ts";
+import type { RecoveredDevice } from "../disk/load.ts";
+import { type BackendSpec, isBackendSpec } from "../disk/spec.ts";
 import {
   CONTROL_ORDER,
   CONTROL_SEEN,

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import type { Backend } from "../disk/backend.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import type { IntegrityTraits } from "../ctrl/params.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
 import { hasAdminRights } from "../uring/rights.ts";

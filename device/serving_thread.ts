@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { Backend, Sharing } from "../backends/backend.ts";
-import { checkBackend, type RecoveredDevice } from "../backends/load.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import type { Backend, Sharing } from "../disk/backend.ts";
+import { checkBackend, type RecoveredDevice } from "../disk/load.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { LogWriter } from "../queue/log_ring.ts";
 import {
   type BackendTraits,

@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
-import type { RecoveredDevice } from "../backends/load.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import type { Backend } from "../disk/backend.ts";
+import type { RecoveredDevice } from "../disk/load.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/stats.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Share } from "./assignment.ts";

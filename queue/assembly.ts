@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { pageBytes } from "../uring/mapping.ts";
 import { tryRegisterBuffers } from "../uring/register.ts";

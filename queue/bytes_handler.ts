@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { thrownText } from "../uapi/error.ts";
 import { AsyncRequests } from "./async_requests.ts";

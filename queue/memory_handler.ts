@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { EIO } from "../uapi/errno.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { DataPath, Handler, Places } from "./data_path.ts";

@@ -4,15 +4,9 @@
  * @module
  */
 
-import type {
-  Backend,
-  RequestLimits,
-  Sharing,
-  Topology,
-  ZoneMethods,
-} from "../backends/backend.ts";
-import type { RecoveredDevice } from "../backends/load.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import type { Backend, RequestLimits, Sharing, Topology, ZoneMethods } from "../disk/backend.ts";
+import type { RecoveredDevice } from "../disk/load.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import {
   isUblkError,
   thrownText,

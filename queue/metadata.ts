@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { UBLK_IO_F_INTEGRITY, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { SlotBuffers } from "./buffers.ts";
 import { isThenable } from "./operations.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { mockBackend } from "../testing.ts";
 import { FAKE_FILE_FD, FakeFile } from "../tests/fake_file.ts";
 import { copyPlace } from "../tests/fake_user_copy.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, WriteOptions } from "../backends/backend.ts";
+import type { Backend, WriteOptions } from "../disk/backend.ts";
 import { EIO, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   UBLK_IO_F_FUA,
@@ -16,7 +16,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
-import { errnoOf } from "./errno_of.ts";
+import { errnoOf } from "../disk/errno_of.ts";
 import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Slots } from "./slots.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Backend, ZoneMethods } from "../backends/backend.ts";
+import type { Backend, ZoneMethods } from "../disk/backend.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { isThenable } from "./operations.ts";

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { mockBackend } from "../testing.ts";
 import { libc } from "../uring/libc.ts";
 import { createLogBuffer, LOG_ERROR, LogReader, LogWriter } from "./log_ring.ts";

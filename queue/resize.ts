@@ -7,11 +7,11 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { EIO } from "../uapi/errno.ts";
 import { thrownText } from "../uapi/error.ts";
 import { reportResize, resizeBytes, resizeOrder } from "./control_block.ts";
-import { errnoOf } from "./errno_of.ts";
+import { errnoOf } from "../disk/errno_of.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { EIO, ENOSPC } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { createControlBlock, orderResize, resizeResult } from "./control_block.ts";

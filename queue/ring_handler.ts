@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Backend, RingMethods, RingOperations, RingRequest } from "../backends/backend.ts";
+import type { Backend, RingMethods, RingOperations, RingRequest } from "../disk/backend.ts";
 import { isBlkErrno } from "../uapi/blk_errors.ts";
 import { ECANCELED, EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { IORING_ASYNC_CANCEL_ALL, IOSQE_IO_HARDLINK } from "../uapi/io_uring_sqe.ts";

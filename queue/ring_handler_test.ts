@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
-import type { Backend, RingMethods } from "../backends/backend.ts";
+import type { Backend, RingMethods } from "../disk/backend.ts";
 import { QueueRig } from "../tests/queue_rig.ts";
 import { EAGAIN, ECANCELED, EIO, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";

@@ -6,8 +6,8 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
-import { loadBackend, type LoadedBackend } from "../backends/load.ts";
+import type { Backend } from "../disk/backend.ts";
+import { loadBackend, type LoadedBackend } from "../disk/load.ts";
 import { isUblkError } from "../uapi/error.ts";
 import { setAffinity } from "../uring/libc.ts";
 import { logSink, redirectConsole } from "./console.ts";

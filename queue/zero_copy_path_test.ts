@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { RingMethods } from "../backends/backend.ts";
+import type { RingMethods } from "../disk/backend.ts";
 import { FakeFile } from "../tests/fake_file.ts";
 import { QueueRig, type RigOptions } from "../tests/queue_rig.ts";
 import type { DataPathName } from "../uapi/data_path.ts";

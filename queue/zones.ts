@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Zone, ZoneCondition, ZoneMethods } from "../backends/backend.ts";
+import type { Zone, ZoneCondition, ZoneMethods } from "../disk/backend.ts";
 import {
   blk_zone,
   BLK_ZONE_COND_CLOSED,

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Backend, Zone, ZoneMethods } from "../backends/backend.ts";
+import type { Backend, Zone, ZoneMethods } from "../disk/backend.ts";
 import { open as openZoned, zoned, type ZonedOptions } from "../backends/zoned.ts";
 import { nextTurn, QueueRig, type RigOptions } from "../tests/queue_rig.ts";
 import {

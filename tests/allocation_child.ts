@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { nullDisk, open } from "../backends/null.ts";
 import { createControlBlock } from "../queue/control_block.ts";
 import { assemble } from "../queue/assembly.ts";

@@ -14,7 +14,7 @@ import {
 import { parseAdd } from "../cmd/_add_line.ts";
 import { parseRecover } from "../cmd/_recover_line.ts";
 import { valueIn } from "../cmd/_targets.ts";
-import { isModuleName } from "../backends/module.ts";
+import { isModuleName } from "../disk/module.ts";
 import config from "../deno.json" with { type: "json" };
 import {
   allSnippets,

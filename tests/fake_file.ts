@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, RingMethods } from "../backends/backend.ts";
+import type { Backend, RingMethods } from "../disk/backend.ts";
 import { EBADF, EFAULT, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   IORING_OP_FALLOCATE,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { memory, type MemoryOptions, open, share, unshare } from "../backends/memory.ts";
 
 /** A RAM disk that is unmapped when it is disposed. */

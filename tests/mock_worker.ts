@@ -4,8 +4,8 @@
  * @module
  */
 
-import { loadBackend } from "../backends/load.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import { loadBackend } from "../disk/load.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 
 /** What the thread is to do. */
 export interface MockWork {

@@ -25,6 +25,7 @@ Deno.test("the source + console, Deno.stdout, Deno.stderr + are used in the one 
       "ctrl",
       "queue",
       "backends",
+      "disk",
       "device",
       "cmd",
       "metrics",

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { RingMethods } from "../backends/backend.ts";
+import type { RingMethods } from "../disk/backend.ts";
 import { FAKE_FILE_FD, FakeFile } from "./fake_file.ts";
 import { QueueRig, type RigOptions } from "./queue_rig.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { createControlBlock } from "../queue/control_block.ts";
 import { assemble, type Assembly, ownSqesPerSlot, sqesPerSlot } from "../queue/assembly.ts";
 import { BatchSlots } from "../queue/batch_slots.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
+import type { Backend } from "../disk/backend.ts";
 import { type HandlerKind, handlerKind } from "../queue/assembly.ts";
 import { mockBackend } from "../testing.ts";
 import { DATA_PATH_FLAGS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts";

@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { Backend, RingOperations, RingRequest } from "../backends/backend.ts";
-import type { BackendSpec } from "../backends/spec.ts";
-import { loadBackend } from "../backends/load.ts";
+import type { Backend, RingOperations, RingRequest } from "../disk/backend.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import { loadBackend } from "../disk/load.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { Mapping } from "../uring/mapping.ts";
 import { openRing } from "../uring/open_ring.ts";

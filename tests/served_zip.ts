@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
-import { loadBackend } from "../backends/load.ts";
+import type { Backend } from "../disk/backend.ts";
+import { loadBackend } from "../disk/load.ts";
 import { zip, type ZipOptions } from "../backends/zip.ts";
 import { type Found, readFat32 } from "./fat_reader.ts";
 import { Scratch } from "./scratch.ts";

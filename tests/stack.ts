@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Backend } from "../backends/backend.ts";
-import { loadBackend, type RecoveredDevice } from "../backends/load.ts";
-import type { BackendSpec } from "../backends/spec.ts";
+import type { Backend } from "../disk/backend.ts";
+import { loadBackend, type RecoveredDevice } from "../disk/load.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { closeFd } from "../uring/libc.ts";
 
 /** An open stack. */

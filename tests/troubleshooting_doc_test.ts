@@ -11,7 +11,7 @@ const CODES = await (async () => {
 })();
 
 /** All texts of the source, one after the other, with those that are put together in one piece. */
-const SOURCE = ["uapi", "uring", "ctrl", "queue", "backends", "device", "cmd"]
+const SOURCE = ["uapi", "uring", "ctrl", "queue", "disk", "backends", "device", "cmd"]
   .flatMap((folder) => [...files(folder)])
   .map((path) => Deno.readTextFileSync(new URL(path, ROOT)))
   .join("\n")

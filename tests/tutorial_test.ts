@@ -1,8 +1,8 @@
 /** The backends of `docs/writing-a-backend.md` without a kernel: they compile, and do what it says. */
 
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { loadBackend } from "../backends/load.ts";
-import { moduleTarget } from "../backends/module.ts";
+import { loadBackend } from "../disk/load.ts";
+import { moduleTarget } from "../disk/module.ts";
 import { TEMPLATE } from "../cmd/_init_backend.ts";
 import { checkBackendConformance } from "../testing.ts";
 import { here, tutorialFolder } from "./tutorial.ts";

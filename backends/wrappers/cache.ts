@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { Backend, OpenContext, Sharing } from "../backend.ts";
-import type { Size } from "../geometry.ts";
-import type { BackendSpec } from "../spec.ts";
+import type { Backend, OpenContext, Sharing } from "../../disk/backend.ts";
+import type { Size } from "../../disk/geometry.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { Cached } from "./cached.ts";
-import { checkOptions, refused, type Wrapper } from "./wrapper.ts";
+import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
 /** What is cached is in one heap. */
 export const sharing: Sharing = "single";

@@ -6,7 +6,7 @@
 
 import { EIO } from "../../uapi/errno.ts";
 import { thrownText, UblkError } from "../../uapi/error.ts";
-import { formatSize } from "../size.ts";
+import { formatSize } from "../../disk/size.ts";
 import type { Bytes, Refused } from "./write_back.ts";
 
 /** So many ranges are named. */

@@ -3,7 +3,7 @@ import { mockBackend } from "../../testing.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import { libc } from "../../uring/libc.ts";
-import type { Backend } from "../backend.ts";
+import type { Backend } from "../../disk/backend.ts";
 import { cache, type CacheOptions, open } from "./cache.ts";
 
 // Opened once for the process: no test leaks it.

@@ -13,11 +13,11 @@
 
 import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
-import type { Answer, Backend, WriteOptions } from "../backend.ts";
-import { closedError, type Steps, take, Turns } from "./answers.ts";
+import type { Answer, Backend, WriteOptions } from "../../disk/backend.ts";
+import { closedError, type Steps, take, Turns } from "../../disk/answers.ts";
 import { CacheBlocks, NO_SLOT } from "./cache_blocks.ts";
 import { lossError } from "./cache_loss.ts";
-import { Passing } from "./passing.ts";
+import { Passing } from "../../disk/passing.ts";
 import { WriteBack } from "./write_back.ts";
 
 const FUA: WriteOptions = Object.freeze({ fua: true });

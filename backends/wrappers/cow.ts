@@ -11,13 +11,13 @@ import type {
   ShareContext,
   Sharing,
   WriteOptions,
-} from "../backend.ts";
-import type { Size } from "../geometry.ts";
-import type { BackendSpec } from "../spec.ts";
-import { allOf, isLater, type Steps, take, Turns } from "./answers.ts";
+} from "../../disk/backend.ts";
+import type { Size } from "../../disk/geometry.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import { allOf, isLater, type Steps, take, Turns } from "../../disk/answers.ts";
 import { OverlayFile } from "./overlay_file.ts";
-import { Passing } from "./passing.ts";
-import { checkOptions, refused, type Wrapper } from "./wrapper.ts";
+import { Passing } from "../../disk/passing.ts";
+import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Blocks that are copied in part are copied by one thread, one after the other. */
 export const sharing: Sharing = "single";

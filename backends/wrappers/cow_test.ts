@@ -13,7 +13,7 @@ import {
   O_RDWR,
 } from "../../uring/file.ts";
 import { closeFd, libc, openFile } from "../../uring/libc.ts";
-import type { Backend } from "../backend.ts";
+import type { Backend } from "../../disk/backend.ts";
 import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
 import { cow, open } from "./cow.ts";

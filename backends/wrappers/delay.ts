@@ -4,12 +4,17 @@
  * @module
  */
 
-import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
-import type { BackendSpec } from "../spec.ts";
-import { Passing } from "./passing.ts";
-import { Waiting } from "./waiting.ts";
-import { checkOptions, OPERATION_NAMES, type OperationName, type Time } from "./wrapper.ts";
-import type { Wrapper } from "./wrapper.ts";
+import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import { Passing } from "../../disk/passing.ts";
+import { Waiting } from "../../disk/waiting.ts";
+import {
+  checkOptions,
+  OPERATION_NAMES,
+  type OperationName,
+  type Time,
+} from "../../disk/wrapper.ts";
+import type { Wrapper } from "../../disk/wrapper.ts";
 
 /** Every request waits for itself. */
 export const sharing: Sharing = "per-queue";

@@ -24,12 +24,12 @@ import type {
   RingRequest,
   Sharing,
   WriteOptions,
-} from "../backend.ts";
-import type { ByteRange } from "../fault_inject.ts";
-import type { BackendSpec } from "../spec.ts";
-import { Passing } from "./passing.ts";
-import { checkOptions, OPERATION_NAMES, type OperationName, refused } from "./wrapper.ts";
-import type { Wrapper } from "./wrapper.ts";
+} from "../../disk/backend.ts";
+import type { ByteRange } from "../../disk/geometry.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import { Passing } from "../../disk/passing.ts";
+import { checkOptions, OPERATION_NAMES, type OperationName, refused } from "../../disk/wrapper.ts";
+import type { Wrapper } from "../../disk/wrapper.ts";
 
 /** Each queue's thread draws its own faults. */
 export const sharing: Sharing = "per-queue";

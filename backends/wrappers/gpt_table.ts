@@ -17,11 +17,11 @@
  * @module
  */
 
-import { BLOCK_SIZES } from "../geometry.ts";
-import { formatSize } from "../size.ts";
+import { BLOCK_SIZES } from "../../disk/geometry.ts";
+import { formatSize } from "../../disk/size.ts";
 import { hasSignature, mbrEntries } from "./mbr_table.ts";
 import { type Disk, END_OF_NUMBERS, type Parts } from "./parts.ts";
-import { refused } from "./wrapper.ts";
+import { refused } from "../../disk/wrapper.ts";
 
 const SIGNATURE = "EFI PART";
 const TYPE_PROTECTIVE = 0xee;

@@ -7,10 +7,10 @@
 import { errnoName } from "../../uapi/errno.ts";
 import { O_APPEND, O_CREAT, O_WRONLY } from "../../uring/file.ts";
 import { closeFd, libc, openFile } from "../../uring/libc.ts";
-import type { Backend, OpenContext, ShareContext, Sharing } from "../backend.ts";
-import type { BackendSpec } from "../spec.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { type Observer, Observing } from "./observing.ts";
-import { checkOptions, OPERATION_NAMES, type Wrapper } from "./wrapper.ts";
+import { checkOptions, OPERATION_NAMES, type Wrapper } from "../../disk/wrapper.ts";
 
 /** The kernel keeps lines of several threads apart (`O_APPEND`). */
 export const sharing: Sharing = "per-queue";

@@ -17,7 +17,7 @@
  */
 
 import { type Disk, END_OF_NUMBERS, type Part, type Parts } from "./parts.ts";
-import { refused } from "./wrapper.ts";
+import { refused } from "../../disk/wrapper.ts";
 
 /** An entry of a table. Blocks count from where its kind counts. */
 export interface MbrEntry {

@@ -21,10 +21,10 @@ import type {
   RingOperations,
   RingRequest,
   WriteOptions,
-} from "../backend.ts";
-import { isLater } from "./answers.ts";
-import { Passing } from "./passing.ts";
-import { OPERATION_NAMES } from "./wrapper.ts";
+} from "../../disk/backend.ts";
+import { isLater } from "../../disk/answers.ts";
+import { Passing } from "../../disk/passing.ts";
+import { OPERATION_NAMES } from "../../disk/wrapper.ts";
 
 /** The index in {@linkcode OPERATION_NAMES} of each `UBLK_IO_OP_*`. */
 const OP_INDEX = new Int8Array(256).fill(-1);

@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { Backend, OpenContext, Sharing } from "../backend.ts";
-import type { Size } from "../geometry.ts";
-import { formatSize } from "../size.ts";
-import type { BackendSpec } from "../spec.ts";
+import type { Backend, OpenContext, Sharing } from "../../disk/backend.ts";
+import type { Size } from "../../disk/geometry.ts";
+import { formatSize } from "../../disk/size.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { Window } from "./window.ts";
-import { checkOptions, refused, type Wrapper } from "./wrapper.ts";
+import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Nothing is kept. */
 export const sharing: Sharing = "per-queue";

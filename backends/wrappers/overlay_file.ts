@@ -34,7 +34,7 @@ import {
 } from "../../uring/file.ts";
 import { closeFd } from "../../uring/libc.ts";
 import { openBackingFile } from "../backing_file.ts";
-import { formatSize } from "../size.ts";
+import { formatSize } from "../../disk/size.ts";
 import {
   bootId,
   check,
@@ -47,7 +47,7 @@ import {
   writeHeader,
 } from "./overlay_header.ts";
 import { checkSpace, makeOverlay } from "./overlay_making.ts";
-import { refused } from "./wrapper.ts";
+import { refused } from "../../disk/wrapper.ts";
 
 /** Unless the options say otherwise, in bytes. */
 export const DEFAULT_OVERLAY_BLOCK: number = 64 << 10;

@@ -6,7 +6,7 @@
 
 import { UblkError } from "../../uapi/error.ts";
 import { readAt, smallText, writeAllAt } from "../../uring/file.ts";
-import { refused } from "./wrapper.ts";
+import { refused } from "../../disk/wrapper.ts";
 
 /** Bytes of the header. */
 export const HEADER_BYTES = 4096;

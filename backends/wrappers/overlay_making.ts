@@ -17,7 +17,7 @@ import {
   writeAllAt,
 } from "../../uring/file.ts";
 import { closeFd, openFile } from "../../uring/libc.ts";
-import { formatSize } from "../size.ts";
+import { formatSize } from "../../disk/size.ts";
 import {
   bootId,
   check,
@@ -27,7 +27,7 @@ import {
   writeHeader,
   writeUnfinished,
 } from "./overlay_header.ts";
-import { refused } from "./wrapper.ts";
+import { refused } from "../../disk/wrapper.ts";
 
 /** Zeroes that are written at a time. */
 const ZEROES_BYTES = 1 << 20;

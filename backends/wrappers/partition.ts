@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { Backend, OpenContext, Sharing } from "../backend.ts";
-import type { BackendSpec } from "../spec.ts";
+import type { Backend, OpenContext, Sharing } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { findPartition } from "./partition_table.ts";
 import { Window } from "./window.ts";
-import { checkOptions, type Wrapper } from "./wrapper.ts";
+import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Nothing is kept. */
 export const sharing: Sharing = "per-queue";

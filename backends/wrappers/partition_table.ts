@@ -9,7 +9,7 @@
 import { hasProtectiveEntry, readGpt } from "./gpt_table.ts";
 import { hasSignature, readMbr } from "./mbr_table.ts";
 import type { Disk, Part, Parts } from "./parts.ts";
-import { refused } from "./wrapper.ts";
+import { refused } from "../../disk/wrapper.ts";
 
 /** Numbers that a refusal names, at most. */
 const MAX_NAMED = 16;

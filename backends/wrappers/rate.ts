@@ -5,12 +5,12 @@
  */
 
 import { monotonicUs } from "../../uring/libc.ts";
-import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../backend.ts";
-import type { Size } from "../geometry.ts";
-import type { BackendSpec } from "../spec.ts";
-import { Passing } from "./passing.ts";
-import { Waiting } from "./waiting.ts";
-import { checkOptions, refused, type Time, type Wrapper } from "./wrapper.ts";
+import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../../disk/backend.ts";
+import type { Size } from "../../disk/geometry.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import { Passing } from "../../disk/passing.ts";
+import { Waiting } from "../../disk/waiting.ts";
+import { checkOptions, refused, type Time, type Wrapper } from "../../disk/wrapper.ts";
 
 /** What may be done is counted in one place. */
 export const sharing: Sharing = "single";

@@ -6,11 +6,11 @@
 
 import { EPERM } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
-import type { Answer, Backend, OpenContext, Sharing } from "../backend.ts";
-import type { BackendSpec } from "../spec.ts";
-import { isLater } from "./answers.ts";
-import { Passing } from "./passing.ts";
-import { checkOptions, type Wrapper } from "./wrapper.ts";
+import type { Answer, Backend, OpenContext, Sharing } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import { isLater } from "../../disk/answers.ts";
+import { Passing } from "../../disk/passing.ts";
+import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Nothing is kept. */
 export const sharing: Sharing = "per-queue";

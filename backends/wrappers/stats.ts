@@ -6,11 +6,11 @@
 
 import { O_CREAT, O_TRUNC, O_WRONLY } from "../../uring/file.ts";
 import { closeFd, openFile, writeText } from "../../uring/libc.ts";
-import type { Backend, OpenContext, ShareContext, Sharing } from "../backend.ts";
-import { formatSize } from "../size.ts";
-import type { BackendSpec } from "../spec.ts";
+import type { Backend, OpenContext, ShareContext, Sharing } from "../../disk/backend.ts";
+import { formatSize } from "../../disk/size.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { type Observer, Observing } from "./observing.ts";
-import { checkOptions, OPERATION_NAMES, type Wrapper } from "./wrapper.ts";
+import { checkOptions, OPERATION_NAMES, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Each thread counts for itself, in memory that all share. */
 export const sharing: Sharing = "per-queue";

@@ -12,9 +12,9 @@ import type {
   RingOperations,
   RingRequest,
   WriteOptions,
-} from "../backend.ts";
-import { shifted } from "../device_limits.ts";
-import { Passing } from "./passing.ts";
+} from "../../disk/backend.ts";
+import { shifted } from "../../disk/device_limits.ts";
+import { Passing } from "../../disk/passing.ts";
 
 /** The part from `start` on, `length` bytes or what there is. */
 export class Window extends Passing {

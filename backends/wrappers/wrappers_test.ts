@@ -9,7 +9,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
-import type { BackendSpec } from "../spec.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { stripe } from "../stripe.ts";
 import { WRAPPERS } from "../wrappers.ts";
 import { cache } from "./cache.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Answer, Backend, WriteOptions } from "../backend.ts";
+import type { Answer, Backend, WriteOptions } from "../../disk/backend.ts";
 import type { CacheBlocks } from "./cache_blocks.ts";
 
 /** The most that is written at a time, in bytes, where blocks lie side by side. */

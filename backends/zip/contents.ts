@@ -13,7 +13,7 @@
 import { crc32 } from "node:zlib";
 import { EIO } from "../../uapi/errno.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
-import type { Answer } from "../backend.ts";
+import type { Answer } from "../../disk/backend.ts";
 import type { Archive } from "./archive.ts";
 import { type Clock, threadClock } from "./breaths.ts";
 import type { CacheFile } from "./cache_file.ts";

@@ -6,7 +6,7 @@
  */
 
 import { UblkError } from "../../uapi/error.ts";
-import { formatSize } from "../size.ts";
+import { formatSize } from "../../disk/size.ts";
 import type { Tree } from "./tree.ts";
 
 /** Sectors before the first table, as `mkfs.fat` has them. */

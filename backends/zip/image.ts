@@ -6,7 +6,7 @@
 
 import { EROFS } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
-import type { Answer, Backend } from "../backend.ts";
+import type { Answer, Backend } from "../../disk/backend.ts";
 import { byteMethods } from "../file_bytes.ts";
 import { FileRequests } from "../file_requests.ts";
 import { StripeLayout } from "../stripe_layout.ts";

@@ -5,7 +5,7 @@
  */
 
 import { printable } from "../../uapi/printable.ts";
-import type { Backend } from "../backend.ts";
+import type { Backend } from "../../disk/backend.ts";
 import { Archive } from "./archive.ts";
 import { CacheFile } from "./cache_file.ts";
 import { chooseImage } from "./choice.ts";

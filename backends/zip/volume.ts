@@ -5,8 +5,8 @@
  * @module
  */
 
-import { allOf } from "../wrappers/answers.ts";
-import type { Answer, Backend } from "../backend.ts";
+import { allOf } from "../../disk/answers.ts";
+import type { Answer, Backend } from "../../disk/backend.ts";
 import { refusal } from "../backing_file.ts";
 import type { Archive } from "./archive.ts";
 import type { Contents } from "./contents.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Backend } from "../../backends/backend.ts";
-import type { BackendSpec } from "../../backends/spec.ts";
+import type { Backend } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 
 /** Its specification. */

@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { Backend, BackendModule, Sharing } from "../../backends/backend.ts";
-import type { BackendSpec } from "../../backends/spec.ts";
+import type { Backend, BackendModule, Sharing } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 
 /** The counters, in the order of their places in {@linkcode Watched.counters}. */
 const NAMES = [

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Backend, BackendModule, Sharing } from "../../backends/backend.ts";
-import type { BackendSpec } from "../../backends/spec.ts";
+import type { Backend, BackendModule, Sharing } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 
 interface Options {
   readonly path: string;

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Answer, Backend } from "../../backends/backend.ts";
-import type { BackendSpec } from "../../backends/spec.ts";
+import type { Answer, Backend } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 
 /** The first offset at which it misbehaves. Below it, it is a RAM disk. */
 export const BAD_OFFSET = 1 << 20;

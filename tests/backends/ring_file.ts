@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Backend, RingMethods, Sharing } from "../../backends/backend.ts";
-import type { BackendSpec } from "../../backends/spec.ts";
+import type { Backend, RingMethods, Sharing } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { EIO, EOPNOTSUPP } from "../../uapi/errno.ts";
 import {
   UBLK_IO_OP_DISCARD,

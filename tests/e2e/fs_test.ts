@@ -13,7 +13,7 @@ import { sh, temporaryFolder } from "./_disk.ts";
 const MIB = 1 << 20;
 
 /** This checkout: some hundred real files. */
-const SOURCES = ["backends", "ctrl", "device", "queue", "tests", "uapi", "uring", "vm"]
+const SOURCES = ["backends", "ctrl", "device", "disk", "queue", "tests", "uapi", "uring", "vm"]
   .map((name) => new URL(`../../${name}`, import.meta.url).pathname);
 
 /** The ways to check a filesystem that has just been unmounted, changing nothing. */

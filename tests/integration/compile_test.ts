@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { formatSize } from "../../backends/size.ts";
+import { formatSize } from "../../disk/size.ts";
 import { PROGRAMS } from "./_run_command.ts";
 
 const root = new URL("../..", import.meta.url);
@@ -26,7 +26,7 @@ async function compile(env: Record<string, string>, ...flags: string[]) {
 /** Every module of the project that is started as a Worker, by its file name. */
 async function workerModules(): Promise<string[]> {
   const names: string[] = [];
-  for (const room of ["device", "queue", "ctrl", "uring", "backends", "cmd"]) {
+  for (const room of ["device", "queue", "ctrl", "uring", "disk", "backends", "cmd"]) {
     for await (const { name } of Deno.readDir(new URL(`${room}/`, root))) {
       if (!name.endsWith(".ts") || name.endsWith("_test.ts")) continue;
       const text = await Deno.readTextFile(new URL(`${room}/${name}`, root));

@@ -6,9 +6,9 @@
  * @module
  */
 
-import type { Answer, Backend } from "../../backends/backend.ts";
-import type { BackendSpec } from "../../backends/spec.ts";
-import type { OperationName } from "../../backends/wrappers/wrapper.ts";
+import type { Answer, Backend } from "../../disk/backend.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import type { OperationName } from "../../disk/wrapper.ts";
 import type { FaultDice } from "../../uring/fake_faults.ts";
 import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";

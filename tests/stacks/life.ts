@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { Backend } from "../../backends/backend.ts";
-import type { OperationName } from "../../backends/wrappers/wrapper.ts";
+import type { Backend } from "../../disk/backend.ts";
+import type { OperationName } from "../../disk/wrapper.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 import { endAsKilled, openStack, type Stack } from "../stack.ts";

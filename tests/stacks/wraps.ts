@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { BackendSpec } from "../../backends/spec.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
 import { cache } from "../../backends/wrappers/cache.ts";
 import { cow } from "../../backends/wrappers/cow.ts";
 import { delay } from "../../backends/wrappers/delay.ts";

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { UblkError } from "../../uapi/error.ts";
-import { type Option, OptionError, readValue, REMEDIES } from "../option.ts";
-import type { BackendSpec } from "../spec.ts";
+import { UblkError } from "../uapi/error.ts";
+import { type Option, OptionError, readValue, REMEDIES } from "./option.ts";
+import type { BackendSpec } from "./spec.ts";
 
 /** An operation on a disk, by the name that options have for it. */
 export type OperationName = "read" | "write" | "flush" | "trim" | "zero";

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { ENODEV } from "../../uapi/errno.ts";
-import { UblkError } from "../../uapi/error.ts";
-import type { Answer } from "../backend.ts";
+import { ENODEV } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import type { Answer } from "./backend.ts";
 
 /** Whether an answer is yet to come. */
 export function isLater(answer: unknown): answer is Promise<void> {

@@ -9,6 +9,14 @@ import { parseSize } from "./size.ts";
 /** A number of bytes, or a text such as `"1GiB"` (see `parseSize`). */
 export type Size = number | string;
 
+/** A part of a disk, in bytes. */
+export interface ByteRange {
+  /** Where it begins. */
+  readonly offset: number;
+  /** How long it is. */
+  readonly length: number;
+}
+
 /** What a disk's geometry is made from. */
 export interface GeometryOptions {
   /** The size. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { UblkError } from "../../uapi/error.ts";
+import { UblkError } from "../uapi/error.ts";
 import type {
   Answer,
   Backend,
@@ -14,7 +14,7 @@ import type {
   Topology,
   WriteOptions,
   WriteZeroesOptions,
-} from "../backend.ts";
+} from "./backend.ts";
 
 /** Ways past the methods that a wrapper leaves open, or replaces. */
 export interface Shortcuts {

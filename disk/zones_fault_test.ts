@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { open, zoned } from "./zoned.ts";
+import { open, zoned } from "../backends/zoned.ts";
 import { zonesFault } from "./zones_fault.ts";
 
 const disk = open(zoned(1 << 20, { zoneSize: 1 << 16 }).options);

@@ -9,12 +9,12 @@ import { FaultDice } from "../uring/fake_faults.ts";
 import { libc } from "../uring/libc.ts";
 import type { Backend, Topology } from "./backend.ts";
 import { fitted, possible, shifted, striped } from "./device_limits.ts";
-import { file, type FileOptions } from "./loop.ts";
+import { file, type FileOptions } from "../backends/loop.ts";
 import type { BackendSpec } from "./spec.ts";
-import { stripe } from "./stripe.ts";
-import { cow } from "./wrappers/cow.ts";
-import { offset } from "./wrappers/offset.ts";
-import { partition } from "./wrappers/partition.ts";
+import { stripe } from "../backends/stripe.ts";
+import { cow } from "../backends/wrappers/cow.ts";
+import { offset } from "../backends/wrappers/offset.ts";
+import { partition } from "../backends/wrappers/partition.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();

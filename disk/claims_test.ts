@@ -8,14 +8,14 @@ import { fileStatus } from "../uring/file.ts";
 import { libc } from "../uring/libc.ts";
 import { claims } from "./claims.ts";
 import { overlap, placesOf } from "./file_places.ts";
-import { file } from "./loop.ts";
+import { file } from "../backends/loop.ts";
 import type { BackendSpec } from "./spec.ts";
-import { stripe } from "./stripe.ts";
-import { zip } from "./zip.ts";
-import { cow } from "./wrappers/cow.ts";
-import { log } from "./wrappers/log.ts";
-import { readonly } from "./wrappers/readonly.ts";
-import { stats } from "./wrappers/stats.ts";
+import { stripe } from "../backends/stripe.ts";
+import { zip } from "../backends/zip.ts";
+import { cow } from "../backends/wrappers/cow.ts";
+import { log } from "../backends/wrappers/log.ts";
+import { readonly } from "../backends/wrappers/readonly.ts";
+import { stats } from "../backends/wrappers/stats.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();

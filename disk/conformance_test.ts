@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { checkBackendConformance, type MockBackend, mockBackend } from "../testing.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Backend } from "./backend.ts";
-import { open } from "./null.ts";
+import { open } from "../backends/null.ts";
 
 Deno.test("checkBackendConformance passes what conforms, and writes nothing to what is read-only", async () => {
   for (const size of [512, 1024, 64 << 10, 1 << 20, 3_000_320]) {

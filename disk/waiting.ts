@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Answer } from "../backend.ts";
+import type { Answer } from "./backend.ts";
 import { closedError } from "./answers.ts";
 
 /** Requests that wait for a timer, and for no more than that once their disk is closed. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ByteRange } from "./fault_inject.ts";
+import type { ByteRange } from "./geometry.ts";
 import { parseSize } from "./size.ts";
 
 /** What an option takes. */
