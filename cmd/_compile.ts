@@ -8,7 +8,7 @@
 
 import { parseArgs } from "@std/cli";
 import { formatSize } from "../disk/size.ts";
-import { writeError, writeLine, writeText } from "./_print.ts";
+import { writeError, writeLine, writeText } from "./program/print.ts";
 import config from "../deno.json" with { type: "json" };
 
 /** A command and the permissions it runs with. */

@@ -5,9 +5,9 @@
  */
 
 import { checkFits, memory } from "../backends/memory.ts";
-import { type DiskProgram, diskProgram } from "./_foreground.ts";
+import { type DiskProgram, diskProgram } from "./server/foreground.ts";
 
-/** @ignore Not part of the package: `_programs.ts` has it. */
+/** @ignore Not part of the package: `line/programs.ts` has it. */
 export const program: DiskProgram = diskProgram({
   name: "ublk-mem",
   summary: "serve a RAM disk as /dev/ublkbN",

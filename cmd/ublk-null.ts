@@ -5,11 +5,11 @@
  */
 
 import { nullDisk } from "../backends/null.ts";
-import { type DiskProgram, diskProgram } from "./_foreground.ts";
+import { type DiskProgram, diskProgram } from "./server/foreground.ts";
 
 const DEFAULT_SIZE = "250GiB";
 
-/** @ignore Not part of the package: `_programs.ts` has it. */
+/** @ignore Not part of the package: `line/programs.ts` has it. */
 export const program: DiskProgram = diskProgram({
   name: "ublk-null",
   summary: "serve a disk that keeps nothing as /dev/ublkbN, to measure the server itself",

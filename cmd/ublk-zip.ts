@@ -5,12 +5,12 @@
  */
 
 import { zip } from "../backends/zip.ts";
-import { type DiskProgram, diskProgram } from "./_foreground.ts";
-import { Progress } from "./_progress.ts";
+import { type DiskProgram, diskProgram } from "./server/foreground.ts";
+import { Progress } from "./server/progress.ts";
 
 const progress = new Progress("reading and checking the image");
 
-/** @ignore Not part of the package: `_programs.ts` has it. */
+/** @ignore Not part of the package: `line/programs.ts` has it. */
 export const program: DiskProgram = diskProgram({
   name: "ublk-zip",
   summary: "serve a disk image in a zip archive, or an archive's files, as /dev/ublkbN",

@@ -7,10 +7,17 @@
  * @module
  */
 
-import { commandArgs } from "./_args.ts";
-import { asksFor, type Flag, parseLine, type Syntax, usageError, type Values } from "./_flags.ts";
-import { writeLine, writeText } from "./_print.ts";
-import { type ErrorLog, errorLog, EXIT_OK, exitStatus } from "./_run.ts";
+import { commandArgs } from "./line/args.ts";
+import {
+  asksFor,
+  type Flag,
+  parseLine,
+  type Syntax,
+  usageError,
+  type Values,
+} from "./line/flags.ts";
+import { writeLine, writeText } from "./program/print.ts";
+import { type ErrorLog, errorLog, EXIT_OK, exitStatus } from "./program/run.ts";
 
 /** One command of the program. */
 interface Command {
@@ -54,10 +61,10 @@ function serving(name: "add" | "recover", summary: string): Command {
   return {
     name,
     summary,
-    syntax: async (args) => await (await import("./_add_help.ts")).servingSyntax(name, args),
+    syntax: async (args) => await (await import("./line/add_help.ts")).servingSyntax(name, args),
     async run(args) {
       if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
-        const { expandConfig } = await import("./_config.ts");
+        const { expandConfig } = await import("./line/config.ts");
         return await addAll(await expandConfig(args, Deno.cwd()));
       }
       return isForeground(args) ? await serveHere(name, args) : await serveBehind(name, args);
@@ -71,11 +78,11 @@ function isForeground(args: readonly string[]): boolean {
 }
 
 async function serveHere(name: "add" | "recover", args: readonly string[]): Promise<number> {
-  return await (await import("./_add.ts")).serveHere(name, args, false);
+  return await (await import("./server/add.ts")).serveHere(name, args, false);
 }
 
 async function serveBehind(name: "add" | "recover", args: readonly string[]): Promise<number> {
-  return await (await import("./_background.ts")).startInBackground([name, ...args]);
+  return await (await import("./server/background.ts")).startInBackground([name, ...args]);
 }
 
 /** Adds the devices of a file, one after the other, up to the first that fails. */
@@ -97,22 +104,22 @@ const COMMANDS: readonly Command[] = [
   serving("add", "make a device and serve it, in the background"),
   serving("recover", "serve a device again whose server is gone"),
   command("list", "list all devices", async () => {
-    const { LIST_FLAGS: flags, list: run } = await import("./_show.ts");
+    const { LIST_FLAGS: flags, list: run } = await import("./devices/show.ts");
     return { flags, run };
   }),
   command("info", "show everything about a device", async () => {
-    const { INFO_FLAGS: flags, info: run } = await import("./_show.ts");
+    const { INFO_FLAGS: flags, info: run } = await import("./devices/show.ts");
     return { flags, run };
   }),
   command("stats", "show what devices have done, and how long it took", async () => {
-    const { STATS_FLAGS: flags, stats: run } = await import("./_stats.ts");
+    const { STATS_FLAGS: flags, stats: run } = await import("./watch/stats.ts");
     return { flags, run };
   }),
   command(
     "top",
     "show what devices do, live",
     async () => {
-      const { TOP_FLAGS: flags, top: run } = await import("./_top.ts");
+      const { TOP_FLAGS: flags, top: run } = await import("./watch/top.ts");
       return { flags, run };
     },
     {
@@ -122,14 +129,14 @@ const COMMANDS: readonly Command[] = [
     },
   ),
   command("get_params", "show the parameters of a device as the kernel has them", async () => {
-    const { INFO_FLAGS: flags, getParams: run } = await import("./_show.ts");
+    const { INFO_FLAGS: flags, getParams: run } = await import("./devices/show.ts");
     return { flags, run };
   }),
   command(
     "stop",
     "stop a device: its disk disappears, flushed",
     async () => {
-      const { STOP_FLAGS: flags, stop: run } = await import("./_delete.ts");
+      const { STOP_FLAGS: flags, stop: run } = await import("./devices/delete.ts");
       return { flags, run };
     },
     { notes: "A server of this project deletes its device once it is stopped, and exits with 0." },
@@ -138,19 +145,19 @@ const COMMANDS: readonly Command[] = [
     "del",
     "stop and delete devices, also those that a killed server left",
     async () => {
-      const { DEL_FLAGS: flags, del: run } = await import("./_delete.ts");
+      const { DEL_FLAGS: flags, del: run } = await import("./devices/delete.ts");
       return { flags, run };
     },
   ),
   command("update_size", "give a device another size", async () => {
-    const { UPDATE_SIZE_FLAGS: flags, updateSize: run } = await import("./_manage.ts");
+    const { UPDATE_SIZE_FLAGS: flags, updateSize: run } = await import("./devices/manage.ts");
     return { flags, run };
   }),
   command(
     "quiesce",
     "take a device away from its server, for another to recover",
     async () => {
-      const { QUIESCE_FLAGS: flags, quiesce: run } = await import("./_manage.ts");
+      const { QUIESCE_FLAGS: flags, quiesce: run } = await import("./devices/manage.ts");
       return { flags, run };
     },
     { notes: "For devices that were made with --recovery, on Linux 6.16 and newer." },
@@ -159,7 +166,7 @@ const COMMANDS: readonly Command[] = [
     "init-backend",
     "write a backend of your own to start from",
     async () => {
-      const { INIT_BACKEND_FLAGS: flags, initBackend } = await import("./_init_backend.ts");
+      const { INIT_BACKEND_FLAGS: flags, initBackend } = await import("./server/init_backend.ts");
       return { flags, run: (_values, _log, words) => initBackend(words) };
     },
     { operands: "[FILE]", notes: "FILE is my_backend.ts unless named, and must not be there." },
@@ -168,7 +175,7 @@ const COMMANDS: readonly Command[] = [
     "set_affinity",
     "choose the CPUs of a queue's serving thread",
     async () => {
-      const { SET_AFFINITY_FLAGS: flags, setQueueAffinity } = await import("./_manage.ts");
+      const { SET_AFFINITY_FLAGS: flags, setQueueAffinity } = await import("./devices/manage.ts");
       return { flags, run: (values, _log, words) => setQueueAffinity(values, words) };
     },
     { operands: "CPULIST", notes: "CPULIST is as the kernel writes them: 0-3,8." },
@@ -177,7 +184,7 @@ const COMMANDS: readonly Command[] = [
     "completions",
     "print what makes a shell complete command lines",
     async () => {
-      const { COMPLETIONS_FLAGS: flags, completions } = await import("./_completions.ts");
+      const { COMPLETIONS_FLAGS: flags, completions } = await import("./line/completions.ts");
       return {
         flags,
         run: async (_values, _log, words) =>
@@ -190,7 +197,7 @@ const COMMANDS: readonly Command[] = [
     },
   ),
   command("features", "list what the kernel's driver offers", async () => {
-    const { FEATURES_FLAGS: flags, features: run } = await import("./_show.ts");
+    const { FEATURES_FLAGS: flags, features: run } = await import("./devices/show.ts");
     return { flags, run };
   }),
 ];
@@ -212,7 +219,7 @@ async function tell(
   chosen: Command | undefined,
   args: readonly string[],
 ): Promise<void> {
-  const { helpText, overviewText, versionText } = await import("./_help.ts");
+  const { helpText, overviewText, versionText } = await import("./line/help.ts");
   if (wish === "version") return await writeLine(versionText("ublk"));
   const named = ({ name, summary }: Command) => ({ name: `ublk ${name}`, summary, flags: [] });
   await writeText(
@@ -237,9 +244,9 @@ async function main(args: readonly string[], log: ErrorLog): Promise<number> {
 
 async function start(): Promise<number> {
   const [first, second, ...rest] = Deno.args;
-  // What `_background.ts` starts.
+  // What `server/background.ts` starts.
   if (first === ":background" && (second === "add" || second === "recover")) {
-    return await (await import("./_add.ts")).serveHere(second, rest, true);
+    return await (await import("./server/add.ts")).serveHere(second, rest, true);
   }
   const log = errorLog("ublk");
   return await exitStatus(log, async () => main(await commandArgs(), log));

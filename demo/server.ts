@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BY_TASK } from "../cmd/_args.ts";
+import { BY_TASK } from "../cmd/line/args.ts";
 import config from "../deno.json" with { type: "json" };
 import { DemoError, lastLine, run, spawn } from "./program.ts";
 

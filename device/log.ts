@@ -1,5 +1,5 @@
 /**
- * From the serving threads' log rings into `@std/log`: beside `cmd/_log.ts` the only file that
+ * From the serving threads' log rings into `@std/log`: beside `cmd/server/log.ts` the only file that
  * imports it.
  *
  * @module

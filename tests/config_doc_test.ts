@@ -1,7 +1,7 @@
 /** The files of options that `docs/config.md` shows, read as `ublk add --config` reads them. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { expandConfig } from "../cmd/_config.ts";
+import { expandConfig } from "../cmd/line/config.ts";
 import { UblkError } from "../uapi/error.ts";
 import { snippetsOf } from "./snippets.ts";
 import { tutorialFolder } from "./tutorial.ts";

@@ -11,9 +11,9 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { parseAdd } from "../cmd/_add_line.ts";
-import { parseRecover } from "../cmd/_recover_line.ts";
-import { valueIn } from "../cmd/_targets.ts";
+import { parseAdd } from "../cmd/line/add_line.ts";
+import { parseRecover } from "../cmd/line/recover_line.ts";
+import { valueIn } from "../cmd/line/targets.ts";
 import { isModuleName } from "../disk/module.ts";
 import config from "../deno.json" with { type: "json" };
 import {

@@ -6,7 +6,7 @@
 
 import { createStatsBuffer, QueueStats, readStats, sumStats } from "../queue/stats.ts";
 import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import type { Sample } from "../cmd/_samples.ts";
+import type { Sample } from "../cmd/watch/samples.ts";
 
 /** A device of some queues. */
 export class FakeDevice {

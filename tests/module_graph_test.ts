@@ -11,7 +11,7 @@ const ROOT = new URL("..", import.meta.url);
 /** The only modules that load packages of npm, by `import()`, and which. */
 const LAZY: Record<string, readonly string[]> = {
   "backends/zip/directory.ts": ["@zip.js/zip.js"],
-  "cmd/_config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
+  "cmd/line/config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
 };
 
 /** A door that is all about a package: who goes in has asked for it. */

@@ -5,7 +5,7 @@ const ROOT = new URL("..", import.meta.url).pathname;
 
 /** Where a line may leave the process; all else goes through these, which escape. */
 const PRINTERS: readonly string[] = [
-  "cmd/_print.ts",
+  "cmd/program/print.ts",
   // The thread that empties the log is stuck.
   "device/last_words.ts",
   // It is installed with the floors below, and without the commands.

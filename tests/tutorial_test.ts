@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { loadBackend } from "../disk/load.ts";
 import { moduleTarget } from "../disk/module.ts";
-import { TEMPLATE } from "../cmd/_init_backend.ts";
+import { TEMPLATE } from "../cmd/server/init_backend.ts";
 import { checkBackendConformance } from "../testing.ts";
 import { here, tutorialFolder } from "./tutorial.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { startTicksOf } from "../../cmd/_records.ts";
+import { startTicksOf } from "../../cmd/devices/records.ts";
 import { runCommand } from "./_run_command.ts";
 
 const FOLDER = "/run/ublk";

@@ -6,7 +6,7 @@
  */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { BY_TASK } from "../../cmd/_args.ts";
+import { BY_TASK } from "../../cmd/line/args.ts";
 import config from "../../deno.json" with { type: "json" };
 
 /** The names of the commands. */

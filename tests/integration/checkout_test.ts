@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { TEMPLATE } from "../../cmd/_init_backend.ts";
+import { TEMPLATE } from "../../cmd/server/init_backend.ts";
 import config from "../../deno.json" with { type: "json" };
 import importMap from "../../links/import_map.json" with { type: "json" };
 import { pages, snippetsOf } from "../snippets.ts";

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { sources } from "../sources.ts";
 import { formatSize } from "../../disk/size.ts";
 import { PROGRAMS } from "./_run_command.ts";
 
@@ -26,14 +27,12 @@ async function compile(env: Record<string, string>, ...flags: string[]) {
 /** Every module of the project that is started as a Worker, by its file name. */
 async function workerModules(): Promise<string[]> {
   const names: string[] = [];
-  for (const room of ["device", "queue", "ctrl", "uring", "disk", "backends", "cmd"]) {
-    for await (const { name } of Deno.readDir(new URL(`${room}/`, root))) {
-      if (!name.endsWith(".ts") || name.endsWith("_test.ts")) continue;
-      const text = await Deno.readTextFile(new URL(`${room}/${name}`, root));
-      if (!text.includes("new Worker(")) continue;
-      for (const [, path] of text.matchAll(/new URL\("([^"]+\.ts)", import\.meta\.url\)/g)) {
-        names.push(new URL(path, new URL(`${room}/`, root)).pathname.slice(root.pathname.length));
-      }
+  for (const path of sources(root.pathname, [".ts"])) {
+    if (path.endsWith("_test.ts") || path.startsWith("tests/")) continue;
+    const text = await Deno.readTextFile(new URL(path, root));
+    if (!text.includes("new Worker(")) continue;
+    for (const [, to] of text.matchAll(/new URL\("([^"]+\.ts)", import\.meta\.url\)/g)) {
+      names.push(new URL(to, new URL(path, root)).pathname.slice(root.pathname.length));
     }
   }
   return names;

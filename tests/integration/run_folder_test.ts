@@ -10,7 +10,11 @@ import { ROOT, withPrivateDev } from "./_run_command.ts";
 async function inside(mount: string, source: string): Promise<unknown> {
   const [program, ...args] = [
     ...withPrivateDev(`mount -t tmpfs none /run && mkdir /run/ublk && ${mount}`),
-    ...[Deno.execPath(), "eval", `import * as records from "${ROOT}cmd/_records.ts"; ${source}`],
+    ...[
+      Deno.execPath(),
+      "eval",
+      `import * as records from "${ROOT}cmd/devices/records.ts"; ${source}`,
+    ],
   ];
   const { stdout, stderr } = await new Deno.Command(program, {
     args,
@@ -100,7 +104,7 @@ for (const [name, before, own, kept] of FULL) {
     fn: async () => {
       const [text, names, isSameFile] = await inside(
         "mount -t tmpfs -o size=64k none /run/ublk",
-        `const { continueLog } = await import("${ROOT}cmd/_log_cap.ts");
+        `const { continueLog } = await import("${ROOT}cmd/server/log_cap.ts");
          const path = (name) => "/run/ublk/" + name;
          const log = Deno.openSync(path("start-1.log"), { append: true, create: true });
          const write = (text) => log.writeSync(new TextEncoder().encode(text));

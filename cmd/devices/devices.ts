@@ -1,0 +1,249 @@
+/**
+ * The devices that the kernel has, whoever made them, as data and as text.
+ *
+ * @module
+ */
+
+import { formatSize } from "../../disk/size.ts";
+import type { Control } from "../../ctrl/control.ts";
+import { describeParams, type DiskDescription } from "../../ctrl/params.ts";
+import { blockPath, charPath } from "../../device/node.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { printable } from "../../uapi/printable.ts";
+import { featureNames, UBLK_F_USER_RECOVERY } from "../../uapi/features.ts";
+import { pathExists } from "../../uring/libc.ts";
+import { hasAdminRights } from "../../uring/rights.ts";
+import { type DeviceRecord, isAlive, readRecords, recordOf, sweepRunFolder } from "./records.ts";
+
+/** `UBLK_S_DEV_*` in words, by value. */
+const STATES: readonly string[] = ["dead", "live", "quiesced", "fail-io"];
+
+/** What is known of a device. The names are those of `ublk list --json`. */
+export interface DeviceRow {
+  /** The N of `/dev/ublkbN`. */
+  readonly id: number;
+  /** The disk; its node is there only while the state is `live` or the device can be recovered. */
+  readonly path: string;
+  /** The server's side. */
+  readonly charPath: string;
+  /**
+   * `dead`, `live`, `quiesced` or `fail-io`; `gone` where only the record of a server is left that
+   * died.
+   */
+  readonly state: string;
+  /** Hardware queues. */
+  readonly queues: number;
+  /** Requests per queue. */
+  readonly depth: number;
+  /** Bytes; null before the server has said. */
+  readonly size: number | null;
+  /** Bytes of a logical block; null before the server has said. */
+  readonly blockSize: number | null;
+  /** Bytes of the largest request. */
+  readonly maxIoBytes: number;
+  /** Writes are refused; null before the server has said. */
+  readonly readOnly: boolean | null;
+  /** The server's process, or null if the kernel knows of none. */
+  readonly serverPid: number | null;
+  /** Whether that process exists. */
+  readonly serverAlive: boolean;
+  /** Nobody serves it: its server died, or has not started it yet. */
+  readonly orphan: boolean;
+  /** `UBLK_F_*` in force, without the prefix. */
+  readonly features: readonly string[];
+  /** What is served; null if neither a record nor the server's command line says. */
+  readonly target: string | null;
+  /** The log of a server in the background; null if no record says. */
+  readonly log: string | null;
+  /** What to do about it, if something is wrong; or null. */
+  readonly hint: string | null;
+}
+
+/** A device with all of its parameters: `ublk info --json`. */
+export interface DeviceDetails extends DeviceRow {
+  /** The parameters, or null before the server has set them. */
+  readonly parameters: DiskDescription | null;
+  /** The user who made it. */
+  readonly ownerUid: number;
+  /** That user's group. */
+  readonly ownerGid: number;
+}
+
+/**
+ * The ids of all devices, in order. A child process looks: Deno itself reads folders of `/sys` and
+ * `/dev` only with every permission there is.
+ */
+export async function deviceIds(): Promise<number[]> {
+  const { stdout } = await new Deno.Command("/bin/sh", {
+    args: ["-c", "for f in /sys/class/ublk-char/ublkc* /dev/ublkc*; do echo $f; done"],
+    stdin: "null",
+    stderr: "null",
+  }).output();
+  const ids = new TextDecoder().decode(stdout).matchAll(/\/ublkc(\d+)$/gm);
+  return [...new Set(Array.from(ids, ([, id]) => Number(id)))].sort((a, b) => a - b);
+}
+
+/**
+ * Asks the kernel about a device.
+ *
+ * @throws {UblkError} `DEVICE_NOT_FOUND` and what else {@linkcode Control} throws.
+ */
+export async function readDevice(control: Control, id: number): Promise<DeviceDetails> {
+  const info = await control.getDevInfo(id);
+  const parameters = describeParams(await control.getParams(id)) ?? null;
+  const record = recordOf(id, info.ublksrv_pid);
+  const serverPid = info.ublksrv_pid > 0 ? info.ublksrv_pid : null;
+  const serverAlive = serverPid !== null && pathExists(`/proc/${serverPid}`);
+  const target = record?.target ?? (serverAlive ? await askedOf(serverPid) : undefined);
+  return {
+    id,
+    path: blockPath(id),
+    charPath: charPath(id),
+    state: STATES[info.state] ?? `state ${info.state}`,
+    queues: info.nr_hw_queues,
+    depth: info.queue_depth,
+    size: parameters?.sizeBytes ?? null,
+    blockSize: parameters?.blockSize ?? null,
+    maxIoBytes: info.max_io_buf_bytes,
+    readOnly: parameters?.readOnly ?? null,
+    serverPid,
+    serverAlive,
+    orphan: !serverAlive,
+    features: featureNames(info.flags),
+    target: target ?? null,
+    log: record?.log ?? null,
+    hint: serverAlive ? null : hintFor(id, info.flags),
+    ownerUid: info.owner_uid,
+    ownerGid: info.owner_gid,
+    parameters,
+  };
+}
+
+/** What a server without a record was asked to serve. What can tell is loaded where it is needed. */
+async function askedOf(serverPid: number): Promise<string | undefined> {
+  return (await import("../line/server_line.ts")).targetOfServer(serverPid);
+}
+
+/** What to do about a device that nobody serves. */
+function hintFor(id: number, flags: number): string {
+  const remove = `\`ublk del -n ${id}\``;
+  return (flags & UBLK_F_USER_RECOVERY) === 0 ? remove : `\`ublk recover -n ${id}\` or ${remove}`;
+}
+
+/** What a record tells of a device that is no more. */
+function goneRow({ id, target, log, pid }: DeviceRecord): DeviceRow {
+  return {
+    id,
+    path: blockPath(id),
+    charPath: charPath(id),
+    state: "gone",
+    queues: 0,
+    depth: 0,
+    size: null,
+    blockSize: null,
+    maxIoBytes: 0,
+    readOnly: null,
+    serverPid: pid,
+    serverAlive: false,
+    orphan: true,
+    features: [],
+    target,
+    log,
+    hint: `\`ublk del -n ${id}\` forgets it`,
+  };
+}
+
+/**
+ * Asks the kernel about all devices. One that goes away meanwhile is left out; one of which only
+ * the record is left is among them. Another user than root is told of that user's own.
+ */
+export async function readDevices(control: Control): Promise<DeviceRow[]> {
+  const rows: DeviceRow[] = [];
+  const ids = await deviceIds();
+  for (const id of ids) {
+    try {
+      const { parameters: _p, ownerUid: _u, ownerGid: _g, ...row } = await readDevice(control, id);
+      rows.push(row);
+    } catch (error) {
+      if (!isLeftOut(error)) throw error;
+    }
+  }
+  sweepRunFolder();
+  const gone = readRecords().filter((record) => !ids.includes(record.id) && !isAlive(record));
+  return [...rows, ...gone.map(goneRow)].sort((a, b) => a.id - b.id);
+}
+
+/** Whether a device that could not be asked about is none to tell of: it is gone, or not for us. */
+export function isLeftOut(error: unknown): boolean {
+  if (!(error instanceof UblkError)) return false;
+  return error.code === "DEVICE_NOT_FOUND" ||
+    error.code === "PERMISSION_DENIED" && !hasAdminRights();
+}
+
+const HEADINGS = [
+  ...["ID", "PATH", "TARGET", "STATE", "QUEUES", "DEPTH", "SIZE", "BLOCK", "MODE", "SERVER"],
+];
+
+/** The rows of `ublk list`, under headings. */
+export function listLines(rows: readonly DeviceRow[]): string[] {
+  return columns([HEADINGS, ...rows.map(cells)]);
+}
+
+function cells(row: DeviceRow): string[] {
+  return [
+    `${row.id}`,
+    row.path,
+    row.target ?? "?",
+    row.state,
+    `${row.queues}`,
+    `${row.depth}`,
+    row.size === null ? "?" : formatSize(row.size),
+    row.blockSize === null ? "?" : `${row.blockSize}`,
+    row.readOnly === null ? "?" : row.readOnly ? "ro" : "rw",
+    serverText(row),
+  ];
+}
+
+function serverText({ serverPid, serverAlive, hint }: DeviceRow): string {
+  if (serverAlive) return `pid ${serverPid}`;
+  const what = hint === null ? "" : `: ${hint}`;
+  return serverPid === null ? `none (orphan)${what}` : `pid ${serverPid}, dead (orphan)${what}`;
+}
+
+/** Everything about one device, one `name: value` per line. */
+export function detailsLines(details: DeviceDetails): string[] {
+  const { parameters, ...row } = details;
+  const { id: _, size: _s, readOnly: _r, blockSize: _b, maxIoBytes: _m, ...rest } = row;
+  const lines: [string, unknown][] = [
+    ["device", details.id],
+    ...Object.entries(rest).filter(([name, value]) =>
+      !/^(orphan|server|hint)/.test(name) && value !== null
+    ),
+    ["server", serverText(details)],
+    ...Object.entries({ maxIoBytes: details.maxIoBytes, ...parameters }),
+  ];
+  return lines.map(([name, value]) => `${words(name)}: ${valueText(name, value)}`);
+}
+
+/** `maxIoBytes` as `max io`. */
+function words(name: string): string {
+  return name.replace(/Bytes$/, "").replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+function valueText(name: string, value: unknown): string {
+  if (Array.isArray(value)) return value.join(" ");
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "number" && /(Bytes|Size)$/.test(name)) {
+    return value < 1024 ? `${value} B` : `${formatSize(value)} (${value})`;
+  }
+  return value === "" ? "-" : String(value);
+}
+
+/** Lines of cells, each column as wide as its widest. */
+export function columns(rows: readonly (readonly string[])[]): string[] {
+  // Before they are measured: an escaped one is wider.
+  const lines = rows.map((row) => row.map(printable));
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  return lines
+    .map((line) => line.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd());
+}

@@ -1,0 +1,154 @@
+/**
+ * `ublk update_size`, `quiesce` and `set_affinity`: changes to a device that is being served.
+ *
+ * @module
+ */
+
+import { formatSize } from "../../disk/size.ts";
+import { Control } from "../../ctrl/control.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { setAffinity } from "../../uring/libc.ts";
+import { parseCpus } from "../line/cpus.ts";
+import { REQUIRED_ID } from "../line/device_id.ts";
+import { type Flag, usageError, type Values } from "../line/flags.ts";
+import { isAlive, recordOf } from "./records.ts";
+import { EXIT_OK } from "../program/run.ts";
+import { askServer } from "./ask.ts";
+
+/** Targets that have no contents, so that nobody but the kernel need know of their size. */
+const WITHOUT_CONTENTS: readonly string[] = ["null", "fault_inject"];
+
+/** The flags of `ublk update_size`. */
+export const UPDATE_SIZE_FLAGS = [
+  REQUIRED_ID,
+  { name: "size", short: "s", kind: "size", required: true, help: "The new size: bytes, 1G, …" },
+] as const satisfies readonly Flag[];
+
+/** The flags of `ublk quiesce`. */
+export const QUIESCE_FLAGS = [
+  REQUIRED_ID,
+  {
+    name: "timeout-ms",
+    kind: "integer",
+    min: 1,
+    max: 3_600_000,
+    // As kublk has it.
+    help: "How long requests in flight may take, in ms. Default: 10000.",
+  },
+] as const satisfies readonly Flag[];
+
+/** The flags of `ublk set_affinity`. */
+export const SET_AFFINITY_FLAGS = [
+  REQUIRED_ID,
+  {
+    name: "queue",
+    short: "q",
+    kind: "integer",
+    required: true,
+    min: 0,
+    help: "Which queue's thread, from 0.",
+  },
+] as const satisfies readonly Flag[];
+
+/** `ublk update_size`. */
+export async function updateSize(
+  { id, size }: Values<typeof UPDATE_SIZE_FLAGS>,
+): Promise<number> {
+  await using control = await Control.open();
+  const { basic } = await control.getParams(id);
+  const blockSize = 2 ** basic.logical_bs_shift;
+  if (size % blockSize !== 0) {
+    const near = Math.ceil(size / blockSize) * blockSize;
+    throw usageError("--size", `${size} is not whole blocks of ${blockSize}`, `${near} is`);
+  }
+  const record = recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);
+  const withoutContents = record !== undefined && WITHOUT_CONTENTS.includes(record.target);
+  try {
+    if (await askServer(id, { op: "resize", size }) !== undefined) return EXIT_OK;
+  } catch (error) {
+    // What has no contents need not be able to change their size.
+    if (!withoutContents) throw error;
+  }
+  if (!withoutContents) {
+    throw new UblkError("CONTROL_FAILED", {
+      operation: `resize to ${formatSize(size)}`,
+      device: id,
+      reason: record === undefined
+        ? "its server keeps no control socket, and may have contents that would be out of step"
+        : `the server of target ${record.target} does not answer at ${record.socket}`,
+      hint: "resize it by its own server",
+    });
+  }
+  await control.updateSize(id, size);
+  return EXIT_OK;
+}
+
+/** `ublk quiesce`. */
+export async function quiesce(values: Values<typeof QUIESCE_FLAGS>): Promise<number> {
+  await using control = await Control.open();
+  await control.quiesceDev(values.id, values["timeout-ms"] ?? 10_000);
+  return EXIT_OK;
+}
+
+/** `ublk set_affinity`. */
+export async function setQueueAffinity(
+  { id, queue }: Values<typeof SET_AFFINITY_FLAGS>,
+  words: readonly string[],
+): Promise<number> {
+  const seeHelp = "see `ublk set_affinity --help`";
+  if (words.length === 0) throw usageError("CPULIST", "it is missing", seeHelp);
+  if (words.length > 1) throw usageError(words[1], "unexpected argument", seeHelp);
+  const cpus = parseCpus(words[0]);
+  await using control = await Control.open();
+  const { ublksrv_pid: pid, nr_hw_queues: queues } = await control.getDevInfo(id);
+  if (queue >= queues) {
+    throw usageError("--queue", `${queue} is out of range`, `use 0 to ${queues - 1}`);
+  }
+  const record = recordOf(id, pid);
+  if (record === undefined || !isAlive(record)) {
+    throw new UblkError("CONTROL_FAILED", {
+      operation: "set_affinity",
+      device: id,
+      reason: "there is no record of its server, whose threads nobody else knows",
+      hint: "look for them in /proc/PID/task, and use taskset",
+    });
+  }
+  const threads = await servingThreads(pid);
+  // One thread serves all queues, or each its own.
+  const thread = threads.length === 1 ? threads[0] : threads[queue];
+  if (thread === undefined) {
+    throw new UblkError("CONTROL_FAILED", {
+      operation: "set_affinity",
+      device: id,
+      queue,
+      reason: `its server has ${threads.length} serving threads`,
+    });
+  }
+  setAffinity(cpus, thread);
+  return EXIT_OK;
+}
+
+/**
+ * The serving threads of a process, in order of their queues: Deno's Workers, which it names
+ * `worker-1`, `worker-2`, … as they are made. A shell looks, since Deno itself reads `/proc` only
+ * with every permission there is.
+ */
+async function servingThreads(pid: number): Promise<number[]> {
+  const { stdout } = await new Deno.Command("/bin/sh", {
+    args: [
+      "-c",
+      'cd /proc/$0/task && for t in *; do read -r n <$t/comm && echo "$t $n"; done',
+      `${pid}`,
+    ],
+    stdin: "null",
+    stderr: "null",
+  }).output();
+  return workerThreads(new TextDecoder().decode(stdout));
+}
+
+/** The thread ids of `worker-N`, by N, from lines of `TID NAME`. */
+export function workerThreads(text: string): number[] {
+  return Array.from(text.matchAll(/^(\d+) worker-(\d+)$/gm), ([, id, n]) => [Number(id), Number(n)])
+    .sort(([, a], [, b]) => a - b)
+    .map(([id]) => id);
+}

@@ -1,0 +1,92 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { libc, readSmallFile } from "../../uring/libc.ts";
+import {
+  isAlive,
+  makeRunFolder,
+  parseStartTicks,
+  recordOf,
+  recordPath,
+  removeRecord,
+  startTicksOf,
+  sweepRunFolder,
+  writeRecord,
+} from "./records.ts";
+import { runFolder } from "./run_folder.ts";
+
+// Opened once and for all, so that no test seems to leak it.
+libc();
+
+Deno.test("parseStartTicks takes field 22, whatever the program is called", () => {
+  const rest = "1 1 1 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 987654 2500000 100";
+  assertEquals(parseStartTicks(`4711 (deno) S ${rest}`), 987654);
+  assertEquals(parseStartTicks(`4711 (a) b (c) R ${rest}`), 987654);
+});
+
+Deno.test("parseStartTicks takes a zombie for dead", () => {
+  const rest = "1 1 1 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 987654 0 0";
+  assertEquals(parseStartTicks(`4711 (deno) Z ${rest}`), undefined);
+});
+
+Deno.test("startTicksOf knows this process, and none of number -1", () => {
+  assert(startTicksOf(Deno.pid)! > 0);
+  assertEquals(startTicksOf(-1), undefined);
+});
+
+const record = {
+  id: 1048575,
+  program: "ublk",
+  target: "null",
+  argv: [],
+  cwd: "/",
+  pid: Deno.pid,
+  startTicks: startTicksOf(Deno.pid)!,
+  log: null,
+  socket: null,
+};
+
+Deno.test("isAlive is not taken in by a pid that is somebody else's now", () => {
+  assert(isAlive(record));
+  assert(!isAlive({ ...record, startTicks: record.startTicks - 1 }));
+});
+
+Deno.test("recordOf takes no record of an earlier device for that of the one there is", () => {
+  const boot = readSmallFile("/proc/sys/kernel/random/boot_id").trim();
+  const written = { ...record, boot };
+  writeRecord(record);
+  try {
+    assertEquals(recordOf(record.id, Deno.pid), written);
+    assertEquals(recordOf(record.id, Deno.pid + 1), undefined);
+    // The kernel knows of no server: a device that is stopped.
+    assertEquals(recordOf(record.id, -1), written);
+    // In a container the folder may be there after a reboot, and pids are the same again.
+    writeRecord({ ...record, boot: "another" });
+    assertEquals(recordOf(record.id, Deno.pid), undefined);
+    writeRecord(record);
+  } finally {
+    removeRecord(record.id);
+  }
+  assertEquals(recordOf(record.id, Deno.pid), undefined);
+});
+
+Deno.test("writeRecord leaves no half of a record, and sweepRunFolder none of a killed server", () => {
+  const path = recordPath(record.id);
+  const left = () =>
+    [...Deno.readDirSync(runFolder())].map(({ name }) => name).filter((name) =>
+      name.startsWith(`${record.id}.json.`)
+    );
+  makeRunFolder();
+  // Nothing can be put in its place.
+  Deno.mkdirSync(path);
+  try {
+    assertThrows(() => writeRecord(record));
+    assertEquals(left(), []);
+    // No process has that number.
+    Deno.writeTextFileSync(`${path}.4194305`, "{");
+    Deno.writeTextFileSync(`${path}.${Deno.pid}`, "{");
+    sweepRunFolder();
+    assertEquals(left(), [`${record.id}.json.${Deno.pid}`]);
+  } finally {
+    Deno.removeSync(path);
+    for (const name of left()) Deno.removeSync(`${runFolder()}/${name}`);
+  }
+});

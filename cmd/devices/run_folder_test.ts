@@ -1,0 +1,35 @@
+import { assertEquals } from "@std/assert";
+import { libc } from "../../uring/libc.ts";
+import { hasAdminRights } from "../../uring/rights.ts";
+import { runFolder, runFolderFor } from "./run_folder.ts";
+
+// Opened once and for all, so that no test seems to leak it.
+libc();
+
+const all = () => true;
+const none = () => false;
+
+Deno.test("runFolderFor root is /run/ublk, whatever the environment says", () => {
+  const variable = "/run/user/1000";
+  assertEquals(runFolderFor({ admin: true, uid: 0, variable, exists: all }), "/run/ublk");
+});
+
+Deno.test("runFolderFor a user is in the runtime folder of that number", () => {
+  const user = { admin: false, uid: 1001, exists: all };
+  assertEquals(runFolderFor({ ...user, variable: undefined }), "/run/user/1001/ublk");
+  // As `su` leaves it.
+  assertEquals(runFolderFor({ ...user, variable: "/run/user/1000" }), "/run/user/1001/ublk");
+});
+
+Deno.test("runFolderFor a user without one is where XDG_RUNTIME_DIR says", () => {
+  const user = { admin: false, uid: 1001, exists: none };
+  assertEquals(runFolderFor({ ...user, variable: "/tmp/x" }), "/tmp/x/ublk");
+  // What is no path, or nothing, helps nobody: the folder cannot be made then.
+  for (const variable of [undefined, "", "x"]) {
+    assertEquals(runFolderFor({ ...user, variable }), "/run/user/1001/ublk");
+  }
+});
+
+Deno.test("runFolder is root's for root", () => {
+  assertEquals(runFolder() === "/run/ublk", hasAdminRights());
+});

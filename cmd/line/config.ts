@@ -1,0 +1,222 @@
+/**
+ * `ublk add --config FILE`: the devices of a file, each as the command line that makes it.
+ *
+ * What a file says becomes flags before anything else sees it, so that there is one meaning and one
+ * check of an option; what is added here is where in the file it stands.
+ *
+ * @module
+ */
+
+import { isModuleName, moduleUrl } from "../../disk/module.ts";
+import { type Option, OptionError, readValue } from "../../disk/option.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { ADD_FLAGS, CONFIG, parseAdd } from "./add_line.ts";
+import { type ConfigFile, type Path, readConfigFile, valueText } from "./config_file.ts";
+import { findFlag, type Flag, givenFlags, spreadLetters, usageError } from "./flags.ts";
+import { absolute, targetFlags, targetHint, targetOf, valueIn } from "./targets.ts";
+import { absoluteWrap } from "./wraps.ts";
+
+/** The list of devices in a file that has several. */
+const LIST = "device";
+
+/**
+ * The command lines that a command line with `--config` stands for: one for each device of the
+ * file. What else is on the command line holds for all of them, and wins.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` with file, line and key.
+ */
+export async function expandConfig(typed: readonly string[], cwd: string): Promise<string[][]> {
+  const args = spreadLetters(ADD_FLAGS, typed);
+  const named = valueIn(args, CONFIG.name);
+  if (named === undefined || named === "") {
+    throw usageError("--config", "it needs a value", "give the path of a TOML or JSON file");
+  }
+  const file = await readConfigFile(absolute(named, cwd));
+  const own = withoutConfig(args);
+  const expanded: string[][] = [];
+  const lines = new Map<number, string>();
+  for (const [at, table] of tablesOf(file)) {
+    const device = new ConfiguredDevice(file, at, table, own, cwd);
+    const line = await device.commandLine();
+    const { options: { id } } = await device.check(line);
+    if (id !== undefined && lines.has(id)) {
+      const other = lines.get(id);
+      throw usageError(file.where([...at, "id"]), `id: ${id} is that of ${other}`, "change one");
+    }
+    if (id !== undefined) lines.set(id, file.where(at));
+    expanded.push(line);
+  }
+  return expanded;
+}
+
+/** The command line without the flag itself. */
+function withoutConfig(args: readonly string[]): string[] {
+  const at = args.findIndex((arg) => arg === "--config" || arg.startsWith("--config="));
+  const rest = args.toSpliced(at, args[at] === "--config" ? 2 : 1);
+  if (valueIn(rest, CONFIG.name) !== undefined) {
+    throw usageError("--config", "it is given more than once", "give it once");
+  }
+  return rest;
+}
+
+type Table = Readonly<Record<string, unknown>>;
+
+/** The devices of a file: all of it is one, or it has a list of them. */
+function tablesOf(file: ConfigFile): [Path, Table][] {
+  const whole = tableAt(file, [], file.value);
+  if (!(LIST in whole)) return [[[], whole]];
+  for (const key of Object.keys(whole)) {
+    if (key !== LIST) {
+      const cause = `${key}: it stands beside a list of devices`;
+      throw usageError(file.where([key]), cause, `move it into each [[${LIST}]]`);
+    }
+  }
+  const list = whole[LIST];
+  if (Array.isArray(list) && list.length > 0) {
+    return list.map((table, index) => [[LIST, index], tableAt(file, [LIST, index], table)]);
+  }
+  const cause = `${LIST}: it is no list of devices`;
+  throw usageError(file.where([LIST]), cause, `write [[${LIST}]] before each`);
+}
+
+function tableAt(file: ConfigFile, at: Path, value: unknown): Table {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Table;
+  throw usageError(file.where(at), "it is no table of options", "write key = value");
+}
+
+class ConfiguredDevice {
+  readonly #file: ConfigFile;
+  readonly #at: Path;
+  readonly #table: Table;
+  readonly #own: readonly string[];
+  readonly #cwd: string;
+  /** What relative paths in the file are relative to. */
+  readonly #folder: string;
+
+  constructor(file: ConfigFile, at: Path, table: Table, own: readonly string[], cwd: string) {
+    this.#file = file;
+    this.#at = at;
+    this.#table = table;
+    this.#own = own;
+    this.#cwd = cwd;
+    this.#folder = file.path.replace(/\/[^/]*$/, "");
+  }
+
+  /** The command line that makes it. */
+  async commandLine(): Promise<string[]> {
+    const target = await this.#located(targetOf(this.#targetWords(), this.#cwd));
+    const flags: readonly Flag[] = [...ADD_FLAGS, ...targetFlags(target)];
+    const [ownFlags, ownWords] = givenFlags(flags, this.#own, {
+      seeHelp: "see `ublk add --help`",
+      unknown: targetHint("ublk add", target),
+    });
+    const words: string[] = [];
+    let files: string[] = [];
+    for (const [key, value] of Object.entries(this.#table)) {
+      if (key === "files") {
+        files = this.#filesOf(value);
+        continue;
+      }
+      const flag = findFlag(flags, `--${key}`);
+      if (flag === undefined || flag.name === CONFIG.name) {
+        throw this.#mistake(key, "unknown key", targetHint("ublk add", target));
+      }
+      if (!ownFlags.has(flag.name)) words.push(...this.#wordsOf(key, flag, value));
+    }
+    // Files of the command line stand in it already, and win.
+    const more = ownWords.length > 0 || files.length === 0 ? [] : ["--", ...files];
+    return [...words, ...this.#own, ...more];
+  }
+
+  /** Reads the command line, and says of a mistake which line of the file it is in. */
+  check(line: readonly string[]): ReturnType<typeof parseAdd> {
+    return this.#located(parseAdd("ublk add", line, this.#cwd));
+  }
+
+  async #located<T>(reading: Promise<T>): Promise<T> {
+    try {
+      return await reading;
+    } catch (error) {
+      if (!(error instanceof UblkError) || error.code !== "INVALID_ARGUMENT") throw error;
+      const names = [...error.message.matchAll(/--([a-z][a-z-]*)/g)].map(([, name]) => name);
+      const keys = Object.keys(this.#table);
+      const key = names.map((name) => keys.find((key) => key.replaceAll("_", "-") === name))
+        .find((key) => key !== undefined);
+      const where = this.#file.where(key === undefined ? this.#at : [...this.#at, key]);
+      throw new UblkError("INVALID_ARGUMENT", { operation: where, reason: error.message });
+    }
+  }
+
+  /** What says which target it is. */
+  #targetWords(): string[] {
+    if (valueIn(this.#own, "type", "t") !== undefined) return [...this.#own];
+    const { type, module } = this.#table;
+    const words = [...this.#own];
+    if (type !== undefined) {
+      words.unshift(...this.#wordsOf("type", findFlag(ADD_FLAGS, "--type")!, type));
+    }
+    if (typeof module === "string" && valueIn(this.#own, "module") === undefined) {
+      words.unshift(`--module=${moduleUrl(module, this.#folder)}`);
+    }
+    return words;
+  }
+
+  #filesOf(value: unknown): string[] {
+    const list = Array.isArray(value) ? value : [value];
+    return list.map((one) => {
+      if (typeof one === "string" && one !== "") return absolute(one, this.#folder);
+      throw this.#mistake("files", `${valueText(one)} is no path`, 'write files = ["disk.img"]');
+    });
+  }
+
+  /** One entry as words of a command line. */
+  #wordsOf(key: string, flag: Flag, value: unknown): string[] {
+    const dashed = `--${flag.name}`;
+    if (flag.name === "wrap") {
+      const list = Array.isArray(value) ? value : [value];
+      return list.map((one) => `${dashed}=${this.#wrapOf(key, one)}`);
+    }
+    if (flag.kind === "count") {
+      const times = [0, 1, 2].find((count) => count === value);
+      if (times !== undefined) return Array(times).fill(dashed);
+      throw this.#mistake(key, `${this.#shown(key, value)} is no count`, "write 0, 1 or 2");
+    }
+    try {
+      readValue(flag as Option, value, this.#file.written([...this.#at, key]));
+    } catch (error) {
+      if (error instanceof OptionError) throw this.#mistake(key, error.message, error.remedy);
+      throw error;
+    }
+    if (flag.kind === "switch") return value ? [dashed] : [];
+    return [`${dashed}=${this.#textOf(flag, value)}`];
+  }
+
+  #textOf({ name, kind }: Flag, value: unknown): string {
+    if (kind === "json") return JSON.stringify(value);
+    if (kind === "names" && Array.isArray(value)) return value.join("+");
+    const text = Object.is(value, -0) ? "-0" : String(value);
+    if (kind === "path") return absolute(text, this.#folder);
+    if (name === "module" || (name === "type" && isModuleName(text))) {
+      return moduleUrl(text, this.#folder);
+    }
+    return text;
+  }
+
+  #wrapOf(key: string, value: unknown): string {
+    try {
+      return absoluteWrap(value, this.#folder);
+    } catch (error) {
+      if (!(error instanceof UblkError)) throw error;
+      throw this.#mistake(key, error.message);
+    }
+  }
+
+  /** A value as the file has it. */
+  #shown(key: string, value: unknown): string {
+    return this.#file.written([...this.#at, key]) ?? valueText(value);
+  }
+
+  #mistake(key: string, cause: string, remedy?: string): UblkError {
+    return usageError(this.#file.where([...this.#at, key]), `${key}: ${cause}`, remedy);
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * A file of options, TOML or JSON, as values that know their lines.
+ *
+ * The two parsers are loaded when there is such a file, and not before.
+ *
+ * @module
+ */
+
+import type { AST } from "toml-eslint-parser";
+import type { Node, ParseError } from "jsonc-parser";
+import { plainText } from "../../disk/option.ts";
+import { shortened } from "../../uapi/printable.ts";
+import { checkLimits, SyntaxMistake } from "./config_syntax.ts";
+import { usageError } from "./flags.ts";
+
+/** Where something is in a file: keys, and places in lists. */
+export type Path = readonly (string | number)[];
+
+/** What a file says. */
+export interface ConfigFile {
+  /** Its path as it was given. */
+  readonly path: string;
+  /** All of it. */
+  readonly value: unknown;
+  /** `FILE:LINE` of what is there, or of what it is in. */
+  where(at: Path): string;
+  /** What is written there, if it is no more than a value: `nan` is no number to JavaScript. */
+  written(at: Path): string | undefined;
+}
+
+/** What is noted of the entries of a file, by {@linkcode keyOf}. */
+interface Notes {
+  /** The line of each, from 1. */
+  readonly lines: Map<string, number>;
+  /** What stands there. */
+  readonly texts: Map<string, string>;
+}
+
+/**
+ * Reads a file: JSON if it is called so, else TOML.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT`, with the line, where it cannot be read.
+ */
+export async function readConfigFile(path: string): Promise<ConfigFile> {
+  const text = textOf(path);
+  const notes: Notes = { lines: new Map(), texts: new Map() };
+  const isJson = path.endsWith(".json");
+  try {
+    checkLimits(text, isJson ? "json" : "toml");
+    const value = await (isJson ? readJson : readToml)(text, notes);
+    return {
+      path,
+      value,
+      where: (at) => `${path}:${lineOf(notes.lines, at)}`,
+      written: (at) => notes.texts.get(keyOf(at)),
+    };
+  } catch (error) {
+    if (!(error instanceof SyntaxMistake)) throw error;
+    throw usageError(`${path}:${error.at}`, error.message, "see docs/config.md");
+  }
+}
+
+/** A value that is no text as a file has it: what is `NaN` to JavaScript is `nan` there. */
+export function valueText(value: unknown): string {
+  if (typeof value !== "number" || Number.isFinite(value)) return plainText(value);
+  return Number.isNaN(value) ? "nan" : value < 0 ? "-inf" : "inf";
+}
+
+/** Why a file cannot be read, by the name of the error. */
+const CAUSES: Readonly<Record<string, string>> = {
+  NotFound: "there is no such file",
+  IsADirectory: "it is a directory",
+  PermissionDenied: "this user may not read it",
+  TypeError: "it is no text in UTF-8",
+};
+
+function textOf(path: string): string {
+  try {
+    // Without the mark (BOM) that some editors write first.
+    return new TextDecoder("utf-8", { fatal: true }).decode(Deno.readFileSync(path));
+  } catch (error) {
+    const { name, message } = error as Error;
+    const cause = CAUSES[name] ?? message;
+    throw usageError(`--config ${path}`, cause, "give the path of a TOML or JSON file");
+  }
+}
+
+const keyOf = (at: Path) => JSON.stringify(at);
+
+function lineOf(lines: ReadonlyMap<string, number>, at: Path): number {
+  for (let length = at.length; length > 0; length--) {
+    const line = lines.get(keyOf(at.slice(0, length)));
+    if (line !== undefined) return line;
+  }
+  return 1;
+}
+
+async function readToml(text: string, notes: Notes): Promise<unknown> {
+  const { getStaticTOMLValue, ParseError, parseTOML } = await import("toml-eslint-parser");
+  try {
+    const program = parseTOML(text);
+    for (const node of program.body[0].body) noteToml(node, [], text, notes);
+    return getStaticTOMLValue(program);
+  } catch (error) {
+    if (error instanceof ParseError) throw new SyntaxMistake(`${error.lineNumber}`, error.message);
+    throw error;
+  }
+}
+
+function noteToml(
+  node: AST.TOMLTable | AST.TOMLKeyValue,
+  prefix: Path,
+  text: string,
+  notes: Notes,
+): void {
+  const at = node.type === "TOMLTable" ? node.resolvedKey : [
+    ...prefix,
+    ...node.key.keys.map((key) => key.type === "TOMLBare" ? key.name : key.value),
+  ];
+  notes.lines.set(keyOf(at), node.loc.start.line);
+  if (node.type === "TOMLTable") {
+    for (const entry of node.body) noteToml(entry, at, text, notes);
+  } else if (node.value.type === "TOMLValue") {
+    notes.texts.set(keyOf(at), shortened(text.slice(...node.value.range)));
+  }
+}
+
+async function readJson(text: string, { lines, texts }: Notes): Promise<unknown> {
+  const { getNodeValue, parseTree, printParseErrorCode } = await import(
+    "jsonc-parser"
+  );
+  const errors: ParseError[] = [];
+  const tree = parseTree(text, errors, { disallowComments: true });
+  const lineStarts = [0, ...Array.from(text.matchAll(/\n/g), ({ index }) => index + 1)];
+  const lineAt = (offset: number) => {
+    let [low, high] = [0, lineStarts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (lineStarts[middle] <= offset) low = middle;
+      else high = middle;
+    }
+    return low + 1;
+  };
+  if (errors.length > 0 || tree === undefined) {
+    const [{ error, offset } = { error: 4, offset: 0 }] = errors;
+    // "CloseBraceExpected" as words.
+    const words = printParseErrorCode(error).replaceAll(/([a-z])(?=[A-Z])/g, "$1 ").toLowerCase();
+    throw new SyntaxMistake(`${lineAt(offset)}`, words);
+  }
+  // The parser's own way to a node's path looks through all its neighbours.
+  const note = (node: Node, path: Path) => {
+    const at = keyOf(path);
+    if (!lines.has(at)) lines.set(at, lineAt(node.offset));
+    if (node.children === undefined) {
+      texts.set(at, shortened(text.slice(node.offset, node.offset + node.length)));
+    } else if (node.type === "array") {
+      for (const [index, child] of node.children.entries()) note(child, [...path, index]);
+    } else {
+      for (const property of node.children) noteProperty(property, path);
+    }
+  };
+  const noteProperty = ({ offset, children = [] }: Node, path: Path) => {
+    const [{ value: name }, value] = children;
+    const at = keyOf([...path, name]);
+    if (lines.has(at)) {
+      throw new SyntaxMistake(`${lineAt(offset)}`, `${JSON.stringify(name)} is there twice`);
+    }
+    lines.set(at, lineAt(offset));
+    note(value, [...path, name]);
+  };
+  note(tree, []);
+  return getNodeValue(tree);
+}

@@ -1,0 +1,65 @@
+/**
+ * The flags of every server that are about its process and not its disk, and what they come to. See
+ * `docs/running.md`.
+ *
+ * @module
+ */
+
+import { parseCpus } from "./cpus.ts";
+import type { Flag, Values } from "./flags.ts";
+
+/** The flags. */
+export const PROCESS_FLAGS = [
+  {
+    name: "mlock",
+    kind: "switch",
+    help: "Lock the server's memory: what is once in memory stays there.",
+  },
+  {
+    name: "io-flusher",
+    kind: "switch",
+    help: "The server's threads never wait for I/O to get memory.",
+  },
+  {
+    name: "oom-score",
+    kind: "integer",
+    placeholder: "N",
+    min: -1000,
+    max: 1000,
+    help: "What is added to the server's chance of being ended when memory is\n" +
+      "short; -1000: never.",
+  },
+  {
+    name: "cpus",
+    kind: "text",
+    placeholder: "CPULIST",
+    help: "The CPUs that the server may run on: 0-3,8. Default: the caller's.",
+  },
+] as const satisfies readonly Flag[];
+
+/** What they come to. */
+export interface ProcessOptions {
+  /** Lock all memory, on first touch. */
+  readonly mlock: boolean;
+  /** `PR_SET_IO_FLUSHER` for every thread. */
+  readonly ioFlusher: boolean;
+  /** `/proc/PID/oom_score_adj`; as it is where undefined. */
+  readonly oomScore: number | undefined;
+  /** The CPUs that any thread may run on; as it is where undefined. */
+  readonly cpus: readonly number[] | undefined;
+}
+
+/**
+ * The flags as options.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` for what is no list of CPUs.
+ */
+export function processOptions(values: Values<typeof PROCESS_FLAGS>): ProcessOptions {
+  const { mlock, "io-flusher": ioFlusher, "oom-score": oomScore, cpus } = values;
+  return { mlock, ioFlusher, oomScore, cpus: cpus === undefined ? undefined : parseCpus(cpus) };
+}
+
+/** Whether anything is asked for. */
+export function asksOfProcess({ mlock, ioFlusher, oomScore, cpus }: ProcessOptions): boolean {
+  return mlock || ioFlusher || oomScore !== undefined || cpus !== undefined;
+}

@@ -1,0 +1,94 @@
+/**
+ * The command line of `ublk recover`, read: by itself if it names the target, or else by the record
+ * of the device's last server.
+ *
+ * @module
+ */
+
+import { UblkError } from "../../uapi/error.ts";
+import { ADD_FLAGS, type AddLine, COMMAND_FLAGS, CONFIG, logLevel, parseAdd } from "./add_line.ts";
+import { DEVICE_FLAGS } from "./device_flags.ts";
+import { parseLine, spreadLetters, usageError } from "./flags.ts";
+import { metricsAddress } from "./metrics_flag.ts";
+import type { DeviceRecord } from "../devices/records.ts";
+import { namesTarget, valueIn } from "./targets.ts";
+
+/** What to recover, and with what. */
+export interface RecoverLine extends AddLine {
+  /** The N of `/dev/ublkbN`. */
+  readonly id: number;
+  /** The arguments that the next record is to have. */
+  readonly argv: readonly string[];
+  /** What relative paths among them are relative to. */
+  readonly cwd: string;
+  /** The target is named on the command line, so its contents may be gone. */
+  readonly explicit: boolean;
+}
+
+const COMMAND = "ublk recover";
+const SEE_HELP = `see \`${COMMAND} --help\``;
+
+/**
+ * Reads a command line.
+ *
+ * @param recordOf The record of a device's last server.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a mistake in it; `CONTROL_FAILED` where the record does
+ *   not help.
+ */
+export async function parseRecover(
+  args: readonly string[],
+  recordOf: (id: number) => Promise<DeviceRecord | undefined>,
+  cwd: string = Deno.cwd(),
+): Promise<RecoverLine> {
+  if (valueIn(args, CONFIG.name) !== undefined) {
+    throw usageError(
+      "--config",
+      "it is for `ublk add`",
+      "give the flags themselves, or leave it out",
+    );
+  }
+  if (namesTarget(spreadLetters(ADD_FLAGS, args))) {
+    const line = await parseAdd(COMMAND, args, cwd);
+    if (line.options.id === undefined) throw usageError("--id", "it is missing", SEE_HELP);
+    return { ...line, id: line.options.id, argv: args, cwd, explicit: true };
+  }
+  const [ID] = DEVICE_FLAGS;
+  const { values, words } = parseLine([ID, ...COMMAND_FLAGS], args, {
+    seeHelp: SEE_HELP,
+    unknown: "without --type all is as it was; to change it, give --type and all flags",
+  });
+  if (words.length > 0) {
+    throw usageError(words[0], "unexpected argument without --type", SEE_HELP);
+  }
+  const { id } = values;
+  if (id === undefined || id < 0) throw usageError("--id", "it is missing", SEE_HELP);
+  const record = await recordOf(id);
+  if (record === undefined) {
+    throw refusal(id, "there is no record of its server", "name the target and its flags, with -t");
+  }
+  if (record.program !== "ublk") {
+    throw refusal(id, `${record.program} served it`, "name the target and its flags, with -t");
+  }
+  const line = await parseAdd("ublk add", record.argv, record.cwd);
+  if (!line.target.persistent) {
+    const reason = `what ${line.target.name} held is gone with its server`;
+    throw refusal(id, reason, `to go on without it, add -t ${line.target.name}`);
+  }
+  const metrics = metricsAddress(values.metrics) ?? line.metrics;
+  const asked = values.quiet || values.verbose > 0 || values["debug-mask"] !== undefined;
+  const options = asked ? { ...line.options, logLevel: logLevel(values) } : line.options;
+  return {
+    ...line,
+    options,
+    metrics,
+    values,
+    id,
+    argv: record.argv,
+    cwd: record.cwd,
+    explicit: false,
+  };
+}
+
+function refusal(device: number, reason: string, hint: string): UblkError {
+  return new UblkError("CONTROL_FAILED", { operation: "recover", device, reason, hint });
+}

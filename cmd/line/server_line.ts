@@ -1,0 +1,39 @@
+/**
+ * What a server serves, by the command line that its process still has: for a device of which there
+ * is no record.
+ *
+ * @module
+ */
+
+import { isModuleName } from "../../disk/module.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { readSmallFile } from "../../uring/libc.ts";
+import { ADD_FLAGS } from "./add_line.ts";
+import { spreadLetters } from "./flags.ts";
+import { valueIn } from "./targets.ts";
+
+/** The target of a process; undefined if it is no server of ours, or does not say. */
+export function targetOfServer(pid: number): string | undefined {
+  try {
+    return targetInLine(readSmallFile(`/proc/${pid}/cmdline`).split("\0").slice(0, -1));
+  } catch (error) {
+    // It has ended.
+    if (error instanceof UblkError) return undefined;
+    throw error;
+  }
+}
+
+/** The target that a command line of a process names, Deno's own arguments included. */
+export function targetInLine(words: readonly string[]): string | undefined {
+  const program = /(?:^|\/)ublk(?:-(file|mem|null|zip))?(?:\.ts)?$/;
+  const at = words.findIndex((word) => !word.startsWith("-") && program.test(word));
+  if (at < 0) return undefined;
+  const [, own] = program.exec(words[at])!;
+  if (own !== undefined) return own;
+  const [command, ...args] = words.slice(at + 1).filter((word) => word !== ":background");
+  if (command !== "add" && command !== "recover") return undefined;
+  const line = spreadLetters(ADD_FLAGS, args);
+  const type = valueIn(line, "type", "t");
+  if (type !== undefined) return isModuleName(type) ? "module" : type;
+  return valueIn(line, "module") === undefined ? undefined : "module";
+}

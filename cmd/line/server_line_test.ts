@@ -1,0 +1,20 @@
+import { assertEquals } from "@std/assert";
+import { targetInLine } from "./server_line.ts";
+
+Deno.test("targetInLine + the command line of a server + names its target", () => {
+  const deno = ["/usr/bin/deno", "run", "--allow-write=/run/ublk", "/src/cmd/ublk.ts"];
+  const cases: [string[], string | undefined][] = [
+    [[...deno, ":background", "add", "-t", "loop", "disk.img"], "loop"],
+    [[...deno, "add", "--foreground", "-uvvt", "mem"], "mem"],
+    [[...deno, "add", "--module=/x.ts"], "module"],
+    [[...deno, "add", "-t", "./x.ts"], "module"],
+    [[...deno, "recover", "-n", "0"], undefined],
+    [[...deno, "list"], undefined],
+    [["/usr/bin/ublk", ":background", "add", "-tnull"], "null"],
+    [["/usr/bin/deno", "run", "jsr:@ublk/ublk/ublk-mem", "--size", "1M"], "mem"],
+    [["/usr/bin/kublk", "add", "-t", "null"], undefined],
+    [["/usr/bin/nbdkit"], undefined],
+    [[], undefined],
+  ];
+  for (const [words, target] of cases) assertEquals(targetInLine(words), target, `${words}`);
+});

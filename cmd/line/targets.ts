@@ -1,0 +1,163 @@
+/**
+ * The targets that `ublk add -t` can name, as flags.
+ *
+ * @module
+ */
+
+import { isModuleName, moduleTarget, moduleUrl, target as module } from "../../disk/module.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import type { Target, TargetValues } from "../../disk/target.ts";
+import { TARGETS } from "../../backends/targets.ts";
+import { type Flag, usageError } from "./flags.ts";
+import { flagLines } from "./help.ts";
+
+/** All of them. */
+export const ALL: readonly Target[] = [...TARGETS, module];
+
+/** `null, mem, loop, …`. */
+export function targetNames(): string {
+  return ALL.map(({ name }) => name).join(", ");
+}
+
+/**
+ * The target that a command line names: by name or alias, in which `_` and `-` are the same, or by
+ * the path or URL of a module.
+ *
+ * @param cwd What relative paths are relative to.
+ * @throws {UblkError} `INVALID_ARGUMENT` that names them all; what {@linkcode moduleTarget} throws.
+ */
+export async function targetOf(args: readonly string[], cwd: string): Promise<Target> {
+  const type = valueIn(args, "type", "t");
+  const file = valueIn(args, "module");
+  if (type === undefined && file === undefined) {
+    throw usageError("--type", "it is missing", `use one of ${targetNames()}`);
+  }
+  if (type === undefined || type === "module") {
+    if (file === undefined) {
+      throw usageError("--module", "it is missing", "name the file of the backend");
+    }
+    return await ownTarget("--module", file, cwd);
+  }
+  if (!isModuleName(type)) return findTarget(type);
+  if (file !== undefined) {
+    throw usageError("--type and --module", "both name a module", "give one of them");
+  }
+  return await ownTarget("--type", type, cwd);
+}
+
+async function ownTarget(flag: string, name: string, cwd: string): Promise<Target> {
+  const url = moduleUrl(name, cwd);
+  if (url.startsWith("file:") && isMissing(new URL(url))) {
+    throw usageError(flag, `${name}: there is no such file`, "check the path");
+  }
+  return await moduleTarget(url);
+}
+
+function isMissing(file: URL): boolean {
+  try {
+    Deno.statSync(file);
+    return false;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound;
+  }
+}
+
+/** Whether a command line names a target, in whatever way. */
+export function namesTarget(args: readonly string[]): boolean {
+  return valueIn(args, "type", "t") !== undefined || valueIn(args, "module") !== undefined;
+}
+
+/** The value of a flag on a command line that cannot be read yet, before the target is known. */
+export function valueIn(
+  args: readonly string[],
+  name: string,
+  short?: string,
+): string | undefined {
+  for (const [at, arg] of args.entries()) {
+    if (arg === "--") return undefined;
+    if (arg === `--${name}` || (short !== undefined && arg === `-${short}`)) return args[at + 1];
+    if (arg.startsWith(`--${name}=`)) return arg.slice(name.length + 3);
+    if (short !== undefined && /^-[^-]./.test(arg) && arg[1] === short) {
+      return arg.slice(arg[2] === "=" ? 3 : 2);
+    }
+  }
+  return undefined;
+}
+
+function findTarget(name: string): Target {
+  const wanted = name.replaceAll("_", "-");
+  const target = ALL.find((target) =>
+    [target.name, ...target.aliases ?? []].some((one) => one.replaceAll("_", "-") === wanted)
+  );
+  if (target !== undefined) return target;
+  const remedy = `use one of ${targetNames()}, or the path of a module such as ./${name}.ts`;
+  throw usageError("--type", `there is no target ${name}`, remedy);
+}
+
+/** A target's own options as flags. */
+export function targetFlags({ options }: Target): Flag[] {
+  // What a module needs may stand in its --options too, so it says itself what is missing.
+  const elsewhere = options.some(({ kind }) => kind === "json");
+  return options.map((option) => elsewhere ? { ...option, required: undefined } : option);
+}
+
+/** What to tell somebody who gives an option that a target has not. */
+export function targetHint(command: string, { name, options }: Target): string {
+  const names = options.map((option) => `--${option.name}`).join(", ");
+  return `${name} has ${names === "" ? "no options of its own" : names}; see \`${command} --help\``;
+}
+
+/** The targets and their options, for the help. */
+export function targetsHelp(): string {
+  return ALL.map(targetHelp).join("\n");
+}
+
+/** One target and its options, for the help. */
+export function targetHelp(target: Target): string {
+  return [
+    `${[target.name, ...target.aliases ?? []].join(", ")}${filesText(target)}: ${target.summary}`,
+    ...target.options.map((option) => flagLines(option)),
+  ].join("\n");
+}
+
+function filesText({ files: { min, max } }: Target): string {
+  if (max === 0) return "";
+  if (max > 2) return " FILE…";
+  return `${" FILE".repeat(min)}${" [FILE]".repeat(max - min)}`;
+}
+
+/** A path as it is meant by somebody in the folder `cwd`. */
+export function absolute(path: string, cwd: string): string {
+  return path.startsWith("/") ? path : `${cwd}/${path}`;
+}
+
+/**
+ * The specification of a target's backend.
+ *
+ * @param files As they are typed by somebody in the folder `cwd`.
+ * @throws {UblkError} `INVALID_ARGUMENT` where files or values are not possible.
+ */
+export function targetSpec(
+  target: Target,
+  values: TargetValues,
+  files: readonly string[],
+  cwd: string,
+): BackendSpec {
+  const { name, files: { min, max } } = target;
+  if (files.length > max) {
+    const cause = max === 0 ? `${name} takes no files` : `${name} takes ${max} at most`;
+    throw usageError(files[max], cause, "leave it out");
+  }
+  if (files.length < min) {
+    const count = min === 1 ? "a file" : `${min} files`;
+    throw usageError(name, `it needs ${count}, not ${files.length}`, "give more");
+  }
+  try {
+    return target.spec(values, files.map((file) => absolute(file, cwd)));
+  } catch (error) {
+    if (error instanceof RangeError || error instanceof TypeError) {
+      throw usageError(name, error.message);
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * Wrappers on a command line: `--wrap NAME[:OPTION[=VALUE],…]`, as often as wanted.
+ *
+ * @module
+ */
+
+import { type Option, placeholderOf } from "../../disk/option.ts";
+import type { BackendSpec } from "../../disk/spec.ts";
+import { WRAPPERS } from "../../backends/wrappers.ts";
+import type { GivenOptions, Wrapper } from "../../disk/wrapper.ts";
+import { valueText } from "./config_file.ts";
+import { type Flag, usageError } from "./flags.ts";
+import { absolute } from "./targets.ts";
+
+/** The flag. */
+export const WRAP = {
+  name: "wrap",
+  kind: "text",
+  repeated: true,
+  placeholder: "WRAPPER",
+  help: "A wrapper around it; see below. The first is the outermost.",
+} as const satisfies Flag;
+
+/** One wrapper as it was asked for. */
+export interface Wrap {
+  /** Which. */
+  readonly wrapper: Wrapper;
+  /** Its options, as texts; switches are true. */
+  readonly options: GivenOptions;
+}
+
+/**
+ * Reads the values of the flag.
+ *
+ * @param cwd What relative paths are relative to.
+ * @throws {UblkError} `INVALID_ARGUMENT` where a wrapper or option is not there.
+ */
+export function readWraps(texts: readonly string[], cwd: string): Wrap[] {
+  return texts.map((text) => {
+    const at = text.indexOf(":");
+    const name = at < 0 ? text : text.slice(0, at);
+    const wrapper = WRAPPERS.find((one) => one.name === name);
+    if (wrapper === undefined) {
+      const names = WRAPPERS.map((one) => one.name).join(", ");
+      throw usageError("--wrap", `there is no wrapper ${name}`, `use one of ${names}`);
+    }
+    return { wrapper, options: at < 0 ? {} : readOptions(wrapper, text.slice(at + 1), cwd) };
+  });
+}
+
+function readOptions({ name, options }: Wrapper, text: string, cwd: string): GivenOptions {
+  const given: Record<string, unknown> = {};
+  for (const [index, word] of splitWords(text).entries()) {
+    const at = word.indexOf("=");
+    const key = at < 0 ? word : word.slice(0, at);
+    let option = options.find((one) => one.name === key);
+    let value: string | true = at < 0 ? true : word.slice(at + 1);
+    if (option === undefined && index === 0 && !/^[a-z-]+=/.test(word)) {
+      // What the wrapper is mostly about needs no name. With one that is misspelt, it would be the
+      // name of a file that is made, empty, in place of the right one.
+      option = options.find((one) => one.first);
+      value = word;
+    }
+    const names = options.map((one) => one.name).join(", ");
+    const what = `--wrap ${name}`;
+    if (option === undefined) {
+      const hint = names === "" ? "it has none" : `it has ${names}`;
+      throw usageError(what, `there is no option ${key}`, hint);
+    }
+    if (option.name in given) {
+      throw usageError(what, `${option.name} is given twice`, "give it once");
+    }
+    if (value === true && option.kind !== "switch") {
+      throw usageError(what, `${option.name} needs a value`, `write ${option.name}=…`);
+    }
+    given[option.name] = option.kind === "path" && value !== "" && value !== true
+      ? absolute(value, cwd)
+      : value;
+  }
+  return given;
+}
+
+/**
+ * A wrapper of a file of options as the value of the flag, with paths that are absolute.
+ *
+ * @param value The flag's value, or a table of the wrapper's `name` and its options.
+ * @param folder What relative paths are relative to.
+ * @throws {UblkError} `INVALID_ARGUMENT` where it is neither, or as {@linkcode readWraps}.
+ */
+export function absoluteWrap(value: unknown, folder: string): string {
+  const { wrapper, options } = readWraps([wrapText(value)], folder)[0];
+  return wrapText({ name: wrapper.name, ...options });
+}
+
+function wrapText(value: unknown): string {
+  if (typeof value === "string") return value;
+  const { name, ...options } = (value ?? {}) as Record<string, unknown>;
+  if (typeof name !== "string") {
+    const remedy = 'write "NAME:OPTION=VALUE", or { name = "NAME", OPTION = VALUE }';
+    throw usageError("--wrap", `${valueText(value)} is no wrapper`, remedy);
+  }
+  const words = Object.entries(options).filter(([, one]) => one !== false).map(([key, one]) =>
+    one === true ? key : `${key}=${textOf(one).replaceAll(",", ",,")}`
+  );
+  return words.length === 0 ? name : `${name}:${words.join(",")}`;
+}
+
+const textOf = (value: unknown) => typeof value === "string" ? value : valueText(value);
+
+/** At commas; two of them are one that belongs to a value. */
+function splitWords(text: string): string[] {
+  return text.replaceAll(",,", "\0").split(",").map((word) => word.replaceAll("\0", ","));
+}
+
+/** A backend in its wrappers, of which the first is the outermost. */
+export function wrapped(wraps: readonly Wrap[], backend: BackendSpec): BackendSpec {
+  return wraps.reduceRight((inner, { wrapper, options }) => wrapper.spec(inner, options), backend);
+}
+
+/** The wrappers and their options, for the help. */
+export function wrappersHelp(): string {
+  return [
+    "Wrappers, and their options: --wrap NAME, or --wrap NAME:OPTION=VALUE,…; of an option in [ ]",
+    "the name may be left out if it comes first. A comma within a value is written twice.",
+    ...WRAPPERS.flatMap(({ name, summary, options }) => [
+      `${name}: ${summary}`,
+      ...options.map(optionLines),
+    ]),
+  ].join("\n");
+}
+
+function optionLines(option: Option): string {
+  const { name, kind, first, help } = option;
+  const left = first ? `[${name}=]` : `${name}=`;
+  const value = placeholderOf(option);
+  const words = `  ${kind === "switch" ? name : `${left}${value}`}`;
+  const indent = " ".repeat(HELP_COLUMN);
+  return words.length < HELP_COLUMN - 1
+    ? words.padEnd(HELP_COLUMN) + help
+    : `${words}\n${indent}${help}`;
+}
+
+/** Where the help of flags begins too. */
+const HELP_COLUMN = 26;

@@ -1,0 +1,90 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { UblkError } from "../../uapi/error.ts";
+import { libc } from "../../uring/libc.ts";
+import { EXIT_FAILURE, EXIT_USAGE, exitStatus, failureText } from "./run.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
+
+/** Runs what throws; returns status and lines. */
+async function failed(thrown: unknown, isShort = true): Promise<[number, string[]]> {
+  const lines: string[] = [];
+  const log = {
+    isShort,
+    error: (line: string) => void lines.push(line),
+    flush: () => Promise.resolve(),
+  };
+  return [await exitStatus(log, () => Promise.reject(thrown)), lines];
+}
+
+Deno.test("exitStatus + an operating error + is its line", async () => {
+  const usage = new UblkError("INVALID_ARGUMENT", { operation: "--x", reason: "no" });
+  assertEquals(await failed(usage), [EXIT_USAGE, ["--x: no"]]);
+  const other = new UblkError("DEVICE_BUSY", { operation: "open", reason: "no" });
+  assertEquals(await failed(other), [EXIT_FAILURE, ["open: no"]]);
+});
+
+Deno.test("exitStatus + whatever else is thrown + is one line without a stack", async () => {
+  const recurse = (): unknown => [recurse()];
+  let overflow: unknown;
+  try {
+    recurse();
+  } catch (error) {
+    overflow = error;
+  }
+  const thrown = [
+    overflow,
+    new Error("first\nsecond\n    at file:///x.ts:1:1"),
+    new Error("Too many open files (os error 24)"),
+    "text\nof two lines",
+    undefined,
+    {
+      toString() {
+        throw new Error("again");
+      },
+    },
+    new Proxy({}, {
+      getPrototypeOf() {
+        throw new Error("no");
+      },
+    }),
+  ];
+  for (const one of thrown) {
+    const [status, lines] = await failed(one);
+    assertEquals([status, lines.length], [EXIT_FAILURE, 1]);
+    assertMatch(lines[0], /^[^\n]+$/);
+    assertEquals(/\bat file:/.test(lines[0]), false);
+  }
+});
+
+Deno.test("failureText + a limit of the machine + names its remedy", () => {
+  assertEquals(
+    failureText(new Error("Too many open files (os error 24)")),
+    "Too many open files (os error 24); raise the limit (`ulimit -n`)",
+  );
+  assertEquals(failureText(new Error("one\ntwo")), "one; UBLK_DEBUG=1 shows where");
+});
+
+Deno.test("exitStatus + a reader of stdout that is gone + says nothing, as a SIGPIPE", async () => {
+  const cause = new Deno.errors.BrokenPipe();
+  const error = new UblkError("SYSCALL_FAILED", { operation: "write to stdout", cause });
+  assertEquals(await failed(error), [141, []]);
+  // A server whose disk nobody gets to know of is another matter.
+  const [status, lines] = await failed(error, false);
+  assertEquals([status, lines.length], [EXIT_FAILURE, 1]);
+});
+
+Deno.test("exitStatus + a rejection that nobody catches while a device is served + is a line, and it goes on", async () => {
+  const lines: string[] = [];
+  const log = {
+    serves: true,
+    error: (line: string) => void lines.push(line),
+    flush: () => Promise.resolve(),
+  };
+  const status = await exitStatus(log, async () => {
+    Promise.reject(new Error("first\nsecond"));
+    while (lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    return 0;
+  });
+  assertEquals([status, lines], [0, ["uncaught: first; UBLK_DEBUG=1 shows where"]]);
+});

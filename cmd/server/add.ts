@@ -1,0 +1,130 @@
+/**
+ * `ublk add` and `ublk recover`: the process that serves.
+ *
+ * @module
+ */
+
+import { Control } from "../../ctrl/control.ts";
+import { recover, serve, type ServedDevice } from "../../device/serve.ts";
+import { type AddLine, parseAdd } from "../line/add_line.ts";
+import { reporter } from "./background.ts";
+import { dumpText, readDump } from "../devices/dump.ts";
+import { logToStderr, setLogLevel } from "./log.ts";
+import { keepShort } from "./log_cap.ts";
+import { jsonText, writeText } from "../program/print.ts";
+import { recordOf } from "../devices/records.ts";
+import { parseRecover } from "../line/recover_line.ts";
+import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "../program/run.ts";
+import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
+
+/** Serves in this process, to its end; returns the exit status. */
+export async function serveHere(
+  command: "add" | "recover",
+  args: readonly string[],
+  inBackground: boolean,
+): Promise<number> {
+  const stderr = logToStderr("ublk", { inBackground });
+  // Who has started this process learns of errors, even where the log cannot be had.
+  const log: ErrorLog = {
+    get serves() {
+      return stderr.serves;
+    },
+    error(message) {
+      stderr.error(message);
+      // What nobody has caught while the device is made, or there, does not end it.
+      if (inBackground && !stderr.serves) reporter.failed(message);
+    },
+    flush: () => stderr.flush(),
+  };
+  // With --resume whoever starts this process tries again, unless the command line is wrong: what
+  // is wrong beyond it may pass, such as a file that the kernel has not yet let go of.
+  let isTriedAgain = false;
+  const result = await exitStatus(log, async () => {
+    const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
+    setLogLevel(line.options.logLevel!);
+    isTriedAgain = command === "add" && line.resume;
+    let logged: string | null = null;
+    return serveUntilEnd({
+      ...rest,
+      program: "ublk",
+      target: line.target.name,
+      metrics: line.metrics,
+      log: stderr,
+      process: line.process,
+      foreground: !inBackground,
+      nameLog: inBackground
+        ? async (id) => {
+          // The log is written anew if it continues another: a write of ours in the midst was lost.
+          logged = await stderr.betweenWrites(() => reporter.nameLog(id));
+          if (logged !== null) stderr.onWritten = keepShort(logged);
+          return logged;
+        }
+        : undefined,
+      announce: async (device, warnings) => {
+        const text = await announcement(device, line, logged);
+        if (inBackground) reporter.ready(text, [...device.info().reductions, ...warnings]);
+        else if (text !== "") await writeText(text);
+      },
+    });
+  });
+  const status = isTriedAgain && result === EXIT_USAGE ? EXIT_FAILURE : result;
+  endWhereMeasured(status);
+  return status;
+}
+
+type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "needsRecord" | "start">;
+
+async function adding(args: readonly string[]): Promise<Order> {
+  const cwd = Deno.cwd();
+  const line = await parseAdd("ublk add", args, cwd);
+  const { backend, options, resume } = line;
+  const start = async (signal: AbortSignal) => {
+    if (resume && await (await import("./resume.ts")).isWaiting(options.id!, signal)) {
+      return await recover(options.id!, { ...recoveryOptions(line), signal, signals: false });
+    }
+    return await serve({ ...options, backend, signal, signals: false });
+  };
+  // With --resume this very command line recovers it.
+  return { line, argv: args, cwd, needsRecord: options.recovery !== undefined && !resume, start };
+}
+
+async function recovering(args: readonly string[]): Promise<Order> {
+  const { id, argv, cwd, explicit, ...line } = await parseRecover(args, async (id) => {
+    await using control = await Control.open();
+    return recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);
+  });
+  const options = recoveryOptions(line);
+  return {
+    line,
+    argv,
+    cwd,
+    start: (signal) => recover(id, { ...options, signal, signals: false, allowVolatile: explicit }),
+  };
+}
+
+/** What else a device was made with stays as it is, whatever the command line says. */
+function recoveryOptions({ backend, options }: Pick<AddLine, "backend" | "options">) {
+  const { threads, affinity, perIoDaemons, fixedFile, sharedMemory, deadlineMs, logLevel } =
+    options;
+  return {
+    backend,
+    threads,
+    affinity,
+    perIoDaemons,
+    fixedFile,
+    sharedMemory,
+    deadlineMs,
+    logLevel,
+  };
+}
+
+async function announcement(
+  device: ServedDevice,
+  { values }: AddLine,
+  log: string | null,
+): Promise<string> {
+  if (values.quiet) return "";
+  if (values.json) return jsonText({ ...device.info(), pid: Deno.pid, log });
+  await using control = await Control.open();
+  return dumpText(await readDump(control, device.id));
+}

@@ -1,0 +1,63 @@
+import { assertEquals } from "@std/assert";
+import { libc } from "../../uring/libc.ts";
+import { type EndSignal, watchSignals } from "./signals.ts";
+
+// It stays open for the life of the process, which is no leak of the test that opens it first.
+libc();
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+Deno.test("watchSignals takes a Ctrl-C that arrives twice for one, and a later one for force", async () => {
+  const forced: EndSignal[] = [];
+  using watch = watchSignals((name) => forced.push(name));
+  Deno.kill(Deno.pid, "SIGHUP");
+  // Waiting by a timer: a signal listener alone does not keep the event loop alive.
+  // SIGHUP for all of them: `deno test` itself ends on the others.
+  while (!watch.signal.aborted) await sleep(5);
+  assertEquals(watch.signal.reason, "SIGHUP");
+  Deno.kill(Deno.pid, "SIGHUP");
+  await sleep(1100);
+  assertEquals(forced, []);
+  Deno.kill(Deno.pid, "SIGHUP");
+  while (forced.length === 0) await sleep(10);
+  assertEquals(forced, ["SIGHUP"]);
+});
+
+// The terminal's end ended a server under nohup.
+Deno.test("watchSignals leaves SIGHUP ignored where the command was started so", async () => {
+  const module = new URL("./signals.ts", import.meta.url).href;
+  const program = `
+    const { watchSignals } = await import("${module}");
+    using watch = watchSignals(() => {});
+    Deno.kill(Deno.pid, "SIGHUP");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    console.log(watch.signal.aborted);
+    Deno.kill(Deno.pid, "SIGTERM");
+    while (!watch.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
+    console.log(watch.signal.reason);`;
+  const { code, stdout } = await new Deno.Command("/bin/sh", {
+    args: ["-c", `trap "" HUP; exec "$0" eval "$1"`, Deno.execPath(), program],
+  }).output();
+  assertEquals([code, new TextDecoder().decode(stdout)], [0, "false\nSIGTERM\n"]);
+});
+
+// A shell without job control ignores SIGINT for what it starts with `&`. The listener for SIGHUP,
+// which came first, put that back behind Deno's back: a later `kill -INT` was never heard.
+Deno.test("watchSignals hears SIGINT and SIGTERM, also where they were ignored at the start", async () => {
+  const module = new URL("./signals.ts", import.meta.url).href;
+  for (const name of ["SIGINT", "SIGTERM"]) {
+    const program = `
+      const { watchSignals } = await import("${module}");
+      using watch = watchSignals(() => {});
+      Deno.kill(Deno.pid, "${name}");
+      const endMs = performance.now() + 5_000;
+      while (!watch.signal.aborted && performance.now() < endMs) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      console.log(watch.signal.reason);`;
+    const { code, stdout } = await new Deno.Command("/bin/sh", {
+      args: ["-c", `trap "" INT TERM; exec "$0" eval "$1"`, Deno.execPath(), program],
+    }).output();
+    assertEquals([code, new TextDecoder().decode(stdout)], [0, `${name}\n`]);
+  }
+});

@@ -1,0 +1,73 @@
+/**
+ * What a device, or one queue of it, did per second between two looks at its counters.
+ *
+ * @module
+ */
+
+import { latencyBetween, notBelow } from "../../queue/intervals.ts";
+import type { LatencyStats, OpClass, Stats } from "../../queue/stats.ts";
+import type { ServerStats } from "../devices/socket.ts";
+
+/** The classes of operations, in the order in which they are shown. */
+export const OP_CLASSES: readonly OpClass[] = ["read", "write", "other"];
+
+/** One class of operations. */
+export interface OpRates {
+  /** Requests per second. */
+  readonly requests: number;
+  /** Bytes per second. */
+  readonly bytes: number;
+  /** How long those took that were measured. */
+  readonly latency: LatencyStats;
+}
+
+/** All of them. */
+export interface Rates {
+  /** By class. */
+  readonly ops: Readonly<Record<OpClass, OpRates>>;
+  /** Requests answered with an errno, in the whole interval. */
+  readonly errors: number;
+}
+
+/** Requests and bytes of one class so far. */
+export function opTotals(stats: Stats, op: OpClass): { requests: number; bytes: number } {
+  switch (op) {
+    case "read":
+      return { requests: stats.reads, bytes: stats.bytesRead };
+    case "write":
+      return { requests: stats.writes, bytes: stats.bytesWritten };
+    case "other":
+      return {
+        requests: stats.flushes + stats.discards + stats.writeZeroes + stats.others,
+        bytes: stats.bytesDiscarded + stats.bytesZeroed,
+      };
+  }
+}
+
+/** The rates between two snapshots of the same counters, `seconds` apart. */
+export function ratesBetween(earlier: Stats, later: Stats, seconds: number): Rates {
+  const latest = notBelow(earlier, later);
+  const rates = (op: OpClass): OpRates => {
+    const [before, after] = [opTotals(earlier, op), opTotals(latest, op)];
+    return {
+      requests: (after.requests - before.requests) / seconds,
+      bytes: (after.bytes - before.bytes) / seconds,
+      latency: latencyBetween(earlier.latency[op], latest.latency[op]),
+    };
+  };
+  return {
+    ops: { read: rates("read"), write: rates("write"), other: rates("other") },
+    errors: latest.errors - earlier.errors,
+  };
+}
+
+/**
+ * The seconds between two answers of the same server; undefined where they are of two servers, or
+ * of two devices that one process served one after the other.
+ */
+export function secondsBetween(earlier: ServerStats, later: ServerStats): number | undefined {
+  const seconds = (later.sampledMs - earlier.sampledMs) / 1000;
+  const same = earlier.pid === later.pid && earlier.queues.length === later.queues.length &&
+    earlier.total.batches <= later.total.batches;
+  return same && seconds > 0 ? seconds : undefined;
+}

@@ -1,0 +1,109 @@
+/**
+ * `ublk stats`: what the servers of devices have done since they began.
+ *
+ * @module
+ */
+
+import { formatSize } from "../../disk/size.ts";
+import { blockPath } from "../../device/node.ts";
+import { latencyBucketUs, type LatencyStats, type OpClass, type Stats } from "../../queue/stats.ts";
+import { ID, JSON_FLAG } from "../line/device_id.ts";
+import type { Flag, Values } from "../line/flags.ts";
+import { OP_CLASSES, opTotals } from "./rates.ts";
+import { type Column, type Row, tableLines, timeText } from "./rows.ts";
+import { writeJson, writeLines } from "../program/print.ts";
+import { EXIT_OK } from "../program/run.ts";
+import { type Sample, sampleDevices } from "./samples.ts";
+
+/** The flags of `ublk stats`. */
+export const STATS_FLAGS = [
+  { ...ID, help: "This device alone." },
+  { name: "queues", short: "q", kind: "switch", help: "Each queue too. JSON always has them." },
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
+
+/** How long a server may take to answer, in milliseconds: it may be busy. */
+const ANSWER_MS = 10_000;
+
+/** `ublk stats`. */
+export async function stats(
+  { id, queues, json }: Values<typeof STATS_FLAGS>,
+): Promise<number> {
+  const samples = await sampleDevices(id, ANSWER_MS);
+  if (json) await writeJson(samples.map(sampleJson), 2);
+  else await writeLines(statsLines(samples, queues));
+  return EXIT_OK;
+}
+
+/** A device as `ublk stats --json` has it. */
+export function sampleJson({ id, target, stats, reason, inFlight }: Sample): unknown {
+  return {
+    id,
+    path: blockPath(id),
+    target,
+    pid: stats?.pid ?? null,
+    reason,
+    inFlight,
+    logDropped: stats?.logDropped ?? null,
+    total: stats === null ? null : countersJson(stats.total),
+    queues: stats === null ? null : stats.queues.map(countersJson),
+  };
+}
+
+function countersJson({ latency, ...counters }: Stats): unknown {
+  const entries = OP_CLASSES.map((op) => [op, latencyJson(latency[op])]);
+  return { ...counters, latency: Object.fromEntries(entries) };
+}
+
+/** The buckets that are not empty, each by its upper bound in microseconds; null for the last. */
+function latencyJson({ buckets, ...rest }: LatencyStats): unknown {
+  const histogram = buckets.flatMap((count, bucket) => {
+    const belowUs = latencyBucketUs(bucket);
+    return count === 0 ? [] : [{ belowUs: belowUs === Infinity ? null : belowUs, count }];
+  });
+  return { ...rest, histogram };
+}
+
+const COLUMNS: readonly Column[] = [
+  { heading: "DEVICE", width: 8, left: true },
+  { heading: "OP", width: 5, left: true },
+  { heading: "REQUESTS", width: 8 },
+  { heading: "BYTES", width: 8 },
+  { heading: "P50", width: 5 },
+  { heading: "P99", width: 5 },
+  { heading: "P99.9", width: 5 },
+  { heading: "MAX", width: 5 },
+  { heading: "ERRORS", width: 6 },
+];
+
+/** What `ublk stats` prints. */
+export function statsLines(samples: readonly Sample[], withQueues: boolean): string[] {
+  return tableLines(
+    COLUMNS,
+    samples.flatMap(({ id, stats, reason }): Row[] => {
+      const device = `ublkb${id}`;
+      if (stats === null) return [{ device, text: reason ?? "" }];
+      const queues = withQueues ? stats.queues : [];
+      return [
+        ...counterRows(device, stats.total),
+        ...queues.flatMap((queue, index) => counterRows(` queue ${index}`, queue)),
+      ];
+    }),
+  );
+}
+
+function counterRows(name: string, stats: Stats): Row[] {
+  const shown = OP_CLASSES.filter((op) => op !== "other" || opTotals(stats, op).requests > 0);
+  return shown.map((op, index) => [
+    index === 0 ? name : "",
+    ...opCells(stats, op),
+    index === 0 ? `${stats.errors}` : "",
+  ]);
+}
+
+function opCells(stats: Stats, op: OpClass): string[] {
+  const { requests, bytes } = opTotals(stats, op);
+  const { count, p50Us, p99Us, p999Us, maxUs } = stats.latency[op];
+  const times = [p50Us, p99Us, p999Us, maxUs].map((us) => timeText(us, count));
+  return [op, `${requests}`, bytes === 0 ? "0" : formatSize(bytes), ...times];
+}

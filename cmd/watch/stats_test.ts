@@ -1,0 +1,70 @@
+import { assertEquals } from "@std/assert";
+import { FakeDevice, silentSample } from "../../tests/fake_samples.ts";
+import { silence } from "./samples.ts";
+import { sampleJson, statsLines } from "./stats.ts";
+
+function samples() {
+  const device = new FakeDevice(0, 2);
+  device.does(0, "read", 256, 80);
+  device.does(1, "write", 1000, 1500);
+  device.fails(1);
+  return [device.sample(1000), silentSample(3, "its server, pid 9, has died")];
+}
+
+Deno.test("statsLines shows what was done, by device and queue", () => {
+  assertEquals(statsLines(samples(), true), [
+    "DEVICE    OP     REQUESTS     BYTES    P50    P99  P99.9    MAX  ERRORS",
+    "ublkb0    read        256     1 MiB   80µs   80µs   80µs   80µs       1",
+    "          write      1000  3.91 MiB  1.5ms  1.5ms  1.5ms  1.5ms",
+    " queue 0  read        256     1 MiB   80µs   80µs   80µs   80µs       0",
+    "          write         0         0      -      -      -      -",
+    " queue 1  read          0         0      -      -      -      -       1",
+    "          write      1000  3.91 MiB  1.5ms  1.5ms  1.5ms  1.5ms",
+    "ublkb3    its server, pid 9, has died",
+  ]);
+  assertEquals(statsLines(samples(), false).length, 4);
+});
+
+Deno.test("sampleJson names the bounds of the buckets that are not empty", () => {
+  const device = new FakeDevice(0, 1);
+  device.does(0, "read", 2, 80);
+  device.does(0, "read", 3, 2 ** 27);
+  // deno-lint-ignore no-explicit-any
+  const { queues: [queue], total, ...rest } = sampleJson(device.sample(1)) as any;
+  assertEquals(rest, {
+    id: 0,
+    path: "/dev/ublkb0",
+    target: "mem",
+    pid: 7,
+    reason: null,
+    inFlight: { reads: 3, writes: 14 },
+    logDropped: 0,
+  });
+  assertEquals(queue, total);
+  assertEquals([total.reads, total.bytesRead], [5, 5 * 4096]);
+  const { histogram, count } = total.latency.read;
+  assertEquals(count, 5);
+  assertEquals(histogram, [{ belowUs: 96, count: 2 }, { belowUs: null, count: 3 }]);
+  assertEquals(total.latency.read.buckets, undefined);
+});
+
+Deno.test("sampleJson says why a server does not tell", () => {
+  assertEquals(sampleJson(silentSample(3, "no")), {
+    id: 3,
+    path: "/dev/ublkb3",
+    target: null,
+    pid: null,
+    reason: "no",
+    inFlight: null,
+    logDropped: null,
+    total: null,
+    queues: null,
+  });
+});
+
+Deno.test("silence says whose fault it is", () => {
+  assertEquals(
+    silence(undefined),
+    "its server tells nothing: it is another program's, or another user's, or has no record",
+  );
+});

@@ -1,0 +1,137 @@
+/**
+ * `ublk top`: what devices do at this moment, again and again.
+ *
+ * @module
+ */
+
+import { exitNow } from "../../uring/libc.ts";
+import { ID } from "../line/device_id.ts";
+import type { Flag, Values } from "../line/flags.ts";
+import { endScreen, isTerminal, writeLines } from "../program/print.ts";
+import { EXIT_OK } from "../program/run.ts";
+import { type Sample, sampleDevices } from "./samples.ts";
+import { Screen } from "./screen.ts";
+import { SIGNAL_NUMBERS, watchSignals } from "../server/signals.ts";
+import { depthFromKernel, type Look, looksBetween, topLines } from "./top_text.ts";
+
+/** The flags of `ublk top`. */
+export const TOP_FLAGS = [
+  { ...ID, help: "This device alone." },
+  { name: "queues", short: "q", kind: "switch", help: "Each queue too; p on a terminal." },
+  {
+    name: "interval",
+    kind: "number",
+    placeholder: "SECONDS",
+    min: 0.1,
+    max: 3600,
+    help: "From one look to the next. Default: 1.",
+  },
+  {
+    name: "iterations",
+    kind: "integer",
+    min: 1,
+    help: "Print so many tables and end, also on a terminal.",
+  },
+] as const satisfies readonly Flag[];
+
+type TopValues = Values<typeof TOP_FLAGS>;
+
+/** How long a server may take to answer, in milliseconds, before it is shown as silent. */
+const ANSWER_MS = 2000;
+
+/** `ublk top`. */
+export async function top(values: TopValues): Promise<number> {
+  using watch = watchSignals((name) => {
+    endScreen();
+    exitNow(128 + SIGNAL_NUMBERS[name]);
+  });
+  const looks = look(values, watch.signal);
+  if (values.iterations === undefined && isTerminal()) await onScreen(looks, values, watch.signal);
+  else await inText(looks, values);
+  return EXIT_OK;
+}
+
+/** One look per interval, until the signal or as many as were asked for. */
+async function* look(
+  { id, interval = 1, iterations = Infinity }: TopValues,
+  signal: AbortSignal,
+): AsyncGenerator<Look[]> {
+  const intervalMs = interval * 1000;
+  let earlier: Sample[] = await sampleDevices(id, ANSWER_MS);
+  let nextMs = performance.now() + intervalMs;
+  for (let count = 0; count < iterations; count++) {
+    await pause(nextMs - performance.now(), signal);
+    if (signal.aborted) return;
+    const later = await sampleDevices(id, ANSWER_MS);
+    yield looksBetween(earlier, later);
+    earlier = later;
+    // A look that took longer than the interval is not made up for.
+    nextMs = Math.max(nextMs + intervalMs, performance.now());
+  }
+}
+
+/** Resolves after some time, or at the signal. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, Math.max(0, ms));
+  const stop = () => resolve();
+  signal.addEventListener("abort", stop);
+  await promise;
+  clearTimeout(timer);
+  signal.removeEventListener("abort", stop);
+}
+
+async function inText(looks: AsyncGenerator<Look[]>, { queues }: TopValues): Promise<void> {
+  let first = true;
+  for await (const each of looks) {
+    const lines = topLines(each, queues ? depthFromKernel : undefined);
+    await writeLines([...(first ? [] : [""]), ...lines]);
+    first = false;
+  }
+}
+
+async function onScreen(
+  looks: AsyncGenerator<Look[]>,
+  values: TopValues,
+  signal: AbortSignal,
+): Promise<void> {
+  let queues: boolean = values.queues;
+  let latest: Look[] | undefined;
+  const quit = Promise.withResolvers<undefined>();
+  // At once: a server that is asked may take its time.
+  signal.addEventListener("abort", () => quit.resolve(undefined));
+  await using screen = new Screen((key) => {
+    if (key === "q") quit.resolve(undefined);
+    else if (key === "p") {
+      queues = !queues;
+      draw().catch(quit.reject);
+    }
+  });
+  const draw = () => screen.draw(screenLines(latest, values, queues));
+  const resized = () => void draw().catch(quit.reject);
+  Deno.addSignalListener("SIGWINCH", resized);
+  try {
+    await draw();
+    while (true) {
+      const next = await Promise.race([looks.next(), quit.promise]);
+      if (next === undefined || next.done) return;
+      latest = next.value;
+      await draw();
+    }
+  } finally {
+    Deno.removeSignalListener("SIGWINCH", resized);
+  }
+}
+
+/** A heading, and the table below it. */
+export function screenLines(
+  looks: readonly Look[] | undefined,
+  { interval = 1 }: Pick<TopValues, "interval">,
+  queues: boolean,
+): string[] {
+  const heading = `ublk top, every ${interval} s: q quits, p ${queues ? "hides" : "shows"} queues`;
+  if (looks === undefined) return [heading];
+  if (looks.length === 0) return [heading, "", "there are no devices"];
+  return [heading, "", ...topLines(looks, queues ? depthFromKernel : undefined)];
+}

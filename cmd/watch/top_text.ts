@@ -1,0 +1,118 @@
+/**
+ * What `ublk top` shows, as lines of text.
+ *
+ * @module
+ */
+
+import { queueInFlight } from "../../device/in_flight.ts";
+import type { InFlight } from "../../device/in_flight.ts";
+import type { OpClass, Stats } from "../../queue/stats.ts";
+import { OP_CLASSES, type Rates, ratesBetween, secondsBetween } from "./rates.ts";
+import { type Column, countText, type Row, tableLines, timeText } from "./rows.ts";
+import type { Sample } from "./samples.ts";
+import type { ServerStats } from "../devices/socket.ts";
+
+/** A device between two looks at it. */
+export interface Look {
+  /** The N of `/dev/ublkbN`. */
+  readonly id: number;
+  /** Why its server does not tell; null if it does. */
+  readonly reason: string | null;
+  /** Its own rates, and those of its queues; null for one that was not there before. */
+  readonly rates: { readonly total: Rates; readonly queues: readonly Rates[] } | null;
+  /** Errors since the server began: of the device, and of each queue. */
+  readonly errors: { readonly total: number; readonly queues: readonly number[] };
+  /** Requests that the kernel waits for. */
+  readonly inFlight: InFlight | null;
+}
+
+/** Compares each device with what it was before. */
+export function looksBetween(earlier: readonly Sample[], later: readonly Sample[]): Look[] {
+  const before = new Map(earlier.map((sample) => [sample.id, sample]));
+  return later.map(({ id, reason, stats, inFlight }) => ({
+    id,
+    reason,
+    inFlight,
+    rates: ratesOf(before.get(id)?.stats ?? null, stats),
+    errors: {
+      total: stats?.total.errors ?? 0,
+      queues: stats?.queues.map(({ errors }) => errors) ?? [],
+    },
+  }));
+}
+
+function ratesOf(earlier: ServerStats | null, later: ServerStats | null): Look["rates"] {
+  // One of another number of queues is of another device that had the number meanwhile.
+  if (earlier?.queues.length !== later?.queues.length) return null;
+  if (earlier === null || later === null) return null;
+  const seconds = secondsBetween(earlier, later);
+  if (seconds === undefined) return null;
+  const rates = (before: Stats, after: Stats) => ratesBetween(before, after, seconds);
+  return {
+    total: rates(earlier.total, later.total),
+    queues: later.queues.map((queue, index) => rates(earlier.queues[index], queue)),
+  };
+}
+
+const COLUMNS: readonly Column[] = [
+  { heading: "DEVICE", width: 10, left: true },
+  { heading: "OP", width: 5, left: true },
+  { heading: "IOPS", width: 6 },
+  { heading: "MB/s", width: 6 },
+  { heading: "P50", width: 5 },
+  { heading: "P99", width: 5 },
+  { heading: "P99.9", width: 5 },
+  { heading: "DEPTH", width: 5 },
+  { heading: "ERRORS", width: 8 },
+];
+
+/** The table. With `depthOf` each queue too, and so many requests in flight in it. */
+export function topLines(
+  looks: readonly Look[],
+  depthOf?: (id: number, queue: number) => number | undefined,
+): string[] {
+  return tableLines(COLUMNS, looks.flatMap((look) => deviceRows(look, depthOf)));
+}
+
+/** Where {@linkcode topLines} learns the depth of queues on this machine. */
+export const depthFromKernel: (id: number, queue: number) => number | undefined = queueInFlight;
+
+function deviceRows(look: Look, depthOf?: (id: number, queue: number) => number | undefined) {
+  const { id, reason, rates, errors, inFlight } = look;
+  const device = `ublkb${id}`;
+  if (reason !== null) return [{ device, text: reason }];
+  if (rates === null) return [{ device, text: "…" }];
+  const rows: Row[] = rateRows(device, rates.total, errors.total, {
+    read: inFlight?.reads,
+    write: inFlight?.writes,
+  });
+  if (depthOf === undefined) return rows;
+  for (const [queue, each] of rates.queues.entries()) {
+    // The kernel does not tell apart what a queue's requests are.
+    const depth = { read: depthOf(id, queue) };
+    rows.push(...rateRows(` queue ${queue}`, each, errors.queues[queue], depth));
+  }
+  return rows;
+}
+
+function rateRows(
+  name: string,
+  { ops, errors }: Rates,
+  errorsSoFar: number,
+  depth: Partial<Record<OpClass, number>>,
+): Row[] {
+  const shown = OP_CLASSES.filter((op) => op !== "other" || ops[op].requests > 0);
+  return shown.map((op, index) => {
+    const { requests, bytes, latency } = ops[op];
+    const { count, p50Us, p99Us, p999Us } = latency;
+    return [
+      index === 0 ? name : "",
+      op,
+      countText(requests),
+      countText(bytes / 1e6),
+      ...[p50Us, p99Us, p999Us].map((us) => timeText(us, count)),
+      depth[op] === undefined ? "-" : `${depth[op]}`,
+      index > 0 ? "" : errors === 0 ? `${errorsSoFar}` : `${errorsSoFar} +${errors}`,
+    ];
+  });
+}
