@@ -56,15 +56,15 @@ Deno.test("udev/install.sh + what cannot be + refuses in one line, and installs 
   const cases: [script: string, words: RegExp][] = [
     [
       'cp /bin/true /usr/local/lib/x; chmod 777 /usr/local/lib/x; "$install" /usr/local/lib/x',
-      /error: \/usr\/local\/lib\/x can be changed by others than root/,
+      /error: users other than root can change \/usr\/local\/lib\/x:/,
     ],
     [
       'd=/usr/local/lib/d; mkdir $d; cp /bin/true $d/x; chown 65534 $d; "$install" $d/x',
-      /error: \/usr\/local\/lib\/d can be changed by others than root/,
+      /error: users other than root can change \/usr\/local\/lib\/d:/,
     ],
     [
       'd=/usr/local/lib/d; mkdir -m 1777 $d; cp /bin/true $d/x; chmod 775 $d/x; "$install" $d/x',
-      /error: \/usr\/local\/lib\/d\/x can be changed by others than root/,
+      /error: users other than root can change \/usr\/local\/lib\/d\/x:/,
     ],
     [
       'd=/usr/local/lib/d; mkdir -m 1777 $d; cp /bin/true $d/x; "$install" $d/x',
