@@ -41,7 +41,7 @@ Deno.test("udev/install.sh + as root + installs what runs by itself, and the rul
   );
   assertEquals([code, stdout], [2, "59-ublk.rules\n61-ublk-links.rules\nroot:755\n"], stderr);
   const lines = stderr.trim().split("\n");
-  assertStringIncludes(lines[0], "the rules are in force once it does");
+  assertStringIncludes(lines[0], "the rules take effect when it starts");
   assertMatch(lines.at(-1)!, /^ublk-own: error: open \/dev\/ublkc77777: failed with ENOENT$/);
 });
 
