@@ -41,7 +41,7 @@ Deno.test("udev/install.sh + as root + installs what runs by itself, and the rul
   );
   assertEquals([code, stdout], [2, "59-ublk.rules\n61-ublk-links.rules\nroot:755\n"], stderr);
   const lines = stderr.trim().split("\n");
-  assertStringIncludes(lines[0], "the rules are in force once it does");
+  assertStringIncludes(lines[0], "the rules take effect when it starts");
   assertMatch(lines.at(-1)!, /^ublk-own: error: open \/dev\/ublkc77777: failed with ENOENT$/);
 });
 
@@ -56,15 +56,15 @@ Deno.test("udev/install.sh + what cannot be + refuses in one line, and installs 
   const cases: [script: string, words: RegExp][] = [
     [
       'cp /bin/true /usr/local/lib/x; chmod 777 /usr/local/lib/x; "$install" /usr/local/lib/x',
-      /error: \/usr\/local\/lib\/x can be changed by others than root/,
+      /error: users other than root can change \/usr\/local\/lib\/x:/,
     ],
     [
       'd=/usr/local/lib/d; mkdir $d; cp /bin/true $d/x; chown 65534 $d; "$install" $d/x',
-      /error: \/usr\/local\/lib\/d can be changed by others than root/,
+      /error: users other than root can change \/usr\/local\/lib\/d:/,
     ],
     [
       'd=/usr/local/lib/d; mkdir -m 1777 $d; cp /bin/true $d/x; chmod 775 $d/x; "$install" $d/x',
-      /error: \/usr\/local\/lib\/d\/x can be changed by others than root/,
+      /error: users other than root can change \/usr\/local\/lib\/d\/x:/,
     ],
     [
       'd=/usr/local/lib/d; mkdir -m 1777 $d; cp /bin/true $d/x; "$install" $d/x',
