@@ -1,5 +1,5 @@
 /**
- * A caller who no longer wants to wait.
+ * Cancellation by the caller's signal.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export function checkAborted(signal: AbortSignal | undefined): void {
   });
 }
 
-/** The promise, or `ABORTED` as soon as the caller's signal fires. */
+/** Follows the promise, but rejects with `ABORTED` as soon as the caller's signal fires. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
- * Takes over a device whose server is gone, up to where its threads may fetch. A device that cannot
- * be taken over is left as it was.
+ * Adopts a device whose server is gone, up to the point where threads may fetch its tags. A device
+ * that cannot be adopted is left as it was.
  *
  * @module
  */
@@ -15,21 +15,21 @@ import { UBLK_S_DEV_DEAD, UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "..
 import { readSmallFile } from "../uring/libc.ts";
 import { pacedMs } from "../ctrl/pace.ts";
 import { abortable, checkAborted } from "./abort.ts";
-import type { Basis } from "./begin.ts";
+import type { DevicePlan } from "./begin.ts";
 import { misfit } from "./fit.ts";
 import type { Holdings } from "./holdings.ts";
 import type { Settings } from "./options.ts";
 import { recoveryOf } from "./recovery_mode.ts";
 import { MappedMemory } from "./shared_memory.ts";
 
-/** How long a server that has ended may take until the kernel has let go of it. */
+/** Time the kernel has to release a server that has ended, in milliseconds. */
 const GONE_MS = 15_000;
-/** How long one that lives gets, since it may be just about to let go of a quiesced device. */
+/** Time a live server has: it may be about to release a quiesced device. In milliseconds. */
 const ALIVE_MS = 3_000;
 const POLL_MS = 20;
 
 /**
- * Opens the backend for a device that is there, and begins its recovery.
+ * Opens the backend for an existing device, and starts its recovery.
  *
  * @throws {UblkError} `DEVICE_BUSY` where its server is alive, `INVALID_ARGUMENT` where the device
  *   cannot be recovered, or not with this backend.
@@ -39,14 +39,14 @@ export async function adoptDevice(
   settings: Settings,
   allowVolatile: boolean,
   signal: AbortSignal | undefined,
-): Promise<Basis> {
+): Promise<DevicePlan> {
   const { id, threads } = held;
   const control = held.control = await Control.open({ signal });
   const info = await serverless(control, id, signal);
   const disk = describeParams(await control.getParams(id, { signal }));
   if (disk === undefined) throw refused(id, "it was never started", "delete it");
-  // Not before its old server has gone, who may have the backend's file locked; and before the
-  // recovery has begun, since Linux 6.12 lets nobody else begin it once more.
+  // Open it after the old server has gone, which may hold a lock on the backend's file; and before
+  // START_USER_RECOVERY, because Linux 6.12 lets nobody send that twice.
   const opened = await abortable(threads!.open({ blockSize: disk.blockSize }), signal);
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const no = misfit(disk, info.flags, opened.traits, { ...settings, allowVolatile });
@@ -73,7 +73,7 @@ export async function adoptDevice(
   };
 }
 
-/** The device, once it has no server any more. */
+/** Waits until the device has no server. */
 async function serverless(
   control: Control,
   id: number,
@@ -101,7 +101,7 @@ async function serverless(
   }
 }
 
-/** START_USER_RECOVERY answers EBUSY for as long as `/dev/ublkcN` is open anywhere. */
+/** START_USER_RECOVERY fails with EBUSY while `/dev/ublkcN` is open anywhere. */
 async function retrying(
   run: () => Promise<void>,
   signal: AbortSignal | undefined,
@@ -124,12 +124,12 @@ async function sleep(signal: AbortSignal | undefined): Promise<void> {
   checkAborted(signal);
 }
 
-/** Whether a process runs. One that nobody has waited for is still listed, but holds nothing. */
+/** Whether a process runs. A zombie is still listed but holds nothing. */
 function isAlive(pid: number): boolean {
   if (pid <= 0) return false;
   try {
     const text = readSmallFile(`/proc/${pid}/stat`);
-    // The state follows the name in brackets, which may itself have brackets in it.
+    // The state follows the name in parentheses, which may itself contain parentheses.
     const state = text.slice(text.lastIndexOf(")") + 2, text.lastIndexOf(")") + 3);
     return state !== "Z" && state !== "X";
   } catch {

@@ -1,10 +1,10 @@
 /**
- * Which thread serves which tags. Pure: no kernel is needed.
+ * The assignment of tags to threads. Pure functions; no kernel is needed.
  *
- * The kernel knows no threads, only who fetched a tag. Plainly a queue has a thread; with per-I/O
- * daemons the tags of all queues are dealt out like cards; with batch I/O, where a thread serves
- * whole queues, queues and threads are dealt out to one another. The two deals are kublk's
- * (`ublk_submit_fetch_commands`, `ublk_batch_setup_map`), so that both can be compared.
+ * The kernel does not know threads, only which task fetched a tag. Normally each queue has a thread.
+ * With per-I/O daemons the tags of all queues are dealt out like cards. With batch I/O a thread
+ * serves whole queues, and queues and threads are dealt out to each other. Both deals match kublk's
+ * (`ublk_submit_fetch_commands`, `ublk_batch_setup_map`), so the two servers can be compared.
  *
  * @module
  */
@@ -14,22 +14,22 @@ import type { QueueShare } from "../queue/serving.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 
-/** A thread's share of a queue, still without a place to count. */
+/** A thread's share of a queue, without its counters. */
 export type Share = Required<Omit<QueueShare, "stats">>;
 
-/** What decides who serves what. */
+/** The inputs of the assignment. */
 export interface Workload {
   /** Queues, as granted. */
   readonly queues: number;
-  /** Queues, as asked for: the kernel may have cut them to its CPUs. */
+  /** Queues, as requested; the kernel cuts them to the number of CPUs. */
   readonly askedQueues: number;
   /** Tags per queue. */
   readonly depth: number;
-  /** Threads that were asked for. */
+  /** Threads, as requested. */
   readonly threads?: number;
   /** Whether the backend may be open in more than one thread. */
   readonly sharing: Sharing;
-  /** Tags, and not queues, are dealt out. */
+  /** Deal out tags rather than queues. */
   readonly perIoDaemons: boolean;
   /** Many requests per command. */
   readonly batch: boolean;
@@ -38,10 +38,10 @@ export interface Workload {
 }
 
 /**
- * Each thread's shares, in the order of threads and of queues. No thread is without one, and each
- * tag has one thread; only with batch I/O several threads may have a queue in common.
+ * Each thread's shares, in the order of threads and queues. Every thread has at least one share, and
+ * every tag has one thread. Only with batch I/O may several threads share a queue.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where so many threads cannot be.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a number of threads that is not possible.
  */
 export function assign(work: Workload): Share[][] {
   const threads = threadCount(work);
@@ -59,7 +59,7 @@ function threadCount({ threads, sharing, queues, askedQueues, ...work }: Workloa
     );
   }
   if (threads === undefined) return queues;
-  // More threads than tags would have nothing to do.
+  // Threads beyond the number of tags would be idle.
   if (work.perIoDaemons) return Math.min(threads, queues * work.depth);
   if (threads !== askedQueues && !work.batch) {
     throw invalid(
@@ -67,13 +67,13 @@ function threadCount({ threads, sharing, queues, askedQueues, ...work }: Workloa
       "ask for as many threads as queues, or for perIoDaemons or batch",
     );
   }
-  // Threads for queues that the kernel did not grant are not needed. And a request's pages are
-  // registered with the ring that prepared its tag, so that no other can commit it.
+  // Threads for queues that were not granted are not needed. With automatic registration a request's
+  // pages belong to the ring that prepared its tag, so no other ring can commit it.
   const limit = threads <= askedQueues || isAutomatic(work.path) ? queues : threads;
   return Math.min(threads, limit);
 }
 
-/** Whether the kernel registers pages with a ring by itself. */
+/** Whether the kernel itself registers a request's pages with a ring. */
 export function isAutomatic(path: DataPathName): boolean {
   return path === "auto-zero-copy" || path === "auto-zero-copy-fallback";
 }
@@ -86,7 +86,7 @@ function whole(queue: number, prepare: boolean): Share {
   return { queue, first: 0, step: 1, prepare };
 }
 
-/** Every `threads`-th of all tags, in the order of queues and tags. */
+/** Every `threads`-th tag, counted across all queues. */
 function dealTags({ queues, depth }: Workload, threads: number): Share[][] {
   return Array.from({ length: threads }, (_, thread) => {
     const shares: Share[] = [];
@@ -99,23 +99,23 @@ function dealTags({ queues, depth }: Workload, threads: number): Share[][] {
   });
 }
 
-/** Queues and threads in turn, until each has had its turn. */
+/** Pairs queues and threads in turn until each has had a partner. */
 function dealQueues(queues: number, threads: number): Share[][] {
   const shares: Share[][] = Array.from({ length: threads }, () => []);
   for (let turn = 0; turn < Math.max(queues, threads); turn++) {
-    // A queue's tags are prepared once, by the first thread that has it.
+    // A queue's tags are prepared once, by the first thread that serves it.
     shares[turn % threads].push(whole(turn % queues, turn < queues));
   }
   return shares;
 }
 
 /**
- * The CPUs for each thread; an empty list leaves it where it is.
+ * The CPUs of each thread. An empty list leaves the thread's affinity unchanged.
  *
- * @param kernel The CPUs of each queue. They fit threads only where each has a queue.
- * @param byHand What the caller wants instead.
- * @param allowed The CPUs that the process may use. The kernel's lists are cut to them, not the
- *   caller's.
+ * @param kernel The CPUs of each queue. Used only if there is one thread per queue.
+ * @param byHand The caller's lists, used instead.
+ * @param allowed The CPUs that the process may use. The kernel's lists are cut to these; the
+ *   caller's are not.
  * @throws {UblkError} `INVALID_ARGUMENT` for more lists than threads.
  */
 export function threadCpus(

@@ -1,5 +1,5 @@
 /**
- * How a device begins: it is added to the kernel, and brought to life.
+ * The first half of a device's life: adding it to the kernel, and starting it.
  *
  * @module
  */
@@ -35,24 +35,21 @@ import type { Opened } from "./serving_thread.ts";
 import { MappedMemory } from "./shared_memory.ts";
 
 const NODE_TIMEOUT_MS = 10_000;
-/**
- * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
- * and its deadline.
- */
+/** The longest discard or write-zeroes, in bytes. A slow one would hold up its queue. */
 const MAX_RANGE_BYTES = 64 << 20;
 /**
- * Where the memory of requests must begin if it is handed on to a file: direct I/O needs as much of
- * nearly every disk (kublk's loop asks for the same).
+ * Alignment of request memory that is passed on to a file: direct I/O needs this much on nearly every
+ * disk. kublk's loop target asks for the same.
  */
 const ZERO_COPY_ALIGNMENT_BYTES = 512;
 
-/** What a device is, settled before it starts. */
-export interface Basis {
-  /** What the backend is. */
+/** Everything about a device that is settled before it starts. */
+export interface DevicePlan {
+  /** The opened backend. */
   readonly opened: Opened;
-  /** What the kernel granted. */
+  /** The kernel's grant. */
   readonly grant: Grant;
-  /** Queues that were asked for. */
+  /** Queues requested; the kernel may grant fewer. */
   readonly askedQueues: number;
   /** Bytes. */
   readonly sizeBytes: number;
@@ -62,9 +59,9 @@ export interface Basis {
   readonly batch: boolean;
   /** Bytes of integrity metadata per block; 0 for none. */
   readonly metadataSize: number;
-  /** What becomes of it without a server. */
+  /** The device's fate when its server dies; undefined: it is deleted. */
   readonly recovery: RecoveryMode | undefined;
-  /** Whether it has had another server before. */
+  /** Whether another server served it before. */
   readonly recovered: boolean;
 }
 
@@ -73,22 +70,22 @@ export async function addDevice(
   held: Holdings,
   settings: Settings,
   signal: AbortSignal | undefined,
-): Promise<Basis> {
-  // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
+): Promise<DevicePlan> {
+  // Report the caller's mistakes first: a wrong backend is an error even where ublk is missing.
   const opened = await abortable(held.threads!.open(), signal);
   const wanted = wantedOf(settings, opened);
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const control = held.control = await Control.open({ signal });
   const plan = planDevice(wanted, control.features, navigator.hardwareConcurrency);
-  // A mistake in the number of threads, or of their CPUs, is found before there is anything to undo.
+  // Find a wrong number of threads or CPU lists before there is anything to undo.
   const asked = plan.info.nr_hw_queues;
   const work = { ...settings, ...opened, queues: asked, askedQueues: asked, path: plan.dataPath };
   threadCpus(assign(work).length, [], settings.affinity);
-  // Not with the signal: a command given up half way may still add a device that nobody knows.
+  // Without the signal: an abandoned command may still add a device that nobody knows about.
   const info = await control.addDev(plan.info);
-  // Until udev has given it to this user, nothing may be done about it, not even to delete it.
+  // Until udev gives the node to this user, the driver refuses every command, even DEL_DEV.
   if (settings.unprivileged) await ownership(info.dev_id, NODE_TIMEOUT_MS);
-  // From here on there is something to undo, even if the grant cannot be used.
+  // From here on there is something to undo, even if the grant turns out to be unusable.
   held.id = info.dev_id;
   const grant = readGrant(plan, info);
   for (const reduction of grant.reductions) logLine(30, reduction);
@@ -124,9 +121,9 @@ export async function addDevice(
 }
 
 /**
- * What to ask of the kernel.
+ * The request to the kernel.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` for what this backend cannot do.
+ * @throws {UblkError} `INVALID_ARGUMENT` for options that this backend cannot support.
  */
 export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">): Wanted {
   const { batch, backend, perIoDaemons, recovery, integrity, sharedMemory } = settings;
@@ -166,24 +163,24 @@ function nameOf(backend: Settings["backend"]): string {
 }
 
 /**
- * Has the threads fetch every tag and the kernel start the device, or go on with it; resolves once
- * the disk can be opened.
+ * Fetches every tag and starts the device, or completes its recovery. Resolves once the disk can be
+ * opened.
  */
 export async function bringUp(
   held: Holdings,
   settings: Settings,
-  basis: Basis,
+  plan: DevicePlan,
   onStuck: (error: UblkError) => void,
   progress: () => number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { grant, opened, metadataSize, batch, recovered } = basis;
+  const { grant, opened, metadataSize, batch, recovered } = plan;
   const { id, queues, depth, maxIoBytes, dataPath: path } = grant;
   const { deadlineMs, paranoid, fixedFile } = settings;
   const control = held.control!;
   const threads = held.threads!;
   checkAborted(signal);
-  const shares = assign({ ...settings, ...basis, ...opened, queues, depth, path });
+  const shares = assign({ ...settings, ...plan, ...opened, queues, depth, path });
   held.charFd = await openCharDevice(id, NODE_TIMEOUT_MS, signal);
   const affinity: number[][] = [];
   for (let queue = 0; queue < queues; queue++) {
@@ -201,28 +198,28 @@ export async function bringUp(
     metadataSize,
     sharedBuffers: held.memory?.buffers ?? [],
     deadlineMs,
-    // The kernel kills an unprivileged device's server over a request, whoever is to blame.
+    // The kernel kills the server of an unprivileged device over one request that takes too long.
     bounded: settings.unprivileged,
     paranoid,
   };
   // Threads for which the kernel granted no queue need no CPUs.
   const byHand = settings.affinity?.slice(0, shares.length);
   const cpus = threadCpus(shares.length, affinity, byHand, getAffinity());
-  const keepDevice = basis.recovery !== undefined;
+  const keepDevice = plan.recovery !== undefined;
   await abortable(threads.serve(order, shares, cpus, keepDevice, onStuck), signal);
-  // Whatever ends the threads now also ends the wait for the disk, with the true cause.
+  // If the threads end now, stop waiting for the disk and report the true cause.
   const ended = new AbortController();
   threads.stopped.then((reason) => ended.abort(reason ?? removedError(id)));
   const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
   const either = { signal: AbortSignal.any(signals) };
-  // Whoever gives up here must not take the threads away before START_DEV has been answered: it may
-  // have seen all tags fetched and be about to make the disk. On 6.12 the driver then does
-  // not notice that they were given back (`ublk_abort_requests` finds no disk and marks nothing), and
-  // the first read of the new disk, the look for partitions, goes to a command that is gone. It is
-  // never answered, and START_DEV holds the driver for good: a Ctrl-C at that moment hung the
-  // machine. `untilAnswered` in ctrl/commands.ts sees to it.
+  // After a cancellation the threads must keep their tags until START_DEV has been answered: it may
+  // already have seen all tags fetched and be about to add the disk. The driver of 6.12 then fails to
+  // notice returned tags (`ublk_abort_requests` finds no disk and marks nothing), so the first read
+  // of the new disk, the partition scan, goes to a command that no longer exists. That read is never
+  // answered, and START_DEV blocks the driver for ever: a Ctrl-C at that moment hung the machine.
+  // `untilAnswered` in ctrl/commands.ts prevents it.
   try {
-    // On Linux 6.12 the kernel reads the partition table meanwhile, from a backend that may be slow.
+    // Linux 6.12 reads the partition table inside START_DEV, and the backend may be slow.
     const options = { ...either, progress };
     if (recovered) await control.endUserRecovery(id, Deno.pid, options);
     else await control.startDev(id, Deno.pid, options);

@@ -1,5 +1,5 @@
 /**
- * Where errors leave the library: each is a {@linkcode UblkError}.
+ * The boundary where errors leave the library. Each one is a {@linkcode UblkError}.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { logLine } from "./log.ts";
 
-/** Any thrown value as a {@linkcode UblkError}, which keeps it as its cause. */
+/** Converts any thrown value to a {@linkcode UblkError} and keeps the value as its cause. */
 export function asUblkError(thrown: unknown, operation: string, device?: number): UblkError {
   if (thrown instanceof UblkError) return thrown;
   const given = { operation, cause: thrown, ...(device === undefined ? {} : { device }) };
@@ -19,7 +19,7 @@ export function asUblkError(thrown: unknown, operation: string, device?: number)
       hint: hint[0] ?? "see docs/permissions.md",
     });
   }
-  // The stack is for those who mend it, and not for the one line that users see.
+  // The stack helps developers; users see one line.
   if (thrown instanceof Error) logLine(LOG_DEBUG, thrown.stack ?? "");
   return new UblkError("UNEXPECTED", {
     ...given,
@@ -30,7 +30,7 @@ export function asUblkError(thrown: unknown, operation: string, device?: number)
 
 const LOG_DEBUG = 10;
 
-/** Runs a step; whatever it throws is a {@linkcode UblkError}. */
+/** Runs a step and converts whatever it throws to a {@linkcode UblkError}. */
 export async function within<T>(operation: string, step: () => Promise<T>): Promise<T> {
   try {
     return await step();

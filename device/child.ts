@@ -1,19 +1,19 @@
 /**
- * Child processes: a server must never wait for its own disk, so others do.
+ * Child processes. A server must never wait for its own disk, so a child does that.
  *
  * @module
  */
 
 import { UblkError } from "../uapi/error.ts";
 
-/** How long a child that was killed may take to end before nobody waits for it any more, in milliseconds. */
+/** Time a killed child has to end before we stop waiting for it, in milliseconds. */
 const KILL_MS = 1_000;
 
 /**
  * Starts a shell.
  *
- * @param stdout What becomes of its output; the other two streams are `/dev/null`.
- * @throws {UblkError} `SYSCALL_FAILED` where no process or descriptor is left, or no `/bin/sh` is here.
+ * @param stdout The destination of its output. The other two streams are `/dev/null`.
+ * @throws {UblkError} `SYSCALL_FAILED` if no process or descriptor is left, or `/bin/sh` is missing.
  */
 export function startShell(
   script: string,
@@ -28,7 +28,7 @@ export function startShell(
       stderr: "null",
     }).spawn();
   } catch (cause) {
-    // A missing permission says by itself what to do.
+    // The message of a missing permission already says what to do.
     if (cause instanceof Deno.errors.NotCapable) throw cause;
     throw new UblkError("SYSCALL_FAILED", {
       operation: "start /bin/sh",
@@ -40,29 +40,29 @@ export function startShell(
 }
 
 /**
- * Lets a child go its way: it keeps this process no longer, and is killed where a signal is given.
+ * Detaches from a child: it no longer keeps this process alive. If a signal is given, it is sent.
  *
- * One that has just ended makes Deno throw for a moment, until it has told of the end: `unref()` a
- * bare "Bad resource ID", `kill()` that or another. A `serve()` on a busy machine failed with it.
+ * For a moment after a child has ended, `unref()` throws a bare "Bad resource ID", and `kill()` that
+ * or another error. A `serve()` on a busy machine once failed with it.
  */
 export function letGo(child: Deno.ChildProcess, signal?: Deno.Signal): void {
   for (const step of [() => child.unref(), () => signal && child.kill(signal)]) {
     try {
       step();
     } catch {
-      // It has ended.
+      // The child has ended.
     }
   }
 }
 
 /**
- * Reads all that a child prints.
+ * Reads all output of a child.
  *
- * The time bounds the output and not only the child: the programs that a shell has started keep its
- * stdout open when the shell is dead.
+ * The limit applies to the output, not only to the child: programs that a shell has started keep its
+ * stdout open after the shell has died.
  *
- * @param limitMs In milliseconds. A child that is late is killed, and let go of.
- * @returns The text, or undefined where it was not complete in time.
+ * @param limitMs In milliseconds. A child that is late is killed and abandoned.
+ * @returns The text, or undefined if it was not complete in time.
  */
 export async function outputWithin(
   child: Deno.ChildProcess,
@@ -82,13 +82,13 @@ export async function outputWithin(
   if (text === undefined) {
     letGo(child, "SIGKILL");
     await reader.cancel().catch(() => {});
-    // One that waits in the kernel does not even hear SIGKILL until that is over.
+    // A child that is blocked in the kernel does not even die of SIGKILL.
     await unlessLate(child.status, KILL_MS);
   }
   return text;
 }
 
-/** What a promise resolves to, or undefined where that takes longer. */
+/** The promise's value, or undefined if it takes longer. */
 async function unlessLate<T>(promise: Promise<T>, limitMs: number): Promise<T | undefined> {
   const { promise: late, resolve: giveUp } = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => giveUp(undefined), limitMs);

@@ -1,6 +1,6 @@
 /**
- * Whether modules that this process's threads load print by themselves, as in any program of Deno,
- * or into the log, as in the commands.
+ * The console of modules that this process's threads load: it prints, as in any Deno program, or
+ * goes to the log, as in the commands.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { type ConsoleSink, redirectConsole } from "../queue/console.ts";
 
 let taken = false;
 
-/** From now on what modules say on their console is part of the log, in every thread. */
+/** Redirects the console of every thread to the log from now on. */
 export function takeConsoles(sink: ConsoleSink): void {
   taken = true;
   redirectConsole(sink);
 }
 
-/** Whether a thread that is started is to redirect its console. */
+/** Whether a new thread must redirect its console. */
 export function takesConsoles(): boolean {
   return taken;
 }

@@ -1,5 +1,5 @@
 /**
- * Deleting a device that others may be using, or deleting too.
+ * Deletes a device that others may be using, or deleting at the same time.
  *
  * @module
  */
@@ -11,20 +11,20 @@ import { pathExists } from "../uring/libc.ts";
 import { blockPath, charPath } from "./node.ts";
 import { diskUsers, usersText } from "./users.ts";
 
-/** How long DEL_DEV may wait for whoever has the disk open, in milliseconds. */
+/** Time DEL_DEV may wait for processes that have the disk open, in milliseconds. */
 const DELETE_MS = 2_000;
 
 /**
- * Deletes a device from the kernel. DEL_DEV takes effect at once and then waits until nobody has
- * the disk open any more, a mounted filesystem for instance; that wait is not ours to share.
+ * Deletes a device from the kernel. DEL_DEV takes effect at once, but then waits until the disk's
+ * last user, such as a mounted filesystem, is gone. We do not wait for that.
  *
- * @returns Why the id stays taken, in words; undefined where it is free.
+ * @returns A sentence saying why the id stays taken; undefined if it is free.
  */
 export async function deleteDevice(control: Control, id: number): Promise<string | undefined> {
   const enough = new AbortController();
   const { signal } = enough;
-  // With many devices at once it may take long until it is this one's turn; so that alone says
-  // nothing of the disk's users.
+  // With many devices at once, DEL_DEV may wait long for its turn. A slow answer alone does not mean
+  // that the disk has users.
   const timer = setInterval(() => {
     isDeleted(control, id).then((isSo) => isSo && enough.abort(), () => {});
   }, DELETE_MS);
@@ -48,14 +48,14 @@ async function usersOf(id: number): Promise<string> {
   try {
     return usersText(await diskUsers(id));
   } catch {
-    // Where no shell may be run, nobody is named.
+    // Without permission to run a shell, no user can be named.
     return "";
   }
 }
 
 /**
- * Whether only the id is left. The kernel keeps that, and answers for it, until the last user has
- * closed the disk; but its nodes are gone and it is dead.
+ * Whether only the id is left. The kernel keeps the id until the last user has closed the disk, but
+ * the device is dead and its nodes are gone.
  */
 async function isDeleted(control: Control, id: number): Promise<boolean> {
   if (pathExists(charPath(id))) return false;
@@ -67,7 +67,7 @@ async function isDeleted(control: Control, id: number): Promise<boolean> {
   }
 }
 
-/** A device that somebody else has deleted meanwhile is as gone as one should be. */
+/** Treats a device that somebody else has deleted meanwhile as deleted. */
 export async function ignoreMissing(command: Promise<void>): Promise<void> {
   try {
     await command;

@@ -1,9 +1,9 @@
 /**
- * The life of a device: the order of its steps, and how each is undone.
+ * The life cycle of a device: its steps in order, and how to undo each one.
  *
- * `create` opens the backend and adds the device; `start` fetches every tag and makes the disk
- * appear; `stop` makes it disappear, flushed; `delete` gives the id back. Each may be called twice,
- * and a step that fails undoes itself and those before it.
+ * `create` opens the backend and adds the device. `start` fetches every tag and makes the disk
+ * appear. `stop` flushes the disk and makes it disappear. `delete` frees the id. Calling a step
+ * twice is harmless. A step that fails undoes itself and the steps before it.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
 import { checkAborted } from "./abort.ts";
 import { adoptDevice } from "./adopt.ts";
-import { addDevice, type Basis, bringUp } from "./begin.ts";
+import { addDevice, bringUp, type DevicePlan } from "./begin.ts";
 import { asUblkError } from "./boundary.ts";
 import { Holdings } from "./holdings.ts";
 import {
@@ -26,7 +26,7 @@ import {
   type StopOptions,
 } from "./info.ts";
 import { logLine, ThreadLogs } from "./log.ts";
-import { GRACE_MS } from "./member.ts";
+import { GRACE_MS } from "./thread_handle.ts";
 import { blockPath, charPath } from "./node.ts";
 import { type DeviceOptions, type RecoverOptions, type Settings, settingsOf } from "./options.ts";
 import { resizeDevice } from "./resize.ts";
@@ -36,27 +36,27 @@ import { Threads } from "./threads.ts";
 
 /** A device and everything that serves it. */
 export class Device implements AsyncDisposable {
-  /** Resolves once this process serves the device no more, with how that came about. */
+  /** Resolves with the outcome once this process no longer serves the device. */
   readonly closed: Promise<Closed>;
 
   readonly #settings: Settings;
   readonly #close: (closed: Closed) => void;
   readonly #held = new Holdings();
   #state: DeviceState = "new";
-  #basis?: Basis;
+  #plan?: DevicePlan;
   /** Bytes of the disk. */
   #size = 0;
   #wasLive = false;
-  /** How the device that is to be recovered may be so; undefined for a new one. */
+  /** Set when taking over an existing device. */
   #adopting?: { readonly allowVolatile: boolean };
-  /** The last step that was asked for. */
+  /** The last step that was requested. */
   #last?: Promise<unknown>;
-  /** The step that is under way, or was last. */
+  /** The step that is running, or ran last. */
   #running?: Promise<unknown>;
   #failure?: UblkError;
   #failing?: Promise<void>;
 
-  /** Checks the options and does nothing else. */
+  /** Checks the options; nothing is opened yet. */
   constructor(options: DeviceOptions) {
     this.#settings = settingsOf(options);
     const { promise, resolve } = Promise.withResolvers<Closed>();
@@ -65,11 +65,11 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Serves a device that another server has left: see {@linkcode recover}, which most programs want
-   * instead. Its steps `create` and `start` are done.
+   * Takes over a device that another server left, and runs `create` and `start`. Most programs want
+   * {@linkcode recover} instead.
    */
   static async recover(id: number, options: RecoverOptions): Promise<Device> {
-    // How many queues it has is not known yet.
+    // The number of queues is not known yet.
     const device = new Device({ ...options, id: checkedId(id), queues: 0 });
     device.#adopting = { allowVolatile: options.allowVolatile === true };
     await device.create(options);
@@ -77,7 +77,7 @@ export class Device implements AsyncDisposable {
     return device;
   }
 
-  /** Where the device is in its life. */
+  /** The current stage of the life cycle. */
   get state(): DeviceState {
     return this.#state;
   }
@@ -92,10 +92,10 @@ export class Device implements AsyncDisposable {
     return blockPath(this.id);
   }
 
-  /** What the device is. After `create`. */
+  /** The device's properties. Available after `create`. */
   info(): DeviceInfo {
-    if (this.#basis === undefined) throw wrongState("info", this.#state);
-    const { grant, opened, readOnly, batch, recovery } = this.#basis;
+    if (this.#plan === undefined) throw wrongState("info", this.#state);
+    const { grant, opened, readOnly, batch, recovery } = this.#plan;
     const { traits } = opened;
     return {
       id: grant.id,
@@ -117,15 +117,15 @@ export class Device implements AsyncDisposable {
     };
   }
 
-  /** What the device has done so far. */
+  /** Counters of the work done so far. */
   stats(): DeviceStats {
     const queues = this.#held.threads?.stats() ?? [];
     return { total: sumStats(queues), queues, logDropped: this.#held.logs?.dropped ?? 0 };
   }
 
   /**
-   * Whether each serving thread has got something done since this was last asked, or has nothing to
-   * do. False for long means that a backend is stuck: what a watchdog wants to know.
+   * Whether every serving thread has made progress since the last call, or is idle. If this stays
+   * false, a backend is stuck. Meant for watchdogs.
    */
   responsive(): boolean {
     return this.#held.threads?.responsive() ?? true;
@@ -147,15 +147,15 @@ export class Device implements AsyncDisposable {
     held.logs = new ThreadLogs(settings.logLevel, "");
     held.threads = new Threads(settings.backend, held.logs);
     if (this.#adopting === undefined) {
-      this.#basis = await addDevice(held, settings, signal);
+      this.#plan = await addDevice(held, settings, signal);
     } else {
       held.id = settings.id!;
-      this.#basis = await adoptDevice(held, settings, this.#adopting.allowVolatile, signal);
+      this.#plan = await adoptDevice(held, settings, this.#adopting.allowVolatile, signal);
     }
-    this.#size = this.#basis.sizeBytes;
+    this.#size = this.#plan.sizeBytes;
   }
 
-  /** Fetches every tag and makes the disk appear; resolves once it can be opened. */
+  /** Fetches every tag and makes the disk appear. Resolves once the disk can be opened. */
   start(options: { signal?: AbortSignal } = {}): Promise<void> {
     return this.#serially("start", async () => {
       if (this.#state === "live") return;
@@ -163,7 +163,7 @@ export class Device implements AsyncDisposable {
       const onStuck = (error: UblkError) => this.#fail(error);
       const progress = () => answered(this.stats().total);
       await this.#undoing(() =>
-        bringUp(this.#held, this.#settings, this.#basis!, onStuck, progress, options.signal)
+        bringUp(this.#held, this.#settings, this.#plan!, onStuck, progress, options.signal)
       );
       this.#live();
       await sendTelemetry(this);
@@ -177,17 +177,17 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Changes the size of the live disk and of its backend, in bytes. Whoever shrinks a disk must
-   * know that nobody uses what is cut off.
+   * Changes the size of the live disk and its backend, in bytes. Before shrinking, make sure that
+   * nobody uses the part that is cut off.
    *
    * @throws {UblkError} `INVALID_ARGUMENT` where the size or the backend does not allow it,
-   *   `KERNEL_TOO_OLD` before Linux 6.16, or what the backend says; a disk that was to grow has then
-   *   kept its size.
+   *   `KERNEL_TOO_OLD` before Linux 6.16, or the backend's own error. A disk that failed to grow
+   *   keeps its size.
    */
   resize(bytes: number): Promise<void> {
     return this.#serially("resize", async () => {
       if (this.#state !== "live") throw wrongState("resize", this.#state);
-      const { opened } = this.#basis!;
+      const { opened } = this.#plan!;
       const threads = this.#held.threads!;
       await resizeDevice(
         {
@@ -204,11 +204,11 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Makes the disk disappear. What is dirty is written first, and requests that the backend holds
-   * get a few seconds more.
+   * Makes the disk disappear. Dirty data is written first, and requests that the backend still holds
+   * get a few more seconds.
    *
-   * @throws {UblkError} `DEVICE_BUSY` with `safe`; what failed, if the device failed: then dirty
-   *   data may be lost.
+   * @throws {UblkError} `DEVICE_BUSY` with `safe`. If the device failed, the cause of that; dirty
+   *   data may be lost then.
    */
   stop(options: StopOptions = {}): Promise<void> {
     return this.#serially("stop", async () => {
@@ -227,8 +227,8 @@ export class Device implements AsyncDisposable {
       if (reason !== undefined) this.#fail(reason);
     } catch (error) {
       if (this.#failure !== undefined) throw this.#failure;
-      // It was refused, or the caller no longer waits: the device lives on, until its threads say
-      // otherwise.
+      // The kernel refused, or the caller gave up waiting. The device stays live until its threads
+      // end.
       this.#live();
       throw error;
     }
@@ -244,22 +244,22 @@ export class Device implements AsyncDisposable {
     const progress = () => answered(this.stats().total);
     const ended = new AbortController();
     threads.stopped.then(() => ended.abort());
-    const { recovery } = this.#basis!;
+    const { recovery } = this.#plan!;
     if (recovery === "queue" || recovery === "reissue") {
       const signals = signal === undefined ? [ended.signal] : [ended.signal, signal];
       await syncDisks(progress, AbortSignal.any(signals));
       checkAborted(signal);
     }
     if (safe) return await tryStopDevice(control, this.id, signal);
-    // STOP_DEV waits in the kernel for every request that a thread holds, and nothing can interrupt
-    // it. So it is sent only when each thread has shown that it still listens.
+    // STOP_DEV waits in the kernel for every request that a thread holds, and cannot be interrupted.
+    // So send it only after each thread has shown that it still listens.
     await threads.drain(ended.signal);
     await stopDevice(control, this.id, progress, signal);
   }
 
   /**
-   * Stops the device if need be, removes it from the kernel and closes the backend. A device that
-   * this process has let go of is no longer its to delete, and stays.
+   * Stops the device if necessary, removes it from the kernel and closes the backend. A device that
+   * this process has released belongs to others and stays.
    */
   delete(options: { signal?: AbortSignal } = {}): Promise<void> {
     return this.#serially("delete", async () => {
@@ -281,8 +281,8 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Steps run one after the other, in the order in which they were called; and not beside the
-   * removal of a device that has failed. Whatever they throw leaves as a {@linkcode UblkError}.
+   * Runs steps one at a time in call order, and never beside the removal of a failed device.
+   * Whatever a step throws leaves as a {@linkcode UblkError}.
    */
   #serially<T>(name: string, step: () => Promise<T>): Promise<T> {
     const run = (this.#last ?? Promise.resolve()).then(async () => {
@@ -310,7 +310,7 @@ export class Device implements AsyncDisposable {
       await held.threads?.abandon(GRACE_MS).catch((reason) => logLine(40, `${reason.message}`));
       const keep = this.#mustStay();
       await this.#release(keep).catch((reason) => logLine(40, `undo: ${reason.message}`));
-      // Where a stuck backend was the cause, that is what the caller should hear.
+      // If a stuck backend was the cause, report that one.
       const error = this.#failure ?? this.#known(thrown, "serve");
       this.#closeFailed(error, keep);
       throw error;
@@ -318,21 +318,21 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Whether the device is not this process's to delete: it was there before, and its recovery has
-   * not been completed.
+   * Whether this process must leave the device in place: it existed before, and its recovery has not
+   * completed.
    */
   #mustStay(): boolean {
     return this.#adopting !== undefined && !this.#wasLive;
   }
 
-  /** All threads have left although nobody here asked them to, or one of them failed. */
+  /** Called when all threads have ended unasked, or one of them failed. */
   #servingEnded(error: UblkError | undefined): void {
     if (this.#state !== "live") return;
     if (error !== undefined) return this.#fail(error);
     this.#serially("delete", async () => {
       if (this.#state !== "live") return;
       this.#state = "stopping";
-      const quiesced = this.#basis!.recovery !== undefined && await this.#held.outlives();
+      const quiesced = this.#plan!.recovery !== undefined && await this.#held.outlives();
       await this.#release(quiesced);
       if (quiesced) this.#close({ reason: "quiesced", recoverable: true });
       else this.#close({ reason: "removed" });
@@ -340,15 +340,15 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * Takes the device away from a server that cannot go on: it is deleted, or waits for another
-   * server if it can be recovered. That does not queue up behind the step that is running, since
-   * that may be waiting for the very requests that are stuck.
+   * Handles a server that cannot go on: deletes the device, or leaves it for another server if it
+   * can be recovered. This does not wait for the running step, which may itself be waiting for the
+   * stuck requests.
    */
   #fail(error: UblkError): void {
     if (this.#failure !== undefined || isOver(this.#state)) return;
-    // One that its owner stops is to go in any case.
+    // If the owner is stopping the device, it is deleted in any case.
     const keep = this.#mustStay() ||
-      this.#state === "live" && this.#basis!.recovery !== undefined;
+      this.#state === "live" && this.#plan!.recovery !== undefined;
     this.#failure = error;
     this.#state = "stopping";
     logLine(40, error.message);
@@ -368,15 +368,15 @@ export class Device implements AsyncDisposable {
     );
   }
 
-  /** Lets go of everything; unless it is to stay, the device goes too. */
+  /** Releases all resources, and deletes the device unless it must stay. */
   async #release(keepDevice: boolean): Promise<void> {
     try {
       await this.#held.release(keepDevice, this.#settings.deadlineMs);
     } finally {
       this.#state = keepDevice ? "released" : "deleted";
     }
-    // Of one that was refused from the start there is nothing to tell.
-    if (keepDevice && this.#basis !== undefined) {
+    // A device that was never adopted has nothing to report.
+    if (keepDevice && this.#plan !== undefined) {
       logLine(30, `${this.path} stays, and waits for \`ublk recover -n ${this.id}\``);
     }
   }
@@ -391,7 +391,7 @@ function checkedId(id: number): number {
   });
 }
 
-/** Whether nothing is left to stop. */
+/** Whether there is nothing left to stop. */
 function isOver(state: DeviceState): boolean {
   return state === "stopped" || state === "deleted" || state === "released";
 }

@@ -1,9 +1,10 @@
 /**
- * The signals that end devices.
+ * Ending devices on signals.
  *
- * By default a signal such as Ctrl-C's ends the process at once: no `finally` and no `await using`
- * runs, and the device is left behind without a server. So `serve()` listens: it deletes the device,
- * and then sends the signal on to its own process, which ends as it would have without us.
+ * By default a signal such as SIGINT ends the process at once: no `finally` and no `await using`
+ * runs, and the device is left without a server. So `serve()` listens for these signals. It deletes
+ * the device and then sends the signal to its own process again, which ends as it would have
+ * without us.
  *
  * @module
  */
@@ -20,45 +21,42 @@ import {
 } from "../uring/signals.ts";
 import { logLine } from "./log.ts";
 
-/** How long Deno may take to act on a signal that the process sends itself, in milliseconds. */
+/** Time Deno has to act on a signal that the process sends to itself, in milliseconds. */
 const SENT_MS = 100;
 
-/** How long a device that is being ended delays those that are not used, in milliseconds. */
+/** Time for which one device's end may delay the end of idle devices, in milliseconds. */
 const TURN_MS = 3_000;
-/** How often it is looked whether a device is used, in milliseconds. */
+/** Poll interval for a device's activity, in milliseconds. */
 const LOOK_MS = 100;
-/** How long devices get to end at a second signal, in milliseconds. */
+/** Time devices have to end after a second signal, in milliseconds. */
 const HURRY_MS = 2_000;
 
-/** Something that ends at a signal. */
+/** Something that a signal ends. */
 interface Ending {
-  /** Calls its start off, if it has not ended yet; a signal has come. */
+  /** Cancels its start if it is still starting. */
   interrupt(name: EndSignal): void;
-  /** A number that changes while it is used. */
+  /** A number that changes while it is in use. */
   answered(): number;
-  /** Ends it; a signal has come. */
+  /** Ends it. */
   end(name: EndSignal): Promise<void>;
-  /** Resolves once there is nothing left to end, however that came about. */
+  /** Resolves once there is nothing left to end, for whatever reason. */
   readonly ended: Promise<unknown>;
 }
 
-/** What ends at a signal, in the order in which it began. */
+/** What each signal ends, in the order of starting. */
 const endings = new Map<EndSignal, Set<Ending>>();
 const listeners = new Map<EndSignal, () => void>();
-/**
- * The signals that are listened to now, a bit for the number of each: another thread reads them when
- * this one is stuck.
- */
+/** A bit mask of the signals that we listen for. Another thread reads it when this one is stuck. */
 export const listenedSignals = new Int32Array(new SharedArrayBuffer(4));
-/** The ends that are under way. */
+/** The ends in progress. */
 const underWay = new Map<Ending, Promise<void>>();
-/** When the first signal came, by `performance.now()`. */
+/** Time of the first signal, by `performance.now()`. */
 let firstMs: number | undefined;
 
 /**
- * The signals that are to end a device.
+ * The signals that end a device.
  *
- * @param asked The option: all or none, or these.
+ * @param asked The option: true for all, false for none, or a list.
  * @throws {UblkError} `INVALID_ARGUMENT` for a signal that does not end programs.
  */
 export function chosenSignals(asked: boolean | readonly EndSignal[]): EndSignal[] {
@@ -72,23 +70,23 @@ export function chosenSignals(asked: boolean | readonly EndSignal[]): EndSignal[
       hint: `choose among ${all.join(", ")}`,
     });
   }
-  // Signals reach the main thread only: a Worker's program decides there.
+  // Signals reach the main thread only, and the program decides there.
   if ("WorkerGlobalScope" in globalThis) return [];
   return names.filter((name) => !isIgnored(name));
 }
 
-/** Ends something at any of these signals, until it has ended by itself. */
+/** Registers something to be ended by any of these signals. */
 export function endOnSignals(names: readonly EndSignal[], ending: Ending): void {
   for (const name of names) endings.set(name, (endings.get(name) ?? new Set()).add(ending));
   listen();
   ending.ended.then(() => {
     for (const name of names) endings.get(name)?.delete(ending);
-    // While devices end a second signal is still heard.
+    // Keep listening for a second signal while devices end.
     if (firstMs === undefined) listen();
   });
 }
 
-/** Listens to the signals that have something to end, and to no other. */
+/** Listens for exactly those signals that have something to end. */
 function listen(): void {
   for (const [name, { size }] of endings) {
     if (size === 0) {
@@ -117,18 +115,18 @@ async function onSignal(name: EndSignal): Promise<void> {
   }
   firstMs = performance.now();
   await endAll(name);
-  // Whoever waited for the end of a device gets a turn.
+  // Let code that awaited a device's end run first.
   await sleep(0);
   await sendOn(name);
-  // The program listens too, and goes on.
+  // The process survived: the program has a listener of its own.
   firstMs = undefined;
   listen();
 }
 
 /**
- * Ends everything, the last first, as at the end of a scope: its backend may lie on the disk of one
- * before. One that takes long delays those before it only while they are used, perhaps by itself:
- * it may hang, and they would be left behind with what is dirty.
+ * Ends everything in reverse order, like leaving a scope: a later device's backend may lie on an
+ * earlier device's disk. A slow end delays earlier devices only while those are in use, perhaps by
+ * the slow one. It may hang, and earlier devices would then be left behind with dirty data.
  */
 async function endAll(name: EndSignal): Promise<void> {
   const all = [...endings.get(name) ?? []].reverse();
@@ -145,7 +143,7 @@ async function endAll(name: EndSignal): Promise<void> {
   await Promise.all(underWay.values());
 }
 
-/** Ends it, unless that is under way or over. Never rejects. */
+/** Ends it unless that is in progress or done. Never rejects. */
 function end(ending: Ending, name: EndSignal): Promise<void> {
   const begun = underWay.get(ending);
   if (begun !== undefined || !endings.get(name)!.has(ending)) return begun ?? Promise.resolve();
@@ -156,7 +154,7 @@ function end(ending: Ending, name: EndSignal): Promise<void> {
   return ended;
 }
 
-/** Resolves once it has not been used for a while, or no signal is being dealt with any more. */
+/** Resolves once it has been idle for a while, or signal handling is over. */
 async function untilUnused(ending: Ending): Promise<void> {
   let last = ending.answered();
   let sinceMs = performance.now();
@@ -168,7 +166,7 @@ async function untilUnused(ending: Ending): Promise<void> {
   }
 }
 
-/** At a second signal all that is left begins to end, and has little time for it. */
+/** On a second signal, starts all remaining ends at once and gives them little time. */
 async function hurry(name: EndSignal): Promise<void> {
   for (const ending of [...endings.get(name) ?? []].reverse()) void end(ending, name);
   await Promise.race([Promise.all(underWay.values()), sleep(HURRY_MS)]);
@@ -176,8 +174,8 @@ async function hurry(name: EndSignal): Promise<void> {
 }
 
 /**
- * Sends the signal to this process, without us. Where nobody else listens, Deno ends the process as
- * the signal would have; listeners of the program's own hear it a second time.
+ * Sends the signal to this process again with our listener removed. If nobody else listens, Deno
+ * ends the process as the signal would have. The program's own listeners are called again.
  */
 async function sendOn(name: EndSignal): Promise<void> {
   unlisten(name);
@@ -186,7 +184,7 @@ async function sendOn(name: EndSignal): Promise<void> {
   await sleep(SENT_MS);
 }
 
-/** Resolves once no signal is being dealt with: in a process that a signal ends, never. */
+/** Resolves once no signal is being handled. Never, in a process that the signal ends. */
 export async function afterSignal(): Promise<void> {
   while (firstMs !== undefined) await sleep(SENT_MS);
 }

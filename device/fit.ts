@@ -1,5 +1,5 @@
 /**
- * Whether a backend can take over a device that another server has left. Pure.
+ * Checks whether a backend can take over another server's device. Pure functions.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { BackendTraits } from "../queue/messages.ts";
 import { UBLK_F_PER_IO_DAEMON, UBLK_F_SHMEM_ZC, UBLK_F_ZONED } from "../uapi/features.ts";
 import type { Settings } from "./options.ts";
 
-/** A reason not to take a device over, and what to do about it. */
+/** A reason not to take over a device, and its remedy. */
 export interface Misfit {
   /** The reason. */
   readonly reason: string;
@@ -19,8 +19,8 @@ export interface Misfit {
 }
 
 /**
- * The first reason why the backend, or what is asked for, does not fit the device; undefined if all
- * does. A device keeps what it was made with: its users rely on it.
+ * The first reason why the backend or the options do not fit the device; undefined if all fit. A
+ * device keeps the properties it was made with, because its users rely on them.
  *
  * @param flags The device's `UBLK_F_*`.
  */

@@ -1,5 +1,5 @@
 /**
- * What a process holds of a device, and how it lets go: how a device ends, or goes on without us.
+ * The resources that a process holds for a device, and their release.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { UBLK_S_DEV_DEAD } from "../uapi/ublk_cmd.ts";
 import { closeFd } from "../uring/libc.ts";
 import { deleteDevice } from "./delete.ts";
 import { logLine, type ThreadLogs } from "./log.ts";
-import { GRACE_MS } from "./member.ts";
+import { GRACE_MS } from "./thread_handle.ts";
 import type { MappedMemory } from "./shared_memory.ts";
 import type { Threads } from "./threads.ts";
 
-/** What a device's steps have taken hold of so far. */
+/** The resources that a device's steps have acquired so far. */
 export class Holdings {
-  /** The N of `/dev/ublkbN`; -1 where the kernel knows of no device. */
+  /** The N of `/dev/ublkbN`; -1 before the kernel has the device. */
   id = -1;
   /** The control device. */
   control?: Control;
@@ -24,13 +24,13 @@ export class Holdings {
   logs?: ThreadLogs;
   /** The serving threads, with the backend. */
   threads?: Threads;
-  /** What clients share with them. */
+  /** The memory that clients share with the threads. */
   memory?: MappedMemory;
   /** `/dev/ublkcN`, or -1. */
   charFd = -1;
   #release?: Promise<void>;
 
-  /** Closes `/dev/ublkcN`: DEL_DEV, and recovery, wait until it is closed everywhere. */
+  /** Closes `/dev/ublkcN`. DEL_DEV and recovery wait until it is closed everywhere. */
   closeChar(): void {
     if (this.charFd < 0) return;
     closeFd(this.charFd);
@@ -38,11 +38,11 @@ export class Holdings {
   }
 
   /**
-   * Lets go of everything, once, whatever of it fails; and throws the first that did.
+   * Releases everything once, even if parts of it fail. Throws the first error at the end.
    *
    * @param keepDevice Whether the device itself stays, for another server to recover.
-   * @param closeMs How long the backend may take to close: as long as over a flush, for one that
-   *   writes back what it holds. It once had 5 s, and a slow disk lost the rest.
+   * @param closeMs Time the backend has to close, in milliseconds. As long as for a flush, because
+   *   it may write back what it holds: with 5 s, a slow disk once lost the rest.
    */
   release(keepDevice: boolean, closeMs: number): Promise<void> {
     return this.#release ??= this.#releaseAll(keepDevice, Math.max(closeMs, GRACE_MS));
@@ -52,10 +52,10 @@ export class Holdings {
     this.closeChar();
     const results = [
       ...await Promise.allSettled([keepDevice ? undefined : this.#delete()]),
-      // One that had to be ended by force closes nothing any more.
+      // A thread that was killed cannot close anything any more.
       ...await Promise.allSettled([this.threads?.close(this.threads.forced ? GRACE_MS : closeMs)]),
     ];
-    // A thread that was left behind may still read there: its mapping stays for good.
+    // An abandoned thread may still read there, so its mapping stays for ever.
     if (this.threads?.forced !== true) this.memory?.[Symbol.dispose]();
     this.logs?.[Symbol.dispose]();
     await this.control?.[Symbol.asyncDispose]();
@@ -70,8 +70,8 @@ export class Holdings {
   }
 
   /**
-   * Whether a device whose threads have all left is still there: then somebody has quiesced it. One
-   * that was stopped or deleted is dead.
+   * Whether the device still exists after all its threads have ended: then somebody quiesced it. A
+   * device that was stopped or deleted is dead.
    */
   async outlives(): Promise<boolean> {
     try {

@@ -1,8 +1,8 @@
 /**
- * Requests that the kernel has handed out and not got back, as it counts them itself: those that a
- * server holds, and those that wait for it to look.
+ * The kernel's own count of requests in flight: those that a server holds, and those that wait for
+ * it.
  *
- * Nothing of this touches a disk, so the process that serves it may ask too.
+ * Nothing here touches a disk, so the process that serves the disk may ask too.
  *
  * @module
  */
@@ -18,15 +18,15 @@ export interface InFlight {
   readonly writes: number;
 }
 
-/** Those of a disk; undefined where the kernel does not tell, for there is no such disk. */
+/** The requests in flight of a disk; undefined if there is no such disk. */
 export function diskInFlight(id: number): InFlight | undefined {
   const text = readOrNothing(`/sys/block/ublkb${id}/inflight`);
   return text === undefined ? undefined : parseInFlight(text);
 }
 
 /**
- * Those of a hardware queue; undefined where the kernel does not tell: debugfs is not mounted, or
- * not for us to read.
+ * The requests in flight of a hardware queue; undefined if debugfs is not mounted or not
+ * readable.
  */
 export function queueInFlight(id: number, queue: number): number | undefined {
   const text = readOrNothing(`/sys/kernel/debug/block/ublkb${id}/hctx${queue}/tags`);
@@ -39,7 +39,7 @@ export function parseInFlight(text: string): InFlight | undefined {
   return reads === undefined ? undefined : { reads: Number(reads), writes: Number(writes) };
 }
 
-/** `hctxN/tags` (`hctx_tags_show`): the tags that are in use, in the first of its bitmaps. */
+/** `hctxN/tags` (`hctx_tags_show`): the busy tags of its first bitmap. */
 export function parseBusyTags(text: string): number | undefined {
   const busy = /^busy=(\d+)$/m.exec(text)?.[1];
   return busy === undefined ? undefined : Number(busy);

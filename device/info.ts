@@ -1,5 +1,5 @@
 /**
- * What a device tells of itself.
+ * The properties and state of a device.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { DataPathName } from "../uapi/data_path.ts";
 import type { UblkError } from "../uapi/error.ts";
 import type { RecoveryMode } from "./recovery_mode.ts";
 
-/** Where a device is in its life, as far as this process goes. */
+/** The stage of a device's life cycle, from this process's point of view. */
 export type DeviceState =
   | "new"
   | "created"
@@ -17,31 +17,31 @@ export type DeviceState =
   | "stopping"
   | "stopped"
   | "deleted"
-  /** This process has let go of it; the device itself goes on, and waits for `recover`. */
+  /** This process has released the device, which still exists and waits for `recover`. */
   | "released";
 
-/** How a device's service ended. */
+/** The outcome of a device's service. */
 export interface Closed {
   /**
    * `"deleted"` by its owner, `"removed"` by somebody else, `"failed"`, or `"quiesced"`: somebody
-   * has taken it away from this process, so that another may `recover` it.
+   * took it away from this process so that another may `recover` it.
    */
   readonly reason: "deleted" | "removed" | "failed" | "quiesced";
-  /** What failed. */
+  /** The cause of a failure. */
   readonly error?: UblkError;
-  /** The device is still there, without a server, and waits for `recover`. */
+  /** The device still exists without a server, and waits for `recover`. */
   readonly recoverable?: boolean;
 }
 
-/** What a device is, as granted by the kernel. */
+/** The properties of a device, as granted by the kernel. */
 export interface DeviceInfo {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
-  /** The disk. */
+  /** The disk's node. */
   readonly path: string;
-  /** The server's side. */
+  /** The node of the server's side. */
   readonly charPath: string;
-  /** Where it is in its life. */
+  /** The current stage of the life cycle. */
   readonly state: DeviceState;
   /** Bytes. */
   readonly size: number;
@@ -57,37 +57,37 @@ export interface DeviceInfo {
   readonly depth: number;
   /** The largest request in bytes, as granted. */
   readonly maxIoBytes: number;
-  /** How data travels. */
+  /** The data path. */
   readonly dataPath: DataPathName;
   /** Many requests travel with one command. */
   readonly batch: boolean;
-  /** What becomes of it when its server dies; undefined where it goes too. */
+  /** The device's fate when its server dies; undefined: it is deleted. */
   readonly recovery?: RecoveryMode;
-  /** The names of the `UBLK_F_*` in force. */
+  /** Names of the `UBLK_F_*` flags in force. */
   readonly features: readonly string[];
-  /** Where the kernel granted less than was asked, in words. */
+  /** One sentence for each option of which the kernel granted less than requested. */
   readonly reductions: readonly string[];
 }
 
-/** What a device has done so far. */
+/** Counters of a device's work. */
 export interface DeviceStats {
   /** All queues together. */
   readonly total: Stats;
   /** Each queue. */
   readonly queues: readonly Stats[];
-  /** Log records that nobody drained in time. */
+  /** Log records dropped because nobody drained them in time. */
   readonly logDropped: number;
 }
 
-/** How `stop` is to go about it. */
+/** Options of `stop`. */
 export interface StopOptions {
   /** Refuse with `DEVICE_BUSY` while somebody has the disk open (Linux 7.0). */
   readonly safe?: boolean;
-  /** Gives up waiting. The kernel may still stop the device. */
+  /** Ends the wait. The kernel may still stop the device. */
   readonly signal?: AbortSignal;
 }
 
-/** Requests answered so far: a number that changes while a device gets on. */
+/** Requests answered so far: a number that changes while a device makes progress. */
 export function answered(total: DeviceStats["total"]): number {
   const { reads, writes, flushes, discards, writeZeroes, others, errors } = total;
   return reads + writes + flushes + discards + writeZeroes + others + errors;

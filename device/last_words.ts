@@ -1,5 +1,5 @@
 /**
- * What is said past the log, because the thread that empties it is stuck.
+ * A message that bypasses the log, because the thread that drains the log is stuck.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * From the serving threads' log rings into `@std/log`: beside `cmd/server/log.ts` the only file that
- * imports it.
+ * Drains the serving threads' log rings into `@std/log`. Only this file and `cmd/server/log.ts`
+ * import `@std/log`.
  *
  * @module
  */
@@ -9,15 +9,15 @@ import { getLogger } from "@std/log";
 import { printable } from "../uapi/printable.ts";
 import { createLogBuffer, LogReader } from "../queue/log_ring.ts";
 
-/** The name of this project's logger in `@std/log`. A program sets it up; by itself it is silent. */
+/** The name of this project's logger in `@std/log`. It is silent until a program sets it up. */
 export const LOGGER = "ublk";
 
-/** How long a ring is left alone once it was emptied: a flood wakes this thread no more often. */
+/** Pause after draining a ring, in milliseconds. Bounds how often a flood wakes this thread. */
 const DRAIN_MS = 50;
-/** Records per turn, so that a flood of them leaves the event loop alive. */
+/** Records per drain, so that a flood does not starve the event loop. */
 const RECORDS_PER_DRAIN = 2000;
 
-/** The log rings of one device's threads. Each is emptied when something has been written. */
+/** The log rings of one device's threads. Each is drained when something has been written. */
 export class ThreadLogs implements Disposable {
   readonly #level: number;
   readonly #prefix: string;
@@ -26,13 +26,13 @@ export class ThreadLogs implements Disposable {
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #disposed = false;
 
-  /** @param level The lowest level that threads record, as in `@std/log`; 5 traces each request. */
+  /** @param level The lowest level that threads record, as in `@std/log`. 5 traces each request. */
   constructor(level: number, prefix: string) {
     this.#level = level;
     this.#prefix = prefix;
   }
 
-  /** A ring for one more thread. */
+  /** Adds a ring for one more thread. */
   add(): SharedArrayBuffer {
     const buffer = createLogBuffer(1024, { level: this.#level });
     const reader = new LogReader(buffer);
@@ -52,12 +52,12 @@ export class ThreadLogs implements Disposable {
     this.#timers.add(timer);
   }
 
-  /** Records that were dropped because nobody drained them in time. */
+  /** Records dropped because nobody drained them in time. */
   get dropped(): number {
     return this.#readers.reduce((sum, reader) => sum + reader.dropped, 0);
   }
 
-  /** Empties the rings into the logger. */
+  /** Drains the rings into the logger. */
   drain(): void {
     const logger = getLogger(LOGGER);
     for (const reader of this.#readers) {
@@ -76,7 +76,7 @@ export class ThreadLogs implements Disposable {
     }
   }
 
-  /** Drains what is left and stops. */
+  /** Drains the rest and stops. */
   [Symbol.dispose](): void {
     this.#disposed = true;
     for (const timer of this.#timers) clearTimeout(timer);
@@ -86,8 +86,8 @@ export class ThreadLogs implements Disposable {
 }
 
 /**
- * Logs one line at a level of `@std/log`; what is below DEBUG counts as DEBUG. It stays one line for
- * whatever handler a program has: messages of backends and names of files are in it.
+ * Logs one line at a level of `@std/log`. Levels below DEBUG become DEBUG. The line is escaped,
+ * because messages of backends and file names are part of it and any handler may print it.
  */
 function emit(logger: ReturnType<typeof getLogger>, level: number, message: string): void {
   const line = printable(message);
@@ -97,7 +97,7 @@ function emit(logger: ReturnType<typeof getLogger>, level: number, message: stri
   else logger.debug(line);
 }
 
-/** Logs a line of the device's own. */
+/** Logs a line about the device. */
 export function logLine(level: number, message: string): void {
   emit(getLogger(LOGGER), level, message);
 }

@@ -1,5 +1,5 @@
 /**
- * The nodes of a device under `/dev`: waiting for them, and making sure that they open.
+ * A device's nodes under `/dev`: waiting for them, and checking that they open.
  *
  * @module
  */
@@ -15,12 +15,12 @@ import { pacedMs } from "../ctrl/pace.ts";
 const O_RDWR = 2;
 const POLL_MS = 10;
 
-/** The disk of a device. */
+/** The path of a device's disk. */
 export function blockPath(id: number): string {
   return `/dev/ublkb${id}`;
 }
 
-/** The server's side of a device. */
+/** The path of a device's server side. */
 export function charPath(id: number): string {
   return `/dev/ublkc${id}`;
 }
@@ -28,7 +28,7 @@ export function charPath(id: number): string {
 /**
  * Opens `/dev/ublkcN`, waiting for udev or devtmpfs to make it.
  *
- * @throws {UblkError} `NODE_MISSING`, `DEVICE_BUSY` or what `open` says.
+ * @throws {UblkError} `NODE_MISSING`, `DEVICE_BUSY` or the error of `open`.
  */
 export async function openCharDevice(
   id: number,
@@ -62,7 +62,7 @@ async function appearance(
   const startedMs = performance.now();
   while (true) {
     checkAborted(signal);
-    // A look at the node is no access to the device behind it.
+    // Checking the node does not access the device behind it.
     if (pathExists(path)) return;
     if (performance.now() > startedMs + pacedMs(timeoutMs)) {
       throw new UblkError("NODE_MISSING", {
@@ -76,14 +76,14 @@ async function appearance(
   }
 }
 
-/** What makes a user's nodes the user's. */
+/** The remedy for nodes that the user does not own. */
 const RULE = "install the udev rule as root: udev/install.sh";
 
 /**
- * Resolves once this user may use `/dev/ublkcN`, which is root's until udev has looked at it. Whether
- * a command may be sent to an unprivileged device is decided by that.
+ * Resolves once this user may use `/dev/ublkcN`, which belongs to root until udev has handled it. The
+ * driver authorises commands to an unprivileged device by access to that node.
  *
- * @throws {UblkError} `PERMISSION_DENIED`: the device is there, and only root can delete it.
+ * @throws {UblkError} `PERMISSION_DENIED`: the device exists, and only root can delete it.
  */
 export async function ownership(id: number, timeoutMs: number): Promise<void> {
   const path = charPath(id);
@@ -101,21 +101,21 @@ export async function ownership(id: number, timeoutMs: number): Promise<void> {
   }
 }
 
-/** How the disk met its first visitor. */
+/** The result of the first attempt to open the disk. */
 export type Probe =
   /** It opened. */
   | "open"
-  /** The kernel is still reading it, to find partitions: whoever opens it waits for that. */
+  /** The kernel is still scanning it for partitions, and `open` waits for that. */
   | "waiting";
 
 /**
- * Resolves once `/dev/ublkbN` can be opened. A child process opens it: whoever serves a device must
- * never wait for it.
+ * Resolves once `/dev/ublkbN` can be opened. A child process opens it, because a server must never
+ * wait for its own disk.
  *
- * Since Linux 7.0 the kernel looks for partitions after START_DEV, and lets nobody open the disk
- * meanwhile. With a backend that takes its time that is no failure: the disk is there.
+ * Since Linux 7.0 the kernel scans for partitions after START_DEV, and `open` blocks until it is
+ * done. With a slow backend that is not a failure: the disk exists.
  *
- * @param unprivileged The node is root's until udev has looked at it.
+ * @param unprivileged The node belongs to root until udev has handled it.
  * @throws {UblkError} `NODE_MISSING`.
  */
 export async function probeBlockDevice(
@@ -128,19 +128,19 @@ export async function probeBlockDevice(
   const started = performance.now();
   await appearance(id, path, timeoutMs, signal);
   const left = Math.max(POLL_MS, timeoutMs - (performance.now() - started));
-  // It tries until it is killed, since udev may still be setting the node's permissions, and says
-  // so each time. What says nothing waits in the kernel.
+  // The child retries until it is killed, because udev may still be setting the node's permissions.
+  // It prints a line per attempt; if it prints nothing, it is blocked in the kernel.
   const script = 'echo; until (exec <"$0") 2>/dev/null; do echo; sleep 0.05; done';
   const child = startShell(script, [path], "piped");
   const { promise: gaveUp, resolve: giveUp } = Promise.withResolvers<void>();
   const waiting = silence(child.stdout, Math.min(SILENT_MS, left / 2));
   let rounds = 0;
   const timer = setInterval(() => {
-    // On a busy machine the child may not have begun yet, which says nothing of the disk.
+    // On a busy machine the child may not have started yet, which tells nothing about the disk.
     const wasTried = waiting.tries() >= MIN_TRIES;
     if (wasTried || ++rounds === MAX_ROUNDS) giveUp();
   }, pacedMs(left));
-  // Once the device is gone the child would try on in vain until its time is up.
+  // Without the device the child would retry in vain until its time is up.
   signal?.addEventListener("abort", () => giveUp(), { once: true });
   if (signal?.aborted) giveUp();
   const result = await Promise.race([
@@ -149,7 +149,7 @@ export async function probeBlockDevice(
     gaveUp,
   ]);
   clearInterval(timer);
-  // One that waits for the disk in the kernel does not even hear SIGKILL until that is gone.
+  // A child that is blocked on the disk does not even die of SIGKILL until the disk is gone.
   if (typeof result !== "boolean") letGo(child, "SIGKILL");
   await waiting.end();
   checkAborted(signal);
@@ -167,14 +167,14 @@ export async function probeBlockDevice(
   return "open";
 }
 
-/** How long, in milliseconds, an attempt to open the disk may take before it counts as waiting. */
+/** Time after which an attempt to open the disk counts as waiting, in milliseconds. */
 const SILENT_MS = 3_000;
-/** How often the disk must have been tried before it counts as one that does not open. */
+/** Attempts after which the disk counts as one that does not open. */
 const MIN_TRIES = 20;
-/** How many times the limit the child gets to try as often. */
+/** How often the limit is extended until the child has made that many attempts. */
 const MAX_ROUNDS = 6;
 
-/** Resolves once a stream that has begun has said nothing for so long. */
+/** Resolves once a stream that has started is silent for that long. */
 function silence(stream: ReadableStream<Uint8Array>, ms: number) {
   const { promise, resolve } = Promise.withResolvers<"silent">();
   const reader = stream.getReader();
@@ -182,7 +182,7 @@ function silence(stream: ReadableStream<Uint8Array>, ms: number) {
   let tries = 0;
   const heard = (async () => {
     for (let read; !(read = await reader.read()).done;) {
-      // A byte for each.
+      // One byte per attempt.
       tries += read.value.length;
       clearTimeout(timer);
       timer = setTimeout(() => resolve("silent"), ms);

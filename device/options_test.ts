@@ -1,7 +1,7 @@
 import { assertEquals, assertLess, assertStringIncludes, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
-import { GRACE_MS } from "./member.ts";
+import { GRACE_MS } from "./thread_handle.ts";
 import { type DeviceOptions, settingsOf, UNPRIVILEGED_DEADLINE_MS } from "./options.ts";
 import { RECOVERY_FLAGS, RECOVERY_MODES, recoveryOf } from "./recovery_mode.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The data paths that a backend can be served by, best first. Pure: what the kernel has of them is
- * for negotiation to say.
+ * The data paths that can serve a backend, best first. Pure functions; negotiation decides which of
+ * them the kernel has.
  *
  * @module
  */
@@ -11,27 +11,26 @@ import { DATA_PATHS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts"
 import { UblkError } from "../uapi/error.ts";
 import { isAutomatic } from "./assignment.ts";
 
-/** What decides which data paths there are. */
+/** The inputs that decide which data paths are possible. */
 export interface PathQuestion {
-  /** What the backend is and can do. */
+  /** The backend's traits. */
   readonly traits: Pick<BackendTraits, "address" | "ring" | "preferZeroCopy" | "zones">;
-  /** What to call it. */
+  /** The backend's name for messages. */
   readonly backend: string;
   /** Whether it runs in the caller's own thread. */
   readonly local: boolean;
-  /** The path that the caller insists on. */
+  /** The path that the caller demands. */
   readonly forced?: DataPathName;
-  /** `UBLK_F_*` without which the device is of no use. */
+  /** Mandatory `UBLK_F_*` flags. */
   readonly required: number;
-  /** Whether threads may have a queue in common. */
+  /** Whether threads may share a queue. */
   readonly sharedQueues: boolean;
 }
 
 /**
- * The data paths that will do, best first.
+ * The suitable data paths, best first.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where the path that is insisted on cannot serve the
- *   backend.
+ * @throws {UblkError} `INVALID_ARGUMENT` if the demanded path cannot serve the backend.
  */
 export function dataPathsOf(question: PathQuestion): DataPathName[] {
   const { forced, required } = question;
@@ -45,11 +44,11 @@ export function dataPathsOf(question: PathQuestion): DataPathName[] {
       hint: `choose among ${others.join(", ")}, or leave dataPath out`,
     });
   }
-  // What excludes itself is no loss to speak of: nobody has asked for it.
+  // Drop conflicting paths silently: nobody asked for one of them.
   const possible = best(question).filter((path) =>
     objection(path, question) === "" && conflict(path, required) === ""
   );
-  // Integrity metadata, and zones, need a path that nobody would choose otherwise.
+  // Integrity metadata and zones need user copy, which is never the best path otherwise.
   return possible.length > 0 ? possible : ["user-copy"];
 }
 
@@ -59,10 +58,10 @@ function best({ traits }: PathQuestion): DataPathName[] {
   return ["copy"];
 }
 
-/** Why a path cannot serve a backend, or "". */
+/** The reason why a path cannot serve a backend, or "". */
 function objection(path: DataPathName, question: PathQuestion): string {
-  // A commit's address says where an append landed, so that none can be given for data; and what a
-  // report tells is not in any file.
+  // The commit's address field reports where an append landed, so it cannot carry a data address; and
+  // the contents of a zone report are not in any file.
   if (question.traits.zones !== undefined && path !== "user-copy") {
     return "zones are reported, and appended to, by user-copy";
   }

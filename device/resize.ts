@@ -1,6 +1,6 @@
 /**
- * Changes a live device's size: the backend's and the disk's, in the order in which no request ever
- * finds a backend that is smaller than the disk.
+ * Resizes a live device: backend and disk, in an order that never exposes a backend smaller than the
+ * disk.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { UblkError } from "../uapi/error.ts";
 import { FEATURES, UBLK_F_UPDATE_SIZE } from "../uapi/features.ts";
 import { logLine } from "./log.ts";
 
-/** What a resize works on. */
+/** The parts that a resize works on. */
 export interface ResizeParts {
   /** The device. */
   readonly id: number;
   /** Its size now, in bytes. */
   readonly from: number;
-  /** What its backend is. */
+  /** The backend's traits. */
   readonly traits: Pick<BackendTraits, "blockSize" | "resize">;
   /** The control device. */
   readonly control: Pick<Control, "features" | "updateSize">;
@@ -29,8 +29,8 @@ export interface ResizeParts {
  * Resizes a device.
  *
  * @param bytes The new size.
- * @param onDisk Called as soon as the disk has the new size, even if something fails after that.
- * @throws {UblkError} `INVALID_ARGUMENT`, `KERNEL_TOO_OLD`, or what the backend or the kernel says.
+ * @param onDisk Called as soon as the disk has the new size, even if a later step fails.
+ * @throws {UblkError} `INVALID_ARGUMENT`, `KERNEL_TOO_OLD`, or the error of the backend or kernel.
  */
 export async function resizeDevice(
   parts: ResizeParts,
@@ -52,7 +52,7 @@ export async function resizeDevice(
     await resizeBackend(bytes);
     await updateDisk();
   } catch (error) {
-    // Some threads may have grown already. The disk has not, so nobody has seen it.
+    // Some threads may have grown their backend already. The disk has not grown, so nobody saw it.
     await resizeBackend(from).catch((reason) => logLine(30, `undo: ${reason.message}`));
     throw error;
   }

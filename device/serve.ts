@@ -1,5 +1,5 @@
 /**
- * `serve()`: a backend becomes a disk.
+ * `serve()`: makes a disk from a backend.
  *
  * @module
  */
@@ -25,48 +25,48 @@ export interface ServedDevice extends AsyncDisposable {
   readonly path: string;
   /** Its N. */
   readonly id: number;
-  /** Where it is in its life. */
+  /** The current stage of the life cycle. */
   readonly state: DeviceState;
   /**
-   * Resolves once this process serves the device no more, with how that came about. Never rejects.
-   * The device is gone then, unless it is `recoverable`.
+   * Resolves with the outcome once this process no longer serves the device. Never rejects. The
+   * device is gone then, unless it is `recoverable`.
    */
   readonly closed: Promise<Closed>;
-  /** What the device is. */
+  /** The device's properties. */
   info(): DeviceInfo;
-  /** What the device has done so far. */
+  /** Counters of the work done so far. */
   stats(): DeviceStats;
   /**
-   * Whether each serving thread has got something done since this was last asked, or has nothing to
-   * do: what a watchdog wants to know.
+   * Whether every serving thread has made progress since the last call, or is idle. Meant for
+   * watchdogs.
    */
   responsive(): boolean;
   /**
-   * Changes the size of the disk and of its backend, in bytes: a multiple of the block size. Needs
-   * Linux 6.16 and a backend with `resize`.
+   * Changes the size of the disk and its backend. Needs Linux 6.16 and a backend with `resize`.
    *
-   * @throws {UblkError} With the cause; a disk that was to grow has then kept its size.
+   * @param bytes The new size, a multiple of the block size.
+   * @throws {UblkError} With the cause. A disk that failed to grow keeps its size.
    */
   resize(bytes: number): Promise<void>;
   /**
-   * Stops the device and deletes it. With `safe`, only if nobody has it open.
+   * Stops and deletes the device. With `safe`, only if nobody has the disk open.
    *
-   * @throws {UblkError} `DEVICE_BUSY` with `safe`; the device then lives on.
+   * @throws {UblkError} `DEVICE_BUSY` with `safe`; the device then stays live.
    */
   stop(options?: { safe?: boolean; signal?: AbortSignal }): Promise<void>;
 }
 
 /**
- * Makes a disk out of a backend, and resolves once it can be opened.
+ * Makes a disk from a backend. Resolves once the disk can be opened.
  *
- * At Ctrl-C, SIGTERM and SIGHUP the device is deleted before the process ends: see
+ * On SIGINT (Ctrl-C), SIGTERM and SIGHUP the device is deleted before the process ends; see
  * {@linkcode DeviceOptions.signals}.
  *
- * Needs Linux 6.5 or newer with the module `ublk_drv`, root (or `docs/unprivileged.md`), and of Deno
- * `--allow-ffi --allow-read --allow-run=/bin/sh` (the Workers' modules are read, and a shell probes
- * the disk), for `memory()` also `--allow-sys=systemMemoryInfo`.
+ * Needs Linux 6.5 or newer with the module `ublk_drv`, and root (or see `docs/unprivileged.md`).
+ * Needs the Deno permissions `--allow-ffi --allow-read --allow-run=/bin/sh`: Workers read their
+ * modules, and a shell probes the disk. `memory()` also needs `--allow-sys=systemMemoryInfo`.
  *
- * @throws {UblkError} One line that names the cause and the remedy; nothing is left behind.
+ * @throws {UblkError} One line that names cause and remedy. Nothing is left behind.
  *
  * @example A RAM disk
  * ```ts
@@ -88,14 +88,14 @@ export async function serve(options: DeviceOptions): Promise<ServedDevice> {
 }
 
 /**
- * Serves a device whose server has died, or has had it taken away (`ublk quiesce`): its disk stays
- * mounted and open wherever it was, and requests that wait are answered now. Resolves once it can
- * be opened. The device must have been made with `recovery`.
+ * Takes over a device whose server has died or lost it to `ublk quiesce`. The disk stays mounted and
+ * open wherever it was, and waiting requests are answered now. Resolves once the disk can be opened.
+ * The device must have been made with `recovery`.
  *
  * @param id The N of `/dev/ublkbN`.
- * @throws {UblkError} `DEVICE_NOT_FOUND`; `DEVICE_BUSY` where its server is alive;
- *   `INVALID_ARGUMENT` where it was made without recovery, or for another kind of backend. The
- *   device is left as it was, and may still be recovered.
+ * @throws {UblkError} `DEVICE_NOT_FOUND`; `DEVICE_BUSY` if its server is alive; `INVALID_ARGUMENT`
+ *   if it was made without recovery, or for another kind of backend. The device is left as it was
+ *   and can still be recovered.
  *
  * @example
  * ```ts ignore
@@ -111,7 +111,7 @@ export async function recover(id: number, options: RecoverOptions): Promise<Serv
   );
 }
 
-/** Starts a device, and has signals end it. */
+/** Starts a device and registers the signals that end it. */
 async function untilSignal(
   { signal: given, signals }: Pick<DeviceOptions, "signal" | "signals">,
   byDefault: boolean,
@@ -119,7 +119,7 @@ async function untilSignal(
 ): Promise<ServedDevice> {
   const names = chosenSignals(signals ?? byDefault);
   if (names.length === 0) return served(await start(given));
-  // A device that began while a signal ends the others would be left behind.
+  // A device that starts while a signal ends the others would be left behind.
   await abortable(afterSignal(), given);
   const interrupted = new AbortController();
   const starting = start(
@@ -131,7 +131,7 @@ async function untilSignal(
     interrupt: (name) => interrupted.abort(new Error(name)),
     answered: () => live === undefined ? 0 : answered(live.stats().total),
     async end(name) {
-      // What failed to start has undone itself, and its caller hears of it.
+      // A failed start has undone itself, and its caller gets the error.
       const device = await starting.catch(() => undefined);
       if (device === undefined) return;
       logLine(20, `${name}: stopping ${device.path}`);
@@ -142,7 +142,7 @@ async function untilSignal(
   try {
     return served(await starting);
   } catch (error) {
-    // The process is about to end by the signal, and not by this error.
+    // The signal is about to end the process; do not let this error do it first.
     if (interrupted.signal.aborted) await afterSignal();
     throw error;
   }

@@ -1,6 +1,6 @@
 /**
- * A thread that serves: a Worker with a backend of its own, or the caller's thread with the
- * caller's backend. The device treats both alike.
+ * A serving thread: either a Worker with its own backend, or the caller's thread with the caller's
+ * backend. The device treats both alike.
  *
  * @module
  */
@@ -22,13 +22,13 @@ import { prepareServing, type ServeOrder, type ThreadResources } from "../queue/
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { takesConsoles } from "./consoles.ts";
 
-/** What opening a backend has told. */
+/** The result of opening a backend. */
 export interface Opened {
-  /** What the backend is and can do. */
+  /** The backend's traits. */
   readonly traits: BackendTraits;
-  /** Whether each queue gets a backend of its own. */
+  /** Whether each queue has its own backend. */
   readonly sharing: Sharing;
-  /** What the threads share. */
+  /** The value that the threads share. */
   readonly shared: unknown;
 }
 
@@ -36,9 +36,9 @@ export interface Opened {
 export interface ServingThread {
   /** Whether it is the caller's own thread. */
   readonly local: boolean;
-  /** Resolves when the thread's service has ended, with the reason if it was not the device's end. */
+  /** Resolves when the service has ended; with the reason, unless the device itself ended. */
   readonly stopped: Promise<UblkError | undefined>;
-  /** Opens the backend. `shared` is what the first thread's opening returned. */
+  /** Opens the backend. `shared` comes from opening the first thread. */
   open(
     queue: number,
     log: SharedArrayBuffer,
@@ -47,9 +47,9 @@ export interface ServingThread {
   ): Promise<Opened>;
   /** Fetches every slot; resolves once the device can be started. */
   serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources>;
-  /** Closes the backend and ends the thread. Only after its service has ended, or before it began. */
+  /** Closes the backend and ends the thread. Call it before the service begins or after it ends. */
   close(unshare: boolean): Promise<void>;
-  /** Ends the thread as soon as its JavaScript lets it, and waits for nothing. */
+  /** Terminates the thread without waiting. */
   kill(): void;
 }
 
@@ -62,21 +62,21 @@ export class WorkerThread implements ServingThread {
   readonly #stop: (reason: UblkError | undefined) => void;
   #waiting?: { type: FromThread["type"]; resolve(message: never): void; reject(e: unknown): void };
   #ended = false;
-  /** Why the Worker is dead, if it is: it will answer nothing any more. */
+  /** Why the Worker died. It answers nothing any more. */
   #dead?: UblkError;
 
-  /** Starts the Worker; it loads nothing of the specification yet. */
+  /** Starts the Worker, which does not load the specification yet. */
   constructor(spec: BackendSpec, name: string) {
     this.#spec = spec;
     const { promise, resolve } = Promise.withResolvers<UblkError | undefined>();
     this.stopped = promise;
     this.#stop = resolve;
-    // Deno, bundlers and `deno compile` find the module by this very form.
+    // Deno, bundlers and `deno compile` recognise the module by this form.
     const url = new URL("../queue/worker.ts", import.meta.url);
     this.#worker = new Worker(url, { type: "module", name });
     this.#worker.onmessage = (event: MessageEvent<FromThread>) => this.#receive(event.data);
     this.#worker.onerror = (event) => {
-      // Without this the error would end the whole process.
+      // Otherwise the error would end the whole process.
       event.preventDefault();
       this.#dead = uncaughtError(name, event.message.replace(/^Uncaught (\(in promise\) )?/, ""));
       this.#fail(this.#dead);
@@ -122,7 +122,7 @@ export class WorkerThread implements ServingThread {
       try {
         this.#worker.postMessage(message);
       } catch (cause) {
-        // Only the specification is not of our making.
+        // Only the specification comes from outside.
         reject(
           new UblkError("INVALID_ARGUMENT", {
             operation: `backend ${this.#spec.module}`,
@@ -171,7 +171,7 @@ export class LocalThread implements ServingThread {
   readonly #backend: Backend;
   #log?: LogWriter;
 
-  /** Whatever the backend declares, this thread never blocks: it is not ours. */
+  /** This thread never blocks, whatever the backend declares: it belongs to the caller. */
   constructor(backend: Backend) {
     this.#backend = checkBackend(backend, "given to serve()");
     const { promise, resolve } = Promise.withResolvers<UblkError | undefined>();
@@ -185,7 +185,7 @@ export class LocalThread implements ServingThread {
     return Promise.resolve({ traits, sharing: "single", shared: undefined });
   }
 
-  // deno-lint-ignore require-await -- so that what prepareServing throws is a rejection
+  // deno-lint-ignore require-await -- turns what prepareServing throws into a rejection
   async serve(order: ServeOrder): Promise<ThreadResources> {
     const serving = prepareServing(this.#backend, order, this.#log!, true);
     serving.run().then(
@@ -212,7 +212,7 @@ export class LocalThread implements ServingThread {
   }
 
   kill(): void {
-    // The caller's thread is not ours to end.
+    // The caller's thread is not ours to terminate.
     this.#stop(undefined);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Memory that clients share with the server: a file that both have mapped. A client's direct I/O
- * from there carries no data; the driver finds its pages among the registered ones.
+ * Memory shared with clients: a file that both sides map. Direct I/O from that memory carries no
+ * data, because the driver finds its pages among the registered ones.
  *
  * @module
  */
@@ -16,10 +16,10 @@ import type { SharedMemoryOptions } from "./options.ts";
 
 /** `UBLK_SHMEM_BUF_SIZE_MAX` of the driver. */
 const MAX_BYTES = 2 ** 32;
-/** The number that the driver gives to the first buffer of a device; there is only one here. */
+/** The driver's index of a device's first buffer. We register only one. */
 const INDEX = 0;
 
-/** The memory of one device, mapped. */
+/** The mapped shared memory of one device. */
 export class MappedMemory implements Disposable {
   readonly #path: string;
   readonly #readOnly: boolean;
@@ -34,8 +34,8 @@ export class MappedMemory implements Disposable {
   /**
    * Maps a file.
    *
-   * @throws {UblkError} `INVALID_ARGUMENT` where it cannot be shared, `MEMORY_LIMIT` where its pages
-   *   are not to be had.
+   * @throws {UblkError} `INVALID_ARGUMENT` if the file cannot be shared, `MEMORY_LIMIT` if its pages
+   *   cannot be allocated.
    */
   static open({ path, readOnly = false }: SharedMemoryOptions): MappedMemory {
     const bytes = checkedSize(path);
@@ -61,13 +61,13 @@ export class MappedMemory implements Disposable {
     }
   }
 
-  /** What serving threads are told of it. */
+  /** The memory's description for the serving threads. */
   get buffers(): SharedBuffer[] {
     return [{ index: INDEX, address: this.#mapping.address, bytes: this.#mapping.bytes }];
   }
 
   /**
-   * Registers the memory with a live device, in the place of what an earlier server has registered.
+   * Registers the memory with a live device, replacing what an earlier server registered.
    *
    * @param again Whether there was an earlier server.
    */
@@ -77,7 +77,7 @@ export class MappedMemory implements Disposable {
     again: boolean,
     options: { signal?: AbortSignal },
   ): Promise<void> {
-    // The pages of an earlier server stay registered, and the same pages cannot be so twice.
+    // An earlier server's pages stay registered, and the same pages cannot be registered twice.
     if (again) await unregister(control, id, options);
     const { address, bytes } = this.#mapping;
     const index = await control.regBuf(id, { address, bytes, readOnly: this.#readOnly }, options);
@@ -90,7 +90,7 @@ export class MappedMemory implements Disposable {
     });
   }
 
-  /** Unmaps it. Only once no thread can touch it any more. */
+  /** Unmaps the memory. Call it only when no thread can touch it any more. */
   [Symbol.dispose](): void {
     this.#mapping[Symbol.dispose]();
   }

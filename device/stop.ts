@@ -1,5 +1,5 @@
 /**
- * STOP_DEV, for as long as it gets anywhere.
+ * STOP_DEV, waited for as long as requests are being answered.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { ignoreMissing } from "./delete.ts";
 import { logLine } from "./log.ts";
 import { diskUsers, usersText, withoutServer } from "./users.ts";
 
-/** How long nothing may be answered while the kernel stops a device, in milliseconds. */
+/** The longest time without an answered request while the kernel stops a device, in ms. */
 const SILENT_MS = 60_000;
 const LOOK_MS = 1_000;
 
 /**
- * Stops a device. The kernel writes what is dirty first, which takes as long as the backend takes:
- * so what is bounded is the time without any progress.
+ * Stops a device. The kernel writes dirty data first, which takes as long as the backend needs. So
+ * the limit applies to the time without progress.
  *
  * @param progress A number that changes whenever a request is answered.
  * @throws {UblkError} `CONTROL_TIMEOUT` after a minute without progress, `ABORTED` by the signal.
@@ -48,7 +48,7 @@ export async function stopDevice(
 /**
  * Stops a device that nobody uses.
  *
- * @throws {UblkError} `DEVICE_BUSY` with those who use it.
+ * @throws {UblkError} `DEVICE_BUSY`, naming its users.
  */
 export async function tryStopDevice(
   control: Control,
@@ -68,13 +68,12 @@ export async function tryStopDevice(
 }
 
 /**
- * Has the kernel write what is dirty, before STOP_DEV. For a device whose requests wait for another
- * server when this one is gone, the driver fails all requests before it removes the disk
- * (`ublk_stop_dev_unlocked`), among them those that would have written it.
+ * Writes dirty data before STOP_DEV. For a device with recovery, the driver fails all requests
+ * before it removes the disk (`ublk_stop_dev_unlocked`), including the writeback of dirty data.
  *
- * What may be dirty belongs to the disk, its partitions, and the filesystems on either; so
- * everything is synced, by a child process, since whoever serves a disk must never wait for it.
- * Where that gets nowhere, it is left: the caller wants the device to stop.
+ * Dirty data may belong to the disk, its partitions and the filesystems on either, so this syncs
+ * everything. A child process does it, because a server must never wait for its own disk. If the
+ * sync makes no progress it is abandoned: the caller wants the device to stop.
  */
 export async function syncDisks(progress: () => number, signal: AbortSignal): Promise<void> {
   using silence = new Silence(progress);
@@ -86,7 +85,7 @@ export async function syncDisks(progress: () => number, signal: AbortSignal): Pr
   const success = await Promise.race([child.status.then((status) => status.success), gaveUp]);
   if (success) return;
   logLine(30, "sync did not succeed before the device stops: what is not written yet is lost");
-  // In the kernel it hears no signal, and must not keep this process.
+  // A child blocked in the kernel ignores signals, and must not keep this process alive.
   letGo(child);
 }
 

@@ -1,8 +1,7 @@
 /**
- * OpenTelemetry, where Deno exports it (`OTEL_DENO=true`): what a device has done goes along.
+ * Exports a device's counters through OpenTelemetry, if Deno exports it (`OTEL_DENO=true`).
  *
- * Deno's own support is all that is used, and where it is off nothing but {@linkcode findMeter}
- * runs.
+ * Uses Deno's own support only. If that is off, nothing but {@linkcode findMeter} runs.
  *
  * @module
  */
@@ -10,7 +9,7 @@
 import { findMeter } from "../queue/meter.ts";
 import type { Device } from "./device.ts";
 
-/** Sends what a device does along with Deno's telemetry, until it is served no more. */
+/** Exports a device's counters with Deno's telemetry until its service ends. */
 export async function sendTelemetry(device: Device): Promise<void> {
   const meter = findMeter();
   if (meter === undefined) return;

@@ -1,5 +1,5 @@
 /**
- * The instruments of OpenTelemetry by which a device is watched. They are read at each export.
+ * The OpenTelemetry instruments of a device. They are read at each export.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { LatencyStats, OpClass, Stats } from "../queue/stats.ts";
 import type { Device } from "./device.ts";
 import { diskInFlight } from "./in_flight.ts";
 
-/** Counters by the attribute `ublk.operation`. */
+/** Counters by their `ublk.operation` attribute. */
 const REQUESTS = {
   read: "reads",
   write: "writes",
@@ -33,7 +33,7 @@ const QUANTILES: readonly [string, (latency: LatencyStats) => number][] = [
   ["0.999", ({ p999Us }) => p999Us],
 ];
 
-/** Has a meter observe a device until disposed of. */
+/** Observes a device with a meter until disposed of. */
 export function observeDevice(meter: Meter, device: Pick<Device, "id" | "stats">): Disposable {
   const instruments = makeInstruments(meter);
   const all = Object.values(instruments);
@@ -92,10 +92,10 @@ function makeInstruments(meter: Meter) {
       unit: "{request}",
       description: "Requests that the kernel waits for; reads, and all others as writes.",
     }),
-    // An observable histogram is something that OpenTelemetry does not have.
+    // OpenTelemetry has no observable histogram.
     duration: meter.createObservableGauge("ublk.request.duration", {
       unit: "s",
-      description: "How long requests took since the last export, by quantile.",
+      description: "Latency of requests since the last export, by quantile.",
     }),
   };
 }

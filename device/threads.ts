@@ -1,5 +1,5 @@
 /**
- * The serving threads of one device, together: starting them, draining them, ending them.
+ * The serving threads of one device: starting, draining and ending them together.
  *
  * @module
  */
@@ -11,24 +11,24 @@ import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/sta
 import { UblkError } from "../uapi/error.ts";
 import type { Share } from "./assignment.ts";
 import type { ThreadLogs } from "./log.ts";
-import { type CommonOrder, Member } from "./member.ts";
+import { type CommonOrder, ThreadHandle } from "./thread_handle.ts";
 import type { Opened } from "./serving_thread.ts";
 
-/** How often a drain looks whether its order has been seen. */
+/** Poll interval of a drain that waits for acknowledgements, in milliseconds. */
 const DRAIN_POLL_MS = 5;
-/** How long the kernel gets to tell every thread that the device is gone, in milliseconds. */
+/** Time the kernel has to tell every thread that the device is gone, in milliseconds. */
 const FOLLOW_MS = 500;
 
 /** All threads that serve one device. */
 export class Threads {
-  /** Resolves when every thread's service has ended, or with the reason as soon as one failed. */
+  /** Resolves when every thread has ended, or with the reason as soon as one has failed. */
   readonly stopped: Promise<UblkError | undefined>;
 
   readonly #backend: BackendSpec | Backend;
   readonly #logs: ThreadLogs;
-  readonly #members: Member[] = [];
+  readonly #handles: ThreadHandle[] = [];
   readonly #stop: (reason: UblkError | undefined) => void;
-  /** Where each queue's threads count. */
+  /** The counters of each queue, one buffer per thread. */
   readonly #counters: SharedArrayBuffer[][] = [];
   #opened?: Opened;
   #recovered?: RecoveredDevice;
@@ -36,7 +36,7 @@ export class Threads {
   #following?: ReturnType<typeof setTimeout>;
   #forced = false;
 
-  /** Nothing runs yet: see {@linkcode open}. */
+  /** Starts nothing; see {@linkcode open}. */
   constructor(backend: BackendSpec | Backend, logs: ThreadLogs) {
     this.#backend = backend;
     this.#logs = logs;
@@ -46,10 +46,10 @@ export class Threads {
   }
 
   /**
-   * Opens the backend in the first thread, and tells what it is.
+   * Opens the backend in the first thread.
    *
-   * @param recovered The device that is there already, of which every thread's backend is told;
-   *   undefined for a new one.
+   * @param recovered The existing device, passed on to every thread's backend; undefined for a new
+   *   one.
    */
   async open(recovered?: RecoveredDevice): Promise<Opened> {
     this.#recovered = recovered;
@@ -57,18 +57,18 @@ export class Threads {
     return this.#opened;
   }
 
-  /** How many there are. */
+  /** The number of threads. */
   get count(): number {
-    return this.#members.length;
+    return this.#handles.length;
   }
 
-  /** What has been done so far, by queue. */
+  /** Counters by queue. */
   stats(): Stats[] {
     return this.#counters.map((counters) => sumStats(counters.map(readStats)));
   }
 
   /**
-   * Hands every slot to the kernel: each thread those of its shares.
+   * Fetches every slot: each thread fetches those of its shares.
    *
    * @param cpus The CPUs for each thread.
    * @param keepDevice Whether the device is to outlive its server.
@@ -82,25 +82,25 @@ export class Threads {
   ): Promise<void> {
     const { shared, traits } = this.#opened!;
     const others = shares.slice(1).map(([first]) => this.#add(first.queue));
-    await Promise.all(others.map(async (member, index) => {
-      const opened = await member.open(this.#recovered, { value: shared });
+    await Promise.all(others.map(async (handle, index) => {
+      const opened = await handle.open(this.#recovered, { value: shared });
       checkAlike(opened.traits, traits, index + 1);
     }));
-    this.#serving = this.#members.length;
+    this.#serving = this.#handles.length;
     const start = async (thread: number) => {
-      const member = this.#members[thread];
+      const handle = this.#handles[thread];
       const queues = shares[thread].map((share) => ({ ...share, stats: this.#counter(share) }));
-      await member.serve(common, queues, cpus[thread]);
-      member.ended().then((reason) => {
+      await handle.serve(common, queues, cpus[thread]);
+      handle.ended().then((reason) => {
         if (reason !== undefined) this.#stop(reason);
         clearTimeout(this.#following);
         if (--this.#serving === 0) this.#stop(undefined);
         else this.#followSoon();
       });
-      await member.watch(common, keepDevice, onStuck);
+      await handle.watch(common, keepDevice, onStuck);
     };
-    // Of threads that share a queue the one that prepares its tags comes first: until all are
-    // prepared, a device that is being recovered refuses the FETCH of another (`ublk_batch_attach`).
+    // Start the threads that prepare tags before the threads that share their queues: a device under
+    // recovery refuses another thread's FETCH until all tags are prepared (`ublk_batch_attach`).
     const threads = [...shares.keys()];
     const prepares = (thread: number) => shares[thread].some(({ prepare }) => prepare);
     await Promise.all(threads.filter(prepares).map(start));
@@ -108,78 +108,79 @@ export class Threads {
   }
 
   /**
-   * One thread has found the device gone. Where it was quiesced, the kernel tells nothing to a
-   * thread that had no slot without a request at that time: so the others are told here.
+   * Called when one thread has found the device gone. After QUIESCE_DEV the kernel does not tell a
+   * thread all of whose slots had a request at that time, so tell the others from here.
    */
   #followSoon(): void {
     this.#following = setTimeout(() => {
-      for (const member of this.#members) member.leave();
+      for (const handle of this.#handles) handle.leave();
     }, FOLLOW_MS);
   }
 
-  #add(queue: number): Member {
-    const member = new Member(this.#backend, this.#members.length, queue, this.#logs.add());
-    this.#members.push(member);
-    return member;
+  #add(queue: number): ThreadHandle {
+    const handle = new ThreadHandle(this.#backend, this.#handles.length, queue, this.#logs.add());
+    this.#handles.push(handle);
+    return handle;
   }
 
-  /** A place where one thread counts what it does for one queue: counters have one writer. */
+  /** The counters of one thread for one queue. Counters have one writer. */
   #counter({ queue }: Share): SharedArrayBuffer {
     const buffer = createStatsBuffer();
     (this.#counters[queue] ??= []).push(buffer);
     return buffer;
   }
 
-  /** Whether every thread has got on since this was last asked, or has nothing to do. */
+  /** Whether every thread has made progress since the last call, or is idle. */
   responsive(): boolean {
-    // Each is asked, also behind one that has not.
-    return this.#members.filter((member) => !member.responsive).length === 0;
+    // Ask all of them: each compares with its own last call.
+    return this.#handles.filter((handle) => !handle.responsive).length === 0;
   }
 
   /**
-   * Has every thread resize its backend.
+   * Resizes the backend of every thread.
    *
-   * @throws {UblkError} The first error, once all have answered.
+   * @throws {UblkError} The first error, once all threads have answered.
    */
   async resize(bytes: number, limitMs: number): Promise<void> {
-    const all = this.#members.map((member) => member.resize(bytes, limitMs));
+    const all = this.#handles.map((handle) => handle.resize(bytes, limitMs));
     const failed = (await Promise.allSettled(all)).find(({ status }) => status === "rejected");
     if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
   }
 
   /**
-   * Has every thread answer soon what it holds, and resolves once each has heard: none of them is
-   * stuck then.
+   * Tells every thread to answer soon what it holds. Resolves once each has acknowledged, which
+   * shows that none is stuck.
    */
   async drain(signal: AbortSignal): Promise<void> {
-    for (const member of this.#members) member.drain();
-    while (!this.#members.every((member) => member.listens) && !signal.aborted) {
+    for (const handle of this.#handles) handle.drain();
+    while (!this.#handles.every((handle) => handle.listens) && !signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
     }
   }
 
-  /** Whether a thread was left behind, still running: it may touch whatever it was given. */
+  /** Whether a thread was left behind, still running. It may touch whatever it was given. */
   get forced(): boolean {
-    return this.#forced || this.#members.some((member) => member.forced);
+    return this.#forced || this.#handles.some((handle) => handle.forced);
   }
 
-  /** Ends the service of every thread at once, by force where one does not listen. */
+  /** Ends every thread's service now, by force if a thread does not listen. */
   async abandon(graceMs: number): Promise<void> {
-    await Promise.all(this.#members.map((member) => member.abandon(graceMs)));
+    await Promise.all(this.#handles.map((handle) => handle.abandon(graceMs)));
   }
 
   /**
-   * Closes the backends and ends the threads; the first last, since it made what they share.
+   * Closes the backends and ends the threads. The first thread goes last, because it owns what they
+   * share.
    *
    * @throws {unknown} The first error of a backend's `close`, once all are closed.
    */
   async close(graceMs: number): Promise<void> {
     clearTimeout(this.#following);
-    const [first, ...others] = this.#members.splice(0);
+    const [first, ...others] = this.#handles.splice(0);
     if (first === undefined) return;
-    const results = await Promise.allSettled(others.map((member) => member.close(graceMs)));
-    // A thread that was left behind may still use what they share.
-    const inUse = [first, ...others].some((member) => member.forced);
+    const results = await Promise.allSettled(others.map((handle) => handle.close(graceMs)));
+    // An abandoned thread may still use what they share.
+    const inUse = [first, ...others].some((handle) => handle.forced);
     this.#forced ||= inUse;
     results.push(...await Promise.allSettled([first.close(graceMs, !inUse)]));
     const failed = results.find((result) => result.status === "rejected");

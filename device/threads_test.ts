@@ -3,7 +3,7 @@ import { moduleUrl } from "../tests/backend_modules.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Share } from "./assignment.ts";
 import { ThreadLogs } from "./log.ts";
-import type { CommonOrder } from "./member.ts";
+import type { CommonOrder } from "./thread_handle.ts";
 import { Threads } from "./threads.ts";
 
 /** What it is told is its size, and in the thread of queue 1 what it throws. */

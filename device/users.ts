@@ -1,13 +1,12 @@
 /**
- * The users of a disk: mounts, devices on top of it, swap, processes.
+ * Finds the users of a disk: mounts, devices on top of it, swap, processes.
  *
- * The kernel deletes a disk whoever uses it, and what they have not written yet is lost. It counts
- * users but does not say who they are, so they are looked up where each of them shows: mounts of
- * every mount namespace, `/sys/block`, `/proc/swaps` and the descriptors of every process that this
- * user may look at.
+ * The kernel deletes a disk even if it is in use, and unwritten data is lost. It counts users but
+ * does not name them. So this looks wherever a user may show: mounts in every mount namespace,
+ * `/sys/block`, `/proc/swaps`, and the descriptors of every process that we may inspect.
  *
- * A shell looks: Deno itself reads `/proc` and `/sys` only with every permission there is. Nothing
- * here opens the disk, so a server may look for the users of its own disk.
+ * A shell does the work, because Deno needs all permissions to read `/proc` and `/sys`. Nothing here
+ * opens the disk, so a server may look for users of its own disk.
  *
  * @module
  */
@@ -18,13 +17,13 @@ import { outputWithin, startShell } from "./child.ts";
 import { logLine } from "./log.ts";
 import { blockPath } from "./node.ts";
 
-/** How a disk, or a partition of it, is used. */
+/** The kind of use of a disk or one of its partitions. */
 export type UserKind =
   /** A filesystem on it is mounted. */
   | "mount"
-  /** A filesystem on it is in use, and no mount of it is to be seen. */
+  /** A filesystem on it is in use, but no mount is visible. */
   | "filesystem"
-  /** Memory is swapped to it. */
+  /** Swap space. */
   | "swap"
   /** Another device lies on it: md, LVM, LUKS, bcache. */
   | "holder"
@@ -32,33 +31,33 @@ export type UserKind =
   | "loop"
   /** A process has it open. */
   | "process"
-  /** A process has the server's side of it open. */
+  /** A process has the device's server side open. */
   | "server";
 
 /** One user of a disk. */
 export interface DiskUser {
-  /** How it is used. */
+  /** The kind of use. */
   readonly kind: UserKind;
-  /** In words, to go after "it is". */
+  /** A phrase that follows "it is". */
   readonly text: string;
-  /** What ends that. */
+  /** A command or action that ends the use. */
   readonly remedy: string;
 }
 
-/** How long the look may take, in milliseconds. It takes a tenth of a second when all is well. */
+/** Time limit of the search in milliseconds. It normally takes a tenth of a second. */
 const LOOK_MS = 10_000;
-/** How long the end of a device waits for a warning about its users, in milliseconds. */
+/** Time for which a device's end waits for the warning about its users, in milliseconds. */
 const WARN_MS = 1_000;
-/** How many users are named; the others are counted. */
+/** Number of users to name. The others are counted. */
 const NAMED = 4;
 
 /**
- * `$0` is the N of `/dev/ublkbN`. A disk that is dead has left `/sys/block`, but not what lies on it:
- * mounts then are found by their source, and devices by the link that they keep (`slaves`). The last
- * line says that nothing is missing.
+ * `$0` is the N of `/dev/ublkbN`. A dead disk is no longer in `/sys/block`, but whatever uses it still
+ * is: mounts are then found by their source, and devices by their `slaves` link. The last line says
+ * that the output is complete.
  *
- * The files of the processes go through a pipe (`of_each`): where there are 65,000 processes they are
- * too many for one command line, and a mounted disk counted as one that nobody uses.
+ * The names of processes' files go through a pipe (`of_each`). With 65,000 processes they did not fit
+ * on one command line, and a mounted disk was taken for an unused one.
  */
 const SCRIPT = `
 LC_ALL=C; export LC_ALL
@@ -102,17 +101,18 @@ echo "end "
 /**
  * Finds the users of a disk.
  *
- * Of processes only those are found that this user may look at. A process of udev is no user: it
- * looks at each disk for a moment.
+ * Only finds processes that this user may inspect. Ignores processes of udev, which opens each new
+ * disk for a moment.
  *
  * @param id The N of `/dev/ublkbN`.
- * @param limitMs How long it may take, in milliseconds. Default: 10 s.
- * @returns The users, those that hold it firmly before processes that have it open.
- * @throws {UblkError} `SYSCALL_FAILED` where it cannot be told.
+ * @param limitMs Time limit in milliseconds.
+ * @default 10,000
+ * @returns The users. Processes that merely have the disk open come last.
+ * @throws {UblkError} `SYSCALL_FAILED` if the search could not be completed.
  */
 export async function diskUsers(id: number, limitMs = LOOK_MS): Promise<DiskUser[]> {
   const output = await outputWithin(shellFor(id), limitMs);
-  // Half a look would take a disk in use for one that nobody uses.
+  // With incomplete output a disk in use could be taken for an unused one.
   if (!output?.endsWith("end \n") || output.includes(" /proc/ failed\n")) {
     const seconds = limitMs / 1000;
     throw lookError(
@@ -146,12 +146,12 @@ function nameOf(pid: string): string {
   try {
     return readSmallFile(`/proc/${pid}/comm`).trimEnd();
   } catch {
-    // It has ended meanwhile.
+    // The process has ended meanwhile.
     return "?";
   }
 }
 
-/** The users that {@linkcode SCRIPT} has printed. */
+/** Parses the output of {@linkcode SCRIPT}. */
 export function parseUsers(output: string, nameOf: (pid: string) => string): DiskUser[] {
   const found = new Map<string, string[]>();
   for (const line of output.split("\n")) {
@@ -198,10 +198,10 @@ function holderRemedy(name: string): string {
   return "close what lies on it (vgchange -an, cryptsetup close or dmsetup remove)";
 }
 
-/** Filesystems of several disks, whose mounts show a number of their own. */
+/** Filesystems that span several disks. Their mounts show a device number of their own. */
 const WITHOUT_DEVICE: readonly string[] = ["btrfs", "bcachefs"];
 
-/** A disk beside the one that is mounted, such as that of an XFS log. */
+/** A second disk of a mount, such as that of an XFS log. */
 const IN_OPTIONS = / - \S+ \S+ \S*=\/dev\/ublkb\d/;
 
 /**

@@ -1,9 +1,9 @@
 /**
- * Sees from outside whether a serving thread is stuck in a method of its backend.
+ * Detects from outside that a serving thread is stuck in a method of its backend.
  *
- * A synchronous loop in a backend cannot be interrupted by anything in its thread, and a request
- * that is never answered holds up whoever removes the device. So each thread shows in its control
- * block where it is and that it gets on, and somebody who is not that thread looks.
+ * Nothing inside a thread can interrupt a synchronous loop of its backend, and an unanswered request
+ * blocks the removal of the device. So each thread publishes its state and progress in its control
+ * block, and another thread watches them.
  *
  * @module
  */
@@ -21,37 +21,37 @@ import {
 import { isSignalled } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
 
-/** Looks per deadline. */
+/** Checks per deadline. */
 const LOOKS = 8;
 
 /** The thread to watch. */
 export interface Watched {
   /** Its control block. */
   readonly control: SharedArrayBuffer;
-  /** The eventfd that its ring signals where it has an event loop, or -1. */
+  /** The eventfd that its ring signals, for a thread with an event loop; otherwise -1. */
   readonly completionsFd: number;
 }
 
-/** Whether the thread waits for something to do, and nothing that has come waits for it. */
+/** Whether the thread is waiting for work, and no completions are waiting for it. */
 function isWaiting({ control, completionsFd }: Watched): boolean {
   if (Atomics.load(new Int32Array(control), CONTROL_STATE) === THREAD_IN_USER) return false;
   return completionsFd < 0 || !isSignalled(completionsFd);
 }
 
-/** A look at a thread now and then, by somebody with a clock of his own. */
-export class Look {
+/** Compares a thread's progress between calls; the caller chooses when. */
+export class ProgressProbe {
   readonly #watched: Watched;
   readonly #words: Int32Array<SharedArrayBuffer>;
   #progress = -1;
 
-  /** It looks at that thread. */
+  /** Starts without a previous value, so the first comparison reports progress. */
   constructor(watched: Watched) {
     this.#watched = watched;
     this.#words = new Int32Array(watched.control);
   }
 
-  /** Whether the thread has got something done since the look before, or has nothing to do. */
-  gotOn(): boolean {
+  /** Whether the thread has made progress since the last call, or is idle. */
+  advanced(): boolean {
     const before = this.#progress;
     this.#progress = Atomics.load(this.#words, CONTROL_PROGRESS);
     return this.#progress !== before || isWaiting(this.#watched);
@@ -59,13 +59,13 @@ export class Look {
 }
 
 /**
- * Calls `onStuck` once when the thread has run JavaScript for a whole deadline without getting
- * anything done; for one with an event loop, also when completions wait so long to be looked at.
+ * Calls `onStuck` once when the thread has run JavaScript for a whole deadline without progress. For
+ * a thread with an event loop, also when completions have waited that long.
  *
- * The watch looks eight times per deadline while the thread is at work. Where it found the thread
- * idle twice in a row it sleeps, and nothing wakes it until the thread has something to do.
+ * The watch checks eight times per deadline while the thread works. After finding the thread idle
+ * twice in a row it sleeps until the thread has work.
  *
- * @param onLook Called at each look.
+ * @param onLook Called at each check.
  * @returns A function that ends the watch.
  */
 export function watchThread(
@@ -100,7 +100,7 @@ export function watchThread(
       if (completionsFd < 0) await watchWoken(words);
       else await (completions = new PolledFd(completionsFd)).wait();
     } catch {
-      // No descriptor is left to wait with: the watch stays awake.
+      // No descriptor left to wait with: keep checking instead of sleeping.
     }
     completions?.[Symbol.dispose]();
     completions = undefined;
@@ -109,19 +109,19 @@ export function watchThread(
   const look = () => {
     onLook();
     const now = performance.now();
-    // Where more time has passed than between two looks, the whole process stood still (Ctrl-Z, a
-    // debugger, a suspended machine), and the thread had none of it.
+    // If more time has passed than between two checks, the whole process was stopped (Ctrl-Z, a
+    // debugger, a suspended machine), and the thread could not run either.
     idleMs += Math.min(now - lookedMs, 2 * periodMs);
     lookedMs = now;
     const seen = Atomics.load(words, CONTROL_PROGRESS);
     const isIdle = Atomics.load(words, CONTROL_STATE) === THREAD_IDLE;
-    const gotOn = seen !== progress;
+    const advanced = seen !== progress;
     progress = seen;
-    if (gotOn || isWaiting(watched)) {
+    if (advanced || isWaiting(watched)) {
       idleMs = 0;
-      quietLooks = !gotOn && isIdle ? quietLooks + 1 : 0;
-      // The first look says that the watch will sleep. By the second, what the thread did at that
-      // very moment can be seen here.
+      quietLooks = !advanced && isIdle ? quietLooks + 1 : 0;
+      // The first quiet check announces that the watch will sleep. The second one catches whatever
+      // the thread did at that very moment.
       if (quietLooks === 1) sleepWatch(words);
       if (quietLooks === 2) void sleep();
     } else if (idleMs > Math.max(Atomics.load(words, CONTROL_DEADLINE_MS), 2 * periodMs)) {

@@ -11,7 +11,7 @@ import {
 } from "../queue/control_block.ts";
 import { closeFd, eventFd, libc, resetEventFd, signalEventFd } from "../uring/libc.ts";
 import { poolAtRest } from "../uring/poller.ts";
-import { Look, watchThread } from "./watch.ts";
+import { ProgressProbe, watchThread } from "./watch.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -216,33 +216,33 @@ for (const kind of ["blocking thread", "event loop"]) {
   });
 }
 
-Deno.test("Look sees a thread that gets on, or waits in the kernel, and one that does neither", () => {
+Deno.test("ProgressProbe sees a thread that gets on, or waits in the kernel, and one that does neither", () => {
   const control = createControlBlock(DEADLINE_MS);
   const words = new Int32Array(control);
-  const look = new Look({ control, completionsFd: -1 });
+  const probe = new ProgressProbe({ control, completionsFd: -1 });
   words[CONTROL_STATE] = THREAD_IN_USER;
-  assert(look.gotOn(), "there was no look before");
-  assert(!look.gotOn());
+  assert(probe.advanced(), "there was no look before");
+  assert(!probe.advanced());
   words[CONTROL_PROGRESS]++;
-  assert(look.gotOn());
-  assert(!look.gotOn());
+  assert(probe.advanced());
+  assert(!probe.advanced());
   for (const waiting of [THREAD_IN_KERNEL, THREAD_IDLE]) {
     words[CONTROL_STATE] = waiting;
-    assert(look.gotOn());
-    assert(look.gotOn());
+    assert(probe.advanced());
+    assert(probe.advanced());
   }
 });
 
-Deno.test("Look sees an idle event loop that does not look at what has come", () => {
+Deno.test("ProgressProbe sees an idle event loop that does not look at what has come", () => {
   const control = createControlBlock(DEADLINE_MS);
   const completionsFd = eventFd(true);
-  const look = new Look({ control, completionsFd });
+  const probe = new ProgressProbe({ control, completionsFd });
   new Int32Array(control)[CONTROL_STATE] = THREAD_IDLE;
-  look.gotOn();
-  assert(look.gotOn());
+  probe.advanced();
+  assert(probe.advanced());
   signalEventFd(completionsFd);
-  assert(!look.gotOn());
+  assert(!probe.advanced());
   resetEventFd(completionsFd);
-  assert(look.gotOn());
+  assert(probe.advanced());
   closeFd(completionsFd);
 });

@@ -1,6 +1,6 @@
 /**
- * Guards backends that run in the caller's own thread: if that thread is stuck, nobody but another
- * thread can remove its devices. The process lives on, since it is not ours.
+ * Guards backends that run in the caller's own thread. If that thread is stuck, only another thread
+ * can remove its devices. The process itself goes on: it belongs to the caller.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { listenedSignals } from "./end_signals.ts";
 import { lastWords } from "./last_words.ts";
 import type { WatchdogMessage, WatchOrder } from "./watchdog_worker.ts";
 
-/** The Worker that guards all devices of this thread, while there are any. */
+/** The Worker that guards all devices of this thread while there are any. */
 interface Watchdog {
   readonly worker: Worker;
   watched: number;
@@ -18,7 +18,7 @@ interface Watchdog {
 let watchdog: Watchdog | undefined;
 let lastKey = 0;
 
-/** Has a device guarded. Returns a function that ends the watch. */
+/** Starts to guard a device. Returns a function that ends the watch. */
 export function guardLocalThread(order: Omit<WatchOrder, "signals">): () => void {
   const guard = watchdog ??= startWatchdog();
   const post = (message: WatchdogMessage) => guard.worker.postMessage(message);
@@ -32,7 +32,7 @@ export function guardLocalThread(order: Omit<WatchOrder, "signals">): () => void
     post({ type: "unwatch", key });
     if (--guard.watched > 0) return;
     if (watchdog === guard) watchdog = undefined;
-    // It ends itself: a thread of its pool may be waiting, and nothing else would free that.
+    // It ends itself, because a thread of its pool may be blocked and only it can wake that.
     post({ type: "end" });
   };
 }
@@ -42,10 +42,10 @@ function startWatchdog(): Watchdog {
   const worker = new Worker(url, { type: "module", name: "ublk watchdog" });
   const made = { worker, watched: 0 };
   worker.onerror = (event) => {
-    // Without this an error in the watchdog would end the process that it guards.
+    // Otherwise an error in the watchdog would end the process that it guards.
     event.preventDefault();
     lastWords(`the watchdog of this thread's devices: ${event.message}`);
-    // The next device gets another one.
+    // The next device gets a new watchdog.
     if (watchdog === made) watchdog = undefined;
   };
   return made;

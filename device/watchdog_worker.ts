@@ -14,7 +14,7 @@ import { lastWords } from "./last_words.ts";
 import { releaseByForce } from "./teardown.ts";
 import { watchThread } from "./watch.ts";
 
-/** What to watch and what to do about it. */
+/** A thread to watch, and what to do if it is stuck. */
 export interface WatchOrder {
   /** The watched thread's control block. */
   readonly control: SharedArrayBuffer;
@@ -24,13 +24,13 @@ export interface WatchOrder {
   readonly device: number;
   /** The descriptor of `/dev/ublkcN`. */
   readonly charFd: number;
-  /** What the thread holds. */
+  /** The thread's resources. */
   readonly resources: ThreadResources;
-  /** Whether the device is to stay, for another server to recover. */
+  /** Whether the device stays, for another server to recover. */
   readonly keepDevice: boolean;
-  /** The signals to which the thread listens now, a bit for the number of each. */
+  /** A bit mask of the signals that the thread listens for. */
   readonly signals: Int32Array<SharedArrayBuffer>;
-  /** The last words. */
+  /** The line for stderr. */
   readonly message: string;
 }
 
@@ -38,17 +38,17 @@ async function remove(order: WatchOrder): Promise<void> {
   if (!releaseByForce(order.control, order.resources)) return;
   lastWords(order.message);
   deafen(order.signals);
-  // The number stays taken: the stuck thread will close it if it ever gets on.
+  // Keep the number taken: the stuck thread closes it if it ever continues.
   neutralizeFd(order.charFd);
   if (order.keepDevice) return;
   await using control = await Control.open();
   await deleteDevice(control, order.device);
 }
 
-/** What puts back the handlers of the signals that the thread, which is stuck, cannot hear. */
+/** Functions that restore the handlers of signals that the stuck thread cannot handle. */
 const restores = new Map<EndSignal, () => void>();
 
-/** Or nothing but kill -9 would end a process that cannot listen any more. */
+/** Lets signals end the process directly. Otherwise only SIGKILL could end a stuck process. */
 function deafen(signals: Int32Array<SharedArrayBuffer>): void {
   const listened = Atomics.load(signals, 0);
   for (const name of Object.keys(SIGNAL_NUMBERS) as EndSignal[]) {
@@ -57,19 +57,19 @@ function deafen(signals: Int32Array<SharedArrayBuffer>): void {
   }
 }
 
-/** The thread has got on. Its other devices were once left behind at every later signal. */
+/** Restores the handlers once the thread continues, so that later signals end its other devices. */
 function hearAgain(): void {
   for (const restore of restores.values()) restore();
   restores.clear();
 }
 
-/** What the Worker is told. */
+/** Messages to the Worker. */
 export type WatchdogMessage =
-  /** One device more. */
+  /** One more device. */
   | { readonly type: "watch"; readonly key: number; readonly order: WatchOrder }
-  /** One less. */
+  /** One device less. */
   | { readonly type: "unwatch"; readonly key: number }
-  /** There is none any more. */
+  /** No device is left. */
   | { readonly type: "end" };
 
 const scope = self as unknown as {

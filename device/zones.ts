@@ -1,5 +1,5 @@
 /**
- * What a device cannot have beside zones.
+ * Options that a zoned device cannot have.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Settings } from "./options.ts";
 /**
  * Checks the options of a device whose backend has zones.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` with one line about the first that does not go with them.
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line about the first conflict.
  */
 export function checkBesideZones({ recovery, integrity, sharedMemory }: Settings): void {
   if (recovery !== undefined) {

@@ -1,6 +1,6 @@
 /**
- * One serving thread with what its manager keeps of it: the control block, the eventfd that wakes
- * it, and what to take from it should it never return.
+ * The manager's handle of one serving thread: its control block, the eventfd that wakes it, and the
+ * resources to release if it never returns.
  *
  * @module
  */
@@ -27,30 +27,30 @@ import { pacedMs } from "../ctrl/pace.ts";
 import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
 import { releaseByForce } from "./teardown.ts";
 import { guardLocalThread } from "./watchdog.ts";
-import { Look, watchThread } from "./watch.ts";
+import { ProgressProbe, watchThread } from "./watch.ts";
 
-/** What every thread is told alike. */
+/** The part of the order that is the same for every thread. */
 export type CommonOrder = Omit<ServeOrder, "queues" | "control" | "wakeFd" | "completionsFd">;
 
-/** How often it is looked whether an order has been carried out. */
+/** Poll interval while waiting for an order to be carried out, in milliseconds. */
 const POLL_MS = 5;
 
-/** How long a thread gets to leave by itself, in milliseconds. */
+/** Time a thread has to end by itself, in milliseconds. */
 export const GRACE_MS = 5_000;
 
-/** How long a thread may take to open its ring and fetch its slots, on a machine at its limit. */
+/** Time a thread has to open its ring and fetch its slots on an overloaded machine, in ms. */
 const READY_MS = 30_000;
 
-/** One thread of a device. */
-export class Member {
-  /** Whether it was left behind, still running. Nothing that it shares may be released then. */
+/** One serving thread of a device. */
+export class ThreadHandle {
+  /** The thread was left behind, still running. Nothing that it shares may be released then. */
   forced = false;
 
   readonly #thread: ServingThread;
   readonly #queue: number;
   readonly #log: SharedArrayBuffer;
   #control?: SharedArrayBuffer;
-  #look?: Look;
+  #probe?: ProgressProbe;
   #wakeFd = -1;
   /** For a thread with an event loop. */
   #completionsFd = -1;
@@ -61,10 +61,10 @@ export class Member {
   #over = false;
 
   /**
-   * Starts a Worker for a specification; an object gets the caller's thread.
+   * Starts a Worker for a specification. A backend object is served by the caller's thread.
    *
-   * @param index The thread's number, to name it by.
-   * @param queue The first of its queues.
+   * @param index The thread's number, used in its name.
+   * @param queue The first of the thread's queues.
    */
   constructor(
     backend: BackendSpec | Backend,
@@ -79,7 +79,7 @@ export class Member {
       : new LocalThread(backend);
   }
 
-  /** Opens the backend. `shared` is what the first thread's opening returned. */
+  /** Opens the backend. `shared` comes from opening the first thread. */
   async open(recovered: RecoveredDevice | undefined, shared?: Box): Promise<Opened> {
     const opened = await this.#thread.open(this.#queue, this.#log, recovered, shared);
     this.#isOpen = true;
@@ -97,7 +97,7 @@ export class Member {
     if (this.#hasEventLoop) this.#completionsFd = eventFd(true);
     const control = createControlBlock(common.deadlineMs);
     this.#control = control;
-    this.#look = new Look({ control, completionsFd: this.#completionsFd });
+    this.#probe = new ProgressProbe({ control, completionsFd: this.#completionsFd });
     this.#ready = this.#thread.serve({
       ...common,
       control,
@@ -109,14 +109,14 @@ export class Member {
   }
 
   /**
-   * Resolves when the service has ended and holds nothing any more; with the reason, if it was not
-   * the end of the device.
+   * Resolves when the service has ended and released everything. The value is the reason, or
+   * undefined if the device itself ended.
    */
   async ended(): Promise<UblkError | undefined> {
     const reason = await this.#thread.stopped;
     this.#over = true;
     this.#unwatch?.();
-    // A thread that died could release nothing itself. One that did has said so.
+    // A thread that died could not release anything. One that did release has noted it.
     const resources = await this.#ready;
     releaseByForce(this.#control!, resources!);
     return reason;
@@ -152,34 +152,34 @@ export class Member {
       });
   }
 
-  /** Has the thread answer soon what is outstanding, and say that it has heard. */
+  /** Tells the thread to answer outstanding requests soon, and to acknowledge the order. */
   drain(): void {
     if (this.#control === undefined) return;
     Atomics.and(new Int32Array(this.#control), CONTROL_SEEN, ~ORDER_DRAIN);
     this.#order(ORDER_DRAIN);
   }
 
-  /** Has the thread answer what it holds, and leave. */
+  /** Tells the thread to answer what it holds, and to end. */
   leave(): void {
     if (!this.#over && this.#control !== undefined) this.#order(ORDER_LEAVE);
   }
 
-  /** Whether it has heard: then it is not stuck. */
+  /** Whether it has acknowledged the drain order, which a stuck thread cannot do. */
   get listens(): boolean {
     if (this.#control === undefined) return true;
     return (Atomics.load(new Int32Array(this.#control), CONTROL_SEEN) & ORDER_DRAIN) !== 0;
   }
 
-  /** Whether it has got on since this was last asked, or has nothing to do. */
+  /** Whether it has made progress since the last call, or is idle. */
   get responsive(): boolean {
-    return this.#over || (this.#look?.gotOn() ?? true);
+    return this.#over || (this.#probe?.advanced() ?? true);
   }
 
   /**
-   * Has the thread resize its backend.
+   * Tells the thread to resize its backend, and waits for the result.
    *
-   * @throws {UblkError} With the errno of what the backend has thrown; `BACKEND_STUCK` if it is not
-   *   done in `limitMs`.
+   * @throws {UblkError} With the errno of the backend's error; `BACKEND_STUCK` if it takes longer
+   *   than `limitMs`.
    */
   async resize(bytes: number, limitMs: number): Promise<void> {
     const control = new Int32Array(this.#control!);
@@ -199,8 +199,8 @@ export class Member {
   async abandon(graceMs: number): Promise<void> {
     if (this.#ready === undefined) return;
     this.#order(ORDER_ABANDON);
-    // It may still be on its way to "ready"; what it holds is known only then, and lost with a
-    // thread that is ended before. On that way it calls no backend, so that it is slow and not stuck.
+    // The thread may not be ready yet. Its resources are known only once it is, and leak if it is
+    // killed earlier. Until then it calls no backend, so it is slow rather than stuck.
     if (!await settlesWithin(this.#ready, Math.max(graceMs, READY_MS))) {
       this.forced = true;
       return this.#thread.kill();
@@ -218,9 +218,9 @@ export class Member {
   }
 
   /**
-   * Closes the backend and ends the thread. A backend that does not close in `closeMs` is left to
-   * itself. One that has not opened yet holds nothing to write back, and gets {@linkcode GRACE_MS},
-   * however many devices are under way: each such start that was called off once took 20 s.
+   * Closes the backend and ends the thread. A backend that does not close within `closeMs` is
+   * abandoned. One that has not opened yet has nothing to write back and gets {@linkcode GRACE_MS},
+   * however many devices are starting: each cancelled start once took 20 s.
    */
   async close(closeMs: number, unshare = false): Promise<void> {
     this.#unwatch?.();
@@ -234,7 +234,7 @@ export class Member {
     } finally {
       this.#thread.kill();
       for (const fd of [this.#wakeFd, this.#completionsFd]) {
-        // A thread that was left behind may still use its number.
+        // An abandoned thread may still use the descriptor's number.
         if (fd >= 0) this.forced ? neutralizeFd(fd) : closeFd(fd);
       }
       this.#wakeFd = this.#completionsFd = -1;
@@ -245,7 +245,7 @@ export class Member {
 /**
  * Whether a promise settles in time.
  *
- * @param paced Whether the time is meant for one device: see {@linkcode pacedMs}.
+ * @param paced Whether the limit grows with the number of devices at work: {@linkcode pacedMs}.
  */
 async function settlesWithin(
   promise: Promise<unknown>,
