@@ -208,7 +208,6 @@ async function* runSuites(
     const kernel = await ensureKernel(name, { signal: guest.signal });
     await chooseAccelerator(kernel, guest.accel, guest.signal);
   }
-  guest = { ...guest, parallel: true };
   yield* await Promise.all(line.kernels.map((kernel) => run(kernel, `${kernel} | `)));
 }
 
