@@ -76,6 +76,7 @@ export async function measureOn(
   try {
     say(`booting Linux ${BENCH_KERNEL} on the ${bed.name} bed`);
     const result = await bootGuest({
+      alone: true,
       ...bed.options,
       ...options,
       kernel: BENCH_KERNEL,

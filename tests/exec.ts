@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { passOnLines } from "./lanes.ts";
 
 /** How a program ended. */
 export interface Ran {
@@ -21,17 +22,29 @@ const GRACE_MS = 15_000;
 
 const running = new Set<Deno.ChildProcess>();
 
-/** Runs a program with this process's output, and without input. */
-export async function run(program: string, args: string[], limitMs: number): Promise<Ran> {
+/**
+ * Runs a program with this process's output, and without input. With a label its output comes by
+ * whole lines, each with the label before it, as it must where others run at the same time.
+ */
+export async function run(
+  program: string,
+  args: string[],
+  limitMs: number,
+  label?: string,
+): Promise<Ran> {
+  const stream = label === undefined ? "inherit" : "piped";
   const child = new Deno.Command(program, {
     args,
     stdin: "null",
-    stdout: "inherit",
-    stderr: "inherit",
-    env: Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" },
+    stdout: stream,
+    stderr: stream,
+    env: Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" },
     detached: true,
   }).spawn();
   running.add(child);
+  const output = label === undefined
+    ? []
+    : [child.stdout, child.stderr].map((stream) => passOnLines(stream, label));
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
@@ -39,6 +52,9 @@ export async function run(program: string, args: string[], limitMs: number): Pro
   }, limitMs);
   try {
     const { code } = await child.status;
+    // What it left behind in its group may hold its output open.
+    if (label !== undefined) signal(child, "SIGKILL");
+    await Promise.all(output);
     return { code, timedOut };
   } finally {
     clearTimeout(timer);

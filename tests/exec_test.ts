@@ -6,6 +6,13 @@ Deno.test("run returns the exit code, or 128 + the signal", async () => {
   assertEquals((await run("sh", ["-c", "kill -KILL $$"], 60_000)).code, 128 + 9);
 });
 
+Deno.test("run with a label does not wait for what the program left behind", async () => {
+  const startMs = performance.now();
+  const { code } = await run("sh", ["-c", "sleep 300 & echo left it"], 60_000, "label");
+  assertEquals(code, 0);
+  assertLess(performance.now() - startMs, 60_000);
+});
+
 Deno.test("run ends a program and its children when the time is up", async () => {
   const file = await Deno.makeTempFile();
   try {

@@ -51,10 +51,12 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
       ...groups.has("integration") ? [...SHELLS, ...SYSTEMD] : [],
     ];
     await ensure(packages);
-    if (groups.has("e2e")) {
+    if (groups.has("e2e") || groups.has("selftests")) {
       // Not a static import: what is wrong in vm/ must not keep the other steps from running.
-      const { ensureHostPackages } = await import("../vm/packages.ts");
+      const { ensureHostPackages, SELFTEST_PACKAGE_NAMES } = await import("../vm/packages.ts");
       await ensureHostPackages();
+      // All now, since two steps that install at the same time would wait for each other.
+      if (groups.has("selftests")) await ensureHostPackages(SELFTEST_PACKAGE_NAMES);
     }
   } catch (error) {
     console.log(`packages: ${error instanceof Error ? error.message : error}`);

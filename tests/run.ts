@@ -1,8 +1,9 @@
 /**
  * The one test command: `deno task test`.
  *
- * Runs every step even after one failed, and lists at the end what failed and what was skipped. Its
- * last line is always `N passed, N failed, N skipped`. It exits with 1 if anything failed or if a
+ * Runs every step even after one failed, two at a time, each line of their output with the step's
+ * label before it. Lists at the end what failed, what was skipped and what took longest. Its last
+ * line is always `N passed, N failed, N skipped`. It exits with 1 if anything failed or if a
  * step executed no test at all, and with 130 when interrupted.
  *
  * @module
@@ -10,7 +11,9 @@
 import { parseArgs } from "@std/cli";
 import { stopAll } from "./exec.ts";
 import { ensurePackages } from "./host.ts";
-import { allSteps, type Group, GROUPS, type Step } from "./steps.ts";
+import { inLanes } from "./lanes.ts";
+import { formatSlowest } from "./slowest.ts";
+import { allSteps, fetchForGuests, type Group, GROUPS, type Step } from "./steps.ts";
 import { formatTotals, type Outcome, total } from "./totals.ts";
 
 const USAGE = `Usage: deno task test [--only GROUP,…] [--filter NAME]
@@ -19,6 +22,9 @@ const USAGE = `Usage: deno task test [--only GROUP,…] [--filter NAME]
                   (default: all)
   --filter NAME   run only tests whose name contains NAME (or matches /NAME/);
                   alone it means --only unit,integration`;
+
+/** How many steps run at the same time: most are one busy CPU each. */
+const LANES = Math.min(2, navigator.hardwareConcurrency);
 
 /** Under `deno task` one Ctrl-C arrives twice within 2 ms; only a later one means impatience. */
 const SECOND_SIGNAL_MS = 1_000;
@@ -52,7 +58,7 @@ function parseOptions(args: string[]): Options {
   return { groups: new Set(groups as Group[]), filter: options.filter };
 }
 
-/** Ends the running step on a signal; the loop below sees the flag and goes no further. */
+/** Ends the running steps on a signal; the lanes see the flag and go no further. */
 function watchSignals(): { interrupted: boolean } {
   const state = { interrupted: false };
   let firstMs = 0;
@@ -68,12 +74,12 @@ function watchSignals(): { interrupted: boolean } {
   return state;
 }
 
-async function runStep(step: Step, filter: string | undefined): Promise<Outcome> {
+async function runStep(step: Step, label?: string, filter?: string): Promise<Outcome> {
   console.log(`\n── ${step.name}`);
   const startMs = performance.now();
   let outcome: Outcome;
   try {
-    outcome = await step.run();
+    outcome = await step.run(label);
   } catch (error) {
     outcome = { passed: 0, failed: [String(error)], skipped: [] };
   }
@@ -97,10 +103,20 @@ async function main(): Promise<number> {
   Deno.chdir(new URL("..", import.meta.url));
   const state = watchSignals();
   await ensurePackages(groups);
+  const steps = (await allSteps(filter)).filter(({ group }) => groups.has(group));
+  const isAlone = LANES === 1 || steps.length === 1;
+  const fetching = isAlone ? undefined : fetchForGuests(groups);
   const outcomes = new Map<string, Outcome>();
-  for (const step of await allSteps(filter)) {
-    if (state.interrupted) break;
-    if (groups.has(step.group)) outcomes.set(step.name, await runStep(step, filter));
+  const jobs = steps.map((step) => async () => {
+    if (state.interrupted) return;
+    const outcome = await runStep(step, isAlone ? undefined : step.label, filter);
+    outcomes.set(step.name, outcome);
+  });
+  await inLanes(jobs, LANES);
+  await fetching;
+  for (const [name, { times = [] }] of outcomes) {
+    const lines = formatSlowest(times);
+    if (lines.length > 0) console.log([`\nSlowest of the ${name}:`, ...lines].join("\n"));
   }
   if (filter !== undefined && !state.interrupted) {
     const { passed, failed } = total(outcomes.values());

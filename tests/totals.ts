@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { TestTime } from "./slowest.ts";
 
 /** The outcome of one step. */
 export interface Outcome {
@@ -11,6 +12,8 @@ export interface Outcome {
   failed: string[];
   /** What was skipped, by name; each one counts. */
   skipped: string[];
+  /** What the tests took, as far as that is known. */
+  times?: readonly TestTime[];
 }
 
 /** Three numbers, as on the last line of a run. */
@@ -83,6 +86,22 @@ export function parseJunit(xml: string, files: readonly string[]): Outcome {
   }
   for (const file of silent) outcome.failed.push(`${file}: reported no test`);
   return outcome;
+}
+
+/** Reads from such a report what each test took. */
+export function junitTimes(xml: string): TestTime[] {
+  const times: TestTime[] = [];
+  for (const [, suiteAttributes, cases] of xml.matchAll(SUITE)) {
+    const suite = (attribute(suiteAttributes!, "name") ?? "?").replace(/^\.\//, "");
+    const names = new Set<string>();
+    for (const [, attributes] of cases!.matchAll(CASE)) {
+      const name = attribute(attributes!, "name") ?? "?";
+      const seconds = Number(attribute(attributes!, "time") ?? 0);
+      if (!hasPrefix(name, names)) times.push({ file: suite, name, seconds });
+      names.add(name);
+    }
+  }
+  return times;
 }
 
 /** Whether `name` is "test > step" or "test > step > step" of a test already seen. */

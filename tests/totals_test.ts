@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { formatTotals, parseJunit, total } from "./totals.ts";
+import { formatTotals, junitTimes, parseJunit, total } from "./totals.ts";
 
 /** As Deno 2.9.6 writes it: steps after the tests, filtered tests without a time. */
 const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
@@ -40,6 +40,15 @@ Deno.test("parseJunit counts tests, not their steps, and names what failed or wa
     failed: ["a_test.ts: with steps", "sub/b_test.ts: one"],
     skipped: ["a_test.ts: ignored", "a_test.ts: with steps > ign"],
   });
+});
+
+Deno.test("junitTimes has the tests of all files, without their steps", () => {
+  const times = junitTimes(REPORT);
+  assertEquals(times[2], { file: "a_test.ts", name: "with steps", seconds: 0.002 });
+  assertEquals(times.map(({ name }) => name), [
+    ...['plain & <x>"q"', "has > arrow", "with steps", "ignored", "left out"],
+    "one",
+  ]);
 });
 
 Deno.test("parseJunit counts a file that reported nothing as a failure", () => {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { TestTime } from "./slowest.ts";
 import type { Outcome } from "./totals.ts";
 
 /** What is read of one kernel's run. */
@@ -15,18 +16,21 @@ interface Suite {
   failures: string[];
   /** Names of what was skipped. */
   skips: string[];
+  times?: TestTime[];
 }
 
 /** Reads the report: the sum over the kernels, each name with its kernel before it. */
 export function parseVmReport(json: string): Outcome {
   const { suites } = JSON.parse(json) as { suites?: Suite[] };
   if (!Array.isArray(suites)) throw new TypeError("the VM's report has no suites");
-  const outcome: Outcome = { passed: 0, failed: [], skipped: [] };
-  for (const { kernel, passed, failed, skipped, failures, skips } of suites) {
+  const times: TestTime[] = [];
+  const outcome: Outcome = { passed: 0, failed: [], skipped: [], times };
+  for (const { kernel, passed, failed, skipped, failures, skips, times: own = [] } of suites) {
     for (const count of [passed, failed, skipped]) {
       if (!Number.isSafeInteger(count)) throw new TypeError(`no totals for Linux ${kernel}`);
     }
     outcome.passed += passed;
+    times.push(...own);
     outcome.failed.push(...named(failures, failed, kernel));
     outcome.skipped.push(...named(skips, skipped, kernel));
   }

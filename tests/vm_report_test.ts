@@ -9,13 +9,22 @@ const OLD = {
   failures: ["flush"],
   skips: ["zero copy", "resize"],
 };
-const NEW = { kernel: "7.2", passed: 6, failed: 0, skipped: 0, failures: [], skips: [] };
+const NEW = {
+  kernel: "7.2",
+  passed: 6,
+  failed: 0,
+  skipped: 0,
+  failures: [],
+  skips: [],
+  times: [{ file: "a_test.ts", name: "one", seconds: 3 }],
+};
 
 Deno.test("parseVmReport sums the kernels up and puts them before the names", () => {
   assertEquals(parseVmReport(JSON.stringify({ suites: [OLD, NEW] })), {
     passed: 9,
     failed: ["Linux 6.12: flush"],
     skipped: ["Linux 6.12: zero copy", "Linux 6.12: resize"],
+    times: NEW.times,
   });
 });
 

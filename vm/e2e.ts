@@ -6,7 +6,13 @@
 import { glob } from "node:fs/promises";
 import type { CommandLine } from "./args.ts";
 import { exists, passOn, say, VmError } from "./host.ts";
-import { OutputWatcher, type Totals, totalsFromJunit } from "./junit.ts";
+import {
+  OutputWatcher,
+  type TestTime,
+  timesFromJunit,
+  type Totals,
+  totalsFromJunit,
+} from "./junit.ts";
 import { ensureKernel, type KernelName } from "./kernels.ts";
 import { chooseAccelerator } from "./kvm.ts";
 import { ensureHostPackages } from "./packages.ts";
@@ -26,6 +32,8 @@ export interface Suite extends Totals {
   seconds: number;
   /** What the kernel complained about meanwhile. */
   kernelComplaints: string[];
+  /** What each test took. */
+  times: TestTime[];
 }
 
 /** What `--json` writes. */
@@ -155,8 +163,11 @@ async function runSuite(
     },
   });
   let totals: Totals;
+  let times: TestTime[] = [];
   if (await exists(junit)) {
-    totals = watcher.complete(totalsFromJunit(await Deno.readTextFile(junit), tests.files));
+    const xml = await Deno.readTextFile(junit);
+    totals = watcher.complete(totalsFromJunit(xml, tests.files));
+    times = timesFromJunit(xml);
   } else {
     totals = watcher.withoutJunit(`the suite on ${kernelName} left no results: ${why(result)}`);
   }
@@ -177,6 +188,7 @@ async function runSuite(
     status: result.status,
     seconds: Math.round(result.totalMs / 100) / 10,
     kernelComplaints: result.kernelComplaints,
+    times,
     ...totals,
   };
 }
@@ -208,7 +220,6 @@ async function* runSuites(
     const kernel = await ensureKernel(name, { signal: guest.signal });
     await chooseAccelerator(kernel, guest.accel, guest.signal);
   }
-  guest = { ...guest, parallel: true };
   yield* await Promise.all(line.kernels.map((kernel) => run(kernel, `${kernel} | `)));
 }
 

@@ -82,6 +82,26 @@ export function totalsFromJunit(xml: string, files: readonly string[]): Totals {
   return totals;
 }
 
+/** What one test took. */
+export interface TestTime {
+  file: string;
+  name: string;
+  seconds: number;
+}
+
+/** What each test of a JUnit file took, steps within their tests. */
+export function timesFromJunit(xml: string): TestTime[] {
+  const times: TestTime[] = [];
+  for (const [, tag] of xml.matchAll(/<testcase (.*?)>/g)) {
+    const file = attribute(tag, "classname")?.replace(/^\.\//, "") ?? "";
+    const name = attribute(tag, "name") ?? "";
+    const end = name.lastIndexOf(" > ");
+    const isStep = end > 0 && times.some((time) => time.name === name.slice(0, end));
+    if (!isStep) times.push({ file, name, seconds: Number(attribute(tag, "time") ?? 0) });
+  }
+  return times;
+}
+
 // deno-lint-ignore no-control-regex -- the escape character is what is looked for.
 const ANSI = /\x1b\[[0-9;]*m/g;
 

@@ -13,6 +13,8 @@ export interface Accelerator {
   readonly args: string;
   /** QEMU's `-cpu`. */
   readonly cpuModel: string;
+  /** Words for the kernel's command line. */
+  readonly kernelArgs?: string;
   /** Why it is not KVM. */
   readonly whyNotKvm?: string;
 }
@@ -45,7 +47,7 @@ export function qemuArgs(
   const cmdline =
     "console=ttyS0 quiet loglevel=5 panic=-1 tsc=reliable no_timer_check nowatchdog " +
     "mitigations=off random.trust_cpu=on audit=0 apparmor=0 selinux=0 " +
-    `cryptomgr.notests ${options.kernelArgs ?? ""}`;
+    `cryptomgr.notests ${accelerator.kernelArgs ?? ""} ${options.kernelArgs ?? ""}`;
   return [
     "-no-user-config",
     "-nodefaults",

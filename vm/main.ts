@@ -15,9 +15,11 @@
  * @module
  */
 import { type CommandLine, parseCommandLine, USAGE } from "./args.ts";
+import { ensureBpftrace } from "./bpftrace.ts";
 import { runE2e } from "./e2e.ts";
 import { passOn, say, VmError } from "./host.ts";
 import { ensureKernel, KERNEL_NAMES, uapiHeadersDir } from "./kernels.ts";
+import { ensureKublk } from "./kublk.ts";
 import { ensureHostPackages } from "./packages.ts";
 import { runProgram } from "./program.ts";
 import { bootGuest, type GuestOptions, type GuestResult } from "./qemu.ts";
@@ -90,6 +92,8 @@ async function fetchAll(line: CommandLine, signal: AbortSignal): Promise<number>
   }
   if (line.kernels.includes(KERNEL_NAMES.at(-1)!)) {
     console.log(`headers: ${await uapiHeadersDir(signal)}`);
+    console.log(`selftests: ${(await ensureKublk(signal)).version}`);
+    console.log(`bpftrace: ${(await ensureBpftrace(signal)).at(-1)}`);
   }
   return 0;
 }

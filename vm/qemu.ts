@@ -4,13 +4,14 @@
  * @module
  */
 import { packCopies } from "./copies.ts";
-import { exists, lock, say, VmError } from "./host.ts";
+import { exists, say, VmError } from "./host.ts";
 import { shellAssignments, shellQuote, writeInitramfs } from "./initramfs.ts";
 import { ensureKernel, type Kernel, type KernelName } from "./kernels.ts";
 import { chooseAccelerator } from "./kvm.ts";
 import { collectLines, Tail } from "./lines.ts";
 import { type Accelerator, type MachineOptions, qemuArgs, spawnQemu } from "./machine.ts";
 import { ensureHostPackages } from "./packages.ts";
+import { GUESTS_AT_ONCE, takeTurn } from "./turns.ts";
 
 /** What to boot, and what to run in it. */
 export interface GuestOptions extends MachineOptions {
@@ -47,8 +48,10 @@ export interface GuestOptions extends MachineOptions {
   onLine?: (line: string) => void;
   /** Takes the console by lines: the kernel's warnings. */
   onConsoleLine?: (line: string) => void;
-  /** Boot even while another guest runs. Default false: guests wait for each other. */
+  /** Boot however many guests run. Default false: no more than two run at once. */
   parallel?: boolean;
+  /** Boot when no other guest runs, and keep them waiting: for whoever measures. */
+  alone?: boolean;
   /** Ends the guest at once. */
   signal?: AbortSignal;
 }
@@ -126,9 +129,12 @@ export async function bootGuest(options: GuestOptions): Promise<GuestResult> {
   if (!(await exists(options.resultsDir))) {
     throw new VmError(`the results folder ${options.resultsDir} does not exist: make it first`);
   }
-  using _guests = options.parallel
-    ? undefined
-    : await lock("guest", "another guest is running; waiting for it to end", options.signal);
+  using _guests = options.parallel ? undefined : await takeTurn(
+    "guests",
+    { places: options.alone ? GUESTS_AT_ONCE : 1, total: GUESTS_AT_ONCE },
+    "other guests are running; waiting for one to end",
+    options.signal,
+  );
   const temporary = await Deno.makeTempDir({ dir: "/tmp", prefix: "ublk-vm-" });
   try {
     const boot = () => new Guest(options, kernel, accelerator, temporary).run();

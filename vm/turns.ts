@@ -1,0 +1,88 @@
+/**
+ * Whose turn it is to run a guest: a few at once, first come, first served, among all processes that
+ * share the cache folder.
+ *
+ * Each one that wants a turn holds a numbered file locked for as long as it waits and runs. The
+ * kernel drops that lock when its owner dies, so that a file which can be locked is nobody's.
+ *
+ * @module
+ */
+import { cacheDir, lock, say } from "./host.ts";
+
+/** How many ordinary guests run at once; two keep the two CPUs of a small machine busy. */
+export const GUESTS_AT_ONCE: number = Math.min(2, navigator.hardwareConcurrency);
+
+const POLL_MS = 200;
+
+/** One that holds a number. */
+interface Ticket {
+  readonly number: number;
+  /** How many of the places it takes. */
+  readonly places: number;
+}
+
+/** Waits for a turn, and holds it until disposed. `places` out of `total` are taken meanwhile. */
+export async function takeTurn(
+  name: string,
+  { places, total }: { places: number; total: number },
+  waiting: string,
+  signal?: AbortSignal,
+): Promise<Disposable> {
+  const dir = `${cacheDir()}/${name}`;
+  const guard = () => lock(`${name}-turns`, "waiting for the list of guests", signal);
+  let mine: Ticket;
+  let file: Deno.FsFile;
+  {
+    // Nobody may look at a file before it is locked.
+    using _guard = await guard();
+    await Deno.mkdir(dir, { recursive: true });
+    const last = (await ticketsIn(dir)).at(-1)?.number ?? 0;
+    mine = { number: last + 1, places: Math.min(places, total) };
+    file = await Deno.open(pathOf(dir, mine), { write: true, create: true });
+    await file.lock(true);
+  }
+  try {
+    for (let said = false; !(await isUp()); said = true) {
+      if (!said) say(waiting);
+      signal?.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  // The file itself is removed by whoever looks next.
+  return { [Symbol.dispose]: () => file.close() };
+
+  async function isUp(): Promise<boolean> {
+    using _guard = await guard();
+    let taken = mine.places;
+    for (const ticket of await ticketsIn(dir)) {
+      if (ticket.number >= mine.number) break;
+      if (await isHeld(pathOf(dir, ticket))) taken += ticket.places;
+    }
+    return taken <= total;
+  }
+}
+
+function pathOf(dir: string, { number, places }: Ticket): string {
+  return `${dir}/${number}-${places}`;
+}
+
+/** The tickets in their order. */
+async function ticketsIn(dir: string): Promise<Ticket[]> {
+  const tickets: Ticket[] = [];
+  for await (const { name } of Deno.readDir(dir)) {
+    const [number, places] = name.split("-").map(Number);
+    tickets.push({ number, places });
+  }
+  return tickets.sort((a, b) => a.number - b.number);
+}
+
+/** Whether somebody holds it; removes it if not. */
+async function isHeld(path: string): Promise<boolean> {
+  using file = await Deno.open(path, { write: true });
+  if (!(await file.tryLock(true))) return true;
+  await Deno.remove(path);
+  return false;
+}

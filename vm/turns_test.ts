@@ -1,0 +1,76 @@
+import { assertEquals } from "@std/assert";
+import { takeTurn } from "./turns.ts";
+
+/** Runs `body` with a cache folder of its own. */
+async function inOwnCache(body: (folder: string) => Promise<void>): Promise<void> {
+  const before = Deno.env.get("UBLK_VM_CACHE");
+  const folder = await Deno.makeTempDir();
+  Deno.env.set("UBLK_VM_CACHE", folder);
+  try {
+    await body(folder);
+  } finally {
+    if (before === undefined) Deno.env.delete("UBLK_VM_CACHE");
+    else Deno.env.set("UBLK_VM_CACHE", before);
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Waits for turns, and writes down who got one in which order. */
+class Queue {
+  readonly admitted: string[] = [];
+  readonly turns = new Map<string, Disposable>();
+
+  async come(name: string, places: number, signal?: AbortSignal): Promise<void> {
+    const turn = await takeTurn("test", { places, total: 2 }, `${name} waits`, signal);
+    this.admitted.push(name);
+    this.turns.set(name, turn);
+  }
+
+  leave(name: string): void {
+    this.turns.get(name)![Symbol.dispose]();
+  }
+}
+
+/** Longer than some polls. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 700));
+
+Deno.test("takeTurn admits as many as there are places, first come, first served", async () => {
+  await inOwnCache(async () => {
+    const queue = new Queue();
+    await queue.come("a", 1);
+    await queue.come("b", 1);
+    const whole = queue.come("whole", 2);
+    await settled();
+    // There would be a place for it, but one that came before wants both.
+    const last = queue.come("last", 1);
+    queue.leave("a");
+    await settled();
+    assertEquals(queue.admitted, ["a", "b"]);
+    queue.leave("b");
+    await whole;
+    await settled();
+    assertEquals(queue.admitted, ["a", "b", "whole"]);
+    queue.leave("whole");
+    await last;
+    queue.leave("last");
+  });
+});
+
+Deno.test("takeTurn passes over those who have died or given up", async () => {
+  await inOwnCache(async (folder) => {
+    await Deno.mkdir(`${folder}/test`);
+    await Deno.writeTextFile(`${folder}/test/7-2`, ""); // Nobody has it locked.
+    const queue = new Queue();
+    await queue.come("first", 2);
+    const abort = new AbortController();
+    const impatient = queue.come("impatient", 2, abort.signal).catch(() => "gave up");
+    await settled();
+    const next = queue.come("next", 1);
+    abort.abort();
+    assertEquals(await impatient, "gave up");
+    queue.leave("first");
+    await next;
+    assertEquals(queue.admitted, ["first", "next"]);
+    queue.leave("next");
+  });
+});
