@@ -9,18 +9,6 @@ import { UblkError } from "../uapi/error.ts";
 import { type Option, OptionError, readValue, REMEDIES } from "./option.ts";
 import type { BackendSpec } from "./spec.ts";
 
-/** An operation on a disk, by the name that options have for it. */
-export type OperationName = "read" | "write" | "flush" | "trim" | "zero";
-
-/** All of them. */
-export const OPERATION_NAMES: readonly OperationName[] = [
-  "read",
-  "write",
-  "flush",
-  "trim",
-  "zero",
-];
-
 /** A time: milliseconds, or a text such as `"10ms"`, `"1.5s"`. */
 export type Time = number | string;
 

@@ -28,8 +28,8 @@ import type {
 import type { ByteRange } from "../../disk/geometry.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { Passing } from "../../disk/passing.ts";
-import { checkOptions, OPERATION_NAMES, type OperationName, refused } from "../../disk/wrapper.ts";
-import type { Wrapper } from "../../disk/wrapper.ts";
+import { OPERATION_NAMES, OPERATION_NUMBERS, type OperationName } from "../../disk/operations.ts";
+import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Each queue's thread draws its own faults. */
 export const sharing: Sharing = "per-queue";
@@ -89,14 +89,6 @@ export function open(
   return new Failing(disk, new Verdicts(options as StoredOptions, queue));
 }
 
-const OP_NUMBERS: Readonly<Record<OperationName, number>> = {
-  read: UBLK_IO_OP_READ,
-  write: UBLK_IO_OP_WRITE,
-  flush: UBLK_IO_OP_FLUSH,
-  trim: UBLK_IO_OP_DISCARD,
-  zero: UBLK_IO_OP_WRITE_ZEROES,
-};
-
 /** Which requests fail. */
 class Verdicts {
   /** The positive errno with which they do. */
@@ -110,7 +102,7 @@ class Verdicts {
 
   constructor({ errno = "EIO", rate = 1, ops, range, seed = 1 }: StoredOptions, queue: number) {
     this.errno = errnoNumber(errno)!;
-    this.#ops = (ops ?? OPERATION_NAMES).map((name) => OP_NUMBERS[name]);
+    this.#ops = (ops ?? OPERATION_NAMES).map((name) => OPERATION_NUMBERS[name]);
     this.#rate = rate;
     this.#everywhere = range === undefined;
     this.#from = range?.offset ?? 0;

@@ -6,13 +6,6 @@
  */
 
 import { errnoNumber } from "../../uapi/errno.ts";
-import {
-  UBLK_IO_OP_DISCARD,
-  UBLK_IO_OP_FLUSH,
-  UBLK_IO_OP_READ,
-  UBLK_IO_OP_WRITE,
-  UBLK_IO_OP_WRITE_ZEROES,
-} from "../../uapi/ublk_io.ts";
 import { monotonicUs } from "../../uring/libc.ts";
 import type {
   Answer,
@@ -24,15 +17,11 @@ import type {
 } from "../../disk/backend.ts";
 import { isLater } from "../../disk/answers.ts";
 import { Passing } from "../../disk/passing.ts";
-import { OPERATION_NAMES } from "../../disk/wrapper.ts";
+import { OPERATION_NAMES, OPERATION_NUMBERS } from "../../disk/operations.ts";
 
 /** The index in {@linkcode OPERATION_NAMES} of each `UBLK_IO_OP_*`. */
 const OP_INDEX = new Int8Array(256).fill(-1);
-OP_INDEX[UBLK_IO_OP_READ] = OPERATION_NAMES.indexOf("read");
-OP_INDEX[UBLK_IO_OP_WRITE] = OPERATION_NAMES.indexOf("write");
-OP_INDEX[UBLK_IO_OP_FLUSH] = OPERATION_NAMES.indexOf("flush");
-OP_INDEX[UBLK_IO_OP_DISCARD] = OPERATION_NAMES.indexOf("trim");
-OP_INDEX[UBLK_IO_OP_WRITE_ZEROES] = OPERATION_NAMES.indexOf("zero");
+OPERATION_NAMES.forEach((name, index) => OP_INDEX[OPERATION_NUMBERS[name]] = index);
 
 const [READ, WRITE, FLUSH, TRIM, ZERO] = OPERATION_NAMES.keys();
 
