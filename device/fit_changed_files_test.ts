@@ -12,7 +12,7 @@ import type { BackendSpec } from "../disk/spec.ts";
 import { stripe } from "../backends/stripe.ts";
 import { log } from "../backends/wrappers/log.ts";
 import type { DiskDescription } from "../ctrl/params.ts";
-import { traitsOf } from "../queue/messages.ts";
+import { traitsOf } from "../disk/traits.ts";
 import { run, Scratch } from "../tests/scratch.ts";
 import { openStack } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";

@@ -8,13 +8,12 @@
 import type { Backend, Sharing } from "../disk/backend.ts";
 import { checkBackend, type RecoveredDevice } from "../disk/load.ts";
 import type { BackendSpec } from "../disk/spec.ts";
+import { type BackendTraits, traitsOf } from "../disk/traits.ts";
 import { LogWriter } from "../queue/log_ring.ts";
 import {
-  type BackendTraits,
   type Box,
   type FromThread,
   type ToThread,
-  traitsOf,
   uncaughtError,
   unpackError,
 } from "../queue/messages.ts";

@@ -8,6 +8,7 @@
 
 import type { Backend } from "../disk/backend.ts";
 import { loadBackend, type LoadedBackend } from "../disk/load.ts";
+import { traitsOf } from "../disk/traits.ts";
 import { isUblkError } from "../uapi/error.ts";
 import { setAffinity } from "../uring/libc.ts";
 import { logSink, redirectConsole } from "./console.ts";
@@ -19,7 +20,6 @@ import {
   packError,
   stackText,
   type ToThread,
-  traitsOf,
   uncaughtError,
 } from "./messages.ts";
 import { prepareServing } from "./serving.ts";
