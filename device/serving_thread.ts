@@ -6,7 +6,8 @@
  */
 
 import type { Backend, Sharing } from "../disk/backend.ts";
-import { checkBackend, type RecoveredDevice } from "../disk/load.ts";
+import type { RecoveredDevice } from "../disk/load.ts";
+import { checkBackend } from "../disk/shape.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { type BackendTraits, traitsOf } from "../disk/traits.ts";
 import { LogWriter } from "../queue/log_ring.ts";
