@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertObjectMatch, assertRejects } from "@std/assert";
-import { moduleUrl, openSource } from "../tests/backend_modules.ts";
+import { moduleUrl, openSource, telling, withOrder } from "../tests/backend_modules.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
 import { loadBackend } from "./load.ts";
 import type { BackendSpec } from "./spec.ts";
@@ -124,28 +124,6 @@ Deno.test("loadBackend is per-queue only where every module in the stack is", as
   assertEquals(await sharing({ ...single, inner: [perQueue] }), "single");
 });
 
-/** A module that tells on `globalThis.order` what is called. */
-function telling(name: string, extra = ""): BackendSpec {
-  const tell = (what: string) => `globalThis.order.push("${what} ${name}");`;
-  return {
-    module: moduleUrl(`
-      export const share = () => { ${tell("share")} return "of ${name}"; };
-      export const unshare = (shared) => { ${
-      tell("unshare")
-    } if (shared !== "of ${name}") throw 1; ${extra} };
-      export const open = (options, context) => {
-        ${tell("open")}
-        return { size: 512, context, readAt() {}, writeAt() {}, close() { ${
-      tell("close")
-    } ${extra} } };
-      };`),
-  };
-}
-
-function withOrder(): string[] {
-  return (globalThis as unknown as { order: string[] }).order = [];
-}
-
 Deno.test("loadBackend opens a stack innermost first and closes it outermost first, each once", async () => {
   const order = withOrder();
   const spec = {
@@ -172,11 +150,14 @@ Deno.test("loadBackend opens a stack innermost first and closes it outermost fir
   ]);
 });
 
+/** What the ends of a module do. */
+const endingWith = (source: string) => ({ close: source, unshare: source });
+
 Deno.test("loadBackend closes and unshares the inner ones of a backend whose own close throws", async () => {
   // They were left open once.
   const order = withOrder();
   const loaded = await loadBackend({
-    ...telling("a", "throw new Error('no');"),
+    ...telling("a", endingWith("throw new Error('no');")),
     inner: [telling("b")],
   });
   const shared = await loaded.share();
@@ -189,7 +170,12 @@ Deno.test("loadBackend closes and unshares the inner ones of a backend whose own
 Deno.test("loadBackend closes and unshares every one of a row, also behind one that throws", async () => {
   const order = withOrder();
   const no = (name: string) => `throw new Error('no ${name}');`;
-  const row = [telling("b", no("b")), telling("c"), telling("d", no("d")), telling("e")];
+  const row = [
+    telling("b", endingWith(no("b"))),
+    telling("c"),
+    telling("d", endingWith(no("d"))),
+    telling("e"),
+  ];
   const loaded = await loadBackend({ ...telling("a"), inner: row });
   const shared = await loaded.share();
   await loaded.open(0, shared);
@@ -214,7 +200,10 @@ Deno.test("loadBackend unshares what was shared where a later `share` throws", a
   const outer = withOrder();
   const stack = {
     ...failing,
-    inner: [{ ...telling("a"), inner: [telling("b")] }, telling("c", "throw new Error('odd');")],
+    inner: [
+      { ...telling("a"), inner: [telling("b")] },
+      telling("c", endingWith("throw new Error('odd');")),
+    ],
   };
   const loaded = await loadBackend(stack);
   await assertFails(() => loaded.share(), "BACKEND_OPEN", "no room");

@@ -6,6 +6,7 @@
 
 import type { Sharing } from "../disk/backend.ts";
 import type { RecoveredDevice } from "../disk/load.ts";
+import type { Box } from "../disk/opened.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { BackendTraits } from "../disk/traits.ts";
 import {
@@ -16,12 +17,6 @@ import {
   type UblkErrorInit,
 } from "../uapi/error.ts";
 import type { ServeOrder, ThreadResources } from "./serving.ts";
-
-/** A value that may itself be `undefined`, in a place that may be left out. */
-export interface Box {
-  /** The value. */
-  readonly value: unknown;
-}
 
 /** From the manager to a thread. */
 export type ToThread =
