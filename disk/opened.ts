@@ -77,12 +77,17 @@ export class OpenedDisk implements AsyncDisposable {
    * @throws {unknown} The first error, once all is done.
    */
   async close(unshare = true): Promise<void> {
-    const releases = unshare && this.#isMaker;
-    if (releases) this.#isMaker = false;
     await eachInTurn([
       () => this.#loaded.close(),
-      () => releases ? this.#loaded.unshare(this.shared) : undefined,
+      () => unshare ? this.unshare() : undefined,
     ]);
+  }
+
+  /** Releases what the threads share, where it was made here, and closes nothing. */
+  async unshare(): Promise<void> {
+    if (!this.#isMaker) return;
+    this.#isMaker = false;
+    await this.#loaded.unshare(this.shared);
   }
 
   /** {@linkcode close}. */
