@@ -28,6 +28,7 @@ import type {
 import type { ByteRange } from "../../disk/geometry.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { Passing } from "../../disk/passing.ts";
+import { PassingRing } from "../../disk/passing_ring.ts";
 import { OPERATION_NAMES, OPERATION_NUMBERS, type OperationName } from "../../disk/operations.ts";
 import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
@@ -157,31 +158,18 @@ class Failing extends Passing {
   }
 }
 
-class FailingRing implements RingMethods {
-  readonly operations?: number;
-  readonly metadata?: boolean;
-  readonly forZeroCopyOnly?: boolean;
-  readonly preferZeroCopy?: boolean;
-  readonly #inner: RingMethods;
+class FailingRing extends PassingRing {
   readonly #verdicts: Verdicts;
 
   constructor(inner: RingMethods, verdicts: Verdicts) {
-    this.#inner = inner;
+    super(inner);
     this.#verdicts = verdicts;
-    this.operations = inner.operations;
-    this.metadata = inner.metadata;
-    this.forZeroCopyOnly = inner.forZeroCopyOnly;
-    this.preferZeroCopy = inner.preferZeroCopy;
   }
 
-  prepare(request: RingRequest, ring: RingOperations): number | void {
+  override prepare(request: RingRequest, ring: RingOperations): number | void {
     const { op, offset, length } = request;
     if (this.#verdicts.fails(op, offset, length)) return -this.#verdicts.errno;
-    return this.#inner.prepare(request, ring);
-  }
-
-  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
-    return this.#inner.complete(request, result, ring);
+    return this.inner.prepare(request, ring);
   }
 }
 
