@@ -69,7 +69,7 @@ export type {
 } from "./device/options.ts";
 export type { RecoveryMode } from "./device/recovery_mode.ts";
 export { recover, serve, type ServedDevice } from "./device/serve.ts";
-export type { Checksum } from "./ctrl/params.ts";
+export type { Checksum } from "./uapi/integrity.ts";
 export type { LatencyStats, OpClass, Stats } from "./queue/stats.ts";
 export type { DataPathName } from "./uapi/data_path.ts";
 export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";

@@ -15,7 +15,7 @@ import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Topology } from "../disk/backend.ts";
 import type { FileWish } from "./backing_file.ts";
 import { type DeviceLimits, rotates } from "../disk/device_limits.ts";
-import { BLOCK_SIZES } from "../disk/geometry.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 
 const SMALLEST_BLOCK = BLOCK_SIZES[0];
 const LARGEST_BLOCK = BLOCK_SIZES[BLOCK_SIZES.length - 1];

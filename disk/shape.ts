@@ -4,9 +4,9 @@
  * @module
  */
 
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Backend } from "./backend.ts";
-import { BLOCK_SIZES } from "./geometry.ts";
 import { zonesFault } from "./zones_fault.ts";
 
 const METHODS = ["readAt", "writeAt"] as const;

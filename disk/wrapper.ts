@@ -5,7 +5,7 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn, type UblkError } from "../uapi/error.ts";
 import { type Option, OptionError, readValue, REMEDIES } from "./option.ts";
 import type { BackendSpec } from "./spec.ts";
 
@@ -37,7 +37,7 @@ export interface Wrapper {
 
 /** The error of a wrapper that cannot be as it is asked for. */
 export function refused(name: string, reason: string, hint: string, errno?: number): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: `wrapper ${name}`, reason, hint, errno });
+  return invalidIn(`wrapper ${name}`)(reason, hint, { errno });
 }
 
 /**
