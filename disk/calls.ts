@@ -7,7 +7,6 @@
  * @module
  */
 
-import { isBlkErrno } from "../uapi/blk_errors.ts";
 import { EIO, EOPNOTSUPP } from "../uapi/errno.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
 import {
@@ -19,7 +18,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import type { Backend, WriteOptions, WriteZeroesOptions } from "./backend.ts";
-import { errnoOf } from "./errno_of.ts";
+import { clientErrno, errnoOf } from "./errno_of.ts";
 
 // Made once: options objects per request would be garbage.
 /** The options of a write that must be durable before it is answered. */
@@ -117,6 +116,6 @@ export function refusePromise(promise: PromiseLike<unknown>, report: FaultReport
 
 /** What a backend's ring methods answer: bytes, or an errno that the block layer passes on. */
 export function ringAnswer(answer: number): number {
-  if (Number.isInteger(answer) && (answer >= 0 || isBlkErrno(-answer))) return answer;
-  return -EIO;
+  if (!Number.isInteger(answer)) return -EIO;
+  return answer >= 0 ? answer : -clientErrno(-answer);
 }
