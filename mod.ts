@@ -55,7 +55,8 @@ export { partition, type PartitionOptions } from "./backends/wrappers/partition.
 export { rate, type RateOptions } from "./backends/wrappers/rate.ts";
 export { readonly } from "./backends/wrappers/readonly.ts";
 export { stats, type StatsOptions } from "./backends/wrappers/stats.ts";
-export type { OperationName, Time } from "./disk/wrapper.ts";
+export type { OperationName } from "./disk/operations.ts";
+export type { Time } from "./disk/wrapper.ts";
 export { zip, type ZipOptions } from "./backends/zip.ts";
 export { Device } from "./device/device.ts";
 export type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./device/info.ts";
@@ -68,7 +69,7 @@ export type {
 } from "./device/options.ts";
 export type { RecoveryMode } from "./device/recovery_mode.ts";
 export { recover, serve, type ServedDevice } from "./device/serve.ts";
-export type { Checksum } from "./ctrl/params.ts";
+export type { Checksum } from "./uapi/integrity.ts";
 export type { LatencyStats, OpClass, Stats } from "./queue/stats.ts";
 export type { DataPathName } from "./uapi/data_path.ts";
 export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";

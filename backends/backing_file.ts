@@ -15,7 +15,7 @@ import {
   errnoText,
   ETXTBSY,
 } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn, UblkError } from "../uapi/error.ts";
 import {
   endOfFile,
   type FileStatus,
@@ -41,7 +41,7 @@ import {
   topologyOfFile,
 } from "./file_abilities.ts";
 import { loopOver } from "../disk/file_places.ts";
-import { BLOCK_SIZES } from "../disk/geometry.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import { formatSize } from "../disk/size.ts";
 
 /** How a file is to be opened. */
@@ -103,7 +103,7 @@ const RETRY_MS = 50;
 
 /** The error of a file that cannot be had: one line with path, cause and remedy. */
 export function refusal(path: string, reason: string, hint: string, errno?: number): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: path, reason, hint, errno });
+  return invalidIn(path)(reason, hint, { errno });
 }
 
 /**

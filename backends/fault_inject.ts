@@ -7,7 +7,7 @@
 
 import { isBlkErrno } from "../uapi/blk_errors.ts";
 import { errnoNumber } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import { killSelf } from "../uring/libc.ts";
@@ -25,6 +25,8 @@ import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
 import { servedByRing } from "../disk/unused.ts";
 import { ZeroReads } from "./zero_reads.ts";
+
+const invalid = invalidIn("fault_inject");
 
 /** Each queue's thread draws its own faults. */
 export const sharing: Sharing = "per-queue";
@@ -104,10 +106,6 @@ export function faultInject(options: FaultInjectOptions = {}): BackendSpec {
     dieDuringFetch,
   };
   return { module: import.meta.url, options: stored };
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "fault_inject", reason, hint });
 }
 
 function checkRate(what: string, rate: number): number {

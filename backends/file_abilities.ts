@@ -4,18 +4,12 @@
  * @module
  */
 
-import {
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  fallocateFile,
-  type FileStatus,
-  readAt,
-} from "../uring/file.ts";
+import { type FileStatus, punchFile, readAt } from "../uring/file.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Topology } from "../disk/backend.ts";
 import type { FileWish } from "./backing_file.ts";
 import { type DeviceLimits, rotates } from "../disk/device_limits.ts";
-import { BLOCK_SIZES } from "../disk/geometry.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 
 const SMALLEST_BLOCK = BLOCK_SIZES[0];
 const LARGEST_BLOCK = BLOCK_SIZES[BLOCK_SIZES.length - 1];
@@ -60,8 +54,7 @@ export function deviceCanPunch(limits: DeviceLimits | undefined, blockSize: numb
 
 /** Tried where it changes nothing: past the end. */
 export function canPunch(fd: number, bytes: number, blockSize: number): boolean {
-  const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  return fallocateFile(fd, mode, bytes, blockSize) === 0;
+  return punchFile(fd, bytes, blockSize) === 0;
 }
 
 /** As the kernel's loop reports a file: its filesystem's block, and whether the disk below rotates. */

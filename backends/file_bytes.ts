@@ -5,21 +5,14 @@
  * @module
  */
 
-import { EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
+import { EINTR, EIO } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import {
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  FALLOC_FL_ZERO_RANGE,
-  fallocateFile,
-  readAt,
-  syncFile,
-  writeAt,
-} from "../uring/file.ts";
+import { fallocateFile, readAt, syncFile, writeAt } from "../uring/file.ts";
 import { Mapping } from "../uring/mapping.ts";
 import type { Backend, WriteOptions, WriteZeroesOptions } from "../disk/backend.ts";
 import { eachOf } from "../disk/each_of.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
+import { DONE, PUNCH, Zeroing } from "./zeroing.ts";
 
 /** What {@linkcode FileBytes} work on. */
 export interface ByteFiles {
@@ -67,8 +60,7 @@ class FileBytes {
   /** Made on first use: a disk that the ring serves never needs it. */
   #mapping: Mapping | undefined;
   #bounce: Uint8Array<ArrayBuffer> | undefined;
-  /** The filesystem turned out to have no `FALLOC_FL_ZERO_RANGE`. */
-  #lacksZeroRange = false;
+  readonly #zeroing = new Zeroing();
 
   constructor({ fds, layout, direct }: ByteFiles) {
     this.#fds = fds;
@@ -117,32 +109,27 @@ class FileBytes {
   }
 
   trim(offset: number, length: number): void {
-    this.#fallocate(FALLOC_FL_PUNCH_HOLE, offset, length);
+    this.#fallocate(PUNCH, offset, length);
   }
 
   zero(offset: number, length: number, { mayUnmap }: WriteZeroesOptions): void {
-    if (!mayUnmap && !this.#lacksZeroRange) {
-      const result = this.#fallocate(FALLOC_FL_ZERO_RANGE, offset, length);
-      if (result === 0) return;
-      this.#lacksZeroRange = true;
+    const zeroing = this.#zeroing;
+    for (let mode = zeroing.first(mayUnmap); mode !== DONE; mode = zeroing.next(mode, mayUnmap)) {
+      this.#fallocate(mode, offset, length);
     }
-    this.#fallocate(FALLOC_FL_PUNCH_HOLE, offset, length);
-    // Space that was to be kept has been given back: it is taken again.
-    if (!mayUnmap) this.#fallocate(0, offset, length);
   }
 
   /** Any range of the disk is one range of each file. */
-  #fallocate(mode: number, offset: number, length: number): number {
+  #fallocate(mode: number, offset: number, length: number): void {
     const layout = this.#layout;
     for (let file = 0; file < layout.files; file++) {
       const start = layout.bytesBefore(file, offset);
       const bytes = layout.bytesBefore(file, offset + length) - start;
       if (bytes === 0) continue;
-      const result = fallocateFile(this.#fds[file], mode | FALLOC_FL_KEEP_SIZE, start, bytes);
-      if (result === -EOPNOTSUPP && mode === FALLOC_FL_ZERO_RANGE) return result;
+      const result = fallocateFile(this.#fds[file], mode, start, bytes);
+      if (this.#zeroing.forgives(mode, result)) return;
       check("fallocate", result);
     }
-    return 0;
   }
 
   close(): void {
@@ -169,6 +156,5 @@ function check(what: string, result: number): void {
 }
 
 function failed(operation: string, errno: number): UblkError {
-  // A client knows no quota of this server's: for it the disk is full.
-  return new UblkError("SYSCALL_FAILED", { operation, errno: errno === EDQUOT ? ENOSPC : errno });
+  return new UblkError("SYSCALL_FAILED", { operation, errno });
 }

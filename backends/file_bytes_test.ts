@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { checkBackendConformance } from "../testing.ts";
 import { allocatedBytes, Scratch } from "../tests/scratch.ts";
-import { fill, openStack, readBytes } from "../tests/stack.ts";
+import { OpenedDisk } from "../disk/opened.ts";
+import { fill, readBytes } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
 import { file } from "./loop.ts";
@@ -17,7 +18,7 @@ Deno.test("file's bytes are where the ring's are, past the page cache too", asyn
   using scratch = new Scratch();
   const path = scratch.file("disk", 4 * MIB);
   for (const direct of [false, true]) {
-    await using stack = await openStack(file(path, { direct, blockSize: 4096 }));
+    await using stack = await OpenedDisk.open(file(path, { direct, blockSize: 4096 }));
     // More than goes through the aligned memory at a time, at an address that nothing aligns.
     const bytes = new Uint8Array(MIB + 1).subarray(1).map((_, index) => index >> 12);
     await stack.backend.writeAt(bytes, 8192, { fua: direct });
@@ -31,7 +32,7 @@ Deno.test("file's bytes are where the ring's are, past the page cache too", asyn
 Deno.test("stripe's bytes are spread over its files", async () => {
   using scratch = new Scratch();
   const paths = ["a", "b"].map((name) => scratch.file(name, MIB));
-  await using stack = await openStack(stripe(paths, { chunkSize: 4096 }));
+  await using stack = await OpenedDisk.open(stripe(paths, { chunkSize: 4096 }));
   await stack.backend.writeAt(
     new Uint8Array(4 * 4096).map((_, index) => 1 + (index >> 12)),
     0,
@@ -47,7 +48,7 @@ Deno.test("stripe's bytes are spread over its files", async () => {
 Deno.test("file's trim gives space back, and so do zeroes unless they must keep it", async () => {
   using scratch = new Scratch();
   const path = scratch.file("disk", MIB);
-  await using stack = await openStack(file(path));
+  await using stack = await OpenedDisk.open(file(path));
   const { backend } = stack;
   const ways: [() => unknown, boolean][] = [
     [() => backend.trim!(0, 65536), false],
@@ -68,9 +69,9 @@ Deno.test({
   ignore: !isRoot,
   fn: async () => {
     using scratch = new Scratch("2M");
-    await using stack = await openStack(file(scratch.file("disk", MIB)));
+    await using stack = await OpenedDisk.open(file(scratch.file("disk", MIB)));
     await checkBackendConformance(stack.backend, { rounds: 60, maxIoBytes: 32768 });
-    await using large = await openStack(file(scratch.file("large", 8 * MIB)));
+    await using large = await OpenedDisk.open(file(scratch.file("large", 8 * MIB)));
     const write = () => large.backend.writeAt(new Uint8Array(4 * MIB), 0, { fua: false });
     const error = assertThrows(write, UblkError, "ENOSPC");
     assertEquals(error.errno, 28);
@@ -80,7 +81,7 @@ Deno.test({
 Deno.test("file's bytes are an error where the file has become shorter", async () => {
   using scratch = new Scratch();
   const path = scratch.file("disk", MIB);
-  await using stack = await openStack(file(path));
+  await using stack = await OpenedDisk.open(file(path));
   Deno.truncateSync(path, 4096);
   assertThrows(() => stack.backend.readAt(new Uint8Array(8192), 0), UblkError, "EIO");
   assert(stack.backend.ring !== undefined, "by itself the ring serves it");

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { ECANCELED, EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
+import { ECANCELED, EINTR, EIO, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
@@ -19,28 +19,26 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE } from "../uring/file.ts";
 import type { RingMethods, RingOperations, RingRequest } from "../disk/backend.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 import { writeUnchecked } from "./unchecked.ts";
+import { DONE, PUNCH, Zeroing } from "./zeroing.ts";
 
 /** Data, and metadata with it. */
 const TRANSFER = 0;
 /** Metadata alone, when it is done carefully. */
 const METADATA = 1;
-/** A range of each file made to read as zeroes, its space given back. */
-const PUNCH = 2;
-/** A range of each file given space. */
-const ALLOCATE = 3;
-/** A range of each file made to read as zeroes, its space kept. */
-const ZERO_RANGE = 4;
+/** A range of each file made to read as zeroes, or given space. */
+const FALLOCATE = 2;
 /** What was written made durable. */
-const SYNC = 5;
+const SYNC = 3;
 
 /** How far a request has come. Made once, used by one request after the other. */
 class Progress {
   /** One of the phases above. */
   phase = TRANSFER;
+  /** Of {@linkcode FALLOCATE}. */
+  mode = PUNCH;
   /** What is to be queued next: a byte of the request, or the index of a file. */
   cursor = 0;
   /** Operations under way. */
@@ -94,8 +92,7 @@ export class FileRequests implements RingMethods {
   readonly #progress: Progress[] = [];
   /** Which of them no request has. */
   readonly #free: number[] = [];
-  /** The filesystem turned out to have no `FALLOC_FL_ZERO_RANGE` (tmpfs has not). */
-  #lacksZeroRange = false;
+  readonly #zeroing = new Zeroing();
 
   /** The files stay the caller's. */
   constructor(files: RequestFiles) {
@@ -113,12 +110,13 @@ export class FileRequests implements RingMethods {
   }
 
   prepare(request: RingRequest, ring: RingOperations): number | void {
-    const phase = this.#firstPhase(request);
+    const phase = firstPhase(request.op);
     if (phase < 0) return -EOPNOTSUPP;
     if (this.#metadata !== undefined && changesDataAlone(request)) {
       this.#forgetMetadata(request, this.#metadata);
     }
     const progress = this.#account(request);
+    if (phase === FALLOCATE) progress.mode = this.#zeroing.first(mayUnmap(request));
     this.#begin(request, progress, phase, ring);
     if (phase === TRANSFER && request.metadataLength > 0) {
       this.#queueMetadata(request, ring);
@@ -173,21 +171,6 @@ export class FileRequests implements RingMethods {
     request.state = 0;
   }
 
-  #firstPhase(request: RingRequest): number {
-    switch (request.op) {
-      case UBLK_IO_OP_READ:
-      case UBLK_IO_OP_WRITE:
-        return TRANSFER;
-      case UBLK_IO_OP_FLUSH:
-        return SYNC;
-      case UBLK_IO_OP_DISCARD:
-        return PUNCH;
-      case UBLK_IO_OP_WRITE_ZEROES:
-        return request.mayUnmap || this.#lacksZeroRange ? PUNCH : ZERO_RANGE;
-    }
-    return -1;
-  }
-
   /** Takes an operation's result: 0, or a negative errno that is the request's. */
   #taken(request: RingRequest, progress: Progress, result: number): number {
     if (result < 0) return this.#forgiven(progress, result);
@@ -208,12 +191,8 @@ export class FileRequests implements RingMethods {
       if (progress.careful) progress.cursor = progress.done;
       return 0;
     }
-    if (result === -EOPNOTSUPP && progress.phase === ZERO_RANGE) {
-      this.#lacksZeroRange = true;
-      return 0;
-    }
-    // A client knows no quota of this server's: for it the disk is full.
-    return result === -EDQUOT ? -ENOSPC : result;
+    const { phase, mode } = progress;
+    return phase === FALLOCATE && this.#zeroing.forgives(mode, result) ? 0 : result;
   }
 
   /** All operations of a phase are done: the answer, or nothing where another phase follows. */
@@ -231,17 +210,10 @@ export class FileRequests implements RingMethods {
       }
       case METADATA:
         return this.#begin(request, progress, TRANSFER, ring);
-      case ZERO_RANGE:
-        if (this.#lacksZeroRange) return this.#begin(request, progress, PUNCH, ring);
-        return 0;
-      case PUNCH:
-        // Space that was to be kept has been given back: it is taken again, so that later writes
-        // there find it. Where that is not possible either, EOPNOTSUPP makes the kernel write
-        // zeroes itself.
-        if (op === UBLK_IO_OP_WRITE_ZEROES && !request.mayUnmap) {
-          return this.#begin(request, progress, ALLOCATE, ring);
-        }
-        return 0;
+      case FALLOCATE:
+        progress.mode = this.#zeroing.next(progress.mode, mayUnmap(request));
+        if (progress.mode === DONE) return 0;
+        return this.#begin(request, progress, FALLOCATE, ring);
       case SYNC:
         return op === UBLK_IO_OP_WRITE ? length : 0;
     }
@@ -292,7 +264,7 @@ export class FileRequests implements RingMethods {
       if (bytes === 0 && request.op !== UBLK_IO_OP_FLUSH) continue;
       const fd = this.#fds[file];
       if (progress.phase === SYNC) ring.fsync(fd, true);
-      else ring.fallocate(fd, FALLOCATE_MODES[progress.phase], start, bytes);
+      else ring.fallocate(fd, progress.mode, start, bytes);
       progress.pending++;
     }
     // Last the metadata: without it a loss of power left new data beside old metadata.
@@ -317,11 +289,21 @@ function changesDataAlone({ op, metadataLength }: RingRequest): boolean {
     op === UBLK_IO_OP_WRITE && metadataLength === 0;
 }
 
-/** By phase. */
-const FALLOCATE_MODES: readonly number[] = [
-  0,
-  0,
-  FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE,
-];
+function firstPhase(op: number): number {
+  switch (op) {
+    case UBLK_IO_OP_READ:
+    case UBLK_IO_OP_WRITE:
+      return TRANSFER;
+    case UBLK_IO_OP_FLUSH:
+      return SYNC;
+    case UBLK_IO_OP_DISCARD:
+    case UBLK_IO_OP_WRITE_ZEROES:
+      return FALLOCATE;
+  }
+  return -1;
+}
+
+/** Whether a range's space may be given back: what is discarded always. */
+function mayUnmap(request: RingRequest): boolean {
+  return request.op === UBLK_IO_OP_DISCARD || request.mayUnmap;
+}

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
 import { endOfFile, nextHole, removeFile, syncFile, truncateFile } from "../uring/file.ts";
 import { closeFd, syscallError } from "../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
@@ -16,12 +16,15 @@ import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
-import { BLOCK_SIZES, type Size } from "../disk/geometry.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
+import type { Size } from "../disk/geometry.ts";
 import { formatSize, parseSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import type { Target } from "../disk/target.ts";
 import { writeUnchecked } from "./unchecked.ts";
+
+const invalid = invalidIn("a disk in a file");
 
 /** The threads share the file through the kernel. */
 export const sharing: Sharing = "per-queue";
@@ -117,10 +120,6 @@ export function file(path: string, options: FileOptions = {}): BackendSpec {
   if (metadataPath !== undefined) checkPath(metadataPath);
   const stored = { path, blockSize, readOnly, direct, shared, createBytes: size, metadataPath };
   return { module: import.meta.url, options: { ...stored, metadataSize } satisfies StoredOptions };
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "a disk in a file", reason, hint });
 }
 
 /** Checks that a text can be a path. */

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { DiskModel } from "../tests/disk_model.ts";
 import { RingRequests } from "../tests/ring_requests.ts";
 import { allocatedBytes, run, Scratch } from "../tests/scratch.ts";
-import { openStack } from "../tests/stack.ts";
+import { OpenedDisk } from "../disk/opened.ts";
 import { runChild } from "../tests/seccomp.ts";
 import { EIO, ENOSPC } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
@@ -557,13 +557,13 @@ Deno.test("file + a second file that cannot be had + nothing that was made is le
   const missing = `${scratch.path}/none/metadata`;
   const directory = scratch.path;
   for (const metadataPath of [missing, directory]) {
-    await assertRejects(() => openStack(file(path, { ...options, metadataPath })), UblkError);
+    await assertRejects(() => OpenedDisk.open(file(path, { ...options, metadataPath })), UblkError);
     assertThrows(() => Deno.statSync(path), Deno.errors.NotFound);
   }
   // What was there before stays.
   scratch.file("disk", MIB);
   await assertRejects(
-    () => openStack(file(path, { ...options, metadataPath: directory })),
+    () => OpenedDisk.open(file(path, { ...options, metadataPath: directory })),
     UblkError,
   );
   assertEquals(Deno.statSync(path).size, MIB);
@@ -584,6 +584,6 @@ Deno.test("file + a server killed while it made the file + the next one makes it
     await openBackingFile(${JSON.stringify(path)}, wish);
   `);
   assertEquals(Deno.statSync(path).size, 0);
-  await using stack = await openStack(file(path, { create: true, size: MIB }));
+  await using stack = await OpenedDisk.open(file(path, { create: true, size: MIB }));
   assertEquals(stack.backend.size, MIB);
 });

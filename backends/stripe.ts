@@ -4,7 +4,7 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
 import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
@@ -17,6 +17,8 @@ import { formatSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import type { Target } from "../disk/target.ts";
+
+const invalid = invalidIn("a striped disk");
 
 /** The threads share the files through the kernel. */
 export const sharing: Sharing = "per-queue";
@@ -90,10 +92,6 @@ export function stripe(paths: readonly string[], options: StripeOptions = {}): B
   }
   const stored = { paths: [...paths], chunkSize, blockSize, readOnly, direct, shared };
   return { module: import.meta.url, options: stored satisfies StoredOptions };
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "a striped disk", reason, hint });
 }
 
 /** What the threads share: descriptors are the process's. */

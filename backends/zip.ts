@@ -4,13 +4,15 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
 import type { Backend, ShareContext, Sharing } from "../disk/backend.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
 import { encodingCalled } from "./zip/encoding.ts";
 import type { ArchiveWish } from "./zip/open.ts";
+
+const invalid = invalidIn("a zip archive");
 
 /** Members are inflated once: by one thread, for all queues. */
 export const sharing: Sharing = "single";
@@ -91,10 +93,6 @@ export function zip(path: string, options: ZipOptions = {}): BackendSpec {
   }
   const wish: ArchiveWish = { path, member, files, check, cache, encoding, blockSize, progress };
   return { module: import.meta.url, options: wish };
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "a zip archive", reason, hint });
 }
 
 /** The archive is opened with the disk; that it is no other part of the disk must be known before. */

@@ -9,7 +9,7 @@
  */
 
 import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn, UblkError } from "../uapi/error.ts";
 import {
   featureNames,
   UBLK_F_BATCH_IO,
@@ -29,6 +29,8 @@ import {
 import { UBLK_IO_BUF_BITS } from "../uapi/ublk_io.ts";
 import { PAGE_BYTES } from "../uring/mapping.ts";
 import { choosePath, conflict, pathOf, withKernels } from "./data_path.ts";
+
+const invalid = invalidIn("ADD_DEV");
 
 /** `UBLK_MAX_UBLKS`: one minor each (`UBLK_MINORS` is 2^20), and no more ids than that. */
 export const MAX_DEVICES: number = 2 ** 20;
@@ -203,10 +205,6 @@ function unusable(info: ublksrv_ctrl_dev_info, reason: string): UblkError {
 
 function count(number: number, what: string): string {
   return `${number} ${what}${number === 1 ? "" : "s"}`;
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "ADD_DEV", reason, hint });
 }
 
 function checkRange(what: string, value: number, min: number, max: number): void {

@@ -7,7 +7,10 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { LBMD_PI_CAP_INTEGRITY, LBMD_PI_CAP_REFTAG } from "../uapi/block.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
+import { invalidIn } from "../uapi/error.ts";
+import { type Checksum, CHECKSUMS } from "../uapi/integrity.ts";
 import {
   UBLK_ATTR_FUA,
   UBLK_ATTR_READ_ONLY,
@@ -31,10 +34,9 @@ import {
 import { PAGE_BYTES } from "../uring/mapping.ts";
 import { checkZones, zonedParams, type ZonedTraits } from "./zoned_params.ts";
 
-const SECTOR_BYTES = 512;
+const invalid = invalidIn("SET_PARAMS");
 
-/** The logical block sizes that the driver takes (`ublk_validate_params`), in bytes. */
-export const BLOCK_SIZES: readonly number[] = [512, 1024, 2048, 4096];
+const SECTOR_BYTES = 512;
 
 /** The greatest physical block, `io_min` and `io_opt` that the driver takes, in bytes. */
 const MAX_PHYSICAL_BYTES = 2 ** 28;
@@ -95,23 +97,6 @@ export interface DiskTraits {
   /** Its zones. Needs `UBLK_F_ZONED`. */
   readonly zones?: ZonedTraits;
 }
-
-/** The checksums of protection information, and the bytes of a tuple with each. */
-export const CHECKSUMS: Readonly<Record<Checksum, { type: number; tupleBytes: number }>> = {
-  // LBMD_PI_CSUM_* of linux/fs.h, and ublk_integrity_pi_tuple_size() of the driver.
-  "none": { type: 0, tupleBytes: 0 },
-  "ip": { type: 1, tupleBytes: 8 },
-  "t10dif": { type: 2, tupleBytes: 8 },
-  "nvme": { type: 4, tupleBytes: 16 },
-};
-
-/** A checksum of protection information. */
-export type Checksum = "none" | "ip" | "t10dif" | "nvme";
-
-/** `LBMD_PI_CAP_INTEGRITY` of `linux/fs.h`. */
-const LBMD_PI_CAP_INTEGRITY = 1;
-/** `LBMD_PI_CAP_REFTAG` of `linux/fs.h`. */
-const LBMD_PI_CAP_REFTAG = 2;
 
 /** Integrity metadata of a disk: so many bytes for each block. */
 export interface IntegrityTraits {
@@ -297,10 +282,6 @@ function discardParams(
 function wholeBlocks(bytes: number, blockSize: number): number {
   const clamped = Math.min(bytes, MAX_RANGE_BYTES);
   return Math.floor(clamped / blockSize) * (blockSize / SECTOR_BYTES);
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "SET_PARAMS", reason, hint });
 }
 
 function shift(what: string, bytes: number, min: number, max: number): number {

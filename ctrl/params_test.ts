@@ -15,7 +15,8 @@ import {
   ublk_params,
 } from "../uapi/ublk_params.ts";
 import type { ZonedTraits } from "./zoned_params.ts";
-import { BLOCK_SIZES, describeParams, type DiskTraits, ublkParams } from "./params.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
+import { describeParams, type DiskTraits, ublkParams } from "./params.ts";
 
 const MIB = 1 << 20;
 

@@ -4,8 +4,10 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
 import type { ublk_param_zoned } from "../uapi/ublk_params.ts";
+
+const invalid = invalidIn("SET_PARAMS");
 
 const SECTOR_BYTES = 512;
 
@@ -56,8 +58,4 @@ export function checkZones({ size, maxOpen, maxActive }: ZonedTraits, sizeBytes:
     `${maxOpen} open zones are more than the ${maxActive} active ones`,
     "let as many be active, since an open zone is active",
   );
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "SET_PARAMS", reason, hint });
 }

@@ -12,7 +12,9 @@
 import type { Sharing } from "../disk/backend.ts";
 import type { QueueShare } from "../queue/serving.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
+
+const invalid = invalidIn("serve");
 
 /** A thread's share of a queue, without its counters. */
 export type Share = Required<Omit<QueueShare, "stats">>;
@@ -134,8 +136,4 @@ export function threadCpus(
   const lists = byHand ??
     near.map((cpus) => cpus.filter((cpu) => allowed?.includes(cpu) ?? true));
   return Array.from({ length: threads }, (_, thread) => lists[thread] ?? []);
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "serve", reason, hint });
 }

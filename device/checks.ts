@@ -7,7 +7,7 @@
 import { checkRanges } from "../ctrl/negotiate.ts";
 import { checkIntegrity } from "../ctrl/params.ts";
 import { DATA_PATHS } from "../uapi/data_path.ts";
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
 import { CPU_SET_BYTES } from "../uring/libc.ts";
 import type { Settings } from "./options.ts";
 import { RECOVERY_MODES } from "./recovery_mode.ts";
@@ -86,6 +86,4 @@ function checkSharedMemory(memory: Settings["sharedMemory"]): void {
 }
 
 /** An error of the caller's. */
-export function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "serve", reason, hint });
-}
+export const invalid: ReturnType<typeof invalidIn> = invalidIn("serve");

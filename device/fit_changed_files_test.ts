@@ -12,9 +12,9 @@ import type { BackendSpec } from "../disk/spec.ts";
 import { stripe } from "../backends/stripe.ts";
 import { log } from "../backends/wrappers/log.ts";
 import type { DiskDescription } from "../ctrl/params.ts";
-import { traitsOf } from "../queue/messages.ts";
+import { traitsOf } from "../disk/traits.ts";
 import { run, Scratch } from "../tests/scratch.ts";
-import { openStack } from "../tests/stack.ts";
+import { OpenedDisk } from "../disk/opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
 import { misfit } from "./fit.ts";
@@ -77,7 +77,7 @@ class Ramfs extends Scratch {
 
 /** The reason not to recover a device with that backend. */
 async function reason(spec: BackendSpec, disk: DiskDescription): Promise<string | undefined> {
-  await using stack = await openStack(spec, 0, { blockSize: disk.blockSize });
+  await using stack = await OpenedDisk.open(spec, { recovered: { blockSize: disk.blockSize } });
   return misfit(disk, 0, traitsOf(stack.backend), settings)?.reason;
 }
 
@@ -118,7 +118,10 @@ Deno.test("a device is recovered past the page cache, with any block that goes t
   const words = "its blocks have 512 bytes, the backend's 4096";
   assertEquals(await reason(file(large.path, direct), made), words);
   await assertRejects(
-    () => openStack(file(large.path, { direct: true, blockSize: 512 }), 0, { blockSize: 512 }),
+    () =>
+      OpenedDisk.open(file(large.path, { direct: true, blockSize: 512 }), {
+        recovered: { blockSize: 512 },
+      }),
     UblkError,
     "no blocks of 512",
   );

@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { DiskDescription } from "../ctrl/params.ts";
-import type { BackendTraits } from "../queue/messages.ts";
+import type { BackendTraits } from "../disk/traits.ts";
 import {
   UBLK_F_AUTO_BUF_REG,
   UBLK_F_PER_IO_DAEMON,

@@ -6,7 +6,7 @@
  */
 
 import { conflict } from "../ctrl/data_path.ts";
-import type { BackendTraits } from "../queue/messages.ts";
+import type { BackendTraits } from "../disk/traits.ts";
 import { DATA_PATHS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import { isAutomatic } from "./assignment.ts";

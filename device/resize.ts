@@ -6,7 +6,7 @@
  */
 
 import type { Control } from "../ctrl/control.ts";
-import type { BackendTraits } from "../queue/messages.ts";
+import type { BackendTraits } from "../disk/traits.ts";
 import { UblkError } from "../uapi/error.ts";
 import { FEATURES, UBLK_F_UPDATE_SIZE } from "../uapi/features.ts";
 import { logLine } from "./log.ts";

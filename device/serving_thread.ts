@@ -6,18 +6,13 @@
  */
 
 import type { Backend, Sharing } from "../disk/backend.ts";
-import { checkBackend, type RecoveredDevice } from "../disk/load.ts";
+import type { RecoveredDevice } from "../disk/load.ts";
+import type { Box } from "../disk/opened.ts";
+import { checkBackend } from "../disk/shape.ts";
 import type { BackendSpec } from "../disk/spec.ts";
+import { type BackendTraits, traitsOf } from "../disk/traits.ts";
 import { LogWriter } from "../queue/log_ring.ts";
-import {
-  type BackendTraits,
-  type Box,
-  type FromThread,
-  type ToThread,
-  traitsOf,
-  uncaughtError,
-  unpackError,
-} from "../queue/messages.ts";
+import { type FromThread, type ToThread, uncaughtError, unpackError } from "../queue/messages.ts";
 import { prepareServing, type ServeOrder, type ThreadResources } from "../queue/serving.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { takesConsoles } from "./consoles.ts";

@@ -8,11 +8,13 @@
 import type { Control } from "../ctrl/control.ts";
 import type { SharedBuffer } from "../queue/shared_memory.ts";
 import { ENOENT, errnoName } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn, UblkError } from "../uapi/error.ts";
 import { fileStatus, O_RDONLY, O_RDWR } from "../uring/file.ts";
 import { closeFd, openFile } from "../uring/libc.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { SharedMemoryOptions } from "./options.ts";
+
+const invalid = invalidIn("share memory");
 
 /** `UBLK_SHMEM_BUF_SIZE_MAX` of the driver. */
 const MAX_BYTES = 2 ** 32;
@@ -130,10 +132,6 @@ function open(path: string, readOnly: boolean): number {
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
     const words = error.errno === undefined ? error.reason : errnoName(error.errno);
-    throw invalid(`${path} cannot be opened: ${words}`, "see its permissions", error);
+    throw invalid(`${path} cannot be opened: ${words}`, "see its permissions", { cause: error });
   }
-}
-
-function invalid(reason: string, hint: string, cause?: unknown): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "share memory", reason, hint, cause });
 }

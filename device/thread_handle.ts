@@ -18,7 +18,7 @@ import {
   orderResize,
   resizeResult,
 } from "../queue/control_block.ts";
-import type { Box } from "../queue/messages.ts";
+import type { Box } from "../disk/opened.ts";
 import type { QueueShare, ServeOrder, ThreadResources } from "../queue/serving.ts";
 import { errnoName } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";

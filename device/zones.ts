@@ -4,8 +4,10 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn } from "../uapi/error.ts";
 import type { Settings } from "./options.ts";
+
+const invalid = invalidIn("serve");
 
 /**
  * Checks the options of a device whose backend has zones.
@@ -26,8 +28,4 @@ export function checkBesideZones({ recovery, integrity, sharedMemory }: Settings
   if (sharedMemory !== undefined) {
     throw invalid("a zoned disk shares no memory with its clients", "leave sharedMemory out");
   }
-}
-
-function invalid(reason: string, hint: string): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: "serve", reason, hint });
 }

@@ -9,10 +9,18 @@ import { ENODEV } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Answer } from "./backend.ts";
 
-/** Whether an answer is yet to come. */
+/** Whether an answer is yet to come: it is a Promise, or behaves like one. */
 export function isLater(answer: unknown): answer is Promise<void> {
   return typeof answer === "object" && answer !== null &&
     typeof (answer as { then?: unknown }).then === "function";
+}
+
+/**
+ * A Promise of our own for an answer. It guards against a thenable that throws, or that answers
+ * twice; `Promise.resolve` would hand a Promise with a `then` of its own through as it is.
+ */
+export function asPromise(answer: unknown): Promise<unknown> {
+  return new Promise((resolve) => resolve(answer));
 }
 
 /** Resolves when all have, also where one fails: a buffer is borrowed until then. */

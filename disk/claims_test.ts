@@ -2,7 +2,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { moduleUrl, openSource } from "../tests/backend_modules.ts";
 import { makeZip } from "../tests/zip_writer.ts";
 import { run, Scratch } from "../tests/scratch.ts";
-import { openStack } from "../tests/stack.ts";
+import { OpenedDisk } from "./opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { fileStatus } from "../uring/file.ts";
 import { libc } from "../uring/libc.ts";
@@ -83,7 +83,7 @@ Deno.test("a disk that opens several files has none of them twice, under any nam
       }),
     };
     for (const [kind, spec] of Object.entries(stacks)) {
-      await assertRejects(() => openStack(spec), UblkError, REFUSAL, `${kind}, ${name}`);
+      await assertRejects(() => OpenedDisk.open(spec), UblkError, REFUSAL, `${kind}, ${name}`);
       assertEquals(Deno.statSync(path).size, MIB, `${kind}, ${name}: nothing was cut`);
       assertEquals(Deno.statSync(empty).size, 0, `${kind}, ${name}: nothing was made`);
     }
@@ -96,7 +96,7 @@ Deno.test("a disk has no file twice that is yet to be made", async () => {
   const spec = stats(file(path, { create: true, size: MIB, shared: true }), {
     file: `${scratch.path}/./new`,
   });
-  await assertRejects(() => openStack(spec), UblkError, REFUSAL);
+  await assertRejects(() => OpenedDisk.open(spec), UblkError, REFUSAL);
 });
 
 /** A disk of a module that has two disks inside. */
@@ -115,24 +115,32 @@ Deno.test("parts of a disk that only read a file, or allow each other to have it
     const alone = (path: string) => file(path);
     for (const one of [read, shared]) {
       for (const two of [read, shared]) {
-        await using _stack = await openStack(pair(one(path), two(other)));
+        await using _stack = await OpenedDisk.open(pair(one(path), two(other)));
       }
       // Nothing else may be what somebody reads.
       for (const spec of [pair(one(path), alone(other)), pair(alone(path), one(other))]) {
-        await assertRejects(() => openStack(spec), UblkError, REFUSAL);
+        await assertRejects(() => OpenedDisk.open(spec), UblkError, REFUSAL);
       }
-      await assertRejects(() => openStack(cow(one(path), { file: other })), UblkError, REFUSAL);
-      await assertRejects(() => openStack(stats(one(path), { file: other })), UblkError, REFUSAL);
+      await assertRejects(
+        () => OpenedDisk.open(cow(one(path), { file: other })),
+        UblkError,
+        REFUSAL,
+      );
+      await assertRejects(
+        () => OpenedDisk.open(stats(one(path), { file: other })),
+        UblkError,
+        REFUSAL,
+      );
     }
   }
-  await using _stack = await openStack(pair(zip(archive), zip(archive)));
+  await using _stack = await OpenedDisk.open(pair(zip(archive), zip(archive)));
 });
 
 Deno.test("lines of text from several sides may go to one file, or to what keeps nothing", async () => {
   using scratch = new Scratch();
   const [path, text] = [scratch.file("disk", MIB), `${scratch.path}/text`];
   for (const to of [text, "/dev/null"]) {
-    await using _stack = await openStack(log(log(file(path), { file: to }), { file: to }));
+    await using _stack = await OpenedDisk.open(log(log(file(path), { file: to }), { file: to }));
   }
 });
 
@@ -172,7 +180,9 @@ Deno.test("a loop device over a file that cannot be looked at keeps nobody from 
   Deno.symlinkSync(named, named);
   assertThrows(() => fileStatus(named), UblkError, "ELOOP");
   for (const other of [path, loop.path]) {
-    await using _stack = await openStack(stats(file(other), { file: `${scratch.path}/table` }));
+    await using _stack = await OpenedDisk.open(
+      stats(file(other), { file: `${scratch.path}/table` }),
+    );
   }
 });
 
@@ -181,7 +191,7 @@ Deno.test("a file that the kernel's loop has is closed where it is refused", asy
   const path = scratch.file("disk", MIB);
   {
     using _loop = new Loop(path);
-    await assertRejects(() => openStack(file(path)), UblkError, "in use by /dev/loop");
+    await assertRejects(() => OpenedDisk.open(file(path)), UblkError, "in use by /dev/loop");
   }
   const open = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => {
     return fileStatus(`/proc/self/fd/${name}`)?.identity;

@@ -7,7 +7,7 @@
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import type { Backend } from "./backend.ts";
-import { checkBackend } from "./load.ts";
+import { checkBackend } from "./shape.ts";
 import { allOf, isLater } from "./answers.ts";
 
 /** How {@linkcode checkBackendConformance} goes about it. */

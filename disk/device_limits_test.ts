@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DiskModel } from "../tests/disk_model.ts";
 import { RingRequests } from "../tests/ring_requests.ts";
 import { run, Scratch } from "../tests/scratch.ts";
-import { openStack } from "../tests/stack.ts";
+import { OpenedDisk } from "./opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
@@ -47,7 +47,7 @@ class Device implements Disposable {
 
 /** The visible traits of an open disk. */
 async function backendOf<T>(spec: BackendSpec, look: (backend: Backend) => T): Promise<T> {
-  await using stack = await openStack(spec);
+  await using stack = await OpenedDisk.open(spec);
   return look(stack.backend);
 }
 
@@ -141,14 +141,16 @@ Deno.test("metadata belongs to blocks whose size nothing below the disk changes"
     assertEquals(disk.lastMetadata, tags);
   }
   const error = await assertRejects(
-    () => openStack(file(device.path, { ...options, direct: true })),
+    () => OpenedDisk.open(file(device.path, { ...options, direct: true })),
     UblkError,
     "no blocks of 512",
   );
   assertEquals(error.hint, "use blocks of 4096, or serve it without direct");
   // A device goes on with its own, and is refused rather than given others.
   const blockSize = (deviceBlockSize: number, more: FileOptions = {}) =>
-    openStack(file(device.path, { ...options, ...more }), 0, { blockSize: deviceBlockSize })
+    OpenedDisk.open(file(device.path, { ...options, ...more }), {
+      recovered: { blockSize: deviceBlockSize },
+    })
       .then(async (stack) => {
         await using disk = stack;
         return disk.backend.blockSize;
@@ -267,8 +269,11 @@ Deno.test("a refusal of block devices names no remedy that is for files", async 
   using small = new Device(["--sizelimit", `${MIB}`]);
   using tiny = new Device(["--sizelimit", "4096"]);
   using device = new Device([]);
-  const sizes = await assertRejects(() => openStack(stripe([device.path, small.path])), UblkError);
+  const sizes = await assertRejects(
+    () => OpenedDisk.open(stripe([device.path, small.path])),
+    UblkError,
+  );
   assertMatch(sizes.message, /; give partitions of the same size$/);
-  const chunks = await assertRejects(() => openStack(stripe([tiny.path])), UblkError);
+  const chunks = await assertRejects(() => OpenedDisk.open(stripe([tiny.path])), UblkError);
   assertMatch(chunks.message, /; use smaller chunks$/);
 });

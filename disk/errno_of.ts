@@ -5,11 +5,20 @@
  */
 
 import { isBlkErrno } from "../uapi/blk_errors.ts";
-import { EIO, errnoNumber, ETIMEDOUT } from "../uapi/errno.ts";
+import { EDQUOT, EIO, ENOSPC, errnoNumber, ETIMEDOUT } from "../uapi/errno.ts";
 
 /**
- * The positive errno for a thrown value. It is one that the block layer passes on; whatever the
- * block layer would turn into EIO is EIO here already.
+ * The positive errno that a client gets for another one: itself, where the block layer passes it on.
+ * Whatever that would turn into EIO is EIO here already.
+ */
+export function clientErrno(errno: number): number {
+  if (isBlkErrno(errno)) return errno;
+  // A client knows no quota of this server's: for it the disk is full.
+  return errno === EDQUOT ? ENOSPC : EIO;
+}
+
+/**
+ * The positive errno for a thrown value, as {@linkcode clientErrno} has it.
  *
  * - a `UblkError`, or any object with a numeric `errno`: that one;
  * - an error whose `code` is an errno's name, as Deno's and Node's are: that errno;
@@ -19,7 +28,7 @@ import { EIO, errnoNumber, ETIMEDOUT } from "../uapi/errno.ts";
 export function errnoOf(thrown: unknown): number {
   try {
     const number = claimed(thrown);
-    return number !== undefined && isBlkErrno(number) ? number : EIO;
+    return number === undefined ? EIO : clientErrno(number);
   } catch {
     // A getter or a Proxy may throw in its turn, and this runs where nothing would catch that.
     return EIO;

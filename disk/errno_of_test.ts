@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { BLK_ERRORS, isBlkErrno } from "../uapi/blk_errors.ts";
-import { EIO, ENODATA, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
+import { EDQUOT, EIO, ENODATA, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { FaultDice } from "../uring/fake_faults.ts";
 import { errnoOf } from "./errno_of.ts";
@@ -25,6 +25,12 @@ Deno.test("errnoOf turns what the block layer would not pass on into EIO", () =>
     new UblkError("CONTROL_TIMEOUT", { operation: "x" }),
   ];
   for (const thrown of others) assertEquals(errnoOf(thrown), EIO, Deno.inspect(thrown));
+});
+
+Deno.test("errnoOf has a client of a server that is over its quota find the disk full", () => {
+  for (const thrown of [{ errno: EDQUOT }, { errno: -EDQUOT }, { code: "EDQUOT" }]) {
+    assertEquals(errnoOf(thrown), ENOSPC);
+  }
 });
 
 Deno.test("errnoOf knows the time-outs of Deno and of the web", async () => {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import { parseSize } from "./size.ts";
 
 /** A number of bytes, or a text such as `"1GiB"` (see `parseSize`). */
@@ -36,9 +37,6 @@ export interface Geometry {
   /** The kernel refuses writes. */
   readonly readOnly: boolean;
 }
-
-/** The logical block sizes that the block layer takes on a machine with pages of 4 KiB. */
-export const BLOCK_SIZES: readonly number[] = [512, 1024, 2048, 4096];
 
 /**
  * Checks and completes a geometry.

@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { BLOCK_SIZES, geometryOf } from "./geometry.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
+import { geometryOf } from "./geometry.ts";
 
 Deno.test("geometryOf fills in the defaults and reads sizes in words", () => {
   assertEquals(geometryOf({ size: 512 }), { size: 512, blockSize: 512, readOnly: false });

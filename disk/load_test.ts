@@ -1,7 +1,7 @@
-import { assert, assertEquals, assertObjectMatch, assertRejects, assertThrows } from "@std/assert";
-import { moduleUrl, openSource } from "../tests/backend_modules.ts";
+import { assert, assertEquals, assertObjectMatch, assertRejects } from "@std/assert";
+import { moduleUrl, openSource, telling, withOrder } from "../tests/backend_modules.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
-import { checkBackend, loadBackend } from "./load.ts";
+import { loadBackend } from "./load.ts";
 import type { BackendSpec } from "./spec.ts";
 
 /** What `openSource` makes shows what it was given. */
@@ -124,28 +124,6 @@ Deno.test("loadBackend is per-queue only where every module in the stack is", as
   assertEquals(await sharing({ ...single, inner: [perQueue] }), "single");
 });
 
-/** A module that tells on `globalThis.order` what is called. */
-function telling(name: string, extra = ""): BackendSpec {
-  const tell = (what: string) => `globalThis.order.push("${what} ${name}");`;
-  return {
-    module: moduleUrl(`
-      export const share = () => { ${tell("share")} return "of ${name}"; };
-      export const unshare = (shared) => { ${
-      tell("unshare")
-    } if (shared !== "of ${name}") throw 1; ${extra} };
-      export const open = (options, context) => {
-        ${tell("open")}
-        return { size: 512, context, readAt() {}, writeAt() {}, close() { ${
-      tell("close")
-    } ${extra} } };
-      };`),
-  };
-}
-
-function withOrder(): string[] {
-  return (globalThis as unknown as { order: string[] }).order = [];
-}
-
 Deno.test("loadBackend opens a stack innermost first and closes it outermost first, each once", async () => {
   const order = withOrder();
   const spec = {
@@ -172,11 +150,14 @@ Deno.test("loadBackend opens a stack innermost first and closes it outermost fir
   ]);
 });
 
+/** What the ends of a module do. */
+const endingWith = (source: string) => ({ close: source, unshare: source });
+
 Deno.test("loadBackend closes and unshares the inner ones of a backend whose own close throws", async () => {
   // They were left open once.
   const order = withOrder();
   const loaded = await loadBackend({
-    ...telling("a", "throw new Error('no');"),
+    ...telling("a", endingWith("throw new Error('no');")),
     inner: [telling("b")],
   });
   const shared = await loaded.share();
@@ -189,7 +170,12 @@ Deno.test("loadBackend closes and unshares the inner ones of a backend whose own
 Deno.test("loadBackend closes and unshares every one of a row, also behind one that throws", async () => {
   const order = withOrder();
   const no = (name: string) => `throw new Error('no ${name}');`;
-  const row = [telling("b", no("b")), telling("c"), telling("d", no("d")), telling("e")];
+  const row = [
+    telling("b", endingWith(no("b"))),
+    telling("c"),
+    telling("d", endingWith(no("d"))),
+    telling("e"),
+  ];
   const loaded = await loadBackend({ ...telling("a"), inner: row });
   const shared = await loaded.share();
   await loaded.open(0, shared);
@@ -214,7 +200,10 @@ Deno.test("loadBackend unshares what was shared where a later `share` throws", a
   const outer = withOrder();
   const stack = {
     ...failing,
-    inner: [{ ...telling("a"), inner: [telling("b")] }, telling("c", "throw new Error('odd');")],
+    inner: [
+      { ...telling("a"), inner: [telling("b")] },
+      telling("c", endingWith("throw new Error('odd');")),
+    ],
   };
   const loaded = await loadBackend(stack);
   await assertFails(() => loaded.share(), "BACKEND_OPEN", "no room");
@@ -248,30 +237,5 @@ Deno.test("loadBackend tells every `share` and `open` of a stack whether the dev
       assertEquals(context.shared, told);
       shown = context.inner[0];
     }
-  }
-});
-
-Deno.test("checkBackend names what is wrong with a backend", () => {
-  const good = { size: 4096, readAt() {}, writeAt() {} };
-  checkBackend(good, "x");
-  checkBackend({ ...good, blockSize: 4096, flush() {}, trim: undefined }, "x");
-  const wrong: (readonly [unknown, string])[] = [
-    ...[[null, "it is null"], [undefined, "it is undefined"], [5, "it is number"]] as const,
-    [{ ...good, readAt: 1 }, "`readAt` is not a function"],
-    [{ ...good, writeAt: undefined }, "`writeAt` is not a function"],
-    ...["flush", "trim", "writeZeroes", "resize", "close"].map((name): [unknown, string] => {
-      return [{ ...good, [name]: true }, `\`${name}\` is not a function`];
-    }),
-    ...[0, -4096, 4095, 1.5, NaN, Infinity, 2 ** 53, "4096", 4096n, undefined].map((
-      size,
-    ): [unknown, string] => [{ ...good, size }, `size ${size} is not a positive multiple of 512`]),
-    [{ ...good, blockSize: 4096, size: 6144 }, "multiple of 4096"],
-    ...[0, 256, 513, 8192, "512"].map((blockSize): [unknown, string] => {
-      return [{ ...good, blockSize }, `blockSize ${blockSize} is not one of 512, 1024, 2048, 4096`];
-    }),
-  ];
-  for (const [value, words] of wrong) {
-    const error = assertThrows(() => checkBackend(value, "it.ts"), UblkError, words);
-    assertEquals([error.code, error.operation], ["BACKEND_SHAPE", "backend it.ts"]);
   }
 });

@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { checkBackendConformance, mockBackend, MockCalls, mockSpec } from "../testing.ts";
-import { checkBackend, loadBackend } from "./load.ts";
+import { NO_FUA } from "./calls.ts";
+import { loadBackend } from "./load.ts";
 import type { MockFault } from "./mock_faults.ts";
+import { checkBackend } from "./shape.ts";
 
-const NO_FUA = { fua: false };
 const block = (filling = 0) => new Uint8Array(512).fill(filling);
 
 Deno.test("mockBackend is a conforming backend with the traits that it is told to have", async () => {

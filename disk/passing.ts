@@ -13,7 +13,6 @@ import type {
   RingMethods,
   Topology,
   WriteOptions,
-  WriteZeroesOptions,
 } from "./backend.ts";
 
 /** Ways past the methods that a wrapper leaves open, or replaces. */
@@ -24,25 +23,30 @@ export interface Shortcuts {
   readonly address?: number;
 }
 
+/** All parts of a type, also those that may be left out there: who has not each does not compile. */
+export type EachOf<T> = { [Name in keyof Required<T>]: T[Name] };
+
 /** Passes everything on, but for {@linkcode Shortcuts}, which a wrapper must want. */
-export class Passing implements Backend {
+export class Passing implements EachOf<Backend> {
   readonly blockSize: number;
-  readonly limits?: RequestLimits;
-  topology?: Topology;
-  readonly ring?: RingMethods;
-  readonly address?: number;
+  readonly limits: RequestLimits | undefined;
+  topology: Topology | undefined;
+  readonly ring: RingMethods | undefined;
+  readonly address: number | undefined;
+  /** Refused. */
+  readonly zones: undefined = undefined;
   readOnly: boolean;
   fua: boolean;
   synchronous: boolean;
   persistent: boolean;
-  flush?: () => Answer;
-  trim?: (offset: number, length: number) => Answer;
-  writeZeroes?: (offset: number, length: number, options: WriteZeroesOptions) => Answer;
-  readMetadata?: (buffer: Uint8Array<ArrayBuffer>, offset: number) => Answer;
-  writeMetadata?: (buffer: Uint8Array<ArrayBuffer>, offset: number) => Answer;
-  resize?: (size: number) => Answer;
-  beforeFetch?: (queue: number, tag: number) => void;
-  close?: () => Answer;
+  flush: Backend["flush"];
+  trim: Backend["trim"];
+  writeZeroes: Backend["writeZeroes"];
+  readMetadata: Backend["readMetadata"];
+  writeMetadata: Backend["writeMetadata"];
+  resize: Backend["resize"];
+  beforeFetch: Backend["beforeFetch"];
+  close: Backend["close"];
   /** What is wrapped. Whoever loaded it closes it. */
   protected readonly inner: Backend;
 

@@ -5,21 +5,9 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { invalidIn, type UblkError } from "../uapi/error.ts";
 import { type Option, OptionError, readValue, REMEDIES } from "./option.ts";
 import type { BackendSpec } from "./spec.ts";
-
-/** An operation on a disk, by the name that options have for it. */
-export type OperationName = "read" | "write" | "flush" | "trim" | "zero";
-
-/** All of them. */
-export const OPERATION_NAMES: readonly OperationName[] = [
-  "read",
-  "write",
-  "flush",
-  "trim",
-  "zero",
-];
 
 /** A time: milliseconds, or a text such as `"10ms"`, `"1.5s"`. */
 export type Time = number | string;
@@ -49,7 +37,7 @@ export interface Wrapper {
 
 /** The error of a wrapper that cannot be as it is asked for. */
 export function refused(name: string, reason: string, hint: string, errno?: number): UblkError {
-  return new UblkError("INVALID_ARGUMENT", { operation: `wrapper ${name}`, reason, hint, errno });
+  return invalidIn(`wrapper ${name}`)(reason, hint, { errno });
 }
 
 /**

@@ -5,28 +5,22 @@
  * @module
  */
 
+import { asPromise, isLater } from "../disk/answers.ts";
+import { AsyncRequests } from "../disk/async_requests.ts";
 import type { Backend } from "../disk/backend.ts";
+import { dataless, refusePromise, resultOf, resultOfThrown, transfer } from "../disk/calls.ts";
+import { bringsData, carriesData, fullResult, isZoneOperation } from "../disk/operations.ts";
 import { EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { thrownText } from "../uapi/error.ts";
-import { AsyncRequests } from "./async_requests.ts";
 import type { SlotBuffers } from "./buffers.ts";
 import type { DataPath, Handler } from "./data_path.ts";
 import { LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
-import {
-  carriesData,
-  dataless,
-  fullResult,
-  isThenable,
-  refusePromise,
-  resultOf,
-  resultOfThrown,
-  transfer,
-} from "./operations.ts";
 import type { SharedMemory } from "./shared_memory.ts";
+import { SlotFaults } from "./slot_faults.ts";
 import type { Slots } from "./slots.ts";
-import { bringsData, isZoneOperation, type Zones } from "./zones.ts";
+import type { Zones } from "./zones.ts";
 
 /** What a {@linkcode BytesHandler} works with. */
 export interface BytesHandlerParts {
@@ -62,6 +56,7 @@ export class BytesHandler implements Handler {
   readonly #shared: SharedMemory | undefined;
   readonly #async: AsyncRequests;
   readonly #log: LogWriter;
+  readonly #faults: SlotFaults;
   readonly #mayAwait: boolean;
   readonly #answered: () => void;
   /** It has been logged that there is no memory for another buffer. */
@@ -74,6 +69,7 @@ export class BytesHandler implements Handler {
     this.#buffers = parts.buffers;
     this.#mayAwait = parts.mayAwait;
     this.#log = parts.log;
+    this.#faults = new SlotFaults(parts.slots, parts.log);
     this.#answered = parts.answered;
     this.#metadata = parts.metadata;
     this.#zones = parts.zones;
@@ -106,31 +102,30 @@ export class BytesHandler implements Handler {
       if (this.#metadata !== undefined) value = this.#metadata.transfer(this.#backend, slot, value);
       if (value === undefined) {
         result = fullResult(op, bytes);
-      } else if (isThenable(value)) {
+      } else if (isLater(value)) {
         if (this.#mayAwait) return this.#await(slot, value, fullResult(op, bytes));
         // First, so that its rejection is nobody's end even if there is no memory for what follows.
-        result = refusePromise(value, this.#log);
+        result = refusePromise(value, this.#faults);
         // The backend's code may go on after the loop has ended, with the buffer it was lent.
         if (carriesData(op) || bringsData(op)) this.#quarantine(slot);
       } else {
         result = this.#resultOf(slot, value, fullResult(op, bytes));
       }
     } catch (thrown) {
-      result = resultOfThrown(thrown, slots, slot, this.#log);
+      result = resultOfThrown(thrown, slot, this.#faults);
     }
     this.path.finish(slot, result);
   }
 
   #resultOf(slot: number, value: unknown, full: number): number {
-    const slots = this.#slots;
-    if (this.#zones === undefined || !isZoneOperation(slots.opFlags(slot) & 0xff)) {
-      return resultOf(value, full, slots, slot, this.#log);
+    if (this.#zones === undefined || !isZoneOperation(this.#slots.opFlags(slot) & 0xff)) {
+      return resultOf(value, full, slot, this.#faults);
     }
     try {
       return this.#zones.resultOf(slot, value);
     } catch (thrown) {
       // A report's zones may have getters.
-      return resultOfThrown(thrown, slots, slot, this.#log);
+      return resultOfThrown(thrown, slot, this.#faults);
     }
   }
 
@@ -156,16 +151,14 @@ export class BytesHandler implements Handler {
     if (!slots.timed) slots.begin(slot);
     slots.stats(slot).inFlight++;
     const generation = this.#async.begin(slot, slots.startedUs(slot));
-    // A Promise of our own guards against a thenable that throws, or that answers twice;
-    // `Promise.resolve` would hand a Promise with a `then` of its own through as it is.
-    new Promise((resolve) => resolve(promise)).then(
+    asPromise(promise).then(
       (value) => {
         if (!this.#async.settle(slot, generation)) return;
         this.#finish(slot, this.#resultOf(slot, value, full));
       },
       (thrown) => {
         if (!this.#async.settle(slot, generation)) return;
-        this.#finish(slot, resultOfThrown(thrown, slots, slot, this.#log));
+        this.#finish(slot, resultOfThrown(thrown, slot, this.#faults));
       },
     );
   }

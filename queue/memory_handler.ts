@@ -5,19 +5,15 @@
  * @module
  */
 
+import { isLater } from "../disk/answers.ts";
 import type { Backend } from "../disk/backend.ts";
+import { dataless, refusePromise, resultOf, resultOfThrown } from "../disk/calls.ts";
+import { carriesData } from "../disk/operations.ts";
 import { EIO } from "../uapi/errno.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { DataPath, Handler, Places } from "./data_path.ts";
 import type { LogWriter } from "./log_ring.ts";
-import {
-  carriesData,
-  dataless,
-  isThenable,
-  refusePromise,
-  resultOf,
-  resultOfThrown,
-} from "./operations.ts";
+import { SlotFaults } from "./slot_faults.ts";
 import type { Slots } from "./slots.ts";
 
 /** The places of requests within a backend's memory. */
@@ -76,13 +72,13 @@ export class MemoryHandler implements Handler {
   path!: DataPath;
   readonly #backend: Backend;
   readonly #slots: Slots;
-  readonly #log: LogWriter;
+  readonly #faults: SlotFaults;
 
   /** The data must have been moved when a request gets here, and be moved after its answer. */
   constructor(backend: Backend, slots: Slots, log: LogWriter) {
     this.#backend = backend;
     this.#slots = slots;
-    this.#log = log;
+    this.#faults = new SlotFaults(slots, log);
   }
 
   handle(slot: number): void {
@@ -96,10 +92,10 @@ export class MemoryHandler implements Handler {
       const beyond = bytes > 0 && offset + bytes > this.#backend.size;
       if (beyond) return this.path.finish(slot, -EIO);
       const value = dataless(this.#backend, opFlags, offset, bytes);
-      if (isThenable(value)) result = refusePromise(value, this.#log);
-      else if (value !== undefined) result = resultOf(value, 0, slots, slot, this.#log);
+      if (isLater(value)) result = refusePromise(value, this.#faults);
+      else if (value !== undefined) result = resultOf(value, 0, slot, this.#faults);
     } catch (thrown) {
-      result = resultOfThrown(thrown, slots, slot, this.#log);
+      result = resultOfThrown(thrown, slot, this.#faults);
     }
     this.path.finish(slot, result);
   }

@@ -5,10 +5,10 @@
  * @module
  */
 
+import { asPromise, isLater } from "../disk/answers.ts";
 import type { Backend } from "../disk/backend.ts";
 import { UBLK_IO_F_INTEGRITY, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { SlotBuffers } from "./buffers.ts";
-import { isThenable } from "./operations.ts";
 import type { Slots } from "./slots.ts";
 
 /** A place for each slot's metadata. */
@@ -71,10 +71,10 @@ export class Metadata implements Disposable {
         ? backend.readMetadata?.(view, offset)
         : backend.writeMetadata?.(view, offset);
     } catch (thrown) {
-      if (!isThenable(value)) throw thrown;
+      if (!isLater(value)) throw thrown;
       done = Promise.reject(thrown);
     }
-    return isThenable(done) ? bothOf(value, done) : value;
+    return isLater(done) ? bothOf(value, done) : value;
   }
 
   [Symbol.dispose](): void {
@@ -84,7 +84,7 @@ export class Metadata implements Disposable {
 
 /** What the first is or resolves to, once both have settled; the first failure of the two. */
 async function bothOf(first: unknown, second: unknown): Promise<unknown> {
-  const both = [first, second].map((each) => new Promise((resolve) => resolve(each)));
+  const both = [first, second].map(asPromise);
   await Promise.allSettled(both);
   return (await Promise.all(both))[0];
 }

@@ -50,8 +50,7 @@ Deno.test("Resizer + a Promise + is awaited where something can settle it, or an
   awaiting.resizer.look();
   assertEquals(resizeResult(awaiting.control, order), undefined);
   resolve();
-  await promise;
-  await Promise.resolve();
+  await new Promise((done) => setTimeout(done));
   assertEquals(resizeResult(awaiting.control, order), 0);
   const rejecting = setUp(() => Promise.reject(new Error("no")), true);
   const failed = orderResize(rejecting.control, TIB);

@@ -7,7 +7,8 @@
  */
 
 import type { Backend, RingMethods, RingOperations, RingRequest } from "../disk/backend.ts";
-import { isBlkErrno } from "../uapi/blk_errors.ts";
+import { resultOf, resultOfThrown, ringAnswer } from "../disk/calls.ts";
+import { fullResult } from "../disk/operations.ts";
 import { ECANCELED, EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { IORING_ASYNC_CANCEL_ALL, IOSQE_IO_HARDLINK } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
@@ -27,7 +28,6 @@ import type { Express } from "./express.ts";
 import { LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
-import { fullResult, resultOf, resultOfThrown } from "./operations.ts";
 import {
   FOLLOWED,
   NOT_PLAIN,
@@ -36,16 +36,11 @@ import {
   type PlainTransfersParts,
 } from "./plain_transfers.ts";
 import type { SharedMemory } from "./shared_memory.ts";
+import { SlotFaults } from "./slot_faults.ts";
 import { KIND_BACKEND, KIND_CANCEL, type Slots } from "./slots.ts";
 
 /** Operations that one request may have under way unless its backend says otherwise. */
 export const OPERATIONS_PER_REQUEST = 4;
-
-/** A backend's answer as one that the kernel may get: bytes, or an errno that the block layer knows. */
-function checked(answer: number): number {
-  if (Number.isInteger(answer) && (answer >= 0 || isBlkErrno(-answer))) return answer;
-  return -EIO;
-}
 
 /** The request of one slot, made once and filled anew each time. */
 class SlotRequest implements RingRequest {
@@ -98,6 +93,7 @@ export class RingHandler implements Handler, RingOperations {
   readonly #metadata: Metadata | undefined;
   readonly #shared: SharedMemory | undefined;
   readonly #log: LogWriter;
+  readonly #faults: SlotFaults;
   readonly #transfers: PlainTransfers | undefined;
   readonly #requests: SlotRequest[] = [];
   /** Which of the slots' requests are one operation that the backend knows nothing of. */
@@ -123,6 +119,7 @@ export class RingHandler implements Handler, RingOperations {
     this.#metadata = parts.metadata;
     this.#shared = parts.shared;
     this.#log = parts.log;
+    this.#faults = new SlotFaults(parts.slots, parts.log);
     this.timesAll = parts.bounded === true;
     const { plainFd } = parts;
     if (plainFd !== undefined) this.#transfers = new PlainTransfers({ ...parts, plainFd });
@@ -179,9 +176,9 @@ export class RingHandler implements Handler, RingOperations {
     this.#last = -1;
     try {
       const answer = this.#methods.prepare(request, this);
-      if (answer !== undefined) request.answer = checked(answer as number);
+      if (answer !== undefined) request.answer = ringAnswer(answer as number);
     } catch (thrown) {
-      request.answer = resultOfThrown(thrown, slots, slot, this.#log);
+      request.answer = resultOfThrown(thrown, slot, this.#faults);
     }
     this.#linked = false;
     this.#settle(slot, request);
@@ -197,10 +194,10 @@ export class RingHandler implements Handler, RingOperations {
       const answer = this.#methods.complete(request, result, this);
       // The first error stays: what completes after it cannot make it good.
       if (answer !== undefined && !(request.answer! < 0)) {
-        request.answer = checked(answer as number);
+        request.answer = ringAnswer(answer as number);
       }
     } catch (thrown) {
-      request.answer = resultOfThrown(thrown, this.#slots, slot, this.#log);
+      request.answer = resultOfThrown(thrown, slot, this.#faults);
     }
     this.#settle(slot, request);
   }
@@ -217,8 +214,7 @@ export class RingHandler implements Handler, RingOperations {
     if (request.pending > 0) return;
     let result = request.answer ?? -EIO;
     if (result >= 0) {
-      const full = fullResult(request.op, request.length);
-      result = resultOf(result, full, this.#slots, slot, this.#log);
+      result = resultOf(result, fullResult(request.op, request.length), slot, this.#faults);
     }
     this.outstanding--;
     this.path.finish(slot, result);

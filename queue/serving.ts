@@ -6,6 +6,7 @@
  */
 
 import type { Backend } from "../disk/backend.ts";
+import { paranoid } from "../disk/paranoid.ts";
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
@@ -19,8 +20,8 @@ import { openRing } from "../uring/open_ring.ts";
 import { registerFiles, registerSparseBuffers, unregisterFile } from "../uring/register.ts";
 import { assemble, ownSqesPerSlot, plainFdOf, sqesPerSlot } from "./assembly.ts";
 import { FetchSlots } from "./fetch_slots.ts";
+import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { paranoid } from "./paranoid.ts";
 import { Resizer } from "./resize.ts";
 import { QueueServer } from "./server.ts";
 import type { SharedBuffer } from "./shared_memory.ts";
@@ -144,7 +145,9 @@ export function prepareServing(
   // Released when the ring has been closed.
   if (slots instanceof BatchSlots) late.use(slots);
   if (isZeroCopy(path)) registerSparseBuffers(ring, slots.count);
-  const seen = order.paranoid ? stack.use(paranoid(backend, log)) : backend;
+  const seen = order.paranoid
+    ? stack.use(paranoid(backend, (text) => log.text(LOG_ERROR, text)))
+    : backend;
   let server: QueueServer | undefined = undefined;
   const parts = assemble({
     ...order,

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { bringsData, carriesData, fetchesData } from "../disk/operations.ts";
 import { EIO } from "../uapi/errno.ts";
 import {
   UBLK_INTEGRITY_FLAG_OFF,
@@ -24,9 +25,8 @@ import type { DataPath, Handler, Places } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
-import { carriesData } from "./operations.ts";
 import { KIND_PATH, type SlotPlaces, type Slots } from "./slots.ts";
-import { bringsData, dataBytes, fetchesData, type Zones } from "./zones.ts";
+import { dataBytes, type Zones } from "./zones.ts";
 
 /** Which copy an operation is. */
 const STEP_DATA = 0;

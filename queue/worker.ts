@@ -6,22 +6,14 @@
  * @module
  */
 
-import type { Backend } from "../disk/backend.ts";
-import { loadBackend, type LoadedBackend } from "../disk/load.ts";
+import { OpenedDisk } from "../disk/opened.ts";
+import { traitsOf } from "../disk/traits.ts";
 import { isUblkError } from "../uapi/error.ts";
 import { setAffinity } from "../uring/libc.ts";
 import { logSink, redirectConsole } from "./console.ts";
 import { LOG_DEBUG, LOG_WARN } from "./log_events.ts";
 import { LogWriter } from "./log_ring.ts";
-import {
-  type Box,
-  type FromThread,
-  packError,
-  stackText,
-  type ToThread,
-  traitsOf,
-  uncaughtError,
-} from "./messages.ts";
+import { type FromThread, packError, stackText, type ToThread, uncaughtError } from "./messages.ts";
 import { prepareServing } from "./serving.ts";
 
 const scope = self as unknown as {
@@ -29,51 +21,30 @@ const scope = self as unknown as {
   postMessage(message: FromThread): void;
 };
 
-let loaded: LoadedBackend | undefined;
-let backend: Backend | undefined;
+let disk: OpenedDisk | undefined;
 let log: LogWriter | undefined;
-/** What this thread made for all. */
-let made: Box | undefined;
 
 async function handle(message: ToThread): Promise<void> {
   switch (message.type) {
     case "open": {
       log = new LogWriter(message.log);
       if (message.takesConsole) takeOutput(log);
-      loaded = await loadBackend(message.spec, message.recovered);
-      if (message.shared === undefined) made = { value: await loaded.share() };
-      const shared = (message.shared ?? made!).value;
-      try {
-        backend = await loaded.open(message.queue, shared);
-      } catch (error) {
-        // Only this thread knows what has been opened so far.
-        await close(true).catch(() => {});
-        throw error;
-      }
-      const { sharing } = loaded;
-      return scope.postMessage({ type: "opened", traits: traitsOf(backend), sharing, shared });
+      disk = await OpenedDisk.open(message.spec, message);
+      const { sharing, shared } = disk;
+      const traits = traitsOf(disk.backend);
+      return scope.postMessage({ type: "opened", traits, sharing, shared });
     }
     case "serve": {
       pin(message.cpus, log!);
-      const serving = prepareServing(backend!, message.order, log!);
+      const serving = prepareServing(disk!.backend, message.order, log!);
       // From here on this thread may block: what it has to say must be said before.
       scope.postMessage({ type: "ready", resources: serving.resources });
       const lostErrno = await serving.run();
       return scope.postMessage({ type: "stopped", lostErrno });
     }
     case "close":
-      await close(message.unshare);
+      await disk?.close(message.unshare);
       return scope.postMessage({ type: "closed" });
-  }
-}
-
-async function close(unshare: boolean): Promise<void> {
-  try {
-    await loaded?.close();
-  } finally {
-    const shared = unshare ? made : undefined;
-    made = undefined;
-    if (shared !== undefined) await loaded!.unshare(shared.value);
   }
 }
 

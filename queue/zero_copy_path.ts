@@ -10,6 +10,7 @@
  * @module
  */
 
+import { carriesData } from "../disk/operations.ts";
 import {
   IORING_OP_URING_CMD,
   IOSQE_CQE_SKIP_SUCCESS,
@@ -26,7 +27,6 @@ import { clear } from "../uring/sqe.ts";
 import type { DataPath, Handler, Places } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { carriesData } from "./operations.ts";
 import { KIND_PATH, type SlotPlaces, type Slots } from "./slots.ts";
 
 /** Which command an operation is. */

@@ -6,6 +6,7 @@
  */
 
 import type { Zone, ZoneCondition, ZoneMethods } from "../disk/backend.ts";
+import { writeOptions } from "../disk/calls.ts";
 import {
   blk_zone,
   BLK_ZONE_COND_CLOSED,
@@ -23,9 +24,7 @@ import { EIO, EOPNOTSUPP } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { encode } from "../uapi/struct.ts";
 import {
-  UBLK_IO_OP_READ,
   UBLK_IO_OP_REPORT_ZONES,
-  UBLK_IO_OP_WRITE,
   UBLK_IO_OP_ZONE_APPEND,
   UBLK_IO_OP_ZONE_CLOSE,
   UBLK_IO_OP_ZONE_FINISH,
@@ -34,9 +33,8 @@ import {
   UBLK_IO_OP_ZONE_RESET_ALL,
 } from "../uapi/ublk_io.ts";
 import type { SlotBuffers } from "./buffers.ts";
-import { LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { writeOptions } from "./operations.ts";
+import { SlotFaults } from "./slot_faults.ts";
 import type { Slots } from "./slots.ts";
 
 const SECTOR_BYTES = 512;
@@ -51,21 +49,6 @@ const CONDITIONS: Readonly<Record<ZoneCondition, number>> = {
   "full": BLK_ZONE_COND_FULL,
   "offline": BLK_ZONE_COND_OFFLINE,
 };
-
-/** Whether an operation is one of those that only zoned disks get. */
-export function isZoneOperation(op: number): boolean {
-  return op >= UBLK_IO_OP_ZONE_OPEN;
-}
-
-/** Whether an operation brings data. */
-export function bringsData(op: number): boolean {
-  return op === UBLK_IO_OP_WRITE || op === UBLK_IO_OP_ZONE_APPEND;
-}
-
-/** Whether an operation is answered with data. */
-export function fetchesData(op: number): boolean {
-  return op === UBLK_IO_OP_READ || op === UBLK_IO_OP_REPORT_ZONES;
-}
 
 /** The bytes of a request's data. */
 export function dataBytes(slots: Slots, slot: number): number {
@@ -103,7 +86,7 @@ export class Zones {
   readonly #methods: ZoneMethods;
   readonly #slots: Slots;
   readonly #buffers: SlotBuffers;
-  readonly #log: LogWriter;
+  readonly #faults: SlotFaults;
 
   /** Takes over the parts. */
   constructor(parts: ZonesParts) {
@@ -111,7 +94,7 @@ export class Zones {
     this.#slots = parts.slots;
     this.#buffers = parts.buffers;
     this.reported = parts.maxIoBytes;
-    this.#log = parts.log;
+    this.#faults = new SlotFaults(parts.slots, parts.log);
     this.landed = new Float64Array(parts.slots.count);
   }
 
@@ -190,12 +173,7 @@ export class Zones {
   }
 
   #wrong(slot: number, what: string): number {
-    const slots = this.#slots;
-    this.#log.text(
-      LOG_WARN,
-      `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the backend returned ${what}; ` +
-        "answering EIO",
-    );
+    this.#faults.failed(slot, `the backend returned ${what}; answering EIO`);
     return -EIO;
   }
 }

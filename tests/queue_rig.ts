@@ -6,13 +6,13 @@
  */
 
 import type { Backend } from "../disk/backend.ts";
+import { paranoid } from "../disk/paranoid.ts";
 import { createControlBlock } from "../queue/control_block.ts";
 import { assemble, type Assembly, ownSqesPerSlot, sqesPerSlot } from "../queue/assembly.ts";
 import { BatchSlots } from "../queue/batch_slots.ts";
 import type { DataPath, Handler } from "../queue/data_path.ts";
 import { FetchSlots } from "../queue/fetch_slots.ts";
-import { createLogBuffer, LOG_DEBUG, LogReader, LogWriter } from "../queue/log_ring.ts";
-import { paranoid } from "../queue/paranoid.ts";
+import { createLogBuffer, LOG_DEBUG, LOG_ERROR, LogReader, LogWriter } from "../queue/log_ring.ts";
 import { QueueServer } from "../queue/server.ts";
 import type { SharedBuffer } from "../queue/shared_memory.ts";
 import { KIND_LEAVE, type Slots } from "../queue/slots.ts";
@@ -122,7 +122,9 @@ export class QueueRig implements Disposable {
     const slotsOptions = { ring, charFd: FAKE_CHAR_FD, queues: owned, depth, log };
     this.slots = batch ? new BatchSlots(slotsOptions) : new FetchSlots(slotsOptions);
     if (isZeroCopy(path)) registerSparseBuffers(ring, this.slots.count);
-    const seen = options.paranoid ? paranoid(backend, log) : backend;
+    const seen = options.paranoid
+      ? paranoid(backend, (text) => log.text(LOG_ERROR, text))
+      : backend;
     this.#watch = seen as Partial<Disposable>;
     const { slots } = this;
     const answered = () => this.server.submitSoon();

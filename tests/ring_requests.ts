@@ -7,7 +7,7 @@
 
 import type { Backend, RingOperations, RingRequest } from "../disk/backend.ts";
 import type { BackendSpec } from "../disk/spec.ts";
-import { loadBackend } from "../disk/load.ts";
+import { OpenedDisk } from "../disk/opened.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { Mapping } from "../uring/mapping.ts";
 import { openRing } from "../uring/open_ring.ts";
@@ -59,13 +59,8 @@ export class RingRequests implements RingOperations, AsyncDisposable {
 
   /** Opens the backend of a specification, as a thread for `queue` does. */
   static async open(spec: BackendSpec, metadataSize = 0, queue = 0): Promise<RingRequests> {
-    const loaded = await loadBackend(structuredClone(spec));
-    const shared = await loaded.share();
-    const backend = await loaded.open(queue, structuredClone(shared));
-    return new RingRequests(backend, metadataSize, async () => {
-      await loaded.close();
-      await loaded.unshare(shared);
-    });
+    const disk = await OpenedDisk.open(structuredClone(spec), { queue });
+    return new RingRequests(disk.backend, metadataSize, () => disk.close());
   }
 
   /** Makes requests, all at once, and waits until all are answered. */

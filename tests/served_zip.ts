@@ -5,7 +5,7 @@
  */
 
 import type { Backend } from "../disk/backend.ts";
-import { loadBackend } from "../disk/load.ts";
+import { OpenedDisk } from "../disk/opened.ts";
 import { zip, type ZipOptions } from "../backends/zip.ts";
 import { type Found, readFat32 } from "./fat_reader.ts";
 import { Scratch } from "./scratch.ts";
@@ -50,13 +50,11 @@ export class ServedZip implements AsyncDisposable {
     const scratch = new Scratch();
     const path = `${scratch.path}/a.zip`;
     Deno.writeFileSync(path, archive);
-    const loaded = await loadBackend(
-      structuredClone(zip(path, { cache: scratch.path, ...options })),
-    );
     try {
-      const backend = await loaded.open(0, await loaded.share());
-      return new ServedZip(path, backend, async () => {
-        await loaded.close();
+      const spec = zip(path, { cache: scratch.path, ...options });
+      const disk = await OpenedDisk.open(structuredClone(spec));
+      return new ServedZip(path, disk.backend, async () => {
+        await disk.close();
         scratch[Symbol.dispose]();
       });
     } catch (error) {

@@ -1,11 +1,12 @@
 /**
- * A stack of backends opened in this thread, as a serving thread does, without ublk.
+ * Disks opened in this thread whose server may be killed, and what tests do with them.
  *
  * @module
  */
 
 import type { Backend } from "../disk/backend.ts";
-import { loadBackend, type RecoveredDevice } from "../disk/load.ts";
+import type { RecoveredDevice } from "../disk/load.ts";
+import { OpenedDisk } from "../disk/opened.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { closeFd } from "../uring/libc.ts";
 
@@ -13,8 +14,6 @@ import { closeFd } from "../uring/libc.ts";
 export interface Stack extends AsyncDisposable {
   /** The outermost backend. */
   readonly backend: Backend;
-  /** Whether each queue's thread would have its own. */
-  readonly perQueue: boolean;
   /** Ends as a server that is killed does: nothing more is written. */
   kill(): void;
 }
@@ -25,27 +24,12 @@ export async function openStack(
   queue = 0,
   recovered?: RecoveredDevice,
 ): Promise<Stack> {
-  const loaded = await loadBackend(structuredClone(spec), recovered);
-  const shared = await loaded.share();
+  const disk = await OpenedDisk.open(structuredClone(spec), { queue, recovered });
   let alive = true;
-  let backend: Backend;
-  try {
-    backend = await loaded.open(queue, structuredClone(shared));
-  } catch (error) {
-    await loaded.unshare(shared);
-    throw error;
-  }
   return {
-    backend,
-    perQueue: loaded.sharing === "per-queue",
+    backend: disk.backend,
     kill: () => void (alive = false),
-    async [Symbol.asyncDispose]() {
-      try {
-        if (alive) await loaded.close();
-      } finally {
-        await loaded.unshare(shared);
-      }
-    },
+    [Symbol.asyncDispose]: () => alive ? disk.close() : disk.unshare(),
   };
 }
 

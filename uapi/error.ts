@@ -130,6 +130,14 @@ function messageOf(init: UblkErrorInit): string {
   );
 }
 
+/** Makes the errors of an operation whose arguments are out of range or of the wrong kind. */
+export function invalidIn(
+  operation: string,
+): (reason: string, hint: string, more?: Pick<UblkErrorInit, "errno" | "cause">) => UblkError {
+  return (reason, hint, more) =>
+    new UblkError("INVALID_ARGUMENT", { operation, reason, hint, ...more });
+}
+
 /**
  * Whether something thrown is an operating error. What a module throws may be a Proxy, which throws
  * in its turn if it is asked.

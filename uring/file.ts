@@ -173,6 +173,14 @@ export function fallocateFile(fd: number, mode: number, offset: number, bytes: n
   }
 }
 
+/**
+ * Gives back the space of a range, which then reads as zeroes. The length of the file stays: the
+ * kernel punches no holes otherwise. @returns 0 or a negative errno.
+ */
+export function punchFile(fd: number, offset: number, bytes: number): number {
+  return fallocateFile(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
+}
+
 /** `pread(2)`. @returns Bytes, 0 at the end, or a negative errno. */
 export function readAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): number {
   const count = libc().pread(fd, buffer, BigInt(buffer.length), BigInt(offset));

@@ -8,13 +8,8 @@ import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../../
 import type { BackendSpec } from "../../disk/spec.ts";
 import { Passing } from "../../disk/passing.ts";
 import { Waiting } from "../../disk/waiting.ts";
-import {
-  checkOptions,
-  OPERATION_NAMES,
-  type OperationName,
-  type Time,
-} from "../../disk/wrapper.ts";
-import type { Wrapper } from "../../disk/wrapper.ts";
+import { OPERATION_NAMES, type OperationName } from "../../disk/operations.ts";
+import { checkOptions, type Time, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Every request waits for itself. */
 export const sharing: Sharing = "per-queue";

@@ -28,8 +28,9 @@ import type {
 import type { ByteRange } from "../../disk/geometry.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { Passing } from "../../disk/passing.ts";
-import { checkOptions, OPERATION_NAMES, type OperationName, refused } from "../../disk/wrapper.ts";
-import type { Wrapper } from "../../disk/wrapper.ts";
+import { PassingRing } from "../../disk/passing_ring.ts";
+import { OPERATION_NAMES, OPERATION_NUMBERS, type OperationName } from "../../disk/operations.ts";
+import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Each queue's thread draws its own faults. */
 export const sharing: Sharing = "per-queue";
@@ -89,14 +90,6 @@ export function open(
   return new Failing(disk, new Verdicts(options as StoredOptions, queue));
 }
 
-const OP_NUMBERS: Readonly<Record<OperationName, number>> = {
-  read: UBLK_IO_OP_READ,
-  write: UBLK_IO_OP_WRITE,
-  flush: UBLK_IO_OP_FLUSH,
-  trim: UBLK_IO_OP_DISCARD,
-  zero: UBLK_IO_OP_WRITE_ZEROES,
-};
-
 /** Which requests fail. */
 class Verdicts {
   /** The positive errno with which they do. */
@@ -110,7 +103,7 @@ class Verdicts {
 
   constructor({ errno = "EIO", rate = 1, ops, range, seed = 1 }: StoredOptions, queue: number) {
     this.errno = errnoNumber(errno)!;
-    this.#ops = (ops ?? OPERATION_NAMES).map((name) => OP_NUMBERS[name]);
+    this.#ops = (ops ?? OPERATION_NAMES).map((name) => OPERATION_NUMBERS[name]);
     this.#rate = rate;
     this.#everywhere = range === undefined;
     this.#from = range?.offset ?? 0;
@@ -165,31 +158,18 @@ class Failing extends Passing {
   }
 }
 
-class FailingRing implements RingMethods {
-  readonly operations?: number;
-  readonly metadata?: boolean;
-  readonly forZeroCopyOnly?: boolean;
-  readonly preferZeroCopy?: boolean;
-  readonly #inner: RingMethods;
+class FailingRing extends PassingRing {
   readonly #verdicts: Verdicts;
 
   constructor(inner: RingMethods, verdicts: Verdicts) {
-    this.#inner = inner;
+    super(inner);
     this.#verdicts = verdicts;
-    this.operations = inner.operations;
-    this.metadata = inner.metadata;
-    this.forZeroCopyOnly = inner.forZeroCopyOnly;
-    this.preferZeroCopy = inner.preferZeroCopy;
   }
 
-  prepare(request: RingRequest, ring: RingOperations): number | void {
+  override prepare(request: RingRequest, ring: RingOperations): number | void {
     const { op, offset, length } = request;
     if (this.#verdicts.fails(op, offset, length)) return -this.#verdicts.errno;
-    return this.#inner.prepare(request, ring);
-  }
-
-  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
-    return this.#inner.complete(request, result, ring);
+    return this.inner.prepare(request, ring);
   }
 }
 

@@ -17,7 +17,7 @@
  * @module
  */
 
-import { BLOCK_SIZES } from "../../disk/geometry.ts";
+import { BLOCK_SIZES } from "../../uapi/block_sizes.ts";
 import { formatSize } from "../../disk/size.ts";
 import { hasSignature, mbrEntries } from "./mbr_table.ts";
 import { type Disk, END_OF_NUMBERS, type Parts } from "./parts.ts";

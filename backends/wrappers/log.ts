@@ -10,7 +10,8 @@ import { closeFd, libc, openFile } from "../../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { type Observer, Observing } from "./observing.ts";
-import { checkOptions, OPERATION_NAMES, type Wrapper } from "../../disk/wrapper.ts";
+import { OPERATION_NAMES } from "../../disk/operations.ts";
+import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
 /** The kernel keeps lines of several threads apart (`O_APPEND`). */
 export const sharing: Sharing = "per-queue";

@@ -6,13 +6,6 @@
  */
 
 import { errnoNumber } from "../../uapi/errno.ts";
-import {
-  UBLK_IO_OP_DISCARD,
-  UBLK_IO_OP_FLUSH,
-  UBLK_IO_OP_READ,
-  UBLK_IO_OP_WRITE,
-  UBLK_IO_OP_WRITE_ZEROES,
-} from "../../uapi/ublk_io.ts";
 import { monotonicUs } from "../../uring/libc.ts";
 import type {
   Answer,
@@ -24,15 +17,12 @@ import type {
 } from "../../disk/backend.ts";
 import { isLater } from "../../disk/answers.ts";
 import { Passing } from "../../disk/passing.ts";
-import { OPERATION_NAMES } from "../../disk/wrapper.ts";
+import { PassingRing } from "../../disk/passing_ring.ts";
+import { OPERATION_NAMES, OPERATION_NUMBERS } from "../../disk/operations.ts";
 
 /** The index in {@linkcode OPERATION_NAMES} of each `UBLK_IO_OP_*`. */
 const OP_INDEX = new Int8Array(256).fill(-1);
-OP_INDEX[UBLK_IO_OP_READ] = OPERATION_NAMES.indexOf("read");
-OP_INDEX[UBLK_IO_OP_WRITE] = OPERATION_NAMES.indexOf("write");
-OP_INDEX[UBLK_IO_OP_FLUSH] = OPERATION_NAMES.indexOf("flush");
-OP_INDEX[UBLK_IO_OP_DISCARD] = OPERATION_NAMES.indexOf("trim");
-OP_INDEX[UBLK_IO_OP_WRITE_ZEROES] = OPERATION_NAMES.indexOf("zero");
+OPERATION_NAMES.forEach((name, index) => OP_INDEX[OPERATION_NUMBERS[name]] = index);
 
 const [READ, WRITE, FLUSH, TRIM, ZERO] = OPERATION_NAMES.keys();
 
@@ -150,38 +140,25 @@ class Begun {
   us = -1;
 }
 
-/** Without `plainFd`, of whose requests it would not hear. */
-class ObservedRing implements RingMethods {
-  readonly operations?: number;
-  readonly metadata?: boolean;
-  readonly forZeroCopyOnly?: boolean;
-  readonly preferZeroCopy?: boolean;
-  readonly #inner: RingMethods;
+class ObservedRing extends PassingRing {
   readonly #observer: Observer;
-  readonly #operations = new SeenOperations();
   /** A thread uses the same few requests over and over, one for each slot. */
   readonly #begun = new WeakMap<RingRequest, Begun>();
 
   constructor(inner: RingMethods, observer: Observer) {
-    this.#inner = inner;
+    super(inner);
     this.#observer = observer;
-    this.operations = inner.operations;
-    this.metadata = inner.metadata;
-    this.forZeroCopyOnly = inner.forZeroCopyOnly;
-    this.preferZeroCopy = inner.preferZeroCopy;
   }
 
-  prepare(request: RingRequest, ring: RingOperations): number | void {
+  override prepare(request: RingRequest, ring: RingOperations): number | void {
     let begun = this.#begun.get(request);
     if (begun === undefined) this.#begun.set(request, begun = new Begun());
     begun.us = monotonicUs();
-    this.#operations.ring = ring;
-    return this.#look(request, begun, this.#inner.prepare(request, this.#operations));
+    return this.#look(request, begun, this.inner.prepare(request, ring));
   }
 
-  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
-    this.#operations.ring = ring;
-    const answer = this.#inner.complete(request, result, this.#operations);
+  override complete(request: RingRequest, result: number, ring: RingOperations): number | void {
+    const answer = this.inner.complete(request, result, ring);
     return this.#look(request, this.#begun.get(request)!, answer);
   }
 
@@ -192,38 +169,5 @@ class ObservedRing implements RingMethods {
     const { op, offset, length, fua } = request;
     this.#observer.seen(OP_INDEX[op], offset, length, fua, us, answer < 0 ? -answer : 0);
     return answer;
-  }
-}
-
-/** The ring as what is inside sees it: every completion comes back, so that it can be looked at. */
-class SeenOperations implements RingOperations {
-  ring!: RingOperations;
-
-  read(fd: number, at: number, length: number, offset: number): void {
-    this.ring.read(fd, at, length, offset);
-  }
-
-  write(fd: number, at: number, length: number, offset: number): void {
-    this.ring.write(fd, at, length, offset);
-  }
-
-  readMetadata(fd: number, offset: number): void {
-    this.ring.readMetadata(fd, offset);
-  }
-
-  writeMetadata(fd: number, offset: number): void {
-    this.ring.writeMetadata(fd, offset);
-  }
-
-  fsync(fd: number, dataOnly: boolean): void {
-    this.ring.fsync(fd, dataOnly);
-  }
-
-  fallocate(fd: number, mode: number, offset: number, length: number): void {
-    this.ring.fallocate(fd, mode, offset, length);
-  }
-
-  timeout(microseconds: number): void {
-    this.ring.timeout(microseconds);
   }
 }

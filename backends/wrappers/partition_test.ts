@@ -2,7 +2,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { KERNEL_ANSWERS } from "../../tests/partition_answers.ts";
 import { ourAnswer, shortened, tableDisk } from "../../tests/partition_tables.ts";
 import { Scratch } from "../../tests/scratch.ts";
-import { fill, openStack } from "../../tests/stack.ts";
+import { OpenedDisk } from "../../disk/opened.ts";
+import { fill } from "../../tests/stack.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { file } from "../loop.ts";
@@ -53,7 +54,7 @@ for (const [name, script] of Object.entries(TABLES)) {
     const path = scratch.file("disk", SIZE);
     const table = await tableOf(path, script);
     for (const [number, , bytes] of table) {
-      await using stack = await openStack(partition(file(path), { number }));
+      await using stack = await OpenedDisk.open(partition(file(path), { number }));
       assertEquals(stack.backend.size, bytes, `partition ${number}`);
       await fill(stack.backend, number, 0, 512);
     }
@@ -67,7 +68,7 @@ Deno.test("partition refuses a number that the table does not have, and names th
   const path = scratch.file("disk", SIZE);
   await tableOf(path, "label: dos\nsize=1MiB\n4 : size=1MiB\n");
   await assertRejects(
-    () => openStack(partition(file(path), { number: 9 })),
+    () => OpenedDisk.open(partition(file(path), { number: 9 })),
     UblkError,
     "the disk has no partition 9; it has 1, 4",
   );
@@ -78,12 +79,20 @@ Deno.test("partition refuses a disk without a table, and a filesystem's boot sec
   const path = scratch.file("disk", SIZE);
   const bytes = new Uint8Array(SIZE);
   const refusal = "the disk has no partition table";
-  await assertRejects(() => openStack(partition(file(path), { number: 1 })), UblkError, refusal);
+  await assertRejects(
+    () => OpenedDisk.open(partition(file(path), { number: 1 })),
+    UblkError,
+    refusal,
+  );
   // Both end alike; in a boot sector there is code where a table has its flags.
   bytes.set([0x55, 0xaa], 510);
   bytes.set([0x0b, 0xfe, 0x83, 1, 1, 0, 0, 0, 0, 0, 0, 8], 446 + 16);
   Deno.writeFileSync(path, bytes);
-  await assertRejects(() => openStack(partition(file(path), { number: 2 })), UblkError, refusal);
+  await assertRejects(
+    () => OpenedDisk.open(partition(file(path), { number: 2 })),
+    UblkError,
+    refusal,
+  );
 });
 
 Deno.test("partition ends with an image that was cut off, as the kernel lets it", async () => {
@@ -92,11 +101,11 @@ Deno.test("partition ends with an image that was cut off, as the kernel lets it"
   await tableOf(path, "label: dos\nsize=1MiB\nsize=8MiB\nsize=1MiB\n");
   Deno.truncateSync(path, 4 * MIB);
   for (const [number, bytes] of [[1, MIB], [2, 2 * MIB]]) {
-    await using stack = await openStack(partition(file(path), { number }));
+    await using stack = await OpenedDisk.open(partition(file(path), { number }));
     assertEquals(stack.backend.size, bytes);
   }
   await assertRejects(
-    () => openStack(partition(file(path), { number: 3 })),
+    () => OpenedDisk.open(partition(file(path), { number: 3 })),
     UblkError,
     "no partition 3; it has 1, 2",
   );

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { mockBackend } from "../../testing.ts";
-import { fill, openStack, readBytes } from "../../tests/stack.ts";
+import { OpenedDisk } from "../../disk/opened.ts";
+import { fill, readBytes } from "../../tests/stack.ts";
 import { libc } from "../../uring/libc.ts";
 import { memory } from "../memory.ts";
 import { Bucket, open, rate } from "./rate.ts";
@@ -66,7 +67,7 @@ Deno.test("rate takes no bytes for what carries none", async () => {
 for (const [limit, options] of [["bytes", { bytes: "1MiB" }], ["iops", { iops: 64 }]] as const) {
   Deno.test(`rate keeps to its limit of ${limit}, reads and writes together`, async () => {
     const spec = rate(memory("1MiB"), { ...options, burst: "125ms" });
-    await using stack = await openStack(spec);
+    await using stack = await OpenedDisk.open(spec);
     const start = performance.now();
     const requests = Array.from(
       { length: 24 },

@@ -10,7 +10,8 @@ import type { Backend, OpenContext, ShareContext, Sharing } from "../../disk/bac
 import { formatSize } from "../../disk/size.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { type Observer, Observing } from "./observing.ts";
-import { checkOptions, OPERATION_NAMES, type Wrapper } from "../../disk/wrapper.ts";
+import { OPERATION_NAMES } from "../../disk/operations.ts";
+import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
 /** Each thread counts for itself, in memory that all share. */
 export const sharing: Sharing = "per-queue";

@@ -15,6 +15,7 @@ import type {
 } from "../../disk/backend.ts";
 import { shifted } from "../../disk/device_limits.ts";
 import { Passing } from "../../disk/passing.ts";
+import { PassedRequest, PassingRing } from "../../disk/passing_ring.ts";
 
 /** The part from `start` on, `length` bytes or what there is. */
 export class Window extends Passing {
@@ -59,50 +60,28 @@ export class Window extends Passing {
   }
 }
 
-/** A request as what is inside sees it. Made once for each slot. */
-class ShiftedRequest implements RingRequest {
-  op = 0;
-  offset = 0;
-  length = 0;
-  fua = false;
-  mayUnmap = false;
-  metadataLength = 0;
-  state = 0;
-}
-
-class ShiftedRing implements RingMethods {
-  readonly operations?: number;
-  readonly metadata?: boolean;
-  readonly forZeroCopyOnly?: boolean;
-  readonly preferZeroCopy?: boolean;
-  readonly #inner: RingMethods;
+class ShiftedRing extends PassingRing {
   readonly #start: number;
-  /** A thread uses the same few requests over and over, one for each slot. */
-  readonly #shifted = new WeakMap<RingRequest, ShiftedRequest>();
+  /**
+   * The requests as what is inside sees them. A thread uses the same few over and over, one for each
+   * slot.
+   */
+  readonly #shifted = new WeakMap<RingRequest, PassedRequest>();
 
   constructor(inner: RingMethods, start: number) {
-    this.#inner = inner;
+    super(inner);
     this.#start = start;
-    this.operations = inner.operations;
-    this.metadata = inner.metadata;
-    this.forZeroCopyOnly = inner.forZeroCopyOnly;
-    this.preferZeroCopy = inner.preferZeroCopy;
   }
 
-  prepare(request: RingRequest, ring: RingOperations): number | void {
+  override prepare(request: RingRequest, ring: RingOperations): number | void {
     let shifted = this.#shifted.get(request);
-    if (shifted === undefined) this.#shifted.set(request, shifted = new ShiftedRequest());
-    shifted.op = request.op;
+    if (shifted === undefined) this.#shifted.set(request, shifted = new PassedRequest());
+    shifted.take(request);
     shifted.offset = this.#start + request.offset;
-    shifted.length = request.length;
-    shifted.fua = request.fua;
-    shifted.mayUnmap = request.mayUnmap;
-    shifted.metadataLength = request.metadataLength;
-    shifted.state = 0;
-    return this.#inner.prepare(shifted, ring);
+    return this.inner.prepare(shifted, ring);
   }
 
-  complete(request: RingRequest, result: number, ring: RingOperations): number | void {
-    return this.#inner.complete(this.#shifted.get(request)!, result, ring);
+  override complete(request: RingRequest, result: number, ring: RingOperations): number | void {
+    return this.inner.complete(this.#shifted.get(request)!, result, ring);
   }
 }

@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { checkBackendConformance, mockBackend } from "../../testing.ts";
 import { Scratch } from "../../tests/scratch.ts";
-import { fill, openStack, readBytes } from "../../tests/stack.ts";
+import { OpenedDisk } from "../../disk/opened.ts";
+import { fill, readBytes } from "../../tests/stack.ts";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
@@ -73,7 +74,9 @@ for (const [disk, make] of Object.entries(DISKS)) {
     for (const [name, wrap] of Object.entries(WRAPPED)) {
       await test.step(name, async () => {
         using scratch = new Scratch();
-        await using stack = await openStack(wrap(make(scratch), scratch));
+        // Both cross to other threads.
+        await using stack = await OpenedDisk.open(structuredClone(wrap(make(scratch), scratch)));
+        structuredClone(stack.shared);
         const rounds = name === "delay" ? 20 : 60;
         await checkBackendConformance(stack.backend, { rounds, maxIoBytes: 64 << 10, seed: 3 });
       });
@@ -114,7 +117,7 @@ for (const [name, wrap, expected] of ABILITIES) {
   Deno.test(`${name} over a file can do what both can`, async () => {
     using scratch = new Scratch();
     const inner = file(scratch.file("disk", SIZE), { blockSize: 4096 });
-    await using stack = await openStack(wrap(inner, `${scratch.path}/over`));
+    await using stack = await OpenedDisk.open(wrap(inner, `${scratch.path}/over`));
     const names = [
       "readOnly",
       "fua",
@@ -135,23 +138,25 @@ for (const [name, wrap, expected] of ABILITIES) {
 }
 
 Deno.test("wrappers that see no bytes keep the memory's address, moved as they are", async () => {
-  await using plain = await openStack(memory(SIZE));
+  await using plain = await OpenedDisk.open(memory(SIZE));
   assert(plain.backend.address !== undefined);
-  await using moved = await openStack(offset(readonly(memory(SIZE)), { start: 8192 }));
-  await using bare = await openStack(error(memory(SIZE)));
+  await using moved = await OpenedDisk.open(offset(readonly(memory(SIZE)), { start: 8192 }));
+  await using bare = await OpenedDisk.open(error(memory(SIZE)));
   assertEquals(moved.backend.address! % 4096, 0);
-  assertEquals([moved.perQueue, moved.backend.readOnly], [true, true]);
+  assertEquals([moved.sharing, moved.backend.readOnly], ["per-queue", true]);
   assertEquals(bare.backend.address, undefined, "who looks at each request may not be passed by");
 });
 
 Deno.test("a stack is opened once per queue only if all of it may be", async () => {
   using scratch = new Scratch();
-  await using one = await openStack(readonly(cow(memory(SIZE), { file: `${scratch.path}/over` })));
-  assertEquals(one.perQueue, false);
+  await using one = await OpenedDisk.open(
+    readonly(cow(memory(SIZE), { file: `${scratch.path}/over` })),
+  );
+  assertEquals(one.sharing, "single");
 });
 
 Deno.test("readonly refuses writes by itself", async () => {
-  await using stack = await openStack(readonly(memory(SIZE)));
+  await using stack = await OpenedDisk.open(readonly(memory(SIZE)));
   await assertRejects(
     async () => await stack.backend.writeAt(new Uint8Array(512), 0, { fua: false }),
     UblkError,
@@ -165,7 +170,7 @@ Deno.test("readonly gets smaller and cuts nothing off what is inside, and grows 
   Deno.writeFileSync(path, new Uint8Array(2 * MIB).fill(7));
   for (const readOnly of [false, true]) {
     Deno.truncateSync(path, 2 * MIB);
-    await using stack = await openStack(readonly(file(path, { readOnly })));
+    await using stack = await OpenedDisk.open(readonly(file(path, { readOnly })));
     const { backend } = stack;
     await backend.resize!(MIB);
     assertEquals([backend.size, Deno.statSync(path).size], [MIB, 2 * MIB]);
@@ -183,7 +188,7 @@ Deno.test("offset is that part, and refuses what is not within the disk", async 
   using scratch = new Scratch();
   const path = scratch.file("disk", MIB);
   {
-    await using stack = await openStack(offset(file(path), { start: 8192, size: 4096 }));
+    await using stack = await OpenedDisk.open(offset(file(path), { start: 8192, size: 4096 }));
     assertEquals(stack.backend.size, 4096);
     await fill(stack.backend, 7, 512, 512);
   }
@@ -197,22 +202,24 @@ Deno.test("offset is that part, and refuses what is not within the disk", async 
     [{ start: 512, size: MIB }, "it ends beyond the disk"],
   ];
   for (const [options, words] of refused) {
-    await assertRejects(() => openStack(offset(file(path), options)), UblkError, words);
+    await assertRejects(() => OpenedDisk.open(offset(file(path), options)), UblkError, words);
   }
 });
 
 Deno.test("offset grows with its disk where it has no end", async () => {
-  await using stack = await openStack(offset(memory(MIB, { maxSize: 2 * MIB }), { start: 4096 }));
+  await using stack = await OpenedDisk.open(
+    offset(memory(MIB, { maxSize: 2 * MIB }), { start: 4096 }),
+  );
   assertEquals(stack.backend.size, MIB - 4096);
   await stack.backend.resize!(MIB);
   assertEquals(stack.backend.size, MIB);
-  await using fixed = await openStack(offset(memory(MIB), { start: 0, size: 4096 }));
+  await using fixed = await OpenedDisk.open(offset(memory(MIB), { start: 0, size: 4096 }));
   assertEquals(fixed.backend.resize, undefined);
 });
 
 Deno.test("error fails the operations, the part and the share that it is told", async () => {
   const failures = async (options: Parameters<typeof error>[1]) => {
-    await using stack = await openStack(error(memory(MIB), options));
+    await using stack = await OpenedDisk.open(error(memory(MIB), options));
     const { backend } = stack;
     const results: string[] = [];
     for (const at of [0, 4096, 8192]) {
@@ -240,7 +247,7 @@ Deno.test("error fails the operations, the part and the share that it is told", 
 });
 
 Deno.test("delay is as late as it is told, and requests wait side by side", async () => {
-  await using stack = await openStack(delay(memory(MIB), { read: "50ms", all: 0 }));
+  await using stack = await OpenedDisk.open(delay(memory(MIB), { read: "50ms", all: 0 }));
   const start = performance.now();
   await Promise.all([0, 1, 2, 3].map((index) => readBytes(stack.backend, index * 512, 512)));
   const reads = performance.now() - start;
@@ -268,7 +275,7 @@ Deno.test("stats counts per operation, over all threads, and tells at the end", 
   using scratch = new Scratch();
   const path = `${scratch.path}/table`;
   {
-    await using stack = await openStack(
+    await using stack = await OpenedDisk.open(
       stats(error(memory(MIB), { ops: ["flush", "trim"] }), { file: path }),
     );
     await fill(stack.backend, 1, 0, 4096);
@@ -289,7 +296,7 @@ Deno.test("log has a line for each request, with its errno", async () => {
   using scratch = new Scratch();
   const path = `${scratch.path}/log`;
   {
-    await using stack = await openStack(
+    await using stack = await OpenedDisk.open(
       log(error(memory(MIB), { ops: ["read"], errno: "ENODATA" }), { file: path }),
     );
     await stack.backend.writeAt(new Uint8Array(512), 1024, { fua: true });

@@ -8,12 +8,10 @@
 import { EIO, ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import {
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  fallocateFile,
   O_CREAT,
   O_EXCL,
   O_RDWR,
+  punchFile,
   readAt,
   removeFile,
   truncateFile,
@@ -95,7 +93,7 @@ export class CacheFile {
   free(start: number, bytes: number): void {
     const whole = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
     // A filesystem without holes keeps the space until the server ends.
-    fallocateFile(this.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, whole);
+    punchFile(this.fd, start, whole);
   }
 
   /** Gives its space back. */

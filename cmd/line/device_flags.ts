@@ -6,7 +6,8 @@
  * @module
  */
 
-import { BLOCK_SIZES } from "../../disk/geometry.ts";
+import { BLOCK_SIZES } from "../../uapi/block_sizes.ts";
+import { type Checksum, CHECKSUMS } from "../../uapi/integrity.ts";
 import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../../ctrl/negotiate.ts";
 import type { DeviceOptions, IntegrityOptions } from "../../device/options.ts";
 import type { RecoveryMode } from "../../device/recovery_mode.ts";
@@ -348,15 +349,12 @@ function recoveryOf(values: DeviceValues): RecoveryMode | undefined {
   return recovery === "0" ? undefined : named ?? "queue";
 }
 
-/** Bytes of protection information (`ublk_integrity_pi_tuple_size` in the driver). */
-const PI_BYTES = { ip: 8, t10dif: 8, nvme: 16 } as const;
-
 function integrityOf(
   values: DeviceValues,
   dataPath: DataPathName | undefined,
 ): IntegrityOptions | undefined {
   const metadataSize = values["metadata-size"];
-  const checksum = values.checksum as keyof typeof PI_BYTES | undefined;
+  const checksum = values.checksum as Checksum | undefined;
   const { "pi-offset": piOffset, "tag-size": tagSize } = values;
   const capable = values["integrity-capable"];
   const refTag = values["reference-tag"];
@@ -377,7 +375,7 @@ function integrityOf(
   if (refTag && checksum === undefined) {
     throw usageError("--reference-tag", "it belongs to a checksum", "give --checksum too");
   }
-  const end = (piOffset ?? 0) + (checksum === undefined ? 0 : PI_BYTES[checksum]);
+  const end = (piOffset ?? 0) + CHECKSUMS[checksum ?? "none"].tupleBytes;
   if (end > metadataSize) {
     throw usageError(
       "--metadata-size",

@@ -8,7 +8,7 @@
  */
 
 import type { BackendSpec } from "../../disk/spec.ts";
-import { BLOCK_SIZES } from "../../disk/geometry.ts";
+import { BLOCK_SIZES } from "../../uapi/block_sizes.ts";
 import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../../ctrl/negotiate.ts";
 import { serve } from "../../device/serve.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_TRACE } from "../../queue/log_events.ts";

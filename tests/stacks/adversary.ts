@@ -8,7 +8,7 @@
 
 import type { Answer, Backend } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
-import type { OperationName } from "../../disk/wrapper.ts";
+import type { OperationName } from "../../disk/operations.ts";
 import type { FaultDice } from "../../uring/fake_faults.ts";
 import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";

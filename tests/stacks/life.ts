@@ -6,7 +6,7 @@
  */
 
 import type { Backend } from "../../disk/backend.ts";
-import type { OperationName } from "../../disk/wrapper.ts";
+import type { OperationName } from "../../disk/operations.ts";
 import { FaultDice } from "../../uring/fake_faults.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 import { endAsKilled, openStack, type Stack } from "../stack.ts";

@@ -1,31 +1,40 @@
 /**
- * Calls the backend's method for one request.
+ * Calls the backend's method for one request, and makes a result of whatever comes of it: a count
+ * of bytes, or the negative errno that a block device may answer.
+ *
+ * This runs for each request, so that nothing here is made for one.
  *
  * @module
  */
 
-import type { Backend, WriteOptions } from "../disk/backend.ts";
 import { EIO, EOPNOTSUPP } from "../uapi/errno.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
 import {
   UBLK_IO_F_FUA,
   UBLK_IO_F_NOUNMAP,
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
   UBLK_IO_OP_READ,
-  UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import { thrownText, UblkError } from "../uapi/error.ts";
-import { errnoOf } from "../disk/errno_of.ts";
-import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
-import type { LogWriter } from "./log_ring.ts";
-import type { Slots } from "./slots.ts";
+import type { Backend, WriteOptions, WriteZeroesOptions } from "./backend.ts";
+import { clientErrno, errnoOf } from "./errno_of.ts";
 
 // Made once: options objects per request would be garbage.
-const FUA = Object.freeze({ fua: true });
-const NO_FUA = Object.freeze({ fua: false });
-const MAY_UNMAP = Object.freeze({ mayUnmap: true });
-const NO_UNMAP = Object.freeze({ mayUnmap: false });
+/** The options of a write that must be durable before it is answered. */
+export const FUA: WriteOptions = Object.freeze({ fua: true });
+/** The options of any other write. */
+export const NO_FUA: WriteOptions = Object.freeze({ fua: false });
+const MAY_UNMAP: WriteZeroesOptions = Object.freeze({ mayUnmap: true });
+const NO_UNMAP: WriteZeroesOptions = Object.freeze({ mayUnmap: false });
+
+/** Gets to know the faults of a backend. One serves all requests, so that they need no closures. */
+export interface FaultReport {
+  /** A request is answered with an error; it is named by the number that the caller has for it. */
+  failed(request: number, text: string): void;
+  /** The backend is not what it declares to be. */
+  broken(text: string): void;
+}
 
 /** How a request with those `op_flags` is to be written. */
 export function writeOptions(opFlags: number): WriteOptions {
@@ -41,11 +50,6 @@ export function transfer(
 ): unknown {
   if ((opFlags & 0xff) === UBLK_IO_OP_READ) return backend.readAt(buffer, offset);
   return backend.writeAt(buffer, offset, writeOptions(opFlags));
-}
-
-/** Whether an operation carries data. */
-export function carriesData(op: number): boolean {
-  return op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE;
 }
 
 /** Calls the method of an operation without data. */
@@ -69,40 +73,33 @@ export function dataless(
       }
       break;
   }
-  // What is absent is not advertised, so the kernel asks for none of this.
+  // What is absent is not advertised, so nobody asks for any of this.
   throw new UblkError("SYSCALL_FAILED", {
     operation: `operation ${opFlags & 0xff}`,
     errno: EOPNOTSUPP,
   });
 }
 
-/** The bytes that a request without error answers: only READ and WRITE count any. */
-export function fullResult(op: number, bytes: number): number {
-  return carriesData(op) ? bytes : 0;
-}
-
 /**
  * The result for what a backend's method returned (or its Promise resolved to). Nothing is right;
  * a number is taken for a count of bytes, and one that is short is an error and not a result.
  */
-export function resultOf(value: unknown, full: number, slots: Slots, slot: number, log: LogWriter) {
+export function resultOf(
+  value: unknown,
+  full: number,
+  request: number,
+  report: FaultReport,
+): number {
   if (value === undefined || value === full) return full;
-  log.text(
-    LOG_WARN,
-    `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: the backend returned ` +
-      `${typeof value === "number" ? value : typeof value} for ${full} bytes; answering EIO`,
-  );
+  const returned = typeof value === "number" ? value : typeof value;
+  report.failed(request, `the backend returned ${returned} for ${full} bytes; answering EIO`);
   return -EIO;
 }
 
-/** The result for what a backend threw, with a line in the log. */
-export function resultOfThrown(thrown: unknown, slots: Slots, slot: number, log: LogWriter) {
+/** The result for what a backend threw. */
+export function resultOfThrown(thrown: unknown, request: number, report: FaultReport): number {
   const errno = errnoOf(thrown);
-  log.text(
-    LOG_WARN,
-    `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: operation ${slots.opFlags(slot) & 0xff} ` +
-      `at ${slots.offset(slot)}: ${thrownText(thrown)}; answering errno ${errno}`,
-  );
+  report.failed(request, `${thrownText(thrown)}; answering errno ${errno}`);
   return -errno;
 }
 
@@ -110,15 +107,15 @@ export function resultOfThrown(thrown: unknown, slots: Slots, slot: number, log:
  * The result for a Promise from a backend that declares `synchronous`: its thread blocks in the
  * kernel, where nothing would ever run the Promise's continuation.
  */
-export function refusePromise(promise: PromiseLike<unknown>, log: LogWriter): number {
-  log.text(LOG_ERROR, "a backend that declares `synchronous` returned a Promise");
+export function refusePromise(promise: PromiseLike<unknown>, report: FaultReport): number {
+  report.broken("a backend that declares `synchronous` returned a Promise");
   // Were it to reject with nobody listening, the thread would end for that.
   promise.then(undefined, () => {});
   return -EIO;
 }
 
-/** Whether a method returned a Promise, or something that behaves like one. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null &&
-    typeof (value as { then?: unknown }).then === "function";
+/** What a backend's ring methods answer: bytes, or an errno that the block layer passes on. */
+export function ringAnswer(answer: number): number {
+  if (!Number.isInteger(answer)) return -EIO;
+  return answer >= 0 ? answer : -clientErrno(-answer);
 }

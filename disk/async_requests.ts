@@ -1,5 +1,6 @@
 /**
- * The requests whose backend returned a Promise: since when, and who may still answer them.
+ * The requests whose backend returned a Promise: since when, and which may still be answered. They
+ * go by numbers that are used again and again, such as those of a queue's slots.
  *
  * @module
  */

@@ -1,28 +1,18 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import type { Backend } from "../disk/backend.ts";
-import { mockBackend } from "../testing.ts";
-import { libc } from "../uring/libc.ts";
-import { createLogBuffer, LOG_ERROR, LogReader, LogWriter } from "./log_ring.ts";
+import type { Backend } from "./backend.ts";
+import { NO_FUA } from "./calls.ts";
+import { mockBackend } from "./mock.ts";
 import { paranoid, POISON } from "./paranoid.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
-
 const LATE = "the backend wrote to a buffer after it had answered: buffers are borrowed";
-const NO_FUA = { fua: false };
 
 /** A backend under watch. `finds()` ends the watch and tells what it has found. */
 function watch(backend: Backend) {
-  const buffer = createLogBuffer(256);
-  const watched = paranoid(backend, new LogWriter(buffer));
+  const found: string[] = [];
+  const watched = paranoid(backend, (text) => found.push(text));
   const finds = () => {
     watched[Symbol.dispose]();
-    const lines: string[] = [];
-    new LogReader(buffer).drain(({ level, message }) => {
-      assertEquals(level, LOG_ERROR);
-      lines.push(message);
-    });
-    return lines;
+    return found;
   };
   return { watched, finds };
 }

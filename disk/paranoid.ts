@@ -7,10 +7,8 @@
  * @module
  */
 
-import type { Backend, ZoneMethods } from "../disk/backend.ts";
-import { LOG_ERROR } from "./log_events.ts";
-import type { LogWriter } from "./log_ring.ts";
-import { isThenable } from "./operations.ts";
+import { asPromise, isLater } from "./answers.ts";
+import type { Backend, ZoneMethods } from "./backend.ts";
 
 /** What a released buffer is filled with. */
 export const POISON = 0xdb;
@@ -27,15 +25,17 @@ type Lend = (
 /**
  * The same backend, with its buffers poisoned once they are no longer its own. Dispose it when the
  * service ends: it then inspects the buffers that it still watches.
+ *
+ * @param report Is told of each buffer that was kept.
  */
-export function paranoid(backend: Backend, log: LogWriter): Backend & Disposable {
+export function paranoid(
+  backend: Backend,
+  report: (text: string) => void,
+): Backend & Disposable {
   const released: Uint8Array[] = [];
   const inspect = (buffer: Uint8Array) => {
     if (buffer.every((byte) => byte === POISON)) return;
-    log.text(
-      LOG_ERROR,
-      "the backend wrote to a buffer after it had answered: buffers are borrowed",
-    );
+    report("the backend wrote to a buffer after it had answered: buffers are borrowed");
   };
   const release = (buffer: Uint8Array) => {
     buffer.fill(POISON);
@@ -51,7 +51,7 @@ export function paranoid(backend: Backend, log: LogWriter): Backend & Disposable
     let answer: unknown;
     try {
       answer = call(lent);
-      if (isThenable(answer)) return new Promise((resolve) => resolve(answer)).finally(finish);
+      if (isLater(answer)) return asPromise(answer).finally(finish);
     } catch (thrown) {
       release(lent);
       throw thrown;

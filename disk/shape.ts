@@ -1,0 +1,70 @@
+/**
+ * Checks what a module has opened: anything may come from there.
+ *
+ * @module
+ */
+
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
+import { UblkError } from "../uapi/error.ts";
+import type { Backend } from "./backend.ts";
+import { zonesFault } from "./zones_fault.ts";
+
+const METHODS = ["readAt", "writeAt"] as const;
+const OPTIONAL_METHODS = [
+  "flush",
+  "trim",
+  "writeZeroes",
+  "readMetadata",
+  "writeMetadata",
+  "resize",
+  "beforeFetch",
+  "close",
+] as const;
+
+/**
+ * Checks that a value has the shape of a backend with a possible geometry.
+ *
+ * @throws {UblkError} `BACKEND_SHAPE` which names what is wrong with it.
+ */
+export function checkBackend(value: unknown, from: string): Backend {
+  const remedy = "see the Backend interface";
+  if (typeof value !== "object" || value === null) {
+    throw shapeError(
+      from,
+      `it is ${value === null ? "null" : typeof value}, not a Backend`,
+      remedy,
+    );
+  }
+  const backend = value as Backend;
+  for (const name of METHODS) {
+    if (typeof backend[name] !== "function") {
+      throw shapeError(from, `\`${name}\` is not a function`, remedy);
+    }
+  }
+  for (const name of OPTIONAL_METHODS) {
+    if (backend[name] !== undefined && typeof backend[name] !== "function") {
+      throw shapeError(from, `\`${name}\` is not a function`, remedy);
+    }
+  }
+  const blockSize = backend.blockSize ?? 512;
+  if (!BLOCK_SIZES.includes(blockSize)) {
+    throw shapeError(
+      from,
+      `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(", ")}`,
+      remedy,
+    );
+  }
+  const { size } = backend;
+  if (!Number.isSafeInteger(size) || size <= 0 || size % blockSize !== 0) {
+    const reason = `size ${size} is not a positive multiple of ${blockSize} below 2^53`;
+    throw shapeError(from, reason, "give its size in bytes");
+  }
+  const fault = zonesFault(backend);
+  if (fault !== undefined) throw shapeError(from, fault, "see the ZoneMethods interface");
+  return backend;
+}
+
+/** The error of a module, or of what it opened, that is not what it is to be. */
+export function shapeError(from: string, reason: string, hint: string): UblkError {
+  return new UblkError("BACKEND_SHAPE", { operation: `backend ${from}`, reason, hint });
+}
