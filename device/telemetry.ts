@@ -8,10 +8,12 @@
  */
 
 import { findMeter } from "../queue/meter.ts";
-import type { Device } from "./device.ts";
+import type { Observed } from "./telemetry_instruments.ts";
 
 /** Sends what a device does along with Deno's telemetry, until it is served no more. */
-export async function sendTelemetry(device: Device): Promise<void> {
+export async function sendTelemetry(
+  device: Observed & { readonly closed: Promise<unknown> },
+): Promise<void> {
   const meter = findMeter();
   if (meter === undefined) return;
   const { observeDevice } = await import("./telemetry_instruments.ts");

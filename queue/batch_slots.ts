@@ -31,7 +31,8 @@ import { BufferRing } from "../uring/buffer_ring.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
 import { clear } from "../uring/sqe.ts";
-import { KIND_BATCH, type OwnedQueue, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
+import type { SlotPlaces } from "./data_path.ts";
+import { KIND_BATCH, type OwnedQueue, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
 

@@ -23,11 +23,11 @@ import {
 import { UBLK_IO_F_NEED_REG_BUF } from "../uapi/ublk_io.ts";
 import type { Ring } from "../uring/ring.ts";
 import { clear } from "../uring/sqe.ts";
-import type { DataPath, Handler, Places } from "./data_path.ts";
+import type { DataPath, Handler, Places, SlotPlaces } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { carriesData } from "./operations.ts";
-import { KIND_PATH, type SlotPlaces, type Slots } from "./slots.ts";
+import { KIND_PATH, type Slots } from "./slots.ts";
 
 /** Which command an operation is. */
 const STEP_REGISTER = 0;
