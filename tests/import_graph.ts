@@ -8,6 +8,8 @@ import { sources } from "./sources.ts";
 
 /** The project's folder, as a URL. */
 const ROOT = new URL("..", import.meta.url);
+/** See docs/decisions/0004. They are no rooms of this house. */
+const STAND_INS = new URL("links/", ROOT).href;
 
 /**
  * How a module imports another: `code` before it runs, `lazy` by `import()`, `type` not at all once
@@ -37,17 +39,19 @@ interface Info {
 
 /** All imports between modules of this project, in the order of their paths. */
 export async function importGraph(): Promise<Import[]> {
-  const all = sources(ROOT.pathname, [".ts"]).filter((path) => !path.endsWith(".d.ts"));
+  const all = sources(ROOT.pathname, [".ts"]).filter((path) => !path.startsWith("links/"));
   const imports: Import[] = [];
   for (const { specifier, error, dependencies = [] } of (await infoOf(all)).modules) {
-    if (!specifier.startsWith(ROOT.href)) continue;
+    if (!specifier.startsWith(ROOT.href) || specifier.startsWith(STAND_INS)) continue;
     const from = specifier.slice(ROOT.href.length);
     if (error !== undefined) throw new Error(`${from}: ${error}`);
     for (const { isDynamic = false, code, type } of dependencies) {
       if (code?.error !== undefined) throw new Error(`${from}: ${code.error}`);
       const target = code?.specifier ?? type?.specifier;
-      // Beside the project itself are packages of npm, and std where jsr.io can be reached.
-      if (!target?.startsWith(ROOT.href)) continue;
+      // Beside the project itself are packages of npm, and std, or what stands in for it.
+      if (
+        !target?.startsWith(ROOT.href) || target.startsWith(STAND_INS) || !target.endsWith(".ts")
+      ) continue;
       const kind = code === undefined ? "type" : isDynamic ? "lazy" : "code";
       imports.push({ from, to: target.slice(ROOT.href.length), kind });
     }
