@@ -59,9 +59,14 @@ export const ROOMS: readonly Room[] = [
     ],
   },
   {
+    name: "door of zip",
+    holds: ["backends/zip.ts"],
+    imports: [...DISKS, "backends", "backends/zip"],
+  },
+  {
     name: "doors of backends",
-    holds: ["backends/targets.ts", "backends/wrappers.ts", "backends/zip.ts"],
-    imports: [...DISKS, "backends", "backends/wrappers", "backends/zip"],
+    holds: ["backends/targets.ts", "backends/wrappers.ts"],
+    imports: [...DISKS, "backends", "backends/wrappers", "door of zip"],
   },
   { name: "device", imports: [...DISKS, "ctrl", "queue"] },
   { name: "udev", imports: [...GROUND, "ctrl", "files"] },
@@ -77,7 +82,15 @@ export const ROOMS: readonly Room[] = [
     holds: ["mod.ts"],
     imports: [
       ...DISKS,
-      ...["backends", "backends/wrappers", "doors of backends", "ctrl", "queue", "device"],
+      ...[
+        "backends",
+        "backends/wrappers",
+        "door of zip",
+        "doors of backends",
+        "ctrl",
+        "queue",
+        "device",
+      ],
     ],
   },
   { name: "cmd/program", imports: COMMANDS },
@@ -114,7 +127,8 @@ export const ROOMS: readonly Room[] = [
     name: "tests",
     imports: [
       ...DISKS,
-      ...["ctrl", "queue", "backends", "backends/wrappers", "backends/zip", "doors of backends"],
+      ...["ctrl", "queue", "backends", "backends/wrappers", "backends/zip", "door of zip"],
+      ...["doors of backends"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
       ...["cmd/server", "cmd", "vm"],

@@ -22,8 +22,18 @@ Deno.test("importGraph + sees imports of every kind", () => {
   assert(seen.size > 400, `${seen.size} modules import something`);
 });
 
+/** Modules that break the table, each with the reason why it still may. */
+const KNOWN = new Map([
+  ["cmd/line/programs.ts", "completions and flags of the single-purpose programs come from these"],
+]);
+
 Deno.test("every import + keeps to the table of layers", () => {
-  assertEquals(graph.map((one) => breach(one)).filter((line) => line !== undefined), []);
+  const broken = graph.filter((one) => breach(one) !== undefined);
+  const unknown = broken.filter(({ from }) => !KNOWN.has(from));
+  assertEquals(unknown.map((one) => breach(one)), []);
+  for (const from of KNOWN.keys()) {
+    assert(broken.some((one) => one.from === from), `${from} is in order: it is no exception`);
+  }
 });
 
 Deno.test("no modules + import each other in a circle, by types neither", () => {
@@ -101,7 +111,7 @@ const RAW_IN_TESTS = "tests/libc.ts";
 Deno.test("Deno.dlopen and raw pointers + are in uring/libc.ts alone", () => {
   const found: Record<string, string[]> = {};
   for (const path of sources(ROOT, [".ts"])) {
-    if (path.startsWith("links/")) continue;
+    if (path.startsWith("links/") || path === "tests/layers_test.ts") continue;
     const code = Deno.readTextFileSync(ROOT + path).replaceAll(/^\s*(\*|\/\/|\/\*).*$/gm, "");
     const names = new Set([...code.matchAll(RAW)].map(([, name]) => name!));
     if (names.size > 0) found[path] = [...names].sort();
