@@ -9,6 +9,7 @@
  */
 
 import { EIO, ENOBUFS } from "../uapi/errno.ts";
+import { fail } from "../uapi/error.ts";
 import {
   IORING_OP_URING_CMD,
   IORING_URING_CMD_MULTISHOT,
@@ -159,7 +160,7 @@ export class BatchSlots extends Slots implements Disposable {
   }
 
   getData(): never {
-    throw new Error("assertion failed: batch I/O excludes NEED_GET_DATA");
+    fail("batch I/O excludes NEED_GET_DATA");
   }
 
   protected commit(slot: number, result: number): void {

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { fail } from "../uapi/error.ts";
 import { IORING_OP_URING_CMD, IOSQE_FIXED_FILE } from "../uapi/io_uring_sqe.ts";
 import {
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
@@ -93,7 +94,7 @@ export class FetchSlots extends Slots {
   }
 
   batchDone(): never {
-    throw new Error("assertion failed: no command here is for many slots");
+    fail("no command here is for many slots");
   }
 
   flush(): void {}

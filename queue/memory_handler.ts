@@ -5,6 +5,7 @@
  * @module
  */
 
+import { fail } from "../uapi/error.ts";
 import type { Backend } from "../disk/backend.ts";
 import { EIO } from "../uapi/errno.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
@@ -59,7 +60,7 @@ export class DirectMemory implements Places {
   }
 
   view(): never {
-    throw new Error("assertion failed: nobody looks at data that is in its place");
+    fail("nobody looks at data that is in its place");
   }
 
   [Symbol.dispose](): void {

@@ -10,6 +10,7 @@
  * @module
  */
 
+import { fail } from "../uapi/error.ts";
 import {
   IORING_OP_URING_CMD,
   IOSQE_CQE_SKIP_SUCCESS,
@@ -50,7 +51,7 @@ export class RegisteredBuffers implements Places {
   }
 
   view(): never {
-    throw new Error("assertion failed: nobody in user space sees registered pages");
+    fail("nobody in user space sees registered pages");
   }
 
   [Symbol.dispose](): void {}
