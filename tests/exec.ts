@@ -23,14 +23,34 @@ const running = new Set<Deno.ChildProcess>();
 
 /** Runs a program with this process's output, and without input. */
 export async function run(program: string, args: string[], limitMs: number): Promise<Ran> {
+  const env: Record<string, string> = Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" };
   const child = new Deno.Command(program, {
-    args,
-    stdin: "null",
-    stdout: "inherit",
-    stderr: "inherit",
-    env: Deno.stdout.isTerminal() ? {} : { NO_COLOR: "1" },
-    detached: true,
+    ...{ args, env, stdin: "null", stdout: "inherit", stderr: "inherit", detached: true },
   }).spawn();
+  return await ended(child, limitMs);
+}
+
+/** {@linkcode run} that keeps the program's output, both streams as they came. */
+export async function runQuietly(
+  program: string,
+  args: readonly string[],
+  limitMs: number,
+): Promise<Ran & { output: string }> {
+  const child = new Deno.Command(program, {
+    ...{ args: [...args], stdin: "null", stdout: "piped", stderr: "piped", detached: true },
+    env: Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" },
+  }).spawn();
+  let output = "";
+  const streams = [child.stdout, child.stderr].map(async (stream) => {
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) output += text;
+  });
+  const ran = await ended(child, limitMs);
+  await Promise.all(streams);
+  return { ...ran, output };
+}
+
+/** Waits for the end of a program, and ends it when its time is up. */
+async function ended(child: Deno.ChildProcess, limitMs: number): Promise<Ran> {
   running.add(child);
   let timedOut = false;
   const timer = setTimeout(() => {
