@@ -9,7 +9,7 @@ import { isBlkErrno } from "../uapi/blk_errors.ts";
 import { errnoNumber } from "../uapi/errno.ts";
 import { invalidIn } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import { killSelf } from "../uring/libc.ts";
 import type {
   Backend,
@@ -144,13 +144,13 @@ export const HANGS: number = -1;
 /** Decides what becomes of each request: a positive errno, or one of the constants above. */
 export class FaultDecisions {
   readonly #options: Omit<StoredOptions, "size" | "blockSize" | "readOnly">;
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
 
   /** The decisions of one queue. */
   constructor(options: unknown, queue: number) {
     this.#options = options as StoredOptions;
     // Queues draw apart, so that one's load does not change another's faults.
-    this.#dice = new FaultDice(this.#options.seed + queue * 0x9e3779b1);
+    this.#dice = new Dice(this.#options.seed + queue * 0x9e3779b1);
   }
 
   /** Whether and how the next request fails. */

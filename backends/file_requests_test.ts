@@ -10,13 +10,14 @@ import {
   IORING_OP_WRITE,
 } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import type { FakeSqe } from "../uring/fake_sqe.ts";
 import { bufferAt } from "../uring/mapping.ts";
 import type { Backend } from "../disk/backend.ts";
 import { FileRequests } from "./file_requests.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import { servedByRing } from "../disk/unused.ts";
+import { eachSeed } from "../tests/seeds.ts";
 
 const CHUNK = 4096;
 const FIRST_FD = 100;
@@ -36,7 +37,7 @@ interface Manner {
 /** A serving thread whose backend's files are memory, behind a ring with faults of its own. */
 function rigOf(files: number, bytesEach: number, manner: Manner) {
   const contents = Array.from({ length: files }, () => new Uint8Array(bytesEach));
-  const dice = new FaultDice(manner.seed);
+  const dice = new Dice(manner.seed);
   const fds = contents.map((_, index) => FIRST_FD + index);
   const layout = new StripeLayout(files, CHUNK);
   const backend: Backend = {
@@ -58,7 +59,7 @@ function rigOf(files: number, bytesEach: number, manner: Manner) {
 }
 
 /** What the kernel does with an operation on a file. */
-function perform({ opcode, words }: FakeSqe, file: Uint8Array, dice: FaultDice, manner: Manner) {
+function perform({ opcode, words }: FakeSqe, file: Uint8Array, dice: Dice, manner: Manner) {
   const { failing, short, zeroRange = 0 } = manner;
   if (failing !== undefined && dice.draw(failing.oneIn) === 0) return -failing.errno;
   const offset = words[2] + words[3] * 2 ** 32;
@@ -88,11 +89,11 @@ const MANNERS: [string, Omit<Manner, "seed">][] = [
 
 for (const files of [1, 2, 5]) {
   for (const [how, manner] of MANNERS) {
-    Deno.test(`FileRequests over ${files} files are the disk that their model is${how}`, () => {
-      for (const seed of [1, 2, 3]) {
+    Deno.test(`FileRequests over ${files} files are the disk that their model is${how}`, async (t) => {
+      await eachSeed(t, 3, (seed) => {
         const bytesEach = 128 * CHUNK;
         using rig = rigOf(files, bytesEach, { seed, ...manner });
-        const model = new DiskModel(files * bytesEach, 512, 64 << 10, new FaultDice(seed));
+        const model = new DiskModel(files * bytesEach, 512, 64 << 10, new Dice(seed));
         for (let round = 0; round < 20; round++) {
           const batch = model.batch(8);
           const requests = batch.map(({ io }) => rig.ublk.submitIo(0, io));
@@ -100,17 +101,17 @@ for (const files of [1, 2, 5]) {
           for (const [index, { check }] of batch.entries()) check(requests[index]);
         }
         rig.stop();
-      }
+      });
     });
   }
 }
 
-Deno.test("FileRequests answer each request once whatever fails, and go on", () => {
+Deno.test("FileRequests answer each request once whatever fails, and go on", async (t) => {
   for (const errno of [ENOSPC, EIO, EDQUOT]) {
-    for (const seed of [1, 2, 3]) {
+    await eachSeed(t, 3, (seed) => {
       const manner = { seed, short: true, failing: { oneIn: 20, errno } };
       using rig = rigOf(3, 128 * CHUNK, manner);
-      const model = new DiskModel(3 * 128 * CHUNK, 512, 64 << 10, new FaultDice(seed));
+      const model = new DiskModel(3 * 128 * CHUNK, 512, 64 << 10, new Dice(seed));
       let failed = 0;
       for (let round = 0; round < 20; round++) {
         const requests = model.batch(8).map(({ io }) => rig.ublk.submitIo(0, io));
@@ -123,7 +124,7 @@ Deno.test("FileRequests answer each request once whatever fails, and go on", () 
       }
       assert(failed > 0);
       rig.stop();
-    }
+    });
   }
 });
 

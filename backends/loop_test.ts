@@ -15,10 +15,11 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import { libc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { file, type FileOptions } from "./loop.ts";
+import { eachSeed } from "../tests/seeds.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -36,7 +37,7 @@ const read = (offset: number, bytes: number) => {
 };
 
 /** The same requests to a disk and to a model of it. */
-async function compare(path: string, options: FileOptions, seed: number, shorten?: FaultDice) {
+async function compare(path: string, options: FileOptions, seed: number, shorten?: Dice) {
   const blockSize = options.blockSize ?? 512;
   await using disk = await RingRequests.open(file(path, options));
   if (shorten !== undefined) {
@@ -44,7 +45,7 @@ async function compare(path: string, options: FileOptions, seed: number, shorten
       return shorten.draw(3) > 0 ? bytes : Math.max(512, shorten.draw(bytes / 512) * 512);
     };
   }
-  const model = new DiskModel(disk.backend.size, blockSize, 64 << 10, new FaultDice(seed));
+  const model = new DiskModel(disk.backend.size, blockSize, 64 << 10, new Dice(seed));
   for (let round = 0; round < 30; round++) {
     const batch = model.batch(8);
     const requests = disk.run(batch.map(({ io }) => io));
@@ -52,18 +53,20 @@ async function compare(path: string, options: FileOptions, seed: number, shorten
   }
 }
 
-for (const seed of [1, 2, 3]) {
-  Deno.test(`file is the disk that its model is, buffered and direct, seed ${seed}`, async () => {
+Deno.test("file is the disk that its model is, buffered and direct", async (t) => {
+  await eachSeed(t, 3, async (seed) => {
     using scratch = new Scratch();
     await compare(scratch.file("a", 2 * MIB), {}, seed);
     await compare(scratch.file("b", 2 * MIB), { direct: true, blockSize: 4096 }, seed);
   });
+});
 
-  Deno.test(`file goes on after short reads and writes, seed ${seed}`, async () => {
+Deno.test("file goes on after short reads and writes", async (t) => {
+  await eachSeed(t, 3, async (seed) => {
     using scratch = new Scratch();
-    await compare(scratch.file("a", 2 * MIB), {}, seed, new FaultDice(seed));
+    await compare(scratch.file("a", 2 * MIB), {}, seed, new Dice(seed));
   });
-}
+});
 
 Deno.test({
   name: "file is the disk that its model is on a tmpfs, which has no FALLOC_FL_ZERO_RANGE",

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 
 /** Where a byte is, by counting chunks one after the other. */
@@ -12,7 +12,7 @@ function naive(files: number, chunk: number, offset: number): [number, number] {
 }
 
 Deno.test("StripeLayout places each byte where dealing out chunks places it", () => {
-  const dice = new FaultDice(1);
+  const dice = new Dice(1);
   for (let round = 0; round < 500; round++) {
     const files = 1 + dice.draw(5);
     const chunk = 4096 << dice.draw(4);
@@ -24,7 +24,7 @@ Deno.test("StripeLayout places each byte where dealing out chunks places it", ()
 });
 
 Deno.test("StripeLayout's pieces cover a range once, and stay within a chunk", () => {
-  const dice = new FaultDice(2);
+  const dice = new Dice(2);
   for (let round = 0; round < 500; round++) {
     const files = 1 + dice.draw(5);
     const chunk = 4096 << dice.draw(4);
@@ -48,7 +48,7 @@ Deno.test("StripeLayout's pieces cover a range once, and stay within a chunk", (
 });
 
 Deno.test("StripeLayout's bytesBefore begins where fileOffset is", () => {
-  const dice = new FaultDice(3);
+  const dice = new Dice(3);
   for (let round = 0; round < 500; round++) {
     const layout = new StripeLayout(1 + dice.draw(5), 4096);
     const offset = dice.draw(1e6);

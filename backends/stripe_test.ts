@@ -11,7 +11,7 @@ import {
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
 } from "../uapi/ublk_io.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import { libc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { stripe, type StripeOptions } from "./stripe.ts";
@@ -28,7 +28,7 @@ function files(scratch: Scratch, count: number, bytes: number): string[] {
 
 /** Whether a shortened transfer stays, drawn from a seed. */
 function shortener(seed: number): (bytes: number) => number {
-  const dice = new FaultDice(seed);
+  const dice = new Dice(seed);
   return (bytes) => dice.draw(4) > 0 ? bytes : Math.max(512, dice.draw(bytes / 512) * 512);
 }
 
@@ -43,7 +43,7 @@ for (const [count, chunkSize, seed] of [[1, 4096, 1], [2, 65536, 2], [3, 4096, 3
       await using disk = await RingRequests.open(spec);
       assertEquals(disk.backend.size, count * MIB, "in whole chunks");
       if (short) disk.shorten = shortener(seed);
-      const model = new DiskModel(disk.backend.size, 512, 256 << 10, new FaultDice(seed));
+      const model = new DiskModel(disk.backend.size, 512, 256 << 10, new Dice(seed));
       for (let round = 0; round < 20; round++) {
         const batch = model.batch(4);
         const requests = disk.run(batch.map(({ io }) => io));

@@ -3,6 +3,8 @@ import { EIO, EOVERFLOW, ETOOMANYREFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Zone, ZoneCondition } from "../disk/backend.ts";
 import { type ZoneLayout, ZoneStates } from "./zone_states.ts";
+import { eachSeed } from "../tests/seeds.ts";
+import { Dice } from "../uapi/dice.ts";
 
 const SIZE = 4096;
 const LAYOUT: ZoneLayout = { count: 8, size: SIZE, conventional: 0, maxOpen: 0, maxActive: 0 };
@@ -186,17 +188,6 @@ Deno.test("ZoneStates: an error names the zone and the cause", () => {
   assertThrows(() => states.close(2), UblkError, "zone 2: it is empty");
 });
 
-/** Numbers that look random and are the same for a seed (mulberry32). */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
-
 const isOpen = ({ condition }: Zone) => condition.endsWith("-open");
 const isActive = (zone: Zone) => isOpen(zone) || zone.condition === "closed";
 
@@ -234,9 +225,10 @@ function expected(
   return { condition: then, written: at + bytes };
 }
 
-for (let seed = 1; seed <= 20; seed++) {
-  Deno.test(`ZoneStates: 3000 random operations, seed ${seed} + do what the model does`, () => {
-    const next = random(seed);
+Deno.test("ZoneStates: 3000 random operations + do what the model does", async (t) => {
+  await eachSeed(t, 20, (seed) => {
+    const dice = new Dice(seed);
+    const next = (below: number) => dice.draw(below);
     const maxActive = next(5);
     const maxOpen = maxActive === 0 ? next(4) : next(maxActive + 1);
     const layout = { ...LAYOUT, conventional: next(3), maxOpen, maxActive };
@@ -278,4 +270,4 @@ for (let seed = 1; seed <= 20; seed++) {
     }
     assert(seen.has("write 0") && seen.has(`write ${EIO}`) && seen.size >= 7, [...seen].join());
   });
-}
+});

@@ -28,7 +28,8 @@ import {
 import { logLine, ThreadLogs } from "./log.ts";
 import { GRACE_MS } from "./thread_handle.ts";
 import { blockPath, charPath } from "./node.ts";
-import { type DeviceOptions, type RecoverOptions, type Settings, settingsOf } from "./options.ts";
+import type { DeviceOptions, RecoverOptions, Settings } from "./options.ts";
+import { settingsOf } from "./settings.ts";
 import { resizeDevice } from "./resize.ts";
 import { stopDevice, syncDisks, tryStopDevice } from "./stop.ts";
 import { sendTelemetry } from "./telemetry.ts";

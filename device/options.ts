@@ -8,8 +8,6 @@ import type { Backend } from "../disk/backend.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { IntegrityTraits } from "../ctrl/params.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
-import { hasAdminRights } from "../uring/rights.ts";
-import { checkSettings, invalid } from "./checks.ts";
 import type { EndSignal } from "../uring/signals.ts";
 import type { RecoveryMode } from "./recovery_mode.ts";
 
@@ -160,52 +158,3 @@ export const DEFAULT_DEADLINE_MS = 20_000;
  * more than 26 s.
  */
 export const UNPRIVILEGED_DEADLINE_MS = 12_000;
-
-/**
- * Fills in the defaults, and checks all that can be checked without a kernel.
- *
- * @param isAdmin Whether this process makes privileged devices.
- * @throws {UblkError} `INVALID_ARGUMENT`.
- */
-export function settingsOf(
-  options: DeviceOptions,
-  isAdmin: () => boolean = hasAdminRights,
-): Settings {
-  const { signal: _, signals: _s, ...given } = options;
-  const admin = isAdmin();
-  const unprivileged = options.unprivileged ?? !admin;
-  const settings = {
-    ...given,
-    queues: options.queues ?? 1,
-    depth: options.depth ?? 128,
-    maxIoBytes: options.maxIoBytes ?? DEFAULT_MAX_IO_BYTES,
-    readOnly: options.readOnly === true,
-    batch: options.batch === true,
-    perIoDaemons: options.perIoDaemons === true,
-    fixedFile: options.fixedFile !== false,
-    unprivileged,
-    noPartitionScan: options.noPartitionScan === true,
-    deadlineMs: options.deadlineMs ??
-      (unprivileged ? UNPRIVILEGED_DEADLINE_MS : DEFAULT_DEADLINE_MS),
-    paranoid: options.paranoid === true,
-    logLevel: options.logLevel ?? 20,
-  };
-  checkSettings(settings);
-  if (unprivileged) checkUnprivileged(settings, admin);
-  return settings;
-}
-
-function checkUnprivileged({ deadlineMs }: Settings, admin: boolean): void {
-  if (admin) {
-    throw invalid(
-      "root cannot have an unprivileged device: the driver makes a privileged one",
-      "run it as the user whose device it is to be, or leave unprivileged out",
-    );
-  }
-  if (deadlineMs > UNPRIVILEGED_DEADLINE_MS) {
-    throw invalid(
-      `deadlineMs ${deadlineMs} is too long for an unprivileged device`,
-      `use up to ${UNPRIVILEGED_DEADLINE_MS}: its server is killed over a request that takes 30 s`,
-    );
-  }
-}

@@ -2,7 +2,8 @@ import { assertEquals, assertLess, assertStringIncludes, assertThrows } from "@s
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
 import { GRACE_MS } from "./thread_handle.ts";
-import { type DeviceOptions, settingsOf, UNPRIVILEGED_DEADLINE_MS } from "./options.ts";
+import { type DeviceOptions, UNPRIVILEGED_DEADLINE_MS } from "./options.ts";
+import { settingsOf } from "./settings.ts";
 import { RECOVERY_FLAGS, RECOVERY_MODES, recoveryOf } from "./recovery_mode.ts";
 
 const backend = { size: 512, readAt() {}, writeAt() {} };

@@ -7,10 +7,12 @@
  */
 
 import { findMeter } from "../queue/meter.ts";
-import type { Device } from "./device.ts";
+import type { Observed } from "./telemetry_instruments.ts";
 
 /** Exports a device's counters with Deno's telemetry until its service ends. */
-export async function sendTelemetry(device: Device): Promise<void> {
+export async function sendTelemetry(
+  device: Observed & { readonly closed: Promise<unknown> },
+): Promise<void> {
   const meter = findMeter();
   if (meter === undefined) return;
   const { observeDevice } = await import("./telemetry_instruments.ts");

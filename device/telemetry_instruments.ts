@@ -6,9 +6,9 @@
 
 import { latencyBetween, notBelow } from "../queue/intervals.ts";
 import type { Instrument, Meter, Observe } from "../queue/meter.ts";
-import type { LatencyStats, OpClass, Stats } from "../queue/stats.ts";
-import type { Device } from "./device.ts";
+import { type LatencyStats, OP_CLASSES, type Stats } from "../queue/stats.ts";
 import { diskInFlight } from "./in_flight.ts";
+import type { DeviceStats } from "./info.ts";
 
 /** Counters by their `ublk.operation` attribute. */
 const REQUESTS = {
@@ -25,7 +25,6 @@ const BYTES = {
   discard: "bytesDiscarded",
   write_zeroes: "bytesZeroed",
 } as const satisfies Record<string, keyof Stats>;
-const CLASSES: readonly OpClass[] = ["read", "write", "other"];
 const QUANTILES: readonly [string, (latency: LatencyStats) => number][] = [
   ["0.5", ({ p50Us }) => p50Us],
   ["0.9", ({ p90Us }) => p90Us],
@@ -33,8 +32,16 @@ const QUANTILES: readonly [string, (latency: LatencyStats) => number][] = [
   ["0.999", ({ p999Us }) => p999Us],
 ];
 
+/** The part of a device that is read at each export. */
+export interface Observed {
+  /** The N of `/dev/ublkbN`. */
+  readonly id: number;
+  /** Its counters. */
+  stats(): DeviceStats;
+}
+
 /** Observes a device with a meter until disposed of. */
-export function observeDevice(meter: Meter, device: Pick<Device, "id" | "stats">): Disposable {
+export function observeDevice(meter: Meter, device: Observed): Disposable {
   const instruments = makeInstruments(meter);
   const all = Object.values(instruments);
   let last = device.stats().total;
@@ -56,7 +63,7 @@ export function observeDevice(meter: Meter, device: Pick<Device, "id" | "stats">
       take(instruments.inFlight, inFlight.reads, { "ublk.operation": "read" });
       take(instruments.inFlight, inFlight.writes, { "ublk.operation": "write" });
     }
-    for (const op of CLASSES) {
+    for (const op of OP_CLASSES) {
       const latency = latencyBetween(last.latency[op], total.latency[op]);
       if (latency.count === 0) continue;
       for (const [quantile, us] of QUANTILES) {

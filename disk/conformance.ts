@@ -5,7 +5,7 @@
  */
 
 import { thrownText, UblkError } from "../uapi/error.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import type { Backend } from "./backend.ts";
 import { checkBackend } from "./shape.ts";
 import { allOf, isLater } from "./answers.ts";
@@ -78,7 +78,7 @@ interface Window {
 
 class Tester {
   readonly #backend: Backend;
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
   readonly #blockSize: number;
   readonly #maxBlocks: number;
   readonly #windows: Window[] = [];
@@ -93,7 +93,7 @@ class Tester {
   ) {
     this.#backend = backend;
     this.#deadlineMs = deadlineMs;
-    this.#dice = new FaultDice(seed);
+    this.#dice = new Dice(seed);
     this.#blockSize = backend.blockSize ?? 512;
     const blocks = backend.size / this.#blockSize;
     this.#maxBlocks = Math.max(1, Math.min(Math.floor(maxIoBytes / this.#blockSize), blocks));

@@ -5,7 +5,7 @@ import { run, Scratch } from "../tests/scratch.ts";
 import { OpenedDisk } from "./opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import { libc } from "../uring/libc.ts";
 import type { Backend, Topology } from "./backend.ts";
 import { fitted, possible, shifted, striped } from "./device_limits.ts";
@@ -58,7 +58,7 @@ async function live(path: string, options: FileOptions, blockSize: number) {
   assertEquals(backend.blockSize, blockSize);
   const plain = [UBLK_IO_OP_READ, UBLK_IO_OP_WRITE, UBLK_IO_OP_FLUSH];
   const ops = backend.trim === undefined ? [plain] : [];
-  const model = new DiskModel(backend.size, blockSize, 64 << 10, new FaultDice(7));
+  const model = new DiskModel(backend.size, blockSize, 64 << 10, new Dice(7));
   for (let round = 0; round < 20; round++) {
     const batch = model.batch(8, ...ops);
     const requests = disk.run(batch.map(({ io }) => io));

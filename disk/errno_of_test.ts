@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { BLK_ERRORS, isBlkErrno } from "../uapi/blk_errors.ts";
 import { EDQUOT, EIO, ENODATA, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import { errnoOf } from "./errno_of.ts";
 
 Deno.test("errnoOf passes on every errno that the block layer passes on, by number or name", () => {
@@ -80,7 +80,7 @@ Deno.test("errnoOf never throws, whatever was thrown", () => {
 });
 
 Deno.test("errnoOf never throws for objects put together at random", () => {
-  const dice = new FaultDice(7);
+  const dice = new Dice(7);
   const pick = <T>(values: readonly T[]) => values[dice.draw(values.length)];
   for (let round = 0; round < 20_000; round++) {
     let thrown: object = pick([{}, new Error(), () => {}, [], Object.create(null)]);

@@ -5,7 +5,7 @@
  */
 
 import { errnoNumber } from "../uapi/errno.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import type { MockCall, MockOp } from "./mock_calls.ts";
 
 /** How a call goes wrong. */
@@ -49,7 +49,7 @@ export interface MockFault {
 export class MockFaults {
   readonly #faults: readonly MockFault[];
   readonly #seen: number[];
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
 
   /**
    * The first fault that strikes wins.
@@ -64,7 +64,7 @@ export class MockFaults {
     }
     this.#faults = faults;
     this.#seen = faults.map(() => 0);
-    this.#dice = new FaultDice(seed);
+    this.#dice = new Dice(seed);
   }
 
   /** The fault of this call. */

@@ -5,10 +5,11 @@
  * @module
  */
 
+import { fail } from "../uapi/error.ts";
 import type { Backend } from "./backend.ts";
 
 function unused(): never {
-  throw new Error("assertion failed: the ring serves this backend");
+  fail("the ring serves this backend");
 }
 
 /** What such a backend can do beside reading and writing. */

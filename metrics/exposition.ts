@@ -11,7 +11,7 @@ import { diskInFlight } from "../device/in_flight.ts";
 import type { ServedDevice } from "../device/serve.ts";
 import type { DeviceStats } from "../device/info.ts";
 import { notBelow } from "../queue/intervals.ts";
-import { LATENCY_BUCKETS, type OpClass, type Stats } from "../queue/stats.ts";
+import { LATENCY_BUCKETS, OP_CLASSES, type OpClass, type Stats } from "../queue/stats.ts";
 
 /** What metrics need of a device. */
 export type Metered = Pick<ServedDevice, "id" | "info" | "stats">;
@@ -39,7 +39,6 @@ const BYTES = {
   discard: "bytesDiscarded",
   write_zeroes: "bytesZeroed",
 } as const;
-const CLASSES: readonly OpClass[] = ["read", "write", "other"];
 
 /** Metrics of some devices, which may be others at each scrape. */
 export class Exposition {
@@ -257,7 +256,9 @@ export class Exposition {
           aggregator: "sum",
           collect: () => {},
           values: this.#readings.flatMap(({ device, stats }) =>
-            CLASSES.flatMap((op) => durationValues(name, { device, op }, stats.total.latency[op]))
+            OP_CLASSES.flatMap((op) =>
+              durationValues(name, { device, op }, stats.total.latency[op])
+            )
           ),
         }),
       reset: () => {},

@@ -9,6 +9,7 @@
  */
 
 import { EIO, ENOBUFS } from "../uapi/errno.ts";
+import { fail } from "../uapi/error.ts";
 import {
   IORING_OP_URING_CMD,
   IORING_URING_CMD_MULTISHOT,
@@ -31,7 +32,8 @@ import { BufferRing } from "../uring/buffer_ring.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
 import { clear } from "../uring/sqe.ts";
-import { KIND_BATCH, type OwnedQueue, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
+import type { SlotPlaces } from "./data_path.ts";
+import { KIND_BATCH, type OwnedQueue, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
 
@@ -158,7 +160,7 @@ export class BatchSlots extends Slots implements Disposable {
   }
 
   getData(): never {
-    throw new Error("assertion failed: batch I/O excludes NEED_GET_DATA");
+    fail("batch I/O excludes NEED_GET_DATA");
   }
 
   protected commit(slot: number, result: number): void {

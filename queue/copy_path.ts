@@ -6,8 +6,8 @@
  */
 
 import type { SlotBuffers } from "./buffers.ts";
-import type { DataPath, Handler } from "./data_path.ts";
-import type { SlotPlaces, Slots } from "./slots.ts";
+import type { DataPath, Handler, SlotPlaces } from "./data_path.ts";
+import type { Slots } from "./slots.ts";
 
 /** One buffer per slot, known to the kernel. */
 export class CopyPath implements DataPath {

@@ -8,8 +8,32 @@
  * @module
  */
 
-import type { Express } from "./express.ts";
-import type { SlotPlaces } from "./slots.ts";
+/** What the commands of a slot tell the driver about its data. Read at each command. */
+export interface SlotPlaces {
+  /**
+   * Each slot's address for whatever command is queued next: where a READ's data is, and where the
+   * next WRITE's is to land. Zero where the data path names none. A place and not an argument,
+   * because addresses are beyond 32 bits, and V8 allocates for such a number whenever it is passed
+   * to a function.
+   */
+  readonly addresses: Float64Array<ArrayBuffer>;
+  /**
+   * Each slot's `struct ublk_auto_buf_reg` for automatic registration: the index in the low 16
+   * bits, `UBLK_AUTO_BUF_REG_*` above.
+   */
+  readonly autoBuffers?: Uint32Array<ArrayBuffer>;
+  /** An address is the sector at which the slot's zone append landed. */
+  readonly areSectors?: boolean;
+}
+
+/**
+ * Handles completions of a batch as long as they are what it knows.
+ *
+ * @param nth The number in the batch of the first to look at.
+ * @param count How many the batch has.
+ * @returns The number of the first that is something else, or `count`.
+ */
+export type Express = (nth: number, count: number) => number;
 
 /** Where the data of each slot's request is, for whatever works on it. */
 export interface Places extends Disposable {

@@ -21,9 +21,17 @@ import {
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
 } from "../uapi/ublk_io.ts";
 import { CQE_WORDS, type Ring } from "../uring/ring.ts";
-import { DESCRIPTOR_BITS, EXPECTED, FIXED, FOLLOWED, NOT_PLAIN, OTHER } from "./plain_transfers.ts";
+import type { Express } from "./data_path.ts";
+import {
+  DESCRIPTOR_BITS,
+  EXPECTED,
+  FIXED,
+  FOLLOWED,
+  NOT_PLAIN,
+  OTHER,
+  type PlainLane,
+} from "./plain_transfers.ts";
 import { KIND_BACKEND, KIND_IO, type Slots } from "./slots.ts";
-import type { QueueStats } from "./stats.ts";
 
 /**
  * With fewer completions than this at a time, they do not take the lane. (Counted: with four requests
@@ -31,49 +39,14 @@ import type { QueueStats } from "./stats.ts";
  */
 export const EXPRESS_FROM = 6;
 
-/**
- * Handles completions of a batch as long as they are what it knows.
- *
- * @param nth The number in the batch of the first to look at.
- * @param count How many the batch has.
- * @returns The number of the first that is something else, or `count`.
- */
-export type Express = (nth: number, count: number) => number;
-
-/** What of a thread's slots the lane reads and writes by itself. */
-export interface SlotLane {
-  /** The words of the descriptors: all slots are of one queue. */
-  readonly words: Uint32Array<ArrayBuffer>;
-  /** Where each slot's `ublksrv_io_desc` begins among them. */
-  readonly descriptorWords: Uint32Array<ArrayBuffer>;
-  /** The counters of the queue. */
-  readonly stats: QueueStats;
-  /** Whether each slot has a request: */
-  readonly states: Uint8Array<ArrayBuffer>;
-  /** it has; who writes this counts it in {@linkcode Slots.held}. */
-  readonly held: number;
-  /** It has not. */
-  readonly idle: number;
-  /** The number of the first of the slots' own SQEs for commands, which name their places already. */
-  readonly commits: number;
-}
-
 /** What the lane works with. */
-export interface ExpressParts {
+export interface ExpressParts extends PlainLane {
   /** The thread's ring. */
   readonly ring: Ring;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** What it has of them. */
-  readonly lane: SlotLane;
   /** How each slot's operation stands: `NOT_PLAIN` and so on. */
   readonly plain: Uint8Array<ArrayBuffer>;
-  /** The number of the first of the slots' own SQEs for operations. */
-  readonly first: number;
-  /** Opcodes and flags: READ, WRITE, and the same with registered buffers. */
-  readonly opcodes: Int32Array<ArrayBuffer>;
-  /** Requests up to this are in registered buffers. */
-  readonly fixedSectors: number;
   /** Who counts requests under way. */
   readonly handler: { outstanding: number };
 }

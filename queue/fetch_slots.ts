@@ -7,6 +7,7 @@
  * @module
  */
 
+import { fail } from "../uapi/error.ts";
 import { IORING_OP_URING_CMD, IOSQE_FIXED_FILE } from "../uapi/io_uring_sqe.ts";
 import {
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
@@ -15,8 +16,9 @@ import {
 } from "../uapi/ublk_io.ts";
 import { type Ring, SQE_INDEX_BITS } from "../uring/ring.ts";
 import { clear } from "../uring/sqe.ts";
-import type { SlotLane } from "./express.ts";
-import { KIND_ASK, KIND_IO, type SlotPlaces, Slots, type SlotsOptions } from "./slots.ts";
+import type { SlotPlaces } from "./data_path.ts";
+import type { SlotLane } from "./slot_lane.ts";
+import { KIND_ASK, KIND_IO, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
 // V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
@@ -92,7 +94,7 @@ export class FetchSlots extends Slots {
   }
 
   batchDone(): never {
-    throw new Error("assertion failed: no command here is for many slots");
+    fail("no command here is for many slots");
   }
 
   flush(): void {}

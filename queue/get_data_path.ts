@@ -12,10 +12,10 @@
 
 import { EIO } from "../uapi/errno.ts";
 import { UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
-import type { DataPath, Handler, Places } from "./data_path.ts";
+import type { DataPath, Handler, Places, SlotPlaces } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import type { SlotPlaces, Slots } from "./slots.ts";
+import type { Slots } from "./slots.ts";
 
 /** A place per request, chosen once its offset is known. */
 export class GetDataPath implements DataPath {

@@ -6,6 +6,7 @@
  */
 
 import { isLater } from "../disk/answers.ts";
+import { fail } from "../uapi/error.ts";
 import type { Backend } from "../disk/backend.ts";
 import { dataless, refusePromise, resultOf, resultOfThrown } from "../disk/calls.ts";
 import { carriesData } from "../disk/operations.ts";
@@ -55,7 +56,7 @@ export class DirectMemory implements Places {
   }
 
   view(): never {
-    throw new Error("assertion failed: nobody looks at data that is in its place");
+    fail("nobody looks at data that is in its place");
   }
 
   [Symbol.dispose](): void {

@@ -21,7 +21,7 @@ import { UBLK_IO_F_FUA, UBLK_IO_F_INTEGRITY, UBLK_IO_F_NEED_REG_BUF } from "../u
 import { type Ring, SQE_INDEX_BITS } from "../uring/ring.ts";
 import { clear, put64 } from "../uring/sqe.ts";
 import type { Places } from "./data_path.ts";
-import { type Express, makeExpress } from "./express.ts";
+import type { SlotLane } from "./slot_lane.ts";
 import { KIND_BACKEND, type Slots } from "./slots.ts";
 
 // V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
@@ -48,7 +48,7 @@ export const NOT_PLAIN = 0;
 export const PLAIN = 1;
 /** It is, or was, with the answer behind it; only a completion that tells of a failure will come. */
 export const FOLLOWED = 2;
-/** It is, has been counted as done, and the {@linkcode Express} lane will answer once it is. */
+/** It is, has been counted as done, and the express lane will answer once it is. */
 export const EXPECTED = 3;
 
 /** What a {@linkcode PlainTransfers} works with. */
@@ -68,6 +68,18 @@ export interface PlainTransfersParts {
    * number. Default: none.
    */
   readonly registeredBytes?: number;
+}
+
+/** What the express lane writes operations with. */
+export interface PlainLane {
+  /** What it has of the slots. */
+  readonly lane: SlotLane;
+  /** The number of the first of the slots' own SQEs for operations. */
+  readonly first: number;
+  /** Opcodes and flags: READ, WRITE, and the same with registered buffers. */
+  readonly opcodes: Int32Array<ArrayBuffer>;
+  /** Requests up to this are in registered buffers. */
+  readonly fixedSectors: number;
 }
 
 /** Queues the operations. */
@@ -138,17 +150,12 @@ export class PlainTransfers {
     return FOLLOWED;
   }
 
-  /** The lane for most of the operations, if there can be one. */
-  express(
-    plain: Uint8Array<ArrayBuffer>,
-    handler: { outstanding: number },
-  ): Express | undefined {
+  /** What the express lane needs of the operations, if there can be one. */
+  lane(): PlainLane | undefined {
     const lane = this.#slots.lane();
     if (lane === undefined || this.#first < 0) return undefined;
-    return makeExpress({
-      ...{ ring: this.#ring, slots: this.#slots, lane, plain, handler, first: this.#first },
-      ...{ opcodes: this.#opcodes, fixedSectors: this.#fixedSectors },
-    });
+    const operations = { first: this.#first, opcodes: this.#opcodes };
+    return { lane, ...operations, fixedSectors: this.#fixedSectors };
   }
 
   /** Writes what is the same in every operation of a slot. */

@@ -23,8 +23,8 @@ import {
   prepWrite,
   setSqeFlags,
 } from "../uring/sqe.ts";
-import type { DataPath, Handler, Places } from "./data_path.ts";
-import type { Express } from "./express.ts";
+import type { DataPath, Express, Handler, Places } from "./data_path.ts";
+import { makeExpress } from "./express.ts";
 import { LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
@@ -149,7 +149,10 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   express(): Express | undefined {
-    return this.#transfers?.express(this.#plain, this);
+    const lane = this.#transfers?.lane();
+    if (lane === undefined) return undefined;
+    const own = { ring: this.#ring, slots: this.#slots, plain: this.#plain };
+    return makeExpress({ ...lane, ...own, handler: this });
   }
 
   gone(slot: number): void {

@@ -27,8 +27,8 @@ import {
   wakeWatch,
 } from "./control_block.ts";
 import type { Assembly } from "./assembly.ts";
-import type { DataPath, Handler } from "./data_path.ts";
-import { type Express, EXPRESS_FROM } from "./express.ts";
+import type { DataPath, Express, Handler } from "./data_path.ts";
+import { EXPRESS_FROM } from "./express.ts";
 import { LOG_DEBUG, LOG_ERROR, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Resizer } from "./resize.ts";

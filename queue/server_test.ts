@@ -24,6 +24,7 @@ import {
   ORDER_DRAIN,
 } from "./control_block.ts";
 import { KIND_IO, KIND_LEAVE } from "./slots.ts";
+import { eachSeed } from "../tests/seeds.ts";
 
 const DISK_BYTES = 1 << 20;
 const MAX_IO_BYTES = 64 << 10;
@@ -67,6 +68,7 @@ async function settle(rig: QueueRig, requests: FakeRequest[], isAsync: boolean):
 
 /** A case's rig, seed by seed. */
 async function forSeeds(
+  t: Deno.TestContext,
   seeds: number,
   rigCase: RigCase,
   run: (it: {
@@ -78,7 +80,7 @@ async function forSeeds(
     isAsync: boolean;
   }) => void | Promise<void>,
 ): Promise<void> {
-  for (let seed = 1; seed <= seeds; seed++) {
+  await eachSeed(t, seeds, async (seed) => {
     using disk = caseDisk(rigCase, seed, DISK_BYTES);
     const { backend, file } = disk;
     const { path, batch } = rigCase;
@@ -91,18 +93,14 @@ async function forSeeds(
     });
     using _ = rig;
     const model = new DiskModel(DISK_BYTES, backend.blockSize!, MAX_IO_BYTES, dice);
-    try {
-      await run({ rig, dice, model, disk, seed, isAsync });
-    } catch (error) {
-      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
-    }
-  }
+    await run({ rig, dice, model, disk, seed, isAsync });
+  });
 }
 
 for (const rigCase of RIG_CASES) {
-  Deno.test(`QueueServer with ${rigCase.name} answers each request once and right, whatever the ring does`, async () => {
+  Deno.test(`QueueServer with ${rigCase.name} answers each request once and right, whatever the ring does`, async (t) => {
     const seeds = rigCase.kind === "promises" ? 6 : 15;
-    await forSeeds(seeds, rigCase, async ({ rig, dice, model, isAsync }) => {
+    await forSeeds(t, seeds, rigCase, async ({ rig, dice, model, isAsync }) => {
       for (let batch = 0; batch < (isAsync ? 4 : 10); batch++) {
         // More at a time than there are tags.
         const ios = model.batch(1 + dice.draw(2 * rig.slots.count));
@@ -115,8 +113,8 @@ for (const rigCase of RIG_CASES) {
     });
   });
 
-  Deno.test(`QueueServer with ${rigCase.name} ends when the device is stopped at any point of the work`, async () => {
-    await forSeeds(rigCase.kind === "promises" ? 4 : 12, rigCase, async (it) => {
+  Deno.test(`QueueServer with ${rigCase.name} ends when the device is stopped at any point of the work`, async (t) => {
+    await forSeeds(t, rigCase.kind === "promises" ? 4 : 12, rigCase, async (it) => {
       const { rig, dice, model, disk: { file } } = it;
       if (file !== undefined) file.held = dice.draw(2) === 0;
       const requests = submit(rig, model.batch(24).map(({ io }) => io), dice);
@@ -131,9 +129,9 @@ for (const rigCase of RIG_CASES) {
     });
   });
 
-  Deno.test(`QueueServer with ${rigCase.name} answers each request once where copies and operations fail`, async () => {
+  Deno.test(`QueueServer with ${rigCase.name} answers each request once where copies and operations fail`, async (t) => {
     let failed = 0;
-    await forSeeds(rigCase.kind === "promises" ? 4 : 12, rigCase, async (it) => {
+    await forSeeds(t, rigCase.kind === "promises" ? 4 : 12, rigCase, async (it) => {
       const { rig, dice, model, disk: { file } } = it;
       const { ublk } = rig;
       for (let batch = 0; batch < 10; batch++) {

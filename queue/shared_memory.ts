@@ -12,10 +12,10 @@ import { EIO } from "../uapi/errno.ts";
 import { UBLK_SHMEM_ZC_IDX_MASK } from "../uapi/ublk_buf.ts";
 import { UBLK_IO_F_SHMEM_ZC } from "../uapi/ublk_io.ts";
 import { bufferAt } from "../uring/mapping.ts";
-import type { DataPath, Handler } from "./data_path.ts";
+import type { DataPath, Handler, SlotPlaces } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import type { SlotPlaces, Slots } from "./slots.ts";
+import type { Slots } from "./slots.ts";
 
 /** Memory that clients share with the server, mapped in this process. */
 export interface SharedBuffer {

@@ -13,8 +13,8 @@ import { monotonicUs } from "../uring/libc.ts";
 import type { Ring } from "../uring/ring.ts";
 import { EVENT_ANSWER, EVENT_REQUEST, LOG_TRACE } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import type { DataPath } from "./data_path.ts";
-import type { SlotLane } from "./express.ts";
+import type { DataPath, SlotPlaces } from "./data_path.ts";
+import type { SlotLane } from "./slot_lane.ts";
 import type { QueueStats } from "./stats.ts";
 
 // Kinds start at 1, so that a ring that was taken away (see `device/teardown.ts`) and reads as
@@ -74,24 +74,6 @@ export interface SlotsOptions {
   readonly depth: number;
   /** The log channel. */
   readonly log: LogWriter;
-}
-
-/** What the commands of a slot tell the driver about its data. Read at each command. */
-export interface SlotPlaces {
-  /**
-   * Each slot's address for whatever command is queued next: where a READ's data is, and where the
-   * next WRITE's is to land. Zero where the data path names none. A place and not an argument,
-   * because addresses are beyond 32 bits, and V8 allocates for such a number whenever it is passed
-   * to a function.
-   */
-  readonly addresses: Float64Array<ArrayBuffer>;
-  /**
-   * Each slot's `struct ublk_auto_buf_reg` for automatic registration: the index in the low 16
-   * bits, `UBLK_AUTO_BUF_REG_*` above.
-   */
-  readonly autoBuffers?: Uint32Array<ArrayBuffer>;
-  /** An address is the sector at which the slot's zone append landed. */
-  readonly areSectors?: boolean;
 }
 
 /** Whether a slot has a request: */

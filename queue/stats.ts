@@ -39,7 +39,8 @@ const HISTOGRAMS = ERRORS + 8;
 
 // Of each class: the buckets, the sum in microseconds, the maximum in microseconds.
 const OCTAVES = 26;
-const CLASSES: readonly OpClass[] = ["read", "write", "other"];
+/** The classes of operations, in the order in which they are counted and shown. */
+export const OP_CLASSES: readonly OpClass[] = ["read", "write", "other"];
 
 /**
  * Buckets of one histogram: below 1 µs, four per octave, and 2^26 µs and above.
@@ -48,7 +49,7 @@ export const LATENCY_BUCKETS: number = 1 + OCTAVES * 4 + 1;
 const SUM_US = LATENCY_BUCKETS;
 const MAX_US = LATENCY_BUCKETS + 1;
 const CLASS_DOUBLES = LATENCY_BUCKETS + 2;
-const TOTAL_DOUBLES = HISTOGRAMS + CLASSES.length * CLASS_DOUBLES;
+const TOTAL_DOUBLES = HISTOGRAMS + OP_CLASSES.length * CLASS_DOUBLES;
 
 /** Latencies of one class of operations. Times are in microseconds. */
 export interface LatencyStats {
@@ -316,7 +317,7 @@ function addTo(doubles: Float64Array, stats: Stats): void {
   doubles[BATCHES] += stats.batches;
   doubles[BATCH_REQUESTS] += stats.meanBatch * stats.batches;
   doubles[MAX_BATCH] = Math.max(doubles[MAX_BATCH], stats.maxBatch);
-  CLASSES.forEach((name, index) => {
+  OP_CLASSES.forEach((name, index) => {
     const at = HISTOGRAMS + CLASS_DOUBLES * index;
     const { buckets, count, meanUs, maxUs } = stats.latency[name];
     buckets.forEach((value, bucket) => doubles[at + bucket] += value);

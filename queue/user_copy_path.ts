@@ -21,11 +21,11 @@ import {
 } from "../uapi/ublk_io.ts";
 import type { Ring } from "../uring/ring.ts";
 import { prepRead, prepWrite } from "../uring/sqe.ts";
-import type { DataPath, Handler, Places } from "./data_path.ts";
+import type { DataPath, Handler, Places, SlotPlaces } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Metadata } from "./metadata.ts";
-import { KIND_PATH, type SlotPlaces, type Slots } from "./slots.ts";
+import { KIND_PATH, type Slots } from "./slots.ts";
 import { dataBytes, type Zones } from "./zones.ts";
 
 /** Which copy an operation is. */

@@ -4,7 +4,7 @@ import { DiskModel } from "../tests/disk_model.ts";
 import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
 import { ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
-import { FaultDice } from "../uring/fake_faults.ts";
+import { Dice } from "../uapi/dice.ts";
 import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
 import {
   CONTROL_DEADLINE_MS,
@@ -37,7 +37,7 @@ Deno.test("serveBlocking serves until the device is gone, and sleeps only in the
   const faults = { shortSubmit: 0.3, eintr: 0.3, ebusy: 0.2, delay: 0.3, reorder: 0.3 };
   const rig = new QueueRig({ backend, faults, seed: 5 }).fetch();
   using _ = rig;
-  const model = new DiskModel(1 << 20, 512, 64 << 10, new FaultDice(5));
+  const model = new DiskModel(1 << 20, 512, 64 << 10, new Dice(5));
   let idles = 0;
   // The fake's kernel has nothing under way: this is where the thread would sleep.
   rig.kernel.onIdle = () => {
@@ -103,7 +103,7 @@ Deno.test("serveInEventLoop serves Promises and synchronous answers until the de
   const before = descriptors();
   const { rig } = it;
   const served = it.serve(20_000);
-  const model = new DiskModel(1 << 20, 512, 64 << 10, new FaultDice(3));
+  const model = new DiskModel(1 << 20, 512, 64 << 10, new Dice(3));
   for (let batch = 0; batch < 10; batch++) {
     const ios = model.batch(6);
     const requests = ios.map(({ io }) => rig.ublk.submitIo(0, io));

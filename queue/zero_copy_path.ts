@@ -11,6 +11,7 @@
  */
 
 import { carriesData } from "../disk/operations.ts";
+import { fail } from "../uapi/error.ts";
 import {
   IORING_OP_URING_CMD,
   IOSQE_CQE_SKIP_SUCCESS,
@@ -24,10 +25,10 @@ import {
 import { UBLK_IO_F_NEED_REG_BUF } from "../uapi/ublk_io.ts";
 import type { Ring } from "../uring/ring.ts";
 import { clear } from "../uring/sqe.ts";
-import type { DataPath, Handler, Places } from "./data_path.ts";
+import type { DataPath, Handler, Places, SlotPlaces } from "./data_path.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { KIND_PATH, type SlotPlaces, type Slots } from "./slots.ts";
+import { KIND_PATH, type Slots } from "./slots.ts";
 
 /** Which command an operation is. */
 const STEP_REGISTER = 0;
@@ -50,7 +51,7 @@ export class RegisteredBuffers implements Places {
   }
 
   view(): never {
-    throw new Error("assertion failed: nobody in user space sees registered pages");
+    fail("nobody in user space sees registered pages");
   }
 
   [Symbol.dispose](): void {}

@@ -14,7 +14,7 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import type { FaultDice } from "../uring/fake_faults.ts";
+import type { Dice } from "../uapi/dice.ts";
 import { type FakeIo, type FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
 
 /** A request, and the check of its answer. */
@@ -39,10 +39,10 @@ export class DiskModel {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #blockSize: number;
   readonly #maxIoBytes: number;
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
 
   /** A disk full of zeroes. */
-  constructor(bytes: number, blockSize: number, maxIoBytes: number, dice: FaultDice) {
+  constructor(bytes: number, blockSize: number, maxIoBytes: number, dice: Dice) {
     this.#bytes = new Uint8Array(bytes);
     this.#blockSize = blockSize;
     this.#maxIoBytes = maxIoBytes;

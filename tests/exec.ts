@@ -28,23 +28,49 @@ const running = new Set<Deno.ChildProcess>();
  */
 export async function run(
   program: string,
-  args: string[],
+  args: readonly string[],
   limitMs: number,
   label?: string,
 ): Promise<Ran> {
   const stream = label === undefined ? "inherit" : "piped";
-  const child = new Deno.Command(program, {
-    args,
-    stdin: "null",
-    stdout: stream,
-    stderr: stream,
+  const child = start(program, args, stream);
+  if (label === undefined) return await ended(child, limitMs);
+  return await ended(
+    child,
+    limitMs,
+    [child.stdout, child.stderr].map((one) => passOnLines(one, label)),
+  );
+}
+
+/** {@linkcode run} that keeps the program's output, both streams as they came. */
+export async function runQuietly(
+  program: string,
+  args: readonly string[],
+  limitMs: number,
+): Promise<Ran & { output: string }> {
+  const child = start(program, args, "piped");
+  let output = "";
+  const streams = [child.stdout, child.stderr].map(async (stream) => {
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) output += text;
+  });
+  const ran = await ended(child, limitMs, streams);
+  return { ...ran, output };
+}
+
+function start(program: string, args: readonly string[], stream: "inherit" | "piped") {
+  return new Deno.Command(program, {
+    ...{ args: [...args], stdin: "null", stdout: stream, stderr: stream, detached: true },
     env: Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" },
-    detached: true,
   }).spawn();
+}
+
+/** Waits for the end of a program and of its output, and ends it when its time is up. */
+async function ended(
+  child: Deno.ChildProcess,
+  limitMs: number,
+  outputs: readonly Promise<void>[] = [],
+): Promise<Ran> {
   running.add(child);
-  const output = label === undefined
-    ? []
-    : [child.stdout, child.stderr].map((stream) => passOnLines(stream, label));
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
@@ -53,8 +79,8 @@ export async function run(
   try {
     const { code } = await child.status;
     // What it left behind in its group may hold its output open.
-    if (label !== undefined) signal(child, "SIGKILL");
-    await Promise.all(output);
+    if (outputs.length > 0) signal(child, "SIGKILL");
+    await Promise.all(outputs);
     return { code, timedOut };
   } finally {
     clearTimeout(timer);

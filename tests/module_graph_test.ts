@@ -106,32 +106,3 @@ Deno.test("mod.ts runs where there is no npm: for archives alone it would be nee
   }).output();
   assert(success, new TextDecoder().decode(stderr));
 });
-
-/** Folders that are entered by one file only, and that file. */
-const ROOMS = { "backends/zip/": "backends/zip.ts" };
-
-/** The project's modules, but for tests. */
-function* modulesIn(folder: string): Generator<string> {
-  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, ROOT))) {
-    if (name.startsWith(".") || name === "node_modules") continue;
-    if (isDirectory) yield* modulesIn(`${folder}${name}/`);
-    else if (name.endsWith(".ts") && !name.endsWith("_test.ts")) yield `${folder}${name}`;
-  }
-}
-
-Deno.test("a room with a door is entered by its door", () => {
-  const entered = new Set<string>();
-  for (const module of modulesIn("./")) {
-    const path = module.slice(2);
-    const text = Deno.readTextFileSync(new URL(module, ROOT));
-    for (const [, to] of text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)) {
-      const target = new URL(to, new URL(module, ROOT)).href.slice(ROOT.href.length);
-      for (const [room, door] of Object.entries(ROOMS)) {
-        if (!target.startsWith(room) || path.startsWith(room)) continue;
-        assertEquals(path, door, `${path} imports ${target}`);
-        entered.add(room);
-      }
-    }
-  }
-  assertEquals([...entered], Object.keys(ROOMS));
-});

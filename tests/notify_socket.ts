@@ -5,13 +5,7 @@
  * @module
  */
 
-const library = Deno.dlopen("libc.so.6", {
-  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
-  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
-  close: { parameters: ["i32"], result: "i32" },
-});
-const libc = library.symbols;
+import { testLibc as libc } from "./libc.ts";
 
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;

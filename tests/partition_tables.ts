@@ -7,6 +7,7 @@
 
 import { crc32 } from "../backends/wrappers/gpt_table.ts";
 import { readPartitions } from "../backends/wrappers/partition_table.ts";
+import { Dice } from "../uapi/dice.ts";
 import { UblkError } from "../uapi/error.ts";
 
 /** A disk with a table. */
@@ -21,20 +22,17 @@ const BLOCKS = 2048;
 const EXTENDED = [0x05, 0x0f, 0x85];
 const DATA = [0x83, 0x83, 0x07, 0x0c, 0x82, 0xfd, 0xa5, 0x00];
 
-/** Numbers that are the same everywhere (mulberry32). */
+/** Draws for a table. */
 class Draw {
-  #state: number;
+  readonly #dice: Dice;
 
   constructor(seed: number) {
-    this.#state = Math.imul(seed + 1, 0x9e3779b1);
+    this.#dice = new Dice(Math.imul(seed + 1, 0x9e3779b1));
   }
 
   /** 0 up to `end`, without it. */
   below(end: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ this.#state >>> 15, 1 | this.#state);
-    t = (t + Math.imul(t ^ t >>> 7, 61 | t)) ^ t;
-    return Math.floor(((t ^ t >>> 14) >>> 0) / 2 ** 32 * end);
+    return this.#dice.draw(end);
   }
 
   chance(percent: number): boolean {

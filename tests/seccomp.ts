@@ -5,6 +5,9 @@
  * @module
  */
 
+import { addressOf } from "../uring/libc.ts";
+import { testLibc } from "./libc.ts";
+
 /** What a child left behind. */
 export interface ChildResult {
   /** Its exit code. */
@@ -57,14 +60,6 @@ export function denySyscall(number: number, errno: number): void {
 }
 
 function filterSyscall(number: number, action: number): void {
-  const library = Deno.dlopen("libc.so.6", {
-    prctlNumbers: {
-      name: "prctl",
-      parameters: ["i32", "u64", "u64", "u64", "u64"],
-      result: "i32",
-    },
-    prctlFilter: { name: "prctl", parameters: ["i32", "u64", "buffer"], result: "i32" },
-  });
   // struct sock_filter { u16 code; u8 jt, jf; u32 k; }
   const filter = new DataView(new ArrayBuffer(4 * 8));
   const line = (index: number, code: number, jt: number, jf: number, k: number) => {
@@ -80,14 +75,14 @@ function filterSyscall(number: number, action: number): void {
   // struct sock_fprog { u16 len; struct sock_filter *filter; }
   const program = new BigUint64Array(2);
   program[0] = 4n;
-  program[1] = Deno.UnsafePointer.value(Deno.UnsafePointer.of(filter));
+  program[1] = addressOf(filter);
   const PR_SET_NO_NEW_PRIVS = 38;
   const PR_SET_SECCOMP = 22;
   const SECCOMP_MODE_FILTER = 2n;
-  if (library.symbols.prctlNumbers(PR_SET_NO_NEW_PRIVS, 1n, 0n, 0n, 0n) !== 0) {
+  if (testLibc.prctlNumbers(PR_SET_NO_NEW_PRIVS, 1n, 0n, 0n, 0n) !== 0) {
     throw new Error("prctl(PR_SET_NO_NEW_PRIVS) failed");
   }
-  if (library.symbols.prctlFilter(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) !== 0) {
+  if (testLibc.prctlFilter(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) !== 0) {
     throw new Error("prctl(PR_SET_SECCOMP) failed");
   }
 }

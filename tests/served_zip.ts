@@ -7,6 +7,7 @@
 import type { Backend } from "../disk/backend.ts";
 import { OpenedDisk } from "../disk/opened.ts";
 import { zip, type ZipOptions } from "../backends/zip.ts";
+import { Dice } from "../uapi/dice.ts";
 import { type Found, readFat32 } from "./fat_reader.ts";
 import { Scratch } from "./scratch.ts";
 import { makeZip, type ZipMember } from "./zip_writer.ts";
@@ -14,21 +15,11 @@ import { makeZip, type ZipMember } from "./zip_writer.ts";
 /** Bytes that compress somewhat, and differ everywhere. */
 export function patterned(bytes: number, seed = 1): Uint8Array<ArrayBuffer> {
   const data = new Uint8Array(bytes);
-  let state = seed;
+  const dice = new Dice(seed);
   for (let at = 0; at < bytes; at++) {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-    data[at] = at % 7 === 0 ? state >>> 24 : at >>> 10;
+    data[at] = at % 7 === 0 ? dice.draw(256) : at >>> 10;
   }
   return data;
-}
-
-/** A stream of numbers below `below`, the same for the same seed. */
-export function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor(state / 2 ** 32 * below);
-  };
 }
 
 /** An archive in a folder of the test, and the backend that serves it. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { staticChecks, testFiles, testGroups } from "./checks.ts";
 import { type Ran, run } from "./exec.ts";
 import { junitTimes, type Outcome, parseJunit } from "./totals.ts";
 import { parseVmReport } from "./vm_report.ts";
@@ -41,34 +42,24 @@ export async function allSteps(filter?: string): Promise<Step[]> {
   return [
     // The longest first. While one lane is in it, the other comes to the second longest.
     vmStep("end-to-end tests on Linux 6.12", "6.12", ["--kernel", "6.12", ...ONCE], filter),
-    staticStep("formatting", ["fmt", "--check"]),
-    staticStep("lint", ["lint"]),
-    staticStep("types", ["check", "."]),
-    // Each by itself: together they make up for the types that one of them leaves out.
-    staticStep("documentation", ...doors.map((door) => ["doc", "--lint", door])),
-    staticStep("publishing", ["publish", "--dry-run", "--allow-dirty"]),
-    staticStep("examples", ["test", "--doc", "-A", ...examples()]),
-    testStep("unit", UNIT_LIMIT_MS, unitTests, filter),
-    testStep("integration", INTEGRATION_LIMIT_MS, integrationTests, filter),
+    ...staticChecks(doors).map(({ name, runs }) => staticStep(name, ...runs)),
+    // One suite at a time: the other lane's guest has the other CPU.
+    ...testGroups().map(({ name, files }) => testStep(name, "unit", UNIT_LIMIT_MS, files, filter)),
+    testStep(
+      "integration tests",
+      "integration",
+      INTEGRATION_LIMIT_MS,
+      testFiles("tests/integration/"),
+      filter,
+    ),
     vmStep("end-to-end tests on Linux 7.2", "7.2", ["--kernel", "7.2", ...ONCE], filter),
     selftestsStep("the kernel's selftests", filter),
     vmStep("end-to-end tests on NUMA nodes", "numa", E2E_ON_NUMA_NODES, filter),
   ];
 }
 
-/** Whose examples make a disk: `tests/e2e/readme_test.ts` runs them where there is ublk. */
-const EXAMPLES_WITH_DISK = ["mod.ts", "device/serve.ts"];
-
-/** The modules with examples that run on any machine. */
-function examples(): string[] {
-  return sources(".", ["tests"]).filter((file) =>
-    !file.endsWith("_test.ts") && !EXAMPLES_WITH_DISK.includes(file) &&
-    Deno.readTextFileSync(file).includes("@example")
-  );
-}
-
 /** A check that passes or fails as a whole, of one run of Deno or several. */
-function staticStep(name: string, ...runs: string[][]): Step {
+function staticStep(name: string, ...runs: (readonly string[])[]): Step {
   return {
     name,
     group: "static",
@@ -87,19 +78,24 @@ function staticStep(name: string, ...runs: string[][]): Step {
 
 /** A run of `deno test`, counted by its JUnit report. */
 function testStep(
+  name: string,
   group: "unit" | "integration",
   limitMs: number,
-  list: () => string[],
+  files: readonly string[],
   filter?: string,
 ): Step {
+  const args = [
+    "test",
+    "-A",
+    "--no-check",
+    ...(filter === undefined ? [] : [`--filter=${filter}`]),
+  ];
   return {
-    name: `${group} tests`,
+    name,
     group,
     label: group,
     async run(label) {
-      const files = list();
       if (files.length === 0) return { passed: 0, failed: [], skipped: [] };
-      const args = ["test", "-A", ...(filter === undefined ? [] : [`--filter=${filter}`])];
       return await reported(
         (report) => deno([...args, `--junit-path=${report}`, ...files], limitMs, label),
         (text) => ({ ...parseJunit(text, files), times: junitTimes(text) }),
@@ -223,7 +219,7 @@ async function reported(
   }
 }
 
-function deno(args: string[], limitMs: number, label?: string): Promise<Ran> {
+function deno(args: readonly string[], limitMs: number, label?: string): Promise<Ran> {
   // Not "deno": under npx no program of that name need be on the PATH.
   return run(Deno.execPath(), args, limitMs, label);
 }
@@ -231,40 +227,4 @@ function deno(args: string[], limitMs: number, label?: string): Promise<Ran> {
 function describeFailure({ code, timedOut }: Ran, limitMs: number): string | undefined {
   if (timedOut) return `not done after ${limitMs / MINUTE_MS} minutes`;
   return code === 0 ? undefined : `exit code ${code}`;
-}
-
-function unitTests(): string[] {
-  return testFiles(".", ["tests/e2e", "tests/integration", "tests/numa"]);
-}
-
-function integrationTests(): string[] {
-  return testFiles("tests/integration");
-}
-
-/** The paths of all `*_test.ts` below a folder. */
-function testFiles(folder: string, except: readonly string[] = []): string[] {
-  return sources(folder, except).filter((file) => file.endsWith("_test.ts"));
-}
-
-/** The paths of all `*.ts` below a folder, sorted, leaving out hidden and built folders. */
-function sources(folder: string, except: readonly string[]): string[] {
-  const files: string[] = [];
-  for (const entry of readFolder(folder)) {
-    const path = folder === "." ? entry.name : `${folder}/${entry.name}`;
-    if (entry.isFile && entry.name.endsWith(".ts")) files.push(path);
-    const isSource = !entry.name.startsWith(".") && !["dist", "node_modules"].includes(entry.name);
-    if (entry.isDirectory && isSource && !except.includes(path)) {
-      files.push(...sources(path, except));
-    }
-  }
-  return files.sort();
-}
-
-function readFolder(folder: string): Deno.DirEntry[] {
-  try {
-    return [...Deno.readDirSync(folder)];
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
 }

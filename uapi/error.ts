@@ -160,11 +160,28 @@ export function thrownText(thrown: unknown): string {
   }
 }
 
+/** A mistake in this program: not an operating error, and nothing here catches it. */
+export class AssertionError extends Error {
+  /** Always `"AssertionError"`. */
+  override readonly name = "AssertionError";
+}
+
 /**
- * Asserts what only a mistake in this program could make untrue.
+ * Asserts what only a mistake in this program could make untrue. `what` says what should have been
+ * true. It is a constant: a text that is put together costs its time even where all is well.
  *
- * @throws {Error} `assertion failed: …`, which nothing here catches.
+ * @throws {AssertionError} `assertion failed: …`
  */
 export function assert(condition: unknown, what: string): asserts condition {
-  if (!condition) throw new Error(`assertion failed: ${what}`);
+  if (!condition) fail(what);
+}
+
+/**
+ * Fails an assertion: where nothing can lead, or in the loop over requests, which compares by itself
+ * and calls only then.
+ *
+ * @throws {AssertionError} `assertion failed: …`
+ */
+export function fail(what: string): never {
+  throw new AssertionError(`assertion failed: ${what}`);
 }

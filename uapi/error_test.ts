@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
-import { assert as assertInvariant, thrownText, UblkError } from "./error.ts";
+import { assert as assertInvariant, AssertionError, fail, thrownText, UblkError } from "./error.ts";
 import { ENOSPC } from "./errno.ts";
 
 Deno.test("UblkError's message is one line: operation, place, cause, remedy", () => {
@@ -51,7 +51,8 @@ Deno.test("thrownText has words for whatever was thrown", () => {
 
 Deno.test("assert throws what is no UblkError, with what should have been", () => {
   assertInvariant(1, "nothing");
-  const error = assertThrows(() => assertInvariant(0, "it holds"), Error);
-  assertEquals(error.message, "assertion failed: it holds");
+  const error = assertThrows(() => assertInvariant(0, "it holds"), AssertionError);
+  assertEquals([error.name, error.message], ["AssertionError", "assertion failed: it holds"]);
+  assertThrows(() => fail("nobody comes here"), AssertionError, "failed: nobody comes here");
   assert(!(error instanceof UblkError));
 });

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { Dice } from "../uapi/dice.ts";
+
 /** Probabilities, from 0 to 1, with which things go wrong. Left out is 0. */
 export interface FakeFaults {
   /** `enter` takes fewer SQEs than offered, and then does not wait. Links are not torn. */
@@ -23,7 +25,7 @@ export interface FakeFaults {
 }
 
 /** Decides when a fault strikes: the same seed and the same calls give the same faults. */
-export class FaultDice {
+export class FaultDice extends Dice {
   /** The probabilities; may be changed at any time. */
   faults: FakeFaults;
   /** How often each fault has struck. */
@@ -36,21 +38,10 @@ export class FaultDice {
     reorder: 0,
     earlyReturn: 0,
   };
-  #state: number;
-
   /** Starts the series of a seed. */
   constructor(seed = 1, faults: FakeFaults = {}) {
-    this.#state = seed | 0;
+    super(seed);
     this.faults = faults;
-  }
-
-  /** A whole number from 0 to below `limit`. */
-  draw(limit: number): number {
-    // mulberry32
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor(((t ^ (t >>> 14)) >>> 0) / 2 ** 32 * limit);
   }
 
   /** Whether the fault strikes now. */

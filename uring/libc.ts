@@ -13,7 +13,7 @@
  */
 
 import { EMFILE, ENFILE, ENOENT, ENOTDIR, errnoName } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { fail, UblkError } from "../uapi/error.ts";
 
 /** `syscall(2)` number of `io_uring_setup` (the same on every architecture). */
 export const SYS_io_uring_setup = 425;
@@ -416,7 +416,7 @@ export function mmap(
 /** An ArrayBuffer over memory that nobody in JavaScript owns: it must not be used after `munmap`. */
 export function bufferAt(address: number, bytes: number): ArrayBuffer {
   const pointer = Deno.UnsafePointer.create(BigInt(address));
-  if (pointer === null) throw new Error("assertion failed: address is not NULL");
+  if (pointer === null) fail("the address is not NULL");
   return Deno.UnsafePointerView.getArrayBuffer(pointer, bytes);
 }
 

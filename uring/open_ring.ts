@@ -6,7 +6,7 @@
  */
 
 import { EINVAL, ENOMEM, ENOSYS, EPERM } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { fail, UblkError } from "../uapi/error.ts";
 import { MIN_KERNEL } from "../uapi/features.ts";
 import { decode, encode } from "../uapi/struct.ts";
 import {
@@ -124,7 +124,7 @@ function setup(options: RingOptions): { fd: number; params: Params } {
     const number = errno();
     if (number !== EINVAL || step === steps[steps.length - 1]) throw setupError(number, options);
   }
-  throw new Error("unreachable: the last step returned or threw");
+  fail("the last step returned or threw");
 }
 
 function setupError(number: number, options: RingOptions): UblkError {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertRejects } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
+import { testLibc } from "../tests/libc.ts";
 import { closeFd, eventFd, libc, neutralizeFd, signalEventFd } from "./libc.ts";
 import { PolledFd } from "./poller.ts";
 
@@ -164,9 +165,6 @@ Deno.test("PolledFd.wait goes on after a signal has interrupted its thread", asy
   // By default the signal is ignored, and would interrupt nothing.
   const heard = () => {};
   Deno.addSignalListener("SIGWINCH", heard);
-  const library = Deno.dlopen("libc.so.6", {
-    tgkill: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  });
   const before = descriptors();
   await using it = polled();
   const waiting = it.signals.wait();
@@ -175,13 +173,12 @@ Deno.test("PolledFd.wait goes on after a signal has interrupted its thread", asy
   const [thread] = threadsAt(epoll);
   const SIGWINCH = 28;
   for (let time = 0; time < 20; time++) {
-    assertEquals(library.symbols.tgkill(Deno.pid, thread, SIGWINCH), 0);
+    assertEquals(testLibc.tgkill(Deno.pid, thread, SIGWINCH), 0);
     await sleep(1);
   }
   assert(await isPending(waiting));
   it.signal();
   await within(waiting);
-  library.close();
   Deno.removeSignalListener("SIGWINCH", heard);
 });
 

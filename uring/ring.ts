@@ -14,7 +14,7 @@
  */
 
 import { EAGAIN, EBUSY, EINTR, ENOMEM, ETIME } from "../uapi/errno.ts";
-import { assert } from "../uapi/error.ts";
+import { assert, fail } from "../uapi/error.ts";
 import { IORING_ENTER_GETEVENTS, IORING_SQ_CQ_OVERFLOW } from "../uapi/io_uring.ts";
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { syscallError } from "./libc.ts";
@@ -152,7 +152,7 @@ export class Ring implements Disposable {
    */
   again(index: number): number {
     const tail = this.#tail;
-    if (this.#usable === 0) throw new Error("assertion failed: the ring is open");
+    if (this.#usable === 0) fail("the ring is open");
     this.#tail = (tail + 1) | 0;
     this.#array![tail & this.#sqMask] = index;
     return index << this.#sqeShift;
@@ -160,7 +160,7 @@ export class Ring implements Disposable {
 
   /** {@linkcode again} for the first `count` of a list, with what differs written before. */
   againMany(indices: Int32Array<ArrayBuffer>, count: number): void {
-    if (this.#usable === 0) throw new Error("assertion failed: the ring is open");
+    if (this.#usable === 0) fail("the ring is open");
     const array = this.#array!;
     const mask = this.#sqMask;
     const tail = this.#tail;
@@ -202,7 +202,7 @@ export class Ring implements Disposable {
       this.#cqTail = Atomics.load(this.#memory.cqTail, 0) | 0;
       // No kernel writes such a tail, but memory that was put in the place of a ring may hold it.
       if (((this.#cqTail - this.#head) >>> 0) > this.cqEntries) {
-        throw new Error("assertion failed: the completion queue is the kernel's");
+        fail("the completion queue is the kernel's");
       }
     }
     return (this.#cqTail - this.#head) | 0;

@@ -1,10 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { mockBackend } from "../../testing.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
-import { FaultDice } from "../../uring/fake_faults.ts";
+import { Dice } from "../../uapi/dice.ts";
 import { libc } from "../../uring/libc.ts";
 import type { Backend } from "../../disk/backend.ts";
 import { cache, type CacheOptions, open } from "./cache.ts";
+import { eachSeed } from "../../tests/seeds.ts";
 
 // Opened once for the process: no test leaks it.
 libc();
@@ -261,15 +262,15 @@ Deno.test("cache writes back at an orderly end, and cannot be recovered where it
   assertEquals([backend.persistent, cached({}, disk).persistent], [false, true]);
 });
 
-for (const seed of [1, 2, 3]) {
-  for (const mode of ["write-back", "write-through"] as const) {
-    for (const isAsync of [false, true]) {
-      const kind = isAsync ? "asynchronous" : "synchronous";
-      Deno.test(`cache ${mode} over a ${kind} disk is that disk, seed ${seed}`, async () => {
+for (const mode of ["write-back", "write-through"] as const) {
+  for (const isAsync of [false, true]) {
+    const kind = isAsync ? "asynchronous" : "synchronous";
+    Deno.test(`cache ${mode} over a ${kind} disk is that disk`, async (t) => {
+      await eachSeed(t, 3, async (seed) => {
         const { disk } = journalled({ async: isAsync });
         const backend = cached({ size: 6 * BLOCK, mode }, disk);
         const model = new Uint8Array(SIZE);
-        const dice = new FaultDice(seed);
+        const dice = new Dice(seed);
         const span = 32 * BLOCK;
         for (let round = 0; round < 150; round++) {
           // Requests of one round do not touch: each has a part of its own.
@@ -296,7 +297,7 @@ for (const seed of [1, 2, 3]) {
         const inside = await readBytes(disk, 0, span);
         assertEquals(inside, model.slice(0, span));
       });
-    }
+    });
   }
 }
 

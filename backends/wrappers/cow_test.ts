@@ -5,7 +5,7 @@ import { endAsKilled, fill, openStack, readBytes } from "../../tests/stack.ts";
 import { runChild } from "../../tests/seccomp.ts";
 import { EFBIG, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { FaultDice } from "../../uring/fake_faults.ts";
+import { Dice } from "../../uapi/dice.ts";
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -18,6 +18,7 @@ import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
 import { cow, open } from "./cow.ts";
 import { delay } from "./delay.ts";
+import { eachSeed } from "../../tests/seeds.ts";
 
 // Opened once for the process: no test leaks it.
 libc();
@@ -60,12 +61,12 @@ function byteAt(path: string, at: number): number {
 
 const zeroes = (bytes: number) => new Uint8Array(bytes);
 
-for (const seed of [1, 2, 3]) {
-  Deno.test(`cow is a disk that starts as its base and leaves it alone, seed ${seed}`, async () => {
+Deno.test("cow is a disk that starts as its base and leaves it alone", async (t) => {
+  await eachSeed(t, 3, async (seed) => {
     using scratch = new Scratch();
     const { path, base, overlay, spec } = prepare(scratch);
     const model = base.slice();
-    const dice = new FaultDice(seed);
+    const dice = new Dice(seed);
     for (let life = 0; life < 4; life++) {
       await using stack = await openStack(spec);
       const { backend } = stack;
@@ -93,7 +94,7 @@ for (const seed of [1, 2, 3]) {
     }
     assertEquals(Deno.readFileSync(path), base);
   });
-}
+});
 
 Deno.test("cow takes the space of what was written, and gives it back when that is trimmed", async () => {
   using scratch = new Scratch();

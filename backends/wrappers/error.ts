@@ -14,7 +14,7 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../../uapi/ublk_io.ts";
-import { FaultDice } from "../../uring/fake_faults.ts";
+import { Dice } from "../../uapi/dice.ts";
 import type {
   Answer,
   Backend,
@@ -99,7 +99,7 @@ class Verdicts {
   readonly #from: number;
   readonly #to: number;
   readonly #everywhere: boolean;
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
 
   constructor({ errno = "EIO", rate = 1, ops, range, seed = 1 }: StoredOptions, queue: number) {
     this.errno = errnoNumber(errno)!;
@@ -109,7 +109,7 @@ class Verdicts {
     this.#from = range?.offset ?? 0;
     this.#to = this.#from + (range?.length ?? 0);
     // Queues draw apart, so that one's load does not change another's faults.
-    this.#dice = new FaultDice(seed + queue * 0x9e3779b1);
+    this.#dice = new Dice(seed + queue * 0x9e3779b1);
   }
 
   fails(op: number, offset: number, length: number): boolean {

@@ -6,7 +6,7 @@ import { RingRequests } from "../../tests/ring_requests.ts";
 import { Scratch } from "../../tests/scratch.ts";
 import { EIO } from "../../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../../uapi/ublk_io.ts";
-import { FaultDice } from "../../uring/fake_faults.ts";
+import { Dice } from "../../uapi/dice.ts";
 import { libc } from "../../uring/libc.ts";
 import type { Backend, RingOperations, RingRequest } from "../../disk/backend.ts";
 import { file } from "../loop.ts";
@@ -39,10 +39,10 @@ for (const [name, wrap] of Object.entries(STACKS)) {
         ? stripe([scratch.file("a", MIB), scratch.file("b", MIB)], { chunkSize: 4096 })
         : file(scratch.file("disk", 2 * MIB));
       await using disk = await RingRequests.open(wrap(inner, scratch.path));
-      const dice = new FaultDice(1);
+      const dice = new Dice(1);
       disk.shorten = (bytes) =>
         dice.draw(3) > 0 ? bytes : Math.max(512, dice.draw(bytes / 512) * 512);
-      const model = new DiskModel(disk.backend.size, 512, 64 << 10, new FaultDice(2));
+      const model = new DiskModel(disk.backend.size, 512, 64 << 10, new Dice(2));
       for (let round = 0; round < 15; round++) {
         const batch = model.batch(8);
         const requests = disk.run(batch.map(({ io }) => io));

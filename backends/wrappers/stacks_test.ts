@@ -3,7 +3,7 @@
  * always, with up to 14 requests side by side, drawn from seeds (`tests/stacks/`). A seed is one
  * stack and its lives; the run takes the first of them.
  *
- * `UBLK_SEEDS=7` replays a seed, and `UBLK_SEEDS=1-20000` tries many.
+ * `-- --seeds 20000` tries many, and `-- --seed 7` replays one (`tests/seeds.ts`).
  *
  * @module
  */
@@ -13,15 +13,13 @@ import { libc } from "../../uring/libc.ts";
 import { live, stackOf } from "../../tests/stacks/life.ts";
 import { STACKS, WRAPS } from "../../tests/stacks/wraps.ts";
 import { WRAPPERS } from "../wrappers.ts";
+import { eachSeed } from "../../tests/seeds.ts";
 
 // Opened once for the process: no test leaks it.
 libc();
 
 /** Each stack so often, in an ordinary run. */
 const ROUNDS = 1;
-
-const [first, last = first] = (Deno.env.get("UBLK_SEEDS") ?? `0-${ROUNDS * STACKS.length - 1}`)
-  .split("-").map(Number);
 
 /** In memory where this machine has a place for that: overlays are flushed often. */
 function makeFolder(): string {
@@ -33,22 +31,18 @@ function makeFolder(): string {
 }
 
 // A write-back cache lost so what FUA had made durable, in 5 of 400 seeds.
-Deno.test("stacks keep what they answered, through every end", async () => {
-  const failed: string[] = [];
-  for (let seed = first; seed <= last; seed++) {
+Deno.test("stacks keep what they answered, through every end", async (t) => {
+  await eachSeed(t, ROUNDS * STACKS.length, async (seed) => {
     const folder = makeFolder();
     try {
       await live(seed, folder);
     } catch (error) {
       const stack = stackOf(seed).join(" over ") || "no wrapper";
-      const replay = `UBLK_SEEDS=${seed} deno test -A backends/wrappers/stacks_test.ts`;
-      failed.push(`${stack}: ${(error as Error).message}; ${replay}`);
-      console.error(failed.at(-1));
+      throw new Error(`${stack}: ${(error as Error).message}`, { cause: error });
     } finally {
       Deno.removeSync(folder, { recursive: true });
     }
-  }
-  assertEquals(failed, [], `${failed.length} of ${last - first + 1} seeds`);
+  });
 });
 
 Deno.test("stacks are tried with every wrapper of the table", () => {

@@ -5,9 +5,8 @@
  * @module
  */
 
-import type { LatencyStats, Stats } from "../../queue/stats.ts";
+import { type LatencyStats, OP_CLASSES, type Stats } from "../../queue/stats.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { OP_CLASSES } from "../watch/rates.ts";
 import { isAlive, processState, readRecord, socketPath } from "./records.ts";
 import { close, lines, type ServerStats, type SocketRequest, writeAll } from "./socket.ts";
 

@@ -3,6 +3,8 @@ import type { DeviceOptions } from "../../device/options.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { parseAdd } from "./add_line.ts";
 import { targetNames } from "./targets.ts";
+import { eachSeed } from "../../tests/seeds.ts";
+import { Dice } from "../../uapi/dice.ts";
 
 const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
 
@@ -226,7 +228,7 @@ for (const [line, message] of MISTAKES) {
   });
 }
 
-Deno.test("parseAdd + seeded hostile words + is a line, or one line of error", async () => {
+Deno.test("parseAdd + seeded hostile words + is a line, or one line of error", async (t) => {
   const words = [
     ...["-t", "null", "mem", "loop", "stripe", "zoned", "fault_inject", "-n", "-q", "-uvvt", "-vn"],
     ...["--size", "--size=nan", "1M", "0x10", "-0", "1e999", "9007199254740993", "--", "-", ""],
@@ -251,21 +253,18 @@ Deno.test("parseAdd + seeded hostile words + is a line, or one line of error", a
       "-t=mem",
     ],
   ];
-  let state = 13;
-  const next = (limit: number) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state % limit;
-  };
-  for (let round = 0; round < 3000; round++) {
+  await eachSeed(t, 3000, async (seed) => {
+    const dice = new Dice(seed);
+    const next = (limit: number) => dice.draw(limit);
     const line = Array.from({ length: next(8) }, () => words[next(words.length)]);
     try {
       await parseAdd("ublk add", line, "/here");
     } catch (error) {
       const { code, message } = error as UblkError;
-      const what = `seed 13, round ${round}: ${JSON.stringify(line)}: ${message}`;
+      const what = `${JSON.stringify(line)}: ${message}`;
       assertEquals([error instanceof UblkError, code], [true, "INVALID_ARGUMENT"], what);
       // deno-lint-ignore no-control-regex
       assertEquals(/[\x00-\x1f\x7f-\x9f\u202e]/.test(message), false, what);
     }
-  }
+  });
 });

@@ -1,6 +1,8 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
 import { expandConfig } from "./config.ts";
+import { eachSeed } from "../../tests/seeds.ts";
+import { Dice } from "../../uapi/dice.ts";
 
 /** Expands a file of that text; `FILE` in what comes of it is its path, `DIR` its folder. */
 async function expand(text: string, args: string[] = [], name = "x.toml"): Promise<string[]> {
@@ -231,7 +233,7 @@ Deno.test("expandConfig + brackets within strings and comments + are none", asyn
   }
 });
 
-Deno.test("expandConfig + seeded hostile files + each is lines, or one line of error", async () => {
+Deno.test("expandConfig + seeded hostile files + each is lines, or one line of error", async (t) => {
   const words = [
     ...["type", "size", "files", "wrap", "device", "id", "options", "__proto__", '"\\u001b[2J"'],
     ...["=", "=", "=", ".", ",", "[", "]", "[[", "]]", "{", "}", "\n", "\n", "#", '"', "'", '"""'],
@@ -261,23 +263,20 @@ Deno.test("expandConfig + seeded hostile files + each is lines, or one line of e
       'type = "null"\n',
     ],
   ];
-  let state = 11;
-  const next = (limit: number) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state % limit;
-  };
-  for (let round = 0; round < 1500; round++) {
+  await eachSeed(t, 1500, async (seed) => {
+    const dice = new Dice(seed);
+    const next = (limit: number) => dice.draw(limit);
     const text = Array.from({ length: next(25) }, () => words[next(words.length)]).join(" ");
-    const name = round % 3 === 0 ? "x.json" : "x.toml";
+    const name = seed % 3 === 0 ? "x.json" : "x.toml";
     // What is no UblkError of one line, `expand` throws as it is.
     try {
       await expand(text, [], name);
     } catch (error) {
       if ((error as Error).constructor !== Error) {
-        throw new Error(`seed 11, round ${round}: ${JSON.stringify(text)}`, { cause: error });
+        throw new Error(JSON.stringify(text), { cause: error });
       }
       // deno-lint-ignore no-control-regex
       assertEquals(/[\x00-\x1f\x7f-\x9f\u202e]/.test((error as Error).message), false);
     }
-  }
+  });
 });

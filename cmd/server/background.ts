@@ -22,7 +22,7 @@ import { checkOpenFiles } from "./open_files.ts";
 import { writeError, writeText } from "../program/print.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { runFolder, RUNTIME_VARIABLE } from "../devices/run_folder.ts";
-import { type EndSignal, heardSignals, SIGNAL_NUMBERS } from "./signals.ts";
+import { type EndSignal, heardSignals, SIGNAL_NUMBERS } from "../program/signals.ts";
 
 /** What is at stake for a server that stays in the mount namespace of a container. */
 export const NAMESPACE_WARNING =

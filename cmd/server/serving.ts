@@ -34,7 +34,12 @@ import {
   writeRecord,
 } from "../devices/records.ts";
 import { EXIT_FAILURE, EXIT_OK, failureText } from "../program/run.ts";
-import { type EndSignal, SIGNAL_NUMBERS, type SignalWatch, watchSignals } from "./signals.ts";
+import {
+  type EndSignal,
+  SIGNAL_NUMBERS,
+  type SignalWatch,
+  watchSignals,
+} from "../program/signals.ts";
 import { serveSocket } from "../devices/socket.ts";
 
 /** What is served, and how that is told. */

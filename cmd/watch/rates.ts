@@ -8,9 +8,6 @@ import { latencyBetween, notBelow } from "../../queue/intervals.ts";
 import type { LatencyStats, OpClass, Stats } from "../../queue/stats.ts";
 import type { ServerStats } from "../devices/socket.ts";
 
-/** The classes of operations, in the order in which they are shown. */
-export const OP_CLASSES: readonly OpClass[] = ["read", "write", "other"];
-
 /** One class of operations. */
 export interface OpRates {
   /** Requests per second. */

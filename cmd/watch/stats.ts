@@ -6,10 +6,16 @@
 
 import { formatSize } from "../../disk/size.ts";
 import { blockPath } from "../../device/node.ts";
-import { latencyBucketUs, type LatencyStats, type OpClass, type Stats } from "../../queue/stats.ts";
+import {
+  latencyBucketUs,
+  type LatencyStats,
+  OP_CLASSES,
+  type OpClass,
+  type Stats,
+} from "../../queue/stats.ts";
 import { ID, JSON_FLAG } from "../line/device_id.ts";
 import type { Flag, Values } from "../line/flags.ts";
-import { OP_CLASSES, opTotals } from "./rates.ts";
+import { opTotals } from "./rates.ts";
 import { type Column, type Row, tableLines, timeText } from "./rows.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";

@@ -11,7 +11,7 @@ import { endScreen, isTerminal, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { type Sample, sampleDevices } from "./samples.ts";
 import { Screen } from "./screen.ts";
-import { SIGNAL_NUMBERS, watchSignals } from "../server/signals.ts";
+import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
 import { depthFromKernel, type Look, looksBetween, topLines } from "./top_text.ts";
 
 /** The flags of `ublk top`. */

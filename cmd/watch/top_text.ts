@@ -6,8 +6,8 @@
 
 import { queueInFlight } from "../../device/in_flight.ts";
 import type { InFlight } from "../../device/in_flight.ts";
-import type { OpClass, Stats } from "../../queue/stats.ts";
-import { OP_CLASSES, type Rates, ratesBetween, secondsBetween } from "./rates.ts";
+import { OP_CLASSES, type OpClass, type Stats } from "../../queue/stats.ts";
+import { type Rates, ratesBetween, secondsBetween } from "./rates.ts";
 import { type Column, countText, type Row, tableLines, timeText } from "./rows.ts";
 import type { Sample } from "./samples.ts";
 import type { ServerStats } from "../devices/socket.ts";

@@ -6,7 +6,7 @@
 
 import type { Backend } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
-import { FaultDice } from "../../uring/fake_faults.ts";
+import { Dice } from "../../uapi/dice.ts";
 
 /** Its specification. */
 export function asyncMemory(size: number): BackendSpec {
@@ -16,7 +16,7 @@ export function asyncMemory(size: number): BackendSpec {
 /** Opens it. */
 export function open(options: unknown): Backend {
   const bytes = new Uint8Array(options as number);
-  const dice = new FaultDice(1);
+  const dice = new Dice(1);
   const later = async (work: () => void) => {
     for (let turns = dice.draw(4); turns >= 0; turns--) await Promise.resolve();
     work();

@@ -16,7 +16,7 @@ import {
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
 } from "../../uapi/ublk_io.ts";
-import { FaultDice } from "../../uring/fake_faults.ts";
+import { Dice } from "../../uapi/dice.ts";
 import { closeFd, openFile } from "../../uring/libc.ts";
 import { Mapping, pageAlign } from "../../uring/mapping.ts";
 import { openRing } from "../../uring/open_ring.ts";
@@ -60,7 +60,7 @@ function run(task: Task): void {
   using _ring = ring;
   const fd = openFile(path, O_RDWR | O_DIRECT);
   try {
-    const model = new DiskModel(size, blockSize, maxIoBytes, new FaultDice(seed));
+    const model = new DiskModel(size, blockSize, maxIoBytes, new Dice(seed));
     for (let round = 0; round < rounds; round++) {
       const batch = model.batch(AT_ONCE, ops);
       const requests = batch.map(({ io }) => new FakeRequest(0, io));

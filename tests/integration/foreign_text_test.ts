@@ -6,6 +6,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { commandLine, type CommandName, type Ran, ROOT } from "./_run_command.ts";
 import { Scratch } from "../scratch.ts";
+import { Dice } from "../../uapi/dice.ts";
 
 const EVIL = "\x1b[2J\r\nublk: error: forged\x9b31m\u202e";
 const SHOWN = "\\x1b[2J\\r\\nublk: error: forged\\x9b31m\\u202e";
@@ -138,11 +139,8 @@ Deno.test("every command + hostile words, seeded + one harmless line, status 1 o
     ...[`--config=/tmp/${EVIL}`, `-t${EVIL}`, `./${EVIL}.ts`, "-vvvvvvvvvvvv", "--wrap=cow:,,,"],
   ];
   const commands = ["add", "recover", "list", "info", "stats", "top", "stop", "del", EVIL];
-  let state = 7;
-  const pick = <T>(list: readonly T[]) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return list[state % list.length];
-  };
+  const dice = new Dice(7);
+  const pick = <T>(list: readonly T[]) => list[dice.draw(list.length)];
   const programs = [
     "ublk",
     "ublk",

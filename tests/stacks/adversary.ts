@@ -9,7 +9,7 @@
 import type { Answer, Backend } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import type { OperationName } from "../../disk/operations.ts";
-import type { FaultDice } from "../../uring/fake_faults.ts";
+import type { Dice } from "../../uapi/dice.ts";
 import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
@@ -18,10 +18,10 @@ import { contentOf } from "./history.ts";
 /** Work that waits until it is let go, in any order. */
 export class Gate {
   readonly #waiting: (() => void)[] = [];
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
 
   /** The dice say which is next. */
-  constructor(dice: FaultDice) {
+  constructor(dice: Dice) {
     this.#dice = dice;
   }
 
@@ -101,14 +101,14 @@ export class Adversary implements Disposable {
   #since = new Map<number, { readonly order: number; readonly bytes: Uint8Array }[]>();
   #order = 0;
   readonly #manner: Manner;
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
   readonly #gate: Gate;
   readonly #passTime: () => void;
   /** What was begun before a loss of power does nothing after it. */
   #power = 0;
 
   /** A disk each of whose sectors has contents of its own. `passTime` is called with each request. */
-  constructor(manner: Manner, dice: FaultDice, gate: Gate, passTime: () => void) {
+  constructor(manner: Manner, dice: Dice, gate: Gate, passTime: () => void) {
     this.#passTime = passTime;
     this.#manner = manner;
     this.#dice = dice;

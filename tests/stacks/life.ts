@@ -7,7 +7,7 @@
 
 import type { Backend } from "../../disk/backend.ts";
 import type { OperationName } from "../../disk/operations.ts";
-import { FaultDice } from "../../uring/fake_faults.ts";
+import { Dice } from "../../uapi/dice.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 import { endAsKilled, openStack, type Stack } from "../stack.ts";
 import { Adversary, type Faults, Gate, initialId, type Manner, NO_FAULTS } from "./adversary.ts";
@@ -32,7 +32,7 @@ export function stackOf(seed: number): readonly string[] {
 /** Lives the lives of a seed. `folder` is empty. */
 export async function live(seed: number, folder: string): Promise<void> {
   const names = stackOf(seed);
-  const dice = new FaultDice(seed);
+  const dice = new Dice(seed);
   const gate = new Gate(dice);
   using _timers = timersThrough(gate);
   const clock = { ms: 0 };
@@ -64,7 +64,7 @@ export async function live(seed: number, folder: string): Promise<void> {
   }
 }
 
-function mannerOf(dice: FaultDice, names: readonly string[]): Manner {
+function mannerOf(dice: Dice, names: readonly string[]): Manner {
   const has = new Set(["flush", "fua", "trim", "zero"] as const);
   if (dice.draw(3) === 0) has.delete("fua");
   if (dice.draw(8) === 0) has.delete("flush");
@@ -101,7 +101,7 @@ async function alone<T>(gate: Gate, work: () => Promise<T>): Promise<T> {
 /** A disk and all that is over it. */
 interface Whole {
   readonly names: readonly string[];
-  readonly dice: FaultDice;
+  readonly dice: Dice;
   readonly gate: Gate;
   readonly disk: Adversary;
   readonly pile: Pile;
@@ -119,7 +119,7 @@ class Life {
   readonly #whole: Whole;
   readonly #stack: Stack;
   readonly #backend: Backend;
-  readonly #dice: FaultDice;
+  readonly #dice: Dice;
   /** Sectors of a logical block. */
   readonly #unit: number;
   readonly #sectors: number;

@@ -1,0 +1,101 @@
+/**
+ * What is checked on any machine, without a kernel of its own: by `deno task ok` while one works,
+ * and again by `deno task test`.
+ *
+ * @module
+ */
+
+import { sources } from "./sources.ts";
+
+/** A check that passes or fails as a whole: one run of Deno or several. */
+export interface StaticCheck {
+  readonly name: string;
+  /** The arguments of each run. */
+  readonly runs: readonly (readonly string[])[];
+}
+
+/** Unit tests that run together. */
+export interface TestGroup {
+  readonly name: string;
+  readonly files: readonly string[];
+  /** As many suites at a time as there are CPUs, each in a Worker of one process. */
+  readonly parallel: boolean;
+}
+
+/** The folders of tests that need more than this machine's own kernel, or long. */
+const ELSEWHERE = ["tests/e2e/", "tests/integration/", "tests/numa/"];
+
+/**
+ * Suites that want the process to themselves, by a beginning of their paths. Suites that run at a
+ * time are threads of one process, and so share all that a process has but once.
+ */
+export const ALONE: Readonly<Record<string, string>> = {
+  "uring/": "descriptors, mappings, signals and threads are the process's",
+  "backends/memory_test.ts": "measures the process's memory, and what is mapped where",
+  "backends/zip/memory_test.ts": "measures the process's memory",
+  "backends/zoned_test.ts": "measures the process's memory",
+  "cmd/program/signals_test.ts": "sends signals to the process",
+  "ctrl/control_ring_test.ts": "counts descriptors",
+  "device/users_test.ts": "changes the environment",
+  "queue/buffers_test.ts": "looks what is mapped where",
+  "queue/bytes_handler_test.ts": "looks what is mapped where",
+  "queue/metadata_test.ts": "looks what is mapped where",
+  "queue/wait_test.ts": "counts descriptors",
+};
+
+/** Suites that prove the house's order. They are unit tests too, and named on a line of their own. */
+const ORDER = ["tests/layers_test.ts", "tests/module_graph_test.ts", "tests/one_printer_test.ts"];
+
+/** The checks that run no test. `doors` are the modules that the package exports. */
+export function staticChecks(doors: readonly string[]): StaticCheck[] {
+  return [
+    { name: "format", runs: [["fmt", "--check"]] },
+    { name: "lint", runs: [["lint"]] },
+    { name: "types", runs: [["check", "--quiet", "."]] },
+    // Each by itself: together they make up for the types that one of them leaves out.
+    { name: "documentation", runs: doors.map((door) => ["doc", "--lint", door]) },
+    { name: "publishing", runs: [["publish", "--dry-run", "--allow-dirty"]] },
+    { name: "examples", runs: [["test", "--doc", "-A", ...examples()]] },
+  ];
+}
+
+/** The unit tests. Types are checked by {@linkcode staticChecks}. */
+export function testGroups(): TestGroup[] {
+  const files = testFiles("").filter((file) => !ELSEWHERE.some((place) => file.startsWith(place)));
+  const others = files.filter((file) => !ORDER.includes(file));
+  return [
+    { name: "layers, cycles, doors", files: ORDER, parallel: false },
+    { name: "unit tests, one by one", files: others.filter(isAlone), parallel: false },
+    {
+      name: "unit tests, side by side",
+      files: others.filter((file) => !isAlone(file)),
+      parallel: true,
+    },
+  ];
+}
+
+/** Whether a suite has the process to itself. */
+export function isAlone(file: string): boolean {
+  return Object.keys(ALONE).some((place) => file.startsWith(place));
+}
+
+/** The arguments by which Deno runs a group. */
+export function testArgs({ files, parallel }: TestGroup): string[] {
+  return ["test", "-A", "--no-check", ...(parallel ? ["--parallel"] : []), ...files];
+}
+
+/** The paths of all tests below a folder, which ends in a slash. */
+export function testFiles(folder: string): string[] {
+  return sources("./", [".ts"], folder).filter((file) => file.endsWith("_test.ts"));
+}
+
+/** Whose examples make a disk: `tests/e2e/readme_test.ts` runs them where there is ublk. */
+const EXAMPLES_WITH_DISK = ["mod.ts", "device/serve.ts"];
+
+/** The modules with examples that run on any machine. */
+function examples(): string[] {
+  return sources("./", [".ts"]).filter((file) =>
+    !file.endsWith("_test.ts") && !file.startsWith("tests/") &&
+    !EXAMPLES_WITH_DISK.includes(file) && Deno.readTextFileSync(file).includes("@example")
+  );
+}

@@ -1,0 +1,125 @@
+/**
+ * `deno task ok`: everything that can be checked on any machine within two minutes, as many checks
+ * at a time as there are CPUs.
+ *
+ * One line for each check that is done, and the output of those that failed. The last line counts.
+ * It exits with 1 if anything failed, and with 130 when interrupted.
+ *
+ * @module
+ */
+
+import { staticChecks, testArgs, testGroups } from "./checks.ts";
+import { runQuietly, stopAll } from "./exec.ts";
+import { formatTotals, type Outcome, parseJunit, total } from "./totals.ts";
+
+const LIMIT_MS = 10 * 60_000;
+
+/** A check and how many CPUs it keeps busy. */
+interface Check {
+  readonly name: string;
+  readonly cpus: number;
+  run(): Promise<Outcome & { output: string }>;
+}
+
+async function allChecks(cpus: number): Promise<Check[]> {
+  const { exports } = JSON.parse(await Deno.readTextFile("deno.json"));
+  const checks: Check[] = [];
+  for (const { name, runs } of staticChecks(Object.values<string>(exports))) {
+    checks.push({ name, cpus: 1, run: () => statically(runs) });
+  }
+  for (const group of testGroups()) {
+    const { name, files, parallel } = group;
+    checks.push({
+      name,
+      cpus: parallel ? cpus : 1,
+      run: () => tested(testArgs(group), files),
+    });
+  }
+  return checks;
+}
+
+/** Runs Deno as often as is asked for. */
+async function statically(runs: readonly (readonly string[])[]) {
+  const failed: string[] = [];
+  let output = "";
+  for (const args of runs) {
+    const ran = await runQuietly(Deno.execPath(), args, LIMIT_MS);
+    if (ran.code === 0) continue;
+    failed.push(`deno ${args.join(" ")}`);
+    output += ran.output;
+  }
+  return { passed: failed.length === 0 ? 1 : 0, failed, skipped: [], output };
+}
+
+/** Runs tests, and counts them by their report. */
+async function tested(args: readonly string[], files: readonly string[]) {
+  const report = await Deno.makeTempFile({ prefix: "ublk-ok-" });
+  try {
+    const words = [...args.slice(0, 1), `--junit-path=${report}`, ...args.slice(1)];
+    const { code, output } = await runQuietly(Deno.execPath(), words, LIMIT_MS);
+    const outcome = parseJunit(await Deno.readTextFile(report), files);
+    if (code !== 0 && outcome.failed.length === 0) outcome.failed.push(`exit code ${code}`);
+    return { ...outcome, output: errorsOf(output) };
+  } finally {
+    await Deno.remove(report);
+  }
+}
+
+/** The part of the output of tests that tells of failures. */
+function errorsOf(output: string): string {
+  const at = output.search(/^.{0,10} ERRORS /m);
+  return at < 0 ? output : output.slice(at);
+}
+
+/** Runs checks beside each other, in their order, as long as there are CPUs for the next. */
+async function runAll(checks: readonly Check[], cpus: number): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  const underWay = new Set<Promise<void>>();
+  let free = cpus;
+  const start = (check: Check) => {
+    const startMs = performance.now();
+    free -= check.cpus;
+    const done = check.run().catch((error) => {
+      return { passed: 0, failed: [String(error)], skipped: [], output: "" };
+    }).then(({ output, ...outcome }) => {
+      free += check.cpus;
+      underWay.delete(done);
+      outcomes.push(outcome);
+      const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+      const { passed, failed } = outcome;
+      const word = failed.length > 0 ? "FAILED" : "ok";
+      const counts = passed + failed.length > 1 ? `, ${formatTotals(total([outcome]))}` : "";
+      console.log(`${word.padEnd(6)}  ${check.name} (${seconds} s${counts})`);
+      if (failed.length > 0) console.log([...failed.map((what) => `  ${what}`), output].join("\n"));
+    });
+    underWay.add(done);
+  };
+  for (const check of checks) {
+    while (free < check.cpus) await Promise.race(underWay);
+    if (interrupted) break;
+    start(check);
+  }
+  await Promise.all(underWay);
+  return outcomes;
+}
+
+let interrupted = false;
+
+async function main(): Promise<number> {
+  Deno.chdir(new URL("..", import.meta.url));
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    Deno.addSignalListener(name, () => {
+      interrupted = true;
+      stopAll();
+    });
+  }
+  const startMs = performance.now();
+  const cpus = Math.max(2, navigator.hardwareConcurrency);
+  const totals = total(await runAll(await allChecks(cpus), cpus));
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
+  console.log(`\n${formatTotals(totals)} in ${seconds} s`);
+  if (interrupted) return 130;
+  return totals.failed > 0 ? 1 : 0;
+}
+
+if (import.meta.main) Deno.exit(await main());
