@@ -224,7 +224,7 @@ Deno.test("loadBackend + ring + is closed where `open` throws", async () => {
   const before = [...Deno.readDirSync("/proc/self/fd")].length;
   const fd = openFile("/dev/null", 0);
   const loaded = await loadBackend({ module: moduleUrl(source), options: { fd } });
-  await assertRejects(() => loaded.open(0, undefined), UblkError, "no");
+  await assertRejects(() => loaded.open(0, { inner: [] }), UblkError, "no");
   await loaded.close();
   closeFd(fd);
   assertEquals([...Deno.readDirSync("/proc/self/fd")].length, before);

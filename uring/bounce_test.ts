@@ -1,17 +1,11 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
+import { isMapped } from "../tests/maps.ts";
 import { BouncePool } from "./bounce.ts";
 import { libc } from "./libc.ts";
 import { PAGE_BYTES, placeOf } from "./mapping.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
-
-function isMapped(address: number): boolean {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").some((line) => {
-    const [start, end] = line.split(" ")[0].split("-").map((text) => parseInt(text, 16));
-    return start <= address && address < end;
-  });
-}
 
 Deno.test("BouncePool.take + a size + is a mapping of at least that, used again", () => {
   using pool = new BouncePool();

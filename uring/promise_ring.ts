@@ -190,16 +190,16 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     if (this.#closed || this.#broken !== undefined) return;
     let isMoving: boolean;
     do {
-      // It submits, and has the kernel post what found the CQ full or waits for this thread.
       let taken: number;
       try {
+        // It submits, and has the kernel post what found the CQ full.
         taken = this.#ring.enter(0);
       } catch (error) {
         return this.#fail(error);
       }
-      const seen = this.#read();
+      this.#read();
       this.#fill();
-      isMoving = seen > 0 || taken > 0 && this.#ring.pending > 0;
+      isMoving = taken > 0 && this.#ring.pending > 0 || this.#ring.overflowed;
     } while (isMoving);
     const isShort = this.#ring.pending > 0;
     this.#arm(isShort ? performance.now() + RETRY_MS : this.#nextDeadline());
@@ -241,17 +241,14 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     }
   }
 
-  /** Settles what has completed; returns how many completions there were. */
-  #read(): number {
-    let seen = 0;
+  /** Settles what has completed. */
+  #read(): void {
     for (let at = this.#ring.peek(); at >= 0; at = this.#ring.peek()) {
       const { cqes } = this.#ring;
       const [id, kind, res] = [cqes[at], cqes[at + 1], cqes[at + 2]];
       this.#ring.seen();
-      seen++;
       if (kind === KIND_OPERATION) this.#complete(id, res);
     }
-    return seen;
   }
 
   #complete(id: number, res: number): void {

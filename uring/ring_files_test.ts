@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
+import { isMapped } from "../tests/maps.ts";
 import { EBADF, EINTR, EINVAL } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { IORING_OP_ASYNC_CANCEL } from "../uapi/io_uring_sqe.ts";
@@ -51,13 +52,6 @@ function fifo() {
 
 function openFds(): number {
   return [...Deno.readDirSync("/proc/self/fd")].length;
-}
-
-function isMapped(address: number): boolean {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").some((line) => {
-    const [start, end] = line.split(" ")[0].split("-").map((text) => parseInt(text, 16));
-    return start <= address && address < end;
-  });
 }
 
 const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
