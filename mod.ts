@@ -73,4 +73,10 @@ export type { Checksum } from "./uapi/integrity.ts";
 export type { LatencyStats, OpClass, Stats } from "./queue/stats.ts";
 export type { DataPathName } from "./uapi/data_path.ts";
 export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";
+export {
+  type RingFileOptions,
+  type RingFiles,
+  ringFiles,
+  type RingSyncOptions,
+} from "./uring/ring_files.ts";
 export type { EndSignal } from "./uring/signals.ts";

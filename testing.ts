@@ -60,3 +60,9 @@ export { type MockCall, MockCalls, type MockOp } from "./disk/mock_calls.ts";
 export { type MockEffect, type MockFault } from "./disk/mock_faults.ts";
 export type { BackendSpec } from "./disk/spec.ts";
 export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";
+export {
+  type RingFileOptions,
+  type RingFiles,
+  ringFiles,
+  type RingSyncOptions,
+} from "./uring/ring_files.ts";

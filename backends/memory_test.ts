@@ -5,6 +5,7 @@ import { openMemory } from "../tests/memory_disk.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
 import { bufferAt } from "../uring/mapping.ts";
+import { ringFiles } from "../uring/ring_files.ts";
 import { memory, open, share, sharing, unshare } from "./memory.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
@@ -137,7 +138,13 @@ Deno.test("memory's size follows resize, which refuses what cannot be in one lin
   const spec = memory("1MiB", { maxSize: "2MiB", blockSize: 4096 });
   const shared = share(spec.options);
   try {
-    const disk = open(spec.options, { queue: 0, shared, inner: [], recovering: false });
+    const disk = open(spec.options, {
+      queue: 0,
+      shared,
+      inner: [],
+      ring: ringFiles(),
+      recovering: false,
+    });
     disk.resize!(2 << 20);
     assertEquals(disk.size, 2 << 20);
     const refused: [number, string][] = [

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { RingFiles } from "../uring/ring_files.ts";
 import type { Claim } from "./claims.ts";
 
 /** How a write is to be done. */
@@ -303,6 +304,13 @@ export interface OpenContext {
   readonly shared: unknown;
   /** The opened backends that this one wraps, in the order of the specification. */
   readonly inner: readonly Backend[];
+  /**
+   * Reads and writes files by Promises, through io_uring instead of Deno's thread pool: for backends
+   * that are not `synchronous`. It is there while the backend is opened, serves and is closed; after
+   * `close` whatever is still under way is cancelled. A program that serves an object makes one with
+   * `ringFiles()`.
+   */
+  readonly ring: RingFiles;
   /**
    * The disk is there already, and its users go on: what held its contents must be there too. Make
    * nothing anew.

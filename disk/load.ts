@@ -5,6 +5,7 @@
  */
 
 import { isUblkError, thrownText, UblkError } from "../uapi/error.ts";
+import { type RingFiles, ringFiles } from "../uring/ring_files.ts";
 import type { Backend, BackendModule, OpenContext, ShareContext, Sharing } from "./backend.ts";
 import { type Claim, claims } from "./claims.ts";
 import { eachInTurn } from "./each_of.ts";
@@ -21,9 +22,13 @@ export interface LoadedBackend {
    * @param claim Of the stack that this one is inside of.
    */
   share(claim?: Claim): Promise<unknown>;
-  /** Opens the whole stack, innermost first. */
-  open(queue: number, shared: unknown): Promise<Backend>;
-  /** Closes what {@linkcode open} opened, outermost first. */
+  /**
+   * Opens the whole stack, innermost first, which has one ring for its files.
+   *
+   * @param ring Of the stack that this one is inside of.
+   */
+  open(queue: number, shared: unknown, ring?: RingFiles): Promise<Backend>;
+  /** Closes what {@linkcode open} opened, outermost first, and the ring of the whole stack last. */
   close(): Promise<void>;
   /** Releases what {@linkcode share} made. */
   unshare(shared: unknown): Promise<void>;
@@ -58,6 +63,8 @@ export async function loadBackend(
   for (const child of spec.inner ?? []) inner.push(await loadBackend(child, recovered));
   const module = pick(await importModule(spec.module), spec);
   let opened: Backend | undefined;
+  /** The stack's ring, if this is its outermost backend. */
+  let ownRing: ReturnType<typeof ringFiles> | undefined;
   const everyone = [module.sharing ?? "single", ...inner.map((child) => child.sharing)];
   return {
     sharing: everyone.every((sharing) => sharing === "per-queue") ? "per-queue" : "single",
@@ -76,22 +83,27 @@ export async function loadBackend(
         throw error;
       }
     },
-    async open(queue: number, shared: unknown): Promise<Backend> {
+    async open(queue: number, shared: unknown, outer?: RingFiles): Promise<Backend> {
       const tree = shared as SharedTree;
+      const ring = outer ?? (ownRing = ringFiles());
       const backends: Backend[] = [];
       for (const [index, child] of inner.entries()) {
-        backends.push(await child.open(queue, tree.inner[index]));
+        backends.push(await child.open(queue, tree.inner[index], ring));
       }
-      const context: OpenContext = { queue, shared: tree.own, inner: backends, ...told };
+      const context: OpenContext = { queue, shared: tree.own, inner: backends, ring, ...told };
       const backend = await attempt(spec, "open", () => module.open(spec.options, context));
       // First, so that what has the wrong shape is closed too.
       opened = backend;
       return checkBackend(backend, spec.module);
     },
     async close(): Promise<void> {
-      const outermost = opened;
-      opened = undefined;
-      await eachInTurn([() => outermost?.close?.(), ...inner.map((child) => () => child.close())]);
+      const [outermost, ring] = [opened, ownRing];
+      opened = ownRing = undefined;
+      await eachInTurn([
+        () => outermost?.close?.(),
+        ...inner.map((child) => () => child.close()),
+        () => ring?.[Symbol.asyncDispose](),
+      ]);
     },
     async unshare(shared: unknown): Promise<void> {
       const tree = shared as SharedTree;

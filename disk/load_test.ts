@@ -1,8 +1,19 @@
-import { assert, assertEquals, assertObjectMatch, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertObjectMatch,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
 import { moduleUrl, openSource, telling, withOrder } from "../tests/backend_modules.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
+import { closeFd, libc, openFile } from "../uring/libc.ts";
+import type { Backend, OpenContext } from "./backend.ts";
 import { loadBackend } from "./load.ts";
 import type { BackendSpec } from "./spec.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
 
 /** What `openSource` makes shows what it was given. */
 interface Shown {
@@ -152,6 +163,52 @@ Deno.test("loadBackend opens a stack innermost first and closes it outermost fir
 
 /** What the ends of a module do. */
 const endingWith = (source: string) => ({ close: source, unshare: source });
+
+Deno.test("loadBackend + ring + is one for the stack, from `open` to the end of `close`", async () => {
+  // Each disk reads from its own descriptor 0 by the ring: while it is opened, and when it is closed.
+  const source = `export async function open(options, context) {
+    const read = async (when) => {
+      const count = await context.ring.read(options.fd, new Uint8Array(4), 0);
+      options.tell(when + count);
+    };
+    await read("open ");
+    return { size: 512, context, readAt: () => read("read "), writeAt() {}, close: () => read("close ") };
+  }`;
+  const told: string[] = [];
+  const path = Deno.makeTempFileSync();
+  Deno.writeFileSync(path, Uint8Array.of(1, 2, 3));
+  const fd = openFile(path, 0);
+  const options = { fd, tell: (text: string) => told.push(text) };
+  const module = moduleUrl(source);
+  const loaded = await loadBackend({ module, options, inner: [{ module, options }] });
+  for (let time = 0; time < 2; time++) {
+    told.length = 0;
+    const outer = await loaded.open(0, await loaded.share()) as Backend & { context: OpenContext };
+    const inner = outer.context.inner[0] as typeof outer;
+    assertStrictEquals(inner.context.ring, outer.context.ring);
+    await outer.readAt(new Uint8Array(512), 0);
+    await loaded.close();
+    assertEquals(told, ["open 3", "open 3", "read 3", "close 3", "close 3"]);
+    const late = await assertRejects(async () => await outer.readAt(new Uint8Array(512), 0));
+    assertEquals((late as UblkError).code, "ABORTED");
+  }
+  closeFd(fd);
+  Deno.removeSync(path);
+});
+
+Deno.test("loadBackend + ring + is closed where `open` throws", async () => {
+  const source = `export async function open(options, { ring }) {
+    await ring.read(options.fd, new Uint8Array(4), 0);
+    throw new Error("no");
+  }`;
+  const before = [...Deno.readDirSync("/proc/self/fd")].length;
+  const fd = openFile("/dev/null", 0);
+  const loaded = await loadBackend({ module: moduleUrl(source), options: { fd } });
+  await assertRejects(() => loaded.open(0, { inner: [] }), UblkError, "no");
+  await loaded.close();
+  closeFd(fd);
+  assertEquals([...Deno.readDirSync("/proc/self/fd")].length, before);
+});
 
 Deno.test("loadBackend closes and unshares the inner ones of a backend whose own close throws", async () => {
   // They were left open once.

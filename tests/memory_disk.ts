@@ -6,6 +6,7 @@
 
 import type { Backend } from "../disk/backend.ts";
 import { memory, type MemoryOptions, open, share, unshare } from "../backends/memory.ts";
+import { ringFiles } from "../uring/ring_files.ts";
 
 /** A RAM disk that is unmapped when it is disposed. */
 export function openMemory(
@@ -14,6 +15,12 @@ export function openMemory(
 ): Backend & Disposable {
   const spec = memory(size, options);
   const shared = share(spec.options);
-  const backend = open(spec.options, { queue: 0, shared, inner: [], recovering: false });
+  const backend = open(spec.options, {
+    queue: 0,
+    shared,
+    inner: [],
+    ring: ringFiles(),
+    recovering: false,
+  });
   return { ...backend, [Symbol.dispose]: () => unshare(shared) };
 }

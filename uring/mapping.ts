@@ -40,6 +40,24 @@ export function pageAlign(bytes: number): number {
   return Math.ceil(bytes / pageBytes()) * pageBytes();
 }
 
+/** Where a view of a mapping is. */
+export interface Place {
+  /** The mapping. */
+  readonly mapping: Mapping;
+  /** The address of the view's first byte. */
+  readonly address: number;
+}
+
+/** The mapping of each ArrayBuffer over one, and the address of the buffer's first byte. */
+const places = new WeakMap<ArrayBuffer, Place>();
+
+/** Where a view is, if that is a mapping: an address which JavaScript cannot move. */
+export function placeOf(view: ArrayBufferView<ArrayBuffer>): Place | undefined {
+  const place = places.get(view.buffer);
+  if (place === undefined) return undefined;
+  return { mapping: place.mapping, address: place.address + view.byteOffset };
+}
+
 /**
  * One mapping. It owns the memory until disposed; typed arrays over it must not be touched after
  * that, since nothing but this discipline keeps them from reading whatever is mapped there next.
@@ -50,6 +68,7 @@ export class Mapping implements Disposable {
   /** The length in bytes. */
   readonly bytes: number;
   #released = false;
+  #holds = 0;
 
   private constructor(address: number, bytes: number) {
     this.address = address;
@@ -104,13 +123,37 @@ export class Mapping implements Disposable {
   buffer(offset = 0, bytes: number = this.bytes - offset): ArrayBuffer {
     assert(!this.#released, "mapping is released");
     assert(offset >= 0 && bytes >= 0 && offset + bytes <= this.bytes, "view within mapping");
-    return bufferAt(this.address + offset, bytes);
+    const address = this.address + offset;
+    const buffer = bufferAt(address, bytes);
+    places.set(buffer, { mapping: this, address });
+    return buffer;
   }
 
-  /** Unmaps. Idempotent. */
+  /**
+   * Keeps the memory mapped until what this returns is disposed of, even if the mapping is: for an
+   * operation of the kernel, which writes to whatever is at its address by then.
+   */
+  hold(): Disposable {
+    assert(!this.#released, "mapping is released");
+    this.#holds++;
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        if (--this.#holds === 0 && this.#released) this.#unmap();
+      },
+    };
+  }
+
+  /** Unmaps, once nobody holds it. Idempotent. */
   [Symbol.dispose](): void {
     if (this.#released) return;
     this.#released = true;
+    if (this.#holds === 0) this.#unmap();
+  }
+
+  #unmap(): void {
     if (libc().munmap(BigInt(this.address), BigInt(this.bytes)) < 0) throw syscallError("munmap");
   }
 }

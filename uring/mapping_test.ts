@@ -9,6 +9,7 @@ import {
   neutralizeMapping,
   PAGE_BYTES,
   pageAlign,
+  placeOf,
 } from "./mapping.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
@@ -73,6 +74,32 @@ Deno.test("Mapping.dispose unmaps, once", () => {
   mapping[Symbol.dispose]();
   assert(isMapped(next.address));
   next[Symbol.dispose]();
+});
+
+Deno.test("Mapping.hold + disposed of + stays mapped until the last holder lets go", () => {
+  const mapping = Mapping.anonymous(PAGE_BYTES);
+  const [one, other] = [mapping.hold(), mapping.hold()];
+  mapping[Symbol.dispose]();
+  one[Symbol.dispose]();
+  one[Symbol.dispose]();
+  assert(isMapped(mapping.address));
+  assertThrows(() => mapping.hold(), Error, "mapping is released");
+  other[Symbol.dispose]();
+  assert(!isMapped(mapping.address));
+});
+
+Deno.test("Mapping.hold + let go before + leaves unmapping to its owner", () => {
+  using mapping = Mapping.anonymous(PAGE_BYTES);
+  mapping.hold()[Symbol.dispose]();
+  assert(isMapped(mapping.address));
+});
+
+Deno.test("placeOf + a view + knows a mapping's address, and no other array's", () => {
+  using mapping = Mapping.anonymous(2 * PAGE_BYTES);
+  const part = new Uint8Array(mapping.buffer(PAGE_BYTES), 100).subarray(11);
+  assertEquals(placeOf(part), { mapping, address: mapping.address + PAGE_BYTES + 111 });
+  assertEquals(placeOf(new Uint8Array(16)), undefined);
+  assertEquals(placeOf(part.slice()), undefined);
 });
 
 Deno.test("discardPages makes a range read as zeros and gives its memory back", () => {

@@ -1,5 +1,6 @@
 /**
- * A backend that works through the serving thread's own ring.
+ * Backends that work through the serving thread's own ring, and those that wait for its ring of
+ * Promises.
  *
  * @module
  */
@@ -7,6 +8,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { serve } from "../../mod.ts";
 import { libc } from "../../uring/libc.ts";
+import { asyncFile, STUCK_AT } from "../backends/async_file.ts";
 import { ringFile } from "../backends/ring_file.ts";
 import { run } from "./_misbehaving.ts";
 
@@ -73,4 +75,56 @@ Deno.test("serve() + ring backend whose file has shrunk + reader gets EIO, devic
     );
   assertStringIncludes((await read(48)).stderr, "Input/output error");
   assertEquals((await read(0)).code, 0);
+});
+
+Deno.test("serve() + a backend that waits for its ring's Promises + fio verifies its file", async () => {
+  using file = sparseFile();
+  await using device = await serve({ backend: asyncFile(file.path, SIZE), queues: 2 });
+  const { code, stdout, stderr } = await run(
+    "fio",
+    "--name=verify",
+    `--filename=${device.path}`,
+    "--rw=randwrite",
+    "--bsrange=512-256k",
+    "--bs_unaligned=0",
+    "--blockalign=512",
+    "--size=16M",
+    "--direct=1",
+    "--ioengine=libaio",
+    "--iodepth=32",
+    "--verify=crc32c",
+    "--fsync=64",
+  );
+  assertEquals(code, 0, stdout + stderr);
+  assert(device.stats().total.flushes > 0);
+  assertEquals(device.stats().total.errors, 0);
+  assertEquals((await run("cmp", file.path, device.path)).code, 0);
+  // A discard punches the file.
+  assertEquals((await run("blkdiscard", device.path)).code, 0);
+  assert(Deno.statSync(file.path).blocks! < 2048);
+});
+
+Deno.test("serve() + a read by the ring that never ends + misses its deadline, the disk goes on and closes", async () => {
+  using file = sparseFile();
+  const folder = Deno.makeTempDirSync();
+  const fifo = `${folder}/fifo`;
+  await run("mkfifo", fifo);
+  const read = (path: string, at: number) =>
+    run(
+      "dd",
+      `if=${path}`,
+      "of=/dev/null",
+      "bs=4k",
+      "count=1",
+      `skip=${at / 4096}`,
+      "iflag=direct",
+    );
+  {
+    const backend = asyncFile(file.path, SIZE, fifo);
+    await using device = await serve({ backend, deadlineMs: 1000 });
+    assertEquals((await read(device.path, STUCK_AT)).code, 1);
+    assertEquals((await read(device.path, 0)).code, 0);
+    assertEquals(device.stats().total.timeouts, 1);
+  }
+  Deno.removeSync(folder, { recursive: true });
 });
