@@ -6,7 +6,7 @@ import { makeZip, type ZipMember } from "../../tests/zip_writer.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 
-// libc stays open for the life of the process, which is no leak of the test that opens it first.
+// libc stays open for the life of the process, so it is not a leak of the first test that opens it.
 libc();
 
 const encoder = new TextEncoder();
@@ -24,10 +24,10 @@ const MEMBERS: ZipMember[] = [
   },
 ];
 
-/** Values at which numbers of a format turn into something else. */
+/** Boundary values of bytes. */
 const EDGES = [0, 1, 0x7f, 0x80, 0xff];
 
-/** A few bytes of headers changed, most of them in the directory and its end. */
+/** The archive with a few header bytes changed, mostly in the directory and end record. */
 function mutated(archive: Uint8Array, seed: number): Uint8Array<ArrayBuffer> {
   const random = randomOf(seed);
   const copy = archive.slice();
@@ -42,7 +42,7 @@ function mutated(archive: Uint8Array, seed: number): Uint8Array<ArrayBuffer> {
   return copy.slice(0, length);
 }
 
-Deno.test("zip takes 800 mutated archives for a volume or refuses them, in one line each", async () => {
+Deno.test("zip serves 800 mutated archives as volumes or refuses them in one line each", async () => {
   const warn = console.warn;
   console.warn = (line: string) => assert(!line.includes("\n"), line);
   const counts = { sound: 0, damaged: 0, refused: 0 };
@@ -54,7 +54,7 @@ Deno.test("zip takes 800 mutated archives for a volume or refuses them, in one l
     for (let seed = 1; seed <= 800; seed++) {
       try {
         await using served = await ServedZip.open(mutated(bases[seed % 2], seed), { files: true });
-        // What is claimed to be huge is read at its start only.
+        // Read only the start of a volume that claims to be huge.
         if (served.backend.size > 400 << 20) await served.read(0, 4 << 20);
         else await served.files();
         counts.sound++;
@@ -73,7 +73,7 @@ Deno.test("zip takes 800 mutated archives for a volume or refuses them, in one l
   assert(sound > 50 && damaged > 50 && refused > 0, JSON.stringify(counts));
 });
 
-Deno.test("zip does not believe sizes that are claimed: memory and cache take what is there", async () => {
+Deno.test("zip does not trust declared sizes: memory and cache hold only actual data", async () => {
   const bomb = await makeZip([
     { name: "claims 4 GiB", data: patterned(100), deflate: true, claims: { bytes: 2 ** 32 - 1 } },
     { name: "claims to be stored", data: patterned(100), claims: { bytes: 2 ** 31 } },
@@ -90,7 +90,7 @@ Deno.test("zip does not believe sizes that are claimed: memory and cache take wh
   assert(Deno.memoryUsage().rss - before < 100 << 20);
 });
 
-Deno.test("zip serves names that try anything as names within the volume", async () => {
+Deno.test("zip keeps hostile names within the volume", async () => {
   const tries = [
     "nul\0in it",
     "..",
@@ -114,20 +114,20 @@ Deno.test("zip serves names that try anything as names within the volume", async
   for (const path of pathsOf(found)) {
     for (const part of path.split("/").filter((part) => part !== "")) {
       assert(part.length <= 255 && part.isWellFormed(), part);
-      // deno-lint-ignore no-control-regex -- such must not be in names
+      // deno-lint-ignore no-control-regex -- names must not contain control characters
       assert(!/[\x00-\x1f"*:<>?\\|]|[. ]$/.test(part), part);
     }
   }
 });
 
-Deno.test("zip refuses a file of any size that is no archive, and reads little of it", async () => {
+Deno.test("zip refuses a file of any size that is not an archive, and reads little of it", async () => {
   using scratch = new Scratch();
   const path = scratch.file("sparse", 2 ** 40);
   const { open, zip } = await import("../zip.ts");
   const before = Deno.memoryUsage().rss;
-  await assertRejects(() => open(zip(path).options), UblkError, "it is no zip archive");
+  await assertRejects(() => open(zip(path).options), UblkError, "it is not a zip archive");
   assert(Deno.memoryUsage().rss - before < 100 << 20);
-  // An end that claims a directory as large as the file.
+  // An end record that declares a directory as large as the file.
   const end = new DataView(new ArrayBuffer(22 + 20 + 56));
   const at = 2 ** 40 - end.byteLength;
   end.setUint32(0, 0x06064b50, true);
@@ -150,6 +150,6 @@ Deno.test("zip refuses a file of any size that is no archive, and reads little o
   const error = await assertRejects(() => open(zip(path).options), UblkError);
   assertMatch(
     error.message,
-    /it has 5,000,000 members; 1,000,000 are the most that can be served/,
+    /it has 5,000,000 members, more than the maximum of 1,000,000/,
   );
 });
