@@ -1,5 +1,5 @@
 /**
- * A disk image in a zip archive, or all of an archive as a read-only FAT32 volume.
+ * Serves a disk image in a zip archive, or a whole archive as a read-only FAT32 volume.
  *
  * @module
  */
@@ -9,63 +9,78 @@ import type { Backend, ShareContext, Sharing } from "../disk/backend.ts";
 import { checkBlockSize, checkPath } from "./loop.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
-import { encodingCalled } from "./zip/encoding.ts";
-import type { ArchiveWish } from "./zip/open.ts";
+import { parseEncoding } from "./zip/encoding.ts";
+import type { ArchiveOptions } from "./zip/open.ts";
 
 const invalid = invalidIn("a zip archive");
 
-/** Members are inflated once: by one thread, for all queues. */
+/** One thread inflates members for all queues, so that each is inflated once. */
 export const sharing: Sharing = "single";
 
-/** The folder of the inflated members: on a disk, where `/tmp` is often memory. */
+/** The folder for inflated members. On a disk, whereas `/tmp` is often in memory. */
 const DEFAULT_CACHE_FOLDER = "/var/tmp";
 
 /** Options of {@linkcode zip}. */
 export interface ZipOptions {
   /**
-   * The path, within the archive, of the disk image to serve. Without it: the image that is in the
-   * archive, or where there is none the archive as files.
+   * The path of the disk image within the archive.
+   *
+   * @default The only image in the archive; if there is none, the archive is served as files.
    */
   readonly member?: string;
-  /** Serve the archive as files, also where there is an image in it. */
+  /**
+   * Serve the archive as files, even if it contains an image.
+   *
+   * @default false
+   */
   readonly files?: boolean;
   /**
-   * Check all of an image before it is served. Without it, one above 128 MiB is served at once: a
-   * deflated one while it is inflated, a stored one without being checked.
+   * Check an image of any size completely before it is served. Otherwise an image above 128 MiB is
+   * served at once: a deflated one while it is inflated, a stored one without a check.
+   *
+   * @default false
    */
   readonly check?: boolean;
   /**
-   * The folder of the file, without a name, that members are inflated to.
+   * The folder for the unnamed file that members are inflated to.
    *
    * @default "/var/tmp"
    */
   readonly cache?: string;
   /**
    * The encoding of names that are not marked as UTF-8: `"cp437"`, or a label of `TextDecoder` such as
-   * `"shift_jis"` or `"gbk"`. Default: UTF-8 for names that are, and `"cp437"` for others.
+   * `"shift_jis"` or `"gbk"`.
+   *
+   * @default UTF-8 for names that are valid UTF-8, `"cp437"` for others
    */
   readonly encoding?: string;
-  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  /**
+   * Size of a logical block in bytes: 512, 1024, 2048 or 4096.
+   *
+   * @default 512
+   */
   readonly blockSize?: number;
   /**
-   * Two numbers (as of a `Float64Array`) that are kept up to date while an image is checked before
-   * it is served: the bytes done, and of how many.
+   * Memory of a `Float64Array` of two numbers: the bytes checked, and the bytes in all. Both are
+   * updated while an image is checked before it is served.
+   *
+   * @default None: progress is not reported
    */
   readonly progress?: SharedArrayBuffer;
 }
 
 /**
- * A disk image that is in a zip archive as a disk, or an archive of files as a FAT32 volume. Both are
- * read-only. An image is padded with zeroes to whole blocks.
+ * A backend that serves a disk image in a zip archive, or an archive of files as a FAT32 volume. Both
+ * are read-only. An image is padded with zeroes to whole blocks.
  *
- * A stored image is read from the archive, a deflated one is inflated into a file without a name. The
- * files of a volume likewise, as far as they are read. An image up to 128 MiB is checked before it is
- * served, and a file where its end is read; where a greater deflated image proves wrong at its end,
- * reads fail from then on.
+ * A stored image is read from the archive; a deflated one is inflated to an unnamed file. The same
+ * holds for the files of a volume, but only as far as they are read. An image up to 128 MiB is checked
+ * before it is served, and a file of a volume when its end is read. If the end of a larger deflated
+ * image proves damaged, reads fail from then on.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where the options are not possible. When served: where the
- *   archive or the image cannot be had (no zip archive, encrypted, damaged, compressed by a method
- *   other than deflate, …).
+ * @throws {UblkError} `INVALID_ARGUMENT` for impossible options. When served: also if the archive or
+ *   the image cannot be read (not a zip archive, encrypted, damaged, compressed by a method other than
+ *   deflate, …).
  *
  * @example
  * ```ts
@@ -80,32 +95,41 @@ export interface ZipOptions {
 export function zip(path: string, options: ZipOptions = {}): BackendSpec {
   const { member, files = false, check = false, blockSize = 512, progress } = options;
   const { cache = DEFAULT_CACHE_FOLDER } = options;
-  const encoding = options.encoding === undefined ? undefined : encodingCalled(options.encoding);
+  const encoding = options.encoding === undefined ? undefined : parseEncoding(options.encoding);
   checkPath(path);
   checkPath(cache);
   checkBlockSize(blockSize);
-  if (member === "") throw invalid('"" names nothing in an archive', "name a file in it");
+  if (member === "") throw invalid("the member's name is empty", "name a file in the archive");
   if (member !== undefined && files) {
     throw invalid("a member and files exclude each other", "drop one");
   }
   if (progress !== undefined && progress.byteLength < 2 * Float64Array.BYTES_PER_ELEMENT) {
     throw invalid("progress is too small", "give 16 bytes");
   }
-  const wish: ArchiveWish = { path, member, files, check, cache, encoding, blockSize, progress };
-  return { module: import.meta.url, options: wish };
+  const archiveOptions: ArchiveOptions = {
+    path,
+    member,
+    files,
+    check,
+    cache,
+    encoding,
+    blockSize,
+    progress,
+  };
+  return { module: import.meta.url, options: archiveOptions };
 }
 
-/** The archive is opened with the disk; that it is no other part of the disk must be known before. */
+/** Claims the archive before the disk is opened, so that no other part of the disk uses it. */
 export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): void {
-  // It is only read.
-  claim((options as ArchiveWish).path, "shared");
+  // Others may share it, because it is only read.
+  claim((options as ArchiveOptions).path, "shared");
 }
 
 /** Opens the archive in the thread that serves it. */
 export async function open(options: unknown): Promise<Backend> {
-  // Only there: who lists targets, or serves another one, has no use for all that.
+  // Imported here because listing targets, or serving another one, does not need it.
   const { openArchive } = await import("./zip/open.ts");
-  return await openArchive(options as ArchiveWish);
+  return await openArchive(options as ArchiveOptions);
 }
 
 /** The target `zip` on a command line. */
@@ -119,15 +143,15 @@ export const target: Target = {
       name: "member",
       kind: "text",
       placeholder: "NAME",
-      help: "The image in the archive. Default: the one there is.",
+      help: "The image in the archive. Default: the only one.",
     },
-    { name: "files", kind: "switch", help: "All of the archive as files, in a FAT32 volume." },
-    { name: "check", kind: "switch", help: "Check an image before it is served, of any size." },
+    { name: "files", kind: "switch", help: "Serve the whole archive as files, in a FAT32 volume." },
+    { name: "check", kind: "switch", help: "Check an image of any size before it is served." },
     {
       name: "cache",
       kind: "path",
       placeholder: "FOLDER",
-      help: "The folder of the inflated members. Default: /var/tmp.",
+      help: "The folder for inflated members. Default: /var/tmp.",
     },
     {
       name: "encoding",

@@ -12,7 +12,7 @@ import { zip, type ZipOptions } from "./zip.ts";
 import { eachSeed } from "../tests/seeds.ts";
 import { Dice } from "../uapi/dice.ts";
 
-// libc stays open for the life of the process, which is no leak of the test that opens it first.
+// libc stays open for the life of the process, so it is not a leak of the first test that opens it.
 libc();
 
 const MIB = 1 << 20;
@@ -53,7 +53,7 @@ Deno.test("zip pads an image with zeroes to whole blocks", async () => {
   for (const deflate of [false, true]) {
     const data = patterned(9000);
     const members = [{ name: "x.img", data, deflate }, { name: "y", data: patterned(9000, 2) }];
-    // Alone it is one whatever its size.
+    // A single file with an image's name is an image whatever its size.
     await using served = await ServedZip.open(await makeZip(members.slice(0, 1)), {
       blockSize: 4096,
     });
@@ -67,21 +67,21 @@ Deno.test("zip pads an image with zeroes to whole blocks", async () => {
   }
 });
 
-Deno.test("zip tells how far it has come while it checks an image", async () => {
+Deno.test("zip reports progress while it checks an image", async () => {
   const progress = new SharedArrayBuffer(16);
   const archive = await makeZip([{ name: "disk.img", data: DATA, deflate: true }]);
   await using _served = await ServedZip.open(archive, { progress });
   assertEquals([...new Float64Array(progress)], [DATA.length, DATA.length]);
 });
 
-Deno.test("zip keeps nothing of what it inflated", async () => {
+Deno.test("zip leaves no inflated file behind", async () => {
   using scratch = new Scratch();
   const archive = await makeZip([{ name: "disk.img", data: DATA, deflate: true }]);
   await using _served = await ServedZip.open(archive, { cache: scratch.path });
-  assertEquals([...Deno.readDirSync(scratch.path)], [], "its file has no name");
+  assertEquals([...Deno.readDirSync(scratch.path)], [], "the cache file has no name");
 });
 
-/** How an archive is refused: one line. */
+/** Asserts that an archive is refused, in one line. */
 async function refused(archive: Uint8Array, expected: RegExp, options: ZipOptions = {}) {
   const error = await assertRejects(() => ServedZip.open(archive, options), UblkError);
   assertEquals(error.code, "INVALID_ARGUMENT", error.message);
@@ -89,18 +89,18 @@ async function refused(archive: Uint8Array, expected: RegExp, options: ZipOption
   assert(!error.message.includes("\n") && error.hint !== undefined, error.message);
 }
 
-Deno.test("zip refuses what it cannot serve, in one line", async () => {
+Deno.test("zip refuses archives that it cannot serve, in one line", async () => {
   const image = { name: "disk.img", data: DATA };
   const good = await makeZip([{ ...image, deflate: true }, { name: "dir/" }, { name: "dir/x" }]);
-  await refused(new Uint8Array(), /a\.zip: it is empty, and no zip archive; give a zip archive/);
-  await refused(patterned(5000), /a\.zip: it is no zip archive; give a zip archive/);
+  await refused(new Uint8Array(), /a\.zip: it is empty, not a zip archive; give a zip archive/);
+  await refused(patterned(5000), /a\.zip: it is not a zip archive; give a zip archive/);
   await refused(
     good.subarray(0, good.length - 100),
-    /damaged: it begins as a zip archive, and its/,
+    /damaged: it starts like a zip archive, but its/,
   );
-  await refused(await makeZip([]), /a\.zip: there are no files in it; /);
-  await refused(await makeZip([{ name: "dir/" }]), /a\.zip: there are no files in it; /);
-  await refused(good, /there is no disc\.img in it; it has disk\.img/, { member: "disc.img" });
+  await refused(await makeZip([]), /a\.zip: it contains no files; /);
+  await refused(await makeZip([{ name: "dir/" }]), /a\.zip: it contains no files; /);
+  await refused(good, /it contains no disc\.img; it has disk\.img/, { member: "disc.img" });
   await refused(good, /dir in .*: it is a folder; name a file/, { member: "dir" });
   await refused(good, /dir\/x in .*: it is empty; /, { member: "dir/x" });
   const encrypted = await makeZip([{ ...image, encrypted: true }]);
@@ -122,29 +122,29 @@ Deno.test("zip refuses what it cannot serve, in one line", async () => {
   await refused(garbled, /it is damaged: /);
   const beyond = good.slice();
   beyond[0] = 0;
-  await refused(beyond, /it is damaged: its local file header is not there/);
+  await refused(beyond, /it is damaged: its local file header is missing/);
   const cache = { cache: "/proc/nowhere" };
-  await refused(good, /\/proc\/nowhere: no file can be made there: /, { ...cache, files: true });
-  // No place for files, whoever asks.
-  await refused(good, /\/proc: no file can be made there: /, { cache: "/proc", files: true });
+  await refused(good, /\/proc\/nowhere: no file can be created there: /, { ...cache, files: true });
+  // Nobody can create files there, not even root.
+  await refused(good, /\/proc: no file can be created there: /, { cache: "/proc", files: true });
   await refused(
     good,
-    /\/proc\/nowhere: no file can be made there: .*ENOENT.*; give another/,
+    /\/proc\/nowhere: no file can be created there: .*ENOENT.*; choose another/,
     cache,
   );
 });
 
-Deno.test("zip refuses a path that is no file", async () => {
+Deno.test("zip refuses a path that is not a file", async () => {
   for (const [path, words] of [["/none/a.zip", "no such file"], ["/tmp", "it is a directory"]]) {
     const loaded = await loadBackend(zip(path));
     await assertRejects(async () => await loaded.open(0, await loaded.share()), UblkError, words);
   }
 });
 
-Deno.test("zip refuses options that are not possible, where they are given", () => {
+Deno.test("zip refuses impossible options at once", () => {
   const wrong: [string, ZipOptions, string][] = [
     ["", {}, "is not a path"],
-    ["a", { member: "" }, "names nothing"],
+    ["a", { member: "" }, "name is empty"],
     ["a", { member: "b", files: true }, "drop one"],
     ["a", { blockSize: 100 }, "512, 1024, 2048, 4096"],
     ["a", { cache: "" }, "is not a path"],
@@ -185,7 +185,7 @@ Deno.test("zip serves an archive of files as a FAT32 volume", async () => {
   }
 });
 
-Deno.test("zip serves names that FAT has not as such that it has", async () => {
+Deno.test("zip replaces names that FAT does not allow", async () => {
   const names = [
     "../../etc/passwd",
     "/abs/./olute",
@@ -207,7 +207,7 @@ Deno.test("zip serves names that FAT has not as such that it has", async () => {
     "twice",
     "twice",
     "new\nline",
-    // Two names: FAT compares unit by unit.
+    // Two different names, because FAT compares unit by unit.
     "ß.txt",
     "ss.txt",
     "Ä.txt",
@@ -248,7 +248,7 @@ Deno.test("zip serves names that FAT has not as such that it has", async () => {
   assertEquals(found.find(({ path }) => path === "/twice (2)")!.data, patterned(100, 19));
 });
 
-Deno.test("zip serves a folder of thousands, and one of none", async () => {
+Deno.test("zip serves a folder of thousands of files, and an empty one", async () => {
   const name = (index: number) => `one of very many files, number ${index}.dat`;
   const members = Array.from({ length: 3000 }, (_, index) => ({
     name: name(index),
@@ -261,7 +261,7 @@ Deno.test("zip serves a folder of thousands, and one of none", async () => {
   }
 });
 
-Deno.test("zip leaves out of a volume what cannot be read, and says so", async () => {
+Deno.test("zip leaves unreadable members out of a volume, and warns", async () => {
   const said: string[] = [];
   const warn = console.warn;
   console.warn = (text: string) => said.push(text);
@@ -281,7 +281,7 @@ Deno.test("zip leaves out of a volume what cannot be read, and says so", async (
   assertEquals(said.map((line) => line.replace(/.*: left out: /, "").slice(-60)), [
     "secret and 1 more: it is encrypted",
     "odd: it is compressed by bzip2 (method 12)",
-    "huge: it is larger than a file of FAT32 can be, 4 GiB",
+    "huge: it is larger than 4 GiB, the maximum of FAT32",
     said[3].slice(-60),
   ]);
   assertMatch(said[3], /a\/a\/x: it is more than 256 folders deep$/);
@@ -299,13 +299,13 @@ Deno.test("zip fails only the reads of a damaged file of a volume", async () => 
   assertMatch(error.message, /b in .*: it is damaged: its checksum is wrong/);
   const boot = new DataView((await read(0, 512)).buffer);
   const dataAt = 32 * 512 + 2 * boot.getUint32(36, true) * 512;
-  // The root's cluster, and two of each file.
+  // The root has one cluster, each file two.
   assertEquals(await read(dataAt + 4096, 4096), patterned(5000).slice(0, 4096));
   assertEquals(await read(dataAt + 5 * 4096, 4096), patterned(5000, 3).slice(0, 4096));
   await assertRejects(() => read(dataAt + 4096, 3 * 4096), UblkError, "checksum");
 });
 
-Deno.test("zip takes for an image what looks like one", async () => {
+Deno.test("zip recognises images by name and size", async () => {
   const data = (bytes: number) => new Uint8Array(bytes);
   const cases: [ZipMember[], "image" | "volume"][] = [
     [[{ name: "a.img", data: data(1000) }], "image"],
@@ -349,7 +349,7 @@ Deno.test("zip serves any archive as a sound volume, read in any pieces", async 
     const part = () => Array.from({ length: 1 + random(8) }, () => LETTERS[random(15)]).join("");
     const members: ZipMember[] = Array.from({ length: 1 + random(40) }, (_, index) => ({
       name: Array.from({ length: 1 + random(4) }, part).join("/"),
-      // All are different.
+      // All contents differ.
       data: encoder.encode(`${index} `.repeat(1 + random(4) ** 6)),
       deflate: random(2) === 0,
     }));
@@ -366,7 +366,7 @@ Deno.test("zip serves any archive as a sound volume, read in any pieces", async 
       contents(found.map(({ data }) => data)),
       contents(members.map(({ data }) => data)),
     );
-    // What is in use is at the start of it.
+    // The used part is at the start of the volume.
     const start = Math.min(size, 4 * MIB);
     const whole = await read(0, start);
     for (let round = 0; round < 100; round++) {

@@ -1,9 +1,9 @@
 /**
- * Proves the tables of this folder against the kernel's own headers: a C program is made from
- * them, compiled with the headers of Linux 7.2 and run, and every constant, size, offset and sign
- * that it prints is compared. What `ublk_cmd.h` has and the tables lack is a failure too.
+ * Proves the tables of this folder against the kernel's headers. The test generates a C program from
+ * the tables, compiles it with the headers of Linux 7.2, runs it, and compares every constant, size,
+ * offset and sign that it prints. A definition of `ublk_cmd.h` that the tables lack is a failure too.
  *
- * The idea is rust-lang/libc's `ctest`. Headers come from `vm/kernels.ts` (downloaded once, then
+ * The idea is from rust-lang/libc's `ctest`. Headers come from `vm/kernels.ts` (downloaded once, then
  * cached), or from the folder named by `UBLK_UAPI_HEADERS`.
  */
 
@@ -35,7 +35,7 @@ const UBLK: Record<string, unknown> = {
 const IO_URING: Record<string, unknown> = { ...ring, ...sqe, ...cqe, ...register };
 const ALL: Record<string, unknown> = { ...UBLK, ...IO_URING, ...block, ...errnoNumbers };
 
-/** Everything of io_uring.h that a block device's server has no use for, by name. */
+/** Names in io_uring.h that a block device's server has no use for. */
 const NOT_OURS = new RegExp(
   "^IORING_(ACCEPT|FIXED_FD|MEM_REGION|NOTIF|RECV|RECVSEND|REG_WAIT|RESTRICTION|SEND|TIMESTAMP)_|" +
     "^IORING_REGISTER_(SRC_REGISTERED|DST_REPLACE)$",
@@ -50,7 +50,7 @@ function isStruct(value: unknown): value is AnyStruct {
   return typeof value === "object" && value !== null && "fields" in value && "size" in value;
 }
 
-/** Arguments for the header's inline functions, and what ours say to them. */
+/** Calls of the header's inline functions, and the results of ours. */
 const FUNCTIONS: readonly (readonly [expression: string, ours: number])[] = [
   ...[0, 0x2001, 0xfedcba98].flatMap((opFlags) =>
     [
@@ -84,7 +84,7 @@ const FUNCTIONS: readonly (readonly [expression: string, ours: number])[] = [
       [`ublk_shmem_zc_offset(${addr}ull)`, buf.ublk_shmem_zc_offset(addr)],
     ] as const;
   }),
-  // Not a function of the header, but its macros say what it must be.
+  // Not a function of the header, but its macros define the result.
   ...[[0, 0, 0], [1, 2, 3], [4094, 4095, 0x1ffffff]].map(([q, tag, offset]) =>
     [
       `UBLKSRV_IO_BUF_OFFSET + ((${q}ull << UBLK_QID_OFF) | (${tag}ull << UBLK_TAG_OFF) | ${offset})`,
@@ -93,7 +93,7 @@ const FUNCTIONS: readonly (readonly [expression: string, ours: number])[] = [
   ),
 ];
 
-/** What the tables claim, as the lines that the C program prints. */
+/** The contents of the tables, in the format that the C program prints. */
 function claims(): string[] {
   const lines = constants.map(([name, value]) => `constant ${name} = ${value}`);
   for (const struct of structs) {
@@ -110,7 +110,7 @@ function claims(): string[] {
   return lines;
 }
 
-/** A C program that prints the same lines from the headers. */
+/** A C program that prints the same lines according to the headers. */
 function program(): string {
   const lines = constants.map(([name]) => `  CONSTANT(${name});`);
   for (const { name: struct, fields } of structs) {
@@ -167,7 +167,7 @@ async function headerText(path: string): Promise<string> {
   return text.replaceAll(/\/\*.*?\*\//gs, " ");
 }
 
-/** Runs a command to its end and returns its output; throws with its complaints. */
+/** Runs a command and returns its output; throws with its error output if it fails. */
 async function run(command: string, ...args: string[]): Promise<string> {
   let done: Deno.CommandOutput;
   try {
@@ -194,7 +194,7 @@ function matches(text: string, pattern: RegExp): string[] {
   return Array.from(text.matchAll(pattern), (match) => match[1]);
 }
 
-Deno.test("uapi tables equal what the C compiler makes of Linux 7.2's headers", async () => {
+Deno.test("uapi tables + compiled with Linux 7.2's headers + agree", async () => {
   const dir = await headers();
   const temporary = await Deno.makeTempDir({ prefix: "ublk-abi-" });
   try {
@@ -208,14 +208,14 @@ Deno.test("uapi tables equal what the C compiler makes of Linux 7.2's headers", 
     );
     assertEquals(wrong, []);
     assertEquals(real.length, ours.length);
-    // Guards the test itself: an import that lost its constants would prove nothing.
+    // Guards the test itself: without constants it would prove nothing.
     assert(constants.length > 450 && structs.length > 30, `${constants.length}, ${structs.length}`);
   } finally {
     await Deno.remove(temporary, { recursive: true });
   }
 });
 
-Deno.test("uapi tables lack no macro, struct, field or function of ublk_cmd.h", async () => {
+Deno.test("uapi tables + every macro, struct, field and function of ublk_cmd.h + are present", async () => {
   const text = await headerText("linux/ublk_cmd.h");
   const macros = matches(text, /^\s*#\s*define\s+(UBLK\w*)/gm);
   assert(macros.length > 100, `only ${macros.length} macros found`);
@@ -235,7 +235,7 @@ Deno.test("uapi tables lack no macro, struct, field or function of ublk_cmd.h", 
   assertEquals(functions.filter((name) => typeof UBLK[name] !== "function"), []);
 });
 
-Deno.test("uapi tables lack no constant of io_uring.h that a ublk server can use", async () => {
+Deno.test("uapi tables + every constant of io_uring.h that a ublk server can use + are present", async () => {
   const text = await headerText("linux/io_uring.h");
   const names = new Set([
     ...matches(text, /^\s*#\s*define\s+(IO(?:RING|SQE)_\w+)/gm),
@@ -246,7 +246,7 @@ Deno.test("uapi tables lack no constant of io_uring.h that a ublk server can use
   assertEquals(lacking, []);
 });
 
-Deno.test("the errno table lacks no errno and agrees with the constants", async () => {
+Deno.test("the errno table is complete and agrees with the constants", async () => {
   const text = await headerText("asm-generic/errno-base.h") +
     await headerText("asm-generic/errno.h");
   const names = matches(text, /^#define\s+(E\w+)\s+\d+\s*$/gm);
@@ -256,7 +256,7 @@ Deno.test("the errno table lacks no errno and agrees with the constants", async 
   assertEquals(ERRNO.length, names.length);
 });
 
-Deno.test("FEATURES has every UBLK_F_ bit once, at its bit", () => {
+Deno.test("FEATURES has every UBLK_F_ bit once, at the index of the bit", () => {
   const bits = Object.entries(features).filter(([name]) => name.startsWith("UBLK_F_"));
   assertEquals(
     features.FEATURES.map((feature) => [feature.name, feature.flag]),

@@ -1,9 +1,10 @@
 /**
- * The errnos that the block layer passes on, from `blk_errors` in `block/blk-core.c` of Linux 7.2.
+ * The errnos that the block layer passes to clients, from `blk_errors` in `block/blk-core.c` of
+ * Linux 7.2.
  *
  * The driver turns a request's negative result into a block status with `errno_to_blk_status()`,
  * and the block layer turns that back into an errno for the client. Only an errno in this table
- * survives; anything else reads as EIO, and so does any error of a buffered read.
+ * survives. Any other becomes EIO, and so does every error of a buffered read.
  *
  * @module
  */
@@ -18,9 +19,9 @@ export interface BlkError {
   readonly errno: number;
   /** The errno's name. */
   readonly name: string;
-  /** What the kernel's log calls it. */
+  /** The name of the status in the kernel's log. */
   readonly meaning: string;
-  /** Whether a server may answer it: AGAIN and DM_REQUEUE are the kernel's own business. */
+  /** Whether a server may answer it. AGAIN and DM_REQUEUE are internal to the kernel. */
   readonly answerable: boolean;
 }
 
@@ -45,7 +46,7 @@ export const BLK_ERRORS: readonly BlkError[] = [
   row("PROTECTION", "EILSEQ", "protection"),
   row("RESOURCE", "ENOMEM", "kernel resource"),
   row("DEV_RESOURCE", "EBUSY", "device resource"),
-  // A client that did not ask for RWF_NOWAIT does not expect it and may hang or loop.
+  // A client that did not ask for RWF_NOWAIT does not expect EAGAIN and may hang or loop.
   row("AGAIN", "EAGAIN", "nonblocking retry", false),
   row("OFFLINE", "ENODEV", "device offline"),
   // "device mapper special case, should not leak out"
@@ -61,7 +62,7 @@ const ANSWERABLE: ReadonlySet<number> = new Set(
   BLK_ERRORS.filter((error) => error.answerable).map((error) => error.errno),
 );
 
-/** Whether a client sees this positive errno as it is, and a server may answer it. */
+/** Whether a server may answer this positive errno and a client sees it unchanged. */
 export function isBlkErrno(errno: number): boolean {
   return ANSWERABLE.has(errno);
 }

@@ -1,6 +1,6 @@
 /**
- * What ublk borrows from other headers, as of Linux 7.2: zones from
- * `linux/blkzoned.h`, which a zoned device's server must report, and the
+ * Definitions that ublk takes from other headers, as of Linux 7.2: zones from
+ * `linux/blkzoned.h`, which the server of a zoned device must report, and
  * integrity values from `linux/fs.h`.
  *
  * @module
@@ -10,12 +10,12 @@ import type { Struct } from "./struct.ts";
 
 /** Zone without a write pointer. */
 export const BLK_ZONE_TYPE_CONVENTIONAL = 0x1;
-/** Zone that must be written in sequence. */
+/** Zone that must be written sequentially. */
 export const BLK_ZONE_TYPE_SEQWRITE_REQ = 0x2;
-/** Zone that is better written in sequence. */
+/** Zone that should be written sequentially. */
 export const BLK_ZONE_TYPE_SEQWRITE_PREF = 0x3;
 
-/** Conventional: no write pointer. */
+/** No write pointer: a conventional zone. */
 export const BLK_ZONE_COND_NOT_WP = 0x0;
 /** Empty. */
 export const BLK_ZONE_COND_EMPTY = 0x1;
@@ -36,7 +36,7 @@ export const BLK_ZONE_COND_ACTIVE = 0xff;
 
 /** The metadata holds protection information. */
 export const LBMD_PI_CAP_INTEGRITY = 0x1;
-/** The reference tag is there. */
+/** The reference tag is present. */
 export const LBMD_PI_CAP_REFTAG = 0x2;
 /** No checksum. */
 export const LBMD_PI_CSUM_NONE = 0;
@@ -49,7 +49,7 @@ export const LBMD_PI_CSUM_CRC64_NVME = 4;
 
 /**
  * Values of `struct blk_zone`, an element of a zone report; in sectors of 512
- * bytes whatever the block size: `__u64 start, len, wp; __u8 type, cond,
+ * bytes, whatever the block size: `__u64 start, len, wp; __u8 type, cond,
  * non_seq, reset, resv[4]; __u64 capacity; __u8 reserved[24]`.
  */
 export interface blk_zone {
@@ -63,7 +63,7 @@ export interface blk_zone {
   type: number;
   /** `BLK_ZONE_COND_*`. */
   cond: number;
-  /** Written out of sequence. */
+  /** Was written non-sequentially. */
   non_seq: number;
   /** A reset is recommended. */
   reset: number;

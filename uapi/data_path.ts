@@ -1,6 +1,6 @@
 /**
- * The ways in which data travels between the kernel and a server, and the feature flags of each.
- * Everything that knows data paths by name has the names from here.
+ * The data paths between the kernel and a server, and the feature flags of each. All other modules
+ * take the names of data paths from here.
  *
  * @module
  */
@@ -12,21 +12,22 @@ import {
   UBLK_F_USER_COPY,
 } from "./features.ts";
 
-/** How a request's bytes get from the kernel to the server and back. */
+/** The way a request's data travels between the kernel and the server. */
 export type DataPathName =
   /** The kernel copies into and out of the tag's buffer. */
   | "copy"
-  /** The same, but a WRITE's buffer is chosen when it has arrived. */
+  /** As `copy`, but a WRITE's buffer is chosen after the request has arrived. */
   | "get-data"
-  /** The server copies, with reads and writes of the char device. */
+  /** The server copies, by reading and writing the char device. */
   | "user-copy"
   /** The server registers the request's pages with its ring. */
   | "zero-copy"
-  /** The kernel does so by itself. */
+  /** The kernel registers the pages by itself. */
   | "auto-zero-copy"
   /**
-   * The kernel is made to fail at that, for each request, and the server does it after all: as
-   * kublk's `--auto_zc_fallback`, a way to exercise the fallback.
+   * As `auto-zero-copy`, but the kernel's registration is made to fail for every request, so that
+   * the server registers the pages instead. Exercises the fallback, as kublk's
+   * `--auto_zc_fallback` does.
    */
   | "auto-zero-copy-fallback";
 
@@ -43,7 +44,7 @@ export const DATA_PATH_FLAGS: Readonly<Record<DataPathName, number>> = {
 /** The names of all data paths. */
 export const DATA_PATHS: readonly DataPathName[] = Object.keys(DATA_PATH_FLAGS) as DataPathName[];
 
-/** Whether the pages of requests become buffers of the server's ring. */
+/** Whether a request's pages become a registered buffer of the server's ring. */
 export function isZeroCopy(path: DataPathName): boolean {
   return (DATA_PATH_FLAGS[path] & (UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_AUTO_BUF_REG)) !== 0;
 }

@@ -1,8 +1,7 @@
 /**
- * Errnos: the numbers, and the words for messages.
+ * Errnos: the numbers, and their names and texts for messages.
  *
- * Which of them a client of the block device gets to see is in
- * `blk_errors.ts`.
+ * `blk_errors.ts` lists those that reach a client of the block device.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { ERRNO } from "./errno_table.ts";
 
 export * from "./errno_numbers.ts";
 
-/** Row of each errno by number; sparse. */
+/** The row of each errno, by number; sparse. */
 const ROWS: (readonly [number, string, string] | undefined)[] = [];
 for (const row of ERRNO) ROWS[row[0]] = row;
 

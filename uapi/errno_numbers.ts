@@ -1,7 +1,7 @@
 /**
  * Linux's error numbers, from `asm-generic/errno-base.h` and `asm-generic/errno.h`
- * (x86-64 and arm64, the CPUs that Deno runs on). The names are re-exported by `errno.ts`, which
- * has the words for messages.
+ * (x86-64 and arm64, the CPUs that Deno runs on). `errno.ts` re-exports
+ * the names and has the texts for messages.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The name and the short text of every Linux errno, by number; a gap (41, 58) has no errno.
+ * The name and the short text of every Linux errno, by number. Gaps (41, 58) have no errno.
  *
  * @module
  */

@@ -16,7 +16,7 @@ Deno.test("errnoNumber finds an errno by name", () => {
   assertEquals(errnoNumber("EWHAT"), undefined);
 });
 
-Deno.test("isBlkErrno knows what the block layer passes on and a server may answer", () => {
+Deno.test("isBlkErrno accepts errnos that the block layer passes on and a server may answer", () => {
   assertEquals(BLK_ERRORS.length, 18);
   assertEquals(isBlkErrno(ENOSPC), true);
   assertEquals(isBlkErrno(EIO), true);
@@ -24,7 +24,7 @@ Deno.test("isBlkErrno knows what the block layer passes on and a server may answ
   assertEquals(isBlkErrno(EAGAIN), false);
 });
 
-Deno.test("featureNames names the bits, and those of a newer kernel by number", () => {
+Deno.test("featureNames names the known bits, and numbers those of a newer kernel", () => {
   assertEquals(featureNames(0), []);
   assertEquals(
     featureNames(UBLK_F_SUPPORT_ZERO_COPY + UBLK_F_SHMEM_ZC + 2 ** 40),

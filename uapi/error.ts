@@ -1,9 +1,8 @@
 /**
- * The one error of an operation that failed: what was tried, on which device, why, and what to
- * do about it, in one line.
+ * The error of a failed operation: in one line, the operation, the device, the cause and the remedy.
  *
- * It stands on the lowest floor because every floor throws it. A programmer's mistake is not a
- * `UblkError` but an assertion (see {@linkcode assert}).
+ * It is in the lowest layer because every layer throws it. A programmer's mistake is not a
+ * `UblkError` but a failed assertion (see {@linkcode assert}).
  *
  * @module
  */
@@ -11,13 +10,13 @@
 import { errnoName } from "./errno.ts";
 import { printable, shortened } from "./printable.ts";
 
-/** The stable names by which a program can tell one failure from another. */
+/** Stable names by which a program can distinguish failures. */
 export type UblkErrorCode =
   /** A libc or kernel call failed with an errno that has no better name here. */
   | "SYSCALL_FAILED"
   /** The kernel forbids io_uring (sysctl `kernel.io_uring_disabled`, seccomp). */
   | "IO_URING_FORBIDDEN"
-  /** The kernel has no io_uring, no ublk, or one older than what is needed. */
+  /** The kernel lacks io_uring or ublk, or its version is too old. */
   | "KERNEL_TOO_OLD"
   /** `RLIMIT_MEMLOCK` (or memory itself) is too small. */
   | "MEMORY_LIMIT"
@@ -25,7 +24,7 @@ export type UblkErrorCode =
   | "MODULE_MISSING"
   /** Root (or a capability) is needed. */
   | "PERMISSION_DENIED"
-  /** A control command did not finish in its time. */
+  /** A control command did not finish in time. */
   | "CONTROL_TIMEOUT"
   /** The kernel refused a control command. */
   | "CONTROL_FAILED"
@@ -35,58 +34,62 @@ export type UblkErrorCode =
   | "DEVICE_EXISTS"
   /** The device is held open (safe stop), or another server holds it. */
   | "DEVICE_BUSY"
-  /** The device was made but `/dev/ublkbN` never could be opened. */
+  /** The device was created but `/dev/ublkbN` could not be opened. */
   | "NODE_MISSING"
   /** An argument is out of range or of the wrong kind. */
   | "INVALID_ARGUMENT"
   /** A backend's module cannot be loaded. */
   | "BACKEND_MODULE"
-  /** A backend's module, or what it opened, does not have the promised shape. */
+  /** A backend's module, or the backend it opened, violates the contract. */
   | "BACKEND_SHAPE"
   /** A backend's `open` threw. */
   | "BACKEND_OPEN"
-  /** A backend kept its thread busy past the deadline and its device was torn down. */
+  /** A backend kept its thread busy past the deadline, and its device was torn down. */
   | "BACKEND_STUCK"
   /** A serving thread died. */
   | "THREAD_FAILED"
   /** The caller's AbortSignal fired. */
   | "ABORTED"
-  /** Something else went wrong, in this library or beneath it; `cause` has it. */
+  /** Any other failure, in this library or below it; see `cause`. */
   | "UNEXPECTED";
 
-/** What a {@linkcode UblkError} is made of, beside its code. */
+/** The parts of a {@linkcode UblkError}, beside its code. */
 export interface UblkErrorInit {
-  /** What was tried, as a reader would say it: `"START_DEV"`, `"open /dev/ublk-control"`. */
+  /** The failed operation, in the reader's terms: `"START_DEV"`, `"open /dev/ublk-control"`. */
   operation: string;
-  /** Why it failed, in words; without it the errno speaks. */
+  /**
+   * The cause, in words.
+   *
+   * @default The errno's name
+   */
   reason?: string;
-  /** What the reader can do about it. */
+  /** The remedy: an instruction to the reader. */
   hint?: string;
-  /** The device's id, where there is one. */
+  /** The device's id, if the operation was about a device. */
   device?: number;
-  /** The hardware queue, where there is one. */
+  /** The hardware queue's index, if the operation was about a queue. */
   queue?: number;
-  /** The positive Linux errno, where there is one. */
+  /** The positive Linux errno, if there is one. */
   errno?: number;
-  /** What was thrown below. */
+  /** The underlying error. */
   cause?: unknown;
 }
 
 /**
- * An operating error of `@ublk/ublk`. Its message is one line: operation, cause, remedy. Control
- * characters in it, as of a file's name, are escaped there, and what is very long is cut; the
- * properties are as they were given.
+ * An operating error of `@ublk/ublk`. Its message is one line: operation, cause, remedy. The message
+ * escapes control characters, which a file's name may contain, and shortens very long parts. The
+ * properties keep their values unchanged.
  */
 export class UblkError extends Error {
   /** Always `"UblkError"`. */
   override readonly name = "UblkError";
   /** The stable name of the failure. */
   readonly code: UblkErrorCode;
-  /** What was tried. */
+  /** The failed operation. */
   readonly operation: string;
-  /** Why it failed, in words. */
+  /** The cause, in words. */
   readonly reason?: string;
-  /** What the reader can do about it. */
+  /** The remedy: an instruction to the reader. */
   readonly hint?: string;
   /** The device's id. */
   readonly device?: number;
@@ -108,7 +111,7 @@ export class UblkError extends Error {
   }
 }
 
-/** In characters. A name that somebody made long would bury the rest of the line. */
+/** In characters. A very long name would bury the rest of the line. */
 const LONGEST_PART = 1000;
 
 function messageOf(init: UblkErrorInit): string {
@@ -139,8 +142,8 @@ export function invalidIn(
 }
 
 /**
- * Whether something thrown is an operating error. What a module throws may be a Proxy, which throws
- * in its turn if it is asked.
+ * Whether a thrown value is an operating error. A module may throw a Proxy that throws in turn when
+ * it is examined.
  */
 export function isUblkError(thrown: unknown): thrown is UblkError {
   try {
@@ -150,7 +153,7 @@ export function isUblkError(thrown: unknown): thrown is UblkError {
   }
 }
 
-/** A thrown value in words, whatever it is: even `String(thrown)` can throw, but this does not. */
+/** Describes a thrown value. Never throws itself, although `String(thrown)` may. */
 export function thrownText(thrown: unknown): string {
   try {
     const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
@@ -167,8 +170,9 @@ export class AssertionError extends Error {
 }
 
 /**
- * Asserts what only a mistake in this program could make untrue. `what` says what should have been
- * true. It is a constant: a text that is put together costs its time even where all is well.
+ * Asserts a condition that only a mistake in this program could make false.
+ *
+ * @param what The condition in words. Pass a constant: building a text costs time on every call.
  *
  * @throws {AssertionError} `assertion failed: …`
  */

@@ -32,7 +32,7 @@ Deno.test("UblkError keeps its parts and its cause", () => {
   assertEquals("cause" in new UblkError("DEVICE_BUSY", parts), false);
 });
 
-Deno.test("thrownText has words for whatever was thrown", () => {
+Deno.test("thrownText describes any thrown value", () => {
   assertEquals(thrownText(new TypeError("odd")), "TypeError: odd");
   assertEquals(["text", 5, null, Symbol("x")].map(thrownText), ["text", "5", "null", "Symbol(x)"]);
   const unprintable = [
@@ -49,7 +49,7 @@ Deno.test("thrownText has words for whatever was thrown", () => {
   }
 });
 
-Deno.test("assert throws what is no UblkError, with what should have been", () => {
+Deno.test("assert throws an Error that is no UblkError and names the condition", () => {
   assertInvariant(1, "nothing");
   const error = assertThrows(() => assertInvariant(0, "it holds"), AssertionError);
   assertEquals([error.name, error.message], ["AssertionError", "assertion failed: it holds"]);

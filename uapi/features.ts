@@ -2,16 +2,16 @@
  * Feature bits of the ublk driver: `UBLK_F_*` of `linux/ublk_cmd.h`, all twenty
  * of Linux 7.2, with the kernel that first had each.
  *
- * `UBLK_U_CMD_GET_FEATURES` (Linux 6.5) answers what a driver has;
- * `ublksrv_ctrl_dev_info.flags` asks for a device's, and comes back with those
- * granted.
+ * `UBLK_U_CMD_GET_FEATURES` (Linux 6.5) returns the features of the driver.
+ * `ublksrv_ctrl_dev_info.flags` requests features for a device, and returns
+ * those granted.
  *
  * @module
  */
 
 /**
- * The oldest kernel that this project runs on. The driver came with 6.0; it can say what it has since
- * this one, and nothing here begins without asking.
+ * The oldest kernel that this project supports. The driver came with 6.0, but only since 6.5 does it
+ * report its features, which this library asks for first.
  */
 export const MIN_KERNEL = "6.5";
 
@@ -60,13 +60,13 @@ export const UBLK_F_SHMEM_ZC = 0x80000;
 export interface Feature {
   /** The kernel's name. */
   readonly name: string;
-  /** The bit's number; its place in {@linkcode FEATURES}. */
+  /** The bit's number, and its index in {@linkcode FEATURES}. */
   readonly bit: number;
   /** The bit's value. */
   readonly flag: number;
   /** The first kernel that can grant it, as "major.minor". */
   readonly kernel: string;
-  /** What it gives, in one line. */
+  /** The effect, in one line. */
   readonly meaning: string;
 }
 
@@ -216,8 +216,8 @@ export const FEATURES: readonly Feature[] = [
 ];
 
 /**
- * The names of the bits set in `flags`, without the `UBLK_F_`, in order; a bit
- * that is not in the table reads "bit N".
+ * The names of the bits set in `flags`, in order and without `UBLK_F_`. A bit
+ * that is not in the table is named "bit N".
  */
 export function featureNames(flags: number): string[] {
   const names: string[] = [];

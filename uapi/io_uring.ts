@@ -1,6 +1,6 @@
 /**
- * io_uring's rings, from `linux/io_uring.h` as of Linux 7.2: setting one up,
- * mapping it, entering it. Entries are in `io_uring_sqe.ts` and
+ * io_uring's rings, from `linux/io_uring.h` as of Linux 7.2: how to set up, map
+ * and enter one. Entries are in `io_uring_sqe.ts` and
  * `io_uring_cqe.ts`, registration in `io_uring_register.ts`, the byte offsets
  * that the hot loop needs in `offsets.ts`.
  *
@@ -11,21 +11,21 @@ import type { Struct } from "./struct.ts";
 
 // io_uring_setup(2): params.flags.
 
-/** Completions are polled for. */
+/** Poll for completions. */
 export const IORING_SETUP_IOPOLL = 0x1;
 /** A kernel thread polls the submission queue. */
 export const IORING_SETUP_SQPOLL = 0x2;
-/** `sq_thread_cpu` counts. */
+/** Use `sq_thread_cpu`. */
 export const IORING_SETUP_SQ_AFF = 0x4;
-/** `cq_entries` counts. */
+/** Use `cq_entries`. */
 export const IORING_SETUP_CQSIZE = 0x8;
-/** Cut sizes that are too large instead of failing. */
+/** Clamp sizes that are too large instead of failing. */
 export const IORING_SETUP_CLAMP = 0x10;
 /** Share the workers of the ring `wq_fd`. */
 export const IORING_SETUP_ATTACH_WQ = 0x20;
 /** Start disabled, until `IORING_REGISTER_ENABLE_RINGS`. */
 export const IORING_SETUP_R_DISABLED = 0x40;
-/** Go on submitting after an entry that fails. */
+/** Continue submitting after an entry that fails. */
 export const IORING_SETUP_SUBMIT_ALL = 0x80;
 /** Run task work when the task enters the kernel anyway (5.19). */
 export const IORING_SETUP_COOP_TASKRUN = 0x100;
@@ -35,23 +35,23 @@ export const IORING_SETUP_TASKRUN_FLAG = 0x200;
 export const IORING_SETUP_SQE128 = 0x400;
 /** Completions of 32 bytes (5.19). */
 export const IORING_SETUP_CQE32 = 0x800;
-/** One task only submits (6.0). */
+/** Only one task submits (6.0). */
 export const IORING_SETUP_SINGLE_ISSUER = 0x1000;
 /** Run task work only inside `io_uring_enter` (6.1). */
 export const IORING_SETUP_DEFER_TASKRUN = 0x2000;
-/** The application brings the rings' memory (6.5). */
+/** The application provides the rings' memory (6.5). */
 export const IORING_SETUP_NO_MMAP = 0x4000;
 /** Return a registered index instead of a descriptor (6.5). */
 export const IORING_SETUP_REGISTERED_FD_ONLY = 0x8000;
 /** No index array between the queue and its entries (6.6). */
 export const IORING_SETUP_NO_SQARRAY = 0x10000;
-/** Sleep a little before polling (6.13). */
+/** Sleep briefly before polling (6.13). */
 export const IORING_SETUP_HYBRID_IOPOLL = 0x20000;
 /** Completions of 16 and of 32 bytes in one ring (6.18). */
 export const IORING_SETUP_CQE_MIXED = 0x40000;
 /** Entries of 64 and of 128 bytes in one ring (6.19). */
 export const IORING_SETUP_SQE_MIXED = 0x80000;
-/** Entries are always taken from index 0 on (7.0). */
+/** Take entries from index 0 at each submission (7.0). */
 export const IORING_SETUP_SQ_REWIND = 0x100000;
 
 // io_uring_setup(2): params.features, on return.
@@ -60,7 +60,7 @@ export const IORING_SETUP_SQ_REWIND = 0x100000;
 export const IORING_FEAT_SINGLE_MMAP = 0x1;
 /** Completions are never dropped. */
 export const IORING_FEAT_NODROP = 0x2;
-/** What an entry points at may go once it is submitted. */
+/** Data that an entry points to may be freed after submission. */
 export const IORING_FEAT_SUBMIT_STABLE = 0x4;
 /** Offset -1 means the file's position. */
 export const IORING_FEAT_RW_CUR_POS = 0x8;
@@ -68,11 +68,11 @@ export const IORING_FEAT_RW_CUR_POS = 0x8;
 export const IORING_FEAT_CUR_PERSONALITY = 0x10;
 /** Waiting needs no worker thread. */
 export const IORING_FEAT_FAST_POLL = 0x20;
-/** Poll takes 32 bits of events. */
+/** Poll accepts 32 bits of events. */
 export const IORING_FEAT_POLL_32BITS = 0x40;
-/** SQPOLL takes ordinary descriptors. */
+/** SQPOLL accepts ordinary descriptors. */
 export const IORING_FEAT_SQPOLL_NONFIXED = 0x80;
-/** `io_uring_enter` takes `io_uring_getevents_arg`: timeouts. */
+/** `io_uring_enter` accepts `io_uring_getevents_arg`: timeouts. */
 export const IORING_FEAT_EXT_ARG = 0x100;
 /** Workers are threads of the process. */
 export const IORING_FEAT_NATIVE_WORKERS = 0x200;
@@ -80,15 +80,15 @@ export const IORING_FEAT_NATIVE_WORKERS = 0x200;
 export const IORING_FEAT_RSRC_TAGS = 0x400;
 /** `IOSQE_CQE_SKIP_SUCCESS`. */
 export const IORING_FEAT_CQE_SKIP = 0x800;
-/** A linked entry may use a descriptor its predecessor made. */
+/** A linked entry may use a descriptor that its predecessor created. */
 export const IORING_FEAT_LINKED_FILE = 0x1000;
-/** `io_uring_register` takes a registered ring. */
+/** `io_uring_register` accepts a registered ring. */
 export const IORING_FEAT_REG_REG_RING = 0x2000;
 /** Bundles for send and receive. */
 export const IORING_FEAT_RECVSEND_BUNDLE = 0x4000;
-/** `min_wait_usec` counts. */
+/** `min_wait_usec` is honoured. */
 export const IORING_FEAT_MIN_TIMEOUT = 0x8000;
-/** Reads and writes take attributes (integrity). */
+/** Reads and writes accept attributes (integrity). */
 export const IORING_FEAT_RW_ATTR = 0x10000;
 /** `IORING_ENTER_NO_IOWAIT`. */
 export const IORING_FEAT_NO_IOWAIT = 0x20000;
@@ -105,7 +105,7 @@ export const IORING_ENTER_SQ_WAIT = 0x4;
 export const IORING_ENTER_EXT_ARG = 0x8;
 /** `fd` is the index of a registered ring. */
 export const IORING_ENTER_REGISTERED_RING = 0x10;
-/** The timeout is a point in time. */
+/** The timeout is absolute. */
 export const IORING_ENTER_ABS_TIMER = 0x20;
 /** The argument is an offset in the registered wait region. */
 export const IORING_ENTER_EXT_ARG_REG = 0x40;
@@ -114,17 +114,17 @@ export const IORING_ENTER_NO_IOWAIT = 0x80;
 
 // Offsets for mmap(2) on the ring.
 
-/** The submission ring, and with SINGLE_MMAP the completions. */
+/** The submission ring, and with SINGLE_MMAP the completion ring too. */
 export const IORING_OFF_SQ_RING = 0x0;
 /** The completion ring, without SINGLE_MMAP. */
 export const IORING_OFF_CQ_RING = 0x8000000;
 /** The submission entries. */
 export const IORING_OFF_SQES = 0x10000000;
-/** A ring of provided buffers, plus its group shifted. */
+/** A ring of provided buffers; add the shifted group number. */
 export const IORING_OFF_PBUF_RING = 0x80000000;
-/** Shift of the group's number. */
+/** Shift of the group number. */
 export const IORING_OFF_PBUF_SHIFT = 16;
-/** The bits that say which region. */
+/** Mask of the bits that select the region. */
 export const IORING_OFF_MMAP_MASK = 0xf8000000;
 
 // Words in the rings.
@@ -160,7 +160,7 @@ export interface io_sqring_offsets {
   array: number;
   /** Reserved. */
   resv1: number;
-  /** With NO_MMAP: where the entries are. */
+  /** With NO_MMAP: address of the entries. */
   user_addr: number;
 }
 
@@ -203,7 +203,7 @@ export interface io_cqring_offsets {
   flags: number;
   /** Reserved. */
   resv1: number;
-  /** With NO_MMAP: where the rings are. */
+  /** With NO_MMAP: address of the rings. */
   user_addr: number;
 }
 
@@ -280,7 +280,7 @@ export interface io_uring_getevents_arg {
   sigmask: number;
   /** Bytes of the signal set. */
   sigmask_sz: number;
-  /** Microseconds before fewer completions will do (6.12). */
+  /** Microseconds after which fewer completions suffice (6.12). */
   min_wait_usec: number;
   /** Address of a `__kernel_timespec`, or 0. */
   ts: number;

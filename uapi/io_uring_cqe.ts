@@ -6,7 +6,7 @@
 
 import type { Struct } from "./struct.ts";
 
-/** The upper 16 bits are the provided buffer's number. */
+/** The upper 16 bits are the provided buffer's id. */
 export const IORING_CQE_F_BUFFER = 0x1;
 /** More completions of this request follow. */
 export const IORING_CQE_F_MORE = 0x2;
@@ -14,7 +14,7 @@ export const IORING_CQE_F_MORE = 0x2;
 export const IORING_CQE_F_SOCK_NONEMPTY = 0x4;
 /** A notification, not a result. */
 export const IORING_CQE_F_NOTIF = 0x8;
-/** The buffer is used up in part only. */
+/** The buffer is only partly consumed. */
 export const IORING_CQE_F_BUF_MORE = 0x10;
 /** A gap before the ring wraps; ignore it (6.18). */
 export const IORING_CQE_F_SKIP = 0x20;
@@ -22,7 +22,7 @@ export const IORING_CQE_F_SKIP = 0x20;
 export const IORING_CQE_F_32 = 0x8000;
 /** A hardware time stamp. */
 export const IORING_CQE_F_TSTAMP_HW = 0x10000;
-/** Shift of the buffer's number in `flags`. */
+/** Shift of the buffer's id in `flags`. */
 export const IORING_CQE_BUFFER_SHIFT = 16;
 
 /**
@@ -30,7 +30,7 @@ export const IORING_CQE_BUFFER_SHIFT = 16;
  * `__u64 user_data; __s32 res; __u32 flags; __u64 big_cqe[]`.
  */
 export interface io_uring_cqe {
-  /** The SQE's. */
+  /** `user_data` of the SQE. */
   user_data: number;
   /** The result, or a negative errno. */
   res: number;

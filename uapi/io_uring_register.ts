@@ -1,5 +1,5 @@
 /**
- * io_uring_register(2), from `linux/io_uring.h` as of Linux 7.2: its opcodes,
+ * io_uring_register(2), from `linux/io_uring.h` as of Linux 7.2: all opcodes,
  * and the arguments of those that a ublk server uses.
  *
  * @module
@@ -18,7 +18,7 @@ export const IORING_REGISTER_FILES = 2;
 export const IORING_UNREGISTER_FILES = 3;
 /** Signals an eventfd at each completion. */
 export const IORING_REGISTER_EVENTFD = 4;
-/** Stops that. */
+/** Unregisters the eventfd. */
 export const IORING_UNREGISTER_EVENTFD = 5;
 /** Replaces files. */
 export const IORING_REGISTER_FILES_UPDATE = 6;
@@ -26,9 +26,9 @@ export const IORING_REGISTER_FILES_UPDATE = 6;
 export const IORING_REGISTER_EVENTFD_ASYNC = 7;
 /** Fills in an `io_uring_probe`. */
 export const IORING_REGISTER_PROBE = 8;
-/** Registers the credentials. */
+/** Registers the caller's credentials. */
 export const IORING_REGISTER_PERSONALITY = 9;
-/** Unregisters them. */
+/** Unregisters credentials. */
 export const IORING_UNREGISTER_PERSONALITY = 10;
 /** Restricts the ring. */
 export const IORING_REGISTER_RESTRICTIONS = 11;
@@ -54,7 +54,7 @@ export const IORING_REGISTER_RING_FDS = 20;
 export const IORING_UNREGISTER_RING_FDS = 21;
 /** Registers a ring of provided buffers. */
 export const IORING_REGISTER_PBUF_RING = 22;
-/** Unregisters it. */
+/** Unregisters a ring of provided buffers. */
 export const IORING_UNREGISTER_PBUF_RING = 23;
 /** Cancels and waits, by `io_uring_sync_cancel_reg`. */
 export const IORING_REGISTER_SYNC_CANCEL = 24;
@@ -62,27 +62,27 @@ export const IORING_REGISTER_SYNC_CANCEL = 24;
 export const IORING_REGISTER_FILE_ALLOC_RANGE = 25;
 /** Reads the state of provided buffers. */
 export const IORING_REGISTER_PBUF_STATUS = 26;
-/** Busy polling. */
+/** Enables busy polling. */
 export const IORING_REGISTER_NAPI = 27;
-/** No busy polling. */
+/** Disables busy polling. */
 export const IORING_UNREGISTER_NAPI = 28;
 /** Chooses the clock of waits. */
 export const IORING_REGISTER_CLOCK = 29;
 /** Copies another ring's registered buffers. */
 export const IORING_REGISTER_CLONE_BUFFERS = 30;
-/** MSG_RING without a ring of one's own. */
+/** Sends a MSG_RING without a source ring. */
 export const IORING_REGISTER_SEND_MSG_RING = 31;
-/** Zero-copy receive. */
+/** Registers a queue for zero-copy receive. */
 export const IORING_REGISTER_ZCRX_IFQ = 32;
 /** Resizes the rings. */
 export const IORING_REGISTER_RESIZE_RINGS = 33;
 /** Registers the wait region. */
 export const IORING_REGISTER_MEM_REGION = 34;
-/** Asks about io_uring (6.18). */
+/** Queries io_uring's capabilities (6.18). */
 export const IORING_REGISTER_QUERY = 35;
-/** Zero-copy receive (6.19). */
+/** Controls zero-copy receive (6.19). */
 export const IORING_REGISTER_ZCRX_CTRL = 36;
-/** Filters by BPF (7.0). */
+/** Registers a BPF filter (7.0). */
 export const IORING_REGISTER_BPF_FILTER = 37;
 /** One more than the last opcode. */
 export const IORING_REGISTER_LAST = 38;
@@ -90,13 +90,13 @@ export const IORING_REGISTER_LAST = 38;
 export const IORING_REGISTER_USE_REGISTERED_RING = 0x80000000;
 /** `io_uring_rsrc_register.flags`: `nr` empty slots (5.19). */
 export const IORING_RSRC_REGISTER_SPARSE = 0x1;
-/** Leave this file as it is. */
+/** Leaves this file unchanged. */
 export const IORING_REGISTER_FILES_SKIP: number = -2;
 /** `io_uring_probe_op.flags`: the kernel has the operation. */
 export const IO_URING_OP_SUPPORTED = 0x1;
-/** `io_uring_buf_reg.flags`: the kernel brings the ring's memory. */
+/** `io_uring_buf_reg.flags`: the kernel provides the ring's memory. */
 export const IOU_PBUF_RING_MMAP = 1;
-/** `io_uring_buf_reg.flags`: buffers are used up bit by bit. */
+/** `io_uring_buf_reg.flags`: buffers are consumed incrementally. */
 export const IOU_PBUF_RING_INC = 2;
 
 /**
@@ -104,7 +104,7 @@ export const IOU_PBUF_RING_INC = 2;
  * `__u32 nr, flags; __u64 resv2; __aligned_u64 data, tags`.
  */
 export interface io_uring_rsrc_register {
-  /** How many. */
+  /** Number of elements. */
   nr: number;
   /** `IORING_RSRC_REGISTER_*`. */
   flags: number;
@@ -134,7 +134,7 @@ export const io_uring_rsrc_register: Struct<io_uring_rsrc_register> = {
  * `__u32 offset, resv; __aligned_u64 data`.
  */
 export interface io_uring_rsrc_update {
-  /** Where; for rings in and out, -1 means any. */
+  /** First index; for rings in and out, and -1 means any. */
   offset: number;
   /** Must be 0. */
   resv: number;
@@ -158,7 +158,7 @@ export const io_uring_rsrc_update: Struct<io_uring_rsrc_update> = {
  * `__u32 offset, resv; __aligned_u64 data, tags; __u32 nr, resv2`.
  */
 export interface io_uring_rsrc_update2 {
-  /** Where. */
+  /** First index. */
   offset: number;
   /** Must be 0. */
   resv: number;
@@ -166,7 +166,7 @@ export interface io_uring_rsrc_update2 {
   data: number;
   /** Address of the tags, or 0. */
   tags: number;
-  /** How many. */
+  /** Number of elements. */
   nr: number;
   /** Must be 0. */
   resv2: number;
@@ -219,7 +219,7 @@ export const io_uring_probe_op: Struct<io_uring_probe_op> = {
  * ops[]`.
  */
 export interface io_uring_probe {
-  /** The last operation that the kernel has. */
+  /** The last operation that the kernel supports. */
   last_op: number;
   /** Elements of `ops`. */
   ops_len: number;
@@ -248,9 +248,9 @@ export const io_uring_probe: Struct<io_uring_probe> = {
 export interface io_uring_buf {
   /** Address of the buffer. */
   addr: number;
-  /** Its bytes. */
+  /** Length of the buffer, in bytes. */
   len: number;
-  /** Its number. */
+  /** Id of the buffer. */
   bid: number;
   /** In the first element, the ring's tail. */
   resv: number;
@@ -278,11 +278,11 @@ export interface io_uring_buf_reg {
   ring_addr: number;
   /** A power of two. */
   ring_entries: number;
-  /** The group's number. */
+  /** Number of the group. */
   bgid: number;
   /** `IOU_PBUF_RING_*`. */
   flags: number;
-  /** Least bytes left in a buffer that is used bit by bit. */
+  /** Minimum of bytes left in a buffer that is consumed incrementally. */
   min_left: number;
   /** Must be 0. */
   resv: number[];
@@ -314,7 +314,7 @@ export interface io_uring_sync_cancel_reg {
   fd: number;
   /** `IORING_ASYNC_CANCEL_*`. */
   flags: number;
-  /** How long to wait; -1 and -1 for ever. */
+  /** Timeout; -1 and -1 means for ever. */
   timeout: __kernel_timespec;
   /** Opcode to match. */
   opcode: number;

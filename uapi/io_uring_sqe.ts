@@ -1,6 +1,6 @@
 /**
  * io_uring's submission entry (SQE), from `linux/io_uring.h` as of Linux 7.2:
- * its layout, the operations, and the flags of those that a ublk server uses.
+ * its layout, all operations, and the flags of those that a ublk server uses.
  *
  * @module
  */
@@ -9,17 +9,17 @@ import type { Struct } from "./struct.ts";
 
 // sqe.flags.
 
-/** `fd` is an index in the registered files. */
+/** `fd` is an index into the registered files. */
 export const IOSQE_FIXED_FILE = 0x1;
-/** Start when everything before has completed. */
+/** Start when all earlier entries have completed. */
 export const IOSQE_IO_DRAIN = 0x2;
 /** The next entry starts when this one has succeeded. */
 export const IOSQE_IO_LINK = 0x4;
 /** The next entry starts when this one has completed. */
 export const IOSQE_IO_HARDLINK = 0x8;
-/** Hand to a worker at once. */
+/** Hand to a worker immediately. */
 export const IOSQE_ASYNC = 0x10;
-/** Take a buffer of the group `buf_group`. */
+/** Take a buffer from the group `buf_group`. */
 export const IOSQE_BUFFER_SELECT = 0x20;
 /** Post no completion on success (5.17). */
 export const IOSQE_CQE_SKIP_SUCCESS = 0x40;
@@ -56,7 +56,7 @@ export const IORING_OP_TIMEOUT_REMOVE = 12;
 export const IORING_OP_ACCEPT = 13;
 /** Cancels the request with user data `addr`; `cancel_flags`. */
 export const IORING_OP_ASYNC_CANCEL = 14;
-/** Limits the entry it is linked to. */
+/** Sets a time limit for the entry it is linked to. */
 export const IORING_OP_LINK_TIMEOUT = 15;
 /** connect(2). */
 export const IORING_OP_CONNECT = 16;
@@ -124,7 +124,7 @@ export const IORING_OP_URING_CMD = 46;
 export const IORING_OP_SEND_ZC = 47;
 /** Zero-copy sendmsg(2). */
 export const IORING_OP_SENDMSG_ZC = 48;
-/** Reads again and again into provided buffers. */
+/** Reads repeatedly into provided buffers. */
 export const IORING_OP_READ_MULTISHOT = 49;
 /** waitid(2). */
 export const IORING_OP_WAITID = 50;
@@ -134,7 +134,7 @@ export const IORING_OP_FUTEX_WAIT = 51;
 export const IORING_OP_FUTEX_WAKE = 52;
 /** Waits on several futexes. */
 export const IORING_OP_FUTEX_WAITV = 53;
-/** Makes a registered file an ordinary descriptor. */
+/** Creates an ordinary descriptor for a registered file. */
 export const IORING_OP_FIXED_FD_INSTALL = 54;
 /** ftruncate(2). */
 export const IORING_OP_FTRUNCATE = 55;
@@ -163,45 +163,45 @@ export const IORING_OP_LAST = 65;
 
 /** `uring_cmd_flags`: use the registered buffer `buf_index`. */
 export const IORING_URING_CMD_FIXED = 0x1;
-/** `uring_cmd_flags`: complete again and again, into provided buffers. */
+/** `uring_cmd_flags`: complete repeatedly, into provided buffers. */
 export const IORING_URING_CMD_MULTISHOT = 0x2;
-/** `uring_cmd_flags`: all of them. */
+/** `uring_cmd_flags`: mask of all flags. */
 export const IORING_URING_CMD_MASK = 0x3;
 /** `fsync_flags`: fdatasync(2). */
 export const IORING_FSYNC_DATASYNC = 0x1;
-/** `timeout_flags`: the time is a point in time. */
+/** `timeout_flags`: the time is absolute. */
 export const IORING_TIMEOUT_ABS = 0x1;
 /** `timeout_flags`, TIMEOUT_REMOVE: change the timeout. */
 export const IORING_TIMEOUT_UPDATE = 0x2;
-/** `timeout_flags`: by CLOCK_BOOTTIME. */
+/** `timeout_flags`: use CLOCK_BOOTTIME. */
 export const IORING_TIMEOUT_BOOTTIME = 0x4;
-/** `timeout_flags`: by CLOCK_REALTIME. */
+/** `timeout_flags`: use CLOCK_REALTIME. */
 export const IORING_TIMEOUT_REALTIME = 0x8;
-/** `timeout_flags`, TIMEOUT_REMOVE: change a link's timeout. */
+/** `timeout_flags`, TIMEOUT_REMOVE: change a linked timeout. */
 export const IORING_LINK_TIMEOUT_UPDATE = 0x10;
-/** `timeout_flags`: running out is a success. */
+/** `timeout_flags`: expiry counts as success. */
 export const IORING_TIMEOUT_ETIME_SUCCESS = 0x20;
-/** `timeout_flags`: again and again (6.4). */
+/** `timeout_flags`: fire repeatedly (6.4). */
 export const IORING_TIMEOUT_MULTISHOT = 0x40;
 /** `timeout_flags`: `addr` is nanoseconds, not a pointer. */
 export const IORING_TIMEOUT_IMMEDIATE_ARG = 0x80;
-/** `timeout_flags`: the clocks. */
+/** `timeout_flags`: mask of the clocks. */
 export const IORING_TIMEOUT_CLOCK_MASK = 0xc;
-/** `timeout_flags`: the updates. */
+/** `timeout_flags`: mask of the updates. */
 export const IORING_TIMEOUT_UPDATE_MASK = 0x12;
-/** `len` of POLL_ADD: complete again and again. */
+/** `len` of POLL_ADD: complete repeatedly. */
 export const IORING_POLL_ADD_MULTI = 0x1;
 /** `len` of POLL_REMOVE: change the events. */
 export const IORING_POLL_UPDATE_EVENTS = 0x2;
 /** `len` of POLL_REMOVE: change the user data. */
 export const IORING_POLL_UPDATE_USER_DATA = 0x4;
-/** `len` of POLL_ADD: level triggered. */
+/** `len` of POLL_ADD: level-triggered. */
 export const IORING_POLL_ADD_LEVEL = 0x8;
-/** `cancel_flags`: all that match, not the first. */
+/** `cancel_flags`: cancel every match, not only the first. */
 export const IORING_ASYNC_CANCEL_ALL = 0x1;
 /** `cancel_flags`: match `fd`. */
 export const IORING_ASYNC_CANCEL_FD = 0x2;
-/** `cancel_flags`: everything. */
+/** `cancel_flags`: match any request. */
 export const IORING_ASYNC_CANCEL_ANY = 0x4;
 /** `cancel_flags`: `fd` is a registered file. */
 export const IORING_ASYNC_CANCEL_FD_FIXED = 0x8;
@@ -219,15 +219,15 @@ export const IORING_MSG_RING_CQE_SKIP = 0x1;
 export const IORING_MSG_RING_FLAGS_PASS = 0x2;
 /** `nop_flags`: the result is `len`. */
 export const IORING_NOP_INJECT_RESULT = 0x1;
-/** `nop_flags`: take `fd`. */
+/** `nop_flags`: use `fd`. */
 export const IORING_NOP_FILE = 0x2;
-/** `nop_flags`: take the registered file `fd`. */
+/** `nop_flags`: use the registered file `fd`. */
 export const IORING_NOP_FIXED_FILE = 0x4;
-/** `nop_flags`: take the registered buffer `buf_index`. */
+/** `nop_flags`: use the registered buffer `buf_index`. */
 export const IORING_NOP_FIXED_BUFFER = 0x8;
 /** `nop_flags`: complete through task work. */
 export const IORING_NOP_TW = 0x10;
-/** `nop_flags`: complete with 32 bytes. */
+/** `nop_flags`: post a completion of 32 bytes. */
 export const IORING_NOP_CQE32 = 0x20;
 /** `attr_type_mask`: an `io_uring_attr_pi`. */
 export const IORING_RW_ATTR_FLAG_PI = 0x1;
@@ -280,7 +280,7 @@ export interface io_uring_sqe {
   uring_cmd_flags: number;
   /** `IORING_NOP_*`. */
   nop_flags: number;
-  /** Comes back in the completion. */
+  /** Returned in the completion. */
   user_data: number;
   /** Index of a registered buffer. */
   buf_index: number;
@@ -296,7 +296,7 @@ export interface io_uring_sqe {
   addr3: number;
   /** Address of the attributes. */
   attr_ptr: number;
-  /** Which attributes. */
+  /** `IORING_RW_ATTR_FLAG_*`. */
   attr_type_mask: number;
   /** The driver's bytes: 16, or 80 in an SQE of 128. */
   cmd: Uint8Array;

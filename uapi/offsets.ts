@@ -1,9 +1,9 @@
 /**
- * Byte offsets for the hot loop, as plain numbers that the compiler can fold into its loads and
- * stores. The tables with the same offsets are in `io_uring_sqe.ts`, `io_uring_cqe.ts`,
- * `ublk_io.ts` and `ublk_batch.ts`, and `offsets_test.ts` holds the two together.
+ * Byte offsets for the hot loop, as plain numbers that the compiler can fold into loads and stores.
+ * The tables with the same offsets are in `io_uring_sqe.ts`, `io_uring_cqe.ts`, `ublk_io.ts` and
+ * `ublk_batch.ts`; `offsets_test.ts` compares the two.
  *
- * Each is named after its struct (SQE, CQE, IO_DESC, IO_CMD, CTRL_CMD, ELEM) and its field. Divide
+ * Each constant is named after its struct (SQE, CQE, IO_DESC, IO_CMD, CTRL_CMD, ELEM) and its field. Divide
  * by the element size for a typed array's index: `SQE_USER_DATA >> 2` in an `Int32Array`.
  *
  * @module

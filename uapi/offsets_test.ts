@@ -16,7 +16,7 @@ const STRUCTS: Readonly<Record<string, AnyStruct>> = {
   ELEM: ublk_elem_header,
 };
 
-/** Names that are not a field of their struct, and their value. */
+/** Constants that are not named after a field of their struct, and their values. */
 const SPECIAL: Readonly<Record<string, number>> = {
   SQE128_BYTES: 2 * io_uring_sqe.size,
   SQE_OP_FLAGS: io_uring_sqe.fields.rw_flags[0],

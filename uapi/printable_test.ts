@@ -3,7 +3,7 @@ import { UblkError } from "./error.ts";
 import { thrownText } from "./error.ts";
 import { printable, printableJson, printableText, shortened } from "./printable.ts";
 
-/** What a terminal or a reader of lines acts upon, or what is seen as something else. */
+/** Characters that a terminal or line reader acts upon, or that look like others. */
 const HOSTILE: readonly [string, string][] = [
   ["\x1b[2J", "\\x1b[2J"],
   ["a\nerror: forged", "a\\nerror: forged"],
@@ -17,11 +17,11 @@ const HOSTILE: readonly [string, string][] = [
   ["\u{e0041}", "\\u{e0041}"],
 ];
 
-Deno.test("printable + what steers a terminal or forges a line + shows its escape", () => {
+Deno.test("printable + characters that control a terminal or forge a line + are escaped", () => {
   for (const [text, shown] of HOSTILE) assertEquals(printable(text), shown);
 });
 
-Deno.test("printable + words of any language, emoji, backslashes + are as they were", () => {
+Deno.test("printable + words of any language, emoji, backslashes + stay unchanged", () => {
   for (
     const text of ["häßlich", "日本語", "עברית", "می‌خواهم", "👩‍💻 🏳️‍🌈", "C:\\new\\x1b", " \u00a0"]
   ) {
@@ -29,15 +29,15 @@ Deno.test("printable + words of any language, emoji, backslashes + are as they w
   }
 });
 
-Deno.test("printable + what was escaped + is not escaped again", () => {
+Deno.test("printable + an escaped text + stays unchanged", () => {
   for (const [text] of HOSTILE) assertEquals(printable(printable(text)), printable(text));
 });
 
-Deno.test("printableText + a text of ours + keeps its lines and tabs alone", () => {
+Deno.test("printableText + a text of several lines + keeps only its line breaks and tabs", () => {
   assertEquals(printableText("a\n\tb\x1b\r\u202e"), "a\n\tb\\x1b\\r\\u202e");
 });
 
-Deno.test("printableJson + whatever is in it + means the same and shows nothing by itself", () => {
+Deno.test("printableJson + hostile strings + keeps the meaning and escapes them", () => {
   const value = { [HOSTILE.map(([text]) => text).join("")]: HOSTILE.map(([text]) => text) };
   for (const indent of [undefined, 2]) {
     const json = printableJson(JSON.stringify(value, null, indent));
@@ -65,7 +65,7 @@ Deno.test("UblkError + foreign text in any part + is one harmless line of bounde
   assertEquals([message.length < 3000, message.endsWith("y…; do this")], [true, true]);
 });
 
-Deno.test("thrownText + whatever is thrown + is a text of bounded length", () => {
+Deno.test("thrownText + any thrown value + is a text of bounded length", () => {
   const hostile = [
     Object.create(null),
     { toString: () => ({}) },

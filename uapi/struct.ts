@@ -3,22 +3,21 @@
  *
  * A {@linkcode Struct} is a plain table: the kernel's name, the size, and for
  * each field its byte offset and its C type. {@linkcode encode} writes values
- * into memory by that table, {@linkcode decode} reads them back. Everything is
- * little-endian: ublk and io_uring use the CPU's own order, and Deno runs on
- * little-endian CPUs only.
+ * into memory according to that table, {@linkcode decode} reads them back.
+ * Everything is little-endian: ublk and io_uring use the CPU's byte order, and
+ * Deno runs on little-endian CPUs only.
  *
- * **64-bit rule.** A `"u64"` field is a `number`; `encode` also takes a
- * `bigint` (which is what addresses are), and anything that a
- * `number` cannot hold exactly (above 2^53 - 1) makes `decode` throw instead
- * of rounding. The few fields whose 64 bits are a mask are `"u64n"`: always a
- * `bigint`.
+ * **64-bit rule.** A `"u64"` field is a `number`. `encode` also accepts a
+ * `bigint`, the type of addresses. `decode` throws instead of rounding a value
+ * that a `number` cannot hold exactly (above 2^53 - 1). The few fields that use
+ * all 64 bits as a mask are `"u64n"`: always a `bigint`.
  *
  * **Unions.** Each member of a union is a field of its own at the same offset.
- * `decode` returns all of them; `encode` takes any one, and throws if two
- * that are given disagree about the bytes they share.
+ * `decode` returns all of them. `encode` accepts any of them, and throws if two
+ * of the given members disagree about the bytes they share.
  *
- * This is for the control plane: it allocates. The hot loop uses the constants
- * in `offsets.ts` on typed arrays.
+ * This is for the control plane, because it allocates. The hot loop uses the
+ * constants in `offsets.ts` on typed arrays.
  *
  * @example Encode and decode
  * ```ts
@@ -40,7 +39,7 @@
 /** C types whose value is a `number`. */
 export type NumberType = "u8" | "u16" | "u32" | "u64" | "s32" | "s64";
 
-/** Element types of the C arrays that occur. */
+/** Types of the C arrays that occur. */
 export type ArrayType =
   | `u8[${number}]`
   | `u16[${number}]`
@@ -61,20 +60,20 @@ export type Field<T> = readonly [offset: number, type: FieldType<T>];
 export interface Struct<V> {
   /** The kernel's name, without `struct`. */
   readonly name: string;
-  /** `sizeof`, in bytes; a flexible array at the end counts nothing. */
+  /** `sizeof`, in bytes; without a flexible array at the end. */
   readonly size: number;
   /** The fields in the order of the C declaration, union members included. */
   readonly fields: { readonly [K in keyof V]-?: Field<V[K]> };
 }
 
-/** What {@linkcode encode} takes: any of the fields; those left out are 0. */
+/** The input of {@linkcode encode}: any of the fields. Omitted fields are 0. */
 export type Input<V> = {
   readonly [K in keyof V]?: V[K] extends number ? number | bigint
     : V[K] extends bigint | Uint8Array | readonly number[] ? V[K]
     : Input<V[K]>;
 };
 
-/** A struct seen without its value type, as the table walkers see it. */
+/** A struct without its value type, for code that walks the tables. */
 export interface AnyStruct {
   /** The kernel's name, without `struct`. */
   readonly name: string;
@@ -84,7 +83,7 @@ export interface AnyStruct {
   readonly fields: Readonly<Record<string, AnyField>>;
 }
 
-/** A field seen without its value type. */
+/** A field without its value type. */
 export type AnyField = readonly [
   offset: number,
   type: NumberType | "u64n" | ArrayType | AnyStruct,
@@ -100,7 +99,7 @@ const SCALAR_BYTES: Readonly<Record<string, number>> = {
   s64: 8,
 };
 
-/** What a field's type means: an element type and, for an array, a length. */
+/** The shape of a field's type: an element type and, for an array, a length. */
 interface Shape {
   element: string;
   /** The number of elements, or -1 for a scalar. */
@@ -125,7 +124,7 @@ export function fieldBytes(field: AnyField): number {
 }
 
 /**
- * Writes a struct to the start of `target`, zeroing what is not given.
+ * Writes a struct to the start of `target`. Omitted fields become 0.
  *
  * Throws `TypeError` for a field that does not exist or a value of the wrong
  * kind, and `RangeError` for a value that does not fit or a short target.
@@ -141,7 +140,7 @@ export function encode<V>(
   put(view, table, values as Readonly<Record<string, unknown>>);
 }
 
-/** Like {@linkcode encode}, into new bytes of exactly the struct's size. */
+/** Encodes a struct into a new array of exactly its size. */
 export function bytesOf<V>(
   struct: Struct<V>,
   values: Input<V>,

@@ -48,7 +48,7 @@ Deno.test("decode returns what encode wrote, at the limits of every type", () =>
   assertEquals(decode(every, bytesOf(every, LIMITS)), LIMITS);
 });
 
-Deno.test("encode is little-endian, at the offsets of the table", () => {
+Deno.test("encode writes little-endian values at the offsets of the table", () => {
   const bytes = bytesOf(ublksrv_ctrl_cmd, {
     dev_id: 0x04030201,
     queue_id: 0xffff,
@@ -62,7 +62,7 @@ Deno.test("encode is little-endian, at the offsets of the table", () => {
   );
 });
 
-Deno.test("encode zeroes what is not given and touches nothing outside the struct", () => {
+Deno.test("encode zeroes omitted fields and writes nothing outside the struct", () => {
   const memory = new Uint8Array(20).fill(0xee);
   encode(ublksrv_io_cmd, memory.subarray(2, 18), { tag: 1 });
   assertEquals(
@@ -71,7 +71,7 @@ Deno.test("encode zeroes what is not given and touches nothing outside the struc
   );
 });
 
-Deno.test("encode takes a bigint for a u64, as pointers are", () => {
+Deno.test("encode accepts a bigint for a u64, as pointers are", () => {
   const bytes = bytesOf(ublksrv_io_cmd, { addr: 0x7fffdeadb000n });
   assertEquals(decode(ublksrv_io_cmd, bytes).addr, 0x7fffdeadb000);
 });
@@ -91,7 +91,7 @@ Deno.test("encode and decode nest structs", () => {
   assertEquals(bytesOf(ublk_params, params), bytes);
 });
 
-Deno.test("decode returns every member of a union, encode any one of them", () => {
+Deno.test("decode returns every member of a union; encode accepts any of them", () => {
   const desc = decode(ublksrv_io_desc, bytesOf(ublksrv_io_desc, { nr_zones: 5 }));
   assertEquals([desc.nr_sectors, desc.nr_zones], [5, 5]);
   assertEquals(decode(ublksrv_io_desc, bytesOf(ublksrv_io_desc, desc)), desc);

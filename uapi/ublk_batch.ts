@@ -1,11 +1,11 @@
 /**
  * Batch I/O of `linux/ublk_cmd.h` (`UBLK_F_BATCH_IO`, Linux 7.0): one command
- * for many tags, instead of one each.
+ * for many tags instead of one command per tag.
  *
  * A PREP or COMMIT command's buffer (`sqe.addr`, `sqe.len`) holds `nr_elem`
  * elements of `elem_bytes` each: a {@linkcode ublk_elem_header}, then a u64
  * buffer address if `UBLK_BATCH_F_HAS_BUF_ADDR`, then a u64 LBA if
- * `UBLK_BATCH_F_HAS_ZONE_LBA`. A FETCH is multishot and puts u16 tags into
+ * `UBLK_BATCH_F_HAS_ZONE_LBA`. A FETCH is multishot and writes u16 tags into
  * provided buffers.
  *
  * @module
@@ -15,16 +15,16 @@ import type { Struct } from "./struct.ts";
 
 /** Prepares tags, once, before the device starts. */
 export const UBLK_U_IO_PREP_IO_CMDS = 0xc0107525;
-/** Completes requests; the result is the bytes of the buffer consumed. */
+/** Completes requests; the result is the number of bytes consumed from the buffer. */
 export const UBLK_U_IO_COMMIT_IO_CMDS = 0xc0107526;
 /** Fetches tags; needs `IORING_URING_CMD_MULTISHOT`. */
 export const UBLK_U_IO_FETCH_IO_CMDS = 0xc0107527;
 
-/** Elements carry the LBA where a zone append landed. */
+/** Elements carry the LBA at which a zone append was written. */
 export const UBLK_BATCH_F_HAS_ZONE_LBA = 0x1;
 /** Elements carry the address of the tag's buffer. */
 export const UBLK_BATCH_F_HAS_BUF_ADDR = 0x2;
-/** If registering fails, deliver the request with `UBLK_IO_F_NEED_REG_BUF`. */
+/** If registration fails, deliver the request with `UBLK_IO_F_NEED_REG_BUF`. */
 export const UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK = 0x4;
 
 /**
@@ -60,7 +60,7 @@ export interface ublk_batch_io {
   q_id: number;
   /** `UBLK_BATCH_F_*`. */
   flags: number;
-  /** How many elements. */
+  /** Number of elements. */
   nr_elem: number;
   /** Bytes of one element: 8, 16 or 24. */
   elem_bytes: number;

@@ -11,20 +11,20 @@ import type { Struct } from "./struct.ts";
 
 /** Registers a request's pages at index `addr` of the ring's buffer table. */
 export const UBLK_U_IO_REGISTER_IO_BUF = 0xc0107523;
-/** Takes the buffer at index `addr` out of the ring's buffer table. */
+/** Removes the buffer at index `addr` from the ring's buffer table. */
 export const UBLK_U_IO_UNREGISTER_IO_BUF = 0xc0107524;
 
-/** If registering fails, deliver the request with `UBLK_IO_F_NEED_REG_BUF`. */
+/** If registration fails, deliver the request with `UBLK_IO_F_NEED_REG_BUF`. */
 export const UBLK_AUTO_BUF_REG_FALLBACK = 0x1;
-/** Every flag that `ublk_auto_buf_reg.flags` may have. */
+/** Mask of all flags of `ublk_auto_buf_reg.flags`. */
 export const UBLK_AUTO_BUF_REG_F_MASK = 0x1;
 
-/** Pin shared memory for reading only, as a write-sealed memfd needs. */
+/** Pin shared memory for reading only, which a write-sealed memfd requires. */
 export const UBLK_SHMEM_BUF_READ_ONLY = 0x1;
 
 /** Mask of the byte offset in a `UBLK_IO_F_SHMEM_ZC` address. */
 export const UBLK_SHMEM_ZC_OFF_MASK = 0xffffffff;
-/** Lowest bit of the buffer's index in a `UBLK_IO_F_SHMEM_ZC` address. */
+/** Shift of the buffer's index in a `UBLK_IO_F_SHMEM_ZC` address. */
 export const UBLK_SHMEM_ZC_IDX_OFF = 32;
 /** Mask of the buffer's index, after the shift. */
 export const UBLK_SHMEM_ZC_IDX_MASK = 0xffff;
@@ -84,7 +84,7 @@ export const ublk_shmem_buf_reg: Struct<ublk_shmem_buf_reg> = {
 };
 
 /**
- * The header's function of that name for an index and flags; the reserved
+ * The header's function of the same name, for an index and flags. The reserved
  * fields are 0, so the result fits 24 bits: the low word of `sqe.addr`.
  */
 export function ublk_auto_buf_reg_to_sqe_addr(
@@ -101,7 +101,7 @@ export function ublk_sqe_addr_to_auto_buf_reg(
   return { index: sqeAddr & 0xffff, flags: sqeAddr >>> 16 & 0xff };
 }
 
-/** The address that means `offsetBytes` in the shared buffer `index`. */
+/** The address that denotes `offsetBytes` in the shared buffer `index`. */
 export function ublk_shmem_zc_addr(index: number, offsetBytes: number): number {
   return index * 2 ** UBLK_SHMEM_ZC_IDX_OFF + offsetBytes;
 }

@@ -1,5 +1,5 @@
 /**
- * Control commands of `linux/ublk_cmd.h` as of Linux 7.2: what goes to
+ * Control commands of `linux/ublk_cmd.h` as of Linux 7.2: the commands of
  * `/dev/ublk-control`, the states of a device, and the limits.
  *
  * A control command is an `IORING_OP_URING_CMD` on a ring with 128-byte SQEs;
@@ -15,7 +15,7 @@
 import type { Struct } from "./struct.ts";
 
 // Legacy opcodes. A kernel built without CONFIG_BLKDEV_UBLK_LEGACY_OPCODES
-// answers them with -EOPNOTSUPP; use the encoded ones below.
+// fails them with -EOPNOTSUPP; use the encoded ones below.
 
 /** Legacy: {@linkcode UBLK_U_CMD_GET_QUEUE_AFFINITY}. */
 export const UBLK_CMD_GET_QUEUE_AFFINITY = 0x01;
@@ -53,17 +53,17 @@ export const UBLK_U_CMD_ADD_DEV = 0xc0207504;
 export const UBLK_U_CMD_DEL_DEV = 0xc0207505;
 /** Starts a device; `data[0]` is the server's pid. */
 export const UBLK_U_CMD_START_DEV = 0xc0207506;
-/** Stops a device, after flushing it and finishing what is in flight. */
+/** Stops a device, after flushing it and finishing the requests in flight. */
 export const UBLK_U_CMD_STOP_DEV = 0xc0207507;
 /** Sets the parameters from the `ublk_params` at `addr`; -EACCES once started. */
 export const UBLK_U_CMD_SET_PARAMS = 0xc0207508;
 /** Reads the parameters into the `ublk_params` at `addr`. */
 export const UBLK_U_CMD_GET_PARAMS = 0x80207509;
-/** Begins recovery of a device whose server died. */
+/** Starts the recovery of a device whose server died. */
 export const UBLK_U_CMD_START_USER_RECOVERY = 0xc0207510;
-/** Ends recovery; `data[0]` is the new server's pid. */
+/** Ends the recovery; `data[0]` is the new server's pid. */
 export const UBLK_U_CMD_END_USER_RECOVERY = 0xc0207511;
-/** Like `GET_DEV_INFO`, for unprivileged callers: the path goes before. */
+/** As `GET_DEV_INFO`, for unprivileged callers: the device's path precedes the buffer. */
 export const UBLK_U_CMD_GET_DEV_INFO2 = 0x80207512;
 /** Reads the driver's feature bits (8 bytes) into `addr` (6.5). */
 export const UBLK_U_CMD_GET_FEATURES = 0x80207513;
@@ -73,14 +73,14 @@ export const UBLK_U_CMD_DEL_DEV_ASYNC = 0x80207514;
 export const UBLK_U_CMD_UPDATE_SIZE = 0xc0207515;
 /** Quiesces a live device within `data[0]` milliseconds (0: no limit), for an upgrade (6.16). */
 export const UBLK_U_CMD_QUIESCE_DEV = 0xc0207516;
-/** Stops a device unless somebody has it open, then -EBUSY (7.0). */
+/** Stops a device; fails with -EBUSY while somebody has it open (7.0). */
 export const UBLK_U_CMD_TRY_STOP_DEV = 0xc0207517;
 /** Registers the `ublk_shmem_buf_reg` at `addr`; the result is its index (7.1). */
 export const UBLK_U_CMD_REG_BUF = 0xc0207518;
 /** Unregisters the shared buffer with the index `data[0]` (7.1). */
 export const UBLK_U_CMD_UNREG_BUF = 0xc0207519;
 
-/** Bytes that `GET_FEATURES` wants as `len`. */
+/** Bytes that `GET_FEATURES` expects as `len`. */
 export const UBLK_FEATURES_LEN = 8;
 
 /** No disk: not started yet, or stopped. */
@@ -103,9 +103,9 @@ export const UBLK_MAX_NR_QUEUES = 4096;
  * __u16 dev_path_len; __u16 pad; __u32 reserved`.
  */
 export interface ublksrv_ctrl_cmd {
-  /** Which device; `ADD_DEV` takes 0xffffffff for "any". */
+  /** The device's id; `ADD_DEV` accepts 0xffffffff for "any". */
   dev_id: number;
-  /** Which queue; must be 0xffff (-1) if the command is not for a queue. */
+  /** The queue's index; must be 0xffff (-1) if the command is not for a queue. */
   queue_id: number;
   /** Length of the buffer at `addr`, in bytes. */
   len: number;
@@ -113,7 +113,7 @@ export interface ublksrv_ctrl_cmd {
   addr: number;
   /** Inline data. */
   data: number[];
-  /** Bytes of path before the buffer, for unprivileged devices; NUL counted. */
+  /** Bytes of the path before the buffer, including its NUL; for unprivileged devices. */
   dev_path_len: number;
   /** Must be 0. */
   pad: number;
@@ -144,7 +144,7 @@ export const ublksrv_ctrl_cmd: Struct<ublksrv_ctrl_cmd> = {
  * reserved2`.
  */
 export interface ublksrv_ctrl_dev_info {
-  /** Queues; the kernel cuts it to the number of CPUs. */
+  /** Queues; the kernel cuts them to the number of CPUs. */
   nr_hw_queues: number;
   /** Requests per queue. */
   queue_depth: number;
@@ -160,13 +160,13 @@ export interface ublksrv_ctrl_dev_info {
   ublksrv_pid: number;
   /** Padding. */
   pad1: number;
-  /** `UBLK_F_*` asked for, and on return granted. */
+  /** In: `UBLK_F_*` requested. Out: granted. */
   flags: number;
-  /** The server's own; the driver keeps it and does not look. */
+  /** For the server's use; the driver stores and ignores it. */
   ublksrv_flags: number;
-  /** Owner, stored by the kernel. */
+  /** Owner's uid, set by the kernel. */
   owner_uid: number;
-  /** Owner's group, stored by the kernel. */
+  /** Owner's gid, set by the kernel. */
   owner_gid: number;
   /** Reserved. */
   reserved1: number;

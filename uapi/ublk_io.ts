@@ -1,10 +1,10 @@
 /**
  * The I/O side of `linux/ublk_cmd.h` as of Linux 7.2: the per-tag commands, the
- * descriptor of a request, its operations and flags, and where `/dev/ublkcN`
- * keeps descriptors and request data.
+ * descriptor of a request, its operations and flags, and the offsets of
+ * descriptors and request data in `/dev/ublkcN`.
  *
  * An I/O command is an `IORING_OP_URING_CMD` on `/dev/ublkcN` whose `sqe.cmd`
- * holds a {@linkcode ublksrv_io_cmd}; at 16 bytes that fits the ordinary SQE.
+ * holds a {@linkcode ublksrv_io_cmd}. Its 16 bytes fit an ordinary SQE.
  * Batches are in `ublk_batch.ts`, registered buffers in `ublk_buf.ts`.
  *
  * @module
@@ -21,18 +21,18 @@ export const UBLK_IO_NEED_GET_DATA = 0x22;
 
 // _IOWR('u', nr, struct ublksrv_io_cmd): 0x10 is the size of the struct.
 
-/** Fetches a tag's first request; every tag of every queue, before the start. */
+/** Fetches a tag's first request; sent for every tag of every queue before START_DEV. */
 export const UBLK_U_IO_FETCH_REQ = 0xc0107520;
-/** Completes a tag's request and fetches the tag's next. */
+/** Completes a tag's request and fetches the tag's next one. */
 export const UBLK_U_IO_COMMIT_AND_FETCH_REQ = 0xc0107521;
-/** Gives the buffer of a WRITE, after `UBLK_IO_RES_NEED_GET_DATA`. */
+/** Provides the buffer of a WRITE, after `UBLK_IO_RES_NEED_GET_DATA`. */
 export const UBLK_U_IO_NEED_GET_DATA = 0xc0107522;
 
-/** CQE result: a request is in the tag's descriptor. */
+/** CQE result: the tag's descriptor holds a request. */
 export const UBLK_IO_RES_OK = 0;
 /** CQE result: a WRITE waits for `UBLK_U_IO_NEED_GET_DATA`. */
 export const UBLK_IO_RES_NEED_GET_DATA = 1;
-/** CQE result (-ENODEV): the device stops, do not fetch again. */
+/** CQE result (-ENODEV): the device is stopping; do not fetch again. */
 export const UBLK_IO_RES_ABORT: number = -19;
 
 /** Offset of queue 0's descriptors in `/dev/ublkcN`, for `mmap`. */
@@ -40,19 +40,19 @@ export const UBLKSRV_CMD_BUF_OFFSET = 0;
 /** Offset of the request data in `/dev/ublkcN`, for user copy. */
 export const UBLKSRV_IO_BUF_OFFSET = 0x80000000;
 
-/** Lowest bit of the byte offset within a request's data. */
+/** Shift of the byte offset within a request's data. */
 export const UBLK_IO_BUF_OFF = 0;
 /** Bits of the byte offset: 32 MiB for one request. */
 export const UBLK_IO_BUF_BITS = 25;
 /** Mask of the byte offset. */
 export const UBLK_IO_BUF_BITS_MASK = 0x1ffffff;
-/** Lowest bit of the tag. */
+/** Shift of the tag. */
 export const UBLK_TAG_OFF = 25;
 /** Bits of the tag. */
 export const UBLK_TAG_BITS = 16;
 /** Mask of the tag, before the shift. */
 export const UBLK_TAG_BITS_MASK = 0xffff;
-/** Lowest bit of the queue's number. */
+/** Shift of the queue's number. */
 export const UBLK_QID_OFF = 41;
 /** Bits of the queue's number. */
 export const UBLK_QID_BITS = 12;
@@ -71,7 +71,7 @@ export const UBLKSRV_IO_INTEGRITY_FLAG = 0x4000000000000000n;
 export const UBLK_IO_OP_READ = 0;
 /** Write. */
 export const UBLK_IO_OP_WRITE = 1;
-/** Make all completed writes durable; only sent with a volatile cache. */
+/** Make all completed writes durable; sent only with a volatile cache. */
 export const UBLK_IO_OP_FLUSH = 2;
 /** Discard; carries no data. */
 export const UBLK_IO_OP_DISCARD = 3;
@@ -85,7 +85,7 @@ export const UBLK_IO_OP_ZONE_OPEN = 10;
 export const UBLK_IO_OP_ZONE_CLOSE = 11;
 /** Finish a zone: make it full. */
 export const UBLK_IO_OP_ZONE_FINISH = 12;
-/** Write at a zone's write pointer and answer where (`zone_append_lba`). */
+/** Write at a zone's write pointer and return the position (`zone_append_lba`). */
 export const UBLK_IO_OP_ZONE_APPEND = 13;
 /** Reset every zone. */
 export const UBLK_IO_OP_ZONE_RESET_ALL = 14;
@@ -94,8 +94,8 @@ export const UBLK_IO_OP_ZONE_RESET = 15;
 /** Report at most `nr_zones` zones from `start_sector`, as `blk_zone[]`. */
 export const UBLK_IO_OP_REPORT_ZONES = 18;
 
-// The flags are bits of op_flags as it stands, not of what the header's
-// ublksrv_get_flags() returns (that is shifted by 8).
+// The flags are bits of op_flags itself, not of the value that the header's
+// ublksrv_get_flags() returns (which is shifted by 8).
 
 /** Do not retry on device errors. */
 export const UBLK_IO_F_FAILFAST_DEV = 0x100;
@@ -105,13 +105,13 @@ export const UBLK_IO_F_FAILFAST_TRANSPORT = 0x200;
 export const UBLK_IO_F_FAILFAST_DRIVER = 0x400;
 /** File system metadata. */
 export const UBLK_IO_F_META = 0x800;
-/** Durable before completion (force unit access). */
+/** Make the data durable before completion (force unit access). */
 export const UBLK_IO_F_FUA = 0x2000;
-/** A WRITE_ZEROES that must keep its blocks allocated. */
+/** For WRITE_ZEROES: keep the blocks allocated. */
 export const UBLK_IO_F_NOUNMAP = 0x8000;
 /** Swap. */
 export const UBLK_IO_F_SWAP = 0x10000;
-/** Automatic buffer registration failed: register by hand (6.16). */
+/** Automatic buffer registration failed: register explicitly (6.16). */
 export const UBLK_IO_F_NEED_REG_BUF = 0x20000;
 /** The request has an integrity buffer (7.0). */
 export const UBLK_IO_F_INTEGRITY = 0x40000;
@@ -162,7 +162,7 @@ export interface ublksrv_io_cmd {
   result: number;
   /** Address of the tag's buffer; 0 with user copy. */
   addr: number;
-  /** The same word: where a `ZONE_APPEND` landed, in sectors. */
+  /** The same word: the position at which a `ZONE_APPEND` was written, in sectors. */
   zone_append_lba: number;
 }
 
@@ -185,16 +185,16 @@ export function ublksrv_get_op(opFlags: number): number {
 }
 
 /**
- * The header's `ublksrv_get_flags()`: `op_flags` shifted right by 8. To test a
- * `UBLK_IO_F_*`, use `op_flags` itself.
+ * The header's `ublksrv_get_flags()`: `op_flags` shifted right by 8. Test a
+ * `UBLK_IO_F_*` against `op_flags` itself.
  */
 export function ublksrv_get_flags(opFlags: number): number {
   return opFlags >>> 8;
 }
 
 /**
- * The position in `/dev/ublkcN` of a request's data, for user copy (a `number`:
- * exact for every queue below 4095).
+ * The position of a request's data in `/dev/ublkcN`, for user copy. A `number`
+ * is exact for every queue below 4095.
  */
 export function userCopyPosition(
   qId: number,

@@ -2,41 +2,41 @@
  * Device parameters of `linux/ublk_cmd.h` as of Linux 7.2: the argument of
  * `UBLK_U_CMD_SET_PARAMS` and `UBLK_U_CMD_GET_PARAMS`.
  *
- * `types` says which sub-structs count. Basic came with Linux 6.0, as did
+ * `types` selects the sub-structs in use. Basic came with Linux 6.0, as did
  * discard; devt with 6.3, zoned with 6.6, DMA alignment and segment with 6.15,
  * integrity with 7.0. An older driver cuts `len` to its own size, and silently
- * clears the bits of `types` that it does not know: read the parameters back.
+ * clears the bits of `types` that it does not know, so read the parameters back.
  *
  * @module
  */
 
 import type { Struct } from "./struct.ts";
 
-/** `basic` counts. */
+/** `basic` is in use. */
 export const UBLK_PARAM_TYPE_BASIC = 0x1;
-/** `discard` counts: discard and write-zeroes. */
+/** `discard` is in use: discard and write-zeroes. */
 export const UBLK_PARAM_TYPE_DISCARD = 0x2;
-/** `devt` counts; read-only. */
+/** `devt` is in use; read-only. */
 export const UBLK_PARAM_TYPE_DEVT = 0x4;
-/** `zoned` counts. */
+/** `zoned` is in use. */
 export const UBLK_PARAM_TYPE_ZONED = 0x8;
-/** `dma` counts. */
+/** `dma` is in use. */
 export const UBLK_PARAM_TYPE_DMA_ALIGN = 0x10;
-/** `seg` counts. */
+/** `seg` is in use. */
 export const UBLK_PARAM_TYPE_SEGMENT = 0x20;
-/** `integrity` counts; needs `UBLK_F_INTEGRITY`. */
+/** `integrity` is in use; needs `UBLK_F_INTEGRITY`. */
 export const UBLK_PARAM_TYPE_INTEGRITY = 0x40;
 
 /** The device is read-only. */
 export const UBLK_ATTR_READ_ONLY = 0x1;
-/** The device rotates. */
+/** The device is rotational. */
 export const UBLK_ATTR_ROTATIONAL = 0x2;
-/** Writes may be lost until a FLUSH; without it no FLUSH is ever sent. */
+/** Writes may be lost until a FLUSH; without this flag no FLUSH is sent. */
 export const UBLK_ATTR_VOLATILE_CACHE = 0x4;
-/** The server honours `UBLK_IO_F_FUA`; counts only with a volatile cache. */
+/** The server honours `UBLK_IO_F_FUA`; effective only with a volatile cache. */
 export const UBLK_ATTR_FUA = 0x8;
 
-/** The least `max_segment_size`, and `seg_boundary_mask + 1`. */
+/** The minimum of `max_segment_size` and of `seg_boundary_mask + 1`. */
 export const UBLK_MIN_SEGMENT_SIZE = 4096;
 
 /**
@@ -51,13 +51,13 @@ export interface ublk_param_basic {
   logical_bs_shift: number;
   /** log2 of the physical block's bytes. */
   physical_bs_shift: number;
-  /** log2 of the best request's bytes. */
+  /** log2 of the optimal request size, in bytes. */
   io_opt_shift: number;
-  /** log2 of the smallest good request's bytes. */
+  /** log2 of the minimum efficient request size, in bytes. */
   io_min_shift: number;
   /** The largest request, in sectors of 512 bytes. */
   max_sectors: number;
-  /** Requests do not cross multiples of this; the zone size if zoned. */
+  /** In sectors: requests do not cross multiples of this; the zone size if zoned. */
   chunk_sectors: number;
   /** The device's size in sectors of 512 bytes. */
   dev_sectors: number;
@@ -90,7 +90,7 @@ export const ublk_param_basic: Struct<ublk_param_basic> = {
 export interface ublk_param_discard {
   /** Offset of the first discardable unit, in bytes. */
   discard_alignment: number;
-  /** Unit of discard, in bytes; not 0, even for write-zeroes alone. */
+  /** Unit of discard, in bytes; must not be 0, even for write-zeroes alone. */
   discard_granularity: number;
   /** The largest discard, in sectors; 0 means none. */
   max_discard_sectors: number;
@@ -117,8 +117,8 @@ export const ublk_param_discard: Struct<ublk_param_discard> = {
 };
 
 /**
- * Values of `struct ublk_param_devt`, which the driver fills in; the disk's
- * are there once it is started: `__u32 char_major, char_minor, disk_major,
+ * Values of `struct ublk_param_devt`, which the driver fills in. Those of the
+ * disk are set once it has started: `__u32 char_major, char_minor, disk_major,
  * disk_minor`.
  */
 export interface ublk_param_devt {
@@ -173,7 +173,7 @@ export const ublk_param_zoned: Struct<ublk_param_zoned> = {
 
 /** Values of `struct ublk_param_dma_align`: `__u32 alignment; __u8 pad[4]`. */
 export interface ublk_param_dma_align {
-  /** Mask: alignment of request memory minus 1, in bytes. */
+  /** Mask: the alignment of request memory in bytes, minus 1. */
   alignment: number;
   /** Must be 0. */
   pad: Uint8Array;
@@ -187,7 +187,7 @@ export const ublk_param_dma_align: Struct<ublk_param_dma_align> = {
 };
 
 /**
- * Values of `struct ublk_param_segment`, all three of them needed:
+ * Values of `struct ublk_param_segment`; the first three are required:
  * `__u64 seg_boundary_mask; __u32 max_segment_size; __u16 max_segments;
  * __u8 pad[2]`.
  */
@@ -222,17 +222,17 @@ export const ublk_param_segment: Struct<ublk_param_segment> = {
 export interface ublk_param_integrity {
   /** `LBMD_PI_CAP_*`. */
   flags: number;
-  /** 0 means no limit. */
+  /** Metadata segments of one request; 0 means no limit. */
   max_integrity_segments: number;
   /** log2 of the bytes that one metadata entry covers. */
   interval_exp: number;
-  /** Bytes of one metadata entry; not 0. */
+  /** Bytes of one metadata entry; must not be 0. */
   metadata_size: number;
   /** Offset of the protection information in the entry, in bytes. */
   pi_offset: number;
   /** `LBMD_PI_CSUM_*`. */
   csum_type: number;
-  /** Bytes of the application's tag. */
+  /** Bytes of the application tag. */
   tag_size: number;
   /** Must be 0. */
   pad: Uint8Array;
@@ -261,7 +261,7 @@ export const ublk_param_integrity: Struct<ublk_param_integrity> = {
 export interface ublk_params {
   /** Size of the whole in bytes: 152 here, less on older drivers. */
   len: number;
-  /** `UBLK_PARAM_TYPE_*` of the sub-structs that count. */
+  /** `UBLK_PARAM_TYPE_*` of the sub-structs in use. */
   types: number;
   /** Size, block sizes and attributes. */
   basic: ublk_param_basic;
@@ -279,7 +279,7 @@ export interface ublk_params {
   integrity: ublk_param_integrity;
 }
 
-/** Layout of `struct ublk_params`; `seg` is aligned to 8, after 4 of padding. */
+/** Layout of `struct ublk_params`; `seg` is aligned to 8, after 4 bytes of padding. */
 export const ublk_params: Struct<ublk_params> = {
   name: "ublk_params",
   size: 152,

@@ -1,5 +1,5 @@
 /**
- * An open archive: its file, its members, and where their contents are in it.
+ * An open archive: its file, its members, and the positions of their contents.
  *
  * @module
  */
@@ -17,14 +17,14 @@ const LOCAL_HEADER_SIGNATURE = 0x04034b50;
 
 /** An open archive. */
 export class Archive {
-  /** As it was given. */
+  /** The path, as the caller gave it. */
   readonly path: string;
-  /** Its descriptor, which is good in every thread. */
+  /** The file descriptor, valid in every thread. */
   readonly fd: number;
-  /** Its members. */
+  /** The archive's members. */
   readonly members: Members;
   readonly #size: number;
-  /** The places of all local headers, in order: no member reaches into the next. */
+  /** The sorted positions of all local headers: no member may reach into the next. */
   #headers: Float64Array<ArrayBuffer> | undefined;
 
   private constructor(path: string, fd: number, size: number, members: Members) {
@@ -35,18 +35,18 @@ export class Archive {
   }
 
   /**
-   * Opens an archive, which others may read too, and reads its directory.
+   * Opens an archive, shared with other readers, and reads its directory.
    *
-   * @throws {UblkError} `INVALID_ARGUMENT`, in one line: there is no such file, it is no archive, …
+   * @throws {UblkError} `INVALID_ARGUMENT`, in one line: no such file, not an archive, …
    */
   static async open(path: string, encoding?: string): Promise<Archive> {
     const status = fileStatus(path);
-    // An empty file would be found to be too short for a disk.
+    // Otherwise an empty file would be refused as too short for a disk.
     if (status?.kind === "file" && status.bytes === 0) {
-      throw refusal(path, "it is empty, and no zip archive", "give a zip archive");
+      throw refusal(path, "it is empty, not a zip archive", "give a zip archive");
     }
-    const wish = { readOnly: true, direct: false, blockSize: 1 };
-    const { fd, bytes } = await openBackingFile(path, wish);
+    const options = { readOnly: true, direct: false, blockSize: 1 };
+    const { fd, bytes } = await openBackingFile(path, options);
     try {
       const read = (buffer: Uint8Array<ArrayBuffer>, offset: number) =>
         buffer.subarray(0, readFully(fd, buffer, offset));
@@ -58,11 +58,11 @@ export class Archive {
   }
 
   /**
-   * The byte at which a member's contents begin. The header beside them tells that and nothing else:
-   * where it says otherwise than the directory (two common writers do, in its flags, its sizes
-   * or its checksum), the directory is right, and the checksum proves it.
+   * The position of a member's contents. The local header is used for nothing else: if its flags, sizes
+   * or checksum contradict the directory (two common writers produce such headers), the directory is
+   * right, and the checksum proves it.
    *
-   * @throws {Damage} where there is no header, or the contents reach into another member.
+   * @throws {Damage} if there is no header, or the contents reach into another member.
    */
   locate(member: number): number {
     const at = this.members.headerAt[member];
@@ -73,17 +73,17 @@ export class Archive {
       readFully(this.fd, header, at) < LOCAL_HEADER_BYTES ||
       view.getUint32(0, true) !== LOCAL_HEADER_SIGNATURE
     ) {
-      throw new Damage("its local file header is not there");
+      throw new Damage("its local file header is missing");
     }
     const start = at + LOCAL_HEADER_BYTES + view.getUint16(26, true) + view.getUint16(28, true);
     const end = start + this.members.storedBytes[member];
-    if (end > this.#size) throw new Damage("it goes on beyond the end of the archive");
-    // One header for two names is no harm; members in each other are how zip bombs are made.
-    if (this.#nextHeader(at) < end) throw new Damage("another member is within it");
+    if (end > this.#size) throw new Damage("it extends past the end of the archive");
+    // Two names may share one header. But zip bombs are made of overlapping members.
+    if (this.#nextHeader(at) < end) throw new Damage("another member overlaps it");
     return start;
   }
 
-  /** The place of the first local header behind another. */
+  /** The position of the first local header after the given one. */
   #nextHeader(at: number): number {
     this.#headers ??= this.members.headerAt.slice().sort();
     let [low, high] = [0, this.#headers.length];
@@ -96,23 +96,23 @@ export class Archive {
   }
 
   /**
-   * Fills the buffer from a byte of the archive on.
+   * Fills the buffer with bytes of the archive, starting at `offset`.
    *
-   * @throws {Damage} where it is cut.
+   * @throws {Damage} if the archive has been truncated.
    */
   read(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
     if (readFully(this.fd, buffer, offset) < buffer.length) {
-      throw new Damage("the archive has become shorter");
+      throw new Damage("the archive has been truncated");
     }
   }
 
-  /** Lets go of the file. */
+  /** Closes the file. */
   close(): void {
     closeFd(this.fd);
   }
 }
 
-/** Bytes read, fewer only at the end of the file. */
+/** Reads until the buffer is full or the file ends. Returns the number of bytes read. */
 function readFully(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): number {
   let done = 0;
   while (done < buffer.length) {

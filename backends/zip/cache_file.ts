@@ -1,6 +1,6 @@
 /**
- * The file that members are inflated to. It has no name, and is gone with its server whatever happens
- * to that.
+ * The file that members are inflated to. It has no name, so it disappears with its server however that
+ * ends.
  *
  * @module
  */
@@ -20,12 +20,12 @@ import {
 import { closeFd, openFile } from "../../uring/libc.ts";
 import { refusal } from "../backing_file.ts";
 
-/** A place in it begins at a multiple of this, so that it is whole blocks of a filesystem. */
+/** Alignment of each reserved range, in bytes, so that it covers whole filesystem blocks. */
 const ALIGNMENT = 4096;
 
-/** The file. It takes the space of what was written to it. */
+/** The cache file. It is sparse: only written ranges take space. */
 export class CacheFile {
-  /** Its descriptor, which is good in every thread. */
+  /** The file descriptor, valid in every thread. */
   readonly fd: number;
   readonly #folder: string;
   #end = 0;
@@ -36,9 +36,9 @@ export class CacheFile {
   }
 
   /**
-   * Makes it in a folder.
+   * Creates the file in a folder.
    *
-   * @throws {UblkError} `INVALID_ARGUMENT` where that has no place for it.
+   * @throws {UblkError} `INVALID_ARGUMENT` if it cannot be created there.
    */
   static make(folder: string): CacheFile {
     const path = `${folder}/.ublk-zip-${crypto.randomUUID()}`;
@@ -48,12 +48,17 @@ export class CacheFile {
       return new CacheFile(fd, folder);
     } catch (error) {
       if (!(error instanceof UblkError)) throw error;
-      const reason = `no file can be made there: ${error.reason}`;
-      throw refusal(folder, reason, "give another folder for what is inflated: cache", error.errno);
+      const reason = `no file can be created there: ${error.reason}`;
+      throw refusal(
+        folder,
+        reason,
+        "choose another folder for inflated files (cache)",
+        error.errno,
+      );
     }
   }
 
-  /** A place for so many bytes; what was not written there yet reads as zeroes. */
+  /** Reserves a range of `bytes` and returns its start. Unwritten bytes read as zeroes. */
   reserve(bytes: number): number {
     const start = this.#end;
     this.#end = Math.ceil((start + bytes) / ALIGNMENT) * ALIGNMENT;
@@ -66,8 +71,8 @@ export class CacheFile {
     for (let done = 0; done < bytes.length;) {
       const count = writeAt(this.fd, done === 0 ? bytes : bytes.subarray(done), offset + done);
       if (count === -ENOSPC) {
-        const hint = "make room there, or give another folder: cache";
-        throw refusal(this.#folder, "it has no space for what is inflated", hint, ENOSPC);
+        const hint = "free some space, or choose another folder (cache)";
+        throw refusal(this.#folder, "it has no space for inflated files", hint, ENOSPC);
       }
       if (count < 0) throw new UblkError("SYSCALL_FAILED", { operation: "pwrite", errno: -count });
       done += count;
@@ -87,16 +92,16 @@ export class CacheFile {
   }
 
   /**
-   * Gives back the space of a place, which stays a place. Without that a member for which there was
-   * not enough space would keep all that there was.
+   * Frees the disk space of a range, which stays reserved. Otherwise a member that did not fit would
+   * keep all the space there was.
    */
   free(start: number, bytes: number): void {
     const whole = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-    // A filesystem without holes keeps the space until the server ends.
+    // On a filesystem without holes the space is freed when the server ends.
     punchFile(this.fd, start, whole);
   }
 
-  /** Gives its space back. */
+  /** Closes the file, which frees its space. */
   close(): void {
     closeFd(this.fd);
   }

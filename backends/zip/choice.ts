@@ -1,5 +1,5 @@
 /**
- * The choice of what is served: one of an archive's members, or all of it as files.
+ * Chooses what to serve of an archive: one member as an image, or all members as files.
  *
  * @module
  */
@@ -8,40 +8,39 @@ import { refusal } from "../backing_file.ts";
 import type { Archive } from "./archive.ts";
 import type { Members } from "./members.ts";
 
-/** Names of images, whatever else is in the archive. */
+/** Names of images in an archive with other files. */
 const IMAGE_NAME = /\.(img|iso|raw|ima|dsk)$/i;
-/** Names of images, of what is alone in its archive. */
+/** Names of images in an archive with one file. */
 const LONE_IMAGE_NAME = /\.(img|iso|raw|ima|dsk|bin|dd|ext[234]|vfat|xfs|btrfs|squashfs)$/i;
-/** A file of some other name that is alone, in whole sectors and so large, is hardly a document. */
+/** Minimum size at which a single file of whole sectors counts as an image, whatever its name. */
 const LONE_IMAGE_BYTES = 1 << 20;
 const SECTOR_BYTES = 512;
-/** The most names in a message. */
+/** Maximum of names in a message. */
 const MENTIONED = 3;
-/** In an archive of more files no names are looked for that are like one. */
+/** Maximum of files among which similar names are sought. */
 const MOST_COMPARED = 10_000;
 
-/** The part of an archive that is asked for. */
-export interface Wish {
+/** The requested part of an archive. */
+export interface Selection {
   /** The image's name in the archive. */
   readonly member?: string;
-  /** The archive as files, whatever is in it. */
+  /** Serve the archive as files, whatever it contains. */
   readonly files: boolean;
 }
 
 /**
- * The image that is meant: the one that is named, or else the one that is there. Undefined where the
- * archive is to be served as files, since there is none or they are asked for.
+ * The image to serve: the named one, or the only one in the archive. Undefined if the archive is to be
+ * served as files, by request or because it contains no image.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where it is not there, cannot be read, or could be any of
- *   several.
+ * @throws {UblkError} `INVALID_ARGUMENT` if the image is missing, unreadable or ambiguous.
  */
-export function chooseImage(archive: Archive, { member, files }: Wish): number | undefined {
+export function chooseImage(archive: Archive, { member, files }: Selection): number | undefined {
   const { path, members } = archive;
   if (filesOf(members).next().done) {
-    throw refusal(path, "there are no files in it", "give an archive that has some");
+    throw refusal(path, "it contains no files", "give an archive with files");
   }
   if (files) return undefined;
-  const image = member === undefined ? onlyImage(archive) : named(archive, member);
+  const image = member === undefined ? soleImage(archive) : imageNamed(archive, member);
   if (image === undefined) return undefined;
   const what = `${members.name(image)} in ${path}`;
   const problem = members.obstacle(image);
@@ -58,7 +57,7 @@ function* filesOf(members: Members): Generator<number> {
   }
 }
 
-function onlyImage({ path, members }: Archive): number | undefined {
+function soleImage({ path, members }: Archive): number | undefined {
   const [lone, another] = filesOf(members).take(2);
   if (another === undefined) {
     const bytes = members.bytes[lone];
@@ -70,12 +69,12 @@ function onlyImage({ path, members }: Archive): number | undefined {
     return bytes > 0 && bytes % SECTOR_BYTES === 0 && IMAGE_NAME.test(members.name(file));
   }).toArray();
   if (images.length < 2) return images.at(0);
-  const hint = "name one, or have them served as files (--files)";
+  const hint = "name one, or serve the archive as files (--files)";
   throw refusal(path, `it has several disk images: ${mention(members, images)}`, hint);
 }
 
-function named({ path, members }: Archive, wanted: string): number {
-  // As `unzip -l` shows a name that was made on Windows, too.
+function imageNamed({ path, members }: Archive, wanted: string): number {
+  // Also accept a name from Windows as `unzip -l` shows it.
   for (const name of [wanted, wanted.replaceAll("\\", "/")]) {
     for (const file of filesOf(members)) if (members.name(file) === name) return file;
   }
@@ -86,15 +85,15 @@ function named({ path, members }: Archive, wanted: string): number {
   }
   throw refusal(
     path,
-    `there is no ${wanted} in it`,
+    `it contains no ${wanted}`,
     `it has ${mention(members, closest(members, wanted))}`,
   );
 }
 
-/** All files, those first whose names are most like a name, as far as they are mentioned. */
+/** All files, those with the most similar names first. */
 function closest(members: Members, name: string): number[] {
   const files = filesOf(members).toArray();
-  // In a large archive that would take minutes, and finds little.
+  // In a large archive the comparison would take minutes and find little.
   if (files.length > MOST_COMPARED) return files;
   const distances = new Map(files.map((file) => [file, distance(name, members.name(file))]));
   return files.sort((a, b) => distances.get(a)! - distances.get(b)!);
@@ -106,7 +105,7 @@ function mention(members: Members, files: readonly number[]): string {
   return more > 0 ? `${names} and ${more} more` : names;
 }
 
-/** The letters to change to make one name of the other (Levenshtein), whatever case. */
+/** The case-insensitive Levenshtein distance of two names. */
 function distance(from: string, to: string): number {
   const [a, b] = [from.toLowerCase(), to.toLowerCase()];
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);

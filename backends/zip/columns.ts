@@ -1,5 +1,5 @@
 /**
- * Very many numbers and texts in little memory.
+ * Compact storage for very many numbers and texts.
  *
  * @module
  */
@@ -11,33 +11,33 @@ type Column =
   | Uint16Array<ArrayBuffer>
   | Uint8Array<ArrayBuffer>;
 
-/** The column with another length; its numbers are kept as far as that goes. The old one is void. */
-export function grown<C extends Column>(column: C, length: number): C {
+/** The column with another length. Keeps the numbers that fit, and detaches the old column. */
+export function resized<C extends Column>(column: C, length: number): C {
   const bytes = Math.ceil(length) * column.BYTES_PER_ELEMENT;
   const Kind = column.constructor as new (buffer: ArrayBuffer) => C;
   return new Kind(column.buffer.transfer(bytes));
 }
 
 /**
- * Small enough for the process's memory to be used again when a chunk is let go, and large enough to
- * be few.
+ * Size of a chunk: small enough for the allocator to reuse a freed chunk, large enough to keep the
+ * number of chunks low.
  */
 const CHUNK_BYTES = 64 << 10;
 
 /**
- * Texts in UTF-8, one behind the other, in chunks: a block that grows would be copied again and again,
- * and leave a process twice as large as what it has.
+ * Texts in UTF-8, stored one after the other in chunks. A single growing block would be copied
+ * repeatedly and leave the process twice as large as its data.
  */
 export class TextStore {
   readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
-  /** The end of each text; it begins at the end of the one before. */
+  /** The end of each text, which is the start of the next. */
   #ends: Uint32Array<ArrayBuffer>;
   #count = 0;
   #scratch = new Uint8Array(1024);
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-  /** With room for so many; it grows. */
+  /** An empty store with room for `capacity` texts; it grows. */
   constructor(capacity: number) {
     this.#ends = new Uint32Array(capacity);
   }
@@ -45,9 +45,9 @@ export class TextStore {
   /** Adds a text, which must be well-formed. */
   add(text: string): void {
     if (this.#count === this.#ends.length) {
-      this.#ends = grown(this.#ends, Math.max(16, this.#count * 2));
+      this.#ends = resized(this.#ends, Math.max(16, this.#count * 2));
     }
-    // UTF-8 takes at most three bytes for each unit of UTF-16.
+    // UTF-8 takes at most three bytes for each UTF-16 unit.
     if (text.length * 3 > this.#scratch.length) this.#scratch = new Uint8Array(text.length * 3);
     const { written } = this.#encoder.encodeInto(text, this.#scratch);
     let at = this.#startOf(this.#count);
@@ -62,12 +62,12 @@ export class TextStore {
     this.#ends[this.#count++] = at;
   }
 
-  /** Gives back the room that is left. */
+  /** Frees unused room. */
   trim(): void {
-    if (this.#ends.length > this.#count) this.#ends = grown(this.#ends, this.#count);
+    if (this.#ends.length > this.#count) this.#ends = resized(this.#ends, this.#count);
   }
 
-  /** The text of an index. */
+  /** The text at an index. */
   at(index: number): string {
     const [start, end] = [this.#startOf(index), this.#ends[index]];
     if (start === end) return "";

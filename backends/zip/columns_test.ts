@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { TextStore } from "./columns.ts";
 
-Deno.test("TextStore gives back its texts, also those that lie across its chunks", () => {
+Deno.test("TextStore returns its texts, including those that span chunks", () => {
   const store = new TextStore(0);
   const texts = Array.from({ length: 4000 }, (_, index) => "äx😀".repeat(index % 97));
   // Longer than several chunks.

@@ -1,11 +1,9 @@
 /**
- * The contents of an archive's members: read from the archive where they are stored, and where they
- * are deflated from the cache file that they are inflated to, from the start on and as far as somebody
- * reads.
+ * The contents of an archive's members. Stored members are read from the archive. Deflated members are
+ * inflated to the cache file, from their start and only as far as somebody reads, and read from there.
  *
- * A read is answered as soon as its bytes are there; one that has a member's last byte, once the
- * checksum has proved right. Of a member up to {@linkcode CHECKED_FIRST_BYTES} nothing is handed out
- * before that.
+ * A read is answered as soon as its bytes are ready. A read of a member's last byte waits until the
+ * checksum has been verified. So does every read of a member up to {@linkcode CHECKED_FIRST_BYTES}.
  *
  * @module
  */
@@ -15,34 +13,37 @@ import { EIO } from "../../uapi/errno.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
 import type { Answer } from "../../disk/backend.ts";
 import type { Archive } from "./archive.ts";
-import { type Clock, threadClock } from "./breaths.ts";
+import { type Clock, threadClock } from "./pauses.ts";
 import type { CacheFile } from "./cache_file.ts";
 import { Damage, damaged } from "./damage.ts";
-import { Line, type Work } from "./line.ts";
+import { ReadScheduler, type Work } from "./read_scheduler.ts";
 import { STORED } from "./members.ts";
 import { piecesOf } from "./pieces.ts";
 
-/** Contents up to so many bytes are checked before any of them are handed out: some milliseconds. */
+/** Members up to this size are checked before their first read is answered: some milliseconds. */
 const CHECKED_FIRST_BYTES: number = 1 << 20;
-/** A stored member up to so many bytes is checked where its end is read; that takes a second or so. */
+/** Stored members up to this size are checked when their end is read: about a second. */
 export const CHECKED_STORED_BYTES: number = 128 << 20;
 /**
- * Members that are partly inflated and kept although no read waits for them and none has for
- * {@linkcode MAX_UNUSED_MS}.
+ * Maximum of partly inflated members that are kept although no read has asked for them for
+ * {@linkcode MAX_IDLE_MS}.
  */
-const MAX_UNUSED = 32;
-/** A reader that asks piece by piece comes back sooner. (ms) */
-const MAX_UNUSED_MS = 30_000;
-/** Members that are partly inflated. */
-const MAX_BEGUN = 256;
-/** Memory that they keep, each for its last piece: 16 MiB where 16 KiB were zeroes, mostly less than 1. */
+const MAX_IDLE = 32;
+/** Time after which a member is idle. A sequential reader returns sooner. (ms) */
+const MAX_IDLE_MS = 30_000;
+/** Maximum of partly inflated members. */
+const MAX_STARTED = 256;
+/**
+ * Maximum of memory that partly inflated members keep, each for its last piece: usually less than
+ * 1 MiB, but 16 MiB if 16 KiB of input inflate to zeroes.
+ */
 const MAX_KEPT_BYTES: number = 512 << 20;
 
-/** The place of all of a member's contents. */
-export interface Place {
-  /** An open file. */
+/** The location of a member's complete contents. */
+export interface FileLocation {
+  /** The descriptor of an open file. */
   readonly fd: number;
-  /** The byte of the file at which they begin. */
+  /** The position in the file at which the contents start. */
   readonly start: number;
 }
 
@@ -50,43 +51,43 @@ export interface Place {
 export class Contents {
   readonly #archive: Archive;
   readonly #cache: CacheFile | undefined;
-  readonly #line: Line;
+  readonly #scheduler: ReadScheduler;
   readonly #clock: Clock;
-  /** By member, 1 where the checksum has proved right. */
+  /** By member, 1 if the checksum has been verified. */
   readonly #checked: Uint8Array<ArrayBuffer>;
-  /** By member, the place of its contents in the archive or the cache file, plus 1; 0: not known. */
+  /** By member, the position of its contents in the archive or cache file, plus 1; 0: unknown. */
   readonly #start: Float64Array<ArrayBuffer>;
-  /** Why a member is damaged. */
+  /** By member, the reason why it is damaged. */
   readonly #damage = new Map<number, string>();
-  /** Members that are being gone through; the one that was used last is last. */
-  readonly #passages = new Map<number, Passage>();
+  /** Passes in progress, by member; least recently used first. */
+  readonly #passes = new Map<number, Pass>();
 
-  /** `cache` is where deflated members are inflated to. */
+  /** `cache` is the file that deflated members are inflated to. */
   constructor(archive: Archive, cache: CacheFile | undefined, clock: Clock = threadClock) {
     this.#archive = archive;
     this.#cache = cache;
-    this.#line = new Line();
+    this.#scheduler = new ReadScheduler();
     this.#clock = clock;
     this.#checked = new Uint8Array(archive.members.count);
     this.#start = new Float64Array(archive.members.count);
   }
 
   /**
-   * Fills the buffer from a byte of a member's contents on, within them.
+   * Fills the buffer with a member's contents from `offset` on. The range must lie within them.
    *
-   * @throws {UblkError} where they are damaged, or there is no room to inflate them.
+   * @throws {UblkError} if the contents are damaged, or there is no space to inflate them.
    */
   read(member: number, buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
     this.#throwIfDamaged(member);
     const end = offset + buffer.length;
-    const needed = this.#neededFor(member, end);
-    const there = this.#checked[member] === 1 ? Infinity : this.#passages.get(member)?.there ?? 0;
-    if (needed <= there) return this.#readThere(member, buffer, offset);
-    return this.#waitFor(member, needed, () => this.#readThere(member, buffer, offset));
+    const needed = this.#bytesNeeded(member, end);
+    const ready = this.#checked[member] === 1 ? Infinity : this.#passes.get(member)?.bytesDone ?? 0;
+    if (needed <= ready) return this.#readReady(member, buffer, offset);
+    return this.#waitFor(member, needed, () => this.#readReady(member, buffer, offset));
   }
 
-  /** The bytes of a member to go through before a read up to `end`. */
-  #neededFor(member: number, end: number): number {
+  /** The bytes of a member to process before a read up to `end` can be answered. */
+  #bytesNeeded(member: number, end: number): number {
     const bytes = this.#archive.members.bytes[member];
     if (bytes <= CHECKED_FIRST_BYTES) return Infinity;
     if (!this.#isStored(member)) return end < bytes ? end : Infinity;
@@ -94,9 +95,9 @@ export class Contents {
   }
 
   /**
-   * Goes through all of a member.
+   * Inflates and checks a whole member.
    *
-   * @param onProgress Called with the bytes that have been gone through.
+   * @param onProgress Called with the number of bytes processed.
    * @throws {UblkError} as {@linkcode read}.
    */
   check(member: number, onProgress?: (bytes: number) => void): Promise<void> {
@@ -105,9 +106,9 @@ export class Contents {
   }
 
   /**
-   * Makes sure that a member is where the archive says.
+   * Verifies that a member is at the position that the archive's directory states.
    *
-   * @throws {UblkError} where it is not.
+   * @throws {UblkError} if it is not.
    */
   locate(member: number): void {
     try {
@@ -125,8 +126,8 @@ export class Contents {
     this.#start[member] = start + 1;
   }
 
-  /** The place of a member that has been checked, or of a stored one that has been located. */
-  place(member: number): Place {
+  /** The location of a checked member, or of a stored one after {@linkcode locate}. */
+  location(member: number): FileLocation {
     const start = this.#start[member] - 1;
     assert(start >= 0, "it has been found");
     return { fd: this.#isStored(member) ? this.#archive.fd : this.#cache!.fd, start };
@@ -136,7 +137,7 @@ export class Contents {
     return this.#archive.members.method[member] === STORED;
   }
 
-  #readThere(member: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
+  #readReady(member: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
     try {
       if (this.#isStored(member)) {
         if (this.#start[member] === 0) this.#locate(member);
@@ -155,19 +156,19 @@ export class Contents {
     ready: () => void,
     onProgress?: (bytes: number) => void,
   ): Promise<void> {
-    let passage = this.#passages.get(member);
-    // The one that was used last is last.
-    if (passage !== undefined) this.#passages.delete(member);
-    else passage = this.#begin(member);
-    this.#passages.set(member, passage);
-    passage.onProgress ??= onProgress;
-    passage.usedMs = this.#clock.now();
-    const answer = this.#line.wait(passage, end, ready);
-    this.#endIdle();
+    let pass = this.#passes.get(member);
+    // Move it to the end, as the most recently used.
+    if (pass !== undefined) this.#passes.delete(member);
+    else pass = this.#begin(member);
+    this.#passes.set(member, pass);
+    pass.onProgress ??= onProgress;
+    pass.lastUsedMs = this.#clock.now();
+    const answer = this.#scheduler.wait(pass, end, ready);
+    this.#dropIdle();
     return answer;
   }
 
-  #begin(member: number): Passage {
+  #begin(member: number): Pass {
     const archive = this.#archive;
     const cache = this.#isStored(member) ? undefined : this.#cache;
     assert(cache !== undefined || this.#isStored(member), "there is a cache for what is deflated");
@@ -175,55 +176,55 @@ export class Contents {
       this.#start[member] = cache.reserve(archive.members.bytes[member]) + 1;
     }
     const start = this.#start[member] - 1;
-    return new Passage(archive, member, {
+    return new Pass(archive, member, {
       write: (bytes, at) => cache?.write(bytes, start + at),
       done: () => {
-        this.#passages.delete(member);
+        this.#passes.delete(member);
         this.#checked[member] = 1;
       },
       failed: (error) => {
-        this.#end(member);
+        this.#drop(member);
         return this.#failure(member, error);
       },
     });
   }
 
   /**
-   * Forgets members that no read waits for: those unused for long, and beyond the limit those with
-   * the least to inflate again. (Every one beyond 32 was once forgotten, the one unused for longest
-   * first. With 33 files read side by side that was always the one to be read next: each piece
-   * inflated its file again from the start.)
+   * Drops passes that no read waits for: those idle for long, and beyond the limits those that are
+   * cheapest to repeat. (Once every pass beyond 32 was dropped, the least recently used first. With
+   * 33 files read in turn that was always the one to be read next: each piece inflated its file again
+   * from the start.)
    */
-  #endIdle(): void {
-    const unusedMs = this.#clock.now() - MAX_UNUSED_MS;
-    for (const [member, passage] of this.#passages) {
-      if (this.#passages.size <= MAX_UNUSED || passage.usedMs > unusedMs) break;
-      if (!this.#line.wants(passage)) this.#end(member);
+  #dropIdle(): void {
+    const idleSinceMs = this.#clock.now() - MAX_IDLE_MS;
+    for (const [member, pass] of this.#passes) {
+      if (this.#passes.size <= MAX_IDLE || pass.lastUsedMs > idleSinceMs) break;
+      if (!this.#scheduler.hasWaiters(pass)) this.#drop(member);
     }
     let keptBytes = 0;
-    for (const passage of this.#passages.values()) keptBytes += passage.keptBytes;
-    if (this.#passages.size <= MAX_BEGUN && keptBytes <= MAX_KEPT_BYTES) return;
-    // Of equal ones that which was used last: files read in turn come up again in that order.
-    const idle = [...this.#passages].filter(([, passage]) => !this.#line.wants(passage)).reverse()
-      .sort(([, one], [, other]) => one.there - other.there);
-    for (const [member, passage] of idle) {
-      if (this.#passages.size <= MAX_BEGUN && keptBytes <= MAX_KEPT_BYTES) break;
-      keptBytes -= passage.keptBytes;
-      this.#end(member);
+    for (const pass of this.#passes.values()) keptBytes += pass.keptBytes;
+    if (this.#passes.size <= MAX_STARTED && keptBytes <= MAX_KEPT_BYTES) return;
+    // Among equals the most recently used first: files read in turn return in that order.
+    const idle = [...this.#passes].filter(([, pass]) => !this.#scheduler.hasWaiters(pass)).reverse()
+      .sort(([, one], [, other]) => one.bytesDone - other.bytesDone);
+    for (const [member, pass] of idle) {
+      if (this.#passes.size <= MAX_STARTED && keptBytes <= MAX_KEPT_BYTES) break;
+      keptBytes -= pass.keptBytes;
+      this.#drop(member);
     }
   }
 
-  /** Forgets a member that is not all there, and gives its space back. It may be begun again. */
-  #end(member: number): void {
-    const passage = this.#passages.get(member);
-    if (passage === undefined) return;
-    this.#passages.delete(member);
-    void passage.end();
+  /** Drops an unfinished pass and frees the space of its member. A later read starts it again. */
+  #drop(member: number): void {
+    const pass = this.#passes.get(member);
+    if (pass === undefined) return;
+    this.#passes.delete(member);
+    void pass.end();
     if (this.#isStored(member)) return;
     this.#cache!.free(this.#start[member] - 1, this.#archive.members.bytes[member]);
   }
 
-  /** The error for who reads. Damage stays; anything else, such as a full cache, may pass. */
+  /** The error for the reader. Damage is remembered; other errors, as of a full cache, may pass. */
   #failure(member: number, error: unknown): UblkError {
     const { path, members } = this.#archive;
     if (error instanceof Damage) {
@@ -246,67 +247,67 @@ export class Contents {
     }
   }
 
-  /** Stops all that goes on; resolves once it has. */
+  /** Stops all passes, and resolves once they have stopped. */
   async close(): Promise<void> {
     const error = new UblkError("ABORTED", { operation: this.#archive.path, errno: EIO });
-    await this.#line.close(error);
-    // Their streams read the archive, which is closed next.
-    await Promise.all([...this.#passages.values()].map((passage) => passage.end()));
+    await this.#scheduler.close(error);
+    // The streams of the passes read the archive, which is closed next.
+    await Promise.all([...this.#passes.values()].map((pass) => pass.end()));
   }
 }
 
-/** The ways of a passage to what it is for. */
-interface PassageEnds {
+/** The callbacks of a pass. */
+interface PassHandlers {
   write(bytes: Uint8Array<ArrayBuffer>, at: number): void;
   done(): void;
   failed(error: unknown): UblkError;
 }
 
-/** A member that is gone through: each piece is counted, summed and written. */
-class Passage implements Work {
-  there = 0;
-  /** Of the last read that asked for it, by the monotonic clock. */
-  usedMs = 0;
-  /** Of its last piece, which its stream keeps. */
+/** One pass over a member: counts, checksums and writes each piece. */
+class Pass implements Work {
+  bytesDone = 0;
+  /** Time of the last read that asked for it, by the monotonic clock. */
+  lastUsedMs = 0;
+  /** Bytes of the last piece, which the stream keeps in memory. */
   keptBytes = 0;
   onProgress: ((bytes: number) => void) | undefined;
   #crc = 0;
   readonly #pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>;
   readonly #bytes: number;
   readonly #crc32: number;
-  readonly #ends: PassageEnds;
+  readonly #handlers: PassHandlers;
 
-  constructor(archive: Archive, member: number, ends: PassageEnds) {
+  constructor(archive: Archive, member: number, handlers: PassHandlers) {
     this.#pieces = piecesOf(archive, member);
     this.#bytes = archive.members.bytes[member];
     this.#crc32 = archive.members.crc32[member];
-    this.#ends = ends;
+    this.#handlers = handlers;
   }
 
   async step(): Promise<boolean> {
     try {
       const { value, done } = await this.#pieces.next();
       if (done) {
-        if (this.there < this.#bytes) throw new Damage("it ends too early");
+        if (this.bytesDone < this.#bytes) throw new Damage("it ends too early");
         if (this.#crc !== this.#crc32) throw new Damage("its checksum is wrong");
-        this.#ends.done();
+        this.#handlers.done();
         return true;
       }
-      if (this.there + value.length > this.#bytes) throw new Damage("it is too long");
+      if (this.bytesDone + value.length > this.#bytes) throw new Damage("it is too long");
       this.keptBytes = value.buffer.byteLength;
-      this.#ends.write(value, this.there);
+      this.#handlers.write(value, this.bytesDone);
       this.#crc = crc32(value, this.#crc);
-      this.there += value.length;
-      this.onProgress?.(this.there);
+      this.bytesDone += value.length;
+      this.onProgress?.(this.bytesDone);
       return false;
     } catch (error) {
-      throw this.#ends.failed(error);
+      throw this.#handlers.failed(error);
     }
   }
 
-  /** Lets go of what it has open; resolves once it has. */
+  /** Closes the stream, and resolves once it is closed. */
   async end(): Promise<void> {
-    // An error would be one of a reader that is there no more.
+    // Nobody is left to receive an error.
     await this.#pieces.return(undefined).catch(() => {});
   }
 }

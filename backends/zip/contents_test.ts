@@ -7,20 +7,20 @@ import { ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { Archive } from "./archive.ts";
-import { type Clock, threadClock } from "./breaths.ts";
+import { type Clock, threadClock } from "./pauses.ts";
 import { CacheFile } from "./cache_file.ts";
 import { Contents } from "./contents.ts";
 
-// libc stays open for the life of the process, which is no leak of the test that opens it first.
+// libc stays open for the life of the process, so it is not a leak of the first test that opens it.
 libc();
 
 const MIB = 1 << 20;
 const DATA = patterned(3 * MIB + 512);
 const LARGE_BYTES = 160 * MIB;
-/** That of a request by default (`DEFAULT_DEADLINE_MS` of `device/options.ts`). */
+/** The default deadline of a request (`DEFAULT_DEADLINE_MS` of `device/options.ts`). */
 const DEADLINE_MS = 20_000;
 
-/** A clock that stands still until a test sets it, and the bytes that were written to the cache. */
+/** A clock that stands still until a test sets it, and a count of bytes written to the cache. */
 class Bench implements Clock {
   nowMs = 0;
   inflatedBytes = 0;
@@ -29,8 +29,8 @@ class Bench implements Clock {
     return this.nowMs;
   }
 
-  breathe(): Promise<void> {
-    return threadClock.breathe();
+  pause(): Promise<void> {
+    return threadClock.pause();
   }
 
   watch(cache: CacheFile): void {
@@ -42,7 +42,7 @@ class Bench implements Clock {
   }
 }
 
-/** Makes an archive, opens its contents, and closes them in the end. */
+/** Creates an archive, opens its contents, and closes them at the end. */
 async function withContents(
   members: readonly ZipMember[],
   use: (contents: Contents, archive: Archive, cacheFolder: string) => Promise<void>,
@@ -73,10 +73,10 @@ async function read(contents: Contents, member: number, offset: number, bytes: n
   return buffer;
 }
 
-Deno.test("Contents hand out bytes while they are inflated, and are closed amid that", async () => {
+Deno.test("Contents answer reads during inflation, and can be closed during it", async () => {
   const data = new Uint8Array(LARGE_BYTES);
   data.set(DATA, MIB);
-  // Its end, and so its checksum, is never reached.
+  // The test never reaches its end, and so its checksum.
   const member = { name: "a", data, deflate: true, claims: { crc32: 0 } };
   await withContents([member], async (contents) => {
     let [there, most] = [0, 0];
@@ -91,12 +91,12 @@ Deno.test("Contents hand out bytes while they are inflated, and are closed amid 
     await contents.close();
     await Promise.all(rejected);
     assert(there < LARGE_BYTES, "it has stopped");
-    // Zeroes are the worst that can come: deflate makes 1032 of one byte.
+    // Zeroes are the worst case: deflate produces 1032 of them from one byte.
     assert(most < 17 * MIB, `${most} bytes were in memory at a time`);
   });
 });
 
-Deno.test("Contents inflate as far as somebody reads, and no farther", async () => {
+Deno.test("Contents inflate only as far as somebody reads", async () => {
   const members = [0, 1].map((index) => ({
     name: `${index}`,
     data: patterned(8 * MIB, index + 1),
@@ -113,7 +113,7 @@ Deno.test("Contents inflate as far as somebody reads, and no farther", async () 
     for (const [index, { data }] of members.entries()) {
       assertEquals(await read(contents, index, 0, 4096), data.slice(0, 4096));
     }
-    // Both are begun, and both stand still: nothing wakes where nobody waits.
+    // Both have started and stand still: nothing runs while no read waits.
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert(blocks() < 2 * 1024, `${blocks()} KiB`);
     for (const [index, { data }] of members.entries()) {
@@ -130,7 +130,7 @@ for (const count of [8, 64]) {
       return { name: `${index}.bin`, data, deflate: true, claims: { crc32: crc32(data) } };
     });
     await using served = await ServedZip.open(await makeZip(members), { files: true });
-    // As the kernel asks for files that are read at a time: all requests are under way at once.
+    // As when the kernel reads several files at a time: all requests are in flight at once.
     const { blockSize = 512 } = served.backend;
     const boot = new DataView((await served.read(0, 512)).buffer);
     const dataAt = 32 * blockSize + 2 * boot.getUint32(36, true) * blockSize;
@@ -154,7 +154,7 @@ for (const count of [8, 64]) {
   });
 }
 
-/** Members of 2 MiB, all the same, of which some 600 KiB come out at a time. */
+/** Identical members of 2 MiB that inflate about 600 KiB at a time. */
 async function sameMembers(count: number) {
   const data = patterned(2 * MIB).map((byte, at) => at % 56 === 0 ? byte : at >>> 10);
   const stored = await deflated(data);
@@ -163,7 +163,7 @@ async function sameMembers(count: number) {
     { length: count },
     (_, index) => ({ name: `${index}`, data: stored, claims }),
   );
-  /** Reads a part of each, one after the other: between two reads of a member it is idle. */
+  /** Reads a part of each in turn, so that a member is idle between two of its reads. */
   const readAll = async (contents: Contents, offset: number) => {
     for (const index of members.keys()) {
       const bytes = await read(contents, index, offset, 4096);
@@ -173,7 +173,7 @@ async function sameMembers(count: number) {
   return { data, members, readAll };
 }
 
-Deno.test("Contents of members that are read in turn are inflated once, however many they are", async () => {
+Deno.test("Contents of any number of members read in turn are inflated once", async () => {
   const { data, members, readAll } = await sameMembers(40);
   const bench = new Bench();
   await withContents(
@@ -188,11 +188,11 @@ Deno.test("Contents of members that are read in turn are inflated once, however 
     undefined,
     bench,
   );
-  // Each read of the 33rd and of all others once began its member again.
+  // With 33 members each read once restarted its member.
   assertEquals(bench.inflatedBytes, members.length * data.length);
 });
 
-Deno.test("Contents that nobody has read for long are forgotten, begun again, and right", async () => {
+Deno.test("Contents that are idle for long are dropped, and inflated again when read", async () => {
   const { data, members, readAll } = await sameMembers(40);
   const bench = new Bench();
   await withContents(
@@ -211,7 +211,7 @@ Deno.test("Contents that nobody has read for long are forgotten, begun again, an
   );
 });
 
-Deno.test("Contents beyond the most that may be begun are those that are begun again", async () => {
+Deno.test("Contents beyond the limit of started members are the ones inflated again", async () => {
   const { members, readAll } = await sameMembers(260);
   const bench = new Bench();
   await withContents(
@@ -222,7 +222,7 @@ Deno.test("Contents beyond the most that may be begun are those that are begun a
       await readAll(contents, 4096);
       const again = bench.inflatedBytes - once;
       assert(again > 0, "a few were forgotten");
-      // Were it the one that was used longest ago, it would be all of them.
+      // Dropping the least recently used would restart all of them.
       assert(again <= 10 * once / members.length, `${again} of ${once} bytes`);
     },
     undefined,
@@ -230,8 +230,8 @@ Deno.test("Contents beyond the most that may be begun are those that are begun a
   );
 });
 
-Deno.test("Contents of zeroes keep little memory, however many members are begun", async () => {
-  // 16 MiB come out of the first 16 KiB, and each stream keeps them.
+Deno.test("Contents of zeroes keep little memory for any number of started members", async () => {
+  // The first 16 KiB inflate to 16 MiB, which each stream keeps.
   const bytes = 17 * MIB;
   const data = await deflated(new Uint8Array(bytes));
   const claims = { method: 8, bytes, crc32: 0 };
@@ -251,7 +251,7 @@ Deno.test("Contents of zeroes keep little memory, however many members are begun
   );
 });
 
-Deno.test("Contents whose checksum is wrong fail: small ones at once, others where their end is read", async () => {
+Deno.test("Contents with a wrong checksum fail: small ones at once, others when their end is read", async () => {
   const wrong = (data: Uint8Array, deflate: boolean) => [
     { name: "a", data, deflate, claims: { crc32: 1 } },
   ];
@@ -272,7 +272,7 @@ Deno.test("Contents whose checksum is wrong fail: small ones at once, others whe
   }
 });
 
-Deno.test("Contents are those of the deflate stream, whatever stands behind it", async () => {
+Deno.test("Contents end with the deflate stream, whatever follows it", async () => {
   const cases: [Uint8Array<ArrayBuffer>, number][] = [];
   for (const count of [1, 3, 200, 40_000]) {
     cases.push([DATA.slice(0, 0), count], [DATA.slice(0, 5000), count]);
@@ -292,10 +292,10 @@ Deno.test("Contents are those of the deflate stream, whatever stands behind it",
   });
 });
 
-Deno.test("Contents that cannot be inflated fail, and at once where no bytes behind them explain it", async () => {
+Deno.test("Contents that cannot be inflated fail, at once unless trailing bytes may be the cause", async () => {
   const stored = await deflated(DATA.subarray(0, 2 * MIB));
   for (const [at, bytes] of [[0, 2 * MIB], [stored.length - 40, 2 * MIB], [0, 100 * MIB]]) {
-    // At a block's start these are of no kind that there is.
+    // At the start of a block these bytes are an invalid block type.
     const data = stored.slice().fill(0xff, at, at + 30);
     const member = { name: "a", data, claims: { method: 8, bytes, crc32: 1 } };
     await withContents([member], async (contents, archive) => {
@@ -312,7 +312,7 @@ Deno.test("Contents that cannot be inflated fail, and at once where no bytes beh
   }
 });
 
-Deno.test("Contents give way to other work of the thread while they are gone through", async () => {
+Deno.test("Contents let other work of the thread run during inflation", async () => {
   for (const deflate of [false, true]) {
     const member = { name: "a", data: new Uint8Array(64 * MIB), deflate, claims: { crc32: 0 } };
     await withContents([member], async (contents) => {
@@ -325,17 +325,17 @@ Deno.test("Contents give way to other work of the thread while they are gone thr
   }
 });
 
-Deno.test("Contents of an archive that somebody makes shorter fail, and nobody waits", async () => {
+Deno.test("Contents of a truncated archive fail without hanging", async () => {
   for (const deflate of [false, true]) {
     await withContents([{ name: "a", data: DATA, deflate }], async (contents, archive) => {
       Deno.truncateSync(archive.path, 200_000);
       const end = () => read(contents, 0, DATA.length - 512, 512);
-      await assertRejects(end, UblkError, "the archive has become shorter");
+      await assertRejects(end, UblkError, "the archive has been truncated");
     });
   }
 });
 
-Deno.test("Contents for which the cache has no room fail with ENOSPC, leave their space, and recover", async () => {
+Deno.test("Contents that do not fit into the cache fail with ENOSPC, free their space, and recover", async () => {
   const data = patterned(6 * MIB);
   const claims = { crc32: crc32(data) };
   const members = [0, 1].map((index) => ({ name: `${index}`, data, deflate: true, claims }));
@@ -346,14 +346,14 @@ Deno.test("Contents for which the cache has no room fail with ENOSPC, leave thei
     for (let round = 0; round < 2; round++) {
       const error = await assertRejects(() => whole(0), UblkError);
       assertEquals(error.errno, ENOSPC);
-      assertMatch(error.message, /: it has no space for what is inflated.*; make room there, or /);
+      assertMatch(error.message, /: it has no space for inflated files.*; free some space, or /);
     }
-    // It once kept all the space that there was, and was broken for ever.
+    // A member that did not fit once kept all the space, and failed for ever.
     Deno.writeFileSync(`${folder}/another`, new Uint8Array(4 * MIB));
     Deno.removeSync(`${folder}/another`);
     Deno.removeSync(filler);
     assertEquals(await whole(0), data);
-    // There is no room for two; the one that is there stays.
+    // There is no space for two; the existing one stays.
     assertEquals((await assertRejects(() => whole(1), UblkError)).errno, ENOSPC);
     assertEquals(await whole(0), data);
   }, "8M");

@@ -1,5 +1,5 @@
 /**
- * Archives and members that are not as they were made.
+ * Errors of damaged archives and members.
  *
  * @module
  */
@@ -8,19 +8,19 @@ import { EIO } from "../../uapi/errno.ts";
 import type { UblkError } from "../../uapi/error.ts";
 import { refusal } from "../backing_file.ts";
 
-/** A member is damaged, which no second look will change. Inside this room only. */
+/** Permanent damage of a member or directory. Thrown and caught in this room only. */
 export class Damage extends Error {
-  /** As the end of a sentence. */
+  /** The reason, as a clause that completes a sentence. */
   readonly reason: string;
 
-  /** The reason is one of a few fixed sentences, since it is kept for each damaged member. */
+  /** The reason must be one of a few constants, because it is kept for each damaged member. */
   constructor(reason: string) {
     super(reason);
     this.reason = reason;
   }
 }
 
-/** The error of an archive, or a member of it, that is damaged. */
+/** The error for a damaged archive, or for a damaged member of it. */
 export function damaged(path: string, name: string | undefined, reason: string): UblkError {
   const operation = name === undefined ? path : `${name} in ${path}`;
   return refusal(operation, `it is damaged: ${reason}`, "get the archive again", EIO);

@@ -16,7 +16,7 @@ import { zip } from "../zip.ts";
 import { Archive } from "./archive.ts";
 import { NO_TIME } from "./dos_time.ts";
 
-// libc stays open for the life of the process, which is no leak of the test that opens it first.
+// libc stays open for the life of the process, so it is not a leak of the first test that opens it.
 libc();
 
 const encoder = new TextEncoder();
@@ -31,11 +31,11 @@ async function theFile(archive: readonly ZipMember[] | Uint8Array, encoding?: st
 
 for (const deflate of [false, true]) {
   const how = deflate ? "deflated" : "stored";
-  // unzip, 7z and bsdtar read all of them: the directory is right, and the checksum proves it.
+  // unzip, 7z and bsdtar read all of these: the directory is right, and the checksum proves it.
   const cases: [string, ZipMember["local"]][] = [
     ["is not marked as UTF-8", { flags: 0 }],
     ["is marked as encrypted", { flags: 0x801 }],
-    ["announces a data descriptor that is not there", { flags: 0x808 }],
+    ["announces a missing data descriptor", { flags: 0x808 }],
     ["has no checksum and sizes", { crc32: 0, bytes: 0, storedBytes: 0 }],
     ["has no sizes", { bytes: 0, storedBytes: 0 }],
     ["has no checksum", { crc32: 0 }],
@@ -55,14 +55,14 @@ for (const deflate of [false, true]) {
   }
 }
 
-Deno.test("Archive refuses a member whose local header is not there, or which is within another", async () => {
+Deno.test("Archive refuses a member whose local header is missing, or which overlaps another", async () => {
   const small = [{ name: "a", data: DATA }, { name: "b", data: DATA }];
   const archive = await makeZip(small);
   archive[0] = 0;
   await using served = await ServedZip.open(archive);
   const error = await assertRejects(() => served.files(), UblkError);
-  assertMatch(error.message, /a in .*: it is damaged: its local file header is not there/);
-  // The first goes on into the second, as in a zip bomb.
+  assertMatch(error.message, /a in .*: it is damaged: its local file header is missing/);
+  // The first reaches into the second, as in a zip bomb.
   const bomb = await makeZip([{ ...small[0], claims: { bytes: 20_000 } }, small[1]]);
   const view = new DataView(bomb.buffer);
   for (let at = 0; at < bomb.length - 4; at++) {
@@ -72,7 +72,7 @@ Deno.test("Archive refuses a member whose local header is not there, or which is
   }
   await using overlapped = await ServedZip.open(bomb);
   const overlap = await assertRejects(() => overlapped.files(), UblkError);
-  assertMatch(overlap.message, /a in .*: it is damaged: another member is within it/);
+  assertMatch(overlap.message, /a in .*: it is damaged: another member overlaps it/);
 });
 
 for (
@@ -93,8 +93,8 @@ for (
   }
 }
 
-Deno.test("readDirectory finds an archive of any size before whatever stands behind it", async () => {
-  // Reads of the search for the end were once cut at their end: beyond 1.06 MiB nothing was found.
+Deno.test("readDirectory finds an archive of any size before trailing bytes", async () => {
+  // The read that searches for the end was once cut: nothing beyond 1.06 MiB was found.
   const data = patterned(3 << 20);
   const archive = await makeZip([{ name: "a", data, claims: { crc32: crc32(data) } }]);
   for (const count of [0, 1, 5000, 60_000, 70_000, 1 << 20]) {
@@ -105,12 +105,12 @@ Deno.test("readDirectory finds an archive of any size before whatever stands beh
   await assertRejects(() => volumeOf(tooMuch), UblkError, "it is damaged");
 });
 
-Deno.test("readDirectory takes backslashes for separators where the system has them, as unzip does", async () => {
+Deno.test("readDirectory treats backslashes as separators on the systems where unzip does", async () => {
   const windows = [
     { name: "dir\\", system: 0 },
     { name: "dir\\sub\\file.txt", data: DATA, system: 0 },
     { name: "empty\\folder\\", system: 11 },
-    // A slash shows that a backslash is none.
+    // With a slash in the name, the backslash is not a separator.
     { name: "a/b\\c", system: 0 },
   ];
   const unix = [{ name: "a\\b", data: DATA }, { name: "ends\\" }];
@@ -127,12 +127,12 @@ Deno.test("readDirectory takes backslashes for separators where the system has t
   ]);
 });
 
-Deno.test("readDirectory decodes names as they are marked, as it is told, or as code page 437", async () => {
+Deno.test("readDirectory decodes names by their mark, the option, or code page 437", async () => {
   const bytes = (...values: number[]) => new Uint8Array(values);
   const name = async (raw: Uint8Array, encoding?: string, more: Partial<ZipMember> = {}) =>
     (await theFile([{ name: raw, data: DATA, unmarked: true, ...more }], encoding)).path;
   const sjis = bytes(0x83, 0x5c, 0x2e, 0x74, 0x78, 0x74);
-  // The second byte is a backslash, which is no separator before it is decoded.
+  // The second byte is 0x5c, which is not a separator before decoding.
   assertEquals(await name(sjis, "shift_jis"), "/ソ.txt");
   assertEquals(await name(sjis, "shift_jis", { system: 0 }), "/ソ.txt");
   assertEquals(await name(sjis, "CP932", { system: 0 }), "/ソ.txt");
@@ -141,18 +141,18 @@ Deno.test("readDirectory decodes names as they are marked, as it is told, or as 
   assertEquals(await name(bytes(0x81, 0x82, 0xe1)), "/üéß");
   assertEquals(await name(bytes(0x81, 0x82, 0xe1), "cp437"), "/üéß");
   assertEquals(await name(bytes(0xfc), "windows-1252"), "/ü");
-  // UTF-8 that nobody marked is known by its bytes, unless an encoding is given.
+  // Unmarked UTF-8 is recognised by its bytes, unless an encoding is given.
   assertEquals(await name(encoder.encode("ü")), "/ü");
   assertEquals(await name(encoder.encode("ü"), "cp437"), "/├╝");
   assertEquals(await name(encoder.encode("ü"), "gbk", { unmarked: false }), "/ü");
   assertThrows(
     () => zip("a", { encoding: "klingon" }),
     UblkError,
-    '"klingon" is no known encoding',
+    '"klingon" is not a known encoding',
   );
 });
 
-Deno.test("readDirectory takes a name from its Unicode path where that belongs to it", async () => {
+Deno.test("readDirectory uses the Unicode path of a name if it matches that name", async () => {
   const name = encoder.encode("_.txt");
   const unicode = encoder.encode("日本.txt");
   const field = (crc: number) =>
@@ -164,7 +164,7 @@ Deno.test("readDirectory takes a name from its Unicode path where that belongs t
   assertEquals(wrong.path, "/_.txt");
 });
 
-Deno.test("readDirectory has times that FAT has, whatever the archive's", async () => {
+Deno.test("readDirectory converts any time to a valid FAT time", async () => {
   const dos = (year: number, month: number, day: number, hour = 0, minute = 0, half = 0) =>
     ((year - 1980) << 25 | month << 21 | day << 16 | hour << 11 | minute << 5 | half) >>> 0;
   const unix = (seconds: number) => record([2, 0x5455], [2, 5], [1, 1], [4, seconds]);
@@ -176,21 +176,21 @@ Deno.test("readDirectory has times that FAT has, whatever the archive's", async 
   assertEquals(await time(dos(2024, 13, 31)), dos(2024, 12, 31));
   assertEquals(await time(dos(2023, 2, 30)), dos(2023, 2, 28));
   assertEquals(await time(dos(2024, 5, 5, 31, 63, 31)), dos(2024, 5, 5, 23, 59, 29));
-  // The archive's own time is its maker's local one, as FAT's are; the other stands in for it.
+  // The DOS time is the archiver's local time, as FAT's are. The other one only replaces it.
   assertEquals(await time(dos(2024, 3, 2), unix(1_700_000_000)), dos(2024, 3, 2));
   assertEquals(await time(0, unix(1_700_000_000)), dos(2023, 11, 14, 22, 13, 10));
   assertEquals(await time(0, unix(0)), NO_TIME);
   assertEquals(await time(0, unix(0x8000_0000)), NO_TIME);
 });
 
-Deno.test("readDirectory counts the members where their number does not fit", async () => {
-  // Without zip64 a count has 16 bits: all ones, which ask for zip64, then 0, and 1.
+Deno.test("readDirectory counts members whose number does not fit into 16 bits", async () => {
+  // Without zip64 a count has 16 bits: all ones (which announce zip64), then 0, and 1.
   for (const count of [65_535, 65_536, 65_537]) {
     const name = (index: number) => `${index}`.padStart(20, "file ");
     const archive = makeLargeZip(count, name);
     const view = new DataView(archive.buffer);
     const end = archive.length - 22;
-    // The zip64 records before the end become the last entry's comment.
+    // Turn the zip64 records before the end into the last entry's comment.
     const bytes = Number(view.getBigUint64(end - 20 - 56 + 40, true));
     const start = Number(view.getBigUint64(end - 20 - 56 + 48, true));
     view.setUint16(start + bytes - 66 + 32, 76, true);
@@ -207,7 +207,7 @@ Deno.test("readDirectory counts the members where their number does not fit", as
   }
 });
 
-Deno.test("readDirectory reads all members whatever their count is said to be, as python does", async () => {
+Deno.test("readDirectory reads all members whatever the declared count, as python does", async () => {
   const members = ["a", "b", "c"].map((name) => ({ name, data: DATA }));
   const names = members.map(({ name }) => `/${name}`);
   for (const before of [0, 5000]) {
@@ -229,7 +229,7 @@ Deno.test("readDirectory reads all members whatever their count is said to be, a
   }
 });
 
-Deno.test("readDirectory finds an archive that has zip64 and does not need it, also behind others", async () => {
+Deno.test("readDirectory finds an archive with unneeded zip64 records, also after other bytes", async () => {
   const members = ["a", "b"].map((name) => ({ name, data: DATA, zip64: true }));
   const archive = await makeZip(members);
   const view = new DataView(archive.buffer);
@@ -245,7 +245,7 @@ Deno.test("readDirectory finds an archive that has zip64 and does not need it, a
   }
 });
 
-Deno.test("readDirectory refuses a directory that ends before its end, whatever the count", async () => {
+Deno.test("readDirectory refuses a directory that ends before its declared end, whatever the count", async () => {
   const archive = await makeZip(["a", "b"].map((name) => ({ name, data: DATA })));
   const end = archive.length - 22;
   const view = new DataView(archive.buffer);
@@ -256,7 +256,7 @@ Deno.test("readDirectory refuses a directory that ends before its end, whatever 
   }
 });
 
-Deno.test("readDirectory refuses what it cannot read, and what is too much", async () => {
+Deno.test("readDirectory refuses unreadable directories and too many members", async () => {
   const good = await makeZip([{ name: "a", data: DATA }]);
   const end = good.length - 22;
   const refused = async (change: (view: DataView) => void, words: RegExp) => {
@@ -270,7 +270,10 @@ Deno.test("readDirectory refuses what it cannot read, and what is too much", asy
     (view) => view.setUint16(end + 4, 7, true),
     /it is a part of a split archive; join/,
   );
-  // The directory's only entry is none.
+  // Break the signature of the directory's only entry.
   await refused((view) => view.setUint8(end - 47, 0), /it is damaged: central directory header/);
-  await refused((view) => view.setUint32(end, 0), /it begins as a zip archive, and its end is not/);
+  await refused(
+    (view) => view.setUint32(end, 0),
+    /it starts like a zip archive, but its end is missing/,
+  );
 });

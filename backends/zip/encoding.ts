@@ -1,16 +1,16 @@
 /**
- * The encodings of names: UTF-8 where the archive says so, else one that its user names, else UTF-8
- * where a name is UTF-8, else code page 437, as MS-DOS had it.
+ * The encoding of names: UTF-8 if the archive says so, else the user's choice, else UTF-8 if the name
+ * is valid UTF-8, else code page 437 as in MS-DOS.
  *
  * @module
  */
 
 import { UblkError } from "../../uapi/error.ts";
 
-/** Code page 437, which `TextDecoder` does not know. */
+/** Code page 437, which `TextDecoder` does not support. */
 const CP437 = "cp437";
 
-/** Names that `unzip -O` takes, and `TextDecoder` does not. */
+/** Names that `unzip -O` accepts and `TextDecoder` does not. */
 const CODE_PAGES: ReadonlyMap<string, string> = new Map([
   ["437", CP437],
   ["ibm437", CP437],
@@ -22,11 +22,11 @@ const CODE_PAGES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * An encoding by the name that `TextDecoder` has for it, or `cp437`.
+ * Converts the name of an encoding to the name that `TextDecoder` uses, or `cp437`.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where there is no such encoding.
+ * @throws {UblkError} `INVALID_ARGUMENT` if there is no such encoding.
  */
-export function encodingCalled(name: string): string {
+export function parseEncoding(name: string): string {
   const page = CODE_PAGES.get(name.toLowerCase());
   if (page !== undefined) return page;
   try {
@@ -34,8 +34,8 @@ export function encodingCalled(name: string): string {
   } catch {
     throw new UblkError("INVALID_ARGUMENT", {
       operation: "a zip archive",
-      reason: `"${name}" is no known encoding`,
-      hint: "give cp437, cp866, shift_jis, gbk, big5, euc-kr, windows-1252, …",
+      reason: `"${name}" is not a known encoding`,
+      hint: "use cp437, cp866, shift_jis, gbk, big5, euc-kr, windows-1252, …",
     });
   }
 }
@@ -47,28 +47,28 @@ const CP437_UPPER = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£�
 /** Decodes the names of an archive. */
 export class NameDecoder {
   readonly #isGuessed: boolean;
-  readonly #given: TextDecoder | undefined;
+  readonly #chosen: TextDecoder | undefined;
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   readonly #strictUtf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 
-  /** For names in an encoding, as {@linkcode encodingCalled} has it, where it is given. */
+  /** @param encoding The user's choice, as returned by {@linkcode parseEncoding}. */
   constructor(encoding?: string) {
     this.#isGuessed = encoding === undefined;
     if (encoding !== undefined && encoding !== CP437) {
-      this.#given = new TextDecoder(encoding, { ignoreBOM: true });
+      this.#chosen = new TextDecoder(encoding, { ignoreBOM: true });
     }
   }
 
-  /** A name, of which the archive may say that it is UTF-8. */
+  /** Decodes a name. `isUtf8` is the archive's mark. */
   decode(bytes: Uint8Array<ArrayBuffer>, isUtf8: boolean): string {
     if (isUtf8) return this.#utf8.decode(bytes);
-    if (this.#given !== undefined) return this.#given.decode(bytes);
+    if (this.#chosen !== undefined) return this.#chosen.decode(bytes);
     if (isAscii(bytes)) return this.#utf8.decode(bytes);
     if (this.#isGuessed) {
       try {
         return this.#strictUtf8.decode(bytes);
       } catch {
-        // Then it is none.
+        // Not UTF-8.
       }
     }
     return Array.from(

@@ -1,5 +1,5 @@
 /**
- * The entries of an archive's directory, read as a stream: a window of it is in memory at a time.
+ * The entries of an archive's directory, read as a stream with one window in memory at a time.
  *
  * ```
  * bytes  4 signature  1 version  1 system  2 to extract  2 flags  2 method  4 time  4 CRC-32
@@ -18,7 +18,7 @@ import { fatTime } from "./dos_time.ts";
 import type { NameDecoder } from "./encoding.ts";
 import type { Member } from "./members.ts";
 
-/** Fills a buffer from a place in the archive on, as far as that goes; returns the part it filled. */
+/** Fills a buffer with bytes of the archive from `offset` on. Returns the part that was filled. */
 export type ReadArchive = (
   buffer: Uint8Array<ArrayBuffer>,
   offset: number,
@@ -26,7 +26,7 @@ export type ReadArchive = (
 
 const SIGNATURE = 0x02014b50;
 const FIXED_BYTES = 46;
-/** An entry's name, extra fields and comment have 64 KiB each at most. */
+/** Name, extra fields and comment take at most 64 KiB each. */
 const MAX_ENTRY_BYTES = FIXED_BYTES + 3 * 0xffff;
 const WINDOW_BYTES = 1 << 20;
 
@@ -34,7 +34,7 @@ const FLAG_ENCRYPTED = 0x0001;
 const FLAG_UTF8 = 0x0800;
 
 const SYSTEM_DOS = 0;
-/** Systems on which a backslash is no part of a name: MS-DOS, OS/2, Windows (two numbers), VFAT. */
+/** Systems on which a backslash separates folders: MS-DOS, OS/2, Windows (two numbers), VFAT. */
 const BACKSLASH_SEPARATES: ReadonlySet<number> = new Set([SYSTEM_DOS, 6, 10, 11, 14]);
 
 const DOS_FOLDER = 0x10;
@@ -47,25 +47,25 @@ const EXTRA_TIMESTAMP = 0x5455;
 const EXTRA_UNIX = 0x5855;
 const EXTRA_UNICODE_PATH = 0x7075;
 const ALL_ONES = 0xffff_ffff;
-/** From 1601, of which NTFS counts, to 1970. */
+/** From 1601, the epoch of NTFS, to 1970. */
 const NTFS_EPOCH_MS = 11_644_473_600_000;
 
-/** The place of a directory, as the end of the archive declares it. */
+/** The extent of a directory, as declared by the end of the archive. */
 export interface Extent {
-  /** Its first byte. */
+  /** The position of its first byte. */
   readonly start: number;
-  /** The byte behind it. */
+  /** The position after its last byte. */
   readonly end: number;
-  /** Its entries. */
+  /** The number of entries. */
   readonly count: number;
 }
 
 /**
- * The members of a directory, as long as there are entries. The declared count may be wrong: too small
- * in an archive of 65,536 members without zip64, which keeps 16 bits of it; and fewer entries are right
- * where they end at the directory's declared end, as for python.
+ * Yields the members of a directory until its entries end. The declared count may be wrong. It is too
+ * small in an archive of 65,536 members without zip64, which stores 16 bits of it. Fewer entries than
+ * declared are valid if they end at the directory's declared end; python does the same.
  *
- * @throws {Damage} where the directory ends too early, or an entry is not possible.
+ * @throws {Damage} if the directory ends too early, or an entry is impossible.
  */
 export function* entriesAt(
   read: ReadArchive,
@@ -73,7 +73,7 @@ export function* entriesAt(
   decoder: NameDecoder,
 ): Generator<Member> {
   let windowAt = directory.start;
-  // One for all: new ones would pile up until they are collected.
+  // One buffer for all windows, because new ones would pile up until they are collected.
   const buffer = new Uint8Array(WINDOW_BYTES);
   let window = read(buffer, windowAt);
   let view = viewOf(window);
@@ -136,7 +136,7 @@ function memberOf(entry: Uint8Array<ArrayBuffer>, decoder: NameDecoder): Member 
   };
 }
 
-/** With slashes between folders. A slash in a name shows that its backslashes are none, as for unzip. */
+/** The path with slashes. As in unzip, backslashes do not separate if the name has a slash. */
 function pathOf(system: number, name: string): string {
   if (!BACKSLASH_SEPARATES.has(system) || name.includes("/")) return name;
   return name.replaceAll("\\", "/");
@@ -154,7 +154,7 @@ class Extras {
     this.#end = end;
   }
 
-  /** The data of the first field of a kind, as far as it is there. */
+  /** The data of the first field of a kind, cut at the end of the fields. */
   #find(kind: number): DataView<ArrayBuffer> | undefined {
     for (let at = this.#start; at + 4 <= this.#end;) {
       const bytes = this.#view.getUint16(at + 2, true);
@@ -167,7 +167,7 @@ class Extras {
     return undefined;
   }
 
-  /** Numbers of 32 bits; those that are all ones are 64 bits wide in a field, one after the other. */
+  /** Replaces 32-bit numbers that are all ones by the 64-bit numbers of the zip64 field, in order. */
   wide(numbers: readonly number[]): number[] {
     if (!numbers.includes(ALL_ONES)) return [...numbers];
     const field = this.#find(EXTRA_ZIP64);
@@ -181,7 +181,7 @@ class Extras {
     });
   }
 
-  /** The name in UTF-8 that an old archiver put beside another, as long as it is for that one. */
+  /** The UTF-8 name that an old archiver stored beside another name, if it belongs to that name. */
   unicodePath(rawName: Uint8Array<ArrayBuffer>, isUtf8: boolean): string | undefined {
     const field = isUtf8 ? undefined : this.#find(EXTRA_UNICODE_PATH);
     if (field === undefined || field.byteLength < 5 || field.getUint8(0) !== 1) return undefined;
@@ -191,14 +191,14 @@ class Extras {
     );
   }
 
-  /** The time of change in UTC. */
+  /** The modification time, in UTC. */
   time(): Date | undefined {
     const timestamp = this.#find(EXTRA_TIMESTAMP);
     if (timestamp !== undefined && timestamp.byteLength >= 5 && (timestamp.getUint8(0) & 1) !== 0) {
       return new Date(timestamp.getInt32(1, true) * 1000);
     }
     const ntfs = this.#find(EXTRA_NTFS);
-    // Four bytes of nothing, the attribute 1, and its 24 bytes.
+    // Four reserved bytes, the attribute 1, and its 24 bytes.
     if (ntfs !== undefined && ntfs.byteLength >= 32 && ntfs.getUint16(4, true) === 1) {
       return new Date(Number(ntfs.getBigUint64(8, true)) / 10_000 - NTFS_EPOCH_MS);
     }

@@ -1,12 +1,12 @@
 /**
- * A FAT32 volume that is nowhere: the bytes of its boot sectors, tables and folders, made when they
- * are read. Source: Microsoft's FAT specification of 2000 (fatgen103).
+ * A virtual FAT32 volume: its boot sectors, tables and folders are computed when they are read.
+ * Source: Microsoft's FAT specification of 2000 (fatgen103).
  *
  * ```
- * boot sector, FSInfo, their copies | FAT | FAT again | clusters: folders, files; the rest free
+ * boot sector, FSInfo, their copies | FAT | FAT copy | clusters: folders, files; the rest free
  * ```
  *
- * Everything is in one piece, so that a table entry is the number of the next cluster, or the end.
+ * Every folder and file is contiguous, so a table entry is the number of the next cluster, or the end.
  *
  * @module
  */
@@ -30,19 +30,19 @@ const encoder = new TextEncoder();
 export type Piece =
   /** Boot sectors and tables. */
   | { readonly kind: "table"; readonly bytes: number }
-  /** A folder, from a byte of its entries on. */
+  /** The entries of a folder, from byte `at` on. */
   | {
     readonly kind: "folder";
     readonly folder: number;
     readonly at: number;
     readonly bytes: number;
   }
-  /** A member, from a byte of its contents on. */
+  /** The contents of a member, from byte `at` on. */
   | { readonly kind: "file"; readonly member: number; readonly at: number; readonly bytes: number }
   /** Zeroes. */
   | { readonly kind: "free"; readonly bytes: number };
 
-/** The volume of a tree. */
+/** A FAT32 volume that contains a tree. */
 export class Fat32 {
   /** Bytes of the volume. */
   readonly size: number;
@@ -54,10 +54,10 @@ export class Fat32 {
   readonly #reserved: Uint8Array<ArrayBuffer>;
 
   /**
-   * Lays a tree out.
+   * Lays out a tree.
    *
-   * @param label The volume's name, as far as its eleven letters go.
-   * @throws {UblkError} `INVALID_ARGUMENT` where it is more than FAT32 can hold.
+   * @param label The volume's name, cut to eleven characters.
+   * @throws {UblkError} `INVALID_ARGUMENT` if it is more than FAT32 can hold.
    */
   constructor(tree: Tree, label: string, sectorBytes: number) {
     this.#tree = tree;
@@ -68,7 +68,7 @@ export class Fat32 {
     this.#reserved = bootSectors(this.#layout, this.#label, serialOf(tree, this.#layout));
   }
 
-  /** The source of the bytes from an offset on, and how many of the `most` that are asked for. */
+  /** The piece at an offset, of at most `most` bytes. */
   pieceAt(offset: number, most: number): Piece {
     const { dataAt, used } = this.#layout;
     if (offset < dataAt) return { kind: "table", bytes: Math.min(most, dataAt - offset) };
@@ -79,15 +79,20 @@ export class Fat32 {
     const at = within - (this.#layout.firstOf(item) - FIRST_CLUSTER) * this.clusterBytes;
     const end = (this.#layout.lastOf(item) + 1 - FIRST_CLUSTER) * this.clusterBytes;
     const bytes = Math.min(most, end - within);
-    const place = item - this.#tree.folderCount;
-    if (place < 0) return { kind: "folder", folder: item, at, bytes };
-    const left = this.#tree.fileBytes(place) - at;
-    // Behind its end, up to the end of its last cluster.
-    if (left <= 0) return { kind: "free", bytes };
-    return { kind: "file", member: this.#tree.files[place], at, bytes: Math.min(bytes, left) };
+    const fileIndex = item - this.#tree.folderCount;
+    if (fileIndex < 0) return { kind: "folder", folder: item, at, bytes };
+    const remaining = this.#tree.fileBytes(fileIndex) - at;
+    // Between the end of the file and the end of its last cluster.
+    if (remaining <= 0) return { kind: "free", bytes };
+    return {
+      kind: "file",
+      member: this.#tree.files[fileIndex],
+      at,
+      bytes: Math.min(bytes, remaining),
+    };
   }
 
-  /** Fills the buffer from a byte of the boot sectors and tables on, within them. */
+  /** Fills the buffer with boot sectors and tables from `offset` on, without passing their end. */
   readTables(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
     const reserved = this.#reserved.length;
     const fatBytes = this.#layout.fatSectors * this.#layout.sectorBytes;
@@ -105,7 +110,7 @@ export class Fat32 {
     }
   }
 
-  /** The table from a byte on. Requests are whole blocks, so entries are whole too. */
+  /** Fills the buffer with the table from byte `at` on. Requests are whole blocks of whole entries. */
   #readFat(buffer: Uint8Array<ArrayBuffer>, at: number): void {
     const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
     const end = FIRST_CLUSTER + this.#layout.used;
@@ -113,7 +118,7 @@ export class Fat32 {
     let last = -1;
     for (let to = 0; to < buffer.length; to += 4, cluster++) {
       if (cluster < FIRST_CLUSTER) {
-        // The media again, and: it was unmounted in order.
+        // The media byte, and the flags of a clean unmount.
         view.setUint32(to, cluster === 0 ? 0x0fff_fff8 : END_OF_CHAIN, true);
       } else if (cluster >= end) {
         view.setUint32(to, 0, true);
@@ -124,7 +129,7 @@ export class Fat32 {
     }
   }
 
-  /** A folder's entries. */
+  /** The directory entries of a folder. */
   folderBytes(folder: number): Uint8Array<ArrayBuffer> {
     const tree = this.#tree;
     const writer = new EntryWriter(tree.entries[folder]);
@@ -133,11 +138,17 @@ export class Fat32 {
       writer.entry(this.#label, ATTR_VOLUME_ID, 0, 0, time);
     } else {
       const parent = tree.parentOf(folder);
-      // The root counts as cluster 0 here.
-      const above = parent === ROOT ? 0 : this.#layout.firstOf(parent);
-      const own = this.#layout.firstOf(folder);
-      writer.entry(encoder.encode(".".padEnd(11)), ATTR_DIRECTORY, own, 0, time);
-      writer.entry(encoder.encode("..".padEnd(11)), ATTR_DIRECTORY, above, 0, tree.timeOf(parent));
+      // FAT uses cluster 0 for a parent that is the root.
+      const parentCluster = parent === ROOT ? 0 : this.#layout.firstOf(parent);
+      const cluster = this.#layout.firstOf(folder);
+      writer.entry(encoder.encode(".".padEnd(11)), ATTR_DIRECTORY, cluster, 0, time);
+      writer.entry(
+        encoder.encode("..".padEnd(11)),
+        ATTR_DIRECTORY,
+        parentCluster,
+        0,
+        tree.timeOf(parent),
+      );
     }
     const { folders, firstFile, names } = tree.list(folder);
     for (const [index, name] of withShortNames(names).entries()) {
@@ -146,10 +157,10 @@ export class Fat32 {
         writer.named(name, ATTR_DIRECTORY, this.#layout.firstOf(one), 0, tree.timeOf(one));
         continue;
       }
-      const place = firstFile + index - folders.length;
-      const first = this.#layout.firstOf(tree.folderCount + place);
-      const dosTime = tree.members.dosTime[tree.files[place]];
-      writer.named(name, ATTR_ARCHIVE | ATTR_READ_ONLY, first, tree.fileBytes(place), dosTime);
+      const fileIndex = firstFile + index - folders.length;
+      const first = this.#layout.firstOf(tree.folderCount + fileIndex);
+      const dosTime = tree.members.dosTime[tree.files[fileIndex]];
+      writer.named(name, ATTR_ARCHIVE | ATTR_READ_ONLY, first, tree.fileBytes(fileIndex), dosTime);
     }
     return writer.bytes;
   }
@@ -180,7 +191,7 @@ function bootSectors(
   view.setUint16(48, 1, true); // BPB_FSInfo
   view.setUint16(50, BACKUP_SECTOR, true); // BPB_BkBootSec
   view.setUint8(64, 0x80); // BS_DrvNum
-  view.setUint8(66, 0x29); // BS_BootSig: the next three are there
+  view.setUint8(66, 0x29); // BS_BootSig: the next three fields are present
   view.setUint32(67, serial, true); // BS_VolID
   bytes.set(label, 71); // BS_VolLab
   text(82, "FAT32   "); // BS_FilSysType
@@ -200,15 +211,15 @@ function labelOf(label: string): Uint8Array<ArrayBuffer> {
   return encoder.encode((clean || "ARCHIVE").padEnd(11));
 }
 
-/** The same for the same contents, so that a volume is known again. */
+/** A serial number derived from the contents, so that a volume keeps its identity. */
 function serialOf(tree: Tree, layout: FatLayout): number {
   let serial = tree.folderCount + tree.files.length;
   const add = (word: number) => serial = Math.imul(serial, 31) + word | 0;
   for (let folder = 0; folder < tree.folderCount; folder++) {
     add(tree.timeOf(folder) ^ layout.firstOf(folder));
   }
-  for (const [place, member] of tree.files.entries()) {
-    add(tree.members.crc32[member] ^ layout.firstOf(tree.folderCount + place));
+  for (const [fileIndex, member] of tree.files.entries()) {
+    add(tree.members.crc32[member] ^ layout.firstOf(tree.folderCount + fileIndex));
   }
   return serial >>> 0;
 }

@@ -40,9 +40,9 @@ function tableEntry(fat: Fat32, sectorBytes: number, cluster: number): number {
   return new DataView(sector.buffer).getUint32(cluster * 4 % sectorBytes, true);
 }
 
-Deno.test("Fat32 has clusters as large as it takes, and files beyond the first 65536 of them", async () => {
+Deno.test("Fat32 makes clusters as large as needed, and places files beyond cluster 65536", async () => {
   for (const [files, clusterBytes] of [[20, 4096], [400, 8192], [510, 8192]] as const) {
-    // 400 files of 4 GiB are more clusters of 4096 bytes than FAT32 has numbers for.
+    // 400 files of 4 GiB take more clusters of 4096 bytes than FAT32 can number.
     const made = await volume(512, ...Array.from({ length: files }, () => MAX_FILE_BYTES));
     assertEquals(made.fat.clusterBytes, clusterBytes);
     const each = Math.ceil(MAX_FILE_BYTES / made.fat.clusterBytes);
@@ -54,7 +54,7 @@ Deno.test("Fat32 has clusters as large as it takes, and files beyond the first 6
       assertEquals(tableEntry(made.fat, 512, first), first + 1);
       assertEquals(tableEntry(made.fat, 512, first + each - 1), 0x0fff_ffff);
     }
-    // The last byte of the last file, and the one behind it.
+    // The last byte of the last file, and the one after it.
     const last = made.fat.size - made.fat.clusterBytes;
     const piece = made.fat.pieceAt(last, made.fat.clusterBytes);
     assert(piece.kind === "file");
@@ -63,7 +63,7 @@ Deno.test("Fat32 has clusters as large as it takes, and files beyond the first 6
   }
 });
 
-Deno.test("Fat32 refuses more than its 32 bits of sectors, which greater blocks may hold", async () => {
+Deno.test("Fat32 refuses more than 2^32 sectors, which larger blocks can avoid", async () => {
   const sizes = Array.from({ length: 600 }, () => MAX_FILE_BYTES);
   const refused = () => volume(512, ...sizes);
   const error = await assertRejects(refused, UblkError, "more than it can hold");
@@ -71,7 +71,7 @@ Deno.test("Fat32 refuses more than its 32 bits of sectors, which greater blocks 
   assert((await volume(4096, ...sizes)).fat.size > 600 * MAX_FILE_BYTES);
 });
 
-Deno.test("Fat32 has a label of what its name allows, and serial numbers that differ", async () => {
+Deno.test("Fat32 derives a valid label from the name, and distinct serial numbers", async () => {
   const one = await volume(512, 1000);
   assertEquals(entry(one, 0).name, "A_LABEL__LO");
   const serial = ({ fat }: Volume) => {
@@ -83,13 +83,13 @@ Deno.test("Fat32 has a label of what its name allows, and serial numbers that di
   assert(serial(await volume(512, 1000, 1)) !== serial(one));
 });
 
-Deno.test("Tree has the time of each folder that is a member", async () => {
+Deno.test("Tree keeps the time of each folder that is a member", async () => {
   const names = Array.from({ length: 1000 }, (_, index) => [`d${index}/`, 0] as const);
   const tree = await treeOf(names);
   for (let folder = 1; folder <= 1000; folder++) assertEquals(tree.timeOf(folder), 0x5821_0000);
 });
 
-Deno.test("Tree leaves out the files and folders that a full folder has no entry for", async () => {
+Deno.test("Tree leaves out files and folders that do not fit into a full folder", async () => {
   const files = Array.from({ length: 70_000 }, (_, index) => [`F${index}`, 0] as const);
   const tree = await treeOf(files);
   assertEquals(tree.list(ROOT).names.length, 65535);
@@ -99,7 +99,7 @@ Deno.test("Tree leaves out the files and folders that a full folder has no entry
 
   const folders = Array.from({ length: 66_000 }, (_, index) => [`D${index}/x/file`, 5000] as const);
   const deep = await treeOf([...folders, ["last", 5000]]);
-  // What is in them is gone too, and takes no clusters; a file beside them has no place either.
+  // Their contents are left out too and take no clusters. So is a file beside them.
   assertEquals([...deep.leftOut.values()], [{ first: "D65535", count: 66_000 - 65535 + 1 }]);
   const clusters = (tree: Tree) => {
     const fat = new Fat32(tree, "x", 512);

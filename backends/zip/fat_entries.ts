@@ -7,33 +7,33 @@
 import { ENTRY_BYTES } from "./fat_layout.ts";
 import { type FatName, UNITS_PER_ENTRY } from "./names.ts";
 
-/** Attributes of an entry. */
+/** The entry is read-only. */
 export const ATTR_READ_ONLY = 0x01;
-/** The volume's label. */
+/** The entry is the volume's label. */
 export const ATTR_VOLUME_ID = 0x08;
-/** A folder. */
+/** The entry is a folder. */
 export const ATTR_DIRECTORY = 0x10;
-/** A file that no backup has yet. */
+/** The entry is a file that has not been backed up. */
 export const ATTR_ARCHIVE = 0x20;
 const ATTR_LONG_NAME = 0x0f;
 
-/** The places of the UTF-16 units in the entry of a long name. */
+/** The offsets of the UTF-16 units in an entry of a long name. */
 const UNIT_PLACES = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 
-/** Writes directory entries, one after the other. */
+/** Writes a sequence of directory entries. */
 export class EntryWriter {
-  /** All of them. */
+  /** All entries. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   #at = 0;
 
-  /** For so many entries. */
+  /** A writer for `entries` entries. */
   constructor(entries: number) {
     this.bytes = new Uint8Array(entries * ENTRY_BYTES);
     this.#view = new DataView(this.bytes.buffer);
   }
 
-  /** An entry with a long name, where that says more than its short one. */
+  /** Writes an entry, preceded by its long name unless the short one is the same. */
   named(
     { long, short, isShort }: FatName,
     attributes: number,
@@ -45,7 +45,7 @@ export class EntryWriter {
     this.entry(short, attributes, first, size, dosTime);
   }
 
-  /** An entry with a short name. */
+  /** Writes an entry with a short name. */
   entry(name: Uint8Array, attributes: number, first: number, size: number, dosTime: number): void {
     const [view, at] = [this.#view, this.#at];
     this.bytes.set(name, at);
@@ -61,7 +61,7 @@ export class EntryWriter {
     this.#at += ENTRY_BYTES;
   }
 
-  /** The entries before one that has a long name: its last part first. */
+  /** Writes the entries of a long name, which precede the short one, last part first. */
   #longName(long: string, short: Uint8Array): void {
     let sum = 0;
     for (const byte of short) sum = ((sum & 1) << 7) + (sum >> 1) + byte & 0xff;
@@ -79,7 +79,7 @@ export class EntryWriter {
   }
 }
 
-/** A unit of a name, or the one 0 behind its end, and then all ones. */
+/** A unit of a name. One 0 follows its end, and then all ones. */
 function unitAt(name: string, unit: number): number {
   if (unit < name.length) return name.charCodeAt(unit);
   return unit === name.length ? 0 : 0xffff;

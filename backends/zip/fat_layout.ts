@@ -1,6 +1,6 @@
 /**
  * The layout of a FAT32 volume: the sizes of its clusters and tables, and the clusters of each folder
- * and file. Each of them is in one piece, folders first, so that one number tells all about it.
+ * and file. Each is contiguous, folders first, so that its first cluster describes it completely.
  *
  * @module
  */
@@ -9,37 +9,37 @@ import { UblkError } from "../../uapi/error.ts";
 import { formatSize } from "../../disk/size.ts";
 import type { Tree } from "./tree.ts";
 
-/** Sectors before the first table, as `mkfs.fat` has them. */
+/** Sectors before the first table, as in `mkfs.fat`. */
 export const RESERVED_SECTORS = 32;
 /** Copies of the table. */
 export const FATS = 2;
-/** The first cluster's number. */
+/** Number of the first cluster. */
 export const FIRST_CLUSTER = 2;
 /** Bytes of a directory entry. */
 export const ENTRY_BYTES = 32;
 
-/** With fewer clusters it would be FAT16; a few more, since some implementations count wrongly. */
+/** With fewer clusters it would be FAT16. 16 more, because some implementations miscount. */
 const MIN_CLUSTERS = 65525 + 16;
-/** Numbers from here on mean something else. */
+/** Larger numbers have other meanings. */
 const MAX_CLUSTERS = 0x0fff_fff5 - FIRST_CLUSTER;
 const MAX_SECTORS = 2 ** 32 - 1;
-/** Bytes of a cluster: no less than a page, and no more than everybody can read. */
+/** Bytes of a cluster: at least a page, and at most what every implementation can read. */
 const MIN_CLUSTER_BYTES = 4096;
 const MAX_CLUSTER_BYTES = 32768;
 
 /** The sizes of a volume's parts. */
 interface Geometry {
   readonly clusterBytes: number;
-  /** Clusters that something is in. */
+  /** Clusters in use. */
   readonly used: number;
   readonly clusters: number;
   readonly fatSectors: number;
-  /** The place of the first cluster. */
+  /** The position of the first cluster. */
   readonly dataAt: number;
   readonly size: number;
 }
 
-/** The layout of a tree. Its items are the folders by number, and behind them the files by place. */
+/** The layout of a tree. Its items are the folders by number, followed by the files by index. */
 export class FatLayout {
   /** Bytes of a logical sector. */
   readonly sectorBytes: number;
@@ -49,16 +49,16 @@ export class FatLayout {
   readonly size: number;
   /** Sectors of a table. */
   readonly fatSectors: number;
-  /** The place of the first cluster, in bytes. */
+  /** The position of the first cluster, in bytes. */
   readonly dataAt: number;
   /** The number of clusters. */
   readonly clusters: number;
-  /** The number of clusters, from the first on, that something is in. */
+  /** The number of clusters in use, which are the first ones. */
   readonly used: number;
-  /** The first cluster of each item; behind the last, the first free one. An empty one has none. */
+  /** The first cluster of each item, and after them the first free cluster. Empty items have none. */
   readonly #firsts: Uint32Array<ArrayBuffer>;
 
-  /** @throws {UblkError} `INVALID_ARGUMENT` where it is more than FAT32 can hold. */
+  /** @throws {UblkError} `INVALID_ARGUMENT` if it is more than FAT32 can hold. */
   constructor(tree: Tree, sectorBytes: number) {
     const geometry = geometryFor(tree, sectorBytes);
     this.sectorBytes = sectorBytes;
@@ -78,7 +78,7 @@ export class FatLayout {
     this.#firsts[items] = next;
   }
 
-  /** The first cluster of an item, or 0 where it is empty. */
+  /** The first cluster of an item; 0 for an empty one. */
   firstOf(item: number): number {
     return this.#firsts[item + 1] === this.#firsts[item] ? 0 : this.#firsts[item];
   }
@@ -88,9 +88,9 @@ export class FatLayout {
     return this.#firsts[item + 1] - 1;
   }
 
-  /** The item that has a used cluster. */
+  /** The item that a used cluster belongs to. */
   itemAt(cluster: number): number {
-    // The last of those that begin there: those before it are empty.
+    // The last of the items that start at or before it; earlier ones at the same cluster are empty.
     let [low, high] = [0, this.#firsts.length - 2];
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
@@ -111,7 +111,7 @@ function bytesOf(tree: Tree, item: number): number {
     : tree.fileBytes(item - tree.folderCount);
 }
 
-/** The geometry with the smallest clusters of which there are not too many. */
+/** The geometry with the smallest clusters whose number is not too large. */
 function geometryFor(tree: Tree, sectorBytes: number): Geometry {
   let size = 0;
   for (let clusterBytes = MIN_CLUSTER_BYTES; clusterBytes <= MAX_CLUSTER_BYTES; clusterBytes *= 2) {
@@ -120,7 +120,7 @@ function geometryFor(tree: Tree, sectorBytes: number): Geometry {
       used += Math.ceil(bytesOf(tree, item) / clusterBytes);
     }
     const clusters = Math.max(MIN_CLUSTERS, used);
-    // In fours, so that the clusters begin at a multiple of a page.
+    // A multiple of four, so that the clusters start at a multiple of a page.
     const fatSectors = Math.ceil((clusters + FIRST_CLUSTER) * 4 / sectorBytes / 4) * 4;
     const dataAt = (RESERVED_SECTORS + FATS * fatSectors) * sectorBytes;
     size = dataAt + clusters * clusterBytes;
@@ -130,6 +130,6 @@ function geometryFor(tree: Tree, sectorBytes: number): Geometry {
   throw new UblkError("INVALID_ARGUMENT", {
     operation: "a FAT32 volume",
     reason: `${formatSize(size)} are more than it can hold`,
-    hint: "use greater blocks (block size 4096), or split the archive",
+    hint: "use larger blocks (block size 4096), or split the archive",
   });
 }

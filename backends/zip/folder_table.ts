@@ -1,45 +1,45 @@
 /**
- * The folders of an archive, found by the paths of its members.
+ * The folders of an archive, derived from the paths of its members.
  *
  * @module
  */
 
 import { UblkError } from "../../uapi/error.ts";
 import { NO_TIME } from "./dos_time.ts";
-import { grown } from "./columns.ts";
+import { resized } from "./columns.ts";
 import type { Members } from "./members.ts";
-import { folded, pathParts, possibleName } from "./names.ts";
+import { folded, pathParts, validName } from "./names.ts";
 
-/** The most folders. Members far down in folders of their own have many each. */
+/** Maximum of folders. A member deep in folders of its own adds many. */
 const MAX_FOLDERS = 4_000_000;
-/** Parts of paths whose keys are remembered. */
-const REMEMBERED = 10_000;
-/** The root is in no folder. */
+/** Maximum of path parts whose numbers are cached. */
+const MAX_CACHED_PARTS = 10_000;
+/** The parent of the root. */
 const NO_FOLDER = 0xffff_ffff;
 
-/** The table. A folder is its index, and 0 the root. */
+/** The table of folders. A folder is an index; 0 is the root. */
 export class FolderTable {
-  /** The folder that each is in. */
+  /** The parent of each folder. */
   parent: Uint32Array<ArrayBuffer> = new Uint32Array(64);
-  /** The time of change of each, as FAT has it. */
+  /** The modification time of each folder, in FAT's format. */
   time: Uint32Array<ArrayBuffer> = new Uint32Array(64);
   readonly #members: Members;
-  /** The member whose path first had it, and which part of that path it is. */
+  /** The member whose path first contained the folder, and its index among the path's parts. */
   #member = new Uint32Array(64);
   #level = new Uint8Array(64);
   #count = 1;
-  #search: Search | undefined = new Search();
-  /** The parts of the last path and the folders they are: the next path mostly begins alike. */
-  #last: { readonly parts: string[]; readonly folders: number[] } = { parts: [], folders: [] };
-  /** The parts of the member whose folder was named last. */
-  #named: { readonly member: number; readonly parts: string[] } | undefined;
+  #index: FolderIndex | undefined = new FolderIndex();
+  /** The parts of the last path and their folders: the next path usually starts the same. */
+  #lastPath: { readonly parts: string[]; readonly folders: number[] } = { parts: [], folders: [] };
+  /** The parts of the path used by the last call of `nameOf`. */
+  #lastNamed: { readonly member: number; readonly parts: string[] } | undefined;
 
-  readonly #most: number;
+  readonly #maxFolders: number;
 
-  /** The root alone; `most` folders are the most. */
-  constructor(members: Members, most = MAX_FOLDERS) {
+  /** A table with the root alone, which may grow to `maxFolders`. */
+  constructor(members: Members, maxFolders = MAX_FOLDERS) {
     this.#members = members;
-    this.#most = most;
+    this.#maxFolders = maxFolders;
     this.parent[0] = NO_FOLDER;
     this.time[0] = NO_TIME;
   }
@@ -50,12 +50,12 @@ export class FolderTable {
   }
 
   /**
-   * The folder of the first parts of a member's path; it is made where it is not there.
+   * The folder of the first `count` parts of a member's path; added if missing.
    *
-   * @throws {UblkError} `INVALID_ARGUMENT` where there would be too many.
+   * @throws {UblkError} `INVALID_ARGUMENT` if there would be too many.
    */
   folderAt(parts: string[], count: number, member: number): number {
-    const { parts: lastParts, folders } = this.#last;
+    const { parts: lastParts, folders } = this.#lastPath;
     let level = 0;
     while (level < count && level < folders.length && parts[level] === lastParts[level]) level++;
     folders.length = level;
@@ -64,25 +64,25 @@ export class FolderTable {
       folder = this.#find(folder, parts[level], member, level);
       folders.push(folder);
     }
-    this.#last = { parts, folders };
+    this.#lastPath = { parts, folders };
     return folder;
   }
 
   #find(parent: number, part: string, member: number, level: number): number {
-    const found = this.#search!.find(parent, part, this.#count);
+    const found = this.#index!.find(parent, part, this.#count);
     if (found < this.#count) return found;
-    if (this.#count > this.#most) {
+    if (this.#count > this.#maxFolders) {
       throw new UblkError("INVALID_ARGUMENT", {
         operation: "an archive as files",
-        reason: `its paths have more than ${this.#most.toLocaleString("en")} folders`,
+        reason: `its paths have more than ${this.#maxFolders.toLocaleString("en")} folders`,
         hint: "split the archive, or unpack it",
       });
     }
     if (found >= this.parent.length) {
-      this.parent = grown(this.parent, found * 2);
-      this.time = grown(this.time, found * 2);
-      this.#member = grown(this.#member, found * 2);
-      this.#level = grown(this.#level, found * 2);
+      this.parent = resized(this.parent, found * 2);
+      this.time = resized(this.time, found * 2);
+      this.#member = resized(this.#member, found * 2);
+      this.#level = resized(this.#level, found * 2);
     }
     this.parent[found] = parent;
     this.time[found] = NO_TIME;
@@ -91,38 +91,38 @@ export class FolderTable {
     return this.#count++;
   }
 
-  /** Lets go of what only {@linkcode folderAt} needs. */
+  /** Frees the memory that only {@linkcode folderAt} needs. */
   finish(): void {
-    this.#search = undefined;
-    this.#last = { parts: [], folders: [] };
-    this.parent = grown(this.parent, this.#count);
-    this.time = grown(this.time, this.#count);
-    this.#member = grown(this.#member, this.#count);
-    this.#level = grown(this.#level, this.#count);
+    this.#index = undefined;
+    this.#lastPath = { parts: [], folders: [] };
+    this.parent = resized(this.parent, this.#count);
+    this.time = resized(this.time, this.#count);
+    this.#member = resized(this.#member, this.#count);
+    this.#level = resized(this.#level, this.#count);
   }
 
-  /** The name of a folder, as FAT can have it. */
+  /** The name of a folder, as a valid FAT name. */
   nameOf(folder: number): string {
     const member = this.#member[folder];
-    if (this.#named?.member !== member) {
-      this.#named = { member, parts: pathParts(this.#members.name(member)) };
+    if (this.#lastNamed?.member !== member) {
+      this.#lastNamed = { member, parts: pathParts(this.#members.name(member)) };
     }
-    return possibleName(this.#named.parts[this.#level[folder]]);
+    return validName(this.#lastNamed.parts[this.#level[folder]]);
   }
 }
 
 /** Finds folders by their parents and names. */
-class Search {
-  /** Numbers of names, by what FAT compares of them. */
+class FolderIndex {
+  /** Numbers of names, by their case-folded form. */
   readonly #names = new Map<string, number>();
-  /** The same by parts of paths, for as many as are remembered. */
+  /** A cache of the same numbers, by parts of paths. */
   readonly #parts = new Map<string, number>();
-  /** A hash table of folders: each slot is a folder and 1, or 0. */
+  /** A hash table of folders: each slot holds a folder plus 1, or 0. */
   #slots = new Uint32Array(256);
   #parent = new Uint32Array(128);
   #name = new Uint32Array(128);
 
-  /** The folder, or `next` where there is none, which is known as that from now on. */
+  /** Finds a folder. If there is none, adds it as `next`. */
   find(parent: number, part: string, next: number): number {
     const name = this.#numberOf(part);
     const mask = this.#slots.length - 1;
@@ -141,10 +141,10 @@ class Search {
     return next;
   }
 
-  /** Half of the slots stay empty. */
+  /** Doubles the table, so that half of the slots stay empty. */
   #grow(count: number): void {
-    this.#parent = grown(this.#parent, count * 2);
-    this.#name = grown(this.#name, count * 2);
+    this.#parent = resized(this.#parent, count * 2);
+    this.#name = resized(this.#name, count * 2);
     this.#slots = new Uint32Array(this.#slots.length * 2);
     const mask = this.#slots.length - 1;
     // The root is never looked for.
@@ -158,10 +158,10 @@ class Search {
   #numberOf(part: string): number {
     const known = this.#parts.get(part);
     if (known !== undefined) return known;
-    const key = folded(possibleName(part));
+    const key = folded(validName(part));
     let number = this.#names.get(key);
     if (number === undefined) this.#names.set(key, number = this.#names.size);
-    if (this.#parts.size >= REMEMBERED) this.#parts.clear();
+    if (this.#parts.size >= MAX_CACHED_PARTS) this.#parts.clear();
     this.#parts.set(part, number);
     return number;
   }

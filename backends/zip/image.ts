@@ -1,5 +1,5 @@
 /**
- * A disk image in an archive as a disk.
+ * Serves a disk image in an archive as a disk.
  *
  * @module
  */
@@ -12,33 +12,33 @@ import { FileRequests } from "../file_requests.ts";
 import { StripeLayout } from "../stripe_layout.ts";
 import { Window } from "../wrappers/window.ts";
 import type { Archive } from "./archive.ts";
-import { CHECKED_STORED_BYTES, type Contents, type Place } from "./contents.ts";
+import { CHECKED_STORED_BYTES, type Contents, type FileLocation } from "./contents.ts";
 import { STORED } from "./members.ts";
 
-/** Images up to so many bytes are checked before they are served: a second or so. */
+/** Images up to this size are checked before they are served: about a second. */
 const CHECKED_IMAGE_BYTES = CHECKED_STORED_BYTES;
 
-/** Options of an image. */
-export interface ImageWish {
+/** Options of {@linkcode openImage}. */
+export interface ImageOptions {
   /** The disk's logical block in bytes. */
   readonly blockSize: number;
-  /** All of it is checked before it is served, whatever its size. */
+  /** Check the whole image before it is served, whatever its size. */
   readonly check: boolean;
-  /** Called with the bytes that have been gone through before it is served. */
+  /** Called with the number of bytes checked before the image is served. */
   readonly onProgress?: (bytes: number) => void;
 }
 
 /**
- * Opens an image. Checked, it is a part of a file, which the serving thread's ring reads; one that is
- * too large for that to be waited for is inflated while it is served.
+ * Opens an image. A checked image is a range of a file, which the serving thread's ring reads. An image
+ * too large to wait for is inflated while it is served.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where it is damaged.
+ * @throws {UblkError} `INVALID_ARGUMENT` if it is damaged.
  */
 export async function openImage(
   { members }: Archive,
   member: number,
   contents: Contents,
-  { blockSize, check, onProgress }: ImageWish,
+  { blockSize, check, onProgress }: ImageOptions,
 ): Promise<Backend> {
   const bytes = members.bytes[member];
   const size = Math.ceil(bytes / blockSize) * blockSize;
@@ -47,18 +47,18 @@ export async function openImage(
   if (check || bytes <= CHECKED_IMAGE_BYTES) {
     await contents.check(member, onProgress);
   } else if (!isStored) {
-    // All of it will be wanted. Reads have the error, should there be one.
+    // Start to inflate all of it. An error is reported by the reads.
     contents.check(member).catch(() => {});
     return contentsImage(contents, member, bytes, size, blockSize);
   }
-  // Behind a stored image is the rest of the archive; in the cache there are zeroes.
+  // A stored image is followed by the rest of the archive, one in the cache by zeroes.
   return size === bytes || !isStored
-    ? fileImage(contents.place(member), size, blockSize)
+    ? fileImage(contents.location(member), size, blockSize)
     : { ...contentsImage(contents, member, bytes, size, blockSize), synchronous: true };
 }
 
-/** A part of a file. */
-function fileImage({ fd, start }: Place, size: number, blockSize: number): Backend {
+/** An image that is a range of a file. */
+function fileImage({ fd, start }: FileLocation, size: number, blockSize: number): Backend {
   const layout = new StripeLayout(1, blockSize);
   const files = { fds: [fd], layout, direct: false, punches: false };
   const { synchronous, readAt } = byteMethods(files);
@@ -75,7 +75,7 @@ function fileImage({ fd, start }: Place, size: number, blockSize: number): Backe
   return start === 0 ? file : new Window(file, start, size);
 }
 
-/** A member's contents, and zeroes up to the end of the last block. */
+/** An image made of a member's contents, padded with zeroes to the end of the last block. */
 function contentsImage(
   contents: Contents,
   member: number,
@@ -102,7 +102,7 @@ function refuseWrite(): never {
   throw refusedWrite();
 }
 
-/** The error of a write, should one come although the disk is read-only. */
+/** The error for a write that arrives although the disk is read-only. */
 export function refusedWrite(): UblkError {
   return new UblkError("SYSCALL_FAILED", { operation: "write to an archive", errno: EROFS });
 }

@@ -1,23 +1,24 @@
 /**
  * The members of an archive as columns of numbers and a store of names: about 40 bytes a member
- * beside its name. As objects of the library they took 8 KB each, and 600,000 of them ended the server.
+ * beside its name. As the library's objects they took 8 KB each, and 600,000 of them crashed the
+ * server.
  *
  * @module
  */
 
-import { grown, TextStore } from "./columns.ts";
+import { resized, TextStore } from "./columns.ts";
 
-/** The contents are there as they are. */
+/** The contents are stored uncompressed. */
 export const STORED = 0;
-/** The contents are compressed by deflate, as nearly all are. */
+/** The contents are compressed by deflate, the usual method. */
 export const DEFLATED = 8;
-/** The most members of an archive. */
+/** Maximum of members of an archive. */
 export const MAX_MEMBERS = 1_000_000;
 
 const FOLDER = 1;
 const ENCRYPTED = 2;
 
-/** Names by method (APPNOTE 4.4.5), of those that are refused. */
+/** Names of unsupported methods (APPNOTE 4.4.5). */
 const METHOD_NAMES: ReadonlyMap<number, string> = new Map([
   [1, "shrink"],
   [6, "implode"],
@@ -29,47 +30,47 @@ const METHOD_NAMES: ReadonlyMap<number, string> = new Map([
   [98, "PPMd"],
 ]);
 
-/** One member, while it is added to the table. */
+/** One member, as added to the table. */
 export interface Member {
-  /** Its path; `/` separates folders, whatever its archiver used. */
+  /** The path, with `/` between folders whatever the archiver used. */
   readonly name: string;
-  /** It is a folder. */
+  /** Whether it is a folder. */
   readonly isFolder: boolean;
-  /** It cannot be read without a password. */
+  /** Whether it needs a password. */
   readonly isEncrypted: boolean;
-  /** {@linkcode STORED}, {@linkcode DEFLATED}, or a method that is refused. */
+  /** {@linkcode STORED}, {@linkcode DEFLATED}, or an unsupported method. */
   readonly method: number;
-  /** Bytes of its contents. */
+  /** Bytes of the contents. */
   readonly bytes: number;
-  /** Bytes that they take in the archive. */
+  /** Bytes of the contents as stored in the archive. */
   readonly storedBytes: number;
-  /** The checksum of its contents. */
+  /** The checksum of the contents. */
   readonly crc32: number;
-  /** The byte of the archive at which its local header is. */
+  /** The position of the local header in the archive. */
   readonly headerAt: number;
-  /** Its time of change as FAT has it: the date in the upper 16 bits, the time in the lower. */
+  /** The modification time in FAT's format: date in the upper 16 bits, time in the lower. */
   readonly dosTime: number;
 }
 
-/** The table. A member is its index, in the order of the archive's directory. */
+/** The table of members. A member is an index, in the order of the archive's directory. */
 export class Members {
-  /** Each one's size in bytes. */
+  /** The size of each member, in bytes. */
   bytes: Float64Array<ArrayBuffer>;
-  /** The bytes that each takes in the archive. */
+  /** The bytes that each member takes in the archive. */
   storedBytes: Float64Array<ArrayBuffer>;
-  /** The place of each one's local header. */
+  /** The position of each member's local header. */
   headerAt: Float64Array<ArrayBuffer>;
   /** The checksums. */
   crc32: Uint32Array<ArrayBuffer>;
-  /** The times of change, as FAT has them. */
+  /** The modification times, in FAT's format. */
   dosTime: Uint32Array<ArrayBuffer>;
-  /** The methods of compression. */
+  /** The compression methods. */
   method: Uint16Array<ArrayBuffer>;
   #flags: Uint8Array<ArrayBuffer>;
   readonly #names: TextStore;
   #count = 0;
 
-  /** An empty table with room for so many. */
+  /** An empty table with room for `capacity` members. */
   constructor(capacity: number) {
     this.bytes = new Float64Array(capacity);
     this.storedBytes = new Float64Array(capacity);
@@ -86,7 +87,7 @@ export class Members {
     return this.#count;
   }
 
-  /** Adds one, whose header is `shift` bytes behind the place that it names. */
+  /** Adds a member whose header is `shift` bytes after the position in its entry. */
   add(member: Member, shift = 0): void {
     const index = this.#count++;
     if (index >= this.bytes.length) this.#resize(Math.max(16, index * 2));
@@ -100,47 +101,47 @@ export class Members {
     this.#names.add(member.name);
   }
 
-  /** Gives back the room that is left. */
+  /** Frees unused room. */
   trim(): void {
     if (this.bytes.length > this.#count) this.#resize(this.#count);
     this.#names.trim();
   }
 
   #resize(capacity: number): void {
-    this.bytes = grown(this.bytes, capacity);
-    this.storedBytes = grown(this.storedBytes, capacity);
-    this.headerAt = grown(this.headerAt, capacity);
-    this.crc32 = grown(this.crc32, capacity);
-    this.dosTime = grown(this.dosTime, capacity);
-    this.method = grown(this.method, capacity);
-    this.#flags = grown(this.#flags, capacity);
+    this.bytes = resized(this.bytes, capacity);
+    this.storedBytes = resized(this.storedBytes, capacity);
+    this.headerAt = resized(this.headerAt, capacity);
+    this.crc32 = resized(this.crc32, capacity);
+    this.dosTime = resized(this.dosTime, capacity);
+    this.method = resized(this.method, capacity);
+    this.#flags = resized(this.#flags, capacity);
   }
 
-  /** Its path, with `/` between folders. */
+  /** The path of a member, with `/` between folders. */
   name(index: number): string {
     return this.#names.at(index);
   }
 
-  /** It is a folder. */
+  /** Whether a member is a folder. */
   isFolder(index: number): boolean {
     return (this.#flags[index] & FOLDER) !== 0;
   }
 
   /**
-   * Why it cannot be read, as far as the directory tells, and what to do about it; undefined where it
-   * can.
+   * The reason why a member cannot be read, as far as the directory tells, and a remedy. Undefined if
+   * it can be read.
    */
   obstacle(index: number): { reason: string; hint: string } | undefined {
     if ((this.#flags[index] & ENCRYPTED) !== 0) {
-      const hint = "unpack it with its password, and serve what it has";
+      const hint = "unpack it with its password, and serve its contents";
       return { reason: "it is encrypted", hint };
     }
     const method = this.method[index];
     if (method === STORED || method === DEFLATED) return undefined;
-    const name = METHOD_NAMES.get(method) ?? "something unknown";
+    const name = METHOD_NAMES.get(method) ?? "an unknown method";
     return {
       reason: `it is compressed by ${name} (method ${method})`,
-      hint: "only stored and deflated members can be served: pack it anew (zip, zip -0)",
+      hint: "only stored and deflated members can be served: repack it (zip, zip -0)",
     };
   }
 }

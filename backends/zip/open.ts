@@ -1,5 +1,5 @@
 /**
- * Opens an archive, decides what of it is served, and serves that.
+ * Opens an archive, chooses the part to serve, and serves it.
  *
  * @module
  */
@@ -14,34 +14,34 @@ import { openImage } from "./image.ts";
 import { DEFLATED } from "./members.ts";
 import { volumeOf } from "./volume.ts";
 
-/** An archive, the part of it to serve, and how. Plain data: it crosses to a Worker. */
-export interface ArchiveWish {
-  /** The archive. */
+/** An archive, the part to serve, and the options. Plain data, because it is sent to a Worker. */
+export interface ArchiveOptions {
+  /** The archive's path. */
   readonly path: string;
-  /** The image in it; without it, the one that is there. */
+  /** The image's path in the archive. Default: the only image. */
   readonly member?: string;
-  /** All of it as files. */
+  /** Serve the archive as files. */
   readonly files: boolean;
-  /** An image of any size is checked before it is served. */
+  /** Check an image of any size before it is served. */
   readonly check: boolean;
-  /** The folder of the file that members are inflated to. */
+  /** The folder for the file that members are inflated to. */
   readonly cache: string;
   /** The encoding of names that are not marked as UTF-8. */
   readonly encoding?: string;
   /** The disk's logical block in bytes. */
   readonly blockSize: number;
-  /** The check's progress is written there: bytes done, and of how many. */
+  /** Receives the progress of the check: bytes done, and bytes in all. */
   readonly progress?: SharedArrayBuffer;
 }
 
 /**
- * Opens it in the thread that serves it.
+ * Opens the archive in the thread that serves it.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`, in one line that says what is wrong with it.
+ * @throws {UblkError} `INVALID_ARGUMENT`, in one line, if the archive cannot be served.
  */
-export async function openArchive(wish: ArchiveWish): Promise<Backend> {
-  const { path, blockSize, check, progress } = wish;
-  const archive = await Archive.open(path, wish.encoding);
+export async function openArchive(options: ArchiveOptions): Promise<Backend> {
+  const { path, blockSize, check, progress } = options;
+  const archive = await Archive.open(path, options.encoding);
   let cache: CacheFile | undefined;
   let contents: Contents | undefined;
   const release = async () => {
@@ -51,12 +51,12 @@ export async function openArchive(wish: ArchiveWish): Promise<Backend> {
   };
   try {
     const { members } = archive;
-    const image = chooseImage(archive, wish);
+    const image = chooseImage(archive, options);
     const isInflated = image === undefined
       ? members.method.includes(DEFLATED)
       : members.method[image] === DEFLATED;
-    // Made now, and not when a file is read: a folder that is not there is a mistake to be told.
-    if (isInflated) cache = CacheFile.make(wish.cache);
+    // Created now rather than at the first read, so that a missing folder is reported at once.
+    if (isInflated) cache = CacheFile.make(options.cache);
     contents = new Contents(archive, cache);
     if (image === undefined) {
       const { backend, warnings } = await volumeOf(archive, contents, blockSize);
@@ -78,7 +78,7 @@ function progressIn(memory: SharedArrayBuffer, bytes: number): (done: number) =>
   return (done) => words[0] = done;
 }
 
-/** The backend, which releases the files that it is made of when it is closed. */
+/** Makes the backend release its files when it is closed. */
 function closing(backend: Backend, release: () => Promise<void>): Backend {
   const close = backend.close?.bind(backend);
   return Object.assign(backend, {

@@ -1,6 +1,6 @@
 /**
- * The contents of a member in pieces, from its start to its end, as they are asked for. Memory is a
- * matter of a few buffers, whatever the size.
+ * The contents of a member, produced in pieces from start to end on demand. Memory is limited to a few
+ * buffers, whatever the size.
  *
  * @module
  */
@@ -9,17 +9,17 @@ import type { Archive } from "./archive.ts";
 import { Damage } from "./damage.ts";
 import { STORED } from "./members.ts";
 
-/** Bytes that are inflated at a time, and where the stream failed, the second and the third time. */
+/** Bytes inflated at a time: normally, and at the second and third try where the stream failed. */
 const INPUT_BYTES = [16 << 10, 128, 1] as const;
-/** Bytes that deflate makes of one. */
+/** Maximum of bytes that deflate produces from one. */
 const MOST_FROM_ONE_BYTE = 1032;
-/** Bytes of a stored member at a time. */
+/** Bytes of a stored member read at a time. */
 const STORED_PIECE_BYTES = 256 << 10;
 
 /**
- * The pieces. Each is good until the next is asked for.
+ * Yields the pieces. Each is valid until the next is requested.
  *
- * @throws {Damage} where there are none, in the first step or a later one.
+ * @throws {Damage} at any step, if the member cannot be read.
  */
 export function piecesOf(
   archive: Archive,
@@ -41,66 +41,66 @@ async function* storedPieces(archive: Archive, member: number) {
 }
 
 /**
- * Bytes behind the deflate stream are no matter to unzip and python, and none here. But the stream
- * fails on them, and keeps to itself all that came out of the same input. So the input in which it
- * failed is given again in smaller pieces, until those bytes have a piece of their own.
+ * Ignores bytes after the deflate stream, as unzip and python do. `DecompressionStream` fails on them
+ * and withholds all output of the same input. So the input at which it failed is fed again in smaller
+ * pieces, until those bytes have a piece of their own.
  */
 async function* inflatedPieces(archive: Archive, member: number) {
   const bytes = archive.members.bytes[member];
-  let given = 0;
-  let fineAt = Infinity;
+  let yielded = 0;
+  let fineFrom = Infinity;
   for (const inputBytes of INPUT_BYTES) {
-    const input = new Input(archive, member, fineAt, inputBytes);
+    const input = new Input(archive, member, fineFrom, inputBytes);
     try {
-      let again = given;
+      let toSkip = yielded;
       for await (
         const piece of input.stream().pipeThrough(new DecompressionStream("deflate-raw"))
       ) {
-        const old = Math.min(again, piece.length);
-        again -= old;
-        given += piece.length - old;
-        // Also where nothing is new: there others have their turn.
-        yield piece.subarray(old);
+        const skip = Math.min(toSkip, piece.length);
+        toSkip -= skip;
+        yielded += piece.length - skip;
+        // Even if the piece is empty, so that other work gets its turn.
+        yield piece.subarray(skip);
       }
       return;
     } catch (error) {
-      // Such are the stream's own: about its data.
+      // The stream throws TypeErrors for invalid data.
       if (!(error instanceof TypeError)) throw error;
     }
-    // The checksum tells whether that is all.
-    if (given === bytes) return;
-    if (bytes - given > input.recentBytes * MOST_FROM_ONE_BYTE) break;
-    fineAt = input.recentAt;
+    // The checksum verifies that the output is complete.
+    if (yielded === bytes) return;
+    if (bytes - yielded > input.recentBytes * MOST_FROM_ONE_BYTE) break;
+    fineFrom = input.recentAt;
   }
   throw new Damage("it cannot be inflated");
 }
 
-/** A member as it is stored, in pieces. */
+/** A member's stored bytes, in pieces. */
 class Input {
   readonly #archive: Archive;
   readonly #start: number;
   readonly #bytes: number;
-  readonly #fineAt: number;
+  readonly #fineFrom: number;
   readonly #fineBytes: number;
   #at = 0;
-  /** The places of the last two pieces: the stream has one at a time, and asks for the next. */
+  /** The positions of the last two pieces: the stream holds one while it requests the next. */
   readonly #last: [number, number] = [0, 0];
 
-  /** From `fineAt` on the pieces have `fineBytes`. */
-  constructor(archive: Archive, member: number, fineAt: number, fineBytes: number) {
+  /** From `fineFrom` on, pieces have `fineBytes` bytes. */
+  constructor(archive: Archive, member: number, fineFrom: number, fineBytes: number) {
     this.#archive = archive;
     this.#start = archive.locate(member);
     this.#bytes = archive.members.storedBytes[member];
-    this.#fineAt = fineAt;
+    this.#fineFrom = fineFrom;
     this.#fineBytes = fineBytes;
   }
 
-  /** The first byte of the pieces that the stream may not be through with. */
+  /** The start of the pieces that the stream may not have finished. */
   get recentAt(): number {
     return this.#last[0];
   }
 
-  /** Their bytes. */
+  /** Bytes of the pieces that the stream may not have finished. */
   get recentBytes(): number {
     return this.#at - this.#last[0];
   }
@@ -109,8 +109,8 @@ class Input {
     return new ReadableStream<Uint8Array<ArrayBuffer>>({
       pull: (controller): void => {
         if (this.#at === this.#bytes) return controller.close();
-        const isFine = this.#at >= this.#fineAt;
-        const end = isFine ? this.#bytes : Math.min(this.#bytes, this.#fineAt);
+        const isFine = this.#at >= this.#fineFrom;
+        const end = isFine ? this.#bytes : Math.min(this.#bytes, this.#fineFrom);
         const most = isFine ? this.#fineBytes : INPUT_BYTES[0];
         const input = new Uint8Array(Math.min(most, end - this.#at));
         this.#archive.read(input, this.#start + this.#at);

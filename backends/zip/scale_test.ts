@@ -7,16 +7,16 @@ import { open, zip } from "../zip.ts";
 import { FolderTable } from "./folder_table.ts";
 import { MAX_MEMBERS, Members } from "./members.ts";
 
-// libc stays open for the life of the process, which is no leak of the test that opens it first.
+// libc stays open for the life of the process, so it is not a leak of the first test that opens it.
 libc();
 
-/** Opens archives as files, one after the other, and prints the bytes of memory after each. */
+/** Opens archives as files, one after the other, and prints the memory in use after each. */
 const MEASURE = `
 const { open, zip } = await import(Deno.args[0]);
 for (const path of Deno.args.slice(1)) {
   const disk = await open(zip(path, { files: true }).options);
   await disk.readAt(new Uint8Array(1 << 20), 0);
-  // Buffers are given back a little after those that had them.
+  // Buffers are freed slightly later than their owners.
   for (let round = 0; round < 3; round++) {
     gc();
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -27,8 +27,8 @@ for (const path of Deno.args.slice(1)) {
 }`;
 
 /**
- * Memory in use, in bytes, after each archive was opened by a process whose heap may grow to no more
- * than `heapMib`: what is kept too long on the way ends it.
+ * Memory in use, in bytes, after a process has opened each archive. Its heap is limited to `heapMib`,
+ * so it crashes if it keeps too much meanwhile.
  */
 async function memoryOf(heapMib: number, ...archives: Uint8Array[]): Promise<number[]> {
   using scratch = new Scratch();
@@ -49,8 +49,8 @@ async function memoryOf(heapMib: number, ...archives: Uint8Array[]): Promise<num
   return numbers;
 }
 
-Deno.test("zip takes at most 100 bytes of memory for a member, beside its name", async () => {
-  // As objects they took 8 KB each, and 600,000 of them ended the server.
+Deno.test("zip uses at most 100 bytes of memory per member, beside its name", async () => {
+  // As objects they took 8 KB each, and 600,000 of them crashed the server.
   const name = (index: number) => `folder ${index >> 10}/a file of some name, number ${index}.txt`;
   const [few, many] = await memoryOf(64, makeLargeZip(1000, name), makeLargeZip(100_000, name));
   const nameBytes = Array.from({ length: 99_000 }, (_, index) => name(index + 1000).length)
@@ -60,14 +60,14 @@ Deno.test("zip takes at most 100 bytes of memory for a member, beside its name",
   assert(each > 10, `${each} bytes each, which cannot be`);
 });
 
-Deno.test("zip takes little memory for folders, also of thousands of paths that are 250 deep", async () => {
+Deno.test("zip uses little memory for folders, even for thousands of paths 250 deep", async () => {
   const levels = Array.from({ length: 249 }, (_, level) => `d${level}`).join("/");
   const shared = (index: number) => `d${index % 7}/${levels}/f${index}.txt`;
   const own = (index: number) => `x${index}/${levels}/f.txt`;
   const archives = [[1, shared], [12_000, shared], [1, own], [800, own]] as const;
   const memory = await memoryOf(96, ...archives.map(([count, name]) => makeLargeZip(count, name)));
   const names = (count: number) => count * (shared(1000).length + 5);
-  // The buffers of a reader or two, which may be there still.
+  // Buffers of one or two readers that may not be freed yet.
   const some = 2 << 20;
   assert(memory[1] - memory[0] < names(12_000) + 7 * 250 * 100 + 12_000 * 100 + some, `${memory}`);
   assert(memory[3] - memory[2] < names(800) + 800 * 250 * 60 + some, `${memory}`);
@@ -79,11 +79,11 @@ Deno.test("zip refuses more than a million members, in one line", async () => {
   Deno.writeFileSync(path, makeLargeZip(MAX_MEMBERS + 1, () => "x"));
   const error = await assertRejects(() => open(zip(path).options), UblkError);
   assertEquals(error.code, "INVALID_ARGUMENT");
-  const words = "it has 1,000,001 members; 1,000,000 are the most that can be served; split it";
+  const words = "it has 1,000,001 members, more than the maximum of 1,000,000; split it";
   assertMatch(error.message, RegExp(`^.*/a\\.zip: ${words} \\(zipsplit\\), or unpack it$`));
 });
 
-Deno.test("FolderTable refuses more folders than it may have", () => {
+Deno.test("FolderTable refuses more folders than its maximum", () => {
   const members = new Members(1);
   const table = new FolderTable(members, 1000);
   for (let index = 0; index < 1000; index++) table.folderAt([`${index}`], 1, 0);
@@ -91,7 +91,7 @@ Deno.test("FolderTable refuses more folders than it may have", () => {
   assertThrows(() => table.folderAt(["more"], 1, 0), UblkError, "more than 1,000 folders; split");
 });
 
-Deno.test("FolderTable finds the folders that it has, in any order", () => {
+Deno.test("FolderTable finds existing folders in any order", () => {
   const members = new Members(1);
   const table = new FolderTable(members);
   const paths = Array.from({ length: 3000 }, (_, index) => {

@@ -1,31 +1,32 @@
 /**
- * The folders and files of a FAT volume, as columns of numbers: about 30 bytes a folder and 8 bytes a
- * file. Names are not in them: they are taken from the archive's, folder by folder, where they are
- * needed.
+ * The folders and files of a FAT volume as columns of numbers: about 30 bytes a folder and 8 bytes a
+ * file. Names are not stored here but derived from the archive's names, folder by folder, when they
+ * are needed.
  *
  * @module
  */
 
-import { Breaths, OPENING_BREATH_MS } from "./breaths.ts";
+import { OPENING_PAUSE_EVERY_MS, Pauses } from "./pauses.ts";
 import { FolderTable } from "./folder_table.ts";
 import type { Members } from "./members.ts";
-import { entriesOf, lastPart, pathParts, possibleName, uniqueNames } from "./names.ts";
+import { entriesOf, lastPart, pathParts, uniqueNames, validName } from "./names.ts";
 
-/** Bytes of the largest file that FAT has. */
+/** Maximum size of a file in FAT32, in bytes. */
 export const MAX_FILE_BYTES: number = 2 ** 32 - 1;
-/** The most directory entries of a folder. */
+/** Maximum of directory entries of a folder. */
 const MAX_ENTRIES = 65536;
-/** The most parts of a path. */
+/** Maximum of parts of a path. */
 const MAX_DEPTH = 256;
-/** The root's number. */
+/** The number of the root folder. */
 export const ROOT = 0;
-const NOWHERE = 0xffff_ffff;
+/** Marks a file or folder that is not in the tree. */
+const NONE = 0xffff_ffff;
 
-/** Members that are not in the tree, for the same reason. */
+/** Members left out of the tree for the same reason. */
 export interface LeftOut {
-  /** The name of the first. */
+  /** The name of the first one. */
   readonly first: string;
-  /** Their number. */
+  /** The number of members. */
   count: number;
 }
 
@@ -33,29 +34,29 @@ export interface LeftOut {
 export interface Listing {
   /** Numbers of folders. */
   readonly folders: Uint32Array<ArrayBuffer>;
-  /** Places of files in {@linkcode Tree.files}: `firstFile` and those behind it. */
+  /** Index in {@linkcode Tree.files} of the first file; the others follow it. */
   readonly firstFile: number;
-  /** Unique long names, as many as the folder has room for. */
+  /** Unique long names of the folders and files that the folder has room for. */
   readonly names: readonly string[];
 }
 
-/** The tree. A folder is a number, and greater than the one that it is in. */
+/** The tree. A folder is a number, greater than that of its parent. */
 export class Tree {
   /** The archive's members. */
   readonly members: Members;
   /** Members that are files, grouped by folder. */
   readonly files: Uint32Array<ArrayBuffer>;
-  /** Directory entries of each folder, with its `.` and `..` or label; 0 where it has no place. */
+  /** Directory entries of each folder, including `.` and `..` or the label; 0 if it is left out. */
   readonly entries: Uint32Array<ArrayBuffer>;
-  /** By reason, the members that have no place. */
+  /** Members left out, by reason. */
   readonly leftOut: ReadonlyMap<string, LeftOut>;
   readonly #table: FolderTable;
-  /** Folders, grouped by the folder that they are in. */
+  /** Folders, grouped by parent. */
   readonly #folders: Uint32Array<ArrayBuffer>;
   /** The start of each folder's group. */
   readonly #foldersAt: Uint32Array<ArrayBuffer>;
   readonly #filesAt: Uint32Array<ArrayBuffer>;
-  /** By place, 1 for files that their folder has no room for. */
+  /** By file index, 1 for files that do not fit into their folder. */
   #dropped: Uint8Array<ArrayBuffer> | undefined;
 
   private constructor(
@@ -74,52 +75,52 @@ export class Tree {
   }
 
   /**
-   * Makes the tree. Folders whose names differ only by case are one; of files that are called the same,
-   * all but the first get a number.
+   * Builds the tree. Folders whose names differ only in case are merged. Of files with equal names, all
+   * but the first get a number.
    *
-   * @throws {UblkError} `INVALID_ARGUMENT` where there are more folders than can be served.
+   * @throws {UblkError} `INVALID_ARGUMENT` if there are too many folders.
    */
   static async of(members: Members): Promise<Tree> {
-    const breaths = new Breaths(OPENING_BREATH_MS);
+    const pauses = new Pauses(OPENING_PAUSE_EVERY_MS);
     const leftOut = new Map<string, LeftOut>();
     const table = new FolderTable(members);
-    const folderOfFile = new Uint32Array(members.count).fill(NOWHERE);
+    const folderOfFile = new Uint32Array(members.count).fill(NONE);
     for (let member = 0; member < members.count; member++) {
-      if (breaths.isDue()) await breaths.take();
+      if (pauses.isDue()) await pauses.take();
       const path = members.name(member);
       const parts = pathParts(path);
       if (parts.length > MAX_DEPTH) {
-        leave(leftOut, path, `it is more than ${MAX_DEPTH} folders deep`);
+        leaveOut(leftOut, path, `it is more than ${MAX_DEPTH} folders deep`);
       } else if (members.isFolder(member)) {
         const folder = table.folderAt(parts, parts.length, member);
-        // Only now: the column may be another one since.
+        // Read `table.time` after `folderAt`, which may replace the column.
         table.time[folder] = members.dosTime[member];
       } else {
         const reason = reasonAgainst(members, member);
-        if (reason !== undefined) leave(leftOut, path, reason);
+        if (reason !== undefined) leaveOut(leftOut, path, reason);
         else folderOfFile[member] = table.folderAt(parts, Math.max(0, parts.length - 1), member);
       }
     }
     table.finish();
     const tree = new Tree(members, table, folderOfFile, leftOut);
     for (let folder = 0; folder < tree.folderCount; folder++) {
-      if (breaths.isDue()) await breaths.take();
+      if (pauses.isDue()) await pauses.take();
       tree.#measure(folder, leftOut);
     }
     return tree;
   }
 
-  /** The number of folders, with the root. */
+  /** The number of folders, including the root. */
   get folderCount(): number {
     return this.#table.count;
   }
 
-  /** The folder that a folder is in. */
+  /** The parent of a folder. */
   parentOf(folder: number): number {
     return this.#table.parent[folder];
   }
 
-  /** Its time of change, as FAT has it. */
+  /** The modification time of a folder, in FAT's format. */
   timeOf(folder: number): number {
     return this.#table.time[folder];
   }
@@ -132,9 +133,9 @@ export class Tree {
     return { folders: folders.subarray(0, fits), firstFile, names: names.slice(0, fits) };
   }
 
-  /** Bytes of a file by its place in {@linkcode files}; 0 where its folder has no room for it. */
-  fileBytes(place: number): number {
-    return this.#dropped?.[place] === 1 ? 0 : this.members.bytes[this.files[place]];
+  /** Bytes of a file by its index in {@linkcode files}; 0 if it does not fit into its folder. */
+  fileBytes(fileIndex: number): number {
+    return this.#dropped?.[fileIndex] === 1 ? 0 : this.members.bytes[this.files[fileIndex]];
   }
 
   #contentsOf(folder: number) {
@@ -146,26 +147,26 @@ export class Tree {
     };
   }
 
-  /** The names of all its contents: of those too that it has no room for, since they are taken. */
+  /** The names of all contents, including those that do not fit, because their names are taken. */
   #namesIn(folder: number): string[] {
     const { folders, files } = this.#contentsOf(folder);
     const wanted: string[] = [];
     for (const one of folders) wanted.push(this.#table.nameOf(one));
-    for (const file of files) wanted.push(possibleName(lastPart(this.members.name(file))));
+    for (const file of files) wanted.push(validName(lastPart(this.members.name(file))));
     return uniqueNames(wanted);
   }
 
-  /** Counts a folder's entries, and takes out of the tree what it has no room for. */
+  /** Counts a folder's entries, and removes from the tree what does not fit. */
   #measure(folder: number, leftOut: Map<string, LeftOut>): void {
-    const isPlaced = this.entries[folder] !== NOWHERE;
-    const names = isPlaced ? this.#namesIn(folder) : [];
-    const { fits, entries } = isPlaced ? fitting(names, folder) : { fits: 0, entries: 0 };
+    const isIncluded = this.entries[folder] !== NONE;
+    const names = isIncluded ? this.#namesIn(folder) : [];
+    const { fits, entries } = isIncluded ? fitting(names, folder) : { fits: 0, entries: 0 };
     this.entries[folder] = entries;
     const { folders, files, firstFile } = this.#contentsOf(folder);
     for (let index = fits; index < folders.length + files.length; index++) {
-      if (isPlaced) leave(leftOut, names[index], FULL);
-      // A folder in it comes later, and is found to have no place.
-      if (index < folders.length) this.entries[folders[index]] = NOWHERE;
+      if (isIncluded) leaveOut(leftOut, names[index], FULL);
+      // A subfolder is measured later, and then finds itself marked.
+      if (index < folders.length) this.entries[folders[index]] = NONE;
       else {(this.#dropped ??= new Uint8Array(this.files.length))[
           firstFile + index - folders.length
         ] = 1;}
@@ -173,22 +174,22 @@ export class Tree {
   }
 }
 
-const FULL = "its folder is full: FAT32 has 65536 entries for it";
+const FULL = "its folder is full: FAT32 allows 65536 entries";
 
 function reasonAgainst(members: Members, member: number): string | undefined {
   if (members.bytes[member] > MAX_FILE_BYTES) {
-    return "it is larger than a file of FAT32 can be, 4 GiB";
+    return "it is larger than 4 GiB, the maximum of FAT32";
   }
   return members.obstacle(member)?.reason;
 }
 
-function leave(leftOut: Map<string, LeftOut>, first: string, reason: string): void {
+function leaveOut(leftOut: Map<string, LeftOut>, first: string, reason: string): void {
   const known = leftOut.get(reason);
   if (known === undefined) leftOut.set(reason, { first, count: 1 });
   else known.count++;
 }
 
-/** The number of names that a folder has room for, and the entries that those take. */
+/** The number of names that fit into a folder, and the entries that they take. */
 function fitting(names: readonly string[], folder: number): { fits: number; entries: number } {
   // `.` and `..`, or the label.
   let entries = folder === ROOT ? 1 : 2;
@@ -201,20 +202,20 @@ function fitting(names: readonly string[], folder: number): { fits: number; entr
 }
 
 /**
- * Indices by the group that `groupOf` gives each, in their own order within a group, and where each
- * group begins.
+ * Indices sorted by the group that `groupOf` assigns, stable within a group, and the start of each
+ * group.
  */
 function grouped(
   groupOf: Uint32Array<ArrayBuffer>,
   groups: number,
 ): [Uint32Array<ArrayBuffer>, Uint32Array<ArrayBuffer>] {
   const starts = new Uint32Array(groups + 1);
-  for (const group of groupOf) if (group !== NOWHERE) starts[group + 1]++;
+  for (const group of groupOf) if (group !== NONE) starts[group + 1]++;
   for (let group = 0; group < groups; group++) starts[group + 1] += starts[group];
   const next = starts.slice();
   const indices = new Uint32Array(starts[groups]);
   for (let index = 0; index < groupOf.length; index++) {
-    if (groupOf[index] !== NOWHERE) indices[next[groupOf[index]]++] = index;
+    if (groupOf[index] !== NONE) indices[next[groupOf[index]]++] = index;
   }
   return [indices, starts];
 }

@@ -1,6 +1,6 @@
 /**
- * An archive as a read-only FAT32 volume: tables and folders are computed, and files are read from the
- * archive, when somebody reads them.
+ * Serves an archive as a read-only FAT32 volume. Tables and folders are computed, and files are read
+ * from the archive, when somebody reads them.
  *
  * @module
  */
@@ -14,21 +14,21 @@ import { Fat32 } from "./fat32.ts";
 import { refusedWrite } from "./image.ts";
 import { Tree } from "./tree.ts";
 
-/** Folders whose entries are kept: a large one is read in many pieces. It has 2 MiB at most. */
+/** Number of folders whose entries are cached, because a large one (2 MiB) is read in pieces. */
 const KEPT_FOLDERS = 8;
 
-/** A volume, and a line for each reason why members are not in it. */
+/** A volume, and warnings about members left out of it. */
 export interface Volume {
-  /** It serves the volume. */
+  /** The backend that serves the volume. */
   readonly backend: Backend;
-  /** For the log. */
+  /** One log line per reason for leaving members out. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Makes the volume of an archive.
+ * Creates the volume of an archive.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where nothing in it can be served.
+ * @throws {UblkError} `INVALID_ARGUMENT` if nothing in it can be served.
  */
 export async function volumeOf(
   { path, members }: Archive,
@@ -57,7 +57,7 @@ class VolumeBackend implements Backend {
   readonly persistent = true;
   readonly #fat: Fat32;
   readonly #contents: Contents;
-  /** By number; the one that was read last is last. */
+  /** Cached entries by folder; least recently read first. */
   readonly #folders = new Map<number, Uint8Array<ArrayBuffer>>();
 
   constructor(contents: Contents, fat: Fat32, blockSize: number) {
@@ -105,7 +105,7 @@ class VolumeBackend implements Backend {
     return bytes;
   }
 
-  /** A failure is a Promise too: other files' contents may still be on their way to the buffer. */
+  /** Rejects rather than throws, because other files may still be written to the buffer. */
   #readFile(member: number, part: Uint8Array<ArrayBuffer>, at: number): Promise<void> | undefined {
     try {
       return this.#contents.read(member, part, at) ?? undefined;

@@ -54,7 +54,11 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
     "/nowhere/a.zip",
     /^ublk-zip: error: \/nowhere\/a\.zip: there is no such file; check the path$/m,
   ],
-  ["ublk-zip", "README.md", /^ublk-zip: error: README\.md: it is no zip archive; give a zip arch/],
+  [
+    "ublk-zip",
+    "README.md",
+    /^ublk-zip: error: README\.md: it is not a zip archive; give a zip arch/,
+  ],
   ["ublk", "", /^ublk: error: ublk: it needs a command; see `ublk --help`/],
   ["ublk", "remove", /^ublk: error: remove: unknown command; see `ublk --help`/],
   ["ublk", "info", /--id: it is missing; see `ublk info --help`/],
