@@ -37,10 +37,13 @@ export const ALONE: Readonly<Record<string, string>> = {
   "cmd/program/signals_test.ts": "sends signals to the process",
   "ctrl/control_ring_test.ts": "counts descriptors",
   "device/users_test.ts": "changes the environment",
+  "disk/load_test.ts": "counts descriptors",
   "queue/buffers_test.ts": "looks what is mapped where",
   "queue/bytes_handler_test.ts": "looks what is mapped where",
   "queue/metadata_test.ts": "looks what is mapped where",
+  "queue/ring_reads_test.ts": "looks what is mapped where",
   "queue/wait_test.ts": "counts descriptors",
+  "vm/turns_test.ts": "sends signals to the process",
 };
 
 /** Suites that prove the house's order. They are unit tests too, and named on a line of their own. */

@@ -34,7 +34,7 @@ Deno.test("zip refuses a file of any size that is no archive, and reads little o
   const path = scratch.file("sparse", 2 ** 40);
   const { open, zip } = await import("../zip.ts");
   const before = Deno.memoryUsage().rss;
-  await assertRejects(() => open(zip(path).options), UblkError, "it is no zip archive");
+  await assertRejects(() => open(zip(path).options), UblkError, "it is not a zip archive");
   assert(Deno.memoryUsage().rss - before < 100 << 20);
   // An end that claims a directory as large as the file.
   const end = new DataView(new ArrayBuffer(22 + 20 + 56));
