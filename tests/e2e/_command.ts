@@ -121,8 +121,13 @@ export class Running implements AsyncDisposable {
     if (this.#ignoresStderr) await this.#child.stderr.cancel();
     if (this.#hasStdin) await this.#child.stdin.close().catch(() => {});
     await this.#reading.catch(() => {});
-    if (nodes().length > 0) await runCommand("ublk", ["del", "--force", "-a"]);
+    await deleteAll();
   }
+}
+
+/** Deletes every device and record, by a command that is only started where there are some. */
+export async function deleteAll(): Promise<void> {
+  if (nodes().length + records().length > 0) await runCommand("ublk", ["del", "--force", "-a"]);
 }
 
 /** Starts a command as its task in `deno.json` does. */
@@ -143,6 +148,15 @@ export function nodes(): string[] {
   return [...Deno.readDirSync("/dev")].map(({ name }) => name).filter((name) =>
     /^ublk[bc]\d/.test(name)
   ).sort();
+}
+
+/** What there is of records, sockets and logs of root's devices. */
+export function records(): string[] {
+  try {
+    return [...Deno.readDirSync("/run/ublk")].map(({ name }) => name).sort();
+  } catch {
+    return [];
+  }
 }
 
 /** The rows of `ublk list --json`. */

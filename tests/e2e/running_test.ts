@@ -5,7 +5,7 @@ import { processLibc } from "../../uring/libc.ts";
 import { setIoFlusher } from "../../uring/process.ts";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
 import { NotifySocket } from "../notify_socket.ts";
-import { nodes, run, Running, sleep, within } from "./_command.ts";
+import { deleteAll, nodes, run, Running, sleep, within } from "./_command.ts";
 import { attempt, sh, temporaryFolder } from "./_disk.ts";
 
 // It stays open for the life of the process, which is no leak of the test that opens it first.
@@ -24,7 +24,7 @@ async function add(...args: string[]) {
     id,
     pid,
     path,
-    [Symbol.asyncDispose]: async () => void await ublk("del", "--force", "-a"),
+    [Symbol.asyncDispose]: deleteAll,
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
-import { list, nodes, run, Running, sleep, within } from "./_command.ts";
+import { deleteAll, list, nodes, records, run, Running, sleep, within } from "./_command.ts";
 import { testWhere } from "./_disk.ts";
 
 const END_MS = 30_000;
@@ -29,7 +29,7 @@ async function add(...args: string[]) {
     pid: Number(words[6]),
     state: words[10],
     path: `/dev/ublkb${id}`,
-    [Symbol.asyncDispose]: async () => void await ublk("del", "--force", "-a"),
+    [Symbol.asyncDispose]: deleteAll,
   };
 }
 
@@ -53,14 +53,6 @@ const exists = (path: string) => {
     return false;
   }
 };
-
-function records(): string[] {
-  try {
-    return [...Deno.readDirSync("/run/ublk")].map(({ name }) => name).sort();
-  } catch {
-    return [];
-  }
-}
 
 async function nothingLeft(pid?: number): Promise<void> {
   if (pid !== undefined) await until(`end of ${pid}`, () => !exists(`/proc/${pid}`));

@@ -5,7 +5,7 @@ import { nullDisk, serve } from "../../mod.ts";
 import { collect, pointsOf } from "../collector.ts";
 import { parseExposition } from "../exposition.ts";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
-import { nodes, Running, sleep, start, underLoad, within } from "./_command.ts";
+import { deleteAll, nodes, Running, sleep, start, underLoad, within } from "./_command.ts";
 import { FIO, sh } from "./_disk.ts";
 
 /** Runs `ublk`, which must succeed, and returns what it prints. */
@@ -18,7 +18,7 @@ async function ublk(...args: string[]): Promise<string> {
 /** Runs `ublk add`; every device is deleted at the end of the scope. */
 async function add(...args: string[]) {
   const { id, path } = JSON.parse(await ublk("add", "--json", ...args));
-  return { id, path, [Symbol.asyncDispose]: async () => void await ublk("del", "--force", "-a") };
+  return { id, path, [Symbol.asyncDispose]: deleteAll };
 }
 
 /** What `ublk stats --json` has of counters. */
