@@ -43,7 +43,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   "queue/metadata_test.ts": "looks what is mapped where",
   "queue/ring_reads_test.ts": "looks what is mapped where",
   "queue/wait_test.ts": "counts descriptors",
-  "vm/turns_test.ts": "sends signals to the process",
+  "vm/turns_test.ts": "takes locks, which are the process's",
 };
 
 /** Suites that prove the house's order. They are unit tests too, and named on a line of their own. */

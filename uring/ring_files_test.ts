@@ -5,8 +5,10 @@ import { UblkError } from "../uapi/error.ts";
 import { IORING_OP_ASYNC_CANCEL } from "../uapi/io_uring_sqe.ts";
 import { fakeRing, type FakeSqe } from "./fake_ring.ts";
 import { orphanCount } from "./in_flight.ts";
-import { closeFd, libc, openFile } from "./libc.ts";
+import { closeFd, libc, openFile, writeText } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
+import { openRing } from "./open_ring.ts";
+import { PROMISE_RING_SETUP } from "./promise_ring.ts";
 import { ringFiles, ringFilesOver } from "./ring_files.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
@@ -119,6 +121,21 @@ Deno.test("RingFiles.read + an array that was transferred away + rejects, and no
   structuredClone(buffer, { transfer: [buffer.buffer] });
   pipe.say("hello");
   await assertRejects(() => read, Error);
+});
+
+Deno.test("RingFiles + more completions at once than the ring has room for + none is left behind", async () => {
+  using pipe = fifo();
+  await using files = ringFilesOver(() => {
+    return openRing({ entries: 4, setupFlags: PROMISE_RING_SETUP }).ring;
+  });
+  const reads = Array.from({ length: 100 }, () => files.read(pipe.fd, new Uint8Array(1), 0));
+  await turn();
+  // All of them are done when this returns, and eight have found room.
+  writeText(pipe.fd, "x".repeat(100));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<number[]>((resolve) => timer = setTimeout(resolve, 5000, []));
+  assertEquals(await Promise.race([Promise.all(reads), late]), Array(100).fill(1));
+  clearTimeout(timer);
 });
 
 Deno.test("RingFiles.fsync + whole, and data only + resolves", async () => {
@@ -271,7 +288,7 @@ Deno.test("RingFiles + no ring to be had + rejects, and tries again with the nex
 Deno.test("RingFiles + idle + keeps no process alive", async () => {
   const module = import.meta.resolve("./ring_files.ts");
   const script = `
-    import { ringFiles, ringFilesOver } from "${module}";
+    import { ringFiles } from "${module}";
     console.log(await ringFiles().read(0, new Uint8Array(10), 0));
   `;
   const command = new Deno.Command(Deno.execPath(), {

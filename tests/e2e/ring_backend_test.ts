@@ -6,9 +6,9 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { serve } from "../../mod.ts";
+import { ringFiles, serve } from "../../mod.ts";
 import { libc } from "../../uring/libc.ts";
-import { asyncFile, STUCK_AT } from "../backends/async_file.ts";
+import { asyncFile, open, STUCK_AT } from "../backends/async_file.ts";
 import { ringFile } from "../backends/ring_file.ts";
 import { run } from "./_misbehaving.ts";
 
@@ -127,4 +127,27 @@ Deno.test("serve() + a read by the ring that never ends + misses its deadline, t
     assertEquals(device.stats().total.timeouts, 1);
   }
   Deno.removeSync(folder, { recursive: true });
+});
+
+Deno.test("serve() + an object that reads by ringFiles() + the disk is the file", async () => {
+  using file = sparseFile();
+  const bytes = crypto.getRandomValues(new Uint8Array(1 << 16));
+  Deno.writeFileSync(file.path, bytes);
+  Deno.truncateSync(file.path, SIZE);
+  await using ring = ringFiles();
+  const { options } = asyncFile(file.path, SIZE);
+  const backend = await open(options, {
+    queue: 0,
+    shared: undefined,
+    inner: [],
+    ring,
+    recovering: false,
+  });
+  {
+    await using device = await serve({ backend });
+    assertEquals((await run("cmp", file.path, device.path)).code, 0);
+    assertEquals((await run("blkdiscard", "-z", "-l", "32768", device.path)).code, 0);
+  }
+  assertEquals(Deno.readFileSync(file.path).slice(32768, 1 << 16), bytes.slice(32768));
+  assert(Deno.readFileSync(file.path).slice(0, 32768).every((byte) => byte === 0));
 });
