@@ -7,7 +7,6 @@
 import { type FileStatus, punchFile, readAt } from "../uring/file.ts";
 import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Topology } from "../disk/backend.ts";
-import type { FileWish } from "./backing_file.ts";
 import { type DeviceLimits, rotates } from "../disk/device_limits.ts";
 import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 
@@ -24,7 +23,7 @@ export function defaultBlockSize(
   fd: number,
   { directAlignment }: FileStatus,
   limits: DeviceLimits | undefined,
-  { direct, deviceBlockSize }: Pick<FileWish, "direct" | "deviceBlockSize">,
+  { direct, deviceBlockSize }: { readonly direct: boolean; readonly deviceBlockSize?: number },
 ): number {
   const goesThrough = (size: number) => !direct || readDirect(fd, size) >= 0;
   if (deviceBlockSize !== undefined && goesThrough(deviceBlockSize)) return deviceBlockSize;

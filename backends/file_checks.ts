@@ -1,11 +1,11 @@
 /**
- * Checks of options that all disks in files have.
+ * Checks of options that all disks in files have, and the error of a file.
  *
  * @module
  */
 
 import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
-import type { invalidIn } from "../uapi/error.ts";
+import { invalidIn, type UblkError } from "../uapi/error.ts";
 import { isPath } from "../uring/file.ts";
 
 /** Makes the error of a wrong option. */
@@ -21,4 +21,9 @@ export function checkPath(path: unknown, invalid: Invalid): void {
 export function checkBlockSize(blockSize: number, invalid: Invalid): void {
   if (BLOCK_SIZES.includes(blockSize)) return;
   throw invalid(`block size ${blockSize} is not possible`, `use one of ${BLOCK_SIZES.join(", ")}`);
+}
+
+/** The error of a file that cannot be had: one line with path, cause and remedy. */
+export function refusal(path: string, reason: string, hint: string, errno?: number): UblkError {
+  return invalidIn(path)(reason, hint, { errno });
 }

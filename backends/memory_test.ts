@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { NO_FUA } from "../disk/calls.ts";
 import { checkBackendConformance } from "../testing.ts";
 import { isMapped } from "../tests/maps.ts";
 import { openMemory } from "../tests/memory_disk.ts";
@@ -11,7 +12,6 @@ import { memory, open, share, sharing, unshare } from "./memory.ts";
 libc();
 
 const GIB = 2 ** 30;
-const NO_FUA = { fua: false };
 
 /** Kilobytes of this process's memory that are resident. */
 function residentKb(): number {

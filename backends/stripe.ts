@@ -7,12 +7,12 @@
 import { invalidIn } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
-import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { fitted, striped } from "../disk/device_limits.ts";
 import { FileRequests } from "./file_requests.ts";
-import { checkBlockSize, checkPath } from "./file_checks.ts";
+import { checkBlockSize, checkPath, refusal } from "./file_checks.ts";
 import { formatSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";

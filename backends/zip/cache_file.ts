@@ -18,7 +18,7 @@ import {
   writeAt,
 } from "../../uring/file.ts";
 import { closeFd, openFile } from "../../uring/libc.ts";
-import { refusal } from "../backing_file.ts";
+import { refusal } from "../file_checks.ts";
 
 /** A place in it begins at a multiple of this, so that it is whole blocks of a filesystem. */
 const ALIGNMENT = 4096;
