@@ -124,8 +124,12 @@ Deno.test("DiskHost answers ETIMEDOUT by the deadline, and a late answer is nobo
 
 Deno.test("DiskHost waits for ever where no deadline is wanted", async () => {
   // A timer of that time would fire at once.
-  const { host } = hostOf(() => new Promise((resolve) => setTimeout(resolve, 20)), Infinity);
-  assertEquals(await host.request(read()), 512);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { host } = hostOf(() => promise, Infinity);
+  const answer = host.request(read());
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  resolve();
+  assertEquals(await answer, 512);
 });
 
 Deno.test("DiskHost lends no more buffers to a backend that keeps many beyond their deadlines", async () => {
