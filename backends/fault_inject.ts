@@ -20,7 +20,7 @@ import type {
 } from "../disk/backend.ts";
 import type { Sharing } from "../disk/backend.ts";
 import { type ByteRange, geometryOf, type GeometryOptions, type Size } from "../disk/geometry.ts";
-import { parseSize } from "../disk/size.ts";
+import { type Option, OptionError, readValue } from "../disk/option.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
 import { servedByRing } from "../disk/unused.ts";
@@ -61,6 +61,12 @@ interface StoredOptions extends Required<GeometryOptions> {
   readonly seed: number;
   readonly dieDuringFetch: boolean;
 }
+
+const ERROR_RANGE: Option = {
+  name: "error-range",
+  kind: "range",
+  help: "Requests that touch these bytes fail: 1M-2M.",
+};
 
 const DEFAULT_SIZE = 250 * 2 ** 30;
 const MAX_DELAY_US = 3.6e9;
@@ -115,24 +121,11 @@ function checkRate(what: string, rate: number): number {
 
 function rangeOf(range: ByteRange | string | undefined): ByteRange {
   if (range === undefined) return { offset: 0, length: 0 };
-  if (typeof range === "string") return rangeOf(parseRange(range));
-  const { offset, length } = range;
-  if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length > 0) {
-    return { offset, length };
-  }
-  throw invalid(`an error range of ${length} bytes at ${offset}`, "use at least one byte");
-}
-
-/** `"1M-2M"`, `"0-4096"`: the second is where it ends, itself not in it. */
-function parseRange(text: string): ByteRange {
-  const hint = 'write it as "from-to" in bytes, such as "0-4096" or "1M-2M"';
-  const parts = text.split("-");
-  if (parts.length !== 2) throw invalid(`${JSON.stringify(text)} is no range`, hint);
   try {
-    const [from, to] = parts.map((part) => part.trim() === "0" ? 0 : parseSize(part));
-    return { offset: from, length: to - from };
-  } catch {
-    throw invalid(`${JSON.stringify(text)} is no range`, hint);
+    return readValue(ERROR_RANGE, range) as ByteRange;
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    throw invalid(error.message, error.remedy!);
   }
 }
 
@@ -255,12 +248,7 @@ export const target: Target = {
       max: 1,
       help: "The share of requests that fail, 0 to 1.",
     },
-    {
-      name: "error-range",
-      kind: "text",
-      placeholder: "FROM-TO",
-      help: "Requests that touch these bytes fail: 1M-2M.",
-    },
+    ERROR_RANGE,
     { name: "errno", kind: "text", placeholder: "NAME", help: "How they fail. Default: EIO." },
     {
       name: "hang",
@@ -282,7 +270,7 @@ export const target: Target = {
       size: values.size as number | undefined,
       delayUs: values["delay-us"] as number | undefined,
       errorRate: values["error-rate"] as number | undefined,
-      errorRange: values["error-range"] as string | undefined,
+      errorRange: values["error-range"] as ByteRange | undefined,
       errno: values.errno as string | undefined,
       hang: values.hang as number | undefined,
       seed: values.seed as number | undefined,

@@ -110,9 +110,10 @@ Deno.test("faultInject refuses impossible faults where they are asked for", () =
     [{ hang: -1 }, "hang -1"],
     [{ delayUs: -1 }, "a delay of -1"],
     [{ delayUs: 0.5 }, "a delay of 0.5"],
-    [{ errorRange: "4096" }, '"4096" is no range; write it as'],
+    [{ errorRange: "4096" }, "4096 is no range; write FROM-TO in bytes"],
     [{ errorRange: "a-b" }, "is no range"],
-    [{ errorRange: "8K-4K" }, "at least one byte"],
+    [{ errorRange: "8K-4K" }, "8K-4K is no range"],
+    [{ errorRange: { offset: 0, length: 0 } }, '{"offset":0,"length":0} is no range'],
     [{ seed: 0.5 }, "whole number"],
   ];
   for (const [options, words] of wrong) {

@@ -12,11 +12,11 @@ import { invalidIn } from "../uapi/error.ts";
 import { endOfFile, nextHole, removeFile, syncFile, truncateFile } from "../uring/file.ts";
 import { closeFd, syscallError } from "../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
-import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
+import { checkBlockSize, checkPath, refusal } from "./file_checks.ts";
 import { FileRequests } from "./file_requests.ts";
-import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import type { Size } from "../disk/geometry.ts";
 import { formatSize, parseSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
@@ -99,8 +99,8 @@ export function file(path: string, options: FileOptions = {}): BackendSpec {
   const { blockSize, readOnly = false, direct = false, create = false } = options;
   const { shared = false } = options;
   const { metadataPath, metadataSize = 0 } = options;
-  checkPath(path);
-  if (blockSize !== undefined) checkBlockSize(blockSize);
+  checkPath(path, invalid);
+  if (blockSize !== undefined) checkBlockSize(blockSize, invalid);
   const unit = blockSize ?? DEFAULT_BLOCK_BYTES;
   const size = typeof options.size === "string" ? parseSize(options.size) : options.size;
   if (create !== (size !== undefined)) {
@@ -117,21 +117,9 @@ export function file(path: string, options: FileOptions = {}): BackendSpec {
   if ((metadataPath !== undefined) !== (metadataSize > 0)) {
     throw invalid("integrity metadata needs a second file and a size per block", "give both");
   }
-  if (metadataPath !== undefined) checkPath(metadataPath);
+  if (metadataPath !== undefined) checkPath(metadataPath, invalid);
   const stored = { path, blockSize, readOnly, direct, shared, createBytes: size, metadataPath };
   return { module: import.meta.url, options: { ...stored, metadataSize } satisfies StoredOptions };
-}
-
-/** Checks that a text can be a path. */
-export function checkPath(path: unknown): void {
-  if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
-  throw invalid(`${JSON.stringify(path)} is not a path`, "give the path of a file");
-}
-
-/** Checks that a logical block of that size is possible. */
-export function checkBlockSize(blockSize: number): void {
-  if (BLOCK_SIZES.includes(blockSize)) return;
-  throw invalid(`block size ${blockSize} is not possible`, `use one of ${BLOCK_SIZES.join(", ")}`);
 }
 
 /** What the threads share: descriptors are the process's. */

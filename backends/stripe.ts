@@ -7,12 +7,12 @@
 import { invalidIn } from "../uapi/error.ts";
 import { closeFd } from "../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
-import { type BackingFile, openBackingFile, refusal } from "./backing_file.ts";
+import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { fitted, striped } from "../disk/device_limits.ts";
 import { FileRequests } from "./file_requests.ts";
-import { checkBlockSize, checkPath } from "./loop.ts";
+import { checkBlockSize, checkPath, refusal } from "./file_checks.ts";
 import { formatSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";
@@ -83,8 +83,8 @@ export function stripe(paths: readonly string[], options: StripeOptions = {}): B
   if (paths.length < 1 || paths.length > MAX_STRIPE_FILES) {
     throw invalid(`${paths.length} files are not possible`, `give 1 to ${MAX_STRIPE_FILES}`);
   }
-  for (const path of paths) checkPath(path);
-  if (blockSize !== undefined) checkBlockSize(blockSize);
+  for (const path of paths) checkPath(path, invalid);
+  if (blockSize !== undefined) checkBlockSize(blockSize, invalid);
   const isPower = Number.isInteger(Math.log2(chunkSize));
   if (!isPower || chunkSize < MIN_CHUNK_BYTES || chunkSize > MAX_CHUNK_BYTES) {
     const hint = `use a power of two from ${MIN_CHUNK_BYTES} to ${MAX_CHUNK_BYTES} bytes`;

@@ -6,7 +6,7 @@
 
 import { invalidIn } from "../uapi/error.ts";
 import type { Backend, ShareContext, Sharing } from "../disk/backend.ts";
-import { checkBlockSize, checkPath } from "./loop.ts";
+import { checkBlockSize, checkPath } from "./file_checks.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
 import { parseEncoding } from "./zip/encoding.ts";
@@ -96,9 +96,9 @@ export function zip(path: string, options: ZipOptions = {}): BackendSpec {
   const { member, files = false, check = false, blockSize = 512, progress } = options;
   const { cache = DEFAULT_CACHE_FOLDER } = options;
   const encoding = options.encoding === undefined ? undefined : parseEncoding(options.encoding);
-  checkPath(path);
-  checkPath(cache);
-  checkBlockSize(blockSize);
+  checkPath(path, invalid);
+  checkPath(cache, invalid);
+  checkBlockSize(blockSize, invalid);
   if (member === "") throw invalid("the member's name is empty", "name a file in the archive");
   if (member !== undefined && files) {
     throw invalid("a member and files exclude each other", "drop one");

@@ -1,4 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { NO_FUA } from "../disk/calls.ts";
 import { EIO } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc } from "../uring/libc.ts";
@@ -13,7 +14,6 @@ libc();
 
 const MIB = 1 << 20;
 const ZONE = 64 << 10;
-const NO_FUA = { fua: false };
 
 function openZoned(options: ZonedOptions = {}): Backend & Disposable {
   const backend = open(zoned(MIB, { zoneSize: ZONE, ...options }).options);

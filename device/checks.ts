@@ -8,6 +8,7 @@ import { checkRanges } from "../ctrl/negotiate.ts";
 import { checkIntegrity } from "../ctrl/params.ts";
 import { DATA_PATHS } from "../uapi/data_path.ts";
 import { invalidIn } from "../uapi/error.ts";
+import { isPath } from "../uring/file.ts";
 import { CPU_SET_BYTES } from "../uring/libc.ts";
 import type { Settings } from "./options.ts";
 import { RECOVERY_MODES } from "./recovery_mode.ts";
@@ -81,7 +82,7 @@ function checkAffinity(lists: Settings["affinity"]): void {
 
 function checkSharedMemory(memory: Settings["sharedMemory"]): void {
   if (memory === undefined) return;
-  if (typeof memory.path === "string" && memory.path !== "" && !memory.path.includes("\0")) return;
+  if (isPath(memory.path)) return;
   throw invalid("sharedMemory has no path", "name a file in hugetlbfs");
 }
 

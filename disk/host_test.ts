@@ -122,6 +122,16 @@ Deno.test("DiskHost answers ETIMEDOUT by the deadline, and a late answer is nobo
   await host.close();
 });
 
+Deno.test("DiskHost waits for ever where no deadline is wanted", async () => {
+  // A timer of that time would fire at once.
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { host } = hostOf(() => promise, Infinity);
+  const answer = host.request(read());
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  resolve();
+  assertEquals(await answer, 512);
+});
+
 Deno.test("DiskHost lends no more buffers to a backend that keeps many beyond their deadlines", async () => {
   const answers: PromiseWithResolvers<unknown>[] = [];
   const { host, told } = hostOf(() => {
@@ -237,6 +247,8 @@ Deno.test("DiskHost passes FUA on where the disk honours it, and else flushes be
   assertEquals([await host.request(write(true)), order], [512, ["written", "flushed"]]);
   const failing = DiskHost.of({ ...late, writeAt: () => Promise.reject(new Error("no")) });
   assertEquals([await failing.request(write(true)), order.length], [-EIO, 2]);
+  const short = DiskHost.of({ ...late, writeAt: () => 100 as unknown as void });
+  assertEquals([short.request(write(true)), order.length], [-EIO, 2]);
   await host.close();
 });
 

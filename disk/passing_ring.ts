@@ -37,8 +37,8 @@ export class PassingRing implements EachOf<RingMethods> {
   }
 }
 
-/** A copy of a request, for what is inside of a wrapper that changes it. Filled anew each time. */
-export class PassedRequest implements EachOf<RingRequest> {
+/** A request that is made once, and filled anew each time. */
+export class FilledRequest implements EachOf<RingRequest> {
   op = 0;
   offset = 0;
   length = 0;
@@ -46,15 +46,4 @@ export class PassedRequest implements EachOf<RingRequest> {
   mayUnmap = false;
   metadataLength = 0;
   state = 0;
-
-  /** Takes over all but the state, which is that of what is inside. */
-  take(request: RingRequest): void {
-    this.op = request.op;
-    this.offset = request.offset;
-    this.length = request.length;
-    this.fua = request.fua;
-    this.mayUnmap = request.mayUnmap;
-    this.metadataLength = request.metadataLength;
-    this.state = 0;
-  }
 }

@@ -6,9 +6,10 @@
  * @module
  */
 
-import type { Backend, RingMethods, RingOperations, RingRequest } from "../disk/backend.ts";
+import type { Backend, RingMethods, RingOperations } from "../disk/backend.ts";
 import { resultOf, resultOfThrown, ringAnswer } from "../disk/calls.ts";
 import { fullResult } from "../disk/operations.ts";
+import { FilledRequest } from "../disk/passing_ring.ts";
 import { ECANCELED, EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { IORING_ASYNC_CANCEL_ALL, IOSQE_IO_HARDLINK } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
@@ -43,14 +44,7 @@ import { KIND_BACKEND, KIND_CANCEL, type Slots } from "./slots.ts";
 export const OPERATIONS_PER_REQUEST = 4;
 
 /** The request of one slot, made once and filled anew each time. */
-class SlotRequest implements RingRequest {
-  op = 0;
-  offset = 0;
-  length = 0;
-  fua = false;
-  mayUnmap = false;
-  metadataLength = 0;
-  state = 0;
+class SlotRequest extends FilledRequest {
   /** Operations under way. */
   pending = 0;
   /** The answer, once there is one. */

@@ -181,6 +181,11 @@ export function punchFile(fd: number, offset: number, bytes: number): number {
   return fallocateFile(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
 }
 
+/** Whether a value can be the path of a file. */
+export function isPath(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && !value.includes("\0");
+}
+
 /** `pread(2)`. @returns Bytes, 0 at the end, or a negative errno. */
 export function readAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): number {
   const count = libc().pread(fd, buffer, BigInt(buffer.length), BigInt(offset));

@@ -15,7 +15,7 @@ import type {
 } from "../../disk/backend.ts";
 import { shifted } from "../../disk/device_limits.ts";
 import { Passing } from "../../disk/passing.ts";
-import { PassedRequest, PassingRing } from "../../disk/passing_ring.ts";
+import { FilledRequest, PassingRing } from "../../disk/passing_ring.ts";
 
 /** The part from `start` on, `length` bytes or what there is. */
 export class Window extends Passing {
@@ -66,7 +66,7 @@ class ShiftedRing extends PassingRing {
    * The requests as what is inside sees them. A thread uses the same few over and over, one for each
    * slot.
    */
-  readonly #shifted = new WeakMap<RingRequest, PassedRequest>();
+  readonly #shifted = new WeakMap<RingRequest, FilledRequest>();
 
   constructor(inner: RingMethods, start: number) {
     super(inner);
@@ -75,9 +75,14 @@ class ShiftedRing extends PassingRing {
 
   override prepare(request: RingRequest, ring: RingOperations): number | void {
     let shifted = this.#shifted.get(request);
-    if (shifted === undefined) this.#shifted.set(request, shifted = new PassedRequest());
-    shifted.take(request);
+    if (shifted === undefined) this.#shifted.set(request, shifted = new FilledRequest());
+    shifted.op = request.op;
     shifted.offset = this.#start + request.offset;
+    shifted.length = request.length;
+    shifted.fua = request.fua;
+    shifted.mayUnmap = request.mayUnmap;
+    shifted.metadataLength = request.metadataLength;
+    shifted.state = 0;
     return this.inner.prepare(shifted, ring);
   }
 

@@ -7,7 +7,8 @@
 import { UblkError } from "../../uapi/error.ts";
 import { fileStatus, readAt } from "../../uring/file.ts";
 import { closeFd } from "../../uring/libc.ts";
-import { openBackingFile, refusal } from "../backing_file.ts";
+import { openBackingFile } from "../backing_file.ts";
+import { refusal } from "../file_checks.ts";
 import { Damage } from "./damage.ts";
 import { readDirectory } from "./directory.ts";
 import type { Members } from "./members.ts";

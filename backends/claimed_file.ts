@@ -1,0 +1,130 @@
+/**
+ * Opens a file or block device for a disk and claims it: nobody else is to write to it meanwhile.
+ *
+ * @module
+ */
+
+import { EACCES, EBUSY, EINVAL, EPERM, EROFS, errnoText, ETXTBSY } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import {
+  type FileStatus,
+  lockFile,
+  O_CREAT,
+  O_DIRECT,
+  O_EXCL,
+  O_RDONLY,
+  O_RDWR,
+} from "../uring/file.ts";
+import { closeFd, openFile } from "../uring/libc.ts";
+import type { DeviceLimits } from "../disk/device_limits.ts";
+import { loopOver } from "../disk/file_places.ts";
+import { refusal } from "./file_checks.ts";
+
+/** How a file is to be opened and claimed. */
+export interface ClaimWish {
+  /** Nothing is written to it. */
+  readonly readOnly: boolean;
+  /** Past the page cache. */
+  readonly direct: boolean;
+  /** Others may have the file too that allow it likewise. */
+  readonly shared?: boolean;
+  /** A disk goes on that is in it. */
+  readonly recovering?: boolean;
+}
+
+/**
+ * A dead server's ring holds its files, and their locks, until the kernel has taken it apart. Who
+ * recovers the device, or makes it anew, comes at once: so a lock that is held is asked for again.
+ */
+const PATIENCE_MS = 2000;
+const RETRY_MS = 50;
+
+/**
+ * Opens a file as is wished, and a block device that is write-protected for reading only, as
+ * `losetup` and `mount` do. Most devices can be opened for writing then and fail each write; some
+ * (a card with its switch set) cannot. The users of a device that is recovered rely on its taking
+ * writes: they see those fail for as long as the device below is write-protected.
+ */
+export async function openAsPossible(
+  path: string,
+  found: FileStatus | undefined,
+  limits: DeviceLimits | undefined,
+  wish: ClaimWish,
+): Promise<{ fd: number; readOnly: boolean }> {
+  const readOnly = wish.readOnly || (limits?.readOnly === true && !wish.recovering);
+  try {
+    return { fd: await openClaimed(path, found, { ...wish, readOnly }), readOnly };
+  } catch (error) {
+    const isProtected = found?.kind === "block device" && error instanceof UblkError &&
+      error.errno === EROFS;
+    if (readOnly || !isProtected) throw error;
+    return { fd: await openClaimed(path, found, { ...wish, readOnly: true }), readOnly: true };
+  }
+}
+
+/** Opens a file and takes its lock, or a block device that nobody else holds. */
+async function openClaimed(
+  path: string,
+  found: FileStatus | undefined,
+  wish: ClaimWish,
+): Promise<number> {
+  const access = (wish.readOnly ? O_RDONLY : O_RDWR) | (wish.direct ? O_DIRECT : 0);
+  const isDevice = found?.kind === "block device";
+  const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    let fd: number | undefined;
+    let isOurs = false;
+    try {
+      fd = openFile(path, flags, 0o644);
+      isOurs = isDevice || lockFile(fd, wish.readOnly || wish.shared ? "shared" : "exclusive");
+      if (isOurs && !wish.readOnly) refuseLoops(path);
+    } catch (error) {
+      isOurs = false;
+      const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
+      if (!isBusy) throw openError(path, error, wish, isDevice);
+    } finally {
+      // Whatever was thrown: it stayed open and locked, and whoever tried again found it in use.
+      if (!isOurs && fd !== undefined) closeFd(fd);
+    }
+    if (isOurs) return fd!;
+    if (performance.now() >= deadline) break;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+  throw isDevice
+    ? refusal(path, "it is in use: mounted, or held by another", "unmount it, or end who holds it")
+    : refusal(path, "it is in use by another disk or program (flock)", "end it, or give a copy");
+}
+
+function openError(path: string, error: unknown, wish: ClaimWish, isDevice: boolean): unknown {
+  if (!(error instanceof UblkError) || error.code !== "SYSCALL_FAILED") return error;
+  const { errno = 0 } = error;
+  const fail = (reason: string, hint: string) => refusal(path, reason, hint, errno);
+  switch (errno) {
+    case EPERM:
+      // Not the bits of its mode: whoever asks is refused. Its owner cannot help that.
+      return isDevice
+        ? fail("this container may not open it (device cgroup)", "allow it the device: --device")
+        : fail(
+          "it is immutable or append-only (lsattr)",
+          "`chattr -i -a` it, or serve it read-only",
+        );
+    case EACCES:
+      return fail(`this user may not ${wish.readOnly ? "read" : "write"} it`, "run as its owner");
+    case EROFS:
+      return fail("it is on a read-only filesystem or device", "serve it read-only");
+    case ETXTBSY:
+      return fail("it is in use: a program that runs, or swap space", "give another file");
+    case EINVAL:
+      if (wish.direct) return fail("its filesystem has no O_DIRECT", "serve it without direct");
+  }
+  return fail(`it cannot be opened: ${errnoText(errno)}`, "check the path and who may use it");
+}
+
+/** The kernel's own loop driver takes no lock, and does not hold a device below it. */
+function refuseLoops(path: string): void {
+  const loop = loopOver(path);
+  if (loop === undefined) return;
+  const remedy = `detach it (losetup -d /dev/loop${loop}), or give /dev/loop${loop}`;
+  throw refusal(path, `it is in use by /dev/loop${loop}`, remedy);
+}
