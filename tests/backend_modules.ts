@@ -1,15 +1,15 @@
 /**
- * Modules of backends, right and wrong, as data: URLs, for the tests of how they are loaded.
+ * Valid and invalid backend modules as data: URLs, for tests of loading.
  *
  * @module
  */
 
-/** The URL of a module with that source. It can import nothing relative. */
+/** The URL of a module with this source. It cannot use relative imports. */
 export function moduleUrl(source: string): string {
   return `data:application/javascript,${encodeURIComponent(source)}`;
 }
 
-/** The source of an `open` that gives a disk of `size` bytes, on which `extra` is laid. */
+/** The source of an `open` that returns a disk of `size` bytes, with the members of `extra` added. */
 export function openSource(size: number, extra = ""): string {
   return `(options, context) => ({
     size: ${size}, options, context, readAt() {}, writeAt() {}, ${extra}

@@ -1,10 +1,10 @@
 /**
- * What of this process's memory is mapped.
+ * The memory mappings of this process.
  *
  * @module
  */
 
-/** Whether something is mapped at that address, as the kernel says. */
+/** Whether the kernel reports a mapping at an address. */
 export function isMapped(address: number): boolean {
   const lines = Deno.readTextFileSync("/proc/self/maps").split("\n");
   return lines.some((line) => {

@@ -1,5 +1,5 @@
 /**
- * Archives that a test serves, and the contents that it puts in them.
+ * Serves archives for tests, and generates contents for them.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { type Found, readFat32 } from "./fat_reader.ts";
 import { Scratch } from "./scratch.ts";
 import { makeZip, type ZipMember } from "./zip_writer.ts";
 
-/** Bytes that compress somewhat, and differ everywhere. */
+/** Bytes that compress moderately and differ everywhere. */
 export function patterned(bytes: number, seed = 1): Uint8Array<ArrayBuffer> {
   const data = new Uint8Array(bytes);
   let state = seed;
@@ -22,7 +22,7 @@ export function patterned(bytes: number, seed = 1): Uint8Array<ArrayBuffer> {
   return data;
 }
 
-/** A stream of numbers below `below`, the same for the same seed. */
+/** A random generator of numbers below `below`, reproducible by its seed. */
 export function randomOf(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -31,11 +31,11 @@ export function randomOf(seed: number): (below: number) => number {
   };
 }
 
-/** An archive in a folder of the test, and the backend that serves it. */
+/** An archive in a temporary folder, and the backend that serves it. */
 export class ServedZip implements AsyncDisposable {
-  /** The archive. */
+  /** The path of the archive. */
   readonly path: string;
-  /** Its disk. */
+  /** The backend that serves the archive. */
   readonly backend: Backend;
   readonly #close: () => Promise<void>;
 
@@ -45,7 +45,7 @@ export class ServedZip implements AsyncDisposable {
     this.#close = close;
   }
 
-  /** Serves it. */
+  /** Writes the archive to a file and serves it. */
   static async open(archive: Uint8Array, options: ZipOptions = {}): Promise<ServedZip> {
     const scratch = new Scratch();
     const path = `${scratch.path}/a.zip`;
@@ -72,18 +72,18 @@ export class ServedZip implements AsyncDisposable {
     return buffer;
   }
 
-  /** Everything in the volume that it is served as. */
+  /** All files and folders of the served volume. */
   files(): Promise<Found[]> {
     return readFat32((offset, bytes) => this.read(offset, bytes), this.backend.size);
   }
 
-  /** Ends it. */
+  /** Closes the backend and removes the archive. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close();
   }
 }
 
-/** Everything in the volume that an archive is served as. */
+/** Serves an archive as a volume, and returns all files and folders in it. */
 export async function volumeOf(
   archive: readonly ZipMember[] | Uint8Array,
   options: ZipOptions = {},
@@ -93,7 +93,7 @@ export async function volumeOf(
   return await served.files();
 }
 
-/** The paths in a volume; of folders, with a slash at their ends. */
+/** The paths in a volume. Those of folders end in a slash. */
 export function pathsOf(found: readonly Found[]): string[] {
   return found.map(({ path, data }) => data === undefined ? `${path}/` : path);
 }

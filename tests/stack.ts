@@ -1,5 +1,5 @@
 /**
- * A stack of backends opened in this thread, as a serving thread does, without ublk.
+ * Opens a stack of backends in this thread, as a serving thread does, without ublk.
  *
  * @module
  */
@@ -13,13 +13,13 @@ import { closeFd } from "../uring/libc.ts";
 export interface Stack extends AsyncDisposable {
   /** The outermost backend. */
   readonly backend: Backend;
-  /** Whether each queue's thread would have its own. */
+  /** Whether each queue's thread would open its own backend. */
   readonly perQueue: boolean;
-  /** Ends as a server that is killed does: nothing more is written. */
+  /** Ends like a killed server: writes nothing more. */
   kill(): void;
 }
 
-/** Opens a stack, which is closed at the end of the scope. */
+/** Opens a stack, which is closed when it is disposed of. */
 export async function openStack(
   spec: BackendSpec,
   queue = 0,
@@ -49,7 +49,7 @@ export async function openStack(
   };
 }
 
-/** Ends a server as `kill -9` does: nothing more is written, and its files are closed. */
+/** Ends a server as `kill -9` does: writes nothing more, and closes its files. */
 export function endAsKilled(stack: Stack, paths: readonly string[]): void {
   stack.kill();
   if (paths.length === 0) return;
@@ -57,20 +57,20 @@ export function endAsKilled(stack: Stack, paths: readonly string[]): void {
     try {
       if (paths.includes(Deno.readLinkSync(`/proc/self/fd/${name}`))) closeFd(Number(name));
     } catch (error) {
-      // That of the listing itself.
+      // The descriptor of the listing itself.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
   }
 }
 
-/** What a read gives. */
+/** Reads bytes. */
 export async function readBytes(disk: Backend, offset: number, length: number) {
   const buffer = new Uint8Array(length).fill(0xa5);
   await disk.readAt(buffer, offset);
   return buffer;
 }
 
-/** Writes bytes of one value. */
+/** Fills a range with one value. */
 export async function fill(disk: Backend, value: number, offset: number, length: number) {
   await disk.writeAt(new Uint8Array(length).fill(value), offset, { fua: false });
 }

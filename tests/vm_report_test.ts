@@ -11,7 +11,7 @@ const OLD = {
 };
 const NEW = { kernel: "7.2", passed: 6, failed: 0, skipped: 0, failures: [], skips: [] };
 
-Deno.test("parseVmReport sums the kernels up and puts them before the names", () => {
+Deno.test("parseVmReport sums up the kernels and prefixes names with them", () => {
   assertEquals(parseVmReport(JSON.stringify({ suites: [OLD, NEW] })), {
     passed: 9,
     failed: ["Linux 6.12: flush"],
@@ -19,7 +19,7 @@ Deno.test("parseVmReport sums the kernels up and puts them before the names", ()
   });
 });
 
-Deno.test("parseVmReport believes the count where names are missing", () => {
+Deno.test("parseVmReport trusts the count if names are missing", () => {
   const suites = [{ ...NEW, failed: 2, failures: ["one"] }];
   assertEquals(parseVmReport(JSON.stringify({ suites })).failed, [
     "Linux 7.2: one",
