@@ -1,13 +1,12 @@
 /**
- * Metrics of devices for Prometheus, through `prom-client`, which nothing else of this package
- * needs.
+ * Prometheus metrics of devices. Needs `prom-client`, which no other part of this package uses.
  *
  * @module
  */
 
 export type { Metered } from "./metrics/exposition.ts";
 export { type MetricsServer, serveMetrics } from "./metrics/serve.ts";
-// What the type of a device refers to, so that the documentation of this door is whole.
+// The types that `ServedDevice` refers to, so that the documentation of this module is complete.
 export type { Closed, DeviceInfo, DeviceState, DeviceStats, StopOptions } from "./device/info.ts";
 export type { ServedDevice } from "./device/serve.ts";
 export type { RecoveryMode } from "./device/recovery_mode.ts";

@@ -1,15 +1,15 @@
 /**
  * Linux block devices served from TypeScript.
  *
- * A backend (memory, or an object of your own) becomes `/dev/ublkbN`, a real disk, through the
- * kernel's ublk driver and io_uring, with nothing but Deno and libc.
+ * A backend (memory, a file, or an object of your own) becomes the disk `/dev/ublkbN`, through the
+ * kernel's ublk driver and io_uring. Only Deno and libc are needed.
  *
  * @example A RAM disk
  * ```ts
  * import { memory, serve } from "@ublk/ublk";
  *
  * await using device = await serve({ backend: memory("1GiB") });
- * console.log(device.path); // "/dev/ublkb0"; gone at the end of this scope
+ * console.log(device.path); // "/dev/ublkb0"; deleted at the end of this scope
  * ```
  *
  * @module

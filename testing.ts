@@ -1,11 +1,11 @@
 /**
- * Tools for testing backends and what is built on them.
+ * Tools for testing backends and programs that use them.
  *
- * {@linkcode mockBackend} and {@linkcode mockSpec} make disks in plain memory that record their
- * calls and go wrong as they are told. {@linkcode checkBackendConformance} exercises a backend of
- * your own, without a kernel and without root.
+ * {@linkcode mockBackend} and {@linkcode mockSpec} create disks in plain memory that record their
+ * calls and inject faults. {@linkcode checkBackendConformance} exercises your own backend, without a
+ * kernel and without root.
  *
- * @example A retry that is put to the test
+ * @example Test a retry
  * ```ts
  * import { mockBackend } from "@ublk/ublk/testing";
  * import { assertEquals } from "@std/assert";

@@ -1,24 +1,24 @@
 /**
- * The disks that are compared, each started in the way a user would and told the same: one queue,
- * depth 128, requests up to 1 MiB (which is what `kublk` has built in).
+ * The disks to compare, each started as a user would start it, with the same parameters: one queue,
+ * depth 128, requests up to 1 MiB (which are built into `kublk`).
  *
  * @module
  */
 
 import type { DiskName } from "./plan.ts";
-import { run, Talker } from "./process.ts";
+import { LineProcess, run } from "./process.ts";
 
-/** A disk that is being served. */
+/** A served disk. */
 export interface Disk extends AsyncDisposable {
-  /** Which one. */
+  /** The name of the disk and its server. */
   readonly name: DiskName;
-  /** Its node. */
+  /** The disk's node. */
   readonly path: string;
-  /** The process that serves it, if it is one. */
+  /** The process that serves the disk, if any. */
   readonly pid?: number;
 }
 
-/** What one round trip of data costs each of them; for the reader of a table. */
+/** The copies that each disk makes per request; printed beside a table. */
 export const COPIES: Readonly<Record<DiskName, string>> = {
   "ublk-null":
     "READ: one copy by the kernel, of a buffer that is all zeroes; WRITE: one copy by the kernel",
@@ -38,9 +38,9 @@ export const COPIES: Readonly<Record<DiskName, string>> = {
 
 const DEPTH = "128";
 const PROJECT = new URL("..", import.meta.url).pathname;
-/** What `kublk` does unless told otherwise. */
+/** The default of `kublk`. */
 const COPY = ["--data-path", "copy"];
-/** Large enough to be no cache's, small enough for the guest. */
+/** Larger than the CPU's caches, small enough for the guest. */
 const FILE_BYTES = 64 << 20;
 
 // As in `deno.json`.
@@ -55,21 +55,21 @@ const PERMISSIONS = [
 ];
 
 /**
- * Starts one of our commands; resolves once it has told that its disk can be opened.
+ * Starts one of our commands. Resolves once it reports that its disk can be opened.
  *
- * @param v8Flags For V8. What it prints is a line of the server's too.
+ * @param v8Flags Flags for V8. Its output counts as lines of the server.
  */
-export async function startOwn(
+export async function startOurs(
   name: "ublk-null" | "ublk-mem",
   args: readonly string[],
   v8Flags?: string,
-): Promise<Disk & { server: Talker }> {
+): Promise<Disk & { server: LineProcess }> {
   const command = [`cmd/${name}.ts`, ...args];
-  // V8 prints through C's stdio, which would keep lines until a buffer is full. stdbuf does its work
-  // by LD_PRELOAD, with which Deno lets nobody start a child who may not start everything.
+  // V8 prints through C's stdio, which would buffer lines. stdbuf uses LD_PRELOAD, and with that in the
+  // environment Deno refuses to start a child unless --allow-run is unrestricted, so give it -A.
   const server = v8Flags === undefined
-    ? new Talker(Deno.execPath(), ["run", "--no-check", ...PERMISSIONS, ...command], PROJECT)
-    : new Talker(
+    ? new LineProcess(Deno.execPath(), ["run", "--no-check", ...PERMISSIONS, ...command], PROJECT)
+    : new LineProcess(
       "stdbuf",
       ["-oL", Deno.execPath(), "run", "--no-check", "-A", `--v8-flags=${v8Flags}`, ...command],
       PROJECT,
@@ -85,8 +85,8 @@ export async function startOwn(
 }
 
 /**
- * Starts a disk. Its I/O scheduler is `none`: the kernel would choose `mq-deadline` for ublk's single
- * queue and `none` for its own loop device.
+ * Starts a disk and sets its I/O scheduler to `none`. By default the kernel uses `mq-deadline` for
+ * ublk's single queue, but `none` for its loop device.
  */
 export async function startDisk(name: DiskName, kublk = ""): Promise<Disk> {
   const disk = await serveDisk(name, kublk);
@@ -98,7 +98,7 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
   const common = ["--queues", "1", "--depth", DEPTH, "--max-io", "1M"];
   switch (name) {
     case "ublk-null":
-      return await startOwn(name, common);
+      return await startOurs(name, common);
     case "ublk-null-batch":
       return await startUblk(name, ["-t", "null", "--batch"]);
     case "ublk-file":
@@ -106,7 +106,7 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
     case "ublk-file-zc":
       return await startUblk(name, ["-t", "loop", "--direct", "--auto_zc", await ramDisk(0)]);
     case "ublk-mem":
-      return await startOwn(name, [...common, "--size", String(FILE_BYTES)]);
+      return await startOurs(name, [...common, "--size", String(FILE_BYTES)]);
     case "kublk-null":
       return await startKublk(name, kublk, ["-t", "null"]);
     case "kublk-null-batch":
@@ -129,10 +129,10 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
   }
 }
 
-/** Starts `ublk add`, which has the flags that the commands of one target lack. */
+/** Starts `ublk add`, which has flags that the single-purpose commands lack. */
 async function startUblk(name: DiskName, args: readonly string[]): Promise<Disk> {
   const command = ["add", "--foreground", "-q", "1", "-d", DEPTH, ...args];
-  const server = new Talker(
+  const server = new LineProcess(
     Deno.execPath(),
     ["run", "--no-check", "-A", "cmd/ublk.ts", ...command],
     PROJECT,
@@ -146,7 +146,7 @@ async function startUblk(name: DiskName, args: readonly string[]): Promise<Disk>
   };
 }
 
-/** One of the kernel's RAM disks, of which each server has its own. */
+/** One of the kernel's RAM disks. Each server uses its own. */
 async function ramDisk(number: number): Promise<string> {
   await run("modprobe", ["brd", "rd_nr=2", `rd_size=${FILE_BYTES >> 10}`]);
   return `/dev/ram${number}`;
@@ -173,7 +173,7 @@ async function startKublk(name: DiskName, kublk: string, args: string[]): Promis
   };
 }
 
-/** A file on tmpfs whose every page is there already. */
+/** A file on tmpfs with all pages allocated. */
 async function fileOnTmpfs(name: string): Promise<string> {
   const path = `/dev/shm/bench-${name}`;
   await run("dd", ["if=/dev/zero", `of=${path}`, "bs=1M", `count=${FILE_BYTES >> 20}`]);
@@ -194,7 +194,7 @@ const ATTRIBUTES = [
   "fua",
 ];
 
-/** A disk's queue, as sysfs shows it. */
+/** The attributes of a disk's queue, from sysfs. */
 export function attributesOf(disk: Disk): Record<string, string> {
   const folder = sysfs(disk);
   const read = (file: string) => {

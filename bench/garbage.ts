@@ -1,14 +1,14 @@
 /**
- * Whether the steady state makes garbage: V8 is told to print every collection, and what it prints
- * while I/O goes on is counted.
+ * Measures whether the steady state creates garbage: V8 prints every collection, and those during I/O
+ * are counted.
  *
- * V8's young generation is cut to its smallest, 1 MiB, so that little escapes: one boxed number per
- * I/O is 4 MB in 250,000, and prints several lines.
+ * V8's young generation is set to the minimum, 1 MiB, so that little escapes notice: one boxed number
+ * per I/O makes 4 MB in 250,000 I/Os, and so several collections.
  *
  * @module
  */
 
-import { startOwn } from "./disks.ts";
+import { startOurs } from "./disks.ts";
 import { fio } from "./fio.ts";
 import type { Cell, GcRecord } from "./plan.ts";
 
@@ -16,14 +16,14 @@ const V8_FLAGS = "--trace-gc,--min-semi-space-size=1,--max-semi-space-size=1";
 /** `[123:0x7f…] 45 ms: Scavenge …`: the process, the isolate, the time. */
 const COLLECTION = /^\[\d+:(0x[0-9a-f]+)(?::\d+)?\].* ms: /;
 
-/** Counts the collections of one disk's server during `ios` I/Os, after half as many to warm it up. */
+/** Counts the collections of one disk's server during `ios` I/Os, after a warm-up of half as many. */
 export async function countCollections(
   disk: "ublk-null" | "ublk-mem",
   cells: readonly Cell[],
   ios: number,
 ): Promise<GcRecord> {
   const size = disk === "ublk-mem" ? ["--size", "64M"] : [];
-  await using served = await startOwn(disk, size, V8_FLAGS);
+  await using served = await startOurs(disk, size, V8_FLAGS);
   const { lines } = served.server;
   const each = Math.ceil(ios / cells.length);
   for (const cell of cells) await fio(served.path, cell, Math.ceil(each / 2));
@@ -42,7 +42,7 @@ export async function countCollections(
   };
 }
 
-/** Collections by the isolate's address. */
+/** Counts collections by the isolate's address. */
 export function byIsolate(lines: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const line of lines) {
@@ -52,7 +52,7 @@ export function byIsolate(lines: readonly string[]): Record<string, number> {
   return counts;
 }
 
-/** Lets what has been printed arrive. */
+/** Waits until printed lines have arrived. */
 function settle(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 200));
 }

@@ -1,6 +1,6 @@
 /**
- * The part of the benchmarks that needs ublk, so it runs inside a guest. It takes its plan as an
- * argument and prints each record as a line; what a person should see goes to stderr.
+ * The part of the benchmarks that needs ublk, and so runs inside a guest. The plan is an argument; each
+ * record is printed as a line. Messages for people go to stderr.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { run } from "./process.ts";
 import { compare } from "./speed.ts";
 import { measureStarts } from "./startup.ts";
 
-/** What a line of a record begins with. */
+/** The prefix of a line that holds a record. */
 export const RECORD_MARK = "@bench ";
 
 /** Carries out a plan on this machine, which must have ublk. */

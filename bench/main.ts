@@ -3,7 +3,7 @@
  *
  * ```text
  * bench/main.ts [ring|speed|start]… [--quick] [--json FILE] [--parallel]
- * bench/main.ts --smoke     everything once and tiny, here, on a machine that has ublk
+ * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
  * @module
@@ -26,10 +26,10 @@ const USAGE = `usage: deno task bench [ring|speed|start]… [OPTION…]
   start  in an ordinary guest: from command to usable disk, by queue depth
   (default: all)
 
-  --quick      a rough answer: fewer and shorter samples
-  --json FILE  write every sample there
+  --quick      fewer and shorter samples, for rough figures
+  --json FILE  write every sample to FILE
   --parallel   boot even while another guest runs
-  --smoke      everything once and tiny, here and not in a guest: for tests`;
+  --smoke      everything once with tiny counts, on this machine instead of a guest: for tests`;
 
 const SECTIONS = ["ring", "speed", "start"];
 
@@ -80,10 +80,10 @@ async function start(size: Size, options: BedOptions): Promise<GuestRecord[]> {
   return records;
 }
 
-/** Everything there is, on this very machine: it must have ublk. */
+/** Runs everything on this machine, which must have ublk. */
 async function smoke(): Promise<void> {
   await ring("smoke");
-  // A guest of the tests has no network; it does see what the host has built.
+  // A guest of the tests has no network, but sees files built on the host.
   const kublk = await ensureKublk().then(({ path }) => path, () => undefined);
   const { startDepths, startRounds } = startPlan("smoke");
   const records: GuestRecord[] = [];

@@ -1,11 +1,11 @@
 /**
- * What a run inside a guest is asked to do, and the records in which it answers. Both are plain
- * data: the plan goes in as an argument, the records come out as lines on stdout.
+ * The plan of a run inside a guest, and the records of its results. Both are plain data: the plan is
+ * an argument, the records are lines on stdout.
  *
  * @module
  */
 
-/** A kind of access. Every one is of 4 KiB, at random offsets, with O_DIRECT. */
+/** A kind of access: 4 KiB at random offsets, with O_DIRECT. */
 export interface Cell {
   /** `randread` or `randwrite`. */
   readonly access: "randread" | "randwrite";
@@ -21,10 +21,10 @@ export const CELLS: readonly Cell[] = [1, 32, 128].flatMap((depth) =>
   ] as const
 );
 
-/** Those at which the data counts more than the server. */
+/** The cells in which the cost of data outweighs that of the server. */
 const FEW_CELLS = CELLS.filter(({ depth }) => depth <= 32);
 
-/** A disk and what serves it. */
+/** A disk and its server. */
 export type DiskName =
   | "ublk-null"
   | "kublk-null"
@@ -38,19 +38,19 @@ export type DiskName =
   | "ublk-file-zc"
   | "kublk-file-zc";
 
-/** Disks to compare with one another. */
+/** A group of disks to compare. */
 export interface Group {
-  /** The disks, in turn; the first is ours. */
+  /** The disks, sampled in turn; the first is ours. */
   readonly disks: readonly DiskName[];
   /** The accesses to measure. */
   readonly cells: readonly Cell[];
 }
 
-/** What to do in one guest. */
+/** The plan of a run in one guest. */
 export interface GuestPlan {
-  /** The C server, where it is to be compared with. */
+  /** The path of the C server; undefined: no comparison with it. */
   readonly kublk?: string;
-  /** What to compare. */
+  /** The comparisons. */
   readonly groups: readonly Group[];
   /** Samples per disk and cell. */
   readonly rounds: number;
@@ -64,7 +64,7 @@ export interface GuestPlan {
   readonly startRounds: number;
   /** I/Os during which garbage collections are counted. */
   readonly gcIos: number;
-  /** The accesses during that. */
+  /** The accesses during the count of collections. */
   readonly gcCells: readonly Cell[];
   /** The disks whose collections are counted. */
   readonly gcDisks: readonly ("ublk-null" | "ublk-mem")[];
@@ -78,8 +78,8 @@ export interface IoRecord extends Cell {
   /** I/Os per second of the guest's clock. */
   readonly iops: number;
   /**
-   * CPU time of the serving thread per I/O, in nanoseconds, in the kernel and out of it; absent
-   * where no process serves.
+   * CPU time of the serving thread per I/O, in nanoseconds, in kernel and user mode. Absent if no
+   * process serves the disk.
    */
   readonly serverNs?: number;
 }
@@ -88,7 +88,7 @@ export interface IoRecord extends Cell {
 export interface StartRecord {
   readonly type: "start";
   readonly depth: number;
-  /** From spawning the command to its first line, which tells that the disk can be opened. */
+  /** Time from spawning the command to its first line, which reports that the disk can be opened. */
   readonly ms: number;
 }
 
@@ -97,31 +97,31 @@ export interface GcRecord {
   readonly type: "gc";
   readonly disk: DiskName;
   readonly ios: number;
-  /** Collections by V8 isolate, in the order in which the isolates were first heard of. */
+  /** Collections by V8 isolate, in the order of their first appearance. */
   readonly duringIo: Readonly<Record<string, number>>;
-  /** Collections before, while it started and warmed up: the proof that they are heard of. */
+  /** Collections during start and warm-up, which prove that collections are detected. */
   readonly before: Readonly<Record<string, number>>;
-  /** What was printed during the I/O. */
+  /** The lines printed during the I/O. */
   readonly lines: readonly string[];
 }
 
-/** A disk's queue, as sysfs shows it. */
+/** The attributes of a disk's queue, from sysfs. */
 export interface DiskRecord {
   readonly type: "disk";
   readonly disk: DiskName;
   readonly attributes: Readonly<Record<string, string>>;
 }
 
-/** The conditions inside. */
+/** The conditions inside the guest. */
 export interface ConditionsRecord {
   readonly type: "conditions";
   readonly lines: readonly string[];
 }
 
-/** What a guest reports. */
+/** A record from a guest. */
 export type GuestRecord = IoRecord | StartRecord | GcRecord | DiskRecord | ConditionsRecord;
 
-/** How thorough a run is. */
+/** The thoroughness of a run. */
 export type Size = "full" | "quick" | "smoke";
 
 /** The plan of the deterministic bed. */
@@ -156,14 +156,14 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
     case "quick":
       return {
         ...common,
-        // V8 compiles until some 60,000 requests have been served, beside the loop on the same CPU.
+        // V8 compiles until about 60,000 requests are served, on the same CPU as the serving loop.
         rounds: 3,
         ios: { 1: 10_000, 32: 20_000, 128: 20_000 },
         warmIos: 30_000,
         gcIos: 50_000,
       };
     case "smoke":
-      // In an emulated guest each program takes a second or more to start.
+      // In an emulated guest each program takes at least a second to start.
       return {
         ...common,
         groups: [
@@ -180,7 +180,7 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
   }
 }
 
-/** The plan of the start-up times. */
+/** The plan that measures start-up times. */
 export function startPlan(size: Size): GuestPlan {
   return {
     groups: [],

@@ -1,10 +1,10 @@
 /**
- * Running and watching other programs inside the guest.
+ * Runs and observes other programs inside the guest.
  *
  * @module
  */
 
-/** Runs a program to its end and returns its stdout; throws with what it complained about. */
+/** Runs a program and returns its stdout; throws with its output if it fails. */
 export async function run(program: string, args: readonly string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(program, {
     args: [...args],
@@ -16,7 +16,7 @@ export async function run(program: string, args: readonly string[]): Promise<str
   throw new Error(`${program} ${args.join(" ")} failed:\n${out}${text.decode(stderr)}`);
 }
 
-/** CPU time that each thread of a process has had so far, in nanoseconds, by thread number. */
+/** CPU time of each thread of a process so far, in nanoseconds, by thread id. */
 export function threadsNs(pid: number): Map<string, number> {
   const times = new Map<string, number>();
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
@@ -26,22 +26,22 @@ export function threadsNs(pid: number): Map<string, number> {
   return times;
 }
 
-/** What the busiest thread of a process has had since, in nanoseconds: the one that serves. */
+/** CPU time of the busiest thread since `before`, in nanoseconds: the thread that serves. */
 export function busiestNs(pid: number, before: ReadonlyMap<string, number>): number {
   return Math.max(...[...threadsNs(pid)].map(([thread, ns]) => ns - (before.get(thread) ?? 0)));
 }
 
-/** A program whose stdout is read line by line as it comes. */
-export class Talker implements AsyncDisposable {
-  /** Its process number. */
+/** A running program whose stdout is read line by line. */
+export class LineProcess implements AsyncDisposable {
+  /** The process id. */
   readonly pid: number;
-  /** Every line so far. */
+  /** All lines so far. */
   readonly lines: string[] = [];
   readonly #child: Deno.ChildProcess;
-  readonly #heard: Promise<void>;
+  readonly #drained: Promise<void>;
   #wake: () => void = () => {};
 
-  /** Starts it. Its stderr is this process's. */
+  /** Starts the program. It inherits stderr. */
   constructor(program: string, args: readonly string[], cwd?: string) {
     this.#child = new Deno.Command(program, {
       args: [...args],
@@ -51,7 +51,7 @@ export class Talker implements AsyncDisposable {
       stderr: "inherit",
     }).spawn();
     this.pid = this.#child.pid;
-    this.#heard = this.#listen();
+    this.#drained = this.#listen();
   }
 
   async #listen(): Promise<void> {
@@ -66,29 +66,29 @@ export class Talker implements AsyncDisposable {
     this.#wake();
   }
 
-  /** The first line that matches, also one that is yet to come; throws where it ends without. */
+  /** Waits for the first line that matches; throws if the program ends without one. */
   async line(pattern: RegExp): Promise<string> {
     let ended = false;
-    this.#heard.then(() => ended = true);
+    this.#drained.then(() => ended = true);
     for (;;) {
       const found = this.lines.find((line) => pattern.test(line));
       if (found !== undefined) return found;
       if (ended) throw new Error(`it ended without a line that matches ${pattern}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        this.#heard.then(resolve);
+        this.#drained.then(resolve);
       });
     }
   }
 
-  /** Asks it to end, and waits until it has. */
+  /** Sends SIGTERM, and waits for the program's end. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       this.#child.kill("SIGTERM");
     } catch {
-      // It has ended by itself.
+      // It has already ended.
     }
     await this.#child.status;
-    await this.#heard;
+    await this.#drained;
   }
 }

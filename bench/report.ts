@@ -1,5 +1,5 @@
 /**
- * From records to tables.
+ * Formats records as tables.
  *
  * @module
  */
@@ -26,12 +26,12 @@ export function ofType<T extends GuestRecord["type"]>(
   return records.filter((record): record is OfType<T> => record.type === type);
 }
 
-/** What holds for all tables of a run. */
+/** The conditions of all tables of a run. */
 export function conditionLines(records: readonly GuestRecord[]): string[] {
   return ofType(records, "conditions").flatMap(({ lines }) => lines);
 }
 
-/** Ours against each other disk of its group, in every cell. */
+/** The table that compares our disk with each other disk of its group, in every cell. */
 export function speedTable(
   plan: Pick<GuestPlan, "groups">,
   records: readonly GuestRecord[],
@@ -81,12 +81,12 @@ function serverCost(samples: readonly IoRecord[]): string {
   return costs.length === 0 ? "–" : spread(costs).median.toFixed(0);
 }
 
-/** What each disk of a run does with the data. */
+/** The copies that each disk of a run makes, one line each. */
 export function copyLines(groups: GuestPlan["groups"]): string[] {
   return groups.flatMap(({ disks }) => disks).map((disk) => `${disk}: ${COPIES[disk]}`);
 }
 
-/** Start-up by depth. */
+/** The table of start-up times by depth. */
 export function startTable(records: readonly GuestRecord[]): string {
   const byDepth = Map.groupBy<number, StartRecord>(ofType(records, "start"), ({ depth }) => depth);
   const rows = [...byDepth].sort(([a], [b]) => a - b).map(([depth, starts]) => [
@@ -100,7 +100,7 @@ export function startTable(records: readonly GuestRecord[]): string {
   );
 }
 
-/** Collections during steady I/O. */
+/** The table of collections during steady I/O. */
 export function gcTable(records: readonly GuestRecord[]): string {
   const rows = ofType(records, "gc").map((record) => [
     record.disk,
@@ -114,7 +114,7 @@ export function gcTable(records: readonly GuestRecord[]): string {
   );
 }
 
-/** The main thread's isolate starts first, so it is the first to be heard of. */
+/** The main thread's isolate starts first, and so appears first. */
 function byThread(record: GcRecord, when: "before" | "duringIo"): string {
   const isolates = [...new Set([...Object.keys(record.before), ...Object.keys(record.duringIo)])];
   const [main, ...others] = isolates.map((isolate) => record[when][isolate] ?? 0);

@@ -9,7 +9,7 @@ function sample(disk: DiskName, round: number, iops: number, serverNs?: number):
   return { type: "io", disk, ...CELL, round, iops, serverNs };
 }
 
-Deno.test("speedTable() takes the ratio of neighbours, whatever order the records came in", () => {
+Deno.test("speedTable() computes ratios of neighbours, whatever the order of records", () => {
   const disks: DiskName[] = ["ublk-mem", "kernel-loop"];
   const records = [
     sample("kernel-loop", 1, 20_000),
@@ -23,7 +23,7 @@ Deno.test("speedTable() takes the ratio of neighbours, whatever order the record
   );
 });
 
-Deno.test("startTable() has a line per depth", () => {
+Deno.test("startTable() has one row per depth", () => {
   const records: GuestRecord[] = [1, 4096, 1, 4096, 1, 4096].map((depth, index) => (
     { type: "start", depth, ms: 100 + index }
   ));
@@ -33,7 +33,7 @@ Deno.test("startTable() has a line per depth", () => {
   ]);
 });
 
-Deno.test("gcTable() counts the first isolate apart, and the others together", () => {
+Deno.test("gcTable() counts the first isolate separately, and the others together", () => {
   const duringIo = byIsolate([
     "[7:0x5570] 11 ms: Scavenge 3.2 (4.2) -> 2.3 (4.5) MB",
     "[7:0x7fbe] 12 ms: Scavenge 3.2 (4.2) -> 2.3 (4.5) MB",
@@ -52,7 +52,7 @@ Deno.test("gcTable() counts the first isolate apart, and the others together", (
   assertMatch(gcTable([record]), /\| ublk-mem \| 400 +\| 3 \+ 0 +\| 1 \+ 2 +\|$/);
 });
 
-Deno.test("conditionLines() and copyLines() say what was measured", () => {
+Deno.test("conditionLines() and copyLines() describe the measurement", () => {
   assertEquals(conditionLines([{ type: "conditions", lines: ["a", "b"] }]), ["a", "b"]);
   assertStringIncludes(copyLines(speedPlan("smoke").groups).join("\n"), "kernel-loop: one copy");
 });

@@ -1,6 +1,6 @@
 /**
- * The ring by itself, on this machine's own kernel: what a NOP costs when so many are submitted and
- * reaped per system call. It needs no ublk.
+ * Measures the ring alone, on this machine's kernel: the cost of a NOP by the number of NOPs submitted
+ * and reaped per system call. Needs no ublk.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Ring } from "../uring/ring.ts";
 import { prepNop } from "../uring/sqe.ts";
 import { formatSpread, formatTable, spread } from "./table.ts";
 
-/** How much to measure. */
+/** The amount of work to measure. */
 export interface RingPlan {
   /** Samples per batch size, taken in turn. */
   readonly rounds: number;
@@ -21,12 +21,12 @@ export interface RingPlan {
 /** NOPs per system call. */
 export const BATCHES = [1, 32, 128] as const;
 
-/** Nanoseconds per NOP, for each of {@linkcode BATCHES} the samples of every round. */
+/** Measures nanoseconds per NOP: for each of {@linkcode BATCHES}, one sample per round. */
 export function measureRing(plan: RingPlan): Map<number, number[]> {
   const { ring } = openRing({ entries: 128 });
   using _ring = ring;
   const samples = new Map<number, number[]>(BATCHES.map((batch) => [batch, []]));
-  // The first round is the JIT compiler's.
+  // The first round warms up the JIT compiler.
   for (let round = -1; round < plan.rounds; round++) {
     for (const batch of BATCHES) {
       const startMs = performance.now();
@@ -38,7 +38,7 @@ export function measureRing(plan: RingPlan): Map<number, number[]> {
   return samples;
 }
 
-/** Runs at least `count` NOPs, `batch` at a time. Returns how many. */
+/** Runs at least `count` NOPs, `batch` at a time. Returns their number. */
 function nops(ring: Ring, batch: number, count: number): number {
   const cqes = ring.cqes;
   let done = 0;
@@ -57,7 +57,7 @@ function nops(ring: Ring, batch: number, count: number): number {
   return done;
 }
 
-/** The table of {@linkcode measureRing}. */
+/** The table of the samples of {@linkcode measureRing}. */
 export function ringTable(samples: Map<number, number[]>): string {
   const rows = [...samples].map(([batch, ns]) => [
     String(batch),
@@ -67,7 +67,7 @@ export function ringTable(samples: Map<number, number[]>): string {
   return formatTable(["NOPs per system call", "ns per NOP, median (min–max)", "rounds"], rows);
 }
 
-/** The conditions under which this machine measures. */
+/** The conditions on this machine. */
 export async function hostConditions(): Promise<string[]> {
   const cpuinfo = await Deno.readTextFile("/proc/cpuinfo");
   const model = cpuinfo.match(/^model name\s*: (.*)$/m)?.[1] ?? Deno.build.arch;

@@ -2,9 +2,9 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { BATCHES, hostConditions, measureRing, ringTable } from "./ring.ts";
 import { libc } from "../uring/libc.ts";
 
-libc(); // Stays open for good, which is no leak of the test that opens it first.
+libc(); // Stays open for the life of the process, so it is not a leak of the test.
 
-Deno.test("measureRing() gives finite figures for every batch size", async () => {
+Deno.test("measureRing() returns finite figures for every batch size", async () => {
   const samples = measureRing({ rounds: 2, nops: 500 });
   assertEquals([...samples.keys()], [...BATCHES]);
   for (const ns of samples.values()) {

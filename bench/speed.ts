@@ -1,6 +1,6 @@
 /**
- * Compares disks: one sample of each in turn, again and again, so that every sample has a neighbour
- * that was taken under the same conditions.
+ * Compares disks by sampling them in turn, so that every sample has a neighbour taken under the same
+ * conditions.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export async function compare(
   }
 }
 
-/** Has the JIT compiler done with a server's loop, and a RAM disk's memory in place. */
+/** Warms up the JIT compiler for a server's loop, and allocates a RAM disk's memory. */
 async function warm(disk: Disk, cells: readonly Cell[], warmIos: number): Promise<void> {
   if (disk.name === "ublk-mem") {
     const args = ["if=/dev/zero", `of=${disk.path}`, "bs=1M", "count=64", "oflag=direct"];

@@ -1,18 +1,18 @@
 /**
- * What a benchmark's samples come to: a median with its spread, ratios of neighbours, a table.
+ * Summarises a benchmark's samples: the median with its spread, ratios of neighbours, a table.
  *
  * @module
  */
 
-/** Several samples of one thing. */
+/** The summary of several samples. */
 export interface Spread {
-  /** The middle one, or the mean of the middle two. */
+  /** The middle sample, or the mean of the middle two. */
   readonly median: number;
-  /** The smallest. */
+  /** The smallest sample. */
   readonly min: number;
-  /** The largest. */
+  /** The largest sample. */
   readonly max: number;
-  /** How many there are. */
+  /** The number of samples. */
   readonly count: number;
 }
 
@@ -27,8 +27,8 @@ export function spread(samples: readonly number[]): Spread {
 }
 
 /**
- * The ratios of samples that were taken in turn, each to its neighbour: what drifts over a run (the
- * host's load, a cache that fills) weighs on both of a pair.
+ * The ratios of neighbouring samples, taken in turn. A drift during a run (the host's load, a cache
+ * that fills) affects both samples of a pair.
  */
 export function pairwiseRatios(ours: readonly number[], theirs: readonly number[]): number[] {
   if (ours.length !== theirs.length) {
@@ -37,13 +37,13 @@ export function pairwiseRatios(ours: readonly number[], theirs: readonly number[
   return ours.map((value, index) => value / theirs[index]);
 }
 
-/** `median (min–max)`, or the bare number where all samples agree to the last digit shown. */
+/** Formats `median (min–max)`, or only the median if all samples agree to the last digit shown. */
 export function formatSpread({ median, min, max }: Spread, digits = 2): string {
   const [middle, low, high] = [median, min, max].map((value) => value.toFixed(digits));
   return low === high ? middle : `${middle} (${low}–${high})`;
 }
 
-/** A table in Markdown, its columns aligned so that it reads well as plain text too. */
+/** Formats a Markdown table with aligned columns, also readable as plain text. */
 export function formatTable(
   header: readonly string[],
   rows: readonly (readonly string[])[],

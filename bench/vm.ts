@@ -1,5 +1,5 @@
 /**
- * The beds: the guests in which what needs ublk is measured.
+ * The test beds: guests for the benchmarks that need ublk.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { bootGuest } from "../vm/qemu.ts";
 import { RECORD_MARK } from "./guest.ts";
 import type { GuestPlan, GuestRecord } from "./plan.ts";
 
-/** A way of running a guest. */
+/** A test bed: a way of running a guest. */
 export interface Bed {
-  /** What it is called. */
+  /** The bed's name. */
   readonly name: string;
-  /** What its figures mean. */
+  /** The meaning of its figures. */
   readonly meaning: string;
   /** Arguments of `bootGuest`. */
   readonly options: {
@@ -26,9 +26,9 @@ export interface Bed {
 }
 
 /**
- * One nanosecond of the guest's clock is one instruction: throughput counts instructions,
- * whatever else the host is doing. `erms` and `fsrm` are hidden so that a copy is made of
- * many instructions as it is of many cycles, and not of one `rep movsb`.
+ * A bed in which one nanosecond of the guest's clock is one instruction. Throughput counts
+ * instructions, whatever else the host is doing. `erms` and `fsrm` are hidden so that a copy takes
+ * many instructions, as it takes many cycles, rather than one `rep movsb`.
  */
 export const DETERMINISTIC: Bed = {
   name: "deterministic",
@@ -42,29 +42,33 @@ export const DETERMINISTIC: Bed = {
   },
 };
 
-/** An ordinary guest, with KVM where that works. */
+/** An ordinary guest, with KVM if that works. */
 export const WALL_CLOCK: Bed = {
   name: "wall clock",
   meaning: "an ordinary guest of two CPUs in real time: noisy, and slow where it is emulated",
   options: { cpus: 2 },
 };
 
-/** The kernel that is measured on. */
+/** The kernel of the benchmarks. */
 export const BENCH_KERNEL: KernelName = "7.2";
 
-/** How to go about it. */
+/** Options of {@linkcode measureOn}. */
 export interface BedOptions {
-  /** Boots even while another guest runs. */
+  /**
+   * Boot even while another guest runs.
+   *
+   * @default false
+   */
   readonly parallel?: boolean;
-  /** Ends the guest. */
+  /** Ends the guest when aborted. */
   readonly signal?: AbortSignal;
 }
 
-// On a machine that others use a full run has taken more than 20 minutes.
+// On a shared machine a full run has taken more than 20 minutes.
 const TIMEOUT_MS = 60 * 60_000;
 const SILENCE_MS = 5 * 60_000;
 
-/** Carries out a plan on a bed, and returns the records. */
+/** Runs a plan on a bed, and returns the records. */
 export async function measureOn(
   bed: Bed,
   plan: GuestPlan,

@@ -1,24 +1,24 @@
 /**
- * A short run of fio, and its figures.
+ * Runs fio briefly, and formats its figures.
  *
  * @module
  */
 import { DemoError, run } from "./program.ts";
 import { grouped, megabytes } from "./story.ts";
 
-/** What fio measured. */
+/** The figures of a run. */
 export interface Measured {
   /** Requests per second. */
   readonly iops: number;
   /** Bytes per second. */
   readonly bandwidthBytes: number;
-  /** Half of the requests took no longer. */
+  /** Median latency. */
   readonly p50Us: number;
-  /** All but one in a hundred took no longer. */
+  /** 99th percentile of the latency. */
   readonly p99Us: number;
 }
 
-/** Reads or writes 4 KiB at random, straight to and from the disk. */
+/** Reads or writes 4 KiB at random offsets, bypassing the page cache. */
 export async function measure(
   path: string,
   kind: "randread" | "randwrite",
@@ -38,7 +38,7 @@ export async function measure(
     `--runtime=${runtimeSeconds}`,
     "--output-format=json",
   ], { signal, limitMs: (runtimeSeconds + 60) * 1000 });
-  // It may print notes before the JSON.
+  // fio may print notes before the JSON.
   const job = JSON.parse(output.slice(output.indexOf("{"))).jobs[0];
   if (job.error !== 0) throw new DemoError(`fio: error ${job.error} in ${kind}`);
   const { iops, bw_bytes, clat_ns } = job[kind === "randread" ? "read" : "write"];
@@ -50,7 +50,7 @@ export async function measure(
   };
 }
 
-/** One line. */
+/** Formats the figures as one line. */
 export function figures(name: string, { iops, bandwidthBytes, p50Us, p99Us }: Measured): string {
   return `${name.padEnd(5)}  ${grouped(iops).padStart(7)} IOPS  ` +
     `${megabytes(bandwidthBytes).padStart(8)}/s  ` +

@@ -11,10 +11,10 @@ import { DemoError, run } from "./program.ts";
 import { PROJECT } from "./server.ts";
 import type { Story } from "./story.ts";
 
-/** The steps' own limits add up to more, but something must end a guest that hangs. */
+/** Ends a guest that hangs. Less than the sum of the steps' limits. */
 const GUEST_LIMIT_MS = 600_000;
 
-/** Fetches what is missing, boots a guest, and runs `demo/main.ts` with `args` in it. */
+/** Downloads missing files, boots a guest, and runs `demo/main.ts` with `args` in it. */
 export async function runInGuest(
   story: Story,
   kernelName: KernelName,
@@ -29,14 +29,14 @@ export async function runInGuest(
   const how = whyNotKvm ? `it is up, emulated and slow: ${whyNotKvm}` : "it is up, with KVM";
   const resultsDir = await Deno.makeTempDir({ prefix: "ublk-demo-" });
   try {
-    const { promise: isUp, resolve: tellUp } = Promise.withResolvers<void>();
+    const { promise: isUp, resolve: markUp } = Promise.withResolvers<void>();
     const guest = bootGuest({
       kernel: kernelName,
       command: ["deno", "run", "-A", `${PROJECT}/demo/main.ts`, ...args],
       cwd: PROJECT,
       timeoutMs: GUEST_LIMIT_MS,
       resultsDir,
-      onConsoleLine: (line) => line === "ublk-vm: ready" && tellUp(),
+      onConsoleLine: (line) => line === "ublk-vm: ready" && markUp(),
       onOutput: passOn,
       signal,
     });
@@ -50,7 +50,7 @@ export async function runInGuest(
   }
 }
 
-/** Downloads cannot be interrupted, but nobody has to wait for them. */
+/** Stops waiting when aborted, because downloads cannot be interrupted. */
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = () => reject(signal.reason);
@@ -62,7 +62,7 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
   }
 }
 
-/** What the guest, which has no network, will run is downloaded and transpiled here. */
+/** Downloads and transpiles all modules for the guest, which has no network. */
 async function warmDenoCache(signal: AbortSignal): Promise<void> {
   const commands = ["demo/main.ts", "cmd/ublk-mem.ts", "cmd/ublk.ts"];
   const workers = ["queue/worker.ts", "device/watchdog_worker.ts"];
@@ -70,14 +70,14 @@ async function warmDenoCache(signal: AbortSignal): Promise<void> {
   await run(Deno.execPath(), ["cache", "--quiet", ...commands, ...workers], options);
 }
 
-/** A failing step has told its line in the guest; the rest is told here. */
+/** Throws if the guest failed. The guest has reported a failing step; other failures are reported here. */
 function checkEnd({ status, reason }: GuestResult): void {
   if (status === 0) return;
-  if (typeof status === "number") throw new ToldError();
+  if (typeof status === "number") throw new ReportedError();
   throw new DemoError(`the virtual machine: ${reason}`);
 }
 
-/** A failure that the guest has told already. */
-export class ToldError extends Error {
-  override name = "ToldError";
+/** A failure that the guest has already reported. */
+export class ReportedError extends Error {
+  override name = "ReportedError";
 }

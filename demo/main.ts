@@ -1,6 +1,6 @@
 /**
- * `deno task demo`: a RAM disk in TypeScript lives and goes, on this machine's own kernel if that
- * has ublk, and else in a virtual machine.
+ * `deno task demo`: the life of a RAM disk in TypeScript, on this machine's kernel if it has ublk, or
+ * else in a virtual machine.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { parseArgs } from "@std/cli";
 import { VmError } from "../vm/host.ts";
 import { KERNEL_NAMES, type KernelName } from "../vm/kernels.ts";
 import { ensureHostPackages } from "../vm/packages.ts";
-import { runInGuest, ToldError } from "./guest.ts";
+import { ReportedError, runInGuest } from "./guest.ts";
 import { DemoError, run } from "./program.ts";
 import { ublk } from "./server.ts";
 import { runSteps } from "./steps.ts";
@@ -16,13 +16,13 @@ import { Story } from "./story.ts";
 
 const USAGE = `Usage: deno task demo [OPTION]…
 
-  --here           on this machine's own kernel, or not at all
+  --here           on this machine's own kernel only
   --vm             in a virtual machine, even if this machine's kernel has ublk
   --kernel K       the virtual machine's kernel: ${KERNEL_NAMES.join(" or ")} (the default)
   --size SIZE      the disk (default 256M)
   --fio-seconds N  for each of fio's two runs (default 3)`;
 
-/** What a machine needs for the steps alone, without the virtual machine. */
+/** Packages that the steps need, without the virtual machine. */
 const STEP_PACKAGES = ["kmod", "fio", "e2fsprogs", "mount", "util-linux"];
 
 const EXIT_FAILURE = 1;
@@ -63,21 +63,23 @@ function parseCommandLine(args: readonly string[]): CommandLine | undefined {
 }
 
 /**
- * Why the steps cannot run on this machine's own kernel; undefined if they can. `thoroughly` asks
- * the product itself, which takes a second: the kernel's age, io_uring, permissions.
+ * The reason why the steps cannot run on this machine's kernel; undefined if they can. `thoroughly`
+ * runs `ublk features`, which takes a second: it checks the kernel's version, io_uring, permissions.
  */
 async function whyNotHere(thoroughly: boolean, signal: AbortSignal): Promise<string | undefined> {
-  if (Deno.uid() !== 0) return "a disk of this machine's own needs root";
+  if (Deno.uid() !== 0) return "a disk on this machine needs root";
   const kernel = `this machine's Linux ${Deno.osRelease()}`;
   if (!hasControl()) {
-    if (!isFolder(`/lib/modules/${Deno.osRelease()}`)) return `${kernel} has no modules, nor ublk`;
+    if (!isFolder(`/lib/modules/${Deno.osRelease()}`)) {
+      return `${kernel} has no modules, so no ublk`;
+    }
     await ensureHostPackages(["kmod"]);
     const failure = await reasonOf(run("modprobe", ["ublk_drv"], { signal }));
     if (!hasControl()) return `${kernel} has no ublk (${failure ?? "no /dev/ublk-control"})`;
   }
   if (!thoroughly) return undefined;
   const failure = await reasonOf(ublk(["features"], signal));
-  return failure === undefined ? undefined : `${kernel} will not do (${failure})`;
+  return failure === undefined ? undefined : `${kernel} is not suitable (${failure})`;
 }
 
 function hasControl(): boolean {
@@ -113,10 +115,10 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<void>
   const story = new Story(color);
   const whyNot = line.where === "vm"
     ? "--vm asks for it"
-    // A disk that cannot be served will say so itself; only a choice has to know before.
+    // With --here a failure to serve reports itself; only the automatic choice must check first.
     : await whyNotHere(line.where === undefined, signal);
   if (whyNot === undefined) {
-    // A guest has been introduced by its host.
+    // In a guest the host has already printed this.
     if (line.where !== "here") {
       story.say(`On this machine's own kernel, Linux ${Deno.osRelease()}.`);
     }
@@ -130,10 +132,10 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<void>
 }
 
 function statusOf(error: unknown): number {
-  if (error instanceof ToldError) return EXIT_FAILURE;
+  if (error instanceof ReportedError) return EXIT_FAILURE;
   const isOperating = error instanceof DemoError || error instanceof VmError ||
     (error instanceof Error && error.message.includes("(os error "));
-  // Anything else is a bug of this program, and its stack is wanted.
+  // Anything else is a bug in this program, so print its stack.
   console.error(isOperating ? `demo: ${error.message}` : error);
   return error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE;
 }

@@ -1,31 +1,39 @@
 /**
- * Runs the programs of the demo, each with a limit on its time.
+ * Runs the programs of the demo, each with a time limit.
  *
  * @module
  */
 
-/** A step that failed: one line that says which and why. */
+/** The failure of a step, in one line: which step and why. */
 export class DemoError extends Error {
   override name = "DemoError";
 }
 
-/** What {@linkcode run} may be told. */
+/** Options of {@linkcode run}. */
 export interface RunOptions {
-  /** The folder to run in. */
+  /**
+   * The working directory.
+   *
+   * @default The current one
+   */
   cwd?: string;
-  /** Ends the program. */
+  /** Kills the program when aborted. */
   signal?: AbortSignal;
-  /** The most that it may take. Default: 120,000. */
+  /**
+   * Time limit in milliseconds.
+   *
+   * @default 120_000
+   */
   limitMs?: number;
 }
 
-/** A program that is killed and yet does not end waits for a disk; nobody shall wait for it. */
+/** Time to wait for a killed program. One that does not end hangs on a disk and is abandoned. */
 const GRACE_MS = 3_000;
 
 /**
- * Runs a program to its end and returns what it printed.
+ * Runs a program and returns its stdout.
  *
- * @throws {DemoError} With the last line of its complaints, when it fails or takes too long.
+ * @throws {DemoError} If it fails, with the last line of its stderr, or if it takes too long.
  */
 export async function run(
   program: string,
@@ -38,26 +46,26 @@ export async function run(
   const child = spawn(program, args, options.cwd);
   const stdout = new Response(child.stdout).text();
   const stderr = new Response(child.stderr).text();
-  const { promise: overdue, resolve: giveUp } = Promise.withResolvers<undefined>();
+  const { promise: overdue, resolve: stopWaiting } = Promise.withResolvers<undefined>();
   const kill = () => {
     try {
       child.kill("SIGKILL");
     } catch {
-      // It has just ended by itself.
+      // It has already ended.
     }
-    grace = setTimeout(() => giveUp(undefined), GRACE_MS);
+    grace = setTimeout(() => stopWaiting(undefined), GRACE_MS);
   };
   let grace: ReturnType<typeof setTimeout> | undefined;
-  let late = false;
+  let timedOut = false;
   const timer = setTimeout(() => {
-    late = true;
+    timedOut = true;
     kill();
   }, limitMs);
   options.signal?.addEventListener("abort", kill);
   try {
     const ended = await Promise.race([child.status, overdue]);
     options.signal?.throwIfAborted();
-    if (late || ended === undefined) {
+    if (timedOut || ended === undefined) {
       throw new DemoError(`${name}: not done in ${limitMs / 1000} s`);
     }
     if (ended.success) return await stdout;
@@ -69,7 +77,7 @@ export async function run(
   }
 }
 
-/** Starts a program whose output is read. */
+/** Starts a program with piped output. */
 export function spawn(program: string, args: readonly string[], cwd?: string) {
   try {
     return new Deno.Command(program, {
@@ -86,7 +94,7 @@ export function spawn(program: string, args: readonly string[], cwd?: string) {
   }
 }
 
-/** The last line with something in it. */
+/** The last line that is not empty. */
 export function lastLine(text: string): string {
   return text.trim().split("\n").at(-1)?.trim() ?? "";
 }

@@ -1,5 +1,5 @@
 /**
- * The command `ublk-mem` as a child process: started, and gone for certain in the end.
+ * Runs the command `ublk-mem` as a child process, and makes sure that it ends.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { DemoError, lastLine, run, spawn } from "./program.ts";
 /** The project's folder. */
 export const PROJECT: string = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 
-/** Start-up, and the way out, each on a slow machine with much to do. */
+/** Time limits of start and stop, long enough for a slow and busy machine. */
 const START_MS = 60_000;
 const STOP_MS = 30_000;
 
-/** What `ublk-mem --json` tells. */
+/** The output of `ublk-mem --json`. */
 export interface DiskInfo {
   readonly id: number;
   readonly path: string;
@@ -26,7 +26,7 @@ export interface DiskInfo {
 
 type Task = "ublk-mem" | "ublk";
 
-/** The words of a task of deno.json, after `deno`: what the demo runs is what a person would. */
+/** The arguments to `deno` of a task in deno.json, so that the demo runs what a user would. */
 function taskWords(task: Task): string[] {
   return config.tasks[task].command.split(" ").slice(1).filter((word) => word !== BY_TASK);
 }
@@ -35,13 +35,13 @@ function taskWords(task: Task): string[] {
 export function ublk(args: readonly string[], signal?: AbortSignal): Promise<string> {
   const options = { cwd: PROJECT, signal, limitMs: START_MS };
   return run(Deno.execPath(), [...taskWords("ublk"), ...args], options).catch((error) => {
-    // The line begins with the program's name already.
+    // The message already starts with the program's name.
     if (error instanceof DemoError) error.message = error.message.replace(/^deno run: /, "");
     throw error;
   });
 }
 
-/** A `ublk-mem` that serves. */
+/** A running `ublk-mem`. */
 export class Server {
   readonly #child: Deno.ChildProcess;
   readonly #stderr: Promise<string>;
@@ -54,7 +54,7 @@ export class Server {
     this.#child.status.then((status) => this.#ended = status);
   }
 
-  /** Starts it; resolves once the disk can be opened. With a failure nothing is left. */
+  /** Starts the server; resolves once the disk can be opened. A failure leaves nothing behind. */
   static async start(args: readonly string[], signal?: AbortSignal): Promise<Server> {
     signal?.throwIfAborted();
     const server = new Server([...args, "--json"]);
@@ -67,9 +67,9 @@ export class Server {
     }
   }
 
-  /** The disk. */
+  /** The served disk. */
   get disk(): DiskInfo {
-    if (this.#info === undefined) throw new DemoError("ublk-mem: the disk is not there yet");
+    if (this.#info === undefined) throw new DemoError("ublk-mem: the disk does not exist yet");
     return this.#info;
   }
 
@@ -85,20 +85,20 @@ export class Server {
       this.#info = JSON.parse(line);
       return;
     }
-    throw new DemoError(lastLine(await this.#stderr) || "ublk-mem: it ended without a word");
+    throw new DemoError(lastLine(await this.#stderr) || "ublk-mem: it ended without a message");
   }
 
-  /** Asks it to stop, and checks that it did so as it should. */
+  /** Asks the server to stop, and checks its exit status. */
   async stop(): Promise<void> {
     if (await this.#interrupt()) {
       const code = this.#ended?.code;
       if (code === 0) return;
       throw new DemoError(lastLine(await this.#stderr) || `ublk-mem: exit status ${code}`);
     }
-    throw new DemoError(`ublk-mem: still there ${STOP_MS / 1000} s after SIGINT`);
+    throw new DemoError(`ublk-mem: still running ${STOP_MS / 1000} s after SIGINT`);
   }
 
-  /** Ends it by all means, and deletes what it leaves. Never throws. */
+  /** Ends the server, by force if necessary, and deletes a leftover device. Never throws. */
   async end(): Promise<void> {
     if (this.#ended?.code === 0) return;
     if (await this.#interrupt()) {
@@ -108,11 +108,11 @@ export class Server {
     }
     if (this.#info === undefined) return;
     await ublk(["del", "--force", "-n", `${this.#info.id}`]).catch(() => {
-      // It went with its server.
+      // The device disappeared with its server.
     });
   }
 
-  /** Whether it ended in time after a SIGINT. */
+  /** Sends SIGINT. Resolves to whether the server ended in time. */
   async #interrupt(): Promise<boolean> {
     this.#signal("SIGINT");
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -126,12 +126,12 @@ export class Server {
     try {
       this.#child.kill(name);
     } catch {
-      // It has ended by itself.
+      // It has already ended.
     }
   }
 }
 
-/** The first line of a stream, or "" if it has none; the rest is read and dropped. */
+/** The first line of a stream, or "" if there is none. Reads and drops the rest. */
 async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

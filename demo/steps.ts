@@ -1,5 +1,5 @@
 /**
- * The steps of the demo, on the kernel that this process runs on.
+ * The steps of the demo, run on the current kernel.
  *
  * @module
  */
@@ -9,20 +9,20 @@ import { DemoError, run } from "./program.ts";
 import { type DiskInfo, PROJECT, Server } from "./server.ts";
 import { grouped, megabytes, seconds, type Story } from "./story.ts";
 
-/** What the demo may be told. */
+/** Options of the demo. */
 export interface DemoOptions {
-  /** The disk's size as `ublk-mem` takes it. */
+  /** The disk's size, in the format of `ublk-mem`. */
   size: string;
-  /** How long each fio job runs. */
+  /** Duration of each fio job. */
   fioSeconds: number;
-  /** Ends the demo. */
+  /** Ends the demo when aborted. */
   signal?: AbortSignal;
 }
 
-/** What is not copied: it may be large, and says nothing more. */
+/** Folders that are not copied: they may be large and prove nothing more. */
 const NOT_COPIED = ["dist", "node_modules"];
 
-/** Runs all steps; whichever fails, nothing is left behind. */
+/** Runs all steps. Leaves nothing behind, whichever fails. */
 export async function runSteps(story: Story, options: DemoOptions): Promise<void> {
   const startMs = performance.now();
   const folder = await Deno.makeTempDir({ prefix: "ublk-demo-" });
@@ -82,11 +82,11 @@ class Demo {
       `and left nothing behind, on Linux ${Deno.osRelease()}${emulated}`;
   }
 
-  /** Undoes whatever is left of a step that failed. Never throws. */
+  /** Cleans up after a failed step. Never throws. */
   async cleanUp(): Promise<void> {
     if (this.#mounted) {
       await run("umount", [this.#mount], { limitMs: 30_000 }).catch(async () => {
-        // Lazily: then the server can still be ended, and with it whatever it was waiting for.
+        // Unmount lazily, so that the server can still be ended, and with it everything that waits.
         await run("umount", ["-l", this.#mount], { limitMs: 10_000 }).catch(() => {});
       });
     }
@@ -108,7 +108,7 @@ class Demo {
   async #format(disk: DiskInfo): Promise<string> {
     await this.#run("mkfs.ext4", "-q", disk.path);
     const type = await this.#run("blkid", "-p", "-o", "value", "-s", "TYPE", disk.path);
-    return `what was written is read back as ${type.trim()}: a disk like any other`;
+    return `the new filesystem is read back as ${type.trim()}: a disk like any other`;
   }
 
   async #mountDisk(disk: DiskInfo): Promise<void> {
@@ -122,7 +122,7 @@ class Demo {
     this.#mounted = false;
   }
 
-  /** Copies, and sums up the originals. */
+  /** Copies the files, and computes checksums of the originals. */
   async #copy(): Promise<string> {
     const sources: string[] = [];
     for (const { name } of Deno.readDirSync(PROJECT)) {
@@ -133,7 +133,7 @@ class Demo {
     await this.#run("cp", "-a", ...sources.map((name) => `${PROJECT}/${name}`), target);
     await this.#run("cp", Deno.execPath(), `${this.#mount}/deno`);
     await this.#run("sync", "-f", this.#mount);
-    // Of the originals: sums of the copies would agree with whatever the disk had made of them.
+    // Of the originals, because sums of the copies would agree with whatever the disk returned.
     const script = 'cd "$1" && shift && find "$@" -type f -exec sha256sum {} + >"$sums"';
     const sums = `${this.#folder}/sums`;
     await this.#run("env", `sums=${sums}`, "sh", "-c", script, "sh", PROJECT, ...sources);
@@ -143,7 +143,7 @@ class Demo {
     const summed = (await Deno.readTextFile(sums)).trim().split("\n").length + 1;
     if (files !== summed) throw new DemoError(`copied ${files} files of ${summed}`);
     return `${grouped(files)} files, ${megabytes(bytes)}, went through the page cache to the ` +
-      "server; the originals' SHA-256 is noted";
+      "server; the originals' SHA-256 sums are recorded";
   }
 
   async #count(): Promise<{ files: number; bytes: number }> {
@@ -155,7 +155,7 @@ class Demo {
   async #check(disk: DiskInfo): Promise<string> {
     await this.#unmount();
     await this.#run("fsck.ext4", "-f", "-n", disk.path);
-    return "unmounting wrote back all that was cached, and the filesystem is consistent";
+    return "unmounting wrote back all cached data, and the filesystem is consistent";
   }
 
   async #compare(disk: DiskInfo, files: number): Promise<string> {
@@ -165,8 +165,8 @@ class Demo {
     await verify(`${this.#mount}/project`, `${this.#folder}/sums`);
     await verify(this.#mount, `${this.#folder}/deno.sum`);
     const version = await this.#run(`${this.#mount}/deno`, "--version");
-    return `nothing was cached any more: all ${grouped(files)} files came from the server, the ` +
-      `same to the byte; ${version.split(" (")[0]} even runs from there`;
+    return `with an empty cache, all ${grouped(files)} files came from the server, identical to ` +
+      `the byte; ${version.split(" (")[0]} even runs from there`;
   }
 
   async #remove(disk: DiskInfo): Promise<string> {
@@ -177,7 +177,7 @@ class Demo {
     return `the server exited with 0 and ${disk.path} is gone; ${served}`;
   }
 
-  /** What the kernel counted (Documentation/block/stat.rst), in sectors of 512 bytes. */
+  /** Describes the kernel's counters (Documentation/block/stat.rst), in sectors of 512 bytes. */
   async #served(disk: DiskInfo): Promise<string> {
     const text = await Deno.readTextFile(`/sys/block/${disk.path.slice(5)}/stat`);
     const [reads, , readSectors, , writes, , writtenSectors] = text.trim().split(/\s+/).map(Number);
@@ -186,7 +186,7 @@ class Demo {
   }
 }
 
-/** Whether the CPU is emulated, which vm/ tells its guests. */
+/** Whether the CPU is emulated, which vm/ sets in its guests' environment. */
 function isEmulated(): boolean {
   return Deno.env.get("UBLK_VM_ACCEL") === "tcg";
 }

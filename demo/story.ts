@@ -1,10 +1,10 @@
 /**
- * What the demo prints: each step as it begins, then what it proved and how long it took.
+ * The output of the demo: each step as it starts, then its result and duration.
  *
  * @module
  */
 
-/** Tells steps on stdout. */
+/** Prints steps on stdout. */
 export class Story {
   readonly #color: boolean;
 
@@ -13,17 +13,17 @@ export class Story {
     this.#color = color;
   }
 
-  /** A line by itself. */
+  /** Prints a single line. */
   say(text: string): void {
     console.log(text);
   }
 
-  /** The line at the end. */
+  /** Prints the final line. */
   conclude(text: string): void {
     console.log(`\n${this.#paint("32", text)}`);
   }
 
-  /** Runs a step that returns its comment; lines after the first are told as they are. */
+  /** Runs a step and prints the comment that it returns, with the duration on its first line. */
   async step(title: string, run: () => Promise<string>): Promise<void> {
     console.log(`\n${this.#paint("1", `▸ ${title}`)}`);
     const start = performance.now();

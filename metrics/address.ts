@@ -1,6 +1,6 @@
 /**
- * Where metrics are served: on the loopback interface or a Unix socket, and nowhere else, since
- * they are given to whoever asks.
+ * Addresses at which metrics may be served: only the loopback interface or a Unix socket, because
+ * metrics are served without authentication.
  *
  * @module
  */
@@ -8,9 +8,9 @@
 import { UblkError } from "../uapi/error.ts";
 import { fitsSocket } from "../uring/private_socket.ts";
 
-/** A place that only this machine reaches. */
+/** An address that only this machine can reach. */
 export type MetricsAddress =
-  /** A TCP port; 0: any that is free. */
+  /** A TCP port; 0: any free one. */
   | { readonly hostname: string; readonly port: number }
   /** A Unix socket. */
   | { readonly path: string };
@@ -18,9 +18,9 @@ export type MetricsAddress =
 const REMEDY = "use 127.0.0.1:PORT, [::1]:PORT or unix:/PATH";
 
 /**
- * Reads `127.0.0.1:9100`, `[::1]:9100` or `unix:/run/ublk/metrics.sock`.
+ * Parses `127.0.0.1:9100`, `[::1]:9100` or `unix:/run/ublk/metrics.sock`.
  *
- * @param operation What the error is about.
+ * @param operation The operation that the error names.
  * @throws {UblkError} `INVALID_ARGUMENT` for anything else.
  */
 export function parseMetricsAddress(text: string, operation = "metrics"): MetricsAddress {
@@ -33,14 +33,14 @@ export function parseMetricsAddress(text: string, operation = "metrics"): Metric
     return path.startsWith("/") ? { path } : refuse(`${JSON.stringify(text)} has no absolute path`);
   }
   const [, host, digits] = /^(?:\[([0-9a-f:]+)\]|[^:[\]]+):(\d{1,5})$/i.exec(text) ?? [];
-  if (digits === undefined) return refuse(`${JSON.stringify(text)} is no address with a port`);
+  if (digits === undefined) return refuse(`${JSON.stringify(text)} is not an address with a port`);
   const hostname = host ?? text.slice(0, text.lastIndexOf(":"));
   if (!isLoopback(hostname)) return refuse(`${hostname} can be reached from other machines`);
   const port = Number(digits);
   return port <= 65535 ? { hostname, port } : refuse(`there is no port ${port}`);
 }
 
-/** 127.0.0.0/8 and ::1, as numbers: what a name comes to is for somebody else to say. */
+/** Whether it is 127.0.0.0/8 or ::1. Names are refused, because others control what they resolve to. */
 function isLoopback(hostname: string): boolean {
   const octets = /^127\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(hostname)?.slice(1);
   return octets?.every((octet) => Number(octet) <= 255) ?? hostname === "::1";

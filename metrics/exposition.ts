@@ -1,6 +1,5 @@
 /**
- * The counters of devices as Prometheus metrics. They are read when somebody asks, and at no other
- * time.
+ * The counters of devices as Prometheus metrics. The counters are read only when somebody scrapes.
  *
  * @module
  */
@@ -13,10 +12,10 @@ import type { DeviceStats } from "../device/info.ts";
 import { notBelow } from "../queue/intervals.ts";
 import { LATENCY_BUCKETS, OP_CLASSES, type OpClass, type Stats } from "../queue/stats.ts";
 
-/** What metrics need of a device. */
+/** The part of a device that metrics need. */
 export type Metered = Pick<ServedDevice, "id" | "info" | "stats">;
 
-/** A device at the moment of a scrape. */
+/** The state of a device at a scrape. */
 interface Reading {
   readonly device: string;
   readonly id: number;
@@ -24,7 +23,7 @@ interface Reading {
   readonly stats: DeviceStats;
 }
 
-/** Counters by the label `op`. */
+/** Counters of requests, by the label `op`. */
 const REQUESTS = {
   read: "reads",
   write: "writes",
@@ -40,11 +39,11 @@ const BYTES = {
   write_zeroes: "bytesZeroed",
 } as const;
 
-/** Metrics of some devices, which may be others at each scrape. */
+/** Metrics of a set of devices, which may differ at each scrape. */
 export class Exposition {
   readonly #registry = new Registry();
   readonly #devices: () => Iterable<Metered>;
-  /** What each device last said, so that no counter falls: see {@linkcode notBelow}. */
+  /** The last counters of each device, so that no counter decreases: see {@linkcode notBelow}. */
   readonly #last = new WeakMap<Metered, DeviceStats>();
   #readings: readonly Reading[] = [];
 
@@ -56,15 +55,15 @@ export class Exposition {
     this.#info();
   }
 
-  /** The type of {@linkcode text}, for HTTP. */
+  /** The content type of {@linkcode text}, for HTTP. */
   get contentType(): string {
     return this.#registry.contentType;
   }
 
-  /** All metrics, now, in the text format of Prometheus. */
+  /** Renders the current metrics in Prometheus's text format. */
   async text(): Promise<string> {
     this.#readings = Array.from(this.#devices(), (device) => this.#read(device));
-    // Every metric is collected before this call returns its Promise, all from the same readings.
+    // All metrics are collected before this call returns its Promise, from the same readings.
     return await this.#registry.metrics();
   }
 
@@ -101,20 +100,20 @@ export class Exposition {
     counter("timeouts_total", "Requests whose deadline passed.", [], total("timeouts"));
     counter(
       "shared_requests_total",
-      "Requests whose data was in memory that clients share.",
+      "Requests whose data was in shared memory.",
       [],
       total("shared"),
     );
     counter(
       "log_dropped_total",
-      "Log records that nobody drained in time.",
+      "Log records dropped because nobody drained them in time.",
       [],
       one(({ stats }) => stats.logDropped),
     );
     this.#registry.registerMetric(this.#durations() as unknown as Metric);
     gauge(
       "inflight_requests",
-      "Requests that the kernel waits for; reads, and all others as writes.",
+      "Requests in flight in the kernel; all but reads count as writes.",
       ["op"],
       ({ id }) => {
         const inFlight = diskInFlight(id);
@@ -126,10 +125,15 @@ export class Exposition {
     );
     gauge("size_bytes", "Size of the disk.", [], one(({ info }) => info.size));
     gauge("queues", "Hardware queues.", [], one(({ info }) => info.queues));
-    gauge("queue_depth", "Requests that a queue has room for.", [], one(({ info }) => info.depth));
+    gauge(
+      "queue_depth",
+      "Maximum of requests in flight per queue.",
+      [],
+      one(({ info }) => info.depth),
+    );
     gauge(
       "device_info",
-      "How the device is served; always 1.",
+      "Properties of the device; always 1.",
       ["path", "data_path", "recovery", "read_only"],
       ({ info }) => [{
         labels: {
@@ -167,7 +171,7 @@ export class Exposition {
     );
     counter(
       "queue_batches_total",
-      "Rounds of a thread's loop that found requests, counted for its first queue.",
+      "Iterations of a thread's loop that found requests, counted for its first queue.",
       ["queue"],
       each((queue) => queue.batches),
     );
@@ -182,14 +186,14 @@ export class Exposition {
   #info(): void {
     const build = new Gauge({
       name: "ublk_build_info",
-      help: "The version that serves; always 1.",
+      help: "Version of the server; always 1.",
       labelNames: ["version"],
       registers: [this.#registry],
     });
     build.set({ version: config.version }, 1);
   }
 
-  /** A metric whose values, with their labels, are read off each device. */
+  /** Registers a counter whose labelled values are read from each device. */
   readonly counter = (
     name: string,
     help: string,
@@ -210,7 +214,7 @@ export class Exposition {
     });
   };
 
-  /** The same, for what may fall. */
+  /** Registers a gauge, in the same way. */
   readonly gauge = (
     name: string,
     help: string,
@@ -241,8 +245,8 @@ export class Exposition {
   }
 
   /**
-   * The latencies. The library's own histogram counts what it observes, and these are counted
-   * already: so this is a metric of another make, which the registry asks for its values alike.
+   * The latency histogram. The library's `Histogram` counts observations itself, but these are counted
+   * already. So this is a custom metric with the methods that the registry calls.
    */
   #durations(): Pick<Histogram, "get" | "reset"> & { readonly name: string } {
     const name = "ublk_request_duration_seconds";
@@ -251,7 +255,7 @@ export class Exposition {
       get: () =>
         Promise.resolve({
           name,
-          help: "How long requests took, of those that were measured.",
+          help: "Duration of the measured requests.",
           type: "histogram" as never,
           aggregator: "sum",
           collect: () => {},
@@ -266,15 +270,15 @@ export class Exposition {
   }
 }
 
-/** The values of one metric, off one device. */
+/** Reads the values of one metric from one device. */
 type ReadValues = (
   reading: Reading,
 ) => readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[];
 
-/** Of the four buckets per octave the last ends at a power of two of microseconds. */
+/** Buckets per octave. The last of each octave ends at a power of two microseconds. */
 const BUCKETS_PER_OCTAVE = 4;
 
-/** One histogram: a bucket per power of two, from a microsecond to a minute, sum and count. */
+/** The values of one histogram: a bucket per power of two from 1 µs to a minute, sum and count. */
 function durationValues(
   name: string,
   labels: { readonly device: string; readonly op: OpClass },

@@ -1,10 +1,10 @@
 /**
- * HTTP for few and short questions, from clients of which none is trusted to be quick, or to speak
- * HTTP at all. How long each of them may hold a connection is bounded, and how many there are.
+ * A small HTTP server for short requests from untrusted clients, which may be slow or not speak HTTP at
+ * all. The number of connections and the duration of each are limited.
  *
- * The protocol is `node:http`'s, the connections are taken here. `Deno.serve` has no limit of time or
- * number, answers a request line that it cannot read with a 500, and writes a stack to the log of the
- * process; a listener of `node:net` takes no connection any more once the process was out of
+ * `node:http` implements the protocol; connections are accepted here. `Deno.serve` limits neither time
+ * nor number, answers a malformed request line with a 500, and writes a stack trace to the process's
+ * log. A listener of `node:net` accepts no more connections once the process has run out of
  * descriptors.
  *
  * @module
@@ -14,44 +14,44 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Duplex } from "node:stream";
 import { acceptAll, type Listening } from "../uring/accept.ts";
 
-/** The bounds of connections. Times are in milliseconds. */
+/** Limits of connections. Times are in milliseconds. */
 export interface HttpLimits {
-  /** From the connection to the whole of its request. */
+  /** From the connection to its complete request. */
   readonly requestMs: number;
-  /** From a request until the client has taken the answer. */
+  /** From the request until the client has received the answer. */
   readonly answerMs: number;
-  /** Connections at a time. One more is closed at once. */
+  /** Open connections. Further ones are closed at once. */
   readonly connections: number;
 }
 
-/** What holds where nothing else is asked for. */
+/** The default limits. */
 export const HTTP_LIMITS: HttpLimits = {
   requestMs: 10_000,
   answerMs: 10_000,
   connections: 64,
 };
 
-/** The longest head of a request, in bytes. */
+/** Maximum size of a request's head, in bytes. */
 const MAX_HEAD = 16_384;
-/** Node looks over all connections so often, for limits of its own; the longest that a timer can be. */
+/** Interval of Node's own check of its limits, which are unused: the longest possible timer. */
 const NEVER_MS = 2 ** 31 - 1;
 
-/** An answer. */
+/** An HTTP answer. */
 export interface Answer {
-  /** The status. */
+  /** The status code. */
   readonly status: number;
   /** The body. */
   readonly text: string;
-  /** Headers beside the length. */
+  /** Additional headers. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** What is needed of a listener. */
+/** The part of a listener that {@linkcode serveHttp} needs. */
 type HttpListener = Listening<Deno.TcpConn | Deno.UnixConn> & { close(): void };
 
 /**
- * Answers whoever connects, until the result is disposed of. What goes wrong with a connection ends
- * that connection, and is nobody else's affair.
+ * Answers every client until the result is disposed of. An error of a connection ends that connection
+ * and affects no other.
  */
 export function serveHttp(
   listener: HttpListener,
@@ -66,12 +66,12 @@ export function serveHttp(
     maxHeaderSize: MAX_HEAD,
   });
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    // What comes behind the first one gets no answer, and no more time for that of the first.
+    // Further requests of a connection get no answer, and do not extend the time for the first.
     if (Connection.of(request)?.takeRequest(limits.answerMs)) {
       void respond(request, response, answer);
     }
   });
-  // No request of HTTP: said to whoever it is, and to nobody else.
+  // Not an HTTP request: tell the client, and nobody else.
   server.on("clientError", (_error: Error, socket: Duplex) => {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     else socket.destroy();
@@ -84,31 +84,31 @@ export function serveHttp(
     await connection.closed;
     open.delete(connection);
   };
-  const taking = acceptAll(listener, serve, limits.connections);
+  const accepting = acceptAll(listener, serve, limits.connections);
   return {
     async [Symbol.asyncDispose]() {
       listener.close();
-      await taking;
+      await accepting;
       for (const connection of open) connection.end();
       await Promise.all(Array.from(open, ({ closed }) => closed));
     },
   };
 }
 
-/** One connection, and the time that its client has for the next thing that is its to do. */
+/** One connection, and the time limit of the client's next step. */
 class Connection {
   /** Resolves once it is closed. */
   readonly closed: Promise<void>;
   readonly #duplex: Duplex;
   #timer?: ReturnType<typeof setTimeout>;
-  #asked = false;
+  #hasRequest = false;
   static readonly #ofDuplex = new WeakMap<object, Connection>();
 
   constructor(conn: Deno.TcpConn | Deno.UnixConn) {
     const { readable, writable } = conn;
     this.#duplex = Duplex.fromWeb({ readable, writable } as Parameters<typeof Duplex.fromWeb>[0]);
     Connection.#ofDuplex.set(this.#duplex, this);
-    // Whoever it was has gone.
+    // The client is gone.
     this.#duplex.on("error", () => {});
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
@@ -117,37 +117,37 @@ class Connection {
       try {
         conn.close();
       } catch {
-        // Its streams have closed it.
+        // Its streams have closed it already.
       }
       resolve();
     });
   }
 
-  /** The connection that a request came by. */
+  /** The connection of a request. */
   static of(request: IncomingMessage): Connection | undefined {
     return Connection.#ofDuplex.get(request.socket);
   }
 
-  /** Has its requests read and answered. */
+  /** Hands the connection to the HTTP server. */
   begin(server: Server): void {
     server.emit("connection", this.#duplex);
   }
 
-  /** Whether it is the first, for whose answer there is so much time. */
+  /** Whether this is the first request. If so, starts the time limit of its answer. */
   takeRequest(answerMs: number): boolean {
-    if (this.#asked) return false;
-    this.#asked = true;
+    if (this.#hasRequest) return false;
+    this.#hasRequest = true;
     this.wait(answerMs);
     return true;
   }
 
-  /** Ends it after some time, instead of after that which was set before. */
+  /** Sets the time limit, replacing the previous one. */
   wait(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.end(), ms);
   }
 
-  /** Ends it at once. */
+  /** Closes the connection at once. */
   end(): void {
     this.#duplex.destroy();
   }
@@ -160,8 +160,8 @@ async function respond(
 ): Promise<void> {
   const { status, text, headers } = await answerTo(method, url, answer);
   response.writeHead(status, {
-    // One request each: so nobody holds a connection between two, and nothing that comes behind one is
-    // taken for the next.
+    // One request per connection: no client holds an idle connection, and nothing that follows the
+    // request is taken for another one.
     "connection": "close",
     "content-type": "text/plain; charset=utf-8",
     "content-length": new TextEncoder().encode(text).length,
@@ -176,7 +176,7 @@ async function answerTo(
   answer: (method: string, path: string) => Promise<Answer>,
 ): Promise<Answer> {
   const { pathname } = URL.parse(url, "http://localhost") ?? {};
-  if (pathname === undefined) return { status: 400, text: "This is no URL.\n" };
+  if (pathname === undefined) return { status: 400, text: "This is not a URL.\n" };
   try {
     return await answer(method, pathname);
   } catch (error) {

@@ -2,14 +2,14 @@ import { assert, assertEquals, assertLess } from "@std/assert";
 import { type Answer, HTTP_LIMITS, type HttpLimits, serveHttp } from "./http.ts";
 
 const encoder = new TextEncoder();
-/** More than the system keeps of an answer that nobody reads. */
+/** Longer than the system buffers of an answer that nobody reads. */
 const LONG = "x".repeat(32 << 20);
 const REQUEST = "GET /long HTTP/1.1\r\nHost: a\r\n\r\n";
 
 const shortOrLong = (_method: string, path: string) =>
   Promise.resolve({ status: 200, text: path === "/long" ? LONG : "short" });
 
-/** A server with short patience, at a port of this machine. */
+/** Starts a server with short time limits at a local port. */
 function start(
   limits: Partial<HttpLimits>,
   answer: (method: string, path: string) => Promise<Answer> = shortOrLong,
@@ -24,7 +24,7 @@ function start(
   };
 }
 
-/** All that comes until the connection is closed; a reset closes it too. */
+/** Reads until the connection is closed or reset. */
 async function readAll(connection: Deno.Conn): Promise<string> {
   const buffer = new Uint8Array(65_536);
   const decoder = new TextDecoder();
@@ -39,7 +39,7 @@ async function readAll(connection: Deno.Conn): Promise<string> {
   return text;
 }
 
-/** Sends pieces, one every 20 ms for as long as it may, and returns the answer and how long it took. */
+/** Sends a piece every 20 ms until the connection is closed. Returns the answer and its duration. */
 async function converse(server: ReturnType<typeof start>, pieces: Iterable<string>) {
   using connection = await server.connect();
   const startMs = performance.now();
@@ -74,7 +74,7 @@ for (const [name, pieces] of SLOW) {
   });
 }
 
-Deno.test("serveHttp + a client that asks and does not read + it is not waited for", async () => {
+Deno.test("serveHttp + a client that does not read its answer + the connection is closed in time", async () => {
   await using server = start({ answerMs: 200 });
   using connection = await server.connect();
   await connection.write(encoder.encode(REQUEST));
@@ -83,7 +83,7 @@ Deno.test("serveHttp + a client that asks and does not read + it is not waited f
   assert(length < LONG.length, "it had all the time of the world");
 });
 
-Deno.test("serveHttp + a client that goes on asking and does not read + it gets no more time", async () => {
+Deno.test("serveHttp + a client that sends more requests and does not read + it gets no more time", async () => {
   await using server = start({ answerMs: 200 });
   using connection = await server.connect();
   const startMs = performance.now();
@@ -99,7 +99,7 @@ Deno.test("serveHttp + a client that goes on asking and does not read + it gets 
   assertLess(performance.now() - startMs, 4000);
 });
 
-Deno.test("serveHttp + an answer that was taken + the connection is closed, whatever comes behind", async () => {
+Deno.test("serveHttp + a received answer + the connection is closed, whatever follows the request", async () => {
   await using server = start({});
   for (
     const request of [
@@ -114,12 +114,12 @@ Deno.test("serveHttp + an answer that was taken + the connection is closed, what
   }
 });
 
-Deno.test("serveHttp + a long answer + a client that takes it gets all of it", async () => {
+Deno.test("serveHttp + a long answer + a client that reads gets all of it", async () => {
   await using server = start({});
   assertEquals((await (await fetch(`${server.url}long`)).text()).length, LONG.length);
 });
 
-Deno.test("serveHttp + more connections than it takes + these are closed, and it goes on", async () => {
+Deno.test("serveHttp + too many connections + further ones are closed, and the server continues", async () => {
   await using server = start({ connections: 3, requestMs: 300 });
   const held = await Promise.all([1, 2, 3].map(() => server.connect()));
   const startMs = performance.now();
@@ -134,13 +134,13 @@ Deno.test("serveHttp + more connections than it takes + these are closed, and it
   assertEquals([answer.status, await answer.text()], [200, "short"]);
 });
 
-Deno.test("serveHttp + an answer that throws + the client is told, and nobody else", async () => {
+Deno.test("serveHttp + an answer that throws + only the client is told", async () => {
   await using server = start({}, () => Promise.reject(new Error("the device is gone")));
   const answer = await fetch(server.url);
   assertEquals([answer.status, await answer.text()], [500, "the device is gone\n"]);
 });
 
-Deno.test("serveHttp + its end + it waits for no client", async () => {
+Deno.test("serveHttp + disposal + it waits for no client", async () => {
   const server = start({});
   using idle = await server.connect();
   using reading = await server.connect();

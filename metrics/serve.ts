@@ -12,21 +12,21 @@ import { type Answer, serveHttp } from "./http.ts";
 
 /** A metrics endpoint. */
 export interface MetricsServer extends AsyncDisposable {
-  /** Where it is: `http://127.0.0.1:9100/metrics`, or `unix:/PATH` with its path `/metrics`. */
+  /** The address: `http://127.0.0.1:9100/metrics`, or `unix:/PATH` for `/metrics` at that socket. */
   readonly url: string;
 }
 
 /**
  * Serves the counters of devices to Prometheus, at `/metrics`, until disposed of. The counters are
- * read when somebody asks; in between it costs nothing. A client has 10 s for its request and 10 s to
- * take the answer, and is one of 64 at a time.
+ * read only when somebody scrapes. At most 64 clients are served at a time; each has 10 s to send its
+ * request and 10 s to receive the answer.
  *
  * Needs `--allow-net`; for a Unix socket also `--allow-read` and `--allow-write` of its folder.
  *
- * @param address `127.0.0.1:PORT` (0: any that is free), `[::1]:PORT` or `unix:/PATH`.
- * @param devices Called for each answer: the devices that there are then.
- * @throws {UblkError} `INVALID_ARGUMENT` for an address that other machines reach, or for none;
- *   `SYSCALL_FAILED` where it is taken; `PERMISSION_DENIED`.
+ * @param address `127.0.0.1:PORT` (0: any free one), `[::1]:PORT` or `unix:/PATH`.
+ * @param devices Called for each answer; returns the current devices.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a malformed address, or one that other machines can
+ *   reach; `SYSCALL_FAILED` if the address is in use; `PERMISSION_DENIED`.
  *
  * @example
  * ```ts ignore
@@ -42,21 +42,21 @@ export async function serveMetrics(
   address: string,
   devices: () => Iterable<Metered>,
 ): Promise<MetricsServer> {
-  const place = parseMetricsAddress(address);
+  const target = parseMetricsAddress(address);
   const exposition = new Exposition(devices);
   const answer = (method: string, path: string) => respond(method, path, exposition);
   try {
-    if ("path" in place) {
-      const { path } = place;
+    if ("path" in target) {
+      const { path } = target;
       await removeDeadSocket(path);
       const http = serveHttp(listenPrivately(path), answer);
       return handle(address, async () => {
         await http[Symbol.asyncDispose]();
-        // It may be gone already.
+        // The socket may already be gone.
         await Deno.remove(path).catch(() => {});
       });
     }
-    const listener = Deno.listen(place);
+    const listener = Deno.listen(target);
     const { hostname, port } = listener.addr;
     const http = serveHttp(listener, answer);
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
@@ -82,7 +82,7 @@ async function respond(method: string, path: string, exposition: Exposition): Pr
   };
 }
 
-/** Removes the socket of a process that was killed; one that somebody listens at stays. */
+/** Removes the socket of a killed process. A socket with a listener stays. */
 async function removeDeadSocket(path: string): Promise<void> {
   try {
     (await Deno.connect({ transport: "unix", path })).close();
@@ -96,15 +96,15 @@ function refusal(address: string, error: unknown): UblkError {
   const { AddrInUse, AlreadyExists, NotCapable, PermissionDenied } = Deno.errors;
   const message = error instanceof Error ? error.message : String(error);
   const [kind, reason] = error instanceof AddrInUse || error instanceof AlreadyExists
-    ? ["SYSCALL_FAILED", "somebody else is there"] as const
+    ? ["SYSCALL_FAILED", "the address is in use"] as const
     : error instanceof NotCapable || error instanceof PermissionDenied
     ? ["PERMISSION_DENIED", message] as const
     : ["SYSCALL_FAILED", message] as const;
-  const lack = kind === "PERMISSION_DENIED" ? ", or give the process what it lacks" : "";
+  const grant = kind === "PERMISSION_DENIED" ? ", or grant the missing permission" : "";
   return new UblkError(kind, {
     operation: `serve metrics at ${address}`,
     reason,
-    hint: `choose another port or path${lack}`,
+    hint: `choose another port or path${grant}`,
     cause: error,
   });
 }

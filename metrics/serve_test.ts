@@ -12,10 +12,10 @@ import { type Family, parseExposition } from "../tests/exposition.ts";
 import type { Metered } from "./exposition.ts";
 import { serveMetrics } from "./serve.ts";
 
-// libc stays open for the life of the process, which is no leak of the test that opens it first.
+// libc stays open for the life of the process, so it is not a leak of the first test that opens it.
 libc();
 
-/** A device that is not there, with two queues. */
+/** A fake device with two queues. */
 function fakeDevice(id: number) {
   const buffers = [createStatsBuffer(), createStatsBuffer()];
   const queues = buffers.map((buffer) => new QueueStats(buffer));
@@ -44,7 +44,7 @@ async function scrape(url: string): Promise<Map<string, Family>> {
   return parseExposition(await response.text());
 }
 
-/** The value of the only sample that has these labels. */
+/** The value of the only sample with these labels. */
 function valueOf(
   families: Map<string, Family>,
   name: string,
@@ -59,7 +59,7 @@ function valueOf(
   return found[0].value;
 }
 
-Deno.test("serveMetrics tells what devices have done, by operation and queue", async () => {
+Deno.test("serveMetrics reports the work of devices, by operation and queue", async () => {
   const { device, queues: [first, second] } = fakeDevice(900_000);
   for (let time = 0; time < 7; time++) first.count(UBLK_IO_OP_READ, 4096);
   second.count(UBLK_IO_OP_READ, 512);
@@ -101,11 +101,11 @@ Deno.test("serveMetrics tells what devices have done, by operation and queue", a
     valueOf(families, "ublk_requests_total", { device: "ublkb900001", op: "read" }),
     0,
   );
-  // What the kernel does not tell of a disk that is not there is left out.
+  // There is no such disk, so the kernel's own figures are omitted.
   assertEquals(families.get("ublk_inflight_requests")!.samples, []);
 });
 
-Deno.test("serveMetrics has names, types and units as Prometheus wants them", async () => {
+Deno.test("serveMetrics uses names, types and units by Prometheus's conventions", async () => {
   const { device } = fakeDevice(900_000);
   await using server = await serveMetrics("127.0.0.1:0", () => [device]);
   for (const [name, { type, help, samples }] of await scrape(server.url)) {
@@ -118,7 +118,7 @@ Deno.test("serveMetrics has names, types and units as Prometheus wants them", as
   }
 });
 
-Deno.test("serveMetrics gives latencies as a cumulative histogram in seconds", async () => {
+Deno.test("serveMetrics reports latencies as a cumulative histogram in seconds", async () => {
   const { device, queues: [first, second] } = fakeDevice(900_000);
   for (let time = 0; time < 10; time++) first.latency(UBLK_IO_OP_READ, 0.5);
   for (let time = 0; time < 20; time++) second.latency(UBLK_IO_OP_READ, 100);
@@ -133,7 +133,7 @@ Deno.test("serveMetrics gives latencies as a cumulative histogram in seconds", a
   );
   const bounds = buckets.map(({ labels }) => Number(labels.le.replace("+Inf", "Infinity")));
   assertEquals(bounds, [...Array.from({ length: 27 }, (_, power) => 2 ** power / 1e6), Infinity]);
-  // 64 µs are too few for 100, and 128 are enough.
+  // 100 µs are above the bucket of 64 µs, and within that of 128.
   const counts = buckets.map(({ value }) => value);
   assertEquals(counts, [...Array(7).fill(10), ...Array(20).fill(30), 31]);
   assertEquals(valueOf(families, name, { op: "read" }, "_count"), 31);
@@ -142,7 +142,7 @@ Deno.test("serveMetrics gives latencies as a cumulative histogram in seconds", a
   assertEquals(valueOf(families, name, { op: "write" }, "_count"), 0);
 });
 
-Deno.test("serveMetrics reads the counters at each scrape, and none of them ever falls", async () => {
+Deno.test("serveMetrics reads the counters at each scrape, and none of them decreases", async () => {
   const { device, queues: [first] } = fakeDevice(900_000);
   const devices = [device];
   await using server = await serveMetrics("127.0.0.1:0", () => devices);
@@ -154,14 +154,14 @@ Deno.test("serveMetrics reads the counters at each scrape, and none of them ever
   assertEquals(await reads(), 2);
   first.uncount(UBLK_IO_OP_READ, 4096);
   assertEquals(await reads(), 2);
-  // Another device of the same number begins anew.
+  // A new device with the same number starts again.
   devices[0] = fakeDevice(900_000).device;
   assertEquals(await reads(), 0);
   devices.pop();
   assertEquals((await scrape(server.url)).get("ublk_requests_total")!.samples, []);
 });
 
-Deno.test("serveMetrics answers nothing but GET /metrics", async () => {
+Deno.test("serveMetrics answers only GET /metrics", async () => {
   await using server = await serveMetrics("127.0.0.1:0", () => []);
   const elsewhere = await fetch(server.url.replace(/metrics$/, ""));
   assertEquals([elsewhere.status, await elsewhere.text()], [404, "The metrics are at /metrics.\n"]);
@@ -172,10 +172,10 @@ Deno.test("serveMetrics answers nothing but GET /metrics", async () => {
   assertEquals([head.status, await head.text()], [200, ""]);
 });
 
-Deno.test("serveMetrics serves a Unix socket, in place of a dead one, and removes it", async () => {
+Deno.test("serveMetrics replaces a dead Unix socket, serves, and removes its own", async () => {
   const folder = await Deno.makeTempDir();
   const path = `${folder}/metrics.sock`;
-  // What a process leaves that was killed.
+  // Leave the socket of a killed process.
   await new Deno.Command(Deno.execPath(), {
     args: [
       "eval",
@@ -188,7 +188,7 @@ Deno.test("serveMetrics serves a Unix socket, in place of a dead one, and remove
     first.count(UBLK_IO_OP_READ, 4096);
     await using server = await serveMetrics(`unix:${path}`, () => [device]);
     assertEquals(server.url, `unix:${path}`);
-    // Whatever the umask, and with nothing beside it.
+    // Private whatever the umask, and without other files beside it.
     assertEquals(Deno.lstatSync(path).mode! & 0o777, 0o600);
     assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["metrics.sock"]);
     const families = parseExposition(await getByUnixSocket(path));
@@ -196,44 +196,44 @@ Deno.test("serveMetrics serves a Unix socket, in place of a dead one, and remove
     const error = await assertRejects(() => serveMetrics(`unix:${path}`, () => []), UblkError);
     assertEquals(
       error.message,
-      `serve metrics at unix:${path}: somebody else is there; choose another port or path`,
+      `serve metrics at unix:${path}: the address is in use; choose another port or path`,
     );
   }
   await assertRejects(() => Deno.lstat(path), Deno.errors.NotFound);
   await Deno.remove(folder, { recursive: true });
 });
 
-/** The body of an answer, as a proxy in front of Prometheus would fetch it. */
+/** Fetches the body of an answer, as a proxy in front of Prometheus would. */
 async function getByUnixSocket(path: string): Promise<string> {
   using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
   return await (await fetch("http://localhost/metrics", { client })).text();
 }
 
-Deno.test("serveMetrics says in one line that a port is taken", async () => {
+Deno.test("serveMetrics reports a port in use, in one line", async () => {
   await using server = await serveMetrics("127.0.0.1:0", () => []);
   const { port } = new URL(server.url);
   const error = await assertRejects(() => serveMetrics(`127.0.0.1:${port}`, () => []), UblkError);
   assertEquals(
     error.message,
-    `serve metrics at 127.0.0.1:${port}: somebody else is there; choose another port or path`,
+    `serve metrics at 127.0.0.1:${port}: the address is in use; choose another port or path`,
   );
 });
 
-Deno.test("serveMetrics refuses what other machines reach", async () => {
+Deno.test("serveMetrics refuses addresses that other machines can reach", async () => {
   const error = await assertRejects(() => serveMetrics("0.0.0.0:0", () => []), UblkError);
   assertEquals(error.code, "INVALID_ARGUMENT");
 });
 
-/** A process that says where its metrics are. */
+/** The program of a process that prints the address of its metrics. */
 const SERVES = `
   const { serveMetrics } = await import(${JSON.stringify(new URL("./serve.ts", import.meta.url))});
-  // As every command has it. Deno itself wants descriptors for the first of them.
+  // Every command listens for signals; Deno needs descriptors for the first listener.
   Deno.addSignalListener("SIGHUP", () => {});
   const { url } = await serveMetrics("127.0.0.1:0", () => []);
   console.log(url);
 `;
 
-/** The same, which then has no descriptor left for a second and a half. */
+/** The same program, which then has no free descriptor for a second and a half. */
 const SERVES_WITHOUT_DESCRIPTORS = `
   ${SERVES}
   const files = [];
@@ -246,7 +246,7 @@ const SERVES_WITHOUT_DESCRIPTORS = `
   for (const file of files) file.close();
 `;
 
-/** Such a process, which lives until the result is disposed of. */
+/** Starts such a process, which lives until the result is disposed of. */
 function spawnServer(code: string) {
   const child = new Deno.Command("sh", {
     args: [
@@ -273,7 +273,7 @@ function spawnServer(code: string) {
       text = text.slice(at + 1);
       return line;
     },
-    /** Ends it, and returns what it said on stderr. */
+    /** Ends the process, and returns its stderr. */
     async end(): Promise<string> {
       child.kill("SIGKILL");
       await child.status;
@@ -289,17 +289,17 @@ const statusOf = async (url: string) => {
   return answer.status;
 };
 
-Deno.test("serveMetrics + no descriptor for a connection + the process lives, and answers it later", async () => {
+Deno.test("serveMetrics + no descriptor for a connection + the process survives, and answers it later", async () => {
   const child = spawnServer(SERVES_WITHOUT_DESCRIPTORS);
   const url = await child.line();
   assertEquals(await child.line(), "full");
-  // The system has taken it; the process cannot yet.
+  // The kernel has accepted the connection; the process cannot yet.
   assertEquals(await statusOf(url), 200);
   assertEquals(await statusOf(url), 200);
   assertEquals(await child.end(), "");
 });
 
-/** What is no request of HTTP, or none of ours. */
+/** Malformed or unsupported requests. */
 const MALFORMED = [
   "GARBAGE\r\n\r\n",
   "GET\r\n\r\n",
@@ -321,7 +321,7 @@ const MALFORMED = [
   `GET / HTTP/1.1\r\nHost: a\r\n${"X: y\r\n".repeat(20_000)}\r\n`,
 ];
 
-Deno.test("serveMetrics + what is no HTTP + it is refused or closed, and the server says nothing of it", async () => {
+Deno.test("serveMetrics + a client that does not speak HTTP + it is refused or closed, and nothing is logged", async () => {
   const child = spawnServer(SERVES);
   const url = await child.line();
   const { hostname, port } = new URL(url);
@@ -340,6 +340,6 @@ Deno.test("serveMetrics + what is no HTTP + it is refused or closed, and the ser
     assertMatch(words, /^$|^HTTP\/1\.1 4\d\d /, text.slice(0, 60));
   }
   assertEquals(await statusOf(url), 200);
-  // Once a malformed request line was a 500, and seven lines of stack here.
+  // A malformed request line once caused a 500, and seven lines of stack trace here.
   assertEquals(await child.end(), "");
 });

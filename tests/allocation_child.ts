@@ -1,6 +1,6 @@
 /**
- * Serves many requests of a kernel that allocates nothing, so that what garbage there is comes from
- * the loop: `allocation_child.ts <case> <requests>`, under V8's `--trace-gc`.
+ * Serves many requests of a fake kernel that allocates nothing, so that all garbage comes from the
+ * loop: `allocation_child.ts <case> <requests>`, under V8's `--trace-gc`.
  *
  * @module
  */
@@ -39,7 +39,7 @@ const MAX_IO_BYTES = 64 << 10;
 const DISK_BYTES = 1 << 30;
 const OPS = [UBLK_IO_OP_READ, UBLK_IO_OP_WRITE, UBLK_IO_OP_DISCARD, UBLK_IO_OP_WRITE_ZEROES];
 
-/** A driver that has a new request for each slot at once, and copies no data. */
+/** A fake driver that gives each slot a new request at once, and copies no data. */
 class LeanKernel implements RingKernel {
   readonly fd = -1;
   served = 0;
@@ -47,7 +47,7 @@ class LeanKernel implements RingKernel {
   readonly descriptors = new Uint32Array(DEPTH * 6);
   readonly #ops: number;
   readonly #needGetData: boolean;
-  /** Where the first ring of provided buffers is, and the tags that its buffer holds. */
+  /** The address of the first ring of provided buffers. */
   #ring = 0;
   #tags: Uint16Array<ArrayBuffer> | undefined;
   #used = 0;
@@ -73,7 +73,7 @@ class LeanKernel implements RingKernel {
       const place = sqHead[0]++ & (sqEntries - 1);
       const at = (sqArray === undefined ? place : sqArray[place]) * SQE_WORDS;
       const kind = sqes[at + 9];
-      // What a backend queued is done at once. The READ of the eventfd for orders stays in flight.
+      // Complete a backend's operation at once. The READ of the eventfd for orders stays in flight.
       if (kind === KIND_BACKEND) this.#complete(sqes[at + 8], kind, sqes[at + 6], 0);
       else if (kind === KIND_IO) {
         this.#complete(sqes[at + 8], kind, this.#next(sqes[at + 8], sqes[at + 2]), 0);
@@ -91,7 +91,7 @@ class LeanKernel implements RingKernel {
     cqes[cqe + 3] = flags;
   }
 
-  /** A COMMIT gives every tag a request again, and the FETCH brings them all at once. */
+  /** Handles a COMMIT: every tag gets a new request, and the FETCH returns all of them at once. */
   #batch(at: number): void {
     const { sqes } = this.memory;
     const cmdOp = sqes[at + 2];
@@ -116,7 +116,7 @@ class LeanKernel implements RingKernel {
       this.#next(tag, 0);
       this.#tags![this.#used++] = tag;
     }
-    // A buffer that is used up ends the FETCH, which then comes again.
+    // A consumed buffer ends the FETCH, which the server then sends again.
     this.#complete(0, this.#fetch, DEPTH * 2, this.#used < FETCH_TAGS ? IORING_CQE_F_MORE : 0);
   }
 
@@ -176,12 +176,12 @@ const BACKENDS: Record<string, Backend> = {
   "garbage": {
     ...nothing,
     ring: undefined,
-    // What one forgotten view per request costs: the test must see it.
+    // The cost of one forgotten view per request, which the test must detect.
     readAt: (buffer) => void buffer.subarray(1).fill(0),
   },
 };
 const backend = BACKENDS[name];
-// A RAM disk's discards are system calls with 64-bit arguments, whose bigints are garbage.
+// A RAM disk's discards are system calls with 64-bit arguments, whose bigints become garbage.
 const isPlain = name === "plain";
 const ownSqes = isPlain ? 2 * DEPTH : 0;
 const kernel = new LeanKernel(isDirect || isPlain ? 2 : 4, isDirect, ownSqes);

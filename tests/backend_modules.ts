@@ -1,5 +1,5 @@
 /**
- * Modules of backends, right and wrong, as data: URLs, for the tests of how they are loaded.
+ * Valid and invalid backend modules as data: URLs, for tests of loading.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export function moduleUrl(source: string): string {
   return `data:application/javascript,${encodeURIComponent(source)}`;
 }
 
-/** The source of an `open` that gives a disk of `size` bytes, on which `extra` is laid. */
+/** The source of an `open` that returns a disk of `size` bytes, with the members of `extra` added. */
 export function openSource(size: number, extra = ""): string {
   return `(options, context) => ({
     size: ${size}, options, context, readAt() {}, writeAt() {}, ${extra}

@@ -1,7 +1,7 @@
 /**
- * Which clock the code goes by. The time of day jumps: once the two seconds of patience for a locked
- * file lasted 22, because the machine's clock was set meanwhile. What waits or measures goes by
- * `performance.now()`, and what outlives a process by the kernel's ticks since boot.
+ * The clocks that the code may use. The time of day jumps: once the timeout of two seconds for a locked
+ * file lasted 22, because the machine's clock was set meanwhile. Code that waits or measures uses
+ * `performance.now()`; times that outlive a process are the kernel's ticks since boot.
  */
 
 import { assertEquals } from "@std/assert";
@@ -9,11 +9,11 @@ import { sources } from "./sources.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** Ways to the time of day, and times of files, which are that. */
+/** Expressions that read the time of day, including file times. */
 const TIME_OF_DAY =
   /\bDate\.now\b|\bnew Date\b|\bDate\(\)|\bTemporal\.Now\b|\btimeOrigin\b|\bCLOCK_REALTIME\b|\.(mtime|ctime|atime|birthtime)\b|\bdate \+%s|\bEPOCHSECONDS\b/;
 
-/** The files that may: what they tell is for people. */
+/** The files that may use the time of day, because they show it to people. */
 const SHOWN: Readonly<Record<string, string>> = {
   "backends/wrappers/log.ts": "each line of the wrapper's log has the time of day",
   "backends/zip/dos_time.ts": "a date of an archive's own is reckoned with, and no clock read",
@@ -28,7 +28,7 @@ const SHOWN: Readonly<Record<string, string>> = {
   "uapi/io_uring_sqe.ts": "the kernel's flag of that name",
 };
 
-Deno.test("nothing waits or measures by the time of day, which may jump", () => {
+Deno.test("no code waits or measures by the time of day, which may jump", () => {
   const found = sources(ROOT, [".ts", ".sh"]).flatMap((path) =>
     path in SHOWN
       ? []
@@ -39,7 +39,7 @@ Deno.test("nothing waits or measures by the time of day, which may jump", () => 
   assertEquals(found, []);
 });
 
-Deno.test("the ways to the time of day are recognised", () => {
+Deno.test("expressions that read the time of day are recognised", () => {
   const lines = [
     "const end = Date.now() + 5;",
     "const at = new Date();",

@@ -1,10 +1,10 @@
 /**
- * A collector of OpenTelemetry: takes OTLP over HTTP in JSON, and looks for this project's metrics.
+ * An OpenTelemetry collector: accepts OTLP over HTTP in JSON, and extracts this project's metrics.
  *
  * @module
  */
 
-/** An attribute or a measured value, as far as it occurs here. */
+/** An attribute or a measured value, reduced to the fields used here. */
 interface Point {
   readonly asDouble?: number;
   readonly asInt?: string | number;
@@ -25,7 +25,7 @@ interface Export {
   }[];
 }
 
-/** Each value of a device, by its other attributes. */
+/** The values of a device, by their other attributes. */
 export function pointsOf(metric: OtlpMetric, device: string): Record<string, number> {
   const points = (metric.sum ?? metric.gauge)!.dataPoints;
   return Object.fromEntries(points.flatMap(({ asDouble, asInt, attributes }) => {
@@ -36,11 +36,11 @@ export function pointsOf(metric: OtlpMetric, device: string): Record<string, num
   }));
 }
 
-/** A collector that waits for what it wants. */
+/** A collector that waits for an export with the expected metrics. */
 export interface Collector extends AsyncDisposable {
-  /** What makes Deno send its telemetry here, several times a second. */
+  /** Environment variables that make Deno export telemetry here, several times a second. */
   readonly env: Record<string, string>;
-  /** Resolves with this project's metrics, by name, of the first export that will do. */
+  /** Resolves with this project's metrics, by name, of the first accepted export. */
   readonly found: Promise<Record<string, OtlpMetric>>;
 }
 

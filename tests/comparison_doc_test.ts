@@ -1,11 +1,11 @@
-/** The figures of `docs/comparison.md` are those of the tables in `docs/benchmarks.md`. */
+/** Checks that the figures in `docs/comparison.md` agree with the tables in `docs/benchmarks.md`. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { pageText } from "./snippets.ts";
 
 const PAGE = pageText("docs/comparison.md").replaceAll("\n", " ");
 
-/** A row: what is compared, its median ratio, and the serving threads' times. */
+/** A row: the compared disks, the median ratio, and the CPU times of the serving threads. */
 const ROWS = pageText("docs/benchmarks.md").split("\n").filter((line) =>
   /^\| ublk-\S+ : /.test(line)
 )

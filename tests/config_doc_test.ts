@@ -1,4 +1,4 @@
-/** The files of options that `docs/config.md` shows, read as `ublk add --config` reads them. */
+/** Reads the options files in `docs/config.md` as `ublk add --config` does. */
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { expandConfig } from "../cmd/line/config.ts";
@@ -9,7 +9,7 @@ import { tutorialFolder } from "./tutorial.ts";
 const PAGE = "docs/config.md";
 const FILES = snippetsOf(PAGE).filter(({ language }) => language === "toml" || language === "json");
 
-/** The command lines that a file stands for, in a folder that has the modules of the tutorial. */
+/** The command lines that a file produces, in a folder with the tutorial's modules. */
 async function linesOf(text: string, name: string): Promise<string[][]> {
   const folder = await tutorialFolder();
   try {
@@ -20,7 +20,7 @@ async function linesOf(text: string, name: string): Promise<string[][]> {
   }
 }
 
-Deno.test("docs/config.md + each file + is read without a mistake", async () => {
+Deno.test("docs/config.md + each file + is accepted", async () => {
   const counts: number[] = [];
   for (const { text, language } of FILES) {
     const lines = await linesOf(text, `disk.${language}`);
@@ -29,7 +29,7 @@ Deno.test("docs/config.md + each file + is read without a mistake", async () => 
   assertEquals(counts, [1, 1, 2, 2]);
 });
 
-Deno.test("docs/config.md + the mistake that it shows + is that of its first file", async () => {
+Deno.test("docs/config.md + the error that it shows + is that of its first file", async () => {
   const shown = snippetsOf(PAGE).find(({ text }) => text.startsWith("ublk: error: "))!.text;
   const [, line, key, value] = /data\.toml:(\d+): (\w+): (\S+) /.exec(shown)!;
   const wrong = FILES[0].text.split("\n").with(Number(line) - 1, `${key} = ${value}`).join("\n");

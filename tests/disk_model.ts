@@ -1,5 +1,5 @@
 /**
- * What a disk must hold, and random requests that put it to the test.
+ * A model of a disk's contents, and random requests that compare a disk with it.
  *
  * @module
  */
@@ -17,13 +17,13 @@ import {
 import type { Dice } from "../uapi/dice.ts";
 import { type FakeIo, type FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
 
-/** A request, and the check of its answer. */
+/** A request, with the check of its answer. */
 export interface ModelIo {
   readonly io: FakeIo;
   readonly check: (request: FakeRequest) => void;
 }
 
-/** The operations of a disk that has all of them. */
+/** The operations of a disk that supports all of them. */
 export const ALL_OPS: readonly number[] = [
   UBLK_IO_OP_READ,
   UBLK_IO_OP_READ,
@@ -49,12 +49,12 @@ export class DiskModel {
     this.#dice = dice;
   }
 
-  /** Random requests that may run at once: none overlaps another. */
+  /** Random requests that do not overlap, so they may run concurrently. */
   batch(count: number, ops: readonly number[] = ALL_OPS): ModelIo[] {
     const part = Math.floor(this.#bytes.length / count / this.#blockSize);
     return Array.from({ length: count }, (_, index) => {
       const op = ops[this.#dice.draw(ops.length)];
-      // Often the largest there can be: limits are where the bugs are.
+      // Often the largest possible request, because bugs appear at limits.
       const most = Math.min(part, this.#maxIoBytes / this.#blockSize);
       const blocks = this.#dice.draw(4) === 0 ? most : 1 + this.#dice.draw(most);
       const start = index * part + this.#dice.draw(part - blocks + 1);
@@ -79,7 +79,7 @@ export class DiskModel {
         };
       }
       case UBLK_IO_OP_WRITE: {
-        // Its place is in every sector, so that what lands elsewhere is found.
+        // Every sector contains its position, so that misplaced data is found.
         const words = new Uint32Array(bytes / 4);
         const salt = this.#dice.draw(2 ** 32);
         for (let at = 0; at < words.length; at++) words[at] = (offset + at * 4) ^ salt;

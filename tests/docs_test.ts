@@ -1,7 +1,7 @@
 /**
- * The documentation, as far as any machine can tell: its programs type-check and run, its command
- * lines are ones that the commands take, its links lead somewhere. What needs ublk is run by
- * `tests/e2e/docs_test.ts`. `tests/snippets.ts` says how a block is marked.
+ * Checks the documentation, as far as any machine can: programs type-check and run, commands accept the
+ * command lines, links have targets. `tests/e2e/docs_test.ts` runs the blocks that need ublk.
+ * `tests/snippets.ts` describes the marks of blocks.
  */
 
 import {
@@ -46,7 +46,7 @@ async function deno(cwd: string, ...args: string[]): Promise<void> {
   assert(success, decoder.decode(stdout) + decoder.decode(stderr));
 }
 
-/** Runs something in a folder with the page's files in it. */
+/** Calls `run` with a folder that contains the page's files. */
 async function inFolder(page: string, run: (folder: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "ublk-docs-" });
   try {
@@ -79,7 +79,7 @@ Deno.test("snippets + programs + type-check, each by itself", async () => {
   }
 });
 
-/** How a block is shown to be true, in the words of the count. */
+/** The way a block is verified, as named in the count. */
 function kindOf(snippet: Snippet): string {
   if (snippet.notRun !== undefined) return "not run, for a reason";
   if (snippet.runBy !== undefined) return "run by tests of their own";
@@ -95,7 +95,7 @@ Deno.test(`snippets + ${SNIPPETS.length} blocks: ${COUNTS}`, () => {
   assert(notRun * 10 <= SNIPPETS.length, "more than one in ten is not run: have a test run them");
 });
 
-/** Whether a program needs a file that is not on its page, and a test of its own provides it. */
+/** Whether a program needs a file that its page lacks and its own test provides. */
 function needsMore({ page, text, runBy }: Snippet): boolean {
   const there = snippetsOf(page).map(({ file }) => file);
   const missing = [...text.matchAll(/from "\.\/([^"]+)"/g)].some(([, name]) =>
@@ -129,7 +129,7 @@ for (const snippet of SNIPPETS) {
       });
       break;
     case "sh":
-      Deno.test(`${place} + command lines + are ones that the commands take`, async () => {
+      Deno.test(`${place} + command lines + are accepted by the commands`, async () => {
         await checkSyntax(snippet);
         await inFolder(page, async (folder) => {
           for (const { commands } of shellLines(snippet.text)) {
@@ -144,7 +144,7 @@ for (const snippet of SNIPPETS) {
       });
       break;
     default:
-      Deno.test(`${place} + ${language || "text"} + is no code that nobody runs`, () => {
+      Deno.test(`${place} + ${language || "text"} + is not code that nothing runs`, () => {
         const marked = notRun ?? runBy ?? snippet.file;
         const remedy = "make it ts, sh or json, or mark it: <!-- run by: tests/…_test.ts -->";
         assert(
@@ -162,7 +162,7 @@ async function checkSyntax({ text, page, line }: Snippet): Promise<void> {
   assert(success, `${page}:${line}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** What of one command can be told without running it, in a folder with the page's files. */
+/** Checks a command without running it, in a folder with the page's files. */
 async function checkCommand(
   place: string,
   [program, ...words]: readonly string[],
@@ -179,7 +179,7 @@ async function checkCommand(
   if (program !== "deno") return;
   const [verb, ...rest] = words.filter((word) => !["--quiet", "-q"].includes(word));
   if (verb === "task") {
-    // Typed in another folder than the checkout.
+    // Typed in a folder other than the checkout.
     const [task, ...args] = rest[0] === "--config" ? rest.slice(2) : rest;
     return await checkTask(place, task, args, folder);
   }
@@ -202,7 +202,7 @@ async function checkTask(
   const manual = pageText("docs/ublk.md");
   const isDocumented = manual.includes(`**${name}**`) || manual.includes(`**${command}**`);
   assert(isDocumented, `${place}: docs/ublk.md has no command ${command}`);
-  // What depends on the shell, or on files that other commands make, the end-to-end test shows.
+  // The end-to-end test covers redirections and files that other commands create.
   const given = rest.filter((word) => !/^\d?[<>]/.test(word));
   const target = valueIn(given, "type", "t") ?? "";
   const isThere = !isModuleName(target) || files(folder).includes(target.replace("./", ""));
@@ -215,7 +215,7 @@ function files(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => name);
 }
 
-/** Whatever device `ublk recover -n N` means. */
+/** The record of any device, for `ublk recover -n N`. */
 const RECORD = {
   id: 0,
   program: "ublk",
@@ -228,18 +228,18 @@ const RECORD = {
   socket: null,
 };
 
-Deno.test("pages + command lines within sentences + are ones that the commands take", async () => {
+Deno.test("pages + command lines within sentences + are accepted by the commands", async () => {
   let count = 0;
   for (const page of pages()) {
     const prose = pageText(page).replaceAll(/^```[\s\S]*?^```/gm, "");
     for (const [, code] of prose.matchAll(/`((?:deno task |ublk)[^`]*)`/g)) {
-      // What has a placeholder in it is a form, and no command line.
+      // A line with a placeholder is a synopsis, not a command line.
       if (/…|\b[A-Z]+\b/.test(code)) continue;
       for (const words of shellLines(code.replaceAll("\n", " "))[0].commands) {
-        // A name alone is a name.
+        // A lone name is not a command line.
         if (words.length === 1 || words[0] === "ublk" && words.length === 2) continue;
         await checkCommand(page, words, "/").catch((error) => {
-          // A sentence may leave out the file.
+          // A sentence may omit the file.
           if (!/: it needs (a file|\d+ files), not 0/.test(error.message)) throw error;
         });
         count++;
@@ -249,7 +249,7 @@ Deno.test("pages + command lines within sentences + are ones that the commands t
   assert(count > 5, `only ${count} command lines were looked at`);
 });
 
-Deno.test("docs/README.md + every page + is in it", () => {
+Deno.test("docs/README.md + every page + is listed", () => {
   const index = pageText("docs/README.md");
   const missing = pages().filter((page) => page.startsWith("docs/") && page !== "docs/README.md")
     .map((page) => page.slice("docs/".length))
@@ -257,7 +257,7 @@ Deno.test("docs/README.md + every page + is in it", () => {
   assertEquals(missing, [], "add a line for each of them to docs/README.md");
 });
 
-/** As GitHub makes them from headings. */
+/** The anchors that GitHub derives from headings. */
 function anchors(text: string): string[] {
   return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
     heading.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
@@ -265,7 +265,7 @@ function anchors(text: string): string[] {
 }
 
 for (const page of pages()) {
-  Deno.test(`${page} + its links + lead somewhere`, () => {
+  Deno.test(`${page} + its links + have targets`, () => {
     const prose = pageText(page).replaceAll(/^```[\s\S]*?^```/gm, "").replaceAll(/`[^`]*`/g, "");
     const folder = page.includes("/") ? page.slice(0, page.lastIndexOf("/") + 1) : "";
     for (const [, target] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
@@ -279,7 +279,7 @@ for (const page of pages()) {
   });
 }
 
-Deno.test("snippetsOf() + blocks with marks + has both", () => {
+Deno.test("snippetsOf() + blocks with marks + returns both", () => {
   const fence = "```";
   const [first, second, third] = snippetsOf(
     "page.md",
@@ -321,7 +321,7 @@ Deno.test("shellLines() + quotes, comments, operators, continued lines + are tak
   ]);
 });
 
-Deno.test("checkCommand() + what no command takes + is said", async () => {
+Deno.test("checkCommand() + an invalid command line + is reported", async () => {
   for (
     const [line, reason] of [
       ["deno task ublk add -t nulll", "there is no target nulll"],

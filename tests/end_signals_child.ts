@@ -1,6 +1,6 @@
 /**
- * A program whose devices end at signals, for `device/end_signals_test.ts`: it says on stdout what
- * happens. Its arguments say how its devices end and what else it does.
+ * A program whose devices end at signals, for `device/end_signals_test.ts`. It reports events on
+ * stdout. Its arguments select how its devices end, and other behaviour.
  *
  * @module
  */
@@ -20,14 +20,14 @@ import { moduleUrl } from "./backend_modules.ts";
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const asked = (what: string) => Deno.args.includes(what);
 
-/** Requests that the first device has answered: the second one lies on it, and writes to it. */
+/** Requests that the first device has answered. The second device lies on it, and writes to it. */
 let answered = 0;
 
 const control = createControlBlock(1_000);
 
 /**
- * Has a watchdog find this thread stuck, a second later. Returns a function that ends the watch, as
- * the thread does when it gets on.
+ * Starts a watchdog that finds this thread stuck a second later. Returns a function that ends the
+ * watch, as the thread does when it continues.
  */
 function guard(): () => void {
   new Int32Array(control)[CONTROL_STATE] = THREAD_IN_USER;
@@ -42,14 +42,14 @@ function guard(): () => void {
   });
 }
 
-/** Resolves once the watchdog has found it so, and has done what it does then. */
+/** Resolves once the watchdog has found this thread stuck and has acted. */
 async function foundStuck(): Promise<void> {
   const words = new Int32Array(control);
   while (Atomics.load(words, CONTROL_OWNER) !== OWNER_MANAGER) await pause(20);
   await pause(300);
 }
 
-/** Something that ends at signals, or by itself when `close` is called. */
+/** Creates a device that ends at signals, or when `close` is called. */
 function device(name: string, takesMs: number): { close(): void } {
   const { promise: ended, resolve: close } = Promise.withResolvers<void>();
   endOnSignals(chosenSignals(true), {
@@ -70,13 +70,13 @@ function device(name: string, takesMs: number): { close(): void } {
 async function serveAgain(): Promise<void> {
   if (!asked("again")) return;
   const { serve } = await import("../mod.ts");
-  // It is refused before it needs the driver, and sooner than the first device ends.
+  // It is refused before it needs the driver, and before the first device ends.
   const backend = { module: moduleUrl(`export function open() { throw new Error("no") }`) };
   await serve({ backend }).catch(() => console.log("serves again"));
 }
 
 const takesMs = asked("slow") ? 60_000 : asked("stacked") ? 5_000 : asked("again") ? 1_000 : 20;
-// Before the thread listens, as for a device that no signal is to end.
+// Before the thread listens for signals, as for a device that no signal ends.
 const unguard = asked("stuck") ? guard() : undefined;
 const devices = [device("first", asked("again") ? 1_000 : 0), device("second", takesMs)];
 if (asked("stacked")) setInterval(() => answered++, 500);

@@ -1,5 +1,5 @@
 /**
- * Runs a program with a limit on its time, and ends whatever is running when told to.
+ * Runs programs with a time limit, and ends all running ones on demand.
  *
  * Each program leads a process group of its own: its children (a VM, a test's servers) get the
  * signal too. It also means that a Ctrl-C at the terminal reaches only this process, which then
@@ -9,15 +9,15 @@
  */
 import { passOnLines } from "./lanes.ts";
 
-/** How a program ended. */
+/** The end of a program. */
 export interface Ran {
-  /** Exit code; 128 + the signal's number when it was killed. */
+  /** Exit code, or 128 + the signal's number if it was killed. */
   code: number;
-  /** Whether it was ended because its time was up. */
+  /** Whether it was ended by the time limit. */
   timedOut: boolean;
 }
 
-/** What a program gets between SIGTERM and SIGKILL, to take down a VM or a device. */
+/** Time between SIGTERM and SIGKILL, in which a program may take down a VM or a device. */
 const GRACE_MS = 15_000;
 
 const running = new Set<Deno.ChildProcess>();
@@ -88,7 +88,7 @@ async function ended(
   }
 }
 
-/** Ends everything that runs: politely, or at once if `force`. */
+/** Ends all running programs: by SIGTERM, or by SIGKILL if `force`. */
 export function stopAll(force = false): void {
   for (const child of running) {
     if (force) signal(child, "SIGKILL");
@@ -99,7 +99,7 @@ export function stopAll(force = false): void {
 function stop(child: Deno.ChildProcess): void {
   signal(child, "SIGTERM");
   const timer = setTimeout(() => signal(child, "SIGKILL"), GRACE_MS);
-  // What the leader left behind in its group goes with it.
+  // End processes that the leader left behind in its group.
   child.status.finally(() => {
     clearTimeout(timer);
     signal(child, "SIGKILL");
@@ -110,7 +110,7 @@ function signal(child: Deno.ChildProcess, name: "SIGTERM" | "SIGKILL"): void {
   try {
     Deno.kill(-child.pid, name);
   } catch (error) {
-    // ESRCH: nobody is left in the group.
+    // ESRCH: no process is left in the group.
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

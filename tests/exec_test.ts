@@ -27,10 +27,10 @@ Deno.test("run ends a program and its children when the time is up", async () =>
   }
 });
 
-Deno.test("stopAll lets a program clean up; forced, it does not", async () => {
+Deno.test("stopAll lets a program clean up, unless forced", async () => {
   const folder = await Deno.makeTempDir();
   const script = "exec 2>/dev/null; trap 'exit 42' TERM; : > ready; while :; do sleep 0.1; done";
-  /** Starts the script, and waits until its trap is set. */
+  /** Starts the script, and waits until it has set its trap. */
   const start = async () => {
     const ran = run("sh", ["-c", `cd '${folder}'; ${script}`], 60_000);
     await until(() => Deno.stat(`${folder}/ready`).then(() => true, () => false));
@@ -49,7 +49,7 @@ Deno.test("stopAll lets a program clean up; forced, it does not", async () => {
   }
 });
 
-/** A killed orphan stays a zombie until the machine's init reaps it: that counts as gone. */
+/** Asserts that a process has ended. A killed orphan may stay a zombie until init reaps it. */
 function assertGone(pid: number): Promise<void> {
   return until(async () => {
     const status = await Deno.readTextFile(`/proc/${pid}/status`).catch(() => "State:\tZ");

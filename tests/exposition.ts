@@ -1,6 +1,6 @@
 /**
- * Prometheus's text format (version 0.0.4), read strictly: what its server would refuse is an error
- * here.
+ * A strict parser of Prometheus's text format (version 0.0.4): input that its server would refuse is an
+ * error.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export interface Family {
   readonly samples: readonly Sample[];
 }
 
-/** One line. */
+/** One line with a value. */
 export interface Sample {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -25,7 +25,7 @@ const SAMPLE = new RegExp(
   `^(${NAME})(?:\\{((?:${LABEL})(?:,${LABEL})*)\\})? ([-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|Inf)|NaN)$`,
 );
 
-/** The families of a text, by name. */
+/** Parses a text into families, by name. */
 export function parseExposition(text: string): Map<string, Family> {
   if (!text.endsWith("\n")) throw new Error("the last line has no end");
   const families = new Map<string, { type: string; help: string; samples: Sample[] }>();

@@ -1,7 +1,7 @@
 /**
- * The FETCHes of a device with `UBLK_F_BATCH_IO` and the buffers that they put tags into: what
- * `ublk_batch_attach` and `ublk_batch_dispatch` do, over rings of provided buffers that are
- * consumed little by little.
+ * Fake FETCHes of a device with `UBLK_F_BATCH_IO`, and the buffers that receive their tags. Models
+ * `ublk_batch_attach` and `ublk_batch_dispatch`, over rings of provided buffers that are consumed
+ * incrementally.
  *
  * @module
  */
@@ -15,10 +15,10 @@ import type { FakeKernel, FakeSqe } from "../uring/fake_ring.ts";
 import { bufferAt } from "../uring/mapping.ts";
 
 const TWO_32 = 0x1_0000_0000;
-/** `MAX_NR_TAG`: the most tags in one completion. */
+/** `MAX_NR_TAG`: maximum of tags in one completion. */
 const MAX_TAGS = 128;
 
-/** A ring of provided buffers with one entry, as the kernel has it. */
+/** The kernel's view of a ring of provided buffers with one entry. */
 class ProvidedBuffer {
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #tail: Uint16Array<ArrayBuffer>;
@@ -30,13 +30,13 @@ class ProvidedBuffer {
     this.#tail = new Uint16Array(bufferAt(address, 16));
   }
 
-  /** Bytes that are left of the buffer, of which `limit` are used, or 0 where there is none. */
+  /** Bytes left in the buffer, of which at most `limit` are used; 0 if there is no buffer. */
   left(limit: number): number {
     if (this.#tail[7] === (this.#head & 0xffff)) return 0;
     return Math.min(this.#words[2], limit - this.#used);
   }
 
-  /** Puts tags into it, and uses it up at `limit` bytes though there be more. */
+  /** Writes tags to the buffer, which counts as consumed after `limit` bytes. */
   put(tags: readonly number[], limit: number): void {
     const words = this.#words;
     const bytes = tags.length * 2;
@@ -62,25 +62,25 @@ interface Fetch {
 
 /** The FETCHes of one queue and the tags that wait for them. */
 export class FakeBatchQueue {
-  /** Tags that have requests nobody knows of yet. */
+  /** Tags with requests that are not delivered yet. */
   readonly waiting: number[] = [];
   readonly #fetches: Fetch[] = [];
 
-  /** FETCHes that the driver holds. */
+  /** Number of FETCHes that the driver holds. */
   get fetches(): number {
     return this.#fetches.length;
   }
 
-  /** Takes a FETCH. */
+  /** Accepts a FETCH. */
   attach(sqe: FakeSqe, kernel: FakeKernel, buffer: ProvidedBuffer): void {
     this.#fetches.push({ userData: sqe.userData, kind: sqe.kind, kernel, buffer });
   }
 
   /**
-   * Hands waiting tags out, all through the oldest FETCH for as long as it has a buffer.
+   * Delivers waiting tags, all through the oldest FETCH while it has a buffer.
    *
-   * @param prepare Makes a tag's request ready; false where it was ended instead.
-   * @param limit Bytes after which a buffer is used up.
+   * @param prepare Prepares a tag's request; returns false if the request was ended instead.
+   * @param limit Bytes after which a buffer counts as consumed.
    */
   dispatch(prepare: (tag: number, kernel: FakeKernel) => boolean, limit: number): void {
     while (this.waiting.length > 0 && this.#fetches.length > 0) {
@@ -104,7 +104,7 @@ export class FakeBatchQueue {
     kernel.complete(userData, kind, result);
   }
 
-  /** The end of the device. */
+  /** Aborts all FETCHes at the end of the device. */
   abort(): void {
     while (this.#fetches.length > 0) this.end(UBLK_IO_RES_ABORT);
   }
@@ -114,7 +114,7 @@ export class FakeBatchQueue {
 export class FakeBufferGroups {
   readonly #groups = new Map<FakeKernel, Map<number, ProvidedBuffer>>();
 
-  /** Notes a group: an {@linkcode FakeKernel.onRegister}. */
+  /** Records a group: a handler for {@linkcode FakeKernel.onRegister}. */
   onRegister(kernel: FakeKernel, opcode: number, argument: Uint8Array<ArrayBuffer>): void {
     if (opcode !== IORING_REGISTER_PBUF_RING) return;
     const words = new Uint32Array(argument.slice().buffer);
@@ -124,7 +124,7 @@ export class FakeBufferGroups {
     groups.set(words[3] & 0xffff, new ProvidedBuffer(words[0] + words[1] * TWO_32));
   }
 
-  /** A group's buffer. */
+  /** The buffer of a group. */
   of(kernel: FakeKernel, group: number): ProvidedBuffer | undefined {
     return this.#groups.get(kernel)?.get(group);
   }
@@ -138,7 +138,7 @@ export interface BatchElement {
   readonly address: number;
 }
 
-/** The elements that a PREP or COMMIT names. */
+/** The elements of a PREP or COMMIT. */
 export function batchElements({ words }: FakeSqe): BatchElement[] {
   const [count, bytes] = [words[13] & 0xffff, (words[13] >>> 16) & 0xff];
   assert(words[6] === count * bytes, "the length is that of the elements");

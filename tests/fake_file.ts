@@ -1,5 +1,5 @@
 /**
- * A file for the operations that a backend queues on a fake ring, and such a backend.
+ * A fake file for the operations that a backend queues on a fake ring, and such a backend.
  *
  * @module
  */
@@ -25,11 +25,11 @@ export const FAKE_FILE_FD = 7;
 
 /** A file in this process's memory. */
 export class FakeFile {
-  /** Its contents. */
+  /** The contents of the file. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Every operation so far. */
+  /** All operations so far. */
   readonly operations: FakeSqe[] = [];
-  /** Results for operations instead of their own, the next one first; undefined lets one pass. */
+  /** Results to inject for the next operations, in order; undefined leaves the real result. */
   readonly results: (number | undefined)[] = [];
   /** Whether operations wait for {@linkcode release}. */
   held = false;
@@ -51,7 +51,7 @@ export class FakeFile {
     else run();
   }
 
-  /** Completes what was held. */
+  /** Completes held operations. */
   release(): void {
     for (const run of this.#waiting.splice(0)) run();
   }
@@ -70,7 +70,7 @@ export class FakeFile {
     let memory: Uint8Array | undefined;
     if (isFixed) {
       const pages = buffers.at(kernel, words[10] & 0xffff)?.data;
-      // `io_import_reg_buf`: no such buffer, or beyond its end.
+      // `io_import_reg_buf`: no such buffer, or past its end.
       if (pages === undefined || address + words[6] > pages.length) return -EFAULT;
       memory = pages.subarray(address, address + words[6]);
     } else memory = new Uint8Array(bufferAt(address, words[6]));
@@ -83,7 +83,8 @@ export class FakeFile {
   }
 
   /**
-   * A backend over it, which splits what carries data into `parts` operations, and adds `methods`.
+   * A backend over the file, which splits requests with data into `parts` operations, and has `methods`
+   * added.
    */
   backend(parts = 1, methods: Partial<RingMethods> = {}): Backend {
     const unused = () => {

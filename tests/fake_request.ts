@@ -1,5 +1,5 @@
 /**
- * A request of the block layer, as the tests with a fake driver make one up.
+ * Requests of the block layer, as created by tests with a fake driver.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { blk_zone } from "../uapi/block.ts";
 /** Bytes of the kernel's sector, whatever the device's block size. */
 export const SECTOR_BYTES = 512;
 
-/** A request of the block layer, as a test makes one up. */
+/** The description of a request. */
 export interface FakeIo {
   /** `UBLK_IO_OP_*`. */
   op: number;
@@ -17,46 +17,46 @@ export interface FakeIo {
   sector?: number;
   /** Length, in sectors of 512 bytes. */
   sectors?: number;
-  /** How many zones are to be reported, instead of a length. */
+  /** Number of zones to report, instead of a length. */
   zones?: number;
-  /** How many more the pages of a report have room for. */
+  /** Number of further zones that fit into a report's pages. */
   spareZones?: number;
   /** `UBLK_IO_F_*`. */
   flags?: number;
-  /** What a WRITE writes. */
+  /** The data of a WRITE. */
   data?: Uint8Array;
-  /** What a WRITE writes beside it; for a READ, as many bytes as it reads. */
+  /** The metadata of a WRITE; for a READ, an array of the length to read. */
   metadata?: Uint8Array;
-  /** Where its data is in memory that the server shares, which is then all of it. */
+  /** The position of the data in shared memory, if it is there. */
   shared?: { index: number; offset: number };
 }
 
-/** A request under way. */
+/** A request in flight. */
 export class FakeRequest {
   /** The queue. */
   readonly queue: number;
-  /** What was asked. */
+  /** The description of the request. */
   readonly io: Readonly<Required<Omit<FakeIo, "data" | "metadata" | "shared">>>;
-  /** What a WRITE writes; what a READ has read, zeros before that. */
+  /** The data of a WRITE, or the result of a READ (zeroes before its answer). */
   readonly data: Uint8Array<ArrayBuffer>;
-  /** Integrity metadata, as `data`. */
+  /** Integrity metadata, in the same way. */
   readonly metadata: Uint8Array<ArrayBuffer>;
   /** As in {@linkcode FakeIo}. */
   readonly shared: FakeIo["shared"];
-  /** Where a zone append landed, in sectors, once it is answered. */
+  /** The position of an answered zone append, in sectors. */
   landed = -1;
-  /** Its tag, once it has one. */
+  /** The request's tag; -1 until it has one. */
   tag = -1;
-  /** The server's answers; a right server gives one. */
+  /** The server's answers; a correct server gives one. */
   readonly results: number[] = [];
   /** Resolves with the first answer: bytes done, or a negative errno. */
   readonly done: Promise<number>;
   readonly #resolve: (result: number) => void;
-  /** Uses of its pages, and the answers that wait for their end. */
+  /** Number of users of the pages. Answers wait until there are none. */
   #uses = 0;
   #held: number[] = [];
 
-  /** Made by {@linkcode FakeUblk.submitIo}. */
+  /** Created by {@linkcode FakeUblk.submitIo}. */
   constructor(queue: number, io: FakeIo) {
     const { op, sector = 0, sectors = 0, zones = 0, spareZones = 0, flags = 0 } = io;
     this.queue = queue;
@@ -70,23 +70,23 @@ export class FakeRequest {
     this.#resolve = resolve;
   }
 
-  /** The first answer, or undefined while there is none. */
+  /** The first answer; undefined before that. */
   get result(): number | undefined {
     return this.results[0];
   }
 
-  /** Takes an answer, which counts once nobody uses the pages any more. */
+  /** Accepts an answer, which takes effect once nobody uses the pages. */
   answer(result: number): void {
     this.#held.push(result);
     this.#settle();
   }
 
-  /** Somebody uses the pages. */
+  /** Registers a user of the pages. */
   hold(): void {
     this.#uses++;
   }
 
-  /** And does so no more. */
+  /** Unregisters a user of the pages. */
   release(): void {
     this.#uses--;
     this.#settle();

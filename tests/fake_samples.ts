@@ -1,5 +1,5 @@
 /**
- * Devices that are not there, for the tests of what is shown of them.
+ * Fake devices for tests of the displayed statistics.
  *
  * @module
  */
@@ -8,18 +8,18 @@ import { createStatsBuffer, QueueStats, readStats, sumStats } from "../queue/sta
 import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import type { Sample } from "../cmd/watch/samples.ts";
 
-/** A device of some queues. */
+/** A fake device with several queues. */
 export class FakeDevice {
   readonly #buffers: SharedArrayBuffer[];
   readonly #id: number;
 
-  /** Nothing has been done yet. */
+  /** A device that has served no request. */
   constructor(id: number, queues: number) {
     this.#id = id;
     this.#buffers = Array.from({ length: queues }, createStatsBuffer);
   }
 
-  /** Requests of 4 KiB that took so long. */
+  /** Counts requests of 4 KiB that took `us` microseconds each. */
   does(queue: number, op: "read" | "write", requests: number, us: number): void {
     const stats = new QueueStats(this.#buffers[queue]);
     const code = op === "read" ? UBLK_IO_OP_READ : UBLK_IO_OP_WRITE;
@@ -30,12 +30,12 @@ export class FakeDevice {
     }
   }
 
-  /** A request that failed. */
+  /** Counts a failed request. */
   fails(queue: number): void {
     new QueueStats(this.#buffers[queue]).error();
   }
 
-  /** What its server tells at that time. */
+  /** The server's sample at that time. */
   sample(sampledMs: number): Sample {
     const queues = this.#buffers.map(readStats);
     return {
@@ -48,7 +48,7 @@ export class FakeDevice {
   }
 }
 
-/** A device whose server does not tell. */
+/** The sample of a device whose server does not answer. */
 export function silentSample(id: number, reason: string): Sample {
   return { id, target: null, reason, inFlight: null, stats: null };
 }

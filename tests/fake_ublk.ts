@@ -1,12 +1,12 @@
 /**
- * The ublk driver for tests without a kernel: it answers the commands that a server puts on a
- * {@linkcode fakeRing}, hands out requests that a test makes up, copies their data where the driver
- * would, and holds every command against the driver's rules.
+ * A fake ublk driver for tests without a kernel. It answers the commands that a server puts on a
+ * {@linkcode fakeRing}, delivers requests created by a test, copies their data where the driver would,
+ * and checks every command against the driver's rules.
  *
- * The rules are those of `__ublk_ch_uring_cmd` in `drivers/block/ublk_drv.c`: its errnos are
- * answered, and each is noted as a violation besides, because no right server ever sees one.
+ * The rules are those of `__ublk_ch_uring_cmd` in `drivers/block/ublk_drv.c`. The fake answers with the
+ * driver's errnos and also records each as a violation, because a correct server never gets one.
  *
- * Addresses in commands are real: the fake reads and writes this process's memory there.
+ * Addresses in commands are real: the fake reads and writes this process's memory.
  *
  * @module
  */
@@ -63,32 +63,32 @@ import { KIND_ASK, KIND_BACKEND } from "../queue/slots.ts";
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
 
-/** How the data of requests travels: by which of the driver's feature flags. */
+/** The data path, by the driver's feature flags. */
 export type FakeDataMode =
   | "copy"
   | "needGetData"
   | "userCopy"
   | "zeroCopy"
   | "autoBuffers"
-  /** Both of the last two. */
+  /** Both of the previous two. */
   | "autoBuffersOrZeroCopy";
 
 /** The char device's descriptor. */
 export const FAKE_CHAR_FD = 3;
 
-/** Where a slot's command is. */
+/** The state of a slot's command. */
 type SlotState =
   /** Never fetched. */
   | "new"
   /** The driver holds a command (`UBLK_IO_FLAG_ACTIVE`) and may complete it with a request. */
   | "active"
-  /** With batch I/O: it has a request that waits to be fetched. */
+  /** With batch I/O: a request waits to be fetched. */
   | "queued"
   /** The server holds the request (`UBLK_IO_FLAG_OWNED_BY_SRV`). */
   | "server"
-  /** As "server", and its WRITE's data is to be asked for. */
+  /** As "server", but the server must ask for the WRITE's data. */
   | "needData"
-  /** The driver let go of it with -ENODEV. */
+  /** The driver completed the command with -ENODEV. */
   | "gone";
 
 interface Slot {
@@ -107,63 +107,71 @@ interface Slot {
   kernel: FakeKernel | undefined;
 }
 
-/** What {@linkcode FakeUblk} is to look like. */
+/** Options of {@linkcode FakeUblk}. */
 export interface FakeUblkOptions {
-  /** Hardware queues; 1 where left out. */
+  /**
+   * Hardware queues.
+   *
+   * @default 1
+   */
   queues?: number;
   /** Tags per queue. */
   depth: number;
-  /** How data travels; "copy" where left out. */
+  /**
+   * The data path.
+   *
+   * @default "copy"
+   */
   data?: FakeDataMode;
   /** `UBLK_F_BATCH_IO`. */
   batch?: boolean;
   /** `UBLK_F_ZONED`. */
   zoned?: boolean;
-  /** Bytes after which a FETCH's buffer is used up, even if it has more. */
+  /** Bytes after which a FETCH's buffer counts as consumed, even if it has more. */
   fetchBytes?: number;
-  /** Where SQEs go that are neither the driver's nor of the eventfd for orders. */
+  /** Receives SQEs that are neither ublk commands nor reads of the eventfd for orders. */
   file?: FakeFile;
 }
 
-/** What goes wrong once, as an errno or, for copies, as bytes copied. */
+/** Faults to inject once: an errno or, for copies, a number of bytes copied. */
 export interface FakeUblkFaults {
-  /** A copy by the server: its result. */
+  /** The result of a copy by the server. */
   copy?: number;
-  /** REGISTER_IO_BUF, or the driver's own registration: an errno. */
+  /** The errno of REGISTER_IO_BUF, or of the driver's own registration. */
   register?: number;
-  /** UNREGISTER_IO_BUF: an errno. */
+  /** The errno of UNREGISTER_IO_BUF. */
   unregister?: number;
-  /** In a COMMIT for many: the tag whose element is refused. */
+  /** The tag whose element of a batch COMMIT is refused. */
   commitTag?: number;
 }
 
 /**
- * How a GET_DATA goes wrong when memory is short. With `sectors` only so many are copied, and all
- * that the server sees is a descriptor that has shrunk. With `requeue` nothing is copied: the
- * request leaves the tag, which the driver then gives, through the GET_DATA that it still holds, to
- * whatever request comes next, until {@linkcode FakeUblk.kickRequeued} brings the old one back.
+ * A failure of GET_DATA when memory is short. With `sectors` only that many are copied, and the server
+ * sees only a shrunk descriptor. With `requeue` nothing is copied and the request leaves the tag. Then
+ * the driver completes the GET_DATA that it still holds with the next request, until
+ * {@linkcode FakeUblk.kickRequeued} brings the old one back.
  */
 export type GetDataFault = { sectors: number } | "requeue";
 
-/** A ublk device that lives in a test. */
+/** A fake ublk device. */
 export class FakeUblk {
   /** The descriptors of each queue, as mapped from `/dev/ublkcN`. */
   readonly descriptors: readonly Uint32Array<ArrayBuffer>[];
-  /** What the server did against the driver's rules; a right one leaves this empty. */
+  /** The server's violations of the driver's rules. A correct server has none. */
   readonly violations: string[] = [];
-  /** Every request so far. */
+  /** All requests so far. */
   readonly requests: FakeRequest[] = [];
-  /** SQEs that are no ublk commands, such as the READ of a wake-up eventfd. */
+  /** SQEs that are not ublk commands, such as the READ of a wake-up eventfd. */
   readonly foreign: FakeSqe[] = [];
-  /** What goes wrong with the next GET_DATA. */
+  /** The fault of the next GET_DATA. */
   getDataFault: GetDataFault | undefined;
-  /** What goes wrong next. */
+  /** The faults to inject next. */
   faults: FakeUblkFaults = {};
-  /** The buffers of requests' pages. */
+  /** The registered buffers of requests' pages. */
   readonly buffers = new FakeBuffers();
-  /** With batch I/O, the FETCHes of each queue. */
+  /** The FETCHes of each queue, with batch I/O. */
   readonly batches: readonly FakeBatchQueue[];
-  /** Commands so far, by number. */
+  /** Number of commands so far, by opcode. */
   readonly commands = new Map<number, number>();
 
   readonly #slots: Slot[][];
@@ -179,7 +187,7 @@ export class FakeUblk {
   #isGone = false;
   #plugged = false;
 
-  /** A device whose tags all wait to be fetched. */
+  /** A device of which no tag has been fetched. */
   constructor(options: FakeUblkOptions) {
     const { queues = 1, depth } = options;
     this.#data = options.data ?? "copy";
@@ -218,7 +226,7 @@ export class FakeUblk {
     if (this.#isBatch) this.#pump();
   };
 
-  /** Gets to know a ring's buffers: call it before any are registered. */
+  /** Tracks a ring's buffers. Call it before any are registered. */
   attach(kernel: FakeKernel): void {
     kernel.onRegister = (opcode, argument) => {
       if (argument === null) return 0;
@@ -228,18 +236,18 @@ export class FakeUblk {
     };
   }
 
-  /** Whether every tag was fetched, so that START_DEV would return. */
+  /** Whether every tag has been fetched, so that START_DEV would return. */
   get ready(): boolean {
     return this.#slots.every((slots) => slots.every((slot) => slot.state !== "new"));
   }
 
-  /** Tags that the server holds. */
+  /** Number of tags that the server holds. */
   get heldByServer(): number {
     const held = (slot: Slot) => slot.state === "server" || slot.state === "needData";
     return this.#slots.flat().filter(held).length;
   }
 
-  /** With batch I/O: what `submit` sends arrives in one go. */
+  /** With batch I/O: delivers all requests of `submit` together. */
   plug<T>(submit: () => T): T {
     this.#plugged = true;
     const result = submit();
@@ -248,7 +256,7 @@ export class FakeUblk {
     return result;
   }
 
-  /** Gives a request to the first free tag of a queue, or has it wait for one. */
+  /** Gives a request to the first free tag of a queue, or lets it wait for one. */
   submitIo(queue: number, io: FakeIo): FakeRequest {
     const request = new FakeRequest(queue, io);
     this.requests.push(request);
@@ -256,12 +264,12 @@ export class FakeUblk {
     return request;
   }
 
-  /** Sends the requests again that a GET_DATA fault took off their tags. */
+  /** Resends the requests that a GET_DATA fault removed from their tags. */
   kickRequeued(): void {
     for (const request of this.#requeued.splice(0)) this.#start(request);
   }
 
-  /** The end of STOP_DEV: waiting requests fail, and every command the driver holds is aborted. */
+  /** Ends STOP_DEV: fails waiting requests, and aborts every command that the driver holds. */
   stop(): void {
     this.#stopping = true;
     for (const waiting of this.#waiting) {
@@ -272,9 +280,9 @@ export class FakeUblk {
   }
 
   /**
-   * Asserts that each request was answered exactly once, by the rules.
+   * Asserts that each request was answered exactly once, without violations.
    *
-   * @throws {Error} With everything that is wrong.
+   * @throws {Error} With a list of all problems.
    */
   assertAnsweredOnce(): void {
     const wrong = [...this.violations];
@@ -302,7 +310,7 @@ export class FakeUblk {
     this.violations.push(`queue ${queue} tag ${tag} ${what}: ${why}`);
   }
 
-  /** Copies by the server, and what concerns the driver not at all. */
+  /** Handles copies by the server, and operations that do not concern the driver. */
   #other(sqe: FakeSqe, kernel: FakeKernel): void {
     const isCopy = sqe.opcode === IORING_OP_READ || sqe.opcode === IORING_OP_WRITE;
     if (!isCopy || sqe.fd !== FAKE_CHAR_FD) {
@@ -323,7 +331,7 @@ export class FakeUblk {
     kernel.complete(sqe.userData, sqe.kind, typeof result === "number" ? result : result[0]);
   }
 
-  /** Takes a command about buffers: its result, or undefined where it is another one. */
+  /** Handles a buffer command. Returns its result, or undefined for other commands. */
   #buffer(sqe: FakeSqe, kernel: FakeKernel): number | undefined {
     const { cmdOp, words } = sqe;
     const isRegister = cmdOp === UBLK_U_IO_REGISTER_IO_BUF;
@@ -346,7 +354,7 @@ export class FakeUblk {
     return -errno;
   }
 
-  /** Takes a command for many tags: its result, or undefined for a FETCH that is held. */
+  /** Handles a batch command. Returns its result, or undefined for a FETCH, which is held. */
   #batch(sqe: FakeSqe, kernel: FakeKernel): number | undefined {
     const { cmdOp, words } = sqe;
     const [queue, flags] = [words[12] & 0xffff, words[12] >>> 16];
@@ -421,7 +429,7 @@ export class FakeUblk {
     return done === 0 ? -errno : done * (sqe.words[13] >>> 16);
   }
 
-  /** With batch I/O: requests find tags, and tags find FETCHes; without any, a device ends. */
+  /** With batch I/O: assigns requests to tags and tags to FETCHes. Ends an idle, stopping device. */
   #pump(): void {
     if (this.#plugged) return;
     this.batches.forEach((batch, queue) => {
@@ -443,13 +451,13 @@ export class FakeUblk {
     for (const batch of this.batches) batch.abort();
   }
 
-  /** Takes a command: a result, or undefined for one that is held. */
+  /** Handles a command. Returns its result, or undefined if it is held. */
   #command(sqe: FakeSqe, kernel: FakeKernel): number | undefined {
     const { words } = sqe;
     const [queue, tag] = [words[12] & 0xffff, words[12] >>> 16];
     const address = words[14] + words[15] * TWO_32;
     const slot = this.#slots[queue]?.[tag];
-    // Not a violation: it is to be refused, and the errno is what it asks for.
+    // Not a violation: this command is meant to be refused, and its errno is the answer.
     if (sqe.kind === KIND_ASK) return slot.state === "server" ? -EINVAL : -EBUSY;
     const refused = this.#refusal(slot, sqe, address) ?? this.#foreign(slot, sqe, kernel);
     if (refused !== undefined) {
@@ -478,7 +486,7 @@ export class FakeUblk {
     return isAuto && !isSound ? [EINVAL, "the buffer to register is garbage"] : undefined;
   }
 
-  /** The driver has the slot, after a FETCH or COMMIT or its element. */
+  /** Gives the slot to the driver, after a FETCH, a COMMIT, or an element of a batch. */
   #becomeActive(
     slot: Slot,
     kernel: FakeKernel,
@@ -489,7 +497,7 @@ export class FakeUblk {
     const { request } = slot;
     slot.state = "active";
     slot.request = undefined;
-    // Only in the ring in which it was registered.
+    // Only for the ring in which it was registered.
     if (slot.isRegistered && slot.kernel === kernel) {
       this.buffers.unregister(kernel, slot.autoBuffer & 0xffff);
     }
@@ -502,7 +510,7 @@ export class FakeUblk {
     if (next !== undefined) this.#give(slot, next);
   }
 
-  /** A tag gets a request. */
+  /** Assigns a request to a tag. */
   #give(slot: Slot, request: FakeRequest): void {
     slot.request = request;
     request.tag = slot.tag;
@@ -536,7 +544,7 @@ export class FakeUblk {
         if (slot.state !== "server") return [EINVAL, "the server holds no request"];
         const isRead = slot.request!.io.op === UBLK_IO_OP_READ;
         const needsAddress = this.#data === "copy" || (this.#data === "needGetData" && isRead);
-        // The driver wants one even for a READ that failed.
+        // The driver requires an address even for a failed READ.
         return needsAddress && address === 0 ? [EINVAL, "no address"] : undefined;
       }
       case UBLK_U_IO_NEED_GET_DATA:
@@ -550,7 +558,7 @@ export class FakeUblk {
     const where = `queue ${slot.queue} tag ${slot.tag}`;
     const bytes = sectors * SECTOR_BYTES;
     const moves = op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE;
-    // This project's servers do all of a request or fail it.
+    // This project's servers complete a request or fail it.
     if (moves && result >= 0 && result !== bytes) {
       this.violations.push(`${where}: ${result} of ${bytes} bytes reported as done`);
     }
@@ -586,7 +594,7 @@ export class FakeUblk {
     if (!this.#isBatch) this.#complete(slot, UBLK_IO_RES_OK);
   }
 
-  /** Registers a request's pages by itself; false where the request is ended instead. */
+  /** Registers a request's pages automatically. Returns false if it ends the request instead. */
   #register(slot: Slot, request: FakeRequest): boolean {
     const index = slot.autoBuffer & 0xffff;
     const errno = this.faults.register ?? this.buffers.register(slot.kernel!, index, request);
@@ -618,7 +626,7 @@ export class FakeUblk {
     slot.state = "server";
     const sectors = fault?.sectors ?? request.io.sectors;
     this.#copyIn(slot, request, sectors * SECTOR_BYTES);
-    // A copy that stops half way only shrinks the descriptor.
+    // A partial copy only shrinks the descriptor.
     this.#describe(slot, request);
     this.descriptors[slot.queue][slot.tag * DESC_WORDS + 1] = sectors;
     this.#complete(slot, UBLK_IO_RES_OK);
@@ -639,13 +647,13 @@ export class FakeUblk {
     words[at + 2] = sector >>> 0;
     words[at + 3] = sector / TWO_32;
     if (op === UBLK_IO_OP_FLUSH) {
-      // As the block layer makes one: no length, and nowhere (`blk_rq_init`).
+      // As initialised by the block layer: no length and no position (`blk_rq_init`).
       words[at + 1] = 0;
       words[at + 2] = words[at + 3] = 0xffffffff;
     }
     words[at + 4] = slot.address >>> 0;
     words[at + 5] = slot.address / TWO_32;
-    // `ublk_get_data` forgets where shared data is, though it keeps the flag.
+    // `ublk_get_data` clears the position of shared data but keeps the flag.
     if (request.shared === undefined) return;
     words[at] |= UBLK_IO_F_SHMEM_ZC;
     if (slot.state === "server" && this.#data === "needGetData") return;

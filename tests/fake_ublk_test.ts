@@ -14,12 +14,12 @@ import { Mapping } from "../uring/mapping.ts";
 import { prepUringCmd, put64 } from "../uring/sqe.ts";
 import { type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Stays open for the life of the process. Opened here so that no test's sanitizer reports a leak.
 libc();
 
 const BUFFER_BYTES = 4096;
 
-/** A device with a buffer per tag, and the means to send single commands. */
+/** A device with a buffer per tag, and functions to send single commands. */
 function setUp(depth: number, data?: FakeDataMode) {
   const ublk = new FakeUblk({ depth, data });
   const { ring, kernel } = fakeRing({ entries: 16, handler: ublk.handler });
@@ -33,7 +33,7 @@ function setUp(depth: number, data?: FakeDataMode) {
     put64(ring.sqes, sqe + 14, at);
     ring.enter(0);
   };
-  /** [tag, result] of each completion. */
+  /** Returns [tag, result] of each completion. */
   const receive = () => {
     ring.enter(0);
     const got: [number, number][] = [];
@@ -53,7 +53,7 @@ function setUp(depth: number, data?: FakeDataMode) {
   };
 }
 
-Deno.test("FakeUblk hands a WRITE's data over before its completion, a READ's at its commit", () => {
+Deno.test("FakeUblk copies a WRITE's data before its completion, a READ's at its commit", () => {
   using it = setUp(2);
   it.fetch(0);
   assertEquals(it.ublk.ready, false);
@@ -97,7 +97,7 @@ Deno.test("FakeUblk lets a request wait for a free tag", async () => {
   assertEquals([await first.done, second.tag, second.result], [0, 0, undefined]);
 });
 
-Deno.test("FakeUblk gives data only when asked, with needGetData", () => {
+Deno.test("FakeUblk copies data only on request, with needGetData", () => {
   using it = setUp(1, "needGetData");
   it.fetch(0, 0);
   const data = new Uint8Array(512).fill(3);
@@ -140,7 +140,7 @@ Deno.test("FakeUblk.getDataFault shrinks the descriptor, or gives the tag to ano
   it.ublk.assertAnsweredOnce();
 });
 
-Deno.test("FakeUblk refuses what the driver refuses, and notes it", () => {
+Deno.test("FakeUblk refuses commands as the driver does, and records violations", () => {
   using it = setUp(2);
   const refused = (errno: number, why: string) => {
     const got = it.receive();
@@ -179,7 +179,7 @@ Deno.test("FakeUblk.assertAnsweredOnce finds a lost request, a short one, and a 
   assertThrows(() => it.ublk.assertAnsweredOnce(), Error, "512 of 1024 bytes reported as done");
 });
 
-Deno.test("FakeUblk.stop aborts what the driver holds, and each tag held by the server later", () => {
+Deno.test("FakeUblk.stop aborts commands that the driver holds, and the server's tags later", () => {
   using it = setUp(3);
   for (const tag of [0, 1, 2]) it.fetch(tag);
   const held = it.ublk.submitIo(0, { op: UBLK_IO_OP_FLUSH });

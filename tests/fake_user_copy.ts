@@ -1,5 +1,5 @@
 /**
- * Reads and writes of the char device with `UBLK_F_USER_COPY`, by the rules of `ublk_user_copy`.
+ * Fake reads and writes of the char device with `UBLK_F_USER_COPY`, by the rules of `ublk_user_copy`.
  *
  * @module
  */
@@ -25,16 +25,16 @@ import type { FakeRequest } from "./fake_request.ts";
 const TWO_32 = 0x1_0000_0000;
 const INTEGRITY_BIT = 2 ** (UBLK_INTEGRITY_FLAG_OFF - 32);
 
-/** What a position in the char device names. */
+/** The meaning of a position in the char device. */
 export interface CopyPlace {
   readonly queue: number;
   readonly tag: number;
   readonly isMetadata: boolean;
-  /** From the start of the data, or of the metadata. */
+  /** Offset in the data or metadata, in bytes. */
   readonly offset: number;
 }
 
-/** Takes the position of a READ or WRITE apart. */
+/** Decodes the position of a READ or WRITE. */
 export function copyPlace({ words }: FakeSqe): CopyPlace {
   const isMetadata = (words[3] & INTEGRITY_BIT) !== 0;
   const high = words[3] - (isMetadata ? INTEGRITY_BIT : 0);
@@ -50,7 +50,7 @@ export function copyPlace({ words }: FakeSqe): CopyPlace {
 /**
  * Copies between a request that the server holds and the server's memory, at most `limit` bytes.
  *
- * @returns Bytes copied, or a negative errno and why.
+ * @returns Bytes copied, or a negative errno and the reason.
  */
 export function userCopy(
   sqe: FakeSqe,

@@ -1,25 +1,25 @@
 /**
- * Reads a FAT32 volume, as strictly as can be: it follows the tables, wants both to be the same,
- * every long name to belong to its short one, and every cluster to have one owner.
+ * A strict reader of FAT32 volumes. It follows the tables and requires that both are equal, that every
+ * long name belongs to its short name, and that every cluster has one owner.
  *
  * @module
  */
 
 import { assert, assertEquals } from "@std/assert";
 
-/** A file or folder that was found. */
+/** A file or folder of the volume. */
 export interface Found {
-  /** Its path from the root. */
+  /** The path from the root. */
   readonly path: string;
-  /** Its short name, with a dot before the extension. */
+  /** The short name, with a dot before the extension. */
   readonly short: string;
   /** Contents; undefined for a folder. */
   readonly data: Uint8Array | undefined;
-  /** Date and time as MS-DOS has them. */
+  /** Date and time in MS-DOS format. */
   readonly dosTime: number;
 }
 
-/** A volume that is read. */
+/** A volume while it is read. */
 interface Volume {
   readonly sectorBytes: number;
   readonly clusterBytes: number;
@@ -31,7 +31,7 @@ interface Volume {
   read(offset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** Everything in a volume of some size. */
+/** Reads all files and folders of a volume. */
 export async function readFat32(
   read: (offset: number, bytes: number) => Promise<Uint8Array<ArrayBuffer>>,
   size: number,
@@ -69,8 +69,8 @@ export async function readFat32(
 }
 
 /**
- * Names that are the same for FAT have the same of these. It knows upper case unit by unit: `ß` has none
- * of one unit, and is not `ss`, as `toUpperCase()` of the whole name has it.
+ * The upper case of a name, equal for names that FAT considers equal. FAT converts unit by unit: `ß` has
+ * no upper case of one unit and does not equal `ss`, unlike with `toUpperCase()` of the whole name.
  */
 function upperCase(name: string): string {
   return Array.from({ length: name.length }, (_, at) => {

@@ -1,18 +1,18 @@
 /**
- * The Debian packages that the tests need on this machine.
+ * Installs the Debian packages that the tests need on this machine.
  *
  * @module
  */
 import { run } from "./exec.ts";
 import type { Group } from "./steps.ts";
 
-/** A package, and one file that shows that it is there. */
+/** A package, and one file that proves that it is installed. */
 interface Package {
   readonly name: string;
   readonly proof: string;
 }
 
-/** What the proof of `uapi/` compiles with. */
+/** The compiler for the test of `uapi/`. */
 const COMPILER: readonly Package[] = [
   { name: "gcc", proof: "/usr/bin/gcc" },
   { name: "libc6-dev", proof: "/usr/include/stdio.h" },
@@ -26,13 +26,13 @@ const SHELLS: readonly Package[] = [
   { name: "zsh", proof: "/bin/zsh" },
 ];
 
-/** Tables for `partition`, and the commands that its refusals name. */
+/** Tools that write partition tables, and the commands that `partition`'s errors name. */
 const TABLES: readonly Package[] = [
   { name: "fdisk", proof: "/usr/sbin/sfdisk" },
   { name: "gdisk", proof: "/usr/sbin/sgdisk" },
 ];
 
-/** The order of units is looked at; none is started. */
+/** For checks of units; none is started. */
 const SYSTEMD: readonly Package[] = [
   { name: "systemd", proof: "/usr/bin/systemd-analyze" },
 ];
@@ -40,8 +40,8 @@ const SYSTEMD: readonly Package[] = [
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
- * Installs what the chosen groups need, if it is missing and this process may. When it cannot be
- * had, that is said and the run goes on: the tests that need it fail or skip with their own reason.
+ * Installs missing packages of the chosen groups, if this process may. A failure is reported and the run
+ * continues: tests that need the package fail or skip with their own reason.
  */
 export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> {
   try {
@@ -73,7 +73,7 @@ async function ensure(packages: readonly Package[]): Promise<void> {
   console.log(`packages: installing ${missing.join(", ")} with apt-get`);
   const lock = ["-o", "DPkg::Lock::Timeout=300"];
   if ((await run("apt-get", [...lock, ...install], INSTALL_LIMIT_MS)).code === 0) return;
-  // Most often the package lists are empty or outdated, as in a fresh container.
+  // Usually the package lists are empty or outdated, as in a fresh container.
   await run("apt-get", ["update"], INSTALL_LIMIT_MS);
   const { code } = await run("apt-get", [...lock, ...install], INSTALL_LIMIT_MS);
   if (code !== 0) throw new Error(`could not install ${missing.join(", ")}`);

@@ -8,14 +8,14 @@ const ROWS = PAGE.split("\n").filter((line) => /^\| \d/.test(line)).map((line) =
   line.split("|").slice(1, -1).map((cell) => cell.trim())
 );
 
-/** Whether a kernel is as new as another, each as "major.minor". */
+/** Whether a kernel is at least as new as another, both as "major.minor". */
 function isSince(kernel: string, first: string): boolean {
   const [major, minor] = kernel.split(".").map(Number);
   const [firstMajor, firstMinor] = first.split(".").map(Number);
   return major > firstMajor || major === firstMajor && minor >= firstMinor;
 }
 
-Deno.test("docs/kernel-features.md + its table + has what uapi/features.ts has", () => {
+Deno.test("docs/kernel-features.md + its table + agrees with uapi/features.ts", () => {
   const yes = (there: boolean) => there ? "yes" : "no";
   assertEquals(
     ROWS.map((cells) => cells.slice(0, 6)),
@@ -30,7 +30,7 @@ Deno.test("docs/kernel-features.md + its table + has what uapi/features.ts has",
   );
 });
 
-Deno.test("docs/kernel-features.md + what is used + names the test that proves it", async () => {
+Deno.test("docs/kernel-features.md + each used feature + names the test that proves it", async () => {
   for (const [bit, , , , , , here, proof] of ROWS) {
     const isUsed = !here.startsWith("never asked for") && here !== "not in this version";
     assertEquals(proof !== "", isUsed, `bit ${bit}: name the test, or say that it is not used`);

@@ -1,5 +1,5 @@
 /**
- * What of this process's memory is mapped.
+ * The memory mappings of this process.
  *
  * @module
  */

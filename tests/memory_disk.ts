@@ -1,5 +1,5 @@
 /**
- * The `memory` backend as one thread opens it, for tests.
+ * Opens the `memory` backend as a single thread does, for tests.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Backend } from "../disk/backend.ts";
 import { memory, type MemoryOptions, open, share, unshare } from "../backends/memory.ts";
 import { ringFiles } from "../uring/ring_files.ts";
 
-/** A RAM disk that is unmapped when it is disposed. */
+/** A RAM disk that is unmapped when it is disposed of. */
 export function openMemory(
   size: number | string,
   options: MemoryOptions = {},

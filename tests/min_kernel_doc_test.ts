@@ -1,11 +1,11 @@
-/** The kernel that it takes is the same wherever it is named. */
+/** Checks that every text names the same minimum kernel. */
 
 import { assert, assertEquals } from "@std/assert";
 import { MIN_KERNEL } from "../uapi/features.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** Texts that people read: pages, and what the programs say. */
+/** Texts that people read: pages, and messages of the programs. */
 function* texts(folder = ""): Generator<[path: string, text: string]> {
   for (const { name, isDirectory } of Deno.readDirSync(`${ROOT}${folder}`)) {
     const path = `${folder}${name}`;
@@ -15,13 +15,13 @@ function* texts(folder = ""): Generator<[path: string, text: string]> {
   }
 }
 
-/** What other servers need. */
+/** A row about other servers. */
 const OTHERS = /^\| ublksrv, rublk /;
 
 Deno.test(`every text that names the kernel for the driver says Linux ${MIN_KERNEL}`, () => {
   let count = 0;
   for (const [path, text] of texts()) {
-    // Sentences, in pages of lines that are broken anywhere.
+    // Paragraphs, because pages break lines within sentences.
     for (const paragraph of text.split(/\n\s*\n/)) {
       const lines = paragraph.split("\n").filter((line) => !OTHERS.test(line)).join(" ");
       for (const sentence of lines.split(/(?<=[.;|]) /)) {
@@ -32,7 +32,7 @@ Deno.test(`every text that names the kernel for the driver says Linux ${MIN_KERN
         }
       }
     }
-    // A kernel before it is never enough.
+    // An older kernel must never be said to suffice.
     for (const [words, version] of text.matchAll(/[Ll]inux (\d+\.\d+) or newer(?! or)/g)) {
       const [major, minor] = version.split(".").map(Number);
       const [leastMajor, leastMinor] = MIN_KERNEL.split(".").map(Number);

@@ -7,7 +7,7 @@
 import { loadBackend } from "../disk/load.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 
-/** What the thread is to do. */
+/** The work of the thread. */
 export interface MockWork {
   readonly spec: BackendSpec;
   readonly queue: number;
@@ -24,7 +24,7 @@ scope.onmessage = async ({ data }) => {
   const loaded = await loadBackend(spec);
   const backend = await loaded.open(queue, await loaded.share());
   const buffer = new Uint8Array(512).fill(queue + 1);
-  // All begin at once.
+  // All threads start at the same time.
   scope.postMessage(loaded.sharing);
   await new Promise((resolve) => scope.onmessage = resolve);
   for (let write = 0; write < writes; write++) {

@@ -1,6 +1,6 @@
 /**
- * What the package is made of, as Deno itself sees it: nothing of npm is loaded unless a command
- * needs it.
+ * Checks the package's module graph, as Deno sees it: npm packages are loaded only when a command needs
+ * them.
  */
 
 import { assert, assertEquals } from "@std/assert";
@@ -8,29 +8,29 @@ import config from "../deno.json" with { type: "json" };
 
 const ROOT = new URL("..", import.meta.url);
 
-/** The only modules that load packages of npm, by `import()`, and which. */
+/** The only modules that load npm packages, by `import()`, and the packages. */
 const LAZY: Record<string, readonly string[]> = {
   "backends/zip/directory.ts": ["@zip.js/zip.js"],
   "cmd/line/config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
 };
 
-/** A door that is all about a package: who goes in has asked for it. */
+/** Modules that import an npm package statically, because their users have asked for it. */
 const ASKED_FOR: Record<string, readonly string[]> = { "metrics/exposition.ts": ["prom-client"] };
 const ASKING = "./metrics.ts";
 
-/** What the package begins with: what it exports, and its Workers. */
+/** The entry points of the package: its exports and its Workers. */
 const DOORS = [...Object.values(config.exports), ...config.compile.include];
 
-/** One use of a package of npm. */
+/** One use of an npm package. */
 interface Use {
-  /** Relative to the project's folder. */
+  /** The module's path in the project's folder. */
   readonly module: string;
   readonly package: string;
-  /** By `import()`, when it is wanted. */
+  /** Whether it is loaded by `import()`, on demand. */
   readonly lazy: boolean;
 }
 
-/** The fields of `deno info --json` that count here. */
+/** The fields of `deno info --json` used here. */
 interface Info {
   readonly modules: readonly {
     readonly specifier: string;
@@ -42,7 +42,7 @@ interface Info {
   }[];
 }
 
-/** The modules that run, or may: types alone lead to more. */
+/** The modules reached by code; type imports would reach more. */
 function reachedByCode(modules: Info["modules"], door: string): Set<string> {
   const reached = new Set([door]);
   for (const specifier of reached) {
@@ -52,7 +52,7 @@ function reachedByCode(modules: Info["modules"], door: string): Set<string> {
   return reached;
 }
 
-/** All uses of npm in the modules that a door leads to, by whatever way. */
+/** All uses of npm packages in the modules reachable from an entry point. */
 async function usesOf(door: string): Promise<Use[]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["info", "--json", door],
@@ -61,7 +61,7 @@ async function usesOf(door: string): Promise<Use[]> {
   }).output();
   assert(success, new TextDecoder().decode(stderr));
   const { modules }: Info = JSON.parse(new TextDecoder().decode(stdout));
-  // Beside the project itself are packages of npm, and std where jsr.io can be reached.
+  // The graph also has npm packages, and std if jsr.io is reachable.
   const byCode = reachedByCode(modules, new URL(door, ROOT).href);
   const own = modules.filter(({ specifier }) =>
     specifier.startsWith(ROOT.href) && byCode.has(specifier)
@@ -80,7 +80,7 @@ async function usesOf(door: string): Promise<Use[]> {
   });
 }
 
-Deno.test("no module loads a package of npm before it is needed, and few do at all", async () => {
+Deno.test("only few modules load npm packages, and only on demand", async () => {
   const found: Record<string, readonly string[]> = {};
   const doors = DOORS.filter((door) => door !== ASKING);
   for (const use of (await Promise.all(doors.map(usesOf))).flat()) {
@@ -96,7 +96,7 @@ Deno.test("no module loads a package of npm before it is needed, and few do at a
   }
 });
 
-Deno.test("mod.ts runs where there is no npm: for archives alone it would be needed", async () => {
+Deno.test("mod.ts runs without npm, which only archives need", async () => {
   const modules = (await usesOf("./mod.ts")).map(({ module }) => module);
   assertEquals([...new Set(modules)], ["backends/zip/directory.ts"]);
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {

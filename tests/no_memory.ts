@@ -1,5 +1,5 @@
 /**
- * A process that gets no more memory, for the tests of what goes on all the same.
+ * Simulates a process without free memory, for tests of code that must work all the same.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { ENOMEM } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { Mapping } from "../uring/mapping.ts";
 
-/** Runs something while, but for `spared` of them, no anonymous mapping can be had. */
+/** Calls `run` while anonymous mappings fail, except for the first `spared`. */
 export function withoutMemory(run: () => void, spared = 0): void {
   const { anonymous } = Mapping;
   let left = spared;

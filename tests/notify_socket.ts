@@ -1,6 +1,6 @@
 /**
- * A service manager's ear: a datagram socket at a path or an abstract name, as systemd has it. Deno
- * itself hears none without `--unstable-net`, and never an abstract one.
+ * A service manager's notification socket: a datagram socket at a path or an abstract name, as in
+ * systemd. Deno itself supports datagram sockets only with `--unstable-net`, and no abstract names.
  *
  * @module
  */
@@ -11,11 +11,11 @@ const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const MSG_DONTWAIT = 0x40;
 
-/** It hears what is sent from now on. */
+/** A socket that receives notifications from its creation on. */
 export class NotifySocket implements Disposable {
   readonly #fd: number;
 
-  /** Binds it to an absolute path, or to `@` and a name. */
+  /** Binds the socket to an absolute path, or to `@` and a name. */
   constructor(name: string) {
     this.#fd = libc.socket(AF_UNIX, SOCK_DGRAM, 0);
     const path = new TextEncoder().encode(name.replace(/^@/, "\0"));
@@ -25,7 +25,7 @@ export class NotifySocket implements Disposable {
     if (libc.bind(this.#fd, address, address.length) !== 0) throw new Error(`bind ${name}`);
   }
 
-  /** What has been sent so far and was not yet heard: a text for each datagram. */
+  /** Receives all pending datagrams, as texts. */
   heard(): string[] {
     const texts: string[] = [];
     const bytes = new Uint8Array(4096);

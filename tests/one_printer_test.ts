@@ -3,19 +3,19 @@ import { sources } from "./sources.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** Where a line may leave the process; all else goes through these, which escape. */
+/** The only files that may print. They escape; all other code prints through them. */
 const PRINTERS: readonly string[] = [
   "cmd/program/print.ts",
-  // The thread that empties the log is stuck.
+  // Used when the thread that drains the log is stuck.
   "device/last_words.ts",
-  // It is installed with the floors below, and without the commands.
+  // Installed without the commands, only with the layers below them.
   "udev/ublk-own.ts",
-  // A thread's console, which the commands have taken for their log.
+  // Uses a thread's console, which the commands redirect to their log.
   "backends/zip/open.ts",
   "queue/console.ts",
 ];
 
-Deno.test("the source + console, Deno.stdout, Deno.stderr + are used in the one place alone", () => {
+Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the printers", () => {
   const printing: string[] = [];
   let count = 0;
   for (

@@ -1,12 +1,12 @@
 /**
  * The partitions that Linux 7.2 (Debian's) shows on the disks of `tableDisk(0)`, `tableDisk(1)`, …,
  * as `number@start+length` in sectors of 512 bytes. Recorded from `/sys/block/loopN/loopNpM` after
- * `losetup -P -b`; `tests/e2e/wrappers_test.ts` asks the kernel again, about other seeds.
+ * `losetup -P -b`; `tests/e2e/wrappers_test.ts` asks a real kernel about other seeds.
  *
  * @module
  */
 
-/** By seed. An answer that would be long is shortened (`shortened`). */
+/** The answers by seed. Long ones are shortened (`shortened`). */
 export const KERNEL_ANSWERS: readonly string[] = [
   "2@1758+32 4@3880+216",
   "1@6160+8 2@6968+3200 4@13072+24",

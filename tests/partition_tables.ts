@@ -1,6 +1,6 @@
 /**
- * Partition tables by seed: what tools write, and much that none would. The real kernel's answers
- * to them are in `partition_answers.ts`.
+ * Partition tables by seed: tables that tools write, and many that no tool would. The real kernel's
+ * answers are in `partition_answers.ts`.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import { readPartitions } from "../backends/wrappers/partition_table.ts";
 import { Dice } from "../uapi/dice.ts";
 import { UblkError } from "../uapi/error.ts";
 
-/** A disk with a table. */
+/** A disk with a partition table. */
 export interface TableDisk {
   /** Bytes of a block. */
   readonly blockSize: number;
-  /** All of the disk. */
+  /** The contents of the disk. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
@@ -30,7 +30,7 @@ class Draw {
     this.#dice = new Dice(Math.imul(seed + 1, 0x9e3779b1));
   }
 
-  /** 0 up to `end`, without it. */
+  /** A number from 0 to below `end`. */
   below(end: number): number {
     return this.#dice.draw(end);
   }
@@ -44,7 +44,7 @@ class Draw {
   }
 }
 
-/** Writes entries and signatures. */
+/** Writes table entries and signatures. */
 class Tables {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
@@ -69,7 +69,7 @@ class Tables {
   }
 }
 
-/** The disk of a seed: three of four have an MBR, the others a GPT. */
+/** The disk of a seed. Three in four have an MBR, the others a GPT. */
 export function tableDisk(seed: number): TableDisk {
   const draw = new Draw(seed);
   const blockSize = draw.of([512, 512, 512, 1024, 2048, 4096]);
@@ -77,7 +77,7 @@ export function tableDisk(seed: number): TableDisk {
   return { blockSize, bytes };
 }
 
-/** Places of tables are multiples of this from the start of an extended partition. */
+/** Distance of possible table positions from the start of an extended partition. */
 const STEP = 32;
 
 function mbrDisk(draw: Draw, blockSize: number): Uint8Array<ArrayBuffer> {
@@ -92,7 +92,7 @@ function mbrDisk(draw: Draw, blockSize: number): Uint8Array<ArrayBuffer> {
     const flag = draw.chance(1) ? draw.below(256) : draw.of([0, 0x80]);
     tables.entry(0, index, type, first, isExtended ? draw.of([200, 500, 1000]) : length(), flag);
   }
-  // Tables wherever a link could lead: which are met, and how often, is the links' business.
+  // Tables wherever a link may lead. The links decide which are visited, and how often.
   const most = draw.of([20, 40, 90]);
   for (let block = STEP; block < BLOCKS; block += STEP) {
     if (!draw.chance(96)) continue;
@@ -165,7 +165,7 @@ function gptDisk(draw: Draw, blockSize: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** The partitions that we see, as `number@start+length` in sectors; "" for none. */
+/** The partitions that our code finds, as `number@start+length` in sectors; "" for none. */
 export async function ourAnswer({ blockSize, bytes }: TableDisk): Promise<string> {
   const read = (offset: number, count: number) => {
     if (offset + count > bytes.length) throw new Error("assertion failed: reads end in the disk");
@@ -180,20 +180,20 @@ export async function ourAnswer({ blockSize, bytes }: TableDisk): Promise<string
   }
 }
 
-/** Number, start and length in bytes of each partition, as one line. */
+/** Formats number, start and length in bytes of each partition as one line. */
 export function answerText(parts: readonly (readonly number[])[]): string {
   return parts.toSorted(([a], [b]) => a - b)
     .map(([number, start, bytes]) => `${number}@${start / 512}+${bytes / 512}`).join(" ");
 }
 
-/** An answer short enough to be kept: a loop of links has up to 255 partitions. */
+/** Shortens an answer for the recording: a loop of links has up to 255 partitions. */
 export function shortened(answer: string): string {
   if (answer.length <= 160) return answer;
   const checksum = crc32(new TextEncoder().encode(answer)).toString(16);
   return `${answer.split(" ").length} partitions, checksum ${checksum}`;
 }
 
-/** The partitions that the kernel sees on a disk, by its own scan: `/sys/block/loopN/loopNpM`. */
+/** The partitions that the kernel's scan finds on a disk: `/sys/block/loopN/loopNpM`. */
 export function kernelAnswer(name: string): string {
   const parts: number[][] = [];
   for (const entry of Deno.readDirSync(`/sys/block/${name}`)) {

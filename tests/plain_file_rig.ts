@@ -1,6 +1,6 @@
 /**
- * A rig over a disk that is one file, byte for byte, and the requests that its backend was asked
- * about all the same.
+ * A rig over a disk that is one file, byte for byte, and a record of the requests for which its backend
+ * was still called.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import type { RingMethods } from "../disk/backend.ts";
 import { FAKE_FILE_FD, FakeFile } from "./fake_file.ts";
 import { QueueRig, type RigOptions } from "./queue_rig.ts";
 
-/** The parts of it. */
+/** The parts of the rig. */
 export interface PlainFileRig extends Disposable {
-  /** With every tag fetched. */
+  /** The queue rig, with every tag fetched. */
   readonly rig: QueueRig;
   /** The file. */
   readonly file: FakeFile;
@@ -19,7 +19,7 @@ export interface PlainFileRig extends Disposable {
   readonly prepared: number[];
 }
 
-/** Sets it up; `methods` stand in the place of the backend's own. */
+/** Creates the rig. `methods` replace those of the backend. */
 export function plainFileRig(
   { methods, ...options }: Partial<RigOptions> & { methods?: Partial<RingMethods> } = {},
 ): PlainFileRig {

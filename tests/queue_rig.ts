@@ -1,6 +1,6 @@
 /**
- * A serving thread without a kernel: the real server, slots and data path over a fake ring and a
- * fake driver.
+ * A test rig for a serving thread without a kernel: the real server, slots and data path over a fake
+ * ring and a fake driver.
  *
  * @module
  */
@@ -27,44 +27,64 @@ import type { FakeFile } from "./fake_file.ts";
 import type { FakeIo, FakeRequest } from "./fake_request.ts";
 import { FAKE_CHAR_FD, type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Stays open for the life of the process. Opened here so that no test's sanitizer reports a leak.
 libc();
 
-/** What a {@linkcode QueueRig} is made of. */
+/** Options of a {@linkcode QueueRig}. */
 export interface RigOptions extends Partial<FakeRingOptions> {
-  /** What answers. */
+  /** The backend that answers requests. */
   backend: Backend;
-  /** How data travels; "copy" where left out. */
+  /**
+   * The data path.
+   *
+   * @default "copy"
+   */
   path?: DataPathName;
-  /** Hardware queues; 1 where left out. */
+  /**
+   * Hardware queues.
+   *
+   * @default 1
+   */
   queues?: number;
-  /** Tags per queue; 4 where left out. */
+  /**
+   * Tags per queue.
+   *
+   * @default 4
+   */
   depth?: number;
-  /** The largest request; 64 KiB where left out. */
+  /**
+   * The largest request, in bytes.
+   *
+   * @default 65536
+   */
   maxIoBytes?: number;
-  /** Whether the server catches kept buffers. */
+  /** Whether the server detects buffers used after release. */
   paranoid?: boolean;
-  /** One command for many requests. */
+  /** Whether batch I/O is used: one command for many requests. */
   batch?: boolean;
-  /** With batch I/O: whether this thread prepares the tags. Default: true. */
+  /**
+   * Whether this thread prepares the tags, with batch I/O.
+   *
+   * @default true
+   */
   prepare?: boolean;
-  /** With batch I/O: bytes after which a FETCH's buffer is used up. */
+  /** Bytes after which a FETCH's buffer counts as consumed, with batch I/O. */
   fetchBytes?: number;
   /** Bytes of integrity metadata per block. */
   metadataSize?: number;
-  /** What clients share. */
+  /** Memory shared with clients. */
   sharedBuffers?: readonly SharedBuffer[];
-  /** What the backend's own operations are for. */
+  /** The file that the backend's own operations access. */
   file?: FakeFile;
-  /** Operations on the ring have the deadline too. */
+  /** Whether the deadline applies to operations on the ring too. */
   bounded?: boolean;
-  /** Answers `io_uring_register`. */
+  /** Handles `io_uring_register`. */
   onRegister?: FakeKernel["onRegister"];
-  /** The device, where it is another rig's too. */
+  /** The device, if shared with another rig. */
   ublk?: FakeUblk;
 }
 
-/** The driver's features for each path. */
+/** The fake driver's mode for each data path. */
 const DATA_MODES: Record<DataPathName, FakeDataMode> = {
   "copy": "copy",
   "get-data": "needGetData",
@@ -74,10 +94,10 @@ const DATA_MODES: Record<DataPathName, FakeDataMode> = {
   "auto-zero-copy-fallback": "autoBuffersOrZeroCopy",
 };
 
-/** More turns than any test needs: one that waits for what never comes shall fail, not hang. */
+/** More turns than any test needs, so that a test that waits in vain fails rather than hangs. */
 const TURNS = 20_000;
 
-/** One serving thread, whose turns the test takes itself. */
+/** One serving thread, driven turn by turn by the test. */
 export class QueueRig implements Disposable {
   readonly ublk: FakeUblk;
   readonly ring: Ring;
@@ -91,7 +111,7 @@ export class QueueRig implements Disposable {
   readonly #reader: LogReader;
   readonly #watch: Partial<Disposable>;
 
-  /** Makes everything; {@linkcode fetch} is yet to come. */
+  /** Creates all parts. Call {@linkcode fetch} afterwards. */
   constructor(options: RigOptions) {
     const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10, path = "copy" } = options;
     const { sharedBuffers, metadataSize, batch = false, prepare } = options;
@@ -101,7 +121,7 @@ export class QueueRig implements Disposable {
       new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path], zoned });
     const sized = { backend, path, eventLoop, sharedBuffers, metadataSize };
     const perSlot = Math.max(1, sqesPerSlot(sized));
-    // A ring that is to be small has none to spare.
+    // A deliberately small ring has no SQEs to spare.
     const ownSqes = options.entries === undefined
       ? queues * depth * ownSqesPerSlot({ ...sized, batch })
       : 0;
@@ -145,16 +165,16 @@ export class QueueRig implements Disposable {
     this.server = new QueueServer({ ring, slots, parts, log, control, wakeFd: 9 });
   }
 
-  /** Hands all slots to the driver. */
+  /** Fetches all tags. */
   fetch(): this {
     const errno = this.server.fetch();
     assert(errno === 0, `FETCH was refused with ${errno}`);
-    // Some FETCHes may be still on their way, with faults.
+    // With faults some FETCHes may not have arrived yet.
     this.run(() => this.ublk.ready);
     return this;
   }
 
-  /** The words logged since the last call. */
+  /** The messages logged since the last call. */
   log(): string[] {
     const lines: string[] = [];
     this.#reader.drain(({ message }) => lines.push(message));
@@ -166,13 +186,13 @@ export class QueueRig implements Disposable {
     return readStats(this.#stats[queue]);
   }
 
-  /** One turn of the loop. */
+  /** Runs one turn of the loop. */
   turn(): void {
     this.ring.enter(0);
     this.server.process();
   }
 
-  /** Takes turns until something is so. */
+  /** Runs turns until `done` returns true. */
   run(done: () => boolean): void {
     for (let turn = 0; !done(); turn++) {
       assert(turn < TURNS, "the rig would hang");
@@ -180,7 +200,7 @@ export class QueueRig implements Disposable {
     }
   }
 
-  /** The same, with turns of the event loop in between. */
+  /** As {@linkcode run}, with turns of the event loop in between. */
   async runAsync(done: () => boolean): Promise<void> {
     for (let turn = 0; !done(); turn++) {
       assert(turn < TURNS, "the rig would hang");
@@ -189,21 +209,21 @@ export class QueueRig implements Disposable {
     }
   }
 
-  /** Sends a request and takes turns until it is answered. */
+  /** Sends a request and runs turns until it is answered. */
   io(io: FakeIo, queue = 0): FakeRequest {
     const request = this.ublk.submitIo(queue, io);
     this.run(() => request.result !== undefined);
     return request;
   }
 
-  /** The same for a backend with Promises. */
+  /** As {@linkcode io}, for a backend with Promises. */
   async ioAsync(io: FakeIo, queue = 0): Promise<FakeRequest> {
     const request = this.ublk.submitIo(queue, io);
     await this.runAsync(() => request.result !== undefined);
     return request;
   }
 
-  /** Sends a request and takes turns until the server has it. */
+  /** Sends a request and runs turns until the server has it. */
   start(io: FakeIo, queue = 0): FakeRequest {
     const held = this.handler.outstanding;
     const request = this.ublk.submitIo(queue, io);
@@ -211,23 +231,23 @@ export class QueueRig implements Disposable {
     return request;
   }
 
-  /** Has every Promise of the backend miss its deadline now. */
+  /** Makes every pending Promise of the backend miss its deadline now. */
   expire(): void {
     this.handler.expire(monotonicUs() + 2e6, 1e6);
     this.turn();
   }
 
-  /** Stops the device as the driver does, and checks that nothing is left or was done twice. */
+  /** Stops the device as the driver does, and checks that every request was answered once. */
   stop(): void {
     this.ublk.stop();
     this.run(() => !this.server.running);
     this.assertStopped();
   }
 
-  /** Checks that the thread's service has ended as it should. */
+  /** Checks that the thread's service has ended correctly. */
   assertStopped(): void {
     assert(this.slots.live === 0, `${this.slots.live} slots are live`);
-    // What remains is the READ of the eventfd for orders, and perhaps a time to leave.
+    // Only the READ of the eventfd for orders may remain, and perhaps the timeout for leaving.
     const left = this.ublk.foreign.some(({ kind }) => kind === KIND_LEAVE) ? 2 : 1;
     const { inFlight } = this.kernel;
     assert(inFlight >= 1 && inFlight <= left, `${inFlight} SQEs are in flight`);
@@ -236,7 +256,7 @@ export class QueueRig implements Disposable {
     this.ublk.assertAnsweredOnce();
   }
 
-  /** Ends the service as `prepareServing` does. */
+  /** Ends the service, as `prepareServing` does. */
   [Symbol.dispose](): void {
     this.server[Symbol.dispose]();
     if (this.slots instanceof BatchSlots) this.slots[Symbol.dispose]();
@@ -244,7 +264,7 @@ export class QueueRig implements Disposable {
   }
 }
 
-/** A turn of the event loop. */
+/** Resolves after a turn of the event loop. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -1,6 +1,6 @@
 /**
- * Every combination of arrival, data path and handler that a serving thread can be put together
- * from, each over a disk that can hold data.
+ * Every combination of arrival, data path and handler that a serving thread can consist of, each over a
+ * disk that holds data.
  *
  * @module
  */
@@ -13,26 +13,26 @@ import { assert } from "../uapi/error.ts";
 import { FAKE_FILE_FD, FakeFile } from "./fake_file.ts";
 import { openMemory } from "./memory_disk.ts";
 
-/** What answers; "promises" is the bytes handler with a backend that is not synchronous. */
+/** The handler; "promises" is the bytes handler with an asynchronous backend. */
 export type CaseKind = HandlerKind | "promises";
 
 /** One combination. */
 export interface RigCase {
-  /** For the name of a test. */
+  /** The name of the case, for test names. */
   readonly name: string;
-  /** How data travels. */
+  /** The data path. */
   readonly path: DataPathName;
-  /** What answers. */
+  /** The handler. */
   readonly kind: CaseKind;
-  /** Whether one command is for many requests. */
+  /** Whether batch I/O is used. */
   readonly batch: boolean;
 }
 
 /** A disk for a case. */
 export interface CaseDisk extends Disposable {
-  /** What answers. */
+  /** The backend. */
   readonly backend: Backend;
-  /** Where its operations on the ring go. */
+  /** The file that its operations on the ring access. */
   readonly file?: FakeFile;
 }
 
@@ -42,18 +42,18 @@ function kindsOf(path: DataPathName): CaseKind[] {
   return ["bytes", "promises", "ring", ...(inPlace ? ["memory" as const] : [])];
 }
 
-/** All of them. */
+/** All cases. */
 export const RIG_CASES: readonly RigCase[] = (Object.keys(DATA_PATH_FLAGS) as DataPathName[])
   .flatMap((path) =>
     kindsOf(path).flatMap((kind) =>
-      // The driver has no NEED_GET_DATA with batch I/O.
+      // The driver does not support NEED_GET_DATA with batch I/O.
       (path === "get-data" ? [false] : [false, true]).map((batch) => {
         return { name: `${path} and ${kind}${batch ? " in batches" : ""}`, path, kind, batch };
       })
     )
   );
 
-/** Makes a disk for a case. */
+/** Creates the disk for a case. */
 export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): CaseDisk {
   const blockSize = [512, 1024, 2048, 4096][seed % 4];
   const nothing = { [Symbol.dispose]: () => {} };
@@ -70,13 +70,13 @@ export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): 
       }
       case "memory": {
         const disk = openMemory(bytes, { blockSize });
-        // Its writes need no flush, so the kernel sends none; here one is sent all the same.
+        // Without a flush method the kernel would send no flush; the test sends one all the same.
         const backend = { ...disk, flush: () => {} };
         return { backend, [Symbol.dispose]: () => disk[Symbol.dispose]() };
       }
       case "ring": {
         const file = new FakeFile(bytes);
-        // Every other one leaves plain requests to the server.
+        // Every other disk leaves plain requests to the server.
         const methods = seed % 2 === 0 ? { plainFd: FAKE_FILE_FD } : {};
         const backend = { ...file.backend(1 + seed % 4, methods), blockSize };
         return { backend, file, ...nothing };

@@ -1,6 +1,6 @@
 /**
- * Requests to a backend's ring methods over a real ring of this machine's kernel, without ublk:
- * what a serving thread does, as small as can be.
+ * Sends requests to a backend's ring methods over a real ring of this machine's kernel, without ublk: a
+ * minimal serving thread.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { Ring } from "../uring/ring.ts";
 import { prepFallocate, prepFsync, prepRead, prepTimeout, prepWrite } from "../uring/sqe.ts";
 import { type FakeIo, FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
 
-/** One request under way. */
+/** One request in flight. */
 interface Slot extends RingRequest {
   readonly request: FakeRequest;
   readonly data: Mapping;
@@ -24,23 +24,23 @@ interface Slot extends RingRequest {
   answer: number | undefined;
 }
 
-/** An operation that the backend queued. */
+/** An operation queued by the backend. */
 export interface QueuedOperation {
-  /** Which. */
+  /** The operation. */
   readonly name: keyof RingOperations;
-  /** Its arguments. */
+  /** The arguments of the operation. */
   readonly args: readonly number[];
 }
 
-/** A backend whose requests the test makes. */
+/** A backend that receives its requests from the test. */
 export class RingRequests implements RingOperations, AsyncDisposable {
-  /** What was opened. */
+  /** The opened backend. */
   readonly backend: Backend;
-  /** Every operation that was queued. */
+  /** All queued operations. */
   readonly queued: QueuedOperation[] = [];
-  /** Makes transfers short: from the bytes asked for, how many to ask for instead. */
+  /** Makes transfers short: maps the requested number of bytes to the one to transfer. */
   shorten: (bytes: number) => number = (bytes) => bytes;
-  /** The most operations that a request had under way. */
+  /** Maximum of operations that one request had in flight. */
   widest = 0;
 
   readonly #ring: Ring;
@@ -63,7 +63,7 @@ export class RingRequests implements RingOperations, AsyncDisposable {
     return new RingRequests(disk.backend, metadataSize, () => disk.close());
   }
 
-  /** Makes requests, all at once, and waits until all are answered. */
+  /** Sends requests together, and waits until all are answered. */
   run(ios: readonly FakeIo[], metadata?: Uint8Array): FakeRequest[] {
     const slots = ios.map((io) => this.#start(io, metadata));
     const deadline = performance.now() + 20_000;
@@ -80,12 +80,12 @@ export class RingRequests implements RingOperations, AsyncDisposable {
     return slots.map(({ request }) => request);
   }
 
-  /** One request's answer. */
+  /** Sends one request, and waits for its answer. */
   io(io: FakeIo, metadata?: Uint8Array<ArrayBuffer>): FakeRequest {
     return this.run([io], metadata)[0];
   }
 
-  /** Starts a request and says, after a time, whether it has been answered. */
+  /** Starts a request. Returns whether it was answered within `afterMs`. */
   isAnswered(io: FakeIo, afterMs: number): boolean {
     const { request } = this.#start(io);
     const end = performance.now() + afterMs;
@@ -93,7 +93,7 @@ export class RingRequests implements RingOperations, AsyncDisposable {
     return request.result !== undefined;
   }
 
-  /** What the last READ found as metadata; set before its buffers go. */
+  /** The metadata read by the last READ; copied before its buffers are freed. */
   lastMetadata = new Uint8Array();
 
   #turn(timeoutUs: number): void {

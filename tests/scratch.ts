@@ -1,16 +1,16 @@
 /**
- * Files of a test, in a folder of its own, on the system's filesystem or on one made for it.
+ * A temporary folder for a test, on the system's filesystem or on a tmpfs of its own.
  *
  * @module
  */
 
-/** A folder that is gone when it is disposed. */
+/** A folder that is removed when it is disposed of. */
 export class Scratch implements Disposable {
-  /** Its path. */
+  /** The path of the folder. */
   readonly path: string;
   #mounted = false;
 
-  /** Makes it; on a tmpfs of `tmpfsSize` (as `mount` takes it) where that is given. Needs root. */
+  /** Creates the folder. With `tmpfsSize` (in mount's format) it is on a tmpfs, which needs root. */
   constructor(tmpfsSize?: string) {
     this.path = Deno.makeTempDirSync({ prefix: "ublk-test-" });
     if (tmpfsSize === undefined) return;
@@ -18,7 +18,7 @@ export class Scratch implements Disposable {
     this.#mounted = true;
   }
 
-  /** A file of that many bytes, all of them a hole. */
+  /** Creates a file of `bytes` bytes that is one hole. */
   file(name: string, bytes: number): string {
     const path = `${this.path}/${name}`;
     using file = Deno.openSync(path, { write: true, create: true });
@@ -26,14 +26,14 @@ export class Scratch implements Disposable {
     return path;
   }
 
-  /** Removes all. */
+  /** Removes the folder and its contents. */
   [Symbol.dispose](): void {
     if (this.#mounted) run("umount", this.path);
     Deno.removeSync(this.path, { recursive: true });
   }
 }
 
-/** Runs a program and returns what it printed. */
+/** Runs a program and returns its output. */
 export function run(program: string, ...args: string[]): string {
   const { success, stdout, stderr } = new Deno.Command(program, { args }).outputSync();
   if (!success) {
@@ -42,7 +42,7 @@ export function run(program: string, ...args: string[]): string {
   return new TextDecoder().decode(stdout).trim();
 }
 
-/** Takes 512-byte blocks that a file has on its filesystem. */
+/** Bytes allocated for a file on its filesystem. */
 export function allocatedBytes(path: string): number {
   return (Deno.statSync(path).blocks ?? 0) * 512;
 }

@@ -1,6 +1,6 @@
 /**
- * Runs a piece of TypeScript in a child Deno in which one system call fails: the way to see what a
- * container's seccomp profile, or an old kernel, does to this project. Needs no privilege.
+ * Runs TypeScript in a child Deno in which one system call fails, to test the effect of a container's
+ * seccomp profile or of an old kernel. Needs no privilege.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import { testLibc } from "./libc.ts";
 
 /** What a child left behind. */
 export interface ChildResult {
-  /** Its exit code. */
+  /** The exit code. */
   code: number;
-  /** Its standard output. */
+  /** The standard output. */
   stdout: string;
-  /** Its standard error. */
+  /** The standard error. */
   stderr: string;
 }
 
-/** Runs `source`, an ES module's text, in a child Deno; `wrap` is put before its command line. */
+/** Runs `source`, an ES module's text, in a child Deno. `wrap` precedes its command line. */
 export async function runChild(
   source: string,
   wrap: readonly string[] = [],
@@ -26,7 +26,7 @@ export async function runChild(
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     await Deno.writeTextFile(file, source);
-    // No check: a child's few lines are not worth the compiler's seconds.
+    // --no-check, because type-checking a few lines would take seconds.
     const deno = [Deno.execPath(), "run", "--no-check", "--no-config", "--quiet", "-A", file];
     const [program, ...args] = [...wrap, ...deno];
     const { code, stdout, stderr } = await new Deno.Command(program, { args }).output();
@@ -38,8 +38,8 @@ export async function runChild(
 }
 
 /**
- * {@linkcode runChild} in which system call `number` fails with `errno` on the main thread, before
- * the first statement of `source` runs; its imports come first, as everywhere.
+ * As {@linkcode runChild}, but system call `number` fails with `errno` on the main thread from the first
+ * statement of `source` on. Its imports are loaded before that, as always.
  */
 export function runWithout(number: number, errno: number, source: string): Promise<ChildResult> {
   return runChild(`
@@ -49,12 +49,12 @@ export function runWithout(number: number, errno: number, source: string): Promi
   `);
 }
 
-/** Makes a system call the end of this process, as `kill -9` just before it would be. */
+/** Makes a system call kill this process, as `kill -9` just before the call would. */
 export function dieAtSyscall(number: number): void {
   filterSyscall(number, 0x80000000); // SECCOMP_RET_KILL_PROCESS
 }
 
-/** Makes a system call fail with `errno` on this thread, for good. */
+/** Makes a system call fail with `errno` on this thread, permanently. */
 export function denySyscall(number: number, errno: number): void {
   filterSyscall(number, 0x00050000 | errno); // SECCOMP_RET_ERRNO
 }

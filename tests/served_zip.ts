@@ -1,5 +1,5 @@
 /**
- * Archives that a test serves, and the contents that it puts in them.
+ * Serves archives for tests, and generates contents for them.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Found, readFat32 } from "./fat_reader.ts";
 import { Scratch } from "./scratch.ts";
 import { makeZip, type ZipMember } from "./zip_writer.ts";
 
-/** Bytes that compress somewhat, and differ everywhere. */
+/** Bytes that compress moderately and differ everywhere. */
 export function patterned(bytes: number, seed = 1): Uint8Array<ArrayBuffer> {
   const data = new Uint8Array(bytes);
   const dice = new Dice(seed);
@@ -24,9 +24,9 @@ export function patterned(bytes: number, seed = 1): Uint8Array<ArrayBuffer> {
 
 /** An archive in a folder of the test, and the backend that serves it. */
 export class ServedZip implements AsyncDisposable {
-  /** The archive. */
+  /** The path of the archive. */
   readonly path: string;
-  /** Its disk. */
+  /** The backend that serves the archive. */
   readonly backend: Backend;
   readonly #close: () => Promise<void>;
 
@@ -36,7 +36,7 @@ export class ServedZip implements AsyncDisposable {
     this.#close = close;
   }
 
-  /** Serves it. */
+  /** Writes the archive to a file and serves it. */
   static async open(archive: Uint8Array, options: ZipOptions = {}): Promise<ServedZip> {
     const scratch = new Scratch();
     const path = `${scratch.path}/a.zip`;
@@ -61,18 +61,18 @@ export class ServedZip implements AsyncDisposable {
     return buffer;
   }
 
-  /** Everything in the volume that it is served as. */
+  /** All files and folders of the served volume. */
   files(): Promise<Found[]> {
     return readFat32((offset, bytes) => this.read(offset, bytes), this.backend.size);
   }
 
-  /** Ends it. */
+  /** Closes the backend and removes the archive. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close();
   }
 }
 
-/** Everything in the volume that an archive is served as. */
+/** Serves an archive as a volume, and returns all files and folders in it. */
 export async function volumeOf(
   archive: readonly ZipMember[] | Uint8Array,
   options: ZipOptions = {},
@@ -82,7 +82,7 @@ export async function volumeOf(
   return await served.files();
 }
 
-/** The paths in a volume; of folders, with a slash at their ends. */
+/** The paths in a volume. Those of folders end in a slash. */
 export function pathsOf(found: readonly Found[]): string[] {
   return found.map(({ path, data }) => data === undefined ? `${path}/` : path);
 }

@@ -1,15 +1,15 @@
 /**
- * The fenced blocks of the documentation, and how each is shown to be true.
+ * The fenced blocks of the documentation, and the way each is verified.
  *
- * A block is a program (`ts`), command lines (`sh`) or data (`json`), or it is text to look at
- * (`text`, or no language). Marks stand in HTML comments directly before it, which no reader sees:
+ * A block is a program (`ts`), command lines (`sh`), data (`json`), or text to look at (`text`, or no
+ * language). Marks are HTML comments directly before it, invisible to readers:
  *
- * - `not run: WHY`: it cannot be executed here; its command lines are still looked at.
- * - `run by: tests/…_test.ts`: that test does, and names the page.
- * - `file: NAME`: it is a file of that name for the other blocks of the page. A program whose first
- *   line is `// NAME.ts` is so without a mark; one that exports nothing is run all the same.
- * - `before: COMMAND`: what the reader is supposed to have done or to have; may be repeated.
- * - `since: 6.16`: the Linux that it needs, where that is newer than 6.12.
+ * - `not run: WHY`: it cannot be executed here; its command lines are still checked.
+ * - `run by: tests/…_test.ts`: that test runs it, and names the page.
+ * - `file: NAME`: it is a file with that name for the other blocks of the page. A program whose first
+ *   line is `// NAME.ts` needs no mark; it is also run if it exports nothing.
+ * - `before: COMMAND`: a step that the reader has done before; may be repeated.
+ * - `since: 6.16`: the Linux version that it needs, if newer than 6.12.
  *
  * @module
  */
@@ -23,33 +23,33 @@ export const ROOT: string = new URL("..", import.meta.url).pathname;
 export interface Snippet {
   /** The page, as `docs/ublk.md`. */
   readonly page: string;
-  /** The line of the page on which its text begins. */
+  /** The line of the page on which its text starts. */
   readonly line: number;
   /** `ts`, `sh`, `json`, `text`; anything else needs a mark. */
   readonly language: string;
-  /** What is between the fences. */
+  /** The text between the fences. */
   readonly text: string;
-  /** Why it is not run. */
+  /** The reason why it is not run. */
   readonly notRun?: string;
   /** The test that runs it. */
   readonly runBy?: string;
-  /** The name of the file that it is. */
+  /** The name of the file that the block stands for. */
   readonly file?: string;
-  /** Command lines that come before it. */
+  /** Command lines to run before it. */
   readonly before: readonly string[];
-  /** The Linux that it needs, as "major.minor". */
+  /** The Linux version that it needs, as "major.minor". */
   readonly since?: string;
 }
 
-/** What is wrong with a page, and what to do about it. */
+/** An error in a page, with its remedy. */
 export class PageError extends Error {
-  /** Makes the one line. */
+  /** Creates an error with a message of one line. */
   constructor(page: string, line: number, cause: string, remedy: string) {
     super(`${page}:${line}: ${cause}; ${remedy}`);
   }
 }
 
-/** `README.md`, `ARCHITECTURE.md` and everything below `docs/`, sorted. */
+/** `README.md`, `ARCHITECTURE.md` and all pages below `docs/`, sorted. */
 export function pages(): string[] {
   const found = ["README.md", "ARCHITECTURE.md"];
   const look = (folder: string) => {
@@ -72,7 +72,7 @@ const MARKS = ["not run", "run by", "file", "before", "since"];
 /**
  * The blocks of a page, in order.
  *
- * @throws {PageError} A fence is not closed, or a mark is not known.
+ * @throws {PageError} If a fence is not closed, or a mark is unknown.
  */
 export function snippetsOf(page: string, text: string = pageText(page)): Snippet[] {
   const found: Snippet[] = [];
@@ -117,24 +117,24 @@ export function allSnippets(): Snippet[] {
   return pages().flatMap((page) => snippetsOf(page));
 }
 
-/** `docs/ublk.md:155`. */
+/** The position of a block, as `docs/ublk.md:155`. */
 export function placeOf({ page, line }: Snippet): string {
   return `${page}:${line}`;
 }
 
-/** Whether a program makes a disk, so that it needs a kernel with ublk. */
+/** Whether a program creates a disk, and so needs a kernel with ublk. */
 export function needsKernel({ language, text }: Snippet): boolean {
   return language === "sh" || /\b(serve|recover)\(|new Device\(/.test(text);
 }
 
-/** Whether a test here runs it: a program or command lines without a mark that says otherwise. */
+/** Whether a test here runs it: a program or command lines without a contrary mark. */
 export function isRun({ language, notRun, runBy, file, text }: Snippet): boolean {
   if (notRun !== undefined || runBy !== undefined) return false;
   const isModule = file !== undefined && /^export /m.test(text);
   return language === "sh" && file === undefined || language === "ts" && !isModule;
 }
 
-/** A program with this checkout in place of the published package. */
+/** A program, with imports from this checkout instead of the published package. */
 export function programText({ text }: Snippet): string {
   return text.replaceAll(/"(?:jsr:)?@ublk\/ublk(\/[\w-]+)?"/g, (_whole, door: string = "") => {
     const file = (config.exports as Record<string, string>)[`.${door}`];
@@ -142,7 +142,7 @@ export function programText({ text }: Snippet): string {
   });
 }
 
-/** Writes the files that a page names into a folder. */
+/** Writes the files of a page to a folder. */
 export function writeFiles(page: string, folder: string): void {
   for (const snippet of snippetsOf(page)) {
     if (snippet.file === undefined) continue;
@@ -150,15 +150,15 @@ export function writeFiles(page: string, folder: string): void {
   }
 }
 
-/** A line of shell: continued lines are one, comments are gone. */
+/** A line of shell. Continued lines are joined, comments removed. */
 export interface ShellLine {
-  /** Its text. */
+  /** The text of the line. */
   readonly text: string;
-  /** Its commands, each in words without quotes. */
+  /** The commands of the line, each split into words without quotes. */
   readonly commands: readonly (readonly string[])[];
 }
 
-/** Takes command lines apart, as far as the documentation goes: no here-documents. */
+/** Parses command lines, as far as the documentation needs: no here-documents. */
 export function shellLines(text: string): ShellLine[] {
   const lines: ShellLine[] = [];
   for (const line of text.replaceAll("\\\n", "").split("\n")) {

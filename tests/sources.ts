@@ -1,5 +1,5 @@
 /**
- * The files of this project that have code in them.
+ * The source files of this project.
  *
  * @module
  */

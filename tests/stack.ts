@@ -18,7 +18,7 @@ export interface Stack extends AsyncDisposable {
   kill(): void;
 }
 
-/** Opens a stack, which is closed at the end of the scope. */
+/** Opens a stack, which is closed when it is disposed of. */
 export async function openStack(
   spec: BackendSpec,
   queue = 0,
@@ -33,7 +33,7 @@ export async function openStack(
   };
 }
 
-/** Ends a server as `kill -9` does: nothing more is written, and its files are closed. */
+/** Ends a server as `kill -9` does: writes nothing more, and closes its files. */
 export function endAsKilled(stack: Stack, paths: readonly string[]): void {
   stack.kill();
   if (paths.length === 0) return;
@@ -41,20 +41,20 @@ export function endAsKilled(stack: Stack, paths: readonly string[]): void {
     try {
       if (paths.includes(Deno.readLinkSync(`/proc/self/fd/${name}`))) closeFd(Number(name));
     } catch (error) {
-      // That of the listing itself.
+      // The descriptor of the listing itself.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
   }
 }
 
-/** What a read gives. */
+/** Reads bytes. */
 export async function readBytes(disk: Backend, offset: number, length: number) {
   const buffer = new Uint8Array(length).fill(0xa5);
   await disk.readAt(buffer, offset);
   return buffer;
 }
 
-/** Writes bytes of one value. */
+/** Fills a range with one value. */
 export async function fill(disk: Backend, value: number, offset: number, length: number) {
   await disk.writeAt(new Uint8Array(length).fill(value), offset, { fua: false });
 }

@@ -1,6 +1,6 @@
 /**
- * A program that `device/telemetry_test.ts` starts with and without OpenTelemetry: a device that is
- * not there does some requests, and its telemetry goes wherever the environment says.
+ * A program that `device/telemetry_test.ts` starts with and without OpenTelemetry. A fake device serves
+ * some requests, and its telemetry is exported as the environment says.
  *
  * @module
  */
@@ -24,6 +24,6 @@ for (let time = 0; time < 12; time++) {
 }
 stats.count(UBLK_IO_OP_WRITE, 512);
 stats.error();
-// Until whoever started it has seen enough.
+// Runs until the parent closes stdin.
 await Deno.stdin.read(new Uint8Array(1));
 Deno.exit(0);

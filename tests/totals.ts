@@ -1,5 +1,5 @@
 /**
- * What a step of the test run came to, and how it is read from what the step's program reports.
+ * The outcome of a step of the test run, and the parsing of the reports it comes from.
  *
  * @module
  */
@@ -8,22 +8,22 @@ import type { TestTime } from "./slowest.ts";
 /** The outcome of one step. */
 export interface Outcome {
   passed: number;
-  /** What failed, by name; each one counts. */
+  /** Names of failures; each one counts. */
   failed: string[];
-  /** What was skipped, by name; each one counts. */
+  /** Names of skipped tests; each one counts. */
   skipped: string[];
   /** What the tests took, as far as that is known. */
   times?: readonly TestTime[];
 }
 
-/** Three numbers, as on the last line of a run. */
+/** The three numbers on the last line of a run. */
 export interface Totals {
   passed: number;
   failed: number;
   skipped: number;
 }
 
-/** Adds outcomes up. */
+/** Adds up outcomes. */
 export function total(outcomes: Iterable<Outcome>): Totals {
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
   for (const { passed, failed, skipped } of outcomes) {
@@ -34,7 +34,7 @@ export function total(outcomes: Iterable<Outcome>): Totals {
   return totals;
 }
 
-/** The last line of a run. */
+/** Formats the last line of a run. */
 export function formatTotals({ passed, failed, skipped }: Totals): string {
   return `${passed} passed, ${failed} failed, ${skipped} skipped`;
 }
@@ -42,7 +42,7 @@ export function formatTotals({ passed, failed, skipped }: Totals): string {
 const SUITE = /<testsuite ([^>]*)>(.*?)<\/testsuite>/gs;
 const CASE = /<testcase ([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs;
 
-/** The value of an attribute. Deno escapes `<`, `>` and `"` inside them. */
+/** The value of an attribute. Deno escapes `<`, `>` and `"` in it. */
 function attribute(attributes: string, name: string): string | undefined {
   const value = new RegExp(`(?:^|\\s)${name}="([^"]*)"`).exec(attributes)?.[1];
   return value?.replace(/&(#x?[0-9a-f]+|lt|gt|quot|apos|amp);/gi, (_, entity: string) => {
@@ -56,11 +56,11 @@ function attribute(attributes: string, name: string): string | undefined {
  * Reads the report of `deno test --junit-path`, given the test files it was told to run.
  *
  * - A step inside a test (`t.step`) is a test case of its own in the report, named after its test.
- *   Passed and failed ones are not counted again beside their test, which says as much; a skipped
- *   one is, because nothing else tells.
- * - Tests left out by `--filter` or by an `only` elsewhere are reported as skipped too, but without
- *   a time. They count as nothing.
- * - A file that could not be loaded is missing in the report: it counts as one failure.
+ *   Passed and failed steps are not counted, because their test counts; skipped steps are, because
+ *   nothing else reports them.
+ * - Tests excluded by `--filter` or by an `only` elsewhere are reported as skipped too, but without a
+ *   time. They are not counted.
+ * - A file that could not be loaded is missing from the report, and counts as one failure.
  */
 export function parseJunit(xml: string, files: readonly string[]): Outcome {
   const outcome: Outcome = { passed: 0, failed: [], skipped: [] };

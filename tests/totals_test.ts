@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { formatTotals, junitTimes, parseJunit, total } from "./totals.ts";
 
-/** As Deno 2.9.6 writes it: steps after the tests, filtered tests without a time. */
+/** A report in Deno 2.9.6's format: steps after the tests, filtered tests without a time. */
 const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="deno test" tests="9" failures="3" errors="1" time="0.184">
     <testsuite name="./a_test.ts" tests="8" disabled="2" errors="0" failures="3">
@@ -34,7 +34,7 @@ const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
     </testsuite>
 </testsuites>`;
 
-Deno.test("parseJunit counts tests, not their steps, and names what failed or was skipped", () => {
+Deno.test("parseJunit counts tests, not their steps, and names failed and skipped ones", () => {
   assertEquals(parseJunit(REPORT, ["a_test.ts", "sub/b_test.ts"]), {
     passed: 2,
     failed: ["a_test.ts: with steps", "sub/b_test.ts: one"],
@@ -57,7 +57,7 @@ Deno.test("parseJunit counts a file that reported nothing as a failure", () => {
   assertEquals(outcome.failed.length, 3);
 });
 
-Deno.test("parseJunit reads what this very Deno writes", async () => {
+Deno.test("parseJunit parses a report of the running Deno", async () => {
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(
@@ -87,7 +87,7 @@ Deno.test("parseJunit reads what this very Deno writes", async () => {
   }
 });
 
-Deno.test("total adds outcomes up and formatTotals prints the last line", () => {
+Deno.test("total adds up outcomes and formatTotals formats the last line", () => {
   const totals = total([
     { passed: 2, failed: ["x"], skipped: [] },
     { passed: 40, failed: [], skipped: ["y", "z"] },

@@ -3,14 +3,14 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 const ROOT = new URL("../", import.meta.url);
 const PAGE = await Deno.readTextFile(new URL("docs/troubleshooting.md", ROOT));
 
-/** The codes, as the type in `uapi/error.ts` lists them. */
+/** The error codes, from the type in `uapi/error.ts`. */
 const CODES = await (async () => {
   const source = await Deno.readTextFile(new URL("uapi/error.ts", ROOT));
   const type = /export type UblkErrorCode =([^;]+);/.exec(source)![1];
   return [...type.matchAll(/\| "(\w+)"/g)].map(([, code]) => code);
 })();
 
-/** All texts of the source, one after the other, with those that are put together in one piece. */
+/** All strings of the source in one text, with concatenated strings joined. */
 const SOURCE = ["uapi", "uring", "ctrl", "queue", "disk", "backends", "device", "cmd"]
   .flatMap((folder) => [...files(folder)])
   .map((path) => Deno.readTextFileSync(new URL(path, ROOT)))
@@ -24,13 +24,13 @@ function* files(folder: string): Generator<string> {
   }
 }
 
-/** Heading and text of each symptom. */
+/** The heading and text of each symptom. */
 const SYMPTOMS = PAGE.split(/^### /m).slice(1).map((section) => {
   const [heading, ...text] = section.split("\n");
   return { heading, text: text.join(" ") };
 });
 
-Deno.test("docs/troubleshooting.md + every code of an error + is there", () => {
+Deno.test("docs/troubleshooting.md + every error code + is listed", () => {
   assert(CODES.length > 15, "the type is read");
   assertEquals(CODES.filter((code) => !PAGE.includes(`\`${code}\``)), []);
 });
@@ -48,7 +48,7 @@ Deno.test("docs/troubleshooting.md + each message + occurs in the source", () =>
   let pieces = 0;
   for (const { heading } of SYMPTOMS.filter(({ heading }) => heading.startsWith("`"))) {
     for (const [, message] of heading.matchAll(/`([^`]+)`/g)) {
-      // "operation: reason; remedy" is put together from its parts.
+      // "operation: reason; remedy" is composed at run time, so look for the parts.
       for (const piece of message.split(/…|: |; /).map((part) => part.trim())) {
         if (!/\w/.test(piece)) continue;
         assert(SOURCE.includes(piece), `nothing in the source says "${piece}", of ${heading}`);

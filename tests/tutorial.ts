@@ -1,13 +1,13 @@
 /**
- * The programs of `docs/writing-a-backend.md`, as files, so that what the page shows is what is
- * tested.
+ * Extracts the programs of `docs/writing-a-backend.md` to files, so that tests run exactly what the page
+ * shows.
  *
  * @module
  */
 
 const ROOT = new URL("../", import.meta.url);
 
-/** The page's programs by their file names, with this checkout in place of the published package. */
+/** The page's programs by file name, with imports from this checkout. */
 export function tutorialPrograms(): Map<string, string> {
   const page = Deno.readTextFileSync(new URL("docs/writing-a-backend.md", ROOT));
   const programs = new Map<string, string>();
@@ -17,14 +17,14 @@ export function tutorialPrograms(): Map<string, string> {
   return programs;
 }
 
-/** A program with this checkout in place of the published package. */
+/** A program, with imports from this checkout instead of the published package. */
 export function here(program: string): string {
   return program
     .replaceAll("jsr:@ublk/ublk/testing", new URL("testing.ts", ROOT).href)
     .replaceAll("jsr:@ublk/ublk", new URL("mod.ts", ROOT).href);
 }
 
-/** A folder with the programs in it; its path ends with a slash. */
+/** Creates a folder with the programs. Its path ends in a slash. */
 export async function tutorialFolder(): Promise<string> {
   const folder = `${await Deno.makeTempDir({ prefix: "ublk-tutorial-" })}/`;
   for (const [name, text] of tutorialPrograms()) await Deno.writeTextFile(folder + name, text);

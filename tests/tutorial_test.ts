@@ -1,4 +1,4 @@
-/** The backends of `docs/writing-a-backend.md` without a kernel: they compile, and do what it says. */
+/** Tests the backends of `docs/writing-a-backend.md` without a kernel: they compile and work as described. */
 
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { loadBackend } from "../disk/load.ts";
@@ -23,7 +23,7 @@ async function deno(...args: string[]): Promise<string> {
   return said;
 }
 
-/** A backend of the folder, opened as a command line has it opened. */
+/** Opens a backend of the folder, as a command line does. */
 async function opened(file: string, values: Record<string, unknown>, files: string[] = []) {
   const target = await moduleTarget(`file://${file}`);
   const loaded = await loadBackend(target.spec(values, files));
@@ -52,7 +52,7 @@ Deno.test("tutorial + numbers.ts: each line is its own offset", async () => {
   await Deno.remove(folder, { recursive: true });
 });
 
-/** IEEE 1619-2007, annex B, vector 10: XTS-AES-256 of a data unit of 512 bytes, numbered 0xff. */
+/** IEEE 1619-2007, annex B, vector 10: XTS-AES-256 of a data unit of 512 bytes with number 0xff. */
 const VECTOR = {
   key: "2718281828459045235360287471352662497757247093699959574966967627" +
     "3141592653589793238462643383279502884197169399375105820974944592",
@@ -60,11 +60,11 @@ const VECTOR = {
   begins: "1c3b3a102f770386e4836c99e370cf9bea00803f5e482357a4ae12d414a3e63b",
 };
 
-// Ciphers of node:crypto are released by the garbage collector alone, which the sanitizer calls a leak.
+// Only the garbage collector frees ciphers of node:crypto, which the sanitizer reports as a leak.
 const ciphersStay = { sanitizeResources: false };
 
 Deno.test(
-  "tutorial + crypt.ts: it is XTS as the standard has it, and a disk that keeps its word",
+  "tutorial + crypt.ts: it is XTS as in the standard, and conforms to the contract",
   ciphersStay,
   async () => {
     const folder = await tutorialFolder();
@@ -91,7 +91,7 @@ Deno.test(
   },
 );
 
-Deno.test("tutorial + http.ts: it reads an image by ranges, and knows servers that have none", async () => {
+Deno.test("tutorial + http.ts: it reads an image by ranges, and detects servers without range support", async () => {
   const folder = await tutorialFolder();
   const image = crypto.getRandomValues(new Uint8Array(5000));
   const ranges: string[] = [];

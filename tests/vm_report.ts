@@ -1,25 +1,25 @@
 /**
- * The report of `vm/main.ts e2e --json FILE`.
+ * Parses the report of `vm/main.ts e2e --json FILE`.
  *
  * @module
  */
 import type { TestTime } from "./slowest.ts";
 import type { Outcome } from "./totals.ts";
 
-/** What is read of one kernel's run. */
+/** The used fields of one kernel's run. */
 interface Suite {
   kernel: string;
   passed: number;
   failed: number;
   skipped: number;
-  /** Names of what failed. */
+  /** Names of failed tests. */
   failures: string[];
-  /** Names of what was skipped. */
+  /** Names of skipped tests. */
   skips: string[];
   times?: TestTime[];
 }
 
-/** Reads the report: the sum over the kernels, each name with its kernel before it. */
+/** Parses the report: the sum over the kernels, each name prefixed with its kernel. */
 export function parseVmReport(json: string): Outcome {
   const { suites } = JSON.parse(json) as { suites?: Suite[] };
   if (!Array.isArray(suites)) throw new TypeError("the VM's report has no suites");
@@ -38,8 +38,8 @@ export function parseVmReport(json: string): Outcome {
 }
 
 /**
- * At least as many names as the report counts. There can be more: the VM's side names the ignored
- * steps of a test without counting them, and here they count, as in `parseJunit`.
+ * Returns at least as many names as the report counts. There may be more: the VM's side names ignored
+ * steps of a test without counting them, but here they count, as in `parseJunit`.
  */
 function named(names: readonly string[], count: number, kernel: string): string[] {
   const length = Math.max(count, names.length);

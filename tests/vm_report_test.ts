@@ -19,7 +19,7 @@ const NEW = {
   times: [{ file: "a_test.ts", name: "one", seconds: 3 }],
 };
 
-Deno.test("parseVmReport sums the kernels up and puts them before the names", () => {
+Deno.test("parseVmReport sums up the kernels and prefixes names with them", () => {
   assertEquals(parseVmReport(JSON.stringify({ suites: [OLD, NEW] })), {
     passed: 9,
     failed: ["Linux 6.12: flush"],
@@ -28,7 +28,7 @@ Deno.test("parseVmReport sums the kernels up and puts them before the names", ()
   });
 });
 
-Deno.test("parseVmReport believes the count where names are missing", () => {
+Deno.test("parseVmReport trusts the count if names are missing", () => {
   const suites = [{ ...NEW, failed: 2, failures: ["one"] }];
   assertEquals(parseVmReport(JSON.stringify({ suites })).failed, [
     "Linux 7.2: one",

@@ -1,31 +1,39 @@
 /**
- * Makes zip archives for tests, also such as no archiver makes: wrong checksums, zip64 where it is
- * not needed, methods and flags of any kind.
+ * Writes zip archives for tests, including ones that no archiver would write: wrong checksums, unneeded
+ * zip64, arbitrary methods and flags.
  *
  * @module
  */
 
-/** Something in an archive. */
+/** A member of an archive. */
 export interface ZipMember {
-  /** Its path, or the bytes of it; of a folder, mostly with a slash at its end. */
+  /** The path, or its bytes. A folder's path usually ends in a slash. */
   readonly name: string | Uint8Array;
-  /** Its contents. Default: none. */
+  /**
+   * The contents.
+   *
+   * @default Empty
+   */
   readonly data?: Uint8Array;
-  /** Compressed by deflate. */
+  /** Compress by deflate. */
   readonly deflate?: boolean;
-  /** Numbers in 64 bits, as large ones are. */
+  /** Use zip64 fields. */
   readonly zip64?: boolean;
-  /** Marked as encrypted. */
+  /** Mark as encrypted. */
   readonly encrypted?: boolean;
-  /** Bit 11 is not set, by which its name is UTF-8. */
+  /** Clear bit 11, which marks the name as UTF-8. */
   readonly unmarked?: boolean;
-  /** The system that it was made on. Default: 3, Unix. */
+  /**
+   * The system that the member was created on.
+   *
+   * @default 3, Unix
+   */
   readonly system?: number;
-  /** More extra fields in the directory. */
+  /** Additional extra fields in the directory. */
   readonly extra?: Uint8Array;
-  /** What the archive claims instead of the truth. */
+  /** False values to write instead of the true ones. */
   readonly claims?: { readonly crc32?: number; readonly bytes?: number; readonly method?: number };
-  /** The header beside the contents, where it differs from the directory. */
+  /** Fields of the local header that differ from the directory. */
   readonly local?: {
     readonly name?: string;
     readonly flags?: number;
@@ -35,14 +43,18 @@ export interface ZipMember {
     readonly storedBytes?: number;
     readonly extra?: Uint8Array;
   };
-  /** Date and time as MS-DOS has them. Default: 2 March 2024, 10:20:30. */
+  /**
+   * Date and time in MS-DOS format.
+   *
+   * @default 2 March 2024, 10:20:30
+   */
   readonly dosTime?: number;
 }
 
 const DOS_TIME = ((2024 - 1980) << 25 | 3 << 21 | 2 << 16 | 10 << 11 | 20 << 5 | 15) >>> 0;
 const encoder = new TextEncoder();
 
-/** Bytes compressed by deflate, without anything around them. */
+/** Compresses bytes by raw deflate. */
 export async function deflated(data: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   const stream = new Blob([data.slice()]).stream().pipeThrough(
     new CompressionStream("deflate-raw"),
@@ -50,7 +62,7 @@ export async function deflated(data: Uint8Array): Promise<Uint8Array<ArrayBuffer
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** The checksum, bit by bit, so that nothing tests itself. */
+/** Computes the checksum bit by bit, independently of the code under test. */
 export function slowCrc32(bytes: Uint8Array): number {
   let crc = -1;
   for (const byte of bytes) {
@@ -60,7 +72,7 @@ export function slowCrc32(bytes: Uint8Array): number {
   return ~crc >>> 0;
 }
 
-/** A little-endian record of numbers of some bytes each. */
+/** A little-endian record of numbers, each with its number of bytes. */
 export function record(
   ...fields: (readonly [bytes: number, value: number])[]
 ): Uint8Array<ArrayBuffer> {
@@ -76,7 +88,7 @@ export function record(
 
 const ALL_ONES = 0xffff_ffff;
 
-/** Makes an archive. */
+/** Creates an archive. */
 export async function makeZip(members: readonly ZipMember[]): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   const directory: Uint8Array<ArrayBuffer>[] = [];
@@ -141,8 +153,8 @@ export async function makeZip(members: readonly ZipMember[]): Promise<Uint8Array
 }
 
 /**
- * Makes an archive of very many members, all of them with the contents of the first: `hello`. It is
- * made at once, and small.
+ * Creates an archive of very many members that all share the contents of the first: `hello`. It is
+ * created quickly, and small.
  */
 export function makeLargeZip(
   count: number,
@@ -184,7 +196,7 @@ export function makeLargeZip(
   return join([archive.subarray(0, at), end]);
 }
 
-/** All of them, one behind the other. */
+/** Concatenates byte arrays. */
 export function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

@@ -1,9 +1,9 @@
 /**
- * `ublk-own NODE`: gives a node of an unprivileged device, `ublkcN` or `ublkbN`, to the user who made
- * the device. udev runs it, by `59-ublk.rules`. It exits with 1 for a privileged device, whose nodes
- * stay as they are.
+ * `ublk-own NODE`: gives a node of an unprivileged device, `ublkcN` or `ublkbN`, to the user who
+ * created the device. udev runs it, according to `59-ublk.rules`. It exits with 1 for a privileged
+ * device, whose nodes it leaves unchanged.
  *
- * The driver alone knows whose a device is: sysfs does not tell.
+ * Only the driver knows the owner of a device; sysfs does not show it.
  *
  * @module
  */
@@ -14,24 +14,24 @@ import { printable } from "../uapi/printable.ts";
 import { UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
 import { PinnedPath } from "../uring/rights.ts";
 
-/** Done: the node is its owner's. */
+/** The node now belongs to the owner. */
 const EXIT_OWNED = 0;
 /** The device is privileged. */
 const EXIT_PRIVILEGED = 1;
-/** It could not be done. */
+/** The command failed. */
 const EXIT_FAILURE = 2;
 
-async function own(node: string | undefined): Promise<number> {
+async function giveToOwner(node: string | undefined): Promise<number> {
   const id = /^ublk[bc](\d+)$/.exec(node ?? "")?.[1];
   if (id === undefined) {
     throw new UblkError("INVALID_ARGUMENT", {
       operation: "ublk-own",
-      reason: `${node ?? "nothing"} is no node of a ublk device`,
+      reason: `${node ?? "nothing"} is not a node of a ublk device`,
       hint: "give ublkcN or ublkbN",
     });
   }
-  // Pinned before the question: the device may be deleted meanwhile, and its number and path be
-  // another user's. Then the answer is about that device, and the node that is changed is nobody's.
+  // Pin the node before asking: meanwhile the device may be deleted, and its number and path reused by
+  // another user. Then the answer is about that device, but the node that changes is nobody's.
   using path = new PinnedPath(`/dev/${node}`);
   await using control = await Control.open();
   const { flags, owner_uid } = await control.getDevInfo(Number(id));
@@ -42,7 +42,7 @@ async function own(node: string | undefined): Promise<number> {
 
 async function main(): Promise<number> {
   try {
-    return await own(Deno.args[0]);
+    return await giveToOwner(Deno.args[0]);
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
     console.error(printable(`ublk-own: error: ${error.message}`));

@@ -1,5 +1,5 @@
 /**
- * A RAM disk whose methods return Promises that settle a little later, in any order.
+ * A RAM disk whose methods return Promises that settle slightly later, in any order.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import type { Backend } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { Dice } from "../../uapi/dice.ts";
 
-/** Its specification. */
+/** The disk's specification. */
 export function asyncMemory(size: number): BackendSpec {
   return { module: import.meta.url, options: size };
 }
 
-/** Opens it. */
+/** Opens the disk. */
 export function open(options: unknown): Backend {
   const bytes = new Uint8Array(options as number);
   const dice = new Dice(1);

@@ -1,6 +1,6 @@
 /**
- * A disk in memory that a test can see into: its contents and its counters are shared memory which
- * the test made, so it may run in a Worker, in a Worker per queue, or in the test's own thread.
+ * A disk in memory that a test can inspect. Its contents and counters are shared memory created by the
+ * test, so it may run in a Worker, in a Worker per queue, or in the test's thread.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import type { Backend, BackendModule, Sharing } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 
-/** The counters, in the order of their places in {@linkcode Watched.counters}. */
+/** The counters, in the order of {@linkcode Watched.counters}. */
 const NAMES = [
   "reads",
   "writes",
@@ -24,30 +24,34 @@ const NAMES = [
   "closes",
 ] as const;
 
-/** One of the counters. `writesAtFlush` is how many writes there had been at the last flush. */
+/** The name of a counter. `writesAtFlush` is the number of writes before the last flush. */
 export type Counter = typeof NAMES[number];
 
-/** What a test makes and the backend fills. */
+/** Memory that a test creates and the backend fills. */
 export interface Watched {
-  /** The disk. */
+  /** The contents of the disk. */
   readonly contents: SharedArrayBuffer;
   /** The counters: see {@linkcode count}. */
   readonly counters: SharedArrayBuffer;
 }
 
-/** What the disk is to be and to have. */
+/** Properties of the disk. */
 export interface Manner {
   /** `"sync"`: blocks its thread. `"plain"`: an event loop, no Promises. `"async"`: Promises. */
   readonly style?: "sync" | "plain" | "async";
   /** Logical block size. */
   readonly blockSize?: number;
-  /** The optional methods, separated by blanks; all where left out. */
+  /**
+   * The optional methods, separated by blanks.
+   *
+   * @default All of them
+   */
   readonly methods?: string;
   /** Throw instead of opening, from this queue on. */
   readonly failFromQueue?: number;
 }
 
-/** Shared memory for a disk of that size. */
+/** Creates the shared memory for a disk of this size. */
 export function watched(size: number): Watched {
   return {
     contents: new SharedArrayBuffer(size),
@@ -55,23 +59,23 @@ export function watched(size: number): Watched {
   };
 }
 
-/** A counter's value. */
+/** The value of a counter. */
 export function count(disk: Watched, name: Counter): number {
   return Atomics.load(new Int32Array(disk.counters), NAMES.indexOf(name));
 }
 
-/** Such a disk, for Workers. */
+/** The specification of such a disk, for Workers. */
 export function counting(disk: Watched, sharing: Sharing, manner: Manner = {}): BackendSpec {
   const name = sharing === "single" ? "single" : "perQueue";
   return { module: import.meta.url, export: name, options: { ...disk, ...manner } };
 }
 
-/** The module contract, with one thread for all queues. */
+/** The module with one thread for all queues. */
 export const single: BackendModule = { open };
-/** The module contract, with one thread for each queue. */
+/** The module with one thread per queue. */
 export const perQueue: BackendModule = { open, sharing: "per-queue" };
 
-/** Opens it. */
+/** Opens the disk. */
 export function open(options: unknown, { queue }: { queue: number } = { queue: 0 }): Backend {
   const disk = options as Watched & Manner;
   if (queue >= (disk.failFromQueue ?? Infinity)) throw new Error(`queue ${queue} fails on purpose`);

@@ -7,18 +7,18 @@
 import type { Backend } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 
-/** How it fails. */
+/** The kind of failure. */
 export type Failing = "dies" | "close throws" | "close hangs" | "open hangs";
 
-/** Such a backend. */
+/** The specification of such a backend. */
 export function failing(how: Failing, perQueue = false): BackendSpec {
   const options = { how };
   return { module: import.meta.url, export: perQueue ? "perQueue" : "single", options };
 }
 
-/** State in one heap. */
+/** The module with one thread for all queues. */
 export const single = { open };
-/** As if threads shared it. */
+/** The module with one thread per queue, although they share nothing. */
 export const perQueue = { sharing: "per-queue", open };
 
 function open(options: unknown): Backend | Promise<Backend> {
@@ -28,7 +28,7 @@ function open(options: unknown): Backend | Promise<Backend> {
   return {
     size: bytes.length,
     readAt(buffer, offset) {
-      // The start of the disk is read by whoever looks for partitions.
+      // Not at the start of the disk, which partition scans read.
       if (how === "dies" && offset >= bytes.length / 2) {
         setTimeout(() => {
           throw new Error("died on purpose");
@@ -45,12 +45,12 @@ function open(options: unknown): Backend | Promise<Backend> {
   };
 }
 
-/** A backend that takes a while to open, and counts: shares, unshares, opens, closes. */
+/** A backend that opens slowly, and counts its shares, unshares, opens and closes. */
 export function slowToOpen(counts: Int32Array<SharedArrayBuffer>): BackendSpec {
   return { module: import.meta.url, export: "slow", options: counts };
 }
 
-/** See {@linkcode slowToOpen}. */
+/** The module of {@linkcode slowToOpen}. */
 export const slow = {
   share: (options: unknown) => void Atomics.add(options as Int32Array, 0, 1),
   unshare: () => void Atomics.add(slowCounts!, 1, 1),

@@ -1,5 +1,5 @@
 /**
- * A disk in a file, by Deno's own file API: with its synchronous calls, or with Promises.
+ * A disk in a file, through Deno's file API: with synchronous calls, or with Promises.
  *
  * @module
  */
@@ -12,18 +12,18 @@ interface Options {
   readonly synchronous: boolean;
 }
 
-/** A disk in the file at `path`, whose size is the disk's. */
+/** A disk in the file at `path`, with the size of the file. */
 export function fileDisk(path: string, synchronous: boolean, sharing: Sharing): BackendSpec {
   const name = sharing === "single" ? "single" : "perQueue";
   return { module: import.meta.url, export: name, options: { path, synchronous } };
 }
 
-/** The module contract, with one thread for all queues. */
+/** The module with one thread for all queues. */
 export const single: BackendModule = { open };
-/** The module contract, with one thread for each queue: what they share is the file. */
+/** The module with one thread per queue; the threads share the file. */
 export const perQueue: BackendModule = { open, sharing: "per-queue" };
 
-/** Opens the file: the disk for a Worker, and for the caller's own thread. */
+/** Opens the disk, for a Worker or for the caller's thread. */
 export function open(options: unknown): Backend {
   const { path, synchronous } = options as Options;
   const file = Deno.openSync(path, { read: true, write: true });
@@ -51,7 +51,7 @@ function synchronousDisk(file: Deno.FsFile, size: number): Backend {
 }
 
 function asynchronousDisk(file: Deno.FsFile, size: number): Backend {
-  // A file has one position: an operation must not move it under another.
+  // A file has one position, so operations must not overlap.
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = (work: () => Promise<void>): Promise<void> => {
     const turn = last.then(work);

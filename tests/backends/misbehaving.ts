@@ -1,5 +1,5 @@
 /**
- * A backend in memory that misbehaves from a certain offset on, in the manner it is told.
+ * A backend in memory that misbehaves in a chosen way from a certain offset on.
  *
  * @module
  */
@@ -7,12 +7,12 @@
 import type { Answer, Backend } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 
-/** The first offset at which it misbehaves. Below it, it is a RAM disk. */
+/** The first offset at which it misbehaves. Below that it is a RAM disk. */
 export const BAD_OFFSET = 1 << 20;
-/** Its size in bytes. */
+/** The size of the disk, in bytes. */
 export const SIZE = 16 << 20;
 
-/** What it does at the bad offset. */
+/** The behaviour at the bad offset. */
 export type Manner =
   | "throw"
   | "reject"
@@ -24,7 +24,7 @@ export type Manner =
   | "loop"
   | "promise";
 
-/** Such a backend, for a Worker. */
+/** The specification of such a backend, for a Worker. */
 export function misbehaving(
   manner: Manner,
   synchronous: boolean,
@@ -33,7 +33,7 @@ export function misbehaving(
   return { module: import.meta.url, options: { manner, synchronous, operation } };
 }
 
-/** The module contract. */
+/** Opens the disk. */
 export function open(options: unknown): Backend {
   const { manner, synchronous, operation } = options as {
     manner: Manner;

@@ -1,5 +1,5 @@
 /**
- * A file as a disk, through the serving thread's own ring: the smallest backend of its kind.
+ * A disk in a file, through the serving thread's ring: the smallest backend of its kind.
  *
  * @module
  */
@@ -20,15 +20,15 @@ const O_RDWR = 2;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
-/** Threads share it through the kernel. */
+/** Threads share the file through the kernel. */
 export const sharing: Sharing = "per-queue";
 
-/** A disk in the file of that path, which has that size in bytes. */
+/** A disk in the file at `path`, which has `size` bytes. */
 export function ringFile(path: string, size: number): BackendSpec {
   return { module: import.meta.url, options: { path, size } };
 }
 
-/** The module contract. */
+/** Opens the disk. */
 export function open(options: unknown): Backend {
   const { path, size } = options as { path: string; size: number };
   const fd = openFile(path, O_RDWR);
@@ -44,7 +44,7 @@ export function open(options: unknown): Backend {
     },
     complete({ op, length }, result) {
       const transfers = op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE;
-      // A file that has shrunk reads short: that is an error, not an end.
+      // A file that has shrunk reads short, which is an error.
       return result >= 0 && transfers && result !== length ? -EIO : result;
     },
   };

@@ -163,7 +163,7 @@ Deno.test("ublk add --metrics serves a Unix socket, which goes with the device",
   const text = await (await fetch("http://localhost/metrics", { client })).text();
   assertEquals(valueOf(text, "ublk_device_info", { path: device.path, recovery: "none" }), 1);
   const second = await runCommand("ublk", ["add", "-t", "null", "--metrics", `unix:${path}`]);
-  assertOneLine(second, 1, /serve metrics at unix:\S+: somebody else is there; choose another/);
+  assertOneLine(second, 1, /serve metrics at unix:\S+: the address is in use; choose another/);
   assertEquals(nodes().length, 2, "the second one left nothing");
   await ublk("del", "-n", `${device.id}`);
   assert(![...Deno.readDirSync("/run/ublk")].some(({ name }) => name.startsWith("metrics")));

@@ -78,7 +78,11 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "add", /^ublk: error: --type: it is missing; use one of null, mem, /],
   ["ublk", "add -t null --foo 3", /--foo: unknown flag; null has --size; see `ublk add --help`/],
   ["ublk", "add -t null -z -g", /--get-data and --zero-copy: data travels one way only; give /],
-  ["ublk", "add -t null --metrics 9100", /--metrics: "9100" is no address with a port; use 127/],
+  [
+    "ublk",
+    "add -t null --metrics 9100",
+    /--metrics: "9100" is not an address with a port; use 127/,
+  ],
   ["ublk", "top --interval 0", /--interval: 0 is out of range; use 0.1 to 3600/],
   ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
   ["ublk", "add -t ./none.ts", /^ublk: error: --type: \.\/none\.ts: there is no such file; check/],

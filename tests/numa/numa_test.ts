@@ -1,4 +1,4 @@
-/** What only a machine with several NUMA nodes shows. The step of the test run boots one with two. */
+/** Tests that need several NUMA nodes. Their step of the test run boots a guest with two. */
 
 import { assertEquals } from "@std/assert";
 import { sh } from "../e2e/_disk.ts";
@@ -7,7 +7,7 @@ import { runCommand } from "../integration/_run_command.ts";
 const ublk = (...args: string[]) => runCommand("ublk", args);
 
 Deno.test("the buffers of a queue are on the NUMA node of its thread", async () => {
-  // The thread of the first queue is on the second node, and the other way round.
+  // The thread of the first queue is on the second node, and vice versa.
   const ran = await ublk(
     ...["add", "--json", "-t", "null", "--data-path", "copy", "-q", "2", "--affinity", "2:0"],
   );
@@ -21,7 +21,7 @@ Deno.test("the buffers of a queue are on the NUMA node of its thread", async () 
       cpu: `${cpu}`,
       disk: device.path,
     });
-  /** Pages of our own mappings on each node: those that have no huge pages. */
+  /** Pages of our mappings on each node; these are the ones without huge pages. */
   const pages = async () => {
     const maps = await Deno.readTextFile(`/proc/${device.pid}/smaps`);
     const own = maps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m).filter((map) => / nh( |$)/m.test(map))
@@ -39,8 +39,8 @@ Deno.test("the buffers of a queue are on the NUMA node of its thread", async () 
   await write(2);
   const second = await pages();
   const told = JSON.stringify({ before, first, second });
-  // A queue of this size touches 128 pages or more at its first writes; whatever else the process
-  // has in such mappings comes and goes by a few.
+  // A queue of this size touches at least 128 pages at its first writes. Other pages in such mappings
+  // vary by a few.
   const grown = (from: number[], to: number[]) => to.map((count, node) => count - from[node] > 64);
   assertEquals(grown(before, first), [false, true], told);
   assertEquals(grown(first, second), [true, false], told);

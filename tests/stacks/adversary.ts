@@ -1,7 +1,7 @@
 /**
- * A disk for the inside of a stack, as unkind as a disk may be: it answers late and in another
- * order, does a part of a request now and the rest later, refuses some, and after a loss of power
- * has of each sector what was durable or any version written since.
+ * The worst disk that the contract allows, as the innermost of a stack. It answers late and out of
+ * order, performs a part of a request now and the rest later, and refuses some requests. After a loss
+ * of power each sector holds its durable contents or any version written since.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 import { contentOf } from "./history.ts";
 
-/** Work that waits until it is let go, in any order. */
+/** A queue of held work that is released in random order. */
 export class Gate {
   readonly #waiting: (() => void)[] = [];
   readonly #dice: Dice;
@@ -25,7 +25,7 @@ export class Gate {
     this.#dice = dice;
   }
 
-  /** How many wait. */
+  /** The number of held works. */
   get waiting(): number {
     return this.#waiting.length;
   }
@@ -35,47 +35,47 @@ export class Gate {
     this.#waiting.push(work);
   }
 
-  /** Lets one of them go; nothing where none waits. */
-  letGo(): void {
+  /** Releases one held work, if there is any. */
+  releaseOne(): void {
     if (this.#waiting.length === 0) return;
     const [work] = this.#waiting.splice(this.#dice.draw(this.#waiting.length), 1);
     work();
   }
 }
 
-/** What such a disk is like. */
-export interface Manner {
-  /** Sectors. */
+/** Properties of an {@linkcode Adversary}. */
+export interface DiskTraits {
+  /** Size in sectors. */
   readonly sectors: number;
   /** Bytes of a logical block. */
   readonly blockSize: number;
-  /** `"sync"`: blocks its thread. `"plain"`: at once, unflagged. `"late"`: by Promises. */
+  /** `"sync"`: blocks its thread. `"plain"`: answers at once, unflagged. `"late"`: Promises. */
   readonly style: "sync" | "plain" | "late";
   /**
-   * When a flush fails it never makes durable what it had taken until then: it tells of that once,
-   * as Linux does of a file. A FUA write that fails does the same, because a file's is a write and
-   * then `fdatasync`. Wrappers that pass flushes on cannot mend that.
+   * A failed flush loses all earlier writes that were not durable, and reports the loss only once, as
+   * Linux does for a file. So does a failed FUA write, because on a file it is a write followed by
+   * `fdatasync`. Wrappers that pass flushes on cannot repair that.
    */
   readonly forgets: boolean;
-  /** The optional abilities that it has. */
+  /** The optional abilities of the disk. */
   readonly has: ReadonlySet<"fua" | "flush" | "trim" | "zero">;
 }
 
-/** Which requests it refuses. */
+/** The requests to refuse. */
 export interface Faults {
-  /** One request in so many fails; 0: none. */
+  /** One in this many requests fails; 0: none. */
   readonly oneIn: number;
-  /** Only of these operations. */
+  /** Only these operations fail. */
   readonly ops: readonly OperationName[];
-  /** Sectors that always fail, `from` to below `to`. */
+  /** Sectors that always fail: from `from` to before `to`. */
   readonly bad?: { readonly from: number; readonly to: number };
 }
 
-/** A request that was refused. Sectors; a flush has all of them. */
+/** A refused request. Positions are in sectors; a flush covers all of them. */
 export interface Refusal {
-  /** What it was. */
+  /** The operation. */
   readonly op: OperationName;
-  /** It was to make something durable: a flush, or a write with FUA. */
+  /** Whether it would have made data durable: a flush, or a write with FUA. */
   readonly durably: boolean;
   /** The first sector. */
   readonly from: number;
@@ -83,50 +83,50 @@ export interface Refusal {
   readonly to: number;
 }
 
-/** None. */
+/** No faults. */
 export const NO_FAULTS: Faults = { oneIn: 0, ops: [] };
 
-/** The disk; it outlives the stacks over it. */
+/** The disk. It outlives the stacks above it. */
 export class Adversary implements Disposable {
-  readonly #id = made++;
-  /** Every request that was refused, in order. */
+  readonly #id = nextId++;
+  /** All refused requests, in order. */
   readonly refusals: Refusal[] = [];
-  /** Which requests fail from now on. */
+  /** The current faults. */
   faults: Faults = NO_FAULTS;
-  /** What a reader sees. */
+  /** The contents that a reader sees. */
   #seen: Uint8Array<ArrayBuffer>;
-  /** What survives a loss of power at least. */
+  /** The contents that are known to survive a loss of power. */
   #durable: Uint8Array<ArrayBuffer>;
-  /** By sector, the versions since, each with its number in the order of all. */
+  /** By sector, the versions written since, each with its number in the global order. */
   #since = new Map<number, { readonly order: number; readonly bytes: Uint8Array }[]>();
   #order = 0;
-  readonly #manner: Manner;
+  readonly #traits: DiskTraits;
   readonly #dice: Dice;
   readonly #gate: Gate;
   readonly #passTime: () => void;
-  /** What was begun before a loss of power does nothing after it. */
+  /** Counts crashes: work started before a crash does nothing after it. */
   #power = 0;
 
   /** A disk each of whose sectors has contents of its own. `passTime` is called with each request. */
-  constructor(manner: Manner, dice: Dice, gate: Gate, passTime: () => void) {
+  constructor(traits: DiskTraits, dice: Dice, gate: Gate, passTime: () => void) {
     this.#passTime = passTime;
-    this.#manner = manner;
+    this.#traits = traits;
     this.#dice = dice;
     this.#gate = gate;
-    this.#seen = new Uint8Array(manner.sectors * SECTOR_BYTES);
-    for (let sector = 0; sector < manner.sectors; sector++) {
+    this.#seen = new Uint8Array(traits.sectors * SECTOR_BYTES);
+    for (let sector = 0; sector < traits.sectors; sector++) {
       this.#seen.set(contentOf(initialId(sector)), sector * SECTOR_BYTES);
     }
     this.#durable = this.#seen.slice();
   }
 
-  /** Puts bytes there durably, behind everybody's back. */
+  /** Writes bytes directly and durably, bypassing the history. */
   put(bytes: Uint8Array, sector: number): void {
     this.#seen.set(bytes, sector * SECTOR_BYTES);
     this.#durable.set(bytes, sector * SECTOR_BYTES);
   }
 
-  /** Ends what is under way. With a loss of power, what was not durable is there or not. */
+  /** Aborts requests in flight. On a loss of power, data that was not durable may be lost. */
   crash(power: boolean): void {
     this.#power++;
     if (!power) return;
@@ -138,25 +138,25 @@ export class Adversary implements Disposable {
     this.#seen = this.#durable.slice();
   }
 
-  /** Its sectors. */
+  /** Size in sectors. */
   get sectors(): number {
-    return this.#manner.sectors;
+    return this.#traits.sectors;
   }
 
-  /** Its specification, for stacks opened in this thread. */
+  /** The disk's specification, for stacks opened in this thread. */
   get spec(): BackendSpec {
-    known.set(this.#id, this);
+    adversaries.set(this.#id, this);
     return { module: import.meta.url, options: this.#id };
   }
 
-  /** No stack is opened over it any more. */
+  /** Unregisters the disk: no further stack can be opened over it. */
   [Symbol.dispose](): void {
-    known.delete(this.#id);
+    adversaries.delete(this.#id);
   }
 
-  /** It as a backend. */
+  /** The disk as a backend. */
   open(): Backend {
-    const { sectors, blockSize, style, has } = this.#manner;
+    const { sectors, blockSize, style, has } = this.#traits;
     return {
       size: sectors * SECTOR_BYTES,
       blockSize,
@@ -194,7 +194,7 @@ export class Adversary implements Disposable {
 
   #write(bytes: Uint8Array, offset: number): void {
     this.#seen.set(bytes, offset);
-    if (!this.#manner.has.has("flush")) return this.#durable.set(bytes, offset);
+    if (!this.#traits.has.has("flush")) return this.#durable.set(bytes, offset);
     const order = ++this.#order;
     for (let at = 0; at < bytes.length; at += SECTOR_BYTES) {
       const sector = (offset + at) / SECTOR_BYTES;
@@ -222,7 +222,7 @@ export class Adversary implements Disposable {
     }
   }
 
-  /** Does the request, in two parts where it is late; or refuses it, with some of it done. */
+  /** Performs a request, in two parts if late. Or refuses it after a part of it was done. */
   #do(
     op: OperationName,
     offset: number,
@@ -243,13 +243,13 @@ export class Adversary implements Disposable {
       if (refuses) {
         const durably = done !== undefined;
         this.refusals.push({ op, durably, from, to });
-        if (durably && this.#manner.forgets) this.#since.clear();
+        if (durably && this.#traits.forgets) this.#since.clear();
         throw new UblkError("SYSCALL_FAILED", { operation: `the inner ${op}`, errno: EIO });
       }
       if (middle < end) work(middle, end);
       done?.();
     };
-    if (this.#manner.style !== "late") return first(), second();
+    if (this.#traits.style !== "late") return first(), second();
     const power = this.#power;
     return new Promise((resolve, reject) => {
       const hold = (step: () => void) =>
@@ -276,15 +276,15 @@ export class Adversary implements Disposable {
   }
 }
 
-/** The contents of a sector before anything is written. */
+/** The id of a sector's initial contents. */
 export function initialId(sector: number): number {
   return 0x4000_0000 + sector;
 }
 
-const known = new Map<number, Adversary>();
-let made = 0;
+const adversaries = new Map<number, Adversary>();
+let nextId = 0;
 
 /** The module contract. */
 export function open(options: unknown): Backend {
-  return known.get(options as number)!.open();
+  return adversaries.get(options as number)!.open();
 }

@@ -1,11 +1,11 @@
 /**
- * What a disk may hold: for each sector, the writes of which one must be what a reader sees, and
- * those of which one must be there after a loss of power.
+ * A model of a disk's permitted contents: for each sector, the writes of which a reader must see one,
+ * and those of which one must remain after a loss of power.
  *
- * Requests that were under way at the same time may have been done in either order; one that
- * failed may have been done or not. Everything else is settled: a write that was answered is seen
- * by whoever asks later, what was seen once stays until it is written again, and what was seen
- * when a flush began is durable once the flush was answered.
+ * Concurrent requests may take effect in either order, and a failed one may have taken effect or not.
+ * Everything else is determined: later reads see an answered write, contents that were seen once stay
+ * until they are overwritten, and contents seen when a flush started are durable once the flush was
+ * answered.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import { SECTOR_BYTES } from "../fake_request.ts";
 
 const WORDS = SECTOR_BYTES / 4;
 
-/** The contents that say which write they are of; 0 are zeroes. */
+/** Contents that identify their write; id 0 is all zeroes. */
 export function contentOf(id: number): Uint8Array<ArrayBuffer> {
   const words = new Uint32Array(WORDS);
   if (id !== 0) { for (let at = 0; at < WORDS; at++) words[at] = id + at * 0x0100_0193; }
   return new Uint8Array(words.buffer);
 }
 
-/** A sector of a discarded range, which may read as anything. */
+/** The id of a discarded sector, which may read as anything. */
 export const ANYTHING = -1;
-/** Not the contents of any one write. */
+/** The id of contents that no single write produced. */
 export const TORN = -2;
 
-/** Which write the contents are of. */
+/** The id of the write that produced the contents. */
 export function idOf(bytes: Uint8Array): number {
   const words = new Uint32Array(bytes.slice().buffer);
   const id = words[0];
@@ -40,23 +40,23 @@ export function idOf(bytes: Uint8Array): number {
 export interface Written {
   readonly id: number;
   readonly start: number;
-  /** Infinity while it is under way. */
+  /** Infinity while in flight. */
   end: number;
 }
 
-/** Candidates at the start of a request. */
+/** The candidates of each sector at the start of a request. */
 type Snapshot = readonly (readonly Written[])[];
 
-/** One sector. */
+/** The state of one sector. */
 class Sector {
-  /** A reader who begins now sees one of these. */
+  /** A read that starts now sees one of these. */
   seen: Written[];
-  /** After a loss of power one of these is there. */
+  /** After a loss of power one of these remains. */
   durable: Written[];
-  /** All of this life: what a reader sees may have been written over before its answer comes. */
+  /** All writes of this life: what a read sees may be overwritten before its answer arrives. */
   readonly all: Written[] = [];
-  underWay = 0;
-  /** When a write of it last began or ended. */
+  inFlight = 0;
+  /** Time at which a write of it last started or ended. */
   changed = 0;
 
   constructor(id: number) {
@@ -66,20 +66,20 @@ class Sector {
   }
 }
 
-/** What was found where it should not be. */
+/** A violation of the model. */
 export class Violation extends Error {}
 
-/** The history of a disk. Sectors count from its start. */
+/** The history of a disk. Sectors are counted from its start. */
 export class History {
   readonly #sectors: Sector[];
   #now = 0;
 
-  /** A disk that has these contents. */
+  /** A disk with these contents. */
   constructor(ids: readonly number[]) {
     this.#sectors = ids.map((id) => new Sector(id));
   }
 
-  /** A write of contents, one for each sector from `from` on. @returns What tells of its end. */
+  /** Records the start of a write of sectors from `from` on. @returns A function that records its end. */
   write(from: number, ids: readonly number[]): (ok: boolean, fua: boolean) => void {
     const start = ++this.#now;
     const writes = ids.map((id, index) => {
@@ -88,7 +88,7 @@ export class History {
       sector.seen.push(written);
       sector.durable.push(written);
       sector.all.push(written);
-      sector.underWay++;
+      sector.inFlight++;
       sector.changed = start;
       return { sector, written };
     });
@@ -96,7 +96,7 @@ export class History {
       const end = ++this.#now;
       for (const { sector, written } of writes) {
         written.end = end;
-        sector.underWay--;
+        sector.inFlight--;
         sector.changed = end;
         const notBefore = (other: Written) => other.end >= start;
         if (ok) sector.seen = sector.seen.filter(notBefore);
@@ -105,7 +105,7 @@ export class History {
     };
   }
 
-  /** A read of sectors. @returns What checks its contents, as their identifiers. */
+  /** Records the start of a read. @returns A function that checks the ids of its contents. */
   read(from: number, count: number): (ids: readonly number[]) => void {
     const start = ++this.#now;
     const snapshot = this.#snapshot(from, count);
@@ -114,14 +114,14 @@ export class History {
         const sector = this.#sectors[from + index];
         const possible = snapshot[index].concat(sector.all.filter((one) => one.start > start));
         expectOne(possible, id, from + index, "reads as");
-        if (sector.underWay > 0 || sector.changed > start) continue;
+        if (sector.inFlight > 0 || sector.changed > start) continue;
         if (sector.seen.some((one) => one.id === ANYTHING)) continue;
         sector.seen = sector.seen.filter((one) => one.id === id);
       }
     };
   }
 
-  /** A flush. @returns What tells that it has succeeded. */
+  /** Records the start of a flush. @returns A function that records its success. */
   flush(): () => void {
     const start = ++this.#now;
     const snapshot = this.#snapshot(0, this.#sectors.length);
@@ -138,8 +138,9 @@ export class History {
   }
 
   /**
-   * Goes on with what the next server finds. `which` says for each sector whether it must be what
-   * was seen or what was durable; where there was power all the time, no more is durable than was.
+   * Checks the contents that the next server finds, and continues with them. `which` selects for each
+   * sector whether it must hold seen or durable contents. If the power never failed, the set of durable
+   * contents stays as it was.
    */
   restart(
     ids: readonly number[],

@@ -1,5 +1,5 @@
 /**
- * The lives of a stack of wrappers over an unkind disk, drawn from a seed: requests side by side,
+ * The lives of a stack of wrappers over an adversarial disk, drawn from a seed: concurrent requests,
  * ends of every kind, and the next server.
  *
  * @module
@@ -10,18 +10,25 @@ import type { OperationName } from "../../disk/operations.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 import { endAsKilled, openStack, type Stack } from "../stack.ts";
-import { Adversary, type Faults, Gate, initialId, type Manner, NO_FAULTS } from "./adversary.ts";
+import {
+  Adversary,
+  type DiskTraits,
+  type Faults,
+  Gate,
+  initialId,
+  NO_FAULTS,
+} from "./adversary.ts";
 import { ANYTHING, contentOf, History, idOf, Violation } from "./history.ts";
-import { type Pile, STACKS, WRAPS } from "./wraps.ts";
+import { type PartialStack, STACKS, WRAPS } from "./wraps.ts";
 
-/** The most requests that are under way at a time. */
-const SIDE_BY_SIDE = 14;
+/** Maximum of concurrent requests. */
+const MAX_CONCURRENT = 14;
 const REQUESTS = 70;
 const LIVES = 3;
-/** The most sectors of a request: beyond the smaller caches. */
-const MOST = 40;
-/** So many turns of nothing are the end. */
-const STILL_TURNS = 20_000;
+/** Maximum of sectors of a request: more than the smaller caches hold. */
+const MAX_SECTORS = 40;
+/** Turns without progress after which requests count as lost. */
+const MAX_IDLE_TURNS = 20_000;
 const POISON = 0xdb;
 
 /** The stack of a seed, outermost first. */
@@ -29,49 +36,49 @@ export function stackOf(seed: number): readonly string[] {
   return STACKS[seed % STACKS.length];
 }
 
-/** Lives the lives of a seed. `folder` is empty. */
+/** Runs all lives of a seed. `folder` must be empty. */
 export async function live(seed: number, folder: string): Promise<void> {
   const names = stackOf(seed);
   const dice = new Dice(seed);
   const gate = new Gate(dice);
-  using _timers = timersThrough(gate);
+  using _timers = gateTimers(gate);
   const clock = { ms: 0 };
-  using _clock = timeOf(clock);
-  const manner = mannerOf(dice, names);
-  // A slow disk takes as long over one write as a flush may go on after a refusal.
+  using _clock = fakeClock(clock);
+  const traits = drawTraits(dice, names);
+  // On a slow disk one write takes as long as a flush may continue after a refusal.
   const slow = seed % 2 === 0;
-  using disk = new Adversary(manner, dice, gate, () => void (clock.ms += slow ? 3_001 : 0));
-  let pile: Pile = { spec: disk.spec, start: 0, overlays: [] };
-  for (const name of names.toReversed()) pile = WRAPS[name].put(pile, folder, disk);
+  using disk = new Adversary(traits, dice, gate, () => void (clock.ms += slow ? 3_001 : 0));
+  let layers: PartialStack = { spec: disk.spec, start: 0, overlays: [] };
+  for (const name of names.toReversed()) layers = WRAPS[name].apply(layers, folder, disk);
   const ids = Array.from(
-    { length: manner.sectors - pile.start },
-    (_, sector) => initialId(pile.start + sector),
+    { length: traits.sectors - layers.start },
+    (_, sector) => initialId(layers.start + sector),
   );
   const one = {
     names,
     dice,
     gate,
     disk,
-    pile,
+    layers,
     history: new History(ids),
-    forgets: manner.forgets,
+    forgets: traits.forgets,
     slow,
     nextId: 1,
   };
   for (let life = 0; life < LIVES; life++) {
-    const stack = await alone(gate, () => openStack(pile.spec));
+    const stack = await runAlone(gate, () => openStack(layers.spec));
     await new Life(one, stack).run();
   }
 }
 
-function mannerOf(dice: Dice, names: readonly string[]): Manner {
+function drawTraits(dice: Dice, names: readonly string[]): DiskTraits {
   const has = new Set(["flush", "fua", "trim", "zero"] as const);
   if (dice.draw(3) === 0) has.delete("fua");
   if (dice.draw(8) === 0) has.delete("flush");
   if (dice.draw(8) === 0) has.delete("trim");
   if (dice.draw(8) === 0) has.delete("zero");
   const style = (["late", "late", "late", "sync", "plain"] as const)[dice.draw(5)];
-  // A table is in blocks of the disk; and the last block of a cache is not whole.
+  // A partition table needs small blocks, and the size leaves the last block of a cache incomplete.
   const innermost = names.at(-1);
   const forgets = innermost !== undefined && WRAPS[innermost].volatile === true;
   const large = dice.draw(4) === 0 && !names.includes("partition");
@@ -84,72 +91,72 @@ function mannerOf(dice: Dice, names: readonly string[]): Manner {
   };
 }
 
-/** Does one thing, with the disk's answers as they come. */
-async function alone<T>(gate: Gate, work: () => Promise<T>): Promise<T> {
+/** Runs one piece of work alone, releasing the disk's answers meanwhile. */
+async function runAlone<T>(gate: Gate, work: () => Promise<T>): Promise<T> {
   let done = false;
   const working = work().finally(() => done = true);
   working.catch(() => {});
-  for (let still = 0; !done; still++) {
-    if (gate.waiting > 0) still = 0;
-    if (still > STILL_TURNS) throw new Violation("no answer, and the disk owes none");
-    gate.letGo();
+  for (let idleTurns = 0; !done; idleTurns++) {
+    if (gate.waiting > 0) idleTurns = 0;
+    if (idleTurns > MAX_IDLE_TURNS) throw new Violation("no answer, and the disk owes none");
+    gate.releaseOne();
     await null;
   }
   return await working;
 }
 
-/** A disk and all that is over it. */
-interface Whole {
+/** A disk and the stack above it. */
+interface Setup {
   readonly names: readonly string[];
   readonly dice: Dice;
   readonly gate: Gate;
   readonly disk: Adversary;
-  readonly pile: Pile;
+  readonly layers: PartialStack;
   readonly history: History;
-  /** What a failed flush of the disk has lost stays lost. */
+  /** Whether data lost by a failed flush of the disk stays lost. */
   readonly forgets: boolean;
-  /** A request takes seconds, by the clock of the test. */
+  /** Whether a request takes seconds, by the test's clock. */
   readonly slow: boolean;
-  /** The next write's contents say so. */
+  /** The id of the next write's contents. */
   nextId: number;
 }
 
-/** One server. */
+/** The life of one server. */
 class Life {
-  readonly #whole: Whole;
+  readonly #setup: Setup;
   readonly #stack: Stack;
   readonly #backend: Backend;
   readonly #dice: Dice;
   /** Sectors of a logical block. */
   readonly #unit: number;
   readonly #sectors: number;
-  /** A flush of the disk inside has failed, or a FUA write: no flush may be true after that. */
+  /** Whether a flush or FUA write of the inner disk has failed: then no later flush may succeed. */
   #flushFailed = false;
   readonly #released: Uint8Array[] = [];
-  /** How many requests the disk had refused before. */
-  readonly #first: number;
+  /** The number of requests that the disk had refused before this life. */
+  readonly #refusedBefore: number;
 
-  constructor(whole: Whole, stack: Stack) {
-    this.#whole = whole;
+  constructor(setup: Setup, stack: Stack) {
+    this.#setup = setup;
     this.#stack = stack;
     this.#backend = stack.backend;
-    this.#dice = whole.dice;
-    this.#first = whole.disk.refusals.length;
+    this.#dice = setup.dice;
+    this.#refusedBefore = setup.disk.refusals.length;
     this.#unit = (this.#backend.blockSize ?? 512) / SECTOR_BYTES;
     this.#sectors = this.#backend.size / SECTOR_BYTES;
   }
 
   async run(): Promise<void> {
-    const { disk, names } = this.#whole;
+    const { disk, names } = this.#setup;
     disk.faults = this.#faults();
-    await this.#sideBySide(REQUESTS);
-    // Of two caches the inner one's flush also fails where a write of its was refused.
+    await this.#runConcurrently(REQUESTS);
+    // With two caches the inner one's flush also fails after a refused write.
     const caches = names.filter((name) => WRAPS[name].volatile).length;
-    // And a cache cannot tell what made a FUA write fail: an overlay's may need a read of the base.
+    // A cache cannot tell why a FUA write failed: an overlay's may need a read of the base.
     const copiesBelow = names.some((name, index) =>
       WRAPS[name].copies !== undefined && names.slice(0, index).some((one) => WRAPS[one].volatile)
     );
-    this.#flushFailed = disk.refusals.slice(this.#first).some(({ op, durably }) =>
+    this.#flushFailed = disk.refusals.slice(this.#refusedBefore).some(({ op, durably }) =>
       durably || copiesBelow || caches > 1 && op === "write"
     );
     for (const buffer of this.#released) {
@@ -160,11 +167,11 @@ class Life {
 
   #faults(): Faults {
     const ops: OperationName[] = ["read", "write", "trim", "zero"];
-    // Whole blocks: a disk refuses no less.
+    // Whole blocks, because a disk refuses whole blocks.
     const from = Math.floor(this.#dice.draw(this.#sectors) / this.#unit) * this.#unit;
     const drawn = Math.ceil((1 + this.#dice.draw(12)) / this.#unit) * this.#unit;
-    // One block of a slow disk: where it refuses more in a row, a cache may give it up.
-    const bad = { from, to: from + (this.#whole.slow ? this.#unit : drawn) };
+    // Only one block of a slow disk: a cache may give up after several refusals in a row.
+    const bad = { from, to: from + (this.#setup.slow ? this.#unit : drawn) };
     switch (this.#dice.draw(6)) {
       case 0:
         return { oneIn: 12, ops };
@@ -178,27 +185,27 @@ class Life {
     return NO_FAULTS;
   }
 
-  async #sideBySide(requests: number): Promise<void> {
+  async #runConcurrently(requests: number): Promise<void> {
     let begun = 0;
-    let underWay = 0;
-    let still = 0;
+    let inFlight = 0;
+    let idleTurns = 0;
     let failure: unknown;
-    const most = 1 + this.#dice.draw(SIDE_BY_SIDE);
-    while (begun < requests || underWay > 0) {
+    const limit = 1 + this.#dice.draw(MAX_CONCURRENT);
+    while (begun < requests || inFlight > 0) {
       if (failure !== undefined) throw failure;
-      if (begun < requests && underWay < most && this.#dice.draw(3) > 0) {
+      if (begun < requests && inFlight < limit && this.#dice.draw(3) > 0) {
         begun++;
-        underWay++;
-        this.#request().catch((error) => failure = error).finally(() => underWay--);
-      } else if (this.#whole.gate.waiting > 0) {
-        this.#whole.gate.letGo();
-      } else if (++still > STILL_TURNS) {
-        throw new Violation(`${underWay} requests have no answer, and the disk owes none`);
+        inFlight++;
+        this.#request().catch((error) => failure = error).finally(() => inFlight--);
+      } else if (this.#setup.gate.waiting > 0) {
+        this.#setup.gate.releaseOne();
+      } else if (++idleTurns > MAX_IDLE_TURNS) {
+        throw new Violation(`${inFlight} requests have no answer, and the disk owes none`);
       } else {
         await null;
         continue;
       }
-      still = 0;
+      idleTurns = 0;
       for (let turns = this.#dice.draw(6); turns > 0; turns--) await null;
     }
     if (failure !== undefined) throw failure;
@@ -207,11 +214,11 @@ class Life {
   async #request(): Promise<void> {
     const dice = this.#dice;
     const blocks = Math.floor(this.#sectors / this.#unit);
-    const longest = Math.min(blocks, MOST / this.#unit);
+    const longest = Math.min(blocks, MAX_SECTORS / this.#unit);
     const length = dice.draw(3) === 0
       ? 1 + dice.draw(longest)
       : 1 + dice.draw(Math.min(longest, 9));
-    // Many in the same place: it is where they meet that they go wrong.
+    // Many at the same place, because bugs appear where requests overlap.
     const room = dice.draw(2) === 0 ? Math.min(blocks, 48 / this.#unit) : blocks;
     const from = dice.draw(Math.max(1, room - length + 1)) * this.#unit;
     const kind = dice.draw(12);
@@ -223,7 +230,7 @@ class Life {
 
   async #read(from: number, count: number): Promise<void> {
     const buffer = new Uint8Array(count * SECTOR_BYTES).fill(0xa5);
-    const check = this.#whole.history.read(from, count);
+    const check = this.#setup.history.read(from, count);
     const ok = await this.#try(
       "read",
       from,
@@ -237,10 +244,10 @@ class Life {
   async #write(from: number, count: number, wantsFua: boolean): Promise<void> {
     const backend = this.#backend;
     const fua = wantsFua && backend.fua === true && backend.flush !== undefined;
-    const ids = Array.from({ length: count }, () => this.#whole.nextId++);
+    const ids = Array.from({ length: count }, () => this.#setup.nextId++);
     const buffer = new Uint8Array(count * SECTOR_BYTES);
     for (const [index, id] of ids.entries()) buffer.set(contentOf(id), index * SECTOR_BYTES);
-    const done = this.#whole.history.write(from, ids);
+    const done = this.#setup.history.write(from, ids);
     const ok = await this.#try(
       "write",
       from,
@@ -255,7 +262,7 @@ class Life {
     const { trim, writeZeroes, flush } = this.#backend;
     if ((op === "trim" ? trim : writeZeroes) === undefined) return;
     const id = op === "trim" ? ANYTHING : 0;
-    const done = this.#whole.history.write(from, new Array(count).fill(id));
+    const done = this.#setup.history.write(from, new Array(count).fill(id));
     const [offset, length] = [from * SECTOR_BYTES, count * SECTOR_BYTES];
     const mayUnmap = this.#dice.draw(2) === 0;
     const ok = await this.#try(
@@ -272,21 +279,21 @@ class Life {
 
   async #flush(): Promise<boolean> {
     if (this.#backend.flush === undefined) return true;
-    const done = this.#whole.history.flush();
+    const done = this.#setup.history.flush();
     const ok = await this.#try("flush", 0, this.#sectors, () => this.#backend.flush!());
     if (ok) done();
     return ok;
   }
 
-  /** Whether it succeeds. It fails only where the disk inside has refused what it needs. */
+  /** Whether a request succeeds. It may fail only if the inner disk refused a request it needed. */
   async #try(
     op: OperationName,
     from: number,
     count: number,
     call: () => void | Promise<void>,
   ): Promise<boolean> {
-    const { disk, names, pile } = this.#whole;
-    const before = op === "flush" ? this.#first : disk.refusals.length;
+    const { disk, names, layers } = this.#setup;
+    const before = op === "flush" ? this.#refusedBefore : disk.refusals.length;
     try {
       await call();
       return true;
@@ -294,7 +301,7 @@ class Life {
       if (names.some((name) => WRAPS[name].fails)) return false;
       const copies = Math.max(0, ...names.map((name) => WRAPS[name].copies ?? 0));
       const slack = op === "read" ? 0 : copies;
-      const [first, end] = [pile.start + from - slack, pile.start + from + count + slack];
+      const [first, end] = [layers.start + from - slack, layers.start + from + count + slack];
       const refused = disk.refusals.slice(before).some((one) =>
         one.from < end && one.to > first &&
         (op === "flush" || op === one.op || op !== "read" && one.op !== "trim" ||
@@ -311,37 +318,37 @@ class Life {
 
   async #readAll(backend: Backend): Promise<number[]> {
     const buffer = new Uint8Array(this.#sectors * SECTOR_BYTES);
-    await alone(this.#whole.gate, async () => await backend.readAt(buffer, 0));
+    await runAlone(this.#setup.gate, async () => await backend.readAt(buffer, 0));
     return idsOf(buffer);
   }
 
-  /** An end of one of all kinds, and a look at what the next server finds. */
+  /** Ends the server in a random way, and checks the contents that the next server finds. */
   async #end(): Promise<void> {
-    const { disk, dice, names } = this.#whole;
+    const { disk, dice, names } = this.#setup;
     const volatile = names.some((name) => WRAPS[name].volatile);
     const fails = names.some((name) => WRAPS[name].fails);
     const { bad, oneIn } = disk.faults;
     const kind = dice.draw(4);
-    // No later server can know what the disk has forgotten: only a loss of power shows it.
-    const forgot = this.#flushFailed && this.#whole.forgets;
+    // No later server can know what the disk has lost: only a loss of power reveals it.
+    const forgot = this.#flushFailed && this.#setup.forgets;
     switch (forgot && kind < 3 ? 1 : kind) {
       case 0: // The server is killed.
-        endAsKilled(this.#stack, this.#whole.pile.overlays);
+        endAsKilled(this.#stack, this.#setup.layers.overlays);
         return await this.#restart(false, () => volatile ? "durable" : "seen");
       case 1: // The machine loses its power.
-        endAsKilled(this.#stack, this.#whole.pile.overlays);
+        endAsKilled(this.#stack, this.#setup.layers.overlays);
         return await this.#restart(true, () => "durable");
-      case 2: { // An orderly end; what the disk refuses is lost, and no more.
-        // Nothing that only a later server would see.
-        if (this.#whole.forgets && disk.faults.ops.includes("flush")) disk.faults = NO_FAULTS;
-        await alone(this.#whole.gate, async () => {
+      case 2: { // An orderly end: only data that the disk refuses is lost.
+        // Avoid a loss that only a later server would see.
+        if (this.#setup.forgets && disk.faults.ops.includes("flush")) disk.faults = NO_FAULTS;
+        await runAlone(this.#setup.gate, async () => {
           try {
             await this.#stack[Symbol.asyncDispose]();
           } catch (error) {
             if (bad === undefined && oneIn === 0 && !fails) throw error;
           }
         });
-        const start = this.#whole.pile.start;
+        const start = this.#setup.layers.start;
         const copies = Math.max(0, ...names.map((name) => WRAPS[name].copies ?? 0));
         const spared = (sector: number) =>
           bad === undefined || start + sector < bad.from - copies ||
@@ -353,33 +360,33 @@ class Life {
         );
       }
     }
-    // The disk recovers, and all that was answered can be made durable.
+    // The disk recovers, and everything that was answered can be made durable.
     disk.faults = NO_FAULTS;
-    if (!fails) await alone(this.#whole.gate, () => this.#read(0, this.#sectors));
+    if (!fails) await runAlone(this.#setup.gate, () => this.#read(0, this.#sectors));
     let ok = false;
-    await alone(this.#whole.gate, async () => void (ok = await this.#flush()));
+    await runAlone(this.#setup.gate, async () => void (ok = await this.#flush()));
     if (!ok && !this.#flushFailed && !fails) throw new Violation("a flush fails for nothing");
-    endAsKilled(this.#stack, this.#whole.pile.overlays);
+    endAsKilled(this.#stack, this.#setup.layers.overlays);
     await this.#restart(true, () => "durable");
   }
 
   async #restart(power: boolean, which: (sector: number) => "seen" | "durable"): Promise<void> {
-    const { disk, gate, pile, history, names } = this.#whole;
+    const { disk, gate, layers, history, names } = this.#setup;
     disk.crash(power);
     disk.faults = NO_FAULTS;
-    if (power) { for (const overlay of pile.overlays) otherBoot(overlay); }
-    const stack = await alone(gate, () => openStack(pile.spec));
+    if (power) { for (const overlay of layers.overlays) otherBoot(overlay); }
+    const stack = await runAlone(gate, () => openStack(layers.spec));
     for (let tries = 0;; tries++) {
       try {
         history.restart(await this.#readAll(stack.backend), which, !power);
         break;
       } catch (error) {
-        // The wrapper that fails requests does so here, too.
-        const again = names.some((name) => WRAPS[name].fails) && tries < 20;
-        if (error instanceof Violation || !again) throw error;
+        // The wrapper that fails requests does so here too.
+        const mayRetry = names.some((name) => WRAPS[name].fails) && tries < 20;
+        if (error instanceof Violation || !mayRetry) throw error;
       }
     }
-    await alone(gate, async () => await stack[Symbol.asyncDispose]());
+    await runAlone(gate, async () => await stack[Symbol.asyncDispose]());
   }
 }
 
@@ -390,7 +397,7 @@ function idsOf(buffer: Uint8Array): number[] {
   );
 }
 
-/** What an overlay looks like to another boot of the machine. */
+/** Changes an overlay as if it came from another boot of the machine. */
 function otherBoot(path: string): void {
   using file = Deno.openSync(path, { read: true, write: true });
   const page = new Uint8Array(4096);
@@ -404,15 +411,15 @@ function otherBoot(path: string): void {
   file.writeSync(new TextEncoder().encode(header));
 }
 
-/** The time that the wrappers see: nothing of a seed depends on a clock. */
-function timeOf(clock: { readonly ms: number }): Disposable {
+/** Replaces the wrappers' clock, so that a seed does not depend on time. */
+function fakeClock(clock: { readonly ms: number }): Disposable {
   const { now } = performance;
   performance.now = () => clock.ms;
   return { [Symbol.dispose]: () => void (performance.now = now) };
 }
 
-/** Timers fire when the gate says so: nothing of a seed depends on a clock. */
-function timersThrough(gate: Gate): Disposable {
+/** Makes timers fire through the gate, so that a seed does not depend on time. */
+function gateTimers(gate: Gate): Disposable {
   const { setTimeout } = globalThis;
   globalThis.setTimeout =
     ((work: () => void) => (gate.hold(work), 0)) as unknown as typeof setTimeout;

@@ -1,5 +1,5 @@
 /**
- * Every wrapper, in the ways that differ, for stacks drawn by seeds.
+ * Every wrapper in its variants, for stacks drawn from seeds.
  *
  * @module
  */
@@ -18,33 +18,33 @@ import { stats } from "../../backends/wrappers/stats.ts";
 import type { Adversary } from "./adversary.ts";
 import { SECTOR_BYTES } from "../fake_request.ts";
 
-/** What a stack is made of so far, from the inside. */
-export interface Pile {
+/** A stack that is built from the inside out. */
+export interface PartialStack {
   readonly spec: BackendSpec;
-  /** Where the disk begins, in sectors of the one inside. */
+  /** The start of the outer disk, in sectors of the innermost one. */
   readonly start: number;
-  /** The overlays in it. */
+  /** The overlay files of the stack. */
   readonly overlays: readonly string[];
 }
 
-/** A wrapper, and what the test must know of it. */
+/** A wrapper, and its properties that the test must know. */
 interface Wrap {
-  readonly put: (pile: Pile, folder: string, disk: Adversary) => Pile;
-  /** What was answered may be gone with its server. */
+  readonly apply: (layers: PartialStack, folder: string, disk: Adversary) => PartialStack;
+  /** Answered writes may be lost when the server dies. */
   readonly volatile?: true;
-  /** It fails requests by itself. */
+  /** The wrapper itself fails requests. */
   readonly fails?: true;
-  /** Its writes of a part of a block need all of it from inside: sectors of such a block. */
+  /** Sectors of a block that is read from the inner disk when a part of it is written. */
   readonly copies?: number;
 }
 
-const around = (wrap: (inner: BackendSpec) => BackendSpec): Pick<Wrap, "put"> => ({
-  put: (pile) => ({ ...pile, spec: wrap(pile.spec) }),
+const around = (wrap: (inner: BackendSpec) => BackendSpec): Pick<Wrap, "apply"> => ({
+  apply: (layers) => ({ ...layers, spec: wrap(layers.spec) }),
 });
 
 function cowOf(block: number): Wrap {
   return {
-    put: ({ spec, start, overlays }, folder) => {
+    apply: ({ spec, start, overlays }, folder) => {
       const file = `${folder}/over${overlays.length}`;
       return { spec: cow(spec, { file, block }), start, overlays: [...overlays, file] };
     },
@@ -52,43 +52,46 @@ function cowOf(block: number): Wrap {
   };
 }
 
-const START = 9 * 8;
+const PARTITION_START = 9 * 8;
 
-/** An MBR with one partition, all there is behind `START`, as the table of the disk at `start`. */
-function table(disk: Adversary, start: number, sectors: number): void {
+/** Writes an MBR at `start`, with one partition from `PARTITION_START` to the end of the disk. */
+function writeTable(disk: Adversary, start: number, sectors: number): void {
   const bytes = new Uint8Array(SECTOR_BYTES);
   const view = new DataView(bytes.buffer);
   bytes[446 + 4] = 0x83;
-  view.setUint32(446 + 8, START, true);
-  view.setUint32(446 + 12, sectors - start - START, true);
+  view.setUint32(446 + 8, PARTITION_START, true);
+  view.setUint32(446 + 12, sectors - start - PARTITION_START, true);
   view.setUint16(510, 0xaa55, true);
   disk.put(bytes, start);
 }
 
-/** By name. */
+/** The wrappers, by name. */
 export const WRAPS: Readonly<Record<string, Wrap>> = {
   readonly: around(readonly),
   offset: {
-    put: ({ spec, start, overlays }) => ({
+    apply: ({ spec, start, overlays }) => ({
       spec: offset(spec, { start: 3 * 4096 }),
       start: start + 3 * 8,
       overlays,
     }),
   },
   partition: {
-    put: ({ spec, start, overlays }, _folder, disk) => {
-      table(disk, start, disk.sectors);
-      return { spec: partition(spec, { number: 1 }), start: start + START, overlays };
+    apply: ({ spec, start, overlays }, _folder, disk) => {
+      writeTable(disk, start, disk.sectors);
+      return { spec: partition(spec, { number: 1 }), start: start + PARTITION_START, overlays };
     },
   },
   cow: cowOf(16384),
   "cow in small blocks": cowOf(4096),
   "cache write-through": around((inner) => cache(inner, { size: 8 * 4096 })),
-  "cache write-back": { ...around((inner) => cache(inner, backBy(6, 4096))), volatile: true },
-  "cache of two blocks": { ...around((inner) => cache(inner, backBy(2, 4096))), volatile: true },
-  "cache of one block": { ...around((inner) => cache(inner, backBy(1, 4096))), volatile: true },
-  "cache of large blocks": { ...around((inner) => cache(inner, backBy(3, 8192))), volatile: true },
-  "cache with room": { ...around((inner) => cache(inner, backBy(100, 4096))), volatile: true },
+  "cache write-back": { ...around((inner) => cache(inner, writeBack(6, 4096))), volatile: true },
+  "cache of two blocks": { ...around((inner) => cache(inner, writeBack(2, 4096))), volatile: true },
+  "cache of one block": { ...around((inner) => cache(inner, writeBack(1, 4096))), volatile: true },
+  "cache of large blocks": {
+    ...around((inner) => cache(inner, writeBack(3, 8192))),
+    volatile: true,
+  },
+  "cache with room": { ...around((inner) => cache(inner, writeBack(100, 4096))), volatile: true },
   rate: around((inner) => rate(inner, { bytes: "1MiB", iops: 100, burst: 0 })),
   delay: around((inner) => delay(inner, { read: 1, write: 2, trim: 1 })),
   error: {
@@ -96,16 +99,21 @@ export const WRAPS: Readonly<Record<string, Wrap>> = {
     fails: true,
   },
   stats: {
-    put: (pile, folder) => ({ ...pile, spec: stats(pile.spec, { file: `${folder}/stats` }) }),
+    apply: (layers, folder) => ({
+      ...layers,
+      spec: stats(layers.spec, { file: `${folder}/stats` }),
+    }),
   },
-  log: { put: (pile, folder) => ({ ...pile, spec: log(pile.spec, { file: `${folder}/log` }) }) },
+  log: {
+    apply: (layers, folder) => ({ ...layers, spec: log(layers.spec, { file: `${folder}/log` }) }),
+  },
 };
 
-function backBy(blocks: number, block: number) {
+function writeBack(blocks: number, block: number) {
   return { size: blocks * block, block, mode: "write-back" } as const;
 }
 
-/** Stacks: none, each, and each around each; outermost first. */
+/** All stacks: no wrapper, each alone, and each around each; outermost first. */
 export const STACKS: readonly (readonly string[])[] = [
   [],
   ...Object.keys(WRAPS).map((name) => [name]),
