@@ -5,32 +5,32 @@
  * @module
  */
 
-/** Which slots wait for a Promise, and which Promises have been given up. */
+/** Which requests wait for a Promise, and which Promises have been given up. */
 export class AsyncRequests {
-  /** Slots that wait for a Promise. */
+  /** Requests that wait for a Promise. */
   outstanding = 0;
 
   readonly #waiting: Uint8Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
-  // A slot's number of the request that it waits for: a Promise that settles under an older
-  // number is late, and must answer nothing. A double counts on where 32 bits would wrap around.
+  // How often a number has been used: a Promise that settles under an older generation is late, and
+  // must answer nothing. A double counts on where 32 bits would wrap around.
   readonly #generation: Float64Array<ArrayBuffer>;
   readonly #late = new Map<string, () => void>();
   #closed = false;
 
-  /** For slots 0 to `slots` - 1. */
-  constructor(slots: number) {
-    this.#waiting = new Uint8Array(slots);
-    this.#startedUs = new Float64Array(slots);
-    this.#generation = new Float64Array(slots);
+  /** For the numbers 0 to `count` - 1. */
+  constructor(count: number) {
+    this.#waiting = new Uint8Array(count);
+    this.#startedUs = new Float64Array(count);
+    this.#generation = new Float64Array(count);
   }
 
-  /** The slot waits from now on. Returns what {@linkcode settle} must be called with. */
-  begin(slot: number, startedUs: number): number {
-    this.#waiting[slot] = 1;
-    this.#startedUs[slot] = startedUs;
+  /** The request waits from now on. Returns what {@linkcode settle} must be called with. */
+  begin(id: number, startedUs: number): number {
+    this.#waiting[id] = 1;
+    this.#startedUs[id] = startedUs;
     this.outstanding++;
-    return ++this.#generation[slot];
+    return ++this.#generation[id];
   }
 
   /**
@@ -38,37 +38,37 @@ export class AsyncRequests {
    *
    * @returns Whether the request is still there to be answered.
    */
-  settle(slot: number, generation: number): boolean {
+  settle(id: number, generation: number): boolean {
     if (this.#closed) return false;
-    if (this.#waiting[slot] === 1 && this.#generation[slot] === generation) {
-      this.#waiting[slot] = 0;
+    if (this.#waiting[id] === 1 && this.#generation[id] === generation) {
+      this.#waiting[id] = 0;
       this.outstanding--;
       return true;
     }
-    const key = `${slot}/${generation}`;
+    const key = `${id}/${generation}`;
     const release = this.#late.get(key);
     this.#late.delete(key);
     release?.();
     return false;
   }
 
-  /** Gives up the slot's Promise; `release` runs if it ever settles. */
-  abandon(slot: number, release: () => void): void {
-    this.#waiting[slot] = 0;
+  /** Gives up the request's Promise; `release` runs if it ever settles. */
+  abandon(id: number, release: () => void): void {
+    this.#waiting[id] = 0;
     this.outstanding--;
-    this.#late.set(`${slot}/${this.#generation[slot]}`, release);
+    this.#late.set(`${id}/${this.#generation[id]}`, release);
   }
 
-  /** The slots that have waited longer than `deadlineUs`, or since before `givenUpUs`. */
+  /** The requests that have waited longer than `deadlineUs`, or since before `givenUpUs`. */
   overdue(nowUs: number, deadlineUs: number, givenUpUs = 0): number[] {
-    const slots: number[] = [];
-    if (this.outstanding === 0) return slots;
-    for (let slot = 0; slot < this.#waiting.length; slot++) {
-      if (this.#waiting[slot] === 0) continue;
-      const startedUs = this.#startedUs[slot];
-      if (nowUs - startedUs > deadlineUs || startedUs < givenUpUs) slots.push(slot);
+    const found: number[] = [];
+    if (this.outstanding === 0) return found;
+    for (let id = 0; id < this.#waiting.length; id++) {
+      if (this.#waiting[id] === 0) continue;
+      const startedUs = this.#startedUs[id];
+      if (nowUs - startedUs > deadlineUs || startedUs < givenUpUs) found.push(id);
     }
-    return slots;
+    return found;
   }
 
   /** From now on every Promise is late, and releases nothing: the ring is gone. */

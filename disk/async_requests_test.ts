@@ -23,7 +23,7 @@ Deno.test("AsyncRequests.settle tells the Promise of an earlier request from the
   assertEquals([requests.outstanding, requests.settle(0, second)], [1, true]);
 });
 
-Deno.test("AsyncRequests.abandon keeps apart the Promises that one slot has given up", () => {
+Deno.test("AsyncRequests.abandon keeps apart the Promises of one number that were given up", () => {
   const requests = new AsyncRequests(1);
   const released: number[] = [];
   const generations = [0, 1, 2].map((index) => {
@@ -35,7 +35,7 @@ Deno.test("AsyncRequests.abandon keeps apart the Promises that one slot has give
   assertEquals([released, requests.outstanding], [[1, 2, 0], 0]);
 });
 
-Deno.test("AsyncRequests.overdue names the slots that have waited longer than the deadline", () => {
+Deno.test("AsyncRequests.overdue names the requests that have waited longer than the deadline", () => {
   const requests = new AsyncRequests(4);
   assertEquals(requests.overdue(1e9, 0), []);
   requests.begin(0, 100);

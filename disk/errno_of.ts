@@ -26,12 +26,17 @@ export function clientErrno(errno: number): number {
  * - all else: EIO.
  */
 export function errnoOf(thrown: unknown): number {
+  const errno = claimedErrno(thrown);
+  return errno === undefined ? EIO : clientErrno(errno);
+}
+
+/** The positive errno that a thrown value has for itself, be it what it may; undefined without one. */
+export function claimedErrno(thrown: unknown): number | undefined {
   try {
-    const number = claimed(thrown);
-    return number === undefined ? EIO : clientErrno(number);
+    return claimed(thrown);
   } catch {
     // A getter or a Proxy may throw in its turn, and this runs where nothing would catch that.
-    return EIO;
+    return undefined;
   }
 }
 

@@ -3,7 +3,7 @@ import { BLK_ERRORS, isBlkErrno } from "../uapi/blk_errors.ts";
 import { EDQUOT, EIO, ENODATA, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { Dice } from "../uapi/dice.ts";
-import { errnoOf } from "./errno_of.ts";
+import { claimedErrno, errnoOf } from "./errno_of.ts";
 
 Deno.test("errnoOf passes on every errno that the block layer passes on, by number or name", () => {
   for (const { errno, name, answerable } of BLK_ERRORS) {
@@ -31,6 +31,13 @@ Deno.test("errnoOf has a client of a server that is over its quota find the disk
   for (const thrown of [{ errno: EDQUOT }, { errno: -EDQUOT }, { code: "EDQUOT" }]) {
     assertEquals(errnoOf(thrown), ENOSPC);
   }
+});
+
+Deno.test("claimedErrno is what a value says of itself, also where no client would get that", () => {
+  assertEquals(claimedErrno({ code: "ENOENT" }), 2);
+  assertEquals(claimedErrno({ errno: -4095 }), 4095);
+  const odd = Object.defineProperty({}, "errno", { get: thrower });
+  for (const thrown of ["ENOENT", {}, null, odd]) assertEquals(claimedErrno(thrown), undefined);
 });
 
 Deno.test("errnoOf knows the time-outs of Deno and of the web", async () => {

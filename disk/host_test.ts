@@ -67,13 +67,13 @@ Deno.test("DiskHost is a conforming disk over one that conforms, in every manner
       for (const paranoid of [true, false]) {
         const disk = mockBackend({ size: "2MiB", blockSize: 4096, synchronous, fua });
         await using host = DiskHost.of(disk, { paranoid });
-        await checkBackendConformance(through(host), { rounds: 40 });
+        await checkBackendConformance(through(host), { rounds: 40, maxIoBytes: 32 << 10 });
       }
     }
   }
   const faults: MockFault[] = [{ effect: "late", delayMs: 1, rate: 0.2 }];
   await using late = await DiskHost.open(mockSpec({ size: "1MiB", faults }));
-  await checkBackendConformance(through(late), { rounds: 50 });
+  await checkBackendConformance(through(late), { rounds: 50, maxIoBytes: 32 << 10 });
 });
 
 Deno.test("DiskHost answers at once where the backend does", () => {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { errnoNumber } from "../../uapi/errno.ts";
+import { EIO } from "../../uapi/errno.ts";
 import { monotonicUs } from "../../uring/libc.ts";
 import type {
   Answer,
@@ -16,6 +16,7 @@ import type {
   WriteOptions,
 } from "../../disk/backend.ts";
 import { isLater } from "../../disk/answers.ts";
+import { claimedErrno } from "../../disk/errno_of.ts";
 import { Passing } from "../../disk/passing.ts";
 import { PassingRing } from "../../disk/passing_ring.ts";
 import { OPERATION_NAMES, OPERATION_NUMBERS } from "../../disk/operations.ts";
@@ -122,17 +123,9 @@ export class Observing extends Passing {
     thrown: unknown,
   ): never {
     const us = monotonicUs() - startUs;
-    this.#observer.seen(op, offset, length, fua, us, errnoOf(thrown));
+    this.#observer.seen(op, offset, length, fua, us, claimedErrno(thrown) ?? EIO);
     throw thrown;
   }
-}
-
-const EIO = errnoNumber("EIO")!;
-
-function errnoOf(thrown: unknown): number {
-  const { errno, code } = (thrown ?? {}) as { errno?: unknown; code?: unknown };
-  if (typeof errno === "number") return Math.abs(errno);
-  return typeof code === "string" ? errnoNumber(code) ?? EIO : EIO;
 }
 
 /** When a slot's request began; negative once it has been seen. */
