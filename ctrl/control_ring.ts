@@ -13,19 +13,15 @@ import { encode, type Input } from "../uapi/struct.ts";
 import { ublksrv_ctrl_cmd } from "../uapi/ublk_cmd.ts";
 import { addressOf, closeFd } from "../uring/libc.ts";
 import { openRing, type RingOptions } from "../uring/open_ring.ts";
-import {
-  type Patience,
-  PROMISE_RING_SETUP,
-  PromiseRing,
-  type RingOperation,
-} from "../uring/promise_ring.ts";
+import { PROMISE_RING_SETUP, PromiseRing } from "../uring/promise_ring.ts";
 import type { Ring } from "../uring/ring.ts";
+import type { Patience, RingOperation } from "../uring/ring_operation.ts";
 import { prepUringCmd } from "../uring/sqe.ts";
 import type { Command } from "./commands.ts";
 import { abortedError, timeoutError } from "./errors.ts";
 import { pacedMs } from "./pace.ts";
 
-/** How the ring is set up. Control commands are few, and each occupies one entry for a moment. */
+/** The ring's setup. Control commands are few, and each occupies one entry for a moment. */
 export const RING_OPTIONS: RingOptions = {
   entries: 64,
   sqe128: true,
@@ -169,7 +165,7 @@ class CommandOperation implements RingOperation {
   }
 }
 
-/** The time that a command has, which begins anew while its device gets on. */
+/** The time limit of a command, which begins anew while its device gets on. */
 class CommandPatience implements Patience {
   readonly firstMs: number;
   readonly #request: ControlRequest;

@@ -16,12 +16,12 @@ import { assert } from "../uapi/error.ts";
  */
 const orphans = new Set<unknown>();
 
-/** How many operations of closed rings keep their memory for ever. For tests. */
+/** The number of operations of closed rings that keep their memory for ever. For tests. */
 export function orphanCount(): number {
   return orphans.size;
 }
 
-/** What is in flight on one ring. */
+/** The operations in flight on one ring. */
 export class InFlight<Entry extends { readonly id: number }> {
   readonly #entries = new Map<number, Entry>();
   #lastId = 0;
@@ -58,7 +58,7 @@ export class InFlight<Entry extends { readonly id: number }> {
     return [...this.#entries.values()];
   }
 
-  /** Whether there is an entry of which that is true. */
+  /** Whether that is true of any entry. */
   some(isTrue: (entry: Entry) => boolean): boolean {
     for (const entry of this.#entries.values()) if (isTrue(entry)) return true;
     return false;

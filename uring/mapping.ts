@@ -40,7 +40,7 @@ export function pageAlign(bytes: number): number {
   return Math.ceil(bytes / pageBytes()) * pageBytes();
 }
 
-/** Where a view of a mapping is. */
+/** The place of a view in a mapping. */
 export interface Place {
   /** The mapping. */
   readonly mapping: Mapping;
@@ -51,7 +51,7 @@ export interface Place {
 /** The mapping of each ArrayBuffer over one, and the address of the buffer's first byte. */
 const places = new WeakMap<ArrayBuffer, Place>();
 
-/** Where a view is, if that is a mapping: an address which JavaScript cannot move. */
+/** The place of a view over a mapping, which JavaScript cannot move; undefined for any other. */
 export function placeOf(view: ArrayBufferView<ArrayBuffer>): Place | undefined {
   const place = places.get(view.buffer);
   if (place === undefined) return undefined;

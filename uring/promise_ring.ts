@@ -16,10 +16,11 @@ import { closeFd, eventFd } from "./libc.ts";
 import { PolledFd } from "./poller.ts";
 import { registerEventFd } from "./register.ts";
 import type { Ring } from "./ring.ts";
+import type { RingOperation, Terms } from "./ring_operation.ts";
 import { prepCancel } from "./sqe.ts";
 
 /**
- * How such a ring is set up: without DEFER_TASKRUN, so that completions are posted whether or not
+ * The setup flags of such a ring: without DEFER_TASKRUN, so that completions are posted whether or not
  * this thread enters the kernel. With it one `io_uring_enter` runs some twenty of the waiting
  * completions, and the eventfd stays silent until all of them have run: more wait than that, and
  * nobody wakes for the rest.
@@ -35,57 +36,6 @@ const RETRY_MS = 10;
 // Kinds of user data, to tell an operation's completion from that of an attempt to cancel it.
 const KIND_OPERATION = 1;
 const KIND_CANCEL = 2;
-
-/** An operation, and the errors that name it. */
-export interface RingOperation {
-  /**
-   * Fills one SQE with this user data, and does not throw.
-   *
-   * @returns Its word index, or -1 where the queue is full: then it is called again later.
-   */
-  prepare(ring: Ring, id: number, kind: number): number;
-  /** What the kernel may read and write: it is held until the completion has arrived. */
-  readonly memory?: unknown;
-  /** Its signal fired. */
-  aborted(reason: unknown): Error;
-  /** The ring was closed. */
-  closed(): Error;
-}
-
-/** How long an operation may take. */
-export interface Patience {
-  /** In milliseconds, at first. */
-  readonly firstMs: number;
-  /**
-   * Called when that time is over, and then whenever the time is over that it returned.
-   *
-   * @returns Until when there is time, by `performance.now()`. What is not later than `nowMs` ends it.
-   */
-  until(nowMs: number): number;
-  /** The error of an operation whose time is over. */
-  error(): Error;
-}
-
-/**
- * Which events reject the Promise of an operation that the kernel still has; in any case the kernel
- * is asked to cancel it.
- *
- * - `at-once`: its signal, its deadline, and closing the ring.
- * - `unless-aborted`: the deadline and closing; a signal only asks the kernel to cancel.
- * - `never`: it settles with its completion and not before, because that is when its memory becomes
- *   somebody else's. One that the kernel does not let go of when the ring is closed never settles.
- */
-export type GivesUp = "at-once" | "unless-aborted" | "never";
-
-/** What may end an operation before it is done. */
-export interface Terms {
-  /** Without it, there is no limit in time. */
-  readonly patience?: Patience;
-  /** Cancels the operation, as {@linkcode givesUp} says. */
-  readonly signal?: AbortSignal;
-  /** Default: `"at-once"`. */
-  readonly givesUp?: GivesUp;
-}
 
 /** An operation that has no result yet. */
 interface Entry {
@@ -113,7 +63,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
   #completions?: PolledFd;
   readonly #inFlight = new InFlight<Entry>();
   readonly #unsent = new Set<Entry>();
-  /** What was submitted goes to the kernel at the end of this turn. */
+  /** A microtask will hand what was submitted to the kernel. */
   #collectsSoon = false;
   #pump: Promise<void> | undefined;
   /** When the pump looks again at the latest, by `performance.now()`, while it waits. */
@@ -144,8 +94,8 @@ export class PromiseRing implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Makes what a wait needs. Otherwise it is made when something has to be waited for, and where
-   * there is no descriptor for it all that is outstanding fails.
+   * Prepares for waiting. Otherwise the first wait does, and where no descriptor is left for it, all
+   * that is outstanding fails.
    *
    * @throws {UblkError} `SYSCALL_FAILED`.
    */

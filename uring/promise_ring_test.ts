@@ -5,12 +5,8 @@ import { type FakeHandler, fakeRing, type FakeRingOptions } from "./fake_ring.ts
 import { orphanCount } from "./in_flight.ts";
 import { libc } from "./libc.ts";
 import { openRing } from "./open_ring.ts";
-import {
-  type Patience,
-  PROMISE_RING_SETUP,
-  PromiseRing,
-  type RingOperation,
-} from "./promise_ring.ts";
+import { PROMISE_RING_SETUP, PromiseRing } from "./promise_ring.ts";
+import type { Patience, RingOperation } from "./ring_operation.ts";
 import { prepNop } from "./sqe.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.

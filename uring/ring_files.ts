@@ -13,11 +13,12 @@ import { BouncePool } from "./bounce.ts";
 import { syscallError } from "./libc.ts";
 import { placeOf } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
-import { PROMISE_RING_SETUP, PromiseRing, type RingOperation } from "./promise_ring.ts";
+import { PROMISE_RING_SETUP, PromiseRing } from "./promise_ring.ts";
 import type { Ring } from "./ring.ts";
+import type { RingOperation } from "./ring_operation.ts";
 import { prepFallocate, prepFsync, prepRead, prepWrite } from "./sqe.ts";
 
-/** What may end an operation of {@linkcode RingFiles} early. */
+/** The options of every operation of {@linkcode RingFiles}. */
 export interface RingFileOptions {
   /**
    * Asks the kernel to cancel the operation. The Promise rejects with `ABORTED` once the kernel has
@@ -26,10 +27,10 @@ export interface RingFileOptions {
   readonly signal?: AbortSignal;
 }
 
-/** How {@linkcode RingFiles.fsync} is to be done. */
+/** The options of {@linkcode RingFiles.fsync}. */
 export interface RingSyncOptions extends RingFileOptions {
   /**
-   * As `fdatasync(2)`: of what is known of the file only what is needed to read its data again.
+   * As `fdatasync(2)`: of the file's metadata only what reading its data again needs.
    *
    * @default {false}
    */
@@ -100,10 +101,10 @@ const RING_ENTRIES = 256;
 /** The most bytes of one operation (`MAX_RW_COUNT` for pages of 64 KiB): what is longer is short. */
 const MAX_BYTES = 0x7fff_0000;
 
-/** How a kind of transfer fills an SQE. */
+/** Fills the SQE of a transfer. */
 type PrepTransfer = typeof prepRead;
 
-/** Where an operation's bytes are for the kernel, which is held until that has let go. */
+/** The memory that the kernel reads or writes, which is held until the operation is done. */
 interface Lent extends Disposable {
   readonly address: number;
   /** The stand-in, where the bytes are copied. */
@@ -111,7 +112,7 @@ interface Lent extends Disposable {
 }
 
 /**
- * Makes what reads and writes files for a backend that is an object of this thread; a module has it
+ * Creates a {@linkcode RingFiles} for a backend that is an object of this thread; a module has one
  * in its context, as `ring`. Nothing is opened before the first operation. Close the device first:
  * disposing of this cancels what is under way, and takes a second at most.
  */
@@ -202,7 +203,7 @@ class OwnRingFiles implements RingFiles, AsyncDisposable {
     return count;
   }
 
-  /** A buffer's own place, which cannot be unmapped meanwhile, or one that stands in for it. */
+  /** Lends a buffer in place, kept mapped meanwhile, or a stand-in for it. */
   #lend(buffer: Uint8Array<ArrayBuffer>, length: number): Lent {
     const place = placeOf(buffer);
     if (place !== undefined) {
@@ -214,7 +215,7 @@ class OwnRingFiles implements RingFiles, AsyncDisposable {
     return { address, bytes, [Symbol.dispose]: () => this.#pool.give(bounce) };
   }
 
-  /** Does one operation, again if a signal interrupted it; resolves with a result that is none of failure. */
+  /** Does one operation, again if a signal interrupted it, and rejects where it failed. */
   async #run(
     name: string,
     options: RingFileOptions | undefined,
