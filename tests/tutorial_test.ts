@@ -5,7 +5,7 @@ import { loadBackend } from "../disk/load.ts";
 import { moduleTarget } from "../disk/module.ts";
 import { TEMPLATE } from "../cmd/server/init_backend.ts";
 import { checkBackendConformance } from "../testing.ts";
-import { here, tutorialFolder } from "./tutorial.ts";
+import { tutorialFolder, withCheckout } from "./tutorial.ts";
 
 const CONFIG = `--config=${new URL("../deno.json", import.meta.url).pathname}`;
 
@@ -14,9 +14,9 @@ async function deno(...args: string[]): Promise<string> {
     args: [...args.slice(0, 1), CONFIG, ...args.slice(1)],
     env: { NO_COLOR: "1" },
   }).output();
-  const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
-  assertEquals(success, true, said);
-  return said;
+  const output = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  assertEquals(success, true, output);
+  return output;
 }
 
 /** Opens a backend of the folder, as a command line does. */
@@ -28,7 +28,7 @@ async function opened(file: string, values: Record<string, unknown>, files: stri
 
 Deno.test("the tutorial's programs and the template pass `deno check`, and its test passes", async () => {
   const folder = await tutorialFolder();
-  await Deno.writeTextFile(`${folder}my_backend.ts`, here(TEMPLATE));
+  await Deno.writeTextFile(`${folder}my_backend.ts`, withCheckout(TEMPLATE));
   const files = [...Deno.readDirSync(folder)].map(({ name }) => folder + name);
   assertEquals(files.length, 6);
   await deno("check", "--quiet", ...files);
