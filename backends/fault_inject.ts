@@ -33,21 +33,49 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode faultInject}. */
 export interface FaultInjectOptions extends Omit<GeometryOptions, "size"> {
-  /** The size; 250 GiB where left out. */
+  /**
+   * The size of the disk.
+   *
+   * @default "250GiB"
+   */
   readonly size?: Size;
-  /** Every answer comes that many microseconds late. Default: 0. */
+  /**
+   * The delay of every answer, in microseconds.
+   *
+   * @default 0
+   */
   readonly delayUs?: number;
-  /** The share of requests that fail, 0 to 1. Default: 0. */
+  /**
+   * The share of requests that fail, from 0 to 1.
+   *
+   * @default 0
+   */
   readonly errorRate?: number;
-  /** Requests that touch this part always fail: a range, or `"from-to"` with sizes in it. */
+  /** Requests that touch this range always fail. A range, or `"from-to"` with sizes. */
   readonly errorRange?: ByteRange | string;
-  /** The name of the errno of those that fail, one that the block layer passes on. Default: EIO. */
+  /**
+   * The errno's name for failing requests. The block layer must pass it on.
+   *
+   * @default "EIO"
+   */
   readonly errno?: string;
-  /** The share of requests that are never answered, 0 to 1; `true` for all. Default: none. */
+  /**
+   * The share of requests that are never answered, from 0 to 1. `true`: all of them.
+   *
+   * @default 0
+   */
   readonly hang?: number | boolean;
-  /** What is drawn for one seed and one queue is always the same. Default: 1. */
+  /**
+   * Seed of the random draws, which are reproducible per queue.
+   *
+   * @default 1
+   */
   readonly seed?: number;
-  /** The server is killed when it has handed the first tag of a queue to the kernel. */
+  /**
+   * Kill the server after it has fetched the first tag of a queue.
+   *
+   * @default false
+   */
   readonly dieDuringFetch?: boolean;
 }
 

@@ -34,22 +34,32 @@ const DEFAULT_BLOCK_BYTES = 512;
 /** Options of {@linkcode file}. */
 export interface FileOptions {
   /**
-   * Make the file, or make it longer, to have {@linkcode size}. It is never made shorter. For a
-   * device that is recovered the file must be there, and is left as it is.
+   * Create the file, or extend it to {@linkcode size}. It is never made shorter. When a device is
+   * recovered the file must exist, and is left unchanged.
+   *
+   * @default false
    */
   readonly create?: boolean;
-  /** The size of a file that is made: bytes, or a text such as `"1GiB"`. */
+  /** The size of the file to create: bytes, or a text such as `"1GiB"`. Needs {@linkcode create}. */
   readonly size?: Size;
   /**
-   * Bytes of a logical block: 512, 1024, 2048 or 4096. Default: that of a block device; with
-   * `direct` the least that the filesystem takes; else, and with metadata, 512.
+   * Size of a logical block in bytes: 512, 1024, 2048 or 4096.
+   *
+   * @default The block size of a block device. With `direct`, the smallest that the filesystem accepts.
+   *   Otherwise, and with metadata, 512.
    */
   readonly blockSize?: number;
-  /** The kernel refuses writes, and the file is opened for reading only. */
+  /**
+   * Make the disk read-only, and open the file for reading only.
+   *
+   * @default false
+   */
   readonly readOnly?: boolean;
   /**
-   * Past the page cache (`O_DIRECT`). The block size must be one that the file's filesystem or
-   * device takes. Zero copy is then its best way, and is used where the kernel has it.
+   * Bypass the page cache (`O_DIRECT`). The file's filesystem or device must support the block size.
+   * Zero copy is then the best data path, and is used if the kernel supports it.
+   *
+   * @default false
    */
   readonly direct?: boolean;
   /**
@@ -60,7 +70,11 @@ export interface FileOptions {
   readonly shared?: boolean;
   /** A second file, for integrity metadata. Needs {@linkcode metadataSize}. */
   readonly metadataPath?: string;
-  /** Bytes of metadata per block. */
+  /**
+   * Bytes of integrity metadata per block, up to 255; 0: none.
+   *
+   * @default 0
+   */
   readonly metadataSize?: number;
 }
 

@@ -22,14 +22,23 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode memory} beside the size. */
 export interface MemoryOptions extends Omit<GeometryOptions, "size"> {
-  /** Allow a disk larger than the machine's memory: it fails only when it fills. */
+  /**
+   * Allow a disk larger than the machine's memory. It fails only when it fills up.
+   *
+   * @default false
+   */
   readonly overcommit?: boolean;
   /**
-   * How large the disk may become when it is resized; its size where left out. It takes addresses,
-   * not memory.
+   * The maximum size after a resize. It reserves addresses, not memory.
+   *
+   * @default The size of the disk
    */
   readonly maxSize?: Size;
-  /** Let the kernel touch the memory directly where it can; true unless set. */
+  /**
+   * Let the kernel access the memory directly if it can.
+   *
+   * @default true
+   */
   readonly direct?: boolean;
 }
 

@@ -17,7 +17,7 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode nullDisk} beside the size. */
 export interface NullOptions extends Omit<GeometryOptions, "size"> {
-  /** What the memory of requests must be like, to try out what the kernel does about it. */
+  /** Requirements on the memory of requests, to test the kernel's handling of them. */
   readonly limits?: RequestLimits;
 }
 

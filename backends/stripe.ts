@@ -33,16 +33,29 @@ const DEFAULT_CHUNK_BYTES = 64 << 10;
 
 /** Options of {@linkcode stripe}. */
 export interface StripeOptions {
-  /** Bytes of a chunk: a power of two from 4096 to 524288. Default: 65536. */
+  /**
+   * Size of a chunk in bytes: a power of two from 4096 to 524288.
+   *
+   * @default 65536
+   */
   readonly chunkSize?: number;
   /**
-   * Bytes of a logical block: 512, 1024, 2048 or 4096. Default: the largest that one of the files
-   * needs, as for `file`.
+   * Size of a logical block in bytes: 512, 1024, 2048 or 4096.
+   *
+   * @default The largest that one of the files needs, as for `file`
    */
   readonly blockSize?: number;
-  /** The kernel refuses writes, and the files are opened for reading only. */
+  /**
+   * Make the disk read-only, and open the files for reading only.
+   *
+   * @default false
+   */
   readonly readOnly?: boolean;
-  /** Past the page cache (`O_DIRECT`), with zero copy where the kernel has it. */
+  /**
+   * Bypass the page cache (`O_DIRECT`), with zero copy if the kernel supports it.
+   *
+   * @default false
+   */
   readonly direct?: boolean;
   /**
    * Other disks may have the file too, if they allow it likewise: what they write at the same time

@@ -262,9 +262,9 @@ Deno.test("zip serves a folder of thousands of files, and an empty one", async (
 });
 
 Deno.test("zip leaves unreadable members out of a volume, and warns", async () => {
-  const said: string[] = [];
+  const warnings: string[] = [];
   const warn = console.warn;
-  console.warn = (text: string) => said.push(text);
+  console.warn = (text: string) => warnings.push(text);
   try {
     const found = await volumeOf([
       { name: "good", data: DATA },
@@ -278,13 +278,13 @@ Deno.test("zip leaves unreadable members out of a volume, and warns", async () =
   } finally {
     console.warn = warn;
   }
-  assertEquals(said.map((line) => line.replace(/.*: left out: /, "").slice(-60)), [
+  assertEquals(warnings.map((line) => line.replace(/.*: left out: /, "").slice(-60)), [
     "secret and 1 more: it is encrypted",
     "odd: it is compressed by bzip2 (method 12)",
     "huge: it is larger than 4 GiB, the maximum of FAT32",
-    said[3].slice(-60),
+    warnings[3].slice(-60),
   ]);
-  assertMatch(said[3], /a\/a\/x: it is more than 256 folders deep$/);
+  assertMatch(warnings[3], /a\/a\/x: it is more than 256 folders deep$/);
 });
 
 Deno.test("zip fails only the reads of a damaged file of a volume", async () => {

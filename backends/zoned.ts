@@ -20,15 +20,35 @@ import { isZoneSize, limitsFault } from "../disk/zones_fault.ts";
 
 /** Options of {@linkcode zoned} beside the size. */
 export interface ZonedOptions extends Omit<GeometryOptions, "size"> {
-  /** Bytes of a zone, a power of two from 4096. Default: 4 MiB. */
+  /**
+   * Size of a zone: a power of two, at least 4096 bytes.
+   *
+   * @default "4MiB"
+   */
   readonly zoneSize?: Size;
-  /** How many zones, the first ones, are conventional: written anywhere. Default: none. */
+  /**
+   * Number of conventional zones, which are the first ones and accept writes anywhere.
+   *
+   * @default 0
+   */
   readonly conventional?: number;
-  /** The most zones that are open at a time; 0, the default, for no limit. */
+  /**
+   * Maximum of open zones; 0: no limit.
+   *
+   * @default 0
+   */
   readonly maxOpen?: number;
-  /** The most zones that are open or closed at a time; 0, the default, for no limit. */
+  /**
+   * Maximum of zones that are open or closed; 0: no limit.
+   *
+   * @default 0
+   */
   readonly maxActive?: number;
-  /** Allow a disk larger than the machine's memory: it fails only when it fills. */
+  /**
+   * Allow a disk larger than the machine's memory. It fails only when it fills up.
+   *
+   * @default false
+   */
   readonly overcommit?: boolean;
 }
 

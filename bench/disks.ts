@@ -153,7 +153,7 @@ async function ramDisk(number: number): Promise<string> {
 }
 
 async function startKublk(name: DiskName, kublk: string, args: string[]): Promise<Disk> {
-  const told = await run(kublk, [
+  const output = await run(kublk, [
     "add",
     ...args.slice(0, 2),
     "-q",
@@ -162,9 +162,9 @@ async function startKublk(name: DiskName, kublk: string, args: string[]): Promis
     DEPTH,
     ...args.slice(2),
   ]);
-  const id = told.match(/dev id (\d+)/)?.[1];
-  const pid = told.match(/daemon pid (\d+)/)?.[1];
-  if (id === undefined || pid === undefined) throw new Error(`kublk said: ${told}`);
+  const id = output.match(/dev id (\d+)/)?.[1];
+  const pid = output.match(/daemon pid (\d+)/)?.[1];
+  if (id === undefined || pid === undefined) throw new Error(`kublk said: ${output}`);
   return {
     name,
     path: `/dev/ublkb${id}`,

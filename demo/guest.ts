@@ -26,7 +26,7 @@ export async function runInGuest(
     signal,
   );
   const { whyNotKvm } = await chooseAccelerator(kernel, undefined, signal);
-  const how = whyNotKvm ? `it is up, emulated and slow: ${whyNotKvm}` : "it is up, with KVM";
+  const readyText = whyNotKvm ? `it is up, emulated and slow: ${whyNotKvm}` : "it is up, with KVM";
   const resultsDir = await Deno.makeTempDir({ prefix: "ublk-demo-" });
   try {
     const { promise: isUp, resolve: markUp } = Promise.withResolvers<void>();
@@ -42,7 +42,7 @@ export async function runInGuest(
     });
     await story.step(`boot Linux ${kernel.release} in QEMU`, async () => {
       await Promise.race([isUp, guest.then(checkEnd)]);
-      return how;
+      return readyText;
     });
     checkEnd(await guest);
   } finally {

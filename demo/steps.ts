@@ -172,8 +172,12 @@ class Demo {
   async #remove(disk: DiskInfo): Promise<string> {
     const served = await this.#served(disk);
     await this.#server!.stop();
-    const left = [disk.path, disk.charPath, `/sys/block/${disk.path.slice(5)}`].filter(isThere);
-    if (left.length > 0) throw new DemoError(`ublk-mem: it ended, but left ${left.join(", ")}`);
+    const leftovers = [disk.path, disk.charPath, `/sys/block/${disk.path.slice(5)}`].filter(
+      isThere,
+    );
+    if (leftovers.length > 0) {
+      throw new DemoError(`ublk-mem: it ended, but left ${leftovers.join(", ")}`);
+    }
     return `the server exited with 0 and ${disk.path} is gone; ${served}`;
   }
 

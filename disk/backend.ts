@@ -97,7 +97,11 @@ export interface RingOperations {
 
 /** How a backend works that hands its requests on to the kernel through the serving thread's ring. */
 export interface RingMethods {
-  /** The most operations that one request has under way at a time. Without it, 4. */
+  /**
+   * Maximum of operations that one request has in flight.
+   *
+   * @default 4
+   */
   readonly operations?: number;
   /** It keeps the integrity metadata of requests that have some. */
   readonly metadata?: boolean;
@@ -160,9 +164,17 @@ export interface Zone {
 export interface ZoneMethods {
   /** Bytes of a zone: a power of two from 4096, and a divisor of the disk's size. */
   readonly size: number;
-  /** The most zones that are open at a time. Without it, or 0, there is no limit. */
+  /**
+   * Maximum of open zones; 0: no limit.
+   *
+   * @default 0
+   */
   readonly maxOpen?: number;
-  /** The most zones that are open or closed at a time. Without it, or 0, there is no limit. */
+  /**
+   * Maximum of zones that are open or closed; 0: no limit.
+   *
+   * @default 0
+   */
   readonly maxActive?: number;
   /** Tells of `count` zones from the zone `first` on: of all of them, which there are. */
   report(first: number, count: number): readonly Zone[] | Promise<readonly Zone[]>;
@@ -221,23 +233,45 @@ export interface ZoneMethods {
 export interface Backend {
   /** The size in bytes: a positive multiple of the block size, at most 2^53 - 1. */
   readonly size: number;
-  /** The logical block size in bytes: 512, 1024, 2048 or 4096. Without it, 512. */
+  /**
+   * The logical block size in bytes: 512, 1024, 2048 or 4096.
+   *
+   * @default 512
+   */
   readonly blockSize?: number;
-  /** Writes are refused by the kernel. */
+  /**
+   * The kernel refuses writes.
+   *
+   * @default false
+   */
   readonly readOnly?: boolean;
-  /** What the memory of requests must be like. Without it, whatever the path can do. */
+  /**
+   * Requirements on the memory of requests.
+   *
+   * @default Those of the data path
+   */
   readonly limits?: RequestLimits;
   /** How it is best used. */
   readonly topology?: Topology;
-  /** `writeAt` honours `fua`. It counts only beside a `flush`. */
+  /**
+   * `writeAt` honours `fua`. Effective only with a `flush`.
+   *
+   * @default false
+   */
   readonly fua?: boolean;
   /**
    * Every method is done when it returns and needs no timer, socket or other event in between.
    * The serving thread then blocks in the kernel instead of running an event loop, which is much
    * faster; a Promise from such a backend is an error.
+   *
+   * @default false
    */
   readonly synchronous?: boolean;
-  /** The contents outlive this process, so that another may recover the device. */
+  /**
+   * The contents outlive this process, so that another may recover the device.
+   *
+   * @default false
+   */
   readonly persistent?: boolean;
   /**
    * The disk's contents are this process's memory, `size` bytes from this address. Where the
@@ -334,7 +368,11 @@ export interface ShareContext extends Pick<OpenContext, "recovering" | "deviceBl
 
 /** What a module exports to be a backend. */
 export interface BackendModule {
-  /** Without it, `"single"`. */
+  /**
+   * Whether one thread or one thread per queue opens the backend.
+   *
+   * @default "single"
+   */
   readonly sharing?: Sharing;
   /** Opens the backend in the thread that will serve it. */
   open(options: unknown, context: OpenContext): Backend | Promise<Backend>;

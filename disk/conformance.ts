@@ -12,13 +12,29 @@ import { allOf, isLater } from "./answers.ts";
 
 /** How {@linkcode checkBackendConformance} goes about it. */
 export interface ConformanceOptions {
-  /** The seed of what is drawn; 1 where left out. */
+  /**
+   * Seed of the random operations.
+   *
+   * @default 1
+   */
   readonly seed?: number;
-  /** Random operations; 200 where left out. */
+  /**
+   * Number of random operations.
+   *
+   * @default 200
+   */
   readonly rounds?: number;
-  /** The largest request in bytes; 256 KiB where left out. */
+  /**
+   * The largest request, in bytes.
+   *
+   * @default 262144
+   */
   readonly maxIoBytes?: number;
-  /** How long an answer may take, in milliseconds; 20 seconds where left out, as in `serve()`. */
+  /**
+   * Time limit of an answer, in milliseconds.
+   *
+   * @default 20_000, as in `serve()`
+   */
   readonly deadlineMs?: number;
 }
 

@@ -20,11 +20,19 @@ export interface ByteRange {
 
 /** What a disk's geometry is made from. */
 export interface GeometryOptions {
-  /** The size. */
+  /** The size of the disk. */
   readonly size: Size;
-  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  /**
+   * Size of a logical block in bytes: 512, 1024, 2048 or 4096.
+   *
+   * @default 512
+   */
   readonly blockSize?: number;
-  /** The kernel refuses writes. */
+  /**
+   * Make the disk read-only: the kernel refuses writes.
+   *
+   * @default false
+   */
   readonly readOnly?: boolean;
 }
 

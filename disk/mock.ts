@@ -16,35 +16,87 @@ export const SCRIBBLE = 0xee;
 
 /** What a mock backend is and does. */
 export interface MockOptions {
-  /** The size; 16 MiB where left out. */
+  /**
+   * The size of the disk.
+   *
+   * @default "16MiB"
+   */
   readonly size?: Size;
-  /** Bytes of a logical block: 512 (the default), 1024, 2048 or 4096. */
+  /**
+   * Size of a logical block in bytes: 512, 1024, 2048 or 4096.
+   *
+   * @default 512
+   */
   readonly blockSize?: number;
-  /** The kernel refuses writes. */
+  /**
+   * Make the disk read-only: the kernel refuses writes.
+   *
+   * @default false
+   */
   readonly readOnly?: boolean;
-  /** It has `flush`; true unless set. */
+  /**
+   * Whether it has `flush`.
+   *
+   * @default true
+   */
   readonly flush?: boolean;
-  /** It honours FUA; true unless set. */
+  /**
+   * Whether it honours FUA.
+   *
+   * @default true
+   */
   readonly fua?: boolean;
-  /** It has `trim`, which zeroes; true unless set. */
+  /**
+   * Whether it has `trim`, which zeroes.
+   *
+   * @default true
+   */
   readonly trim?: boolean;
-  /** It has `writeZeroes`; true unless set. */
+  /**
+   * Whether it has `writeZeroes`.
+   *
+   * @default true
+   */
   readonly writeZeroes?: boolean;
-  /** It declares to be `synchronous`; false unless set. Without a fault it never returns a Promise. */
+  /**
+   * Whether it is declared `synchronous`. Without a fault it never returns a Promise.
+   *
+   * @default false
+   */
   readonly synchronous?: boolean;
-  /** What goes wrong. */
+  /**
+   * The faults to inject.
+   *
+   * @default None
+   */
   readonly faults?: readonly MockFault[];
-  /** The seed of what is drawn; 1 where left out. */
+  /**
+   * Seed of the random draws.
+   *
+   * @default 1
+   */
   readonly seed?: number;
-  /** Where its calls are recorded; a record of its own where left out. */
+  /**
+   * The record of its calls.
+   *
+   * @default A new record
+   */
   readonly calls?: MockCalls;
-  /** Where its bytes are, at least `size` of them; memory of its own where left out. */
+  /**
+   * The memory that holds its contents, at least `size` bytes.
+   *
+   * @default New memory
+   */
   readonly contents?: SharedArrayBuffer;
 }
 
 /** Options of {@linkcode mockSpec}. */
 export interface MockSpecOptions extends MockOptions {
-  /** Whether one thread owns it or each queue's thread opens it; `"single"` where left out. */
+  /**
+   * Whether one thread owns the backend, or each queue's thread opens it.
+   *
+   * @default "single"
+   */
   readonly sharing?: Sharing;
 }
 

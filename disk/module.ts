@@ -29,13 +29,21 @@ import type { Target, TargetValues } from "./target.ts";
  * ```
  */
 export interface TargetDescription {
-  /** What it is called in lists. Default: the file's name. */
+  /**
+   * The target's name in lists.
+   *
+   * @default The file's name
+   */
   readonly name?: string;
   /** What it is, in a few words. */
   readonly summary?: string;
   /** Its options: `open` gets them by name, as the kinds say. */
   readonly options?: readonly Option[];
-  /** How many files it takes; `open` gets their absolute paths as `files`. Default: none. */
+  /**
+   * Number of files; `open` gets their absolute paths as `files`.
+   *
+   * @default None
+   */
   readonly files?: { readonly min: number; readonly max: number };
 }
 

@@ -37,7 +37,11 @@ export interface Option {
   readonly name: string;
   /** What it takes. */
   readonly kind: OptionKind;
-  /** What its value stands for in the help; the kind where left out. */
+  /**
+   * The placeholder of its value in the help.
+   *
+   * @default The kind
+   */
   readonly placeholder?: string;
   /** Of a wrapper's: on a command line its value may stand first without its name. */
   readonly first?: true;

@@ -13,7 +13,9 @@ export interface BackendSpec {
   readonly module: string;
   /**
    * The name of the export to use: an object with the shape of `BackendModule`, or its `open`
-   * function. Without it, the module's own exports are taken, or else its default export.
+   * function.
+   *
+   * @default The module's own exports, or else its default export
    */
   readonly export?: string;
   /** Passed to `open`; must survive `structuredClone`. */

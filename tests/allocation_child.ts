@@ -70,8 +70,8 @@ class LeanKernel implements RingKernel {
   enter(toSubmit: number): number {
     const { sqes, sqArray, sqHead, sqEntries } = this.memory;
     for (let taken = 0; taken < toSubmit; taken++) {
-      const place = sqHead[0]++ & (sqEntries - 1);
-      const at = (sqArray === undefined ? place : sqArray[place]) * SQE_WORDS;
+      const slot = sqHead[0]++ & (sqEntries - 1);
+      const at = (sqArray === undefined ? slot : sqArray[slot]) * SQE_WORDS;
       const kind = sqes[at + 9];
       // Complete a backend's operation at once. The READ of the eventfd for orders stays in flight.
       if (kind === KIND_BACKEND) this.#complete(sqes[at + 8], kind, sqes[at + 6], 0);

@@ -54,9 +54,9 @@ export function collect(
     const body = await request.text();
     if (request.url.endsWith("/v1/metrics")) {
       const { resourceMetrics }: Export = JSON.parse(body);
-      const own = resourceMetrics.flatMap(({ scopeMetrics }) => scopeMetrics)
+      const ownMetrics = resourceMetrics.flatMap(({ scopeMetrics }) => scopeMetrics)
         .filter(({ scope }) => scope.name === "@ublk/ublk").flatMap(({ metrics }) => metrics);
-      const metrics = Object.fromEntries(own.map((metric) => [metric.name, metric]));
+      const metrics = Object.fromEntries(ownMetrics.map((metric) => [metric.name, metric]));
       if (willDo(metrics)) resolve(metrics);
     }
     return new Response("{}", { headers: { "content-type": "application/json" } });

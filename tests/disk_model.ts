@@ -55,8 +55,8 @@ export class DiskModel {
     return Array.from({ length: count }, (_, index) => {
       const op = ops[this.#dice.draw(ops.length)];
       // Often the largest possible request, because bugs appear at limits.
-      const most = Math.min(part, this.#maxIoBytes / this.#blockSize);
-      const blocks = this.#dice.draw(4) === 0 ? most : 1 + this.#dice.draw(most);
+      const maxBlocks = Math.min(part, this.#maxIoBytes / this.#blockSize);
+      const blocks = this.#dice.draw(4) === 0 ? maxBlocks : 1 + this.#dice.draw(maxBlocks);
       const start = index * part + this.#dice.draw(part - blocks + 1);
       return this.#request(op, start * this.#blockSize, blocks * this.#blockSize);
     });

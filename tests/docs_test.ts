@@ -97,9 +97,9 @@ Deno.test(`snippets + ${SNIPPETS.length} blocks: ${COUNTS}`, () => {
 
 /** Whether a program needs a file that its page lacks and its own test provides. */
 function needsMore({ page, text, runBy }: Snippet): boolean {
-  const there = snippetsOf(page).map(({ file }) => file);
+  const files = snippetsOf(page).map(({ file }) => file);
   const missing = [...text.matchAll(/from "\.\/([^"]+)"/g)].some(([, name]) =>
-    !there.includes(name)
+    !files.includes(name)
   );
   return missing && runBy !== undefined;
 }
@@ -203,12 +203,12 @@ async function checkTask(
   const isDocumented = manual.includes(`**${name}**`) || manual.includes(`**${command}**`);
   assert(isDocumented, `${place}: docs/ublk.md has no command ${command}`);
   // The end-to-end test covers redirections and files that other commands create.
-  const given = rest.filter((word) => !/^\d?[<>]/.test(word));
-  const target = valueIn(given, "type", "t") ?? "";
+  const words = rest.filter((word) => !/^\d?[<>]/.test(word));
+  const target = valueIn(words, "type", "t") ?? "";
   const isThere = !isModuleName(target) || files(folder).includes(target.replace("./", ""));
-  if (given.includes("--config") || !isThere) return;
-  if (name === "add") await parseAdd("ublk add", given, folder);
-  if (name === "recover") await parseRecover(given, () => Promise.resolve(RECORD), folder);
+  if (words.includes("--config") || !isThere) return;
+  if (name === "add") await parseAdd("ublk add", words, folder);
+  if (name === "recover") await parseRecover(words, () => Promise.resolve(RECORD), folder);
 }
 
 function files(folder: string): string[] {

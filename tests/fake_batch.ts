@@ -85,13 +85,13 @@ export class FakeBatchQueue {
   dispatch(prepare: (tag: number, kernel: FakeKernel) => boolean, limit: number): void {
     while (this.waiting.length > 0 && this.#fetches.length > 0) {
       const { userData, kind, kernel, buffer } = this.#fetches[0];
-      const most = Math.min(MAX_TAGS, Math.floor(buffer.left(limit) / 2));
-      if (most === 0) {
+      const count = Math.min(MAX_TAGS, Math.floor(buffer.left(limit) / 2));
+      if (count === 0) {
         this.#fetches.shift();
         kernel.complete(userData, kind, -ENOBUFS);
         continue;
       }
-      const tags = this.waiting.splice(0, most).filter((tag) => prepare(tag, kernel));
+      const tags = this.waiting.splice(0, count).filter((tag) => prepare(tag, kernel));
       if (tags.length === 0) continue;
       buffer.put(tags, limit);
       kernel.complete(userData, kind, tags.length * 2, IORING_CQE_F_MORE | IORING_CQE_F_BUFFER);

@@ -144,16 +144,16 @@ async function readFolder(
     }
     const size = view.getUint32(at + 28, true);
     const dosTime = (view.getUint16(at + 24, true) << 16 | view.getUint16(at + 22, true)) >>> 0;
-    const here = `${path}/${name}`;
+    const itemPath = `${path}/${name}`;
     if (attributes & 0x10) {
-      found.push({ path: here, short, data: undefined, dosTime });
-      await readFolder(volume, cluster, here, first, found);
+      found.push({ path: itemPath, short, data: undefined, dosTime });
+      await readFolder(volume, cluster, itemPath, first, found);
       continue;
     }
-    const chain = size === 0 ? new Uint8Array() : await readChain(volume, cluster, here);
+    const chain = size === 0 ? new Uint8Array() : await readChain(volume, cluster, itemPath);
     if (size === 0) assertEquals(cluster, 0);
     assertEquals(chain.length, Math.ceil(size / volume.clusterBytes) * volume.clusterBytes);
     assert(chain.subarray(size).every((byte) => byte === 0), "zeroes behind the end");
-    found.push({ path: here, short, data: chain.slice(0, size), dosTime });
+    found.push({ path: itemPath, short, data: chain.slice(0, size), dosTime });
   }
 }

@@ -63,11 +63,11 @@ async function usesOf(door: string): Promise<Use[]> {
   const { modules }: Info = JSON.parse(new TextDecoder().decode(stdout));
   // The graph also has npm packages, and std if jsr.io is reachable.
   const byCode = reachedByCode(modules, new URL(door, ROOT).href);
-  const own = modules.filter(({ specifier }) =>
+  const projectModules = modules.filter(({ specifier }) =>
     specifier.startsWith(ROOT.href) && byCode.has(specifier)
   );
-  assert(own.length > 0, `${door} is a module of this project`);
-  return own.flatMap(({ specifier, error, dependencies = [] }) => {
+  assert(projectModules.length > 0, `${door} is a module of this project`);
+  return projectModules.flatMap(({ specifier, error, dependencies = [] }) => {
     const module = specifier.slice(ROOT.href.length);
     assertEquals(error, undefined, module);
     // The stand-ins for std are not published: see docs/decisions/0004.

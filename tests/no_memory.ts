@@ -11,9 +11,9 @@ import { Mapping } from "../uring/mapping.ts";
 /** Calls `run` while anonymous mappings fail, except for the first `spared`. */
 export function withoutMemory(run: () => void, spared = 0): void {
   const { anonymous } = Mapping;
-  let left = spared;
+  let remaining = spared;
   Mapping.anonymous = (bytes) => {
-    if (left-- > 0) return anonymous.call(Mapping, bytes);
+    if (remaining-- > 0) return anonymous.call(Mapping, bytes);
     throw new UblkError("MEMORY_LIMIT", { operation: `mmap ${bytes}`, errno: ENOMEM });
   };
   try {

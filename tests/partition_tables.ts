@@ -93,7 +93,7 @@ function mbrDisk(draw: Draw, blockSize: number): Uint8Array<ArrayBuffer> {
     tables.entry(0, index, type, first, isExtended ? draw.of([200, 500, 1000]) : length(), flag);
   }
   // Tables wherever a link may lead. The links decide which are visited, and how often.
-  const most = draw.of([20, 40, 90]);
+  const maxSteps = draw.of([20, 40, 90]);
   for (let block = STEP; block < BLOCKS; block += STEP) {
     if (!draw.chance(96)) continue;
     tables.sign(block);
@@ -101,7 +101,7 @@ function mbrDisk(draw: Draw, blockSize: number): Uint8Array<ArrayBuffer> {
     const where = draw.below(4);
     for (let index = 0; index < 4; index++) {
       if (links > 0 && index === where || links > 1 && index === (where + 1) % 4) {
-        const next = draw.chance(10) ? 0 : STEP * draw.below(most);
+        const next = draw.chance(10) ? 0 : STEP * draw.below(maxSteps);
         const blocks = draw.chance(5) ? 0 : draw.of([31, 32, 64, 300]);
         tables.entry(block, index, draw.of(EXTENDED), next, blocks);
       } else if (draw.chance(index < 2 ? 45 : 20)) {

@@ -248,9 +248,9 @@ export class QueueRig implements Disposable {
   assertStopped(): void {
     assert(this.slots.live === 0, `${this.slots.live} slots are live`);
     // Only the READ of the eventfd for orders may remain, and perhaps the timeout for leaving.
-    const left = this.ublk.foreign.some(({ kind }) => kind === KIND_LEAVE) ? 2 : 1;
+    const limit = this.ublk.foreign.some(({ kind }) => kind === KIND_LEAVE) ? 2 : 1;
     const { inFlight } = this.kernel;
-    assert(inFlight >= 1 && inFlight <= left, `${inFlight} SQEs are in flight`);
+    assert(inFlight >= 1 && inFlight <= limit, `${inFlight} SQEs are in flight`);
     assert(this.handler.outstanding === 0, "no request is outstanding");
     assert(this.server.lostErrno === 0, `a tag was lost with ${this.server.lostErrno}`);
     this.ublk.assertAnsweredOnce();

@@ -57,7 +57,7 @@ export const RIG_CASES: readonly RigCase[] = (Object.keys(DATA_PATH_FLAGS) as Da
 export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): CaseDisk {
   const blockSize = [512, 1024, 2048, 4096][seed % 4];
   const nothing = { [Symbol.dispose]: () => {} };
-  const made = ((): CaseDisk => {
+  const disk = ((): CaseDisk => {
     switch (kind) {
       case "bytes":
         return { backend: mockBackend({ size: bytes, blockSize, synchronous: true }), ...nothing };
@@ -83,8 +83,8 @@ export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): 
       }
     }
   })();
-  const eventLoop = made.backend.synchronous !== true;
+  const eventLoop = disk.backend.synchronous !== true;
   const expected = kind === "promises" ? "bytes" : kind;
-  assert(handlerKind({ ...made, path, eventLoop }) === expected, `${path} has ${kind}`);
-  return made;
+  assert(handlerKind({ ...disk, path, eventLoop }) === expected, `${path} has ${kind}`);
+  return disk;
 }

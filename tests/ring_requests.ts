@@ -146,8 +146,8 @@ export class RingRequests implements RingOperations, AsyncDisposable {
     const slot = this.#slots[this.#current]!;
     slot.pending++;
     this.widest = Math.max(this.widest, slot.pending);
-    const most = this.backend.ring!.operations ?? 4;
-    if (slot.pending > most) throw new Error(`more than ${most} operations under way`);
+    const limit = this.backend.ring!.operations ?? 4;
+    if (slot.pending > limit) throw new Error(`more than ${limit} operations under way`);
     this.#ring.reserve(1);
     return slot;
   }

@@ -88,9 +88,9 @@ export function snippetsOf(page: string, text: string = pageText(page)): Snippet
     const end = lines.findIndex((line, index) => index > at && line.trim() === ticks);
     if (end < 0) throw new PageError(page, at + 1, "this fence is not closed", `add ${ticks}`);
     const body = lines.slice(at + 1, end).map((line) => line.slice(indent.length));
-    const told = read(page, at, marks);
-    const file = told.file ?? /^\/\/ (\w+\.ts)$/.exec(body[0] ?? "")?.[1];
-    found.push({ page, line: at + 2, language, text: body.join("\n"), ...told, file });
+    const marked = read(page, at, marks);
+    const file = marked.file ?? /^\/\/ (\w+\.ts)$/.exec(body[0] ?? "")?.[1];
+    found.push({ page, line: at + 2, language, text: body.join("\n"), ...marked, file });
     marks = [];
     at = end;
   }
@@ -102,12 +102,12 @@ function read(page: string, at: number, marks: readonly [string, string][]) {
   if (unknown !== undefined) {
     throw new PageError(page, at, `there is no mark "${unknown[0]}"`, `use ${MARKS.join(", ")}`);
   }
-  const one = (name: string) => marks.findLast(([given]) => given === name)?.[1];
+  const valueOf = (name: string) => marks.findLast(([given]) => given === name)?.[1];
   return {
-    notRun: one("not run"),
-    runBy: one("run by"),
-    file: one("file"),
-    since: one("since"),
+    notRun: valueOf("not run"),
+    runBy: valueOf("run by"),
+    file: valueOf("file"),
+    since: valueOf("since"),
     before: marks.filter(([name]) => name === "before").map(([, value]) => value),
   };
 }

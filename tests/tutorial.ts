@@ -12,13 +12,13 @@ export function tutorialPrograms(): Map<string, string> {
   const page = Deno.readTextFileSync(new URL("docs/writing-a-backend.md", ROOT));
   const programs = new Map<string, string>();
   for (const [, name, text] of page.matchAll(/^```ts\n\/\/ (\S+)\n([\s\S]*?)^```$/gm)) {
-    programs.set(name, here(text));
+    programs.set(name, withCheckout(text));
   }
   return programs;
 }
 
 /** A program, with imports from this checkout instead of the published package. */
-export function here(program: string): string {
+export function withCheckout(program: string): string {
   return program
     .replaceAll("jsr:@ublk/ublk/testing", new URL("testing.ts", ROOT).href)
     .replaceAll("jsr:@ublk/ublk", new URL("mod.ts", ROOT).href);

@@ -6,7 +6,7 @@ import { moduleTarget } from "../disk/module.ts";
 import { TEMPLATE } from "../cmd/server/init_backend.ts";
 import { checkBackendConformance } from "../testing.ts";
 import { libc } from "../uring/libc.ts";
-import { here, tutorialFolder } from "./tutorial.ts";
+import { tutorialFolder, withCheckout } from "./tutorial.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -18,9 +18,9 @@ async function deno(...args: string[]): Promise<string> {
     args: [...args.slice(0, 1), CONFIG, ...args.slice(1)],
     env: { NO_COLOR: "1" },
   }).output();
-  const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
-  assertEquals(success, true, said);
-  return said;
+  const output = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
+  assertEquals(success, true, output);
+  return output;
 }
 
 /** Opens a backend of the folder, as a command line does. */
@@ -32,7 +32,7 @@ async function opened(file: string, values: Record<string, unknown>, files: stri
 
 Deno.test("the tutorial's programs and the template pass `deno check`, and its test passes", async () => {
   const folder = await tutorialFolder();
-  await Deno.writeTextFile(`${folder}my_backend.ts`, here(TEMPLATE));
+  await Deno.writeTextFile(`${folder}my_backend.ts`, withCheckout(TEMPLATE));
   const files = [...Deno.readDirSync(folder)].map(({ name }) => folder + name);
   assertEquals(files.length, 7);
   await deno("check", "--quiet", ...files);

@@ -18,15 +18,25 @@ export type CacheMode = "write-back" | "write-through";
 
 /** Options of {@linkcode cache}. */
 export interface CacheOptions {
-  /** Bytes that are cached at most. Default: 64 MiB. */
+  /**
+   * Maximum of cached bytes.
+   *
+   * @default "64MiB"
+   */
   readonly size?: Size;
   /**
-   * `"write-back"`: a write is answered when it is in the cache, and reaches the disk inside when it
-   * is flushed, has FUA, or its place is needed. `"write-through"` (the default): it is answered
-   * when the disk inside has it.
+   * `"write-back"`: a write is answered when it is in the cache, and reaches the inner disk on a
+   * flush, with FUA, or when its block is evicted. `"write-through"`: a write is answered when the
+   * inner disk has it.
+   *
+   * @default "write-through"
    */
   readonly mode?: CacheMode;
-  /** Bytes of a block of the cache: a power of two from 4096 to 1 MiB. Default: 4096. */
+  /**
+   * Size of a cache block in bytes: a power of two from 4096 to 1 MiB.
+   *
+   * @default 4096
+   */
   readonly block?: Size;
 }
 

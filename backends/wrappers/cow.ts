@@ -25,13 +25,14 @@ export const sharing: Sharing = "single";
 /** Options of {@linkcode cow}. */
 export interface CowOptions {
   /**
-   * The path of the overlay, a sparse file. It is made where it is not there, else resumed; for a
-   * device that is recovered it must be there.
+   * The path of the overlay, a sparse file. A missing overlay is created, an existing one resumed. When
+   * a device is recovered the overlay must exist.
    */
   readonly file: string;
   /**
-   * Bytes of what is copied at a time: a power of two from 4096 to 1 MiB. Default: 64 KiB, or what
-   * an overlay that is resumed was made with.
+   * Size of a copied block in bytes: a power of two from 4096 to 1 MiB.
+   *
+   * @default "64KiB", or the block size of a resumed overlay
    */
   readonly block?: Size;
 }

@@ -16,7 +16,11 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode delay}: times in milliseconds, or texts such as `"10ms"`. */
 export interface DelayOptions extends Partial<Record<OperationName, Time>> {
-  /** For all operations that are not named. Default: 0. */
+  /**
+   * The delay of operations that are not named.
+   *
+   * @default 0
+   */
   readonly all?: Time;
 }
 

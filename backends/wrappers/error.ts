@@ -37,15 +37,35 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode error}. */
 export interface ErrorOptions {
-  /** The name of the errno, one that the block layer passes on. Default: EIO. */
+  /**
+   * The errno's name. The block layer must pass it on.
+   *
+   * @default "EIO"
+   */
   readonly errno?: string;
-  /** The share of requests that fail, 0 to 1. Default: 1. */
+  /**
+   * The share of requests that fail, from 0 to 1.
+   *
+   * @default 1
+   */
   readonly rate?: number;
-  /** Only these operations. Default: all. */
+  /**
+   * Operations that may fail.
+   *
+   * @default All operations
+   */
   readonly ops?: readonly OperationName[] | string;
-  /** Only requests that touch this part: a range, or `"1M-2M"`. A flush touches none. */
+  /**
+   * Only requests that touch this range fail: a range, or `"1M-2M"`. A flush touches none.
+   *
+   * @default The whole disk, and flushes
+   */
   readonly range?: ByteRange | string;
-  /** What is drawn for one seed and one queue is always the same. Default: 1. */
+  /**
+   * Seed of the random draws, which are reproducible per queue.
+   *
+   * @default 1
+   */
   readonly seed?: number;
 }
 

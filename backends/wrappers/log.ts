@@ -18,7 +18,7 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode log}. */
 export interface LogOptions {
-  /** The file that lines are added to. */
+  /** The file to which lines are appended. */
   readonly file: string;
 }
 

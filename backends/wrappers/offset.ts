@@ -16,9 +16,17 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode offset}. */
 export interface OffsetOptions {
-  /** Where the part begins: bytes, or a text such as `"1MiB"`. Default: 0. */
+  /**
+   * Start of the part: bytes, or a text such as `"1MiB"`.
+   *
+   * @default 0
+   */
   readonly start?: Size;
-  /** How long it is. Default: up to the end of the disk, also when that is resized. */
+  /**
+   * Size of the part.
+   *
+   * @default Up to the end of the disk, even after a resize
+   */
   readonly size?: Size;
 }
 

@@ -15,7 +15,7 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode partition}. */
 export interface PartitionOptions {
-  /** As the kernel counts: from 1, logical ones of an MBR from 5. */
+  /** The partition's number, as in the kernel: from 1; logical partitions of an MBR from 5. */
   readonly number: number;
 }
 

@@ -17,11 +17,23 @@ export const sharing: Sharing = "single";
 
 /** Options of {@linkcode rate}: one limit at least. */
 export interface RateOptions {
-  /** Bytes per second, read and written together: a number, or a text such as `"10MiB"`. */
+  /**
+   * Limit of bytes per second, read and written together: a number, or a text such as `"10MiB"`.
+   *
+   * @default No limit
+   */
   readonly bytes?: Size;
-  /** Requests per second of any kind. */
+  /**
+   * Limit of requests of any kind per second.
+   *
+   * @default No limit
+   */
   readonly iops?: number;
-  /** After a pause, how much of the limits may be caught up at once. Default: `"1s"` of them. */
+  /**
+   * Amount of the limits that may be used at once after a pause, as a time.
+   *
+   * @default "1s"
+   */
   readonly burst?: Time;
 }
 

@@ -18,7 +18,11 @@ export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode stats}. */
 export interface StatsOptions {
-  /** Where the counts are written. Default: standard error, which in the background is the log. */
+  /**
+   * The file to which counts are written.
+   *
+   * @default Standard error, which is the log of a background server
+   */
   readonly file?: string;
 }
 

@@ -129,7 +129,7 @@ export class Contents {
   /** The location of a checked member, or of a stored one after {@linkcode locate}. */
   location(member: number): FileLocation {
     const start = this.#start[member] - 1;
-    assert(start >= 0, "it has been found");
+    assert(start >= 0, "the member has been located");
     return { fd: this.#isStored(member) ? this.#archive.fd : this.#cache!.fd, start };
   }
 
@@ -171,7 +171,7 @@ export class Contents {
   #begin(member: number): Pass {
     const archive = this.#archive;
     const cache = this.#isStored(member) ? undefined : this.#cache;
-    assert(cache !== undefined || this.#isStored(member), "there is a cache for what is deflated");
+    assert(cache !== undefined || this.#isStored(member), "a deflated member needs a cache");
     if (cache !== undefined && this.#start[member] === 0) {
       this.#start[member] = cache.reserve(archive.members.bytes[member]) + 1;
     }

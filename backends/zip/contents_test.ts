@@ -79,20 +79,20 @@ Deno.test("Contents answer reads during inflation, and can be closed during it",
   // The test never reaches its end, and so its checksum.
   const member = { name: "a", data, deflate: true, claims: { crc32: 0 } };
   await withContents([member], async (contents) => {
-    let [there, most] = [0, 0];
+    let [inflated, largest] = [0, 0];
     const whole = contents.check(0, (bytes) => {
-      most = Math.max(most, bytes - there);
-      there = bytes;
+      largest = Math.max(largest, bytes - inflated);
+      inflated = bytes;
     });
     const rejected = [assertRejects(() => whole, UblkError)];
     assertEquals(await read(contents, 0, MIB, DATA.length), DATA);
-    assert(there < 64 * MIB, `${there} bytes were inflated by then`);
+    assert(inflated < 64 * MIB, `${inflated} bytes were inflated by then`);
     rejected.push(assertRejects(() => read(contents, 0, LARGE_BYTES - 512, 512), UblkError));
     await contents.close();
     await Promise.all(rejected);
-    assert(there < LARGE_BYTES, "it has stopped");
+    assert(inflated < LARGE_BYTES, "it has stopped");
     // Zeroes are the worst case: deflate produces 1032 of them from one byte.
-    assert(most < 17 * MIB, `${most} bytes were in memory at a time`);
+    assert(largest < 17 * MIB, `${largest} bytes were in memory at a time`);
   });
 });
 
@@ -203,7 +203,7 @@ Deno.test("Contents that are idle for long are dropped, and inflated again when 
       await read(contents, 39, MIB, 4096);
       const inflatedBytes = bench.inflatedBytes;
       await read(contents, 0, 4096, 4096);
-      assert(bench.inflatedBytes > inflatedBytes, "the first was forgotten");
+      assert(bench.inflatedBytes > inflatedBytes, "the first was dropped");
       await readAll(contents, data.length - 4096);
     },
     undefined,
@@ -220,10 +220,10 @@ Deno.test("Contents beyond the limit of started members are the ones inflated ag
       await readAll(contents, 0);
       const once = bench.inflatedBytes;
       await readAll(contents, 4096);
-      const again = bench.inflatedBytes - once;
-      assert(again > 0, "a few were forgotten");
+      const repeatedBytes = bench.inflatedBytes - once;
+      assert(repeatedBytes > 0, "a few were dropped");
       // Dropping the least recently used would restart all of them.
-      assert(again <= 10 * once / members.length, `${again} of ${once} bytes`);
+      assert(repeatedBytes <= 10 * once / members.length, `${repeatedBytes} of ${once} bytes`);
     },
     undefined,
     bench,
@@ -243,8 +243,8 @@ Deno.test("Contents of zeroes keep little memory for any number of started membe
       for (const index of members.keys()) await read(contents, index, 0, 4096);
       const inflatedBytes = bench.inflatedBytes;
       for (const index of members.keys()) await read(contents, index, 4096, 4096);
-      const again = (bench.inflatedBytes - inflatedBytes) / (inflatedBytes / members.length);
-      assert(again > 2 && again < 10, `${again} members were begun again`);
+      const repeated = (bench.inflatedBytes - inflatedBytes) / (inflatedBytes / members.length);
+      assert(repeated > 2 && repeated < 10, `${repeated} members were inflated again`);
     },
     undefined,
     bench,

@@ -30,7 +30,7 @@ async function theFile(archive: readonly ZipMember[] | Uint8Array, encoding?: st
 }
 
 for (const deflate of [false, true]) {
-  const how = deflate ? "deflated" : "stored";
+  const kind = deflate ? "deflated" : "stored";
   // unzip, 7z and bsdtar read all of these: the directory is right, and the checksum proves it.
   const cases: [string, ZipMember["local"]][] = [
     ["is not marked as UTF-8", { flags: 0 }],
@@ -48,7 +48,7 @@ for (const deflate of [false, true]) {
     ["has another method", { method: 12 }],
   ];
   for (const [what, local] of cases) {
-    Deno.test(`Archive reads a ${how} member whose local header ${what}`, async () => {
+    Deno.test(`Archive reads a ${kind} member whose local header ${what}`, async () => {
       const { path, data } = await theFile([{ name: "é.txt", data: DATA, deflate, local }]);
       assertEquals([path, data], ["/é.txt", DATA]);
     });

@@ -129,7 +129,7 @@ function geometryFor(tree: Tree, sectorBytes: number): Geometry {
   }
   throw new UblkError("INVALID_ARGUMENT", {
     operation: "a FAT32 volume",
-    reason: `${formatSize(size)} are more than it can hold`,
+    reason: `${formatSize(size)} is more than it can hold`,
     hint: "use larger blocks (block size 4096), or split the archive",
   });
 }

@@ -89,10 +89,10 @@ function contentsImage(
     readOnly: true,
     persistent: true,
     readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer {
-      const left = bytes - offset;
-      if (left >= buffer.length) return contents.read(member, buffer, offset);
-      buffer.fill(0, left);
-      return contents.read(member, buffer.subarray(0, left), offset);
+      const remaining = bytes - offset;
+      if (remaining >= buffer.length) return contents.read(member, buffer, offset);
+      buffer.fill(0, remaining);
+      return contents.read(member, buffer.subarray(0, remaining), offset);
     },
     writeAt: refuseWrite,
   };

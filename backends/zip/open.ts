@@ -64,8 +64,8 @@ export async function openArchive(options: ArchiveOptions): Promise<Backend> {
       return closing(backend, release);
     }
     const onProgress = progress && progressIn(progress, members.bytes[image]);
-    const how = { blockSize, check, onProgress };
-    return closing(await openImage(archive, image, contents, how), release);
+    const imageOptions = { blockSize, check, onProgress };
+    return closing(await openImage(archive, image, contents, imageOptions), release);
   } catch (error) {
     await release();
     throw error;

@@ -111,8 +111,8 @@ class Input {
         if (this.#at === this.#bytes) return controller.close();
         const isFine = this.#at >= this.#fineFrom;
         const end = isFine ? this.#bytes : Math.min(this.#bytes, this.#fineFrom);
-        const most = isFine ? this.#fineBytes : INPUT_BYTES[0];
-        const input = new Uint8Array(Math.min(most, end - this.#at));
+        const maxBytes = isFine ? this.#fineBytes : INPUT_BYTES[0];
+        const input = new Uint8Array(Math.min(maxBytes, end - this.#at));
         this.#archive.read(input, this.#start + this.#at);
         this.#last.shift();
         this.#last.push(this.#at);

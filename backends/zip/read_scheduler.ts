@@ -108,20 +108,20 @@ export class ReadScheduler {
   }
 
   async #step(work: Work): Promise<void> {
-    let far = 0;
+    let reached = 0;
     let failure: { readonly error: unknown } | undefined;
     try {
-      far = await work.step() ? Infinity : work.bytesDone;
+      reached = await work.step() ? Infinity : work.bytesDone;
     } catch (error) {
       failure = { error };
     }
-    const [over, waiting]: [Waiter[], Waiter[]] = [[], []];
+    const [answered, waiting]: [Waiter[], Waiter[]] = [[], []];
     for (const waiter of this.#waiters) {
-      const isOver = waiter.work === work && (failure !== undefined || waiter.end <= far);
-      (isOver ? over : waiting).push(waiter);
+      const isAnswered = waiter.work === work && (failure !== undefined || waiter.end <= reached);
+      (isAnswered ? answered : waiting).push(waiter);
     }
     this.#waiters = waiting;
-    for (const waiter of over) {
+    for (const waiter of answered) {
       if (failure === undefined) waiter.ready();
       else waiter.fail(failure.error);
     }

@@ -63,8 +63,8 @@ Deno.test("zip uses at most 100 bytes of memory per member, beside its name", as
 Deno.test("zip uses little memory for folders, even for thousands of paths 250 deep", async () => {
   const levels = Array.from({ length: 249 }, (_, level) => `d${level}`).join("/");
   const shared = (index: number) => `d${index % 7}/${levels}/f${index}.txt`;
-  const own = (index: number) => `x${index}/${levels}/f.txt`;
-  const archives = [[1, shared], [12_000, shared], [1, own], [800, own]] as const;
+  const separate = (index: number) => `x${index}/${levels}/f.txt`;
+  const archives = [[1, shared], [12_000, shared], [1, separate], [800, separate]] as const;
   const memory = await memoryOf(96, ...archives.map(([count, name]) => makeLargeZip(count, name)));
   const names = (count: number) => count * (shared(1000).length + 5);
   // Buffers of one or two readers that may not be freed yet.

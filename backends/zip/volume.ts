@@ -39,7 +39,7 @@ export async function volumeOf(
   const [worst] = tree.leftOut;
   if (worst !== undefined && tree.files.length === 0 && tree.folderCount === 1) {
     const [reason, { first }] = worst;
-    throw refusal(`${first} in ${path}`, reason, "there is nothing else in it to serve");
+    throw refusal(`${first} in ${path}`, reason, "give an archive with files that can be served");
   }
   const label = path.split("/").at(-1)!.replace(/\.zip$/i, "");
   const fat = new Fat32(tree, label, blockSize);

@@ -36,7 +36,7 @@ export interface Watched {
 }
 
 /** Properties of the disk. */
-export interface Manner {
+export interface CountingOptions {
   /** `"sync"`: blocks its thread. `"plain"`: an event loop, no Promises. `"async"`: Promises. */
   readonly style?: "sync" | "plain" | "async";
   /** Logical block size. */
@@ -65,9 +65,13 @@ export function count(disk: Watched, name: Counter): number {
 }
 
 /** The specification of such a disk, for Workers. */
-export function counting(disk: Watched, sharing: Sharing, manner: Manner = {}): BackendSpec {
+export function counting(
+  disk: Watched,
+  sharing: Sharing,
+  options: CountingOptions = {},
+): BackendSpec {
   const name = sharing === "single" ? "single" : "perQueue";
-  return { module: import.meta.url, export: name, options: { ...disk, ...manner } };
+  return { module: import.meta.url, export: name, options: { ...disk, ...options } };
 }
 
 /** The module with one thread for all queues. */
@@ -77,7 +81,7 @@ export const perQueue: BackendModule = { open, sharing: "per-queue" };
 
 /** Opens the disk. */
 export function open(options: unknown, { queue }: { queue: number } = { queue: 0 }): Backend {
-  const disk = options as Watched & Manner;
+  const disk = options as Watched & CountingOptions;
   if (queue >= (disk.failFromQueue ?? Infinity)) throw new Error(`queue ${queue} fails on purpose`);
   const { style = "sync", blockSize = 512, methods = "flush fua trim writeZeroes" } = disk;
   const bytes = new Uint8Array(disk.contents);

@@ -1,7 +1,7 @@
 /** The backends of `docs/writing-a-backend.md` as disks on a real kernel, by the commands there. */
 
 import { assertEquals } from "@std/assert";
-import { here, tutorialFolder } from "../tutorial.ts";
+import { tutorialFolder, withCheckout } from "../tutorial.ts";
 import { sh } from "./_disk.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -23,7 +23,7 @@ Deno.test("tutorial + ublk init-backend writes a module, and ublk add serves it"
   withTutorial(async (folder) => {
     await sh(`${UBLK}\nublk init-backend`, { folder });
     const file = `${folder}my_backend.ts`;
-    await Deno.writeTextFile(file, here(await Deno.readTextFile(file)));
+    await Deno.writeTextFile(file, withCheckout(await Deno.readTextFile(file)));
     const said = await sh(
       `${UBLK}
        ublk add -t ./my_backend.ts --size 64M --fill 255 > added

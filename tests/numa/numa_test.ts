@@ -24,10 +24,12 @@ Deno.test("the buffers of a queue are on the NUMA node of its thread", async () 
   /** Pages of our mappings on each node; these are the ones without huge pages. */
   const pages = async () => {
     const maps = await Deno.readTextFile(`/proc/${device.pid}/smaps`);
-    const own = maps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m).filter((map) => / nh( |$)/m.test(map))
+    const ownMappings = maps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m).filter((map) =>
+      / nh( |$)/m.test(map)
+    )
       .map((map) => map.split("-")[0]);
     const lines = (await Deno.readTextFile(`/proc/${device.pid}/numa_maps`)).split("\n")
-      .filter((line) => own.includes(line.split(" ")[0]));
+      .filter((line) => ownMappings.includes(line.split(" ")[0]));
     const on = (node: number) =>
       lines.map((line) => Number(new RegExp(` N${node}=(\\d+)`).exec(line)?.[1] ?? 0))
         .reduce((sum, count) => sum + count, 0);
@@ -38,10 +40,10 @@ Deno.test("the buffers of a queue are on the NUMA node of its thread", async () 
   const first = await pages();
   await write(2);
   const second = await pages();
-  const told = JSON.stringify({ before, first, second });
+  const context = JSON.stringify({ before, first, second });
   // A queue of this size touches at least 128 pages at its first writes. Other pages in such mappings
   // vary by a few.
   const grown = (from: number[], to: number[]) => to.map((count, node) => count - from[node] > 64);
-  assertEquals(grown(before, first), [false, true], told);
-  assertEquals(grown(first, second), [true, false], told);
+  assertEquals(grown(before, first), [false, true], context);
+  assertEquals(grown(first, second), [true, false], context);
 });

@@ -54,7 +54,7 @@ export async function live(seed: number, folder: string): Promise<void> {
     { length: traits.sectors - layers.start },
     (_, sector) => initialId(layers.start + sector),
   );
-  const one = {
+  const setup = {
     names,
     dice,
     gate,
@@ -67,7 +67,7 @@ export async function live(seed: number, folder: string): Promise<void> {
   };
   for (let life = 0; life < LIVES; life++) {
     const stack = await runAlone(gate, () => openStack(layers.spec));
-    await new Life(one, stack).run();
+    await new Life(setup, stack).run();
   }
 }
 
