@@ -10,24 +10,14 @@ import { ublkParams } from "../ctrl/params.ts";
 import { isBackendSpec } from "../disk/spec.ts";
 import { isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
-import {
-  UBLK_F_BATCH_IO,
-  UBLK_F_INTEGRITY,
-  UBLK_F_NO_AUTO_PART_SCAN,
-  UBLK_F_PER_IO_DAEMON,
-  UBLK_F_QUIESCE,
-  UBLK_F_SHMEM_ZC,
-  UBLK_F_UNPRIVILEGED_DEV,
-  UBLK_F_UPDATE_SIZE,
-  UBLK_F_ZONED,
-} from "../uapi/features.ts";
+import { UBLK_F_QUIESCE, UBLK_F_UPDATE_SIZE, UBLK_F_ZONED } from "../uapi/features.ts";
 import { getAffinity } from "../uring/libc.ts";
 import { abortable, checkAborted } from "./abort.ts";
 import { assign, threadCpus } from "./assignment.ts";
 import type { Holdings } from "./holdings.ts";
 import { logLine } from "./log.ts";
 import { openCharDevice, ownership, probeBlockDevice } from "./node.ts";
-import type { Settings } from "./options.ts";
+import { requiredFeatures, type Settings } from "./settings.ts";
 import { dataPathsOf } from "./paths.ts";
 import { checkBesideZones } from "./zones.ts";
 import { RECOVERY_FLAGS, type RecoveryMode, recoveryOf } from "./recovery_mode.ts";
@@ -129,7 +119,7 @@ export async function addDevice(
  * @throws {UblkError} `INVALID_ARGUMENT` for what this backend cannot do.
  */
 export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">): Wanted {
-  const { batch, backend, perIoDaemons, recovery, integrity, sharedMemory } = settings;
+  const { batch, backend, recovery, integrity } = settings;
   if (integrity !== undefined && !traits.metadata) {
     throw new UblkError("INVALID_ARGUMENT", {
       operation: "serve",
@@ -138,14 +128,9 @@ export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">)
     });
   }
   if (traits.zones !== undefined) checkBesideZones(settings);
-  const required = (traits.zones === undefined ? 0 : UBLK_F_ZONED) |
-    (batch ? UBLK_F_BATCH_IO : 0) |
-    (perIoDaemons ? UBLK_F_PER_IO_DAEMON : 0) |
-    (recovery === undefined ? 0 : RECOVERY_FLAGS[recovery]) |
-    (settings.unprivileged ? UBLK_F_UNPRIVILEGED_DEV : 0) |
-    (settings.noPartitionScan ? UBLK_F_NO_AUTO_PART_SCAN : 0) |
-    (integrity === undefined ? 0 : UBLK_F_INTEGRITY) |
-    (sharedMemory === undefined ? 0 : UBLK_F_SHMEM_ZC);
+  const required = requiredFeatures(settings) |
+    (traits.zones === undefined ? 0 : UBLK_F_ZONED) |
+    (recovery === undefined ? 0 : RECOVERY_FLAGS[recovery]);
   return {
     ...settings,
     dataPaths: dataPathsOf({

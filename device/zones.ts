@@ -5,7 +5,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /**
  * Checks the options of a device whose backend has zones.

@@ -2,7 +2,8 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_F_ZONED } from "../uapi/features.ts";
 import { wantedOf } from "./begin.ts";
-import { type DeviceOptions, settingsOf } from "./options.ts";
+import type { DeviceOptions } from "./options.ts";
+import { settingsOf } from "./settings.ts";
 import { libc } from "../uring/libc.ts";
 import type { Opened } from "./serving_thread.ts";
 

@@ -1,0 +1,73 @@
+/**
+ * The options of a device with every default filled in.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { hasAdminRights } from "../uring/rights.ts";
+import { type DeviceOption, memberValue } from "./option_row.ts";
+import { mistakeIn, UNPRIVILEGED_DEADLINE_MS } from "./option_rules.ts";
+import { DEVICE_OPTIONS } from "./option_table.ts";
+import type { DeviceOptions } from "./options.ts";
+
+/** Options with every default filled in; what is undefined has none. */
+export type Settings =
+  & Omit<DeviceOptions, "signal" | "signals">
+  & Required<
+    Pick<
+      DeviceOptions,
+      | "queues"
+      | "depth"
+      | "maxIoBytes"
+      | "readOnly"
+      | "batch"
+      | "perIoDaemons"
+      | "fixedFile"
+      | "unprivileged"
+      | "noPartitionScan"
+      | "deadlineMs"
+      | "paranoid"
+      | "logLevel"
+    >
+  >;
+
+/**
+ * Checks all that can be checked without a kernel, and fills in the defaults.
+ *
+ * @param isAdmin Whether this process makes privileged devices.
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line about the first thing that is wrong.
+ */
+export function settingsOf(
+  options: DeviceOptions,
+  isAdmin: () => boolean = hasAdminRights,
+): Settings {
+  const { signal: _, signals: _s, ...given } = options;
+  const mistake = mistakeIn(given, (member) => member, isAdmin);
+  if (mistake !== undefined) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: "serve",
+      reason: `${mistake.what}: ${mistake.cause}`,
+      hint: mistake.remedy,
+    });
+  }
+  const unprivileged = options.unprivileged ?? !isAdmin();
+  const defaults: Record<string, unknown> = { unprivileged };
+  for (const row of DEVICE_OPTIONS as readonly DeviceOption[]) {
+    // Those within a group hold where the group is used.
+    if (row.default !== undefined && !row.member.includes(".")) defaults[row.member] = row.default;
+  }
+  if (unprivileged) defaults.deadlineMs = UNPRIVILEGED_DEADLINE_MS;
+  const chosen = Object.entries(given).filter(([, value]) => value !== undefined && value !== null);
+  return { ...defaults, ...Object.fromEntries(chosen) } as Settings;
+}
+
+/** The `UBLK_F_*` without which a device could not be as its options say. */
+export function requiredFeatures(settings: Settings): number {
+  let flags = 0;
+  for (const row of DEVICE_OPTIONS as readonly DeviceOption[]) {
+    const value = memberValue(settings, row.member);
+    if (value !== undefined && value !== false) flags |= row.feature ?? 0;
+  }
+  return flags;
+}
