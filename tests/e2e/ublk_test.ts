@@ -81,7 +81,7 @@ Deno.test("ublk add returns once the disk opens, with kublk's words", async () =
     device.text,
     new RegExp(
       "^dev id 4: nr_hw_queues 2 queue_depth 32 block size 512 dev_capacity 524288000\n" +
-        `\tmax rq size 1048576 daemon pid ${device.pid} flags 0x[0-9a-f]+ state LIVE\n` +
+        `\tmax rq size 524288 daemon pid ${device.pid} flags 0x[0-9a-f]+ state LIVE\n` +
         "\tqueue 0: affinity\\(\\d+ \\)\n\tqueue 1: affinity\\(\\d+ \\)\n$",
     ),
   );
@@ -141,7 +141,7 @@ Deno.test("a loop disk whose server is killed goes on by ublk recover -n N alone
     assertEquals([row.orphan, row.serverAlive, row.target], [true, false, "loop"]);
     assertStringIncludes(String(row.hint), `ublk recover -n ${device.id}`);
     const text = await done("recover", "-n", `${device.id}`);
-    assertMatch(text, /^dev id \d+: nr_hw_queues 2 .*\n.* state LIVE\n/);
+    assertMatch(text, /^dev id \d+: nr_hw_queues 1 .*\n.* state LIVE\n/);
     assert(!text.includes(`pid ${device.pid} `), "another server");
     const log = await Deno.readTextFile(`/run/ublk/${device.id}.log`);
     assertMatch(log, /serving [^]*\n--- above: the server before; below: process \d+[^]*serving /);
@@ -494,7 +494,7 @@ Deno.test("ublk add --config makes the devices of a file, all of them or none", 
     );
     const text = await done("add", "--config", config, "--depth", "8");
     assertMatch(text, /^dev id 0: nr_hw_queues 1 queue_depth 8 .*dev_capacity 65536\n/);
-    assertMatch(text, /\ndev id 7: nr_hw_queues 2 queue_depth 8 .*dev_capacity 131072\n/);
+    assertMatch(text, /\ndev id 7: nr_hw_queues 1 queue_depth 8 .*dev_capacity 131072\n/);
     await done("del", "-a");
     await nothingLeft();
   } finally {
