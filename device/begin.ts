@@ -16,6 +16,7 @@ import { abortable, checkAborted } from "./abort.ts";
 import { assign, threadCpus } from "./assignment.ts";
 import type { Holdings } from "./holdings.ts";
 import { logLine } from "./log.ts";
+import { MAX_RANGE_BYTES } from "./option_rows.ts";
 import { openCharDevice, ownership, probeBlockDevice } from "./node.ts";
 import { requiredFeatures, type Settings } from "./settings.ts";
 import { dataPathsOf } from "./paths.ts";
@@ -23,13 +24,9 @@ import { checkBesideZones } from "./zones.ts";
 import { RECOVERY_FLAGS, type RecoveryMode, recoveryOf } from "./recovery_mode.ts";
 import type { Opened } from "./serving_thread.ts";
 import { MappedMemory } from "./shared_memory.ts";
+import { chosenTopology } from "./topology.ts";
 
 const NODE_TIMEOUT_MS = 10_000;
-/**
- * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
- * and its deadline.
- */
-const MAX_RANGE_BYTES = 64 << 20;
 /**
  * Where the memory of requests must begin if it is handed on to a file: direct I/O needs as much of
  * nearly every disk (kublk's loop asks for the same).
@@ -67,6 +64,7 @@ export async function addDevice(
   // The caller's own mistakes first: a wrong backend is reported even where ublk is missing.
   const opened = await abortable(held.threads!.open(), signal);
   const wanted = wantedOf(settings, opened);
+  const topology = chosenTopology(opened.traits, settings.topology);
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const control = held.control = await Control.open({ signal });
   const plan = planDevice(wanted, control.features, navigator.hardwareConcurrency);
@@ -86,7 +84,7 @@ export async function addDevice(
   const readOnly = traits.readOnly || settings.readOnly;
   const params = ublkParams({
     ...traits,
-    ...traits.topology,
+    ...topology,
     sizeBytes: traits.size,
     maxIoBytes: grant.maxIoBytes,
     readOnly,
@@ -94,7 +92,7 @@ export async function addDevice(
     maxWriteZeroesBytes: MAX_RANGE_BYTES,
     dmaAlignmentBytes: traits.limits?.dmaAlignmentBytes ??
       (isZeroCopy(grant.dataPath)
-        ? Math.max(ZERO_COPY_ALIGNMENT_BYTES, traits.topology?.dmaAlignmentBytes ?? 0)
+        ? Math.max(ZERO_COPY_ALIGNMENT_BYTES, topology.dmaAlignmentBytes ?? 0)
         : undefined),
     segments: traits.limits,
     integrity: settings.integrity,

@@ -8,7 +8,7 @@ import type { Option } from "../disk/option.ts";
 import type { DeviceOptions } from "./options.ts";
 
 /** Members of {@linkcode DeviceOptions} that have members of their own. */
-export type Group = "integrity" | "sharedMemory";
+export type Group = "integrity" | "sharedMemory" | "topology";
 
 /** Where a value is in {@linkcode DeviceOptions}: `depth`, `integrity.tagSize`. */
 export type Member =

@@ -8,7 +8,7 @@
  */
 
 import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotiate.ts";
-import { CHECKSUMS, MAX_PORTION_BYTES } from "../ctrl/params.ts";
+import { BLOCK_SIZES, CHECKSUMS, MAX_PHYSICAL_BYTES, MAX_PORTION_BYTES } from "../ctrl/params.ts";
 import { DATA_PATHS } from "../uapi/data_path.ts";
 import {
   UBLK_F_BATCH_IO,
@@ -21,6 +21,12 @@ import {
 import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import type { DeviceOption } from "./option_row.ts";
 import { RECOVERY_MODES } from "./recovery_mode.ts";
+
+/**
+ * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
+ * and its deadline.
+ */
+export const MAX_RANGE_BYTES: number = 64 << 20;
 
 /** How many requests travel at a time, and who serves them. */
 export const QUEUES = [
@@ -215,6 +221,51 @@ export const LIFE = [
 ] as const satisfies readonly DeviceOption[];
 
 const NO_METADATA = { needs: "integrity.metadataSize", without: "there is no metadata" } as const;
+
+/** How the disk is best used. */
+export const TOPOLOGY = [
+  {
+    member: "topology.rotational",
+    flag: "rotational",
+    kind: "switch",
+    otherwise: "as the backend says",
+    fixed: true,
+    help: "The disk rotates",
+  },
+  {
+    member: "topology.physicalBlockSize",
+    flag: "physical-block-size",
+    kind: "size",
+    min: BLOCK_SIZES[0],
+    max: MAX_PHYSICAL_BYTES,
+    powerOfTwo: true,
+    otherwise: "as the backend says, or 4096",
+    fixed: true,
+    help: "The least write that needs no read before it",
+  },
+  {
+    member: "topology.ioOptBytes",
+    flag: "io-opt",
+    kind: "size",
+    min: BLOCK_SIZES[0],
+    max: MAX_PHYSICAL_BYTES,
+    powerOfTwo: true,
+    otherwise: "as the backend says",
+    fixed: true,
+    help: "The best request",
+  },
+  {
+    member: "topology.discardGranularityBytes",
+    flag: "discard-granularity",
+    kind: "size",
+    min: BLOCK_SIZES[0],
+    max: MAX_RANGE_BYTES,
+    multipleOf: BLOCK_SIZES[0],
+    otherwise: "as the backend says, or the physical block",
+    fixed: true,
+    help: "The unit in which space is given back",
+  },
+] as const satisfies readonly DeviceOption[];
 
 /** Integrity metadata beside the data. */
 export const INTEGRITY = [

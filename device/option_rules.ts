@@ -101,6 +101,10 @@ function checkValue(row: DeviceOption, value: unknown): void {
     throw new OptionError(`${shown(value)} is a text`, "give a number");
   }
   readValue({ ...row, name: member }, value);
+  if (row.powerOfTwo && !Number.isInteger(Math.log2(value as number))) {
+    const near = 2 ** Math.ceil(Math.log2(value as number));
+    throw new OptionError(`${value} is not a power of two`, `${near} is`);
+  }
 }
 
 const shown = (value: unknown) =>

@@ -8,11 +8,11 @@
 
 import { FEATURES, MIN_KERNEL } from "../uapi/features.ts";
 import type { DeviceOption, Group, Member } from "./option_row.ts";
-import { DATA, INTEGRITY, LIFE, QUEUES } from "./option_rows.ts";
+import { DATA, INTEGRITY, LIFE, QUEUES, TOPOLOGY } from "./option_rows.ts";
 import type { DeviceOptions } from "./options.ts";
 
 /** All options that a device has beside its backend. */
-export const DEVICE_OPTIONS = [...QUEUES, ...DATA, ...LIFE, ...INTEGRITY] as const;
+export const DEVICE_OPTIONS = [...QUEUES, ...DATA, ...LIFE, ...INTEGRITY, ...TOPOLOGY] as const;
 
 /** The row of a member. */
 export function optionOf(member: Member): DeviceOption {

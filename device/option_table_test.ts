@@ -8,6 +8,7 @@ const ROWS: readonly DeviceOption[] = DEVICE_OPTIONS;
 /** Where the members of options, and of their groups, are explained. */
 const SOURCES: Readonly<Record<string, [file: string, of: string]>> = {
   "": ["options.ts", "DeviceOptions"],
+  topology: ["options.ts", "TopologyOptions"],
   sharedMemory: ["options.ts", "SharedMemoryOptions"],
   integrity: ["../ctrl/params.ts", "IntegrityTraits"],
 };

@@ -26,6 +26,34 @@ export interface SharedMemoryOptions {
   readonly readOnly?: boolean;
 }
 
+/** How a disk is best used, where that is not to be as its backend says; all sizes in bytes. */
+export interface TopologyOptions {
+  /**
+   * It rotates: what lies together is faster.
+   *
+   * @default as the backend says
+   */
+  readonly rotational?: boolean;
+  /**
+   * The least write that needs no read before it: a power of two up to 256 MiB, at least the block.
+   *
+   * @default as the backend says, or 4096
+   */
+  readonly physicalBlockSize?: number;
+  /**
+   * The best request: a power of two up to 256 MiB, at least the physical block.
+   *
+   * @default as the backend says
+   */
+  readonly ioOptBytes?: number;
+  /**
+   * The unit in which space is given back: a multiple of the block up to 64 MiB.
+   *
+   * @default as the backend says, or the physical block
+   */
+  readonly discardGranularityBytes?: number;
+}
+
 /** Options of `serve()` and of a {@linkcode Device}. */
 export interface DeviceOptions {
   /**
@@ -115,6 +143,8 @@ export interface DeviceOptions {
   readonly noPartitionScan?: boolean;
   /** Integrity metadata beside the data (`UBLK_F_INTEGRITY`, Linux 7.0). It travels by `user-copy`. */
   readonly integrity?: IntegrityOptions;
+  /** How the disk is best used; filesystems lay themselves out by it. */
+  readonly topology?: TopologyOptions;
   /** Memory that clients share with this server (`UBLK_F_SHMEM_ZC`, Linux 7.1). */
   readonly sharedMemory?: SharedMemoryOptions;
   /**
@@ -177,6 +207,7 @@ export interface RecoverOptions extends
     | "unprivileged"
     | "noPartitionScan"
     | "integrity"
+    | "topology"
   > {
   /** Take a backend whose contents are gone with its process: the disk's contents will be lost. */
   readonly allowVolatile?: boolean;

@@ -159,6 +159,22 @@ const REFUSED: [options: Record<string, unknown>, message: string][] = [
   [{ queues: NaN }, "serve: queues: NaN is not a whole number; give one in digits"],
   [{ maxIoBytes: 5000 }, "serve: maxIoBytes: 5000 is not a multiple of 4096; 8192 is"],
   [{ batch: 1 }, "serve: batch: 1 is neither true nor false; use true or false"],
+  [
+    { topology: { physicalBlockSize: 3000 } },
+    "serve: topology.physicalBlockSize: 3000 is not a power of two; 4096 is",
+  ],
+  [
+    { topology: { ioOptBytes: 2 ** 29 } },
+    "serve: topology.ioOptBytes: 536870912 is out of range; use 512 to 268435456",
+  ],
+  [
+    { topology: { discardGranularityBytes: 1000 } },
+    "serve: topology.discardGranularityBytes: 1000 is not a multiple of 512; 1024 is",
+  ],
+  [
+    { topology: { rotational: 1 } },
+    "serve: topology.rotational: 1 is neither true nor false; use true or false",
+  ],
   [{ id: 2 ** 20 }, "serve: id: 1048576 is out of range; use -1 to 1048575"],
 ];
 

@@ -75,6 +75,14 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
     sharedMemory: { path: "/mnt/h", readOnly: true },
   }],
   ["-t null --shared-memory h", { sharedMemory: { path: "/here/h" } }],
+  ["-t null --rotational --physical-block-size 4K --io-opt 1M --discard-granularity 64K", {
+    topology: {
+      rotational: true,
+      physicalBlockSize: 4096,
+      ioOptBytes: 1 << 20,
+      discardGranularityBytes: 65536,
+    },
+  }],
   ["-t null -q 1 --nthreads 4 -b", { threads: 4, batch: true }],
   ["-t null --quiet", { logLevel: 30 }],
   ["-t null --debug_mask 0x8", { logLevel: 5 }],
@@ -220,6 +228,11 @@ const MISTAKES: readonly [string, string][] = [
   [
     "-t null --rdonly_shmem_buf",
     "--shared-memory-read-only: there is no memory to share; give --shared-memory too",
+  ],
+  ["-t null --io-opt 5000", "--io-opt: 5000 is not a power of two; 8192 is"],
+  [
+    "-t null --physical-block-size 1",
+    "--physical-block-size: 1 is out of range; use 512 to 268435456",
   ],
   ["-t null --resume", "--resume: it is not said which device; give --id too"],
   ["-t null --resume -n -1", "--resume: it is not said which device; give --id too"],
