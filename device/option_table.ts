@@ -9,10 +9,13 @@
 import { FEATURES, MIN_KERNEL } from "../uapi/features.ts";
 import type { DeviceOption, Group, Member } from "./option_row.ts";
 import { DATA, INTEGRITY, LIFE, QUEUES, TOPOLOGY } from "./option_rows.ts";
-import type { DeviceOptions } from "./options.ts";
+import type { DeviceOptions, RecoverOptions } from "./options.ts";
 
 /** All options that a device has beside its backend. */
 export const DEVICE_OPTIONS = [...QUEUES, ...DATA, ...LIFE, ...INTEGRITY, ...TOPOLOGY] as const;
+
+/** Members that always have a value, by the table. */
+export type Defaulted = Extract<Row, { default: number | boolean }>["member"] & keyof DeviceOptions;
 
 /** The row of a member. */
 export function optionOf(member: Member): DeviceOption {
@@ -47,5 +50,11 @@ type Misfits = {
 type Same<A, B> = [Exclude<A, B>, Exclude<B, A>] extends [never, never] ? true
   : { withoutRow: Exclude<A, B>; withoutMember: Exclude<B, A> };
 
+type First<M extends string> = M extends `${infer G}.${string}` ? G : M;
+
 true satisfies Same<Member, Row["member"]>;
+true satisfies Same<
+  Exclude<keyof DeviceOptions, keyof RecoverOptions>,
+  First<Extract<Row, { fixed: true }>["member"]>
+>;
 true satisfies Same<keyof Misfits, never>;

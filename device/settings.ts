@@ -8,29 +8,13 @@ import { UblkError } from "../uapi/error.ts";
 import { hasAdminRights } from "../uring/rights.ts";
 import { type DeviceOption, memberValue } from "./option_row.ts";
 import { mistakeIn, UNPRIVILEGED_DEADLINE_MS } from "./option_rules.ts";
-import { DEVICE_OPTIONS } from "./option_table.ts";
+import { type Defaulted, DEVICE_OPTIONS } from "./option_table.ts";
 import type { DeviceOptions } from "./options.ts";
 
 /** Options with every default filled in; what is undefined has none. */
 export type Settings =
   & Omit<DeviceOptions, "signal" | "signals">
-  & Required<
-    Pick<
-      DeviceOptions,
-      | "queues"
-      | "depth"
-      | "maxIoBytes"
-      | "readOnly"
-      | "batch"
-      | "perIoDaemons"
-      | "fixedFile"
-      | "unprivileged"
-      | "noPartitionScan"
-      | "deadlineMs"
-      | "paranoid"
-      | "logLevel"
-    >
-  >;
+  & Required<Pick<DeviceOptions, Defaulted | "unprivileged">>;
 
 /**
  * Checks all that can be checked without a kernel, and fills in the defaults.
