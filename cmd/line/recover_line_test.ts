@@ -50,6 +50,7 @@ const RECORDED: readonly string[] = [
   "-t fault_inject --error-range 1M-2M --seed 7 --no-fixed-file",
   "-t loop --wrap cow:over.img --wrap delay:read=10ms base.img --block-size 4K --read-only",
   "-t loop --metadata-size 8 --checksum ip data meta",
+  '-t data:text/javascript,export{o%20as%20open};function%20o(){} --options {"a":1} b.img',
 ];
 
 for (const line of RECORDED) {
