@@ -66,6 +66,7 @@ export type {
   IntegrityOptions,
   RecoverOptions,
   SharedMemoryOptions,
+  TopologyOptions,
 } from "./device/options.ts";
 export type { RecoveryMode } from "./device/recovery_mode.ts";
 export { recover, serve, type ServedDevice } from "./device/serve.ts";

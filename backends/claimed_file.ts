@@ -37,6 +37,8 @@ export interface ClaimWish {
  * recovers the device, or makes it anew, comes at once: so a lock that is held is asked for again.
  */
 const PATIENCE_MS = 2000;
+/** A recovery waits longer, because the device is lost if it is refused. */
+const RECOVERY_PATIENCE_MS = 10_000;
 const RETRY_MS = 50;
 
 /**
@@ -71,7 +73,7 @@ async function openClaimed(
   const access = (wish.readOnly ? O_RDONLY : O_RDWR) | (wish.direct ? O_DIRECT : 0);
   const isDevice = found?.kind === "block device";
   const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + (wish.recovering ? RECOVERY_PATIENCE_MS : PATIENCE_MS);
   for (;;) {
     let fd: number | undefined;
     let isOurs = false;
@@ -93,7 +95,11 @@ async function openClaimed(
   }
   throw isDevice
     ? refusal(path, "it is in use: mounted, or held by another", "unmount it, or end who holds it")
-    : refusal(path, "it is in use by another disk or program (flock)", "end it, or give a copy");
+    : refusal(
+      path,
+      "it is in use by another disk or program (flock)",
+      "end it, give a copy, or let both share it (shared)",
+    );
 }
 
 function openError(path: string, error: unknown, wish: ClaimWish, isDevice: boolean): unknown {

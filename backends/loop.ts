@@ -63,9 +63,10 @@ export interface FileOptions {
    */
   readonly direct?: boolean;
   /**
-   * Other disks, or other parts of this one, may have the file too, if they allow it likewise: what
-   * they write at the same time is anybody's guess. For what `kublk` lets happen; without it a file
-   * is one disk's alone.
+   * Other disks, or other parts of this one, may write the file too, if they allow it likewise: what
+   * they write at the same time is anybody's guess. Without it a file has one writer.
+   *
+   * @default false
    */
   readonly shared?: boolean;
   /** A second file, for integrity metadata. Needs {@linkcode metadataSize}. */
@@ -314,18 +315,18 @@ export const target: Target = {
     { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
     { name: "create", kind: "switch", help: "Make the file, sparse, to have --size." },
     {
-      name: "exclusive",
+      name: "shared",
       kind: "switch",
-      help: "Refuse a file that another disk of ublk has too.",
+      help: "Let other disks write the file too that are told so likewise.",
     },
     { name: "size", kind: "size", help: "The size of a file that is made. With --create." },
   ],
-  spec: ({ size, create, direct, exclusive, ...common }, [path, metadataPath]) =>
+  spec: ({ size, create, direct, shared, ...common }, [path, metadataPath]) =>
     file(path, {
       size: size as number | undefined,
       create: create === true,
       direct: direct === true,
-      shared: exclusive !== true,
+      shared: shared === true,
       blockSize: common["block-size"],
       readOnly: common["read-only"],
       metadataPath,

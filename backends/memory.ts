@@ -168,6 +168,7 @@ export const target: Target = {
   summary: "a RAM disk",
   persistent: false,
   files: { min: 0, max: 0 },
+  operand: "size",
   options: [
     { name: "size", kind: "size", help: "The disk's size. Default: 1GiB." },
     { name: "max-size", kind: "size", help: "How large it may become. Default: its size." },

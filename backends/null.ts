@@ -99,6 +99,7 @@ export const target: Target = {
   // There is nothing that could be lost.
   persistent: true,
   files: { min: 0, max: 0 },
+  operand: "size",
   options: [{ name: "size", kind: "size", help: "The disk's size. Default: 250GiB." }],
   spec: ({ size = DEFAULT_SIZE, ...common }) =>
     nullDisk(size as number, {

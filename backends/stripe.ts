@@ -58,8 +58,10 @@ export interface StripeOptions {
    */
   readonly direct?: boolean;
   /**
-   * Other disks may have the file too, if they allow it likewise: what they write at the same time
-   * is anybody's guess. For what `kublk` lets happen; without it a file is one disk's alone.
+   * Other disks may write the files too, if they allow it likewise: what they write at the same time
+   * is anybody's guess. Without it a file has one writer.
+   *
+   * @default false
    */
   readonly shared?: boolean;
 }
@@ -195,9 +197,9 @@ export const target: Target = {
       help: "Bytes that go to a file at a time, a power of two. Default: 64K.",
     },
     {
-      name: "exclusive",
+      name: "shared",
       kind: "switch",
-      help: "Refuse a file that another disk of ublk has too.",
+      help: "Let other disks write the files too that are told so likewise.",
     },
     { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
   ],
@@ -205,7 +207,7 @@ export const target: Target = {
     stripe(paths, {
       chunkSize: values["chunk-size"] as number | undefined,
       direct: values.direct === true,
-      shared: values.exclusive !== true,
+      shared: values.shared === true,
       blockSize: values["block-size"],
       readOnly: values["read-only"],
     }),

@@ -138,6 +138,8 @@ export const target: Target = {
   summary: "a disk image in a zip archive, or an archive's files as a FAT32 volume; read-only",
   persistent: true,
   files: { min: 1, max: 1 },
+  operand: "member",
+  progress: "reading and checking the image",
   options: [
     {
       name: "member",
@@ -160,7 +162,7 @@ export const target: Target = {
       help: "The encoding of names that are not UTF-8: shift_jis, gbk, … Default: cp437.",
     },
   ],
-  spec: ({ member, files, check, cache, encoding, ...common }, [path]) =>
+  spec: ({ member, files, check, cache, encoding, progress, ...common }, [path]) =>
     zip(path, {
       member: member as string | undefined,
       files: files === true,
@@ -168,5 +170,6 @@ export const target: Target = {
       cache: cache as string | undefined,
       encoding: encoding as string | undefined,
       blockSize: common["block-size"],
+      progress: progress as SharedArrayBuffer | undefined,
     }),
 };

@@ -131,7 +131,7 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
 
 /** Starts `ublk add`, which has flags that the single-purpose commands lack. */
 async function startUblk(name: DiskName, args: readonly string[]): Promise<Disk> {
-  const command = ["add", "--foreground", "-q", "1", "-d", DEPTH, ...args];
+  const command = ["add", "--foreground", "-q", "1", "-d", DEPTH, "--max-io", "1M", ...args];
   const server = new LineProcess(
     Deno.execPath(),
     ["run", "--no-check", "-A", "cmd/ublk.ts", ...command],

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
+import { DISK_FLAGS } from "./line/add_line.ts";
 
 const root = new URL("..", import.meta.url);
 
@@ -13,6 +14,9 @@ async function run(name: string, ...args: string[]) {
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
+
+/** It has the flags that all programs share. */
+const UBLK_PAGE = Deno.readTextFileSync(new URL("docs/ublk.md", root));
 
 const COMMANDS: Record<string, readonly string[][]> = {
   "ublk-file": [[]],
@@ -50,7 +54,12 @@ for (const [name, subcommands] of Object.entries(COMMANDS)) {
       assertEquals([code, stderr], [0, ""]);
       const flags = [...stdout.matchAll(/^ +(?:-\w, )?(--[a-z-]+)/gm)].map(([, flag]) => flag);
       assert(flags.includes("--help"), "the help lists its flags");
-      for (const flag of flags) assertStringIncludes(page, `${flag}`);
+      const isProgram = subcommand.length === 0 && name !== "ublk";
+      if (isProgram) assertStringIncludes(page, "](ublk.md#options)");
+      for (const flag of flags) {
+        const isCommon = isProgram && DISK_FLAGS.some((one) => `--${one.name}` === flag);
+        assertStringIncludes(isCommon ? UBLK_PAGE : page, flag);
+      }
       if (subcommand.length > 0) assertStringIncludes(page, `**${subcommand[0]}**`);
     }
   });

@@ -4,20 +4,6 @@
  * @module
  */
 
-import { nullDisk } from "../backends/null.ts";
-import { type DiskProgram, diskProgram } from "./server/foreground.ts";
+import { runProgram } from "./server/foreground.ts";
 
-const DEFAULT_SIZE = "250GiB";
-
-/** @ignore Not part of the package: `line/programs.ts` has it. */
-export const program: DiskProgram = diskProgram({
-  name: "ublk-null",
-  summary: "serve a disk that keeps nothing as /dev/ublkbN, to measure the server itself",
-  flags: [
-    { name: "size", kind: "size", help: `The disk's size. Default: ${DEFAULT_SIZE}.` },
-  ],
-  backend: ({ size = DEFAULT_SIZE, "block-size": blockSize, "read-only": readOnly }) =>
-    nullDisk(size, { blockSize, readOnly }),
-});
-
-if (import.meta.main) await program.run();
+if (import.meta.main) await runProgram("ublk-null");

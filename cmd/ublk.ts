@@ -7,7 +7,7 @@
  * @module
  */
 
-import { commandArgs } from "./line/args.ts";
+import { AS_KUBLK, commandArgs } from "./line/args.ts";
 import {
   asksFor,
   type Flag,
@@ -229,7 +229,14 @@ async function tell(
   );
 }
 
-async function main(args: readonly string[], log: ErrorLog): Promise<number> {
+/** Has the process that serves take for granted what kublk does (`line/kublk_line.ts`). */
+function asKublk([command, ...rest]: readonly string[]): readonly string[] {
+  const serves = command === "add" || command === "recover";
+  return [...command === undefined ? [] : [command], ...serves ? [AS_KUBLK] : [], ...rest];
+}
+
+async function main(typed: readonly string[], log: ErrorLog): Promise<number> {
+  const args = typed[0] === "kublk" ? asKublk(typed.slice(1)) : typed;
   const [name, ...rest] = args;
   const chosen = findCommand(name);
   const wish = asksFor(args) ?? (name === "help" ? "help" : undefined);

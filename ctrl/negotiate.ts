@@ -45,12 +45,12 @@ export const MAX_MAX_IO_BYTES: number = 2 ** UBLK_IO_BUF_BITS;
 export interface Wanted {
   /** The device's number, or -1 for any. Default: any. */
   readonly id?: number;
-  /** Hardware queues; 0 means one for each CPU. Default: 1. */
-  readonly queues?: number;
-  /** Requests in each queue. Default: 128. */
-  readonly depth?: number;
-  /** The largest request, in bytes: whole pages. Default: 1 MiB. */
-  readonly maxIoBytes?: number;
+  /** Hardware queues; 0 means one for each CPU. */
+  readonly queues: number;
+  /** Requests in each queue. */
+  readonly depth: number;
+  /** The largest request, in bytes: whole pages. */
+  readonly maxIoBytes: number;
   /** The data paths that will do, best first. Default: `copy`. */
   readonly dataPaths?: readonly DataPathName[];
   /** `UBLK_F_*` without which the device is of no use. */
@@ -110,7 +110,9 @@ export interface Grant {
  * import { assertEquals } from "@std/assert";
  *
  * const features6_12 = 0x1fe;
- * const plan = planDevice({ queues: 0, dataPaths: ["zero-copy", "copy"] }, features6_12, 4);
+ * const wanted = { queues: 0, depth: 128, maxIoBytes: 1 << 20 };
+ * const dataPaths = ["zero-copy", "copy"] as const;
+ * const plan = planDevice({ ...wanted, dataPaths }, features6_12, 4);
  * assertEquals(plan.info.nr_hw_queues, 4);
  * assertEquals(plan.dataPath, "copy");
  * assertEquals(plan.reductions.length, 1);
@@ -122,10 +124,10 @@ export interface Grant {
  * one lacks.
  */
 export function planDevice(wanted: Wanted, features: number, cpus: number): Plan {
-  const { id = -1, queues = 1, depth = 128, maxIoBytes = 1 << 20, required = 0 } = wanted;
+  const { id = -1, queues, depth, maxIoBytes, required = 0 } = wanted;
   const silent = (wanted.silent ?? 0) & features;
   const dataPaths = wanted.dataPaths ?? ["copy"];
-  checkRanges({ id, queues, depth, maxIoBytes });
+  checkRanges(wanted);
   const reductions: string[] = [];
   requireFeatures(required, features);
   const dataPath = choosePath(dataPaths, required, features, reductions);
@@ -212,14 +214,8 @@ function checkRange(what: string, value: number, min: number, max: number): void
   throw invalid(`${what} ${value} is out of range`, `use ${min} to ${max}`);
 }
 
-/**
- * Checks what no kernel grants, before any kernel is asked.
- *
- * @throws {UblkError} `INVALID_ARGUMENT`.
- */
-export function checkRanges(
-  { id = -1, queues = 1, depth = 128, maxIoBytes = 1 << 20 }: Wanted,
-): void {
+/** Checks what no kernel grants, before any kernel is asked. */
+function checkRanges({ id = -1, queues, depth, maxIoBytes }: Wanted): void {
   if (id !== -1) checkRange("device id", id, 0, MAX_DEVICES - 1);
   checkRange("number of queues", queues, 0, UBLK_MAX_NR_QUEUES);
   checkRange("depth", depth, 1, UBLK_MAX_QUEUE_DEPTH);

@@ -4,12 +4,19 @@ import * as F from "../uapi/features.ts";
 import type { ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
 import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
 import { conflict, pathOf } from "./data_path.ts";
-import { type Plan, planDevice, readGrant, type Wanted } from "./negotiate.ts";
+import { type Plan, planDevice as plan, readGrant, type Wanted as AllWanted } from "./negotiate.ts";
 
 /** What GET_FEATURES answers on Linux 6.12. */
 const LINUX_6_12 = 0x1fe;
 /** And on 7.2: bits 0 to 19. */
 const LINUX_7_2 = 0xfffff;
+
+/** What is wanted beyond one queue of 128 requests of 1 MiB. */
+type Wanted = Partial<AllWanted>;
+
+function planDevice(wanted: Wanted, features: number, cpus: number): Plan {
+  return plan({ queues: 1, depth: 128, maxIoBytes: 1 << 20, ...wanted }, features, cpus);
+}
 
 function granted(plan: Plan, other: Partial<ublksrv_ctrl_dev_info> = {}): ublksrv_ctrl_dev_info {
   return {
@@ -28,7 +35,7 @@ function granted(plan: Plan, other: Partial<ublksrv_ctrl_dev_info> = {}): ublksr
   };
 }
 
-Deno.test("planDevice asks for one queue of 128 requests of 1 MiB by default", () => {
+Deno.test("planDevice asks for what is wanted, by copies", () => {
   const plan = planDevice({}, LINUX_7_2, 4);
   assertEquals(plan.info, {
     dev_id: 0xffff_ffff,

@@ -39,7 +39,10 @@ const invalid = invalidIn("SET_PARAMS");
 const SECTOR_BYTES = 512;
 
 /** The greatest physical block, `io_min` and `io_opt` that the driver takes, in bytes. */
-const MAX_PHYSICAL_BYTES = 2 ** 28;
+export const MAX_PHYSICAL_BYTES: number = 2 ** 28;
+
+/** The most metadata of a block, in bytes: `struct ublk_param_integrity` has eight bits for it. */
+export const MAX_PORTION_BYTES = 255;
 
 /** The most bytes of one discard or write-zeroes: a bio's size has 32 bits. */
 const MAX_RANGE_BYTES = 0xffff_ffff;
@@ -102,15 +105,35 @@ export interface DiskTraits {
 export interface IntegrityTraits {
   /** Bytes of metadata per block, 1 to 255. */
   readonly metadataSize: number;
-  /** Where in them the protection information begins, in bytes. Default: 0. */
+  /**
+   * Where in them the protection information begins, in bytes.
+   *
+   * @default 0
+   */
   readonly piOffset?: number;
-  /** Its checksum. Default: `none`, no protection information at all. */
+  /**
+   * Its checksum; with `none` there is no protection information at all.
+   *
+   * @default none
+   */
   readonly checksum?: Checksum;
-  /** Bytes of the application's tag. Default: 0. */
+  /**
+   * Bytes of the application's tag.
+   *
+   * @default 0
+   */
   readonly tagSize?: number;
-  /** The disk can check the protection information. */
+  /**
+   * The disk can check the protection information.
+   *
+   * @default false
+   */
   readonly capable?: boolean;
-  /** It has reference tags. */
+  /**
+   * It has reference tags.
+   *
+   * @default false
+   */
   readonly refTag?: boolean;
 }
 
@@ -243,8 +266,8 @@ export function checkIntegrity(traits: IntegrityTraits): void {
 }
 
 function checkByte(what: string, value: number, min: number): void {
-  if (Number.isInteger(value) && value >= min && value <= 255) return;
-  throw invalid(`${what} ${value} is out of range`, `use ${min} to 255 bytes`);
+  if (Number.isInteger(value) && value >= min && value <= MAX_PORTION_BYTES) return;
+  throw invalid(`${what} ${value} is out of range`, `use ${min} to ${MAX_PORTION_BYTES} bytes`);
 }
 
 function attributes(traits: DiskTraits): number {

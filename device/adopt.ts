@@ -18,7 +18,7 @@ import { abortable, checkAborted } from "./abort.ts";
 import type { DevicePlan } from "./begin.ts";
 import { misfit } from "./fit.ts";
 import type { Holdings } from "./holdings.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 import { recoveryOf } from "./recovery_mode.ts";
 import { MappedMemory } from "./shared_memory.ts";
 

@@ -10,33 +10,23 @@ import { ublkParams } from "../ctrl/params.ts";
 import { isBackendSpec } from "../disk/spec.ts";
 import { isZeroCopy } from "../uapi/data_path.ts";
 import { UblkError } from "../uapi/error.ts";
-import {
-  UBLK_F_BATCH_IO,
-  UBLK_F_INTEGRITY,
-  UBLK_F_NO_AUTO_PART_SCAN,
-  UBLK_F_PER_IO_DAEMON,
-  UBLK_F_QUIESCE,
-  UBLK_F_SHMEM_ZC,
-  UBLK_F_UNPRIVILEGED_DEV,
-  UBLK_F_UPDATE_SIZE,
-  UBLK_F_ZONED,
-} from "../uapi/features.ts";
+import { UBLK_F_QUIESCE, UBLK_F_UPDATE_SIZE, UBLK_F_ZONED } from "../uapi/features.ts";
 import { getAffinity } from "../uring/libc.ts";
 import { abortable, checkAborted } from "./abort.ts";
 import { assign, threadCpus } from "./assignment.ts";
 import type { Holdings } from "./holdings.ts";
 import { logLine } from "./log.ts";
+import { MAX_RANGE_BYTES } from "./option_rows.ts";
 import { openCharDevice, ownership, probeBlockDevice } from "./node.ts";
-import type { Settings } from "./options.ts";
+import { requiredFeatures, type Settings } from "./settings.ts";
 import { dataPathsOf } from "./paths.ts";
 import { checkBesideZones } from "./zones.ts";
 import { RECOVERY_FLAGS, type RecoveryMode, recoveryOf } from "./recovery_mode.ts";
 import type { Opened } from "./serving_thread.ts";
 import { MappedMemory } from "./shared_memory.ts";
+import { chosenTopology } from "./topology.ts";
 
 const NODE_TIMEOUT_MS = 10_000;
-/** The longest discard or write-zeroes, in bytes. A slow one would hold up its queue. */
-const MAX_RANGE_BYTES = 64 << 20;
 /**
  * Alignment of request memory that is passed on to a file: direct I/O needs this much on nearly every
  * disk. kublk's loop target asks for the same.
@@ -74,6 +64,7 @@ export async function addDevice(
   // Report the caller's mistakes first: a wrong backend is an error even where ublk is missing.
   const opened = await abortable(held.threads!.open(), signal);
   const wanted = wantedOf(settings, opened);
+  const topology = chosenTopology(opened.traits, settings.topology);
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const control = held.control = await Control.open({ signal });
   const plan = planDevice(wanted, control.features, navigator.hardwareConcurrency);
@@ -93,7 +84,7 @@ export async function addDevice(
   const readOnly = traits.readOnly || settings.readOnly;
   const params = ublkParams({
     ...traits,
-    ...traits.topology,
+    ...topology,
     sizeBytes: traits.size,
     maxIoBytes: grant.maxIoBytes,
     readOnly,
@@ -101,7 +92,7 @@ export async function addDevice(
     maxWriteZeroesBytes: MAX_RANGE_BYTES,
     dmaAlignmentBytes: traits.limits?.dmaAlignmentBytes ??
       (isZeroCopy(grant.dataPath)
-        ? Math.max(ZERO_COPY_ALIGNMENT_BYTES, traits.topology?.dmaAlignmentBytes ?? 0)
+        ? Math.max(ZERO_COPY_ALIGNMENT_BYTES, topology.dmaAlignmentBytes ?? 0)
         : undefined),
     segments: traits.limits,
     integrity: settings.integrity,
@@ -126,7 +117,7 @@ export async function addDevice(
  * @throws {UblkError} `INVALID_ARGUMENT` for options that this backend cannot support.
  */
 export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">): Wanted {
-  const { batch, backend, perIoDaemons, recovery, integrity, sharedMemory } = settings;
+  const { batch, backend, recovery, integrity } = settings;
   if (integrity !== undefined && !traits.metadata) {
     throw new UblkError("INVALID_ARGUMENT", {
       operation: "serve",
@@ -135,14 +126,9 @@ export function wantedOf(settings: Settings, { traits }: Pick<Opened, "traits">)
     });
   }
   if (traits.zones !== undefined) checkBesideZones(settings);
-  const required = (traits.zones === undefined ? 0 : UBLK_F_ZONED) |
-    (batch ? UBLK_F_BATCH_IO : 0) |
-    (perIoDaemons ? UBLK_F_PER_IO_DAEMON : 0) |
-    (recovery === undefined ? 0 : RECOVERY_FLAGS[recovery]) |
-    (settings.unprivileged ? UBLK_F_UNPRIVILEGED_DEV : 0) |
-    (settings.noPartitionScan ? UBLK_F_NO_AUTO_PART_SCAN : 0) |
-    (integrity === undefined ? 0 : UBLK_F_INTEGRITY) |
-    (sharedMemory === undefined ? 0 : UBLK_F_SHMEM_ZC);
+  const required = requiredFeatures(settings) |
+    (traits.zones === undefined ? 0 : UBLK_F_ZONED) |
+    (recovery === undefined ? 0 : RECOVERY_FLAGS[recovery]);
   return {
     ...settings,
     dataPaths: dataPathsOf({

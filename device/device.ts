@@ -28,9 +28,9 @@ import {
 import { logLine, ThreadLogs } from "./log.ts";
 import { GRACE_MS } from "./thread_handle.ts";
 import { blockPath, charPath } from "./node.ts";
-import type { DeviceOptions, RecoverOptions, Settings } from "./options.ts";
-import { settingsOf } from "./settings.ts";
+import type { DeviceOptions, RecoverOptions } from "./options.ts";
 import { resizeDevice } from "./resize.ts";
+import { type Settings, settingsOf } from "./settings.ts";
 import { stopDevice, syncDisks, tryStopDevice } from "./stop.ts";
 import { sendTelemetry } from "./telemetry.ts";
 import { Threads } from "./threads.ts";

@@ -8,7 +8,7 @@ import { pathOf } from "../ctrl/data_path.ts";
 import type { DiskDescription } from "../ctrl/params.ts";
 import type { BackendTraits } from "../disk/traits.ts";
 import { UBLK_F_PER_IO_DAEMON, UBLK_F_SHMEM_ZC, UBLK_F_ZONED } from "../uapi/features.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 /** A reason not to take over a device, and its remedy. */
 export interface Misfit {

@@ -1,64 +1,57 @@
 /**
- * A device's options with every default filled in, and checked.
+ * The options of a device with every default filled in.
  *
  * @module
  */
 
+import { UblkError } from "../uapi/error.ts";
 import { hasAdminRights } from "../uring/rights.ts";
-import { checkSettings, invalid } from "./checks.ts";
-import {
-  DEFAULT_DEADLINE_MS,
-  DEFAULT_MAX_IO_BYTES,
-  type DeviceOptions,
-  type Settings,
-  UNPRIVILEGED_DEADLINE_MS,
-} from "./options.ts";
+import { type DeviceOption, memberValue } from "./option_row.ts";
+import { mistakeIn, UNPRIVILEGED_DEADLINE_MS } from "./option_rules.ts";
+import { type Defaulted, DEVICE_OPTIONS } from "./option_table.ts";
+import type { DeviceOptions } from "./options.ts";
+
+/** Options with every default filled in; what is undefined has none. */
+export type Settings =
+  & Omit<DeviceOptions, "signal" | "signals">
+  & Required<Pick<DeviceOptions, Defaulted | "unprivileged">>;
 
 /**
- * Fills in the defaults, and checks all that can be checked without a kernel.
+ * Checks all that can be checked without a kernel, and fills in the defaults.
  *
  * @param isAdmin Whether this process makes privileged devices.
- * @throws {UblkError} `INVALID_ARGUMENT`.
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line about the first thing that is wrong.
  */
 export function settingsOf(
   options: DeviceOptions,
   isAdmin: () => boolean = hasAdminRights,
 ): Settings {
   const { signal: _, signals: _s, ...given } = options;
-  const admin = isAdmin();
-  const unprivileged = options.unprivileged ?? !admin;
-  const settings = {
-    ...given,
-    queues: options.queues ?? 1,
-    depth: options.depth ?? 128,
-    maxIoBytes: options.maxIoBytes ?? DEFAULT_MAX_IO_BYTES,
-    readOnly: options.readOnly === true,
-    batch: options.batch === true,
-    perIoDaemons: options.perIoDaemons === true,
-    fixedFile: options.fixedFile !== false,
-    unprivileged,
-    noPartitionScan: options.noPartitionScan === true,
-    deadlineMs: options.deadlineMs ??
-      (unprivileged ? UNPRIVILEGED_DEADLINE_MS : DEFAULT_DEADLINE_MS),
-    paranoid: options.paranoid === true,
-    logLevel: options.logLevel ?? 20,
-  };
-  checkSettings(settings);
-  if (unprivileged) checkUnprivileged(settings, admin);
-  return settings;
+  const mistake = mistakeIn(given, (member) => member, isAdmin);
+  if (mistake !== undefined) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: "serve",
+      reason: `${mistake.what}: ${mistake.cause}`,
+      hint: mistake.remedy,
+    });
+  }
+  const unprivileged = options.unprivileged ?? !isAdmin();
+  const defaults: Record<string, unknown> = { unprivileged };
+  for (const row of DEVICE_OPTIONS as readonly DeviceOption[]) {
+    // Those within a group hold where the group is used.
+    if (row.default !== undefined && !row.member.includes(".")) defaults[row.member] = row.default;
+  }
+  if (unprivileged) defaults.deadlineMs = UNPRIVILEGED_DEADLINE_MS;
+  const chosen = Object.entries(given).filter(([, value]) => value !== undefined && value !== null);
+  return { ...defaults, ...Object.fromEntries(chosen) } as Settings;
 }
 
-function checkUnprivileged({ deadlineMs }: Settings, admin: boolean): void {
-  if (admin) {
-    throw invalid(
-      "root cannot have an unprivileged device: the driver makes a privileged one",
-      "run it as the user whose device it is to be, or leave unprivileged out",
-    );
+/** The `UBLK_F_*` without which a device could not be as its options say. */
+export function requiredFeatures(settings: Settings): number {
+  let flags = 0;
+  for (const row of DEVICE_OPTIONS as readonly DeviceOption[]) {
+    const value = memberValue(settings, row.member);
+    if (value !== undefined && value !== false) flags |= row.feature ?? 0;
   }
-  if (deadlineMs > UNPRIVILEGED_DEADLINE_MS) {
-    throw invalid(
-      `deadlineMs ${deadlineMs} is too long for an unprivileged device`,
-      `use up to ${UNPRIVILEGED_DEADLINE_MS}: its server is killed over a request that takes 30 s`,
-    );
-  }
+  return flags;
 }

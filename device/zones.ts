@@ -5,7 +5,7 @@
  */
 
 import { invalidIn } from "../uapi/error.ts";
-import type { Settings } from "./options.ts";
+import type { Settings } from "./settings.ts";
 
 const invalid = invalidIn("serve");
 

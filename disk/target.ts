@@ -36,6 +36,13 @@ export interface Target {
   readonly files: { readonly min: number; readonly max: number };
   /** Its own options. */
   readonly options: readonly Option[];
+  /** The option that one word more than its files gives, by name: `ublk-mem 1G`. */
+  readonly operand?: string;
+  /**
+   * What it does while the disk is made, where that may take long. It may then be told, as `progress`,
+   * of a `SharedArrayBuffer` of two numbers that it keeps up to date: what is done, and of how much.
+   */
+  readonly progress?: string;
   /**
    * The specification of a backend.
    *

@@ -39,7 +39,8 @@ export async function ourProgram(dir: string): Promise<string> {
     cwd: ROOT,
     failure: "the command does not load, so no guest was started",
   });
-  const source = [...RUN, "--config", `${ROOT}deno.json`, COMMAND];
+  // What kublk takes for granted is granted after that word.
+  const source = [...RUN, "--config", `${ROOT}deno.json`, COMMAND, "kublk"];
   const bundle = `${dir}/ublk-bundle`;
   try {
     await output(Deno.execPath(), [

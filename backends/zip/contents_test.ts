@@ -17,7 +17,7 @@ libc();
 const MIB = 1 << 20;
 const DATA = patterned(3 * MIB + 512);
 const LARGE_BYTES = 160 * MIB;
-/** The default deadline of a request (`DEFAULT_DEADLINE_MS` of `device/options.ts`). */
+/** That of a request by default (`deadlineMs` in `device/option_rows.ts`). */
 const DEADLINE_MS = 20_000;
 
 /** A clock that stands still until a test sets it, and a count of bytes written to the cache. */

@@ -1,7 +1,7 @@
 /**
  * What is known of a server besides what the kernel knows, kept under `/run/ublk`, or for a user's
- * own devices under `/run/user/UID/ublk`, so that any later command finds it: which target it serves,
- * its command line, its process, its log, its socket.
+ * own devices under `/run/user/UID/ublk`, so that any later command finds it: which disk was asked for,
+ * its process, its log, its socket.
  *
  * A record is a convenience. Whoever may not write or read there serves and lists all the same; only
  * of a device that is to be recovered it is more, since `ublk recover` goes by it.
@@ -12,20 +12,17 @@
 import { UblkError } from "../../uapi/error.ts";
 import { pathExists, readSmallFile } from "../../uring/libc.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
+import type { DiskRequest } from "../line/request.ts";
 import { runFolder } from "./run_folder.ts";
 
-/** One server. The names are those of the file. */
-export interface DeviceRecord {
+/** What is known of a server whatever its version. The names are those of the file. */
+interface ServerRecord {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
   /** The command: `ublk`, `ublk-mem`, … */
   readonly program: string;
   /** What is served: `null`, `mem`, `loop`, … */
   readonly target: string;
-  /** The command's arguments. For `ublk` those of `add`. */
-  readonly argv: readonly string[];
-  /** What relative paths among them are relative to. */
-  readonly cwd: string;
   /** The server's process. */
   readonly pid: number;
   /** When that started, in the kernel's ticks since boot: a pid alone may be somebody else's now. */
@@ -37,6 +34,30 @@ export interface DeviceRecord {
   /** Its control socket, or null. */
   readonly socket: string | null;
 }
+
+/** The version of {@linkcode CurrentRecord}. */
+export const RECORD_VERSION = 2;
+
+/** A record as it is written. */
+export interface CurrentRecord extends ServerRecord {
+  /** Part of the format: what a newer one cannot be read as gets another number. */
+  readonly version: typeof RECORD_VERSION;
+  /** The disk as it was asked for. */
+  readonly request: DiskRequest;
+}
+
+/** A record of a server of 0.1.0, which may be running yet. */
+export interface OldRecord extends ServerRecord {
+  /** It had no number. */
+  readonly version?: undefined;
+  /** The command's arguments. For `ublk` those of `add`. */
+  readonly argv: readonly string[];
+  /** What relative paths among them are relative to. */
+  readonly cwd: string;
+}
+
+/** One server. */
+export type DeviceRecord = CurrentRecord | OldRecord;
 
 /** The record of a device. */
 export function recordPath(id: number): string {
@@ -122,7 +143,7 @@ export function makeRunFolder(): void {
 }
 
 /** Writes a record, all of it or nothing. */
-export function writeRecord(record: DeviceRecord): void {
+export function writeRecord(record: CurrentRecord): void {
   makeRunFolder();
   const path = recordPath(record.id);
   const temporary = `${path}.${Deno.pid}`;
@@ -255,9 +276,20 @@ export function isFileError(error: unknown): boolean {
 }
 
 function isRecord(value: unknown): value is DeviceRecord {
-  const record = value as Partial<DeviceRecord> | null;
+  const record = value as Partial<CurrentRecord & Omit<OldRecord, "version">> | null;
   return typeof record === "object" && record !== null && Number.isInteger(record.id) &&
     Number.isInteger(record.pid) && typeof record.target === "string" &&
-    typeof record.program === "string" && typeof record.cwd === "string" &&
-    Array.isArray(record.argv);
+    typeof record.program === "string" &&
+    (record.version === undefined
+      ? typeof record.cwd === "string" && Array.isArray(record.argv)
+      : record.version === RECORD_VERSION && isRequest(record.request));
+}
+
+/** Whether it has all parts of a request. Their values were checked before they were written. */
+function isRequest(value: unknown): value is DiskRequest {
+  const request = value as Partial<DiskRequest> | null;
+  const isObject = (part: unknown) => typeof part === "object" && part !== null;
+  return isObject(request) && typeof request!.target === "string" &&
+    [request!.values, request!.device, request!.process].every(isObject) &&
+    [request!.files, request!.wraps].every(Array.isArray);
 }

@@ -1,9 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { libc, readSmallFile } from "../../uring/libc.ts";
 import {
+  type CurrentRecord,
   isAlive,
   makeRunFolder,
   parseStartTicks,
+  readRecord,
+  RECORD_VERSION,
   recordOf,
   recordPath,
   removeRecord,
@@ -32,16 +35,27 @@ Deno.test("startTicksOf knows this process, and none of number -1", () => {
   assertEquals(startTicksOf(-1), undefined);
 });
 
-const record = {
+const SERVER = {
   id: 1048575,
   program: "ublk",
   target: "null",
-  argv: [],
-  cwd: "/",
   pid: Deno.pid,
   startTicks: startTicksOf(Deno.pid)!,
   log: null,
   socket: null,
+};
+
+const record: CurrentRecord = {
+  ...SERVER,
+  version: RECORD_VERSION,
+  request: {
+    target: "null",
+    values: { size: 4096 },
+    files: [],
+    wraps: [{ name: "readonly", options: {} }],
+    device: { queues: 2 },
+    process: { mlock: false, ioFlusher: false, oomScore: 0, cpus: [1] },
+  },
 };
 
 Deno.test("isAlive is not taken in by a pid that is somebody else's now", () => {
@@ -88,5 +102,29 @@ Deno.test("writeRecord leaves no half of a record, and sweepRunFolder none of a 
   } finally {
     Deno.removeSync(path);
     for (const name of left()) Deno.removeSync(`${runFolder()}/${name}`);
+  }
+});
+
+Deno.test("readRecord + a record of 0.1.0, whose argv is all it has + is one", () => {
+  const old = { ...SERVER, argv: ["-t", "null"], cwd: "/" };
+  makeRunFolder();
+  try {
+    Deno.writeTextFileSync(recordPath(SERVER.id), JSON.stringify(old));
+    assertEquals(readRecord(SERVER.id), old);
+    for (
+      const other of [
+        SERVER,
+        { ...old, argv: undefined },
+        { ...record, version: RECORD_VERSION + 1 },
+        { ...record, request: undefined },
+        { ...record, request: { ...record.request, files: null } },
+        { ...record, request: { ...record.request, device: 1 } },
+      ]
+    ) {
+      Deno.writeTextFileSync(recordPath(SERVER.id), JSON.stringify(other));
+      assertEquals(readRecord(SERVER.id), undefined, JSON.stringify(other));
+    }
+  } finally {
+    removeRecord(SERVER.id);
   }
 });

@@ -1,22 +1,27 @@
 /**
- * The command line of `ublk add` and `ublk recover`, read.
+ * The command line of whatever adds a disk (`ublk add`, `ublk-mem` and its like) or recovers one,
+ * read.
  *
  * @module
  */
 
-import type { BackendSpec } from "../../disk/spec.ts";
+import { type Option, OptionError, readValue } from "../../disk/option.ts";
 import type { Target } from "../../disk/target.ts";
-import {
-  DEVICE_FLAGS,
-  type DeviceValues,
-  type ServingOptions,
-  servingOptions,
-} from "./device_flags.ts";
+import { DEVICE_FLAGS, type ServingOptions, servingOptions } from "./device_flags.ts";
 import { findFlag, type Flag, parseLine, spreadLetters, usageError, type Values } from "./flags.ts";
+import { verbosityOf, withRewrites } from "./kublk.ts";
 import { METRICS, metricsAddress } from "./metrics_flag.ts";
-import { type ProcessOptions, processOptions } from "./process_flags.ts";
-import { absolute, targetFlags, targetHint, targetOf, targetSpec } from "./targets.ts";
-import { readWraps, WRAP, wrapped } from "./wraps.ts";
+import { PROCESS_FLAGS, processOptions } from "./process_flags.ts";
+import { type DiskRequest, type RequestedDisk, requestedDisk } from "./request.ts";
+import {
+  absolute,
+  checkFiles,
+  loadTarget,
+  targetFlags,
+  targetHint,
+  targetReference,
+} from "./targets.ts";
+import { readWraps, WRAP } from "./wraps.ts";
 
 const TYPE = {
   name: "type",
@@ -41,43 +46,53 @@ export const COMMAND_FLAGS = [
   METRICS,
   { name: "json", kind: "switch", help: "Print JSON." },
   { name: "quiet", kind: "switch", help: "Print nothing, and log warnings and errors only." },
-  {
-    name: "debug-mask",
-    kind: "text",
-    placeholder: "HEX",
-    help: "Log more, by kublk's bits: 1, 2 and 10 as -v, 4 and 8 as -vv.",
-  },
   { name: "verbose", short: "v", kind: "count", help: "Log more; -vv: each request." },
 ] as const satisfies readonly Flag[];
 
-/** All flags but those of targets. */
-export const ADD_FLAGS = [TYPE, CONFIG, WRAP, ...DEVICE_FLAGS, ...COMMAND_FLAGS] as const;
+/** {@linkcode COMMAND_FLAGS}, and those of kublk's that stand for some of them. */
+export const COMMAND_LINE_FLAGS: readonly Flag[] = COMMAND_FLAGS.flatMap(withRewrites);
 
-/** Values of {@linkcode COMMAND_FLAGS}. */
-export type CommandValues = Values<typeof COMMAND_FLAGS>;
+/** All flags of a program for one kind of disk but those of its target. */
+export const DISK_FLAGS: readonly Flag[] = [
+  CONFIG,
+  WRAP,
+  ...DEVICE_FLAGS,
+  ...PROCESS_FLAGS,
+  ...COMMAND_LINE_FLAGS,
+];
 
-/** A command line that makes sense. */
-export interface AddLine {
-  /** What is served. */
-  readonly target: Target;
-  /** Its backend. */
-  readonly backend: BackendSpec;
+/** All flags of `ublk add` but those of targets. */
+export const ADD_FLAGS: readonly Flag[] = [TYPE, ...DISK_FLAGS];
+
+/** Values of {@linkcode COMMAND_LINE_FLAGS}. */
+export type CommandValues = Values<typeof COMMAND_FLAGS> & { readonly "debug-mask"?: string };
+
+/** A disk that was asked for, and how the command goes about it. */
+export interface AddLine extends RequestedDisk {
+  /** What was asked for. */
+  readonly request: DiskRequest;
   /** How it is served. */
   readonly options: ServingOptions;
-  /** What is asked for the server's process. */
-  readonly process: ProcessOptions;
-  /** Go on with what a server before has left. */
-  readonly resume: boolean;
   /** Where its metrics are served; nowhere if undefined. */
   readonly metrics: string | undefined;
+  /** Go on with what a server before has left. */
+  readonly resume: boolean;
   /** How the command goes about it. */
   readonly values: CommandValues;
+}
+
+/** How a command line is read that is not all there is to say. */
+export interface Reading {
+  /** The target's name, where the command is a program for one. */
+  readonly target?: string;
+  /** What the target is told beside its options. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 /**
  * Reads a command line.
  *
- * @param command `ublk add` or `ublk recover`.
+ * @param command `ublk add`, `ublk recover` or `ublk-mem`.
  * @param cwd What relative paths are relative to.
  * @throws {UblkError} `INVALID_ARGUMENT` with one line.
  */
@@ -85,62 +100,105 @@ export async function parseAdd(
   command: string,
   args: readonly string[],
   cwd: string,
+  reading: Reading = {},
 ): Promise<AddLine> {
-  const target = await targetOf(spreadLetters(ADD_FLAGS, args), cwd);
+  const reference = reading.target ?? targetReference(spreadLetters(ADD_FLAGS, args), cwd);
+  const flags = reading.target === undefined ? ADD_FLAGS : DISK_FLAGS;
+  const target = await loadTarget(reference);
+  const own = ownFlags(target);
+  const { values: all, words } = parseLine([...flags, ...own] as readonly Flag[], args, {
+    seeHelp: `see \`${command} --help\``,
+    unknown: targetHint(command, target),
+  });
+  const values = all as CommandValues & Record<string, unknown>;
+  const wraps = readWraps(values.wrap as readonly string[], cwd);
+  const device = servingOptions(values);
+  const metrics = metricsAddress(values.metrics);
+  const [files, operand] = operandsOf(target, words, values);
+  const { sharedMemory } = device;
+  const request: DiskRequest = {
+    target: reference,
+    values: {
+      ...Object.fromEntries(
+        own.map(({ name, kind }) => [name, pathOr(kind, values[name], cwd)]),
+      ),
+      ...operand,
+      "block-size": values["block-size"],
+      "read-only": device.readOnly === true || wraps.some(({ wrapper }) => wrapper.neverWrites),
+      "metadata-size": device.integrity?.metadataSize,
+    },
+    files: files.map((file) => absolute(file, cwd)),
+    wraps: wraps.map(({ wrapper, options }) => ({ name: wrapper.name, options })),
+    device: {
+      ...device,
+      ...(sharedMemory === undefined ? {} : {
+        sharedMemory: { ...sharedMemory, path: absolute(sharedMemory.path, cwd) },
+      }),
+      logLevel: logLevel(values),
+    },
+    process: processOptions(values as unknown as Values<typeof PROCESS_FLAGS>),
+    ...(metrics === undefined ? {} : { metrics }),
+  };
+  return {
+    ...await requestedDisk(request, reading.more),
+    request,
+    options: request.device,
+    metrics,
+    resume: values.resume === true,
+    values,
+  };
+}
+
+/** A target's own options as flags. */
+function ownFlags(target: Target): Flag[] {
   const own = targetFlags(target);
   for (const { name } of own) {
     if (findFlag(ADD_FLAGS, `--${name}`) === undefined) continue;
     const remedy = "call it something else in the module's target";
     throw usageError(target.name, `its option --${name} is one of every device`, remedy);
   }
-  const { values: all, words } = parseLine([...ADD_FLAGS, ...own] as readonly Flag[], args, {
-    seeHelp: `see \`${command} --help\``,
-    unknown: targetHint(command, target),
-  });
-  const values = all as DeviceValues & CommandValues & Record<string, unknown>;
-  const wraps = readWraps(values.wrap as readonly string[], cwd);
-  const options = servingOptions(values);
-  const metrics = metricsAddress(values.metrics);
-  const targetValues = {
-    ...Object.fromEntries(own.map(({ name, kind }) => {
-      const value = values[name];
-      return [
-        name,
-        kind === "path" && value !== undefined ? absolute(value as string, cwd) : value,
-      ];
-    })),
-    "block-size": values["block-size"],
-    "read-only": values["read-only"] || wraps.some(({ wrapper }) => wrapper.neverWrites),
-    "metadata-size": values["metadata-size"],
-  };
-  const keeps = wraps.every(({ wrapper, options }) => wrapper.keeps?.(options) !== false);
-  return {
-    target: keeps ? target : { ...target, persistent: false },
-    backend: wrapped(wraps, targetSpec(target, targetValues, words, cwd)),
-    options: {
-      ...options,
-      ...(options.sharedMemory === undefined ? {} : {
-        sharedMemory: {
-          ...options.sharedMemory,
-          path: absolute(options.sharedMemory.path, cwd),
-        },
-      }),
-      logLevel: logLevel(values),
-    },
-    process: processOptions(values),
-    resume: values.resume,
-    metrics,
-    values,
-  };
+  return own;
 }
 
-/** The lowest level that is logged, as in `@std/log`. */
-export function logLevel({ verbose, quiet, "debug-mask": mask }: CommandValues): number {
-  if (mask !== undefined && !/^(0x)?[0-9a-f]{1,8}$/i.test(mask)) {
-    throw usageError("--debug-mask", `${JSON.stringify(mask)} is not a hexadecimal number`);
+/** Files, and the option that a word behind them gives. */
+function operandsOf(
+  target: Target,
+  words: readonly string[],
+  values: Readonly<Record<string, unknown>>,
+): [files: readonly string[], operand: Readonly<Record<string, unknown>>] {
+  const { files: { max }, operand } = target;
+  const option = target.options.find(({ name }) => name === operand);
+  const word = words[max];
+  const isOperand = option !== undefined && words.length === max + 1 &&
+    values[option.name] === undefined &&
+    // A file for a target that takes none is not a size that is written wrongly.
+    (option.kind !== "size" || /^\d/.test(word));
+  if (option !== undefined && words.length > max + 1 && values[option.name] === undefined) {
+    throw usageError(words[max + 1], "unexpected argument", "leave it out");
   }
-  const bits = mask === undefined ? 0 : parseInt(mask, 16);
-  if (verbose > 1 || (bits & 0xc) !== 0) return 5;
-  if (verbose > 0 || (bits & 0x13) !== 0) return 10;
-  return quiet ? 30 : 20;
+  const files = isOperand ? words.slice(0, max) : words;
+  checkFiles(target, files);
+  return [files, isOperand ? { [option.name]: operandValue(option, word) } : {}];
+}
+
+function operandValue(option: Option, word: string): unknown {
+  try {
+    return readValue(option, word);
+  } catch (error) {
+    if (error instanceof OptionError) {
+      throw usageError(`--${option.name}`, error.message, error.remedy);
+    }
+    throw error;
+  }
+}
+
+function pathOr(kind: Flag["kind"], value: unknown, cwd: string): unknown {
+  return kind === "path" && value !== undefined ? absolute(value as string, cwd) : value;
+}
+
+/** The lowest level that is logged, by threads and on stderr, as in `@std/log`. */
+export function logLevel(values: CommandValues): number {
+  const verbosity = Math.max(values.verbose, verbosityOf(values["debug-mask"]));
+  if (verbosity > 0) return verbosity > 1 ? 5 : 10;
+  return values.quiet ? 30 : 20;
 }

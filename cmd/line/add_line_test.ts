@@ -10,7 +10,10 @@ const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
 
 /** Each line of options, and what it comes to beside the defaults. */
 const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
-  ["-t null", { queues: 2, depth: 128, maxIoBytes: 1 << 20, dataPath: undefined }],
+  // The defaults are those of the API, which fills them in.
+  ["-t null", { queues: undefined, depth: undefined, maxIoBytes: undefined, dataPath: undefined }],
+  ["-t null -q 2 --threads 1", { queues: 2, threads: 1 }],
+  ["-t null -q 0 --threads 3", { queues: 0, threads: 3 }],
   ["-t null -q 4 -d 16 --nthreads 8 --per_io_tasks", {
     queues: 4,
     depth: 16,
@@ -42,6 +45,12 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
   ["-t null -r 1 -i 1", { recovery: "reissue" }],
   ["-t null -i 1", { recovery: "reissue" }],
   ["-t null -r 1 -e 1", { recovery: "fail" }],
+  ["-t null -r reissue -i 1", { recovery: "reissue" }],
+  ["-t null -u --data-path user-copy", { dataPath: "user-copy" }],
+  ["-t null --metadata_size 8", { integrity: { metadataSize: 8 }, dataPath: undefined }],
+  ["-t null --metadata-size 8 --checksum none", {
+    integrity: { metadataSize: 8, checksum: "none" },
+  }],
   ["-t null --recovery fail", { recovery: "fail" }],
   ["-t null --no_ublk_fixed_fd --no_auto_part_scan", { fixedFile: false, noPartitionScan: true }],
   ["-t null -u --metadata_size 16 --csum_type nvme --tag_size 8", {
@@ -49,9 +58,6 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
       metadataSize: 16,
       checksum: "nvme",
       tagSize: 8,
-      piOffset: undefined,
-      capable: false,
-      refTag: false,
     },
   }],
   [
@@ -62,7 +68,6 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
         metadataSize: 64,
         checksum: "ip",
         piOffset: 56,
-        tagSize: undefined,
         capable: true,
         refTag: true,
       },
@@ -71,7 +76,15 @@ const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
   ["-t null --shmem_zc --htlb /mnt/h --rdonly_shmem_buf", {
     sharedMemory: { path: "/mnt/h", readOnly: true },
   }],
-  ["-t null --shared-memory h", { sharedMemory: { path: "/here/h", readOnly: false } }],
+  ["-t null --shared-memory h", { sharedMemory: { path: "/here/h" } }],
+  ["-t null --rotational --physical-block-size 4K --io-opt 1M --discard-granularity 64K", {
+    topology: {
+      rotational: true,
+      physicalBlockSize: 4096,
+      ioOptBytes: 1 << 20,
+      discardGranularityBytes: 65536,
+    },
+  }],
   ["-t null -q 1 --nthreads 4 -b", { threads: 4, batch: true }],
   ["-t null --quiet", { logLevel: 30 }],
   ["-t null --debug_mask 0x8", { logLevel: 5 }],
@@ -149,7 +162,7 @@ const MISTAKES: readonly [string, string][] = [
     "--zero-copy and --auto-zero-copy: data travels one way only; give one of them",
   ],
   [
-    "-t null -u --data-path user-copy",
+    "-t null -u --data-path copy",
     "--user-copy and --data-path: data travels one way only; give one of them",
   ],
   [
@@ -165,20 +178,20 @@ const MISTAKES: readonly [string, string][] = [
     "--per-io-daemons and --batch: they exclude each other; give one of them",
   ],
   [
-    "-t null --nthreads 3",
+    "-t null --nthreads 3 -q 2",
     "--threads: 3 is not the number of queues (2); " +
     "leave it out, or add --per-io-daemons or --batch",
   ],
   ["-t null --nthreads 0", "--threads: 0 is out of range; use 1 to 4096"],
   [
-    "-t null --auto_zc -b --nthreads 3",
-    "--threads: 3 is more than the queues (2), which --auto-zero-copy with --batch cannot; " +
+    "-t null --auto_zc -b --nthreads 3 -q 2",
+    "--threads: 3 is more than the queues (2), which auto-zero-copy with --batch cannot; " +
     "use 2 or fewer",
   ],
   [
     "-t null -i 1 -e 1",
-    "--recovery: requests cannot both fail and wait to be sent again; " +
-    "give one of reissue and fail",
+    "--recovery-reissue and --recovery-fail-io: requests cannot both fail and wait to be sent again; " +
+    "give one of them",
   ],
   ["-t null -r 2", "--recovery: 2 is not possible; use one of 0, 1, queue, reissue, fail"],
   ["-t null -i 2", "--recovery-reissue: 2 is not possible; use one of 0, 1"],
@@ -190,11 +203,15 @@ const MISTAKES: readonly [string, string][] = [
     "--integrity-capable: there is no metadata; give --metadata-size too",
   ],
   [
-    "-t null --metadata_size 8",
-    "--metadata-size: metadata travels by user copy only; add --user-copy",
+    "-t null -z --metadata_size 8",
+    "--metadata-size: metadata travels by user-copy, not by zero-copy; " +
+    "use user-copy, or leave --data-path out",
   ],
   ["-t null -u --metadata_size 256", "--metadata-size: 256 is out of range; use 1 to 255"],
-  ["-t null -u --csum_type crc", "--checksum: crc is not possible; use one of ip, t10dif, nvme"],
+  [
+    "-t null -u --csum_type crc",
+    "--checksum: crc is not possible; use one of none, ip, t10dif, nvme",
+  ],
   [
     "-t null -u --metadata_size 8 --integrity_reftag",
     "--reference-tag: it belongs to a checksum; give --checksum too",
@@ -207,12 +224,17 @@ const MISTAKES: readonly [string, string][] = [
   ["-t null --htlb /h", "--htlb: nothing uses the memory; add --shmem-zc"],
   ["-t null --shmem_zc", "--shmem-zc: there is no memory to share; give --htlb PATH too"],
   [
-    "-t null --shmem_zc --htlb /h --shared-memory /h",
-    "--shared-memory and --htlb: they mean the same; give one of them",
+    "-t null --shmem_zc --htlb /h --shared-memory /i",
+    "--htlb and --shared-memory: the memory is one file; give one of them",
   ],
   [
     "-t null --rdonly_shmem_buf",
-    "--shared-memory-read-only: there is no memory to share; give --shared-memory PATH too",
+    "--shared-memory-read-only: there is no memory to share; give --shared-memory too",
+  ],
+  ["-t null --io-opt 5000", "--io-opt: 5000 is not a power of two; 8192 is"],
+  [
+    "-t null --physical-block-size 1",
+    "--physical-block-size: 1 is out of range; use 512 to 268435456",
   ],
   ["-t null --resume", "--resume: it is not said which device; give --id too"],
   ["-t null --resume -n -1", "--resume: it is not said which device; give --id too"],

@@ -7,6 +7,9 @@
 /** What a task of `deno.json` puts before the arguments that are typed. */
 export const BY_TASK = ":task";
 
+/** What stands before the arguments of `add` and `recover` in a line of kublk's. */
+export const AS_KUBLK = ":kublk";
+
 /**
  * This process's arguments. To be called once, before anything looks at the current folder.
  *

@@ -10,11 +10,20 @@
 import { isModuleName, moduleUrl } from "../../disk/module.ts";
 import { type Option, OptionError, readValue } from "../../disk/option.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { ADD_FLAGS, CONFIG, parseAdd } from "./add_line.ts";
+import { ADD_FLAGS, CONFIG, DISK_FLAGS, parseAdd, type Reading } from "./add_line.ts";
 import { type ConfigFile, type Path, readConfigFile, valueText } from "./config_file.ts";
 import { findFlag, type Flag, givenFlags, spreadLetters, usageError } from "./flags.ts";
-import { absolute, targetFlags, targetHint, targetOf, valueIn } from "./targets.ts";
+import { ownArguments } from "./kublk_line.ts";
+import { absolute, loadTarget, targetFlags, targetHint, targetOf, valueIn } from "./targets.ts";
 import { absoluteWrap } from "./wraps.ts";
+
+/** The command whose line names a file of options. */
+export interface Configured extends Reading {
+  /** `ublk add`, or `ublk-mem` and its like. */
+  readonly command: string;
+}
+
+const ADD: Configured = { command: "ublk add" };
 
 /** The list of devices in a file that has several. */
 const LIST = "device";
@@ -25,8 +34,12 @@ const LIST = "device";
  *
  * @throws {UblkError} `INVALID_ARGUMENT` with file, line and key.
  */
-export async function expandConfig(typed: readonly string[], cwd: string): Promise<string[][]> {
-  const args = spreadLetters(ADD_FLAGS, typed);
+export async function expandConfig(
+  typed: readonly string[],
+  cwd: string,
+  configured: Configured = ADD,
+): Promise<string[][]> {
+  const args = spreadLetters(ADD_FLAGS, ownArguments(typed));
   const named = valueIn(args, CONFIG.name);
   if (named === undefined || named === "") {
     throw usageError("--config", "it needs a value", "give the path of a TOML or JSON file");
@@ -36,7 +49,7 @@ export async function expandConfig(typed: readonly string[], cwd: string): Promi
   const expanded: string[][] = [];
   const lines = new Map<number, string>();
   for (const [at, table] of tablesOf(file)) {
-    const device = new ConfiguredDevice(file, at, table, own, cwd);
+    const device = new ConfiguredDevice(file, at, table, own, cwd, configured);
     const line = await device.commandLine();
     const { options: { id } } = await device.check(line);
     if (id !== undefined && lines.has(id)) {
@@ -90,10 +103,19 @@ class ConfiguredDevice {
   readonly #table: Table;
   readonly #own: readonly string[];
   readonly #cwd: string;
+  readonly #configured: Configured;
   /** What relative paths in the file are relative to. */
   readonly #folder: string;
 
-  constructor(file: ConfigFile, at: Path, table: Table, own: readonly string[], cwd: string) {
+  constructor(
+    file: ConfigFile,
+    at: Path,
+    table: Table,
+    own: readonly string[],
+    cwd: string,
+    configured: Configured,
+  ) {
+    this.#configured = configured;
     this.#file = file;
     this.#at = at;
     this.#table = table;
@@ -104,11 +126,15 @@ class ConfiguredDevice {
 
   /** The command line that makes it. */
   async commandLine(): Promise<string[]> {
-    const target = await this.#located(targetOf(this.#targetWords(), this.#cwd));
-    const flags: readonly Flag[] = [...ADD_FLAGS, ...targetFlags(target)];
+    const { command, target: fixed } = this.#configured;
+    const target = await this.#located(
+      fixed === undefined ? targetOf(this.#targetWords(), this.#cwd) : loadTarget(fixed),
+    );
+    const common = fixed === undefined ? ADD_FLAGS : DISK_FLAGS;
+    const flags: readonly Flag[] = [...common, ...targetFlags(target)];
     const [ownFlags, ownWords] = givenFlags(flags, this.#own, {
-      seeHelp: "see `ublk add --help`",
-      unknown: targetHint("ublk add", target),
+      seeHelp: `see \`${command} --help\``,
+      unknown: targetHint(command, target),
     });
     const words: string[] = [];
     let files: string[] = [];
@@ -119,7 +145,7 @@ class ConfiguredDevice {
       }
       const flag = findFlag(flags, `--${key}`);
       if (flag === undefined || flag.name === CONFIG.name) {
-        throw this.#mistake(key, "unknown key", targetHint("ublk add", target));
+        throw this.#mistake(key, "unknown key", targetHint(command, target));
       }
       if (!ownFlags.has(flag.name)) words.push(...this.#wordsOf(key, flag, value));
     }
@@ -130,7 +156,9 @@ class ConfiguredDevice {
 
   /** Reads the command line, and says of a mistake which line of the file it is in. */
   check(line: readonly string[]): ReturnType<typeof parseAdd> {
-    return this.#located(parseAdd("ublk add", line, this.#cwd));
+    return this.#located(
+      parseAdd(this.#configured.command, line, this.#cwd, this.#configured),
+    );
   }
 
   async #located<T>(reading: Promise<T>): Promise<T> {

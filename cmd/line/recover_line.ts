@@ -6,21 +6,27 @@
  */
 
 import { UblkError } from "../../uapi/error.ts";
-import { ADD_FLAGS, type AddLine, COMMAND_FLAGS, CONFIG, logLevel, parseAdd } from "./add_line.ts";
+import {
+  ADD_FLAGS,
+  type AddLine,
+  COMMAND_LINE_FLAGS,
+  type CommandValues,
+  CONFIG,
+  logLevel,
+  parseAdd,
+} from "./add_line.ts";
 import { DEVICE_FLAGS } from "./device_flags.ts";
-import { parseLine, spreadLetters, usageError } from "./flags.ts";
+import { findFlag, type Flag, parseLine, spreadLetters, usageError } from "./flags.ts";
 import { metricsAddress } from "./metrics_flag.ts";
 import type { DeviceRecord } from "../devices/records.ts";
+import { withGranted } from "./kublk_line.ts";
+import { requestedDisk } from "./request.ts";
 import { namesTarget, valueIn } from "./targets.ts";
 
 /** What to recover, and with what. */
 export interface RecoverLine extends AddLine {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
-  /** The arguments that the next record is to have. */
-  readonly argv: readonly string[];
-  /** What relative paths among them are relative to. */
-  readonly cwd: string;
   /** The target is named on the command line, so its contents may be gone. */
   readonly explicit: boolean;
 }
@@ -50,26 +56,24 @@ export async function parseRecover(
   if (namesTarget(spreadLetters(ADD_FLAGS, args))) {
     const line = await parseAdd(COMMAND, args, cwd);
     if (line.options.id === undefined) throw usageError("--id", "it is missing", SEE_HELP);
-    return { ...line, id: line.options.id, argv: args, cwd, explicit: true };
+    return { ...line, id: line.options.id, explicit: true };
   }
-  const [ID] = DEVICE_FLAGS;
-  const { values, words } = parseLine([ID, ...COMMAND_FLAGS], args, {
+  const flags: readonly Flag[] = [findFlag(DEVICE_FLAGS, "--id")!, ...COMMAND_LINE_FLAGS];
+  const { values: all, words } = parseLine(flags, args, {
     seeHelp: SEE_HELP,
     unknown: "without --type all is as it was; to change it, give --type and all flags",
   });
   if (words.length > 0) {
     throw usageError(words[0], "unexpected argument without --type", SEE_HELP);
   }
+  const values = all as unknown as CommandValues & { readonly id?: number };
   const { id } = values;
   if (id === undefined || id < 0) throw usageError("--id", "it is missing", SEE_HELP);
   const record = await recordOf(id);
   if (record === undefined) {
     throw refusal(id, "there is no record of its server", "name the target and its flags, with -t");
   }
-  if (record.program !== "ublk") {
-    throw refusal(id, `${record.program} served it`, "name the target and its flags, with -t");
-  }
-  const line = await parseAdd("ublk add", record.argv, record.cwd);
+  const line = await lineOf(record);
   if (!line.target.persistent) {
     const reason = `what ${line.target.name} held is gone with its server`;
     throw refusal(id, reason, `to go on without it, add -t ${line.target.name}`);
@@ -77,16 +81,28 @@ export async function parseRecover(
   const metrics = metricsAddress(values.metrics) ?? line.metrics;
   const asked = values.quiet || values.verbose > 0 || values["debug-mask"] !== undefined;
   const options = asked ? { ...line.options, logLevel: logLevel(values) } : line.options;
-  return {
-    ...line,
-    options,
-    metrics,
-    values,
-    id,
-    argv: record.argv,
-    cwd: record.cwd,
-    explicit: false,
-  };
+  return { ...line, options, metrics, values, id, explicit: false };
+}
+
+/** The disk that a record is about. */
+async function lineOf(record: DeviceRecord): Promise<Omit<AddLine, "values">> {
+  if (record.version !== undefined) {
+    const { request } = record;
+    return {
+      ...await requestedDisk(request),
+      request,
+      options: request.device,
+      metrics: request.metrics,
+      resume: false,
+    };
+  }
+  if (record.program !== "ublk") {
+    const reason = `${record.program} served it`;
+    throw refusal(record.id, reason, "name the target and its flags, with -t");
+  }
+  // Files were shared then unless `--exclusive` said otherwise, and kublk's defaults were ours.
+  const line = record.argv.filter((arg) => arg !== "--exclusive");
+  return await parseAdd("ublk add", withGranted(line), record.cwd);
 }
 
 function refusal(device: number, reason: string, hint: string): UblkError {

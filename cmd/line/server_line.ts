@@ -10,6 +10,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
 import { ADD_FLAGS } from "./add_line.ts";
 import { spreadLetters } from "./flags.ts";
+import { DISK_PROGRAMS } from "./programs.ts";
 import { valueIn } from "./targets.ts";
 
 /** The target of a process; undefined if it is no server of ours, or does not say. */
@@ -25,11 +26,13 @@ export function targetOfServer(pid: number): string | undefined {
 
 /** The target that a command line of a process names, Deno's own arguments included. */
 export function targetInLine(words: readonly string[]): string | undefined {
-  const program = /(?:^|\/)ublk(?:-(file|mem|null|zip))?(?:\.ts)?$/;
+  const program = /(?:^|\/)(ublk(?:-[a-z]+)?)(?:\.ts)?$/;
   const at = words.findIndex((word) => !word.startsWith("-") && program.test(word));
   if (at < 0) return undefined;
-  const [, own] = program.exec(words[at])!;
-  if (own !== undefined) return own;
+  const [, name] = program.exec(words[at])!;
+  if (name !== "ublk") {
+    return DISK_PROGRAMS.find(({ syntax }) => syntax.name === name)?.target.name;
+  }
   const [command, ...args] = words.slice(at + 1).filter((word) => word !== ":background");
   if (command !== "add" && command !== "recover") return undefined;
   const line = spreadLetters(ADD_FLAGS, args);

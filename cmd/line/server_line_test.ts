@@ -12,6 +12,8 @@ Deno.test("targetInLine + the command line of a server + names its target", () =
     [[...deno, "list"], undefined],
     [["/usr/bin/ublk", ":background", "add", "-tnull"], "null"],
     [["/usr/bin/deno", "run", "jsr:@ublk/ublk/ublk-mem", "--size", "1M"], "mem"],
+    [["/usr/bin/ublk-file", "disk.img"], "loop"],
+    [["/usr/bin/ublk-tape", "disk.img"], undefined],
     [["/usr/bin/kublk", "add", "-t", "null"], undefined],
     [["/usr/bin/nbdkit"], undefined],
     [[], undefined],

@@ -8,6 +8,7 @@ import { isModuleName, moduleTarget, moduleUrl, target as module } from "../../d
 import type { BackendSpec } from "../../disk/spec.ts";
 import type { Target, TargetValues } from "../../disk/target.ts";
 import { TARGETS } from "../../backends/targets.ts";
+import { placeholderOf } from "../../disk/option.ts";
 import { type Flag, usageError } from "./flags.ts";
 import { flagLines } from "./help.ts";
 
@@ -27,6 +28,20 @@ export function targetNames(): string {
  * @throws {UblkError} `INVALID_ARGUMENT` that names them all; what {@linkcode moduleTarget} throws.
  */
 export async function targetOf(args: readonly string[], cwd: string): Promise<Target> {
+  return await loadTarget(targetReference(args, cwd));
+}
+
+/** The target of a reference. */
+export async function loadTarget(reference: string): Promise<Target> {
+  return ALL.find(({ name }) => name === reference) ?? await moduleTarget(reference);
+}
+
+/**
+ * What a command line says of its target, as it can be kept: a name, or the URL of a module.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where it names none.
+ */
+export function targetReference(args: readonly string[], cwd: string): string {
   const type = valueIn(args, "type", "t");
   const file = valueIn(args, "module");
   if (type === undefined && file === undefined) {
@@ -36,21 +51,21 @@ export async function targetOf(args: readonly string[], cwd: string): Promise<Ta
     if (file === undefined) {
       throw usageError("--module", "it is missing", "name the file of the backend");
     }
-    return await ownTarget("--module", file, cwd);
+    return ownModule("--module", file, cwd);
   }
-  if (!isModuleName(type)) return findTarget(type);
+  if (!isModuleName(type)) return findTarget(type).name;
   if (file !== undefined) {
     throw usageError("--type and --module", "both name a module", "give one of them");
   }
-  return await ownTarget("--type", type, cwd);
+  return ownModule("--type", type, cwd);
 }
 
-async function ownTarget(flag: string, name: string, cwd: string): Promise<Target> {
+function ownModule(flag: string, name: string, cwd: string): string {
   const url = moduleUrl(name, cwd);
   if (url.startsWith("file:") && isMissing(new URL(url))) {
     throw usageError(flag, `${name}: there is no such file`, "check the path");
   }
-  return await moduleTarget(url);
+  return url;
 }
 
 function isMissing(file: URL): boolean {
@@ -120,10 +135,12 @@ export function targetHelp(target: Target): string {
   ].join("\n");
 }
 
-function filesText({ files: { min, max } }: Target): string {
-  if (max === 0) return "";
+/** What stands on a command line beside its flags: ` FILE [FILE]`. */
+export function filesText({ files: { min, max }, options, operand }: Target): string {
+  const option = options.find(({ name }) => name === operand);
+  const more = option === undefined ? "" : ` [${placeholderOf(option)}]`;
   if (max > 2) return " FILE…";
-  return `${" FILE".repeat(min)}${" [FILE]".repeat(max - min)}`;
+  return `${" FILE".repeat(min)}${" [FILE]".repeat(max - min)}${more}`;
 }
 
 /** A path as it is meant by somebody in the folder `cwd`. */
@@ -132,18 +149,11 @@ export function absolute(path: string, cwd: string): string {
 }
 
 /**
- * The specification of a target's backend.
+ * Checks how many files a target is given.
  *
- * @param files As they are typed by somebody in the folder `cwd`.
- * @throws {UblkError} `INVALID_ARGUMENT` where files or values are not possible.
+ * @throws {UblkError} `INVALID_ARGUMENT`.
  */
-export function targetSpec(
-  target: Target,
-  values: TargetValues,
-  files: readonly string[],
-  cwd: string,
-): BackendSpec {
-  const { name, files: { min, max } } = target;
+export function checkFiles({ name, files: { min, max } }: Target, files: readonly string[]): void {
   if (files.length > max) {
     const cause = max === 0 ? `${name} takes no files` : `${name} takes ${max} at most`;
     throw usageError(files[max], cause, "leave it out");
@@ -152,11 +162,23 @@ export function targetSpec(
     const count = min === 1 ? "a file" : `${min} files`;
     throw usageError(name, `it needs ${count}, not ${files.length}`, "give more");
   }
+}
+
+/**
+ * The specification of a target's backend.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where values are not possible.
+ */
+export function targetSpec(
+  target: Target,
+  values: TargetValues,
+  files: readonly string[],
+): BackendSpec {
   try {
-    return target.spec(values, files.map((file) => absolute(file, cwd)));
+    return target.spec(values, files);
   } catch (error) {
     if (error instanceof RangeError || error instanceof TypeError) {
-      throw usageError(name, error.message);
+      throw usageError(target.name, error.message);
     }
     throw error;
   }

@@ -39,13 +39,21 @@ export function readWraps(texts: readonly string[], cwd: string): Wrap[] {
   return texts.map((text) => {
     const at = text.indexOf(":");
     const name = at < 0 ? text : text.slice(0, at);
-    const wrapper = WRAPPERS.find((one) => one.name === name);
-    if (wrapper === undefined) {
-      const names = WRAPPERS.map((one) => one.name).join(", ");
-      throw usageError("--wrap", `there is no wrapper ${name}`, `use one of ${names}`);
-    }
+    const wrapper = findWrapper(name);
     return { wrapper, options: at < 0 ? {} : readOptions(wrapper, text.slice(at + 1), cwd) };
   });
+}
+
+/**
+ * The wrapper of a name.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` where there is none.
+ */
+export function findWrapper(name: string): Wrapper {
+  const wrapper = WRAPPERS.find((one) => one.name === name);
+  if (wrapper !== undefined) return wrapper;
+  const names = WRAPPERS.map((one) => one.name).join(", ");
+  throw usageError("--wrap", `there is no wrapper ${name}`, `use one of ${names}`);
 }
 
 function readOptions({ name, options }: Wrapper, text: string, cwd: string): GivenOptions {

@@ -91,7 +91,7 @@ Deno.test("--wrap of a wrapper that never writes opens the target for reading on
   assertEquals(await readOnly("-t loop a --wrap delay:1s"), false);
   assertEquals(
     (await parse("-t loop a --wrap cow:over")).options.readOnly,
-    false,
+    undefined,
     "the device is not",
   );
 });

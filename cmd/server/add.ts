@@ -7,12 +7,14 @@
 import { Control } from "../../ctrl/control.ts";
 import { recover, serve, type ServedDevice } from "../../device/serve.ts";
 import { type AddLine, parseAdd } from "../line/add_line.ts";
+import { recoveryOptions } from "../line/device_flags.ts";
 import { reporter } from "./background.ts";
 import { dumpText, readDump } from "../devices/dump.ts";
 import { logToStderr, setLogLevel } from "./log.ts";
 import { keepShort } from "./log_cap.ts";
 import { jsonText, writeText } from "../program/print.ts";
 import { recordOf } from "../devices/records.ts";
+import { ownArguments } from "../line/kublk_line.ts";
 import { parseRecover } from "../line/recover_line.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "../program/run.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
@@ -48,9 +50,9 @@ export async function serveHere(
       ...rest,
       program: "ublk",
       target: line.target.name,
+      request: line.request,
       metrics: line.metrics,
       log: stderr,
-      process: line.process,
       foreground: !inBackground,
       nameLog: inBackground
         ? async (id) => {
@@ -72,49 +74,36 @@ export async function serveHere(
   return status;
 }
 
-type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "needsRecord" | "start">;
+type Order = { line: AddLine } & Pick<Serving, "needsRecord" | "start">;
 
 async function adding(args: readonly string[]): Promise<Order> {
-  const cwd = Deno.cwd();
-  const line = await parseAdd("ublk add", args, cwd);
+  const line = await parseAdd("ublk add", ownArguments(args), Deno.cwd());
+  return { line, ...addOrder(line) };
+}
+
+/** The way to a disk that was asked for. */
+export function addOrder(line: AddLine): Pick<Serving, "needsRecord" | "start"> {
   const { backend, options, resume } = line;
   const start = async (signal: AbortSignal) => {
     if (resume && await (await import("./resume.ts")).isWaiting(options.id!, signal)) {
-      return await recover(options.id!, { ...recoveryOptions(line), signal, signals: false });
+      const kept = recoveryOptions(options);
+      return await recover(options.id!, { ...kept, backend, signal, signals: false });
     }
     return await serve({ ...options, backend, signal, signals: false });
   };
   // With --resume this very command line recovers it.
-  return { line, argv: args, cwd, needsRecord: options.recovery !== undefined && !resume, start };
+  return { needsRecord: options.recovery !== undefined && !resume, start };
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {
-  const { id, argv, cwd, explicit, ...line } = await parseRecover(args, async (id) => {
+  const { id, explicit, ...line } = await parseRecover(ownArguments(args), async (id) => {
     await using control = await Control.open();
     return recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);
   });
-  const options = recoveryOptions(line);
+  const kept = { ...recoveryOptions(line.options), backend: line.backend };
   return {
     line,
-    argv,
-    cwd,
-    start: (signal) => recover(id, { ...options, signal, signals: false, allowVolatile: explicit }),
-  };
-}
-
-/** What else a device was made with stays as it is, whatever the command line says. */
-function recoveryOptions({ backend, options }: Pick<AddLine, "backend" | "options">) {
-  const { threads, affinity, perIoDaemons, fixedFile, sharedMemory, deadlineMs, logLevel } =
-    options;
-  return {
-    backend,
-    threads,
-    affinity,
-    perIoDaemons,
-    fixedFile,
-    sharedMemory,
-    deadlineMs,
-    logLevel,
+    start: (signal) => recover(id, { ...kept, signal, signals: false, allowVolatile: explicit }),
   };
 }
 

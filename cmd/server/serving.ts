@@ -22,10 +22,12 @@ import { NAMESPACE_WARNING } from "./background.ts";
 import type { StderrLog } from "./log.ts";
 import type { ServiceManager } from "./notify.ts";
 import { checkOpenFiles } from "./open_files.ts";
-import { asksOfProcess, type ProcessOptions } from "../line/process_flags.ts";
+import { asksOfProcess } from "../line/process_flags.ts";
+import type { DiskRequest } from "../line/request.ts";
 import {
   isFileError,
   keepsNoRecords,
+  RECORD_VERSION,
   recordPath,
   removeFile,
   removeRecord,
@@ -48,14 +50,10 @@ export interface Serving {
   readonly program: string;
   /** What is served: `null`, `mem`, … */
   readonly target: string;
-  /** The command's arguments, for the record. */
-  readonly argv: readonly string[];
-  /** What relative paths among them are relative to. */
-  readonly cwd: string;
+  /** The disk as it was asked for, for the record. */
+  readonly request: DiskRequest;
   /** The command's log. */
   readonly log: StderrLog;
-  /** What is asked for the process. */
-  readonly process: ProcessOptions;
   /**
    * Whether it serves in the foreground: in the folder in which it was started, and perhaps for a
    * service manager that waits for this process. In the background it keeps no folder busy.
@@ -87,8 +85,9 @@ export function endWhereMeasured(status: number): void {
 export async function serveUntilEnd(serving: Serving): Promise<number> {
   const { log } = serving;
   checkOpenFiles();
-  const checkProcess = asksOfProcess(serving.process)
-    ? (await import("./process.ts")).prepareProcess(serving.process)
+  const { process } = serving.request;
+  const checkProcess = asksOfProcess(process)
+    ? (await import("./process.ts")).prepareProcess(process)
     : undefined;
   // Not before: whoever starts over reads the command line again, and its paths may be relative.
   if (!serving.foreground) Deno.chdir("/");
@@ -223,11 +222,11 @@ function remember(
 ): string | undefined {
   try {
     writeRecord({
+      version: RECORD_VERSION,
       id,
       program: serving.program,
       target: serving.target,
-      argv: serving.argv,
-      cwd: serving.cwd,
+      request: serving.request,
       pid: Deno.pid,
       startTicks: startTicksOf(Deno.pid) ?? 0,
       log: logged,

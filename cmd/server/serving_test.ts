@@ -30,10 +30,8 @@ async function serveFailing(fault: Partial<Serving>): Promise<string[]> {
   const serving = {
     program: "ublk",
     target: "null",
-    argv: [],
-    cwd: "/",
+    request: { process: {} },
     log,
-    process: {},
     foreground: true,
     start: () => Promise.resolve(device),
     announce: () => Promise.resolve(),

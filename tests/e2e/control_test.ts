@@ -21,7 +21,11 @@ async function withDevice(
   control: Control,
   fn: (id: number, queues: number) => Promise<void>,
 ): Promise<void> {
-  const plan = planDevice({ queues: 0, depth: 16, dataPaths: ["get-data"] }, control.features, 2);
+  const plan = planDevice(
+    { queues: 0, depth: 16, maxIoBytes: 1 << 20, dataPaths: ["get-data"] },
+    control.features,
+    2,
+  );
   const grant = readGrant(plan, await control.addDev(plan.info));
   try {
     await fn(grant.id, grant.queues);

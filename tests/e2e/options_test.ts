@@ -128,6 +128,24 @@ for (const { name, flag, options, check } of CASES) {
   });
 }
 
+Deno.test("serve() + topology + is what the block layer says of the disk", async () => {
+  await using folder = await temporaryFolder();
+  await using device = await serve({
+    backend: disk(folder.path),
+    topology: {
+      rotational: true,
+      physicalBlockSize: 8192,
+      ioOptBytes: MIB,
+      discardGranularityBytes: 64 << 10,
+    },
+  });
+  const queue = (name: string) => sh(`cat /sys/block/ublkb${device.id}/queue/${name}`);
+  const names = ["rotational", "physical_block_size", "optimal_io_size", "discard_granularity"];
+  assertEquals(await Promise.all(names.map(queue)), ["1", "8192", `${MIB}`, `${64 << 10}`]);
+  const small = { backend: memory("4MiB", { blockSize: 4096 }), topology: { ioOptBytes: 512 } };
+  await assertRejects(() => serve(small), UblkError, "topology.ioOptBytes: 512 is less than");
+});
+
 Deno.test("serve() + what a backend cannot do + one line, and nothing is left", async () => {
   const cases: [options: DeviceOptions, words: string][] = [
     [{ backend: memory("4MiB"), dataPath: "zero-copy" }, "the server never sees the bytes"],

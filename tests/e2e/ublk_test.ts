@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
-import { deleteAll, list, nodes, records, run, Running, sleep, within } from "./_command.ts";
+import { deleteAll, list, nodes, records, run, Running, sleep, start, within } from "./_command.ts";
 import { testWhere } from "./_disk.ts";
 
 const END_MS = 30_000;
@@ -73,7 +73,7 @@ Deno.test("ublk add returns once the disk opens, with kublk's words", async () =
     device.text,
     new RegExp(
       "^dev id 4: nr_hw_queues 2 queue_depth 32 block size 512 dev_capacity 524288000\n" +
-        `\tmax rq size 1048576 daemon pid ${device.pid} flags 0x[0-9a-f]+ state LIVE\n` +
+        `\tmax rq size 524288 daemon pid ${device.pid} flags 0x[0-9a-f]+ state LIVE\n` +
         "\tqueue 0: affinity\\(\\d+ \\)\n\tqueue 1: affinity\\(\\d+ \\)\n$",
     ),
   );
@@ -133,7 +133,7 @@ Deno.test("a loop disk whose server is killed goes on by ublk recover -n N alone
     assertEquals([row.orphan, row.serverAlive, row.target], [true, false, "loop"]);
     assertStringIncludes(String(row.hint), `ublk recover -n ${device.id}`);
     const text = await done("recover", "-n", `${device.id}`);
-    assertMatch(text, /^dev id \d+: nr_hw_queues 2 .*\n.* state LIVE\n/);
+    assertMatch(text, /^dev id \d+: nr_hw_queues 1 .*\n.* state LIVE\n/);
     assert(!text.includes(`pid ${device.pid} `), "another server");
     const log = await Deno.readTextFile(`/run/ublk/${device.id}.log`);
     assertMatch(log, /serving [^]*\n--- above: the server before; below: process \d+[^]*serving /);
@@ -173,6 +173,54 @@ testWhere(
     }
   },
 );
+
+Deno.test("a disk of ublk-file goes on by ublk recover, also by a record of 0.1.0", async () => {
+  const folder = await Deno.makeTempDir();
+  const file = `${folder}/disk`;
+  const recovered = async (id: number) => {
+    const row = (await list()).find((row) => row.id === id)!;
+    Deno.kill(row.serverPid as number, "SIGKILL");
+    await until("quiesced", async () => await stateOf(id) === "QUIESCED");
+    await done("recover", "-n", `${id}`);
+    return (await list()).find((row) => row.id === id)!;
+  };
+  try {
+    await Deno.writeTextFile(file, "here".padEnd(32 << 20, "."));
+    await using server = start("ublk-file", "-q", "2", "-r", "reissue", "--json", file);
+    const { id, path } = JSON.parse(await server.firstLine());
+    try {
+      const head = async () => (await run("head", "-c", "4", path)).stdout;
+      // One writer, whichever program it is; kublk's spelling lets only its like share.
+      for (const line of [["add"], ["kublk", "add"]]) {
+        assertOneLine(
+          await ublk(...line, "-t", "loop", file),
+          2,
+          /\/disk: it is in use by another disk or program \(flock\); end it/,
+        );
+      }
+      const again = await recovered(id);
+      assertEquals([again.target, again.queues, await head()], ["loop", 2, "here"]);
+      const record = `/run/ublk/${id}.json`;
+      const { version: _v, request: _r, ...old } = JSON.parse(await Deno.readTextFile(record));
+      const argv = ["-t", "loop", "-q", "2", "-r", "reissue", "disk"];
+      await Deno.writeTextFile(
+        record,
+        JSON.stringify({ ...old, program: "ublk", argv, cwd: folder }),
+      );
+      assertEquals([(await recovered(id)).target, await head()], ["loop", "here"]);
+    } finally {
+      await ublk("del", "--force", "-a");
+    }
+    // As the selftests have it.
+    await using _first = await add("-t", "loop", "--shared", file);
+    assertMatch(
+      await done("kublk", "add", "-t", "loop", file),
+      /nr_hw_queues 2 .*\n\tmax rq size 1048576 /,
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
 
 Deno.test("ublk recover gives up what a RAM disk held only if told so", async () => {
   await using device = await add("-t", "mem", "--size", "32M", "-r", "1");
@@ -486,7 +534,7 @@ Deno.test("ublk add --config makes the devices of a file, all of them or none", 
     );
     const text = await done("add", "--config", config, "--depth", "8");
     assertMatch(text, /^dev id 0: nr_hw_queues 1 queue_depth 8 .*dev_capacity 65536\n/);
-    assertMatch(text, /\ndev id 7: nr_hw_queues 2 queue_depth 8 .*dev_capacity 131072\n/);
+    assertMatch(text, /\ndev id 7: nr_hw_queues 1 queue_depth 8 .*dev_capacity 131072\n/);
     await done("del", "-a");
     await nothingLeft();
   } finally {

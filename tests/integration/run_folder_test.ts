@@ -27,7 +27,8 @@ async function inside(mount: string, source: string): Promise<unknown> {
   return JSON.parse(text);
 }
 
-const RECORD = `{ id: 0, program: "ublk", target: "null", argv: ["x".repeat(5000)], cwd: "/",
+const RECORD = `{ id: 0, program: "ublk", target: "null", version: 2,
+  request: { target: "x".repeat(5000), values: {}, files: [], wraps: [], device: {}, process: {} },
   pid: Deno.pid, startTicks: 1, log: null, socket: null }`;
 const NAMES = `[...Deno.readDirSync("/run/ublk")].map(({ name }) => name).sort()`;
 
@@ -80,7 +81,7 @@ Deno.test({
       const write = (id, rest) => Deno.writeTextFileSync("/run/ublk/" + id + ".json",
         JSON.stringify({ ...${RECORD}, id, ...rest }));
       write(1, { boot: "the boot that nobody can tell here" });
-      records.writeRecord({ ...${RECORD}, argv: [] });
+      records.writeRecord({ ...${RECORD}, target: "mem" });
       const ids = records.readRecords().map(({ id }) => id);
       const { boot = null } = records.readRecord(0);
       console.log(JSON.stringify([ids, boot, records.recordOf(1, Deno.pid + 1) === undefined]));`,

@@ -1,0 +1,339 @@
+/**
+ * The rows of the table of a device's options, by what they are about.
+ *
+ * A new option is one row here, one member of `DeviceOptions` (the compiler insists on it), and one
+ * use. Help texts end without a full stop: kernel and default are added to them.
+ *
+ * @module
+ */
+
+import { MAX_DEVICES, MAX_MAX_IO_BYTES, MIN_MAX_IO_BYTES } from "../ctrl/negotiate.ts";
+import { MAX_PHYSICAL_BYTES, MAX_PORTION_BYTES } from "../ctrl/params.ts";
+import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
+import { CHECKSUMS } from "../uapi/integrity.ts";
+import { DATA_PATHS } from "../uapi/data_path.ts";
+import {
+  UBLK_F_BATCH_IO,
+  UBLK_F_INTEGRITY,
+  UBLK_F_NO_AUTO_PART_SCAN,
+  UBLK_F_PER_IO_DAEMON,
+  UBLK_F_SHMEM_ZC,
+  UBLK_F_UNPRIVILEGED_DEV,
+} from "../uapi/features.ts";
+import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
+import type { DeviceOption } from "./option_row.ts";
+import { RECOVERY_MODES } from "./recovery_mode.ts";
+
+/**
+ * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
+ * and its deadline.
+ */
+export const MAX_RANGE_BYTES: number = 64 << 20;
+
+/** How many requests travel at a time, and who serves them. */
+export const QUEUES = [
+  {
+    member: "id",
+    flag: "id",
+    short: "n",
+    kind: "integer",
+    placeholder: "ID",
+    min: -1,
+    max: MAX_DEVICES - 1,
+    otherwise: "-1, the kernel's choice",
+    fixed: true,
+    help: "The N of /dev/ublkbN",
+  },
+  {
+    member: "queues",
+    flag: "queues",
+    short: "q",
+    kind: "integer",
+    min: 0,
+    max: UBLK_MAX_NR_QUEUES,
+    default: 1,
+    fixed: true,
+    help: "Hardware queues; 0: one per CPU",
+  },
+  {
+    member: "depth",
+    flag: "depth",
+    short: "d",
+    kind: "integer",
+    min: 1,
+    max: UBLK_MAX_QUEUE_DEPTH,
+    default: 128,
+    fixed: true,
+    help: `Requests in flight per queue, 1 to ${UBLK_MAX_QUEUE_DEPTH}`,
+  },
+  {
+    member: "maxIoBytes",
+    flag: "max-io",
+    kind: "size",
+    min: MIN_MAX_IO_BYTES,
+    max: MAX_MAX_IO_BYTES,
+    multipleOf: MIN_MAX_IO_BYTES,
+    // ublksrv's default too.
+    default: 512 << 10,
+    fixed: true,
+    help: "The largest request, 4K to 32M in whole pages",
+  },
+  {
+    member: "threads",
+    flag: "threads",
+    kind: "integer",
+    min: 1,
+    // Each is an operating system's thread with a heap of its own.
+    max: UBLK_MAX_NR_QUEUES,
+    otherwise: "one per queue, or one in all for a backend of one thread",
+    help: "Serving threads. Another number than one, or that of the queues, needs " +
+      "--per-io-daemons or --batch",
+  },
+  {
+    member: "affinity",
+    flag: "affinity",
+    kind: "text",
+    asText: true,
+    placeholder: "CPULISTS",
+    otherwise: "those of the thread's queue",
+    help: "CPUs for each thread, with colons between: 0-1:2-3",
+  },
+  {
+    member: "perIoDaemons",
+    flag: "per-io-daemons",
+    kind: "switch",
+    default: false,
+    feature: UBLK_F_PER_IO_DAEMON,
+    excludes: ["batch"],
+    help: "Every thread serves tags of every queue",
+  },
+  {
+    member: "batch",
+    flag: "batch",
+    short: "b",
+    kind: "switch",
+    default: false,
+    feature: UBLK_F_BATCH_IO,
+    fixed: true,
+    help: "Many requests per command",
+  },
+] as const satisfies readonly DeviceOption[];
+
+/** How data travels, and what the kernel lets through. */
+export const DATA = [
+  {
+    member: "readOnly",
+    flag: "read-only",
+    kind: "switch",
+    default: false,
+    fixed: true,
+    help: "The kernel refuses writes",
+  },
+  {
+    member: "dataPath",
+    flag: "data-path",
+    kind: "text",
+    placeholder: "PATH",
+    choices: DATA_PATHS,
+    otherwise: "the best that backend, driver and kernel go together for",
+    fixed: true,
+    help: `How data travels: ${DATA_PATHS.join(", ")}`,
+  },
+  {
+    member: "fixedFile",
+    flag: "no-fixed-file",
+    negated: true,
+    kind: "switch",
+    default: true,
+    help: "The rings do not know the device as a registered file",
+  },
+  {
+    member: "sharedMemory.path",
+    flag: "shared-memory",
+    kind: "path",
+    otherwise: "none",
+    feature: UBLK_F_SHMEM_ZC,
+    help: "Memory that clients share with the server, a file in hugetlbfs",
+  },
+  {
+    member: "sharedMemory.readOnly",
+    flag: "shared-memory-read-only",
+    kind: "switch",
+    default: false,
+    needs: "sharedMemory.path",
+    without: "there is no memory to share",
+    help: "Map it for reading only: it then serves WRITEs alone",
+  },
+  {
+    member: "noPartitionScan",
+    flag: "no-partition-scan",
+    kind: "switch",
+    default: false,
+    feature: UBLK_F_NO_AUTO_PART_SCAN,
+    fixed: true,
+    help: "Do not look for partitions",
+  },
+] as const satisfies readonly DeviceOption[];
+
+/** What becomes of the device in its life, and how it is watched. */
+export const LIFE = [
+  {
+    member: "recovery",
+    flag: "recovery",
+    short: "r",
+    kind: "text",
+    placeholder: "MODE",
+    choices: RECOVERY_MODES,
+    otherwise: "the device goes with its server",
+    fixed: true,
+    help: "What becomes of requests when the server dies, until `ublk recover`: queue: those in " +
+      "flight fail, new ones wait; reissue: all wait; fail: all fail",
+  },
+  {
+    member: "unprivileged",
+    flag: "unprivileged",
+    kind: "switch",
+    otherwise: "whether this process is without CAP_SYS_ADMIN",
+    feature: UBLK_F_UNPRIVILEGED_DEV,
+    fixed: true,
+    help: "A device of this user's own",
+  },
+  {
+    member: "deadlineMs",
+    flag: "deadline",
+    kind: "time",
+    min: 100,
+    multipleOf: 1,
+    default: 20_000,
+    help: "How long the backend may take over a request",
+  },
+  {
+    member: "paranoid",
+    kind: "switch",
+    default: false,
+    help: "Catch backends that keep a buffer",
+  },
+  {
+    member: "logLevel",
+    kind: "integer",
+    min: 0,
+    default: 20,
+    help: "The lowest level that is logged",
+  },
+] as const satisfies readonly DeviceOption[];
+
+const NO_METADATA = { needs: "integrity.metadataSize", without: "there is no metadata" } as const;
+
+/** How the disk is best used. */
+export const TOPOLOGY = [
+  {
+    member: "topology.rotational",
+    flag: "rotational",
+    kind: "switch",
+    otherwise: "as the backend says",
+    fixed: true,
+    help: "The disk rotates",
+  },
+  {
+    member: "topology.physicalBlockSize",
+    flag: "physical-block-size",
+    kind: "size",
+    min: BLOCK_SIZES[0],
+    max: MAX_PHYSICAL_BYTES,
+    powerOfTwo: true,
+    otherwise: "as the backend says, or 4096",
+    fixed: true,
+    help: "The least write that needs no read before it",
+  },
+  {
+    member: "topology.ioOptBytes",
+    flag: "io-opt",
+    kind: "size",
+    min: BLOCK_SIZES[0],
+    max: MAX_PHYSICAL_BYTES,
+    powerOfTwo: true,
+    otherwise: "as the backend says",
+    fixed: true,
+    help: "The best request",
+  },
+  {
+    member: "topology.discardGranularityBytes",
+    flag: "discard-granularity",
+    kind: "size",
+    min: BLOCK_SIZES[0],
+    max: MAX_RANGE_BYTES,
+    multipleOf: BLOCK_SIZES[0],
+    otherwise: "as the backend says, or the physical block",
+    fixed: true,
+    help: "The unit in which space is given back",
+  },
+] as const satisfies readonly DeviceOption[];
+
+/** Integrity metadata beside the data. */
+export const INTEGRITY = [
+  {
+    member: "integrity.metadataSize",
+    flag: "metadata-size",
+    kind: "integer",
+    placeholder: "BYTES",
+    min: 1,
+    max: MAX_PORTION_BYTES,
+    otherwise: "none",
+    feature: UBLK_F_INTEGRITY,
+    fixed: true,
+    help: "Integrity metadata per block. It travels by user-copy",
+  },
+  {
+    member: "integrity.piOffset",
+    flag: "pi-offset",
+    kind: "integer",
+    placeholder: "BYTES",
+    min: 0,
+    max: MAX_PORTION_BYTES,
+    default: 0,
+    fixed: true,
+    ...NO_METADATA,
+    help: "Where in the metadata the protection information begins",
+  },
+  {
+    member: "integrity.checksum",
+    flag: "checksum",
+    kind: "text",
+    placeholder: "TYPE",
+    choices: Object.keys(CHECKSUMS),
+    otherwise: "none",
+    fixed: true,
+    ...NO_METADATA,
+    help: `Its checksum: ${Object.keys(CHECKSUMS).join(", ")}`,
+  },
+  {
+    member: "integrity.tagSize",
+    flag: "tag-size",
+    kind: "integer",
+    placeholder: "BYTES",
+    min: 0,
+    max: MAX_PORTION_BYTES,
+    default: 0,
+    fixed: true,
+    ...NO_METADATA,
+    help: "Bytes of the application tag",
+  },
+  {
+    member: "integrity.capable",
+    flag: "integrity-capable",
+    kind: "switch",
+    default: false,
+    fixed: true,
+    ...NO_METADATA,
+    help: "The device keeps integrity metadata and can check it",
+  },
+  {
+    member: "integrity.refTag",
+    flag: "reference-tag",
+    kind: "switch",
+    default: false,
+    fixed: true,
+    ...NO_METADATA,
+    help: "Blocks carry a reference tag. Needs --checksum",
+  },
+] as const satisfies readonly DeviceOption[];
