@@ -7,7 +7,7 @@
 import { file } from "../backends/loop.ts";
 import { type DiskProgram, diskProgram } from "./server/foreground.ts";
 
-/** @ignore Not part of the package: `line/programs.ts` has it. */
+/** @ignore Not part of the package: tests look at its syntax. */
 export const program: DiskProgram = diskProgram({
   name: "ublk-file",
   summary: "serve a file or block device as /dev/ublkbN",

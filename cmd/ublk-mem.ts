@@ -7,7 +7,7 @@
 import { checkFits, memory } from "../backends/memory.ts";
 import { type DiskProgram, diskProgram } from "./server/foreground.ts";
 
-/** @ignore Not part of the package: `line/programs.ts` has it. */
+/** @ignore Not part of the package: tests look at its syntax. */
 export const program: DiskProgram = diskProgram({
   name: "ublk-mem",
   summary: "serve a RAM disk as /dev/ublkbN",

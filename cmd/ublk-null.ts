@@ -9,7 +9,7 @@ import { type DiskProgram, diskProgram } from "./server/foreground.ts";
 
 const DEFAULT_SIZE = "250GiB";
 
-/** @ignore Not part of the package: `line/programs.ts` has it. */
+/** @ignore Not part of the package: tests look at its syntax. */
 export const program: DiskProgram = diskProgram({
   name: "ublk-null",
   summary: "serve a disk that keeps nothing as /dev/ublkbN, to measure the server itself",

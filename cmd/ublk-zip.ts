@@ -10,7 +10,7 @@ import { Progress } from "./server/progress.ts";
 
 const progress = new Progress("reading and checking the image");
 
-/** @ignore Not part of the package: `line/programs.ts` has it. */
+/** @ignore Not part of the package: tests look at its syntax. */
 export const program: DiskProgram = diskProgram({
   name: "ublk-zip",
   summary: "serve a disk image in a zip archive, or an archive's files, as /dev/ublkbN",

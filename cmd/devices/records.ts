@@ -26,6 +26,8 @@ export interface DeviceRecord {
   readonly argv: readonly string[];
   /** What relative paths among them are relative to. */
   readonly cwd: string;
+  /** The files that are served, with whole paths. Older servers have not written them. */
+  readonly files?: readonly string[];
   /** The server's process. */
   readonly pid: number;
   /** When that started, in the kernel's ticks since boot: a pid alone may be somebody else's now. */
@@ -167,6 +169,12 @@ export function readRecord(id: number): DeviceRecord | undefined {
 export function recordOf(id: number, serverPid: number): DeviceRecord | undefined {
   const record = readRecord(id);
   return record === undefined || serverPid > 0 && record.pid !== serverPid ? undefined : record;
+}
+
+/** The files that a server serves, with whole paths; undefined where its record does not say. */
+export function filesOf({ files }: DeviceRecord): readonly string[] | undefined {
+  const isList = Array.isArray(files) && files.every((file) => typeof file === "string");
+  return isList ? files : undefined;
 }
 
 /** All records, in order. */

@@ -60,6 +60,8 @@ export type CommandValues = Values<typeof COMMAND_FLAGS>;
 export interface AddLine {
   /** What is served. */
   readonly target: Target;
+  /** The files that it serves, with whole paths. */
+  readonly files: readonly string[];
   /** Its backend. */
   readonly backend: BackendSpec;
   /** How it is served. */
@@ -116,6 +118,7 @@ export async function parseAdd(
   const keeps = wraps.every(({ wrapper, options }) => wrapper.keeps?.(options) !== false);
   return {
     target: keeps ? target : { ...target, persistent: false },
+    files: words.map((file) => absolute(file, cwd)),
     backend: wrapped(wraps, targetSpec(target, targetValues, words, cwd)),
     options: {
       ...options,

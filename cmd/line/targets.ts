@@ -10,6 +10,7 @@ import type { Target, TargetValues } from "../../disk/target.ts";
 import { TARGETS } from "../../backends/targets.ts";
 import { type Flag, usageError } from "./flags.ts";
 import { flagLines } from "./help.ts";
+import { misspelt } from "./misspelt.ts";
 
 /** All of them. */
 export const ALL: readonly Target[] = [...TARGETS, module];
@@ -91,7 +92,8 @@ function findTarget(name: string): Target {
   );
   if (target !== undefined) return target;
   const remedy = `use one of ${targetNames()}, or the path of a module such as ./${name}.ts`;
-  throw usageError("--type", `there is no target ${name}`, remedy);
+  const names = ALL.flatMap((target) => [target.name, ...target.aliases ?? []]);
+  throw misspelt(usageError("--type", `there is no target ${name}`, remedy), name, names);
 }
 
 /** A target's own options as flags. */

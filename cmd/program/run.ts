@@ -8,6 +8,8 @@
 import { stackText } from "../../queue/messages.ts";
 import { isUblkError, thrownText } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
+import { withDashes } from "../line/dashes.ts";
+import { withSuggestion } from "../line/misspelt.ts";
 import { STDOUT_OPERATION, writeError } from "./print.ts";
 
 /** All is well. */
@@ -45,13 +47,19 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
   using _caught = catchUncaught(log);
   try {
     return await run();
-  } catch (error) {
+  } catch (thrown) {
+    const error = withDashes(await withSuggestion(thrown));
     if (log.isShort && isUnread(error)) return EXIT_UNREAD;
     report(log, failureText(error), error);
-    return isUblkError(error) && error.code === "INVALID_ARGUMENT" ? EXIT_USAGE : EXIT_FAILURE;
+    return isUsage(error) ? EXIT_USAGE : EXIT_FAILURE;
   } finally {
     await log.flush();
   }
+}
+
+/** A mistake on the command line; one about a device is of what the device is, or is not. */
+function isUsage(error: unknown): boolean {
+  return isUblkError(error) && error.code === "INVALID_ARGUMENT" && error.device === undefined;
 }
 
 /** `ublk list | head -1`: the reader has what it wanted. */

@@ -15,6 +15,7 @@ import { jsonText, writeText } from "../program/print.ts";
 import { recordOf } from "../devices/records.ts";
 import { parseRecover } from "../line/recover_line.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "../program/run.ts";
+import { ownSpelling } from "../line/spellings.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
 
 /** Serves in this process, to its end; returns the exit status. */
@@ -48,6 +49,7 @@ export async function serveHere(
       ...rest,
       program: "ublk",
       target: line.target.name,
+      files: line.files,
       metrics: line.metrics,
       log: stderr,
       process: line.process,
@@ -74,8 +76,9 @@ export async function serveHere(
 
 type Order = { line: AddLine } & Pick<Serving, "argv" | "cwd" | "needsRecord" | "start">;
 
-async function adding(args: readonly string[]): Promise<Order> {
+async function adding(typed: readonly string[]): Promise<Order> {
   const cwd = Deno.cwd();
+  const args = ownSpelling("add", typed);
   const line = await parseAdd("ublk add", args, cwd);
   const { backend, options, resume } = line;
   const start = async (signal: AbortSignal) => {
@@ -88,7 +91,8 @@ async function adding(args: readonly string[]): Promise<Order> {
   return { line, argv: args, cwd, needsRecord: options.recovery !== undefined && !resume, start };
 }
 
-async function recovering(args: readonly string[]): Promise<Order> {
+async function recovering(typed: readonly string[]): Promise<Order> {
+  const args = ownSpelling("recover", typed);
   const { id, argv, cwd, explicit, ...line } = await parseRecover(args, async (id) => {
     await using control = await Control.open();
     return recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);

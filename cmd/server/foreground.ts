@@ -21,11 +21,13 @@ import {
   type Syntax,
   usageError,
   type Values,
+  wantsAll,
 } from "../line/flags.ts";
 import { helpText, versionText } from "../line/help.ts";
 import { logToStderr, setLogLevel, type StderrLog } from "./log.ts";
 import { METRICS, metricsAddress } from "../line/metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "../line/process_flags.ts";
+import { absolute } from "../line/targets.ts";
 import type { Progress } from "./progress.ts";
 import { writeJson, writeLine, writeText } from "../program/print.ts";
 import { EXIT_OK, exitStatus } from "../program/run.ts";
@@ -149,9 +151,15 @@ export async function runDisk<const F extends readonly Flag[]>(
   const log = logToStderr(command.name);
   const status = await exitStatus(log, async () => {
     const args = await commandArgs();
+    if (args[0] === "__complete") {
+      const { answer } = await import("../line/complete.ts");
+      return await answer(args.slice(1), syntaxOf(command));
+    }
     const wish = asksFor(args);
     if (wish !== undefined) {
-      await writeText(wish === "help" ? helpText(syntaxOf(command)) : versionText(command.name));
+      await writeText(
+        wish === "help" ? helpText(syntaxOf(command), wantsAll(args)) : versionText(command.name),
+      );
       return EXIT_OK;
     }
     const seeHelp = `see \`${command.name} --help\``;
@@ -163,7 +171,8 @@ export async function runDisk<const F extends readonly Flag[]>(
     );
     checkOperands(command, words, seeHelp);
     const backend = specOf(() => command.backend(values, words[0] ?? "", words[1]));
-    return await serveDisk(command, args, backend, values as unknown as DiskValues, log);
+    const files = command.operand === undefined ? [] : [absolute(words[0], Deno.cwd())];
+    return await serveDisk(command, args, files, backend, values as unknown as DiskValues, log);
   });
   endWhereMeasured(status);
   Deno.exit(status);
@@ -196,6 +205,7 @@ function specOf(make: () => BackendSpec): BackendSpec {
 async function serveDisk(
   { name: program, progress }: Pick<DiskCommand<readonly Flag[]>, "name" | "progress">,
   argv: readonly string[],
+  files: readonly string[],
   backend: BackendSpec,
   values: DiskValues,
   log: StderrLog,
@@ -207,6 +217,7 @@ async function serveDisk(
     target: program.replace(/^ublk-/, ""),
     argv,
     cwd: Deno.cwd(),
+    files,
     log,
     process: processOptions(values),
     foreground: true,

@@ -47,6 +47,8 @@ export interface Serving {
   readonly argv: readonly string[];
   /** What relative paths among them are relative to. */
   readonly cwd: string;
+  /** The files that are served, with whole paths. */
+  readonly files?: readonly string[];
   /** The command's log. */
   readonly log: StderrLog;
   /** What is asked for the process. */
@@ -223,6 +225,7 @@ function remember(
       target: serving.target,
       argv: serving.argv,
       cwd: serving.cwd,
+      files: serving.files ?? [],
       pid: Deno.pid,
       startTicks: startTicksOf(Deno.pid) ?? 0,
       log: logged,
