@@ -40,6 +40,13 @@ export function misspelt(
   return error;
 }
 
+/** Notes beside an error what is noted beside another, of which it is made. */
+export function likewise(error: UblkError, other: UblkError): UblkError {
+  const found = noted.get(other);
+  if (found !== undefined) noted.set(error, found);
+  return error;
+}
+
 /** The error with the word that is meant for its remedy; itself where no word is close. */
 export async function withSuggestion(error: unknown): Promise<unknown> {
   // What a module throws may be a Proxy that throws when it is asked.

@@ -474,11 +474,15 @@ Deno.test("ublk add --config makes the devices of a file, all of them or none", 
     );
   try {
     await write("64");
+    const { stderr, ...ran } = await ublk("add", "--config", config);
+    // The place in the file is shown below the line.
+    const [line, ...excerpt] = stderr.trimEnd().split("\n");
     assertOneLine(
-      await ublk("add", "--config", config),
+      { ...ran, stderr: `${line}\n` },
       2,
-      /disks\.toml:\d+: .*64 is not a multiple of the block size/,
+      /disks\.toml:\d+:\d+: .*64 is not a multiple of the block size/,
     );
+    assertEquals(excerpt.map((one) => /^ +\d* \| .+/.test(one)), [true, true]);
     assertEquals([nodes(), [...Deno.readDirSync(folder)].length], [[], 1]);
     await write('64M"\nforeground = true #');
     assertOneLine(
