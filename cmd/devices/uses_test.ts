@@ -21,6 +21,8 @@ Deno.test("parseUses() + mounts, swap, devices on top + are of the right disks",
     // The same one seen twice, and one by its source alone.
     "mount 38 35 259:1 / /mnt/p rw - xfs /dev/ublkb0p1 rw",
     "mount 39 35 0:44 /sub /mnt/btrfs rw - btrfs /dev/ublkb3 rw",
+    // Under another name.
+    "mount 44 35 259:3 / /mnt/by-id rw - ext4 /dev/disk/by-id/x rw",
     // A disk that is dead has left /sys/block.
     "mount 40 35 259:9 / /mnt/dead rw - ext4 /dev/ublkb7 rw",
     "mount 41 35 0:45 / /tmp rw - tmpfs /dev/ublkb12 rw",
@@ -32,7 +34,7 @@ Deno.test("parseUses() + mounts, swap, devices on top + are of the right disks",
     0: { mounts: ["/mnt/a b", "/mnt/p"], holders: [] },
     3: { mounts: ["/mnt/btrfs", "[SWAP]"], holders: ["dm-0 (vg-home)"] },
     7: { mounts: ["/mnt/dead"], holders: [] },
-    12: { mounts: [], holders: ["md0", "loop1"] },
+    12: { mounts: ["/mnt/by-id"], holders: ["md0", "loop1"] },
   });
 });
 

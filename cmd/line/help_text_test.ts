@@ -54,6 +54,7 @@ Deno.test("wrapped() + a text + has all its words, in lines that begin where the
   );
   assertEquals(wrapped("a\nb  c", 80), "a b c");
   assertEquals(wrapped("one two", 10, "    ", 4), "one\n    two");
+  assertEquals([wrapped("aaa bbb", 7), wrapped("aaa bbb", 6)], ["aaa bbb", "aaa\nbbb"]);
   assertEquals(wrapped("", 80), "");
   // One of a pair.
   assertEquals(wrapped("a ` b", 80), "a ` b");
