@@ -9,66 +9,61 @@
 
 import { AS_KUBLK, commandArgs } from "./line/args.ts";
 import {
-  asksFor,
-  type Flag,
-  parseLine,
-  type Syntax,
-  usageError,
-  type Values,
-} from "./line/flags.ts";
+  DEL_FLAGS,
+  FEATURES_FLAGS,
+  INFO_FLAGS,
+  LIST_FLAGS,
+  QUIESCE_FLAGS,
+  SET_AFFINITY_FLAGS,
+  STATS_FLAGS,
+  STOP_FLAGS,
+  TOP_FLAGS,
+  UPDATE_SIZE_FLAGS,
+} from "./line/command_flags.ts";
+import {
+  type Command,
+  COMMAND_GROUPS,
+  COMMANDS,
+  findCommand,
+  FOREIGN_NAMES,
+  syntaxOf,
+} from "./line/commands.ts";
+import { asksFor, type Flag, parseLine, usageError, type Values, wantsAll } from "./line/flags.ts";
+import { misspelt } from "./line/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
-import { type ErrorLog, errorLog, EXIT_OK, exitStatus } from "./program/run.ts";
+import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
 
-/** One command of the program. */
-interface Command {
-  readonly name: string;
-  /** What it does, in a few words. */
-  readonly summary: string;
-  /** What its help tells. */
-  syntax(args: readonly string[]): Promise<Omit<Syntax, "name" | "summary">>;
-  /** Runs it, and returns the exit status. */
-  run(args: readonly string[], log: ErrorLog): Promise<number>;
-}
+/** Runs a command with what stands behind its name, and returns the exit status. */
+type Run = (args: readonly string[], log: ErrorLog, command: Command) => Promise<number>;
 
 /** A command that is all flags, and perhaps words, and the file that has it. */
-function command<const F extends readonly Flag[]>(
-  name: string,
-  summary: string,
-  load: () => Promise<{
-    flags: F;
-    run: (values: Values<F>, log: ErrorLog, words: readonly string[]) => Promise<number>;
-  }>,
-  more: { operands?: string; notes?: string } = {},
-): Command {
-  return {
-    name,
-    summary,
-    syntax: async () => ({ flags: (await load()).flags, ...more }),
-    async run(args, log) {
-      const { flags, run } = await load();
-      const seeHelp = `see \`ublk ${name} --help\``;
-      const { values, words } = parseLine<F>(flags, args, { seeHelp, unknown: seeHelp });
-      if (words.length > 0 && more.operands === undefined) {
-        throw usageError(words[0], "unexpected argument", seeHelp);
-      }
-      return await run(values, log, words);
-    },
+function reading<const F extends readonly Flag[]>(
+  flags: F,
+  load: () => Promise<
+    (values: Values<F>, log: ErrorLog, words: readonly string[]) => Promise<number>
+  >,
+): Run {
+  return async (args, log, { name, words: names, operands }) => {
+    const run = await load();
+    const seeHelp = `see \`ublk ${name} --help\``;
+    const remedies = { seeHelp, unknown: seeHelp, words: names };
+    const { values, words } = parseLine<F>(flags, args, remedies);
+    if (words.length > 0 && (operands === undefined || names !== undefined)) {
+      throw usageError(words[0], "unexpected argument", seeHelp);
+    }
+    return await run(values, log, words);
   };
 }
 
 /** A command that serves a device, in the background unless told otherwise. */
-function serving(name: "add" | "recover", summary: string): Command {
-  return {
-    name,
-    summary,
-    syntax: async (args) => await (await import("./line/add_help.ts")).servingSyntax(name, args),
-    async run(args) {
-      if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
-        const { expandConfig } = await import("./line/config.ts");
-        return await addAll(await expandConfig(args, Deno.cwd()));
-      }
-      return isForeground(args) ? await serveHere(name, args) : await serveBehind(name, args);
-    },
+function serving(name: "add" | "recover"): Run {
+  return async (args) => {
+    if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
+      const { expandConfig } = await import("./line/config.ts");
+      const { ownSpelling } = await import("./line/spellings.ts");
+      return await addAll(await expandConfig(ownSpelling(name, args), Deno.cwd()));
+    }
+    return isForeground(args) ? await serveHere(name, args) : await serveBehind(name, args);
   };
 }
 
@@ -100,132 +95,75 @@ async function addAll(lines: readonly string[][]): Promise<number> {
   return EXIT_OK;
 }
 
-const COMMANDS: readonly Command[] = [
-  serving("add", "make a device and serve it, in the background"),
-  serving("recover", "serve a device again whose server is gone"),
-  command("list", "list all devices", async () => {
-    const { LIST_FLAGS: flags, list: run } = await import("./devices/show.ts");
-    return { flags, run };
+const RUNS: Readonly<Record<string, Run>> = {
+  add: serving("add"),
+  recover: serving("recover"),
+  list: reading(LIST_FLAGS, async () => (await import("./devices/show.ts")).list),
+  info: reading(INFO_FLAGS, async () => (await import("./devices/show.ts")).info),
+  get_params: reading(INFO_FLAGS, async () => (await import("./devices/show.ts")).getParams),
+  features: reading(FEATURES_FLAGS, async () => (await import("./devices/show.ts")).features),
+  stats: reading(STATS_FLAGS, async () => (await import("./watch/stats.ts")).stats),
+  top: reading(TOP_FLAGS, async () => (await import("./watch/top.ts")).top),
+  stop: reading(STOP_FLAGS, async () => (await import("./devices/delete.ts")).stop),
+  del: reading(DEL_FLAGS, async () => (await import("./devices/delete.ts")).del),
+  update_size: reading(
+    UPDATE_SIZE_FLAGS,
+    async () => (await import("./devices/manage.ts")).updateSize,
+  ),
+  quiesce: reading(QUIESCE_FLAGS, async () => (await import("./devices/manage.ts")).quiesce),
+  set_affinity: reading(
+    SET_AFFINITY_FLAGS,
+    async () => (await import("./devices/manage.ts")).setQueueAffinity,
+  ),
+  "init-backend": reading([], async () => {
+    const { initBackend } = await import("./server/init_backend.ts");
+    return (_values, _log, words) => initBackend(words);
   }),
-  command("info", "show everything about a device", async () => {
-    const { INFO_FLAGS: flags, info: run } = await import("./devices/show.ts");
-    return { flags, run };
+  completions: reading([], async () => {
+    const { completions } = await import("./line/completions.ts");
+    return (_values, _log, words) => completions(words);
   }),
-  command("stats", "show what devices have done, and how long it took", async () => {
-    const { STATS_FLAGS: flags, stats: run } = await import("./watch/stats.ts");
-    return { flags, run };
-  }),
-  command(
-    "top",
-    "show what devices do, live",
-    async () => {
-      const { TOP_FLAGS: flags, top: run } = await import("./watch/top.ts");
-      return { flags, run };
-    },
-    {
-      notes:
-        "On a terminal it goes on until q or Ctrl-C, and p shows and hides queues. Elsewhere it\n" +
-        "prints one table after the other.",
-    },
-  ),
-  command("get_params", "show the parameters of a device as the kernel has them", async () => {
-    const { INFO_FLAGS: flags, getParams: run } = await import("./devices/show.ts");
-    return { flags, run };
-  }),
-  command(
-    "stop",
-    "stop a device: its disk disappears, flushed",
-    async () => {
-      const { STOP_FLAGS: flags, stop: run } = await import("./devices/delete.ts");
-      return { flags, run };
-    },
-    { notes: "A server of this project deletes its device once it is stopped, and exits with 0." },
-  ),
-  command(
-    "del",
-    "stop and delete devices, also those that a killed server left",
-    async () => {
-      const { DEL_FLAGS: flags, del: run } = await import("./devices/delete.ts");
-      return { flags, run };
-    },
-  ),
-  command("update_size", "give a device another size", async () => {
-    const { UPDATE_SIZE_FLAGS: flags, updateSize: run } = await import("./devices/manage.ts");
-    return { flags, run };
-  }),
-  command(
-    "quiesce",
-    "take a device away from its server, for another to recover",
-    async () => {
-      const { QUIESCE_FLAGS: flags, quiesce: run } = await import("./devices/manage.ts");
-      return { flags, run };
-    },
-    { notes: "For devices that were made with --recovery, on Linux 6.16 and newer." },
-  ),
-  command(
-    "init-backend",
-    "write a backend of your own to start from",
-    async () => {
-      const { INIT_BACKEND_FLAGS: flags, initBackend } = await import("./server/init_backend.ts");
-      return { flags, run: (_values, _log, words) => initBackend(words) };
-    },
-    { operands: "[FILE]", notes: "FILE is my_backend.ts unless named, and must not be there." },
-  ),
-  command(
-    "set_affinity",
-    "choose the CPUs of a queue's serving thread",
-    async () => {
-      const { SET_AFFINITY_FLAGS: flags, setQueueAffinity } = await import("./devices/manage.ts");
-      return { flags, run: (values, _log, words) => setQueueAffinity(values, words) };
-    },
-    { operands: "CPULIST", notes: "CPULIST is as the kernel writes them: 0-3,8." },
-  ),
-  command(
-    "completions",
-    "print what makes a shell complete command lines",
-    async () => {
-      const { COMPLETIONS_FLAGS: flags, completions } = await import("./line/completions.ts");
-      return {
-        flags,
-        run: async (_values, _log, words) =>
-          await completions(words, await Promise.all(COMMANDS.map((one) => syntaxOf(one, [])))),
-      };
-    },
-    {
-      operands: "bash|zsh|fish",
-      notes: "It is for ublk and for ublk-mem and its like. Where it goes: docs/ublk.md.",
-    },
-  ),
-  command("features", "list what the kernel's driver offers", async () => {
-    const { FEATURES_FLAGS: flags, features: run } = await import("./devices/show.ts");
-    return { flags, run };
-  }),
-];
+};
 
-/** What the help of a command tells. */
-async function syntaxOf(command: Command, args: readonly string[]): Promise<Syntax> {
-  const { name, summary } = command;
-  return { name: `ublk ${name}`, summary, ...await command.syntax(args) };
-}
-
-/** `update-size` and `update_size` are one. */
-function findCommand(name: string | undefined): Command | undefined {
-  const plain = (text: string | undefined) => text?.replaceAll("-", "_");
-  return COMMANDS.find((command) => plain(command.name) === plain(name));
-}
-
-async function tell(
-  wish: "help" | "version",
-  chosen: Command | undefined,
-  args: readonly string[],
-): Promise<void> {
-  const { helpText, overviewText, versionText } = await import("./line/help.ts");
-  if (wish === "version") return await writeLine(versionText("ublk"));
-  const named = ({ name, summary }: Command) => ({ name: `ublk ${name}`, summary, flags: [] });
+/** `ublk help [COMMAND]`, `ublk COMMAND --help`, `ublk help -t TARGET` as ublksrv has it. */
+async function help(command: Command | undefined, args: readonly string[]): Promise<void> {
+  const { helpText, overviewText } = await import("./line/help.ts");
+  const syntax = command === undefined ? undefined : await syntaxOf(command, args);
   await writeText(
-    chosen === undefined
-      ? overviewText("ublk", "serve and manage block devices", COMMANDS.map(named))
-      : helpText(await syntaxOf(chosen, args)),
+    syntax === undefined
+      ? overviewText("ublk", "serve and manage block devices", COMMAND_GROUPS)
+      : helpText(syntax, wantsAll(args)),
+  );
+}
+
+/** The command that `ublk help` is asked for; undefined for all of them. */
+async function helped(args: readonly string[]): Promise<Command | undefined> {
+  const name = args.find((arg) => !arg.startsWith("-"));
+  if (args.some((arg) => /^(-t|--type)/.test(arg))) return findCommand("add");
+  return name === undefined ? undefined : findCommand(name) ?? await unknown(name);
+}
+
+/** @throws {UblkError} What was meant, perhaps. */
+async function unknown(name: string): Promise<never> {
+  const meant = FOREIGN_NAMES[name];
+  const error = usageError(
+    name,
+    name.startsWith("-") ? "unknown flag before a command" : "unknown command",
+    meant !== undefined
+      ? `did you mean \`ublk ${meant}\`?`
+      : name.startsWith("-")
+      ? "put the command first; see `ublk --help`"
+      : "see `ublk --help`",
+  );
+  if (meant !== undefined) throw error;
+  const { ALL } = await import("./line/targets.ts");
+  const targets = ALL.flatMap((target) => [target.name, ...target.aliases ?? []]);
+  const commands = COMMANDS.flatMap((command) => [command.name, ...command.aliases ?? []]);
+  throw misspelt(
+    error,
+    name,
+    [...commands, ...targets],
+    (word) => `did you mean \`ublk ${commands.includes(word) ? word : `add ${word}`}\`?`,
   );
 }
 
@@ -238,15 +176,24 @@ function asKublk([command, ...rest]: readonly string[]): readonly string[] {
 async function main(typed: readonly string[], log: ErrorLog): Promise<number> {
   const args = typed[0] === "kublk" ? asKublk(typed.slice(1)) : typed;
   const [name, ...rest] = args;
-  const chosen = findCommand(name);
-  const wish = asksFor(args) ?? (name === "help" ? "help" : undefined);
-  if (wish !== undefined) {
-    await tell(wish, chosen ?? findCommand(rest[0]), rest);
-    return EXIT_OK;
+  if (name === "__complete") {
+    return await (await import("./line/complete.ts")).answer(rest);
   }
-  if (name === undefined) throw usageError("ublk", "it needs a command", "see `ublk --help`");
-  if (chosen === undefined) throw usageError(name, "unknown command", "see `ublk --help`");
-  return await chosen.run(rest, log);
+  if (name === undefined) {
+    await help(undefined, []);
+    return EXIT_USAGE;
+  }
+  const chosen = findCommand(name);
+  const wish = name === "help" ? name : asksFor(args);
+  // ublksrv's own word for it is "-v".
+  if (wish === "version" || name === "version" || name === "-v" && rest.length === 0) {
+    await writeLine((await import("./line/help.ts")).versionText("ublk"));
+  } else if (wish === "help") {
+    await help(chosen ?? await helped(name === "help" ? rest : []), args.slice(1));
+  } else {
+    return await (chosen === undefined ? unknown(name) : RUNS[chosen.name](rest, log, chosen));
+  }
+  return EXIT_OK;
 }
 
 async function start(): Promise<number> {

@@ -19,6 +19,7 @@ const SHOWN: Readonly<Record<string, string>> = {
   "backends/zip/dos_time.ts": "a date of an archive's own is reckoned with, and no clock read",
   "backends/zip/entries.ts": "the same",
   "bench/ring.ts": "a report says when it was made",
+  "cmd/_man.ts": "a man page says when it was made",
   "cmd/server/log.ts": "each line of a server's log has the time of day",
   "cmd/server/log_cap.ts": "the line between two servers' logs has it too",
   "cmd/server/log_test.ts": "whether that time is true",

@@ -2,6 +2,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { expandConfig } from "../cmd/line/config.ts";
+import { Excerpt } from "../cmd/program/excerpt.ts";
 import { UblkError } from "../uapi/error.ts";
 import { snippetsOf } from "./snippets.ts";
 import { tutorialFolder } from "./tutorial.ts";
@@ -31,9 +32,10 @@ Deno.test("docs/config.md + each file + is accepted", async () => {
 
 Deno.test("docs/config.md + the error that it shows + is that of its first file", async () => {
   const shown = snippetsOf(PAGE).find(({ text }) => text.startsWith("ublk: error: "))!.text;
-  const [, line, key, value] = /data\.toml:(\d+): (\w+): (\S+) /.exec(shown)!;
+  const [, line, key, value] = /data\.toml:(\d+):\d+: (\w+): (\S+) /.exec(shown)!;
   const wrong = FILES[0].text.split("\n").with(Number(line) - 1, `${key} = ${value}`).join("\n");
   const error = await assertRejects(() => linesOf(wrong, "data.toml"), UblkError);
-  const expected = shown.replace("ublk: error: /etc/ublk/", "");
+  const [expected, ...excerpt] = shown.replace("ublk: error: /etc/ublk/", "").split("\n");
   assertEquals(error.message.slice(error.message.indexOf("data.toml")), expected);
+  assertEquals(Excerpt.linesOf(error.cause), excerpt);
 });

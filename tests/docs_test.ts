@@ -13,6 +13,7 @@ import {
 } from "@std/assert";
 import { parseAdd } from "../cmd/line/add_line.ts";
 import { parseRecover } from "../cmd/line/recover_line.ts";
+import { ownSpelling } from "../cmd/line/spellings.ts";
 import { valueIn } from "../cmd/line/targets.ts";
 import { isModuleName } from "../disk/module.ts";
 import config from "../deno.json" with { type: "json" };
@@ -203,7 +204,9 @@ async function checkTask(
   const isDocumented = manual.includes(`**${name}**`) || manual.includes(`**${command}**`);
   assert(isDocumented, `${place}: docs/ublk.md has no command ${command}`);
   // The end-to-end test covers redirections and files that other commands create.
-  const words = rest.filter((word) => !/^\d?[<>]/.test(word));
+  const typed = rest.filter((word) => !/^\d?[<>]/.test(word));
+  const isServing = name === "add" || name === "recover";
+  const words = isServing ? ownSpelling(name, typed) : typed;
   const target = valueIn(words, "type", "t") ?? "";
   const isThere = !isModuleName(target) || files(folder).includes(target.replace("./", ""));
   if (words.includes("--config") || !isThere) return;

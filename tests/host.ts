@@ -37,6 +37,9 @@ const SYSTEMD: readonly Package[] = [
   { name: "systemd", proof: "/usr/bin/systemd-analyze" },
 ];
 
+/** What judges man pages. */
+const MANDOC: readonly Package[] = [{ name: "mandoc", proof: "/usr/bin/mandoc" }];
+
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
@@ -48,7 +51,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
     const packages = [
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
       ...groups.has("unit") || groups.has("integration") ? TABLES : [],
-      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD] : [],
+      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD, ...MANDOC] : [],
     ];
     await ensure(packages);
     if (groups.has("e2e") || groups.has("selftests")) {

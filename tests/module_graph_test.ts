@@ -52,16 +52,44 @@ function reachedByCode(modules: Info["modules"], door: string): Set<string> {
   return reached;
 }
 
-/** All uses of npm packages in the modules reachable from an entry point. */
-async function usesOf(door: string): Promise<Use[]> {
+/** What is reached before anything is imported on demand. */
+function loadedAtOnce(modules: Info["modules"], door: string): Set<string> {
+  const reached = new Set([door]);
+  for (const specifier of reached) {
+    const { dependencies = [] } = modules.find((one) => one.specifier === specifier) ?? {};
+    for (const { code, isDynamic } of dependencies) {
+      if (code?.specifier && !isDynamic) reached.add(code.specifier);
+    }
+  }
+  return reached;
+}
+
+/** All that a door leads to, as Deno tells it. */
+async function modulesOf(door: string): Promise<Info["modules"]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["info", "--json", door],
     cwd: ROOT,
     stdin: "null",
   }).output();
   assert(success, new TextDecoder().decode(stderr));
-  const { modules }: Info = JSON.parse(new TextDecoder().decode(stdout));
-  // The graph also has npm packages, and std if jsr.io is reachable.
+  return (JSON.parse(new TextDecoder().decode(stdout)) as Info).modules;
+}
+
+Deno.test("a Tab loads neither devices nor servers: completions of commands, flags, values", async () => {
+  for (const door of ["cmd/ublk.ts", "cmd/line/complete.ts", "cmd/line/help.ts"]) {
+    const loaded = loadedAtOnce(await modulesOf(door), new URL(door, ROOT).href);
+    assert(loaded.size > 5, `${door} is a module of this project`);
+    const heavy = [...loaded].map((one) => one.slice(ROOT.href.length))
+      .filter((path) => /^(backends|device|queue|cmd\/(devices|server|watch))\//.test(path));
+    // Its texts, without a queue.
+    assertEquals(heavy.filter((path) => path !== "queue/messages.ts"), [], door);
+  }
+});
+
+/** All uses of npm in the modules that a door leads to, by whatever way. */
+async function usesOf(door: string): Promise<Use[]> {
+  const modules = await modulesOf(door);
+  // Beside the project itself are packages of npm, and std where jsr.io can be reached.
   const byCode = reachedByCode(modules, new URL(door, ROOT).href);
   const projectModules = modules.filter(({ specifier }) =>
     specifier.startsWith(ROOT.href) && byCode.has(specifier)

@@ -12,9 +12,9 @@ import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../../uapi/ublk_cmd
 import { charPath } from "../../device/node.ts";
 import { pathExists } from "../../uring/libc.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
-import { ID, REQUIRED_ID } from "../line/device_id.ts";
-import { deviceIds } from "./devices.ts";
-import { type Flag, usageError, type Values } from "../line/flags.ts";
+import type { DEL_FLAGS, STOP_FLAGS } from "../line/command_flags.ts";
+import { usageError, type Values } from "../line/flags.ts";
+import { deviceIds } from "./ids.ts";
 import { writeError } from "../program/print.ts";
 import {
   type DeviceRecord,
@@ -27,70 +27,38 @@ import {
   sweepRunFolder,
 } from "./records.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
+import { withEach } from "./several.ts";
 import { stopUnused } from "./unused.ts";
 
 /** How long a server gets to let go of its stopped device by itself, in milliseconds. */
 const LET_GO_MS = 5_000;
 const LOOK_MS = 10;
 
-const FORCE = {
-  name: "force",
-  kind: "switch",
-  help: "Although the disk is mounted, held by another device or swapped to.",
-} as const satisfies Flag;
-
-/** The flags of `ublk del`. */
-export const DEL_FLAGS = [
-  ID,
-  {
-    name: "all",
-    short: "a",
-    kind: "switch",
-    help: "All devices, also those whose server was killed; of another user than\n" +
-      "root, all of that user's.",
-  },
-  {
-    name: "async",
-    kind: "switch",
-    help: "Do not wait until the id is free (Linux 6.10).",
-  },
-  FORCE,
-] as const satisfies readonly Flag[];
-
-/** The flags of `ublk stop`. */
-export const STOP_FLAGS = [
-  REQUIRED_ID,
-  {
-    name: "safe",
-    kind: "switch",
-    help: "Leave the look at its users to the kernel (Linux 7.0).",
-  },
-  FORCE,
-] as const satisfies readonly Flag[];
-
 /** `ublk stop`. */
-export async function stop({ id, safe, force }: Values<typeof STOP_FLAGS>): Promise<number> {
-  if (safe && force) throw usageError("--force", "it does not go with --safe", "choose one");
-  await using control = await Control.open();
-  if (safe) await tryStopDevice(control, id);
-  else if (force) await control.stopDev(id);
-  else await stopUnused("stop", control, await control.getDevInfo(id));
-  return EXIT_OK;
-}
-
-/** `ublk del`: one device, or all; with all, one that does not go does not hold up the others. */
-export async function del(
-  { id, all, async, force }: Values<typeof DEL_FLAGS>,
+export async function stop(
+  { id: ids, safe, force }: Values<typeof STOP_FLAGS>,
   log: ErrorLog,
 ): Promise<number> {
-  if ((id === undefined) !== all) {
-    throw usageError("ublk del", "it needs either -n ID or -a", "see `ublk del --help`");
+  if (safe && force) throw usageError("--force", "it does not go with --safe", "choose one");
+  await using control = await Control.open();
+  return await withEach(ids, log, async (id) => {
+    if (safe) await tryStopDevice(control, id);
+    else if (force) await control.stopDev(id);
+    else await stopUnused("stop", control, await control.getDevInfo(id));
+  });
+}
+
+/** `ublk del`: devices, or all; one that does not go does not hold up the others. */
+export async function del(
+  { id: ids, all, async, force }: Values<typeof DEL_FLAGS>,
+  log: ErrorLog,
+): Promise<number> {
+  if ((ids.length === 0) !== all) {
+    const remedy = "give its number, or /dev/ublkbN, or -a for all of them";
+    throw usageError("ublk del", "it needs either a device or -a", remedy);
   }
   await using control = await Control.open();
-  if (id !== undefined) {
-    await deleteOne(control, id, { async, force });
-    return EXIT_OK;
-  }
+  if (!all) return await withEach(ids, log, (id) => deleteOne(control, id, { async, force }));
   let status = EXIT_OK;
   const recorded = readRecords().filter((record) => !isAlive(record)).map((record) => record.id);
   for (const one of new Set([...await deviceIds(), ...recorded])) {

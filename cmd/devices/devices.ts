@@ -13,7 +13,16 @@ import { printable } from "../../uapi/printable.ts";
 import { featureNames, UBLK_F_USER_RECOVERY } from "../../uapi/features.ts";
 import { pathExists } from "../../uring/libc.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
-import { type DeviceRecord, isAlive, readRecords, recordOf, sweepRunFolder } from "./records.ts";
+import { deviceIds } from "./ids.ts";
+import {
+  type DeviceRecord,
+  filesOf,
+  isAlive,
+  readRecords,
+  recordOf,
+  sweepRunFolder,
+} from "./records.ts";
+import { readUses, type Uses } from "./uses.ts";
 
 /** `UBLK_S_DEV_*` in words, by value. */
 const STATES: readonly string[] = ["dead", "live", "quiesced", "fail-io"];
@@ -53,6 +62,15 @@ export interface DeviceRow {
   readonly features: readonly string[];
   /** What is served; null if neither a record nor the server's command line says. */
   readonly target: string | null;
+  /** The files that are served; null if no record says. */
+  readonly files: readonly string[] | null;
+  /**
+   * Where it is mounted in this mount namespace, its partitions included, and `[SWAP]` where memory is
+   * swapped to it; null if it cannot be told.
+   */
+  readonly mounts: readonly string[] | null;
+  /** The devices on it: `dm-0 (vg-home)`, `md0`, `loop3`; null if it cannot be told. */
+  readonly holders: readonly string[] | null;
   /** The log of a server in the background; null if no record says. */
   readonly log: string | null;
   /** What to do about it, if something is wrong; or null. */
@@ -69,26 +87,19 @@ export interface DeviceDetails extends DeviceRow {
   readonly ownerGid: number;
 }
 
-/**
- * The ids of all devices, in order. A child process looks: Deno itself reads folders of `/sys` and
- * `/dev` only with every permission there is.
- */
-export async function deviceIds(): Promise<number[]> {
-  const { stdout } = await new Deno.Command("/bin/sh", {
-    args: ["-c", "for f in /sys/class/ublk-char/ublkc* /dev/ublkc*; do echo $f; done"],
-    stdin: "null",
-    stderr: "null",
-  }).output();
-  const ids = new TextDecoder().decode(stdout).matchAll(/\/ublkc(\d+)$/gm);
-  return [...new Set(Array.from(ids, ([, id]) => Number(id)))].sort((a, b) => a - b);
-}
+/** What {@linkcode readUses} has found; undefined where it could not look. */
+type AllUses = ReadonlyMap<number, Uses> | undefined;
 
 /**
  * Asks the kernel about a device.
  *
  * @throws {UblkError} `DEVICE_NOT_FOUND` and what else {@linkcode Control} throws.
  */
-export async function readDevice(control: Control, id: number): Promise<DeviceDetails> {
+export async function readDevice(
+  control: Control,
+  id: number,
+  allUses?: AllUses,
+): Promise<DeviceDetails> {
   const info = await control.getDevInfo(id);
   const parameters = describeParams(await control.getParams(id)) ?? null;
   const record = recordOf(id, info.ublksrv_pid);
@@ -111,6 +122,8 @@ export async function readDevice(control: Control, id: number): Promise<DeviceDe
     orphan: !serverAlive,
     features: featureNames(info.flags),
     target: target ?? null,
+    files: record === undefined ? null : filesOf(record) ?? null,
+    ...usesOf(id, allUses),
     log: record?.log ?? null,
     hint: serverAlive ? null : hintFor(id, info.flags),
     ownerUid: info.owner_uid,
@@ -118,6 +131,12 @@ export async function readDevice(control: Control, id: number): Promise<DeviceDe
     parameters,
   };
 }
+
+function usesOf(id: number, all: AllUses): Pick<DeviceRow, "mounts" | "holders"> {
+  return all === undefined ? { mounts: null, holders: null } : all.get(id) ?? UNUSED;
+}
+
+const UNUSED: Uses = { mounts: [], holders: [] };
 
 /** What a server without a record was asked to serve. What can tell is loaded where it is needed. */
 async function askedOf(serverPid: number): Promise<string | undefined> {
@@ -131,7 +150,8 @@ function hintFor(id: number, flags: number): string {
 }
 
 /** What a record tells of a device that is no more. */
-function goneRow({ id, target, log, pid }: DeviceRecord): DeviceRow {
+function goneRow(record: DeviceRecord): DeviceRow {
+  const { id, target, log, pid } = record;
   return {
     id,
     path: blockPath(id),
@@ -148,6 +168,9 @@ function goneRow({ id, target, log, pid }: DeviceRecord): DeviceRow {
     orphan: true,
     features: [],
     target,
+    files: filesOf(record) ?? null,
+    mounts: [],
+    holders: [],
     log,
     hint: `\`ublk del -n ${id}\` forgets it`,
   };
@@ -159,10 +182,11 @@ function goneRow({ id, target, log, pid }: DeviceRecord): DeviceRow {
  */
 export async function readDevices(control: Control): Promise<DeviceRow[]> {
   const rows: DeviceRow[] = [];
-  const ids = await deviceIds();
+  const [ids, uses] = await Promise.all([deviceIds(), readUses()]);
   for (const id of ids) {
     try {
-      const { parameters: _p, ownerUid: _u, ownerGid: _g, ...row } = await readDevice(control, id);
+      const details = await readDevice(control, id, uses);
+      const { parameters: _p, ownerUid: _u, ownerGid: _g, ...row } = details;
       rows.push(row);
     } catch (error) {
       if (!isLeftOut(error)) throw error;
@@ -180,31 +204,8 @@ export function isLeftOut(error: unknown): boolean {
     error.code === "PERMISSION_DENIED" && !hasAdminRights();
 }
 
-const HEADINGS = [
-  ...["ID", "PATH", "TARGET", "STATE", "QUEUES", "DEPTH", "SIZE", "BLOCK", "MODE", "SERVER"],
-];
-
-/** The rows of `ublk list`, under headings. */
-export function listLines(rows: readonly DeviceRow[]): string[] {
-  return columns([HEADINGS, ...rows.map(cells)]);
-}
-
-function cells(row: DeviceRow): string[] {
-  return [
-    `${row.id}`,
-    row.path,
-    row.target ?? "?",
-    row.state,
-    `${row.queues}`,
-    `${row.depth}`,
-    row.size === null ? "?" : formatSize(row.size),
-    row.blockSize === null ? "?" : `${row.blockSize}`,
-    row.readOnly === null ? "?" : row.readOnly ? "ro" : "rw",
-    serverText(row),
-  ];
-}
-
-function serverText({ serverPid, serverAlive, hint }: DeviceRow): string {
+/** Who serves a device, or what to do where nobody does. */
+export function serverText({ serverPid, serverAlive, hint }: DeviceRow): string {
   if (serverAlive) return `pid ${serverPid}`;
   const what = hint === null ? "" : `: ${hint}`;
   return serverPid === null ? `none (orphan)${what}` : `pid ${serverPid}, dead (orphan)${what}`;
@@ -217,12 +218,17 @@ export function detailsLines(details: DeviceDetails): string[] {
   const lines: [string, unknown][] = [
     ["device", details.id],
     ...Object.entries(rest).filter(([name, value]) =>
-      !/^(orphan|server|hint)/.test(name) && value !== null
+      !/^(orphan|server|hint)/.test(name) && value !== null && !isNone(value)
     ),
     ["server", serverText(details)],
     ...Object.entries({ maxIoBytes: details.maxIoBytes, ...parameters }),
   ];
   return lines.map(([name, value]) => `${words(name)}: ${valueText(name, value)}`);
+}
+
+/** A line of nothing says nothing: features, files and mounts are named where there are such. */
+function isNone(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }
 
 /** `maxIoBytes` as `max io`. */
@@ -243,6 +249,7 @@ function valueText(name: string, value: unknown): string {
 export function columns(rows: readonly (readonly string[])[]): string[] {
   // Before they are measured: an escaped one is wider.
   const lines = rows.map((row) => row.map(printable));
+  if (lines.length === 0) return [];
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   return lines
     .map((line) => line.map((cell, column) => cell.padEnd(widths[column])).join("  ").trimEnd());

@@ -9,46 +9,19 @@ import { Control } from "../../ctrl/control.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { setAffinity } from "../../uring/libc.ts";
 import { parseCpus } from "../line/cpus.ts";
-import { REQUIRED_ID } from "../line/device_id.ts";
-import { type Flag, usageError, type Values } from "../line/flags.ts";
+import type {
+  QUIESCE_FLAGS,
+  SET_AFFINITY_FLAGS,
+  UPDATE_SIZE_FLAGS,
+} from "../line/command_flags.ts";
+import { usageError, type Values } from "../line/flags.ts";
 import { isAlive, recordOf } from "./records.ts";
-import { EXIT_OK } from "../program/run.ts";
+import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { askServer } from "./ask.ts";
+import { withEach } from "./several.ts";
 
 /** Targets that have no contents, so that nobody but the kernel need know of their size. */
 const WITHOUT_CONTENTS: readonly string[] = ["null", "fault_inject"];
-
-/** The flags of `ublk update_size`. */
-export const UPDATE_SIZE_FLAGS = [
-  REQUIRED_ID,
-  { name: "size", short: "s", kind: "size", required: true, help: "The new size: bytes, 1G, …" },
-] as const satisfies readonly Flag[];
-
-/** The flags of `ublk quiesce`. */
-export const QUIESCE_FLAGS = [
-  REQUIRED_ID,
-  {
-    name: "timeout-ms",
-    kind: "integer",
-    min: 1,
-    max: 3_600_000,
-    // As kublk has it.
-    help: "How long requests in flight may take, in ms. Default: 10000.",
-  },
-] as const satisfies readonly Flag[];
-
-/** The flags of `ublk set_affinity`. */
-export const SET_AFFINITY_FLAGS = [
-  REQUIRED_ID,
-  {
-    name: "queue",
-    short: "q",
-    kind: "integer",
-    required: true,
-    min: 0,
-    help: "Which queue's thread, from 0.",
-  },
-] as const satisfies readonly Flag[];
 
 /** `ublk update_size`. */
 export async function updateSize(
@@ -84,21 +57,23 @@ export async function updateSize(
 }
 
 /** `ublk quiesce`. */
-export async function quiesce(values: Values<typeof QUIESCE_FLAGS>): Promise<number> {
+export async function quiesce(
+  { id: ids, "timeout-ms": timeoutMs = 10_000 }: Values<typeof QUIESCE_FLAGS>,
+  log: ErrorLog,
+): Promise<number> {
   await using control = await Control.open();
-  await control.quiesceDev(values.id, values["timeout-ms"] ?? 10_000);
-  return EXIT_OK;
+  return await withEach(ids, log, (id) => control.quiesceDev(id, timeoutMs));
 }
 
 /** `ublk set_affinity`. */
 export async function setQueueAffinity(
-  { id, queue }: Values<typeof SET_AFFINITY_FLAGS>,
-  words: readonly string[],
+  { id, queue, cpuset }: Values<typeof SET_AFFINITY_FLAGS>,
 ): Promise<number> {
-  const seeHelp = "see `ublk set_affinity --help`";
-  if (words.length === 0) throw usageError("CPULIST", "it is missing", seeHelp);
-  if (words.length > 1) throw usageError(words[1], "unexpected argument", seeHelp);
-  const cpus = parseCpus(words[0]);
+  if (cpuset === undefined) {
+    throw usageError("CPULIST", "it is missing", "see `ublk set_affinity --help`");
+  }
+  // In brackets, as ublksrv has it.
+  const cpus = parseCpus(/^\[(.*)\]$/.exec(cpuset)?.[1] ?? cpuset);
   await using control = await Control.open();
   const { ublksrv_pid: pid, nr_hw_queues: queues } = await control.getDevInfo(id);
   if (queue >= queues) {

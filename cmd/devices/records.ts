@@ -190,6 +190,11 @@ export function recordOf(id: number, serverPid: number): DeviceRecord | undefine
   return record === undefined || serverPid > 0 && record.pid !== serverPid ? undefined : record;
 }
 
+/** The files that a server serves, with whole paths; undefined where its record does not say. */
+export function filesOf(record: DeviceRecord): readonly string[] | undefined {
+  return record.version === undefined ? undefined : record.request.files;
+}
+
 /** All records, in order. */
 export function readRecords(): DeviceRecord[] {
   try {

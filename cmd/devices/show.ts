@@ -8,58 +8,60 @@ import { Control } from "../../ctrl/control.ts";
 import { describeParams } from "../../ctrl/params.ts";
 import { FEATURES } from "../../uapi/features.ts";
 import type { ublk_params } from "../../uapi/ublk_params.ts";
-import { ID, JSON_FLAG, REQUIRED_ID } from "../line/device_id.ts";
+import type { FEATURES_FLAGS, INFO_FLAGS, LIST_FLAGS } from "../line/command_flags.ts";
+import type { Values } from "../line/flags.ts";
+import { writeJson, writeLines, writeText } from "../program/print.ts";
+import { type ErrorLog, EXIT_OK } from "../program/run.ts";
+import { tableWidth } from "../program/width.ts";
 import {
   columns,
   detailsLines,
-  deviceIds,
+  type DeviceDetails,
   isLeftOut,
-  listLines,
   readDevice,
   readDevices,
 } from "./devices.ts";
 import { dumpText, readDump } from "./dump.ts";
-import type { Flag, Values } from "../line/flags.ts";
-import { writeJson, writeLines, writeText } from "../program/print.ts";
-import { EXIT_OK } from "../program/run.ts";
-
-const VERBOSE = { name: "verbose", short: "v", kind: "switch" } as const;
-
-/** The flags of `ublk list`. */
-export const LIST_FLAGS = [
-  { ...ID, help: "This device alone, as `ublk add` prints it." },
-  { name: "all", short: "a", kind: "switch", help: "All devices, as without -n." },
-  { ...VERBOSE, help: "As `ublk add` prints them, instead of a table." },
-  JSON_FLAG,
-] as const satisfies readonly Flag[];
-
-/** The flags of `ublk info`. */
-export const INFO_FLAGS = [REQUIRED_ID, JSON_FLAG] as const;
-
-/** The flags of `ublk features`. */
-export const FEATURES_FLAGS = [
-  { ...VERBOSE, help: "All features that there are, with the Linux that first had each." },
-  JSON_FLAG,
-] as const satisfies readonly Flag[];
+import { deviceIds } from "./ids.ts";
+import { columnsHelp, listLines, readColumns } from "./list_columns.ts";
+import { withEach } from "./several.ts";
+import { readUses } from "./uses.ts";
 
 /** `ublk list`. */
-export async function list(values: Values<typeof LIST_FLAGS>): Promise<number> {
-  await using control = await Control.open();
-  if (values.id !== undefined) {
-    const { id } = values;
-    if (values.json) await writeJson([await readDevice(control, id)], 2);
-    else await writeText(dumpText(await readDump(control, id)));
-  } else if (values.verbose && !values.json) {
-    await dumpAll(control);
-  } else {
-    const rows = await readDevices(control);
-    if (values.json) await writeJson(rows, 2);
-    else await writeLines(listLines(rows));
+export async function list(
+  values: Values<typeof LIST_FLAGS>,
+  log: ErrorLog,
+): Promise<number> {
+  const { id: ids, json, output, noheadings: noHeadings, verbose } = values;
+  if (output === "help") {
+    await writeLines(columnsHelp());
+    return EXIT_OK;
   }
+  const asked = readColumns(output);
+  // Whoever asks for columns wants a table, and no device in kublk's words.
+  const isTable = output !== undefined || noHeadings || ids.length === 0 && !verbose;
+  await using control = await Control.open();
+  if (!json && !isTable) {
+    if (ids.length === 0) return await dumpAll(control);
+    return await withEach(ids, log, async (id) => {
+      await writeText(dumpText(await readDump(control, id)));
+    });
+  }
+  const rows = ids.length === 0 ? await readDevices(control) : await detailsOf(control, ids);
+  if (json) await writeJson(rows, 2);
+  else await writeLines(listLines(rows, { columns: asked, noHeadings, width: tableWidth() }));
   return EXIT_OK;
 }
 
-async function dumpAll(control: Control): Promise<void> {
+async function detailsOf(
+  control: Control,
+  ids: readonly number[],
+): Promise<DeviceDetails[]> {
+  const uses = await readUses();
+  return await Promise.all([...new Set(ids)].map((id) => readDevice(control, id, uses)));
+}
+
+async function dumpAll(control: Control): Promise<number> {
   for (const id of await deviceIds()) {
     try {
       await writeText(dumpText(await readDump(control, id)));
@@ -67,24 +69,49 @@ async function dumpAll(control: Control): Promise<void> {
       if (!isLeftOut(error)) throw error;
     }
   }
-}
-
-/** `ublk info`. */
-export async function info({ id, json: asJson }: Values<typeof INFO_FLAGS>): Promise<number> {
-  await using control = await Control.open();
-  const details = await readDevice(control, id);
-  if (asJson) await writeJson(details, 2);
-  else await writeLines(detailsLines(details));
   return EXIT_OK;
 }
 
-/** `ublk get_params`. */
-export async function getParams({ id, json: asJson }: Values<typeof INFO_FLAGS>): Promise<number> {
+/** `ublk info`: of several devices, JSON is a list. */
+export async function info(
+  { id: ids, json }: Values<typeof INFO_FLAGS>,
+  log: ErrorLog,
+): Promise<number> {
   await using control = await Control.open();
-  const params = await control.getParams(id);
-  if (asJson) await writeJson(paramsOf(params), 2);
-  else await writeLines(paramsLines(params));
-  return EXIT_OK;
+  const uses = await readUses();
+  return await shown(ids, log, json, (id) => readDevice(control, id, uses), detailsLines);
+}
+
+/** `ublk get_params`: likewise. */
+export async function getParams(
+  { id: ids, json }: Values<typeof INFO_FLAGS>,
+  log: ErrorLog,
+): Promise<number> {
+  await using control = await Control.open();
+  return await shown(
+    ids,
+    log,
+    json,
+    async (id) => paramsOf(await control.getParams(id)),
+    paramsLines,
+  );
+}
+
+/** Shows something of each device, in words with a blank line between, or as JSON. */
+async function shown<T>(
+  ids: readonly number[],
+  log: ErrorLog,
+  json: boolean,
+  read: (id: number) => Promise<T>,
+  linesOf: (value: T) => string[],
+): Promise<number> {
+  const found: T[] = [];
+  const status = await withEach(ids, log, async (id) => void found.push(await read(id)));
+  if (json) await writeJson(ids.length === 1 ? found[0] : found, 2);
+  else {
+    await writeLines(found.flatMap((one, at) => [...(at === 0 ? [] : [""]), ...linesOf(one)]));
+  }
+  return status;
 }
 
 /** The structs that `types` names, in order of their bits; the others mean nothing. */
@@ -112,8 +139,7 @@ function paramsOf(params: ublk_params): Record<string, unknown> {
   };
 }
 
-function paramsLines(params: ublk_params): string[] {
-  const { types, meaning: _, ...structs } = paramsOf(params);
+function paramsLines({ types, meaning: _, ...structs }: Record<string, unknown>): string[] {
   const names = Object.keys(structs).join(" ");
   const lines = Object.entries(structs).flatMap(([struct, fields]) =>
     Object.entries(fields as Record<string, number | bigint>).map(([field, value]) => {

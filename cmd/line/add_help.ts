@@ -4,24 +4,112 @@
  * @module
  */
 
+import type { Target } from "../../disk/target.ts";
+import { WRAPPERS } from "../../backends/wrappers.ts";
 import { ADD_FLAGS } from "./add_line.ts";
-import type { Syntax } from "./flags.ts";
-import { namesTarget, targetHelp, targetOf, targetsHelp } from "./targets.ts";
+import { type FlagGroup, type Syntax, wantsAll } from "./flags.ts";
+import { explained } from "./help.ts";
+import { ownSpelling } from "./spellings.ts";
+import {
+  ALL,
+  namesTarget,
+  targetFlags,
+  targetHelp,
+  targetOf,
+  targetsHelp,
+  valueIn,
+} from "./targets.ts";
 import { wrappersHelp } from "./wraps.ts";
 
 type Told = Omit<Syntax, "name" | "summary">;
+
+/** The ten that most people want. */
+export const COMMON: readonly string[] = [
+  "type",
+  "id",
+  "queues",
+  "depth",
+  "block-size",
+  "read-only",
+  "recovery",
+  "wrap",
+  "config",
+  "foreground",
+];
+
+/** The others; what is in none of these comes after them. */
+export const GROUPS: readonly FlagGroup[] = [
+  {
+    heading: "Threads and requests",
+    names: ["max-io", "threads", "affinity", "per-io-daemons", "batch", "deadline"],
+  },
+  {
+    heading: "How data travels",
+    names: [
+      ...["data-path", "get-data", "user-copy", "zero-copy", "auto-zero-copy"],
+      ...["auto-zero-copy-fallback", "no-fixed-file"],
+      ...["shared-memory", "shmem-zc", "htlb", "shared-memory-read-only"],
+    ],
+  },
+  {
+    heading: "When the server dies",
+    names: ["recovery-reissue", "recovery-fail-io", "resume"],
+  },
+  {
+    heading: "Integrity metadata",
+    names: [
+      ...["metadata-size", "pi-offset", "checksum", "tag-size"],
+      ...["integrity-capable", "reference-tag"],
+    ],
+  },
+  {
+    heading: "The disk and its owner",
+    names: ["unprivileged", "no-partition-scan"],
+  },
+  {
+    heading: "The server's process",
+    names: ["mlock", "io-flusher", "oom-score", "cpus"],
+  },
+  {
+    heading: "What is printed and logged",
+    names: ["metrics", "json", "quiet", "debug-mask", "verbose"],
+  },
+];
+
+/** A line for each target. */
+export const TARGET_EXAMPLES: Readonly<Record<string, string>> = {
+  null: "ublk add null",
+  mem: "ublk add mem --size 1G",
+  loop: "ublk add loop disk.img --recovery reissue",
+  stripe: "ublk add stripe a.img b.img",
+  zip: "ublk add zip disk.zip --member disk.img",
+  fault_inject: "ublk add fault_inject --size 1G --error-rate 0.01",
+  zoned: "ublk add zoned --size 1G --zone-size 16M",
+  module: "ublk add ./my_backend.ts",
+};
+
+const EXAMPLES: Readonly<Record<"add" | "recover", readonly string[]>> = {
+  add: [
+    TARGET_EXAMPLES.mem,
+    TARGET_EXAMPLES.loop,
+    "ublk add -t loop -f disk.img --wrap delay:read=10ms",
+  ],
+  recover: ["ublk recover 0", "ublk recover 0 -t loop disk.img"],
+};
 
 const NAMES = 'In names of flags, _ and - are the same, and so are the names after "Also".';
 
 const ENDS: Readonly<Record<"add" | "recover", readonly string[]>> = {
   add: [
+    "The target may also be the first word, and -f FILE is FILE, as for ublksrv and rublk.",
     "SIZE is a number of bytes or has a unit: 64M and 64MiB count in 1024s, 64MB in 1000s.",
     NAMES,
     "It returns once the disk opens, and prints the device as `ublk list -n ID` does.",
   ],
   recover: [
-    "-n ID alone is enough for a device that `ublk add` made and whose contents outlive its server:",
-    "all is then as it was, as its record says. With --type give all flags as for `ublk add`.",
+    "DEVICE alone is enough for a device that `ublk add` made and whose contents outlive its " +
+    "server: all is then as it was, as its record says. With --type give all flags as for `ublk " +
+    "add`.",
     NAMES,
   ],
 };
@@ -35,17 +123,55 @@ export async function servingSyntax(
   command: "add" | "recover",
   args: readonly string[],
 ): Promise<Told> {
-  const target = namesTarget(args) ? await targetOf(args, Deno.cwd()) : undefined;
+  const target = await named(command, args);
+  const all = wantsAll(args);
   return {
     flags: ADD_FLAGS,
-    operands: "[FILE]…",
+    common: COMMON,
+    groups: GROUPS,
+    own: target === undefined ? undefined : {
+      heading: `Options of ${target.name}`,
+      flags: targetFlags(target),
+    },
+    operands: command === "add" ? "[FILE]…" : "DEVICE [FILE]…",
     notes: [
-      target === undefined ? "Targets, and their own options:" : "The target, and its own options:",
-      target === undefined ? targetsHelp() : targetHelp(target),
-      "",
-      wrappersHelp(),
+      ...(target === undefined || all ? [targetsPart(target, all), ""] : []),
+      all ? wrappersHelp() : wrapperNames(),
       "",
       ...ENDS[command],
     ].join("\n"),
+    examples: target !== undefined && command === "add"
+      ? [TARGET_EXAMPLES[target.name] ?? `ublk add -t ${target.name}`]
+      : EXAMPLES[command],
   };
+}
+
+/** The target that a line names, of whatever else is wrong with it. */
+async function named(
+  command: "add" | "recover",
+  args: readonly string[],
+): Promise<Target | undefined> {
+  const line = ownSpelling(command, args.filter((arg) => !/^(-h|--help(=.*)?)$/.test(arg)));
+  if (!namesTarget(line)) return undefined;
+  // Of no module yet, what every module has.
+  if (valueIn(line, "type", "t") === "module" && valueIn(line, "module") === undefined) {
+    return ALL.find(({ name }) => name === "module");
+  }
+  return await targetOf(line, Deno.cwd());
+}
+
+function targetsPart(target: Target | undefined, all: boolean): string {
+  if (target !== undefined) return `The target:\n${targetHelp(target)}`;
+  if (all) return `Targets, and their own options:\n${targetsHelp()}`;
+  return [
+    "Targets; `ublk add TARGET --help` has the options of one:",
+    ...ALL.map(({ name, aliases = [], summary }) =>
+      explained(`  ${[name, ...aliases].join(", ")}`, summary)
+    ),
+  ].join("\n");
+}
+
+function wrapperNames(): string {
+  const names = WRAPPERS.map(({ name }) => name).join(", ");
+  return `Wrappers: ${names}. \`--help=all\` and docs/wrappers.md explain them.`;
 }

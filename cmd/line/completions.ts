@@ -1,40 +1,92 @@
 /**
  * `ublk completions`: prints a script by which a shell completes the command lines of all programs.
- * What it suggests is in it, but for files and devices: a Tab starts no Deno.
+ * It asks the programs themselves (`complete.ts`), so that it need not be made again for a new version.
  *
  * @module
  */
 
-import { suggestions } from "./completion_model.ts";
-import { bashScript } from "./completions_bash.ts";
-import { fishScript } from "./completions_fish.ts";
-import { zshScript } from "./completions_zsh.ts";
-import { type Flag, type Syntax, usageError } from "./flags.ts";
 import { writeText } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
+import { SHELLS } from "./complete.ts";
+import { usageError } from "./flags.ts";
+import { misspelt } from "./misspelt.ts";
 
-/** The flags: none. */
-export const COMPLETIONS_FLAGS = [] as const satisfies readonly Flag[];
+/** The programs that can be completed. */
+export const PROGRAMS: readonly string[] = [
+  "ublk",
+  "ublk-file",
+  "ublk-mem",
+  "ublk-null",
+  "ublk-zip",
+];
 
-const SCRIPTS = { bash: bashScript, zsh: zshScript, fish: fishScript };
+const NAMES = PROGRAMS.join(" ");
+
+const about = (shell: string) =>
+  `# Completes ${PROGRAMS.join(", ")} in ${shell}; made by \`ublk completions ${shell}\`.`;
+
+const SCRIPTS: Readonly<Record<string, string>> = {
+  bash: `\
+${about("bash")}
+_ublk() {
+  local kind
+  mapfile -t COMPREPLY < <("$1" __complete bash "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  ((\${#COMPREPLY[@]})) || return
+  kind=\${COMPREPLY[-1]}
+  unset 'COMPREPLY[-1]'
+  [[ $kind == *nospace* ]] && compopt -o nospace
+  [[ $kind == *files* ]] || return
+  compopt -o filenames
+  mapfile -t -O \${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "\${2#[=:]}")
+}
+complete -F _ublk ${NAMES}`,
+  zsh: `\
+#compdef ${NAMES}
+${about("zsh")}
+_ublk() {
+  local before=("\${(@)words[2,CURRENT-1]}")
+  local answer=("\${(@f)$($words[1] __complete zsh "$before[@]" "$PREFIX" 2>/dev/null)}")
+  local kind=$answer[-1] suffix=()
+  answer[-1]=()
+  [[ $kind == *nospace* ]] && suffix=(-S '')
+  compset -P 1 '--*='
+  (($#answer)) && _describe ublk answer $suffix
+  [[ $kind == *files* ]] && _files
+}
+# In a file of fpath this is the body of the function itself; else it has been sourced.
+if [[ $funcstack[1] == _ublk ]]; then _ublk "$@"; else compdef _ublk ${NAMES}; fi`,
+  fish: `\
+${about("fish")}
+function __ublk_complete
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    set -l answer ($words[1] __complete fish $words[2..] "$current" 2>/dev/null)
+    if string match -q '*files*' -- $answer[-1]
+        set -l flag (string match -r '^--[^=]*=' -- $current)
+        for path in (__fish_complete_path (string replace -- "$flag" '' $current))
+            echo "$flag$path"
+        end
+    end
+    set -e answer[-1]
+    test (count $answer) -gt 0; and printf '%s\\n' $answer
+end
+${PROGRAMS.map((name) => `complete -c ${name} -f -a '(__ublk_complete)'`).join("\n")}`,
+};
 
 /**
  * Prints the script of a shell.
  *
- * @param commands Those of `ublk`.
  * @throws {UblkError} `INVALID_ARGUMENT` where no shell is named, or one that is not known.
  */
-export async function completions(
-  words: readonly string[],
-  commands: readonly Syntax[],
-): Promise<number> {
+export async function completions(words: readonly string[]): Promise<number> {
   const [shell, ...more] = words;
-  const names = Object.keys(SCRIPTS).join(", ");
+  const names = SHELLS.join(", ");
   if (shell === undefined) throw usageError("ublk completions", "it needs a shell", `use ${names}`);
   if (!Object.hasOwn(SCRIPTS, shell)) {
-    throw usageError(shell, "there are no completions for it", `use one of ${names}`);
+    const error = usageError(shell, "there are no completions for it", `use one of ${names}`);
+    throw misspelt(error, shell, SHELLS);
   }
   if (more.length > 0) throw usageError(more[0], "unexpected argument", "name one shell");
-  await writeText(SCRIPTS[shell as keyof typeof SCRIPTS](suggestions(commands)));
+  await writeText(SCRIPTS[shell]);
   return EXIT_OK;
 }

@@ -9,11 +9,12 @@
 
 import { isModuleName, moduleUrl } from "../../disk/module.ts";
 import { type Option, OptionError, readValue } from "../../disk/option.ts";
-import { UblkError } from "../../uapi/error.ts";
+import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { ADD_FLAGS, CONFIG, DISK_FLAGS, parseAdd, type Reading } from "./add_line.ts";
 import { type ConfigFile, type Path, readConfigFile, valueText } from "./config_file.ts";
 import { findFlag, type Flag, givenFlags, spreadLetters, usageError } from "./flags.ts";
 import { ownArguments } from "./kublk_line.ts";
+import { likewise, misspelt, withSuggestion } from "./misspelt.ts";
 import { absolute, loadTarget, targetFlags, targetHint, targetOf, valueIn } from "./targets.ts";
 import { absoluteWrap } from "./wraps.ts";
 
@@ -46,6 +47,21 @@ export async function expandConfig(
   }
   const file = await readConfigFile(absolute(named, cwd));
   const own = withoutConfig(args);
+  try {
+    return await linesOf(file, own, cwd, configured);
+  } catch (thrown) {
+    const error = await withSuggestion(thrown);
+    throw isUblkError(error) ? file.shown(error) : error;
+  }
+}
+
+/** The command lines of the devices of a file, each of which has been read. */
+async function linesOf(
+  file: ConfigFile,
+  own: readonly string[],
+  cwd: string,
+  configured: Configured,
+): Promise<string[][]> {
   const expanded: string[][] = [];
   const lines = new Map<number, string>();
   for (const [at, table] of tablesOf(file)) {
@@ -54,7 +70,11 @@ export async function expandConfig(
     const { options: { id } } = await device.check(line);
     if (id !== undefined && lines.has(id)) {
       const other = lines.get(id);
-      throw usageError(file.where([...at, "id"]), `id: ${id} is that of ${other}`, "change one");
+      throw usageError(
+        file.where([...at, "id"], "value"),
+        `id: ${id} is that of ${other}`,
+        "change one",
+      );
     }
     if (id !== undefined) lines.set(id, file.where(at));
     expanded.push(line);
@@ -77,7 +97,10 @@ type Table = Readonly<Record<string, unknown>>;
 /** The devices of a file: all of it is one, or it has a list of them. */
 function tablesOf(file: ConfigFile): [Path, Table][] {
   const whole = tableAt(file, [], file.value);
-  if (!(LIST in whole)) return [[[], whole]];
+  if (!(LIST in whole)) {
+    checkList(file, whole);
+    return [[[], whole]];
+  }
   for (const key of Object.keys(whole)) {
     if (key !== LIST) {
       const cause = `${key}: it stands beside a list of devices`;
@@ -90,6 +113,16 @@ function tablesOf(file: ConfigFile): [Path, Table][] {
   }
   const cause = `${LIST}: it is no list of devices`;
   throw usageError(file.where([LIST]), cause, `write [[${LIST}]] before each`);
+}
+
+/** `[[devices]]`: a list of tables is one of devices, or a slip. */
+function checkList(file: ConfigFile, whole: Table): void {
+  const isList = (value: unknown) => Array.isArray(value) && typeof value[0] === "object";
+  const key = Object.keys(whole).find((key) => key !== "wrap" && isList(whole[key]));
+  if (key === undefined || "type" in whole || "module" in whole) return;
+  const remedy = `write [[${LIST}]] before each device`;
+  const error = usageError(file.where([key]), `${key}: unknown key`, remedy);
+  throw misspelt(error, key, [LIST], (meant) => `did you mean [[${meant}]]?`);
 }
 
 function tableAt(file: ConfigFile, at: Path, value: unknown): Table {
@@ -145,7 +178,9 @@ class ConfiguredDevice {
       }
       const flag = findFlag(flags, `--${key}`);
       if (flag === undefined || flag.name === CONFIG.name) {
-        throw this.#mistake(key, "unknown key", targetHint(command, target));
+        const hint = withoutDashes(targetHint(command, target));
+        const known = [...flags.map(({ name }) => name), "files"];
+        throw misspelt(this.#mistake(key, "unknown key", hint, "key"), key, known);
       }
       if (!ownFlags.has(flag.name)) words.push(...this.#wordsOf(key, flag, value));
     }
@@ -164,14 +199,17 @@ class ConfiguredDevice {
   async #located<T>(reading: Promise<T>): Promise<T> {
     try {
       return await reading;
-    } catch (error) {
-      if (!(error instanceof UblkError) || error.code !== "INVALID_ARGUMENT") throw error;
+    } catch (thrown) {
+      const error = await withSuggestion(thrown);
+      if (!isUblkError(error) || error.code !== "INVALID_ARGUMENT") throw error;
       const names = [...error.message.matchAll(/--([a-z][a-z-]*)/g)].map(([, name]) => name);
       const keys = Object.keys(this.#table);
       const key = names.map((name) => keys.find((key) => key.replaceAll("_", "-") === name))
         .find((key) => key !== undefined);
-      const where = this.#file.where(key === undefined ? this.#at : [...this.#at, key]);
-      throw new UblkError("INVALID_ARGUMENT", { operation: where, reason: error.message });
+      const where = this.#file.where(key === undefined ? this.#at : [...this.#at, key], "value");
+      // What is wrong with the file is told in its words.
+      const reason = key === undefined ? error.message : withoutDashes(error.message);
+      throw new UblkError("INVALID_ARGUMENT", { operation: where, reason });
     }
   }
 
@@ -212,8 +250,9 @@ class ConfiguredDevice {
     try {
       readValue(flag as Option, value, this.#file.written([...this.#at, key]));
     } catch (error) {
-      if (error instanceof OptionError) throw this.#mistake(key, error.message, error.remedy);
-      throw error;
+      if (!(error instanceof OptionError)) throw error;
+      const choices = flag.choices?.filter((choice) => typeof choice === "string") ?? [];
+      throw misspelt(this.#mistake(key, error.message, error.remedy), String(value), choices);
     }
     if (flag.kind === "switch") return value ? [dashed] : [];
     return [`${dashed}=${this.#textOf(flag, value)}`];
@@ -235,7 +274,11 @@ class ConfiguredDevice {
       return absoluteWrap(value, this.#folder);
     } catch (error) {
       if (!(error instanceof UblkError)) throw error;
-      throw this.#mistake(key, error.message);
+      // It says of which flag, which here is the key.
+      const { operation, reason = "", hint } = error;
+      const what = operation.replace(/^--wrap ?/, "");
+      const cause = what === "" ? reason : `${what}: ${reason}`;
+      throw likewise(this.#mistake(key, cause, hint), error);
     }
   }
 
@@ -244,7 +287,17 @@ class ConfiguredDevice {
     return this.#file.written([...this.#at, key]) ?? valueText(value);
   }
 
-  #mistake(key: string, cause: string, remedy?: string): UblkError {
-    return usageError(this.#file.where([...this.#at, key]), `${key}: ${cause}`, remedy);
+  #mistake(
+    key: string,
+    cause: string,
+    remedy?: string,
+    part: "key" | "value" = "value",
+  ): UblkError {
+    return usageError(this.#file.where([...this.#at, key], part), `${key}: ${cause}`, remedy);
   }
+}
+
+/** Flags as a file has them; a command that is quoted stays one. */
+function withoutDashes(text: string): string {
+  return text.replaceAll(/`[^`]*`|--(?=[a-z])/g, (found) => found === "--" ? "" : found);
 }

@@ -9,7 +9,9 @@
 import type { AST } from "toml-eslint-parser";
 import type { Node, ParseError } from "jsonc-parser";
 import { plainText } from "../../disk/option.ts";
+import { UblkError } from "../../uapi/error.ts";
 import { shortened } from "../../uapi/printable.ts";
+import { Excerpt } from "../program/excerpt.ts";
 import { checkLimits, SyntaxMistake } from "./config_syntax.ts";
 import { usageError } from "./flags.ts";
 
@@ -22,16 +24,24 @@ export interface ConfigFile {
   readonly path: string;
   /** All of it. */
   readonly value: unknown;
-  /** `FILE:LINE` of what is there, or of what it is in. */
-  where(at: Path): string;
+  /**
+   * `FILE:LINE:COLUMN` of what is there, or of what it is in.
+   *
+   * @param part Of an entry, its key or its value. Default: its key.
+   */
+  where(at: Path, part?: "key" | "value"): string;
+  /** An error about a place in the file, as {@linkcode where} tells it, with what stands there. */
+  shown(error: UblkError): UblkError;
   /** What is written there, if it is no more than a value: `nan` is no number to JavaScript. */
   written(at: Path): string | undefined;
 }
 
 /** What is noted of the entries of a file, by {@linkcode keyOf}. */
 interface Notes {
-  /** The line of each, from 1. */
-  readonly lines: Map<string, number>;
+  /** `LINE:COLUMN` of the key of each. */
+  readonly keys: Map<string, string>;
+  /** That of its value. */
+  readonly values: Map<string, string>;
   /** What stands there. */
   readonly texts: Map<string, string>;
 }
@@ -43,7 +53,7 @@ interface Notes {
  */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
   const text = textOf(path);
-  const notes: Notes = { lines: new Map(), texts: new Map() };
+  const notes: Notes = { keys: new Map(), values: new Map(), texts: new Map() };
   const isJson = path.endsWith(".json");
   try {
     checkLimits(text, isJson ? "json" : "toml");
@@ -51,12 +61,14 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
     return {
       path,
       value,
-      where: (at) => `${path}:${lineOf(notes.lines, at)}`,
+      where: (at, part) => `${path}:${placeIn(notes, at, part)}`,
+      shown: (error) => withExcerpt(error, path, text),
       written: (at) => notes.texts.get(keyOf(at)),
     };
   } catch (error) {
     if (!(error instanceof SyntaxMistake)) throw error;
-    throw usageError(`${path}:${error.at}`, error.message, "see docs/config.md");
+    const mistake = usageError(`${path}:${error.at}`, error.message, "see docs/config.md");
+    throw withExcerpt(mistake, path, text);
   }
 }
 
@@ -87,12 +99,23 @@ function textOf(path: string): string {
 
 const keyOf = (at: Path) => JSON.stringify(at);
 
-function lineOf(lines: ReadonlyMap<string, number>, at: Path): number {
+function placeIn({ keys, values }: Notes, at: Path, part: "key" | "value" = "key"): string {
+  const value = part === "value" ? values.get(keyOf(at)) : undefined;
+  if (value !== undefined) return value;
   for (let length = at.length; length > 0; length--) {
-    const line = lines.get(keyOf(at.slice(0, length)));
-    if (line !== undefined) return line;
+    const key = keys.get(keyOf(at.slice(0, length)));
+    if (key !== undefined) return key;
   }
-  return 1;
+  return "1:1";
+}
+
+function withExcerpt(error: UblkError, path: string, text: string): UblkError {
+  const { code, operation, reason, hint } = error;
+  const place = operation.startsWith(`${path}:`) ? operation.slice(path.length + 1) : "";
+  const [, line, column] = /^(\d+):(\d+)$/.exec(place) ?? [];
+  if (column === undefined) return error;
+  const cause = new Excerpt(text, Number(line), Number(column));
+  return new UblkError(code, { operation, reason, hint, cause });
 }
 
 async function readToml(text: string, notes: Notes): Promise<unknown> {
@@ -102,8 +125,8 @@ async function readToml(text: string, notes: Notes): Promise<unknown> {
     for (const node of program.body[0].body) noteToml(node, [], text, notes);
     return getStaticTOMLValue(program);
   } catch (error) {
-    if (error instanceof ParseError) throw new SyntaxMistake(`${error.lineNumber}`, error.message);
-    throw error;
+    if (!(error instanceof ParseError)) throw error;
+    throw new SyntaxMistake(`${error.lineNumber}:${error.column + 1}`, error.message);
   }
 }
 
@@ -117,40 +140,45 @@ function noteToml(
     ...prefix,
     ...node.key.keys.map((key) => key.type === "TOMLBare" ? key.name : key.value),
   ];
-  notes.lines.set(keyOf(at), node.loc.start.line);
+  const placed = ({ start }: AST.SourceLocation) => `${start.line}:${start.column + 1}`;
+  notes.keys.set(keyOf(at), placed(node.loc));
   if (node.type === "TOMLTable") {
     for (const entry of node.body) noteToml(entry, at, text, notes);
-  } else if (node.value.type === "TOMLValue") {
+    return;
+  }
+  notes.values.set(keyOf(at), placed(node.value.loc));
+  if (node.value.type === "TOMLValue") {
     notes.texts.set(keyOf(at), shortened(text.slice(...node.value.range)));
   }
 }
 
-async function readJson(text: string, { lines, texts }: Notes): Promise<unknown> {
+async function readJson(text: string, { keys, values, texts }: Notes): Promise<unknown> {
   const { getNodeValue, parseTree, printParseErrorCode } = await import(
     "jsonc-parser"
   );
   const errors: ParseError[] = [];
   const tree = parseTree(text, errors, { disallowComments: true });
   const lineStarts = [0, ...Array.from(text.matchAll(/\n/g), ({ index }) => index + 1)];
-  const lineAt = (offset: number) => {
+  const placeAt = (offset: number) => {
     let [low, high] = [0, lineStarts.length];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
       if (lineStarts[middle] <= offset) low = middle;
       else high = middle;
     }
-    return low + 1;
+    return `${low + 1}:${offset - lineStarts[low] + 1}`;
   };
   if (errors.length > 0 || tree === undefined) {
     const [{ error, offset } = { error: 4, offset: 0 }] = errors;
     // "CloseBraceExpected" as words.
     const words = printParseErrorCode(error).replaceAll(/([a-z])(?=[A-Z])/g, "$1 ").toLowerCase();
-    throw new SyntaxMistake(`${lineAt(offset)}`, words);
+    throw new SyntaxMistake(placeAt(offset), words);
   }
   // The parser's own way to a node's path looks through all its neighbours.
   const note = (node: Node, path: Path) => {
     const at = keyOf(path);
-    if (!lines.has(at)) lines.set(at, lineAt(node.offset));
+    if (!keys.has(at)) keys.set(at, placeAt(node.offset));
+    values.set(at, placeAt(node.offset));
     if (node.children === undefined) {
       texts.set(at, shortened(text.slice(node.offset, node.offset + node.length)));
     } else if (node.type === "array") {
@@ -162,10 +190,10 @@ async function readJson(text: string, { lines, texts }: Notes): Promise<unknown>
   const noteProperty = ({ offset, children = [] }: Node, path: Path) => {
     const [{ value: name }, value] = children;
     const at = keyOf([...path, name]);
-    if (lines.has(at)) {
-      throw new SyntaxMistake(`${lineAt(offset)}`, `${JSON.stringify(name)} is there twice`);
+    if (keys.has(at)) {
+      throw new SyntaxMistake(placeAt(offset), `${JSON.stringify(name)} is there twice`);
     }
-    lines.set(at, lineAt(offset));
+    keys.set(at, placeAt(offset));
     note(value, [...path, name]);
   };
   note(tree, []);

@@ -14,7 +14,7 @@ const MAX_DEPTH = 64;
 
 /** A mistake in a file. */
 export class SyntaxMistake extends Error {
-  /** `LINE` or `LINE:COLUMN`. */
+  /** `LINE:COLUMN`. */
   readonly at: string;
 
   /** One cause, and where it is. */
@@ -37,7 +37,7 @@ const QUOTES: Readonly<Record<"toml" | "json", readonly (readonly [string, strin
  */
 export function checkLimits(text: string, language: "toml" | "json"): void {
   if (text.length > MAX_FILE) {
-    throw new SyntaxMistake("1", `it has more than ${MAX_FILE} characters`);
+    throw new SyntaxMistake("1:1", `it has more than ${MAX_FILE} characters`);
   }
   let depth = 0;
   for (let at = 0; at < text.length; at++) {
@@ -75,7 +75,8 @@ function endOf(text: string, start: number, [begin, end]: readonly [string, stri
   return at + end.length - 1;
 }
 
-function placeOf(text: string, at: number): string {
+/** `LINE:COLUMN` of a character, both from 1. */
+export function placeOf(text: string, at: number): string {
   const before = text.slice(0, at).split("\n");
   return `${before.length}:${before.at(-1)!.length + 1}`;
 }

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
+import { Excerpt } from "../program/excerpt.ts";
 import { expandConfig } from "./config.ts";
 import { eachSeed } from "../../tests/seeds.ts";
 import { Dice } from "../../uapi/dice.ts";
@@ -86,37 +87,58 @@ Deno.test("expandConfig takes a list of names as one", async () => {
 
 /** A file's text, and the line that tells what is wrong with it. */
 const MISTAKES: readonly [string, string][] = [
-  ["type = ", "FILE:1: Unspecified values are invalid; see docs/config.md"],
-  ['type = "null"\ntype = "mem"\n', "FILE:2: Defining a key multiple times is invalid; see docs/"],
-  ['\ntype = "tape"\n', "FILE:2: --type: there is no target tape; use one of null, "],
-  ["queues = 1\n", "FILE:1: --type: it is missing; use one of null, "],
-  ['type = "null"\nqeues = 1\n', "FILE:2: qeues: unknown key; null has --size; see"],
-  ['type = "null"\nqueues = -1\n', "FILE:2: queues: -1 is out of range; use 0 to 4096"],
-  ['type = "null"\nqueues = "two"\n', 'FILE:2: queues: "two" is not a whole number; give one in'],
-  ['type = "null"\nqueues = true\n', "FILE:2: queues: true is not a whole number; give one in"],
-  ['type = "null"\nread_only = "yes"\n', "FILE:2: read_only: yes is neither true nor false"],
-  ['type = "null"\nsize = "1X"\n', 'FILE:2: size: "1X" is'],
-  ['type = "null"\nverbose = true\n', "FILE:2: verbose: true is no count; write 0, 1 or 2"],
-  ['type = "null"\nverbose = 1.5\n', "FILE:2: verbose: 1.5 is no count; write 0, 1 or 2"],
+  ["type = ", "FILE:1:8: Unspecified values are invalid; see docs/config.md"],
+  [
+    'type = "null"\ntype = "mem"\n',
+    "FILE:2:1: Defining a key multiple times is invalid; see docs/",
+  ],
+  ['\ntype = "tape"\n', "FILE:2:8: type: there is no target tape; use one of null, "],
+  ["queues = 1\n", "FILE:1:1: --type: it is missing; use one of null, "],
+  ['type = "null"\nqeues = 1\n', "FILE:2:1: qeues: unknown key; did you mean queues?"],
+  ['type = "null"\nqueues = -1\n', "FILE:2:10: queues: -1 is out of range; use 0 to 4096"],
+  [
+    'type = "null"\nqueues = "two"\n',
+    'FILE:2:10: queues: "two" is not a whole number; give one in',
+  ],
+  ['type = "null"\nqueues = true\n', "FILE:2:10: queues: true is not a whole number; give one in"],
+  ['type = "null"\nread_only = "yes"\n', "FILE:2:13: read_only: yes is neither true nor false"],
+  ['type = "null"\nsize = "1X"\n', 'FILE:2:8: size: "1X" is'],
+  ['type = "null"\nverbose = true\n', "FILE:2:11: verbose: true is no count; write 0, 1 or 2"],
+  ['type = "null"\nverbose = 1.5\n', "FILE:2:11: verbose: 1.5 is no count; write 0, 1 or 2"],
   [
     'type = "null"\nwrap = [{ name = "cow", flie = "data.cow" }]\n',
-    "FILE:2: wrap: --wrap cow: there is no option flie; it has file, block",
+    "FILE:2:8: wrap: cow: there is no option flie; it has file, block",
   ],
-  ['type = "null"\nwrap = ["foil"]\n', "FILE:2: wrap: --wrap: there is no wrapper foil; use one"],
-  ['type = "null"\nwrap = [3]\n', "FILE:2: wrap: --wrap: 3 is no wrapper; write "],
-  ['type = "loop"\nfiles = [3]\n', 'FILE:2: files: 3 is no path; write files = ["disk.img"]'],
+  ['type = "null"\nwrap = ["foil"]\n', "FILE:2:8: wrap: there is no wrapper foil; use one"],
+  ['type = "null"\nwrap = [3]\n', "FILE:2:8: wrap: 3 is no wrapper; write "],
+  ['type = "loop"\nfiles = [3]\n', 'FILE:2:9: files: 3 is no path; write files = ["disk.img"]'],
+  [
+    'type = "null"\nzzzz = 1\n',
+    "FILE:2:1: zzzz: unknown key; null has size; see `ublk add --help`",
+  ],
+  ["[[devices]]\n", "FILE:1:1: devices: unknown key; did you mean [[device]]?"],
+  ["[[disk]]\n", "FILE:1:1: disk: unknown key; write [[device]] before each device"],
+  [
+    'type = "null"\nwrap = ["dealy"]\n',
+    "FILE:2:8: wrap: there is no wrapper dealy; did you mean delay?",
+  ],
+  ['type = "nul"\n', "FILE:1:8: type: there is no target nul; did you mean null?"],
+  [
+    'type = "null"\nrecovery = "reisue"\n',
+    "FILE:2:12: recovery: reisue is not possible; did you mean rei",
+  ],
   ['type = "null"\nfiles = "a"\n', "null takes no files; leave it out"],
-  ['type = "null"\nconfig = "a"\n', "FILE:2: config: unknown key"],
+  ['type = "null"\nconfig = "a"\n', "FILE:2:1: config: unknown key"],
   [
     'type = "null"\nzero-copy = true\n\nget-data = true\n',
-    "FILE:4: --get-data and --zero-copy: data travels one way only; give one of them",
+    "FILE:4:12: get-data and zero-copy: data travels one way only; give one of them",
   ],
-  ['[[device]]\ntype = "null"\n[other]\na = 1\n', "FILE:3: other: it stands beside a list of"],
-  ["device = []\n", "FILE:1: device: it is no list of devices; write [[device]] before each"],
-  ["device = [3]\n", "FILE:1: it is no table of options; write key = value"],
+  ['[[device]]\ntype = "null"\n[other]\na = 1\n', "FILE:3:1: other: it stands beside a list of"],
+  ["device = []\n", "FILE:1:1: device: it is no list of devices; write [[device]] before each"],
+  ["device = [3]\n", "FILE:1:1: it is no table of options; write key = value"],
   [
     '[[device]]\ntype = "null"\nid = 3\n[[device]]\ntype = "null"\nid = 3\n',
-    "FILE:6: id: 3 is that of FILE:1; change one",
+    "FILE:6:6: id: 3 is that of FILE:1:1; change one",
   ],
 ];
 
@@ -129,13 +151,13 @@ for (const [text, expected] of MISTAKES) {
 
 for (
   const [text, expected] of [
-    ['{\n "type": "null"\n "queues": 1}', "FILE:3: comma expected; see docs/config.md"],
-    ['{\n "type": "null",\n "type": "mem"}', 'FILE:3: "type" is there twice; see docs/config.md'],
-    ["", "FILE:1: value expected; see docs/config.md"],
-    ["[]", "FILE:1: it is no table of options; write key = value"],
+    ['{\n "type": "null"\n "queues": 1}', "FILE:3:2: comma expected; see docs/config.md"],
+    ['{\n "type": "null",\n "type": "mem"}', 'FILE:3:2: "type" is there twice; see docs/config.md'],
+    ["", "FILE:1:1: value expected; see docs/config.md"],
+    ["[]", "FILE:1:1: it is no table of options; write key = value"],
     [
       '{"device": [\n {"type": "null"},\n {"type": "null",\n  "depth": 0}]}',
-      "FILE:4: depth: 0 is out of range; use 1 to 4096",
+      "FILE:4:12: depth: 0 is out of range; use 1 to 4096",
     ],
   ]
 ) {
@@ -144,6 +166,31 @@ for (
     assertEquals(message, expected);
   });
 }
+
+Deno.test("expandConfig + a mistake of a value + shows its line and a mark", async () => {
+  const cases: [text: string, lines: string[]][] = [
+    ['type = "null"\n  queues = -1\n', ["  2 |   queues = -1", "    |            ^"]],
+    ["a = = 1", ["  1 | a = = 1", "    |     ^"]],
+    // Of what others wrote, each character is as wide as it is shown.
+    ['a = "\x9b" # \u202e\nb b', ["  2 | b b", "    |   ^"]],
+    ['"\u202e" b', ['  1 | "\\u202e" b', "    |          ^"]],
+    [`type = "null"\n\tdepth = 0 # ${"x".repeat(99)}`, [
+      `  2 | \\tdepth = 0 # ${"x".repeat(26)}…`,
+      "    |           ^",
+    ]],
+    [`type = "${"x".repeat(70)}"; id = 3`, [
+      `  1 | …${"x".repeat(49)}"; id = 3`,
+      `    | ${" ".repeat(51)}^`,
+    ]],
+  ];
+  for (const [text, lines] of cases) {
+    const path = await Deno.makeTempFile({ suffix: ".toml" });
+    await Deno.writeTextFile(path, text);
+    const error = await assertRejects(() => expandConfig(["--config", path], "/"), UblkError);
+    await Deno.remove(path);
+    assertEquals(Excerpt.linesOf(error.cause), lines, error.message);
+  }
+});
 
 Deno.test("expandConfig says that there is no file, or no name of one", async () => {
   const message = async (...args: string[]) =>
@@ -165,21 +212,21 @@ Deno.test("expandConfig says that there is no file, or no name of one", async ()
 
 /** Values that JavaScript has no number for, or another one; each as a file has it. */
 const ODD_VALUES: readonly [string, string][] = [
-  ['type = "mem"\nsize = nan', "FILE:2: size: nan is not a size"],
-  ['type = "mem"\nsize = -inf', "FILE:2: size: -inf is not a size"],
-  ['type = "mem"\nsize = 2026-11-28', "FILE:2: size: 2026-11-28 is not a size"],
-  ['type = "mem"\nsize = 07:32:00', "FILE:2: size: 07:32:00 is not a size"],
-  ['type = "mem"\nsize = 9007199254740993', "FILE:2: size: 9007199254740993 is not a size"],
-  ['type = "mem"\nsize = 1e400', "FILE:2: size: 1e400 is not a size"],
-  ['type = "mem"\nsize = 1.5', "FILE:2: size: 1.5 is not a size"],
-  ['type = "mem"\nread_only = nan', "FILE:2: read_only: nan is neither true nor false"],
-  ['type = "null"\nqueues = +inf', "FILE:2: queues: +inf is not a whole number"],
-  ['type = "null"\nqueues = 0x1_0000', "FILE:2: queues: 0x1_0000 is out of range"],
-  ['type = "null"\nverbose = nan', "FILE:2: verbose: nan is no count"],
-  ['type = "null"\nwrap = inf', "FILE:2: wrap: --wrap: inf is no wrapper"],
+  ['type = "mem"\nsize = nan', "FILE:2:8: size: nan is not a size"],
+  ['type = "mem"\nsize = -inf', "FILE:2:8: size: -inf is not a size"],
+  ['type = "mem"\nsize = 2026-11-28', "FILE:2:8: size: 2026-11-28 is not a size"],
+  ['type = "mem"\nsize = 07:32:00', "FILE:2:8: size: 07:32:00 is not a size"],
+  ['type = "mem"\nsize = 9007199254740993', "FILE:2:8: size: 9007199254740993 is not a size"],
+  ['type = "mem"\nsize = 1e400', "FILE:2:8: size: 1e400 is not a size"],
+  ['type = "mem"\nsize = 1.5', "FILE:2:8: size: 1.5 is not a size"],
+  ['type = "mem"\nread_only = nan', "FILE:2:13: read_only: nan is neither true nor false"],
+  ['type = "null"\nqueues = +inf', "FILE:2:10: queues: +inf is not a whole number"],
+  ['type = "null"\nqueues = 0x1_0000', "FILE:2:10: queues: 0x1_0000 is out of range"],
+  ['type = "null"\nverbose = nan', "FILE:2:11: verbose: nan is no count"],
+  ['type = "null"\nwrap = inf', "FILE:2:8: wrap: inf is no wrapper"],
   ['type = "null"\nwrap = { name = "delay", read = nan }', "read=nan is not possible"],
-  ['type = "loop"\nfiles = [nan]', "FILE:2: files: nan is no path"],
-  ["type = nan", "FILE:1: type: nan is not possible"],
+  ['type = "loop"\nfiles = [nan]', "FILE:2:9: files: nan is no path"],
+  ["type = nan", "FILE:1:8: type: nan is not possible"],
 ];
 
 for (const [text, message] of ODD_VALUES) {
@@ -207,7 +254,7 @@ Deno.test("expandConfig + what a parser would overflow the stack with + is a lin
     ["x.toml", `type = "null"\nwrap = "cow:${",".repeat(200_000)}"`, "FILE:2:8: it has a text of"],
     ["x.json", `{"wrap": "${",".repeat(200_000)}"}`, "FILE:1:10: it has a text of more than 65536"],
     ["x.toml", `x = """${"\n".repeat(200_000)}"""`, "FILE:1:5: it has a text of more than 65536"],
-    ["x.toml", "#".repeat(2 ** 20 + 1), "FILE:1: it has more than 1048576 characters"],
+    ["x.toml", "#".repeat(2 ** 20 + 1), "FILE:1:1: it has more than 1048576 characters"],
   ];
   for (const [name, text, message] of cases) {
     const error = await assertRejects(() => expand(text, [], name));
@@ -220,7 +267,7 @@ Deno.test("expandConfig + brackets within strings and comments + are none", asyn
   const text = `# ${brackets}\ntype = "null" # ${brackets}
     wrap = ["error:write='${brackets}'"]`;
   const error = await assertRejects(() => expand(text));
-  assertStringIncludes((error as Error).message, "FILE:3: wrap:");
+  assertStringIncludes((error as Error).message, "FILE:3:12: wrap:");
   const strings = [
     `x = "\\"${brackets}"`,
     `x = '${brackets}'`,
@@ -229,7 +276,7 @@ Deno.test("expandConfig + brackets within strings and comments + are none", asyn
   ];
   for (const one of strings) {
     const unknown = await assertRejects(() => expand(`type = "null"\n${one}`));
-    assertStringIncludes((unknown as Error).message, "FILE:2: x: unknown key");
+    assertStringIncludes((unknown as Error).message, "FILE:2:1: x: unknown key");
   }
 });
 

@@ -11,6 +11,8 @@
 import { parseArgs } from "@std/cli";
 import { type Option, OptionError, type OptionKind, readValue } from "../../disk/option.ts";
 import { UblkError } from "../../uapi/error.ts";
+import { deviceNumber } from "./device_name.ts";
+import { misspelt } from "./misspelt.ts";
 
 /** One flag: an option as it is typed. */
 export interface Flag extends Omit<Option, "kind" | "first"> {
@@ -22,8 +24,10 @@ export interface Flag extends Omit<Option, "kind" | "first"> {
   readonly kind: OptionKind | "count";
   /** A switch that takes 0 or 1 all the same if it follows the long name, as `getopt` has it. */
   readonly takesBit?: true;
-  /** It may be given several times: its value is a list. For texts. */
+  /** It may be given several times: its value is a list. For texts and whole numbers. */
   readonly repeated?: true;
+  /** A whole number that stands for a device, which may be called by its node too. */
+  readonly device?: true;
 }
 
 /** What a command, or one command of several in a program, is called and takes. */
@@ -36,17 +40,39 @@ export interface Syntax {
   readonly flags: readonly Flag[];
   /** What else stands on its command line, such as `FILE…`. */
   readonly operands?: string;
+  /**
+   * The flags whose values stand on its command line without a name too, in order. One that is
+   * repeated takes all words that are left.
+   */
+  readonly words?: readonly string[];
   /** More paragraphs for the help. */
   readonly notes?: string;
+  /** Command lines as they are typed, for the help. */
+  readonly examples?: readonly string[];
+  /** Flags that come first in the help, under a heading of their own: those of a target. */
+  readonly own?: { readonly heading: string; readonly flags: readonly Flag[] };
+  /** Names of the flags that the short help has; all of them where left out. */
+  readonly common?: readonly string[];
+  /** The flags beyond the common ones in groups, by their names; what is in none comes last. */
+  readonly groups?: readonly FlagGroup[];
+}
+
+/** Flags that belong together in the full help. */
+export interface FlagGroup {
+  /** Its heading. */
+  readonly heading: string;
+  /** The names of its flags. */
+  readonly names: readonly string[];
 }
 
 /** The flags that every command has. */
 export const COMMON_FLAGS = [
-  { name: "help", short: "h", kind: "switch", help: "Print this and exit." },
-  { name: "version", kind: "switch", help: "Print the version and exit." },
+  { name: "help", short: "h", kind: "switch", help: "Print this and exit; --help=all: all of it." },
+  { name: "version", short: "V", kind: "switch", help: "Print the version and exit." },
 ] as const satisfies readonly Flag[];
 
 type ValueOf<F extends Flag> = F extends { kind: "switch" } ? boolean
+  : F extends { kind: "integer"; repeated: true } ? readonly number[]
   : F extends { repeated: true } ? readonly string[]
   : F extends { kind: "text" | "path"; required: true } ? string
   : F extends { kind: "text" | "path" } ? string | undefined
@@ -67,8 +93,13 @@ export function usageError(what: string, cause: string, remedy?: string): UblkEr
 export function asksFor(args: readonly string[]): "help" | "version" | undefined {
   const end = args.indexOf("--");
   const flags = end < 0 ? args : args.slice(0, end);
-  if (flags.includes("--help") || flags.includes("-h")) return "help";
-  return flags.includes("--version") ? "version" : undefined;
+  if (flags.some((flag) => flag === "-h" || /^--help(=|$)/.test(flag))) return "help";
+  return flags.includes("--version") || flags.includes("-V") ? "version" : undefined;
+}
+
+/** Whether all of the help is wanted: `--help=all`. */
+export function wantsAll(args: readonly string[]): boolean {
+  return args.includes("--help=all");
 }
 
 /** A command line, read. */
@@ -101,6 +132,8 @@ export interface Remedies {
   readonly seeHelp: string;
   /** What to do about a flag that is not there. */
   readonly unknown: string;
+  /** As {@linkcode Syntax.words}. */
+  readonly words?: readonly string[];
 }
 
 /**
@@ -113,7 +146,8 @@ export function parseLine<const F extends readonly Flag[]>(
   args: readonly string[],
   remedies: Remedies,
 ): CommandLine<F> {
-  const found = parseArgs(canonical(flags, args, remedies), {
+  const line = canonical(flags, args, remedies);
+  const found = parseArgs(withWords(flags, line, remedies.words), {
     // Words stay as they are typed, also those that look like numbers.
     string: ["_", ...flags.filter((flag) => !isSwitch(flag)).map((flag) => flag.name)],
     boolean: flags.filter(isSwitch).map((flag) => flag.name),
@@ -149,6 +183,24 @@ function canonical(flags: readonly Flag[], args: readonly string[], remedies: Re
     } else {
       given.push(...oneFlag(flags, arg, left, remedies));
     }
+  }
+  return [...given, "--", ...words];
+}
+
+/** A line of {@linkcode canonical} whose words have become values of the flags that take them. */
+function withWords(
+  flags: readonly Flag[],
+  line: readonly string[],
+  names: readonly string[] = [],
+): string[] {
+  const end = line.indexOf("--");
+  const given = line.slice(0, end);
+  const words = line.slice(end + 1);
+  for (const name of names) {
+    const isGiven = given.some((arg) => arg.startsWith(`--${name}=`));
+    const isRepeated = flags.find((flag) => flag.name === name)?.repeated === true;
+    if (isGiven && !isRepeated) continue;
+    given.push(...words.splice(0, isRepeated ? Infinity : 1).map((word) => `--${name}=${word}`));
   }
   return [...given, "--", ...words];
 }
@@ -204,8 +256,10 @@ function oneFlag(
   }
   const [dashed, attached] = splitOnce(arg);
   const flag = findFlag(flags, dashed);
-  if (flag === undefined) throw usageError(dashed, "unknown flag", unknown);
-  if (!isSwitch(flag)) return [`--${flag.name}=${valueAfter(dashed, attached, left, seeHelp)}`];
+  if (flag === undefined) throw unknownFlag(flags, dashed, unknown);
+  if (!isSwitch(flag)) {
+    return [`--${flag.name}=${valueAfter(flag, dashed, attached, left, seeHelp)}`];
+  }
   const bit = attached ?? (flag.takesBit && dashed.startsWith("--") ? left[0] : undefined);
   if (flag.takesBit && (bit === "0" || bit === "1")) {
     if (attached === undefined) left.shift();
@@ -231,7 +285,7 @@ function letters(
       continue;
     }
     const attached = at + 1 < arg.length ? arg.slice(at + 1) : undefined;
-    return [...given, `--${flag.name}=${valueAfter(`-${arg[at]}`, attached, left, seeHelp)}`];
+    return [...given, `--${flag.name}=${valueAfter(flag, `-${arg[at]}`, attached, left, seeHelp)}`];
   }
   return given;
 }
@@ -243,7 +297,16 @@ export function findFlag(flags: readonly Flag[], dashed: string): Flag | undefin
   return flags.find((flag) => flag.name === name || flag.aliases?.includes(name));
 }
 
+function unknownFlag(flags: readonly Flag[], dashed: string, remedy: string): UblkError {
+  const error = usageError(dashed, "unknown flag", remedy);
+  if (!dashed.startsWith("--")) return error;
+  const names = [...flags, ...COMMON_FLAGS as readonly Flag[]]
+    .flatMap(({ name, aliases = [] }) => [name, ...aliases]);
+  return misspelt(error, dashed.slice(2), names, (meant) => `did you mean --${meant}?`);
+}
+
 function valueAfter(
+  { choices }: Flag,
   dashed: string,
   attached: string | undefined,
   left: string[],
@@ -252,7 +315,8 @@ function valueAfter(
   const value = attached ?? left.shift();
   const isFlag = attached === undefined && /^--?[a-z]/i.test(value ?? "");
   if (value === undefined || value === "" || isFlag) {
-    throw usageError(dashed, "it needs a value", seeHelp);
+    const remedy = choices === undefined ? seeHelp : `use one of ${choices.join(", ")}`;
+    throw usageError(dashed, "it needs a value", remedy);
   }
   return value;
 }
@@ -265,17 +329,29 @@ function splitOnce(arg: string): [string, string | undefined] {
 function valueOf(flag: Flag, given: readonly unknown[], seeHelp: string): unknown {
   if (flag.kind === "count") return given.length;
   if (flag.kind === "switch") return given.length > 0;
-  if (flag.repeated) return given.map(String);
-  const what = `--${flag.name}`;
-  if (given.length > 1) throw usageError(what, "it is given more than once", "give it once");
-  if (given.length === 0) {
-    if (flag.required) throw usageError(what, "it is missing", seeHelp);
-    return undefined;
+  if (given.length === 0 && flag.required) throw missing(flag, seeHelp);
+  if (flag.repeated) return given.map((one) => oneValue(flag, String(one)));
+  if (given.length > 1) {
+    throw usageError(`--${flag.name}`, "it is given more than once", "give it once");
   }
+  return given.length === 0 ? undefined : oneValue(flag, String(given[0]));
+}
+
+function missing({ name, device }: Flag, seeHelp: string): UblkError {
+  return device
+    ? usageError("DEVICE", "it is missing", "give its number, or /dev/ublkbN")
+    : usageError(`--${name}`, "it is missing", seeHelp);
+}
+
+function oneValue(flag: Flag, text: string): unknown {
+  const what = `--${flag.name}`;
+  if (flag.device) text = deviceNumber(text);
   try {
-    return readValue(flag as Option, String(given[0]));
+    return readValue(flag as Option, text);
   } catch (error) {
-    if (error instanceof OptionError) throw usageError(what, error.message, error.remedy);
-    throw error;
+    if (!(error instanceof OptionError)) throw error;
+    const mistake = usageError(what, error.message, error.remedy);
+    const choices = flag.choices?.filter((choice) => typeof choice === "string") ?? [];
+    throw misspelt(mistake, text, choices);
   }
 }

@@ -1,55 +1,117 @@
 /**
- * The help and version texts of the commands, made from their flags.
+ * The help and version texts of the commands, made from their flags and as wide as the terminal.
  *
  * @module
  */
 
 import config from "../../deno.json" with { type: "json" };
 import { type Option, placeholderOf } from "../../disk/option.ts";
-import { COMMON_FLAGS, type Flag, type Syntax } from "./flags.ts";
+import { textWidth } from "../program/width.ts";
+import type { CommandGroup } from "./commands.ts";
+import { COMMON_FLAGS, type Flag, type FlagGroup, type Syntax } from "./flags.ts";
+import { paragraphs, wrapped } from "./wrap_text.ts";
 
-const WIDTH = 24;
+/** Where the explanations begin. */
+const COLUMN = 26;
 
 /** `ublk-mem 0.1.0`. */
 export function versionText(program: string): string {
   return `${program} ${config.version}`;
 }
 
-/** The help of one command. */
-export function helpText({ name, summary, flags, operands, notes }: Syntax): string {
-  const required = flags.filter((flag) => flag.required).map((flag) => `${signature(flag)} `);
+/**
+ * The help of one command.
+ *
+ * @param all All flags, in their groups. Default: the common ones, where there are such.
+ * @param width In characters. Default: that of the terminal.
+ */
+export function helpText(syntax: Syntax, all = false, width: number = textWidth()): string {
+  const { name, summary, notes, examples = [], common } = syntax;
+  const isShort = !all && common !== undefined;
   return [
-    `${name}: ${summary}`,
+    wrapped(`${name}: ${summary}`, width),
     "",
-    `Usage: ${name} ${required.join("")}[OPTION]…${operands === undefined ? "" : ` ${operands}`}`,
-    "",
-    "Options:",
-    ...[...flags, ...COMMON_FLAGS].map(flagLines),
-    ...(notes === undefined ? [] : ["", notes]),
+    wrapped(usageLine(syntax), width, "  "),
+    ...sectionsOf(syntax, all).flatMap(({ heading, flags }) => [
+      "",
+      `${heading}:`,
+      ...flags.map((flag) => flagLines(flag, width)),
+    ]),
+    ...(isShort ? ["", wrapped(`\`${name} --help=all\` has all other options.`, width)] : []),
+    ...(notes === undefined ? [] : ["", paragraphs(notes, width)]),
+    ...(examples.length === 0 ? [] : [
+      "",
+      examples.length === 1 ? "Example:" : "Examples:",
+      ...examples.map((line) => `  ${line}`),
+    ]),
   ].join("\n");
+}
+
+function usageLine({ name, flags, operands, words = [] }: Syntax): string {
+  // What a word of the line can say needs no flag.
+  const required = flags.filter((flag) => flag.required && !words.includes(flag.name))
+    .map((flag) => `${signature(flag)} `);
+  return `Usage: ${name} ${required.join("")}[OPTION]…${
+    operands === undefined ? "" : ` ${operands}`
+  }`;
+}
+
+interface Section {
+  readonly heading: string;
+  readonly flags: readonly Flag[];
+}
+
+/** The flags under their headings: the common ones, and perhaps the others in groups. */
+function sectionsOf({ flags, own, common, groups = [] }: Syntax, all: boolean): Section[] {
+  const everywhere: readonly Flag[] = COMMON_FLAGS;
+  const first = common === undefined
+    ? flags
+    : common.flatMap((name) => flags.find((flag) => flag.name === name) ?? []);
+  return [
+    ...(own === undefined || own.flags.length === 0 ? [] : [own]),
+    { heading: "Options", flags: [...first, ...everywhere] },
+    ...(all ? grouped(flags.filter((flag) => !first.includes(flag)), groups) : []),
+  ];
+}
+
+function grouped(flags: readonly Flag[], groups: readonly FlagGroup[]): Section[] {
+  const sections = groups.map(({ heading, names }) => ({
+    heading,
+    flags: flags.filter(({ name }) => names.includes(name)),
+  }));
+  const known = new Set(groups.flatMap(({ names }) => names));
+  const others = { heading: "Other options", flags: flags.filter(({ name }) => !known.has(name)) };
+  return [...sections, others].filter((section) => section.flags.length > 0);
 }
 
 /** The help of a program that has several commands. */
 export function overviewText(
   program: string,
   summary: string,
-  commands: readonly Syntax[],
+  groups: readonly CommandGroup[],
+  width: number = textWidth(),
 ): string {
   return [
-    `${program}: ${summary}`,
+    wrapped(`${program}: ${summary}`, width),
     "",
     `Usage: ${program} COMMAND [OPTION]…`,
-    "",
-    "Commands:",
-    ...commands.map((command) => {
-      const name = command.name.slice(program.length + 1);
-      return `  ${name.padEnd(WIDTH - 4)}  ${command.summary}`;
-    }),
+    ...groups.flatMap(({ heading, commands }) => [
+      "",
+      `${heading}:`,
+      ...commands.map(({ name, aliases = [], summary }) =>
+        explained(`  ${[name, ...aliases].join(", ")}`, summary, width)
+      ),
+    ]),
     "",
     "Options:",
-    ...COMMON_FLAGS.map(flagLines),
+    ...COMMON_FLAGS.map((flag) => flagLines(flag, width)),
     "",
-    `\`${program} COMMAND --help\` has the options of a command.`,
+    wrapped(`\`${program} COMMAND --help\` has the options of a command.`, width),
+    "",
+    "Examples:",
+    `  ${program} add mem --size 1G`,
+    `  ${program} list`,
+    `  ${program} del 0`,
   ].join("\n");
 }
 
@@ -59,13 +121,16 @@ function signature(flag: Flag): string {
 }
 
 /** A flag's lines in the help. */
-export function flagLines(flag: Flag): string {
+export function flagLines(flag: Flag, width: number = textWidth()): string {
   const short = flag.short === undefined ? "    " : `-${flag.short}, `;
-  const left = `  ${short}${signature(flag)}`;
-  const [first, ...others] = flag.help.split("\n");
   const also = flag.aliases?.map((alias) => `--${alias.replaceAll("-", "_")}`).join(", ");
-  if (also !== undefined) others.push(`Also ${also}.`);
-  const indent = " ".repeat(WIDTH + 2);
-  const gap = left.length < WIDTH + 1 ? left.padEnd(WIDTH + 2) : `${left}\n${indent}`;
-  return [gap + first, ...others.map((line) => indent + line)].join("\n");
+  const help = also === undefined ? flag.help : `${flag.help} Also ${also}.`;
+  return explained(`  ${short}${signature(flag)}`, help, width);
+}
+
+/** A name, and beside it, or below where it is long, what it means. */
+export function explained(name: string, meaning: string, width: number = textWidth()): string {
+  const indent = " ".repeat(COLUMN);
+  const text = wrapped(meaning, width, indent, COLUMN);
+  return name.length < COLUMN - 1 ? name.padEnd(COLUMN) + text : `${name}\n${indent}${text}`;
 }

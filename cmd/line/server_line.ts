@@ -8,9 +8,8 @@
 import { isModuleName } from "../../disk/module.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
-import { ADD_FLAGS } from "./add_line.ts";
-import { spreadLetters } from "./flags.ts";
 import { DISK_PROGRAMS } from "./programs.ts";
+import { ownSpelling } from "./spellings.ts";
 import { valueIn } from "./targets.ts";
 
 /** The target of a process; undefined if it is no server of ours, or does not say. */
@@ -35,8 +34,18 @@ export function targetInLine(words: readonly string[]): string | undefined {
   }
   const [command, ...args] = words.slice(at + 1).filter((word) => word !== ":background");
   if (command !== "add" && command !== "recover") return undefined;
-  const line = spreadLetters(ADD_FLAGS, args);
+  const line = lineOf(command, args);
   const type = valueIn(line, "type", "t");
   if (type !== undefined) return isModuleName(type) ? "module" : type;
   return valueIn(line, "module") === undefined ? undefined : "module";
+}
+
+/** Another program's line may be one that we would refuse. */
+function lineOf(command: "add" | "recover", args: readonly string[]): readonly string[] {
+  try {
+    return ownSpelling(command, args);
+  } catch (error) {
+    if (error instanceof UblkError) return args;
+    throw error;
+  }
 }

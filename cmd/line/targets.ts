@@ -11,6 +11,7 @@ import { TARGETS } from "../../backends/targets.ts";
 import { placeholderOf } from "../../disk/option.ts";
 import { type Flag, usageError } from "./flags.ts";
 import { flagLines } from "./help.ts";
+import { misspelt } from "./misspelt.ts";
 
 /** All of them. */
 export const ALL: readonly Target[] = [...TARGETS, module];
@@ -106,7 +107,8 @@ function findTarget(name: string): Target {
   );
   if (target !== undefined) return target;
   const remedy = `use one of ${targetNames()}, or the path of a module such as ./${name}.ts`;
-  throw usageError("--type", `there is no target ${name}`, remedy);
+  const names = ALL.flatMap((target) => [target.name, ...target.aliases ?? []]);
+  throw misspelt(usageError("--type", `there is no target ${name}`, remedy), name, names);
 }
 
 /** A target's own options as flags. */

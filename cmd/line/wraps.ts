@@ -10,6 +10,8 @@ import { WRAPPERS } from "../../backends/wrappers.ts";
 import type { GivenOptions, Wrapper } from "../../disk/wrapper.ts";
 import { valueText } from "./config_file.ts";
 import { type Flag, usageError } from "./flags.ts";
+import { explained } from "./help.ts";
+import { misspelt } from "./misspelt.ts";
 import { absolute } from "./targets.ts";
 
 /** The flag. */
@@ -52,8 +54,9 @@ export function readWraps(texts: readonly string[], cwd: string): Wrap[] {
 export function findWrapper(name: string): Wrapper {
   const wrapper = WRAPPERS.find((one) => one.name === name);
   if (wrapper !== undefined) return wrapper;
-  const names = WRAPPERS.map((one) => one.name).join(", ");
-  throw usageError("--wrap", `there is no wrapper ${name}`, `use one of ${names}`);
+  const names = WRAPPERS.map((one) => one.name);
+  const remedy = `use one of ${names.join(", ")}`;
+  throw misspelt(usageError("--wrap", `there is no wrapper ${name}`, remedy), name, names);
 }
 
 function readOptions({ name, options }: Wrapper, text: string, cwd: string): GivenOptions {
@@ -69,11 +72,11 @@ function readOptions({ name, options }: Wrapper, text: string, cwd: string): Giv
       option = options.find((one) => one.first);
       value = word;
     }
-    const names = options.map((one) => one.name).join(", ");
+    const names = options.map((one) => one.name);
     const what = `--wrap ${name}`;
     if (option === undefined) {
-      const hint = names === "" ? "it has none" : `it has ${names}`;
-      throw usageError(what, `there is no option ${key}`, hint);
+      const hint = names.length === 0 ? "it has none" : `it has ${names.join(", ")}`;
+      throw misspelt(usageError(what, `there is no option ${key}`, hint), key, names);
     }
     if (option.name in given) {
       throw usageError(what, `${option.name} is given twice`, "give it once");
@@ -128,7 +131,7 @@ export function wrapped(wraps: readonly Wrap[], backend: BackendSpec): BackendSp
 /** The wrappers and their options, for the help. */
 export function wrappersHelp(): string {
   return [
-    "Wrappers, and their options: --wrap NAME, or --wrap NAME:OPTION=VALUE,…; of an option in [ ]",
+    "Wrappers, and their options: --wrap NAME, or --wrap NAME:OPTION=VALUE,…; of an option in [ ] " +
     "the name may be left out if it comes first. A comma within a value is written twice.",
     ...WRAPPERS.flatMap(({ name, summary, options }) => [
       `${name}: ${summary}`,
@@ -140,13 +143,5 @@ export function wrappersHelp(): string {
 function optionLines(option: Option): string {
   const { name, kind, first, help } = option;
   const left = first ? `[${name}=]` : `${name}=`;
-  const value = placeholderOf(option);
-  const words = `  ${kind === "switch" ? name : `${left}${value}`}`;
-  const indent = " ".repeat(HELP_COLUMN);
-  return words.length < HELP_COLUMN - 1
-    ? words.padEnd(HELP_COLUMN) + help
-    : `${words}\n${indent}${help}`;
+  return explained(`  ${kind === "switch" ? name : `${left}${placeholderOf(option)}`}`, help);
 }
-
-/** Where the help of flags begins too. */
-const HELP_COLUMN = 26;

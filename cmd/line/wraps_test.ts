@@ -1,8 +1,12 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { WRAPPERS } from "../../backends/wrappers.ts";
 import { UblkError } from "../../uapi/error.ts";
+import { libc } from "../../uring/libc.ts";
 import { parseAdd } from "./add_line.ts";
 import { wrappersHelp } from "./wraps.ts";
+
+// Opened for good, and before a test, whose sanitizer would call it a leak.
+libc();
 
 const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
 

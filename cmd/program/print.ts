@@ -30,6 +30,16 @@ export function isTerminal(): boolean {
   return Deno.stdout.isTerminal();
 }
 
+/** The width of the terminal at stdout in characters; undefined where it does not tell. */
+export function terminalColumns(): number | undefined {
+  try {
+    const { columns } = Deno.consoleSize();
+    return columns > 0 ? columns : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Writes one line to stdout.
  *

@@ -8,6 +8,9 @@
 import { stackText } from "../../queue/messages.ts";
 import { isUblkError, thrownText } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
+import { withDashes } from "../line/dashes.ts";
+import { withSuggestion } from "../line/misspelt.ts";
+import { Excerpt } from "./excerpt.ts";
 import { STDOUT_OPERATION, writeError } from "./print.ts";
 
 /** All is well. */
@@ -27,6 +30,8 @@ export interface ErrorLog {
   readonly isShort?: boolean;
   /** Takes it. */
   error(message: string): void;
+  /** Takes a line that shows where. Without it none is shown. */
+  detail?(line: string): void;
   /** Resolves once it is written, or nobody reads it. */
   flush(): Promise<void>;
 }
@@ -36,6 +41,7 @@ export function errorLog(program: string): ErrorLog {
   return {
     isShort: true,
     error: (message) => writeError(`${program}: error: ${message}`),
+    detail: writeError,
     flush: () => Promise.resolve(),
   };
 }
@@ -45,13 +51,19 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
   using _caught = catchUncaught(log);
   try {
     return await run();
-  } catch (error) {
+  } catch (thrown) {
+    const error = withDashes(await withSuggestion(thrown));
     if (log.isShort && isUnread(error)) return EXIT_UNREAD;
     report(log, failureText(error), error);
-    return isUblkError(error) && error.code === "INVALID_ARGUMENT" ? EXIT_USAGE : EXIT_FAILURE;
+    return isUsage(error) ? EXIT_USAGE : EXIT_FAILURE;
   } finally {
     await log.flush();
   }
+}
+
+/** A mistake on the command line; one about a device is of what the device is, or is not. */
+function isUsage(error: unknown): boolean {
+  return isUblkError(error) && error.code === "INVALID_ARGUMENT" && error.device === undefined;
 }
 
 /** `ublk list | head -1`: the reader has what it wanted. */
@@ -94,6 +106,8 @@ function catchUncaught(log: ErrorLog): Disposable {
 
 function report(log: ErrorLog, message: string, thrown: unknown): void {
   log.error(message);
+  const where = isUblkError(thrown) ? Excerpt.linesOf(thrown.cause) : [];
+  for (const line of where) log.detail?.(line);
   // An operating error says all there is; of a mistake the stack is wanted, by those who ask.
   if (isUblkError(thrown) || !wantsStacks()) return;
   for (const line of stackText(thrown).split("\n")) log.error(line);

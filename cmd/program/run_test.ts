@@ -20,6 +20,13 @@ async function failed(thrown: unknown, isShort = true): Promise<[number, string[
 Deno.test("exitStatus + an operating error + is its line", async () => {
   const usage = new UblkError("INVALID_ARGUMENT", { operation: "--x", reason: "no" });
   assertEquals(await failed(usage), [EXIT_USAGE, ["--x: no"]]);
+  // It is right as it is typed, and the device is another than one thought.
+  const state = new UblkError("INVALID_ARGUMENT", {
+    operation: "recover",
+    device: 3,
+    reason: "no",
+  });
+  assertEquals(await failed(state), [EXIT_FAILURE, ["recover (device 3): no"]]);
   const other = new UblkError("DEVICE_BUSY", { operation: "open", reason: "no" });
   assertEquals(await failed(other), [EXIT_FAILURE, ["open: no"]]);
 });

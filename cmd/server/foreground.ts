@@ -9,7 +9,7 @@
 
 import { type AddLine, parseAdd } from "../line/add_line.ts";
 import { commandArgs } from "../line/args.ts";
-import { asksFor, usageError } from "../line/flags.ts";
+import { asksFor, usageError, wantsAll } from "../line/flags.ts";
 import { helpText, versionText } from "../line/help.ts";
 import { DISK_PROGRAMS, type DiskProgram } from "../line/programs.ts";
 import { writeJson, writeLine, writeText } from "../program/print.ts";
@@ -25,9 +25,15 @@ export async function runProgram(name: string): Promise<never> {
   const log = logToStderr(name);
   const status = await exitStatus(log, async () => {
     const args = await commandArgs();
+    if (args[0] === "__complete") {
+      const { answer } = await import("../line/complete.ts");
+      return await answer(args.slice(1), program.syntax);
+    }
     const wish = asksFor(args);
     if (wish !== undefined) {
-      await writeText(wish === "help" ? helpText(program.syntax) : versionText(name));
+      await writeText(
+        wish === "help" ? helpText(program.syntax, wantsAll(args)) : versionText(name),
+      );
       return EXIT_OK;
     }
     return await serveDisk(program, args, log);

@@ -10,7 +10,7 @@ import { charPath } from "../../device/node.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { closeFd, pathExists } from "../../uring/libc.ts";
 import { askServer, isServerStats } from "../devices/ask.ts";
-import { deviceIds } from "../devices/devices.ts";
+import { deviceIds } from "../devices/ids.ts";
 import { type DeviceRecord, isAlive, readRecord } from "../devices/records.ts";
 import type { ServerStats } from "../devices/socket.ts";
 
@@ -29,18 +29,23 @@ export interface Sample {
 }
 
 /**
- * Asks about one device, or about all. One that goes away meanwhile is left out.
+ * Asks about devices, or about all. Of all, one that goes away meanwhile is left out.
  *
+ * @param named Their ids; none for all.
  * @param limitMs How long a server may take to answer.
  * @throws {UblkError} `DEVICE_NOT_FOUND` where there is none of that number; `MODULE_MISSING` where
  *   there is none because the driver is not here.
  */
-export async function sampleDevices(id: number | undefined, limitMs: number): Promise<Sample[]> {
-  const ids = id === undefined ? await deviceIds() : [id];
+export async function sampleDevices(
+  named: readonly number[],
+  limitMs: number,
+): Promise<Sample[]> {
+  const ids = named.length === 0 ? await deviceIds() : [...new Set(named)];
   const samples = await Promise.all(ids.map((one) => sampleDevice(one, limitMs)));
   const found = samples.filter((sample) => sample !== undefined);
   if (found.length === 0) checkDriver();
-  if (id === undefined || found.length === 1) return found;
+  const id = ids.find((one) => !found.some((sample) => sample.id === one));
+  if (named.length === 0 || id === undefined) return found;
   throw new UblkError("DEVICE_NOT_FOUND", {
     operation: "stats",
     device: id,

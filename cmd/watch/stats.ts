@@ -13,29 +13,22 @@ import {
   type OpClass,
   type Stats,
 } from "../../queue/stats.ts";
-import { ID, JSON_FLAG } from "../line/device_id.ts";
-import type { Flag, Values } from "../line/flags.ts";
+import type { STATS_FLAGS } from "../line/command_flags.ts";
+import type { Values } from "../line/flags.ts";
 import { opTotals } from "./rates.ts";
 import { type Column, type Row, tableLines, timeText } from "./rows.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { type Sample, sampleDevices } from "./samples.ts";
 
-/** The flags of `ublk stats`. */
-export const STATS_FLAGS = [
-  { ...ID, help: "This device alone." },
-  { name: "queues", short: "q", kind: "switch", help: "Each queue too. JSON always has them." },
-  JSON_FLAG,
-] as const satisfies readonly Flag[];
-
 /** How long a server may take to answer, in milliseconds: it may be busy. */
 const ANSWER_MS = 10_000;
 
 /** `ublk stats`. */
 export async function stats(
-  { id, queues, json }: Values<typeof STATS_FLAGS>,
+  { id: ids, queues, json }: Values<typeof STATS_FLAGS>,
 ): Promise<number> {
-  const samples = await sampleDevices(id, ANSWER_MS);
+  const samples = await sampleDevices(ids, ANSWER_MS);
   if (json) await writeJson(samples.map(sampleJson), 2);
   else await writeLines(statsLines(samples, queues));
   return EXIT_OK;

@@ -5,34 +5,14 @@
  */
 
 import { exitNow } from "../../uring/libc.ts";
-import { ID } from "../line/device_id.ts";
-import type { Flag, Values } from "../line/flags.ts";
+import type { TOP_FLAGS } from "../line/command_flags.ts";
+import type { Values } from "../line/flags.ts";
 import { endScreen, isTerminal, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { type Sample, sampleDevices } from "./samples.ts";
 import { Screen } from "./screen.ts";
 import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
 import { depthFromKernel, type Look, looksBetween, topLines } from "./top_text.ts";
-
-/** The flags of `ublk top`. */
-export const TOP_FLAGS = [
-  { ...ID, help: "This device alone." },
-  { name: "queues", short: "q", kind: "switch", help: "Each queue too; p on a terminal." },
-  {
-    name: "interval",
-    kind: "number",
-    placeholder: "SECONDS",
-    min: 0.1,
-    max: 3600,
-    help: "From one look to the next. Default: 1.",
-  },
-  {
-    name: "iterations",
-    kind: "integer",
-    min: 1,
-    help: "Print so many tables and end, also on a terminal.",
-  },
-] as const satisfies readonly Flag[];
 
 type TopValues = Values<typeof TOP_FLAGS>;
 
@@ -53,16 +33,16 @@ export async function top(values: TopValues): Promise<number> {
 
 /** One look per interval, until the signal or as many as were asked for. */
 async function* look(
-  { id, interval = 1, iterations = Infinity }: TopValues,
+  { id: ids, interval = 1, iterations = Infinity }: TopValues,
   signal: AbortSignal,
 ): AsyncGenerator<Look[]> {
   const intervalMs = interval * 1000;
-  let earlier: Sample[] = await sampleDevices(id, ANSWER_MS);
+  let earlier: Sample[] = await sampleDevices(ids, ANSWER_MS);
   let nextMs = performance.now() + intervalMs;
   for (let count = 0; count < iterations; count++) {
     await pause(nextMs - performance.now(), signal);
     if (signal.aborted) return;
-    const later = await sampleDevices(id, ANSWER_MS);
+    const later = await sampleDevices(ids, ANSWER_MS);
     yield looksBetween(earlier, later);
     earlier = later;
     // A look that took longer than the interval is not made up for.

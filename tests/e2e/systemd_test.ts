@@ -233,7 +233,7 @@ Deno.test("ublk@.service with a mistake in its configuration fails and is not st
   );
   assertMatch(
     await Deno.readTextFile(`${at}/log`),
-    /^ublk: error: \S+\/etc\/8\.toml:2: --type: there is no target tape; /m,
+    /^ublk: error: \S+\/etc\/8\.toml:2:8: type: there is no target tape; /m,
   );
 });
 

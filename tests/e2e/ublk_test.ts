@@ -451,6 +451,44 @@ async function sh(script: string, ...args: string[]): Promise<void> {
   assertEquals([code, stderr], [0, ""], script);
 }
 
+Deno.test("ublk list shows the file, the mounts and the holders of disks; devices are operands", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    // As rublk and ublksrv are used.
+    await using file = await add("loop", "--create", "--size", "64M", "-f", `${folder}/a.img`);
+    await using memory = await add("mem", "--size", "64M");
+    await sh('mkfs.ext4 -q "$0"; mkdir "$1/a b"; mount "$0" "$1/a b"', file.path, folder);
+    await sh('mkswap -q "$0"; swapon "$0"; losetup -f "$0"', memory.path);
+    const rows = async (...more: string[]) =>
+      (await done("ls", "-o", "ID,FILE,MOUNT,HOLDER", "--noheadings", ...more)).trimEnd()
+        .split("\n").map((line) => line.split(/ {2,}/));
+    const [first, second] = await rows();
+    assertEquals(first, [`${file.id}`, `${folder}/a.img`, `${folder}/a b`, "-"]);
+    assertEquals(second.slice(0, 3), [`${memory.id}`, "-", "[SWAP]"]);
+    assertMatch(second[3], /^loop\d+$/);
+    assertEquals(await rows(memory.path), [second]);
+    const [info] = JSON.parse(await done("list", "--json", `ublkb${file.id}`));
+    assertEquals([info.files, info.mounts, info.holders], [
+      [`${folder}/a.img`],
+      [`${folder}/a b`],
+      [],
+    ]);
+    assertMatch(await done("info", file.path), new RegExp(`^mounts: ${folder}/a b$`, "m"));
+    await sh(
+      'umount "$1/a b"; swapoff "$0"; losetup -d $(losetup -j "$0" | cut -d: -f1)',
+      memory.path,
+      folder,
+    );
+    // One that is not there does not hold up the others.
+    const { code, stderr } = await ublk("rm", file.path, "99", `/dev/ublkc${memory.id}`);
+    assertEquals(code, 1);
+    assertMatch(stderr, /^ublk: error: [^\n]*\(device 99\)[^\n]*\n$/);
+    await nothingLeft();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 // `del` of a mounted disk went ahead, waited for a minute and blamed the server.
 Deno.test("ublk del and stop leave a disk in use alone and name its users, dead or alive", async () => {
   const folder = await Deno.makeTempDir();
@@ -514,11 +552,15 @@ Deno.test("ublk add --config makes the devices of a file, all of them or none", 
     );
   try {
     await write("64");
+    const { stderr, ...ran } = await ublk("add", "--config", config);
+    // The place in the file is shown below the line.
+    const [line, ...excerpt] = stderr.trimEnd().split("\n");
     assertOneLine(
-      await ublk("add", "--config", config),
+      { ...ran, stderr: `${line}\n` },
       2,
-      /disks\.toml:\d+: .*64 is not a multiple of the block size/,
+      /disks\.toml:\d+:\d+: .*64 is not a multiple of the block size/,
     );
+    assertEquals(excerpt.map((one) => /^ +\d* \| .+/.test(one)), [true, true]);
     assertEquals([nodes(), [...Deno.readDirSync(folder)].length], [[], 1]);
     await write('64M"\nforeground = true #');
     assertOneLine(

@@ -13,7 +13,7 @@ export interface Shell {
    * What is suggested at the end of each line, sorted.
    *
    * @param script The path of the completions.
-   * @param cwd The folder whose files are suggested.
+   * @param cwd The folder whose files are suggested. The programs are in its `bin`.
    */
   suggest(script: string, lines: readonly string[], cwd: string): Promise<string[][]>;
 }
@@ -30,8 +30,8 @@ const END = "--- end of line ---";
 
 async function suggestInBash(script: string, lines: readonly string[], cwd: string) {
   const queries = lines.map((line) => {
-    // As readline takes a line apart: "=" is a word of its own (COMP_WORDBREAKS).
-    const words = line.split(" ").flatMap((word) => word.split(/(=)/)).filter((word, at, all) =>
+    // As readline takes a line apart: "=" and ":" are words of their own (COMP_WORDBREAKS).
+    const words = line.split(" ").flatMap((word) => word.split(/([=:])/)).filter((word, at, all) =>
       word !== "" || at === all.length - 1
     );
     return [
@@ -132,7 +132,10 @@ export async function output(
     const { stdout } = await new Deno.Command(program, {
       args: [...args],
       cwd,
-      env: { HOME: "/nonexistent", TERM: "dumb", LC_ALL: "C.UTF-8" },
+      env: {
+        ...(cwd === undefined ? {} : { PATH: `${cwd}/bin:${Deno.env.get("PATH")}` }),
+        ...{ HOME: "/nonexistent", TERM: "dumb", LC_ALL: "C.UTF-8" },
+      },
       stdin: "null",
       stderr: "null",
       signal: AbortSignal.timeout(60_000),

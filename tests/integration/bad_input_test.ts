@@ -41,9 +41,10 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk-mem", "--size 1M --queues two", /--queues: "two" is not a whole number; give one in /],
   ["ublk-mem", "--size 1M --max-io 64M", /--max-io: 64M is out of range; use 4096 to 33554432/],
   ["ublk-mem", "--size 1M --max-io 5000", /--max-io: 5000 is not a multiple of 4096; 8192 is/],
-  ["ublk-mem", "--size 1M --id -2", /--id: -2 is out of range; use -1 to 1048575/],
-  ["ublk-mem", "--size 1M --sise 2M", /--sise: unknown flag; mem has --size, .*; see `ublk-mem /],
-  ["ublk-mem", "--size 1M file", /file: mem takes no files; leave it out/],
+  ["ublk-mem", "--size 1M --id -2", /--id: -2 is out of range; use 0 to 1048575/],
+  ["ublk-mem", "--size 1M --sise 2M", /--sise: unknown flag; did you mean --size\?$/m],
+  ["ublk-mem", "--size 1M --colour 2M", /--colour: unknown flag; see `ublk-mem --help`/],
+  ["ublk-mem", "--size 1M file", /file: unexpected argument; see `ublk-mem --help`/],
   ["ublk-mem", "--size 1M --metrics [::]:1", /--metrics: :: can be reached from other machines; /],
   ["ublk-null", "--overcommit", /^ublk-null: error: --overcommit: unknown flag; null has /],
   ["ublk-null", "--size 1.0001K", /"1.0001K" is not a whole number of bytes: round it/],
@@ -55,28 +56,61 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
     "/nowhere/a.zip",
     /^ublk-zip: error: \/nowhere\/a\.zip: there is no such file; check the path$/m,
   ],
-  [
-    "ublk-zip",
-    "README.md",
-    /^ublk-zip: error: \S+\/README\.md: it is not a zip archive; give a zip arch/,
-  ],
-  ["ublk", "", /^ublk: error: ublk: it needs a command; see `ublk --help`/],
-  ["ublk", "remove", /^ublk: error: remove: unknown command; see `ublk --help`/],
-  ["ublk", "info", /--id: it is missing; see `ublk info --help`/],
-  ["ublk", "del", /ublk del: it needs either -n ID or -a; see `ublk del --help`/],
-  ["ublk", "del -a -n 1", /ublk del: it needs either -n ID or -a; see `ublk del --help`/],
-  ["ublk", "stop -n one", /--id: "one" is not a whole number; give one in digits/],
-  ["ublk", "list extra", /extra: unexpected argument; see `ublk list --help`/],
+  ["ublk-zip", "README.md", /^ublk-zip: error: README\.md: it is no zip archive; give a zip arch/],
+  ["ublk", "nonsense", /^ublk: error: nonsense: unknown command; see `ublk --help`/],
+  ["ublk", "remove", /^ublk: error: remove: unknown command; did you mean `ublk del`\?$/m],
+  ["ublk", "lst", /^ublk: error: lst: unknown command; did you mean `ublk list`\?$/m],
+  ["ublk", "loop a.img", /^ublk: error: loop: unknown command; did you mean `ublk add loop`\?/],
+  ["ublk", "--json list", /^ublk: error: --json: unknown flag before a command; put the comm/],
+  ["ublk", "help lst", /^ublk: error: lst: unknown command; did you mean `ublk list`\?$/m],
+  ["ublk", "info", /DEVICE: it is missing; give its number, or \/dev\/ublkbN$/m],
+  ["ublk", "info /dev/ublkb3p1", /ublkb3p1: it is a partition; give the disk: \/dev\/ublkb3$/m],
+  ["ublk", "info 0 --jsn", /--jsn: unknown flag; did you mean --json\?$/m],
+  ["ublk", "info 1048576", /--id: 1048576 is out of range; use 0 to 1048575/],
+  ["ublk", "del", /ublk del: it needs either a device or -a; give its number, or .+ -a for/],
+  ["ublk", "rm", /ublk del: it needs either a device or -a; /],
+  ["ublk", "del -a 1", /ublk del: it needs either a device or -a; /],
+  ["ublk", "delete -a -n 1", /ublk del: it needs either a device or -a; /],
+  ["ublk", "stop -n one", /one: it is no device of ublk; give its number, or \/dev\/ublkbN$/m],
+  ["ublk", "stop /dev/sda", /\/dev\/sda: it is no device of ublk; give its number, or /],
+  ["ublk", "list extra", /extra: it is no device of ublk; give its number, or \/dev\/ublkbN$/m],
+  ["ublk", "ls -o ID,MONT", /--output: there is no column "MONT"; did you mean MOUNT\?$/m],
+  ["ublk", "list -o ID,", /--output: there is no column ""; use some of ID, PATH, TARGET, /],
+  ["ublk", "features extra", /extra: unexpected argument; see `ublk features --help`/],
   ["ublk", "update_size -n 0", /--size: it is missing; see `ublk update_size --help`/],
+  ["ublk", "update_size 0 1G 2", /2: unexpected argument; see `ublk update_size --help`/],
   ["ublk", "update-size -n 0 -s 0", /--size: "0" is an empty size: give at least 1 byte/],
-  ["ublk", "quiesce", /--id: it is missing; see `ublk quiesce --help`/],
+  ["ublk", "quiesce", /DEVICE: it is missing; give its number, or \/dev\/ublkbN$/m],
   ["ublk", "completions", /^ublk: error: ublk completions: it needs a shell; use bash, zsh, fish/],
   ["ublk", "completions tcsh", /tcsh: there are no completions for it; use one of bash, zsh, /],
+  ["ublk", "completions fissh", /fissh: there are no completions for it; did you mean fish\?$/m],
   ["ublk", "completions bash zsh", /zsh: unexpected argument; name one shell/],
   ["ublk", "set_affinity -n 0 -q 0", /CPULIST: it is missing; see `ublk set_affinity --help`/],
   ["ublk", "set_affinity -n 0 -q 0 x", /x: it is not a list of CPUs; write one such as 0-3,8/],
   ["ublk", "add -t null --affinity 0:y", /y: it is not a list of CPUs; write one such as 0-3,8/],
   ["ublk", "add", /^ublk: error: --type: it is missing; use one of null, mem, /],
+  [
+    "ublk",
+    "add disk.img",
+    /^ublk: error: --type: it is missing; use one .+: ublk add loop disk.img/,
+  ],
+  ["ublk", "add lop a.img", /^ublk: error: --type: it is missing; did you mean `ublk add loop`\?/],
+  ["ublk", "add -t files a.img", /--type: there is no target files; did you mean file\?$/m],
+  ["ublk", "add -t null --dept 3", /--dept: unknown flag; did you mean --depth\?$/m],
+  ["ublk", "add -t null -r reisue", /--recovery: reisue is not possible; did you mean reissue\?$/m],
+  ["ublk", "add -t null -r", /-r: it needs a value; use one of 0, 1, queue, reissue, fail$/m],
+  [
+    "ublk",
+    "add -t null --wrap dealy:read=1",
+    /--wrap: there is no wrapper dealy; did you mean del/,
+  ],
+  [
+    "ublk",
+    "add null --wrap delay:reed=1",
+    /--wrap delay: there is no option reed; did you mean read\?/,
+  ],
+  ["ublk", "add loop -o -f a.img", /-o: it is --read-only of rublk, or --offset of ublksrv; writ/],
+  ["ublk", "add -t loop --offset 8 -f a", /--offset: it is of ublksrv, in sectors; write --wrap /],
   ["ublk", "add -t null --foo 3", /--foo: unknown flag; null has --size; see `ublk add --help`/],
   ["ublk", "add -t null -z -g", /--get-data and --zero-copy: data travels one way only; give /],
   [
@@ -88,6 +122,7 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
   ["ublk", "add -t ./none.ts", /^ublk: error: --type: \.\/none\.ts: there is no such file; check/],
   ["ublk", "add --module none.ts", /^ublk: error: --module: none\.ts: there is no such file; che/],
+  ["ublk", "recover ublkb0p1", /ublkb0p1: it is a partition; give the disk: \/dev\/ublkb0$/m],
   ["ublk", "recover -t null", /--id: it is missing; see `ublk recover --help`/],
 ];
 
@@ -95,6 +130,32 @@ for (const [name, line, expected] of USAGE) {
   Deno.test(`${name} ${line}: one line, exit 2`, async () => {
     const args = line === "" ? [] : line.split(" ");
     assertOneLine(await runCommand(name, args), 2, expected);
+  });
+}
+
+/** What is no mistake, whatever user, kernel or module there is; status, and what stdout begins with. */
+const TOLD: readonly [CommandName, string, number, RegExp][] = [
+  // As for `git`: the commands, and no success for a script that has none.
+  ["ublk", "", 2, /^ublk: serve and manage block devices\n\nUsage: /],
+  ["ublk", "--help", 0, /^ublk: serve and manage block devices\n\nUsage: /],
+  ["ublk", "help", 0, /^ublk: serve and manage block devices\n\nUsage: /],
+  ["ublk", "help del", 0, /^ublk del: stop and delete devices/],
+  ["ublk", "rm --help", 0, /^ublk del: stop and delete devices/],
+  ["ublk", "help -t loop", 0, /^ublk add: [^]*\nOptions of loop:\n/],
+  ["ublk", "add loop -h", 0, /^ublk add: [^]*\nOptions of loop:\n/],
+  ["ublk", "add --help=all", 0, /^ublk add: [^]*\nIntegrity metadata:\n/],
+  ["ublk", "-V", 0, /^ublk \d+\.\d+\.\d+\n$/],
+  ["ublk", "-v", 0, /^ublk \d+\.\d+\.\d+\n$/],
+  ["ublk", "version", 0, /^ublk \d+\.\d+\.\d+\n$/],
+  ["ublk-mem", "-V", 0, /^ublk-mem \d+\.\d+\.\d+\n$/],
+  ["ublk", "list -o help", 0, /^ID +The N of \/dev\/ublkbN\.\nPATH /],
+];
+
+for (const [name, line, status, expected] of TOLD) {
+  Deno.test(`${name} ${line}: is told on stdout, exit ${status}`, async () => {
+    const { code, stdout, stderr } = await runCommand(name, line === "" ? [] : line.split(" "));
+    assertEquals([code, stderr], [status, ""]);
+    assertMatch(stdout, expected);
   });
 }
 
@@ -112,6 +173,7 @@ const OPERATIONS: readonly [CommandName, string][] = [
   ["ublk-null", ""],
   ["ublk", "list"],
   ["ublk", "del -a"],
+  ["ublk", "rm /dev/ublkb0 ublkc1"],
   ["ublk", "add -t null"],
   ["ublk", "add --foreground -t null"],
 ];

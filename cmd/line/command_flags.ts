@@ -1,0 +1,129 @@
+/**
+ * The flags of the commands of `ublk` that serve nothing. They are apart from what the commands do,
+ * so that a help and a completion load nothing else.
+ *
+ * @module
+ */
+
+import { IDS, JSON_FLAG, REQUIRED_ID, REQUIRED_IDS } from "./device_id.ts";
+import type { Flag } from "./flags.ts";
+
+const VERBOSE = { name: "verbose", short: "v", kind: "switch" } as const;
+
+/** Of `ublk list`. */
+export const LIST_FLAGS = [
+  { ...IDS, help: "These devices alone, each as `ublk add` prints it." },
+  { name: "all", short: "a", kind: "switch", help: "All devices, as without -n." },
+  {
+    name: "output",
+    short: "o",
+    kind: "text",
+    placeholder: "COLUMNS",
+    help: "The columns of the table, with commas: ID,PATH,MOUNT; +LOG: one more. " +
+      "`-o help` explains them.",
+  },
+  { name: "noheadings", kind: "switch", help: "No line of headings above the table." },
+  { ...VERBOSE, help: "As `ublk add` prints them, instead of a table." },
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
+
+/** Of `ublk info` and `get_params`. */
+export const INFO_FLAGS = [REQUIRED_IDS, JSON_FLAG] as const satisfies readonly Flag[];
+
+/** Of `ublk features`. */
+export const FEATURES_FLAGS = [
+  { ...VERBOSE, help: "All features that there are, with the Linux that first had each." },
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
+
+/** Of `ublk stats`. */
+export const STATS_FLAGS = [
+  { ...IDS, help: "These devices alone." },
+  { name: "queues", short: "q", kind: "switch", help: "Each queue too. JSON always has them." },
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
+
+/** Of `ublk top`. */
+export const TOP_FLAGS = [
+  { ...IDS, help: "These devices alone." },
+  { name: "queues", short: "q", kind: "switch", help: "Each queue too; p on a terminal." },
+  {
+    name: "interval",
+    kind: "number",
+    placeholder: "SECONDS",
+    min: 0.1,
+    max: 3600,
+    help: "From one look to the next. Default: 1.",
+  },
+  {
+    name: "iterations",
+    kind: "integer",
+    min: 1,
+    help: "Print so many tables and end, also on a terminal.",
+  },
+] as const satisfies readonly Flag[];
+
+const FORCE = {
+  name: "force",
+  kind: "switch",
+  help: "Although the disk is mounted, held by another device or swapped to.",
+} as const satisfies Flag;
+
+/** Of `ublk stop`. */
+export const STOP_FLAGS = [
+  REQUIRED_IDS,
+  { name: "safe", kind: "switch", help: "Leave the look at its users to the kernel (Linux 7.0)." },
+  FORCE,
+] as const satisfies readonly Flag[];
+
+/** Of `ublk del`. */
+export const DEL_FLAGS = [
+  IDS,
+  {
+    name: "all",
+    short: "a",
+    kind: "switch",
+    help: "All devices, also those whose server was killed; of another user than root, all of " +
+      "that user's.",
+  },
+  { name: "async", kind: "switch", help: "Do not wait until the id is free (Linux 6.10)." },
+  FORCE,
+] as const satisfies readonly Flag[];
+
+/** Of `ublk update_size`. */
+export const UPDATE_SIZE_FLAGS = [
+  REQUIRED_ID,
+  { name: "size", short: "s", kind: "size", required: true, help: "The new size: bytes, 1G, …" },
+] as const satisfies readonly Flag[];
+
+/** Of `ublk quiesce`. */
+export const QUIESCE_FLAGS = [
+  REQUIRED_IDS,
+  {
+    name: "timeout-ms",
+    kind: "integer",
+    min: 1,
+    max: 3_600_000,
+    // As kublk has it.
+    help: "How long requests in flight may take, in ms. Default: 10000.",
+  },
+] as const satisfies readonly Flag[];
+
+/** Of `ublk set_affinity`. */
+export const SET_AFFINITY_FLAGS = [
+  REQUIRED_ID,
+  {
+    name: "queue",
+    short: "q",
+    kind: "integer",
+    required: true,
+    min: 0,
+    help: "Which queue's thread, from 0.",
+  },
+  {
+    name: "cpuset",
+    kind: "text",
+    placeholder: "CPULIST",
+    help: "CPULIST, as ublksrv has it.",
+  },
+] as const satisfies readonly Flag[];

@@ -1,0 +1,58 @@
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { UblkError } from "../../uapi/error.ts";
+import { asTyped, withDashes } from "./dashes.ts";
+
+// As the library says it, and as it is typed.
+const TEXTS: readonly [string, string][] = [
+  [
+    "perIoDaemons and batch exclude one another",
+    "--per-io-daemons and --batch exclude one another",
+  ],
+  ["create and readOnly exclude each other", "--create and --read-only exclude each other"],
+  ["leave perIoDaemons out", "leave --per-io-daemons out"],
+  ["leave integrity out", "leave --metadata-size out"],
+  ["leave out create and size", "leave out --create and --size"],
+  [
+    "use blocks of 4096, or serve it without direct",
+    "use blocks of 4096, or serve it without --direct",
+  ],
+  [
+    "choose among copy, user-copy, or leave dataPath out",
+    "choose among copy, user-copy, or leave --data-path out",
+  ],
+  [
+    'make it again with recovery: "queue", "reissue" or "fail"',
+    'make it again with --recovery queue, "reissue" or "fail"',
+  ],
+  // Words, and what others wrote.
+  ["it was made without recovery", "it was made without --recovery"],
+  ["its size per block", "its size per block"],
+  ["a create and a size", "a create and a size"],
+  ["/srv/readOnly/blockSize.img is missing", "/srv/readOnly/blockSize.img is missing"],
+  ['"readOnly" is no file', '"readOnly" is no file'],
+];
+
+for (const [text, typed] of TEXTS) {
+  Deno.test(`asTyped() + ${text} + is ${typed}`, () => {
+    assertEquals(asTyped(text), typed);
+    assertEquals(asTyped(typed), typed, "what is typed stays so");
+  });
+}
+
+Deno.test("withDashes() + an error + keeps all but the words", () => {
+  const error = new UblkError("KERNEL_TOO_OLD", {
+    operation: "serve",
+    device: 3,
+    reason: "no",
+    hint: "leave dataPath out",
+  });
+  const { code, device, message } = withDashes(error) as UblkError;
+  assertEquals([code, device, message], [
+    "KERNEL_TOO_OLD",
+    3,
+    "serve (device 3): no; leave --data-path out",
+  ]);
+  const other = new UblkError("ABORTED", { operation: "serve", reason: "no" });
+  assertStrictEquals(withDashes(other), other);
+  assertStrictEquals(withDashes(undefined), undefined);
+});

@@ -1,0 +1,78 @@
+/**
+ * What can stand on a line of `ublk add` and `ublk recover`, whose target has options of its own.
+ *
+ * @module
+ */
+
+import type { Target } from "../../disk/target.ts";
+import { isModuleName } from "../../disk/module.ts";
+import { WRAPPERS } from "../../backends/wrappers.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { ADD_FLAGS } from "./add_line.ts";
+import type { Flag } from "./flags.ts";
+import { ownSpelling } from "./spellings.ts";
+import { beginning, type Devices, deviceWords, type Offer, onLine, type Word } from "./suggest.ts";
+import { ALL as TARGETS, valueIn } from "./targets.ts";
+
+/** A line behind the command's name. */
+export async function onServingLine(
+  command: "add" | "recover",
+  line: readonly string[],
+  devices: Devices,
+): Promise<Offer> {
+  const word = line.at(-1)!;
+  const before = spelt(command, line.slice(0, -1));
+  const target = targetIn(before);
+  const own: readonly Flag[] = target?.options ?? [];
+  // Whoever adds a device makes its number; all others name one that is there.
+  const flags = [...ADD_FLAGS, ...own].map((flag): Flag =>
+    flag.name === "id" && command === "recover" ? { ...flag, device: true } : flag
+  );
+  const operands = target === undefined || target.files.max > 0 ? "FILE" : "";
+  const offer = await onLine({ flags, operands }, line, devices);
+  const isOperand = offer.words === undefined && !word.startsWith("-");
+  if (!isOperand || target !== undefined) return offer;
+  if (command === "recover" && valueIn(before, "id", "n") === undefined) {
+    return { words: await deviceWords(word, devices) };
+  }
+  return command === "add" && offer.files ? await nameOffer("type", word) : offer;
+}
+
+/** A line that is not complete yet may be wrong still. */
+function spelt(command: "add" | "recover", line: readonly string[]): readonly string[] {
+  try {
+    return ownSpelling(command, line);
+  } catch (error) {
+    if (error instanceof UblkError) return line;
+    throw error;
+  }
+}
+
+function targetIn(line: readonly string[]): Target | undefined {
+  const type = valueIn(line, "type", "t");
+  const isModule = type === undefined
+    ? valueIn(line, "module") !== undefined
+    : isModuleName(type) && !TARGETS.some(({ name }) => name === type);
+  const wanted = isModule ? "module" : type?.replaceAll("_", "-");
+  return TARGETS.find(({ name, aliases = [] }) =>
+    [name, ...aliases].some((one) => one.replaceAll("_", "-") === wanted)
+  );
+}
+
+/** A target, or a wrapper and its options. */
+export function nameOffer(flag: "type" | "wrap", typed: string): Promise<Offer> {
+  if (flag === "type") return Promise.resolve({ words: named(TARGETS), files: true });
+  const colon = typed.indexOf(":");
+  if (colon < 0) return Promise.resolve({ words: named(WRAPPERS) });
+  const wrapper = WRAPPERS.find(({ name }) => name === typed.slice(0, colon));
+  const before = typed.slice(0, Math.max(colon, typed.lastIndexOf(",")) + 1);
+  const words = wrapper?.options.map((option) => {
+    const value = option.kind === "switch" ? "" : "=";
+    return { text: `${before}${option.name}${value}`, help: beginning(option.help) };
+  });
+  return Promise.resolve({ words: words ?? [], noSpace: true });
+}
+
+function named(list: readonly { name: string; summary: string }[]): Word[] {
+  return list.map(({ name, summary }) => ({ text: name, help: summary }));
+}
