@@ -28,7 +28,7 @@ import {
   readDirect,
   topologyOfFile,
 } from "./file_abilities.ts";
-import { refusal } from "./file_checks.ts";
+import { refusal } from "../disk/file_checks.ts";
 
 /** How a file is to be opened. */
 export interface FileWish extends ClaimWish {

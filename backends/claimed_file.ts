@@ -18,7 +18,7 @@ import {
 import { closeFd, openFile } from "../uring/libc.ts";
 import type { DeviceLimits } from "../disk/device_limits.ts";
 import { loopOver } from "../disk/file_places.ts";
-import { refusal } from "./file_checks.ts";
+import { refusal } from "../disk/file_checks.ts";
 
 /** How a file is to be opened and claimed. */
 export interface ClaimWish {

@@ -15,7 +15,7 @@ import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backen
 import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
-import { checkBlockSize, checkPath, refusal } from "./file_checks.ts";
+import { checkBlockSize, checkPath, refusal } from "../disk/file_checks.ts";
 import { FileRequests } from "./file_requests.ts";
 import type { Size } from "../disk/geometry.ts";
 import { formatSize, parseSize } from "../disk/size.ts";

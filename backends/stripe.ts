@@ -12,7 +12,7 @@ import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { fitted, striped } from "../disk/device_limits.ts";
 import { FileRequests } from "./file_requests.ts";
-import { checkBlockSize, checkPath, refusal } from "./file_checks.ts";
+import { checkBlockSize, checkPath, refusal } from "../disk/file_checks.ts";
 import { formatSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { StripeLayout } from "./stripe_layout.ts";

@@ -6,7 +6,7 @@
 
 import { invalidIn } from "../uapi/error.ts";
 import type { Backend, ShareContext, Sharing } from "../disk/backend.ts";
-import { checkBlockSize, checkPath } from "./file_checks.ts";
+import { checkBlockSize, checkPath } from "../disk/file_checks.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
 import { parseEncoding } from "./zip/encoding.ts";

@@ -7,7 +7,7 @@
 import { parseArgs } from "@std/cli";
 import config from "../deno.json" with { type: "json" };
 import { manPage } from "./_roff.ts";
-import { PROGRAMS } from "./line/completions.ts";
+import { PROGRAMS } from "./completion/completions.ts";
 import { writeLine } from "./program/print.ts";
 
 /** When: `SOURCE_DATE_EPOCH` where it is set, for builds that come out the same; else today. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-// Only this script needs it; see docs/decisions/0014-man-pages.md.
+// Only this script needs it; see docs/decisions/0016-man-pages.md.
 // deno-lint-ignore no-import-prefix
 import { lexer, type Token, type Tokens } from "npm:marked@^18.2";
 

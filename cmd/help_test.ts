@@ -52,7 +52,9 @@ for (const [name, subcommands] of Object.entries(COMMANDS)) {
     for (const subcommand of subcommands) {
       const { code, stdout, stderr } = await run(name, ...subcommand, "--help");
       assertEquals([code, stderr], [0, ""]);
-      const flags = [...stdout.matchAll(/^ +(?:-\w, )?(--[a-z-]+)/gm)].map(([, flag]) => flag);
+      const flags = [...stdout.matchAll(/^(?: {2}-\w, | {6})(--[a-z-]+)/gm)].map(([, flag]) =>
+        flag
+      );
       assert(flags.includes("--help"), "the help lists its flags");
       const isProgram = subcommand.length === 0 && name !== "ublk";
       if (isProgram) assertStringIncludes(page, "](ublk.md#options)");

@@ -20,16 +20,10 @@ import {
   TOP_FLAGS,
   UPDATE_SIZE_FLAGS,
 } from "./line/command_flags.ts";
-import {
-  type Command,
-  COMMAND_GROUPS,
-  COMMANDS,
-  findCommand,
-  FOREIGN_NAMES,
-  syntaxOf,
-} from "./line/commands.ts";
+import type { Command } from "./line/command.ts";
+import { COMMAND_GROUPS, COMMANDS, findCommand, FOREIGN_NAMES, syntaxOf } from "./line/commands.ts";
 import { asksFor, type Flag, parseLine, usageError, type Values, wantsAll } from "./line/flags.ts";
-import { misspelt } from "./line/misspelt.ts";
+import { misspelt } from "./program/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
 import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
 
@@ -120,7 +114,7 @@ const RUNS: Readonly<Record<string, Run>> = {
     return (_values, _log, words) => initBackend(words);
   }),
   completions: reading([], async () => {
-    const { completions } = await import("./line/completions.ts");
+    const { completions } = await import("./completion/completions.ts");
     return (_values, _log, words) => completions(words);
   }),
 };
@@ -177,7 +171,7 @@ async function main(typed: readonly string[], log: ErrorLog): Promise<number> {
   const args = typed[0] === "kublk" ? asKublk(typed.slice(1)) : typed;
   const [name, ...rest] = args;
   if (name === "__complete") {
-    return await (await import("./line/complete.ts")).answer(rest);
+    return await (await import("./completion/complete.ts")).answer(rest);
   }
   if (name === undefined) {
     await help(undefined, []);

@@ -96,8 +96,8 @@ export const ROOMS: readonly Room[] = [
   { name: "cmd/program", imports: COMMANDS },
   {
     name: "records of servers",
-    holds: ["cmd/devices/records.ts", "cmd/devices/run_folder.ts"],
-    imports: GROUND,
+    holds: ["cmd/devices/disk_request.ts", "cmd/devices/records.ts", "cmd/devices/run_folder.ts"],
+    imports: COMMANDS,
   },
   {
     name: "cmd/line",
@@ -105,19 +105,26 @@ export const ROOMS: readonly Room[] = [
   },
   { name: "cmd/devices", imports: [...COMMANDS, "cmd/program", "records of servers", "cmd/line"] },
   {
+    name: "cmd/completion",
+    imports: [...COMMANDS, "cmd/program", "cmd/line", "cmd/devices"],
+  },
+  {
     name: "cmd/watch",
     imports: [...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
   },
   {
     name: "cmd/server",
-    imports: [...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
+    imports: [
+      ...[...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
+      "cmd/completion",
+    ],
   },
   {
     name: "cmd",
     imports: [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
-      ...["cmd/watch", "cmd/server"],
+      ...["cmd/watch", "cmd/server", "cmd/completion"],
     ],
   },
   { name: "vm", imports: [] },
@@ -131,7 +138,7 @@ export const ROOMS: readonly Room[] = [
       ...["doors of backends"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
-      ...["cmd/server", "cmd", "vm"],
+      ...["cmd/server", "cmd/completion", "cmd", "vm"],
     ],
   },
 ];

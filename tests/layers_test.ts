@@ -23,9 +23,7 @@ Deno.test("importGraph + sees imports of every kind", () => {
 });
 
 /** Modules that break the table, each with the reason why it still may. */
-const KNOWN = new Map([
-  ["cmd/line/programs.ts", "completions and flags of the single-purpose programs come from these"],
-]);
+const KNOWN = new Map([]);
 
 Deno.test("every import + keeps to the table of layers", () => {
   const broken = graph.filter((one) => breach(one) !== undefined);

@@ -76,7 +76,7 @@ async function modulesOf(door: string): Promise<Info["modules"]> {
 }
 
 Deno.test("a Tab loads neither devices nor servers: completions of commands, flags, values", async () => {
-  for (const door of ["cmd/ublk.ts", "cmd/line/complete.ts", "cmd/line/help.ts"]) {
+  for (const door of ["cmd/ublk.ts", "cmd/completion/complete.ts", "cmd/line/help.ts"]) {
     const loaded = loadedAtOnce(await modulesOf(door), new URL(door, ROOT).href);
     assert(loaded.size > 5, `${door} is a module of this project`);
     const heavy = [...loaded].map((one) => one.slice(ROOT.href.length))

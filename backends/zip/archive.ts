@@ -8,7 +8,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { fileStatus, readAt } from "../../uring/file.ts";
 import { closeFd } from "../../uring/libc.ts";
 import { openBackingFile } from "../backing_file.ts";
-import { refusal } from "../file_checks.ts";
+import { refusal } from "../../disk/file_checks.ts";
 import { Damage } from "./damage.ts";
 import { readDirectory } from "./directory.ts";
 import type { Members } from "./members.ts";

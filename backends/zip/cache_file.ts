@@ -18,7 +18,7 @@ import {
   writeAt,
 } from "../../uring/file.ts";
 import { closeFd, openFile } from "../../uring/libc.ts";
-import { refusal } from "../file_checks.ts";
+import { refusal } from "../../disk/file_checks.ts";
 
 /** Alignment of each reserved range, in bytes, so that it covers whole filesystem blocks. */
 const ALIGNMENT = 4096;

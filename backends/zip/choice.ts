@@ -4,7 +4,7 @@
  * @module
  */
 
-import { refusal } from "../file_checks.ts";
+import { refusal } from "../../disk/file_checks.ts";
 import type { Archive } from "./archive.ts";
 import type { Members } from "./members.ts";
 

@@ -6,7 +6,7 @@
 
 import { EIO } from "../../uapi/errno.ts";
 import type { UblkError } from "../../uapi/error.ts";
-import { refusal } from "../file_checks.ts";
+import { refusal } from "../../disk/file_checks.ts";
 
 /** Permanent damage of a member or directory. Thrown and caught in this room only. */
 export class Damage extends Error {

@@ -8,7 +8,7 @@
 
 import type { Reader } from "@zip.js/zip.js/lib/zip-core-reader.js";
 import { UblkError } from "../../uapi/error.ts";
-import { refusal } from "../file_checks.ts";
+import { refusal } from "../../disk/file_checks.ts";
 import { OPENING_PAUSE_EVERY_MS, Pauses } from "./pauses.ts";
 import { Damage, damaged } from "./damage.ts";
 import { NameDecoder } from "./encoding.ts";

@@ -7,7 +7,7 @@
 
 import { allOf } from "../../disk/answers.ts";
 import type { Answer, Backend } from "../../disk/backend.ts";
-import { refusal } from "../file_checks.ts";
+import { refusal } from "../../disk/file_checks.ts";
 import type { Archive } from "./archive.ts";
 import type { Contents } from "./contents.ts";
 import { Fat32 } from "./fat32.ts";

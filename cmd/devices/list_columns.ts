@@ -6,7 +6,7 @@
 
 import { formatSize } from "../../disk/size.ts";
 import { usageError } from "../line/flags.ts";
-import { misspelt } from "../line/misspelt.ts";
+import { misspelt } from "../program/misspelt.ts";
 import { columns, type DeviceRow, serverText } from "./devices.ts";
 
 /** One column. */

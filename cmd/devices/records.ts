@@ -12,7 +12,7 @@
 import { UblkError } from "../../uapi/error.ts";
 import { pathExists, readSmallFile } from "../../uring/libc.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
-import type { DiskRequest } from "../line/request.ts";
+import type { DiskRequest } from "./disk_request.ts";
 import { runFolder } from "./run_folder.ts";
 
 /** What is known of a server whatever its version. The names are those of the file. */

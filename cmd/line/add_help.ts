@@ -64,7 +64,10 @@ export const GROUPS: readonly FlagGroup[] = [
   },
   {
     heading: "The disk and its owner",
-    names: ["unprivileged", "no-partition-scan"],
+    names: [
+      ...["rotational", "physical-block-size", "io-opt", "discard-granularity"],
+      ...["unprivileged", "no-partition-scan"],
+    ],
   },
   {
     heading: "The server's process",

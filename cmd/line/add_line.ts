@@ -7,12 +7,13 @@
 
 import { type Option, OptionError, readValue } from "../../disk/option.ts";
 import type { Target } from "../../disk/target.ts";
-import { DEVICE_FLAGS, type ServingOptions, servingOptions } from "./device_flags.ts";
+import type { DiskRequest, ServingOptions } from "../devices/disk_request.ts";
+import { DEVICE_FLAGS, servingOptions } from "./device_flags.ts";
 import { findFlag, type Flag, parseLine, spreadLetters, usageError, type Values } from "./flags.ts";
 import { verbosityOf, withRewrites } from "./kublk.ts";
 import { METRICS, metricsAddress } from "./metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./process_flags.ts";
-import { type DiskRequest, type RequestedDisk, requestedDisk } from "./request.ts";
+import { type RequestedDisk, requestedDisk } from "./request.ts";
 import {
   absolute,
   checkFiles,

@@ -17,23 +17,8 @@ import {
   TOP_FLAGS,
   UPDATE_SIZE_FLAGS,
 } from "./command_flags.ts";
-import type { Flag, Syntax } from "./flags.ts";
-
-/** One command. Its `name` is without that of the program. */
-export interface Command extends Omit<Syntax, "flags"> {
-  /** Other names. */
-  readonly aliases?: readonly string[];
-  /** Its flags; `add` and `recover` load theirs when they are wanted. */
-  readonly flags?: readonly Flag[];
-}
-
-/** Commands that belong together. */
-export interface CommandGroup {
-  /** The heading in the overview. */
-  readonly heading: string;
-  /** The commands. */
-  readonly commands: readonly Command[];
-}
+import type { Command, CommandGroup } from "./command.ts";
+import type { Syntax } from "./flags.ts";
 
 const DEVICES = { operands: "DEVICE…", words: ["id"] } as const;
 const SOME_DEVICES = { operands: "[DEVICE]…", words: ["id"] } as const;

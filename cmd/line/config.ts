@@ -14,7 +14,7 @@ import { ADD_FLAGS, CONFIG, DISK_FLAGS, parseAdd, type Reading } from "./add_lin
 import { type ConfigFile, type Path, readConfigFile, valueText } from "./config_file.ts";
 import { findFlag, type Flag, givenFlags, spreadLetters, usageError } from "./flags.ts";
 import { ownArguments } from "./kublk_line.ts";
-import { likewise, misspelt, withSuggestion } from "./misspelt.ts";
+import { likewise, misspelt, withSuggestion } from "../program/misspelt.ts";
 import { absolute, loadTarget, targetFlags, targetHint, targetOf, valueIn } from "./targets.ts";
 import { absoluteWrap } from "./wraps.ts";
 

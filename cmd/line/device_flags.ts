@@ -9,7 +9,7 @@ import { BLOCK_SIZES } from "../../uapi/block_sizes.ts";
 import { type DeviceOption, type Member, memberValue } from "../../device/option_row.ts";
 import { mistakeIn } from "../../device/option_rules.ts";
 import { DEVICE_OPTIONS, kernelOf, optionOf } from "../../device/option_table.ts";
-import type { DeviceOptions } from "../../device/options.ts";
+import type { ServingOptions } from "../devices/disk_request.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
 import { parseCpuLists } from "./cpus.ts";
 import { type Flag, usageError } from "./flags.ts";
@@ -41,9 +41,6 @@ export const DEVICE_FLAGS: readonly Flag[] = [
   BLOCK_SIZE,
   RESUME,
 ].flatMap(withRewrites);
-
-/** What they come to. */
-export type ServingOptions = Omit<DeviceOptions, "backend" | "signal" | "signals">;
 
 /** Flags by name. */
 export type FlagValues = Readonly<Record<string, unknown>>;

@@ -12,7 +12,7 @@ import { parseArgs } from "@std/cli";
 import { type Option, OptionError, type OptionKind, readValue } from "../../disk/option.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { deviceNumber } from "./device_name.ts";
-import { misspelt } from "./misspelt.ts";
+import { misspelt } from "../program/misspelt.ts";
 
 /** One flag: an option as it is typed. */
 export interface Flag extends Omit<Option, "kind" | "first"> {

@@ -7,7 +7,7 @@
 import config from "../../deno.json" with { type: "json" };
 import { type Option, placeholderOf } from "../../disk/option.ts";
 import { textWidth } from "../program/width.ts";
-import type { CommandGroup } from "./commands.ts";
+import type { CommandGroup } from "./command.ts";
 import { COMMON_FLAGS, type Flag, type FlagGroup, type Syntax } from "./flags.ts";
 import { paragraphs, wrapped } from "./wrap_text.ts";
 

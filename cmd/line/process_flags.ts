@@ -6,6 +6,7 @@
  */
 
 import { parseCpus } from "./cpus.ts";
+import type { ProcessOptions } from "../devices/disk_request.ts";
 import type { Flag, Values } from "./flags.ts";
 
 /** The flags. */
@@ -36,18 +37,6 @@ export const PROCESS_FLAGS = [
     help: "The CPUs that the server may run on: 0-3,8. Default: the caller's.",
   },
 ] as const satisfies readonly Flag[];
-
-/** What they come to. */
-export interface ProcessOptions {
-  /** Lock all memory, on first touch. */
-  readonly mlock: boolean;
-  /** `PR_SET_IO_FLUSHER` for every thread. */
-  readonly ioFlusher: boolean;
-  /** `/proc/PID/oom_score_adj`; as it is where undefined. */
-  readonly oomScore: number | undefined;
-  /** The CPUs that any thread may run on; as it is where undefined. */
-  readonly cpus: readonly number[] | undefined;
-}
 
 /**
  * The flags as options.

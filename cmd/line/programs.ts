@@ -6,6 +6,7 @@
  */
 
 import type { Target } from "../../disk/target.ts";
+import { COMMON, GROUPS } from "./add_help.ts";
 import { DISK_FLAGS } from "./add_line.ts";
 import type { Syntax } from "./flags.ts";
 import { ALL, filesText, targetFlags } from "./targets.ts";
@@ -45,6 +46,8 @@ export const DISK_PROGRAMS: readonly DiskProgram[] = PROGRAMS.map(([name, of, su
       name,
       summary,
       flags: [...targetFlags(target), ...DISK_FLAGS],
+      common: [...target.options.map(({ name }) => name), ...COMMON],
+      groups: GROUPS,
       ...(operands === "" ? {} : { operands }),
       notes: `${wrappersHelp()}\n\n${NOTES}`,
     },

@@ -69,8 +69,8 @@ Deno.test("expandConfig + a program for one kind of disk + has no type, and its 
     const wrong = await assertRejects(() => expand('size = "1M"\ntype = "mem"\n'), UblkError);
     assertEquals(
       wrong.message,
-      `${file}:2: type: unknown key; ` +
-        "mem has --size, --max-size, --overcommit; see `ublk-mem --help`",
+      `${file}:2:1: type: unknown key; ` +
+        "mem has size, max-size, overcommit; see `ublk-mem --help`",
     );
   } finally {
     await Deno.remove(folder, { recursive: true });

@@ -9,7 +9,7 @@ import { isModuleName } from "../../disk/module.ts";
 import { ADD_FLAGS } from "./add_line.ts";
 import { deviceNumber } from "./device_name.ts";
 import { findFlag, type Flag, spreadLetters, usageError } from "./flags.ts";
-import { misspelt } from "./misspelt.ts";
+import { misspelt } from "../program/misspelt.ts";
 import { ALL as TARGETS, namesTarget, targetNames, valueIn } from "./targets.ts";
 
 /** A file that is named by a flag, as theirs are. */

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
 import { parseAdd } from "./add_line.ts";
-import { withSuggestion } from "./misspelt.ts";
+import { withSuggestion } from "../program/misspelt.ts";
 import { ownSpelling } from "./spellings.ts";
 
 type Command = "add" | "recover";

@@ -11,7 +11,7 @@ import { TARGETS } from "../../backends/targets.ts";
 import { placeholderOf } from "../../disk/option.ts";
 import { type Flag, usageError } from "./flags.ts";
 import { flagLines } from "./help.ts";
-import { misspelt } from "./misspelt.ts";
+import { misspelt } from "../program/misspelt.ts";
 
 /** All of them. */
 export const ALL: readonly Target[] = [...TARGETS, module];

@@ -11,7 +11,7 @@ import type { GivenOptions, Wrapper } from "../../disk/wrapper.ts";
 import { valueText } from "./config_file.ts";
 import { type Flag, usageError } from "./flags.ts";
 import { explained } from "./help.ts";
-import { misspelt } from "./misspelt.ts";
+import { misspelt } from "../program/misspelt.ts";
 import { absolute } from "./targets.ts";
 
 /** The flag. */

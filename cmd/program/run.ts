@@ -8,8 +8,8 @@
 import { stackText } from "../../queue/messages.ts";
 import { isUblkError, thrownText } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
-import { withDashes } from "../line/dashes.ts";
-import { withSuggestion } from "../line/misspelt.ts";
+import { withDashes } from "./dashes.ts";
+import { withSuggestion } from "./misspelt.ts";
 import { Excerpt } from "./excerpt.ts";
 import { STDOUT_OPERATION, writeError } from "./print.ts";
 

@@ -26,7 +26,7 @@ export async function runProgram(name: string): Promise<never> {
   const status = await exitStatus(log, async () => {
     const args = await commandArgs();
     if (args[0] === "__complete") {
-      const { answer } = await import("../line/complete.ts");
+      const { answer } = await import("../completion/complete.ts");
       return await answer(args.slice(1), program.syntax);
     }
     const wish = asksFor(args);

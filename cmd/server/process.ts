@@ -22,7 +22,7 @@ import {
   setIoFlusher,
   startOver,
 } from "../../uring/process.ts";
-import type { ProcessOptions } from "../line/process_flags.ts";
+import type { ProcessOptions } from "../devices/disk_request.ts";
 
 /**
  * Makes this process so, before it starts any thread. What a thread can only inherit is given to

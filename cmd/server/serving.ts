@@ -23,7 +23,7 @@ import type { StderrLog } from "./log.ts";
 import type { ServiceManager } from "./notify.ts";
 import { checkOpenFiles } from "./open_files.ts";
 import { asksOfProcess } from "../line/process_flags.ts";
-import type { DiskRequest } from "../line/request.ts";
+import type { DiskRequest } from "../devices/disk_request.ts";
 import {
   isFileError,
   keepsNoRecords,

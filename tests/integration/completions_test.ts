@@ -1,10 +1,10 @@
 /**
  * The completions, as the shells themselves make suggestions with them: each asks the programs. What
- * there is to suggest on every line is in `cmd/line/suggest_test.ts`.
+ * there is to suggest on every line is in `cmd/completion/suggest_test.ts`.
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { PROGRAMS as NAMED } from "../../cmd/line/completions.ts";
+import { PROGRAMS as NAMED } from "../../cmd/completion/completions.ts";
 import {
   commandLine,
   type CommandName,

@@ -6,13 +6,14 @@
 
 import type { Target } from "../../disk/target.ts";
 import { isModuleName } from "../../disk/module.ts";
-import { WRAPPERS } from "../../backends/wrappers.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { ADD_FLAGS } from "./add_line.ts";
-import type { Flag } from "./flags.ts";
-import { ownSpelling } from "./spellings.ts";
-import { beginning, type Devices, deviceWords, type Offer, onLine, type Word } from "./suggest.ts";
-import { ALL as TARGETS, valueIn } from "./targets.ts";
+import { ADD_FLAGS } from "../line/add_line.ts";
+import type { Flag } from "../line/flags.ts";
+import { ownSpelling } from "../line/spellings.ts";
+import { nameOffer } from "./names.ts";
+import type { Devices, Offer } from "./offer.ts";
+import { deviceWords, onLine } from "./on_line.ts";
+import { ALL as TARGETS, valueIn } from "../line/targets.ts";
 
 /** A line behind the command's name. */
 export async function onServingLine(
@@ -57,22 +58,4 @@ function targetIn(line: readonly string[]): Target | undefined {
   return TARGETS.find(({ name, aliases = [] }) =>
     [name, ...aliases].some((one) => one.replaceAll("_", "-") === wanted)
   );
-}
-
-/** A target, or a wrapper and its options. */
-export function nameOffer(flag: "type" | "wrap", typed: string): Promise<Offer> {
-  if (flag === "type") return Promise.resolve({ words: named(TARGETS), files: true });
-  const colon = typed.indexOf(":");
-  if (colon < 0) return Promise.resolve({ words: named(WRAPPERS) });
-  const wrapper = WRAPPERS.find(({ name }) => name === typed.slice(0, colon));
-  const before = typed.slice(0, Math.max(colon, typed.lastIndexOf(",")) + 1);
-  const words = wrapper?.options.map((option) => {
-    const value = option.kind === "switch" ? "" : "=";
-    return { text: `${before}${option.name}${value}`, help: beginning(option.help) };
-  });
-  return Promise.resolve({ words: words ?? [], noSpace: true });
-}
-
-function named(list: readonly { name: string; summary: string }[]): Word[] {
-  return list.map(({ name, summary }) => ({ text: name, help: summary }));
 }

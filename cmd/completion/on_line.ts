@@ -1,92 +1,11 @@
 /**
- * What can stand where the cursor is on a command line, made from what the help is made from. It knows
- * nothing of any shell.
+ * The words that can stand at the cursor on the line of one command.
  *
  * @module
  */
 
-import type { Option } from "../../disk/option.ts";
-import { COMMANDS, findCommand, syntaxOf } from "./commands.ts";
-import { COMMON_FLAGS, findFlag, type Flag, type Syntax } from "./flags.ts";
-
-/** A word, and what it means. */
-export interface Word {
-  /** As it is typed. */
-  readonly text: string;
-  /** In a few words, or nothing. */
-  readonly help: string;
-}
-
-/** What can stand there. */
-export interface Answer {
-  /** Whole words that begin as the one at the cursor does. */
-  readonly words: readonly Word[];
-  /** Files too. */
-  readonly files: boolean;
-  /** The word goes on. */
-  readonly noSpace: boolean;
-}
-
-/** The numbers of the devices that there are. */
-export type Devices = () => Promise<readonly number[]>;
-
-/** Suggestions, whatever the word at the cursor begins with. */
-export interface Offer {
-  readonly words?: readonly Word[];
-  readonly files?: boolean;
-  readonly noSpace?: boolean;
-}
-
-const NOTHING: Offer = {};
-
-/**
- * Suggests words.
- *
- * @param line The words behind the program's name, up to the one at the cursor.
- * @param program The syntax of a program without commands; that of `ublk` where left out.
- */
-export async function suggest(
-  line: readonly string[],
-  devices: Devices,
-  program?: Syntax,
-): Promise<Answer> {
-  const word = line.at(-1)!;
-  const offer = await offerFor(line, devices, program);
-  const words = (offer.words ?? []).filter(({ text }) => text.startsWith(word));
-  return { words, files: offer.files === true, noSpace: offer.noSpace === true };
-}
-
-async function offerFor(
-  line: readonly string[],
-  devices: Devices,
-  program: Syntax | undefined,
-): Promise<Offer> {
-  if (program !== undefined) return await onLine(program, line, () => Promise.resolve([]));
-  const [name, ...rest] = line;
-  if (rest.length === 0) return firstWord(name);
-  if (name === "help") return rest.length === 1 ? { words: commandWords() } : NOTHING;
-  const command = findCommand(name);
-  if (command === undefined) return NOTHING;
-  if (command.name === "add" || command.name === "recover") {
-    return await (await import("./suggest_add.ts")).onServingLine(command.name, rest, devices);
-  }
-  return await onLine(await syntaxOf(command, []), rest, devices);
-}
-
-function commandWords(): Word[] {
-  return COMMANDS.map(({ name, summary }) => ({ text: name, help: summary }));
-}
-
-function firstWord(word: string): Offer {
-  if (word.startsWith("-")) return { words: flagWords([]) };
-  return {
-    words: [
-      ...commandWords(),
-      { text: "help", help: "explain a command" },
-      { text: "version", help: "print the version" },
-    ],
-  };
-}
+import { COMMON_FLAGS, findFlag, type Flag, type Syntax } from "../line/flags.ts";
+import { beginning, type Devices, type Offer, type Word } from "./offer.ts";
 
 /** The line of a command, behind its name. */
 export async function onLine(
@@ -110,7 +29,7 @@ export async function onLine(
 }
 
 /** The flags as they are typed, those that every command has among them. */
-function flagWords(flags: readonly Flag[]): Word[] {
+export function flagWords(flags: readonly Flag[]): Word[] {
   return [...flags, ...COMMON_FLAGS].flatMap(({ name, short, help }: Flag) => {
     const begun = beginning(help);
     const long = { text: `--${name}`, help: begun };
@@ -160,7 +79,7 @@ async function plainValue(flag: Flag, typed: string, devices: Devices): Promise<
   }
   if (kind === "names") return several(typed, "+", choices.map(String));
   if (name === "wrap" || name === "type") {
-    return await (await import("./suggest_add.ts")).nameOffer(name, typed);
+    return await (await import("./names.ts")).nameOffer(name, typed);
   }
   return {
     words: choices.map((choice) => ({ text: `${choice}`, help: "" })),
@@ -182,11 +101,6 @@ export async function deviceWords(word: string, devices: Devices): Promise<Word[
 }
 
 /** Whether a placeholder stands for a file. */
-export function isFile(placeholder: string): boolean {
+function isFile(placeholder: string): boolean {
   return ["FILE", "PATH", "FOLDER", "ARCHIVE"].includes(placeholder);
-}
-
-/** The first sentence of a help text, or what stands before its first semicolon. */
-export function beginning(help: Option["help"]): string {
-  return /^.*?(?=\.?$|\. |;)/.exec(help.replaceAll(/\s+/g, " "))![0];
 }

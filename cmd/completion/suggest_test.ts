@@ -1,13 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { WRAPPERS } from "../../backends/wrappers.ts";
 import { libc } from "../../uring/libc.ts";
-import { DISK_PROGRAMS, type DiskProgram } from "./programs.ts";
-import { ADD_FLAGS } from "./add_line.ts";
-import { COMMANDS, syntaxOf } from "./commands.ts";
+import { DISK_PROGRAMS, type DiskProgram } from "../line/programs.ts";
+import { ADD_FLAGS } from "../line/add_line.ts";
+import { COMMANDS, syntaxOf } from "../line/commands.ts";
 import { answerText, glued } from "./complete.ts";
-import { COMMON_FLAGS, type Flag } from "./flags.ts";
+import { COMMON_FLAGS, type Flag } from "../line/flags.ts";
 import { suggest } from "./suggest.ts";
-import { ALL as TARGETS } from "./targets.ts";
+import { ALL as TARGETS } from "../line/targets.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();

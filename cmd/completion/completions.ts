@@ -8,8 +8,8 @@
 import { writeText } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { SHELLS } from "./complete.ts";
-import { usageError } from "./flags.ts";
-import { misspelt } from "./misspelt.ts";
+import { usageError } from "../line/flags.ts";
+import { misspelt } from "../program/misspelt.ts";
 
 /** The programs that can be completed. */
 export const PROGRAMS: readonly string[] = [

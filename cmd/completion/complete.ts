@@ -7,8 +7,9 @@
 
 import { writeText } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
-import type { Syntax } from "./flags.ts";
-import { type Answer, type Devices, suggest } from "./suggest.ts";
+import type { Syntax } from "../line/flags.ts";
+import type { Answer, Devices } from "./offer.ts";
+import { suggest } from "./suggest.ts";
 
 /** The shells. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
