@@ -33,7 +33,7 @@ export async function takeTurn(
   signal?: AbortSignal,
 ): Promise<Disposable> {
   const dir = `${cacheDir()}/${name}`;
-  const guard = () => lock(`${name}-turns`, "waiting for the list of guests", signal);
+  const guard = () => lock(`${name}-turns`, undefined, signal);
   let mine: Ticket;
   let file: Deno.FsFile;
   {
