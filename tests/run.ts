@@ -16,14 +16,15 @@ import { formatSlowest } from "./slowest.ts";
 import { allSteps, fetchForGuests, type Group, GROUPS, type Step } from "./steps.ts";
 import { formatTotals, type Outcome, total } from "./totals.ts";
 
-const USAGE = `Usage: deno task test [--only GROUP,…] [--filter NAME]
+const USAGE = `Usage: deno task test [--only GROUP,…] [--filter NAME] [--lanes N]
 
   --only GROUP,…  run only these groups: ${GROUPS.join(", ")}
                   (default: all)
   --filter NAME   run only tests whose name contains NAME (or matches /NAME/);
-                  alone it means --only unit,integration`;
+                  alone it means --only unit,integration
+  --lanes N       run so many steps at the same time (default: 2, or 1 on one CPU)`;
 
-/** How many steps run at the same time: most are one busy CPU each. */
+/** The default of `--lanes`: most steps are one busy CPU each. */
 const LANES = Math.min(2, navigator.hardwareConcurrency);
 
 /** Under `deno task` one Ctrl-C arrives twice within 2 ms; only a later one means impatience. */
@@ -32,13 +33,14 @@ const SECOND_SIGNAL_MS = 1_000;
 interface Options {
   groups: ReadonlySet<Group>;
   filter?: string;
+  lanes: number;
 }
 
 function parseOptions(args: string[]): Options {
   const unknown: string[] = [];
   const options = parseArgs(args, {
     boolean: ["help"],
-    string: ["only", "filter"],
+    string: ["only", "filter", "lanes"],
     unknown: (arg) => {
       unknown.push(arg);
       return false;
@@ -51,11 +53,13 @@ function parseOptions(args: string[]): Options {
   const standard = options.filter === undefined ? GROUPS.join() : "unit,integration";
   const groups = (options.only ?? standard).split(",");
   unknown.push(...groups.filter((group) => !(GROUPS as readonly string[]).includes(group)));
+  const lanes = Number(options.lanes ?? LANES);
+  if (!(Number.isSafeInteger(lanes) && lanes > 0)) unknown.push(`--lanes ${options.lanes}`);
   if (unknown.length > 0) {
     console.error(`unknown: ${unknown.join(", ")}\n\n${USAGE}`);
     Deno.exit(2);
   }
-  return { groups: new Set(groups as Group[]), filter: options.filter };
+  return { groups: new Set(groups as Group[]), filter: options.filter, lanes };
 }
 
 /** Ends the running steps on a signal; the lanes see the flag and go no further. */
@@ -99,12 +103,14 @@ function list(title: string, outcomes: Map<string, Outcome>, which: "failed" | "
 }
 
 async function main(): Promise<number> {
-  const { groups, filter } = parseOptions(Deno.args);
+  const { groups, filter, lanes } = parseOptions(Deno.args);
+  // Or guests of this run would wait for one another.
+  if (lanes > LANES) Deno.env.set("UBLK_VM_AT_ONCE", `${lanes}`);
   Deno.chdir(new URL("..", import.meta.url));
   const state = watchSignals();
   await ensurePackages(groups);
   const steps = (await allSteps(filter)).filter(({ group }) => groups.has(group));
-  const isAlone = LANES === 1 || steps.length === 1;
+  const isAlone = lanes === 1 || steps.length === 1;
   const fetching = isAlone ? undefined : fetchForGuests(groups);
   const outcomes = new Map<string, Outcome>();
   const jobs = steps.map((step) => async () => {
@@ -112,7 +118,7 @@ async function main(): Promise<number> {
     const outcome = await runStep(step, isAlone ? undefined : step.label, filter);
     outcomes.set(step.name, outcome);
   });
-  await inLanes(jobs, LANES);
+  await inLanes(jobs, lanes);
   await fetching;
   for (const [name, { times = [] }] of outcomes) {
     const lines = formatSlowest(times);

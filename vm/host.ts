@@ -109,20 +109,20 @@ async function openLockFile(path: string): Promise<Deno.FsFile> {
 
 /**
  * Holds the named lock of the cache folder until disposed. It is an flock, so the kernel drops it
- * when its owner dies, however it dies. `waiting` is said once when someone else has it.
+ * when its owner dies, however it dies. `waiting` is said once when someone else has it, if there is something to say.
  *
  * `flock(1)` would need a child; `FsFile.lock` waits on a pool thread that nothing can interrupt,
  * so this polls `tryLock` and a Ctrl-C (through `signal`) ends the wait.
  */
 export async function lock(
   name: string,
-  waiting: string,
+  waiting: string | undefined,
   signal?: AbortSignal,
 ): Promise<Disposable> {
   const file = await openLockFile(`${cacheDir()}/${name}.lock`);
   try {
     for (let said = false; !(await file.tryLock(true)); said = true) {
-      if (!said) say(waiting);
+      if (!said && waiting !== undefined) say(waiting);
       signal?.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, 200));
     }

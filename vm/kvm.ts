@@ -26,7 +26,7 @@ const SLOW_WHEN_EMULATED = [
 
 /**
  * The same addresses in each process: QEMU finds translated code by its virtual address first, so
- * that otherwise each Deno has all of its own code translated anew. Halves what a guest takes.
+ * that otherwise each Deno has all of its own code translated anew. A start of Deno takes half.
  */
 const SAME_ADDRESSES = "norandmaps";
 

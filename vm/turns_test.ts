@@ -31,24 +31,34 @@ class Queue {
   }
 }
 
-/** Longer than some polls. */
-const settled = () => new Promise((resolve) => setTimeout(resolve, 700));
+/** Resolves once so many have a number: only then is their order settled. */
+async function numbers(folder: string, count: number): Promise<void> {
+  while ([...Deno.readDirSync(`${folder}/test`)].length !== count) await pause(10);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Long enough for somebody to be admitted who must not be. */
+const POLLS_MS = 700;
 
 Deno.test("takeTurn admits as many as there are places, first come, first served", async () => {
-  await inOwnCache(async () => {
+  await inOwnCache(async (folder) => {
     const queue = new Queue();
     await queue.come("a", 1);
     await queue.come("b", 1);
     const whole = queue.come("whole", 2);
-    await settled();
-    // There would be a place for it, but one that came before wants both.
+    await numbers(folder, 3);
     const last = queue.come("last", 1);
+    await numbers(folder, 4);
     queue.leave("a");
-    await settled();
+    // There is a place for the last one, but one that came before wants both.
+    await pause(POLLS_MS);
     assertEquals(queue.admitted, ["a", "b"]);
     queue.leave("b");
     await whole;
-    await settled();
+    await pause(POLLS_MS);
     assertEquals(queue.admitted, ["a", "b", "whole"]);
     queue.leave("whole");
     await last;
@@ -64,8 +74,10 @@ Deno.test("takeTurn passes over those who have died or given up", async () => {
     await queue.come("first", 2);
     const abort = new AbortController();
     const impatient = queue.come("impatient", 2, abort.signal).catch(() => "gave up");
-    await settled();
+    // The dead one's file is removed by the first who looks.
+    await numbers(folder, 2);
     const next = queue.come("next", 1);
+    await numbers(folder, 3);
     abort.abort();
     assertEquals(await impatient, "gave up");
     queue.leave("first");
