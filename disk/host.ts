@@ -26,6 +26,7 @@ import {
   resultOfThrown,
   transfer,
 } from "./calls.ts";
+import { LateRequest, startTimer, type Timer } from "./late_request.ts";
 import { carriesData, fullResult } from "./operations.ts";
 import { OpenedDisk, type OpenOptions } from "./opened.ts";
 import { paranoid } from "./paranoid.ts";
@@ -59,12 +60,8 @@ export interface DiskRequest {
   readonly mayUnmap?: boolean;
 }
 
-type Timer = ReturnType<typeof setTimeout> | undefined;
-
 /** Requests that have missed their deadlines and may still be worked on: each keeps its buffer. */
 const MOST_OVERDUE = 256;
-/** The longest time that a timer takes. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A disk to which requests are made, one at a time or many side by side. */
 export class DiskHost implements AsyncDisposable {
@@ -259,31 +256,6 @@ export class DiskHost implements AsyncDisposable {
   }
 }
 
-/** One that waits for a Promise. */
-class LateRequest {
-  /** It has its result; what the backend still does is too late. */
-  isAnswered = false;
-  readonly #startMs = performance.now();
-  readonly #timer: Timer;
-  readonly #answered: (result: number, waitedMs?: number) => void;
-
-  /** @param answered Gets the result, once, and how long it took where that was too long. */
-  constructor(deadlineMs: number, answered: (result: number, waitedMs?: number) => void) {
-    this.#answered = answered;
-    this.#timer = startTimer(deadlineMs, () => this.expire());
-  }
-
-  answer(result: number, waitedMs?: number): void {
-    this.isAnswered = true;
-    clearTimeout(this.#timer);
-    this.#answered(result, waitedMs);
-  }
-
-  expire(): void {
-    this.answer(-ETIMEDOUT, Math.round(performance.now() - this.#startMs));
-  }
-}
-
 /** Names the request at hand. One for all of a host: nothing else happens while it is told. */
 class RequestFaults implements FaultReport {
   readonly #report: (text: string) => void;
@@ -305,11 +277,6 @@ class RequestFaults implements FaultReport {
   broken(text: string): void {
     this.#report(text);
   }
-}
-
-/** A timer; none for a time beyond any. */
-function startTimer(ms: number, work: () => void): Timer {
-  return ms > MAX_TIMER_MS ? undefined : setTimeout(work, ms);
 }
 
 function closeError(deadlineMs: number): UblkError {
