@@ -13,7 +13,7 @@ import {
 } from "@std/assert";
 import { parseAdd } from "../cmd/line/add_line.ts";
 import { parseRecover } from "../cmd/line/recover_line.ts";
-import { valueIn } from "../cmd/line/targets.ts";
+import { valueIn } from "../cmd/line/target_line.ts";
 import { isModuleName } from "../disk/module.ts";
 import config from "../deno.json" with { type: "json" };
 import {
