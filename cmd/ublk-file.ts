@@ -4,6 +4,7 @@
  * @module
  */
 
+import { target } from "../backends/loop.ts";
 import { runProgram } from "./server/foreground.ts";
 
-if (import.meta.main) await runProgram("ublk-file");
+if (import.meta.main) await runProgram("ublk-file", target);

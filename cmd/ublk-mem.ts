@@ -4,6 +4,7 @@
  * @module
  */
 
+import { target } from "../backends/memory.ts";
 import { runProgram } from "./server/foreground.ts";
 
-if (import.meta.main) await runProgram("ublk-mem");
+if (import.meta.main) await runProgram("ublk-mem", target);

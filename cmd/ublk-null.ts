@@ -4,6 +4,7 @@
  * @module
  */
 
+import { target } from "../backends/null.ts";
 import { runProgram } from "./server/foreground.ts";
 
-if (import.meta.main) await runProgram("ublk-null");
+if (import.meta.main) await runProgram("ublk-null", target);

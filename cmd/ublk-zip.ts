@@ -4,6 +4,7 @@
  * @module
  */
 
+import { target } from "../backends/zip.ts";
 import { runProgram } from "./server/foreground.ts";
 
-if (import.meta.main) await runProgram("ublk-zip");
+if (import.meta.main) await runProgram("ublk-zip", target);

@@ -14,7 +14,7 @@ import {
 import { parseAdd } from "../cmd/line/add_line.ts";
 import { parseRecover } from "../cmd/line/recover_line.ts";
 import { ownSpelling } from "../cmd/line/spellings.ts";
-import { valueIn } from "../cmd/line/targets.ts";
+import { valueIn } from "../cmd/line/target_line.ts";
 import { isModuleName } from "../disk/module.ts";
 import config from "../deno.json" with { type: "json" };
 import {

@@ -13,7 +13,8 @@ import { ownSpelling } from "../line/spellings.ts";
 import { nameOffer } from "./names.ts";
 import type { Devices, Offer } from "./offer.ts";
 import { deviceWords, onLine } from "./on_line.ts";
-import { ALL as TARGETS, valueIn } from "../line/targets.ts";
+import { valueIn } from "../line/target_line.ts";
+import { ALL as TARGETS } from "../line/targets.ts";
 
 /** A line behind the command's name. */
 export async function onServingLine(

@@ -13,16 +13,9 @@ import { findFlag, type Flag, parseLine, spreadLetters, usageError, type Values 
 import { verbosityOf, withRewrites } from "./kublk.ts";
 import { METRICS, metricsAddress } from "./metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./process_flags.ts";
-import { type RequestedDisk, requestedDisk } from "./request.ts";
-import {
-  absolute,
-  checkFiles,
-  loadTarget,
-  targetFlags,
-  targetHint,
-  targetReference,
-} from "./targets.ts";
-import { readWraps, WRAP } from "./wraps.ts";
+import { diskOf, type RequestedDisk } from "./request.ts";
+import { absolute, checkFiles, targetFlags, targetHint } from "./target_line.ts";
+import type { Wrap } from "./wraps.ts";
 
 const TYPE = {
   name: "type",
@@ -39,6 +32,14 @@ export const CONFIG = {
   placeholder: "FILE",
   help:
     "Take options from a TOML or JSON file, which may have several devices;\nwhat is given here too wins.",
+} as const satisfies Flag;
+
+const WRAP = {
+  name: "wrap",
+  kind: "text",
+  repeated: true,
+  placeholder: "WRAPPER",
+  help: "A wrapper around it; see below. The first is the outermost.",
 } as const satisfies Flag;
 
 /** How the command itself goes about it, whatever device it makes. */
@@ -84,8 +85,8 @@ export interface AddLine extends RequestedDisk {
 
 /** How a command line is read that is not all there is to say. */
 export interface Reading {
-  /** The target's name, where the command is a program for one. */
-  readonly target?: string;
+  /** The target, where the command is a program for one. */
+  readonly target?: Target;
   /** What the target is told beside its options. */
   readonly more?: Readonly<Record<string, unknown>>;
 }
@@ -103,16 +104,17 @@ export async function parseAdd(
   cwd: string,
   reading: Reading = {},
 ): Promise<AddLine> {
-  const reference = reading.target ?? targetReference(spreadLetters(ADD_FLAGS, args), cwd);
   const flags = reading.target === undefined ? ADD_FLAGS : DISK_FLAGS;
-  const target = await loadTarget(reference);
+  const [reference, target] = reading.target === undefined
+    ? await namedTarget(args, cwd)
+    : [reading.target.name, reading.target];
   const own = ownFlags(target);
   const { values: all, words } = parseLine([...flags, ...own] as readonly Flag[], args, {
     seeHelp: `see \`${command} --help\``,
     unknown: targetHint(command, target),
   });
   const values = all as CommandValues & Record<string, unknown>;
-  const wraps = readWraps(values.wrap as readonly string[], cwd);
+  const wraps = await wrapsOf(values.wrap as readonly string[], cwd);
   const device = servingOptions(values);
   const metrics = metricsAddress(values.metrics);
   const [files, operand] = operandsOf(target, words, values);
@@ -141,13 +143,28 @@ export async function parseAdd(
     ...(metrics === undefined ? {} : { metrics }),
   };
   return {
-    ...await requestedDisk(request, reading.more),
+    ...await diskOf(target, request, reading.more),
     request,
     options: request.device,
     metrics,
     resume: values.resume === true,
     values,
   };
+}
+
+/** The target that a command line names, and how a record has it. */
+async function namedTarget(
+  args: readonly string[],
+  cwd: string,
+): Promise<[reference: string, target: Target]> {
+  const { loadTarget, targetReference } = await import("./targets.ts");
+  const reference = targetReference(spreadLetters(ADD_FLAGS, args), cwd);
+  return [reference, await loadTarget(reference)];
+}
+
+async function wrapsOf(texts: readonly string[], cwd: string): Promise<Wrap[]> {
+  if (texts.length === 0) return [];
+  return (await import("./wraps.ts")).readWraps(texts, cwd);
 }
 
 /** A target's own options as flags. */

@@ -15,7 +15,8 @@ import { type ConfigFile, type Path, readConfigFile, valueText } from "./config_
 import { findFlag, type Flag, givenFlags, spreadLetters, usageError } from "./flags.ts";
 import { ownArguments } from "./kublk_line.ts";
 import { likewise, misspelt, withSuggestion } from "../program/misspelt.ts";
-import { absolute, loadTarget, targetFlags, targetHint, targetOf, valueIn } from "./targets.ts";
+import { absolute, targetFlags, targetHint, valueIn } from "./target_line.ts";
+import { targetOf } from "./targets.ts";
 import { absoluteWrap } from "./wraps.ts";
 
 /** The command whose line names a file of options. */
@@ -160,9 +161,8 @@ class ConfiguredDevice {
   /** The command line that makes it. */
   async commandLine(): Promise<string[]> {
     const { command, target: fixed } = this.#configured;
-    const target = await this.#located(
-      fixed === undefined ? targetOf(this.#targetWords(), this.#cwd) : loadTarget(fixed),
-    );
+    const target = fixed ??
+      await this.#located(targetOf(this.#targetWords(), this.#cwd));
     const common = fixed === undefined ? ADD_FLAGS : DISK_FLAGS;
     const flags: readonly Flag[] = [...common, ...targetFlags(target)];
     const [ownFlags, ownWords] = givenFlags(flags, this.#own, {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { libc } from "../../uring/libc.ts";
-import { COMMON, GROUPS, servingSyntax, TARGET_EXAMPLES } from "./add_help.ts";
+import { COMMON, GROUPS } from "./add_groups.ts";
+import { servingSyntax, TARGET_EXAMPLES } from "./add_help.ts";
 import { ADD_FLAGS, parseAdd } from "./add_line.ts";
 import { COMMAND_GROUPS, COMMANDS, findCommand, FOREIGN_NAMES, syntaxOf } from "./commands.ts";
 import { asksFor, parseLine, spreadLetters, type Syntax, wantsAll } from "./flags.ts";

@@ -8,7 +8,8 @@
 import { ADD_FLAGS } from "./add_line.ts";
 import { AS_KUBLK } from "./args.ts";
 import { spreadLetters } from "./flags.ts";
-import { ALL, namesTarget, valueIn } from "./targets.ts";
+import { valueIn } from "./target_line.ts";
+import { ALL, namesTarget } from "./targets.ts";
 
 /** What kublk does unless told otherwise, as flags, and what says otherwise. */
 export const GRANTED: readonly { readonly flag: string; readonly short?: string }[] = [

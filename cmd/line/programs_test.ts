@@ -10,9 +10,11 @@ import { DISK_PROGRAMS } from "./programs.ts";
 // Opened once and for all, so that no test seems to leak it.
 libc();
 
+const MEM = DISK_PROGRAMS.find(({ syntax }) => syntax.name === "ublk-mem")!.target;
+
 const add = async (line: string) => (await parseAdd("ublk add", line.split(" "), "/here")).request;
 const mem = async (line: string) =>
-  (await parseAdd("ublk-mem", line.split(" "), "/here", { target: "mem" })).request;
+  (await parseAdd("ublk-mem", line.split(" "), "/here", { target: MEM })).request;
 
 for (const { target, syntax } of DISK_PROGRAMS) {
   Deno.test(`${syntax.name} + its flags + are those of ublk add -t ${target.name} but for -t`, () => {
@@ -60,7 +62,7 @@ Deno.test("expandConfig + a program for one kind of disk + has no type, and its 
     await Deno.writeTextFile(file, text);
     return await expandConfig(["--config", file, ...more], "/here", {
       command: "ublk-mem",
-      target: "mem",
+      target: MEM,
     });
   };
   try {

@@ -21,7 +21,8 @@ import { metricsAddress } from "./metrics_flag.ts";
 import type { DeviceRecord } from "../devices/records.ts";
 import { withGranted } from "./kublk_line.ts";
 import { requestedDisk } from "./request.ts";
-import { namesTarget, valueIn } from "./targets.ts";
+import { valueIn } from "./target_line.ts";
+import { namesTarget } from "./targets.ts";
 
 /** What to recover, and with what. */
 export interface RecoverLine extends AddLine {

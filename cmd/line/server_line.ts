@@ -8,9 +8,9 @@
 import { isModuleName } from "../../disk/module.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
-import { DISK_PROGRAMS } from "./programs.ts";
 import { ownSpelling } from "./spellings.ts";
-import { valueIn } from "./targets.ts";
+import { PROGRAMS } from "./program.ts";
+import { valueIn } from "./target_line.ts";
 
 /** The target of a process; undefined if it is no server of ours, or does not say. */
 export function targetOfServer(pid: number): string | undefined {
@@ -30,7 +30,7 @@ export function targetInLine(words: readonly string[]): string | undefined {
   if (at < 0) return undefined;
   const [, name] = program.exec(words[at])!;
   if (name !== "ublk") {
-    return DISK_PROGRAMS.find(({ syntax }) => syntax.name === name)?.target.name;
+    return PROGRAMS.find((program) => program.name === name)?.target;
   }
   const [command, ...args] = words.slice(at + 1).filter((word) => word !== ":background");
   if (command !== "add" && command !== "recover") return undefined;

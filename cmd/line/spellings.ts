@@ -10,7 +10,8 @@ import { ADD_FLAGS } from "./add_line.ts";
 import { deviceNumber } from "./device_name.ts";
 import { findFlag, type Flag, spreadLetters, usageError } from "./flags.ts";
 import { misspelt } from "../program/misspelt.ts";
-import { ALL as TARGETS, namesTarget, targetNames, valueIn } from "./targets.ts";
+import { valueIn } from "./target_line.ts";
+import { ALL as TARGETS, namesTarget, targetNames } from "./targets.ts";
 
 /** A file that is named by a flag, as theirs are. */
 const FILE = { name: "file", short: "f", kind: "path", help: "" } as const satisfies Flag;

@@ -5,13 +5,12 @@
  */
 
 import { isModuleName, moduleTarget, moduleUrl, target as module } from "../../disk/module.ts";
-import type { BackendSpec } from "../../disk/spec.ts";
-import type { Target, TargetValues } from "../../disk/target.ts";
+import type { Target } from "../../disk/target.ts";
 import { TARGETS } from "../../backends/targets.ts";
-import { placeholderOf } from "../../disk/option.ts";
-import { type Flag, usageError } from "./flags.ts";
+import { usageError } from "./flags.ts";
 import { flagLines } from "./help.ts";
 import { misspelt } from "../program/misspelt.ts";
+import { filesText, valueIn } from "./target_line.ts";
 
 /** All of them. */
 export const ALL: readonly Target[] = [...TARGETS, module];
@@ -83,23 +82,6 @@ export function namesTarget(args: readonly string[]): boolean {
   return valueIn(args, "type", "t") !== undefined || valueIn(args, "module") !== undefined;
 }
 
-/** The value of a flag on a command line that cannot be read yet, before the target is known. */
-export function valueIn(
-  args: readonly string[],
-  name: string,
-  short?: string,
-): string | undefined {
-  for (const [at, arg] of args.entries()) {
-    if (arg === "--") return undefined;
-    if (arg === `--${name}` || (short !== undefined && arg === `-${short}`)) return args[at + 1];
-    if (arg.startsWith(`--${name}=`)) return arg.slice(name.length + 3);
-    if (short !== undefined && /^-[^-]./.test(arg) && arg[1] === short) {
-      return arg.slice(arg[2] === "=" ? 3 : 2);
-    }
-  }
-  return undefined;
-}
-
 function findTarget(name: string): Target {
   const wanted = name.replaceAll("_", "-");
   const target = ALL.find((target) =>
@@ -109,19 +91,6 @@ function findTarget(name: string): Target {
   const remedy = `use one of ${targetNames()}, or the path of a module such as ./${name}.ts`;
   const names = ALL.flatMap((target) => [target.name, ...target.aliases ?? []]);
   throw misspelt(usageError("--type", `there is no target ${name}`, remedy), name, names);
-}
-
-/** A target's own options as flags. */
-export function targetFlags({ options }: Target): Flag[] {
-  // What a module needs may stand in its --options too, so it says itself what is missing.
-  const elsewhere = options.some(({ kind }) => kind === "json");
-  return options.map((option) => elsewhere ? { ...option, required: undefined } : option);
-}
-
-/** What to tell somebody who gives an option that a target has not. */
-export function targetHint(command: string, { name, options }: Target): string {
-  const names = options.map((option) => `--${option.name}`).join(", ");
-  return `${name} has ${names === "" ? "no options of its own" : names}; see \`${command} --help\``;
 }
 
 /** The targets and their options, for the help. */
@@ -135,53 +104,4 @@ export function targetHelp(target: Target): string {
     `${[target.name, ...target.aliases ?? []].join(", ")}${filesText(target)}: ${target.summary}`,
     ...target.options.map((option) => flagLines(option)),
   ].join("\n");
-}
-
-/** What stands on a command line beside its flags: ` FILE [FILE]`. */
-export function filesText({ files: { min, max }, options, operand }: Target): string {
-  const option = options.find(({ name }) => name === operand);
-  const more = option === undefined ? "" : ` [${placeholderOf(option)}]`;
-  if (max > 2) return " FILE…";
-  return `${" FILE".repeat(min)}${" [FILE]".repeat(max - min)}${more}`;
-}
-
-/** A path as it is meant by somebody in the folder `cwd`. */
-export function absolute(path: string, cwd: string): string {
-  return path.startsWith("/") ? path : `${cwd}/${path}`;
-}
-
-/**
- * Checks how many files a target is given.
- *
- * @throws {UblkError} `INVALID_ARGUMENT`.
- */
-export function checkFiles({ name, files: { min, max } }: Target, files: readonly string[]): void {
-  if (files.length > max) {
-    const cause = max === 0 ? `${name} takes no files` : `${name} takes ${max} at most`;
-    throw usageError(files[max], cause, "leave it out");
-  }
-  if (files.length < min) {
-    const count = min === 1 ? "a file" : `${min} files`;
-    throw usageError(name, `it needs ${count}, not ${files.length}`, "give more");
-  }
-}
-
-/**
- * The specification of a target's backend.
- *
- * @throws {UblkError} `INVALID_ARGUMENT` where values are not possible.
- */
-export function targetSpec(
-  target: Target,
-  values: TargetValues,
-  files: readonly string[],
-): BackendSpec {
-  try {
-    return target.spec(values, files);
-  } catch (error) {
-    if (error instanceof RangeError || error instanceof TypeError) {
-      throw usageError(target.name, error.message);
-    }
-    throw error;
-  }
 }

@@ -9,19 +9,10 @@ import type { BackendSpec } from "../../disk/spec.ts";
 import { WRAPPERS } from "../../backends/wrappers.ts";
 import type { GivenOptions, Wrapper } from "../../disk/wrapper.ts";
 import { valueText } from "./config_file.ts";
-import { type Flag, usageError } from "./flags.ts";
-import { explained } from "./help.ts";
 import { misspelt } from "../program/misspelt.ts";
-import { absolute } from "./targets.ts";
-
-/** The flag. */
-export const WRAP = {
-  name: "wrap",
-  kind: "text",
-  repeated: true,
-  placeholder: "WRAPPER",
-  help: "A wrapper around it; see below. The first is the outermost.",
-} as const satisfies Flag;
+import { usageError } from "./flags.ts";
+import { explained } from "./help.ts";
+import { absolute } from "./target_line.ts";
 
 /** One wrapper as it was asked for. */
 export interface Wrap {
@@ -32,7 +23,7 @@ export interface Wrap {
 }
 
 /**
- * Reads the values of the flag.
+ * Reads the values of `--wrap`.
  *
  * @param cwd What relative paths are relative to.
  * @throws {UblkError} `INVALID_ARGUMENT` where a wrapper or option is not there.

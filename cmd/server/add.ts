@@ -5,13 +5,14 @@
  */
 
 import { Control } from "../../ctrl/control.ts";
-import { recover, serve, type ServedDevice } from "../../device/serve.ts";
+import { recover, type ServedDevice } from "../../device/serve.ts";
 import { type AddLine, parseAdd } from "../line/add_line.ts";
 import { recoveryOptions } from "../line/device_flags.ts";
 import { reporter } from "./background.ts";
 import { dumpText, readDump } from "../devices/dump.ts";
 import { logToStderr, setLogLevel } from "./log.ts";
 import { keepShort } from "./log_cap.ts";
+import { addOrder } from "./order.ts";
 import { jsonText, writeText } from "../program/print.ts";
 import { recordOf } from "../devices/records.ts";
 import { ownArguments } from "../line/kublk_line.ts";
@@ -80,20 +81,6 @@ type Order = { line: AddLine } & Pick<Serving, "needsRecord" | "start">;
 async function adding(args: readonly string[]): Promise<Order> {
   const line = await parseAdd("ublk add", ownSpelling("add", ownArguments(args)), Deno.cwd());
   return { line, ...addOrder(line) };
-}
-
-/** The way to a disk that was asked for. */
-export function addOrder(line: AddLine): Pick<Serving, "needsRecord" | "start"> {
-  const { backend, options, resume } = line;
-  const start = async (signal: AbortSignal) => {
-    if (resume && await (await import("./resume.ts")).isWaiting(options.id!, signal)) {
-      const kept = recoveryOptions(options);
-      return await recover(options.id!, { ...kept, backend, signal, signals: false });
-    }
-    return await serve({ ...options, backend, signal, signals: false });
-  };
-  // With --resume this very command line recovers it.
-  return { needsRecord: options.recovery !== undefined && !resume, start };
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {

@@ -7,52 +7,60 @@
  * @module
  */
 
+import type { Target } from "../../disk/target.ts";
 import { type AddLine, parseAdd } from "../line/add_line.ts";
 import { commandArgs } from "../line/args.ts";
 import { asksFor, usageError, wantsAll } from "../line/flags.ts";
 import { helpText, versionText } from "../line/help.ts";
-import { DISK_PROGRAMS, type DiskProgram } from "../line/programs.ts";
+import { programSyntax } from "../line/program.ts";
 import { writeJson, writeLine, writeText } from "../program/print.ts";
 import { EXIT_OK, exitStatus } from "../program/run.ts";
-import { addOrder } from "./add.ts";
 import { logToStderr, setLogLevel, type StderrLog } from "./log.ts";
+import { addOrder } from "./order.ts";
 import { Progress } from "./progress.ts";
 import { endWhereMeasured, serveUntilEnd } from "./serving.ts";
 
-/** Runs the program of that name, with this process's arguments, to its end and the process's. */
-export async function runProgram(name: string): Promise<never> {
-  const program = DISK_PROGRAMS.find(({ syntax }) => syntax.name === name)!;
+/**
+ * Runs a program for one kind of disk, with this process's arguments, to its end and the process's.
+ *
+ * @param name As in `line/program.ts`.
+ */
+export async function runProgram(name: string, target: Target): Promise<never> {
   const log = logToStderr(name);
   const status = await exitStatus(log, async () => {
     const args = await commandArgs();
     if (args[0] === "__complete") {
       const { answer } = await import("../completion/complete.ts");
-      return await answer(args.slice(1), program.syntax);
+      return await answer(args.slice(1), programSyntax(name, target));
     }
     const wish = asksFor(args);
-    if (wish !== undefined) {
-      await writeText(
-        wish === "help" ? helpText(program.syntax, wantsAll(args)) : versionText(name),
-      );
-      return EXIT_OK;
-    }
-    return await serveDisk(program, args, log);
+    if (wish === undefined) return await serveDisk(name, target, args, log);
+    await writeText(
+      wish === "help" ? await programHelp(name, target, wantsAll(args)) : versionText(name),
+    );
+    return EXIT_OK;
   });
   endWhereMeasured(status);
   Deno.exit(status);
 }
 
+async function programHelp(name: string, target: Target, all: boolean): Promise<string> {
+  const { wrappersHelp } = await import("../line/wraps.ts");
+  const syntax = programSyntax(name, target);
+  return helpText({ ...syntax, notes: `${wrappersHelp()}\n\n${syntax.notes}` }, all);
+}
+
 async function serveDisk(
-  { syntax: { name }, target: { name: target, progress: doing } }: DiskProgram,
+  name: string,
+  target: Target,
   args: readonly string[],
   log: StderrLog,
 ): Promise<number> {
-  const progress = doing === undefined ? undefined : new Progress(doing);
-  const reading = {
+  const progress = target.progress === undefined ? undefined : new Progress(target.progress);
+  const line = await parseAdd(name, await ownLine(name, target, args), Deno.cwd(), {
     target,
-    ...(progress === undefined ? {} : { more: { progress: progress.memory } }),
-  };
-  const line = await parseAdd(name, await ownLine(name, target, args), Deno.cwd(), reading);
+    more: progress === undefined ? {} : { progress: progress.memory },
+  });
   setLogLevel(line.options.logLevel!);
   const { start, ...order } = addOrder(line);
   return await serveUntilEnd({
@@ -74,7 +82,7 @@ async function serveDisk(
 /** The command line, with what is in a file that it names. */
 async function ownLine(
   command: string,
-  target: string,
+  target: Target,
   args: readonly string[],
 ): Promise<readonly string[]> {
   if (!args.some((arg) => /^--config(=|$)/.test(arg))) return args;
