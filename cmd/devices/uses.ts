@@ -21,24 +21,28 @@ export interface Uses {
 /** How long the look may take, in milliseconds. */
 const LOOK_MS = 5_000;
 
-/** Each line begins with what it is. The last says that nothing is missing. */
+/**
+ * Each line begins with what it is. The last says that nothing is missing. `echo` is no way to write
+ * them: dash's makes a blank of the `\040` in a mount point.
+ */
 const SCRIPT = `
+say() { printf "%s\\n" "$1"; }
 for d in /sys/block/ublkb*; do
   n=\${d##*/ublkb}
   for p in "$d" "$d"/ublkb\${n}p*; do
-    read -r dev <"$p/dev" && echo "disk $n $dev"
-    for h in "$p"/holders/*; do [ -e "$h" ] && echo "holder $n \${h##*/}"; done
+    read -r dev <"$p/dev" && say "disk $n $dev"
+    for h in "$p"/holders/*; do [ -e "$h" ] && say "holder $n \${h##*/}"; done
   done
 done
 for m in /sys/block/dm-*/dm/name; do
-  read -r name <"$m" && d=\${m%/dm/name} && echo "name \${d##*/} $name"
+  read -r name <"$m" && d=\${m%/dm/name} && say "name \${d##*/} $name"
 done
 for l in /sys/block/loop*/loop/backing_file; do
-  read -r file <"$l" && d=\${l%/loop/backing_file} && echo "loop \${d##*/} $file"
+  read -r file <"$l" && d=\${l%/loop/backing_file} && say "loop \${d##*/} $file"
 done
-while read -r line; do echo "swap $line"; done </proc/swaps
-while IFS= read -r line; do echo "mount $line"; done </proc/self/mountinfo
-echo "end "
+while read -r line; do say "swap $line"; done </proc/swaps
+while IFS= read -r line; do say "mount $line"; done </proc/self/mountinfo
+say "end "
 `;
 
 /** The uses of the disks that are there, by their numbers; undefined where it cannot be told. */

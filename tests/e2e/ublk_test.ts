@@ -485,7 +485,8 @@ Deno.test("ublk list shows the file, the mounts and the holders of disks; device
     assertMatch(stderr, /^ublk: error: [^\n]*\(device 99\)[^\n]*\n$/);
     await nothingLeft();
   } finally {
-    await Deno.remove(folder, { recursive: true });
+    // Where a disk is mounted still, something else went wrong, and shall be what is told.
+    await Deno.remove(folder, { recursive: true }).catch(() => {});
   }
 });
 
