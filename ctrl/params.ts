@@ -7,7 +7,7 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import {
   UBLK_ATTR_FUA,
   UBLK_ATTR_READ_ONLY,
@@ -113,6 +113,10 @@ const LBMD_PI_CAP_INTEGRITY = 1;
 /** `LBMD_PI_CAP_REFTAG` of `linux/fs.h`. */
 const LBMD_PI_CAP_REFTAG = 2;
 
+for (const { tupleBytes } of Object.values(CHECKSUMS)) {
+  assert(tupleBytes <= 255, "a tuple fits the metadata that a block can have");
+}
+
 /** Integrity metadata of a disk: so many bytes for each block. */
 export interface IntegrityTraits {
   /** Bytes of metadata per block, 1 to 255. */
@@ -186,6 +190,8 @@ export function ublkParams(traits: DiskTraits): DiskParams {
     virt_boundary_mask: 0n,
   };
   const discard = discardParams(traits, blockSize, physical);
+  assert(basic.max_sectors % (blockSize / SECTOR_BYTES) === 0, "requests are whole blocks");
+  assert(discard.max_discard_sectors <= 0xffff_ffff >>> 9, "a discard's bytes fit 32 bits");
   const types = UBLK_PARAM_TYPE_BASIC |
     (discard.discard_granularity === 0 ? 0 : UBLK_PARAM_TYPE_DISCARD) |
     (traits.zones === undefined ? 0 : UBLK_PARAM_TYPE_ZONED) |

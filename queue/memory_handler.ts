@@ -5,7 +5,7 @@
  * @module
  */
 
-import { fail } from "../uapi/error.ts";
+import { assert, fail } from "../uapi/error.ts";
 import type { Backend } from "../disk/backend.ts";
 import { EIO } from "../uapi/errno.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
@@ -35,6 +35,10 @@ export class DirectMemory implements Places {
 
   /** The backend's `address` must stay mapped until the last slot is gone. */
   constructor(backend: Backend, slots: Slots, maxIoBytes: number) {
+    assert(
+      backend.address !== undefined && backend.address > 0,
+      "the backend's memory is somewhere",
+    );
     this.#backend = backend;
     this.#slots = slots;
     this.#nowhere = Mapping.anonymous(pageAlign(maxIoBytes));

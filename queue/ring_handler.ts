@@ -8,6 +8,7 @@
 
 import type { Backend, RingMethods, RingOperations, RingRequest } from "../disk/backend.ts";
 import { isBlkErrno } from "../uapi/blk_errors.ts";
+import { assert, fail } from "../uapi/error.ts";
 import { ECANCELED, EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { IORING_ASYNC_CANCEL_ALL, IOSQE_IO_HARDLINK } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
@@ -115,7 +116,8 @@ export class RingHandler implements Handler, RingOperations {
 
   /** Takes over the parts. */
   constructor(parts: RingHandlerParts) {
-    this.#methods = parts.backend.ring!;
+    assert(parts.backend.ring !== undefined, "the backend has ring methods");
+    this.#methods = parts.backend.ring;
     this.#most = this.#methods.operations ?? OPERATIONS_PER_REQUEST;
     this.#ring = parts.ring;
     this.#slots = parts.slots;
@@ -161,7 +163,7 @@ export class RingHandler implements Handler, RingOperations {
   gone(slot: number): void {
     if (this.#plain[slot] !== FOLLOWED) return;
     this.#plain[slot] = NOT_PLAIN;
-    this.outstanding--;
+    if (--this.outstanding < 0) fail("a slot is given back once");
   }
 
   #prepare(slot: number, linked: boolean): void {
@@ -193,7 +195,7 @@ export class RingHandler implements Handler, RingOperations {
   operationDone(slot: number, result: number): void {
     if (this.#plain[slot] !== NOT_PLAIN) return this.#transferred(slot, result);
     const request = this.#requests[slot];
-    request.pending--;
+    if (--request.pending < 0) fail("no more operations are done than were queued");
     this.#slot = slot;
     if (result === -ECANCELED && this.timesAll) request.answer ??= -ETIMEDOUT;
     try {
@@ -223,7 +225,7 @@ export class RingHandler implements Handler, RingOperations {
       const full = fullResult(request.op, request.length);
       result = resultOf(result, full, this.#slots, slot, this.#log);
     }
-    this.outstanding--;
+    if (--this.outstanding < 0) fail("a request is finished once");
     this.path.finish(slot, result);
   }
 
@@ -305,6 +307,7 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   #queued(at: number): void {
+    if (at < 0) fail("room was made for the operation");
     this.#requests[this.#slot].pending++;
     if (!this.#linked) return;
     // Not severed by an error: each operation shall complete by itself.

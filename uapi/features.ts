@@ -9,6 +9,8 @@
  * @module
  */
 
+import { assert } from "./error.ts";
+
 /**
  * The oldest kernel that this project runs on. The driver came with 6.0; it can say what it has since
  * this one, and nothing here begins without asking.
@@ -227,3 +229,9 @@ export function featureNames(flags: number): string[] {
   }
   return names;
 }
+
+// Names are looked up by number, and flags are combined by operators of 32 bits.
+FEATURES.forEach(({ bit, flag }, index) => {
+  assert(bit === index, "a feature stands at the place of its bit");
+  assert(flag === 2 ** bit && bit < 31, "a flag is its bit, and no sign");
+});
