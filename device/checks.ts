@@ -13,6 +13,8 @@ import type { Settings } from "./options.ts";
 import { RECOVERY_MODES } from "./recovery_mode.ts";
 
 const MIN_DEADLINE_MS = 100;
+/** A deadline is a word of the control block. More than three weeks is no deadline. */
+const MAX_DEADLINE_MS = 2 ** 31 - 1;
 /** As many as `UBLK_MAX_NR_QUEUES`: each is an operating system's thread with a heap of its own. */
 const MAX_THREADS = 4096;
 
@@ -23,10 +25,11 @@ const MAX_THREADS = 4096;
  */
 export function checkSettings(settings: Settings): void {
   const { deadlineMs, dataPath, recovery, integrity } = settings;
-  if (!Number.isInteger(deadlineMs) || deadlineMs < MIN_DEADLINE_MS) {
+  const isInRange = deadlineMs >= MIN_DEADLINE_MS && deadlineMs <= MAX_DEADLINE_MS;
+  if (!Number.isInteger(deadlineMs) || !isInRange) {
     throw invalid(
       `deadlineMs ${deadlineMs} is out of range`,
-      `use a whole number of milliseconds from ${MIN_DEADLINE_MS}`,
+      `use a whole number of milliseconds from ${MIN_DEADLINE_MS} to ${MAX_DEADLINE_MS}`,
     );
   }
   checkRanges(settings);

@@ -89,6 +89,8 @@ const REFUSED: [options: Record<string, unknown>, words: string][] = [
   [{ affinity: [[1024]] }, "numbers from 0 to 1023"],
   [{ sharedMemory: { path: "" } }, "sharedMemory has no path"],
   [{ deadlineMs: 99 }, "deadlineMs 99"],
+  // It was negative in the word that threads read it from, and every request was late.
+  [{ deadlineMs: 2 ** 31 }, "use a whole number of milliseconds from 100 to 2147483647"],
   [{ depth: 0 }, "depth 0"],
 ];
 
