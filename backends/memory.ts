@@ -8,7 +8,7 @@
  * @module
  */
 
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Backend, OpenContext, Sharing } from "../disk/backend.ts";
 import { type Geometry, geometryOf, type GeometryOptions, type Size } from "../disk/geometry.ts";
@@ -108,6 +108,7 @@ export function share(options: unknown): Shared {
   const { size, maxSize, overcommit } = options as StoredOptions;
   if (!overcommit) checkFits(size);
   const mapping = Mapping.anonymous(pageAlign(maxSize));
+  assert(!mappings.has(mapping.address), "no two disks have the same memory");
   mappings.set(mapping.address, mapping);
   return { address: mapping.address };
 }

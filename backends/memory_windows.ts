@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assert, fail } from "../uapi/error.ts";
 import { bufferAt, discardPages, pageBytes } from "../uring/mapping.ts";
 
 /** Bytes of one window: an ArrayBuffer has a limit, a disk has none. */
@@ -17,6 +18,7 @@ export class MemoryWindows {
 
   /** The mapping stays the caller's. */
   constructor(address: number, size: number) {
+    assert(address > 0 && size > 0, "the disk's memory is mapped");
     this.#address = address;
     this.#size = size;
     this.#windows = new Array(Math.ceil(size / WINDOW_BYTES)).fill(undefined);
@@ -27,6 +29,7 @@ export class MemoryWindows {
    * once, a disk of 1 TiB would take seconds to open.
    */
   #window(offset: number): Uint8Array<ArrayBuffer> {
+    if (offset < 0 || offset >= this.#size) fail("a request is within the disk's memory");
     const index = Math.floor(offset / WINDOW_BYTES);
     const made = this.#windows[index];
     if (made !== undefined) return made;

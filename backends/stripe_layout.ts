@@ -6,6 +6,8 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
+
 /** The layout of a disk over some files. */
 export class StripeLayout {
   /** Number of files. */
@@ -16,6 +18,7 @@ export class StripeLayout {
 
   /** A layout; the disk's size does not matter to it. */
   constructor(files: number, chunkBytes: number) {
+    assert(files > 0 && chunkBytes > 0, "there are files, and chunks in them");
     this.files = files;
     this.chunkBytes = chunkBytes;
     this.#rowBytes = files * chunkBytes;

@@ -6,7 +6,7 @@
  */
 
 import { EIO, EOVERFLOW, ETOOMANYREFS } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import type { Zone, ZoneCondition } from "../disk/backend.ts";
 
 const CONVENTIONAL = 0;
@@ -57,6 +57,11 @@ export class ZoneStates {
 
   /** All empty. */
   constructor(layout: ZoneLayout) {
+    assert(
+      layout.conventional <= layout.count,
+      "no more zones have no write pointer than there are",
+    );
+    assert(layout.count > 0 && layout.size > 0, "there are zones");
     this.#layout = layout;
     this.#conditions = new Uint8Array(layout.count)
       .fill(CONVENTIONAL, 0, layout.conventional)
@@ -101,6 +106,10 @@ export class ZoneStates {
       this.#become(zone, IMPLICITLY_OPEN);
     }
     this.#written[zone] = written + bytes;
+    assert(
+      bytes > 0 && written + bytes <= this.#layout.size,
+      "the pointer moves on, within its zone",
+    );
     if (written + bytes === this.#layout.size) this.#become(zone, FULL);
   }
 
@@ -160,6 +169,7 @@ export class ZoneStates {
     if (condition === IMPLICITLY_OPEN) this.#implicit += by;
     else if (condition === EXPLICITLY_OPEN) this.#explicit += by;
     else if (condition === CLOSED) this.#closed += by;
+    assert(this.#implicit >= 0 && this.#explicit >= 0 && this.#closed >= 0, "zones are counted");
   }
 
   /** Sees to it that a zone which is not open may be; for that another one may get closed. */
@@ -175,6 +185,7 @@ export class ZoneStates {
       throw refused(zone, `${maxOpen} zones are open, and no more may be`, ETOOMANYREFS);
     }
     this.#closeOne();
+    assert(this.#implicit + this.#explicit < maxOpen, "another zone may be opened now");
   }
 
   /** Closes an implicitly open zone: each in its turn, as null_blk does. */

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
+import { CTRL_CMD_BYTES } from "../uapi/offsets.ts";
 import {
   UBLK_U_CMD_ADD_DEV,
   UBLK_U_CMD_DEL_DEV,
@@ -151,3 +153,19 @@ export const QUIESCE_DEV: Command = command("QUIESCE_DEV", UBLK_U_CMD_QUIESCE_DE
 export const REG_BUF: Command = command("REG_BUF", UBLK_U_CMD_REG_BUF, "7.1");
 /** `UBLK_U_CMD_UNREG_BUF`. */
 export const UNREG_BUF: Command = command("UNREG_BUF", UBLK_U_CMD_UNREG_BUF, "7.1");
+
+/** All of them are in this module; a command is told by its opcode, also in an error. */
+const ALL = [
+  ...[ADD_DEV, DEL_DEV, DEL_DEV_ASYNC, START_DEV, STOP_DEV, TRY_STOP_DEV, SET_PARAMS, GET_PARAMS],
+  ...[GET_DEV_INFO, GET_DEV_INFO2, GET_QUEUE_AFFINITY, GET_FEATURES, START_USER_RECOVERY],
+  ...[END_USER_RECOVERY, UPDATE_SIZE, QUIESCE_DEV, REG_BUF, UNREG_BUF],
+];
+assert(
+  new Set(ALL.map(({ cmdOp }) => cmdOp)).size === ALL.length,
+  "no two are the same to the kernel",
+);
+assert(new Set(ALL.map(({ name }) => name)).size === ALL.length, "or to a reader");
+for (const { cmdOp } of ALL) {
+  // _IOC_SIZE: 14 bits from bit 16 on.
+  assert(((cmdOp >>> 16) & 0x3fff) === CTRL_CMD_BYTES, "the opcode has the size of the argument");
+}

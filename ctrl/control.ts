@@ -8,9 +8,10 @@ import { assert, UblkError } from "../uapi/error.ts";
 import { UBLK_F_CMD_IOCTL_ENCODE } from "../uapi/features.ts";
 import { bytesOf, decode, type Input } from "../uapi/struct.ts";
 import { UBLK_SHMEM_BUF_READ_ONLY, ublk_shmem_buf_reg } from "../uapi/ublk_buf.ts";
-import { UBLK_FEATURES_LEN, ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
+import { UBLK_FEATURES_LEN, UBLK_MAX_NR_QUEUES, ublksrv_ctrl_dev_info } from "../uapi/ublk_cmd.ts";
 import { ublk_params } from "../uapi/ublk_params.ts";
 import { cpusOf } from "../uring/libc.ts";
+import { PAGE_BYTES } from "../uring/mapping.ts";
 import * as commands from "./commands.ts";
 import { type CommandOptions, ControlRing } from "./control_ring.ts";
 import { MIN_KERNEL } from "../uapi/features.ts";
@@ -100,6 +101,10 @@ export class Control implements AsyncDisposable, Disposable {
     this.#sender.forget(id);
     await this.#sender.send(commands.ADD_DEV, id, { buffer }, options);
     const granted = decode(ublksrv_ctrl_dev_info, buffer);
+    assert(
+      id === ANY_DEV_ID || granted.dev_id === id,
+      "the kernel adds the device that was asked for",
+    );
     this.#sender.learn(granted);
     return granted;
   }
@@ -116,6 +121,7 @@ export class Control implements AsyncDisposable, Disposable {
 
   /** Starts a device whose tags the process `pid` fetches; answered when all of them are. */
   async startDev(id: number, pid: number, options?: CommandOptions): Promise<void> {
+    assert(pid > 0, "a process serves the device");
     await this.#sender.send(commands.START_DEV, id, { data: pid }, options);
   }
 
@@ -159,6 +165,7 @@ export class Control implements AsyncDisposable, Disposable {
 
   /** The CPUs whose I/O comes through a queue. */
   async getQueueAffinity(id: number, queue: number, options?: CommandOptions): Promise<number[]> {
+    assert(queue >= 0 && queue < UBLK_MAX_NR_QUEUES, "a queue has a number that can be");
     const buffer = new Uint8Array(AFFINITY_BYTES);
     await this.#sender.send(
       commands.GET_QUEUE_AFFINITY,
@@ -176,6 +183,7 @@ export class Control implements AsyncDisposable, Disposable {
 
   /** Ends recovery: the process `pid` serves the device from now on. */
   async endUserRecovery(id: number, pid: number, options?: CommandOptions): Promise<void> {
+    assert(pid > 0, "a process serves the device");
     await this.#sender.send(commands.END_USER_RECOVERY, id, { data: pid }, options);
   }
 
@@ -198,6 +206,8 @@ export class Control implements AsyncDisposable, Disposable {
 
   /** Registers memory that clients share with this process, and returns its index. Linux 7.1. */
   regBuf(id: number, memory: SharedMemory, options?: CommandOptions): Promise<number> {
+    assert(memory.address > 0 && memory.address % PAGE_BYTES === 0, "shared memory is whole pages");
+    assert(memory.bytes > 0, "and some of them");
     const buffer = bytesOf(ublk_shmem_buf_reg, {
       addr: memory.address,
       len: memory.bytes,
@@ -208,6 +218,7 @@ export class Control implements AsyncDisposable, Disposable {
 
   /** Unregisters the shared memory of that index. */
   async unregBuf(id: number, index: number, options?: CommandOptions): Promise<void> {
+    assert(index >= 0, "REG_BUF has given the index");
     await this.#sender.send(commands.UNREG_BUF, id, { data: index }, options);
   }
 

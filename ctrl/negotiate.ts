@@ -9,7 +9,7 @@
  */
 
 import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
-import { invalidIn, UblkError } from "../uapi/error.ts";
+import { assert, invalidIn, UblkError } from "../uapi/error.ts";
 import {
   featureNames,
   UBLK_F_BATCH_IO,
@@ -40,6 +40,9 @@ export const MIN_MAX_IO_BYTES: number = PAGE_BYTES;
 
 /** The greatest maximum I/O, in bytes: an offset into a request's data has 25 bits. */
 export const MAX_MAX_IO_BYTES: number = 2 ** UBLK_IO_BUF_BITS;
+
+assert(MIN_MAX_IO_BYTES < MAX_MAX_IO_BYTES, "there are sizes between them");
+assert(MAX_MAX_IO_BYTES % MIN_MAX_IO_BYTES === 0, "both are whole pages");
 
 /** What a device is to be. */
 export interface Wanted {
@@ -134,6 +137,8 @@ export function planDevice(wanted: Wanted, features: number, cpus: number): Plan
   const optional = welcome(wanted, dataPath, features, reductions);
   const flags = required | optional | silent | DATA_PATH_FLAGS[dataPath];
   checkCombination(flags);
+  assert((flags & required) === required, "what is required is asked for");
+  assert((flags & ~features) === 0, "nothing is asked for that the driver lacks");
   return {
     info: {
       dev_id: id < 0 ? 0xffff_ffff : id,

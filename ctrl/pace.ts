@@ -8,6 +8,8 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
+
 let stepsUnderWay = 0;
 
 /** A device begins a step; it is over when this is disposed of. */
@@ -18,11 +20,13 @@ export function beginStep(): Disposable {
     [Symbol.dispose]() {
       if (!isOver) stepsUnderWay--;
       isOver = true;
+      assert(stepsUnderWay >= 0, "a step is over once");
     },
   };
 }
 
 /** A limit that is meant for one step, in milliseconds, with as many as are under way now. */
 export function pacedMs(limitMs: number): number {
+  assert(limitMs >= 0, "a limit is a time");
   return limitMs * Math.max(1, stepsUnderWay);
 }

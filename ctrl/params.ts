@@ -9,7 +9,7 @@
 
 import { LBMD_PI_CAP_INTEGRITY, LBMD_PI_CAP_REFTAG } from "../uapi/block.ts";
 import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
-import { invalidIn } from "../uapi/error.ts";
+import { assert, invalidIn } from "../uapi/error.ts";
 import { type Checksum, CHECKSUMS } from "../uapi/integrity.ts";
 import {
   UBLK_ATTR_FUA,
@@ -43,6 +43,10 @@ export const MAX_PHYSICAL_BYTES: number = 2 ** 28;
 
 /** The most metadata of a block, in bytes: `struct ublk_param_integrity` has eight bits for it. */
 export const MAX_PORTION_BYTES = 255;
+
+for (const { tupleBytes } of Object.values(CHECKSUMS)) {
+  assert(tupleBytes <= MAX_PORTION_BYTES, "a tuple fits the metadata that a block can have");
+}
 
 /** The most bytes of one discard or write-zeroes: a bio's size has 32 bits. */
 const MAX_RANGE_BYTES = 0xffff_ffff;
@@ -194,6 +198,8 @@ export function ublkParams(traits: DiskTraits): DiskParams {
     virt_boundary_mask: 0n,
   };
   const discard = discardParams(traits, blockSize, physical);
+  assert(basic.max_sectors % (blockSize / SECTOR_BYTES) === 0, "requests are whole blocks");
+  assert(discard.max_discard_sectors <= 0xffff_ffff >>> 9, "a discard's bytes fit 32 bits");
   const types = UBLK_PARAM_TYPE_BASIC |
     (discard.discard_granularity === 0 ? 0 : UBLK_PARAM_TYPE_DISCARD) |
     (traits.zones === undefined ? 0 : UBLK_PARAM_TYPE_ZONED) |

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
 import { EACCES, EINVAL, ENOENT, EPERM } from "../uapi/errno.ts";
 import { UBLK_F_UNPRIVILEGED_DEV } from "../uapi/features.ts";
 import { decode } from "../uapi/struct.ts";
@@ -68,6 +69,8 @@ export class Sender {
     { queue, data = 0, buffer }: Parts,
     options?: CommandOptions,
   ): Promise<number> {
+    assert(id >= 0 && id <= ANY_DEV_ID, "a device's id fits its 32 bits");
+    assert(Number.isSafeInteger(data) && data >= 0, "what a command carries is exact");
     const device = id === ANY_DEV_ID ? undefined : id;
     const request = { command, device, queue, values: { dev_id: id, data: [data] }, buffer };
     if (device !== undefined && this.#unprivileged.has(device)) {
@@ -103,6 +106,7 @@ export class Sender {
   async #submitWithPath(request: ControlRequest, options?: CommandOptions): Promise<number> {
     const { device, values, buffer = new Uint8Array() } = request;
     const path = new TextEncoder().encode(`/dev/ublkc${device}\0`);
+    assert(path.length <= 0xffff, "the length of a path fits 16 bits");
     const whole = new Uint8Array(path.length + buffer.length);
     whole.set(path);
     whole.set(buffer, path.length);

@@ -12,7 +12,7 @@
 import type { Sharing } from "../disk/backend.ts";
 import type { QueueShare } from "../queue/serving.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
-import { invalidIn } from "../uapi/error.ts";
+import { assert, invalidIn } from "../uapi/error.ts";
 
 const invalid = invalidIn("serve");
 
@@ -46,10 +46,22 @@ export interface Workload {
  * @throws {UblkError} `INVALID_ARGUMENT` for a number of threads that is not possible.
  */
 export function assign(work: Workload): Share[][] {
+  assert(work.queues > 0 && work.depth > 0, "the kernel has granted queues, and tags in them");
   const threads = threadCount(work);
-  if (work.sharing === "single") return [all(work.queues)];
-  if (work.perIoDaemons) return dealTags(work, threads);
-  return dealQueues(work.queues, threads);
+  const shares = work.sharing === "single"
+    ? [all(work.queues)]
+    : work.perIoDaemons
+    ? dealTags(work, threads)
+    : dealQueues(work.queues, threads);
+  assert(shares.every((list) => list.length > 0), "no thread is without a share");
+  assert(preparedTags(shares, work) === work.queues * work.depth, "each tag has one thread");
+  return shares;
+}
+
+/** How many tags are prepared, by whomever. */
+function preparedTags(shares: readonly (readonly Share[])[], { depth }: Workload): number {
+  return shares.flat().filter(({ prepare }) => prepare)
+    .reduce((sum, { first, step }) => sum + Math.ceil((depth - first) / step), 0);
 }
 
 function threadCount({ threads, sharing, queues, askedQueues, ...work }: Workload): number {

@@ -10,7 +10,7 @@
 
 import { beginStep } from "../ctrl/pace.ts";
 import { sumStats } from "../queue/stats.ts";
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
 import { checkAborted } from "./abort.ts";
 import { adoptDevice } from "./adopt.ts";
@@ -137,7 +137,7 @@ export class Device implements AsyncDisposable {
     return this.#serially("create", async () => {
       if (this.#state !== "new") return;
       await this.#undoing(() => this.#create(options.signal));
-      this.#state = "created";
+      this.#become("created");
     });
   }
 
@@ -154,6 +154,7 @@ export class Device implements AsyncDisposable {
       this.#plan = await adoptDevice(held, settings, this.#adopting.allowVolatile, signal);
     }
     this.#size = this.#plan.sizeBytes;
+    assert(held.id >= 0 && this.#size > 0, "the kernel has the device, and it has a size");
   }
 
   /** Fetches every tag and makes the disk appear. Resolves once the disk can be opened. */
@@ -171,8 +172,13 @@ export class Device implements AsyncDisposable {
     });
   }
 
+  #become(state: DeviceState): void {
+    assert(NEXT[this.#state].includes(state), "a device's life goes on as it can");
+    this.#state = state;
+  }
+
   #live(): void {
-    this.#state = "live";
+    this.#become("live");
     this.#wasLive = true;
     this.#held.threads!.stopped.then((error) => this.#servingEnded(error));
   }
@@ -221,7 +227,7 @@ export class Device implements AsyncDisposable {
   }
 
   async #stop(options: StopOptions): Promise<void> {
-    this.#state = "stopping";
+    this.#become("stopping");
     try {
       await this.#stopKernel(options);
       const reason = await this.#held.threads!.stopped;
@@ -235,7 +241,7 @@ export class Device implements AsyncDisposable {
     }
     if (this.#failure !== undefined) throw this.#failure;
     this.#held.closeChar();
-    this.#state = "stopped";
+    this.#become("stopped");
   }
 
   async #stopKernel({ safe = false, signal }: StopOptions): Promise<void> {
@@ -332,7 +338,7 @@ export class Device implements AsyncDisposable {
     if (error !== undefined) return this.#fail(error);
     this.#serially("delete", async () => {
       if (this.#state !== "live") return;
-      this.#state = "stopping";
+      this.#become("stopping");
       const quiesced = this.#plan!.recovery !== undefined && await this.#held.outlives();
       await this.#release(quiesced);
       if (quiesced) this.#close({ reason: "quiesced", recoverable: true });
@@ -351,7 +357,7 @@ export class Device implements AsyncDisposable {
     const keep = this.#mustStay() ||
       this.#state === "live" && this.#plan!.recovery !== undefined;
     this.#failure = error;
-    this.#state = "stopping";
+    this.#become("stopping");
     logLine(40, error.message);
     const running = this.#running;
     this.#failing = (async () => {
@@ -374,7 +380,7 @@ export class Device implements AsyncDisposable {
     try {
       await this.#held.release(keepDevice, this.#settings.deadlineMs);
     } finally {
-      this.#state = keepDevice ? "released" : "deleted";
+      this.#become(keepDevice ? "released" : "deleted");
     }
     // A device that was never adopted has nothing to report.
     if (keepDevice && this.#plan !== undefined) {
@@ -391,6 +397,20 @@ function checkedId(id: number): number {
     hint: "give the N of /dev/ublkbN",
   });
 }
+
+/** The states that may follow each state. */
+const NEXT: Readonly<Record<DeviceState, readonly DeviceState[]>> = {
+  // What fails to begin is undone, and may be stuck meanwhile.
+  "new": ["created", "stopping", "deleted", "released"],
+  "created": ["live", "stopping", "deleted", "released"],
+  // A thread that fails while the device is being stopped finds it "stopping".
+  "live": ["stopping", "deleted", "released"],
+  // A stop that was refused leaves it live.
+  "stopping": ["live", "stopping", "stopped", "deleted", "released"],
+  "stopped": ["deleted", "released"],
+  "deleted": ["deleted"],
+  "released": ["released"],
+};
 
 /** Whether there is nothing left to stop. */
 function isOver(state: DeviceState): boolean {

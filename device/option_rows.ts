@@ -203,6 +203,8 @@ export const LIFE = [
     flag: "deadline",
     kind: "time",
     min: 100,
+    // A word of the control block holds it.
+    max: 2 ** 31 - 1,
     multipleOf: 1,
     default: 20_000,
     help: "How long the backend may take over a request",

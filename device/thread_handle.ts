@@ -21,7 +21,7 @@ import {
 import type { Box } from "../disk/opened.ts";
 import type { QueueShare, ServeOrder, ThreadResources } from "../queue/serving.ts";
 import { errnoName } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import { closeFd, eventFd, neutralizeFd, signalEventFd } from "../uring/libc.ts";
 import { pacedMs } from "../ctrl/pace.ts";
 import { LocalThread, type Opened, type ServingThread, WorkerThread } from "./serving_thread.ts";
@@ -93,6 +93,8 @@ export class ThreadHandle {
     queues: readonly QueueShare[],
     cpus: readonly number[],
   ): Promise<void> {
+    assert(this.#isOpen, "the backend is open");
+    assert(this.#ready === undefined, "a thread is told once what to serve");
     this.#wakeFd = eventFd();
     if (this.#hasEventLoop) this.#completionsFd = eventFd(true);
     const control = createControlBlock(common.deadlineMs);
@@ -113,6 +115,7 @@ export class ThreadHandle {
    * undefined if the device itself ended.
    */
   async ended(): Promise<UblkError | undefined> {
+    assert(this.#ready !== undefined, "the thread serves");
     const reason = await this.#thread.stopped;
     this.#over = true;
     this.#unwatch?.();

@@ -8,7 +8,7 @@ import type { Backend } from "../disk/backend.ts";
 import type { RecoveredDevice } from "../disk/load.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/stats.ts";
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import type { Share } from "./assignment.ts";
 import type { ThreadLogs } from "./log.ts";
 import { type CommonOrder, ThreadHandle } from "./thread_handle.ts";
@@ -80,7 +80,14 @@ export class Threads {
     keepDevice: boolean,
     onStuck: (error: UblkError) => void,
   ): Promise<void> {
-    const { shared, traits } = this.#opened!;
+    assert(this.#opened !== undefined, "the first thread has opened the backend");
+    assert(this.#handles.length === 1, "the others come now");
+    assert(
+      shares.length > 0 && shares.every((list) => list.length > 0),
+      "each has something to do",
+    );
+    assert(cpus.length === shares.length, "each has its CPUs");
+    const { shared, traits } = this.#opened;
     const others = shares.slice(1).map(([first]) => this.#add(first.queue));
     await Promise.all(others.map(async (handle, index) => {
       const opened = await handle.open(this.#recovered, { value: shared });
@@ -94,6 +101,7 @@ export class Threads {
       handle.ended().then((reason) => {
         if (reason !== undefined) this.#stop(reason);
         clearTimeout(this.#following);
+        assert(this.#serving > 0, "a thread ends once");
         if (--this.#serving === 0) this.#stop(undefined);
         else this.#followSoon();
       });

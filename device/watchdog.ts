@@ -5,6 +5,7 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
 import { listenedSignals } from "./end_signals.ts";
 import { lastWords } from "./last_words.ts";
 import type { WatchdogMessage, WatchOrder } from "./watchdog_worker.ts";
@@ -30,6 +31,7 @@ export function guardLocalThread(order: Omit<WatchOrder, "signals">): () => void
     if (isOver) return;
     isOver = true;
     post({ type: "unwatch", key });
+    assert(guard.watched > 0, "a watch ends once");
     if (--guard.watched > 0) return;
     if (watchdog === guard) watchdog = undefined;
     // It ends itself, because a thread of its pool may be blocked and only it can wake that.

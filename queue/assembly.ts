@@ -5,9 +5,10 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
 import type { Backend } from "../disk/backend.ts";
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
-import { pageBytes } from "../uring/mapping.ts";
+import { PAGE_BYTES, pageBytes } from "../uring/mapping.ts";
 import { tryRegisterBuffers } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
 import { SlotBuffers } from "./buffers.ts";
@@ -121,6 +122,10 @@ export function assemble(options: AssemblyOptions): Assembly {
   const { backend, ring, slots, path: name, maxIoBytes, log, blockSize = 512 } = options;
   const { metadataSize = 0, sharedBuffers = [] } = options;
   const kind = handlerKind(options);
+  assert(maxIoBytes > 0 && maxIoBytes % PAGE_BYTES === 0, "the largest request is whole pages");
+  assert(kind !== "ring" || backend.ring !== undefined, "what travels unseen needs ring methods");
+  assert(metadataSize === 0 || name === "user-copy", "metadata travels by copies of the server");
+  assert(backend.zones === undefined || kind === "bytes", "writes to zones are seen");
   using stack = new DisposableStack();
   let handler: (MemoryHandler | BytesHandler | RingHandler) | undefined = undefined;
   const owner = {

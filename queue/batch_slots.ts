@@ -9,7 +9,8 @@
  */
 
 import { EIO, ENOBUFS } from "../uapi/errno.ts";
-import { fail } from "../uapi/error.ts";
+import { assert, fail } from "../uapi/error.ts";
+import { ELEM_BUF_ADDR, ELEM_BYTES } from "../uapi/offsets.ts";
 import {
   IORING_OP_URING_CMD,
   IORING_URING_CMD_MULTISHOT,
@@ -37,16 +38,26 @@ import { KIND_BATCH, type OwnedQueue, Slots, type SlotsOptions } from "./slots.t
 
 const TWO_32 = 0x1_0000_0000;
 
-/** Which command a completion is of. */
+/** Which command a completion is of. It stands above the kind. */
 const STEP_FETCH = 0;
 const STEP_PREP = 1;
 const STEP_COMMIT = 2;
+
+/** Words of an element, and of one with an address. */
+const ELEMENT_WORDS = 2;
+const ADDRESSED_WORDS = 4;
+assert(ELEMENT_WORDS * 4 === ELEM_BYTES, "an element is its header");
+assert(ADDRESSED_WORDS * 4 === ELEM_BUF_ADDR + 8, "and the address behind it");
 
 /**
  * Bytes of tags that one FETCH delivers before its buffer must be given anew. Small, because the
  * driver serves one FETCH of a queue until it is full, and only then the next thread's.
  */
 const FETCH_BYTES = 4096;
+assert(
+  FETCH_BYTES % 2 === 0 && FETCH_BYTES / 2 <= 0xffff,
+  "a tag has two bytes; they are counted in 16 bits",
+);
 /** Each queue has two FETCHes, so that one is there while the other is given its buffer. */
 const FETCHES_PER_QUEUE = 2;
 
@@ -88,7 +99,7 @@ export class BatchSlots extends Slots implements Disposable {
   readonly #queueOf: Uint16Array<ArrayBuffer>;
   #places: SlotPlaces = { addresses: new Float64Array(0) };
   #hasAddress = false;
-  #elementWords = 2;
+  #elementWords = ELEMENT_WORDS;
   #flags = 0;
 
   /** Each queue is owned whole. */
@@ -98,6 +109,9 @@ export class BatchSlots extends Slots implements Disposable {
     this.#ring = ring;
     this.#charFd = charFd;
     this.#opcode = IORING_OP_URING_CMD | (options.fixedFile ? IOSQE_FIXED_FILE << 8 : 0);
+    for (const { first = 0, step = 1 } of queues) {
+      assert(first === 0 && step === 1, "with batches a thread serves whole queues");
+    }
     this.#queues = queues;
     this.#depth = depth;
     this.#collecting = new Int32Array(queues.length).fill(-1);
@@ -105,10 +119,12 @@ export class BatchSlots extends Slots implements Disposable {
   }
 
   fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void {
+    assert(this.live === 0, "slots are handed to the kernel once");
+    assert(places.addresses.length === this.count, "each slot has a place");
     this.#places = places;
     const { addresses, autoBuffers, areSectors = false } = places;
     this.#hasAddress = areSectors || addresses[0] !== 0;
-    this.#elementWords = this.#hasAddress ? 4 : 2;
+    this.#elementWords = this.#hasAddress ? ADDRESSED_WORDS : ELEMENT_WORDS;
     if (areSectors) this.#flags |= UBLK_BATCH_F_HAS_ZONE_LBA;
     else if (this.#hasAddress) this.#flags |= UBLK_BATCH_F_HAS_BUF_ADDR;
     if (autoBuffers !== undefined && (autoBuffers[0] >>> 16) & UBLK_AUTO_BUF_REG_FALLBACK) {
@@ -204,6 +220,7 @@ export class BatchSlots extends Slots implements Disposable {
     const fetch = this.#fetches[number];
     if (result >= 0) {
       const end = fetch.read + (result >>> 1);
+      if (end > fetch.tags.length) fail("the kernel delivers no more tags than the buffer holds");
       const path = this.path;
       for (let at = fetch.read; at < end; at++) {
         const slot = fetch.base + fetch.tags[at];
@@ -212,7 +229,7 @@ export class BatchSlots extends Slots implements Disposable {
       }
       fetch.read = end;
     } else if (result !== -ENOBUFS) {
-      this.live--;
+      this.returned();
       return result === UBLK_IO_RES_ABORT ? 0 : -result;
     }
     // It ends when its buffer is full.
@@ -239,10 +256,11 @@ export class BatchSlots extends Slots implements Disposable {
     let number = this.#free.pop();
     if (number === undefined) {
       number = this.#elements.length;
-      const mapping = Mapping.anonymous(pageAlign(this.#depth * 16));
+      const mapping = Mapping.anonymous(pageAlign(this.#depth * ADDRESSED_WORDS * 4));
       const words = new Uint32Array(mapping.buffer());
       this.#elements.push({ mapping, words, queue: queueIndex, count: 0, before: 0 });
     }
+    if (this.#free.length > this.#elements.length) fail("a buffer is let go once");
     this.#elements[number].queue = queueIndex;
     this.#elements[number].count = 0;
     return number;
@@ -264,6 +282,7 @@ export class BatchSlots extends Slots implements Disposable {
   #append(number: number, slot: number, result: number): void {
     const elements = this.#elements[number];
     const { words } = elements;
+    if (elements.count >= this.#depth) fail("a queue has no more answers than tags");
     const at = elements.count++ * this.#elementWords;
     const { addresses, autoBuffers } = this.#places;
     const buffer = autoBuffers === undefined ? 0 : autoBuffers[slot] & 0xffff;
@@ -277,6 +296,7 @@ export class BatchSlots extends Slots implements Disposable {
 
   #queueElements(number: number, cmdOp: number, step: number): number {
     const { mapping, queue, count } = this.#elements[number];
+    if (count === 0) fail("a command is for some slots");
     const at = this.#command(cmdOp, number, step);
     const sqes = this.#ring.sqes;
     const elementBytes = this.#elementWords * 4;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assert, fail } from "../uapi/error.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Places } from "./data_path.ts";
 
@@ -30,6 +31,7 @@ export class SlotBuffers implements Places {
   /** Reserves address space for a buffer of `bytes` for each slot. */
   constructor(owner: { readonly count: number; readonly live: number }, bytes: number) {
     const slots = owner.count;
+    assert(slots > 0 && bytes > 0, "each slot has a buffer");
     this.#slots = owner;
     this.#bytes = pageAlign(bytes);
     const home = this.#map(slots * this.#bytes);
@@ -63,6 +65,7 @@ export class SlotBuffers implements Places {
   view(slot: number, bytes: number): Uint8Array<ArrayBuffer> {
     const last = this.#last[slot];
     if (last.length === bytes) return last;
+    if (bytes > this.#bytes) fail("a request fits its slot's buffer");
     let view = this.#views[slot].get(bytes);
     if (view === undefined) {
       view = new Uint8Array(this.#arrays[slot], this.#offsets[slot], bytes);
@@ -101,7 +104,7 @@ export class SlotBuffers implements Places {
     this.#last[slot] = EMPTY;
     this.quarantined++;
     return () => {
-      this.quarantined--;
+      if (--this.quarantined < 0) fail("a Promise settles once");
       // The first mapping is every slot's first home: it goes with the rest, at the end.
       if (old.bytes === this.#bytes && !this.#homes.includes(old)) this.#release(old);
     };

@@ -1,8 +1,9 @@
-import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { isMapped } from "../tests/maps.ts";
 import { bufferAt, PAGE_BYTES } from "../uring/mapping.ts";
 import { libc } from "../uring/libc.ts";
 import { SlotBuffers } from "./buffers.ts";
+import { AssertionError } from "../uapi/error.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -75,4 +76,11 @@ Deno.test("SlotBuffers leaves everything mapped at the end while a buffer is in 
   buffers.quarantine(0);
   buffers[Symbol.dispose]();
   assert(isMapped(address));
+});
+
+Deno.test("SlotBuffers.view + more than a slot has + an assertion fails", () => {
+  using buffers = new SlotBuffers({ count: 1, live: 0 }, PAGE_BYTES);
+  assertEquals(buffers.view(0, PAGE_BYTES).length, PAGE_BYTES);
+  const beyond = () => buffers.view(0, 17 * PAGE_BYTES);
+  assertThrows(beyond, AssertionError, "a request fits its slot's buffer");
 });

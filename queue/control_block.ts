@@ -6,6 +6,8 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
+
 /** Bytes of a control block. */
 export const CONTROL_BLOCK_BYTES = 64;
 
@@ -35,6 +37,8 @@ const CONTROL_RESIZE_ERRNO = 10;
 /** 1 while the watch over this thread sleeps until it has something to do. */
 const CONTROL_WATCH = 11;
 
+assert(CONTROL_WATCH * 4 < CONTROL_BLOCK_BYTES, "all words are in the block");
+
 /** The thread runs JavaScript: without progress for long it is stuck. */
 export const THREAD_IN_USER = 0;
 /** The thread waits in `io_uring_enter`: it cannot be stuck. */
@@ -49,6 +53,11 @@ export const ORDER_ABANDON = 2;
 
 /** Answer what is held and leave: the device has been taken away from its server. */
 export const ORDER_LEAVE = 4;
+
+assert(
+  (ORDER_DRAIN | ORDER_ABANDON | ORDER_LEAVE) === ORDER_DRAIN + ORDER_ABANDON + ORDER_LEAVE,
+  "an order is a bit of its own",
+);
 
 /** How long requests get that were outstanding when a drain was ordered, in milliseconds. */
 export const DRAIN_MS = 5_000;
@@ -82,11 +91,13 @@ export function wakeWatch(control: Int32Array<SharedArrayBuffer>): void {
 
 /** Claims the right to release what a thread holds. Only one claim ever succeeds. */
 export function claimRelease(control: Int32Array<SharedArrayBuffer>, owner: number): boolean {
+  assert(owner === OWNER_THREAD || owner === OWNER_MANAGER, "somebody releases it");
   return Atomics.compareExchange(control, CONTROL_OWNER, OWNER_NONE, owner) === OWNER_NONE;
 }
 
 /** A new control block. */
 export function createControlBlock(deadlineMs: number): SharedArrayBuffer {
+  assert(deadlineMs > 0 && deadlineMs < 2 ** 31, "a deadline fits its word");
   const buffer = new SharedArrayBuffer(CONTROL_BLOCK_BYTES);
   new Int32Array(buffer)[CONTROL_DEADLINE_MS] = deadlineMs;
   return buffer;
@@ -94,6 +105,7 @@ export function createControlBlock(deadlineMs: number): SharedArrayBuffer {
 
 /** Orders that the backend be resized; the thread must be woken then. Returns the order's number. */
 export function orderResize(control: Int32Array<SharedArrayBuffer>, bytes: number): number {
+  assert(Number.isSafeInteger(bytes) && bytes > 0, "a size is exact");
   Atomics.store(control, CONTROL_RESIZE_LOW, bytes | 0);
   Atomics.store(control, CONTROL_RESIZE_HIGH, Math.floor(bytes / 2 ** 32));
   return Atomics.add(control, CONTROL_RESIZE_ASKED, 1) + 1;
@@ -116,6 +128,8 @@ export function reportResize(
   order: number,
   errno: number,
 ): void {
+  assert(order > 0 && order <= resizeOrder(control), "what is reported was ordered");
+  assert(errno >= 0, "an errno is positive");
   Atomics.store(control, CONTROL_RESIZE_ERRNO, errno);
   Atomics.store(control, CONTROL_RESIZE_DONE, order);
 }

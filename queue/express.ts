@@ -14,6 +14,7 @@
  * @module
  */
 
+import { assert, fail } from "../uapi/error.ts";
 import {
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
@@ -56,6 +57,10 @@ export function makeExpress(parts: ExpressParts): Express {
   const { ring, slots, plain, first: operations, opcodes, fixedSectors, handler } = parts;
   const { words, descriptorWords, stats, states, held, idle, commits } = parts.lane;
   const { sqes, cqes } = ring;
+  assert(plain.length === slots.count && states.length === slots.count, "each slot has its state");
+  assert(operations >= 0 && parts.lane.commits >= 0, "the SQEs are the slots' own");
+  assert(operations !== parts.lane.commits, "those for commands are others");
+  assert(opcodes.length === 4, "there are four ways to transfer");
   const lastWord = cqes.length - 1;
   const sqeShift = Math.log2(ring.sqeWords);
   const sqeBits = sqes.length - 1;
@@ -130,6 +135,7 @@ export function makeExpress(parts: ExpressParts): Express {
     ring.againMany(queue, queued);
     handler.outstanding += begun - done;
     slots.held += begun - done;
+    if (handler.outstanding < 0 || slots.held < 0) fail("no more are answered than have come");
     if (reads > 0) stats.countMany(readOp, reads, sectorsRead);
     if (writes > 0) stats.countMany(writeOp, writes, sectorsWritten);
     return nth;

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { fail } from "../uapi/error.ts";
+import { assert, fail } from "../uapi/error.ts";
 import { IORING_OP_URING_CMD, IOSQE_FIXED_FILE } from "../uapi/io_uring_sqe.ts";
 import {
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
@@ -49,6 +49,9 @@ export class FetchSlots extends Slots {
   }
 
   fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void {
+    assert(this.live === 0, "slots are handed to the kernel once");
+    assert(places.addresses.length === this.count, "each slot has a place");
+    assert((places.autoBuffers ?? places.addresses).length === this.count, "or a buffer");
     this.#addresses = places.addresses;
     if (places.autoBuffers !== undefined) this.#autoBuffers = places.autoBuffers;
     this.#hasAddresses = places.areSectors === true ||

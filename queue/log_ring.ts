@@ -15,7 +15,7 @@
  */
 
 import { monotonicUs } from "../uring/libc.ts";
-import { assert } from "../uapi/error.ts";
+import { assert, fail } from "../uapi/error.ts";
 import { LOG_EVENTS, LOG_INFO, LOG_TRACE, type LogEvent } from "./log_events.ts";
 
 export * from "./log_events.ts";
@@ -43,6 +43,10 @@ const KIND_WORD = 2;
 const LENGTH_WORD = 3;
 const PAYLOAD_BYTE = 16;
 const PAYLOAD_DOUBLE = 2;
+assert(DROPPED * 4 < HEADER_BYTES, "the header's words are in the header");
+assert(PAYLOAD_DOUBLE * 8 === PAYLOAD_BYTE, "numbers stand where texts do");
+assert(PAYLOAD_BYTE + 4 * 8 <= LOG_SLOT_BYTES, "four numbers fit a slot");
+assert(LOG_SLOT_BYTES % 8 === 0 && HEADER_BYTES % 8 === 0, "and are aligned in all of them");
 /** Kinds from here on are events, kind minus this being the id; below, a text's level. */
 const EVENT_BASE = 0x1_0000;
 
@@ -107,6 +111,10 @@ export class LogWriter {
     this.#doubles = new Float64Array(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#slots = this.#words[SLOTS];
+    assert(
+      buffer.byteLength === HEADER_BYTES + this.#slots * LOG_SLOT_BYTES,
+      "the buffer is one of createLogBuffer",
+    );
     this.#eventLevels = Int32Array.from(events, (event) => event.level);
     this.#tail = Atomics.load(this.#words, TAIL);
     this.#head = Atomics.load(this.#words, HEAD);
@@ -139,6 +147,7 @@ export class LogWriter {
     const slot = this.#take();
     if (slot < 0) return;
     // encodeInto stops before a character that does not fit whole.
+    if (level >= EVENT_BASE) fail("a level is no event");
     const { written } = this.#encoder.encodeInto(message, this.#scratch);
     this.#bytes.set(
       this.#scratch.subarray(0, written),
@@ -189,6 +198,10 @@ export class LogReader {
     this.#doubles = new Float64Array(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#slots = this.#words[SLOTS];
+    assert(
+      buffer.byteLength === HEADER_BYTES + this.#slots * LOG_SLOT_BYTES,
+      "the buffer is one of createLogBuffer",
+    );
     this.#events = events;
   }
 
@@ -227,6 +240,7 @@ export class LogReader {
   drain(callback: (entry: LogEntry) => void, maxRecords = Infinity): number {
     const head = Atomics.load(this.#words, HEAD);
     const waiting = (Atomics.load(this.#words, TAIL) - head) | 0;
+    assert(waiting >= 0 && waiting <= this.#slots, "no more records wait than there are slots");
     const limit = Math.min(waiting, maxRecords);
     let count = 0;
     while (count < limit) {

@@ -17,6 +17,7 @@ import {
   LogReader,
   LogWriter,
 } from "./log_ring.ts";
+import { AssertionError } from "../uapi/error.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
 libc();
@@ -313,4 +314,10 @@ Deno.test("LogReader.arrival resolves at once where there is something, and when
   while (!arrived) await new Promise((resolve) => setTimeout(resolve, 1));
   await arrival;
   assertEquals(drained(reader), []);
+});
+
+Deno.test("LogWriter and LogReader + a buffer that is no log + an assertion fails", () => {
+  const other = new SharedArrayBuffer(4096);
+  assertThrows(() => new LogWriter(other), AssertionError, "one of createLogBuffer");
+  assertThrows(() => new LogReader(other), AssertionError, "one of createLogBuffer");
 });

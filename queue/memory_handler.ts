@@ -6,7 +6,7 @@
  */
 
 import { isLater } from "../disk/answers.ts";
-import { fail } from "../uapi/error.ts";
+import { assert, fail } from "../uapi/error.ts";
 import type { Backend } from "../disk/backend.ts";
 import { dataless, refusePromise, resultOf, resultOfThrown } from "../disk/calls.ts";
 import { carriesData } from "../disk/operations.ts";
@@ -31,6 +31,10 @@ export class DirectMemory implements Places {
 
   /** The backend's `address` must stay mapped until the last slot is gone. */
   constructor(backend: Backend, slots: Slots, maxIoBytes: number) {
+    assert(
+      backend.address !== undefined && backend.address > 0,
+      "the backend's memory is somewhere",
+    );
     this.#backend = backend;
     this.#slots = slots;
     this.#nowhere = Mapping.anonymous(pageAlign(maxIoBytes));

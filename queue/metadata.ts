@@ -6,6 +6,7 @@
  */
 
 import { asPromise, isLater } from "../disk/answers.ts";
+import { assert } from "../uapi/error.ts";
 import type { Backend } from "../disk/backend.ts";
 import { UBLK_IO_F_INTEGRITY, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { SlotBuffers } from "./buffers.ts";
@@ -29,6 +30,8 @@ export class Metadata implements Disposable {
     blockSize: number,
     metadataSize: number,
   ) {
+    assert(metadataSize > 0 && metadataSize <= 255, "a block's metadata is 1 to 255 bytes");
+    assert(maxIoBytes % blockSize === 0, "the largest request is whole blocks");
     this.#slots = slots;
     this.#blockSize = blockSize;
     this.#metadataSize = metadataSize;

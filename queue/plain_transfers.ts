@@ -8,6 +8,7 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
 import {
   IORING_OP_READ,
   IORING_OP_READ_FIXED,
@@ -17,7 +18,15 @@ import {
   IOSQE_FIXED_FILE,
   IOSQE_IO_LINK,
 } from "../uapi/io_uring_sqe.ts";
-import { UBLK_IO_F_FUA, UBLK_IO_F_INTEGRITY, UBLK_IO_F_NEED_REG_BUF } from "../uapi/ublk_io.ts";
+import { IO_DESC_BYTES } from "../uapi/offsets.ts";
+import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
+import {
+  UBLK_IO_F_FUA,
+  UBLK_IO_F_INTEGRITY,
+  UBLK_IO_F_NEED_REG_BUF,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+} from "../uapi/ublk_io.ts";
 import { type Ring, SQE_INDEX_BITS } from "../uring/ring.ts";
 import { clear, put64 } from "../uring/sqe.ts";
 import type { Places } from "./data_path.ts";
@@ -29,6 +38,10 @@ const INDEX_BITS = SQE_INDEX_BITS;
 const SECTOR_SHIFT = 9;
 /** Which bits the word index of a descriptor may have: those of 4096 tags, and some. */
 export const DESCRIPTOR_BITS = 0xfffff;
+assert(
+  UBLK_MAX_QUEUE_DEPTH * IO_DESC_BYTES / 4 <= DESCRIPTOR_BITS,
+  "the mask leaves the index of every descriptor as it is",
+);
 const LINKED = (IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS) << 8;
 /**
  * What makes a request more than one operation: any op but READ (0) and WRITE (1), FUA, metadata, and
@@ -39,6 +52,8 @@ export const OTHER = 0xfe | UBLK_IO_F_FUA | UBLK_IO_F_INTEGRITY | UBLK_IO_F_NEED
 /** The operations: READ (0), WRITE (1), and what is added for those with registered buffers. */
 const TRANSFERS = [IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED];
 export const FIXED = 2;
+assert(UBLK_IO_OP_READ === 0 && UBLK_IO_OP_WRITE === 1, "one bit tells the operation");
+assert(TRANSFERS.length === 2 * FIXED, "and one whether its buffer is registered");
 /** More than any request has. */
 const MOST_SECTORS = 0x3fff_ffff;
 
@@ -102,6 +117,8 @@ export class PlainTransfers {
     this.#slots = slots;
     this.#places = places;
     this.#fd = plainFile ?? plainFd;
+    assert(registeredBytes >= 0 && registeredBytes % 512 === 0, "whole sectors are registered");
+    assert(this.#fd >= 0, "the file is open");
     const flags = plainFile === undefined ? 0 : IOSQE_FIXED_FILE << 8;
     const { count } = slots;
     const zeroCopy = count > 0 && places.bufferIndex(0) >= 0;

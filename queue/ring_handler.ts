@@ -10,6 +10,7 @@ import type { Backend, RingMethods, RingOperations } from "../disk/backend.ts";
 import { resultOf, resultOfThrown, ringAnswer } from "../disk/calls.ts";
 import { fullResult } from "../disk/operations.ts";
 import { FilledRequest } from "../disk/passing_ring.ts";
+import { assert, fail } from "../uapi/error.ts";
 import { ECANCELED, EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { IORING_ASYNC_CANCEL_ALL, IOSQE_IO_HARDLINK } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
@@ -105,7 +106,8 @@ export class RingHandler implements Handler, RingOperations {
 
   /** Takes over the parts. */
   constructor(parts: RingHandlerParts) {
-    this.#methods = parts.backend.ring!;
+    assert(parts.backend.ring !== undefined, "the backend has ring methods");
+    this.#methods = parts.backend.ring;
     this.#most = this.#methods.operations ?? OPERATIONS_PER_REQUEST;
     this.#ring = parts.ring;
     this.#slots = parts.slots;
@@ -152,7 +154,7 @@ export class RingHandler implements Handler, RingOperations {
   gone(slot: number): void {
     if (this.#plain[slot] !== FOLLOWED) return;
     this.#plain[slot] = NOT_PLAIN;
-    this.outstanding--;
+    if (--this.outstanding < 0) fail("a slot is given back once");
   }
 
   #prepare(slot: number, linked: boolean): void {
@@ -184,7 +186,7 @@ export class RingHandler implements Handler, RingOperations {
   operationDone(slot: number, result: number): void {
     if (this.#plain[slot] !== NOT_PLAIN) return this.#transferred(slot, result);
     const request = this.#requests[slot];
-    request.pending--;
+    if (--request.pending < 0) fail("no more operations are done than were queued");
     this.#slot = slot;
     if (result === -ECANCELED && this.timesAll) request.answer ??= -ETIMEDOUT;
     try {
@@ -213,7 +215,7 @@ export class RingHandler implements Handler, RingOperations {
     if (result >= 0) {
       result = resultOf(result, fullResult(request.op, request.length), slot, this.#faults);
     }
-    this.outstanding--;
+    if (--this.outstanding < 0) fail("a request is finished once");
     this.path.finish(slot, result);
   }
 
@@ -295,6 +297,7 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   #queued(at: number): void {
+    if (at < 0) fail("room was made for the operation");
     this.#requests[this.#slot].pending++;
     if (!this.#linked) return;
     // Not severed by an error: each operation shall complete by itself.

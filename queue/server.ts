@@ -11,7 +11,9 @@ import { UBLK_IO_RES_ABORT, UBLK_IO_RES_NEED_GET_DATA, UBLK_IO_RES_OK } from "..
 import { EBUSY } from "../uapi/errno.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import type { Ring } from "../uring/ring.ts";
+import { assert } from "../uapi/error.ts";
 import {
+  CONTROL_BLOCK_BYTES,
   CONTROL_DEADLINE_MS,
   CONTROL_ORDER,
   CONTROL_PROGRESS,
@@ -106,6 +108,8 @@ export class QueueServer implements Disposable {
 
   /** Takes over the parts. */
   constructor(parts: ServerParts) {
+    assert(parts.control.byteLength === CONTROL_BLOCK_BYTES, "the manager has made the block");
+    assert(parts.wakeFd >= 0, "and the eventfd");
     this.ring = parts.ring;
     this.control = parts.control;
     this.#slots = parts.slots;
@@ -142,6 +146,7 @@ export class QueueServer implements Disposable {
    * @returns 0, or the positive errno with which the kernel refused a slot.
    */
   fetch(before?: (queue: number, tag: number) => void): number {
+    assert(this.#slots.live === 0, "slots are handed to the kernel once");
     this.#wakePage.listen();
     this.#slots.fetchAll(this.#path.commands, before);
     this.#express = this.#handler.express?.();
@@ -275,7 +280,7 @@ export class QueueServer implements Disposable {
   }
 
   #gone(slot: number, result: number): void {
-    this.#slots.live--;
+    this.#slots.returned();
     this.#slots.left(slot);
     this.#handler.gone?.(slot);
     if (result === UBLK_IO_RES_ABORT) return this.#leave();

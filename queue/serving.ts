@@ -8,12 +8,12 @@
 import type { Backend } from "../disk/backend.ts";
 import { paranoid } from "../disk/paranoid.ts";
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { UBLKSRV_CMD_BUF_OFFSET } from "../uapi/ublk_io.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
 import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
-import { Mapping, pageAlign } from "../uring/mapping.ts";
+import { Mapping, PAGE_BYTES, pageAlign } from "../uring/mapping.ts";
 import { BatchSlots } from "./batch_slots.ts";
 import { claimRelease, OWNER_THREAD } from "./control_block.ts";
 import { openRing } from "../uring/open_ring.ts";
@@ -111,6 +111,7 @@ export function prepareServing(
   log: LogWriter,
   eventLoop: boolean = backend.synchronous !== true,
 ): Serving {
+  checkOrder(order, eventLoop);
   using stack = new DisposableStack();
   const late = stack.use(new DisposableStack());
   const descriptors = order.queues.map(({ queue }) => stack.use(mapDescriptors(order, queue)));
@@ -198,6 +199,17 @@ export function prepareServing(
       }
     },
   };
+}
+
+/** What the device's manager has to see to: see `Member.serve`. */
+function checkOrder(order: ServeOrder, eventLoop: boolean): void {
+  const { queues, depth, maxIoBytes, charFd, wakeFd, completionsFd, metadataSize } = order;
+  assert(queues.length > 0, "a thread has a share");
+  assert(depth > 0 && depth <= UBLK_MAX_QUEUE_DEPTH, "a queue has tags, and no more than may be");
+  assert(maxIoBytes > 0 && maxIoBytes % PAGE_BYTES === 0, "the largest request is whole pages");
+  assert(charFd >= 0 && wakeFd >= 0, "the descriptors are open");
+  assert(!eventLoop || completionsFd >= 0, "an event loop hears of completions");
+  assert(metadataSize >= 0 && metadataSize <= 255, "a block's metadata is 0 to 255 bytes");
 }
 
 /** How requests arrive and leave: a kind is one file and one line here. */

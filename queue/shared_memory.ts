@@ -8,6 +8,7 @@
  * @module
  */
 
+import { assert, fail } from "../uapi/error.ts";
 import { EIO } from "../uapi/errno.ts";
 import { UBLK_SHMEM_ZC_IDX_MASK } from "../uapi/ublk_buf.ts";
 import { UBLK_IO_F_SHMEM_ZC } from "../uapi/ublk_io.ts";
@@ -36,6 +37,7 @@ export class SharedMemory {
 
   /** The buffers must stay mapped until the last slot is gone. */
   constructor(slots: Slots, buffers: readonly SharedBuffer[]) {
+    for (const { address, bytes } of buffers) assert(address > 0 && bytes > 0, "memory is mapped");
     this.#slots = slots;
     this.#buffers = buffers;
     this.#addresses = new Float64Array(slots.count);
@@ -48,6 +50,7 @@ export class SharedMemory {
 
   /** Where it is. */
   address(slot: number): number {
+    if (this.#addresses[slot] === 0) fail("the slot's data is shared");
     return this.#addresses[slot];
   }
 

@@ -8,7 +8,9 @@
  * @module
  */
 
+import { assert, fail } from "../uapi/error.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
+import { UBLK_MAX_NR_QUEUES, UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import type { Ring } from "../uring/ring.ts";
 import { EVENT_ANSWER, EVENT_REQUEST, LOG_TRACE } from "./log_events.ts";
@@ -40,6 +42,12 @@ export const KIND_CANCEL = 7;
 
 /** `kind` of the completions of questions: see {@linkcode Slots.ask}. */
 export const KIND_ASK = 8;
+
+const KINDS = [
+  ...[KIND_IO, KIND_WAKE, KIND_BACKEND, KIND_PATH, KIND_BATCH, KIND_LEAVE, KIND_CANCEL, KIND_ASK],
+];
+assert(KINDS.every((kind) => kind > 0 && kind <= 0xff), "a kind fits the low byte, and is not 0");
+assert(new Set(KINDS).size === KINDS.length, "completions of two kinds are told apart");
 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
@@ -76,6 +84,9 @@ export interface SlotsOptions {
   readonly log: LogWriter;
 }
 
+/** The kernel's `MAX_ERRNO`, negative. */
+const LEAST_RESULT = -4095;
+
 /** Whether a slot has a request: */
 const NOT_HELD = 0;
 const HELD = 1;
@@ -109,13 +120,19 @@ export abstract class Slots {
 
   /** Prepares the slots; {@linkcode fetchAll} hands them to the kernel. */
   constructor({ queues, depth, log }: SlotsOptions) {
+    assert(queues.length > 0, "a thread serves a queue");
+    assert(depth > 0 && depth <= UBLK_MAX_QUEUE_DEPTH, "a queue has tags, and no more than may be");
     this.#log = log;
     const slots: [index: number, queue: number, tag: number][] = [];
     queues.forEach(({ queue, descriptors, stats, first = 0, step = 1 }, index) => {
+      assert(descriptors.length >= depth * DESC_WORDS, "every tag has its descriptor");
+      assert(queue >= 0 && queue < UBLK_MAX_NR_QUEUES, "a queue's number fits its half of a word");
+      assert(first >= 0 && first < depth && step > 0, "the thread has one of the queue's tags");
       this.#descriptors.push(descriptors);
       this.#stats.push(stats);
       for (let tag = first; tag < depth; tag += step) slots.push([index, queue, tag]);
     });
+    assert(slots.length > 0 && queues.length <= 0xffff, "slots are numbered");
     this.count = slots.length;
     this.#queueIndex = Uint16Array.from(slots, ([index]) => index);
     this.#descriptorWord = Uint32Array.from(slots, ([, , tag]) => tag * DESC_WORDS);
@@ -246,14 +263,23 @@ export abstract class Slots {
 
   /** Notes that the slot has a request. For one whose data comes later that happens twice. */
   arrived(slot: number): void {
-    if (this.#isHeld[slot] === NOT_HELD) this.held++;
+    if (this.#isHeld[slot] === NOT_HELD && ++this.held > this.count) {
+      fail("no more requests are held than there are slots");
+    }
     this.#isHeld[slot] = HELD;
   }
 
   /** Notes that the slot has no request any more. */
   left(slot: number): void {
-    if (this.#isHeld[slot] !== NOT_HELD) this.held--;
+    if (this.#isHeld[slot] !== NOT_HELD && --this.held < 0) {
+      fail("no more requests leave than have arrived");
+    }
     this.#isHeld[slot] = NOT_HELD;
+  }
+
+  /** Notes that the kernel has given back a command, with or without its slot. */
+  returned(): void {
+    if (--this.live < 0) fail("the kernel gives back no more commands than it was given");
   }
 
   /** Notes that a request is handled: its answer will record the latency, and be traced. */
@@ -282,6 +308,8 @@ export abstract class Slots {
    * @param result Bytes done, or a negative errno.
    */
   answer(slot: number, result: number): void {
+    if (this.#isHeld[slot] === NOT_HELD) fail("a request is answered once");
+    if (result < LEAST_RESULT) fail("an answer is bytes or an errno");
     const op = this.opFlags(slot) & 0xff;
     const stats = this.#stats[this.#queueIndex[slot]];
     this.left(slot);
@@ -304,6 +332,8 @@ export abstract class Slots {
    * it gets another request, is given back, or {@linkcode ask} has told.
    */
   follow(slot: number, op: number, bytes: number): void {
+    if (!this.mayFollow) fail("an answer is linked only where that may be");
+    if (this.#isHeld[slot] !== HELD) fail("it is to a request");
     this.#stats[this.#queueIndex[slot]].count(op, bytes);
     this.#isHeld[slot] = FOLLOWED;
     this.commit(slot, bytes);
@@ -311,6 +341,7 @@ export abstract class Slots {
 
   /** The SQE before was not done in full, so that the answer behind it was not given. */
   severed(slot: number): void {
+    if (this.#isHeld[slot] === NOT_HELD) fail("the request of a chain that failed is held");
     this.#isHeld[slot] = HELD;
     this.#stats[this.#queueIndex[slot]].uncount(this.opFlags(slot) & 0xff, this.bytes(slot));
   }

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { mockBackend } from "../testing.ts";
 import { openMemory } from "../tests/memory_disk.ts";
 import { QueueRig } from "../tests/queue_rig.ts";
@@ -12,6 +12,7 @@ import {
   UBLK_U_IO_NEED_GET_DATA,
 } from "../uapi/ublk_io.ts";
 import { KIND_IO } from "./slots.ts";
+import { AssertionError } from "../uapi/error.ts";
 
 const CHAR_FD = 3;
 const BYTES = 4096;
@@ -69,4 +70,36 @@ Deno.test("Slots.getData asks for a WRITE's data at its place on the disk", () =
     words(UBLK_U_IO_NEED_GET_DATA, 0, 0, 0, disk.address! + 8192),
     words(UBLK_U_IO_COMMIT_AND_FETCH_REQ, 0, 0, BYTES, disk.address! + 8192),
   ]);
+});
+
+Deno.test("Slots + a request that is answered twice, or never came + an assertion fails", () => {
+  using rig = new QueueRig({ backend: mockBackend() }).fetch();
+  const { slots } = rig;
+  assertThrows(() => slots.answer(0, BYTES), AssertionError, "a request is answered once");
+  slots.arrived(0);
+  assertThrows(() => slots.answer(0, -4096), AssertionError, "bytes or an errno");
+  slots.answer(0, BYTES);
+  assertEquals(slots.held, 0);
+  assertThrows(() => slots.answer(0, BYTES), AssertionError, "a request is answered once");
+});
+
+Deno.test("Slots.follow + where no answer may be left to the kernel + an assertion fails", () => {
+  using rig = new QueueRig({ backend: mockBackend() }).fetch();
+  const { slots } = rig;
+  slots.arrived(0);
+  slots.mayFollow = false;
+  assertThrows(
+    () => slots.follow(0, UBLK_IO_OP_READ, BYTES),
+    AssertionError,
+    "only where that may",
+  );
+});
+
+Deno.test("Slots.returned + more than the kernel was given + an assertion fails", () => {
+  using rig = new QueueRig({ backend: mockBackend(), depth: 2 }).fetch();
+  const { slots } = rig;
+  slots.returned();
+  slots.returned();
+  assertEquals(slots.live, 0);
+  assertThrows(() => slots.returned(), AssertionError, "no more commands than it was given");
 });

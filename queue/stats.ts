@@ -12,6 +12,7 @@
  * @module
  */
 
+import { assert } from "../uapi/error.ts";
 import {
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
@@ -50,6 +51,14 @@ const SUM_US = LATENCY_BUCKETS;
 const MAX_US = LATENCY_BUCKETS + 1;
 const CLASS_DOUBLES = LATENCY_BUCKETS + 2;
 const TOTAL_DOUBLES = HISTOGRAMS + OP_CLASSES.length * CLASS_DOUBLES;
+
+assert((OPS & (OPS - 1)) === 0, "the bits of an operation are taken by a mask");
+assert(
+  UBLK_IO_OP_ZONE_APPEND < OPS - 1,
+  "every operation that is named has a counter, and the others",
+);
+assert(SHARED < HISTOGRAMS, "counters end where histograms begin");
+assert(UBLK_IO_OP_READ === 0 && UBLK_IO_OP_WRITE === 1, "the first classes are numbered so");
 
 /** Latencies of one class of operations. Times are in microseconds. */
 export interface LatencyStats {
@@ -148,6 +157,7 @@ export class QueueStats {
 
   /** Writes to a buffer of {@linkcode createStatsBuffer}, continuing what it holds. */
   constructor(buffer: SharedArrayBuffer) {
+    assert(buffer.byteLength === TOTAL_DOUBLES * 8, "the buffer is one of createStatsBuffer");
     this.#doubles = new Float64Array(buffer);
   }
 

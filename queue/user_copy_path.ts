@@ -11,6 +11,7 @@
 
 import { bringsData, carriesData, fetchesData } from "../disk/operations.ts";
 import { EIO } from "../uapi/errno.ts";
+import { fail } from "../uapi/error.ts";
 import {
   UBLK_INTEGRITY_FLAG_OFF,
   UBLK_IO_OP_READ,
@@ -113,6 +114,7 @@ export class UserCopyPath implements DataPath {
   }
 
   #copy(slot: number, op: number): void {
+    if (this.#pending[slot] !== 0) fail("the copies for the request before are done");
     this.#failed[slot] = 0;
     this.#pending[slot] = 1;
     this.#queue(slot, op, this.#places.address(slot), dataBytes(this.#slots, slot), STEP_DATA);
@@ -147,6 +149,7 @@ export class UserCopyPath implements DataPath {
           `bytes ${step === STEP_DATA ? "of data" : "of metadata"}; answering EIO`,
       );
     }
+    if (this.#pending[slot] === 0) fail("a copy is done once");
     if (--this.#pending[slot] > 0) return;
     const op = slots.opFlags(slot) & 0xff;
     if (this.#failed[slot] !== 0) return this.#answer(slot, op, -EIO);

@@ -11,7 +11,7 @@
  */
 
 import { carriesData } from "../disk/operations.ts";
-import { fail } from "../uapi/error.ts";
+import { assert, fail } from "../uapi/error.ts";
 import {
   IORING_OP_URING_CMD,
   IOSQE_CQE_SKIP_SUCCESS,
@@ -92,6 +92,8 @@ export class ZeroCopyPath implements DataPath {
 
   /** Takes over the parts. */
   constructor(parts: ZeroCopyParts) {
+    assert(parts.operations > 0, "what answers has operations");
+    assert(parts.slots.count <= NO_BUFFER, "a slot's buffer fits 16 bits, and is none that is not");
     this.#ring = parts.ring;
     this.#charFd = parts.charFd;
     this.#slots = parts.slots;
@@ -124,6 +126,7 @@ export class ZeroCopyPath implements DataPath {
     // One chain, so it must not fall apart between two system calls.
     this.#ring.reserve(this.#operations + 1);
     this.#command(UBLK_U_IO_REGISTER_IO_BUF, slot, IOSQE_IO_LINK, STEP_REGISTER);
+    if (this.#registered[slot] !== 0) fail("the buffer of the request before is unregistered");
     this.#registered[slot] = 1;
     this.#handler.handle(slot, true);
   }

@@ -21,7 +21,7 @@ import {
   BLK_ZONE_TYPE_SEQWRITE_REQ,
 } from "../uapi/block.ts";
 import { EIO, EOPNOTSUPP } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { assert, UblkError } from "../uapi/error.ts";
 import { encode } from "../uapi/struct.ts";
 import {
   UBLK_IO_OP_REPORT_ZONES,
@@ -90,6 +90,7 @@ export class Zones {
 
   /** Takes over the parts. */
   constructor(parts: ZonesParts) {
+    assert(Number.isInteger(Math.log2(parts.methods.size)), "a zone's size is a power of two");
     this.#methods = parts.methods;
     this.#slots = parts.slots;
     this.#buffers = parts.buffers;

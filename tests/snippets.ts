@@ -49,9 +49,9 @@ export class PageError extends Error {
   }
 }
 
-/** `README.md`, `ARCHITECTURE.md` and all pages below `docs/`, sorted. */
+/** `README.md`, `ARCHITECTURE.md`, `CONTRIBUTING.md` and everything below `docs/`, sorted. */
 export function pages(): string[] {
-  const found = ["README.md", "ARCHITECTURE.md"];
+  const found = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"];
   const look = (folder: string) => {
     for (const { name, isDirectory } of Deno.readDirSync(`${ROOT}${folder}`)) {
       if (isDirectory) look(`${folder}/${name}`);

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { assert } from "./error.ts";
 import {
   UBLK_F_AUTO_BUF_REG,
   UBLK_F_NEED_GET_DATA,
@@ -48,3 +49,8 @@ export const DATA_PATHS: readonly DataPathName[] = Object.keys(DATA_PATH_FLAGS) 
 export function isZeroCopy(path: DataPathName): boolean {
   return (DATA_PATH_FLAGS[path] & (UBLK_F_SUPPORT_ZERO_COPY | UBLK_F_AUTO_BUF_REG)) !== 0;
 }
+
+assert(
+  new Set(Object.values(DATA_PATH_FLAGS)).size === DATA_PATHS.length,
+  "flags tell data paths apart",
+);

@@ -9,6 +9,8 @@
  * @module
  */
 
+import { assert } from "./error.ts";
+
 /**
  * The oldest kernel that this project supports. The driver came with 6.0, but only since 6.5 does it
  * report its features, which this library asks for first.
@@ -227,3 +229,9 @@ export function featureNames(flags: number): string[] {
   }
   return names;
 }
+
+// Names are looked up by number, and flags are combined by operators of 32 bits.
+FEATURES.forEach(({ bit, flag }, index) => {
+  assert(bit === index, "a feature stands at the place of its bit");
+  assert(flag === 2 ** bit && bit < 31, "a flag is its bit, and no sign");
+});

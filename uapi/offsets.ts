@@ -9,6 +9,8 @@
  * @module
  */
 
+import { assert } from "./error.ts";
+
 /** Bytes of an SQE. */
 export const SQE_BYTES = 64;
 /** Bytes of an SQE on a ring with `IORING_SETUP_SQE128`. */
@@ -94,3 +96,19 @@ export const ELEM_BUF_INDEX = 2;
 export const ELEM_RESULT = 4;
 /** u64, after the header, with `UBLK_BATCH_F_HAS_BUF_ADDR` */
 export const ELEM_BUF_ADDR = 8;
+
+// The drivers' own `BUILD_BUG_ON`s, as far as this program relies on them. All memory is read and
+// written by words of 32 bits, which nothing may lie across.
+assert(SQE128_BYTES === 2 * SQE_BYTES, "an SQE takes one place or two");
+assert(
+  SQE_CMD + IO_CMD_BYTES === SQE_BYTES,
+  "a command for a tag fits an ordinary SQE, to its end",
+);
+assert(SQE_CMD + CTRL_CMD_BYTES > SQE_BYTES, "a control command needs more");
+assert(SQE_CMD + CTRL_CMD_BYTES <= SQE128_BYTES, "and fits an SQE of double size");
+assert(CQE_FLAGS + 4 === CQE_BYTES, "a CQE ends with its flags");
+assert(IO_DESC_ADDR + 8 === IO_DESC_BYTES, "a descriptor ends with its address");
+assert(IO_DESC_BYTES % 4 === 0 && CQE_BYTES % 4 === 0, "both are whole words");
+assert(IO_CMD_ADDR + 8 === IO_CMD_BYTES, "a command ends with its address");
+assert(ELEM_RESULT + 4 === ELEM_BYTES, "an element ends with its result");
+assert(ELEM_BUF_ADDR === ELEM_BYTES, "and the address, if there is one, is next");

@@ -12,6 +12,8 @@
  * @module
  */
 
+import { assert } from "./error.ts";
+import { UBLK_QID_BITS, UBLK_TAG_BITS } from "./ublk_io.ts";
 import type { Struct } from "./struct.ts";
 
 // Legacy opcodes. A kernel built without CONFIG_BLKDEV_UBLK_LEGACY_OPCODES
@@ -195,3 +197,6 @@ export const ublksrv_ctrl_dev_info: Struct<ublksrv_ctrl_dev_info> = {
     reserved2: [56, "u64"],
   },
 };
+
+assert(UBLK_MAX_QUEUE_DEPTH <= 2 ** UBLK_TAG_BITS, "a tag fits its bits");
+assert(UBLK_MAX_NR_QUEUES <= 2 ** UBLK_QID_BITS, "a queue's number fits its bits");

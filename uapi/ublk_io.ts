@@ -10,6 +10,7 @@
  * @module
  */
 
+import { assert } from "./error.ts";
 import type { Struct } from "./struct.ts";
 
 /** Legacy: {@linkcode UBLK_U_IO_FETCH_REQ}. */
@@ -204,3 +205,23 @@ export function userCopyPosition(
   return UBLKSRV_IO_BUF_OFFSET + qId * 2 ** UBLK_QID_OFF +
     tag * 2 ** UBLK_TAG_OFF + offsetBytes;
 }
+
+// An offset into the data of requests is put together by adding: its parts must not overlap, and all
+// of it must be a number that a double holds exactly.
+assert(UBLK_IO_BUF_BITS_MASK === 2 ** UBLK_IO_BUF_BITS - 1, "the mask is as wide as the bits");
+assert(UBLK_TAG_OFF === UBLK_IO_BUF_OFF + UBLK_IO_BUF_BITS, "the tag is next to the byte offset");
+assert(UBLK_TAG_BITS_MASK === 2 ** UBLK_TAG_BITS - 1, "the mask is as wide as the bits");
+assert(UBLK_QID_OFF === UBLK_TAG_OFF + UBLK_TAG_BITS, "the queue's number is next to the tag");
+assert(UBLK_QID_BITS_MASK === 2 ** UBLK_QID_BITS - 1, "the mask is as wide as the bits");
+assert(
+  UBLK_QID_OFF + UBLK_QID_BITS === UBLKSRV_IO_BUF_TOTAL_BITS,
+  "a queue, a tag and an offset are all that there is in an offset",
+);
+assert(UBLK_INTEGRITY_FLAG_OFF >= UBLKSRV_IO_BUF_TOTAL_BITS, "the flag of metadata is above them");
+assert(
+  UBLK_INTEGRITY_FLAG_OFF >= 32 && UBLK_INTEGRITY_FLAG_OFF < 63,
+  "it is set in the high word, and no sign",
+);
+// `op_flags`: what is taken for the operation is the low byte.
+assert(UBLK_IO_OP_REPORT_ZONES <= 0xff, "an operation fits the byte that it has");
+assert(UBLK_IO_F_FAILFAST_DEV > 0xff, "flags are above it");

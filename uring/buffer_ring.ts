@@ -6,6 +6,7 @@
  */
 
 import { IORING_REGISTER_PBUF_RING, IOU_PBUF_RING_INC } from "../uapi/io_uring_register.ts";
+import { assert } from "../uapi/error.ts";
 import { syscallError } from "./libc.ts";
 import { Mapping, pageBytes } from "./mapping.ts";
 import type { Ring } from "./ring.ts";
@@ -29,6 +30,8 @@ export class BufferRing implements Disposable {
    * @throws {UblkError} `SYSCALL_FAILED` where the kernel lacks such rings (before Linux 6.12).
    */
   constructor(ring: Ring, group: number, bytes: number) {
+    assert(bytes > 0 && bytes % pageBytes() === 0, "a provided buffer is whole pages");
+    assert(group >= 0 && group <= 0xffff, "the number of a group fits 16 bits");
     using stack = new DisposableStack();
     this.#memory = stack.use(Mapping.anonymous(bytes));
     this.#ring = stack.use(Mapping.anonymous(pageBytes()));

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
 import { EBADF, ECANCELED, EIO } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { AssertionError, UblkError } from "../uapi/error.ts";
 import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
 import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { type FakeFaults, FaultDice } from "./fake_faults.ts";
@@ -271,4 +271,17 @@ Deno.test("Ring.reserve throws where the kernel takes nothing any more", () => {
   const { ring } = fakeRing({ entries: 2, faults: { eagain: 1 } });
   ring.place();
   assertThrows(() => ring.reserve(2), Error, "the kernel takes no SQEs");
+});
+
+Deno.test("Ring.again + an SQE of nobody, or one that waits already + an assertion fails", () => {
+  const { ring } = fakeRing({ entries: 8, ownSqes: 4 });
+  assertThrows(() => ring.again(0), AssertionError, "has an owner");
+  assertEquals(ring.own(4), 0);
+  for (let time = 0; time < ring.sqEntries; time++) ring.again(time % 4);
+  assertThrows(() => ring.again(0), AssertionError, "it was submitted before");
+});
+
+Deno.test("Ring.seen + more than was ready + an assertion fails", () => {
+  const { ring } = fakeRing({ entries: 4 });
+  assertThrows(() => ring.seen(), AssertionError, "CQEs were ready before");
 });

@@ -108,8 +108,13 @@ export class Mapping implements Disposable {
     offset: number,
     operation: string,
   ): Mapping {
+    assert(Number.isSafeInteger(bytes) && bytes > 0, "a mapping has some bytes");
+    assert(offset >= 0 && offset % PAGE_BYTES === 0, "it begins with a page of the file");
     const address = mmap(0, bytes, prot, flags, fd, offset);
-    if (address >= 0) return new Mapping(address, bytes);
+    if (address >= 0) {
+      assert(address % PAGE_BYTES === 0 && address > 0, "the kernel maps whole pages");
+      return new Mapping(address, bytes);
+    }
     if (address !== -ENOMEM) throw syscallError(operation, undefined, -address);
     throw new UblkError("MEMORY_LIMIT", {
       operation,
@@ -160,6 +165,8 @@ export class Mapping implements Disposable {
 
 /** Gives back the pages of a private mapping; they read as zeros from now on. */
 export function discardPages(address: number, bytes: number): void {
+  assert(address > 0 && address % PAGE_BYTES === 0, "only whole pages are given back");
+  assert(bytes > 0, "some are given back");
   const { madvise } = libc();
   // In this order: where memory is locked, the other is ignored (`ignoreDiscards`).
   if (madvise(BigInt(address), BigInt(bytes), MADV_DONTNEED_LOCKED) === 0) return;
@@ -173,6 +180,9 @@ export function discardPages(address: number, bytes: number): void {
  * go, and a thread that still holds typed arrays over it reads and writes what nobody else sees.
  */
 export function neutralizeMapping(address: number, bytes: number): void {
+  // MAP_FIXED replaces whatever is there.
+  assert(address > 0 && address % PAGE_BYTES === 0, "a mapping begins with a page");
+  assert(bytes > 0, "a mapping has some bytes");
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
   const mapped = mmap(address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
   if (mapped !== address) throw syscallError("mmap(MAP_FIXED)", undefined, -mapped);

@@ -6,8 +6,9 @@
  */
 
 import { EINVAL, ENOMEM, ENOSYS, EPERM } from "../uapi/errno.ts";
-import { fail, UblkError } from "../uapi/error.ts";
+import { assert, fail, UblkError } from "../uapi/error.ts";
 import { MIN_KERNEL } from "../uapi/features.ts";
+import { CQE_BYTES } from "../uapi/offsets.ts";
 import { decode, encode } from "../uapi/struct.ts";
 import {
   io_uring_params,
@@ -93,6 +94,8 @@ export function openRing(options: RingOptions): OpenRing {
         hint: `use Linux ${MIN_KERNEL} or newer`,
       });
     }
+    const { entries, ownSqes = 0 } = options;
+    assert(params.sq_entries >= entries + ownSqes, "the kernel rounds up, and never down");
     const memory = mapRing(fd, params, mappings);
     const ring = new Ring(memory, new LinuxRing(fd, mappings), options.ownSqes);
     return { ring, setupFlags: params.flags, features: params.features, mappings };
@@ -113,6 +116,7 @@ function setup(options: RingOptions): { fd: number; params: Params } {
   const wanted = (options.cqEntries === undefined ? 0 : IORING_SETUP_CQSIZE) |
     (options.sqe128 ? IORING_SETUP_SQE128 : 0);
   const { entries, ownSqes = 0 } = options;
+  assert(ownSqes >= 0, "so many SQEs are somebody's own");
   const chosen = options.setupFlags === undefined ? SETUP_STEPS : [options.setupFlags];
   // Which SQE comes next is said by the indirection array, so that it may be one's own.
   const steps = ownSqes > 0 ? chosen.map((step) => step & ~IORING_SETUP_NO_SQARRAY) : chosen;
@@ -170,6 +174,10 @@ export function memlockError(operation: string, number: number = ENOMEM): UblkEr
 
 function mapRing(fd: number, params: Params, mappings: Mapping[]): RingMemory {
   const { sq_off, cq_off } = params;
+  assert(params.cq_entries >= params.sq_entries, "the kernel makes no fewer CQEs than SQEs");
+  assert(cq_off.cqes % CQE_BYTES === 0, "CQEs are aligned to their size");
+  const words = [sq_off.head, sq_off.tail, sq_off.flags, sq_off.array, cq_off.head, cq_off.tail];
+  assert(words.every((offset) => offset % 4 === 0), "all that is shared are whole words");
   const sqeWords = (params.flags & IORING_SETUP_SQE128) === 0 ? 16 : 32;
   const ringBytes = pageAlign(Math.max(
     sq_off.array + params.sq_entries * 4,
@@ -227,6 +235,7 @@ class LinuxRing implements RingKernel {
   }
 
   enterTimeout(toSubmit: number, minComplete: number, flags: number, timeoutUs: number): number {
+    assert(timeoutUs >= 0, "a wait has a length");
     const seconds = Math.floor(timeoutUs / 1e6);
     this.#timespec[0] = BigInt(seconds);
     this.#timespec[1] = BigInt(Math.floor((timeoutUs - seconds * 1e6) * 1e3));

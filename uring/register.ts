@@ -17,6 +17,7 @@ import {
   IORING_UNREGISTER_BUFFERS,
   IORING_UNREGISTER_FILES,
 } from "../uapi/io_uring_register.ts";
+import { assert } from "../uapi/error.ts";
 import { addressOf, syscallError } from "./libc.ts";
 import { memlockError } from "./open_ring.ts";
 import type { Ring } from "./ring.ts";
@@ -29,6 +30,7 @@ function check(result: number, operation: string): number {
 
 /** Registers descriptors; an SQE with `IOSQE_FIXED_FILE` then names them by index. */
 export function registerFiles(ring: Ring, fds: readonly number[]): void {
+  assert(fds.length > 0, "there are files");
   const bytes = new Uint8Array(Int32Array.from(fds).buffer);
   check(ring.kernel.register(IORING_REGISTER_FILES, bytes, fds.length), "register files");
 }
@@ -38,6 +40,7 @@ export function registerFiles(ring: Ring, fds: readonly number[]): void {
  * use it.
  */
 export function unregisterFile(ring: Ring, index: number): void {
+  assert(index >= 0, "files are numbered from 0");
   const none = Int32Array.of(-1);
   // struct io_uring_files_update { u32 offset, resv; u64 fds; }
   const bytes = new Uint8Array(16);
@@ -81,7 +84,9 @@ function registerBuffersAt(
 ): number {
   // struct iovec { void *iov_base; size_t iov_len; }
   const iovecs = new BigUint64Array(buffers.length * 2);
+  assert(buffers.length > 0, "there are buffers");
   buffers.forEach((buffer, index) => {
+    assert(buffer.address > 0 && buffer.bytes > 0, "a buffer is somewhere, and holds something");
     iovecs[index * 2] = BigInt(buffer.address);
     iovecs[index * 2 + 1] = BigInt(buffer.bytes);
   });
@@ -91,6 +96,7 @@ function registerBuffersAt(
 
 /** Makes a table of `count` buffers, none of which is there yet: for `UBLK_U_IO_REGISTER_IO_BUF`. */
 export function registerSparseBuffers(ring: Ring, count: number): void {
+  assert(count > 0, "a table has places");
   // struct io_uring_rsrc_register { u32 nr, flags; u64 resv2, data, tags; }
   const words = new Uint32Array(8);
   words[0] = count;
@@ -109,6 +115,7 @@ export function unregisterBuffers(ring: Ring): void {
 
 /** Has the kernel signal `fd` whenever there may be completions to read. */
 export function registerEventFd(ring: Ring, fd: number): void {
+  assert(fd >= 0, "the eventfd is open");
   const bytes = new Uint8Array(Int32Array.of(fd).buffer);
   check(ring.kernel.register(IORING_REGISTER_EVENTFD, bytes, 1), "register eventfd");
 }

@@ -17,6 +17,7 @@ import { EAGAIN, EBUSY, EINTR, ENOMEM, ETIME } from "../uapi/errno.ts";
 import { assert, fail } from "../uapi/error.ts";
 import { IORING_ENTER_GETEVENTS, IORING_SQ_CQ_OVERFLOW } from "../uapi/io_uring.ts";
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
+import { CQE_BYTES } from "../uapi/offsets.ts";
 import { syscallError } from "./libc.ts";
 import type { RingKernel, RingMemory } from "./ring_memory.ts";
 
@@ -31,6 +32,9 @@ const CQE_SHIFT = 2;
  * SQEs takes it over the index, and spares the compiler a check for overflow with each word.
  */
 export const SQE_INDEX_BITS = 0xfffff;
+
+assert(CQE_WORDS === 1 << CQE_SHIFT, "a CQE's index is shifted, and not multiplied");
+assert(CQE_WORDS * 4 === CQE_BYTES, "as large as the kernel's");
 
 /** How often {@linkcode Ring.reserve} asks a kernel whose memory is exhausted. */
 const RESERVE_TRIES = 1000;
@@ -91,6 +95,13 @@ export class Ring implements Disposable {
     this.#ownSqes = ownSqes;
     this.#shared = ownSqes;
     const { sqArray } = memory;
+    assert(isPowerOfTwo(memory.sqEntries), "the kernel rounds the SQEs up to a power of two");
+    assert(isPowerOfTwo(memory.cqEntries), "and the CQEs");
+    assert(memory.sqes.length === memory.sqEntries * memory.sqeWords, "all SQEs are mapped");
+    assert(memory.sqes.length - 1 <= SQE_INDEX_BITS, "the mask leaves an SQE's index as it is");
+    assert(memory.cqes.length === memory.cqEntries * CQE_WORDS, "all CQEs are mapped");
+    // None at all is what a closed ring has.
+    assert(ownSqes >= 0 && ownSqes < memory.sqEntries, "some SQEs are anybody's");
     assert(ownSqes === 0 || sqArray !== undefined, "the array says which SQE comes next");
     this.#array = ownSqes > 0 ? sqArray : undefined;
     if (ownSqes === 0) sqArray?.forEach((_, index) => sqArray[index] = index);
@@ -112,6 +123,7 @@ export class Ring implements Disposable {
 
   /** Whether the kernel has taken all SQEs that were before this place. */
   isSubmitted(position: number): boolean {
+    assert(((this.#tail - position) | 0) >= 0, "the place is no later one than the next");
     return ((this.#submitted - position) | 0) >= 0;
   }
 
@@ -139,6 +151,7 @@ export class Ring implements Disposable {
    * @returns The number of the first, or -1 where not so many are left.
    */
   own(count: number): number {
+    assert(count >= 0, "so many SQEs");
     const first = this.#owned;
     if (first + count > this.#ownSqes) return -1;
     this.#owned += count;
@@ -153,6 +166,9 @@ export class Ring implements Disposable {
   again(index: number): number {
     const tail = this.#tail;
     if (this.#usable === 0) fail("the ring is open");
+    if (index >= this.#owned) fail("an SQE that is queued again has an owner");
+    // Each of one's own once, and of the others no more than there are.
+    if (((tail - this.#submitted) | 0) >= this.sqEntries) fail("it was submitted before");
     this.#tail = (tail + 1) | 0;
     this.#array![tail & this.#sqMask] = index;
     return index << this.#sqeShift;
@@ -164,6 +180,7 @@ export class Ring implements Disposable {
     const array = this.#array!;
     const mask = this.#sqMask;
     const tail = this.#tail;
+    if (((tail + count - this.#submitted) | 0) > this.sqEntries) fail("there is room for so many");
     for (let nth = 0; nth < count; nth++) array[tail + nth & mask] = indices[nth];
     this.#tail = (tail + count) | 0;
   }
@@ -186,7 +203,12 @@ export class Ring implements Disposable {
    * kernel in one system call: links do not reach from one into the next.
    */
   reserve(count: number): void {
-    if (this.pending + count <= this.#usable) return;
+    if (this.pending + count > this.#usable) this.#makeRoom(count);
+  }
+
+  // By itself, so that the compiler still takes the look before it into its callers.
+  #makeRoom(count: number): void {
+    assert(count <= this.sqEntries - this.#ownSqes, "so many SQEs can ever go at once");
     // The kernel takes all, or its memory is exhausted, which may be over at the next moment.
     for (let tries = 0; tries < RESERVE_TRIES; tries++) {
       this.enter(0);
@@ -220,6 +242,8 @@ export class Ring implements Disposable {
 
   /** Passes over the oldest CQEs. */
   seen(count = 1): void {
+    // A ring that was closed meanwhile has none unread.
+    if (count > ((this.#cqTail - this.#head) | 0) && !this.#closed) fail("CQEs were ready before");
     this.#head = (this.#head + count) | 0;
   }
 
@@ -261,6 +285,7 @@ export class Ring implements Disposable {
 
   #taken(result: number): number {
     if (result >= 0) {
+      if (result > this.pending) fail("the kernel takes no more than it is given");
       this.#submitted = (this.#submitted + result) | 0;
       if (result > 0 && this.#submitted !== this.#tail) this.#checkChain();
       return result;
@@ -301,4 +326,8 @@ export class Ring implements Disposable {
     this.#head = this.#cqTail;
     this.kernel.close();
   }
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return value > 0 && (value & (value - 1)) === 0;
 }

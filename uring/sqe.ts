@@ -20,6 +20,7 @@ import {
   IORING_OP_WRITE,
   IORING_OP_WRITE_FIXED,
 } from "../uapi/io_uring_sqe.ts";
+import { fail } from "../uapi/error.ts";
 import type { Ring } from "./ring.ts";
 
 const TWO_32 = 0x1_0000_0000;
@@ -59,6 +60,7 @@ export function put64(words: Uint32Array, at: number, value: number): void {
 
 /** Sets `IOSQE_*` flags on a filled SQE. */
 export function setSqeFlags(ring: Ring, at: number, flags: number): void {
+  if ((flags & ~0xff) !== 0) fail("the flags of an SQE fit their byte");
   ring.sqes[at] |= flags << 8;
 }
 

@@ -1,5 +1,6 @@
-import { assertEquals, assertNotEquals } from "@std/assert";
+import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { EBADF, ECANCELED, EINVAL, EOPNOTSUPP } from "../uapi/errno.ts";
+import { AssertionError } from "../uapi/error.ts";
 import {
   IORING_OP_READ,
   IOSQE_CQE_SKIP_SUCCESS,
@@ -199,3 +200,9 @@ for (const [name, prep] of Object.entries(PREPS)) {
     }
   });
 }
+
+Deno.test("setSqeFlags + a flag beyond its byte + an assertion fails", () => {
+  const { ring } = fakeRing({ entries: 4 });
+  const at = prepNop(ring, 1, 1);
+  assertThrows(() => setSqeFlags(ring, at, 0x100), AssertionError, "fit their byte");
+});

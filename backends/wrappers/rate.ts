@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assert } from "../../uapi/error.ts";
 import { monotonicUs } from "../../uring/libc.ts";
 import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../../disk/backend.ts";
 import type { Size } from "../../disk/geometry.ts";
@@ -81,6 +82,7 @@ export class Bucket {
 
   /** So many tokens per second; a full bucket has those of `burstMs`. */
   constructor(perSecond: number, burstMs: number) {
+    assert(perSecond > 0 && burstMs >= 0, "some tokens are poured in");
     this.#msPerToken = 1000 / perSecond;
     this.#burstMs = burstMs;
   }
@@ -139,7 +141,10 @@ class Limited extends Passing {
     // A timer is up to a millisecond off: with one each, those who wait overtook each other.
     const turn = this.#last.then(() => this.#waiting.wait(nowMs + ms - monotonicUs() / 1000));
     const answer = turn.then(work);
-    const begun = () => void this.#queued--;
+    const begun = () => {
+      assert(this.#queued > 0, "a request begins once");
+      this.#queued--;
+    };
     this.#last = turn.then(begun, begun);
     return answer;
   }

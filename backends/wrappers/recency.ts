@@ -4,6 +4,8 @@
  * @module
  */
 
+import { fail } from "../../uapi/error.ts";
+
 /** The slots in use, from the one used longest ago to the one used last. */
 export class Recency {
   /** A ring; its last element stands between newest and oldest. */
@@ -31,6 +33,7 @@ export class Recency {
 
   /** A slot comes in, as the newest. */
   add(slot: number): void {
+    if (slot < 0 || slot >= this.#end) fail("the slot is one of those that there are");
     const newest = this.#older[this.#end];
     this.#newer[newest] = slot;
     this.#older[slot] = newest;
