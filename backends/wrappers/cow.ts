@@ -72,10 +72,10 @@ export function share(options: unknown, { claim }: Pick<ShareContext, "claim">):
 /** Opens it around what is inside. */
 export async function open(
   options: unknown,
-  { inner: [disk], recovering }: Pick<OpenContext, "inner" | "recovering">,
+  { inner: [disk], recovering, files }: Pick<OpenContext, "inner" | "recovering" | "files">,
 ): Promise<Backend> {
   const { file, block } = options as { file: string; block?: number };
-  return new Overlaid(disk, await OverlayFile.open(file, disk.size, block, recovering));
+  return new Overlaid(disk, await OverlayFile.open(file, disk.size, block, recovering, files));
 }
 
 class Overlaid extends Passing {
