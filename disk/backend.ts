@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Files } from "../files/port.ts";
 import type { Claim } from "./claims.ts";
 
 /** How a write is to be done. */
@@ -314,8 +313,6 @@ export interface OpenContext {
    * on it: a backend that chooses its block size by itself chooses this one if it can.
    */
   readonly deviceBlockSize?: number;
-  /** The files that it is to use. Without them, the kernel's. */
-  readonly files?: Files;
 }
 
 /** Passed to `share` after its options. */

@@ -8,7 +8,8 @@
  *                    (whole.ts: all of it or an error)     └── CrashableProcess  a CrashableMachine
  * ```
  *
- * A module gets them by `OpenContext.files`; without that they are the kernel's. Nothing is global.
+ * A backend's module gets them in the context of its `open` ({@linkcode FilesContext}); without that
+ * they are the kernel's. Nothing is global.
  *
  * **Synchronous.** Each method is one system call: a backend that blocks its thread allocates and
  * awaits nothing. A method that fails throws a `UblkError` with the errno.
@@ -121,6 +122,12 @@ export interface Files {
    * anew; undefined where that cannot be told.
    */
   boot(): string | undefined;
+}
+
+/** What the `open` of a backend's module may be told beside all else. */
+export interface FilesContext {
+  /** The files that it is to use. Without them, the kernel's. */
+  readonly files?: Files;
 }
 
 /** The folder that a path is in. */
