@@ -22,6 +22,7 @@ Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the
     const folder of [
       "uapi",
       "uring",
+      "files",
       "ctrl",
       "queue",
       "backends",

@@ -6,7 +6,7 @@
  */
 
 import { EAGAIN, EINTR, EIO, ENOENT, ENOTDIR } from "../uapi/errno.ts";
-import { closeFd, cString, errno, libc, syscallError } from "./libc.ts";
+import { closeFd, cString, errno, libc, namesLibc, syscallError } from "./libc.ts";
 
 /** For reading only. */
 export const O_RDONLY = 0;
@@ -203,6 +203,17 @@ export function syncFile(fd: number): number {
   return libc().fdatasync(fd) < 0 ? -errno() : 0;
 }
 
+/** `fsync(2)`: of a folder, the names in it. @returns 0 or a negative errno. */
+export function syncFileAndStatus(fd: number): number {
+  return libc().fsync(fd) < 0 ? -errno() : 0;
+}
+
+/** Drops what the page cache has of a file and calls clean. @returns 0 or a negative errno. */
+export function dropPageCache(fd: number): number {
+  const POSIX_FADV_DONTNEED = 4;
+  return -namesLibc().posix_fadvise(fd, 0n, 0n, POSIX_FADV_DONTNEED);
+}
+
 /**
  * Writes all of a buffer.
  *
@@ -225,6 +236,16 @@ export function writeAllAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: 
 /** Removes a file from its folder. */
 export function removeFile(path: string): void {
   if (libc().unlink(cString(path)) < 0) throw syscallError(`unlink ${path}`);
+}
+
+/** `rename(2)`: what the second path named is gone. */
+export function renameFile(from: string, to: string): void {
+  if (namesLibc().rename(cString(from), cString(to)) < 0) throw syscallError(`rename ${from}`);
+}
+
+/** `mkdir(2)`. */
+export function makeFolder(path: string, mode: number): void {
+  if (namesLibc().mkdir(cString(path), mode) < 0) throw syscallError(`mkdir ${path}`);
 }
 
 /** The first 4 KiB of a text such as sysfs has, or undefined where there is none. */

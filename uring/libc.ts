@@ -69,6 +69,7 @@ const SYMBOLS = {
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   fdatasync: { parameters: ["i32"], result: "i32" },
+  fsync: { parameters: ["i32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" },
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" },
@@ -126,8 +127,20 @@ const PROCESS_SYMBOLS = {
 /** The symbols of {@linkcode processLibc}. */
 export type ProcessLibc = Deno.DynamicLibrary<typeof PROCESS_SYMBOLS>["symbols"];
 
+/** What few servers do with their files: apart for the same reason. */
+const NAMES_SYMBOLS = {
+  rename: { parameters: ["buffer", "buffer"], result: "i32" },
+  mkdir: { parameters: ["buffer", "i32"], result: "i32" },
+  // posix_fadvise(fd, offset, length, advice) returns its errno.
+  posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
+} as const;
+
+/** The symbols of {@linkcode namesLibc}. */
+export type NamesLibc = Deno.DynamicLibrary<typeof NAMES_SYMBOLS>["symbols"];
+
 let opened: Libc | undefined;
 let processOpened: ProcessLibc | undefined;
+let namesOpened: NamesLibc | undefined;
 let errnoCell: Int32Array | undefined;
 
 /**
@@ -147,6 +160,16 @@ export function processLibc(): ProcessLibc {
     processOpened = openLibc(PROCESS_SYMBOLS);
   }
   return processOpened;
+}
+
+/** libc's calls about the names and the cache of files, opened on first use like {@linkcode libc}. */
+export function namesLibc(): NamesLibc {
+  if (namesOpened === undefined) {
+    // First what `errno` needs, as above.
+    errno();
+    namesOpened = openLibc(NAMES_SYMBOLS);
+  }
+  return namesOpened;
 }
 
 function openLibc<S extends Deno.ForeignLibraryInterface>(

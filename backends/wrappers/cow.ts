@@ -15,6 +15,7 @@ import type {
 import type { Size } from "../../disk/geometry.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { allOf, isLater, type Steps, take, Turns } from "../../disk/answers.ts";
+import type { FilesContext } from "../../files/port.ts";
 import { OverlayFile } from "./overlay_file.ts";
 import { Passing } from "../../disk/passing.ts";
 import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
@@ -70,13 +71,15 @@ export function share(options: unknown, { claim }: Pick<ShareContext, "claim">):
   claim((options as { file: string }).file);
 }
 
+type CowContext = Pick<OpenContext, "inner" | "recovering"> & FilesContext;
+
 /** Opens it around what is inside. */
 export async function open(
   options: unknown,
-  { inner: [disk], recovering }: Pick<OpenContext, "inner" | "recovering">,
+  { inner: [disk], recovering, files }: CowContext,
 ): Promise<Backend> {
   const { file, block } = options as { file: string; block?: number };
-  return new Overlaid(disk, await OverlayFile.open(file, disk.size, block, recovering));
+  return new Overlaid(disk, await OverlayFile.open(file, disk.size, block, recovering, files));
 }
 
 class Overlaid extends Passing {

@@ -11,7 +11,8 @@
  * not, and the block would read as a hole instead of what the base has. So each flush first makes
  * the blocks durable and then the bits, in the committed bitmap; and whether the current one can be
  * trusted is told by the header, which names the boot in which it was written. Once an `fdatasync`
- * has failed it names none: what the page cache has lost then is not known.
+ * has failed it names none: what the page cache has lost then is not known. (A server that is killed
+ * between the failure and this note leaves a bitmap that is trusted: nobody else was told of it.)
  *
  * Until all of a new file is there its header says that it is unfinished: whatever ended its making,
  * the next server begins it anew.
@@ -19,25 +20,15 @@
  * @module
  */
 
-import { EINTR, EIO, EOPNOTSUPP } from "../../uapi/errno.ts";
+import type { File, Files } from "../../files/port.ts";
+import { realFiles } from "../../files/real.ts";
+import { readWhole, writeWhole, writeZeroes } from "../../files/whole.ts";
+import { EIO } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
-import {
-  endOfFile,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  fallocateFile,
-  fileStatus,
-  readAt,
-  removeFile,
-  syncFile,
-  writeAllAt,
-} from "../../uring/file.ts";
-import { closeFd } from "../../uring/libc.ts";
-import { openBackingFile } from "../backing_file.ts";
 import { formatSize } from "../../disk/size.ts";
+import { claimOverlay } from "./overlay_claim.ts";
 import {
-  bootId,
-  check,
+  bootOf,
   type Header,
   HEADER_BYTES,
   layoutOf,
@@ -56,33 +47,24 @@ export const DEFAULT_OVERLAY_BLOCK: number = 64 << 10;
 export class OverlayFile {
   /** Bytes of a block. */
   readonly blockBytes: number;
-  /** -1 once it is closed, with which the kernel refuses everything (EBADF). */
-  #fd: number;
+  readonly #file: File;
   readonly #bits: Uint8Array<ArrayBuffer>;
   /** Pages of the bitmap that are not committed. */
   readonly #pages: Uint8Array;
   readonly #header: Header;
   readonly #dataAt: number;
-  /**
-   * The bytes of the current bitmap that the file is not known to have. A write of them that failed
-   * was once never made up for: later writes found their bits set, and what those had answered and
-   * flushed was lost with the server.
-   */
-  #unwrittenFrom: number;
-  #unwrittenEnd = 0;
   #newer = false;
   /** Once it has failed to write pages the kernel calls them clean: no later flush is true. */
   #broken = false;
 
-  private constructor(fd: number, header: Header) {
+  private constructor(file: File, header: Header) {
     const { size, block } = header;
-    this.#fd = fd;
+    this.#file = file;
     this.#header = header;
     this.blockBytes = block;
     const { bitmapBytes, dataAt } = layoutOf(size, block);
     this.#bits = new Uint8Array(bitmapBytes);
     this.#pages = new Uint8Array(bitmapBytes / PAGE_BYTES);
-    this.#unwrittenFrom = bitmapBytes;
     this.#dataAt = dataAt;
   }
 
@@ -91,6 +73,7 @@ export class OverlayFile {
    *
    * @param block Bytes of a block; where left out, those of the overlay that is there.
    * @param recovering The disk goes on, so that its overlay must be there.
+   * @param files Where it is.
    * @throws {UblkError} `INVALID_ARGUMENT` where the file is something else, or of another disk.
    */
   static async open(
@@ -98,42 +81,39 @@ export class OverlayFile {
     size: number,
     block?: number,
     recovering = false,
+    files: Files = realFiles,
   ): Promise<OverlayFile> {
-    const found = fileStatus(path);
+    const found = files.status(path);
     if (found !== undefined && found.kind !== "file") {
       throw refused("cow", `${path} is a ${found.kind}`, "give a file");
     }
     if (found === undefined && recovering) throw missing(path, "not there");
-    const { fd, isNew } = await openBackingFile(path, {
-      readOnly: false,
-      direct: false,
-      blockSize: 1,
-      createBytes: 0,
-    });
+    const { file, isNew } = await claimOverlay(path, files);
     try {
       // Now that nobody else has it: another server may have made it meanwhile.
-      const state = endOfFile(fd) === 0 ? "empty" : readHeader(fd);
+      const state = file.size() === 0 ? "empty" : readHeader(file);
       if (state === undefined) {
         throw refused("cow", `${path} is no overlay`, "give another file, or none: it is made");
       }
-      if (typeof state === "object") return OverlayFile.#resume(fd, path, state, size, block);
+      if (typeof state === "object") return OverlayFile.#resume(files, file, state, size, block);
       if (recovering) throw missing(path, state);
-      const header = makeOverlay(fd, path, size, block ?? DEFAULT_OVERLAY_BLOCK);
-      return new OverlayFile(fd, header);
+      const header = makeOverlay(files, file, size, block ?? DEFAULT_OVERLAY_BLOCK);
+      return new OverlayFile(file, header);
     } catch (error) {
-      if (isNew) removeFile(path);
-      closeFd(fd);
+      if (isNew) files.remove(path);
+      file.close();
       throw error;
     }
   }
 
   static #resume(
-    fd: number,
-    path: string,
+    files: Files,
+    file: File,
     header: Header,
     size: number,
     block?: number,
   ): OverlayFile {
+    const { path } = file;
     if (header.size !== size) {
       const reason = `${path} is over a disk of ${header.size} bytes (${formatSize(header.size)})`;
       throw refused("cow", `${reason}, not of ${size}`, "give the base that it was made for");
@@ -142,20 +122,23 @@ export class OverlayFile {
       const reason = `${path} has blocks of ${header.block} bytes, not ${block}`;
       throw refused("cow", reason, "leave block out: an overlay keeps its own");
     }
-    checkSpace(fd, path, header);
-    const overlay = new OverlayFile(fd, header);
-    const boot = bootId();
+    checkSpace(files, file, header);
+    const overlay = new OverlayFile(file, header);
+    const boot = bootOf(files);
     const sameBoot = header.boot === boot;
-    readWhole(fd, overlay.#bits, HEADER_BYTES);
+    // Blocks that were committed once and written again since: the page cache showed what the disk
+    // had lost of them, this server's flush found nothing to write, and the power took it.
+    if (header.boot === NO_BOOT) file.dropCache();
+    readWhole(file, overlay.#bits, HEADER_BYTES);
     if (sameBoot) {
-      // What is committed counts too, should the current bitmap not have been writable at the end.
+      // Earlier versions committed blocks, too, that they had not been able to note here.
       const current = new Uint8Array(overlay.#bits.length);
-      readWhole(fd, current, overlay.#currentAt);
+      readWhole(file, current, overlay.#currentAt);
       for (let byte = 0; byte < current.length; byte++) overlay.#bits[byte] |= current[byte];
     } else {
       // In this order: a header of this boot says that the current bitmap is true.
-      writeAllAt(fd, overlay.#bits, overlay.#currentAt);
-      writeHeader(fd, { ...header, boot });
+      writeWhole(file, overlay.#bits, overlay.#currentAt);
+      writeHeader(file, { ...header, boot });
     }
     if (sameBoot || header.boot === NO_BOOT) {
       // Which of them are committed on the disk is not known: the next flush commits them all. Where
@@ -183,43 +166,38 @@ export class OverlayFile {
     return next;
   }
 
-  /** Notes that blocks are here. They have been written. */
+  /**
+   * Notes that blocks are here. They have been written. What cannot be noted in the file is not
+   * here: such a block was once read all the same, and was gone with the server.
+   */
   mark(first: number, end: number): void {
-    for (let block = first; block < end; block++) {
-      if (this.has(block)) continue;
-      const byte = Math.floor(block / 8);
-      this.#bits[byte] |= 1 << block % 8;
-      this.#pages[Math.floor(byte / PAGE_BYTES)] = 1;
-      this.#newer = true;
-      if (byte < this.#unwrittenFrom) this.#unwrittenFrom = byte;
-      if (byte >= this.#unwrittenEnd) this.#unwrittenEnd = byte + 1;
-    }
-    if (this.#unwrittenEnd === 0) return;
-    const from = this.#unwrittenFrom;
-    writeAllAt(this.#fd, this.#bits.subarray(from, this.#unwrittenEnd), this.#currentAt + from);
-    this.#unwrittenFrom = this.#bits.length;
-    this.#unwrittenEnd = 0;
+    let block = first;
+    while (block < end && this.has(block)) block++;
+    if (block === end) return;
+    const from = Math.floor(block / 8);
+    const bytes = this.#bits.slice(from, Math.floor((end - 1) / 8) + 1);
+    for (; block < end; block++) bytes[Math.floor(block / 8) - from] |= 1 << block % 8;
+    writeWhole(this.#file, bytes, this.#currentAt + from);
+    this.#bits.set(bytes, from);
+    const lastPage = Math.floor((from + bytes.length - 1) / PAGE_BYTES);
+    this.#pages.fill(1, Math.floor(from / PAGE_BYTES), lastPage + 1);
+    this.#newer = true;
   }
 
   /** Reads what is here, at an offset of the disk. */
   read(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
-    readWhole(this.#fd, buffer, this.#dataAt + offset);
+    readWhole(this.#file, buffer, this.#dataAt + offset);
   }
 
   /** Writes at an offset of the disk. */
   write(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
-    writeAllAt(this.#fd, buffer, this.#dataAt + offset);
+    writeWhole(this.#file, buffer, this.#dataAt + offset);
   }
 
   /** Makes a range here read as zeroes, in a hole where the filesystem can. */
   zero(offset: number, length: number): void {
-    const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    const result = fallocateFile(this.#fd, mode, this.#dataAt + offset, length);
-    if (result !== -EOPNOTSUPP) return check("fallocate", result);
-    const zeroes = new Uint8Array(Math.min(length, this.blockBytes));
-    for (let done = 0; done < length; done += zeroes.length) {
-      this.write(zeroes.subarray(0, Math.min(zeroes.length, length - done)), offset + done);
-    }
+    const at = this.#dataAt + offset;
+    if (!this.#file.allocate("punch", at, length)) writeZeroes(this.#file, at, length);
   }
 
   /** Makes all that was written durable: blocks first, and then that they are here. */
@@ -233,9 +211,12 @@ export class OverlayFile {
   }
 
   #sync(): void {
-    const result = syncFile(this.#fd);
-    if (result < 0) this.#break();
-    check("fdatasync", result);
+    try {
+      this.#file.sync(true);
+    } catch (error) {
+      this.#break();
+      throw error;
+    }
   }
 
   /**
@@ -245,8 +226,8 @@ export class OverlayFile {
   #break(): void {
     this.#broken = true;
     try {
-      writeHeader(this.#fd, { ...this.#header, boot: NO_BOOT });
-      syncFile(this.#fd);
+      writeHeader(this.#file, { ...this.#header, boot: NO_BOOT });
+      this.#file.sync(true);
     } catch {
       // The flush fails in any case, and says why.
     }
@@ -260,7 +241,7 @@ export class OverlayFile {
       if (this.#pages[page] === 0) continue;
       const at = page * PAGE_BYTES;
       try {
-        writeAllAt(this.#fd, this.#bits.subarray(at, at + PAGE_BYTES), HEADER_BYTES + at);
+        writeWhole(this.#file, this.#bits.subarray(at, at + PAGE_BYTES), HEADER_BYTES + at);
         written.push(page);
       } catch (error) {
         // Nothing is lost: the next flush tries again.
@@ -281,9 +262,8 @@ export class OverlayFile {
     try {
       this.flush();
     } finally {
-      closeFd(this.#fd);
-      // A write may still wait for the base, and the number may soon be another file's.
-      this.#fd = -1;
+      // A write may still wait for the base: it fails then.
+      this.#file.close();
     }
   }
 
@@ -296,15 +276,4 @@ export class OverlayFile {
 function missing(path: string, state: "not there" | "empty" | "unfinished"): UblkError {
   const reason = `${path}, which has what was written, is ${state}`;
   return refused("cow", reason, "check that its filesystem is mounted, and the path");
-}
-
-function readWhole(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
-  for (let done = 0; done < buffer.length;) {
-    const rest = done === 0 ? buffer : buffer.subarray(done);
-    const count = readAt(fd, rest, offset + done);
-    if (count === -EINTR) continue;
-    // 0: somebody has made the file shorter.
-    if (count <= 0) check("pread", count === 0 ? -EIO : count);
-    done += count;
-  }
 }

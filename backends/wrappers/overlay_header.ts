@@ -4,8 +4,8 @@
  * @module
  */
 
-import { UblkError } from "../../uapi/error.ts";
-import { readAt, smallText, writeAllAt } from "../../uring/file.ts";
+import type { File, Files } from "../../files/port.ts";
+import { readUpTo, writeWhole } from "../../files/whole.ts";
 import { refused } from "../../disk/wrapper.ts";
 
 /** Bytes of the header. */
@@ -52,33 +52,48 @@ export function layoutOf(size: number, block: number): Layout {
   return { bitmapBytes, metadataBytes, dataAt };
 }
 
-/** A text that is another one after each boot of this machine. */
-export function bootId(): string {
-  const id = smallText("/proc/sys/kernel/random/boot_id")?.trim();
+/** A text that is another one after each boot of the files' machine. */
+export function bootOf(files: Files): string {
+  const id = files.boot();
   if (id !== undefined) return id;
   throw refused("cow", "this machine has no boot_id", "mount /proc");
 }
 
 /** Writes a header. */
-export function writeHeader(fd: number, header: Header): void {
-  writePage(fd, header);
+export function writeHeader(file: File, header: Header): void {
+  writePage(file, header);
 }
 
 /** Notes that the file is being made. */
-export function writeUnfinished(fd: number): void {
-  writePage(fd, UNFINISHED);
+export function writeUnfinished(file: File): void {
+  writePage(file, UNFINISHED);
 }
 
-function writePage(fd: number, content: object): void {
+function writePage(file: File, content: object): void {
+  writeWhole(file, pageOf(content), 0);
+}
+
+function pageOf(content: object): Uint8Array<ArrayBuffer> {
   const page = new Uint8Array(HEADER_BYTES);
   page.set(new TextEncoder().encode(`${JSON.stringify(content)}\n`));
-  writeAllAt(fd, page, 0);
+  return page;
+}
+
+/**
+ * Whether a file that is no longer than its first page has all of that, or a part. Whatever was to
+ * end its making then, it was once taken for somebody's own file, and had to be removed by hand.
+ */
+function isBegun(page: Uint8Array): boolean {
+  const unfinished = pageOf(UNFINISHED);
+  return page.every((byte, at) => byte === 0 || byte === unfinished[at]);
 }
 
 /** The header of a file; undefined where it is no overlay. */
-export function readHeader(fd: number): Header | "unfinished" | undefined {
+export function readHeader(file: File): Header | "unfinished" | undefined {
   const page = new Uint8Array(HEADER_BYTES);
-  if (readAt(fd, page, 0) < HEADER_BYTES) return undefined;
+  const bytes = readUpTo(file, page, 0);
+  if (file.size() <= HEADER_BYTES && isBegun(page)) return "unfinished";
+  if (bytes < HEADER_BYTES) return undefined;
   const text = new TextDecoder().decode(page.subarray(0, page.indexOf(10)));
   try {
     const header = JSON.parse(text) as Header | typeof UNFINISHED;
@@ -90,9 +105,4 @@ export function readHeader(fd: number): Header | "unfinished" | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Throws where a call returned a negative errno. */
-export function check(operation: string, result: number): void {
-  if (result < 0) throw new UblkError("SYSCALL_FAILED", { operation, errno: -result });
 }

@@ -4,23 +4,14 @@
  * @module
  */
 
-import { EDQUOT, EFBIG, EINVAL, ENOSPC, EOPNOTSUPP, errnoText } from "../../uapi/errno.ts";
-import { UblkError } from "../../uapi/error.ts";
-import {
-  endOfFile,
-  FALLOC_FL_KEEP_SIZE,
-  fallocateFile,
-  fileStatus,
-  O_RDONLY,
-  syncFile,
-  truncateFile,
-  writeAllAt,
-} from "../../uring/file.ts";
-import { closeFd, openFile } from "../../uring/libc.ts";
+import { errnoOfFile } from "../../files/file_error.ts";
+import { type File, type Files, folderOf } from "../../files/port.ts";
+import { writeZeroes } from "../../files/whole.ts";
+import { EDQUOT, EFBIG, ENOSPC, errnoText } from "../../uapi/errno.ts";
+import type { UblkError } from "../../uapi/error.ts";
 import { formatSize } from "../../disk/size.ts";
 import {
-  bootId,
-  check,
+  bootOf,
   type Header,
   HEADER_BYTES,
   layoutOf,
@@ -28,9 +19,6 @@ import {
   writeUnfinished,
 } from "./overlay_header.ts";
 import { refused } from "../../disk/wrapper.ts";
-
-/** Zeroes that are written at a time. */
-const ZEROES_BYTES = 1 << 20;
 
 /**
  * Makes the overlay of a disk of `size` bytes in an open file that is empty or was left unfinished.
@@ -41,34 +29,34 @@ const ZEROES_BYTES = 1 << 20;
  *
  * @throws {UblkError} `INVALID_ARGUMENT` where there is no room for it.
  */
-export function makeOverlay(fd: number, path: string, size: number, block: number): Header {
+export function makeOverlay(files: Files, file: File, size: number, block: number): Header {
+  const { path } = file;
   const { metadataBytes, dataAt } = layoutOf(size, block);
-  const header: Header = { ublk: "cow", version: 1, size, block, boot: bootId() };
+  const header: Header = { ublk: "cow", version: 1, size, block, boot: bootOf(files) };
   try {
     // An unfinished one may be for another disk.
-    if (endOfFile(fd) > 0) truncateFile(fd, 0);
-    writeUnfinished(fd);
-    truncateFile(fd, dataAt + size);
-    reserve(fd, metadataBytes);
-    check("fdatasync", syncFile(fd));
-    writeHeader(fd, header);
-    check("fdatasync", syncFile(fd));
-    syncFolderOf(path);
+    if (file.size() > 0) file.truncate(0);
+    writeUnfinished(file);
+    // Before the length: a loss of power once left that alone, a long file that says nothing.
+    file.sync(true);
+    // Before the header: a server that was killed after that once left a name that no later one
+    // made durable, and which went with the power, and all that had been flushed.
+    files.syncFolder(folderOf(path));
+    file.truncate(dataAt + size);
+    reserve(file, metadataBytes);
+    file.sync(true);
+    writeHeader(file, header);
+    file.sync(true);
     return header;
   } catch (error) {
-    emptied(fd);
+    emptied(file);
     throw explained(error, path, metadataBytes, dataAt + size);
   }
 }
 
 /** So that noting a block never finds the filesystem full. */
-function reserve(fd: number, bytes: number): void {
-  const result = fallocateFile(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
-  if (result !== -EOPNOTSUPP) return check("fallocate", result);
-  const zeroes = new Uint8Array(Math.min(bytes, ZEROES_BYTES));
-  for (let at = HEADER_BYTES; at < bytes; at += zeroes.length) {
-    writeAllAt(fd, zeroes.subarray(0, Math.min(zeroes.length, bytes - at)), at);
-  }
+function reserve(file: File, bytes: number): void {
+  if (!file.allocate("reserve", 0, bytes)) writeZeroes(file, HEADER_BYTES, bytes - HEADER_BYTES);
 }
 
 /**
@@ -77,25 +65,30 @@ function reserve(fd: number, bytes: number): void {
  *
  * @throws {UblkError} `INVALID_ARGUMENT` where there is no room for it.
  */
-export function checkSpace(fd: number, path: string, { size, block }: Header): void {
+export function checkSpace(files: Files, file: File, { size, block }: Header): void {
   const { metadataBytes } = layoutOf(size, block);
-  const result = fallocateFile(fd, FALLOC_FL_KEEP_SIZE, 0, metadataBytes);
-  if (result !== -ENOSPC && result !== -EDQUOT) return;
-  // Some filesystems refuse what is there already when they are full.
-  if ((fileStatus(path)?.allocatedBytes ?? 0) >= metadataBytes) return;
-  throw noRoom(path, metadataBytes, -result);
+  try {
+    file.allocate("reserve", 0, metadataBytes);
+  } catch (error) {
+    const errno = errnoOfFile(error);
+    if (errno === undefined) throw error;
+    if (errno !== ENOSPC && errno !== EDQUOT) return;
+    // Some filesystems refuse what is there already when they are full.
+    if ((files.status(file.path)?.allocatedBytes ?? 0) >= metadataBytes) return;
+    throw noRoom(file.path, metadataBytes, errno);
+  }
 }
 
-function emptied(fd: number): void {
+function emptied(file: File): void {
   try {
-    truncateFile(fd, 0);
+    file.truncate(0);
   } catch {
     // Unfinished as it is, it is begun anew all the same.
   }
 }
 
 function explained(error: unknown, path: string, bytes: number, length: number): unknown {
-  const errno = error instanceof UblkError ? error.errno : undefined;
+  const errno = errnoOfFile(error);
   if (errno === ENOSPC || errno === EDQUOT) return noRoom(path, bytes, errno);
   if (errno !== EFBIG) return error;
   const reason = `${path} cannot get ${formatSize(length)}: ${errnoText(errno)}`;
@@ -105,16 +98,4 @@ function explained(error: unknown, path: string, bytes: number, length: number):
 function noRoom(path: string, bytes: number, errno: number): UblkError {
   const reason = `${path} has no room for its bitmaps, which take ${formatSize(bytes)}`;
   return refused("cow", reason, "make room on its filesystem, or use larger blocks (block)", errno);
-}
-
-/** Makes it durable that the file is there at all. */
-function syncFolderOf(path: string): void {
-  const folder = openFile(path.replace(/[^/]+$/, "."), O_RDONLY);
-  try {
-    const result = syncFile(folder);
-    // Some filesystems do not sync folders.
-    if (result !== -EINVAL) check("fdatasync", result);
-  } finally {
-    closeFd(folder);
-  }
 }

@@ -1,0 +1,212 @@
+/**
+ * Files in memory that a process uses like the kernel's, on a machine that ends processes and loses
+ * its power (`crashable_machine.ts`).
+ *
+ * @module
+ */
+
+import { EBADF, EINVAL, EISDIR, ENOENT } from "../uapi/errno.ts";
+import type { Contents } from "./crashable_contents.ts";
+import {
+  CALLS,
+  type CrashableMachine,
+  type OperationDetails,
+  ProcessEnded,
+} from "./crashable_machine.ts";
+import { Folder } from "./crashable_names.ts";
+import { fileError } from "./file_error.ts";
+import type { FileOperationName } from "./file_faults.ts";
+import type { Allocation, File, Files, OpenOptions, PathStatus } from "./port.ts";
+
+/** The files of a machine, for one process. */
+export class CrashableProcess implements Files {
+  /** Nothing of it does anything any more. */
+  hasEnded = false;
+  readonly #machine: CrashableMachine;
+
+  /** Begins it on a machine. */
+  constructor(machine: CrashableMachine) {
+    this.#machine = machine;
+    machine.begun(this);
+  }
+
+  open(path: string, { write = false, create, truncate = false }: OpenOptions = {}): File {
+    const { names } = this.#machine;
+    return this.#machine.operate(this, "open", path, () => {
+      const operation = `open ${path}`;
+      let found = names.find(path);
+      if (found instanceof Folder) throw fileError(operation, EISDIR);
+      if (found === undefined || create === "new") {
+        if (create === undefined) throw fileError(operation, ENOENT);
+        const made = this.#machine.contents();
+        names.add(path, made, operation);
+        found = made;
+      } else if (truncate) found.truncate(0);
+      const file = new CrashableFile(this.#machine, this, path, found, write);
+      this.#machine.opened(file);
+      return file;
+    });
+  }
+
+  status(path: string): PathStatus | undefined {
+    return this.#machine.operate(this, "status", path, () => {
+      const entry = this.#machine.names.find(path);
+      if (entry === undefined) return undefined;
+      if (entry instanceof Folder) return { kind: "directory", bytes: 0, allocatedBytes: 0 };
+      return { kind: "file", bytes: entry.bytes, allocatedBytes: entry.allocatedBytes };
+    });
+  }
+
+  rename(from: string, to: string): void {
+    const { names } = this.#machine;
+    this.#machine.operate(this, "rename", `${from} to ${to}`, () => {
+      const replaced = names.rename(from, to, `rename ${from}`);
+      if (replaced !== undefined) this.#machine.unused(replaced);
+    });
+  }
+
+  remove(path: string): void {
+    const { names } = this.#machine;
+    this.#machine.operate(this, "remove", path, () => {
+      this.#machine.unused(names.remove(path, `unlink ${path}`));
+    });
+  }
+
+  makeFolder(path: string): void {
+    const { names } = this.#machine;
+    this.#machine.operate(
+      this,
+      "make folder",
+      path,
+      () => names.add(path, new Folder(), `mkdir ${path}`),
+    );
+  }
+
+  list(path: string): string[] {
+    const { names } = this.#machine;
+    return this.#machine.operate(
+      this,
+      "list",
+      path,
+      () => [...names.folder(path, `readdir ${path}`).entries.keys()].sort(),
+    );
+  }
+
+  syncFolder(path: string): void {
+    const { names } = this.#machine;
+    this.#machine.operate(
+      this,
+      "sync folder",
+      path,
+      () => names.sync(names.folder(path, `open ${path}`)),
+    );
+  }
+
+  boot(): string {
+    return this.#machine.boot;
+  }
+}
+
+/** An open file in memory. */
+export class CrashableFile implements File {
+  readonly path: string;
+  /** What it is. */
+  readonly contents: Contents;
+  /** Its lock. */
+  held: "exclusive" | "shared" | undefined;
+  readonly #machine: CrashableMachine;
+  readonly #process: CrashableProcess;
+  readonly #writes: boolean;
+  #closed = false;
+
+  /** Of a process. */
+  constructor(
+    machine: CrashableMachine,
+    process: CrashableProcess,
+    path: string,
+    contents: Contents,
+    writes: boolean,
+  ) {
+    this.#writes = writes;
+    this.#machine = machine;
+    this.#process = process;
+    this.path = path;
+    this.contents = contents;
+  }
+
+  readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
+    return this.#operate("read", (most) => {
+      const part = most < buffer.length ? buffer.subarray(0, most) : buffer;
+      return this.contents.read(part, offset);
+    }, { offset, length: buffer.length });
+  }
+
+  writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
+    if (!this.#writes) throw fileError("pwrite", EBADF);
+    return this.#operate("write", (most) => {
+      const part = most < buffer.length ? buffer.subarray(0, most) : buffer;
+      return this.contents.write(part, offset);
+    }, { offset, length: buffer.length });
+  }
+
+  sync(): void {
+    const fails = () => this.contents.failSync(this.#machine.dice);
+    this.#operate("sync", () => this.contents.sync(), { fails });
+  }
+
+  size(): number {
+    return this.#operate("size", () => this.contents.bytes);
+  }
+
+  truncate(bytes: number): void {
+    this.#operate("truncate", () => this.contents.truncate(bytes), { length: bytes });
+  }
+
+  allocate(how: Allocation, offset: number, length: number): boolean {
+    if (length <= 0) throw fileError("fallocate", EINVAL);
+    return this.#operate("allocate", () => {
+      if (!this.#machine.allocates) return false;
+      if (how === "punch" || how === "zero") {
+        // Space beyond the end is nobody's business here.
+        const within = Math.min(length, this.contents.bytes - offset);
+        if (within > 0) this.contents.zero(offset, within, how === "punch");
+      } else this.contents.reserve(offset, length);
+      if (how === "extend" && offset + length > this.contents.bytes) {
+        this.contents.truncate(offset + length);
+      }
+      return true;
+    }, { offset, length });
+  }
+
+  lock(how: "exclusive" | "shared"): boolean {
+    return this.#operate("lock", () => {
+      for (const other of this.#machine.holders(this.contents)) {
+        const isFree = other === this || other.held === undefined ||
+          other.held === "shared" && how === "shared";
+        if (!isFree) return false;
+      }
+      this.held = how;
+      return true;
+    });
+  }
+
+  dropCache(): void {
+    this.#operate("drop cache", () => this.contents.dropLost());
+  }
+
+  close(): void {
+    if (this.#process.hasEnded) throw new ProcessEnded();
+    if (this.#closed) throw fileError("close", EBADF);
+    this.#closed = true;
+    this.#machine.closed(this);
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#closed && !this.#process.hasEnded) this.close();
+  }
+
+  #operate<T>(name: FileOperationName, work: (most: number) => T, details?: OperationDetails): T {
+    if (this.#closed && !this.#process.hasEnded) throw fileError(CALLS[name]!, EBADF);
+    return this.#machine.operate(this.#process, name, this.path, work, details);
+  }
+}

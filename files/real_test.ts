@@ -1,0 +1,153 @@
+/**
+ * The kernel's files, and those in memory beside them: what both are asked to do they do alike.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { allocatedBytes, Scratch } from "../tests/scratch.ts";
+import { UblkError } from "../uapi/error.ts";
+import { libc, namesLibc } from "../uring/libc.ts";
+import { CrashableProcess } from "./crashable.ts";
+import { CrashableMachine } from "./crashable_machine.ts";
+import { errnoOfFile } from "./file_error.ts";
+import { type Files, folderOf } from "./port.ts";
+import { realFiles } from "./real.ts";
+import { readWhole, writeWhole } from "./whole.ts";
+
+// Opened once for the process: no test leaks them.
+libc();
+namesLibc();
+
+/** Runs a test on both. */
+function both(name: string, run: (files: Files, folder: string) => void): void {
+  Deno.test(`real files ${name}`, () => {
+    using scratch = new Scratch();
+    run(realFiles, scratch.path);
+  });
+  Deno.test(`files in memory ${name}`, () => {
+    const files = new CrashableProcess(new CrashableMachine(1));
+    files.makeFolder("/folder");
+    run(files, "/folder");
+  });
+}
+
+const errnoIn = (work: () => unknown) => errnoOfFile(assertThrows(work, UblkError));
+
+both("are made, written, read and removed", (files, folder) => {
+  const path = `${folder}/a`;
+  assertEquals(files.status(path), undefined);
+  using file = files.open(path, { write: true, create: "new" });
+  assertEquals(errnoIn(() => files.open(path, { create: "new" })), 17);
+  writeWhole(file, new Uint8Array(5000).fill(3), 1000);
+  assertEquals([file.size(), file.path], [6000, path]);
+  const read = new Uint8Array(6000);
+  readWhole(file, read, 0);
+  assertEquals([read[999], read[1000], read[5999]], [0, 3, 3]);
+  assertEquals(file.readAt(read, 6000), 0);
+  file.sync(true);
+  file.sync(false);
+  files.syncFolder(folder);
+  file.dropCache();
+  readWhole(file, read, 0);
+  assertEquals(read[1000], 3);
+  assertEquals(files.list(folder), ["a"]);
+  assertEquals([files.status(path)?.kind, files.status(path)?.bytes], ["file", 6000]);
+  files.open(path, { write: true, truncate: true }).close();
+  assertEquals(file.size(), 0);
+  files.remove(path);
+  assertEquals(errnoIn(() => files.remove(path)), 2);
+});
+
+both("are renamed over others, into other folders", (files, folder) => {
+  const put = (path: string, value: number) => {
+    using file = files.open(path, { write: true, create: "if-missing" });
+    writeWhole(file, new Uint8Array([value]), 0);
+  };
+  put(`${folder}/a`, 1);
+  put(`${folder}/b`, 2);
+  files.rename(`${folder}/a`, `${folder}/b`);
+  assertEquals(files.list(folder), ["b"]);
+  files.makeFolder(`${folder}/x`);
+  files.rename(`${folder}/b`, `${folder}/x/c`);
+  assertEquals([files.list(folder), files.list(`${folder}/x`)], [["x"], ["c"]]);
+  using file = files.open(`${folder}/x/c`);
+  const read = new Uint8Array(1);
+  readWhole(file, read, 0);
+  assertEquals(read[0], 1);
+  assertEquals(errnoIn(() => files.rename(`${folder}/none`, `${folder}/b`)), 2);
+  assertEquals(errnoIn(() => files.makeFolder(`${folder}/x`)), 17);
+  assertEquals(files.status(`${folder}/x`)?.kind, "directory");
+});
+
+both("have lengths, holes and space", (files, folder) => {
+  using file = files.open(`${folder}/a`, { write: true, create: "new" });
+  const space = () => files.status(`${folder}/a`)!.allocatedBytes;
+  assert(file.allocate("reserve", 0, 8192));
+  assertEquals([file.size(), space()], [0, 8192]);
+  assert(file.allocate("extend", 0, 12288));
+  assertEquals([file.size(), space()], [12288, 12288]);
+  writeWhole(file, new Uint8Array(12288).fill(7), 0);
+  assert(file.allocate("punch", 0, 4096 + 512));
+  const read = new Uint8Array(12288);
+  readWhole(file, read, 0);
+  assertEquals([read.findIndex((byte) => byte !== 0), space()], [4608, 8192]);
+  // tmpfs has no zeroed ranges: `false` there.
+  if (file.allocate("zero", 4096, 1024)) {
+    readWhole(file, read, 0);
+    assertEquals([read.findIndex((byte) => byte !== 0), space()], [5120, 8192]);
+  }
+  file.truncate(100);
+  file.truncate(9000);
+  readWhole(file, read.subarray(0, 9000), 0);
+  assertEquals([file.size(), read.subarray(0, 9000).every((byte) => byte === 0)], [9000, true]);
+});
+
+both("have locks", (files, folder) => {
+  const open = () => files.open(`${folder}/a`, { write: true, create: "if-missing" });
+  const one = open();
+  using two = open();
+  assertEquals([one.lock("shared"), two.lock("shared"), two.lock("exclusive")], [
+    true,
+    true,
+    false,
+  ]);
+  one.close();
+  assertEquals(two.lock("exclusive"), true);
+  using three = open();
+  assertEquals(three.lock("shared"), false);
+});
+
+both("that are closed refuse everything", (files, folder) => {
+  const file = files.open(`${folder}/a`, { write: true, create: "new" });
+  file.close();
+  const EBADF = 9;
+  const buffer = new Uint8Array(1);
+  for (
+    const work of [
+      () => file.readAt(buffer, 0),
+      () => file.writeAt(buffer, 0),
+      () => file.sync(true),
+      () => file.size(),
+      () => file.truncate(1),
+      () => file.allocate("reserve", 0, 1),
+      () => file.lock("shared"),
+      () => file.close(),
+    ]
+  ) assertEquals(errnoIn(work), EBADF, `${work}`);
+  file[Symbol.dispose]();
+});
+
+Deno.test("real files have the space that statx says", () => {
+  using scratch = new Scratch();
+  const path = scratch.file("a", 1 << 20);
+  assertEquals(realFiles.status(path)?.allocatedBytes, allocatedBytes(path));
+});
+
+Deno.test("real files know the boot", () => {
+  assertEquals(realFiles.boot(), Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim());
+});
+
+Deno.test("folderOf is the folder that a path is in", () => {
+  assertEquals(["/a/b", "b", "/b", "x/b"].map(folderOf), ["/a/.", ".", "/.", "x/."]);
+});
