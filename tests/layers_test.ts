@@ -47,12 +47,11 @@ Deno.test("the table of layers + points one way, and names only what there is", 
       assert(room !== undefined && before.has(room), `${name}: ${one} does not stand before it`);
       if (one.endsWith(".ts")) assert(files.includes(one), `${name}: ${one} is no file`);
     }
-    // A helper in another worktree makes `files/`.
     for (const place of holds) {
       const isThere = files.some((file) =>
         place.endsWith("/") ? file.startsWith(place) : file === place
       );
-      assert(isThere || place === "files/", `${name}: nothing is ${place}`);
+      assert(isThere, `${name}: nothing is ${place}`);
     }
     assert(!before.has(name), `${name} stands there twice`);
     before.add(name);
