@@ -16,7 +16,6 @@ import { bufferAt } from "../uring/mapping.ts";
 import type { Backend } from "../disk/backend.ts";
 import { FileRequests } from "./file_requests.ts";
 import { StripeLayout } from "./stripe_layout.ts";
-import { servedByRing } from "../disk/unused.ts";
 import { eachSeed } from "../tests/seeds.ts";
 
 const CHUNK = 4096;
@@ -34,6 +33,10 @@ interface Manner {
   failing?: { oneIn: number; errno: number };
 }
 
+function unused(): never {
+  throw new Error("the ring serves this backend");
+}
+
 /** A serving thread whose backend's files are memory, behind a ring with faults of its own. */
 function rigOf(files: number, bytesEach: number, manner: Manner) {
   const contents = Array.from({ length: files }, () => new Uint8Array(bytesEach));
@@ -42,7 +45,9 @@ function rigOf(files: number, bytesEach: number, manner: Manner) {
   const layout = new StripeLayout(files, CHUNK);
   const backend: Backend = {
     size: files * bytesEach,
-    ...servedByRing({ flush: true, trim: true }),
+    synchronous: true,
+    // The ring serves it: that they are there says what it can do.
+    ...{ readAt: unused, writeAt: unused, flush: unused, trim: unused, writeZeroes: unused },
     ring: new FileRequests({ fds, layout, direct: false }),
   };
   const faults = { delay: 0.3, reorder: 0.3, shortSubmit: 0.2, earlyReturn: 0.2, eintr: 0.05 };
