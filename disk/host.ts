@@ -78,6 +78,8 @@ export class DiskHost implements AsyncDisposable {
   readonly #deadlineMs: number;
   readonly #end: () => Promise<unknown>;
   #closed: Promise<void> | undefined;
+  /** The backend is being closed, or is closed. */
+  #isOver = false;
   #drained: (() => void) | undefined;
 
   private constructor(backend: Backend, options: HostOptions, end: () => Promise<unknown>) {
@@ -181,8 +183,13 @@ export class DiskHost implements AsyncDisposable {
     }
     const value = transfer(seen, fua ? op | UBLK_IO_F_FUA : op, buffer!, offset);
     if (op !== UBLK_IO_OP_WRITE || !fua || traits.fua || !traits.flush) return value;
-    const flushed = (written: unknown) =>
-      written === undefined || written === length ? seen.flush!() : written;
+    const flushed = (written: unknown) => {
+      if (written !== undefined && written !== length) return written;
+      // It was answered for by its deadline.
+      if (this.#isOver) return;
+      const answer: unknown = seen.flush!();
+      return isLater(answer) ? asPromise(answer).then(nothingFor) : nothingFor(answer);
+    };
     return isLater(value) ? asPromise(value).then(flushed) : flushed(value);
   }
 
@@ -238,6 +245,7 @@ export class DiskHost implements AsyncDisposable {
       await promise;
       clearTimeout(timer);
     }
+    this.#isOver = true;
     this.#seen[Symbol.dispose]?.();
     let timer: Timer;
     const overdue = new Promise<never>((_, reject) => {
@@ -255,6 +263,9 @@ export class DiskHost implements AsyncDisposable {
     return this.close();
   }
 }
+
+/** A flush's answer behind a write, of which its count of bytes, 0, is none. */
+const nothingFor = (answer: unknown) => answer === 0 ? undefined : answer;
 
 /** Names the request at hand. One for all of a host: nothing else happens while it is told. */
 class RequestFaults implements FaultReport {
