@@ -11,7 +11,7 @@ import type { DataPathName } from "../uapi/data_path.ts";
 import type { EndSignal } from "../uring/signals.ts";
 import type { RecoveryMode } from "./recovery_mode.ts";
 
-/** Integrity metadata beside the data: so many bytes for each block. */
+/** Integrity metadata beside the data: a fixed number of bytes per block. */
 export type IntegrityOptions = IntegrityTraits;
 
 /** Memory that clients share with the server. */
@@ -93,8 +93,8 @@ export interface DeviceOptions {
    */
   readonly readOnly?: boolean;
   /**
-   * The way in which request data is transferred. If the given data path is not available, the
-   * start fails.
+   * The transfer of request data between kernel and backend. If the given data path is not
+   * available, the start fails.
    *
    * @default the best that backend, driver and kernel go together for
    */

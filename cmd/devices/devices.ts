@@ -59,9 +59,9 @@ export interface DeviceRow {
   readonly orphan: boolean;
   /** `UBLK_F_*` in force, without the prefix. */
   readonly features: readonly string[];
-  /** The target; null if neither a record nor the server's command line tells. */
+  /** The target; null if neither a record nor the server's command line names it. */
   readonly target: string | null;
-  /** The files of the disk; null if there is no record of them. */
+  /** The files of the disk; null if no record names them. */
   readonly files: readonly string[] | null;
   /**
    * Its mount points in this mount namespace, including its partitions', and `[SWAP]` if it is used
@@ -70,7 +70,7 @@ export interface DeviceRow {
   readonly mounts: readonly string[] | null;
   /** The devices on top of it: `dm-0 (vg-home)`, `md0`, `loop3`; null if unknown. */
   readonly holders: readonly string[] | null;
-  /** The log of a background server; null if there is no record of it. */
+  /** The log of a background server; null if no record names it. */
   readonly log: string | null;
   /** The remedy if something is wrong; else null. */
   readonly hint: string | null;

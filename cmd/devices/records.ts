@@ -195,7 +195,7 @@ export function recordOf(id: number, serverPid: number): DeviceRecord | undefine
   return record === undefined || serverPid > 0 && record.pid !== serverPid ? undefined : record;
 }
 
-/** The files that a server uses, as absolute paths; undefined if its record does not tell. */
+/** The files that a server uses, as absolute paths; undefined if its record does not name them. */
 export function filesOf(record: DeviceRecord): readonly string[] | undefined {
   return record.version === undefined ? undefined : record.request.files;
 }

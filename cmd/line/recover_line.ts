@@ -101,7 +101,8 @@ async function lineOf(record: DeviceRecord): Promise<Omit<AddLine, "values">> {
     const reason = `${record.program} served it`;
     throw refusal(record.id, reason, "name the target and its flags, with -t");
   }
-  // Version 0.1.0 shared files unless `--exclusive` was given, and did not add kublk's defaults.
+  // In 0.1.0 files were shared unless `--exclusive` was given, and its defaults were kublk's. So
+  // kublk's defaults are added.
   const line = record.argv.filter((arg) => arg !== "--exclusive");
   return await parseAdd("ublk add", withGranted(line), record.cwd);
 }

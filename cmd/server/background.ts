@@ -61,7 +61,7 @@ const needed = (): Readonly<Record<string, string>> => ({
   sys: "=systemMemoryInfo",
   // Deno wants the path of a Unix socket, and the device has no number yet.
   net: "",
-  // Gives the server the same idea of that folder as this process.
+  // The server must find the same folder as this process.
   ...(isGranted({ name: "env", variable: RUNTIME_VARIABLE })
     ? { env: `=${RUNTIME_VARIABLE}` }
     : {}),
@@ -166,7 +166,7 @@ async function tellReady(
   return EXIT_OK;
 }
 
-/** Passes signals on to the server while it starts. */
+/** Passes signals on to the server while it starts: the user means that process. */
 function passOnSignals(child: Deno.ChildProcess): () => EndSignal | undefined {
   let first: EndSignal | undefined;
   for (const name of heardSignals()) {

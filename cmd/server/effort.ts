@@ -7,7 +7,7 @@
 import { UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
 
-/** Clock ticks per second of CPU time, `USER_HZ`: 100 on every architecture of Linux. */
+/** Clock ticks per second of CPU time, `USER_HZ`: 100 on every machine that Linux supports. */
 const TICKS_PER_SECOND = 100;
 
 /** CPU time per unit of effort. An idle server uses a tenth of it per minute. */

@@ -81,7 +81,7 @@ export class StderrLog extends BaseHandler {
     this.#hasServed = true;
   }
 
-  /** Takes a formatted record. */
+  /** Queues a formatted record. */
   override log(text: string): void {
     this.#add(text, this.#times);
   }

@@ -268,7 +268,7 @@ function noRecovery(device: number, reason: string): UblkError {
 function forget(id: number, { reason, recoverable }: Closed, isRecorded: boolean): void {
   if (recoverable) return;
   if (!isRecorded) {
-    // A log may exist. If another device has the number now, so are the files its.
+    // A log may exist. If another device has the number by now, the files are that device's.
     if (!pathExists(charPath(id))) removeRecord(id);
   } else if (reason === "removed" || reason === "deleted") {
     removeRecord(id, Deno.pid);

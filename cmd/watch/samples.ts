@@ -18,11 +18,11 @@ import type { ServerStats } from "../devices/socket.ts";
 export interface Sample {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
-  /** The target; null if there is no record of it. */
+  /** The target; null if no record names it. */
   readonly target: string | null;
   /** Its server's counters; null if the server does not answer. */
   readonly stats: ServerStats | null;
-  /** The reason for missing counters; null if there are some. */
+  /** The reason for missing counters; null if the server answers. */
   readonly reason: string | null;
   /** Requests in flight in the kernel; null if unknown. */
   readonly inFlight: InFlight | null;

@@ -91,7 +91,7 @@ function deviceRows(look: Look, depthOf?: (id: number, queue: number) => number 
   });
   if (depthOf === undefined) return rows;
   for (const [queue, each] of rates.queues.entries()) {
-    // The kernel does not tell a queue's reads from its writes.
+    // For a queue, the kernel does not distinguish reads from writes.
     const depth = { read: depthOf(id, queue) };
     rows.push(...rateRows(` queue ${queue}`, each, errors.queues[queue], depth));
   }
