@@ -206,8 +206,8 @@ export function assemble(options: AssemblyOptions): Assembly {
 
 /**
  * Registers the beginning of each slot's buffer with the ring, if the file bypasses the page cache.
- * Otherwise each operation would look up and pin its pages. If registration is refused, the buffers
- * work unregistered.
+ * Unregistered, each operation looks up and pins its pages. If registration is refused, the buffers
+ * are used unregistered.
  *
  * @returns The number of bytes registered per buffer.
  */
