@@ -33,7 +33,8 @@ libc();
 const LIBC_URL = new URL("./libc.ts", import.meta.url).href;
 
 // V8 may compile `errno` upon entering it, between the call and the look at its errno, and what it
-// does for that leaves an errno of its own: one wrong value in some 100,000, once a function is hot.
+// does for that leaves an errno of its own: one wrong value in some 100,000, once a function is
+// hot.
 Deno.test("errno is the last failed call's, every time but when V8 compiles it", () => {
   const wrong: number[] = [];
   const see = (expected: number) => {

@@ -77,7 +77,8 @@ for (const propagation of ["private", "shared"]) {
   });
 }
 
-// Without CAP_SYS_CHROOT the process stayed in the copy of its namespace, which was emptied already.
+// Without CAP_SYS_CHROOT the process stayed in the copy of its namespace, which was emptied
+// already.
 for (
   const [missing, refused] of [["all", "chroot"], ["sys_chroot", "chroot"], [
     "sys_admin",

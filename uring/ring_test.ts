@@ -293,7 +293,8 @@ Deno.test("Ring.enterTimeout returns 0 when a signal interrupts it, and goes on 
     assertEquals(collect(ring, 1)[0].userData, 1);
   } finally {
     await killer.status;
-    // Deno hears of a signal a little later than the kernel, and dies of one that nobody listens to.
+    // Deno hears of a signal a little later than the kernel, and dies of one that nobody listens
+    // to.
     while (!isHeard) await new Promise((resolve) => setTimeout(resolve, 5));
     Deno.removeSignalListener("SIGUSR2", hear);
   }
