@@ -1,5 +1,5 @@
 /**
- * The fake kernel's taking of SQEs from the ring.
+ * Takes SQEs from the ring, for the fake kernel.
  *
  * @module
  */

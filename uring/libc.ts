@@ -102,7 +102,7 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
-/** The functions of libc that every server uses. */
+/** The functions of {@linkcode libc}. */
 export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 /** Functions that few processes use. They are separate because each symbol costs startup time. */

@@ -191,7 +191,7 @@ class Poller {
     if (this.#waiting.size === 0 && this.#asleepUntilMs !== undefined) this.#wakeUp();
   }
 
-  /** Resolves once the pool's thread is free, or while somebody waits. */
+  /** Resolves once the pool's thread is free, or at once if somebody waits. */
   async rest(): Promise<void> {
     while (this.#running !== undefined && this.#waiting.size === 0) await this.#running;
   }

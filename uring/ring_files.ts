@@ -32,7 +32,7 @@ export interface RingSyncOptions extends RingFileOptions {
   /**
    * Sync like `fdatasync(2)`: only the metadata that is needed to read the data again.
    *
-   * @default {false}
+   * @default false
    */
   readonly dataOnly?: boolean;
 }

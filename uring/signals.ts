@@ -17,9 +17,9 @@ export const SIGNAL_NUMBERS: Readonly<Record<EndSignal, number>> = {
 };
 
 /**
- * Minimum distance of a second signal, in milliseconds. Under `deno task` one Ctrl-C arrives twice
- * within 2 ms: from the terminal, and from the task's own process. Only a later one means
- * impatience.
+ * Time after which another signal counts as a second one, in milliseconds. Under `deno task` one
+ * Ctrl-C arrives twice within 2 ms: from the terminal, and from the task's own process. Only a
+ * later one means impatience.
  */
 export const SECOND_SIGNAL_MS = 1000;
 
