@@ -302,6 +302,30 @@ Deno.test("DiskHost.close lets the requests in flight end, and takes no more", a
   assertEquals(order.length, 2, "once");
 });
 
+Deno.test("DiskHost.close waits for each of several requests", async () => {
+  const answers: PromiseWithResolvers<void>[] = [];
+  const order: string[] = [];
+  const { host } = hostOf(
+    () => {
+      answers.push(Promise.withResolvers());
+      return answers.at(-1)!.promise;
+    },
+    60_000,
+    { close: () => void order.push("closed") },
+  );
+  const requests = [read(), read()].map(async (request) => {
+    await host.request(request);
+    order.push("answered");
+  });
+  const end = host.close();
+  for (const { resolve } of answers) {
+    resolve();
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  await Promise.all([...requests, end]);
+  assertEquals(order, ["answered", "answered", "closed"]);
+});
+
 Deno.test("DiskHost.close waits for what hangs no longer than its deadline", async () => {
   const hangs = hostOf(() => new Promise(() => {}), Infinity);
   const requests = [host(hangs), host(hangs)];
