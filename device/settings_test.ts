@@ -68,12 +68,15 @@ Deno.test("settingsOf() + what goes together + is taken", () => {
     { threads: 3, queues: 0 },
     { threads: 3, perIoDaemons: true },
     { threads: 3, batch: true },
+    { threads: 3, perIoDaemons: true, dataPath: "auto-zero-copy" },
+    { threads: 2, queues: 3, batch: true, dataPath: "auto-zero-copy" },
     { integrity: { metadataSize: 8, checksum: "ip" } },
     { integrity: { metadataSize: 64, checksum: "nvme", piOffset: 48 }, dataPath: "user-copy" },
     { affinity: [[0], [], [1, 2]] },
     { sharedMemory: { path: "/dev/hugepages/x" }, recovery: "reissue" },
   ];
   for (const options of fine) settingsOf({ backend, ...options });
+  settingsOf({ backend, unprivileged: false, deadlineMs: 20_000 }, user);
 });
 
 Deno.test("settingsOf() + options that are null + are as if they were not given", () => {

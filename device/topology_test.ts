@@ -42,6 +42,15 @@ Deno.test("chosenTopology() + something asked for + wins, and the rest goes with
   });
 });
 
+Deno.test("chosenTopology() + the least that may be asked for + is taken", () => {
+  const one = { ...traits, topology: undefined, trim: false };
+  const { physicalBlockSize, ioOptBytes } = chosenTopology(one, { ioOptBytes: 4096 });
+  assertEquals([physicalBlockSize, ioOptBytes], [4096, 4096]);
+  // A disk that only writes zeroes has a granularity too.
+  const granular = chosenTopology(one, { discardGranularityBytes: 8192 });
+  assertEquals(granular.discardGranularityBytes, 8192);
+});
+
 /** What is asked for, of which disk, and the message. */
 const REFUSED: [Parameters<typeof chosenTopology>[1], Partial<typeof traits>, string][] = [
   [
