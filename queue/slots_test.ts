@@ -93,6 +93,9 @@ Deno.test("Slots.follow + where no answer may be left to the kernel + an asserti
     AssertionError,
     "only where that may",
   );
+  slots.answer(0, BYTES);
+  slots.mayFollow = true;
+  assertThrows(() => slots.follow(0, UBLK_IO_OP_READ, BYTES), AssertionError, "to a request");
 });
 
 Deno.test("Slots.returned + more than the kernel was given + an assertion fails", () => {

@@ -269,6 +269,23 @@ Deno.test("RingFiles + closed + memory that the kernel does not let go of stays 
   assertEquals([isSettled, isMapped(mapping.address)], [false, true]);
 });
 
+Deno.test("RingFiles + closed + the memory that stood in for arrays is unmapped", async () => {
+  let address = 0;
+  const { ring } = fakeRing({
+    entries: 8,
+    handler({ userData, kind, words }, kernel) {
+      address = words[4] + words[5] * 2 ** 32;
+      kernel.complete(userData, kind, 1);
+    },
+  });
+  const files = ringFilesOver(() => ring);
+  assertEquals(await files.read(0, new Uint8Array(1), 0), 1);
+  // It is kept for the next read.
+  assertEquals(isMapped(address), true);
+  await files[Symbol.asyncDispose]();
+  assertEquals(isMapped(address), false);
+});
+
 Deno.test("RingFiles + nothing done + has opened nothing", async () => {
   const before = openFds();
   await using _ = ringFiles();
