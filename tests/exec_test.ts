@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { run, stopAll } from "./exec.ts";
+import { run, runQuietly, stopAll } from "./exec.ts";
 
 Deno.test("run returns the exit code, or 128 + the signal", async () => {
   assertEquals(await run("sh", ["-c", "exit 7"], 60_000), { code: 7, timedOut: false });
@@ -11,6 +11,27 @@ Deno.test("run with a label does not wait for what the program left behind", asy
   const { code } = await run("sh", ["-c", "sleep 300 & echo left it"], 60_000, "label");
   assertEquals(code, 0);
   assertLess(performance.now() - startMs, 60_000);
+});
+
+Deno.test("run with a label, runQuietly + a daemon that keeps the output open + do not wait for it", async () => {
+  const file = await Deno.makeTempFile();
+  const script = `setsid sh -c 'echo $$ > "$0"; exec sleep 300' '${file}' & echo left it
+    until [ -s '${file}' ]; do sleep 0.1; done`;
+  try {
+    for (const how of ["labelled", "quiet"]) {
+      const startMs = performance.now();
+      const ran = how === "quiet"
+        ? await runQuietly("sh", ["-c", script], 60_000, 100)
+        : await run("sh", ["-c", script], 60_000, "label", 100);
+      Deno.kill(Number(await Deno.readTextFile(file)), "SIGKILL");
+      await Deno.truncate(file);
+      assertEquals([ran.code, ran.timedOut], [0, false]);
+      if ("output" in ran) assertEquals(ran.output, "left it\n");
+      assertLess(performance.now() - startMs, 60_000);
+    }
+  } finally {
+    await Deno.remove(file);
+  }
 });
 
 Deno.test("run ends a program and its children when the time is up", async () => {
