@@ -14,6 +14,15 @@ Deno.test("seedsOf + refuses what it does not know", () => {
   }
 });
 
+Deno.test("seedsOf + refuses a count of none, which would test nothing and pass", () => {
+  for (const count of ["0", "-5", "", "1e12"]) {
+    assertThrows(() => seedsOf(3, ["--seeds", count]), Error, "use --seeds N");
+    assertThrows(() => seedsOf(3, [`--seeds=${count}`]), Error, "use --seeds N");
+  }
+  assertThrows(() => seedsOf(3, ["--seed="]), Error, "use --seeds N");
+  assertEquals(seedsOf(3, ["--seed", "0"]), [0]);
+});
+
 Deno.test("replay + one line for a shell", (t) => {
   const line = replay(t, 4);
   assertEquals(
