@@ -31,9 +31,9 @@ const WORDS: Readonly<Record<string, string>> = {
   batch: "batch",
   create: "create",
   direct: "direct",
-  exclusive: "exclusive",
   integrity: "metadata-size",
   recovery: "recovery",
+  shared: "shared",
   size: "size",
   threads: "threads",
 };
@@ -48,6 +48,7 @@ const PATTERNS: readonly RegExp[] = [
   new RegExp(`(?<=\\bleave out \\S+ and )${NAME}\\b`, "g"),
   new RegExp(`(?<=\\bwithout )${NAME}\\b(?! a\\b)`, "g"),
   new RegExp(`${BY_ITSELF}${NAME}(?= and \\S+ exclude\\b)`, "g"),
+  new RegExp(`(?<=\\()${NAME}(?=\\))`, "g"),
   new RegExp(`(?<= and )${NAME}(?= exclude\\b)`, "g"),
 ];
 

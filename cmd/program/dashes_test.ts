@@ -24,9 +24,11 @@ const TEXTS: readonly [string, string][] = [
     'make it again with recovery: "queue", "reissue" or "fail"',
     'make it again with --recovery queue, "reissue" or "fail"',
   ],
+  ["give a copy, or let both share it (shared)", "give a copy, or let both share it (--shared)"],
   // Words, and what others wrote.
   ["it was made without recovery", "it was made without --recovery"],
   ["its size per block", "its size per block"],
+  ["its memory is shared (shared memory)", "its memory is shared (shared memory)"],
   ["a create and a size", "a create and a size"],
   ["/srv/readOnly/blockSize.img is missing", "/srv/readOnly/blockSize.img is missing"],
   ['"readOnly" is no file', '"readOnly" is no file'],
