@@ -7,22 +7,19 @@
 
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 
-/** Options of the library whose names are none in any language, and the flags that set them. */
-const FLAGS: Readonly<Record<string, string>> = {
+/** A row of the table of a device's options, as far as it counts here. */
+export interface Named {
+  /** The member of `DeviceOptions`: `depth`, `integrity.tagSize`. */
+  readonly member: string;
+  readonly flag?: string;
+}
+
+/** Options of disks whose names are none in any language, and the flags that set them. */
+const DISK_FLAGS: Readonly<Record<string, string>> = {
   blockSize: "block-size",
   chunkSize: "chunk-size",
-  dataPath: "data-path",
-  deadlineMs: "deadline",
-  maxIoBytes: "max-io",
   maxSize: "max-size",
-  metadataSize: "metadata-size",
-  noPartitionScan: "no-partition-scan",
-  perIoDaemons: "per-io-daemons",
-  piOffset: "pi-offset",
-  readOnly: "read-only",
-  refTag: "reference-tag",
   sharedMemory: "shared-memory",
-  tagSize: "tag-size",
   zoneSize: "zone-size",
 };
 
@@ -38,35 +35,54 @@ const WORDS: Readonly<Record<string, string>> = {
   threads: "threads",
 };
 
-const NAME = `(?:${[...Object.keys(FLAGS), ...Object.keys(WORDS)].join("|")})`;
 /** Neither a part of a path nor quoted. */
 const BY_ITSELF = "(?<![\\w./'\"`-])";
-const PATTERNS: readonly RegExp[] = [
-  new RegExp(`${BY_ITSELF}(?:${Object.keys(FLAGS).join("|")})(?![\\w./'"\`-])`, "g"),
-  new RegExp(`(?<=\\bleave )${NAME}(?= out\\b)`, "g"),
-  new RegExp(`(?<=\\bleave out )${NAME}\\b`, "g"),
-  new RegExp(`(?<=\\bleave out \\S+ and )${NAME}\\b`, "g"),
-  new RegExp(`(?<=\\bwithout )${NAME}\\b(?! a\\b)`, "g"),
-  new RegExp(`${BY_ITSELF}${NAME}(?= and \\S+ exclude\\b)`, "g"),
-  new RegExp(`(?<=\\()${NAME}(?=\\))`, "g"),
-  new RegExp(`(?<= and )${NAME}(?= exclude\\b)`, "g"),
-];
 
 /** A text of the library with its options as they are typed. */
-export function asTyped(text: string): string {
-  const flag = (name: string) => `--${FLAGS[name] ?? WORDS[name]}`;
+export function asTyped(text: string, options: readonly Named[]): string {
+  const flags = { ...flagsOf(options), ...DISK_FLAGS, ...WORDS };
+  const one = (names: readonly string[]) => `(?:${names.join("|").replaceAll(".", "\\.")})`;
+  // The longest first: `integrity` is where `integrity.tagSize` begins.
+  const names = Object.keys(flags).sort((a, b) => b.length - a.length);
+  const name = one(names);
+  const odd = one(names.filter((name) => !(name in WORDS)));
+  const patterns = [
+    `${BY_ITSELF}${odd}(?![\\w./'"\`-])`,
+    `(?<=\\bleave )${name}(?= out\\b)`,
+    `(?<=\\bleave out )${name}\\b`,
+    `(?<=\\bleave out \\S+ and )${name}\\b`,
+    `(?<=\\bwithout )${name}\\b(?! a\\b)`,
+    `${BY_ITSELF}${name}(?= and \\S+ exclude\\b)`,
+    `(?<=\\()${name}(?=\\))`,
+    `(?<= and )${name}(?= exclude\\b)`,
+  ];
+  const flag = (name: string) => `--${flags[name]}`;
   const plain = text.replaceAll(
-    new RegExp(`${BY_ITSELF}(${NAME}): "?([\\w-]+)"?(?=[,;]| or\\b|$)`, "g"),
+    new RegExp(`${BY_ITSELF}(${name}): "?([\\w-]+)"?(?=[,;]| or\\b|$)`, "g"),
     (_, name, value) => value === "true" ? flag(name) : `${flag(name)} ${value}`,
   );
-  return PATTERNS.reduce((shown, pattern) => shown.replaceAll(pattern, flag), plain);
+  return patterns.reduce((shown, one) => shown.replaceAll(new RegExp(one, "g"), flag), plain);
+}
+
+/** The flags of options whose names no text has by chance. */
+function flagsOf(options: readonly Named[]): Record<string, string> {
+  const flags: Record<string, string> = {};
+  for (const { member, flag } of options) {
+    if (flag === undefined) continue;
+    const last = member.split(".").at(-1)!;
+    for (const name of [member, last]) if (/[A-Z.]/.test(name)) flags[name] ??= flag;
+  }
+  return flags;
 }
 
 /** An error of the library with its options as they are typed; anything else as it is. */
-export function withDashes(error: unknown): unknown {
+export async function withDashes(error: unknown): Promise<unknown> {
   if (!isUblkError(error)) return error;
+  // Not for whoever makes no mistake: a completion would load the table in vain.
+  const { DEVICE_OPTIONS } = await import("../../device/option_table.ts");
   const { code, operation, reason, hint, device, queue, errno, cause } = error;
-  const shown = { reason: reason && asTyped(reason), hint: hint && asTyped(hint) };
+  const typed = (text?: string) => text && asTyped(text, DEVICE_OPTIONS);
+  const shown = { reason: typed(reason), hint: typed(hint) };
   if (shown.reason === reason && shown.hint === hint) return error;
   return new UblkError(code, { operation, ...shown, device, queue, errno, cause });
 }

@@ -1,4 +1,5 @@
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { DEVICE_OPTIONS } from "../../device/option_table.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { asTyped, withDashes } from "./dashes.ts";
 
@@ -25,6 +26,10 @@ const TEXTS: readonly [string, string][] = [
     'make it again with --recovery queue, "reissue" or "fail"',
   ],
   ["give a copy, or let both share it (shared)", "give a copy, or let both share it (--shared)"],
+  [
+    "topology.ioOptBytes: 512 is less than the physical block (4096); use 4096 or more",
+    "--io-opt: 512 is less than the physical block (4096); use 4096 or more",
+  ],
   // Words, and what others wrote.
   ["it was made without recovery", "it was made without --recovery"],
   ["its size per block", "its size per block"],
@@ -36,25 +41,34 @@ const TEXTS: readonly [string, string][] = [
 
 for (const [text, typed] of TEXTS) {
   Deno.test(`asTyped() + ${text} + is ${typed}`, () => {
-    assertEquals(asTyped(text), typed);
-    assertEquals(asTyped(typed), typed, "what is typed stays so");
+    assertEquals(asTyped(text, DEVICE_OPTIONS), typed);
+    assertEquals(asTyped(typed, DEVICE_OPTIONS), typed, "what is typed stays so");
   });
 }
 
-Deno.test("withDashes() + an error + keeps all but the words", () => {
+Deno.test("asTyped() + every row of the table that no word can stand for + is its flag", () => {
+  const rows = DEVICE_OPTIONS.filter((row) => "flag" in row && /[A-Z.]/.test(row.member));
+  assert(rows.length > 12);
+  for (const { member, ...row } of rows) {
+    const flag = "flag" in row && row.flag;
+    assertEquals(asTyped(`${member}: 5 is odd`, DEVICE_OPTIONS), `--${flag}: 5 is odd`);
+  }
+});
+
+Deno.test("withDashes() + an error + keeps all but the words", async () => {
   const error = new UblkError("KERNEL_TOO_OLD", {
     operation: "serve",
     device: 3,
     reason: "no",
     hint: "leave dataPath out",
   });
-  const { code, device, message } = withDashes(error) as UblkError;
+  const { code, device, message } = await withDashes(error) as UblkError;
   assertEquals([code, device, message], [
     "KERNEL_TOO_OLD",
     3,
     "serve (device 3): no; leave --data-path out",
   ]);
   const other = new UblkError("ABORTED", { operation: "serve", reason: "no" });
-  assertStrictEquals(withDashes(other), other);
-  assertStrictEquals(withDashes(undefined), undefined);
+  assertStrictEquals(await withDashes(other), other);
+  assertStrictEquals(await withDashes(undefined), undefined);
 });

@@ -52,7 +52,7 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
   try {
     return await run();
   } catch (thrown) {
-    const error = withDashes(await withSuggestion(thrown));
+    const error = await withDashes(await withSuggestion(thrown));
     if (log.isShort && isUnread(error)) return EXIT_UNREAD;
     report(log, failureText(error), error);
     return isUsage(error) ? EXIT_USAGE : EXIT_FAILURE;
