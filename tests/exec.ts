@@ -25,6 +25,9 @@ const LINGER_MS = 10_000;
 
 const running = new Set<Deno.ChildProcess>();
 
+/** Whether this run is over: nothing is started any more. */
+let isOver = false;
+
 /**
  * Runs a program with this process's output, and without input. With a label its output comes by
  * whole lines, each with the label before it, as it must where others run at the same time.
@@ -62,6 +65,7 @@ export async function runQuietly(
 }
 
 function start(program: string, args: readonly string[], stream: "inherit" | "piped") {
+  if (isOver) throw new Error("interrupted");
   return new Deno.Command(program, {
     ...{ args: [...args], stdin: "null", stdout: stream, stderr: stream, detached: true },
     env: Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" },
@@ -106,8 +110,9 @@ async function ended(
   }
 }
 
-/** Ends all running programs: by SIGTERM, or by SIGKILL if `force`. */
+/** Ends all running programs, by SIGTERM, or by SIGKILL if `force`; no other one starts any more. */
 export function stopAll(force = false): void {
+  isOver = true;
   for (const child of running) {
     if (force) signal(child, "SIGKILL");
     else stop(child);
