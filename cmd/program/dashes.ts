@@ -1,6 +1,6 @@
 /**
- * Errors of the library in the words of a command line: what a program calls `perIoDaemons` is typed
- * `--per-io-daemons`.
+ * Rewrites errors of the library for a command line: `perIoDaemons` in a program is
+ * `--per-io-daemons` there.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface Named {
   readonly flag?: string;
 }
 
-/** Options of disks whose names are none in any language, and the flags that set them. */
+/** Options of disks whose names are not English words, and the flags that set them. */
 const DISK_FLAGS: Readonly<Record<string, string>> = {
   blockSize: "block-size",
   chunkSize: "chunk-size",
@@ -23,7 +23,10 @@ const DISK_FLAGS: Readonly<Record<string, string>> = {
   zoneSize: "zone-size",
 };
 
-/** Options that are words too: they are meant where something is to be left out, or has a value. */
+/**
+ * Options whose names are also English words. They count as options only before a value, or in a
+ * phrase such as "leave … out".
+ */
 const WORDS: Readonly<Record<string, string>> = {
   batch: "batch",
   create: "create",
@@ -35,10 +38,10 @@ const WORDS: Readonly<Record<string, string>> = {
   threads: "threads",
 };
 
-/** Neither a part of a path nor quoted. */
+/** Not preceded by a part of a path or a quote. */
 const BY_ITSELF = "(?<![\\w./'\"`-])";
 
-/** A text of the library with its options as they are typed. */
+/** Rewrites the options in a text of the library as flags. */
 export function asTyped(text: string, options: readonly Named[]): string {
   const flags = { ...flagsOf(options), ...DISK_FLAGS, ...WORDS };
   const one = (names: readonly string[]) => `(?:${names.join("|").replaceAll(".", "\\.")})`;
@@ -75,10 +78,10 @@ function flagsOf(options: readonly Named[]): Record<string, string> {
   return flags;
 }
 
-/** An error of the library with its options as they are typed; anything else as it is. */
+/** Rewrites the options in an error of the library as flags; returns any other value unchanged. */
 export async function withDashes(error: unknown): Promise<unknown> {
   if (!isUblkError(error)) return error;
-  // Not for whoever makes no mistake: a completion would load the table in vain.
+  // Loaded on demand: a completion needs no table.
   const { DEVICE_OPTIONS } = await import("../../device/option_table.ts");
   const { code, operation, reason, hint, device, queue, errno, cause } = error;
   const typed = (text?: string) => text && asTyped(text, DEVICE_OPTIONS);

@@ -3,7 +3,7 @@ import { DEVICE_OPTIONS } from "../../device/option_table.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { asTyped, withDashes } from "./dashes.ts";
 
-// As the library says it, and as it is typed.
+// The library's text, and the command line's.
 const TEXTS: readonly [string, string][] = [
   [
     "perIoDaemons and batch exclude one another",
@@ -30,7 +30,7 @@ const TEXTS: readonly [string, string][] = [
     "topology.ioOptBytes: 512 is less than the physical block (4096); use 4096 or more",
     "--io-opt: 512 is less than the physical block (4096); use 4096 or more",
   ],
-  // Words, and what others wrote.
+  // English words, and text from other sources.
   ["it was made without recovery", "it was made without --recovery"],
   ["its size per block", "its size per block"],
   ["its memory is shared (shared memory)", "its memory is shared (shared memory)"],
