@@ -11,6 +11,7 @@ import { fallocateFile, readAt, syncFile, writeAt } from "../uring/file.ts";
 import { Mapping } from "../uring/mapping.ts";
 import type { Backend, WriteOptions, WriteZeroesOptions } from "../disk/backend.ts";
 import { eachOf } from "../disk/each_of.ts";
+import { LostWrites } from "./lost_writes.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 import { DONE, PUNCH, Zeroing } from "./zeroing.ts";
 
@@ -24,6 +25,8 @@ export interface ByteFiles {
   readonly direct: boolean;
   /** Space in them can be given back. */
   readonly punches: boolean;
+  /** Memory of the {@linkcode LostWrites} that all who have the files open share. Default: its own. */
+  readonly lost?: SharedArrayBuffer;
 }
 
 /** Bytes that go through the aligned memory at a time. */
@@ -61,8 +64,10 @@ class FileBytes {
   #mapping: Mapping | undefined;
   #bounce: Uint8Array<ArrayBuffer> | undefined;
   readonly #zeroing = new Zeroing();
+  readonly #lost: LostWrites;
 
-  constructor({ fds, layout, direct }: ByteFiles) {
+  constructor({ fds, layout, direct, lost }: ByteFiles) {
+    this.#lost = new LostWrites(lost);
     this.#fds = fds;
     this.#layout = layout;
     this.#direct = direct;
@@ -105,7 +110,13 @@ class FileBytes {
 
   /** All files, also behind one that fails: what was written to them is to be durable too. */
   flush(): void {
-    eachOf(this.#fds.map((fd) => () => check("fdatasync", syncFile(fd))));
+    this.#lost.check();
+    eachOf(this.#fds.map((fd) => () => {
+      const result = syncFile(fd);
+      this.#lost.note(result);
+      check("fdatasync", result);
+    }));
+    this.#lost.check();
   }
 
   trim(offset: number, length: number): void {

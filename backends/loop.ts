@@ -15,6 +15,7 @@ import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backen
 import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
+import { LostWrites } from "./lost_writes.ts";
 import { checkBlockSize, checkPath, refusal } from "../disk/file_checks.ts";
 import { FileRequests } from "./file_requests.ts";
 import type { Size } from "../disk/geometry.ts";
@@ -144,6 +145,8 @@ interface Shared {
   readonly size: number;
   /** Either of them is write-protected, or it is wished. */
   readonly readOnly: boolean;
+  /** Of {@linkcode LostWrites}. */
+  readonly lost: SharedArrayBuffer;
 }
 
 /** Opens and claims the files, once for all queues. */
@@ -160,15 +163,16 @@ export async function share(
   const data = await openBackingFile(path, { ...wish, blockSize: unitOf(wish) });
   const { blockSize, readOnly } = data;
   const blocks = Math.floor(data.bytes / blockSize);
-  if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly };
+  const lost = LostWrites.memory();
+  if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly, lost };
   let metadata: BackingFile | undefined;
   try {
     metadata = await openMetadata(metadataPath, { ...stored, readOnly }, blocks, device.recovering);
     // The disk ends where either file does.
     const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
     if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
-    if (!metadata.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize);
-    return { data, metadata, size: covered * blockSize, readOnly: metadata.readOnly };
+    if (!metadata.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize, lost);
+    return { data, metadata, size: covered * blockSize, readOnly: metadata.readOnly, lost };
   } catch (error) {
     // A file that was made for a disk which is none is not left behind.
     for (const made of [data, metadata]) if (made?.isNew) removeFile(made.path);
@@ -213,13 +217,15 @@ function openMetadata(
  * written here is made durable, since space that a loss of power leaves behind without it may be no
  * hole any more.
  */
-function fillHoles(fd: number, from: number, end: number): void {
+function fillHoles(fd: number, from: number, end: number, lost: SharedArrayBuffer): void {
   let hole = nextHole(fd, from, end);
   if (hole === undefined) return;
   for (; hole !== undefined; hole = nextHole(fd, hole.end, end)) {
     writeUnchecked(fd, hole.start, hole.end);
   }
   const result = syncFile(fd);
+  // It may have been the data of requests that was lost.
+  new LostWrites(lost).note(result);
   if (result < 0) throw syscallError("fdatasync", undefined, -result);
 }
 
@@ -232,7 +238,7 @@ export function unshare(shared: unknown): void {
 /** Opens the disk in one queue's thread. */
 export function open(options: unknown, context: OpenContext): Backend {
   const { direct, metadataSize } = options as StoredOptions;
-  const { data, metadata, size, readOnly } = context.shared as Shared;
+  const { data, metadata, size, readOnly, lost } = context.shared as Shared;
   const { blockSize, topology } = data;
   const layout = new StripeLayout(1, blockSize);
   const portions = metadata && { fd: metadata.fd, bytesPerBlock: metadataSize, blockSize };
@@ -249,10 +255,10 @@ export function open(options: unknown, context: OpenContext): Backend {
     readOnly,
     topology,
     // For wrappers that need the bytes; by itself the ring serves it.
-    ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches }),
+    ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches, lost }),
     fua: true,
     persistent: true,
-    ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions }),
+    ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions, lost }),
     resize(size: number) {
       checkMultiple(size, blockSize);
       // Back to where the last growth began, perhaps since the disk could not grow in the end, and
@@ -269,7 +275,7 @@ export function open(options: unknown, context: OpenContext): Backend {
         resizeFile(file, bytes, most, readOnly);
       }
       if (metadata !== undefined && !readOnly) {
-        fillHoles(metadata.fd, ends(current)[1], ends(size)[1]);
+        fillHoles(metadata.fd, ends(current)[1], ends(size)[1], lost);
       }
       current = size;
     },
