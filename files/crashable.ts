@@ -167,9 +167,7 @@ export class CrashableFile implements File {
     return this.#operate("allocate", () => {
       if (!this.#machine.allocates) return false;
       if (how === "punch" || how === "zero") {
-        // Space beyond the end is nobody's business here.
-        const within = Math.min(length, this.contents.bytes - offset);
-        if (within > 0) this.contents.zero(offset, within, how === "punch");
+        this.contents.zero(offset, length, how === "punch");
       } else this.contents.reserve(offset, length);
       if (how === "extend" && offset + length > this.contents.bytes) {
         this.contents.truncate(offset + length);

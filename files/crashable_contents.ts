@@ -10,8 +10,10 @@
  *   the last sync the first ones are there. What was written after one that is not there is not there
  *   either; what was written before one that is there is gone.
  * - A write that makes the file longer may have done so before its data: then that reads as zeroes.
- * - A failed sync has written some of it. The rest is lost: it is read until the page cache drops
- *   it, and no later sync writes it.
+ * - Of a block of the filesystem that is not zeroed as a whole, the part is data, as if written.
+ * - A failed sync has written some of it, also earlier versions. The rest is lost: it is read until
+ *   the page cache drops it, and no later sync writes it. The metadata may be durable, or wait for
+ *   the next sync with what was written.
  *
  * @module
  */
@@ -166,7 +168,7 @@ export class Contents {
   /** Makes a range read as zeroes, and gives the space of whole units back if it may. */
   zero(offset: number, length: number, givesBack: boolean): void {
     const order = this.#changeMetadata();
-    this.#clear(offset, offset + length, order);
+    this.#clear(offset, offset + length, order, SPACE_BYTES);
     if (!givesBack) return;
     const end = Math.floor((offset + length) / SPACE_BYTES);
     for (let unit = Math.ceil(offset / SPACE_BYTES); unit < end; unit++) this.#giveUnit(unit);
@@ -174,8 +176,9 @@ export class Contents {
 
   /** Makes all of it durable but for what was lost before. */
   sync(): void {
-    for (const sector of this.#versions.keys()) {
-      put(this.#durable, sector, this.#seen.get(sector));
+    for (const [sector, versions] of this.#versions) {
+      const last = versions.at(-1);
+      if (last !== undefined) put(this.#durable, sector, last.sector);
     }
     this.#settle();
   }
@@ -183,18 +186,21 @@ export class Contents {
   /** A sync that fails: some of it is durable, and the rest is lost. */
   failSync(dice: Dice): void {
     for (const [sector, versions] of this.#versions) {
-      const hole = versions.findLastIndex(({ isMetadata }) => isMetadata);
-      if (hole >= 0) put(this.#durable, sector, versions[hole].sector);
-      if (hole === versions.length - 1) continue;
-      if (dice.draw(3) === 0) put(this.#durable, sector, this.#seen.get(sector));
-      else this.#lost.add(sector);
+      const first = 1 + versions.findLastIndex(({ isMetadata }) => isMetadata);
+      if (first === versions.length || dice.draw(3) === 0) continue;
+      // Writeback had come no further than one of these.
+      versions.length = first + dice.draw(versions.length - first);
+      this.#lost.add(sector);
     }
-    this.#settle();
+    if (dice.draw(2) === 0) this.sync();
   }
 
   /** The page cache drops what is clean: what was lost is not seen any more. */
   dropLost(): void {
-    for (const sector of this.#lost) put(this.#seen, sector, this.#durable.get(sector));
+    for (const sector of this.#lost) {
+      const last = this.#versions.get(sector)?.at(-1);
+      put(this.#seen, sector, last === undefined ? this.#durable.get(sector) : last.sector);
+    }
     this.#lost.clear();
   }
 
@@ -283,12 +289,15 @@ export class Contents {
     else versions.push(version);
   }
 
-  /** A range reads as zeroes from now on, by a change of metadata. */
-  #clear(from: number, to: number, order: number): void {
+  /**
+   * A range reads as zeroes from now on: by a change of metadata, but for units of so many bytes that
+   * are not in it as a whole. Those are written.
+   */
+  #clear(from: number, to: number, order: number, unitBytes = SECTOR_BYTES): void {
     const first = Math.floor(from / SECTOR_BYTES);
     const last = Math.ceil(to / SECTOR_BYTES);
     // Of a range that may be far longer than what it has.
-    const sectors = new Set([...this.#seen.keys(), ...this.#versions.keys()]);
+    const sectors = new Set([...this.#seen.keys(), ...this.#versions.keys(), ...this.#lost]);
     for (const sector of sectors) {
       if (sector < first || sector >= last) continue;
       const start = sector * SECTOR_BYTES;
@@ -299,7 +308,9 @@ export class Contents {
         const at = Math.max(0, from - start);
         content = seen.slice().fill(0, at, Math.min(SECTOR_BYTES, to - start));
       }
-      this.#change(sector, { order, sector: content, isMetadata: true });
+      const unit = Math.floor(start / unitBytes) * unitBytes;
+      const isMetadata = unitBytes === SECTOR_BYTES || from <= unit && to >= unit + unitBytes;
+      this.#change(sector, { order, sector: content, isMetadata });
     }
   }
 
