@@ -26,10 +26,12 @@ export interface ClaimWish {
   readonly readOnly: boolean;
   /** Past the page cache. */
   readonly direct: boolean;
-  /** Others may have the file too that allow it likewise. */
+  /** Others may have the file too that allow it likewise. Left out where nobody can wish that. */
   readonly shared?: boolean;
   /** A disk goes on that is in it. */
   readonly recovering?: boolean;
+  /** It waits for the lock as a recovery does. Default: {@linkcode recovering}. */
+  readonly patient?: boolean;
 }
 
 /**
@@ -73,7 +75,8 @@ async function openClaimed(
   const access = (wish.readOnly ? O_RDONLY : O_RDWR) | (wish.direct ? O_DIRECT : 0);
   const isDevice = found?.kind === "block device";
   const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
-  const deadline = performance.now() + (wish.recovering ? RECOVERY_PATIENCE_MS : PATIENCE_MS);
+  const isPatient = wish.patient ?? wish.recovering;
+  const deadline = performance.now() + (isPatient ? RECOVERY_PATIENCE_MS : PATIENCE_MS);
   for (;;) {
     let fd: number | undefined;
     let isOurs = false;
@@ -98,7 +101,9 @@ async function openClaimed(
     : refusal(
       path,
       "it is in use by another disk or program (flock)",
-      "end it, give a copy, or let both share it (shared)",
+      wish.shared === undefined
+        ? "end it, or give a copy"
+        : "end it, give a copy, or let both share it (shared)",
     );
 }
 

@@ -20,13 +20,18 @@ export interface Claimed {
 /**
  * Opens a file that is there, or makes it, and takes its lock.
  *
+ * @param recovering The server that had it may have died just now.
  * @throws {UblkError} `INVALID_ARGUMENT`, in one line that says what is wrong with the file.
  */
-export async function claimOverlay(path: string, files: Files): Promise<Claimed> {
+export async function claimOverlay(
+  path: string,
+  files: Files,
+  recovering: boolean,
+): Promise<Claimed> {
   if (files === realFiles) {
     // As every file that a disk is made of: with patience, loop devices refused, mistakes named.
     const wish = { readOnly: false, direct: false, blockSize: 1, createBytes: 0 };
-    const { fd, isNew } = await openBackingFile(path, wish);
+    const { fd, isNew } = await openBackingFile(path, { ...wish, patient: recovering });
     return { file: new RealFile(fd, path), isNew };
   }
   const isNew = files.status(path) === undefined;
