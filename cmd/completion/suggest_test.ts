@@ -9,12 +9,12 @@ import { COMMON_FLAGS, type Flag } from "../line/flags.ts";
 import { suggest } from "./suggest.ts";
 import { ALL as TARGETS } from "../line/targets.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 
 const devices = () => Promise.resolve([0, 7]);
 
-/** What is suggested at the end of a line behind `ublk `, in one text; "FILES" stands for files. */
+/** The suggestions at the end of a line after `ublk `, in one text; "FILES" stands for files. */
 const programOf = (name: string) => DISK_PROGRAMS.find(({ syntax }) => syntax.name === name)!;
 const memoryProgram = programOf("ublk-mem");
 const zipProgram = programOf("ublk-zip");
@@ -26,7 +26,7 @@ async function suggested(line: string, program?: DiskProgram): Promise<string> {
 
 const TARGET_NAMES = TARGETS.map(({ name }) => name).join(" ");
 
-// A line that ends where the cursor is.
+// Lines that end at the cursor.
 const CASES: readonly [line: string, suggested: string][] = [
   ["a", "add"],
   ["-", "--help -h --version -V"],

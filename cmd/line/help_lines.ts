@@ -1,13 +1,13 @@
 /**
- * Help texts that are made from tables, in lines.
+ * Line breaks for help texts made from tables.
  *
  * @module
  */
 
-/** Columns of a flag's text, which begins in column 26 of the help. */
+/** Width of a flag's text, which starts in column 26 of the help. */
 const WIDTH = 72;
 
-/** Words in lines of the help. */
+/** Breaks a text into lines of the help. */
 export function helpLines(text: string): string {
   const lines = [""];
   for (const word of text.split(" ")) {

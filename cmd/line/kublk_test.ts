@@ -7,13 +7,13 @@ import { GRANTED, ownArguments } from "./kublk_line.ts";
 
 const PAGE = Deno.readTextFileSync(new URL("../../docs/ublk.md", import.meta.url));
 
-/** What a line comes to, of what a record keeps. */
+/** The part of a line's request that a record keeps. */
 async function requested(args: readonly string[]) {
   const { request } = await parseAdd("ublk add", args, "/here");
   return JSON.parse(JSON.stringify(request));
 }
 
-/** A value that a flag of ours can have. */
+/** A possible value of each of our flags. */
 const VALUES_OF: Readonly<Record<string, string>> = {
   id: "3",
   threads: "1",
@@ -65,7 +65,7 @@ Deno.test("VALUES + each of kublk's + comes to ours, or to none", async () => {
   }
 });
 
-/** Lines of kublk's, and what they are without that word. */
+/** kublk command lines, and their equivalents without that word. */
 const GRANTS: readonly [line: string, ours: string][] = [
   ["-t null", "--queues=2 --max-io=1M -t null"],
   ["-t null -q 4", "--max-io=1M -t null -q 4"],
@@ -73,7 +73,7 @@ const GRANTS: readonly [line: string, ours: string][] = [
   ["-t loop a", "--queues=2 --max-io=1M --shared -t loop a"],
   ["-t loop --shared a", "--queues=2 --max-io=1M -t loop --shared a"],
   ["-t stripe --max_io 4K a b", "--queues=2 --shared -t stripe --max_io 4K a b"],
-  // What a record says is granted already.
+  // A record already contains the defaults.
   ["-n 3", "-n 3"],
 ];
 

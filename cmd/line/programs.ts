@@ -1,5 +1,5 @@
 /**
- * The programs that serve one kind of disk each, as the completions have to know them.
+ * The programs that serve one kind of disk each, for the completions.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { ALL } from "./targets.ts";
 
 /** A program for one kind of disk. */
 export interface DiskProgram {
-  /** What its help and the completions tell. */
+  /** The syntax, for help and completions. */
   readonly syntax: Syntax;
-  /** What it serves. */
+  /** The target that it serves. */
   readonly target: Target;
 }
 
-/** All of them. */
+/** All programs for one kind of disk. */
 export const DISK_PROGRAMS: readonly DiskProgram[] = PROGRAMS.map((row) => {
   const target = ALL.find(({ name }) => name === row.target)!;
   return { target, syntax: programSyntax(row.name, target) };

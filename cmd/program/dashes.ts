@@ -1,13 +1,13 @@
 /**
- * Errors of the library in the words of a command line: what a program calls `perIoDaemons` is typed
- * `--per-io-daemons`.
+ * Rewrites errors of the library for a command line: `perIoDaemons` in a program is
+ * `--per-io-daemons` there.
  *
  * @module
  */
 
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 
-/** Options of the library whose names are none in any language, and the flags that set them. */
+/** Options of the library whose names are not English words, and the flags that set them. */
 const FLAGS: Readonly<Record<string, string>> = {
   blockSize: "block-size",
   chunkSize: "chunk-size",
@@ -26,7 +26,10 @@ const FLAGS: Readonly<Record<string, string>> = {
   zoneSize: "zone-size",
 };
 
-/** Options that are words too: they are meant where something is to be left out, or has a value. */
+/**
+ * Options whose names are also English words. They count as options only before a value, or in a
+ * phrase such as "leave … out".
+ */
 const WORDS: Readonly<Record<string, string>> = {
   batch: "batch",
   create: "create",
@@ -39,7 +42,7 @@ const WORDS: Readonly<Record<string, string>> = {
 };
 
 const NAME = `(?:${[...Object.keys(FLAGS), ...Object.keys(WORDS)].join("|")})`;
-/** Neither a part of a path nor quoted. */
+/** Not preceded by a part of a path or a quote. */
 const BY_ITSELF = "(?<![\\w./'\"`-])";
 const PATTERNS: readonly RegExp[] = [
   new RegExp(`${BY_ITSELF}(?:${Object.keys(FLAGS).join("|")})(?![\\w./'"\`-])`, "g"),
@@ -51,7 +54,7 @@ const PATTERNS: readonly RegExp[] = [
   new RegExp(`(?<= and )${NAME}(?= exclude\\b)`, "g"),
 ];
 
-/** A text of the library with its options as they are typed. */
+/** Rewrites the options in a text of the library as flags. */
 export function asTyped(text: string): string {
   const flag = (name: string) => `--${FLAGS[name] ?? WORDS[name]}`;
   const plain = text.replaceAll(
@@ -61,7 +64,7 @@ export function asTyped(text: string): string {
   return PATTERNS.reduce((shown, pattern) => shown.replaceAll(pattern, flag), plain);
 }
 
-/** An error of the library with its options as they are typed; anything else as it is. */
+/** Rewrites the options in an error of the library as flags; returns any other value unchanged. */
 export function withDashes(error: unknown): unknown {
   if (!isUblkError(error)) return error;
   const { code, operation, reason, hint, device, queue, errno, cause } = error;

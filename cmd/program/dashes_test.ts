@@ -2,7 +2,7 @@ import { assertEquals, assertStrictEquals } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
 import { asTyped, withDashes } from "./dashes.ts";
 
-// As the library says it, and as it is typed.
+// The library's text, and the command line's.
 const TEXTS: readonly [string, string][] = [
   [
     "perIoDaemons and batch exclude one another",
@@ -24,7 +24,7 @@ const TEXTS: readonly [string, string][] = [
     'make it again with recovery: "queue", "reissue" or "fail"',
     'make it again with --recovery queue, "reissue" or "fail"',
   ],
-  // Words, and what others wrote.
+  // English words, and text from other sources.
   ["it was made without recovery", "it was made without --recovery"],
   ["its size per block", "its size per block"],
   ["a create and a size", "a create and a size"],

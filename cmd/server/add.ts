@@ -1,5 +1,5 @@
 /**
- * `ublk add` and `ublk recover`: the process that serves.
+ * The serving process of `ublk add` and `ublk recover`.
  *
  * @module
  */
@@ -21,27 +21,29 @@ import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "../program/
 import { ownSpelling } from "../line/spellings.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
 
-/** Serves in this process, to its end; returns the exit status. */
+/** Serves in this process until the device ends; returns the exit status. */
 export async function serveHere(
   command: "add" | "recover",
   args: readonly string[],
   inBackground: boolean,
 ): Promise<number> {
   const stderr = logToStderr("ublk", { inBackground });
-  // Who has started this process learns of errors, even where the log cannot be had.
+  // Report errors to the process that started this one even if there is no log.
   const log: ErrorLog = {
     get serves() {
       return stderr.serves;
     },
     error(message) {
       stderr.error(message);
-      // What nobody has caught while the device is made, or there, does not end it.
+      // An uncaught error while the device is being made, or exists, does not end it. It goes to
+      // the log only.
       if (inBackground && !stderr.serves) reporter.failed(message);
     },
     flush: () => stderr.flush(),
   };
-  // With --resume whoever starts this process tries again, unless the command line is wrong: what
-  // is wrong beyond it may pass, such as a file that the kernel has not yet let go of.
+  // With --resume the service manager tries again, unless the status says that the command line is
+  // wrong. Other errors with that status may be temporary, such as a file that the kernel has not
+  // released yet.
   let isTriedAgain = false;
   const result = await exitStatus(log, async () => {
     const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
@@ -58,7 +60,7 @@ export async function serveHere(
       foreground: !inBackground,
       nameLog: inBackground
         ? async (id) => {
-          // The log is written anew if it continues another: a write of ours in the midst was lost.
+          // Continuing another log rewrites this one. A write of ours in between would be lost.
           logged = await stderr.betweenWrites(() => reporter.nameLog(id));
           if (logged !== null) stderr.onWritten = keepShort(logged);
           return logged;
