@@ -19,8 +19,11 @@ export function seedsOf(count: number, args: readonly string[] = Deno.args): num
   const words = args.flatMap((arg) => arg.split("="));
   if (words.length > 0) {
     const [name, value] = words;
-    const number = Number(value);
-    if (words.length !== 2 || !["--seeds", "--seed"].includes(name!) || !Number.isInteger(number)) {
+    const number = value === "" ? NaN : Number(value);
+    // No seeds would prove nothing, and pass.
+    const least = name === "--seeds" ? 1 : -Infinity;
+    const isKnown = words.length === 2 && ["--seeds", "--seed"].includes(name!);
+    if (!isKnown || !Number.isInteger(number) || number < least) {
       throw new Error(`${args.join(" ")}: ${USAGE}`);
     }
     if (name === "--seed") return [number];
