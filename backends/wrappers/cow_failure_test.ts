@@ -14,6 +14,7 @@ import { readWhole, writeWhole } from "../../files/whole.ts";
 import { EIO, ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { OverlayFile } from "./overlay_file.ts";
+import { writeUnfinished } from "./overlay_header.ts";
 
 const BLOCK = 4096;
 const SIZE = 8 * BLOCK;
@@ -229,4 +230,36 @@ Deno.test("cow + an overlay that is open already + is refused", async () => {
   await assertRejects(() => start(machine), UblkError, words);
   machine.kill();
   await start(machine);
+});
+
+Deno.test("cow + an overlay of an earlier version that could not note a block + has what it committed", async () => {
+  const { machine, files, overlay } = await start(1);
+  put(overlay, 1, 0);
+  overlay.flush();
+  {
+    using file = files.open(PATH, { write: true });
+    writeWhole(file, new Uint8Array(1), CURRENT_AT);
+  }
+  machine.kill();
+  const next = (await start(machine)).overlay;
+  assertEquals(read(next, 0), 1);
+  put(next, 2, 1);
+  assertEquals([read(next, 0), read(next, 1)], [1, 2]);
+});
+
+Deno.test("cow + an overlay that was begun for a larger disk + is made for this one", async () => {
+  const machine = new CrashableMachine(1);
+  const files = new CrashableProcess(machine);
+  {
+    using file = files.open(PATH, { write: true, create: "new" });
+    writeUnfinished(file);
+    file.truncate(64 << 20);
+    writeWhole(file, block(0xff), CURRENT_AT);
+  }
+  machine.kill();
+  const { overlay } = await start(machine);
+  assertEquals(read(overlay, 0), undefined);
+  assertEquals(new CrashableProcess(machine).status(PATH)?.bytes, (1 << 20) + SIZE);
+  machine.kill();
+  assertEquals(read((await start(machine)).overlay, 0), undefined);
 });
