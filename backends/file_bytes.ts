@@ -25,7 +25,11 @@ export interface ByteFiles {
   readonly direct: boolean;
   /** Whether space in them can be freed. */
   readonly punches: boolean;
-  /** Memory of the {@linkcode LostWrites} that all who have the files open share. Default: its own. */
+  /**
+   * Memory of the {@linkcode LostWrites} of all threads that have the files open.
+   *
+   * @default A note of its own
+   */
   readonly lost?: SharedArrayBuffer;
 }
 

@@ -72,7 +72,11 @@ export interface RequestFiles {
   readonly direct: boolean;
   /** The metadata file, if there is one. */
   readonly metadata?: MetadataFile;
-  /** Memory of the {@linkcode LostWrites} that all who have the files open share. Default: its own. */
+  /**
+   * Memory of the {@linkcode LostWrites} of all threads that have the files open.
+   *
+   * @default A note of its own
+   */
   readonly lost?: SharedArrayBuffer;
 }
 

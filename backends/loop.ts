@@ -146,7 +146,7 @@ interface Shared {
   readonly size: number;
   /** The options ask for it, or either file is write-protected. */
   readonly readOnly: boolean;
-  /** Of {@linkcode LostWrites}. */
+  /** Memory of {@linkcode LostWrites}. */
   readonly lost: SharedArrayBuffer;
 }
 
@@ -224,7 +224,7 @@ function fillHoles(fd: number, from: number, end: number, lost: SharedArrayBuffe
     writeUnchecked(fd, hole.start, hole.end);
   }
   const result = syncFile(fd);
-  // It may have been the data of requests that was lost.
+  // Metadata of requests may be lost too.
   new LostWrites(lost).note(result);
   if (result < 0) throw syscallError("fdatasync", undefined, -result);
 }

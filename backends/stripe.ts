@@ -114,7 +114,7 @@ export function stripe(paths: readonly string[], options: StripeOptions = {}): B
 interface Shared {
   readonly files: readonly BackingFile[];
   readonly size: number;
-  /** Of {@linkcode LostWrites}. */
+  /** Memory of {@linkcode LostWrites}. */
   readonly lost: SharedArrayBuffer;
 }
 
