@@ -91,11 +91,6 @@ export class RealFile implements File {
     this.path = path;
   }
 
-  /** The descriptor, for a ring. */
-  get fd(): number {
-    return this.#fd;
-  }
-
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
     return check("pread", readAt(this.#fd, buffer, offset));
   }
