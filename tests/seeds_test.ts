@@ -9,7 +9,17 @@ Deno.test("seedsOf + so many as are wished, or one alone", () => {
 });
 
 Deno.test("seedsOf + refuses what it does not know", () => {
-  for (const args of [["--sed", "1"], ["--seed"], ["--seed", "x"], ["--seeds", "1", "2"]]) {
+  for (
+    const args of [
+      ["--sed", "1"],
+      ["--seed"],
+      ["--seed", "x"],
+      ["--seeds", "1", "2"],
+      ["--seeds", "0"],
+      ["--seeds="],
+      ["--seed="],
+    ]
+  ) {
     assertThrows(() => seedsOf(3, args), Error, "use --seeds N");
   }
 });
