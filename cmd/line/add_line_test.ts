@@ -135,7 +135,7 @@ const MISTAKES: readonly [string, string][] = [
     "export%20const%20target={name:'own',options:[{name:'wrap',kind:'text',help:'x'}]}",
     "own: its option --wrap is one of every device; call it something else in the module's target",
   ],
-  ["-t null --deadline 50ms", "--deadline: 50ms is out of range; use 100 or more"],
+  ["-t null --deadline 50ms", "--deadline: 50ms is out of range; use 100 to 2147483647"],
   [
     "-t null --deadline soon",
     '--deadline: "soon" is not a time; write milliseconds, or a time with a unit: 10ms, 1.5s, 2m',
