@@ -102,8 +102,10 @@ async function lineOf(record: DeviceRecord): Promise<Omit<AddLine, "values">> {
     throw refusal(record.id, reason, "name the target and its flags, with -t");
   }
   // Files were shared then unless `--exclusive` said otherwise, and kublk's defaults were ours.
-  const line = record.argv.filter((arg) => arg !== "--exclusive");
-  return await parseAdd("ublk add", withGranted(line), record.cwd);
+  const isExclusive = record.argv.includes("--exclusive");
+  const line = withGranted(record.argv.filter((arg) => arg !== "--exclusive"));
+  const granted = isExclusive ? line.filter((arg) => arg !== "--shared") : line;
+  return await parseAdd("ublk add", granted, record.cwd);
 }
 
 function refusal(device: number, reason: string, hint: string): UblkError {

@@ -82,6 +82,7 @@ Deno.test("parseRecover + a record of 0.1.0 + has what was the default then", as
   assertEquals((backend.options as { shared: boolean }).shared, true);
   const exclusive = await old("-t loop --exclusive disk.img");
   assertEquals(exclusive.options.queues, 2);
+  assertEquals((exclusive.backend.options as { shared?: boolean }).shared ?? false, false);
 });
 
 Deno.test("parseRecover + the record of another program + serves what it has served", async () => {
