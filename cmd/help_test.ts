@@ -37,11 +37,37 @@ const COMMANDS: Record<string, readonly string[][]> = {
     ["update_size"],
     ["quiesce"],
     ["set_affinity"],
+    ["kublk"],
     ["init-backend"],
     ["completions"],
     ["features"],
   ],
 };
+
+/** Each line about a help, and the same in other words. */
+const SAME_HELP: readonly [string, string][] = [
+  ["help", "--help"],
+  ["help help", "--help"],
+  ["help add", "add --help"],
+  ["help add loop", "add loop --help"],
+  ["help add -t loop", "add -t loop --help"],
+  ["help -t loop", "add -t loop --help"],
+  ["help add --help=all", "add --help=all"],
+  ["help recover", "recover --help"],
+  ["help list", "list --help"],
+  ["kublk add --help", "add --help"],
+  ["kublk add loop --help", "add loop --help"],
+  ["kublk --help", "help kublk"],
+  ["kublk help list", "list --help"],
+];
+
+for (const [line, same] of SAME_HELP) {
+  Deno.test(`ublk ${line} + prints what ublk ${same} does`, async () => {
+    const ran = await run("ublk", ...line.split(" "));
+    assertEquals([ran.code, ran.stderr], [0, ""]);
+    assertEquals(ran.stdout, (await run("ublk", ...same.split(" "))).stdout);
+  });
+}
 
 for (const [name, subcommands] of Object.entries(COMMANDS)) {
   Deno.test(`docs/${name}.md explains each flag of \`${name} --help\``, async () => {

@@ -88,6 +88,9 @@ const CASES: readonly [line: string, suggested: string][] = [
   ["init-backend di", "FILES"],
   ["completions ", "bash zsh fish"],
   ["features di", ""],
+  ["kublk l", "list"],
+  ["kublk add --qu", "--queues --quiet"],
+  ["kublk del -n ", "0 7"],
 ];
 
 for (const [line, expected] of CASES) {

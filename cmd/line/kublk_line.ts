@@ -8,6 +8,7 @@
 import { ADD_FLAGS } from "./add_line.ts";
 import { AS_KUBLK } from "./args.ts";
 import { spreadLetters } from "./flags.ts";
+import { ownSpelling } from "./spellings.ts";
 import { valueIn } from "./target_line.ts";
 import { ALL, namesTarget } from "./targets.ts";
 
@@ -22,8 +23,13 @@ export const GRANTED: readonly { readonly flag: string; readonly short?: string 
 const SHARED = "shared";
 
 /** The arguments of `add` or `recover` in our spelling, whichever spelling they are in. */
-export function ownArguments(args: readonly string[]): readonly string[] {
-  return args[0] === AS_KUBLK ? withGranted(args.slice(1)) : args;
+export function ownArguments(
+  command: "add" | "recover",
+  args: readonly string[],
+): readonly string[] {
+  if (args[0] !== AS_KUBLK) return ownSpelling(command, args);
+  // In this order: what is spelt otherwise is given all the same.
+  return withGranted(ownSpelling(command, args.slice(1)));
 }
 
 /** The arguments of `add` or `recover`, and what kublk takes for granted. */

@@ -18,7 +18,6 @@ import { recordOf } from "../devices/records.ts";
 import { ownArguments } from "../line/kublk_line.ts";
 import { parseRecover } from "../line/recover_line.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "../program/run.ts";
-import { ownSpelling } from "../line/spellings.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
 
 /** Serves in this process, to its end; returns the exit status. */
@@ -79,13 +78,13 @@ export async function serveHere(
 type Order = { line: AddLine } & Pick<Serving, "needsRecord" | "start">;
 
 async function adding(args: readonly string[]): Promise<Order> {
-  const line = await parseAdd("ublk add", ownSpelling("add", ownArguments(args)), Deno.cwd());
+  const line = await parseAdd("ublk add", ownArguments("add", args), Deno.cwd());
   return { line, ...addOrder(line) };
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {
   const { id, explicit, ...line } = await parseRecover(
-    ownSpelling("recover", ownArguments(args)),
+    ownArguments("recover", args),
     async (id) => {
       await using control = await Control.open();
       return recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);
