@@ -8,7 +8,6 @@
 import { stackText } from "../../queue/messages.ts";
 import { isUblkError, thrownText } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
-import { withDashes } from "./dashes.ts";
 import { withSuggestion } from "./misspelt.ts";
 import { Excerpt } from "./excerpt.ts";
 import { STDOUT_OPERATION, writeError } from "./print.ts";
@@ -52,13 +51,18 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
   try {
     return await run();
   } catch (thrown) {
-    const error = withDashes(await withSuggestion(thrown));
+    const error = await asTyped(await withSuggestion(thrown));
     if (log.isShort && isUnread(error)) return EXIT_UNREAD;
     report(log, failureText(error), error);
     return isUsage(error) ? EXIT_USAGE : EXIT_FAILURE;
   } finally {
     await log.flush();
   }
+}
+
+/** An error in the words of a command line. The table of the words is loaded where there is an error. */
+async function asTyped(error: unknown): Promise<unknown> {
+  return isUblkError(error) ? (await import("./dashes.ts")).withDashes(error) : error;
 }
 
 /** A mistake on the command line; one about a device is of what the device is, or is not. */

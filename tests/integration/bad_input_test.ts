@@ -130,6 +130,11 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
     "add -t null --metrics 9100",
     /--metrics: "9100" is not an address with a port; use 127/,
   ],
+  [
+    "ublk-null",
+    "--physical-block-size 512 --block-size 4K",
+    /^ublk-null: error: serve: --physical-block-size: 512 is less than a block of the disk \(4096\)/,
+  ],
   ["ublk", "top --interval 0", /--interval: 0 is out of range; use 0.1 to 3600/],
   ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
   ["ublk", "add -t ./none.ts", /^ublk: error: --type: \.\/none\.ts: there is no such file; check/],
