@@ -31,7 +31,7 @@ export const CONFIG = {
   kind: "path",
   placeholder: "FILE",
   help:
-    "Take options from a TOML or JSON file, which may have several devices;\nwhat is given here too wins.",
+    "Take options from a TOML or JSON file, which may have several devices; what is given here too wins.",
 } as const satisfies Flag;
 
 const WRAP = {
