@@ -74,6 +74,7 @@ const CASES: readonly [line: string, suggested: string][] = [
   ["add loop -- -", "FILES"],
   ["recover ", "0 7"],
   ["recover -n ", "0 7"],
+  ["recover --conf", ""],
   ["recover 0 -t loop di", "FILES"],
   ["stop -n ", "0 7"],
   ["stop ", "0 7"],

@@ -34,7 +34,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       {
         name: "add",
         summary: "make a device and serve it, in the background",
-        operands: "[FILE]…",
+        operands: "TARGET [FILE]…",
       },
       {
         name: "recover",

@@ -115,8 +115,13 @@ const SEE = "see `ublk recover --help`";
 
 /** Each line, the record there is, and all of the message. */
 const MISTAKES: readonly [string, DeviceRecord | undefined, string, string][] = [
-  ["-t null", undefined, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
-  ["--quiet", RECORD, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
+  [
+    "-t null",
+    undefined,
+    "INVALID_ARGUMENT",
+    "DEVICE: it is missing; give its number, or /dev/ublkbN",
+  ],
+  ["--quiet", RECORD, "INVALID_ARGUMENT", "DEVICE: it is missing; give its number, or /dev/ublkbN"],
   [
     "-n 0 -t loop --config f.toml disk.img",
     RECORD,

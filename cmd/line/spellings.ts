@@ -62,8 +62,10 @@ export function ownSpelling(command: "add" | "recover", args: readonly string[])
   let nameless = isNameless(command, own);
   while (left.length > 0) {
     const arg = left.shift()!;
-    if (arg.startsWith("-") && arg !== "-") line.push(...flagOf(arg, left, isModule));
-    else if (nameless) {
+    if (arg.startsWith("-") && arg !== "-") {
+      const words = flagOf(arg, left, isModule);
+      line.push(...(command === "recover" ? withNumber(words) : words));
+    } else if (nameless) {
       nameless = false;
       isModule ||= command === "add" && isModuleName(arg);
       line.push(command === "add" ? `--type=${targetWord(arg)}` : `--id=${deviceNumber(arg)}`);
@@ -99,6 +101,17 @@ function flagOf(arg: string, left: string[], isModule: boolean): string[] {
   const renamed = RENAMED[name.slice(2)];
   const ours = attached === undefined ? `--${renamed}` : `--${renamed}=${attached}`;
   return withValue(ours, findFlag(ADD_FLAGS, `--${renamed}`), left);
+}
+
+/** A flag whose value is a device has its number: `-n ublkb0` is `-n 0`. */
+function withNumber(words: readonly string[]): readonly string[] {
+  const [, dashed, attached] = /^(--[^=]+=?|-.=?)(.*)$/s.exec(words[0]) ?? [];
+  if (dashed === undefined || findFlag(ADD_FLAGS, dashed.replace(/=$/, ""))?.name !== "id") {
+    return words;
+  }
+  return attached === "" ? [dashed, ...words.slice(1).map(deviceNumber)] : [
+    dashed + deviceNumber(attached),
+  ];
 }
 
 /** A file as a word that is no flag, whatever it is called. */

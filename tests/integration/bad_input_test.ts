@@ -140,7 +140,7 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk", "add -t ./none.ts", /^ublk: error: --type: \.\/none\.ts: there is no such file; check/],
   ["ublk", "add --module none.ts", /^ublk: error: --module: none\.ts: there is no such file; che/],
   ["ublk", "recover ublkb0p1", /ublkb0p1: it is a partition; give the disk: \/dev\/ublkb0$/m],
-  ["ublk", "recover -t null", /--id: it is missing; see `ublk recover --help`/],
+  ["ublk", "recover -t null", /DEVICE: it is missing; give its number, or \/dev\/ublkbN$/m],
 ];
 
 for (const [name, line, expected] of USAGE) {
