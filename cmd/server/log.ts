@@ -84,6 +84,11 @@ export class StderrLog extends BaseHandler {
     if (text !== this.#lastError) this.#add(text, this.#times && this.#hasServed);
   }
 
+  /** Shows where the mistake is for which the program fails. A log has lines of its own alone. */
+  detail(line: string): void {
+    if (!this.#hasServed) this.#queue(`${printable(line)}\n`);
+  }
+
   /** Formats a record, and remembers the last error among them. */
   override format(record: LogRecord): string {
     const text = super.format(record);
@@ -115,7 +120,10 @@ export class StderrLog extends BaseHandler {
   }
 
   #add(text: string, withTime: boolean): void {
-    const line = `${withTime ? timeStamp() : ""}${this.#program}: ${printable(text)}\n`;
+    this.#queue(`${withTime ? timeStamp() : ""}${this.#program}: ${printable(text)}\n`);
+  }
+
+  #queue(line: string): void {
     if (this.#pendingLength + line.length > MAX_PENDING) {
       this.#dropped++;
       return;
