@@ -53,6 +53,8 @@ const PATTERNS: readonly RegExp[] = [
   new RegExp(`(?<=\\bwithout )${NAME}\\b(?! a\\b)`, "g"),
   new RegExp(`${BY_ITSELF}${NAME}(?= and \\S+ exclude\\b)`, "g"),
   new RegExp(`(?<= and )${NAME}(?= exclude\\b)`, "g"),
+  new RegExp(`^${NAME}(?= needs\\b)`, "g"),
+  new RegExp(`(?<=\\bis for )${NAME}(?=:)`, "g"),
   // In brackets alone: "shared memory" is a word.
   /(?<=\()shared(?=\))/g,
 ];

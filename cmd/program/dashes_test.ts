@@ -29,6 +29,8 @@ const TEXTS: readonly [string, string][] = [
   ["topology.ioOptBytes: 512 is less than it", "--io-opt: 512 is less than it"],
   ["without integrity.tagSize", "without --tag-size"],
   ["leave readOnly out", "leave --read-only out"],
+  ["create needs a size", "--create needs a size"],
+  ["a size is for create: a file has its own", "a size is for --create: a file has its own"],
   ["let both share it (shared)", "let both share it (--shared)"],
   // Words, and what others wrote.
   ["it was made without recovery", "it was made without --recovery"],
