@@ -60,6 +60,21 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
   }
 }
 
+/**
+ * Runs a server to its exit status. With `--resume` whoever starts it tries again, unless the command
+ * line is wrong: what is wrong beyond it may pass, such as a file that the kernel has not yet let go of.
+ *
+ * @param run Is given a function to call once the command line is read, and says `--resume`.
+ */
+export async function serverStatus(
+  log: ErrorLog,
+  run: (isTriedAgain: () => void) => Promise<number>,
+): Promise<number> {
+  let again = false;
+  const status = await exitStatus(log, () => run(() => again = true));
+  return again && status === EXIT_USAGE ? EXIT_FAILURE : status;
+}
+
 /** An error in the words of a command line. The table of the words is loaded where there is an error. */
 async function asTyped(error: unknown): Promise<unknown> {
   return isUblkError(error) ? (await import("./dashes.ts")).withDashes(error) : error;

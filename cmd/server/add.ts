@@ -17,7 +17,7 @@ import { jsonText, writeText } from "../program/print.ts";
 import { recordOf } from "../devices/records.ts";
 import { ownArguments } from "../line/kublk_line.ts";
 import { parseRecover } from "../line/recover_line.ts";
-import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "../program/run.ts";
+import { type ErrorLog, serverStatus } from "../program/run.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
 
 /** Serves in this process, to its end; returns the exit status. */
@@ -39,13 +39,10 @@ export async function serveHere(
     },
     flush: () => stderr.flush(),
   };
-  // With --resume whoever starts this process tries again, unless the command line is wrong: what
-  // is wrong beyond it may pass, such as a file that the kernel has not yet let go of.
-  let isTriedAgain = false;
-  const result = await exitStatus(log, async () => {
+  const status = await serverStatus(log, async (isTriedAgain) => {
     const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
     setLogLevel(line.options.logLevel!);
-    isTriedAgain = command === "add" && line.resume;
+    if (command === "add" && line.resume) isTriedAgain();
     let logged: string | null = null;
     return serveUntilEnd({
       ...rest,
@@ -70,7 +67,6 @@ export async function serveHere(
       },
     });
   });
-  const status = isTriedAgain && result === EXIT_USAGE ? EXIT_FAILURE : result;
   endWhereMeasured(status);
   return status;
 }
