@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
 import { DISK_FLAGS } from "./line/add_line.ts";
+import { COMMANDS } from "./line/commands.ts";
+import { PROGRAMS } from "./line/program.ts";
 
 const root = new URL("..", import.meta.url);
 
@@ -18,30 +20,10 @@ async function run(name: string, ...args: string[]) {
 /** It has the flags that all programs share. */
 const UBLK_PAGE = Deno.readTextFileSync(new URL("docs/ublk.md", root));
 
-const COMMANDS: Record<string, readonly string[][]> = {
-  "ublk-file": [[]],
-  "ublk-mem": [[]],
-  "ublk-null": [[]],
-  "ublk-zip": [[]],
-  ublk: [
-    [],
-    ["add"],
-    ["recover"],
-    ["list"],
-    ["info"],
-    ["stats"],
-    ["top"],
-    ["get_params"],
-    ["stop"],
-    ["del"],
-    ["update_size"],
-    ["quiesce"],
-    ["set_affinity"],
-    ["kublk"],
-    ["init-backend"],
-    ["completions"],
-    ["features"],
-  ],
+/** Each program, and the commands that it has. */
+const HELPS: Record<string, readonly string[][]> = {
+  ublk: [[], ...COMMANDS.map(({ name }) => [name])],
+  ...Object.fromEntries(PROGRAMS.map(({ name }) => [name, [[]]])),
 };
 
 /** Each line about a help, and the same in other words. */
@@ -69,7 +51,7 @@ for (const [line, same] of SAME_HELP) {
   });
 }
 
-for (const [name, subcommands] of Object.entries(COMMANDS)) {
+for (const [name, subcommands] of Object.entries(HELPS)) {
   Deno.test(`docs/${name}.md explains each flag of \`${name} --help\``, async () => {
     const page = await Deno.readTextFile(new URL(`docs/${name}.md`, root));
     for (const heading of ["SYNOPSIS", "OPTIONS", "EXIT STATUS", "EXAMPLES", "NOTES"]) {
