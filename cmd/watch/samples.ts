@@ -29,12 +29,12 @@ export interface Sample {
 }
 
 /**
- * Asks about devices, or about all. Of all, one that goes away meanwhile is left out.
+ * Asks about devices, or about all. One that is not there is left out, but for the only one.
  *
  * @param named Their ids; none for all.
  * @param limitMs How long a server may take to answer.
- * @throws {UblkError} `DEVICE_NOT_FOUND` where there is none of that number; `MODULE_MISSING` where
- *   there is none because the driver is not here.
+ * @throws {UblkError} `DEVICE_NOT_FOUND` where there is none of those that were named;
+ *   `MODULE_MISSING` where there is none because the driver is not here.
  */
 export async function sampleDevices(
   named: readonly number[],
@@ -44,14 +44,24 @@ export async function sampleDevices(
   const samples = await Promise.all(ids.map((one) => sampleDevice(one, limitMs)));
   const found = samples.filter((sample) => sample !== undefined);
   if (found.length === 0) checkDriver();
-  const id = ids.find((one) => !found.some((sample) => sample.id === one));
-  if (named.length === 0 || id === undefined) return found;
-  throw new UblkError("DEVICE_NOT_FOUND", {
-    operation: "stats",
-    device: id,
-    reason: "there is no such device",
-    hint: "see `ublk list`",
-  });
+  if (found.length === 0 && named.length > 0) throw missingOf(named, found)[0];
+  return found;
+}
+
+/** An error for each device that was named and is not there. */
+export function missingOf(
+  named: readonly number[],
+  found: readonly Pick<Sample, "id">[],
+): UblkError[] {
+  const ids = new Set(found.map(({ id }) => id));
+  return [...new Set(named)].filter((id) => !ids.has(id)).map((device) =>
+    new UblkError("DEVICE_NOT_FOUND", {
+      operation: "stats",
+      device,
+      reason: "there is no such device",
+      hint: "see `ublk list`",
+    })
+  );
 }
 
 /** Counters are files and sockets: without the driver there are none of them, and no error either. */
