@@ -1,6 +1,5 @@
 /**
- * Opens the files that disks are made of: each mistake with them is one line that names the path,
- * the cause and the remedy.
+ * Opens the files behind disks. Each error is one line with the path, the cause and the remedy.
  *
  * @module
  */
@@ -30,54 +29,55 @@ import {
 } from "./file_abilities.ts";
 import { refusal } from "../disk/file_checks.ts";
 
-/** How a file is to be opened. */
+/** Settings for opening a file. */
 export interface FileWish extends ClaimWish {
   /**
-   * The disk's logical block in bytes. Default: the one that the device below has or, past the page
-   * cache, the least that goes through; else 512.
+   * The disk's logical block in bytes.
+   *
+   * @default The block size of the device below. With `direct`, the smallest that works. Otherwise 512.
    */
   readonly blockSize?: number;
-  /** The file is made, or made longer, to have this many bytes. With 0 it may be empty. */
+  /** Create the file, or make it longer, to have this many bytes. With 0 it may be empty. */
   readonly createBytes?: number;
   /**
-   * A disk goes on that is in this file: it must be there, and is left as it is, whatever
-   * {@linkcode createBytes} says. The disk may have been resized since, and where its filesystem is
-   * not mounted a new, empty file would silently take its place.
+   * The disk in this file is being recovered. The file must exist, and is left unchanged, whatever
+   * {@linkcode createBytes} says. The disk may have been resized since. If the file's filesystem were
+   * not mounted, a new, empty file would silently take its place.
    */
   readonly recovering?: boolean;
   /**
-   * The block size in bytes of the device that is recovered. It is the disk's too where none is
-   * wished, if requests of it go through.
+   * The block size in bytes of the recovered device. The disk keeps it if no other is asked for and
+   * requests of that size work.
    */
   readonly deviceBlockSize?: number;
 }
 
-/** An open file. Its descriptor is good in every thread. Plain data. */
+/** An open file, as plain data. Its descriptor is valid in every thread. */
 export interface BackingFile {
-  /** As it was given. */
+  /** The path as given. */
   readonly path: string;
   /** The descriptor. */
   readonly fd: number;
   /** Its length or size in bytes. */
   readonly bytes: number;
-  /** It is a block device. */
+  /** Whether it is a block device. */
   readonly isDevice: boolean;
-  /** Nothing can be written to it, as was wished or because the device is write-protected. */
+  /** Whether writes are impossible: by request, or because the device is write-protected. */
   readonly readOnly: boolean;
-  /** The disk's logical block in bytes, as was wished or found. */
+  /** The disk's logical block in bytes, requested or determined. */
   readonly blockSize: number;
-  /** Space in it can be given back, by blocks of {@linkcode blockSize}, or could before a recovery. */
+  /** Whether space can be freed in blocks of {@linkcode blockSize}, or could be before a recovery. */
   readonly punches: boolean;
-  /** It was not there: who finds it of no use removes it. */
+  /** Whether it was created here. A caller that cannot use it removes it. */
   readonly isNew: boolean;
-  /** How it is best used. */
+  /** The topology for the disk. */
   readonly topology: Topology;
 }
 
 /**
  * Opens a file or block device, and claims it: a file by its lock, a device by `O_EXCL`.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`, in one line that says what is wrong with the file.
+ * @throws {UblkError} `INVALID_ARGUMENT`, with one line about the problem with the file.
  */
 export async function openBackingFile(path: string, wish: FileWish): Promise<BackingFile> {
   const found = fileStatus(path);
@@ -108,9 +108,9 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
       ...limits?.topology ?? topologyOfFile(status),
       dmaAlignmentBytes: wish.direct ? status.directAlignment?.memory : undefined,
     };
-    // A device keeps what it was made with, whatever is below it now. The kernel takes the ability
-    // from a disk that fails one WRITE SAME, and the recovery was refused, which loses the device. A
-    // request gets the errno instead, and the block layer writes zeroes then.
+    // A recovered device keeps its abilities, whatever is below it now. The kernel withdraws the
+    // ability from a disk that fails one WRITE SAME; the recovery was then refused, which loses the
+    // device. Instead a request gets the errno, and the block layer writes zeroes itself.
     const canGiveBack = wish.recovering ||
       (isDevice ? deviceCanPunch(limits, blockSize) : canPunch(fd, bytes, blockSize));
     return {
@@ -120,7 +120,7 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
       isNew: found === undefined,
     };
   } catch (error) {
-    // While it is locked: nobody else has it.
+    // Remove it while it is locked: nobody else uses it.
     if (found === undefined) removeFile(path);
     closeFd(fd);
     throw error;
@@ -135,13 +135,13 @@ function checkKind(path: string, { kind, device }: FileStatus, wish: FileWish): 
   if (wish.createBytes !== undefined) {
     throw refusal(path, "it is a block device, which has a size", "leave out create and size");
   }
-  // A server that waits for a ublk disk may wait for itself, where no signal reaches it.
+  // A server that waits for a ublk disk may wait for itself, in a state where no signal reaches it.
   const name = /^DEVNAME=(ublkb\d+)/m.exec(smallText(`/sys/dev/block/${device}/uevent`) ?? "")?.[1];
   if (name === undefined) return;
   throw refusal(path, `it is ${name}, a disk of a ublk server`, "give the file behind that disk");
 }
 
-/** Gives a file the length that it is to have. */
+/** Makes a file as long as requested. */
 function lengthen(path: string, fd: number, bytes: number): void {
   const now = endOfFile(fd);
   if (now > bytes) {
@@ -159,7 +159,7 @@ function lengthen(path: string, fd: number, bytes: number): void {
   }
 }
 
-/** Whether requests of that block size go through with `O_DIRECT`: one is tried. */
+/** Checks that requests of the block size work with `O_DIRECT`, by trying one. */
 function checkAlignment(path: string, fd: number, blockSize: number): void {
   const result = readDirect(fd, blockSize);
   if (result >= 0) return;

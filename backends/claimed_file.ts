@@ -1,5 +1,5 @@
 /**
- * Opens a file or block device for a disk and claims it: nobody else is to write to it meanwhile.
+ * Opens a file or block device for a disk and claims it, so that nobody else writes to it meanwhile.
  *
  * @module
  */
@@ -20,21 +20,21 @@ import type { DeviceLimits } from "../disk/device_limits.ts";
 import { loopOver } from "../disk/file_places.ts";
 import { refusal } from "../disk/file_checks.ts";
 
-/** How a file is to be opened and claimed. */
+/** Settings for opening and claiming a file. */
 export interface ClaimWish {
-  /** Nothing is written to it. */
+  /** Open it for reading only. */
   readonly readOnly: boolean;
-  /** Past the page cache. */
+  /** Bypass the page cache. */
   readonly direct: boolean;
-  /** Others may have the file too that allow it likewise. */
+  /** Let others that also set this option use the file too. */
   readonly shared?: boolean;
-  /** A disk goes on that is in it. */
+  /** The disk in it is being recovered. */
   readonly recovering?: boolean;
 }
 
 /**
- * A dead server's ring holds its files, and their locks, until the kernel has taken it apart. Who
- * recovers the device, or makes it anew, comes at once: so a lock that is held is asked for again.
+ * How long to retry a lock that is held. The ring of a dead server holds its files and their locks
+ * until the kernel has dismantled the ring, and the next server may start before that.
  */
 const PATIENCE_MS = 2000;
 /** A recovery waits longer, because the device is lost if it is refused. */
@@ -42,10 +42,10 @@ const RECOVERY_PATIENCE_MS = 10_000;
 const RETRY_MS = 50;
 
 /**
- * Opens a file as is wished, and a block device that is write-protected for reading only, as
- * `losetup` and `mount` do. Most devices can be opened for writing then and fail each write; some
- * (a card with its switch set) cannot. The users of a device that is recovered rely on its taking
- * writes: they see those fail for as long as the device below is write-protected.
+ * Opens a file as requested, but a write-protected block device for reading only, as `losetup` and
+ * `mount` do. Most write-protected devices can be opened for writing, and fail each write; some (a
+ * card with its switch set) cannot. A recovered device stays writable, because its users rely on
+ * that: their writes fail as long as the device below is write-protected.
  */
 export async function openAsPossible(
   path: string,
@@ -64,7 +64,7 @@ export async function openAsPossible(
   }
 }
 
-/** Opens a file and takes its lock, or a block device that nobody else holds. */
+/** Opens and locks a file, or opens a block device exclusively. */
 async function openClaimed(
   path: string,
   found: FileStatus | undefined,
@@ -86,7 +86,7 @@ async function openClaimed(
       const isBusy = isDevice && error instanceof UblkError && error.errno === EBUSY;
       if (!isBusy) throw openError(path, error, wish, isDevice);
     } finally {
-      // Whatever was thrown: it stayed open and locked, and whoever tried again found it in use.
+      // After every kind of error. The file once stayed open and locked, and a retry found it in use.
       if (!isOurs && fd !== undefined) closeFd(fd);
     }
     if (isOurs) return fd!;
@@ -108,7 +108,7 @@ function openError(path: string, error: unknown, wish: ClaimWish, isDevice: bool
   const fail = (reason: string, hint: string) => refusal(path, reason, hint, errno);
   switch (errno) {
     case EPERM:
-      // Not the bits of its mode: whoever asks is refused. Its owner cannot help that.
+      // Mode bits are not the cause: the attribute refuses everybody, and the owner cannot change it.
       return isDevice
         ? fail("this container may not open it (device cgroup)", "allow it the device: --device")
         : fail(
@@ -127,7 +127,7 @@ function openError(path: string, error: unknown, wish: ClaimWish, isDevice: bool
   return fail(`it cannot be opened: ${errnoText(errno)}`, "check the path and who may use it");
 }
 
-/** The kernel's own loop driver takes no lock, and does not hold a device below it. */
+/** Refuses files of the kernel's loop driver, which takes no lock and does not hold a device below. */
 function refuseLoops(path: string): void {
   const loop = loopOver(path);
   if (loop === undefined) return;

@@ -1,6 +1,6 @@
 /**
- * A disk of zeroes that is late, goes wrong, hangs, or kills its server, as it is told: for tests of
- * what stands on a disk, and of this project.
+ * A disk of zeroes that answers late, fails, hangs, or kills its server, as its options say. It is
+ * for testing software that uses a disk, and for testing this project.
  *
  * @module
  */
@@ -98,16 +98,16 @@ const ERROR_RANGE: Option = {
 
 const DEFAULT_SIZE = 250 * 2 ** 30;
 const MAX_DELAY_US = 3.6e9;
-/** As good as never: ten years, in microseconds. */
+/** Practically never: ten years, in microseconds. */
 const NEVER_US = 10 * 365 * 86400 * 1e6;
 
 /**
- * A disk that reads as zeroes, keeps nothing, and has those faults.
+ * A disk that reads as zeroes, keeps nothing, and has the given faults.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where a fault is not possible.
- * @throws {RangeError} Where the size or block size is not one.
+ * @throws {UblkError} `INVALID_ARGUMENT` if a fault is not possible.
+ * @throws {RangeError} If the size or block size is invalid.
  *
- * @example A disk of which every tenth request fails
+ * @example A disk on which one request in ten fails
  * ```ts
  * import { faultInject } from "@ublk/ublk";
  * import { assertThrows } from "@std/assert";
@@ -157,24 +157,24 @@ function rangeOf(range: ByteRange | string | undefined): ByteRange {
   }
 }
 
-/** What becomes of a request. */
+/** A decision of {@linkcode FaultDecisions}: the request succeeds. */
 export const GOES_WELL = 0;
-/** It is never answered. */
+/** The request is never answered. */
 export const HANGS: number = -1;
 
-/** Decides what becomes of each request: a positive errno, or one of the constants above. */
+/** Decides the outcome of each request: a positive errno, or one of the constants above. */
 export class FaultDecisions {
   readonly #options: Omit<StoredOptions, "size" | "blockSize" | "readOnly">;
   readonly #dice: Dice;
 
-  /** The decisions of one queue. */
+  /** Makes the decisions of one queue. */
   constructor(options: unknown, queue: number) {
     this.#options = options as StoredOptions;
-    // Queues draw apart, so that one's load does not change another's faults.
+    // Each queue draws for itself, so that its load does not change another queue's faults.
     this.#dice = new Dice(this.#options.seed + queue * 0x9e3779b1);
   }
 
-  /** Whether and how the next request fails. */
+  /** Decides the outcome of the next request. */
   decide(op: number, offset: number, length: number): number {
     const { errorRange, errorRate, hangRate, errno } = this.#options;
     if (this.#draws(hangRate)) return HANGS;
@@ -189,7 +189,7 @@ export class FaultDecisions {
   }
 }
 
-/** `request.state` below 0: it waits, and then this is -1 less the errno it fails with, if any. */
+/** A waiting request has `request.state` below 0: this, less its later errno (0: success). */
 const WAITS = -1;
 
 class FaultyRequests implements RingMethods {
@@ -241,11 +241,11 @@ export function open(options: unknown, { queue }: Pick<OpenContext, "queue">): B
     readOnly,
     ...servedByRing({ flush: true, trim: true }),
     fua: true,
-    // There is nothing that could be lost.
+    // No data can be lost.
     persistent: true,
     ring: new FaultyRequests(decisions, delayUs, zeroes),
     beforeFetch(_queue, tag) {
-      // Each queue fetches its tags in order: some are the kernel's then, and some are not.
+      // Each queue fetches its tags in order, so the kernel holds some tags now and not others.
       if (dieDuringFetch && tag === 1) killSelf();
     },
     close: () => zeroes.close(),
@@ -257,7 +257,7 @@ export const target: Target = {
   name: "fault_inject",
   aliases: ["fault-inject"],
   summary: "a disk of zeroes that is late, fails, hangs or kills its server, as told",
-  // There is nothing that could be lost.
+  // No data can be lost.
   persistent: true,
   files: { min: 0, max: 0 },
   options: [

@@ -18,7 +18,7 @@ import {
   HANGS,
 } from "./fault_inject.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once for the process, and before the tests, whose sanitizer would report a leak.
 libc();
 
 const READ = { op: UBLK_IO_OP_READ, sectors: 8 };

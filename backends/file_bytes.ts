@@ -1,6 +1,6 @@
 /**
- * The bytes of a disk that is in files, by calls that block: for wrappers that need the bytes. By
- * itself such a disk is served through the ring (`file_requests.ts`), and none of this is called.
+ * Access to the bytes of a disk in files, by blocking calls, for wrappers that need the bytes. Without
+ * such a wrapper the ring serves the disk (`file_requests.ts`), and nothing here is called.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import { eachOf } from "../disk/each_of.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 import { DONE, PUNCH, Zeroing } from "./zeroing.ts";
 
-/** What {@linkcode FileBytes} work on. */
+/** The files that {@linkcode FileBytes} work on. */
 export interface ByteFiles {
-  /** The open files, in the order of the layout. They stay the caller's. */
+  /** The open files, in the order of the layout. The caller still owns them. */
   readonly fds: readonly number[];
-  /** What of the disk is where. */
+  /** The place of the disk's bytes in the files. */
   readonly layout: StripeLayout;
-  /** They are open with `O_DIRECT`, so bytes go through memory that is aligned for it. */
+  /** Whether they are open with `O_DIRECT`, so that bytes must go through aligned memory. */
   readonly direct: boolean;
-  /** Space in them can be given back. */
+  /** Whether space in them can be freed. */
   readonly punches: boolean;
 }
 
-/** Bytes that go through the aligned memory at a time. */
+/** The size of the aligned memory in bytes. */
 const BOUNCE_BYTES = 256 << 10;
 
 /** The methods of such a disk. */
@@ -103,7 +103,7 @@ class FileBytes {
     return this.#bounce = new Uint8Array(this.#mapping.buffer());
   }
 
-  /** All files, also behind one that fails: what was written to them is to be durable too. */
+  /** Syncs all files, also after one fails: the data in the others must become durable too. */
   flush(): void {
     eachOf(this.#fds.map((fd) => () => check("fdatasync", syncFile(fd))));
   }
@@ -139,13 +139,13 @@ class FileBytes {
   }
 }
 
-/** Goes on where a signal, or the end of a portion, has interrupted. */
+/** Reads or writes all bytes, and continues after a signal or a short count. */
 function moveAll(fd: number, bytes: Uint8Array<ArrayBuffer>, offset: number, writes: boolean) {
   for (let done = 0; done < bytes.length;) {
     const rest = done === 0 ? bytes : bytes.subarray(done);
     const count = writes ? writeAt(fd, rest, offset + done) : readAt(fd, rest, offset + done);
     if (count === -EINTR) continue;
-    // 0: the file ends before the disk does; it has shrunk.
+    // 0: the file has shrunk, and ends before the disk does.
     if (count <= 0) throw failed(writes ? "pwrite" : "pread", count === 0 ? EIO : -count);
     done += count;
   }

@@ -8,7 +8,7 @@ import { libc } from "../uring/libc.ts";
 import { file } from "./loop.ts";
 import { stripe } from "./stripe.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 const MIB = 1 << 20;
@@ -19,7 +19,7 @@ Deno.test("file's bytes are where the ring's are, past the page cache too", asyn
   const path = scratch.file("disk", 4 * MIB);
   for (const direct of [false, true]) {
     await using stack = await OpenedDisk.open(file(path, { direct, blockSize: 4096 }));
-    // More than goes through the aligned memory at a time, at an address that nothing aligns.
+    // Larger than the aligned memory, and at an unaligned address.
     const bytes = new Uint8Array(MIB + 1).subarray(1).map((_, index) => index >> 12);
     await stack.backend.writeAt(bytes, 8192, { fua: direct });
     const back = new Uint8Array(MIB + 3).subarray(3);

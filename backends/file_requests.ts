@@ -1,12 +1,12 @@
 /**
- * Requests to a disk that is in files, as operations of the serving thread's ring: what `loop` and
- * `stripe` have in common.
+ * Requests to a disk in files, as operations of the serving thread's ring: the common part of `loop`
+ * and `stripe`.
  *
- * A request goes through phases, one after the other, and a phase has some operations under way at
- * a time. Which of them a completion belongs to cannot be seen and need not be: as long as the
- * bytes add up at the end of the phase all is well. Where they do not, something was read or
- * written short (a signal, the end of a file that has shrunk), and the phase is done again
- * carefully: one operation at a time, each of which goes on where the last one stopped.
+ * A request goes through phases, one after the other, and a phase may have several operations in
+ * flight. A completion does not say which operation it belongs to, and need not: the phase succeeds
+ * if the bytes add up at its end. If they do not, an operation was short (a signal, the end of a file
+ * that has shrunk). The phase is then done again carefully: one operation at a time, each continuing
+ * where the last one stopped.
  *
  * @module
  */
@@ -26,54 +26,54 @@ import { DONE, PUNCH, Zeroing } from "./zeroing.ts";
 
 /** Data, and metadata with it. */
 const TRANSFER = 0;
-/** Metadata alone, when it is done carefully. */
+/** Only metadata, in the careful mode. */
 const METADATA = 1;
-/** A range of each file made to read as zeroes, or given space. */
+/** Making a range of each file read as zeroes, or allocating space for it. */
 const FALLOCATE = 2;
-/** What was written made durable. */
+/** Making written data durable. */
 const SYNC = 3;
 
-/** How far a request has come. Made once, used by one request after the other. */
+/** The progress of a request. Made once, and used by one request after the other. */
 class Progress {
   /** One of the phases above. */
   phase = TRANSFER;
-  /** Of {@linkcode FALLOCATE}. */
+  /** The mode of {@linkcode FALLOCATE}. */
   mode = PUNCH;
-  /** What is to be queued next: a byte of the request, or the index of a file. */
+  /** The next part to queue: a byte of the request, or the index of a file. */
   cursor = 0;
-  /** Operations under way. */
+  /** Operations in flight. */
   pending = 0;
   /** Bytes done in this phase. */
   done = 0;
-  /** One operation at a time, since not all at a time came to too little. */
+  /** One operation at a time, because an operation of the first attempt was short. */
   careful = false;
-  /** It has its answer, an error, and waits for what is still under way. */
+  /** The answer is an error, and the request waits for operations in flight. */
   failed = false;
 }
 
-/** Where the integrity metadata is. */
+/** The file of the integrity metadata. */
 export interface MetadataFile {
   /** The open file. */
   readonly fd: number;
   /** Bytes per block. */
   readonly bytesPerBlock: number;
-  /** Bytes of the block to which they belong. */
+  /** Bytes of data per block. */
   readonly blockSize: number;
 }
 
-/** What {@linkcode FileRequests} work on. */
+/** The files that {@linkcode FileRequests} work on. */
 export interface RequestFiles {
   /** The open files, in the order of the layout. */
   readonly fds: readonly number[];
-  /** What of the disk is where. */
+  /** The place of the disk's bytes in the files. */
   readonly layout: StripeLayout;
-  /** They are open with `O_DIRECT`. */
+  /** Whether they are open with `O_DIRECT`. */
   readonly direct: boolean;
-  /** Where the metadata is, if there is any. */
+  /** The metadata file, if there is one. */
   readonly metadata?: MetadataFile;
 }
 
-/** The most operations on data that one request has under way. */
+/** The maximum number of data operations that one request has in flight. */
 const WIDTH = 8;
 
 /** The ring methods of a disk in files. */
@@ -90,11 +90,11 @@ export class FileRequests implements RingMethods {
   readonly #width: number;
   /** By `request.state - 1`. */
   readonly #progress: Progress[] = [];
-  /** Which of them no request has. */
+  /** Indices of the unused ones. */
   readonly #free: number[] = [];
   readonly #zeroing = new Zeroing();
 
-  /** The files stay the caller's. */
+  /** Makes the methods; the caller still owns the files. */
   constructor(files: RequestFiles) {
     this.#fds = files.fds;
     this.#layout = files.layout;
@@ -104,7 +104,7 @@ export class FileRequests implements RingMethods {
     this.operations = this.#width + (files.metadata === undefined ? 0 : 1);
     this.metadata = files.metadata !== undefined;
     this.preferZeroCopy = files.direct;
-    // What is queued without asking leaves the metadata as it is, which then is another write's.
+    // The fast path would leave the metadata unchanged, which then belongs to another write.
     const isPlain = files.fds.length === 1 && files.metadata === undefined;
     this.plainFd = isPlain ? files.fds[0] : undefined;
   }
@@ -125,10 +125,10 @@ export class FileRequests implements RingMethods {
   }
 
   /**
-   * New data without metadata, and zeroes, have nothing to check: beside what belonged to the old
-   * data they read as EILSEQ. It is done before the data is touched, so that whatever fails on the
-   * way, or ends there, leaves data that can be read. By a call, since it is no memory of the
-   * request's that is written, and what it writes to is a page cache.
+   * Marks the metadata of a range as nothing to check, for zeroes and for new data without metadata:
+   * beside the old data's metadata they would read as EILSEQ. This happens before the data changes,
+   * so that the data stays readable if a later step fails or never runs. It uses a blocking call,
+   * because the bytes are not in the request's memory, and the file is in the page cache.
    */
   #forgetMetadata({ offset, length }: RingRequest, file: MetadataFile): void {
     const { fd, bytesPerBlock, blockSize } = file;
@@ -153,8 +153,8 @@ export class FileRequests implements RingMethods {
     const error = progress.failed ? 0 : this.#taken(request, progress, result);
     if (error < 0 || progress.failed) {
       progress.failed = true;
-      // A flush goes on: what was written to the other files is to be durable too. Not where it is
-      // cancelled, since then there may be no ring any more.
+      // A flush goes on: data in the other files must become durable too. A cancelled flush does
+      // not, because the ring may no longer exist.
       if (progress.phase === SYNC && result !== -ECANCELED) this.#queue(request, progress, ring);
       if (progress.pending === 0) this.#release(request);
       return error < 0 ? error : undefined;
@@ -171,16 +171,16 @@ export class FileRequests implements RingMethods {
     request.state = 0;
   }
 
-  /** Takes an operation's result: 0, or a negative errno that is the request's. */
+  /** Handles an operation's result. Returns 0, or the negative errno of the request. */
   #taken(request: RingRequest, progress: Progress, result: number): number {
     if (result < 0) return this.#forgiven(progress, result);
     if (progress.phase === METADATA) return result === request.metadataLength ? 0 : -EIO;
     if (progress.phase !== TRANSFER) return 0;
     progress.done += result;
     if (!progress.careful) return 0;
-    // The file ends before the disk does: it has shrunk.
+    // The file has shrunk, and ends before the disk does.
     if (result === 0) return -EIO;
-    // As much as there was up to an end amid a block, from where nothing direct can go on.
+    // The file ends inside a block, from where direct I/O cannot continue.
     if (this.#direct && progress.done % 512 !== 0) return -EIO;
     progress.cursor = progress.done;
     return 0;
@@ -195,7 +195,7 @@ export class FileRequests implements RingMethods {
     return phase === FALLOCATE && this.#zeroing.forgives(mode, result) ? 0 : result;
   }
 
-  /** All operations of a phase are done: the answer, or nothing where another phase follows. */
+  /** Ends a phase. Returns the answer, or nothing if another phase follows. */
   #nextPhase(request: RingRequest, progress: Progress, ring: RingOperations): number | void {
     const { op, length } = request;
     switch (progress.phase) {
@@ -227,7 +227,7 @@ export class FileRequests implements RingMethods {
     this.#queue(request, progress, ring);
   }
 
-  /** Queues as much of the phase as may be under way. */
+  /** Queues as many operations of the phase as may be in flight. */
   #queue(request: RingRequest, progress: Progress, ring: RingOperations): void {
     const { phase } = progress;
     if (phase === TRANSFER) return this.#queueTransfers(request, progress, ring);
@@ -260,14 +260,14 @@ export class FileRequests implements RingMethods {
       const file = progress.cursor++;
       const start = layout.bytesBefore(file, request.offset);
       const bytes = layout.bytesBefore(file, request.offset + request.length) - start;
-      // A flush is for every file, whatever its range says; all else for those that have a part.
+      // A flush concerns every file; all other requests only files with a part of the range.
       if (bytes === 0 && request.op !== UBLK_IO_OP_FLUSH) continue;
       const fd = this.#fds[file];
       if (progress.phase === SYNC) ring.fsync(fd, true);
       else ring.fallocate(fd, progress.mode, start, bytes);
       progress.pending++;
     }
-    // Last the metadata: without it a loss of power left new data beside old metadata.
+    // The metadata last. Without this sync, a loss of power left new data beside old metadata.
     if (progress.phase !== SYNC || progress.cursor !== layout.files) return;
     if (this.#metadata === undefined) return;
     progress.cursor++;
@@ -283,7 +283,7 @@ export class FileRequests implements RingMethods {
   }
 }
 
-/** Whether a request changes data and brings no metadata for it. */
+/** Whether a request changes data without bringing metadata for it. */
 function changesDataAlone({ op, metadataLength }: RingRequest): boolean {
   return op === UBLK_IO_OP_DISCARD || op === UBLK_IO_OP_WRITE_ZEROES ||
     op === UBLK_IO_OP_WRITE && metadataLength === 0;
@@ -303,7 +303,7 @@ function firstPhase(op: number): number {
   return -1;
 }
 
-/** Whether a range's space may be given back: what is discarded always. */
+/** Whether a range's space may be freed. A discard always may. */
 function mayUnmap(request: RingRequest): boolean {
   return request.op === UBLK_IO_OP_DISCARD || request.mayUnmap;
 }

@@ -23,18 +23,18 @@ const CHUNK = 4096;
 const FIRST_FD = 100;
 const FALLOC_FL_ZERO_RANGE = 16;
 
-/** How the files behave beside doing what they are told. */
+/** Faults of the files. */
 interface Manner {
   seed: number;
   /** Every third transfer is short, or interrupted. */
   short?: boolean;
-  /** What FALLOC_FL_ZERO_RANGE completes with. */
+  /** The result of FALLOC_FL_ZERO_RANGE. */
   zeroRange?: number;
-  /** Of so many operations one fails with this. */
+  /** One operation in `oneIn` fails with this errno. */
   failing?: { oneIn: number; errno: number };
 }
 
-/** A serving thread whose backend's files are memory, behind a ring with faults of its own. */
+/** A serving thread whose backend has files in memory, behind a ring with faults. */
 function rigOf(files: number, bytesEach: number, manner: Manner) {
   const contents = Array.from({ length: files }, () => new Uint8Array(bytesEach));
   const dice = new Dice(manner.seed);
@@ -58,7 +58,7 @@ function rigOf(files: number, bytesEach: number, manner: Manner) {
   return Object.assign(rig.fetch(), { contents });
 }
 
-/** What the kernel does with an operation on a file. */
+/** Performs an operation on a file as the kernel does. */
 function perform({ opcode, words }: FakeSqe, file: Uint8Array, dice: Dice, manner: Manner) {
   const { failing, short, zeroRange = 0 } = manner;
   if (failing !== undefined && dice.draw(failing.oneIn) === 0) return -failing.errno;

@@ -2,8 +2,8 @@
  * A disk in a file or block device, through the serving thread's own ring: the kernel moves the
  * data, and JavaScript only says from where to where.
  *
- * A file that has holes keeps them: what was never written, or is discarded, takes no space. A
- * second file may keep integrity metadata.
+ * Holes in the file stay holes: blocks that were never written, or were discarded, take no space. A
+ * second file may hold integrity metadata.
  *
  * @module
  */
@@ -63,8 +63,9 @@ export interface FileOptions {
    */
   readonly direct?: boolean;
   /**
-   * Other disks, or other parts of this one, may write the file too, if they allow it likewise: what
-   * they write at the same time is anybody's guess. Without it a file has one writer.
+   * Let other disks, or other parts of this one, write the file too, if they set this option as well.
+   * If two of them write the same place at the same time, the result is undefined. Without this
+   * option a file has one writer.
    *
    * @default false
    */
@@ -93,14 +94,14 @@ interface StoredOptions {
 /**
  * A disk in a file, or in a block device. Its size is the file's, in whole blocks.
  *
- * The file is opened and locked (`flock`; a device with `O_EXCL`) when the disk is served. What it
- * cannot do is not offered: where the filesystem punches no holes, or the device writes no zeroes by
- * itself, there is no discard; and over a device that is write-protected the disk is read-only.
+ * The file is opened and locked (`flock`; a device with `O_EXCL`) when the disk is served. The disk
+ * offers only what the file supports. There is no discard if the filesystem cannot punch holes or
+ * the device cannot write zeroes by itself. Over a write-protected device the disk is read-only.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where the options are wrong or contradict each other. When
- *   served: where the file cannot be had (missing, a directory, in use, not aligned, …).
+ * @throws {UblkError} `INVALID_ARGUMENT` if the options are wrong or contradict each other. When
+ *   served: if the file cannot be used (missing, a directory, in use, not aligned, …).
  *
- * @example A sparse disk that is made where it is missing
+ * @example A sparse disk in a file that is created if it is missing
  * ```ts
  * import { file } from "@ublk/ublk";
  * import { assertEquals, assertThrows } from "@std/assert";
@@ -137,12 +138,12 @@ export function file(path: string, options: FileOptions = {}): BackendSpec {
   return { module: import.meta.url, options: { ...stored, metadataSize } satisfies StoredOptions };
 }
 
-/** What the threads share: descriptors are the process's. */
+/** State that the threads share: descriptors belong to the process. */
 interface Shared {
   readonly data: BackingFile;
   readonly metadata?: BackingFile;
   readonly size: number;
-  /** Either of them is write-protected, or it is wished. */
+  /** The options ask for it, or either file is write-protected. */
   readonly readOnly: boolean;
 }
 
@@ -154,7 +155,7 @@ export async function share(
   const stored = options as StoredOptions;
   const { path, metadataPath, metadataSize } = stored;
   claim(path, stored.readOnly || stored.shared ? "shared" : "data");
-  // Its own, so that it is never the disk's file.
+  // Not shared, so that it is never the disk's own file.
   if (metadataPath !== undefined) claim(metadataPath);
   const wish = { ...stored, ...device };
   const data = await openBackingFile(path, { ...wish, blockSize: unitOf(wish) });
@@ -170,7 +171,7 @@ export async function share(
     if (!metadata.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize);
     return { data, metadata, size: covered * blockSize, readOnly: metadata.readOnly };
   } catch (error) {
-    // A file that was made for a disk which is none is not left behind.
+    // The disk failed to open: remove the files that were created for it.
     for (const made of [data, metadata]) if (made?.isNew) removeFile(made.path);
     unshare({ data, metadata });
     throw error;
@@ -178,8 +179,8 @@ export async function share(
 }
 
 /**
- * The block size that is not left to what the file is like. Metadata is found by the number of its
- * block, so that with it the size must not change when the disk below is another, or the options.
+ * The block size to ask for; undefined leaves it to the file below. The number of a block says where
+ * its metadata is. So with metadata the size must not depend on the disk below or on other options.
  */
 function unitOf(
   { blockSize, deviceBlockSize, metadataPath }:
@@ -208,10 +209,9 @@ function openMetadata(
 }
 
 /**
- * Metadata that was never written is to say that there is nothing to check. What was never written
- * is holes; metadata of an earlier life stays, since the data that it belongs to does. What is
- * written here is made durable, since space that a loss of power leaves behind without it may be no
- * hole any more.
+ * Fills holes in the metadata file, which were never written, with metadata that means nothing to
+ * check. Metadata of an earlier use stays, because its data stays too. The result is synced: after a
+ * loss of power, space without its contents may no longer be a hole.
  */
 function fillHoles(fd: number, from: number, end: number): void {
   let hole = nextHole(fd, from, end);
@@ -239,7 +239,7 @@ export function open(options: unknown, context: OpenContext): Backend {
   const files = metadata === undefined ? [data] : [data, metadata];
   const ends = (size: number) => [size, size / blockSize * metadataSize];
   let current = size;
-  /** The size before the disk last grew, and the lengths that the files had. */
+  /** The size and the files' lengths before the disk last grew. */
   let before: { readonly size: number; readonly lengths: readonly number[] } | undefined;
   return {
     get size() {
@@ -248,16 +248,16 @@ export function open(options: unknown, context: OpenContext): Backend {
     blockSize,
     readOnly,
     topology,
-    // For wrappers that need the bytes; by itself the ring serves it.
+    // For wrappers that need the bytes. Without a wrapper the ring serves the disk.
     ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches }),
     fua: true,
     persistent: true,
     ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions }),
     resize(size: number) {
       checkMultiple(size, blockSize);
-      // Back to where the last growth began, perhaps since the disk could not grow in the end, and
-      // perhaps half way through it. A file that was longer than the disk keeps what it had: once
-      // it was cut to the disk's size.
+      // This may undo the last growth, perhaps because the disk could not grow in the end, and
+      // perhaps half way through it. A file that was longer than the disk then keeps its former
+      // length. (A bug once cut it to the disk's size.)
       const kept = before?.size === size ? before.lengths : undefined;
       const shrinks = size < current || kept !== undefined;
       before = size > current
@@ -282,8 +282,8 @@ function checkMultiple(size: number, blockSize: number): void {
 }
 
 /**
- * Gives a file `bytes` at least and `most` at most. Several threads may do so, one after the other:
- * what is done once is nothing the second time.
+ * Makes a file's length at least `bytes` and at most `most`. Several threads may call this in turn:
+ * the second call changes nothing.
  */
 function resizeFile(
   { path, fd, isDevice }: BackingFile,
@@ -293,7 +293,7 @@ function resizeFile(
 ): void {
   const now = endOfFile(fd);
   if (now >= bytes) {
-    // It may have been made longer by somebody else, who then wants the disk to see it.
+    // Another program may have made the file longer so that the disk can grow into it.
     if (now > most && !isDevice && !readOnly) truncateFile(fd, most);
     return;
   }

@@ -21,7 +21,7 @@ import { loadBackend } from "../disk/load.ts";
 import { file, type FileOptions } from "./loop.ts";
 import { eachSeed } from "../tests/seeds.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once for the process, and before the tests, whose sanitizer would report a leak.
 libc();
 
 const MIB = 1 << 20;
@@ -36,7 +36,7 @@ const read = (offset: number, bytes: number) => {
   return { op: UBLK_IO_OP_READ, sector: sectors(offset), sectors: sectors(bytes) };
 };
 
-/** The same requests to a disk and to a model of it. */
+/** Sends the same requests to a disk and to a model of it. */
 async function compare(path: string, options: FileOptions, seed: number, shorten?: Dice) {
   const blockSize = options.blockSize ?? 512;
   await using disk = await RingRequests.open(file(path, options));
@@ -192,7 +192,7 @@ Deno.test("file + a growth that is undone + its files have the length that they 
   for (
     const [data, metadata] of [
       [MIB, 2048 * 8],
-      // Longer than the disk, on the way to what it is to have, and beyond: it was cut to 1 MiB.
+      // Longer than the disk, and below or beyond its next size. Such files were once cut to 1 MiB.
       [MIB * 1.5, 3072 * 8],
       [3 * MIB, 6144 * 8],
     ]
@@ -220,7 +220,7 @@ Deno.test({
     const [path, metadataPath] = [scratch.file("data", MIB), small.file("meta", 2048 * 8)];
     await using disk = await RingRequests.open(file(path, { metadataPath, metadataSize: 8 }), 8);
     const lengths = () => [path, metadataPath].map((name) => Deno.statSync(name).size);
-    // Its metadata has no room.
+    // There is no room for its metadata.
     assertThrows(() => disk.backend.resize!(64 * MIB), UblkError, "pwrite");
     assertEquals(lengths(), [64 * MIB, MIB]);
     await disk.backend.resize!(MIB);
@@ -237,7 +237,7 @@ Deno.test("file served read-only grows only with its file", async () => {
   Deno.truncateSync(path, 2 * MIB);
   await disk.backend.resize!(2 * MIB);
   assertEquals(disk.backend.size, 2 * MIB);
-  // With metadata: holes of what is only read stay holes. It was to be written, which failed.
+  // With metadata: holes in a read-only file stay holes. They were once filled, which failed.
   const metadataPath = scratch.file("meta", 4096 * 8);
   const options = { readOnly: true, metadataPath, metadataSize: 8 };
   await using other = await RingRequests.open(file(path, options), 8);
@@ -308,7 +308,7 @@ Deno.test("file + integrity metadata + a write that has none leaves nothing to c
     assertEquals(disk.io(write(8192, FILL.subarray(0, 4096)), tags).result, 4096);
   }
   {
-    // The block layer was told not to make any, or the disk is served without integrity.
+    // The block layer was told to make no metadata, or the disk is served without integrity.
     await using disk = await RingRequests.open(spec, 0);
     assertEquals(disk.backend.ring!.plainFd, undefined);
     assertEquals(disk.io(write(8704, FILL.subarray(0, 512))).result, 512);
@@ -348,7 +348,7 @@ Deno.test("file + integrity metadata + what is discarded or zeroed has nothing t
   const unchecked = new Uint8Array(32).fill(0xff);
   const metadataAt = (offset: number, bytes: number) =>
     Deno.readFileSync(metadataPath).slice(offset / 64, (offset + bytes) / 64);
-  // The old metadata is gone before the data is.
+  // The old metadata must go before the data changes.
   const before: Uint8Array[] = [];
   const { fallocate } = disk;
   disk.fallocate = (fd, mode, offset, length) => {
@@ -375,7 +375,7 @@ Deno.test("file + integrity metadata + what is discarded or zeroed has nothing t
   }
 });
 
-/** Serves the specification as far as its files go, which must be refused in one line. */
+/** Opens the files of a disk, which must fail with an error of one line. */
 async function refused(path: string, options: FileOptions, ...words: string[]) {
   const loaded = await loadBackend(file(path, options));
   const error = await assertRejects(() => loaded.share(), UblkError);
@@ -428,14 +428,14 @@ Deno.test("file + a device that is recovered + its files are taken as they are, 
     assertEquals(error.hint, "check that its filesystem is mounted, and the path");
     assertThrows(() => Deno.statSync(name), Deno.errors.NotFound);
   };
-  // A new one was made where the filesystem was not mounted, and the disk went on over zeroes.
+  // When the filesystem was not mounted, a new file was once made, and the disk went on over zeroes.
   await missing(path);
   scratch.file("data", 0);
   const error = await assertRejects(() => recovered.share(), UblkError, "0 bytes are less");
   assertEquals(error.hint, "check that its filesystem is mounted, and the path");
   scratch.file("data", 3 * MIB);
   await missing(metadataPath);
-  // "Making it 1 MiB loses data", it said of a disk that had grown since: "remove the file".
+  // For a disk that had grown, the error once said "Making it 1 MiB loses data", "remove the file".
   scratch.file("meta", 3 * MIB / 512 * 8);
   const shared = await recovered.share();
   assertEquals((await recovered.open(0, shared)).size, 3 * MIB);
@@ -498,14 +498,14 @@ Deno.test({
     assertEquals(disk.io(read(0, 4096)).result, 4096);
     using plain = new Scratch();
     const kept = plain.file("a", 4096);
-    // Root may do everything, but for this.
+    // The only file that even root cannot write to.
     const ignore = !new Deno.Command("chattr", { args: ["+i", kept] }).outputSync().success;
     await t.step({
       name: "immutable",
       ignore,
       fn: async () => {
         try {
-          // It said "run as its owner", which helps nobody: root was refused.
+          // The hint was once "run as its owner", which does not help: even root is refused.
           await refused(kept, {}, "it is immutable", "`chattr -i -a` it, or serve it read-only");
           await using _disk = await RingRequests.open(file(kept, { readOnly: true }));
         } finally {
@@ -517,7 +517,7 @@ Deno.test({
   },
 });
 
-/** A loop device over a file; undefined where this machine has none to give. */
+/** Attaches a loop device to a file; undefined if this machine cannot. */
 function attachLoop(path: string, ...options: string[]): string | undefined {
   try {
     return isRoot ? run("losetup", "--find", "--show", ...options, path) : undefined;
@@ -552,7 +552,7 @@ Deno.test("file serves a block device, which it does not lengthen, and not what 
   });
 });
 
-// The disk's file was left behind, as long as the disk, where its metadata's could not be made.
+// If the metadata's file could not be made, the disk's file was left behind, as long as the disk.
 Deno.test("file + a second file that cannot be had + nothing that was made is left", async () => {
   using scratch = new Scratch();
   const path = `${scratch.path}/disk`;
@@ -563,7 +563,7 @@ Deno.test("file + a second file that cannot be had + nothing that was made is le
     await assertRejects(() => OpenedDisk.open(file(path, { ...options, metadataPath })), UblkError);
     assertThrows(() => Deno.statSync(path), Deno.errors.NotFound);
   }
-  // What was there before stays.
+  // A file that existed before stays.
   scratch.file("disk", MIB);
   await assertRejects(
     () => OpenedDisk.open(file(path, { ...options, metadataPath: directory })),

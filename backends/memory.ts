@@ -1,9 +1,9 @@
 /**
- * A RAM disk: one private mapping that all queues share. It is sparse: what was never written, or
- * has been trimmed, takes no memory and reads as zeroes.
+ * A RAM disk: one private mapping that all queues share. It is sparse: blocks that were never
+ * written, or were discarded, take no memory and read as zeroes.
  *
- * With `NEED_GET_DATA` the kernel copies between requests and this memory by itself; `readAt` and
- * `writeAt` serve the plain copying path, on kernels or in settings without it.
+ * With `NEED_GET_DATA` the kernel copies between requests and this memory by itself. `readAt` and
+ * `writeAt` serve the plain copying path, if the kernel or the options leave no other.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { formatSize, parseSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
 
-/** The memory is shared by address, so each queue's thread opens its own view of it. */
+/** The threads share the memory by its address; each queue's thread opens its own view of it. */
 export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode memory} beside the size. */
@@ -52,7 +52,7 @@ interface StoredOptions extends Geometry {
  * A RAM disk.
  *
  * @param size Bytes, or a text such as `"1GiB"`.
- * @throws {RangeError} Where the size, the greatest size or the block size is not one.
+ * @throws {RangeError} If the size, the maximum size or the block size is invalid.
  *
  * @example
  * ```ts
@@ -80,12 +80,12 @@ export function memory(size: Size, options: MemoryOptions = {}): BackendSpec {
   return { module: import.meta.url, options: stored };
 }
 
-/** Where the disk's memory is. */
+/** The place of the disk's memory. */
 interface Shared {
   readonly address: number;
 }
 
-// The thread that made a mapping is the one that releases it.
+// The thread that made a mapping also releases it.
 const mappings = new Map<number, Mapping>();
 
 /**
@@ -137,14 +137,14 @@ export function open(options: unknown, context: OpenContext): Backend {
     readAt: (buffer, offset) => windows.copy(offset, buffer, false),
     writeAt: (buffer, offset) => windows.copy(offset, buffer, true),
     trim: (offset, length) => windows.zero(offset, length),
-    // Memory given back is taken again on the next write and cannot run out more than it could
-    // before, but who asks for no unmapping gets pages that stay.
+    // Freed memory is allocated again on the next write, which is no more likely to fail than
+    // before. Still, a request without permission to unmap keeps its pages.
     writeZeroes: (offset, length, { mayUnmap }) =>
       mayUnmap ? windows.zero(offset, length) : windows.fill(offset, length),
     resize(size) {
       checkNewSize(size, blockSize, maxSize);
       if (size > current && !overcommit) checkFits(size);
-      // What is cut off is forgotten: it reads as zeroes should the disk grow again.
+      // Zero the part that is cut off, which must read as zeroes if the disk grows again.
       if (size < current) windows.zero(size, current - size);
       current = size;
     },

@@ -9,7 +9,7 @@ import { bufferAt } from "../uring/mapping.ts";
 import { ringFiles } from "../uring/ring_files.ts";
 import { memory, open, share, sharing, unshare } from "./memory.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once for the process, and before the tests, whose sanitizer would report a leak.
 libc();
 
 const GIB = 2 ** 30;
@@ -55,7 +55,7 @@ Deno.test("memory's address is where its bytes are, and absent where it is not t
 Deno.test("memory takes memory when written and gives it back when trimmed", async () => {
   const chunk = new Uint8Array(1 << 20).fill(1);
   using disk = openMemory("1GiB");
-  // Of the process it would tell what else comes and goes there too.
+  // Measured for the disk's range only: the process allocates and frees other memory too.
   const resident = () => residentBytes(disk.address!, GIB);
   assertEquals(resident(), 0, "a disk never written takes nothing");
   for (let at = 0; at < 64; at++) await disk.writeAt(chunk, at << 20, NO_FUA);

@@ -1,5 +1,5 @@
 /**
- * The bytes of a disk that is a mapping of this process.
+ * The bytes of a disk in a mapping of this process.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { bufferAt, discardPages, pageBytes } from "../uring/mapping.ts";
 /** Bytes of one window: an ArrayBuffer has a limit, a disk has none. */
 const WINDOW_BYTES = 1 << 30;
 
-/** Typed arrays over a disk's memory, and what is done with it. */
+/** Typed arrays over a disk's memory, and the operations on it. */
 export class MemoryWindows {
   readonly #windows: (Uint8Array<ArrayBuffer> | undefined)[];
   readonly #address: number;
   readonly #size: number;
 
-  /** The mapping stays the caller's. */
+  /** Makes windows over a mapping, which the caller still owns. */
   constructor(address: number, size: number) {
     assert(address > 0 && size > 0, "the disk's memory is mapped");
     this.#address = address;
@@ -25,8 +25,8 @@ export class MemoryWindows {
   }
 
   /**
-   * Made on first use: V8 takes each for a gigabyte of heap and collects garbage, some 3 ms. All at
-   * once, a disk of 1 TiB would take seconds to open.
+   * A window, made on first use. V8 counts each as a gigabyte of heap and collects garbage, which
+   * takes some 3 ms. If all were made at once, a disk of 1 TiB would take seconds to open.
    */
   #window(offset: number): Uint8Array<ArrayBuffer> {
     if (offset < 0 || offset >= this.#size) fail("a request is within the disk's memory");
@@ -52,7 +52,7 @@ export class MemoryWindows {
     }
   }
 
-  /** Writes zeroes. The memory stays taken. */
+  /** Writes zeroes. The memory stays allocated. */
   fill(offset: number, length: number): void {
     let done = 0;
     while (done < length) {
@@ -64,9 +64,9 @@ export class MemoryWindows {
     }
   }
 
-  /** Zeroes a range, and gives back its whole pages. */
+  /** Zeroes a range, and frees its whole pages. */
   zero(offset: number, length: number): void {
-    // Pages that are given back read as zeroes; the ends are written.
+    // Freed pages read as zeroes. The partial pages at both ends are overwritten.
     const page = pageBytes();
     const first = Math.ceil(offset / page) * page;
     const end = offset + length;

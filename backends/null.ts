@@ -1,6 +1,6 @@
 /**
- * A disk that keeps nothing: writes are thrown away and reads give zeroes. It measures what the
- * server itself costs.
+ * A disk that keeps nothing: it discards writes, and reads return zeroes. It measures the cost of
+ * the server itself.
  *
  * @module
  */
@@ -22,10 +22,10 @@ export interface NullOptions extends Omit<GeometryOptions, "size"> {
 }
 
 /**
- * A disk of that size which keeps nothing.
+ * A disk of the given size that keeps nothing.
  *
  * @param size Bytes, or a text such as `"250GiB"`.
- * @throws {RangeError} Where the size or block size is not one.
+ * @throws {RangeError} If the size or block size is invalid.
  */
 export function nullDisk(size: Size, options: NullOptions = {}): BackendSpec {
   const { limits, ...rest } = options;
@@ -36,7 +36,7 @@ export function nullDisk(size: Size, options: NullOptions = {}): BackendSpec {
   };
 }
 
-/** Opens it: the backend's module contract. */
+/** Opens the disk. Every backend module exports this function. */
 export function open(options: unknown): Backend {
   const zeroes = new ZeroReads();
   const { size, ...geometry } = geometryOf(options as GeometryOptions);
@@ -48,17 +48,17 @@ export function open(options: unknown): Backend {
     },
     limits: (options as NullOptions).limits,
     synchronous: true,
-    // There is nothing that could be lost.
+    // No data can be lost.
     persistent: true,
     readAt(buffer) {
-      // The buffer still holds what was last written through the same tag.
+      // The buffer still holds the data of the last write through the same tag.
       buffer.fill(0);
     },
     writeAt() {},
     trim() {},
     writeZeroes() {},
     readMetadata(buffer) {
-      // The tags that say that there is nothing to check.
+      // Tags that mean nothing to check.
       buffer.fill(0xff);
     },
     writeMetadata() {},
@@ -70,7 +70,7 @@ export function open(options: unknown): Backend {
   };
 }
 
-/** For zero copy, where the pages are the client's and not this process's to fill. */
+/** For zero copy: the pages belong to the client, so this process cannot fill them. */
 function ringMethods(zeroes: ZeroReads): RingMethods {
   return {
     operations: 1,
@@ -83,7 +83,7 @@ function ringMethods(zeroes: ZeroReads): RingMethods {
   };
 }
 
-// As kublk's, on a command line that is its own.
+// The default of kublk, whose command line this one follows.
 const DEFAULT_SIZE = 250 * 2 ** 30;
 const LIMITS: RequestLimits = {
   dmaAlignmentBytes: 4096,
@@ -96,7 +96,7 @@ const LIMITS: RequestLimits = {
 export const target: Target = {
   name: "null",
   summary: "a disk that keeps nothing",
-  // There is nothing that could be lost.
+  // No data can be lost.
   persistent: true,
   files: { min: 0, max: 0 },
   operand: "size",

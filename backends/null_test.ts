@@ -10,7 +10,7 @@ import { libc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { nullDisk, open } from "./null.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once for the process, and before the tests, whose sanitizer would report a leak.
 libc();
 
 Deno.test("nullDisk reads zeroes, also into a buffer that held a write, and keeps nothing", async () => {

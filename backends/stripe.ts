@@ -23,11 +23,11 @@ const invalid = invalidIn("a striped disk");
 /** The threads share the files through the kernel. */
 export const sharing: Sharing = "per-queue";
 
-/** The least chunk in bytes. */
+/** The smallest chunk in bytes. */
 export const MIN_CHUNK_BYTES = 4096;
-/** The greatest chunk in bytes. */
+/** The largest chunk in bytes. */
 export const MAX_CHUNK_BYTES: number = 512 << 10;
-/** The most files. */
+/** The maximum number of files. */
 export const MAX_STRIPE_FILES = 32;
 const DEFAULT_CHUNK_BYTES = 64 << 10;
 
@@ -58,8 +58,8 @@ export interface StripeOptions {
    */
   readonly direct?: boolean;
   /**
-   * Other disks may write the files too, if they allow it likewise: what they write at the same time
-   * is anybody's guess. Without it a file has one writer.
+   * Let other disks write the files too, if they set this option as well. If two of them write the
+   * same place at the same time, the result is undefined. Without this option a file has one writer.
    *
    * @default false
    */
@@ -77,10 +77,10 @@ interface StoredOptions {
 
 /**
  * A disk whose chunks go to the files in turn: chunk `i` is chunk `i / n` of file `i % n`. The files
- * must have the same size, in whole chunks, and the disk has as many bytes as all of them together.
+ * must have the same size, in whole chunks. The size of the disk is the sum of theirs.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where the options are not possible. When served: where a
- *   file cannot be had, or has another size than the first.
+ * @throws {UblkError} `INVALID_ARGUMENT` if the options are not possible. When served: if a file
+ *   cannot be used, or its size differs from the first one's.
  *
  * @example
  * ```ts
@@ -109,7 +109,7 @@ export function stripe(paths: readonly string[], options: StripeOptions = {}): B
   return { module: import.meta.url, options: stored satisfies StoredOptions };
 }
 
-/** What the threads share: descriptors are the process's. */
+/** State that the threads share: descriptors belong to the process. */
 interface Shared {
   readonly files: readonly BackingFile[];
   readonly size: number;
@@ -166,7 +166,7 @@ export function open(options: unknown, context: OpenContext): Backend {
   const { files, size } = context.shared as Shared;
   const layout = new StripeLayout(files.length, chunkSize);
   const fds = files.map(({ fd }) => fd);
-  // The largest of all: those of the others divide it.
+  // The largest of all block sizes: the others divide it.
   const blockSize = Math.max(...files.map((file) => file.blockSize));
   const topologies = files.map(({ topology }) => topology);
   return {
@@ -174,7 +174,7 @@ export function open(options: unknown, context: OpenContext): Backend {
     blockSize,
     readOnly: files.some(({ readOnly }) => readOnly),
     topology: fitted(striped(topologies, chunkSize), blockSize),
-    // For wrappers that need the bytes; by itself the ring serves it.
+    // For wrappers that need the bytes. Without a wrapper the ring serves the disk.
     ...byteMethods({ fds, layout, direct, punches: files.every(({ punches }) => punches) }),
     fua: true,
     persistent: true,

@@ -1,14 +1,14 @@
 /**
- * Where the bytes of a striped disk are: chunk `i` of the disk is chunk `i / n` (rounded down) of
- * file `i % n`. Numbers only, since it is asked on every request; a disk in one file is the case
- * of `n = 1`.
+ * The place of each byte of a striped disk: chunk `i` of the disk is chunk `i / n` (rounded down) of
+ * file `i % n`. It computes with numbers only, because every request uses it. A disk in one file is
+ * the case `n = 1`.
  *
  * @module
  */
 
 import { assert } from "../uapi/error.ts";
 
-/** The layout of a disk over some files. */
+/** The layout of a disk over one or more files. */
 export class StripeLayout {
   /** Number of files. */
   readonly files: number;
@@ -16,7 +16,7 @@ export class StripeLayout {
   readonly chunkBytes: number;
   readonly #rowBytes: number;
 
-  /** A layout; the disk's size does not matter to it. */
+  /** Makes a layout, which does not depend on the disk's size. */
   constructor(files: number, chunkBytes: number) {
     assert(files > 0 && chunkBytes > 0, "there are files, and chunks in them");
     this.files = files;
@@ -24,28 +24,28 @@ export class StripeLayout {
     this.#rowBytes = files * chunkBytes;
   }
 
-  /** The index of the file that has the disk's byte `offset`. */
+  /** The index of the file that holds the disk's byte `offset`. */
   fileOf(offset: number): number {
     if (this.files === 1) return 0;
     // No shifts: offsets beyond 2^31 are ordinary.
     return Math.floor(offset / this.chunkBytes) % this.files;
   }
 
-  /** Where in that file it is. */
+  /** The offset of that byte in its file. */
   fileOffset(offset: number): number {
     if (this.files === 1) return offset;
     return Math.floor(offset / this.#rowBytes) * this.chunkBytes + offset % this.chunkBytes;
   }
 
-  /** How many bytes from `offset` on are side by side in that file, `most` at most. */
+  /** The number of bytes from `offset` on that are contiguous in that file, at most `most`. */
   pieceBytes(offset: number, most: number): number {
     if (this.files === 1) return most;
     return Math.min(most, this.chunkBytes - offset % this.chunkBytes);
   }
 
   /**
-   * How many of the disk's first `offset` bytes are in that file. Any range of the disk is one range
-   * of each file: from what lies before its start to what lies before its end.
+   * The number of the disk's first `offset` bytes that are in that file. Any range of the disk is one
+   * range of each file: from `bytesBefore` of its start to `bytesBefore` of its end.
    */
   bytesBefore(file: number, offset: number): number {
     if (this.files === 1) return offset;

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Dice } from "../uapi/dice.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 
-/** Where a byte is, by counting chunks one after the other. */
+/** The place of a byte, found by counting chunks. */
 function naive(files: number, chunk: number, offset: number): [number, number] {
   const free = new Array(files).fill(0);
   for (let at = 0, file = 0;; at += chunk, file = (file + 1) % files) {

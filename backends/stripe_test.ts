@@ -16,7 +16,7 @@ import { libc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { stripe, type StripeOptions } from "./stripe.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once for the process, and before the tests, whose sanitizer would report a leak.
 libc();
 
 const MIB = 1 << 20;
@@ -26,7 +26,7 @@ function files(scratch: Scratch, count: number, bytes: number): string[] {
   return Array.from({ length: count }, (_, index) => scratch.file(`${index}`, bytes));
 }
 
-/** Whether a shortened transfer stays, drawn from a seed. */
+/** Shortens transfers at random, drawn from a seed. */
 function shortener(seed: number): (bytes: number) => number {
   const dice = new Dice(seed);
   return (bytes) => dice.draw(4) > 0 ? bytes : Math.max(512, dice.draw(bytes / 512) * 512);
@@ -144,7 +144,7 @@ Deno.test("stripe refuses files that do not go together, in one line", async () 
     const error = await assertRejects(() => loaded.share(), UblkError, words);
     assert(!error.message.includes("\n"), error.message);
   }
-  // None of them has stayed open, and locked.
+  // None of the files has stayed open and locked.
   await using _disk = await RingRequests.open(stripe([first]));
 });
 

@@ -1,5 +1,5 @@
 /**
- * The backends that a command line can name. A new one is one file, and one line here.
+ * The backends that a command line can name. A new one needs one file, and one line here.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { Target } from "../disk/target.ts";
 import { target as zip } from "./zip.ts";
 import { target as zoned } from "./zoned.ts";
 
-/** All of them. */
+/** All targets. */
 export const TARGETS: readonly Target[] = [
   ...[nullDisk, memory, loop, stripe, zip, faultInject, zoned],
 ];

@@ -31,7 +31,7 @@ Deno.test("TARGETS make specifications that load and cross to a Worker, from fil
   for (const { name, files, spec } of TARGETS) {
     const paths = Array.from({ length: files.min }, (_, index) => `/tmp/${name}.${index}`);
     const loaded = await loadBackend(structuredClone(spec({}, paths)));
-    // The write pointers of zones belong to one thread, and what is inflated is inflated once.
+    // One thread owns the write pointers of zones, and members are inflated only once.
     assertEquals(loaded.sharing, ["zoned", "zip"].includes(name) ? "single" : "per-queue");
   }
 });
@@ -52,7 +52,7 @@ Deno.test("TARGETS pass on what every device has", () => {
   for (const { name, files } of TARGETS) {
     const paths = Array.from({ length: files.min }, () => "/a");
     const { blockSize, readOnly } = optionsOf(name, common, ...paths);
-    // An archive is read-only in any case.
+    // An archive is always read-only.
     assertEquals([blockSize, readOnly], [4096, name === "zip" ? undefined : true], name);
   }
 });

@@ -1,7 +1,6 @@
 /**
- * Integrity metadata that says that there is nothing to check: 0xFF, in its application and
- * reference tags above all. An NVMe disk has it for blocks that were never written or are
- * deallocated.
+ * Integrity metadata that means nothing to check: 0xFF, above all in its application and reference
+ * tags. NVMe disks return it for blocks that were never written or are deallocated.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { writeAllAt } from "../uring/file.ts";
 const ONES = new Uint8Array(64 << 10).fill(0xff);
 
 /**
- * Writes it over bytes `from` to `end` of a file.
+ * Writes such metadata over bytes `from` to `end` of a file.
  *
  * @throws {UblkError} `SYSCALL_FAILED`.
  */

@@ -1,5 +1,5 @@
 /**
- * The wrappers that a command line can name. A new one is one file, and one line here.
+ * The wrappers that a command line can name. A new one needs one file, and one line here.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { wrapper as readonly } from "./wrappers/readonly.ts";
 import { wrapper as stats } from "./wrappers/stats.ts";
 import type { Wrapper } from "../disk/wrapper.ts";
 
-/** All of them. */
+/** All wrappers. */
 export const WRAPPERS: readonly Wrapper[] = [
   readonly,
   offset,

@@ -1,5 +1,5 @@
 /**
- * Zeroes for READs whose data this process may not even see: the kernel copies them from
+ * Zeroes for READs whose data this process cannot access: the kernel copies them from
  * `/dev/zero`.
  *
  * @module
@@ -14,7 +14,7 @@ import type { RingOperations, RingRequest } from "../disk/backend.ts";
 export class ZeroReads {
   #fd = -1;
 
-  /** Begins. */
+  /** Begins a READ. */
   start(request: RingRequest, ring: RingOperations): void {
     // Opened on first use: most disks of zeroes never need it.
     if (this.#fd < 0) this.#fd = openFile("/dev/zero", O_RDONLY);
@@ -22,9 +22,9 @@ export class ZeroReads {
     ring.read(this.#fd, 0, request.length, 0);
   }
 
-  /** Goes on, and returns the answer once there is one. */
+  /** Continues a READ, and returns the answer once there is one. */
   continue(request: RingRequest, result: number, ring: RingOperations): number | void {
-    // Even /dev/zero reads short when a signal comes.
+    // A signal makes even a read of /dev/zero short.
     if (result < 0 && result !== -EINTR) return result;
     if (result === 0) return -EIO;
     request.state += Math.max(result, 0);

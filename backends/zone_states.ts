@@ -1,6 +1,6 @@
 /**
- * The zones of a disk in memory: conditions, write pointers, and the limits on how many may be open
- * and active. The state machine of ZBC, ZAC and ZNS without their zones that break.
+ * The zones of a disk in memory: conditions, write pointers, and the limits of open and active zones.
+ * It is the state machine of ZBC, ZAC and ZNS, without read-only and offline zones.
  *
  * @module
  */
@@ -25,25 +25,25 @@ const NAMES: readonly ZoneCondition[] = [
   "full",
 ];
 
-/** What the zones of a disk are. */
+/** Number, size and limits of a disk's zones. */
 export interface ZoneLayout {
-  /** How many there are. */
+  /** The number of zones. */
   readonly count: number;
-  /** Bytes of each. */
+  /** The size of each zone in bytes. */
   readonly size: number;
-  /** How many of them, the first ones, have no write pointer. */
+  /** The number of conventional zones, which are the first ones and have no write pointer. */
   readonly conventional: number;
-  /** The most that are open at a time; 0 for no limit. */
+  /** The maximum number of open zones; 0 for no limit. */
   readonly maxOpen: number;
-  /** The most that are open or closed at a time; 0 for no limit. */
+  /** The maximum number of zones that are open or closed; 0 for no limit. */
   readonly maxActive: number;
 }
 
 /**
- * The conditions of zones. Each method does what it says in full, or throws and changes nothing.
+ * The conditions of zones. Each method succeeds in full, or throws and changes nothing.
  *
- * An error is a `UblkError` with the errno that the block layer has for it: EIO, `ETOOMANYREFS`
- * (the limit of open zones) or `EOVERFLOW` (of active ones).
+ * An error is a `UblkError` with the errno that the block layer uses for it: EIO, `ETOOMANYREFS`
+ * (limit of open zones) or `EOVERFLOW` (limit of active zones).
  */
 export class ZoneStates {
   readonly #layout: ZoneLayout;
@@ -55,7 +55,7 @@ export class ZoneStates {
   /** The zone that was last closed because another one was opened. */
   #lastClosed: number;
 
-  /** All empty. */
+  /** Makes the states of zones that are all empty. */
   constructor(layout: ZoneLayout) {
     assert(
       layout.conventional <= layout.count,
@@ -70,12 +70,12 @@ export class ZoneStates {
     this.#lastClosed = layout.count - 1;
   }
 
-  /** A zone as a report has it. */
+  /** A zone in the form of a zone report. */
   zone(zone: number): Zone {
     return { condition: NAMES[this.#conditions[zone]], written: this.#written[zone] };
   }
 
-  /** Whether it may be written anywhere. */
+  /** Whether the zone accepts writes anywhere. */
   isConventional(zone: number): boolean {
     return zone < this.#layout.conventional;
   }
@@ -86,9 +86,9 @@ export class ZoneStates {
   }
 
   /**
-   * Moves a zone's write pointer behind a write at it.
+   * Moves a zone's write pointer past a write at that pointer.
    *
-   * @param at Where it is written, in bytes from the zone's start.
+   * @param at Offset of the write in bytes from the zone's start.
    */
   write(zone: number, at: number, bytes: number): void {
     this.#checkSequential(zone);
@@ -122,7 +122,7 @@ export class ZoneStates {
     this.#become(zone, EXPLICITLY_OPEN);
   }
 
-  /** Closes an open zone; one in which nothing is written is empty then. */
+  /** Closes an open zone. A zone without written data becomes empty. */
   close(zone: number): void {
     this.#checkSequential(zone);
     const condition = this.#conditions[zone];
@@ -172,7 +172,7 @@ export class ZoneStates {
     assert(this.#implicit >= 0 && this.#explicit >= 0 && this.#closed >= 0, "zones are counted");
   }
 
-  /** Sees to it that a zone which is not open may be; for that another one may get closed. */
+  /** Makes room for another open zone, if necessary by closing one. */
   #makeRoom(zone: number): void {
     const { maxOpen, maxActive } = this.#layout;
     const open = this.#implicit + this.#explicit;
@@ -188,7 +188,7 @@ export class ZoneStates {
     assert(this.#implicit + this.#explicit < maxOpen, "another zone may be opened now");
   }
 
-  /** Closes an implicitly open zone: each in its turn, as null_blk does. */
+  /** Closes an implicitly open zone, in round-robin order as null_blk does. */
   #closeOne(): void {
     const { count, conventional } = this.#layout;
     do {

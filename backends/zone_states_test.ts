@@ -13,7 +13,7 @@ function statesOf(layout: Partial<ZoneLayout> = {}): ZoneStates {
   return new ZoneStates({ ...LAYOUT, ...layout });
 }
 
-/** The errno that something is refused with, or 0. */
+/** The errno that `run` throws, or 0. */
 function errnoOf(run: () => unknown): number {
   try {
     run();
@@ -24,7 +24,7 @@ function errnoOf(run: () => unknown): number {
   }
 }
 
-/** A way for zone 0 into each condition, with half of it written where that makes no difference. */
+/** A way to bring zone 0 into each condition, half written if that makes no difference. */
 const WAYS: Record<Exclude<ZoneCondition, "read-only" | "offline">, (states: ZoneStates) => void> =
   {
     "conventional": () => {},
@@ -68,7 +68,7 @@ const half = (condition: ZoneCondition, written = 2048): Zone => ({ condition, w
 const FULL = half("full", SIZE);
 const EMPTY = half("empty", 0);
 
-/** What becomes of a zone, by condition and operation, in the order of {@linkcode OPERATIONS}. */
+/** The result for a zone, by condition and operation, in the order of {@linkcode OPERATIONS}. */
 const TABLE: Record<Way, (Zone | typeof REFUSED)[]> = {
   "conventional": new Array(8).fill(REFUSED),
   "empty": [
@@ -149,7 +149,7 @@ Deno.test("ZoneStates: one zone too many is opened + closes implicitly open ones
   assertEquals(conditions(), "icie");
   states.open(3);
   assertEquals(conditions(), "icce");
-  // Explicitly open ones are somebody's: they stay.
+  // Explicitly open zones are never closed to make room.
   states.open(0);
   assertEquals(errnoOf(() => states.write(1, 512, 512)), ETOOMANYREFS);
   assertEquals(errnoOf(() => states.open(2)), ETOOMANYREFS);
@@ -167,7 +167,7 @@ Deno.test("ZoneStates: one zone too many becomes active + is refused; a closed o
   assertEquals(errnoOf(() => states.write(2, 0, 512)), EOVERFLOW);
   assertEquals(errnoOf(() => states.open(2)), EOVERFLOW);
   assertEquals(errnoOf(() => states.finish(2)), EOVERFLOW);
-  // For it the other one is closed, and as many are active as before.
+  // The other zone is closed for it, so the number of active zones stays the same.
   states.write(0, 512, 512);
   assertEquals([states.zone(0), states.zone(1)], [
     half("implicitly-open", 1024),
@@ -191,7 +191,7 @@ Deno.test("ZoneStates: an error names the zone and the cause", () => {
 const isOpen = ({ condition }: Zone) => condition.endsWith("-open");
 const isActive = (zone: Zone) => isOpen(zone) || zone.condition === "closed";
 
-/** What must be of a zone after an operation, or an errno: by looking at all zones, not by counting. */
+/** The expected zone after an operation, or an errno. It looks at all zones and keeps no counts. */
 function expected(
   zones: readonly Zone[],
   layout: ZoneLayout,
@@ -258,7 +258,7 @@ Deno.test("ZoneStates: 3000 random operations + do what the model does", async (
       const others = after.flatMap((one, index) =>
         index !== zone && JSON.stringify(one) !== JSON.stringify(before[index]) ? [index] : []
       );
-      // At most one other zone is closed for it, and only where the limit is reached.
+      // At most one other zone is closed for it, and only at the limit.
       assert(others.length <= 1, what);
       for (const other of others) {
         assertEquals(before[other].condition, "implicitly-open", what);

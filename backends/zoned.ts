@@ -1,6 +1,6 @@
 /**
- * A zoned RAM disk: its zones must be written in order, but for the conventional ones at the
- * beginning. For trying out what is written for such disks.
+ * A zoned RAM disk: its zones must be written in order, except the conventional ones at the
+ * beginning. It is for trying out software that is written for such disks.
  *
  * @module
  */
@@ -33,13 +33,13 @@ export interface ZonedOptions extends Omit<GeometryOptions, "size"> {
    */
   readonly conventional?: number;
   /**
-   * Maximum of open zones; 0: no limit.
+   * Maximum number of open zones; 0: no limit.
    *
    * @default 0
    */
   readonly maxOpen?: number;
   /**
-   * Maximum of zones that are open or closed; 0: no limit.
+   * Maximum number of zones that are open or closed; 0: no limit.
    *
    * @default 0
    */
@@ -61,9 +61,9 @@ interface StoredOptions extends Geometry, Omit<ZoneLayout, "count" | "size"> {
  * A zoned RAM disk.
  *
  * @param size Bytes, or a text such as `"1GiB"`: whole zones.
- * @throws {RangeError} Where the size, the zones or their limits are not possible.
+ * @throws {RangeError} If the size, the zones or their limits are not possible.
  *
- * @example Two conventional zones, and at most four that are open
+ * @example Two conventional zones, and at most four open zones
  * ```ts
  * import { zoned } from "@ublk/ublk";
  * import { assertEquals } from "@std/assert";
@@ -102,7 +102,7 @@ function checkZones({ size, zoneSize, conventional, maxOpen, maxActive }: Stored
     throw new RangeError(`size ${size} is not whole zones of ${zoneSize} bytes; ${whole} is`);
   }
   const count = size / zoneSize;
-  // The block layer takes no disk for a zoned one that has no zone to be written in order.
+  // The block layer accepts no zoned disk without a sequential zone.
   if (!Number.isInteger(conventional) || conventional < 0 || conventional >= count) {
     throw new RangeError(`${conventional} conventional zones of ${count} are not possible`);
   }
@@ -110,7 +110,7 @@ function checkZones({ size, zoneSize, conventional, maxOpen, maxActive }: Stored
   if (fault !== undefined) throw new RangeError(`${fault}; give less, or 0 for no limit`);
 }
 
-/** Opens it, in the one thread that then serves all queues: it alone knows the write pointers. */
+/** Opens the disk in the thread that serves all queues; only it knows the write pointers. */
 export function open(options: unknown): Backend {
   const { size, blockSize, readOnly, overcommit, zoneSize, ...zones } = options as StoredOptions;
   if (!overcommit) checkFits(size);
@@ -119,12 +119,12 @@ export function open(options: unknown): Backend {
   const states = new ZoneStates({ count: size / zoneSize, size: zoneSize, ...zones });
   return {
     ...{ size, blockSize, readOnly, synchronous: true },
-    // What lies behind a write pointer was never written, or has been emptied: it is zero.
+    // Bytes behind a write pointer were never written, or were reset: they are zero.
     readAt: (buffer, offset) => windows.copy(offset, buffer, false),
     writeAt(buffer, offset) {
       const zone = Math.floor(offset / zoneSize);
       const at = offset % zoneSize;
-      // The block layer cuts requests at the bounds of zones.
+      // The block layer splits requests at the borders of zones.
       if (at + buffer.length > zoneSize) throw acrossError(zone);
       if (!states.isConventional(zone)) states.write(zone, at, buffer.length);
       windows.copy(offset, buffer, true);

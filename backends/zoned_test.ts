@@ -9,7 +9,7 @@ import { nullDisk } from "./null.ts";
 import { readonly } from "./wrappers/readonly.ts";
 import { open, zoned, type ZonedOptions } from "./zoned.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once for the process, and before the tests, whose sanitizer would report a leak.
 libc();
 
 const MIB = 1 << 20;
@@ -26,7 +26,7 @@ function read(disk: Backend, offset: number, bytes: number): Uint8Array {
   return buffer;
 }
 
-/** Kilobytes of this process's memory that are resident. */
+/** Kilobytes of resident memory of this process. */
 function residentKb(): number {
   return Number(/^Rss:\s+(\d+)/m.exec(Deno.readTextFileSync("/proc/self/smaps_rollup"))![1]);
 }
@@ -91,7 +91,7 @@ Deno.test("zoned forgets what was in a zone that is reset, and in all of them", 
   assertEquals(read(disk, ZONE + 512, 512), new Uint8Array(512));
   disk.zones!.resetAll();
   assertEquals(read(disk, 2 * ZONE, 8192), new Uint8Array(8192));
-  // But for the conventional one, which nothing resets.
+  // Except the conventional zone, which cannot be reset.
   assertEquals(read(disk, 0, 8192), data);
   assertEquals(disk.zones!.report(0, 3), [
     { condition: "conventional", written: 0 },
@@ -106,7 +106,7 @@ Deno.test("zoned takes memory when written and gives it back when reset", () => 
   const chunk = new Uint8Array(MIB).fill(1);
   for (let at = 0; at < 128; at++) backend.writeAt(chunk, at * MIB, NO_FUA);
   const full = residentKb();
-  // Half of it: the process may let go of other memory meanwhile.
+  // Only half is required: the process may free other memory meanwhile.
   assertEquals(full - before > 64 << 10, true);
   backend.zones!.reset(0);
   assertEquals(full - residentKb() > 64 << 10, true);
@@ -117,7 +117,7 @@ Deno.test("zoned unmaps its memory when it is closed", () => {
   const mappedBytes = () => Number(Deno.readTextFileSync("/proc/self/statm").split(" ")[0]) * 4096;
   const before = mappedBytes();
   const backend = open(zoned("64GiB", { overcommit: true }).options);
-  // Far more than what V8 takes and gives back meanwhile.
+  // Far more than V8 allocates and frees meanwhile.
   assertEquals(mappedBytes() - before > 2 ** 35, true);
   backend.close!();
   assertEquals(mappedBytes() - before < 2 ** 35, true);
@@ -155,7 +155,7 @@ Deno.test("zoned is opened by one thread for all, and goes into no wrapper", asy
   const shared = await wrapped.share();
   await assertRejects(() => wrapped.open(0, shared), UblkError, "wrappers pass on no zones");
   await wrapped.close();
-  // What has none goes into one as before.
+  // A disk without zones still works in a wrapper.
   const plain = await loadBackend(readonly(nullDisk("8MiB")));
   assertEquals((await plain.open(0, await plain.share())).size, 8 * MIB);
   await plain.close();

@@ -1,7 +1,7 @@
 /**
- * `deno task compile`: every command as a binary of its own, in `dist/` or where `--out` says, with
- * the permissions that its task in `deno.json` has. Prints the size of each and of all; with
- * `--verbose`, what is in it too.
+ * `deno task compile`: compiles each command to its own binary, in `dist/` or the folder given by
+ * `--out`, with the permissions of its task in `deno.json`. Prints the size of each binary and the
+ * total; with `--verbose`, the contents too.
  *
  * @module
  */
@@ -17,7 +17,7 @@ interface Target {
   readonly permissions: readonly string[];
 }
 
-/** The commands, as the tasks of `deno.json` run them. */
+/** The commands, read from the tasks in `deno.json`. */
 function targets(): Target[] {
   return Object.entries(config.tasks).flatMap(([name, task]) => {
     const line = typeof task === "string" ? task : task.command;
@@ -27,9 +27,8 @@ function targets(): Target[] {
 }
 
 /**
- * What stays out: the tests of a package that `prom-client` needs. Deno reads every file of an
- * embedded package as JavaScript, and a list of ten thousand numbers there is more than its stack
- * holds.
+ * The excluded files: the tests of a package that `prom-client` needs. Deno parses every file of an
+ * embedded package as JavaScript, and a list of ten thousand numbers there overflows its stack.
  */
 async function excluded(): Promise<string[]> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
@@ -41,7 +40,7 @@ async function excluded(): Promise<string[]> {
   );
 }
 
-/** Compiles one, and returns what the compiler said. */
+/** Compiles one command, and returns the compiler's output. */
 async function compile({ name, permissions }: Target, out: string): Promise<string> {
   const given = [...permissions, ...await excluded()];
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -59,7 +58,9 @@ function sizeLine(path: string, bytes: number, width: number): string {
   return `${path.padEnd(width)}  ${formatSize(bytes).padStart(10)}`;
 }
 
-/** Compiles all, and prints the size of each as soon as it is there, and of all at last. */
+/**
+ * Compiles all commands. Prints the size of each as soon as it is done, and the total at the end.
+ */
 async function compileAll(folder: string, shown: string, verbose: boolean): Promise<void> {
   const all = targets();
   const width = Math.max(...all.map(({ name }) => `${shown}/${name}`.length));
@@ -74,10 +75,10 @@ async function compileAll(folder: string, shown: string, verbose: boolean): Prom
   await writeLine(sizeLine("total", totalBytes, width));
 }
 
-/** One line for the pages that a failed `deno compile` prints. */
+/** Shortens the pages that a failed `deno compile` prints to one line. */
 function failure(name: string, said: string): string {
   const errors = [...said.matchAll(/^(?:error:|\s+\d+:) ([^<\n]+)$/gm)].map(([, text]) => text);
-  // Whatever names denort is about the runtime that a binary is made from, not about the program.
+  // A message about denort concerns the runtime that a binary is made from, not the program.
   return /denort/.test(said)
     ? `denort, the runtime inside the binaries, cannot be had: ${errors.at(-1)}; ` +
       "allow access to dl.deno.land, or set DENORT_BIN to the path of one"

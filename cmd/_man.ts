@@ -1,5 +1,6 @@
 /**
- * `deno task man`: the pages of the commands as man pages, in `dist/man/` or where `--out` says.
+ * `deno task man`: writes the commands' pages as man pages, to `dist/man/` or the folder given by
+ * `--out`.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { manPage } from "./_roff.ts";
 import { PROGRAMS } from "./completion/completions.ts";
 import { writeLine } from "./program/print.ts";
 
-/** When: `SOURCE_DATE_EPOCH` where it is set, for builds that come out the same; else today. */
+/** The date of the pages: `SOURCE_DATE_EPOCH` if set, for reproducible builds; else today. */
 function date(): string {
   const seconds = Deno.env.get("SOURCE_DATE_EPOCH");
   const at = seconds === undefined ? new Date() : new Date(Number(seconds) * 1000);

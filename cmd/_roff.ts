@@ -1,6 +1,6 @@
 /**
- * A page of `docs/` as a man page, for `deno task man`: the sections of a page are those of a man
- * page already, and its lists of `**--flag** — what it does` are tagged paragraphs.
+ * Converts a page of `docs/` to a man page, for `deno task man`. The sections of a page are already
+ * those of a man page, and lists of `**--flag** — what it does` become tagged paragraphs.
  *
  * @module
  */
@@ -9,25 +9,25 @@
 // deno-lint-ignore no-import-prefix
 import { lexer, type Token, type Tokens } from "npm:marked@^18.2";
 
-/** What a man page says of itself, beside what is on the page. */
+/** The data in a man page that its source page does not contain. */
 export interface ManOptions {
   /** The version of the program. */
   readonly version: string;
   /** `2026-11-29`. */
   readonly date: string;
-  /** The pages that are man pages too, without `.md`. */
+  /** The pages that exist as man pages, without `.md`. */
   readonly pages: readonly string[];
 }
 
-/** A part of a page, between two headings. */
+/** The part of a page between two headings. */
 interface Part {
   readonly heading: string;
   readonly tokens: Token[];
 }
 
-/** The man page of a page. */
+/** Converts a page to a man page. */
 export function manPage(markdown: string, options: ManOptions): string {
-  // Who has installed the page has installed the program too.
+  // Users who have the man page have the program installed, so `deno task` is not needed.
   const installed = markdown.replaceAll(/deno task (--quiet )?(?=ublk)/g, "");
   const [intro, ...sections] = partsOf(lexer(installed));
   const name = intro.heading;
@@ -56,7 +56,7 @@ export function manPage(markdown: string, options: ManOptions): string {
   ].join("\n");
 }
 
-/** Splits at headings of the first two levels; comments and blank lines are nothing. */
+/** Splits at headings of the first two levels. Comments and blank lines are dropped. */
 function partsOf(tokens: readonly Token[]): Part[] {
   const parts: Part[] = [];
   for (const token of tokens) {
@@ -119,7 +119,7 @@ class Roff {
     }
   }
 
-  /** `**--flag** — what it does` has a tag; anything else is a point. */
+  /** Makes a tagged paragraph of `**--flag** — what it does`, and a bullet of anything else. */
   #item({ tokens }: Tokens.ListItem): string[] {
     const [first, ...rest] = tokens.filter(({ type }) => type !== "space");
     const words = inlineOf(first);
@@ -136,7 +136,7 @@ class Roff {
     return [".TP", this.inline(tag).replaceAll("\n", " "), this.inline(meaning), ...more];
   }
 
-  /** Text within a paragraph. A line of it never begins like a macro. */
+  /** Text within a paragraph. Its lines never start like a macro. */
   inline(tokens: readonly Token[]): string {
     return tokens.map((token) => this.#span(token)).join("")
       .split("\n").map((line) => line.trim()).filter((line) => line !== "").map(noMacro)
@@ -171,7 +171,10 @@ class Roff {
     return inlineOf(token).map((one) => this.#span(one)).join("");
   }
 
-  /** Another man page, an address, or another page of the documentation by its words. */
+  /**
+   * A link: to another man page, to a URL, or, for other pages of the documentation, its text
+   * alone.
+   */
   #link(link: Tokens.Link): string {
     const page = /^([\w-]+)\.md/.exec(link.href)?.[1];
     if (page !== undefined && this.#pages.includes(page)) return `\\fB${bare(page)}\\fR(1)`;
@@ -180,7 +183,7 @@ class Roff {
   }
 }
 
-/** Text: a backslash is one, and what is not ASCII is named. */
+/** Escapes text: backslashes are escaped, and characters outside ASCII are written by name. */
 function escaped(text: string): string {
   return entities(text).replaceAll("\\", "\\e").replaceAll(
     /[\u0080-\u{10ffff}]/gu,
@@ -188,13 +191,13 @@ function escaped(text: string): string {
   );
 }
 
-/** What marked writes for HTML's sake. */
+/** Replaces the HTML entities that marked writes. */
 function entities(text: string): string {
   const named: Record<string, string> = { lt: "<", gt: ">", quot: '"', amp: "&" };
   return text.replaceAll(/&(lt|gt|quot|amp);|&#39;/g, (_, name) => named[name] ?? "'");
 }
 
-/** Text that is typed: a hyphen is the character that one types. */
+/** Literal text: a hyphen is the character on the keyboard. */
 function bare(text: string): string {
   return escaped(text).replaceAll("-", "\\-").replaceAll("\n", " ");
 }

@@ -8,7 +8,7 @@ const root = new URL("..", import.meta.url);
 
 async function run(name: string, ...args: string[]) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    // No permissions: help and version must need none.
+    // No permissions: help and version must work without any.
     args: ["run", "--no-prompt", "--quiet", `cmd/${name}.ts`, ...args],
     cwd: root,
     stdin: "null",
@@ -17,7 +17,7 @@ async function run(name: string, ...args: string[]) {
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-/** It has the flags that all programs share. */
+/** The page that documents the flags shared by all programs. */
 const UBLK_PAGE = Deno.readTextFileSync(new URL("docs/ublk.md", root));
 
 /** Each program, and the commands that it has. */

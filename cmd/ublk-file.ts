@@ -1,5 +1,5 @@
 /**
- * `ublk-file`: a file as a block device. See `docs/ublk-file.md`.
+ * `ublk-file`: serves a file as a block device. See `docs/ublk-file.md`.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `ublk-mem`: a RAM disk as a block device. See `docs/ublk-mem.md`.
+ * `ublk-mem`: serves a RAM disk as a block device. See `docs/ublk-mem.md`.
  *
  * @module
  */

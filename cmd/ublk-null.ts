@@ -1,5 +1,5 @@
 /**
- * `ublk-null`: a disk that keeps nothing, as a block device. See `docs/ublk-null.md`.
+ * `ublk-null`: serves a block device that discards all data. See `docs/ublk-null.md`.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `ublk-zip`: a zip archive as a block device. See `docs/ublk-zip.md`.
+ * `ublk-zip`: serves a zip archive as a block device. See `docs/ublk-zip.md`.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * `ublk`: adds, recovers, lists, changes, stops and deletes ublk devices. See `docs/ublk.md`.
  *
- * Each command is loaded when it is asked for: the start of the program is most of what the short
- * ones take.
+ * Each command's code is loaded on demand, because start-up is most of the run time of short
+ * commands.
  *
  * @module
  */
@@ -27,10 +27,10 @@ import { misspelt } from "./program/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
 import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
 
-/** Runs a command with what stands behind its name, and returns the exit status. */
+/** Runs a command with the arguments after its name, and returns the exit status. */
 type Run = (args: readonly string[], log: ErrorLog, command: Command) => Promise<number>;
 
-/** A command that is all flags, and perhaps words, and the file that has it. */
+/** Wraps a command that takes flags and perhaps words, and the file that implements it. */
 function reading<const F extends readonly Flag[]>(
   flags: F,
   load: () => Promise<
@@ -49,7 +49,7 @@ function reading<const F extends readonly Flag[]>(
   };
 }
 
-/** A command that serves a device, in the background unless told otherwise. */
+/** Wraps a command that serves a device, in the background by default. */
 function serving(name: "add" | "recover"): Run {
   return async (args) => {
     if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
@@ -64,7 +64,9 @@ function serving(name: "add" | "recover"): Run {
   };
 }
 
-/** Before anything else of the line is read, which is the business of the process that serves. */
+/**
+ * Looks for the flag before the rest of the line is parsed: that is left to the serving process.
+ */
 function isForeground(args: readonly string[]): boolean {
   return args.includes("--foreground");
 }
@@ -77,7 +79,7 @@ async function serveBehind(name: "add" | "recover", args: readonly string[]): Pr
   return await (await import("./server/background.ts")).startInBackground([name, ...args]);
 }
 
-/** Adds the devices of a file, one after the other, up to the first that fails. */
+/** Adds the devices of a file one by one, and stops at the first failure. */
 async function addAll(lines: readonly string[][]): Promise<number> {
   if (lines.length > 1 && lines.some(isForeground)) {
     const cause = `it has ${lines.length} devices, and a process serves one`;
@@ -128,9 +130,9 @@ const RUNS: Readonly<Record<string, Run>> = {
 };
 
 /**
- * `ublk help [COMMAND]`, `ublk COMMAND --help`, `ublk help -t TARGET` as ublksrv has it.
+ * Handles `ublk help [COMMAND]`, `ublk COMMAND --help`, and ublksrv's `ublk help -t TARGET`.
  *
- * @param args What stands on the line beside the command.
+ * @param args The line without the command.
  */
 async function help(command: Command | undefined, args: readonly string[]): Promise<void> {
   const { helpText, overviewText } = await import("./line/help.ts");
@@ -142,7 +144,7 @@ async function help(command: Command | undefined, args: readonly string[]): Prom
   );
 }
 
-/** The command that `ublk help` is asked for, undefined for all of them; and the rest of its line. */
+/** The command that `ublk help` should describe, undefined for all of them; and the rest of the line. */
 async function helped(
   args: readonly string[],
 ): Promise<[command: Command | undefined, rest: readonly string[]]> {
@@ -153,7 +155,11 @@ async function helped(
   return [findCommand(args[at]) ?? await unknown(args[at]), args.toSpliced(at, 1)];
 }
 
-/** @throws {UblkError} What was meant, perhaps. */
+/**
+ * Rejects an unknown command.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT`, with the command that was perhaps meant.
+ */
 async function unknown(name: string): Promise<never> {
   const meant = Object.hasOwn(FOREIGN_NAMES, name) ? FOREIGN_NAMES[name] : undefined;
   const error = usageError(
@@ -177,7 +183,10 @@ async function unknown(name: string): Promise<never> {
   );
 }
 
-/** Has the process that serves take for granted what kublk does (`line/kublk_line.ts`). */
+/**
+ * Marks `add` and `recover`, so that the serving process adds kublk's defaults
+ * (`line/kublk_line.ts`).
+ */
 function asKublk([command, ...rest]: readonly string[]): readonly string[] {
   const serves = command === "add" || command === "recover";
   return [...command === undefined ? [] : [command], ...serves ? [AS_KUBLK] : [], ...rest];
@@ -201,7 +210,7 @@ async function main(typed: readonly string[], log: ErrorLog): Promise<number> {
   }
   const chosen = findCommand(name);
   const wish = name === "help" ? name : asksFor(args);
-  // ublksrv's own word for it is "-v".
+  // ublksrv uses "-v" for the version.
   if (wish === "version" || name === "version" || name === "-v" && rest.length === 0) {
     await writeLine((await import("./line/help.ts")).versionText("ublk"));
   } else if (wish === "help") {
@@ -214,7 +223,7 @@ async function main(typed: readonly string[], log: ErrorLog): Promise<number> {
 
 async function start(): Promise<number> {
   const [first, second, ...rest] = Deno.args;
-  // What `server/background.ts` starts.
+  // Started by `server/background.ts`.
   if (first === ":background" && (second === "add" || second === "recover")) {
     return await (await import("./server/add.ts")).serveHere(second, rest, true);
   }

@@ -1,6 +1,6 @@
 /**
- * The control commands as data: name, opcode, how long one may take, and what a reader should
- * know when the kernel does not answer.
+ * The control commands as data: name, opcode, time limit, and a hint for the case that the kernel
+ * does not answer.
  *
  * @module
  */
@@ -34,23 +34,23 @@ export interface Command {
   readonly name: string;
   /** The ioctl-encoded opcode. */
   readonly cmdOp: number;
-  /** The first kernel that has it. */
+  /** The first kernel version with the command. */
   readonly kernel: string;
-  /** How long to wait for the answer, in milliseconds, unless the caller says otherwise. */
+  /** Default time limit for the answer, in milliseconds. */
   readonly timeoutMs: number;
-  /** What keeps the kernel from answering, and what to do about it. */
+  /** A likely reason for a missing answer, and a remedy. */
   readonly whenSilent: string;
   /**
-   * Whether a caller who gives it up waits for the kernel's answer all the same: it relies on the
-   * threads that serve, which must go on until it is over.
+   * Whether a caller that aborts the command still waits for the kernel's answer. The command needs
+   * the serving threads, which must run until it is done.
    */
   readonly untilAnswered: boolean;
 }
 
-/** The time that most commands get, in milliseconds. They take one or two when all is well. */
+/** The time limit of most commands, in milliseconds. Normally they take one or two. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** The time of the commands that wait for I/O, in milliseconds. */
+/** The time limit of commands that wait for I/O, in milliseconds. */
 export const SLOW_TIMEOUT_MS = 60_000;
 
 const LOCKED = "another control command holds the driver: look at `dmesg` for a hung task";
@@ -73,9 +73,9 @@ function command(
 }
 
 /**
- * A command by which the kernel comes to rely on the threads that have fetched the tags. Before Linux
- * 7.0 it reads the partition table meanwhile, through those threads: of eight servers that started at
- * once on a machine that was busy besides, one was not done after 10 s.
+ * Makes a command during which the kernel depends on the threads that have fetched the tags. Before
+ * Linux 7.0 it reads the partition table through those threads: when eight servers started at once
+ * on a busy machine, one had not finished after 10 s.
  */
 function relyingCommand(name: string, cmdOp: number, kernel: string): Command {
   return { ...command(name, cmdOp, kernel, FETCHING, SLOW_TIMEOUT_MS), untilAnswered: true };
@@ -154,7 +154,7 @@ export const REG_BUF: Command = command("REG_BUF", UBLK_U_CMD_REG_BUF, "7.1");
 /** `UBLK_U_CMD_UNREG_BUF`. */
 export const UNREG_BUF: Command = command("UNREG_BUF", UBLK_U_CMD_UNREG_BUF, "7.1");
 
-/** All of them are in this module; a command is told by its opcode, also in an error. */
+/** All commands. Each has its own opcode, which identifies it, also in errors. */
 const ALL = [
   ...[ADD_DEV, DEL_DEV, DEL_DEV_ASYNC, START_DEV, STOP_DEV, TRY_STOP_DEV, SET_PARAMS, GET_PARAMS],
   ...[GET_DEV_INFO, GET_DEV_INFO2, GET_QUEUE_AFFINITY, GET_FEATURES, START_USER_RECOVERY],
@@ -166,6 +166,6 @@ assert(
 );
 assert(new Set(ALL.map(({ name }) => name)).size === ALL.length, "or to a reader");
 for (const { cmdOp } of ALL) {
-  // _IOC_SIZE: 14 bits from bit 16 on.
+  // _IOC_SIZE is the 14 bits from bit 16.
   assert(((cmdOp >>> 16) & 0x3fff) === CTRL_CMD_BYTES, "the opcode has the size of the argument");
 }

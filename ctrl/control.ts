@@ -1,5 +1,5 @@
 /**
- * `/dev/ublk-control`: every control command of Linux 7.2 as a method.
+ * The control device, `/dev/ublk-control`, with every control command of Linux 7.2 as a method.
  *
  * @module
  */
@@ -20,10 +20,10 @@ import { ANY_DEV_ID, checked, Sender } from "./sender.ts";
 
 export { ANY_DEV_ID };
 
-/** Bytes of the CPU mask that is asked for: 8,192 CPUs, as many as x86-64 can have. */
+/** Bytes of the requested CPU mask: 8,192 CPUs, the maximum of x86-64. */
 const AFFINITY_BYTES = 1024;
 
-/** How much longer than its own limit `QUIESCE_DEV` is waited for. */
+/** Time to wait for `QUIESCE_DEV` beyond its own limit, in milliseconds. */
 const QUIESCE_MARGIN_MS = 10_000;
 
 /** Shared memory to register with a device. */
@@ -32,18 +32,18 @@ export interface SharedMemory {
   readonly address: number;
   /** Length in bytes, whole pages. */
   readonly bytes: number;
-  /** Pin it for reading only, as a write-sealed memfd needs. */
+  /** Pin the memory for reading only. A write-sealed memfd needs this. */
   readonly readOnly?: boolean;
 }
 
 /**
- * The control device, open.
+ * The open control device.
  *
- * Unprivileged devices are commanded as all others: what else the driver wants for them is seen to.
- * Each method sends one command and resolves with its answer. They reject with
- * {@linkcode UblkError}: `CONTROL_TIMEOUT` if the kernel keeps silent, `ABORTED` by the caller's
+ * Each method sends one command and resolves with its answer. It rejects with
+ * {@linkcode UblkError}: `CONTROL_TIMEOUT` if the kernel does not answer, `ABORTED` by the caller's
  * signal, `DEVICE_NOT_FOUND`, `DEVICE_EXISTS`, `DEVICE_BUSY`, `PERMISSION_DENIED`,
- * `KERNEL_TOO_OLD`, or `CONTROL_FAILED` with the command's name.
+ * `KERNEL_TOO_OLD`, or `CONTROL_FAILED` with the command's name. Unprivileged devices take the same
+ * calls as others; the methods add whatever the driver requires for them.
  */
 export class Control implements AsyncDisposable, Disposable {
   /** The driver's `UBLK_F_*`. */
@@ -58,10 +58,10 @@ export class Control implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Opens `/dev/ublk-control` and asks what the driver offers.
+   * Opens `/dev/ublk-control` and reads the driver's features.
    *
    * @throws {UblkError} `MODULE_MISSING`, `PERMISSION_DENIED`, `KERNEL_TOO_OLD` (before 6.5), or
-   * what keeps io_uring from working.
+   *   the error that prevents io_uring from working.
    */
   static async open(options: CommandOptions & { path?: string } = {}): Promise<Control> {
     const ring = new ControlRing(openControlFd(options.path ?? CONTROL_PATH));
@@ -81,16 +81,16 @@ export class Control implements AsyncDisposable, Disposable {
     }
   }
 
-  /** Asks for the driver's `UBLK_F_*` again; {@linkcode features} has them from the opening. */
+  /** Reads the driver's `UBLK_F_*` again. {@linkcode features} has those read by `open`. */
   getFeatures(options?: CommandOptions): Promise<number> {
     return askFeatures(this.#ring, options);
   }
 
   /**
-   * Adds a device; its char device appears and it waits for its parameters and server.
+   * Adds a device. Its char device appears, and it waits for parameters and a server.
    *
-   * @param info What is asked for; `dev_id` is {@linkcode ANY_DEV_ID} (or left out) for any.
-   * @returns What was granted.
+   * @param info The request. `dev_id` is {@linkcode ANY_DEV_ID} or omitted for any id.
+   * @returns The kernel's grant.
    */
   async addDev(
     info: Input<ublksrv_ctrl_dev_info>,
@@ -110,7 +110,7 @@ export class Control implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Stops a device if it runs, and deletes it. Unless `async`, the answer comes only when
+   * Stops a device if it runs, and deletes it. Unless `async` is set, the answer arrives only after
    * `/dev/ublkcN` is closed everywhere and the id is free again.
    */
   async delDev(id: number, options: CommandOptions & { async?: boolean } = {}): Promise<void> {
@@ -119,23 +119,23 @@ export class Control implements AsyncDisposable, Disposable {
     this.#sender.forget(id);
   }
 
-  /** Starts a device whose tags the process `pid` fetches; answered when all of them are. */
+  /** Starts a device. The answer arrives once the process `pid` has fetched all of its tags. */
   async startDev(id: number, pid: number, options?: CommandOptions): Promise<void> {
     assert(pid > 0, "a process serves the device");
     await this.#sender.send(commands.START_DEV, id, { data: pid }, options);
   }
 
-  /** Flushes and stops a device: its disk disappears, whoever has it open. */
+  /** Flushes and stops a device. Its disk disappears even if it is open. */
   async stopDev(id: number, options?: CommandOptions): Promise<void> {
     await this.#sender.send(commands.STOP_DEV, id, {}, options);
   }
 
-  /** Stops a device unless somebody has its disk open: then `DEVICE_BUSY`. Linux 7.0. */
+  /** Stops a device, or fails with `DEVICE_BUSY` if its disk is open. Linux 7.0. */
   async tryStopDev(id: number, options?: CommandOptions): Promise<void> {
     await this.#sender.send(commands.TRY_STOP_DEV, id, {}, options);
   }
 
-  /** Sets a device's parameters, before it is started. `len` need not be given. */
+  /** Sets a device's parameters before it is started. `len` may be omitted. */
   async setParams(
     id: number,
     params: Input<ublk_params>,
@@ -145,17 +145,17 @@ export class Control implements AsyncDisposable, Disposable {
     await this.#sender.send(commands.SET_PARAMS, id, { buffer }, options);
   }
 
-  /** A device's parameters. What `types` does not name means nothing. */
+  /** Reads a device's parameters. Only the parts named by `types` are meaningful. */
   async getParams(id: number, options?: CommandOptions): Promise<ublk_params> {
     const buffer = bytesOf(ublk_params, { len: ublk_params.size });
     await this.#sender.send(commands.GET_PARAMS, id, { buffer }, options);
     return decode(ublk_params, buffer);
   }
 
-  /** A device's state, server and flags. */
+  /** Reads a device's state, server and flags. */
   async getDevInfo(id: number, options?: CommandOptions): Promise<ublksrv_ctrl_dev_info> {
     const buffer = new Uint8Array(ublksrv_ctrl_dev_info.size);
-    // What is known may be stale, but GET_DEV_INFO2 takes a path for either kind of device.
+    // Our knowledge may be stale, but GET_DEV_INFO2 takes a path for either kind of device.
     const command = this.#sender.knows(id) ? commands.GET_DEV_INFO2 : commands.GET_DEV_INFO;
     await this.#sender.send(command, id, { buffer }, options);
     const info = decode(ublksrv_ctrl_dev_info, buffer);
@@ -163,7 +163,7 @@ export class Control implements AsyncDisposable, Disposable {
     return info;
   }
 
-  /** The CPUs whose I/O comes through a queue. */
+  /** Reads the CPUs whose I/O goes through a queue. */
   async getQueueAffinity(id: number, queue: number, options?: CommandOptions): Promise<number[]> {
     assert(queue >= 0 && queue < UBLK_MAX_NR_QUEUES, "a queue has a number that can be");
     const buffer = new Uint8Array(AFFINITY_BYTES);
@@ -176,12 +176,12 @@ export class Control implements AsyncDisposable, Disposable {
     return cpusOf(buffer);
   }
 
-  /** Begins recovery of a device whose server is gone; then fetch all tags. */
+  /** Begins the recovery of a device whose server is gone. Fetch all tags next. */
   async startUserRecovery(id: number, options?: CommandOptions): Promise<void> {
     await this.#sender.send(commands.START_USER_RECOVERY, id, {}, options);
   }
 
-  /** Ends recovery: the process `pid` serves the device from now on. */
+  /** Ends the recovery. The process `pid` serves the device from now on. */
   async endUserRecovery(id: number, pid: number, options?: CommandOptions): Promise<void> {
     assert(pid > 0, "a process serves the device");
     await this.#sender.send(commands.END_USER_RECOVERY, id, { data: pid }, options);
@@ -194,11 +194,11 @@ export class Control implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Takes a live device away from its server, for another to recover: within `drainMs` each queue
-   * must have a tag to spare. For devices made with `UBLK_F_QUIESCE`. Linux 6.16.
+   * Takes a live device away from its server, so that another server can recover it. Within
+   * `drainMs` each queue must have a free tag. For devices made with `UBLK_F_QUIESCE`. Linux 6.16.
    */
   async quiesceDev(id: number, drainMs: number, options: CommandOptions = {}): Promise<void> {
-    // The kernel takes 0 for "for ever".
+    // The kernel takes 0 to mean "for ever".
     assert(drainMs > 0, "quiescing has a limit in time");
     const timeoutMs = options.timeoutMs ?? drainMs + QUIESCE_MARGIN_MS;
     await this.#sender.send(commands.QUIESCE_DEV, id, { data: drainMs }, { ...options, timeoutMs });
@@ -216,13 +216,13 @@ export class Control implements AsyncDisposable, Disposable {
     return this.#sender.send(commands.REG_BUF, id, { buffer }, options);
   }
 
-  /** Unregisters the shared memory of that index. */
+  /** Unregisters the shared memory with this index. */
   async unregBuf(id: number, index: number, options?: CommandOptions): Promise<void> {
     assert(index >= 0, "REG_BUF has given the index");
     await this.#sender.send(commands.UNREG_BUF, id, { data: index }, options);
   }
 
-  /** Gives up what is outstanding and closes; takes a second at most. */
+  /** Gives up outstanding commands and closes. Takes one second at most. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#ring[Symbol.asyncDispose]();
   }
@@ -238,6 +238,6 @@ async function askFeatures(ring: ControlRing, options?: CommandOptions): Promise
   const request = { command: commands.GET_FEATURES, values: {}, buffer };
   checked(request, await ring.submit(request, options));
   const features = Number(new DataView(buffer.buffer).getBigUint64(0, true));
-  // Flags are combined with 32-bit operators everywhere; bit 31 is years away.
+  // Drop higher bits: all code combines flags with 32-bit operators, and bit 31 is years away.
   return features % 2 ** 31;
 }

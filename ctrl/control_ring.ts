@@ -1,9 +1,9 @@
 /**
- * The asynchronous ring under the control commands: each one is a Promise of its result, bounded
- * in time, and the event loop is never blocked.
+ * The asynchronous ring for control commands. Each command returns a Promise of its result, with a
+ * time limit, and never blocks the event loop.
  *
- * It must not be, because the thread that controls a device may also be the one that answers its
- * I/O, and `START_DEV` does not complete before I/O is answered.
+ * Blocking would be a deadlock: the thread that controls a device may also answer its I/O, and
+ * `START_DEV` does not complete before I/O is answered.
  *
  * @module
  */
@@ -21,44 +21,45 @@ import type { Command } from "./commands.ts";
 import { abortedError, timeoutError } from "./errors.ts";
 import { pacedMs } from "./pace.ts";
 
-/** The ring's setup. Control commands are few, and each occupies one entry for a moment. */
+/** The ring's setup. Control commands are few, and each takes one entry for a short time. */
 export const RING_OPTIONS: RingOptions = {
   entries: 64,
   sqe128: true,
   setupFlags: PROMISE_RING_SETUP,
 };
 
-/** Where the command's own words start in an SQE: `sqe.cmd`, byte 48. */
+/** Index of the command's own words in an SQE: `sqe.cmd`, byte 48. */
 const SQE_CMD_WORD = 12;
 
-/** How long a command may take, and who may give it up sooner. */
+/** The time limit and the cancellation of a command. */
 export interface CommandOptions {
   /**
-   * In milliseconds; without it, the command's own default, once for each device of this thread
-   * that is at a step.
+   * Time limit in milliseconds. The default is the command's own limit, multiplied by the number of
+   * this thread's devices that are at a step (see `beginStep`).
    */
   timeoutMs?: number;
-  /** Whether a time that is named here, too, counts once for each of those devices. */
+  /** Whether to multiply an explicit {@linkcode timeoutMs} in the same way. */
   paced?: boolean;
   /**
-   * A number that changes while the device gets on, by requests that it answers: then the time
-   * begins anew.
+   * Returns a number that changes while the device makes progress by answering requests. A change
+   * restarts the time limit.
    */
   progress?: () => number;
   /**
-   * Gives the command up, with `ABORTED`: at once, or for START_DEV and END_USER_RECOVERY as soon as
-   * the kernel has answered. An answer that came too late to be given up is returned as ever.
+   * Aborts the command with `ABORTED`. This happens at once, but for START_DEV and
+   * END_USER_RECOVERY only after the kernel has answered. If the command has been carried out by
+   * then, its answer is returned as usual.
    */
   signal?: AbortSignal;
 }
 
 /** One command to send. */
 export interface ControlRequest {
-  /** Which. */
+  /** The command. */
   readonly command: Command;
-  /** Its fields; `addr` and `len` come from {@linkcode buffer}. */
+  /** The command's fields. `addr` and `len` are set from {@linkcode buffer}. */
   readonly values: Input<ublksrv_ctrl_cmd>;
-  /** What the kernel reads and writes. It must not be used again before the result. */
+  /** Memory that the kernel reads and writes. It must not be reused before the result. */
   readonly buffer?: Uint8Array<ArrayBuffer>;
   /** The device to name in errors. */
   readonly device?: number;
@@ -66,13 +67,13 @@ export interface ControlRequest {
   readonly queue?: number;
 }
 
-/** The ring under the control commands. It belongs to the thread that made it. */
+/** The ring for control commands. It belongs to the thread that made it. */
 export class ControlRing implements AsyncDisposable, Disposable {
   readonly #fd: number;
   readonly #ring: PromiseRing;
   #closed = false;
 
-  /** Takes over the descriptor of `/dev/ublk-control`, and the ring where one is given. */
+  /** Takes ownership of the descriptor of `/dev/ublk-control`, and of the ring if given. */
   constructor(fd: number, ring?: Ring) {
     this.#fd = fd;
     try {
@@ -86,7 +87,7 @@ export class ControlRing implements AsyncDisposable, Disposable {
     }
   }
 
-  /** Commands that the kernel has not answered, given up or not. */
+  /** Number of commands that the kernel has not answered, including those given up. */
   get outstanding(): number {
     return this.#ring.outstanding;
   }
@@ -94,8 +95,8 @@ export class ControlRing implements AsyncDisposable, Disposable {
   /**
    * Sends a command.
    *
-   * @returns The completion's result: a negative errno is a result like any other.
-   * @throws {UblkError} `CONTROL_TIMEOUT`, or `ABORTED` by the signal or on a closed ring.
+   * @returns The completion's result, which may be a negative errno.
+   * @throws {UblkError} `CONTROL_TIMEOUT`; `ABORTED` by the signal or if the ring is closed.
    */
   submit(request: ControlRequest, options: CommandOptions = {}): Promise<number> {
     const result = this.#ring.submit(new CommandOperation(this.#fd, request), {
@@ -103,21 +104,21 @@ export class ControlRing implements AsyncDisposable, Disposable {
       patience: new CommandPatience(request, options),
       givesUp: request.command.untilAnswered ? "unless-aborted" : "at-once",
     });
-    // Some commands are answered at once, within this call.
+    // Some commands are answered at once, during submission.
     this.#ring.collect();
     return result;
   }
 
   /**
-   * Gives up what is outstanding, waits a moment for the kernel to let go of it, and closes. It
-   * never takes longer than that moment.
+   * Gives up outstanding commands, waits for a short, fixed time until the kernel releases them,
+   * and closes.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#ring[Symbol.asyncDispose]();
     this[Symbol.dispose]();
   }
 
-  /** Closes at once; what is outstanding is given up. Idempotent. */
+  /** Gives up outstanding commands and closes at once. Idempotent. */
   [Symbol.dispose](): void {
     this.#ring[Symbol.dispose]();
     if (!this.#closed) closeFd(this.#fd);
@@ -125,9 +126,9 @@ export class ControlRing implements AsyncDisposable, Disposable {
   }
 }
 
-/** A command as the ring takes it. */
+/** A command as an operation of the Promise ring. */
 class CommandOperation implements RingOperation {
-  /** With the buffer that the kernel reads and writes. */
+  /** The request. It keeps the buffer alive that the kernel reads and writes. */
   readonly memory: ControlRequest;
   readonly #fd: number;
   readonly #words = new Uint32Array(ublksrv_ctrl_cmd.size / 4);
@@ -137,7 +138,7 @@ class CommandOperation implements RingOperation {
     this.memory = request;
     const { values, buffer } = request;
     encode(ublksrv_ctrl_cmd, this.#words, {
-      // "Not for a queue" unless a command says otherwise.
+      // -1 means that the command is not for a queue.
       queue_id: 0xffff,
       ...values,
       ...(buffer === undefined ? {} : { addr: addressOf(buffer), len: buffer.length }),
@@ -165,13 +166,13 @@ class CommandOperation implements RingOperation {
   }
 }
 
-/** The time limit of a command, which begins anew while its device gets on. */
+/** The time limit of a command. It restarts whenever the device makes progress. */
 class CommandPatience implements Patience {
   readonly firstMs: number;
   readonly #request: ControlRequest;
   readonly #paced: boolean;
   readonly #progress: () => number;
-  /** The progress when the time began, and when that was, by `performance.now()`. */
+  /** The progress at the last restart, and the time of that, by `performance.now()`. */
   #seen: number;
   #sinceMs = performance.now();
   #untilMs: number;

@@ -23,13 +23,13 @@ import { beginStep } from "./pace.ts";
 
 const O_RDWR = 2;
 
-// libc stays open for the process's life, so it is opened outside what the sanitizers watch.
+// libc stays open. Open it here, because inside a test the sanitizer would report a leak.
 libc();
 
 /**
- * A control ring on an ordinary kernel, with a driver that is silent until told: each command
- * becomes a read of an eventfd, which completes by task work as a control command does, and can be
- * cancelled as START_DEV can, unless the driver is stubborn.
+ * Makes a control ring on an ordinary kernel, with a fake driver that answers on request. Each
+ * command becomes a read of an eventfd. It completes by task work, as a control command does, and
+ * can be cancelled, as START_DEV can, unless the driver is stubborn.
  */
 function silentDriver(options: { stubborn?: boolean } = {}) {
   const { ring } = openRing({ ...RING_OPTIONS, entries: 8 });
@@ -73,7 +73,7 @@ const start = { command: START_DEV, values: { dev_id: 3 }, device: 3 };
 Deno.test("ControlRing resolves with the kernel's negative answer", async () => {
   const path = Deno.makeTempFileSync();
   try {
-    // A regular file takes no commands.
+    // A regular file accepts no commands.
     await using control = new ControlRing(openFile(path, O_RDWR));
     const buffer = new Uint8Array(64);
     assertEquals(await control.submit({ ...start, buffer }), -EOPNOTSUPP);
@@ -101,7 +101,7 @@ Deno.test("ControlRing takes more commands than its ring has entries", async () 
     () => control.submit(start).then((res) => results.push(res)),
   );
   assertEquals(control.outstanding, 50);
-  // A blocking eventfd gives one reader the whole count, so each answer needs a signal.
+  // A blocking eventfd gives the whole count to one reader, so each answer needs a signal.
   while (results.length < 50) {
     driver.reply();
     await new Promise((resolve) => setTimeout(resolve, 1));
@@ -122,11 +122,11 @@ Deno.test("ControlRing gives up a command in its time, with one plain line", asy
     "START_DEV (device 3): the kernel did not answer within 0.05 s; it waits until every tag of " +
       "every queue is fetched: see whether a serving thread died or never started",
   );
-  // The kernel took the cancellation, so that nothing is held any longer.
+  // The kernel accepted the cancellation, so nothing is outstanding.
   assertEquals(control.outstanding, 0);
 });
 
-// Of eight devices that started at once on a slow machine one was given up after its 10 s.
+// Regression: when eight devices started at once on a slow machine, one timed out after 10 s.
 Deno.test("ControlRing gives a command its time once for each device that is at a step", async () => {
   using driver = silentDriver();
   await using control = driver.control;
@@ -136,7 +136,7 @@ Deno.test("ControlRing gives a command its time once for each device that is at 
   const began = performance.now();
   await assertRejects(() => control.submit(request), UblkError, "within 0.24 s");
   assertGreaterOrEqual(performance.now() - began, 240);
-  // A time that the caller names is what he means.
+  // An explicit time limit is not scaled.
   await assertRejects(() => control.submit(request, { timeoutMs: 30 }), UblkError, "within 0.03 s");
 });
 
@@ -167,12 +167,12 @@ Deno.test("ControlRing serves on after a command that is never answered", async 
   using driver = silentDriver({ stubborn: true });
   await using control = driver.control;
   await assertRejects(() => control.submit(start, { timeoutMs: 20 }), UblkError);
-  // By then the grace is over, and nobody waits any more.
+  // By then the grace time is over.
   await new Promise((resolve) => setTimeout(resolve, 1200));
   assertEquals(control.outstanding, 1);
   const second = control.submit(start);
   driver.reply();
-  // Reads are answered in order: the first signal was the forgotten command's.
+  // Reads are answered in order: the first signal answers the abandoned command.
   driver.reply();
   await new Promise((resolve) => setTimeout(resolve, 50));
   driver.reply();
@@ -208,8 +208,8 @@ Deno.test("ControlRing gives up on an AbortSignal, before and after sending", as
   }
 });
 
-// A signal during START_DEV once let the threads go while the kernel relied on them: on 6.12 it then
-// waited for the disk's first read for ever, holding the driver.
+// Regression: a signal during START_DEV ended the threads while the kernel depended on them. Linux
+// 6.12 then waited for ever for the disk's first read, and held the driver.
 Deno.test("ControlRing gives up START_DEV only when the kernel has answered it", async () => {
   using driver = silentDriver({ stubborn: true });
   await using control = driver.control;
@@ -223,7 +223,7 @@ Deno.test("ControlRing gives up START_DEV only when the kernel has answered it",
     ]);
     assertEquals(first, outcome, command.name);
     driver.reply();
-    // What was done before it could be cancelled is done, and the caller must undo it.
+    // A command that was carried out before its cancellation must be undone by the caller.
     if (command === START_DEV) assertEquals(await result, 8);
     while (control.outstanding > 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
@@ -267,7 +267,7 @@ Deno.test("ControlRing disposes at once too, and lets go of the thread that wait
   driver.control[Symbol.dispose]();
   driver.control[Symbol.dispose]();
   await result;
-  // The second half only awaits the thread of the pool.
+  // The second half only waits for the pool's thread.
   await driver.control[Symbol.asyncDispose]();
   assertEquals(openFds(), before + 1);
 });
@@ -313,7 +313,7 @@ Deno.test("ControlRing keeps no idle process alive", async () => {
     stderr: "inherit",
   });
   const { success, stdout } = await command.output();
-  // What /dev/null answers depends on the kernel; that the process ended is the point.
+  // The answer of /dev/null depends on the kernel. The test is that the process ended.
   assert(/^-?\d+\n$/.test(new TextDecoder().decode(stdout)));
   assert(success);
 });

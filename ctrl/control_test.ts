@@ -8,7 +8,7 @@ import { Control } from "./control.ts";
 import { controlError, openError, timeoutError } from "./errors.ts";
 import { CONTROL_PATH, isContainer, openControlFd } from "./node.ts";
 
-// libc stays open for the process's life, so it is opened outside what the sanitizers watch.
+// libc stays open. Open it here, because inside a test the sanitizer would report a leak.
 libc();
 
 const ALL: Command[] = Object.values(commands)
@@ -22,7 +22,7 @@ Deno.test("Control.open without the module says so in one line", async () => {
 });
 
 Deno.test("Control.open of what is no control device says that the kernel is too old", async () => {
-  // /dev/null takes commands since 6.1 and answers 0, with no features; a file takes none.
+  // /dev/null accepts commands since 6.1 and answers 0, with no features. A file accepts none.
   const file = Deno.makeTempFileSync();
   try {
     for (const path of ["/dev/null", file]) {
@@ -63,14 +63,14 @@ Deno.test("openError tells a container what its host must do", () => {
   assertEquals(openError(CONTROL_PATH, E.ENXIO, false).code, "MODULE_MISSING");
 });
 
-/** A system's first namespaces, and others. */
+/** The initial namespaces of a system, and others. */
 const FIRST = { pid: 4026531836, cgroup: 4026531835 };
 const OTHER = { pid: 4026532443, cgroup: 4026532501 };
 
 Deno.test("isContainer goes by namespaces, and by what runtimes leave only beside these", () => {
   const CASES: [name: string, expected: boolean, Partial<typeof FIRST>, files: string[]][] = [
     ["a machine", false, FIRST, []],
-    // Once it was told to ask its host for the module, which has another kernel.
+    // Regression: the hint was to load the module on the host, which has another kernel.
     ["a microVM whose root is a container's image", false, FIRST, ["/.dockerenv"]],
     ["Docker", true, OTHER, ["/.dockerenv"]],
     ["Podman", true, OTHER, ["/run/.containerenv"]],

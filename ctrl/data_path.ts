@@ -1,6 +1,5 @@
 /**
- * The ways in which data travels between the kernel and the server, and which of them go together
- * with what.
+ * The data paths between kernel and server, and the flags that each one conflicts with.
  *
  * @module
  */
@@ -20,7 +19,7 @@ import {
   UBLK_F_ZONED,
 } from "../uapi/features.ts";
 
-/** Paths in the order in which their flags decide: those of more flags first. */
+/** Data paths in the order of matching: those with more flags first. */
 const BY_FLAGS: readonly DataPathName[] = [
   "auto-zero-copy-fallback",
   "auto-zero-copy",
@@ -29,28 +28,28 @@ const BY_FLAGS: readonly DataPathName[] = [
   "get-data",
 ];
 
-/** The data path that a device's flags mean. */
+/** Returns the data path that a device's flags select. */
 export function pathOf(flags: number): DataPathName {
   const has = (path: DataPathName) => (flags & DATA_PATH_FLAGS[path]) === DATA_PATH_FLAGS[path];
   return BY_FLAGS.find(has) ?? "copy";
 }
 
-/** `"ZONED (Linux 6.6)"` for each flag. */
+/** Formats flags with their kernel versions: `"ZONED (Linux 6.6)"`, separated by commas. */
 export function withKernels(flags: number): string {
   return FEATURES.filter(({ flag }) => (flags & flag) !== 0)
     .map(({ name, kernel }) => `${name.slice("UBLK_F_".length)} (Linux ${kernel})`)
     .join(", ");
 }
 
-/** Why a data path cannot go together with flags that are required, or "". */
+/** Returns the reason why a data path conflicts with required flags, or "". */
 export function conflict(path: DataPathName, required: number): string {
   const flag = DATA_PATH_FLAGS[path];
   const COPIED_BY_SERVER = UBLK_F_USER_COPY | UBLK_F_SUPPORT_ZERO_COPY;
-  // It would let any user's server write into foreign pages, so the driver answers EINVAL.
+  // These would let any user's server write to other users' pages, so the driver answers EINVAL.
   if (required & UBLK_F_UNPRIVILEGED_DEV && flag & (COPIED_BY_SERVER | UBLK_F_AUTO_BUF_REG)) {
     return `unprivileged devices exclude ${path}`;
   }
-  // The address field of a commit carries the place of a zone append.
+  // The address field of a commit carries the sector of a zone append.
   if (required & UBLK_F_ZONED && (flag & COPIED_BY_SERVER) === 0) {
     return "zoned devices need user-copy or zero-copy";
   }
@@ -60,7 +59,7 @@ export function conflict(path: DataPathName, required: number): string {
   if (required & UBLK_F_BATCH_IO && flag === UBLK_F_NEED_GET_DATA) {
     return `batch I/O excludes ${path}`;
   }
-  // GET_DATA overwrites the descriptor's address, which says where in shared memory the data is.
+  // GET_DATA overwrites the descriptor's address, which locates the data in shared memory.
   if (required & UBLK_F_SHMEM_ZC && flag === UBLK_F_NEED_GET_DATA) {
     return `shared memory excludes ${path}`;
   }
@@ -68,9 +67,9 @@ export function conflict(path: DataPathName, required: number): string {
 }
 
 /**
- * The first data path that will do; what was passed over is said in `reductions`.
+ * Chooses the first data path that is possible, and notes skipped ones in `reductions`.
  *
- * @throws {UblkError} `KERNEL_TOO_OLD` or `INVALID_ARGUMENT` if none does.
+ * @throws {UblkError} `KERNEL_TOO_OLD` or `INVALID_ARGUMENT` if none is possible.
  */
 export function choosePath(
   paths: readonly DataPathName[],
@@ -92,7 +91,7 @@ export function choosePath(
     refused.push(`no data path "${path}": ${why}`);
   }
   const reason = refused.join("; ") || "no data path was given";
-  // What the backend cannot do has been taken out before, where that is known.
+  // Paths that the backend cannot use were removed earlier, as far as known.
   const others = DATA_PATHS.filter((path) =>
     conflict(path, required) === "" && (DATA_PATH_FLAGS[path] & ~features) === 0
   );

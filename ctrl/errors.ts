@@ -1,5 +1,5 @@
 /**
- * Every way in which a control command fails, as one {@linkcode UblkError} that says what to do.
+ * The errors of control commands. Every failure becomes a {@linkcode UblkError} with a hint.
  *
  * @module
  */
@@ -24,12 +24,12 @@ import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
 import { MIN_KERNEL } from "../uapi/features.ts";
 import { type Command, TRY_STOP_DEV, UPDATE_SIZE } from "./commands.ts";
 
-/** In-kernel errno that some drivers let out where they mean EOPNOTSUPP. */
+/** Kernel-internal errno that some drivers return where they mean EOPNOTSUPP. */
 const ENOTSUPP = 524;
 
-/** What an error needs to know of a command. */
+/** The details of a failed command. */
 export interface Failed {
-  /** Which. */
+  /** The command. */
   readonly command: Command;
   /** The device's id. */
   readonly device?: number;
@@ -43,7 +43,7 @@ interface Words {
   hint?: string;
 }
 
-/** Reasons that hold for one command only, by command and errno. */
+/** Reasons specific to one command, by command and errno. */
 const SPECIAL: Readonly<Record<string, Readonly<Record<number, Words>>>> = {
   ADD_DEV: {
     [EPERM]: {
@@ -96,7 +96,8 @@ const SPECIAL: Readonly<Record<string, Readonly<Record<number, Words>>>> = {
       reason: "somebody has the disk open",
       hint: "unmount or close it first, or stop it by force",
     },
-    // Of an unprivileged device: the driver looks first who may, and does not know the command.
+    // For an unprivileged device: the driver checks permissions first, and does not know the
+    // command.
     [EINVAL]: withoutCommand(TRY_STOP_DEV.kernel),
   },
   START_USER_RECOVERY: {
@@ -134,7 +135,7 @@ const SPECIAL: Readonly<Record<string, Readonly<Record<number, Words>>>> = {
   REG_BUF: { [EOPNOTSUPP]: without("UBLK_F_SHMEM_ZC", "7.1") },
   UNREG_BUF: { [EOPNOTSUPP]: without("UBLK_F_SHMEM_ZC", "7.1") },
   GET_FEATURES: {
-    // Kernels before 6.5 look for a device first, and there is none of that id.
+    // Kernels before 6.5 look up the device first, and there is none with that id.
     [ENODEV]: tooOld(),
     [EINVAL]: tooOld(),
   },
@@ -164,7 +165,7 @@ function tooOld(): Words {
   };
 }
 
-/** Reasons that hold for every command. */
+/** Returns the reason for an errno that means the same for every command. */
 function general(command: Command, errno: number): Words {
   switch (errno) {
     case EPERM:
@@ -176,8 +177,8 @@ function general(command: Command, errno: number): Words {
       };
     case ENODEV:
     case ENOENT:
-      // ENODEV also if it was never started (UPDATE_SIZE, QUIESCE_DEV, TRY_STOP_DEV); ENOENT
-      // where the path of an unprivileged device's node does not exist.
+      // ENODEV also if the device was never started (UPDATE_SIZE, QUIESCE_DEV, TRY_STOP_DEV).
+      // ENOENT if an unprivileged device's node does not exist.
       return {
         code: "DEVICE_NOT_FOUND",
         reason: NEEDS_A_DISK.has(command.name)
@@ -210,7 +211,7 @@ function general(command: Command, errno: number): Words {
 
 const NEEDS_A_DISK: ReadonlySet<string> = new Set(["UPDATE_SIZE", "QUIESCE_DEV", "TRY_STOP_DEV"]);
 
-/** The error of a command that the kernel answered with a (positive) errno. Total. */
+/** Makes the error for a command that the kernel answered with a (positive) errno. Total. */
 export function controlError(failed: Failed, errno: number): UblkError {
   const { command, device, queue } = failed;
   const words = SPECIAL[command.name]?.[errno] ?? general(command, errno);
@@ -218,7 +219,7 @@ export function controlError(failed: Failed, errno: number): UblkError {
   return new UblkError(code, { operation: command.name, device, queue, errno, reason, hint });
 }
 
-/** The error of a command that the kernel did not answer in time. */
+/** Makes the error for a command that the kernel did not answer in time. */
 export function timeoutError(failed: Failed, timeoutMs: number): UblkError {
   const { command, device, queue } = failed;
   return new UblkError("CONTROL_TIMEOUT", {
@@ -230,19 +231,19 @@ export function timeoutError(failed: Failed, timeoutMs: number): UblkError {
   });
 }
 
-/** The error of a command that the caller gave up. */
+/** Makes the error for a command that the caller aborted. */
 export function abortedError(failed: Failed, cause: unknown): UblkError {
   const { command, device, queue } = failed;
   const reason = "the caller gave it up before the kernel answered";
   return new UblkError("ABORTED", { operation: command.name, device, queue, reason, cause });
 }
 
-/** The error of `/dev/ublk-control` that cannot be opened. Total. */
+/** Makes the error for a failure to open `/dev/ublk-control`. Total. */
 export function openError(path: string, errno: number, inContainer: boolean): UblkError {
   const operation = `open ${path}`;
   switch (errno) {
     case ENOENT:
-    case ENODEV: // The node was made by hand and the driver is not there.
+    case ENODEV: // The node was made by hand, but the driver is missing.
     case ENXIO:
       return new UblkError("MODULE_MISSING", {
         operation,

@@ -1,9 +1,10 @@
 /**
- * What to ask of `ADD_DEV`, and what to make of its answer. Pure: no kernel is needed.
+ * The request for `ADD_DEV`, and the evaluation of its answer. Pure functions; no kernel is needed.
  *
- * The driver changes requests without a word: it cuts the queues to its CPUs and clears flags that
- * others exclude (`ublk_ctrl_add_dev` in `drivers/block/ublk_drv.c`). So what is known to fail is
- * refused here, with a reason; the rest is read back, and every difference is put in words.
+ * The driver changes requests silently: it limits the queues to its CPUs and clears flags that
+ * others exclude (`ublk_ctrl_add_dev` in `drivers/block/ublk_drv.c`). So requests that are known to
+ * fail are refused here, with a reason. The rest is read back, and every difference is reported in
+ * words.
  *
  * @module
  */
@@ -32,21 +33,27 @@ import { choosePath, conflict, pathOf, withKernels } from "./data_path.ts";
 
 const invalid = invalidIn("ADD_DEV");
 
-/** `UBLK_MAX_UBLKS`: one minor each (`UBLK_MINORS` is 2^20), and no more ids than that. */
+/**
+ * The maximum number of devices, `UBLK_MAX_UBLKS`: each takes one minor (`UBLK_MINORS` is 2^20).
+ */
 export const MAX_DEVICES: number = 2 ** 20;
 
-/** The least maximum I/O, in bytes: `ublk_validate_params` wants a page. */
+/** The smallest maximum I/O, in bytes: `ublk_validate_params` requires a page. */
 export const MIN_MAX_IO_BYTES: number = PAGE_BYTES;
 
-/** The greatest maximum I/O, in bytes: an offset into a request's data has 25 bits. */
+/** The largest maximum I/O, in bytes: an offset into a request's data has 25 bits. */
 export const MAX_MAX_IO_BYTES: number = 2 ** UBLK_IO_BUF_BITS;
 
 assert(MIN_MAX_IO_BYTES < MAX_MAX_IO_BYTES, "there are sizes between them");
 assert(MAX_MAX_IO_BYTES % MIN_MAX_IO_BYTES === 0, "both are whole pages");
 
-/** What a device is to be. */
+/** The wanted properties of a device. */
 export interface Wanted {
-  /** The device's number, or -1 for any. Default: any. */
+  /**
+   * The device's number, or -1 for any.
+   *
+   * @default -1
+   */
   readonly id?: number;
   /** Hardware queues; 0 means one for each CPU. */
   readonly queues: number;
@@ -54,38 +61,42 @@ export interface Wanted {
   readonly depth: number;
   /** The largest request, in bytes: whole pages. */
   readonly maxIoBytes: number;
-  /** The data paths that will do, best first. Default: `copy`. */
+  /**
+   * The acceptable data paths, best first.
+   *
+   * @default ["copy"]
+   */
   readonly dataPaths?: readonly DataPathName[];
-  /** `UBLK_F_*` without which the device is of no use. */
+  /** Required `UBLK_F_*`. Without them there is no device. */
   readonly required?: number;
-  /** `UBLK_F_*` that are welcome. */
+  /** Optional `UBLK_F_*`. Their absence is reported as a reduction. */
   readonly optional?: number;
-  /** `UBLK_F_*` that are welcome, and not missed where the kernel lacks or refuses them. */
+  /** Optional `UBLK_F_*` whose absence is not reported. */
   readonly silent?: number;
 }
 
-/** A request for `ADD_DEV`, and what it was made from. */
+/** A request for `ADD_DEV`, and the wishes behind it. */
 export interface Plan {
   /** The argument of `ADD_DEV`. */
   readonly info: Pick<
     ublksrv_ctrl_dev_info,
     "dev_id" | "nr_hw_queues" | "queue_depth" | "max_io_buf_bytes" | "flags"
   >;
-  /** The data path asked for. */
+  /** The requested data path. */
   readonly dataPath: DataPathName;
-  /** The data paths that will do. */
+  /** The acceptable data paths. */
   readonly dataPaths: readonly DataPathName[];
-  /** Flags without which the device is of no use. */
+  /** Required flags. */
   readonly required: number;
-  /** Flags that are not missed. */
+  /** Flags whose absence is not reported. */
   readonly silent: number;
-  /** Whether the number of queues was left to us, so that fewer are no reduction. */
+  /** Whether we chose the number of queues, so that fewer queues are no reduction. */
   readonly anyQueues: boolean;
-  /** What is less than was wanted, in words. */
+  /** Differences from the wishes, in words. */
   readonly reductions: readonly string[];
 }
 
-/** What the kernel granted. */
+/** The kernel's grant. */
 export interface Grant {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
@@ -97,15 +108,15 @@ export interface Grant {
   readonly maxIoBytes: number;
   /** `UBLK_F_*` in force. */
   readonly flags: number;
-  /** How data travels. */
+  /** The data path. */
   readonly dataPath: DataPathName;
-  /** What is less than was wanted, in words, one line each. */
+  /** Differences from the wishes, in words, one line each. */
   readonly reductions: readonly string[];
 }
 
 /**
- * Plans a device: checks ranges and combinations, and picks the best data path and the welcome
- * flags that this driver has.
+ * Plans a device. Checks ranges and combinations, and picks the best data path and the optional
+ * flags that this driver supports.
  *
  * @example Zero copy where the kernel has it, copies elsewhere
  * ```ts
@@ -123,8 +134,8 @@ export interface Grant {
  *
  * @param features The driver's `UBLK_F_*`, of `GET_FEATURES`.
  * @param cpus The number of CPUs, for `queues: 0`.
- * @throws {UblkError} `INVALID_ARGUMENT` for what no kernel grants, `KERNEL_TOO_OLD` for what this
- * one lacks.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a wish that no kernel grants, `KERNEL_TOO_OLD` for one
+ *   that this kernel lacks.
  */
 export function planDevice(wanted: Wanted, features: number, cpus: number): Plan {
   const { id = -1, queues, depth, maxIoBytes, required = 0 } = wanted;
@@ -142,7 +153,7 @@ export function planDevice(wanted: Wanted, features: number, cpus: number): Plan
   return {
     info: {
       dev_id: id < 0 ? 0xffff_ffff : id,
-      // The kernel takes 0 for a mistake, so "one per CPU" is counted here.
+      // The kernel refuses 0, so compute "one per CPU" here.
       nr_hw_queues: queues === 0 ? Math.min(Math.max(cpus, 1), UBLK_MAX_NR_QUEUES) : queues,
       queue_depth: depth,
       max_io_buf_bytes: maxIoBytes,
@@ -158,10 +169,10 @@ export function planDevice(wanted: Wanted, features: number, cpus: number): Plan
 }
 
 /**
- * Reads what `ADD_DEV` granted, and says in words where that is less than was wanted.
+ * Reads the grant of `ADD_DEV`, and reports in words where it falls short of the wishes.
  *
- * @throws {UblkError} `CONTROL_FAILED` if what is left is of no use; the device exists, and is the
- * caller's to delete.
+ * @throws {UblkError} `CONTROL_FAILED` if the grant is not usable. The device exists then, and the
+ *   caller must delete it.
  */
 export function readGrant(plan: Plan, info: ublksrv_ctrl_dev_info): Grant {
   const reductions = [...plan.reductions];
@@ -198,7 +209,7 @@ export function readGrant(plan: Plan, info: ublksrv_ctrl_dev_info): Grant {
 
 function lostFlags(plan: Plan, info: ublksrv_ctrl_dev_info): string[] {
   const lost = plan.info.flags & ~info.flags & ~DATA_PATH_FLAGS[plan.dataPath];
-  // What root adds is root's: the driver clears the flag, and the device is a privileged one.
+  // For root the driver clears the unprivileged flag, and the device is a privileged one.
   const useless = lost & plan.required & ~UBLK_F_UNPRIVILEGED_DEV;
   if (useless !== 0) {
     throw unusable(info, `the kernel refused ${featureNames(useless).join(", ")}`);
@@ -219,13 +230,13 @@ function checkRange(what: string, value: number, min: number, max: number): void
   throw invalid(`${what} ${value} is out of range`, `use ${min} to ${max}`);
 }
 
-/** Checks what no kernel grants, before any kernel is asked. */
+/** Rejects wishes that no kernel grants, before asking any. */
 function checkRanges({ id = -1, queues, depth, maxIoBytes }: Wanted): void {
   if (id !== -1) checkRange("device id", id, 0, MAX_DEVICES - 1);
   checkRange("number of queues", queues, 0, UBLK_MAX_NR_QUEUES);
   checkRange("depth", depth, 1, UBLK_MAX_QUEUE_DEPTH);
   checkRange("maximum I/O in bytes", maxIoBytes, MIN_MAX_IO_BYTES, MAX_MAX_IO_BYTES);
-  // The driver rounds down in silence, and buffers of the asked size would not match.
+  // The driver rounds down silently, and buffers of the requested size would not match.
   if (maxIoBytes % PAGE_BYTES !== 0) {
     throw invalid(
       `maximum I/O ${maxIoBytes} is not a multiple of ${PAGE_BYTES} bytes`,
@@ -244,7 +255,7 @@ function requireFeatures(required: number, features: number): void {
   });
 }
 
-/** The welcome flags that the driver has and that go together with what is settled already. */
+/** Returns the optional flags that the driver supports and that fit the other choices. */
 function welcome(
   wanted: Wanted,
   dataPath: DataPathName,
@@ -274,7 +285,7 @@ function welcome(
   return flags;
 }
 
-/** Flags that do not go together with every data path. */
+/** Flags that conflict with some data paths. */
 const CHOOSY: readonly number[] = [
   UBLK_F_UNPRIVILEGED_DEV,
   UBLK_F_ZONED,
@@ -284,7 +295,7 @@ const CHOOSY: readonly number[] = [
 
 const RECOVERY = UBLK_F_USER_RECOVERY | UBLK_F_USER_RECOVERY_REISSUE | UBLK_F_USER_RECOVERY_FAIL_IO;
 
-/** Combinations that the driver answers with EINVAL, or clears in silence. */
+/** Rejects combinations that the driver answers with EINVAL, or clears silently. */
 function checkCombination(flags: number): void {
   const all = (mask: number) => (flags & mask) === mask;
   if (all(UBLK_F_USER_RECOVERY_REISSUE | UBLK_F_USER_RECOVERY_FAIL_IO)) {

@@ -6,12 +6,12 @@ import { DATA_PATH_FLAGS, type DataPathName } from "../uapi/data_path.ts";
 import { conflict, pathOf } from "./data_path.ts";
 import { type Plan, planDevice as plan, readGrant, type Wanted as AllWanted } from "./negotiate.ts";
 
-/** What GET_FEATURES answers on Linux 6.12. */
+/** The answer to GET_FEATURES on Linux 6.12. */
 const LINUX_6_12 = 0x1fe;
-/** And on 7.2: bits 0 to 19. */
+/** The answer on Linux 7.2: bits 0 to 19. */
 const LINUX_7_2 = 0xfffff;
 
-/** What is wanted beyond one queue of 128 requests of 1 MiB. */
+/** Wishes beyond one queue of 128 requests of 1 MiB. */
 type Wanted = Partial<AllWanted>;
 
 function planDevice(wanted: Wanted, features: number, cpus: number): Plan {
@@ -134,7 +134,7 @@ Deno.test("planDevice leaves out welcome features that the kernel lacks", () => 
   assertEquals(plan.reductions, ["the kernel lacks UPDATE_SIZE (Linux 6.16)"]);
 });
 
-// What the driver answers with EINVAL or clears in silence: ublk_ctrl_add_dev.
+// Conflicts that the driver answers with EINVAL, or clears silently: ublk_ctrl_add_dev.
 const CONFLICTS: [flag: number, fits: DataPathName[]][] = [
   [F.UBLK_F_UNPRIVILEGED_DEV, ["copy", "get-data"]],
   [F.UBLK_F_ZONED, ["user-copy", "zero-copy", "auto-zero-copy-fallback"]],
@@ -188,7 +188,7 @@ Deno.test("planDevice drops welcome flags that need recovery where there is none
 
 Deno.test("readGrant repeats what was granted in full, without reductions", () => {
   const plan = planDevice({ queues: 2, dataPaths: ["get-data"] }, LINUX_7_2, 4);
-  // The driver adds flags that it always has.
+  // The driver adds its permanent flags.
   const flags = plan.info.flags | F.UBLK_F_CMD_IOCTL_ENCODE | F.UBLK_F_URING_CMD_COMP_IN_TASK;
   assertEquals(readGrant(plan, granted(plan, { flags })), {
     id: 5,

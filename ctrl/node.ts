@@ -1,5 +1,5 @@
 /**
- * The control device's node, and the plain words for its absence.
+ * The control device's node, and clear errors for its absence.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { fileStatus } from "../uring/file.ts";
 import { openFile, pathExists } from "../uring/libc.ts";
 import { openError } from "./errors.ts";
 
-/** Where the driver's control device is. */
+/** The path of the driver's control device. */
 export const CONTROL_PATH = "/dev/ublk-control";
 
 const O_RDWR = 2;
@@ -17,14 +17,16 @@ const O_RDWR = 2;
 /** Files that Docker, Podman and systemd-nspawn leave in the root of a container. */
 const CONTAINER_MARKS = ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
 
-/** Inodes of the namespaces that a system begins with, `PROC_*_INIT_INO` of `linux/proc_ns.h`. */
+/** Inodes of the initial namespaces: `PROC_*_INIT_INO` of `linux/proc_ns.h`. */
 const FIRST_NAMESPACES = { pid: 0xefff_fffc, cgroup: 0xefff_fffb } as const;
 
-/** What tells a container. */
+/** The signs by which a container is detected. */
 export interface Surroundings {
-  /** The inode of this process's namespace; undefined where the kernel has none, or no `/proc` is there. */
+  /**
+   * The inode of this process's namespace; undefined if the kernel has none, or without `/proc`.
+   */
   namespace(kind: keyof typeof FIRST_NAMESPACES): number | undefined;
-  /** Whether there is something at a path. */
+  /** Whether a path exists. */
   exists(path: string): boolean;
 }
 
@@ -37,10 +39,10 @@ const HERE: Surroundings = {
 };
 
 /**
- * Whether this is a container, whose host has the kernel and its modules. The files alone do not tell:
- * a microVM whose root was made from a container's image has them too, and a kernel of its own. Nor does
- * one kind of namespace: a container may have the host's processes, or be of a runtime that leaves no
- * file.
+ * Returns whether this is a container, so that kernel and modules are the host's. The files alone
+ * do not prove it: a microVM whose root was made from a container image has them too, but has its
+ * own kernel. One kind of namespace is not enough either: a container may share the host's
+ * processes, or have a runtime that leaves no file.
  */
 export function isContainer({ namespace, exists }: Surroundings = HERE): boolean {
   const isFirst = (kind: keyof typeof FIRST_NAMESPACES) =>

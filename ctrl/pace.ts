@@ -1,9 +1,9 @@
 /**
- * How long this thread's devices may take over their steps, when several take them at a time.
+ * Time limits for steps of devices, scaled by the number of this thread's devices at a step.
  *
- * A limit in time is there to notice what hangs. On a slow machine eight devices that start at once
- * share its CPUs and the driver's lock, and each takes as long as all of them: one was given up after
- * its 10 s, although nothing hung. So a limit counts once for each device that is at a step.
+ * A time limit exists to detect hangs. Eight devices that start at once on a slow machine share its
+ * CPUs and the driver's lock, so each takes as long as all of them: one timed out after 10 s,
+ * although nothing hung. So a limit is multiplied by the number of devices at a step.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { assert } from "../uapi/error.ts";
 
 let stepsUnderWay = 0;
 
-/** A device begins a step; it is over when this is disposed of. */
+/** Marks the start of a device's step. Dispose of the result at the end of the step. */
 export function beginStep(): Disposable {
   stepsUnderWay++;
   let isOver = false;
@@ -25,7 +25,7 @@ export function beginStep(): Disposable {
   };
 }
 
-/** A limit that is meant for one step, in milliseconds, with as many as are under way now. */
+/** Scales the limit of a single step, in milliseconds, by the number of steps under way. */
 export function pacedMs(limitMs: number): number {
   assert(limitMs >= 0, "a limit is a time");
   return limitMs * Math.max(1, stepsUnderWay);

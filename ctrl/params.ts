@@ -1,8 +1,8 @@
 /**
- * The parameters of a device: the truth about it, in the kernel's words, and back.
+ * The parameters of a device: conversion of a disk's traits to the kernel's structs, and back.
  *
- * What is claimed here decides which requests the kernel sends and what an `fsync` on the disk
- * means: without `UBLK_ATTR_VOLATILE_CACHE` no FLUSH ever arrives.
+ * The parameters decide which requests the kernel sends, and what an `fsync` on the disk means.
+ * Without `UBLK_ATTR_VOLATILE_CACHE` no FLUSH ever arrives.
  *
  * @module
  */
@@ -38,91 +38,127 @@ const invalid = invalidIn("SET_PARAMS");
 
 const SECTOR_BYTES = 512;
 
-/** The greatest physical block, `io_min` and `io_opt` that the driver takes, in bytes. */
+/** The largest physical block, `io_min` and `io_opt` that the driver accepts, in bytes. */
 export const MAX_PHYSICAL_BYTES: number = 2 ** 28;
 
-/** The most metadata of a block, in bytes: `struct ublk_param_integrity` has eight bits for it. */
+/** The most metadata per block, in bytes: `struct ublk_param_integrity` has eight bits for it. */
 export const MAX_PORTION_BYTES = 255;
 
 for (const { tupleBytes } of Object.values(CHECKSUMS)) {
   assert(tupleBytes <= MAX_PORTION_BYTES, "a tuple fits the metadata that a block can have");
 }
 
-/** The most bytes of one discard or write-zeroes: a bio's size has 32 bits. */
+/** The largest discard or write-zeroes, in bytes: a bio's size has 32 bits. */
 const MAX_RANGE_BYTES = 0xffff_ffff;
 
-/** What the pieces of a request's memory must be like. */
+/** Limits of the segments of a request's memory. */
 export interface SegmentTraits {
-  /** The most pieces. */
+  /** The maximum number of segments. */
   readonly maxSegments: number;
-  /** The longest piece in bytes, at least 4096. */
+  /** The maximum length of a segment in bytes, at least 4096. */
   readonly maxSegmentBytes: number;
-  /** What no piece may lie across, in bytes: a power of two, at least 4096. */
+  /** A boundary that no segment may cross, in bytes: a power of two, at least 4096. */
   readonly segmentBoundaryBytes: number;
 }
 
-/** What a disk is and can do. */
+/** The properties and capabilities of a disk. */
 export interface DiskTraits {
-  /** Its size in bytes: a positive multiple of the block size. */
+  /** The size in bytes: a positive multiple of the block size. */
   readonly sizeBytes: number;
-  /** The largest request that was granted, in bytes: whole pages. */
+  /** The largest request, as granted, in bytes: whole pages. */
   readonly maxIoBytes: number;
-  /** The logical block in bytes: 512, 1024, 2048 or 4096. Default: 512. */
+  /**
+   * The logical block in bytes: 512, 1024, 2048 or 4096.
+   *
+   * @default 512
+   */
   readonly blockSize?: number;
-  /** The unit that is written without reading first, in bytes. Default: 4096. */
+  /**
+   * The physical block in bytes: the unit that is written without a read-modify-write.
+   *
+   * @default 4096
+   */
   readonly physicalBlockSize?: number;
-  /** The smallest good request in bytes, a power of two. Default: the physical block. */
+  /**
+   * The smallest efficient request in bytes, a power of two.
+   *
+   * @default physicalBlockSize
+   */
   readonly ioMinBytes?: number;
-  /** The best request in bytes, a power of two. Default: the smallest good one. */
+  /**
+   * The optimal request in bytes, a power of two.
+   *
+   * @default ioMinBytes
+   */
   readonly ioOptBytes?: number;
-  /** Writes are refused. */
+  /** The disk refuses writes. */
   readonly readOnly?: boolean;
-  /** It rotates. */
+  /** The disk rotates. */
   readonly rotational?: boolean;
-  /** Writes may be lost until a FLUSH, which it answers. */
+  /** Writes may be lost until a FLUSH; the disk answers FLUSH. */
   readonly flush?: boolean;
-  /** It honours FUA. It counts only beside `flush`. */
+  /** The disk honours FUA. Counts only together with `flush`. */
   readonly fua?: boolean;
-  /** It answers DISCARD. */
+  /** The disk answers DISCARD. */
   readonly trim?: boolean;
-  /** It answers WRITE_ZEROES. */
+  /** The disk answers WRITE_ZEROES. */
   readonly writeZeroes?: boolean;
-  /** The unit of discard in bytes, a multiple of the block. Default: the physical block. */
+  /**
+   * The unit of discard in bytes, a multiple of the block.
+   *
+   * @default physicalBlockSize
+   */
   readonly discardGranularityBytes?: number;
-  /** Where the first unit of discard begins, in bytes from the start. Default: 0. */
+  /**
+   * The start of the first unit of discard, in bytes from the start of the disk.
+   *
+   * @default 0
+   */
   readonly discardAlignmentBytes?: number;
-  /** The largest DISCARD in bytes. Default: as much as the kernel can ask, 4 GiB less a block. */
+  /**
+   * The largest DISCARD in bytes. By default the kernel's maximum.
+   *
+   * @default 4 GiB less a block
+   */
   readonly maxTrimBytes?: number;
-  /** The largest WRITE_ZEROES in bytes. Default: as much as the kernel can ask. */
+  /**
+   * The largest WRITE_ZEROES in bytes. By default the kernel's maximum.
+   *
+   * @default 4 GiB less a block
+   */
   readonly maxWriteZeroesBytes?: number;
-  /** The multiple of bytes at which a request's memory must lie. Default: the driver's, 4. */
+  /**
+   * The alignment of a request's memory in bytes. By default the driver's.
+   *
+   * @default 4
+   */
   readonly dmaAlignmentBytes?: number;
-  /** What the pieces of a request's memory must be like. */
+  /** Limits of the segments of a request's memory. */
   readonly segments?: SegmentTraits;
-  /** Integrity metadata beside the data. Needs `UBLK_F_INTEGRITY`. */
+  /** Integrity metadata alongside the data. Needs `UBLK_F_INTEGRITY`. */
   readonly integrity?: IntegrityTraits;
-  /** Its zones. Needs `UBLK_F_ZONED`. */
+  /** The disk's zones. Needs `UBLK_F_ZONED`. */
   readonly zones?: ZonedTraits;
 }
 
-/** Integrity metadata of a disk: so many bytes for each block. */
+/** Integrity metadata of a disk: a fixed number of bytes per block. */
 export interface IntegrityTraits {
   /** Bytes of metadata per block, 1 to 255. */
   readonly metadataSize: number;
   /**
-   * Where in them the protection information begins, in bytes.
+   * Offset of the protection information in a block's metadata, in bytes.
    *
    * @default 0
    */
   readonly piOffset?: number;
   /**
-   * Its checksum; with `none` there is no protection information at all.
+   * The checksum of the protection information. With `none` there is no protection information.
    *
    * @default none
    */
   readonly checksum?: Checksum;
   /**
-   * Bytes of the application's tag.
+   * Length of the application tag in bytes.
    *
    * @default 0
    */
@@ -134,7 +170,7 @@ export interface IntegrityTraits {
    */
   readonly capable?: boolean;
   /**
-   * It has reference tags.
+   * The protection information has reference tags.
    *
    * @default false
    */
@@ -149,20 +185,20 @@ export interface DiskParams {
   readonly types: number;
   /** Size, block sizes and attributes. */
   readonly basic: ublk_param_basic;
-  /** Discard and write-zeroes; all zero if neither is there. */
+  /** Discard and write-zeroes; all zero without either. */
   readonly discard: ublk_param_discard;
-  /** Limits of zones; counts only if there are some. */
+  /** Limits of zones. Counts only for a zoned disk. */
   readonly zoned: ublk_param_zoned;
-  /** Memory alignment; counts only if asked for. */
+  /** Memory alignment. Counts only if requested. */
   readonly dma: ublk_param_dma_align;
-  /** Integrity metadata; counts only if there is some. */
+  /** Integrity metadata. Counts only if the disk has it. */
   readonly integrity: ublk_param_integrity;
-  /** Limits of segments; all zero if there are none. */
+  /** Limits of segments; all zero without limits. */
   readonly seg: ublk_param_segment;
 }
 
 /**
- * A disk's traits as device parameters.
+ * Converts a disk's traits to device parameters.
  *
  * @example A disk with a volatile cache
  * ```ts
@@ -193,7 +229,7 @@ export function ublkParams(traits: DiskTraits): DiskParams {
     io_opt_shift: optimalShift,
     max_sectors: maxIoBytes / SECTOR_BYTES,
     chunk_sectors: (traits.zones?.size ?? 0) / SECTOR_BYTES,
-    // A division, not a shift: sizes beyond 2 TiB have sectors beyond 32 bits.
+    // A division rather than a shift: beyond 2 TiB the number of sectors exceeds 32 bits.
     dev_sectors: sizeBytes / SECTOR_BYTES,
     virt_boundary_mask: 0n,
   };
@@ -232,7 +268,7 @@ function integrityParams(
     flags: (traits?.capable ? LBMD_PI_CAP_INTEGRITY : 0) |
       (traits?.refTag ? LBMD_PI_CAP_REFTAG : 0),
     max_integrity_segments: 0,
-    // One portion of metadata for each block.
+    // Metadata belongs to one block.
     interval_exp: traits === undefined ? 0 : Math.log2(blockSize),
     metadata_size: metadataSize,
     pi_offset: piOffset,
@@ -243,7 +279,7 @@ function integrityParams(
 }
 
 /**
- * Checks integrity metadata as `ublk_validate_params` does, and says what is wrong.
+ * Checks integrity metadata as `ublk_validate_params` does, but with a clear error.
  *
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */
@@ -281,7 +317,7 @@ function attributes(traits: DiskTraits): number {
   if (traits.readOnly) attrs |= UBLK_ATTR_READ_ONLY;
   if (traits.rotational) attrs |= UBLK_ATTR_ROTATIONAL;
   if (traits.flush) attrs |= UBLK_ATTR_VOLATILE_CACHE;
-  // The driver drops FUA without a volatile cache, and rightly: every write is durable then.
+  // The driver drops FUA without a volatile cache, because every write is durable then.
   if (traits.flush && traits.fua) attrs |= UBLK_ATTR_FUA;
   return attrs;
 }
@@ -297,17 +333,17 @@ function discardParams(
   const granularity = traits.discardGranularityBytes ?? physical;
   return {
     discard_alignment: trim ? traits.discardAlignmentBytes ?? 0 : 0,
-    // Not zero for write-zeroes alone either: the driver refuses a zero in this struct.
+    // Also set for write-zeroes alone, because the driver refuses a zero in this struct.
     discard_granularity: trim || writeZeroes ? granularity : 0,
     max_discard_sectors: trim ? wholeBlocks(maxTrimBytes, blockSize) : 0,
     max_write_zeroes_sectors: writeZeroes ? wholeBlocks(maxWriteZeroesBytes, blockSize) : 0,
-    // The driver takes no more than one.
+    // The driver accepts at most one.
     max_discard_segments: trim || writeZeroes ? 1 : 0,
     reserved0: 0,
   };
 }
 
-/** Sectors of as many whole blocks as fit, so that no split falls inside one. */
+/** Returns the sectors of the whole blocks that fit, so that no split falls inside a block. */
 function wholeBlocks(bytes: number, blockSize: number): number {
   const clamped = Math.min(bytes, MAX_RANGE_BYTES);
   return Math.floor(clamped / blockSize) * (blockSize / SECTOR_BYTES);
@@ -368,27 +404,27 @@ function checkMultiple(what: string, bytes: number | undefined, blockSize: numbe
   );
 }
 
-/** A device's parameters in the units of people. */
+/** A device's parameters in human units. */
 export interface DiskDescription {
-  /** Its size in bytes. */
+  /** The size in bytes. */
   readonly sizeBytes: number;
   /** The logical block, in bytes. */
   readonly blockSize: number;
   /** The physical block, in bytes. */
   readonly physicalBlockSize: number;
-  /** The smallest good request, in bytes. */
+  /** The smallest efficient request, in bytes. */
   readonly ioMinBytes: number;
-  /** The best request, in bytes. */
+  /** The optimal request, in bytes. */
   readonly ioOptBytes: number;
   /** The largest request, in bytes. */
   readonly maxIoBytes: number;
-  /** Writes are refused. */
+  /** The disk refuses writes. */
   readonly readOnly: boolean;
-  /** It rotates. */
+  /** The disk rotates. */
   readonly rotational: boolean;
-  /** It has a volatile cache and answers FLUSH. */
+  /** The disk has a volatile cache and answers FLUSH. */
   readonly flush: boolean;
-  /** It honours FUA. */
+  /** The disk honours FUA. */
   readonly fua: boolean;
   /** The largest DISCARD, in bytes; 0 for none. */
   readonly maxTrimBytes: number;
@@ -396,17 +432,17 @@ export interface DiskDescription {
   readonly maxWriteZeroesBytes: number;
   /** The unit of discard, in bytes; 0 for none. */
   readonly discardGranularityBytes: number;
-  /** The size of a zone in bytes; 0 if it has none. */
+  /** The size of a zone in bytes; 0 without zones. */
   readonly zoneBytes: number;
   /** Integrity metadata of each block, in bytes; 0 for none. */
   readonly metadataSize: number;
-  /** `major:minor` of `/dev/ublkcN`, or "" if the driver did not say. */
+  /** `major:minor` of `/dev/ublkcN`, or "" if the driver did not report it. */
   readonly charDevice: string;
-  /** `major:minor` of `/dev/ublkbN`, or "" if it is not started. */
+  /** `major:minor` of `/dev/ublkbN`, or "" if the device is not started. */
   readonly blockDevice: string;
 }
 
-/** What `GET_PARAMS` read, decoded; undefined where no parameters have been set yet. */
+/** Decodes the result of `GET_PARAMS`. Undefined if no parameters have been set yet. */
 export function describeParams(params: ublk_params): DiskDescription | undefined {
   const { types, basic, discard, devt } = params;
   if ((types & UBLK_PARAM_TYPE_BASIC) === 0) return undefined;
@@ -423,7 +459,7 @@ export function describeParams(params: ublk_params): DiskDescription | undefined
     readOnly: has(UBLK_ATTR_READ_ONLY),
     rotational: has(UBLK_ATTR_ROTATIONAL),
     flush: has(UBLK_ATTR_VOLATILE_CACHE),
-    // Counts only beside a volatile cache, whatever a server claimed.
+    // Counts only together with a volatile cache, whatever the server claimed.
     fua: has(UBLK_ATTR_FUA) && has(UBLK_ATTR_VOLATILE_CACHE),
     maxTrimBytes: discards ? discard.max_discard_sectors * SECTOR_BYTES : 0,
     maxWriteZeroesBytes: discards ? discard.max_write_zeroes_sectors * SECTOR_BYTES : 0,
@@ -431,7 +467,7 @@ export function describeParams(params: ublk_params): DiskDescription | undefined
     zoneBytes: (types & UBLK_PARAM_TYPE_ZONED) === 0 ? 0 : basic.chunk_sectors * SECTOR_BYTES,
     metadataSize: (types & UBLK_PARAM_TYPE_INTEGRITY) === 0 ? 0 : params.integrity.metadata_size,
     charDevice: numbers ? `${devt.char_major}:${devt.char_minor}` : "",
-    // Major 0 is nobody's: the disk is not there yet.
+    // Major 0 is never used: the disk does not exist yet.
     blockDevice: numbers && devt.disk_major !== 0 ? `${devt.disk_major}:${devt.disk_minor}` : "",
   };
 }

@@ -39,7 +39,7 @@ Deno.test("ublkParams of a plain disk promises nothing", () => {
   });
 });
 
-// Every combination: FUA counts only beside a flush, and FLUSH only arrives with the cache's bit.
+// All combinations: FUA counts only together with flush, and FLUSH needs the cache's bit.
 for (let bits = 0; bits < 16; bits++) {
   const [flush, fua, readOnly, rotational] = [1, 2, 4, 8].map((bit) => (bits & bit) !== 0);
   const traits = { flush, fua, readOnly, rotational };
@@ -73,7 +73,7 @@ Deno.test("ublkParams offers exactly the discards that the disk answers", () => 
     [{ trim: true }, MOST, 0],
     [{ writeZeroes: true }, 0, MOST],
     [{ trim: true, writeZeroes: true }, MOST, MOST],
-    // A read-only disk refuses them before they reach anybody.
+    // A read-only disk refuses them before they reach the server.
     [{ trim: true, writeZeroes: true, readOnly: true }, 0, 0],
   ];
   for (const [traits, trim, zeroes] of cases) {
@@ -262,7 +262,7 @@ Deno.test("ublkParams describes zones, whose size is that of chunks", () => {
   assertEquals(zoned, { max_open_zones: 3, max_active_zones: 5, max_zone_append_sectors: 2048 });
   const back = decode(ublk_params, bytesOf(ublk_params, params));
   assertEquals(describeParams(back)?.zoneBytes, 4 * MIB);
-  // An append is no longer than its zone.
+  // An append is at most as long as its zone.
   const small = ublkParams({ ...plain, zones: { size: 64 << 10, maxOpen: 0, maxActive: 0 } });
   assertEquals(small.zoned.max_zone_append_sectors, 128);
 });

@@ -1,10 +1,11 @@
 /**
- * Sends commands, each in the form that its device wants.
+ * The sender of control commands. It sends each one in the form that its device requires.
  *
- * By whom an unprivileged device may be commanded is judged by a file: before the command's buffer
- * goes the path of the char device, and whoever may use that may use the device
- * (`ublk_ctrl_uring_cmd_permission` in the driver). A privileged device is root's and takes no path,
- * but for GET_DEV_INFO2. Which kind a device is, its number does not tell; so it is learned.
+ * The driver authorises commands for an unprivileged device by access to its char device: the path
+ * of that goes in front of the command's buffer, and a user who may access the file may command the
+ * device (`ublk_ctrl_uring_cmd_permission` in the driver). A privileged device belongs to root, and
+ * takes no path, except with GET_DEV_INFO2. The kind of a device does not follow from its number,
+ * so the sender learns it.
  *
  * @module
  */
@@ -21,9 +22,9 @@ import { controlError } from "./errors.ts";
 /** The `dev_id` that lets the kernel choose. */
 export const ANY_DEV_ID = 0xffff_ffff;
 
-/** What a command carries beside the device's id. */
+/** The arguments of a command besides the device's id. */
 export interface Parts {
-  /** What the kernel reads and writes. */
+  /** Memory that the kernel reads and writes. */
   buffer?: Uint8Array<ArrayBuffer>;
   /** `data[0]`. */
   data?: number;
@@ -36,7 +37,7 @@ export class Sender {
   readonly #ring: Pick<ControlRing, "submit">;
   readonly #unprivileged = new Set<number>();
 
-  /** The ring stays its owner's. */
+  /** Uses the ring; the caller keeps ownership. */
   constructor(ring: Pick<ControlRing, "submit">) {
     this.#ring = ring;
   }
@@ -46,13 +47,13 @@ export class Sender {
     return this.#unprivileged.has(id);
   }
 
-  /** Takes note of what kind a device is. */
+  /** Notes the kind of a device. */
   learn({ dev_id, flags }: Pick<ublksrv_ctrl_dev_info, "dev_id" | "flags">): void {
     if ((flags & UBLK_F_UNPRIVILEGED_DEV) === 0) this.#unprivileged.delete(dev_id);
     else this.#unprivileged.add(dev_id);
   }
 
-  /** A deleted device's number may come back as another kind of device. */
+  /** Forgets a deleted device, because its number may be reused for another kind of device. */
   forget(id: number): void {
     this.#unprivileged.delete(id);
   }
@@ -77,7 +78,7 @@ export class Sender {
       return checked(request, await this.#submitWithPath(request, options));
     }
     const result = await this.#ring.submit(request, options);
-    // EINVAL: an unprivileged device whose path was not given. EPERM: this user is not root.
+    // EINVAL: the device is unprivileged and the path was missing. EPERM: this user is not root.
     const unsure = result === -EINVAL || result === -EPERM;
     if (!unsure || device === undefined || command === ADD_DEV) return checked(request, result);
     if (!await this.#findOut(device, request, options)) return checked(request, result);
@@ -85,9 +86,9 @@ export class Sender {
   }
 
   /**
-   * Whether the device of a command that was refused is unprivileged.
+   * Finds out whether the device of a refused command is unprivileged.
    *
-   * @throws {UblkError} If its path shows that this user may not command it, or that it is gone.
+   * @throws {UblkError} If this user may not access the char device, or the device is gone.
    */
   async #findOut(
     device: number,
@@ -121,7 +122,7 @@ export class Sender {
   }
 }
 
-/** The answer, if it is none of failure. */
+/** Returns a successful answer, or throws the error for a negative one. */
 export function checked(request: ControlRequest, result: number): number {
   if (result < 0) throw controlError(request, -result);
   return result;

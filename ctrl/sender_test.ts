@@ -13,18 +13,18 @@ const PATH = "/dev/ublkc7\0";
 const NEW = { dev_id: ID, flags: UBLK_F_UNPRIVILEGED_DEV };
 
 /**
- * A driver with one device, as `ublk_ctrl_uring_cmd_permission` judges: what it received, in words,
- * and its answers, which the test may change.
+ * A fake driver with one device, with the rules of `ublk_ctrl_uring_cmd_permission`. It records the
+ * received commands in words. The test may change its answers.
  */
 class Driver {
   readonly sent: string[] = [];
   /** Whether the device is unprivileged. */
   unprivileged = true;
-  /** The caller is root. */
+  /** Whether the caller is root. */
   root = false;
-  /** What the path says of the caller. */
+  /** The result of the access check on the path. */
   path = 0;
-  /** What the command itself answers. */
+  /** The answer of the command itself. */
   answer = 0;
 
   readonly submit = (request: ControlRequest): Promise<number> => {
@@ -103,7 +103,7 @@ Deno.test("Sender + somebody else's unprivileged device + says that it is not th
       () => new Sender(driver).send(commands.STOP_DEV, ID, {}),
       UblkError,
     );
-    // The command that was asked for, not the question about its device.
+    // The error names the requested command, not the query about its device.
     assertEquals([error.operation, error.code, error.errno], ["STOP_DEV", code, errno]);
   }
 });

@@ -1,5 +1,5 @@
 /**
- * The zones of a device, in the kernel's words.
+ * The zones of a device as kernel parameters.
  *
  * @module
  */
@@ -13,20 +13,20 @@ const SECTOR_BYTES = 512;
 
 /** The zones of a disk. */
 export interface ZonedTraits {
-  /** Bytes of each: a power of two of sectors. It is the device's `chunk_sectors`. */
+  /** Bytes per zone: a power of two of sectors. Becomes the device's `chunk_sectors`. */
   readonly size: number;
-  /** The most that are open at a time; 0 for no limit. */
+  /** The maximum number of open zones; 0 for no limit. */
   readonly maxOpen: number;
-  /** The most that are open or closed at a time; 0 for no limit. */
+  /** The maximum number of zones that are open or closed; 0 for no limit. */
   readonly maxActive: number;
 }
 
-/** Zones as a device's parameters; all zero without any. */
+/** Converts zones to device parameters; all zero without zones. */
 export function zonedParams(zones: ZonedTraits | undefined, maxIoBytes: number): ublk_param_zoned {
   return {
     max_open_zones: zones?.maxOpen ?? 0,
     max_active_zones: zones?.maxActive ?? 0,
-    // An append lies in one zone and is one request.
+    // An append stays in one zone and is one request.
     max_zone_append_sectors: zones === undefined
       ? 0
       : Math.min(maxIoBytes, zones.size) / SECTOR_BYTES,
@@ -36,7 +36,7 @@ export function zonedParams(zones: ZonedTraits | undefined, maxIoBytes: number):
 
 /**
  * Checks zones as `ublk_validate_params`, `ublk_dev_param_zoned_validate` and
- * `blk_validate_zoned_limits` do, and says what is wrong.
+ * `blk_validate_zoned_limits` do, but with a clear error.
  *
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */

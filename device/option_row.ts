@@ -1,5 +1,5 @@
 /**
- * What the table of a device's options says of each.
+ * The shape of a row in the table of device options.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { DeviceOptions } from "./options.ts";
 /** Members of {@linkcode DeviceOptions} that have members of their own. */
 export type Group = "integrity" | "sharedMemory" | "topology";
 
-/** Where a value is in {@linkcode DeviceOptions}: `depth`, `integrity.tagSize`. */
+/** The path of a value in {@linkcode DeviceOptions}: `depth`, `integrity.tagSize`. */
 export type Member =
   | Exclude<keyof DeviceOptions, "backend" | "signal" | "signals" | Group>
   | { [G in Group]: `${G}.${keyof Required<DeviceOptions>[G] & string}` }[Group];
@@ -19,36 +19,39 @@ export type Member =
 export interface DeviceOption extends Omit<Option, "name" | "first" | "required"> {
   /** Its member of {@linkcode DeviceOptions}. */
   readonly member: Member;
-  /** Its flag, in kebab case without dashes. Without it no command line has the option. */
+  /**
+   * Its flag, in kebab case without dashes. An option without a flag is not available on command
+   * lines.
+   */
   readonly flag?: string;
   /** The flag's letter. */
   readonly short?: string;
-  /** The value where none is given. */
+  /** The value if none is given. */
   readonly default?: number | boolean;
-  /** In words what holds where none is given and there is no {@linkcode default}. */
+  /** Describes the default in words, for an option without a fixed {@linkcode default}. */
   readonly otherwise?: string;
-  /** The flag switches it off. */
+  /** The flag turns the option off. */
   readonly negated?: true;
-  /** The flag's value is a text, for which the API has another shape (`option_rules.ts`). */
+  /** The flag's value is a string; the API takes another type (`option_rules.ts`). */
   readonly asText?: true;
-  /** The `UBLK_F_*` that a device with this option must have. */
+  /** The `UBLK_F_*` flag that a device with this option must have. */
   readonly feature?: number;
-  /** A device that is recovered keeps what it was made with. */
+  /** The value is fixed when a device is made; recovery cannot change it. */
   readonly fixed?: true;
-  /** A number that must be a power of two. */
+  /** The number must be a power of two. */
   readonly powerOfTwo?: true;
-  /** Options that cannot be given too. */
+  /** Options that exclude this one. */
   readonly excludes?: readonly Member[];
-  /** An option that must be given too. */
+  /** An option that this one requires. */
   readonly needs?: Member;
-  /** In words what is missing without {@linkcode needs}. */
+  /** The cause of the error if the {@linkcode needs} option is missing. */
   readonly without?: string;
 }
 
-/** Options by their members' names, as far as they are given. */
+/** Given options by member name. */
 export type GivenMembers = Readonly<Record<string, unknown>>;
 
-/** The value of a member; undefined where it, or the group that it is in, is not given. */
+/** The value of a member; undefined if it or its group is not given. */
 export function memberValue(options: object, member: Member): unknown {
   const [first, second] = member.split(".");
   const value = (options as GivenMembers)[first];

@@ -1,8 +1,8 @@
 /**
- * The rows of the table of a device's options, by what they are about.
+ * The rows of the table of device options, grouped by topic.
  *
- * A new option is one row here, one member of `DeviceOptions` (the compiler insists on it), and one
- * use. Help texts end without a full stop: kernel and default are added to them.
+ * A new option needs one row here, one member of `DeviceOptions` (the compiler insists on it), and
+ * one use. Help texts end without a full stop, because the kernel version and default are appended.
  *
  * @module
  */
@@ -25,12 +25,12 @@ import type { DeviceOption } from "./option_row.ts";
 import { RECOVERY_MODES } from "./recovery_mode.ts";
 
 /**
- * The longest discard or write-zeroes in bytes: one that takes a backend long holds up its queue,
- * and its deadline.
+ * The longest discard or write-zeroes, in bytes. A slow one would hold up its queue and run into
+ * its deadline.
  */
 export const MAX_RANGE_BYTES: number = 64 << 20;
 
-/** How many requests travel at a time, and who serves them. */
+/** Queues, their size and the threads that serve them. */
 export const QUEUES = [
   {
     member: "id",
@@ -73,7 +73,7 @@ export const QUEUES = [
     min: MIN_MAX_IO_BYTES,
     max: MAX_MAX_IO_BYTES,
     multipleOf: MIN_MAX_IO_BYTES,
-    // ublksrv's default too.
+    // ublksrv has the same default.
     default: 512 << 10,
     fixed: true,
     help: "The largest request, 4K to 32M in whole pages",
@@ -83,7 +83,7 @@ export const QUEUES = [
     flag: "threads",
     kind: "integer",
     min: 1,
-    // Each is an operating system's thread with a heap of its own.
+    // Each is an OS thread with its own heap.
     max: UBLK_MAX_NR_QUEUES,
     otherwise: "one per queue, or one in all for a backend of one thread",
     help: "Serving threads. Another number than one, or that of the queues, needs " +
@@ -119,7 +119,7 @@ export const QUEUES = [
   },
 ] as const satisfies readonly DeviceOption[];
 
-/** How data travels, and what the kernel lets through. */
+/** The transfer of data, and the requests that the kernel passes on. */
 export const DATA = [
   {
     member: "readOnly",
@@ -175,7 +175,7 @@ export const DATA = [
   },
 ] as const satisfies readonly DeviceOption[];
 
-/** What becomes of the device in its life, and how it is watched. */
+/** The life of the device and its supervision. */
 export const LIFE = [
   {
     member: "recovery",
@@ -203,7 +203,7 @@ export const LIFE = [
     flag: "deadline",
     kind: "time",
     min: 100,
-    // A word of the control block holds it.
+    // The control block stores it in a 32-bit word.
     max: 2 ** 31 - 1,
     multipleOf: 1,
     default: 20_000,
@@ -226,7 +226,7 @@ export const LIFE = [
 
 const NO_METADATA = { needs: "integrity.metadataSize", without: "there is no metadata" } as const;
 
-/** How the disk is best used. */
+/** Hints about efficient use of the disk. */
 export const TOPOLOGY = [
   {
     member: "topology.rotational",

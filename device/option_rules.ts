@@ -1,8 +1,8 @@
 /**
- * What is wrong with options of a device, as far as that can be told without a kernel or a backend:
- * the bounds of each row of the table, and what goes together with what.
+ * Checks of device options that need neither a kernel nor a backend: the bounds in each row of the
+ * table, and the conflicts between options.
  *
- * The words are the same for programs and command lines; only the names of options differ.
+ * Programs and command lines get the same messages; only the names of options differ.
  *
  * @module
  */
@@ -14,9 +14,9 @@ import { type DeviceOption, type Member, memberValue } from "./option_row.ts";
 import { DEVICE_OPTIONS, optionOf } from "./option_table.ts";
 import type { DeviceOptions } from "./options.ts";
 
-/** A mistake: which options, why, and what to do about it. */
+/** A mistake in the options: the options, the cause and the remedy. */
 export interface Mistake {
-  /** The options' names, as a sentence has them. */
+  /** The options' names, as they appear in a sentence. */
   readonly what: string;
   /** The cause. */
   readonly cause: string;
@@ -24,23 +24,23 @@ export interface Mistake {
   readonly remedy?: string;
 }
 
-/** The name of an option: that of its member, or of its flag. */
+/** Returns the name of an option: its member or its flag. */
 export type NameOf = (member: Member) => string;
 
 type Given = Omit<DeviceOptions, "backend">;
 
 /**
- * The longest deadline of an unprivileged device, in milliseconds: its server is killed over a
- * request that the block layer has waited for 30 s (`ublk_timeout` in the driver). A Promise is
- * given up an eighth of a deadline late at most (`queue/wait.ts`), and may have been asked for only
- * after a method that took nearly a deadline itself; a method that does not return is noticed in one
- * and a half (`device/watch.ts`), and its thread then has `GRACE_MS` to leave. Neither comes to
- * more than 26 s.
+ * The longest deadline of an unprivileged device, in milliseconds. The driver kills its server if
+ * the block layer waits for a request for 30 s (`ublk_timeout` in the driver). A Promise is given
+ * up at most an eighth of a deadline late (`queue/wait.ts`), and may only start after a method that
+ * itself took nearly a deadline. A method that does not return is noticed after one and a half
+ * deadlines (`device/watch.ts`), and its thread then has `GRACE_MS` to leave. Neither takes more
+ * than 26 s in total.
  */
 export const UNPRIVILEGED_DEADLINE_MS = 12_000;
 
 /**
- * The first mistake in options, before defaults are filled in; undefined if there is none.
+ * Returns the first mistake in options before defaults are filled in; undefined if there is none.
  *
  * @param isAdmin Whether this process makes privileged devices.
  */
@@ -58,12 +58,12 @@ export function mistakeIn(
     mistakeOfUser(options, nameOf, isAdmin);
 }
 
-/** Whether something is asked for, and not merely named. */
+/** Whether an option is requested, not just present. */
 function isAsked(value: unknown): boolean {
   return value !== undefined && value !== null && value !== false;
 }
 
-/** What is wrong with one option by itself, or beside those that its row names. */
+/** Checks one option, by itself and against the options that its row names. */
 function mistakeOf(row: DeviceOption, options: Given, nameOf: NameOf): Mistake | undefined {
   const { member, excludes = [], needs, without } = row;
   const value = memberValue(options, member);
@@ -86,9 +86,9 @@ function mistakeOf(row: DeviceOption, options: Given, nameOf: NameOf): Mistake |
 }
 
 /**
- * Checks a value that a program has given.
+ * Checks a value given by a program.
  *
- * @throws {OptionError} Where the option cannot have it.
+ * @throws {OptionError} For a value that the option cannot have.
  */
 function checkValue(row: DeviceOption, value: unknown): void {
   const { member, kind } = row;
@@ -122,7 +122,7 @@ function checkCpuLists(value: unknown): void {
   );
 }
 
-/** A group without the member that it is about. */
+/** Checks that each group has its required member. */
 function mistakeOfGroups(
   { integrity, sharedMemory }: Given,
   nameOf: NameOf,
@@ -142,7 +142,8 @@ function mistakeOfGroups(
 function mistakeOfThreads(options: Given, nameOf: NameOf): Mistake | undefined {
   const { threads, perIoDaemons, batch, dataPath } = options;
   const queues = options.queues ?? optionOf("queues").default as number;
-  // One thread is right for a backend of one thread; and how many queues 0 makes is not known yet.
+  // One thread is right for a backend of one thread. With `queues: 0` the number of queues is not
+  // known yet.
   if (threads === undefined || threads === 1 || queues === 0 || threads === queues) {
     return undefined;
   }

@@ -1,7 +1,7 @@
 /**
- * The options of a device, one row each: the name for programs, the name on a command line, the
- * bounds, the default, the feature bit of the driver. Checks of the API, flags, help, completions
- * and files of options come from here, and the pages are compared with it.
+ * The table of device options, one row each: API name, flag, bounds, default and the driver's
+ * feature bit. API checks, flags, help, completions and option files are derived from it; tests
+ * compare the pages in `docs/` with it.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import type { DeviceOption, Group, Member } from "./option_row.ts";
 import { DATA, INTEGRITY, LIFE, QUEUES, TOPOLOGY } from "./option_rows.ts";
 import type { DeviceOptions, RecoverOptions } from "./options.ts";
 
-/** All options that a device has beside its backend. */
+/** All device options except the backend. */
 export const DEVICE_OPTIONS = [...QUEUES, ...DATA, ...LIFE, ...INTEGRITY, ...TOPOLOGY] as const;
 
-/** Members that always have a value, by the table. */
+/** Members that always have a value, according to the table. */
 export type Defaulted = Extract<Row, { default: number | boolean }>["member"] & keyof DeviceOptions;
 
 /** The row of a member. */
@@ -22,14 +22,16 @@ export function optionOf(member: Member): DeviceOption {
   return DEVICE_OPTIONS.find((row) => row.member === member)!;
 }
 
-/** The Linux that an option needs, as "6.16"; undefined where every kernel with this project has it. */
+/**
+ * The Linux version that an option needs, as "6.16"; undefined if every supported kernel has it.
+ */
 export function kernelOf({ feature }: DeviceOption): string | undefined {
   const kernel = FEATURES.find(({ flag }) => flag === feature)?.kernel;
   const minor = (version: string) => Number(version.split(".")[1]) + 1000 * parseInt(version);
   return kernel === undefined || minor(kernel) <= minor(MIN_KERNEL) ? undefined : kernel;
 }
 
-// --- No row without a member, no member without a row, and values of the member's type.
+// --- Every member has a row, every row has a member, and the value types agree.
 
 type Row = (typeof DEVICE_OPTIONS)[number];
 
@@ -46,7 +48,7 @@ type Misfits = {
   [R in Row as TypeOf<R["member"]> extends ValueOf<R> ? never : R["member"]]: TypeOf<R["member"]>;
 };
 
-/** Evaluates to `true`, or to an error that names the difference. */
+/** Evaluates to `true`, or to a type that names the difference. */
 type Same<A, B> = [Exclude<A, B>, Exclude<B, A>] extends [never, never] ? true
   : { withoutRow: Exclude<A, B>; withoutMember: Exclude<B, A> };
 

@@ -5,7 +5,7 @@ import { DEVICE_OPTIONS, kernelOf, optionOf } from "./option_table.ts";
 
 const ROWS: readonly DeviceOption[] = DEVICE_OPTIONS;
 
-/** Where the members of options, and of their groups, are explained. */
+/** The sources that document the options and the members of their groups. */
 const SOURCES: Readonly<Record<string, [file: string, of: string]>> = {
   "": ["options.ts", "DeviceOptions"],
   topology: ["options.ts", "TopologyOptions"],
@@ -13,7 +13,7 @@ const SOURCES: Readonly<Record<string, [file: string, of: string]>> = {
   integrity: ["../ctrl/params.ts", "IntegrityTraits"],
 };
 
-/** The docstring of a member, on one line; undefined for one that must be given. */
+/** The docstring of a member, on one line; undefined for a required member. */
 function docOf(member: string): string | undefined {
   const [group, name] = member.includes(".") ? member.split(".") : ["", member];
   const [file, of] = SOURCES[group];
@@ -63,6 +63,6 @@ Deno.test("DEVICE_OPTIONS + flags + are names of their own, and have help", () =
   assertEquals(new Set(flags).size, flags.length);
   assertEquals(new Set(letters).size, letters.length);
   for (const flag of flags) assertMatch(flag, /^[a-z]+(-[a-z]+)*$/);
-  // Kernel and default are added to it.
+  // The kernel version and default are appended to it.
   for (const { help } of ROWS) assertMatch(help, /^[A-Z].*[^.]$/);
 });

@@ -1,5 +1,5 @@
 /**
- * What a device is made from.
+ * The options of a device.
  *
  * @module
  */
@@ -11,43 +11,44 @@ import type { DataPathName } from "../uapi/data_path.ts";
 import type { EndSignal } from "../uring/signals.ts";
 import type { RecoveryMode } from "./recovery_mode.ts";
 
-/** Integrity metadata beside the data: so many bytes for each block. */
+/** Integrity metadata beside the data: a fixed number of bytes per block. */
 export type IntegrityOptions = IntegrityTraits;
 
 /** Memory that clients share with the server. */
 export interface SharedMemoryOptions {
-  /** A file in hugetlbfs (or another that can be mapped). */
+  /** A file in hugetlbfs, or any other file that can be mapped. */
   readonly path: string;
   /**
-   * Map it for reading only: such memory serves WRITEs alone.
+   * Map the memory read-only. It then serves WRITEs only.
    *
    * @default false
    */
   readonly readOnly?: boolean;
 }
 
-/** How a disk is best used, where that is not to be as its backend says; all sizes in bytes. */
+/** Overrides of the backend's hints about efficient use of the disk. All sizes are in bytes. */
 export interface TopologyOptions {
   /**
-   * It rotates: what lies together is faster.
+   * The disk rotates, so sequential access is faster.
    *
    * @default as the backend says
    */
   readonly rotational?: boolean;
   /**
-   * The least write that needs no read before it: a power of two up to 256 MiB, at least the block.
+   * The physical block: the smallest write that needs no read first. A power of two, at least the
+   * logical block and at most 256 MiB.
    *
    * @default as the backend says, or 4096
    */
   readonly physicalBlockSize?: number;
   /**
-   * The best request: a power of two up to 256 MiB, at least the physical block.
+   * The optimal request size. A power of two, at least the physical block and at most 256 MiB.
    *
    * @default as the backend says
    */
   readonly ioOptBytes?: number;
   /**
-   * The unit in which space is given back: a multiple of the block up to 64 MiB.
+   * The unit of discards. A multiple of the logical block, at most 64 MiB.
    *
    * @default as the backend says, or the physical block
    */
@@ -57,8 +58,8 @@ export interface TopologyOptions {
 /** Options of `serve()` and of a {@linkcode Device}. */
 export interface DeviceOptions {
   /**
-   * What to serve: a specification, opened in Workers; or a backend itself, which runs in this
-   * thread. Code in this process must then not touch the device or anything mounted on it.
+   * The disk to serve. A specification is opened in Workers. A backend object runs in this thread;
+   * code in this process must then not touch the device or anything mounted on it.
    */
   readonly backend: BackendSpec | Backend;
   /**
@@ -68,7 +69,7 @@ export interface DeviceOptions {
    */
   readonly id?: number;
   /**
-   * Hardware queues; 0 for one per CPU.
+   * Number of hardware queues; 0 for one per CPU.
    *
    * @default 1
    */
@@ -80,119 +81,124 @@ export interface DeviceOptions {
    */
   readonly depth?: number;
   /**
-   * The largest request in bytes: whole pages, 4096 to 32 MiB.
+   * The largest request, in bytes: whole pages, 4096 to 32 MiB.
    *
    * @default 524288
    */
   readonly maxIoBytes?: number;
   /**
-   * The kernel refuses writes, whatever the backend could do.
+   * Makes the disk read-only: the kernel refuses writes, even if the backend supports them.
    *
    * @default false
    */
   readonly readOnly?: boolean;
   /**
-   * How data travels. One that is given is used, or it is an error.
+   * The transfer of request data between kernel and backend. If the given data path is not
+   * available, the start fails.
    *
    * @default the best that backend, driver and kernel go together for
    */
   readonly dataPath?: DataPathName;
   /**
-   * Many requests per command (`UBLK_F_BATCH_IO`, Linux 7.0).
+   * Handle many requests per io_uring command (`UBLK_F_BATCH_IO`, Linux 7.0).
    *
    * @default false
    */
   readonly batch?: boolean;
   /**
-   * Serving threads. Another number than one, or that of the queues, needs `perIoDaemons` or `batch`.
+   * Number of serving threads. Anything other than one thread, or one per queue, needs
+   * `perIoDaemons` or `batch`.
    *
    * @default one per queue, or one in all for a backend of one thread
    */
   readonly threads?: number;
   /**
-   * Every thread serves tags of every queue (`UBLK_F_PER_IO_DAEMON`, Linux 6.16).
+   * Let every thread serve tags of every queue (`UBLK_F_PER_IO_DAEMON`, Linux 6.16).
    *
    * @default false
    */
   readonly perIoDaemons?: boolean;
   /**
-   * The ring knows the device as a registered file.
+   * Register the device's file descriptor with the rings.
    *
    * @default true
    */
   readonly fixedFile?: boolean;
   /**
-   * What becomes of requests, and of the device, when its server dies.
+   * The fate of requests and of the device when its server dies.
    *
    * @default the device goes with its server
    */
   readonly recovery?: RecoveryMode;
   /**
-   * A device of this user's own, who need not be root (`UBLK_F_UNPRIVILEGED_DEV`): nobody else may
-   * use it. It wants the udev rule in `udev/`, and cannot have `recovery`, `integrity`, nor the data
-   * paths `user-copy` and zero copy. Root makes none.
+   * Make a private device for a user other than root (`UBLK_F_UNPRIVILEGED_DEV`). No other user may
+   * use it. It needs the udev rule in `udev/`, and excludes `recovery`, `integrity`, and the data
+   * paths `user-copy` and zero copy. Root cannot make unprivileged devices.
    *
    * @default whether this process is without CAP_SYS_ADMIN
    */
   readonly unprivileged?: boolean;
   /**
-   * Do not look for partitions (`UBLK_F_NO_AUTO_PART_SCAN`, Linux 7.0).
+   * Do not scan for partitions (`UBLK_F_NO_AUTO_PART_SCAN`, Linux 7.0).
    *
    * @default false
    */
   readonly noPartitionScan?: boolean;
-  /** Integrity metadata beside the data (`UBLK_F_INTEGRITY`, Linux 7.0). It travels by `user-copy`. */
+  /**
+   * Integrity metadata beside the data (`UBLK_F_INTEGRITY`, Linux 7.0). Requires the data path
+   * `user-copy`.
+   */
   readonly integrity?: IntegrityOptions;
-  /** How the disk is best used; filesystems lay themselves out by it. */
+  /** Hints about efficient use of the disk. Filesystems choose their layout by them. */
   readonly topology?: TopologyOptions;
   /** Memory that clients share with this server (`UBLK_F_SHMEM_ZC`, Linux 7.1). */
   readonly sharedMemory?: SharedMemoryOptions;
   /**
-   * CPUs for each thread: the first list for the first thread.
+   * The CPUs of each thread, one list per thread.
    *
    * @default those of the thread's queue
    */
   readonly affinity?: readonly (readonly number[])[];
   /**
-   * How long, in milliseconds, a backend may take over a request. A Promise that takes longer is
-   * answered for with ETIMEDOUT; a method that does not return for so long costs the device. An
-   * unprivileged device has 12,000, which is also the most it may have.
+   * The time that a backend may take for one request, in milliseconds. A Promise that takes longer
+   * is answered with ETIMEDOUT. If a method does not return within this time, the device is lost.
+   * Unprivileged devices default to 12,000, which is also their maximum.
    *
    * @default 20000
    */
   readonly deadlineMs?: number;
   /**
-   * Catch backends that keep a buffer, at the price of a copy. (Those that declare `address` or
-   * `ring` are lent none.)
+   * Detect backends that keep a buffer after their method is done, at the cost of a copy. Backends
+   * that declare `address` or `ring` are lent no buffer and are not checked.
    *
    * @default false
    */
   readonly paranoid?: boolean;
   /**
-   * The lowest level that serving threads log, as in `@std/log`; 5 traces requests.
+   * The lowest level that serving threads log, as in `@std/log`. Level 5 traces requests.
    *
    * @default 20
    */
   readonly logLevel?: number;
-  /** Ends the start-up; everything is undone. Once the disk is there it does nothing. */
+  /** Cancels the start and undoes everything. Has no effect once the disk is there. */
   readonly signal?: AbortSignal;
   /**
-   * The signals at which `serve()` and `recover()` delete the device, before they end the process as
-   * they would have: all of them, none, or those listed. Only a program's main thread listens. A
-   * signal that the process was started to ignore stays ignored (`nohup`). A second signal, a second
-   * later, ends the process within 2 s. A `serve()` that is called meanwhile waits for the end of the
-   * signal, in most processes their own.
+   * The signals that make `serve()` and `recover()` delete the device before they end the process
+   * as usual: all of them, none, or those listed. Only a program's main thread listens. A signal
+   * that the process was started to ignore stays ignored (`nohup`). A second signal, at least a
+   * second later, ends the process within 2 s. A call of `serve()` during the handling of a signal
+   * waits until that is over; in most processes it never returns, because the process ends.
    *
-   * Listeners of the program's own are called too; since the signal is sent on when the device is
-   * gone, they are called twice. A program that does something else at a signal than to end passes
-   * `false`. A {@linkcode Device} does not listen.
+   * The program's own listeners are called too. They are called twice, because the signal is sent
+   * again once the device is gone. A program that handles a signal in another way than by ending
+   * passes `false`. A {@linkcode Device} does not listen for signals.
    *
    * @default true; false with `recovery` and of `recover()`: such a device outlives its server
    */
   readonly signals?: boolean | readonly EndSignal[];
 }
 
-/** Options of `recover()`: what a device was made with stays as it is. */
+/** Options of `recover()`. The options that a device was made with cannot be changed. */
 export interface RecoverOptions extends
   Omit<
     DeviceOptions,
@@ -209,6 +215,11 @@ export interface RecoverOptions extends
     | "integrity"
     | "topology"
   > {
-  /** Take a backend whose contents are gone with its process: the disk's contents will be lost. */
+  /**
+   * Accept a backend that lost its contents with its process, although the disk's contents are then
+   * lost.
+   *
+   * @default false
+   */
   readonly allowVolatile?: boolean;
 }

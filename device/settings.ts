@@ -1,5 +1,5 @@
 /**
- * The options of a device with every default filled in.
+ * The options of a device with all defaults filled in.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import { mistakeIn, UNPRIVILEGED_DEADLINE_MS } from "./option_rules.ts";
 import { type Defaulted, DEVICE_OPTIONS } from "./option_table.ts";
 import type { DeviceOptions } from "./options.ts";
 
-/** Options with every default filled in; what is undefined has none. */
+/** Options with all defaults filled in. An undefined member has no default. */
 export type Settings =
   & Omit<DeviceOptions, "signal" | "signals">
   & Required<Pick<DeviceOptions, Defaulted | "unprivileged">>;
 
 /**
- * Checks all that can be checked without a kernel, and fills in the defaults.
+ * Checks everything that can be checked without a kernel, and fills in the defaults.
  *
  * @param isAdmin Whether this process makes privileged devices.
- * @throws {UblkError} `INVALID_ARGUMENT` with one line about the first thing that is wrong.
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line about the first mistake.
  */
 export function settingsOf(
   options: DeviceOptions,
@@ -38,7 +38,7 @@ export function settingsOf(
   const unprivileged = options.unprivileged ?? !isAdmin();
   const defaults: Record<string, unknown> = { unprivileged };
   for (const row of DEVICE_OPTIONS as readonly DeviceOption[]) {
-    // Those within a group hold where the group is used.
+    // Defaults within a group apply where the group is used.
     if (row.default !== undefined && !row.member.includes(".")) defaults[row.member] = row.default;
   }
   if (unprivileged) defaults.deadlineMs = UNPRIVILEGED_DEADLINE_MS;
@@ -46,7 +46,7 @@ export function settingsOf(
   return { ...defaults, ...Object.fromEntries(chosen) } as Settings;
 }
 
-/** The `UBLK_F_*` without which a device could not be as its options say. */
+/** The `UBLK_F_*` flags that the options require. */
 export function requiredFeatures(settings: Settings): number {
   let flags = 0;
   for (const row of DEVICE_OPTIONS as readonly DeviceOption[]) {

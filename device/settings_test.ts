@@ -155,7 +155,7 @@ const REFUSED: [options: Record<string, unknown>, message: string][] = [
   [{ sharedMemory: {} }, "serve: sharedMemory.path: it is missing; give the path of a file"],
   [{ deadlineMs: 99 }, "serve: deadlineMs: 99 is out of range; use 100 to 2147483647"],
   // It was negative in the word that threads read it from, and every request was late.
-  [{ deadlineMs: 2 ** 31 }, "use 100 to 2147483647"],
+  [{ deadlineMs: 2 ** 31 }, "serve: deadlineMs: 2147483648 is out of range; use 100 to 2147483647"],
   [{ depth: 0 }, "serve: depth: 0 is out of range; use 1 to 4096"],
   [{ depth: "8" }, 'serve: depth: "8" is a text; give a number'],
   [{ queues: NaN }, "serve: queues: NaN is not a whole number; give one in digits"],

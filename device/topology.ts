@@ -1,5 +1,5 @@
 /**
- * How a disk is best used: what its backend says, and over it what was asked for.
+ * The topology of a disk: the backend's hints, overridden by the options.
  *
  * @module
  */
@@ -10,14 +10,14 @@ import { UblkError } from "../uapi/error.ts";
 import type { Member } from "./option_row.ts";
 import type { TopologyOptions } from "./options.ts";
 
-/** What the block layer takes for the physical block where nobody says. */
+/** The block layer's physical block size if nothing else is known. */
 const USUAL_PHYSICAL_BYTES = 4096;
 
 /**
- * The topology of a new device. What the backend says gives way to what was asked for: the sizes that
- * would then contradict it become larger, or are left out.
+ * The topology of a new device. The options override the backend's hints. Hints that would
+ * contradict the options are raised or dropped.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where what was asked for does not go with the disk's blocks.
+ * @throws {UblkError} `INVALID_ARGUMENT` for options that do not fit the disk's blocks.
  */
 export function chosenTopology(
   { blockSize, topology = {}, trim, writeZeroes }: Pick<
@@ -63,7 +63,7 @@ export function chosenTopology(
     ...topology,
     rotational: asked.rotational ?? topology.rotational,
     physicalBlockSize: physical,
-    // The best request is never less than the smallest good one.
+    // The optimal request is never smaller than the minimum one.
     ioMinBytes: least === undefined ? undefined : Math.min(least, best ?? least),
     ioOptBytes: best,
     discardGranularityBytes: granularity ?? topology.discardGranularityBytes,

@@ -1,5 +1,5 @@
 /**
- * Options that a zoned device cannot have.
+ * Options that a zoned device excludes.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Answers that may be Promises, for wrappers that go around synchronous and asynchronous disks
- * alike: what can be done at once is, with nothing awaited.
+ * Helpers for answers that may be Promises. With them a wrapper works around synchronous and
+ * asynchronous disks alike: nothing is awaited that is already done.
  *
  * @module
  */
@@ -9,33 +9,33 @@ import { ENODEV } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Answer } from "./backend.ts";
 
-/** Whether an answer is yet to come: it is a Promise, or behaves like one. */
+/** Whether an answer is still to come: a Promise or another thenable. */
 export function isLater(answer: unknown): answer is Promise<void> {
   return typeof answer === "object" && answer !== null &&
     typeof (answer as { then?: unknown }).then === "function";
 }
 
 /**
- * A Promise of our own for an answer. It guards against a thenable that throws, or that answers
- * twice; `Promise.resolve` would hand a Promise with a `then` of its own through as it is.
+ * Wraps an answer in a Promise of our own. It guards against a thenable that throws or settles
+ * twice. `Promise.resolve` would not do: it returns a Promise with an overridden `then` unchanged.
  */
 export function asPromise(answer: unknown): Promise<unknown> {
   return new Promise((resolve) => resolve(answer));
 }
 
-/** Resolves when all have, also where one fails: a buffer is borrowed until then. */
+/** Waits for all answers even if one fails, because buffers are borrowed until then. */
 export async function allOf(answers: readonly Promise<void>[]): Promise<void> {
   await Promise.allSettled(answers);
   await Promise.all(answers);
 }
 
-/** What a request takes, one answer after the other. Each answer is yielded. */
+/** The steps of a request, run one after the other. Each yields its answer. */
 export type Steps = Generator<Answer, void, void>;
 
 /**
- * Takes the steps: at once as long as their answers are there, and later from the first Promise.
+ * Runs the steps: synchronously up to the first Promise, asynchronously from there on.
  *
- * @param isOver Whether no further step may be taken: what the steps work on is closed.
+ * @param isOver Whether the disk has been closed, so that no further step may run.
  */
 export function take(steps: Steps, isOver?: () => boolean): Answer {
   for (;;) {
@@ -66,28 +66,28 @@ async function takeLater(
   }
 }
 
-/** The error of a request whose disk was closed meanwhile. */
+/** The error of a request whose disk was closed while it waited. */
 export function closedError(): UblkError {
   const reason = "the disk was closed while the request waited";
   return new UblkError("SYSCALL_FAILED", { operation: "a late request", reason, errno: ENODEV });
 }
 
-/** Requests that must not overlap: one begins when the one before has its answer. */
+/** A queue of requests that must not overlap: each begins after the one before is answered. */
 export class Turns {
   #waiting = 0;
   #last: Promise<void> = Promise.resolve();
 
-  /** Nobody's turn is under way: what takes no time needs none. */
+  /** Whether no turn is running. */
   get idle(): boolean {
     return this.#waiting === 0;
   }
 
-  /** Resolves when those that have asked for a turn so far have had it. */
+  /** Resolves when all turns requested so far are over. */
   get over(): Promise<void> {
     return this.#last;
   }
 
-  /** Does the work when it is its turn: now, if nothing is under way. */
+  /** Runs the work in its turn: now, if no turn is running. */
   take(work: () => Answer): Answer {
     const answer = this.#waiting === 0 ? work() : this.#last.then(work);
     if (!isLater(answer)) return;

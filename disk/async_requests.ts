@@ -1,31 +1,31 @@
 /**
- * The requests whose backend returned a Promise: since when, and which may still be answered. They
- * go by numbers that are used again and again, such as those of a queue's slots.
+ * Tracks the requests whose backend returned a Promise: their start times, and whether they may
+ * still be answered. Requests are identified by numbers that are reused, such as a queue's slots.
  *
  * @module
  */
 
-/** Which requests wait for a Promise, and which Promises have been given up. */
+/** The requests that wait for a Promise, and the Promises that were given up. */
 export class AsyncRequests {
-  /** Requests that wait for a Promise. */
+  /** Number of requests that wait for a Promise. */
   outstanding = 0;
 
   readonly #waiting: Uint8Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
-  // How often a number has been used: a Promise that settles under an older generation is late, and
-  // must answer nothing. A double counts on where 32 bits would wrap around.
+  // The number of uses of each id. A Promise that settles under an older generation is late and
+  // must not answer. Doubles, because 32 bits would wrap around.
   readonly #generation: Float64Array<ArrayBuffer>;
   readonly #late = new Map<string, () => void>();
   #closed = false;
 
-  /** For the numbers 0 to `count` - 1. */
+  /** @param count The ids are 0 to `count` - 1. */
   constructor(count: number) {
     this.#waiting = new Uint8Array(count);
     this.#startedUs = new Float64Array(count);
     this.#generation = new Float64Array(count);
   }
 
-  /** The request waits from now on. Returns what {@linkcode settle} must be called with. */
+  /** Notes that a request waits. Returns the generation to pass to {@linkcode settle}. */
   begin(id: number, startedUs: number): number {
     this.#waiting[id] = 1;
     this.#startedUs[id] = startedUs;
@@ -34,9 +34,9 @@ export class AsyncRequests {
   }
 
   /**
-   * The Promise of that request has settled.
+   * Notes that a request's Promise has settled.
    *
-   * @returns Whether the request is still there to be answered.
+   * @returns Whether the request is still unanswered, so the caller must answer it.
    */
   settle(id: number, generation: number): boolean {
     if (this.#closed) return false;
@@ -52,14 +52,14 @@ export class AsyncRequests {
     return false;
   }
 
-  /** Gives up the request's Promise; `release` runs if it ever settles. */
+  /** Gives up a request's Promise. `release` runs if it ever settles. */
   abandon(id: number, release: () => void): void {
     this.#waiting[id] = 0;
     this.outstanding--;
     this.#late.set(`${id}/${this.#generation[id]}`, release);
   }
 
-  /** The requests that have waited longer than `deadlineUs`, or since before `givenUpUs`. */
+  /** Lists the requests that have waited longer than `deadlineUs`, or since before `givenUpUs`. */
   overdue(nowUs: number, deadlineUs: number, givenUpUs = 0): number[] {
     const found: number[] = [];
     if (this.outstanding === 0) return found;
@@ -71,7 +71,9 @@ export class AsyncRequests {
     return found;
   }
 
-  /** From now on every Promise is late, and releases nothing: the ring is gone. */
+  /**
+   * Makes every Promise late from now on. Nothing is released any more, because the ring is gone.
+   */
   close(): void {
     this.#closed = true;
   }

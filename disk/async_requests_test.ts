@@ -18,7 +18,7 @@ Deno.test("AsyncRequests.settle tells the Promise of an earlier request from the
   requests.abandon(0, () => released++);
   const second = requests.begin(0, 0);
   assertEquals([requests.settle(0, first), released], [false, 1]);
-  // Once is once, also for what releases a buffer.
+  // Settle and release each happen only once.
   assertEquals([requests.settle(0, first), released], [false, 1]);
   assertEquals([requests.outstanding, requests.settle(0, second)], [1, true]);
 });

@@ -1,5 +1,6 @@
 /**
- * What a backend is: the small table of operations behind a disk.
+ * The backend interface: the small table of operations behind a disk, and the contract of the
+ * modules that open one.
  *
  * @module
  */
@@ -7,55 +8,58 @@
 import type { RingFiles } from "../uring/ring_files.ts";
 import type { Claim } from "./claims.ts";
 
-/** How a write is to be done. */
+/** Options of one write. */
 export interface WriteOptions {
-  /** The data must be durable before the write is answered (force unit access). */
+  /** The data must be durable before the write is answered: force unit access (FUA). */
   readonly fua: boolean;
 }
 
-/** How zeroes are to be written. */
+/** Options of one write of zeroes. */
 export interface WriteZeroesOptions {
-  /** The space may be given back, so that later writes there could fail with ENOSPC. */
+  /** The space may be freed. A later write to the range may then fail with ENOSPC. */
   readonly mayUnmap: boolean;
 }
 
-/** What the memory of requests must be like: the kernel splits and copies what is not. */
+/** Requirements on the memory of requests. The kernel splits or copies requests to meet them. */
 export interface RequestLimits {
-  /** The multiple of bytes, a power of two up to the page, at which it must lie. */
+  /** Alignment of the memory in bytes: a power of two, at most a page. */
   readonly dmaAlignmentBytes: number;
-  /** The most pieces of one request. */
+  /** Maximum number of memory segments in one request. */
   readonly maxSegments: number;
-  /** The longest piece in bytes, at least 4096. */
+  /** Maximum length of a segment in bytes, at least 4096. */
   readonly maxSegmentBytes: number;
-  /** What no piece may lie across, in bytes: a power of two, at least 4096. */
+  /** Boundary in bytes that no segment may cross: a power of two, at least 4096. */
   readonly segmentBoundaryBytes: number;
 }
 
 /**
- * How a disk is best used; all sizes in bytes. What is left out is what the block layer or the block
- * size says. Filesystems lay themselves out by it.
+ * Hints on using a disk efficiently; all sizes are in bytes. Filesystems align their layout to
+ * them. The block layer chooses the values that are left out, or derives them from the block size.
  */
 export interface Topology {
-  /** The least write that needs no read before it, in bytes: a power of two, at least the block size. */
+  /**
+   * The smallest write that needs no read-modify-write, in bytes: a power of two, at least the
+   * block size.
+   */
   readonly physicalBlockSize?: number;
-  /** The smallest good request: a power of two, at least the physical block. */
+  /** The smallest efficient request in bytes: a power of two, at least the physical block. */
   readonly ioMinBytes?: number;
-  /** The best request: a power of two, at least the physical block. */
+  /** The most efficient request in bytes: a power of two, at least the physical block. */
   readonly ioOptBytes?: number;
-  /** It rotates: what lies together is faster. */
+  /** The disk rotates: sequential access is faster than random access. */
   readonly rotational?: boolean;
-  /** The unit in which space is given back: a multiple of the block size. */
+  /** The unit in which space is freed, in bytes: a multiple of the block size. */
   readonly discardGranularityBytes?: number;
-  /** Where the first such unit begins, from the start of the disk. */
+  /** The start of the first such unit, in bytes from the start of the disk. */
   readonly discardAlignmentBytes?: number;
-  /** The multiple at which the memory of requests must lie for zero copy: a power of two. */
+  /** Alignment of request memory for zero copy, in bytes: a power of two. */
   readonly dmaAlignmentBytes?: number;
 }
 
-/** What a data operation returns: nothing, or a Promise of nothing, once all is done. */
+/** The result of an operation: nothing once it is done, or a Promise that resolves then. */
 export type Answer = void | Promise<void>;
 
-/** One request as a backend sees it that works through the ring. Valid until it is answered. */
+/** One request, as {@linkcode RingMethods} see it. Valid until it is answered. */
 export interface RingRequest {
   /** `UBLK_IO_OP_READ`, `_WRITE`, `_FLUSH`, `_DISCARD` or `_WRITE_ZEROES`. */
   readonly op: number;
@@ -65,77 +69,78 @@ export interface RingRequest {
   readonly length: number;
   /** The write must be durable before it is answered. */
   readonly fua: boolean;
-  /** Zeroed space may be given back. */
+  /** The zeroed space may be freed. */
   readonly mayUnmap: boolean;
-  /** Bytes of integrity metadata that go with the data; 0 where there is none. */
+  /** Bytes of integrity metadata that accompany the data; 0 for none. */
   readonly metadataLength: number;
-  /** The backend's own, 0 when the request arrives: what it must know when operations complete. */
+  /** For the backend's own use between `prepare` and `complete`. 0 when the request arrives. */
   state: number;
 }
 
 /**
- * Queues operations on the serving thread's own ring, for the request at hand. Where its data is
- * (a buffer, the pages of who asked, shared memory) is the data path's business: operations name
- * it by the distance from its start.
+ * Queues operations for the current request on the serving thread's io_uring. The data path decides
+ * where the request's data is (a buffer, the client's pages, shared memory). Operations address the
+ * data by a byte position from its start.
  */
 export interface RingOperations {
   /** `pread` of `length` bytes from a file to byte `at` of the request's data. */
   read(fd: number, at: number, length: number, offset: number): void;
   /** `pwrite` of `length` bytes to a file from byte `at` of the request's data. */
   write(fd: number, at: number, length: number, offset: number): void;
-  /** `pread` of all of the request's integrity metadata from a file. */
+  /** `pread` of all the request's integrity metadata from a file. */
   readMetadata(fd: number, offset: number): void;
-  /** `pwrite` of all of the request's integrity metadata to a file. */
+  /** `pwrite` of all the request's integrity metadata to a file. */
   writeMetadata(fd: number, offset: number): void;
   /** `fsync`, or `fdatasync` with `dataOnly`. */
   fsync(fd: number, dataOnly: boolean): void;
   /** `fallocate` with its mode bits. */
   fallocate(fd: number, mode: number, offset: number, length: number): void;
-  /** Completes with -ETIME after a time in microseconds. */
+  /** A timer that completes with -ETIME after the given microseconds. */
   timeout(microseconds: number): void;
 }
 
-/** How a backend works that hands its requests on to the kernel through the serving thread's ring. */
+/** Methods of a backend that has the kernel do its I/O, through the serving thread's io_uring. */
 export interface RingMethods {
   /**
-   * Maximum of operations that one request has in flight.
+   * Maximum number of operations that one request has in flight.
    *
    * @default 4
    */
   readonly operations?: number;
-  /** It keeps the integrity metadata of requests that have some. */
+  /** The backend stores integrity metadata. */
   readonly metadata?: boolean;
   /**
-   * The descriptor of a file that is the disk, byte for byte. A READ or WRITE without FUA and
-   * metadata is then one operation at the same offset, which is queued without asking. `prepare`
-   * is called, as if for the first time, only where it was not done in full.
+   * The descriptor of a file that holds the disk byte for byte. A READ or WRITE without FUA and
+   * without metadata then becomes one operation at the same offset, without a call of `prepare`. If
+   * that operation fails or is short, `prepare` is called as for a new request.
    */
   readonly plainFd?: number;
-  /** They are for zero copy, where nobody sees the bytes; elsewhere `readAt` and the others serve. */
+  /** Use these methods for zero copy only. On other data paths use `readAt` and the others. */
   readonly forZeroCopyOnly?: boolean;
   /**
-   * Zero copy is its best way (its files are open with `O_DIRECT`), where the kernel has it. On the
-   * other paths the buffers that a `plainFd` is read to and written from are registered if they may.
+   * Choose zero copy where the kernel supports it, for instance because the files are open with
+   * `O_DIRECT`. On other data paths, the buffers for `plainFd` are registered with the ring if the
+   * limits of the process allow it.
    */
   readonly preferZeroCopy?: boolean;
   /**
-   * Queues what the request needs, or throws.
+   * Queues the operations that the request needs, or throws.
    *
-   * @returns Bytes done (0 for what carries no data) or a negative errno, where it needs nothing
-   *   of the ring and is answered at once.
+   * @returns Nothing if operations were queued. To answer at once without the ring: the bytes done
+   *   (0 for a request without data) or a negative errno.
    */
   prepare(request: RingRequest, ring: RingOperations): number | void;
   /**
-   * Called for each operation as it completes, with its result: bytes or 0, or a negative errno.
-   * It may queue further operations.
+   * Called when an operation completes, with its result: a number of bytes, 0, or a negative errno.
+   * May queue further operations.
    *
-   * @returns Bytes done or a negative errno to answer with, or nothing to wait for the operations
-   *   that are still under way. The answer is given once none is; the first error stays.
+   * @returns The answer: bytes done or a negative errno; or nothing, to wait for the operations
+   *   still in flight. The request is answered once none is in flight. The first error wins.
    */
   complete(request: RingRequest, result: number, ring: RingOperations): number | void;
 }
 
-/** What a zone is like at the moment. `conventional` is one without a write pointer. */
+/** The current condition of a zone. A `conventional` zone has no write pointer. */
 export type ZoneCondition =
   | "conventional"
   | "empty"
@@ -146,55 +151,57 @@ export type ZoneCondition =
   | "read-only"
   | "offline";
 
-/** A zone, as a report tells of it. */
+/** A zone in a report. */
 export interface Zone {
-  /** What it is like. */
+  /** The current condition. */
   readonly condition: ZoneCondition;
-  /** Bytes from its start to its write pointer, which a conventional zone does not have. */
+  /** Bytes from the zone's start to its write pointer. A conventional zone has none; give 0. */
   readonly written: number;
 }
 
 /**
- * The zones of a disk that must be written in order. They are all of one size and are numbered from
- * 0; the conventional ones, if any, are written like any disk. It is the backend that keeps the
- * write pointers and the conditions, and that refuses: with EIO a write that is not at the write
- * pointer, with `ETOOMANYREFS` one zone too many open, and with `EOVERFLOW` one too many open or
- * closed. READs beyond a write pointer are answered too; with zeroes, say.
+ * The zones of a zoned disk. A zone must be written sequentially, except a conventional one, which
+ * is written like any disk. All zones have the same size and are numbered from 0.
+ *
+ * The backend keeps the write pointers and conditions, and enforces the rules. A write that is not
+ * at the write pointer fails with `EIO`. Opening more than `maxOpen` zones fails with
+ * `ETOOMANYREFS`; more than `maxActive` open or closed zones with `EOVERFLOW`. A READ beyond a
+ * write pointer must succeed, for instance with zeroes.
  */
 export interface ZoneMethods {
-  /** Bytes of a zone: a power of two from 4096, and a divisor of the disk's size. */
+  /** Size of a zone in bytes: a power of two, at least 4096, that divides the disk's size. */
   readonly size: number;
   /**
-   * Maximum of open zones; 0: no limit.
+   * Maximum number of open zones; 0 for no limit.
    *
    * @default 0
    */
   readonly maxOpen?: number;
   /**
-   * Maximum of zones that are open or closed; 0: no limit.
+   * Maximum number of zones that are open or closed; 0 for no limit.
    *
    * @default 0
    */
   readonly maxActive?: number;
-  /** Tells of `count` zones from the zone `first` on: of all of them, which there are. */
+  /** Reports exactly `count` zones, starting with zone `first`. All of them exist. */
   report(first: number, count: number): readonly Zone[] | Promise<readonly Zone[]>;
   /** Opens a zone explicitly. */
   open(zone: number): Answer;
   /** Closes an open zone. */
   close(zone: number): Answer;
-  /** Makes a zone full. */
+  /** Finishes a zone: it becomes full. */
   finish(zone: number): Answer;
   /**
    * Writes the whole buffer at the zone's write pointer.
    *
-   * @returns The place where it was written, in bytes from the start of the disk.
+   * @returns The position of the data, in bytes from the start of the disk.
    */
   append(
     buffer: Uint8Array<ArrayBuffer>,
     zone: number,
     options: WriteOptions,
   ): number | Promise<number>;
-  /** Empties a zone: its write pointer is at its start again. */
+  /** Empties a zone: its write pointer returns to its start. */
   reset(zone: number): Answer;
   /** Empties all zones that have a write pointer. */
   resetAll(): Answer;
@@ -203,17 +210,19 @@ export interface ZoneMethods {
 /**
  * A disk's contents and the operations on them.
  *
- * Offsets and lengths are bytes, multiples of {@linkcode blockSize}, within
- * {@linkcode size}. An operation handles all it was given or throws (or rejects): there are no
- * short reads or writes. A thrown `UblkError` with an `errno`, or any error whose `code` is an
- * errno's name (as Deno's are), reaches the reader with that errno where the block layer passes it
- * on; anything else becomes EIO.
+ * Offsets and lengths are in bytes, multiples of {@linkcode blockSize}, and within
+ * {@linkcode size}. An operation does all of its work or throws (or rejects): there are no short
+ * reads or writes.
  *
- * **Buffers are borrowed** until the method returns or its Promise settles. Keeping one is an
- * error, which `serve({ paranoid: true })` catches.
+ * **Errors** become an errno of the request. A `UblkError` with an `errno`, or any error whose
+ * `code` is the name of an errno (as in Deno's own errors), keeps that errno if the block layer
+ * passes it on. Any other error becomes EIO.
  *
- * What is absent is not advertised to the kernel: a backend without `flush` is one whose writes
- * are final when answered, and the kernel sends it no FLUSH.
+ * **Buffers are borrowed** until the method returns or its Promise settles. Using one later is a
+ * bug, which `serve({ paranoid: true })` detects.
+ *
+ * **Absent methods** are not advertised to the kernel. For example, the kernel sends no FLUSH to a
+ * backend without `flush`, so each of its writes must be final when answered.
  *
  * @example A disk of 64 MiB in a plain array
  * ```ts
@@ -231,16 +240,16 @@ export interface ZoneMethods {
  * ```
  */
 export interface Backend {
-  /** The size in bytes: a positive multiple of the block size, at most 2^53 - 1. */
+  /** Size of the disk in bytes: a positive multiple of the block size, at most 2^53 - 1. */
   readonly size: number;
   /**
-   * The logical block size in bytes: 512, 1024, 2048 or 4096.
+   * Logical block size in bytes: 512, 1024, 2048 or 4096.
    *
    * @default 512
    */
   readonly blockSize?: number;
   /**
-   * The kernel refuses writes.
+   * The disk is read-only: the kernel refuses writes.
    *
    * @default false
    */
@@ -251,122 +260,121 @@ export interface Backend {
    * @default Those of the data path
    */
   readonly limits?: RequestLimits;
-  /** How it is best used. */
+  /** Hints on using the disk efficiently. */
   readonly topology?: Topology;
   /**
-   * `writeAt` honours `fua`. Effective only with a `flush`.
+   * `writeAt` honours `fua`. Has an effect only together with `flush`.
    *
    * @default false
    */
   readonly fua?: boolean;
   /**
-   * Every method is done when it returns and needs no timer, socket or other event in between.
+   * Every method finishes before it returns, without waiting for a timer, socket or other event.
    * The serving thread then blocks in the kernel instead of running an event loop, which is much
-   * faster; a Promise from such a backend is an error.
+   * faster. If such a backend returns a Promise, the request fails.
    *
    * @default false
    */
   readonly synchronous?: boolean;
   /**
-   * The contents outlive this process, so that another may recover the device.
+   * The contents outlive this process, so another process may recover the device.
    *
    * @default false
    */
   readonly persistent?: boolean;
   /**
-   * The disk's contents are this process's memory, `size` bytes from this address. Where the
-   * kernel offers `NEED_GET_DATA`, reads and writes then touch that memory directly, and
-   * `readAt` and `writeAt` are not called. For backends in a Worker that are `synchronous`.
+   * Address of the disk's contents, if they are `size` bytes of this process's memory. If the
+   * kernel offers `NEED_GET_DATA`, it reads and writes that memory directly, and `readAt` and
+   * `writeAt` are not called. Only for `synchronous` backends in a Worker.
    */
   readonly address?: number;
   /**
-   * The disk's contents are in files: the kernel moves the data, by operations on the serving
-   * thread's own ring, and `readAt` and the others are not called. For backends in a Worker that
-   * are `synchronous`.
+   * Methods of a backend whose contents are in files. The kernel moves the data, by operations on
+   * the serving thread's io_uring, and `readAt` and the others are not called. Only for
+   * `synchronous` backends in a Worker.
    */
   readonly ring?: RingMethods;
-  /** Its zones: the kernel is told that the disk is a zoned one. It cannot have `resize` then. */
+  /** The zones, which make the disk a zoned one. Excludes `resize`. */
   readonly zones?: ZoneMethods;
 
-  /** Fills the whole buffer from `offset`. */
+  /** Fills the whole buffer with the data at `offset`. */
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
   /** Writes the whole buffer at `offset`. */
   writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number, options: WriteOptions): Answer;
   /**
-   * Makes every write that was answered, on any queue, durable. Once it has failed it succeeds only
-   * if nothing was lost.
+   * Makes every answered write durable, whichever queue it came through. After a failure, it may
+   * succeed again only if no write was lost.
    */
   flush?(): Answer;
-  /** Forgets a range: it may read as anything until written again. */
+  /** Discards a range. Until it is written again, reads of it may return anything. */
   trim?(offset: number, length: number): Answer;
-  /** Makes a range read as zeroes. */
+  /** Zeroes a range: reads of it return zeroes from now on. */
   writeZeroes?(offset: number, length: number, options: WriteZeroesOptions): Answer;
-  /** Fills the buffer with the integrity metadata of the blocks from `offset` (of the data). */
+  /** Fills the buffer with the integrity metadata of the blocks whose data begins at `offset`. */
   readMetadata?(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
-  /** Keeps the integrity metadata of the blocks from `offset` (of the data). */
+  /** Stores the integrity metadata of the blocks whose data begins at `offset`. */
   writeMetadata?(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
   /**
-   * Changes the size, in bytes. Called in every thread that has the backend open: before the disk
-   * grows, and after it has shrunk. Where the disk could not grow it is called once more, with the
-   * size before, in each thread, also where it has thrown.
+   * Changes the size, in bytes. Called in every thread that has the backend open, before the disk
+   * grows or after it has shrunk. If the disk fails to grow, every thread calls it once more with
+   * the old size, even a thread where it threw.
    */
   resize?(size: number): Answer;
   /**
-   * Called before a tag is handed to the kernel, with all before it already there. For the
-   * injection of faults.
+   * Called before a tag is handed to the kernel; all tags before it have been. For fault injection.
    */
   beforeFetch?(queue: number, tag: number): void;
   /**
-   * Releases what was opened. Called once, after the last operation was answered; one that has missed
-   * its deadline may still be under way. It has as long as a request; what it throws is logged.
+   * Releases what `open` acquired. Called once, after the last operation was answered; an operation
+   * that missed its deadline may still be running. The time limit is that of a request. Errors are
+   * logged.
    */
   close?(): Answer;
 }
 
-/** How a backend's state may be spread over threads. */
+/** The sharing of a backend between threads. */
 export type Sharing =
-  /** One thread owns the backend and serves all queues: JavaScript state is never split. */
+  /** One thread owns the backend and serves all queues, so its JavaScript state is in one place. */
   | "single"
-  /** One backend is opened in each queue's thread; what they share they share by other means. */
+  /** Each queue's thread opens a backend of its own. They share state by other means, if at all. */
   | "per-queue";
 
-/** What `open` is told beside its options. */
+/** The context of `open`, passed after its options. */
 export interface OpenContext {
   /** The first of the queues that this thread serves. */
   readonly queue: number;
-  /** What the module's `share` returned, the same in every thread. */
+  /** The value that the module's `share` returned; the same in every thread. */
   readonly shared: unknown;
-  /** The opened backends that this one wraps, in the order of the specification. */
+  /** The open backends that this one wraps, in the order of the specification. */
   readonly inner: readonly Backend[];
   /**
-   * Reads and writes files by Promises, through io_uring instead of Deno's thread pool: for backends
-   * that are not `synchronous`. It is there while the backend is opened, serves and is closed; after
-   * `close` whatever is still under way is cancelled. A program that serves an object makes one with
-   * `ringFiles()`.
+   * Promise-based file I/O through io_uring instead of Deno's thread pool, for backends that are
+   * not `synchronous`. It works from `open` until `close` has finished; operations still in flight
+   * are then cancelled. A program that serves a backend object makes its own with `ringFiles()`.
    */
   readonly ring: RingFiles;
   /**
-   * The disk is there already, and its users go on: what held its contents must be there too. Make
-   * nothing anew.
+   * The device already exists and has users, so its contents must exist too. Do not create them
+   * afresh.
    */
   readonly recovering: boolean;
   /**
-   * The block size in bytes of the device that is recovered; undefined for a new one. Its users rely
-   * on it: a backend that chooses its block size by itself chooses this one if it can.
+   * Block size in bytes of the device being recovered; undefined for a new device. Its users rely
+   * on this size, so a backend that chooses its own block size should choose this one if it can.
    */
   readonly deviceBlockSize?: number;
 }
 
-/** Passed to `share` after its options. */
+/** The context of `share`, passed after its options. */
 export interface ShareContext extends Pick<OpenContext, "recovering" | "deviceBlockSize"> {
   /**
-   * Notes a file that the disk is to use, before it is opened: one disk must not use one file
-   * twice, under whatever names.
+   * Claims a file for the disk; call it before opening the file. It throws if the disk uses the
+   * file already, even under another name.
    */
   readonly claim: Claim;
 }
 
-/** What a module exports to be a backend. */
+/** The exports of a backend module. */
 export interface BackendModule {
   /**
    * Whether one thread or one thread per queue opens the backend.
@@ -377,10 +385,10 @@ export interface BackendModule {
   /** Opens the backend in the thread that will serve it. */
   open(options: unknown, context: OpenContext): Backend | Promise<Backend>;
   /**
-   * Makes, once, what the threads of a `per-queue` backend share; cloneable. It runs in the first
-   * thread before any `open`.
+   * Makes the state that the threads of a `per-queue` backend share. Called once, in the first
+   * thread, before any `open`. The value must survive `structuredClone`.
    */
   share?(options: unknown, context: ShareContext): unknown | Promise<unknown>;
-  /** Releases what `share` made, once, after every thread's `close`. */
+  /** Releases the value of `share`. Called once, after every thread's `close`. */
   unshare?(shared: unknown): Answer;
 }

@@ -1,8 +1,8 @@
 /**
- * Calls the backend's method for one request, and makes a result of whatever comes of it: a count
- * of bytes, or the negative errno that a block device may answer.
+ * Calls the backend's method for one request, and turns the outcome into a result: a number of
+ * bytes, or a negative errno that a block device may answer.
  *
- * This runs for each request, so that nothing here is made for one.
+ * This runs for every request, so it allocates nothing.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import {
 import type { Backend, WriteOptions, WriteZeroesOptions } from "./backend.ts";
 import { clientErrno, errnoOf } from "./errno_of.ts";
 
-// Made once: options objects per request would be garbage.
+// Made once: a new options object per request would be garbage.
 /** The options of a write that must be durable before it is answered. */
 export const FUA: WriteOptions = Object.freeze({ fua: true });
 /** The options of any other write. */
@@ -28,20 +28,20 @@ export const NO_FUA: WriteOptions = Object.freeze({ fua: false });
 const MAY_UNMAP: WriteZeroesOptions = Object.freeze({ mayUnmap: true });
 const NO_UNMAP: WriteZeroesOptions = Object.freeze({ mayUnmap: false });
 
-/** Gets to know the faults of a backend. One serves all requests, so that they need no closures. */
+/** Receiver of a backend's faults. One object serves all requests, so they need no closures. */
 export interface FaultReport {
-  /** A request is answered with an error; it is named by the number that the caller has for it. */
+  /** A request is answered with an error. `request` is the caller's number for it. */
   failed(request: number, text: string): void;
-  /** The backend is not what it declares to be. */
+  /** The backend breaks a promise that it declares. */
   broken(text: string): void;
 }
 
-/** How a request with those `op_flags` is to be written. */
+/** The write options for a request's `op_flags`. */
 export function writeOptions(opFlags: number): WriteOptions {
   return (opFlags & UBLK_IO_F_FUA) === 0 ? NO_FUA : FUA;
 }
 
-/** Calls `readAt` or `writeAt`. Returns what the backend returned, or throws what it threw. */
+/** Calls `readAt` or `writeAt`. Returns or throws whatever the backend does. */
 export function transfer(
   backend: Backend,
   opFlags: number,
@@ -52,7 +52,7 @@ export function transfer(
   return backend.writeAt(buffer, offset, writeOptions(opFlags));
 }
 
-/** Calls the method of an operation without data. */
+/** Calls the method for an operation without data. */
 export function dataless(
   backend: Backend,
   opFlags: number,
@@ -73,7 +73,7 @@ export function dataless(
       }
       break;
   }
-  // What is absent is not advertised, so nobody asks for any of this.
+  // Absent methods are not advertised, so no request should get here.
   throw new UblkError("SYSCALL_FAILED", {
     operation: `operation ${opFlags & 0xff}`,
     errno: EOPNOTSUPP,
@@ -81,8 +81,8 @@ export function dataless(
 }
 
 /**
- * The result for what a backend's method returned (or its Promise resolved to). Nothing is right;
- * a number is taken for a count of bytes, and one that is short is an error and not a result.
+ * The result for a value that a backend's method returned, or that its Promise resolved to. The
+ * right value is undefined. A number is taken as a count of bytes; a short count is an error.
  */
 export function resultOf(
   value: unknown,
@@ -96,7 +96,7 @@ export function resultOf(
   return -EIO;
 }
 
-/** The result for what a backend threw. */
+/** The result for a value that a backend threw. */
 export function resultOfThrown(thrown: unknown, request: number, report: FaultReport): number {
   const errno = errnoOf(thrown);
   report.failed(request, `${thrownText(thrown)}; answering errno ${errno}`);
@@ -104,17 +104,17 @@ export function resultOfThrown(thrown: unknown, request: number, report: FaultRe
 }
 
 /**
- * The result for a Promise from a backend that declares `synchronous`: its thread blocks in the
- * kernel, where nothing would ever run the Promise's continuation.
+ * The result for a Promise from a backend that declares `synchronous`. Its thread blocks in the
+ * kernel, so the Promise's continuation would never run.
  */
 export function refusePromise(promise: PromiseLike<unknown>, report: FaultReport): number {
   report.broken("a backend that declares `synchronous` returned a Promise");
-  // Were it to reject with nobody listening, the thread would end for that.
+  // An unhandled rejection would end the thread.
   promise.then(undefined, () => {});
   return -EIO;
 }
 
-/** What a backend's ring methods answer: bytes, or an errno that the block layer passes on. */
+/** The result for an answer of a backend's ring methods: bytes, or a negative client errno. */
 export function ringAnswer(answer: number): number {
   if (!Number.isInteger(answer)) return -EIO;
   return answer >= 0 ? answer : -clientErrno(-answer);

@@ -1,9 +1,10 @@
 /**
- * The files that one disk is made of: none may be two things in it, unless both agree to that. Without that a stripe over one
- * file twice wrote each half over the other, and a table of `stats` emptied the image it was about.
+ * The files that one disk is made of. No file may have two uses in a disk unless both agree.
+ * Without this check, a stripe over the same file twice overwrote each half with the other, and a
+ * `stats` table emptied the image that it was about.
  *
- * Between disks there are locks (`backing_file.ts`). They do not serve here: two members of a disk
- * may share a lock, and files of text have none.
+ * Locks (`backing_file.ts`) protect disks from each other. They do not help here: two members of
+ * one disk may share a lock, and text files have none.
  *
  * @module
  */
@@ -11,33 +12,33 @@
 import { UblkError } from "../uapi/error.ts";
 import { overlap, placesOf } from "./file_places.ts";
 
-/** The use of a file by a part of a disk. */
+/** The use that a part of a disk makes of a file. */
 export type FileUse =
-  /** It keeps bytes for this part alone. */
+  /** It holds bytes of this part alone. */
   | "data"
-  /** It keeps bytes, and other parts may have it that say so too: they only read it, for example. */
+  /** It holds bytes, and other parts may use it as `"shared"` too, for example to read it. */
   | "shared"
-  /** It gets lines of text about the disk. */
+  /** It receives lines of text about the disk. */
   | "text";
 
 /**
- * Notes that a disk is to use a file or block device, whether it is there yet or not. Several parts
- * of the disk may have one file if it is `"shared"` by all of them, or if all put `"text"` into it.
+ * Claims a file or block device for a part of a disk; it need not exist yet. Several parts may
+ * claim the same file if all of them use it as `"shared"`, or all as `"text"`.
  *
- * @param use By default `"data"`.
- * @throws {UblkError} `INVALID_ARGUMENT` where the disk uses it already: under another name (by a
- *   link, or as a partition or loop device), or a part of it.
+ * @param use Default: `"data"`.
+ * @throws {UblkError} `INVALID_ARGUMENT` if the disk already uses it or a part of it, even under
+ *   another name: a link, a partition or a loop device.
  */
 export type Claim = (path: string, use?: FileUse) => void;
 
-/** The claims of one disk's parts, in their order. */
+/** Makes the record of one disk's claims. */
 export function claims(): Claim {
   const claimed: { readonly path: string; readonly use: FileUse }[] = [];
   return (path, use = "data") => {
     const places = placesOf(path);
     for (const earlier of claimed) {
       if (use !== "data" && use === earlier.use) continue;
-      // Looked up again each time: it may have been made since.
+      // Look it up again each time: it may have been created since.
       if (!overlap(places, placesOf(earlier.path))) continue;
       const as = earlier.path === path ? "" : `, as ${earlier.path}`;
       throw new UblkError("INVALID_ARGUMENT", {

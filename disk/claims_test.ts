@@ -17,13 +17,13 @@ import { log } from "../backends/wrappers/log.ts";
 import { readonly } from "../backends/wrappers/readonly.ts";
 import { stats } from "../backends/wrappers/stats.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const MIB = 1 << 20;
 const REFUSAL = "this disk uses it already";
 
-/** A loop device over a file, for as long as it is not disposed of. */
+/** A loop device over a file, until disposed. */
 class Loop implements Disposable {
   readonly path: string;
 
@@ -36,7 +36,7 @@ class Loop implements Disposable {
   }
 }
 
-/** Other names of a file, each with how to make it. */
+/** Makes other names for a file, by kind of name. */
 function otherNames(scratch: Scratch, path: string): Record<string, string> {
   const at = (name: string) => `${scratch.path}/${name}`;
   Deno.linkSync(path, at("hard"));
@@ -54,7 +54,7 @@ function otherNames(scratch: Scratch, path: string): Record<string, string> {
 Deno.test("a disk that opens several files has none of them twice, under any name", async () => {
   using scratch = new Scratch();
   const path = scratch.file("disk", MIB);
-  // One that is empty is what `cow` would make an overlay of, and `stats` its table.
+  // `cow` would turn an empty file into an overlay, and `stats` would write its table to it.
   const empty = scratch.file("empty", 0);
   const emptied = `${scratch.path}/emptied`;
   Deno.linkSync(empty, emptied);
@@ -71,7 +71,7 @@ Deno.test("a disk that opens several files has none of them twice, under any nam
         metadataSize: 8,
       }),
       "cow": cow(file(path, { readOnly: true }), { file: other }),
-      // Both would write to the disk as if it were a file of text.
+      // Both would write to the disk as if it were a text file.
       "stats": stats(file(path, shared), { file: other }),
       "log": log(file(path, shared), { file: other }),
       "stats over cow": stats(cow(file(path, { readOnly: true }), { file: empty }), {
@@ -99,7 +99,7 @@ Deno.test("a disk has no file twice that is yet to be made", async () => {
   await assertRejects(() => OpenedDisk.open(spec), UblkError, REFUSAL);
 });
 
-/** A disk of a module that has two disks inside. */
+/** A disk whose module wraps two disks. */
 function pair(one: BackendSpec, other: BackendSpec): BackendSpec {
   return { module: moduleUrl(`export const open = ${openSource(512)};`), inner: [one, other] };
 }
@@ -117,7 +117,7 @@ Deno.test("parts of a disk that only read a file, or allow each other to have it
       for (const two of [read, shared]) {
         await using _stack = await OpenedDisk.open(pair(one(path), two(other)));
       }
-      // Nothing else may be what somebody reads.
+      // A file that a part reads may have no other use.
       for (const spec of [pair(one(path), alone(other)), pair(alone(path), one(other))]) {
         await assertRejects(() => OpenedDisk.open(spec), UblkError, REFUSAL);
       }
@@ -163,19 +163,20 @@ Deno.test("a disk has no file beside a loop device that is a part of it", () => 
   const claim = claims();
   claim(over.path);
   claim(back.path);
-  // Another node of a device is the same device.
+  // A second node of a device is the same device.
   const node = `${scratch.path}/node`;
   run("mknod", node, "b", ...run("stat", "-c", "%Hr %Lr", back.path).split(" "));
   assertThrows(() => claim(node), UblkError, REFUSAL);
 });
 
-// Another user's loop device over a file in a folder of his refused every file of this one.
+// Another user's loop device, over a file in that user's private folder, made every file of this
+// user unusable.
 Deno.test("a loop device over a file that cannot be looked at keeps nobody from other files", async () => {
   using scratch = new Scratch();
   const [path, image] = [scratch.file("disk", MIB), scratch.file("image", MIB)];
   using loop = new Loop(image);
   Deno.removeSync(image);
-  // Root may look at everything, but not at what is its own target.
+  // Even root cannot follow a link that points to itself.
   const named = Deno.readTextFileSync(`/sys/block/${loop.path.slice(5)}/loop/backing_file`).trim();
   Deno.symlinkSync(named, named);
   assertThrows(() => fileStatus(named), UblkError, "ELOOP");

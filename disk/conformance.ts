@@ -1,5 +1,5 @@
 /**
- * Exercises a backend as the kernel would, without a kernel.
+ * A conformance check for backends: exercises one as the kernel would, without a kernel.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Backend } from "./backend.ts";
 import { checkBackend } from "./shape.ts";
 import { allOf, isLater } from "./answers.ts";
 
-/** How {@linkcode checkBackendConformance} goes about it. */
+/** Options of {@linkcode checkBackendConformance}. */
 export interface ConformanceOptions {
   /**
    * Seed of the random operations.
@@ -25,33 +25,35 @@ export interface ConformanceOptions {
    */
   readonly rounds?: number;
   /**
-   * The largest request, in bytes.
+   * Maximum length of a request, in bytes.
    *
    * @default 262144
    */
   readonly maxIoBytes?: number;
   /**
-   * Time limit of an answer, in milliseconds.
+   * Time limit for an answer, in milliseconds.
    *
    * @default 20_000, as in `serve()`
    */
   readonly deadlineMs?: number;
 }
 
-/** Requests at a time for a backend that may return Promises. */
+/** Number of simultaneous requests. */
 const PARALLEL = 8;
-/** How long a buffer that was given back is watched at the end. */
+/** Time for which released buffers are still watched at the end, in milliseconds. */
 const WATCH_MS = 10;
 const POISON = 0xdb;
 
 /**
- * Exercises a backend: what was written is read back, at both ends and in the middle, in requests
- * of odd sizes and several at once; zeroes are zeroes; buffers are filled whole, not changed by a
- * write, and not touched after the answer. **The disk's contents are lost**, unless it is read-only.
- * Closing the backend is left to the caller.
+ * Checks that a backend keeps its contract. Data that was written reads back, at both ends of the
+ * disk and in the middle, in requests of many sizes, several at once. Zeroed ranges read as zeroes.
+ * A read fills its whole buffer, a write does not change its buffer, and neither touches it after
+ * the answer.
  *
- * @throws {UblkError} `BACKEND_SHAPE` with the first thing that is wrong. Where the backend itself
- *   has thrown, that is its `cause`.
+ * **The disk's contents are lost**, unless it is read-only. The caller must close the backend.
+ *
+ * @throws {UblkError} `BACKEND_SHAPE` for the first violation. If the backend threw, its error is
+ *   the `cause`.
  *
  * @example
  * ```ts
@@ -67,7 +69,7 @@ const POISON = 0xdb;
  * };
  * await checkBackendConformance(disk);
  *
- * // One that stops after 4 KiB, as a single read from a file may.
+ * // A backend that stops after 4 KiB, as a single write to a file may.
  * const short = { ...disk, writeAt: (buffer: Uint8Array, offset: number) =>
  *   bytes.set(buffer.subarray(0, 4096), offset) };
  * await assertRejects(() => checkBackendConformance(short), Error, "reads back");
@@ -81,12 +83,12 @@ export async function checkBackendConformance(
   const tester = new Tester(backend, options);
   if (backend.readOnly === true) await tester.readTwice();
   else await tester.exercise(options.rounds ?? 200);
-  // What is written late by a timer comes later than by a Promise.
+  // Wait a little: a timer writes to a buffer later than a Promise does.
   await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
   tester.checkReleased();
 }
 
-/** A part of the disk and what it must hold. */
+/** A part of the disk and its expected contents. */
 interface Window {
   readonly offset: number;
   readonly model: Uint8Array;
@@ -99,7 +101,7 @@ class Tester {
   readonly #maxBlocks: number;
   readonly #windows: Window[] = [];
   readonly #deadlineMs: number;
-  /** Requests are under way at the same time. */
+  /** Whether several requests are in flight. */
   #atOnce = false;
   readonly #released: { buffer: Uint8Array; what: string }[] = [];
 
@@ -113,7 +115,7 @@ class Tester {
     this.#blockSize = backend.blockSize ?? 512;
     const blocks = backend.size / this.#blockSize;
     this.#maxBlocks = Math.max(1, Math.min(Math.floor(maxIoBytes / this.#blockSize), blocks));
-    // The ends of the disk and its middle; they may meet, but must not overlap.
+    // Both ends of the disk and its middle. The windows may touch but must not overlap.
     const windowBlocks = Math.min(blocks, 2 * this.#maxBlocks);
     const starts = [0, Math.floor((blocks - windowBlocks) / 2), blocks - windowBlocks];
     let free = 0;
@@ -125,7 +127,7 @@ class Tester {
     }
   }
 
-  /** For a read-only disk: two reads give the same, whatever the buffer held. */
+  /** For a read-only disk: reads twice and expects the same, whatever the buffer held before. */
   async readTwice(): Promise<void> {
     for (const { offset, model } of this.#windows) {
       const bytes = Math.min(model.length, this.#maxBlocks * this.#blockSize);
@@ -178,7 +180,7 @@ class Tester {
     if (kind === 4 && trim !== undefined) {
       const where = window.offset + at;
       await this.#done(asked("trim", bytes, where), 0, () => this.#backend.trim!(where, bytes));
-      // What was trimmed may read as anything; what is beside it may not.
+      // A trimmed range may read as anything, so write it anew. Data beside it must be intact.
       return await this.#write(window, at, bytes);
     }
     if (kind === 5 && writeZeroes !== undefined) {
@@ -191,7 +193,7 @@ class Tester {
     await this.#check(window, at, bytes);
   }
 
-  /** Several requests at a time, side by side. */
+  /** Issues several requests at once. */
   async #parallel(): Promise<void> {
     const [window] = this.#windows;
     const blocks = Math.floor(window.model.length / this.#blockSize);
@@ -237,7 +239,7 @@ class Tester {
     return got;
   }
 
-  /** Asks, waits for the answer and checks that it is one. */
+  /** Issues a request, waits for its answer and checks the answer. */
   async #done(what: string, bytes: number, call: () => unknown): Promise<void> {
     let value: unknown;
     try {
@@ -292,7 +294,7 @@ class Tester {
   }
 }
 
-/** A request in words. */
+/** Describes a request in words. */
 function asked(method: string, bytes: number, offset: number): string {
   return `${method} of ${bytes} bytes at ${offset}`;
 }

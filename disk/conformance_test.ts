@@ -18,7 +18,7 @@ Deno.test("checkBackendConformance passes what conforms, and writes nothing to w
   assertEquals(readOnly.calls.count("readAt"), readOnly.calls.count());
 });
 
-/** Faults that a backend may have, and what is said of each. */
+/** Faults that a backend may have, and the message for each. */
 const WRONG: Record<string, [(good: MockBackend) => Partial<Backend>, string]> = {
   "keeps nothing": [() => open({ size: 16 << 20 }), "it reads back something else"],
   "stops after a page": [
@@ -116,7 +116,7 @@ for (const [what, [change, words]] of Object.entries(WRONG)) {
       words,
     );
     assertEquals(error.code, "BACKEND_SHAPE");
-    // What it has started may still be on its way.
+    // Wait: requests that were started may still be in flight.
     await new Promise((resolve) => setTimeout(resolve, 5));
   });
 }

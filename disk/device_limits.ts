@@ -1,6 +1,6 @@
 /**
- * The limits of the devices below a disk, from `/sys/dev/block`: what the kernel's own loop driver
- * reads off them (`loop_update_limits`).
+ * The limits of the devices below a disk, from `/sys/dev/block`. The kernel's loop driver reads the
+ * same ones (`loop_update_limits`).
  *
  * @module
  */
@@ -10,23 +10,23 @@ import type { Topology } from "./backend.ts";
 
 /** The limits of a block device. */
 export interface DeviceLimits {
-  /** Bytes of its logical block. */
+  /** Size of its logical block in bytes. */
   readonly blockSize: number;
-  /** It refuses writes (`BLKROGET`). */
+  /** The device refuses writes (`BLKROGET`). */
   readonly readOnly: boolean;
   /**
-   * It makes a range read as zeroes by itself (`BLKDEV_ZERO_NOFALLBACK`), which is what both
-   * discards and zeroes come to. A device that does not fails every one of them.
+   * The device itself can zero a range (`BLKDEV_ZERO_NOFALLBACK`). Both discards and write-zeroes
+   * come down to that, and both fail on a device that cannot.
    */
   readonly zeroes: boolean;
-  /** How it is best used. */
+  /** Hints on using the device efficiently. */
   readonly topology: Topology;
 }
 
-/** The driver takes no physical block or request size above this, in bytes. */
+/** The driver's maximum for the physical block and for request sizes, in bytes. */
 const MAX_BYTES = 2 ** 28;
 
-/** The limits of a block device, by `major:minor`; undefined where there is no sysfs. */
+/** Reads the limits of a block device by its `major:minor`; undefined without sysfs. */
 export function deviceLimits(device: string): DeviceLimits | undefined {
   const own = `/sys/dev/block/${device}`;
   const queue = queueOf(device);
@@ -44,7 +44,7 @@ export function deviceLimits(device: string): DeviceLimits | undefined {
       ioMinBytes: possible(number(`${queue}/minimum_io_size`), physical),
       ioOptBytes: possible(number(`${queue}/optimal_io_size`), physical),
       rotational: rotates(device),
-      // 0 where it has zeroes and no discard.
+      // 0 for a device that has write-zeroes but no discard.
       discardGranularityBytes: granularity % blockSize === 0 && granularity > 0
         ? granularity
         : undefined,
@@ -53,20 +53,21 @@ export function deviceLimits(device: string): DeviceLimits | undefined {
   };
 }
 
-/** Whether a block device rotates, by `major:minor`; false for what is none (a network, memory). */
+/** Whether a device, by `major:minor`, rotates. False if it is no block device: network, memory. */
 export function rotates(device: string): boolean {
   return smallText(`${queueOf(device)}/rotational`)?.trim() === "1";
 }
 
-/** A partition has none of its own. */
+/** The device's queue folder in sysfs. A partition uses its disk's. */
 function queueOf(device: string): string {
   const own = `/sys/dev/block/${device}`;
   return smallText(`${own}/partition`) === undefined ? `${own}/queue` : `${own}/../queue`;
 }
 
 /**
- * The greatest power of two that divides a size: ublk has no others, and a multiple of 192 KiB is
- * one of 64 KiB. Undefined where that is less than `min`, and says nothing.
+ * The greatest power of two that divides a size, because ublk accepts only powers of two. A
+ * multiple of 192 KiB, for example, is also one of 64 KiB. Undefined if the result is below `min`,
+ * where it says nothing.
  */
 export function possible(bytes: number, min: number): number | undefined {
   if (bytes === 0 || bytes > MAX_BYTES) return undefined;
@@ -74,7 +75,7 @@ export function possible(bytes: number, min: number): number | undefined {
   return power >= min ? power : undefined;
 }
 
-/** The same for a disk whose logical block may be larger than that of what is below. */
+/** Fits a topology to a disk whose logical block may be larger than that of the device below. */
 export function fitted(topology: Topology, blockSize: number): Topology {
   const { physicalBlockSize, ioMinBytes, ioOptBytes, discardGranularityBytes } = topology;
   const least = (bytes: number | undefined) => bytes && Math.max(bytes, blockSize);
@@ -89,8 +90,8 @@ export function fitted(topology: Topology, blockSize: number): Topology {
 }
 
 /**
- * The limits of a disk over several devices or files, a chunk of each in turn: the strictest of
- * theirs, and the sizes of chunk and row, as md has them for RAID-0.
+ * The limits of a stripe over several devices or files: the strictest limits of the members, and
+ * the sizes of a chunk and a row, as md sets them for RAID-0.
  */
 export function striped(topologies: readonly Topology[], chunkBytes: number): Topology {
   const most = (of: (topology: Topology) => number | undefined) => {
@@ -105,7 +106,7 @@ export function striped(topologies: readonly Topology[], chunkBytes: number): To
     ioMinBytes: Math.max(chunkBytes, most(({ ioMinBytes }) => ioMinBytes) ?? 0, physical ?? 0),
     ioOptBytes: possible(chunkBytes * count, physical ?? 1),
     rotational: topologies.some(({ rotational }) => rotational === true),
-    // Larger than a chunk, it is a range of every file.
+    // A granularity larger than a chunk spans all members.
     discardGranularityBytes: granularity !== undefined && granularity > chunkBytes
       ? granularity * count
       : granularity,
@@ -113,10 +114,12 @@ export function striped(topologies: readonly Topology[], chunkBytes: number): To
   };
 }
 
-/** The limits of the part of a disk from `start` on, whose blocks begin elsewhere than its own. */
+/**
+ * The limits of the part of a disk that begins at `start`, where its blocks have another alignment.
+ */
 export function shifted(topology: Topology, start: number, blockSize: number): Topology {
   const { discardGranularityBytes: granularity = 0, discardAlignmentBytes = 0 } = topology;
-  // The greatest power of two of which the start is a multiple; no shift, since it may pass 2^31.
+  // The greatest power of two that divides the start. No bit shifts: the start may exceed 2^31.
   let power = blockSize;
   while (power < MAX_BYTES && start % (power * 2) === 0) power *= 2;
   const within = (bytes: number | undefined) => bytes && Math.min(bytes, power);

@@ -16,12 +16,12 @@ import { cow } from "../backends/wrappers/cow.ts";
 import { offset } from "../backends/wrappers/offset.ts";
 import { partition } from "../backends/wrappers/partition.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const MIB = 1 << 20;
 
-/** A loop device over a file of 4 MiB; on a ramfs, whose files have no `fallocate`, if it is so. */
+/** A loop device over a file of 4 MiB; optionally on a ramfs, whose files have no `fallocate`. */
 class Device implements Disposable {
   readonly path: string;
   readonly #scratch = new Scratch();
@@ -33,7 +33,7 @@ class Device implements Disposable {
     this.path = run("losetup", "-f", "--show", ...options, this.#scratch.file("disk", 4 * MIB));
   }
 
-  /** A file of its queue's folder in sysfs. */
+  /** Reads a file of its queue's folder in sysfs. */
   limit(name: string): number {
     return Number(Deno.readTextFileSync(`/sys/block/${this.path.slice(5)}/queue/${name}`));
   }
@@ -45,13 +45,15 @@ class Device implements Disposable {
   }
 }
 
-/** The visible traits of an open disk. */
+/** Opens a disk and returns what `look` sees of it. */
 async function backendOf<T>(spec: BackendSpec, look: (backend: Backend) => T): Promise<T> {
   await using stack = await OpenedDisk.open(spec);
   return look(stack.backend);
 }
 
-/** A disk that is only asked for what it offers, as the kernel asks, is the one that its model is. */
+/**
+ * Sends the disk only requests that it offers, as the kernel does, and compares it with a model.
+ */
 async function live(path: string, options: FileOptions, blockSize: number) {
   await using disk = await RingRequests.open(file(path, options));
   const { backend } = disk;
@@ -67,7 +69,8 @@ async function live(path: string, options: FileOptions, blockSize: number) {
 }
 
 Deno.test("a disk over a device with blocks of 4096 bytes has them too, and nothing fails", async () => {
-  // The blocks were 512: discards and zeroes that were not in whole ones below failed with EINVAL.
+  // Blocks used to be 512 bytes: discards and zeroes failed with EINVAL unless they covered whole
+  // blocks of the device below.
   for (const direct of [false, true]) {
     using device = new Device(["-b", "4096"]);
     await live(device.path, { direct }, 4096);
@@ -119,8 +122,8 @@ Deno.test("a disk over a device that is write-protected is read-only", async () 
   assertEquals(await backendOf(file(device.path), readOnly), false);
 });
 
-// With the blocks of the device below the same metadata belonged to other blocks: reads checked the
-// wrong portion, and writes overwrote those of others.
+// With the block size of the device below, the same metadata belonged to other blocks: reads
+// checked the wrong part, and writes overwrote the metadata of other blocks.
 Deno.test("metadata belongs to blocks whose size nothing below the disk changes", async () => {
   using scratch = new Scratch();
   const metadataPath = scratch.file("metadata", MIB);
@@ -146,7 +149,7 @@ Deno.test("metadata belongs to blocks whose size nothing below the disk changes"
     "no blocks of 512",
   );
   assertEquals(error.hint, "use blocks of 4096, or serve it without direct");
-  // A device goes on with its own, and is refused rather than given others.
+  // A recovered device keeps its block size. It is refused rather than given another one.
   const blockSize = (deviceBlockSize: number, more: FileOptions = {}) =>
     OpenedDisk.open(file(device.path, { ...options, ...more }), {
       recovered: { blockSize: deviceBlockSize },
@@ -222,7 +225,7 @@ Deno.test("striped() has the strictest limits, and sizes of its own", () => {
   assertEquals(striped([one, two, one], 65536), {
     physicalBlockSize: 4096,
     ioMinBytes: 65536,
-    // 192 KiB in powers of two.
+    // The largest power of two that divides 192 KiB.
     ioOptBytes: 65536,
     rotational: true,
     discardGranularityBytes: 3 * MIB,
@@ -237,7 +240,7 @@ Deno.test("shifted() promises no alignment that the start takes away", () => {
     ioOptBytes: 65536,
     discardGranularityBytes: 65536,
   };
-  // The first sector of old partition tables, 63 · 512.
+  // The first partition in old partition tables begins at sector 63.
   assertEquals(shifted(topology, 63 * 512, 512), {
     physicalBlockSize: 512,
     ioMinBytes: 512,

@@ -1,12 +1,11 @@
 /**
- * Several things that are to be done all, whatever becomes of one: files to be closed, members to
- * be flushed.
+ * Runs several tasks, all of them even if one fails: closing files, flushing members.
  *
  * @module
  */
 
 /**
- * Does all of them, one after the other.
+ * Runs all tasks, one after the other.
  *
  * @throws {unknown} The first that was thrown, once all are done.
  */
@@ -23,7 +22,7 @@ export function eachOf(works: Iterable<() => void>): void {
 }
 
 /**
- * {@linkcode eachOf} where they take their time.
+ * {@linkcode eachOf} for asynchronous tasks.
  *
  * @throws {unknown} The first that was thrown, once all are done.
  */

@@ -1,5 +1,5 @@
 /**
- * The one total mapping from whatever a backend throws to the errno that the kernel gets.
+ * The total mapping from any value that a backend throws to the errno that the kernel receives.
  *
  * @module
  */
@@ -8,34 +8,34 @@ import { isBlkErrno } from "../uapi/blk_errors.ts";
 import { EDQUOT, EIO, ENOSPC, errnoNumber, ETIMEDOUT } from "../uapi/errno.ts";
 
 /**
- * The positive errno that a client gets for another one: itself, where the block layer passes it on.
- * Whatever that would turn into EIO is EIO here already.
+ * Maps a positive errno to the one that a client receives. An errno that the block layer passes on
+ * stays as it is; all others become EIO here, as they would there.
  */
 export function clientErrno(errno: number): number {
   if (isBlkErrno(errno)) return errno;
-  // A client knows no quota of this server's: for it the disk is full.
+  // The client knows nothing of a quota on the server. To it, the disk is full.
   return errno === EDQUOT ? ENOSPC : EIO;
 }
 
 /**
- * The positive errno for a thrown value, as {@linkcode clientErrno} has it.
+ * Maps a thrown value to a positive errno, limited to those of {@linkcode clientErrno}.
  *
- * - a `UblkError`, or any object with a numeric `errno`: that one;
- * - an error whose `code` is an errno's name, as Deno's and Node's are: that errno;
+ * - a `UblkError`, or any object with a numeric `errno`: that errno;
+ * - an error whose `code` is the name of an errno, as Deno's and Node's are: that errno;
  * - a `TimeoutError` (as `AbortSignal.timeout` throws): ETIMEDOUT;
- * - all else: EIO.
+ * - anything else: EIO.
  */
 export function errnoOf(thrown: unknown): number {
   const errno = claimedErrno(thrown);
   return errno === undefined ? EIO : clientErrno(errno);
 }
 
-/** The positive errno that a thrown value has for itself, be it what it may; undefined without one. */
+/** The positive errno that a thrown value itself carries; undefined if it carries none. */
 export function claimedErrno(thrown: unknown): number | undefined {
   try {
     return claimed(thrown);
   } catch {
-    // A getter or a Proxy may throw in its turn, and this runs where nothing would catch that.
+    // A getter or a Proxy may throw as well, and no caller would catch that.
     return undefined;
   }
 }

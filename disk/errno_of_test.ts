@@ -7,7 +7,7 @@ import { claimedErrno, errnoOf } from "./errno_of.ts";
 
 Deno.test("errnoOf passes on every errno that the block layer passes on, by number or name", () => {
   for (const { errno, name, answerable } of BLK_ERRORS) {
-    // EAGAIN would make the client wait for ever, so it becomes EIO as all others do.
+    // EAGAIN would make the client wait for ever, so it becomes EIO like all others.
     const want = answerable ? errno : EIO;
     assertEquals(errnoOf({ errno }), want, name);
     assertEquals(errnoOf({ errno: -errno }), want, `${name}, negative as Node has it`);
@@ -71,7 +71,7 @@ const ODD: unknown[] = [
   ...[null, undefined, 0, -0, NaN, 28, -28, 28n, "", "ENOSPC", true, Symbol("x"), thrower],
   ...[Object.create(null), Object.freeze({ errno: ENODATA }), revoked.proxy, new WeakMap()],
   ...["errno", "code", "name"].map((key) => Object.defineProperty({}, key, { get: thrower })),
-  // This one made errnoOf itself throw, in the hot loop, where nothing catches it.
+  // This value once made errnoOf itself throw, in the hot loop, where nothing catches errors.
   new Proxy(new Error(), { get: thrower }),
   new Proxy({}, { getPrototypeOf: thrower, has: thrower }),
   new Proxy(new UblkError("ABORTED", { operation: "x", errno: ENOSPC }), { get: thrower }),

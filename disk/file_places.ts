@@ -1,10 +1,10 @@
 /**
- * Where the bytes of a file or block device are: the same bytes have many names. A file has links,
- * a partition is a part of a disk, and a loop device is a part of a file, which may be on the disk
- * again that somebody gives beside it.
+ * The locations of the bytes of a file or block device. The same bytes may have many names: a file
+ * has links, a partition is a part of a disk, and a loop device is a part of a file. That file may
+ * in turn be on a disk that the user names as well.
  *
- * Device mapper and md need no word here: they hold the devices below with `O_EXCL`, so the kernel
- * lets nobody else have them.
+ * Device mapper and md need no handling here. They hold the devices below them with `O_EXCL`, so
+ * the kernel keeps others out.
  *
  * @module
  */
@@ -12,21 +12,22 @@
 import { isUblkError } from "../uapi/error.ts";
 import { fileStatus, smallText } from "../uring/file.ts";
 
-/** A range of bytes of one thing, by an identity that is the same under every name. */
+/** A range of bytes in a file or device, with an identity that is the same under every name. */
 export interface Place {
-  /** The thing. */
+  /** The identity of the file or device. */
   readonly key: string;
-  /** Its first byte. */
+  /** The first byte. */
   readonly start: number;
-  /** The byte after the last one; Infinity where it goes on to the end. */
+  /** The byte after the last one; Infinity if the range extends to the end. */
   readonly end: number;
 }
 
 const SECTOR_BYTES = 512;
 
 /**
- * All places of the bytes at a path: itself, and what it is a part of. One for a path where nothing
- * is yet, so that two files which are to be made can be compared; none for what keeps no bytes.
+ * All places of the bytes at a path: the file or device itself, and whatever it is a part of. A
+ * path where nothing exists yet has one place, so that two files that will be created can be
+ * compared. Something that stores no bytes has none.
  */
 export function placesOf(path: string): Place[] {
   const status = fileStatus(path);
@@ -53,15 +54,15 @@ function placesOfDevice(device: string): Place[] {
   }
   const backing = smallText(`${folder}/loop/backing_file`)?.trimEnd();
   if (backing === undefined) return [own];
-  // 0 is no limit.
+  // 0 means no limit.
   const limit = numberIn(`${folder}/loop/sizelimit`) || Infinity;
   return [own, ...within(placesIfSeen(backing), numberIn(`${folder}/loop/offset`), limit)];
 }
 
 /**
- * Those of a file that may be out of sight: in a folder of another user (EACCES), or on a server
- * that does not know it any more (ESTALE). It is taken for another file: all loop devices of the
- * machine are compared, and one such kept every file from being served.
+ * {@linkcode placesOf} for a file that may be inaccessible: in another user's folder (EACCES), or
+ * gone from its server (ESTALE). Such a file is taken for a different one. All loop devices of the
+ * machine are compared, and a single inaccessible one used to prevent serving any file.
  */
 function placesIfSeen(path: string): Place[] {
   try {
@@ -90,7 +91,7 @@ function numberIn(path: string): number {
   return Number(smallText(path) ?? 0);
 }
 
-/** Whether some bytes are in both. */
+/** Whether the two have bytes in common. */
 export function overlap(some: readonly Place[], others: readonly Place[]): boolean {
   return some.some((one) =>
     others.some(({ key, start, end }) => key === one.key && start < one.end && one.start < end)
@@ -99,14 +100,16 @@ export function overlap(some: readonly Place[], others: readonly Place[]): boole
 
 const LOOP_DEVICES = 256;
 
-/** The number of a loop device over some of the bytes at a path, and not itself at that path. */
+/**
+ * The number of a loop device that uses some of the bytes at a path but is not itself that path.
+ */
 export function loopOver(path: string): number | undefined {
   const places = placesOf(path);
   for (let loop = 0; loop < LOOP_DEVICES; loop++) {
     const folder = `/sys/block/loop${loop}`;
     if (smallText(`${folder}/loop/backing_file`) === undefined) continue;
     const device = smallText(`${folder}/dev`)?.trim() ?? "";
-    // That loop device itself, or a partition of it, is at the path: all others have a part in it.
+    // The path is this loop device itself or a partition of it, so sharing bytes is normal.
     if (places.some(({ key }) => key === deviceKey(device))) continue;
     if (overlap(places, placesOfDevice(device))) return loop;
   }

@@ -1,5 +1,5 @@
 /**
- * Size and block size of a disk, checked.
+ * The geometry of a disk: its size and block size, checked.
  *
  * @module
  */
@@ -12,13 +12,13 @@ export type Size = number | string;
 
 /** A part of a disk, in bytes. */
 export interface ByteRange {
-  /** Where it begins. */
+  /** The first byte. */
   readonly offset: number;
-  /** How long it is. */
+  /** Number of bytes. */
   readonly length: number;
 }
 
-/** What a disk's geometry is made from. */
+/** Options that determine a disk's geometry. */
 export interface GeometryOptions {
   /** The size of the disk. */
   readonly size: Size;
@@ -38,16 +38,16 @@ export interface GeometryOptions {
 
 /** A disk's geometry. */
 export interface Geometry {
-  /** Bytes. */
+  /** Size of the disk in bytes. */
   readonly size: number;
-  /** Bytes. */
+  /** Size of a logical block in bytes. */
   readonly blockSize: number;
-  /** The kernel refuses writes. */
+  /** The disk is read-only: the kernel refuses writes. */
   readonly readOnly: boolean;
 }
 
 /**
- * Checks and completes a geometry.
+ * Checks the options and fills in the defaults.
  *
  * @throws {RangeError} One line with the cause and the remedy.
  */

@@ -1,7 +1,6 @@
 /**
- * The host of a disk: whoever has requests for a backend and is no queue of ublk's has them
- * performed here, rightly: within their bounds, by their deadlines, and with a result for whatever
- * the backend does.
+ * The host of a disk: performs requests for callers other than ublk's queues. It checks bounds,
+ * enforces deadlines, and returns a result whatever the backend does.
  *
  * @module
  */
@@ -34,13 +33,25 @@ import { checkBackend } from "./shape.ts";
 import type { BackendSpec } from "./spec.ts";
 import { type BackendTraits, traitsOf } from "./traits.ts";
 
-/** How a disk is to be hosted. */
+/** Options of a {@linkcode DiskHost}. */
 export interface HostOptions {
-  /** How long a request may take where it does not say, and `close`, in milliseconds. Default: 20 s. */
+  /**
+   * Time limit for `close`, and for a request without a limit of its own, in milliseconds.
+   *
+   * @default 20_000
+   */
   readonly deadlineMs?: number;
-  /** Whether a backend that keeps its buffers shall be caught. Default: false. */
+  /**
+   * Detect a backend that uses buffers after its answer.
+   *
+   * @default false
+   */
   readonly paranoid?: boolean;
-  /** Is told of the backend's faults, a line each. Default: nobody is. */
+  /**
+   * Receives the backend's faults, one line each.
+   *
+   * @default They are dropped
+   */
   readonly report?: (text: string) => void;
 }
 
@@ -48,30 +59,40 @@ export interface HostOptions {
 export interface DiskRequest {
   /** `UBLK_IO_OP_READ`, `_WRITE`, `_FLUSH`, `_DISCARD` or `_WRITE_ZEROES`. */
   readonly op: number;
-  /** Bytes from the start of the disk; nothing to a FLUSH. */
+  /** Bytes from the start of the disk. Ignored for a FLUSH. */
   readonly offset: number;
-  /** Bytes; nothing to a FLUSH. */
+  /** Bytes. Ignored for a FLUSH. */
   readonly length: number;
-  /** The data of a READ or WRITE: as many bytes. It is lent until the answer. */
+  /** The data of a READ or WRITE, exactly `length` bytes. Lent to the disk until the answer. */
   readonly buffer?: Uint8Array<ArrayBuffer>;
-  /** The write must be durable before it is answered. Default: false. */
+  /**
+   * The write must be durable before it is answered.
+   *
+   * @default false
+   */
   readonly fua?: boolean;
-  /** Zeroed space may be given back. Default: false. */
+  /**
+   * The zeroed space may be freed.
+   *
+   * @default false
+   */
   readonly mayUnmap?: boolean;
 }
 
-/** Requests that have missed their deadlines and may still be worked on: each keeps its buffer. */
+/** Maximum number of requests past their deadline that still run. Each keeps its buffer alive. */
 const MOST_OVERDUE = 256;
 
-/** A disk to which requests are made, one at a time or many side by side. */
+/** A disk that performs requests, one at a time or many at once. */
 export class DiskHost implements AsyncDisposable {
   /** The outermost backend. */
   readonly backend: Backend;
-  /** Its traits as methods have them: a way through a ring or by an address is none here. */
+  /**
+   * The backend's traits when used through its methods; `ring` and `address` are never used here.
+   */
   readonly traits: BackendTraits;
   /** Requests that wait for a Promise of the backend. */
   readonly #inFlight = new Set<LateRequest>();
-  /** Those that were answered by their deadlines, and whose Promises have not settled since. */
+  /** Number of requests that their deadline answered, and whose Promises have not settled yet. */
   #overdue = 0;
   readonly #seen: Backend & Partial<Disposable>;
   readonly #faults: RequestFaults;
@@ -91,9 +112,9 @@ export class DiskHost implements AsyncDisposable {
   }
 
   /**
-   * Opens a specification in this thread.
+   * Opens a specification in this thread, and hosts it.
    *
-   * @throws {UblkError} What {@linkcode OpenedDisk.open} throws; nothing is left open then.
+   * @throws {UblkError} As {@linkcode OpenedDisk.open} does. Nothing is left open then.
    */
   static async open(spec: BackendSpec, options: HostOptions & OpenOptions = {}): Promise<DiskHost> {
     const disk = await OpenedDisk.open(spec, options);
@@ -101,16 +122,16 @@ export class DiskHost implements AsyncDisposable {
   }
 
   /**
-   * Takes over a backend that is open, and closes it in the end.
+   * Hosts a backend that is already open. The host closes it in the end.
    *
-   * @throws {UblkError} `BACKEND_SHAPE` where it is none.
+   * @throws {UblkError} `BACKEND_SHAPE` if the value is not a backend.
    */
   static of(backend: Backend, options: HostOptions = {}): DiskHost {
     checkBackend(backend, "given to a host");
     return new DiskHost(backend, options, async () => await backend.close?.());
   }
 
-  /** Bytes of the disk, which a resize changes. */
+  /** Current size of the disk in bytes. A resize changes it. */
   get size(): number {
     return this.backend.size;
   }
@@ -118,14 +139,14 @@ export class DiskHost implements AsyncDisposable {
   /**
    * Performs a request.
    *
-   * After -ETIMEDOUT the backend may still work on the buffer: it must not be used again. A write
-   * with `fua` to a disk that does not honour it is followed by a flush, as the block layer does.
+   * After -ETIMEDOUT the backend may still use the buffer, so do not reuse it. As in the block
+   * layer, a write with `fua` to a disk that does not honour FUA is followed by a flush.
    *
-   * @param deadlineMs How long it may take, in milliseconds. A backend that answers at once has none.
-   * @returns Bytes done (0 for what carries no data) or a negative errno: at once, or by a Promise,
-   *   which does not reject. What the request makes impossible is -EINVAL (bounds, alignment,
-   *   buffer), -EPERM (a write to a read-only disk) or -EOPNOTSUPP; -ENODEV says that the host is
-   *   closed.
+   * @param deadlineMs Time limit in milliseconds. It does not apply to a backend that answers at
+   *   once.
+   * @returns Bytes done (0 for a request without data) or a negative errno; either at once or as a
+   *   Promise that never rejects. An impossible request gets -EINVAL (bounds, alignment, buffer),
+   *   -EPERM (a write to a read-only disk) or -EOPNOTSUPP. A closed host answers -ENODEV.
    */
   request(
     request: DiskRequest,
@@ -133,13 +154,13 @@ export class DiskHost implements AsyncDisposable {
   ): number | Promise<number> {
     if (this.#closed !== undefined) return -ENODEV;
     const { op, length } = request;
-    // All writes are final when answered.
+    // Without `flush`, every write is final when answered.
     if (op === UBLK_IO_OP_FLUSH && !this.traits.flush) return 0;
     const errno = this.#faultOf(request);
     if (errno !== 0) return -errno;
     const faults = this.#faults.of(request);
     if (this.#overdue >= MOST_OVERDUE) {
-      // It answers nothing any more, and would only keep every further buffer too.
+      // The backend no longer answers; it would only keep one more buffer.
       faults.failed(0, "the backend has too many overdue requests; answering EIO");
       return -EIO;
     }
@@ -154,7 +175,7 @@ export class DiskHost implements AsyncDisposable {
     }
   }
 
-  /** 0, or the positive errno for what no such disk can be asked. */
+  /** Checks a request. Returns 0, or the positive errno if this disk cannot perform it. */
   #faultOf({ op, offset, length, buffer }: DiskRequest): number {
     const { readOnly, trim, writeZeroes, blockSize } = this.traits;
     if (op === UBLK_IO_OP_FLUSH) return 0;
@@ -167,7 +188,7 @@ export class DiskHost implements AsyncDisposable {
       if (!(op === UBLK_IO_OP_DISCARD ? trim : writeZeroes)) return EOPNOTSUPP;
     }
     const isWhole = offset % blockSize === 0 && length % blockSize === 0;
-    // NaN and fractions of a byte are not whole; and the size may have changed since.
+    // NaN and fractions of a byte fail this check. Ask for the size anew: it may have changed.
     return isWhole && offset >= 0 && length > 0 && offset + length <= this.backend.size
       ? 0
       : EINVAL;
@@ -216,13 +237,12 @@ export class DiskHost implements AsyncDisposable {
   }
 
   /**
-   * Waits until the requests in flight are answered, by the deadline at the latest, and closes the
-   * backend and all that is inside. Requests that come meanwhile or later get -ENODEV. Closing again
-   * is to wait for the same end.
+   * Waits for the requests in flight, at most until the deadline, and then closes the backend and
+   * all backends inside it. New requests get -ENODEV. A second call waits for the first to finish.
    *
-   * @param deadlineMs How long each of the two may take, in milliseconds.
-   * @throws {unknown} What a backend's `close` or a module's `unshare` throws.
-   * @throws {UblkError} `SYSCALL_FAILED` with ETIMEDOUT where they take longer.
+   * @param deadlineMs Time limit in milliseconds for each of the two steps.
+   * @throws {unknown} The error of a backend's `close` or a module's `unshare`.
+   * @throws {UblkError} `SYSCALL_FAILED` with ETIMEDOUT if they take longer.
    */
   close(deadlineMs: number = this.#deadlineMs): Promise<void> {
     return this.#closed ??= this.#close(deadlineMs);
@@ -250,13 +270,15 @@ export class DiskHost implements AsyncDisposable {
     }
   }
 
-  /** {@linkcode close}. */
+  /** Same as {@linkcode close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 }
 
-/** Names the request at hand. One for all of a host: nothing else happens while it is told. */
+/**
+ * Reports faults with the request's name. One object per host suffices: each report is synchronous.
+ */
 class RequestFaults implements FaultReport {
   readonly #report: (text: string) => void;
   #request!: DiskRequest;

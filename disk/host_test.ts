@@ -32,7 +32,7 @@ const read = (offset = 0): DiskRequest => {
 /** A WRITE of the first block. */
 const write = (fua = false): DiskRequest => ({ ...read(), op: UBLK_IO_OP_WRITE, fua });
 
-/** A host of a disk whose reads answer as told, and what it reports. */
+/** A host of a disk with the given `readAt`, and its reports. */
 function hostOf(readAt: () => unknown, deadlineMs?: number, more: Partial<Backend> = {}) {
   const told: string[] = [];
   const disk = { size: 8192, writeAt() {}, ...more, readAt: readAt as () => Answer };
@@ -40,7 +40,7 @@ function hostOf(readAt: () => unknown, deadlineMs?: number, more: Partial<Backen
   return { host, told };
 }
 
-/** A disk over a host, for the suite that knows disks. */
+/** A backend on top of a host, for the conformance suite. */
 function through(host: DiskHost): Backend {
   const { size, blockSize, readOnly } = host.traits;
   const done = async (request: DiskRequest) => {
@@ -115,7 +115,7 @@ Deno.test("DiskHost answers ETIMEDOUT by the deadline, and a late answer is nobo
   const slow = host.request(read(1024), 60_000);
   assertEquals(await never, -ETIMEDOUT);
   assert(/^operation 0 at 512: no answer from the backend in \d+ ms; /.test(told[0]), told[0]);
-  // Neither its success nor its failure is an answer, or a fault, any more.
+  // Neither late success nor late failure is an answer or a fault.
   answers[0].reject(new Error("late"));
   answers[1].resolve(undefined);
   assertEquals([await slow, told.length], [512, 1]);
@@ -123,7 +123,7 @@ Deno.test("DiskHost answers ETIMEDOUT by the deadline, and a late answer is nobo
 });
 
 Deno.test("DiskHost waits for ever where no deadline is wanted", async () => {
-  // A timer of that time would fire at once.
+  // `setTimeout` with such a long delay would fire at once.
   const { promise, resolve } = Promise.withResolvers<void>();
   const { host } = hostOf(() => promise, Infinity);
   const answer = host.request(read());
@@ -142,7 +142,7 @@ Deno.test("DiskHost lends no more buffers to a backend that keeps many beyond th
   assertEquals(new Set(results), new Set([-ETIMEDOUT]));
   assertEquals(host.request(read()), -EIO);
   assertEquals([answers.length, told.length], [256, 257]);
-  // It goes on once it answers again.
+  // The host continues once the backend answers again.
   answers[7].resolve(undefined);
   await answers[7].promise;
   await new Promise((resolve) => setTimeout(resolve));
@@ -208,7 +208,7 @@ Deno.test("DiskHost goes by the traits: what is not there is not supported, and 
   assertEquals(host.request({ op: UBLK_IO_OP_WRITE_ZEROES, ...range }), -EOPNOTSUPP);
   assertEquals(host.request({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 }), 0);
   assertEquals(bare.calls.list(), []);
-  // Final when answered.
+  // The write is final when answered.
   assertEquals(host.request(write(true)), 512);
   const closed = mockBackend({ size: 8192, readOnly: true });
   const readOnly = DiskHost.of(closed);
@@ -219,7 +219,7 @@ Deno.test("DiskHost goes by the traits: what is not there is not supported, and 
   assertEquals(closed.calls.list().map(({ op }) => op), ["readAt"]);
 });
 
-/** What a mock backend was asked, in short. */
+/** The calls of a mock backend, in short form. */
 function asked({ calls }: MockBackend): string[] {
   return calls.list().map(({ op, fua, mayUnmap }) =>
     `${op}${fua ? " fua" : ""}${mayUnmap ? " may unmap" : ""}`

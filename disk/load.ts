@@ -1,5 +1,5 @@
 /**
- * Loads the module of a specification and opens its backend, in the thread that will serve it.
+ * Loads the modules of a specification and opens its backends, in the thread that will serve them.
  *
  * @module
  */
@@ -14,33 +14,36 @@ import type { BackendSpec } from "./spec.ts";
 
 /** A specification whose modules are loaded. */
 export interface LoadedBackend {
-  /** `"per-queue"` only where every module in the stack says so. */
+  /** `"per-queue"` only if every module in the stack declares it. */
   readonly sharing: Sharing;
   /**
-   * Makes what the threads share, for the whole stack, which claims its files together.
+   * Makes the shared state of the whole stack. All its parts claim files in one record.
    *
-   * @param claim Of the stack that this one is inside of.
+   * @param claim The record of the enclosing stack, if this is a part of one.
    */
   share(claim?: Claim): Promise<unknown>;
   /**
-   * Opens the whole stack, innermost first, which has one ring for its files.
+   * Opens the whole stack, innermost first. All its parts use one ring for their files.
    *
-   * @param ring Of the stack that this one is inside of.
+   * @param ring The ring of the enclosing stack, if this is a part of one.
    */
   open(queue: number, shared: unknown, ring?: RingFiles): Promise<Backend>;
-  /** Closes what {@linkcode open} opened, outermost first, and the ring of the whole stack last. */
+  /**
+   * Closes the backends that {@linkcode open} opened, outermost first, and finally the stack's
+   * ring.
+   */
   close(): Promise<void>;
-  /** Releases what {@linkcode share} made. */
+  /** Releases the value of {@linkcode share}. */
   unshare(shared: unknown): Promise<void>;
 }
 
-/** A device that is there already, as far as its backend must know it. Plain data. */
+/** An existing device, as far as its backend must know it. Plain data. */
 export interface RecoveredDevice {
-  /** Bytes of its logical block. */
+  /** Size of its logical block in bytes. */
   readonly blockSize: number;
 }
 
-/** What `share` returned, for a backend and those inside it. */
+/** The values of `share`, for a backend and those inside it. */
 interface SharedTree {
   readonly own: unknown;
   readonly inner: readonly SharedTree[];
@@ -49,10 +52,10 @@ interface SharedTree {
 /**
  * Loads the modules of a specification.
  *
- * @param recovered The device that is recovered, of which `share` and `open` are told; undefined for
- *   a new one.
- * @throws {UblkError} `BACKEND_MODULE` where one cannot be loaded, `BACKEND_SHAPE` where it exports
- *   the wrong thing.
+ * @param recovered The device being recovered, passed to `share` and `open`; undefined for a new
+ *   one.
+ * @throws {UblkError} `BACKEND_MODULE` if a module cannot be loaded, `BACKEND_SHAPE` if its exports
+ *   are wrong.
  */
 export async function loadBackend(
   spec: BackendSpec,
@@ -76,7 +79,7 @@ export async function loadBackend(
         const own = await attempt(spec, "share", () => module.share?.(spec.options, context));
         return { own, inner: shared as SharedTree[] };
       } catch (error) {
-        // Nobody else knows of them: their files stayed open, and locked, once.
+        // Nobody else knows of these. Without this their files stayed open, and locked.
         for (let index = shared.length - 1; index >= 0; index--) {
           await inner[index].unshare(shared[index]).catch(() => {});
         }
@@ -92,7 +95,7 @@ export async function loadBackend(
       }
       const context: OpenContext = { queue, shared: tree.own, inner: backends, ring, ...told };
       const backend = await attempt(spec, "open", () => module.open(spec.options, context));
-      // First, so that what has the wrong shape is closed too.
+      // Assign before the check, so that a backend of the wrong shape is closed too.
       opened = backend;
       return checkBackend(backend, spec.module);
     },
@@ -183,7 +186,7 @@ function reasonOf(cause: unknown): string {
   return words.split("\n").find((line) => line.trim() !== "") ?? "";
 }
 
-/** The message of an error; undefined for what is none, or whose getter throws in its turn. */
+/** The message of an error; undefined for other values, and if its getter throws. */
 function messageOf(cause: unknown): string | undefined {
   try {
     return cause instanceof Error ? `${cause.message}` : undefined;

@@ -12,10 +12,10 @@ import type { Backend, OpenContext } from "./backend.ts";
 import { loadBackend } from "./load.ts";
 import type { BackendSpec } from "./spec.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
-/** What `openSource` makes shows what it was given. */
+/** The backend of `openSource`, which shows the arguments it received. */
 interface Shown {
   readonly size: number;
   readonly options: unknown;
@@ -27,7 +27,7 @@ async function openShown(spec: BackendSpec, queue = 0): Promise<Shown> {
   return await loaded.open(queue, await loaded.share()) as unknown as Shown;
 }
 
-/** Asserts the code, and that the message is one line with cause and remedy. */
+/** Asserts the code, and a message of one line with cause and remedy. */
 async function assertFails(
   run: () => Promise<unknown>,
   code: UblkErrorCode,
@@ -143,7 +143,7 @@ Deno.test("loadBackend opens a stack innermost first and closes it outermost fir
   };
   const loaded = await loadBackend(spec);
   const shared = await loaded.share();
-  // It crosses to the other threads.
+  // The shared value is cloned to the other threads.
   const outer = await loaded.open(0, structuredClone(shared)) as unknown as Shown;
   const [b, d] = outer.context.inner;
   assertEquals(
@@ -161,11 +161,11 @@ Deno.test("loadBackend opens a stack innermost first and closes it outermost fir
   ]);
 });
 
-/** What the ends of a module do. */
+/** The source of a module's `close` and `unshare`. */
 const endingWith = (source: string) => ({ close: source, unshare: source });
 
 Deno.test("loadBackend + ring + is one for the stack, from `open` to the end of `close`", async () => {
-  // Each disk reads from its own descriptor 0 by the ring: while it is opened, and when it is closed.
+  // Each disk reads from its own descriptor through the ring, in `open` and in `close`.
   const source = `export async function open(options, context) {
     const read = async (when) => {
       const count = await context.ring.read(options.fd, new Uint8Array(4), 0);
@@ -211,7 +211,7 @@ Deno.test("loadBackend + ring + is closed where `open` throws", async () => {
 });
 
 Deno.test("loadBackend closes and unshares the inner ones of a backend whose own close throws", async () => {
-  // They were left open once.
+  // These were once left open.
   const order = withOrder();
   const loaded = await loadBackend({
     ...telling("a", endingWith("throw new Error('no');")),
@@ -248,7 +248,7 @@ Deno.test("loadBackend closes and unshares every one of a row, also behind one t
 });
 
 Deno.test("loadBackend unshares what was shared where a later `share` throws", async () => {
-  // Files stayed open and locked: they were in use for whoever tried again.
+  // Files once stayed open and locked, so the next attempt found them in use.
   const failing = {
     module: moduleUrl(`
       export const share = () => { throw new Error("no room"); };

@@ -1,6 +1,6 @@
 /**
- * A disk in plain memory that records its calls and goes wrong as it is told, for tests: of this
- * project, and of programs that stand on it.
+ * A mock disk in memory that records its calls and fails on demand. For the tests of this project
+ * and of programs built on it.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { type MockCall, MockCalls } from "./mock_calls.ts";
 import { mockError, type MockFault, MockFaults } from "./mock_faults.ts";
 import type { BackendSpec } from "./spec.ts";
 
-/** What a kept buffer is overwritten with. */
+/** The byte that the `"keep"` fault writes into a buffer. */
 export const SCRIBBLE = 0xee;
 
-/** What a mock backend is and does. */
+/** Options of a mock backend. */
 export interface MockOptions {
   /**
-   * The size of the disk.
+   * Size of the disk.
    *
    * @default "16MiB"
    */
@@ -35,31 +35,31 @@ export interface MockOptions {
    */
   readonly readOnly?: boolean;
   /**
-   * Whether it has `flush`.
+   * Provide `flush`.
    *
    * @default true
    */
   readonly flush?: boolean;
   /**
-   * Whether it honours FUA.
+   * Honour FUA.
    *
    * @default true
    */
   readonly fua?: boolean;
   /**
-   * Whether it has `trim`, which zeroes.
+   * Provide `trim`, which zeroes the range.
    *
    * @default true
    */
   readonly trim?: boolean;
   /**
-   * Whether it has `writeZeroes`.
+   * Provide `writeZeroes`.
    *
    * @default true
    */
   readonly writeZeroes?: boolean;
   /**
-   * Whether it is declared `synchronous`. Without a fault it never returns a Promise.
+   * Declare the backend `synchronous`. Without a fault it never returns a Promise anyway.
    *
    * @default false
    */
@@ -77,13 +77,13 @@ export interface MockOptions {
    */
   readonly seed?: number;
   /**
-   * The record of its calls.
+   * The record for its calls.
    *
    * @default A new record
    */
   readonly calls?: MockCalls;
   /**
-   * The memory that holds its contents, at least `size` bytes.
+   * Memory for the contents, at least `size` bytes.
    *
    * @default New memory
    */
@@ -100,20 +100,20 @@ export interface MockSpecOptions extends MockOptions {
   readonly sharing?: Sharing;
 }
 
-/** A mock backend, and what a test wants to know about it. */
+/** A mock backend with its calls and contents, for inspection by tests. */
 export interface MockBackend extends Backend {
-  /** Its calls so far. */
+  /** The calls so far. */
   readonly calls: MockCalls;
-  /** Its bytes. */
+  /** The disk's bytes. */
   readonly contents: Uint8Array<SharedArrayBuffer>;
 }
 
 /**
- * A mock backend for `serve()` in this thread, or for tests that call it themselves.
+ * Makes a mock backend, for `serve()` in this thread or for tests that call its methods directly.
  *
- * @throws {RangeError} Where the size, the block size or an errno's name is not one.
+ * @throws {RangeError} If the size, the block size or the name of an errno is invalid.
  *
- * @example A disk that is full
+ * @example A full disk
  * ```ts
  * import { mockBackend } from "@ublk/ublk/testing";
  * import { assertEquals, assertThrows } from "@std/assert";
@@ -165,7 +165,7 @@ export function mockBackend(options: MockOptions = {}): MockBackend {
 
 const NONE = new Uint8Array(0);
 
-/** Records calls, and does to each what its fault says. */
+/** Records calls, and applies their faults. */
 class Caller {
   readonly #calls: MockCalls;
   readonly #faults: MockFaults;
@@ -219,7 +219,7 @@ class Caller {
   }
 }
 
-/** A thenable as none should be. */
+/** A thenable that breaks every rule. */
 class TwiceSettled {
   then(resolve: () => void, reject?: (reason: Error) => void): void {
     resolve();
@@ -230,16 +230,17 @@ class TwiceSettled {
   }
 }
 
-/** What crosses to a Worker. */
+/** The options in the form that is sent to a Worker. */
 type StoredOptions = Omit<MockOptions, "calls"> & { readonly calls: SharedArrayBuffer };
 
 /**
- * A mock backend for `serve()` in Workers. All threads have the same bytes, and record to the
- * `calls` that the test keeps; `nth` and `seed` of a fault count in each thread by themselves.
+ * Makes the specification of a mock backend, for `serve()` in Workers. All threads share the same
+ * bytes and record to the same `calls`, which the test can read. Each thread counts `nth` and draws
+ * from `seed` on its own.
  *
- * @throws {RangeError} Where the size, the block size or an errno's name is not one.
+ * @throws {RangeError} If the size, the block size or the name of an errno is invalid.
  *
- * @example Counting what reaches a backend in another thread
+ * @example Counting the calls of a backend in another thread
  * ```ts
  * import { MockCalls, mockSpec } from "@ublk/ublk/testing";
  * import { assertEquals } from "@std/assert";
@@ -253,7 +254,7 @@ type StoredOptions = Omit<MockOptions, "calls"> & { readonly calls: SharedArrayB
  */
 export function mockSpec(options: MockSpecOptions = {}): BackendSpec {
   const { sharing, calls = new MockCalls(), ...rest } = options;
-  // Made here, so that all threads share it; and made once to find out what is wrong with it.
+  // Make the backend here, to allocate the memory that all threads share and to check the options.
   const contents = mockBackend(options).contents.buffer;
   const stored: StoredOptions = { ...rest, contents, calls: calls.buffer };
   const name = sharing === "per-queue" ? "perQueue" : "single";
@@ -265,7 +266,7 @@ function open(options: unknown): Backend {
   return mockBackend({ ...rest, calls: new MockCalls(calls) });
 }
 
-/** The module contract of a {@linkcode mockSpec} that one thread owns. */
+/** The backend module of a {@linkcode mockSpec} that one thread owns. */
 export const single: BackendModule = { sharing: "single", open };
-/** The module contract of a {@linkcode mockSpec} that each queue's thread opens. */
+/** The backend module of a {@linkcode mockSpec} that each queue's thread opens. */
 export const perQueue: BackendModule = { sharing: "per-queue", open };

@@ -1,6 +1,6 @@
 /**
- * The record of a mock backend's calls, in shared memory: the threads that serve add to it, the
- * test reads it.
+ * The record of a mock backend's calls, in shared memory. Serving threads append to it; the test
+ * reads it.
  *
  * @module
  */
@@ -12,13 +12,13 @@ export type MockOp = "readAt" | "writeAt" | "flush" | "trim" | "writeZeroes" | "
 export interface MockCall {
   /** The method. */
   readonly op: MockOp;
-  /** The first byte; 0 for a method without a range. */
+  /** Offset in bytes; 0 for a method without a range. */
   readonly offset: number;
-  /** Bytes; 0 for a method without a range. */
+  /** Length in bytes; 0 for a method without a range. */
   readonly length: number;
-  /** The write was to be durable when answered. */
+  /** Whether the write had to be durable when answered. */
   readonly fua: boolean;
-  /** The zeroes were allowed to give space back. */
+  /** Whether zeroing was allowed to free space. */
   readonly mayUnmap: boolean;
 }
 
@@ -26,9 +26,8 @@ const OPS: readonly MockOp[] = ["readAt", "writeAt", "flush", "trim", "writeZero
 const FUA = 1 << 8;
 const MAY_UNMAP = 1 << 9;
 
-// The buffer: 32-bit words of which the first holds the capacity, the second the number of all
-// calls, the next ones that of each method, and the rest marks the records that are complete; then
-// three doubles for each record.
+// Layout of the buffer. First 32-bit words: the capacity, the number of all calls, the number of
+// calls of each method, and a mark for each complete record. Then three doubles for each record.
 const CAPACITY = 0;
 const TOTAL = 1;
 const COUNTS = 2;
@@ -36,18 +35,18 @@ const MARKS = 8;
 const RECORD_DOUBLES = 3;
 const RECORD_BYTES = 4 + RECORD_DOUBLES * 8;
 
-/** Records calls from any thread, in the order in which they were made. */
+/** A record of calls from any thread, in the order in which they were made. */
 export class MockCalls {
-  /** The shared memory; `new MockCalls(calls.buffer)` in another thread is the same record. */
+  /** The shared memory. In another thread, `new MockCalls(calls.buffer)` joins the same record. */
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #doubles: Float64Array<SharedArrayBuffer>;
 
   /**
-   * Makes a record, or joins one.
+   * Makes a new record, or joins an existing one.
    *
-   * @param source How many of the latest calls are kept (an even number; 4096 where left out), or
-   *   the memory of a record that exists. The counts are right however many calls there are.
+   * @param source Number of latest calls to keep (an even number; default: 4096), or the memory of
+   *   an existing record. The counts stay right even if there are more calls.
    */
   constructor(source: number | SharedArrayBuffer = 4096) {
     this.buffer = typeof source === "number"
@@ -59,7 +58,7 @@ export class MockCalls {
     this.#doubles = new Float64Array(this.buffer, (MARKS + capacity) * 4);
   }
 
-  /** How many calls there were, of one method or of all. */
+  /** Number of calls so far, of one method or of all. */
   count(op?: MockOp): number {
     return Atomics.load(this.#words, op === undefined ? TOTAL : COUNTS + OPS.indexOf(op));
   }
@@ -70,7 +69,7 @@ export class MockCalls {
     const total = this.count();
     const calls: MockCall[] = [];
     for (let index = Math.max(0, total - capacity); index < total; index++) {
-      // A call that another thread is just now recording is not complete.
+      // Skip a record that another thread is still writing.
       if (Atomics.load(this.#words, MARKS + index % capacity) !== index + 1) continue;
       const at = (index % capacity) * RECORD_DOUBLES;
       const [what, offset, length] = this.#doubles.subarray(at, at + RECORD_DOUBLES);
@@ -94,7 +93,7 @@ export class MockCalls {
     Atomics.store(this.#words, MARKS + record, index + 1);
   }
 
-  /** Forgets everything; only while nothing is recorded. */
+  /** Forgets all calls. Use it only while no call is being made. */
   clear(): void {
     this.#words.fill(0, TOTAL);
   }

@@ -1,5 +1,5 @@
 /**
- * What a mock backend does wrong, and when.
+ * The faults of a mock backend.
  *
  * @module
  */
@@ -8,53 +8,59 @@ import { errnoNumber } from "../uapi/errno.ts";
 import { Dice } from "../uapi/dice.ts";
 import type { MockCall, MockOp } from "./mock_calls.ts";
 
-/** How a call goes wrong. */
+/** The effect of a fault on a call. */
 export type MockEffect =
-  /** It throws at once. */
+  /** The call throws at once. */
   | "throw"
-  /** It returns a Promise that rejects. */
+  /** The call returns a Promise that rejects. */
   | "reject"
-  /** It returns a Promise that never settles. */
+  /** The call returns a Promise that never settles. */
   | "never"
-  /** It does its work after `delayMs`, and only then settles; with `errno` it rejects. */
+  /**
+   * The call returns a Promise, and does its work after `delayMs`. With `errno` it rejects instead.
+   */
   | "late"
-  /** It returns a number of bytes, one too few. */
+  /** The call does its work, but returns a number of bytes that is one too small. */
   | "short"
-  /** It does its work and returns a thenable that resolves twice, rejects, and throws. */
+  /** The call does its work, and returns a thenable that resolves twice, rejects and throws. */
   | "twice"
-  /** It does its work and answers, but writes to the buffer when it is called the next time. */
+  /** The call does its work and answers, but the next call writes to its buffer. */
   | "keep"
-  /** It does not return for `delayMs`, or without that never. */
+  /** The call loops for `delayMs` before it does its work; without `delayMs` for ever. */
   | "loop";
 
-/** A fault: an effect, and which calls it strikes. Every condition that is given must hold. */
+/**
+ * A fault: an effect, and conditions for the calls it applies to. All given conditions must hold.
+ */
 export interface MockFault {
-  /** What happens. */
+  /** The effect. */
   readonly effect: MockEffect;
-  /** Only these methods. */
+  /** Only calls of these methods. */
   readonly op?: MockOp | readonly MockOp[];
-  /** Only calls that touch this range of bytes. */
+  /** Only calls that overlap this range, in bytes. */
   readonly range?: { readonly offset: number; readonly length: number };
-  /** Only the nth call that the conditions above hold for, counted from 1 in each thread. */
+  /**
+   * Only the nth call that meets the conditions above. Counts from 1, in each thread separately.
+   */
   readonly nth?: number;
-  /** Only with this probability, from 0 to 1, drawn from the seed. */
+  /** Only with this probability, from 0 to 1, drawn with the seed. */
   readonly rate?: number;
-  /** The name of the errno that the error carries, such as `"ENOSPC"`; without it, none. */
+  /** Name of the errno that the error carries, such as `"ENOSPC"`. If left out, it carries none. */
   readonly errno?: string;
-  /** A time in milliseconds, or its bounds, between which the seed draws. */
+  /** The delay in milliseconds, or bounds between which it is drawn with the seed. */
   readonly delayMs?: number | readonly [min: number, max: number];
 }
 
-/** Picks the fault, if any, that strikes a call. */
+/** Picks the fault, if any, for each call. */
 export class MockFaults {
   readonly #faults: readonly MockFault[];
   readonly #seen: number[];
   readonly #dice: Dice;
 
   /**
-   * The first fault that strikes wins.
+   * If several faults apply to a call, the first one wins.
    *
-   * @throws {RangeError} Where an errno has no such name.
+   * @throws {RangeError} If the name of an errno is unknown.
    */
   constructor(faults: readonly MockFault[], seed: number) {
     for (const { errno } of faults) {
@@ -67,7 +73,7 @@ export class MockFaults {
     this.#dice = new Dice(seed);
   }
 
-  /** The fault of this call. */
+  /** Picks the fault for a call; undefined for none. */
   pick(call: MockCall): MockFault | undefined {
     return this.#faults.find((fault, index) => {
       const { op, range, nth, rate } = fault;
@@ -78,7 +84,7 @@ export class MockFaults {
     });
   }
 
-  /** The time that a fault takes. */
+  /** The delay of a fault, in milliseconds. */
   delayMs({ delayMs = 0 }: MockFault): number {
     if (typeof delayMs === "number") return delayMs;
     return delayMs[0] + this.#dice.draw(delayMs[1] - delayMs[0] + 1);

@@ -31,7 +31,7 @@ Deno.test("mockBackend records its calls in order, and counts all of them", () =
     ...[7, 3, 0],
   ]);
   const none = { offset: 0, length: 0, fua: false, mayUnmap: false };
-  // Of seven calls, the latest four.
+  // The latest four of seven calls.
   assertEquals(disk.calls.list(), [
     { ...none, op: "writeAt", offset: 4096, length: 512, fua: true },
     { ...none, op: "writeZeroes", length: 8192, mayUnmap: true },

@@ -1,6 +1,6 @@
 /**
- * Backends of a user's own as targets: a module that is named on the command line is imported, and
- * what it says of itself makes its options, as those of our own targets.
+ * Users' own backends as targets. A module named on the command line is imported, and its
+ * description of itself defines its options, like those of the built-in targets.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import type { BackendSpec } from "./spec.ts";
 import type { Target, TargetValues } from "./target.ts";
 
 /**
- * What a module may export as `target`, beside its `open`, so that commands check its options and
- * explain them.
+ * The optional export `target` of a backend module. With it, commands can check and explain the
+ * module's options.
  *
  * @example
  * ```ts
@@ -35,19 +35,19 @@ export interface TargetDescription {
    * @default The file's name
    */
   readonly name?: string;
-  /** What it is, in a few words. */
+  /** A short description of the target. */
   readonly summary?: string;
-  /** Its options: `open` gets them by name, as the kinds say. */
+  /** The options. `open` receives them by name, with values of their kinds. */
   readonly options?: readonly Option[];
   /**
-   * Number of files; `open` gets their absolute paths as `files`.
+   * Number of files. `open` receives their absolute paths as `files`.
    *
    * @default None
    */
   readonly files?: { readonly min: number; readonly max: number };
 }
 
-/** The options of every module. */
+/** The options that every module has. */
 export const MODULE_OPTIONS = [
   {
     name: "module",
@@ -64,7 +64,7 @@ export const MODULE_OPTIONS = [
   { name: "options", kind: "json", help: "An object with more options, for `open`." },
 ] as const satisfies readonly Option[];
 
-/** What is known of all modules, for the help. */
+/** The target that stands for any module, for the help. */
 export const target: Target = {
   name: "module",
   summary: "a backend of your own in TypeScript or JavaScript (docs/writing-a-backend.md)",
@@ -80,24 +80,24 @@ export const target: Target = {
   },
 };
 
-/** Whether the name of a target is that of a module: it looks like a path, a file or a URL. */
+/** Whether the name of a target means a module: it looks like a path, a file or a URL. */
 export function isModuleName(name: string): boolean {
   return name.includes("/") || /\.[cm]?[jt]sx?$/.test(name) || /^(jsr|npm|https?|data):/.test(name);
 }
 
-/** The URL of a module as it is named by somebody in the folder `cwd`. */
+/** The URL of a module from its name. A relative path is relative to the folder `cwd`. */
 export function moduleUrl(name: string, cwd: string): string {
   if (/^[a-z][a-z+.-]+:/.test(name)) return name;
   const path = name.startsWith("/") ? name : `${cwd}/${name}`;
-  // Each part by itself, so that no character of a name means something in a URL.
+  // Encode each part, so that no character of a name has a meaning in the URL.
   return new URL(path.split("/").map(encodeURIComponent).join("/"), "file:///").href;
 }
 
 /**
- * A module as a target.
+ * Makes a target of a module.
  *
- * @throws {UblkError} `BACKEND_MODULE` where it cannot be loaded, `BACKEND_SHAPE` where what it
- *   exports as `target` makes no sense.
+ * @throws {UblkError} `BACKEND_MODULE` if it cannot be loaded, `BACKEND_SHAPE` if its export
+ *   `target` is invalid.
  */
 export async function moduleTarget(url: string): Promise<Target> {
   const { name, summary, options, files } = descriptionOf(url, await importModule(url));
@@ -118,7 +118,7 @@ function nameOf(url: string): string {
 
 const RESERVED = [
   ...MODULE_OPTIONS.map((option) => option.name as string),
-  // Every device has them; `open` gets them as `blockSize`, `readOnly` and `files`.
+  // Every device has these. `open` receives them as `blockSize`, `readOnly` and `files`.
   ...["block-size", "read-only", "files"],
 ];
 const KINDS = ["switch", "size", "integer", "number", "time", "range", "names", "text", "path"];
@@ -170,7 +170,7 @@ function specOf(
     : checkedOptions(schema, more);
   for (const { name, kind, required } of schema ?? []) {
     const value = values[name];
-    // A switch that is not given is off, unless the object has it on.
+    // A switch that is not given is off, unless the object turns it on.
     if (value !== undefined && (kind !== "switch" || value === true || !(name in options))) {
       options[name] = value;
     }

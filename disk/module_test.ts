@@ -3,7 +3,7 @@ import { UblkError } from "../uapi/error.ts";
 import { loadBackend } from "./load.ts";
 import { isModuleName, moduleTarget, moduleUrl } from "./module.ts";
 
-/** A module as a URL. */
+/** The URL of a module with the given source. */
 const source = (text: string) => `data:text/typescript,${encodeURIComponent(text)}`;
 
 const PLAIN = source(`

@@ -1,6 +1,6 @@
 /**
- * A specification opened in this thread, with all that is inside of it: its modules loaded, what
- * the threads share made or taken over, and each backend open.
+ * A specification opened in this thread, with everything inside it: the modules are loaded, the
+ * shared state is made or taken over, and each backend is open.
  *
  * @module
  */
@@ -10,19 +10,31 @@ import { eachInTurn } from "./each_of.ts";
 import { loadBackend, type LoadedBackend, type RecoveredDevice } from "./load.ts";
 import type { BackendSpec } from "./spec.ts";
 
-/** A value that may itself be `undefined`, in a place that may be left out. */
+/** A container for an optional value that may itself be `undefined`. */
 export interface Box {
   /** The value. */
   readonly value: unknown;
 }
 
-/** How a specification is to be opened. */
+/** Options of {@linkcode OpenedDisk.open}. */
 export interface OpenOptions {
-  /** The first of the queues that this thread serves. Default: 0. */
+  /**
+   * The first of the queues that this thread serves.
+   *
+   * @default 0
+   */
   readonly queue?: number;
-  /** The device that is there already, and goes on. Default: none, a new one. */
+  /**
+   * The device being recovered.
+   *
+   * @default None: the device is new
+   */
   readonly recovered?: RecoveredDevice;
-  /** What the threads share, as another one's {@linkcode OpenedDisk.shared}. Default: it is made. */
+  /**
+   * The shared state, from another thread's {@linkcode OpenedDisk.shared}.
+   *
+   * @default It is made anew
+   */
   readonly shared?: Box;
 }
 
@@ -30,12 +42,12 @@ export interface OpenOptions {
 export class OpenedDisk implements AsyncDisposable {
   /** The outermost backend. */
   readonly backend: Backend;
-  /** `"per-queue"` where each queue's thread may open one. */
+  /** `"per-queue"` if each queue's thread may open a stack of its own. */
   readonly sharing: Sharing;
-  /** What the threads share. */
+  /** The state that the threads share. */
   readonly shared: unknown;
   readonly #loaded: LoadedBackend;
-  /** This thread made what they share, and has not released it yet. */
+  /** This thread made the shared state and has not released it yet. */
   #isMaker: boolean;
 
   private constructor(loaded: LoadedBackend, backend: Backend, shared: Box, isMaker: boolean) {
@@ -47,10 +59,10 @@ export class OpenedDisk implements AsyncDisposable {
   }
 
   /**
-   * Opens it. Where that fails, what had been opened and made by then is closed and released.
+   * Opens a specification. If that fails, everything opened or made so far is closed and released.
    *
-   * @throws {UblkError} What loading, `share` and `open` throw: `BACKEND_MODULE`, `BACKEND_SHAPE`,
-   *   `BACKEND_OPEN`, or an error of the backend's own.
+   * @throws {UblkError} An error of loading, `share` or `open`: `BACKEND_MODULE`, `BACKEND_SHAPE`,
+   *   `BACKEND_OPEN`, or the backend's own.
    */
   static async open(spec: BackendSpec, options: OpenOptions = {}): Promise<OpenedDisk> {
     const { queue = 0, recovered } = options;
@@ -61,7 +73,7 @@ export class OpenedDisk implements AsyncDisposable {
       const backend = await loaded.open(queue, shared.value);
       return new OpenedDisk(loaded, backend, shared, isMaker);
     } catch (error) {
-      // Only this thread knows what has been opened so far. Why is said by the first error.
+      // Only this thread knows what has been opened so far. Report the first error, not later ones.
       await loaded.close().catch(() => {});
       if (isMaker) await loaded.unshare(shared.value).catch(() => {});
       throw error;
@@ -69,12 +81,12 @@ export class OpenedDisk implements AsyncDisposable {
   }
 
   /**
-   * Closes every backend, the outermost first, and then releases what the threads share: also where
-   * a step fails, and once.
+   * Closes every backend, the outermost first, and then releases the shared state. A failing step
+   * does not prevent the next ones. The shared state is released only once.
    *
-   * @param unshare Whether all threads have closed theirs. Default: true. Heeded by the one that
-   *   made what they share.
-   * @throws {unknown} The first error, once all is done.
+   * @param unshare Whether all threads have closed their backends, so the shared state may go.
+   *   Matters only in the thread that made it. Default: true.
+   * @throws {unknown} The first error, after all steps.
    */
   async close(unshare = true): Promise<void> {
     await eachInTurn([
@@ -83,14 +95,14 @@ export class OpenedDisk implements AsyncDisposable {
     ]);
   }
 
-  /** Releases what the threads share, where it was made here, and closes nothing. */
+  /** Releases the shared state if this thread made it. Closes nothing. */
   async unshare(): Promise<void> {
     if (!this.#isMaker) return;
     this.#isMaker = false;
     await this.#loaded.unshare(this.shared);
   }
 
-  /** {@linkcode close}. */
+  /** Same as {@linkcode close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -44,7 +44,7 @@ Deno.test("OpenedDisk closes and unshares what was opened by the time that an `o
     ...["share b", "share c", "share a", "open b", "open c", "open a"],
     ...["close b", "close c", "unshare a", "unshare b", "unshare c"],
   ]);
-  // What another thread has made is not this one's to release.
+  // This thread must not release a value that another thread made.
   const shared = { value: { own: "of a", inner: ["b", "c"].map((one) => ({ own: `of ${one}` })) } };
   for (const one of shared.value.inner) Object.assign(one, { inner: [] });
   await assertRejects(() => OpenedDisk.open(stack, { shared }), UblkError, "no room");

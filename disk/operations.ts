@@ -1,6 +1,6 @@
 /**
- * The requests that a disk gets, whoever asks: their operations and flags are the block layer's, by
- * ublk's numbers, and a request without error answers a count of bytes.
+ * The operations of requests to a disk, from ublk or elsewhere. They are the block layer's, with
+ * ublk's numbers. A successful request is answered with a number of bytes.
  *
  * @module
  */
@@ -16,10 +16,10 @@ import {
   UBLK_IO_OP_ZONE_OPEN,
 } from "../uapi/ublk_io.ts";
 
-/** An operation on a disk, by the name that options have for it. */
+/** An operation on a disk, by its name in options. */
 export type OperationName = "read" | "write" | "flush" | "trim" | "zero";
 
-/** All of them. */
+/** All operation names. */
 export const OPERATION_NAMES: readonly OperationName[] = [
   "read",
   "write",
@@ -28,7 +28,7 @@ export const OPERATION_NAMES: readonly OperationName[] = [
   "zero",
 ];
 
-/** The `UBLK_IO_OP_*` of each. */
+/** The `UBLK_IO_OP_*` of each name. */
 export const OPERATION_NUMBERS: Readonly<Record<OperationName, number>> = {
   read: UBLK_IO_OP_READ,
   write: UBLK_IO_OP_WRITE,
@@ -37,27 +37,27 @@ export const OPERATION_NUMBERS: Readonly<Record<OperationName, number>> = {
   zero: UBLK_IO_OP_WRITE_ZEROES,
 };
 
-/** Whether an operation carries data. */
+/** Whether an operation carries data: READ or WRITE. */
 export function carriesData(op: number): boolean {
   return op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE;
 }
 
-/** Whether an operation is one of those that only zoned disks get. */
+/** Whether an operation exists only on zoned disks. */
 export function isZoneOperation(op: number): boolean {
   return op >= UBLK_IO_OP_ZONE_OPEN;
 }
 
-/** Whether an operation brings data. */
+/** Whether the request of an operation carries data to the disk. */
 export function bringsData(op: number): boolean {
   return op === UBLK_IO_OP_WRITE || op === UBLK_IO_OP_ZONE_APPEND;
 }
 
-/** Whether an operation is answered with data. */
+/** Whether the answer to an operation carries data. */
 export function fetchesData(op: number): boolean {
   return op === UBLK_IO_OP_READ || op === UBLK_IO_OP_REPORT_ZONES;
 }
 
-/** The bytes that a request without error answers: only READ and WRITE count any. */
+/** The result of a successful request: its bytes for READ and WRITE, 0 for all others. */
 export function fullResult(op: number, bytes: number): number {
   return carriesData(op) ? bytes : 0;
 }

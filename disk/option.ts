@@ -1,6 +1,6 @@
 /**
- * The options of targets, wrappers and commands: one schema, from which command lines, files of
- * options and programs are checked, and from which help and completions are made.
+ * The schema for options of targets, wrappers and commands. It checks options from command lines,
+ * option files and programs, and generates help and completions.
  *
  * @module
  */
@@ -8,63 +8,63 @@
 import type { ByteRange } from "./geometry.ts";
 import { parseSize } from "./size.ts";
 
-/** What an option takes. */
+/** The kind of value that an option takes. */
 export type OptionKind =
-  /** Nothing: it is given or not. */
+  /** No value: the option is given or not. */
   | "switch"
-  /** Bytes: a number, or a text with a unit. */
+  /** A number of bytes, or a text with a unit. */
   | "size"
   /** A whole number. */
   | "integer"
   /** Any number. */
   | "number"
-  /** A time, kept in milliseconds: a number, or a text with a unit. */
+  /** A time: a number of milliseconds, or a text with a unit. Stored in milliseconds. */
   | "time"
   /** A part of a disk in bytes: `FROM-TO`. */
   | "range"
-  /** Several of its choices, joined by `+`. */
+  /** Some of its choices, joined by `+`. */
   | "names"
-  /** A text. */
+  /** Any text. */
   | "text"
-  /** The path of a file; a relative one counts from where it is written. */
+  /** The path of a file. A relative path is relative to the place where it is written. */
   | "path"
-  /** Any value that JSON can have. */
+  /** Any JSON value. */
   | "json";
 
 /** One option. */
 export interface Option {
-  /** In kebab case, without dashes. With underscores instead it is the same option. */
+  /** The name in kebab case, without leading dashes. Underscores for hyphens are accepted too. */
   readonly name: string;
-  /** What it takes. */
+  /** The kind of its value. */
   readonly kind: OptionKind;
   /**
-   * The placeholder of its value in the help.
+   * Placeholder for the value in the help.
    *
    * @default The kind
    */
   readonly placeholder?: string;
-  /** Of a wrapper's: on a command line its value may stand first without its name. */
+  /** For a wrapper's option: on a command line its value may come first, without the name. */
   readonly first?: true;
-  /** It must be given. */
+  /** The option must be given. */
   readonly required?: true;
-  /** The least value. */
+  /** Minimum value. */
   readonly min?: number;
-  /** The greatest value. */
+  /** Maximum value. */
   readonly max?: number;
-  /** What a value must be a multiple of. */
+  /** The value must be a multiple of this. */
   readonly multipleOf?: number;
-  /** The only values that there are. */
+  /** The allowed values, if not all. */
   readonly choices?: readonly (number | string)[];
-  /** What it does, for the help; a line break is kept. */
+  /** Description for the help. Line breaks are kept. */
   readonly help: string;
 }
 
-/** Why a value is not one that its option can have. */
+/** The error for an invalid value of an option. */
 export class OptionError extends Error {
-  /** What to do about it; some causes say so themselves. */
+  /** Advice for the user; undefined if the cause already contains it. */
   readonly remedy: string | undefined;
 
-  /** One cause and its remedy. */
+  /** Makes an error of a cause and its remedy. */
   constructor(cause: string, remedy?: string) {
     super(cause);
     this.remedy = remedy;
@@ -72,14 +72,14 @@ export class OptionError extends Error {
 }
 
 /**
- * The value of an option, from a text of a command line or from a value that a program or file has.
+ * Reads the value of an option, from a text on a command line or from a value of a program or file.
  *
- * @param written What stands in the file, for the message: what is no text there may look otherwise
- *   in JavaScript.
- * @throws {OptionError} Where it cannot have that.
+ * @param written The value as written in the file, for the message. A value that is not a text may
+ *   look different in JavaScript.
+ * @throws {OptionError} If the value is invalid for the option.
  */
 export function readValue(option: Option, given: unknown, written?: string): unknown {
-  // What a message shows of a value that is no text.
+  // How a message shows a value that is not a text.
   const seen = typeof given === "string" ? undefined : written ?? plainText(given);
   switch (option.kind) {
     case "switch":
@@ -95,13 +95,13 @@ export function readValue(option: Option, given: unknown, written?: string): unk
     case "json":
       return jsonOf(given);
     default:
-      // A disk has no size of 0, but an offset may be.
+      // The size of a disk cannot be 0, but an offset can.
       if (option.kind === "size" && given === "0" && (option.min ?? 1) <= 0) return 0;
       return checked(option, seen ?? `${given}`, numberOf(option.kind, given, seen));
   }
 }
 
-/** What a value of the option stands for in a help text. */
+/** The placeholder for an option's value in a help text. */
 export function placeholderOf({ kind, placeholder, choices }: Option): string {
   if (placeholder !== undefined) return placeholder;
   return kind === "text" && choices !== undefined ? choices.join("|") : PLACEHOLDERS[kind];
@@ -120,7 +120,7 @@ const PLACEHOLDERS: Readonly<Record<OptionKind, string>> = {
   json: "JSON",
 };
 
-/** A value that is no text, for a message. `JSON.stringify` would call NaN null. */
+/** Shows a value that is not a text, for a message. `JSON.stringify` would show NaN as null. */
 export function plainText(value: unknown): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
   if (typeof value === "bigint") return `${value}`;
@@ -175,7 +175,7 @@ function jsonOf(given: unknown): unknown {
   }
 }
 
-/** Something in a value that JSON has no way to say, and would make null of, or refuse. */
+/** Finds a part of a value that JSON cannot express: it would become null or be refused. */
 function strangerIn(value: unknown): string | undefined {
   if (typeof value === "number" && !Number.isFinite(value) || typeof value === "bigint") {
     return `${value}`;
@@ -206,7 +206,7 @@ const NOUNS: Readonly<Record<NumberKind, string>> = {
   time: "a time",
 };
 
-/** What to write for a kind. */
+/** Advice on writing values of each kind. */
 export const REMEDIES: Readonly<Record<NumberKind, string>> = {
   size: "write bytes, with a unit if you like: 4096, 64M, 1GiB",
   integer: "give one in digits",
@@ -219,7 +219,7 @@ const READERS: Readonly<Record<NumberKind, (text: string) => number>> = {
     try {
       return parseSize(text);
     } catch (error) {
-      // It says what to do about it too.
+      // The message already contains the remedy.
       throw new OptionError((error as Error).message);
     }
   },
@@ -242,7 +242,7 @@ const READERS: Readonly<Record<NumberKind, (text: string) => number>> = {
 
 const UNITS_MS: Readonly<Record<string, number>> = { us: 1e-3, ms: 1, s: 1000, m: 60_000 };
 
-/** As {@linkcode parseSize}, and 0 too; undefined where it is no size. */
+/** Like {@linkcode parseSize}, but also accepts 0. Undefined for anything that is not a size. */
 function sizeOf(text: string): number | undefined {
   if (text === "0") return 0;
   try {

@@ -8,7 +8,7 @@ const option = (more: Partial<Option>): Option => ({
   ...more,
 });
 
-/** Each kind, what is given, and what it comes to. */
+/** Options, given values, and the results. */
 const GOOD: readonly [Partial<Option>, unknown, unknown][] = [
   [{ kind: "switch" }, true, true],
   [{ kind: "size" }, "64K", 65536],
@@ -35,7 +35,7 @@ for (const [more, given, expected] of GOOD) {
   });
 }
 
-/** Each kind, what is given, and the cause and remedy. */
+/** Options, given values, and the causes and remedies. */
 const BAD: readonly [Partial<Option>, unknown, string][] = [
   [{ kind: "switch" }, "yes", "yes is neither true nor false; it takes no value"],
   [{ kind: "size" }, "0", '"0" is an empty size: '],

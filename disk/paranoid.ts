@@ -1,8 +1,8 @@
 /**
- * A wrapper that catches a backend which keeps a buffer after its method has returned.
+ * A wrapper that detects a backend which uses a buffer after its answer.
  *
- * Each call gets a buffer of its own. Once the call is answered the buffer is poisoned and kept for
- * a while: whoever reads it late reads poison, and whoever writes to it late is found out.
+ * Each call gets a buffer of its own. After the answer the buffer is poisoned and watched for a
+ * while. A late read returns poison; a late write is detected.
  *
  * @module
  */
@@ -10,12 +10,12 @@
 import { asPromise, isLater } from "./answers.ts";
 import type { Backend, ZoneMethods } from "./backend.ts";
 
-/** What a released buffer is filled with. */
+/** The byte that fills a released buffer. */
 export const POISON = 0xdb;
-/** Released buffers that are still watched. */
+/** Number of released buffers that are watched. */
 const WATCHED = 64;
 
-/** Calls with a buffer of its own, whose contents are copied back if that is wanted. */
+/** Calls with a copy of the caller's buffer, and copies the contents back if requested. */
 type Lend = (
   own: Uint8Array<ArrayBuffer>,
   copyBack: boolean,
@@ -23,10 +23,10 @@ type Lend = (
 ) => unknown;
 
 /**
- * The same backend, with its buffers poisoned once they are no longer its own. Dispose it when the
+ * Wraps a backend so that its buffers are poisoned after each answer. Dispose the wrapper when the
  * service ends: it then inspects the buffers that it still watches.
  *
- * @param report Is told of each buffer that was kept.
+ * @param report Called for each buffer that was used too late.
  */
 export function paranoid(
   backend: Backend,

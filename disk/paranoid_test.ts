@@ -6,7 +6,7 @@ import { paranoid, POISON } from "./paranoid.ts";
 
 const LATE = "the backend wrote to a buffer after it had answered: buffers are borrowed";
 
-/** A backend under watch. `finds()` ends the watch and tells what it has found. */
+/** Watches a backend. `finds()` ends the watch and returns the findings. */
 function watch(backend: Backend) {
   const found: string[] = [];
   const watched = paranoid(backend, (text) => found.push(text));
@@ -17,7 +17,7 @@ function watch(backend: Backend) {
   return { watched, finds };
 }
 
-/** A backend that keeps every buffer it is given. */
+/** A backend that keeps every buffer it receives. */
 function keeper(answer?: () => unknown) {
   const kept: Uint8Array[] = [];
   const keep = (buffer: Uint8Array) => {
@@ -56,12 +56,12 @@ Deno.test("paranoid has a kept buffer read poison", () => {
   const { watched, finds } = watch(backend);
   watched.writeAt(new Uint8Array(512).fill(1), 0, NO_FUA);
   assertEquals(kept[0], new Uint8Array(512).fill(POISON));
-  // Reading late is punished enough.
+  // A late read returns poison, which is enough.
   assertEquals(finds(), []);
 });
 
 Deno.test("paranoid reports a write to a kept buffer, at the latest when the service ends", () => {
-  // Once it looked only when 64 more buffers had come, or at a `close` that nobody called.
+  // Buffers were once inspected only after 64 more, or in a `close` that nobody called.
   const { kept, backend } = keeper();
   const { watched, finds } = watch(backend);
   const own = new Uint8Array(512);

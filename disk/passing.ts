@@ -1,6 +1,6 @@
 /**
- * A backend that passes everything on to another: what wrappers begin with. Each changes what it is
- * for, and so a stack can do what all of its parts can do, and no more.
+ * A backend that passes everything on to another one: the base class of wrappers. Each wrapper
+ * overrides only its own part. So a stack can do what all of its parts can do, and no more.
  *
  * @module
  */
@@ -15,25 +15,25 @@ import type {
   WriteOptions,
 } from "./backend.ts";
 
-/** Ways past the methods that a wrapper leaves open, or replaces. */
+/** Shortcuts past the methods, which a wrapper passes on or replaces. */
 export interface Shortcuts {
   /** Ring methods. */
   readonly ring?: RingMethods;
-  /** Where the contents are in memory. */
+  /** Address of the contents in memory. */
   readonly address?: number;
 }
 
-/** All parts of a type, also those that may be left out there: who has not each does not compile. */
+/** All properties of a type, even optional ones. A class that misses one does not compile. */
 export type EachOf<T> = { [Name in keyof Required<T>]: T[Name] };
 
-/** Passes everything on, but for {@linkcode Shortcuts}, which a wrapper must want. */
+/** Passes everything on except {@linkcode Shortcuts}, which a wrapper must choose to pass on. */
 export class Passing implements EachOf<Backend> {
   readonly blockSize: number;
   readonly limits: RequestLimits | undefined;
   topology: Topology | undefined;
   readonly ring: RingMethods | undefined;
   readonly address: number | undefined;
-  /** Refused. */
+  /** Always undefined: zoned disks are refused. */
   readonly zones: undefined = undefined;
   readOnly: boolean;
   fua: boolean;
@@ -47,13 +47,13 @@ export class Passing implements EachOf<Backend> {
   resize: Backend["resize"];
   beforeFetch: Backend["beforeFetch"];
   close: Backend["close"];
-  /** What is wrapped. Whoever loaded it closes it. */
+  /** The wrapped backend. It is closed by its loader, not here. */
   protected readonly inner: Backend;
 
   /**
-   * Around a backend, with the ways past its methods that are to stay open.
+   * Wraps a backend. The given shortcuts stay available.
    *
-   * @throws {UblkError} `INVALID_ARGUMENT` where it has zones.
+   * @throws {UblkError} `INVALID_ARGUMENT` if the backend has zones.
    */
   constructor(inner: Backend, { ring, address }: Shortcuts = {}) {
     if (inner.zones !== undefined) {

@@ -1,6 +1,6 @@
 /**
- * Ring methods that pass everything on to another backend's: what wrappers begin with that leave the
- * way through the ring open. Each overrides what it is for.
+ * Ring methods that pass everything on to another backend's: the base class for wrappers that keep
+ * the ring available. Each wrapper overrides only its own part.
  *
  * @module
  */
@@ -14,12 +14,12 @@ export class PassingRing implements EachOf<RingMethods> {
   readonly metadata: boolean | undefined;
   readonly forZeroCopyOnly: boolean | undefined;
   readonly preferZeroCopy: boolean | undefined;
-  /** None, even where there is one inside: a wrapper would not hear of the requests to it. */
+  /** Always undefined: requests to the inner `plainFd` would bypass the wrapper. */
   readonly plainFd: undefined = undefined;
-  /** What is inside. */
+  /** The inner backend's ring methods. */
   protected readonly inner: RingMethods;
 
-  /** Around the ring methods of another backend. */
+  /** Wraps the ring methods of another backend. */
   constructor(inner: RingMethods) {
     this.inner = inner;
     this.operations = inner.operations;
@@ -37,7 +37,7 @@ export class PassingRing implements EachOf<RingMethods> {
   }
 }
 
-/** A request that is made once, and filled anew each time. */
+/** A request object that is made once and reused for each request. */
 export class FilledRequest implements EachOf<RingRequest> {
   op = 0;
   offset = 0;

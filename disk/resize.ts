@@ -11,11 +11,11 @@ import type { Backend } from "./backend.ts";
 import { errnoOf } from "./errno_of.ts";
 
 /**
- * Calls `resize`, and makes an errno of whatever it throws.
+ * Calls `resize`, and turns whatever it throws into an errno.
  *
  * @param mayAwait Whether the thread runs an event loop, in which a Promise could settle.
- * @param report Is told why it failed.
- * @returns 0 or a positive errno, at once or by a Promise, which does not reject.
+ * @param report Receives the cause of a failure.
+ * @returns 0 or a positive errno, either at once or as a Promise that never rejects.
  */
 export function resizeBackend(
   backend: Backend,
@@ -28,12 +28,13 @@ export function resizeBackend(
     return errnoOf(thrown);
   };
   try {
-    // Absent where a Worker's backend differs from the first one's; EIO as of any other fault.
+    // `resize` is missing if a Worker's backend differs from the first one's: EIO, as for any
+    // fault.
     const answer: unknown = backend.resize!(size);
     if (!isLater(answer)) return 0;
     const settled = asPromise(answer).then(() => 0, mayAwait ? failed : () => EIO);
     if (mayAwait) return settled;
-    // Nothing would ever run its continuation.
+    // The Promise's continuation would never run.
     report("a synchronous backend's resize returned a Promise");
     return EIO;
   } catch (thrown) {

@@ -4,7 +4,7 @@ import { UblkError } from "../uapi/error.ts";
 import type { Backend } from "./backend.ts";
 import { resizeBackend } from "./resize.ts";
 
-/** Resizes a disk with that method; the errno and what was reported. */
+/** Resizes a disk through the given method. Returns the errno and the report. */
 async function resized(resize: unknown, mayAwait: boolean) {
   const backend = { size: 512, readAt() {}, writeAt() {}, resize } as Backend;
   const told: string[] = [];
@@ -29,7 +29,7 @@ Deno.test("resizeBackend gives 0, or the errno of what was thrown, at once", asy
 });
 
 Deno.test("resizeBackend awaits a Promise, and whatever else has a `then`", async () => {
-  // A thenable that was no Promise counted as done while it was still under way.
+  // A thenable that is not a Promise once counted as done while it was still running.
   const thenable = (resolve: (value: unknown) => void) => void setTimeout(resolve, 1);
   const disks = [
     async () => await new Promise((resolve) => setTimeout(resolve, 1)),

@@ -1,5 +1,5 @@
 /**
- * Checks what a module has opened: anything may come from there.
+ * Checks the value that a module's `open` returned, which may be anything.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const OPTIONAL_METHODS = [
 /**
  * Checks that a value has the shape of a backend with a possible geometry.
  *
- * @throws {UblkError} `BACKEND_SHAPE` which names what is wrong with it.
+ * @throws {UblkError} `BACKEND_SHAPE`, naming the first fault.
  */
 export function checkBackend(value: unknown, from: string): Backend {
   const remedy = "see the Backend interface";
@@ -64,7 +64,7 @@ export function checkBackend(value: unknown, from: string): Backend {
   return backend;
 }
 
-/** The error of a module, or of what it opened, that is not what it is to be. */
+/** The error for a module or a backend that breaks the interface. */
 export function shapeError(from: string, reason: string, hint: string): UblkError {
   return new UblkError("BACKEND_SHAPE", { operation: `backend ${from}`, reason, hint });
 }

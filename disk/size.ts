@@ -10,8 +10,8 @@ const REMEDY =
   "write a number of bytes or a number with a unit, such as 4096, 64M, 1.5GiB or 500GB";
 
 /**
- * How many bytes a unit stands for, or `undefined` when there is no such unit. As in GNU's tools,
- * `K` and `KiB` count in 1024s and `KB` in 1000s; case never matters.
+ * Number of bytes in a unit; undefined for an unknown unit. As in GNU's tools, `K` and `KiB` count
+ * in 1024s and `KB` in 1000s. Case does not matter.
  */
 function bytesPerUnit(unit: string): bigint | undefined {
   const match = /^(?:B|([KMGTP])(iB|B)?)?$/i.exec(unit);
@@ -23,10 +23,10 @@ function bytesPerUnit(unit: string): bigint | undefined {
 }
 
 /**
- * The number of bytes a size on a command line stands for: from 1 to 2⁵³ − 1.
+ * Parses a size as written on a command line. The result is a number of bytes from 1 to 2⁵³ − 1.
  *
  * `K`, `M`, `G`, `T`, `P` and `KiB` … `PiB` are powers of 1024; `KB` … `PB` are powers of 1000; a
- * bare number and `B` are bytes. Fractions are fine as long as they come to whole bytes.
+ * bare number and `B` are bytes. Fractions are allowed if the result is a whole number of bytes.
  *
  * @throws {TypeError} if the text is not a number with a known unit.
  * @throws {RangeError} if it is zero, negative, not whole bytes, or more than 2⁵³ − 1.
@@ -50,7 +50,7 @@ export function parseSize(text: string): number {
   if (perUnit === undefined) {
     throw new TypeError(`${shown} is not a size, there is no unit "${unit}": ${REMEDY}`);
   }
-  // In whole numbers throughout: 0.1 has no exact floating-point value, 1024 × 0.1 less so.
+  // Use whole numbers throughout: 0.1 has no exact floating-point value, and 1024 × 0.1 even less.
   const scaled = BigInt(whole! + fraction) * perUnit;
   const scale = 10n ** BigInt(fraction.length);
   if (scaled === 0n) throw new RangeError(`${shown} is an empty size: give at least 1 byte`);
@@ -68,8 +68,8 @@ export function parseSize(text: string): number {
 }
 
 /**
- * A size for people to read, in the largest 1024-based unit, to two decimals. What it prints for a
- * round size, {@link parseSize} reads back.
+ * Formats a size for people, in the largest 1024-based unit, to two decimals. {@link parseSize}
+ * reads the text of a round size back.
  *
  * @throws {RangeError} if `bytes` is not an integer from 0 to 2⁵³ − 1.
  *
@@ -88,7 +88,7 @@ export function formatSize(bytes: number): string {
   }
   if (bytes < 1024) return `${bytes} B`;
   let exponent = 1;
-  // Compared after rounding, so that one byte under 1 MiB reads "1 MiB" and not "1024 KiB".
+  // Compare after rounding, so that one byte under 1 MiB reads "1 MiB" and not "1024 KiB".
   while (exponent < PREFIXES.length && rounded(bytes, exponent) >= 1024) exponent++;
   return `${rounded(bytes, exponent)} ${PREFIXES[exponent - 1]}iB`;
 }

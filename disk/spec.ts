@@ -1,13 +1,13 @@
 /**
- * A specification of a backend: data that can cross to a Worker, where it is opened.
+ * A specification of a backend: data that can be sent to a Worker, which opens the backend.
  *
- * A specification is not an implementation. A Worker has a JavaScript heap of its own, so what it
- * is given is the URL of a module and cloneable options.
+ * A specification is not an implementation. A Worker has a JavaScript heap of its own, so it
+ * receives the URL of a module and cloneable options.
  *
  * @module
  */
 
-/** Names a backend: which module to load and what to open it with. */
+/** Specifies a backend: the module to load, and the options to open it with. */
 export interface BackendSpec {
   /** The absolute URL of a module whose exports are a `BackendModule`. */
   readonly module: string;
@@ -18,7 +18,7 @@ export interface BackendSpec {
    * @default The module's own exports, or else its default export
    */
   readonly export?: string;
-  /** Passed to `open`; must survive `structuredClone`. */
+  /** Options passed to `open`. They must survive `structuredClone`. */
   readonly options?: unknown;
   /** The backends that this one wraps, opened before it and passed as `context.inner`. */
   readonly inner?: readonly BackendSpec[];

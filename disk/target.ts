@@ -1,5 +1,5 @@
 /**
- * What a command line has to know of a backend that it can serve by name.
+ * The description of a target: a backend that command lines can serve by name.
  *
  * @module
  */
@@ -8,45 +8,46 @@ import type { Option } from "./option.ts";
 import type { BackendSpec } from "./spec.ts";
 
 /**
- * The values of a target's own options, by name, and of those which every device has and a backend
- * wants to know.
+ * The values of a target's options by name: its own, and those of the device that a backend needs
+ * to know.
  */
 export interface TargetValues {
-  /** The logical block in bytes. */
+  /** Size of a logical block in bytes. */
   readonly "block-size"?: number;
-  /** The kernel refuses writes. */
+  /** The disk is read-only: the kernel refuses writes. */
   readonly "read-only"?: boolean;
   /** Bytes of integrity metadata per block. */
   readonly "metadata-size"?: number;
-  /** The target's own. */
+  /** The target's own options. */
   readonly [name: string]: unknown;
 }
 
 /** A backend that a command line can name. */
 export interface Target {
-  /** What it is called. */
+  /** The name. */
   readonly name: string;
-  /** What it is called as well. */
+  /** Other names. */
   readonly aliases?: readonly string[];
-  /** What it is, in a few words. */
+  /** A short description. */
   readonly summary: string;
-  /** What it holds outlives its server. */
+  /** The contents outlive the server. */
   readonly persistent: boolean;
-  /** How many files it takes, beside its options. */
+  /** Number of files that the target takes, in addition to its options. */
   readonly files: { readonly min: number; readonly max: number };
-  /** Its own options. */
+  /** The target's own options. */
   readonly options: readonly Option[];
-  /** The option that one word more than its files gives, by name: `ublk-mem 1G`. */
+  /** Name of the option that one extra word after the files sets: `ublk-mem 1G`. */
   readonly operand?: string;
   /**
-   * What it does while the disk is made, where that may take long. It may then be told, as `progress`,
-   * of a `SharedArrayBuffer` of two numbers that it keeps up to date: what is done, and of how much.
+   * Description of the work while the disk is made, if that may take long. The backend may then
+   * receive an option `progress`: a `SharedArrayBuffer` of two numbers that it keeps up to date,
+   * the work done and the total.
    */
   readonly progress?: string;
   /**
-   * The specification of a backend.
+   * Makes the specification of a backend.
    *
-   * @throws {RangeError} Where a value is not possible.
+   * @throws {RangeError} If a value is invalid.
    * @throws {UblkError} `INVALID_ARGUMENT`, likewise.
    */
   spec(values: TargetValues, files: readonly string[]): BackendSpec;

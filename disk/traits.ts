@@ -1,63 +1,63 @@
 /**
- * A backend's traits: what it is and can do, as plain data, for whoever offers it as a disk.
+ * A backend's traits: its properties and abilities as plain data, for those who offer it as a disk.
  *
  * @module
  */
 
 import type { Backend, RequestLimits, Topology, ZoneMethods } from "./backend.ts";
 
-/** Traits of a backend. They can cross to another thread. */
+/** Traits of a backend. They can be sent to another thread. */
 export interface BackendTraits {
-  /** Bytes. */
+  /** Size of the disk in bytes. */
   readonly size: number;
-  /** Bytes. */
+  /** Size of a logical block in bytes. */
   readonly blockSize: number;
-  /** The kernel is to refuse writes. */
+  /** The disk is read-only: the kernel must refuse writes. */
   readonly readOnly: boolean;
-  /** Its writes need a flush to be durable. */
+  /** Writes need a flush to be durable. */
   readonly flush: boolean;
-  /** It honours FUA. */
+  /** Writes honour FUA. */
   readonly fua: boolean;
-  /** It forgets trimmed ranges. */
+  /** Ranges can be discarded. */
   readonly trim: boolean;
-  /** It writes zeroes by itself. */
+  /** The backend can write zeroes itself. */
   readonly writeZeroes: boolean;
-  /** Its contents are memory that the kernel can be pointed to. */
+  /** The contents are memory that the kernel can access directly. */
   readonly address: boolean;
-  /** It works through its thread's ring. */
+  /** The backend works through its thread's ring. */
   readonly ring: boolean;
-  /** Zero copy is its best way. */
+  /** The backend prefers zero copy. */
   readonly preferZeroCopy: boolean;
-  /** It keeps integrity metadata. */
+  /** The backend stores integrity metadata. */
   readonly metadata: boolean;
-  /** Its contents outlive this process. */
+  /** The contents outlive this process. */
   readonly persistent: boolean;
-  /** It can change its size. */
+  /** The size can be changed. */
   readonly resize: boolean;
-  /** What the memory of requests must be like. */
+  /** Requirements on the memory of requests. */
   readonly limits?: RequestLimits;
-  /** How it is best used. */
+  /** Hints on using the disk efficiently. */
   readonly topology?: Topology;
-  /** Its zones, where it has some. */
+  /** The zones of a zoned disk. */
   readonly zones?: ZoneTraits;
-  /** Its thread may block in the kernel. */
+  /** The serving thread may block in the kernel. */
   readonly synchronous: boolean;
 }
 
-/** What the zones of a backend are. */
+/** Traits of a backend's zones. */
 export interface ZoneTraits {
-  /** Bytes of a zone. */
+  /** Size of a zone in bytes. */
   readonly size: number;
-  /** The most that are open at a time; 0 for no limit. */
+  /** Maximum number of open zones; 0 for no limit. */
   readonly maxOpen: number;
-  /** The most that are open or closed at a time; 0 for no limit. */
+  /** Maximum number of zones that are open or closed; 0 for no limit. */
   readonly maxActive: number;
 }
 
 /**
- * Reads off a backend what it is and can do.
+ * Derives a backend's traits.
  *
- * @param synchronous Whether its thread may block in the kernel: then it is what it declares.
+ * @param synchronous Whether its thread may block in the kernel. Default: as the backend declares.
  */
 export function traitsOf(
   backend: Backend,

@@ -5,10 +5,10 @@ import { libc } from "../uring/libc.ts";
 import { mockBackend } from "./mock.ts";
 import { traitsOf } from "./traits.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
-/** Traits of a backend that has two methods and no more. */
+/** Traits of a backend with only the two required methods. */
 const BARE = {
   ...{ size: 512, blockSize: 512, readOnly: false, flush: false, fua: false, trim: false },
   ...{ writeZeroes: false, address: false, ring: false, preferZeroCopy: false },
@@ -41,7 +41,7 @@ Deno.test("traitsOf counts a ring only where the thread may block, and for copie
   const disk = { size: 512, readAt: () => {}, writeAt: () => {}, synchronous: true, ring };
   const own = { ring: true, preferZeroCopy: true, metadata: true, synchronous: true };
   assertEquals(traitsOf(disk), { ...BARE, ...own });
-  // Then its metadata is read and written through methods, which it does not have.
+  // Its metadata then goes through methods, which this backend does not have.
   const only = { ...disk, ring: { ...ring, forZeroCopyOnly: true } };
   assertEquals(traitsOf(only), { ...BARE, ...own, metadata: false });
   assertEquals(traitsOf(disk, false), BARE);

@@ -1,6 +1,6 @@
 /**
- * The methods of a backend that works through the ring. They are never called: that they are there
- * says what it can do.
+ * Placeholder methods for a backend that works through the ring. They are never called; their
+ * presence declares the backend's abilities.
  *
  * @module
  */
@@ -12,15 +12,15 @@ function unused(): never {
   fail("the ring serves this backend");
 }
 
-/** What such a backend can do beside reading and writing. */
+/** The abilities of such a backend besides reading and writing. */
 export interface RingAbilities {
-  /** Writes may be lost until a FLUSH, which it answers. */
+  /** The backend answers FLUSH. Writes may be lost until then. */
   readonly flush?: boolean;
-  /** It answers DISCARD and WRITE_ZEROES. */
+  /** The backend answers DISCARD and WRITE_ZEROES. */
   readonly trim?: boolean;
 }
 
-/** The part of such a backend that is the same for all. */
+/** The common part of all such backends. */
 export function servedByRing(
   { flush, trim }: RingAbilities,
 ): Pick<Backend, "synchronous" | "readAt" | "writeAt" | "flush" | "trim" | "writeZeroes"> {

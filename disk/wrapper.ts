@@ -1,6 +1,6 @@
 /**
- * What a wrapper is: a backend around a backend, with options that one schema describes for the
- * command line, its help and the API.
+ * The description of a wrapper: a backend around a backend. One schema describes its options for
+ * the command line, the help and the API.
  *
  * @module
  */
@@ -9,41 +9,41 @@ import { invalidIn, type UblkError } from "../uapi/error.ts";
 import { type Option, OptionError, readValue, REMEDIES } from "./option.ts";
 import type { BackendSpec } from "./spec.ts";
 
-/** A time: milliseconds, or a text such as `"10ms"`, `"1.5s"`. */
+/** A time: a number of milliseconds, or a text such as `"10ms"` or `"1.5s"`. */
 export type Time = number | string;
 
-/** Options as they are given: by a program, or as texts on a command line. */
+/** Unchecked options, as values from a program or as texts from a command line. */
 export type GivenOptions = Readonly<Record<string, unknown>>;
 
 /** A wrapper that a command line can name. */
 export interface Wrapper {
-  /** What it is called. */
+  /** The name. */
   readonly name: string;
-  /** What it is, in a few words. */
+  /** A short description. */
   readonly summary: string;
-  /** It never writes to what it wraps, which may then be opened for reading only. */
+  /** The wrapper never writes to the wrapped disk, which may then be opened read-only. */
   readonly neverWrites?: true;
-  /** Its options. */
+  /** The wrapper's options. */
   readonly options: readonly Option[];
-  /** Whether what was answered outlives the server, where that of the wrapped disk does. */
+  /** Whether answered writes outlive the server, given that those of the wrapped disk do. */
   keeps?(options: GivenOptions): boolean;
   /**
-   * The specification of the wrapper around another backend.
+   * Makes the specification of the wrapper around another backend.
    *
-   * @throws {UblkError} `INVALID_ARGUMENT` where an option is not possible.
+   * @throws {UblkError} `INVALID_ARGUMENT` if an option is invalid.
    */
   spec(inner: BackendSpec, options: GivenOptions): BackendSpec;
 }
 
-/** The error of a wrapper that cannot be as it is asked for. */
+/** The error for a wrapper that cannot work as requested. */
 export function refused(name: string, reason: string, hint: string, errno?: number): UblkError {
   return invalidIn(`wrapper ${name}`)(reason, hint, { errno });
 }
 
 /**
- * Options as their schema wants them, whether they are texts or values already.
+ * Checks options against their schema and converts texts to values.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` which names the option, the cause and the remedy.
+ * @throws {UblkError} `INVALID_ARGUMENT`, naming the option, the cause and the remedy.
  */
 export function checkOptions<T>(
   { name, options }: Pick<Wrapper, "name" | "options">,
@@ -67,7 +67,7 @@ export function checkOptions<T>(
   return checked as T;
 }
 
-/** One option's value. Numbers are not negative. */
+/** Reads the value of one option. Negative numbers are invalid. */
 function valueOf(wrapper: string, option: Option, value: unknown): unknown {
   try {
     return readValue({ min: 0, ...option }, value);

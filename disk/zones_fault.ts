@@ -1,24 +1,24 @@
 /**
- * What is wrong with the zones that a backend declares. Pure.
+ * Checks the zones that a backend declares. Pure functions.
  *
  * @module
  */
 
 import type { Backend } from "./backend.ts";
 
-/** The driver works with pages, and a zone is to be one at least. */
+/** The driver works with pages, so a zone must be at least one page. */
 const MIN_ZONE_BYTES = 4096;
-/** The kernel counts a zone's sectors of 512 bytes in 32 bits, and wants a power of two. */
+/** The kernel counts a zone's 512-byte sectors in 32 bits, and requires a power of two. */
 const MAX_ZONE_BYTES = 2 ** 40;
 
 const METHODS = ["report", "open", "close", "finish", "append", "reset", "resetAll"] as const;
 
-/** Whether zones can have that size, in bytes. */
+/** Whether a size in bytes is valid for zones. */
 export function isZoneSize(bytes: number): boolean {
   return Number.isInteger(Math.log2(bytes)) && bytes >= MIN_ZONE_BYTES && bytes <= MAX_ZONE_BYTES;
 }
 
-/** The first thing that is wrong with a backend's zones, in words; undefined where nothing is. */
+/** The first fault of a backend's zones, in words; undefined if there is none. */
 export function zonesFault(backend: Backend): string | undefined {
   const { zones, size } = backend;
   if (zones === undefined) return undefined;
@@ -36,7 +36,10 @@ export function zonesFault(backend: Backend): string | undefined {
     (backend.resize === undefined ? undefined : "zones do not go together with `resize`");
 }
 
-/** What the driver and the block layer refuse (`ublk_dev_param_zoned_validate`), in words. */
+/**
+ * Limits that the driver or the block layer would refuse (`ublk_dev_param_zoned_validate`), in
+ * words.
+ */
 export function limitsFault(
   maxOpen: number,
   maxActive: number,

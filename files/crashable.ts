@@ -1,6 +1,6 @@
 /**
- * Files in memory that a process uses like the kernel's, on a machine that ends processes and loses
- * its power (`crashable_machine.ts`).
+ * Files in memory that a process uses like the kernel's, on a simulated machine whose processes can
+ * be killed and whose power can fail (`crashable_machine.ts`).
  *
  * @module
  */
@@ -18,13 +18,13 @@ import { fileError } from "./file_error.ts";
 import type { FileOperationName } from "./file_faults.ts";
 import type { Allocation, File, Files, OpenOptions, PathStatus } from "./port.ts";
 
-/** The files of a machine, for one process. */
+/** The files of a simulated machine, as one process sees them. */
 export class CrashableProcess implements Files {
-  /** Nothing of it does anything any more. */
+  /** The process has ended: all further operations throw. */
   hasEnded = false;
   readonly #machine: CrashableMachine;
 
-  /** Begins it on a machine. */
+  /** Starts a process on a machine. */
   constructor(machine: CrashableMachine) {
     this.#machine = machine;
     machine.begun(this);
@@ -110,16 +110,16 @@ export class CrashableProcess implements Files {
 /** An open file in memory. */
 export class CrashableFile implements File {
   readonly path: string;
-  /** What it is. */
+  /** The contents of the file. */
   readonly contents: Contents;
-  /** Its lock. */
+  /** The lock that this open file holds. */
   held: "exclusive" | "shared" | undefined;
   readonly #machine: CrashableMachine;
   readonly #process: CrashableProcess;
   readonly #writes: boolean;
   #closed = false;
 
-  /** Of a process. */
+  /** Opens a file in a process. */
   constructor(
     machine: CrashableMachine,
     process: CrashableProcess,
@@ -167,7 +167,7 @@ export class CrashableFile implements File {
     return this.#operate("allocate", () => {
       if (!this.#machine.allocates) return false;
       if (how === "punch" || how === "zero") {
-        // Space beyond the end is nobody's business here.
+        // Freeing space beyond the end is not modelled.
         const within = Math.min(length, this.contents.bytes - offset);
         if (within > 0) this.contents.zero(offset, within, how === "punch");
       } else this.contents.reserve(offset, length);

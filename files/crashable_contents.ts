@@ -1,17 +1,19 @@
 /**
- * The contents of one file in memory: what a reader sees, what is durable, and for each sector what
- * it may be after a loss of power.
+ * The contents of one file in memory: the bytes that readers see, the durable bytes, and for each
+ * sector the versions that may remain after a power failure.
  *
- * The rules, which are the worst that a journalling filesystem over a disk with a cache does:
+ * The rules model the worst behaviour of a journalling filesystem on a disk with a cache:
  *
- * - A sector (512 bytes) is never torn. Each is what was durable or any version written since, in
- *   no order: the last write is torn, and later ones are there before earlier ones.
- * - Lengths, holes and zeroed ranges are metadata, and the journal keeps their order: of those since
- *   the last sync the first ones are there. What was written after one that is not there is not there
- *   either; what was written before one that is there is gone.
- * - A write that makes the file longer may have done so before its data: then that reads as zeroes.
- * - A failed sync has written some of it. The rest is lost: it is read until the page cache drops
- *   it, and no later sync writes it.
+ * - A sector (512 bytes) is never torn. After a power failure each sector holds its durable version
+ *   or any version written since, independently of other sectors. So writes may be torn, and later
+ *   writes may survive without earlier ones.
+ * - Lengths, holes and zeroed ranges are metadata, and the journal keeps their order: of the
+ *   changes since the last sync, the first ones survive. For each range: data written after a
+ *   change that is lost is lost too, and data written before a change that survives is gone.
+ * - A write that extends the file may have changed the length before its data. The new part then
+ *   reads as zeroes.
+ * - A failed sync has written a part of the data. The rest is lost: it can be read until the page
+ *   cache drops it, and no later sync writes it.
  *
  * @module
  */
@@ -20,42 +22,42 @@ import { ENOSPC } from "../uapi/errno.ts";
 import type { Dice } from "../uapi/dice.ts";
 import { fileError } from "./file_error.ts";
 
-/** Bytes that are never torn. */
+/** Size of a sector, which is never torn, in bytes. */
 export const SECTOR_BYTES = 512;
-/** The unit of space. */
+/** The unit of space allocation, in bytes. */
 export const SPACE_BYTES = 4096;
 
 /** The space of a filesystem, in units of {@linkcode SPACE_BYTES}. */
 export interface Space {
-  /** What nobody has. */
+  /** Number of free units. */
   free: number;
 }
 
-/** What a loss of power leaves of what was not synced. */
+/** The part of the unsynced changes that survives a power failure. */
 export type Remains =
-  /** Nothing: what is durable. */
+  /** None of them: only the durable state remains. */
   | "none"
-  /** All of it. */
+  /** All of them. */
   | "all"
-  /** What was done up to a moment; the last of it in part. */
+  /** All changes up to a moment; the last one in part. */
   | "first"
   /** All lengths and holes, and no data. */
   | "metadata"
-  /** Any of it that the rules allow. */
+  /** Any combination that the rules allow. */
   | "any";
 
-/** All of them. */
+/** The outcomes to draw from. */
 export const REMAINS: readonly Remains[] = ["none", "all", "first", "metadata", "any", "any"];
 
-/** Contents of a sector; undefined is a hole. */
+/** Contents of a sector; undefined for a hole. */
 type Sector = Uint8Array | undefined;
 
 /** A version of a sector that is not durable. */
 interface Version {
-  /** When it was made, in the order of all changes of the file. */
+  /** Position of the change among all changes of the file. */
   readonly order: number;
   readonly sector: Sector;
-  /** It is the work of a change of metadata. */
+  /** The version comes from a change of metadata. */
   readonly isMetadata: boolean;
 }
 
@@ -63,7 +65,7 @@ interface Version {
 interface Length {
   readonly order: number;
   readonly bytes: number;
-  /** It was set, and is not the end of a write. */
+  /** The length was set explicitly; it is not the end of a write. */
   readonly isSet: boolean;
 }
 
@@ -74,35 +76,35 @@ export class Contents {
   #durableBytes = 0;
   readonly #seen = new Map<number, Uint8Array>();
   readonly #durable = new Map<number, Uint8Array>();
-  /** By sector, in their order. */
+  /** Versions that are not durable, by sector, in order. */
   readonly #versions = new Map<number, Version[]>();
   #lengths: Length[] = [];
-  /** When metadata changed. */
+  /** Positions of the metadata changes. */
   #metadata: number[] = [];
   #order = 0;
-  /** Sectors of which the page cache shows what the disk has lost. */
+  /** Sectors whose data is only in the page cache, because a failed sync lost it. */
   readonly #lost = new Set<number>();
-  /** Units that have their space. */
+  /** Units with allocated space. */
   readonly #units = new Set<number>();
-  /** Those that may not have it after a loss of power. */
+  /** Units whose allocation may be lost in a power failure. */
   readonly #newUnits = new Set<number>();
 
-  /** An empty file on a filesystem. */
+  /** Makes an empty file on a filesystem. */
   constructor(space: Space) {
     this.#space = space;
   }
 
-  /** Its length. */
+  /** The file's length in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Its space in bytes. */
+  /** The allocated space in bytes. */
   get allocatedBytes(): number {
     return this.#units.size * SPACE_BYTES;
   }
 
-  /** Reads what is seen. @returns Bytes; 0 at the end. */
+  /** Reads the visible bytes. @returns The number of bytes; 0 at the end. */
   read(buffer: Uint8Array, offset: number): number {
     const end = Math.min(offset + buffer.length, this.#bytes);
     for (let at = offset; at < end;) {
@@ -118,10 +120,10 @@ export class Contents {
   }
 
   /**
-   * Writes as much as there is room for.
+   * Writes as many bytes as there is room for.
    *
-   * @returns Bytes.
-   * @throws {UblkError} ENOSPC where there is none.
+   * @returns The number of bytes.
+   * @throws {UblkError} ENOSPC if there is no room at all.
    */
   write(bytes: Uint8Array, offset: number): number {
     const end = this.#takeSpace(offset, offset + bytes.length);
@@ -141,7 +143,7 @@ export class Contents {
     return end - offset;
   }
 
-  /** Sets its length. */
+  /** Sets the length. */
   truncate(bytes: number): void {
     const order = this.#changeMetadata();
     if (bytes < this.#bytes) {
@@ -153,9 +155,9 @@ export class Contents {
   }
 
   /**
-   * Gives a range its space.
+   * Allocates the space of a range.
    *
-   * @throws {UblkError} ENOSPC where there is not enough; what it took it keeps, as ext4 does.
+   * @throws {UblkError} ENOSPC if there is not enough. As in ext4, a part may stay allocated.
    */
   reserve(offset: number, length: number): void {
     if (this.#takeSpace(offset, offset + length) < offset + length) {
@@ -163,7 +165,7 @@ export class Contents {
     }
   }
 
-  /** Makes a range read as zeroes, and gives the space of whole units back if it may. */
+  /** Zeroes a range, and frees the space of whole units if allowed. */
   zero(offset: number, length: number, givesBack: boolean): void {
     const order = this.#changeMetadata();
     this.#clear(offset, offset + length, order);
@@ -172,7 +174,7 @@ export class Contents {
     for (let unit = Math.ceil(offset / SPACE_BYTES); unit < end; unit++) this.#giveUnit(unit);
   }
 
-  /** Makes all of it durable but for what was lost before. */
+  /** Makes everything durable except the data lost in a failed sync. */
   sync(): void {
     for (const sector of this.#versions.keys()) {
       put(this.#durable, sector, this.#seen.get(sector));
@@ -180,7 +182,7 @@ export class Contents {
     this.#settle();
   }
 
-  /** A sync that fails: some of it is durable, and the rest is lost. */
+  /** Fails a sync: a part of the changes becomes durable, the rest is lost. */
   failSync(dice: Dice): void {
     for (const [sector, versions] of this.#versions) {
       const hole = versions.findLastIndex(({ isMetadata }) => isMetadata);
@@ -192,13 +194,13 @@ export class Contents {
     this.#settle();
   }
 
-  /** The page cache drops what is clean: what was lost is not seen any more. */
+  /** Drops clean pages from the page cache: lost data becomes invisible. */
   dropLost(): void {
     for (const sector of this.#lost) put(this.#seen, sector, this.#durable.get(sector));
     this.#lost.clear();
   }
 
-  /** The machine loses its power. */
+  /** Simulates a power failure. */
   crash(dice: Dice, remains: Remains): void {
     const newUnits = [...this.#newUnits];
     const cut = this.#cutOf(dice, remains);
@@ -215,17 +217,17 @@ export class Contents {
     for (const unit of newUnits) {
       if (!this.#hasData(unit) && dice.draw(2) === 0) this.#giveUnit(unit);
     }
-    // What was given back may be there again.
+    // Sectors that were freed may have come back.
     for (const sector of this.#seen.keys()) this.#takeUnit(unitOf(sector));
     this.#newUnits.clear();
   }
 
-  /** Gives all its space back: it has no name any more, and nobody has it open. */
+  /** Frees all space. For a file without a name that nobody has open. */
   release(): void {
     for (const unit of [...this.#units]) this.#giveUnit(unit);
   }
 
-  /** Up to which change the metadata is there. */
+  /** The position up to which metadata changes survive. */
   #cutOf(dice: Dice, remains: Remains): number {
     if (remains === "none") return 0;
     if (remains === "first") return dice.draw(this.#order + 1);
@@ -238,7 +240,7 @@ export class Contents {
     if (remains === "none") return this.#durableBytes;
     const set = this.#lengths.findLastIndex((one) => one.isSet && one.order <= cut);
     const from = set < 0 ? this.#durableBytes : this.#lengths[set].bytes;
-    // Ends of writes between it and the next that was set.
+    // Ends of writes between this length and the next one that was set explicitly.
     const rest = this.#lengths.slice(set + 1);
     const next = rest.findIndex((one) => one.isSet);
     const ends = next < 0 ? rest : rest.slice(0, next);
@@ -247,7 +249,7 @@ export class Contents {
     return count === 0 ? from : there[count - 1].bytes;
   }
 
-  /** Nothing is behind the end. */
+  /** Removes everything beyond the end of the file. */
   #cutOff(): void {
     for (const [sector, bytes] of this.#durable) {
       const rest = this.#bytes - sector * SECTOR_BYTES;
@@ -283,11 +285,11 @@ export class Contents {
     else versions.push(version);
   }
 
-  /** A range reads as zeroes from now on, by a change of metadata. */
+  /** Zeroes a range by a change of metadata. */
   #clear(from: number, to: number, order: number): void {
     const first = Math.floor(from / SECTOR_BYTES);
     const last = Math.ceil(to / SECTOR_BYTES);
-    // Of a range that may be far longer than what it has.
+    // Visit existing sectors only: the range may be far longer than the contents.
     const sectors = new Set([...this.#seen.keys(), ...this.#versions.keys()]);
     for (const sector of sectors) {
       if (sector < first || sector >= last) continue;
@@ -303,7 +305,7 @@ export class Contents {
     }
   }
 
-  /** Takes space up to where there is none. @returns The end of what has it. */
+  /** Allocates space until none is left. @returns The end of the allocated range. */
   #takeSpace(from: number, to: number): number {
     const end = Math.ceil(to / SPACE_BYTES);
     for (let unit = Math.floor(from / SPACE_BYTES); unit < end; unit++) {
@@ -337,7 +339,7 @@ export class Contents {
   }
 }
 
-/** Which version of a sector a loss of power leaves, metadata being there up to `cut`; -1: none. */
+/** Index of the version of a sector that survives, if metadata survives up to `cut`; -1: none. */
 function pick(
   versions: readonly Version[],
   cut: number,

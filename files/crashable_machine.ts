@@ -1,10 +1,10 @@
 /**
- * A machine in memory, whose processes end and whose power goes: at any operation, and as a seed
- * says. One seed is one run. Its files are used through `crashable.ts`.
+ * A simulated machine whose processes can be killed and whose power can fail at any operation, as
+ * decided by a seed. The same seed gives the same run. Its files are used through `crashable.ts`.
  *
- * What a loss of power leaves of a file's contents is told in `crashable_contents.ts`, and of its
- * name in `crashable_names.ts`. A killed process leaves all it wrote in the page cache, and no
- * locks. Operations fail as {@linkcode CrashableMachine.faults} says, or since there is no room.
+ * For the effects of a power failure on a file's contents see `crashable_contents.ts`, and on its
+ * name `crashable_names.ts`. A killed process leaves everything it wrote in the page cache, and no
+ * locks. Operations fail as {@linkcode CrashableMachine.faults} decides, or for lack of space.
  *
  * @module
  */
@@ -22,35 +22,35 @@ import {
   partOf,
 } from "./file_faults.ts";
 
-/** Thrown by every operation of a process that has ended: whatever it does then, nobody sees it. */
+/** Thrown by every operation of a process that has ended. Such an operation has no effect. */
 export class ProcessEnded extends Error {}
 
-/** Operations that the log keeps. */
+/** Number of operations that the log keeps. */
 const LOGGED = 400;
 
-/** A process, as far as its machine knows it. */
+/** A process, as seen by its machine. */
 export interface EndableProcess {
-  /** Nothing of it does anything any more. */
+  /** The process has ended: all further operations throw. */
   hasEnded: boolean;
 }
 
-/** An open file, as far as its machine knows it. */
+/** An open file, as seen by its machine. */
 export interface HeldContents {
-  /** What it is. */
+  /** The contents of the file. */
   readonly contents: Contents;
-  /** Its lock. */
+  /** The lock that this open file holds. */
   readonly held: "exclusive" | "shared" | undefined;
 }
 
-/** The machine: its filesystem, and what becomes of it. */
+/** The machine with its filesystem. */
 export class CrashableMachine {
-  /** What the machine draws from, and what is to be repeated with it. */
+  /** The source of randomness. Tests draw from it too, so that one seed repeats the whole run. */
   readonly dice: Dice;
-  /** Which operations fail. */
+  /** The failing operations. */
   faults: FileFaults | undefined;
-  /** The number of the operation at which the processes end: before it, after it, or in its midst. */
+  /** Number of the operation before, during or after which all processes end. */
   endsAt = Infinity;
-  /** Its filesystem can change the space of a range. */
+  /** Whether the filesystem supports changing the allocation of a range. */
   allocates = true;
   readonly #names = new Names();
   readonly #space: { free: number };
@@ -60,45 +60,48 @@ export class CrashableMachine {
   #boots = 1;
   readonly #log: string[] = [];
 
-  /** A machine with an empty filesystem of so many bytes. */
+  /** Makes a machine with an empty filesystem of the given size. */
   constructor(seed: number, bytes = Infinity) {
     this.dice = new Dice(seed);
     this.#space = { free: Math.floor(bytes / SPACE_BYTES) };
   }
 
-  /** Notes that a process has begun. */
+  /** Registers a new process. */
   begun(process: EndableProcess): void {
     this.#processes.push(process);
   }
 
-  /** How many operations there have been. */
+  /** Number of operations so far. */
   get operations(): number {
     return this.#operations;
   }
 
-  /** The last operations, and what came of them, a line each. */
+  /** The latest operations with their outcomes, one line each. */
   get log(): readonly string[] {
     return this.#log;
   }
 
-  /** Bytes that are free. */
+  /** Number of free bytes. */
   get freeBytes(): number {
     return this.#space.free * SPACE_BYTES;
   }
 
-  /** Gives the filesystem more room, or takes it. */
+  /** Enlarges the filesystem, or shrinks it if negative. */
   grow(bytes: number): void {
     this.#space.free += Math.floor(bytes / SPACE_BYTES);
   }
 
-  /** Ends all processes. The page cache stays; of what failed syncs have lost it may drop some. */
+  /** Kills all processes. The page cache stays, but may drop data that failed syncs have lost. */
   kill(): void {
     this.#note("killed");
     this.#endAll();
     if (this.dice.draw(2) === 0) this.dropCaches();
   }
 
-  /** Ends all processes, and loses of what was not synced what the dice say. Then it boots again. */
+  /**
+   * Cuts the power and boots again. All processes end; unsynced changes are lost as the dice
+   * decide.
+   */
   cutPower(): void {
     this.#endAll();
     const remains = REMAINS[this.dice.draw(REMAINS.length)];
@@ -111,27 +114,27 @@ export class CrashableMachine {
     this.#boots++;
   }
 
-  /** The page cache drops what it can: what failed syncs have lost is not seen any more. */
+  /** Drops clean pages: data lost in failed syncs becomes invisible. */
   dropCaches(): void {
     for (const contents of this.#names.files()) contents.dropLost();
   }
 
-  /** A text that is another one after each boot. */
+  /** A text that is different after each boot. */
   get boot(): string {
     return `boot ${this.#boots}`;
   }
 
-  /** The names, for processes. */
+  /** The filesystem's names. For processes. */
   get names(): Names {
     return this.#names;
   }
 
-  /** An empty file without a name. */
+  /** Makes an empty file without a name. */
   contents(): Contents {
     return new Contents(this.#space);
   }
 
-  /** Notes that a file is open. */
+  /** Registers an open file. */
   opened(file: HeldContents): void {
     const { contents } = file;
     const others = this.#open.get(contents);
@@ -139,12 +142,12 @@ export class CrashableMachine {
     else others.add(file);
   }
 
-  /** Those who have the file open. */
+  /** The open files with these contents. */
   holders(contents: Contents): ReadonlySet<HeldContents> {
     return this.#open.get(contents) ?? new Set();
   }
 
-  /** Notes that a file is closed. */
+  /** Unregisters a closed file. */
   closed(file: HeldContents): void {
     const { contents } = file;
     const others = this.#open.get(contents);
@@ -153,13 +156,13 @@ export class CrashableMachine {
     this.unused(contents);
   }
 
-  /** Gives the space of a file back that has neither a name nor anybody who has it open. */
+  /** Frees the space of a file if it has no name and is not open. */
   unused(contents: Contents): void {
     if (this.#open.has(contents) || this.#names.files().includes(contents)) return;
     contents.release();
   }
 
-  /** Does an operation of a process, or a part of it, or not. */
+  /** Performs an operation of a process; if the process ends here, perhaps only a part of it. */
   operate<T>(
     process: EndableProcess,
     name: FileOperationName,
@@ -190,10 +193,10 @@ export class CrashableMachine {
     this.#note(operation);
     const part = name === "write" ? this.dice.draw(4) : this.dice.draw(2) * 3;
     try {
-      // 0: before it.
+      // 0: end before the operation.
       if (part > 0) work(part === 3 ? Infinity : partOf(this.dice, length));
     } catch {
-      // Nobody gets to know.
+      // The process has ended, so nobody sees the error.
     }
     this.#note("the process has ended");
     this.#endAll();
@@ -215,7 +218,7 @@ export class CrashableMachine {
   }
 }
 
-/** The system calls that errors name. */
+/** Names of the system calls in errors. */
 export const CALLS: Readonly<Partial<Record<FileOperationName, string>>> = {
   read: "pread",
   write: "pwrite",
@@ -228,12 +231,12 @@ export const CALLS: Readonly<Partial<Record<FileOperationName, string>>> = {
   "drop cache": "posix_fadvise",
 };
 
-/** More about an operation. */
+/** Details of an operation. */
 export interface OperationDetails {
-  /** In bytes. */
+  /** Offset in bytes. */
   readonly offset?: number;
-  /** In bytes. */
+  /** Length in bytes. */
   readonly length?: number;
-  /** Done where it fails. */
+  /** Called if the operation fails. */
   readonly fails?: () => void;
 }

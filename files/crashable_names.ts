@@ -1,10 +1,10 @@
 /**
- * The folders of a filesystem in memory: which names there are, and which of them are durable.
+ * The folders of a filesystem in memory: the names and their durability.
  *
- * A change of names (made, removed, renamed) is durable when a folder that it touches is synced.
- * Until then a loss of power may undo it, but never a part of it: a file that was renamed has its
- * old name or its new one. Changes of one name are undone from the last; those of different names
- * in no order. A file whose data was synced may have no name.
+ * A change of names (create, remove, rename) becomes durable when a folder that it touches is
+ * synced. Until then a power failure may undo it, but only as a whole: a renamed file has either
+ * its old or its new name. Changes of the same name are undone from the last one back; changes of
+ * different names in any order. A file with synced data may end up without a name.
  *
  * @module
  */
@@ -14,18 +14,18 @@ import type { Dice } from "../uapi/dice.ts";
 import type { Contents, Remains } from "./crashable_contents.ts";
 import { fileError } from "./file_error.ts";
 
-/** What a name is of. */
+/** The object behind a name: a file or a folder. */
 export type Entry = Contents | Folder;
 
 /** A folder. */
 export class Folder {
-  /** Names that are seen. */
+  /** The visible names. */
   readonly entries = new Map<string, Entry>();
-  /** Names that survive a loss of power. */
+  /** The names that survive a power failure. */
   readonly durable = new Map<string, Entry>();
 }
 
-/** A change of one name: of what it is then, or undefined for none. */
+/** A change of one name, with the entries before and after; undefined for none. */
 interface Step {
   readonly folder: Folder;
   readonly name: string;
@@ -33,16 +33,16 @@ interface Step {
   readonly after: Entry | undefined;
 }
 
-/** Steps of which all are durable or none. */
+/** Steps that become durable together. */
 type Change = readonly Step[];
 
 /** The names of a filesystem. */
 export class Names {
   readonly #root = new Folder();
-  /** Those that are not durable, in their order. */
+  /** The changes that are not durable, in order. */
   #changes: Change[] = [];
 
-  /** What a path names. */
+  /** The entry at a path; undefined if there is none. */
   find(path: string): Entry | undefined {
     let entry: Entry = this.#root;
     for (const part of partsOf(path)) {
@@ -62,21 +62,21 @@ export class Names {
     return entry;
   }
 
-  /** Gives something a name that is free. */
+  /** Adds an entry under an unused name. */
   add(path: string, entry: Entry, operation: string): void {
     const { folder, name, now } = this.#place(path, operation);
     if (now !== undefined) throw fileError(operation, EEXIST);
     this.#do([{ folder, name, before: undefined, after: entry }]);
   }
 
-  /** Takes the name of a file. @returns The file. */
+  /** Removes a file's name. @returns The file. */
   remove(path: string, operation: string): Contents {
     const { folder, name, now } = this.#file(path, operation);
     this.#do([{ folder, name, before: now, after: undefined }]);
     return now;
   }
 
-  /** Gives a file another name. @returns What had that before. */
+  /** Renames a file. @returns The file that it replaced, if any. */
   rename(from: string, to: string, operation: string): Contents | undefined {
     const old = this.#file(from, operation);
     const place = this.#place(to, operation);
@@ -90,7 +90,7 @@ export class Names {
     return now;
   }
 
-  /** Makes the names of a folder durable, and what they depend on. */
+  /** Makes the names of a folder durable, with the changes they depend on. */
   sync(folder: Folder): void {
     for (const group of this.#groups()) {
       const last = group.findLastIndex((change) => change.some((one) => one.folder === folder));
@@ -98,7 +98,7 @@ export class Names {
     }
   }
 
-  /** The machine loses its power. */
+  /** Simulates a power failure. */
   crash(dice: Dice, remains: Remains): void {
     const kept = remains === "first" ? dice.draw(this.#changes.length + 1) : 0;
     const first = new Set(this.#changes.slice(0, kept));
@@ -116,7 +116,7 @@ export class Names {
     restore(this.#root);
   }
 
-  /** All files that have a name. */
+  /** All files with a name. */
   files(): Contents[] {
     return [...filesIn(this.#root)];
   }
@@ -149,7 +149,7 @@ export class Names {
     this.#changes = this.#changes.filter((change) => !settled.has(change));
   }
 
-  /** Changes in groups: those that have a name in common, also by others, are in one. */
+  /** Groups the changes that share a name, directly or through other changes. */
   #groups(): Change[][] {
     let groups: Change[][] = [];
     for (const change of this.#changes) {
@@ -157,7 +157,7 @@ export class Names {
       groups = groups.filter((group) => !joined.includes(group));
       groups.push([...joined.flat(), change]);
     }
-    // Each in the order in which it was done.
+    // Sort each group in the order of the changes.
     const order = new Map(this.#changes.map((change, index) => [change, index]));
     for (const group of groups) group.sort((a, b) => order.get(a)! - order.get(b)!);
     return groups;
@@ -175,7 +175,7 @@ function set(entries: Map<string, Entry>, name: string, entry: Entry | undefined
   else entries.set(name, entry);
 }
 
-/** What is durable is all that is seen. */
+/** Makes the durable names the visible ones. */
 function restore(folder: Folder): void {
   folder.entries.clear();
   for (const [name, entry] of folder.durable) {

@@ -14,7 +14,7 @@ function sector(value: number, sectors = 1): Uint8Array<ArrayBuffer> {
   return new Uint8Array(sectors * SECTOR_BYTES).fill(value);
 }
 
-/** The first byte of each sector of a file; undefined where there is no such file. */
+/** The first byte of each sector of a file; undefined if the file does not exist. */
 function valuesOf(machine: CrashableMachine, path: string): number[] | undefined {
   const files = new CrashableProcess(machine);
   if (files.status(path) === undefined) return undefined;
@@ -28,7 +28,7 @@ function valuesOf(machine: CrashableMachine, path: string): number[] | undefined
   });
 }
 
-/** All outcomes that the seeds have of what is done to a file of four sectors of ones. */
+/** All outcomes, over all seeds, of work on a file with four sectors of ones. */
 function outcomes(
   work: (file: File, machine: CrashableMachine) => void,
   end: "kill" | "cutPower" = "cutPower",
@@ -91,7 +91,7 @@ Deno.test("a failed sync loses what it should have written, and the next one suc
     machine.faults = ({ name }) => name === "sync" ? { errno: EIO } : undefined;
     assertThrows(() => file.sync(true), UblkError, "fdatasync: EIO");
     machine.faults = undefined;
-    // It is read as if nothing had happened.
+    // Reads still return the data as if nothing had happened.
     const seen = new Uint8Array(SECTOR_BYTES);
     file.readAt(seen, 0);
     assertEquals(seen[0], 2);
@@ -122,7 +122,7 @@ Deno.test("dropCache shows what the disk has, but for what is to be written", ()
   assert(dropped > 5 && dropped < 20, `${dropped}`);
 });
 
-/** Which of these names there are after a power cut, over all seeds. */
+/** The sets of these names that exist after a power failure, over all seeds. */
 function names(work: (files: CrashableProcess) => void, paths: readonly string[]): string[] {
   const found = new Set<string>();
   for (let seed = 0; seed < SEEDS; seed++) {
@@ -135,7 +135,7 @@ function names(work: (files: CrashableProcess) => void, paths: readonly string[]
   return [...found].sort();
 }
 
-/** Makes a file of one sector, synced as files are. */
+/** Creates a file of one sector, and syncs the file but not its folder. */
 function make(files: CrashableProcess, path: string, value: number): void {
   using file = files.open(path, { write: true, create: "new" });
   writeWhole(file, sector(value), 0);

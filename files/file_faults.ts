@@ -1,5 +1,5 @@
 /**
- * Operations on files as a machine in memory counts them, and the ways in which they may fail.
+ * File operations as a simulated machine counts them, and their faults.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { EINTR, EIO, ENOSPC, errnoName } from "../uapi/errno.ts";
 import type { Dice } from "../uapi/dice.ts";
 import { SECTOR_BYTES } from "./crashable_contents.ts";
 
-/** The name of an operation. */
+/** The name of a file operation. */
 export type FileOperationName =
   | "open"
   | "status"
@@ -26,36 +26,36 @@ export type FileOperationName =
   | "lock"
   | "drop cache";
 
-/** An operation. */
+/** A file operation. */
 export interface FileOperation {
-  /** Its number on this machine, from 1 on. */
+  /** Number of the operation on this machine, from 1. */
   readonly number: number;
-  /** What it is. */
+  /** The name of the operation. */
   readonly name: FileOperationName;
-  /** Of which file. */
+  /** The path of the file. */
   readonly path: string;
-  /** Where, in bytes. */
+  /** Offset in bytes. */
   readonly offset: number;
-  /** How many bytes. */
+  /** Length in bytes. */
   readonly length: number;
 }
 
-/** How an operation fails. */
+/** A fault of an operation. */
 export interface FileFault {
-  /** It throws this. A sync loses what it should have written; all else does nothing. */
+  /** The operation throws this errno. A sync also loses its data; other operations do nothing. */
   readonly errno?: number;
-  /** A read or write does no more bytes than this. */
+  /** A read or write transfers at most this number of bytes. */
   readonly most?: number;
 }
 
-/** Says of an operation how it fails; undefined where it does not. */
+/** Decides the fault of an operation; undefined for none. */
 export type FileFaults = (operation: FileOperation) => FileFault | undefined;
 
-/** How often things go wrong: once in so many operations; left out is never. */
+/** Rates of faults: one in so many operations. Left out means never. */
 export interface FaultRates {
-  /** A read or write is interrupted by a signal, or does a part. */
+  /** A read or write is interrupted by a signal, or is short. */
   readonly interrupted?: number;
-  /** A read, write or sync, also of a folder, fails with EIO. */
+  /** A read, a write or a sync (also of a folder) fails with EIO. */
   readonly broken?: number;
   /** A write or allocation fails with ENOSPC. */
   readonly full?: number;
@@ -63,7 +63,7 @@ export interface FaultRates {
   readonly unsynced?: number;
 }
 
-/** Faults drawn from dice. */
+/** Draws faults from dice. */
 export function drawnFaults(dice: Dice, rates: FaultRates): FileFaults {
   const strikes = (oneIn: number | undefined) => oneIn !== undefined && dice.draw(oneIn) === 0;
   return ({ name, length }) => {
@@ -79,12 +79,12 @@ export function drawnFaults(dice: Dice, rates: FaultRates): FileFaults {
   };
 }
 
-/** A part of a write. Not of a sector: the kernel takes pages, and what of them it has copied. */
+/** Draws the length of a partial write, in whole sectors: the kernel copies page by page. */
 export function partOf(dice: Dice, length: number): number {
   return (1 + dice.draw(Math.ceil(length / SECTOR_BYTES))) * SECTOR_BYTES;
 }
 
-/** An operation, and what came of it, in a line. */
+/** Describes an operation and its outcome in one line. */
 export function operationText(
   { number, name, path, offset, length }: FileOperation,
   fault: FileFault | undefined,

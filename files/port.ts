@@ -1,136 +1,161 @@
 /**
- * Files, as whoever must find his data again after a crash uses them. There are two of a kind: the
- * kernel's (`real.ts`), and some in memory whose machine can lose its power at any operation
- * (`crashable.ts`). What is written against this port is tested by seeds, thousands in seconds.
+ * The port for files, for code that must find its data again after a crash. It has two
+ * implementations: the kernel's files (`real.ts`), and files in memory on a simulated machine whose
+ * power can fail at any operation (`crashable.ts`). Code that uses this port can be tested with
+ * thousands of seeds in seconds.
  *
  * ```
  *  cow, cache's tests, the volume engine ──▶ Files, File ──┬── RealFiles         libc
  *                    (whole.ts: all of it or an error)     └── CrashableProcess  a CrashableMachine
  * ```
  *
- * A backend's module gets them in the context of its `open` ({@linkcode FilesContext}); without that
- * they are the kernel's. Nothing is global.
+ * A backend's module receives the files in the context of its `open` ({@linkcode FilesContext}).
+ * Without that it uses the kernel's. There is no global state.
  *
- * **Synchronous.** Each method is one system call: a backend that blocks its thread allocates and
- * awaits nothing. A method that fails throws a `UblkError` with the errno.
+ * **Synchronous.** Each method is one system call, so a backend that blocks its thread allocates
+ * and awaits nothing. A method that fails throws a `UblkError` with the errno.
  *
  * **Asynchronous** files, through the serving thread's ring, are to have the same methods with a
- * Promise around each result. In memory they need no model of their own: an operation is held back
- * when it is asked for and done, by the synchronous method of {@linkcode File}, when a seed lets it
- * go, in any order; a crash forgets those that were held. That is what an io_uring does, whose
- * operations are in no order either.
+ * Promise around each result. In memory they need no model of their own. An operation is held back
+ * when it is requested. Later, when a seed releases it, the synchronous method of {@linkcode File}
+ * performs it. Operations are released in any order, and a crash forgets those still held. io_uring
+ * behaves the same way: its operations have no order either.
  *
  * @module
  */
 
 import type { FileStatus } from "../uring/file.ts";
 
-/** How a file is to be opened. */
+/** Options for opening a file. */
 export interface OpenOptions {
-  /** For reading and writing. Default: for reading only. */
+  /**
+   * Open for reading and writing.
+   *
+   * @default false
+   */
   readonly write?: boolean;
-  /** Made where it is missing, or made anew: it must not be there. Default: it must be there. */
+  /**
+   * Create the file if it is missing, or create a new one, which must not exist.
+   *
+   * @default The file must exist
+   */
   readonly create?: "if-missing" | "new";
-  /** The permission bits of a file that is made. Default: 0o644. */
+  /**
+   * Permission bits of a created file.
+   *
+   * @default 0o644
+   */
   readonly mode?: number;
-  /** What it had is gone. */
+  /**
+   * Discard the contents.
+   *
+   * @default false
+   */
   readonly truncate?: boolean;
-  /** Past the page cache (`O_DIRECT`): memory, offsets and lengths must be aligned. */
+  /**
+   * Bypass the page cache (`O_DIRECT`). Memory, offsets and lengths must be aligned.
+   *
+   * @default false
+   */
   readonly direct?: boolean;
 }
 
-/** What is to become of a range of a file. */
+/** A change of a file range's allocation. */
 export type Allocation =
-  /** It has its space, so that writes there do not find the filesystem full; the length stays. */
+  /** Allocate space, so that writes do not fail on a full filesystem. Keeps the length. */
   | "reserve"
-  /** The same, and the file becomes as long as that. */
+  /** Allocate space, and extend the file to the end of the range. */
   | "extend"
-  /** Its space is given back; it reads as zeroes. */
+  /** Free the space. The range reads as zeroes. */
   | "punch"
-  /** It reads as zeroes; the space stays. */
+  /** Zero the range and keep the space. */
   | "zero";
 
-/** What is known of a path. */
+/** The status of a path. */
 export type PathStatus = Pick<FileStatus, "kind" | "bytes" | "allocatedBytes">;
 
-/** An open file. After {@linkcode File.close} everything fails with EBADF. */
+/** An open file. After {@linkcode File.close} every method fails with EBADF. */
 export interface File extends Disposable {
-  /** As it was opened. */
+  /** The path as given to `open`. */
   readonly path: string;
   /**
-   * Reads into a buffer. It may read fewer bytes than there are, or throw EINTR: `whole.ts` goes on.
+   * Reads into a buffer. May read fewer bytes than exist, or throw EINTR; `whole.ts` handles both.
    *
-   * @returns Bytes; 0 at the end.
+   * @returns The number of bytes; 0 at the end of the file.
    */
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number;
   /**
-   * Writes a buffer. It may write a part, or throw EINTR: `whole.ts` goes on.
+   * Writes a buffer. May write only a part, or throw EINTR; `whole.ts` handles both.
    *
-   * @returns Bytes.
+   * @returns The number of bytes.
    */
   writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number;
   /**
-   * Makes what was written durable, with the length; with `dataOnly` not the times. The name is the
-   * folder's: {@linkcode Files.syncFolder}.
+   * Makes the written data and the length durable, and without `dataOnly` also the times. The
+   * file's name belongs to the folder: see {@linkcode Files.syncFolder}.
    *
-   * Once it has failed, what it should have written is lost: it is read from the page cache until
-   * that drops it, is never written, and the next call succeeds all the same.
+   * After a failure, the data that it should have written is lost. It can be read until the page
+   * cache drops it, but is never written, and yet the next call succeeds.
    */
   sync(dataOnly: boolean): void;
-  /** Its length in bytes. */
+  /** The length in bytes. */
   size(): number;
-  /** Sets the length; what is new is a hole. */
+  /** Sets the length in bytes. A new part is a hole. */
   truncate(bytes: number): void;
-  /** Changes the space of a range. @returns Whether its filesystem can do that. */
+  /** Changes the allocation of a range. @returns Whether the filesystem supports that. */
   allocate(how: Allocation, offset: number, length: number): boolean;
   /**
-   * Takes the file's lock, which lasts until the file is closed or its process ends.
+   * Locks the file, until it is closed or the process ends.
    *
-   * @returns Whether nobody else had it.
+   * @returns Whether the lock was free.
    */
   lock(how: "exclusive" | "shared"): boolean;
   /**
-   * Drops what is cached and clean: what a failed {@linkcode sync} has lost is not read any more. A
-   * hint; the kernel keeps what somebody has mapped.
+   * Drops clean pages from the cache, so that data lost in a failed {@linkcode sync} can no longer
+   * be read. Only a hint: the kernel keeps pages that somebody has mapped.
    */
   dropCache(): void;
-  /** Closes it. */
+  /** Closes the file. */
   close(): void;
 }
 
-/** The files of a machine, for one process. Paths have `/` between their parts. */
+/** The files of a machine, for one process. The parts of a path are separated by `/`. */
 export interface Files {
   /** Opens a file. */
   open(path: string, options?: OpenOptions): File;
-  /** What a path names; undefined where there is nothing. */
+  /** The status of the file at a path; undefined if nothing is there. */
   status(path: string): PathStatus | undefined;
-  /** Gives a file another name; what had that name is gone. Durable once the folders are synced. */
+  /** Renames a file, and replaces one at the new path. Durable once both folders are synced. */
   rename(from: string, to: string): void;
-  /** Removes a file. Whoever has it open keeps it. */
+  /** Removes a file. Open files stay usable. */
   remove(path: string): void;
-  /** Makes a folder. */
+  /** Creates a folder. */
   makeFolder(path: string): void;
   /** The names in a folder, sorted. */
   list(path: string): string[];
   /**
-   * Makes names durable: those that came into a folder, and those that left it. Where the
-   * filesystem cannot sync folders it does nothing.
+   * Makes the names in a folder durable: both added and removed ones. Does nothing if the
+   * filesystem cannot sync folders.
    */
   syncFolder(path: string): void;
   /**
-   * A text that is another one after each boot of the machine, with which the page cache begins
-   * anew; undefined where that cannot be told.
+   * A text that is different after each boot of the machine. A boot empties the page cache.
+   * Undefined if the boot cannot be determined.
    */
   boot(): string | undefined;
 }
 
-/** What the `open` of a backend's module may be told beside all else. */
+/** An optional part of the context of a backend module's `open`. */
 export interface FilesContext {
-  /** The files that it is to use. Without them, the kernel's. */
+  /**
+   * The files to use.
+   *
+   * @default The kernel's files
+   */
   readonly files?: Files;
 }
 
-/** The folder that a path is in. */
+/** The folder of a path. */
 export function folderOf(path: string): string {
   return path.replace(/[^/]+$/, ".");
 }

@@ -1,5 +1,6 @@
 /**
- * The kernel's files, by libc: under Deno's permissions no other way reaches all of them.
+ * The kernel's files, through libc: with Deno's permissions there is no other way to reach all
+ * files.
  *
  * @module
  */
@@ -61,9 +62,9 @@ export const realFiles: Files = {
   syncFolder(path) {
     const fd = openFile(path, O_RDONLY);
     try {
-      // Not fdatasync: names are no data, and filesystems may take it at its word.
+      // Not fdatasync: names are not data, and a filesystem may skip them.
       const result = syncFileAndStatus(fd);
-      // Some filesystems do not sync folders.
+      // Some filesystems cannot sync folders.
       if (result !== -EINVAL) check("fsync", result);
     } finally {
       closeFd(fd);
@@ -72,13 +73,13 @@ export const realFiles: Files = {
   boot: () => smallText("/proc/sys/kernel/random/boot_id")?.trim(),
 };
 
-/** A file of the kernel's. */
+/** An open file of the kernel. */
 export class RealFile implements File {
   readonly path: string;
-  /** -1 once it is closed, with which the kernel refuses everything (EBADF). */
+  /** -1 after closing. The kernel then fails every call with EBADF. */
   #fd: number;
 
-  /** Of an open descriptor, which this closes. */
+  /** Takes over an open descriptor, which {@linkcode close} closes. */
   constructor(fd: number, path: string) {
     this.#fd = fd;
     this.path = path;
@@ -128,7 +129,7 @@ export class RealFile implements File {
   close(): void {
     const fd = this.#fd;
     if (fd < 0) throw fileError("close", EBADF);
-    // First: its number may be another file's as soon as it is free.
+    // Forget it first: the number may belong to another file as soon as it is free.
     this.#fd = -1;
     closeFd(fd);
   }

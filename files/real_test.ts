@@ -1,5 +1,5 @@
 /**
- * The kernel's files, and those in memory beside them: what both are asked to do they do alike.
+ * Tests that the kernel's files and those in memory behave alike.
  *
  * @module
  */
@@ -15,11 +15,11 @@ import { type Files, folderOf } from "./port.ts";
 import { realFiles } from "./real.ts";
 import { readWhole, writeWhole } from "./whole.ts";
 
-// Opened once for the process: no test leaks them.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 namesLibc();
 
-/** Runs a test on both. */
+/** Runs a test on both implementations. */
 function both(name: string, run: (files: Files, folder: string) => void): void {
   Deno.test(`real files ${name}`, () => {
     using scratch = new Scratch();
@@ -92,7 +92,7 @@ both("have lengths, holes and space", (files, folder) => {
   const read = new Uint8Array(12288);
   readWhole(file, read, 0);
   assertEquals([read.findIndex((byte) => byte !== 0), space()], [4608, 8192]);
-  // tmpfs has no zeroed ranges: `false` there.
+  // tmpfs does not support zeroed ranges and returns false.
   if (file.allocate("zero", 4096, 1024)) {
     readWhole(file, read, 0);
     assertEquals([read.findIndex((byte) => byte !== 0), space()], [5120, 8192]);

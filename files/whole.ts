@@ -1,5 +1,6 @@
 /**
- * All of a buffer, or an error: the one place that goes on after a short count or a signal.
+ * Whole transfers: all of a buffer, or an error. The only place that handles short counts and
+ * EINTR.
  *
  * @module
  */
@@ -9,15 +10,15 @@ import { errnoOfFile, fileError } from "./file_error.ts";
 import type { File } from "./port.ts";
 
 /**
- * Fills a buffer from an offset.
+ * Fills a whole buffer, starting at an offset of the file.
  *
- * @throws {UblkError} EIO where the file ends before: somebody has made it shorter.
+ * @throws {UblkError} EIO if the file ends too early: somebody has shortened it.
  */
 export function readWhole(file: File, buffer: Uint8Array<ArrayBuffer>, offset: number): void {
   if (readUpTo(file, buffer, offset) < buffer.length) throw fileError("pread", EIO);
 }
 
-/** Reads from an offset to the end of the buffer or of the file. @returns Bytes. */
+/** Reads from an offset until the buffer is full or the file ends. @returns The number of bytes. */
 export function readUpTo(file: File, buffer: Uint8Array<ArrayBuffer>, offset: number): number {
   let done = 0;
   while (done < buffer.length) {
@@ -39,7 +40,7 @@ export function writeWhole(file: File, buffer: Uint8Array<ArrayBuffer>, offset: 
     const rest = done === 0 ? buffer : buffer.subarray(done);
     try {
       const count = file.writeAt(rest, offset + done);
-      // No call that is in order writes nothing: it would go on for ever.
+      // A working call never writes nothing. Without this error the loop would never end.
       if (count === 0) throw fileError("pwrite", EIO);
       done += count;
     } catch (error) {
@@ -48,7 +49,7 @@ export function writeWhole(file: File, buffer: Uint8Array<ArrayBuffer>, offset: 
   }
 }
 
-/** Writes zeroes over a range, a portion at a time. */
+/** Writes zeroes over a range, one portion at a time. */
 export function writeZeroes(file: File, offset: number, length: number): void {
   const zeroes = new Uint8Array(Math.min(length, ZEROES_BYTES));
   for (let done = 0; done < length; done += zeroes.length) {
@@ -57,5 +58,5 @@ export function writeZeroes(file: File, offset: number, length: number): void {
   }
 }
 
-/** Zeroes that are written at a time. */
+/** Size of a portion in bytes. */
 const ZEROES_BYTES = 1 << 20;

@@ -6,7 +6,7 @@ import { CrashableMachine } from "./crashable_machine.ts";
 import type { FileFault } from "./file_faults.ts";
 import { readUpTo, readWhole, writeWhole, writeZeroes } from "./whole.ts";
 
-/** A file whose next reads and writes go as they are told. */
+/** A file with the given faults for its next reads and writes. */
 function prepare(...faults: (FileFault | undefined)[]) {
   const machine = new CrashableMachine(1);
   const file = new CrashableProcess(machine).open("/a", { write: true, create: "new" });

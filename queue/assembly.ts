@@ -1,6 +1,6 @@
 /**
- * Puts together what serves requests: where they arrive, how their data travels, where it lies, and
- * what answers. The one place that knows which of each there are.
+ * Assembles the parts that serve requests: slots, data path, places and handler. This is the only
+ * module that knows all kinds of each.
  *
  * @module
  */
@@ -26,17 +26,25 @@ import { UserCopyPath } from "./user_copy_path.ts";
 import { RegisteredBuffers, ZeroCopyPath } from "./zero_copy_path.ts";
 import { Zones } from "./zones.ts";
 
-/** The most of a slot's buffer that the ring is to know, and of all of a thread: it stays in memory. */
+/** Limits of registered buffer memory per slot and per thread, in bytes. It is pinned. */
 const REGISTERED_BYTES = 32 << 10;
 const REGISTERED_BYTES_OF_ALL = 16 << 20;
 
-/** What a thread is made of beside its slots. */
+/** Options of {@linkcode assemble}. */
 export interface AssemblyOptions {
-  /** Operations on the ring have the deadline too. Default: they have none. */
+  /**
+   * Operations on the ring have the deadline too.
+   *
+   * @default false
+   */
   readonly bounded?: boolean;
-  /** What answers. */
+  /** The backend that answers. */
   readonly backend: Backend;
-  /** What answers where it is called with bytes: the backend, or one that watches over it. */
+  /**
+   * The backend for calls with bytes: the backend itself, or a wrapper that checks it.
+   *
+   * @default backend
+   */
   readonly seen?: Backend;
   /** The thread's ring. */
   readonly ring: Ring;
@@ -44,38 +52,50 @@ export interface AssemblyOptions {
   readonly charFd: number;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** How data travels. */
+  /** The name of the data path. */
   readonly path: DataPathName;
   /** The largest request in bytes. */
   readonly maxIoBytes: number;
-  /** The logical block in bytes. Default: 512. */
+  /**
+   * The logical block in bytes.
+   *
+   * @default 512
+   */
   readonly blockSize?: number;
-  /** Bytes of integrity metadata per block. Default: 0. */
+  /**
+   * Bytes of integrity metadata per block.
+   *
+   * @default 0
+   */
   readonly metadataSize?: number;
-  /** What clients may send instead of data. Default: none. */
+  /**
+   * The memory that clients share, so that they need not send data.
+   *
+   * @default []
+   */
   readonly sharedBuffers?: readonly SharedBuffer[];
-  /** Where the backend's `plainFd` is among the ring's files, if it is. */
+  /** The index of the backend's `plainFd` in the ring's file table, if it is registered. */
   readonly plainFile?: number;
   /** Whether the thread runs an event loop. */
   readonly eventLoop: boolean;
   /** The log channel. */
   readonly log: LogWriter;
-  /** Called when a request was answered outside of the loop. */
+  /** Called after a request was answered outside of the loop. */
   readonly answered: () => void;
 }
 
-/** What serves requests. */
+/** The parts that serve requests. */
 export interface Assembly extends Disposable {
-  /** How data travels. */
+  /** The data path. */
   readonly path: DataPath;
-  /** What answers. */
+  /** The handler, which answers. */
   readonly handler: Handler;
 }
 
-/** What answers, of the three kinds there are. */
+/** The three kinds of handlers. */
 export type HandlerKind = "bytes" | "memory" | "ring";
 
-/** Which kind answers for a backend. */
+/** Returns the kind of handler that a backend needs. */
 export function handlerKind(
   { backend, path, eventLoop, sharedBuffers = [], metadataSize = 0 }: Pick<
     AssemblyOptions,
@@ -83,35 +103,35 @@ export function handlerKind(
   >,
 ): HandlerKind {
   if (isZeroCopy(path)) return "ring";
-  // With zones, whatever is written must be seen by who keeps the write pointers.
+  // With zones, every write must pass the code that keeps the write pointers.
   if (eventLoop || backend.synchronous !== true || backend.zones !== undefined) return "bytes";
   if (backend.ring !== undefined && !backend.ring.forZeroCopyOnly) return "ring";
-  // Data that travels neither by copies of the kernel to any address, nor by ours, must be copied.
+  // Only these two paths can move data to any address; on the others it must be copied.
   const anywhere = path === "get-data" || path === "user-copy";
   const alone = sharedBuffers.length === 0 && metadataSize === 0;
   return backend.address !== undefined && anywhere && alone ? "memory" : "bytes";
 }
 
-/** SQEs that a slot may need at a time, beside the one of its command. */
+/** The maximum number of SQEs that a slot needs at once, besides its command. */
 export function sqesPerSlot(options: Parameters<typeof handlerKind>[0]): number {
   const { backend, path } = options;
   const operations = handlerKind(options) === "ring"
     ? backend.ring!.operations ?? OPERATIONS_PER_REQUEST
     : 0;
-  // A copy of data and one of metadata, or a registration before and after.
+  // Copies of data and metadata, or a registration and its removal.
   return operations + (path === "copy" || path === "get-data" ? 0 : 2);
 }
 
-/** SQEs of its own that a slot fills once and uses for each request. */
+/** The number of a slot's own SQEs, which are filled once and reused for each request. */
 export function ownSqesPerSlot(
   options: Parameters<typeof handlerKind>[0] & { readonly batch: boolean },
 ): number {
   return (options.batch ? 0 : 1) + (plainFdOf(options) === undefined ? 0 : 1);
 }
 
-/** The file that takes plain requests, where there is one and they go there without being looked at. */
+/** The file for plain requests, if the backend has one and the handler may bypass the backend. */
 export function plainFdOf(options: Parameters<typeof handlerKind>[0]): number | undefined {
-  // Where shared memory may be the place, a request's place is not always its slot's.
+  // With shared memory, a request's place is not always its slot's place.
   const { backend, sharedBuffers = [] } = options;
   if (handlerKind(options) !== "ring" || sharedBuffers.length > 0) return undefined;
   return backend.ring!.plainFd;
@@ -130,7 +150,7 @@ export function assemble(options: AssemblyOptions): Assembly {
   let handler: (MemoryHandler | BytesHandler | RingHandler) | undefined = undefined;
   const owner = {
     count: slots.count,
-    // What is under way may still write to its buffer, as may the kernel to that of a live slot.
+    // An operation under way may still write to its buffer, and the kernel to that of a live slot.
     get live(): number {
       return slots.live + (handler?.outstanding ?? 0);
     },
@@ -185,10 +205,11 @@ export function assemble(options: AssemblyOptions): Assembly {
 }
 
 /**
- * Has the ring know the beginning of each slot's buffer, if its file is past the page cache: each
- * operation would look up its pages and pin them otherwise. Where it may not, it is done without.
+ * Registers the beginning of each slot's buffer with the ring, if the file bypasses the page cache.
+ * Unregistered, each operation looks up and pins its pages. If registration is refused, the buffers
+ * are used unregistered.
  *
- * @returns How many bytes of each.
+ * @returns The number of bytes registered per buffer.
  */
 function registerPlaces(options: AssemblyOptions, places: Places): number {
   const { ring, backend, slots, maxIoBytes } = options;
@@ -207,7 +228,7 @@ interface PathParts extends AssemblyOptions {
   readonly zones: Zones | undefined;
 }
 
-/** A path is one file and one line here. */
+/** Makes the data path. Each path is one file and one line here. */
 function makePath(name: DataPathName, parts: PathParts): DataPath {
   const { slots, handler, log } = parts;
   const places = parts.places as SlotBuffers;

@@ -1,9 +1,9 @@
 /**
- * Slots with commands for many requests (`UBLK_F_BATCH_IO`): PREP hands all tags of a queue to the
- * kernel, a multishot FETCH brings the tags that have requests, batch by batch, and one COMMIT
- * answers for all that were handled in a turn of the loop.
+ * Slots with one command for many requests (`UBLK_F_BATCH_IO`). PREP hands all tags of a queue to
+ * the kernel. A multishot FETCH delivers the tags that have requests, batch by batch. One COMMIT
+ * sends all answers of a turn of the loop.
  *
- * No tag is bound to a thread. Threads may share a queue: each fetches what it can get.
+ * No tag is bound to a thread. Threads may share a queue; each fetches what it can get.
  *
  * @module
  */
@@ -38,27 +38,27 @@ import { KIND_BATCH, type OwnedQueue, Slots, type SlotsOptions } from "./slots.t
 
 const TWO_32 = 0x1_0000_0000;
 
-/** Which command a completion is of. It stands above the kind. */
+/** The command that a completion belongs to. Stored in the bits above the kind. */
 const STEP_FETCH = 0;
 const STEP_PREP = 1;
 const STEP_COMMIT = 2;
 
-/** Words of an element, and of one with an address. */
+/** Words of an element without and with an address. */
 const ELEMENT_WORDS = 2;
 const ADDRESSED_WORDS = 4;
 assert(ELEMENT_WORDS * 4 === ELEM_BYTES, "an element is its header");
 assert(ADDRESSED_WORDS * 4 === ELEM_BUF_ADDR + 8, "and the address behind it");
 
 /**
- * Bytes of tags that one FETCH delivers before its buffer must be given anew. Small, because the
- * driver serves one FETCH of a queue until it is full, and only then the next thread's.
+ * Bytes of tags that one FETCH delivers before its buffer must be provided again. Small, because
+ * the driver fills one FETCH of a queue before it turns to the next thread's.
  */
 const FETCH_BYTES = 4096;
 assert(
   FETCH_BYTES % 2 === 0 && FETCH_BYTES / 2 <= 0xffff,
   "a tag has two bytes; they are counted in 16 bits",
 );
-/** Each queue has two FETCHes, so that one is there while the other is given its buffer. */
+/** Two FETCHes per queue: one is active while the other's buffer is provided again. */
 const FETCHES_PER_QUEUE = 2;
 
 /** A FETCH and the tags it has delivered. */
@@ -71,13 +71,13 @@ interface Fetch {
   read: number;
 }
 
-/** Elements of a PREP or COMMIT on their way. */
+/** The elements of one PREP or COMMIT. */
 interface Elements {
   readonly mapping: Mapping;
   readonly words: Uint32Array<ArrayBuffer>;
   queue: number;
   count: number;
-  /** For a silent command, the place in the ring's queue behind it. */
+  /** For a silent command, the position in the submission queue just behind it. */
   before: number;
 }
 
@@ -90,11 +90,11 @@ export class BatchSlots extends Slots implements Disposable {
   readonly #depth: number;
   readonly #fetches: Fetch[] = [];
   readonly #elements: Elements[] = [];
-  /** Numbers of elements' buffers that nobody uses. */
+  /** Numbers of the free element buffers. */
   readonly #free: number[] = [];
-  /** Numbers of those whose command is to complete only if it fails. */
+  /** Numbers of the element buffers whose command completes only if it fails. */
   readonly #silent: number[] = [];
-  /** Per queue, the number of the buffer that collects answers, or -1. */
+  /** Per queue, the number of the element buffer that collects answers, or -1. */
   readonly #collecting: Int32Array<ArrayBuffer>;
   readonly #queueOf: Uint16Array<ArrayBuffer>;
   #places: SlotPlaces = { addresses: new Float64Array(0) };
@@ -102,7 +102,7 @@ export class BatchSlots extends Slots implements Disposable {
   #elementWords = ELEMENT_WORDS;
   #flags = 0;
 
-  /** Each queue is owned whole. */
+  /** Prepares the slots. The thread must own every queue whole. */
   constructor(options: SlotsOptions) {
     super(options);
     const { ring, charFd, queues, depth } = options;
@@ -193,8 +193,8 @@ export class BatchSlots extends Slots implements Disposable {
       this.#collecting[index] = -1;
       const at = this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
       if (this.#elements[number].count > 1) continue;
-      // Of one answer all is done or it fails, and its success needs no completion. With one request
-      // at a time that completion would be half of all, and each a system call.
+      // A single answer either succeeds or fails as a whole, so success needs no completion. With
+      // one request at a time that would be half of all completions, and each costs a system call.
       this.#ring.sqes[at] |= IOSQE_CQE_SKIP_SUCCESS << 8;
       this.#elements[number].before = this.#ring.position;
       this.#silent.push(number);
@@ -210,9 +210,9 @@ export class BatchSlots extends Slots implements Disposable {
       return 0;
     }
     if (step === STEP_COMMIT) this.#commitRest(index, Math.max(0, result));
-    // That of a silent one is let go as if it had succeeded.
+    // The buffer of a silent command is freed by #freeSilent, whatever its result.
     if (!this.#silent.includes(index)) this.#free.push(index);
-    // A device that goes takes its tags along, which is nobody's fault.
+    // A device that goes away takes its tags with it; that is no error.
     return result === UBLK_IO_RES_ABORT ? 0 : result < 0 ? -result : EIO;
   }
 
@@ -232,12 +232,12 @@ export class BatchSlots extends Slots implements Disposable {
       this.returned();
       return result === UBLK_IO_RES_ABORT ? 0 : -result;
     }
-    // It ends when its buffer is full.
+    // A FETCH ends when its buffer is full.
     if (result < 0 || (flags & IORING_CQE_F_MORE) === 0) this.#queueFetch(number);
     return 0;
   }
 
-  /** The kernel stops at an element that it refuses: what comes after that is committed anew. */
+  /** The kernel stops at an element that it refuses. Commits the elements after it again. */
   #commitRest(index: number, doneBytes: number): void {
     const { words, queue, count } = this.#elements[index];
     const stride = this.#elementWords;
@@ -250,7 +250,7 @@ export class BatchSlots extends Slots implements Disposable {
     this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
   }
 
-  /** The number of a buffer for the elements of a queue. More are made until there are enough. */
+  /** Takes a free element buffer, or makes another one, and returns its number. */
   #take(queueIndex: number): number {
     this.#freeSilent();
     let number = this.#free.pop();
@@ -266,10 +266,10 @@ export class BatchSlots extends Slots implements Disposable {
     return number;
   }
 
-  /** The driver has read the elements by the time that the kernel has taken the command. */
+  /** Frees the buffers of submitted silent commands: the driver has read their elements. */
   #freeSilent(): void {
     const silent = this.#silent;
-    // Those that are left were queued last.
+    // Commands are submitted in order, so the buffers that stay are the last ones.
     let kept = 0;
     for (let at = 0; at < silent.length; at++) {
       const number = silent[at];
@@ -286,7 +286,7 @@ export class BatchSlots extends Slots implements Disposable {
     const at = elements.count++ * this.#elementWords;
     const { addresses, autoBuffers } = this.#places;
     const buffer = autoBuffers === undefined ? 0 : autoBuffers[slot] & 0xffff;
-    // struct ublk_elem_header, and the address behind it.
+    // struct ublk_elem_header, followed by the address.
     words[at] = this.tag(slot) | (buffer << 16);
     words[at + 1] = result;
     if (!this.#hasAddress) return;
@@ -320,7 +320,7 @@ export class BatchSlots extends Slots implements Disposable {
     return at;
   }
 
-  /** Releases its memory. The ring must be closed, and the device gone. */
+  /** Releases the memory. The ring must be closed, and the device gone. */
   [Symbol.dispose](): void {
     if (this.live > 0) return;
     for (const { buffers } of this.#fetches) buffers[Symbol.dispose]();

@@ -19,12 +19,12 @@ const BYTES = 4096;
 const FLUSH = { op: UBLK_IO_OP_FLUSH };
 const READ = { op: UBLK_IO_OP_READ, sectors: 8 };
 
-/** A rig with batch I/O over a backend of bytes. */
+/** Makes a rig with batch I/O over a backend of bytes. */
 function batchRig(options: Partial<RigOptions> = {}): QueueRig {
   return new QueueRig({ backend: mockBackend({ synchronous: true }), batch: true, ...options });
 }
 
-/** Commands of a kind so far. */
+/** Returns the number of commands so far with an opcode. */
 function count(rig: QueueRig, cmdOp: number): number {
   return rig.ublk.commands.get(cmdOp) ?? 0;
 }
@@ -36,7 +36,7 @@ Deno.test("BatchSlots answers all requests of a turn by one command for each que
       Array.from({ length: 200 }, (_, sector) => rig.ublk.submitIo(queue, { ...READ, sector }))
     )
   );
-  // Two completions for each queue: no more than 128 tags go into one.
+  // Two completions per queue, because one holds at most 128 tags.
   rig.turn();
   rig.turn();
   assertEquals(new Set(requests.map(({ result }) => result)), new Set([BYTES]));
@@ -60,7 +60,7 @@ Deno.test("BatchSlots prepares each queue by one command, and fetches by two", (
     ...[0, 1, 2].map((queue) => [UBLK_U_IO_PREP_IO_CMDS, queue | elements]),
     ...[0, 0, 1, 1, 2, 2].map((queue) => [UBLK_U_IO_FETCH_IO_CMDS, queue]),
   ]);
-  // Each FETCH has a buffer of its own.
+  // Each FETCH has its own buffer.
   assertEquals(commands.slice(3).map(({ words }) => words[10]), [0, 1, 2, 3, 4, 5]);
   assertEquals(rig.slots.live, 6);
   rig.stop();
@@ -103,14 +103,14 @@ Deno.test("BatchSlots carries an errno", () => {
   rig.stop();
 });
 
-// Nothing was heard of any command any more once one had lost a tag.
+// Regression: after a command had lost a tag, completions of all commands were ignored.
 for (const refused of [0, 1, 3]) {
   Deno.test(`BatchSlots commits what comes after element ${refused} of 4, which is refused`, () => {
     using rig = batchRig().fetch();
     rig.ublk.faults = { commitTag: refused };
     const requests = rig.ublk.plug(() => [0, 1, 2, 3].map(() => rig.ublk.submitIo(0, READ)));
     for (let turn = 0; turn < 6; turn++) rig.turn();
-    // The refused one's tag is the driver's no more: only its request is lost.
+    // The driver no longer has the refused tag. Only its request is lost.
     const answers = requests.map(({ result }) => result);
     assertEquals(answers, [0, 1, 2, 3].map((tag) => tag === refused ? undefined : BYTES));
     assertEquals(count(rig, UBLK_U_IO_COMMIT_IO_CMDS), refused === 3 ? 1 : 2);
@@ -128,7 +128,7 @@ Deno.test("BatchSlots answers one request at a time by one system call for each"
     rig.turn();
     rig.turn();
     assertEquals([request.results, rig.kernel.enters - enters], [[BYTES], 2]);
-    // Nothing has come back but the request: the COMMIT was silent.
+    // Only the request's completion has arrived: the COMMIT was silent.
     assertEquals([rig.ring.ready(), rig.ring.pending], [0, 0]);
   }
   rig.stop();
@@ -147,7 +147,7 @@ Deno.test("BatchSlots hears of a COMMIT of one that fails, and uses no buffer tw
   for (let turn = 0; turn < 3; turn++) rig.turn();
   assertEquals([lost.result, rig.server.lostErrno], [undefined, EBUSY]);
   for (let time = 0; time < 100; time++) {
-    // One, and several, in turn, with other SQEs that wait in between.
+    // One request, then several, in turn, with other pending SQEs in between.
     const some = rig.ublk.plug(() =>
       Array.from({ length: 1 + time % 3 }, (_, sector) => rig.ublk.submitIo(0, { ...READ, sector }))
     );
@@ -161,7 +161,7 @@ Deno.test("BatchSlots keeps the elements of a COMMIT that the kernel has not tak
   const backend = { ...mockBackend(), flush: () => new Promise<void>((done) => settle.push(done)) };
   using rig = batchRig({ backend }).fetch();
   const requests = [0, 1].map(() => rig.start(FLUSH));
-  // Two turns of answers, and the kernel is short of memory in the first.
+  // Two turns of answers; in the first the kernel is short of memory.
   const { slots } = rig;
   for (const tag of [requests[0].tag, requests[1].tag]) {
     slots.answer(tag, 0);
@@ -181,13 +181,13 @@ Deno.test("BatchSlots gives a FETCH its buffer anew when it is used up, and lose
     );
     rig.run(() => requests.every(({ result }) => result === BYTES));
   }
-  // Three tags fill a buffer.
+  // A buffer holds three tags.
   assert(count(rig, UBLK_U_IO_FETCH_IO_CMDS) - before >= 160 / 3 - 2);
   rig.stop();
 });
 
 Deno.test("BatchSlots uses a FETCH's whole buffer, and that more than once", () => {
-  // A page is 2048 tags.
+  // A page holds 2048 tags.
   using rig = batchRig({ depth: 128, entries: 64 }).fetch();
   for (let batch = 0; batch < 400; batch++) {
     const requests = rig.ublk.plug(() =>
@@ -255,7 +255,7 @@ Deno.test("BatchSlots of two threads share a queue that one of them prepares", (
       second.turn();
     }
   }
-  // The driver gives all to the oldest FETCH until its buffer is used up.
+  // The driver delivers everything to the oldest FETCH until its buffer is full.
   const [some, others] = [first.stats().reads, second.stats().reads];
   assertEquals(some + others, 960);
   assert(some > 100 && others > 100, `${some} and ${others}`);
@@ -291,6 +291,6 @@ Deno.test("BatchSlots keeps its memory while the kernel may write to it", () => 
   const rig = batchRig().fetch();
   assert(rig.slots instanceof BatchSlots && rig.slots.live === 2);
   rig[Symbol.dispose]();
-  // Tags that come late land in memory that is still there.
+  // Late tags are written to memory that is still mapped.
   rig.ublk.batches[0].dispatch(() => true, Infinity);
 });

@@ -1,5 +1,5 @@
 /**
- * A buffer for each slot, in which a WRITE's data is left and from which a READ's is taken.
+ * Buffers for requests, one per slot. They take the data of a WRITE and hold the data of a READ.
  *
  * @module
  */
@@ -8,23 +8,23 @@ import { assert, fail } from "../uapi/error.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Places } from "./data_path.ts";
 
-/** One buffer per slot, memory taken on first touch, and views that are made once. */
+/** One buffer per slot. Memory is allocated on first touch, and views are made once. */
 export class SlotBuffers implements Places {
-  /** The address that the kernel is given for each slot. */
+  /** Each slot's address, as given to the kernel. */
   readonly addresses: Float64Array<ArrayBuffer>;
-  /** Buffers that a backend's overdue Promise may still be using. */
+  /** Number of buffers that an overdue Promise of the backend may still use. */
   quarantined = 0;
 
   readonly #slots: { readonly live: number };
   readonly #bytes: number;
   readonly #mappings = new Set<Mapping>();
   readonly #homes: Mapping[] = [];
-  /** The buffer that the next {@linkcode quarantine} gives. */
+  /** The reserved buffer for the next {@linkcode quarantine}. */
   #spare: Mapping | undefined;
   readonly #arrays: ArrayBuffer[] = [];
   readonly #offsets: Float64Array<ArrayBuffer>;
-  // A view per slot and length, so that the steady state makes none. The last one used is kept
-  // apart because a workload mostly repeats its request size.
+  // A view per slot and length, so that the steady state makes none. The last one used has its own
+  // array, because a workload mostly repeats its request size.
   readonly #views: Map<number, Uint8Array<ArrayBuffer>>[] = [];
   readonly #last: Uint8Array<ArrayBuffer>[] = [];
 
@@ -48,7 +48,7 @@ export class SlotBuffers implements Places {
     }
   }
 
-  /** Every request has its slot's buffer. */
+  /** Always true: every request uses its slot's buffer. */
   locate(): boolean {
     return true;
   }
@@ -61,7 +61,7 @@ export class SlotBuffers implements Places {
     return -1;
   }
 
-  /** The first `bytes` of the slot's buffer. */
+  /** Returns the first `bytes` of the slot's buffer. */
   view(slot: number, bytes: number): Uint8Array<ArrayBuffer> {
     const last = this.#last[slot];
     if (last.length === bytes) return last;
@@ -76,20 +76,20 @@ export class SlotBuffers implements Places {
   }
 
   /**
-   * Makes sure that the next {@linkcode quarantine} finds memory.
+   * Reserves the memory for the next {@linkcode quarantine}.
    *
-   * @throws {UblkError} `MEMORY_LIMIT` where there is none.
+   * @throws {UblkError} `MEMORY_LIMIT` if there is none.
    */
   reserve(): void {
     this.#spare ??= this.#map(this.#bytes);
   }
 
   /**
-   * Gives the slot a fresh buffer, because the old one may still be written to by a Promise that
-   * has missed its deadline.
+   * Gives the slot a fresh buffer, because a Promise that missed its deadline may still write to
+   * the old one.
    *
-   * @returns A function to call once that Promise has settled; the old buffer is then released.
-   * @throws {UblkError} `MEMORY_LIMIT` where there is no memory for it; the slot keeps what it has.
+   * @returns A function that releases the old buffer. Call it once that Promise has settled.
+   * @throws {UblkError} `MEMORY_LIMIT` if there is no memory; the slot keeps its buffer.
    */
   quarantine(slot: number): () => void {
     this.reserve();
@@ -105,7 +105,7 @@ export class SlotBuffers implements Places {
     this.quarantined++;
     return () => {
       if (--this.quarantined < 0) fail("a Promise settles once");
-      // The first mapping is every slot's first home: it goes with the rest, at the end.
+      // The first mapping is shared by all slots. It is released at the end, with the rest.
       if (old.bytes === this.#bytes && !this.#homes.includes(old)) this.#release(old);
     };
   }
@@ -122,10 +122,9 @@ export class SlotBuffers implements Places {
   }
 
   /**
-   * Unmaps everything, unless somebody may still write to a buffer: a Promise that never settled,
-   * an operation under way, or the kernel to that of a slot that it holds (a ring that is closed is
-   * cancelled only later). Then the address space is left to the process, since a stray write into
-   * reused memory would be worse.
+   * Unmaps everything, unless a buffer may still be written to: by a Promise that never settled, by
+   * an operation under way, or by the kernel if it holds the slot (a closed ring is cancelled only
+   * later). Then the mappings stay, because a stray write into reused memory would be worse.
    */
   [Symbol.dispose](): void {
     if (this.quarantined > 0 || this.#slots.live > 0) return;

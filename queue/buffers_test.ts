@@ -5,7 +5,7 @@ import { libc } from "../uring/libc.ts";
 import { SlotBuffers } from "./buffers.ts";
 import { AssertionError } from "../uapi/error.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// libc stays open. Open it here, because inside a test the sanitizer would report a leak.
 libc();
 
 const byteAt = (address: number) => new Uint8Array(bufferAt(address, 1))[0];
@@ -48,7 +48,7 @@ Deno.test("SlotBuffers.quarantine gives the slot, and no other, a fresh buffer",
   assertEquals([fresh[0], byteAt(buffers.addresses[1]), neighbour[0]], [2, 2, 0]);
   assertEquals(buffers.quarantined, 1);
   release();
-  // The first home is every slot's: the others still live in it.
+  // The first mapping is shared by all slots; the others still use it.
   assertEquals([buffers.quarantined, buffers.view(2, 512)[0], byteAt(before[1])], [0, 0, 3]);
 });
 
@@ -60,7 +60,7 @@ Deno.test("SlotBuffers unmaps a quarantined buffer when it is released, and the 
   });
   const last = buffers.addresses[0];
   assertEquals(buffers.quarantined, 3);
-  // In no order: Promises settle as they like.
+  // In arbitrary order, as Promises settle.
   releases[1].release();
   assertEquals([isMapped(releases[1].address), isMapped(releases[2].address)], [false, true]);
   releases[2].release();

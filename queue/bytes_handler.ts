@@ -1,6 +1,6 @@
 /**
- * What answers for a backend that works on bytes: `readAt`, `writeAt` and the others, at once or by
- * a Promise. It serves every backend, in a Worker or in the caller's thread.
+ * The handler for a backend that works on bytes, by `readAt`, `writeAt` and so on. The methods may
+ * answer at once or by a Promise. It serves any backend, in a Worker or in the caller's thread.
  *
  * @module
  */
@@ -22,31 +22,31 @@ import { SlotFaults } from "./slot_faults.ts";
 import type { Slots } from "./slots.ts";
 import type { Zones } from "./zones.ts";
 
-/** What a {@linkcode BytesHandler} works with. */
+/** The parts of a {@linkcode BytesHandler}. */
 export interface BytesHandlerParts {
-  /** What answers. */
+  /** The backend that answers. */
   readonly backend: Backend;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** Where the data is. They stay the caller's. */
+  /** The buffers with the data. The caller keeps ownership. */
   readonly buffers: SlotBuffers;
-  /** Whether Promises can settle on this thread while it serves. */
+  /** Whether this thread runs an event loop while it serves, so that Promises can settle. */
   readonly mayAwait: boolean;
   /** The log channel. */
   readonly log: LogWriter;
-  /** Called when a request was answered outside of `handle`, so that the answer gets submitted. */
+  /** Called after a request was answered outside of `handle`, to submit the answer. */
   readonly answered: () => void;
-  /** Integrity metadata of requests. */
+  /** The integrity metadata of requests. */
   readonly metadata?: Metadata;
   /** The zones of the disk. */
   readonly zones?: Zones;
-  /** Data that clients share. */
+  /** Requests' data in memory that clients share. */
   readonly shared?: SharedMemory;
 }
 
 /** Calls the methods of a backend. */
 export class BytesHandler implements Handler {
-  /** Where answers go. */
+  /** The data path, which takes the answers. */
   path!: DataPath;
   readonly #backend: Backend;
   readonly #slots: Slots;
@@ -59,7 +59,7 @@ export class BytesHandler implements Handler {
   readonly #faults: SlotFaults;
   readonly #mayAwait: boolean;
   readonly #answered: () => void;
-  /** It has been logged that there is no memory for another buffer. */
+  /** The lack of memory for another buffer has been logged. */
   #isShort = false;
 
   /** Takes over the parts. */
@@ -87,8 +87,8 @@ export class BytesHandler implements Handler {
     const op = opFlags & 0xff;
     const bytes = slots.bytes(slot);
     if (this.#buffers.quarantined >= slots.count) {
-      // As many overdue requests as there are slots: the backend answers nothing any more, and
-      // would only keep every further buffer too.
+      // There are as many overdue requests as slots. The backend has stopped answering, and would
+      // keep every further buffer as well.
       this.#log.text(LOG_WARN, "the backend has too many overdue requests; answering EIO");
       return this.path.finish(slot, -EIO);
     }
@@ -104,9 +104,9 @@ export class BytesHandler implements Handler {
         result = fullResult(op, bytes);
       } else if (isLater(value)) {
         if (this.#mayAwait) return this.#await(slot, value, fullResult(op, bytes));
-        // First, so that its rejection is nobody's end even if there is no memory for what follows.
+        // First handle the rejection, so that it is not uncaught if the next step lacks memory.
         result = refusePromise(value, this.#faults);
-        // The backend's code may go on after the loop has ended, with the buffer it was lent.
+        // The backend's code may still use its buffer after the loop has ended.
         if (carriesData(op) || bringsData(op)) this.#quarantine(slot);
       } else {
         result = this.#resultOf(slot, value, fullResult(op, bytes));
@@ -124,7 +124,7 @@ export class BytesHandler implements Handler {
     try {
       return this.#zones.resultOf(slot, value);
     } catch (thrown) {
-      // A report's zones may have getters.
+      // The zones of a report may have getters, which may throw.
       return resultOfThrown(thrown, slot, this.#faults);
     }
   }
@@ -135,7 +135,10 @@ export class BytesHandler implements Handler {
     return this.#buffers.view(slot, bytes);
   }
 
-  /** Both places of the slot, or neither where memory is short, which is thrown. */
+  /**
+   * Quarantines the slot's buffers for data and metadata; throws and changes neither if memory is
+   * short.
+   */
   #quarantine(slot: number): () => void {
     this.#metadata?.reserve();
     const release = this.#buffers.quarantine(slot);
@@ -174,8 +177,8 @@ export class BytesHandler implements Handler {
     let count = 0;
     for (const slot of overdue) {
       const slots = this.#slots;
-      // The late Promise may still write to the buffer: the slot goes on with another one. It comes
-      // first because there may be no memory for that; then the request waits for the next check.
+      // The late Promise may still write to the buffer, so the slot gets another one. Do this
+      // first: if there is no memory for it, the request waits for the next check.
       const release = this.#quarantineIfPossible(slot);
       if (release === undefined) continue;
       count++;
@@ -193,14 +196,17 @@ export class BytesHandler implements Handler {
     return count;
   }
 
-  /** Thrown, the lack of memory ended the service, with every request that was not overdue. */
+  /**
+   * As `#quarantine`, but returns undefined if memory is short. An exception here once ended
+   * the service, together with every request that was not overdue.
+   */
   #quarantineIfPossible(slot: number): (() => void) | undefined {
     try {
       const release = this.#quarantine(slot);
       this.#isShort = false;
       return release;
     } catch (error) {
-      // Once, and not with each check.
+      // Log it once, not at every check.
       if (!this.#isShort) {
         const words = `no memory to answer overdue requests, which wait on: ${thrownText(error)}`;
         this.#log.text(LOG_WARN, words);

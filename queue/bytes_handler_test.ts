@@ -69,7 +69,7 @@ Deno.test("BytesHandler passes on the errno of what is thrown or rejected, now o
       using rig = new QueueRig({ backend }).fetch();
       assertEquals((await rig.ioAsync({ op, sectors: 8 })).result, -ENOSPC, `${effect} of ${op}`);
       assertMatch(rig.log().join(), /queue 0 tag 0: operation .* ENOSPC; answering errno 28/);
-      // The tag is as good as new.
+      // The tag still works.
       assertEquals((await rig.ioAsync({ op, sectors: 8 })).result, op === 0 ? BYTES : 0);
       assertEquals([rig.stats().errors, rig.stats().inFlight], [1, 0]);
       rig.stop();
@@ -92,7 +92,7 @@ Deno.test("BytesHandler takes a short count for an error and never for a result"
   assertEquals(rig.io(READ).result, BYTES);
 });
 
-/** Things that behave like a Promise, and how many answers a request may get from them: one. */
+/** Objects that behave like a Promise. A request must get exactly one answer from each. */
 const THENABLES: Record<string, () => unknown> = {
   "settles twice": () => ({
     then(resolve: () => void, reject: (reason: unknown) => void) {
@@ -139,8 +139,8 @@ const THROWING_THENABLES: Record<string, () => unknown> = {
       throw no;
     },
   }),
-  // `Promise.resolve()` reads it. That was found here: the request was answered at once, and once
-  // more when its deadline passed, by which time the tag held another one.
+  // Regression: `Promise.resolve()` reads `constructor`. The request was answered at once, and
+  // again when its deadline passed, while the tag already held another request.
   "that is a Promise whose `constructor` cannot be read": () =>
     Object.defineProperty(Promise.resolve(), "constructor", {
       get() {
@@ -161,7 +161,7 @@ for (const [what, make] of Object.entries(THROWING_THENABLES)) {
   });
 }
 
-/** A backend whose reads the test settles, and which keeps the buffers that it was given. */
+/** Makes a backend whose reads are settled by the test, and which keeps its buffers. */
 function manualBackend() {
   const reads: { buffer: Uint8Array; settle: () => void; fail: (reason: unknown) => void }[] = [];
   const backend = {
@@ -183,7 +183,7 @@ Deno.test("BytesHandler answers ETIMEDOUT at the deadline, and keeps the late wr
 
   const second = rig.start(READ);
   reads[1].buffer.fill(2);
-  // Now the first one's backend wakes up.
+  // Now the backend's first read finishes late.
   reads[0].buffer.fill(1);
   reads[0].settle();
   await nextTurn();
@@ -198,7 +198,7 @@ Deno.test("BytesHandler has an overdue request wait where there is no memory for
   const { backend, reads } = manualBackend();
   using rig = new QueueRig({ backend, depth: 3 }).fetch();
   const overdue = [rig.start(READ), rig.start(READ)];
-  // This was the end of the service, for whoever waited for what could still be answered.
+  // Regression: this once ended the service, together with requests that could still be answered.
   withoutMemory(() => {
     rig.expire();
     rig.expire();
@@ -207,11 +207,11 @@ Deno.test("BytesHandler has an overdue request wait where there is no memory for
   const lines = rig.log().filter((line) => line.includes("no memory"));
   assertEquals(lines.length, 1, "it is said once");
   assertMatch(lines[0], /overdue requests, which wait on: .*mmap 65536/);
-  // One of the two gets what there is.
+  // There is memory for one of the two.
   withoutMemory(() => rig.expire(), 1);
   assertEquals(overdue.map(({ results }) => results), [[-ETIMEDOUT], []]);
   assertEquals(rig.log().filter((line) => line.includes("no memory")).length, 1, "it is so again");
-  // The other one's backend answers after all.
+  // The backend answers the other request after all.
   reads[1].buffer.fill(6);
   reads[1].settle();
   await rig.runAsync(() => overdue[1].result !== undefined);
@@ -232,7 +232,7 @@ Deno.test("BytesHandler survives the rejection of a refused Promise whose buffer
   let result: number | undefined;
   withoutMemory(() => result = rig.io(READ).result);
   assertEquals(result, -ENOMEM);
-  // Nobody handles the rejection but the handler: else this test would fail for it.
+  // The handler must handle the rejection; uncaught, it would fail this test.
   await nextTurn();
   rig.stop();
 });
@@ -244,7 +244,7 @@ Deno.test("BytesHandler gives a slot's WRITE to the buffer that it has after a d
   rig.expire();
   const data = new Uint8Array(BYTES).map((_, index) => index);
   const write = rig.ublk.submitIo(0, { ...WRITE, data });
-  // The driver has copied the data by now: a late write to the old buffer is to change nothing.
+  // The driver has copied the data by now. A late write to the old buffer must change nothing.
   reads[0].buffer.fill(1);
   await rig.runAsync(() => write.result !== undefined);
   assertEquals(write.results, [BYTES]);
@@ -258,8 +258,8 @@ Deno.test("BytesHandler refuses what comes once as many requests as it has slots
     rig.start(READ);
     rig.expire();
   }
-  // The backend is not asked any more: it would be lent a buffer that cannot be kept for it. It
-  // was asked once, and its late write changed what the tag's next reader saw.
+  // The backend is not called any more, because its buffer could not be quarantined. Regression: it
+  // once was called, and its late write changed the data of the tag's next READ.
   assertEquals([rig.io(READ).result, reads.length], [-EIO, 2]);
   assertMatch(rig.log().join(), /too many overdue requests; answering EIO/);
   reads[0].fail(new Error("at last"));
@@ -277,12 +277,12 @@ Deno.test("BytesHandler answers EIO for a Promise of a `synchronous` backend, wh
   const rig = new QueueRig({ backend: failing, depth: 2 }).fetch();
   assertEquals([rig.io(READ).result, rig.handler.outstanding], [-EIO, 0]);
   assertMatch(rig.log().join(), /declares `synchronous` returned a Promise/);
-  // Nobody handles this rejection but the path: else this test would fail for it.
+  // The handler must handle this rejection; uncaught, it would fail this test.
   assertEquals(rig.io({ op: UBLK_IO_OP_FLUSH }).result, -EIO);
   rig.stop();
   rig[Symbol.dispose]();
-  // The service has ended and the event loop runs again: only now the backend goes on. This was
-  // the end of the process once, as its buffer had been unmapped.
+  // The service has ended and the event loop runs again. Only now does the backend continue.
+  // Regression: this once crashed the process, because the buffer had been unmapped.
   reads[0].buffer.fill(1);
   reads[0].settle();
   await nextTurn();
@@ -294,7 +294,7 @@ Deno.test("BytesHandler leaves the buffers mapped where a Promise is still out w
   rig.start(READ);
   const [address] = rig.path.commands.addresses;
   rig[Symbol.dispose]();
-  // Looked up before it is touched: where this fails the touch would end the process.
+  // Check the mapping before touching it, because touching unmapped memory would crash.
   assert(isMapped(address), "the buffer is mapped");
   reads[0].buffer.fill(7);
   assertEquals(new Uint8Array(bufferAt(address, 1))[0], 7);

@@ -1,6 +1,6 @@
 /**
- * The console of a thread as part of the log. A module's `console.log` would otherwise go to stdout,
- * where a command prints nothing but the disk's path, raw, and with a wait for whoever reads it.
+ * Redirection of a thread's console to the log. Otherwise a module's `console.log` would go raw to
+ * stdout, where a command prints only the disk's path, and would block on a slow reader.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { thrownText } from "../uapi/error.ts";
 import { LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_WARN } from "./log_events.ts";
 import { LOG_TEXT_BYTES, type LogWriter } from "./log_ring.ts";
 
-/** Takes one line of what was said. */
+/** Receives one line of console output. */
 export type ConsoleSink = (level: number, line: string) => void;
 
 const LEVELS: Readonly<Record<string, number>> = {
@@ -24,10 +24,10 @@ const LEVELS: Readonly<Record<string, number>> = {
   trace: LOG_ERROR,
 };
 
-/** What the log itself puts before a line: here it is another's word. */
+/** A level prefix of the log. A console line that begins with one gets `console:` in front. */
 const LEVEL_WORD = /^\s*(debug|warning|error): /;
 
-/** Sends what this thread's console is told to a sink, line by line, and nowhere else. */
+/** Sends all console output of this thread to a sink, line by line, and nowhere else. */
 export function redirectConsole(sink: ConsoleSink): void {
   const methods = console as unknown as Record<string, unknown>;
   const say = (level: number, values: readonly unknown[]) => {
@@ -38,7 +38,7 @@ export function redirectConsole(sink: ConsoleSink): void {
   for (const name of Object.keys(methods)) {
     if (typeof methods[name] !== "function") continue;
     const level = LEVELS[name];
-    // Counters, timers and the like are for a terminal.
+    // Counters, timers and the like only make sense on a terminal.
     methods[name] = level === undefined ? () => {} : (...values: unknown[]) => say(level, values);
   }
   methods.assert = (condition: unknown, ...values: unknown[]) => {
@@ -46,7 +46,7 @@ export function redirectConsole(sink: ConsoleSink): void {
   };
 }
 
-/** A sink into a thread's log ring. A line that is too long for a record goes on in the next. */
+/** Makes a sink that writes to a log ring. A line too long for one record continues in the next. */
 export function logSink(log: LogWriter): ConsoleSink {
   const encoder = new TextEncoder();
   const room = new Uint8Array(LOG_TEXT_BYTES);
@@ -65,7 +65,7 @@ function shown(value: unknown): string {
   try {
     return Deno.inspect(value);
   } catch (error) {
-    // An object may have a way of its own to be shown, which throws.
+    // An object's custom inspect method may throw.
     return thrownText(error);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The plain data path: the kernel copies a WRITE's data into the slot's buffer before it hands the
- * request over, and a READ's data out of that buffer when it is answered.
+ * The plain data path. The kernel copies a WRITE's data into the slot's buffer before it delivers
+ * the request, and a READ's data out of that buffer when we answer it.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import type { SlotBuffers } from "./buffers.ts";
 import type { DataPath, Handler, SlotPlaces } from "./data_path.ts";
 import type { Slots } from "./slots.ts";
 
-/** One buffer per slot, known to the kernel. */
+/** The data path with one buffer per slot, whose address the kernel knows. */
 export class CopyPath implements DataPath {
   readonly commands: SlotPlaces;
   readonly mayFollow = true;
   readonly #slots: Slots;
   readonly #handler: Handler;
 
-  /** The buffers stay the caller's. */
+  /** Uses the buffers; the caller keeps ownership. */
   constructor(slots: Slots, handler: Handler, buffers: SlotBuffers) {
     this.#slots = slots;
     this.#handler = handler;

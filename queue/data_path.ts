@@ -1,20 +1,19 @@
 /**
- * The seams of a serving thread.
+ * The interfaces between the parts of a serving thread.
  *
- * Requests arrive and leave through the {@linkcode Slots}. A {@linkcode DataPath} carries their
- * data; a {@linkcode Places} knows where it lies; a {@linkcode Handler} answers. A path is one file
- * and knows nothing of what answers, a handler is one file and does not ask which path carries it.
+ * Requests arrive and leave through the `Slots`. A {@linkcode DataPath} moves their data, a
+ * {@linkcode Places} locates it, and a {@linkcode Handler} answers. A path is one file and knows no
+ * handler. A handler is one file and does not depend on the path.
  *
  * @module
  */
 
-/** What the commands of a slot tell the driver about its data. Read at each command. */
+/** The data's location, as told to the driver in a slot's commands. Read for every command. */
 export interface SlotPlaces {
   /**
-   * Each slot's address for whatever command is queued next: where a READ's data is, and where the
-   * next WRITE's is to land. Zero where the data path names none. A place and not an argument,
-   * because addresses are beyond 32 bits, and V8 allocates for such a number whenever it is passed
-   * to a function.
+   * Each slot's address for its next command. The driver reads a READ's data from there, and writes
+   * the next WRITE's data there. Zero if the data path uses no addresses. An array rather than an
+   * argument, because addresses exceed 32 bits, and V8 allocates such a number on every call.
    */
   readonly addresses: Float64Array<ArrayBuffer>;
   /**
@@ -22,80 +21,80 @@ export interface SlotPlaces {
    * bits, `UBLK_AUTO_BUF_REG_*` above.
    */
   readonly autoBuffers?: Uint32Array<ArrayBuffer>;
-  /** An address is the sector at which the slot's zone append landed. */
+  /** Each address is instead the sector at which the slot's zone append landed. */
   readonly areSectors?: boolean;
 }
 
 /**
- * Handles completions of a batch as long as they are what it knows.
+ * Handles completions of a batch, up to the first one that it does not know.
  *
- * @param nth The number in the batch of the first to look at.
- * @param count How many the batch has.
- * @returns The number of the first that is something else, or `count`.
+ * @param nth The index in the batch of the first completion to handle.
+ * @param count The number of completions in the batch.
+ * @returns The index of the first completion that was not handled, or `count`.
  */
 export type Express = (nth: number, count: number) => number;
 
-/** Where the data of each slot's request is, for whatever works on it. */
+/** The locations of requests' data, per slot. */
 export interface Places extends Disposable {
   /**
-   * Settles where the data of the request at hand is. Called once for each, before anything moves.
+   * Determines the place of the current request's data. Called once per request, before data moves.
    *
-   * @returns Whether there is such a place: a request beyond the end of a disk has none.
+   * @returns Whether a place exists. A request beyond the end of the disk has none.
    */
   locate(slot: number): boolean;
-  /** The address of the data; with a {@linkcode bufferIndex}, the distance from its start. */
+  /** The address of the data; in a registered buffer, the offset from its start. */
   address(slot: number): number;
-  /** The number of the ring's registered buffer that the data is in, or -1 for plain memory. */
+  /** The index of the registered buffer that holds the data, or -1 for plain memory. */
   bufferIndex(slot: number): number;
-  /** The data as bytes. Not for registered buffers, which nobody in user space can see. */
+  /** The data as bytes. Not available for registered buffers, which user space cannot see. */
   view(slot: number, bytes: number): Uint8Array<ArrayBuffer>;
 }
 
-/** How requests' data gets from the kernel to what answers, and back. */
+/** A way to move requests' data from the kernel to the handler, and back. */
 export interface DataPath extends Disposable {
-  /** What the slots' commands tell the driver. */
+  /** The data's location for the slots' commands. */
   readonly commands: SlotPlaces;
   /**
-   * Between an operation on the data and the answer nothing is to be done, so that the kernel may be
-   * told of both at once (see `PlainTransfers`).
+   * The path does nothing between an operation on the data and the answer, so both may be queued at
+   * once (see `PlainTransfers`).
    */
   readonly mayFollow?: boolean;
-  /** The slot has a request, and on paths with a copy by the kernel its data if it is a WRITE. */
+  /** Takes a new request. If the kernel copies, a WRITE's data is already in place. */
   request(slot: number): void;
-  /** The slot has a WRITE whose data is still in the kernel (only with `NEED_GET_DATA`). */
+  /** Takes a WRITE whose data is still in the kernel (only with `NEED_GET_DATA`). */
   needData?(slot: number): void;
-  /** An operation that the path queued for the slot's request has completed. */
+  /** Takes the completion of an operation that the path queued for the slot's request. */
   operationDone?(slot: number, result: number, step: number): void;
-  /** The request has its answer: bytes done or a negative errno. A READ's data is in its place. */
+  /** Takes the answer: bytes done or a negative errno. A READ's data is in place. */
   finish(slot: number, result: number): void;
 }
 
-/** What answers requests, through {@linkcode DataPath.finish}. */
+/** Answers requests, through {@linkcode DataPath.finish}. */
 export interface Handler extends Disposable {
-  /** Requests that have been handled and not answered yet. */
+  /** Number of requests handled but not yet answered. */
   readonly outstanding: number;
-  /** It goes by when each request came: all are to be timed. */
+  /** The handler needs every request's start time, so all requests must be timed. */
   readonly timesAll?: boolean;
   /**
-   * Works on the slot's request. A WRITE's data is in its place.
+   * Handles the slot's request. A WRITE's data is in place.
    *
-   * @param linked What it queues now must follow the SQE before, as one chain.
+   * @param linked The SQEs queued now must continue the previous SQE's chain.
    */
   handle(slot: number, linked: boolean): void;
-  /** An operation that the backend queued for the slot's request has completed. */
+  /** Takes the completion of an operation that the backend queued for the slot's request. */
   operationDone?(slot: number, result: number): void;
   /**
-   * The SQE before what was queued as `linked` has failed. None of it was done, and no completion
-   * will tell (see `ZeroCopyPath`).
+   * Notes that the SQE before the `linked` operations has failed. None of them ran, and none will
+   * complete (see `ZeroCopyPath`).
    */
   cancelled?(slot: number): void;
-  /** The lane past all this for requests that need none of it, if there is one. */
+  /** The fast path that bypasses this interface for simple requests, if there is one. */
   express?(): Express | undefined;
-  /** The kernel has given back the slot: no answer of it is on its way any more. */
+  /** Notes that the kernel has returned the slot, so none of its answers is under way. */
   gone?(slot: number): void;
   /**
-   * Answers with ETIMEDOUT what is older than `deadlineUs` or began before `givenUpUs`; returns how
-   * many that were.
+   * Answers requests older than `deadlineUs`, or begun before `givenUpUs`, with ETIMEDOUT, and
+   * returns their number.
    */
   expire(nowUs: number, deadlineUs: number, givenUpUs?: number): number;
 }

@@ -1,15 +1,15 @@
 /**
- * The express lane: what nearly every request to a file is, and nearly every completion of its
- * operation, in one loop that calls nothing.
+ * The express lane: a fast path for plain READs and WRITEs of file disks, and for their
+ * completions. It is one loop that calls no functions.
  *
- * With many requests at a time that is the better way to serve a file. A request that comes with
- * few others has its answer linked behind its operation, which saves a system call (see
- * `PlainTransfers`). Many share their system calls anyway, and what is linked costs the kernel more
- * than a second submission does. So here an operation is awaited, and the answer is queued once it has been done
- * in full. Whatever is not as expected is left where it is, for the careful way.
+ * The lane is the better way to serve a file with many requests at a time. With few requests, the
+ * answer is linked behind the operation, which saves a system call (see `PlainTransfers`). Many
+ * requests share their system calls anyway, and a link costs the kernel more than a second
+ * submission. So the lane waits for the operation, and queues the answer once it has completed in
+ * full. It leaves anything unexpected to the general code.
  *
- * A closure and not a class: V8 takes what it captures for constants, so that an access to an array
- * is two instructions and not ten.
+ * The lane is a closure rather than a class: V8 treats captured variables as constants, so an array
+ * access takes two instructions instead of ten.
  *
  * @module
  */
@@ -35,20 +35,20 @@ import {
 import { KIND_BACKEND, KIND_IO, type Slots } from "./slots.ts";
 
 /**
- * With fewer completions than this at a time, they do not take the lane. (Counted: with four requests
- * under way it is dearer by one or two hundredths of what the server does.)
+ * The smallest batch of completions that takes the lane. (Counted: with four requests under way,
+ * the lane makes the server's work 1 to 2 % dearer.)
  */
 export const EXPRESS_FROM = 6;
 
-/** What the lane works with. */
+/** The parts of the lane. */
 export interface ExpressParts extends PlainLane {
   /** The thread's ring. */
   readonly ring: Ring;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** How each slot's operation stands: `NOT_PLAIN` and so on. */
+  /** The state of each slot's plain transfer: `NOT_PLAIN` and so on. */
   readonly plain: Uint8Array<ArrayBuffer>;
-  /** Who counts requests under way. */
+  /** The handler, which counts requests under way. */
   readonly handler: { outstanding: number };
 }
 
@@ -77,7 +77,7 @@ export function makeExpress(parts: ExpressParts): Express {
   const followed = FOLLOWED;
   const notPlain = NOT_PLAIN;
   const commit = UBLK_U_IO_COMMIT_AND_FETCH_REQ | 0;
-  // The SQEs to queue. No completion queues more than one.
+  // The SQEs to queue. A completion queues at most one.
   const queue = new Int32Array(ring.cqEntries);
   return (nth, count) => {
     const first = ring.cqeWord(0);
@@ -114,7 +114,7 @@ export function makeExpress(parts: ExpressParts): Express {
         sqes[to + 2] = sectorLow << 9;
         sqes[to + 3] = words[from + 3] << 9 | sectorLow >>> 23;
         sqes[to + 6] = sectors << 9;
-        // One whose last answer was left to the kernel has counted as held ever since.
+        // If the slot's last answer was left to the kernel, the slot still counts as held.
         if (plain[slot] !== followed) begun++;
         plain[slot] = expected;
         states[slot] = held;

@@ -41,11 +41,11 @@ function setUp(options: Parameters<typeof plainFileRig>[0]) {
     rig,
     file,
     prepared,
-    /** Has the requests come at once. */
+    /** Submits all requests at once. */
     all(ios: Parameters<QueueRig["ublk"]["submitIo"]>[1][], queue = 0) {
       return ios.map((io) => rig.ublk.submitIo(queue, io));
     },
-    /** How many of the operations so far have an answer linked behind them. */
+    /** The number of operations so far with a linked answer. */
     get linked() {
       return file.operations.filter(({ flags }) => (flags & IOSQE_IO_LINK) !== 0).length;
     },
@@ -72,7 +72,7 @@ for (const path of ["copy", "auto-zero-copy"] as const) {
       it.rig.run(() => read.every(({ result }) => result !== undefined));
       assertEquals(read.map(({ data }) => data), read.map((_, nth) => dataOf(nth)));
       assertEquals(it.linked, before);
-      // The requests, their operations' completions, and the answers.
+      // For the requests, the completions of their operations, and the answers.
       assertEquals(it.rig.kernel.enters - enters <= 6, true);
     }
     const each = 5 * DEPTH;
@@ -84,7 +84,7 @@ for (const path of ["copy", "auto-zero-copy"] as const) {
 
 Deno.test("Express leaves few requests at a time to the kernel, and takes over what had been", () => {
   using it = setUp({});
-  // Tags 0 and 1 count as held from here on, since nobody tells when they are answered.
+  // Tags 0 and 1 count as held from here on, because no completion reports their answers.
   const few = it.all(reads(2));
   it.rig.run(() => few.every(({ result }) => result !== undefined));
   assertEquals([it.linked, it.underWay], [2, [2, 2]]);
@@ -155,7 +155,7 @@ for (const path of ["copy", "auto-zero-copy"] as const) {
 Deno.test("Express answers the error that stays, and counts no success", () => {
   using it = setUp({});
   const requests = it.all(writes(DEPTH));
-  // At first, and when it is done again.
+  // Both the first attempt and the repeated one fail.
   it.file.results.push(...[...requests, ...requests].map(() => -ENOSPC));
   it.rig.run(() => requests.every(({ result }) => result !== undefined));
   assertEquals(requests.map(({ results }) => results), requests.map(() => [-ENOSPC]));
@@ -185,7 +185,7 @@ Deno.test("Express's operations under way are answered before the server leaves 
   const requests = it.all(writes(6));
   rig.run(() => rig.handler.outstanding === 6);
   rig.turn();
-  // The tags that have no request are given back; the others the kernel forgets about.
+  // The kernel returns the tags without a request, and forgets the others.
   for (let tag = 6; tag < DEPTH; tag++) rig.kernel.complete(tag, KIND_IO, UBLK_IO_RES_ABORT);
   rig.turn();
   rig.turn();
@@ -209,7 +209,7 @@ Deno.test("Express is not there where a thread has two queues, or the ring no SQ
   }
 });
 
-/** A rig whose file is past the page cache, and the buffers that its ring was told of. */
+/** Makes a rig whose file bypasses the page cache, and records the registered buffers. */
 function setUpDirect(refusal = 0, options: Partial<RigOptions> = {}) {
   const registered: number[] = [];
   const it = setUp({
@@ -240,7 +240,7 @@ Deno.test("PlainTransfers past the page cache use registered buffers as far as t
   const fixed = [IORING_OP_WRITE_FIXED, IORING_OP_READ_FIXED];
   const plain = [IORING_OP_WRITE, IORING_OP_READ];
   const expected = [...fixed, ...fixed, ...plain, ...plain];
-  // Many at a time, and one by one.
+  // Many requests at once, then one at a time.
   const requests = it.all(ios);
   it.rig.run(() => requests.every(({ result }) => result !== undefined));
   assertEquals(it.file.operations.map(({ opcode }) => opcode), expected);

@@ -1,8 +1,8 @@
 /**
- * Slots with a command per request: FETCH hands one to the kernel, and its completion brings a
- * request. COMMIT_AND_FETCH gives the result and asks for the next request in one command.
+ * Slots with one command per request. FETCH hands a slot to the kernel, and its completion brings a
+ * request. COMMIT_AND_FETCH sends the result and asks for the next request in one command.
  *
- * The kernel binds a tag to the thread that fetched it, so these never leave their thread.
+ * The kernel binds a tag to the thread that fetched it, so these slots never leave their thread.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import type { SlotLane } from "./slot_lane.ts";
 import { KIND_ASK, KIND_IO, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
-// V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
 const INDEX_BITS = SQE_INDEX_BITS;
 const COMMIT = UBLK_U_IO_COMMIT_AND_FETCH_REQ | 0;
 
@@ -29,9 +29,9 @@ const COMMIT = UBLK_U_IO_COMMIT_AND_FETCH_REQ | 0;
 export class FetchSlots extends Slots {
   readonly #ring: Ring;
   readonly #charFd: number;
-  /** The opcode and the flags of every command. */
+  /** The opcode and flags of every command. */
   readonly #opcode: number;
-  /** The first of the slots' own SQEs, or -1. */
+  /** The number of the first of the slots' own SQEs, or -1. */
   #first = -1;
   #addresses: Float64Array<ArrayBuffer>;
   #hasAddresses = true;
@@ -85,9 +85,9 @@ export class FetchSlots extends Slots {
   }
 
   /**
-   * A command that the driver refuses either way: with EBUSY where it holds the slot's command, which
-   * it does from COMMIT_AND_FETCH on, and with EINVAL where the server has a request to answer, since
-   * it has not asked to be asked for data (`ublk_ch_uring_cmd_local`).
+   * Sends a command that the driver always refuses. EBUSY means that it holds the slot's command,
+   * which it does since COMMIT_AND_FETCH. EINVAL means that the server still has the request:
+   * without UBLK_F_NEED_GET_DATA the driver takes no such command (`ublk_ch_uring_cmd_local`).
    */
   protected override askFor(slot: number): void {
     const at = this.#ring.place();
@@ -116,7 +116,7 @@ export class FetchSlots extends Slots {
     sqes[at + 15] = address / TWO_32;
   }
 
-  /** Writes what is the same in every command of a slot. */
+  /** Writes the words that are the same in every command of a slot. */
   #fill(at: number, slot: number): void {
     const sqes = this.#ring.sqes;
     clear(sqes, at, at + 16);
@@ -127,6 +127,6 @@ export class FetchSlots extends Slots {
     sqes[at + 9] = KIND_IO;
     // struct ublksrv_io_cmd
     sqes[at + 12] = this.identity[slot];
-    // Beside it the result, and the address where the path names one.
+    // Next to it are the result and, if the path uses one, the address.
   }
 }

@@ -1,11 +1,11 @@
 /**
- * The data path of a device with `UBLK_F_NEED_GET_DATA`: a WRITE is first announced without data,
- * and only then, knowing its offset, we say where the kernel is to copy it.
+ * The data path of a device with `UBLK_F_NEED_GET_DATA`. The driver first announces a WRITE without
+ * data. Then we know its offset, and tell the kernel where to copy the data.
  *
- * That is what makes it safe to give the kernel addresses within a backend's own memory, so that
- * nothing is copied in user space. The driver takes the address of a COMMIT_AND_FETCH for two
- * things: it copies this READ's data from there, and it would copy the tag's next WRITE to there.
- * Without NEED_GET_DATA the second would corrupt the disk.
+ * This makes it safe to give the kernel addresses in a backend's own memory, so that user space
+ * copies nothing. The driver uses the address of a COMMIT_AND_FETCH twice: it copies this READ's
+ * data from there, and it would copy the data of the tag's next WRITE to there. Without
+ * NEED_GET_DATA the second copy would corrupt the disk.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Slots } from "./slots.ts";
 
-/** A place per request, chosen once its offset is known. */
+/** The data path that chooses a place for each request once its offset is known. */
 export class GetDataPath implements DataPath {
   readonly commands: SlotPlaces;
   readonly #slots: Slots;
@@ -26,7 +26,7 @@ export class GetDataPath implements DataPath {
   readonly #log: LogWriter;
   readonly #expectedBytes: Float64Array<ArrayBuffer>;
 
-  /** The places stay the caller's. */
+  /** Uses the places; the caller keeps ownership. */
   constructor(slots: Slots, handler: Handler, places: Places & SlotPlaces, log: LogWriter) {
     this.#slots = slots;
     this.#handler = handler;
@@ -47,24 +47,24 @@ export class GetDataPath implements DataPath {
   needData(slot: number): void {
     const slots = this.#slots;
     if (slots.timed) slots.begin(slot);
-    // The driver takes nothing but GET_DATA now. Where there is no place for the data, the places
-    // have one that does no harm, and the answer is an error.
+    // The driver accepts only GET_DATA now. If there is no place for the data, the address points
+    // to a harmless one, and the answer is an error.
     const bytes = this.#places.locate(slot) ? slots.bytes(slot) : NOWHERE;
     this.#expectedBytes[slot] = bytes;
     slots.getData(slot);
   }
 
-  // On this path a WRITE is announced through needData, and handed over once its data has arrived.
-  // What tells the two apart is the operation and not which command was completed: a copy that
-  // finds no memory at all takes the WRITE off the tag, and the driver then completes the GET_DATA
-  // that it still holds with whatever the tag gets next (`ublk_start_io` and `ublk_get_data`).
+  // On this path a WRITE is announced through needData, and handled once its data has arrived. We
+  // tell that from the operation, not from the command that completed: if the copy finds no memory
+  // at all, the driver takes the WRITE off the tag, and completes the GET_DATA that it still holds
+  // with the tag's next request (`ublk_start_io` and `ublk_get_data`).
   #dataArrived(slot: number): void {
     const slots = this.#slots;
     const bytes = slots.bytes(slot);
     const expected = this.#expectedBytes[slot];
     this.#expectedBytes[slot] = 0;
-    // A copy that stops half way (no memory for a page) reports success and shrinks the
-    // descriptor, so the length is read again.
+    // A copy that stops half way (no memory for a page) reports success but shrinks the length in
+    // the descriptor, so read that again.
     if (bytes === expected) return this.#handler.handle(slot, false);
     if (expected !== NOWHERE) {
       this.#log.text(

@@ -17,7 +17,7 @@ const data = new Uint8Array(BYTES).map((_, index) => index * 7);
 const WRITE = { op: UBLK_IO_OP_WRITE, sector: 64, sectors: 8, data };
 const READ = { op: UBLK_IO_OP_READ, sector: 64, sectors: 8 };
 
-/** A rig over a RAM disk, some of whose methods may be replaced. */
+/** Makes a rig over a RAM disk. Methods may be replaced. */
 function setUp(methods = {}) {
   const stack = new DisposableStack();
   const disk = stack.use(openMemory(DISK_BYTES));
@@ -47,16 +47,16 @@ Deno.test("GetDataPath answers EIO where only a part of a WRITE's data was copie
     const copied = `queue 0 tag 0: the kernel copied ${sectors * 512} of 4096 bytes`;
     assertMatch(it.rig.log().join(), new RegExp(copied));
   }
-  // The tag is as good as new.
+  // The tag still works.
   assertEquals(it.rig.io(WRITE).results, [BYTES]);
   it.rig.stop();
 });
 
-// Where not even one page of a WRITE could be copied the driver takes the WRITE off its tag and
-// keeps the GET_DATA, to complete it with whatever the tag gets next. Each completion of a GET_DATA
-// was once taken for data that had arrived: a WRITE_ZEROES of the same length was answered as done
-// without a zero written, one of another length with EIO, and when the WRITE itself came back the
-// commit was refused and the tag lost.
+// If not even one page of a WRITE can be copied, the driver takes the WRITE off its tag but keeps
+// the GET_DATA, and completes it with the tag's next request. Regression: every completion of a
+// GET_DATA was taken to mean that data had arrived. A WRITE_ZEROES of the same length was answered
+// as done without writing zeroes, one of another length got EIO, and when the WRITE itself came
+// back, the commit was refused and the tag lost.
 const NEXT: [string, { op: number; sector: number; sectors: number }, number][] = [
   ["WRITE_ZEROES of the same length", { ...READ, op: UBLK_IO_OP_WRITE_ZEROES }, 0],
   ["DISCARD of another length", { ...READ, op: UBLK_IO_OP_DISCARD, sectors: 16 }, 0],
@@ -111,11 +111,11 @@ Deno.test("GetDataPath lets a tag go that is aborted while its data is on the wa
 Deno.test("GetDataPath answers EIO for a WRITE that was not announced", () => {
   using it = setUp();
   const { rig } = it;
-  // One that was announced, before it on the same tag and of the same length, does not count.
+  // An earlier announced WRITE of the same tag and length does not count.
   rig.io(WRITE);
   const request = rig.ublk.submitIo(0, { op: UBLK_IO_OP_DISCARD, sectors: 8 });
   rig.ring.enter(0);
-  // The driver never does this; were it to, there would be no data behind the answer.
+  // The driver never does this. If it did, the WRITE would have no data.
   rig.ublk.descriptors[0][0] = UBLK_IO_OP_WRITE;
   rig.run(() => request.result !== undefined);
   assertEquals(request.results, [-EIO]);

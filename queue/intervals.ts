@@ -1,5 +1,5 @@
 /**
- * Two snapshots of the same counters, an earlier and a later one.
+ * Comparison of two snapshots of the same counters, an earlier and a later one.
  *
  * @module
  */
@@ -7,8 +7,8 @@
 import { latencyBucketUs, type LatencyStats, latencyStats, type Stats } from "./stats.ts";
 
 /**
- * The latencies of what was measured between two snapshots: the percentiles are those of the
- * interval alone. Its longest is known no better than by its bucket.
+ * Computes the latencies of the interval between two snapshots. The percentiles are those of the
+ * interval alone. Its maximum is only known to the precision of a bucket.
  */
 export function latencyBetween(earlier: LatencyStats, later: LatencyStats): LatencyStats {
   const buckets = later.buckets.map((value, bucket) => value - earlier.buckets[bucket]);
@@ -36,9 +36,9 @@ const COUNTERS = [
 ] as const satisfies readonly (keyof Stats)[];
 
 /**
- * The later snapshot, with no counter below the earlier one's. A thread counts a request that the
- * kernel is to answer by itself beforehand, and takes that back if it fails; whoever sums up rates
- * would take a counter that falls for one that began anew.
+ * Returns the later snapshot, with every counter at least as high as in the earlier one. If the
+ * kernel answers a request by itself, the thread counts it in advance, and takes that back on
+ * failure. A program that computes rates would take a falling counter for a restart.
  */
 export function notBelow(earlier: Stats, later: Stats): Stats {
   const raised = COUNTERS.map((name) => [name, Math.max(earlier[name], later[name])]);

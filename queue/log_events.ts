@@ -1,5 +1,5 @@
 /**
- * The words of the log: its levels, and what the events of the trace of each I/O mean.
+ * The vocabulary of the log: its levels, and the formats of the events that trace every I/O.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import { errnoName } from "../uapi/errno.ts";
 
-/** The level of the trace of each I/O, below all of `@std/log`'s. */
+/** The level of the I/O trace, below every level of `@std/log`. */
 export const LOG_TRACE = 5;
 /** `DEBUG` of `@std/log`. */
 export const LOG_DEBUG = 10;
@@ -27,14 +27,14 @@ export const LOG_INFO = 20;
 export const LOG_WARN = 30;
 /** `ERROR` of `@std/log`. */
 export const LOG_ERROR = 40;
-/** Above every level: with this threshold nothing is logged. */
+/** A threshold above every level, so that nothing is logged. */
 export const LOG_SILENT = 1000;
 
-/** What an event's numbers mean. Its id is its index in the table. */
+/** The meaning of an event. Its id is its index in the table. */
 export interface LogEvent {
   /** The level at which it is logged. */
   readonly level: number;
-  /** Its words, made on the reader's side. */
+  /** Formats the event's numbers. Called on the reader's side. */
   readonly format: (a: number, b: number, c: number, d: number) => string;
 }
 
@@ -57,7 +57,7 @@ const FLAGS: readonly (readonly [number, string])[] = [
   [UBLK_IO_F_SWAP, "SWAP"],
 ];
 
-/** `op_flags` in words: `WRITE|FUA`. */
+/** Formats `op_flags`, for example as `WRITE|FUA`. */
 export function opFlagsText(opFlags: number): string {
   const op = opFlags & 0xff;
   const flags = FLAGS.filter(([bit]) => (opFlags & bit) !== 0).map(([, name]) => name);

@@ -1,15 +1,14 @@
 /**
- * The log channel from a serving thread to the main thread: a ring of records in shared memory
- * with one writer and one reader, which never makes the writer wait.
+ * The log channel from a serving thread to the main thread: a ring of records in shared memory with
+ * one writer and one reader. The writer never waits.
  *
- * A thread that answers I/O must not block on a logger: whoever reads the log may himself be
- * waiting for that I/O (a log file on the very device, a terminal that nobody reads), and then
- * both stand still for ever. So a record that finds the ring full is dropped and counted, and
- * nothing else happens.
+ * A thread that answers I/O must not block on a logger. The reader of the log may itself be waiting
+ * for that I/O (a log file on the same device, a terminal that nobody reads), and both would block
+ * for ever. So if the ring is full, a record is dropped and counted, and nothing else happens.
  *
- * There are two kinds of records. A **text** is for what is rare. An **event** is for the trace of
- * every I/O: an id and four numbers, written without allocating; the reader, who has the time,
- * turns it into words by a table of {@linkcode LogEvent}s that both sides know.
+ * There are two kinds of records. A **text** is for rare messages. An **event** is for the trace of
+ * every I/O: an id and four numbers, written without allocating. The reader has time, so it formats
+ * the event by a table of {@linkcode LogEvent}s that both sides know.
  *
  * @module
  */
@@ -20,23 +19,23 @@ import { LOG_EVENTS, LOG_INFO, LOG_TRACE, type LogEvent } from "./log_events.ts"
 
 export * from "./log_events.ts";
 
-/** Bytes of one slot: a header of 16 and what a text may fill. */
+/** Bytes of one slot: a header of 16 bytes, and the room for a text. */
 export const LOG_SLOT_BYTES = 256;
-/** Bytes of UTF-8 that a text record holds; a longer text is cut at a character. */
+/** Maximum bytes of UTF-8 in a text record. A longer text is cut between characters. */
 export const LOG_TEXT_BYTES: number = LOG_SLOT_BYTES - 16;
 
-// The buffer: a header of 32-bit words, then the slots. Head and tail are free-running 32-bit
-// indices that wrap around. Each side's words have a cache line of their own, so that the two
-// threads do not take a line from one another for each record.
+// The buffer is a header of 32-bit words, then the slots. Head and tail are free-running 32-bit
+// indices that wrap around. The words of each side have their own cache line, so that the threads
+// do not exchange a line for every record.
 const HEAD = 0; // Written by the reader: the next slot to read.
 const LEVEL = 1; // Written by the main thread.
 const SLOTS = 2; // Constant.
-const WAITING = 3; // Set by the reader before it sleeps, cleared by whoever wakes it.
+const WAITING = 3; // Set by the reader before it sleeps, cleared by the thread that wakes it.
 const TAIL = 16; // Written by the writer: the next slot to fill.
 const DROPPED = 17; // Written by the writer.
 const HEADER_BYTES = 128;
 
-// A slot: f64 time, s32 kind, s32 length of the text, then the text or four f64.
+// A slot is: f64 time, s32 kind, s32 length of the text, then the text or four f64.
 const SLOT_WORDS = LOG_SLOT_BYTES / 4;
 const SLOT_DOUBLES = LOG_SLOT_BYTES / 8;
 const KIND_WORD = 2;
@@ -47,34 +46,44 @@ assert(DROPPED * 4 < HEADER_BYTES, "the header's words are in the header");
 assert(PAYLOAD_DOUBLE * 8 === PAYLOAD_BYTE, "numbers stand where texts do");
 assert(PAYLOAD_BYTE + 4 * 8 <= LOG_SLOT_BYTES, "four numbers fit a slot");
 assert(LOG_SLOT_BYTES % 8 === 0 && HEADER_BYTES % 8 === 0, "and are aligned in all of them");
-/** Kinds from here on are events, kind minus this being the id; below, a text's level. */
+/**
+ * A kind of at least this is an event with id `kind - EVENT_BASE`. A lower one is a text's level.
+ */
 const EVENT_BASE = 0x1_0000;
 
-/** A record as the reader sees it. */
+/** A log record, as read. */
 export interface LogEntry {
-  /** When it was written, by `monotonicUs()`. */
+  /** Time of writing, by `monotonicUs()`. */
   readonly timeUs: number;
-  /** A `LOG_*`. */
+  /** Level: one of `LOG_*`. */
   readonly level: number;
-  /** The words. */
+  /** The message. */
   readonly message: string;
 }
 
-/** How {@linkcode createLogBuffer} is to make the ring. */
+/** Options of {@linkcode createLogBuffer}. */
 export interface LogBufferOptions {
-  /** The lowest level that is logged; `LOG_INFO` where left out. */
+  /**
+   * The lowest level that is logged.
+   *
+   * @default LOG_INFO
+   */
   level?: number;
-  /** The first index of the ring; tests start just before the 32-bit wrap-around. */
+  /**
+   * The first index of the ring. Tests start just before the 32-bit wrap-around.
+   *
+   * @default 0
+   */
   firstIndex?: number;
 }
 
 /**
- * Makes the memory of one log ring. `slots` is a power of two.
+ * Allocates the memory of one log ring. `slots` must be a power of two.
  *
- * @throws {Error} Where `slots` is not.
+ * @throws {Error} If `slots` is not a power of two.
  */
 export function createLogBuffer(slots = 1024, options: LogBufferOptions = {}): SharedArrayBuffer {
-  // A power of two divides 2^32, so that the slot of an index stays the same across the wrap.
+  // A power of two divides 2^32, so indices map to the same slots across the wrap-around.
   assert(slots >= 1 && slots <= 2 ** 22 && (slots & (slots - 1)) === 0, "a power of two of slots");
   const buffer = new SharedArrayBuffer(HEADER_BYTES + slots * LOG_SLOT_BYTES);
   const words = new Int32Array(buffer);
@@ -84,14 +93,14 @@ export function createLogBuffer(slots = 1024, options: LogBufferOptions = {}): S
   return buffer;
 }
 
-/** Wakes the reader if it sleeps; it costs nothing but a look while it does not. */
+/** Wakes the reader if it sleeps. Otherwise it costs one load. */
 function wake(words: Int32Array<SharedArrayBuffer>): void {
   if (Atomics.load(words, WAITING) === 0) return;
   Atomics.store(words, WAITING, 0);
   Atomics.notify(words, WAITING);
 }
 
-/** The serving thread's end. One per buffer at a time. */
+/** The serving thread's end of a log ring. Only one per buffer at a time. */
 export class LogWriter {
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #doubles: Float64Array<SharedArrayBuffer>;
@@ -99,13 +108,13 @@ export class LogWriter {
   readonly #slots: number;
   readonly #eventLevels: Int32Array<ArrayBuffer>;
   readonly #encoder = new TextEncoder();
-  /** Where a text is encoded first: not every runtime encodes into shared memory. */
+  /** Scratch space for encoding, because not every runtime encodes into shared memory. */
   readonly #scratch = new Uint8Array(LOG_TEXT_BYTES);
   #tail: number;
-  /** The reader's head when last looked at; it only ever moves on, so an old value is safe. */
+  /** The last known head of the reader. It only moves forward, so an old value is safe. */
   #head: number;
 
-  /** Writes to a buffer of {@linkcode createLogBuffer}; `events` is the reader's table too. */
+  /** Writes to a buffer of {@linkcode createLogBuffer}. The reader must use the same `events`. */
   constructor(buffer: SharedArrayBuffer, events: readonly LogEvent[] = LOG_EVENTS) {
     this.#words = new Int32Array(buffer);
     this.#doubles = new Float64Array(buffer);
@@ -160,7 +169,9 @@ export class LogWriter {
     this.#publish();
   }
 
-  /** The free slot at the tail, or -1, and one more dropped, when there is none. */
+  /**
+   * Returns the free slot at the tail. If there is none, counts a dropped record and returns -1.
+   */
   #take(): number {
     if (((this.#tail - this.#head) | 0) >= this.#slots) {
       // The atomic load orders our stores into the slot after the reader's loads from it.
@@ -173,17 +184,17 @@ export class LogWriter {
     return this.#tail & (this.#slots - 1);
   }
 
-  /** Shows the slot at the tail to the reader: the store orders what was written before it. */
+  /** Publishes the slot at the tail. The atomic store orders the writes before it. */
   #publish(): void {
     this.#tail = (this.#tail + 1) | 0;
     Atomics.store(this.#words, TAIL, this.#tail);
-    // The reader says that it sleeps before it looks at the tail for the last time, and here the
-    // tail comes first: one of both sees the other.
+    // The reader announces its sleep before its last look at the tail, and we store the tail before
+    // we look for a sleeper. So at least one of the two sees the other.
     wake(this.#words);
   }
 }
 
-/** The main thread's end. One per buffer at a time. */
+/** The main thread's end of a log ring. Only one per buffer at a time. */
 export class LogReader {
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #doubles: Float64Array<SharedArrayBuffer>;
@@ -192,7 +203,7 @@ export class LogReader {
   readonly #events: readonly LogEvent[];
   readonly #decoder = new TextDecoder();
 
-  /** Reads a buffer of {@linkcode createLogBuffer}; `events` is the writer's table too. */
+  /** Reads a buffer of {@linkcode createLogBuffer}. The writer must use the same `events`. */
   constructor(buffer: SharedArrayBuffer, events: readonly LogEvent[] = LOG_EVENTS) {
     this.#words = new Int32Array(buffer);
     this.#doubles = new Float64Array(buffer);
@@ -210,20 +221,20 @@ export class LogReader {
     return Atomics.load(this.#words, LEVEL);
   }
 
-  /** Sets it, for the writer's next record on. */
+  /** Sets the lowest level, effective from the writer's next record. */
   set level(level: number) {
     Atomics.store(this.#words, LEVEL, level);
   }
 
-  /** How many records found the ring full so far, modulo 2^32. */
+  /** The number of records dropped so far because the ring was full, modulo 2^32. */
   get dropped(): number {
     return Atomics.load(this.#words, DROPPED) >>> 0;
   }
 
   /**
-   * Resolves once there is something to read, or {@linkcode interrupt} is called. A record that was
-   * read without a wait may end the next wait, once. Nothing else wakes the thread, and the event loop
-   * is not kept alive by it.
+   * Resolves once there is a record to read, or {@linkcode interrupt} is called. A record that was
+   * read without a wait may end the next wait, once. Nothing else wakes the thread. The wait does
+   * not keep the event loop alive.
    */
   async arrival(): Promise<void> {
     Atomics.store(this.#words, WAITING, 1);
@@ -236,7 +247,7 @@ export class LogReader {
     wake(this.#words);
   }
 
-  /** Hands over what has been written, oldest first, and returns how many records that was. */
+  /** Passes the written records to the callback, oldest first, and returns their number. */
   drain(callback: (entry: LogEntry) => void, maxRecords = Infinity): number {
     const head = Atomics.load(this.#words, HEAD);
     const waiting = (Atomics.load(this.#words, TAIL) - head) | 0;
@@ -246,7 +257,8 @@ export class LogReader {
     while (count < limit) {
       const entry = this.#read(((head + count) | 0) & (this.#slots - 1));
       count++;
-      // Given back before the callback runs, which may be slow, or throw: no record comes twice.
+      // Free the slot before the callback, which may be slow or throw, so that no record comes
+      // twice.
       Atomics.store(this.#words, HEAD, (head + count) | 0);
       callback(entry);
     }
@@ -267,7 +279,7 @@ export class LogReader {
   #event(id: number, timeUs: number, at: number): LogEntry {
     const [a, b, c, d] = this.#doubles.subarray(at, at + 4);
     const event = this.#events[id];
-    // The two sides' tables differ only by a mistake; even then the numbers are worth showing.
+    // The two tables differ only by mistake; even then the numbers are worth showing.
     if (event === undefined) {
       return { timeUs, level: LOG_TRACE, message: `event ${id}: ${a} ${b} ${c} ${d}` };
     }

@@ -19,7 +19,7 @@ import {
 } from "./log_ring.ts";
 import { AssertionError } from "../uapi/error.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// libc stays open. Open it here, because inside a test the sanitizer would report a leak.
 libc();
 
 const EVENTS: readonly LogEvent[] = [
@@ -112,7 +112,7 @@ Deno.test("LogWriter and LogReader cross the signed and the unsigned 32-bit wrap
 
 Deno.test("LogWriter.text cuts a long text at a whole character", () => {
   const { writer, reader } = pair(4);
-  // 3 bytes each after one of 1: the last that fits ends before the slot does.
+  // 3-byte characters after a 1-byte one: the last that fits ends before the slot does.
   writer.text(LOG_INFO, "x" + "€".repeat(200));
   writer.text(LOG_INFO, "y".repeat(1000));
   writer.text(LOG_INFO, "🙂".repeat(100));
@@ -166,8 +166,8 @@ Deno.test("createLogBuffer refuses a number of slots that is no power of two", (
 });
 
 /**
- * Runs `body` in a Worker, with a `writer` on the buffer and a shared word `stop`; resolves to what
- * it returns.
+ * Runs `body` in a Worker with a `writer` on the buffer and a shared word `stop`. Resolves with its
+ * return value.
  */
 async function inWorker(
   buffer: SharedArrayBuffer,
@@ -209,13 +209,13 @@ Deno.test("LogWriter never waits for a reader that does not read", async () => {
   assertEquals(got[1023], "io 1023 0 0 0");
 });
 
-/** The index that a record of the test below carries, or -1 if the record is torn. */
+/** Returns the index in a record of the test below, or -1 if the record is torn. */
 function indexOf({ message, level }: LogEntry, last: number): number {
   if (level === LOG_TRACE) {
     const [a, b, c, d] = message.split(",").map(Number);
     return b === a * 2 && c === a * 3 && d === -a ? a : -1;
   }
-  // An index again and again: try each length that it can have.
+  // The text repeats the index. Try every possible length of it.
   for (let length = 1; length <= 9; length++) {
     const index = Number(message.slice(0, length));
     const whole = String(index).repeat(1 + index % 30).slice(0, LOG_TEXT_BYTES);
@@ -253,7 +253,7 @@ Deno.test("LogWriter and LogReader lose and tear nothing while both run", async 
   const endUs = monotonicUs() + 30e6;
   try {
     while (read < 50_000 && monotonicUs() < endUs) {
-      // The event loop gets a turn, or the Worker is never started.
+      // Give the event loop a turn; otherwise the Worker never starts.
       await new Promise((resolve) => setTimeout(resolve, 0));
       for (let spin = 0; spin < 1000; spin++) reader.drain(check, 7);
     }
@@ -267,13 +267,13 @@ Deno.test("LogWriter and LogReader lose and tear nothing while both run", async 
   assertGreaterOrEqual(read, 50_000);
 });
 
-// The reader looked 20 times a second, whether or not there was anything to read.
+// Regression: the reader polled 20 times a second even when there was nothing to read.
 Deno.test("LogReader.arrival resolves for each record of another thread, and at most once more", async () => {
   const buffer = createLogBuffer(64, { level: LOG_TRACE, firstIndex: 2 ** 32 - 100 });
   const turn = new Int32Array(new SharedArrayBuffer(4));
   const reader = new LogReader(buffer, EVENTS);
   const ROUNDS = 5000;
-  // The writer goes on as soon as its record was read, so that it writes at any moment of a wait.
+  // The writer continues as soon as its record was read, so it writes at any moment of a wait.
   const writing = inWorker(
     buffer,
     turn,
@@ -289,7 +289,7 @@ Deno.test("LogReader.arrival resolves for each record of another thread, and at 
       await reader.arrival();
       found = drained(reader).length;
       assert(found <= 1, `${found} records`);
-      // The writer wakes after it has written: the record may have been read before, without a wait.
+      // The writer wakes us after writing, so the record may already have been read without a wait.
       if (found === 0) idle++;
     }
     Atomics.store(turn, 0, read + 1);
@@ -310,7 +310,7 @@ Deno.test("LogReader.arrival resolves at once where there is something, and when
   assertEquals(arrived, false);
   writer.text(LOG_DEBUG, "not logged");
   reader.interrupt();
-  // The wait itself keeps no event loop alive.
+  // The wait itself does not keep the event loop alive.
   while (!arrived) await new Promise((resolve) => setTimeout(resolve, 1));
   await arrival;
   assertEquals(drained(reader), []);

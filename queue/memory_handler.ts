@@ -1,6 +1,6 @@
 /**
- * What answers for a backend whose contents are this process's memory: the data path moves the data
- * straight to and from there, and reads and writes are done when it has.
+ * The handler for a backend whose contents are in this process's memory. The data path moves data
+ * directly to and from that memory, so reads and writes need no further work.
  *
  * @module
  */
@@ -17,19 +17,19 @@ import type { LogWriter } from "./log_ring.ts";
 import { SlotFaults } from "./slot_faults.ts";
 import type { Slots } from "./slots.ts";
 
-/** The places of requests within a backend's memory. */
+/** Places in a backend's memory. */
 export class DirectMemory implements Places {
   readonly addresses: Float64Array<ArrayBuffer>;
   readonly #backend: Backend;
   readonly #slots: Slots;
   /**
-   * Where the data of requests goes that have no place in the backend's memory: somebody may have
-   * told the kernel that the disk is larger than it is. Also what commands name that need no
-   * address, since the driver refuses a zero in some of them.
+   * A dummy place for requests that are outside of the backend's memory, in case the kernel was
+   * told that the disk is larger than it is. Also used in commands that need no address, because
+   * the driver refuses a zero in some of them.
    */
   readonly #nowhere: Mapping;
 
-  /** The backend's `address` must stay mapped until the last slot is gone. */
+  /** Uses the backend's memory, which must stay mapped until the last slot is gone. */
   constructor(backend: Backend, slots: Slots, maxIoBytes: number) {
     assert(
       backend.address !== undefined && backend.address > 0,
@@ -64,7 +64,7 @@ export class DirectMemory implements Places {
   }
 
   [Symbol.dispose](): void {
-    // The kernel may still write to what an aborted command named.
+    // The kernel may still write to the address of an aborted command.
     if (this.#slots.live > 0) return;
     this.#nowhere[Symbol.dispose]();
   }
@@ -73,13 +73,13 @@ export class DirectMemory implements Places {
 /** Answers for a `synchronous` backend that has an `address`. */
 export class MemoryHandler implements Handler {
   readonly outstanding = 0;
-  /** Where answers go. */
+  /** The data path, which takes the answers. */
   path!: DataPath;
   readonly #backend: Backend;
   readonly #slots: Slots;
   readonly #faults: SlotFaults;
 
-  /** The data must have been moved when a request gets here, and be moved after its answer. */
+  /** Expects WRITE data to be moved before the request arrives, and READ data after its answer. */
   constructor(backend: Backend, slots: Slots, log: LogWriter) {
     this.#backend = backend;
     this.#slots = slots;

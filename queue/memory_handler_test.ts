@@ -16,10 +16,10 @@ const SECTORS = DISK_BYTES / 512;
 const BYTES = 4096;
 const POISON = 0xee;
 
-/** A rig over a disk that somebody has told the kernel to be larger than it is. */
+/** Makes a rig over a disk that is smaller than the kernel was told. */
 function setUp(path: "get-data" | "user-copy", methods = {}) {
   const stack = new DisposableStack();
-  // What is behind the disk's end is memory, too, and must stay as it is.
+  // The memory behind the end of the disk must not change.
   const memory = stack.use(openMemory(2 * DISK_BYTES));
   memory.writeAt(new Uint8Array(DISK_BYTES).fill(POISON), DISK_BYTES, { fua: false });
   const disk = { ...memory, size: DISK_BYTES, flush: () => {}, ...methods };
@@ -51,14 +51,15 @@ for (const path of ["get-data", "user-copy"] as const) {
         assertEquals(it.rig.io({ op, sector, sectors: 8 }).results, [-EIO]);
       }
       assert(it.isUntouched());
-      // The tag serves on.
+      // The tag still works.
       assertEquals(it.rig.io({ op: UBLK_IO_OP_WRITE, sectors: 8, data }).results, [BYTES]);
       assertEquals(it.rig.io({ op: UBLK_IO_OP_READ, sectors: 8 }).data, data);
       it.rig.stop();
     });
   }
 
-  // The block layer makes a FLUSH with sector 2^64 - 1, which was taken for beyond the end.
+  // Regression: the block layer sends FLUSH with sector 2^64 - 1, which was refused as out of
+  // range.
   Deno.test(`MemoryHandler on ${path} flushes, though a FLUSH says that it is far beyond the end`, () => {
     let flushes = 0;
     using it = setUp(path, { flush: () => void flushes++ });

@@ -1,5 +1,5 @@
 /**
- * What a serving Worker and its manager say to one another. All of it is cloneable data.
+ * The messages between a serving Worker and its manager. All of them are cloneable data.
  *
  * @module
  */
@@ -24,18 +24,18 @@ export type ToThread =
     readonly type: "open";
     readonly spec: BackendSpec;
     readonly queue: number;
-    /** The device that is there already, and goes on; absent for a new one. */
+    /** The existing device that is being recovered; absent for a new one. */
     readonly recovered?: RecoveredDevice;
-    /** What the first thread's `share` made; absent for the first thread. */
+    /** The result of `share` in the first thread; absent for the first thread. */
     readonly shared?: Box;
     readonly log: SharedArrayBuffer;
-    /** Whether what its modules print goes to the log. */
+    /** Whether console output of the thread goes to the log. */
     readonly takesConsole: boolean;
   }
   | { readonly type: "serve"; readonly order: ServeOrder; readonly cpus: readonly number[] }
   | {
     readonly type: "close";
-    /** Whether to release what the threads share; heeded by the one that made it. */
+    /** Whether to release the threads' shared state. Only the thread that made it does so. */
     readonly unshare: boolean;
   };
 
@@ -52,13 +52,13 @@ export type FromThread =
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: PackedError };
 
-/** An error on its way to another thread: `structuredClone` would lose what makes it a UblkError. */
+/** An error in cloneable form. `structuredClone` would lose the fields of a UblkError. */
 export interface PackedError {
-  /** The code of a {@linkcode UblkError}. */
+  /** The code, for a {@linkcode UblkError}. */
   readonly code?: UblkErrorCode;
-  /** The parts of a {@linkcode UblkError}. */
+  /** The fields, for a {@linkcode UblkError}. */
   readonly init?: UblkErrorInit;
-  /** The words of any other error. */
+  /** The error's message. */
   readonly message: string;
 }
 
@@ -71,7 +71,7 @@ export function packError(error: unknown): PackedError {
   return { message: thrownText(error) };
 }
 
-/** What nobody caught in a thread that serves. */
+/** Makes the error for an uncaught exception in a serving thread. */
 export function uncaughtError(thread: string, thrown: unknown): UblkError {
   return new UblkError("THREAD_FAILED", {
     operation: `serving thread ${thread}`,
@@ -80,7 +80,7 @@ export function uncaughtError(thread: string, thrown: unknown): UblkError {
   });
 }
 
-/** What was thrown, and where if it says so. */
+/** Formats a thrown value, with its stack if it has one. */
 export function stackText(thrown: unknown): string {
   try {
     return thrown instanceof Error ? `${thrown.stack}` : thrownText(thrown);
@@ -89,7 +89,7 @@ export function stackText(thrown: unknown): string {
   }
 }
 
-/** The error again. */
+/** Restores a packed error. */
 export function unpackError(packed: PackedError): UblkError {
   if (packed.code !== undefined && packed.init !== undefined) {
     return new UblkError(packed.code, packed.init);

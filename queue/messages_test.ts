@@ -36,6 +36,6 @@ Deno.test("packError takes whatever was thrown", () => {
   for (const value of values) {
     assertEquals(unpackError(structuredClone(packError(value))).reason, String(value));
   }
-  // Even `String` throws for this one.
+  // Even `String` throws for this value.
   assertMatch(unpackError(packError(Object.create(null))).message, /unprintable/);
 });

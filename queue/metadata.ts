@@ -1,6 +1,6 @@
 /**
- * Integrity metadata: some bytes per block that travel beside the data of requests that the block
- * layer has marked (`UBLK_IO_F_INTEGRITY`), through a place of their own.
+ * Integrity metadata: extra bytes per block for requests that the block layer has marked
+ * (`UBLK_IO_F_INTEGRITY`). They travel alongside the data, in a buffer of their own.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { UBLK_IO_F_INTEGRITY, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { SlotBuffers } from "./buffers.ts";
 import type { Slots } from "./slots.ts";
 
-/** A place for each slot's metadata. */
+/** The buffers for metadata, one per slot. */
 export class Metadata implements Disposable {
   readonly #slots: Slots;
   readonly #blockSize: number;
@@ -20,7 +20,7 @@ export class Metadata implements Disposable {
   readonly #buffers: SlotBuffers;
 
   /**
-   * @param owner How many slots there are, and how many may still be written to.
+   * @param owner The number of slots, and the number of those that may still be written to.
    * @param metadataSize Bytes of metadata per block of `blockSize` bytes.
    */
   constructor(
@@ -38,13 +38,13 @@ export class Metadata implements Disposable {
     this.#buffers = new SlotBuffers(owner, (maxIoBytes / blockSize) * metadataSize);
   }
 
-  /** Bytes of metadata that go with the slot's request: 0 unless the block layer has marked it. */
+  /** Bytes of metadata of the slot's request; 0 unless the block layer has marked it. */
   length(slot: number): number {
     if ((this.#slots.opFlags(slot) & UBLK_IO_F_INTEGRITY) === 0) return 0;
     return (this.#slots.bytes(slot) / this.#blockSize) * this.#metadataSize;
   }
 
-  /** Where the slot's metadata is. */
+  /** The address of the slot's metadata. */
   address(slot: number): number {
     return this.#buffers.address(slot);
   }
@@ -54,14 +54,16 @@ export class Metadata implements Disposable {
     this.#buffers.reserve();
   }
 
-  /** As {@linkcode SlotBuffers.quarantine}: a Promise has the slot's place. */
+  /**
+   * As {@linkcode SlotBuffers.quarantine}, for a Promise that may still use the slot's metadata.
+   */
   quarantine(slot: number): () => void {
     return this.#buffers.quarantine(slot);
   }
 
   /**
-   * Calls the backend's method for metadata, after that for data has returned `value`. What it
-   * returns settles when both have: until then either may still work on the slot's places.
+   * Calls the backend's method for metadata, after the method for data has returned `value`. The
+   * returned Promise settles after both have settled, since either may use the slot's buffers.
    */
   transfer(backend: Backend, slot: number, value: unknown): unknown {
     const bytes = this.length(slot);
@@ -85,7 +87,7 @@ export class Metadata implements Disposable {
   }
 }
 
-/** What the first is or resolves to, once both have settled; the first failure of the two. */
+/** Waits for both to settle. Resolves with the first value, or rejects with the first failure. */
 async function bothOf(first: unknown, second: unknown): Promise<unknown> {
   const both = [first, second].map(asPromise);
   await Promise.allSettled(both);

@@ -19,7 +19,7 @@ const IO = { sector: 64, sectors: 16 };
 const WRITE = { op: UBLK_IO_OP_WRITE, ...IO, data, metadata };
 const READ = { op: UBLK_IO_OP_READ, ...IO, metadata: new Uint8Array(2 * METADATA) };
 
-/** A disk that keeps metadata. */
+/** Makes a disk that stores metadata. */
 function disk(methods: Partial<Backend> = {}): Backend {
   const kept = new Uint8Array(SIZE / BLOCK * METADATA);
   const at = (offset: number) => offset / BLOCK * METADATA;
@@ -38,13 +38,13 @@ function rigOf(backend: Backend, options = {}) {
 }
 
 for (const options of [{}, { batch: true }, { paranoid: true }]) {
-  // A backend under paranoid watch had no such methods: its metadata went nowhere.
+  // Regression: the paranoid wrapper lacked these methods, so metadata was dropped.
   Deno.test(`Metadata travels beside data, with ${JSON.stringify(options)}`, () => {
     using rig = rigOf(disk(), options);
     assertEquals(rig.io(WRITE).results, [2 * BLOCK]);
     const read = rig.io(READ);
     assertEquals([read.data, read.metadata], [data, metadata]);
-    // The second block by itself.
+    // The second block alone.
     const one = rig.io({ ...READ, sector: 72, sectors: 8, metadata: new Uint8Array(METADATA) });
     assertEquals(one.metadata, metadata.subarray(METADATA));
     rig.stop();
@@ -128,8 +128,8 @@ Deno.test("Metadata.transfer answers the errno of what its method throws, now or
   }
 });
 
-// The first failure used to answer, and what the other method did later went into the tag's next
-// request; one that threw at once even left the other's rejection to nobody.
+// Regression: the first failure answered the request, and later work of the other method affected
+// the tag's next request. A method that threw at once also left the other's rejection uncaught.
 for (const how of ["throws", "rejects"]) {
   Deno.test(`Metadata.transfer waits for the data's Promise where metadata ${how}`, async () => {
     let finish = () => {};
@@ -155,7 +155,7 @@ for (const how of ["throws", "rejects"]) {
   });
 }
 
-// Its place went on to the tag's next request, and was unmapped under the Promise at the end.
+// Regression: the buffer was reused for the tag's next request, and unmapped while in use.
 Deno.test("Metadata's place stays with a Promise that has missed its deadline", async () => {
   const places: Uint8Array[] = [];
   const settle: (() => void)[] = [];
@@ -185,7 +185,7 @@ Deno.test("Metadata's place stays with a Promise that has missed its deadline", 
   assert(places[0][0] === 3);
 });
 
-// With memory for one of them the data's place was exchanged, and the metadata's was not.
+// Regression: with memory for only one buffer, data got a new one but metadata did not.
 for (const spared of [0, 1]) {
   Deno.test(`Metadata's place and the data's stay where there is memory for ${spared} others`, async () => {
     const settle: (() => void)[] = [];
@@ -205,7 +205,7 @@ for (const spared of [0, 1]) {
     settle[0]();
     await rig.runAsync(() => read.result !== undefined);
     assertEquals([read.results, read.data], [[2 * BLOCK], new Uint8Array(2 * BLOCK).fill(5)]);
-    // The buffer that was had is for the next one.
+    // The reserved buffer goes to the next request.
     const late = rig.start(READ);
     withoutMemory(() => rig.expire(), 2 - spared);
     assertEquals(late.results, [-ETIMEDOUT]);

@@ -1,46 +1,46 @@
 /**
- * The meter of Deno's own telemetry.
+ * Access to the meter of Deno's built-in telemetry.
  *
  * @module
  */
 
-/** As much of OpenTelemetry's `Meter` as is used. */
+/** The subset of OpenTelemetry's `Meter` that is used here. */
 export interface Meter {
-  /** Makes an instrument. */
+  /** Makes an observable counter. */
   createObservableCounter(name: string, options: InstrumentOptions): Instrument;
-  /** Makes an instrument. */
+  /** Makes an observable up-down counter. */
   createObservableUpDownCounter(name: string, options: InstrumentOptions): Instrument;
-  /** Makes an instrument. */
+  /** Makes an observable gauge. */
   createObservableGauge(name: string, options: InstrumentOptions): Instrument;
-  /** Calls back at each export. */
+  /** Adds a callback that runs at each export. */
   addBatchObservableCallback(callback: Observe, instruments: readonly Instrument[]): void;
-  /** Does so no more. */
+  /** Removes the callback. */
   removeBatchObservableCallback(callback: Observe, instruments: readonly Instrument[]): void;
 }
 
-/** What an instrument is for. */
+/** Options of an instrument. */
 export interface InstrumentOptions {
-  /** In UCUM. */
+  /** The unit, in UCUM notation. */
   readonly unit: string;
-  /** In words. */
+  /** A description in words. */
   readonly description: string;
 }
 
-/** Something that OpenTelemetry measures. */
+/** An OpenTelemetry instrument. */
 export interface Instrument {
-  /** No value but as an argument. */
+  /** Makes the type opaque. Instruments are only passed as arguments. */
   readonly _instrument?: never;
 }
 
-/** Called at each export, with what takes the values. */
+/** A callback that runs at each export, and reports values to `result`. */
 export type Observe = (result: {
   observe(instrument: Instrument, value: number, attributes: Record<string, string>): void;
 }) => void;
 
-/** Deno's meter; undefined where its telemetry is off, or is not there (before Deno 2.4). */
+/** Returns Deno's meter, or undefined if telemetry is off or missing (before Deno 2.4). */
 export function findMeter(): Meter | undefined {
   try {
-    // Of the environment it need not be asked: with telemetry off, this throws.
+    // With telemetry off this throws, so there is no need to check the environment.
     return Deno.telemetry.meterProvider.getMeter("@ublk/ublk");
   } catch {
     return undefined;

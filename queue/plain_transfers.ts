@@ -1,9 +1,9 @@
 /**
- * The operation that nearly every request to a file is: a READ or WRITE of all of it, at the same
- * offset.
+ * Plain transfers: a request to a file that is one READ or WRITE of its whole length at the same
+ * offset. Nearly every request to a file is one.
  *
- * It is written word by word, from the words of the request's descriptor, and all arithmetic is on
- * 32 bits: an offset is never a number of JavaScript, which would have to be allocated.
+ * The SQE is written word by word from the request's descriptor, in 32-bit arithmetic. An offset as
+ * a JavaScript number could exceed 32 bits, and V8 would allocate it.
  *
  * @module
  */
@@ -33,10 +33,10 @@ import type { Places } from "./data_path.ts";
 import type { SlotLane } from "./slot_lane.ts";
 import { KIND_BACKEND, type Slots } from "./slots.ts";
 
-// V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
 const INDEX_BITS = SQE_INDEX_BITS;
 const SECTOR_SHIFT = 9;
-/** Which bits the word index of a descriptor may have: those of 4096 tags, and some. */
+/** Mask of the word index of a descriptor. It covers 4096 tags with bits to spare. */
 export const DESCRIPTOR_BITS = 0xfffff;
 assert(
   UBLK_MAX_QUEUE_DEPTH * IO_DESC_BYTES / 4 <= DESCRIPTOR_BITS,
@@ -44,60 +44,64 @@ assert(
 );
 const LINKED = (IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS) << 8;
 /**
- * What makes a request more than one operation: any op but READ (0) and WRITE (1), FUA, metadata, and
- * pages that are to be registered first.
+ * The `op_flags` bits that rule out a plain transfer: any op but READ (0) and WRITE (1), FUA,
+ * metadata, and pages that must be registered first.
  */
 export const OTHER = 0xfe | UBLK_IO_F_FUA | UBLK_IO_F_INTEGRITY | UBLK_IO_F_NEED_REG_BUF;
 
-/** The operations: READ (0), WRITE (1), and what is added for those with registered buffers. */
+/** The opcodes, indexed by READ (0) or WRITE (1), plus {@linkcode FIXED} for registered buffers. */
 const TRANSFERS = [IORING_OP_READ, IORING_OP_WRITE, IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED];
 export const FIXED = 2;
 assert(UBLK_IO_OP_READ === 0 && UBLK_IO_OP_WRITE === 1, "one bit tells the operation");
 assert(TRANSFERS.length === 2 * FIXED, "and one whether its buffer is registered");
-/** More than any request has. */
+/** More sectors than any request has. */
 const MOST_SECTORS = 0x3fff_ffff;
 
-/** No such operation is under way. */
+/** State: no plain transfer is under way. */
 export const NOT_PLAIN = 0;
-/** It is, and its completion will tell how it went. */
+/** State: a transfer is under way, and its completion will bring the result. */
 export const PLAIN = 1;
-/** It is, or was, with the answer behind it; only a completion that tells of a failure will come. */
+/** State: a transfer with a linked answer is or was under way; only a failure completes. */
 export const FOLLOWED = 2;
-/** It is, has been counted as done, and the express lane will answer once it is. */
+/**
+ * State: a transfer of the express lane is under way. It is counted already; the lane answers it.
+ */
 export const EXPECTED = 3;
 
-/** What a {@linkcode PlainTransfers} works with. */
+/** The parts of a {@linkcode PlainTransfers}. */
 export interface PlainTransfersParts {
   /** The thread's ring. */
   readonly ring: Ring;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** Where data is: for each slot always the same. */
+  /** The places of the data. A slot's place never changes. */
   readonly places: Places;
-  /** The file. */
+  /** The file's descriptor. */
   readonly plainFd: number;
-  /** Where it is among the ring's files, if it is. */
+  /** The file's index in the ring's file table, if it is registered. */
   readonly plainFile?: number;
   /**
-   * How many bytes from its start of each slot's place are the ring's registered buffer of the slot's
-   * number. Default: none.
+   * Bytes at the start of each slot's place that are registered, as the ring's buffer with the
+   * slot's number.
+   *
+   * @default 0
    */
   readonly registeredBytes?: number;
 }
 
-/** What the express lane writes operations with. */
+/** The part of the transfers that the express lane uses. */
 export interface PlainLane {
-  /** What it has of the slots. */
+  /** The slots' part of the lane. */
   readonly lane: SlotLane;
   /** The number of the first of the slots' own SQEs for operations. */
   readonly first: number;
   /** Opcodes and flags: READ, WRITE, and the same with registered buffers. */
   readonly opcodes: Int32Array<ArrayBuffer>;
-  /** Requests up to this are in registered buffers. */
+  /** Requests of up to this many sectors lie in registered buffers. */
   readonly fixedSectors: number;
 }
 
-/** Queues the operations. */
+/** Queues plain transfers. */
 export class PlainTransfers {
   readonly #ring: Ring;
   readonly #slots: Slots;
@@ -105,12 +109,12 @@ export class PlainTransfers {
   readonly #fd: number;
   /** Opcodes and flags, in the order of {@linkcode TRANSFERS}. */
   readonly #opcodes: Int32Array<ArrayBuffer>;
-  /** Requests up to this are in the registered buffers. */
+  /** Requests of up to this many sectors lie in registered buffers. */
   readonly #fixedSectors: number;
-  /** The first of the slots' own SQEs, or -1. */
+  /** The number of the first of the slots' own SQEs, or -1. */
   readonly #first: number;
 
-  /** Fills the operations. */
+  /** Takes SQEs of its own from the ring, if it has some, and fills them. */
   constructor(parts: PlainTransfersParts) {
     const { ring, slots, places, plainFd, plainFile, registeredBytes = 0 } = parts;
     this.#ring = ring;
@@ -130,10 +134,10 @@ export class PlainTransfers {
   }
 
   /**
-   * Queues the operation of the slot's request, and the answer behind it where that may be.
+   * Queues the transfer for the slot's request, with the answer linked behind it where allowed.
    *
-   * @param linked It must follow the SQE before, by which its chain has been given room.
-   * @returns {@linkcode NOT_PLAIN} where the request is not a plain one and nothing was done, else
+   * @param linked The operation continues the previous SQE's chain, which already has room.
+   * @returns {@linkcode NOT_PLAIN} if the request is not plain, and nothing was done; otherwise
    *   {@linkcode PLAIN} or {@linkcode FOLLOWED}.
    */
   start(slot: number, linked: boolean): number {
@@ -148,7 +152,7 @@ export class PlainTransfers {
     let at: number;
     if (this.#first >= 0) at = ring.again(this.#first + slot) & INDEX_BITS;
     else {
-      // A link does not reach from one system call into the next.
+      // A link cannot span two system calls.
       if (!linked) ring.reserve(2);
       this.#fill(at = ring.place() & INDEX_BITS, slot);
     }
@@ -167,7 +171,7 @@ export class PlainTransfers {
     return FOLLOWED;
   }
 
-  /** What the express lane needs of the operations, if there can be one. */
+  /** The transfers' part of the express lane; undefined if the lane is not possible. */
   lane(): PlainLane | undefined {
     const lane = this.#slots.lane();
     if (lane === undefined || this.#first < 0) return undefined;
@@ -175,7 +179,7 @@ export class PlainTransfers {
     return { lane, ...operations, fixedSectors: this.#fixedSectors };
   }
 
-  /** Writes what is the same in every operation of a slot. */
+  /** Writes the words that are the same in every operation of a slot. */
   #fill(at: number, slot: number): void {
     const sqes = this.#ring.sqes;
     const address = this.#places.address(slot);
@@ -184,7 +188,7 @@ export class PlainTransfers {
     put64(sqes, at + 4, address);
     sqes[at + 8] = slot;
     sqes[at + 9] = KIND_BACKEND;
-    // Those that are not for a registered buffer do not look at it.
+    // Ignored by operations without a registered buffer.
     sqes[at + 10] = this.#fixedSectors > 0 ? slot : 0;
   }
 }

@@ -28,7 +28,7 @@ for (const path of ["copy", "auto-zero-copy"] as const) {
     using it = plainFileRig({ path });
     assertEquals(it.rig.io(WRITE).results, [BYTES]);
     assertEquals(it.file.bytes.subarray(64 * 512, 64 * 512 + BYTES), data);
-    // A turn for each request, and none for the completion of its operation.
+    // One turn per request, and none for the completion of its operation.
     const enters = it.rig.kernel.enters;
     const read = it.rig.ublk.submitIo(0, READ);
     it.rig.turn();
@@ -47,7 +47,7 @@ Deno.test("PlainTransfers with no SQEs to spare do the same", () => {
   for (let count = 0; count < 50; count++) assertEquals(it.rig.io(WRITE).results, [BYTES]);
   assertEquals(it.rig.io(READ).data, data);
   const chained = it.file.operations.filter(({ flags }) => (flags & CHAINED) === CHAINED);
-  // All but those that are timed.
+  // All except timed requests.
   assert(chained.length >= 45, `${chained.length} of 51 are chained`);
   it.rig.stop();
 });
@@ -144,7 +144,7 @@ Deno.test("PlainTransfers are seen completing now and then, so that latencies ar
   it.rig.stop();
 });
 
-// What has been answered by the kernel looks to the server like what is still under way.
+// To the server, a request that the kernel has answered looks like one that is under way.
 Deno.test("PlainTransfers under way are answered before the server leaves a quiesced device", () => {
   using it = plainFileRig({ depth: 3 });
   const { rig, file } = it;
@@ -152,7 +152,7 @@ Deno.test("PlainTransfers under way are answered before the server leaves a quie
   const turns = () => {
     for (let turn = 0; turn < 3; turn++) rig.turn();
   };
-  // Tags 0 and 1 have had a request each, and tag 0 has another.
+  // Tags 0 and 1 have each had a request, and tag 0 has another one.
   file.held = true;
   const reads = [READ, READ].map((read) => rig.start(read));
   turns();

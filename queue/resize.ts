@@ -1,8 +1,8 @@
 /**
- * Carries out orders to resize in a thread that serves.
+ * Orders to resize, carried out in a serving thread.
  *
- * A thread that is blocked in the kernel gets no messages, so the size comes through the control
- * block, and its success goes back the same way.
+ * A thread that is blocked in the kernel gets no messages. So the size arrives through the control
+ * block, and the result is returned the same way.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { reportResize, resizeBytes, resizeOrder } from "./control_block.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 
-/** Carries out orders to resize, in the backend's thread. */
+/** Carries out orders to resize the backend, in the backend's thread. */
 export class Resizer {
   readonly #backend: Backend;
   readonly #control: Int32Array<SharedArrayBuffer>;
@@ -21,7 +21,7 @@ export class Resizer {
   readonly #mayAwait: boolean;
   #begun: number;
 
-  /** @param mayAwait Whether the thread runs an event loop, in which a Promise could settle. */
+  /** @param mayAwait Whether the thread runs an event loop, so that Promises can settle. */
   constructor(
     backend: Backend,
     control: Int32Array<SharedArrayBuffer>,
@@ -35,7 +35,7 @@ export class Resizer {
     this.#begun = resizeOrder(control);
   }
 
-  /** Carries out what was ordered since the last look. Called whenever the thread is woken. */
+  /** Carries out an order that is new since the last call. Called whenever the thread is woken. */
   look(): void {
     const order = resizeOrder(this.#control);
     if (order === this.#begun) return;

@@ -7,7 +7,7 @@ import { createLogBuffer, LogWriter } from "./log_ring.ts";
 import { Resizer } from "./resize.ts";
 import { libc } from "../uring/libc.ts";
 
-// The log's clock is libc's, which stays open.
+// The log uses the clock of libc, which stays open.
 libc();
 
 const TIB = 2 ** 40;

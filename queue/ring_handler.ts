@@ -1,7 +1,7 @@
 /**
- * What answers for a backend that works through the ring: a request becomes operations on the
- * serving thread's own ring, between a file and wherever the data is, and is answered when the last
- * of them has completed. The thread waits for them and for new requests in one system call.
+ * The handler for a backend that works through the ring. A request becomes operations on the
+ * serving thread's own ring, between a file and the place of the data. It is answered when the last
+ * operation has completed. The thread waits for them and for new requests in one system call.
  *
  * @module
  */
@@ -41,10 +41,10 @@ import type { SharedMemory } from "./shared_memory.ts";
 import { SlotFaults } from "./slot_faults.ts";
 import { KIND_BACKEND, KIND_CANCEL, type Slots } from "./slots.ts";
 
-/** Operations that one request may have under way unless its backend says otherwise. */
+/** Default limit of operations that one request may have under way. */
 export const OPERATIONS_PER_REQUEST = 4;
 
-/** The request of one slot, made once and filled anew each time. */
+/** The request of one slot. Made once and refilled for each request. */
 class SlotRequest extends FilledRequest {
   /** Operations under way. */
   pending = 0;
@@ -52,30 +52,34 @@ class SlotRequest extends FilledRequest {
   answer: number | undefined = undefined;
 }
 
-/** What a {@linkcode RingHandler} works with. */
+/** The parts of a {@linkcode RingHandler}. */
 export interface RingHandlerParts
   extends Partial<Pick<PlainTransfersParts, "plainFd" | "plainFile" | "registeredBytes">> {
-  /** What answers; its `ring` methods are called. */
+  /** The backend that answers, by its `ring` methods. */
   readonly backend: Backend;
-  /** The thread's ring, with room for the backend's `operations` per slot. */
+  /** The thread's ring. It has room for the backend's `operations` for each slot. */
   readonly ring: Ring;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** Where data is. They stay the caller's. */
+  /** The places of the data. The caller keeps ownership. */
   readonly places: Places;
   /** The log channel. */
   readonly log: LogWriter;
-  /** Integrity metadata of requests. */
+  /** The integrity metadata of requests. */
   readonly metadata?: Metadata;
-  /** Data that clients share. */
+  /** Requests' data in memory that clients share. */
   readonly shared?: SharedMemory;
-  /** Operations have the deadline too, and are cancelled then. Default: they take what they take. */
+  /**
+   * Operations have the deadline too, and are cancelled when it passes.
+   *
+   * @default false
+   */
   readonly bounded?: boolean;
 }
 
 /** Serves a `synchronous` backend that has `ring` methods. */
 export class RingHandler implements Handler, RingOperations {
-  /** Where answers go. */
+  /** The data path, which takes the answers. */
   path!: DataPath;
   outstanding = 0;
   readonly timesAll: boolean;
@@ -91,16 +95,16 @@ export class RingHandler implements Handler, RingOperations {
   readonly #faults: SlotFaults;
   readonly #transfers: PlainTransfers | undefined;
   readonly #requests: SlotRequest[] = [];
-  /** Which of the slots' requests are one operation that the backend knows nothing of. */
+  /** Per slot, the state of its plain transfer, which bypasses the backend: `NOT_PLAIN` etc. */
   readonly #plain: Uint8Array<ArrayBuffer>;
   /** `struct __kernel_timespec` of each slot's timeout. */
   readonly #timespecs: Mapping;
   readonly #seconds: BigInt64Array<ArrayBuffer>;
   /** The slot whose request the backend is working on. */
   #slot = 0;
-  /** When the patience ended with which operations were cancelled. */
+  /** Start of the drain whose deadline cancelled our operations (µs). */
   #givenUpUs = 0;
-  /** Whether what is queued now is one chain, and its last SQE so far. */
+  /** Whether the operations being queued form one chain, and the chain's last SQE so far. */
   #linked = false;
   #last = -1;
 
@@ -191,7 +195,7 @@ export class RingHandler implements Handler, RingOperations {
     if (result === -ECANCELED && this.timesAll) request.answer ??= -ETIMEDOUT;
     try {
       const answer = this.#methods.complete(request, result, this);
-      // The first error stays: what completes after it cannot make it good.
+      // Keep the first error; later completions cannot repair it.
       if (answer !== undefined && !(request.answer! < 0)) {
         request.answer = ringAnswer(answer as number);
       }
@@ -209,7 +213,7 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   #settle(slot: number, request: SlotRequest): void {
-    // The data is in use until the last operation has completed, whatever the answer will be.
+    // The data is in use until the last operation has completed, even if the answer is known.
     if (request.pending > 0) return;
     let result = request.answer ?? -EIO;
     if (result >= 0) {
@@ -286,13 +290,13 @@ export class RingHandler implements Handler, RingOperations {
     return this.#places.bufferIndex(slot);
   }
 
-  /** Makes sure that one more operation of the request may be queued, and has room. */
+  /** Checks the request's limit of operations, and makes room for one more. */
   #admit(): void {
     const request = this.#requests[this.#slot];
     if (request.pending >= this.#most) {
       throw new RangeError(`more than ${this.#most} operations for one request`);
     }
-    // A chain has had its room made by the path that began it.
+    // For a chain, the path that began it has made room.
     if (!this.#linked) this.#ring.reserve(1);
   }
 
@@ -300,15 +304,15 @@ export class RingHandler implements Handler, RingOperations {
     if (at < 0) fail("room was made for the operation");
     this.#requests[this.#slot].pending++;
     if (!this.#linked) return;
-    // Not severed by an error: each operation shall complete by itself.
+    // A hard link: the next operation runs even after an error, so that each one completes.
     if (this.#last >= 0) setSqeFlags(this.#ring, this.#last, IOSQE_IO_HARDLINK);
     this.#last = at;
   }
 
   /**
-   * Operations belong to the kernel and have no deadline, unless they are bounded. But a device that
-   * stops waits for its requests, so what is under way when its patience ends is cancelled: the
-   * operations complete with an error, and so does the request.
+   * Cancels operations. They belong to the kernel and have no deadline, unless they are bounded.
+   * But a stopping device waits for its requests, so all operations are cancelled when a drain
+   * times out. They complete with an error, and so does the request.
    */
   expire(nowUs: number, deadlineUs: number, givenUpUs = 0): number {
     const all = givenUpUs !== 0 && this.#givenUpUs !== givenUpUs;
@@ -332,7 +336,7 @@ export class RingHandler implements Handler, RingOperations {
   }
 
   [Symbol.dispose](): void {
-    // The kernel may still look at what an operation names.
+    // The kernel may still access the memory that an operation names.
     if (this.outstanding > 0) return;
     this.#timespecs[Symbol.dispose]();
   }

@@ -10,12 +10,12 @@ const FILE = 7;
 const READ = { op: UBLK_IO_OP_READ, sector: 8, sectors: 8 };
 const FLUSH = { op: UBLK_IO_OP_FLUSH };
 
-/** A rig whose backend's operations complete with `results`, in the order in which they came. */
+/** Makes a rig whose operations complete with `results`, in the order of submission. */
 function rigOf(methods: Partial<RingMethods>, ...results: number[]) {
   return boundedRigOf(false, methods, ...results);
 }
 
-/** The same, whose operations may have a deadline. */
+/** As {@linkcode rigOf}, with an optional deadline for operations. */
 function boundedRigOf(bounded: boolean, methods: Partial<RingMethods>, ...results: number[]) {
   const unused = () => {
     throw new Error("the ring serves this backend");
@@ -107,8 +107,8 @@ Deno.test("RingHandler lets complete() queue a further operation", () => {
   rig.stop();
 });
 
-// An answer went to the kernel as it was: EAGAIN, which clients do not expect, and NaN, which an
-// Int32Array makes 0, so that a failed FLUSH was reported as done.
+// Regression: answers went to the kernel unchecked. Clients do not expect EAGAIN, and an Int32Array
+// turns NaN into 0, so that a failed FLUSH was reported as done.
 for (const bad of [-EAGAIN, Number.NaN, -0.5, -99999]) {
   Deno.test(`RingHandler makes EIO of the answer ${bad}`, () => {
     using rig = rigOf({ complete: () => bad });

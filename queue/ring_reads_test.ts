@@ -1,4 +1,4 @@
-/** Requests whose backend reads by a ring of Promises, into the buffer that it was lent. */
+/** Tests of backends that read through a Promise ring, into the request's buffer. */
 
 import { assert, assertEquals } from "@std/assert";
 import { isMapped } from "../tests/maps.ts";
@@ -13,7 +13,7 @@ const O_RDWR = 2;
 const BYTES = 4096;
 const READ = { op: UBLK_IO_OP_READ, sectors: BYTES / 512 };
 
-/** A FIFO, whose reads end when something is said. */
+/** Makes a FIFO. A read from it ends when something is written. */
 function fifo() {
   const folder = Deno.makeTempDirSync();
   const path = `${folder}/fifo`;
@@ -29,7 +29,7 @@ function fifo() {
   };
 }
 
-/** Reads from one descriptor after the other, and where the buffers were. */
+/** Makes a function that reads from the descriptors in turn, and records buffer addresses. */
 function reader(ring: RingFiles, ...fds: number[]) {
   const addresses: number[] = [];
   const reads: Promise<number>[] = [];
@@ -72,7 +72,7 @@ Deno.test("BytesHandler + a ring's read that outlives the service + keeps its bu
   using pipe = fifo();
   await using ring = ringFiles();
   const { addresses, reads, read } = reader(ring, pipe.fd);
-  // A mistake: it answers before it is done.
+  // This backend is wrong: it answers before its read is done.
   const backend = {
     ...mockBackend(),
     readAt: (buffer: Uint8Array<ArrayBuffer>) => void read(buffer),

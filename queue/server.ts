@@ -1,8 +1,9 @@
 /**
- * The state machine of one serving thread: completions in, requests to the data path, answers out.
+ * The state machine of one serving thread. It reads completions, hands requests to the data path
+ * and queues answers.
  *
- * It owns a ring and a set of (queue, tag) slots, and does not know whether its thread blocks in
- * the kernel or runs an event loop (see `wait.ts`), nor how data travels (see `data_path.ts`).
+ * It owns a ring and a set of (queue, tag) slots. It does not know whether its thread blocks in the
+ * kernel or runs an event loop (see `wait.ts`), nor how data travels (see `data_path.ts`).
  *
  * @module
  */
@@ -46,32 +47,35 @@ import {
 } from "./slots.ts";
 import { WakePage } from "./wake_page.ts";
 
-// V8 takes a constant of this module for what it is. An import it reads, and checks, each time.
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
 const IO = KIND_IO;
 const BACKEND = KIND_BACKEND;
 const PROGRESS = CONTROL_PROGRESS;
 const OK = UBLK_IO_RES_OK;
-/** Which bits the word index of a CQE may have. */
+/** Mask of the word index of a CQE. */
 const CQE_INDEX_BITS = 0xfffff;
 
-/** Synchronous requests are timed in one batch of so many: reading a clock costs as much as a null request. */
+/**
+ * Synchronous requests are timed in one batch out of this many: reading the clock costs as much as
+ * a null request.
+ */
 const TIMED_BATCHES = 64;
 
-/** What a server works on. All of it belongs to the server's thread. */
+/** The parts of a server. All of them belong to the server's thread. */
 export interface ServerParts {
   /** The ring, with room for an SQE per slot and one more. */
   readonly ring: Ring;
   /** The slots. */
   readonly slots: Slots;
-  /** How data travels, and what answers. The server disposes of them. */
+  /** The data path and the handler. The server disposes of them. */
   readonly parts: Assembly;
   /** The log channel. */
   readonly log: LogWriter;
-  /** The control block that the manager shares. */
+  /** The control block, shared with the manager. */
   readonly control: Int32Array<SharedArrayBuffer>;
-  /** The eventfd by which the manager wakes this thread. */
+  /** The eventfd with which the manager wakes this thread. */
   readonly wakeFd: number;
-  /** Changes the backend's size when that is ordered. */
+  /** Carries out the manager's orders to resize the backend. */
   readonly resizer?: Resizer;
 }
 
@@ -79,7 +83,7 @@ export interface ServerParts {
 export class QueueServer implements Disposable {
   /** The ring. */
   readonly ring: Ring;
-  /** The first error by which a tag was lost while the device lived; 0 if none was. */
+  /** The errno of the first lost tag while the device was live; 0 if none was lost. */
   lostErrno = 0;
   /** The control block. */
   readonly control: Int32Array<SharedArrayBuffer>;
@@ -93,14 +97,14 @@ export class QueueServer implements Disposable {
   #express: Express | undefined;
   #batches = 0;
   readonly #resizer: Resizer | undefined;
-  /** Each request is timed, since its handler goes by that. */
+  /** Every request is timed, because the handler needs its start time. */
   readonly #timesAll: boolean;
   #abandoned = false;
-  /** The kernel has given back a slot: the device is gone for this server. */
+  /** The kernel has returned a slot, so this server has lost the device. */
   #leaving = false;
-  /** The time that it has for the others is passing. */
+  /** The grace timer is running. */
   #waiting = false;
-  /** What is not given back by now never will be. */
+  /** The grace time is over: the kernel will not return the remaining slots. */
   #overdue = false;
   #drainUs = 0;
   #failure: unknown;
@@ -122,27 +126,27 @@ export class QueueServer implements Disposable {
     this.#resizer = parts.resizer;
   }
 
-  /** Whether there is anything left to serve. */
+  /** Whether anything is left to serve. */
   get running(): boolean {
     if (this.#abandoned) return false;
     const { live, held } = this.#slots;
     return this.#leaving ? held > 0 || live > 0 && !this.#overdue : live > 0;
   }
 
-  /** Requests that wait for a Promise of the backend. */
+  /** Requests that the handler has not answered yet. */
   get outstanding(): number {
     return this.#handler.outstanding;
   }
 
-  /** Whether there is something to answer because the device is to stop. */
+  /** Whether requests are outstanding after an order to drain. */
   get draining(): boolean {
     return this.#drainUs > 0 && this.#handler.outstanding > 0;
   }
 
   /**
-   * Hands every slot to the kernel. The device can be started once each thread has done this.
+   * Hands every slot to the kernel. The device can start once every thread has done this.
    *
-   * @param before Called before each tag, with all before it already at the kernel.
+   * @param before Called before each tag. The kernel already has all earlier tags then.
    * @returns 0, or the positive errno with which the kernel refused a slot.
    */
   fetch(before?: (queue: number, tag: number) => void): number {
@@ -151,14 +155,14 @@ export class QueueServer implements Disposable {
     this.#slots.fetchAll(this.#path.commands, before);
     this.#express = this.#handler.express?.();
     while (this.ring.pending > 0) this.ring.enter(0);
-    // A FETCH that is refused completes at once; one that is accepted completes with a request.
+    // A refused FETCH completes at once. An accepted one completes when a request arrives.
     this.process();
     return this.lostErrno;
   }
 
   /**
-   * Handles every completion that is there. Answers are queued on the ring; the next `enter`
-   * submits them. Allocates nothing, and throws only on a mistake of this program.
+   * Handles every completion in the ring. Answers are queued; the next `enter` submits them.
+   * Allocates nothing, and throws only if an assertion fails.
    *
    * @returns The number of completions.
    */
@@ -199,7 +203,7 @@ export class QueueServer implements Disposable {
         path.operationDone!(slot, result, kind >>> 8);
         control[PROGRESS]++;
       } else if ((kind & 0xff) === KIND_BATCH) {
-        // Not behind `||=`, which would not look at it once a tag is lost.
+        // Not as the operand of `||=`, which would skip the call once a tag is lost.
         const lost = slots.batchDone(slot, kind >>> 8, result, cqes[at + 3]);
         this.lostErrno ||= lost;
         if (result === UBLK_IO_RES_ABORT) this.#leave();
@@ -219,7 +223,7 @@ export class QueueServer implements Disposable {
     return count;
   }
 
-  /** Submits answers that were given outside of {@linkcode process}, once this turn's are all in. */
+  /** Submits answers given outside of {@linkcode process}, together, at the end of this turn. */
   readonly submitSoon = (): void => {
     if (this.#submitScheduled) return;
     this.#submitScheduled = true;
@@ -234,8 +238,8 @@ export class QueueServer implements Disposable {
   };
 
   /**
-   * Runs what is called from outside of the loop, where whatever it throws would end the caller's
-   * process: it ends the service instead, and {@linkcode check} throws it.
+   * Runs a callback from outside of the loop. An exception there would end the caller's process. So
+   * it ends the service instead, and {@linkcode check} throws it.
    */
   guard(run: () => void): void {
     try {
@@ -246,34 +250,34 @@ export class QueueServer implements Disposable {
     }
   }
 
-  /** Throws what {@linkcode guard} has kept. */
+  /** Throws the exception that {@linkcode guard} caught, if any. */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Answers what the backend has not answered by its deadline. */
+  /** Answers requests that the backend has not answered by their deadline. */
   expire(): void {
     if (this.#handler.outstanding === 0) return;
     const deadlineMs = Atomics.load(this.control, CONTROL_DEADLINE_MS);
     const nowUs = monotonicUs();
-    // What was outstanding when a drain was ordered gets less time; what came later does not.
+    // Requests that were outstanding when the drain began get less time; later ones do not.
     const drained = this.#drainUs > 0 && nowUs - this.#drainUs > DRAIN_MS * 1e3;
     this.#handler.expire(nowUs, deadlineMs * 1e3, drained ? this.#drainUs : 0);
   }
 
-  /** Tells the manager's watch where this thread is. */
+  /** Shows this thread's state to the manager's watch. */
   enterState(state: number): void {
     this.control[CONTROL_STATE] = state;
   }
 
-  /** The thread is about to block in the kernel. */
+  /** Notes that the thread is about to block in the kernel. */
   sleep(): void {
-    // Of operations that have a deadline the watch wakes this thread to look.
+    // If operations have deadlines, the watch must wake this thread to check them.
     const isBusy = this.#timesAll && this.#handler.outstanding > 0;
     this.control[CONTROL_STATE] = isBusy ? THREAD_IN_KERNEL : THREAD_IDLE;
   }
 
-  /** The thread is back from there. */
+  /** Notes that the thread is back from the kernel. */
   awake(): void {
     this.control[CONTROL_STATE] = THREAD_IN_USER;
     wakeWatch(this.control);
@@ -284,13 +288,13 @@ export class QueueServer implements Disposable {
     this.#slots.left(slot);
     this.#handler.gone?.(slot);
     if (result === UBLK_IO_RES_ABORT) return this.#leave();
-    // The kernel refused a command for this tag: no request will come for it any more.
+    // The kernel refused a command for this tag, so no more requests will arrive on it.
     this.lostErrno ||= -result;
     const queue = this.#slots.queue(slot);
     this.#log.text(LOG_ERROR, `queue ${queue} tag ${this.#slots.tag(slot)} lost: errno ${-result}`);
   }
 
-  /** Answers what is held, and takes no more: see {@linkcode WakePage.giveTime}. */
+  /** Stops taking requests, and answers those it has. See {@linkcode WakePage.giveTime}. */
   #leave(): void {
     if (this.#leaving) return;
     this.#leaving = true;
@@ -303,7 +307,7 @@ export class QueueServer implements Disposable {
     this.#wakePage.giveTime();
   }
 
-  /** What has not been given back by now never will be, unless its answer is still under way. */
+  /** Ends the grace time. Slots still out come back only if their answer is under way. */
   #timeIsUp(): void {
     this.#waiting = false;
     this.#overdue = true;
@@ -335,7 +339,7 @@ export class QueueServer implements Disposable {
     else this.#wakePage.listen();
   }
 
-  /** Closes the ring; the kernel aborts what its tags still hold. */
+  /** Closes the ring. The kernel aborts the requests that its tags still hold. */
   [Symbol.dispose](): void {
     this.#abandoned = true;
     this.ring[Symbol.dispose]();

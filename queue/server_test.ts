@@ -34,7 +34,7 @@ const FAULTS: FakeFaults = {
   earlyReturn: 0.2,
 };
 
-/** A rig whose shape and faults follow from the seed. */
+/** Makes a rig with shape and faults derived from the seed. */
 function seededRig(seed: number, options: RigOptions): { rig: QueueRig; dice: FaultDice } {
   const dice = new FaultDice(seed);
   const rig = new QueueRig({
@@ -42,9 +42,9 @@ function seededRig(seed: number, options: RigOptions): { rig: QueueRig; dice: Fa
     depth: 1 + dice.draw(8),
     seed,
     faults: FAULTS,
-    // The 32-bit indices wrap around within the first few requests.
+    // The 32-bit indices wrap around during the first few requests.
     initialIndex: 2 ** 32 - 1 - dice.draw(40),
-    // Rings that overflow, some of them at once.
+    // Small rings that overflow, some of them at once.
     cqEntries: 2 ** (1 + dice.draw(5)),
     ...options,
     maxIoBytes: MAX_IO_BYTES,
@@ -52,21 +52,21 @@ function seededRig(seed: number, options: RigOptions): { rig: QueueRig; dice: Fa
   return { rig: rig.fetch(), dice };
 }
 
-/** Sends requests; with batch I/O all of them arrive at once, sometimes. */
+/** Sends requests. With batch I/O they sometimes arrive all at once. */
 function submit(rig: QueueRig, ios: readonly FakeIo[], dice: FaultDice): FakeRequest[] {
   const queues = rig.ublk.descriptors.length;
   const send = () => ios.map((io) => rig.ublk.submitIo(dice.draw(queues), io));
   return dice.draw(2) === 0 ? send() : rig.ublk.plug(send);
 }
 
-/** Takes turns until all are answered. */
+/** Takes turns until all requests are answered. */
 async function settle(rig: QueueRig, requests: FakeRequest[], isAsync: boolean): Promise<void> {
   const areAnswered = () => requests.every(({ result }) => result !== undefined);
   if (isAsync) await rig.runAsync(areAnswered);
   else rig.run(areAnswered);
 }
 
-/** A case's rig, seed by seed. */
+/** Runs a test with a case's rig, once per seed. */
 async function forSeeds(
   t: Deno.TestContext,
   seeds: number,
@@ -85,7 +85,7 @@ async function forSeeds(
     const { backend, file } = disk;
     const { path, batch } = rigCase;
     const isAsync = rigCase.kind === "promises";
-    // Under paranoid watch the data lies elsewhere.
+    // The paranoid wrapper uses other buffers.
     const watched = seed % 5 === 0 && (isAsync || rigCase.kind === "bytes");
     const { rig, dice } = seededRig(seed, {
       ...{ backend, file, path, batch, paranoid: watched },
@@ -102,7 +102,7 @@ for (const rigCase of RIG_CASES) {
     const seeds = rigCase.kind === "promises" ? 6 : 15;
     await forSeeds(t, seeds, rigCase, async ({ rig, dice, model, isAsync }) => {
       for (let batch = 0; batch < (isAsync ? 4 : 10); batch++) {
-        // More at a time than there are tags.
+        // Up to twice as many requests as tags.
         const ios = model.batch(1 + dice.draw(2 * rig.slots.count));
         const requests = submit(rig, ios.map(({ io }) => io), dice);
         await settle(rig, requests, isAsync);
@@ -140,18 +140,18 @@ for (const rigCase of RIG_CASES) {
           { copy: -EFAULT, unregister: EINVAL },
           { copy: 512 * dice.draw(2), register: ENOMEM },
         ][dice.draw(3)];
-        // On the way of others one fails, or is short.
+        // Some operations succeed before one fails or is short.
         const operations = Array.from({ length: dice.draw(4) }, () => undefined);
         file?.results.push(...operations, [-ENOSPC, 0, 512][dice.draw(3)]);
         const ios = model.batch(1 + dice.draw(2 * rig.slots.count)).map(({ io }) => io);
-        // A short copy of one sector's request would be the whole of it.
+        // A short copy of 512 bytes would be the whole of a one-sector request.
         const requests = submit(rig, ios.filter(({ sectors }) => sectors !== 1), dice);
         await settle(rig, requests, it.isAsync);
         failed += requests.filter(({ result }) => result! < 0).length;
         if (file !== undefined) file.results.length = 0;
       }
       ublk.faults = {};
-      // Whatever failed: all tags, buffers and threads go on.
+      // After any failure all tags, buffers and threads still work.
       const reads = Array.from({ length: 2 * rig.slots.count }, () => READ_BLOCK);
       const requests = submit(rig, reads, dice);
       await settle(rig, requests, it.isAsync);
@@ -194,7 +194,7 @@ Deno.test("QueueServer goes on without a tag whose commit was refused, and keeps
   ]);
 });
 
-/** Gives an order as the manager does. */
+/** Gives an order, as the manager does. */
 function order(rig: QueueRig, order: number): void {
   Atomics.or(rig.control, CONTROL_ORDER, order);
   const { userData, kind } = rig.ublk.foreign.at(-1)!;
@@ -263,12 +263,12 @@ Deno.test("QueueServer times one batch of 64, and that one right", () => {
   assert(read.maxUs > 0 && read.maxUs < 1e6, `${read.maxUs} µs`);
 });
 
-// QUIESCE_DEV gives back only the slots that have no request at that time. A server that waited for
-// the others held the device for ever.
+// QUIESCE_DEV returns only slots that have no request at that moment. Regression: the server waited
+// for the others, and held the device for ever.
 Deno.test("QueueServer leaves a device that is quiesced once all is answered and submitted", () => {
   using rig = new QueueRig({ backend: mockBackend(), depth: 3 }).fetch();
   const slots = rig.slots;
-  // The first two slots are given back while the third has a request.
+  // The kernel returns the first two slots while the third has a request.
   rig.kernel.complete(0, KIND_IO, UBLK_IO_RES_ABORT);
   slots.arrived(2);
   rig.kernel.complete(1, KIND_IO, UBLK_IO_RES_ABORT);

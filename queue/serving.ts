@@ -1,6 +1,6 @@
 /**
- * Puts a serving thread together: descriptors, ring, slots, path and server; in a Worker or in the
- * caller's own thread.
+ * Builds a serving thread from descriptors, ring, slots, path and server. It runs in a Worker or in
+ * the caller's own thread.
  *
  * @module
  */
@@ -34,55 +34,67 @@ import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
 export interface QueueShare {
   /** The kernel's number of the queue. */
   readonly queue: number;
-  /** Where this thread counts; nobody else writes there. */
+  /** This thread's counters. No other thread writes them. */
   readonly stats: SharedArrayBuffer;
-  /** The first tag that is this thread's. Default: 0. */
+  /**
+   * The thread's first tag.
+   *
+   * @default 0
+   */
   readonly first?: number;
-  /** From one of its tags to the next. Default: 1. */
+  /**
+   * The distance between two of the thread's tags.
+   *
+   * @default 1
+   */
   readonly step?: number;
-  /** With batch I/O, whether this thread prepares the queue's tags. Default: true. */
+  /**
+   * Whether this thread prepares the queue's tags. Counts only with batch I/O.
+   *
+   * @default true
+   */
   readonly prepare?: boolean;
 }
 
-/** What a thread is to serve. Plain data: it crosses to a Worker. */
+/** An order to a thread to serve its share of a device. Plain data, as it may go to a Worker. */
 export interface ServeOrder {
   /** The device's id, for messages. */
   readonly device: number;
   /** The descriptor of `/dev/ublkcN`, opened once for the whole process. */
   readonly charFd: number;
-  /** The queues of which this thread owns tags. */
+  /** This thread's share of each queue. */
   readonly queues: readonly QueueShare[];
   /** Tags per queue. */
   readonly depth: number;
   /** The largest request in bytes. */
   readonly maxIoBytes: number;
-  /** How data travels. */
+  /** The data path. */
   readonly path: DataPathName;
-  /** Many requests per command. */
+  /** Use batch I/O: one command for many requests. */
   readonly batch: boolean;
-  /** The ring knows the device as a registered file. */
+  /** Register the char device as a file of the ring. */
   readonly fixedFile: boolean;
-  /** The logical block in bytes, to which one portion of metadata belongs. */
+  /** The logical block in bytes, which is also the unit of integrity metadata. */
   readonly blockSize: number;
   /** Bytes of integrity metadata per block; 0 for none. */
   readonly metadataSize: number;
-  /** What clients may send instead of data. */
+  /** The memory that clients share, so that they need not send data. */
   readonly sharedBuffers: readonly SharedBuffer[];
   /** The control block. */
   readonly control: SharedArrayBuffer;
   /** The eventfd that wakes the thread. */
   readonly wakeFd: number;
-  /** The non-blocking eventfd that the ring signals for a thread with an event loop; otherwise -1. */
+  /** The non-blocking eventfd that the ring signals, for an event loop; otherwise -1. */
   readonly completionsFd: number;
   /** The deadline of asynchronous requests in milliseconds. */
   readonly deadlineMs: number;
-  /** Operations on the ring have the deadline too: somebody wakes the thread to look. */
+  /** Operations on the ring have the deadline too. The watch wakes the thread to check it. */
   readonly bounded: boolean;
-  /** Whether a backend's kept buffers shall be caught. */
+  /** Whether to detect a backend that keeps using a buffer after its answer. */
   readonly paranoid: boolean;
 }
 
-/** What another thread must release should this one never return. */
+/** Resources that the manager must release if the thread never returns. */
 export interface ThreadResources {
   /** Descriptors to close. */
   readonly fds: readonly number[];
@@ -90,20 +102,20 @@ export interface ThreadResources {
   readonly mappings: readonly (readonly [address: number, bytes: number])[];
 }
 
-/** A thread's service, ready to run. */
+/** The service of a thread, ready to run. */
 export interface Serving {
-  /** What to release by force if need be. */
+  /** Resources to release by force if necessary. */
   readonly resources: ThreadResources;
-  /** Serves until the device is gone. Resolves with the errno by which a tag was lost, or 0. */
+  /** Serves until the device is gone. Resolves with the errno of a lost tag, or 0. */
   run(): Promise<number>;
 }
 
 /**
- * Opens everything and hands every slot to the kernel.
+ * Opens all resources and hands every slot to the kernel.
  *
  * @param eventLoop Whether the thread must not block in the kernel.
- * @throws {UblkError} What the ring or the mappings throw, or `THREAD_FAILED` where the kernel
- *   refuses the slots. Nothing is left behind.
+ * @throws {UblkError} An error of the ring or the mappings, or `THREAD_FAILED` if the kernel
+ *   refuses the slots. Everything is released then.
  */
 export function prepareServing(
   backend: Backend,
@@ -123,7 +135,7 @@ export function prepareServing(
   const { charFd, depth, fixedFile, path } = order;
   const slotCount = order.queues.length * depth;
   const sized = { ...order, backend, eventLoop };
-  // One more for the wake-up; the rest is rounded up to a power of two anyway.
+  // Some more for the wake-up and the like; the kernel rounds up to a power of two anyway.
   const entries = Math.min(slotCount * Math.max(1, sqesPerSlot(sized)) + 8, MAX_ENTRIES);
   const ownSqes = slotCount * ownSqesPerSlot(sized);
   const { ring, mappings } = openRing({
@@ -143,7 +155,7 @@ export function prepareServing(
     depth,
     log,
   });
-  // Released when the ring has been closed.
+  // Released after the ring has been closed.
   if (slots instanceof BatchSlots) late.use(slots);
   if (isZeroCopy(path)) registerSparseBuffers(ring, slots.count);
   const seen = order.paranoid
@@ -180,7 +192,7 @@ export function prepareServing(
   return {
     resources: {
       fds: [ring.kernel.fd],
-      // The descriptors first: see releaseByForce.
+      // The descriptors come first: see releaseByForce.
       mappings: [...descriptors, ...mappings].map(({ address, bytes }) => [address, bytes]),
     },
     async run(): Promise<number> {
@@ -190,9 +202,9 @@ export function prepareServing(
         else serveBlocking(server);
         return server.lostErrno;
       } finally {
-        // Unless the manager has lost patience and taken it all away.
+        // Unless the manager has run out of patience and taken the resources.
         if (claimRelease(control, OWNER_THREAD)) {
-          // A closed ring keeps its files a while, and the next server would find them in use.
+          // A closed ring keeps its files for a while; the next server would find the file in use.
           if (plainFd !== undefined) unregisterFile(ring, PLAIN_FILE);
           owned.dispose();
         }
@@ -201,7 +213,7 @@ export function prepareServing(
   };
 }
 
-/** What the device's manager has to see to: see `Member.serve`. */
+/** Asserts the manager's duties: see `ThreadHandle.serve`. */
 function checkOrder(order: ServeOrder, eventLoop: boolean): void {
   const { queues, depth, maxIoBytes, charFd, wakeFd, completionsFd, metadataSize } = order;
   assert(queues.length > 0, "a thread has a share");
@@ -212,27 +224,28 @@ function checkOrder(order: ServeOrder, eventLoop: boolean): void {
   assert(metadataSize >= 0 && metadataSize <= 255, "a block's metadata is 0 to 255 bytes");
 }
 
-/** How requests arrive and leave: a kind is one file and one line here. */
+/** Makes the slots. Each kind of slots is one file and one line here. */
 function makeSlots(batch: boolean, options: SlotsOptions): Slots {
   return batch ? new BatchSlots(options) : new FetchSlots(options);
 }
 
-/** Where the file that is the disk is among those that the ring knows. */
+/** Index of the disk's file in the ring's file table. */
 const PLAIN_FILE = 1;
 
-/** The most SQEs that the kernel makes a ring with (`IORING_MAX_ENTRIES`). */
+/** The kernel's limit of SQEs in a ring (`IORING_MAX_ENTRIES`). */
 const MAX_ENTRIES = 32768;
 
 /**
- * An event loop sleeps on an eventfd, and with `DEFER_TASKRUN` that can be for ever: one `enter`
- * runs some twenty of the pieces of work that wait, and the eventfd is signalled again only once
- * all have been run. Without it the kernel runs them by itself, whatever the thread does.
+ * Setup flags for a thread with an event loop, which sleeps on an eventfd. With `DEFER_TASKRUN` it
+ * could sleep for ever: one `enter` runs about twenty pending work items, and the eventfd is
+ * signalled again only after all have run. Without that flag the kernel runs them whatever the
+ * thread does.
  */
 const EVENT_LOOP_SETUP = IORING_SETUP_SUBMIT_ALL;
 
 /**
- * Maps one queue's descriptors. The offset counts in queues of the largest depth there can be, the
- * length is exactly this device's depth; a wrong offset would silently show queue 0.
+ * Maps one queue's descriptors. The offset counts in queues of the maximum depth, but the length is
+ * that of this device's depth. A wrong offset would silently map queue 0.
  */
 function mapDescriptors(order: ServeOrder, queue: number): Mapping {
   const stride = pageAlign(UBLK_MAX_QUEUE_DEPTH * IO_DESC_BYTES);

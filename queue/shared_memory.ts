@@ -1,9 +1,9 @@
 /**
- * Shared-memory zero copy (`UBLK_F_SHMEM_ZC`): a client that does direct I/O from memory which it
- * shares with this server sends no data at all. The driver finds the pages among the registered
- * ones, and the request says which buffer and where in it.
+ * Shared-memory zero copy (`UBLK_F_SHMEM_ZC`). A client that does direct I/O from memory shared
+ * with this server sends no data. The driver finds the pages among the registered ones, and the
+ * request names the buffer and the offset in it.
  *
- * Any request may come this way or not, so this path stands before another one.
+ * Each request may or may not use shared memory, so this path wraps another one.
  *
  * @module
  */
@@ -20,22 +20,22 @@ import type { Slots } from "./slots.ts";
 
 /** Memory that clients share with the server, mapped in this process. */
 export interface SharedBuffer {
-  /** Its number, as `REG_BUF` gave it. */
+  /** The index that `REG_BUF` returned. */
   readonly index: number;
-  /** Where it is mapped. */
+  /** The address of the mapping. */
   readonly address: number;
-  /** Bytes. */
+  /** Length in bytes. */
   readonly bytes: number;
 }
 
-/** Which slots' data is in shared memory, and where. */
+/** The slots whose data is in shared memory, with its addresses. */
 export class SharedMemory {
   readonly #slots: Slots;
   readonly #buffers: readonly SharedBuffer[];
-  /** 0 where the slot's data is elsewhere. */
+  /** Per slot, the address of the shared data; 0 if the data is not shared. */
   readonly #addresses: Float64Array<ArrayBuffer>;
 
-  /** The buffers must stay mapped until the last slot is gone. */
+  /** Takes the buffers. They must stay mapped until the last slot is gone. */
   constructor(slots: Slots, buffers: readonly SharedBuffer[]) {
     for (const { address, bytes } of buffers) assert(address > 0 && bytes > 0, "memory is mapped");
     this.#slots = slots;
@@ -48,18 +48,18 @@ export class SharedMemory {
     return this.#addresses[slot] !== 0;
   }
 
-  /** Where it is. */
+  /** The address of the slot's shared data. */
   address(slot: number): number {
     if (this.#addresses[slot] === 0) fail("the slot's data is shared");
     return this.#addresses[slot];
   }
 
-  /** It as bytes. */
+  /** The slot's shared data as bytes. */
   view(slot: number, bytes: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(bufferAt(this.#addresses[slot], bytes));
   }
 
-  /** Settles where the data of the slot's request is; false if it is in no buffer of ours. */
+  /** Locates the data of the slot's request. Returns false if it is in none of our buffers. */
   take(slot: number): boolean {
     const slots = this.#slots;
     const index = slots.addrHigh(slot) & UBLK_SHMEM_ZC_IDX_MASK;
@@ -73,13 +73,13 @@ export class SharedMemory {
     return false;
   }
 
-  /** The slot's request is answered. */
+  /** Forgets the location, because the slot's request is answered. */
   release(slot: number): void {
     this.#addresses[slot] = 0;
   }
 }
 
-/** Takes the requests whose data is shared, and leaves the others to another path. */
+/** The data path for requests whose data is shared. It passes the others to another path. */
 export class SharedMemoryPath implements DataPath {
   readonly commands: SlotPlaces;
   readonly #slots: Slots;
@@ -88,7 +88,7 @@ export class SharedMemoryPath implements DataPath {
   readonly #other: DataPath;
   readonly #log: LogWriter;
 
-  /** Takes over the other path. */
+  /** Takes ownership of the other path. */
   constructor(
     slots: Slots,
     handler: Handler,
@@ -107,7 +107,7 @@ export class SharedMemoryPath implements DataPath {
   request(slot: number): void {
     const slots = this.#slots;
     if ((slots.opFlags(slot) & UBLK_IO_F_SHMEM_ZC) === 0) return this.#other.request(slot);
-    // One with NEED_GET_DATA was settled when it was announced.
+    // With NEED_GET_DATA the data was located when the WRITE was announced.
     if (this.#shared.has(slot)) return this.#handler.handle(slot, false);
     if (slots.timed) slots.begin(slot);
     if (this.#shared.take(slot)) return this.#handler.handle(slot, false);
@@ -116,8 +116,8 @@ export class SharedMemoryPath implements DataPath {
   }
 
   needData(slot: number): void {
-    // The driver asks even where the data is shared, copies nothing then, and overwrites what the
-    // descriptor says of its place with what it is told now (`ublk_get_data`).
+    // The driver asks even if the data is shared. It then copies nothing, but overwrites the
+    // location in the descriptor with the address of our command (`ublk_get_data`). So read it now.
     if ((this.#slots.opFlags(slot) & UBLK_IO_F_SHMEM_ZC) !== 0) this.#shared.take(slot);
     this.#other.needData!(slot);
   }

@@ -13,7 +13,7 @@ const SHARED_BYTES = 64 << 10;
 const BYTES = 4096;
 const data = new Uint8Array(BYTES).map((_, index) => index * 7);
 
-/** A rig with two shared buffers, numbered 2 and 5. */
+/** Makes a rig with two shared buffers, with indices 2 and 5. */
 function setUp(path: DataPathName, kind: "bytes" | "ring", batch = false) {
   const stack = new DisposableStack();
   const mappings = [2, 5].map(() => stack.use(Mapping.anonymous(SHARED_BYTES)));
@@ -40,8 +40,8 @@ const CASES: [DataPathName, "bytes" | "ring", boolean][] = [
   ["auto-zero-copy", "ring", true],
   ["auto-zero-copy-fallback", "ring", false],
 ];
-// With NEED_GET_DATA a WRITE was answered with EIO: the driver asks for its data all the same, and
-// the answer overwrites where the shared data is.
+// Regression: with NEED_GET_DATA a WRITE was answered with EIO. The driver asks for its data
+// anyway, and our GET_DATA overwrites the location of the shared data.
 for (const [path, kind, batch] of CASES) {
   const name = `${path} and ${kind}${batch ? " in batches" : ""}`;
   Deno.test(`SharedMemoryPath before ${name} finds data where the client has it`, () => {

@@ -1,5 +1,5 @@
 /**
- * A backend's faults, told in the log of the thread that serves it.
+ * Reports of a backend's faults, in the log of the serving thread.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Slots } from "./slots.ts";
 
-/** Names requests by their slots. */
+/** Logs a backend's faults, and identifies requests by their slots. */
 export class SlotFaults implements FaultReport {
   readonly #slots: Slots;
   readonly #log: LogWriter;
 
-  /** For the slots of one thread. */
+  /** Reports for the slots of one thread. */
   constructor(slots: Slots, log: LogWriter) {
     this.#slots = slots;
     this.#log = log;

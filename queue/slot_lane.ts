@@ -1,25 +1,25 @@
 /**
- * The part of a thread's slots that the express lane reads and writes by itself.
+ * The part of a thread's slots that the express lane reads and writes directly.
  *
  * @module
  */
 
 import type { QueueStats } from "./stats.ts";
 
-/** See the module. */
+/** The slots' part of the express lane. */
 export interface SlotLane {
-  /** The words of the descriptors: all slots are of one queue. */
+  /** The words of the descriptors. All slots belong to one queue. */
   readonly words: Uint32Array<ArrayBuffer>;
-  /** Where each slot's `ublksrv_io_desc` begins among them. */
+  /** The index of each slot's `ublksrv_io_desc`, in words. */
   readonly descriptorWords: Uint32Array<ArrayBuffer>;
-  /** The counters of the queue. */
+  /** The queue's counters. */
   readonly stats: QueueStats;
-  /** Whether each slot has a request: */
+  /** The state of each slot: {@linkcode held} or {@linkcode idle}, among others. */
   readonly states: Uint8Array<ArrayBuffer>;
-  /** it has; who writes this counts it in `Slots.held`. */
+  /** State of a slot with a request. The writer of it also updates `Slots.held`. */
   readonly held: number;
-  /** It has not. */
+  /** State of a slot without a request. */
   readonly idle: number;
-  /** The number of the first of the slots' own SQEs for commands, which name their places already. */
+  /** The number of the first of the slots' own SQEs for commands. Their addresses are filled in. */
   readonly commits: number;
 }

@@ -1,9 +1,9 @@
 /**
- * The slots that one thread owns: which requests they have, and what is counted of them.
+ * The slots that one thread owns, with their requests and counters.
  *
- * A slot is one (queue, tag), whose request the kernel describes in a `ublksrv_io_desc` that is
- * mapped into this process. How requests arrive and leave is the business of the two kinds of
- * slots: one command per request (`fetch_slots.ts`), or one for many (`batch_slots.ts`).
+ * A slot is one (queue, tag). The kernel describes its request in a `ublksrv_io_desc`, which is
+ * mapped into this process. Two subclasses exchange requests with the kernel: one command per
+ * request (`fetch_slots.ts`), or one command for many (`batch_slots.ts`).
  *
  * @module
  */
@@ -19,28 +19,28 @@ import type { DataPath, SlotPlaces } from "./data_path.ts";
 import type { SlotLane } from "./slot_lane.ts";
 import type { QueueStats } from "./stats.ts";
 
-// Kinds start at 1, so that a ring that was taken away (see `device/teardown.ts`) and reads as
-// zeroes shows none of them. They take the low byte of a word; what is above is the owner's.
+// Kinds start at 1: a ring that was taken away (see `device/teardown.ts`) reads as zeroes, which
+// must not look like a kind. A kind takes the low byte of a word; its owner may use the rest.
 
 /**
- * `kind` of the completions of all commands for a slot. They need not be told apart: whichever of
- * them the driver holds, it completes it with what the slot gets next.
+ * `kind` of the completions of all commands for one slot. They need not be told apart: the driver
+ * completes whichever command it holds with the slot's next request.
  */
 export const KIND_IO = 1;
-/** `kind` of the completion that an order from outside causes. */
+/** `kind` of the completion that wakes the thread for an order. */
 export const KIND_WAKE = 2;
-/** `kind` of the completions of what a backend queued itself. */
+/** `kind` of the completions of a backend's own operations. */
 export const KIND_BACKEND = 3;
-/** `kind` of the completions of what a data path queued itself. */
+/** `kind` of the completions of a data path's own operations. */
 export const KIND_PATH = 4;
 /** `kind` of the completions of commands for many slots. */
 export const KIND_BATCH = 5;
-/** `kind` of the completion that ends the wait for slots which the kernel has not given back. */
+/** `kind` of the completion of the grace timer, see `WakePage.giveTime`. */
 export const KIND_LEAVE = 6;
-/** `kind` of the completions of cancellations, which tell nothing. */
+/** `kind` of the completions of cancellations, which are ignored. */
 export const KIND_CANCEL = 7;
 
-/** `kind` of the completions of questions: see {@linkcode Slots.ask}. */
+/** `kind` of the completions of probes, see {@linkcode Slots.ask}. */
 export const KIND_ASK = 8;
 
 const KINDS = [
@@ -52,29 +52,41 @@ assert(new Set(KINDS).size === KINDS.length, "completions of two kinds are told 
 const TWO_32 = 0x1_0000_0000;
 const DESC_WORDS = IO_DESC_BYTES / 4;
 
-/** A queue of which a thread owns tags. */
+/** A queue, and the thread's share of its tags. */
 export interface OwnedQueue {
   /** The kernel's number of the queue. */
   readonly queue: number;
   /** Its descriptors, mapped from `/dev/ublkcN`. */
   readonly descriptors: Uint32Array<ArrayBuffer>;
-  /** This thread's counters of it. */
+  /** This thread's counters for the queue. */
   readonly stats: QueueStats;
-  /** The first tag that is this thread's. Default: 0. */
+  /**
+   * The thread's first tag.
+   *
+   * @default 0
+   */
   readonly first?: number;
-  /** From one of its tags to the next. Default: 1. */
+  /**
+   * The distance between two of the thread's tags.
+   *
+   * @default 1
+   */
   readonly step?: number;
-  /** With batch I/O, whether this thread prepares the queue's tags. Default: true. */
+  /**
+   * Whether this thread prepares the queue's tags. Counts only with batch I/O.
+   *
+   * @default true
+   */
   readonly prepare?: boolean;
 }
 
-/** What the slots of a thread belong to. */
+/** Options of {@linkcode Slots}. */
 export interface SlotsOptions {
   /** The thread's ring. */
   readonly ring: Ring;
-  /** The descriptor of `/dev/ublkcN`, or its index among the ring's files. */
+  /** The descriptor of `/dev/ublkcN`, or its index in the ring's file table. */
   readonly charFd: number;
-  /** Whether it is an index. */
+  /** Whether `charFd` is an index. */
   readonly fixedFile?: boolean;
   /** The queues. */
   readonly queues: readonly OwnedQueue[];
@@ -87,25 +99,26 @@ export interface SlotsOptions {
 /** The kernel's `MAX_ERRNO`, negative. */
 const LEAST_RESULT = -4095;
 
-/** Whether a slot has a request: */
+/** State of a slot that has no request. */
 const NOT_HELD = 0;
+/** State of a slot that has a request. */
 const HELD = 1;
-/** it has, or had, since its answer was left to the kernel (see {@linkcode Slots.follow}). */
+/** State of a slot whose answer was left to the kernel: the request may or may not be answered. */
 const FOLLOWED = 2;
 
 /** The (queue, tag) slots of one thread, numbered from 0: queue by queue, tag by tag. */
 export abstract class Slots {
   /** Number of slots. */
   readonly count: number;
-  /** Commands that the kernel may still complete. At zero the device is gone for this thread. */
+  /** Commands that the kernel may still complete. At zero this thread has lost the device. */
   live = 0;
-  /** Requests that have arrived and are not answered yet. */
+  /** Requests that have arrived and are not yet answered. */
   held = 0;
-  /** Whether the requests of the batch at hand are timed and traced. */
+  /** Whether the requests of the current batch are timed and traced. */
   timed = false;
   /** Whether {@linkcode follow} is possible at all. */
   canFollow = false;
-  /** Whether it is to be used now. */
+  /** Whether {@linkcode follow} may be used in the current batch. */
   mayFollow = false;
 
   readonly #log: LogWriter;
@@ -113,7 +126,7 @@ export abstract class Slots {
   readonly #stats: QueueStats[] = [];
   readonly #queueIndex: Uint16Array<ArrayBuffer>;
   readonly #descriptorWord: Uint32Array<ArrayBuffer>;
-  /** `q_id` and `tag` as they stand in the command. */
+  /** `q_id` and `tag`, packed as in the command. */
   protected readonly identity: Uint32Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
   readonly #isHeld: Uint8Array<ArrayBuffer>;
@@ -142,9 +155,9 @@ export abstract class Slots {
   }
 
   /**
-   * Queues what hands every slot to the kernel.
+   * Queues the commands that hand every slot to the kernel.
    *
-   * @param before Called before each tag, with all before it already at the kernel.
+   * @param before Called before each tag. The kernel already has all earlier tags then.
    */
   abstract fetchAll(places: SlotPlaces, before?: (queue: number, tag: number) => void): void;
 
@@ -155,18 +168,18 @@ export abstract class Slots {
   protected abstract commit(slot: number, result: number): void;
 
   /**
-   * A command for many slots has completed.
+   * Handles the completion of a command for many slots.
    *
-   * @returns 0, or the positive errno by which tags were lost while the device lived.
+   * @returns 0, or the positive errno with which tags were lost while the device was live.
    */
   abstract batchDone(index: number, step: number, result: number, flags: number): number;
 
-  /** Queues the commands for what was answered since the last call, where one is for many. */
+  /** Queues commands for the answers since the last call, if a command holds many answers. */
   abstract flush(): void;
 
   /**
-   * Asks the driver whether it has given the answers that {@linkcode follow} left to the kernel. Each
-   * of those slots gets a completion of {@linkcode KIND_ASK} with -EBUSY if so.
+   * Asks the driver whether it has received the answers that {@linkcode follow} left to the kernel.
+   * For each of those slots a completion of {@linkcode KIND_ASK} arrives, with -EBUSY if it has.
    */
   ask(): void {
     for (let slot = 0; slot < this.count; slot++) {
@@ -174,10 +187,10 @@ export abstract class Slots {
     }
   }
 
-  /** Queues the question for one slot. */
+  /** Queues the probe for one slot. */
   protected askFor(_slot: number): void {}
 
-  /** Where requests go that arrive by a command for many. */
+  /** The path for requests that arrive by a command for many. */
   path!: DataPath;
 
   /** The words of the descriptors of the slot's queue. */
@@ -185,7 +198,7 @@ export abstract class Slots {
     return this.#descriptors[this.#queueIndex[slot]];
   }
 
-  /** Where among them the slot's `ublksrv_io_desc` begins. */
+  /** The index in {@linkcode descriptors} of the slot's `ublksrv_io_desc`, in words. */
   descriptorWord(slot: number): number {
     return this.#descriptorWord[slot];
   }
@@ -201,7 +214,7 @@ export abstract class Slots {
     return words[this.#descriptorWord[slot] + 1] * 512;
   }
 
-  /** How many zones a report is to tell of: the same word as the length. */
+  /** The number of zones to report, which is in the same word as the length. */
   zoneCount(slot: number): number {
     const words = this.#descriptors[this.#queueIndex[slot]];
     return words[this.#descriptorWord[slot] + 1];
@@ -214,13 +227,13 @@ export abstract class Slots {
     return (words[at + 2] + words[at + 3] * TWO_32) * 512;
   }
 
-  /** The low word of the request's `addr`: within shared memory, the distance from its start. */
+  /** The low word of the request's `addr`: for shared memory, the offset in the buffer. */
   addrLow(slot: number): number {
     const words = this.#descriptors[this.#queueIndex[slot]];
     return words[this.#descriptorWord[slot] + 4];
   }
 
-  /** The high word of the request's `addr`: for shared memory, the number of the buffer. */
+  /** The high word of the request's `addr`: for shared memory, the buffer's index. */
   addrHigh(slot: number): number {
     const words = this.#descriptors[this.#queueIndex[slot]];
     return words[this.#descriptorWord[slot] + 5];
@@ -241,17 +254,17 @@ export abstract class Slots {
     return this.#stats[this.#queueIndex[slot]];
   }
 
-  /** Counts a round that found `requests` completions. */
+  /** Counts a batch of `requests` completions. */
   countBatch(requests: number): void {
     this.#stats[0].batch(requests);
   }
 
-  /** What the express lane needs, where there can be one. */
+  /** The slots' part of the express lane; undefined if the lane is not possible. */
   lane(): SlotLane | undefined {
     return undefined;
   }
 
-  /** {@linkcode lane} with the slots' own SQEs for commands, of which `commits` is the first. */
+  /** Builds {@linkcode lane}. `commits` is the first of the slots' own SQEs for commands. */
   protected laneWith(commits: number): SlotLane | undefined {
     if (commits < 0 || !this.canFollow || this.#descriptors.length !== 1) return undefined;
     return {
@@ -261,7 +274,7 @@ export abstract class Slots {
     };
   }
 
-  /** Notes that the slot has a request. For one whose data comes later that happens twice. */
+  /** Notes that the slot has a request. Happens twice if the data comes later (NEED_GET_DATA). */
   arrived(slot: number): void {
     if (this.#isHeld[slot] === NOT_HELD && ++this.held > this.count) {
       fail("no more requests are held than there are slots");
@@ -269,7 +282,7 @@ export abstract class Slots {
     this.#isHeld[slot] = HELD;
   }
 
-  /** Notes that the slot has no request any more. */
+  /** Notes that the slot no longer has a request. */
   left(slot: number): void {
     if (this.#isHeld[slot] !== NOT_HELD && --this.held < 0) {
       fail("no more requests leave than have arrived");
@@ -277,12 +290,12 @@ export abstract class Slots {
     this.#isHeld[slot] = NOT_HELD;
   }
 
-  /** Notes that the kernel has given back a command, with or without its slot. */
+  /** Notes that the kernel has returned a command, with or without its slot. */
   returned(): void {
     if (--this.live < 0) fail("the kernel gives back no more commands than it was given");
   }
 
-  /** Notes that a request is handled: its answer will record the latency, and be traced. */
+  /** Starts timing a request. Its answer will record the latency, and be traced. */
   begin(slot: number): void {
     this.#startedUs[slot] = monotonicUs();
     if (this.#log.level <= LOG_TRACE) {
@@ -296,14 +309,14 @@ export abstract class Slots {
     }
   }
 
-  /** When {@linkcode begin} was called, in microseconds of the monotonic clock. */
+  /** Time of {@linkcode begin}, in microseconds of the monotonic clock. */
   startedUs(slot: number): number {
     return this.#startedUs[slot];
   }
 
   /**
-   * Answers the request and asks for the next one. A READ's data is copied from the slot's address
-   * now, and the tag's next WRITE lands there.
+   * Answers the request and asks for the next one. The kernel copies a READ's data from the slot's
+   * address now, and writes the data of the tag's next WRITE there.
    *
    * @param result Bytes done, or a negative errno.
    */
@@ -327,9 +340,9 @@ export abstract class Slots {
   }
 
   /**
-   * Queues the answer to a request that the kernel is to give by itself, once the SQE before, which
-   * is linked to it, has been done in full. Nobody tells when that is: the slot counts as held until
-   * it gets another request, is given back, or {@linkcode ask} has told.
+   * Queues an answer behind the previous SQE, linked to it. The kernel sends the answer when that
+   * SQE has completed in full. No completion reports this, so the slot counts as held until it gets
+   * another request, is returned, or is found answered by {@linkcode ask}.
    */
   follow(slot: number, op: number, bytes: number): void {
     if (!this.mayFollow) fail("an answer is linked only where that may be");
@@ -339,7 +352,7 @@ export abstract class Slots {
     this.commit(slot, bytes);
   }
 
-  /** The SQE before was not done in full, so that the answer behind it was not given. */
+  /** Takes back {@linkcode follow}: the SQE before it failed, so the answer was not sent. */
   severed(slot: number): void {
     if (this.#isHeld[slot] === NOT_HELD) fail("the request of a chain that failed is held");
     this.#isHeld[slot] = HELD;

@@ -17,7 +17,7 @@ import { AssertionError } from "../uapi/error.ts";
 const CHAR_FD = 3;
 const BYTES = 4096;
 
-/** The words of an SQE as they must be, none of them left from its last user. */
+/** Returns the expected words of an SQE. None may be left over from its previous use. */
 function words(cmdOp: number, slot: number, identity: number, result: number, address: number) {
   return [
     ...[IORING_OP_URING_CMD, CHAR_FD, cmdOp, 0, 0, 0, 0, 0, slot, KIND_IO, 0, 0],
@@ -25,7 +25,7 @@ function words(cmdOp: number, slot: number, identity: number, result: number, ad
   ];
 }
 
-/** Keeps the words of every command that the driver gets. */
+/** Records the words of every command that the driver receives. */
 function record(rig: QueueRig): number[][] {
   const seen: number[][] = [];
   rig.kernel.handler = (sqe, kernel) => {

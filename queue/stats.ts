@@ -1,12 +1,12 @@
 /**
- * The counters and latencies of one queue, in shared memory: the queue's thread writes, anybody
+ * The counters and latencies of one queue, in shared memory. The queue's thread writes, any thread
  * reads, and neither waits for the other.
  *
- * All values are doubles with one writer each, which needs no atomic operation: an aligned double
- * is loaded and stored whole. A reader sees each value right and the values together as they were
- * within some I/Os of one another, so that `reads` may be ahead of `bytesRead` by one.
+ * Every value is a double with one writer. That needs no atomic operations, because aligned doubles
+ * are loaded and stored whole. A reader sees each single value correctly. Values may be a few I/Os
+ * apart from each other: `reads` may be ahead of `bytesRead` by one.
  *
- * Latencies go to a histogram with four buckets per power of two from 1 µs to 2^26 µs (67 s): a
+ * Latencies go to a histogram with four buckets per power of two, from 1 µs to 2^26 µs (67 s). A
  * percentile read from it is at most 25 % too high, and never too low.
  *
  * @module
@@ -22,10 +22,10 @@ import {
   UBLK_IO_OP_ZONE_APPEND,
 } from "../uapi/ublk_io.ts";
 
-/** The classes of operations whose latencies are kept apart. */
+/** A class of operations with its own latencies. */
 export type OpClass = "read" | "write" | "other";
 
-// The buffer, in doubles. The counters of requests and bytes are indexed by UBLK_IO_OP_*.
+// Layout of the buffer, in doubles. Counters of requests and bytes are indexed by UBLK_IO_OP_*.
 const OPS = 32;
 const OP_COUNTS = 0;
 const OP_BYTES = OPS;
@@ -38,14 +38,12 @@ const MAX_BATCH = ERRORS + 5;
 const SHARED = ERRORS + 6;
 const HISTOGRAMS = ERRORS + 8;
 
-// Of each class: the buckets, the sum in microseconds, the maximum in microseconds.
+// Each class has its buckets, the sum in microseconds, and the maximum in microseconds.
 const OCTAVES = 26;
-/** The classes of operations, in the order in which they are counted and shown. */
+/** The classes of operations, in the order of storage and display. */
 export const OP_CLASSES: readonly OpClass[] = ["read", "write", "other"];
 
-/**
- * Buckets of one histogram: below 1 µs, four per octave, and 2^26 µs and above.
- */
+/** Buckets of one histogram: below 1 µs, four per octave, and 2^26 µs and above. */
 export const LATENCY_BUCKETS: number = 1 + OCTAVES * 4 + 1;
 const SUM_US = LATENCY_BUCKETS;
 const MAX_US = LATENCY_BUCKETS + 1;
@@ -62,25 +60,25 @@ assert(UBLK_IO_OP_READ === 0 && UBLK_IO_OP_WRITE === 1, "the first classes are n
 
 /** Latencies of one class of operations. Times are in microseconds. */
 export interface LatencyStats {
-  /** Requests measured. */
+  /** Number of requests measured. */
   readonly count: number;
-  /** The mean. */
+  /** The mean latency; 0 without requests. */
   readonly meanUs: number;
-  /** Half of the requests took no longer than this; 0 without any. */
+  /** The median: half of the requests took no longer; 0 without requests. */
   readonly p50Us: number;
-  /** 90 % took no longer. */
+  /** The 90th percentile; 0 without requests. */
   readonly p90Us: number;
-  /** 99 % took no longer. */
+  /** The 99th percentile; 0 without requests. */
   readonly p99Us: number;
-  /** 99.9 % took no longer. */
+  /** The 99.9th percentile; 0 without requests. */
   readonly p999Us: number;
-  /** The longest, exactly. */
+  /** The exact maximum; 0 without requests. */
   readonly maxUs: number;
   /** Requests per bucket, for {@linkcode sumStats}; see {@linkcode latencyBucketUs}. */
   readonly buckets: readonly number[];
 }
 
-/** What one queue, or several together, have done. */
+/** Statistics of one queue, or of several together. */
 export interface Stats {
   /** READ requests answered. */
   readonly reads: number;
@@ -94,7 +92,7 @@ export interface Stats {
   readonly writeZeroes: number;
   /** ZONE_APPEND requests answered. */
   readonly zoneAppends: number;
-  /** Requests of any other operation. */
+  /** Requests answered of any other operation. */
   readonly others: number;
   /** Bytes read. */
   readonly bytesRead: number;
@@ -110,30 +108,30 @@ export interface Stats {
   readonly errors: number;
   /** Requests whose deadline passed. */
   readonly timeouts: number;
-  /** Requests whose data was in memory that clients share (`sharedMemory`), and was not copied. */
+  /** Requests not copied, because their data was in memory that clients share (`sharedMemory`). */
   readonly shared: number;
-  /** Requests that the backend holds at this moment. */
+  /** Requests that the backend currently holds. */
   readonly inFlight: number;
-  /** Rounds of the loop that found requests. */
+  /** Turns of the loop that found requests. */
   readonly batches: number;
-  /** Requests per batch, the mean; 0 without any. */
+  /** The mean number of requests per batch; 0 without batches. */
   readonly meanBatch: number;
-  /** Requests of the largest batch. */
+  /** The number of requests in the largest batch. */
   readonly maxBatch: number;
   /** Latencies by class of operation. */
   readonly latency: Readonly<Record<OpClass, LatencyStats>>;
 }
 
-/** Makes the memory for one queue's statistics, all zero. */
+/** Allocates the memory for one queue's statistics, all zero. */
 export function createStatsBuffer(): SharedArrayBuffer {
   return new SharedArrayBuffer(TOTAL_DOUBLES * 8);
 }
 
 /**
- * The bucket of a latency in microseconds. Allocates nothing.
+ * Returns the bucket of a latency in microseconds. Allocates nothing.
  *
- * In quarters of a microsecond, four sub-buckets per octave are the two bits below the leading
- * one, from 1 µs = 4 quarters on.
+ * The latency is counted in quarters of a microsecond. From 1 µs (4 quarters) on, the two bits
+ * below the leading one select one of four sub-buckets per octave.
  */
 export function latencyBucket(us: number): number {
   if (us >= 2 ** OCTAVES) return LATENCY_BUCKETS - 1;
@@ -143,7 +141,7 @@ export function latencyBucket(us: number): number {
   return 1 + shift * 4 + ((quarters >>> shift) & 3);
 }
 
-/** The upper bound (exclusive) of a bucket, in microseconds; `Infinity` for the last. */
+/** The exclusive upper bound of a bucket, in microseconds; `Infinity` for the last one. */
 export function latencyBucketUs(bucket: number): number {
   if (bucket === 0) return 1;
   if (bucket >= LATENCY_BUCKETS - 1) return Infinity;
@@ -155,7 +153,7 @@ export function latencyBucketUs(bucket: number): number {
 export class QueueStats {
   readonly #doubles: Float64Array<SharedArrayBuffer>;
 
-  /** Writes to a buffer of {@linkcode createStatsBuffer}, continuing what it holds. */
+  /** Writes to a buffer of {@linkcode createStatsBuffer}, and keeps the values it has. */
   constructor(buffer: SharedArrayBuffer) {
     assert(buffer.byteLength === TOTAL_DOUBLES * 8, "the buffer is one of createStatsBuffer");
     this.#doubles = new Float64Array(buffer);
@@ -167,19 +165,19 @@ export class QueueStats {
     this.#doubles[OP_BYTES + (op & (OPS - 1))] += bytes;
   }
 
-  /** {@linkcode count}s several requests, and the sectors of 512 bytes that they moved together. */
+  /** Counts several requests at once, and the 512-byte sectors that they moved in total. */
   countMany(op: number, requests: number, sectors: number): void {
     this.#doubles[OP_COUNTS + (op & (OPS - 1))] += requests;
     this.#doubles[OP_BYTES + (op & (OPS - 1))] += sectors * 512;
   }
 
-  /** Takes back a {@linkcode count}. */
+  /** Reverts a {@linkcode count}. */
   uncount(op: number, bytes: number): void {
     this.#doubles[OP_COUNTS + (op & (OPS - 1))] -= 1;
     this.#doubles[OP_BYTES + (op & (OPS - 1))] -= bytes;
   }
 
-  /** Records how long a request of `UBLK_IO_OP_*` took, in microseconds. */
+  /** Records the latency of a request of `UBLK_IO_OP_*`, in microseconds. */
   latency(op: number, us: number): void {
     const doubles = this.#doubles;
     const at = HISTOGRAMS + CLASS_DOUBLES * (op > UBLK_IO_OP_WRITE ? 2 : op);
@@ -198,12 +196,12 @@ export class QueueStats {
     this.#doubles[TIMEOUTS] += 1;
   }
 
-  /** Counts a request whose data was in memory that clients share. */
+  /** Counts a request whose data was in memory shared with clients. */
   shared(): void {
     this.#doubles[SHARED] += 1;
   }
 
-  /** Counts a round of the loop that found `requests` requests. */
+  /** Counts a turn of the loop that found `requests` requests. */
   batch(requests: number): void {
     const doubles = this.#doubles;
     doubles[BATCHES] += 1;
@@ -211,24 +209,24 @@ export class QueueStats {
     if (requests > doubles[MAX_BATCH]) doubles[MAX_BATCH] = requests;
   }
 
-  /** Requests that the backend holds at this moment. */
+  /** Requests that the backend currently holds. */
   get inFlight(): number {
     return this.#doubles[IN_FLIGHT];
   }
 
-  /** Sets it. */
+  /** Sets the number of requests that the backend holds. */
   set inFlight(requests: number) {
     this.#doubles[IN_FLIGHT] = requests;
   }
 }
 
-/** A snapshot of one queue's statistics, from any thread. */
+/** Takes a snapshot of one queue's statistics. Any thread may call it. */
 export function readStats(buffer: SharedArrayBuffer): Stats {
-  // The doubles are copied first, so that a percentile is taken from buckets that stand still.
+  // Copy the doubles first, so that percentiles come from buckets that do not change.
   return statsOf(new Float64Array(buffer).slice());
 }
 
-/** The statistics of several queues together: their sums, maxima and merged percentiles. */
+/** Combines the statistics of several queues: sums, maxima and merged percentiles. */
 export function sumStats(list: readonly Stats[]): Stats {
   const doubles = new Float64Array(TOTAL_DOUBLES);
   for (const stats of list) addTo(doubles, stats);
@@ -277,7 +275,7 @@ function latencyOf(doubles: Float64Array, classIndex: number): LatencyStats {
   return latencyStats(buckets, doubles[at + SUM_US], doubles[at + MAX_US]);
 }
 
-/** What a histogram, the sum of its latencies and the longest come to, in microseconds. */
+/** Computes latencies from a histogram, their sum and their maximum, in microseconds. */
 export function latencyStats(
   buckets: readonly number[],
   sumUs: number,
@@ -297,12 +295,12 @@ export function latencyStats(
   };
 }
 
-/** The upper bound of the bucket of the request with this rank, counted from 1. */
+/** The upper bound of the bucket that holds the request of this rank, counted from 1. */
 function percentileUs(buckets: readonly number[], rank: number, maxUs: number): number {
   let passed = 0;
   for (let bucket = 0; rank > 0 && bucket < buckets.length; bucket++) {
     passed += buckets[bucket];
-    // No request took longer than the longest, whatever its bucket's bound.
+    // The bucket's bound may exceed the maximum, but no request took longer than that.
     if (passed >= rank) return Math.min(latencyBucketUs(bucket), maxUs);
   }
   return 0;

@@ -25,7 +25,7 @@ Deno.test("latencyBucket puts each bound into the bucket above it", () => {
   for (let bucket = 0; bucket < LATENCY_BUCKETS - 1; bucket++) {
     const bound = latencyBucketUs(bucket);
     assertEquals(latencyBucket(bound), bucket + 1, `at ${bound} µs`);
-    // A quarter of a microsecond is the resolution of the lowest buckets.
+    // The lowest buckets have a resolution of a quarter of a microsecond.
     assertEquals(latencyBucket(bound - 0.001), bucket, `just below ${bound} µs`);
   }
   for (const us of [2 ** 26, 2 ** 29, 2 ** 40, Infinity]) {
@@ -124,7 +124,7 @@ Deno.test("QueueStats.latency keeps reads, writes and the others apart", () => {
 Deno.test("readStats gives percentiles that are never too low and at most 25 % too high", () => {
   const buffer = createStatsBuffer();
   const stats = new QueueStats(buffer);
-  // 1 … 10,000 µs, each once: the percentile of rank n is n.
+  // Each latency from 1 to 10,000 µs once, so that the request of rank n took n µs.
   for (let us = 1; us <= 10_000; us++) stats.latency(UBLK_IO_OP_READ, us);
   const { read } = readStats(buffer).latency;
   assertEquals(read.count, 10_000);

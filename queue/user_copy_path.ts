@@ -1,10 +1,10 @@
 /**
- * The data path of a device with `UBLK_F_USER_COPY`: the server copies, by reads and writes of the
- * char device at an offset that names the request. It chooses when and where, and it is the only
- * path that integrity metadata travels.
+ * The data path of a device with `UBLK_F_USER_COPY`. The server copies the data itself, by reading
+ * and writing the char device at an offset that names the request. It chooses when and where. This
+ * is the only path that carries integrity metadata.
  *
- * The copies are operations on the thread's own ring. (The char device does not promise to return
- * at once, so the kernel has a worker of its own do them.)
+ * The copies are operations on the thread's own ring. (The char device does not promise not to
+ * block, so the kernel runs them in a worker thread.)
  *
  * @module
  */
@@ -29,13 +29,13 @@ import type { Metadata } from "./metadata.ts";
 import { KIND_PATH, type Slots } from "./slots.ts";
 import { dataBytes, type Zones } from "./zones.ts";
 
-/** Which copy an operation is. */
+/** The copy that an operation makes. */
 const STEP_DATA = 0;
 const STEP_METADATA = 1;
-/** The flag of metadata among the bits of an offset, as it stands in its high word. */
+/** The metadata flag of an offset, as a bit of its high word. */
 const METADATA_BIT = 2 ** (UBLK_INTEGRITY_FLAG_OFF - 32);
 
-/** What a {@linkcode UserCopyPath} works with. */
+/** The parts of a {@linkcode UserCopyPath}. */
 export interface UserCopyParts {
   /** The thread's ring, with room for an SQE per slot, or two with metadata. */
   readonly ring: Ring;
@@ -43,11 +43,11 @@ export interface UserCopyParts {
   readonly charFd: number;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** What answers. */
+  /** The handler, which answers. */
   readonly handler: Handler;
-  /** Where data is. They stay the caller's. */
+  /** The places of the data. The caller keeps ownership. */
   readonly places: Places;
-  /** Integrity metadata of requests. */
+  /** The integrity metadata of requests. */
   readonly metadata?: Metadata;
   /** The zones of the disk. */
   readonly zones?: Zones;
@@ -55,7 +55,7 @@ export interface UserCopyParts {
   readonly log: LogWriter;
 }
 
-/** Copies by the server. */
+/** The data path on which the server copies. */
 export class UserCopyPath implements DataPath {
   readonly commands: SlotPlaces;
   readonly #ring: Ring;
@@ -66,7 +66,7 @@ export class UserCopyPath implements DataPath {
   readonly #metadata: Metadata | undefined;
   readonly #zones: Zones | undefined;
   readonly #log: LogWriter;
-  /** Copies under way. */
+  /** Copies under way, per slot. */
   readonly #pending: Uint8Array<ArrayBuffer>;
   readonly #failed: Uint8Array<ArrayBuffer>;
 
@@ -107,7 +107,7 @@ export class UserCopyPath implements DataPath {
   #answer(slot: number, op: number, result: number): void {
     if (op !== UBLK_IO_OP_ZONE_APPEND) return this.#slots.answer(slot, result);
     const { landed } = this.#zones!;
-    // The block layer takes the place from the answer even where that is an error.
+    // The block layer reads the sector from the answer even if that is an error.
     if (result < 0) landed[slot] = this.#slots.offset(slot) / 512;
     this.#slots.answer(slot, result);
     landed[slot] = 0;
@@ -131,7 +131,7 @@ export class UserCopyPath implements DataPath {
       slots.tag(slot) * 2 ** UBLK_TAG_OFF;
     const kind = KIND_PATH | (step << 8);
     this.#ring.reserve(1);
-    // A WRITE's data is read from the device, and a READ's is written to it.
+    // Read a WRITE's data from the device; write a READ's data to it.
     const at = bringsData(op)
       ? prepRead(this.#ring, this.#charFd, address, bytes, offset, slot, kind)
       : prepWrite(this.#ring, this.#charFd, address, bytes, offset, slot, kind);

@@ -16,7 +16,7 @@ const WRITE = { op: UBLK_IO_OP_WRITE, sector: 64, sectors: 8, data };
 const READ = { op: UBLK_IO_OP_READ, sector: 64, sectors: 8 };
 const PATH = { path: "user-copy", depth: 2 } as const;
 
-/** Keeps the path's own SQEs. */
+/** Records the path's own SQEs. */
 function copiesOf(rig: QueueRig): FakeSqe[] {
   const copies: FakeSqe[] = [];
   rig.kernel.handler = (sqe, kernel) => {
@@ -73,7 +73,7 @@ for (const fault of [0, 512, -EFAULT]) {
       assertMatch(rig.log().join(), /queue 0 tag \d: copied -?\d+ of 4096 bytes of data/);
       assertEquals(rig.io(io).results, [BYTES]);
     }
-    // What was not copied in was not written.
+    // Data that was not copied in was not written.
     assertEquals(backend.calls.list().filter(({ op }) => op === "writeAt").length, 1);
     rig.stop();
   });

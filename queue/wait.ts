@@ -1,5 +1,5 @@
 /**
- * The two ways in which a serving thread waits.
+ * The loops of a serving thread. They differ in how the thread waits for completions.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { CONTROL_PROGRESS, THREAD_IDLE, THREAD_IN_USER } from "./control_block.t
 import type { QueueServer } from "./server.ts";
 
 /**
- * Serves until the device is gone, blocking the thread in the kernel: one system call submits the
- * answers of a batch and waits for the next. For backends that are `synchronous`.
+ * Serves until the device is gone, and blocks the thread in the kernel. One system call submits the
+ * answers of a batch and waits for the next batch. For backends that are `synchronous`.
  */
 export function serveBlocking(server: QueueServer): void {
   const ring = server.ring;
@@ -28,8 +28,9 @@ export function serveBlocking(server: QueueServer): void {
 }
 
 /**
- * As {@linkcode serveBlocking}, with a turn for the event loop several times a second. Where Deno's
- * telemetry is on, each export waits for every thread's event loop, and so does the process's end.
+ * As {@linkcode serveBlocking}, but gives the event loop a turn several times a second. With Deno's
+ * telemetry on, each export waits for every thread's event loop, and so does the end of the
+ * process.
  */
 export async function serveInTurns(server: QueueServer): Promise<void> {
   const ring = server.ring;
@@ -47,21 +48,21 @@ export async function serveInTurns(server: QueueServer): Promise<void> {
   server.finish();
 }
 
-/** How often a thread that is to drain looks whether its patience has ended, in microseconds. */
+/** Interval at which a draining thread checks whether its time is up, in microseconds. */
 const DRAIN_CHECK_US = 100_000;
 
-/** How often, within one deadline, overdue requests are looked for. */
+/** Number of checks for overdue requests per deadline. */
 const CHECKS_PER_DEADLINE = 8;
-/** Batches handled before the event loop gets its turn even if more are ready. */
+/** Number of batches after which the event loop gets a turn even if more are ready. */
 const BATCHES_PER_TURN = 16;
 
 /**
- * Serves until the device is gone from within an event loop, so that Promises, timers and sockets
- * of the backend go on. Waiting costs one hop through Deno's thread pool. While nothing is
- * outstanding nothing wakes this thread.
+ * Serves from within an event loop until the device is gone, so that Promises, timers and sockets
+ * of the backend keep working. Each wait costs one hop through Deno's thread pool. Nothing wakes
+ * this thread while no request is outstanding.
  *
- * @param eventfd A non-blocking eventfd, which the ring is to signal. It stays its owner's, and is
- *   signalled for as long as there are completions that this thread has not looked at.
+ * @param eventfd A non-blocking eventfd for the ring to signal. The caller keeps ownership. It
+ *   stays signalled as long as there are completions that this thread has not handled.
  */
 export async function serveInEventLoop(
   server: QueueServer,
@@ -74,11 +75,11 @@ export async function serveInEventLoop(
   registerEventFd(ring, eventfd);
   await using completions = new PolledFd(eventfd);
   const tick = () => {
-    // The tick proves that this thread is not stuck in a method of the backend.
+    // The tick proves that this thread is not stuck in a backend method.
     server.control[CONTROL_PROGRESS]++;
     server.guard(() => server.expire());
-    // A late answer may have ended the service, and the kernel may have been short of memory when
-    // it was to be submitted: the loop must look again.
+    // Wake the loop if a late answer has ended the service, or could not be submitted because the
+    // kernel was short of memory.
     if (!server.running || ring.pending > 0) completions.wake();
     if (server.outstanding > 0 || ring.pending > 0) return;
     clearInterval(timer);
@@ -92,10 +93,11 @@ export async function serveInEventLoop(
         if (server.process() === 0 && ring.pending === 0) break;
       }
       if (!server.running) break;
-      // Not before all were handled: the watch goes by it, should a method never return.
+      // Only after all were handled: if a method never returns, the watch sees the eventfd
+      // signalled.
       resetEventFd(eventfd);
       if (server.outstanding > 0 || ring.pending > 0) timer ??= setInterval(tick, periodMs);
-      // What came in between, or is too much for one turn of the event loop, gets the next.
+      // Completions that arrived meanwhile, or exceed one turn's share, get the next turn.
       if (ring.ready() > 0) signalEventFd(eventfd);
       else if (timer === undefined) server.enterState(THREAD_IDLE);
       await completions.wait();

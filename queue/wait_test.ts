@@ -17,7 +17,7 @@ import {
 } from "./control_block.ts";
 import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
 
-/** Fails where the service does not end, instead of hanging. */
+/** Fails if the service does not end, instead of hanging. */
 async function within(promise: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise((_, reject) => {
@@ -39,7 +39,7 @@ Deno.test("serveBlocking serves until the device is gone, and sleeps only in the
   using _ = rig;
   const model = new DiskModel(1 << 20, 512, 64 << 10, new Dice(5));
   let idles = 0;
-  // The fake's kernel has nothing under way: this is where the thread would sleep.
+  // The fake kernel has nothing under way: the thread would sleep here.
   rig.kernel.onIdle = () => {
     assertEquals(rig.control[CONTROL_STATE], THREAD_IDLE);
     if (++idles > 50) return rig.ublk.stop();
@@ -71,7 +71,7 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
   assert(turns >= 2 && turns < waits, `${turns} turns`);
 });
 
-/** A rig whose fake kernel signals the eventfd that the server registers, as the real one does. */
+/** Makes a rig whose fake kernel signals the registered eventfd, as the real kernel does. */
 function eventRig(backend: ReturnType<typeof mockBackend>) {
   const rig = new QueueRig({ backend, depth: 2 });
   const completions = eventFd(true);

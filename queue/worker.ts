@@ -1,6 +1,6 @@
 /**
- * The module of a serving Worker: it opens a backend, serves its queues until the device is gone,
- * and closes the backend. It is exported so that `deno compile` and bundlers can find it; programs
+ * The module of a serving Worker. It opens a backend, serves its queues until the device is gone,
+ * and closes the backend. It is exported so that `deno compile` and bundlers can find it. Programs
  * do not import it.
  *
  * @module
@@ -37,7 +37,7 @@ async function handle(message: ToThread): Promise<void> {
     case "serve": {
       pin(message.cpus, log!);
       const serving = prepareServing(disk!.backend, message.order, log!);
-      // From here on this thread may block: what it has to say must be said before.
+      // The thread may block from here on, so send the message first.
       scope.postMessage({ type: "ready", resources: serving.resources });
       const lostErrno = await serving.run();
       return scope.postMessage({ type: "stopped", lostErrno });
@@ -48,7 +48,7 @@ async function handle(message: ToThread): Promise<void> {
   }
 }
 
-/** Keeps the thread near the CPUs whose requests it serves. Only speed depends on it. */
+/** Pins the thread to the CPUs whose requests it serves. This only affects speed. */
 function pin(cpus: readonly number[], log: LogWriter): void {
   if (cpus.length === 0) return;
   try {
@@ -60,9 +60,9 @@ function pin(cpus: readonly number[], log: LogWriter): void {
 }
 
 /**
- * Sends to the log what would otherwise be printed: the console, and what nobody catches. Deno prints
- * that in several lines, as it is, and ends the thread; here the manager is told, which ends it in
- * an orderly way.
+ * Sends the console's output and uncaught errors to the log. By default Deno prints an uncaught
+ * error raw, on several lines, and ends the thread. Here the manager gets a message, and ends the
+ * thread in an orderly way.
  */
 function takeOutput(log: LogWriter): void {
   redirectConsole(logSink(log));
@@ -75,13 +75,13 @@ function takeOutput(log: LogWriter): void {
   addEventListener("error", (event) => caught(event, event.error));
 }
 
-/** Where a mistake was made is for the log: the error that its manager throws is one line. */
+/** Logs an error's stack. The error that the manager throws has only one line. */
 function logPlace(error: unknown, log: LogWriter): void {
   const sink = logSink(log);
   for (const line of stackText(error).split("\n")) sink(LOG_DEBUG, line);
 }
 
-// One after the other: a "close" that comes while the backend still opens is to close it.
+// Handle messages one at a time: a "close" during the opening of a backend must close it.
 let last = Promise.resolve();
 scope.onmessage = (event) => {
   last = last.then(() => handle(event.data)).catch((error) => {

@@ -3,7 +3,7 @@ import { libc } from "../uring/libc.ts";
 import { createLogBuffer, LogReader } from "./log_ring.ts";
 import { type FromThread, type ToThread, unpackError } from "./messages.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// libc stays open. Open it here, because inside a test the sanitizer would report a leak.
 libc();
 
 const MODULE = `data:application/javascript,${
@@ -19,7 +19,7 @@ const MODULE = `data:application/javascript,${
   }`)
 }`;
 
-/** Opens the module in a thread; returns what the thread says up to `count` messages, and its log. */
+/** Opens the module in a thread. Returns the thread's first `count` messages, and its log. */
 async function opened(later: boolean, count: number): Promise<[FromThread[], string[]]> {
   const log = createLogBuffer();
   const worker = new Worker(new URL("./worker.ts", import.meta.url), {
@@ -52,7 +52,7 @@ Deno.test("a serving Worker whose console is taken + what its module prints + is
   assertEquals(lines, [
     "20 one \x1b[2J",
     "20 two { a: 1 }",
-    // As much as a record has room for, and the rest in others.
+    // One record is full, and others hold the rest.
     `30 ${"é".repeat(120)}`,
     `30 ${"é".repeat(120)}`,
     `30 ${"é".repeat(60)}`,

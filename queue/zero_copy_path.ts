@@ -1,11 +1,11 @@
 /**
- * The data paths with zero copy: the request's own pages become a buffer of the thread's ring, and
- * what answers hands them on to another file. Nobody in user space sees the bytes.
+ * The data paths with zero copy. The request's own pages become a buffer of the thread's ring, and
+ * the handler passes them on to another file. User space never sees the bytes.
  *
- * Each slot has the buffer of its number. With `UBLK_F_SUPPORT_ZERO_COPY` the path registers it by
- * a command, linked before the first operation of what answers, and unregisters it before the
- * answer. With `UBLK_F_AUTO_BUF_REG` the driver does both. Where that fails, and the device has
- * both flags, the request comes marked `UBLK_IO_F_NEED_REG_BUF` and is registered by command.
+ * Slot N uses buffer N. With `UBLK_F_SUPPORT_ZERO_COPY` the path registers it by a command, linked
+ * before the handler's first operation, and unregisters it before the answer. With
+ * `UBLK_F_AUTO_BUF_REG` the driver does both. If that fails and the device has both flags, the
+ * request arrives marked `UBLK_IO_F_NEED_REG_BUF`, and the path registers it by command.
  *
  * @module
  */
@@ -30,13 +30,13 @@ import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { KIND_PATH, type Slots } from "./slots.ts";
 
-/** Which command an operation is. */
+/** The command of a completion. */
 const STEP_REGISTER = 0;
 const STEP_UNREGISTER = 1;
-/** An index that no ring has a buffer for (`IORING_MAX_REG_BUFFERS` is 2^14). */
+/** A buffer index that is out of range for every ring (`IORING_MAX_REG_BUFFERS` is 2^14). */
 const NO_BUFFER = 0xffff;
 
-/** The places of requests whose data is in the ring's registered buffers: slot N's in buffer N. */
+/** Places in the ring's registered buffers: the data of slot N is in buffer N. */
 export class RegisteredBuffers implements Places {
   locate(): boolean {
     return true;
@@ -57,25 +57,25 @@ export class RegisteredBuffers implements Places {
   [Symbol.dispose](): void {}
 }
 
-/** What a {@linkcode ZeroCopyPath} works with. */
+/** The parts of a {@linkcode ZeroCopyPath}. */
 export interface ZeroCopyParts {
-  /** The thread's ring, with a table of as many buffers as there are slots. */
+  /** The thread's ring. Its buffer table has one entry per slot. */
   readonly ring: Ring;
   /** The descriptor of `/dev/ublkcN`. */
   readonly charFd: number;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** What answers. */
+  /** The handler, which answers. */
   readonly handler: Handler;
-  /** The most SQEs that one request's first operations take. */
+  /** The maximum number of SQEs for a request's first operations. */
   readonly operations: number;
-  /** Who registers: this path, the driver, or this path after the driver was made to fail. */
+  /** The registering side: this path, the driver, or this path after a forced driver failure. */
   readonly registration: "command" | "automatic" | "fallback";
   /** The log channel. */
   readonly log: LogWriter;
 }
 
-/** Pages of the request as buffers of the ring. */
+/** The data path on which the request's pages are a buffer of the ring. */
 export class ZeroCopyPath implements DataPath {
   readonly commands: SlotPlaces;
   readonly mayFollow: boolean;
@@ -118,12 +118,12 @@ export class ZeroCopyPath implements DataPath {
   request(slot: number): void {
     const slots = this.#slots;
     if (slots.timed) slots.begin(slot);
-    // What it cannot register it fails by itself.
+    // The driver itself fails requests that it cannot register.
     if (this.#byDriver) return this.#handler.handle(slot, false);
     const opFlags = slots.opFlags(slot);
     const byCommand = this.#byCommand || (opFlags & UBLK_IO_F_NEED_REG_BUF) !== 0;
     if (!byCommand || !carriesData(opFlags & 0xff)) return this.#handler.handle(slot, false);
-    // One chain, so it must not fall apart between two system calls.
+    // The chain must not be split between two system calls.
     this.#ring.reserve(this.#operations + 1);
     this.#command(UBLK_U_IO_REGISTER_IO_BUF, slot, IOSQE_IO_LINK, STEP_REGISTER);
     if (this.#registered[slot] !== 0) fail("the buffer of the request before is unregistered");
@@ -143,21 +143,21 @@ export class ZeroCopyPath implements DataPath {
     const at = this.#ring.place();
     const sqes = this.#ring.sqes;
     clear(sqes, at, at + 16);
-    // Its completion is of interest only where it failed.
+    // Only a failure needs a completion.
     sqes[at] = IORING_OP_URING_CMD | ((IOSQE_CQE_SKIP_SUCCESS | link) << 8);
     sqes[at + 1] = this.#charFd;
     sqes[at + 2] = cmdOp;
     sqes[at + 8] = slot;
     sqes[at + 9] = KIND_PATH | (step << 8);
-    // struct ublksrv_io_cmd; its address is the number of the buffer.
+    // struct ublksrv_io_cmd. Its address field holds the buffer's index.
     sqes[at + 12] = this.#slots.queue(slot) | (this.#slots.tag(slot) << 16);
     sqes[at + 14] = slot;
   }
 
   /**
-   * A command has failed. Where that was a registration, what is linked behind it is cancelled
-   * without a completion, since the kernel drops those of the whole chain when one fails that was
-   * to be silent (`REQ_F_SKIP_LINK_CQES` in `io_uring/io_uring.h`).
+   * Handles a failed command. If it was a registration, the operations linked behind it are
+   * cancelled without completions: when a silent SQE fails, the kernel drops the completions of its
+   * whole chain (`REQ_F_SKIP_LINK_CQES` in `io_uring/io_uring.h`).
    */
   operationDone(slot: number, result: number, step: number): void {
     const slots = this.#slots;
@@ -167,7 +167,7 @@ export class ZeroCopyPath implements DataPath {
       `queue ${slots.queue(slot)} tag ${slots.tag(slot)}: ${what} its pages failed with errno ` +
         `${-result}`,
     );
-    // A request that was answered at once waits for nothing any more.
+    // A request that was answered at once has nothing left to cancel.
     if (step !== STEP_REGISTER || this.#registered[slot] === 0) return;
     this.#registered[slot] = 0;
     this.#handler.cancelled!(slot);

@@ -32,7 +32,7 @@ interface Options extends Partial<RigOptions> {
   methods?: Partial<RingMethods>;
 }
 
-/** A rig over a file, and every SQE that it submits, call by call of `enter`. */
+/** Makes a rig over a file, and records its SQEs per call of `enter`. */
 function setUp(path: DataPathName, { parts, methods, ...options }: Options = {}) {
   const file = new FakeFile(1 << 20);
   const backend = file.backend(parts, methods);
@@ -109,7 +109,7 @@ for (const path of PATHS) {
   });
 
   Deno.test(`ZeroCopyPath on ${path} has a linked chain's operations in one submission`, () => {
-    // As small as the ring can be: a chain of five finds it nearly full again and again.
+    // The smallest possible ring: a chain of five often finds it nearly full.
     using it = setUp(path, { parts: 4, depth: 8, entries: 8, cqEntries: 128 });
     const requests = Array.from(
       { length: 40 },
@@ -149,13 +149,13 @@ Deno.test("ZeroCopyPath's commands name tag and buffer, and are silent unless th
   it.rig.stop();
 });
 
-// What is linked behind a REGISTER that fails is cancelled, and as the REGISTER would have been
-// silent, the kernel posts no completion for any of it. The request was never answered once.
+// Operations linked behind a failed REGISTER are cancelled. Because the REGISTER was to be silent,
+// the kernel posts no completion for any of them. Regression: the request was never answered.
 for (const parts of [1, 3]) {
   for (const path of ["zero-copy", "auto-zero-copy-fallback"] as const) {
     Deno.test(`ZeroCopyPath on ${path} answers EIO where a REGISTER before ${parts} operations fails`, () => {
       using it = setUp(path, { parts });
-      // The driver's own registration is made to fail, and does so without this fault.
+      // In this mode the driver's own registration fails anyway, without this fault.
       const request = it.rig.ublk.submitIo(0, WRITE);
       it.rig.ublk.faults = { register: ENOMEM };
       it.rig.run(() => request.result !== undefined);
@@ -163,7 +163,7 @@ for (const parts of [1, 3]) {
       assertMatch(it.rig.log().join(), /queue 0 tag 0: registering its pages failed .* errno 12/);
       assertEquals(it.rig.ublk.commands.get(UBLK_U_IO_UNREGISTER_IO_BUF), undefined);
       assertEquals(it.rig.handler.outstanding, 0);
-      // The tag and its buffer are as good as new.
+      // The tag and its buffer still work.
       for (let io = 0; io < 3; io++) assertEquals(it.rig.io(WRITE).results, [BYTES]);
       it.rig.stop();
     });

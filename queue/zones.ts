@@ -1,6 +1,6 @@
 /**
- * Requests about zones: what is called for each of them, and what its answer is. Reports and appends
- * travel by user copy; where an append landed travels in the command that answers it.
+ * Zone requests: calls the backend's method for each one, and converts the result to an answer.
+ * Reports and appends use user copy. The command that answers an append carries its sector.
  *
  * @module
  */
@@ -50,19 +50,19 @@ const CONDITIONS: Readonly<Record<ZoneCondition, number>> = {
   "offline": BLK_ZONE_COND_OFFLINE,
 };
 
-/** The bytes of a request's data. */
+/** Returns the length of a request's data in bytes. */
 export function dataBytes(slots: Slots, slot: number): number {
   const isReport = (slots.opFlags(slot) & 0xff) === UBLK_IO_OP_REPORT_ZONES;
   return isReport ? slots.zoneCount(slot) * blk_zone.size : slots.bytes(slot);
 }
 
-/** What {@linkcode Zones} work with. */
+/** The parts of {@linkcode Zones}. */
 export interface ZonesParts {
-  /** What answers. */
+  /** The backend's methods for zones. */
   readonly methods: ZoneMethods;
   /** The thread's slots. */
   readonly slots: Slots;
-  /** Where data is. They stay the caller's. */
+  /** The buffers with the data. The caller keeps ownership. */
   readonly buffers: SlotBuffers;
   /** The largest request in bytes. */
   readonly maxIoBytes: number;
@@ -73,14 +73,15 @@ export interface ZonesParts {
 /** The zones of a thread's disk. */
 export class Zones {
   /**
-   * The sector at which each slot's append landed; 0 while it has none to answer. The driver reads it
-   * where other commands have an address, and wants no address on such a device.
+   * The sector at which each slot's append landed; 0 while the slot has no append to answer. The
+   * driver reads it from the address field of the command, and accepts no address on such a device.
    */
   readonly landed: Float64Array<ArrayBuffer>;
   /**
-   * The answer to a report whose data has been copied. The last request of one has pages for more
-   * zones than it asks for. The driver sends a request again whose result leaves some of its pages
-   * over, and cuts one that is greater to them (`__ublk_complete_rq`).
+   * The answer to a report whose data has been copied. The last request of a report has pages for
+   * more zones than it asks for. If a result leaves pages unfilled, the driver sends the request
+   * again; it cuts a result that exceeds the pages (`__ublk_complete_rq`). So this is the largest
+   * result.
    */
   readonly reported: number;
   readonly #methods: ZoneMethods;
@@ -100,8 +101,8 @@ export class Zones {
   }
 
   /**
-   * Calls the method of the slot's operation. Returns what it returned, for {@linkcode resultOf}, or
-   * throws what it threw.
+   * Calls the backend's method for the slot's operation. Returns its value, to be passed to
+   * {@linkcode resultOf}, and passes on its exceptions.
    */
   call(slot: number): unknown {
     const slots = this.#slots;
@@ -119,7 +120,7 @@ export class Zones {
         return methods.reset(zone);
       case UBLK_IO_OP_ZONE_RESET_ALL:
         return methods.resetAll();
-      // Nothing is no answer to these two.
+      // These two methods must return a value.
       case UBLK_IO_OP_ZONE_APPEND: {
         const data = this.#buffers.view(slot, slots.bytes(slot));
         return methods.append(data, zone, writeOptions(opFlags)) ?? null;
@@ -133,7 +134,10 @@ export class Zones {
     });
   }
 
-  /** The result for what a method returned, or its Promise resolved to: bytes or a negative errno. */
+  /**
+   * Converts the value that a method returned, or its Promise resolved to, into a result: bytes or
+   * a negative errno.
+   */
   resultOf(slot: number, value: unknown): number {
     const op = this.#slots.opFlags(slot) & 0xff;
     if (op === UBLK_IO_OP_ZONE_APPEND) return this.#appended(slot, value);
@@ -156,7 +160,7 @@ export class Zones {
   #reported(slot: number, value: unknown): number {
     const count = this.#slots.zoneCount(slot);
     if (!Array.isArray(value) || value.length !== count) {
-      // The driver would ask again and again for what is lacking (`ublk_report_zones`).
+      // The driver would ask for the missing zones again and again (`ublk_report_zones`).
       return this.#wrong(slot, `no array of ${count} zones`);
     }
     const bytes = this.#buffers.view(slot, count * blk_zone.size);
@@ -190,7 +194,7 @@ function describe(
   const len = size / SECTOR_BYTES;
   const start = number * len;
   const isConventional = condition === "conventional";
-  // What has no write pointer reports the zone's end, as null_blk does.
+  // A zone without a write pointer reports its end, as null_blk does.
   const filled = isConventional || condition === "full" ? size : written;
   encode(blk_zone, bytes.subarray(at, at + blk_zone.size), {
     start,

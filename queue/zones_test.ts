@@ -76,7 +76,7 @@ for (const options of WAYS) {
       const request = rig.io(append(3), queue);
       assertEquals([request.results, request.landed], [[BYTES], at(3, nth * BYTES)]);
     }
-    // What is no append has no sector in its answer: the driver refuses one.
+    // Only the answer to an append has a sector; the driver refuses it for others.
     const read = rig.io({ op: UBLK_IO_OP_READ, sector: at(3, 3 * BYTES), sectors: 8 }, queue);
     assertEquals([read.results, read.data], [[BYTES], data]);
     assertEquals(rig.stats(queue).zoneAppends, 3);
@@ -124,7 +124,7 @@ Deno.test("Zones: the last part of a report + leaves no pages over, or it would 
     [at(15), SECTORS],
     [0, 0],
   ]);
-  // The rig complains of a result that is less than the pages.
+  // The rig fails on a result that leaves pages unfilled.
   rig.stop();
   disk.close!();
 });
@@ -152,7 +152,7 @@ Deno.test("Zones: what is refused + has the errno for it", () => {
   rig.io({ op: UBLK_IO_OP_ZONE_CLOSE, sector: at(0) });
   rig.io(write(1));
   const refused = rig.io(append(2));
-  // The block layer takes the place from the answer all the same: the zone's start.
+  // The block layer reads the sector from the answer anyway: the start of the zone.
   assertEquals([refused.results, refused.landed], [[-EOVERFLOW], at(2)]);
   assertMatch(rig.log().join("\n"), /operation 13 .*2 zones are active.*answering errno 75/);
   rig.stop();
@@ -184,7 +184,7 @@ Deno.test("Zones: a place beyond 32 bits of sectors + arrives whole", () => {
   }
 });
 
-/** Somebody's own zoned disk. */
+/** Makes a custom zoned disk. */
 function custom(methods: Partial<ZoneMethods>, size = 16 * ZONE, synchronous = true): Backend {
   const zones: ZoneMethods = {
     size: ZONE,

@@ -1,25 +1,26 @@
 /**
- * Taking connections, for as long as the process lives and whatever it lacks meanwhile.
+ * Accepts connections, and keeps doing so even if the process runs out of resources for a while.
  *
  * @module
  */
 
-/** When a connection that could not be taken is tried again, in milliseconds. */
+/** Pause before accepting is tried again after a failure, in milliseconds. */
 const ACCEPT_AGAIN_MS = 100;
 
-/** What is needed of a listener. */
+/** The part of a listener that is needed here. */
 export interface Listening<C> {
   /** The next connection. */
   accept(): Promise<C>;
 }
 
 /**
- * Takes connections until the listener is closed, and hands each of them on until that resolves. One
- * that cannot be taken, as where the process has no descriptor left, waits: once, that it could not
- * ended the server, and its disk with it. (`Deno.serve` gives up there, and `node:net` falls silent.)
+ * Accepts connections until the listener is closed, and serves each of them. If accepting fails,
+ * for instance because the process has no descriptor left, the connection waits for the next try.
+ * Such a failure once ended the server, and its disk with it. (`Deno.serve` gives up there, and
+ * `node:net` falls silent.)
  *
- * @param serve Rejects for nothing. It closes its connection.
- * @param limit Connections at a time. One more is closed at once.
+ * @param serve Serves one connection and closes it. Its Promise should never reject.
+ * @param limit Maximum number of connections. A connection beyond it is closed at once.
  */
 export async function acceptAll<C extends Disposable>(
   listener: Listening<C>,
@@ -36,7 +37,7 @@ export async function acceptAll<C extends Disposable>(
       }
       count++;
       const ended = () => void count--;
-      // Not even what should not happen to a connection ends the server.
+      // Even an unexpected rejection must not end the server.
       serve(connection).then(ended, ended);
     } catch (error) {
       if (error instanceof Deno.errors.BadResource) return;

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { acceptAll } from "./accept.ts";
 
-/** A connection that knows whether it was closed. */
+/** Makes a connection that records whether it was closed. */
 const connect = () => ({
   closed: false,
   [Symbol.dispose]() {
@@ -30,7 +30,7 @@ Deno.test("acceptAll closes connections beyond its limit, until one of those bef
   const ends: (() => void)[] = [];
   const queue = [...all];
   const accept = async () => {
-    // After what the one before has led to.
+    // Let the effects of the previous connection settle.
     await new Promise((resolve) => setTimeout(resolve));
     if (queue.length === 1) ends[0]();
     await Promise.resolve();

@@ -1,38 +1,41 @@
 /**
- * Memory that stands in for arrays which JavaScript may move or collect: the kernel gets its
- * address, and the bytes are copied.
+ * Bounce buffers, for arrays that JavaScript may move or collect. The kernel gets the address of
+ * the bounce buffer, and the bytes are copied.
  *
  * @module
  */
 
 import { Mapping, pageBytes } from "./mapping.ts";
 
-/** The most bytes that a pool keeps for the next operations. */
+/** Maximum number of bytes that a pool keeps for the next operations. */
 const KEPT_BYTES = 4 << 20;
 
-/** A buffer of a pool. */
+/** A buffer from a pool. */
 export interface Bounce {
-  /** Its address. */
+  /** The address. */
   readonly address: number;
-  /** Its bytes: at least as many as were asked for. */
+  /** The bytes, at least as many as requested. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The mapping that it is all of. The pool's. */
+  /** The mapping that the buffer fills. Owned by the pool. */
   readonly mapping: Mapping;
 }
 
-/** Buffers of powers of two, of which some are kept: mapping one costs as much as a read. */
+/**
+ * A pool of buffers whose sizes are powers of two. Some are kept: a new mapping costs as much as a
+ * read.
+ */
 export class BouncePool implements Disposable {
   readonly #free = new Map<number, Bounce[]>();
   #keptBytes = 0;
   #closed = false;
 
-  /** Bytes that nobody uses at the moment, at most 4 MiB. */
+  /** Number of unused bytes in the pool, at most 4 MiB. */
   get keptBytes(): number {
     return this.#keptBytes;
   }
 
   /**
-   * A buffer of at least `bytes`, with anything in it.
+   * Takes a buffer of at least `bytes`. Its contents are arbitrary.
    *
    * @throws {UblkError} `MEMORY_LIMIT`.
    */
@@ -48,7 +51,7 @@ export class BouncePool implements Disposable {
     return { mapping, address: mapping.address, bytes: new Uint8Array(mapping.buffer()) };
   }
 
-  /** Takes a buffer back, which the kernel no longer knows. */
+  /** Returns a buffer to the pool. The kernel must no longer use it. */
   give(bounce: Bounce): void {
     const size = bounce.bytes.length;
     if (this.#closed || this.#keptBytes + size > KEPT_BYTES) {
@@ -60,7 +63,7 @@ export class BouncePool implements Disposable {
     else free.push(bounce);
   }
 
-  /** Releases what nobody uses; the others when they are given back. */
+  /** Releases the unused buffers now, and the others as they are returned. */
   [Symbol.dispose](): void {
     this.#closed = true;
     this.#keptBytes = 0;

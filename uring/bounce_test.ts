@@ -4,7 +4,7 @@ import { BouncePool } from "./bounce.ts";
 import { libc } from "./libc.ts";
 import { PAGE_BYTES, placeOf } from "./mapping.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 Deno.test("BouncePool.take + a size + is a mapping of at least that, used again", () => {
@@ -18,7 +18,7 @@ Deno.test("BouncePool.take + a size + is a mapping of at least that, used again"
   assertEquals(pool.take(4 * PAGE_BYTES).address, first.address);
   pool.give(first);
   pool.give(second);
-  // One of another size is not taken for it.
+  // A buffer of another size is not reused for it.
   const small = pool.take(0);
   assertEquals(small.bytes.length, PAGE_BYTES);
   pool.give(small);

@@ -1,6 +1,6 @@
 /**
- * A ring of provided buffers that holds one buffer, consumed little by little: what a multishot
- * command writes to, completion after completion, until it is full.
+ * A ring of provided buffers with a single buffer that is consumed incrementally. A multishot
+ * command writes to it, completion after completion, until it is full.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { Ring } from "./ring.ts";
 
 const TWO_32 = 0x1_0000_0000;
 
-/** One provided buffer. The ring must be closed before it is disposed of. */
+/** One provided buffer. Close the ring before disposing of it. */
 export class BufferRing implements Disposable {
   /** The buffer's memory. */
   readonly buffer: ArrayBuffer;
@@ -24,10 +24,10 @@ export class BufferRing implements Disposable {
   readonly #tail: Uint16Array<ArrayBuffer>;
 
   /**
-   * Registers the ring as group `group`; {@linkcode provide} is yet to come.
+   * Registers the ring as group `group`. Call {@linkcode provide} next.
    *
-   * @param bytes Of the buffer: whole pages.
-   * @throws {UblkError} `SYSCALL_FAILED` where the kernel lacks such rings (before Linux 6.12).
+   * @param bytes Size of the buffer, in whole pages.
+   * @throws {UblkError} `SYSCALL_FAILED` if the kernel lacks such rings (before Linux 6.12).
    */
   constructor(ring: Ring, group: number, bytes: number) {
     assert(bytes > 0 && bytes % pageBytes() === 0, "a provided buffer is whole pages");
@@ -53,13 +53,14 @@ export class BufferRing implements Disposable {
     stack.move();
   }
 
-  /** Gives the whole buffer to the kernel, again once it is used up. */
+  /** Hands the whole buffer to the kernel; call it again once the buffer is used up. */
   provide(): void {
     const words = this.#words;
     words[0] = this.#memory.address >>> 0;
     words[1] = this.#memory.address / TWO_32;
     words[2] = this.#memory.bytes;
-    // `bid` is 0. The tail beside it is published last, by a store that nothing passes.
+    // `bid` is 0. The tail beside it is published last, with a store that nothing is reordered
+    // past.
     const tail = (this.#tail[7] + 1) & 0xffff;
     Atomics.store(words, 3, tail << 16);
   }

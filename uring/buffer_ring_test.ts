@@ -13,7 +13,7 @@ import { probeOpcodes } from "./register.ts";
 import type { Ring } from "./ring.ts";
 import { prepare } from "./sqe.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const TWO_32 = 0x1_0000_0000;
@@ -34,7 +34,7 @@ Deno.test("BufferRing registers one buffer that is consumed little by little, an
   assertEquals([...words!.subarray(2)], [1, 5 | (IOU_PBUF_RING_INC << 16), 0, 0, 0, 0, 0, 0]);
   const entry = new Uint32Array(bufferAt(words![0] + words![1] * TWO_32, 16));
   assertEquals([...entry], [0, 0, 0, 0]);
-  // The tail is 16 bits wide and wraps around; the number of the buffer beside it stays 0.
+  // The tail is 16 bits wide and wraps around. The buffer id beside it stays 0.
   for (let time = 1; time <= 65_537; time++) {
     buffers.provide();
     if (entry[3] !== (time & 0xffff) << 16 >>> 0) assertEquals(entry[3], (time & 0xffff) << 16);
@@ -53,7 +53,7 @@ Deno.test("BufferRing tells the errno with which the kernel refuses it", () => {
   assertEquals(error.errno, EINVAL);
 });
 
-/** Why this kernel cannot run the tests below, or undefined. */
+/** The reason why this kernel cannot run the tests below; undefined if it can. */
 function lacks(): string | undefined {
   using ring = openRing({ entries: 8 }).ring;
   if (!probeOpcodes(ring).has(IORING_OP_READ_MULTISHOT)) return "READ_MULTISHOT (Linux 6.7)";
@@ -67,7 +67,7 @@ function lacks(): string | undefined {
 const lacking = lacks();
 const suffix = lacking === undefined ? "" : ` (ignored: this kernel lacks ${lacking})`;
 
-/** A READ_MULTISHOT on a pipe, in whose place a FETCH stands on a ublk device. */
+/** A READ_MULTISHOT on a pipe, which stands in for a FETCH on a ublk device. */
 function setUp(bytes: number) {
   const stack = new DisposableStack();
   const folder = Deno.makeTempDirSync();
@@ -145,11 +145,11 @@ Deno.test({
       write(10, 100 + round);
       assertEquals(got.map(([result]) => result), [4, PAGE_BYTES - 14, 10]);
       assertEquals([bytes[0], bytes[4], bytes[PAGE_BYTES - 1]], [9, round, 100 + round]);
-      // The command ends with the last byte, or with the first for which there is no place.
+      // The command ends with the last byte, or with the first byte that does not fit.
       write(4, 9);
       assertEquals(got[3] ?? [-ENOBUFS, false], [-ENOBUFS, false]);
       got.length = 0;
-      // What found no place is still in the pipe: the next command gets it.
+      // The bytes that did not fit are still in the pipe. The next command reads them.
       it.read();
       it.ring.enterTimeout(1, 1e6);
       got.push(...completions(it.ring));

@@ -1,5 +1,5 @@
 /**
- * Datagrams to a Unix socket, which Deno sends only with `--unstable-net`, and never to an abstract
+ * Datagrams to a Unix socket. Deno sends them only with `--unstable-net`, and never to an abstract
  * address.
  *
  * @module
@@ -17,16 +17,16 @@ const MSG_NOSIGNAL = 0x4000;
 /** Bytes of `sun_path` in `struct sockaddr_un`. */
 const SUN_PATH_BYTES = 108;
 
-/** Sends to one address. */
+/** A sender to one address. */
 export class DatagramSender implements Disposable {
   readonly #address: Uint8Array<ArrayBuffer>;
   readonly #path: string;
   readonly #fd: number;
 
   /**
-   * Nothing is sent yet, and whether somebody listens is not known.
+   * Makes the socket. Nothing is sent yet, so whether somebody listens is unknown.
    *
-   * @param path An absolute path, or `@` and the name of an abstract socket.
+   * @param path An absolute path, or `@` followed by the name of an abstract socket.
    * @throws {UblkError} `INVALID_ARGUMENT` for another kind of address.
    */
   constructor(path: string) {
@@ -37,10 +37,10 @@ export class DatagramSender implements Disposable {
   }
 
   /**
-   * Sends a text. Never waits.
+   * Sends a text without waiting.
    *
-   * @returns Whether it was taken; the receiver's queue may be full.
-   * @throws {UblkError} `SYSCALL_FAILED` where nobody listens.
+   * @returns Whether it was accepted; the receiver's queue may be full.
+   * @throws {UblkError} `SYSCALL_FAILED` if nobody listens.
    */
   send(text: string): boolean {
     const bytes = new TextEncoder().encode(text);
@@ -64,10 +64,10 @@ export class DatagramSender implements Disposable {
   }
 }
 
-/** `struct sockaddr_un`: `sa_family_t sun_family; char sun_path[108];`, as long as it is filled. */
+/** `struct sockaddr_un`: `sa_family_t sun_family; char sun_path[108];`, cut to the part in use. */
 function unixAddress(path: string): Uint8Array<ArrayBuffer> {
   const abstract = path.startsWith("@");
-  // A path ends with a zero byte; an abstract name begins with one, and its length is its end.
+  // A path ends with a zero byte. An abstract name begins with one and ends with the address.
   const name = new TextEncoder().encode(abstract ? `\0${path.slice(1)}` : `${path}\0`);
   if (!/^[/@]./.test(path) || name.length > SUN_PATH_BYTES) {
     throw new UblkError("INVALID_ARGUMENT", {

@@ -6,7 +6,7 @@ import { UblkError } from "../uapi/error.ts";
 import { DatagramSender } from "./datagram.ts";
 import { libc, processLibc } from "./libc.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 processLibc();
 

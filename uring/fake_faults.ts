@@ -6,17 +6,17 @@
 
 import { Dice } from "../uapi/dice.ts";
 
-/** Probabilities, from 0 to 1, with which things go wrong. Left out is 0. */
+/** Probabilities of the faults, from 0 to 1. Left out means 0. */
 export interface FakeFaults {
-  /** `enter` takes fewer SQEs than offered, and then does not wait. Links are not torn. */
+  /** `enter` takes fewer SQEs than offered, and then does not wait. Chains stay whole. */
   shortSubmit?: number;
   /** A wait is interrupted by a signal. */
   eintr?: number;
-  /** Submission finds no memory. */
+  /** Submission fails for lack of memory. */
   eagain?: number;
-  /** Submission is refused until overflowed completions are read. */
+  /** Submission fails until overflowed completions are read. */
   ebusy?: number;
-  /** A completion is held back for some more calls of `enter`. */
+  /** A completion is delayed by a few calls of `enter`. */
   delay?: number;
   /** A completion overtakes others. */
   reorder?: number;
@@ -24,11 +24,11 @@ export interface FakeFaults {
   earlyReturn?: number;
 }
 
-/** Decides when a fault strikes: the same seed and the same calls give the same faults. */
+/** Dice that decide when faults occur. The same seed and the same calls give the same faults. */
 export class FaultDice extends Dice {
-  /** The probabilities; may be changed at any time. */
+  /** The probabilities. They may be changed at any time. */
   faults: FakeFaults;
-  /** How often each fault has struck. */
+  /** Number of occurrences of each fault. */
   readonly struck: Record<keyof FakeFaults, number> = {
     shortSubmit: 0,
     eintr: 0,
@@ -38,16 +38,16 @@ export class FaultDice extends Dice {
     reorder: 0,
     earlyReturn: 0,
   };
-  /** Starts the series of a seed. */
+  /** Starts the sequence of a seed. */
   constructor(seed = 1, faults: FakeFaults = {}) {
     super(seed);
     this.faults = faults;
   }
 
-  /** Whether the fault strikes now. */
+  /** Whether the fault occurs now. */
   strikes(fault: keyof FakeFaults): boolean {
     const probability = this.faults[fault] ?? 0;
-    // No draw for a fault that is off: switching one on leaves the others' series as it was.
+    // A fault that is off draws nothing, so it does not change the sequence of the others.
     if (probability === 0 || this.draw(1e6) >= probability * 1e6) return false;
     this.struck[fault]++;
     return true;

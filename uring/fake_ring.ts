@@ -1,11 +1,11 @@
 /**
- * A ring without a kernel, for tests: the same {@linkcode Ring} over ordinary memory, and a fake of
- * the kernel's side whose faults are drawn from a seed, so that a failure can be repeated.
+ * A ring without a kernel, for tests: the real {@linkcode Ring} over ordinary memory, with a fake
+ * of the kernel's side. Its faults are drawn from a seed, so that failures can be reproduced.
  *
- * It is as unhelpful as the kernel may be. Completions are posted only inside `enter`, as with
- * `DEFER_TASKRUN`; they may come late and out of order; `enter` may take fewer SQEs than it was
- * offered and return before there are enough completions. And where the kernel would sleep for
- * ever the fake throws, because a test that hangs explains nothing.
+ * The fake is as unhelpful as the kernel may be. Completions are posted only inside `enter`, as
+ * with `DEFER_TASKRUN`. They may come late and out of order. `enter` may take fewer SQEs than
+ * offered, and may return with too few completions. If the kernel would sleep for ever, the fake
+ * throws instead, because a hanging test explains nothing.
  *
  * @module
  */
@@ -42,26 +42,30 @@ const TRANSFERS = [
   IORING_OP_WRITE_FIXED,
 ];
 
-/** What happens to each SQE. It may complete it at once, later, or never. */
+/** The handler of each SQE. It may complete the SQE at once, later or never. */
 export type FakeHandler = (sqe: FakeSqe, kernel: FakeKernel) => void;
 
-/** How {@linkcode fakeRing} is to make the ring. */
+/** Options of {@linkcode fakeRing}. */
 export interface FakeRingOptions {
-  /** SQEs, a power of two. */
+  /** Number of SQEs, a power of two. */
   entries: number;
-  /** How many of them are for `Ring.own`. */
+  /** Number of SQEs for `Ring.own`. */
   ownSqes?: number;
-  /** CQEs, a power of two; twice the entries where left out. */
+  /**
+   * Number of CQEs, a power of two.
+   *
+   * @default Twice the entries
+   */
   cqEntries?: number;
-  /** 128-byte SQEs. */
+  /** Use 128-byte SQEs. */
   sqe128?: boolean;
-  /** Where all four indices start, for tests of the wrap-around. */
+  /** Initial value of all four indices, for tests of the wrap-around. */
   initialIndex?: number;
-  /** The seed of the faults. */
+  /** Seed of the faults. */
   seed?: number;
   /** The faults. */
   faults?: FakeFaults;
-  /** What happens to each SQE; without it each completes with 0. */
+  /** The handler of each SQE. Without it, each completes with 0. */
   handler?: FakeHandler;
 }
 
@@ -70,7 +74,7 @@ interface Completion {
   kind: number;
   res: number;
   flags: number;
-  /** Calls of `enter` that it is still held back. */
+  /** Number of calls of `enter` by which it is still delayed. */
   delay: number;
 }
 
@@ -83,7 +87,7 @@ export function fakeRing(options: FakeRingOptions): { ring: Ring; kernel: FakeKe
   const sqeWords = options.sqe128 ? 32 : 16;
   const index = () => Uint32Array.of((options.initialIndex ?? 0) >>> 0);
   const memory: RingMemory = {
-    // Not zero: whoever leaves a word of an SQE unwritten shall notice.
+    // Not zero, so that an unwritten word of an SQE is noticed.
     sqes: new Uint32Array(entries * sqeWords).fill(0xa5a5a5a5),
     sqeWords,
     sqEntries: entries,
@@ -102,36 +106,38 @@ export function fakeRing(options: FakeRingOptions): { ring: Ring; kernel: FakeKe
 
 /** The kernel's side of a fake ring. */
 export class FakeKernel implements RingKernel {
-  /** The kernel knows no such ring. */
+  /** The real kernel does not know this ring. */
   readonly fd: number = -1;
-  /** What happens to each SQE. */
+  /** The handler of each SQE. */
   handler: FakeHandler;
-  /** The faults: which, how often so far, and their series of random numbers. */
+  /** The faults: their probabilities, counts and random numbers. */
   readonly dice: FaultDice;
-  /** Called when `enter` would sleep with nothing under way: what it completes ends the sleep. */
+  /**
+   * Called when `enter` would sleep with nothing in flight. A completion made here ends the sleep.
+   */
   onIdle: () => void = () => {};
   /** Answers `io_uring_register`. */
   onRegister: (opcode: number, argument: Uint8Array<ArrayBuffer> | null, count: number) => number =
     () => 0;
-  /** Calls of `enter` so far. */
+  /** Number of calls of `enter`. */
   enters = 0;
-  /** Time that has passed in waits that ran out, in microseconds. */
+  /** Total time of the waits that timed out, in microseconds. */
   waitedUs = 0;
-  /** SQEs taken whose last completion is still to be made. */
+  /** Number of SQEs taken whose last completion has not been made. */
   inFlight = 0;
   /** Whether the ring was closed. */
   closed = false;
 
   readonly #memory: RingMemory;
-  /** Made and not yet posted, oldest first. */
+  /** Completions that are not posted yet, oldest first. */
   readonly #ready: Completion[] = [];
-  /** Posted while the CQ was full, oldest first. */
+  /** Completions posted while the CQ was full, oldest first. */
   readonly #backlog: Completion[] = [];
-  /** SQEs that wait for the one with this user data, by link, and that one's flags. */
+  /** By user data of a linked SQE: its flags, and the SQEs that wait for it. */
   readonly #links = new Map<string, { flags: number; chain: FakeSqe[] }>();
-  /** User data of SQEs under way that complete silently unless they fail. */
+  /** User data of SQEs in flight that complete silently unless they fail. */
   readonly #silent = new Set<string>();
-  /** Bytes that READs and WRITEs under way are to move. */
+  /** Lengths of the READs and WRITEs in flight, by user data. */
   readonly #wanted = new Map<string, number>();
   #lastCqHead: number;
   #eventFd = -1;
@@ -144,11 +150,11 @@ export class FakeKernel implements RingKernel {
     this.#lastCqHead = memory.cqHead[0];
   }
 
-  /** Completes an SQE, or with `IORING_CQE_F_MORE` in `flags` gives one completion of several. */
+  /** Completes an SQE. With `IORING_CQE_F_MORE` in `flags`, more completions of it may follow. */
   complete(userData: number, kind: number, res: number, flags = 0): void {
     assert(this.inFlight > 0, "a completion belongs to an SQE in flight");
     const key = `${userData}:${kind}`;
-    // A READ or WRITE that is short severs its chain as one that failed does.
+    // A short READ or WRITE breaks its chain, just like a failed one.
     const isFull = res >= (this.#wanted.get(key) ?? 0);
     if ((flags & IORING_CQE_F_MORE) === 0) this.#wanted.delete(key);
     if (!this.#silent.delete(key) || !isFull) this.#make(userData, kind, res, flags);
@@ -159,8 +165,8 @@ export class FakeKernel implements RingKernel {
     this.#links.delete(key);
     const { chain } = linked;
     if (isFull || (linked.flags & IOSQE_IO_HARDLINK) !== 0) return this.#start(chain);
-    // Where one fails that would have been silent, nothing is heard of those behind it, whatever
-    // their flags (`REQ_F_SKIP_LINK_CQES` in io_uring/io_uring.h and timeout.c).
+    // If a silent SQE fails, the SQEs linked behind it complete silently too, whatever their flags
+    // (`REQ_F_SKIP_LINK_CQES` in io_uring/io_uring.h and timeout.c).
     this.inFlight -= chain.length;
     if ((linked.flags & IOSQE_CQE_SKIP_SUCCESS) !== 0) return;
     for (const sqe of chain) this.#make(sqe.userData, sqe.kind, -ECANCELED, 0);
@@ -177,19 +183,19 @@ export class FakeKernel implements RingKernel {
     this.#signal();
   }
 
-  /** `io_uring_enter`. Throws where the kernel would sleep for ever. */
+  /** `io_uring_enter`. Throws if the kernel would sleep for ever. */
   enter(toSubmit: number, minComplete: number, flags: number): number {
     return this.#enter(toSubmit, minComplete, flags, -1);
   }
 
-  /** `io_uring_enter` with a timeout, which passes at once when nothing is under way. */
+  /** `io_uring_enter` with a timeout, which elapses at once if nothing is in flight. */
   enterTimeout(toSubmit: number, minComplete: number, flags: number, timeoutUs: number): number {
     return this.#enter(toSubmit, minComplete, flags, timeoutUs);
   }
 
   /**
-   * `io_uring_register`: asks {@linkcode onRegister}. A registered eventfd is really signalled. The
-   * fake has but its number: complete nothing once that is closed.
+   * `io_uring_register`: calls {@linkcode onRegister}. A registered eventfd is really signalled.
+   * The fake knows only its number, so complete nothing after closing it.
    */
   register(opcode: number, argument: Uint8Array<ArrayBuffer> | null, count: number): number {
     if (this.closed) return -EBADF;
@@ -200,7 +206,10 @@ export class FakeKernel implements RingKernel {
     return result;
   }
 
-  /** Closes the ring; a second time is an error, as a descriptor may be somebody else's by then. */
+  /**
+   * Closes the ring. Closing twice is an error: the descriptor may belong to something else by
+   * then.
+   */
   close(): void {
     assert(!this.closed, "a ring is closed once");
     this.closed = true;
@@ -219,11 +228,11 @@ export class FakeKernel implements RingKernel {
     if (taken < toSubmit) return taken;
     if ((flags & IORING_ENTER_GETEVENTS) === 0) return taken;
     const waited = this.#wait(Math.min(minComplete, this.#memory.cqEntries), timeoutUs);
-    // What was submitted outweighs how the wait ended.
+    // A submission takes precedence over the result of the wait.
     return taken > 0 ? taken : waited;
   }
 
-  /** Holds the ring's indices against what the kernel relies on. */
+  /** Checks the properties of the ring's indices that the kernel relies on. */
   #checkIndices(toSubmit: number): void {
     const { sqHead, sqTail, cqHead, cqTail, sqEntries, cqEntries } = this.#memory;
     const queued = (Atomics.load(sqTail, 0) - sqHead[0]) | 0;
@@ -275,7 +284,7 @@ export class FakeKernel implements RingKernel {
       if (this.dice.strikes("eintr")) return -EINTR;
       if (this.dice.strikes("earlyReturn")) return 0;
       if (this.#ready.length === 0) {
-        // The wait runs out, or the world outside has to do something.
+        // The wait times out, or the test has to do something.
         if (timeoutUs >= 0) {
           this.waitedUs += timeoutUs;
           return -ETIME;
@@ -292,7 +301,7 @@ export class FakeKernel implements RingKernel {
     return (this.#memory.cqTail[0] - Atomics.load(this.#memory.cqHead, 0)) | 0;
   }
 
-  /** Moves completions to the CQ, those that overflowed first; delays count down. */
+  /** Moves completions to the CQ, overflowed ones first, and counts delays down. */
   #post(): void {
     while (this.#backlog.length > 0 && this.#posted() < this.#memory.cqEntries) {
       this.#write(this.#backlog.shift()!);
@@ -300,7 +309,7 @@ export class FakeKernel implements RingKernel {
     const due = this.#ready.filter((completion) => completion.delay-- <= 0);
     const held = this.#ready.filter((completion) => !due.includes(completion));
     this.#ready.splice(0, this.#ready.length, ...held);
-    // Announced once more, or a server that sleeps on the eventfd would never come back for them.
+    // Signal once more, or a server that sleeps on the eventfd would never come back for them.
     if (held.length > 0) this.#signal();
     while (due.length > 0) {
       const overtakes = due.length > 1 && this.dice.strikes("reorder");
@@ -310,7 +319,8 @@ export class FakeKernel implements RingKernel {
         userData === drawn.userData && kind === drawn.kind
       );
       const [completion] = due.splice(first, 1);
-      // Behind others that overflowed even if there is room: the kernel keeps them in order.
+      // Queue behind other overflowed completions even if there is room: the kernel keeps the
+      // order.
       const full = this.#posted() >= this.#memory.cqEntries;
       if (full || this.#backlog.length > 0) this.#backlog.push(completion);
       else this.#write(completion);
@@ -328,7 +338,9 @@ export class FakeKernel implements RingKernel {
     Atomics.store(cqTail, 0, (cqTail[0] + 1) >>> 0);
   }
 
-  /** As with `DEFER_TASKRUN`, the eventfd tells of completions that the next `enter` will post. */
+  /**
+   * Signals the eventfd for completions that the next `enter` will post, as with `DEFER_TASKRUN`.
+   */
   #signal(): void {
     if (this.#eventFd >= 0) signalEventFd(this.#eventFd);
   }

@@ -12,10 +12,10 @@ import type { Ring } from "./ring.ts";
 import { prepNop, prepUringCmd, setSqeFlags } from "./sqe.ts";
 import { eachSeed } from "../tests/seeds.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
-/** Reads what is there: [user data, result] in the order of arrival. */
+/** Reads all completions as [user data, result], in the order of arrival. */
 function completions(ring: Ring): [number, number][] {
   const got: [number, number][] = [];
   for (let at = ring.peek(); at >= 0; at = ring.peek()) {
@@ -25,14 +25,14 @@ function completions(ring: Ring): [number, number][] {
   return got;
 }
 
-/** Pushes `total` NOPs through the ring, never more in flight than `depth`. */
+/** Pushes `total` NOPs through the ring, with at most `depth` in flight. */
 function pump(ring: Ring, total: number, depth: number): number[] {
   const seen: number[] = [];
   let sent = 0;
   for (let round = 0; seen.length < total; round++) {
     assertLess(round, total * 100, "the ring makes no progress");
     while (sent < total && sent - seen.length < depth && prepNop(ring, sent, 0) >= 0) sent++;
-    // For one of them and for all of them by turns.
+    // Wait for one of them and for all of them in turn.
     ring.enter(seen.length % 2 === 0 ? 1 : sent - seen.length);
     for (const [userData] of completions(ring)) seen.push(userData);
   }
@@ -73,7 +73,7 @@ Deno.test("Ring.enter loses and repeats nothing under any fault, for many seeds"
   const ran = await eachSeed(t, 50, (seed) => {
     const options = { entries: 16, cqEntries: 16, initialIndex: 2 ** 32 - 100, seed, faults };
     const { ring, kernel } = fakeRing(options);
-    // More in flight than the CQ holds, or so few that `enter` often has to wait.
+    // Keep more in flight than the CQ holds, or so few that `enter` often has to wait.
     const seen = pump(ring, 500, seed % 2 === 0 ? 40 : 12);
     seen.sort((a, b) => a - b);
     assertEquals(seen, Array.from({ length: 500 }, (_, index) => index));
@@ -91,7 +91,7 @@ Deno.test("Ring.enter submits the rest after a short submission, in order", () =
   const taken = ring.enter(16);
   assertLess(taken, 16);
   assertEquals(ring.pending, 16 - taken);
-  // Refused places stay taken: only so many are free as the kernel took.
+  // Refused SQEs stay in the queue: only as many are free as the kernel took.
   let free = 0;
   while (prepNop(ring, 16 + free, 0) >= 0) free++;
   assertEquals(free, taken);
@@ -113,7 +113,7 @@ Deno.test("Ring.enter returns 0 and keeps what was not taken on EINTR, EAGAIN an
   }
   const { ring } = fakeRing({ entries: 4, faults: { eintr: 1 }, handler: () => {} });
   prepNop(ring, 7, 0);
-  // Submitted first, then interrupted: the kernel reports the submission.
+  // If a wait is interrupted after submission, the kernel reports the submission.
   assertEquals(ring.enter(1), 1);
   assertEquals(ring.enter(1), 0);
   assertEquals(ring.pending, 0);
@@ -255,7 +255,7 @@ Deno.test("Ring.place submits a full queue first, and Ring.reserve only where ro
   assertEquals([kernel.enters, ring.pending], [2, 0]);
 });
 
-// A moment without memory ended the thread.
+// A moment without memory used to end the thread.
 Deno.test("Ring.reserve asks again where the kernel takes nothing, or not enough", () => {
   const faults = { eagain: 0.6, ebusy: 0.3, shortSubmit: 0.5 };
   const { ring } = fakeRing({ entries: 4, cqEntries: 1024, seed: 3, faults });

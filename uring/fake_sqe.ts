@@ -1,12 +1,12 @@
 /**
- * How a fake kernel takes an SQE from the ring.
+ * Takes SQEs from the ring, for the fake kernel.
  *
  * @module
  */
 
 import type { RingMemory } from "./ring.ts";
 
-/** An SQE as the fake's handler gets it. */
+/** An SQE as passed to the fake's handler. */
 export interface FakeSqe {
   /** `IORING_OP_*`. */
   readonly opcode: number;
@@ -14,17 +14,17 @@ export interface FakeSqe {
   readonly flags: number;
   /** The descriptor. */
   readonly fd: number;
-  /** For URING_CMD: the driver's command. */
+  /** The driver's command, for URING_CMD. */
   readonly cmdOp: number;
   /** The first word of the user data. */
   readonly userData: number;
   /** The second word of the user data. */
   readonly kind: number;
-  /** All words, copied when the SQE was taken: the driver's bytes are from word 12 on. */
+  /** All words, copied when the SQE was taken. The driver's part begins at word 12. */
   readonly words: Uint32Array<ArrayBuffer>;
 }
 
-/** Takes the SQE at the queue's head, which there must be. */
+/** Takes the SQE at the queue's head, which must exist. */
 export function takeSqe(memory: RingMemory): FakeSqe {
   const { sqHead, sqes, sqeWords, sqEntries, sqArray } = memory;
   const place = sqHead[0] & (sqEntries - 1);

@@ -1,6 +1,6 @@
 /**
- * Files by libc: what Deno's own API cannot do (locks, holes, `O_DIRECT`), or does only with every
- * permission there is (whatever lies under `/dev` and `/sys`).
+ * Files through libc. Deno's own API lacks locks, holes and `O_DIRECT`, and allows access to `/dev`
+ * and `/sys` only with all permissions granted.
  *
  * @module
  */
@@ -8,31 +8,31 @@
 import { EAGAIN, EINTR, EIO, ENOENT, ENOTDIR } from "../uapi/errno.ts";
 import { closeFd, cString, errno, libc, namesLibc, syscallError } from "./libc.ts";
 
-/** For reading only. */
+/** Open for reading only. */
 export const O_RDONLY = 0;
-/** For writing only. */
+/** Open for writing only. */
 export const O_WRONLY = 1;
-/** For reading and writing. */
+/** Open for reading and writing. */
 export const O_RDWR = 2;
-/** Made where it is not there. */
+/** Create the file if it is missing. */
 export const O_CREAT = 0o100;
-/** With `O_CREAT`: it must not exist. For a block device: nobody else may hold it. */
+/** With `O_CREAT`: the file must not exist. For a block device: nobody else may hold it. */
 export const O_EXCL = 0o200;
-/** What it had is gone. */
+/** Discard the contents. */
 export const O_TRUNC = 0o1000;
-/** Writes go to its end, whole. */
+/** Append: each write goes to the end of the file, atomically. */
 export const O_APPEND = 0o2000;
-/** Past the page cache. Of the few flags that have another value on ARM. */
+/** Bypass the page cache. One of the few flags with a different value on ARM. */
 export const O_DIRECT: number = Deno.build.arch === "aarch64" ? 0o200000 : 0o40000;
 
-/** `fallocate(2)`: the file's length stays. */
+/** `fallocate(2)`: keep the file's length. */
 export const FALLOC_FL_KEEP_SIZE = 1;
-/** `fallocate(2)`: the space is given back; it reads as zeroes. */
+/** `fallocate(2)`: free the space; the range reads as zeroes. */
 export const FALLOC_FL_PUNCH_HOLE = 2;
-/** `fallocate(2)`: it reads as zeroes; the space stays. */
+/** `fallocate(2)`: zero the range and keep the space. */
 export const FALLOC_FL_ZERO_RANGE = 16;
 
-/** What sort of thing a path names. */
+/** The type of a file. */
 export type FileKind =
   | "file"
   | "directory"
@@ -42,25 +42,25 @@ export type FileKind =
   | "socket"
   | "thing of no known kind";
 
-/** What is known of a file. */
+/** The status of a file. */
 export interface FileStatus {
-  /** Its sort. */
+  /** The type. */
   readonly kind: FileKind;
-  /** Its length in bytes; 0 for a device. */
+  /** The length in bytes; 0 for a device. */
   readonly bytes: number;
-  /** The bytes that it takes on its filesystem: fewer than its length where it has holes. */
+  /** Bytes allocated on the filesystem: fewer than the length if the file has holes. */
   readonly allocatedBytes: number;
   /** The same text for every path to the same file. */
   readonly identity: string;
-  /** `major:minor` of the device that it is. */
+  /** `major:minor` of the device, if the file is one. */
   readonly device: string;
-  /** `major:minor` of the device that its filesystem is on; of nothing where that is on none. */
+  /** `major:minor` of the filesystem's device; of no real device if the filesystem has none. */
   readonly filesystem: string;
-  /** Bytes in which its filesystem works best: mostly its block. */
+  /** Preferred I/O size of the filesystem in bytes: usually its block size. */
   readonly blockBytes: number;
   /**
-   * The multiples of bytes at which `O_DIRECT` wants memory and offsets; undefined where the kernel
-   * (before 6.1) or the filesystem does not say.
+   * Alignments in bytes that `O_DIRECT` requires of memory and offsets. Undefined if the kernel
+   * (before 6.1) or the filesystem does not report them.
    */
   readonly directAlignment?: { readonly memory: number; readonly offset: number };
 }
@@ -75,7 +75,7 @@ const KINDS: ReadonlyMap<number, FileKind> = new Map([
 ]);
 
 /**
- * What a path names; nothing is opened. Undefined where there is nothing.
+ * Reads the status of the file at a path without opening it. Undefined if nothing is there.
  *
  * @throws {UblkError} `SYSCALL_FAILED`.
  */
@@ -87,7 +87,7 @@ export function fileStatus(path: string): FileStatus | undefined {
   const bytes = new Uint8Array(256);
   if (libc().statx(AT_FDCWD, cString(path), 0, STATX_BASIC_STATS | STATX_DIOALIGN, bytes) < 0) {
     const number = errno();
-    // ENOENT: it is not there; ENOTDIR: neither is its folder.
+    // ENOENT: the file does not exist; ENOTDIR: neither does its folder.
     if (number === ENOENT || number === ENOTDIR) return undefined;
     throw syscallError(`stat ${path}`, undefined, number);
   }
@@ -99,14 +99,14 @@ export function fileStatus(path: string): FileStatus | undefined {
     kind,
     bytes: Number(u64(40)),
     allocatedBytes: Number(u64(48)) * 512,
-    // A device is what its number says, whichever of its nodes is asked for.
+    // A device is identified by its number, whatever the node.
     identity: kind === "block device"
       ? `block ${u32(128)}:${u32(132)}`
       : `${u32(136)}:${u32(140)}:${u64(32)}`,
     device: `${u32(128)}:${u32(132)}`,
     filesystem: `${u32(136)}:${u32(140)}`,
     blockBytes: u32(4),
-    // Both are 0 for what has no direct I/O.
+    // Both alignments are 0 if the file does not support direct I/O.
     ...((u32(0) & STATX_DIOALIGN) === 0 || u32(156) === 0
       ? {}
       : { directAlignment: { memory: u32(152), offset: u32(156) } }),
@@ -122,8 +122,8 @@ export function endOfFile(fd: number): number {
 }
 
 /**
- * The first hole at or after `offset`, and where data goes on after it; undefined where there is
- * none before `end`. A filesystem that does not know of holes has none.
+ * The first hole at or after `offset`, up to the next data. Undefined if there is no hole before
+ * `end`. A filesystem without support for holes has none.
  */
 export function nextHole(
   fd: number,
@@ -134,17 +134,17 @@ export function nextHole(
   const SEEK_HOLE = 4;
   if (offset >= end) return undefined;
   const start = Number(libc().lseek(fd, BigInt(offset), SEEK_HOLE));
-  // ENXIO: the file ends before. EINVAL: a device, which has none.
+  // ENXIO: the file ends before `offset`. EINVAL: a device, which has no holes.
   if (start < 0 || start >= end) return undefined;
   const data = Number(libc().lseek(fd, BigInt(start), SEEK_DATA));
-  // ENXIO: nothing but the hole up to the end.
+  // ENXIO: the hole extends to the end.
   return { start, end: data < 0 ? end : Math.min(data, end) };
 }
 
 /**
- * Takes the lock of an open file, which lasts until every copy of the descriptor is closed.
+ * Locks an open file. The lock lasts until every copy of the descriptor is closed.
  *
- * @returns Whether nobody else had it.
+ * @returns Whether the lock was free.
  */
 export function lockFile(fd: number, how: "exclusive" | "shared"): boolean {
   const LOCK_SH = 1;
@@ -156,15 +156,15 @@ export function lockFile(fd: number, how: "exclusive" | "shared"): boolean {
   throw syscallError("flock", undefined, number);
 }
 
-/** Sets a file's length in bytes; what is new is a hole. */
+/** Sets a file's length in bytes. A new part is a hole. */
 export function truncateFile(fd: number, bytes: number): void {
   if (libc().ftruncate(fd, BigInt(bytes)) < 0) throw syscallError("ftruncate");
 }
 
-/** So often a call is made again that a signal has interrupted. */
+/** Maximum number of attempts at a call that signals interrupt. */
 const TRIES = 100;
 
-/** `fallocate(2)`, again where a signal interrupts it. @returns 0 or a negative errno. */
+/** `fallocate(2)`, retried if a signal interrupts it. @returns 0 or a negative errno. */
 export function fallocateFile(fd: number, mode: number, offset: number, bytes: number): number {
   for (let tries = 1;; tries++) {
     if (libc().fallocate(fd, mode, BigInt(offset), BigInt(bytes)) >= 0) return 0;
@@ -174,8 +174,8 @@ export function fallocateFile(fd: number, mode: number, offset: number, bytes: n
 }
 
 /**
- * Gives back the space of a range, which then reads as zeroes. The length of the file stays: the
- * kernel punches no holes otherwise. @returns 0 or a negative errno.
+ * Punches a hole: frees the space of a range, which then reads as zeroes. The file keeps its
+ * length; the kernel punches no holes otherwise. @returns 0 or a negative errno.
  */
 export function punchFile(fd: number, offset: number, bytes: number): number {
   return fallocateFile(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
@@ -186,13 +186,13 @@ export function isPath(value: unknown): value is string {
   return typeof value === "string" && value !== "" && !value.includes("\0");
 }
 
-/** `pread(2)`. @returns Bytes, 0 at the end, or a negative errno. */
+/** `pread(2)`. @returns The number of bytes, 0 at the end of the file, or a negative errno. */
 export function readAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): number {
   const count = libc().pread(fd, buffer, BigInt(buffer.length), BigInt(offset));
   return count < 0 ? -errno() : count;
 }
 
-/** `pwrite(2)`. @returns Bytes, or a negative errno. */
+/** `pwrite(2)`. @returns The number of bytes, or a negative errno. */
 export function writeAt(fd: number, buffer: Uint8Array<ArrayBuffer>, offset: number): number {
   const count = libc().pwrite(fd, buffer, BigInt(buffer.length), BigInt(offset));
   return count < 0 ? -errno() : count;
@@ -203,12 +203,12 @@ export function syncFile(fd: number): number {
   return libc().fdatasync(fd) < 0 ? -errno() : 0;
 }
 
-/** `fsync(2)`: of a folder, the names in it. @returns 0 or a negative errno. */
+/** `fsync(2)`. For a folder it syncs the names. @returns 0 or a negative errno. */
 export function syncFileAndStatus(fd: number): number {
   return libc().fsync(fd) < 0 ? -errno() : 0;
 }
 
-/** Drops what the page cache has of a file and calls clean. @returns 0 or a negative errno. */
+/** Drops a file's clean pages from the page cache. @returns 0 or a negative errno. */
 export function dropPageCache(fd: number): number {
   const POSIX_FADV_DONTNEED = 4;
   return -namesLibc().posix_fadvise(fd, 0n, 0n, POSIX_FADV_DONTNEED);
@@ -238,7 +238,7 @@ export function removeFile(path: string): void {
   if (libc().unlink(cString(path)) < 0) throw syscallError(`unlink ${path}`);
 }
 
-/** `rename(2)`: what the second path named is gone. */
+/** `rename(2)`. A file at the second path is replaced. */
 export function renameFile(from: string, to: string): void {
   if (namesLibc().rename(cString(from), cString(to)) < 0) throw syscallError(`rename ${from}`);
 }
@@ -248,7 +248,7 @@ export function makeFolder(path: string, mode: number): void {
   if (namesLibc().mkdir(cString(path), mode) < 0) throw syscallError(`mkdir ${path}`);
 }
 
-/** The first 4 KiB of a text such as sysfs has, or undefined where there is none. */
+/** Reads the first 4 KiB of a small text file, as in sysfs. Undefined if it does not exist. */
 export function smallText(path: string): string | undefined {
   const O_CLOEXEC = 0o2000000;
   const fd = libc().open(cString(path), O_RDONLY | O_CLOEXEC, 0);

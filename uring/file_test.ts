@@ -21,12 +21,12 @@ import {
 } from "./file.ts";
 import { closeFd, libc, openFile } from "./libc.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const DATA = new Uint8Array(64 << 10).fill(7);
 
-/** A file that is open for the time of a test. */
+/** Opens a file for the duration of a test. */
 function open(path: string) {
   const fd = openFile(path, O_RDWR);
   return { fd, [Symbol.dispose]: () => closeFd(fd) };

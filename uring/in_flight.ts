@@ -1,8 +1,8 @@
 /**
- * The table of operations that the kernel has, by the number in their user data.
+ * The table of operations in flight, keyed by the id in their user data.
  *
- * It holds them strongly, with the memory that the kernel may still write to, until the completion
- * arrives, whatever became of the Promise.
+ * It holds each operation, with the memory that the kernel may still write to, until the completion
+ * arrives, whatever has become of the Promise.
  *
  * @module
  */
@@ -10,13 +10,13 @@
 import { assert } from "../uapi/error.ts";
 
 /**
- * Operations whose ring is closed and which the kernel never answered. One that it did not cancel
- * may still write to its memory, which is therefore never freed: a leak of some bytes against
- * memory corruption.
+ * Operations whose ring was closed before the kernel completed them. If the kernel did not cancel
+ * such an operation, it may still write to the memory, which is therefore never freed. A leak of
+ * some bytes is better than memory corruption.
  */
 const orphans = new Set<unknown>();
 
-/** The number of operations of closed rings that keep their memory for ever. For tests. */
+/** Number of operations of closed rings that keep their memory for ever. For tests. */
 export function orphanCount(): number {
   return orphans.size;
 }
@@ -26,12 +26,12 @@ export class InFlight<Entry extends { readonly id: number }> {
   readonly #entries = new Map<number, Entry>();
   #lastId = 0;
 
-  /** Operations in the table. */
+  /** Number of operations in the table. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** A number that no entry has, positive and below 2^31. */
+  /** Finds an unused id, positive and below 2^31. */
   freeId(): number {
     do this.#lastId = (this.#lastId + 1) & 0x7fff_ffff; while (
       this.#lastId === 0 || this.#entries.has(this.#lastId)
@@ -39,13 +39,13 @@ export class InFlight<Entry extends { readonly id: number }> {
     return this.#lastId;
   }
 
-  /** Holds an entry from now on. */
+  /** Adds an entry. */
   add(entry: Entry): void {
     assert(!this.#entries.has(entry.id), "a number belongs to one operation in flight");
     this.#entries.set(entry.id, entry);
   }
 
-  /** Lets go of an entry, which there must be. */
+  /** Removes and returns an entry, which must exist. */
   take(id: number): Entry {
     const entry = this.#entries.get(id);
     assert(entry !== undefined, "a completion belongs to an operation in flight");
@@ -53,25 +53,25 @@ export class InFlight<Entry extends { readonly id: number }> {
     return entry;
   }
 
-  /** All entries. A copy, because giving one up may take out another. */
+  /** All entries, as a copy, because giving one up may remove another. */
   all(): Entry[] {
     return [...this.#entries.values()];
   }
 
-  /** Whether that is true of any entry. */
+  /** Whether the predicate is true for any entry. */
   some(isTrue: (entry: Entry) => boolean): boolean {
     for (const entry of this.#entries.values()) if (isTrue(entry)) return true;
     return false;
   }
 
-  /** The least of a number that each entry has; Infinity where there is none. */
+  /** The minimum of a number over all entries; Infinity if there are none. */
   least(number: (entry: Entry) => number): number {
     let least = Infinity;
     for (const entry of this.#entries.values()) least = Math.min(least, number(entry));
     return least;
   }
 
-  /** The ring is closed: what the kernel has not answered is held for ever. */
+  /** The ring is closed: holds the remaining entries for ever. */
   orphan(): void {
     for (const entry of this.#entries.values()) orphans.add(entry);
   }

@@ -2,12 +2,12 @@
  * The only file of this project that opens libc or touches a raw pointer.
  *
  * libc is opened on first use, so importing any module works on any machine. Every symbol is
- * declared with the cheapest types that are still right: 32-bit results are far cheaper in V8
- * than 64-bit ones, and a 64-bit parameter is fast only as a `bigint` or a pointer, so one C
- * function may appear here under several signatures.
+ * declared with the cheapest correct types. 32-bit results are far cheaper in V8 than 64-bit ones,
+ * and a 64-bit parameter is fast only as a `bigint` or a pointer. So one C function may appear
+ * under several signatures.
  *
- * Nothing in this file depends on the processor: system call numbers of io_uring are the same on
- * x86-64 and aarch64, and libc wraps the rest. It is proved on x86-64 with glibc.
+ * Nothing in this file depends on the processor: io_uring's system call numbers are the same on
+ * x86-64 and aarch64, and libc wraps the rest. It has been tested on x86-64 with glibc.
  *
  * @module
  */
@@ -30,9 +30,10 @@ const SYMBOLS = {
     result: "i32",
   },
   // io_uring_enter(fd, to_submit, min_complete, flags, &io_uring_getevents_arg, sizeof it). The
-  // size is 64 bits wide because it is the seventh argument and travels on the stack: of a 32-bit
-  // one, V8's fast call writes half a slot, and syscall() passes the garbage beside it on, which
-  // the kernel refuses with EINVAL. (`enter` above may keep 32 bits: beside NULL nothing reads it.)
+  // size is 64 bits wide because, as the seventh argument, it is passed on the stack. For a 32-bit
+  // value V8's fast call writes only half of the slot, syscall() passes on the garbage in the other
+  // half, and the kernel fails with EINVAL. (`enter` above can use 32 bits: with NULL nothing reads
+  // the size.)
   enterArg: {
     name: "syscall",
     parameters: ["i32", "u32", "u32", "u32", "u32", "buffer", "usize"],
@@ -58,7 +59,8 @@ const SYMBOLS = {
   open: { parameters: ["buffer", "i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   unlink: { parameters: ["buffer"], result: "i32" },
-  // statx(dirfd, path, flags, mask, buffer): unlike `struct stat`, its layout is every machine's.
+  // statx(dirfd, path, flags, mask, buffer). Unlike `struct stat`, its layout is the same
+  // everywhere.
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
   // access(path, mode), fchownat(dirfd, path, uid, gid, flags), capget(header, data)
   access: { parameters: ["buffer", "i32"], result: "i32" },
@@ -81,8 +83,8 @@ const SYMBOLS = {
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   // epoll_wait(epfd, events, maxevents, timeout)
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  // The only call that waits in a thread of Deno's pool: the pool has 32 for the whole runtime, which
-  // its file I/O needs too. See poller.ts.
+  // The only call that blocks a thread of Deno's pool. The pool has 32 threads for the whole
+  // runtime, and Deno's file I/O needs them too. See poller.ts.
   epollWait: {
     name: "epoll_wait",
     parameters: ["i32", "buffer", "i32", "i32"],
@@ -100,10 +102,10 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
-/** The symbols of libc that this project calls. */
+/** The functions of {@linkcode libc}. */
 export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
-/** What only a process with wishes calls: each symbol costs every start, so these are apart. */
+/** Functions that few processes use. They are separate because each symbol costs startup time. */
 const PROCESS_SYMBOLS = {
   prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
   mlockall: { parameters: ["i32"], result: "i32" },
@@ -124,10 +126,10 @@ const PROCESS_SYMBOLS = {
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" },
 } as const;
 
-/** The symbols of {@linkcode processLibc}. */
+/** The functions of {@linkcode processLibc}. */
 export type ProcessLibc = Deno.DynamicLibrary<typeof PROCESS_SYMBOLS>["symbols"];
 
-/** What few servers do with their files: apart for the same reason. */
+/** File functions that few servers use, separate for the same reason. */
 const NAMES_SYMBOLS = {
   rename: { parameters: ["buffer", "buffer"], result: "i32" },
   mkdir: { parameters: ["buffer", "i32"], result: "i32" },
@@ -135,7 +137,7 @@ const NAMES_SYMBOLS = {
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
 } as const;
 
-/** The symbols of {@linkcode namesLibc}. */
+/** The functions of {@linkcode namesLibc}. */
 export type NamesLibc = Deno.DynamicLibrary<typeof NAMES_SYMBOLS>["symbols"];
 
 let opened: Libc | undefined;
@@ -146,26 +148,29 @@ let errnoCell: Int32Array | undefined;
 /**
  * libc, opened on first use in each thread.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where neither glibc nor musl can be opened.
+ * @throws {UblkError} `SYSCALL_FAILED` if neither glibc nor musl can be opened.
  */
 export function libc(): Libc {
   return opened ??= openLibc(SYMBOLS);
 }
 
-/** libc's calls about the process and its surroundings, opened on first use like {@linkcode libc}. */
+/**
+ * libc's functions for the process and its environment, opened on first use like {@linkcode libc}.
+ */
 export function processLibc(): ProcessLibc {
   if (processOpened === undefined) {
-    // First what `errno` needs: opened after a call that failed, it would leave an errno of its own.
+    // Open the symbols for `errno` first. Opening them after a failed call would overwrite its
+    // errno.
     errno();
     processOpened = openLibc(PROCESS_SYMBOLS);
   }
   return processOpened;
 }
 
-/** libc's calls about the names and the cache of files, opened on first use like {@linkcode libc}. */
+/** libc's functions for file names and caches, opened on first use like {@linkcode libc}. */
 export function namesLibc(): NamesLibc {
   if (namesOpened === undefined) {
-    // First what `errno` needs, as above.
+    // Open the symbols for `errno` first, as above.
     errno();
     namesOpened = openLibc(NAMES_SYMBOLS);
   }
@@ -181,7 +186,7 @@ function openLibc<S extends Deno.ForeignLibraryInterface>(
     try {
       return Deno.dlopen(name, symbols).symbols;
     } catch (error) {
-      // A missing permission is not a missing library: say so at once.
+      // A missing permission is not a missing library, so report it at once.
       if (error instanceof Deno.errors.NotCapable) throw error;
       cause ??= error;
     }
@@ -194,10 +199,11 @@ function openLibc<S extends Deno.ForeignLibraryInterface>(
   });
 }
 
-/** The calling thread's `errno`. It is true only directly after a call that failed. */
+/** The calling thread's `errno`. Valid only directly after a failed call. */
 export function errno(): number {
   if (errnoCell === undefined) {
-    // Its address is fixed for the thread's life, and a Worker's JavaScript never changes threads.
+    // The address is fixed for the thread's lifetime, and a Worker's JavaScript never changes
+    // threads.
     const location = libc().__errno_location();
     if (location === null) throw new Error("__errno_location returned NULL");
     errnoCell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
@@ -205,13 +211,13 @@ export function errno(): number {
   return errnoCell[0];
 }
 
-/** What to do about errnos that any call may leave behind. */
+/** Remedies for errnos that any call may set. */
 const REMEDIES: Readonly<Record<number, string>> = {
   [EMFILE]: "raise the limit on open files (`ulimit -n`, LimitNOFILE= of a systemd unit)",
   [ENFILE]: "the machine has too many files open (sysctl fs.file-max)",
 };
 
-/** A {@linkcode UblkError} from the errno that a call has just left behind. */
+/** Makes a {@linkcode UblkError} of the errno that a call has just set. */
 export function syscallError(
   operation: string,
   hint?: string,
@@ -227,12 +233,12 @@ export function syscallError(
 
 const encoder = new TextEncoder();
 
-/** A path as the bytes that C takes. */
+/** Converts a path to a C string. */
 export function cString(path: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(path + "\0");
 }
 
-/** `open(2)`; the descriptor is closed on exec. `mode` is for a file that it creates. */
+/** `open(2)`. The descriptor is closed on exec. `mode` applies to a file that it creates. */
 export function openFile(path: string, flags: number, mode = 0): number {
   const O_CLOEXEC = 0o2000000;
   const fd = libc().open(cString(path), flags | O_CLOEXEC, mode);
@@ -241,11 +247,10 @@ export function openFile(path: string, flags: number, mode = 0): number {
 }
 
 /**
- * Whether there is something at a path. Nothing is opened: a device
- * behind it does not notice. By libc, because Deno looks into `/dev` and `/proc` only with every
- * permission there is.
+ * Whether something exists at a path. Nothing is opened, so a device there is not affected. It uses
+ * libc because Deno accesses `/dev` and `/proc` only with all permissions granted.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where that cannot be told.
+ * @throws {UblkError} `SYSCALL_FAILED` if that cannot be determined.
  */
 export function pathExists(path: string): boolean {
   const O_PATH = 0o10000000;
@@ -253,7 +258,7 @@ export function pathExists(path: string): boolean {
     closeFd(openFile(path, O_PATH));
     return true;
   } catch (error) {
-    // ENOENT: it is not there; ENOTDIR: neither is its folder.
+    // ENOENT: it does not exist; ENOTDIR: neither does its folder.
     if (error instanceof UblkError && (error.errno === ENOENT || error.errno === ENOTDIR)) {
       return false;
     }
@@ -262,8 +267,8 @@ export function pathExists(path: string): boolean {
 }
 
 /**
- * The text of a small file that answers at once, such as those of `/proc`, which Deno itself reads
- * only with every permission there is.
+ * Reads a small text file that does not block, such as those in `/proc`. Deno itself reads these
+ * only with all permissions granted.
  *
  * @throws {UblkError} `SYSCALL_FAILED`.
  */
@@ -284,9 +289,10 @@ export function readSmallFile(path: string): string {
 }
 
 /**
- * Writes a short text to a descriptor that takes it at once: a pipe whose reader is waiting.
+ * Writes a short text to a descriptor that accepts it at once, such as a pipe with a waiting
+ * reader.
  *
- * @throws {UblkError} `SYSCALL_FAILED` with EPIPE where nobody reads it.
+ * @throws {UblkError} `SYSCALL_FAILED`, with EPIPE if nobody reads it.
  */
 export function writeText(fd: number, text: string): void {
   let bytes = encoder.encode(text);
@@ -297,14 +303,14 @@ export function writeText(fd: number, text: string): void {
   }
 }
 
-/** `close(2)`. EBADF would be our own mistake, so it is thrown. */
+/** `close(2)`. EBADF would be our own bug, so it throws. */
 export function closeFd(fd: number): void {
   if (libc().close(fd) < 0) throw syscallError(`close ${fd}`);
 }
 
 /**
- * Closes what `fd` refers to and leaves its number occupied, by `/dev/null`: for a descriptor that
- * another thread may still use by number.
+ * Closes the file behind `fd` but keeps the number occupied, by `/dev/null`. For a descriptor whose
+ * number another thread may still use.
  */
 export function neutralizeFd(fd: number): void {
   const O_RDWR = 2;
@@ -314,9 +320,10 @@ export function neutralizeFd(fd: number): void {
 }
 
 /**
- * An eventfd with a counter of zero, closed on exec.
+ * Creates an eventfd with a counter of zero. It is closed on exec.
  *
- * @param nonBlocking For {@linkcode resetEventFd}. A ring that is to wait for it needs a blocking one.
+ * @param nonBlocking Needed for {@linkcode resetEventFd}. A ring that waits for the eventfd needs a
+ *   blocking one.
  */
 export function eventFd(nonBlocking = false): number {
   const EFD_CLOEXEC = 0o2000000;
@@ -328,7 +335,7 @@ export function eventFd(nonBlocking = false): number {
 
 const ONE = new BigUint64Array([1n]);
 
-/** Adds one to an eventfd, which wakes whoever reads it. */
+/** Adds one to an eventfd's counter, which wakes its readers. */
 export function signalEventFd(fd: number): void {
   if (libc().write(fd, ONE, 8n) < 0) throw syscallError("write eventfd");
 }
@@ -337,11 +344,11 @@ const counter = new BigUint64Array(1);
 
 /** Sets the counter of a non-blocking eventfd to zero. */
 export function resetEventFd(fd: number): void {
-  // EAGAIN: it is zero.
+  // EAGAIN: the counter is zero already.
   libc().read(fd, counter, 8n);
 }
 
-/** Whether an eventfd has been signalled since it was reset. */
+/** Whether an eventfd has been signalled since its last reset. */
 export function isSignalled(fd: number): boolean {
   const POLLIN = 1;
   // struct pollfd: int fd; short events, revents.
@@ -352,11 +359,11 @@ export function isSignalled(fd: number): boolean {
 const timespec = new BigInt64Array(2);
 const timespec32 = new Uint32Array(timespec.buffer);
 
-/** `CLOCK_MONOTONIC` in microseconds, the same clock in every thread. Allocates nothing. */
+/** `CLOCK_MONOTONIC` in microseconds. All threads share this clock. Allocates nothing. */
 export function monotonicUs(): number {
   const CLOCK_MONOTONIC = 1;
   libc().clock_gettime(CLOCK_MONOTONIC, timespec);
-  // Seconds since boot fit 32 bits; reading halves avoids two bigints per call.
+  // Seconds since boot fit into 32 bits. Reading halves avoids two bigints per call.
   return timespec32[0] * 1e6 + timespec32[2] / 1e3;
 }
 
@@ -368,7 +375,7 @@ export function getAffinity(): number[] {
   return cpusOf(mask);
 }
 
-/** Lets a thread, the calling one unless its id is given, run on `cpus` only. */
+/** Restricts a thread to `cpus`: the calling thread, unless an id is given. */
 export function setAffinity(cpus: readonly number[], threadId = 0): void {
   const mask = new Uint8Array(CPU_SET_BYTES);
   for (const cpu of cpus) mask[cpu >> 3] |= 1 << (cpu & 7);
@@ -389,37 +396,40 @@ export function cpusOf(mask: Uint8Array): number[] {
   return cpus;
 }
 
-/** Ends the whole process at once, running no JavaScript and waiting for no Worker. */
+/** Ends the whole process at once, without running JavaScript or waiting for Workers. */
 export function exitNow(status: number): never {
   libc()._exit(status);
   throw new Error("_exit returned");
 }
 
-/** The address of a function for libc to call, from any thread, as long as the event loop runs. */
+/**
+ * Makes a function callable by libc, from any thread while the event loop runs. Returns its
+ * address.
+ */
 export function functionAddress(call: () => void): bigint {
   const callback = Deno.UnsafeCallback.threadSafe({ parameters: [], result: "void" }, call);
-  // It is no reason for the process to go on.
+  // The callback must not keep the process alive.
   callback.unref();
   return Deno.UnsafePointer.value(callback.pointer);
 }
 
-/** Stops the whole process, as Ctrl-Z does where nothing catches it, until a SIGCONT. */
+/** Stops the whole process until a SIGCONT, as an uncaught Ctrl-Z does. */
 export function stopSelf(): void {
   const SIGSTOP = 19;
   libc().raise(SIGSTOP);
 }
 
-/** Dies as by `kill -9`: the kernel ends the process, and nothing in it gets to know. */
+/** Dies as by `kill -9`: the kernel ends the process without notice. */
 export function killSelf(): void {
   const SIGKILL = 9;
   libc().raise(SIGKILL);
 }
 
 /**
- * `mmap(2)`. Addresses stay below 2^47, so a number holds them exactly.
+ * `mmap(2)`. Addresses are below 2^47, so a number represents them exactly.
  *
- * @param address Where it must be, for `MAP_FIXED`; 0 for anywhere.
- * @returns The address, or the negative errno.
+ * @param address The required address, for `MAP_FIXED`; 0 for any.
+ * @returns The address, or a negative errno.
  */
 export function mmap(
   address: number,
@@ -436,14 +446,14 @@ export function mmap(
   return mapped === 0xffff_ffff_ffff_ffffn ? -errno() : Number(mapped);
 }
 
-/** An ArrayBuffer over memory that nobody in JavaScript owns: it must not be used after `munmap`. */
+/** An ArrayBuffer over memory outside JavaScript's heap. It must not be used after `munmap`. */
 export function bufferAt(address: number, bytes: number): ArrayBuffer {
   const pointer = Deno.UnsafePointer.create(BigInt(address));
   if (pointer === null) fail("the address is not NULL");
   return Deno.UnsafePointerView.getArrayBuffer(pointer, bytes);
 }
 
-/** The address of memory that JavaScript owns. It pins nothing: keep the array alive. */
+/** The address of memory in JavaScript's heap. It pins nothing, so keep the array alive. */
 export function addressOf(memory: ArrayBufferView<ArrayBufferLike>): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as BufferSource));
 }

@@ -27,13 +27,13 @@ import {
 } from "./libc.ts";
 import { bufferAt } from "./mapping.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const LIBC_URL = new URL("./libc.ts", import.meta.url).href;
 
-// V8 may compile `errno` upon entering it, between the call and the look at its errno, and what it
-// does for that leaves an errno of its own: one wrong value in some 100,000, once a function is hot.
+// V8 may compile `errno` on entry, between the failed call and the read of its errno. The
+// compilation sets an errno of its own: about one wrong value in 100,000 once a function is hot.
 Deno.test("errno is the last failed call's, every time but when V8 compiles it", () => {
   const wrong: number[] = [];
   const see = (expected: number) => {
@@ -74,7 +74,7 @@ Deno.test("neutralizeFd lets go of a file, and keeps its number taken and empty"
     const fd = openFile(path, 0);
     neutralizeFd(fd);
     assertEquals(Deno.readLinkSync(`/proc/self/fd/${fd}`) === path, false);
-    // The number stays taken, so that nobody else's file gets it.
+    // The number stays occupied, so no other file can get it.
     const next = openFile("/dev/null", 0);
     assert(next !== fd);
     closeFd(next);
@@ -113,7 +113,7 @@ Deno.test("monotonicUs never goes back and runs with the clock", async () => {
     assert(now >= last);
     last = now;
   }
-  // CLOCK_MONOTONIC counts from boot, less what was slept.
+  // CLOCK_MONOTONIC counts from boot, without time asleep.
   const [uptime] = Deno.readTextFileSync("/proc/uptime").split(" ");
   assertLess(last / 1e6, Number(uptime) + 1);
 });
@@ -170,7 +170,7 @@ Deno.test("libc is opened on first use only, and a missing permission is said as
 });
 
 Deno.test("exitNow ends the process with its status, whatever else is going on", async () => {
-  // A Worker that never returns would keep an ordinary exit waiting.
+  // An ordinary exit would wait for a Worker that never returns.
   const { code, stdout } = await runChild(`
     import { exitNow } from ${JSON.stringify(LIBC_URL)};
     const url = "data:text/javascript,self.postMessage(0); for (;;);";

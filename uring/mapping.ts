@@ -19,28 +19,28 @@ const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MAP_POPULATE = 0x8000;
 const MADV_DONTNEED = 4;
-/** The same, also for memory that is locked; Linux 5.18. */
+/** `MADV_DONTNEED` that also works on locked memory. Linux 5.18. */
 const MADV_DONTNEED_LOCKED = 24;
 const MADV_NOHUGEPAGE = 15;
 
-/** Bytes of the smallest page that Linux has: the unit in which requests are sized. */
+/** The smallest page size of Linux in bytes. Request sizes are multiples of it. */
 export const PAGE_BYTES = 4096;
 
 let runningPageBytes = 0;
 
-/** Bytes of a page of the running kernel: 4 KiB on x86-64, up to 64 KiB on aarch64. */
+/** The running kernel's page size in bytes: 4 KiB on x86-64, up to 64 KiB on aarch64. */
 export function pageBytes(): number {
   const _SC_PAGESIZE = 30;
   runningPageBytes ||= libc().sysconf(_SC_PAGESIZE);
   return runningPageBytes;
 }
 
-/** Rounds up to whole pages. */
+/** Rounds a number of bytes up to whole pages. */
 export function pageAlign(bytes: number): number {
   return Math.ceil(bytes / pageBytes()) * pageBytes();
 }
 
-/** The place of a view in a mapping. */
+/** The position of a view in a mapping. */
 export interface Place {
   /** The mapping. */
   readonly mapping: Mapping;
@@ -48,10 +48,12 @@ export interface Place {
   readonly address: number;
 }
 
-/** The mapping of each ArrayBuffer over one, and the address of the buffer's first byte. */
+/** For each ArrayBuffer over a mapping: the mapping, and the address of the buffer's first byte. */
 const places = new WeakMap<ArrayBuffer, Place>();
 
-/** The place of a view over a mapping, which JavaScript cannot move; undefined for any other. */
+/**
+ * The position of a view over a mapping, which JavaScript cannot move. Undefined for other views.
+ */
 export function placeOf(view: ArrayBufferView<ArrayBuffer>): Place | undefined {
   const place = places.get(view.buffer);
   if (place === undefined) return undefined;
@@ -59,13 +61,13 @@ export function placeOf(view: ArrayBufferView<ArrayBuffer>): Place | undefined {
 }
 
 /**
- * One mapping. It owns the memory until disposed; typed arrays over it must not be touched after
- * that, since nothing but this discipline keeps them from reading whatever is mapped there next.
+ * One mapping. It owns the memory until disposed. Typed arrays over it must not be touched after
+ * that: nothing else prevents them from accessing whatever is mapped there next.
  */
 export class Mapping implements Disposable {
-  /** The first byte's address. Addresses stay below 2^47, so a number holds them exactly. */
+  /** Address of the first byte. Addresses are below 2^47, so a number represents them exactly. */
   readonly address: number;
-  /** The length in bytes. */
+  /** Length in bytes. */
   readonly bytes: number;
   #released = false;
   #holds = 0;
@@ -75,7 +77,7 @@ export class Mapping implements Disposable {
     this.bytes = bytes;
   }
 
-  /** Maps `bytes` of the file `fd` from `offset`, shared with the kernel. */
+  /** Maps `bytes` of the file `fd`, starting at `offset`, as memory shared with the kernel. */
   static ofFile(
     fd: number,
     offset: number,
@@ -88,14 +90,14 @@ export class Mapping implements Disposable {
   }
 
   /**
-   * Private zeroed memory, taken page by page on first touch, so that what is never written costs
-   * nothing. Huge pages are declined because they would make one written block cost 2 MiB.
+   * Maps private zeroed memory. Pages are allocated on first touch, so unwritten memory costs
+   * nothing. Huge pages are disabled because one written block would cost 2 MiB.
    */
   static anonymous(bytes: number): Mapping {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     const prot = PROT_READ | PROT_WRITE;
     const mapping = Mapping.#map(bytes, prot, flags, -1, 0, `mmap ${bytes} bytes of memory`);
-    // Kernels without transparent huge pages answer EINVAL, which is as good.
+    // A kernel without transparent huge pages returns EINVAL, which is fine.
     libc().madvise(BigInt(mapping.address), BigInt(mapping.bytes), MADV_NOHUGEPAGE);
     return mapping;
   }
@@ -135,8 +137,8 @@ export class Mapping implements Disposable {
   }
 
   /**
-   * Keeps the memory mapped until what this returns is disposed of, even if the mapping is: for an
-   * operation of the kernel, which writes to whatever is at its address by then.
+   * Keeps the memory mapped until the returned object is disposed, even if the mapping is disposed
+   * earlier. For a kernel operation, which would write to whatever is at the address by then.
    */
   hold(): Disposable {
     assert(!this.#released, "mapping is released");
@@ -151,7 +153,7 @@ export class Mapping implements Disposable {
     };
   }
 
-  /** Unmaps, once nobody holds it. Idempotent. */
+  /** Unmaps the memory once nobody holds it. Idempotent. */
   [Symbol.dispose](): void {
     if (this.#released) return;
     this.#released = true;
@@ -163,24 +165,24 @@ export class Mapping implements Disposable {
   }
 }
 
-/** Gives back the pages of a private mapping; they read as zeros from now on. */
+/** Frees the pages of a private mapping. They read as zeroes from now on. */
 export function discardPages(address: number, bytes: number): void {
   assert(address > 0 && address % PAGE_BYTES === 0, "only whole pages are given back");
   assert(bytes > 0, "some are given back");
   const { madvise } = libc();
-  // In this order: where memory is locked, the other is ignored (`ignoreDiscards`).
+  // In this order: with locked memory, plain MADV_DONTNEED is ignored (`ignoreDiscards`).
   if (madvise(BigInt(address), BigInt(bytes), MADV_DONTNEED_LOCKED) === 0) return;
-  // EINVAL is what kernels say that do not know it yet.
+  // EINVAL: the kernel does not know MADV_DONTNEED_LOCKED yet.
   if (errno() === EINVAL && madvise(BigInt(address), BigInt(bytes), MADV_DONTNEED) === 0) return;
   throw syscallError("madvise(MADV_DONTNEED)");
 }
 
 /**
- * Puts fresh private memory in the place of a mapping, at the same address: what was mapped is let
- * go, and a thread that still holds typed arrays over it reads and writes what nobody else sees.
+ * Replaces a mapping with fresh private memory at the same address. The old memory is released. A
+ * thread that still has typed arrays over it now accesses memory that nobody else sees.
  */
 export function neutralizeMapping(address: number, bytes: number): void {
-  // MAP_FIXED replaces whatever is there.
+  // MAP_FIXED replaces the existing mapping.
   assert(address > 0 && address % PAGE_BYTES === 0, "a mapping begins with a page");
   assert(bytes > 0, "a mapping has some bytes");
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;

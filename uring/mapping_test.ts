@@ -12,12 +12,12 @@ import {
   placeOf,
 } from "./mapping.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const O_RDWR = 2;
 
-/** Pages of this process that are in memory. */
+/** Number of resident pages of this process. */
 function residentPages(): number {
   return Number(Deno.readTextFileSync("/proc/self/statm").split(" ")[1]);
 }
@@ -41,7 +41,7 @@ Deno.test("Mapping.anonymous is zeros, on a page's start, and costs only what is
   const all = new Uint8Array(mapping.buffer());
   assertEquals([all.length, all[0], all[bytes / 2], all[bytes - 1]], [bytes, 0, 0, 0]);
   for (let at = 0; at < 64; at++) all[at * (bytes / 64)] = 1;
-  // A huge page would be 512 of them.
+  // A huge page would count as 512 pages.
   assertLess(residentPages() - before, 64 * 32);
 });
 
@@ -69,7 +69,7 @@ Deno.test("Mapping.dispose unmaps, once", () => {
   assert(isMapped(mapping.address));
   mapping[Symbol.dispose]();
   assert(!isMapped(mapping.address));
-  // A second munmap could hit whatever is mapped there by then.
+  // A second munmap could hit another mapping made there since.
   const next = Mapping.anonymous(PAGE_BYTES);
   mapping[Symbol.dispose]();
   assert(isMapped(next.address));

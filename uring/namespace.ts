@@ -1,16 +1,17 @@
 /**
- * Leaving a mount namespace and seeing its files all the same.
+ * Leaves a mount namespace while keeping its files visible.
  *
- * A process that ends lets go of its mount namespace before it lets go of its files. If it is the
- * last one there, the kernel unmounts then and there what is mounted in the namespace; of a server
- * that may be a filesystem on its own disk, and what that still writes nobody answers any more. The
- * process waits for itself, and not even `kill -9` ends it.
+ * When a process ends, it releases its mount namespace before its files. If it is the last process
+ * in the namespace, the kernel then unmounts everything mounted there. That may include a
+ * filesystem on the server's own disk, and nobody answers the filesystem's last writes. The process
+ * waits for itself, and not even `kill -9` ends it.
  *
- * A copy of the namespace would do, but for as long as the server lives each filesystem that was
- * mounted when it began would stay mounted in that copy: unmounted everywhere else, its disk would be
- * busy. So the copy is emptied, and the root of the process stays where it was: a root need not
- * belong to the namespace of its process. Through it the files of the old namespace are seen, and
- * what is mounted there later, without holding any of it.
+ * A copy of the namespace would avoid that. But every filesystem mounted when the server started
+ * would stay mounted in the copy for the server's lifetime; unmounted everywhere else, its disk
+ * would still be busy. So the copy is emptied. The root of the process stays where it was, because
+ * a root need not belong to the process's namespace. Through this root the process sees the files
+ * of the old namespace, including later mounts, without holding any of them.
+ *
  * See docs/decisions/0013-a-server-leaves-its-mount-namespace.md.
  *
  * @module
@@ -31,18 +32,18 @@ import {
 } from "./libc.ts";
 
 const CLONE_NEWNS = 0x2_0000;
-/** `PROC_PID_INIT_INO`: the number of the machine's process namespace, on every kernel. */
+/** `PROC_PID_INIT_INO`: the inode of the machine's initial process namespace, on every kernel. */
 const MACHINES_PIDS = "4026531836";
 
 /**
- * Whether this process is in the mount namespace of the machine's first process, which outlives every
- * server. False where that cannot be told.
+ * Whether this process is in the mount namespace of the machine's first process, which outlives
+ * every server. False if that cannot be determined.
  */
 export function isMachinesMountNamespace(): boolean {
   try {
     const pids = fileStatus("/proc/self/ns/pid")?.identity.split(":").at(-1);
     const mounts = fileStatus("/proc/self/ns/mnt")?.identity;
-    // In a process namespace of its own, a container has a first process of its own.
+    // A container with its own process namespace has its own first process.
     return pids === MACHINES_PIDS && mounts === fileStatus("/proc/1/ns/mnt")?.identity;
   } catch {
     return false;
@@ -50,14 +51,14 @@ export function isMachinesMountNamespace(): boolean {
 }
 
 /**
- * Takes the calling thread out of its mount namespace; threads and processes that it starts are out
- * of it, too, and so is the program that takes its place by `execve`. Its root and its current folder
- * stay where they are.
+ * Moves the calling thread out of its mount namespace. Threads and processes that it starts are
+ * outside too, as is a program that replaces it by `execve`. Its root and current folder stay the
+ * same.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where it may not; nothing has changed then.
+ * @throws {UblkError} `SYSCALL_FAILED` if that is not permitted. Nothing has changed then.
  */
 export function leaveMountNamespace(): void {
-  // A process that has left one already sees no mounts of its own.
+  // After leaving a namespace, a process sees no mounts of its own.
   if (mountPoints(readSmallFile("/proc/thread-self/mountinfo")).length === 0) return;
   const O_PATH = 0o10000000;
   const { unshare, setns, chroot, fchdir } = processLibc();
@@ -69,15 +70,15 @@ export function leaveMountNamespace(): void {
     if (fchdir(folder) < 0) throw syscallError("fchdir");
   };
   try {
-    // It changes nothing, and is refused while there is a way back: a process with CAP_SYS_ADMIN
-    // alone used to stay in the emptied copy, since setns() needs CAP_SYS_CHROOT, too.
+    // This changes nothing, but checks for CAP_SYS_CHROOT while there is a way back: setns() needs
+    // it too, and a process with CAP_SYS_ADMIN alone used to get stuck in the emptied copy.
     if (chroot(cString("/")) < 0) throw refusal("chroot");
     if (unshare(CLONE_NEWNS) < 0) throw refusal("unshare");
     try {
       emptyNamespace();
       enterRoot();
     } catch (error) {
-      // A copy that is not empty is worse than the namespace itself.
+      // A copy that is not empty is worse than the original namespace.
       if (setns(namespace, CLONE_NEWNS) === 0) enterRoot();
       throw error;
     }
@@ -92,19 +93,19 @@ function refusal(name: "chroot" | "unshare"): UblkError {
   return syscallError(name, hint, number);
 }
 
-/** Detaches every mount of this thread's own namespace but its root. */
+/** Detaches every mount of this thread's own namespace except its root. */
 function emptyNamespace(): void {
   const MS_REC_PRIVATE = 0x4000n | 0x4_0000n;
   const MNT_DETACH_UMOUNT_NOFOLLOW = 2 | 8;
   const { mount, umount2 } = processLibc();
-  // Or what is detached here would be detached wherever else it is shared.
+  // Without this, a mount detached here would also be detached wherever it is shared.
   if (mount(null, cString("/"), null, MS_REC_PRIVATE, null) < 0) throw syscallError("mount");
-  // Opened first: /proc is among what goes.
+  // Open it first, because /proc will be detached too.
   const mountinfo = openFile("/proc/thread-self/mountinfo", 0);
   try {
     for (let left = Infinity;;) {
       const points = mountPoints(readFromStart(mountinfo)).filter((point) => point !== "/");
-      // What a container's maker has locked stays.
+      // Mounts locked by the creator of a container stay.
       if (points.length === 0 || points.length >= left) return;
       left = points.length;
       for (const point of points.reverse()) umount2(cString(point), MNT_DETACH_UMOUNT_NOFOLLOW);
@@ -114,7 +115,7 @@ function emptyNamespace(): void {
   }
 }
 
-/** The mount points in a `mountinfo`, in its order. */
+/** The mount points in a `mountinfo` file, in its order. */
 export function mountPoints(mountinfo: string): string[] {
   return mountinfo.split("\n").map((line) => line.split(" ")[4]).filter((point) =>
     point !== undefined

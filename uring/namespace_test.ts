@@ -3,12 +3,12 @@ import { runChild } from "../tests/seccomp.ts";
 import { libc } from "./libc.ts";
 import { isMachinesMountNamespace, mountPoints } from "./namespace.ts";
 
-// It stays open for the life of the process, which is no leak of the test that opens it first.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const NAMESPACE = JSON.stringify(new URL("./namespace.ts", import.meta.url).href);
 
-/** Runs a program in a mount namespace of its own, in a folder of it with a tmpfs at `m`. */
+/** Runs a program in a mount namespace of its own, in a folder with a tmpfs at `m`. */
 async function inNamespace(program: string, propagation: string) {
   const folder = await Deno.makeTempDir();
   try {
@@ -36,7 +36,7 @@ for (const propagation of ["private", "shared"]) {
         if (code !== 0) throw new Error(script + ": " + text);
         return text.trim();
       };
-      // One that stays in the namespace, as others of its processes would.
+      // A process that stays in the namespace, as its other processes would.
       const stay = new Deno.Command("sh", {
         args: ["-ec", "read line; umount m; mount -t tmpfs later later; echo 2 >later/file; read line"],
         stdin: "piped",
@@ -46,14 +46,14 @@ for (const propagation of ["private", "shared"]) {
       const [before, cwd] = [own(), Deno.cwd()];
       leaveMountNamespace();
       console.log(before !== own(), cwd === Deno.cwd());
-      // Once more is nothing.
+      // Leaving again has no effect.
       const left = own();
       leaveMountNamespace();
       console.log(left === own());
-      // A child is in it, too, and sees the files, by absolute and relative paths.
+      // A child is in the new namespace too. It sees the files by absolute and relative paths.
       console.log(await run("readlink /proc/self/ns/mnt") === own());
       console.log(await run("cat m/file $PWD/m/file; wc -l </proc/self/mountinfo"));
-      // Seen from its own root, the namespace has nothing mounted.
+      // From the namespace's own root, nothing is mounted.
       console.log(await run("nsenter --mount=/proc/self/ns/mnt ls $PWD/m | wc -l"));
       await stdin.write(new TextEncoder().encode("go\\n"));
       while (true) {
@@ -77,7 +77,8 @@ for (const propagation of ["private", "shared"]) {
   });
 }
 
-// Without CAP_SYS_CHROOT the process stayed in the copy of its namespace, which was emptied already.
+// Without CAP_SYS_CHROOT the process used to stay in the copy of its namespace, which was already
+// empty.
 for (
   const [missing, refused] of [["all", "chroot"], ["sys_chroot", "chroot"], [
     "sys_admin",
@@ -125,7 +126,7 @@ Deno.test("a namespace of one's own is not the machine's", async () => {
     console.log(isMachinesMountNamespace());`;
   const { stdout } = await runChild(program, ["unshare", "--mount"]);
   assertEquals(stdout, "false\n");
-  // Of this very process nothing is known: the tests may run in a container.
+  // The result for this process is unknown: the tests may run in a container.
   assert(typeof isMachinesMountNamespace() === "boolean");
   assertNotEquals(stdout, "");
 });

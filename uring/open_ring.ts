@@ -1,6 +1,6 @@
 /**
- * Opens a ring on the running kernel, with the flags that serve a single-threaded server best and
- * an honest step down where the kernel lacks one.
+ * Opens a ring on the running kernel, with the flags that suit a single-threaded server best. If
+ * the kernel lacks a flag, it falls back to fewer.
  *
  * @module
  */
@@ -37,26 +37,30 @@ import {
 import { Mapping, pageAlign } from "./mapping.ts";
 import { CQE_WORDS, Ring, type RingKernel, type RingMemory } from "./ring.ts";
 
-/** What to ask of the kernel. */
+/** Options of {@linkcode openRing}. */
 export interface RingOptions {
-  /** SQEs to hold at once; rounded up to a power of two. */
+  /** Number of SQEs; rounded up to a power of two. */
   entries: number;
-  /** SQEs beside those that are filled once and queued many times: see `Ring.own`. */
+  /** Number of additional SQEs that are filled once and queued many times: see `Ring.own`. */
   ownSqes?: number;
-  /** CQEs to hold at once; twice the entries where left out. */
+  /**
+   * Number of CQEs.
+   *
+   * @default Twice the entries
+   */
   cqEntries?: number;
-  /** 128-byte SQEs, which control commands need. */
+  /** Use 128-byte SQEs, which control commands need. */
   sqe128?: boolean;
-  /** Exactly these `IORING_SETUP_*` flags, with no step down. */
+  /** Use exactly these `IORING_SETUP_*` flags, without a fallback. */
   setupFlags?: number;
 }
 
 /**
- * The flags to try, best first, with the kernel that brought the newest of each step.
+ * The sets of flags to try, best first.
  *
- * `DEFER_TASKRUN` (6.1) runs completions when the thread asks for them instead of interrupting it,
- * and wants `SINGLE_ISSUER` (6.0); `NO_SQARRAY` (6.6) drops an indirection; `COOP_TASKRUN` and
- * `SUBMIT_ALL` are of 5.18–5.19.
+ * `DEFER_TASKRUN` (Linux 6.1) runs completions when the thread asks for them instead of
+ * interrupting it, and requires `SINGLE_ISSUER` (6.0). `NO_SQARRAY` (6.6) removes an indirection.
+ * `COOP_TASKRUN` and `SUBMIT_ALL` came with 5.18–5.19.
  */
 export const SETUP_STEPS: readonly number[] = [
   IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
@@ -66,20 +70,20 @@ export const SETUP_STEPS: readonly number[] = [
   0,
 ];
 
-/** What the kernel granted, and what another thread needs to tear the ring down. */
+/** An open ring, with everything another thread needs to tear it down. */
 export interface OpenRing {
   /** The ring. */
   readonly ring: Ring;
   /** The `IORING_SETUP_*` flags in force. */
   readonly setupFlags: number;
-  /** The `IORING_FEAT_*` of the kernel. */
+  /** The kernel's `IORING_FEAT_*` flags. */
   readonly features: number;
   /** The ring's mappings. */
   readonly mappings: readonly Mapping[];
 }
 
 /**
- * Makes a ring.
+ * Opens a ring.
  *
  * @throws {UblkError} `IO_URING_FORBIDDEN`, `KERNEL_TOO_OLD`, `MEMORY_LIMIT` or `SYSCALL_FAILED`.
  */
@@ -118,7 +122,7 @@ function setup(options: RingOptions): { fd: number; params: Params } {
   const { entries, ownSqes = 0 } = options;
   assert(ownSqes >= 0, "so many SQEs are somebody's own");
   const chosen = options.setupFlags === undefined ? SETUP_STEPS : [options.setupFlags];
-  // Which SQE comes next is said by the indirection array, so that it may be one's own.
+  // Own SQEs need the indirection array, which says which SQE comes next.
   const steps = ownSqes > 0 ? chosen.map((step) => step & ~IORING_SETUP_NO_SQARRAY) : chosen;
   for (const step of steps) {
     const bytes = new Uint8Array(io_uring_params.size);
@@ -162,7 +166,7 @@ function setupError(number: number, options: RingOptions): UblkError {
   return syscallError(operation, undefined, number);
 }
 
-/** The error of memory that could not be locked or pinned. */
+/** The error for memory that could not be locked or pinned. */
 export function memlockError(operation: string, number: number = ENOMEM): UblkError {
   return new UblkError("MEMORY_LIMIT", {
     operation,
@@ -218,7 +222,7 @@ class LinuxRing implements RingKernel {
   readonly fd: number;
   readonly #mappings: readonly Mapping[];
   readonly #enter = libc().enter;
-  // struct __kernel_timespec, and the struct io_uring_getevents_arg that points to it. Both are
+  // struct __kernel_timespec, and the struct io_uring_getevents_arg that points to it. They are
   // fields so that they live as long as the kernel may read them.
   readonly #timespec = new BigInt64Array(2);
   readonly #argument = new BigUint64Array(3);

@@ -18,7 +18,7 @@ import { openRing, SETUP_STEPS } from "./open_ring.ts";
 import type { Ring } from "./ring.ts";
 import { prepNop } from "./sqe.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const LIBC_URL = new URL("./libc.ts", import.meta.url).href;
@@ -44,7 +44,7 @@ for (const [index, step] of SETUP_STEPS.entries()) {
       assertEquals(open.setupFlags & step, step);
       assertEquals((open.setupFlags & IORING_SETUP_SQE128) !== 0, sqe128);
       assertEquals(ring.sqeWords, sqe128 ? 32 : 16);
-      // Three times around the queue, so that each SQE's place is used.
+      // Three times around the queue, so that each SQE is used.
       for (let userData = 0; userData < 24; userData++) {
         assertEquals(nop(ring, userData, -userData), [userData, -userData, 0, 0]);
       }
@@ -78,7 +78,7 @@ for (const [index, known] of SETUP_STEPS.entries()) {
     symbols.setup = (number, entries, params) => {
       const words = new Uint32Array((params as Uint8Array<ArrayBuffer>).buffer);
       tried.push(words[2]);
-      // A flag that no kernel knows makes the real call fail as the older kernel's would.
+      // A flag unknown to every kernel makes the real call fail as on an older kernel.
       if ((words[2] & ~known) !== 0) words[2] |= 1 << 30;
       return real(number, entries, params);
     };
@@ -130,7 +130,7 @@ Deno.test("openRing and Ring.dispose leave no descriptor open", () => {
 });
 
 Deno.test("Ring touches no memory once it is disposed", () => {
-  // Its mappings are gone: a load or store would be a segmentation fault, not an exception.
+  // The mappings are gone: an access would be a segmentation fault, not an exception.
   const { ring } = openRing({ entries: 8 });
   prepNop(ring, 1, 0);
   prepNop(ring, 2, 0);
@@ -143,7 +143,7 @@ Deno.test("Ring touches no memory once it is disposed", () => {
   assertThrows(() => ring.enterTimeout(0, 1), Error, "assertion failed: the ring is open");
 });
 
-/** What `openRing` throws where io_uring_setup fails with `errno`. */
+/** Returns the error of `openRing` if io_uring_setup fails with `errno`. */
 async function refused(
   errno: number,
   report: "error" | "tried" = "error",

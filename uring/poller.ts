@@ -1,14 +1,14 @@
 /**
- * Waiting for eventfds from an event loop: however many are waited for, one thread of Deno's pool
- * waits in `epoll_wait`, and none while nobody waits.
+ * Waits for eventfds from an event loop. However many eventfds there are, one thread of Deno's pool
+ * waits in `epoll_wait`; no thread does while nobody waits.
  *
- * The pool has 32 threads per runtime, for this and for all file I/O. Once each device and each
- * control ring held one of them in a `read` of its eventfd for as long as it lived: the 33rd
- * `serve()` of a process never returned, nor did `Deno.readTextFile`.
+ * The pool has 32 threads per runtime, for this and for all file I/O. Each device and each control
+ * ring used to block one of them in a `read` of its eventfd for its whole life. The 33rd `serve()`
+ * of a process never returned, nor did `Deno.readTextFile`.
  *
- * A wait costs one hop through the pool, which all that are signalled meanwhile share. It keeps the
- * event loop alive, as a timer does. Timeouts are those of `epoll_wait`, not of the event loop,
- * because Deno loads a good part of Node for the first `setTimeout` of a program.
+ * A wait costs one hop through the pool, shared by all eventfds signalled in the meantime. It keeps
+ * the event loop alive, as a timer does. Timeouts use `epoll_wait` and not the event loop, because
+ * Deno loads a large part of Node for a program's first `setTimeout`.
  *
  * @module
  */
@@ -20,34 +20,34 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
-/** Edge-triggered: each signal is reported once, so that no counter has to be read. */
+/** Edge-triggered: each signal is reported once, so no counter has to be read. */
 const EPOLLET = 2 ** 31;
 
 /**
- * Words of `struct epoll_event { u32 events; u64 data; }`, which is packed on x86-64 alone. The data
- * are its last two words.
+ * Words of `struct epoll_event { u32 events; u64 data; }`, which is packed only on x86-64. The data
+ * is its last two words.
  */
 const EVENT_WORDS = Deno.build.arch === "x86_64" ? 3 : 4;
 const DATA_WORD = EVENT_WORDS - 2;
-/** Events per call; there may be more, and the next call has them. */
+/** Maximum number of events per call. The next call returns the rest. */
 const MAX_EVENTS = 64;
-/** The data of the eventfd that ends a wait early. */
+/** The id of the eventfd that ends a wait early. */
 const KICK = 0;
 const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
-/** An eventfd that an event loop waits for. It belongs to the thread that made it. */
+/** An eventfd that an event loop can wait for. It belongs to the thread that made it. */
 export class PolledFd implements Disposable, AsyncDisposable {
   readonly #poller: Poller;
   readonly #fd: number;
   readonly #id: number;
-  /** Signalled while nobody waited. */
+  /** A signal came while nobody waited. */
   #signalled = false;
   #disposed = false;
   #waiting?: PromiseWithResolvers<void>;
 
   /**
-   * Signals count from now on, and one that the eventfd has already. The descriptor stays its
-   * owner's, who disposes of this before closing it.
+   * Registers an eventfd. Signals count from now on, including one that is already pending. The
+   * caller keeps the descriptor, and must dispose of this object before closing it.
    *
    * @throws {UblkError} `SYSCALL_FAILED`.
    */
@@ -58,8 +58,9 @@ export class PolledFd implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Resolves with the next signal, with one that came since the last wait, when the time is over,
-   * or when this is disposed of: the caller looks what there is. There is one wait at a time.
+   * Waits for a signal. Resolves with the next signal or one since the last wait, after the
+   * timeout, or on disposal; the caller must check what happened. Only one wait at a time is
+   * allowed.
    */
   wait(timeoutMs = Infinity): Promise<void> {
     if (this.#signalled || this.#disposed) {
@@ -72,7 +73,7 @@ export class PolledFd implements Disposable, AsyncDisposable {
     return waiting.promise;
   }
 
-  /** Ends the wait, or the next one, as a signal does; without a system call. */
+  /** Ends the current or next wait, as a signal does, but without a system call. */
   wake(): void {
     if (this.#waiting === undefined) {
       this.#signalled = true;
@@ -83,14 +84,14 @@ export class PolledFd implements Disposable, AsyncDisposable {
     this.#waiting = undefined;
   }
 
-  /** Makes the wait fail: for the poller. */
+  /** Makes the current wait fail. For the poller. */
   fail(error: unknown): void {
     this.#poller.end(this);
     this.#waiting?.reject(error);
     this.#waiting = undefined;
   }
 
-  /** Waits no more. A wait that is under way resolves. */
+  /** Unregisters the eventfd. A current wait resolves. */
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -98,43 +99,48 @@ export class PolledFd implements Disposable, AsyncDisposable {
     this.#poller.remove(this.#fd, this.#id);
   }
 
-  /** As the other, and resolves once no thread of the pool waits on behalf of this any more. */
+  /**
+   * Like the synchronous disposal, but resolves once no thread of the pool waits for this any more.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this[Symbol.dispose]();
     await this.#poller.rest();
   }
 }
 
-/** Resolves once no thread of the pool waits on behalf of this one; with all disposed of, soon. */
+/**
+ * Resolves once no pool thread waits on behalf of this thread: soon after all eventfds are
+ * disposed.
+ */
 export async function poolAtRest(): Promise<void> {
   await lastRun;
 }
 
 let lastRun: Promise<void> | undefined;
 
-/** The one of this thread, while it has anything to wait for. */
+/** This thread's poller, while it has eventfds registered. */
 let poller: Poller | undefined;
 
-/** One epoll descriptor and the pool thread in front of it. */
+/** An epoll descriptor and the pool thread that waits for it. */
 class Poller {
   readonly #libc = libc();
   readonly #epoll: number;
-  /** Ends a wait whose timeout has become too long, or for which nobody waits any more. */
+  /** Eventfd that ends a call whose timeout has become too long, or that nobody needs any more. */
   readonly #kick: number;
   readonly #events = new Uint32Array(MAX_EVENTS * EVENT_WORDS);
-  // By an id that never comes again: an event that was fetched before its descriptor was closed
-  // must not be taken for one of the next file with the same number.
+  // Keyed by ids that are never reused: an event fetched before its descriptor was closed must not
+  // be attributed to the next file with the same number.
   readonly #sources = new Map<number, PolledFd>();
   #lastId = KICK;
   readonly #waiting = new Set<PolledFd>();
-  /** Until when those wait that do not wait for ever, by `performance.now()`. */
+  /** End of each wait that has a timeout, by `performance.now()`. */
   readonly #deadlines = new Map<PolledFd, number>();
-  /** Until when the pool's thread waits; undefined while none does. */
+  /** End of the pool thread's current wait; undefined while none waits. */
   #asleepUntilMs: number | undefined;
   #running?: Promise<void>;
 
   constructor() {
-    // What `errno` needs must be at hand before the first call that may fail.
+    // Open the symbols for `errno` before the first call that may fail.
     errno();
     this.#epoll = this.#libc.epoll_create1(EPOLL_CLOEXEC);
     if (this.#epoll < 0) throw syscallError("epoll_create1");
@@ -147,7 +153,7 @@ class Poller {
     }
   }
 
-  /** Registers a descriptor; returns the id by which its events are known. */
+  /** Registers a descriptor. Returns the id of its events. */
   add(fd: number, source: PolledFd): number {
     const id = this.#lastId + 1;
     if (this.#control(EPOLL_CTL_ADD, fd, id) < 0) {
@@ -160,15 +166,16 @@ class Poller {
     return id;
   }
 
-  /** Forgets a descriptor. The last one takes the poller with it. */
+  /** Unregisters a descriptor. The poller closes with the last one. */
   remove(fd: number, id: number): void {
     this.#sources.delete(id);
-    // It fails where the descriptor was taken away by force, which has taken it out of here too.
+    // This fails if the descriptor was neutralised by force, which has also removed it from the
+    // epoll.
     this.#control(EPOLL_CTL_DEL, fd, id);
     this.#closeUnused();
   }
 
-  /** Somebody waits from now on. */
+  /** A source starts to wait. */
   begin(source: PolledFd, untilMs: number): void {
     this.#waiting.add(source);
     if (untilMs < Infinity) this.#deadlines.set(source, untilMs);
@@ -176,21 +183,21 @@ class Poller {
     else if (this.#asleepUntilMs !== undefined && untilMs < this.#asleepUntilMs) this.#wakeUp();
   }
 
-  /** He does so no more. */
+  /** A source no longer waits. */
   end(source: PolledFd): void {
     this.#waiting.delete(source);
     this.#deadlines.delete(source);
-    // The pool's thread would keep the event loop alive.
+    // Otherwise the pool's thread would keep the event loop alive.
     if (this.#waiting.size === 0 && this.#asleepUntilMs !== undefined) this.#wakeUp();
   }
 
-  /** Resolves once the pool's thread is free, unless somebody waits. */
+  /** Resolves once the pool's thread is free, or at once if somebody waits. */
   async rest(): Promise<void> {
     while (this.#running !== undefined && this.#waiting.size === 0) await this.#running;
   }
 
   #wakeUp(): void {
-    // Once is enough until it has slept again.
+    // One wake-up is enough until the next wait.
     this.#asleepUntilMs = undefined;
     signalEventFd(this.#kick);
   }
@@ -207,8 +214,8 @@ class Poller {
       if (count < 0) this.#checkFailure();
       else this.#tell(count);
       if (untilMs <= performance.now()) this.#expire();
-      // Those that this woke run first, and wait again: the next call then knows their deadlines,
-      // instead of being kicked for them.
+      // Let the woken callers run first and wait again. The next call then includes their deadlines
+      // and need not be interrupted for them.
       await null;
     }
     this.#running = undefined;
@@ -227,9 +234,9 @@ class Poller {
   }
 
   /**
-   * A call that failed in the pool has left its errno there. One that was interrupted is made again,
-   * without a wait, which nothing interrupts; what fails for good fails here too, and would be called
-   * without end.
+   * Repeats a failed call in this thread, because its errno is in the pool's thread. Without a
+   * timeout it cannot be interrupted, so an interrupted call succeeds now. A permanent error fails
+   * again, and ends all waits: otherwise the call would be repeated for ever.
    */
   #checkFailure(): void {
     const count = this.#libc.epoll_wait(this.#epoll, this.#events, MAX_EVENTS, 0);
@@ -249,7 +256,7 @@ class Poller {
   #closeUnused(): void {
     if (this.#sources.size > 0) return;
     if (poller === this) poller = undefined;
-    // It closes when the pool's thread is back.
+    // If the pool's thread still waits, `#run` closes the poller later.
     if (this.#running !== undefined) return;
     closeFd(this.#kick);
     closeFd(this.#epoll);

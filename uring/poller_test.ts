@@ -4,10 +4,10 @@ import { testLibc } from "../tests/libc.ts";
 import { closeFd, eventFd, libc, neutralizeFd, signalEventFd } from "./libc.ts";
 import { PolledFd } from "./poller.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
-/** An eventfd that is waited for, and what is left to do at the end. */
+/** A polled eventfd, with cleanup. */
 function polled() {
   const fd = eventFd();
   const signals = new PolledFd(fd);
@@ -22,7 +22,7 @@ function polled() {
   };
 }
 
-/** Fails where the Promise does not settle, instead of hanging. */
+/** Fails if the Promise does not settle, instead of hanging. */
 async function within<T>(promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -42,19 +42,19 @@ function descriptors(): string[] {
     try {
       return [`${name} ${Deno.readLinkSync(`/proc/self/fd/${name}`)}`];
     } catch {
-      // The folder's own.
+      // The descriptor of the folder itself.
       return [];
     }
   }).sort();
 }
 
-/** The epoll descriptors that are here now and were not before. */
+/** The epoll descriptors opened since `before`. */
 function newEpolls(before: readonly string[]): number[] {
   const opened = descriptors().filter((one) => !before.includes(one));
   return opened.filter((one) => one.includes("eventpoll")).map((one) => Number(one.split(" ")[0]));
 }
 
-/** The threads of this process that wait for an epoll descriptor. */
+/** The threads of this process that wait on an epoll descriptor. */
 function threadsAt(epoll: number): number[] {
   const SYS_epoll_wait = Deno.build.arch === "x86_64" ? 232 : 22;
   const call = `${SYS_epoll_wait} 0x${epoll.toString(16)} `;
@@ -63,8 +63,8 @@ function threadsAt(epoll: number): number[] {
   );
 }
 
-// Each wait held one of the 32 threads of Deno's pool: the 33rd device of a process never worked,
-// and nothing read a file any more.
+// Each wait used to block one of the 32 threads of Deno's pool. The 33rd device of a process never
+// worked, and no file could be read any more.
 Deno.test("PolledFd: many wait, each for its own signal, and files are read meanwhile", async () => {
   await using stack = new AsyncDisposableStack();
   const all = Array.from({ length: 100 }, () => stack.use(polled()));
@@ -124,13 +124,13 @@ Deno.test("PolledFd.wake ends the wait, or the next one", async () => {
 });
 
 Deno.test("PolledFd disposal ends the wait, and the number may be another's at once", async () => {
-  // They share one epoll.
+  // Both share one epoll descriptor.
   await using _other = polled();
   const fd = eventFd();
   const old = new PolledFd(fd);
   const waiting = old.wait();
   await sleep(20);
-  // The event is under way when its descriptor goes.
+  // The event is pending when its descriptor is removed.
   signalEventFd(fd);
   old[Symbol.dispose]();
   old[Symbol.dispose]();
@@ -162,7 +162,7 @@ Deno.test("PolledFd has one thread wait for all, and leaves none and no descript
 });
 
 Deno.test("PolledFd.wait goes on after a signal has interrupted its thread", async () => {
-  // By default the signal is ignored, and would interrupt nothing.
+  // By default the signal is ignored and would not interrupt anything.
   const heard = () => {};
   Deno.addSignalListener("SIGWINCH", heard);
   const before = descriptors();
@@ -182,7 +182,7 @@ Deno.test("PolledFd.wait goes on after a signal has interrupted its thread", asy
   Deno.removeSignalListener("SIGWINCH", heard);
 });
 
-// It would have been called again without end.
+// Without the error the call would be repeated for ever.
 Deno.test("PolledFd.wait fails where epoll itself does", async () => {
   const before = descriptors();
   await using first = polled();
@@ -197,7 +197,7 @@ Deno.test("PolledFd.wait fails where epoll itself does", async () => {
   await failed;
 });
 
-/** Runs a script and returns its output; it has 20 s to end. */
+/** Runs a script, which has 20 s to end, and returns its output. */
 async function run(script: string): Promise<string> {
   const here = import.meta.resolve("./");
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {

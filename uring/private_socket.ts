@@ -1,24 +1,24 @@
 /**
- * A Unix socket that is its user's alone from its first moment.
+ * A Unix socket that only its user can connect to, from the first moment.
  *
- * A socket's mode follows the umask when it is bound, and Deno listens in the same call. To change
- * the mode afterwards leaves a moment in which others may connect, and to change the umask is to
- * change it for all threads. So the socket is bound in a folder that only this user enters, and
- * linked to its path once its mode is right.
+ * A socket gets its mode from the umask when it is bound, and Deno starts to listen in the same
+ * call. Changing the mode afterwards would leave a moment in which others may connect. Changing the
+ * umask would affect all threads. So the socket is bound in a folder that only this user can enter,
+ * and is linked to its path once its mode is right.
  *
  * @module
  */
 
-/** The longest path that `struct sockaddr_un` has room for, in bytes, beside its zero. */
+/** Maximum length of a path in `struct sockaddr_un`, in bytes without the terminating zero. */
 export const MAX_SOCKET_PATH = 107;
 /** The socket's name in its folder. */
 const NAME = "s";
 
 /**
- * Listens at a path, with a socket to which this user alone can connect.
+ * Listens at a path, with a socket that only this user can connect to.
  *
- * @param path Absolute; nothing must be there.
- * @throws {Deno.errors.AlreadyExists} Where something is there, and what Deno throws for folders and
+ * @param path An absolute path where nothing exists.
+ * @throws {Deno.errors.AlreadyExists} If something exists there; also Deno's errors for folders and
  *   sockets.
  */
 export function listenPrivately(path: string): Deno.UnixListener {
@@ -33,18 +33,18 @@ export function listenPrivately(path: string): Deno.UnixListener {
   }
 }
 
-/** Where a socket is bound, on the way to its path. */
+/** The temporary path where a socket is bound before it is published. */
 export class PrivateSocketPath implements Disposable {
-  /** Where to listen. */
+  /** The path to listen at. */
   readonly path: string;
   readonly #folder: string;
   readonly #target: string;
 
   /**
-   * Makes the folder, beside the path.
+   * Makes the folder next to the path.
    *
-   * @param target The absolute path that the socket is to have.
-   * @throws What `Deno.mkdir` throws.
+   * @param target The socket's final absolute path.
+   * @throws The errors of `Deno.mkdir`.
    */
   constructor(target: string) {
     this.#target = target;
@@ -53,7 +53,7 @@ export class PrivateSocketPath implements Disposable {
     try {
       Deno.mkdirSync(this.#folder, { mode: 0o700 });
     } catch (error) {
-      // It names a folder that the user has never heard of.
+      // The original error names a folder that the user does not know.
       const parent = target.slice(0, target.lastIndexOf("/")) || "/";
       if (error instanceof Error) {
         error.message = error.message.replace(`mkdir '${this.#folder}'`, `a socket in '${parent}'`)
@@ -64,29 +64,29 @@ export class PrivateSocketPath implements Disposable {
   }
 
   /**
-   * Lets the socket be found at its path, where nothing must be. Nobody but this user can connect.
+   * Makes the socket appear at its path, where nothing may exist. Only this user can connect.
    *
-   * @throws {Deno.errors.AlreadyExists} Where something is there.
+   * @throws {Deno.errors.AlreadyExists} If something exists there.
    */
   publish(): void {
     Deno.chmodSync(this.path, 0o600);
     Deno.linkSync(this.path, this.#target);
   }
 
-  /** Removes the folder; a socket that is published stays at its path. */
+  /** Removes the folder. A published socket stays at its path. */
   [Symbol.dispose](): void {
     Deno.removeSync(this.#folder, { recursive: true });
   }
 }
 
-/** Whether a socket can have a path, and be bound beside it first. */
+/** Whether a path is short enough for a socket, and for the temporary path next to it. */
 export function fitsSocket(target: string): boolean {
   const { length } = new TextEncoder().encode(target);
   const folder = new TextEncoder().encode(folderFor(target));
   return Math.max(length, folder.length + 1 + NAME.length) <= MAX_SOCKET_PATH;
 }
 
-/** Of one length for every process, so that whether it fits depends on the path alone. */
+/** Folder names have a fixed length, so that only the path decides whether a socket fits. */
 function folderFor(target: string): string {
   const parent = target.slice(0, target.lastIndexOf("/"));
   const random = crypto.getRandomValues(new Uint8Array(4)).toHex();

@@ -6,7 +6,7 @@ const listenAt = (path: string) => Deno.listen({ transport: "unix", path });
 Deno.test("PrivateSocketPath + any umask + nobody else can connect, at any moment", async () => {
   const folder = await Deno.makeTempDir();
   const target = `${folder}/a.sock`;
-  // Others may enter the folder, and the umask forbids nothing.
+  // Others may enter the folder, and the umask restricts nothing.
   await Deno.chmod(folder, 0o777);
   const before = Deno.umask(0);
   try {
@@ -14,7 +14,7 @@ Deno.test("PrivateSocketPath + any umask + nobody else can connect, at any momen
     {
       using place = new PrivateSocketPath(target);
       listener = listenAt(place.path);
-      // The socket itself is open to all now, in a folder that is not.
+      // At this point the socket itself is open to all, but its folder is not.
       const modeOf = (path: string) => Deno.lstatSync(path).mode! & 0o777;
       assertEquals(modeOf(place.path), 0o777);
       assertEquals(modeOf(place.path.replace(/\/[^/]+$/, "")), 0o700);

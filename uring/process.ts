@@ -1,6 +1,5 @@
 /**
- * What a process asks of the kernel for itself, so that it can serve a disk that its own memory may
- * depend on.
+ * Settings of the process itself, so that it can serve a disk that its own memory may depend on.
  *
  * @module
  */
@@ -32,8 +31,8 @@ const BPF_JUMP_EQUAL = 0x15;
 const BPF_RETURN = 0x06;
 
 /**
- * The number of `madvise` by processor, and that as `seccomp` names it (`AUDIT_ARCH_*`): a filter
- * sees numbers.
+ * For each processor: the system call number of `madvise`, and the `AUDIT_ARCH_*` value by which a
+ * `seccomp` filter recognises the processor.
  */
 const MADVISE: Readonly<Record<typeof Deno.build.arch, readonly [number, number]>> = {
   x86_64: [28, 0xc000_003e],
@@ -41,16 +40,17 @@ const MADVISE: Readonly<Record<typeof Deno.build.arch, readonly [number, number]
 };
 
 /**
- * Has the kernel do nothing for `madvise(MADV_DONTNEED)` and call that success, for the calling thread
- * and whoever inherits it. To discard locked memory so is refused, and V8 takes a refusal for the end
- * of the world, although it wants no more than to give a hint: a garbage collection would end the
- * process. See docs/decisions/0012-locked-memory-and-v8.md.
+ * Makes `madvise(MADV_DONTNEED)` succeed without doing anything, for the calling thread and those
+ * that inherit its filter. The kernel refuses this call on locked memory, and V8 treats the refusal
+ * as fatal, although the call is only a hint: a garbage collection would end the process. See
+ * docs/decisions/0012-locked-memory-and-v8.md.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where it may not.
+ * @throws {UblkError} `SYSCALL_FAILED` if that is not permitted.
  */
 export function ignoreDiscards(): void {
   const [call, processor] = MADVISE[Deno.build.arch];
-  // struct seccomp_data: int nr; u32 arch; u64 instruction_pointer; u64 args[6], here little-endian.
+  // struct seccomp_data: int nr; u32 arch; u64 instruction_pointer; u64 args[6], here
+  // little-endian.
   const filter = bpf([
     [BPF_LOAD, 0, 0, 4],
     [BPF_JUMP_EQUAL, 0, 5, processor],
@@ -68,13 +68,13 @@ export function ignoreDiscards(): void {
   throw syscallError("prctl(PR_SET_SECCOMP)", "--mlock needs root, or CAP_SYS_ADMIN");
 }
 
-/** Whether {@linkcode ignoreDiscards} holds for the calling thread. */
+/** Whether {@linkcode ignoreDiscards} is in effect for the calling thread. */
 export function discardsIgnored(): boolean {
-  // No address is so odd that the kernel itself would take it.
+  // The kernel itself would refuse such an unaligned address.
   return libc().madvise(1n, BigInt(PAGE_BYTES), MADV_DONTNEED) === 0;
 }
 
-/** `struct sock_filter` for each line: `u16 code; u8 jt, jf; u32 k`. */
+/** Encodes each line as a `struct sock_filter`: `u16 code; u8 jt, jf; u32 k`. */
 function bpf(lines: readonly (readonly [number, number, number, number])[]) {
   const code = new Uint8Array(lines.length * 8);
   const view = new DataView(code.buffer);
@@ -88,11 +88,11 @@ function bpf(lines: readonly (readonly [number, number, number, number])[]) {
 }
 
 /**
- * Locks the memory of this process, that which it has and that which it will have: what is once in
- * memory stays there. Nothing is fetched for it (`MCL_ONFAULT`). Every thread must have been born with
- * {@linkcode ignoreDiscards}.
+ * Locks all current and future memory of this process: pages stay in memory once they are there.
+ * Nothing is loaded in advance (`MCL_ONFAULT`). Every thread must have been started with
+ * {@linkcode ignoreDiscards} in effect.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where it may not.
+ * @throws {UblkError} `SYSCALL_FAILED` if that is not permitted.
  */
 export function lockMemory(): void {
   if (processLibc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) === 0) return;
@@ -100,20 +100,20 @@ export function lockMemory(): void {
 }
 
 /**
- * Whether the calling thread is one that writes back what others have dirtied: what it allocates
- * never waits for I/O.
+ * Whether the calling thread is an I/O flusher: it writes back other processes' dirty data, so its
+ * memory allocations never wait for I/O.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where it may not know.
+ * @throws {UblkError} `SYSCALL_FAILED` if asking is not permitted.
  */
 export function isIoFlusher(): boolean {
   return flusherCall(PR_GET_IO_FLUSHER, 0n) === 1;
 }
 
 /**
- * Makes the calling thread such a one, or not. Threads and processes that it starts inherit it, and
- * so does the program that takes its place by `execve`; other threads do not.
+ * Makes the calling thread an I/O flusher, or not. Threads and processes that it starts inherit
+ * this, as does a program that replaces it by `execve`. Other threads are not affected.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where it may not.
+ * @throws {UblkError} `SYSCALL_FAILED` if that is not permitted.
  */
 export function setIoFlusher(on: boolean): void {
   flusherCall(PR_SET_IO_FLUSHER, on ? 1n : 0n);
@@ -128,9 +128,9 @@ function flusherCall(option: number, value: bigint): number {
 }
 
 /**
- * Has the descriptors from 3 on closed in programs that this process starts: those of its own are so
- * anyway, but not what it has itself inherited. A server would hold for years what its caller had
- * open, and keep a filesystem busy or a lock taken.
+ * Makes descriptors from 3 on close in programs that this process starts. Its own descriptors do so
+ * anyway, but not those that it inherited. Otherwise a server could hold its caller's files open
+ * for years, and keep a filesystem busy or a lock taken.
  */
 export function keepDescriptors(): void {
   const SYS_close_range = 436;
@@ -142,8 +142,8 @@ export function keepDescriptors(): void {
 }
 
 /**
- * Makes a folder the process's current one. By libc, because Deno enters none of `/proc` without every
- * permission there is.
+ * Makes a folder the process's current folder. It uses libc because Deno enters folders of `/proc`
+ * only with all permissions granted.
  *
  * @throws {UblkError} `SYSCALL_FAILED`.
  */
@@ -152,11 +152,11 @@ export function enterFolder(path: string): void {
 }
 
 /**
- * Runs this program again from its start, in the place of this process and with its arguments, its
- * environment and whatever the calling thread has been given: all its threads will inherit that.
- * Files that are closed on exec are closed.
+ * Restarts this program in the same process, with the same arguments and environment. It also keeps
+ * the settings of the calling thread, which all its threads will inherit. Files that are closed on
+ * exec are closed.
  *
- * @throws {UblkError} `SYSCALL_FAILED`; otherwise it does not return.
+ * @throws {UblkError} `SYSCALL_FAILED`. On success it does not return.
  */
 export function startOver(): never {
   const words = cString(readSmallFile("/proc/self/cmdline").slice(0, -1));

@@ -3,7 +3,7 @@ import { runChild, runWithout } from "../tests/seccomp.ts";
 import { EPERM } from "../uapi/errno.ts";
 import { getAffinity, libc } from "./libc.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const url = (file: string) => JSON.stringify(new URL(file, import.meta.url).href);
@@ -63,7 +63,7 @@ Deno.test("lockMemory locks what is touched, and what is touched later, and disc
     console.log(JSON.stringify(locked(mapping.address)));
     discardPages(mapping.address, 1 << 19);
     console.log(bytes[0], bytes[1 << 19], JSON.stringify(locked(mapping.address)));
-    // V8 gives memory back here, and as it ends, and so does a thread's.
+    // V8 frees memory here and at its end, and so does the V8 of a thread.
     const source = "for (let i = 0; i < 50; i++) new Array(1e5).fill({}); postMessage(0)";
     const worker = new Worker("data:text/javascript," + source, { type: "module" });
     await new Promise((resolve) => worker.onmessage = resolve);
@@ -120,7 +120,7 @@ for (const [call, number, message] of REFUSALS) {
   });
 }
 
-// A server kept what its caller had open, and with it a filesystem busy or a lock taken.
+// A server used to keep its caller's files open, and with them a filesystem busy or a lock taken.
 Deno.test("keepDescriptors keeps inherited descriptors from programs that are started", async () => {
   const { code, stdout, stderr } = await runChild(
     `

@@ -1,10 +1,10 @@
 /**
- * A ring whose operations are Promises of their results, for threads that run an event loop.
+ * A ring whose operations are Promises, for threads that run an event loop.
  *
- * A completion signals an eventfd, for which the thread's poller waits together with those of all
- * other rings (`poller.ts`); and only while operations are outstanding, so that an idle ring keeps
- * no process alive. What is submitted in one turn goes to the kernel in one system call at the end
- * of it, and what is done by then has its result without any wait.
+ * Completions signal an eventfd. The thread's poller waits for the eventfds of all rings together
+ * (`poller.ts`), but only while operations are outstanding, so an idle ring does not keep the
+ * process alive. Operations submitted in one turn of the event loop go to the kernel in one system
+ * call at its end. Those that have completed by then get their results without a wait.
  *
  * @module
  */
@@ -20,24 +20,24 @@ import type { RingOperation, Terms } from "./ring_operation.ts";
 import { prepCancel } from "./sqe.ts";
 
 /**
- * The setup flags of such a ring: without DEFER_TASKRUN, so that completions are posted whether or not
- * this thread enters the kernel. With it one `io_uring_enter` runs some twenty of the waiting
- * completions, and the eventfd stays silent until all of them have run: more wait than that, and
- * nobody wakes for the rest.
+ * The setup flags for such a ring. They lack DEFER_TASKRUN, so that completions are posted even if
+ * this thread does not enter the kernel. With DEFER_TASKRUN, one `io_uring_enter` runs about twenty
+ * of the waiting completions, and the eventfd stays silent until all of them have run. If more are
+ * waiting, nothing would wake the thread for the rest.
  */
 export const PROMISE_RING_SETUP: number = IORING_SETUP_SUBMIT_ALL;
 
-/** How long a cancelled operation is still waited for, before nobody waits any more. */
+/** Time to wait for a cancelled operation before it is forgotten, in milliseconds. */
 const GRACE_MS = 1000;
 
-/** When what the kernel had no memory to take is offered to it again. */
+/** Pause before SQEs are submitted again that the kernel had no memory to take, in milliseconds. */
 const RETRY_MS = 10;
 
-// Kinds of user data, to tell an operation's completion from that of an attempt to cancel it.
+// Kinds of user data, to distinguish the completion of an operation from that of its cancellation.
 const KIND_OPERATION = 1;
 const KIND_CANCEL = 2;
 
-/** An operation that has no result yet. */
+/** An operation without a result. */
 interface Entry {
   readonly id: number;
   readonly operation: RingOperation;
@@ -45,12 +45,12 @@ interface Entry {
   readonly resolve: (res: number) => void;
   readonly reject: (reason: unknown) => void;
   readonly onAbort: () => void;
-  /** When something is to be done about it if nothing has happened, by `performance.now()`. */
+  /** Time of the next action if nothing happens before, by `performance.now()`. */
   deadline: number;
   /**
    * `unsent`: the queue has no room for it yet. `live`: the kernel has it. `cancelled`: the kernel
-   * was asked to let go of it, and its completion is waited for until the deadline. `forgotten`: it
-   * is not waited for any more, but its memory is kept. `done`: it is in the table no longer.
+   * was asked to cancel it, and we wait for its completion until the deadline. `forgotten`: we no
+   * longer wait, but keep its memory. `done`: it is no longer in the table.
    */
   state: "unsent" | "live" | "cancelled" | "forgotten" | "done";
 }
@@ -59,21 +59,21 @@ interface Entry {
 export class PromiseRing implements AsyncDisposable, Disposable {
   readonly #ring: Ring;
   readonly #eventFd: number;
-  /** The eventfd, once something was not answered at once. */
+  /** The eventfd, once an operation has not completed at once. */
   #completions?: PolledFd;
   readonly #inFlight = new InFlight<Entry>();
   readonly #unsent = new Set<Entry>();
-  /** A microtask will hand what was submitted to the kernel. */
+  /** A microtask is queued that will submit the pending SQEs. */
   #collectsSoon = false;
   #pump: Promise<void> | undefined;
-  /** When the pump looks again at the latest, by `performance.now()`, while it waits. */
+  /** While the pump waits: the end of its wait, by `performance.now()`. */
   #pumpUntil = -Infinity;
   #closing = false;
   #closed = false;
-  /** Why the ring itself failed, after which nothing can be submitted. */
+  /** The error with which the ring itself failed. Nothing can be submitted after that. */
   #broken: unknown;
 
-  /** Takes over a ring, which is closed if this throws. See {@linkcode PROMISE_RING_SETUP}. */
+  /** Takes over a ring, and closes it if this throws. See {@linkcode PROMISE_RING_SETUP}. */
   constructor(ring: Ring) {
     let eventfd = -1;
     try {
@@ -88,14 +88,14 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     this.#eventFd = eventfd;
   }
 
-  /** Operations that have no result yet, given up or not. */
+  /** Number of operations without a result, given up or not. */
   get outstanding(): number {
     return this.#inFlight.size;
   }
 
   /**
-   * Prepares for waiting. Otherwise the first wait does, and where no descriptor is left for it, all
-   * that is outstanding fails.
+   * Prepares for waiting. Otherwise the first wait does so, and if no descriptor is left then, all
+   * outstanding operations fail.
    *
    * @throws {UblkError} `SYSCALL_FAILED`.
    */
@@ -104,11 +104,11 @@ export class PromiseRing implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Submits an operation. However many there are: those for which the queue has no room wait for
-   * their turn.
+   * Submits an operation. There is no limit on their number: if the queue is full, an operation
+   * waits for its turn.
    *
-   * @returns The completion's result: a negative errno is a result like any other. The Promise
-   *   rejects with the operation's or its patience's errors, or with that of a ring that failed.
+   * @returns The result of the completion. A negative errno is a result like any other. The Promise
+   *   rejects with an error of the operation or of its patience, or with that of a failed ring.
    */
   submit(operation: RingOperation, terms: Terms = {}): Promise<number> {
     const { signal, patience } = terms;
@@ -134,7 +134,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     return promise;
   }
 
-  /** Hands over what is pending, and settles what has completed, without a wait. */
+  /** Submits pending SQEs and settles completed operations, without waiting. */
   collect(): void {
     this.#collectsSoon = false;
     if (this.#closed || this.#broken !== undefined) return;
@@ -142,7 +142,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     do {
       let taken: number;
       try {
-        // It submits, and has the kernel post what found the CQ full.
+        // This submits, and makes the kernel post completions that overflowed the CQ.
         taken = this.#ring.enter(0);
       } catch (error) {
         return this.#fail(error);
@@ -156,8 +156,8 @@ export class PromiseRing implements AsyncDisposable, Disposable {
   }
 
   /**
-   * Gives up what is outstanding, waits a moment for the kernel to let go of it, and closes. It
-   * never takes longer than that moment, a second.
+   * Gives up all outstanding operations, waits up to a second for the kernel to cancel them, and
+   * closes the ring.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
@@ -170,7 +170,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     await this.#completions?.[Symbol.asyncDispose]();
   }
 
-  /** Closes at once; what is outstanding is given up. Idempotent. */
+  /** Gives up all outstanding operations and closes the ring at once. Idempotent. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closing = true;
@@ -182,7 +182,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     closeFd(this.#eventFd);
   }
 
-  /** Fills SQEs for what has not been sent, as far as there are any. */
+  /** Fills SQEs for unsent operations, as long as SQEs are free. */
   #fill(): void {
     for (const entry of this.#unsent) {
       if (entry.operation.prepare(this.#ring, entry.id, KIND_OPERATION) < 0) return;
@@ -191,7 +191,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     }
   }
 
-  /** Settles what has completed. */
+  /** Settles completed operations. */
   #read(): void {
     for (let at = this.#ring.peek(); at >= 0; at = this.#ring.peek()) {
       const { cqes } = this.#ring;
@@ -206,15 +206,16 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     this.#settle(entry);
     entry.state = "done";
     const { operation, terms: { signal } } = entry;
-    // A running operation that is cancelled says EINTR.
+    // A running operation that is cancelled returns EINTR.
     const isCancelled = res === -ECANCELED || res === -EINTR;
-    // Of one that was given up the Promise is rejected already, and these do nothing.
+    // The Promise of an operation that was given up is already rejected; these calls do nothing
+    // then.
     if (res < 0 && signal?.aborted) entry.reject(operation.aborted(signal.reason));
     else if (this.#closing && isCancelled) entry.reject(operation.closed());
     else entry.resolve(res);
   }
 
-  /** The ring is of no use any more. Memory is kept, since the kernel may still write to it. */
+  /** Marks the ring as unusable. Memory is kept, because the kernel may still write to it. */
   #fail(error: unknown): void {
     this.#broken = error;
     for (const entry of this.#inFlight.all()) {
@@ -227,13 +228,13 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     this.#completions?.wake();
   }
 
-  /** There is nothing to be done about it any more. */
+  /** Removes the operation's deadline and abort listener. */
   #settle(entry: Entry): void {
     entry.deadline = Infinity;
     entry.terms.signal?.removeEventListener("abort", entry.onAbort);
   }
 
-  /** Takes out an operation that the kernel never got. */
+  /** Removes an operation that was never submitted. */
   #withdraw(entry: Entry): void {
     this.#unsent.delete(entry);
     this.#inFlight.take(entry.id);
@@ -248,7 +249,9 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     this.collect();
   }
 
-  /** Does what is due; the ring was looked at just before, so that no answer is overlooked. */
+  /**
+   * Handles deadlines that have passed. Call it right after {@linkcode collect}, to miss no result.
+   */
   #expire(): void {
     const nowMs = performance.now();
     if (this.#nextDeadline() > nowMs) return;
@@ -256,7 +259,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
       if (entry.deadline > nowMs) continue;
       const { operation, terms: { patience, signal } } = entry;
       if (entry.state === "cancelled") {
-        // Nobody waits for it any longer, or the process could not end.
+        // Stop waiting for it, or the process could not end.
         entry.state = "forgotten";
         entry.deadline = Infinity;
         continue;
@@ -267,7 +270,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     }
   }
 
-  /** Has the kernel let go of it, and rejects its Promise if that may be. */
+  /** Cancels an operation, and rejects its Promise if its terms allow that. */
   #giveUp(entry: Entry, error: Error): void {
     if (entry.state === "unsent") {
       this.#settle(entry);
@@ -284,8 +287,8 @@ export class PromiseRing implements AsyncDisposable, Disposable {
   }
 
   /**
-   * A worker of io_uring that sleeps interruptibly is woken by this and answers -EINTR; one that
-   * cannot be interrupted answers whenever it does.
+   * Asks the kernel to cancel an operation. An io_uring worker in an interruptible sleep wakes up
+   * and answers -EINTR. A worker that cannot be interrupted answers whenever it is done.
    */
   #cancel(entry: Entry): void {
     for (let tries = 0; tries < 2; tries++) {
@@ -306,7 +309,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
     return this.#inFlight.least(({ deadline }) => deadline);
   }
 
-  /** Has the pump look again at `deadline` at the latest. */
+  /** Makes the pump look again no later than `deadline`. */
   #arm(deadline: number): void {
     if (!this.#awaited()) return;
     if (this.#pump === undefined) this.#pump = this.#run();
@@ -327,7 +330,7 @@ export class PromiseRing implements AsyncDisposable, Disposable {
         this.#expire();
       }
     } catch (error) {
-      // No descriptor is left to wait with, for instance.
+      // For example, no descriptor is left for waiting.
       this.#fail(error);
     }
     this.#pump = undefined;

@@ -9,10 +9,10 @@ import { PROMISE_RING_SETUP, PromiseRing } from "./promise_ring.ts";
 import type { Patience, RingOperation } from "./ring_operation.ts";
 import { prepNop } from "./sqe.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
-/** An operation that the fakes' handlers tell from others by its number. */
+/** An operation that the fake's handler identifies by its number. */
 function operation(number = 0, memory?: unknown): RingOperation {
   return {
     memory,
@@ -26,12 +26,12 @@ function operation(number = 0, memory?: unknown): RingOperation {
   };
 }
 
-/** A limit in time, whose error says so. */
+/** A time limit with an error of its own. */
 function patience(firstMs: number): Patience {
   return { firstMs, until: () => 0, error: () => new Error("too late") };
 }
 
-/** A ring whose kernel keeps every operation, and cancels unless it is stubborn. */
+/** A ring whose kernel completes nothing, and cancels operations unless it is stubborn. */
 function silentRing({ stubborn = false, ...options }: Partial<
   FakeRingOptions & {
     stubborn: boolean;
@@ -94,7 +94,7 @@ Deno.test("PromiseRing.submit + a kernel without memory for it + is offered agai
   const result = ring.submit(operation());
   await turn();
   assertGreater(kernel.dice.struck.eagain, 0);
-  // It is not asked without a pause.
+  // The kernel is asked only after pauses.
   assertLess(kernel.dice.struck.eagain, 10);
   kernel.dice.faults = {};
   assertEquals(await result, 0);
@@ -149,7 +149,7 @@ for (const givesUp of ["at-once", "unless-aborted", "never"] as const) {
     assertEquals(outcome, givesUp === "at-once" ? "aborted: enough" : "waits");
     answer(7);
     while (ring.outstanding > 0) await turn();
-    // What was done before it could be cancelled is done.
+    // An operation that completed before its cancellation keeps its result.
     assertEquals(outcome, givesUp === "at-once" ? "aborted: enough" : "7");
   });
 
@@ -190,7 +190,7 @@ for (const givesUp of ["at-once", "unless-aborted", "never"] as const) {
     const beganMs = performance.now();
     await ring[Symbol.asyncDispose]();
     assertLess(performance.now() - beganMs, 1500);
-    // Whoever takes its memory back is somebody to whom this Promise has settled.
+    // The memory may be reused only after the Promise has settled.
     assertEquals(outcome, givesUp === "never" ? "unsettled" : "closed");
     assertEquals(orphanCount(), orphans + 1);
   });
@@ -231,7 +231,7 @@ Deno.test("PromiseRing + what the queue has no room for + is given up without th
   const settled = Promise.allSettled(results);
   await turn();
   controller.abort("enough");
-  // The first eight have SQEs, which the kernel may take at any time.
+  // The first eight operations have SQEs, which the kernel may take at any time.
   assertEquals(ring.outstanding, 8);
   kernel.dice.faults = {};
   await ring[Symbol.asyncDispose]();

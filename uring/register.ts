@@ -1,5 +1,5 @@
 /**
- * What a ring can be told about beforehand: files, buffers, an eventfd; and what it can be asked.
+ * Registration of files, buffers and an eventfd with a ring, and queries to it.
  *
  * @module
  */
@@ -28,7 +28,7 @@ function check(result: number, operation: string): number {
   throw syscallError(operation, undefined, -result);
 }
 
-/** Registers descriptors; an SQE with `IOSQE_FIXED_FILE` then names them by index. */
+/** Registers descriptors. An SQE with `IOSQE_FIXED_FILE` then refers to them by index. */
 export function registerFiles(ring: Ring, fds: readonly number[]): void {
   assert(fds.length > 0, "there are files");
   const bytes = new Uint8Array(Int32Array.from(fds).buffer);
@@ -36,8 +36,8 @@ export function registerFiles(ring: Ring, fds: readonly number[]): void {
 }
 
 /**
- * Forgets one registered descriptor. Does not wait: the file is let go once nothing under way may
- * use it.
+ * Unregisters one descriptor. Does not wait: the kernel releases the file once no operation in
+ * flight uses it.
  */
 export function unregisterFile(ring: Ring, index: number): void {
   assert(index >= 0, "files are numbered from 0");
@@ -53,7 +53,7 @@ export function unregisterFile(ring: Ring, index: number): void {
   );
 }
 
-/** Forgets the registered descriptors. */
+/** Unregisters all descriptors. */
 export function unregisterFiles(ring: Ring): void {
   check(ring.kernel.register(IORING_UNREGISTER_FILES, null, 0), "unregister files");
 }
@@ -61,7 +61,7 @@ export function unregisterFiles(ring: Ring): void {
 /**
  * Registers (and pins) buffers for the `_FIXED` operations.
  *
- * @throws {UblkError} `MEMORY_LIMIT` where `RLIMIT_MEMLOCK` does not allow it.
+ * @throws {UblkError} `MEMORY_LIMIT` if `RLIMIT_MEMLOCK` does not allow it.
  */
 export function registerBuffers(
   ring: Ring,
@@ -70,7 +70,9 @@ export function registerBuffers(
   check(registerBuffersAt(ring, buffers), "register buffers");
 }
 
-/** {@linkcode registerBuffers} where that may be: not beyond a limit of memory or of number. */
+/**
+ * {@linkcode registerBuffers} if the limits of memory and number allow it. Returns whether they do.
+ */
 export function tryRegisterBuffers(
   ring: Ring,
   buffers: readonly { address: number; bytes: number }[],
@@ -94,7 +96,7 @@ function registerBuffersAt(
   return ring.kernel.register(IORING_REGISTER_BUFFERS, bytes, buffers.length);
 }
 
-/** Makes a table of `count` buffers, none of which is there yet: for `UBLK_U_IO_REGISTER_IO_BUF`. */
+/** Registers a table of `count` empty buffer slots, for `UBLK_U_IO_REGISTER_IO_BUF`. */
 export function registerSparseBuffers(ring: Ring, count: number): void {
   assert(count > 0, "a table has places");
   // struct io_uring_rsrc_register { u32 nr, flags; u64 resv2, data, tags; }
@@ -108,19 +110,19 @@ export function registerSparseBuffers(ring: Ring, count: number): void {
   );
 }
 
-/** Forgets and unpins the registered buffers. */
+/** Unregisters and unpins all buffers. */
 export function unregisterBuffers(ring: Ring): void {
   check(ring.kernel.register(IORING_UNREGISTER_BUFFERS, null, 0), "unregister buffers");
 }
 
-/** Has the kernel signal `fd` whenever there may be completions to read. */
+/** Makes the kernel signal `fd` whenever there may be completions to read. */
 export function registerEventFd(ring: Ring, fd: number): void {
   assert(fd >= 0, "the eventfd is open");
   const bytes = new Uint8Array(Int32Array.of(fd).buffer);
   check(ring.kernel.register(IORING_REGISTER_EVENTFD, bytes, 1), "register eventfd");
 }
 
-/** The `IORING_OP_*` that the kernel supports. */
+/** The set of `IORING_OP_*` that the kernel supports. */
 export function probeOpcodes(ring: Ring): Set<number> {
   const HEADER_BYTES = 16;
   const ENTRY_BYTES = 8;

@@ -31,12 +31,12 @@ import {
 import type { Ring } from "./ring.ts";
 import { prepNop, prepRead, prepWrite, setSqeFlags } from "./sqe.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const O_RDWR = 2;
 
-/** Submits the one SQE that was prepared and returns its result. */
+/** Submits the prepared SQE and returns its result. */
 function result(ring: Ring): number {
   ring.enter(1);
   const at = ring.peek();
@@ -56,7 +56,7 @@ Deno.test("registerFiles lets an SQE name a descriptor by index, until unregiste
     return result(ring);
   };
   registerFiles(ring, [-1, fd]);
-  // The registration holds the file open by itself.
+  // The registration alone keeps the file open.
   closeFd(fd);
   assertEquals([write(1), write(0), write(2)], [512, -EBADF, -EBADF]);
   unregisterFiles(ring);
@@ -91,7 +91,7 @@ Deno.test("registerBuffers serves READ_FIXED and WRITE_FIXED within each buffer'
     assertEquals(result(ring), 1024);
     const at = [PAGE_BYTES + 511, PAGE_BYTES + 512, PAGE_BYTES + 1535, PAGE_BYTES + 1536];
     assertEquals(at.map((index) => bytes[index]), [0, 4, 4, 0]);
-    // Another buffer's memory, and a buffer that there is not.
+    // The memory of another buffer, and a buffer that does not exist.
     prepRead(ring, fd, address + PAGE_BYTES, 512, 0, 0, 0, 0);
     assertEquals(result(ring), -EFAULT);
     prepRead(ring, fd, address, 512, 0, 0, 0, 2);
@@ -161,7 +161,7 @@ Deno.test("registerBuffers says MEMORY_LIMIT where RLIMIT_MEMLOCK is really too 
     } catch (error) {
       console.log(error.code, error.errno);
     }`;
-  // Root may lock what it likes, so it gives that up first.
+  // Root may lock any amount of memory, so drop that right first.
   const giveUp = Deno.uid() === 0 ? "exec setpriv --bounding-set=-ipc_lock" : "exec";
   const wrap = ["sh", "-c", `ulimit -l 64 && ${giveUp} "$@"`, "sh"];
   const { stdout, stderr } = await runChild(source, wrap);

@@ -1,23 +1,23 @@
 /**
- * Who this process is to the kernel, and what it may do. By libc, since Deno tells of users only
- * with a permission of its own, and of capabilities not at all.
+ * The user and the rights of this process. They come from libc, because Deno reports the user only
+ * with an extra permission, and capabilities not at all.
  *
  * @module
  */
 
 import { closeFd, cString, libc, openFile, readSmallFile, syscallError } from "./libc.ts";
 
-/** The user as whom this process acts. */
+/** The effective user id of this process. */
 export function userId(): number {
   return libc().geteuid();
 }
 
 /**
- * Whether this thread has `CAP_SYS_ADMIN`, as root has: what the driver asks of whoever makes a
- * privileged device. What root of a user namespace has within it does not count (`capable` in the
+ * Whether this thread has `CAP_SYS_ADMIN`, as root does. The driver requires it for making a
+ * privileged device. Having it only inside a user namespace does not count (`capable` in the
  * kernel).
  *
- * @throws {UblkError} `SYSCALL_FAILED` where that cannot be told.
+ * @throws {UblkError} `SYSCALL_FAILED` if that cannot be determined.
  */
 export function hasAdminRights(): boolean {
   return hasAdminCapability() && isInitialNamespace();
@@ -28,34 +28,34 @@ function hasAdminCapability(): boolean {
   const LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
   // struct __user_cap_header_struct: u32 version, int pid; 0 is the calling thread.
   const header = new Uint32Array([LINUX_CAPABILITY_VERSION_3, 0]);
-  // Twice struct __user_cap_data_struct: u32 effective, permitted, inheritable, of 32 bits each.
+  // Two of struct __user_cap_data_struct: u32 effective, permitted, inheritable.
   const data = new Uint32Array(6);
   if (libc().capget(header, data) < 0) throw syscallError("capget");
   return (data[0] & (1 << CAP_SYS_ADMIN)) !== 0;
 }
 
-/** Whether this process is in the user namespace of the machine: there every user is himself. */
+/** Whether this process is in the machine's initial user namespace, where no user id is mapped. */
 function isInitialNamespace(): boolean {
   const EVERY_USER = "0 0 4294967295";
   return readSmallFile("/proc/self/uid_map").trim().split(/\s+/).join(" ") === EVERY_USER;
 }
 
-/** Whether this user may read and write what is at a path. Nothing is opened. */
+/** Whether this user may read and write the file at a path. Nothing is opened. */
 export function mayUse(path: string): boolean {
   const R_OK_W_OK = 4 | 2;
   return libc().access(cString(path), R_OK_W_OK) === 0;
 }
 
 /**
- * A path, pinned: what is done through it hits what was there at first, even if something else has
- * been put in its place.
+ * A pinned path. Operations through it affect the file that was there at first, even if another
+ * file has taken its place.
  */
 export class PinnedPath implements Disposable {
   readonly #path: string;
   readonly #fd: number;
 
   /**
-   * Pins what is at a path. A device behind it does not notice.
+   * Pins the file at a path. A device there is not opened.
    *
    * @throws {UblkError} `SYSCALL_FAILED`.
    */
@@ -66,7 +66,7 @@ export class PinnedPath implements Disposable {
   }
 
   /**
-   * Gives it to a user; its group stays.
+   * Makes a user the file's owner. The group stays the same.
    *
    * @throws {UblkError} `SYSCALL_FAILED`.
    */
@@ -78,7 +78,7 @@ export class PinnedPath implements Disposable {
     }
   }
 
-  /** Lets go of it. */
+  /** Releases the file. */
   [Symbol.dispose](): void {
     closeFd(this.#fd);
   }

@@ -5,12 +5,12 @@ import { UblkError } from "../uapi/error.ts";
 import { libc } from "./libc.ts";
 import { hasAdminRights, mayUse, PinnedPath, userId } from "./rights.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const IS_ROOT = Deno.uid() === 0;
 
-/** What a child runs. */
+/** The child's program. */
 const ASK = `
   import { hasAdminRights } from ${JSON.stringify(new URL("./rights.ts", import.meta.url))};
   console.log(hasAdminRights());
@@ -25,7 +25,7 @@ Deno.test("hasAdminRights is what the kernel says, with CAP_SYS_ADMIN and withou
   const capable = (BigInt(`0x${effective[1]}`) >> 21n) % 2n === 1n;
   const initial = /^ *0 +0 +4294967295$/m.test(Deno.readTextFileSync("/proc/self/uid_map"));
   assertEquals(hasAdminRights(), capable && initial);
-  // Root has what is left of the bounding set; another user has nothing to lose.
+  // Root is limited by the bounding set. Another user has no capabilities anyway.
   const wrap = IS_ROOT ? ["setpriv", "--bounding-set=-sys_admin"] : [];
   assertEquals(await runChild(ASK, wrap), { code: 0, stdout: "false\n", stderr: "" });
 });

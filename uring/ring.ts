@@ -1,14 +1,14 @@
 /**
- * An io_uring in TypeScript: the submission and completion queues as typed arrays over the memory
- * that the kernel shares, and one system call that submits and waits.
+ * An io_uring in TypeScript: the submission and completion queues as typed arrays over memory
+ * shared with the kernel, and one system call that submits and waits.
  *
- * The two queues are rings of 32-bit indices that wrap around; each side writes only its own end.
- * What orders the accesses is one atomic store or load per batch: the store of the SQ tail
- * publishes every SQE written before it, the load of the CQ tail makes every CQE before it
- * readable, and the store of the CQ head gives the slots back.
+ * The two queues are rings with 32-bit indices that wrap around. Each side writes only its own end.
+ * One atomic store or load per batch orders the accesses. The store of the SQ tail publishes every
+ * SQE written before it. The load of the CQ tail makes every CQE before it readable. The store of
+ * the CQ head frees the slots.
  *
- * A ring belongs to the thread that made it. The kernel side is behind {@linkcode RingKernel}, so
- * that a fake with seeded faults can stand where the kernel stands.
+ * A ring belongs to the thread that made it. The kernel's side is behind {@linkcode RingKernel}, so
+ * that a fake with seeded faults can replace it.
  *
  * @module
  */
@@ -28,24 +28,24 @@ export const CQE_WORDS = 4;
 const CQE_SHIFT = 2;
 
 /**
- * Which bits the word index of an SQE may have: `IORING_MAX_ENTRIES` SQEs of 32 words. Who fills many
- * SQEs takes it over the index, and spares the compiler a check for overflow with each word.
+ * Mask for the word index of an SQE: `IORING_MAX_ENTRIES` SQEs of 32 words. Hot code applies it to
+ * the index, so that the compiler needs no overflow check for each word.
  */
 export const SQE_INDEX_BITS = 0xfffff;
 
 assert(CQE_WORDS === 1 << CQE_SHIFT, "a CQE's index is shifted, and not multiplied");
 assert(CQE_WORDS * 4 === CQE_BYTES, "as large as the kernel's");
 
-/** How often {@linkcode Ring.reserve} asks a kernel whose memory is exhausted. */
+/** Maximum number of attempts of {@linkcode Ring.reserve} while the kernel is out of memory. */
 const RESERVE_TRIES = 1000;
 
-/** One ring: fill SQEs, submit them, read CQEs. */
+/** A ring: fill SQEs, submit them, read CQEs. */
 export class Ring implements Disposable {
   /** The kernel's side. */
   readonly kernel: RingKernel;
-  /** The SQEs as words; write at the index that {@linkcode next} returns. */
+  /** The SQEs as words. Write at the index that {@linkcode next} returns. */
   readonly sqes: Uint32Array<ArrayBuffer>;
-  /** The CQEs as words; read at the index that {@linkcode peek} returns. */
+  /** The CQEs as words. Read at the index that {@linkcode peek} returns. */
   readonly cqes: Int32Array<ArrayBuffer>;
   /** Number of SQEs. */
   readonly sqEntries: number;
@@ -58,27 +58,27 @@ export class Ring implements Disposable {
   readonly #sqMask: number;
   readonly #sqeShift: number;
   readonly #cqMask: number;
-  // Our copies of the indices, as signed 32-bit numbers: `|0` makes them wrap as the kernel's do.
+  // Our copies of the indices, as signed 32-bit numbers. `|0` makes them wrap like the kernel's.
   #tail: number;
   #submitted: number;
   #head: number;
   #cqTail: number;
-  /** SQEs that anybody may fill: none once the ring is closed and its memory is gone. */
+  /** Number of shared SQEs; 0 once the ring is closed and its memory is gone. */
   #usable: number;
-  /** The indirection array, with {@linkcode own} SQEs. */
+  /** The indirection array, present with {@linkcode own} SQEs. */
   readonly #array: Uint32Array<ArrayBuffer> | undefined;
-  /** How many SQEs are somebody's own, or are to be. They are the first. */
+  /** Number of SQEs that are reserved for {@linkcode own}. They come first. */
   readonly #ownSqes: number;
-  /** How many of them somebody has. */
+  /** Number of them that are in use. */
   #owned = 0;
-  /** The next of those that anybody may fill. */
+  /** Index of the next shared SQE. */
   #shared: number;
   #closed = false;
 
   /**
-   * Takes over shared memory and the kernel behind it. See `openRing` for the usual way.
+   * Takes over shared memory and the kernel behind it. Normally call `openRing` instead.
    *
-   * @param ownSqes How many of the SQEs are for {@linkcode own}, which takes the array.
+   * @param ownSqes Number of SQEs for {@linkcode own}, which needs the indirection array.
    */
   constructor(memory: RingMemory, kernel: RingKernel, ownSqes = 0) {
     this.kernel = kernel;
@@ -100,7 +100,7 @@ export class Ring implements Disposable {
     assert(memory.sqes.length === memory.sqEntries * memory.sqeWords, "all SQEs are mapped");
     assert(memory.sqes.length - 1 <= SQE_INDEX_BITS, "the mask leaves an SQE's index as it is");
     assert(memory.cqes.length === memory.cqEntries * CQE_WORDS, "all CQEs are mapped");
-    // None at all is what a closed ring has.
+    // No shared SQEs would mean a closed ring.
     assert(ownSqes >= 0 && ownSqes < memory.sqEntries, "some SQEs are anybody's");
     assert(ownSqes === 0 || sqArray !== undefined, "the array says which SQE comes next");
     this.#array = ownSqes > 0 ? sqArray : undefined;
@@ -111,25 +111,27 @@ export class Ring implements Disposable {
     this.#cqTail = this.#head;
   }
 
-  /** SQEs written and not yet taken by the kernel. */
+  /** Number of SQEs written and not yet taken by the kernel. */
   get pending(): number {
     return (this.#tail - this.#submitted) | 0;
   }
 
-  /** The place in the queue that the next SQE will have: for {@linkcode isSubmitted}. */
+  /** Position of the next SQE in the queue, for {@linkcode isSubmitted}. */
   get position(): number {
     return this.#tail;
   }
 
-  /** Whether the kernel has taken all SQEs that were before this place. */
+  /** Whether the kernel has taken all SQEs before a position. */
   isSubmitted(position: number): boolean {
     assert(((this.#tail - position) | 0) >= 0, "the place is no later one than the next");
     return ((this.#submitted - position) | 0) >= 0;
   }
 
   /**
-   * The word index of a free SQE, which counts as filled from now on, or -1 when the queue is
-   * full. Every word of it is the caller's to write: it holds what its last user left there.
+   * Takes a free SQE, which counts as filled from now on. The caller must write every word of it:
+   * it still holds the words of its last use.
+   *
+   * @returns The word index, or -1 if the queue is full.
    */
   next(): number {
     const tail = this.#tail;
@@ -137,7 +139,7 @@ export class Ring implements Disposable {
     this.#tail = (tail + 1) | 0;
     const array = this.#array;
     if (array === undefined) return (tail & this.#sqMask) << this.#sqeShift;
-    // In turn. Fewer are pending than there are, so that the next one has been submitted.
+    // Use them in turn. Fewer are pending than exist, so the next one has been submitted.
     const index = this.#shared;
     this.#shared = index + 1 < this.sqEntries ? index + 1 : this.#ownSqes;
     array[tail & this.#sqMask] = index;
@@ -145,10 +147,10 @@ export class Ring implements Disposable {
   }
 
   /**
-   * Takes SQEs for good: they keep what is written into them, and {@linkcode again} queues them.
-   * What does the same again and again then writes the words that differ and no others.
+   * Takes SQEs for good. They keep their words, and {@linkcode again} queues them. A caller that
+   * repeats an operation then writes only the words that differ.
    *
-   * @returns The number of the first, or -1 where not so many are left.
+   * @returns The index of the first SQE, or -1 if not enough are left.
    */
   own(count: number): number {
     assert(count >= 0, "so many SQEs");
@@ -159,22 +161,22 @@ export class Ring implements Disposable {
   }
 
   /**
-   * Queues an SQE of one's own, which must have been submitted since it was queued last.
+   * Queues an own SQE again. It must have been submitted since it was last queued.
    *
-   * @returns Its word index. What differs is to be written before the next `enter`.
+   * @returns Its word index. Write the words that differ before the next `enter`.
    */
   again(index: number): number {
     const tail = this.#tail;
     if (this.#usable === 0) fail("the ring is open");
     if (index >= this.#owned) fail("an SQE that is queued again has an owner");
-    // Each of one's own once, and of the others no more than there are.
+    // Holds if each own SQE is queued at most once, because shared ones never exceed their number.
     if (((tail - this.#submitted) | 0) >= this.sqEntries) fail("it was submitted before");
     this.#tail = (tail + 1) | 0;
     this.#array![tail & this.#sqMask] = index;
     return index << this.#sqeShift;
   }
 
-  /** {@linkcode again} for the first `count` of a list, with what differs written before. */
+  /** {@linkcode again} for the first `count` SQEs of a list. Write the words that differ before. */
   againMany(indices: Int32Array<ArrayBuffer>, count: number): void {
     if (this.#usable === 0) fail("the ring is open");
     const array = this.#array!;
@@ -185,12 +187,12 @@ export class Ring implements Disposable {
     this.#tail = (tail + count) | 0;
   }
 
-  /** Where an SQE of one's own is, by word. */
+  /** The word index of an own SQE. */
   wordOf(index: number): number {
     return index << this.#sqeShift;
   }
 
-  /** {@linkcode next} where there must be one: a full queue is submitted first. */
+  /** Like {@linkcode next}, but submits a full queue first, so there always is a free SQE. */
   place(): number {
     const at = this.next();
     if (at >= 0) return at;
@@ -199,17 +201,18 @@ export class Ring implements Disposable {
   }
 
   /**
-   * Submits what is pending unless there is room for `count` further SQEs, which then go to the
-   * kernel in one system call: links do not reach from one into the next.
+   * Makes room for `count` more SQEs, by submitting the pending ones if necessary. The new SQEs
+   * then go to the kernel in one system call, because links do not extend from one call into the
+   * next.
    */
   reserve(count: number): void {
     if (this.pending + count > this.#usable) this.#makeRoom(count);
   }
 
-  // By itself, so that the compiler still takes the look before it into its callers.
+  // A separate function, so that the compiler still inlines the check in `reserve`.
   #makeRoom(count: number): void {
     assert(count <= this.sqEntries - this.#ownSqes, "so many SQEs can ever go at once");
-    // The kernel takes all, or its memory is exhausted, which may be over at the next moment.
+    // The kernel takes all SQEs unless it is out of memory, which may be over in a moment.
     for (let tries = 0; tries < RESERVE_TRIES; tries++) {
       this.enter(0);
       if (this.pending + count <= this.#usable) return;
@@ -217,12 +220,12 @@ export class Ring implements Disposable {
     throw new Error("the kernel takes no SQEs");
   }
 
-  /** How many CQEs are there to be read, at {@linkcode cqeWord} 0 and on. */
+  /** Number of unread CQEs, at {@linkcode cqeWord} 0 and following. */
   ready(): number {
     if (this.#head === this.#cqTail && !this.#closed) {
-      // The batch is read: look for what came in meanwhile. `enter` gives its places back.
+      // The batch has been read, so look for new CQEs. `enter` frees the slots of the batch.
       this.#cqTail = Atomics.load(this.#memory.cqTail, 0) | 0;
-      // No kernel writes such a tail, but memory that was put in the place of a ring may hold it.
+      // The kernel never writes such a tail, but memory that replaced a ring's may contain one.
       if (((this.#cqTail - this.#head) >>> 0) > this.cqEntries) {
         fail("the completion queue is the kernel's");
       }
@@ -240,27 +243,28 @@ export class Ring implements Disposable {
     return this.ready() === 0 ? -1 : this.cqeWord(0);
   }
 
-  /** Passes over the oldest CQEs. */
+  /** Marks the oldest CQEs as read. */
   seen(count = 1): void {
-    // A ring that was closed meanwhile has none unread.
+    // A ring that was closed in the meantime has no unread CQEs.
     if (count > ((this.#cqTail - this.#head) | 0) && !this.#closed) fail("CQEs were ready before");
     this.#head = (this.#head + count) | 0;
   }
 
-  /** Whether the kernel keeps completions that found the CQ full; the next `enter` fetches them. */
+  /** Whether completions have overflowed the CQ. The next `enter` fetches them. */
   get overflowed(): boolean {
     if (this.#closed) return false;
     return (Atomics.load(this.#memory.sqFlags, 0) & IORING_SQ_CQ_OVERFLOW) !== 0;
   }
 
   /**
-   * Submits what is pending and waits for `minComplete` completions, all in one system call.
+   * Submits the pending SQEs and waits for `minComplete` completions, in one system call.
    *
-   * It may return with fewer: a signal came, or the kernel could not take more for the moment.
-   * Read what is there and call again.
+   * It may return with fewer, after a signal or if the kernel could not take more SQEs at the
+   * moment. Read the CQEs and call again.
    *
    * @returns The number of SQEs that the kernel took.
-   * @throws {UblkError} `SYSCALL_FAILED` on what no retry can cure (a closed ring, a bad SQE array).
+   * @throws {UblkError} `SYSCALL_FAILED` on what no retry can cure (a closed ring, a bad SQE
+   *   array).
    */
   enter(minComplete: number): number {
     const toSubmit = this.#publish();
@@ -268,7 +272,7 @@ export class Ring implements Disposable {
     return this.#taken(this.kernel.enter(toSubmit, minComplete, IORING_ENTER_GETEVENTS));
   }
 
-  /** {@linkcode enter} that waits no longer than `timeoutUs` microseconds. */
+  /** Like {@linkcode enter}, but waits at most `timeoutUs` microseconds. */
   enterTimeout(minComplete: number, timeoutUs: number): number {
     const toSubmit = this.#publish();
     const flags = IORING_ENTER_GETEVENTS;
@@ -276,7 +280,8 @@ export class Ring implements Disposable {
   }
 
   #publish(): number {
-    // The memory may belong to somebody else by now, so this must not be left to the kernel.
+    // After closing, the memory may belong to something else, so do not rely on the kernel to
+    // refuse.
     assert(this.#usable > 0, "the ring is open");
     Atomics.store(this.#memory.cqHead, 0, this.#head);
     Atomics.store(this.#memory.sqTail, 0, this.#tail);
@@ -292,10 +297,10 @@ export class Ring implements Disposable {
     }
     switch (-result) {
       case EINTR: // A signal before anything was submitted.
-      case ETIME: // The time is up; what was to be submitted has been, see below.
-      case EAGAIN: // No memory for a request right now.
-      case EBUSY: // Overflowed completions must be read before more is taken.
-        // After ETIME the kernel reports only the wait. What it took it shows in the SQ head.
+      case ETIME: // The timeout has elapsed; the SQEs have been submitted, see below.
+      case EAGAIN: // The kernel has no memory for a request at the moment.
+      case EBUSY: // Overflowed completions must be read before more SQEs are taken.
+        // After ETIME the kernel reports only the wait. The SQ head shows which SQEs it took.
         this.#submitted = Atomics.load(this.#memory.sqHead, 0) | 0;
         return 0;
     }
@@ -303,9 +308,9 @@ export class Ring implements Disposable {
   }
 
   /**
-   * The kernel's memory was exhausted amid what was submitted. If that was amid a chain, what was
-   * taken of it runs by itself, and the rest would run without waiting for it: an answer, say, before
-   * the data it is about. There is no way to mend that, so nothing more is submitted.
+   * Called if the kernel ran out of memory during a submission. If that split a chain, its first
+   * part already runs, and the rest would not wait for it: for instance, an answer would run before
+   * the transfer of its data. That cannot be repaired, so nothing more is submitted.
    */
   #checkChain(): void {
     const place = (this.#submitted - 1) & this.#sqMask;
@@ -316,11 +321,11 @@ export class Ring implements Disposable {
     throw syscallError("io_uring_enter (amid a chain of operations)", undefined, ENOMEM);
   }
 
-  /** Releases the ring; what is in flight is cancelled by the kernel. Idempotent. */
+  /** Releases the ring. The kernel cancels operations in flight. Idempotent. */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
-    // From here on no method touches the memory: there is no free SQE and no unread CQE.
+    // From here on no method touches the memory: no SQE is free and no CQE is unread.
     this.#usable = 0;
     this.#submitted = this.#tail;
     this.#head = this.#cqTail;

@@ -1,8 +1,8 @@
 /**
- * Files by Promises, through a ring of the thread instead of Deno's thread pool.
+ * Promise-based file I/O, through the thread's own io_uring instead of Deno's thread pool.
  *
- * The pool has 32 threads for all of the process, and each operation there is a hop to one and
- * back; and Deno has no read at an offset, so that it takes two of them and one file's position.
+ * The pool has 32 threads for the whole process, and each operation there is a hop to one and back.
+ * And Deno has no read at an offset: it takes two operations, which share the file's position.
  *
  * @module
  */
@@ -18,47 +18,48 @@ import type { Ring } from "./ring.ts";
 import type { RingOperation } from "./ring_operation.ts";
 import { prepFallocate, prepFsync, prepRead, prepWrite } from "./sqe.ts";
 
-/** The options of every operation of {@linkcode RingFiles}. */
+/** Options of every operation of {@linkcode RingFiles}. */
 export interface RingFileOptions {
   /**
    * Asks the kernel to cancel the operation. The Promise rejects with `ABORTED` once the kernel has
-   * done so; an operation that was done before then resolves as ever.
+   * cancelled it. An operation that finishes before that resolves as usual.
    */
   readonly signal?: AbortSignal;
 }
 
-/** The options of {@linkcode RingFiles.fsync}. */
+/** Options of {@linkcode RingFiles.fsync}. */
 export interface RingSyncOptions extends RingFileOptions {
   /**
-   * As `fdatasync(2)`: of the file's metadata only what reading its data again needs.
+   * Sync like `fdatasync(2)`: only the metadata that is needed to read the data again.
    *
-   * @default {false}
+   * @default false
    */
   readonly dataOnly?: boolean;
 }
 
 /**
- * Reads and writes files without blocking the thread, through io_uring. As many operations as you
- * like may be under way, and they are done in any order.
+ * Reads and writes files through io_uring without blocking the thread. Any number of operations may
+ * be in flight. They complete in any order.
  *
- * A descriptor is a number of the process, such as `openSync` of `node:fs` returns. It must stay
- * open until the Promise has settled.
+ * A descriptor is a number, as returned by `openSync` of `node:fs`. It must stay open until the
+ * Promise has settled.
  *
- * **A buffer is lent** until the Promise has settled, which is not before the kernel has let go of
- * it, whatever signals, deadlines and errors there are meanwhile. The buffers of a backend's
- * requests, which are memory outside of JavaScript's heap, are read and written in place; any other
- * is copied on the way, once.
+ * **Buffers are lent** until the Promise has settled. It settles only after the kernel has released
+ * the buffer, whatever signals, deadlines and errors occur in the meantime. The buffers of a
+ * backend's requests are memory outside JavaScript's heap, and are used in place. All other buffers
+ * are copied once.
  *
- * Every method rejects with a `UblkError`: `SYSCALL_FAILED` with the kernel's `errno`,
- * `INVALID_ARGUMENT` for what cannot be meant, `ABORTED` by the signal or once the ring is closed,
- * and `IO_URING_FORBIDDEN`, `KERNEL_TOO_OLD` or `MEMORY_LIMIT` where there can be no ring.
+ * **Errors:** every method rejects with a `UblkError`. Its code is `SYSCALL_FAILED`, with the
+ * kernel's `errno`; `INVALID_ARGUMENT` for impossible arguments; `ABORTED` after the signal, or
+ * once the ring is closed; or `IO_URING_FORBIDDEN`, `KERNEL_TOO_OLD` or `MEMORY_LIMIT` if no ring
+ * can be opened.
  */
 export interface RingFiles {
   /**
-   * `pread(2)`: reads from byte `offset` of a file into the beginning of `buffer`.
+   * `pread(2)`: reads into `buffer` from byte `offset` of a file.
    *
-   * @returns The number of bytes, which may be less than asked for: 0 at the end of the file, and
-   *   otherwise what there was. The rest takes another read.
+   * @returns The number of bytes read; 0 at the end of the file. It may be less than requested;
+   *   then read the rest with another call.
    */
   read(
     fd: number,
@@ -69,7 +70,8 @@ export interface RingFiles {
   /**
    * `pwrite(2)`: writes `buffer` to byte `offset` of a file.
    *
-   * @returns The number of bytes, which may be less than asked for. The rest takes another write.
+   * @returns The number of bytes written. It may be less than requested; then write the rest with
+   *   another call.
    */
   write(
     fd: number,
@@ -77,14 +79,14 @@ export interface RingFiles {
     offset: number,
     options?: RingFileOptions,
   ): Promise<number>;
-  /** `fsync(2)`: makes durable what writes have done that were settled before this was called. */
+  /** `fsync(2)`: makes all writes durable whose Promises settled before this call. */
   fsync(fd: number, options?: RingSyncOptions): Promise<void>;
   /**
-   * `fallocate(2)`.
+   * `fallocate(2)`: changes the allocation of a range.
    *
    * @param mode `FALLOC_FL_*`; 0 preallocates.
    * @param offset Bytes from the start of the file.
-   * @param length Bytes.
+   * @param length Length of the range in bytes.
    */
   fallocate(
     fd: number,
@@ -95,26 +97,27 @@ export interface RingFiles {
   ): Promise<void>;
 }
 
-/** SQEs of the ring. More than that may be under way. */
+/** Number of SQEs of the ring. More operations than that may be in flight. */
 const RING_ENTRIES = 256;
 
-/** The most bytes of one operation (`MAX_RW_COUNT` for pages of 64 KiB): what is longer is short. */
+/** Maximum length of a transfer in bytes: `MAX_RW_COUNT` for 64 KiB pages. Longer ones are cut. */
 const MAX_BYTES = 0x7fff_0000;
 
 /** Fills the SQE of a transfer. */
 type PrepTransfer = typeof prepRead;
 
-/** The memory that the kernel reads or writes, which is held until the operation is done. */
+/** The memory that the kernel reads or writes, held until the operation is done. */
 interface Lent extends Disposable {
   readonly address: number;
-  /** The stand-in, where the bytes are copied. */
+  /** The bounce buffer, if the bytes are copied. */
   readonly bytes?: Uint8Array<ArrayBuffer>;
 }
 
 /**
- * Creates a {@linkcode RingFiles} for a backend that is an object of this thread; a module has one
- * in its context, as `ring`. Nothing is opened before the first operation. Close the device first:
- * disposing of this cancels what is under way, and takes a second at most.
+ * Creates a {@linkcode RingFiles} for a backend that is an object in this thread. A backend module
+ * finds one in its context, as `ring`. Nothing is opened before the first operation. Close the
+ * device before disposing of the files: disposal cancels operations in flight, and takes at most a
+ * second.
  */
 export function ringFiles(): RingFiles & AsyncDisposable {
   return ringFilesOver(() => {
@@ -122,7 +125,7 @@ export function ringFiles(): RingFiles & AsyncDisposable {
   });
 }
 
-/** {@linkcode ringFiles} over a ring that is made with the first operation. */
+/** Like {@linkcode ringFiles}, with a custom ring, which is made at the first operation. */
 export function ringFilesOver(makeRing: () => Ring): RingFiles & AsyncDisposable {
   return new OwnRingFiles(makeRing);
 }
@@ -193,7 +196,7 @@ class OwnRingFiles implements RingFiles, AsyncDisposable {
     checkDescriptor(name, fd);
     checkNumber(name, "offset", offset);
     const length = Math.min(buffer.length, MAX_BYTES);
-    // Not released if the Promise below never settles: the table of what is in flight holds it.
+    // If the Promise below never settles, this is never released: the table in flight holds it.
     using lent = this.#lend(buffer, length);
     if (verb === "write") lent.bytes?.set(buffer.subarray(0, length));
     const count = await this.#run(name, options, lent, (ring, id, kind) => {
@@ -203,7 +206,7 @@ class OwnRingFiles implements RingFiles, AsyncDisposable {
     return count;
   }
 
-  /** Lends a buffer in place, kept mapped meanwhile, or a stand-in for it. */
+  /** Lends the buffer itself and keeps it mapped, or lends a bounce buffer for it. */
   #lend(buffer: Uint8Array<ArrayBuffer>, length: number): Lent {
     const place = placeOf(buffer);
     if (place !== undefined) {
@@ -215,7 +218,7 @@ class OwnRingFiles implements RingFiles, AsyncDisposable {
     return { address, bytes, [Symbol.dispose]: () => this.#pool.give(bounce) };
   }
 
-  /** Does one operation, again if a signal interrupted it, and rejects where it failed. */
+  /** Runs one operation, and retries if a signal interrupted it. Rejects if it fails. */
   async #run(
     name: string,
     options: RingFileOptions | undefined,
@@ -242,15 +245,15 @@ class OwnRingFiles implements RingFiles, AsyncDisposable {
     if (this.#ring !== undefined) return this.#ring;
     using stack = new DisposableStack();
     const ring = stack.use(new PromiseRing(this.#makeRing()));
-    // Now, so that no operation is under way whose end cannot be waited for.
+    // Prepare for waiting now, so that no operation starts whose end cannot be awaited.
     ring.listen();
     stack.move();
     return this.#ring = ring;
   }
 
   /**
-   * Cancels what is under way and closes the ring, after a second at the latest. What the kernel
-   * has not let go of by then never settles, and its memory is never used again.
+   * Cancels operations in flight and closes the ring, within a second. An operation that the kernel
+   * has not released by then never settles, and its memory is never reused.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;

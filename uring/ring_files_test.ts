@@ -11,13 +11,13 @@ import { openRing } from "./open_ring.ts";
 import { PROMISE_RING_SETUP } from "./promise_ring.ts";
 import { ringFiles, ringFilesOver } from "./ring_files.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const O_RDONLY = 0;
 const O_RDWR = 2;
 
-/** A file of that many bytes, each its place modulo 251, open and removed at the end. */
+/** An open file whose bytes are their positions modulo 251. It is closed and removed at the end. */
 function fileOf(bytes: number) {
   const path = Deno.makeTempFileSync();
   Deno.writeFileSync(path, pattern(0, bytes));
@@ -35,7 +35,7 @@ function pattern(from: number, bytes: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: bytes }, (_, at) => (from + at) % 251);
 }
 
-/** A FIFO that nobody writes to: a read of it waits for ever. */
+/** A FIFO without a writer: reading it waits for ever. */
 function fifo() {
   const folder = Deno.makeTempDirSync();
   const path = `${folder}/fifo`;
@@ -84,7 +84,7 @@ for (const kind of ["an array", "a mapping"]) {
     const buffer = make(600).fill(0xee);
     assertEquals(await files.read(file.fd, buffer, 700), 300);
     assertEquals(buffer.slice(0, 300), pattern(700, 300));
-    // What was not read is left as it was.
+    // The part of the buffer that was not read is unchanged.
     assertEquals(buffer.slice(300), new Uint8Array(300).fill(0xee));
     assertEquals(await files.read(file.fd, buffer, 1000), 0);
   });
@@ -130,7 +130,7 @@ Deno.test("RingFiles + more completions at once than the ring has room for + non
   });
   const reads = Array.from({ length: 100 }, () => files.read(pipe.fd, new Uint8Array(1), 0));
   await turn();
-  // All of them are done when this returns, and eight have found room.
+  // All of them are complete when this returns, and eight have found room.
   writeText(pipe.fd, "x".repeat(100));
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<number[]>((resolve) => timer = setTimeout(resolve, 5000, []));
@@ -199,7 +199,7 @@ Deno.test("RingFiles.read + a signal + ends a read that would wait for ever", as
   controller.abort("enough");
   const error = await failure(read);
   assertEquals([error.code, error.cause], ["ABORTED", "enough"]);
-  // The other goes on.
+  // The other operation continues.
   pipe.say("hello");
   assertEquals(await other, 5);
 });
@@ -231,7 +231,7 @@ Deno.test("RingFiles + closed + ends what is under way, and takes nothing more",
       const mapping = Mapping.anonymous(PAGE_BYTES);
       mappings.push(mapping);
       const read = failure(files.read(pipe.fd, new Uint8Array(mapping.buffer()), 0));
-      // Its owner lets go of it too early, which must not matter.
+      // The owner releases it too early, which must do no harm.
       mapping[Symbol.dispose]();
       return read;
     });
@@ -245,13 +245,13 @@ Deno.test("RingFiles + closed + ends what is under way, and takes nothing more",
     assertEquals(mappings.filter(({ address }) => isMapped(address)), []);
     const late = await failure(files.read(pipe.fd, new Uint8Array(1), 0));
     assertEquals(late.message, `read from descriptor ${pipe.fd}: the ring was closed`);
-    // A second time it does nothing.
+    // A second disposal does nothing.
     await files[Symbol.asyncDispose]();
   }
   assertEquals([openFds(), orphanCount()], [before, orphans]);
 });
 
-// The kernel may write to it at any time: whoever maps something there next would be overwritten.
+// The kernel may write to it at any time, and would overwrite the next mapping at that address.
 Deno.test("RingFiles + closed + memory that the kernel does not let go of stays mapped", async () => {
   const { ring } = fakeRing({
     entries: 8,

@@ -1,18 +1,18 @@
 /**
- * What a `Ring` stands on: the kernel, or a fake of it, and the memory that the two share.
+ * The foundation of a `Ring`: the kernel or a fake of it, and the memory shared with it.
  *
  * @module
  */
 
-/** What stands on the other side of the shared memory. */
+/** The kernel's side of the shared memory. */
 export interface RingKernel {
-  /** The ring's descriptor, or -1 for one that the kernel does not know. */
+  /** The ring's descriptor; -1 for a fake ring. */
   readonly fd: number;
-  /** `io_uring_enter`: SQEs taken, or a negative errno. */
+  /** `io_uring_enter`. Returns the number of SQEs taken, or a negative errno. */
   enter(toSubmit: number, minComplete: number, flags: number): number;
-  /** `enter` that also returns, with -ETIME, after `timeoutUs` without enough completions. */
+  /** Like `enter`, but returns -ETIME after `timeoutUs` microseconds without enough completions. */
   enterTimeout(toSubmit: number, minComplete: number, flags: number, timeoutUs: number): number;
-  /** `io_uring_register`: the call's result, or a negative errno. */
+  /** `io_uring_register`. Returns the call's result, or a negative errno. */
   register(opcode: number, argument: Uint8Array<ArrayBuffer> | null, count: number): number;
   /** Releases the descriptor and the mappings. */
   close(): void;
@@ -26,7 +26,9 @@ export interface RingMemory {
   readonly sqeWords: 16 | 32;
   /** Number of SQEs, a power of two. */
   readonly sqEntries: number;
-  /** Which SQE is at which place of the queue; without it, the one of the same number. */
+  /**
+   * The indirection array: the SQE at each position of the queue. Without it, SQEs are in order.
+   */
   readonly sqArray?: Uint32Array<ArrayBuffer>;
   /** Written by the kernel. */
   readonly sqHead: Uint32Array<ArrayBuffer>;

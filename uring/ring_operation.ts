@@ -1,58 +1,67 @@
 /**
- * An operation for a ring of Promises, its time limit, and how it may be given up.
+ * An operation for a `PromiseRing`, its time limit, and the rules for giving it up.
  *
  * @module
  */
 
 import type { Ring } from "./ring.ts";
 
-/** An operation, and the errors that name it. */
+/** An operation with its errors. */
 export interface RingOperation {
   /**
-   * Fills one SQE with this user data, and does not throw.
+   * Fills one SQE with the given user data. Must not throw.
    *
-   * @returns Its word index, or -1 where the queue is full: then it is called again later.
+   * @returns Its word index, or -1 if the queue is full. It is called again later then.
    */
   prepare(ring: Ring, id: number, kind: number): number;
-  /** The memory that the kernel may read and write: it is held until the completion arrives. */
+  /** The memory that the kernel may access. It is held until the completion arrives. */
   readonly memory?: unknown;
-  /** Its signal fired. */
+  /** The error after its signal has fired. */
   aborted(reason: unknown): Error;
-  /** The ring was closed. */
+  /** The error after the ring was closed. */
   closed(): Error;
 }
 
 /** The time limit of an operation. */
 export interface Patience {
-  /** In milliseconds, at first. */
+  /** The first time limit, in milliseconds. */
   readonly firstMs: number;
   /**
-   * Called when that time is over, and then whenever the time is over that it returned.
+   * Called when the time limit has passed; may extend it.
    *
-   * @returns Until when there is time, by `performance.now()`. What is not later than `nowMs` ends it.
+   * @returns The new deadline, by `performance.now()`. One that is not after `nowMs` gives the
+   *   operation up.
    */
   until(nowMs: number): number;
-  /** The error of an operation whose time is over. */
+  /** The error after the time limit. */
   error(): Error;
 }
 
 /**
- * The events that reject the Promise of an operation which the kernel still has. In any case the
- * kernel is asked to cancel it.
+ * The events that reject the Promise of an operation while the kernel still has it. Each event also
+ * asks the kernel to cancel the operation.
  *
- * - `at-once`: its signal, its deadline, and closing the ring.
- * - `unless-aborted`: the deadline and closing; a signal only asks the kernel to cancel.
- * - `never`: it settles with its completion and not before, because that is when its memory becomes
- *   somebody else's. One that the kernel does not let go of when the ring is closed never settles.
+ * - `at-once`: the signal, the deadline, and closing the ring.
+ * - `unless-aborted`: the deadline and closing. The signal only asks the kernel to cancel.
+ * - `never`: the Promise settles only with the completion, because the memory may be reused after
+ *   that. If the kernel does not release the operation when the ring is closed, it never settles.
  */
 export type GivesUp = "at-once" | "unless-aborted" | "never";
 
-/** The time limit of an operation, and who may give it up. */
+/** The time limit of an operation, and the rules for giving it up. */
 export interface Terms {
-  /** Without it, there is no limit in time. */
+  /**
+   * The time limit.
+   *
+   * @default None
+   */
   readonly patience?: Patience;
-  /** Cancels the operation, as {@linkcode givesUp} says. */
+  /** Cancels the operation, according to {@linkcode givesUp}. */
   readonly signal?: AbortSignal;
-  /** Default: `"at-once"`. */
+  /**
+   * The events that reject the Promise.
+   *
+   * @default "at-once"
+   */
   readonly givesUp?: GivesUp;
 }

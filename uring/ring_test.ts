@@ -16,10 +16,10 @@ import { openRing, type RingOptions, SETUP_STEPS } from "./open_ring.ts";
 import type { Ring } from "./ring.ts";
 import { prepCancel, prepNop, prepRead, prepTimeout } from "./sqe.ts";
 
-// On the running kernel. What it cannot be made to do (short submissions, indices near 2^32) is in
-// fake_ring_test.ts.
+// Tests on the running kernel. Conditions that it cannot be forced into (short submissions, indices
+// near 2^32) are tested in fake_ring_test.ts.
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 function open(options: RingOptions): Ring {
@@ -41,7 +41,7 @@ function completions(ring: Ring): Cqe[] {
   return got;
 }
 
-/** Waits for `count` completions, for at most ten seconds. */
+/** Waits for `count` completions, at most ten seconds. */
 function collect(ring: Ring, count: number): Cqe[] {
   const got = completions(ring);
   const endUs = monotonicUs() + 10e6;
@@ -82,7 +82,7 @@ for (const [index, setupFlags] of SETUP_STEPS.entries()) {
     let sent = 0;
     let received = 0;
     while (received < TOTAL) {
-      // Batches of changing size, so that the places in the queues shift.
+      // Use batches of changing size, so that positions in the queues shift.
       for (let batch = 1 + sent % 31; batch > 0 && sent < TOTAL; batch--) {
         if (prepNop(ring, sent, 0) < 0) break;
         sent++;
@@ -136,7 +136,7 @@ Deno.test("Ring holds thousands of requests in flight at once", () => {
     }
     assertEquals(ring.enter(0), COUNT);
     assertEquals(ring.peek(), -1);
-    // Each signal lets one read go through.
+    // Each signal completes one read.
     for (let index = 0; index < COUNT; index++) {
       signalEventFd(fd);
       const [cqe] = collect(ring, 1);
@@ -182,7 +182,7 @@ Deno.test("prepCancel ends the request with those user data, and no other", () =
       { userData: 9, kind: 0, res: 0 },
     ]);
     signalEventFd(fd);
-    // The two others wait on; which of them gets the signal is the kernel's affair.
+    // The two others keep waiting. The kernel chooses the one that gets the signal.
     assertEquals(collect(ring, 1).map(({ kind, res }) => [kind, res]), [[5, 8]]);
   } finally {
     // Closing the ring cancels the last read.
@@ -208,7 +208,7 @@ Deno.test("prepTimeout completes with -ETIME after its time, or with 0 after so 
 
 Deno.test("Ring.enterTimeout returns 0 when the time is up, and not before", () => {
   using ring = open({ entries: 8 });
-  // Above and below a second, whose two parts travel apart.
+  // Times above and below one second: seconds and nanoseconds are passed separately.
   for (const us of [500, 20_000, 1_010_000]) {
     const startUs = monotonicUs();
     assertEquals(ring.enterTimeout(1, us), 0);
@@ -220,7 +220,7 @@ Deno.test("Ring.enterTimeout returns 0 when the time is up, and not before", () 
 
 Deno.test("Ring.enterTimeout works when V8 has compiled it, too", () => {
   // Regression: the argument's size was declared as 32 bits. V8's fast calls leave the upper half
-  // of its place on the stack unwritten, so after some thousand calls the kernel said EINVAL.
+  // of its stack slot unwritten, so after a few thousand calls the kernel returned EINVAL.
   using ring = open({ entries: 8 });
   for (let time = 0; time < 20_000; time++) {
     prepNop(ring, time, 0);
@@ -235,7 +235,7 @@ Deno.test("Ring.enterTimeout submits first, and returns as soon as there is enou
   prepNop(ring, 1, 0);
   assertEquals(ring.enterTimeout(1, 30e6), 1);
   assertEquals(collect(ring, 1).length, 1);
-  // Too few completions: what it submitted counts, not the time that ran out.
+  // Too few completions: the result is the number of submitted SQEs, not the timeout.
   prepNop(ring, 2, 0);
   assertEquals(ring.enterTimeout(2, 10_000), 1);
   assertEquals([ring.pending, collect(ring, 1)[0].userData], [0, 2]);
@@ -250,7 +250,7 @@ Deno.test("Ring.enter wakes for a signal from another thread", async () => {
   const source = `import { signalEventFd } from ${JSON.stringify(url)};
     self.onmessage = ({ data: [fd, shared] }) => {
       self.postMessage("ready");
-      // Until the other thread is on its way into the kernel.
+      // Wait until the other thread is about to enter the kernel.
       Atomics.wait(new Int32Array(shared), 0, 0);
       signalEventFd(fd);
     };`;
@@ -280,7 +280,7 @@ Deno.test("Ring.enterTimeout returns 0 when a signal interrupts it, and goes on 
   let isHeard = false;
   const hear = () => void (isHeard = true);
   Deno.addSignalListener("SIGUSR2", hear);
-  // The kernel gives a signal to the thread by whose id it was sent, if that takes it.
+  // The kernel delivers a signal to the thread whose id it was sent to, if that thread accepts it.
   const tid = Deno.readLinkSync("/proc/thread-self").split("/").pop();
   const killer = new Deno.Command("sh", { args: ["-c", `sleep 0.2; kill -USR2 ${tid}`] }).spawn();
   try {
@@ -293,7 +293,7 @@ Deno.test("Ring.enterTimeout returns 0 when a signal interrupts it, and goes on 
     assertEquals(collect(ring, 1)[0].userData, 1);
   } finally {
     await killer.status;
-    // Deno hears of a signal a little later than the kernel, and dies of one that nobody listens to.
+    // Deno handles a signal a little later than the kernel, and dies of one without a listener.
     while (!isHeard) await new Promise((resolve) => setTimeout(resolve, 5));
     Deno.removeSignalListener("SIGUSR2", hear);
   }
@@ -309,7 +309,7 @@ Deno.test("Ring.again queues an SQE of one's own as it was filled, among others 
     ring.sqes[at + 9] = 100 + index;
   }
   for (let round = 0; round < 40; round++) {
-    // More than the shared ones are, so that they are used again and again too.
+    // More than there are shared SQEs, so that those are reused too.
     const kinds: number[] = [];
     for (const index of [2, 0, 1]) {
       prepNop(ring, round, index);
@@ -332,7 +332,7 @@ Deno.test("Ring.own has none where none were asked for, and a closed ring queues
   assertThrows(() => other.again(index), Error, "the ring is open");
 });
 
-// What was taken would have run alone: an answer before the data it is about.
+// The part that was taken would have run alone: an answer before the transfer of its data.
 Deno.test("Ring.enter throws where the kernel took a part of a chain, and submits nothing more", () => {
   for (const [taken, ownSqes] of [[1, 0], [2, 0], [1, 2]]) {
     const { ring, kernel } = fakeRing({ entries: 8, ownSqes: ownSqes || undefined });

@@ -1,5 +1,5 @@
 /**
- * The signals that end programs, beneath what Deno makes of them.
+ * The signals that end programs, handled below Deno's own handlers.
  *
  * @module
  */
@@ -17,23 +17,24 @@ export const SIGNAL_NUMBERS: Readonly<Record<EndSignal, number>> = {
 };
 
 /**
- * Under `deno task` one Ctrl-C arrives twice within 2 ms: from the terminal, and passed on by the
- * task's own process. Only a later one means impatience.
+ * Time after which another signal counts as a second one, in milliseconds. Under `deno task` one
+ * Ctrl-C arrives twice within 2 ms: from the terminal, and from the task's own process. Only a
+ * later one means impatience.
  */
 export const SECOND_SIGNAL_MS = 1000;
 
 let atStart: readonly EndSignal[] | undefined;
 
 /**
- * The signals that this process was started to ignore, as `nohup` does with SIGHUP and a shell with
- * SIGINT for what a script runs in the background. Looked up once, before we listen: Deno then
- * catches them all, and the kernel names none of them any more.
+ * The signals that were ignored when this process started. `nohup` ignores SIGHUP, and a shell
+ * ignores SIGINT for the background jobs of a script. They are looked up once, before we add a
+ * listener: Deno then catches all of them, and the kernel no longer lists any as ignored.
  */
 function ignoredAtStart(): readonly EndSignal[] {
   return atStart ??= ignored();
 }
 
-/** Whether this process was started with a signal ignored. To listen would undo that. */
+/** Whether this process was started with a signal ignored. Adding a listener would undo that. */
 export function isIgnored(name: EndSignal): boolean {
   return ignoredAtStart().includes(name);
 }
@@ -49,61 +50,62 @@ function processStatus(): string {
   try {
     return readSmallFile("/proc/self/status");
   } catch {
-    // Without /proc none can be told to be ignored.
+    // Without /proc, ignored signals cannot be determined.
     return "";
   }
 }
 
-/** The signals that a listener of ours ignores. */
+/** The signals that an empty listener of ours swallows. */
 const heldBack = new Set<EndSignal>();
 
 /**
- * Listens to a signal, and leaves the others as they are. Deno catches all that end programs as soon
- * as it listens to one, and would end the process at one that it was started to ignore.
+ * Adds a listener for one signal, and leaves the others as they are. As soon as Deno listens to one
+ * signal, it catches all that end programs, and would end the process even on an ignored one.
  */
 export function addListener(name: EndSignal, listener: () => void): void {
   for (const other of ignoredAtStart()) {
     if (other === name || heldBack.has(other)) continue;
     heldBack.add(other);
-    // A listener, and not SIG_IGN: beneath Deno that would silence whoever listens later, since Deno
-    // believes that its handler is still there.
+    // Use a listener and not SIG_IGN. Set below Deno, SIG_IGN would silence later listeners,
+    // because Deno believes that its own handler is still in place.
     Deno.addSignalListener(other, () => {});
   }
   Deno.addSignalListener(name, listener);
 }
 
 /**
- * Has a signal end this process at once, whoever listens: for a process whose main thread is stuck,
- * which runs no listener any more.
+ * Makes a signal end this process at once, despite any listeners. For a process whose main thread
+ * is stuck and runs no listeners.
  *
- * @returns A function that puts the handler back that was there, for when that thread gets on: Deno
- *   believes that it still is.
+ * @returns A function that restores the previous handler, for when the thread runs again. Deno
+ *   believes that its handler is still in place.
  */
 export function endAtOnce(name: EndSignal): () => void {
   return setHandler(SIGNAL_NUMBERS[name], SIG_DFL);
 }
 
-/** The status with which the process exits where it would abort. */
+/** The status with which the process exits instead of aborting. */
 let abortStatus: number | undefined;
 
 /**
- * Has the process exit where Deno aborts it. The kernel shields the first process of a container
- * (PID 1) from signals that nobody catches. Deno takes that for a failure to end by the signal and
- * aborts, from which the kernel shields it too: it ended by a SIGSEGV.
+ * Makes the process exit when Deno would abort it. The kernel shields the first process of a
+ * container (PID 1) from signals that it does not catch. Deno sees that the signal did not end the
+ * process, and aborts. The kernel shields the process from SIGABRT too, so it used to end with a
+ * SIGSEGV.
  */
 export function exitAtAbort(status: number): void {
   const SIGABRT = 6;
   const isSet = abortStatus !== undefined;
   abortStatus = status;
-  // Never undone: Deno acts on a signal when it gets to it.
+  // Never undone, because Deno acts on a signal at some later time.
   if (!isSet) setHandler(SIGABRT, functionAddress(() => exitNow(abortStatus!)));
 }
 
 const SIG_DFL = 0n;
-/** Eight-byte words of a `struct sigaction`, in glibc and musl. The first is the handler. */
+/** Size of a `struct sigaction` in 8-byte words, in glibc and musl. The first is the handler. */
 const ACTION_WORDS = 19;
 
-/** Beneath what Deno has set up, and for the whole process. Returns a function that undoes it. */
+/** Sets a handler below Deno's, for the whole process. Returns a function that undoes it. */
 function setHandler(number: number, handler: bigint): () => void {
   const { sigaction } = processLibc();
   const before = new BigUint64Array(ACTION_WORDS);

@@ -1,8 +1,9 @@
 /**
- * Fills SQEs. Each function writes every word that its operation reads and clears the others.
+ * Functions that fill SQEs. Each writes every word that its operation reads and clears the others.
  *
- * `userData` comes back in the CQE as two 32-bit words: a number whose meaning is the caller's
- * (a slot, an index) and a small `kind` that tells the caller's sorts of completions apart.
+ * The user data comes back in the CQE as two 32-bit words: `userData`, with a meaning chosen by the
+ * caller (a slot, an index), and a small `kind` that distinguishes the caller's types of
+ * completions.
  *
  * @module
  */
@@ -26,8 +27,8 @@ import type { Ring } from "./ring.ts";
 const TWO_32 = 0x1_0000_0000;
 
 /**
- * A free SQE with opcode, descriptor and user data filled and the rest zero, or -1 when the
- * queue is full.
+ * Takes a free SQE, fills in opcode, descriptor and user data, and clears the rest. Returns its
+ * word index, or -1 if the queue is full.
  */
 export function prepare(
   ring: Ring,
@@ -47,12 +48,12 @@ export function prepare(
   return at;
 }
 
-/** Zeroes words. A loop, because so few of them are done before `fill` has been entered. */
+/** Zeroes words. A loop is faster than a call of `fill` for so few. */
 export function clear(words: Uint32Array, from: number, to: number): void {
   for (let at = from; at < to; at++) words[at] = 0;
 }
 
-/** Writes a 64-bit value that a number holds exactly into two words. */
+/** Writes a 64-bit value into two words. A number must represent it exactly. */
 export function put64(words: Uint32Array, at: number, value: number): void {
   words[at] = value >>> 0;
   words[at + 1] = value / TWO_32;
@@ -64,7 +65,7 @@ export function setSqeFlags(ring: Ring, at: number, flags: number): void {
   ring.sqes[at] |= flags << 8;
 }
 
-/** Does nothing and completes with 0. */
+/** `IORING_OP_NOP`: does nothing and completes with 0. */
 export function prepNop(ring: Ring, userData: number, kind: number): number {
   return prepare(ring, IORING_OP_NOP, -1, userData, kind);
 }
@@ -132,7 +133,7 @@ export function prepFsync(
   return at;
 }
 
-/** `fallocate(2)` with its mode bits. */
+/** `fallocate(2)` with the given mode bits. */
 export function prepFallocate(
   ring: Ring,
   fd: number,
@@ -145,15 +146,15 @@ export function prepFallocate(
   const at = prepare(ring, IORING_OP_FALLOCATE, fd, userData, kind);
   if (at < 0) return -1;
   put64(ring.sqes, at + 2, offset);
-  // fallocate carries its length in `addr` and its mode in `len`.
+  // The length of fallocate is in `addr`, its mode in `len`.
   put64(ring.sqes, at + 4, bytes);
   ring.sqes[at + 6] = mode;
   return at;
 }
 
 /**
- * Completes with -ETIME after the time in the `struct __kernel_timespec` at `address`, or with 0
- * after `count` other completions (0: never).
+ * A timeout. It completes with -ETIME after the time in the `struct __kernel_timespec` at
+ * `address`, or with 0 after `count` other completions (0: never).
  */
 export function prepTimeout(
   ring: Ring,
@@ -170,7 +171,7 @@ export function prepTimeout(
   return at;
 }
 
-/** Cancels the request that was submitted with these `targetData` and `targetKind`. */
+/** Cancels the operation that was submitted with `targetData` and `targetKind`. */
 export function prepCancel(
   ring: Ring,
   targetData: number,

@@ -26,14 +26,14 @@ import {
   setSqeFlags,
 } from "./sqe.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Open libc for good, outside any test: the sanitizer would report a leak.
 libc();
 
 const O_RDWR = 2;
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
-/** Submits what was prepared and returns the results by user data. */
+/** Submits the prepared SQEs and returns the results by user data. */
 function run(ring: Ring): number[] {
   const results: number[] = [];
   let missing = ring.pending;
@@ -73,7 +73,7 @@ Deno.test("prepWrite and prepRead move bytes at offsets beyond 4 GiB", () =>
     assertEquals(run(ring), [PAGE_BYTES]);
     assertEquals(Deno.statSync(path).size, offset + PAGE_BYTES);
     prepRead(ring, fd, memory.address + PAGE_BYTES, PAGE_BYTES, offset, 0, 0);
-    // One short of the end, so that the read is short; and one beyond it.
+    // One read that crosses the end of the file, so it is short; and one beyond the end.
     prepRead(ring, fd, memory.address + 3 * PAGE_BYTES, 8192, offset + 4000, 1, 0);
     prepRead(ring, fd, memory.address + 5 * PAGE_BYTES, 512, offset + 2 ** 32, 2, 0);
     assertEquals(run(ring), [PAGE_BYTES, 96, 0]);
@@ -101,7 +101,7 @@ Deno.test("prepFallocate allocates, and punches a hole of the length and place g
     const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     prepFallocate(ring, fd, mode, PAGE_BYTES, 2 * PAGE_BYTES, 0, 0);
     const [punched] = run(ring);
-    // Some file systems cannot; all that could is here.
+    // Some filesystems do not support this.
     if (punched === -EOPNOTSUPP) return;
     assertEquals(punched, 0);
     const bytes = await Deno.readFile(path);
@@ -129,13 +129,13 @@ Deno.test("setSqeFlags links requests: a failure or a short read cancels the res
     prepNop(ring, 2, 0);
     prepNop(ring, 3, 0);
     assertEquals(run(ring), [-EBADF, -ECANCELED, -ECANCELED, 0]);
-    // The file is empty: 0 of 512 bytes is no error, and yet breaks the chain.
+    // The file is empty: 0 of 512 bytes is not an error, but breaks the chain.
     setSqeFlags(ring, prepRead(ring, fd, memory.address, 512, 0, 0, 0), IOSQE_IO_LINK);
     prepNop(ring, 1, 0);
     assertEquals(run(ring), [0, -ECANCELED]);
   }));
 
-// The fake ring does the same, and the data path with zero copy depends on it.
+// The fake ring does the same. The zero-copy data path depends on it.
 for (const kind of ["kernel", "fake"]) {
   Deno.test(`setSqeFlags: a silent SQE that fails silences its whole chain, but no hard one (${kind})`, () => {
     using memory = Mapping.anonymous(PAGE_BYTES);
@@ -188,7 +188,7 @@ const PREPS: Readonly<Record<string, (ring: Ring) => number>> = {
 for (const [name, prep] of Object.entries(PREPS)) {
   Deno.test(`${name} clears what the SQE's last user left there, and returns -1 when it is full`, () => {
     for (const sqe128 of [false, true]) {
-      // A fake's SQEs are filled with garbage at first.
+      // The SQEs of a fake ring are initially filled with garbage.
       const fromGarbage = fakeRing({ entries: 1, sqe128 }).ring;
       const fromZero = fakeRing({ entries: 1, sqe128 }).ring;
       fromZero.sqes.fill(0);

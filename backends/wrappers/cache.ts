@@ -1,5 +1,5 @@
 /**
- * A cache in memory, of a size that never grows.
+ * A cache in memory, of a fixed size.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import type { BackendSpec } from "../../disk/spec.ts";
 import { Cached } from "./cached.ts";
 import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
-/** What is cached is in one heap. */
+/** The cached blocks are in the heap of one thread. */
 export const sharing: Sharing = "single";
 
-/** When what was written reaches the disk inside. */
+/** The time at which written data reaches the inner disk. */
 export type CacheMode = "write-back" | "write-through";
 
 /** Options of {@linkcode cache}. */
 export interface CacheOptions {
   /**
-   * Maximum of cached bytes.
+   * Maximum number of cached bytes.
    *
    * @default "64MiB"
    */
@@ -41,13 +41,13 @@ export interface CacheOptions {
 }
 
 /**
- * A disk with a cache of its own in front, for disks that are slower than memory: those over a
- * network, or computed. It keeps what was used last.
+ * A disk behind a cache, for disks that are slower than memory: over a network, or computed. The
+ * cache keeps the most recently used blocks.
  *
- * A write-back cache is lost with its server, like that of a disk without power: what was flushed is
- * safe, the device cannot be recovered.
+ * A write-back cache is lost with its server, like the cache of a disk that loses power: flushed data
+ * is safe, but the device cannot be recovered.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where an option is not possible.
+ * @throws {UblkError} `INVALID_ARGUMENT` if an option is not possible.
  *
  * @example
  * ```ts
@@ -71,14 +71,14 @@ export function cache(inner: BackendSpec, options: CacheOptions = {}): BackendSp
   return { module: import.meta.url, options: stored, inner: [inner] };
 }
 
-/** Options as they are kept. */
+/** The stored form of the options. */
 interface Stored {
   readonly size: number;
   readonly mode: CacheMode;
   readonly block: number;
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
   const { size, mode, block } = options as Stored;
   const writesBack = mode === "write-back" && disk.readOnly !== true;

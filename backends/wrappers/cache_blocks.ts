@@ -1,6 +1,6 @@
 /**
- * The blocks of a cache: a fixed number of slots in one piece of memory, which were used last, which
- * are dirty, and which the disk may still lose. It knows nothing of the disk.
+ * The blocks of a cache: a fixed number of slots in one piece of memory. It tracks which slots were
+ * used last, which are dirty, and which the disk may still lose. It never accesses the disk.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import { Recency } from "./recency.ts";
 /** No slot. */
 export const NO_SLOT: number = -1;
 
-/** The block is as the disk has it, durably. */
+/** The block equals the disk's, durably. */
 const CLEAN = 0;
-/** It is as the disk has it, which has not been flushed since. */
+/** The block equals the disk's, but the disk was not flushed since it got it. */
 const WRITTEN = 1;
-/** It is newer than the disk's. */
+/** The block is newer than the disk's. */
 const DIRTY = 2;
-/** It is newer, and the disk refused it: it has no age, so that nobody tries to make room of it. */
+/** The block is newer, and the disk refused it. It has no age, so that it is never evicted. */
 const REFUSED = 3;
 
-/** So many slots, each with a block of the disk or free. */
+/** A number of slots, each with a block of the disk or free. */
 export class CacheBlocks {
   readonly #block: number;
   readonly #diskBytes: number;
@@ -29,16 +29,16 @@ export class CacheBlocks {
   readonly #state: Uint8Array;
   #dirtyCount = 0;
   /**
-   * Something that the disk has not flushed may not be here. At first what a server before this one
-   * has left to it.
+   * The disk may hold unflushed data that is not cached. Initially that is data of an earlier
+   * server.
    */
   #passed = true;
-  /** Of the slots that have a block, but for those of blocks that the disk refused. */
+  /** The order of use of the slots with a block, except blocks that the disk refused. */
   readonly #recency: Recency;
   readonly #free: number[] = [];
   #unused: number;
 
-  /** For so many blocks of so many bytes, of a disk of `diskBytes`. */
+  /** Makes slots for `count` blocks of `block` bytes, of a disk of `diskBytes`. */
   constructor(count: number, block: number, diskBytes: number) {
     this.#block = block;
     this.#diskBytes = diskBytes;
@@ -49,7 +49,7 @@ export class CacheBlocks {
     this.#unused = count;
   }
 
-  /** Bytes of a block: the disk's last one may be shorter. */
+  /** Bytes of a block. The disk's last block may be shorter. */
   bytesOf(block: number): number {
     return Math.min(this.#block, this.#diskBytes - block * this.#block);
   }
@@ -69,20 +69,20 @@ export class CacheBlocks {
     return this.#blockOf[slot];
   }
 
-  /** The memory of a slot that has, or is to have, that block. */
+  /** The memory of a slot that holds, or will hold, that block. */
   bytes(slot: number, block: number): Uint8Array<ArrayBuffer> {
     const at = slot * this.#block;
     return this.#memory.subarray(at, at + this.bytesOf(block));
   }
 
-  /** The slot used longest ago of those that the disk did not refuse, or {@linkcode NO_SLOT}. */
+  /** The least recently used slot that the disk did not refuse, or {@linkcode NO_SLOT}. */
   oldest(): number {
     return this.#recency.oldest;
   }
 
   /**
-   * A free slot, or the oldest, whose block is forgotten; {@linkcode NO_SLOT} where that would lose
-   * what the disk does not have.
+   * Takes a free slot, or evicts the oldest block. {@linkcode NO_SLOT} if that block is newer than the
+   * disk's.
    */
   takeSlot(): number {
     if (this.#free.length > 0) return this.#free.pop()!;
@@ -90,7 +90,7 @@ export class CacheBlocks {
     return this.#takeIfClean(this.oldest());
   }
 
-  /** A free slot, or the oldest of those that are clean, however new; else {@linkcode NO_SLOT}. */
+  /** Takes a free slot, or evicts the oldest clean block, however new; else {@linkcode NO_SLOT}. */
   takeCleanSlot(): number {
     let slot = this.takeSlot();
     for (let next = this.oldest(); slot === NO_SLOT && next !== NO_SLOT;) {
@@ -107,67 +107,67 @@ export class CacheBlocks {
     return slot;
   }
 
-  /** Gives back a slot that was taken. */
+  /** Frees a slot that was taken. */
   free(slot: number): void {
     this.#free.push(slot);
   }
 
-  /** A slot that was taken has this block now. */
+  /** Assigns a block to a slot that was taken. */
   put(slot: number, block: number): void {
     this.#slots.set(block, slot);
     this.#blockOf[slot] = block;
     this.#recency.add(slot);
   }
 
-  /** A slot that was taken has this block now, whole, from a byte of a buffer on. */
+  /** Assigns a block to a slot that was taken, and copies all of it from byte `at` of a buffer. */
   set(slot: number, block: number, buffer: Uint8Array, at: number): void {
     const bytes = this.bytes(slot, block);
     bytes.set(buffer.subarray(at, at + bytes.length));
     this.put(slot, block);
   }
 
-  /** Whether a slot's block is newer than that of the disk. */
+  /** Whether a slot's block is newer than the disk's. */
   isDirty(slot: number): boolean {
     return slot !== NO_SLOT && this.#state[slot] >= DIRTY;
   }
 
-  /** Whether it is newer, and the disk has not refused it. */
+  /** Whether a slot's block is newer than the disk's, and was not refused by the disk. */
   isFresh(slot: number): boolean {
     return slot !== NO_SLOT && this.#state[slot] === DIRTY;
   }
 
-  /** A slot's block is newer than that of the disk. */
+  /** Marks a slot's block as newer than the disk's. */
   dirty(slot: number): void {
     if (this.isDirty(slot)) return;
     this.#dirtyCount++;
     this.#state[slot] = DIRTY;
   }
 
-  /** The disk has refused a dirty block. */
+  /** Notes that the disk refused a dirty block. */
   refused(slot: number): void {
     if (this.#state[slot] !== DIRTY) return;
     this.#state[slot] = REFUSED;
     this.#recency.remove(slot);
   }
 
-  /** The disk has a slot's block, durably or until it loses its power. */
+  /** Notes that the disk has a slot's block, durably or until it loses power. */
   written(slot: number, durably = false): void {
     if (this.#state[slot] === REFUSED) this.#recency.add(slot);
     if (this.isDirty(slot)) this.#dirtyCount--;
     this.#state[slot] = durably ? CLEAN : WRITTEN;
   }
 
-  /** The disk has a part of a slot's block, which is newer here or as the rest is. */
+  /** Notes that the disk has a part of a slot's block; the rest keeps its state. */
   #partWritten(slot: number): void {
     if (this.#state[slot] === CLEAN) this.#state[slot] = WRITTEN;
   }
 
-  /** The disk got something that is not kept here, and may lose it until it is flushed. */
+  /** Notes that the disk got data that is not cached, and may lose it until it is flushed. */
   passed(): void {
     this.#passed = true;
   }
 
-  /** The disk has been flushed. */
+  /** Notes that the disk was flushed. */
   flushed(): void {
     this.#passed = false;
     for (let slot = 0; slot < this.#state.length; slot++) {
@@ -176,10 +176,10 @@ export class CacheBlocks {
   }
 
   /**
-   * The disk has failed to make something durable, and may have lost any of what it had: what is here
-   * is dirty again.
+   * Notes that the disk failed to make data durable, and may have lost any unflushed data. All of it
+   * that is cached becomes dirty again.
    *
-   * @returns Whether that is all of it.
+   * @returns Whether the cache holds all data that may be lost.
    */
   unflushed(): boolean {
     for (let slot = 0; slot < this.#state.length; slot++) {
@@ -188,12 +188,12 @@ export class CacheBlocks {
     return !this.#passed;
   }
 
-  /** Bytes of blocks that are dirty. */
+  /** Bytes of dirty blocks. */
   get dirtyBytes(): number {
     return this.#dirtyCount * this.#block;
   }
 
-  /** The dirty blocks in the order of the disk: those it refused, or the others. */
+  /** The dirty blocks in the order of the disk: either those that it refused, or the others. */
   dirtyBlocks(kind: "fresh" | "refused"): number[] {
     const state = kind === "fresh" ? DIRTY : REFUSED;
     const blocks: number[] = [];
@@ -215,7 +215,7 @@ export class CacheBlocks {
     return true;
   }
 
-  /** Takes the buffer in as dirty, if all of its blocks are cached. */
+  /** Copies the buffer in as dirty, if all of its blocks are cached. */
   writeAll(buffer: Uint8Array, offset: number): boolean {
     const end = offset + buffer.length;
     const endBlock = Math.ceil(end / this.#block);
@@ -239,7 +239,7 @@ export class CacheBlocks {
     return true;
   }
 
-  /** Takes them from the buffer; the block is dirty then. */
+  /** Copies such bytes from the buffer into the block, which becomes dirty. */
   write(block: number, buffer: Uint8Array, offset: number, from: number, to: number): boolean {
     const slot = this.slotOf(block);
     if (slot === NO_SLOT) return false;
@@ -248,7 +248,7 @@ export class CacheBlocks {
     return true;
   }
 
-  /** Takes them from the buffer as the disk has them already, durably or not. */
+  /** Copies such bytes from the buffer. The disk has them already, durably or not. */
   update(
     block: number,
     buffer: Uint8Array,
@@ -260,7 +260,7 @@ export class CacheBlocks {
     const slot = this.slotOf(block);
     if (slot === NO_SLOT) return false;
     this.#copyIn(slot, block, buffer, offset, from, to);
-    // What is beside them may still be newer than the disk.
+    // Other bytes of the block may still be newer than the disk's.
     if (to - from === this.bytesOf(block)) this.written(slot, durably);
     else if (!durably) this.#partWritten(slot);
     return true;
@@ -280,7 +280,7 @@ export class CacheBlocks {
     this.#touch(slot);
   }
 
-  /** Zeroes what is cached of a range of the disk. */
+  /** Zeroes the cached parts of a range of the disk. */
   zero(from: number, to: number): void {
     this.#each(Math.floor(from / this.#block), Math.ceil(to / this.#block), (slot, block) => {
       const start = block * this.#block;
@@ -296,14 +296,14 @@ export class CacheBlocks {
   /** Forgets blocks, dirty or not. */
   drop(first: number, end: number): void {
     this.#each(first, end, (slot) => {
-      // Nobody asks for it any more, whether or not the disk loses it.
+      // The contents no longer matter, so it does not matter whether the disk loses them.
       this.written(slot, true);
       this.#forget(slot);
       this.#free.push(slot);
     });
   }
 
-  /** Forgets what is cached of a range of the disk, in part or whole, unless it is dirty. */
+  /** Forgets cached blocks that overlap a range of the disk, unless they are dirty. */
   dropClean(from: number, to: number): void {
     this.#each(Math.floor(from / this.#block), Math.ceil(to / this.#block), (slot) => {
       if (this.isDirty(slot)) return;
@@ -312,7 +312,7 @@ export class CacheBlocks {
     });
   }
 
-  /** Visits what is cached of a range, which may be far longer than the cache. */
+  /** Visits the cached blocks of a range, which may be far longer than the cache. */
   #each(first: number, end: number, visit: (slot: number, block: number) => void): void {
     if (end - first <= this.#slots.size) {
       for (let block = first; block < end; block++) {
@@ -330,7 +330,7 @@ export class CacheBlocks {
     if (this.#state[slot] !== REFUSED) this.#recency.touch(slot);
   }
 
-  /** Of a clean block. */
+  /** Forgets a clean block. */
   #forget(slot: number): void {
     if (this.#state[slot] === WRITTEN) this.#passed = true;
     this.#state[slot] = CLEAN;

@@ -1,6 +1,6 @@
 /**
- * Caches over a file whose server is killed, or whose machine loses its power, at any operation on
- * the file, and whose operations fail, drawn from seeds (`tests/crashes/`).
+ * Caches over a file. At any operation on the file, drawn from seeds, the server is killed, the
+ * machine loses power, or the operation fails (`tests/crashes/`).
  *
  * `-- --seed 7` replays a seed, and `-- --seeds 20000` tries many.
  *
@@ -12,11 +12,11 @@ import type { CrashedDisk } from "../../tests/crashes/life.ts";
 import { initialBytes, liveSeeds } from "../../tests/crashes/seeds.ts";
 import { cache, type CacheOptions, open } from "./cache.ts";
 
-/** The last block of a cache is not whole. */
+/** The size of the disk, so that the last block of a cache is not whole. */
 const SECTORS = 6 * 8 + 3;
 const PATH = "/disk";
 
-/** Caches that hold all of the disk, a part, and next to nothing. */
+/** Caches for all of the disk, a part of it, and almost none. */
 const SHAPES: readonly CacheOptions[] = [
   { size: 100 * 4096 },
   { size: 4 * 4096 },
@@ -27,7 +27,7 @@ const SHAPES: readonly CacheOptions[] = [
 function cached(seed: number, mode: "write-back" | "write-through"): CrashedDisk {
   const shape = SHAPES[seed % SHAPES.length];
   const { options } = cache({ module: "" }, { ...shape, mode });
-  // The kernel's own files tell of a failure once: a cache that writes back must make up for that.
+  // The kernel's files report a failure only once: a write-back cache must make up for that.
   const manner = { fua: seed % 3 > 0, forgets: mode === "write-back" };
   return {
     sectors: SECTORS,

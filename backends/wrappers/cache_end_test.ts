@@ -4,7 +4,7 @@ import { BLOCK, cached, journalled, SIZE } from "../../tests/backends/journalled
 import { fill, readBytes } from "../../tests/stack.ts";
 import { libc } from "../../uring/libc.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 Deno.test("cache + orderly end + of a block that is refused the parts are written", async () => {
@@ -24,7 +24,7 @@ Deno.test("cache + orderly end + of a block that is refused the parts are writte
 });
 
 Deno.test("cache + a dead disk + its end is not held up for ever, and says where", async () => {
-  // Each write fails after a second, by a clock of its own.
+  // Each write fails after a second of a simulated clock.
   const { now } = performance;
   let ms = 0;
   let writes = 0;
@@ -49,10 +49,10 @@ Deno.test("cache + a dead disk + its end is not held up for ever, and says where
   }
 });
 
-// The end gave up three seconds after the first refusal, and threw away what the disk would take.
+// The end once gave up three seconds after the first refusal, and lost blocks that the disk accepts.
 for (const sector of [0, 1, 513, 2047]) {
   Deno.test(`cache + a slow disk with bad sector ${sector} + its end writes all others`, async () => {
-    // Each write takes two seconds, by a clock of its own, whether it fails or not.
+    // Each write takes two seconds of a simulated clock, whether it fails or not.
     const { now } = performance;
     let ms = 0;
     performance.now = () => ms;
@@ -81,7 +81,7 @@ for (const sector of [0, 1, 513, 2047]) {
 }
 
 Deno.test("cache + a slow disk with some bad blocks in a row + its end tries more than one", async () => {
-  // A refusal takes five seconds: longer than a disk that refuses everything is tried.
+  // A refusal takes five seconds, longer than a disk that refuses everything is tried.
   const { now } = performance;
   let ms = 0;
   performance.now = () => ms;

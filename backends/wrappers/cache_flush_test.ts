@@ -10,7 +10,7 @@ import {
 import { fill, readBytes } from "../../tests/stack.ts";
 import { libc } from "../../uring/libc.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 Deno.test("cache + a failed flush + what the disk may have lost is written once more", async () => {
@@ -26,7 +26,7 @@ Deno.test("cache + a failed flush + what the disk may have lost is written once 
   await backend.flush!();
   assertEquals(taken(), ["write 4096+4096", "flush"], "and no more than that");
   assertEquals([kept[0], kept[BLOCK]], [1, 2]);
-  // A FUA write that fails in its flush is as good as one.
+  // A FUA write that fails in its flush has the same effect.
   await fill(backend, 3, 2 * BLOCK, BLOCK);
   failOnce();
   await assertRejects(async () =>
@@ -43,7 +43,7 @@ Deno.test("cache + a failed FUA write + the next flush makes durable what is rea
   await fill(backend, 1, BLOCK, BLOCK);
   await fill(backend, 1, 2 * BLOCK, BLOCK);
   await backend.flush!();
-  // A dirty block, parts of blocks that are clean or not here, and whole blocks.
+  // A dirty block, parts of clean or uncached blocks, and whole blocks.
   await fill(backend, 2, BLOCK, BLOCK);
   for (const [from, to] of [[1, 2], [2.5, 3.5], [9, 12]]) {
     const data = filled((to - from) * BLOCK, 3);
@@ -83,7 +83,7 @@ for (
     for (const _ of [1, 2]) {
       await assertRejects(async () => await backend.flush!(), Error, "an earlier flush has failed");
     }
-    // It promises no more than its own data.
+    // A FUA write still succeeds: it promises only its own data.
     await backend.writeAt(filled(BLOCK, 2), 0, { fua: true });
     await assertRejects(async () => await backend.close!(), Error, "an earlier flush has failed");
   });

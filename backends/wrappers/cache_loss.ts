@@ -1,5 +1,5 @@
 /**
- * The one line that says what a cache could not write at its end.
+ * The one-line error about data that a cache could not write when it was closed.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { thrownText, UblkError } from "../../uapi/error.ts";
 import { formatSize } from "../../disk/size.ts";
 import type { Bytes, Refused } from "./write_back.ts";
 
-/** So many ranges are named. */
+/** The number of ranges that the message names. */
 const NAMED = 16;
 
-/** The error of an end at which the disk inside refused what was dirty. */
+/** The error for dirty data that the inner disk refused at the end. */
 export function lossError({ error, ranges }: Refused): UblkError {
   const joined = join(ranges);
   const bytes = ranges.reduce((sum, { from, to }) => sum + to - from, 0);
@@ -29,7 +29,7 @@ export function lossError({ error, ranges }: Refused): UblkError {
   });
 }
 
-/** Ranges in order, those that touch made one. */
+/** Ranges in order, with adjacent ones merged. */
 function join(ranges: readonly Bytes[]): Bytes[] {
   const joined: Bytes[] = [];
   for (const range of ranges) {

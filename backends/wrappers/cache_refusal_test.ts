@@ -4,7 +4,7 @@ import { BLOCK, cached, filled, journalled, SIZE } from "../../tests/backends/jo
 import { fill, readBytes } from "../../tests/stack.ts";
 import { libc } from "../../uring/libc.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 Deno.test("cache keeps what it could not write, and says so at every flush", async () => {
@@ -44,7 +44,7 @@ for (const op of ["zero", "trim"] as const) {
       await backend.flush!();
       await fill(backend, 2, BLOCK, BLOCK);
       fail(op);
-      // Ends within a block; and the whole disk, which is longer than the cache.
+      // A range that ends within a block, and the whole disk, which is larger than the cache.
       for (const length of [2 * BLOCK + 512, SIZE]) {
         await assertRejects(
           async () => {
@@ -54,7 +54,7 @@ for (const op of ["zero", "trim"] as const) {
           Error,
           `EIO: ${op}`,
         );
-        // It has done a part of it.
+        // The disk has carried out a part of the request.
         const end = Math.ceil(length / BLOCK) * BLOCK;
         bytes.fill(length === SIZE ? 4 : 3, 0, end);
         const now = await readBytes(backend, 0, 4 * BLOCK);
@@ -69,8 +69,8 @@ for (const op of ["zero", "trim"] as const) {
   }
 }
 
-// The blocks of a FUA write were taken into the cache one by one once the disk had them all; room
-// for the first was made by writing back the second, dirty with older data.
+// After the disk had a whole FUA write, its blocks once entered the cache one by one. Room for the
+// first was made by writing back the second, which was dirty with older data.
 for (
   const [what, change] of [
     ["a FUA write", (disk: Backend) => disk.writeAt(filled(2 * BLOCK, 3), 0, { fua: true })],
@@ -93,7 +93,7 @@ for (
     try {
       await backend.flush!();
     } catch {
-      // The block that it refuses.
+      // The error of the refused block.
     }
     assertEquals([bytes[0], bytes[BLOCK]], [value, value]);
   });
@@ -107,9 +107,9 @@ for (const isAsync of [false, true]) {
   Deno.test(`cache + a block that the disk refuses + all others go on, over a ${kind} disk`, async () => {
     const { disk, bytes, taken } = journalled({ async: isAsync, refuses: firstBlock });
     const backend = cached({ size: 4 * BLOCK, mode: "write-back" }, disk);
-    // The first block and its neighbours, which are written in one with it.
+    // The first block and its neighbours, which are written together with it.
     await fill(backend, 1, 0, 4 * BLOCK);
-    // Each read needs room; and each block that is written, when all have been.
+    // Each read needs room, and so does each written block.
     for (let block = 100; block < 120; block++) await readBytes(backend, block * BLOCK, BLOCK);
     assertEquals([bytes[BLOCK], bytes[2 * BLOCK], bytes[3 * BLOCK]], [1, 1, 1]);
     for (let block = 10; block < 20; block++) await fill(backend, 2, block * BLOCK + 512, 512);
@@ -118,7 +118,7 @@ for (const isAsync of [false, true]) {
     assertEquals(taken().at(-1), "flush", "what it took is made durable");
     for (let block = 10; block < 20; block++) assertEquals(bytes[block * BLOCK + 512], 2);
     assertEquals(await readBytes(backend, 0, BLOCK), filled(BLOCK, 1), "it is not lost yet");
-    // The newest of its kind is what counts once the disk takes it again.
+    // Once the disk accepts the block again, its newest contents count.
     await fill(backend, 7, 512, 512);
     const error = await assertRejects(async () => await backend.close!(), Error);
     assertEquals(
@@ -142,7 +142,7 @@ Deno.test("cache full of blocks that the disk refuses + requests pass it", async
   }
   await fill(backend, 5, 20 * BLOCK + 512, BLOCK);
   assertEquals(bytes[20 * BLOCK + 512], 5);
-  // Each of them was tried once, and not with each request.
+  // The refused blocks were tried once, and not with each request.
   taken();
   await readBytes(backend, 8 * BLOCK, BLOCK);
   assertEquals(taken(), ["read 32768+4096"]);
@@ -158,12 +158,12 @@ Deno.test("cache full of blocks that the disk refuses + a request tries no more 
   await readBytes(backend, 100 * BLOCK, 16 * BLOCK);
   assertEquals(refused, 1);
   await assertRejects(() => fill(backend, 2, 80 * BLOCK, 16 * BLOCK));
-  // That of its own bytes, too.
+  // The third refusal is that of the write's own bytes.
   assertEquals(refused, 3);
 });
 
 Deno.test("cache + a part of a block that cannot be read + the others can be read and written", async () => {
-  // A block of 64 KiB, of which one sector is bad.
+  // A block of 64 KiB with one bad sector.
   const { disk, bytes } = journalled({
     refuses: (op, offset, end) => op === "read" && offset < 1024 && end > 512,
   });

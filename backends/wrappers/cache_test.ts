@@ -5,7 +5,7 @@ import { fill, readBytes } from "../../tests/stack.ts";
 import { mockBackend } from "../../testing.ts";
 import { libc } from "../../uring/libc.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 Deno.test("cache answers what it has, and asks for what it has not, side by side", async () => {
@@ -61,7 +61,7 @@ Deno.test("cache never has more than its blocks, and writes dirty ones back to m
   const { disk, bytes, taken } = journalled();
   const backend = cached({ size: 8 * BLOCK, mode: "write-back" }, disk);
   for (let block = 0; block < 64; block++) await fill(backend, block + 1, block * BLOCK, BLOCK);
-  // All but what fits has had to go.
+  // All blocks were evicted, except those that fit.
   const onDisk = Array.from({ length: 64 }, (_, block) => bytes[block * BLOCK] === block + 1);
   assertEquals(onDisk.filter((there) => !there).length, 8);
   taken();
@@ -104,7 +104,7 @@ Deno.test("cache has no more dirty than a flush can write in time, however large
   const backend = cached({ size: "256MiB", mode: "write-back", block: "64K" }, disk);
   const step = 1 << 20;
   let most = 0;
-  // Twice over: what is cached already is written another way.
+  // Twice, because writes to cached blocks take another path.
   for (let at = 0; at < 256 * step; at += step) {
     await fill(backend, 1, at % (128 * step), step);
     most = Math.max(most, at + step - written);

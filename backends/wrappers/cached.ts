@@ -1,12 +1,15 @@
 /**
- * A disk behind a cache: which requests the cache answers, and in which order the others reach the
- * disk inside.
+ * A disk behind a cache. The cache answers some requests; this file decides the order in which the
+ * others reach the inner disk.
  *
- * Three rules keep what was answered. A block whose newer contents are below is never written back:
- * a write that passes the cache changes all that is cached of its range before any room is made.
- * Without room requests pass the cache: one full of what the disk refuses is no obstacle. And after
- * a failed flush, or a failed write with FUA, another flush is true only if all that the disk may
- * have lost has been written once more.
+ * Three rules protect answered data:
+ *
+ * - A block is never written back over newer contents below. A write that bypasses the cache updates
+ *   everything cached of its range before any room is made.
+ * - Without room, requests bypass the cache, so a cache full of blocks that the disk refuses is no
+ *   obstacle.
+ * - After a failed flush, or a failed write with FUA, another flush succeeds only if all data that the
+ *   disk may have lost was written once more.
  *
  * @module
  */
@@ -24,42 +27,42 @@ const FUA: WriteOptions = Object.freeze({ fua: true });
 const NO_FUA: WriteOptions = Object.freeze({ fua: false });
 
 /**
- * Bytes that are dirty at most, and a little more: a flush writes them all, and has to be done
- * within the deadline of a request.
+ * Approximate maximum of dirty bytes. A flush writes them all, and must finish within the deadline of
+ * a request.
  */
 const MAX_DIRTY_BYTES = 64 << 20;
 
-/** How long the end waits for requests that the disk inside still owes answers, in milliseconds. */
+/** The time that `close` waits for unanswered requests of the inner disk, in milliseconds. */
 const END_MS = 2_000;
 
-/** What a cache is to be. */
+/** The shape of a cache. */
 export interface CacheShape {
-  /** Bytes that are cached at most. */
+  /** Maximum number of cached bytes. */
   readonly bytes: number;
   /** Bytes of a block. */
   readonly block: number;
-  /** A write is answered when it is in the cache. */
+  /** Whether a write is answered as soon as it is in the cache. */
   readonly writesBack: boolean;
 }
 
-/** The disk. */
+/** A disk with a cache in front. */
 export class Cached extends Passing {
   readonly #blocks: CacheBlocks;
   readonly #block: number;
-  /** Undefined where writes are answered by the disk inside. */
+  /** Undefined if the inner disk answers writes. */
   readonly #back: WriteBack | undefined;
-  /** What takes time has the cache to itself: hits need no time, and wait for nobody. */
+  /** Gives each slow operation the cache to itself. Hits are instant and wait for nobody. */
   readonly #turns = new Turns();
   /**
-   * The disk inside has failed a flush or a write with FUA, and not all that it may have lost was
-   * still here: no later flush is true.
+   * The inner disk failed a flush or a write with FUA, and the cache no longer held all data that may
+   * be lost. No later flush may succeed.
    */
   #broken = false;
-  /** The disk inside has refused a block in this turn: one is enough, each may take seconds. */
+  /** The inner disk refused a block in this turn. One is enough, because each may take seconds. */
   #refusing = false;
   #closed = false;
 
-  /** In front of a disk. */
+  /** Puts a cache in front of a disk. */
   constructor(inner: Backend, { bytes, block, writesBack }: CacheShape) {
     super(inner);
     this.#block = block;
@@ -112,7 +115,7 @@ export class Cached extends Passing {
       } else if (this.#covers(block, offset, end)) {
         at = yield* this.#readRun(buffer, offset, block);
       } else if (!(yield* this.#fill(block))) {
-        // No room, or another part of the block cannot be read: this one may be there.
+        // There is no room, or another part of the block cannot be read. This part may be readable.
         yield this.inner.readAt(buffer.subarray(at - offset, blockEnd - offset), at);
         at = blockEnd;
       }
@@ -124,7 +127,7 @@ export class Cached extends Passing {
     return offset <= start && end >= start + this.#blocks.bytesOf(block);
   }
 
-  /** Reads blocks that are not cached straight into the buffer; returns up to where. */
+  /** Reads uncached blocks straight into the buffer. Returns the end of what was read. */
   *#readRun(
     buffer: Uint8Array<ArrayBuffer>,
     offset: number,
@@ -147,7 +150,7 @@ export class Cached extends Passing {
     return to;
   }
 
-  /** Brings a block in. Returns whether there was room, and all of it could be read. */
+  /** Loads a block. Returns whether there was room and all of it could be read. */
   *#fill(block: number): Generator<Answer, boolean, void> {
     const slot = yield* this.#room();
     if (slot === NO_SLOT) return false;
@@ -161,10 +164,10 @@ export class Cached extends Passing {
     return true;
   }
 
-  /** A slot that has no block, or `NO_SLOT`. A block that must go may have to be written first. */
+  /** Takes an empty slot, or `NO_SLOT`. A block may have to be written before it is evicted. */
   *#room(): Generator<Answer, number, void> {
     const blocks = this.#blocks;
-    // Again, because another may have become the oldest meanwhile: hits wait for nobody.
+    // Repeat, because hits wait for nobody, so another slot may have become the oldest meanwhile.
     for (let slot = blocks.takeSlot();; slot = blocks.takeSlot()) {
       const oldest = blocks.oldest();
       if (slot !== NO_SLOT || oldest === NO_SLOT) return slot;
@@ -182,8 +185,8 @@ export class Cached extends Passing {
   }
 
   /**
-   * Takes the buffer in as dirty while fewer than `most` bytes are. Returns the end of what it took:
-   * there may be no room, or a block of which a part changes cannot be read.
+   * Copies the buffer in as dirty while fewer than `most` bytes are dirty. Returns the end of the
+   * copied part: there may be no room, or a block that changes in part cannot be read.
    */
   *#takeIn(
     buffer: Uint8Array<ArrayBuffer>,
@@ -223,13 +226,13 @@ export class Cached extends Passing {
       const from = Math.max(offset, block * this.#block);
       return [from, Math.min(end, (block + 1) * this.#block)] as const;
     };
-    // All that is cached of the range first. Room was once made in between, and a later block of the
-    // same write, dirty with older data, was written over what had been answered as durable.
+    // Update everything cached of the range first. Once room was made in between, which wrote a later
+    // block of the same write, dirty with older data, over data that had been answered as durable.
     for (let block = first; block < endBlock; block++) {
       const [from, to] = part(block);
       this.#blocks.update(block, buffer, offset, from, to, durably);
     }
-    // Nothing is written back for what is below already.
+    // The disk has this data already, so no dirty block is written back to make room for it.
     for (let block = first; block < endBlock; block++) {
       if (this.#blocks.has(block)) continue;
       const slot = this.#covers(block, offset, end) ? this.#blocks.takeSlot() : NO_SLOT;
@@ -242,9 +245,9 @@ export class Cached extends Passing {
   }
 
   /**
-   * Writes with the FUA of the disk inside. For a file that is a write and then `fdatasync`, so a
-   * failure may be that of a flush. It was once handled as that of a write, and the next flush was
-   * answered though blocks written back before were lost.
+   * Writes with FUA of the inner disk. For a file that is a write and then `fdatasync`, so a failure
+   * may be that of a flush. It was once handled as a failed write: the next flush then succeeded
+   * although blocks written back before were lost.
    */
   *#writeDurably(buffer: Uint8Array<ArrayBuffer>, offset: number): Steps {
     const work = () => this.inner.writeAt(buffer, offset, FUA);
@@ -253,8 +256,8 @@ export class Cached extends Passing {
       yield work();
     } catch (error) {
       this.#flushFailed();
-      // The disk may show the new contents from now on and still not keep them. Here they are dirty,
-      // so that the next flush makes them durable, or fails.
+      // The disk may return the new contents from now on and still lose them. Keep them dirty here, so
+      // that the next flush makes them durable, or fails.
       const end = offset + buffer.length;
       const taken = yield* this.#takeIn(buffer, offset, Infinity);
       if (taken < end) {
@@ -265,7 +268,7 @@ export class Cached extends Passing {
     }
   }
 
-  /** Writes what it can, makes that durable, and then tells of what was refused. */
+  /** Writes all blocks it can, makes them durable, and then throws the error of a refused block. */
   *#flush(): Steps {
     const refused = this.#back === undefined ? undefined : yield* this.#back.all();
     yield* this.#flushInside();
@@ -277,7 +280,7 @@ export class Cached extends Passing {
     try {
       yield this.inner.flush?.();
     } catch (error) {
-      // A cache that writes through has answered nothing by itself: each flush is that of the disk.
+      // A write-through cache answers no write by itself, so its flush is simply the disk's.
       if (this.#back !== undefined) this.#flushFailed();
       throw error;
     }
@@ -285,8 +288,8 @@ export class Cached extends Passing {
   }
 
   /**
-   * A disk tells of a failure once and may then have lost what it had taken; so what is still here
-   * is written once more before a flush can be true again.
+   * Handles a failed flush. A disk reports a failure once, and may then have lost data that it had
+   * accepted. So cached data is written once more before a flush can succeed again.
    */
   #flushFailed(): void {
     if (!this.#blocks.unflushed()) this.#broken = true;
@@ -299,8 +302,8 @@ export class Cached extends Passing {
   }
 
   /**
-   * Writes all it can, also where the disk inside owes an answer: whoever waits for that has been
-   * answered by the deadline, and must not keep the rest from being written.
+   * Writes all blocks it can, even if the inner disk has not answered a request: that request has
+   * failed at its deadline, and must not keep the other blocks from being written.
    */
   #close(): Answer {
     if (this.#turns.idle) return this.#end();
@@ -316,7 +319,7 @@ export class Cached extends Passing {
   }
 
   *#endSteps(): Steps {
-    // Of its own: a write that has no answer still has the buffer of the other.
+    // A new one, because an unanswered write still uses the buffer of the other.
     const refused = yield* new WriteBack(this.inner, this.#blocks, this.#block).all(true);
     let failure: unknown;
     try {
@@ -329,12 +332,12 @@ export class Cached extends Passing {
     if (failure !== undefined) throw failure;
   }
 
-  /** Changes a range inside, which may fail half way. */
+  /** Changes a range of the inner disk, which may fail half way. */
   *#changeInside(offset: number, length: number, work: () => Answer): Steps {
     try {
       yield work();
     } catch (error) {
-      // What is inside now is not known. What was dirty still is to be written.
+      // The contents of the inner disk are unknown now. Dirty blocks must still be written.
       this.#blocks.dropClean(offset, offset + length);
       this.#blocks.passed();
       throw error;
@@ -344,7 +347,7 @@ export class Cached extends Passing {
   *#trim(offset: number, length: number): Steps {
     yield* this.#changeInside(offset, length, () => this.inner.trim!(offset, length));
     const to = offset + length;
-    // The disk's last block may be shorter.
+    // The disk's last block may be short.
     const end = to === this.size ? Math.ceil(to / this.#block) : Math.floor(to / this.#block);
     this.#blocks.drop(Math.ceil(offset / this.#block), end);
   }
@@ -353,7 +356,7 @@ export class Cached extends Passing {
     const work = () => this.inner.writeZeroes!(offset, length, { mayUnmap });
     yield* this.#changeInside(offset, length, work);
     this.#blocks.zero(offset, offset + length);
-    // Zeroes that are not cached cannot be written once more.
+    // Uncached zeroes cannot be written once more after a failed flush.
     this.#blocks.passed();
   }
 }

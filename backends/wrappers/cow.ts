@@ -1,5 +1,5 @@
 /**
- * Copy on write: what is written goes to an overlay, and the disk inside stays as it is.
+ * Copy on write: writes go to an overlay, and the inner disk stays unchanged.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { OverlayFile } from "./overlay_file.ts";
 import { Passing } from "../../disk/passing.ts";
 import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
-/** Blocks that are copied in part are copied by one thread, one after the other. */
+/** One thread copies blocks that are written in part, one after the other. */
 export const sharing: Sharing = "single";
 
 /** Options of {@linkcode cow}. */
@@ -39,11 +39,11 @@ export interface CowOptions {
 }
 
 /**
- * A disk that can be written to over one that is only read. What was written is in the overlay, also
- * for the next server; what was flushed survives a loss of power too. The disk inside must stay as
- * it is for as long as there is an overlay over it.
+ * A writable disk over a disk that is only read. The overlay keeps written data for the next server;
+ * flushed data also survives a loss of power. The inner disk must not change while it has an
+ * overlay.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`. When served: where the file is no overlay, is in use, or
+ * @throws {UblkError} `INVALID_ARGUMENT`. When served: if the file is not an overlay, is in use, or
  *   was made for another disk.
  *
  * @example Two disks over one image
@@ -66,14 +66,14 @@ export function cow(inner: BackendSpec, options: CowOptions): BackendSpec {
   return { module: import.meta.url, options: checked, inner: [inner] };
 }
 
-/** The overlay is opened with the disk; that it is no other part of the disk must be known before. */
+/** Claims the overlay's file before the disk opens it, so that no other part of the disk uses it. */
 export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): void {
   claim((options as { file: string }).file);
 }
 
 type CowContext = Pick<OpenContext, "inner" | "recovering"> & FilesContext;
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export async function open(
   options: unknown,
   { inner: [disk], recovering, files }: CowContext,
@@ -94,7 +94,7 @@ class Overlaid extends Passing {
     this.#block = overlay.blockBytes;
     this.#scratch = new Uint8Array(this.#block);
     this.readOnly = false;
-    // Space is given back in whole blocks, and one of which a part is written is copied first.
+    // Space is freed in whole blocks, and a block that is written in part is copied first.
     this.topology = {
       ...inner.topology,
       ioOptBytes: Math.max(this.#block, inner.topology?.physicalBlockSize ?? 0),
@@ -108,8 +108,8 @@ class Overlaid extends Passing {
     this.flush = () => overlay.flush();
     this.trim = (offset, length) => this.#trim(offset, length);
     this.writeZeroes = (offset, length) => this.#change(offset, length);
-    // Out of turn: whoever still waits for the base has been answered by the deadline, and a base
-    // that never answers is not to keep the overlay from being committed.
+    // Out of turn: requests that still wait for the base have failed at their deadline, and a base
+    // that never answers must not keep the overlay from being committed.
     this.close = () => overlay.close();
   }
 
@@ -133,10 +133,10 @@ class Overlaid extends Passing {
       }
     } catch (error) {
       if (waiting === undefined) throw error;
-      // Thrown at once it would give the buffer, which others are yet to fill, to the next request.
+      // If thrown at once, the next request would get the buffer while pending reads still fill it.
       waiting.push(Promise.reject(error));
     }
-    // All of them, whatever becomes of one: until then the buffer is still theirs.
+    // Wait for all reads even if one fails: until then they use the buffer.
     if (waiting !== undefined) return allOf(waiting);
   }
 
@@ -144,7 +144,7 @@ class Overlaid extends Passing {
     return this.#change(offset, buffer.length, buffer, how.fua);
   }
 
-  /** Writes the bytes, or zeroes where there are none. */
+  /** Writes the bytes, or zeroes if none are given. */
   #change(
     offset: number,
     length: number,
@@ -153,7 +153,7 @@ class Overlaid extends Passing {
   ): Answer {
     const first = Math.floor(offset / this.#block);
     const last = Math.floor((offset + length - 1) / this.#block);
-    // A block that is here, or is covered whole, needs nothing of the base.
+    // A block in the overlay, or one that is overwritten whole, needs nothing from the base.
     if (
       this.#turns.idle && !this.#needsBase(first, offset, length) &&
       !this.#needsBase(last, offset, length)
@@ -180,7 +180,7 @@ class Overlaid extends Passing {
     const last = Math.floor((end - 1) / this.#block);
     const firstAt = first * this.#block;
     const lastEnd = last * this.#block + this.#overlay.bytesOf(last);
-    // Asked for both before either is noted to be here.
+    // Ask for both blocks before either is marked as present.
     const before = this.#needsBase(first, offset, length) ? offset - firstAt : 0;
     const after = this.#needsBase(last, offset, length) ? lastEnd - end : 0;
     if (before > 0) yield* this.#copy(firstAt, before);
@@ -188,7 +188,7 @@ class Overlaid extends Passing {
     this.#put(offset, length, bytes, fua);
   }
 
-  /** Copies from the base, less than a block. */
+  /** Copies less than a block from the base. */
   *#copy(offset: number, length: number): Steps {
     const scratch = this.#scratch.subarray(0, length);
     yield this.inner.readAt(scratch, offset);
@@ -208,7 +208,7 @@ class Overlaid extends Passing {
     if (fua) this.#overlay.flush();
   }
 
-  /** Space of whole blocks that are here is given back. What the base has stays as it is. */
+  /** Frees the space of whole blocks in the overlay. Blocks of the base stay unchanged. */
   #trim(offset: number, length: number): Answer {
     if (!this.#turns.idle) return this.#turns.take(() => this.#trimNow(offset, length));
     this.#trimNow(offset, length);

@@ -1,6 +1,6 @@
 /**
- * Overlays whose server is killed, or whose machine loses its power, at any operation on the file,
- * and whose operations fail, drawn from seeds (`tests/crashes/`).
+ * Overlays. At any operation on the file, drawn from seeds, the server is killed, the machine loses
+ * power, or the operation fails (`tests/crashes/`).
  *
  * `-- --seed 7` replays a seed, and `-- --seeds 20000` tries many.
  *
@@ -19,7 +19,7 @@ const PATH = "/over";
 const initial = initialIds(SECTORS);
 const base = initialBytes(SECTORS);
 
-/** The base, to which nobody writes. */
+/** The base, which must not be written to. */
 const inner: Backend = {
   size: base.length,
   readOnly: true,
@@ -47,7 +47,7 @@ const overlay: CrashedDisk = {
 Deno.test("cow keeps what it answered, through every crash and failure of its file", async (t) => {
   await liveSeeds(t, (seed) => ({
     ...overlay,
-    // Some filesystems fill up, and some are without fallocate.
+    // Some filesystems fill up, and some lack fallocate.
     bytes: seed % 4 === 0 ? (3 + seed % 7) * 4096 : undefined,
     allocates: seed % 5 > 0,
   }));
@@ -58,7 +58,7 @@ for (const power of [false, true]) {
   Deno.test(`cow + ${end} at each operation on its file + all that must be is there`, async () => {
     for (let operation = 1;; operation++) {
       let isOver = false;
-      // The making of it is the same for every seed.
+      // The first operations make the overlay, the same for every seed.
       const seeds = power && operation < 20 ? 60 : 6;
       for (let seed = 0; seed < seeds; seed++) {
         isOver = await endAt(operation, power, seed, overlay, initial);

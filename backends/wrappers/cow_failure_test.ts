@@ -1,5 +1,5 @@
 /**
- * Failures of an overlay's file, each with the story that `cow_crash_test.ts` found by a seed.
+ * Failures of an overlay's file, each with the bug that a seed of `cow_crash_test.ts` found.
  *
  * @module
  */
@@ -20,7 +20,7 @@ const COMMITTED_AT = 4096;
 const PATH = "/over";
 const SEEDS = 40;
 
-/** A server of an overlay, killed or not: on a machine of that seed, or the one that is there. */
+/** Starts a server of an overlay, on a given machine or on a new machine with that seed. */
 async function start(machine: number | CrashableMachine, recovering = false) {
   const on = typeof machine === "number" ? new CrashableMachine(machine) : machine;
   const files = new CrashableProcess(on);
@@ -36,7 +36,7 @@ function put(overlay: OverlayFile, value: number, index: number): void {
   overlay.mark(index, index + 1);
 }
 
-/** The first byte of a block; undefined where it is in the base. */
+/** The first byte of a block; undefined if the block is in the base. */
 function read(overlay: OverlayFile, index: number): number | undefined {
   if (!overlay.has(index)) return undefined;
   const bytes = block(0xff);
@@ -45,7 +45,7 @@ function read(overlay: OverlayFile, index: number): number | undefined {
   return bytes[0];
 }
 
-/** Operations of that kind fail, at that offset if one is given. */
+/** Makes operations of that kind fail, only at the offset if one is given. */
 function fail(machine: CrashableMachine, kind: FileOperationName, errno: number, at?: number) {
   machine.faults = ({ name, offset }) =>
     name === kind && (at === undefined || at === offset) ? { errno } : undefined;
@@ -65,7 +65,7 @@ Deno.test("cow never says again that it has flushed once a flush has failed", as
 Deno.test("cow + a flush that finds no room for a part of what it notes + the rest is committed", async () => {
   const machine = new CrashableMachine(1);
   const files = new CrashableProcess(machine);
-  // Two pages of each bitmap.
+  // Each bitmap has two pages.
   const size = 256 << 20;
   const overlay = await OverlayFile.open(PATH, size, BLOCK, false, files);
   const far = 50_000;
@@ -84,8 +84,8 @@ Deno.test("cow + a flush that finds no room for a part of what it notes + the re
   assertEquals(committed(), [1, 1]);
 });
 
-// The bits in memory were set before those in the file: a write that failed there was read as if it
-// had not, until the server was killed. Seed 3800.
+// The bits in memory were once set before those in the file. A write that failed at the file could be
+// read as if it had succeeded, until the server was killed. Seed 3800.
 Deno.test("cow + a block that cannot be noted + it is the base's, as it is for the next server", async () => {
   const { machine, overlay } = await start(1);
   fail(machine, "write", ENOSPC, CURRENT_AT);
@@ -98,8 +98,8 @@ Deno.test("cow + a block that cannot be noted + it is the base's, as it is for t
   assertEquals(read((await start(machine)).overlay, 0), 7);
 });
 
-// The page cache shows what a failed sync has lost. The next server of the same boot read that, and
-// its own flush found nothing to write. Seed 514.
+// The page cache shows data that a failed sync has lost. The next server of the same boot once read
+// that data, and its own flush found nothing to write. Seed 514.
 Deno.test("cow + a failed flush + what the next server reads its flush makes durable", async () => {
   for (let seed = 0; seed < SEEDS; seed++) {
     const { machine, overlay } = await start(seed);
@@ -121,8 +121,8 @@ Deno.test("cow + a failed flush + what the next server reads its flush makes dur
   }
 });
 
-// The folder was synced last. A server that was killed before that left an overlay that was whole,
-// and the next one resumed it: its name was not durable, whatever was flushed. Seed 11.
+// The folder was once synced last. A server that was killed before that left a complete overlay. The
+// next server resumed it, and its name never became durable, whatever was flushed. Seed 11.
 Deno.test("cow + a server killed at the end of the making + what the next flushes has a name", async () => {
   for (let operation = 8; operation < 20; operation++) {
     for (let seed = 0; seed < 8; seed++) {
@@ -139,8 +139,8 @@ Deno.test("cow + a server killed at the end of the making + what the next flushe
   }
 });
 
-// A loss of power while it was made left a file with a length and no header, or with a part of its
-// first page: "is no overlay", until somebody removed it. Seed 2.
+// A loss of power during the making once left a file with a length and no header, or with a part of
+// its first page. It was refused ("is no overlay") until somebody removed it. Seed 2.
 Deno.test("cow + a loss of power while it is made + the next server makes it anew", async () => {
   for (let operation = 1; operation < 20; operation++) {
     for (let seed = 0; seed < SEEDS; seed++) {
@@ -182,7 +182,7 @@ for (
   });
 }
 
-// It was taken for another file, which the hint says to replace.
+// Such an overlay was once mistaken for another file, and the hint said to give another one.
 Deno.test("cow + an overlay whose header cannot be read + that is what it says", async () => {
   const { machine } = await start(1);
   machine.kill();

@@ -21,7 +21,7 @@ import { cow } from "./cow.ts";
 import { OverlayFile } from "./overlay_file.ts";
 import { writeUnfinished } from "./overlay_header.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 const isRoot = Deno.uid() === 0;
@@ -72,7 +72,7 @@ Deno.test("cow + a device that is recovered + its overlay must be there", async 
     );
     assertEquals(error.hint, "check that its filesystem is mounted, and the path");
   };
-  // All that had been written was the base's again, under a filesystem that was in use.
+  // Once all written data reverted to the base's, under a filesystem that was in use.
   await refused("is not there");
   assertThrows(() => Deno.statSync(overlay), Deno.errors.NotFound);
   scratch.file("over", 0);
@@ -89,7 +89,7 @@ Deno.test("cow + a device that is recovered + its overlay must be there", async 
   assertEquals(await readBytes(stack.backend, 0, 512), new Uint8Array(512).fill(5));
 });
 
-/** An overlay whose making has only begun. */
+/** Makes the beginning of an overlay. */
 function beginOverlay(path: string): void {
   using file = realFiles.open(path, { write: true, create: "new" });
   writeUnfinished(file);
@@ -98,8 +98,8 @@ function beginOverlay(path: string): void {
 /** Bytes of a header and two bitmaps. */
 const METADATA_BYTES = 3 * 4096;
 
-// The first try failed, the second took what that had left for an overlay: one without space for
-// its bitmaps, whose writes then failed.
+// After the first try failed, the second once mistook the leftover file for an overlay. It had no
+// space for its bitmaps, so writes failed.
 for (const was of ["not there", "empty", "unfinished"] as const) {
   Deno.test({
     name: `cow + an overlay, ${was}, that finds no room for its bitmaps + nothing is left of it`,
@@ -109,7 +109,7 @@ for (const was of ["not there", "empty", "unfinished"] as const) {
       const overlay = `${scratch.path}/over`;
       if (was === "empty") scratch.file("over", 0);
       if (was === "unfinished") beginOverlay(overlay);
-      // Bitmaps of 256 KiB each.
+      // Each bitmap has 256 KiB.
       const big = cow(memory("8GiB"), { file: overlay, block: 4096 });
       {
         using _full = fullBeside(scratch, 128 << 10);
@@ -126,7 +126,7 @@ for (const was of ["not there", "empty", "unfinished"] as const) {
       }
       await using stack = await openStack(big);
       assert(allocatedBytes(overlay) >= 516 << 10);
-      // What is written is noted, whatever becomes of the room: the block has its space already.
+      // A full filesystem does not stop writes to a block that has its space already.
       await fill(stack.backend, 1, 0, 4096);
       using _full = fullBeside(scratch, 0);
       await fill(stack.backend, 2, 0, 4096);
@@ -135,7 +135,7 @@ for (const was of ["not there", "empty", "unfinished"] as const) {
   });
 }
 
-/** A tmpfs that has no more room than that, until this is disposed of. */
+/** Fills the tmpfs up to `bytes` of room, until disposed of. */
 function fullBeside(scratch: Scratch, bytes: number): Disposable {
   const filler = `${scratch.path}/filler`;
   using file = Deno.openSync(filler, { write: true, create: true });
@@ -182,7 +182,7 @@ Deno.test({
     using scratch = new Scratch("8M");
     const { overlay, spec } = prepareOverlay(scratch);
     await (await openStack(spec))[Symbol.asyncDispose]();
-    // As an earlier version left it, and as a copy is that looks for zeroes.
+    // An earlier version left such files, and a sparse copy is like that too.
     const fd = openFile(overlay, O_RDWR);
     const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     assertEquals(fallocateFile(fd, mode, COMMITTED_AT, 8192), 0);

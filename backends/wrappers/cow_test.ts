@@ -13,12 +13,12 @@ import { cow, open } from "./cow.ts";
 import { delay } from "./delay.ts";
 import { eachSeed } from "../../tests/seeds.ts";
 
-// Opened once for the process: no test leaks them.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 namesLibc();
 
 const MIB = 1 << 20;
-/** Where an overlay keeps what; as in the file itself. */
+/** The layout of an overlay's file. */
 const COMMITTED_AT = 4096;
 const DATA_AT = MIB;
 
@@ -52,7 +52,7 @@ Deno.test("cow is a disk that starts as its base and leaves it alone", async (t)
           assertEquals(await readBytes(backend, at, bytes), model.slice(at, at + bytes));
         }
       }
-      // Every other server is killed: what it wrote is in the page cache.
+      // Every other server is killed, and leaves its writes in the page cache.
       if (life % 2 === 0) endAsKilled(stack, [overlay]);
     }
     assertEquals(Deno.readFileSync(path), base);
@@ -79,7 +79,7 @@ Deno.test("cow copies nothing of a block that is written whole", async () => {
   using scratch = new Scratch();
   const { path, spec } = prepareOverlay(scratch);
   await using stack = await openStack(spec);
-  // A base that has become too short cannot be read any more.
+  // A base that has become too short can no longer be read.
   Deno.truncateSync(path, 512);
   await fill(stack.backend, 1, BLOCK, BLOCK);
   await fill(stack.backend, 2, 16 * BLOCK, 4096);
@@ -127,7 +127,7 @@ Deno.test("cow over a disk with Promises keeps writes to parts of a block from e
   await using stack = await openStack(cow(inner, { file: `${scratch.path}/over` }));
   const { backend } = stack;
   const sectors = Array.from({ length: 64 }, (_, index) => index);
-  // Sectors of one block, some of them in one request that covers the block whole.
+  // Sectors of one block, and requests that cover the whole block.
   const writes = sectors.map((sector) => fill(backend, sector + 1, sector * 1024, 512));
   const whole = fill(backend, 0xff, BLOCK, BLOCK);
   await Promise.all([...writes, whole, fill(backend, 7, 2 * BLOCK - 512, 1024)]);
@@ -154,7 +154,7 @@ Deno.test("cow over a disk with Promises does not copy over what is written whil
   assertEquals([bytes[0], bytes[1024], bytes[BLOCK - 1]], [2, 2, 2]);
 });
 
-/** A base whose reads are answered when they are let go, and a cow over it. */
+/** A base whose reads wait until they are released, and a cow over it. */
 async function overGated(scratch: Scratch) {
   const gates: (() => void)[] = [];
   const disk: Backend = {
@@ -174,7 +174,7 @@ Deno.test("cow keeps a buffer for as long as its base still fills it, though the
   using scratch = new Scratch();
   const { backend, overlay, letGo } = await overGated(scratch);
   await fill(backend, 1, BLOCK, BLOCK);
-  // The file has become shorter: what it has cannot be read.
+  // The file has become shorter, so its blocks cannot be read.
   Deno.truncateSync(overlay, DATA_AT);
   const buffer = new Uint8Array(2 * BLOCK);
   const answer = backend.readAt(buffer, 0);
@@ -196,7 +196,7 @@ Deno.test("cow that is closed writes no more, though its base answers late", asy
   const late = fill(backend, 2, 0, 512);
   await backend.close!();
   assertEquals(Deno.readFileSync(overlay)[COMMITTED_AT], 0b10, "what was answered is committed");
-  // The descriptor's number is another file's now, which once got what was the overlay's.
+  // Another file has the descriptor's number now. It once received data of the overlay.
   const other = scratch.file("other", 2 * MIB);
   const fds = Array.from({ length: 4 }, () => openFile(other, O_RDWR));
   letGo();

@@ -11,27 +11,27 @@ import { Waiting } from "../../disk/waiting.ts";
 import { OPERATION_NAMES, type OperationName } from "../../disk/operations.ts";
 import { checkOptions, type Time, type Wrapper } from "../../disk/wrapper.ts";
 
-/** Every request waits for itself. */
+/** Each request waits independently. */
 export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode delay}: times in milliseconds, or texts such as `"10ms"`. */
 export interface DelayOptions extends Partial<Record<OperationName, Time>> {
   /**
-   * The delay of operations that are not named.
+   * The delay of all other operations.
    *
    * @default 0
    */
   readonly all?: Time;
 }
 
-/** A timer of Deno's takes no more milliseconds than 2^31 - 1; an hour is beyond any deadline. */
+/** Deno's timers accept at most 2^31 - 1 ms. An hour is beyond any deadline. */
 const MAX_DELAY_MS = 3_600_000;
 
 /**
- * A disk each of whose requests begins so much later. It is served by an event loop, whatever is
- * inside. Requests wait side by side: it is the latency that grows, not the work.
+ * A disk that begins each request after a delay. An event loop serves it, whatever the inner disk.
+ * Requests wait side by side: the delay adds latency, not work.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where a time is not one.
+ * @throws {UblkError} `INVALID_ARGUMENT` if a time is invalid.
  *
  * @example
  * ```ts
@@ -46,7 +46,7 @@ export function delay(inner: BackendSpec, options: DelayOptions): BackendSpec {
   return { module: import.meta.url, options: checkOptions(wrapper, options), inner: [inner] };
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
   return new Late(disk, options as Partial<Record<OperationName | "all", number>>);
 }

@@ -1,5 +1,5 @@
 /**
- * A disk of which some requests fail.
+ * A disk on which some requests fail.
  *
  * @module
  */
@@ -70,11 +70,11 @@ export interface ErrorOptions {
 }
 
 /**
- * A disk of which requests fail as told: before anything of them is done.
+ * A disk on which the chosen requests fail, before any part of them is carried out.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where an option is not possible.
+ * @throws {UblkError} `INVALID_ARGUMENT` if an option is not possible.
  *
- * @example Every tenth write finds the disk full
+ * @example One write in ten finds the disk full
  * ```ts
  * import { error, memory } from "@ublk/ublk";
  * import { assertThrows } from "@std/assert";
@@ -102,7 +102,7 @@ interface StoredOptions {
   readonly seed?: number;
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(
   options: unknown,
   { inner: [disk], queue }: Pick<OpenContext, "inner" | "queue">,
@@ -110,9 +110,9 @@ export function open(
   return new Failing(disk, new Verdicts(options as StoredOptions, queue));
 }
 
-/** Which requests fail. */
+/** Decides which requests fail. */
 class Verdicts {
-  /** The positive errno with which they do. */
+  /** The positive errno of failing requests. */
   readonly errno: number;
   readonly #ops: readonly number[];
   readonly #rate: number;
@@ -128,7 +128,7 @@ class Verdicts {
     this.#everywhere = range === undefined;
     this.#from = range?.offset ?? 0;
     this.#to = this.#from + (range?.length ?? 0);
-    // Queues draw apart, so that one's load does not change another's faults.
+    // Each queue draws for itself, so that its load does not change another queue's faults.
     this.#dice = new Dice(seed + queue * 0x9e3779b1);
   }
 

@@ -1,8 +1,8 @@
 /**
- * A GPT, read as `block/partitions/efi.c` of the kernel reads it: with a protective MBR, and a
- * first copy that is sound. The kernel does not turn to the copy at the end of the disk by itself
- * (a disk that is cut off, or in the wrong place, would have the wrong one), so neither does this;
- * but the refusal tells whether that copy is sound, and which command restores the first from it.
+ * A GPT, read as `block/partitions/efi.c` of the kernel reads it: it needs a protective MBR and a
+ * sound first copy. The kernel does not use the copy at the end of the disk by itself (a disk that is
+ * cut off, or in the wrong place, would have the wrong one), so neither does this reader. But the
+ * error says whether that copy is sound, and which command restores the first copy from it.
  *
  * Little-endian, in block 1 and again in the last block of the disk:
  *
@@ -29,29 +29,29 @@ const TYPE_PROTECTIVE = 0xee;
 const PRIMARY_BLOCK = 1;
 const HEADER_BYTES = 92;
 const ENTRY_BYTES = 128;
-/** `KMALLOC_MAX_SIZE`, beyond which the kernel takes no table. */
+/** `KMALLOC_MAX_SIZE`: the kernel accepts no larger table. */
 const MAX_TABLE_BYTES = 4 << 20;
 
 const NO_COPY = "restore it from a backup of the table (`sgdisk -l FILE`), or serve it as a whole";
 
-/** One copy of a table, found sound. */
+/** A sound copy of a table. */
 interface Sound {
   readonly parts: Parts;
 }
 
-/** One copy of a table that the kernel would not take. */
+/** A copy of a table that the kernel would not accept. */
 interface Fault {
-  /** Its fault, in words that follow "the GPT". */
+  /** The fault, as words that follow "the GPT". */
   readonly fault: string;
-  /** Its signature is there. */
+  /** Whether it has the signature. */
   readonly signed: boolean;
-  /** Bytes that the disk must have for it, where the disk has fewer. */
+  /** The bytes that the disk would need for it, if the disk has fewer. */
   readonly diskBytes?: number;
-  /** The block of the other copy, where its header can be trusted. */
+  /** The block of the other copy, if this header can be trusted. */
   readonly other?: number;
 }
 
-/** Whether a first block says that the disk has a GPT, in any of its entries. */
+/** Whether any entry of the first block says that the disk has a GPT. */
 export function hasProtectiveEntry(block: Uint8Array): boolean {
   return hasSignature(block) && mbrEntries(block).some(({ type }) => type === TYPE_PROTECTIVE);
 }
@@ -60,8 +60,8 @@ export function hasProtectiveEntry(block: Uint8Array): boolean {
  * The partitions of a GPT.
  *
  * @param mbr The disk's first block.
- * @param ifAny Return with none where there is no sign of a GPT, instead of telling what is missing.
- * @throws {UblkError} `INVALID_ARGUMENT` where the kernel would not take the table. The hint is the
+ * @param ifAny Return nothing if there is no sign of a GPT, instead of throwing an error.
+ * @throws {UblkError} `INVALID_ARGUMENT` if the kernel would not accept the table. The hint is the
  *   remedy: the right block size, the whole disk, or a command.
  */
 export async function readGpt(
@@ -96,7 +96,7 @@ export async function readGpt(
   if (!copy) {
     throw refused("partition", `${reason}, and there is no sound copy at the end`, NO_COPY);
   }
-  // Without the MBR too, sgdisk takes the disk for one without any table, and makes none.
+  // If the MBR is missing too, sgdisk assumes that the disk has no table, and restores nothing.
   const remedy = primary.signed || isProtected
     ? restore(disk)
     : restore(disk, "gdisk", ": answer 1 (GPT), then w");
@@ -104,8 +104,8 @@ export async function readGpt(
 }
 
 /**
- * The command that writes the first copy anew from the last, and a protective MBR. It takes the
- * blocks of a file to have 512 bytes: with others it would write over the sound copy.
+ * The command that rewrites the protective MBR and the first copy, from the last copy. It assumes that
+ * a file has blocks of 512 bytes; with other blocks it would overwrite the sound copy.
  */
 function restore({ blockSize }: Disk, command = "sgdisk -e", how = ""): string {
   const what = blockSize === 512
@@ -114,7 +114,7 @@ function restore({ blockSize }: Disk, command = "sgdisk -e", how = ""): string {
   return `restore it with \`${command}\` of ${what}${how}`;
 }
 
-/** Whether there is a sound copy where the first one says, or else in the last block. */
+/** Whether a sound copy is at the place that the first copy names, or else in the last block. */
 async function soundCopy(disk: Disk, primary: Fault): Promise<boolean> {
   const last = disk.size / disk.blockSize - 1;
   for (const block of new Set([primary.other ?? last, last])) {
@@ -123,7 +123,7 @@ async function soundCopy(disk: Disk, primary: Fault): Promise<boolean> {
   return false;
 }
 
-/** The size of blocks for which the disk has a sound table, other than its own. */
+/** A block size, other than the disk's own, for which the disk has a sound table. */
 async function otherBlockSize(disk: Disk): Promise<number | undefined> {
   for (const blockSize of BLOCK_SIZES) {
     if (blockSize === disk.blockSize) continue;
@@ -133,7 +133,7 @@ async function otherBlockSize(disk: Disk): Promise<number | undefined> {
   }
 }
 
-/** Reads bytes that are no whole blocks of the disk. */
+/** Reads bytes that need not be whole blocks of the disk. */
 async function readUnaligned(disk: Disk, offset: number, bytes: number): Promise<Uint8Array> {
   const { blockSize } = disk;
   const start = Math.floor(offset / blockSize) * blockSize;
@@ -164,11 +164,11 @@ async function readCopy(disk: Disk, block: number): Promise<Sound | Fault> {
     return signed("its header has an odd length");
   }
   const own = header.slice(0, headerBytes);
-  // The header's checksum is taken with its own field at zero.
+  // The header's checksum is computed with its own field as zero.
   own.fill(0, 16, 20);
   if (crc32(own) !== u32(16)) return signed("its header's checksum is wrong");
 
-  // From here on the header says what its writer meant.
+  // The header's checksum is right, so its fields can be trusted from here on.
   const other = u64(32);
   const [first, last] = [u64(40), u64(48)];
   if (u64(24) !== block) return signed("its header is that of another block");
@@ -190,14 +190,14 @@ async function readCopy(disk: Disk, block: number): Promise<Sound | Fault> {
   return { parts: partsOf(table, blockSize, lastBlock) };
 }
 
-/** The entries that the kernel takes (`is_pte_valid`). */
+/** The entries that the kernel accepts (`is_pte_valid`). */
 function partsOf(table: Uint8Array, blockSize: number, lastBlock: number): Parts {
   const parts: Parts = new Map();
   const entries = new DataView(table.buffer, table.byteOffset, table.byteLength);
   const count = Math.min(table.length / ENTRY_BYTES, END_OF_NUMBERS - 1);
   for (let index = 0; index < count; index++) {
     const at = index * ENTRY_BYTES;
-    // An entry that nobody uses has a type of zeroes.
+    // An unused entry has a type of zeroes.
     if (table.subarray(at, at + 16).every((byte) => byte === 0)) continue;
     const first = Number(entries.getBigUint64(at + 32, true));
     const last = Number(entries.getBigUint64(at + 40, true));

@@ -25,13 +25,13 @@ const RESTORE = "its copy at the end is sound; restore it with `sgdisk -e`";
 const PROTECTION =
   "the GPT has no protective MBR in the disk's first block; restore it with `sgdisk";
 
-/** What was done to a disk, how, and what is said of it. */
+/** Kinds of damage: a name, the change to the disk, and the error. */
 const DAMAGE: [
   string,
   (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer> | void,
   string,
 ][] = [
-  // It was once taken for a table of blocks of another size.
+  // This was once mistaken for a table with another block size.
   ["a first copy that was wiped", (disk) => void disk.fill(0, SECTOR, 34 * SECTOR), RESTORE],
   ["a header that was changed", (disk) => void (disk[SECTOR + 40] ^= 9), RESTORE],
   ["entries that were changed", (disk) => void (disk[2 * SECTOR + 32] ^= 9), RESTORE],
@@ -76,7 +76,7 @@ Deno.test("a GPT's reader tells of blocks of another size", async () => {
 });
 
 Deno.test("a GPT's reader names a command that would not harm the copy of larger blocks", async () => {
-  // sgdisk takes the blocks of a file to have 512 bytes: it wrote over the sound copy.
+  // sgdisk assumes that a file has blocks of 512 bytes: it overwrote the sound copy.
   const disk = new Uint8Array(64 * 4096);
   const header = new Uint8Array(92);
   const view = new DataView(header.buffer);
@@ -101,7 +101,7 @@ Deno.test("a GPT's reader takes a table whose copy is not at the end: the disk h
   const disk = new Uint8Array(20 * MIB);
   disk.set(GPT);
   assertEquals([...(await partsOf(disk)).keys()], [1, 2]);
-  // Both are looked for: in the last block, and where the first copy says.
+  // The copy is looked for in the last block, and at the place that the first copy names.
   disk[2 * SECTOR + 32] ^= 9;
   await assertRejects(() => partsOf(disk), UblkError, RESTORE);
 });

@@ -1,5 +1,5 @@
 /**
- * Writes down each request.
+ * Logs each request.
  *
  * @module
  */
@@ -23,11 +23,11 @@ export interface LogOptions {
 }
 
 /**
- * The same disk, with a line in a file for each request that was answered: when, which, where, how
- * long it took, and its errno if it failed. For looking into what somebody does to a disk: each line
- * is a system call of the thread that serves, so it costs speed.
+ * The same disk, with a line in a file for each answered request: time, operation, range, duration,
+ * and the errno if it failed. It shows how a disk is used. Each line is a system call of the serving
+ * thread, so it costs speed.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`. When served: where the file cannot be written.
+ * @throws {UblkError} `INVALID_ARGUMENT`. When served: if the file cannot be written.
  *
  * @example
  * ```ts
@@ -48,12 +48,12 @@ export function share(options: unknown, { claim }: Pick<ShareContext, "claim">):
   return openFile(file, O_WRONLY | O_CREAT | O_APPEND, 0o644);
 }
 
-/** Closes it. */
+/** Closes the file. */
 export function unshare(shared: unknown): void {
   closeFd(shared as number);
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(
   _options: unknown,
   { inner: [disk], shared, queue }: Pick<OpenContext, "inner" | "shared" | "queue">,
@@ -88,7 +88,7 @@ class Writer implements Observer {
       us.toFixed(0)
     } ${result}\n`;
     const { written } = this.#encoder.encodeInto(text, this.#line);
-    // A line that cannot be written is lost: the disk is not to fail for its log.
+    // A line that cannot be written is lost: the disk must not fail because of its log.
     libc().write(this.#fd, this.#line, BigInt(written));
   }
 }

@@ -7,11 +7,11 @@
  * 510      0x55 0xAA
  * ```
  *
- * An entry of an extended type begins a chain of further tables. In each of those, entries of any
- * other type are logical partitions, which count from the table, and the first of an extended type
- * is the link to the next table, which counts from the extended partition. What an entry is goes
- * by its type and never by its place: read by place, `partition:5` was once the next table and
- * what follows it, and a write went over both.
+ * An entry of an extended type begins a chain of further tables. In those tables, the first entry of an
+ * extended type links to the next table; its first block counts from the extended partition. Entries
+ * of other types are logical partitions; their first blocks count from the table. The type alone
+ * decides, never the place in the table. When entries were once read by place, `partition:5` was the
+ * next table and everything after it, and a write overwrote both.
  *
  * @module
  */
@@ -19,15 +19,15 @@
 import { type Disk, END_OF_NUMBERS, type Part, type Parts } from "./parts.ts";
 import { refused } from "../../disk/wrapper.ts";
 
-/** An entry of a table. Blocks count from where its kind counts. */
+/** An entry of a table. Its kind decides from where its blocks count. */
 export interface MbrEntry {
-  /** 0, or 0x80 for the one to boot from; anything else is no table. */
+  /** 0, or 0x80 for the boot partition. Any other value means that this is not a table. */
   readonly bootFlag: number;
-  /** What it is. */
+  /** Type of the partition. */
   readonly type: number;
   /** First block. */
   readonly first: number;
-  /** Number of blocks; 0 for an entry that is not used, whatever its type. */
+  /** Number of blocks; 0 for an unused entry, whatever its type. */
   readonly blocks: number;
 }
 
@@ -35,15 +35,15 @@ const SIGNATURE_AT = 510;
 const ENTRIES_AT = 446;
 const ENTRY_BYTES = 16;
 const SECTOR_BYTES = 512;
-/** CHS, LBA and Linux's own kind of extended partition. */
+/** The types of extended partitions: CHS, LBA and Linux's own. */
 const TYPES_EXTENDED = [0x05, 0x0f, 0x85];
-/** What the kernel shows of an extended partition itself: room for a boot loader. */
+/** Bytes of an extended partition itself that the kernel shows: room for a boot loader. */
 const EXTENDED_BYTES = 1024;
 const FIRST_LOGICAL = 5;
-/** Tables in a row without a partition, after which the kernel stops: a loop has no end. */
+/** The kernel stops after this many tables in a row without a partition: the chain may be a loop. */
 const MAX_EMPTY = 100;
 
-/** Whether a block ends as a table (and any boot sector) does. */
+/** Whether a block has the signature of a table, which is that of any boot sector. */
 export function hasSignature(block: Uint8Array): boolean {
   return block[SIGNATURE_AT] === 0x55 && block[SIGNATURE_AT + 1] === 0xaa;
 }
@@ -69,11 +69,11 @@ function isExtended({ type }: MbrEntry): boolean {
 /**
  * The partitions of an MBR whose first block is `block`.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where the block is no table.
+ * @throws {UblkError} `INVALID_ARGUMENT` if the block is not a table.
  */
 export async function readMbr(disk: Disk, block: Uint8Array): Promise<Parts> {
   const entries = mbrEntries(block);
-  // What else ends in 55 AA has code or text there: the boot sector of a filesystem.
+  // Other blocks that end in 55 AA, the boot sectors of filesystems, have code or text there.
   if (entries.some(({ bootFlag }) => bootFlag !== 0 && bootFlag !== 0x80)) {
     const what = "its first block is a boot sector (of a filesystem, say)";
     throw refused("partition", `the disk has no partition table: ${what}`, "serve it as a whole");
@@ -114,11 +114,11 @@ async function readChain(
     for (const [index, entry] of entries.entries()) {
       if (entry.blocks === 0 || isExtended(entry)) continue;
       const { start, bytes } = partOf(disk, table.start, entry);
-      // The kernel trusts the first two; the others of some tables are garbage.
+      // The kernel trusts the first two entries; in some tables the others are garbage.
       const isWithin = start + bytes <= table.start + table.bytes && start + bytes <= end;
       if (index >= 2 && !isWithin) continue;
       state.parts.set(state.next++, { start, bytes });
-      // Counted from here: -1, since the loop adds one.
+      // Start counting anew: -1, because the loop adds one.
       empty = -1;
       if (state.next === END_OF_NUMBERS) return;
     }

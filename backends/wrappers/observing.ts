@@ -1,6 +1,6 @@
 /**
- * A backend that sees each request of another one, and what came of it: what `stats` and `log` have
- * in common. Requests that go through the ring are seen there.
+ * A backend that observes each request of another one, and its outcome: the common part of `stats` and
+ * `log`. Requests through the ring are observed there.
  *
  * @module
  */
@@ -27,13 +27,13 @@ OPERATION_NAMES.forEach((name, index) => OP_INDEX[OPERATION_NUMBERS[name]] = ind
 
 const [READ, WRITE, FLUSH, TRIM, ZERO] = OPERATION_NAMES.keys();
 
-/** Who looks. */
+/** The observer of requests. */
 export interface Observer {
   /**
-   * A request has its answer.
+   * Called when a request has its answer.
    *
    * @param op The index in {@linkcode OPERATION_NAMES}.
-   * @param us How long it took, in microseconds.
+   * @param us The duration in microseconds.
    * @param errno 0, or the positive errno of its failure.
    */
   seen(
@@ -46,11 +46,11 @@ export interface Observer {
   ): void;
 }
 
-/** The same disk, looked at. Its contents in memory are not: that way past is closed. */
+/** The same disk, observed. It does not offer direct access to its memory, which cannot be observed. */
 export class Observing extends Passing {
   readonly #observer: Observer;
 
-  /** The observer stays the caller's. */
+  /** Observes a disk; the caller still owns the observer. */
   constructor(inner: Backend, observer: Observer) {
     super(inner, { ring: inner.ring && new ObservedRing(inner.ring, observer) });
     this.#observer = observer;
@@ -128,14 +128,14 @@ export class Observing extends Passing {
   }
 }
 
-/** When a slot's request began; negative once it has been seen. */
+/** The start time of a slot's request; negative once it was reported. */
 class Begun {
   us = -1;
 }
 
 class ObservedRing extends PassingRing {
   readonly #observer: Observer;
-  /** A thread uses the same few requests over and over, one for each slot. */
+  /** By request. A thread reuses the same few requests, one per slot. */
   readonly #begun = new WeakMap<RingRequest, Begun>();
 
   constructor(inner: RingMethods, observer: Observer) {

@@ -1,5 +1,5 @@
 /**
- * A part of a disk, by where it begins and how long it is.
+ * A part of a disk, given by its start and length.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { BackendSpec } from "../../disk/spec.ts";
 import { Window } from "./window.ts";
 import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
 
-/** Nothing is kept. */
+/** There is no state to share. */
 export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode offset}. */
@@ -31,10 +31,10 @@ export interface OffsetOptions {
 }
 
 /**
- * A part of a disk as a disk of its own. Both numbers must be whole blocks of the disk, which is
- * checked when it is served.
+ * A part of a disk as a disk of its own. Both numbers must be multiples of the disk's block size, which
+ * is checked when it is served.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where a number is not one.
+ * @throws {UblkError} `INVALID_ARGUMENT` if a number is invalid.
  *
  * @example A filesystem behind a header of 1 MiB
  * ```ts
@@ -48,7 +48,7 @@ export function offset(inner: BackendSpec, options: OffsetOptions): BackendSpec 
   return { module: import.meta.url, options: checkOptions(wrapper, options), inner: [inner] };
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
   const { start = 0, size } = options as { start?: number; size?: number };
   const { blockSize = 512 } = disk;

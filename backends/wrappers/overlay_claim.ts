@@ -1,5 +1,5 @@
 /**
- * Opens the file of an overlay for this disk alone.
+ * Opens the file of an overlay for exclusive use by this disk.
  *
  * @module
  */
@@ -9,22 +9,22 @@ import { RealFile, realFiles } from "../../files/real.ts";
 import { refusal } from "../../disk/file_checks.ts";
 import { openBackingFile } from "../backing_file.ts";
 
-/** An open overlay's file. */
+/** The file of an open overlay. */
 export interface Claimed {
-  /** It, with its lock. */
+  /** The file, which is locked. */
   readonly file: File;
-  /** It was not there: who finds it of no use removes it. */
+  /** Whether it was created here. A caller that cannot use it removes it. */
   readonly isNew: boolean;
 }
 
 /**
- * Opens a file that is there, or makes it, and takes its lock.
+ * Opens an existing file or creates it, and locks it.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`, in one line that says what is wrong with the file.
+ * @throws {UblkError} `INVALID_ARGUMENT`, with one line about the problem with the file.
  */
 export async function claimOverlay(path: string, files: Files): Promise<Claimed> {
   if (files === realFiles) {
-    // As every file that a disk is made of: with patience, loop devices refused, mistakes named.
+    // Like every file behind a disk: retry the lock, refuse loop devices, name mistakes.
     const wish = { readOnly: false, direct: false, blockSize: 1, createBytes: 0 };
     const { fd, isNew } = await openBackingFile(path, wish);
     return { file: new RealFile(fd, path), isNew };

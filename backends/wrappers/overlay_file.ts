@@ -1,21 +1,23 @@
 /**
- * The file of a copy-on-write overlay: blocks that differ from the base, and which they are.
+ * The file of a copy-on-write overlay: the blocks that differ from the base, and bitmaps of them.
  *
  * ```
  * header (4 KiB) | committed bitmap | current bitmap | blocks, each at its place, the rest holes
  * ```
  *
- * Two bitmaps, because two things can end a server. *Killed*, it leaves what it wrote in the page
- * cache: the current bitmap, written after each new block, is then true. *Without power*, the disk
- * has what was flushed and any part of what was not, in any order: a bit may be there whose block is
- * not, and the block would read as a hole instead of what the base has. So each flush first makes
- * the blocks durable and then the bits, in the committed bitmap; and whether the current one can be
- * trusted is told by the header, which names the boot in which it was written. Once an `fdatasync`
- * has failed it names none: what the page cache has lost then is not known. (A server that is killed
- * between the failure and this note leaves a bitmap that is trusted: nobody else was told of it.)
+ * There are two bitmaps, because a server can end in two ways. A *killed* server leaves its writes in
+ * the page cache, so the current bitmap, written after each new block, is true. After a *loss of
+ * power*, the disk has all flushed data and any part of the unflushed data, in any order. A bit may
+ * be there without its block, and the block would read as a hole instead of the base's contents. So
+ * each flush first makes the blocks durable, and then their bits in the committed bitmap.
  *
- * Until all of a new file is there its header says that it is unfinished: whatever ended its making,
- * the next server begins it anew.
+ * The header names the boot in which the current bitmap was written, and so tells whether the bitmap
+ * can be trusted. After a failed `fdatasync` the header names no boot, because the page cache may have
+ * lost unknown data. (If a server is killed between the failure and this note, the next server trusts
+ * the bitmap, because nobody else learned of the failure.)
+ *
+ * The header of a new file says that it is unfinished until the whole file is made. If its making is
+ * interrupted, the next server begins it anew.
  *
  * @module
  */
@@ -40,7 +42,7 @@ import {
 import { checkSpace, makeOverlay } from "./overlay_making.ts";
 import { refused } from "../../disk/wrapper.ts";
 
-/** Unless the options say otherwise, in bytes. */
+/** The default size of a block in bytes. */
 export const DEFAULT_OVERLAY_BLOCK: number = 64 << 10;
 
 /** An open overlay. */
@@ -49,12 +51,12 @@ export class OverlayFile {
   readonly blockBytes: number;
   readonly #file: File;
   readonly #bits: Uint8Array<ArrayBuffer>;
-  /** Pages of the bitmap that are not committed. */
+  /** Marks the pages of the bitmap that are not committed. */
   readonly #pages: Uint8Array;
   readonly #header: Header;
   readonly #dataAt: number;
   #newer = false;
-  /** Once it has failed to write pages the kernel calls them clean: no later flush is true. */
+  /** A flush failed. The kernel then calls the lost pages clean, so no later flush may succeed. */
   #broken = false;
 
   private constructor(file: File, header: Header) {
@@ -69,12 +71,12 @@ export class OverlayFile {
   }
 
   /**
-   * Opens the overlay of a disk of `size` bytes, or makes it where there is none.
+   * Opens the overlay of a disk of `size` bytes, or makes it if there is none.
    *
-   * @param block Bytes of a block; where left out, those of the overlay that is there.
-   * @param recovering The disk goes on, so that its overlay must be there.
-   * @param files Where it is.
-   * @throws {UblkError} `INVALID_ARGUMENT` where the file is something else, or of another disk.
+   * @param block Bytes of a block. By default those of an existing overlay.
+   * @param recovering The device is being recovered, so its overlay must exist.
+   * @param files The filesystem of the overlay.
+   * @throws {UblkError} `INVALID_ARGUMENT` if the file is not an overlay, or is that of another disk.
    */
   static async open(
     path: string,
@@ -90,7 +92,7 @@ export class OverlayFile {
     if (found === undefined && recovering) throw missing(path, "not there");
     const { file, isNew } = await claimOverlay(path, files);
     try {
-      // Now that nobody else has it: another server may have made it meanwhile.
+      // Look at the file only while it is locked: another server may have made it meanwhile.
       const state = file.size() === 0 ? "empty" : readHeader(file);
       if (state === undefined) {
         throw refused("cow", `${path} is no overlay`, "give another file, or none: it is made");
@@ -126,23 +128,23 @@ export class OverlayFile {
     const overlay = new OverlayFile(file, header);
     const boot = bootOf(files);
     const sameBoot = header.boot === boot;
-    // Blocks that were committed once and written again since: the page cache showed what the disk
-    // had lost of them, this server's flush found nothing to write, and the power took it.
+    // For blocks that were committed and then written again. The page cache once showed data that the
+    // disk had lost, this server's flush found nothing to write, and a loss of power lost the data.
     if (header.boot === NO_BOOT) file.dropCache();
     readWhole(file, overlay.#bits, HEADER_BYTES);
     if (sameBoot) {
-      // Earlier versions committed blocks, too, that they had not been able to note here.
+      // Earlier versions also committed blocks that they had failed to note in this bitmap.
       const current = new Uint8Array(overlay.#bits.length);
       readWhole(file, current, overlay.#currentAt);
       for (let byte = 0; byte < current.length; byte++) overlay.#bits[byte] |= current[byte];
     } else {
-      // In this order: a header of this boot says that the current bitmap is true.
+      // The order matters: a header of this boot says that the current bitmap is true.
       writeWhole(file, overlay.#bits, overlay.#currentAt);
       writeHeader(file, { ...header, boot });
     }
     if (sameBoot || header.boot === NO_BOOT) {
-      // Which of them are committed on the disk is not known: the next flush commits them all. Where
-      // a commit has failed, the page cache shows bits that the disk does not have.
+      // It is unknown which bits are committed on the disk, so the next flush commits all of them. If
+      // a commit failed, the page cache shows bits that the disk does not have.
       overlay.#pages.fill(1);
       overlay.#newer = true;
     }
@@ -153,12 +155,12 @@ export class OverlayFile {
     return HEADER_BYTES + this.#bits.length;
   }
 
-  /** Whether a block is here, and not in the base. */
+  /** Whether a block is in the overlay, and not in the base. */
   has(block: number): boolean {
     return (this.#bits[Math.floor(block / 8)] & 1 << block % 8) !== 0;
   }
 
-  /** The first block after `block`, up to `end`, that is not where `block` is. */
+  /** The first block after `block`, at most `end`, that is not on the same side as `block`. */
   endOfRun(block: number, end: number): number {
     const here = this.has(block);
     let next = block + 1;
@@ -167,8 +169,8 @@ export class OverlayFile {
   }
 
   /**
-   * Notes that blocks are here. They have been written. What cannot be noted in the file is not
-   * here: such a block was once read all the same, and was gone with the server.
+   * Marks written blocks as present. A block that cannot be marked in the file is not present: such a
+   * block was once read all the same, and was lost with the server.
    */
   mark(first: number, end: number): void {
     let block = first;
@@ -184,7 +186,7 @@ export class OverlayFile {
     this.#newer = true;
   }
 
-  /** Reads what is here, at an offset of the disk. */
+  /** Reads blocks of the overlay, at an offset of the disk. */
   read(buffer: Uint8Array<ArrayBuffer>, offset: number): void {
     readWhole(this.#file, buffer, this.#dataAt + offset);
   }
@@ -194,13 +196,13 @@ export class OverlayFile {
     writeWhole(this.#file, buffer, this.#dataAt + offset);
   }
 
-  /** Makes a range here read as zeroes, in a hole where the filesystem can. */
+  /** Makes a range of the overlay read as zeroes, with a hole if the filesystem can. */
   zero(offset: number, length: number): void {
     const at = this.#dataAt + offset;
     if (!this.#file.allocate("punch", at, length)) writeZeroes(this.#file, at, length);
   }
 
-  /** Makes all that was written durable: blocks first, and then that they are here. */
+  /** Makes all written data durable: first the blocks, then their bits. */
   flush(): void {
     if (this.#broken) {
       const reason = "an earlier flush has failed, and what it lost is not known";
@@ -220,8 +222,9 @@ export class OverlayFile {
   }
 
   /**
-   * The next server of this boot is not to trust the current bitmap either. It did: a flush of its
-   * own went well, since the kernel tells of a failure once, and committed blocks that were lost.
+   * Notes a failed flush, so that the next server of this boot does not trust the current bitmap
+   * either. It once did: the kernel reports a failure only once, so that server's own flush succeeded
+   * and committed blocks that were lost.
    */
   #break(): void {
     this.#broken = true;
@@ -229,11 +232,11 @@ export class OverlayFile {
       writeHeader(this.#file, { ...this.#header, boot: NO_BOOT });
       this.#file.sync(true);
     } catch {
-      // The flush fails in any case, and says why.
+      // The flush fails in any case, with the reason.
     }
   }
 
-  /** Commits all it can: a page that finds no room keeps no other from it. */
+  /** Commits all pages it can: a page without room does not stop the others. */
   #commit(): void {
     const written: number[] = [];
     let failure: unknown;
@@ -255,19 +258,19 @@ export class OverlayFile {
   }
 
   /**
-   * Flushes, since after an orderly end of this machine too the next boot trusts only what is
-   * committed; and lets go of the file, and of its lock.
+   * Flushes, and closes and unlocks the file. Even after an orderly shutdown of the machine, the next
+   * boot trusts only committed blocks.
    */
   close(): void {
     try {
       this.flush();
     } finally {
-      // A write may still wait for the base: it fails then.
+      // A write may still be waiting for the base; it fails then.
       this.#file.close();
     }
   }
 
-  /** Bytes of a block: the disk's last one may be shorter. */
+  /** Bytes of a block. The disk's last block may be shorter. */
   bytesOf(block: number): number {
     return Math.min(this.blockBytes, this.#header.size - block * this.blockBytes);
   }

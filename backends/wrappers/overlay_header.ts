@@ -1,5 +1,5 @@
 /**
- * The header of an overlay's file, and where the rest of it is.
+ * The header of an overlay's file, and the layout of the file.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { refused } from "../../disk/wrapper.ts";
 
 /** Bytes of the header. */
 export const HEADER_BYTES = 4096;
-/** Bytes of a bitmap that are written at a time. */
+/** The unit in bytes in which a bitmap is written. */
 export const PAGE_BYTES = 4096;
 /** Blocks begin at a multiple of this, so that they are whole blocks of any filesystem. */
 const DATA_ALIGNMENT = 1 << 20;
@@ -26,24 +26,24 @@ export interface Header {
   readonly size: number;
   /** Bytes of a block of the overlay. */
   readonly block: number;
-  /** The boot in which the current bitmap was written; {@linkcode NO_BOOT} where it is not true. */
+  /** The boot in which the current bitmap was written; {@linkcode NO_BOOT} if it is not true. */
   readonly boot: string;
 }
 
-/** What stands in place of the header while the file is made; earlier versions refuse it. */
+/** The placeholder for the header while the file is made. Earlier versions refuse it. */
 const UNFINISHED = { ublk: "unfinished cow" } as const;
 
-/** Where the parts of the file are. */
+/** The places of the file's parts. */
 export interface Layout {
   /** Bytes of each bitmap. */
   readonly bitmapBytes: number;
   /** Bytes of the header and both bitmaps. */
   readonly metadataBytes: number;
-  /** Where the blocks begin. */
+  /** Offset of the first block. */
   readonly dataAt: number;
 }
 
-/** Where the parts are, for a disk and blocks of so many bytes. */
+/** The layout for a disk of `size` bytes and blocks of `block` bytes. */
 export function layoutOf(size: number, block: number): Layout {
   const bits = Math.ceil(size / block);
   const bitmapBytes = Math.ceil(bits / 8 / PAGE_BYTES) * PAGE_BYTES;
@@ -52,7 +52,7 @@ export function layoutOf(size: number, block: number): Layout {
   return { bitmapBytes, metadataBytes, dataAt };
 }
 
-/** A text that is another one after each boot of the files' machine. */
+/** A text that differs after each boot of the files' machine. */
 export function bootOf(files: Files): string {
   const id = files.boot();
   if (id !== undefined) return id;
@@ -64,7 +64,7 @@ export function writeHeader(file: File, header: Header): void {
   writePage(file, header);
 }
 
-/** Notes that the file is being made. */
+/** Writes the placeholder, which says that the file is being made. */
 export function writeUnfinished(file: File): void {
   writePage(file, UNFINISHED);
 }
@@ -80,15 +80,15 @@ function pageOf(content: object): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Whether a file that is no longer than its first page has all of that, or a part. Whatever was to
- * end its making then, it was once taken for somebody's own file, and had to be removed by hand.
+ * Whether a file no longer than its first page holds the placeholder, or a part of it. If the making
+ * ended there, the file was once mistaken for a user's own, and had to be removed by hand.
  */
 function isBegun(page: Uint8Array): boolean {
   const unfinished = pageOf(UNFINISHED);
   return page.every((byte, at) => byte === 0 || byte === unfinished[at]);
 }
 
-/** The header of a file; undefined where it is no overlay. */
+/** The header of a file; undefined if the file is not an overlay. */
 export function readHeader(file: File): Header | "unfinished" | undefined {
   const page = new Uint8Array(HEADER_BYTES);
   const bytes = readUpTo(file, page, 0);

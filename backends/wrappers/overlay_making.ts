@@ -1,5 +1,5 @@
 /**
- * Makes the file of an overlay: all of it, or nothing that the next server would take for one.
+ * Makes the file of an overlay: either all of it, or nothing that the next server mistakes for one.
  *
  * @module
  */
@@ -22,25 +22,25 @@ import { refused } from "../../disk/wrapper.ts";
 
 /**
  * Makes the overlay of a disk of `size` bytes in an open file that is empty or was left unfinished.
- * What fails leaves it empty.
+ * A failure leaves it empty.
  *
- * Its header comes last, once all else is durable. It once came first: where there was no room for
- * the bitmaps, the second try served an overlay that could not note what was written.
+ * The header comes last, once everything else is durable. It once came first: if there was no room
+ * for the bitmaps, the second try served an overlay that could not mark written blocks.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where there is no room for it.
+ * @throws {UblkError} `INVALID_ARGUMENT` if there is no room for it.
  */
 export function makeOverlay(files: Files, file: File, size: number, block: number): Header {
   const { path } = file;
   const { metadataBytes, dataAt } = layoutOf(size, block);
   const header: Header = { ublk: "cow", version: 1, size, block, boot: bootOf(files) };
   try {
-    // An unfinished one may be for another disk.
+    // An unfinished overlay may belong to another disk.
     if (file.size() > 0) file.truncate(0);
     writeUnfinished(file);
-    // Before the length: a loss of power once left that alone, a long file that says nothing.
+    // Sync before the length changes: a loss of power once left a long file without any contents.
     file.sync(true);
-    // Before the header: a server that was killed after that once left a name that no later one
-    // made durable, and which went with the power, and all that had been flushed.
+    // Sync the name before the header is written. Once a server was killed after the header, no later
+    // server made the name durable, and a loss of power took the file with all flushed data.
     files.syncFolder(folderOf(path));
     file.truncate(dataAt + size);
     reserve(file, metadataBytes);
@@ -54,16 +54,16 @@ export function makeOverlay(files: Files, file: File, size: number, block: numbe
   }
 }
 
-/** So that noting a block never finds the filesystem full. */
+/** Reserves space for the bitmaps, so that marking a block never finds the filesystem full. */
 function reserve(file: File, bytes: number): void {
   if (!file.allocate("reserve", 0, bytes)) writeZeroes(file, HEADER_BYTES, bytes - HEADER_BYTES);
 }
 
 /**
- * Gives an overlay that is resumed the space of its bitmaps, should it not have it: an earlier
- * version left some without, and a copy may be sparser than what it was made of.
+ * Allocates the space of a resumed overlay's bitmaps if it is missing: an earlier version left some
+ * overlays without it, and a copy may be sparser than its original.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where there is no room for it.
+ * @throws {UblkError} `INVALID_ARGUMENT` if there is no room for it.
  */
 export function checkSpace(files: Files, file: File, { size, block }: Header): void {
   const { metadataBytes } = layoutOf(size, block);
@@ -73,7 +73,7 @@ export function checkSpace(files: Files, file: File, { size, block }: Header): v
     const errno = errnoOfFile(error);
     if (errno === undefined) throw error;
     if (errno !== ENOSPC && errno !== EDQUOT) return;
-    // Some filesystems refuse what is there already when they are full.
+    // When full, some filesystems refuse even space that is allocated already.
     if ((files.status(file.path)?.allocatedBytes ?? 0) >= metadataBytes) return;
     throw noRoom(file.path, metadataBytes, errno);
   }
@@ -83,7 +83,7 @@ function emptied(file: File): void {
   try {
     file.truncate(0);
   } catch {
-    // Unfinished as it is, it is begun anew all the same.
+    // It stays unfinished, so the next server begins it anew all the same.
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * A partition of a disk, by the disk's own table.
+ * A partition of a disk, found by the disk's own table.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { findPartition } from "./partition_table.ts";
 import { Window } from "./window.ts";
 import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
-/** Nothing is kept. */
+/** There is no state to share. */
 export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode partition}. */
@@ -20,11 +20,11 @@ export interface PartitionOptions {
 }
 
 /**
- * A partition of a disk as a disk of its own. The table (GPT or MBR) is read when it is served; what
- * becomes of the table later makes no difference.
+ * A partition of a disk as a disk of its own. The table (GPT or MBR) is read when the disk is served;
+ * later changes of the table have no effect.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`. When served: where there is no such partition, or the
- *   table is damaged.
+ * @throws {UblkError} `INVALID_ARGUMENT`. When served: if there is no such partition, or the table is
+ *   damaged.
  *
  * @example
  * ```ts
@@ -39,7 +39,7 @@ export function partition(inner: BackendSpec, options: PartitionOptions): Backen
   return { module: import.meta.url, options: checkOptions(wrapper, options), inner: [inner] };
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export async function open(
   options: unknown,
   { inner: [disk] }: Pick<OpenContext, "inner">,

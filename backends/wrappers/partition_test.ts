@@ -10,13 +10,13 @@ import { file } from "../loop.ts";
 import { partition } from "./partition.ts";
 import { findPartition } from "./partition_table.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 const MIB = 1 << 20;
 const SIZE = 16 * MIB;
 
-/** Made by sfdisk, which is the judge of what a table says. */
+/** Makes a table with sfdisk, which is the reference for its partitions. */
 async function tableOf(path: string, script: string): Promise<[number, number, number][]> {
   const child = new Deno.Command("sfdisk", {
     args: ["--quiet", path],
@@ -31,7 +31,7 @@ async function tableOf(path: string, script: string): Promise<[number, number, n
   const { stdout } = await new Deno.Command("sfdisk", { args: ["--json", path] }).output();
   const { partitiontable: { partitions } } = JSON.parse(new TextDecoder().decode(stdout));
   return partitions
-    // An extended partition only has others in it.
+    // An extended partition is only a container.
     .filter(({ type }: { type: string }) => type !== "f" && type !== "5")
     .map(({ node, start, size }: { node: string; start: number; size: number }) => [
       Number(node.slice(path.length)),
@@ -84,7 +84,7 @@ Deno.test("partition refuses a disk without a table, and a filesystem's boot sec
     UblkError,
     refusal,
   );
-  // Both end alike; in a boot sector there is code where a table has its flags.
+  // Both have the same signature, but a boot sector has code at the place of a table's flags.
   bytes.set([0x55, 0xaa], 510);
   bytes.set([0x0b, 0xfe, 0x83, 1, 1, 0, 0, 0, 0, 0, 0, 8], 446 + 16);
   Deno.writeFileSync(path, bytes);
@@ -111,16 +111,16 @@ Deno.test("partition ends with an image that was cut off, as the kernel lets it"
   );
 });
 
-// What an entry is once went by its place: with the link first, partition 5 was the next table and
-// what follows it, and a write to it went over both. Of several extended partitions only the first
-// was looked into, and of several partitions in one table only the first was seen.
+// The kind of an entry was once decided by its place. With the link first, partition 5 was the next
+// table and everything after it, and a write overwrote both. Only the first of several extended
+// partitions was read, and only the first of several partitions in one table.
 for (let seed = 0; seed < KERNEL_ANSWERS.length; seed++) {
   Deno.test(`partition numbers as the kernel does, table ${seed}`, async () => {
     assertEquals(shortened(await ourAnswer(tableDisk(seed))), KERNEL_ANSWERS[seed]);
   });
 }
 
-/** A disk with an extended partition from sector 8 on, and what writes an entry of a table. */
+/** A disk with an extended partition from sector 8 on, and a function that writes entries. */
 function extendedDisk() {
   const disk = new Uint8Array(64 * 512);
   const view = new DataView(disk.buffer);
@@ -184,6 +184,6 @@ Deno.test("partition takes the first table for 5 where a link is before the part
   assertEquals(await findPartition(source, 5), at(9, 3));
   assertEquals(await findPartition(source, 6), at(29, 1));
   assertEquals(await findPartition(source, 7), at(30, 2));
-  // The extended partition itself has room for a boot loader and no more.
+  // The extended partition itself has only room for a boot loader.
   assertEquals(await findPartition(source, 1), at(8, 2));
 });

@@ -1,14 +1,14 @@
 /**
- * The parts of a disk, and the disk as a table's reader sees it.
+ * The parts of a disk, and the view of the disk for readers of tables.
  *
  * @module
  */
 
 /** A part of a disk, in bytes. */
 export interface Part {
-  /** Where it begins. */
+  /** Offset of its first byte. */
   readonly start: number;
-  /** How long it is. */
+  /** Length in bytes. */
   readonly bytes: number;
 }
 
@@ -20,13 +20,13 @@ export type ReadDisk = (offset: number, bytes: number) => Promise<Uint8Array>;
 
 /** The disk whose table is read. */
 export interface Disk {
-  /** Bytes of a logical block, in which tables count. */
+  /** Bytes of a logical block, the unit of tables. */
   readonly blockSize: number;
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number;
-  /** Reads it. */
+  /** Reads bytes of it. */
   readonly read: ReadDisk;
 }
 
-/** Numbers end before this one (`DISK_MAX_PARTS` of the kernel). */
+/** The number after the last possible one (`DISK_MAX_PARTS` of the kernel). */
 export const END_OF_NUMBERS = 256;

@@ -1,5 +1,5 @@
 /**
- * A disk that is no faster than it may be.
+ * A disk with limited speed.
  *
  * @module
  */
@@ -13,10 +13,10 @@ import { Passing } from "../../disk/passing.ts";
 import { Waiting } from "../../disk/waiting.ts";
 import { checkOptions, refused, type Time, type Wrapper } from "../../disk/wrapper.ts";
 
-/** What may be done is counted in one place. */
+/** One thread counts the tokens. */
 export const sharing: Sharing = "single";
 
-/** Options of {@linkcode rate}: one limit at least. */
+/** Options of {@linkcode rate}: at least one limit. */
 export interface RateOptions {
   /**
    * Limit of bytes per second, read and written together: a number, or a text such as `"10MiB"`.
@@ -39,11 +39,11 @@ export interface RateOptions {
 }
 
 /**
- * A disk with limits to bytes and requests per second: a token bucket each. Requests beyond them
- * wait for their turn, in the order in which they came. It is served by one thread with an event
- * loop, whatever is inside.
+ * A disk with limits on bytes and requests per second, by a token bucket each. Requests beyond the
+ * limits wait for their turn, in order of arrival. One thread with an event loop serves the disk,
+ * whatever the inner disk.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where an option is not possible.
+ * @throws {UblkError} `INVALID_ARGUMENT` if an option is not possible.
  *
  * @example
  * ```ts
@@ -68,19 +68,19 @@ interface StoredOptions {
   readonly burst?: number;
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
   return new Limited(disk, options as StoredOptions);
 }
 
-/** A token bucket, kept as the time at which it is full: no tokens are ever poured in. */
+/** A token bucket, stored as the time at which it is full, so no tokens are ever added. */
 export class Bucket {
   readonly #msPerToken: number;
   readonly #burstMs: number;
-  /** When all that was taken will have been poured in again. */
+  /** The time at which the bucket has regained all tokens taken so far. */
   #paidMs = -Infinity;
 
-  /** So many tokens per second; a full bucket has those of `burstMs`. */
+  /** Makes a full bucket, which gains `perSecond` tokens and holds those of `burstMs`. */
   constructor(perSecond: number, burstMs: number) {
     assert(perSecond > 0 && burstMs >= 0, "some tokens are poured in");
     this.#msPerToken = 1000 / perSecond;
@@ -88,8 +88,8 @@ export class Bucket {
   }
 
   /**
-   * Takes tokens. A request may take more than there are: those behind it wait for that, also those
-   * that take none, so that nobody overtakes.
+   * Takes tokens. A request may take more than there are; the requests behind it wait for that. Even
+   * requests that take none wait, so that none overtakes another.
    *
    * @returns The milliseconds to wait before going on.
    */
@@ -102,9 +102,9 @@ export class Bucket {
 
 class Limited extends Passing {
   readonly #waiting = new Waiting();
-  /** Requests that have not begun. */
+  /** Number of requests that have not begun. */
   #queued = 0;
-  /** Resolves when the last of them has. */
+  /** Resolves when the last of them has begun. */
   #last: Promise<void> = Promise.resolve();
   readonly #bytes: Bucket | undefined;
   readonly #requests: Bucket | undefined;
@@ -138,7 +138,7 @@ class Limited extends Passing {
     );
     if (ms === 0 && this.#queued === 0) return work();
     this.#queued++;
-    // A timer is up to a millisecond off: with one each, those who wait overtook each other.
+    // Timers are up to a millisecond off: with one timer each, waiting requests overtook each other.
     const turn = this.#last.then(() => this.#waiting.wait(nowMs + ms - monotonicUs() / 1000));
     const answer = turn.then(work);
     const begun = () => {

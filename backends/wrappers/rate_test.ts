@@ -6,17 +6,17 @@ import { libc } from "../../uring/libc.ts";
 import { memory } from "../memory.ts";
 import { Bucket, open, rate } from "./rate.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 Deno.test("Bucket lets a burst through, then so many per second, and fills up in a pause", () => {
   const bucket = new Bucket(100, 500);
-  // 50 at once, and one more, which the bucket owes.
+  // 50 at once, and one more on credit.
   for (let index = 0; index < 51; index++) assertEquals(bucket.take(1, 1000), 0);
   assertEquals(bucket.take(1, 1000), 10);
   assertEquals(bucket.take(1, 1000), 20);
   assertEquals(bucket.take(1, 1030), 0);
-  // A pause of any length fills it, and no more than that.
+  // A pause of any length only fills the bucket.
   for (let index = 0; index < 51; index++) assertEquals(bucket.take(1, 99_000), 0);
   assertEquals(bucket.take(1, 99_000), 10);
 });
@@ -36,11 +36,11 @@ Deno.test("rate lets nothing overtake what waits, though it carries no bytes", a
   const disk = mockBackend({ size: "1MiB" });
   const { options } = rate({ module: "" }, { bytes: "1MiB", burst: 0 });
   const backend = open(options, { inner: [disk] });
-  // The first is let through, and owes 62 ms, for which the second and all behind it wait.
+  // The first begins at once and owes 62 ms. The second and all behind it wait for that time.
   const answers = [fill(backend, 1, 0, 65536), fill(backend, 2, 0, 65536)];
   const expected = ["writeAt", "writeAt"];
   for (let round = 0; round < 20; round++) {
-    // Each is due at the same time and comes a little later, which a timer of its own would show.
+    // All are due at the same time and arrive one after another. Timers of their own would show that.
     for (const start = performance.now(); performance.now() - start < 0.3;);
     answers.push(
       backend.writeZeroes!(0, 65536, { mayUnmap: true }) as Promise<void>,
@@ -78,7 +78,7 @@ for (const [limit, options] of [["bytes", { bytes: "1MiB" }], ["iops", { iops: 6
     );
     await Promise.all(requests);
     const ms = performance.now() - start;
-    // 24 of 64 per second, less 8 of a burst and the one that is always owed: 15/64 s.
+    // 24 at 64 per second, less 8 of a burst and one on credit: 15/64 s.
     assert(ms >= 230 && ms < 700, `${ms}`);
   });
 }

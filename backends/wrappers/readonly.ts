@@ -1,5 +1,5 @@
 /**
- * A disk that cannot be written to, whatever is inside.
+ * A disk that cannot be written to, whatever the inner disk.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { isLater } from "../../disk/answers.ts";
 import { Passing } from "../../disk/passing.ts";
 import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
-/** Nothing is kept. */
+/** There is no state to share. */
 export const sharing: Sharing = "per-queue";
 
 /**
@@ -31,7 +31,7 @@ export function readonly(inner: BackendSpec): BackendSpec {
   return wrapper.spec(inner, {});
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(_options: unknown, { inner: [disk] }: Pick<OpenContext, "inner">): Backend {
   return new ReadOnly(disk);
 }
@@ -54,7 +54,7 @@ class ReadOnly extends Passing {
     return this.#size;
   }
 
-  /** What is inside is never made smaller: a file, say, would lose what is cut off. */
+  /** Resizes the disk, but never shrinks the inner one: a file, say, would lose its end. */
   #resize(size: number): Answer {
     const answer = size > this.inner.size ? this.inner.resize!(size) : undefined;
     const resized = () => void (this.#size = size);

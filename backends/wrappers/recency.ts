@@ -1,37 +1,37 @@
 /**
- * Which of a number of slots was used longest ago.
+ * The order in which slots were last used.
  *
  * @module
  */
 
 import { fail } from "../../uapi/error.ts";
 
-/** The slots in use, from the one used longest ago to the one used last. */
+/** The slots in use, from the least to the most recently used one. */
 export class Recency {
-  /** A ring; its last element stands between newest and oldest. */
+  /** A ring, whose last element stands between newest and oldest. */
   readonly #newer: Int32Array;
   readonly #older: Int32Array;
   readonly #end: number;
 
-  /** For the slots from 0 to below `count`, of which none is in it yet. */
+  /** Makes an empty order, for the slots from 0 to below `count`. */
   constructor(count: number) {
     this.#newer = new Int32Array(count + 1).fill(count);
     this.#older = new Int32Array(count + 1).fill(count);
     this.#end = count;
   }
 
-  /** The slot used longest ago, or -1. */
+  /** The least recently used slot, or -1. */
   get oldest(): number {
     return this.after(this.#end);
   }
 
-  /** The slot that was used next after that one, or -1. */
+  /** The next slot in order of use after the given one, or -1. */
   after(slot: number): number {
     const next = this.#newer[slot];
     return next === this.#end ? -1 : next;
   }
 
-  /** A slot comes in, as the newest. */
+  /** Adds a slot as the newest. */
   add(slot: number): void {
     if (slot < 0 || slot >= this.#end) fail("the slot is one of those that there are");
     const newest = this.#older[this.#end];
@@ -41,7 +41,7 @@ export class Recency {
     this.#older[this.#end] = slot;
   }
 
-  /** A slot that is in it goes. */
+  /** Removes a slot that is in the order. */
   remove(slot: number): void {
     const newer = this.#newer[slot];
     const older = this.#older[slot];
@@ -49,7 +49,7 @@ export class Recency {
     this.#older[newer] = older;
   }
 
-  /** A slot that is in it is used. */
+  /** Makes a slot that is in the order the newest. */
   touch(slot: number): void {
     if (this.#older[this.#end] === slot) return;
     this.remove(slot);

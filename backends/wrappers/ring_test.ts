@@ -1,4 +1,4 @@
-/** Wrappers that leave the ring to serve: requests that go through it, on a real ring. */
+/** Wrappers that let the ring serve requests, on a real ring. */
 
 import { assertEquals } from "@std/assert";
 import { DiskModel } from "../../tests/disk_model.ts";
@@ -18,7 +18,7 @@ import { offset, open as openOffset } from "./offset.ts";
 import { readonly } from "./readonly.ts";
 import { stats } from "./stats.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 const MIB = 1 << 20;

@@ -1,7 +1,7 @@
 /**
- * Every wrapper and every pair of wrappers over disks that answer late, in another order and not
- * always, with up to 14 requests side by side, drawn from seeds (`tests/stacks/`). A seed is one
- * stack and its lives; the run takes the first of them.
+ * Every wrapper and every pair of wrappers over disks that answer late, out of order or not at all,
+ * with up to 14 requests side by side, drawn from seeds (`tests/stacks/`). A seed is one stack and
+ * its lives; an ordinary run tries the first seeds.
  *
  * `-- --seeds 20000` tries many, and `-- --seed 7` replays one (`tests/seeds.ts`).
  *
@@ -15,13 +15,13 @@ import { STACKS, WRAPS } from "../../tests/stacks/wraps.ts";
 import { WRAPPERS } from "../wrappers.ts";
 import { eachSeed } from "../../tests/seeds.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
-/** Each stack so often, in an ordinary run. */
+/** The number of seeds per stack in an ordinary run. */
 const ROUNDS = 1;
 
-/** In memory where this machine has a place for that: overlays are flushed often. */
+/** Makes a folder, in memory if this machine can: overlays are flushed often. */
 function makeFolder(): string {
   try {
     return Deno.makeTempDirSync({ dir: "/dev/shm", prefix: "ublk-stacks-" });
@@ -30,7 +30,7 @@ function makeFolder(): string {
   }
 }
 
-// A write-back cache lost so what FUA had made durable, in 5 of 400 seeds.
+// This found a write-back cache that lost data which FUA had made durable, in 5 of 400 seeds.
 Deno.test("stacks keep what they answered, through every end", async (t) => {
   await eachSeed(t, ROUNDS * STACKS.length, async (seed) => {
     const folder = makeFolder();

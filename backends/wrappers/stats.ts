@@ -1,5 +1,5 @@
 /**
- * Counts what a disk does, and tells at its end.
+ * Counts the requests of a disk, and prints the counts at its end.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { type Observer, Observing } from "./observing.ts";
 import { OPERATION_NAMES } from "../../disk/operations.ts";
 import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
-/** Each thread counts for itself, in memory that all share. */
+/** Each thread has its own counters, in memory that all threads share. */
 export const sharing: Sharing = "per-queue";
 
 /** Options of {@linkcode stats}. */
@@ -27,12 +27,12 @@ export interface StatsOptions {
 }
 
 /**
- * The same disk, with its requests counted where this wrapper stands in a stack: requests, bytes,
- * errors and times per operation, written as a table when the disk is served no more.
+ * The same disk, with its requests counted at this wrapper's place in the stack: requests, bytes,
+ * errors and times per operation. The counts are written as a table when serving ends.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`. When served: where the file cannot be written.
+ * @throws {UblkError} `INVALID_ARGUMENT`. When served: if the file cannot be written.
  *
- * @example What reaches the disk behind a cache
+ * @example The requests that reach the disk behind a cache
  * ```ts
  * import { cache, file, stats } from "@ublk/ublk";
  *
@@ -43,24 +43,24 @@ export function stats(inner: BackendSpec, options: StatsOptions = {}): BackendSp
   return { module: import.meta.url, options: checkOptions(wrapper, options), inner: [inner] };
 }
 
-/** Per operation: requests, bytes, errors, microseconds in all, microseconds of the longest. */
+/** Per operation: requests, bytes, errors, total microseconds, microseconds of the longest request. */
 const FIELDS = 5;
 const ROW = FIELDS * OPERATION_NAMES.length;
-/** As many as threads may serve a device (`UBLK_MAX_NR_QUEUES`). */
+/** The maximum number of threads that serve a device (`UBLK_MAX_NR_QUEUES`). */
 const MAX_ROWS = 4096;
 
-/** What the threads share. */
+/** State that the threads share. */
 interface Shared {
-  /** The next row that is free, and then the rows. */
+  /** The index of the next free row, followed by the rows. */
   readonly counts: SharedArrayBuffer;
-  /** Where the table goes. */
+  /** The descriptor that the table is written to. */
   readonly fd: number;
 }
 
 const HEADER_BYTES = 8;
 const STDERR = 2;
 
-/** Opens the file now, so that a mistake is found now. */
+/** Opens the file early, so that a mistake is found early. */
 export function share(options: unknown, { claim }: Pick<ShareContext, "claim">): Shared {
   const { file } = options as StatsOptions;
   if (file !== undefined) claim(file, "text");
@@ -70,7 +70,7 @@ export function share(options: unknown, { claim }: Pick<ShareContext, "claim">):
   };
 }
 
-/** Writes the table, when every thread has ended. */
+/** Writes the table after every thread has ended. */
 export function unshare(shared: unknown): void {
   const { counts, fd } = shared as Shared;
   try {
@@ -80,7 +80,7 @@ export function unshare(shared: unknown): void {
   }
 }
 
-/** Opens it around what is inside. */
+/** Opens the wrapper around the inner disk. */
 export function open(
   _options: unknown,
   { inner: [disk], shared }: Pick<OpenContext, "inner" | "shared">,

@@ -1,6 +1,6 @@
 /**
- * A part of a disk as a disk: what `offset` and `partition` have in common. Whatever way requests
- * go past the methods stays open: the numbers are shifted there too.
+ * A part of a disk as a disk: the common part of `offset` and `partition`. Requests that bypass the
+ * methods still can: their offsets are shifted too.
  *
  * @module
  */
@@ -17,12 +17,12 @@ import { shifted } from "../../disk/device_limits.ts";
 import { Passing } from "../../disk/passing.ts";
 import { FilledRequest, PassingRing } from "../../disk/passing_ring.ts";
 
-/** The part from `start` on, `length` bytes or what there is. */
+/** The part from `start` on, of `length` bytes or up to the end. */
 export class Window extends Passing {
   readonly #start: number;
   readonly #length: number | undefined;
 
-  /** Start and length are whole blocks within the disk. */
+  /** Makes the part. Start and length must be whole blocks within the disk. */
   constructor(inner: Backend, start: number, length?: number) {
     super(inner, {
       ring: inner.ring && new ShiftedRing(inner.ring, start),
@@ -63,7 +63,7 @@ export class Window extends Passing {
 class ShiftedRing extends PassingRing {
   readonly #start: number;
   /**
-   * The requests as what is inside sees them. A thread uses the same few over and over, one for each
+   * The requests that the inner disk sees, by request. A thread reuses the same few requests, one per
    * slot.
    */
   readonly #shifted = new WeakMap<RingRequest, FilledRequest>();

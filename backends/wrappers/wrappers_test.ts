@@ -1,4 +1,4 @@
-/** What all wrappers have in common: each over memory and over files, one upon the other. */
+/** The common behaviour of all wrappers: over memory, over files, and on top of one another. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { checkBackendConformance, mockBackend } from "../../testing.ts";
@@ -24,13 +24,13 @@ import { open as openRate, rate } from "./rate.ts";
 import { readonly } from "./readonly.ts";
 import { stats } from "./stats.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that the sanitizer reports no leak.
 libc();
 
 const MIB = 1 << 20;
 const SIZE = 4 * MIB;
 
-/** The disks inside, each of {@linkcode SIZE}. */
+/** The inner disks, each of {@linkcode SIZE}. */
 const DISKS: Record<string, (scratch: Scratch) => BackendSpec> = {
   "memory": () => memory(SIZE),
   "memory with Promises": () => asyncMemory(SIZE),
@@ -41,7 +41,7 @@ const DISKS: Record<string, (scratch: Scratch) => BackendSpec> = {
     stripe([0, 1].map((index) => scratch.file(`part${index}`, SIZE / 2)), { chunkSize: 4096 }),
 };
 
-/** Each wrapper, in the ways that differ. */
+/** Each wrapper, in its different modes. */
 const WRAPPED: Record<string, (inner: BackendSpec, scratch: Scratch) => BackendSpec> = {
   "no wrapper": (inner) => inner,
   readonly: (inner) => readonly(inner),
@@ -74,7 +74,7 @@ for (const [disk, make] of Object.entries(DISKS)) {
     for (const [name, wrap] of Object.entries(WRAPPED)) {
       await test.step(name, async () => {
         using scratch = new Scratch();
-        // Both cross to other threads.
+        // The specification and the shared state must be clonable to other threads.
         await using stack = await OpenedDisk.open(structuredClone(wrap(make(scratch), scratch)));
         structuredClone(stack.shared);
         const rounds = name === "delay" ? 20 : 60;
@@ -85,14 +85,14 @@ for (const [disk, make] of Object.entries(DISKS)) {
 }
 
 Deno.test("every wrapper of the table has a test here", () => {
-  // A partition needs a table, and has a file of tests of its own.
+  // A partition needs a table, and has its own file of tests.
   const tested = new Set(
     Object.keys(WRAPPED).map((name) => name.split(" ")[0]).concat("partition"),
   );
   for (const { name } of WRAPPERS) assert(tested.has(name), name);
 });
 
-/** What stays of a disk's abilities in a stack. */
+/** The abilities that a disk keeps in a stack. */
 const ABILITIES: [string, (inner: BackendSpec, path: string) => BackendSpec, string][] = [
   ["readonly", readonly, "readOnly persistent synchronous ring"],
   [
@@ -177,7 +177,7 @@ Deno.test("readonly gets smaller and cuts nothing off what is inside, and grows 
     await backend.resize!(2 * MIB);
     assertEquals(backend.size, 2 * MIB);
     assertEquals((await readBytes(backend, 2 * MIB - 512, 512))[511], 7);
-    // The file has become longer, and the disk is to have it all.
+    // The file has become longer, and the disk is resized to all of it.
     Deno.truncateSync(path, 3 * MIB);
     await backend.resize!(3 * MIB);
     assertEquals([backend.size, Deno.statSync(path).size], [3 * MIB, 3 * MIB]);

@@ -1,6 +1,6 @@
 /**
- * Writes the dirty blocks of a cache to the disk inside, as many as that takes: one that it refuses
- * stays dirty, and stands in nobody's way.
+ * Writes the dirty blocks of a cache to the inner disk. A block that the disk refuses stays dirty, and
+ * does not stop the others.
  *
  * @module
  */
@@ -8,58 +8,58 @@
 import type { Answer, Backend, WriteOptions } from "../../disk/backend.ts";
 import type { CacheBlocks } from "./cache_blocks.ts";
 
-/** The most that is written at a time, in bytes, where blocks lie side by side. */
+/** The maximum of bytes in one write of adjacent blocks. */
 const RUN_BYTES = 256 << 10;
 
 /**
- * How long a pass goes on after the first refusal, in milliseconds. A disk that is dead refuses
- * everything, each write perhaps after seconds, and a flush has to be answered: what it leaves is
- * for the next one. No other pass follows at the end, which therefore begins to count anew with each
- * write that the disk takes.
+ * The time that a pass continues after the first refusal, in milliseconds. A dead disk refuses
+ * everything, each write perhaps after seconds, and a flush must be answered in time; the next flush
+ * writes the rest. No other pass follows the last one, so in that pass the time restarts with each
+ * write that the disk accepts.
  */
 const TRYING_MS = 3_000;
-/** The end gives up after no fewer refusals in a row, because one bad sector may take so long. */
+/** The last pass needs this many refusals in a row to give up: one bad sector may take that long. */
 const LEAST_REFUSALS = 4;
 
 const NO_FUA: WriteOptions = Object.freeze({ fua: false });
 
 /** A range of the disk in bytes. */
 export interface Bytes {
-  /** The first. */
+  /** The first byte. */
   readonly from: number;
-  /** The one after the last. */
+  /** The byte after the last. */
   readonly to: number;
 }
 
-/** What a pass could not write. */
+/** The ranges that a pass could not write. */
 export interface Refused {
   /** The first error. */
   readonly error: unknown;
-  /** Where, in the order of the disk. */
+  /** The ranges, in the order of the disk. */
   readonly ranges: readonly Bytes[];
 }
 
-/** Blocks side by side. */
+/** Adjacent blocks. */
 interface Run {
   readonly first: number;
   readonly end: number;
 }
 
-/** The way of dirty blocks to the disk inside. The caller sees to it that no two are under way. */
+/** Writes dirty blocks to the inner disk. The caller must not run two calls at the same time. */
 export class WriteBack {
   readonly #inner: Backend;
   readonly #blocks: CacheBlocks;
   readonly #block: number;
   readonly #scratch: Uint8Array<ArrayBuffer>;
-  /** The error of the write that failed last. */
+  /** The error of the last failed write. */
   #error: unknown;
   #givesUpMs = Infinity;
   /** Refusals in a row. */
   #refusals = 0;
-  /** No other pass will follow. */
+  /** This pass is the last one. */
   #atEnd = false;
 
-  /** For blocks of so many bytes. */
+  /** Makes a writer for a cache with blocks of `block` bytes. */
   constructor(inner: Backend, blocks: CacheBlocks, block: number) {
     this.#inner = inner;
     this.#blocks = blocks;
@@ -67,7 +67,7 @@ export class WriteBack {
     this.#scratch = new Uint8Array(Math.max(block, RUN_BYTES));
   }
 
-  /** Writes a dirty block, and with it those that follow. Returns whether the disk took it. */
+  /** Writes a dirty block and its dirty successors. Returns whether the disk accepted the block. */
   *one(first: number): Generator<Answer, boolean, void> {
     const blocks = this.#blocks;
     this.#givesUpMs = Infinity;
@@ -75,25 +75,25 @@ export class WriteBack {
     const most = this.#scratch.length / this.#block;
     while (end - first < most && blocks.isFresh(blocks.slotOf(end))) end++;
     if (yield* this.#write({ first, end })) return true;
-    // One of those that follow may be to blame.
+    // One of the successors may be to blame.
     if (end > first + 1 && (yield* this.#write({ first, end: first + 1 }))) return true;
     blocks.refused(blocks.slotOf(first));
     return false;
   }
 
-  /** Writes what is dirty and was not refused before. */
+  /** Writes the dirty blocks that were not refused before. */
   fresh(): Generator<Answer, Refused | undefined, void> {
     return this.#pass(this.#runs(this.#blocks.dirtyBlocks("fresh")));
   }
 
   /**
-   * Writes all that is dirty, in the order of the disk; last what it refused before.
+   * Writes all dirty blocks in the order of the disk; last the blocks that it refused before.
    *
-   * @param atEnd No other pass will follow: of a block that is refused, its parts are written.
-   * @returns What is still dirty, if anything.
+   * @param atEnd No other pass will follow, so the parts of a refused block are written one by one.
+   * @returns The ranges that are still dirty, if any.
    */
   all(atEnd = false): Generator<Answer, Refused | undefined, void> {
-    // One by one: most of them it will refuse again.
+    // One by one, because the disk will refuse most of them again.
     const again = this.#blocks.dirtyBlocks("refused").map((one) => ({ first: one, end: one + 1 }));
     this.#atEnd = atEnd;
     return this.#pass([...this.#runs(this.#blocks.dirtyBlocks("fresh")), ...again]);
@@ -110,7 +110,7 @@ export class WriteBack {
     }
     const ranges: Bytes[] = [];
     const bad: Bytes[] = [];
-    // The halves of what it refused, once all that is good has been written.
+    // After all good runs, write the halves of refused ones.
     for (const run of refused) {
       if (this.#isLate) {
         ranges.push(this.#bytesOf(run));
@@ -124,7 +124,7 @@ export class WriteBack {
         bad.push(this.#bytesOf(run));
       }
     }
-    // And then the parts of its blocks.
+    // Then the parts of refused blocks.
     for (const bytes of bad) {
       if (this.#atEnd) ranges.push(...yield* this.#parts(bytes, this.#inner.blockSize ?? 512));
       else ranges.push(bytes);
@@ -150,7 +150,7 @@ export class WriteBack {
     return runs;
   }
 
-  /** Returns whether the disk took them all. */
+  /** Writes a run. Returns whether the disk accepted all of it. */
   *#write({ first, end }: Run): Generator<Answer, boolean, void> {
     const blocks = this.#blocks;
     let bytes = 0;
@@ -179,7 +179,7 @@ export class WriteBack {
     }
   }
 
-  /** Writes the parts of a block that the disk takes; returns the others. */
+  /** Writes the parts of a block that the disk accepts. Returns the others. */
   *#parts({ from, to }: Bytes, least: number): Generator<Answer, Bytes[], void> {
     if (to - from <= least) return [{ from, to }];
     const middle = from + Math.ceil((to - from) / 2 / least) * least;
@@ -192,7 +192,7 @@ export class WriteBack {
       bytes.set(content.subarray(at, at + bytes.length));
       if (!(yield* this.#put(bytes, half.from))) refused.push(half);
     }
-    // Both halves first: one that is good says that the disk is not dead.
+    // Both halves before smaller parts: a good half shows that the disk is not dead.
     const lost: Bytes[] = [];
     for (const half of refused) lost.push(...yield* this.#parts(half, least));
     return lost;

@@ -1,6 +1,6 @@
 /**
- * `ublk __complete`: what a shell can suggest where the cursor is. The scripts of
- * `ublk completions` ask it, each in its own way.
+ * `ublk __complete`: returns the suggestions at the cursor. The scripts of `ublk completions` call
+ * it, each in its shell's way.
  *
  * @module
  */
@@ -11,17 +11,17 @@ import type { Syntax } from "../line/flags.ts";
 import type { Answer, Devices } from "./offer.ts";
 import { suggest } from "./suggest.ts";
 
-/** The shells. */
+/** The supported shells. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 
 type Shell = typeof SHELLS[number];
 
 /**
- * Answers a shell: a suggestion in each line, and in a last one that begins with a colon what else
- * the shell is to do: add files, and put no blank behind the word.
+ * Answers a shell: one suggestion per line. The last line starts with a colon and lists what else
+ * the shell should do: add files, and put no space after the word.
  *
- * @param args The shell, and the words of the line behind the program's name up to the cursor.
- * @param program The syntax of a program without commands; that of `ublk` where left out.
+ * @param args The shell, and the words of the line after the program's name up to the cursor.
+ * @param program The syntax of a program without commands. Default: that of `ublk`.
  */
 export async function answer(args: readonly string[], program?: Syntax): Promise<number> {
   const [shell, ...words] = args as [Shell, ...string[]];
@@ -34,8 +34,7 @@ export async function answer(args: readonly string[], program?: Syntax): Promise
 const devices: Devices = async () => await (await import("../devices/ids.ts")).deviceIds();
 
 /**
- * bash takes a line apart at `=` and `:` too, and has them as words of their own: together again, they
- * are the words that were typed.
+ * Rejoins bash's words. bash also splits a line at `=` and `:`, and passes these as separate words.
  */
 export function glued(words: readonly string[]): string[] {
   const typed: string[] = [];
@@ -48,10 +47,10 @@ export function glued(words: readonly string[]): string[] {
 }
 
 /**
- * An answer in the way of a shell.
+ * Formats an answer for a shell.
  *
  * @param piece The shell's own last word.
- * @param word The word at the cursor, as it was typed.
+ * @param word The word at the cursor, as typed.
  */
 export function answerText(
   shell: Shell,
@@ -59,7 +58,7 @@ export function answerText(
   word: string,
   { words, files, noSpace }: Answer,
 ): string {
-  // bash and zsh complete what stands behind the part that is certain, fish the word.
+  // bash and zsh complete the rest after the fixed part of a word; fish completes the whole word.
   const certain = shell === "bash"
     ? word.length - piece.replace(/^[=:]$/, "").length
     : shell === "zsh"

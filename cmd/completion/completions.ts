@@ -1,6 +1,7 @@
 /**
- * `ublk completions`: prints a script by which a shell completes the command lines of all programs.
- * It asks the programs themselves (`complete.ts`), so that it need not be made again for a new version.
+ * `ublk completions`: prints a script with which a shell completes the command lines of all
+ * programs. The script asks the programs themselves (`complete.ts`), so new versions do not need a
+ * new script.
  *
  * @module
  */
@@ -12,7 +13,7 @@ import { usageError } from "../line/flags.ts";
 import { PROGRAMS as DISK_PROGRAMS } from "../line/program.ts";
 import { misspelt } from "../program/misspelt.ts";
 
-/** The programs that can be completed. */
+/** The programs with completions. */
 export const PROGRAMS: readonly string[] = ["ublk", ...DISK_PROGRAMS.map(({ name }) => name)];
 
 const NAMES = PROGRAMS.join(" ");
@@ -69,9 +70,9 @@ ${PROGRAMS.map((name) => `complete -c ${name} -f -a '(__ublk_complete)'`).join("
 };
 
 /**
- * Prints the script of a shell.
+ * Prints the script for a shell.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where no shell is named, or one that is not known.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a missing or unknown shell.
  */
 export async function completions(words: readonly string[]): Promise<number> {
   const [shell, ...more] = words;

@@ -8,7 +8,7 @@ import { WRAPPERS } from "../../backends/wrappers.ts";
 import { ALL as TARGETS } from "../line/targets.ts";
 import { beginning, type Offer, type Word } from "./offer.ts";
 
-/** A target, or a wrapper and its options. */
+/** Offers targets, or wrappers and their options. */
 export function nameOffer(flag: "type" | "wrap", typed: string): Promise<Offer> {
   if (flag === "type") return Promise.resolve({ words: named(TARGETS), files: true });
   const colon = typed.indexOf(":");

@@ -1,40 +1,40 @@
 /**
- * The words that a completion can offer.
+ * The types of completions.
  *
  * @module
  */
 
 import type { Option } from "../../disk/option.ts";
 
-/** A word, and what it means. */
+/** A word and its meaning. */
 export interface Word {
-  /** As it is typed. */
+  /** The word as typed. */
   readonly text: string;
-  /** In a few words, or nothing. */
+  /** A short description; may be empty. */
   readonly help: string;
 }
 
-/** What can stand there. */
+/** The possible words at the cursor. */
 export interface Answer {
-  /** Whole words that begin as the one at the cursor does. */
+  /** Complete words that start with the one at the cursor. */
   readonly words: readonly Word[];
-  /** Files too. */
+  /** Suggest files too. */
   readonly files: boolean;
-  /** The word goes on. */
+  /** Put no space after the word, because it continues. */
   readonly noSpace: boolean;
 }
 
-/** The numbers of the devices that there are. */
+/** Returns the numbers of all devices. */
 export type Devices = () => Promise<readonly number[]>;
 
-/** Suggestions, whatever the word at the cursor begins with. */
+/** Suggestions that are not yet filtered by the word at the cursor. */
 export interface Offer {
   readonly words?: readonly Word[];
   readonly files?: boolean;
   readonly noSpace?: boolean;
 }
 
-/** The first sentence of a help text, or what stands before its first semicolon. */
+/** The first sentence of a help text, or its part before the first semicolon. */
 export function beginning(help: Option["help"]): string {
   return /^.*?(?=\.?$|\. |;)/.exec(help.replaceAll(/\s+/g, " "))![0];
 }

@@ -1,5 +1,5 @@
 /**
- * The words that can stand at the cursor on the line of one command.
+ * The possible words at the cursor in one command's line.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { COMMON_FLAGS, findFlag, type Flag, type Syntax } from "../line/flags.ts";
 import { beginning, type Devices, type Offer, type Word } from "./offer.ts";
 
-/** The line of a command, behind its name. */
+/** Completes the line of a command after its name. */
 export async function onLine(
   syntax: Pick<Syntax, "flags" | "operands" | "words">,
   line: readonly string[],
@@ -28,7 +28,7 @@ export async function onLine(
   return { files: placeholders.some(isFile) };
 }
 
-/** The flags as they are typed, those that every command has among them. */
+/** The flags as typed, including those of every command. */
 export function flagWords(flags: readonly Flag[]): Word[] {
   return [...flags, ...COMMON_FLAGS].flatMap(({ name, short, help }: Flag) => {
     const begun = beginning(help);
@@ -37,7 +37,7 @@ export function flagWords(flags: readonly Flag[]): Word[] {
   });
 }
 
-/** The flag whose value is at the cursor, and what of the word belongs to the flag. */
+/** The flag whose value is at the cursor, and the part of the word that belongs to the flag. */
 function flagAtCursor(
   flags: readonly Flag[],
   line: readonly string[],
@@ -51,7 +51,7 @@ function flagAtCursor(
     return flag === undefined ? undefined : { flag, prefix: attached[0] };
   }
   const last = before.at(-1) ?? "";
-  // "-zt": the value is that of the last letter.
+  // "-zt": the value belongs to the last letter.
   const dashed = /^-[a-z]{2,}$/i.test(last) ? `-${last.at(-1)}` : last;
   const flag = /^-./.test(dashed) ? findFlag(flags, dashed) : undefined;
   const takesValue = flag !== undefined && flag.kind !== "switch" && flag.kind !== "count";
@@ -87,13 +87,13 @@ async function plainValue(flag: Flag, typed: string, devices: Devices): Promise<
   };
 }
 
-/** One more of several names that are joined. */
+/** Offers one more of several joined names. */
 function several(typed: string, by: string, names: readonly string[]): Offer {
   const before = typed.slice(0, typed.lastIndexOf(by) + 1);
   return { words: names.map((name) => ({ text: before + name, help: "" })), noSpace: true };
 }
 
-/** Devices by their numbers, or as far as one is begun by a node, by that. */
+/** The devices by number, or by node if the word starts like one. */
 export async function deviceWords(word: string, devices: Devices): Promise<Word[]> {
   const [, begun] = /^(\/dev\/ublkb|ublkb)/.exec(word) ?? [];
   const node = begun ?? (word.startsWith("/") ? "/dev/ublkb" : word.startsWith("u") ? "ublkb" : "");

@@ -1,6 +1,6 @@
 /**
- * What can stand where the cursor is on a command line, made from what the help is made from. It knows
- * nothing of any shell.
+ * Suggestions for a command line, made from the same data as the help. This module is independent
+ * of shells.
  *
  * @module
  */
@@ -15,8 +15,8 @@ const NOTHING: Offer = {};
 /**
  * Suggests words.
  *
- * @param line The words behind the program's name, up to the one at the cursor.
- * @param program The syntax of a program without commands; that of `ublk` where left out.
+ * @param line The words after the program's name, up to the one at the cursor.
+ * @param program The syntax of a program without commands. Default: that of `ublk`.
  */
 export async function suggest(
   line: readonly string[],

@@ -1,5 +1,5 @@
 /**
- * What can stand on a line of `ublk add` and `ublk recover`, whose target has options of its own.
+ * Suggestions for `ublk add` and `ublk recover`, whose targets have their own options.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { deviceWords, onLine } from "./on_line.ts";
 import { valueIn } from "../line/target_line.ts";
 import { ALL as TARGETS } from "../line/targets.ts";
 
-/** A line behind the command's name. */
+/** Completes the line after the command's name. */
 export async function onServingLine(
   command: "add" | "recover",
   line: readonly string[],
@@ -26,7 +26,7 @@ export async function onServingLine(
   const before = spelt(command, line.slice(0, -1));
   const target = targetIn(before);
   const own: readonly Flag[] = target?.options ?? [];
-  // Whoever adds a device makes its number; all others name one that is there.
+  // A new device gets a new number; other commands name an existing device.
   const flags = [...command === "add" ? ADD_FLAGS : RECOVER_FLAGS, ...own];
   const operands = target === undefined || target.files.max > 0 ? "FILE" : "";
   const offer = await onLine({ flags, operands }, line, devices);
@@ -38,7 +38,7 @@ export async function onServingLine(
   return command === "add" && offer.files ? await nameOffer("type", word) : offer;
 }
 
-/** A line that is not complete yet may be wrong still. */
+/** Translates other programs' spellings if possible: an incomplete line may still be wrong. */
 function spelt(command: "add" | "recover", line: readonly string[]): readonly string[] {
   try {
     return ownSpelling(command, line);

@@ -9,12 +9,11 @@ import { COMMON_FLAGS, type Flag, type Syntax } from "../line/flags.ts";
 import { suggest } from "./suggest.ts";
 import { ALL as TARGETS } from "../line/targets.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 
 const devices = () => Promise.resolve([0, 7]);
 
-/** What is suggested at the end of a line behind `ublk `, in one text; "FILES" stands for files. */
 function programOf(name: string): Syntax {
   const row = PROGRAMS.find((one) => one.name === name)!;
   return programSyntax(name, TARGETS.find((target) => target.name === row.target)!);
@@ -29,7 +28,7 @@ async function suggested(line: string, program?: Syntax): Promise<string> {
 
 const TARGET_NAMES = TARGETS.map(({ name }) => name).join(" ");
 
-// A line that ends where the cursor is.
+// Lines that end at the cursor.
 const CASES: readonly [line: string, suggested: string][] = [
   ["a", "add"],
   ["-", "--help -h --version -V"],

@@ -1,6 +1,7 @@
 /**
- * Asks the server of a device, by its control socket. Whatever is at the other end, or is not, and
- * whatever it answers, there is an answer or an error of one line within a bounded time.
+ * Sends requests to the server of a device through its control socket. Whether or not a server
+ * listens there, and whatever it answers, the result is an answer or a one-line error within a
+ * bounded time.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { isAlive, processState, readRecord, socketPath } from "./records.ts";
 import { close, lines, type ServerStats, type SocketRequest, writeAll } from "./socket.ts";
 
-/** How long an answer may take, in milliseconds. */
+/** Time limit for an answer, in milliseconds. */
 const ANSWER_MS = 30_000;
 /** The longest answer: the histograms of 4096 queues. */
 const MAX_ANSWER = 64 << 20;
@@ -18,9 +19,9 @@ const MAX_ANSWER = 64 << 20;
 /**
  * Asks the server of a device.
  *
- * @param limitMs How long its answer may take.
- * @returns Its answer, or undefined: no server answers there.
- * @throws {UblkError} What the server says.
+ * @param limitMs Time limit for its answer.
+ * @returns Its answer; undefined if no server listens there.
+ * @throws {UblkError} The server's error, or `CONTROL_FAILED` if it gives no answer.
  */
 export async function askServer(
   id: number,
@@ -29,13 +30,13 @@ export async function askServer(
 ): Promise<{ ok: unknown } | undefined> {
   const record = readRecord(id);
   const pid = record !== undefined && isAlive(record) ? record.pid : undefined;
-  // It would not answer before somebody lets it go on.
+  // A stopped server does not answer until it is continued.
   if (pid !== undefined && processState(pid) === "T") throw stopped(id, request.op, pid);
   let connection: Deno.UnixConn;
   try {
     connection = await Deno.connect({ transport: "unix", path: socketPath(id) });
   } catch (error) {
-    // EAGAIN: so many others wait already.
+    // EAGAIN: the backlog of waiting connections is full.
     if (/\(os error 11\)/.test((error as Error).message)) throw silent(id, request.op, pid);
     return undefined;
   }
@@ -49,7 +50,7 @@ export async function askServer(
     await writeAll(connection, `${JSON.stringify(request)}\n`);
     answer = (await lines(connection, MAX_ANSWER).next()).value ?? undefined;
   } catch {
-    // Our own limit in time closed it, or the server has just gone.
+    // Our time limit closed the connection, or the server has just ended.
   } finally {
     clearTimeout(timer);
     close(connection);
@@ -63,7 +64,7 @@ function failure(device: number, operation: string, reason: string, hint?: strin
   return new UblkError("CONTROL_FAILED", { operation, device, reason, hint });
 }
 
-/** An answer, whoever gave it: the socket may be another program's by now. */
+/** Parses an answer. The socket may belong to another program by now. */
 function read(id: number, operation: string, text: string): { ok: unknown } {
   let answer: Partial<Record<"ok" | "error" | "reason" | "hint", unknown>> | null;
   try {
@@ -88,12 +89,14 @@ function stopped(id: number, operation: string, pid: number): UblkError {
 
 function silent(id: number, operation: string, pid: number | undefined): UblkError {
   const server = pid === undefined ? "its server" : `its server, pid ${pid},`;
-  // It may have been stopped while it was asked.
+  // The server may have been stopped while we waited.
   if (pid !== undefined && processState(pid) === "T") return stopped(id, operation, pid);
   return failure(id, operation, `${server} does not answer`, "see its log, or `ublk info`");
 }
 
-/** Whether an answer has what the commands show. Another version's may have more, or less. */
+/**
+ * Whether an answer has the fields that the commands show. Another version may send more or fewer.
+ */
 export function isServerStats(value: unknown): value is ServerStats {
   const stats = value as Partial<ServerStats> | null;
   return typeof stats === "object" && stats !== null && isCount(stats.pid) &&

@@ -30,7 +30,7 @@ import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { withEach } from "./several.ts";
 import { stopUnused } from "./unused.ts";
 
-/** How long a server gets to let go of its stopped device by itself, in milliseconds. */
+/** Time a server has to release its stopped device by itself, in milliseconds. */
 const LET_GO_MS = 5_000;
 const LOOK_MS = 10;
 
@@ -48,7 +48,10 @@ export async function stop(
   });
 }
 
-/** `ublk del`: devices, or all; one that does not go does not hold up the others. */
+/**
+ * `ublk del`: deletes the named devices or all. A failure for one device does not affect the
+ * others.
+ */
 export async function del(
   { id: ids, all, async, force }: Values<typeof DEL_FLAGS>,
   log: ErrorLog,
@@ -66,9 +69,9 @@ export async function del(
       await deleteOne(control, one, { async, force });
     } catch (error) {
       if (!(error instanceof UblkError)) throw error;
-      // Its server removed it meanwhile.
+      // Its server has removed it in the meantime.
       if (error.code === "DEVICE_NOT_FOUND") continue;
-      // "All" are all of this user's: others are not his to delete, nor to hear of.
+      // "All" means all of this user's devices. Other users' devices are not deleted or mentioned.
       if (error.code === "PERMISSION_DENIED" && !hasAdminRights()) continue;
       log.error(error.message);
       status = EXIT_FAILURE;
@@ -80,9 +83,9 @@ export async function del(
 }
 
 /**
- * Stops, waits until the server has let go, and deletes what is left. `DEL_DEV` alone would do all
- * of it, but with the driver's one global lock held: a device that does not stop would take all
- * others with it. So a failed stop is the end of it.
+ * Stops the device, waits until the server releases it, and deletes what remains. `DEL_DEV` alone
+ * would do all of this, but while holding the driver's one global lock: a device that does not stop
+ * would block all others. So if stopping fails, go no further.
  */
 async function deleteOne(
   control: Control,
@@ -94,7 +97,7 @@ async function deleteOne(
   try {
     info = await control.getDevInfo(id);
   } catch (error) {
-    // Nothing is left of it but its record.
+    // Only its record is left.
     if (isMissing(error) && record !== undefined && forget(record)) return;
     if (isMissing(error)) sweepRunFolder();
     throw error;
@@ -111,13 +114,13 @@ async function deleteOne(
     }
   }
   if (record !== undefined) await forgotten(record);
-  // Its record could not be written, but its log was made.
+  // The record could not be written, but a log may exist.
   else if (!pathExists(charPath(id))) removeRecord(id);
 }
 
 /**
- * Resolves once the record is gone. A living server removes it a moment after its device; whoever
- * looks after this command has ended shall not find it any more.
+ * Resolves once the record is gone. A living server removes it shortly after its device. It must
+ * not be visible any more when this command ends.
  */
 async function forgotten(record: DeviceRecord): Promise<void> {
   const endMs = performance.now() + LET_GO_MS;
@@ -136,9 +139,9 @@ function isMissing(error: unknown): boolean {
 }
 
 /**
- * Waits until the server of a stopped device has let go of it, and says whether the device is left.
- * A server of this project deletes it itself, and then the number may be somebody else's at once:
- * a `DEL_DEV` sent blindly would hit him.
+ * Waits until the server of a stopped device has released it, and returns whether the device still
+ * exists. A server of this project deletes the device itself, and another user may then get the
+ * number at once: a blind `DEL_DEV` would hit their device.
  */
 async function isLeft(
   control: Control,
@@ -147,11 +150,12 @@ async function isLeft(
 ): Promise<boolean> {
   const endMs = performance.now() + LET_GO_MS;
   while (true) {
-    // In this order: what it did before it went, it did.
+    // Check this first: whatever the server did before it ended is then visible below.
     const gone = server.startTicks === undefined || startTicksOf(server.pid) !== server.startTicks;
     try {
       const { state, ublksrv_pid: pid } = await control.getDevInfo(id);
-      // -1: nobody serves it any more. 0: nobody does yet, so that it is another's who makes it.
+      // -1: the device has no server any more. 0: no server yet, so another process is making a new
+      // device.
       if (state === UBLK_S_DEV_LIVE || pid !== -1 && pid !== server.pid) return false;
     } catch (error) {
       if (isMissing(error)) return false;
@@ -162,7 +166,7 @@ async function isLeft(
   }
 }
 
-/** Removes the record of a server that is gone; a living one removes its own. */
+/** Removes the record of a server that is gone. A living server removes its own. */
 function forget(record: DeviceRecord): boolean {
   if (isAlive(record)) return false;
   removeRecord(record.id, record.pid);

@@ -1,5 +1,5 @@
 /**
- * The devices that the kernel has, whoever made them, as data and as text.
+ * All devices of the kernel, whichever program made them, as data and as text.
  *
  * @module
  */
@@ -27,59 +27,58 @@ import { readUses, type Uses } from "./uses.ts";
 /** `UBLK_S_DEV_*` in words, by value. */
 const STATES: readonly string[] = ["dead", "live", "quiesced", "fail-io"];
 
-/** What is known of a device. The names are those of `ublk list --json`. */
+/** Everything known about a device. The names are those of `ublk list --json`. */
 export interface DeviceRow {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
-  /** The disk; its node is there only while the state is `live` or the device can be recovered. */
+  /** The disk. Its node exists only while the state is `live` or the device can be recovered. */
   readonly path: string;
-  /** The server's side. */
+  /** The char device, which the server uses. */
   readonly charPath: string;
   /**
-   * `dead`, `live`, `quiesced` or `fail-io`; `gone` where only the record of a server is left that
-   * died.
+   * `dead`, `live`, `quiesced` or `fail-io`; `gone` if only the record of a dead server is left.
    */
   readonly state: string;
   /** Hardware queues. */
   readonly queues: number;
   /** Requests per queue. */
   readonly depth: number;
-  /** Bytes; null before the server has said. */
+  /** Size in bytes; null until the server has set it. */
   readonly size: number | null;
-  /** Bytes of a logical block; null before the server has said. */
+  /** Size of a logical block in bytes; null until the server has set it. */
   readonly blockSize: number | null;
-  /** Bytes of the largest request. */
+  /** Size of the largest request in bytes. */
   readonly maxIoBytes: number;
-  /** Writes are refused; null before the server has said. */
+  /** Whether writes are refused; null until the server has set it. */
   readonly readOnly: boolean | null;
-  /** The server's process, or null if the kernel knows of none. */
+  /** The server's process; null if the kernel knows of none. */
   readonly serverPid: number | null;
   /** Whether that process exists. */
   readonly serverAlive: boolean;
-  /** Nobody serves it: its server died, or has not started it yet. */
+  /** Whether the device has no server: the server died, or has not started the device yet. */
   readonly orphan: boolean;
   /** `UBLK_F_*` in force, without the prefix. */
   readonly features: readonly string[];
-  /** What is served; null if neither a record nor the server's command line says. */
+  /** The target; null if neither a record nor the server's command line names it. */
   readonly target: string | null;
-  /** The files that are served; null if no record says. */
+  /** The files of the disk; null if no record names them. */
   readonly files: readonly string[] | null;
   /**
-   * Where it is mounted in this mount namespace, its partitions included, and `[SWAP]` where memory is
-   * swapped to it; null if it cannot be told.
+   * Its mount points in this mount namespace, including its partitions', and `[SWAP]` if it is used
+   * for swap; null if unknown.
    */
   readonly mounts: readonly string[] | null;
-  /** The devices on it: `dm-0 (vg-home)`, `md0`, `loop3`; null if it cannot be told. */
+  /** The devices on top of it: `dm-0 (vg-home)`, `md0`, `loop3`; null if unknown. */
   readonly holders: readonly string[] | null;
-  /** The log of a server in the background; null if no record says. */
+  /** The log of a background server; null if no record names it. */
   readonly log: string | null;
-  /** What to do about it, if something is wrong; or null. */
+  /** The remedy if something is wrong; else null. */
   readonly hint: string | null;
 }
 
-/** A device with all of its parameters: `ublk info --json`. */
+/** A device with all its parameters: `ublk info --json`. */
 export interface DeviceDetails extends DeviceRow {
-  /** The parameters, or null before the server has set them. */
+  /** The parameters; null until the server has set them. */
   readonly parameters: DiskDescription | null;
   /** The user who made it. */
   readonly ownerUid: number;
@@ -87,13 +86,13 @@ export interface DeviceDetails extends DeviceRow {
   readonly ownerGid: number;
 }
 
-/** What {@linkcode readUses} has found; undefined where it could not look. */
+/** The result of {@linkcode readUses}; undefined if it failed. */
 type AllUses = ReadonlyMap<number, Uses> | undefined;
 
 /**
  * Asks the kernel about a device.
  *
- * @throws {UblkError} `DEVICE_NOT_FOUND` and what else {@linkcode Control} throws.
+ * @throws {UblkError} `DEVICE_NOT_FOUND`, and other errors of {@linkcode Control}.
  */
 export async function readDevice(
   control: Control,
@@ -138,18 +137,18 @@ function usesOf(id: number, all: AllUses): Pick<DeviceRow, "mounts" | "holders">
 
 const UNUSED: Uses = { mounts: [], holders: [] };
 
-/** What a server without a record was asked to serve. What can tell is loaded where it is needed. */
+/** The target of a server without a record. The code for this is loaded on demand. */
 async function askedOf(serverPid: number): Promise<string | undefined> {
   return (await import("../line/server_line.ts")).targetOfServer(serverPid);
 }
 
-/** What to do about a device that nobody serves. */
+/** The remedy for a device without a server. */
 function hintFor(id: number, flags: number): string {
   const remove = `\`ublk del -n ${id}\``;
   return (flags & UBLK_F_USER_RECOVERY) === 0 ? remove : `\`ublk recover -n ${id}\` or ${remove}`;
 }
 
-/** What a record tells of a device that is no more. */
+/** The row of a device of which only the record is left. */
 function goneRow(record: DeviceRecord): DeviceRow {
   const { id, target, log, pid } = record;
   return {
@@ -177,8 +176,8 @@ function goneRow(record: DeviceRecord): DeviceRow {
 }
 
 /**
- * Asks the kernel about all devices. One that goes away meanwhile is left out; one of which only
- * the record is left is among them. Another user than root is told of that user's own.
+ * Asks the kernel about all devices. A device that disappears meanwhile is left out; a device of
+ * which only the record is left is included. Users other than root get only their own devices.
  */
 export async function readDevices(control: Control): Promise<DeviceRow[]> {
   const rows: DeviceRow[] = [];
@@ -197,14 +196,14 @@ export async function readDevices(control: Control): Promise<DeviceRow[]> {
   return [...rows, ...gone.map(goneRow)].sort((a, b) => a.id - b.id);
 }
 
-/** Whether a device that could not be asked about is none to tell of: it is gone, or not for us. */
+/** Whether to leave out a device after an error: it is gone, or belongs to another user. */
 export function isLeftOut(error: unknown): boolean {
   if (!(error instanceof UblkError)) return false;
   return error.code === "DEVICE_NOT_FOUND" ||
     error.code === "PERMISSION_DENIED" && !hasAdminRights();
 }
 
-/** Who serves a device, or what to do where nobody does. */
+/** The server of a device, or the remedy if it has none. */
 export function serverText({ serverPid, serverAlive, hint }: DeviceRow): string {
   if (serverAlive) return `pid ${serverPid}`;
   const what = hint === null ? "" : `: ${hint}`;
@@ -226,12 +225,12 @@ export function detailsLines(details: DeviceDetails): string[] {
   return lines.map(([name, value]) => `${words(name)}: ${valueText(name, value)}`);
 }
 
-/** A line of nothing says nothing: features, files and mounts are named where there are such. */
+/** Whether a value is an empty list. Empty features, files and mounts get no line. */
 function isNone(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
 }
 
-/** `maxIoBytes` as `max io`. */
+/** Splits a name into words: `maxIoBytes` becomes `max io`. */
 function words(name: string): string {
   return name.replace(/Bytes$/, "").replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
@@ -245,9 +244,9 @@ function valueText(name: string, value: unknown): string {
   return value === "" ? "-" : String(value);
 }
 
-/** Lines of cells, each column as wide as its widest. */
+/** Lays out cells in lines. Each column is as wide as its widest cell. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
-  // Before they are measured: an escaped one is wider.
+  // Escape before measuring, because an escaped cell is wider.
   const lines = rows.map((row) => row.map(printable));
   if (lines.length === 0) return [];
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));

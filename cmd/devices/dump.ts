@@ -1,6 +1,6 @@
 /**
- * A device in the words of `kublk`, the C server of the kernel's selftests, whose scripts take them
- * apart by column (`ublk_ctrl_dump` in `kublk.c`).
+ * A device in the format of `kublk`, the C server of the kernel's selftests, whose scripts parse it
+ * by column (`ublk_ctrl_dump` in `kublk.c`).
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { ublk_params } from "../../uapi/ublk_params.ts";
 /** `UBLK_S_DEV_*`, by value. */
 const STATES: readonly string[] = ["DEAD", "LIVE", "QUIESCED", "FAIL_IO"];
 
-/** What a dump is made from. */
+/** The data for a dump. */
 export interface Dumped {
   /** `GET_DEV_INFO`. */
   readonly info: ublksrv_ctrl_dev_info;
@@ -33,7 +33,7 @@ export async function readDump(control: Control, id: number): Promise<Dumped> {
   return { info, params, affinity };
 }
 
-/** The dump, without the last line's end. */
+/** The dump, without a trailing newline. */
 export function dumpText({ info, params: { basic }, affinity }: Dumped): string {
   const { dev_id, nr_hw_queues, queue_depth, max_io_buf_bytes, ublksrv_pid, flags, state } = info;
   return [
@@ -41,7 +41,7 @@ export function dumpText({ info, params: { basic }, affinity }: Dumped): string 
     `block size ${2 ** basic.logical_bs_shift} dev_capacity ${basic.dev_sectors}`,
     `\tmax rq size ${max_io_buf_bytes} daemon pid ${ublksrv_pid} ` +
     `flags 0x${flags.toString(16)} state ${STATES[state] ?? "UNKNOWN"}`,
-    // The first CPU alone, each with a blank behind it.
+    // Only the first CPU, followed by a space.
     ...affinity.map((cpus, queue) => `\tqueue ${queue}: affinity(${firstOf(cpus)})`),
   ].join("\n");
 }

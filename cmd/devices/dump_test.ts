@@ -30,7 +30,7 @@ Deno.test("dumpText has kublk's words in kublk's columns", () => {
       "\tqueue 0: affinity(0 )\n" +
       "\tqueue 1: affinity()",
   );
-  // As `test_common.sh` takes them apart: awk -F '[ :]' '{print $3}', and '{print $7}', '{print $11}'.
+  // As `test_common.sh` parses them: awk -F '[ :]' '{print $3}', and '{print $7}', '{print $11}'.
   const [first, second] = text.split("\n");
   assertEquals(first.split(/[ :]/)[2], "7");
   const words = second.trim().split(/\s+/);

@@ -1,12 +1,12 @@
 /**
- * Which devices there are.
+ * The ids of all devices.
  *
  * @module
  */
 
 /**
  * The ids of all devices, in order. A child process looks: Deno itself reads folders of `/sys` and
- * `/dev` only with every permission there is.
+ * `/dev` only if it has all permissions.
  */
 export async function deviceIds(): Promise<number[]> {
   const { stdout } = await new Deno.Command("/bin/sh", {

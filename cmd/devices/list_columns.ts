@@ -11,11 +11,11 @@ import { columns, type DeviceRow, serverText } from "./devices.ts";
 
 /** One column. */
 interface Column {
-  /** Its heading, by which it is asked for. */
+  /** Its heading, which is also its name in `-o`. */
   readonly name: string;
-  /** What is in it. */
+  /** A description of its contents. */
   readonly help: string;
-  /** The cell of a device. */
+  /** Returns the cell of a device. */
   cell(row: DeviceRow): string;
 }
 
@@ -68,9 +68,9 @@ const COLUMNS: readonly Column[] = [
   },
 ];
 
-/** Those that are shown unless others are asked for. */
+/** The default columns. */
 const DEFAULT: readonly Column[] = COLUMNS.slice(0, COLUMNS.findIndex(isPid));
-/** Those that a narrow terminal does without, the first one first. */
+/** The columns that are dropped on a narrow terminal, in this order. */
 const DISPENSABLE: readonly string[] = ["DEPTH", "QUEUES", "BLOCK", "HOLDER", "MODE"];
 
 function isPid({ name }: Column): boolean {
@@ -81,7 +81,7 @@ function orUnknown<T>(value: T | null, text: (value: T) => string): string {
   return value === null ? "?" : text(value);
 }
 
-/** Nothing is a dash, so that each line has as many cells. */
+/** Joins texts. An empty list becomes a dash, so that each line has the same number of cells. */
 function listed(texts: readonly string[] | null): string {
   return texts === null ? "?" : texts.length === 0 ? "-" : texts.join(",");
 }
@@ -91,16 +91,16 @@ export function columnNames(): string[] {
   return COLUMNS.map(({ name }) => name);
 }
 
-/** What the columns are, for `-o help`. */
+/** The descriptions of the columns, for `-o help`. */
 export function columnsHelp(): string[] {
   return columns(COLUMNS.map(({ name, help }) => [name, help]));
 }
 
 /**
- * Reads what `-o` says: names with commas, whatever their case; behind a `+` those that come after the
- * usual ones.
+ * Parses the value of `-o`: names separated by commas, in any case. After a `+`, they are added to
+ * the default columns.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where there is no such column.
+ * @throws {UblkError} `INVALID_ARGUMENT` for an unknown column.
  */
 export function readColumns(text: string | undefined): readonly Column[] {
   if (text === undefined) return DEFAULT;
@@ -117,13 +117,20 @@ function columnOf(word: string): Column {
   throw misspelt(error, word, names);
 }
 
-/** What a table is to look like. */
+/** The layout of a table. */
 export interface TableOptions {
-  /** Its columns, of {@linkcode readColumns}. */
+  /** Its columns, from {@linkcode readColumns}. */
   readonly columns: readonly Column[];
-  /** Without the line of headings. */
+  /**
+   * Omit the line of headings.
+   *
+   * @default false
+   */
   readonly noHeadings?: boolean;
-  /** The longest line. A longer one loses columns that matter less, and then its end. */
+  /**
+   * The longest line. If lines are longer, less important columns are dropped, and then lines are
+   * cut.
+   */
   readonly width: number;
 }
 

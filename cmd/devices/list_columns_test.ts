@@ -67,7 +67,7 @@ Deno.test("listLines() + a narrow terminal + does without what matters less, the
     ...["ID", "PATH", "TARGET", "STATE", "SIZE", "FILE"],
   ]);
   assertEquals(narrow[1].endsWith("…"), true);
-  // What was asked for stays.
+  // Requested columns are kept.
   const [asked] = listLines([ROW], { columns: readColumns("ID,DEPTH,QUEUES"), width: 8 });
   assertEquals(asked, "ID  DEP…");
 });

@@ -1,5 +1,5 @@
 /**
- * `ublk update_size`, `quiesce` and `set_affinity`: changes to a device that is being served.
+ * `ublk update_size`, `quiesce` and `set_affinity`: changes to a live device.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { askServer } from "./ask.ts";
 import { withEach } from "./several.ts";
 
-/** Targets that have no contents, so that nobody but the kernel need know of their size. */
+/** Targets without contents: only the kernel needs to know their size. */
 const WITHOUT_CONTENTS: readonly string[] = ["null", "fault_inject"];
 
 /** `ublk update_size`. */
@@ -39,7 +39,7 @@ export async function updateSize(
   try {
     if (await askServer(id, { op: "resize", size }) !== undefined) return EXIT_OK;
   } catch (error) {
-    // What has no contents need not be able to change their size.
+    // A target without contents need not support resizing.
     if (!withoutContents) throw error;
   }
   if (!withoutContents) {
@@ -72,7 +72,7 @@ export async function setQueueAffinity(
   if (cpuset === undefined) {
     throw usageError("CPULIST", "it is missing", "see `ublk set_affinity --help`");
   }
-  // In brackets, as ublksrv has it.
+  // ublksrv puts brackets around the list.
   const cpus = parseCpus(/^\[(.*)\]$/.exec(cpuset)?.[1] ?? cpuset);
   await using control = await Control.open();
   const { ublksrv_pid: pid, nr_hw_queues: queues } = await control.getDevInfo(id);
@@ -89,7 +89,7 @@ export async function setQueueAffinity(
     });
   }
   const threads = await servingThreads(pid);
-  // One thread serves all queues, or each its own.
+  // Either one thread serves all queues, or each queue has its own.
   const thread = threads.length === 1 ? threads[0] : threads[queue];
   if (thread === undefined) {
     throw new UblkError("CONTROL_FAILED", {
@@ -104,9 +104,9 @@ export async function setQueueAffinity(
 }
 
 /**
- * The serving threads of a process, in order of their queues: Deno's Workers, which it names
- * `worker-1`, `worker-2`, … as they are made. A shell looks, since Deno itself reads `/proc` only
- * with every permission there is.
+ * The serving threads of a process, in the order of their queues: Deno's Workers, which it names
+ * `worker-1`, `worker-2`, … in the order of creation. A shell looks: Deno itself reads `/proc` only
+ * if it has all permissions.
  */
 async function servingThreads(pid: number): Promise<number[]> {
   const { stdout } = await new Deno.Command("/bin/sh", {

@@ -1,10 +1,10 @@
 /**
- * What is known of a server besides what the kernel knows, kept under `/run/ublk`, or for a user's
- * own devices under `/run/user/UID/ublk`, so that any later command finds it: which disk was asked for,
- * its process, its log, its socket.
+ * Records of servers: everything about a server that the kernel does not know (the requested disk,
+ * the process, the log, the socket), for any later command. They are in `/run/ublk`, or in
+ * `/run/user/UID/ublk` for a user's own devices.
  *
- * A record is a convenience. Whoever may not write or read there serves and lists all the same; only
- * of a device that is to be recovered it is more, since `ublk recover` goes by it.
+ * A record is a convenience. Commands that cannot read or write records still serve and list
+ * devices. Only a device that is to be recovered depends on its record, which `ublk recover` uses.
  *
  * @module
  */
@@ -15,87 +15,90 @@ import { hasAdminRights } from "../../uring/rights.ts";
 import type { DiskRequest } from "./disk_request.ts";
 import { runFolder } from "./run_folder.ts";
 
-/** What is known of a server whatever its version. The names are those of the file. */
+/** The fields of a record in every version. The names are those in the file. */
 interface ServerRecord {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
   /** The command: `ublk`, `ublk-mem`, … */
   readonly program: string;
-  /** What is served: `null`, `mem`, `loop`, … */
+  /** The target: `null`, `mem`, `loop`, … */
   readonly target: string;
   /** The server's process. */
   readonly pid: number;
-  /** When that started, in the kernel's ticks since boot: a pid alone may be somebody else's now. */
+  /** Start time of that process, in clock ticks since boot: the pid alone may have been reused. */
   readonly startTicks: number;
-  /** Which boot that was, where `/run` outlives one, as in a container. */
+  /** The id of that boot, because `/run` may survive a reboot, as in a container. */
   readonly boot?: string;
-  /** Its log, or null: it logs to its own stderr. */
+  /** Its log; null if it logs to its own stderr. */
   readonly log: string | null;
-  /** Its control socket, or null. */
+  /** Its control socket; null if it has none. */
   readonly socket: string | null;
 }
 
 /** The version of {@linkcode CurrentRecord}. */
 export const RECORD_VERSION = 2;
 
-/** A record as it is written. */
+/** A record in the current format. */
 export interface CurrentRecord extends ServerRecord {
-  /** Part of the format: what a newer one cannot be read as gets another number. */
+  /** Part of the format. A newer format that cannot be read as this one gets another number. */
   readonly version: typeof RECORD_VERSION;
-  /** The disk as it was asked for. */
+  /** The disk as requested. */
   readonly request: DiskRequest;
 }
 
-/** A record of a server of 0.1.0, which may be running yet. */
+/** A record of a server of version 0.1.0, which may still be running. */
 export interface OldRecord extends ServerRecord {
-  /** It had no number. */
+  /** Version 0.1.0 wrote no version. */
   readonly version?: undefined;
-  /** The command's arguments. For `ublk` those of `add`. */
+  /** The command's arguments; for `ublk`, those of `add`. */
   readonly argv: readonly string[];
-  /** What relative paths among them are relative to. */
+  /** The folder that relative paths in them are resolved against. */
   readonly cwd: string;
 }
 
-/** One server. */
+/** A record of any version. */
 export type DeviceRecord = CurrentRecord | OldRecord;
 
-/** The record of a device. */
+/** The path of a device's record. */
 export function recordPath(id: number): string {
   return `${runFolder()}/${id}.json`;
 }
 
-/** The log of a background server. */
+/** The path of a background server's log. */
 export function logPath(id: number): string {
   return `${runFolder()}/${id}.log`;
 }
 
-/** The log of a background server whose device has no number yet. */
+/** The path of a background server's log before its device has a number. */
 export function startLogPath(pid: number): string {
   return `${runFolder()}/${startLogName(pid)}`;
 }
 
-/** Its name in the folder; for a shell, `$$` is its own number. */
+/** The name of that log in the folder. In a shell, `$$` is the shell's own pid. */
 export function startLogName(pid: number | "$$"): string {
   return `start-${pid}.log`;
 }
 
-/** The control socket of a server. */
+/** The path of a server's control socket. */
 export function socketPath(id: number): string {
   return `${runFolder()}/${id}.sock`;
 }
 
-/** When a process started, in ticks since boot; undefined if there is none of that number. */
+/** Start time of a process, in clock ticks since boot; undefined if there is no such process. */
 export function startTicksOf(pid: number): number | undefined {
   try {
     return parseStartTicks(readSmallFile(`/proc/${pid}/stat`));
   } catch (error) {
-    // ENOENT, and ESRCH while it is going.
+    // ENOENT, or ESRCH while the process exits.
     if (error instanceof UblkError) return undefined;
     throw error;
   }
 }
 
-/** The state of a process as `ps` shows it: `R`, `S`, `D`, `T`, …; undefined if there is none. */
+/**
+ * The state of a process as shown by `ps`: `R`, `S`, `D`, `T`, …; undefined if there is no such
+ * process.
+ */
 export function processState(pid: number): string | undefined {
   try {
     const stat = readSmallFile(`/proc/${pid}/stat`);
@@ -106,19 +109,21 @@ export function processState(pid: number): string | undefined {
   }
 }
 
-/** Field 22 of `/proc/PID/stat`; undefined for a zombie, which serves nobody. */
+/** Returns field 22 of `/proc/PID/stat`; undefined for a zombie, which serves nothing. */
 export function parseStartTicks(stat: string): number | undefined {
-  // The name, in parentheses, may contain anything, parentheses and spaces too.
+  // The name, in parentheses, may itself contain parentheses and spaces.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return fields[0] === "Z" || fields[0] === "X" ? undefined : Number(fields[19]);
 }
 
-/** Whether the very process that wrote a record is still there. */
+/** Whether the process that wrote a record still exists. */
 export function isAlive(record: DeviceRecord): boolean {
   return startTicksOf(record.pid) === record.startTicks;
 }
 
-/** The id of this boot; undefined where `/proc/sys` is hidden, as in a service with `ProcSubset=pid`. */
+/**
+ * The id of this boot; undefined if `/proc/sys` is hidden, as in a service with `ProcSubset=pid`.
+ */
 function bootId(): string | undefined {
   try {
     return readSmallFile("/proc/sys/kernel/random/boot_id").trim();
@@ -129,20 +134,20 @@ function bootId(): string | undefined {
 }
 
 /**
- * Pids and ticks of another boot are others'. Where one of the two boots is unknown, pid and ticks
- * decide alone.
+ * Whether a record is from this boot: pids and ticks of another boot mean nothing. If either boot
+ * id is unknown, pid and ticks alone decide.
  */
 function isOfThisBoot({ boot }: DeviceRecord): boolean {
   const now = bootId();
   return boot === undefined || now === undefined || boot === now;
 }
 
-/** Makes the folder, for this user alone. */
+/** Creates the folder with access for this user only. */
 export function makeRunFolder(): void {
   Deno.mkdirSync(runFolder(), { recursive: true, mode: 0o700 });
 }
 
-/** Writes a record, all of it or nothing. */
+/** Writes a record, completely or not at all. */
 export function writeRecord(record: CurrentRecord): void {
   makeRunFolder();
   const path = recordPath(record.id);
@@ -152,22 +157,22 @@ export function writeRecord(record: CurrentRecord): void {
     Deno.writeTextFileSync(temporary, `${text}\n`, { mode: 0o600 });
     Deno.renameSync(temporary, path);
   } catch (error) {
-    // Half of it stayed behind where there was no room, one for each process.
+    // Once, a full disk left a partial file for each process.
     removeFile(temporary);
     throw error;
   }
 }
 
 /**
- * Whether it is no news that no record can be kept: Deno was not given the permission, or there is
- * no runtime folder for this user, as under `cron`.
+ * Whether it is normal that no record can be kept: Deno has no permission, or this user has no
+ * runtime folder, as under `cron`.
  */
 export function keepsNoRecords(error: unknown): boolean {
   return error instanceof Deno.errors.NotCapable ||
     !hasAdminRights() && !pathExists(runFolder().replace(/\/[^/]*$/, ""));
 }
 
-/** A device's record, or undefined: none is there, or it is unreadable, or not for us to read. */
+/** A device's record; undefined if there is none or this process cannot read it. */
 export function readRecord(id: number): DeviceRecord | undefined {
   try {
     const record = JSON.parse(Deno.readTextFileSync(recordPath(id)));
@@ -179,23 +184,23 @@ export function readRecord(id: number): DeviceRecord | undefined {
 }
 
 /**
- * The record of the server that a device has, or had last. One of another process is left of a
- * device that had the same number and was deleted behind the commands' back: what it says of
- * target and files is not true of this one.
+ * The record of a device's current or last server. The record of a different process is ignored: it
+ * belongs to an earlier device of the same number that was deleted by other means, so its target
+ * and files are wrong for this device.
  *
- * @param serverPid The server's process, as the kernel knows it; 0 or less if it knows of none.
+ * @param serverPid The server's process according to the kernel; 0 or less if it knows of none.
  */
 export function recordOf(id: number, serverPid: number): DeviceRecord | undefined {
   const record = readRecord(id);
   return record === undefined || serverPid > 0 && record.pid !== serverPid ? undefined : record;
 }
 
-/** The files that a server serves, with whole paths; undefined where its record does not say. */
+/** The files that a server uses, as absolute paths; undefined if its record does not name them. */
 export function filesOf(record: DeviceRecord): readonly string[] | undefined {
   return record.version === undefined ? undefined : record.request.files;
 }
 
-/** All records, in order. */
+/** All records, in the order of ids. */
 export function readRecords(): DeviceRecord[] {
   try {
     const ids = [...Deno.readDirSync(runFolder())]
@@ -210,8 +215,9 @@ export function readRecords(): DeviceRecord[] {
 }
 
 /**
- * Removes a device's record and what goes with it. With `pid`, only if it is that process's: a
- * device deleted a moment ago may have a successor of the same number already.
+ * Removes a device's record, socket and log. With `pid`, does so only if the record is that
+ * process's: a device that was deleted a moment ago may already have a successor of the same
+ * number.
  */
 export function removeRecord(id: number, pid?: number): void {
   if (pid !== undefined && readRecord(id)?.pid !== pid) return;
@@ -219,8 +225,8 @@ export function removeRecord(id: number, pid?: number): void {
 }
 
 /**
- * Removes what is of no use to anybody: half-written records of processes that died, and of devices
- * that are gone sockets and what is no record.
+ * Removes stale files: partial records of dead processes, and sockets and damaged records of
+ * devices that are gone.
  */
 export function sweepRunFolder(): void {
   try {
@@ -238,7 +244,7 @@ export function sweepRunFolder(): void {
   }
 }
 
-/** Whether a record is none. One that cannot be read at the moment may be one. */
+/** Whether a record is damaged. A record that cannot be read at the moment may be valid. */
 function isDamaged(id: number): boolean {
   try {
     return !isRecord(JSON.parse(Deno.readTextFileSync(recordPath(id))));
@@ -249,7 +255,7 @@ function isDamaged(id: number): boolean {
   }
 }
 
-/** Removes logs of servers that died, or were killed, before their device had a number. */
+/** Removes logs of servers that ended before their device had a number. */
 export function removeStartLogs(): void {
   try {
     for (const { name } of Deno.readDirSync(runFolder())) {
@@ -263,7 +269,7 @@ export function removeStartLogs(): void {
   }
 }
 
-/** Removes a file that may not be there. */
+/** Removes a file if it exists. */
 export function removeFile(path: string): void {
   try {
     Deno.removeSync(path);
@@ -272,11 +278,14 @@ export function removeFile(path: string): void {
   }
 }
 
-/** Whether a file or folder is missing, or not for this process: a matter of this machine. */
+/**
+ * Whether an error is about files, such as a missing file or permission: the machine's state, not a
+ * bug.
+ */
 export function isFileError(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable ||
     error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotADirectory ||
-    // What has no class of its own, such as EROFS.
+    // Errors without their own class, such as EROFS.
     (error instanceof Error && /\(os error \d+\)/.test(error.message));
 }
 
@@ -290,7 +299,10 @@ function isRecord(value: unknown): value is DeviceRecord {
       : record.version === RECORD_VERSION && isRequest(record.request));
 }
 
-/** Whether it has all parts of a request. Their values were checked before they were written. */
+/**
+ * Whether a value has all parts of a request. Their contents were checked before the record was
+ * written.
+ */
 function isRequest(value: unknown): value is DiskRequest {
   const request = value as Partial<DiskRequest> | null;
   const isObject = (part: unknown) => typeof part === "object" && part !== null;

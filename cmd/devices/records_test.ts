@@ -16,7 +16,7 @@ import {
 } from "./records.ts";
 import { runFolder } from "./run_folder.ts";
 
-// Opened once and for all, so that no test seems to leak it.
+// Opened once, so that no test appears to leak it.
 libc();
 
 Deno.test("parseStartTicks takes field 22, whatever the program is called", () => {
@@ -70,9 +70,9 @@ Deno.test("recordOf takes no record of an earlier device for that of the one the
   try {
     assertEquals(recordOf(record.id, Deno.pid), written);
     assertEquals(recordOf(record.id, Deno.pid + 1), undefined);
-    // The kernel knows of no server: a device that is stopped.
+    // The kernel knows of no server for a stopped device.
     assertEquals(recordOf(record.id, -1), written);
-    // In a container the folder may be there after a reboot, and pids are the same again.
+    // In a container the folder may survive a reboot, and pids may be the same again.
     writeRecord({ ...record, boot: "another" });
     assertEquals(recordOf(record.id, Deno.pid), undefined);
     writeRecord(record);
@@ -89,12 +89,12 @@ Deno.test("writeRecord leaves no half of a record, and sweepRunFolder none of a 
       name.startsWith(`${record.id}.json.`)
     );
   makeRunFolder();
-  // Nothing can be put in its place.
+  // Nothing can be renamed to this path.
   Deno.mkdirSync(path);
   try {
     assertThrows(() => writeRecord(record));
     assertEquals(left(), []);
-    // No process has that number.
+    // No process has this pid.
     Deno.writeTextFileSync(`${path}.4194305`, "{");
     Deno.writeTextFileSync(`${path}.${Deno.pid}`, "{");
     sweepRunFolder();

@@ -1,5 +1,5 @@
 /**
- * Where records, logs and sockets are.
+ * The folder of records, logs and sockets.
  *
  * @module
  */
@@ -13,22 +13,22 @@ const ROOT_FOLDER = "/run/ublk";
 /** The variable that names a user's runtime folder. */
 export const RUNTIME_VARIABLE = "XDG_RUNTIME_DIR";
 
-/** Who asks, and what there is. */
+/** The inputs of {@linkcode runFolderFor}. */
 interface Circumstances {
   /** Whether this process makes privileged devices. */
   readonly admin: boolean;
-  /** The user. */
+  /** The user's id. */
   readonly uid: number;
   /** `XDG_RUNTIME_DIR`. */
   readonly variable: string | undefined;
-  /** Whether there is something at a path. */
+  /** Whether a path exists. */
   exists(path: string): boolean;
 }
 
 /**
- * The folder: root's, or of a user that in his runtime folder. There the folder by his number comes
- * first, since it is the same for a login, `su` and `cron`, and never somebody else's. Where there is
- * none at all, the folder named cannot be made, and no records are kept.
+ * The folder: root's, or one in the user's runtime folder. The runtime folder is preferably found
+ * by the user's id, because that is the same after a login, `su` and in `cron`, and never another
+ * user's. If neither exists, the returned folder cannot be created, and no records are kept.
  */
 export function runFolderFor({ admin, uid, variable, exists }: Circumstances): string {
   if (admin) return ROOT_FOLDER;

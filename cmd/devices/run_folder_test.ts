@@ -3,7 +3,7 @@ import { libc } from "../../uring/libc.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
 import { runFolder, runFolderFor } from "./run_folder.ts";
 
-// Opened once and for all, so that no test seems to leak it.
+// Opened once, so that no test appears to leak it.
 libc();
 
 const all = () => true;
@@ -17,14 +17,14 @@ Deno.test("runFolderFor root is /run/ublk, whatever the environment says", () =>
 Deno.test("runFolderFor a user is in the runtime folder of that number", () => {
   const user = { admin: false, uid: 1001, exists: all };
   assertEquals(runFolderFor({ ...user, variable: undefined }), "/run/user/1001/ublk");
-  // As `su` leaves it.
+  // As left by `su`.
   assertEquals(runFolderFor({ ...user, variable: "/run/user/1000" }), "/run/user/1001/ublk");
 });
 
 Deno.test("runFolderFor a user without one is where XDG_RUNTIME_DIR says", () => {
   const user = { admin: false, uid: 1001, exists: none };
   assertEquals(runFolderFor({ ...user, variable: "/tmp/x" }), "/tmp/x/ublk");
-  // What is no path, or nothing, helps nobody: the folder cannot be made then.
+  // An empty value or one that is not a path is ignored; the folder then cannot be created.
   for (const variable of [undefined, "", "x"]) {
     assertEquals(runFolderFor({ ...user, variable }), "/run/user/1001/ublk");
   }

@@ -1,5 +1,5 @@
 /**
- * What a command does with each of several devices.
+ * Applying a command to several devices.
  *
  * @module
  */
@@ -8,11 +8,11 @@ import { UblkError } from "../../uapi/error.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 
 /**
- * Does something with each device. Of several, one that it cannot be done with does not hold up the
+ * Runs an action for each device. With several devices, a failure for one does not affect the
  * others.
  *
  * @returns The exit status.
- * @throws {UblkError} What it throws for the only one.
+ * @throws {UblkError} With one device only, the error of its action.
  */
 export async function withEach(
   ids: readonly number[],

@@ -38,7 +38,7 @@ export async function list(
     return EXIT_OK;
   }
   const asked = readColumns(output);
-  // Whoever asks for columns wants a table, and no device in kublk's words.
+  // A request for columns asks for a table, not for kublk's format.
   const isTable = output !== undefined || noHeadings || ids.length === 0 && !verbose;
   await using control = await Control.open();
   if (!json && !isTable) {
@@ -72,7 +72,7 @@ async function dumpAll(control: Control): Promise<number> {
   return EXIT_OK;
 }
 
-/** `ublk info`: of several devices, JSON is a list. */
+/** `ublk info`: for several devices, the JSON is a list. */
 export async function info(
   { id: ids, json }: Values<typeof INFO_FLAGS>,
   log: ErrorLog,
@@ -82,7 +82,7 @@ export async function info(
   return await shown(ids, log, json, (id) => readDevice(control, id, uses), detailsLines);
 }
 
-/** `ublk get_params`: likewise. */
+/** `ublk get_params`: for several devices, the JSON is a list. */
 export async function getParams(
   { id: ids, json }: Values<typeof INFO_FLAGS>,
   log: ErrorLog,
@@ -97,7 +97,7 @@ export async function getParams(
   );
 }
 
-/** Shows something of each device, in words with a blank line between, or as JSON. */
+/** Shows data of each device, as text with an empty line in between, or as JSON. */
 async function shown<T>(
   ids: readonly number[],
   log: ErrorLog,
@@ -114,7 +114,7 @@ async function shown<T>(
   return status;
 }
 
-/** The structs that `types` names, in order of their bits; the others mean nothing. */
+/** The structs for the bits of `types`, in order. Other bits have no meaning. */
 const PARAM_STRUCTS = [
   "basic",
   "discard",
@@ -176,7 +176,7 @@ function featureRows(flags: number) {
   }));
 }
 
-/** As `kublk` prints them: those that the driver offers, by value and name. */
+/** The features in kublk's format: those that the driver offers, by value and name. */
 export function featuresText(flags: number): string {
   const lines = [`ublk_drv features: 0x${flags.toString(16)}`];
   for (let bit = 0; bit < 53; bit++) {

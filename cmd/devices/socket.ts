@@ -1,7 +1,7 @@
 /**
- * The control socket of a server, `N.sock` beside its record: what other commands ask of the process that
- * the kernel's control commands cannot, since the backend has to know of it. Each line is a request
- * in JSON, `{"op":"resize","size":1048576}`, and is answered by a line: `{"ok":…}` or
+ * The control socket of a server, `N.sock` beside its record. Through it, other commands request
+ * what the kernel's control commands cannot do alone because the backend is involved. Each line is
+ * a request in JSON, `{"op":"resize","size":1048576}`, and is answered by one line: `{"ok":…}` or
  * `{"error":"…"}`.
  *
  * @module
@@ -17,46 +17,46 @@ import { listenPrivately } from "../../uring/private_socket.ts";
 import { failureText } from "../program/run.ts";
 import { keepsNoRecords, makeRunFolder, removeFile, socketPath } from "./records.ts";
 
-/** What can be asked. */
+/** A request. */
 export type SocketRequest =
-  /** What the device is. */
+  /** Returns the device's properties. */
   | { readonly op: "info" }
-  /** What it has done. */
+  /** Returns the counters. */
   | { readonly op: "stats" }
-  /** Gives it another size, in bytes. */
+  /** Changes the size, in bytes. */
   | { readonly op: "resize"; readonly size: number };
 
-/** A device as the socket needs it. */
+/** The part of a device that the socket needs. */
 export type Controlled = Pick<ServedDevice, "id" | "info" | "stats" | "resize">;
 
-/** What is answered to `stats`. */
+/** The answer to `stats`. */
 export interface ServerStats extends DeviceStats {
-  /** The server's process: the counters of another one began anew. */
+  /** The server's process. Another process's counters start from 0. */
   readonly pid: number;
-  /** When they were read, in milliseconds since that process started. */
+  /** Time of reading, in milliseconds since that process started. */
   readonly sampledMs: number;
 }
 
 /** The longest request, in characters. */
 const MAX_REQUEST = 65_536;
-/** How long whoever asks may take for the next request, and to take an answer, in milliseconds. */
+/** Time a client has for its next request, and to read an answer, in milliseconds. */
 const PATIENCE_MS = 10_000;
-/** Connections at a time; each of our commands has one, and for a moment. */
+/** Maximum of simultaneous connections. Each of our commands has one, and only briefly. */
 const MAX_CONNECTIONS = 64;
-/** How much is read at a time, in bytes. */
+/** Size of the read buffer, in bytes. */
 const READ_BYTES = 16_384;
 
-/** Serves the socket of a device until disposed of. Undefined where this process may not. */
+/** Serves the socket of a device until disposed of. Undefined if this process cannot. */
 export function serveSocket(device: Controlled): Disposable | undefined {
   const path = socketPath(device.id);
   let listener: Deno.UnixListener;
   try {
     makeRunFolder();
-    // A predecessor that was killed left its own.
+    // A predecessor that was killed left its socket.
     removeFile(path);
     listener = listenPrivately(path);
   } catch (error) {
-    // No folder, no room, a path too long for a socket: the disk is served all the same.
+    // No folder, no space, or a path too long for a socket: serve the disk without it.
     logLine(
       keepsNoRecords(error) ? LOG_DEBUG : LOG_WARN,
       `no control socket, so \`ublk stats\` and \`ublk update_size\` cannot ask ` +
@@ -73,9 +73,10 @@ export function serveSocket(device: Controlled): Disposable | undefined {
 }
 
 /**
- * Answers the requests of a connection, until that is closed or its client takes too long.
+ * Answers the requests of a connection until it is closed or its client is too slow.
  *
- * @param patienceMs For the next request, and to take an answer. What is asked for may take longer.
+ * @param patienceMs Time limit for the next request and for reading an answer. Executing a request
+ *   may take longer.
  */
 export async function converse(
   connection: Pick<Deno.UnixConn, "read" | "write" | "close">,
@@ -95,17 +96,17 @@ export async function converse(
       watch();
     }
   } catch {
-    // Whoever asked has gone away, or was too slow.
+    // The client has gone or was too slow.
   } finally {
     clearTimeout(timer);
     close(connection);
   }
 }
 
-/** An answer: what was asked for, or what went wrong, and its parts where there are any. */
+/** An answer: the result, or the error and its parts, if it has any. */
 type Answer = { ok: unknown } | { error: string; reason?: string; hint?: string };
 
-/** The answer to one line, whatever it says. */
+/** Answers one line, whatever it contains. */
 export async function answerTo(line: string, device: Controlled): Promise<Answer> {
   try {
     return { ok: await perform(JSON.parse(line), device) };
@@ -136,16 +137,16 @@ async function perform(request: SocketRequest, device: Controlled): Promise<unkn
   }
 }
 
-/** Closes a connection that may be closed. */
+/** Closes a connection that may already be closed. */
 export function close(connection: Pick<Deno.UnixConn, "close">): void {
   try {
     connection.close();
   } catch {
-    // It is closed.
+    // It was already closed.
   }
 }
 
-/** The lines that come, until one is longer than `limit` characters. */
+/** Yields the lines that arrive, until one is longer than `limit` characters. */
 export async function* lines(
   connection: Pick<Deno.UnixConn, "read">,
   limit: number,
@@ -169,7 +170,7 @@ export async function* lines(
   }
 }
 
-/** Sends all of a text. */
+/** Sends a whole text. */
 export async function writeAll(
   connection: Pick<Deno.UnixConn, "write">,
   text: string,

@@ -43,7 +43,7 @@ for (const line of ["", "x", "null", "[]", '{"op":"rm"}', '{"op":"resize","size"
   });
 }
 
-/** Hands out a text in pieces of so many bytes. */
+/** Delivers a text in pieces of `size` bytes. */
 function inPieces(text: string, size: number): Pick<Deno.UnixConn, "read"> {
   let left = new TextEncoder().encode(text);
   return {
@@ -71,7 +71,7 @@ Deno.test("lines ends at one that is too long, and not at many short ones", asyn
   assertEquals(many.length, 100);
 });
 
-/** A connection whose client sends a text and then nothing, and takes answers or does not. */
+/** A connection whose client sends a text and then nothing, and reads answers or does not. */
 function slowClient(text: string, takes: boolean) {
   const { promise: closed, resolve: close } = Promise.withResolvers<void>();
   const sent = inPieces(text, 100);

@@ -1,7 +1,8 @@
 /**
- * Stopping a disk that nobody uses. Its users lose what is not written yet, so a disk that is mounted,
- * held by another device or swapped to is left alone, and its users are named. A process that merely
- * has it open is named and no obstacle: kublk's scripts delete disks under a running fio.
+ * Stopping a disk that is not in use. Its users would lose unwritten data, so a disk that is
+ * mounted, held by another device or used for swap is left alone, and its users are named. A
+ * process that merely has it open is named but does not prevent stopping: kublk's scripts delete
+ * disks under a running fio.
  *
  * @module
  */
@@ -19,20 +20,20 @@ import {
 import { writeError } from "../program/print.ts";
 
 /**
- * How long a disk may be open without a user that shows, in milliseconds. Programs that look at each
- * new or changed disk have it open for a moment.
+ * Time for which a disk may be open without a visible user, in milliseconds. Programs that examine
+ * every new or changed disk open it briefly.
  */
 const OPEN_MS = 2_000;
 const LOOK_MS = 100;
 
-/** The command that the error names. */
+/** The command to name in the error. */
 type Operation = "stop" | "del";
 
 /**
- * Stops a device whose disk is not in use.
+ * Stops a device if its disk is not in use.
  *
- * @throws {UblkError} `DEVICE_BUSY` with the users: at once where the disk is mounted, held by
- *   another device or swapped to; soon where the kernel has a user that no file shows.
+ * @throws {UblkError} `DEVICE_BUSY` with the users: at once if the disk is mounted, held by another
+ *   device or used for swap; after a short while if the kernel has a user that no file shows.
  */
 export async function stopUnused(
   operation: Operation,
@@ -53,23 +54,23 @@ export async function stopUnused(
       }
       return await control.stopDev(id);
     }
-    // The kernel looks and stops in one step, and knows of users that no file shows.
+    // The kernel checks and stops in one step, and knows users that no file shows.
     if (await stoppedByKernel(control, id)) return;
     if (performance.now() >= endMs) throw unknownUser(operation, id);
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
 
-/** False where somebody has the disk open. */
+/** Returns false if the disk is open. */
 async function stoppedByKernel(control: Control, id: number): Promise<boolean> {
   try {
     await control.tryStopDev(id);
   } catch (error) {
     if (!(error instanceof UblkError)) throw error;
     if (error.code === "DEVICE_BUSY") return false;
-    // The driver has it not for unprivileged devices.
+    // The driver does not offer it for unprivileged devices.
     if (error.code === "KERNEL_TOO_OLD") await control.stopDev(id);
-    // Somebody else has stopped it meanwhile.
+    // Another process has deleted it in the meantime.
     else if (error.code !== "DEVICE_NOT_FOUND") throw error;
   }
   return true;
@@ -82,7 +83,7 @@ export function inUse(
   users: readonly DiskUser[],
   waitsForServer: boolean,
 ): UblkError {
-  // Without a server nothing can be unmounted either: that would write.
+  // Without a server nothing can be unmounted, because unmounting writes.
   const remedy = waitsForServer ? `recover it first (ublk recover -n ${id})` : users[0].remedy;
   return new UblkError("DEVICE_BUSY", {
     operation,

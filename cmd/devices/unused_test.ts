@@ -6,14 +6,14 @@ import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../../uapi/ublk_cmd
 import { libc } from "../../uring/libc.ts";
 import { inUse, stopUnused } from "./unused.ts";
 
-// It stays open for the life of the process, which is no leak of the test that opens it first.
+// It stays open for the process's lifetime, so the first test to open it does not leak it.
 libc();
 
-/** A number that no device can have, so that nobody uses its disk. */
+/** A number that no device can have, so no disk of it is in use. */
 const ID = 1_048_571;
 const info = { dev_id: ID, state: UBLK_S_DEV_LIVE } as ublksrv_ctrl_dev_info;
 
-/** A control device that refuses TRY_STOP_DEV some times, and notes what it is sent. */
+/** A control device that refuses TRY_STOP_DEV a number of times, and records its commands. */
 function control(refusals: readonly UblkError["code"][], features = UBLK_F_SAFE_STOP_DEV) {
   const sent: string[] = [];
   const left = [...refusals];

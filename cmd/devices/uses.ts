@@ -1,29 +1,29 @@
 /**
- * Where disks are mounted and what lies on them, for a table of all of them: one look at the mounts of
- * this mount namespace, `/sys/block` and `/proc/swaps`. `device/users.ts` looks deeper at one disk:
- * into other namespaces, and at the processes that have it open.
+ * Mounts and holders of all disks, for a table, from one look at the mounts of this mount
+ * namespace, `/sys/block` and `/proc/swaps`. `device/users.ts` examines one disk more closely: in
+ * other namespaces, and for processes that have it open.
  *
- * A shell looks: Deno itself reads `/proc` and `/sys` only with every permission there is.
+ * A shell looks: Deno itself reads `/proc` and `/sys` only if it has all permissions.
  *
  * @module
  */
 
 import { outputWithin, startShell } from "../../device/child.ts";
 
-/** How one disk is used, its partitions included. */
+/** The uses of one disk, including its partitions. */
 export interface Uses {
-  /** Where it is mounted; `[SWAP]` where memory is swapped to it. */
+  /** Its mount points; `[SWAP]` if it is used for swap. */
   readonly mounts: readonly string[];
-  /** The devices on it: `dm-0 (vg-home)`, `md0`, `loop3`. */
+  /** The devices on top of it: `dm-0 (vg-home)`, `md0`, `loop3`. */
   readonly holders: readonly string[];
 }
 
-/** How long the look may take, in milliseconds. */
+/** Time limit for the look, in milliseconds. */
 const LOOK_MS = 5_000;
 
 /**
- * Each line begins with what it is. The last says that nothing is missing. `echo` is no way to write
- * them: dash's makes a blank of the `\040` in a mount point.
+ * Each line starts with its kind. The last line shows that the output is complete. `echo` is not
+ * suitable: dash's replaces the `\040` in a mount point by a space.
  */
 const SCRIPT = `
 say() { printf "%s\\n" "$1"; }
@@ -45,16 +45,16 @@ while IFS= read -r line; do say "mount $line"; done </proc/self/mountinfo
 say "end "
 `;
 
-/** The uses of the disks that are there, by their numbers; undefined where it cannot be told. */
+/** The uses of all existing disks by number; undefined if they cannot be determined. */
 export async function readUses(): Promise<ReadonlyMap<number, Uses> | undefined> {
   const output = await outputWithin(startShell(SCRIPT, [], "piped"), LOOK_MS);
   return output?.endsWith("end \n") ? parseUses(output) : undefined;
 }
 
-/** Filesystems whose mounts show a number of their own. */
+/** Filesystems whose mounts show a device number of their own. */
 const WITHOUT_DEVICE: readonly string[] = ["btrfs", "bcachefs"];
 
-/** The uses in what {@linkcode SCRIPT} has printed. */
+/** Parses the output of {@linkcode SCRIPT}. */
 export function parseUses(output: string): Map<number, Uses> {
   const lines = output.split("\n").map((line) => line.split(" "));
   const of = (tag: string) => lines.filter(([first]) => first === tag).map(([, ...rest]) => rest);
@@ -68,7 +68,7 @@ export function parseUses(output: string): Map<number, Uses> {
   };
   for (const [, , device, , point, ...rest] of of("mount")) {
     const [type, source] = rest.slice(rest.indexOf("-") + 1);
-    // Anybody may call a tmpfs /dev/ublkb0.
+    // Any tmpfs may be called /dev/ublkb0.
     const isNamed = !device?.startsWith("0:") || WITHOUT_DEVICE.includes(type);
     add(disks.get(device) ?? (isNamed ? idOf(source) : undefined), "mounts", unescaped(point));
   }
@@ -82,13 +82,13 @@ export function parseUses(output: string): Map<number, Uses> {
   return uses;
 }
 
-/** The number of the disk that a node is of, or a partition of it. */
+/** The number of the disk that a node belongs to, whether the disk itself or a partition. */
 function idOf(node: string | undefined): number | undefined {
   const id = /^\/dev\/ublkb(\d+)(p\d+)?$/.exec(node ?? "")?.[1];
   return id === undefined ? undefined : Number(id);
 }
 
-/** mountinfo writes blanks, line ends and backslashes as `\\040`. */
+/** Decodes mountinfo's escapes: it writes spaces, newlines and backslashes as `\\040` etc. */
 function unescaped(text: string): string {
   return text.replaceAll(/\\([0-7]{3})/g, (_, digits) => String.fromCharCode(parseInt(digits, 8)));
 }

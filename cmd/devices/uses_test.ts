@@ -18,12 +18,12 @@ Deno.test("parseUses() + mounts, swap, devices on top + are of the right disks",
     "swap /dev/sda2 partition 1 0 -2",
     "mount 36 35 259:0 / /mnt/a\\040b rw,noatime master:1 - ext4 /dev/ublkb0 rw",
     "mount 37 35 259:1 / /mnt/p rw - xfs /dev/ublkb0p1 rw",
-    // The same one seen twice, and one by its source alone.
+    // The same mount seen twice, and one recognised only by its source.
     "mount 38 35 259:1 / /mnt/p rw - xfs /dev/ublkb0p1 rw",
     "mount 39 35 0:44 /sub /mnt/btrfs rw - btrfs /dev/ublkb3 rw",
-    // Under another name.
+    // By another name.
     "mount 44 35 259:3 / /mnt/by-id rw - ext4 /dev/disk/by-id/x rw",
-    // A disk that is dead has left /sys/block.
+    // A dead disk has left /sys/block.
     "mount 40 35 259:9 / /mnt/dead rw - ext4 /dev/ublkb7 rw",
     "mount 41 35 0:45 / /tmp rw - tmpfs /dev/ublkb12 rw",
     "mount 42 35 8:1 / / rw - ext4 /dev/sda1 rw",

@@ -6,7 +6,7 @@
 
 import type { FlagGroup } from "./flags.ts";
 
-/** The ten that most people want. */
+/** The ten flags that most users need. */
 export const COMMON: readonly string[] = [
   "type",
   "id",
@@ -20,7 +20,7 @@ export const COMMON: readonly string[] = [
   "foreground",
 ];
 
-/** The others; what is in none of these comes after them. */
+/** The other flags. Flags in no group come last. */
 export const GROUPS: readonly FlagGroup[] = [
   {
     heading: "Threads and requests",

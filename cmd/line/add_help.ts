@@ -1,5 +1,5 @@
 /**
- * What the help of `ublk add` and `ublk recover` tells.
+ * The help of `ublk add` and `ublk recover`.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { wrappersHelp } from "./wraps.ts";
 
 type Told = Omit<Syntax, "name" | "summary">;
 
-/** A line for each target. */
+/** An example command line for each target. */
 export const TARGET_EXAMPLES: Readonly<Record<string, string>> = {
   null: "ublk add null",
   mem: "ublk add mem --size 1G",
@@ -56,9 +56,9 @@ const ENDS: Readonly<Record<"add" | "recover", readonly string[]>> = {
 };
 
 /**
- * The help of a command, of all targets or of the one that its command line names.
+ * The help of a command, for all targets or for the one on its command line.
  *
- * @throws {UblkError} Where there is no such target.
+ * @throws {UblkError} If there is no such target.
  */
 export async function servingSyntax(
   command: "add" | "recover",
@@ -88,14 +88,14 @@ export async function servingSyntax(
   };
 }
 
-/** The target that a line names, of whatever else is wrong with it. */
+/** The target that a line names, even if the rest of the line is wrong. */
 async function named(
   command: "add" | "recover",
   args: readonly string[],
 ): Promise<Target | undefined> {
   const line = ownSpelling(command, args.filter((arg) => !/^(-h|--help(=.*)?)$/.test(arg)));
   if (!namesTarget(line)) return undefined;
-  // Of no module yet, what every module has.
+  // No module is named yet: show the options that every module has.
   if (valueIn(line, "type", "t") === "module" && valueIn(line, "module") === undefined) {
     return ALL.find(({ name }) => name === "module");
   }

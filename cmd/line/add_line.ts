@@ -1,6 +1,6 @@
 /**
- * The command line of whatever adds a disk (`ublk add`, `ublk-mem` and its like) or recovers one,
- * read.
+ * Parses the command line of every command that adds a disk (`ublk add`, `ublk-mem` etc.) or
+ * recovers one.
  *
  * @module
  */
@@ -25,7 +25,7 @@ const TYPE = {
   help: "What to serve; see below.",
 } as const satisfies Flag;
 
-/** The flag that stands for what is in a file; it is expanded before a line is read. */
+/** The flag that includes a file of options; it is expanded before the line is parsed. */
 export const CONFIG = {
   name: "config",
   kind: "path",
@@ -42,7 +42,7 @@ const WRAP = {
   help: "A wrapper around it; see below. The first is the outermost.",
 } as const satisfies Flag;
 
-/** How the command itself goes about it, whatever device it makes. */
+/** The flags that control the command itself rather than the device. */
 export const COMMAND_FLAGS = [
   { name: "foreground", kind: "switch", help: "Serve in this process until it is ended." },
   METRICS,
@@ -51,10 +51,10 @@ export const COMMAND_FLAGS = [
   { name: "verbose", short: "v", kind: "count", help: "Log more; -vv: each request." },
 ] as const satisfies readonly Flag[];
 
-/** {@linkcode COMMAND_FLAGS}, and those of kublk's that stand for some of them. */
+/** {@linkcode COMMAND_FLAGS}, and kublk's flags that stand for some of them. */
 export const COMMAND_LINE_FLAGS: readonly Flag[] = COMMAND_FLAGS.flatMap(withRewrites);
 
-/** All flags of a program for one kind of disk but those of its target. */
+/** All flags of a program for one kind of disk, except its target's. */
 export const DISK_FLAGS: readonly Flag[] = [
   CONFIG,
   WRAP,
@@ -63,7 +63,7 @@ export const DISK_FLAGS: readonly Flag[] = [
   ...COMMAND_LINE_FLAGS,
 ];
 
-/** All flags of `ublk add` but those of targets. */
+/** All flags of `ublk add`, except the targets'. */
 export const ADD_FLAGS: readonly Flag[] = [TYPE, ...DISK_FLAGS];
 
 /** All flags of `ublk recover` but those of targets: its device is there, and of no file. */
@@ -77,33 +77,33 @@ export const RECOVER_FLAGS: readonly Flag[] = ADD_FLAGS.filter(({ name }) => nam
 /** Values of {@linkcode COMMAND_LINE_FLAGS}. */
 export type CommandValues = Values<typeof COMMAND_FLAGS> & { readonly "debug-mask"?: string };
 
-/** A disk that was asked for, and how the command goes about it. */
+/** A requested disk, and the options of the command. */
 export interface AddLine extends RequestedDisk {
-  /** What was asked for. */
+  /** The request. */
   readonly request: DiskRequest;
-  /** How it is served. */
+  /** The options of the device. */
   readonly options: ServingOptions;
-  /** Where its metrics are served; nowhere if undefined. */
+  /** The address for metrics; undefined for none. */
   readonly metrics: string | undefined;
-  /** Go on with what a server before has left. */
+  /** Continue with the device that a previous server left. */
   readonly resume: boolean;
-  /** How the command goes about it. */
+  /** The values of the command's own flags. */
   readonly values: CommandValues;
 }
 
-/** How a command line is read that is not all there is to say. */
+/** Context for a command line that is not complete by itself. */
 export interface Reading {
-  /** The target, where the command is a program for one. */
+  /** The target, if the command is a program for one. */
   readonly target?: Target;
-  /** What the target is told beside its options. */
+  /** Values passed to the target besides its options. */
   readonly more?: Readonly<Record<string, unknown>>;
 }
 
 /**
- * Reads a command line.
+ * Parses a command line.
  *
  * @param command `ublk add`, `ublk recover` or `ublk-mem`.
- * @param cwd What relative paths are relative to.
+ * @param cwd The folder that relative paths are resolved against.
  * @throws {UblkError} `INVALID_ARGUMENT` with one line.
  */
 export async function parseAdd(
@@ -160,7 +160,7 @@ export async function parseAdd(
   };
 }
 
-/** The target that a command line names, and how a record has it. */
+/** The target that a command line names, and its reference in a record. */
 async function namedTarget(
   args: readonly string[],
   cwd: string,
@@ -175,7 +175,7 @@ async function wrapsOf(texts: readonly string[], cwd: string): Promise<Wrap[]> {
   return (await import("./wraps.ts")).readWraps(texts, cwd);
 }
 
-/** A target's own options as flags. */
+/** The target's own options as flags. */
 function ownFlags(target: Target): Flag[] {
   const own = targetFlags(target);
   for (const { name } of own) {
@@ -186,7 +186,7 @@ function ownFlags(target: Target): Flag[] {
   return own;
 }
 
-/** Files, and the option that a word behind them gives. */
+/** The files, and the value of the option that may follow them as a word. */
 function operandsOf(
   target: Target,
   words: readonly string[],
@@ -197,7 +197,7 @@ function operandsOf(
   const word = words[max];
   const isOperand = option !== undefined && words.length === max + 1 &&
     values[option.name] === undefined &&
-    // A file for a target that takes none is not a size that is written wrongly.
+    // For a target without files, a file name should not be reported as a malformed size.
     (option.kind !== "size" || /^\d/.test(word));
   if (option !== undefined && words.length > max + 1 && values[option.name] === undefined) {
     throw usageError(words[max + 1], "unexpected argument", "leave it out");

@@ -8,9 +8,9 @@ import { Dice } from "../../uapi/dice.ts";
 
 const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
 
-/** Each line of options, and what it comes to beside the defaults. */
+/** Command lines, and the options that each sets beyond the defaults. */
 const OPTIONS: readonly [string, Partial<DeviceOptions>][] = [
-  // The defaults are those of the API, which fills them in.
+  // The API fills in the defaults.
   ["-t null", { queues: undefined, depth: undefined, maxIoBytes: undefined, dataPath: undefined }],
   ["-t null -q 2 --threads 1", { queues: 2, threads: 1 }],
   ["-t null -q 0 --threads 3", { queues: 0, threads: 3 }],
@@ -119,7 +119,7 @@ Deno.test("parseAdd takes files and a target's own options anywhere", async () =
 
 const SEE = "see `ublk add --help`";
 
-/** Each line, and all of the message. */
+/** Command lines, and the complete message for each. */
 const MISTAKES: readonly [string, string][] = [
   ["-q 2", `--type: it is missing; use one of ${targetNames()}`],
   ["-t", `--type: it is missing; use one of ${targetNames()}`],

@@ -1,24 +1,25 @@
 /**
- * The arguments of a program, and the folder that paths among them are relative to.
+ * The arguments of a program, and the folder that relative paths in them start from.
  *
  * @module
  */
 
-/** What a task of `deno.json` puts before the arguments that are typed. */
+/** The word that tasks in `deno.json` put before the user's arguments. */
 export const BY_TASK = ":task";
 
-/** What stands before the arguments of `add` and `recover` in a line of kublk's. */
+/** The word before the arguments of `add` and `recover` in kublk's spelling. */
 export const AS_KUBLK = ":kublk";
 
 /**
- * This process's arguments. To be called once, before anything looks at the current folder.
+ * Returns this process's arguments. Call it once, before anything uses the current folder.
  *
- * `deno task` runs a task in the folder of `deno.json`, while whoever types `deno task ublk add disk.img`
- * means a file of the folder that he is in. That is still the folder of the task's own process, our
- * parent, and so it becomes this one's. (`INIT_CWD` says it too, but may be that of an `npm` further
- * up, such as of the one whose script opened this terminal: `deno task` leaves it as it is.)
+ * `deno task` runs a task in the folder of `deno.json`, but a user who types
+ * `deno task ublk add disk.img` means a file in their own current folder. The task's own process,
+ * our parent, is still in that folder, so this process enters it. (`INIT_CWD` names the folder too,
+ * but may come from an `npm` further up, such as one whose script opened this terminal: `deno task`
+ * does not overwrite it.)
  *
- * @throws {UblkError} `SYSCALL_FAILED` where that folder cannot be entered.
+ * @throws {UblkError} `SYSCALL_FAILED` if that folder cannot be entered.
  */
 export async function commandArgs(): Promise<readonly string[]> {
   if (Deno.args[0] !== BY_TASK) return Deno.args;

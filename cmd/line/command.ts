@@ -6,15 +6,15 @@
 
 import type { Flag, Syntax } from "./flags.ts";
 
-/** One command. Its `name` is without that of the program. */
+/** One command. Its `name` does not include the program's. */
 export interface Command extends Omit<Syntax, "flags"> {
   /** Other names. */
   readonly aliases?: readonly string[];
-  /** Its flags; `add` and `recover` load theirs when they are wanted. */
+  /** Its flags; `add` and `recover` load theirs on demand. */
   readonly flags?: readonly Flag[];
 }
 
-/** Commands that belong together. */
+/** A group of related commands. */
 export interface CommandGroup {
   /** The heading in the overview. */
   readonly heading: string;

@@ -1,6 +1,6 @@
 /**
- * The flags of the commands of `ublk` that serve nothing. They are apart from what the commands do,
- * so that a help and a completion load nothing else.
+ * The flags of the `ublk` commands that serve nothing. They are separate from the commands' code,
+ * so that help and completions load nothing else.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Flag } from "./flags.ts";
 
 const VERBOSE = { name: "verbose", short: "v", kind: "switch" } as const;
 
-/** Of `ublk list`. */
+/** Flags of `ublk list`. */
 export const LIST_FLAGS = [
   { ...IDS, help: "These devices alone, each as `ublk add` prints it." },
   { name: "all", short: "a", kind: "switch", help: "All devices, as without -n." },
@@ -27,23 +27,23 @@ export const LIST_FLAGS = [
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
-/** Of `ublk info` and `get_params`. */
+/** Flags of `ublk info` and `get_params`. */
 export const INFO_FLAGS = [REQUIRED_IDS, JSON_FLAG] as const satisfies readonly Flag[];
 
-/** Of `ublk features`. */
+/** Flags of `ublk features`. */
 export const FEATURES_FLAGS = [
   { ...VERBOSE, help: "All features that there are, with the Linux that first had each." },
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
-/** Of `ublk stats`. */
+/** Flags of `ublk stats`. */
 export const STATS_FLAGS = [
   { ...IDS, help: "These devices alone." },
   { name: "queues", short: "q", kind: "switch", help: "Each queue too. JSON always has them." },
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
-/** Of `ublk top`. */
+/** Flags of `ublk top`. */
 export const TOP_FLAGS = [
   { ...IDS, help: "These devices alone." },
   { name: "queues", short: "q", kind: "switch", help: "Each queue too; p on a terminal." },
@@ -69,14 +69,14 @@ const FORCE = {
   help: "Although the disk is mounted, held by another device or swapped to.",
 } as const satisfies Flag;
 
-/** Of `ublk stop`. */
+/** Flags of `ublk stop`. */
 export const STOP_FLAGS = [
   REQUIRED_IDS,
   { name: "safe", kind: "switch", help: "Leave the look at its users to the kernel (Linux 7.0)." },
   FORCE,
 ] as const satisfies readonly Flag[];
 
-/** Of `ublk del`. */
+/** Flags of `ublk del`. */
 export const DEL_FLAGS = [
   IDS,
   {
@@ -90,13 +90,13 @@ export const DEL_FLAGS = [
   FORCE,
 ] as const satisfies readonly Flag[];
 
-/** Of `ublk update_size`. */
+/** Flags of `ublk update_size`. */
 export const UPDATE_SIZE_FLAGS = [
   REQUIRED_ID,
   { name: "size", short: "s", kind: "size", required: true, help: "The new size: bytes, 1G, …" },
 ] as const satisfies readonly Flag[];
 
-/** Of `ublk quiesce`. */
+/** Flags of `ublk quiesce`. */
 export const QUIESCE_FLAGS = [
   REQUIRED_IDS,
   {
@@ -104,12 +104,12 @@ export const QUIESCE_FLAGS = [
     kind: "integer",
     min: 1,
     max: 3_600_000,
-    // As kublk has it.
+    // kublk has the same default.
     help: "How long requests in flight may take, in ms. Default: 10000.",
   },
 ] as const satisfies readonly Flag[];
 
-/** Of `ublk set_affinity`. */
+/** Flags of `ublk set_affinity`. */
 export const SET_AFFINITY_FLAGS = [
   REQUIRED_ID,
   {

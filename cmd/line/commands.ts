@@ -1,6 +1,6 @@
 /**
- * The commands of `ublk` as data: what their help, their completions and the search for the one that
- * was meant go by. What they do is loaded by `cmd/ublk.ts`.
+ * The commands of `ublk` as data, for help, completions and spelling suggestions. `cmd/ublk.ts`
+ * loads their code.
  *
  * @module
  */
@@ -23,10 +23,10 @@ import type { Syntax } from "./flags.ts";
 const DEVICES = { operands: "DEVICE…", words: ["id"] } as const;
 const SOME_DEVICES = { operands: "[DEVICE]…", words: ["id"] } as const;
 
-/** What DEVICE stands for. */
+/** A note on the operand DEVICE. */
 const DEVICE_NOTE = "DEVICE is a number, ublkbN or /dev/ublkbN; -n DEVICE is the same.";
 
-/** All of them, in the order of the overview. */
+/** All commands, in the order of the overview. */
 export const COMMAND_GROUPS: readonly CommandGroup[] = [
   {
     heading: "Make a disk",
@@ -183,10 +183,10 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
   },
 ];
 
-/** All of them, in one list. */
+/** All commands in one list. */
 export const COMMANDS: readonly Command[] = COMMAND_GROUPS.flatMap(({ commands }) => commands);
 
-/** The command of a name, in which `_` and `-` are the same. */
+/** Finds a command by name; `_` and `-` are equivalent. */
 export function findCommand(name: string | undefined): Command | undefined {
   const plain = (text: string | undefined) => text?.replaceAll("-", "_");
   return COMMANDS.find((command) =>
@@ -194,7 +194,7 @@ export function findCommand(name: string | undefined): Command | undefined {
   );
 }
 
-/** What other programs call some commands, for whoever types that. */
+/** Other programs' names for some commands, for users who type those. */
 export const FOREIGN_NAMES: Readonly<Record<string, string>> = {
   remove: "del",
   destroy: "del",
@@ -211,7 +211,7 @@ export const FOREIGN_NAMES: Readonly<Record<string, string>> = {
   resize: "update_size",
 };
 
-/** What the help of a command tells, with the name of the program. */
+/** The syntax for the help of a command, with the program's name. */
 export async function syntaxOf(command: Command, args: readonly string[]): Promise<Syntax> {
   const { name, flags } = command;
   if (flags !== undefined) return { ...command, flags, name: `ublk ${name}` };

@@ -1,8 +1,8 @@
 /**
- * `ublk add --config FILE`: the devices of a file, each as the command line that makes it.
+ * `ublk add --config FILE`: turns each device of a file into the command line that makes it.
  *
- * What a file says becomes flags before anything else sees it, so that there is one meaning and one
- * check of an option; what is added here is where in the file it stands.
+ * The contents of a file become flags before any other code sees them, so each option has one
+ * meaning and one check. This module only adds the position in the file to errors.
  *
  * @module
  */
@@ -18,20 +18,20 @@ import { absolute, targetFlags, targetHint, valueIn } from "./target_line.ts";
 import { targetOf } from "./targets.ts";
 import { absoluteWrap } from "./wraps.ts";
 
-/** The command whose line names a file of options. */
+/** A command whose line names a file of options. */
 export interface Configured extends Reading {
-  /** `ublk add`, or `ublk-mem` and its like. */
+  /** `ublk add`, `ublk-mem` etc. */
   readonly command: string;
 }
 
 const ADD: Configured = { command: "ublk add" };
 
-/** The list of devices in a file that has several. */
+/** The key of the list of devices, in a file with several. */
 const LIST = "device";
 
 /**
- * The command lines that a command line with `--config` stands for: one for each device of the
- * file. What else is on the command line holds for all of them, and wins.
+ * Expands a command line with `--config` to one command line per device in the file. The other
+ * arguments on the command line apply to all devices, and take precedence.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` with file, line and key.
  */
@@ -55,7 +55,7 @@ export async function expandConfig(
   }
 }
 
-/** The command lines of the devices of a file, each of which has been read. */
+/** The command lines of the devices in a file, each of them checked. */
 async function linesOf(
   file: ConfigFile,
   own: readonly string[],
@@ -82,7 +82,7 @@ async function linesOf(
   return expanded;
 }
 
-/** The command line without the flag itself. */
+/** The command line without `--config` itself. */
 function withoutConfig(args: readonly string[]): string[] {
   const at = args.findIndex((arg) => arg === "--config" || arg.startsWith("--config="));
   const rest = args.toSpliced(at, args[at] === "--config" ? 2 : 1);
@@ -94,7 +94,7 @@ function withoutConfig(args: readonly string[]): string[] {
 
 type Table = Readonly<Record<string, unknown>>;
 
-/** The devices of a file: all of it is one, or it has a list of them. */
+/** The devices of a file: either the whole file is one device, or it contains a list of them. */
 function tablesOf(file: ConfigFile): [Path, Table][] {
   const whole = tableAt(file, [], file.value);
   if (!(LIST in whole)) {
@@ -115,7 +115,7 @@ function tablesOf(file: ConfigFile): [Path, Table][] {
   throw usageError(file.where([LIST]), cause, `write [[${LIST}]] before each`);
 }
 
-/** `[[devices]]`: a list of tables is one of devices, or a slip. */
+/** Rejects slips such as `[[devices]]`: a list of tables must be the list of devices. */
 function checkList(file: ConfigFile, whole: Table): void {
   const isList = (value: unknown) => Array.isArray(value) && typeof value[0] === "object";
   const key = Object.keys(whole).find((key) => key !== "wrap" && isList(whole[key]));
@@ -137,7 +137,7 @@ class ConfiguredDevice {
   readonly #own: readonly string[];
   readonly #cwd: string;
   readonly #configured: Configured;
-  /** What relative paths in the file are relative to. */
+  /** The folder that relative paths in the file are resolved against. */
   readonly #folder: string;
 
   constructor(
@@ -157,7 +157,7 @@ class ConfiguredDevice {
     this.#folder = file.path.replace(/\/[^/]*$/, "");
   }
 
-  /** The command line that makes it. */
+  /** The command line that makes the device. */
   async commandLine(): Promise<string[]> {
     const { command, target: fixed } = this.#configured;
     const target = fixed ??
@@ -183,12 +183,12 @@ class ConfiguredDevice {
       }
       if (!ownFlags.has(flag.name)) words.push(...this.#wordsOf(key, flag, value));
     }
-    // Files of the command line stand in it already, and win.
+    // Files on the command line are already in the line, and take precedence.
     const more = ownWords.length > 0 || files.length === 0 ? [] : ["--", ...files];
     return [...words, ...this.#own, ...more];
   }
 
-  /** Reads the command line, and says of a mistake which line of the file it is in. */
+  /** Parses the command line, and adds the file's line to the error if there is a mistake. */
   check(line: readonly string[]): ReturnType<typeof parseAdd> {
     return this.#located(
       parseAdd(this.#configured.command, line, this.#cwd, this.#configured),
@@ -206,13 +206,13 @@ class ConfiguredDevice {
       const key = names.map((name) => keys.find((key) => key.replaceAll("_", "-") === name))
         .find((key) => key !== undefined);
       const where = this.#file.where(key === undefined ? this.#at : [...this.#at, key], "value");
-      // What is wrong with the file is told in its words.
+      // Errors about the file use the file's own spelling.
       const reason = key === undefined ? error.message : withoutDashes(error.message);
       throw new UblkError("INVALID_ARGUMENT", { operation: where, reason });
     }
   }
 
-  /** What says which target it is. */
+  /** The words that name the target. */
   #targetWords(): string[] {
     if (valueIn(this.#own, "type", "t") !== undefined) return [...this.#own];
     const { type, module } = this.#table;
@@ -234,7 +234,7 @@ class ConfiguredDevice {
     });
   }
 
-  /** One entry as words of a command line. */
+  /** Converts one entry to words of a command line. */
   #wordsOf(key: string, flag: Flag, value: unknown): string[] {
     const dashed = `--${flag.name}`;
     if (flag.name === "wrap") {
@@ -273,7 +273,7 @@ class ConfiguredDevice {
       return absoluteWrap(value, this.#folder);
     } catch (error) {
       if (!(error instanceof UblkError)) throw error;
-      // It says of which flag, which here is the key.
+      // The error names the flag, which corresponds to the key here.
       const { operation, reason = "", hint } = error;
       const what = operation.replace(/^--wrap ?/, "");
       const cause = what === "" ? reason : `${what}: ${reason}`;
@@ -281,7 +281,7 @@ class ConfiguredDevice {
     }
   }
 
-  /** A value as the file has it. */
+  /** A value as written in the file. */
   #shown(key: string, value: unknown): string {
     return this.#file.written([...this.#at, key]) ?? valueText(value);
   }
@@ -296,7 +296,7 @@ class ConfiguredDevice {
   }
 }
 
-/** Flags as a file has them; a command that is quoted stays one. */
+/** Rewrites flags in a text as keys; a quoted command is left alone. */
 function withoutDashes(text: string): string {
   return text.replaceAll(/`[^`]*`|--(?=[a-z])/g, (found) => found === "--" ? "" : found);
 }

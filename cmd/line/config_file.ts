@@ -1,7 +1,7 @@
 /**
- * A file of options, TOML or JSON, as values that know their lines.
+ * A file of options, in TOML or JSON, as values with their positions.
  *
- * The two parsers are loaded when there is such a file, and not before.
+ * The two parsers are loaded only if there is such a file.
  *
  * @module
  */
@@ -15,41 +15,41 @@ import { Excerpt } from "../program/excerpt.ts";
 import { checkLimits, SyntaxMistake } from "./config_syntax.ts";
 import { usageError } from "./flags.ts";
 
-/** Where something is in a file: keys, and places in lists. */
+/** A position in a file: keys, and indices into lists. */
 export type Path = readonly (string | number)[];
 
-/** What a file says. */
+/** A parsed file. */
 export interface ConfigFile {
-  /** Its path as it was given. */
+  /** Its path as given. */
   readonly path: string;
-  /** All of it. */
+  /** Its whole contents. */
   readonly value: unknown;
   /**
-   * `FILE:LINE:COLUMN` of what is there, or of what it is in.
+   * Returns `FILE:LINE:COLUMN` of an entry, or of its closest parent that has one.
    *
-   * @param part Of an entry, its key or its value. Default: its key.
+   * @param part Part of the entry, its key or its value. Default: its key.
    */
   where(at: Path, part?: "key" | "value"): string;
-  /** An error about a place in the file, as {@linkcode where} tells it, with what stands there. */
+  /** Adds to an error the position, as {@linkcode where} returns it, and an excerpt. */
   shown(error: UblkError): UblkError;
-  /** What is written there, if it is no more than a value: `nan` is no number to JavaScript. */
+  /** The source text of a scalar value: `nan`, for example, is not a number in JavaScript. */
   written(at: Path): string | undefined;
 }
 
-/** What is noted of the entries of a file, by {@linkcode keyOf}. */
+/** Positions and texts of the entries of a file, by {@linkcode keyOf}. */
 interface Notes {
-  /** `LINE:COLUMN` of the key of each. */
+  /** `LINE:COLUMN` of each key. */
   readonly keys: Map<string, string>;
-  /** That of its value. */
+  /** `LINE:COLUMN` of each value. */
   readonly values: Map<string, string>;
-  /** What stands there. */
+  /** The source text of each value. */
   readonly texts: Map<string, string>;
 }
 
 /**
- * Reads a file: JSON if it is called so, else TOML.
+ * Reads a file: JSON if its name says so, else TOML.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`, with the line, where it cannot be read.
+ * @throws {UblkError} `INVALID_ARGUMENT`, with the line, if it cannot be read.
  */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
   const text = textOf(path);
@@ -72,13 +72,13 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   }
 }
 
-/** A value that is no text as a file has it: what is `NaN` to JavaScript is `nan` there. */
+/** A value other than a string, as the file spells it: JavaScript's `NaN` is `nan` there. */
 export function valueText(value: unknown): string {
   if (typeof value !== "number" || Number.isFinite(value)) return plainText(value);
   return Number.isNaN(value) ? "nan" : value < 0 ? "-inf" : "inf";
 }
 
-/** Why a file cannot be read, by the name of the error. */
+/** Causes of a file that cannot be read, by the name of the error. */
 const CAUSES: Readonly<Record<string, string>> = {
   NotFound: "there is no such file",
   IsADirectory: "it is a directory",
@@ -88,7 +88,7 @@ const CAUSES: Readonly<Record<string, string>> = {
 
 function textOf(path: string): string {
   try {
-    // Without the mark (BOM) that some editors write first.
+    // Drops the byte order mark (BOM) that some editors write.
     return new TextDecoder("utf-8", { fatal: true }).decode(Deno.readFileSync(path));
   } catch (error) {
     const { name, message } = error as Error;
@@ -170,11 +170,11 @@ async function readJson(text: string, { keys, values, texts }: Notes): Promise<u
   };
   if (errors.length > 0 || tree === undefined) {
     const [{ error, offset } = { error: 4, offset: 0 }] = errors;
-    // "CloseBraceExpected" as words.
+    // Splits "CloseBraceExpected" into words.
     const words = printParseErrorCode(error).replaceAll(/([a-z])(?=[A-Z])/g, "$1 ").toLowerCase();
     throw new SyntaxMistake(placeAt(offset), words);
   }
-  // The parser's own way to a node's path looks through all its neighbours.
+  // The parser's own search for a node's path visits all its siblings.
   const note = (node: Node, path: Path) => {
     const at = keyOf(path);
     if (!keys.has(at)) keys.set(at, placeAt(node.offset));

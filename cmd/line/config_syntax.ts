@@ -1,13 +1,13 @@
 /**
- * What is checked of a file of options before a parser sees it: the parsers descend once for each
- * bracket, and take a string apart on the stack.
+ * Checks of a file of options before parsing. The parsers recurse for each bracket, and process a
+ * string on the stack.
  *
  * @module
  */
 
 /** The longest file, in characters: some ten thousand devices. */
 const MAX_FILE = 1 << 20;
-/** The longest string. A word of a command line has 128 KiB at most. */
+/** The longest string. A command-line argument has 128 KiB at most. */
 const MAX_STRING = 1 << 16;
 /** The deepest nesting of lists and tables. */
 const MAX_DEPTH = 64;
@@ -17,21 +17,21 @@ export class SyntaxMistake extends Error {
   /** `LINE:COLUMN`. */
   readonly at: string;
 
-  /** One cause, and where it is. */
+  /** Creates one from its position and cause. */
   constructor(at: string, cause: string) {
     super(cause);
     this.at = at;
   }
 }
 
-/** Strings and comments of a language: what begins one, and what ends it. */
+/** Delimiters of strings and comments in each language. */
 const QUOTES: Readonly<Record<"toml" | "json", readonly (readonly [string, string])[]>> = {
   toml: [['"""', '"""'], ["'''", "'''"], ['"', '"'], ["'", "'"], ["#", "\n"]],
   json: [['"', '"']],
 };
 
 /**
- * Refuses a file that is too large, too deep, or has too long a string.
+ * Rejects a file that is too large, too deeply nested, or has too long a string.
  *
  * @throws {SyntaxMistake}
  */
@@ -58,9 +58,10 @@ export function checkLimits(text: string, language: "toml" | "json"): void {
   }
 }
 
-/** Where a string or comment ends that begins at `start`. */
+/** The end of a string or comment that starts at `start`. */
 function endOf(text: string, start: number, [begin, end]: readonly [string, string]): number {
-  // Only in double quotes a backslash has a meaning; a line's end is the end of a short one.
+  // Backslashes escape only in double quotes. Single-line strings and comments end at the end of
+  // the line.
   const escapes = begin.startsWith('"');
   const isLong = begin.length === 3;
   let at = start + begin.length;
@@ -75,7 +76,7 @@ function endOf(text: string, start: number, [begin, end]: readonly [string, stri
   return at + end.length - 1;
 }
 
-/** `LINE:COLUMN` of a character, both from 1. */
+/** `LINE:COLUMN` of a character; both count from 1. */
 export function placeOf(text: string, at: number): string {
   const before = text.slice(0, at).split("\n");
   return `${before.length}:${before.at(-1)!.length + 1}`;

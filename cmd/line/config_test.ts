@@ -5,7 +5,10 @@ import { expandConfig } from "./config.ts";
 import { eachSeed } from "../../tests/seeds.ts";
 import { Dice } from "../../uapi/dice.ts";
 
-/** Expands a file of that text; `FILE` in what comes of it is its path, `DIR` its folder. */
+/**
+ * Expands a file with this text. In the result, `FILE` stands for its path and `DIR` for its
+ * folder.
+ */
 async function expand(text: string, args: string[] = [], name = "x.toml"): Promise<string[]> {
   const folder = await Deno.makeTempDir();
   const path = `${folder}/${name}`;
@@ -85,7 +88,7 @@ Deno.test("expandConfig takes a list of names as one", async () => {
   ]);
 });
 
-/** A file's text, and the line that tells what is wrong with it. */
+/** File texts, and the error line for each. */
 const MISTAKES: readonly [string, string][] = [
   ["type = ", "FILE:1:8: Unspecified values are invalid; see docs/config.md"],
   [
@@ -171,7 +174,7 @@ Deno.test("expandConfig + a mistake of a value + shows its line and a mark", asy
   const cases: [text: string, lines: string[]][] = [
     ['type = "null"\n  queues = -1\n', ["  2 |   queues = -1", "    |            ^"]],
     ["a = = 1", ["  1 | a = = 1", "    |     ^"]],
-    // Of what others wrote, each character is as wide as it is shown.
+    // In text from the file, each character counts with the width at which it is shown.
     ['a = "\x9b" # \u202e\nb b', ["  2 | b b", "    |   ^"]],
     ['"\u202e" b', ['  1 | "\\u202e" b', "    |          ^"]],
     [`type = "null"\n\tdepth = 0 # ${"x".repeat(99)}`, [
@@ -210,7 +213,10 @@ Deno.test("expandConfig says that there is no file, or no name of one", async ()
   await Deno.remove(file);
 });
 
-/** Values that JavaScript has no number for, or another one; each as a file has it. */
+/**
+ * Values that JavaScript has no number for, or represents as another one; each as written in a
+ * file.
+ */
 const ODD_VALUES: readonly [string, string][] = [
   ['type = "mem"\nsize = nan', "FILE:2:8: size: nan is not a size"],
   ['type = "mem"\nsize = -inf', "FILE:2:8: size: -inf is not a size"],
@@ -315,7 +321,7 @@ Deno.test("expandConfig + seeded hostile files + each is lines, or one line of e
     const next = (limit: number) => dice.draw(limit);
     const text = Array.from({ length: next(25) }, () => words[next(words.length)]).join(" ");
     const name = seed % 3 === 0 ? "x.json" : "x.toml";
-    // What is no UblkError of one line, `expand` throws as it is.
+    // `expand` rethrows anything but a one-line UblkError.
     try {
       await expand(text, [], name);
     } catch (error) {

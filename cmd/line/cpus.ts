@@ -1,5 +1,5 @@
 /**
- * Lists of CPUs, as the kernel writes them.
+ * Lists of CPUs in the kernel's format.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { CPU_SET_BYTES } from "../../uring/libc.ts";
 import { usageError } from "./flags.ts";
 
 /**
- * CPUs as the kernel writes them: `0-3,8`.
+ * Parses a list of CPUs in the kernel's format: `0-3,8`.
  *
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */
@@ -28,8 +28,8 @@ export function parseCpus(text: string): number[] {
 }
 
 /**
- * A list for each of several threads, with colons between: `0-1:2-3`. An empty one leaves its thread
- * alone.
+ * Parses one list per thread, separated by colons: `0-1:2-3`. An empty list leaves its thread's
+ * affinity unchanged.
  *
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */

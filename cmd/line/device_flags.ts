@@ -1,6 +1,6 @@
 /**
- * The options of a device as flags of a command line, and what they come to: all from the table in
- * `device/option_rows.ts`, and from that of kublk's spelling.
+ * Device options as command-line flags, and their values as options. Everything comes from the
+ * table in `device/option_rows.ts` and the table of kublk's spellings.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { inOurSpelling, withRewrites } from "./kublk.ts";
 
 const ROWS: readonly DeviceOption[] = DEVICE_OPTIONS;
 
-/** The blocks of a disk are its backend's business, whatever that is. */
+/** The block size is up to the backend, whichever it is. */
 const BLOCK_SIZE: Flag = {
   name: "block-size",
   kind: "size",
@@ -26,7 +26,7 @@ const BLOCK_SIZE: Flag = {
     "Default: 512, or that of a device below.",
 };
 
-/** How a command goes about it where there is a device of that number. */
+/** Behaviour of a command if a device with the number exists. */
 const RESUME: Flag = {
   name: "resume",
   kind: "switch",
@@ -34,17 +34,17 @@ const RESUME: Flag = {
     "make it anew where that does not go. Needs --id.",
 };
 
-/** The flags. */
+/** The flags of device options. */
 export const DEVICE_FLAGS: readonly Flag[] = [
   ...ROWS.filter(({ flag }) => flag !== undefined).map(flagOf),
   BLOCK_SIZE,
   RESUME,
 ].flatMap(withRewrites);
 
-/** Flags by name. */
+/** Values of flags by name. */
 export type FlagValues = Readonly<Record<string, unknown>>;
 
-/** An option of the table as a flag. */
+/** The flag of a row in the table. */
 function flagOf(row: DeviceOption): Flag {
   const { flag, short, kind, placeholder, choices, min, max, multipleOf } = row;
   const kernel = kernelOf(row);
@@ -58,7 +58,9 @@ function flagOf(row: DeviceOption): Flag {
   };
 }
 
-/** `Default: 512K.`; nothing for a switch, which is off. */
+/**
+ * The help's last sentence, such as `Default: 512K.`; empty for a switch, which is off by default.
+ */
 function defaultText({ kind, default: value, otherwise }: DeviceOption): string {
   if (kind === "switch") return "";
   if (typeof value !== "number") return ` Default: ${otherwise}.`;
@@ -68,15 +70,15 @@ function defaultText({ kind, default: value, otherwise }: DeviceOption): string 
   return ` Default: ${kind === "time" ? `${value / 1000}s` : value}.`;
 }
 
-/** The flag of a member, for a message. */
+/** The flag of a member, for messages. */
 function flagName(member: Member): string {
   return `--${optionOf(member).flag}`;
 }
 
 /**
- * The flags as options: those that are given, in either spelling.
+ * Converts the given flags, in either spelling, to options.
  *
- * @throws {UblkError} `INVALID_ARGUMENT`: one line about what contradicts what.
+ * @throws {UblkError} `INVALID_ARGUMENT` with one line about a contradiction.
  */
 export function servingOptions(values: FlagValues): ServingOptions {
   const ours = inOurSpelling(values);
@@ -96,7 +98,7 @@ export function servingOptions(values: FlagValues): ServingOptions {
 
 function valueOf(member: Member, value: unknown): unknown {
   if (member === "affinity") return parseCpuLists(value as string);
-  // The kernel's choice, as kublk writes it.
+  // kublk writes the kernel's choice as -1.
   return member === "id" && value === -1 ? undefined : value;
 }
 
@@ -106,7 +108,7 @@ function put(options: Record<string, unknown>, member: Member, value: unknown): 
   else options[first] = { ...options[first] as object, [second]: value };
 }
 
-/** The options that count for a device which is there: with all others it stays as it was made. */
+/** The options that apply to an existing device; all others keep the value it was made with. */
 export function recoveryOptions(options: ServingOptions): ServingOptions {
   const kept: Record<string, unknown> = {};
   for (const { member, fixed } of ROWS) {

@@ -6,7 +6,7 @@ import { findFlag } from "./flags.ts";
 
 const ROWS: readonly DeviceOption[] = DEVICE_OPTIONS;
 
-/** The list of options on a page: what is said of each, by its flag. */
+/** The list of options on a page: the description of each, by flag. */
 function bullets(page: string): Map<string, string> {
   const text = Deno.readTextFileSync(new URL(`../../docs/${page}`, import.meta.url));
   const list = text.slice(text.indexOf("\n## OPTIONS"), text.indexOf("\nOf the other commands:"));

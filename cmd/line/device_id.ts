@@ -7,7 +7,7 @@
 import { MAX_DEVICES } from "../../ctrl/negotiate.ts";
 import type { Flag } from "./flags.ts";
 
-/** Which device. */
+/** The device. */
 export const ID = {
   name: "id",
   short: "n",
@@ -20,20 +20,20 @@ export const ID = {
   help: "The N of /dev/ublkbN, or that path.",
 } as const satisfies Flag;
 
-/** Which device, for a command that needs one. */
+/** The device, for a command that requires one. */
 export const REQUIRED_ID = { ...ID, required: true } as const satisfies Flag;
 
-/** Which devices. */
+/** The devices. */
 export const IDS = {
   ...ID,
   repeated: true,
   help: "The N of /dev/ublkbN, or that path; may be given several times.",
 } as const satisfies Flag;
 
-/** Which devices, for a command that needs one at least. */
+/** The devices, for a command that requires at least one. */
 export const REQUIRED_IDS = { ...IDS, required: true } as const satisfies Flag;
 
-/** JSON instead of words. */
+/** Output as JSON. */
 export const JSON_FLAG = {
   name: "json",
   kind: "switch",

@@ -1,5 +1,5 @@
 /**
- * A device as people call it on a command line: by its number, or by one of its nodes.
+ * The name of a device on a command line: its number, or one of its nodes.
  *
  * @module
  */
@@ -7,10 +7,10 @@
 import { UblkError } from "../../uapi/error.ts";
 
 /**
- * The number of a device, in digits: of `0`, `ublkb0`, `/dev/ublkb0` and `/dev/ublkc0`. A number
- * stays as it is, in range or not.
+ * Returns the number of a device, in digits, from `0`, `ublkb0`, `/dev/ublkb0` or `/dev/ublkc0`. A
+ * number is returned as it is, in range or not.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` for a partition, and for what is no device.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a partition, and for anything that is not a device.
  */
 export function deviceNumber(text: string): string {
   if (/^-?\d+$/.test(text)) return text;

@@ -6,7 +6,7 @@ Deno.test("deviceNumber() + a number, a node, the server's node + is the number"
   for (const text of ["12", "ublkb12", "ublkc12", "/dev/ublkb12", "/dev/ublkc12"]) {
     assertEquals(deviceNumber(text), "12");
   }
-  // Whether it is in range, its flag knows.
+  // The flag checks the range.
   assertEquals(deviceNumber("-1"), "-1");
 });
 

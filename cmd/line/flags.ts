@@ -1,9 +1,9 @@
 /**
- * The flags of a command as data, and how a command line is read by them. The help text is made
- * from the same data (`help.ts`), so that the two cannot disagree.
+ * The flags of a command as data, and the parser of command lines. The help is made from the same
+ * data (`help.ts`), so the two cannot disagree.
  *
- * `@std/cli` takes the words apart; what is here knows what they mean, and has one line for each
- * way of getting them wrong.
+ * `@std/cli` splits the words. This module knows their meaning, and has a one-line error for every
+ * kind of mistake.
  *
  * @module
  */
@@ -14,50 +14,50 @@ import { UblkError } from "../../uapi/error.ts";
 import { deviceNumber } from "./device_name.ts";
 import { misspelt } from "../program/misspelt.ts";
 
-/** One flag: an option as it is typed. */
+/** One flag: an option on a command line. */
 export interface Flag extends Omit<Option, "kind" | "first"> {
   /** One letter. */
   readonly short?: string;
-  /** Other names, without the dashes: those of `kublk`. */
+  /** Other names, without dashes: kublk's. */
   readonly aliases?: readonly string[];
-  /** As of an option, or a switch that is counted. */
+  /** The kind of an option, or a switch that counts its occurrences. */
   readonly kind: OptionKind | "count";
-  /** A switch that takes 0 or 1 all the same if it follows the long name, as `getopt` has it. */
+  /** The switch accepts 0 or 1 after its long name, as with `getopt`. */
   readonly takesBit?: true;
-  /** It may be given several times: its value is a list. For texts and whole numbers. */
+  /** The flag may be repeated; its value is a list. For texts and integers. */
   readonly repeated?: true;
-  /** A whole number that stands for a device, which may be called by its node too. */
+  /** The integer is a device number, and may also be given as the device's node. */
   readonly device?: true;
 }
 
-/** What a command, or one command of several in a program, is called and takes. */
+/** The syntax of a program, or of one command of a program. */
 export interface Syntax {
-  /** As it is typed: `ublk-mem`, `ublk list`. */
+  /** Its name as typed: `ublk-mem`, `ublk list`. */
   readonly name: string;
-  /** What it does, in a few words. */
+  /** A short description. */
   readonly summary: string;
-  /** What it takes beside {@linkcode COMMON_FLAGS}. */
+  /** The flags besides {@linkcode COMMON_FLAGS}. */
   readonly flags: readonly Flag[];
-  /** What else stands on its command line, such as `FILE…`. */
+  /** The operands on its command line, such as `FILE…`. */
   readonly operands?: string;
   /**
-   * The flags whose values stand on its command line without a name too, in order. One that is
-   * repeated takes all words that are left.
+   * Flags whose values can also be given as words, in order. A repeated flag takes all remaining
+   * words.
    */
   readonly words?: readonly string[];
   /** More paragraphs for the help. */
   readonly notes?: string;
-  /** Command lines as they are typed, for the help. */
+  /** Example command lines for the help. */
   readonly examples?: readonly string[];
-  /** Flags that come first in the help, under a heading of their own: those of a target. */
+  /** Flags shown first in the help under their own heading: the target's. */
   readonly own?: { readonly heading: string; readonly flags: readonly Flag[] };
-  /** Names of the flags that the short help has; all of them where left out. */
+  /** Names of the flags in the short help; all flags if undefined. */
   readonly common?: readonly string[];
-  /** The flags beyond the common ones in groups, by their names; what is in none comes last. */
+  /** Groups for the flags beyond the common ones, by name; flags in no group come last. */
   readonly groups?: readonly FlagGroup[];
 }
 
-/** Flags that belong together in the full help. */
+/** A group of related flags in the full help. */
 export interface FlagGroup {
   /** Its heading. */
   readonly heading: string;
@@ -65,7 +65,7 @@ export interface FlagGroup {
   readonly names: readonly string[];
 }
 
-/** The flags that every command has. */
+/** The flags of every command. */
 export const COMMON_FLAGS = [
   { name: "help", short: "h", kind: "switch", help: "Print this and exit; --help=all: all of it." },
   { name: "version", short: "V", kind: "switch", help: "Print the version and exit." },
@@ -84,12 +84,14 @@ export type Values<F extends readonly Flag[]> = {
   readonly [K in F[number] as K["name"]]: ValueOf<K>;
 };
 
-/** A mistake on the command line: `what: cause; remedy`, in one line. */
+/** Creates an error about the command line: `what: cause; remedy`, in one line. */
 export function usageError(what: string, cause: string, remedy?: string): UblkError {
   return new UblkError("INVALID_ARGUMENT", { operation: what, reason: cause, hint: remedy });
 }
 
-/** Whether a command line asks for the help or the version, which comes before any mistake in it. */
+/**
+ * Whether a command line asks for help or the version. Either takes precedence over any mistake.
+ */
 export function asksFor(args: readonly string[]): "help" | "version" | undefined {
   const end = args.indexOf("--");
   const flags = end < 0 ? args : args.slice(0, end);
@@ -97,21 +99,21 @@ export function asksFor(args: readonly string[]): "help" | "version" | undefined
   return flags.includes("--version") || flags.includes("-V") ? "version" : undefined;
 }
 
-/** Whether all of the help is wanted: `--help=all`. */
+/** Whether the full help is requested: `--help=all`. */
 export function wantsAll(args: readonly string[]): boolean {
   return args.includes("--help=all");
 }
 
-/** A command line, read. */
+/** A parsed command line. */
 export interface CommandLine<F extends readonly Flag[]> {
   /** The values of its flags. */
   readonly values: Values<F>;
-  /** What else stands on it, wherever. */
+  /** The words that are not flags, in order. */
   readonly words: readonly string[];
 }
 
 /**
- * Reads a command line that consists of flags alone.
+ * Parses a command line that consists of flags only.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` with one line that names the cause and the remedy.
  */
@@ -126,18 +128,18 @@ export function parseFlags<const F extends readonly Flag[]>(
   return values;
 }
 
-/** What to tell somebody who is mistaken. */
+/** Remedies shown in errors. */
 export interface Remedies {
-  /** Where the help is. */
+  /** The place of the help. */
   readonly seeHelp: string;
-  /** What to do about a flag that is not there. */
+  /** The remedy for an unknown flag. */
   readonly unknown: string;
-  /** As {@linkcode Syntax.words}. */
+  /** The same as {@linkcode Syntax.words}. */
   readonly words?: readonly string[];
 }
 
 /**
- * Reads a command line of flags and other words, in any order.
+ * Parses a command line of flags and other words, in any order.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` with one line that names the cause and the remedy.
  */
@@ -148,10 +150,10 @@ export function parseLine<const F extends readonly Flag[]>(
 ): CommandLine<F> {
   const line = canonical(flags, args, remedies);
   const found = parseArgs(withWords(flags, line, remedies.words), {
-    // Words stay as they are typed, also those that look like numbers.
+    // Words stay strings, even if they look like numbers.
     string: ["_", ...flags.filter((flag) => !isSwitch(flag)).map((flag) => flag.name)],
     boolean: flags.filter(isSwitch).map((flag) => flag.name),
-    // Everything is collected: what is given twice shall not win in silence.
+    // Collect every value: if a flag is given twice, none may win silently.
     collect: flags.map((flag) => flag.name),
   }) as Record<string, unknown> & { _: unknown[] };
   const values: Record<string, unknown> = {};
@@ -166,9 +168,9 @@ function isSwitch({ kind }: Flag): boolean {
 }
 
 /**
- * Every flag as `--name` or `--name=value`: aliases, single letters (`-q2`, `-zu`), underscores,
- * and values that stand apart. So a negative number is a value and a forgotten one is noticed: by
- * itself the parser takes the former for flags and the latter for an empty text.
+ * Rewrites every flag as `--name` or `--name=value`: aliases, single letters (`-q2`, `-zu`),
+ * underscores, and separate values. This makes negative numbers values, and detects missing values.
+ * The parser itself takes a negative number for flags, and a missing value for an empty string.
  */
 function canonical(flags: readonly Flag[], args: readonly string[], remedies: Remedies): string[] {
   const given: string[] = [];
@@ -187,7 +189,7 @@ function canonical(flags: readonly Flag[], args: readonly string[], remedies: Re
   return [...given, "--", ...words];
 }
 
-/** A line of {@linkcode canonical} whose words have become values of the flags that take them. */
+/** Replaces words in a {@linkcode canonical} line by the flags that take them. */
 function withWords(
   flags: readonly Flag[],
   line: readonly string[],
@@ -206,7 +208,7 @@ function withWords(
 }
 
 /**
- * Which flags are given on a command line, by their names, and what else stands on it.
+ * The names of the flags on a command line, and its other words.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` with one line that names the cause and the remedy.
  */
@@ -221,8 +223,8 @@ export function givenFlags(
 }
 
 /**
- * A command line with its clusters of letters taken apart, as far as they are known: `-uvvt loop` is
- * `-u -v -v -t loop`. For those who look for one flag before all of the line can be read.
+ * Splits clusters of known letters: `-uvvt loop` becomes `-u -v -v -t loop`. For code that looks
+ * for one flag before the whole line can be parsed.
  */
 export function spreadLetters(flags: readonly Flag[], args: readonly string[]): string[] {
   const end = args.indexOf("--");
@@ -235,7 +237,7 @@ function lettersOf(flags: readonly Flag[], arg: string): string[] {
   const spread: string[] = [];
   for (let at = 1; at < arg.length; at++) {
     const flag = findFlag(flags, `-${arg[at]}`);
-    // A mistake is shown as it was typed.
+    // Errors show the argument as typed.
     if (flag === undefined) return [arg];
     if (!isSwitch(flag)) return [...spread, `-${arg.slice(at)}`];
     spread.push(`-${arg[at]}`);
@@ -243,7 +245,7 @@ function lettersOf(flags: readonly Flag[], arg: string): string[] {
   return spread;
 }
 
-/** One argument that begins with a dash, and its value if that is the next one. */
+/** Parses one argument that begins with a dash, and its value if that is the next argument. */
 function oneFlag(
   flags: readonly Flag[],
   arg: string,
@@ -269,7 +271,7 @@ function oneFlag(
   return [`--${flag.name}`];
 }
 
-/** `-zu` is `-z -u`, and `-q2` is `-q 2`. */
+/** Splits `-zu` into `-z -u`, and `-q2` into `-q 2`. */
 function letters(
   flags: readonly Flag[],
   arg: string,
@@ -290,7 +292,7 @@ function letters(
   return given;
 }
 
-/** The flag of a name with one or two dashes; `_` and `-` are the same. */
+/** Finds a flag by its name with one or two dashes; `_` and `-` are equivalent. */
 export function findFlag(flags: readonly Flag[], dashed: string): Flag | undefined {
   if (!dashed.startsWith("--")) return flags.find(({ short }) => dashed === `-${short}`);
   const name = dashed.slice(2).replaceAll("_", "-");

@@ -34,7 +34,7 @@ Deno.test("parseFlags leaves out what was not given", () => {
   assertEquals(values.verbose, 0);
 });
 
-// Each line: the arguments, then all of the message.
+// Arguments, and the complete message for each.
 const MISTAKES: readonly [string, string][] = [
   ["", "--size: it is missing; see `tool --help`"],
   ["--size", "--size: it needs a value; see `tool --help`"],
@@ -92,7 +92,7 @@ Deno.test("parseLine reads what getopt reads, and words anywhere", () => {
     path: "-x",
   });
   assertEquals(read("--get_data 0 1").values["get-data"], false);
-  // In its short form it takes nothing.
+  // The short form takes no value.
   assertEquals(read("-g 0").words, ["0"]);
 });
 

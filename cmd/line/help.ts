@@ -1,5 +1,6 @@
 /**
- * The help and version texts of the commands, made from their flags and as wide as the terminal.
+ * The help and version texts of the commands, made from their flags and fitted to the terminal's
+ * width.
  *
  * @module
  */
@@ -11,10 +12,10 @@ import type { CommandGroup } from "./command.ts";
 import { COMMON_FLAGS, type Flag, type FlagGroup, type Syntax } from "./flags.ts";
 import { paragraphs, wrapped } from "./wrap_text.ts";
 
-/** Where the explanations begin. */
+/** The column where the explanations begin. */
 const COLUMN = 26;
 
-/** `ublk-mem 0.1.0`. */
+/** The version line: `ublk-mem 0.1.0`. */
 export function versionText(program: string): string {
   return `${program} ${config.version}`;
 }
@@ -22,8 +23,8 @@ export function versionText(program: string): string {
 /**
  * The help of one command.
  *
- * @param all All flags, in their groups. Default: the common ones, where there are such.
- * @param width In characters. Default: that of the terminal.
+ * @param all Show all flags, in groups. Default: the common ones, if the syntax names any.
+ * @param width Width in characters. Default: the terminal's.
  */
 export function helpText(syntax: Syntax, all = false, width: number = textWidth()): string {
   const { name, summary, notes, examples = [], common } = syntax;
@@ -48,7 +49,7 @@ export function helpText(syntax: Syntax, all = false, width: number = textWidth(
 }
 
 function usageLine({ name, flags, operands, words = [] }: Syntax): string {
-  // What a word of the line can say needs no flag.
+  // A value that can be given as a word does not need its flag.
   const required = flags.filter((flag) => flag.required && !words.includes(flag.name))
     .map((flag) => `${signature(flag)} `);
   return `Usage: ${name} ${required.join("")}[OPTION]…${
@@ -61,7 +62,7 @@ interface Section {
   readonly flags: readonly Flag[];
 }
 
-/** The flags under their headings: the common ones, and perhaps the others in groups. */
+/** The flags under their headings: the common ones, and optionally the others in groups. */
 function sectionsOf({ flags, own, common, groups = [] }: Syntax, all: boolean): Section[] {
   const everywhere: readonly Flag[] = COMMON_FLAGS;
   const first = common === undefined
@@ -84,7 +85,7 @@ function grouped(flags: readonly Flag[], groups: readonly FlagGroup[]): Section[
   return [...sections, others].filter((section) => section.flags.length > 0);
 }
 
-/** The help of a program that has several commands. */
+/** The help of a program with several commands. */
 export function overviewText(
   program: string,
   summary: string,
@@ -120,7 +121,7 @@ function signature(flag: Flag): string {
   return `--${flag.name} ${placeholderOf(flag as Option)}`;
 }
 
-/** A flag's lines in the help. */
+/** The lines of one flag in the help. */
 export function flagLines(flag: Flag, width: number = textWidth()): string {
   const short = flag.short === undefined ? "    " : `-${flag.short}, `;
   const also = flag.aliases?.map((alias) => `--${alias.replaceAll("-", "_")}`).join(", ");
@@ -128,7 +129,7 @@ export function flagLines(flag: Flag, width: number = textWidth()): string {
   return explained(`  ${short}${signature(flag)}`, help, width);
 }
 
-/** A name, and beside it, or below where it is long, what it means. */
+/** A name and its meaning, beside it or, for a long name, below it. */
 export function explained(name: string, meaning: string, width: number = textWidth()): string {
   const indent = " ".repeat(COLUMN);
   const text = wrapped(meaning, width, indent, COLUMN);

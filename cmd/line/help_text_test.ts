@@ -13,12 +13,12 @@ import { ownSpelling } from "./spellings.ts";
 import { ALL as TARGETS } from "./targets.ts";
 import { wrapped } from "./wrap_text.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 
 const WIDTHS = [60, 80, 100];
 
-/** Every help that there is, as wide as asked. */
+/** Every help text, at the requested width. */
 async function* helps(width: number): AsyncGenerator<[what: string, text: string]> {
   yield ["ublk", overviewText("ublk", "serve and manage block devices", COMMAND_GROUPS, width)];
   for (const command of COMMANDS) {
@@ -31,10 +31,10 @@ async function* helps(width: number): AsyncGenerator<[what: string, text: string
 Deno.test("helpText() + a width + no line is longer, and no word is broken", async () => {
   for (const width of WIDTHS) {
     for await (const [what, text] of helps(width)) {
-      // The notes of a target are laid out for the terminal, whose width is another.
+      // A target's notes are laid out for the terminal, whose width differs.
       const [own] = text.split("\n\nTargets");
       for (const line of own.split("\n")) {
-        // A word of its own, such as a long flag or an example that is typed, has a line.
+        // A single word, such as a long flag or a literal example, may fill a line.
         const isWord = line.trim().split(" ").length <= 2 || /^ {2}(ublk|source) /.test(line);
         assert(line.length <= width || isWord, `${what} at ${width}: ${line}`);
         assert(!/ $/.test(line), `${what}: ${line}`);
@@ -59,7 +59,7 @@ Deno.test("wrapped() + a text + has all its words, in lines that begin where the
   assertEquals(wrapped("one two", 10, "    ", 4), "one\n    two");
   assertEquals([wrapped("aaa bbb", 7), wrapped("aaa bbb", 6)], ["aaa bbb", "aaa\nbbb"]);
   assertEquals(wrapped("", 80), "");
-  // One of a pair.
+  // An unpaired backquote.
   assertEquals(wrapped("a ` b", 80), "a ` b");
 });
 
@@ -80,7 +80,7 @@ Deno.test("servingSyntax() + the ten common flags + are in the short help, the o
     assertStringIncludes(all, `--${name}`);
   }
   assertStringIncludes(short, "`ublk add --help=all` has all other options");
-  // What nobody has put into a group is there all the same.
+  // Flags in no group are shown as well.
   const more = {
     ...syntax,
     flags: [...ADD_FLAGS, { name: "new", kind: "switch", help: "" }],

@@ -1,35 +1,35 @@
 /**
- * The spelling of `kublk`, the C server of the kernel's selftests: each of its flags that is called
- * otherwise here, and what it stands for. Other names of flags, flags of their own, their help and the
- * list in `docs/ublk.md` come from this table. (`_` and `-` are the same in all names.)
+ * The spelling of `kublk`, the C server of the kernel's selftests: each flag that has another name
+ * here, and its meaning. Aliases, additional flags, their help and the list in `docs/ublk.md` are
+ * derived from this table. (`_` and `-` are equivalent in all names.)
  *
  * @module
  */
 
 import { type Flag, usageError } from "./flags.ts";
 
-/** One flag of kublk's. */
+/** One of kublk's flags. */
 export interface Rewrite {
-  /** As kublk has it, without dashes. */
+  /** kublk's name, without dashes. */
   readonly kublk: string;
   /** The name of our flag. */
   readonly ours: string;
-  /** A flag of its own; without one it is another name of ours. */
+  /** Makes it a separate flag; if undefined, it is an alias of ours. */
   readonly flag?: Omit<Flag, "help"> & { readonly help?: string };
-  /** The value that ours gets; {@linkcode SAME} for the flag's own. */
+  /** The value that our flag gets; {@linkcode SAME} for the value given to this flag. */
   readonly value?: string;
-  /** Flags that it goes with, which then mean nothing else. */
+  /** Flags that it requires, which then have no meaning of their own. */
   readonly beside?: readonly string[];
-  /** Cause and remedy where it is without them. */
+  /** Cause and remedy of the error if those are missing. */
   readonly alone?: readonly [cause: string, remedy: string];
 }
 
-/** In place of a value: whatever the flag itself was given. */
+/** Placeholder for the value given to the flag itself. */
 const SAME = "…";
 
 const BIT = { kind: "integer", placeholder: "0|1", choices: [0, 1] } as const;
 
-/** All of them. */
+/** All of kublk's flags that differ from ours. */
 export const REWRITES: readonly Rewrite[] = [
   { kublk: "number", ours: "id" },
   { kublk: "nthreads", ours: "threads" },
@@ -110,22 +110,22 @@ export const REWRITES: readonly Rewrite[] = [
   },
 ];
 
-/** Values of ours that kublk writes otherwise; undefined is as if the flag were not given. */
+/** kublk's spellings of our values; undefined means that the flag is not given. */
 export const VALUES: Readonly<Record<string, Readonly<Record<string, string | undefined>>>> = {
   recovery: { "0": undefined, "1": "queue" },
 };
 
-/** Values beside which a flag of kublk's may say more: `-r 1 -i 1` is one wish. */
+/** Values that another kublk flag may refine: `-r 1 -i 1` is one request. */
 const VAGUE: Readonly<Record<string, readonly string[]>> = { recovery: ["queue"] };
 
-/** Why two that stand for different values of one flag cannot both be. */
+/** Causes of the error if two flags stand for different values of one flag. */
 const CONTRADICTIONS: Readonly<Record<string, string>> = {
   "data-path": "data travels one way only",
   "recovery": "requests cannot both fail and wait to be sent again",
   "shared-memory": "the memory is one file",
 };
 
-/** A flag of ours with kublk's names and values for it, and the flags that stand for it. */
+/** One of our flags with kublk's names and values, and the flags that stand for it. */
 export function withRewrites(flag: Flag): Flag[] {
   const rewrites = REWRITES.filter(({ ours }) => ours === flag.name);
   const names = rewrites.filter((one) => one.flag === undefined).map(({ kublk }) => dashed(kublk));
@@ -154,9 +154,9 @@ function flagOf({ kublk, ours, flag, value, beside = [] }: Rewrite): Flag {
 const dashed = (name: string) => name.replaceAll("_", "-");
 
 /**
- * The values of flags in our spelling alone.
+ * Converts the values of flags to our spelling.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where flags stand for different values of one.
+ * @throws {UblkError} `INVALID_ARGUMENT` if two flags stand for different values of one.
  */
 export function inOurSpelling(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const result: Record<string, unknown> = { ...values };
@@ -190,7 +190,7 @@ export function inOurSpelling(values: Readonly<Record<string, unknown>>): Record
   return result;
 }
 
-/** Whether another flag stands for another value of the same flag of ours. */
+/** Whether another flag stands for a different value of the same flag. */
 function contradicts(
   other: { flag: string; ours: string; value: unknown },
   ours: string,
@@ -200,7 +200,7 @@ function contradicts(
   return !VAGUE[ours]?.includes(other.value as string);
 }
 
-/** How often `-v` would have to be given for what `--debug_mask` asks for. */
+/** The number of `-v` flags that is equivalent to `--debug_mask`. */
 export function verbosityOf(mask: string | undefined): number {
   if (mask === undefined) return 0;
   if (!/^(0x)?[0-9a-f]{1,8}$/i.test(mask)) {

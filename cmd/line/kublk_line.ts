@@ -1,6 +1,6 @@
 /**
- * `ublk kublk …`: a command line as `kublk` takes it. Every flag of kublk's means the same in a line
- * without that word; what it takes for granted does not, and is added here.
+ * `ublk kublk …`: a command line in kublk's conventions. kublk's flags mean the same without that
+ * word, but its defaults do not apply; this module adds them.
  *
  * @module
  */
@@ -12,32 +12,32 @@ import { ownSpelling } from "./spellings.ts";
 import { valueIn } from "./target_line.ts";
 import { ALL, namesTarget } from "./targets.ts";
 
-/** What kublk does unless told otherwise, as flags, and what says otherwise. */
+/** kublk's defaults as flags, and the flags that override them. */
 export const GRANTED: readonly { readonly flag: string; readonly short?: string }[] = [
   { flag: "queues=2", short: "q" },
-  // `UBLK_IO_MAX_BYTES` in its `kublk.h`.
+  // `UBLK_IO_MAX_BYTES` in kublk's `kublk.h`.
   { flag: "max-io=1M" },
 ];
 
-/** The option of targets by which several disks may write one file: kublk takes no lock. */
+/** The target option that lets several disks write to one file: kublk takes no lock. */
 const SHARED = "shared";
 
-/** The arguments of `add` or `recover` in our spelling, whichever spelling they are in. */
+/** Converts the arguments of `add` or `recover` to our spelling. */
 export function ownArguments(
   command: "add" | "recover",
   args: readonly string[],
 ): readonly string[] {
   if (args[0] !== AS_KUBLK) return ownSpelling(command, args);
-  // In this order: what is spelt otherwise is given all the same.
+  // The defaults come last: an option that is spelt differently is given too.
   return withGranted(ownSpelling(command, args.slice(1)));
 }
 
-/** The arguments of `add` or `recover`, and what kublk takes for granted. */
+/** Adds kublk's defaults to the arguments of `add` or `recover`. */
 export function withGranted(args: readonly string[]): readonly string[] {
   const line = spreadLetters(ADD_FLAGS, args).map((arg) =>
     arg.replace(/^--[^=]+/, (name) => name.replaceAll("_", "-"))
   );
-  // Without a target, `recover` goes by its record.
+  // Without a target, `recover` uses the record.
   if (!namesTarget(line)) return args;
   const granted = GRANTED.filter(({ flag, short }) =>
     valueIn(line, flag.split("=")[0], short) === undefined

@@ -8,13 +8,13 @@ import { ownSpelling } from "./spellings.ts";
 
 const PAGE = Deno.readTextFileSync(new URL("../../docs/ublk.md", import.meta.url));
 
-/** What a line comes to, of what a record keeps. */
+/** The part of a line's request that a record keeps. */
 async function requested(args: readonly string[]) {
   const { request } = await parseAdd("ublk add", args, "/here");
   return JSON.parse(JSON.stringify(request));
 }
 
-/** A value that a flag of ours can have. */
+/** A possible value of each of our flags. */
 const VALUES_OF: Readonly<Record<string, string>> = {
   id: "3",
   threads: "1",
@@ -66,7 +66,7 @@ Deno.test("VALUES + each of kublk's + comes to ours, or to none", async () => {
   }
 });
 
-/** Lines of kublk's, and what they are without that word. */
+/** kublk command lines, and their equivalents without that word. */
 const GRANTS: readonly [line: string, ours: string][] = [
   ["-t null", "--queues=2 --max-io=1M -t null"],
   ["-t null -q 4", "--max-io=1M -t null -q 4"],

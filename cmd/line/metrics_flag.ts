@@ -1,5 +1,5 @@
 /**
- * `--metrics`, of every command that serves a device.
+ * The flag `--metrics` of every command that serves a device.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { parseMetricsAddress } from "../../metrics/address.ts";
 import type { Flag } from "./flags.ts";
 
-/** Where metrics are served. */
+/** The address for metrics. */
 export const METRICS = {
   name: "metrics",
   kind: "text",
@@ -17,9 +17,10 @@ export const METRICS = {
 } as const satisfies Flag;
 
 /**
- * Its value.
+ * Reads the flag's value.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` for what is no address of this machine alone.
+ * @throws {UblkError} `INVALID_ARGUMENT` for anything but a loopback address or a socket of this
+ *   machine.
  */
 export function metricsAddress(text: string | undefined): string | undefined {
   if (text !== undefined) parseMetricsAddress(text, "--metrics");

@@ -1,6 +1,6 @@
 /**
- * The flags of every server that are about its process and not its disk, and what they come to. See
- * `docs/running.md`.
+ * The flags of every server that concern its process rather than its disk, and their values as
+ * options. See `docs/running.md`.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { parseCpus } from "./cpus.ts";
 import type { ProcessOptions } from "../devices/disk_request.ts";
 import type { Flag, Values } from "./flags.ts";
 
-/** The flags. */
+/** The flags of the server's process. */
 export const PROCESS_FLAGS = [
   {
     name: "mlock",
@@ -39,16 +39,16 @@ export const PROCESS_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /**
- * The flags as options.
+ * Converts the flags to options.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` for what is no list of CPUs.
+ * @throws {UblkError} `INVALID_ARGUMENT` for an invalid list of CPUs.
  */
 export function processOptions(values: Values<typeof PROCESS_FLAGS>): ProcessOptions {
   const { mlock, "io-flusher": ioFlusher, "oom-score": oomScore, cpus } = values;
   return { mlock, ioFlusher, oomScore, cpus: cpus === undefined ? undefined : parseCpus(cpus) };
 }
 
-/** Whether anything is asked for. */
+/** Whether any of these options is set. */
 export function asksOfProcess({ mlock, ioFlusher, oomScore, cpus }: ProcessOptions): boolean {
   return mlock || ioFlusher || oomScore !== undefined || cpus !== undefined;
 }

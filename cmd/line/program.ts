@@ -1,5 +1,5 @@
 /**
- * The programs that serve one kind of disk each, `ublk-mem` and its like: one row here, and one file
+ * The programs that serve one kind of disk each, such as `ublk-mem`: one row here, and one file
  * that runs it.
  *
  * @module
@@ -13,15 +13,15 @@ import { filesText, targetFlags } from "./target_line.ts";
 
 /** A program for one kind of disk. */
 export interface ProgramRow {
-  /** The program. */
+  /** The program's name. */
   readonly name: string;
-  /** The name of its target. */
+  /** Its target's name. */
   readonly target: string;
-  /** What it does, in a few words. */
+  /** A short description. */
   readonly summary: string;
 }
 
-/** All of them. */
+/** All programs. */
 export const PROGRAMS: readonly ProgramRow[] = [
   { name: "ublk-file", target: "loop", summary: "serve a file or block device as /dev/ublkbN" },
   { name: "ublk-mem", target: "mem", summary: "serve a RAM disk as /dev/ublkbN" },
@@ -42,7 +42,7 @@ const NOTES = `SIZE is a number of bytes or has a unit: 64M and 64MiB count in 1
 It serves in the foreground. The first line on stdout is the disk's path, once it can be opened.
 Ctrl-C (or SIGTERM) stops and deletes the disk; once more, a second later, ends by force.`;
 
-/** What the help and the completions tell of a program. */
+/** The syntax of a program, for its help and completions. */
 export function programSyntax(name: string, target: Target): Syntax {
   const { summary } = PROGRAMS.find((row) => row.name === name)!;
   const operands = filesText(target).trim();

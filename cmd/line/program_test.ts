@@ -8,7 +8,7 @@ import { expandConfig } from "./config.ts";
 import { PROGRAMS, programSyntax } from "./program.ts";
 import { ALL } from "./targets.ts";
 
-// Opened once and for all, so that no test seems to leak it.
+// Opened once, so that no test appears to leak it.
 libc();
 
 const targetOf = (name: string) => ALL.find((target) => target.name === name)!;
@@ -28,7 +28,7 @@ for (const row of PROGRAMS) {
   });
 }
 
-/** What stands behind `ublk-mem`, and the same for `ublk add`. */
+/** Arguments of `ublk-mem` that mean the same for `ublk add`. */
 const SAME: readonly string[] = [
   "--size 1M -q 2 -d 16 -n 3",
   "--size 1M --threads 1 --queues 4 --deadline 5s",
@@ -83,7 +83,7 @@ Deno.test("expandConfig + a program for one kind of disk + has no type, and its 
   }
 });
 
-/** Claims the files of a disk, and lets go of them at the end of the scope. */
+/** Claims the files of a disk, and releases them at the end of the scope. */
 async function held(spec: BackendSpec) {
   const loaded = await loadBackend(spec);
   const shared = await loaded.share();
@@ -92,7 +92,7 @@ async function held(spec: BackendSpec) {
     await loaded.unshare(shared);
   };
   try {
-    // An overlay is opened by the one thread that has it.
+    // The one thread that serves an overlay opens it.
     await loaded.open(0, shared);
   } catch (error) {
     await letGo();

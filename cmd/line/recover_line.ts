@@ -1,6 +1,6 @@
 /**
- * The command line of `ublk recover`, read: by itself if it names the target, or else by the record
- * of the device's last server.
+ * Parses the command line of `ublk recover`. The disk comes from the line if it names a target,
+ * else from the record of the device's last server.
  *
  * @module
  */
@@ -24,11 +24,11 @@ import { requestedDisk } from "./request.ts";
 import { valueIn } from "./target_line.ts";
 import { namesTarget } from "./targets.ts";
 
-/** What to recover, and with what. */
+/** A device to recover, and the disk to serve it with. */
 export interface RecoverLine extends AddLine {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
-  /** The target is named on the command line, so its contents may be gone. */
+  /** The command line names the target, so the contents may be lost. */
   readonly explicit: boolean;
 }
 
@@ -36,11 +36,11 @@ const COMMAND = "ublk recover";
 const SEE_HELP = `see \`${COMMAND} --help\``;
 
 /**
- * Reads a command line.
+ * Parses a command line.
  *
- * @param recordOf The record of a device's last server.
- * @throws {UblkError} `INVALID_ARGUMENT` for a mistake in it; `CONTROL_FAILED` where the record does
- *   not help.
+ * @param recordOf Returns the record of a device's last server.
+ * @throws {UblkError} `INVALID_ARGUMENT` for a mistake in it; `CONTROL_FAILED` if the record is of
+ *   no use.
  */
 export async function parseRecover(
   args: readonly string[],
@@ -85,7 +85,7 @@ export async function parseRecover(
   return { ...line, options, metrics, values, id, explicit: false };
 }
 
-/** The disk that a record is about. */
+/** The disk that a record describes. */
 async function lineOf(record: DeviceRecord): Promise<Omit<AddLine, "values">> {
   if (record.version !== undefined) {
     const { request } = record;
@@ -101,14 +101,15 @@ async function lineOf(record: DeviceRecord): Promise<Omit<AddLine, "values">> {
     const reason = `${record.program} served it`;
     throw refusal(record.id, reason, "name the target and its flags, with -t");
   }
-  // Files were shared then unless `--exclusive` said otherwise, and kublk's defaults were ours.
+  // In 0.1.0 files were shared unless `--exclusive` was given, and its defaults were kublk's. So
+  // kublk's defaults are added.
   const isExclusive = record.argv.includes("--exclusive");
   const line = withGranted(record.argv.filter((arg) => arg !== "--exclusive"));
   const granted = isExclusive ? line.filter((arg) => arg !== "--shared") : line;
   return await parseAdd("ublk add", granted, record.cwd);
 }
 
-/** As every command says it that needs one. */
+/** The error of every command that needs a device. */
 function missingDevice(): UblkError {
   return usageError("DEVICE", "it is missing", "give its number, or /dev/ublkbN");
 }

@@ -10,7 +10,7 @@ import {
 import { parseAdd } from "./add_line.ts";
 import { parseRecover } from "./recover_line.ts";
 
-// Opened once and for all, so that no test seems to leak it.
+// Opened once, so that no test appears to leak it.
 libc();
 
 const SERVER = {
@@ -23,7 +23,7 @@ const SERVER = {
   socket: null,
 };
 
-/** As 0.1.0 has written it. */
+/** A record as 0.1.0 wrote it. */
 const OLD: OldRecord = {
   ...SERVER,
   argv: ["-t", "loop", "-q", "3", "-r", "1", "disk.img"],
@@ -33,7 +33,7 @@ const OLD: OldRecord = {
 const parse = (line: string, record?: DeviceRecord) =>
   parseRecover(line.split(" "), () => Promise.resolve(record), "/here");
 
-/** The record of what a command line has added, as it is read again. */
+/** Writes the record of a disk that a command line adds, and reads it back. */
 async function recordOf(line: string, program = "ublk"): Promise<CurrentRecord> {
   const { request, target } = await parseAdd("ublk add", line.split(" "), "/there");
   const record = { ...SERVER, version: RECORD_VERSION, program, target: target.name, request };
@@ -42,7 +42,7 @@ async function recordOf(line: string, program = "ublk"): Promise<CurrentRecord> 
 
 const RECORD = await recordOf("-t loop -q 3 -r 1 disk.img");
 
-/** Each line, as it was added and comes back from its record. */
+/** Command lines that survive the round trip through a record. */
 const RECORDED: readonly string[] = [
   "-t loop -q 3 -r 1 disk.img",
   "-t stripe --chunk-size 16K --direct --shared a b",
@@ -113,7 +113,7 @@ Deno.test("parseRecover with --type needs no record", async () => {
 
 const SEE = "see `ublk recover --help`";
 
-/** Each line, the record there is, and all of the message. */
+/** Command lines, the existing record, and the complete message for each. */
 const MISTAKES: readonly [string, DeviceRecord | undefined, string, string][] = [
   [
     "-t null",

@@ -1,7 +1,7 @@
 /**
- * Makes the backend of a disk from the request for it.
+ * Turns the request for a disk into its backend.
  *
- * The lists of all targets and wrappers are loaded where they are needed, and not before.
+ * The lists of all targets and wrappers are loaded on demand.
  *
  * @module
  */
@@ -11,18 +11,18 @@ import type { Target } from "../../disk/target.ts";
 import type { DiskRequest } from "../devices/disk_request.ts";
 import { targetSpec } from "./target_line.ts";
 
-/** What a request comes to. */
+/** The disk that results from a request. */
 export interface RequestedDisk {
-  /** The target; not persistent where a wrapper forgets what it was given. */
+  /** The target; not marked persistent if a wrapper forgets what is written. */
   readonly target: Target;
-  /** The target's backend, in its wrappers. */
+  /** The target's backend inside its wrappers. */
   readonly backend: BackendSpec;
 }
 
 /**
- * The disk of a request.
+ * Makes the disk of a request.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where target, files or values are not possible.
+ * @throws {UblkError} `INVALID_ARGUMENT` for an impossible target, file or value.
  */
 export async function requestedDisk(request: DiskRequest): Promise<RequestedDisk> {
   const { loadTarget } = await import("./targets.ts");
@@ -30,10 +30,10 @@ export async function requestedDisk(request: DiskRequest): Promise<RequestedDisk
 }
 
 /**
- * The disk of a request, whose target is known.
+ * Makes the disk of a request whose target is known.
  *
- * @param more What the target is told beside its options.
- * @throws {UblkError} `INVALID_ARGUMENT` where files or values are not possible.
+ * @param more Values passed to the target besides its options.
+ * @throws {UblkError} `INVALID_ARGUMENT` for impossible files or values.
  */
 export async function diskOf(
   target: Target,

@@ -1,6 +1,6 @@
 /**
- * What a server serves, by the command line that its process still has: for a device of which there
- * is no record.
+ * The target of a server, read from the command line of its running process: for a device without a
+ * record.
  *
  * @module
  */
@@ -13,21 +13,21 @@ import { ownSpelling } from "./spellings.ts";
 import { PROGRAMS } from "./program.ts";
 import { valueIn } from "./target_line.ts";
 
-/** What stands before the words that were typed. */
+/** Arguments that the user did not type. */
 const MARKS: readonly string[] = [":background", BY_TASK, AS_KUBLK];
 
-/** The target of a process; undefined if it is no server of ours, or does not say. */
+/** The target of a process; undefined if it is not one of our servers or its line names none. */
 export function targetOfServer(pid: number): string | undefined {
   try {
     return targetInLine(readSmallFile(`/proc/${pid}/cmdline`).split("\0").slice(0, -1));
   } catch (error) {
-    // It has ended.
+    // The process has ended.
     if (error instanceof UblkError) return undefined;
     throw error;
   }
 }
 
-/** The target that a command line of a process names, Deno's own arguments included. */
+/** The target that a process's command line names; the line includes Deno's own arguments. */
 export function targetInLine(words: readonly string[]): string | undefined {
   const program = /(?:^|\/)(ublk(?:-[a-z]+)?)(?:\.ts)?$/;
   const at = words.findIndex((word) => !word.startsWith("-") && program.test(word));
@@ -45,7 +45,7 @@ export function targetInLine(words: readonly string[]): string | undefined {
   return valueIn(own, "module") === undefined ? undefined : "module";
 }
 
-/** Another program's line may be one that we would refuse. */
+/** The line of another program may be invalid for us. */
 function lineOf(command: "add" | "recover", args: readonly string[]): readonly string[] {
   try {
     return ownSpelling(command, args);

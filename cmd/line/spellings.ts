@@ -1,6 +1,6 @@
 /**
- * The command lines of ublksrv and rublk, in which people know `ublk add`, as our own: `-f FILE`, a
- * target that is named by a word, and their names of flags.
+ * Translates the command lines of ublksrv and rublk into ours, for users who know `ublk add` from
+ * them: `-f FILE`, a target given as a word, and their names of flags.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { misspelt } from "../program/misspelt.ts";
 import { valueIn } from "./target_line.ts";
 import { ALL as TARGETS, namesTarget, targetNames } from "./targets.ts";
 
-/** A file that is named by a flag, as theirs are. */
+/** A file given by a flag, as they do. */
 const FILE = { name: "file", short: "f", kind: "path", help: "" } as const satisfies Flag;
 
 /** Their names of flags, with `-`, and ours. */
@@ -29,10 +29,10 @@ const RENAMED: Readonly<Record<string, string>> = {
   zerocopy: "zero-copy",
 };
 
-/** Theirs that say what is so here in any case. */
+/** Their flags for behaviour that is always on here. */
 const NEEDLESS: readonly string[] = ["buffered-io"];
 
-/** Theirs that mean something else here, or nothing, and what to type. */
+/** Their flags that mean something else here, or nothing, and what to type instead. */
 const REMEDIES: Readonly<Record<string, readonly [cause: string, remedy: string]>> = {
   "--uring-comp": ["it is of ublksrv, for its own measurements", "leave it out"],
   "--offset": ["it is of ublksrv, in sectors", "write --wrap offset:SIZE, in bytes or with a unit"],
@@ -41,14 +41,14 @@ const REMEDIES: Readonly<Record<string, readonly [cause: string, remedy: string]
   "-p": ["it is --unprivileged of rublk", "write --unprivileged"],
 };
 
-/** Every flag that a target of ours has. */
+/** Every flag of our targets. */
 const TARGET_FLAGS: readonly Flag[] = TARGETS.flatMap(({ options }) => options);
 
 /**
- * A command line of `ublk add` or `ublk recover` with what others call otherwise in our words. What
- * is right already stays as it is, where it is.
+ * Translates other programs' words in a command line of `ublk add` or `ublk recover`. Correct words
+ * stay unchanged and in place.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` that says what to type for what there is no word of ours for.
+ * @throws {UblkError} `INVALID_ARGUMENT` that says what to type, for a word without an equivalent.
  */
 export function ownSpelling(command: "add" | "recover", args: readonly string[]): string[] {
   const own = spreadLetters([...ADD_FLAGS, FILE], args);
@@ -74,13 +74,16 @@ export function ownSpelling(command: "add" | "recover", args: readonly string[])
   return [...line, ...after];
 }
 
-/** Whether the first word is to name the target, or the device to recover: nothing else does. */
+/**
+ * Whether the first word has to name the target, or the device to recover, because nothing else
+ * does.
+ */
 function isNameless(command: "add" | "recover", line: readonly string[]): boolean {
   if (command === "add") return !namesTarget(line) && valueIn(line, "config") === undefined;
   return valueIn(line, "id", "n") === undefined && valueIn(line, "number") === undefined;
 }
 
-/** A flag in our words, with its value if that is a word of its own. */
+/** Translates a flag, and its value if that is a separate word. */
 function flagOf(arg: string, left: string[], isModule: boolean): string[] {
   const at = arg.indexOf("=");
   const dashed = at < 0 ? arg : arg.slice(0, at);
@@ -103,7 +106,7 @@ function flagOf(arg: string, left: string[], isModule: boolean): string[] {
   return withValue(ours, findFlag(ADD_FLAGS, `--${renamed}`), left);
 }
 
-/** A flag whose value is a device has its number: `-n ublkb0` is `-n 0`. */
+/** Replaces a device with its number: `-n ublkb0` becomes `-n 0`. */
 function withNumber(words: readonly string[]): readonly string[] {
   const [, dashed, attached] = /^(--[^=]+=?|-.=?)(.*)$/s.exec(words[0]) ?? [];
   if (dashed === undefined || findFlag(ADD_FLAGS, dashed.replace(/=$/, ""))?.name !== "id") {
@@ -114,23 +117,23 @@ function withNumber(words: readonly string[]): readonly string[] {
   ];
 }
 
-/** A file as a word that is no flag, whatever it is called. */
+/** A file as a word that cannot be taken for a flag. */
 function fileWord(dashed: string, file: string | undefined): string {
   if (file !== undefined && file !== "") return file.startsWith("-") ? `./${file}` : file;
   throw usageError(dashed, "it needs a value", "give the path of a file");
 }
 
-/** What follows a flag that takes a value is one, whatever it looks like. */
+/** The word after a flag that takes a value is its value, whatever it looks like. */
 function withValue(arg: string, flag: Flag | undefined, left: string[]): string[] {
   const takesValue = flag !== undefined && flag.kind !== "switch" && flag.kind !== "count";
   const isApart = arg.startsWith("--") ? !arg.includes("=") : arg.length === 2;
-  // "--get-data 1", as getopt has it.
+  // "--get-data 1", as with getopt.
   const takesBit = flag?.takesBit === true && arg.startsWith("--") && /^[01]$/.test(left[0] ?? "");
   if (!takesBit && !(takesValue && isApart) || left.length === 0) return [arg];
   return [arg, left.shift()!];
 }
 
-/** A word that names a target, or a module by the end of its name. */
+/** Translates a word that names a target, or a module by its file extension. */
 function targetWord(word: string): string {
   const names = TARGETS.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
   const plain = word.replaceAll("_", "-");

@@ -7,7 +7,7 @@ import { ownSpelling } from "./spellings.ts";
 type Command = "add" | "recover";
 const spelt = (command: Command, line: string) => ownSpelling(command, line.split(" ")).join(" ");
 
-// What is typed, and what it becomes.
+// Typed lines, and their translations.
 const LINES: readonly [Command, string, string][] = [
   // rublk: the target is a word, and so are its files.
   ["add", "loop -f a.img", "--type=loop a.img"],
@@ -32,7 +32,7 @@ const LINES: readonly [Command, string, string][] = [
   ["add", "-t null --user-recovery", "-t null --recovery=1"],
   ["add", "-t null --user_recovery_reissue 1", "-t null --recovery-reissue 1"],
   ["add", "-t null --user_recovery_fail_io=1", "-t null --recovery-fail-io=1"],
-  // What is right stays so, and so does what only its target knows.
+  // Correct lines stay unchanged, and so do flags that only the target knows.
   ["add", "-t loop --direct -- -f", "-t loop --direct -- -f"],
   ["add", "-t null --get_data 0 -n -1", "-t null --get_data 0 -n -1"],
   ["add", "-t ./mine.ts --file x --offset 3 y", "-t ./mine.ts --file x --offset 3 y"],

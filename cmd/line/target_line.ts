@@ -1,6 +1,6 @@
 /**
- * What one target makes of a command line, whichever it is. The list of all is `targets.ts`: who serves
- * one kind of disk does not load the others.
+ * The part of a command line that a target interprets, for any target. The list of all targets is
+ * in `targets.ts`: a program for one kind of disk does not load the others.
  *
  * @module
  */
@@ -10,7 +10,9 @@ import type { BackendSpec } from "../../disk/spec.ts";
 import type { Target, TargetValues } from "../../disk/target.ts";
 import { type Flag, usageError } from "./flags.ts";
 
-/** The value of a flag on a command line that cannot be read yet, before the target is known. */
+/**
+ * The value of a flag on a command line that cannot be parsed yet, because the target is unknown.
+ */
 export function valueIn(
   args: readonly string[],
   name: string,
@@ -27,20 +29,20 @@ export function valueIn(
   return undefined;
 }
 
-/** A target's own options as flags. */
+/** The target's own options as flags. */
 export function targetFlags({ options }: Target): Flag[] {
-  // What a module needs may stand in its --options too, so it says itself what is missing.
+  // A module's required options may be in --options, so the module itself reports missing ones.
   const elsewhere = options.some(({ kind }) => kind === "json");
   return options.map((option) => elsewhere ? { ...option, required: undefined } : option);
 }
 
-/** What to tell somebody who gives an option that a target has not. */
+/** The remedy for an option that the target does not have. */
 export function targetHint(command: string, { name, options }: Target): string {
   const names = options.map((option) => `--${option.name}`).join(", ");
   return `${name} has ${names === "" ? "no options of its own" : names}; see \`${command} --help\``;
 }
 
-/** What stands on a command line beside its flags: ` FILE [FILE]`. */
+/** The operands of a target in the help: ` FILE [FILE]`. */
 export function filesText({ files: { min, max }, options, operand }: Target): string {
   const option = options.find(({ name }) => name === operand);
   const more = option === undefined ? "" : ` [${placeholderOf(option)}]`;
@@ -48,13 +50,13 @@ export function filesText({ files: { min, max }, options, operand }: Target): st
   return `${" FILE".repeat(min)}${" [FILE]".repeat(max - min)}${more}`;
 }
 
-/** A path as it is meant by somebody in the folder `cwd`. */
+/** Resolves a path against the folder `cwd`. */
 export function absolute(path: string, cwd: string): string {
   return path.startsWith("/") ? path : `${cwd}/${path}`;
 }
 
 /**
- * Checks how many files a target is given.
+ * Checks the number of files for a target.
  *
  * @throws {UblkError} `INVALID_ARGUMENT`.
  */
@@ -72,7 +74,7 @@ export function checkFiles({ name, files: { min, max } }: Target, files: readonl
 /**
  * The specification of a target's backend.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where values are not possible.
+ * @throws {UblkError} `INVALID_ARGUMENT` for impossible values.
  */
 export function targetSpec(
   target: Target,

@@ -1,5 +1,5 @@
 /**
- * The targets that `ublk add -t` can name, as flags.
+ * The targets of `ublk add -t`, as flags.
  *
  * @module
  */
@@ -12,34 +12,35 @@ import { flagLines } from "./help.ts";
 import { misspelt } from "../program/misspelt.ts";
 import { filesText, valueIn } from "./target_line.ts";
 
-/** All of them. */
+/** All targets. */
 export const ALL: readonly Target[] = [...TARGETS, module];
 
-/** `null, mem, loop, …`. */
+/** The names of all targets: `null, mem, loop, …`. */
 export function targetNames(): string {
   return ALL.map(({ name }) => name).join(", ");
 }
 
 /**
- * The target that a command line names: by name or alias, in which `_` and `-` are the same, or by
+ * The target that a command line names: by name or alias, where `_` and `-` are equivalent, or by
  * the path or URL of a module.
  *
- * @param cwd What relative paths are relative to.
- * @throws {UblkError} `INVALID_ARGUMENT` that names them all; what {@linkcode moduleTarget} throws.
+ * @param cwd The folder that relative paths are resolved against.
+ * @throws {UblkError} `INVALID_ARGUMENT` that lists all targets; errors of
+ *   {@linkcode moduleTarget}.
  */
 export async function targetOf(args: readonly string[], cwd: string): Promise<Target> {
   return await loadTarget(targetReference(args, cwd));
 }
 
-/** The target of a reference. */
+/** Loads the target of a reference. */
 export async function loadTarget(reference: string): Promise<Target> {
   return ALL.find(({ name }) => name === reference) ?? await moduleTarget(reference);
 }
 
 /**
- * What a command line says of its target, as it can be kept: a name, or the URL of a module.
+ * The target of a command line as a reference to keep: a name, or the URL of a module.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where it names none.
+ * @throws {UblkError} `INVALID_ARGUMENT` if it names none.
  */
 export function targetReference(args: readonly string[], cwd: string): string {
   const type = valueIn(args, "type", "t");
@@ -77,7 +78,7 @@ function isMissing(file: URL): boolean {
   }
 }
 
-/** Whether a command line names a target, in whatever way. */
+/** Whether a command line names a target in any way. */
 export function namesTarget(args: readonly string[]): boolean {
   return valueIn(args, "type", "t") !== undefined || valueIn(args, "module") !== undefined;
 }

@@ -1,15 +1,15 @@
 /**
- * Text in lines of a width.
+ * Wrapping text to a width.
  *
  * @module
  */
 
 /**
- * A text in lines of so many characters at most. A line ends between two words; a word that is longer
- * than a line has one of its own. What stands in backquotes is one word.
+ * Breaks a text into lines of at most `width` characters. Lines break between words; a word longer
+ * than a line gets its own line. Text in backquotes counts as one word.
  *
- * @param indent Put before each line but the first, and part of the width.
- * @param first How much of the first line is taken already.
+ * @param indent Prefix of every line but the first; counts towards the width.
+ * @param first Characters of the first line that are already taken.
  */
 export function wrapped(text: string, width: number, indent = "", first = 0): string {
   const words = text.match(/(?:`[^`\n]*`|[^\s`]|`)+/g) ?? [];
@@ -28,7 +28,7 @@ export function wrapped(text: string, width: number, indent = "", first = 0): st
   return lines.join(`\n${indent}`);
 }
 
-/** Paragraphs, each wrapped by itself; one that is indented is laid out already. */
+/** Wraps each paragraph separately. An indented paragraph is kept as it is. */
 export function paragraphs(text: string, width: number): string {
   return text.split("\n").map((line) => /^\s|^$/.test(line) ? line : wrapped(line, width))
     .join("\n");

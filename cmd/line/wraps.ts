@@ -1,5 +1,5 @@
 /**
- * Wrappers on a command line: `--wrap NAME[:OPTION[=VALUE],…]`, as often as wanted.
+ * Wrappers on a command line: `--wrap NAME[:OPTION[=VALUE],…]`, repeatable.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import { usageError } from "./flags.ts";
 import { explained } from "./help.ts";
 import { absolute } from "./target_line.ts";
 
-/** One wrapper as it was asked for. */
+/** One wrapper as requested. */
 export interface Wrap {
-  /** Which. */
+  /** The wrapper. */
   readonly wrapper: Wrapper;
-  /** Its options, as texts; switches are true. */
+  /** Its options as strings; switches are true. */
   readonly options: GivenOptions;
 }
 
 /**
- * Reads the values of `--wrap`.
+ * Parses the values of `--wrap`.
  *
- * @param cwd What relative paths are relative to.
- * @throws {UblkError} `INVALID_ARGUMENT` where a wrapper or option is not there.
+ * @param cwd The folder that relative paths are resolved against.
+ * @throws {UblkError} `INVALID_ARGUMENT` for an unknown wrapper or option.
  */
 export function readWraps(texts: readonly string[], cwd: string): Wrap[] {
   return texts.map((text) => {
@@ -38,9 +38,9 @@ export function readWraps(texts: readonly string[], cwd: string): Wrap[] {
 }
 
 /**
- * The wrapper of a name.
+ * Finds a wrapper by name.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` where there is none.
+ * @throws {UblkError} `INVALID_ARGUMENT` if there is none.
  */
 export function findWrapper(name: string): Wrapper {
   const wrapper = WRAPPERS.find((one) => one.name === name);
@@ -58,8 +58,9 @@ function readOptions({ name, options }: Wrapper, text: string, cwd: string): Giv
     let option = options.find((one) => one.name === key);
     let value: string | true = at < 0 ? true : word.slice(at + 1);
     if (option === undefined && index === 0 && !/^[a-z-]+=/.test(word)) {
-      // What the wrapper is mostly about needs no name. With one that is misspelt, it would be the
-      // name of a file that is made, empty, in place of the right one.
+      // A wrapper's main option needs no name. A word `NAME=…` with an unknown name is a
+      // misspelling, not the main option's value: as a file name, it would be created, empty, in
+      // place of the right file.
       option = options.find((one) => one.first);
       value = word;
     }
@@ -83,11 +84,11 @@ function readOptions({ name, options }: Wrapper, text: string, cwd: string): Giv
 }
 
 /**
- * A wrapper of a file of options as the value of the flag, with paths that are absolute.
+ * Converts a wrapper in a file of options to a value of the flag, with absolute paths.
  *
- * @param value The flag's value, or a table of the wrapper's `name` and its options.
- * @param folder What relative paths are relative to.
- * @throws {UblkError} `INVALID_ARGUMENT` where it is neither, or as {@linkcode readWraps}.
+ * @param value The flag's value, or a table with the wrapper's `name` and options.
+ * @param folder The folder that relative paths are resolved against.
+ * @throws {UblkError} `INVALID_ARGUMENT` if it is neither, or as {@linkcode readWraps}.
  */
 export function absoluteWrap(value: unknown, folder: string): string {
   const { wrapper, options } = readWraps([wrapText(value)], folder)[0];
@@ -109,12 +110,12 @@ function wrapText(value: unknown): string {
 
 const textOf = (value: unknown) => typeof value === "string" ? value : valueText(value);
 
-/** At commas; two of them are one that belongs to a value. */
+/** Splits at commas; a doubled comma is a literal one. */
 function splitWords(text: string): string[] {
   return text.replaceAll(",,", "\0").split(",").map((word) => word.replaceAll("\0", ","));
 }
 
-/** A backend in its wrappers, of which the first is the outermost. */
+/** Wraps a backend; the first wrapper is the outermost. */
 export function wrapped(wraps: readonly Wrap[], backend: BackendSpec): BackendSpec {
   return wraps.reduceRight((inner, { wrapper, options }) => wrapper.spec(inner, options), backend);
 }

@@ -5,7 +5,7 @@ import { libc } from "../../uring/libc.ts";
 import { parseAdd } from "./add_line.ts";
 import { wrappersHelp } from "./wraps.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 
 const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
@@ -19,7 +19,7 @@ async function stackOf(line: string): Promise<[string, unknown][]> {
   }
 }
 
-/** Command lines, and the wrappers that they make. */
+/** Command lines, and the wrappers that result. */
 const STACKS: [string, [string, unknown][]][] = [
   ["-t mem", []],
   ["-t mem --wrap readonly", [["readonly", {}]]],
@@ -53,7 +53,7 @@ for (const [line, expected] of STACKS) {
     assertEquals(await stackOf(line), expected));
 }
 
-/** Each line, and all of the message. */
+/** Command lines, and the complete message for each. */
 const MISTAKES: [string, string][] = [
   [
     "-t mem --wrap foil",

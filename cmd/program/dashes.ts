@@ -1,6 +1,6 @@
 /**
- * Errors of the library in the words of a command line: what a program calls `perIoDaemons` is typed
- * `--per-io-daemons`.
+ * Rewrites errors of the library for a command line: `perIoDaemons` in a program is
+ * `--per-io-daemons` there.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { DeviceOption } from "../../device/option_row.ts";
 import { DEVICE_OPTIONS } from "../../device/option_table.ts";
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 
-/** Options of the library whose names are none in any language, and the flags that set them. */
+/** Options of the library whose names are not English words, and the flags that set them. */
 const FLAGS: Readonly<Record<string, string>> = {
   // Of a backend, and groups of a device's options.
   blockSize: "block-size",
@@ -20,17 +20,20 @@ const FLAGS: Readonly<Record<string, string>> = {
   ...Object.fromEntries((DEVICE_OPTIONS as readonly DeviceOption[]).flatMap(namesOf)),
 };
 
-/** The names of a device's option, with its flag: `topology.ioOptBytes`, and `ioOptBytes` alone. */
+/** The names of a device option, with its flag: `topology.ioOptBytes`, and `ioOptBytes` alone. */
 function namesOf({ member, flag, negated }: DeviceOption): [name: string, flag: string][] {
   if (flag === undefined || negated) return [];
   const last = member.replace(/^.*\./, "");
   const names = [member, last].filter((name) => /[A-Z.]/.test(name));
-  // Of two options of one name, the one of the device itself is meant.
+  // If two options share a name, it means that of the device itself.
   const isTaken = member !== last && DEVICE_OPTIONS.some((row) => row.member === last);
   return names.filter((name) => name === member || !isTaken).map((name) => [name, flag]);
 }
 
-/** Options that are words too: they are meant where something is to be left out, or has a value. */
+/**
+ * Options whose names are also English words. They count as options only before a value, or in a
+ * phrase such as "leave … out".
+ */
 const WORDS: Readonly<Record<string, string>> = {
   batch: "batch",
   create: "create",
@@ -43,7 +46,7 @@ const WORDS: Readonly<Record<string, string>> = {
 
 const NAMES = Object.keys(FLAGS).map((name) => name.replace(".", "\\.")).join("|");
 const NAME = `(?:${NAMES}|${Object.keys(WORDS).join("|")})`;
-/** Neither a part of a path nor quoted. */
+/** Not preceded by a part of a path or a quote. */
 const BY_ITSELF = "(?<![\\w./'\"`-])";
 const PATTERNS: readonly RegExp[] = [
   new RegExp(`${BY_ITSELF}(?:${NAMES})(?![\\w./'"\`-])`, "g"),
@@ -59,7 +62,7 @@ const PATTERNS: readonly RegExp[] = [
   /(?<=\()shared(?=\))/g,
 ];
 
-/** A text of the library with its options as they are typed. */
+/** Rewrites the options in a text of the library as flags. */
 export function asTyped(text: string): string {
   const flag = (name: string) => `--${FLAGS[name] ?? WORDS[name] ?? name}`;
   const plain = text.replaceAll(
@@ -69,7 +72,7 @@ export function asTyped(text: string): string {
   return PATTERNS.reduce((shown, pattern) => shown.replaceAll(pattern, flag), plain);
 }
 
-/** An error of the library with its options as they are typed; anything else as it is. */
+/** Rewrites the options in an error of the library as flags; returns any other value unchanged. */
 export function withDashes(error: unknown): unknown {
   if (!isUblkError(error)) return error;
   const { code, operation, reason, hint, device, queue, errno, cause } = error;

@@ -4,7 +4,7 @@ import { DEVICE_OPTIONS } from "../../device/option_table.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { asTyped, withDashes } from "./dashes.ts";
 
-// As the library says it, and as it is typed.
+// The library's text, and the command line's.
 const TEXTS: readonly [string, string][] = [
   [
     "perIoDaemons and batch exclude one another",
@@ -32,7 +32,7 @@ const TEXTS: readonly [string, string][] = [
   ["create needs a size", "--create needs a size"],
   ["a size is for create: a file has its own", "a size is for --create: a file has its own"],
   ["let both share it (shared)", "let both share it (--shared)"],
-  // Words, and what others wrote.
+  // English words, and text from other sources.
   ["it was made without recovery", "it was made without --recovery"],
   ["its size per block", "its size per block"],
   ["a create and a size", "a create and a size"],

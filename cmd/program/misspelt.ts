@@ -1,33 +1,34 @@
 /**
- * "Did you mean …?": what a word that nobody knows may have been meant for.
+ * "Did you mean …?": suggestions for unknown words.
  *
- * Whoever throws an error about such a word notes beside it which words there are. The library that
- * compares them is loaded once the error is about to be shown, so that no other command waits for it.
+ * Code that throws an error about an unknown word attaches the known words to it. The library that
+ * compares them is loaded when the error is about to be shown, so other commands do not wait for
+ * it.
  *
  * @module
  */
 
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 
-/** A word that is not known. */
+/** An unknown word. */
 interface Misspelling {
-  /** As it was typed. */
+  /** The word as typed. */
   readonly word: string;
-  /** The words that there are. */
+  /** The known words. */
   readonly known: readonly string[];
-  /** The remedy with the word that is meant. */
+  /** The remedy for the word that is meant. */
   readonly remedy: (word: string) => string;
 }
 
 const noted = new WeakMap<UblkError, Misspelling>();
 
-/** The longest word that is compared: a longer one is no slip of a finger. */
+/** The longest word that is compared: longer words are not typing slips. */
 const LONGEST_WORD = 40;
 
 /**
- * Notes beside an error which words there are, for {@linkcode withSuggestion}.
+ * Attaches the known words to an error, for {@linkcode withSuggestion}.
  *
- * @param remedy What to say with the word that is meant. Default: `did you mean WORD?`
+ * @param remedy Returns the remedy for the word that is meant. Default: `did you mean WORD?`
  * @returns The error.
  */
 export function misspelt(
@@ -40,16 +41,19 @@ export function misspelt(
   return error;
 }
 
-/** Notes beside an error what is noted beside another, of which it is made. */
+/** Copies the attached words from the error that another is made from. */
 export function likewise(error: UblkError, other: UblkError): UblkError {
   const found = noted.get(other);
   if (found !== undefined) noted.set(error, found);
   return error;
 }
 
-/** The error with the word that is meant for its remedy; itself where no word is close. */
+/**
+ * Returns the error with a remedy that names the intended word; the error itself if no word is
+ * close.
+ */
 export async function withSuggestion(error: unknown): Promise<unknown> {
-  // What a module throws may be a Proxy that throws when it is asked.
+  // A module may throw a Proxy that throws on any access.
   if (!isUblkError(error)) return error;
   const found = noted.get(error);
   const meant = found === undefined ? undefined : await closest(found.word, found.known);
@@ -59,8 +63,8 @@ export async function withSuggestion(error: unknown): Promise<unknown> {
 }
 
 /**
- * The known word that another was meant for: one that a slip or two lead to (two letters that have
- * changed places are two), or the only one that it begins.
+ * The known word that was meant: one within a few slips (two swapped letters count as two), or the
+ * only one that starts with the given word.
  */
 export async function closest(
   word: string,
@@ -71,7 +75,7 @@ export async function closest(
   const { closestString, levenshteinDistance } = await import("@std/text");
   const nearest = closestString(plain, known);
   const slips = levenshteinDistance(plain, nearest.replaceAll("_", "-").toLowerCase());
-  // Of four letters, two others are another word: "nope" is no "type".
+  // Two different letters in four make another word: "nope" is not "type".
   if (slips <= (plain.length < 5 ? 1 : plain.length < 9 ? 2 : 3)) return nearest;
   const begun = plain.length < 3 ? [] : known.filter((one) => one.startsWith(plain));
   return begun.length === 1 ? begun[0] : undefined;

@@ -14,7 +14,7 @@ Deno.test("closest() + words a slip or two away, or begun + are found, and no ot
     ["max-oi", "max-io"],
     ["over", "overcommit"],
     ["recovry", "recovery"],
-    // Two begin so.
+    // Two words start like this.
     ["recov", undefined],
     ["colour", undefined],
     ["oath", undefined],

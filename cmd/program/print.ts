@@ -1,7 +1,7 @@
 /**
- * The one place where the commands write to stdout and stderr. Text that others wrote (names of
- * files and members, messages of modules, records) is escaped here, so that it can neither steer a
- * terminal nor forge a line.
+ * The only place where commands write to stdout and stderr. Text from outside (names of files and
+ * members, messages of modules, records) is escaped here, so that it can neither control a terminal
+ * nor forge a line.
  *
  * @module
  */
@@ -9,19 +9,19 @@
 import { UblkError } from "../../uapi/error.ts";
 import { printable, printableJson, printableText } from "../../uapi/printable.ts";
 
-/** The operation of a `UblkError` about stdout: nobody reads it, or there is no room. */
+/** The operation of a `UblkError` about stdout: it has no reader, or there is no room. */
 export const STDOUT_OPERATION = "write to stdout";
 
-/** Where bytes go: `Deno.stderr`, or a test's. */
+/** A destination for bytes: `Deno.stderr`, or a test's. */
 export interface ByteSink {
-  /** Takes some of the bytes and says how many. */
+  /** Writes some of the bytes, and returns the number written. */
   write(bytes: Uint8Array): Promise<number>;
 }
 
-/** Stderr, for a log that never waits. Its lines are escaped before. */
+/** Stderr, for a log that never waits. Its lines are escaped beforehand. */
 export const STDERR: ByteSink = Deno.stderr;
 
-/** The terminal at stderr, for a line that is drawn over. */
+/** The terminal at stderr, for a line that is redrawn. */
 export const STDERR_TERMINAL: { isTerminal(): boolean; writeSync(bytes: Uint8Array): number } =
   Deno.stderr;
 
@@ -30,7 +30,7 @@ export function isTerminal(): boolean {
   return Deno.stdout.isTerminal();
 }
 
-/** The width of the terminal at stdout in characters; undefined where it does not tell. */
+/** The width of the terminal at stdout, in characters; undefined if unknown. */
 export function terminalColumns(): number | undefined {
   try {
     const { columns } = Deno.consoleSize();
@@ -43,40 +43,40 @@ export function terminalColumns(): number | undefined {
 /**
  * Writes one line to stdout.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
+ * @throws {UblkError} `SYSCALL_FAILED` if nobody reads it.
  */
 export async function writeLine(line: string): Promise<void> {
   await writeLines([line]);
 }
 
 /**
- * Writes lines to stdout, each of which stays one line whatever is in it.
+ * Writes lines to stdout. Each stays one line, whatever it contains.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
+ * @throws {UblkError} `SYSCALL_FAILED` if nobody reads it.
  */
 export async function writeLines(lines: readonly string[]): Promise<void> {
   await writeRaw(lines.map((line) => `${printable(line)}\n`).join(""));
 }
 
 /**
- * Writes a text of our own, of several lines: a help, a script.
+ * Writes a trusted text of several lines: a help, a script.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
+ * @throws {UblkError} `SYSCALL_FAILED` if nobody reads it.
  */
 export async function writeText(text: string): Promise<void> {
   await writeRaw(`${printableText(text)}\n`);
 }
 
 /**
- * Writes JSON that {@linkcode jsonText} made.
+ * Writes JSON made by {@linkcode jsonText}.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
+ * @throws {UblkError} `SYSCALL_FAILED` if nobody reads it.
  */
 export async function writeJson(value: unknown, indent?: number): Promise<void> {
   await writeRaw(`${jsonText(value, indent)}\n`);
 }
 
-/** A value as JSON that is as harmless to a terminal as the text is; bigints become `"0x…"`. */
+/** Converts a value to JSON that is safe to print on a terminal; bigints become `"0x…"`. */
 export function jsonText(value: unknown, indent?: number): string {
   return printableJson(JSON.stringify(
     value,
@@ -86,33 +86,32 @@ export function jsonText(value: unknown, indent?: number): string {
 }
 
 /**
- * Writes a frame for a terminal, whose control sequences are ours. Whoever makes it escapes the
- * rest.
+ * Writes a frame with our control sequences to a terminal. The caller escapes the rest.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where nobody reads it.
+ * @throws {UblkError} `SYSCALL_FAILED` if nobody reads it.
  */
 export async function writeFrame(frame: string): Promise<void> {
   await writeRaw(frame);
 }
 
-/** Does as {@linkcode writeFrame} at once, for the end of a process. A terminal may be gone. */
+/** Writes a frame synchronously, for the end of a process. The terminal may be gone. */
 export function writeFrameNow(frame: string): void {
   writeSync(Deno.stdout, frame);
 }
 
 let leaveScreen: (() => void) | undefined;
 
-/** Says how to leave the screen that a terminal shows at the moment, if it shows one. */
+/** Registers the function that leaves the current full screen, or undefined if there is none. */
 export function showScreen(leave: (() => void) | undefined): void {
   leaveScreen = leave;
 }
 
-/** Gives a terminal back what stood there, before a line that is to stay or the end. */
+/** Restores the terminal's previous contents, before a permanent line or the end. */
 export function endScreen(): void {
   leaveScreen?.();
 }
 
-/** Writes one line to stderr, whether anybody reads it or not. */
+/** Writes one line to stderr, and ignores failures. */
 export function writeError(line: string): void {
   endScreen();
   writeSync(Deno.stderr, `${printable(line)}\n`);
@@ -141,6 +140,6 @@ function writeSync(
   try {
     for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
   } catch {
-    // There is no other place to say that this one cannot be written to.
+    // There is nowhere else to report that stderr cannot be written.
   }
 }

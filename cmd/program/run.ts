@@ -1,6 +1,6 @@
 /**
- * The frame of every command: the one line of an error, the exit status, and what becomes of an
- * exception that nobody has caught.
+ * The frame around every command: one line per error, the exit status, and the handling of uncaught
+ * exceptions.
  *
  * @module
  */
@@ -12,30 +12,38 @@ import { withSuggestion } from "./misspelt.ts";
 import { Excerpt } from "./excerpt.ts";
 import { STDOUT_OPERATION, writeError } from "./print.ts";
 
-/** All is well. */
+/** Success. */
 export const EXIT_OK = 0;
-/** It could not be done. */
+/** The command failed. */
 export const EXIT_FAILURE = 1;
 /** The command line is wrong; nothing was touched. */
 export const EXIT_USAGE = 2;
-/** Nobody reads the output any more: as if SIGPIPE (13) had ended the process, and as quietly. */
+/**
+ * The reader of the output is gone: the status as if SIGPIPE (13) had ended the process, without a
+ * message.
+ */
 const EXIT_UNREAD = 128 + 13;
 
-/** Where the one line of an error goes. */
+/** The destination of error lines. */
 export interface ErrorLog {
-  /** Whether a device is made or served, so that the process goes on after a mistake of its own. */
+  /** Whether a device is being made or served. The process then survives uncaught errors. */
   readonly serves?: boolean;
-  /** Whether a reader who has had enough ends the command quietly, since nothing depends on it. */
+  /**
+   * Whether a closed stdout ends the command without a message, because nothing depends on the
+   * command.
+   */
   readonly isShort?: boolean;
-  /** Takes it. */
+  /** Writes an error line. */
   error(message: string): void;
-  /** Takes a line that shows where. Without it none is shown. */
+  /** Writes a line of an excerpt. Omitted: excerpts are not shown. */
   detail?(line: string): void;
-  /** Resolves once it is written, or nobody reads it. */
+  /** Resolves once everything is written, or nobody reads it. */
   flush(): Promise<void>;
 }
 
-/** The plain one: stderr, for a command that serves nothing and may well wait for its reader. */
+/**
+ * Creates the plain log on stderr, for a command that serves nothing and may wait for its reader.
+ */
 export function errorLog(program: string): ErrorLog {
   return {
     isShort: true,
@@ -45,7 +53,7 @@ export function errorLog(program: string): ErrorLog {
   };
 }
 
-/** Runs a command to its exit status: what is thrown becomes one line on stderr. */
+/** Runs a command and returns its exit status. An error becomes one line on stderr. */
 export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Promise<number> {
   using _caught = catchUncaught(log);
   try {
@@ -61,10 +69,11 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
 }
 
 /**
- * Runs a server to its exit status. With `--resume` whoever starts it tries again, unless the command
- * line is wrong: what is wrong beyond it may pass, such as a file that the kernel has not yet let go of.
+ * Runs a server and returns its exit status. With `--resume` the service manager tries again, unless
+ * the status says that the command line is wrong. Other errors with that status may be temporary, such
+ * as a file that the kernel has not released yet.
  *
- * @param run Is given a function to call once the command line is read, and says `--resume`.
+ * @param run Calls its argument once the command line is read and has `--resume`.
  */
 export async function serverStatus(
   log: ErrorLog,
@@ -75,36 +84,39 @@ export async function serverStatus(
   return again && status === EXIT_USAGE ? EXIT_FAILURE : status;
 }
 
-/** An error in the words of a command line. The table of the words is loaded where there is an error. */
+/** Rewrites an error in terms of the command line. The table is loaded only when there is an error. */
 async function asTyped(error: unknown): Promise<unknown> {
   return isUblkError(error) ? (await import("./dashes.ts")).withDashes(error) : error;
 }
 
-/** A mistake on the command line; one about a device is of what the device is, or is not. */
+/**
+ * Whether an error is about the command line. An error with a device is about that device's state
+ * instead.
+ */
 function isUsage(error: unknown): boolean {
   return isUblkError(error) && error.code === "INVALID_ARGUMENT" && error.device === undefined;
 }
 
-/** `ublk list | head -1`: the reader has what it wanted. */
+/** Whether the reader of stdout has left, as in `ublk list | head -1`. */
 function isUnread(error: unknown): boolean {
   return isUblkError(error) && error.operation === STDOUT_OPERATION &&
     error.cause instanceof Deno.errors.BrokenPipe;
 }
 
-/** Of a command that runs another in the same process, that of the inner one comes last. */
+/** Logs of nested commands in the same process, the innermost last. */
 const catching: ErrorLog[] = [];
 
 /**
- * Makes one line of what nobody has caught: a Promise of a module that is rejected when nobody
- * waits for it, a mistake of ours in a timer. A server that makes or has a device goes on: the threads
- * that serve it are others, and to end there and then would leave the device behind.
+ * Turns an uncaught error into one line: a rejected Promise of a module that nobody awaits, a bug
+ * of ours in a timer. A server that is making or has a device continues: other threads serve the
+ * device, and ending here would leave it behind.
  */
 function catchUncaught(log: ErrorLog): Disposable {
   let ending = false;
   catching.push(log);
   const caught = (event: Event, thrown: unknown) => {
     event.preventDefault();
-    // One mistake may bring others about, and the first says most.
+    // One error may cause others, and the first is the most telling.
     if (ending || catching.at(-1) !== log) return;
     report(log, `uncaught: ${failureText(thrown)}`, thrown);
     ending = log.serves !== true;
@@ -127,23 +139,23 @@ function report(log: ErrorLog, message: string, thrown: unknown): void {
   log.error(message);
   const where = isUblkError(thrown) ? Excerpt.linesOf(thrown.cause) : [];
   for (const line of where) log.detail?.(line);
-  // An operating error says all there is; of a mistake the stack is wanted, by those who ask.
+  // An operating error is complete in itself. For a bug, show the stack if the user wants it.
   if (isUblkError(thrown) || !wantsStacks()) return;
   for (const line of stackText(thrown).split("\n")) log.error(line);
 }
 
-/** Whether the user asks for more than a line, by `-v` or `UBLK_DEBUG`. */
+/** Whether the user wants more than one line, by `-v` or `UBLK_DEBUG`. */
 function wantsStacks(): boolean {
   if (Deno.args.some((arg) => /^(-[a-z]*v[a-z]*|--verbose)$/i.test(arg))) return true;
   try {
-    // By libc, since the programs are not given `--allow-env`.
+    // Through libc, because the programs do not get `--allow-env`.
     return /(^|\0)UBLK_DEBUG=[^\0]/.test(readSmallFile("/proc/self/environ"));
   } catch {
     return false;
   }
 }
 
-/** Errors of the machine that have a remedy whatever was tried, by errno. */
+/** Remedies for system errors, whatever the operation, by errno. */
 const REMEDIES: Readonly<Record<string, string>> = {
   7: "give a shorter one, or put it in a file of options (--config)",
   11: "the limit on processes (`ulimit -u`) may be too low",
@@ -153,11 +165,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
   28: "make room",
 };
 
-/** A thrown value as the one line of an error: cause, and remedy where one is known. */
+/** Converts a thrown value to one line: the cause, and the remedy if one is known. */
 export function failureText(thrown: unknown): string {
   if (isUblkError(thrown)) return thrown.message;
   const [line] = thrownText(thrown).replace(/^Error: /, "").split("\n");
-  // Deno's own words for a permission that it was not given.
+  // Deno's own message for a missing permission.
   if (line.startsWith("NotCapable: ")) return line.slice("NotCapable: ".length);
   const errno = /\(os error (\d+)\)/.exec(line)?.[1];
   const remedy = errno === undefined ? "UBLK_DEBUG=1 shows where" : REMEDIES[errno];

@@ -3,10 +3,10 @@ import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { EXIT_FAILURE, EXIT_USAGE, exitStatus, failureText, serverStatus } from "./run.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 
-/** Runs what throws; returns status and lines. */
+/** Runs a command that throws; returns the status and lines. */
 async function failed(thrown: unknown, isShort = true): Promise<[number, string[]]> {
   const lines: string[] = [];
   const log = {
@@ -20,7 +20,7 @@ async function failed(thrown: unknown, isShort = true): Promise<[number, string[
 Deno.test("exitStatus + an operating error + is its line", async () => {
   const usage = new UblkError("INVALID_ARGUMENT", { operation: "--x", reason: "no" });
   assertEquals(await failed(usage), [EXIT_USAGE, ["--x: no"]]);
-  // It is right as it is typed, and the device is another than one thought.
+  // The command line is valid, but the device is not as expected.
   const state = new UblkError("INVALID_ARGUMENT", {
     operation: "recover",
     device: 3,
@@ -87,7 +87,7 @@ Deno.test("exitStatus + a reader of stdout that is gone + says nothing, as a SIG
   const cause = new Deno.errors.BrokenPipe();
   const error = new UblkError("SYSCALL_FAILED", { operation: "write to stdout", cause });
   assertEquals(await failed(error), [141, []]);
-  // A server whose disk nobody gets to know of is another matter.
+  // A server whose disk nobody learns of is different.
   const [status, lines] = await failed(error, false);
   assertEquals([status, lines.length], [EXIT_FAILURE, 1]);
 });

@@ -15,19 +15,19 @@ import {
 
 export { type EndSignal, SIGNAL_NUMBERS };
 
-/** A watch over the signals. */
+/** A watch for the signals. */
 export interface SignalWatch extends Disposable {
   /** Fires at the first signal; its reason is the signal's name. */
   readonly signal: AbortSignal;
 }
 
-/** The signals that a command listens to. Under `nohup`, SIGHUP is none of them. */
+/** The signals that a command listens for. Under `nohup`, SIGHUP is not among them. */
 export function heardSignals(): EndSignal[] {
   return (Object.keys(SIGNAL_NUMBERS) as EndSignal[])
     .filter((name) => name !== "SIGHUP" || !isIgnored(name));
 }
 
-/** Watches; `force` is called for a signal that comes a second or more after the first. */
+/** Starts watching. `force` is called for a signal that comes at least a second after the first. */
 export function watchSignals(force: (name: EndSignal) => void): SignalWatch {
   const first = new AbortController();
   let firstMs = 0;

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { libc } from "../../uring/libc.ts";
 import { type EndSignal, watchSignals } from "./signals.ts";
 
-// It stays open for the life of the process, which is no leak of the test that opens it first.
+// It stays open for the process's lifetime, so the first test to open it does not leak it.
 libc();
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -11,8 +11,8 @@ Deno.test("watchSignals takes a Ctrl-C that arrives twice for one, and a later o
   const forced: EndSignal[] = [];
   using watch = watchSignals((name) => forced.push(name));
   Deno.kill(Deno.pid, "SIGHUP");
-  // Waiting by a timer: a signal listener alone does not keep the event loop alive.
-  // SIGHUP for all of them: `deno test` itself ends on the others.
+  // Wait with a timer: a signal listener alone does not keep the event loop alive. Use SIGHUP for
+  // all of them: `deno test` itself ends on the others.
   while (!watch.signal.aborted) await sleep(5);
   assertEquals(watch.signal.reason, "SIGHUP");
   Deno.kill(Deno.pid, "SIGHUP");
@@ -23,7 +23,7 @@ Deno.test("watchSignals takes a Ctrl-C that arrives twice for one, and a later o
   assertEquals(forced, ["SIGHUP"]);
 });
 
-// The terminal's end ended a server under nohup.
+// Once, closing the terminal ended a server under nohup.
 Deno.test("watchSignals leaves SIGHUP ignored where the command was started so", async () => {
   const module = new URL("./signals.ts", import.meta.url).href;
   const program = `
@@ -41,8 +41,9 @@ Deno.test("watchSignals leaves SIGHUP ignored where the command was started so",
   assertEquals([code, new TextDecoder().decode(stdout)], [0, "false\nSIGTERM\n"]);
 });
 
-// A shell without job control ignores SIGINT for what it starts with `&`. The listener for SIGHUP,
-// which came first, put that back behind Deno's back: a later `kill -INT` was never heard.
+// A shell without job control ignores SIGINT for background commands. Once, the listener for
+// SIGHUP, which was added first, restored that unknown to Deno, and a later `kill -INT` was never
+// heard.
 Deno.test("watchSignals hears SIGINT and SIGTERM, also where they were ignored at the start", async () => {
   const module = new URL("./signals.ts", import.meta.url).href;
   for (const name of ["SIGINT", "SIGTERM"]) {

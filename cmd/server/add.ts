@@ -1,5 +1,5 @@
 /**
- * `ublk add` and `ublk recover`: the process that serves.
+ * The serving process of `ublk add` and `ublk recover`.
  *
  * @module
  */
@@ -20,21 +20,22 @@ import { parseRecover } from "../line/recover_line.ts";
 import { type ErrorLog, serverStatus } from "../program/run.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
 
-/** Serves in this process, to its end; returns the exit status. */
+/** Serves in this process until the device ends; returns the exit status. */
 export async function serveHere(
   command: "add" | "recover",
   args: readonly string[],
   inBackground: boolean,
 ): Promise<number> {
   const stderr = logToStderr("ublk", { inBackground });
-  // Who has started this process learns of errors, even where the log cannot be had.
+  // Report errors to the process that started this one even if there is no log.
   const log: ErrorLog = {
     get serves() {
       return stderr.serves;
     },
     error(message) {
       stderr.error(message);
-      // What nobody has caught while the device is made, or there, does not end it.
+      // An uncaught error while the device is being made, or exists, does not end it. It goes to
+      // the log only.
       if (inBackground && !stderr.serves) reporter.failed(message);
     },
     flush: () => stderr.flush(),
@@ -54,7 +55,7 @@ export async function serveHere(
       foreground: !inBackground,
       nameLog: inBackground
         ? async (id) => {
-          // The log is written anew if it continues another: a write of ours in the midst was lost.
+          // Continuing another log rewrites this one. A write of ours in between would be lost.
           logged = await stderr.betweenWrites(() => reporter.nameLog(id));
           if (logged !== null) stderr.onWritten = keepShort(logged);
           return logged;

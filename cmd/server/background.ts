@@ -1,11 +1,11 @@
 /**
- * A command that goes on in the background: the process that is typed starts another one, waits
- * until that has said that its device opens or why not, and ends.
+ * Runs a command in the background. The process that the user starts spawns a second one, waits
+ * until that reports that its device opens or why it does not, and exits.
  *
- * The first process does nothing else and imports next to nothing: what it waits for is the start
- * of a whole runtime, and its own start comes on top. So the second one reads the command line too.
- * It has a session of its own, its stdout and stderr are its log from the beginning, and what it
- * has to tell goes through a pipe at descriptor 3.
+ * The first process does little else and imports next to nothing: the user waits for the start of a
+ * whole second runtime in addition to the first one's. So the command line, too, is parsed by the
+ * second process. That process has its own session, its stdout and stderr go to its log from the
+ * beginning, and it reports through a pipe at descriptor 3.
  *
  * @module
  */
@@ -24,27 +24,27 @@ import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { runFolder, RUNTIME_VARIABLE } from "../devices/run_folder.ts";
 import { type EndSignal, heardSignals, SIGNAL_NUMBERS } from "../program/signals.ts";
 
-/** What is at stake for a server that stays in the mount namespace of a container. */
+/** Consequence for a server that stays in the mount namespace of a container. */
 export const NAMESPACE_WARNING =
   "do not mount the disk in this mount namespace: a server that is " +
   "its last process waits for its own disk, and not even kill -9 ends it";
 
-/** What begins the second process's arguments. */
+/** The first argument of the second process. */
 export const IN_BACKGROUND = ":background";
 
-/** Where the second process reports. */
+/** The descriptor to which the second process writes its report. */
 const REPORT_FD = 3;
 
-/** What the second process reports, as a line of JSON. */
+/** The report of the second process, as a line of JSON. */
 type Report =
-  /** The device opens: what to print, and which warnings there are. */
+  /** The device opens: the text to print, and any warnings. */
   | { readonly ready: string; readonly warnings: readonly string[] }
-  /** It does not, because. */
+  /** The device does not open, for this reason. */
   | { readonly error: string };
 
 /**
- * `$0` is the folder. `$$` stays the process's number after `exec`, and names the log until the device
- * has one.
+ * `$0` is the folder. `$$` stays the process's number after `exec`; it names the log until the
+ * device has a number.
  */
 const SCRIPT = `
 log=$0/${startLogName("$$")}
@@ -52,16 +52,16 @@ log=$0/${startLogName("$$")}
 (umask 077; : >"$log") 2>/dev/null || log=/dev/null
 exec "$@" 3>&1 >>"$log" 2>&1`;
 
-/** The permissions that a server needs; those that this process has beyond them it passes on. */
+/** The permissions that a server needs. Wider permissions of this process are passed on. */
 const needed = (): Readonly<Record<string, string>> => ({
   ffi: "",
   read: "",
   write: `=${runFolder()}`,
   run: "=/bin/sh",
   sys: "=systemMemoryInfo",
-  // Of a Unix socket Deno wants to know the path, and the device has no number yet.
+  // Deno wants the path of a Unix socket, and the device has no number yet.
   net: "",
-  // So that it has the same idea of that folder as this one.
+  // The server must find the same folder as this process.
   ...(isGranted({ name: "env", variable: RUNTIME_VARIABLE })
     ? { env: `=${RUNTIME_VARIABLE}` }
     : {}),
@@ -78,7 +78,7 @@ function permissions(): string[] {
   });
 }
 
-/** This program once more, with other arguments. */
+/** The command line that runs this program again with other arguments. */
 function commandLine(args: readonly string[]): string[] {
   if (Deno.build.standalone) return [Deno.execPath(), ...args];
   const everything = isGranted({ name: "env" }) && isGranted({ name: "write" });
@@ -87,12 +87,13 @@ function commandLine(args: readonly string[]): string[] {
 }
 
 /**
- * Gives up what the server would hold of its caller's: descriptors, and the mount namespace where that
- * may end before the server does. The current folder it leaves itself, since what it is given on the
- * command line is relative to that.
+ * Releases inherited resources that the server must not keep: descriptors, and the mount namespace
+ * if that may end before the server does. The server leaves the current folder itself, because
+ * paths on the command line are relative to it.
  */
 function letGoOfCaller(): void {
-  // Each of the two on its own: a seccomp profile that refuses close_range refused every device.
+  // Handle each failure separately: once, a seccomp profile that refuses close_range made every
+  // device fail.
   orWarn(keepDescriptors, "the server holds what its caller had open");
   if (!hasAdminRights() || isMachinesMountNamespace()) return;
   orWarn(leaveMountNamespace, NAMESPACE_WARNING);
@@ -107,9 +108,9 @@ function orWarn(step: () => void, consequence: string): void {
   }
 }
 
-/** Runs the command in another process, until that has reported; returns the exit status. */
+/** Runs the command in another process, and waits for its report; returns the exit status. */
 export async function startInBackground(args: readonly string[]): Promise<number> {
-  // First: what follows opens files itself, and would fail less plainly.
+  // First, because the following steps open files themselves and would fail with less clear errors.
   checkOpenFiles();
   letGoOfCaller();
   const child = new Deno.Command("/bin/sh", {
@@ -117,13 +118,13 @@ export async function startInBackground(args: readonly string[]): Promise<number
     stdin: "null",
     stdout: "piped",
     stderr: "null",
-    // A session of its own: neither the terminal's Ctrl-C nor its end is for the server.
+    // Its own session, so that neither the terminal's Ctrl-C nor its end reaches the server.
     detached: true,
   }).spawn();
   const interrupted = passOnSignals(child);
   const report = await readReport(child.stdout);
   const ready = report !== undefined && "ready" in report;
-  // One that was told to end while it said so ends all the same.
+  // If it was told to end while it reported, it still ends.
   if (ready && interrupted() === undefined) return await tellReady(report, child);
   const { code, signal } = await child.status;
   const ownSignal = interrupted();
@@ -151,21 +152,21 @@ async function tellReady(
   try {
     if (ready !== "") await writeText(ready);
   } catch (error) {
-    // Whoever does not get to know of the disk has no use for it.
+    // A caller who never learns of the disk has no use for it.
     try {
       child.kill("SIGTERM");
     } catch {
-      // It has ended.
+      // The server has ended.
     }
     await child.status;
-    // Not as quietly as where nothing depends on it: the disk is gone.
+    // Not the quiet end for an unread stdout: the disk is gone, so the failure must be reported.
     const { operation, reason, hint } = error as UblkError;
     throw new UblkError("SYSCALL_FAILED", { operation, reason, hint });
   }
   return EXIT_OK;
 }
 
-/** While it starts, whoever ends this process means the other one. */
+/** Passes signals on to the server while it starts: the user means that process. */
 function passOnSignals(child: Deno.ChildProcess): () => EndSignal | undefined {
   let first: EndSignal | undefined;
   for (const name of heardSignals()) {
@@ -174,7 +175,7 @@ function passOnSignals(child: Deno.ChildProcess): () => EndSignal | undefined {
       try {
         child.kill("SIGTERM");
       } catch {
-        // It has ended.
+        // The server has ended.
       }
     });
   }
@@ -186,15 +187,15 @@ async function readReport(stream: ReadableStream<Uint8Array>): Promise<Report | 
   const decoder = new TextDecoder();
   for await (const bytes of stream) {
     text += decoder.decode(bytes, { stream: true });
-    // Not until the pipe is closed: a child of the server may hold it for longer.
+    // Do not wait until the pipe is closed: a child of the server may hold it open for longer.
     if (text.endsWith("\n")) return JSON.parse(text);
   }
   return undefined;
 }
 
 /**
- * The line of a crash that says most: the last that names an error, since what follows it is a stack
- * or an offer to print one; else the last that is no part of such.
+ * The most telling line of a crash: the last line that names an error, because a stack or an offer
+ * to print one follows it; else the last line that is not part of those.
  */
 export function tellingLine(log: string): string | undefined {
   const lines = log.split("\n").filter((line) => line.trim() !== "");
@@ -211,32 +212,32 @@ function lastLine(path: string): string {
   }
 }
 
-/** Nobody waits any more, and the descriptor's number is somebody else's. */
+/** The report is sent and its descriptor closed; the number may be reused. */
 let reported = false;
 
-/** The second process's side. */
+/** The second process's side of the protocol. */
 export const reporter = {
-  /** The device opens. */
+  /** Reports that the device opens. */
   ready(text: string, warnings: readonly string[]): void {
     report({ ready: text, warnings });
     reported = true;
     closeFd(REPORT_FD);
   },
-  /** It does not. What goes wrong with a device that did is for the log alone. */
+  /** Reports that the device does not open. Failures after `ready` go to the log only. */
   failed(message: string): void {
     if (reported) return;
     try {
       report({ error: message });
     } catch {
-      // Nobody waits any more; the log has it.
+      // Nobody is waiting any more. The log contains the error.
       return;
     }
-    // What has a device has a log of that name, which stays.
+    // A server with a device has renamed its log; that log stays.
     removeFile(startLogPath(Deno.pid));
   },
   /**
-   * Gives this process's log its device's name, behind what a server before has left in a log of
-   * that name; returns that, or null if there is none.
+   * Renames this process's log after the device, and appends it to any log that a previous server
+   * left under that name. Returns the new path, or null if there is no log.
    */
   nameLog(id: number): string | null {
     try {

@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { runWithout } from "../../tests/seccomp.ts";
 import { EPERM } from "../../uapi/errno.ts";
 
-/** The second process, whose device opens, and fails when it has opened a file of its own. */
+/** The second process. Its device opens, and it fails after opening a file of its own. */
 const SCRIPT = `
   const [path] = Deno.args;
   const { reporter } = await import(${JSON.stringify(new URL("./background.ts", import.meta.url))});
@@ -25,7 +25,7 @@ Deno.test("reporter tells nobody of a device that fails after it has opened", as
     const decoder = new TextDecoder();
     assertEquals([code, decoder.decode(stderr)], [0, ""]);
     assertEquals(decoder.decode(stdout), '{"ready":"it opens","warnings":[]}\n');
-    // One of them has the number that the pipe had.
+    // One of these files has the descriptor number that the pipe had.
     const sizes = [...Deno.readDirSync(folder)].map(({ name }) =>
       Deno.statSync(`${folder}/${name}`).size
     );
@@ -35,7 +35,7 @@ Deno.test("reporter tells nobody of a device that fails after it has opened", as
   }
 });
 
-// Where seccomp refuses close_range, no device could be made in the background.
+// Once, no device could be made in the background if seccomp refused close_range.
 Deno.test("startInBackground warns of what the server holds of its caller's, and starts it", async () => {
   const SYS_close_range = 436;
   const path = (name: string) => JSON.stringify(new URL(name, import.meta.url));

@@ -1,5 +1,5 @@
 /**
- * How much this process has done: the sign that a long start or stop gets on, and does not hang.
+ * A measure of this process's work: it shows whether a long start or stop makes progress or hangs.
  *
  * @module
  */
@@ -7,20 +7,20 @@
 import { UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
 
-/** The kernel's ticks of CPU time in a second, `USER_HZ`: 100 on every machine that Linux has. */
+/** Clock ticks per second of CPU time, `USER_HZ`: 100 on every machine that Linux supports. */
 const TICKS_PER_SECOND = 100;
 
-/** One unit of effort, as CPU time. An idle server takes a tenth of it in a minute. */
+/** CPU time per unit of effort. An idle server uses a tenth of it per minute. */
 const UNIT_CPU_SECONDS = 0.05;
-/** One unit of effort, as bytes read and written. */
+/** Bytes read and written per unit of effort. */
 const UNIT_BYTES = 65_536;
 
-/** The work of all threads of this process since it began, in units that only grow. */
+/** The work of all threads of this process since its start, in units. Never decreases. */
 export function processEffort(): number {
   return effortOf(readSmallFile("/proc/self/stat"), ioOfSelf());
 }
 
-/** The same, from the texts of `/proc/PID/stat` and `/proc/PID/io`. */
+/** Computes the same from the texts of `/proc/PID/stat` and `/proc/PID/io`. */
 export function effortOf(stat: string, io: string): number {
   // Fields 14 and 15. The name, in parentheses, may contain anything.
   const [utime, stime] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13);
@@ -30,7 +30,10 @@ export function effortOf(stat: string, io: string): number {
   return cpuSeconds / UNIT_CPU_SECONDS + bytes / UNIT_BYTES;
 }
 
-/** Empty where the kernel does not count (no `CONFIG_TASK_IO_ACCOUNTING`) or does not tell. */
+/**
+ * The text of `/proc/self/io`; empty if the kernel does not count (no `CONFIG_TASK_IO_ACCOUNTING`)
+ * or denies access.
+ */
 function ioOfSelf(): string {
   try {
     return readSmallFile("/proc/self/io");

@@ -2,7 +2,7 @@ import { assertAlmostEquals, assertGreaterOrEqual } from "@std/assert";
 import { libc } from "../../uring/libc.ts";
 import { effortOf, processEffort } from "./effort.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 
 const stat = (name: string, utime: number, stime: number) =>

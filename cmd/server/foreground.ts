@@ -1,8 +1,8 @@
 /**
- * A program that serves one kind of disk in the foreground, until a signal or somebody else ends it.
+ * Runs a program for one kind of disk in the foreground, until a signal or another command ends it.
  *
- * The first line on stdout is the disk's path, printed once the disk can be opened, and nothing
- * else goes there; the log goes to stderr.
+ * Once the disk can be opened, its path is printed to stdout; nothing else is printed there. The
+ * log goes to stderr.
  *
  * @module
  */
@@ -21,9 +21,9 @@ import { Progress } from "./progress.ts";
 import { endWhereMeasured, serveUntilEnd } from "./serving.ts";
 
 /**
- * Runs a program for one kind of disk, with this process's arguments, to its end and the process's.
+ * Runs a program for one kind of disk with this process's arguments, and exits at its end.
  *
- * @param name As in `line/program.ts`.
+ * @param name Its name, as in `line/program.ts`.
  */
 export async function runProgram(name: string, target: Target): Promise<never> {
   const log = logToStderr(name);
@@ -81,7 +81,7 @@ async function serveDisk(
   });
 }
 
-/** The command line, with what is in a file that it names. */
+/** The command line, with any file of options that it names expanded. */
 async function ownLine(
   command: string,
   target: Target,

@@ -1,5 +1,5 @@
 /**
- * `ublk init-backend`: writes a backend to start from.
+ * `ublk init-backend`: writes a template of a backend.
  *
  * @module
  */
@@ -12,12 +12,12 @@ import { type Flag, usageError } from "../line/flags.ts";
 import { writeLine } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 
-/** The flags: none. */
+/** The flags; there are none. */
 export const INIT_BACKEND_FLAGS = [] as const satisfies readonly Flag[];
 
 const DEFAULT_FILE = "my_backend.ts";
 
-/** The file that is written. It works as it is. */
+/** The template. It works without changes. */
 export const TEMPLATE = `// A disk of your own: \`ublk add -t ./my_backend.ts --size 64M\`.
 //
 // The import is of types alone: nothing is loaded for it.
@@ -57,17 +57,17 @@ export function open(options: { size: number; fill?: number }, _context: OpenCon
 }
 `;
 
-/** Writes it where nothing is yet, or an empty file; all of it or nothing. */
+/** Writes the template to a new or empty file, completely or not at all. */
 export async function initBackend(words: readonly string[]): Promise<number> {
   if (words.length > 1) throw usageError(words[1], "unexpected argument", "give one file");
   const [file = DEFAULT_FILE] = words;
   const text = TEMPLATE.replaceAll(DEFAULT_FILE, file.split("/").at(-1)!);
-  // By libc: Deno lets this program write to /run/ublk alone.
+  // Through libc: Deno lets this program write to /run/ublk only.
   const fd = create(file);
   try {
     writeText(fd, text);
   } catch (error) {
-    // Half of it would be in the way of the next try.
+    // A partial file would block the next attempt.
     removeFile(file);
     throw error;
   } finally {
@@ -84,7 +84,7 @@ function create(file: string): number {
   } catch (error) {
     if (!(error instanceof UblkError) || error.errno !== EEXIST) throw error;
     const there = fileStatus(file);
-    // An empty one, which is also what is left if this program is killed just here.
+    // Accept an empty file, which is also left if this program is killed at this point.
     if (there?.kind === "file" && there.bytes === 0) return openFile(file, O_WRONLY);
     throw usageError(file, "it is there already", "give another name");
   }

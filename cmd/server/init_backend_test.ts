@@ -4,12 +4,12 @@ import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { initBackend, TEMPLATE } from "./init_backend.ts";
 
-// Opened once for the process: no test leaks it.
+// Opened once for the process, so that no test leaks it.
 libc();
 
 const isRoot = Deno.uid() === 0;
 
-/** Takes what goes to stdout. */
+/** Captures stdout. */
 async function quietly(work: () => Promise<unknown>): Promise<void> {
   const { write } = Deno.stdout;
   Deno.stdout.write = (bytes) => Promise.resolve(bytes.length);
@@ -42,7 +42,7 @@ Deno.test("init-backend + a file that is there + is refused unless it is empty",
   Deno.writeTextFileSync(file, "mine");
   await assertRejects(() => initBackend([file]), Error, "it is there already");
   assertEquals(Deno.readTextFileSync(file), "mine");
-  // As a program leaves it that is killed before it writes.
+  // As left by a program that is killed before it writes.
   Deno.writeTextFileSync(file, "");
   await quietly(() => initBackend([file]));
   assertEquals(Deno.readTextFileSync(file), TEMPLATE);

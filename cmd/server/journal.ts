@@ -1,5 +1,5 @@
 /**
- * Whether systemd's journal reads stderr: it has the time of each line itself.
+ * Detects whether stderr goes to systemd's journal, which records the time of each line itself.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { fileStatus } from "../../uring/file.ts";
 import { readSmallFile } from "../../uring/libc.ts";
 
-/** Whether it reads this process's stderr. */
+/** Whether the journal reads this process's stderr. */
 export function writesToJournal(): boolean {
   try {
     return isJournal(
@@ -20,8 +20,8 @@ export function writesToJournal(): boolean {
 }
 
 /**
- * Whether an environment, as `/proc/PID/environ` has it, names a stream as the journal's. The
- * variable is inherited also by what writes elsewhere, so it tells which stream it means:
+ * Whether an environment, in the format of `/proc/PID/environ`, names a stream as the journal's.
+ * Processes that write elsewhere inherit the variable too, so it identifies the stream:
  * `JOURNAL_STREAM=DEVICE:INODE` (systemd.exec(5)).
  *
  * @param identity `MAJOR:MINOR:INODE` of the stream.
@@ -30,6 +30,6 @@ export function isJournal(environment: string, identity: () => string | undefine
   const named = /(?:^|\0)JOURNAL_STREAM=(\d+):(\d+)(?:\0|$)/.exec(environment);
   if (named === null) return false;
   const [major, minor, inode] = (identity() ?? "").split(":").map(Number);
-  // `makedev(3)`, as far as the numbers of sockets go: their filesystem's major is 0.
+  // `makedev(3)`, simplified for sockets: the major number of their filesystem is 0.
   return Number(named[1]) === major * 256 + minor && Number(named[2]) === inode;
 }

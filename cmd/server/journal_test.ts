@@ -8,7 +8,7 @@ Deno.test("isJournal + the stream that the variable names + is the journal's", (
 });
 
 Deno.test("isJournal + a variable that was inherited, or none + is not", () => {
-  // A shell in a terminal of a user's service has the variable, and its commands write elsewhere.
+  // A shell in a terminal of a user's service has the variable, but its commands write elsewhere.
   assert(!isJournal(STREAM, () => "0:26:5"));
   assert(!isJournal(STREAM, () => "0:8:4712"));
   assert(!isJournal(STREAM, () => undefined));

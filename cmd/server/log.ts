@@ -1,10 +1,10 @@
 /**
- * The log of a command, on stderr. Beside `device/log.ts` the only file that imports `@std/log`.
+ * The log of a command, on stderr. Only this file and `device/log.ts` import `@std/log`.
  *
- * Writing never waits. Whoever reads stderr may himself be waiting for the disk that this process
- * serves (a log file on that very disk, a terminal that was stopped), and a process that waits for
- * him in turn hears no signal any more. So lines are handed to the system one write at a time, in
- * the background, and what does not fit meanwhile is dropped and counted.
+ * Writing never waits. The reader of stderr may itself be waiting for the disk that this process
+ * serves (a log file on that disk, a stopped terminal), and a process that waits for its reader
+ * handles no signals. So lines are written one at a time in the background. Lines that exceed the
+ * queue are dropped and counted.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { printable } from "../../uapi/printable.ts";
 import { writesToJournal } from "./journal.ts";
 import { type ByteSink, STDERR } from "../program/print.ts";
 
-/** How much may wait for a reader, in characters. */
+/** Maximum of queued text, in characters. */
 const MAX_PENDING = 1 << 20;
 
 const LEVEL_WORDS: Readonly<Record<string, string>> = {
@@ -28,19 +28,27 @@ const LEVEL_WORDS: Readonly<Record<string, string>> = {
   CRITICAL: "error: ",
 };
 
-/** How a log is written. */
+/** The style of a log. */
 export interface LogStyle {
-  /** Where to. Default: stderr. */
+  /**
+   * The destination.
+   *
+   * @default stderr
+   */
   readonly sink?: ByteSink;
-  /** Whether records begin with the time. Default: unless the journal, which has it, reads them. */
+  /**
+   * Whether records start with the time.
+   *
+   * @default true, unless the journal reads them, which adds the time itself
+   */
   readonly times?: boolean;
-  /** Whether even the reason for which a command fails at its start is part of a log. */
+  /** Whether the reason for a failed start is written as a log record too. */
   readonly inBackground?: boolean;
 }
 
-/** Lines on their way to stderr. */
+/** A queue of lines for stderr. */
 export class StderrLog extends BaseHandler {
-  /** Whether a device is made or served, so that the process goes on whatever nobody catches. */
+  /** Whether a device is being made or served. The process then survives uncaught errors. */
   serves = false;
   readonly #program: string;
   readonly #sink: ByteSink;
@@ -51,15 +59,15 @@ export class StderrLog extends BaseHandler {
   #dropped = 0;
   #writing?: Promise<void>;
   #lastError = "";
-  /** Told of the bytes that were written. */
+  /** Called with the number of bytes written. */
   onWritten: (bytes: number) => void = () => {};
   #hasServed: boolean;
-  /** A line was cut by a disk that is full. */
+  /** A full disk has cut a line. */
   #torn = false;
-  /** No write begins. */
+  /** Writes are held back. */
   #isHeld = false;
 
-  /** Each line begins with the time and the program's name. */
+  /** Creates a log. Each line starts with the time and the program's name. */
   constructor(program: string, style: LogStyle = {}) {
     super("DEBUG", { formatter: (record: LogRecord) => lineOf(record) });
     this.#program = program;
@@ -68,35 +76,35 @@ export class StderrLog extends BaseHandler {
     this.#hasServed = style.inBackground ?? false;
   }
 
-  /** Says that there is a device: what is told from now on is a log, to its end. */
+  /** Marks the device as started: from now on everything is a log record. */
   started(): void {
     this.#hasServed = true;
   }
 
-  /** Takes a formatted record. */
+  /** Queues a formatted record. */
   override log(text: string): void {
     this.#add(text, this.#times);
   }
 
-  /** Says why the program fails; what the log has said already is not said again. */
+  /** Reports why the program fails, unless the log already contains that. */
   error(message: string): void {
     const text = `error: ${printable(message)}`;
     if (text !== this.#lastError) this.#add(text, this.#times && this.#hasServed);
   }
 
-  /** Shows where the mistake is for which the program fails. A log has lines of its own alone. */
+  /** Shows the place of the mistake that makes the program fail. Not part of a log. */
   detail(line: string): void {
     if (!this.#hasServed) this.#queue(`${printable(line)}\n`);
   }
 
-  /** Formats a record, and remembers the last error among them. */
+  /** Formats a record, and remembers the last error. */
   override format(record: LogRecord): string {
     const text = super.format(record);
     if (text.startsWith("error: ")) this.#lastError = text;
     return text;
   }
 
-  /** Resolves once everything is written, or the time is up. */
+  /** Resolves once everything is written or the time is up. */
   async flush(limitMs = 500): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const limit = new Promise<void>((resolve) => timer = setTimeout(resolve, limitMs));
@@ -105,8 +113,8 @@ export class StderrLog extends BaseHandler {
   }
 
   /**
-   * Runs something while no write is under way; what is logged meanwhile is written after it. It waits
-   * as long as {@linkcode flush} for a write that gets nowhere.
+   * Runs a function while no write is in progress; records logged meanwhile are written afterwards.
+   * Waits as long as {@linkcode flush} for a write that makes no progress.
    */
   async betweenWrites<T>(run: () => T): Promise<T> {
     this.#isHeld = true;
@@ -144,12 +152,12 @@ export class StderrLog extends BaseHandler {
         await this.#write(dropped === 0 ? lines : [...lines, this.#loss(dropped)]);
       } catch (error) {
         if (error instanceof Deno.errors.BrokenPipe) {
-          // Nobody reads stderr any more. The disk is worth more than its log, so it is served on,
-          // and since #writing stays set nothing is written again.
+          // Nobody reads stderr any more. The disk is worth more than its log, so serving
+          // continues. #writing stays set, so nothing is written again.
           this.#pending = [];
           return;
         }
-        // A full disk may have room again for the next record: once, the log stayed silent for good.
+        // A full disk may have room for the next record. Once, the log stayed silent for good.
         this.#dropped += dropped + lines.length;
         break;
       }
@@ -176,7 +184,10 @@ export class StderrLog extends BaseHandler {
   }
 }
 
-/** In UTC, so that logs of several machines, and of a night when the clocks change, sort. */
+/**
+ * The time in UTC, so that logs of several machines sort, also across a change of daylight saving
+ * time.
+ */
 function timeStamp(): string {
   return `${new Date().toISOString()} `;
 }
@@ -185,7 +196,7 @@ function lineOf({ levelName, msg }: LogRecord): string {
   return (LEVEL_WORDS[levelName] ?? "") + msg;
 }
 
-/** Sends this project's log, and what modules print, to stderr, from INFO on. */
+/** Sends this project's log, and the output of modules, to stderr, from level INFO. */
 export function logToStderr(program: string, style?: LogStyle): StderrLog {
   const stderr = new StderrLog(program, style);
   setup({
@@ -197,8 +208,8 @@ export function logToStderr(program: string, style?: LogStyle): StderrLog {
 }
 
 /**
- * Sets from which level on the log is written: the same number from which on serving threads record
- * it, so that `-vv` is `-vv` in both.
+ * Sets the lowest level that is written. Serving threads use the same numbers, so `-vv` means the
+ * same in both.
  */
 export function setLogLevel(level: number): void {
   const name: LevelName = level >= LOG_ERROR

@@ -1,19 +1,20 @@
 /**
- * Keeps the log of a server in the background from filling `/run`, which is memory.
+ * Prevents the log of a background server from filling `/run`, which is memory.
  *
  * @module
  */
 
-/** What a log may grow to, in bytes, before its older part is dropped. */
+/** The size at which the older part of a log is dropped, in bytes. */
 const MAX_BYTES = 4 << 20;
-/** What is kept of it then. */
+/** The part of the log that is kept, in bytes. */
 const KEPT_BYTES = 1 << 20;
-/** After how many bytes its size is looked at. */
+/** Bytes written between checks of the size. */
 const LOOK_BYTES = 1 << 20;
 
 /**
- * Drops the older part of a file that has become too long, up to the end of a line. The file stays
- * the same, since its writer has it open: for appending, so that it goes on at the new end.
+ * Drops the older part of a file that has become too long, and starts at a whole line. The file
+ * stays the same, because its writer has it open. The writer appends, so it continues at the new
+ * end.
  */
 export function capLog(path: string, maxBytes = MAX_BYTES, keptBytes = KEPT_BYTES): void {
   const { size } = Deno.statSync(path);
@@ -21,16 +22,17 @@ export function capLog(path: string, maxBytes = MAX_BYTES, keptBytes = KEPT_BYTE
   const kept = tailOf(path, keptBytes);
   const line = new TextEncoder().encode(`(${size - kept.length} older bytes were dropped)\n`);
   using file = Deno.openSync(path, { write: true });
-  // Over what is there, which takes no room: if `/run` is full, others would have what a cut frees.
+  // Overwrite in place, which needs no room. If `/run` is full, others could take the room that a
+  // truncation frees.
   writeAll(file, line);
   writeAll(file, kept);
   file.truncateSync(line.length + kept.length);
 }
 
 /**
- * Gives a log a name under which a server before may have left one: the lines of that server then stand
- * before its own, and a line between the two. The log stays the same file, as above. Where `/run` is
- * full, lines of the server before are dropped, the oldest first; none of this log's own.
+ * Renames a log to a name under which a previous server may have left one. That server's lines then
+ * come before its own, with a separator line. The log stays the same file, as above. If `/run` is
+ * full, the previous server's lines are dropped, oldest first; this log's lines never are.
  */
 export function continueLog(log: string, name: string, keptBytes = KEPT_BYTES): void {
   let before: Uint8Array<ArrayBuffer> | undefined;
@@ -40,7 +42,8 @@ export function continueLog(log: string, name: string, keptBytes = KEPT_BYTES): 
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   if (before !== undefined && before.length > 0 && !putBefore(log, before)) {
-    // What the old file takes is room for its text in the new one, and maybe not for all of it.
+    // Truncating the old file makes room for its text in the new one, though maybe not for all of
+    // it.
     Deno.truncateSync(name);
     while (before.length > 0 && !putBefore(log, before)) {
       before = wholeLines(before.subarray(Math.ceil(before.length / 2)));
@@ -49,7 +52,10 @@ export function continueLog(log: string, name: string, keptBytes = KEPT_BYTES): 
   Deno.renameSync(log, name);
 }
 
-/** Puts the text of the server before in front of a log; where that fails, the log is as it was. */
+/**
+ * Inserts the previous server's text at the start of a log. If that fails, the log is left
+ * unchanged.
+ */
 function putBefore(log: string, before: Uint8Array): boolean {
   const own = Deno.readFileSync(log);
   const time = new Date().toISOString();
@@ -61,7 +67,7 @@ function putBefore(log: string, before: Uint8Array): boolean {
   text.set(own, before.length + between.length);
   using file = Deno.openSync(log, { write: true });
   try {
-    // The end first: once there is room for that, the rest goes over what is there.
+    // Write the end first: once that fits, the rest overwrites existing text.
     file.seekSync(own.length, Deno.SeekMode.Start);
     writeAll(file, text.subarray(own.length));
   } catch {
@@ -73,7 +79,10 @@ function putBefore(log: string, before: Uint8Array): boolean {
   return true;
 }
 
-/** The end of a file, `bytes` long at most; of one that is longer from the start of a line on. */
+/**
+ * The end of a file, at most `bytes` long. If the file is longer, the result starts at a whole
+ * line.
+ */
 function tailOf(path: string, bytes: number): Uint8Array<ArrayBuffer> {
   using file = Deno.openSync(path, { read: true });
   const { size } = file.statSync();
@@ -87,7 +96,7 @@ function tailOf(path: string, bytes: number): Uint8Array<ArrayBuffer> {
   return size > bytes ? wholeLines(kept) : kept;
 }
 
-/** What begins behind the first end of a line; all of it where there is none. */
+/** The text after the first line end; all of it if there is none. */
 function wholeLines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return bytes.subarray(bytes.indexOf("\n".charCodeAt(0)) + 1);
 }
@@ -97,8 +106,8 @@ function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
 }
 
 /**
- * Keeps a log short: what it returns is told of the bytes that were written to it. Nothing wakes the
- * process while nothing is logged.
+ * Keeps a log short. Call the returned function with the number of bytes written to the log.
+ * Nothing wakes the process while nothing is logged.
  */
 export function keepShort(path: string): (bytes: number) => void {
   let written = 0;
@@ -109,7 +118,7 @@ export function keepShort(path: string): (bytes: number) => void {
     try {
       capLog(path);
     } catch {
-      // It was removed, or is not this process's to write: then it is nobody's trouble either.
+      // The log was removed or is not writable for this process; either is harmless.
     }
   };
 }

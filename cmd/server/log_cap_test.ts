@@ -16,7 +16,7 @@ Deno.test("capLog keeps the last whole lines, and whoever appends goes on behind
   assertEquals(Deno.readTextFileSync(path).split("\n").at(-2), "line 100");
 });
 
-// A timer of 10 s looked at the file, logged or not.
+// Once, a timer checked the file every 10 s even if nothing was logged.
 Deno.test("keepShort looks at the log as it is written, and lives without it", () => {
   using scratch = new Scratch();
   const path = `${scratch.path}/log`;
@@ -34,7 +34,7 @@ Deno.test("keepShort looks at the log as it is written, and lives without it", (
   for (let mib = 0; mib < 8; mib++) written(1 << 20);
 });
 
-// `recover` replaced the log of the server that had crashed.
+// Once, `recover` replaced the log of the crashed server.
 Deno.test("continueLog puts a log behind that of the server before, and its writer goes on in it", () => {
   const folder = Deno.makeTempDirSync();
   try {

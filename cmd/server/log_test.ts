@@ -121,7 +121,7 @@ Deno.test("setLogLevel + each level of the threads + is that of the log", () => 
     for (const each of levels) logLine(each, "x");
     return shown.length;
   });
-  // @std/log knows nothing below DEBUG: the threads keep the trace back themselves.
+  // The lowest level of @std/log is DEBUG: the threads hold the trace back themselves.
   assertEquals(counts, [5, 5, 3, 2, 1]);
 });
 
@@ -148,7 +148,7 @@ Deno.test("StderrLog with a reader that never reads keeps going, bounded in memo
   const startMs = performance.now();
   await log.flush(20);
   assert(performance.now() - startMs < 5000, "flush gives up");
-  // The reader wakes up: what was kept arrives, then what was lost is said.
+  // The reader wakes up: the queued lines arrive, then the number of dropped ones.
   end(new TextEncoder().encode(written[0]).length);
   await log.flush(5000);
   const text = written.join("");
@@ -167,7 +167,7 @@ Deno.test("StderrLog survives a reader that is gone", async () => {
   await log.flush();
 });
 
-// A log that continues another is written anew: a line that was written in the midst was lost.
+// Continuing another log rewrites this one. Once, a line that was written in between was lost.
 Deno.test("StderrLog.betweenWrites waits for the write under way, and holds back those after it", async () => {
   const texts: string[] = [];
   const writes: (() => void)[] = [];
@@ -183,7 +183,7 @@ Deno.test("StderrLog.betweenWrites waits for the write under way, and holds back
     log.error("meanwhile");
     return texts.push("here");
   });
-  // The write under way takes the lines that came before the end of it.
+  // The write in progress includes the lines that came before its end.
   log.error("waiting");
   while (!texts.includes("here")) {
     writes.shift()?.();

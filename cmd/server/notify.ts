@@ -1,6 +1,6 @@
 /**
- * Tells the service manager how a server is getting on: systemd's notification protocol, texts of
- * `NAME=VALUE` lines to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+ * Reports the server's state to the service manager by systemd's notification protocol: texts of
+ * `NAME=VALUE` lines sent to the socket in `NOTIFY_SOCKET` (sd_notify(3)).
  *
  * @module
  */
@@ -12,27 +12,30 @@ import { printable } from "../../uapi/printable.ts";
 import { DatagramSender } from "../../uring/datagram.ts";
 import { processEffort } from "./effort.ts";
 
-/** Signs of life within the time after which the manager loses patience. */
+/** Watchdog messages per timeout of the manager. */
 const SIGNS_PER_LIMIT = 4;
-/** How often a start or a stop is looked at, and how much time is asked for if it got on. */
+/**
+ * Interval of progress checks during start and stop, and the extra time requested after progress.
+ */
 const LOOK_MS = 2_000;
 const MORE_MS = 60_000;
-/** How often, and for how long at most, what must not be lost is tried; in milliseconds. */
+/** Retry interval, and the maximum time, for messages that must arrive; in milliseconds. */
 const AGAIN_MS = 50;
 const TRY_MS = 5_000;
 
-/** What the environment asks for. */
+/** The service manager's settings from the environment. */
 export interface NotifyWish {
-  /** Where to send. */
+  /** The socket's address. */
   readonly socket: string;
-  /** How soon, in milliseconds, the manager wants the next sign of life; undefined: never. */
+  /** The manager's watchdog timeout in milliseconds; undefined for none. */
   readonly limitMs: number | undefined;
 }
 
 /**
- * Reads the wish off an environment, as `/proc/PID/environ` has it; undefined if there is none.
+ * Reads the settings from an environment in the format of `/proc/PID/environ`; undefined if there
+ * are none.
  *
- * @param pid The process's own number: the sign of life may be another one's to give.
+ * @param pid This process's number: the watchdog may be meant for another process.
  */
 export function notifyWish(environment: string, pid: number): NotifyWish | undefined {
   const variables = new Map(
@@ -48,7 +51,10 @@ export function notifyWish(environment: string, pid: number): NotifyWish | undef
   return { socket, limitMs: limitUs > 0 && own ? limitUs / 1000 : undefined };
 }
 
-/** The way to the service manager. What cannot be told is a warning in the log, and no more. */
+/**
+ * The connection to the service manager. A message that cannot be sent only causes a warning in the
+ * log.
+ */
 export class ServiceManager implements Disposable {
   readonly #limitMs: number | undefined;
   readonly #effort: () => number;
@@ -57,10 +63,11 @@ export class ServiceManager implements Disposable {
   #timer?: ReturnType<typeof setInterval>;
 
   /**
-   * Nothing is told yet.
+   * Creates the connection; nothing is sent yet.
    *
-   * @param effort How much the process has done so far; it gets on where this has grown by 1.
-   * @param lookMs How often to look at it, in milliseconds.
+   * @param effort Returns the work that the process has done so far. It makes progress if this has
+   *   grown by 1.
+   * @param lookMs Interval of progress checks, in milliseconds.
    */
   constructor({ socket, limitMs }: NotifyWish, effort = processEffort, lookMs: number = LOOK_MS) {
     this.#limitMs = limitMs;
@@ -70,34 +77,35 @@ export class ServiceManager implements Disposable {
   }
 
   /**
-   * The start has begun. From now on the manager is asked for more time as long as the process gets
-   * on: a backend may take long to open, and was killed for it after `TimeoutStartSec=`. A start
-   * that hangs still ends there.
+   * Reports that the start has begun. The manager is asked for more time as long as the process
+   * makes progress: a backend may take long to open, and was once killed for it after
+   * `TimeoutStartSec=`. A start that hangs still ends there.
    */
   starting(): void {
     this.#askForTime();
   }
 
   /**
-   * The disk is there.
+   * Reports that the disk is ready.
    *
-   * @param status One line for people. A line break in it would be a variable of its own.
-   * @param alive Whether the server has got on since it was last asked. While it has not, no sign of
-   *   life is given.
+   * @param status One line for people. A line break in it would start another variable.
+   * @param alive Whether the server has made progress since the last call. Without progress, no
+   *   watchdog message is sent.
    */
   async ready(status: string, alive: () => boolean): Promise<void> {
     clearInterval(this.#timer);
     await this.#tell(`READY=1\nMAINPID=${Deno.pid}\nSTATUS=${printable(status)}`);
     if (this.#limitMs === undefined) return;
     this.#timer = setInterval(() => {
-      // One that is lost is followed by another.
+      // A lost message does not matter; another follows.
       if (alive()) this.#send("WATCHDOG=1");
     }, this.#limitMs / SIGNS_PER_LIMIT);
   }
 
   /**
-   * It is about to go. As at the start the manager is asked for more time: what is dirty is written
-   * first, which may take longer than `TimeoutStopSec=`, and a kill would lose the rest of it.
+   * Reports that the server is stopping. As during the start, the manager is asked for more time:
+   * dirty data is written first, which may take longer than `TimeoutStopSec=`, and a kill would
+   * lose the rest of it.
    */
   async stopping(status: string): Promise<void> {
     clearInterval(this.#timer);
@@ -115,14 +123,14 @@ export class ServiceManager implements Disposable {
     }, this.#lookMs);
   }
 
-  /** Ends it. */
+  /** Stops all timers. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
     this.#sender?.[Symbol.dispose]();
     this.#sender = undefined;
   }
 
-  /** Tries on for a while where the manager does not read: it may be starting much else. */
+  /** Retries for a while if the manager does not read: it may be busy starting other services. */
   async #tell(text: string): Promise<void> {
     const endMs = performance.now() + TRY_MS;
     while (!this.#send(text) && performance.now() < endMs) {
@@ -130,7 +138,7 @@ export class ServiceManager implements Disposable {
     }
   }
 
-  /** Whether there is nothing more to be done about it. */
+  /** Sends a text. Returns false if a retry may help. */
   #send(text: string): boolean {
     return this.#try(() => this.#sender?.send(text)) !== false;
   }

@@ -4,7 +4,7 @@ import { DatagramSender } from "../../uring/datagram.ts";
 import { libc, processLibc } from "../../uring/libc.ts";
 import { notifyWish, ServiceManager } from "./notify.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 processLibc();
 
@@ -85,11 +85,12 @@ Deno.test("ServiceManager is asked for more time by a start and a stop that get 
   };
   const request = "EXTEND_TIMEOUT_USEC=60000000";
   manager.starting();
-  // Once a start that took longer than a minute was killed, though it had nearly read its archive.
+  // Once, a start that took longer than a minute was killed although it had nearly read its
+  // archive.
   assertEquals(await after(1), [request]);
-  // It hangs, or waits for somebody: the manager's limit counts.
+  // It hangs or waits for another process: the manager's timeout applies.
   assertEquals(await after(0), []);
-  // Little by little is progress too.
+  // Slow progress counts too.
   assertEquals(await after(0.5), []);
   assertEquals(await after(0.5), [request]);
   await manager.ready("", () => true);
@@ -97,7 +98,7 @@ Deno.test("ServiceManager is asked for more time by a start and a stop that get 
   const looksOnce = looks;
   await sleep(30);
   assertEquals([looks, ear.heard()], [looksOnce, []]);
-  // What is dirty is being written.
+  // Dirty data is being written.
   await manager.stopping("");
   assertEquals(ear.heard(), ["STOPPING=1\nSTATUS="]);
   assertEquals(await after(2), [request]);
@@ -105,8 +106,8 @@ Deno.test("ServiceManager is asked for more time by a start and a stop that get 
 });
 
 /**
- * Sends until not even a new sender can: each has a limit of its own too, so that one alone fills only
- * a short queue (`net.unix.max_dgram_qlen`, 10 or 512). Returns how many were taken.
+ * Sends until even a new sender cannot: each sender has its own limit too, so one sender fills only
+ * a short queue (`net.unix.max_dgram_qlen`, 10 or 512). Returns the number of accepted messages.
  */
 function fill(socket: string): number {
   for (let queued = 0;;) {

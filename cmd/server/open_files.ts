@@ -1,6 +1,6 @@
 /**
- * Whether a server may open as many files as it needs. Deno panics where a thread of its own finds no
- * descriptor left, in the middle of whatever it does, and a half-made device would be left.
+ * Checks that a server may open as many files as it needs. Deno panics if one of its own threads
+ * runs out of descriptors, at any point, and a half-made device would be left.
  *
  * @module
  */
@@ -8,13 +8,13 @@
 import { UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
 
-/** A server with one thread and its start take 48, of which half are Deno's. */
+/** A server with one thread needs 48, including its start; half of them are Deno's. */
 const NEEDED = 64;
 
 /**
  * Checks the limit on open files before anything is made.
  *
- * @throws {UblkError} `SYSCALL_FAILED` where it is too low.
+ * @throws {UblkError} `SYSCALL_FAILED` if it is too low.
  */
 export function checkOpenFiles(): void {
   const limit = openFilesLimit(readSmallFile("/proc/self/limits"));
@@ -26,7 +26,7 @@ export function checkOpenFiles(): void {
   });
 }
 
-/** The limit in force, from the text of `/proc/PID/limits`; Infinity where there is none. */
+/** The current limit, from the text of `/proc/PID/limits`; Infinity if there is none. */
 export function openFilesLimit(limits: string): number {
   const soft = /^Max open files +(\d+|unlimited) /m.exec(limits)?.[1];
   return soft === undefined || soft === "unlimited" ? Infinity : Number(soft);

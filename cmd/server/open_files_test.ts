@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { libc } from "../../uring/libc.ts";
 import { checkOpenFiles, openFilesLimit } from "./open_files.ts";
 
-// Opened for good, and before a test, whose sanitizer would call it a leak.
+// Opened once, before any test, because the sanitizer would report a leak.
 libc();
 
 Deno.test("openFilesLimit + /proc/PID/limits + is the soft limit", () => {

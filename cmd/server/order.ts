@@ -1,5 +1,5 @@
 /**
- * How a disk that was asked for comes to be there.
+ * Starting a requested disk: adding it, or recovering it with --resume.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { AddLine } from "../line/add_line.ts";
 import { recoveryOptions } from "../line/device_flags.ts";
 import type { Serving } from "./serving.ts";
 
-/** The way to a disk that was asked for. */
+/** The start function for a requested disk. */
 export function addOrder(line: AddLine): Pick<Serving, "needsRecord" | "start"> {
   const { backend, options, resume } = line;
   const start = async (signal: AbortSignal) => {
@@ -19,6 +19,6 @@ export function addOrder(line: AddLine): Pick<Serving, "needsRecord" | "start"> 
     }
     return await serve({ ...options, backend, signal, signals: false });
   };
-  // With --resume this very command line recovers it.
+  // With --resume the same command line recovers the device, without a record.
   return { needsRecord: options.recovery !== undefined && !resume, start };
 }

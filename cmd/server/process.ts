@@ -1,6 +1,6 @@
 /**
- * What a server asks of the kernel for its own process, so that it can serve a disk that everybody's
- * memory, and so its own, may depend on. Loaded only where something is asked for.
+ * Kernel settings of a server's process, for a disk on which all processes' memory, including its
+ * own, may depend. Loaded only if one of them is requested.
  *
  * @module
  */
@@ -25,12 +25,12 @@ import {
 import type { ProcessOptions } from "../devices/disk_request.ts";
 
 /**
- * Makes this process so, before it starts any thread. What a thread can only inherit is given to
- * this one, and then the program starts over in the same process: by the time its first line runs,
- * Deno has a dozen threads.
+ * Applies the settings to this process before it starts any thread. Settings that a thread can only
+ * inherit are applied first, and then the program is executed again in the same process: by the
+ * time its first line runs, Deno already has a dozen threads.
  *
- * @returns To be called once all threads are there: throws where one of them is not so.
- * @throws {UblkError} `SYSCALL_FAILED` where it may not.
+ * @returns A check to call once all threads exist. It throws if a thread lacks a setting.
+ * @throws {UblkError} `SYSCALL_FAILED` if this process lacks the rights.
  */
 export function prepareProcess(
   { mlock, ioFlusher, oomScore, cpus }: ProcessOptions,
@@ -69,8 +69,9 @@ function setOomScore(score: number): void {
 }
 
 /**
- * The bits by which `/proc` shows that a thread is an I/O flusher. They are the kernel's own affair
- * and no two versions need agree, so they are found by looking at this thread with and without.
+ * The bits in `/proc` that mark a thread as an I/O flusher. They are internal to the kernel and may
+ * change with each version, so they are found by comparing this thread with and without the
+ * setting.
  */
 function flusherMark(): number {
   const ownFlags = () => taskFlags(readSmallFile("/proc/thread-self/stat"));
@@ -86,14 +87,14 @@ export function taskFlags(stat: string): number {
   return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[6]);
 }
 
-/** Says of which threads of a process, by their `stat`, the mark is missing. */
+/** The threads of a process whose `stat` lacks the mark. */
 export function threadsWithout(mark: number, stats: readonly string[]): string[] {
   return stats.filter((stat) => (taskFlags(stat) & mark) !== mark)
     .map((stat) => stat.slice(0, stat.lastIndexOf(")") + 1));
 }
 
 async function checkThreads(mark: number): Promise<void> {
-  // A child looks: Deno itself reads folders of /proc only with every permission there is.
+  // A child process looks: Deno itself reads folders of /proc only if it has all permissions.
   const { stdout } = await new Deno.Command("/bin/sh", {
     args: [
       "-c",

@@ -24,7 +24,7 @@ Deno.test("processOptions refuses what is no score and no list", () => {
   assertThrows(() => parse("--cpus", "3-1"), UblkError, "it is not a list of CPUs");
 });
 
-/** A thread's `stat`, as far as it matters. */
+/** A thread's `stat`, with the fields that matter. */
 const stat = (id: number, name: string, flags: number) =>
   `${id} (${name}) S 1 1 1 0 -1 ${flags} 0 0 0 0`;
 

@@ -1,5 +1,6 @@
 /**
- * How far long work has come, on a terminal. Elsewhere nothing is shown: a log is no place for it.
+ * A progress display for long work, on a terminal. It shows nothing elsewhere: it does not belong
+ * in a log.
  *
  * @module
  */
@@ -7,32 +8,34 @@
 import { STDERR_TERMINAL } from "../program/print.ts";
 
 const PERIOD_MS = 200;
-/** Work that is done sooner is not worth a line. */
+/** Shorter work shows no progress. */
 const PATIENCE_MS = 500;
 
-/** Where the text goes. */
+/** The destination of the text. */
 export interface ProgressOutput {
-  /** Whether somebody looks at it. */
+  /** Whether it is a terminal. */
   isTerminal(): boolean;
-  /** Writes all of it. */
+  /** Writes all of the bytes. */
   writeSync(bytes: Uint8Array): number;
 }
 
-/** Work in another thread, which keeps two numbers up to date: what is done, and of how much. */
+/**
+ * Progress of work in another thread, which updates two numbers: the amount done, and the total.
+ */
 export class Progress {
-  /** Where it writes them: two numbers, as of a `Float64Array`. */
+  /** The memory of the two numbers, laid out as a `Float64Array`. */
   readonly memory: SharedArrayBuffer = new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT);
   readonly #words = new Float64Array(this.memory);
   readonly #what: string;
   readonly #output: ProgressOutput;
 
-  /** Of work that is called, in a few words, `what`. */
+  /** Creates the progress of work that is described, in a few words, by `what`. */
   constructor(what: string, output: ProgressOutput = STDERR_TERMINAL) {
     this.#what = what;
     this.#output = output;
   }
 
-  /** Shows it, in one line, until the result is disposed; then nothing of it stays. */
+  /** Shows the progress in one line until the result is disposed of; then the line is erased. */
   show(): Disposable {
     if (!this.#output.isTerminal()) return { [Symbol.dispose]() {} };
     const write = (text: string) => this.#output.writeSync(new TextEncoder().encode(text));
@@ -47,7 +50,7 @@ export class Progress {
     return {
       [Symbol.dispose]() {
         clearInterval(timer);
-        // "Erase in line", which every terminal knows.
+        // "Erase in line", which every terminal supports.
         if (shown) write("\r\x1b[K");
       },
     };

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Progress } from "./progress.ts";
 
-/** Somebody who looks at what is shown, or nobody. */
+/** An output that is a terminal, or is not. */
 function output(isTerminal: boolean) {
   const texts: string[] = [];
   return {

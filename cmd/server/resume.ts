@@ -1,5 +1,5 @@
 /**
- * `ublk add --resume`: goes on with what a server before has left of a device.
+ * `ublk add --resume`: continues a device that a previous server left.
  *
  * @module
  */
@@ -14,17 +14,17 @@ import { UBLK_S_DEV_DEAD, type ublksrv_ctrl_dev_info } from "../../uapi/ublk_cmd
 import { closeFd } from "../../uring/libc.ts";
 import { startTicksOf } from "../devices/records.ts";
 
-/** How long the kernel gets to notice that a server has ended, in milliseconds. */
+/** Time the kernel has to notice that a server has ended, in milliseconds. */
 const GONE_MS = 15_000;
 const LOOK_MS = 20;
-/** The node of a device that is there is there. */
+/** Time to wait for the node of an existing device, or for its first server, in milliseconds. */
 const NODE_MS = 2_000;
 
 /**
- * Whether a device waits to be recovered. What is left of one that cannot be is deleted, so that its
- * number is free.
+ * Whether a device waits to be recovered. The remains of a device that cannot be recovered are
+ * deleted, so that its number is free.
  *
- * @throws {UblkError} `DEVICE_BUSY` where its server is alive, and what control commands throw.
+ * @throws {UblkError} `DEVICE_BUSY` if its server is alive, and the errors of control commands.
  */
 export async function isWaiting(id: number, signal: AbortSignal): Promise<boolean> {
   await using control = await Control.open({ signal });
@@ -34,13 +34,13 @@ export async function isWaiting(id: number, signal: AbortSignal): Promise<boolea
     if (info === undefined) return false;
     const waitedMs = performance.now() - startMs;
     if (info.state === UBLK_S_DEV_DEAD) {
-      // 0: somebody makes it, and has yet to name a server; or was killed before.
+      // 0: another process is making it and has not named a server yet, or was killed before that.
       if (info.ublksrv_pid !== 0 || waitedMs > NODE_MS) {
         await deleteDead(control, id, signal);
         return false;
       }
     } else {
-      // Whatever there is to wait for, or to refuse, recover() knows.
+      // recover() does the remaining waiting and refusing.
       if (recoveryOf(info.flags) !== undefined) return true;
       const pid = info.ublksrv_pid;
       if (startTicksOf(pid) !== undefined) {
@@ -55,18 +55,20 @@ export async function isWaiting(id: number, signal: AbortSignal): Promise<boolea
   }
 }
 
-/** Deletes a device that is stopped, or was never started. */
+/** Deletes a device that is stopped or was never started. */
 async function deleteDead(control: Control, id: number, signal: AbortSignal): Promise<void> {
   try {
-    // A server that has only just made it has this open: one may, and the other is refused.
+    // The server of a brand-new device has this node open. Only one process may open it, and this
+    // call is then refused.
     closeFd(await openCharDevice(id, NODE_MS, signal));
   } catch (error) {
-    // It was deleted before, which it does no harm to do again; or nobody makes nodes here.
+    // The device was already deleted, and deleting it again is harmless; or this machine makes no
+    // nodes.
     if (!(error instanceof UblkError) || error.code !== "NODE_MISSING") throw error;
   }
   const taken = await deleteDevice(control, id);
   if (await infoOf(control, id, signal) === undefined) return;
-  // A number is taken until the last one has closed what had it.
+  // A number stays in use until the last user of the old device closes it.
   const reason = taken ?? "it is deleted, and somebody still has its disk open";
   throw busy(id, reason, "unmount it, or choose another number");
 }

@@ -1,6 +1,7 @@
 /**
- * A device from its start to its end, by signal, command or failure; with its record and its control
- * socket while it is there. What every server has in common, in the foreground or background.
+ * The life of a server: it starts a device, keeps its record and control socket while the device
+ * exists, and ends it by signal, command or failure. Shared by all servers in the foreground and
+ * background.
  *
  * @module
  */
@@ -44,44 +45,51 @@ import {
 } from "../program/signals.ts";
 import { serveSocket } from "../devices/socket.ts";
 
-/** What is served, and how that is told. */
+/** The parameters of a server. */
 export interface Serving {
-  /** The command. */
+  /** The command's name. */
   readonly program: string;
-  /** What is served: `null`, `mem`, … */
+  /** The target: `null`, `mem`, … */
   readonly target: string;
-  /** The disk as it was asked for, for the record. */
+  /** The disk as requested, for the record. */
   readonly request: DiskRequest;
   /** The command's log. */
   readonly log: StderrLog;
   /**
-   * Whether it serves in the foreground: in the folder in which it was started, and perhaps for a
-   * service manager that waits for this process. In the background it keeps no folder busy.
+   * Whether it serves in the foreground: it then stays in the current folder, and a service manager
+   * may be waiting for this process. In the background it keeps no folder busy.
    */
   readonly foreground: boolean;
-  /** Where its metrics are served; nowhere if left out. */
+  /** The address for metrics; none if omitted. */
   readonly metrics?: string;
-  /** Whether the device is of no use without a record. Default: it is. */
+  /**
+   * Whether the device is useless without a record.
+   *
+   * @default false
+   */
   readonly needsRecord?: boolean;
-  /** Makes the device; resolves once it opens. */
+  /** Makes the device. Resolves once it can be opened. */
   start(signal: AbortSignal): Promise<ServedDevice>;
-  /** Names the log after the device; returns its path. Default: the log is stderr. */
+  /** Names the log after the device, and returns its path. If omitted, the log is stderr. */
   nameLog?(id: number): Promise<string | null>;
-  /** Tells that it opens, and what is amiss all the same. Whoever does not get to know it has no use for the disk. */
+  /**
+   * Announces that the device opens, with any warnings. If that fails, the disk is stopped: a
+   * caller who never learns of it has no use for it.
+   */
   announce(device: ServedDevice, warnings: readonly string[]): Promise<void>;
 }
 
 /**
- * Ends a server's process where Deno's telemetry is on, and does nothing elsewhere: `Deno.exit` then
- * waits for a last export, and that for the event loop of each thread. Once, a server under load
- * waited there for ever, with its device long gone. What was measured after the export before is
- * lost.
+ * Ends a server's process if Deno's telemetry is on; does nothing otherwise. `Deno.exit` would wait
+ * for a last export, which waits for the event loop of each thread. Once, a server under load
+ * waited there for ever although its device was long gone. Measurements since the previous export
+ * are lost.
  */
 export function endWhereMeasured(status: number): void {
   if (findMeter() !== undefined) exitNow(status);
 }
 
-/** Serves to the end, and returns the exit status. */
+/** Serves until the device ends, and returns the exit status. */
 export async function serveUntilEnd(serving: Serving): Promise<number> {
   const { log } = serving;
   checkOpenFiles();
@@ -89,13 +97,14 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   const checkProcess = asksOfProcess(process)
     ? (await import("./process.ts")).prepareProcess(process)
     : undefined;
-  // Not before: whoever starts over reads the command line again, and its paths may be relative.
+  // Not earlier: if the program is executed again, it parses the command line again, whose paths
+  // may be relative.
   if (!serving.foreground) Deno.chdir("/");
   let device: ServedDevice | undefined;
   using watch = watchSignals((name) => void endByForce(name, device, log));
   using manager = serving.foreground ? await serviceManager() : undefined;
   manager?.starting();
-  // Before the device: where the port is taken nothing has been touched yet.
+  // Before the device: if the port is taken, nothing has been touched yet.
   await using metrics = await openMetrics(serving.metrics, () => device);
   log.serves = true;
   try {
@@ -111,12 +120,12 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   const { id } = device;
   log.started();
   device.closed.then(() => log.serves = false);
-  // Whatever fails from here on, the device does not stay without its server.
+  // If anything fails from here on, stop the device: it must not be left without its server.
   try {
     const logged = await serving.nameLog?.(id) ?? null;
     const unrecorded = remember(serving, device, logged);
     const socket = serveSocket(device);
-    // At once: the kernel may give the number to somebody else's device any moment.
+    // Immediately, because the kernel may give the number to another device at any moment.
     device.closed.then((closed) => {
       socket?.[Symbol.dispose]();
       forget(id, closed, unrecorded === undefined);
@@ -130,7 +139,7 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
   }
   const what = `serving ${describe(device.info())}`;
   logLine(LOG_INFO, what);
-  // In the background it has left that of its caller, or has said that it could not.
+  // In the background the process has left its caller's namespace, or has warned that it could not.
   if (serving.foreground && hasAdminRights() && !isMachinesMountNamespace()) {
     logLine(LOG_WARN, NAMESPACE_WARNING);
   }
@@ -140,12 +149,12 @@ export async function serveUntilEnd(serving: Serving): Promise<number> {
 }
 
 /**
- * Not by its name in the `import`: Deno gets and reads whatever it finds behind that before it
- * starts a program, so that every start would bear the library which only this needs.
+ * Not a literal in the `import`: Deno loads and parses everything behind a literal before it starts
+ * a program, so every start would pay for a library that only metrics need.
  */
 const METRICS_MODULE = new URL("../../metrics.ts", import.meta.url).href;
 
-/** Serves metrics of the device, from when it is there on. */
+/** Starts serving metrics. The device is included once it exists. */
 async function openMetrics(
   address: string | undefined,
   device: () => ServedDevice | undefined,
@@ -158,7 +167,7 @@ async function openMetrics(
   });
 }
 
-/** The way to the manager of which this process is a service; undefined if it is none. */
+/** The connection to the service manager that runs this process; undefined if there is none. */
 async function serviceManager(): Promise<ServiceManager | undefined> {
   const environment = readSmallFile("/proc/self/environ");
   if (!environment.includes("NOTIFY_SOCKET=")) return undefined;
@@ -202,7 +211,7 @@ async function untilEnd(
   return EXIT_OK;
 }
 
-/** Ends the process although the device would not go. */
+/** Ends the process although the device did not stop. */
 async function endByForce(
   name: EndSignal,
   device: ServedDevice | undefined,
@@ -214,7 +223,7 @@ async function endByForce(
   exitNow(128 + SIGNAL_NUMBERS[name]);
 }
 
-/** Writes the record. Returns why that could not be done, as a warning, unless it is no news. */
+/** Writes the record. If that fails unexpectedly, returns the reason as a warning. */
 function remember(
   serving: Serving,
   { id }: ServedDevice,
@@ -242,7 +251,7 @@ function remember(
   }
 }
 
-/** A device that was to outlive its server could not be recovered as one expects. */
+/** The error for a device that should outlive its server but could not be recovered. */
 function noRecovery(device: number, reason: string): UblkError {
   return new UblkError("SYSCALL_FAILED", {
     operation: "--recovery",
@@ -252,16 +261,19 @@ function noRecovery(device: number, reason: string): UblkError {
   });
 }
 
-/** Removes the record of a device that is gone; one that is left, another command will want. */
+/**
+ * Removes the record of a device that is gone. The record of a device that remains is kept for
+ * another command.
+ */
 function forget(id: number, { reason, recoverable }: Closed, isRecorded: boolean): void {
   if (recoverable) return;
   if (!isRecorded) {
-    // Its log was made, perhaps. Where the number is another's by now, so is what is there.
+    // A log may exist. If another device has the number by now, the files are that device's.
     if (!pathExists(charPath(id))) removeRecord(id);
   } else if (reason === "removed" || reason === "deleted") {
     removeRecord(id, Deno.pid);
   } else if (!pathExists(charPath(id))) {
-    // The log stays: it is all there is to learn from.
+    // The log is kept, because it is the only source of the cause.
     for (const path of [recordPath(id), socketPath(id)]) removeFile(path);
   }
 }

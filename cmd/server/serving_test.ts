@@ -6,13 +6,13 @@ import { StderrLog } from "./log.ts";
 import { recordPath, removeRecord } from "../devices/records.ts";
 import { serveUntilEnd, type Serving } from "./serving.ts";
 
-// It stays open for the life of the process, which is no leak of the test that opens it first.
+// It stays open for the process's lifetime, so the first test to open it does not leak it.
 libc();
 
 /** A number that no device has. */
 const ID = 1_048_568;
 
-/** Serves a device that is none, until it fails as `fault` has it; returns what was done to it. */
+/** Serves a fake device until the `fault` makes it fail; returns the calls made on the device. */
 async function serveFailing(fault: Partial<Serving>): Promise<string[]> {
   const calls: string[] = [];
   const { promise: closed, resolve } = Promise.withResolvers<Closed>();
@@ -49,7 +49,7 @@ function fault(): never {
   throw new Error("the fault");
 }
 
-// What failed while the record was written left the device without a server.
+// Once, a failure while the record was written left the device without a server.
 Deno.test("serveUntilEnd stops its device whatever fails once that is there", async () => {
   const stopped = ["stop", "serves: false"];
   assertEquals(await serveFailing({ nameLog: fault }), stopped, "the record");

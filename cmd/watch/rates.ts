@@ -1,5 +1,5 @@
 /**
- * What a device, or one queue of it, did per second between two looks at its counters.
+ * The rates of a device, or of one queue, between two readings of its counters.
  *
  * @module
  */
@@ -14,11 +14,11 @@ export interface OpRates {
   readonly requests: number;
   /** Bytes per second. */
   readonly bytes: number;
-  /** How long those took that were measured. */
+  /** Latency of the measured requests. */
   readonly latency: LatencyStats;
 }
 
-/** All of them. */
+/** The rates of all classes. */
 export interface Rates {
   /** By class. */
   readonly ops: Readonly<Record<OpClass, OpRates>>;
@@ -26,7 +26,7 @@ export interface Rates {
   readonly errors: number;
 }
 
-/** Requests and bytes of one class so far. */
+/** The total requests and bytes of one class. */
 export function opTotals(stats: Stats, op: OpClass): { requests: number; bytes: number } {
   switch (op) {
     case "read":
@@ -41,7 +41,7 @@ export function opTotals(stats: Stats, op: OpClass): { requests: number; bytes: 
   }
 }
 
-/** The rates between two snapshots of the same counters, `seconds` apart. */
+/** The rates between two snapshots of the same counters that are `seconds` apart. */
 export function ratesBetween(earlier: Stats, later: Stats, seconds: number): Rates {
   const latest = notBelow(earlier, later);
   const rates = (op: OpClass): OpRates => {
@@ -59,8 +59,8 @@ export function ratesBetween(earlier: Stats, later: Stats, seconds: number): Rat
 }
 
 /**
- * The seconds between two answers of the same server; undefined where they are of two servers, or
- * of two devices that one process served one after the other.
+ * The seconds between two answers of the same server; undefined if they come from two servers, or
+ * from two devices that one process served in turn.
  */
 export function secondsBetween(earlier: ServerStats, later: ServerStats): number | undefined {
   const seconds = (later.sampledMs - earlier.sampledMs) / 1000;

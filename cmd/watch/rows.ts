@@ -1,13 +1,13 @@
 /**
- * Numbers for people: requests, bytes and times in a few characters, and tables whose columns stay
- * where they are from one look to the next.
+ * Human-readable numbers: requests, bytes and times in a few characters, and tables whose columns
+ * keep their positions between updates.
  *
  * @module
  */
 
 import { printable } from "../../uapi/printable.ts";
 
-/** `0`, `0.3`, `812`, `12.3k`, `1.2M`: a number in at most six characters. */
+/** Formats a number in at most six characters: `0`, `0.3`, `812`, `12.3k`, `1.2M`. */
 export function countText(value: number): string {
   if (value === 0) return "0";
   if (value < 99.95) return Number.isInteger(value) ? `${value}` : value.toFixed(1);
@@ -20,7 +20,7 @@ export function countText(value: number): string {
   return value.toExponential(0);
 }
 
-/** Microseconds as `80µs`, `1.2ms`, `34s`; `-` where nothing was measured. */
+/** Formats microseconds as `80µs`, `1.2ms`, `34s`; `-` if nothing was measured. */
 export function timeText(us: number, count: number): string {
   if (count === 0) return "-";
   for (const [unit, name] of [[1, "µs"], [1e3, "ms"]] as const) {
@@ -36,18 +36,18 @@ export function timeText(us: number, count: number): string {
 export interface Column {
   /** The heading. */
   readonly heading: string;
-  /** The least width. */
+  /** The minimum width. */
   readonly width: number;
-  /** Whether its cells stand at the left. Numbers stand at the right. */
+  /** Aligns its cells to the left. Numbers are aligned to the right. */
   readonly left?: true;
 }
 
-/** One row: its cells; or a device and a text that goes across the columns. */
+/** One row: its cells, or a device and a text across the columns. */
 export type Row = readonly string[] | { readonly device: string; readonly text: string };
 
-/** A table's lines, the headings first. */
+/** The lines of a table, headings first. */
 export function tableLines(columns: readonly Column[], rows: readonly Row[]): string[] {
-  // Before they are measured: an escaped one is wider.
+  // Escape before measuring, because an escaped cell is wider.
   const safe = rows.map((row): Row =>
     "text" in row
       ? { device: printable(row.device), text: printable(row.text) }

@@ -1,5 +1,5 @@
 /**
- * What the servers of devices tell of their work, all asked at once.
+ * Samples of devices' work, requested from all servers at once.
  *
  * @module
  */
@@ -14,27 +14,27 @@ import { deviceIds } from "../devices/ids.ts";
 import { type DeviceRecord, isAlive, readRecord } from "../devices/records.ts";
 import type { ServerStats } from "../devices/socket.ts";
 
-/** One device at one moment. */
+/** One device at one time. */
 export interface Sample {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
-  /** What is served; null if no record says. */
+  /** The target; null if no record names it. */
   readonly target: string | null;
-  /** What its server has done; null if it does not tell. */
+  /** Its server's counters; null if the server does not answer. */
   readonly stats: ServerStats | null;
-  /** Why it does not tell; null if it does. */
+  /** The reason for missing counters; null if the server answers. */
   readonly reason: string | null;
-  /** Requests that the kernel waits for; null if it does not tell. */
+  /** Requests in flight in the kernel; null if unknown. */
   readonly inFlight: InFlight | null;
 }
 
 /**
- * Asks about devices, or about all. One that is not there is left out, but for the only one.
+ * Samples the named devices, or all. A device that is not there is left out.
  *
- * @param named Their ids; none for all.
- * @param limitMs How long a server may take to answer.
- * @throws {UblkError} `DEVICE_NOT_FOUND` where there is none of those that were named;
- *   `MODULE_MISSING` where there is none because the driver is not here.
+ * @param named Their ids; an empty list for all.
+ * @param limitMs Time limit for a server's answer.
+ * @throws {UblkError} `DEVICE_NOT_FOUND` if none of the named devices is there; `MODULE_MISSING` if
+ *   that is because the driver is not loaded.
  */
 export async function sampleDevices(
   named: readonly number[],
@@ -64,12 +64,15 @@ export function missingOf(
   );
 }
 
-/** Counters are files and sockets: without the driver there are none of them, and no error either. */
+/**
+ * Checks that the driver is loaded: counters come from files and sockets, whose absence is not an
+ * error.
+ */
 function checkDriver(): void {
   try {
     closeFd(openControlFd());
   } catch (error) {
-    // One that this user may not open is there.
+    // A control device that this user may not open exists.
     if (error instanceof UblkError && error.code === "MODULE_MISSING") throw error;
   }
 }
@@ -95,7 +98,7 @@ async function ask(id: number, record: DeviceRecord | undefined, limitMs: number
   }
 }
 
-/** Why nobody answers at a device's socket. */
+/** The reason why no server answers at a device's socket. */
 export function silence(record: DeviceRecord | undefined): string {
   if (record === undefined) {
     return "its server tells nothing: it is another program's, or another user's, or has no record";

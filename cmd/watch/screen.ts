@@ -1,6 +1,6 @@
 /**
- * A terminal that is drawn over again and again, with a key for this and that. However the program
- * ends or stops, the terminal gets back its cursor, its keys and what stood there.
+ * A terminal that is redrawn repeatedly, with keys for some actions. However the program ends or
+ * stops, the terminal gets back its cursor, its key mode and its previous contents.
  *
  * @module
  */
@@ -9,14 +9,16 @@ import { printable } from "../../uapi/printable.ts";
 import { exitNow, stopSelf } from "../../uring/libc.ts";
 import { showScreen, writeFrame, writeFrameNow } from "../program/print.ts";
 
-/** Another screen, so that what stood there comes back; no cursor. */
+/**
+ * Switches to the alternate screen, which preserves the previous contents, and hides the cursor.
+ */
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
 
-/** As a shell has it for a program that a signal ended: 128 and SIGQUIT. */
+/** A shell's status for a program ended by SIGQUIT: 128 plus the signal's number. */
 const EXIT_QUIT = 128 + 3;
 
-/** The terminal's control sequences and text that show these lines in a window of this size. */
+/** The control sequences and text that show these lines in a window of this size. */
 export function frameText(
   lines: readonly string[],
   { columns, rows }: { columns: number; rows: number },
@@ -29,27 +31,33 @@ export function frameText(
   return `\x1b[H${cut.join("\r\n")}\x1b[J`;
 }
 
-/** The window's size. A terminal that nobody has told its own, as over a serial line, says 0. */
+/**
+ * The window's size. A terminal that does not know its own size, as on a serial line, reports 0.
+ */
 function windowSize(): { columns: number; rows: number } {
   const { columns, rows } = Deno.consoleSize();
   return { columns: columns || 80, rows: rows || 24 };
 }
 
-/** The terminal at stdout. Disposing of it gives back what stood there. */
+/** The terminal at stdout. Disposing of it restores the previous contents. */
 export class Screen implements AsyncDisposable {
   readonly #keys: boolean;
   #lines: readonly string[] = [];
   #drawing: Promise<void> = Promise.resolve();
   #shown = false;
   readonly #suspend = () => void this.#stop();
-  // SIGCONT alone, too: it was stopped by a SIGSTOP, and a shell has used the terminal since.
+  // Also for SIGCONT alone: a SIGSTOP stopped the process, and a shell has used the terminal since.
   readonly #resume = () => void this.#again().catch(() => {});
   readonly #quit = () => {
     this.#leave();
     exitNow(EXIT_QUIT);
   };
 
-  /** @param key Called for each key, if stdin is a terminal too. */
+  /**
+   * Enters the screen.
+   *
+   * @param key Called for each key if stdin is a terminal too.
+   */
   constructor(key: (name: string) => void) {
     this.#keys = Deno.stdin.isTerminal();
     this.#enter();
@@ -64,7 +72,7 @@ export class Screen implements AsyncDisposable {
     })();
   }
 
-  /** Shows these lines, whatever the window's size is now. */
+  /** Shows these lines at the window's current size. */
   async draw(lines: readonly string[]): Promise<void> {
     this.#lines = lines;
     this.#drawing = this.#drawing.then(async () => {
@@ -73,7 +81,7 @@ export class Screen implements AsyncDisposable {
     await this.#drawing;
   }
 
-  /** Leaves. */
+  /** Leaves the screen. */
   async [Symbol.asyncDispose](): Promise<void> {
     Deno.removeSignalListener("SIGTSTP", this.#suspend);
     Deno.removeSignalListener("SIGCONT", this.#resume);
@@ -86,11 +94,11 @@ export class Screen implements AsyncDisposable {
     this.#shown = true;
     showScreen(() => this.#leave());
     writeFrameNow(ENTER);
-    // Ctrl-C stays a signal.
+    // Ctrl-C still sends a signal.
     if (this.#keys) Deno.stdin.setRaw(true, { cbreak: true });
   }
 
-  /** At once, and once: the process may be about to end. */
+  /** Leaves synchronously, and only once: the process may be about to end. */
   #leave(): void {
     if (!this.#shown) return;
     this.#shown = false;
@@ -98,15 +106,15 @@ export class Screen implements AsyncDisposable {
     try {
       if (this.#keys) Deno.stdin.setRaw(false);
     } catch {
-      // A terminal that is gone wants nothing back.
+      // A terminal that is gone needs no restoring.
     }
     writeFrameNow(LEAVE);
   }
 
-  /** Ctrl-Z. */
+  /** Handles Ctrl-Z. */
   async #stop(): Promise<void> {
     const drawn = this.#drawing;
-    // What is being written would come after the cursor's return.
+    // A write in progress would otherwise follow the cursor's return.
     await drawn.catch(() => {});
     this.#leave();
     stopSelf();

@@ -1,5 +1,5 @@
 /**
- * `ublk stats`: what the servers of devices have done since they began.
+ * `ublk stats`: the totals of servers since they started.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import { writeJson, writeLines } from "../program/print.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { missingOf, type Sample, sampleDevices } from "./samples.ts";
 
-/** How long a server may take to answer, in milliseconds: it may be busy. */
+/** Time limit for a server's answer, in milliseconds: it may be busy. */
 const ANSWER_MS = 10_000;
 
 /** `ublk stats`. */
@@ -37,7 +37,7 @@ export async function stats(
   return missing.length === 0 ? EXIT_OK : EXIT_FAILURE;
 }
 
-/** A device as `ublk stats --json` has it. */
+/** A device in the format of `ublk stats --json`. */
 export function sampleJson({ id, target, stats, reason, inFlight }: Sample): unknown {
   return {
     id,
@@ -57,7 +57,7 @@ function countersJson({ latency, ...counters }: Stats): unknown {
   return { ...counters, latency: Object.fromEntries(entries) };
 }
 
-/** The buckets that are not empty, each by its upper bound in microseconds; null for the last. */
+/** The non-empty buckets, each with its upper bound in microseconds; null for the last. */
 function latencyJson({ buckets, ...rest }: LatencyStats): unknown {
   const histogram = buckets.flatMap((count, bucket) => {
     const belowUs = latencyBucketUs(bucket);
@@ -78,7 +78,7 @@ const COLUMNS: readonly Column[] = [
   { heading: "ERRORS", width: 6 },
 ];
 
-/** What `ublk stats` prints. */
+/** The output of `ublk stats`. */
 export function statsLines(samples: readonly Sample[], withQueues: boolean): string[] {
   return tableLines(
     COLUMNS,

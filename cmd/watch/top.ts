@@ -1,5 +1,5 @@
 /**
- * `ublk top`: what devices do at this moment, again and again.
+ * `ublk top`: the current work of devices, updated repeatedly.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { depthFromKernel, type Look, looksBetween, topLines } from "./top_text.t
 
 type TopValues = Values<typeof TOP_FLAGS>;
 
-/** How long a server may take to answer, in milliseconds, before it is shown as silent. */
+/** Time limit for a server's answer, in milliseconds; after that the server is shown as silent. */
 const ANSWER_MS = 2000;
 
 /** `ublk top`. */
@@ -31,7 +31,7 @@ export async function top(values: TopValues): Promise<number> {
   return EXIT_OK;
 }
 
-/** One look per interval, until the signal or as many as were asked for. */
+/** Yields one look per interval, until the signal or the requested number of looks. */
 async function* look(
   { id: ids, interval = 1, iterations = Infinity }: TopValues,
   signal: AbortSignal,
@@ -48,12 +48,12 @@ async function* look(
     const later = await sampleDevices(ids, ANSWER_MS);
     yield looksBetween(earlier, later);
     earlier = later;
-    // A look that took longer than the interval is not made up for.
+    // If a look takes longer than the interval, the lost time is not made up for.
     nextMs = Math.max(nextMs + intervalMs, performance.now());
   }
 }
 
-/** Resolves after some time, or at the signal. */
+/** Resolves after `ms` milliseconds, or at the signal. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -82,7 +82,7 @@ async function onScreen(
   let queues: boolean = values.queues;
   let latest: Look[] | undefined;
   const quit = Promise.withResolvers<undefined>();
-  // At once: a server that is asked may take its time.
+  // Immediately, without waiting for a server's answer.
   signal.addEventListener("abort", () => quit.resolve(undefined));
   await using screen = new Screen((key) => {
     if (key === "q") quit.resolve(undefined);
@@ -107,7 +107,7 @@ async function onScreen(
   }
 }
 
-/** A heading, and the table below it. */
+/** A heading and the table below it. */
 export function screenLines(
   looks: readonly Look[] | undefined,
   { interval = 1 }: Pick<TopValues, "interval">,

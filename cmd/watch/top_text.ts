@@ -1,5 +1,5 @@
 /**
- * What `ublk top` shows, as lines of text.
+ * The output of `ublk top`, as lines of text.
  *
  * @module
  */
@@ -12,21 +12,21 @@ import { type Column, countText, type Row, tableLines, timeText } from "./rows.t
 import type { Sample } from "./samples.ts";
 import type { ServerStats } from "../devices/socket.ts";
 
-/** A device between two looks at it. */
+/** The activity of a device between two samples. */
 export interface Look {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
-  /** Why its server does not tell; null if it does. */
+  /** The reason why its server does not answer; null if it does. */
   readonly reason: string | null;
-  /** Its own rates, and those of its queues; null for one that was not there before. */
+  /** Its own rates and its queues'; null if there is no earlier sample. */
   readonly rates: { readonly total: Rates; readonly queues: readonly Rates[] } | null;
-  /** Errors since the server began: of the device, and of each queue. */
+  /** Total errors since the server started: of the device, and of each queue. */
   readonly errors: { readonly total: number; readonly queues: readonly number[] };
-  /** Requests that the kernel waits for. */
+  /** Requests in flight in the kernel. */
   readonly inFlight: InFlight | null;
 }
 
-/** Compares each device with what it was before. */
+/** Compares each device with its earlier sample. */
 export function looksBetween(earlier: readonly Sample[], later: readonly Sample[]): Look[] {
   const before = new Map(earlier.map((sample) => [sample.id, sample]));
   return later.map(({ id, reason, stats, inFlight }) => ({
@@ -42,7 +42,7 @@ export function looksBetween(earlier: readonly Sample[], later: readonly Sample[
 }
 
 function ratesOf(earlier: ServerStats | null, later: ServerStats | null): Look["rates"] {
-  // One of another number of queues is of another device that had the number meanwhile.
+  // A different number of queues means a different device with the same number.
   if (earlier?.queues.length !== later?.queues.length) return null;
   if (earlier === null || later === null) return null;
   const seconds = secondsBetween(earlier, later);
@@ -66,7 +66,10 @@ const COLUMNS: readonly Column[] = [
   { heading: "ERRORS", width: 8 },
 ];
 
-/** The table. With `depthOf` each queue too, and so many requests in flight in it. */
+/**
+ * The lines of the table. With `depthOf` there are also lines per queue, with its requests in
+ * flight.
+ */
 export function topLines(
   looks: readonly Look[],
   depthOf?: (id: number, queue: number) => number | undefined,
@@ -74,7 +77,7 @@ export function topLines(
   return tableLines(COLUMNS, looks.flatMap((look) => deviceRows(look, depthOf)));
 }
 
-/** Where {@linkcode topLines} learns the depth of queues on this machine. */
+/** The source of queue depths for {@linkcode topLines} on this machine. */
 export const depthFromKernel: (id: number, queue: number) => number | undefined = queueInFlight;
 
 function deviceRows(look: Look, depthOf?: (id: number, queue: number) => number | undefined) {
@@ -88,7 +91,7 @@ function deviceRows(look: Look, depthOf?: (id: number, queue: number) => number 
   });
   if (depthOf === undefined) return rows;
   for (const [queue, each] of rates.queues.entries()) {
-    // The kernel does not tell apart what a queue's requests are.
+    // For a queue, the kernel does not distinguish reads from writes.
     const depth = { read: depthOf(id, queue) };
     rows.push(...rateRows(` queue ${queue}`, each, errors.queues[queue], depth));
   }
