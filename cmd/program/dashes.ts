@@ -5,23 +5,30 @@
  * @module
  */
 
+import type { DeviceOption } from "../../device/option_row.ts";
+import { DEVICE_OPTIONS } from "../../device/option_table.ts";
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 
-/** A row of the table of a device's options, as far as it counts here. */
-export interface Named {
-  /** The member of `DeviceOptions`: `depth`, `integrity.tagSize`. */
-  readonly member: string;
-  readonly flag?: string;
-}
-
-/** Options of disks whose names are not English words, and the flags that set them. */
-const DISK_FLAGS: Readonly<Record<string, string>> = {
+/** Options of the library whose names are not English words, and the flags that set them. */
+const FLAGS: Readonly<Record<string, string>> = {
+  // Of a backend, and groups of a device's options.
   blockSize: "block-size",
   chunkSize: "chunk-size",
   maxSize: "max-size",
   sharedMemory: "shared-memory",
   zoneSize: "zone-size",
+  ...Object.fromEntries((DEVICE_OPTIONS as readonly DeviceOption[]).flatMap(namesOf)),
 };
+
+/** The names of a device option, with its flag: `topology.ioOptBytes`, and `ioOptBytes` alone. */
+function namesOf({ member, flag, negated }: DeviceOption): [name: string, flag: string][] {
+  if (flag === undefined || negated) return [];
+  const last = member.replace(/^.*\./, "");
+  const names = [member, last].filter((name) => /[A-Z.]/.test(name));
+  // If two options share a name, it means that of the device itself.
+  const isTaken = member !== last && DEVICE_OPTIONS.some((row) => row.member === last);
+  return names.filter((name) => name === member || !isTaken).map((name) => [name, flag]);
+}
 
 /**
  * Options whose names are also English words. They count as options only before a value, or in a
@@ -33,59 +40,43 @@ const WORDS: Readonly<Record<string, string>> = {
   direct: "direct",
   integrity: "metadata-size",
   recovery: "recovery",
-  shared: "shared",
   size: "size",
   threads: "threads",
 };
 
+const NAMES = Object.keys(FLAGS).map((name) => name.replace(".", "\\.")).join("|");
+const NAME = `(?:${NAMES}|${Object.keys(WORDS).join("|")})`;
 /** Not preceded by a part of a path or a quote. */
 const BY_ITSELF = "(?<![\\w./'\"`-])";
+const PATTERNS: readonly RegExp[] = [
+  new RegExp(`${BY_ITSELF}(?:${NAMES})(?![\\w./'"\`-])`, "g"),
+  new RegExp(`(?<=\\bleave )${NAME}(?= out\\b)`, "g"),
+  new RegExp(`(?<=\\bleave out )${NAME}\\b`, "g"),
+  new RegExp(`(?<=\\bleave out \\S+ and )${NAME}\\b`, "g"),
+  new RegExp(`(?<=\\bwithout )${NAME}\\b(?! a\\b)`, "g"),
+  new RegExp(`${BY_ITSELF}${NAME}(?= and \\S+ exclude\\b)`, "g"),
+  new RegExp(`(?<= and )${NAME}(?= exclude\\b)`, "g"),
+  new RegExp(`^${NAME}(?= needs\\b)`, "g"),
+  new RegExp(`(?<=\\bis for )${NAME}(?=:)`, "g"),
+  // In brackets alone: "shared memory" is a word.
+  /(?<=\()shared(?=\))/g,
+];
 
 /** Rewrites the options in a text of the library as flags. */
-export function asTyped(text: string, options: readonly Named[]): string {
-  const flags = { ...flagsOf(options), ...DISK_FLAGS, ...WORDS };
-  const one = (names: readonly string[]) => `(?:${names.join("|").replaceAll(".", "\\.")})`;
-  // The longest first: `integrity` is where `integrity.tagSize` begins.
-  const names = Object.keys(flags).sort((a, b) => b.length - a.length);
-  const name = one(names);
-  const odd = one(names.filter((name) => !(name in WORDS)));
-  const patterns = [
-    `${BY_ITSELF}${odd}(?![\\w./'"\`-])`,
-    `(?<=\\bleave )${name}(?= out\\b)`,
-    `(?<=\\bleave out )${name}\\b`,
-    `(?<=\\bleave out \\S+ and )${name}\\b`,
-    `(?<=\\bwithout )${name}\\b(?! a\\b)`,
-    `${BY_ITSELF}${name}(?= and \\S+ exclude\\b)`,
-    `(?<=\\()${name}(?=\\))`,
-    `(?<= and )${name}(?= exclude\\b)`,
-  ];
-  const flag = (name: string) => `--${flags[name]}`;
+export function asTyped(text: string): string {
+  const flag = (name: string) => `--${FLAGS[name] ?? WORDS[name] ?? name}`;
   const plain = text.replaceAll(
-    new RegExp(`${BY_ITSELF}(${name}): "?([\\w-]+)"?(?=[,;]| or\\b|$)`, "g"),
+    new RegExp(`${BY_ITSELF}(${NAME}): "?([\\w-]+)"?(?=[,;]| or\\b|$)`, "g"),
     (_, name, value) => value === "true" ? flag(name) : `${flag(name)} ${value}`,
   );
-  return patterns.reduce((shown, one) => shown.replaceAll(new RegExp(one, "g"), flag), plain);
-}
-
-/** The flags of options whose names no text has by chance. */
-function flagsOf(options: readonly Named[]): Record<string, string> {
-  const flags: Record<string, string> = {};
-  for (const { member, flag } of options) {
-    if (flag === undefined) continue;
-    const last = member.split(".").at(-1)!;
-    for (const name of [member, last]) if (/[A-Z.]/.test(name)) flags[name] ??= flag;
-  }
-  return flags;
+  return PATTERNS.reduce((shown, pattern) => shown.replaceAll(pattern, flag), plain);
 }
 
 /** Rewrites the options in an error of the library as flags; returns any other value unchanged. */
-export async function withDashes(error: unknown): Promise<unknown> {
+export function withDashes(error: unknown): unknown {
   if (!isUblkError(error)) return error;
-  // Loaded on demand: a completion needs no table.
-  const { DEVICE_OPTIONS } = await import("../../device/option_table.ts");
   const { code, operation, reason, hint, device, queue, errno, cause } = error;
-  const typed = (text?: string) => text && asTyped(text, DEVICE_OPTIONS);
-  const shown = { reason: typed(reason), hint: typed(hint) };
+  const shown = { reason: reason && asTyped(reason), hint: hint && asTyped(hint) };
   if (shown.reason === reason && shown.hint === hint) return error;
   return new UblkError(code, { operation, ...shown, device, queue, errno, cause });
 }
