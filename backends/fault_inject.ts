@@ -7,11 +7,18 @@
 
 import { isBlkErrno } from "../uapi/blk_errors.ts";
 import { errnoNumber } from "../uapi/errno.ts";
-import { invalidIn } from "../uapi/error.ts";
-import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import { invalidIn, UblkError } from "../uapi/error.ts";
+import {
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
+} from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
 import { killSelf } from "../uring/libc.ts";
 import type {
+  Answer,
   Backend,
   OpenContext,
   RingMethods,
@@ -23,7 +30,6 @@ import { type ByteRange, geometryOf, type GeometryOptions, type Size } from "../
 import { type Option, OptionError, readValue } from "../disk/option.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
-import { servedByRing } from "../disk/unused.ts";
 import { ZeroReads } from "./zero_reads.ts";
 
 const invalid = invalidIn("fault_inject");
@@ -224,6 +230,34 @@ class FaultyRequests implements RingMethods {
   }
 }
 
+/**
+ * Requests that do not come through the ring: those of a wrapper that has a way of its own, or of a
+ * host. Its thread may block, so that a late answer is waited for.
+ */
+function byteMethods(
+  decisions: FaultDecisions,
+  delayUs: number,
+): Pick<Backend, "readAt" | "writeAt" | "flush" | "trim" | "writeZeroes"> {
+  const answer = (op: number, offset: number, length: number): Answer => {
+    const fate = decisions.decide(op, offset, length);
+    if (fate === HANGS) return new Promise(() => {});
+    if (delayUs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, delayUs / 1000);
+    if (fate === GOES_WELL) return;
+    throw new UblkError("SYSCALL_FAILED", { operation: "fault_inject", errno: fate });
+  };
+  return {
+    readAt(buffer, offset) {
+      const answered = answer(UBLK_IO_OP_READ, offset, buffer.length);
+      buffer.fill(0);
+      return answered;
+    },
+    writeAt: (buffer, offset) => answer(UBLK_IO_OP_WRITE, offset, buffer.length),
+    flush: () => answer(UBLK_IO_OP_FLUSH, 0, 0),
+    trim: (offset, length) => answer(UBLK_IO_OP_DISCARD, offset, length),
+    writeZeroes: (offset, length) => answer(UBLK_IO_OP_WRITE_ZEROES, offset, length),
+  };
+}
+
 /** Opens the disk in one queue's thread. */
 export function open(options: unknown, { queue }: Pick<OpenContext, "queue">): Backend {
   const { size, blockSize, readOnly, delayUs, dieDuringFetch } = options as StoredOptions;
@@ -239,7 +273,8 @@ export function open(options: unknown, { queue }: Pick<OpenContext, "queue">): B
     },
     blockSize,
     readOnly,
-    ...servedByRing({ flush: true, trim: true }),
+    synchronous: true,
+    ...byteMethods(decisions, delayUs),
     fua: true,
     // No data can be lost.
     persistent: true,

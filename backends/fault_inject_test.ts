@@ -1,13 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RingRequests } from "../tests/ring_requests.ts";
 import { runChild } from "../tests/seccomp.ts";
-import { EIO, ENOSPC } from "../uapi/errno.ts";
+import { DiskHost } from "../disk/host.ts";
+import { EIO, ENOSPC, ETIMEDOUT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { libc } from "../uring/libc.ts";
 import {
@@ -17,6 +19,8 @@ import {
   GOES_WELL,
   HANGS,
 } from "./fault_inject.ts";
+import { delay } from "./wrappers/delay.ts";
+import { rate } from "./wrappers/rate.ts";
 
 // Opened once for the process, and before the tests, whose sanitizer would report a leak.
 libc();
@@ -85,6 +89,28 @@ Deno.test("faultInject fails what touches the range, and nothing else", () => {
 Deno.test("faultInject hangs, and can be closed all the same", async () => {
   await using disk = await RingRequests.open(faultInject({ hang: true }));
   assertEquals(disk.isAnswered(READ, 50), false);
+});
+
+// Each request was a failed assertion, answered with EIO.
+Deno.test("faultInject does as it is told inside of a wrapper that is in the ring's way", async () => {
+  const requests = async (host: DiskHost) => {
+    const buffer = new Uint8Array(4096).fill(1);
+    const at = (op: number, offset: number) => {
+      return host.request({ op, offset, length: 4096, buffer });
+    };
+    const ops = [UBLK_IO_OP_WRITE, UBLK_IO_OP_DISCARD, UBLK_IO_OP_WRITE_ZEROES];
+    const results = [at(UBLK_IO_OP_READ, 0), ...ops.map((op) => at(op, 4096)), at(0, 8192)];
+    return [...await Promise.all(results), buffer[0]];
+  };
+  const fails = faultInject({ errorRange: "4K-8K", errno: "ENOSPC", delayUs: 10 });
+  for (const spec of [fails, delay(fails, { all: 1 }), rate(fails, { iops: 1e6 })]) {
+    await using host = await DiskHost.open(spec);
+    const expected = [4096, -ENOSPC, -ENOSPC, -ENOSPC, 4096, 0];
+    assertEquals(await requests(host), expected, spec.module);
+  }
+  await using hanging = await DiskHost.open(delay(faultInject({ hang: true }), { all: 0 }));
+  const flush = { op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 };
+  assertEquals(await hanging.request(flush, 10), -ETIMEDOUT);
 });
 
 Deno.test("faultInject kills its server at the second tag", async () => {

@@ -22,7 +22,6 @@ import type { Backend } from "../disk/backend.ts";
 import { FileRequests } from "./file_requests.ts";
 import { LostWrites } from "./lost_writes.ts";
 import { StripeLayout } from "./stripe_layout.ts";
-import { servedByRing } from "../disk/unused.ts";
 import { eachSeed } from "../tests/seeds.ts";
 
 const CHUNK = 4096;
@@ -40,6 +39,10 @@ interface Manner {
   failing?: { oneIn: number; errno: number };
 }
 
+function unused(): never {
+  throw new Error("the ring serves this backend");
+}
+
 /** A serving thread whose backend has files in memory, behind a ring with faults. */
 function rigOf(files: number, bytesEach: number, manner: Manner, lost?: SharedArrayBuffer) {
   const contents = Array.from({ length: files }, () => new Uint8Array(bytesEach));
@@ -48,7 +51,9 @@ function rigOf(files: number, bytesEach: number, manner: Manner, lost?: SharedAr
   const layout = new StripeLayout(files, CHUNK);
   const backend: Backend = {
     size: files * bytesEach,
-    ...servedByRing({ flush: true, trim: true }),
+    synchronous: true,
+    // The ring serves it: that they are there says what it can do.
+    ...{ readAt: unused, writeAt: unused, flush: unused, trim: unused, writeZeroes: unused },
     ring: new FileRequests({ fds, layout, direct: false, lost }),
   };
   const faults = { delay: 0.3, reorder: 0.3, shortSubmit: 0.2, earlyReturn: 0.2, eintr: 0.05 };

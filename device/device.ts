@@ -293,7 +293,8 @@ export class Device implements AsyncDisposable {
    */
   #serially<T>(name: string, step: () => Promise<T>): Promise<T> {
     const run = (this.#last ?? Promise.resolve()).then(async () => {
-      await this.#failing;
+      // With nothing to wait for, no turn passes in which the removal could begin beside the step.
+      if (this.#failing !== undefined) await this.#failing;
       using _ = beginStep();
       const running = step();
       this.#running = running.catch(() => {});

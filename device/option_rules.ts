@@ -49,6 +49,8 @@ export function mistakeIn(
   nameOf: NameOf,
   isAdmin: () => boolean,
 ): Mistake | undefined {
+  const odd = oddGroup(options);
+  if (odd !== undefined) return odd;
   for (const row of DEVICE_OPTIONS) {
     const found = mistakeOf(row, options, nameOf);
     if (found !== undefined) return found;
@@ -120,6 +122,15 @@ function checkCpuLists(value: unknown): void {
     "it is not a list of lists of CPU numbers",
     `use one list for each thread, with numbers from 0 to ${most}, as [[0], [1]]`,
   );
+}
+
+/** A group that has no members, which only a program can give. */
+function oddGroup({ integrity, sharedMemory, topology }: Given): Mistake | undefined {
+  const groups = Object.entries({ integrity, sharedMemory, topology });
+  const odd = groups.find(([, group]) => group !== undefined && typeof group !== "object");
+  if (odd === undefined) return undefined;
+  const [what, value] = odd;
+  return { what, cause: `${shown(value)} is not an object`, remedy: "give one with its options" };
 }
 
 /** Checks that each group has its required member. */

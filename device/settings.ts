@@ -26,7 +26,8 @@ export function settingsOf(
   options: DeviceOptions,
   isAdmin: () => boolean = hasAdminRights,
 ): Settings {
-  const { signal: _, signals: _s, ...given } = options;
+  const { signal: _, signals: _s, backend, ...rest } = options;
+  const given = { backend, ...withoutNothing(rest) };
   const mistake = mistakeIn(given, (member) => member, isAdmin);
   if (mistake !== undefined) {
     throw new UblkError("INVALID_ARGUMENT", {
@@ -42,8 +43,19 @@ export function settingsOf(
     if (row.default !== undefined && !row.member.includes(".")) defaults[row.member] = row.default;
   }
   if (unprivileged) defaults.deadlineMs = UNPRIVILEGED_DEADLINE_MS;
-  const chosen = Object.entries(given).filter(([, value]) => value !== undefined && value !== null);
-  return { ...defaults, ...Object.fromEntries(chosen) } as Settings;
+  return { ...defaults, ...given } as Settings;
+}
+
+/** The options that are given, also within a group: `null`, which has no type here, is not. */
+function withoutNothing<T extends object>(options: T): T {
+  const given = Object.entries(options)
+    .filter(([, value]) => value !== undefined && value !== null)
+    .map(([name, value]) => [name, isGroup(value) ? withoutNothing(value) : value]);
+  return Object.fromEntries(given) as T;
+}
+
+function isGroup(value: unknown): value is object {
+  return typeof value === "object" && !Array.isArray(value);
 }
 
 /** The `UBLK_F_*` flags that the options require. */

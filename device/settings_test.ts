@@ -76,6 +76,20 @@ Deno.test("settingsOf() + what goes together + is taken", () => {
   for (const options of fine) settingsOf({ backend, ...options });
 });
 
+Deno.test("settingsOf() + options that are null + are as if they were not given", () => {
+  const none = { threads: null, dataPath: null, affinity: null, topology: null, id: null };
+  assertEquals(
+    settingsOf({ backend, ...none } as unknown as DeviceOptions),
+    settingsOf({ backend }),
+  );
+  const integrity = { metadataSize: 8, checksum: null, piOffset: null, tagSize: null };
+  const settings = settingsOf(
+    { backend, integrity, dataPath: null, deadlineMs: null } as unknown as DeviceOptions,
+  );
+  assertEquals(settings.integrity, { metadataSize: 8 });
+  assertEquals([settings.deadlineMs, "dataPath" in settings], [20_000, false]);
+});
+
 /** Options, and all of the message. */
 const REFUSED: [options: Record<string, unknown>, message: string][] = [
   [{ threads: 0 }, "serve: threads: 0 is out of range; use 1 to 4096"],
@@ -177,6 +191,17 @@ const REFUSED: [options: Record<string, unknown>, message: string][] = [
     { topology: { rotational: 1 } },
     "serve: topology.rotational: 1 is neither true nor false; use true or false",
   ],
+  // Programs without types: what is null is not given.
+  [
+    { integrity: { metadataSize: null } },
+    "serve: integrity.metadataSize: it is missing; give the bytes of metadata per block",
+  ],
+  [
+    { sharedMemory: { path: null } },
+    "serve: sharedMemory.path: it is missing; give the path of a file",
+  ],
+  [{ topology: true }, "serve: topology: true is not an object; give one with its options"],
+  [{ integrity: 8 }, "serve: integrity: 8 is not an object; give one with its options"],
   [{ id: 2 ** 20 }, "serve: id: 1048576 is out of range; use -1 to 1048575"],
 ];
 

@@ -99,6 +99,8 @@ export class DiskHost implements AsyncDisposable {
   readonly #deadlineMs: number;
   readonly #end: () => Promise<unknown>;
   #closed: Promise<void> | undefined;
+  /** The backend is being closed, or is closed. */
+  #isOver = false;
   #drained: (() => void) | undefined;
 
   private constructor(backend: Backend, options: HostOptions, end: () => Promise<unknown>) {
@@ -202,8 +204,13 @@ export class DiskHost implements AsyncDisposable {
     }
     const value = transfer(seen, fua ? op | UBLK_IO_F_FUA : op, buffer!, offset);
     if (op !== UBLK_IO_OP_WRITE || !fua || traits.fua || !traits.flush) return value;
-    const flushed = (written: unknown) =>
-      written === undefined || written === length ? seen.flush!() : written;
+    const flushed = (written: unknown) => {
+      if (written !== undefined && written !== length) return written;
+      // It was answered for by its deadline.
+      if (this.#isOver) return;
+      const answer: unknown = seen.flush!();
+      return isLater(answer) ? asPromise(answer).then(nothingFor) : nothingFor(answer);
+    };
     return isLater(value) ? asPromise(value).then(flushed) : flushed(value);
   }
 
@@ -258,6 +265,7 @@ export class DiskHost implements AsyncDisposable {
       await promise;
       clearTimeout(timer);
     }
+    this.#isOver = true;
     this.#seen[Symbol.dispose]?.();
     let timer: Timer;
     const overdue = new Promise<never>((_, reject) => {
@@ -275,6 +283,9 @@ export class DiskHost implements AsyncDisposable {
     return this.close();
   }
 }
+
+/** A flush's answer behind a write, of which its count of bytes, 0, is none. */
+const nothingFor = (answer: unknown) => answer === 0 ? undefined : answer;
 
 /**
  * Reports faults with the request's name. One object per host suffices: each report is synchronous.

@@ -250,6 +250,30 @@ Deno.test("DiskHost passes FUA on where the disk honours it, and else flushes be
   const short = DiskHost.of({ ...late, writeAt: () => 100 as unknown as void });
   assertEquals([short.request(write(true)), order.length], [-EIO, 2]);
   await host.close();
+  // What is right for a flush that is asked for is right for this one.
+  for (const flush of [() => 0, () => Promise.resolve(0)]) {
+    const counts = DiskHost.of({ ...late, flush: flush as unknown as () => void });
+    assertEquals(await counts.request({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 }), 0);
+    assertEquals(await counts.request(write(true)), 512);
+  }
+});
+
+// Its descriptors may be somebody else's by then.
+Deno.test("DiskHost flushes no disk that was closed while the write was late", async () => {
+  const order: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const host = DiskHost.of({
+    size: 8192,
+    readAt() {},
+    writeAt: () => promise,
+    flush: () => void order.push("flush"),
+    close: () => void order.push("close"),
+  });
+  const answer = host.request(write(true));
+  await host.close(5);
+  resolve();
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals([await answer, order], [-ETIMEDOUT, ["close"]]);
 });
 
 Deno.test("DiskHost says of zeroes whether their space may be given back", () => {
@@ -276,6 +300,30 @@ Deno.test("DiskHost.close lets the requests in flight end, and takes no more", a
   assertEquals(host.request(write()), -ENODEV);
   await host.close();
   assertEquals(order.length, 2, "once");
+});
+
+Deno.test("DiskHost.close waits for each of several requests", async () => {
+  const answers: PromiseWithResolvers<void>[] = [];
+  const order: string[] = [];
+  const { host } = hostOf(
+    () => {
+      answers.push(Promise.withResolvers());
+      return answers.at(-1)!.promise;
+    },
+    60_000,
+    { close: () => void order.push("closed") },
+  );
+  const requests = [read(), read()].map(async (request) => {
+    await host.request(request);
+    order.push("answered");
+  });
+  const end = host.close();
+  for (const { resolve } of answers) {
+    resolve();
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  await Promise.all([...requests, end]);
+  assertEquals(order, ["answered", "answered", "closed"]);
 });
 
 Deno.test("DiskHost.close waits for what hangs no longer than its deadline", async () => {

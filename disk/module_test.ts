@@ -117,6 +117,6 @@ Deno.test("moduleTarget says in one line that a module cannot be loaded", async 
 });
 
 Deno.test("moduleTarget names itself after its file", async () => {
-  const url = new URL("./unused.ts", import.meta.url).href;
-  assertEquals((await moduleTarget(url)).name, "unused");
+  const url = new URL("./size.ts", import.meta.url).href;
+  assertEquals((await moduleTarget(url)).name, "size");
 });

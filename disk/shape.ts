@@ -6,7 +6,7 @@
 
 import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import { UblkError } from "../uapi/error.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, RingMethods } from "./backend.ts";
 import { zonesFault } from "./zones_fault.ts";
 
 const METHODS = ["readAt", "writeAt"] as const;
@@ -59,9 +59,32 @@ export function checkBackend(value: unknown, from: string): Backend {
     const reason = `size ${size} is not a positive multiple of ${blockSize} below 2^53`;
     throw shapeError(from, reason, "give its size in bytes");
   }
+  const { address } = backend;
+  if (address !== undefined && !(Number.isSafeInteger(address) && address > 0)) {
+    throw shapeError(from, `address ${address} is none that memory has`, "leave it out");
+  }
+  if (backend.ring !== undefined) checkRing(backend.ring, from);
   const fault = zonesFault(backend);
   if (fault !== undefined) throw shapeError(from, fault, "see the ZoneMethods interface");
   return backend;
+}
+
+function checkRing(ring: unknown, from: string): void {
+  const remedy = "see the RingMethods interface";
+  if (typeof ring !== "object" || ring === null) {
+    throw shapeError(from, "`ring` is not an object", remedy);
+  }
+  const { operations, plainFd, prepare, complete } = ring as RingMethods;
+  for (const [name, method] of Object.entries({ prepare, complete })) {
+    if (typeof method === "function") continue;
+    throw shapeError(from, `\`ring.${name}\` is not a function`, remedy);
+  }
+  if (operations !== undefined && !(Number.isInteger(operations) && operations > 0)) {
+    throw shapeError(from, `${operations} operations of \`ring\` are not possible`, remedy);
+  }
+  if (plainFd !== undefined && !(Number.isInteger(plainFd) && plainFd >= 0)) {
+    throw shapeError(from, `\`ring.plainFd\` ${plainFd} is no descriptor`, remedy);
+  }
 }
 
 /** The error for a module or a backend that breaks the interface. */

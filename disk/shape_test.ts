@@ -5,6 +5,9 @@ import { checkBackend } from "./shape.ts";
 Deno.test("checkBackend names what is wrong with a backend", () => {
   const good = { size: 4096, readAt() {}, writeAt() {} };
   checkBackend(good, "x");
+  const ring = { prepare() {}, complete() {} };
+  checkBackend({ ...good, ring, address: 4096 }, "x");
+  checkBackend({ ...good, ring: { ...ring, operations: 1, plainFd: 0 } }, "x");
   checkBackend({ ...good, blockSize: 4096, flush() {}, trim: undefined }, "x");
   const wrong: (readonly [unknown, string])[] = [
     ...[[null, "it is null"], [undefined, "it is undefined"], [5, "it is number"]] as const,
@@ -19,6 +22,19 @@ Deno.test("checkBackend names what is wrong with a backend", () => {
     [{ ...good, blockSize: 4096, size: 6144 }, "multiple of 4096"],
     ...[0, 256, 513, 8192, "512"].map((blockSize): [unknown, string] => {
       return [{ ...good, blockSize }, `blockSize ${blockSize} is not one of 512, 1024, 2048, 4096`];
+    }),
+    // Each was an assertion of the thread that was to serve it, or an errno of every request.
+    ...[0, -4096, 1.5, NaN, "4096", null].map((address): [unknown, string] => {
+      return [{ ...good, address }, `address ${address} is none that memory has`];
+    }),
+    ...[5, null].map((ring): [unknown, string] => [{ ...good, ring }, "`ring` is not an object"]),
+    [{ ...good, ring: { complete() {} } }, "`ring.prepare` is not a function"],
+    [{ ...good, ring: { prepare() {} } }, "`ring.complete` is not a function"],
+    ...[0, -1, 1.5, NaN, "4"].map((operations): [unknown, string] => {
+      return [{ ...good, ring: { ...ring, operations } }, `${operations} operations of \`ring\``];
+    }),
+    ...[-1, 0.5, NaN, "3"].map((plainFd): [unknown, string] => {
+      return [{ ...good, ring: { ...ring, plainFd } }, `\`ring.plainFd\` ${plainFd} is no`];
     }),
   ];
   for (const [value, words] of wrong) {

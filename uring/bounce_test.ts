@@ -29,6 +29,10 @@ Deno.test("BouncePool.give + more than it keeps + is unmapped", () => {
   const all = Array.from({ length: 6 }, () => pool.take(1 << 20));
   for (const one of all) pool.give(one);
   assertEquals(pool.keptBytes, 4 << 20);
+  const again = pool.take(1 << 20);
+  assertEquals(pool.keptBytes, 3 << 20);
+  pool.give(again);
+  assertEquals(pool.keptBytes, 4 << 20);
   assertEquals(all.map(({ address }) => isMapped(address)), [true, true, true, true, false, false]);
   const huge = pool.take(16 << 20);
   pool.give(huge);

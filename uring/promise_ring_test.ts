@@ -100,6 +100,26 @@ Deno.test("PromiseRing.submit + a kernel without memory for it + is offered agai
   assertEquals(await result, 0);
 });
 
+Deno.test("PromiseRing.submit + beside a wait without end + is offered again, and has its deadline", async () => {
+  const { ring, kernel, kept } = silentRing();
+  await using _ = ring;
+  const endless = ring.submit(operation());
+  await turn();
+  kernel.dice.faults = { eagain: 1 };
+  const result = ring.submit(operation());
+  await turn();
+  kernel.dice.faults = {};
+  const limitMs = performance.now() + 5000;
+  while (kept.length < 2 && performance.now() < limitMs) await turn();
+  assertEquals(kept.length, 2);
+  const late = ring.submit(operation(), { patience: patience(20) });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const never = new Promise((resolve) => timer = setTimeout(resolve, 5000));
+  await assertRejects(() => Promise.race([late, never]), Error, "too late");
+  clearTimeout(timer);
+  for (const one of [endless, result]) one.catch(() => {});
+});
+
 Deno.test("PromiseRing.submit + a real ring + thousands at once have their results", async () => {
   const { ring: real } = openRing({ entries: 16, setupFlags: PROMISE_RING_SETUP });
   await using ring = new PromiseRing(real);
