@@ -26,10 +26,16 @@ export interface ClaimWish {
   readonly readOnly: boolean;
   /** Bypass the page cache. */
   readonly direct: boolean;
-  /** Let others that also set this option use the file too. */
+  /** Let others that also set this option use the file too. Left out if it is no option. */
   readonly shared?: boolean;
   /** The disk in it is being recovered. */
   readonly recovering?: boolean;
+  /**
+   * Wait for the lock as long as a recovery does.
+   *
+   * @default Whether it is {@linkcode recovering}
+   */
+  readonly patient?: boolean;
 }
 
 /**
@@ -73,7 +79,8 @@ async function openClaimed(
   const access = (wish.readOnly ? O_RDONLY : O_RDWR) | (wish.direct ? O_DIRECT : 0);
   const isDevice = found?.kind === "block device";
   const flags = access | (found === undefined ? O_CREAT | O_EXCL : isDevice ? O_EXCL : 0);
-  const deadline = performance.now() + (wish.recovering ? RECOVERY_PATIENCE_MS : PATIENCE_MS);
+  const isPatient = wish.patient ?? wish.recovering;
+  const deadline = performance.now() + (isPatient ? RECOVERY_PATIENCE_MS : PATIENCE_MS);
   for (;;) {
     let fd: number | undefined;
     let isOurs = false;
@@ -98,7 +105,9 @@ async function openClaimed(
     : refusal(
       path,
       "it is in use by another disk or program (flock)",
-      "end it, give a copy, or let both share it (shared)",
+      wish.shared === undefined
+        ? "end it, or give a copy"
+        : "end it, give a copy, or let both share it (shared)",
     );
 }
 

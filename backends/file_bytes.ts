@@ -11,6 +11,7 @@ import { fallocateFile, readAt, syncFile, writeAt } from "../uring/file.ts";
 import { Mapping } from "../uring/mapping.ts";
 import type { Backend, WriteOptions, WriteZeroesOptions } from "../disk/backend.ts";
 import { eachOf } from "../disk/each_of.ts";
+import { LostWrites } from "./lost_writes.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 import { DONE, PUNCH, Zeroing } from "./zeroing.ts";
 
@@ -24,6 +25,12 @@ export interface ByteFiles {
   readonly direct: boolean;
   /** Whether space in them can be freed. */
   readonly punches: boolean;
+  /**
+   * Memory of the {@linkcode LostWrites} of all threads that have the files open.
+   *
+   * @default A note of its own
+   */
+  readonly lost?: SharedArrayBuffer;
 }
 
 /** The size of the aligned memory in bytes. */
@@ -61,8 +68,10 @@ class FileBytes {
   #mapping: Mapping | undefined;
   #bounce: Uint8Array<ArrayBuffer> | undefined;
   readonly #zeroing = new Zeroing();
+  readonly #lost: LostWrites;
 
-  constructor({ fds, layout, direct }: ByteFiles) {
+  constructor({ fds, layout, direct, lost }: ByteFiles) {
+    this.#lost = new LostWrites(lost);
     this.#fds = fds;
     this.#layout = layout;
     this.#direct = direct;
@@ -105,7 +114,13 @@ class FileBytes {
 
   /** Syncs all files, also after one fails: the data in the others must become durable too. */
   flush(): void {
-    eachOf(this.#fds.map((fd) => () => check("fdatasync", syncFile(fd))));
+    this.#lost.check();
+    eachOf(this.#fds.map((fd) => () => {
+      const result = syncFile(fd);
+      this.#lost.note(result);
+      check("fdatasync", result);
+    }));
+    this.#lost.check();
   }
 
   trim(offset: number, length: number): void {

@@ -4,9 +4,14 @@ import { allocatedBytes, Scratch } from "../tests/scratch.ts";
 import { OpenedDisk } from "../disk/opened.ts";
 import { fill, readBytes } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { O_RDWR } from "../uring/file.ts";
+import { closeFd, libc, openFile } from "../uring/libc.ts";
+import { byteMethods } from "./file_bytes.ts";
+import { FileRequests } from "./file_requests.ts";
 import { file } from "./loop.ts";
+import { LostWrites } from "./lost_writes.ts";
 import { stripe } from "./stripe.ts";
+import { StripeLayout } from "./stripe_layout.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
 libc();
@@ -85,4 +90,43 @@ Deno.test("file's bytes are an error where the file has become shorter", async (
   Deno.truncateSync(path, 4096);
   assertThrows(() => stack.backend.readAt(new Uint8Array(8192), 0), UblkError, "EIO");
   assert(stack.backend.ring !== undefined, "by itself the ring serves it");
+});
+
+Deno.test("file's bytes + a failed fdatasync + no later flush or FUA write succeeds", () => {
+  using scratch = new Scratch();
+  const fd = openFile(scratch.file("disk", MIB), O_RDWR, 0);
+  const fds = [fd];
+  const layout = new StripeLayout(1, 4096);
+  const lost = LostWrites.memory();
+  const [one, other] = [1, 2].map(() =>
+    byteMethods({ fds, layout, direct: false, punches: false, lost })
+  );
+  const write = (fua: boolean) => one.writeAt(new Uint8Array(4096), 0, { fua });
+  write(true);
+  // No descriptor: EBADF.
+  fds[0] = -1;
+  assertThrows(() => one.flush!(), UblkError, "fdatasync: EBADF");
+  fds[0] = fd;
+  for (const flush of [() => one.flush!(), () => other.flush!(), () => write(true)]) {
+    const error = assertThrows(flush, UblkError, "an earlier flush has failed");
+    assertEquals(error.errno, 5);
+  }
+  write(false);
+  closeFd(fd);
+});
+
+Deno.test("file's and stripe's bytes and ring share what they know of lost writes, in all threads", async () => {
+  using scratch = new Scratch();
+  const paths = ["a", "b"].map((name) => scratch.file(name, MIB));
+  for (const spec of [file(paths[0]), stripe(paths)]) {
+    await using disk = await OpenedDisk.open(spec);
+    const { own: { lost } } = disk.shared as { own: { lost: SharedArrayBuffer } };
+    assertEquals(disk.backend.flush!(), undefined);
+    new LostWrites(lost).note(-5);
+    assertThrows(() => disk.backend.flush!(), UblkError, "an earlier flush has failed");
+    assert(disk.backend.ring instanceof FileRequests);
+    const request = { op: 2, offset: 0, length: 0, metadataLength: 0, fua: false, mayUnmap: false };
+    const ring = disk.backend.ring as FileRequests;
+    assertEquals(ring.prepare({ ...request, state: 0 } as never, {} as never), -5);
+  }
 });

@@ -20,6 +20,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import type { RingMethods, RingOperations, RingRequest } from "../disk/backend.ts";
+import { LostWrites } from "./lost_writes.ts";
 import type { StripeLayout } from "./stripe_layout.ts";
 import { writeUnchecked } from "./unchecked.ts";
 import { DONE, PUNCH, Zeroing } from "./zeroing.ts";
@@ -71,6 +72,12 @@ export interface RequestFiles {
   readonly direct: boolean;
   /** The metadata file, if there is one. */
   readonly metadata?: MetadataFile;
+  /**
+   * Memory of the {@linkcode LostWrites} of all threads that have the files open.
+   *
+   * @default A note of its own
+   */
+  readonly lost?: SharedArrayBuffer;
 }
 
 /** The maximum number of data operations that one request has in flight. */
@@ -93,6 +100,7 @@ export class FileRequests implements RingMethods {
   /** Indices of the unused ones. */
   readonly #free: number[] = [];
   readonly #zeroing = new Zeroing();
+  readonly #lost: LostWrites;
 
   /** Makes the methods; the caller still owns the files. */
   constructor(files: RequestFiles) {
@@ -100,6 +108,7 @@ export class FileRequests implements RingMethods {
     this.#layout = files.layout;
     this.#direct = files.direct;
     this.#metadata = files.metadata;
+    this.#lost = new LostWrites(files.lost);
     this.#width = files.fds.length === 1 ? 1 : WIDTH;
     this.operations = this.#width + (files.metadata === undefined ? 0 : 1);
     this.metadata = files.metadata !== undefined;
@@ -112,6 +121,7 @@ export class FileRequests implements RingMethods {
   prepare(request: RingRequest, ring: RingOperations): number | void {
     const phase = firstPhase(request.op);
     if (phase < 0) return -EOPNOTSUPP;
+    if (phase === SYNC && this.#lost.noted) return -EIO;
     if (this.#metadata !== undefined && changesDataAlone(request)) {
       this.#forgetMetadata(request, this.#metadata);
     }
@@ -150,6 +160,7 @@ export class FileRequests implements RingMethods {
   complete(request: RingRequest, result: number, ring: RingOperations): number | void {
     const progress = this.#progress[request.state - 1];
     progress.pending--;
+    if (progress.phase === SYNC) this.#lost.note(result);
     const error = progress.failed ? 0 : this.#taken(request, progress, result);
     if (error < 0 || progress.failed) {
       progress.failed = true;
@@ -206,7 +217,9 @@ export class FileRequests implements RingMethods {
           return this.#begin(request, progress, metadata > 0 ? METADATA : TRANSFER, ring);
         }
         const sync = request.fua && op === UBLK_IO_OP_WRITE;
-        return sync ? this.#begin(request, progress, SYNC, ring) : length;
+        if (!sync) return length;
+        if (this.#lost.noted) return -EIO;
+        return this.#begin(request, progress, SYNC, ring);
       }
       case METADATA:
         return this.#begin(request, progress, TRANSFER, ring);
@@ -215,6 +228,7 @@ export class FileRequests implements RingMethods {
         if (progress.mode === DONE) return 0;
         return this.#begin(request, progress, FALLOCATE, ring);
       case SYNC:
+        if (this.#lost.noted) return -EIO;
         return op === UBLK_IO_OP_WRITE ? length : 0;
     }
     return 0;

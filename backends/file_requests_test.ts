@@ -2,19 +2,25 @@ import { assert, assertEquals } from "@std/assert";
 import { KIND_BACKEND } from "../queue/slots.ts";
 import { DiskModel } from "../tests/disk_model.ts";
 import { QueueRig } from "../tests/queue_rig.ts";
-import { EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
+import { ECANCELED, EDQUOT, EINTR, EIO, ENOSPC, EOPNOTSUPP } from "../uapi/errno.ts";
 import {
   IORING_OP_FALLOCATE,
   IORING_OP_FSYNC,
   IORING_OP_READ,
   IORING_OP_WRITE,
 } from "../uapi/io_uring_sqe.ts";
-import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import {
+  UBLK_IO_F_FUA,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+} from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
 import type { FakeSqe } from "../uring/fake_sqe.ts";
 import { bufferAt } from "../uring/mapping.ts";
 import type { Backend } from "../disk/backend.ts";
 import { FileRequests } from "./file_requests.ts";
+import { LostWrites } from "./lost_writes.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 import { eachSeed } from "../tests/seeds.ts";
 
@@ -38,7 +44,7 @@ function unused(): never {
 }
 
 /** A serving thread whose backend has files in memory, behind a ring with faults. */
-function rigOf(files: number, bytesEach: number, manner: Manner) {
+function rigOf(files: number, bytesEach: number, manner: Manner, lost?: SharedArrayBuffer) {
   const contents = Array.from({ length: files }, () => new Uint8Array(bytesEach));
   const dice = new Dice(manner.seed);
   const fds = contents.map((_, index) => FIRST_FD + index);
@@ -48,7 +54,7 @@ function rigOf(files: number, bytesEach: number, manner: Manner) {
     synchronous: true,
     // The ring serves it: that they are there says what it can do.
     ...{ readAt: unused, writeAt: unused, flush: unused, trim: unused, writeZeroes: unused },
-    ring: new FileRequests({ fds, layout, direct: false }),
+    ring: new FileRequests({ fds, layout, direct: false, lost }),
   };
   const faults = { delay: 0.3, reorder: 0.3, shortSubmit: 0.2, earlyReturn: 0.2, eintr: 0.05 };
   const rig = new QueueRig({ backend, depth: 8, seed: manner.seed, faults, entries: 512 });
@@ -121,9 +127,12 @@ Deno.test("FileRequests answer each request once whatever fails, and go on", asy
       for (let round = 0; round < 20; round++) {
         const requests = model.batch(8).map(({ io }) => rig.ublk.submitIo(0, io));
         rig.run(() => requests.every(({ result }) => result !== undefined));
-        for (const { result } of requests) {
+        for (const { result, io: { op, flags } } of requests) {
           if (result! >= 0) continue;
           failed++;
+          const syncs = op === UBLK_IO_OP_FLUSH || (flags & UBLK_IO_F_FUA) !== 0;
+          // An earlier one may have failed.
+          if (syncs && result === -EIO) continue;
           assertEquals(result, errno === EDQUOT ? -ENOSPC : -errno);
         }
       }
@@ -153,6 +162,65 @@ Deno.test("FileRequests flush every file, also behind those that fail", () => {
     assertEquals(rig.io({ op: UBLK_IO_OP_READ, sectors: 24 }).result, 24 * 512, "it goes on");
     rig.stop();
   }
+});
+
+/** The `nth` sync of a rig ends with an errno; the others succeed. */
+function failSync(rig: ReturnType<typeof rigOf>, nth: number, errno: number) {
+  const { handler } = rig.kernel;
+  let syncs = 0;
+  rig.kernel.handler = (sqe, kernel) => {
+    if (sqe.kind !== KIND_BACKEND || sqe.opcode !== IORING_OP_FSYNC) return handler(sqe, kernel);
+    kernel.complete(sqe.userData, sqe.kind, ++syncs === nth ? -errno : 0);
+  };
+  return () => syncs;
+}
+
+const FLUSH = { op: UBLK_IO_OP_FLUSH };
+const FUA_WRITE = { op: UBLK_IO_OP_WRITE, sectors: 8, flags: UBLK_IO_F_FUA };
+
+// The kernel tells of a failure once. The next flush succeeded, and what had been answered was lost.
+for (const first of [FLUSH, FUA_WRITE]) {
+  const name = first === FLUSH ? "flush" : "FUA write";
+  Deno.test(`FileRequests + a ${name} whose fdatasync fails + no later one of any thread succeeds`, () => {
+    const lost = LostWrites.memory();
+    const rigs = [1, 2].map((seed) => rigOf(2, 16 * CHUNK, { seed }, lost));
+    const syncs = failSync(rigs[0], 1, ENOSPC);
+    assertEquals(rigs[0].io(first).result, -ENOSPC);
+    const before = syncs();
+    for (const rig of rigs) {
+      assertEquals([rig.io(FLUSH).result, rig.io(FUA_WRITE).result], [-EIO, -EIO]);
+      const { result } = rig.io({ op: UBLK_IO_OP_WRITE, sectors: 8 });
+      assertEquals(result, 8 * 512, "all else goes on");
+    }
+    assertEquals(syncs(), before);
+    for (const rig of rigs) {
+      rig.stop();
+      rig[Symbol.dispose]();
+    }
+  });
+}
+
+Deno.test("FileRequests + an fdatasync that was given up + the next flush succeeds", () => {
+  for (const errno of [EINTR, ECANCELED]) {
+    using rig = rigOf(1, 16 * CHUNK, { seed: 1 });
+    failSync(rig, 1, errno);
+    assert(rig.io(FLUSH).result! < 0);
+    assertEquals([rig.io(FLUSH).result, rig.io(FUA_WRITE).result], [0, 8 * 512]);
+    rig.stop();
+  }
+});
+
+Deno.test("FileRequests + a flush fails in another thread meanwhile + this one fails too", () => {
+  const lost = LostWrites.memory();
+  using rig = rigOf(1, 16 * CHUNK, { seed: 1 }, lost);
+  const { handler } = rig.kernel;
+  rig.kernel.handler = (sqe, kernel) => {
+    // The other thread was told, so that this one is not.
+    if (sqe.opcode === IORING_OP_FSYNC) new LostWrites(lost).note(-EIO);
+    return handler(sqe, kernel);
+  };
+  assertEquals(rig.io(FLUSH).result, -EIO);
+  rig.stop();
 });
 
 Deno.test("FileRequests answer EIO where a file ends too early, and flush all the same", () => {

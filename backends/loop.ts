@@ -15,6 +15,7 @@ import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backen
 import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
+import { LostWrites } from "./lost_writes.ts";
 import { checkBlockSize, checkPath, refusal } from "../disk/file_checks.ts";
 import { FileRequests } from "./file_requests.ts";
 import type { Size } from "../disk/geometry.ts";
@@ -145,6 +146,8 @@ interface Shared {
   readonly size: number;
   /** The options ask for it, or either file is write-protected. */
   readonly readOnly: boolean;
+  /** Memory of {@linkcode LostWrites}. */
+  readonly lost: SharedArrayBuffer;
 }
 
 /** Opens and claims the files, once for all queues. */
@@ -161,15 +164,16 @@ export async function share(
   const data = await openBackingFile(path, { ...wish, blockSize: unitOf(wish) });
   const { blockSize, readOnly } = data;
   const blocks = Math.floor(data.bytes / blockSize);
-  if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly };
+  const lost = LostWrites.memory();
+  if (metadataPath === undefined) return { data, size: blocks * blockSize, readOnly, lost };
   let metadata: BackingFile | undefined;
   try {
     metadata = await openMetadata(metadataPath, { ...stored, readOnly }, blocks, device.recovering);
     // The disk ends where either file does.
     const covered = Math.min(blocks, Math.floor(metadata.bytes / metadataSize));
     if (covered === 0) throw refusal(metadataPath, "it has no room for a block", "make it longer");
-    if (!metadata.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize);
-    return { data, metadata, size: covered * blockSize, readOnly: metadata.readOnly };
+    if (!metadata.readOnly) fillHoles(metadata.fd, 0, covered * metadataSize, lost);
+    return { data, metadata, size: covered * blockSize, readOnly: metadata.readOnly, lost };
   } catch (error) {
     // The disk failed to open: remove the files that were created for it.
     for (const made of [data, metadata]) if (made?.isNew) removeFile(made.path);
@@ -213,13 +217,15 @@ function openMetadata(
  * check. Metadata of an earlier use stays, because its data stays too. The result is synced: after a
  * loss of power, space without its contents may no longer be a hole.
  */
-function fillHoles(fd: number, from: number, end: number): void {
+function fillHoles(fd: number, from: number, end: number, lost: SharedArrayBuffer): void {
   let hole = nextHole(fd, from, end);
   if (hole === undefined) return;
   for (; hole !== undefined; hole = nextHole(fd, hole.end, end)) {
     writeUnchecked(fd, hole.start, hole.end);
   }
   const result = syncFile(fd);
+  // Metadata of requests may be lost too.
+  new LostWrites(lost).note(result);
   if (result < 0) throw syscallError("fdatasync", undefined, -result);
 }
 
@@ -232,7 +238,7 @@ export function unshare(shared: unknown): void {
 /** Opens the disk in one queue's thread. */
 export function open(options: unknown, context: OpenContext): Backend {
   const { direct, metadataSize } = options as StoredOptions;
-  const { data, metadata, size, readOnly } = context.shared as Shared;
+  const { data, metadata, size, readOnly, lost } = context.shared as Shared;
   const { blockSize, topology } = data;
   const layout = new StripeLayout(1, blockSize);
   const portions = metadata && { fd: metadata.fd, bytesPerBlock: metadataSize, blockSize };
@@ -249,10 +255,10 @@ export function open(options: unknown, context: OpenContext): Backend {
     readOnly,
     topology,
     // For wrappers that need the bytes. Without a wrapper the ring serves the disk.
-    ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches }),
+    ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches, lost }),
     fua: true,
     persistent: true,
-    ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions }),
+    ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions, lost }),
     resize(size: number) {
       checkMultiple(size, blockSize);
       // This may undo the last growth, perhaps because the disk could not grow in the end, and
@@ -269,7 +275,7 @@ export function open(options: unknown, context: OpenContext): Backend {
         resizeFile(file, bytes, most, readOnly);
       }
       if (metadata !== undefined && !readOnly) {
-        fillHoles(metadata.fd, ends(current)[1], ends(size)[1]);
+        fillHoles(metadata.fd, ends(current)[1], ends(size)[1], lost);
       }
       current = size;
     },

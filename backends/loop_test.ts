@@ -590,3 +590,21 @@ Deno.test("file + a server killed while it made the file + the next one makes it
   await using stack = await OpenedDisk.open(file(path, { create: true, size: MIB }));
   assertEquals(stack.backend.size, MIB);
 });
+
+// The kernel has told of the failure then, and tells a flush of it no more.
+Deno.test("file + a growth whose fdatasync fails + no later flush succeeds", async () => {
+  using scratch = new Scratch();
+  const [path, metadataPath] = [scratch.file("data", MIB), scratch.file("meta", 2048 * 8)];
+  await using disk = await RingRequests.open(file(path, { metadataPath, metadataSize: 8 }), 8);
+  const calls = libc() as { fdatasync: (fd: number) => number };
+  const { fdatasync } = calls;
+  // No descriptor: EBADF.
+  calls.fdatasync = () => fdatasync(-1);
+  try {
+    assertThrows(() => disk.backend.resize!(2 * MIB), UblkError, "fdatasync");
+  } finally {
+    calls.fdatasync = fdatasync;
+  }
+  assertEquals(disk.io({ op: UBLK_IO_OP_FLUSH }).result, -EIO);
+  assertEquals(disk.io(read(0, 4096)).result, 4096);
+});

@@ -12,6 +12,7 @@ import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { fitted, striped } from "../disk/device_limits.ts";
 import { FileRequests } from "./file_requests.ts";
+import { LostWrites } from "./lost_writes.ts";
 import { checkBlockSize, checkPath, refusal } from "../disk/file_checks.ts";
 import { formatSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
@@ -113,6 +114,8 @@ export function stripe(paths: readonly string[], options: StripeOptions = {}): B
 interface Shared {
   readonly files: readonly BackingFile[];
   readonly size: number;
+  /** Memory of {@linkcode LostWrites}. */
+  readonly lost: SharedArrayBuffer;
 }
 
 /** Opens and claims the files, once for all queues. */
@@ -138,7 +141,7 @@ export async function share(
         : "make them the same size (truncate -s)";
       throw refusal(file.path, reason, hint);
     }
-    return { files, size: each * files.length };
+    return { files, size: each * files.length, lost: LostWrites.memory() };
   } catch (error) {
     unshare({ files });
     throw error;
@@ -163,7 +166,7 @@ export function unshare(shared: unknown): void {
 /** Opens the disk in one queue's thread. */
 export function open(options: unknown, context: OpenContext): Backend {
   const { chunkSize, direct } = options as StoredOptions;
-  const { files, size } = context.shared as Shared;
+  const { files, size, lost } = context.shared as Shared;
   const layout = new StripeLayout(files.length, chunkSize);
   const fds = files.map(({ fd }) => fd);
   // The largest of all block sizes: the others divide it.
@@ -175,10 +178,10 @@ export function open(options: unknown, context: OpenContext): Backend {
     readOnly: files.some(({ readOnly }) => readOnly),
     topology: fitted(striped(topologies, chunkSize), blockSize),
     // For wrappers that need the bytes. Without a wrapper the ring serves the disk.
-    ...byteMethods({ fds, layout, direct, punches: files.every(({ punches }) => punches) }),
+    ...byteMethods({ fds, layout, direct, punches: files.every(({ punches }) => punches), lost }),
     fua: true,
     persistent: true,
-    ring: new FileRequests({ fds, layout, direct }),
+    ring: new FileRequests({ fds, layout, direct, lost }),
   };
 }
 

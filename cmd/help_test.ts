@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
 import { DISK_FLAGS } from "./line/add_line.ts";
+import { COMMANDS } from "./line/commands.ts";
+import { PROGRAMS } from "./line/program.ts";
 
 const root = new URL("..", import.meta.url);
 
@@ -18,32 +20,38 @@ async function run(name: string, ...args: string[]) {
 /** The page that documents the flags shared by all programs. */
 const UBLK_PAGE = Deno.readTextFileSync(new URL("docs/ublk.md", root));
 
-const COMMANDS: Record<string, readonly string[][]> = {
-  "ublk-file": [[]],
-  "ublk-mem": [[]],
-  "ublk-null": [[]],
-  "ublk-zip": [[]],
-  ublk: [
-    [],
-    ["add"],
-    ["recover"],
-    ["list"],
-    ["info"],
-    ["stats"],
-    ["top"],
-    ["get_params"],
-    ["stop"],
-    ["del"],
-    ["update_size"],
-    ["quiesce"],
-    ["set_affinity"],
-    ["init-backend"],
-    ["completions"],
-    ["features"],
-  ],
+/** Each program, and the commands that it has. */
+const HELPS: Record<string, readonly string[][]> = {
+  ublk: [[], ...COMMANDS.map(({ name }) => [name])],
+  ...Object.fromEntries(PROGRAMS.map(({ name }) => [name, [[]]])),
 };
 
-for (const [name, subcommands] of Object.entries(COMMANDS)) {
+/** Each line about a help, and the same in other words. */
+const SAME_HELP: readonly [string, string][] = [
+  ["help", "--help"],
+  ["help help", "--help"],
+  ["help add", "add --help"],
+  ["help add loop", "add loop --help"],
+  ["help add -t loop", "add -t loop --help"],
+  ["help -t loop", "add -t loop --help"],
+  ["help add --help=all", "add --help=all"],
+  ["help recover", "recover --help"],
+  ["help list", "list --help"],
+  ["kublk add --help", "add --help"],
+  ["kublk add loop --help", "add loop --help"],
+  ["kublk --help", "help kublk"],
+  ["kublk help list", "list --help"],
+];
+
+for (const [line, same] of SAME_HELP) {
+  Deno.test(`ublk ${line} + prints what ublk ${same} does`, async () => {
+    const ran = await run("ublk", ...line.split(" "));
+    assertEquals([ran.code, ran.stderr], [0, ""]);
+    assertEquals(ran.stdout, (await run("ublk", ...same.split(" "))).stdout);
+  });
+}
+
+for (const [name, subcommands] of Object.entries(HELPS)) {
   Deno.test(`docs/${name}.md explains each flag of \`${name} --help\``, async () => {
     const page = await Deno.readTextFile(new URL(`docs/${name}.md`, root));
     for (const heading of ["SYNOPSIS", "OPTIONS", "EXIT STATUS", "EXAMPLES", "NOTES"]) {

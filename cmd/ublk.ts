@@ -55,7 +55,10 @@ function serving(name: "add" | "recover"): Run {
     if (name === "add" && args.some((arg) => /^--config(=|$)/.test(arg))) {
       const { expandConfig } = await import("./line/config.ts");
       const { ownSpelling } = await import("./line/spellings.ts");
-      return await addAll(await expandConfig(ownSpelling(name, args), Deno.cwd()));
+      const typed = withoutMark(args);
+      const lines = await expandConfig(ownSpelling(name, typed), Deno.cwd());
+      // kublk's defaults come last: what the file says wins over them too.
+      return await addAll(lines.map((line) => typed === args ? line : [AS_KUBLK, ...line]));
     }
     return isForeground(args) ? await serveHere(name, args) : await serveBehind(name, args);
   };
@@ -111,6 +114,11 @@ const RUNS: Readonly<Record<string, Run>> = {
     SET_AFFINITY_FLAGS,
     async () => (await import("./devices/manage.ts")).setQueueAffinity,
   ),
+  kublk: reading([], () => {
+    // With a command it never comes here.
+    const error = usageError("ublk kublk", "it needs a command", "see `ublk --help`");
+    return Promise.reject(error);
+  }),
   "init-backend": reading([], async () => {
     const { initBackend } = await import("./server/init_backend.ts");
     return (_values, _log, words) => initBackend(words);
@@ -121,7 +129,11 @@ const RUNS: Readonly<Record<string, Run>> = {
   }),
 };
 
-/** Handles `ublk help [COMMAND]`, `ublk COMMAND --help`, and ublksrv's `ublk help -t TARGET`. */
+/**
+ * Handles `ublk help [COMMAND]`, `ublk COMMAND --help`, and ublksrv's `ublk help -t TARGET`.
+ *
+ * @param args The line without the command.
+ */
 async function help(command: Command | undefined, args: readonly string[]): Promise<void> {
   const { helpText, overviewText } = await import("./line/help.ts");
   const syntax = command === undefined ? undefined : await syntaxOf(command, args);
@@ -132,11 +144,15 @@ async function help(command: Command | undefined, args: readonly string[]): Prom
   );
 }
 
-/** The command that `ublk help` should describe; undefined for all of them. */
-async function helped(args: readonly string[]): Promise<Command | undefined> {
-  const name = args.find((arg) => !arg.startsWith("-"));
-  if (args.some((arg) => /^(-t|--type)/.test(arg))) return findCommand("add");
-  return name === undefined ? undefined : findCommand(name) ?? await unknown(name);
+/** The command that `ublk help` should describe, undefined for all of them; and the rest of the line. */
+async function helped(
+  args: readonly string[],
+): Promise<[command: Command | undefined, rest: readonly string[]]> {
+  const at = args.findIndex((arg) => !arg.startsWith("-"));
+  const flags = at < 0 ? args : args.slice(0, at);
+  if (flags.some((arg) => /^(-t|--type)/.test(arg))) return [findCommand("add"), args];
+  if (at < 0 || args[at] === "help" || args[at] === "version") return [undefined, args];
+  return [findCommand(args[at]) ?? await unknown(args[at]), args.toSpliced(at, 1)];
 }
 
 /**
@@ -145,7 +161,7 @@ async function helped(args: readonly string[]): Promise<Command | undefined> {
  * @throws {UblkError} `INVALID_ARGUMENT`, with the command that was perhaps meant.
  */
 async function unknown(name: string): Promise<never> {
-  const meant = FOREIGN_NAMES[name];
+  const meant = Object.hasOwn(FOREIGN_NAMES, name) ? FOREIGN_NAMES[name] : undefined;
   const error = usageError(
     name,
     name.startsWith("-") ? "unknown flag before a command" : "unknown command",
@@ -176,8 +192,14 @@ function asKublk([command, ...rest]: readonly string[]): readonly string[] {
   return [...command === undefined ? [] : [command], ...serves ? [AS_KUBLK] : [], ...rest];
 }
 
+/** The arguments of a command as they were typed, without what {@linkcode asKublk} adds. */
+function withoutMark(args: readonly string[]): readonly string[] {
+  return args[0] === AS_KUBLK ? args.slice(1) : args;
+}
+
 async function main(typed: readonly string[], log: ErrorLog): Promise<number> {
-  const args = typed[0] === "kublk" ? asKublk(typed.slice(1)) : typed;
+  const isKublk = typed[0] === "kublk" && /^[^-]/.test(typed[1] ?? "");
+  const args = isKublk ? asKublk(typed.slice(1)) : typed;
   const [name, ...rest] = args;
   if (name === "__complete") {
     return await (await import("./completion/complete.ts")).answer(rest);
@@ -192,7 +214,7 @@ async function main(typed: readonly string[], log: ErrorLog): Promise<number> {
   if (wish === "version" || name === "version" || name === "-v" && rest.length === 0) {
     await writeLine((await import("./line/help.ts")).versionText("ublk"));
   } else if (wish === "help") {
-    await help(chosen ?? await helped(name === "help" ? rest : []), args.slice(1));
+    await help(...(name === "help" ? await helped(rest) : [chosen, withoutMark(rest)] as const));
   } else {
     return await (chosen === undefined ? unknown(name) : RUNS[chosen.name](rest, log, chosen));
   }

@@ -159,17 +159,17 @@ export class CrashableFile implements File {
   }
 
   truncate(bytes: number): void {
+    if (!this.#writes && !this.#closed) throw fileError("ftruncate", EINVAL);
     this.#operate("truncate", () => this.contents.truncate(bytes), { length: bytes });
   }
 
   allocate(how: Allocation, offset: number, length: number): boolean {
     if (length <= 0) throw fileError("fallocate", EINVAL);
+    if (!this.#writes) throw fileError("fallocate", EBADF);
     return this.#operate("allocate", () => {
       if (!this.#machine.allocates) return false;
       if (how === "punch" || how === "zero") {
-        // Freeing space beyond the end is not modelled.
-        const within = Math.min(length, this.contents.bytes - offset);
-        if (within > 0) this.contents.zero(offset, within, how === "punch");
+        this.contents.zero(offset, length, how === "punch");
       } else this.contents.reserve(offset, length);
       if (how === "extend" && offset + length > this.contents.bytes) {
         this.contents.truncate(offset + length);
@@ -180,6 +180,9 @@ export class CrashableFile implements File {
 
   lock(how: "exclusive" | "shared"): boolean {
     return this.#operate("lock", () => {
+      if (this.held === how) return true;
+      // The kernel takes the one before it looks for the other.
+      this.held = undefined;
       for (const other of this.#machine.holders(this.contents)) {
         const isFree = other === this || other.held === undefined ||
           other.held === "shared" && how === "shared";

@@ -12,8 +12,10 @@
  *   change that is lost is lost too, and data written before a change that survives is gone.
  * - A write that extends the file may have changed the length before its data. The new part then
  *   reads as zeroes.
- * - A failed sync has written a part of the data. The rest is lost: it can be read until the page
- *   cache drops it, and no later sync writes it.
+ * - If a range covers a block of the filesystem in part, zeroing that part is a write of data.
+ * - A failed sync has written a part of the data, also earlier versions of a sector. The rest is lost:
+ *   it can be read until the page cache drops it, and no later sync writes it. Metadata is durable,
+ *   or left to the next sync with the data that was written.
  *
  * @module
  */
@@ -168,7 +170,7 @@ export class Contents {
   /** Zeroes a range, and frees the space of whole units if allowed. */
   zero(offset: number, length: number, givesBack: boolean): void {
     const order = this.#changeMetadata();
-    this.#clear(offset, offset + length, order);
+    this.#clear(offset, offset + length, order, SPACE_BYTES);
     if (!givesBack) return;
     const end = Math.floor((offset + length) / SPACE_BYTES);
     for (let unit = Math.ceil(offset / SPACE_BYTES); unit < end; unit++) this.#giveUnit(unit);
@@ -176,8 +178,9 @@ export class Contents {
 
   /** Makes everything durable except the data lost in a failed sync. */
   sync(): void {
-    for (const sector of this.#versions.keys()) {
-      put(this.#durable, sector, this.#seen.get(sector));
+    for (const [sector, versions] of this.#versions) {
+      const last = versions.at(-1);
+      if (last !== undefined) put(this.#durable, sector, last.sector);
     }
     this.#settle();
   }
@@ -185,18 +188,21 @@ export class Contents {
   /** Fails a sync: a part of the changes becomes durable, the rest is lost. */
   failSync(dice: Dice): void {
     for (const [sector, versions] of this.#versions) {
-      const hole = versions.findLastIndex(({ isMetadata }) => isMetadata);
-      if (hole >= 0) put(this.#durable, sector, versions[hole].sector);
-      if (hole === versions.length - 1) continue;
-      if (dice.draw(3) === 0) put(this.#durable, sector, this.#seen.get(sector));
-      else this.#lost.add(sector);
+      const first = 1 + versions.findLastIndex(({ isMetadata }) => isMetadata);
+      if (first === versions.length || dice.draw(3) === 0) continue;
+      // Writeback reached one of these versions, or none.
+      versions.length = first + dice.draw(versions.length - first);
+      this.#lost.add(sector);
     }
-    this.#settle();
+    if (dice.draw(2) === 0) this.sync();
   }
 
   /** Drops clean pages from the page cache: lost data becomes invisible. */
   dropLost(): void {
-    for (const sector of this.#lost) put(this.#seen, sector, this.#durable.get(sector));
+    for (const sector of this.#lost) {
+      const last = this.#versions.get(sector)?.at(-1);
+      put(this.#seen, sector, last === undefined ? this.#durable.get(sector) : last.sector);
+    }
     this.#lost.clear();
   }
 
@@ -285,12 +291,15 @@ export class Contents {
     else versions.push(version);
   }
 
-  /** Zeroes a range by a change of metadata. */
-  #clear(from: number, to: number, order: number): void {
+  /**
+   * Zeroes a range by a change of metadata. Units of `unitBytes` that it covers only in part are
+   * zeroed by writes.
+   */
+  #clear(from: number, to: number, order: number, unitBytes = SECTOR_BYTES): void {
     const first = Math.floor(from / SECTOR_BYTES);
     const last = Math.ceil(to / SECTOR_BYTES);
     // Visit existing sectors only: the range may be far longer than the contents.
-    const sectors = new Set([...this.#seen.keys(), ...this.#versions.keys()]);
+    const sectors = new Set([...this.#seen.keys(), ...this.#versions.keys(), ...this.#lost]);
     for (const sector of sectors) {
       if (sector < first || sector >= last) continue;
       const start = sector * SECTOR_BYTES;
@@ -301,7 +310,9 @@ export class Contents {
         const at = Math.max(0, from - start);
         content = seen.slice().fill(0, at, Math.min(SECTOR_BYTES, to - start));
       }
-      this.#change(sector, { order, sector: content, isMetadata: true });
+      const unit = Math.floor(start / unitBytes) * unitBytes;
+      const isMetadata = unitBytes === SECTOR_BYTES || from <= unit && to >= unit + unitBytes;
+      this.#change(sector, { order, sector: content, isMetadata });
     }
   }
 

@@ -78,11 +78,51 @@ Deno.test("a power cut leaves a longer file short, long with zeroes, or long", (
 
 Deno.test("a power cut undoes holes and lengths from the last, with what was written after them", () => {
   const found = outcomes((file) => {
-    file.allocate("punch", 0, SECTOR_BYTES);
+    file.allocate("punch", 0, 4096);
     writeWhole(file, sector(2), 0);
     file.truncate(2 * SECTOR_BYTES);
   });
-  assertEquals([...found].sort(), ["0,1", "0,1,1,1", "1,1,1,1", "2,1", "2,1,1,1"]);
+  assertEquals([...found].sort(), ["0,0", "0,0,0,0", "1,1,1,1", "2,0", "2,0,0,0"]);
+});
+
+Deno.test("a power cut leaves any sectors of what is zeroed of a block, whatever comes after", () => {
+  const found = outcomes((file) => {
+    file.allocate("punch", 0, 2 * SECTOR_BYTES);
+    file.truncate(3 * SECTOR_BYTES);
+  });
+  const possible = ["0,0", "0,1", "1,0", "1,1"].flatMap((two) => [`${two},1`, `${two},1,1`]);
+  assertEquals([...found].sort(), possible);
+});
+
+/** What a file of two sectors has after a power cut that follows a failed sync, and more work. */
+function outcomesOfFailure(before: (file: File) => void, after: (file: File) => void): string[] {
+  const found = outcomes((file, machine) => {
+    before(file);
+    machine.faults = ({ name }) => name === "sync" ? { errno: EIO } : undefined;
+    assertThrows(() => file.sync(true), UblkError, "EIO");
+    machine.faults = undefined;
+    after(file);
+  });
+  return [...found].sort();
+}
+
+Deno.test("a failed sync leaves of a sector any version that was written before it", () => {
+  const twice = (file: File) => {
+    writeWhole(file, sector(2), 0);
+    writeWhole(file, sector(3), 0);
+  };
+  const expected = ["1,1,1,1", "2,1,1,1", "3,1,1,1"];
+  assertEquals(outcomesOfFailure(twice, (file) => file.sync(true)), expected);
+});
+
+Deno.test("a failed sync leaves lengths and holes undone or not, and the next makes them durable", () => {
+  const shorten = (file: File) => {
+    file.truncate(2 * SECTOR_BYTES);
+    file.allocate("punch", 0, 4096);
+  };
+  const nothing = () => {};
+  assertEquals(outcomesOfFailure(shorten, nothing), ["0,0", "1,1", "1,1,1,1"]);
+  assertEquals(outcomesOfFailure(shorten, (file) => file.sync(true)), ["0,0"]);
 });
 
 Deno.test("a failed sync loses what it should have written, and the next one succeeds", () => {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { EBADF, EINVAL, EOPNOTSUPP } from "../uapi/errno.ts";
+import { EBADF, EINVAL, EOPNOTSUPP, errnoNumber } from "../uapi/errno.ts";
 import {
   dropPageCache,
   endOfFile,
@@ -58,7 +58,14 @@ export const realFiles: Files = {
   rename: renameFile,
   remove: removeFile,
   makeFolder: (path) => makeFolder(path, 0o755),
-  list: (path) => [...Deno.readDirSync(path)].map(({ name }) => name).sort(),
+  list(path) {
+    try {
+      return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+    } catch (error) {
+      const errno = errnoNumber((error as { code?: string }).code ?? "");
+      throw errno === undefined ? error : fileError(`readdir ${path}`, errno);
+    }
+  },
   syncFolder(path) {
     const fd = openFile(path, O_RDONLY);
     try {
@@ -83,11 +90,6 @@ export class RealFile implements File {
   constructor(fd: number, path: string) {
     this.#fd = fd;
     this.path = path;
-  }
-
-  /** The descriptor, for a ring. */
-  get fd(): number {
-    return this.#fd;
   }
 
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {

@@ -151,3 +151,35 @@ Deno.test("real files know the boot", () => {
 Deno.test("folderOf is the folder that a path is in", () => {
   assertEquals(["/a/b", "b", "/b", "x/b"].map(folderOf), ["/a/.", ".", "/.", "x/."]);
 });
+
+both("that are open for reading change nothing", (files, folder) => {
+  const path = `${folder}/a`;
+  files.open(path, { write: true, create: "new" }).close();
+  using file = files.open(path);
+  const [EBADF, EINVAL] = [9, 22];
+  assertEquals(errnoIn(() => file.writeAt(new Uint8Array(1), 0)), EBADF);
+  assertEquals(errnoIn(() => file.truncate(1)), EINVAL);
+  assertEquals(errnoIn(() => file.allocate("extend", 0, 4096)), EBADF);
+  file.sync(true);
+  assertEquals(file.size(), 0);
+});
+
+both("lose the lock that they have where they cannot get another", (files, folder) => {
+  const open = () => files.open(`${folder}/a`, { write: true, create: "if-missing" });
+  using one = open();
+  using two = open();
+  using three = open();
+  assertEquals([one.lock("shared"), two.lock("shared"), one.lock("exclusive")], [
+    true,
+    true,
+    false,
+  ]);
+  two.close();
+  assertEquals(three.lock("exclusive"), true);
+});
+
+both("name the errno of folders that cannot be listed", (files, folder) => {
+  assertEquals(errnoIn(() => files.list(`${folder}/none`)), 2);
+  files.open(`${folder}/a`, { write: true, create: "new" }).close();
+  assertEquals(errnoIn(() => files.list(`${folder}/a`)), 20);
+});

@@ -20,7 +20,13 @@ export interface Ran {
 /** Time between SIGTERM and SIGKILL, in which a program may take down a VM or a device. */
 const GRACE_MS = 15_000;
 
+/** Time in which output may still arrive after the end of its program. */
+const LINGER_MS = 10_000;
+
 const running = new Set<Deno.ChildProcess>();
+
+/** Whether this run is over: nothing is started any more. */
+let isOver = false;
 
 /**
  * Runs a program with this process's output, and without input. With a label its output comes by
@@ -31,15 +37,15 @@ export async function run(
   args: readonly string[],
   limitMs: number,
   label?: string,
+  lingerMs = LINGER_MS,
 ): Promise<Ran> {
   const stream = label === undefined ? "inherit" : "piped";
   const child = start(program, args, stream);
   if (label === undefined) return await ended(child, limitMs);
-  return await ended(
-    child,
-    limitMs,
-    [child.stdout, child.stderr].map((one) => passOnLines(one, label)),
-  );
+  return await ended(child, limitMs, {
+    read: (stream) => passOnLines(stream, label),
+    lingerMs,
+  });
 }
 
 /** {@linkcode run} that keeps the program's output, both streams as they came. */
@@ -47,28 +53,32 @@ export async function runQuietly(
   program: string,
   args: readonly string[],
   limitMs: number,
+  lingerMs = LINGER_MS,
 ): Promise<Ran & { output: string }> {
   const child = start(program, args, "piped");
   let output = "";
-  const streams = [child.stdout, child.stderr].map(async (stream) => {
+  const read = async (stream: Output) => {
     for await (const text of stream.pipeThrough(new TextDecoderStream())) output += text;
-  });
-  const ran = await ended(child, limitMs, streams);
+  };
+  const ran = await ended(child, limitMs, { read, lingerMs });
   return { ...ran, output };
 }
 
 function start(program: string, args: readonly string[], stream: "inherit" | "piped") {
+  if (isOver) throw new Error("interrupted");
   return new Deno.Command(program, {
     ...{ args: [...args], stdin: "null", stdout: stream, stderr: stream, detached: true },
     env: Deno.stdout.isTerminal() ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" },
   }).spawn();
 }
 
+type Output = ReadableStream<Uint8Array<ArrayBuffer>>;
+
 /** Waits for the end of a program and of its output, and ends it when its time is up. */
 async function ended(
   child: Deno.ChildProcess,
   limitMs: number,
-  outputs: readonly Promise<void>[] = [],
+  outputs?: { read(stream: Output): Promise<void>; lingerMs: number },
 ): Promise<Ran> {
   running.add(child);
   let timedOut = false;
@@ -76,11 +86,23 @@ async function ended(
     timedOut = true;
     stop(child);
   }, limitMs);
+  const abort = new AbortController();
+  // Attached at once, so that a failure while the program runs is not an unhandled one.
+  const reading = outputs && Promise.allSettled(
+    [child.stdout, child.stderr].map((stream) => {
+      return outputs.read(stream.pipeThrough(new TransformStream(), abort));
+    }),
+  );
   try {
     const { code } = await child.status;
-    // What it left behind in its group may hold its output open.
-    if (outputs.length > 0) signal(child, "SIGKILL");
-    await Promise.all(outputs);
+    if (outputs === undefined) return { code, timedOut };
+    // What it left behind in its group may hold its output open; so may a daemon, for ever.
+    signal(child, "SIGKILL");
+    const lingering = setTimeout(() => abort.abort(), outputs.lingerMs);
+    const results = await reading!;
+    clearTimeout(lingering);
+    const failure = results.find((result) => result.status === "rejected");
+    if (failure !== undefined && !abort.signal.aborted) throw failure.reason;
     return { code, timedOut };
   } finally {
     clearTimeout(timer);
@@ -88,8 +110,9 @@ async function ended(
   }
 }
 
-/** Ends all running programs: by SIGTERM, or by SIGKILL if `force`. */
+/** Ends all running programs, by SIGTERM, or by SIGKILL if `force`; no other one starts any more. */
 export function stopAll(force = false): void {
+  isOver = true;
   for (const child of running) {
     if (force) signal(child, "SIGKILL");
     else stop(child);

@@ -25,7 +25,7 @@ export interface Import {
 }
 
 /** The fields of `deno info --json` that count here. */
-interface Info {
+export interface Info {
   readonly modules: readonly {
     readonly specifier: string;
     readonly error?: string;
@@ -65,16 +65,21 @@ async function infoOf(paths: readonly string[]): Promise<Info> {
   try {
     const lines = paths.map((path) => `import ${JSON.stringify(new URL(path, ROOT).href)};\n`);
     await Deno.writeTextFile(door, lines.join(""));
-    const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["info", "--json", "--config", "deno.json", door],
-      cwd: ROOT,
-      stdin: "null",
-    }).output();
-    if (!success) throw new Error(new TextDecoder().decode(stderr));
-    return JSON.parse(new TextDecoder().decode(stdout));
+    return await infoOfDoor(door);
   } finally {
     await Deno.remove(door);
   }
+}
+
+/** What Deno knows of a module, and of all that it leads to. */
+export async function infoOfDoor(door: string): Promise<Info> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", "--config", "deno.json", door],
+    cwd: ROOT,
+    stdin: "null",
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  return JSON.parse(new TextDecoder().decode(stdout));
 }
 
 /**

@@ -5,6 +5,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
+import { type Info, infoOfDoor } from "./import_graph.ts";
 
 const ROOT = new URL("..", import.meta.url);
 
@@ -30,18 +31,6 @@ interface Use {
   readonly lazy: boolean;
 }
 
-/** The fields of `deno info --json` used here. */
-interface Info {
-  readonly modules: readonly {
-    readonly specifier: string;
-    readonly error?: string;
-    readonly dependencies?: readonly {
-      readonly isDynamic?: boolean;
-      readonly code?: { readonly specifier?: string; readonly error?: string };
-    }[];
-  }[];
-}
-
 /** The modules reached by code; type imports would reach more. */
 function reachedByCode(modules: Info["modules"], door: string): Set<string> {
   const reached = new Set([door]);
@@ -64,20 +53,9 @@ function loadedAtOnce(modules: Info["modules"], door: string): Set<string> {
   return reached;
 }
 
-/** All that a door leads to, as Deno tells it. */
-async function modulesOf(door: string): Promise<Info["modules"]> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["info", "--json", door],
-    cwd: ROOT,
-    stdin: "null",
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  return (JSON.parse(new TextDecoder().decode(stdout)) as Info).modules;
-}
-
 Deno.test("a Tab loads neither devices nor servers: completions of commands, flags, values", async () => {
   for (const door of ["cmd/ublk.ts", "cmd/completion/complete.ts", "cmd/line/help.ts"]) {
-    const loaded = loadedAtOnce(await modulesOf(door), new URL(door, ROOT).href);
+    const loaded = loadedAtOnce((await infoOfDoor(door)).modules, new URL(door, ROOT).href);
     assert(loaded.size > 5, `${door} is a module of this project`);
     const heavy = [...loaded].map((one) => one.slice(ROOT.href.length))
       .filter((path) => /^(backends|device|queue|cmd\/(devices|server|watch))\//.test(path));
@@ -88,7 +66,7 @@ Deno.test("a Tab loads neither devices nor servers: completions of commands, fla
 
 /** All uses of npm in the modules that a door leads to, by whatever way. */
 async function usesOf(door: string): Promise<Use[]> {
-  const modules = await modulesOf(door);
+  const modules = (await infoOfDoor(door)).modules;
   // Beside the project itself are packages of npm, and std where jsr.io can be reached.
   const byCode = reachedByCode(modules, new URL(door, ROOT).href);
   const projectModules = modules.filter(({ specifier }) =>

@@ -14,6 +14,7 @@ import { formatTotals, type Outcome, parseJunit, total } from "./totals.ts";
 
 /** Beside much other work a check takes ten times as long as on an idle machine. */
 const LIMIT_MS = 20 * 60_000;
+const NOT_DONE = `not done after ${LIMIT_MS / 60_000} minutes`;
 
 /** A check and how many CPUs it keeps busy. */
 interface Check {
@@ -46,7 +47,8 @@ async function statically(runs: readonly (readonly string[])[]) {
   for (const args of runs) {
     const ran = await runQuietly(Deno.execPath(), args, LIMIT_MS);
     if (ran.code === 0) continue;
-    failed.push(`deno ${args.join(" ")}`);
+    const why = ran.timedOut ? `: ${NOT_DONE}` : "";
+    failed.push(`deno ${args.join(" ")}${why}`);
     output += ran.output;
   }
   return { passed: failed.length === 0 ? 1 : 0, failed, skipped: [], output };
@@ -60,8 +62,7 @@ async function tested(args: readonly string[], files: readonly string[]) {
     const { code, output, timedOut } = await runQuietly(Deno.execPath(), words, LIMIT_MS);
     // No report is written then.
     if (timedOut) {
-      const failed = [`not done after ${LIMIT_MS / 60_000} minutes`];
-      return { passed: 0, failed, skipped: [], output };
+      return { passed: 0, failed: [NOT_DONE], skipped: [], output };
     }
     const outcome = parseJunit(await Deno.readTextFile(report), files);
     if (code !== 0 && outcome.failed.length === 0) outcome.failed.push(`exit code ${code}`);

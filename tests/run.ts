@@ -111,7 +111,7 @@ async function main(): Promise<number> {
   await ensurePackages(groups);
   const steps = (await allSteps(filter)).filter(({ group }) => groups.has(group));
   const isAlone = lanes === 1 || steps.length === 1;
-  const fetching = isAlone ? undefined : fetchForGuests(groups);
+  const fetching = isAlone || state.interrupted ? undefined : fetchForGuests(groups);
   const outcomes = new Map<string, Outcome>();
   const jobs = steps.map((step) => async () => {
     if (state.interrupted) return;

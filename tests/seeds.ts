@@ -12,6 +12,9 @@
 /** So many seeds may fail before the others are not tried any more. */
 const MOST_FAILURES = 10;
 
+/** More are a list that does not fit into memory. */
+const MOST_SEEDS = 10_000_000;
+
 const USAGE = "use --seeds N for seeds 1 to N, or --seed S for one alone";
 
 /** The seeds to run: those that the command line names, or 1 to `count`. */
@@ -19,8 +22,11 @@ export function seedsOf(count: number, args: readonly string[] = Deno.args): num
   const words = args.flatMap((arg) => arg.split("="));
   if (words.length > 0) {
     const [name, value] = words;
-    const number = Number(value);
-    if (words.length !== 2 || !["--seeds", "--seed"].includes(name!) || !Number.isInteger(number)) {
+    const number = value ? Number(value) : NaN;
+    const isRight = name === "--seed"
+      ? Number.isInteger(number)
+      : name === "--seeds" && Number.isInteger(number) && number > 0 && number <= MOST_SEEDS;
+    if (words.length !== 2 || !isRight) {
       throw new Error(`${args.join(" ")}: ${USAGE}`);
     }
     if (name === "--seed") return [number];

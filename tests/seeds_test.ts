@@ -9,9 +9,28 @@ Deno.test("seedsOf + so many as are wished, or one alone", () => {
 });
 
 Deno.test("seedsOf + refuses what it does not know", () => {
-  for (const args of [["--sed", "1"], ["--seed"], ["--seed", "x"], ["--seeds", "1", "2"]]) {
+  for (
+    const args of [
+      ["--sed", "1"],
+      ["--seed"],
+      ["--seed", "x"],
+      ["--seeds", "1", "2"],
+      ["--seeds", "0"],
+      ["--seeds="],
+      ["--seed="],
+    ]
+  ) {
     assertThrows(() => seedsOf(3, args), Error, "use --seeds N");
   }
+});
+
+Deno.test("seedsOf + refuses a count of none, which would test nothing and pass", () => {
+  for (const count of ["0", "-5", "", "1e12"]) {
+    assertThrows(() => seedsOf(3, ["--seeds", count]), Error, "use --seeds N");
+    assertThrows(() => seedsOf(3, [`--seeds=${count}`]), Error, "use --seeds N");
+  }
+  assertThrows(() => seedsOf(3, ["--seed="]), Error, "use --seeds N");
+  assertEquals(seedsOf(3, ["--seed", "0"]), [0]);
 });
 
 Deno.test("replay + one line for a shell", (t) => {

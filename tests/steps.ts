@@ -190,7 +190,8 @@ function selftestsStep(name: string, filter?: string): Step {
  */
 export async function fetchForGuests(groups: ReadonlySet<Group>): Promise<void> {
   if (!groups.has("e2e") && !groups.has("selftests")) return;
-  await deno(["run", "-A", "vm/main.ts", "fetch"], FETCH_LIMIT_MS, "fetch");
+  await deno(["run", "-A", "vm/main.ts", "fetch"], FETCH_LIMIT_MS, "fetch")
+    .catch((error) => console.log(`fetch | ${error}`));
 }
 
 /**

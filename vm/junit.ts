@@ -49,6 +49,38 @@ function skip(totals: Totals, name: string): void {
   totals.skips.push(name);
 }
 
+/** A test or a step of a JUnit file. */
+interface Case {
+  readonly file: string;
+  readonly name: string;
+  /** Undefined: a filter left it out. */
+  readonly seconds?: number;
+  readonly isStep: boolean;
+  readonly result: string;
+}
+
+const bare = (path: string) => path.replace(/^\.\//, "");
+
+/** What a JUnit file as Deno writes it has of one test file after the other. */
+function* suitesOf(xml: string): Generator<{ file: string; cases: Case[] }> {
+  for (const [, suiteTag, body] of xml.matchAll(/<testsuite (.*?)>(.*?)<\/testsuite>/gs)) {
+    const file = bare(attribute(suiteTag, "name") ?? "");
+    const names = new Set<string>();
+    const cases: Case[] = [];
+    for (const [, tag, result] of body.matchAll(/<testcase (.*?)>(.*?)<\/testcase>/gs)) {
+      const name = attribute(tag, "name") ?? "";
+      // A step is called "test > step", and comes after its test.
+      const end = name.lastIndexOf(" > ");
+      const isStep = end > 0 && names.has(name.slice(0, end));
+      const time = attribute(tag, "time");
+      const seconds = time === undefined ? undefined : Number(time);
+      if (seconds !== undefined) names.add(name);
+      cases.push({ file, name, seconds, isStep, result });
+    }
+    yield { file, cases };
+  }
+}
+
 /**
  * Counts a JUnit file as Deno writes it. `files` are the test files, as given to Deno: one that is
  * not mentioned did not load, or has no test, and counts as a failure.
@@ -56,23 +88,13 @@ function skip(totals: Totals, name: string): void {
 export function totalsFromJunit(xml: string, files: readonly string[]): Totals {
   const totals = noTotals();
   const seen = new Set<string>();
-  const bare = (path: string) => path.replace(/^\.\//, "");
-  for (const [, suiteTag, body] of xml.matchAll(/<testsuite (.*?)>(.*?)<\/testsuite>/gs)) {
-    const file = bare(attribute(suiteTag, "name") ?? "");
+  for (const { file, cases } of suitesOf(xml)) {
     seen.add(file);
-    const names = new Set<string>();
-    for (const [, tag, inner] of body.matchAll(/<testcase (.*?)>(.*?)<\/testcase>/gs)) {
-      const name = attribute(tag, "name") ?? "";
-      const skipped = inner.includes("<skipped");
-      const filteredOut = skipped && attribute(tag, "time") === undefined;
-      if (filteredOut) continue;
-      // A step is called "test > step", and comes after its test.
-      const end = name.lastIndexOf(" > ");
-      const isStep = end > 0 && names.has(name.slice(0, end));
-      names.add(name);
-      if (skipped) skip(totals, `${file}: ${name}`);
-      else if (isStep) continue;
-      else if (/<(failure|error)\b/.test(inner)) fail(totals, `${file}: ${name}`);
+    for (const { name, seconds, isStep, result } of cases) {
+      if (result.includes("<skipped")) {
+        if (seconds !== undefined) skip(totals, `${file}: ${name}`);
+      } else if (isStep) continue;
+      else if (/<(failure|error)\b/.test(result)) fail(totals, `${file}: ${name}`);
       else totals.passed++;
     }
   }
@@ -91,15 +113,10 @@ export interface TestTime {
 
 /** What each test of a JUnit file took, steps within their tests. */
 export function timesFromJunit(xml: string): TestTime[] {
-  const times: TestTime[] = [];
-  for (const [, tag] of xml.matchAll(/<testcase (.*?)>/g)) {
-    const file = attribute(tag, "classname")?.replace(/^\.\//, "") ?? "";
-    const name = attribute(tag, "name") ?? "";
-    const end = name.lastIndexOf(" > ");
-    const isStep = end > 0 && times.some((time) => time.name === name.slice(0, end));
-    if (!isStep) times.push({ file, name, seconds: Number(attribute(tag, "time") ?? 0) });
-  }
-  return times;
+  return [...suitesOf(xml)].flatMap(({ cases }) => cases).flatMap((one) => {
+    const { file, name, seconds = 0, isStep } = one;
+    return isStep ? [] : [{ file, name, seconds }];
+  });
 }
 
 // deno-lint-ignore no-control-regex -- the escape character is what is looked for.

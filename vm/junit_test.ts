@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { OutputWatcher, totalsFromJunit } from "./junit.ts";
+import { OutputWatcher, timesFromJunit, totalsFromJunit } from "./junit.ts";
 
 /** As Deno 2.9.6 writes it for `--filter` with one test that matches. */
 const XML = `<?xml version="1.0" encoding="UTF-8"?>
@@ -67,4 +67,17 @@ Deno.test("OutputWatcher adds the failures that only the summary counts", () => 
   const watcher = new OutputWatcher();
   watcher.take("FAILED | 1 passed (1 step) | 2 failed (1 step) | 2 ignored (1 step) (52ms)");
   assertEquals(watcher.complete(totalsFromJunit(XML, [])).failed, 2);
+});
+
+Deno.test("timesFromJunit + steps of steps, and a test named as another file's step + counts tests once", () => {
+  const suite = (file: string, names: string[]) =>
+    `<testsuite name="./${file}">` + names.map((name) =>
+      `<testcase name="${name.replaceAll(">", "&gt;")}" classname="./${file}" time="1.5" line="1">
+       </testcase>`
+    ).join("") + "</testsuite>";
+  const xml = suite("a_test.ts", ["a", "a > b", "a > b > c"]) + suite("b_test.ts", ["a > b"]);
+  assertEquals(timesFromJunit(xml), [
+    { file: "a_test.ts", name: "a", seconds: 1.5 },
+    { file: "b_test.ts", name: "a > b", seconds: 1.5 },
+  ]);
 });

@@ -11,7 +11,7 @@ import { chooseAccelerator } from "./kvm.ts";
 import { collectLines, Tail } from "./lines.ts";
 import { type Accelerator, type MachineOptions, qemuArgs, spawnQemu } from "./machine.ts";
 import { ensureHostPackages } from "./packages.ts";
-import { GUESTS_AT_ONCE, takeTurn } from "./turns.ts";
+import { guestsAtOnce, takeTurn } from "./turns.ts";
 
 /** What to boot, and what to run in it. */
 export interface GuestOptions extends MachineOptions {
@@ -131,7 +131,7 @@ export async function bootGuest(options: GuestOptions): Promise<GuestResult> {
   }
   using _guests = options.parallel ? undefined : await takeTurn(
     "guests",
-    { places: options.alone ? GUESTS_AT_ONCE : 1, total: GUESTS_AT_ONCE },
+    { places: options.alone ? Infinity : 1, total: guestsAtOnce() },
     "other guests are running; waiting for one to end",
     options.signal,
   );

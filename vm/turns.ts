@@ -7,25 +7,37 @@
  *
  * @module
  */
-import { cacheDir, lock, say } from "./host.ts";
+import { cacheDir, lock, say, VmError } from "./host.ts";
+
+/** The number of places: what the environment says, or what is standard. */
+export function atOnce(value: string | undefined, standard: number): number {
+  if (!value) return standard;
+  const number = Number(value);
+  if (Number.isSafeInteger(number) && number > 0) return number;
+  throw new VmError(`UBLK_VM_AT_ONCE=${value}: give a whole number above 0, or unset it`);
+}
 
 /**
  * How many ordinary guests run at once. Two keep the two CPUs of a small machine busy; more (by
  * UBLK_VM_AT_ONCE) use the time in which tests wait, and take two GiB of memory each.
  */
-export const GUESTS_AT_ONCE: number = Number(Deno.env.get("UBLK_VM_AT_ONCE")) ||
-  Math.min(2, navigator.hardwareConcurrency);
+export function guestsAtOnce(): number {
+  return atOnce(Deno.env.get("UBLK_VM_AT_ONCE"), Math.min(2, navigator.hardwareConcurrency));
+}
 
 const POLL_MS = 200;
 
 /** One that holds a number. */
 interface Ticket {
   readonly number: number;
-  /** How many of the places it takes. */
+  /** How many of the places it takes; `Infinity`: all that anybody counts. */
   readonly places: number;
 }
 
-/** Waits for a turn, and holds it until disposed. `places` out of `total` are taken meanwhile. */
+/**
+ * Waits for a turn, and holds it until disposed. `places` out of `total` are taken meanwhile. Another
+ * process may have another total, so whoever is to be alone takes `Infinity`.
+ */
 export async function takeTurn(
   name: string,
   { places, total }: { places: number; total: number },
@@ -41,7 +53,7 @@ export async function takeTurn(
     using _guard = await guard();
     await Deno.mkdir(dir, { recursive: true });
     const last = (await ticketsIn(dir)).at(-1)?.number ?? 0;
-    mine = { number: last + 1, places: Math.min(places, total) };
+    mine = { number: last + 1, places };
     file = await Deno.open(pathOf(dir, mine), { write: true, create: true });
     await file.lock(true);
   }
@@ -60,7 +72,7 @@ export async function takeTurn(
 
   async function isUp(): Promise<boolean> {
     using _guard = await guard();
-    let taken = mine.places;
+    let taken = Math.min(mine.places, total);
     for (const ticket of await ticketsIn(dir)) {
       if (ticket.number >= mine.number) break;
       if (await isHeld(pathOf(dir, ticket))) taken += ticket.places;
@@ -77,8 +89,8 @@ function pathOf(dir: string, { number, places }: Ticket): string {
 async function ticketsIn(dir: string): Promise<Ticket[]> {
   const tickets: Ticket[] = [];
   for await (const { name } of Deno.readDir(dir)) {
-    const [number, places] = name.split("-").map(Number);
-    tickets.push({ number, places });
+    const [, number, places] = /^(\d+)-(\d+|Infinity)$/.exec(name) ?? [];
+    if (number !== undefined) tickets.push({ number: Number(number), places: Number(places) });
   }
   return tickets.sort((a, b) => a.number - b.number);
 }

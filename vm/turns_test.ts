@@ -1,5 +1,6 @@
-import { assertEquals } from "@std/assert";
-import { takeTurn } from "./turns.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { VmError } from "./host.ts";
+import { atOnce, takeTurn } from "./turns.ts";
 
 /** Runs `body` with a cache folder of its own. */
 async function inOwnCache(body: (folder: string) => Promise<void>): Promise<void> {
@@ -20,8 +21,8 @@ class Queue {
   readonly admitted: string[] = [];
   readonly turns = new Map<string, Disposable>();
 
-  async come(name: string, places: number, signal?: AbortSignal): Promise<void> {
-    const turn = await takeTurn("test", { places, total: 2 }, `${name} waits`, signal);
+  async come(name: string, places: number, signal?: AbortSignal, total = 2): Promise<void> {
+    const turn = await takeTurn("test", { places, total }, `${name} waits`, signal);
     this.admitted.push(name);
     this.turns.set(name, turn);
   }
@@ -85,4 +86,49 @@ Deno.test("takeTurn passes over those who have died or given up", async () => {
     assertEquals(queue.admitted, ["first", "next"]);
     queue.leave("next");
   });
+});
+
+Deno.test("takeTurn + all places + nobody is beside it, however many places others count", async () => {
+  await inOwnCache(async (folder) => {
+    const queue = new Queue();
+    await queue.come("measures", Infinity);
+    const wide = queue.come("wide", 1, undefined, 3);
+    await numbers(folder, 2);
+    await pause(POLLS_MS);
+    assertEquals(queue.admitted, ["measures"]);
+    const again = queue.come("measures again", Infinity, undefined, 3);
+    await numbers(folder, 3);
+    queue.leave("measures");
+    await wide;
+    await pause(POLLS_MS);
+    assertEquals(queue.admitted, ["measures", "wide"]);
+    queue.leave("wide");
+    await again;
+    queue.leave("measures again");
+  });
+});
+
+Deno.test("takeTurn + files that are nobody's ticket + are left alone", async () => {
+  await inOwnCache(async (folder) => {
+    await Deno.mkdir(`${folder}/test`);
+    await Deno.writeTextFile(`${folder}/test/.nfs0001-x`, "");
+    const queue = new Queue();
+    await queue.come("a", 1);
+    await queue.come("b", 1);
+    assertEquals(queue.admitted, ["a", "b"]);
+    assertEquals([...Deno.readDirSync(`${folder}/test`)].map(({ name }) => name).sort(), [
+      ".nfs0001-x",
+      "1-1",
+      "2-1",
+    ]);
+    queue.leave("a");
+    queue.leave("b");
+  });
+});
+
+Deno.test("atOnce + what is no number of guests + is refused", () => {
+  assertEquals([atOnce("3", 2), atOnce(undefined, 2), atOnce("", 2)], [3, 2, 2]);
+  for (const value of ["0", "-1", "1.5", "many"]) {
+    assertThrows(() => atOnce(value, 2), VmError, "UBLK_VM_AT_ONCE");
+  }
 });

@@ -20,13 +20,18 @@ export interface Claimed {
 /**
  * Opens an existing file or creates it, and locks it.
  *
+ * @param recovering Wait longer for the lock: the server that held it may have just died.
  * @throws {UblkError} `INVALID_ARGUMENT`, with one line about the problem with the file.
  */
-export async function claimOverlay(path: string, files: Files): Promise<Claimed> {
+export async function claimOverlay(
+  path: string,
+  files: Files,
+  recovering: boolean,
+): Promise<Claimed> {
   if (files === realFiles) {
     // Like every file behind a disk: retry the lock, refuse loop devices, name mistakes.
     const wish = { readOnly: false, direct: false, blockSize: 1, createBytes: 0 };
-    const { fd, isNew } = await openBackingFile(path, wish);
+    const { fd, isNew } = await openBackingFile(path, { ...wish, patient: recovering });
     return { file: new RealFile(fd, path), isNew };
   }
   const isNew = files.status(path) === undefined;

@@ -90,7 +90,7 @@ export class OverlayFile {
       throw refused("cow", `${path} is a ${found.kind}`, "give a file");
     }
     if (found === undefined && recovering) throw missing(path, "not there");
-    const { file, isNew } = await claimOverlay(path, files);
+    const { file, isNew } = await claimOverlay(path, files, recovering);
     try {
       // Look at the file only while it is locked: another server may have made it meanwhile.
       const state = file.size() === 0 ? "empty" : readHeader(file);

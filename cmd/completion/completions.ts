@@ -10,16 +10,11 @@ import { writeText } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { SHELLS } from "./complete.ts";
 import { usageError } from "../line/flags.ts";
+import { PROGRAMS as DISK_PROGRAMS } from "../line/program.ts";
 import { misspelt } from "../program/misspelt.ts";
 
 /** The programs with completions. */
-export const PROGRAMS: readonly string[] = [
-  "ublk",
-  "ublk-file",
-  "ublk-mem",
-  "ublk-null",
-  "ublk-zip",
-];
+export const PROGRAMS: readonly string[] = ["ublk", ...DISK_PROGRAMS.map(({ name }) => name)];
 
 const NAMES = PROGRAMS.join(" ");
 

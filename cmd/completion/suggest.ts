@@ -37,6 +37,7 @@ async function offerFor(
   if (program !== undefined) return await onLine(program, line, () => Promise.resolve([]));
   const [name, ...rest] = line;
   if (rest.length === 0) return firstWord(name);
+  if (name === "kublk") return await offerFor(rest, devices, program);
   if (name === "help") return rest.length === 1 ? { words: commandWords() } : NOTHING;
   const command = findCommand(name);
   if (command === undefined) return NOTHING;

@@ -7,7 +7,7 @@
 import type { Target } from "../../disk/target.ts";
 import { isModuleName } from "../../disk/module.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { ADD_FLAGS } from "../line/add_line.ts";
+import { ADD_FLAGS, RECOVER_FLAGS } from "../line/add_line.ts";
 import type { Flag } from "../line/flags.ts";
 import { ownSpelling } from "../line/spellings.ts";
 import { nameOffer } from "./names.ts";
@@ -27,9 +27,7 @@ export async function onServingLine(
   const target = targetIn(before);
   const own: readonly Flag[] = target?.options ?? [];
   // A new device gets a new number; other commands name an existing device.
-  const flags = [...ADD_FLAGS, ...own].map((flag): Flag =>
-    flag.name === "id" && command === "recover" ? { ...flag, device: true } : flag
-  );
+  const flags = [...command === "add" ? ADD_FLAGS : RECOVER_FLAGS, ...own];
   const operands = target === undefined || target.files.max > 0 ? "FILE" : "";
   const offer = await onLine({ flags, operands }, line, devices);
   const isOperand = offer.words === undefined && !word.startsWith("-");

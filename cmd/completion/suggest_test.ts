@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { WRAPPERS } from "../../backends/wrappers.ts";
 import { libc } from "../../uring/libc.ts";
-import { DISK_PROGRAMS, type DiskProgram } from "../line/programs.ts";
+import { PROGRAMS, programSyntax } from "../line/program.ts";
 import { ADD_FLAGS } from "../line/add_line.ts";
 import { COMMANDS, syntaxOf } from "../line/commands.ts";
 import { answerText, glued } from "./complete.ts";
-import { COMMON_FLAGS, type Flag } from "../line/flags.ts";
+import { COMMON_FLAGS, type Flag, type Syntax } from "../line/flags.ts";
 import { suggest } from "./suggest.ts";
 import { ALL as TARGETS } from "../line/targets.ts";
 
@@ -14,13 +14,15 @@ libc();
 
 const devices = () => Promise.resolve([0, 7]);
 
-/** The suggestions at the end of a line after `ublk `, in one text; "FILES" stands for files. */
-const programOf = (name: string) => DISK_PROGRAMS.find(({ syntax }) => syntax.name === name)!;
+function programOf(name: string): Syntax {
+  const row = PROGRAMS.find((one) => one.name === name)!;
+  return programSyntax(name, TARGETS.find((target) => target.name === row.target)!);
+}
 const memoryProgram = programOf("ublk-mem");
 const zipProgram = programOf("ublk-zip");
 
-async function suggested(line: string, program?: DiskProgram): Promise<string> {
-  const { words, files } = await suggest(line.split(" "), devices, program?.syntax);
+async function suggested(line: string, program?: Syntax): Promise<string> {
+  const { words, files } = await suggest(line.split(" "), devices, program);
   return [...words.map(({ text }) => text), ...files ? ["FILES"] : []].join(" ");
 }
 
@@ -71,6 +73,7 @@ const CASES: readonly [line: string, suggested: string][] = [
   ["add loop -- -", "FILES"],
   ["recover ", "0 7"],
   ["recover -n ", "0 7"],
+  ["recover --conf", ""],
   ["recover 0 -t loop di", "FILES"],
   ["stop -n ", "0 7"],
   ["stop ", "0 7"],
@@ -88,6 +91,9 @@ const CASES: readonly [line: string, suggested: string][] = [
   ["init-backend di", "FILES"],
   ["completions ", "bash zsh fish"],
   ["features di", ""],
+  ["kublk l", "list"],
+  ["kublk add --qu", "--queues --quiet"],
+  ["kublk del -n ", "0 7"],
 ];
 
 for (const [line, expected] of CASES) {
@@ -97,7 +103,7 @@ for (const [line, expected] of CASES) {
 }
 
 Deno.test("suggest() + a program of one disk + its own flags, values and files", async () => {
-  const flags = [...memoryProgram.syntax.flags, ...COMMON_FLAGS] as readonly Flag[];
+  const flags = [...memoryProgram.flags, ...COMMON_FLAGS] as readonly Flag[];
   const found = await suggested("-", memoryProgram);
   for (const { name } of flags) assert(found.split(" ").includes(`--${name}`), name);
   assertEquals(await suggested("--block-size 4", memoryProgram), "4096");

@@ -16,7 +16,7 @@ import { tableWidth } from "../program/width.ts";
 import {
   columns,
   detailsLines,
-  type DeviceDetails,
+  type DeviceRow,
   isLeftOut,
   readDevice,
   readDevices,
@@ -47,18 +47,18 @@ export async function list(
       await writeText(dumpText(await readDump(control, id)));
     });
   }
-  const rows = ids.length === 0 ? await readDevices(control) : await detailsOf(control, ids);
+  let status = EXIT_OK;
+  let rows: DeviceRow[] = [];
+  if (ids.length === 0) rows = await readDevices(control);
+  else {
+    const uses = await readUses();
+    status = await withEach(ids, log, async (id) => {
+      rows.push(await readDevice(control, id, uses));
+    });
+  }
   if (json) await writeJson(rows, 2);
   else await writeLines(listLines(rows, { columns: asked, noHeadings, width: tableWidth() }));
-  return EXIT_OK;
-}
-
-async function detailsOf(
-  control: Control,
-  ids: readonly number[],
-): Promise<DeviceDetails[]> {
-  const uses = await readUses();
-  return await Promise.all([...new Set(ids)].map((id) => readDevice(control, id, uses)));
+  return status;
 }
 
 async function dumpAll(control: Control): Promise<number> {

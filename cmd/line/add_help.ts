@@ -6,13 +6,13 @@
 
 import type { Target } from "../../disk/target.ts";
 import { WRAPPERS } from "../../backends/wrappers.ts";
-import { ADD_FLAGS } from "./add_line.ts";
+import { ADD_FLAGS, RECOVER_FLAGS } from "./add_line.ts";
 import { COMMON, GROUPS } from "./add_groups.ts";
 import { type Syntax, wantsAll } from "./flags.ts";
 import { explained } from "./help.ts";
 import { ownSpelling } from "./spellings.ts";
-import { ALL, namesTarget, targetHelp, targetOf, targetsHelp } from "./targets.ts";
-import { targetFlags, valueIn } from "./target_line.ts";
+import { ALL, namesTarget, targetLine, targetOf, targetsHelp } from "./targets.ts";
+import { filesText, targetFlags, valueIn } from "./target_line.ts";
 import { wrappersHelp } from "./wraps.ts";
 
 type Told = Omit<Syntax, "name" | "summary">;
@@ -48,8 +48,8 @@ const ENDS: Readonly<Record<"add" | "recover", readonly string[]>> = {
     "It returns once the disk opens, and prints the device as `ublk list -n ID` does.",
   ],
   recover: [
-    "DEVICE alone is enough for a device that `ublk add` made and whose contents outlive its " +
-    "server: all is then as it was, as its record says. With --type give all flags as for `ublk " +
+    "DEVICE alone is enough for a device of which there is a record, whichever program made it, " +
+    "and whose contents outlive its server: all is then as it was, as its record says. With --type give all flags as for `ublk " +
     "add`.",
     NAMES,
   ],
@@ -67,16 +67,17 @@ export async function servingSyntax(
   const target = await named(command, args);
   const all = wantsAll(args);
   return {
-    flags: ADD_FLAGS,
+    flags: command === "add" ? ADD_FLAGS : RECOVER_FLAGS,
     common: COMMON,
     groups: GROUPS,
     own: target === undefined ? undefined : {
       heading: `Options of ${target.name}`,
       flags: targetFlags(target),
     },
-    operands: command === "add" ? "[FILE]…" : "DEVICE [FILE]…",
+    operands: command === "add" ? placeOf(target) : "DEVICE [FILE]…",
     notes: [
-      ...(target === undefined || all ? [targetsPart(target, all), ""] : []),
+      targetsPart(target, all),
+      "",
       all ? wrappersHelp() : wrapperNames(),
       "",
       ...ENDS[command],
@@ -101,8 +102,15 @@ async function named(
   return await targetOf(line, Deno.cwd());
 }
 
+/** The target and its files, as they stand on the line of `ublk add`. */
+function placeOf(target: Target | undefined): string {
+  if (target === undefined) return "TARGET [FILE]…";
+  // A module is named by its file.
+  return `${ALL.includes(target) ? target.name : "MODULE"}${filesText(target)}`;
+}
+
 function targetsPart(target: Target | undefined, all: boolean): string {
-  if (target !== undefined) return `The target:\n${targetHelp(target)}`;
+  if (target !== undefined) return targetLine(target);
   if (all) return `Targets, and their own options:\n${targetsHelp()}`;
   return [
     "Targets; `ublk add TARGET --help` has the options of one:",

@@ -31,7 +31,7 @@ export const CONFIG = {
   kind: "path",
   placeholder: "FILE",
   help:
-    "Take options from a TOML or JSON file, which may have several devices;\nwhat is given here too wins.",
+    "Take options from a TOML or JSON file, which may have several devices; what is given here too wins.",
 } as const satisfies Flag;
 
 const WRAP = {
@@ -65,6 +65,14 @@ export const DISK_FLAGS: readonly Flag[] = [
 
 /** All flags of `ublk add`, except the targets'. */
 export const ADD_FLAGS: readonly Flag[] = [TYPE, ...DISK_FLAGS];
+
+/** All flags of `ublk recover` but those of targets: its device is there, and of no file. */
+export const RECOVER_FLAGS: readonly Flag[] = ADD_FLAGS.filter(({ name }) => name !== CONFIG.name)
+  .map((flag) =>
+    flag.name === "id"
+      ? { ...flag, device: true, help: "The N of /dev/ublkbN, or that path." }
+      : flag
+  );
 
 /** Values of {@linkcode COMMAND_LINE_FLAGS}. */
 export type CommandValues = Values<typeof COMMAND_FLAGS> & { readonly "debug-mask"?: string };

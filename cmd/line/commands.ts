@@ -34,7 +34,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       {
         name: "add",
         summary: "make a device and serve it, in the background",
-        operands: "[FILE]…",
+        operands: "TARGET [FILE]…",
       },
       {
         name: "recover",
@@ -153,6 +153,16 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
   {
     heading: "Around it",
     commands: [
+      {
+        name: "kublk",
+        summary: "run a command as kublk, the server of the kernel's selftests, would",
+        flags: [],
+        operands: "COMMAND [OPTION]… [FILE]…",
+        notes:
+          "It grants what kublk takes for granted: --queues 2, --max-io 1M and, where a target " +
+          "has it, --shared.",
+        examples: ["ublk kublk add -t loop disk.img"],
+      },
       {
         name: "init-backend",
         summary: "write a backend of your own to start from",

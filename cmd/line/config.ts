@@ -13,7 +13,6 @@ import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { ADD_FLAGS, CONFIG, DISK_FLAGS, parseAdd, type Reading } from "./add_line.ts";
 import { type ConfigFile, type Path, readConfigFile, valueText } from "./config_file.ts";
 import { findFlag, type Flag, givenFlags, spreadLetters, usageError } from "./flags.ts";
-import { ownArguments } from "./kublk_line.ts";
 import { likewise, misspelt, withSuggestion } from "../program/misspelt.ts";
 import { absolute, targetFlags, targetHint, valueIn } from "./target_line.ts";
 import { targetOf } from "./targets.ts";
@@ -41,7 +40,7 @@ export async function expandConfig(
   cwd: string,
   configured: Configured = ADD,
 ): Promise<string[][]> {
-  const args = spreadLetters(ADD_FLAGS, ownArguments(typed));
+  const args = spreadLetters(ADD_FLAGS, typed);
   const named = valueIn(args, CONFIG.name);
   if (named === undefined || named === "") {
     throw usageError("--config", "it needs a value", "give the path of a TOML or JSON file");

@@ -13,7 +13,6 @@ import type { ServingOptions } from "../devices/disk_request.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
 import { parseCpuLists } from "./cpus.ts";
 import { type Flag, usageError } from "./flags.ts";
-import { helpLines } from "./help_lines.ts";
 import { inOurSpelling, withRewrites } from "./kublk.ts";
 
 const ROWS: readonly DeviceOption[] = DEVICE_OPTIONS;
@@ -23,7 +22,7 @@ const BLOCK_SIZE: Flag = {
   name: "block-size",
   kind: "size",
   choices: BLOCK_SIZES,
-  help: `Logical block: ${BLOCK_SIZES.join(", ")} bytes.\n` +
+  help: `Logical block: ${BLOCK_SIZES.join(", ")} bytes. ` +
     "Default: 512, or that of a device below.",
 };
 
@@ -31,7 +30,7 @@ const BLOCK_SIZE: Flag = {
 const RESUME: Flag = {
   name: "resume",
   kind: "switch",
-  help: "Go on with what a server before has left of the device: recover it, or\n" +
+  help: "Go on with what a server before has left of the device: recover it, or " +
     "make it anew where that does not go. Needs --id.",
 };
 
@@ -55,7 +54,7 @@ function flagOf(row: DeviceOption): Flag {
     name: flag!,
     kind,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
-    help: helpLines(`${row.help}${since}.${defaultText(row)}`),
+    help: `${row.help}${since}.${defaultText(row)}`,
   };
 }
 

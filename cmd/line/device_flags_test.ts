@@ -37,12 +37,6 @@ for (const row of ROWS.filter(({ flag }) => flag !== undefined)) {
   });
 }
 
-Deno.test("DEVICE_FLAGS + each help text + fits beside the flags", () => {
-  for (const { name, help } of DEVICE_FLAGS) {
-    for (const line of help.split("\n")) assert(line.length <= 74, `--${name}: ${line}`);
-  }
-});
-
 Deno.test("recoveryOptions() + what a device was made with + is left out", () => {
   const kept = recoveryOptions({
     queues: 2,

@@ -4,8 +4,10 @@ import { COMMON, GROUPS } from "./add_groups.ts";
 import { servingSyntax, TARGET_EXAMPLES } from "./add_help.ts";
 import { ADD_FLAGS, parseAdd } from "./add_line.ts";
 import { COMMAND_GROUPS, COMMANDS, findCommand, FOREIGN_NAMES, syntaxOf } from "./commands.ts";
+import { AS_KUBLK } from "./args.ts";
 import { asksFor, parseLine, spreadLetters, type Syntax, wantsAll } from "./flags.ts";
 import { helpText, overviewText } from "./help.ts";
+import { ownArguments } from "./kublk_line.ts";
 import { parseRecover } from "./recover_line.ts";
 import { ownSpelling } from "./spellings.ts";
 import { ALL as TARGETS } from "./targets.ts";
@@ -114,7 +116,9 @@ Deno.test("examples + of every command + are lines that it takes", async () => {
     ) {
       const [name, ...args] = line.replace(/^source <\((.*)\)$/, "$1").split(" ").slice(1);
       assertEquals(findCommand(name), command, line);
-      if (name === "add") {
+      if (name === "kublk") {
+        await parseAdd("ublk add", ownArguments("add", [AS_KUBLK, ...args.slice(1)]), "/");
+      } else if (name === "add") {
         if (!line.includes(".ts")) await parseAdd("ublk add", ownSpelling(name, args), "/");
       } else if (name === "recover") {
         await parseRecover(ownSpelling(name, args), () => Promise.resolve(record), "/");

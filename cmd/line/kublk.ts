@@ -7,7 +7,6 @@
  */
 
 import { type Flag, usageError } from "./flags.ts";
-import { helpLines } from "./help_lines.ts";
 
 /** One of kublk's flags. */
 export interface Rewrite {
@@ -148,7 +147,7 @@ function flagOf({ kublk, ours, flag, value, beside = [] }: Rewrite): Flag {
   return {
     ...flag!,
     ...(dashed(kublk) === flag!.name ? {} : { aliases: [dashed(kublk)] }),
-    help: flag!.help ?? helpLines(`${when}--${ours} ${meaning}.`),
+    help: flag!.help ?? `${when}--${ours} ${meaning}.`,
   };
 }
 

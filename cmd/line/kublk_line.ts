@@ -8,6 +8,7 @@
 import { ADD_FLAGS } from "./add_line.ts";
 import { AS_KUBLK } from "./args.ts";
 import { spreadLetters } from "./flags.ts";
+import { ownSpelling } from "./spellings.ts";
 import { valueIn } from "./target_line.ts";
 import { ALL, namesTarget } from "./targets.ts";
 
@@ -22,8 +23,13 @@ export const GRANTED: readonly { readonly flag: string; readonly short?: string 
 const SHARED = "shared";
 
 /** Converts the arguments of `add` or `recover` to our spelling. */
-export function ownArguments(args: readonly string[]): readonly string[] {
-  return args[0] === AS_KUBLK ? withGranted(args.slice(1)) : args;
+export function ownArguments(
+  command: "add" | "recover",
+  args: readonly string[],
+): readonly string[] {
+  if (args[0] !== AS_KUBLK) return ownSpelling(command, args);
+  // The defaults come last: an option that is spelt differently is given too.
+  return withGranted(ownSpelling(command, args.slice(1)));
 }
 
 /** Adds kublk's defaults to the arguments of `add` or `recover`. */

@@ -4,6 +4,7 @@ import { AS_KUBLK } from "./args.ts";
 import { findFlag } from "./flags.ts";
 import { REWRITES, VALUES } from "./kublk.ts";
 import { GRANTED, ownArguments } from "./kublk_line.ts";
+import { ownSpelling } from "./spellings.ts";
 
 const PAGE = Deno.readTextFileSync(new URL("../../docs/ublk.md", import.meta.url));
 
@@ -69,20 +70,27 @@ Deno.test("VALUES + each of kublk's + comes to ours, or to none", async () => {
 const GRANTS: readonly [line: string, ours: string][] = [
   ["-t null", "--queues=2 --max-io=1M -t null"],
   ["-t null -q 4", "--max-io=1M -t null -q 4"],
-  ["-uzt null -q4", "--max-io=1M -uzt null -q4"],
+  ["-uzt null -q4", "--max-io=1M -u -z -t null -q4"],
+  // Spelt as people do elsewhere, it is given all the same.
+  ["null", "--queues=2 --max-io=1M --type=null"],
+  ["loop -f a --queue 4", "--max-io=1M --shared --type=loop a --queues 4"],
+  ["-t null --io-buf-size 4K", "--queues=2 -t null --max-io 4K"],
   ["-t loop a", "--queues=2 --max-io=1M --shared -t loop a"],
   ["-t loop --shared a", "--queues=2 --max-io=1M -t loop --shared a"],
   ["-t stripe --max_io 4K a b", "--queues=2 --shared -t stripe --max_io 4K a b"],
-  // A record already contains the defaults.
-  ["-n 3", "-n 3"],
 ];
 
 for (const [line, ours] of GRANTS) {
   Deno.test(`ownArguments() + ublk kublk add ${line} + has what kublk takes for granted`, () => {
-    assertEquals(ownArguments([AS_KUBLK, ...line.split(" ")]).join(" "), ours);
-    assertEquals(ownArguments(line.split(" ")).join(" "), line);
+    assertEquals(ownArguments("add", [AS_KUBLK, ...line.split(" ")]).join(" "), ours);
+    const plain = ownArguments("add", line.split(" "));
+    assertEquals(plain, ownSpelling("add", line.split(" ")), "nothing is granted");
   });
 }
+
+Deno.test("ownArguments() + ublk kublk recover of a record + has what the record says", () => {
+  assertEquals(ownArguments("recover", [AS_KUBLK, "-n", "3"]), ["-n", "3"]);
+});
 
 Deno.test("docs/ublk.md + what kublk takes for granted + is there", () => {
   for (const { flag } of GRANTED) assertStringIncludes(PAGE, `--${flag.replace("=", " ")}`);

@@ -12,7 +12,7 @@ export const METRICS = {
   name: "metrics",
   kind: "text",
   placeholder: "ADDRESS",
-  help: "Serve metrics for Prometheus at 127.0.0.1:PORT, [::1]:PORT or\n" +
+  help: "Serve metrics for Prometheus at 127.0.0.1:PORT, [::1]:PORT or " +
     "unix:/PATH. Default: nowhere.",
 } as const satisfies Flag;
 

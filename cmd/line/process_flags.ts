@@ -27,7 +27,7 @@ export const PROCESS_FLAGS = [
     placeholder: "N",
     min: -1000,
     max: 1000,
-    help: "What is added to the server's chance of being ended when memory is\n" +
+    help: "What is added to the server's chance of being ended when memory is " +
       "short; -1000: never.",
   },
   {

@@ -56,7 +56,7 @@ export async function parseRecover(
   }
   if (namesTarget(spreadLetters(ADD_FLAGS, args))) {
     const line = await parseAdd(COMMAND, args, cwd);
-    if (line.options.id === undefined) throw usageError("--id", "it is missing", SEE_HELP);
+    if (line.options.id === undefined) throw missingDevice();
     return { ...line, id: line.options.id, explicit: true };
   }
   const flags: readonly Flag[] = [findFlag(DEVICE_FLAGS, "--id")!, ...COMMAND_LINE_FLAGS];
@@ -69,7 +69,7 @@ export async function parseRecover(
   }
   const values = all as unknown as CommandValues & { readonly id?: number };
   const { id } = values;
-  if (id === undefined || id < 0) throw usageError("--id", "it is missing", SEE_HELP);
+  if (id === undefined || id < 0) throw missingDevice();
   const record = await recordOf(id);
   if (record === undefined) {
     throw refusal(id, "there is no record of its server", "name the target and its flags, with -t");
@@ -103,8 +103,15 @@ async function lineOf(record: DeviceRecord): Promise<Omit<AddLine, "values">> {
   }
   // In 0.1.0 files were shared unless `--exclusive` was given, and its defaults were kublk's. So
   // kublk's defaults are added.
-  const line = record.argv.filter((arg) => arg !== "--exclusive");
-  return await parseAdd("ublk add", withGranted(line), record.cwd);
+  const isExclusive = record.argv.includes("--exclusive");
+  const line = withGranted(record.argv.filter((arg) => arg !== "--exclusive"));
+  const granted = isExclusive ? line.filter((arg) => arg !== "--shared") : line;
+  return await parseAdd("ublk add", granted, record.cwd);
+}
+
+/** The error of every command that needs a device. */
+function missingDevice(): UblkError {
+  return usageError("DEVICE", "it is missing", "give its number, or /dev/ublkbN");
 }
 
 function refusal(device: number, reason: string, hint: string): UblkError {

@@ -82,6 +82,7 @@ Deno.test("parseRecover + a record of 0.1.0 + has what was the default then", as
   assertEquals((backend.options as { shared: boolean }).shared, true);
   const exclusive = await old("-t loop --exclusive disk.img");
   assertEquals(exclusive.options.queues, 2);
+  assertEquals((exclusive.backend.options as { shared?: boolean }).shared ?? false, false);
 });
 
 Deno.test("parseRecover + the record of another program + serves what it has served", async () => {
@@ -114,8 +115,13 @@ const SEE = "see `ublk recover --help`";
 
 /** Command lines, the existing record, and the complete message for each. */
 const MISTAKES: readonly [string, DeviceRecord | undefined, string, string][] = [
-  ["-t null", undefined, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
-  ["--quiet", RECORD, "INVALID_ARGUMENT", `--id: it is missing; ${SEE}`],
+  [
+    "-t null",
+    undefined,
+    "INVALID_ARGUMENT",
+    "DEVICE: it is missing; give its number, or /dev/ublkbN",
+  ],
+  ["--quiet", RECORD, "INVALID_ARGUMENT", "DEVICE: it is missing; give its number, or /dev/ublkbN"],
   [
     "-n 0 -t loop --config f.toml disk.img",
     RECORD,

@@ -8,9 +8,13 @@
 import { isModuleName } from "../../disk/module.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
+import { AS_KUBLK, BY_TASK } from "./args.ts";
 import { ownSpelling } from "./spellings.ts";
 import { PROGRAMS } from "./program.ts";
 import { valueIn } from "./target_line.ts";
+
+/** Arguments that the user did not type. */
+const MARKS: readonly string[] = [":background", BY_TASK, AS_KUBLK];
 
 /** The target of a process; undefined if it is not one of our servers or its line names none. */
 export function targetOfServer(pid: number): string | undefined {
@@ -32,12 +36,13 @@ export function targetInLine(words: readonly string[]): string | undefined {
   if (name !== "ublk") {
     return PROGRAMS.find((program) => program.name === name)?.target;
   }
-  const [command, ...args] = words.slice(at + 1).filter((word) => word !== ":background");
+  const line = words.slice(at + 1).filter((word) => !MARKS.includes(word));
+  const [command, ...args] = line[0] === "kublk" ? line.slice(1) : line;
   if (command !== "add" && command !== "recover") return undefined;
-  const line = lineOf(command, args);
-  const type = valueIn(line, "type", "t");
+  const own = lineOf(command, args);
+  const type = valueIn(own, "type", "t");
   if (type !== undefined) return isModuleName(type) ? "module" : type;
-  return valueIn(line, "module") === undefined ? undefined : "module";
+  return valueIn(own, "module") === undefined ? undefined : "module";
 }
 
 /** The line of another program may be invalid for us. */

@@ -56,15 +56,18 @@ export function ownSpelling(command: "add" | "recover", args: readonly string[])
   const left = own.slice(0, end < 0 ? own.length : end);
   const after = end < 0 ? [] : own.slice(end);
   // A module's options may have any name.
-  const isModule = valueIn(own, "module") !== undefined ||
+  let isModule = valueIn(own, "module") !== undefined ||
     isModuleName(valueIn(own, "type", "t") ?? "");
   const line: string[] = [];
   let nameless = isNameless(command, own);
   while (left.length > 0) {
     const arg = left.shift()!;
-    if (arg.startsWith("-") && arg !== "-") line.push(...flagOf(arg, left, isModule));
-    else if (nameless) {
+    if (arg.startsWith("-") && arg !== "-") {
+      const words = flagOf(arg, left, isModule);
+      line.push(...(command === "recover" ? withNumber(words) : words));
+    } else if (nameless) {
       nameless = false;
+      isModule ||= command === "add" && isModuleName(arg);
       line.push(command === "add" ? `--type=${targetWord(arg)}` : `--id=${deviceNumber(arg)}`);
     } else line.push(arg);
   }
@@ -91,16 +94,27 @@ function flagOf(arg: string, left: string[], isModule: boolean): string[] {
   if (known !== undefined || isModule) return withValue(arg, known, left);
   const name = dashed.replaceAll("_", "-");
   if (name === "--file") return [fileWord(dashed, attached ?? left.shift())];
-  if (name in REMEDIES) throw usageError(dashed, ...REMEDIES[name]);
+  if (Object.hasOwn(REMEDIES, name)) throw usageError(dashed, ...REMEDIES[name]);
   if (NEEDLESS.includes(name.slice(2))) return [];
   if (name === "--user-recovery") {
     const isBit = attached === undefined && /^[01]$/.test(left[0] ?? "");
     return [`--recovery=${attached ?? (isBit ? left.shift() : "1")}`];
   }
+  if (!Object.hasOwn(RENAMED, name.slice(2))) return [arg];
   const renamed = RENAMED[name.slice(2)];
-  if (renamed === undefined) return [arg];
   const ours = attached === undefined ? `--${renamed}` : `--${renamed}=${attached}`;
   return withValue(ours, findFlag(ADD_FLAGS, `--${renamed}`), left);
+}
+
+/** Replaces a device with its number: `-n ublkb0` becomes `-n 0`. */
+function withNumber(words: readonly string[]): readonly string[] {
+  const [, dashed, attached] = /^(--[^=]+=?|-.=?)(.*)$/s.exec(words[0]) ?? [];
+  if (dashed === undefined || findFlag(ADD_FLAGS, dashed.replace(/=$/, ""))?.name !== "id") {
+    return words;
+  }
+  return attached === "" ? [dashed, ...words.slice(1).map(deviceNumber)] : [
+    dashed + deviceNumber(attached),
+  ];
 }
 
 /** A file as a word that cannot be taken for a flag. */
@@ -124,7 +138,7 @@ function targetWord(word: string): string {
   const names = TARGETS.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
   const plain = word.replaceAll("_", "-");
   if (names.some((name) => name.replaceAll("_", "-") === plain)) return word;
-  if (/\.[cm]?[jt]sx?$/.test(word)) return word;
+  if (/\.[cm]?[jt]sx?$|^(jsr|npm|https?|data):/.test(word)) return word;
   const remedy = `use one of ${targetNames()}, or for a file: ublk add loop ${word}`;
   const error = usageError("--type", "it is missing", remedy);
   throw misspelt(error, word, names, (meant) => `did you mean \`ublk add ${meant}\`?`);

@@ -36,6 +36,9 @@ const LINES: readonly [Command, string, string][] = [
   ["add", "-t loop --direct -- -f", "-t loop --direct -- -f"],
   ["add", "-t null --get_data 0 -n -1", "-t null --get_data 0 -n -1"],
   ["add", "-t ./mine.ts --file x --offset 3 y", "-t ./mine.ts --file x --offset 3 y"],
+  ["add", "./mine.ts --file x --queue 3 y", "--type=./mine.ts --file x --queue 3 y"],
+  ["add", "jsr:@me/disk --file x", "--type=jsr:@me/disk --file x"],
+  ["add", "null --constructor", "--type=null --constructor"],
   ["add", "--config disks.toml x", "--config disks.toml x"],
   ["recover", "0", "--id=0"],
   ["recover", "/dev/ublkb3 -v", "--id=3 -v"],
@@ -43,6 +46,9 @@ const LINES: readonly [Command, string, string][] = [
   ["recover", "0 -t loop a.img", "--id=0 -t loop a.img"],
   ["recover", "-n 0 -t loop -f a.img", "-n 0 -t loop a.img"],
   ["recover", "--number 1 x", "--number 1 x"],
+  ["recover", "-n ublkb0 -v", "-n 0 -v"],
+  ["recover", "-n/dev/ublkb0 -q2", "-n0 -q2"],
+  ["recover", "--id=/dev/ublkb7 -t null", "--id=7 -t null"],
 ];
 
 for (const [command, line, expected] of LINES) {
@@ -87,6 +93,7 @@ const MISTAKES: readonly [Command, string, string][] = [
   ["add", "null -p", "-p: it is --unprivileged of rublk; write --unprivileged"],
   ["add", "-t loop -f", "-f: it needs a value; give the path of a file"],
   ["recover", "/dev/ublkb0p1", "/dev/ublkb0p1: it is a partition; give the disk: /dev/ublkb0"],
+  ["recover", "-n x", "x: it is no device of ublk; give its number, or /dev/ublkbN"],
   ["recover", "loop", "loop: it is no device of ublk; give its number, or /dev/ublkbN"],
 ];
 

@@ -100,9 +100,12 @@ export function targetsHelp(): string {
 }
 
 /** One target and its options, for the help. */
-export function targetHelp(target: Target): string {
-  return [
-    `${[target.name, ...target.aliases ?? []].join(", ")}${filesText(target)}: ${target.summary}`,
-    ...target.options.map((option) => flagLines(option)),
-  ].join("\n");
+function targetHelp(target: Target): string {
+  return [targetLine(target), ...target.options.map((option) => flagLines(option))].join("\n");
+}
+
+/** One target without its options, for the help. */
+export function targetLine(target: Target): string {
+  const { name, aliases = [], summary } = target;
+  return `${[name, ...aliases].join(", ")}${filesText(target)}: ${summary}`;
 }

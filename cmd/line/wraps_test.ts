@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { WRAPPERS } from "../../backends/wrappers.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
@@ -113,6 +113,7 @@ Deno.test("the help and docs/wrappers.md have every wrapper and each of its opti
   for (const { name, options } of WRAPPERS) {
     assertStringIncludes(help, `\n${name}: `);
     const [, section] = page.split(`\n## ${name}\n`);
+    assert(section !== undefined, `docs/wrappers.md has no section of ${name}`);
     for (const option of options) {
       assertStringIncludes(help, `${option.name}=`);
       assertStringIncludes(section.split("\n## ")[0], `**${option.name}=`);

@@ -1,4 +1,6 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
+import type { DeviceOption } from "../../device/option_row.ts";
+import { DEVICE_OPTIONS } from "../../device/option_table.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { asTyped, withDashes } from "./dashes.ts";
 
@@ -24,6 +26,12 @@ const TEXTS: readonly [string, string][] = [
     'make it again with recovery: "queue", "reissue" or "fail"',
     'make it again with --recovery queue, "reissue" or "fail"',
   ],
+  ["topology.ioOptBytes: 512 is less than it", "--io-opt: 512 is less than it"],
+  ["without integrity.tagSize", "without --tag-size"],
+  ["leave readOnly out", "leave --read-only out"],
+  ["create needs a size", "--create needs a size"],
+  ["a size is for create: a file has its own", "a size is for --create: a file has its own"],
+  ["let both share it (shared)", "let both share it (--shared)"],
   // English words, and text from other sources.
   ["it was made without recovery", "it was made without --recovery"],
   ["its size per block", "its size per block"],
@@ -38,6 +46,13 @@ for (const [text, typed] of TEXTS) {
     assertEquals(asTyped(typed), typed, "what is typed stays so");
   });
 }
+
+Deno.test("asTyped() + each option of a device that has a flag + is typed as that", () => {
+  for (const { member, flag, negated } of DEVICE_OPTIONS as readonly DeviceOption[]) {
+    if (flag === undefined || negated || !/[A-Z.]/.test(member)) continue;
+    assertEquals(asTyped(`${member}: it is less`), `--${flag}: it is less`);
+  }
+});
 
 Deno.test("withDashes() + an error + keeps all but the words", () => {
   const error = new UblkError("KERNEL_TOO_OLD", {

@@ -8,7 +8,6 @@
 import { stackText } from "../../queue/messages.ts";
 import { isUblkError, thrownText } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
-import { withDashes } from "./dashes.ts";
 import { withSuggestion } from "./misspelt.ts";
 import { Excerpt } from "./excerpt.ts";
 import { STDOUT_OPERATION, writeError } from "./print.ts";
@@ -60,13 +59,34 @@ export async function exitStatus(log: ErrorLog, run: () => Promise<number>): Pro
   try {
     return await run();
   } catch (thrown) {
-    const error = withDashes(await withSuggestion(thrown));
+    const error = await asTyped(await withSuggestion(thrown));
     if (log.isShort && isUnread(error)) return EXIT_UNREAD;
     report(log, failureText(error), error);
     return isUsage(error) ? EXIT_USAGE : EXIT_FAILURE;
   } finally {
     await log.flush();
   }
+}
+
+/**
+ * Runs a server and returns its exit status. With `--resume` the service manager tries again, unless
+ * the status says that the command line is wrong. Other errors with that status may be temporary, such
+ * as a file that the kernel has not released yet.
+ *
+ * @param run Calls its argument once the command line is read and has `--resume`.
+ */
+export async function serverStatus(
+  log: ErrorLog,
+  run: (isTriedAgain: () => void) => Promise<number>,
+): Promise<number> {
+  let again = false;
+  const status = await exitStatus(log, () => run(() => again = true));
+  return again && status === EXIT_USAGE ? EXIT_FAILURE : status;
+}
+
+/** Rewrites an error in terms of the command line. The table is loaded only when there is an error. */
+async function asTyped(error: unknown): Promise<unknown> {
+  return isUblkError(error) ? (await import("./dashes.ts")).withDashes(error) : error;
 }
 
 /**

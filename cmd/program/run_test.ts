@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
-import { EXIT_FAILURE, EXIT_USAGE, exitStatus, failureText } from "./run.ts";
+import { EXIT_FAILURE, EXIT_USAGE, exitStatus, failureText, serverStatus } from "./run.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
 libc();
@@ -29,6 +29,17 @@ Deno.test("exitStatus + an operating error + is its line", async () => {
   assertEquals(await failed(state), [EXIT_FAILURE, ["recover (device 3): no"]]);
   const other = new UblkError("DEVICE_BUSY", { operation: "open", reason: "no" });
   assertEquals(await failed(other), [EXIT_FAILURE, ["open: no"]]);
+});
+
+Deno.test("serverStatus + --resume + what is wrong beyond the command line is no mistake in it", async () => {
+  const log = { error: () => {}, flush: () => Promise.resolve() };
+  const usage = new UblkError("INVALID_ARGUMENT", { operation: "disk.img", reason: "in use" });
+  const served = (resumes: boolean) =>
+    serverStatus(log, (isTriedAgain) => {
+      if (resumes) isTriedAgain();
+      return Promise.reject(usage);
+    });
+  assertEquals([await served(false), await served(true)], [EXIT_USAGE, EXIT_FAILURE]);
 });
 
 Deno.test("exitStatus + whatever else is thrown + is one line without a stack", async () => {

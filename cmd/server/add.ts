@@ -17,8 +17,7 @@ import { jsonText, writeText } from "../program/print.ts";
 import { recordOf } from "../devices/records.ts";
 import { ownArguments } from "../line/kublk_line.ts";
 import { parseRecover } from "../line/recover_line.ts";
-import { type ErrorLog, EXIT_FAILURE, EXIT_USAGE, exitStatus } from "../program/run.ts";
-import { ownSpelling } from "../line/spellings.ts";
+import { type ErrorLog, serverStatus } from "../program/run.ts";
 import { endWhereMeasured, serveUntilEnd, type Serving } from "./serving.ts";
 
 /** Serves in this process until the device ends; returns the exit status. */
@@ -41,14 +40,10 @@ export async function serveHere(
     },
     flush: () => stderr.flush(),
   };
-  // With --resume the service manager tries again, unless the status says that the command line is
-  // wrong. Other errors with that status may be temporary, such as a file that the kernel has not
-  // released yet.
-  let isTriedAgain = false;
-  const result = await exitStatus(log, async () => {
+  const status = await serverStatus(log, async (isTriedAgain) => {
     const { line, ...rest } = command === "add" ? await adding(args) : await recovering(args);
     setLogLevel(line.options.logLevel!);
-    isTriedAgain = command === "add" && line.resume;
+    if (command === "add" && line.resume) isTriedAgain();
     let logged: string | null = null;
     return serveUntilEnd({
       ...rest,
@@ -73,7 +68,6 @@ export async function serveHere(
       },
     });
   });
-  const status = isTriedAgain && result === EXIT_USAGE ? EXIT_FAILURE : result;
   endWhereMeasured(status);
   return status;
 }
@@ -81,13 +75,13 @@ export async function serveHere(
 type Order = { line: AddLine } & Pick<Serving, "needsRecord" | "start">;
 
 async function adding(args: readonly string[]): Promise<Order> {
-  const line = await parseAdd("ublk add", ownSpelling("add", ownArguments(args)), Deno.cwd());
+  const line = await parseAdd("ublk add", ownArguments("add", args), Deno.cwd());
   return { line, ...addOrder(line) };
 }
 
 async function recovering(args: readonly string[]): Promise<Order> {
   const { id, explicit, ...line } = await parseRecover(
-    ownSpelling("recover", ownArguments(args)),
+    ownArguments("recover", args),
     async (id) => {
       await using control = await Control.open();
       return recordOf(id, (await control.getDevInfo(id)).ublksrv_pid);

@@ -14,7 +14,7 @@ import { asksFor, usageError, wantsAll } from "../line/flags.ts";
 import { helpText, versionText } from "../line/help.ts";
 import { programSyntax } from "../line/program.ts";
 import { writeJson, writeLine, writeText } from "../program/print.ts";
-import { EXIT_OK, exitStatus } from "../program/run.ts";
+import { EXIT_OK, serverStatus } from "../program/run.ts";
 import { logToStderr, setLogLevel, type StderrLog } from "./log.ts";
 import { addOrder } from "./order.ts";
 import { Progress } from "./progress.ts";
@@ -27,14 +27,14 @@ import { endWhereMeasured, serveUntilEnd } from "./serving.ts";
  */
 export async function runProgram(name: string, target: Target): Promise<never> {
   const log = logToStderr(name);
-  const status = await exitStatus(log, async () => {
+  const status = await serverStatus(log, async (isTriedAgain) => {
     const args = await commandArgs();
     if (args[0] === "__complete") {
       const { answer } = await import("../completion/complete.ts");
       return await answer(args.slice(1), programSyntax(name, target));
     }
     const wish = asksFor(args);
-    if (wish === undefined) return await serveDisk(name, target, args, log);
+    if (wish === undefined) return await serveDisk(name, target, args, log, isTriedAgain);
     await writeText(
       wish === "help" ? await programHelp(name, target, wantsAll(args)) : versionText(name),
     );
@@ -55,6 +55,7 @@ async function serveDisk(
   target: Target,
   args: readonly string[],
   log: StderrLog,
+  isTriedAgain: () => void,
 ): Promise<number> {
   const progress = target.progress === undefined ? undefined : new Progress(target.progress);
   const line = await parseAdd(name, await ownLine(name, target, args), Deno.cwd(), {
@@ -62,6 +63,7 @@ async function serveDisk(
     more: progress === undefined ? {} : { progress: progress.memory },
   });
   setLogLevel(line.options.logLevel!);
+  if (line.resume) isTriedAgain();
   const { start, ...order } = addOrder(line);
   return await serveUntilEnd({
     ...order,

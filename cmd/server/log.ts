@@ -92,6 +92,11 @@ export class StderrLog extends BaseHandler {
     if (text !== this.#lastError) this.#add(text, this.#times && this.#hasServed);
   }
 
+  /** Shows the place of the mistake that makes the program fail. Not part of a log. */
+  detail(line: string): void {
+    if (!this.#hasServed) this.#queue(`${printable(line)}\n`);
+  }
+
   /** Formats a record, and remembers the last error. */
   override format(record: LogRecord): string {
     const text = super.format(record);
@@ -123,7 +128,10 @@ export class StderrLog extends BaseHandler {
   }
 
   #add(text: string, withTime: boolean): void {
-    const line = `${withTime ? timeStamp() : ""}${this.#program}: ${printable(text)}\n`;
+    this.#queue(`${withTime ? timeStamp() : ""}${this.#program}: ${printable(text)}\n`);
+  }
+
+  #queue(line: string): void {
     if (this.#pendingLength + line.length > MAX_PENDING) {
       this.#dropped++;
       return;

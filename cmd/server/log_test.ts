@@ -50,6 +50,17 @@ Deno.test("StderrLog begins each record with the time, and the reason of a faile
   assert(ageMs >= 0 && ageMs < 60_000, `${ageMs} ms old`);
 });
 
+Deno.test("StderrLog + where the mistake is + stands below the reason of a failed start alone", async () => {
+  const sink = collector();
+  const log = new StderrLog("tool", { sink, times: false });
+  log.error("not started");
+  log.detail("  2 | q\x1b = 1");
+  log.started();
+  log.detail("  2 | q");
+  await log.flush();
+  assertEquals(sink.texts.join(""), "tool: error: not started\n  2 | q\\x1b = 1\n");
+});
+
 Deno.test("StderrLog of a server in the background has the time in every line", async () => {
   const sink = collector();
   const log = new StderrLog("tool", { sink, times: true, inBackground: true });

@@ -29,11 +29,11 @@ export interface Sample {
 }
 
 /**
- * Samples the named devices, or all. Of all devices, one that disappears meanwhile is left out.
+ * Samples the named devices, or all. A device that is not there is left out.
  *
  * @param named Their ids; an empty list for all.
  * @param limitMs Time limit for a server's answer.
- * @throws {UblkError} `DEVICE_NOT_FOUND` if there is no device of that number; `MODULE_MISSING` if
+ * @throws {UblkError} `DEVICE_NOT_FOUND` if none of the named devices is there; `MODULE_MISSING` if
  *   that is because the driver is not loaded.
  */
 export async function sampleDevices(
@@ -44,14 +44,24 @@ export async function sampleDevices(
   const samples = await Promise.all(ids.map((one) => sampleDevice(one, limitMs)));
   const found = samples.filter((sample) => sample !== undefined);
   if (found.length === 0) checkDriver();
-  const id = ids.find((one) => !found.some((sample) => sample.id === one));
-  if (named.length === 0 || id === undefined) return found;
-  throw new UblkError("DEVICE_NOT_FOUND", {
-    operation: "stats",
-    device: id,
-    reason: "there is no such device",
-    hint: "see `ublk list`",
-  });
+  if (found.length === 0 && named.length > 0) throw missingOf(named, found)[0];
+  return found;
+}
+
+/** An error for each device that was named and is not there. */
+export function missingOf(
+  named: readonly number[],
+  found: readonly Pick<Sample, "id">[],
+): UblkError[] {
+  const ids = new Set(found.map(({ id }) => id));
+  return [...new Set(named)].filter((id) => !ids.has(id)).map((device) =>
+    new UblkError("DEVICE_NOT_FOUND", {
+      operation: "stats",
+      device,
+      reason: "there is no such device",
+      hint: "see `ublk list`",
+    })
+  );
 }
 
 /**

@@ -18,8 +18,8 @@ import type { Values } from "../line/flags.ts";
 import { opTotals } from "./rates.ts";
 import { type Column, type Row, tableLines, timeText } from "./rows.ts";
 import { writeJson, writeLines } from "../program/print.ts";
-import { EXIT_OK } from "../program/run.ts";
-import { type Sample, sampleDevices } from "./samples.ts";
+import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
+import { missingOf, type Sample, sampleDevices } from "./samples.ts";
 
 /** Time limit for a server's answer, in milliseconds: it may be busy. */
 const ANSWER_MS = 10_000;
@@ -27,11 +27,14 @@ const ANSWER_MS = 10_000;
 /** `ublk stats`. */
 export async function stats(
   { id: ids, queues, json }: Values<typeof STATS_FLAGS>,
+  log: ErrorLog,
 ): Promise<number> {
   const samples = await sampleDevices(ids, ANSWER_MS);
+  const missing = missingOf(ids, samples);
+  for (const { message } of missing) log.error(message);
   if (json) await writeJson(samples.map(sampleJson), 2);
   else await writeLines(statsLines(samples, queues));
-  return EXIT_OK;
+  return missing.length === 0 ? EXIT_OK : EXIT_FAILURE;
 }
 
 /** A device in the format of `ublk stats --json`. */

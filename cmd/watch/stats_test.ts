@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { FakeDevice, silentSample } from "../../tests/fake_samples.ts";
-import { silence } from "./samples.ts";
+import { missingOf, silence } from "./samples.ts";
 import { sampleJson, statsLines } from "./stats.ts";
 
 function samples() {
@@ -10,6 +10,14 @@ function samples() {
   device.fails(1);
   return [device.sample(1000), silentSample(3, "its server, pid 9, has died")];
 }
+
+Deno.test("missingOf() + devices that were named + is an error for each that is not there", () => {
+  assertEquals(missingOf([3, 7, 0, 8, 7], samples()).map(({ message }) => message), [
+    "stats (device 7): there is no such device; see `ublk list`",
+    "stats (device 8): there is no such device; see `ublk list`",
+  ]);
+  assertEquals(missingOf([], samples()), []);
+});
 
 Deno.test("statsLines shows what was done, by device and queue", () => {
   assertEquals(statsLines(samples(), true), [

@@ -9,7 +9,7 @@ import type { TOP_FLAGS } from "../line/command_flags.ts";
 import type { Values } from "../line/flags.ts";
 import { endScreen, isTerminal, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
-import { type Sample, sampleDevices } from "./samples.ts";
+import { missingOf, type Sample, sampleDevices } from "./samples.ts";
 import { Screen } from "./screen.ts";
 import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
 import { depthFromKernel, type Look, looksBetween, topLines } from "./top_text.ts";
@@ -38,6 +38,9 @@ async function* look(
 ): AsyncGenerator<Look[]> {
   const intervalMs = interval * 1000;
   let earlier: Sample[] = await sampleDevices(ids, ANSWER_MS);
+  // At first it is a slip; one that goes later leaves the others.
+  const [missing] = missingOf(ids, earlier);
+  if (missing !== undefined) throw missing;
   let nextMs = performance.now() + intervalMs;
   for (let count = 0; count < iterations; count++) {
     await pause(nextMs - performance.now(), signal);

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { ringFiles, serve } from "../../mod.ts";
+import { ringFiles, serve, type ServedDevice } from "../../mod.ts";
 import { libc } from "../../uring/libc.ts";
 import { asyncFile, open, STUCK_AT } from "../backends/async_file.ts";
 import { ringFile } from "../backends/ring_file.ts";
@@ -23,10 +23,8 @@ function sparseFile(): { path: string } & Disposable {
   return { path, [Symbol.dispose]: () => Deno.removeSync(path) };
 }
 
-Deno.test("serve() + ring backend with 4 queues + the file gets what fio verifies", async () => {
-  using file = sparseFile();
-  await using device = await serve({ backend: ringFile(file.path, SIZE), queues: 4 });
-  assertEquals(device.info().queues, 4);
+/** Has fio write so much of a disk and verify it; the file behind the disk then has the same bytes. */
+async function verify(device: ServedDevice, path: string, size: string): Promise<void> {
   const { code, stdout, stderr } = await run(
     "fio",
     "--name=verify",
@@ -35,7 +33,7 @@ Deno.test("serve() + ring backend with 4 queues + the file gets what fio verifie
     "--bsrange=512-256k",
     "--bs_unaligned=0",
     "--blockalign=512",
-    "--size=32M",
+    `--size=${size}`,
     "--direct=1",
     "--ioengine=libaio",
     "--iodepth=32",
@@ -45,8 +43,14 @@ Deno.test("serve() + ring backend with 4 queues + the file gets what fio verifie
   assertEquals(code, 0, stdout + stderr);
   assert(device.stats().total.flushes > 0);
   assertEquals(device.stats().total.errors, 0);
-  // The disk and the file are the same bytes.
-  assertEquals((await run("cmp", file.path, device.path)).code, 0);
+  assertEquals((await run("cmp", path, device.path)).code, 0);
+}
+
+Deno.test("serve() + ring backend with 4 queues + the file gets what fio verifies", async () => {
+  using file = sparseFile();
+  await using device = await serve({ backend: ringFile(file.path, SIZE), queues: 4 });
+  assertEquals(device.info().queues, 4);
+  await verify(device, file.path, "32M");
 });
 
 Deno.test("serve() + ring backend + discard punches the file", async () => {
@@ -80,25 +84,7 @@ Deno.test("serve() + ring backend whose file has shrunk + reader gets EIO, devic
 Deno.test("serve() + a backend that waits for its ring's Promises + fio verifies its file", async () => {
   using file = sparseFile();
   await using device = await serve({ backend: asyncFile(file.path, SIZE), queues: 2 });
-  const { code, stdout, stderr } = await run(
-    "fio",
-    "--name=verify",
-    `--filename=${device.path}`,
-    "--rw=randwrite",
-    "--bsrange=512-256k",
-    "--bs_unaligned=0",
-    "--blockalign=512",
-    "--size=16M",
-    "--direct=1",
-    "--ioengine=libaio",
-    "--iodepth=32",
-    "--verify=crc32c",
-    "--fsync=64",
-  );
-  assertEquals(code, 0, stdout + stderr);
-  assert(device.stats().total.flushes > 0);
-  assertEquals(device.stats().total.errors, 0);
-  assertEquals((await run("cmp", file.path, device.path)).code, 0);
+  await verify(device, file.path, "16M");
   // A discard punches the file.
   assertEquals((await run("blkdiscard", device.path)).code, 0);
   assert(Deno.statSync(file.path).blocks! < 2048);

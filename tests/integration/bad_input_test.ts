@@ -66,6 +66,10 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
     /^ublk-zip: error: \S+\/README\.md: it is not a zip archive; give a zip arch/,
   ],
   ["ublk", "nonsense", /^ublk: error: nonsense: unknown command; see `ublk --help`/],
+  ["ublk", "constructor", /^ublk: error: constructor: unknown command; see `ublk --help`$/m],
+  ["ublk", "kublk", /^ublk: error: ublk kublk: it needs a command; see `ublk --help`$/m],
+  ["ublk", "kublk lst", /^ublk: error: lst: unknown command; did you mean `ublk list`\?$/m],
+  ["ublk", "kublk add --config", /^ublk: error: --config: it needs a value; give the path of a /],
   ["ublk", "remove", /^ublk: error: remove: unknown command; did you mean `ublk del`\?$/m],
   ["ublk", "lst", /^ublk: error: lst: unknown command; did you mean `ublk list`\?$/m],
   ["ublk", "loop a.img", /^ublk: error: loop: unknown command; did you mean `ublk add loop`\?/],
@@ -126,12 +130,17 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
     "add -t null --metrics 9100",
     /--metrics: "9100" is not an address with a port; use 127/,
   ],
+  [
+    "ublk-null",
+    "--physical-block-size 512 --block-size 4K",
+    /^ublk-null: error: serve: --physical-block-size: 512 is less than a block of the disk \(4096\)/,
+  ],
   ["ublk", "top --interval 0", /--interval: 0 is out of range; use 0.1 to 3600/],
   ["ublk", "add --foreground -t null -q x", /--queues: "x" is not a whole number; give one in /],
   ["ublk", "add -t ./none.ts", /^ublk: error: --type: \.\/none\.ts: there is no such file; check/],
   ["ublk", "add --module none.ts", /^ublk: error: --module: none\.ts: there is no such file; che/],
   ["ublk", "recover ublkb0p1", /ublkb0p1: it is a partition; give the disk: \/dev\/ublkb0$/m],
-  ["ublk", "recover -t null", /--id: it is missing; see `ublk recover --help`/],
+  ["ublk", "recover -t null", /DEVICE: it is missing; give its number, or \/dev\/ublkbN$/m],
 ];
 
 for (const [name, line, expected] of USAGE) {

@@ -5,18 +5,22 @@ import { UblkError } from "../../uapi/error.ts";
 import { libc } from "../../uring/libc.ts";
 import { ADD_FLAGS, parseAdd } from "./add_line.ts";
 import { expandConfig } from "./config.ts";
-import { DISK_PROGRAMS } from "./programs.ts";
+import { PROGRAMS, programSyntax } from "./program.ts";
+import { ALL } from "./targets.ts";
 
 // Opened once, so that no test appears to leak it.
 libc();
 
-const MEM = DISK_PROGRAMS.find(({ syntax }) => syntax.name === "ublk-mem")!.target;
+const targetOf = (name: string) => ALL.find((target) => target.name === name)!;
+const MEM = targetOf("mem");
 
 const add = async (line: string) => (await parseAdd("ublk add", line.split(" "), "/here")).request;
 const mem = async (line: string) =>
   (await parseAdd("ublk-mem", line.split(" "), "/here", { target: MEM })).request;
 
-for (const { target, syntax } of DISK_PROGRAMS) {
+for (const row of PROGRAMS) {
+  const target = targetOf(row.target);
+  const syntax = programSyntax(row.name, target);
   Deno.test(`${syntax.name} + its flags + are those of ublk add -t ${target.name} but for -t`, () => {
     const names = (flags: typeof syntax.flags) => flags.map(({ name }) => name).sort();
     const all = [...ADD_FLAGS.filter(({ name }) => name !== "type"), ...target.options];
