@@ -60,13 +60,16 @@ for (
   const [what, change] of [
     ["a block that had to go", (disk: Backend) => readBytes(disk, 8 * BLOCK, 2 * BLOCK)],
     ["zeroes", (disk: Backend) => disk.writeZeroes!(9 * BLOCK, BLOCK, { mayUnmap: true })],
+    ["a write that the cache could not take", writePast],
   ] as const
 ) {
   Deno.test(`cache + a failed FUA write + no later flush is true, after ${what}`, async () => {
     const { file, failOnce } = overPageCache();
     const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, file);
+    // Until the first flush a cache answers for writes of an earlier server, too.
+    await backend.flush!();
     await fill(backend, 1, 0, BLOCK);
-    await change(backend);
+    await change(backend, file);
     failOnce();
     const write = async () => await backend.writeAt(filled(BLOCK, 2), 4 * BLOCK, { fua: true });
     await assertRejects(write, Error, "EIO: flush");
@@ -76,8 +79,9 @@ for (
   Deno.test(`cache + a failed flush + no later one is true, after ${what}`, async () => {
     const { disk, failOnce } = forgetful();
     const backend = cached({ size: 2 * BLOCK, mode: "write-back" }, disk);
+    await backend.flush!();
     await fill(backend, 1, 0, BLOCK);
-    await change(backend);
+    await change(backend, disk);
     failOnce();
     await assertRejects(async () => await backend.flush!(), Error, "EIO: flush");
     for (const _ of [1, 2]) {
@@ -88,6 +92,24 @@ for (
     await assertRejects(async () => await backend.close!(), Error, "an earlier flush has failed");
   });
 }
+
+/** Writes a part of a block that cannot be read: it passes the cache. */
+async function writePast(disk: Backend, inner: Backend): Promise<void> {
+  const { readAt } = inner;
+  inner.readAt = () => {
+    throw new Error("EIO: read");
+  };
+  await disk.writeAt(filled(512, 3), 9 * BLOCK, { fua: false });
+  inner.readAt = readAt;
+}
+
+Deno.test("cache + a failed flush of an earlier server's writes + no later one is true", async () => {
+  const { disk, failOnce } = forgetful();
+  const backend = cached({ size: "64K", mode: "write-back" }, disk);
+  failOnce();
+  await assertRejects(async () => await backend.flush!(), Error, "EIO: flush");
+  await assertRejects(async () => await backend.flush!(), Error, "an earlier flush has failed");
+});
 
 Deno.test("cache write-through + a failed flush + the next one is the disk's", async () => {
   const { disk, failOnce } = forgetful();
