@@ -35,7 +35,7 @@ const FALLOCATE = 2;
 const SYNC = 3;
 
 /** The progress of a request. Made once, and used by one request after the other. */
-class Progress {
+class RequestProgress {
   /** One of the phases above. */
   phase = TRANSFER;
   /** The mode of {@linkcode FALLOCATE}. */
@@ -96,7 +96,7 @@ export class FileRequests implements RingMethods {
   readonly #metadata: MetadataFile | undefined;
   readonly #width: number;
   /** By `request.state - 1`. */
-  readonly #progress: Progress[] = [];
+  readonly #progress: RequestProgress[] = [];
   /** Indices of the unused ones. */
   readonly #free: number[] = [];
   readonly #zeroing = new Zeroing();
@@ -146,8 +146,8 @@ export class FileRequests implements RingMethods {
     writeUnchecked(fd, start, start + length / blockSize * bytesPerBlock);
   }
 
-  #account(request: RingRequest): Progress {
-    if (this.#free.length === 0) this.#free.push(this.#progress.push(new Progress()) - 1);
+  #account(request: RingRequest): RequestProgress {
+    if (this.#free.length === 0) this.#free.push(this.#progress.push(new RequestProgress()) - 1);
     const index = this.#free.pop()!;
     request.state = index + 1;
     const progress = this.#progress[index];
@@ -183,7 +183,7 @@ export class FileRequests implements RingMethods {
   }
 
   /** Handles an operation's result. Returns 0, or the negative errno of the request. */
-  #taken(request: RingRequest, progress: Progress, result: number): number {
+  #taken(request: RingRequest, progress: RequestProgress, result: number): number {
     if (result < 0) return this.#forgiven(progress, result);
     if (progress.phase === METADATA) return result === request.metadataLength ? 0 : -EIO;
     if (progress.phase !== TRANSFER) return 0;
@@ -197,7 +197,7 @@ export class FileRequests implements RingMethods {
     return 0;
   }
 
-  #forgiven(progress: Progress, result: number): number {
+  #forgiven(progress: RequestProgress, result: number): number {
     if (result === -EINTR && progress.phase === TRANSFER) {
       if (progress.careful) progress.cursor = progress.done;
       return 0;
@@ -207,7 +207,7 @@ export class FileRequests implements RingMethods {
   }
 
   /** Ends a phase. Returns the answer, or nothing if another phase follows. */
-  #nextPhase(request: RingRequest, progress: Progress, ring: RingOperations): number | void {
+  #nextPhase(request: RingRequest, progress: RequestProgress, ring: RingOperations): number | void {
     const { op, length } = request;
     switch (progress.phase) {
       case TRANSFER: {
@@ -234,7 +234,12 @@ export class FileRequests implements RingMethods {
     return 0;
   }
 
-  #begin(request: RingRequest, progress: Progress, phase: number, ring: RingOperations): void {
+  #begin(
+    request: RingRequest,
+    progress: RequestProgress,
+    phase: number,
+    ring: RingOperations,
+  ): void {
     progress.phase = phase;
     progress.cursor = 0;
     progress.done = 0;
@@ -242,7 +247,7 @@ export class FileRequests implements RingMethods {
   }
 
   /** Queues as many operations of the phase as may be in flight. */
-  #queue(request: RingRequest, progress: Progress, ring: RingOperations): void {
+  #queue(request: RingRequest, progress: RequestProgress, ring: RingOperations): void {
     const { phase } = progress;
     if (phase === TRANSFER) return this.#queueTransfers(request, progress, ring);
     if (phase !== METADATA) return this.#queuePerFile(request, progress, ring);
@@ -252,7 +257,7 @@ export class FileRequests implements RingMethods {
     progress.pending++;
   }
 
-  #queueTransfers(request: RingRequest, progress: Progress, ring: RingOperations): void {
+  #queueTransfers(request: RingRequest, progress: RequestProgress, ring: RingOperations): void {
     const layout = this.#layout;
     const { op, length } = request;
     const most = progress.careful ? 1 : this.#width;
@@ -268,7 +273,7 @@ export class FileRequests implements RingMethods {
     }
   }
 
-  #queuePerFile(request: RingRequest, progress: Progress, ring: RingOperations): void {
+  #queuePerFile(request: RingRequest, progress: RequestProgress, ring: RingOperations): void {
     const layout = this.#layout;
     while (progress.pending < this.#width && progress.cursor < layout.files) {
       const file = progress.cursor++;

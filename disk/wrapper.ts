@@ -22,11 +22,11 @@ export interface Wrapper {
   /** A short description. */
   readonly summary: string;
   /** The wrapper never writes to the wrapped disk, which may then be opened read-only. */
-  readonly neverWrites?: true;
+  readonly opensReadOnly?: true;
   /** The wrapper's options. */
   readonly options: readonly Option[];
   /** Whether answered writes outlive the server, given that those of the wrapped disk do. */
-  keeps?(options: GivenOptions): boolean;
+  isDurable?(options: GivenOptions): boolean;
   /**
    * Makes the specification of the wrapper around another backend.
    *

@@ -224,12 +224,12 @@ export class BatchSlots extends Slots implements Disposable {
       const path = this.path;
       for (let at = fetch.read; at < end; at++) {
         const slot = fetch.base + fetch.tags[at];
-        this.arrived(slot);
+        this.requestArrived(slot);
         path.request(slot);
       }
       fetch.read = end;
     } else if (result !== -ENOBUFS) {
-      this.returned();
+      this.commandReturned();
       return result === UBLK_IO_RES_ABORT ? 0 : -result;
     }
     // A FETCH ends when its buffer is full.

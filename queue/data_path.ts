@@ -91,7 +91,7 @@ export interface Handler extends Disposable {
   /** The fast path that bypasses this interface for simple requests, if there is one. */
   express?(): Express | undefined;
   /** Notes that the kernel has returned the slot, so none of its answers is under way. */
-  gone?(slot: number): void;
+  returnedByKernel?(slot: number): void;
   /**
    * Answers requests older than `deadlineUs`, or begun before `givenUpUs`, with ETIMEDOUT, and
    * returns their number.

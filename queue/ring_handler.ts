@@ -141,7 +141,7 @@ export class RingHandler implements Handler, RingOperations {
   #transferred(slot: number, result: number): void {
     const counted = this.#plain[slot] !== PLAIN;
     this.#plain[slot] = NOT_PLAIN;
-    if (counted) this.#slots.severed(slot);
+    if (counted) this.#slots.chainBroken(slot);
     const isDone = result === this.#slots.bytes(slot);
     if (!isDone && result !== -ECANCELED) return this.#prepare(slot, false);
     this.outstanding--;
@@ -155,7 +155,7 @@ export class RingHandler implements Handler, RingOperations {
     return makeExpress({ ...lane, ...own, handler: this });
   }
 
-  gone(slot: number): void {
+  returnedByKernel(slot: number): void {
     if (this.#plain[slot] !== FOLLOWED) return;
     this.#plain[slot] = NOT_PLAIN;
     if (--this.outstanding < 0) fail("a slot is given back once");

@@ -103,7 +103,7 @@ export class QueueServer implements Disposable {
   /** The kernel has returned a slot, so this server has lost the device. */
   #leaving = false;
   /** The grace timer is running. */
-  #waiting = false;
+  #graceRunning = false;
   /** The grace time is over: the kernel will not return the remaining slots. */
   #overdue = false;
   #drainUs = 0;
@@ -189,12 +189,12 @@ export class QueueServer implements Disposable {
       const result = cqes[at + 2];
       if (kind === IO) {
         if (result === OK) {
-          slots.arrived(slot);
+          slots.requestArrived(slot);
           path.request(slot);
         } else if (result === UBLK_IO_RES_NEED_GET_DATA) {
-          slots.arrived(slot);
+          slots.requestArrived(slot);
           path.needData!(slot);
-        } else this.#gone(slot, result);
+        } else this.#returnedByKernel(slot, result);
         control[PROGRESS]++;
       } else if (kind === BACKEND) {
         this.#handler.operationDone!(slot, result);
@@ -283,10 +283,10 @@ export class QueueServer implements Disposable {
     wakeWatch(this.control);
   }
 
-  #gone(slot: number, result: number): void {
-    this.#slots.returned();
-    this.#slots.left(slot);
-    this.#handler.gone?.(slot);
+  #returnedByKernel(slot: number, result: number): void {
+    this.#slots.commandReturned();
+    this.#slots.requestLeft(slot);
+    this.#handler.returnedByKernel?.(slot);
     if (result === UBLK_IO_RES_ABORT) return this.#leave();
     // The kernel refused a command for this tag, so no more requests will arrive on it.
     this.lostErrno ||= -result;
@@ -302,22 +302,22 @@ export class QueueServer implements Disposable {
   }
 
   #giveTime(): void {
-    if (this.#waiting) return;
-    this.#waiting = true;
+    if (this.#graceRunning) return;
+    this.#graceRunning = true;
     this.#wakePage.giveTime();
   }
 
   /** Ends the grace time. Slots still out come back only if their answer is under way. */
   #timeIsUp(): void {
-    this.#waiting = false;
+    this.#graceRunning = false;
     this.#overdue = true;
     this.#slots.ask();
   }
 
   #answeredOrNot(slot: number, result: number): void {
     if (result !== -EBUSY) return this.#giveTime();
-    this.#slots.left(slot);
-    this.#handler.gone?.(slot);
+    this.#slots.requestLeft(slot);
+    this.#handler.returnedByKernel?.(slot);
   }
 
   /** Submits the last answers. */

@@ -270,7 +270,7 @@ Deno.test("QueueServer leaves a device that is quiesced once all is answered and
   const slots = rig.slots;
   // The kernel returns the first two slots while the third has a request.
   rig.kernel.complete(0, KIND_IO, UBLK_IO_RES_ABORT);
-  slots.arrived(2);
+  slots.requestArrived(2);
   rig.kernel.complete(1, KIND_IO, UBLK_IO_RES_ABORT);
   rig.turn();
   assertEquals([slots.live, slots.held, rig.server.running], [1, 1, true]);

@@ -275,7 +275,7 @@ export abstract class Slots {
   }
 
   /** Notes that the slot has a request. Happens twice if the data comes later (NEED_GET_DATA). */
-  arrived(slot: number): void {
+  requestArrived(slot: number): void {
     if (this.#isHeld[slot] === NOT_HELD && ++this.held > this.count) {
       fail("no more requests are held than there are slots");
     }
@@ -283,7 +283,7 @@ export abstract class Slots {
   }
 
   /** Notes that the slot no longer has a request. */
-  left(slot: number): void {
+  requestLeft(slot: number): void {
     if (this.#isHeld[slot] !== NOT_HELD && --this.held < 0) {
       fail("no more requests leave than have arrived");
     }
@@ -291,7 +291,7 @@ export abstract class Slots {
   }
 
   /** Notes that the kernel has returned a command, with or without its slot. */
-  returned(): void {
+  commandReturned(): void {
     if (--this.live < 0) fail("the kernel gives back no more commands than it was given");
   }
 
@@ -325,7 +325,7 @@ export abstract class Slots {
     if (result < LEAST_RESULT) fail("an answer is bytes or an errno");
     const op = this.opFlags(slot) & 0xff;
     const stats = this.#stats[this.#queueIndex[slot]];
-    this.left(slot);
+    this.requestLeft(slot);
     if (result >= 0) stats.count(op, this.bytes(slot));
     else stats.error();
     const startedUs = this.#startedUs[slot];
@@ -353,7 +353,7 @@ export abstract class Slots {
   }
 
   /** Takes back {@linkcode follow}: the SQE before it failed, so the answer was not sent. */
-  severed(slot: number): void {
+  chainBroken(slot: number): void {
     if (this.#isHeld[slot] === NOT_HELD) fail("the request of a chain that failed is held");
     this.#isHeld[slot] = HELD;
     this.#stats[this.#queueIndex[slot]].uncount(this.opFlags(slot) & 0xff, this.bytes(slot));

@@ -76,7 +76,7 @@ Deno.test("Slots + a request that is answered twice, or never came + an assertio
   using rig = new QueueRig({ backend: mockBackend() }).fetch();
   const { slots } = rig;
   assertThrows(() => slots.answer(0, BYTES), AssertionError, "a request is answered once");
-  slots.arrived(0);
+  slots.requestArrived(0);
   assertThrows(() => slots.answer(0, -4096), AssertionError, "bytes or an errno");
   slots.answer(0, BYTES);
   assertEquals(slots.held, 0);
@@ -86,7 +86,7 @@ Deno.test("Slots + a request that is answered twice, or never came + an assertio
 Deno.test("Slots.follow + where no answer may be left to the kernel + an assertion fails", () => {
   using rig = new QueueRig({ backend: mockBackend() }).fetch();
   const { slots } = rig;
-  slots.arrived(0);
+  slots.requestArrived(0);
   slots.mayFollow = false;
   assertThrows(
     () => slots.follow(0, UBLK_IO_OP_READ, BYTES),
@@ -101,8 +101,8 @@ Deno.test("Slots.follow + where no answer may be left to the kernel + an asserti
 Deno.test("Slots.returned + more than the kernel was given + an assertion fails", () => {
   using rig = new QueueRig({ backend: mockBackend(), depth: 2 }).fetch();
   const { slots } = rig;
-  slots.returned();
-  slots.returned();
+  slots.commandReturned();
+  slots.commandReturned();
   assertEquals(slots.live, 0);
-  assertThrows(() => slots.returned(), AssertionError, "no more commands than it was given");
+  assertThrows(() => slots.commandReturned(), AssertionError, "no more commands than it was given");
 });

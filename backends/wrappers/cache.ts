@@ -89,7 +89,7 @@ export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inn
 export const wrapper: Wrapper = {
   name: "cache",
   summary: "keeps in memory what was used last",
-  keeps: ({ mode }) => mode !== "write-back",
+  isDurable: ({ mode }) => mode !== "write-back",
   options: [
     {
       name: "size",

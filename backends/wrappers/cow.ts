@@ -230,7 +230,7 @@ class Overlaid extends Passing {
 export const wrapper: Wrapper = {
   name: "cow",
   summary: "copy on write: what is written goes to an overlay, in a sparse file",
-  neverWrites: true,
+  opensReadOnly: true,
   options: [
     {
       name: "file",

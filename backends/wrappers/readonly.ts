@@ -70,7 +70,7 @@ class ReadOnly extends Passing {
 export const wrapper: Wrapper = {
   name: "readonly",
   summary: "refuses writes",
-  neverWrites: true,
+  opensReadOnly: true,
   options: [],
   spec: (inner, given) => ({
     module: import.meta.url,

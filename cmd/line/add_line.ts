@@ -135,7 +135,7 @@ export async function parseAdd(
       ),
       ...operand,
       "block-size": values["block-size"],
-      "read-only": device.readOnly === true || wraps.some(({ wrapper }) => wrapper.neverWrites),
+      "read-only": device.readOnly === true || wraps.some(({ wrapper }) => wrapper.opensReadOnly),
       "metadata-size": device.integrity?.metadataSize,
     },
     files: files.map((file) => absolute(file, cwd)),

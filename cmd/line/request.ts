@@ -44,9 +44,9 @@ export async function diskOf(
   if (wraps.length === 0) return { target, backend };
   const { findWrapper, wrapped } = await import("./wraps.ts");
   const found = wraps.map(({ name, options }) => ({ wrapper: findWrapper(name), options }));
-  const keeps = found.every(({ wrapper, options }) => wrapper.keeps?.(options) !== false);
+  const isDurable = found.every(({ wrapper, options }) => wrapper.isDurable?.(options) !== false);
   return {
-    target: keeps ? target : { ...target, persistent: false },
+    target: isDurable ? target : { ...target, persistent: false },
     backend: wrapped(found, backend),
   };
 }

@@ -12,7 +12,7 @@ import { EXIT_OK } from "../program/run.ts";
 import { missingOf, type Sample, sampleDevices } from "./samples.ts";
 import { Screen } from "./screen.ts";
 import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
-import { depthFromKernel, type Look, looksBetween, topLines } from "./top_text.ts";
+import { depthFromKernel, type Interval, intervalsBetween, topLines } from "./top_text.ts";
 
 type TopValues = Values<typeof TOP_FLAGS>;
 
@@ -35,7 +35,7 @@ export async function top(values: TopValues): Promise<number> {
 async function* look(
   { id: ids, interval = 1, iterations = Infinity }: TopValues,
   signal: AbortSignal,
-): AsyncGenerator<Look[]> {
+): AsyncGenerator<Interval[]> {
   const intervalMs = interval * 1000;
   let earlier: Sample[] = await sampleDevices(ids, ANSWER_MS);
   // At first it is a slip; one that goes later leaves the others.
@@ -46,7 +46,7 @@ async function* look(
     await pause(nextMs - performance.now(), signal);
     if (signal.aborted) return;
     const later = await sampleDevices(ids, ANSWER_MS);
-    yield looksBetween(earlier, later);
+    yield intervalsBetween(earlier, later);
     earlier = later;
     // If a look takes longer than the interval, the lost time is not made up for.
     nextMs = Math.max(nextMs + intervalMs, performance.now());
@@ -65,7 +65,7 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   signal.removeEventListener("abort", stop);
 }
 
-async function inText(looks: AsyncGenerator<Look[]>, { queues }: TopValues): Promise<void> {
+async function inText(looks: AsyncGenerator<Interval[]>, { queues }: TopValues): Promise<void> {
   let first = true;
   for await (const each of looks) {
     const lines = topLines(each, queues ? depthFromKernel : undefined);
@@ -75,12 +75,12 @@ async function inText(looks: AsyncGenerator<Look[]>, { queues }: TopValues): Pro
 }
 
 async function onScreen(
-  looks: AsyncGenerator<Look[]>,
+  looks: AsyncGenerator<Interval[]>,
   values: TopValues,
   signal: AbortSignal,
 ): Promise<void> {
   let queues: boolean = values.queues;
-  let latest: Look[] | undefined;
+  let latest: Interval[] | undefined;
   const quit = Promise.withResolvers<undefined>();
   // Immediately, without waiting for a server's answer.
   signal.addEventListener("abort", () => quit.resolve(undefined));
@@ -109,7 +109,7 @@ async function onScreen(
 
 /** A heading and the table below it. */
 export function screenLines(
-  looks: readonly Look[] | undefined,
+  looks: readonly Interval[] | undefined,
   { interval = 1 }: Pick<TopValues, "interval">,
   queues: boolean,
 ): string[] {

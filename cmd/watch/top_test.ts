@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { FakeDevice, silentSample } from "../../tests/fake_samples.ts";
 import { screenLines } from "./top.ts";
-import { looksBetween, topLines } from "./top_text.ts";
+import { intervalsBetween, topLines } from "./top_text.ts";
 
 function twoLooks() {
   const device = new FakeDevice(0, 2);
@@ -17,7 +17,7 @@ function twoLooks() {
     new FakeDevice(1, 1).sample(3000),
     silentSample(12, "its server tells nothing"),
   ];
-  return looksBetween(earlier, later);
+  return intervalsBetween(earlier, later);
 }
 
 Deno.test("topLines shows rates and percentiles of the interval, in columns that stay", () => {
@@ -44,13 +44,13 @@ Deno.test("topLines fits into 80 columns", () => {
   for (const line of topLines(twoLooks(), () => 4096)) assert(line.length <= 80, line);
 });
 
-Deno.test("looksBetween gives no rates across a server's restart", () => {
+Deno.test("intervalsBetween gives no rates across a server's restart", () => {
   const device = new FakeDevice(0, 1);
   device.does(0, "read", 500, 10);
   const earlier = device.sample(9000);
   const restarted = new FakeDevice(0, 1);
   restarted.does(0, "read", 5, 10);
-  assertEquals(looksBetween([earlier], [restarted.sample(100)])[0].rates, null);
+  assertEquals(intervalsBetween([earlier], [restarted.sample(100)])[0].rates, null);
 });
 
 Deno.test("screenLines says what the keys do, and that there is nothing", () => {

@@ -13,7 +13,7 @@ import type { Sample } from "./samples.ts";
 import type { ServerStats } from "../devices/socket.ts";
 
 /** The activity of a device between two samples. */
-export interface Look {
+export interface Interval {
   /** The N of `/dev/ublkbN`. */
   readonly id: number;
   /** The reason why its server does not answer; null if it does. */
@@ -27,7 +27,7 @@ export interface Look {
 }
 
 /** Compares each device with its earlier sample. */
-export function looksBetween(earlier: readonly Sample[], later: readonly Sample[]): Look[] {
+export function intervalsBetween(earlier: readonly Sample[], later: readonly Sample[]): Interval[] {
   const before = new Map(earlier.map((sample) => [sample.id, sample]));
   return later.map(({ id, reason, stats, inFlight }) => ({
     id,
@@ -41,7 +41,7 @@ export function looksBetween(earlier: readonly Sample[], later: readonly Sample[
   }));
 }
 
-function ratesOf(earlier: ServerStats | null, later: ServerStats | null): Look["rates"] {
+function ratesOf(earlier: ServerStats | null, later: ServerStats | null): Interval["rates"] {
   // A different number of queues means a different device with the same number.
   if (earlier?.queues.length !== later?.queues.length) return null;
   if (earlier === null || later === null) return null;
@@ -71,7 +71,7 @@ const COLUMNS: readonly Column[] = [
  * flight.
  */
 export function topLines(
-  looks: readonly Look[],
+  looks: readonly Interval[],
   depthOf?: (id: number, queue: number) => number | undefined,
 ): string[] {
   return tableLines(COLUMNS, looks.flatMap((look) => deviceRows(look, depthOf)));
@@ -80,7 +80,7 @@ export function topLines(
 /** The source of queue depths for {@linkcode topLines} on this machine. */
 export const depthFromKernel: (id: number, queue: number) => number | undefined = queueInFlight;
 
-function deviceRows(look: Look, depthOf?: (id: number, queue: number) => number | undefined) {
+function deviceRows(look: Interval, depthOf?: (id: number, queue: number) => number | undefined) {
   const { id, reason, rates, errors, inFlight } = look;
   const device = `ublkb${id}`;
   if (reason !== null) return [{ device, text: reason }];
