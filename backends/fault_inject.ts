@@ -291,7 +291,7 @@ export function open(options: unknown, { queue }: Pick<OpenContext, "queue">): B
 export const target: Target = {
   name: "fault_inject",
   aliases: ["fault-inject"],
-  summary: "a disk of zeroes that is late, fails, hangs or kills its server, as told",
+  summary: "a disk of zeroes that delays, fails or hangs requests, or kills its server",
   // No data can be lost.
   persistent: true,
   files: { min: 0, max: 0 },
@@ -302,7 +302,7 @@ export const target: Target = {
       kind: "integer",
       min: 0,
       max: MAX_DELAY_US,
-      help: "Every answer comes that many microseconds late.",
+      help: "Delay every answer by this many microseconds.",
     },
     {
       name: "error-rate",
@@ -312,7 +312,7 @@ export const target: Target = {
       help: "The share of requests that fail, 0 to 1.",
     },
     ERROR_RANGE,
-    { name: "errno", kind: "text", placeholder: "NAME", help: "How they fail. Default: EIO." },
+    { name: "errno", kind: "text", placeholder: "NAME", help: "The error. Default: EIO." },
     {
       name: "hang",
       kind: "number",
@@ -320,7 +320,7 @@ export const target: Target = {
       max: 1,
       help: "The share of requests that are never answered.",
     },
-    { name: "seed", kind: "integer", help: "What is drawn for a seed is always the same." },
+    { name: "seed", kind: "integer", help: "The seed of the random faults." },
     {
       name: "die-during-fetch",
       kind: "integer",

@@ -318,14 +318,14 @@ export const target: Target = {
   persistent: true,
   files: { min: 1, max: 2 },
   options: [
-    { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
+    { name: "direct", kind: "switch", help: "Bypass the page cache (O_DIRECT)." },
     { name: "create", kind: "switch", help: "Make the file, sparse, to have --size." },
     {
       name: "shared",
       kind: "switch",
-      help: "Let other disks write the file too that are told so likewise.",
+      help: "Share the file with other disks that have --shared too.",
     },
-    { name: "size", kind: "size", help: "The size of a file that is made. With --create." },
+    { name: "size", kind: "size", help: "The size of the new file. With --create." },
   ],
   spec: ({ size, create, direct, shared, ...common }, [path, metadataPath]) =>
     file(path, {

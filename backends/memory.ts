@@ -172,7 +172,11 @@ export const target: Target = {
   operand: "size",
   options: [
     { name: "size", kind: "size", help: "The disk's size. Default: 1GiB." },
-    { name: "max-size", kind: "size", help: "How large it may become. Default: its size." },
+    {
+      name: "max-size",
+      kind: "size",
+      help: "The largest size that a resize may give it. Default: its size.",
+    },
     { name: "overcommit", kind: "switch", help: "Allow more than the machine's memory." },
   ],
   spec: ({ size = 2 ** 30, ...values }) =>

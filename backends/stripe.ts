@@ -197,14 +197,14 @@ export const target: Target = {
       kind: "size",
       min: MIN_CHUNK_BYTES,
       max: MAX_CHUNK_BYTES,
-      help: "Bytes that go to a file at a time, a power of two. Default: 64K.",
+      help: "Bytes per file before the next file follows, a power of two. Default: 64K.",
     },
     {
       name: "shared",
       kind: "switch",
-      help: "Let other disks write the files too that are told so likewise.",
+      help: "Share the files with other disks that have --shared too.",
     },
-    { name: "direct", kind: "switch", help: "Past the page cache (O_DIRECT)." },
+    { name: "direct", kind: "switch", help: "Bypass the page cache (O_DIRECT)." },
   ],
   spec: (values, paths) =>
     stripe(paths, {

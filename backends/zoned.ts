@@ -182,7 +182,7 @@ export const target: Target = {
     {
       name: "conventional",
       kind: "integer",
-      help: "How many zones, the first ones, are written anywhere. Default: 0.",
+      help: "The number of conventional zones, at the start. Default: 0.",
     },
     { name: "max-open", kind: "integer", help: "The most open zones. Default: 0, no limit." },
     {

@@ -85,8 +85,8 @@ export const QUEUES = [
     min: 1,
     // Each is an OS thread with its own heap.
     max: UBLK_MAX_NR_QUEUES,
-    otherwise: "one per queue, or one in all for a backend of one thread",
-    help: "Serving threads. Another number than one, or that of the queues, needs " +
+    otherwise: "one per queue, or one for a backend that runs in one thread",
+    help: "Serving threads. A number other than one or the number of queues needs " +
       "--per-io-daemons or --batch",
   },
   {
@@ -95,8 +95,8 @@ export const QUEUES = [
     kind: "text",
     asText: true,
     placeholder: "CPULISTS",
-    otherwise: "those of the thread's queue",
-    help: "CPUs for each thread, with colons between: 0-1:2-3",
+    otherwise: "the CPUs of the thread's queue",
+    help: "The CPUs of each thread, separated by colons: 0-1:2-3",
   },
   {
     member: "perIoDaemons",
@@ -135,9 +135,9 @@ export const DATA = [
     kind: "text",
     placeholder: "PATH",
     choices: DATA_PATHS,
-    otherwise: "the best that backend, driver and kernel go together for",
+    otherwise: "the best one that backend, driver and kernel support",
     fixed: true,
-    help: `How data travels: ${DATA_PATHS.join(", ")}`,
+    help: `The data path: ${DATA_PATHS.join(", ")}`,
   },
   {
     member: "fixedFile",
@@ -162,7 +162,7 @@ export const DATA = [
     default: false,
     needs: "sharedMemory.path",
     without: "there is no memory to share",
-    help: "Map it for reading only: it then serves WRITEs alone",
+    help: "Map it read-only: it then serves only WRITEs",
   },
   {
     member: "noPartitionScan",
@@ -184,19 +184,19 @@ export const LIFE = [
     kind: "text",
     placeholder: "MODE",
     choices: RECOVERY_MODES,
-    otherwise: "the device goes with its server",
+    otherwise: "the device is deleted with its server",
     fixed: true,
-    help: "What becomes of requests when the server dies, until `ublk recover`: queue: those in " +
+    help: "The fate of requests after the server dies, until `ublk recover`: queue: those in " +
       "flight fail, new ones wait; reissue: all wait; fail: all fail",
   },
   {
     member: "unprivileged",
     flag: "unprivileged",
     kind: "switch",
-    otherwise: "whether this process is without CAP_SYS_ADMIN",
+    otherwise: "true if the process lacks CAP_SYS_ADMIN",
     feature: UBLK_F_UNPRIVILEGED_DEV,
     fixed: true,
-    help: "A device of this user's own",
+    help: "Make a private device of this user",
   },
   {
     member: "deadlineMs",
@@ -207,7 +207,7 @@ export const LIFE = [
     max: 2 ** 31 - 1,
     multipleOf: 1,
     default: 20_000,
-    help: "How long the backend may take over a request",
+    help: "The longest time for a request in the backend",
   },
   {
     member: "paranoid",
@@ -234,7 +234,7 @@ export const TOPOLOGY = [
     kind: "switch",
     otherwise: "as the backend says",
     fixed: true,
-    help: "The disk rotates",
+    help: "A rotating disk",
   },
   {
     member: "topology.physicalBlockSize",
@@ -245,7 +245,7 @@ export const TOPOLOGY = [
     powerOfTwo: true,
     otherwise: "as the backend says, or 4096",
     fixed: true,
-    help: "The least write that needs no read before it",
+    help: "The physical block: the smallest write without a read before it",
   },
   {
     member: "topology.ioOptBytes",
@@ -256,7 +256,7 @@ export const TOPOLOGY = [
     powerOfTwo: true,
     otherwise: "as the backend says",
     fixed: true,
-    help: "The best request",
+    help: "The optimal request size",
   },
   {
     member: "topology.discardGranularityBytes",
@@ -267,7 +267,7 @@ export const TOPOLOGY = [
     multipleOf: BLOCK_SIZES[0],
     otherwise: "as the backend says, or the physical block",
     fixed: true,
-    help: "The unit in which space is given back",
+    help: "The unit in which space is freed",
   },
 ] as const satisfies readonly DeviceOption[];
 
@@ -295,7 +295,7 @@ export const INTEGRITY = [
     default: 0,
     fixed: true,
     ...NO_METADATA,
-    help: "Where in the metadata the protection information begins",
+    help: "The offset of the protection information in the metadata",
   },
   {
     member: "integrity.checksum",

@@ -96,7 +96,7 @@ export interface DeviceOptions {
    * The transfer of request data between kernel and backend. If the given data path is not
    * available, the start fails.
    *
-   * @default the best that backend, driver and kernel go together for
+   * @default the best one that backend, driver and kernel support
    */
   readonly dataPath?: DataPathName;
   /**
@@ -109,7 +109,7 @@ export interface DeviceOptions {
    * Number of serving threads. Anything other than one thread, or one per queue, needs
    * `perIoDaemons` or `batch`.
    *
-   * @default one per queue, or one in all for a backend of one thread
+   * @default one per queue, or one for a backend that runs in one thread
    */
   readonly threads?: number;
   /**
@@ -127,7 +127,7 @@ export interface DeviceOptions {
   /**
    * The fate of requests and of the device when its server dies.
    *
-   * @default the device goes with its server
+   * @default the device is deleted with its server
    */
   readonly recovery?: RecoveryMode;
   /**
@@ -135,7 +135,7 @@ export interface DeviceOptions {
    * use it. It needs the udev rule in `udev/`, and excludes `recovery`, `integrity`, and the data
    * paths `user-copy` and zero copy. Root cannot make unprivileged devices.
    *
-   * @default whether this process is without CAP_SYS_ADMIN
+   * @default true if the process lacks CAP_SYS_ADMIN
    */
   readonly unprivileged?: boolean;
   /**
@@ -156,7 +156,7 @@ export interface DeviceOptions {
   /**
    * The CPUs of each thread, one list per thread.
    *
-   * @default those of the thread's queue
+   * @default the CPUs of the thread's queue
    */
   readonly affinity?: readonly (readonly number[])[];
   /**

@@ -59,7 +59,7 @@ export const MODULE_OPTIONS = [
     name: "export",
     kind: "text",
     placeholder: "NAME",
-    help: "Which of its exports to use. Default: its own `open`, or its default.",
+    help: "The export to use. Default: its own `open`, or its default.",
   },
   { name: "options", kind: "json", help: "An object with more options, for `open`." },
 ] as const satisfies readonly Option[];

@@ -88,7 +88,7 @@ export function open(options: unknown, { inner: [disk] }: Pick<OpenContext, "inn
 /** `cache` on a command line. */
 export const wrapper: Wrapper = {
   name: "cache",
-  summary: "keeps in memory what was used last",
+  summary: "caches recently used blocks in memory",
   isDurable: ({ mode }) => mode !== "write-back",
   options: [
     {
@@ -97,20 +97,20 @@ export const wrapper: Wrapper = {
       min: 4096,
       max: 2 ** 32,
       first: true,
-      help: "Bytes that are cached at most. Default: 64M.",
+      help: "The most bytes to cache. Default: 64M.",
     },
     {
       name: "mode",
       kind: "text",
       choices: ["write-through", "write-back"],
-      help: "When what was written reaches the disk inside. Default: write-through.",
+      help: "When writes reach the disk inside. Default: write-through.",
     },
     {
       name: "block",
       kind: "size",
       min: 4096,
       max: 1 << 20,
-      help: "Bytes of a block of it, a power of two. Default: 4K.",
+      help: "Bytes per cached block, a power of two. Default: 4K.",
     },
   ],
   spec: (inner, given) => cache(inner, given as CacheOptions),

@@ -229,7 +229,7 @@ class Overlaid extends Passing {
 /** `cow` on a command line. */
 export const wrapper: Wrapper = {
   name: "cow",
-  summary: "copy on write: what is written goes to an overlay, in a sparse file",
+  summary: "copy on write: writes go to an overlay, a sparse file",
   opensReadOnly: true,
   options: [
     {
@@ -237,14 +237,14 @@ export const wrapper: Wrapper = {
       kind: "path",
       first: true,
       required: true,
-      help: "The overlay; made where it is not there, else resumed.",
+      help: "The overlay. It is made if it is missing, otherwise resumed.",
     },
     {
       name: "block",
       kind: "size",
       min: 4096,
       max: 1 << 20,
-      help: "Bytes that are copied at a time, a power of two. Default: 64K.",
+      help: "Bytes to copy at a time, a power of two. Default: 64K.",
     },
   ],
   spec: (inner, given) => cow(inner, given as unknown as CowOptions),

@@ -85,20 +85,20 @@ class Late extends Passing {
 /** `delay` on a command line. */
 export const wrapper: Wrapper = {
   name: "delay",
-  summary: "answers late",
+  summary: "delays answers",
   options: [
     {
       name: "all",
       kind: "time",
       first: true,
       max: MAX_DELAY_MS,
-      help: "How late every operation is that is not named. Default: 0.",
+      help: "The delay of operations without one of their own. Default: 0.",
     },
     ...OPERATION_NAMES.map((name) => ({
       name,
       kind: "time" as const,
       max: MAX_DELAY_MS,
-      help: `How late each ${name} is.`,
+      help: `The delay of each ${name}.`,
     })),
   ],
   spec: (inner, given) => delay(inner, given as DelayOptions),

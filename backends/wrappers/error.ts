@@ -196,9 +196,9 @@ class FailingRing extends PassingRing {
 /** `error` on a command line. */
 export const wrapper: Wrapper = {
   name: "error",
-  summary: "lets requests fail",
+  summary: "fails requests",
   options: [
-    { name: "errno", kind: "text", first: true, help: "How they fail. Default: EIO." },
+    { name: "errno", kind: "text", first: true, help: "The error. Default: EIO." },
     {
       name: "rate",
       kind: "number",
@@ -212,7 +212,7 @@ export const wrapper: Wrapper = {
       help: "Only these operations, joined by +: read+write. Default: all.",
     },
     { name: "range", kind: "range", help: "Only requests that touch these bytes: 1M-2M." },
-    { name: "seed", kind: "integer", help: "What is drawn for a seed is always the same." },
+    { name: "seed", kind: "integer", help: "The seed of the random choice." },
   ],
   spec: (inner, given) => error(inner, given as ErrorOptions),
 };

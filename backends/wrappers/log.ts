@@ -103,7 +103,7 @@ export const wrapper: Wrapper = {
       kind: "path",
       first: true,
       required: true,
-      help: "The file that lines are added to.",
+      help: "The file to append to.",
     },
   ],
   spec: (inner, given) => log(inner, given as unknown as LogOptions),

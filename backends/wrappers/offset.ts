@@ -69,8 +69,8 @@ export const wrapper: Wrapper = {
   name: "offset",
   summary: "a part of the disk",
   options: [
-    { name: "start", kind: "size", first: true, help: "Where it begins. Default: 0." },
-    { name: "size", kind: "size", min: 512, help: "How long it is. Default: up to the end." },
+    { name: "start", kind: "size", first: true, help: "Its first byte. Default: 0." },
+    { name: "size", kind: "size", min: 512, help: "Its size. Default: up to the end." },
   ],
   spec: (inner, given) => offset(inner, given as OffsetOptions),
 };

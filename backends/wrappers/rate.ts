@@ -161,7 +161,7 @@ export const wrapper: Wrapper = {
       name: "burst",
       kind: "time",
       max: 3_600_000,
-      help: "What a pause lets catch up. Default: 1s.",
+      help: "The longest pause that may be made up for. Default: 1s.",
     },
   ],
   spec: (inner, given) => rate(inner, given as RateOptions),

@@ -143,13 +143,13 @@ function totals(counts: Float64Array, at: number): number[] {
 /** `stats` on a command line. */
 export const wrapper: Wrapper = {
   name: "stats",
-  summary: "counts requests, and tells at the end",
+  summary: "counts requests, and reports at the end",
   options: [
     {
       name: "file",
       kind: "path",
       first: true,
-      help: "Where the counts are written. Default: the log.",
+      help: "The file for the counts. Default: the log.",
     },
   ],
   spec: (inner, given) => stats(inner, given as StatsOptions),

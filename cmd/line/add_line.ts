@@ -22,7 +22,7 @@ const TYPE = {
   short: "t",
   kind: "text",
   placeholder: "TARGET",
-  help: "What to serve; see below.",
+  help: "The target to serve; see below.",
 } as const satisfies Flag;
 
 /** The flag that includes a file of options; it is expanded before the line is parsed. */

@@ -32,7 +32,7 @@ export const INFO_FLAGS = [REQUIRED_IDS, JSON_FLAG] as const satisfies readonly 
 
 /** Flags of `ublk features`. */
 export const FEATURES_FLAGS = [
-  { ...VERBOSE, help: "All features that there are, with the Linux that first had each." },
+  { ...VERBOSE, help: "All features, with the first Linux that has each." },
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
@@ -53,26 +53,26 @@ export const TOP_FLAGS = [
     placeholder: "SECONDS",
     min: 0.1,
     max: 3600,
-    help: "From one look to the next. Default: 1.",
+    help: "Time between tables. Default: 1.",
   },
   {
     name: "iterations",
     kind: "integer",
     min: 1,
-    help: "Print so many tables and end, also on a terminal.",
+    help: "Print this many tables and exit, also on a terminal.",
   },
 ] as const satisfies readonly Flag[];
 
 const FORCE = {
   name: "force",
   kind: "switch",
-  help: "Although the disk is mounted, held by another device or swapped to.",
+  help: "Even if the disk is mounted, held by another device or used for swap.",
 } as const satisfies Flag;
 
 /** Flags of `ublk stop`. */
 export const STOP_FLAGS = [
   REQUIRED_IDS,
-  { name: "safe", kind: "switch", help: "Leave the look at its users to the kernel (Linux 7.0)." },
+  { name: "safe", kind: "switch", help: "Let the kernel check for users (Linux 7.0)." },
   FORCE,
 ] as const satisfies readonly Flag[];
 
@@ -105,7 +105,7 @@ export const QUIESCE_FLAGS = [
     min: 1,
     max: 3_600_000,
     // kublk has the same default.
-    help: "How long requests in flight may take, in ms. Default: 10000.",
+    help: "Time limit for requests in flight, in ms. Default: 10000.",
   },
 ] as const satisfies readonly Flag[];
 

@@ -38,7 +38,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       },
       {
         name: "recover",
-        summary: "serve a device again whose server is gone",
+        summary: "serve a device again after its server died",
         operands: "DEVICE",
       },
     ],
@@ -64,14 +64,14 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       },
       {
         name: "stats",
-        summary: "show what devices have done, and how long it took",
+        summary: "show counters and latencies of devices",
         flags: STATS_FLAGS,
         ...SOME_DEVICES,
         examples: ["ublk stats", "ublk stats 0 --queues"],
       },
       {
         name: "top",
-        summary: "show what devices do, live",
+        summary: "show the activity of devices, live",
         flags: TOP_FLAGS,
         ...SOME_DEVICES,
         notes: "On a terminal it goes on until q or Ctrl-C, and p shows and hides queues. " +
@@ -88,7 +88,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       },
       {
         name: "features",
-        summary: "list what the kernel's driver offers",
+        summary: "list the features of the kernel's driver",
         flags: FEATURES_FLAGS,
         examples: ["ublk features -v"],
       },
@@ -99,7 +99,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
     commands: [
       {
         name: "stop",
-        summary: "stop a device: its disk disappears, flushed",
+        summary: "flush and stop a device: its disk disappears",
         flags: STOP_FLAGS,
         ...DEVICES,
         notes: "A server of this project deletes its device once it is stopped, and exits with " +
@@ -109,7 +109,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       {
         name: "del",
         aliases: ["rm", "delete"],
-        summary: "stop and delete devices, also those that a killed server left",
+        summary: "stop and delete devices, including those that a killed server left",
         flags: DEL_FLAGS,
         operands: "[DEVICE]…",
         words: ["id"],
@@ -173,7 +173,7 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
       },
       {
         name: "completions",
-        summary: "print what makes a shell complete command lines",
+        summary: "print the completion script for a shell",
         flags: [],
         operands: "bash|zsh|fish",
         notes: "It is for ublk and for ublk-mem and its like. Where it goes: docs/ublk.md.",

@@ -30,7 +30,7 @@ const BLOCK_SIZE: Flag = {
 const RESUME: Flag = {
   name: "resume",
   kind: "switch",
-  help: "Go on with what a server before has left of the device: recover it, or " +
+  help: "Continue with what an earlier server left of the device: recover it, or " +
     "make it anew where that does not go. Needs --id.",
 };
 

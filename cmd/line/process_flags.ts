@@ -14,7 +14,7 @@ export const PROCESS_FLAGS = [
   {
     name: "mlock",
     kind: "switch",
-    help: "Lock the server's memory: what is once in memory stays there.",
+    help: "Lock the server's memory, so that it is never swapped out.",
   },
   {
     name: "io-flusher",
