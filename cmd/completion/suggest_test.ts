@@ -146,7 +146,7 @@ Deno.test("glued() + words that bash took apart + are together again", () => {
 
 Deno.test("answerText() + each shell + gets what it completes, in its own way", () => {
   const answer = {
-    words: [{ text: "--wrap=delay:read=", help: "How late: each read" }, {
+    words: [{ text: "--wrap=delay:read=", help: "The delay of each read" }, {
       text: "--wrap=x",
       help: "",
     }],
@@ -158,12 +158,12 @@ Deno.test("answerText() + each shell + gets what it completes, in its own way", 
   assertEquals(text("bash", "r", "--wrap=delay:r")[0], "read=");
   assertEquals(text("bash", "=", "--wrap="), ["delay:read=", "x", ":files nospace"]);
   assertEquals(text("zsh", "--wrap=d", "--wrap=d"), [
-    "delay\\:read=:How late: each read",
+    "delay\\:read=:The delay of each read",
     "x",
     ":files nospace",
   ]);
   assertEquals(text("fish", "--wrap=d", "--wrap=d"), [
-    "--wrap=delay:read=\tHow late: each read",
+    "--wrap=delay:read=\tThe delay of each read",
     "--wrap=x",
     ":files nospace",
   ]);

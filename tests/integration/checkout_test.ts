@@ -160,8 +160,8 @@ Deno.test("/usr/local/bin/ublk of the page + with an empty environment + runs", 
   await Deno.copyFile(await Deno.realPath(Deno.execPath()), `${bin}/deno`);
   await Deno.writeTextFile(`${bin}/ublk`, `${block("#!/bin/sh")}\n`, { mode: 0o755 });
   // The cache alone is kept, so that nothing is downloaded again.
-  const cache = Deno.env.get("DENO_DIR");
-  const kept = ["NO_COLOR=1", "DENO_NO_UPDATE_CHECK=1", ...cache ? [`DENO_DIR=${cache}`] : []];
+  const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+  const kept = ["NO_COLOR=1", "DENO_NO_UPDATE_CHECK=1", `DENO_DIR=${cache}`];
   const ublk = (...args: string[]) =>
     run(own.work, ["env", "-i", ...kept, "/usr/local/bin/ublk", ...args], {}, mounts);
   const version = await ublk("--version");
