@@ -11,10 +11,11 @@ function widest(text: string): number {
 
 const HELP = ["add", "--help=all"];
 
+/** Without stderr, on which Deno itself may have something to say. */
 async function onTerminal(columns: number): Promise<string> {
   const words = commandLine("ublk", HELP).map((word) => `'${word}'`).join(" ");
   const { stdout } = await new Deno.Command("script", {
-    args: ["-qec", `stty cols ${columns}; ${words}`, "/dev/null"],
+    args: ["-qec", `stty cols ${columns}; ${words} 2>/dev/null`, "/dev/null"],
     cwd: ROOT,
     env: { COLUMNS: "0", TERM: "dumb", NO_COLOR: "1" },
     stdin: "null",
