@@ -25,7 +25,7 @@ export async function runInGuest(
     Promise.all([ensureKernel(kernelName, { signal }), warmDenoCache(signal)]),
     signal,
   );
-  const { whyNotKvm } = await chooseAccelerator(kernel, undefined, signal);
+  const { whyNotKvm } = await chooseAccelerator(kernel, {}, signal);
   const readyText = whyNotKvm ? `it is up, emulated and slow: ${whyNotKvm}` : "it is up, with KVM";
   const resultsDir = await Deno.makeTempDir({ prefix: "ublk-demo-" });
   try {

@@ -37,6 +37,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   "cmd/program/signals_test.ts": "sends signals to the process",
   "ctrl/control_ring_test.ts": "counts descriptors",
   "device/users_test.ts": "changes the environment",
+  "device/child_test.ts": "waits for a moment in the ends of children",
   "disk/load_test.ts": "counts descriptors",
   "queue/buffers_test.ts": "looks what is mapped where",
   "queue/bytes_handler_test.ts": "looks what is mapped where",

@@ -6,19 +6,20 @@
 import { TextLineStream } from "@std/streams";
 
 /**
- * Runs jobs in so many lanes: a lane that is free takes the next job in order. Returns the results
- * in the order of the jobs. A job that throws ends its lane, and the others end theirs first.
+ * Runs jobs in so many lanes: a lane that is free takes the next job in order, and tells it the
+ * lane's number. Returns the results in the order of the jobs. A job that throws ends its lane, and
+ * the others end theirs first.
  */
 export async function inLanes<T>(
-  jobs: readonly (() => Promise<T>)[],
+  jobs: readonly ((lane: number) => Promise<T>)[],
   lanes: number,
 ): Promise<T[]> {
   const results: T[] = [];
   const waiting = jobs.entries();
-  const lane = async () => {
-    for (const [index, job] of waiting) results[index] = await job();
+  const run = async (lane: number) => {
+    for (const [index, job] of waiting) results[index] = await job(lane);
   };
-  const ended = await Promise.allSettled(Array.from({ length: lanes }, lane));
+  const ended = await Promise.allSettled(Array.from({ length: lanes }, (_, lane) => run(lane)));
   for (const end of ended) if (end.status === "rejected") throw end.reason;
   return results;
 }

@@ -13,7 +13,7 @@ import { stopAll } from "./exec.ts";
 import { ensurePackages } from "./host.ts";
 import { inLanes } from "./lanes.ts";
 import { formatSlowest } from "./slowest.ts";
-import { allSteps, fetchForGuests, type Group, GROUPS, type Step } from "./steps.ts";
+import { allSteps, fetchForGuests, type Group, GROUPS, type Run, type Step } from "./steps.ts";
 import { formatTotals, type Outcome, total } from "./totals.ts";
 
 const USAGE = `Usage: deno task test [--only GROUP,…] [--filter NAME] [--lanes N]
@@ -78,12 +78,12 @@ function watchSignals(): { interrupted: boolean } {
   return state;
 }
 
-async function runStep(step: Step, label?: string, filter?: string): Promise<Outcome> {
+async function runStep(step: Step, how: Run, filter?: string): Promise<Outcome> {
   console.log(`\n── ${step.name}`);
   const startMs = performance.now();
   let outcome: Outcome;
   try {
-    outcome = await step.run(label);
+    outcome = await step.run(how);
   } catch (error) {
     outcome = { passed: 0, failed: [String(error)], skipped: [] };
   }
@@ -113,9 +113,10 @@ async function main(): Promise<number> {
   const isAlone = lanes === 1 || steps.length === 1;
   const fetching = isAlone || state.interrupted ? undefined : fetchForGuests(groups);
   const outcomes = new Map<string, Outcome>();
-  const jobs = steps.map((step) => async () => {
+  const jobs = steps.map((step) => async (lane: number) => {
     if (state.interrupted) return;
-    const outcome = await runStep(step, isAlone ? undefined : step.label, filter);
+    const onCpu = lane % navigator.hardwareConcurrency;
+    const outcome = await runStep(step, isAlone ? {} : { label: step.label, onCpu }, filter);
     outcomes.set(step.name, outcome);
   });
   await inLanes(jobs, lanes);

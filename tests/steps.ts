@@ -21,8 +21,16 @@ export interface Step {
   group: Group;
   /** Stands before each line of its output where other steps run at the same time. */
   label: string;
-  /** Runs it, its output labelled or not. It never throws for what its program does. */
-  run(label?: string): Promise<Outcome>;
+  /** Runs it. It never throws for what its program does. */
+  run(how: Run): Promise<Outcome>;
+}
+
+/** How a step runs. */
+export interface Run {
+  /** Stands before each line of output; without, the output is passed on as it is. */
+  readonly label?: string;
+  /** The CPU of this machine that an emulated guest is to stay on, since others work beside it. */
+  readonly onCpu?: number;
 }
 
 const MINUTE_MS = 60_000;
@@ -64,7 +72,7 @@ function staticStep(name: string, ...runs: (readonly string[])[]): Step {
     name,
     group: "static",
     label: name,
-    async run(label) {
+    async run({ label }) {
       const failed: string[] = [];
       for (const args of runs) {
         const ran = await deno(args, STATIC_LIMIT_MS, label);
@@ -94,7 +102,7 @@ function testStep(
     name,
     group,
     label: group,
-    async run(label) {
+    async run({ label }) {
       if (files.length === 0) return { passed: 0, failed: [], skipped: [] };
       return await reported(
         (report) => deno([...args, `--junit-path=${report}`, ...files], limitMs, label),
@@ -158,9 +166,9 @@ function vmStep(
     name,
     group: "e2e",
     label,
-    run: (label) =>
+    run: ({ label, onCpu }) =>
       reported(
-        (report) => deno([...args, "--json", report], E2E_LIMIT_MS, label),
+        (report) => deno([...args, ...onOne(onCpu), "--json", report], E2E_LIMIT_MS, label),
         parseVmReport,
         E2E_LIMIT_MS,
       ),
@@ -175,13 +183,17 @@ function selftestsStep(name: string, filter?: string): Step {
     name,
     group: "selftests",
     label: "selftests",
-    run: (label) =>
+    run: ({ label, onCpu }) =>
       reported(
-        (report) => deno([...args, "--json", report], SELFTESTS_LIMIT_MS, label),
+        (report) => deno([...args, ...onOne(onCpu), "--json", report], SELFTESTS_LIMIT_MS, label),
         parseVmReport,
         SELFTESTS_LIMIT_MS,
       ),
   };
+}
+
+function onOne(cpu?: number): string[] {
+  return cpu === undefined ? [] : ["--on-cpu", `${cpu}`];
 }
 
 /**

@@ -34,6 +34,8 @@ export interface CommandLine {
   against?: string;
   resultsDir?: string;
   accel?: string;
+  /** Emulate on this CPU of the host alone. */
+  onCpu?: number;
   cpus?: number;
   nodes?: number;
   memoryMiB?: number;
@@ -75,6 +77,7 @@ export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMA
   --nodes N      NUMA nodes among which both are shared out (default 1)
   --memory MIB   (default 4096)
   --accel A      kvm or tcg (default: KVM where it works)
+  --on-cpu N     emulate on this CPU of the host alone, for guests side by side (default: on all)
   --no-modules   do not load ublk_drv
   --newest       look for a newer kernel (fetch)
   --parallel     do not wait for another guest to end
@@ -108,6 +111,7 @@ const VALUES = [
   "nodes",
   "memory",
   "accel",
+  "on-cpu",
 ];
 
 function kernelName(value: string): KernelName {
@@ -121,6 +125,12 @@ function positive(option: string, value: string | undefined): number | undefined
   const number = Number(value);
   if (!(number > 0)) throw new VmError(`--${option} wants a number above 0, not "${value}"`);
   return number;
+}
+
+function cpuNumber(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d{1,5}$/.test(value)) return Number(value);
+  throw new VmError(`--on-cpu wants the number of a CPU, not "${value}"`);
 }
 
 function fileOnKernel(word: string): [file: string, kernel: KernelName] {
@@ -176,6 +186,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     against: values.get("against"),
     resultsDir: values.get("results"),
     accel: values.get("accel"),
+    onCpu: cpuNumber(values.get("on-cpu")),
     cpus: positive("cpus", values.get("cpus")),
     nodes: positive("nodes", values.get("nodes")),
     memoryMiB: positive("memory", values.get("memory")),

@@ -15,6 +15,8 @@ export interface Accelerator {
   readonly cpuModel: string;
   /** Words for the kernel's command line. */
   readonly kernelArgs?: string;
+  /** The CPU of the host that QEMU is kept on. */
+  readonly onCpu?: number;
   /** Why it is not KVM. */
   readonly whyNotKvm?: string;
 }
@@ -84,13 +86,20 @@ function numaArgs({ nodes = 1, cpus = 4, memoryMiB = 4096 }: MachineOptions): st
 /**
  * Starts QEMU so that the kernel kills it when this process dies in whatever way: a guest must
  * never be left behind.
+ *
+ * @param onCpu The CPU of the host to keep it on. Default: all.
  */
 export function spawnQemu(
   args: string[],
+  onCpu: number | undefined,
   streams: Pick<Deno.CommandOptions, "stdin" | "stdout" | "stderr">,
 ): Deno.ChildProcess {
   return new Deno.Command("setpriv", {
-    args: ["--pdeathsig", "KILL", "qemu-system-x86_64", ...args],
+    args: [
+      ...["--pdeathsig", "KILL"],
+      ...(onCpu === undefined ? [] : ["taskset", "--cpu-list", `${onCpu}`]),
+      ...["qemu-system-x86_64", ...args],
+    ],
     ...streams,
   }).spawn();
 }

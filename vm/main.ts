@@ -37,6 +37,7 @@ function guestOptions(line: CommandLine, signal: AbortSignal) {
     nodes: line.nodes,
     memoryMiB: line.memoryMiB,
     accel: line.accel,
+    onCpu: line.onCpu,
     modules: line.modules,
     parallel: line.parallel,
     timeoutMs: line.timeoutMs,

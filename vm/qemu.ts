@@ -38,6 +38,8 @@ export interface GuestOptions extends MachineOptions {
   extraQemuArgs?: string[];
   /** QEMU's `-accel`, such as `tcg,thread=single`. Default: KVM if it works. */
   accel?: string;
+  /** Emulate on this CPU of the host alone. Default: on all. */
+  onCpu?: number;
   /** Load ublk_drv and loop. Default true. */
   modules?: boolean;
   /** Give the command the terminal, through the serial console; nothing is captured. */
@@ -125,7 +127,7 @@ function shares(resultsDir: string): string[] {
 export async function bootGuest(options: GuestOptions): Promise<GuestResult> {
   await ensureHostPackages();
   const kernel = await ensureKernel(options.kernel, { signal: options.signal });
-  const accelerator = await chooseAccelerator(kernel, options.accel, options.signal);
+  const accelerator = await chooseAccelerator(kernel, options, options.signal);
   if (!(await exists(options.resultsDir))) {
     throw new VmError(`the results folder ${options.resultsDir} does not exist: make it first`);
   }
@@ -228,7 +230,7 @@ class Guest {
   }
 
   async #runOnTerminal(args: string[]): Promise<void> {
-    const qemu = spawnQemu([...args, "-serial", "mon:stdio"], {
+    const qemu = spawnQemu([...args, "-serial", "mon:stdio"], this.#accelerator.onCpu, {
       stdin: "inherit",
       stdout: "inherit",
       stderr: "inherit",
@@ -247,14 +249,18 @@ class Guest {
       const listener = Deno.listen({ transport: "unix", path });
       return { name, path, listener };
     });
-    const qemu = spawnQemu([
-      ...args,
-      ...["-serial", "stdio", "-device", "virtio-serial-pci"],
-      ...ports.flatMap(({ name, path }) => [
-        ...["-chardev", `socket,id=${name},path=${path}`],
-        ...["-device", `virtserialport,chardev=${name},name=${name}`],
-      ]),
-    ], { stdin: "piped", stdout: "piped", stderr: "piped" });
+    const qemu = spawnQemu(
+      [
+        ...args,
+        ...["-serial", "stdio", "-device", "virtio-serial-pci"],
+        ...ports.flatMap(({ name, path }) => [
+          ...["-chardev", `socket,id=${name},path=${path}`],
+          ...["-device", `virtserialport,chardev=${name},name=${name}`],
+        ]),
+      ],
+      this.#accelerator.onCpu,
+      { stdin: "piped", stdout: "piped", stderr: "piped" },
+    );
     const kill = () => {
       try {
         qemu.kill("SIGKILL");
