@@ -182,7 +182,7 @@ export class LocalThread implements ServingThread {
 
   // deno-lint-ignore require-await -- turns what prepareServing throws into a rejection
   async serve(order: ServeOrder): Promise<ThreadResources> {
-    const serving = prepareServing(this.#backend, order, this.#log!, true);
+    const serving = prepareServing(this.#backend, order, this.#log!, { eventLoop: true });
     serving.run().then(
       (lostErrno) => this.#stop(lostTagError(lostErrno)),
       (cause) =>

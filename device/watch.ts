@@ -97,13 +97,19 @@ export function watchThread(
   const sleep = async () => {
     clearInterval(timer);
     try {
-      if (completionsFd < 0) await watchWoken(words);
-      else await (completions = new PolledFd(completionsFd)).wait();
+      const woken = [watchWoken(words)];
+      // A thread that is stuck in other code of its event loop does not come to wake the watch.
+      if (completionsFd >= 0) {
+        completions = new PolledFd(completionsFd);
+        woken.push(completions.wait());
+      }
+      await Promise.race(woken);
     } catch {
       // No descriptor left to wait with: keep checking instead of sleeping.
     }
     completions?.[Symbol.dispose]();
     completions = undefined;
+    wakeWatch(words);
     start();
   };
   const look = () => {

@@ -188,6 +188,15 @@ Deno.test("watchThread reports an idle event loop that does not look at what has
     Atomics.add(it.words, CONTROL_PROGRESS, 1);
     resetEventFd(completions);
     it.clock.pass(100 * DEADLINE_MS);
+    await it.asleep(true);
+    // A thread that blocks in the kernel has its completions without a signal.
+    it.words[CONTROL_STATE] = THREAD_IN_USER;
+    wakeWatch(it.words);
+    await it.asleep(false);
+    it.clock.pass(DEADLINE_MS / 2);
+    Atomics.add(it.words, CONTROL_PROGRESS, 1);
+    it.words[CONTROL_STATE] = THREAD_IDLE;
+    it.clock.pass(100 * DEADLINE_MS);
   }
   assertEquals(it.stuckAfterMs, []);
   await it.asleep(true);

@@ -2,8 +2,23 @@
  * Tracks the requests whose backend returned a Promise: their start times, and whether they may
  * still be answered. Requests are identified by numbers that are reused, such as a queue's slots.
  *
+ * The functions that listen to a Promise are made once per number, not per request, so that a
+ * request makes as little garbage as possible. A number gets new ones only when its Promise is given
+ * up, because that Promise may still settle.
+ *
  * @module
  */
+
+import { fail } from "../uapi/error.ts";
+import { asPromise } from "./answers.ts";
+
+/** Takes the outcomes of requests that were not given up. */
+export interface Settled {
+  /** The request's Promise was fulfilled. */
+  fulfilled(id: number, value: unknown): void;
+  /** The request's Promise was rejected. */
+  rejected(id: number, reason: unknown): void;
+}
 
 /** The requests that wait for a Promise, and the Promises that were given up. */
 export class AsyncRequests {
@@ -12,51 +27,40 @@ export class AsyncRequests {
 
   readonly #waiting: Uint8Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
-  // The number of uses of each id. A Promise that settles under an older generation is late and
-  // must not answer. Doubles, because 32 bits would wrap around.
-  readonly #generation: Float64Array<ArrayBuffer>;
-  readonly #late = new Map<string, () => void>();
+  readonly #listeners: Listener[];
+  readonly #settled: Settled;
   #closed = false;
 
   /** @param count The ids are 0 to `count` - 1. */
-  constructor(count: number) {
+  constructor(count: number, settled: Settled) {
     this.#waiting = new Uint8Array(count);
     this.#startedUs = new Float64Array(count);
-    this.#generation = new Float64Array(count);
-  }
-
-  /** Notes that a request waits. Returns the generation to pass to {@linkcode settle}. */
-  begin(id: number, startedUs: number): number {
-    this.#waiting[id] = 1;
-    this.#startedUs[id] = startedUs;
-    this.outstanding++;
-    return ++this.#generation[id];
+    this.#listeners = Array.from({ length: count }, (_, id) => new Listener(this, id));
+    this.#settled = settled;
   }
 
   /**
-   * Notes that a request's Promise has settled.
-   *
-   * @returns Whether the request is still unanswered, so the caller must answer it.
+   * Waits for a request's Promise or other thenable. Throws what a property of it throws that cannot
+   * be read; the request does not wait then.
    */
-  settle(id: number, generation: number): boolean {
-    if (this.#closed) return false;
-    if (this.#waiting[id] === 1 && this.#generation[id] === generation) {
-      this.#waiting[id] = 0;
-      this.outstanding--;
-      return true;
-    }
-    const key = `${id}/${generation}`;
-    const release = this.#late.get(key);
-    this.#late.delete(key);
-    release?.();
-    return false;
+  wait(id: number, promise: PromiseLike<unknown>, startedUs: number): void {
+    if (this.#waiting[id] !== 0) fail("a number is used by one request at a time");
+    const { fulfilled, rejected } = this.#listeners[id];
+    // One of our own guards against a thenable that throws or settles twice.
+    const own = isPlain(promise) ? promise : asPromise(promise);
+    own.then(fulfilled, rejected);
+    this.#waiting[id] = 1;
+    this.#startedUs[id] = startedUs;
+    this.outstanding++;
   }
 
   /** Gives up a request's Promise. `release` runs if it ever settles. */
   abandon(id: number, release: () => void): void {
+    if (this.#waiting[id] === 0) fail("what is given up was waited for");
+    this.#listeners[id].release = release;
+    this.#listeners[id] = new Listener(this, id);
     this.#waiting[id] = 0;
     this.outstanding--;
-    this.#late.set(`${id}/${this.#generation[id]}`, release);
   }
 
   /** Lists the requests that have waited longer than `deadlineUs`, or since before `givenUpUs`. */
@@ -77,4 +81,36 @@ export class AsyncRequests {
   close(): void {
     this.#closed = true;
   }
+
+  /** Called by a listener: for its own Promise, and once. */
+  settle(listener: Listener, id: number, value: unknown, isRejection: boolean): void {
+    if (this.#closed) return;
+    if (listener.release !== undefined) return listener.release();
+    if (this.#waiting[id] === 0) fail("a Promise settles once");
+    this.#waiting[id] = 0;
+    this.outstanding--;
+    if (isRejection) this.#settled.rejected(id, value);
+    else this.#settled.fulfilled(id, value);
+  }
+}
+
+/** Listens to the Promises of one number, one after the other, until one is given up. */
+class Listener {
+  /** Set when its Promise is given up. */
+  release: (() => void) | undefined = undefined;
+  readonly fulfilled: (value: unknown) => void;
+  readonly rejected: (reason: unknown) => void;
+
+  constructor(requests: AsyncRequests, id: number) {
+    this.fulfilled = (value) => requests.settle(this, id, value, false);
+    this.rejected = (reason) => requests.settle(this, id, reason, true);
+  }
+}
+
+/** Captured before a backend's module could replace it. */
+const { then } = Promise.prototype;
+
+/** Whether it is a Promise of the language whose `then` is the language's too. */
+function isPlain(promise: PromiseLike<unknown>): boolean {
+  return promise instanceof Promise && promise.then === then;
 }

@@ -1,59 +1,108 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AsyncRequests } from "./async_requests.ts";
 
 const never = () => assert(false, "released");
 
-Deno.test("AsyncRequests.settle answers a request once", () => {
-  const requests = new AsyncRequests(2);
-  const generation = requests.begin(1, 0);
-  assertEquals(requests.outstanding, 1);
-  assertEquals(requests.settle(1, generation), true);
-  assertEquals([requests.settle(1, generation), requests.outstanding], [false, 0]);
-});
-
-Deno.test("AsyncRequests.settle tells the Promise of an earlier request from the present one", () => {
-  const requests = new AsyncRequests(1);
-  const first = requests.begin(0, 0);
-  let released = 0;
-  requests.abandon(0, () => released++);
-  const second = requests.begin(0, 0);
-  assertEquals([requests.settle(0, first), released], [false, 1]);
-  // Settle and release each happen only once.
-  assertEquals([requests.settle(0, first), released], [false, 1]);
-  assertEquals([requests.outstanding, requests.settle(0, second)], [1, true]);
-});
-
-Deno.test("AsyncRequests.abandon keeps apart the Promises of one number that were given up", () => {
-  const requests = new AsyncRequests(1);
-  const released: number[] = [];
-  const generations = [0, 1, 2].map((index) => {
-    const generation = requests.begin(0, 0);
-    requests.abandon(0, () => released.push(index));
-    return generation;
+/** Requests whose outcomes are noted in a list. */
+function noting(count: number) {
+  const outcomes: unknown[] = [];
+  const requests = new AsyncRequests(count, {
+    fulfilled: (id, value) => outcomes.push(["fulfilled", id, value]),
+    rejected: (id, reason) => outcomes.push(["rejected", id, reason]),
   });
-  for (const index of [1, 2, 0]) requests.settle(0, generations[index]);
-  assertEquals([released, requests.outstanding], [[1, 2, 0], 0]);
+  return { requests, outcomes };
+}
+
+/** Lets everything settle that can. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await undefined;
+}
+
+Deno.test("AsyncRequests.wait tells each outcome once, by the request's number", async () => {
+  const { requests, outcomes } = noting(3);
+  requests.wait(1, Promise.resolve(7), 0);
+  requests.wait(2, Promise.reject("no"), 0);
+  assertEquals([requests.outstanding, outcomes], [2, []]);
+  await settled();
+  assertEquals(outcomes, [["fulfilled", 1, 7], ["rejected", 2, "no"]]);
+  assertEquals(requests.outstanding, 0);
+  requests.wait(1, Promise.resolve(8), 0);
+  await settled();
+  assertEquals(outcomes.at(-1), ["fulfilled", 1, 8]);
 });
 
-Deno.test("AsyncRequests.overdue names the requests that have waited longer than the deadline", () => {
-  const requests = new AsyncRequests(4);
+Deno.test("AsyncRequests.wait guards against a thenable that settles twice", async () => {
+  const { requests, outcomes } = noting(1);
+  const twice = (resolve: (value: number) => void) => {
+    resolve(1);
+    resolve(2);
+  };
+  const thenables = [
+    { then: twice },
+    Object.assign(Promise.resolve(3), { then: twice }),
+    new (class extends Promise<number> {
+      override then = twice as Promise<number>["then"];
+    })(() => {}),
+  ];
+  for (const thenable of thenables) {
+    requests.wait(0, thenable as PromiseLike<number>, 0);
+    await settled();
+    assertEquals(outcomes.splice(0), [["fulfilled", 0, 1]]);
+  }
+});
+
+Deno.test("AsyncRequests.wait waits for nothing whose properties cannot be read", () => {
+  const { requests } = noting(1);
+  const promise = Object.defineProperty(Promise.resolve(), "constructor", {
+    get() {
+      throw new Error("no");
+    },
+  });
+  assertThrows(() => requests.wait(0, promise, 0), Error, "no");
+  assertEquals(requests.outstanding, 0);
+});
+
+Deno.test("AsyncRequests.abandon releases when the Promise settles, and answers nothing", async () => {
+  const { requests, outcomes } = noting(1);
+  const released: number[] = [];
+  const settle: (() => void)[] = [];
+  for (const index of [0, 1, 2]) {
+    requests.wait(0, new Promise<void>((resolve) => settle.push(resolve)), 0);
+    requests.abandon(0, () => released.push(index));
+  }
+  requests.wait(0, new Promise<void>((resolve) => settle.push(resolve)), 0);
+  for (const index of [1, 2, 0]) {
+    settle[index]();
+    await settled();
+  }
+  assertEquals([released, requests.outstanding, outcomes], [[1, 2, 0], 1, []]);
+  settle[3]();
+  await settled();
+  assertEquals([released, outcomes], [[1, 2, 0], [["fulfilled", 0, undefined]]]);
+});
+
+Deno.test("AsyncRequests.overdue names the requests that have waited longer than the deadline", async () => {
+  const { requests } = noting(4);
+  const pending = new Promise(() => {});
   assertEquals(requests.overdue(1e9, 0), []);
-  requests.begin(0, 100);
-  requests.begin(2, 200);
-  const answered = requests.begin(3, 0);
-  requests.settle(3, answered);
+  requests.wait(0, pending, 100);
+  requests.wait(2, pending, 200);
+  requests.wait(3, Promise.resolve(), 0);
+  await settled();
   assertEquals(requests.overdue(300, 200), []);
   assertEquals(requests.overdue(301, 200), [0]);
   assertEquals(requests.overdue(1000, 200), [0, 2]);
+  assertEquals(requests.overdue(300, 1000, 150), [0]);
   requests.abandon(0, never);
   assertEquals(requests.overdue(1000, 200), [2]);
 });
 
-Deno.test("AsyncRequests.close makes every Promise late and releases nothing", () => {
-  const requests = new AsyncRequests(2);
-  const first = requests.begin(0, 0);
-  const second = requests.begin(1, 0);
+Deno.test("AsyncRequests.close makes every Promise late and releases nothing", async () => {
+  const { requests, outcomes } = noting(2);
+  requests.wait(0, Promise.resolve(), 0);
+  requests.wait(1, Promise.resolve(), 0);
   requests.abandon(1, never);
   requests.close();
-  assertEquals([requests.settle(0, first), requests.settle(1, second)], [false, false]);
+  await settled();
+  assertEquals(outcomes, []);
 });

@@ -237,6 +237,7 @@ Deno.test("BatchSlots serves Promises, several of which are answered by one comm
   const requests = [0, 1, 2].map(() => rig.start(FLUSH));
   for (const done of settle) done();
   await nextTurn();
+  rig.turn();
   assertEquals(requests.map(({ result }) => result), [0, 0, 0]);
   assertEquals(count(rig, UBLK_U_IO_COMMIT_IO_CMDS), 1);
   rig.stop();

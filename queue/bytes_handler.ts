@@ -5,8 +5,8 @@
  * @module
  */
 
-import { asPromise, isLater } from "../disk/answers.ts";
-import { AsyncRequests } from "../disk/async_requests.ts";
+import { isLater } from "../disk/answers.ts";
+import { AsyncRequests, type Settled } from "../disk/async_requests.ts";
 import type { Backend } from "../disk/backend.ts";
 import { dataless, refusePromise, resultOf, resultOfThrown, transfer } from "../disk/calls.ts";
 import { bringsData, carriesData, fullResult, isZoneOperation } from "../disk/operations.ts";
@@ -45,7 +45,7 @@ export interface BytesHandlerParts {
 }
 
 /** Calls the methods of a backend. */
-export class BytesHandler implements Handler {
+export class BytesHandler implements Handler, Settled {
   /** The data path, which takes the answers. */
   path!: DataPath;
   readonly #backend: Backend;
@@ -55,6 +55,8 @@ export class BytesHandler implements Handler {
   readonly #zones: Zones | undefined;
   readonly #shared: SharedMemory | undefined;
   readonly #async: AsyncRequests;
+  /** The result of a request that waits, should it succeed. */
+  readonly #full: Uint32Array<ArrayBuffer>;
   readonly #log: LogWriter;
   readonly #faults: SlotFaults;
   readonly #mayAwait: boolean;
@@ -74,7 +76,8 @@ export class BytesHandler implements Handler {
     this.#metadata = parts.metadata;
     this.#zones = parts.zones;
     this.#shared = parts.shared;
-    this.#async = new AsyncRequests(parts.slots.count);
+    this.#async = new AsyncRequests(parts.slots.count, this);
+    this.#full = new Uint32Array(parts.slots.count);
   }
 
   get outstanding(): number {
@@ -152,18 +155,19 @@ export class BytesHandler implements Handler {
   #await(slot: number, promise: PromiseLike<unknown>, full: number): void {
     const slots = this.#slots;
     if (!slots.timed) slots.begin(slot);
+    this.#async.wait(slot, promise, slots.startedUs(slot));
+    this.#full[slot] = full;
     slots.stats(slot).inFlight++;
-    const generation = this.#async.begin(slot, slots.startedUs(slot));
-    asPromise(promise).then(
-      (value) => {
-        if (!this.#async.settle(slot, generation)) return;
-        this.#finish(slot, this.#resultOf(slot, value, full));
-      },
-      (thrown) => {
-        if (!this.#async.settle(slot, generation)) return;
-        this.#finish(slot, resultOfThrown(thrown, slot, this.#faults));
-      },
-    );
+  }
+
+  /** A request's Promise was fulfilled. */
+  fulfilled(slot: number, value: unknown): void {
+    this.#finish(slot, this.#resultOf(slot, value, this.#full[slot]));
+  }
+
+  /** A request's Promise was rejected. */
+  rejected(slot: number, reason: unknown): void {
+    this.#finish(slot, resultOfThrown(reason, slot, this.#faults));
   }
 
   #finish(slot: number, result: number): void {

@@ -87,6 +87,8 @@ export class QueueServer implements Disposable {
   lostErrno = 0;
   /** The control block. */
   readonly control: Int32Array<SharedArrayBuffer>;
+  /** Wakes the loop while it sleeps: called for each answer outside of {@linkcode process}. */
+  onAnswer: (() => void) | undefined = undefined;
 
   readonly #slots: Slots;
   readonly #parts: Assembly;
@@ -108,7 +110,6 @@ export class QueueServer implements Disposable {
   #overdue = false;
   #drainUs = 0;
   #failure: unknown;
-  #submitScheduled = false;
 
   /** Takes over the parts. */
   constructor(parts: ServerParts) {
@@ -223,19 +224,13 @@ export class QueueServer implements Disposable {
     return count;
   }
 
-  /** Submits answers given outside of {@linkcode process}, together, at the end of this turn. */
-  readonly submitSoon = (): void => {
-    if (this.#submitScheduled) return;
-    this.#submitScheduled = true;
-    queueMicrotask(() => {
-      this.#submitScheduled = false;
-      if (!this.running) return;
-      this.guard(() => {
-        this.#slots.flush();
-        if (this.ring.pending > 0) this.ring.enter(0);
-      });
-    });
-  };
+  /** Queues commands for the answers given outside of {@linkcode process}. */
+  flush(): void {
+    this.#slots.flush();
+  }
+
+  /** Notes that a request was answered outside of {@linkcode process}. The loop submits it. */
+  readonly answered = (): void => this.onAnswer?.();
 
   /**
    * Runs a callback from outside of the loop. An exception there would end the caller's process. So

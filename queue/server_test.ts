@@ -221,14 +221,18 @@ Deno.test("QueueServer leaves at once when told to abandon, with requests outsta
   assertEquals([rig.server.running, rig.server.outstanding, rig.slots.live], [false, 1, 4]);
 });
 
-Deno.test("QueueServer.submitSoon submits answers given between two turns, in one call", async () => {
+Deno.test("QueueServer.answered wakes the loop, which submits all answers in one call", async () => {
   const settle: (() => void)[] = [];
   const backend = { ...mockBackend(), flush: () => new Promise<void>((done) => settle.push(done)) };
   using rig = new QueueRig({ backend }).fetch();
   const requests = [0, 1, 2].map(() => rig.start({ op: UBLK_IO_OP_FLUSH }));
+  let woken = 0;
+  rig.server.onAnswer = () => woken++;
   const enters = rig.kernel.enters;
   for (const done of settle) done();
   await nextTurn();
+  assertEquals([woken, rig.kernel.enters - enters], [3, 0]);
+  rig.turn();
   assertEquals(requests.map(({ result }) => result), [0, 0, 0]);
   assertEquals(rig.kernel.enters - enters, 1);
 });

@@ -12,7 +12,6 @@ import { assert, UblkError } from "../uapi/error.ts";
 import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
 import { UBLKSRV_CMD_BUF_OFFSET } from "../uapi/ublk_io.ts";
 import { IO_DESC_BYTES } from "../uapi/offsets.ts";
-import { IORING_SETUP_SUBMIT_ALL } from "../uapi/io_uring.ts";
 import { Mapping, PAGE_BYTES, pageAlign } from "../uring/mapping.ts";
 import { BatchSlots } from "./batch_slots.ts";
 import { claimRelease, OWNER_THREAD } from "./control_block.ts";
@@ -110,10 +109,25 @@ export interface Serving {
   run(): Promise<number>;
 }
 
+/** What may be other than usual. */
+export interface ServingParts {
+  /**
+   * Whether the thread must not block in the kernel.
+   *
+   * @default Unless the backend is `synchronous`
+   */
+  readonly eventLoop?: boolean;
+  /**
+   * Makes the slots; a benchmark has some without a driver.
+   *
+   * @default Those of the driver
+   */
+  readonly makeSlots?: (options: SlotsOptions, batch: boolean) => Slots;
+}
+
 /**
  * Opens all resources and hands every slot to the kernel.
  *
- * @param eventLoop Whether the thread must not block in the kernel.
  * @throws {UblkError} An error of the ring or the mappings, or `THREAD_FAILED` if the kernel
  *   refuses the slots. Everything is released then.
  */
@@ -121,7 +135,7 @@ export function prepareServing(
   backend: Backend,
   order: ServeOrder,
   log: LogWriter,
-  eventLoop: boolean = backend.synchronous !== true,
+  { eventLoop = backend.synchronous !== true, makeSlots = slotsOf }: ServingParts = {},
 ): Serving {
   checkOrder(order, eventLoop);
   using stack = new DisposableStack();
@@ -141,20 +155,19 @@ export function prepareServing(
   const { ring, mappings } = openRing({
     entries,
     ownSqes: entries + ownSqes <= MAX_ENTRIES ? ownSqes : 0,
-    setupFlags: eventLoop ? EVENT_LOOP_SETUP : undefined,
   });
   stack.use(ring);
   const plainFd = plainFdOf(sized);
   const files = plainFd === undefined ? [charFd] : [charFd, plainFd];
   if (fixedFile || plainFd !== undefined) registerFiles(ring, files);
-  const slots = makeSlots(order.batch, {
+  const slots = makeSlots({
     ring,
     charFd: fixedFile ? 0 : charFd,
     fixedFile,
     queues,
     depth,
     log,
-  });
+  }, order.batch);
   // Released after the ring has been closed.
   if (slots instanceof BatchSlots) late.use(slots);
   if (isZeroCopy(path)) registerSparseBuffers(ring, slots.count);
@@ -171,7 +184,7 @@ export function prepareServing(
     eventLoop,
     log,
     plainFile: plainFd === undefined ? undefined : PLAIN_FILE,
-    answered: () => server!.submitSoon(),
+    answered: () => server!.answered(),
   });
   const control = new Int32Array(order.control);
   const resizer = new Resizer(backend, control, log, eventLoop);
@@ -225,7 +238,7 @@ function checkOrder(order: ServeOrder, eventLoop: boolean): void {
 }
 
 /** Makes the slots. Each kind of slots is one file and one line here. */
-function makeSlots(batch: boolean, options: SlotsOptions): Slots {
+function slotsOf(options: SlotsOptions, batch: boolean): Slots {
   return batch ? new BatchSlots(options) : new FetchSlots(options);
 }
 
@@ -234,14 +247,6 @@ const PLAIN_FILE = 1;
 
 /** The kernel's limit of SQEs in a ring (`IORING_MAX_ENTRIES`). */
 const MAX_ENTRIES = 32768;
-
-/**
- * Setup flags for a thread with an event loop, which sleeps on an eventfd. With `DEFER_TASKRUN` it
- * could sleep for ever: one `enter` runs about twenty pending work items, and the eventfd is
- * signalled again only after all have run. Without that flag the kernel runs them whatever the
- * thread does.
- */
-const EVENT_LOOP_SETUP = IORING_SETUP_SUBMIT_ALL;
 
 /**
  * Maps one queue's descriptors. The offset counts in queues of the maximum depth, but the length is

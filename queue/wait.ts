@@ -4,10 +4,10 @@
  * @module
  */
 
-import { resetEventFd, signalEventFd } from "../uring/libc.ts";
+import { monotonicUs, resetEventFd } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
 import { registerEventFd } from "../uring/register.ts";
-import { CONTROL_PROGRESS, THREAD_IDLE, THREAD_IN_USER } from "./control_block.ts";
+import { CONTROL_PROGRESS, THREAD_IDLE } from "./control_block.ts";
 import type { QueueServer } from "./server.ts";
 
 /**
@@ -53,59 +53,147 @@ const DRAIN_CHECK_US = 100_000;
 
 /** Number of checks for overdue requests per deadline. */
 const CHECKS_PER_DEADLINE = 8;
-/** Number of batches after which the event loop gets a turn even if more are ready. */
-const BATCHES_PER_TURN = 16;
+/**
+ * Turns of the microtask queue after a batch. A Promise that is settled by then, such as that of an
+ * `async` method which waits for nothing, costs no turn of the event loop. Wrappers add some turns.
+ */
+const SETTLING_TURNS = 16;
+/** The event loop gets a turn after so many microseconds of requests without a pause. */
+const TURN_US = 4_000;
+/**
+ * The longest wait in the kernel, in microseconds. It is longer than the tick of the timer (4 ms on
+ * most kernels), because a shorter one has the kernel program the timer's hardware for each wait.
+ */
+const BLOCK_US = 5_000;
 
 /**
- * Serves from within an event loop until the device is gone, so that Promises, timers and sockets
- * of the backend keep working. Each wait costs one hop through Deno's thread pool. Nothing wakes
- * this thread while no request is outstanding.
+ * Serves until the device is gone, from a thread that has an event loop, so that Promises, timers
+ * and sockets of the backend keep working.
+ *
+ * As long as requests come and their Promises settle at once, the thread blocks in the kernel
+ * between batches, as {@linkcode serveBlocking} does, and the event loop gets a turn now and then: a
+ * timer or a socket of the backend waits {@linkcode TURN_US} and {@linkcode BLOCK_US} at most, so
+ * not 10 ms. If Promises are outstanding, or no request has come in that time, the thread sleeps in
+ * the event loop, and the ring's eventfd wakes it. Nothing wakes it while it has nothing to do.
  *
  * @param eventfd A non-blocking eventfd for the ring to signal. The caller keeps ownership. It
- *   stays signalled as long as there are completions that this thread has not handled.
+ *   stays signalled as long as there are completions that a sleeping thread has not handled.
  */
 export async function serveInEventLoop(
   server: QueueServer,
   eventfd: number,
   deadlineMs: number,
 ): Promise<void> {
-  const ring = server.ring;
-  const periodMs = Math.max(10, Math.min(1000, deadlineMs / CHECKS_PER_DEADLINE));
-  let timer: ReturnType<typeof setInterval> | undefined;
+  const { ring } = server;
   registerEventFd(ring, eventfd);
   await using completions = new PolledFd(eventfd);
-  const tick = () => {
+  using sleeper = new Sleeper(server, completions, deadlineMs);
+  let turnUs = monotonicUs();
+  ring.signals(false);
+  while (server.running) {
+    server.flush();
+    if (server.outstanding === 0) {
+      server.sleep();
+      ring.enterTimeout(1, BLOCK_US);
+      server.awake();
+    } else ring.enter(0);
+    const count = server.process();
+    for (let turn = 0; turn < SETTLING_TURNS && server.outstanding > 0; turn++) await undefined;
+    if (count > 0 && monotonicUs() - turnUs < TURN_US) continue;
+    // From here on completions signal, also to the watch, should this thread get stuck in code of
+    // its event loop. Those posted before have not.
+    ring.signals(true);
+    server.flush();
+    ring.enter(0);
+    const isBusy = server.process() + count > 0;
+    if (!server.running) break;
+    await (isBusy ? sleeper.turn() : sleeper.sleep());
+    ring.signals(false);
+    resetEventFd(eventfd);
+    turnUs = monotonicUs();
+  }
+  server.finish();
+  server.check();
+}
+
+/** Leaves the thread to its event loop, for a turn or until there is something to do. */
+class Sleeper implements Disposable {
+  readonly #server: QueueServer;
+  readonly #completions: PolledFd;
+  readonly #periodMs: number;
+  /** Runs while anything is outstanding. */
+  #timer: ReturnType<typeof setInterval> | undefined;
+  /** Somebody waits for the eventfd. One wait serves many sleeps, because each costs a thread. */
+  #listens = false;
+  #asleep: PromiseWithResolvers<void> | undefined;
+
+  constructor(server: QueueServer, completions: PolledFd, deadlineMs: number) {
+    this.#server = server;
+    this.#completions = completions;
+    this.#periodMs = Math.max(10, Math.min(1000, deadlineMs / CHECKS_PER_DEADLINE));
+  }
+
+  /** Sleeps until there is a completion, an answer or an end. */
+  async sleep(): Promise<void> {
+    const server = this.#server;
+    const asleep = this.#asleep = Promise.withResolvers<void>();
+    server.onAnswer = this.#wake;
+    if (!this.#listens) {
+      this.#listens = true;
+      this.#completions.wait().then(this.#signalled, this.#failed);
+    }
+    this.#leave();
+    await asleep.promise;
+    server.onAnswer = undefined;
+    server.awake();
+  }
+
+  /** Lets timers, sockets and the like have their turn. */
+  async turn(): Promise<void> {
+    this.#leave();
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#server.awake();
+  }
+
+  #leave(): void {
+    const server = this.#server;
+    if (server.outstanding > 0 || server.ring.pending > 0) {
+      this.#timer ??= setInterval(this.#tick, this.#periodMs);
+    }
+    if (this.#timer === undefined) server.enterState(THREAD_IDLE);
+  }
+
+  readonly #wake = (): void => {
+    this.#asleep?.resolve();
+    this.#asleep = undefined;
+  };
+
+  readonly #signalled = (): void => {
+    this.#listens = false;
+    this.#wake();
+  };
+
+  readonly #failed = (error: unknown): void => {
+    this.#listens = false;
+    this.#asleep?.reject(error);
+  };
+
+  readonly #tick = (): void => {
+    const server = this.#server;
     // The tick proves that this thread is not stuck in a backend method.
     server.control[CONTROL_PROGRESS]++;
     server.guard(() => server.expire());
     // Wake the loop if a late answer has ended the service, or could not be submitted because the
     // kernel was short of memory.
-    if (!server.running || ring.pending > 0) completions.wake();
-    if (server.outstanding > 0 || ring.pending > 0) return;
-    clearInterval(timer);
-    timer = undefined;
-    server.enterState(THREAD_IDLE);
+    if (!server.running || server.ring.pending > 0) this.#wake();
+    if (server.outstanding > 0 || server.ring.pending > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    if (this.#asleep !== undefined) server.enterState(THREAD_IDLE);
   };
-  try {
-    while (server.running) {
-      for (let batch = 0; batch < BATCHES_PER_TURN && server.running; batch++) {
-        ring.enter(0);
-        if (server.process() === 0 && ring.pending === 0) break;
-      }
-      if (!server.running) break;
-      // Only after all were handled: if a method never returns, the watch sees the eventfd
-      // signalled.
-      resetEventFd(eventfd);
-      if (server.outstanding > 0 || ring.pending > 0) timer ??= setInterval(tick, periodMs);
-      // Completions that arrived meanwhile, or exceed one turn's share, get the next turn.
-      if (ring.ready() > 0) signalEventFd(eventfd);
-      else if (timer === undefined) server.enterState(THREAD_IDLE);
-      await completions.wait();
-      server.enterState(THREAD_IN_USER);
-    }
-    server.finish();
-    server.check();
-  } finally {
-    clearInterval(timer);
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#server.onAnswer = undefined;
   }
 }

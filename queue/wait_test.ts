@@ -1,11 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
+import type { Backend } from "../disk/backend.ts";
 import { mockBackend } from "../testing.ts";
 import { DiskModel } from "../tests/disk_model.ts";
+import type { FakeRequest } from "../tests/fake_request.ts";
 import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
 import { ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
-import { closeFd, eventFd, signalEventFd } from "../uring/libc.ts";
+import { closeFd, eventFd } from "../uring/libc.ts";
 import {
   CONTROL_DEADLINE_MS,
   CONTROL_ORDER,
@@ -71,30 +73,140 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
   assert(turns >= 2 && turns < waits, `${turns} turns`);
 });
 
-/** Makes a rig whose fake kernel signals the registered eventfd, as the real kernel does. */
-function eventRig(backend: ReturnType<typeof mockBackend>) {
-  const rig = new QueueRig({ backend, depth: 2 });
+/** Makes a rig that is served from the event loop. */
+function eventRig(backend: Backend) {
+  const rig = new QueueRig({ backend, depth: 2 }).fetch();
   const completions = eventFd(true);
-  let fd = -1;
-  rig.kernel.onRegister = (_opcode, argument) => {
-    fd = new Int32Array(argument!.slice().buffer)[0];
-    return 0;
-  };
-  const complete = rig.kernel.complete.bind(rig.kernel);
-  rig.kernel.complete = (...parts) => {
-    complete(...parts);
-    if (fd >= 0) signalEventFd(fd);
-  };
-  rig.fetch();
   return {
     rig,
+    completions,
     serve: (deadlineMs: number) => serveInEventLoop(rig.server, completions, deadlineMs),
+    /** Calls back before each `io_uring_enter`, with whether the thread blocks in it. */
+    onEnter(run: (blocks: boolean) => void) {
+      const { kernel } = rig;
+      const [enter, enterTimeout] = [kernel.enter.bind(kernel), kernel.enterTimeout.bind(kernel)];
+      kernel.enter = (...parts) => {
+        run(false);
+        return enter(...parts);
+      };
+      kernel.enterTimeout = (...parts) => {
+        run(true);
+        return enterTimeout(...parts);
+      };
+    },
     [Symbol.dispose]() {
       rig[Symbol.dispose]();
       closeFd(completions);
     },
   };
 }
+
+/** Promises that are settled at once, and one that takes some turns of the microtasks. */
+const PROMPT: Record<string, () => Promise<void> | void> = {
+  "no Promise": () => {},
+  // deno-lint-ignore require-await
+  "an async method": async () => {},
+  "several awaits": async () => {
+    for (let turn = 0; turn < 8; turn++) await undefined;
+  },
+};
+
+for (const [what, readAt] of Object.entries(PROMPT)) {
+  Deno.test(`serveInEventLoop blocks in the kernel between requests answered by ${what}`, async () => {
+    using it = eventRig({ ...mockBackend(), readAt });
+    const { rig } = it;
+    let blocks = 0;
+    let others = 0;
+    const requests: FakeRequest[] = [];
+    it.onEnter((isBlocking) => {
+      if (!isBlocking) return void others++;
+      blocks++;
+      if (blocks <= 200) requests.push(rig.ublk.submitIo(0, READ));
+      else if (blocks === 201) rig.ublk.stop();
+    });
+    await within(it.serve(20_000));
+    assertEquals(new Set(requests.map(({ result }) => result)), new Set([4096]));
+    // A request is submitted and waited for in one call. The event loop has had few turns.
+    assert(blocks > 200 && others < 50, `${blocks} waits, ${others} other calls`);
+    assert(rig.kernel.signals < 50, `${rig.kernel.signals} signals`);
+  });
+}
+
+Deno.test("serveInEventLoop gives the event loop its turns under full load", async () => {
+  using it = eventRig(mockBackend());
+  const { rig } = it;
+  const asleep = new Int32Array(new SharedArrayBuffer(4));
+  let since = 0;
+  let most = 0;
+  let batches = 0;
+  it.onEnter((isBlocking) => {
+    if (!isBlocking) return;
+    // Each batch takes 1 ms, and the next request is there already.
+    Atomics.wait(asleep, 0, 0, 1);
+    most = Math.max(most, ++since);
+    if (++batches <= 100) rig.ublk.submitIo(0, READ);
+    else if (batches === 101) rig.ublk.stop();
+  });
+  // As a socket of the backend would.
+  const { port1, port2 } = new MessageChannel();
+  let messages = 0;
+  port2.onmessage = () => {
+    since = 0;
+    messages++;
+    port1.postMessage(0);
+  };
+  port1.postMessage(0);
+  await within(it.serve(20_000));
+  port1.close();
+  port2.close();
+  assert(batches > 100 && messages >= 10, `${batches} batches, ${messages} messages`);
+  assert(most <= 8, `${most} ms without a turn`);
+});
+
+Deno.test("serveInEventLoop misses nothing that completes while it goes to sleep", async () => {
+  using it = eventRig(mockBackend());
+  const { rig } = it;
+  const { kernel } = rig;
+  const requests: FakeRequest[] = [];
+  const enterTimeout = kernel.enterTimeout.bind(kernel);
+  kernel.enterTimeout = (...parts) => {
+    const waitedUs = kernel.waitedUs;
+    const result = enterTimeout(...parts);
+    // It comes after a wait that was in vain, when completions do not signal yet.
+    if (kernel.waitedUs > waitedUs && requests.length < 20) {
+      requests.push(rig.ublk.submitIo(0, READ));
+    }
+    return result;
+  };
+  const served = it.serve(20_000);
+  while (requests.length < 20) {
+    // Wakes the thread, so that it goes to sleep once more.
+    await within(rig.ublk.submitIo(0, READ).done);
+    await within(requests.at(-1)!.done);
+  }
+  rig.ublk.stop();
+  await within(served);
+  rig.assertStopped();
+  assertEquals(requests.map(({ result }) => result), Array(20).fill(4096));
+});
+
+Deno.test("serveInEventLoop looks idle to the watch while the event loop runs other code", async () => {
+  using it = eventRig(mockBackend());
+  const { rig } = it;
+  const states = new Set<number>();
+  let batches = 0;
+  it.onEnter((isBlocking) => {
+    if (!isBlocking) return;
+    if (++batches <= 20) rig.ublk.submitIo(0, READ);
+    else if (batches === 21) rig.ublk.stop();
+    const until = performance.now() + 1;
+    while (performance.now() < until);
+  });
+  const timer = setInterval(() => states.add(rig.control[CONTROL_STATE]), 0);
+  await within(it.serve(20_000));
+  clearInterval(timer);
+  assertEquals(states, new Set([THREAD_IDLE]));
+});
 
 Deno.test("serveInEventLoop serves Promises and synchronous answers until the device is gone", async () => {
   const faults = [{ effect: "late", rate: 0.5, delayMs: [0, 4] }] as const;

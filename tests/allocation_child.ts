@@ -62,7 +62,7 @@ class LeanKernel implements RingKernel {
       ...{ sqEntries: entries, cqEntries: entries, sqeWords: SQE_WORDS },
       ...{ sqes: new Uint32Array(entries * SQE_WORDS), cqes: new Int32Array(entries * CQE_WORDS) },
       ...{ sqHead: new Uint32Array(1), sqTail: new Uint32Array(1), sqFlags: new Uint32Array(1) },
-      ...{ cqHead: new Uint32Array(1), cqTail: new Uint32Array(1) },
+      ...{ cqHead: new Uint32Array(1), cqTail: new Uint32Array(1), cqFlags: new Uint32Array(1) },
       sqArray: ownSqes > 0 ? new Uint32Array(entries) : undefined,
     };
   }

@@ -147,7 +147,7 @@ export class QueueRig implements Disposable {
       : backend;
     this.#watch = seen as Partial<Disposable>;
     const { slots } = this;
-    const answered = () => this.server.submitSoon();
+    const answered = () => this.server.answered();
     const parts: Assembly = assemble({
       ...{ backend, seen, ring, slots, path, maxIoBytes, eventLoop, log, answered },
       ...{
@@ -188,6 +188,7 @@ export class QueueRig implements Disposable {
 
   /** Runs one turn of the loop. */
   turn(): void {
+    this.server.flush();
     this.ring.enter(0);
     this.server.process();
   }

@@ -13,6 +13,7 @@
 import { EAGAIN, EBADF, EBUSY, ECANCELED, EINTR, ETIME } from "../uapi/errno.ts";
 import { assert } from "../uapi/error.ts";
 import {
+  IORING_CQ_EVENTFD_DISABLED,
   IORING_ENTER_GETEVENTS,
   IORING_SQ_CQ_OVERFLOW,
   IORING_SQ_TASKRUN,
@@ -99,6 +100,7 @@ export function fakeRing(options: FakeRingOptions): { ring: Ring; kernel: FakeKe
     cqEntries,
     cqHead: index(),
     cqTail: index(),
+    cqFlags: new Uint32Array(1),
   };
   const kernel = new FakeKernel(memory, options);
   return { ring: new Ring(memory, kernel, options.ownSqes), kernel };
@@ -133,6 +135,8 @@ export class FakeKernel implements RingKernel {
   readonly #ready: Completion[] = [];
   /** Completions posted while the CQ was full, oldest first. */
   readonly #backlog: Completion[] = [];
+  /** How often the eventfd was signalled. */
+  signals = 0;
   /** By user data of a linked SQE: its flags, and the SQEs that wait for it. */
   readonly #links = new Map<string, { flags: number; chain: FakeSqe[] }>();
   /** User data of SQEs in flight that complete silently unless they fail. */
@@ -342,7 +346,9 @@ export class FakeKernel implements RingKernel {
    * Signals the eventfd for completions that the next `enter` will post, as with `DEFER_TASKRUN`.
    */
   #signal(): void {
-    if (this.#eventFd >= 0) signalEventFd(this.#eventFd);
+    if (this.#eventFd < 0 || this.#memory.cqFlags[0] === IORING_CQ_EVENTFD_DISABLED) return;
+    this.signals++;
+    signalEventFd(this.#eventFd);
   }
 
   #setFlags(): void {

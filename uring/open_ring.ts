@@ -211,6 +211,7 @@ function mapRing(fd: number, params: Params, mappings: Mapping[]): RingMemory {
     cqEntries: params.cq_entries,
     cqHead: new Uint32Array(buffer, cq_off.head, 1),
     cqTail: new Uint32Array(buffer, cq_off.tail, 1),
+    cqFlags: new Uint32Array(buffer, cq_off.flags, 1),
   };
 }
 

@@ -15,7 +15,11 @@
 
 import { EAGAIN, EBUSY, EINTR, ENOMEM, ETIME } from "../uapi/errno.ts";
 import { assert, fail } from "../uapi/error.ts";
-import { IORING_ENTER_GETEVENTS, IORING_SQ_CQ_OVERFLOW } from "../uapi/io_uring.ts";
+import {
+  IORING_CQ_EVENTFD_DISABLED,
+  IORING_ENTER_GETEVENTS,
+  IORING_SQ_CQ_OVERFLOW,
+} from "../uapi/io_uring.ts";
 import { IOSQE_IO_HARDLINK, IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { CQE_BYTES } from "../uapi/offsets.ts";
 import { syscallError } from "./libc.ts";
@@ -254,6 +258,16 @@ export class Ring implements Disposable {
   get overflowed(): boolean {
     if (this.#closed) return false;
     return (Atomics.load(this.#memory.sqFlags, 0) & IORING_SQ_CQ_OVERFLOW) !== 0;
+  }
+
+  /**
+   * Whether completions signal the registered eventfd. While this thread reads completions anyway,
+   * signals would only cost the kernel time. After switching them on, {@linkcode enter} once more
+   * and read what is there: completions posted before were not signalled.
+   */
+  signals(wanted: boolean): void {
+    assert(!this.#closed, "the ring is open");
+    Atomics.store(this.#memory.cqFlags, 0, wanted ? 0 : IORING_CQ_EVENTFD_DISABLED);
   }
 
   /**

@@ -44,4 +44,6 @@ export interface RingMemory {
   readonly cqHead: Uint32Array<ArrayBuffer>;
   /** Written by the kernel. */
   readonly cqTail: Uint32Array<ArrayBuffer>;
+  /** `IORING_CQ_*`, written by us. */
+  readonly cqFlags: Uint32Array<ArrayBuffer>;
 }
