@@ -2,7 +2,7 @@
  * The benchmarks: `deno task bench`. See `docs/benchmarks.md`.
  *
  * ```text
- * bench/main.ts [ring|speed|start]… [--quick] [--json FILE] [--parallel]
+ * bench/main.ts [ring|hardware|speed|start]… [--quick] [--json FILE] [--parallel]
  * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
@@ -15,15 +15,18 @@ import { runProgram } from "../vm/program.ts";
 import { runPlan } from "./guest.ts";
 import { type GuestPlan, type GuestRecord, type Size, speedPlan, startPlan } from "./plan.ts";
 import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
+import { hardwareTables, measureHardware } from "./hardware.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
-const USAGE = `usage: deno task bench [ring|speed|start]… [OPTION…]
+const USAGE = `usage: deno task bench [ring|hardware|speed|start]… [OPTION…]
 
-  ring   ns per NOP at batch 1, 32 and 128, on this machine's kernel
-  speed  in a guest whose clock counts instructions: against kublk and the kernel's loop
-         device, and the garbage collections during steady I/O
-  start  in an ordinary guest: from command to usable disk, by queue depth
+  ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
+  hardware  CPU per request of each kind of backend beside a server in C, on this machine's
+            kernel (Linux 6.7 or newer) without ublk; needs gcc
+  speed     in a guest whose clock counts instructions: against kublk and the kernel's loop
+            device, and the garbage collections during steady I/O
+  start     in an ordinary guest: from command to usable disk, by queue depth
   (default: all)
 
   --quick      fewer and shorter samples, for rough figures
@@ -31,12 +34,18 @@ const USAGE = `usage: deno task bench [ring|speed|start]… [OPTION…]
   --parallel   boot even while another guest runs
   --smoke      everything once with tiny counts, on this machine instead of a guest: for tests`;
 
-const SECTIONS = ["ring", "speed", "start"];
+const SECTIONS = ["ring", "hardware", "speed", "start"];
 
 const RING_PLANS = {
   full: { rounds: 9, nops: 200_000 },
   quick: { rounds: 5, nops: 50_000 },
   smoke: { rounds: 2, nops: 500 },
+};
+
+const HARDWARE_PLANS = {
+  full: { rounds: 5, warm: 60_000, requests: 60_000 },
+  quick: { rounds: 3, warm: 60_000, requests: 20_000 },
+  smoke: { rounds: 1, warm: 40, requests: 40 },
 };
 
 function section(title: string, conditions: readonly string[], table: string): void {
@@ -47,6 +56,12 @@ function section(title: string, conditions: readonly string[], table: string): v
 async function ring(size: Size): Promise<void> {
   const samples = measureRing(RING_PLANS[size]);
   section("The ring: NOPs on this machine's kernel", await hostConditions(), ringTable(samples));
+}
+
+async function hardware(size: Size): Promise<void> {
+  const tables = hardwareTables(await measureHardware(HARDWARE_PLANS[size]));
+  const title = "Kinds of backends on this machine's kernel, without ublk";
+  section(title, await hostConditions(), tables);
 }
 
 async function speed(size: Size, options: BedOptions): Promise<GuestRecord[]> {
@@ -111,6 +126,7 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     const bed = { parallel: options.parallel, signal };
     const records: GuestRecord[] = [];
     if (wanted.includes("ring")) await ring(size);
+    if (wanted.includes("hardware")) await hardware(size);
     if (wanted.includes("speed")) records.push(...await speed(size, bed));
     if (wanted.includes("start")) records.push(...await start(size, bed));
     if (options.json !== undefined) {

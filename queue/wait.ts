@@ -4,7 +4,7 @@
  * @module
  */
 
-import { monotonicUs, resetEventFd } from "../uring/libc.ts";
+import { monotonicUs, resetEventFd, turnOfEventLoop } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
 import { registerEventFd } from "../uring/register.ts";
 import { CONTROL_PROGRESS, THREAD_IDLE } from "./control_block.ts";
@@ -151,7 +151,7 @@ class Sleeper implements Disposable {
   /** Lets timers, sockets and the like have their turn. */
   async turn(): Promise<void> {
     this.#leave();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turnOfEventLoop();
     this.#server.awake();
   }
 

@@ -128,7 +128,8 @@ export const ROOMS: readonly Room[] = [
     ],
   },
   { name: "vm", imports: [] },
-  { name: "bench", imports: [...GROUND, "vm"] },
+  { name: "bench/bed", imports: [...DISKS, "queue"] },
+  { name: "bench", imports: [...GROUND, "vm", "bench/bed"] },
   { name: "demo", imports: ["vm", "disk/size.ts", "cmd/line/args.ts"] },
   {
     name: "tests",

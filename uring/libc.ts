@@ -83,7 +83,7 @@ const SYMBOLS = {
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   // epoll_wait(epfd, events, maxevents, timeout)
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  // The only call that blocks a thread of Deno's pool. The pool has 32 threads for the whole
+  // The only call that blocks a thread of Deno's pool for long. The pool has 32 threads for the whole
   // runtime, and Deno's file I/O needs them too. See poller.ts.
   epollWait: {
     name: "epoll_wait",
@@ -91,6 +91,8 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  // A call that does nothing, on a thread of Deno's pool: see `turnOfEventLoop`.
+  passThroughPool: { name: "sched_yield", parameters: [], result: "i32", nonblocking: true },
   // poll(fds, nfds, timeout)
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
@@ -358,6 +360,17 @@ export function isSignalled(fd: number): boolean {
 
 const timespec = new BigInt64Array(2);
 const timespec32 = new Uint32Array(timespec.buffer);
+
+/**
+ * Resolves after a turn of the event loop, in which timers, sockets and the like had theirs.
+ *
+ * The way leads through Deno's thread pool, because meanwhile Deno has nothing to do and looks at
+ * its sockets. While JavaScript is always ready to go on, after a `setImmediate` for instance, it
+ * looks at them only every 61 of its own turns.
+ */
+export async function turnOfEventLoop(): Promise<void> {
+  await libc().passThroughPool();
+}
 
 /** `CLOCK_MONOTONIC` in microseconds. All threads share this clock. Allocates nothing. */
 export function monotonicUs(): number {

@@ -1,8 +1,12 @@
 /**
  * The bed's server: our rings, loops and handlers, in this process's own thread.
  *
- * `server.ts FILE DEPTH KIND [URL]`: prints "ready" once it serves, and after each line on stdin the
- * bytes of the heap so far.
+ * ```text
+ * server.ts FILE DEPTH KIND URL [ECHO_PORT]
+ * ```
+ *
+ * Prints "ready" once it serves. With a port, it has timers, a socket and fetches of its own, and
+ * prints every half second what they suffered: three maxima in milliseconds, and three counts.
  *
  * @module
  */
@@ -16,32 +20,66 @@ import { type Kind, open } from "./kinds.ts";
 import { BedSlots } from "./slots.ts";
 
 const O_RDWR = 2;
-const [path, depth, kind, url] = Deno.args;
+const DEADLINE_MS = 30_000;
+const PROBE_MS = 500;
+
+const [path, depth, kind, url, echoPort] = Deno.args;
 const backend = open({ kind: kind as Kind, size: 64 << 20, url });
-const log = new LogWriter(createLogBuffer());
 const serving = prepareServing(
   backend,
   {
-    device: 0,
-    charFd: openFile(path, O_RDWR),
+    ...{ device: 0, charFd: openFile(path, O_RDWR), depth: Number(depth), maxIoBytes: 4096 },
     queues: [{ queue: 0, stats: createStatsBuffer() }],
-    depth: Number(depth),
-    maxIoBytes: 4096,
-    path: "copy",
-    batch: false,
-    fixedFile: false,
-    blockSize: 512,
-    metadataSize: 0,
-    sharedBuffers: [],
-    control: createControlBlock(30_000),
-    wakeFd: eventFd(),
-    completionsFd: eventFd(true),
-    deadlineMs: 30_000,
-    bounded: false,
-    paranoid: false,
+    ...{ path: "copy", batch: false, fixedFile: false, blockSize: 512, metadataSize: 0 },
+    ...{ sharedBuffers: [], bounded: false, paranoid: false },
+    ...{ control: createControlBlock(DEADLINE_MS), deadlineMs: DEADLINE_MS },
+    ...{ wakeFd: eventFd(), completionsFd: eventFd(true) },
   },
-  log,
+  new LogWriter(createLogBuffer()),
   { makeSlots: (options) => new BedSlots(options) },
 );
 console.log("ready");
+if (echoPort !== undefined) probe(Number(echoPort));
 await serving.run();
+
+/** Runs timers, round trips and fetches for ever. */
+async function probe(port: number): Promise<void> {
+  let most = [0, 0, 0];
+  let counts = [0, 0, 0];
+  const note = (column: number, ms: number) => {
+    most[column] = Math.max(most[column], ms);
+    counts[column]++;
+  };
+  const connection = await Deno.connect({ port, hostname: "127.0.0.1" });
+  const timers = async () => {
+    for (;;) {
+      const startMs = performance.now();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      note(0, performance.now() - startMs - 1);
+    }
+  };
+  const trips = async () => {
+    const byte = new Uint8Array(1);
+    for (;;) {
+      const startMs = performance.now();
+      await connection.write(byte);
+      await connection.read(byte);
+      note(1, performance.now() - startMs);
+    }
+  };
+  const fetches = async () => {
+    for (;;) {
+      const startMs = performance.now();
+      await (await fetch(url)).bytes();
+      note(2, performance.now() - startMs);
+    }
+  };
+  timers();
+  trips();
+  fetches();
+  setInterval(() => {
+    console.log([...most.map((ms) => ms.toFixed(2)), ...counts].join(" "));
+    most = [0, 0, 0];
+    counts = [0, 0, 0];
+  }, PROBE_MS);
+}

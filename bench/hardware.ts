@@ -1,0 +1,294 @@
+/**
+ * What a request costs a server on real hardware, on this machine's own kernel and without ublk.
+ *
+ * Our loops and handlers serve a client in another process through this machine's io_uring. A futex
+ * wait takes the place of FETCH and a futex wake that of the answer (`bed/slots.ts`), so that
+ * sleeping, waking and caches are real. A server in C does the same. See `docs/benchmarks.md`.
+ *
+ * @module
+ */
+
+import { TextLineStream } from "@std/streams";
+import type { Kind } from "./bed/kinds.ts";
+import { BED_BYTES } from "./bed/slots.ts";
+import { formatSpread, formatTable, spread } from "./table.ts";
+
+/** The amount of work. */
+export interface HardwarePlan {
+  /** Samples of each server, taken in turn. */
+  readonly rounds: number;
+  /** Requests before the first sample: all code of the server is compiled then. */
+  readonly warm: number;
+  /** Requests of a sample. */
+  readonly requests: number;
+}
+
+/** A server: the one in C, or ours with a disk that answers in one of the ways. */
+export type Server = "C" | Kind;
+
+/** All servers, in the order of the table. */
+export const SERVERS: readonly Server[] = [
+  ...["C", "synchronous", "unflagged", "async", "awaits", "timer", "fetch"] as const,
+];
+/** Requests in flight. */
+export const DEPTHS: readonly number[] = [1, 32];
+/** Those whose requests wait for something: they get a twentieth of the requests. */
+const WAITING: readonly Server[] = ["timer", "fetch"];
+/** With it, the server also tells how late its timers, sockets and fetches are. */
+const PROBED: Server = "async";
+
+/** One sample. */
+export interface HardwareSample {
+  readonly server: Server;
+  readonly depth: number;
+  readonly operation: "read" | "write";
+  /** Wall-clock microseconds per request. */
+  readonly wallUs: number;
+  /** Microseconds of CPU per request, by the names of the server's threads. */
+  readonly cpuUs: Readonly<Record<string, number>>;
+  /** The median of the latencies, in microseconds. */
+  readonly p50Us: number;
+  /** The 99th percentile of the latencies, in microseconds. */
+  readonly p99Us: number;
+}
+
+/** How much a disk's own timers, sockets and fetches suffer under full load, in milliseconds. */
+export interface Lateness {
+  readonly depth: number;
+  /** The latest of the timers of 1 ms. */
+  readonly timerMs: number;
+  /** The longest round trip of a byte through a socket to another process. */
+  readonly socketMs: number;
+  /** The longest `fetch` of a byte from another process. */
+  readonly fetchMs: number;
+  /** Timers, round trips and fetches. */
+  readonly counts: readonly number[];
+}
+
+/** The samples, and what the disk's own work suffered. */
+export interface HardwareRecord {
+  readonly samples: HardwareSample[];
+  readonly lateness: Lateness[];
+}
+
+/** A running server, and its client. */
+class Bed implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #file: string;
+  readonly #client: string;
+  readonly #server: Server;
+  readonly #depth: number;
+  /** What the server has printed. */
+  readonly lines: string[] = [];
+  #ended = false;
+
+  constructor(programs: string, server: Server, depth: number, urls: readonly string[]) {
+    [this.#server, this.#depth, this.#client] = [server, depth, `${programs}/client`];
+    this.#file = Deno.makeTempFileSync({ dir: "/dev/shm", prefix: "ublk-bed-" });
+    Deno.truncateSync(this.#file, BED_BYTES);
+    const script = new URL("bed/server.ts", import.meta.url).pathname;
+    const [program, ...args] = server === "C" ? [`${programs}/server`, this.#file, `${depth}`] : [
+      Deno.execPath(),
+      "run",
+      "-A",
+      "--no-check",
+      script,
+      this.#file,
+      `${depth}`,
+      server,
+      ...urls,
+    ];
+    this.#child = new Deno.Command(program, { args, stdout: "piped", stderr: "inherit" }).spawn();
+    this.#read();
+  }
+
+  async #read(): Promise<void> {
+    const lines = this.#child.stdout.pipeThrough(new TextDecoderStream())
+      .pipeThrough(new TextLineStream());
+    for await (const line of lines) this.lines.push(line);
+    this.#ended = true;
+  }
+
+  /** Resolves once the server has armed all its slots. */
+  async ready(): Promise<void> {
+    while (!this.lines.includes("ready")) {
+      if (this.#ended) throw new Error(`the bed's server (${this.#server}) ended: see above`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  /** Has the client make requests. */
+  async run(requests: number, operation: "read" | "write"): Promise<HardwareSample> {
+    const before = cpuNs(this.#child.pid);
+    const { success, stdout } = await new Deno.Command(this.#client, {
+      args: [this.#file, `${this.#depth}`, `${requests}`, operation],
+      stderr: "inherit",
+    }).output();
+    if (!success) throw new Error("the bed's client failed: see above");
+    const cpuUs: Record<string, number> = {};
+    for (const [thread, [name, ns]] of cpuNs(this.#child.pid)) {
+      const spentUs = (ns - (before.get(thread)?.[1] ?? 0)) / 1e3;
+      cpuUs[name] = (cpuUs[name] ?? 0) + spentUs / requests;
+    }
+    const [ns, p50, p99] = new TextDecoder().decode(stdout).split(" ").map(Number);
+    return {
+      ...{ server: this.#server, depth: this.#depth, operation, cpuUs },
+      ...{ wallUs: ns / 1e3 / requests, p50Us: p50 / 1e3, p99Us: p99 / 1e3 },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#ended) this.#child.kill("SIGKILL");
+    await this.#child.status;
+    await Deno.remove(this.#file);
+  }
+}
+
+/** By thread: its name, and the nanoseconds of CPU so far. */
+function cpuNs(pid: number): Map<string, [name: string, ns: number]> {
+  const found = new Map<string, [string, number]>();
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+    const dir = `/proc/${pid}/task/${name}`;
+    try {
+      const [ns] = Deno.readTextFileSync(`${dir}/schedstat`).split(" ");
+      found.set(name, [Deno.readTextFileSync(`${dir}/comm`).trim(), Number(ns)]);
+    } catch {
+      // The thread has ended.
+    }
+  }
+  return found;
+}
+
+/** Compiles the programs in C. Returns their folder, which the caller removes. */
+async function build(): Promise<string> {
+  const programs = await Deno.makeTempDir({ prefix: "ublk-bed-" });
+  for (const name of ["client", "server"]) {
+    const source = new URL(`bed/${name}.c`, import.meta.url).pathname;
+    const { success } = await new Deno.Command("gcc", {
+      args: ["-O2", "-Wall", "-o", `${programs}/${name}`, source],
+      stdout: "inherit",
+      stderr: "inherit",
+    }).output().catch((error) => {
+      throw new Error(`gcc does not start (${error.message}): apt-get install gcc libc6-dev`);
+    });
+    if (!success) throw new Error("gcc could not compile the bed's programs: see above");
+  }
+  return programs;
+}
+
+/** Answers with a byte: each byte from a socket, and each request of a fetch. */
+function startPeers(): AsyncDisposable & { urls: string[] } {
+  const echo = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  const serveEcho = async () => {
+    for await (const connection of echo) {
+      connection.readable.pipeTo(connection.writable).catch(() => {});
+    }
+  };
+  serveEcho();
+  const options = { port: 0, hostname: "127.0.0.1", onListen() {} };
+  const web = Deno.serve(options, () => new Response("x"));
+  return {
+    urls: [`http://127.0.0.1:${web.addr.port}/`, `${(echo.addr as Deno.NetAddr).port}`],
+    async [Symbol.asyncDispose]() {
+      echo.close();
+      await web.shutdown();
+    },
+  };
+}
+
+/** Measures all servers, in turn at each depth. */
+export async function measureHardware(
+  plan: HardwarePlan,
+  servers: readonly Server[] = SERVERS,
+  depths: readonly number[] = DEPTHS,
+): Promise<HardwareRecord> {
+  const record: HardwareRecord = { samples: [], lateness: [] };
+  const programs = await build();
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => Deno.remove(programs, { recursive: true }));
+  const { urls } = stack.use(startPeers());
+  const share = (server: Server, requests: number) =>
+    WAITING.includes(server) ? Math.ceil(requests / 20) : requests;
+  for (const depth of depths) {
+    await using beds = new AsyncDisposableStack();
+    const running = servers.map((server) => {
+      return { server, bed: beds.use(new Bed(programs, server, depth, urls.slice(0, 1))) };
+    });
+    for (const { server, bed } of running) {
+      await bed.ready();
+      for (const operation of ["read", "write"] as const) {
+        await bed.run(share(server, plan.warm), operation);
+      }
+    }
+    for (let round = 0; round < plan.rounds; round++) {
+      for (const { server, bed } of running) {
+        for (const operation of ["read", "write"] as const) {
+          record.samples.push(await bed.run(share(server, plan.requests), operation));
+        }
+      }
+    }
+    record.lateness.push(await lateness(plan, programs, depth, urls));
+  }
+  return record;
+}
+
+async function lateness(
+  plan: HardwarePlan,
+  programs: string,
+  depth: number,
+  urls: readonly string[],
+): Promise<Lateness> {
+  await using bed = new Bed(programs, PROBED, depth, urls);
+  await bed.ready();
+  await bed.run(plan.warm, "read");
+  const before = bed.lines.length;
+  await bed.run(3 * plan.requests, "read");
+  const probes = bed.lines.slice(before).map((line) => line.split(" ").map(Number));
+  const most = (column: number) => Math.max(0, ...probes.map((probe) => probe[column]));
+  const sum = (column: number) => probes.reduce((all, probe) => all + probe[column], 0);
+  return {
+    ...{ depth, timerMs: most(0), socketMs: most(1), fetchMs: most(2) },
+    counts: [sum(3), sum(4), sum(5)],
+  };
+}
+
+/** The tables of a record. Ratios are to C's, at the same depth and operation, by neighbours. */
+export function hardwareTables({ samples, lateness }: HardwareRecord): string {
+  const total = ({ cpuUs }: HardwareSample) =>
+    Object.values(cpuUs).reduce((sum, us) => sum + us, 0);
+  const groups = Map.groupBy(samples, (s) => `${s.operation}, depth ${s.depth}, ${s.server}`);
+  const median = (group: HardwareSample[], value: (sample: HardwareSample) => number) =>
+    spread(group.map(value)).median;
+  const rows = [...groups.values()].map((group) => {
+    const { server, operation, depth } = group[0];
+    const c = groups.get(`${operation}, depth ${depth}, C`);
+    const ratios = c?.map((sample, round) => total(group[round]) / total(sample));
+    const names = Object.keys(group[0].cpuUs);
+    return [
+      server,
+      `${operation}, depth ${depth}`,
+      formatSpread(spread(group.map(total))),
+      ratios === undefined || server === "C" ? "–" : formatSpread(spread(ratios)),
+      median(group, ({ wallUs }) => wallUs).toFixed(2),
+      median(group, ({ p50Us }) => p50Us).toFixed(1),
+      median(group, ({ p99Us }) => p99Us).toFixed(1),
+      names.map((name) => [name, median(group, ({ cpuUs }) => cpuUs[name] ?? 0)] as const)
+        .filter(([, us]) => us >= 0.01)
+        .map(([name, us]) => `${name} ${us.toFixed(2)}`).join(", "),
+    ];
+  });
+  const late = lateness.map(({ depth, timerMs, socketMs, fetchMs, counts }) => [
+    `${PROBED}, depth ${depth}`,
+    ...[timerMs, socketMs, fetchMs].map((ms, index) => `${ms.toFixed(1)} of ${counts[index]}`),
+  ]);
+  return [
+    formatTable(
+      ["server", "4 KiB", "CPU µs", "× C", "wall µs", "p50 µs", "p99 µs", "CPU µs by thread"],
+      rows,
+    ),
+    formatTable(
+      ["under full load", "latest timer, ms", "longest round trip, ms", "longest fetch, ms"],
+      late,
+    ),
+  ].join("\n\n");
+}
