@@ -66,6 +66,9 @@ const TURN_US = 4_000;
  */
 const BLOCK_US = 5_000;
 
+/** Number of loops that serve from this thread's event loop. */
+let loops = 0;
+
 /**
  * Serves until the device is gone, from a thread that has an event loop, so that Promises, timers
  * and sockets of the backend keep working.
@@ -74,7 +77,8 @@ const BLOCK_US = 5_000;
  * between batches, as {@linkcode serveBlocking} does, and the event loop gets a turn now and then: a
  * timer or a socket of the backend waits {@linkcode TURN_US} and {@linkcode BLOCK_US} at most, so
  * not 10 ms. If Promises are outstanding, or no request has come in that time, the thread sleeps in
- * the event loop, and the ring's eventfd wakes it. Nothing wakes it while it has nothing to do.
+ * the event loop, and the ring's eventfd wakes it. Nothing wakes it while it has nothing to do. If
+ * the thread serves several devices, none of them may block it.
  *
  * @param eventfd A non-blocking eventfd for the ring to signal. The caller keeps ownership. It
  *   stays signalled as long as there are completions that a sleeping thread has not handled.
@@ -88,11 +92,12 @@ export async function serveInEventLoop(
   registerEventFd(ring, eventfd);
   await using completions = new PolledFd(eventfd);
   using sleeper = new Sleeper(server, completions, deadlineMs);
+  using _loop = countLoop();
   let turnUs = monotonicUs();
   ring.signals(false);
   while (server.running) {
     server.flush();
-    if (server.outstanding === 0) {
+    if (server.outstanding === 0 && loops === 1) {
       server.sleep();
       ring.enterTimeout(1, BLOCK_US);
       server.awake();
@@ -114,6 +119,11 @@ export async function serveInEventLoop(
   }
   server.finish();
   server.check();
+}
+
+function countLoop(): Disposable {
+  loops++;
+  return { [Symbol.dispose]: () => void loops-- };
 }
 
 /** Leaves the thread to its event loop, for a turn or until there is something to do. */

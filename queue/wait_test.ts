@@ -163,6 +163,41 @@ Deno.test("serveInEventLoop gives the event loop its turns under full load", asy
   assert(most <= 8, `${most} ms without a turn`);
 });
 
+Deno.test("serveInEventLoop does not block a thread that serves another device too", async () => {
+  using first = eventRig(mockBackend());
+  using second = eventRig(mockBackend());
+  const served = [first, second].map((it) => it.serve(20_000));
+  let blocks = 0;
+  for (const it of [first, second]) it.onEnter((isBlocking) => blocks += isBlocking ? 1 : 0);
+  await nextTurn();
+  for (let nth = 0; nth < 10; nth++) {
+    const requests = [first, second].map(({ rig }) => rig.ublk.submitIo(0, READ));
+    await within(Promise.all(requests.map(({ done }) => done)));
+  }
+  assertEquals(blocks, 0);
+  second.rig.ublk.stop();
+  await within(served[1]);
+  await within(first.rig.ublk.submitIo(0, READ).done);
+  assert(blocks > 0, "the last one may block again");
+  first.rig.ublk.stop();
+  await within(served[0]);
+});
+
+// Each loop once blocked a thread of Deno's pool, which has 32: the 33rd device hung, and so did
+// every read of a file.
+Deno.test("serveInEventLoop serves 200 devices of one thread, and leaves Deno's pool to others", async () => {
+  using stack = new DisposableStack();
+  const all = Array.from({ length: 200 }, () => stack.use(eventRig(mockBackend())));
+  const served = all.map((it) => it.serve(20_000));
+  for (let round = 0; round < 2; round++) {
+    await nextTurn();
+    await within(Deno.readTextFile(new URL(import.meta.url)));
+    await within(Promise.all(all.map(({ rig }) => rig.ublk.submitIo(0, READ).done)));
+  }
+  for (const { rig } of all) rig.ublk.stop();
+  await within(Promise.all(served));
+});
+
 Deno.test("serveInEventLoop misses nothing that completes while it goes to sleep", async () => {
   using it = eventRig(mockBackend());
   const { rig } = it;
