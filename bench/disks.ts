@@ -34,6 +34,16 @@ export const COPIES: Readonly<Record<DiskName, string>> = {
   "kublk-file": "the same",
   "ublk-file-zc": "the same with the request's own pages (AUTO_BUF_REG): one copy by that device",
   "kublk-file-zc": "the same",
+  "ublk-synchronous": "a module over memory: one copy by the kernel, one in JavaScript",
+  "ublk-unflagged": "the same without `synchronous`",
+  "ublk-async": "the same with `async` methods, which wait for nothing",
+  "ublk-awaits": "the same with methods that await three times",
+  "ublk-object": "as ublk-async, as an object in the thread that called `serve`",
+  "ublk-async-cow": "ublk-async below `--wrap cow`, with the overlay on tmpfs",
+  "ublk-async-cache": "ublk-async below `--wrap cache:128M`",
+  "nbdkit-memory": "nbdkit's memory plugin over a Unix socket: one copy by it, two by the kernel",
+  "nbdkit-python": "nbdkit's python plugin, over a bytearray",
+  "nbdkit-perl": "nbdkit's perl plugin, over a string",
 };
 
 const DEPTH = "128";
@@ -42,6 +52,9 @@ const PROJECT = new URL("..", import.meta.url).pathname;
 const COPY = ["--data-path", "copy"];
 /** Larger than the CPU's caches, small enough for the guest. */
 const FILE_BYTES = 64 << 20;
+
+/** Our modules that differ in how they answer. */
+const KINDS = "./bench/bed/kinds.ts";
 
 // As in `deno.json`.
 const PERMISSIONS = [
@@ -117,6 +130,23 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
       return await startKublk(name, kublk, ["-t", "loop", "--auto_zc", await ramDisk(1)]);
     case "kublk-loop":
       return await startKublk(name, kublk, ["-t", "loop", await fileOnTmpfs(name)]);
+    case "ublk-synchronous":
+    case "ublk-unflagged":
+    case "ublk-async":
+    case "ublk-awaits":
+      return await startKind(name, name.slice("ublk-".length));
+    case "ublk-async-cow":
+      return await startKind(name, "async", ["--wrap", "cow:/dev/shm/bench-overlay"]);
+    case "ublk-async-cache":
+      return await startKind(name, "async", ["--wrap", "cache:128M"]);
+    case "ublk-object":
+      return await startObject(name);
+    case "nbdkit-memory":
+      return await startNbdkit(name, ["memory", String(FILE_BYTES)]);
+    case "nbdkit-python":
+      return await startNbdkit(name, ["python", "bench/bed/nbdkit.py"]);
+    case "nbdkit-perl":
+      return await startNbdkit(name, ["perl", "bench/bed/nbdkit.pl"]);
     case "kernel-loop": {
       const file = await fileOnTmpfs(name);
       const path = (await run("losetup", ["--find", "--show", file])).trim();
@@ -144,6 +174,52 @@ async function startUblk(name: DiskName, args: readonly string[]): Promise<Disk>
     pid: server.pid,
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
+}
+
+/** A module, as a target of `ublk add`. */
+async function startKind(name: DiskName, kind: string, more: readonly string[] = []) {
+  const options = JSON.stringify({ kind, size: FILE_BYTES });
+  return await startUblk(name, ["-t", KINDS, "--options", options, ...more]);
+}
+
+/** An object in the thread that calls `serve`. */
+async function startObject(name: DiskName): Promise<Disk> {
+  const args = ["run", "--no-check", "-A", "bench/bed/object.ts", DEPTH, String(FILE_BYTES)];
+  const server = new LineProcess(Deno.execPath(), args, PROJECT);
+  const path = await server.line(/^\/dev\/ublkb\d+$/);
+  return {
+    name,
+    path,
+    pid: server.pid,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** A plugin of nbdkit's over a Unix socket, with the kernel's client. */
+async function startNbdkit(name: DiskName, plugin: readonly string[]): Promise<Disk> {
+  await run("modprobe", ["nbd", "nbds_max=4"]);
+  const node = `/dev/nbd${["nbdkit-memory", "nbdkit-python", "nbdkit-perl"].indexOf(name)}`;
+  const socket = `/dev/shm/${name}.sock`;
+  const server = new LineProcess("nbdkit", ["-f", "-U", socket, ...plugin], PROJECT);
+  while (!exists(socket)) await new Promise((resolve) => setTimeout(resolve, 10));
+  await run("nbd-client", ["-unix", socket, node]);
+  return {
+    name,
+    path: node,
+    pid: server.pid,
+    async [Symbol.asyncDispose]() {
+      await run("nbd-client", ["-d", node]);
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** One of the kernel's RAM disks. Each server uses its own. */

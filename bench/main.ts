@@ -2,7 +2,7 @@
  * The benchmarks: `deno task bench`. See `docs/benchmarks.md`.
  *
  * ```text
- * bench/main.ts [ring|hardware|speed|start]… [--quick] [--json FILE] [--parallel]
+ * bench/main.ts [ring|hardware|kinds|speed|start]… [--quick] [--json FILE] [--parallel]
  * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
@@ -10,20 +10,30 @@
  */
 
 import { parseArgs } from "@std/cli";
+import { ensureHostPackages, NBDKIT_PACKAGE_NAMES } from "../vm/packages.ts";
 import { ensureKublk } from "../vm/kublk.ts";
 import { runProgram } from "../vm/program.ts";
 import { runPlan } from "./guest.ts";
-import { type GuestPlan, type GuestRecord, type Size, speedPlan, startPlan } from "./plan.ts";
+import {
+  type GuestPlan,
+  type GuestRecord,
+  kindsPlan,
+  type Size,
+  speedPlan,
+  startPlan,
+} from "./plan.ts";
 import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
 import { hardwareTables, measureHardware } from "./hardware.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
-const USAGE = `usage: deno task bench [ring|hardware|speed|start]… [OPTION…]
+const USAGE = `usage: deno task bench [ring|hardware|kinds|speed|start]… [OPTION…]
 
   ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
   hardware  CPU per request of each kind of backend beside a server in C, on this machine's
             kernel (Linux 6.7 or newer) without ublk; needs gcc
+  kinds     in a guest whose clock counts instructions: each kind of backend against our RAM
+            disk, against one another and against nbdkit's plugins
   speed     in a guest whose clock counts instructions: against kublk and the kernel's loop
             device, and the garbage collections during steady I/O
   start     in an ordinary guest: from command to usable disk, by queue depth
@@ -34,7 +44,7 @@ const USAGE = `usage: deno task bench [ring|hardware|speed|start]… [OPTION…]
   --parallel   boot even while another guest runs
   --smoke      everything once with tiny counts, on this machine instead of a guest: for tests`;
 
-const SECTIONS = ["ring", "hardware", "speed", "start"];
+const SECTIONS = ["ring", "hardware", "kinds", "speed", "start"];
 
 const RING_PLANS = {
   full: { rounds: 9, nops: 200_000 },
@@ -89,6 +99,19 @@ function showSpeed(
   ], gcTable(records));
 }
 
+async function kinds(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+  await ensureHostPackages(NBDKIT_PACKAGE_NAMES);
+  const plan = kindsPlan(size);
+  const records = await measureOn(DETERMINISTIC, plan, options);
+  showKinds(plan, records);
+  return records;
+}
+
+function showKinds(plan: GuestPlan, records: GuestRecord[]): void {
+  const conditions = [...conditionLines(records), ...copyLines(plan.groups)];
+  section("Kinds of backends", conditions, speedTable(plan, records));
+}
+
 async function start(size: Size, options: BedOptions): Promise<GuestRecord[]> {
   const records = await measureOn(WALL_CLOCK, startPlan(size), options);
   section("Start-up of ublk-null", conditionLines(records), startTable(records));
@@ -104,6 +127,10 @@ async function smoke(): Promise<void> {
   const records: GuestRecord[] = [];
   const plan = { ...speedPlan("smoke", kublk), startDepths, startRounds };
   await runPlan(plan, (record) => records.push(record));
+  const some = kindsPlan("smoke");
+  const kindRecords: GuestRecord[] = [];
+  await runPlan(some, (record) => kindRecords.push(record));
+  showKinds(some, kindRecords);
   showSpeed(plan, records, [kublk === undefined ? "without kublk" : `kublk at ${kublk}`]);
   section("Start-up of ublk-null", [], startTable(records));
 }
@@ -127,6 +154,7 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     const records: GuestRecord[] = [];
     if (wanted.includes("ring")) await ring(size);
     if (wanted.includes("hardware")) await hardware(size);
+    if (wanted.includes("kinds")) records.push(...await kinds(size, bed));
     if (wanted.includes("speed")) records.push(...await speed(size, bed));
     if (wanted.includes("start")) records.push(...await start(size, bed));
     if (options.json !== undefined) {

@@ -36,7 +36,17 @@ export type DiskName =
   | "ublk-file"
   | "kublk-file"
   | "ublk-file-zc"
-  | "kublk-file-zc";
+  | "kublk-file-zc"
+  | "ublk-synchronous"
+  | "ublk-unflagged"
+  | "ublk-async"
+  | "ublk-awaits"
+  | "ublk-object"
+  | "ublk-async-cow"
+  | "ublk-async-cache"
+  | "nbdkit-memory"
+  | "nbdkit-python"
+  | "nbdkit-perl";
 
 /** A group of disks to compare. */
 export interface Group {
@@ -178,6 +188,32 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
         gcDisks: ["ublk-mem"],
       };
   }
+}
+
+/**
+ * The plan that compares kinds of backends with one another, with our RAM disk and with nbdkit, on
+ * the deterministic bed.
+ */
+export function kindsPlan(size: Size): GuestPlan {
+  const group = (...disks: DiskName[]): Group => ({
+    disks,
+    cells: size === "smoke" ? [CELLS[3]] : FEW_CELLS,
+  });
+  const groups = [
+    group("ublk-async", "ublk-mem", "nbdkit-memory"),
+    group("ublk-object", "ublk-async"),
+    group("ublk-unflagged", "ublk-synchronous"),
+    group("ublk-awaits", "nbdkit-python", "nbdkit-perl"),
+    group("ublk-async-cow", "ublk-async"),
+    group("ublk-async-cache", "ublk-async"),
+  ];
+  return {
+    groups: size === "smoke" ? [groups[2]] : groups,
+    rounds: { full: 4, quick: 3, smoke: 1 }[size],
+    ios: size === "smoke" ? { 32: 400 } : { 1: 10_000, 32: 20_000 },
+    warmIos: { full: 40_000, quick: 30_000, smoke: 0 }[size],
+    ...{ startDepths: [], startRounds: 0, gcIos: 0, gcCells: [], gcDisks: [] },
+  };
 }
 
 /** The plan that measures start-up times. */

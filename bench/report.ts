@@ -83,7 +83,9 @@ function serverCost(samples: readonly IoRecord[]): string {
 
 /** The copies that each disk of a run makes, one line each. */
 export function copyLines(groups: GuestPlan["groups"]): string[] {
-  return groups.flatMap(({ disks }) => disks).map((disk) => `${disk}: ${COPIES[disk]}`);
+  return [...new Set(groups.flatMap(({ disks }) => disks))].map((disk) =>
+    `${disk}: ${COPIES[disk]}`
+  );
 }
 
 /** The table of start-up times by depth. */

@@ -44,8 +44,27 @@ const SELFTEST_PACKAGES: readonly HostPackage[] = [
   { name: "libc6-dev", proof: ["/usr/include/stdio.h"] },
 ];
 
+/** What only the comparison with nbdkit needs. */
+const NBDKIT_PACKAGES: readonly HostPackage[] = [
+  { name: "nbdkit", proof: ["/usr/sbin/nbdkit"] },
+  {
+    name: "nbdkit-plugin-python",
+    proof: ["/usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-python-plugin.so"],
+  },
+  {
+    name: "nbdkit-plugin-perl",
+    proof: ["/usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-perl-plugin.so"],
+  },
+  { name: "nbd-client", proof: ["/usr/sbin/nbd-client", "/sbin/nbd-client"] },
+];
+
+const ALL_PACKAGES = [...HOST_PACKAGES, ...SELFTEST_PACKAGES, ...NBDKIT_PACKAGES];
+
 /** Their names, for {@link ensureHostPackages}. */
 export const SELFTEST_PACKAGE_NAMES: readonly string[] = SELFTEST_PACKAGES.map(({ name }) => name);
+
+/** Their names, for {@link ensureHostPackages}. */
+export const NBDKIT_PACKAGE_NAMES: readonly string[] = NBDKIT_PACKAGES.map(({ name }) => name);
 
 /** Where Debian and its derivatives put busybox. */
 export const BUSYBOX_PATHS: readonly string[] = ["/bin/busybox", "/usr/bin/busybox"];
@@ -77,7 +96,7 @@ export async function missingPackages(among?: readonly string[]): Promise<string
   const missing: string[] = [];
   const wanted = among === undefined
     ? HOST_PACKAGES
-    : [...HOST_PACKAGES, ...SELFTEST_PACKAGES].filter(({ name }) => among.includes(name));
+    : ALL_PACKAGES.filter(({ name }) => among.includes(name));
   for (const { name, proof } of wanted) {
     const there = name === "busybox-static"
       ? (await findBusybox()) !== undefined
