@@ -218,19 +218,25 @@ function mapRing(fd: number, params: Params, mappings: Mapping[]): RingMemory {
 /** The size of `struct io_uring_getevents_arg`; a bigint, see `enterArg` in `libc.ts`. */
 const ARGUMENT_BYTES = 24n;
 
+/** Words of the buffer with the argument and what it points to. V8 moves what has 64 bytes or less. */
+const ARGUMENT_BUFFER_WORDS = 32;
+const TIMESPEC_WORD = 8;
+
 /** The running kernel behind a ring. */
 class LinuxRing implements RingKernel {
   readonly fd: number;
   readonly #mappings: readonly Mapping[];
   readonly #enter = libc().enter;
-  // struct __kernel_timespec, and the struct io_uring_getevents_arg that points to it. They are
-  // fields so that they live as long as the kernel may read them.
-  readonly #timespec = new BigInt64Array(2);
-  readonly #argument = new BigUint64Array(3);
+  readonly #enterArg = libc().enterArg;
+  // The struct io_uring_getevents_arg, and the struct __kernel_timespec that it points to: in one
+  // buffer that V8 never moves, since it is too large for V8's own heap.
+  readonly #argument = new Uint32Array(ARGUMENT_BUFFER_WORDS);
 
   constructor(fd: number, mappings: readonly Mapping[]) {
     this.fd = fd;
     this.#mappings = mappings;
+    const timespec = this.#argument.subarray(TIMESPEC_WORD);
+    new BigUint64Array(this.#argument.buffer)[2] = addressOf(timespec);
   }
 
   enter(toSubmit: number, minComplete: number, flags: number): number {
@@ -242,10 +248,11 @@ class LinuxRing implements RingKernel {
   enterTimeout(toSubmit: number, minComplete: number, flags: number, timeoutUs: number): number {
     assert(timeoutUs >= 0, "a wait has a length");
     const seconds = Math.floor(timeoutUs / 1e6);
-    this.#timespec[0] = BigInt(seconds);
-    this.#timespec[1] = BigInt(Math.floor((timeoutUs - seconds * 1e6) * 1e3));
-    this.#argument[2] = addressOf(this.#timespec);
-    const result = libc().enterArg(
+    // Low words; the high ones stay 0. A bigint would be garbage.
+    this.#argument[TIMESPEC_WORD] = seconds;
+    this.#argument[TIMESPEC_WORD + 2] = Math.floor((timeoutUs - seconds * 1e6) * 1e3);
+    const enterArg = this.#enterArg;
+    const result = enterArg(
       SYS_io_uring_enter,
       this.fd,
       toSubmit,

@@ -46,7 +46,7 @@ const SELFTEST_PACKAGES: readonly HostPackage[] = [
 
 /** What only the comparison with nbdkit needs. */
 const NBDKIT_PACKAGES: readonly HostPackage[] = [
-  { name: "nbdkit", proof: ["/usr/sbin/nbdkit"] },
+  { name: "nbdkit", proof: ["/usr/bin/nbdkit", "/usr/sbin/nbdkit"] },
   {
     name: "nbdkit-plugin-python",
     proof: ["/usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-python-plugin.so"],
