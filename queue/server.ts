@@ -42,6 +42,7 @@ import {
   KIND_IO,
   KIND_LEAVE,
   KIND_PATH,
+  KIND_TICK,
   KIND_WAKE,
   type Slots,
 } from "./slots.ts";
@@ -89,6 +90,8 @@ export class QueueServer implements Disposable {
   readonly control: Int32Array<SharedArrayBuffer>;
   /** Wakes the loop while it sleeps: called for each answer outside of {@linkcode process}. */
   onAnswer: (() => void) | undefined = undefined;
+  /** The tick was among the completions of the last {@linkcode process}. */
+  ticked = false;
 
   readonly #slots: Slots;
   readonly #parts: Assembly;
@@ -109,6 +112,8 @@ export class QueueServer implements Disposable {
   /** The grace time is over: the kernel will not return the remaining slots. */
   #overdue = false;
   #drainUs = 0;
+  /** The tick's timer is under way. */
+  #ticks = false;
   #failure: unknown;
 
   /** Takes over the parts. */
@@ -165,7 +170,7 @@ export class QueueServer implements Disposable {
    * Handles every completion in the ring. Answers are queued; the next `enter` submits them.
    * Allocates nothing, and throws only if an assertion fails.
    *
-   * @returns The number of completions.
+   * @returns The number of completions, apart from the tick.
    */
   process(): number {
     const ring = this.ring;
@@ -177,6 +182,7 @@ export class QueueServer implements Disposable {
       this.#log.level <= LOG_TRACE;
     slots.mayFollow = slots.canFollow && !slots.timed && !this.#leaving && this.#drainUs === 0;
     const count = ring.ready();
+    this.ticked = false;
     const express = count >= EXPRESS_FROM && !slots.timed ? this.#express : undefined;
     for (let nth = 0; nth < count; nth++) {
       if (express !== undefined) {
@@ -211,6 +217,9 @@ export class QueueServer implements Disposable {
         control[PROGRESS]++;
       } else if (kind === KIND_WAKE) {
         this.#woken();
+      } else if (kind === KIND_TICK) {
+        this.#ticks = false;
+        this.ticked = true;
       } else if (kind === KIND_LEAVE) {
         this.#timeIsUp();
       } else if (kind === KIND_ASK) {
@@ -220,8 +229,16 @@ export class QueueServer implements Disposable {
     ring.seen(count);
     slots.flush();
     slots.timed = false;
-    if (count > 0) slots.countBatch(count);
-    return count;
+    const done = this.ticked ? count - 1 : count;
+    if (done > 0) slots.countBatch(done);
+    return done;
+  }
+
+  /** Starts the tick, unless it runs. */
+  startTick(): void {
+    if (this.#ticks) return;
+    this.#ticks = true;
+    this.#wakePage.tick();
   }
 
   /** Queues commands for the answers given outside of {@linkcode process}. */

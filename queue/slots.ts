@@ -42,9 +42,12 @@ export const KIND_CANCEL = 7;
 
 /** `kind` of the completions of probes, see {@linkcode Slots.ask}. */
 export const KIND_ASK = 8;
+/** `kind` of the completion of the tick, see `WakePage.tick`. */
+export const KIND_TICK = 9;
 
 const KINDS = [
   ...[KIND_IO, KIND_WAKE, KIND_BACKEND, KIND_PATH, KIND_BATCH, KIND_LEAVE, KIND_CANCEL, KIND_ASK],
+  KIND_TICK,
 ];
 assert(KINDS.every((kind) => kind > 0 && kind <= 0xff), "a kind fits the low byte, and is not 0");
 assert(new Set(KINDS).size === KINDS.length, "completions of two kinds are told apart");

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { monotonicUs, resetEventFd, turnOfEventLoop } from "../uring/libc.ts";
+import { resetEventFd, turnOfEventLoop } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
 import { registerEventFd } from "../uring/register.ts";
 import { CONTROL_PROGRESS, THREAD_IDLE } from "./control_block.ts";
@@ -58,13 +58,6 @@ const CHECKS_PER_DEADLINE = 8;
  * `async` method which waits for nothing, costs no turn of the event loop. Wrappers add some turns.
  */
 const SETTLING_TURNS = 16;
-/** The event loop gets a turn after so many microseconds of requests without a pause. */
-const TURN_US = 4_000;
-/**
- * The longest wait in the kernel, in microseconds. It is longer than the tick of the timer (4 ms on
- * most kernels), because a shorter one has the kernel program the timer's hardware for each wait.
- */
-const BLOCK_US = 5_000;
 
 /** Number of loops that serve from this thread's event loop. */
 let loops = 0;
@@ -74,11 +67,11 @@ let loops = 0;
  * and sockets of the backend keep working.
  *
  * As long as requests come and their Promises settle at once, the thread blocks in the kernel
- * between batches, as {@linkcode serveBlocking} does, and the event loop gets a turn now and then: a
- * timer or a socket of the backend waits {@linkcode TURN_US} and {@linkcode BLOCK_US} at most, so
- * not 10 ms. If Promises are outstanding, or no request has come in that time, the thread sleeps in
- * the event loop, and the ring's eventfd wakes it. Nothing wakes it while it has nothing to do. If
- * the thread serves several devices, none of them may block it.
+ * between batches, as {@linkcode serveBlocking} does. A timer of the ring, the tick, ends that wait
+ * every 5 ms, and the event loop gets a turn: timers and sockets of the backend are served within
+ * 10 ms. If Promises are outstanding, or no request has come between two ticks, the thread sleeps
+ * in the event loop, and the ring's eventfd wakes it. Nothing wakes it while it has nothing to do.
+ * If the thread serves several devices, none of them may block it.
  *
  * @param eventfd A non-blocking eventfd for the ring to signal. The caller keeps ownership. It
  *   stays signalled as long as there are completions that a sleeping thread has not handled.
@@ -93,29 +86,38 @@ export async function serveInEventLoop(
   await using completions = new PolledFd(eventfd);
   using sleeper = new Sleeper(server, completions, deadlineMs);
   using _loop = countLoop();
-  let turnUs = monotonicUs();
   ring.signals(false);
+  // Completions since the event loop had its last turn.
+  let count = 0;
   while (server.running) {
     server.flush();
-    if (server.outstanding === 0 && loops === 1) {
+    const blocks = server.outstanding === 0 && loops === 1;
+    if (blocks) {
+      server.startTick();
       server.sleep();
-      ring.enterTimeout(1, BLOCK_US);
+      ring.enter(1);
       server.awake();
     } else ring.enter(0);
-    const count = server.process();
+    const done = server.process();
+    let { ticked } = server;
+    count += done;
     for (let turn = 0; turn < SETTLING_TURNS && server.outstanding > 0; turn++) await undefined;
-    if (count > 0 && monotonicUs() - turnUs < TURN_US) continue;
+    if (!ticked && (done > 0 || blocks)) {
+      server.startTick();
+      continue;
+    }
     // From here on completions signal, also to the watch, should this thread get stuck in code of
     // its event loop. Those posted before have not.
     ring.signals(true);
     server.flush();
     ring.enter(0);
-    const isBusy = server.process() + count > 0;
+    const late = server.process();
+    ticked ||= server.ticked;
     if (!server.running) break;
-    await (isBusy ? sleeper.turn() : sleeper.sleep());
+    await (late > 0 || ticked && count > 0 ? sleeper.turn() : sleeper.sleep());
     ring.signals(false);
     resetEventFd(eventfd);
-    turnUs = monotonicUs();
+    count = 0;
   }
   server.finish();
   server.check();

@@ -4,7 +4,7 @@ import { mockBackend } from "../testing.ts";
 import { DiskModel } from "../tests/disk_model.ts";
 import type { FakeRequest } from "../tests/fake_request.ts";
 import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
-import { ETIMEDOUT } from "../uapi/errno.ts";
+import { ETIME, ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
@@ -17,6 +17,7 @@ import {
   THREAD_IDLE,
   THREAD_IN_USER,
 } from "./control_block.ts";
+import { KIND_TICK } from "./slots.ts";
 import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
 
 /** Fails if the service does not end, instead of hanging. */
@@ -73,27 +74,49 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
   assert(turns >= 2 && turns < waits, `${turns} turns`);
 });
 
-/** Makes a rig that is served from the event loop. */
+/** Milliseconds of the tick, as in `wake_page.ts`. */
+const TICK_MS = 5;
+
+/** Makes a rig that is served from the event loop. Its tick ends in its time, or when all is idle. */
 function eventRig(backend: Backend) {
   const rig = new QueueRig({ backend, depth: 2 }).fetch();
   const completions = eventFd(true);
+  const { kernel, ublk } = rig;
+  let tickingSinceMs = 0;
+  let before = (_blocks: boolean) => {};
+  let after = (_inVain: boolean) => {};
+  let isIdle = false;
+  const endTick = () => {
+    const at = ublk.foreign.findIndex(({ kind }) => kind === KIND_TICK);
+    if (at < 0) return;
+    ublk.foreign.splice(at, 1);
+    tickingSinceMs = 0;
+    kernel.complete(0, KIND_TICK, -ETIME);
+  };
+  kernel.onIdle = () => {
+    isIdle = true;
+    endTick();
+  };
+  const enter = kernel.enter.bind(kernel);
+  kernel.enter = (toSubmit, minComplete, flags) => {
+    before(minComplete > 0);
+    if (ublk.foreign.some(({ kind }) => kind === KIND_TICK)) {
+      tickingSinceMs ||= performance.now();
+      if (performance.now() - tickingSinceMs >= TICK_MS) endTick();
+    }
+    isIdle = false;
+    const taken = enter(toSubmit, minComplete, flags);
+    after(isIdle);
+    return taken;
+  };
   return {
     rig,
     completions,
     serve: (deadlineMs: number) => serveInEventLoop(rig.server, completions, deadlineMs),
     /** Calls back before each `io_uring_enter`, with whether the thread blocks in it. */
-    onEnter(run: (blocks: boolean) => void) {
-      const { kernel } = rig;
-      const [enter, enterTimeout] = [kernel.enter.bind(kernel), kernel.enterTimeout.bind(kernel)];
-      kernel.enter = (...parts) => {
-        run(false);
-        return enter(...parts);
-      };
-      kernel.enterTimeout = (...parts) => {
-        run(true);
-        return enterTimeout(...parts);
-      };
-    },
+    onEnter: (run: typeof before) => void (before = run),
+    /** Calls back after each `io_uring_enter`, with whether only the tick has ended it. */
+    afterEnter: (run: typeof after) => void (after = run),
     [Symbol.dispose]() {
       rig[Symbol.dispose]();
       closeFd(completions);
@@ -159,8 +182,9 @@ Deno.test("serveInEventLoop gives the event loop its turns under full load", asy
   await within(it.serve(20_000));
   port1.close();
   port2.close();
-  assert(batches > 100 && messages >= 10, `${batches} batches, ${messages} messages`);
-  assert(most <= 8, `${most} ms without a turn`);
+  assert(batches > 100 && messages >= 5, `${batches} batches, ${messages} messages`);
+  // Some six, and more if a turn was over before the message had come through.
+  assert(most <= 40, `${most} batches without a message`);
 });
 
 Deno.test("serveInEventLoop does not block a thread that serves another device too", async () => {
@@ -183,6 +207,22 @@ Deno.test("serveInEventLoop does not block a thread that serves another device t
   await within(served[0]);
 });
 
+Deno.test("serveInEventLoop sleeps, and does not tick, while nothing comes", async () => {
+  using it = eventRig(mockBackend());
+  const { rig } = it;
+  const served = it.serve(20_000);
+  for (let nth = 0; nth < 3; nth++) {
+    await within(rig.ublk.submitIo(0, READ).done);
+    // The tick that follows finds nothing, and it falls asleep.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const { enters } = rig.kernel;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assertEquals(rig.kernel.enters - enters, 0);
+  }
+  rig.ublk.stop();
+  await within(served);
+});
+
 // Each loop once blocked a thread of Deno's pool, which has 32: the 33rd device hung, and so did
 // every read of a file.
 Deno.test("serveInEventLoop serves 200 devices of one thread, and leaves Deno's pool to others", async () => {
@@ -201,18 +241,11 @@ Deno.test("serveInEventLoop serves 200 devices of one thread, and leaves Deno's 
 Deno.test("serveInEventLoop misses nothing that completes while it goes to sleep", async () => {
   using it = eventRig(mockBackend());
   const { rig } = it;
-  const { kernel } = rig;
   const requests: FakeRequest[] = [];
-  const enterTimeout = kernel.enterTimeout.bind(kernel);
-  kernel.enterTimeout = (...parts) => {
-    const waitedUs = kernel.waitedUs;
-    const result = enterTimeout(...parts);
+  it.afterEnter((inVain) => {
     // It comes after a wait that was in vain, when completions do not signal yet.
-    if (kernel.waitedUs > waitedUs && requests.length < 20) {
-      requests.push(rig.ublk.submitIo(0, READ));
-    }
-    return result;
-  };
+    if (inVain && requests.length < 20) requests.push(rig.ublk.submitIo(0, READ));
+  });
   const served = it.serve(20_000);
   while (requests.length < 20) {
     // Wakes the thread, so that it goes to sleep once more.
@@ -230,14 +263,21 @@ Deno.test("serveInEventLoop looks idle to the watch while the event loop runs ot
   const { rig } = it;
   const states = new Set<number>();
   let batches = 0;
+  let isOver = false;
+  let isStopped = false;
   it.onEnter((isBlocking) => {
     if (!isBlocking) return;
-    if (++batches <= 20) rig.ublk.submitIo(0, READ);
-    else if (batches === 21) rig.ublk.stop();
+    if (++batches > 2000) isOver = true;
+    if (!isOver) rig.ublk.submitIo(0, READ);
+    else if (!isStopped) rig.ublk.stop();
+    isStopped = isOver;
     const until = performance.now() + 1;
     while (performance.now() < until);
   });
-  const timer = setInterval(() => states.add(rig.control[CONTROL_STATE]), 0);
+  const timer = setInterval(() => {
+    states.add(rig.control[CONTROL_STATE]);
+    isOver = true;
+  }, 0);
   await within(it.serve(20_000));
   clearInterval(timer);
   assertEquals(states, new Set([THREAD_IDLE]));

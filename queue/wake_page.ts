@@ -1,6 +1,6 @@
 /**
  * The page for a serving thread's own operations, apart from requests. It holds the counter of the
- * eventfd that wakes the thread, and the length of the grace time. It is a mapping of its own,
+ * eventfd that wakes the thread, and the lengths of the grace time and of the tick. It is a mapping of its own,
  * because the address of a typed array would not keep that alive.
  *
  * @module
@@ -9,7 +9,7 @@
 import { Mapping, pageBytes } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
 import { prepRead, prepTimeout } from "../uring/sqe.ts";
-import { KIND_LEAVE, KIND_WAKE } from "./slots.ts";
+import { KIND_LEAVE, KIND_TICK, KIND_WAKE } from "./slots.ts";
 
 /**
  * Grace time, in nanoseconds: once the kernel has returned one slot, it has this long to return the
@@ -20,7 +20,15 @@ const LEAVE_NS = 250_000_000n;
 /** Offset of the grace time in the page, in bytes. It is a `struct __kernel_timespec`. */
 const LEAVE_AT = 64;
 
-/** The wake-up and the grace timer of a serving thread. */
+/**
+ * The tick, in nanoseconds. It is longer than the tick of the kernel's timer (4 ms on most kernels),
+ * because for a shorter one the kernel programs the timer's hardware.
+ */
+const TICK_NS = 5_000_000n;
+/** Offset of the tick's time in the page, in bytes. */
+const TICK_AT = 128;
+
+/** The wake-up, the grace timer and the tick of a serving thread. */
 export class WakePage implements Disposable {
   readonly #page = Mapping.anonymous(pageBytes());
   readonly #ring: Ring;
@@ -31,6 +39,7 @@ export class WakePage implements Disposable {
     this.#ring = ring;
     this.#wakeFd = wakeFd;
     new BigInt64Array(this.#page.buffer(LEAVE_AT, 16)).set([0n, LEAVE_NS]);
+    new BigInt64Array(this.#page.buffer(TICK_AT, 16)).set([0n, TICK_NS]);
   }
 
   /** Waits for the eventfd. Its signal causes a completion of {@linkcode KIND_WAKE}. */
@@ -42,6 +51,12 @@ export class WakePage implements Disposable {
   giveTime(): void {
     this.#ring.reserve(1);
     prepTimeout(this.#ring, this.#page.address + LEAVE_AT, 0, 0, KIND_LEAVE);
+  }
+
+  /** Starts the tick. Its end causes a completion of {@linkcode KIND_TICK}. */
+  tick(): void {
+    this.#ring.reserve(1);
+    prepTimeout(this.#ring, this.#page.address + TICK_AT, 0, 0, KIND_TICK);
   }
 
   /** Releases the page. */

@@ -15,7 +15,7 @@ import { FetchSlots } from "../queue/fetch_slots.ts";
 import { createLogBuffer, LOG_DEBUG, LOG_ERROR, LogReader, LogWriter } from "../queue/log_ring.ts";
 import { QueueServer } from "../queue/server.ts";
 import type { SharedBuffer } from "../queue/shared_memory.ts";
-import { KIND_LEAVE, type Slots } from "../queue/slots.ts";
+import { KIND_LEAVE, KIND_TICK, type Slots } from "../queue/slots.ts";
 import { createStatsBuffer, QueueStats, readStats, type Stats } from "../queue/stats.ts";
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
@@ -248,8 +248,11 @@ export class QueueRig implements Disposable {
   /** Checks that the thread's service has ended correctly. */
   assertStopped(): void {
     assert(this.slots.live === 0, `${this.slots.live} slots are live`);
-    // Only the READ of the eventfd for orders may remain, and perhaps the timeout for leaving.
-    const limit = this.ublk.foreign.some(({ kind }) => kind === KIND_LEAVE) ? 2 : 1;
+    // Only the READ of the eventfd for orders may remain, and perhaps the timers.
+    const timers = [KIND_LEAVE, KIND_TICK];
+    const limit = 1 + timers.filter((timer) => {
+      return this.ublk.foreign.some(({ kind }) => kind === timer);
+    }).length;
     const { inFlight } = this.kernel;
     assert(inFlight >= 1 && inFlight <= limit, `${inFlight} SQEs are in flight`);
     assert(this.handler.outstanding === 0, "no request is outstanding");

@@ -7,6 +7,8 @@ my $disk = "\0" x (64 << 20);
 
 sub open { return {}; }
 
+sub can_write { return 1; }
+
 sub get_size { return length $disk; }
 
 sub pread {
