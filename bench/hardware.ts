@@ -21,6 +21,8 @@ export interface HardwarePlan {
   readonly warm: number;
   /** Requests of a sample. */
   readonly requests: number;
+  /** For so many milliseconds the disk's own timers, sockets and fetches are measured. */
+  readonly probeMs: number;
 }
 
 /** A server: the one in C, or ours with a disk that answers in one of the ways. */
@@ -34,6 +36,11 @@ export const SERVERS: readonly Server[] = [
 export const DEPTHS: readonly number[] = [1, 32];
 /** Those whose requests wait for something: they get a twentieth of the requests. */
 const WAITING: readonly Server[] = ["timer", "fetch"];
+/**
+ * Server and client share a CPU. On two, most of the time is that of an idle CPU's waking, which in a
+ * virtual machine is many times the server's.
+ */
+const ON_ONE_CPU: readonly string[] = ["--cpu-list", "0"];
 /** With it, the server also tells how late its timers, sockets and fetches are. */
 const PROBED: Server = "async";
 
@@ -87,7 +94,7 @@ class Bed implements AsyncDisposable {
     this.#file = Deno.makeTempFileSync({ dir: "/dev/shm", prefix: "ublk-bed-" });
     Deno.truncateSync(this.#file, BED_BYTES);
     const script = new URL("bed/server.ts", import.meta.url).pathname;
-    const [program, ...args] = server === "C" ? [`${programs}/server`, this.#file, `${depth}`] : [
+    const words = server === "C" ? [`${programs}/server`, this.#file, `${depth}`] : [
       Deno.execPath(),
       "run",
       "-A",
@@ -98,7 +105,11 @@ class Bed implements AsyncDisposable {
       server,
       ...urls,
     ];
-    this.#child = new Deno.Command(program, { args, stdout: "piped", stderr: "inherit" }).spawn();
+    this.#child = new Deno.Command("taskset", {
+      args: [...ON_ONE_CPU, ...words],
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
     this.#read();
   }
 
@@ -120,8 +131,8 @@ class Bed implements AsyncDisposable {
   /** Has the client make requests. */
   async run(requests: number, operation: "read" | "write"): Promise<HardwareSample> {
     const before = cpuNs(this.#child.pid);
-    const { success, stdout } = await new Deno.Command(this.#client, {
-      args: [this.#file, `${this.#depth}`, `${requests}`, operation],
+    const { success, stdout } = await new Deno.Command("taskset", {
+      args: [...ON_ONE_CPU, this.#client, this.#file, `${this.#depth}`, `${requests}`, operation],
       stderr: "inherit",
     }).output();
     if (!success) throw new Error("the bed's client failed: see above");
@@ -242,7 +253,10 @@ async function lateness(
   await bed.ready();
   await bed.run(plan.warm, "read");
   const before = bed.lines.length;
-  await bed.run(3 * plan.requests, "read");
+  // The server tells twice a second.
+  for (const endMs = performance.now() + plan.probeMs; performance.now() < endMs;) {
+    await bed.run(plan.requests, "read");
+  }
   const probes = bed.lines.slice(before).map((line) => line.split(" ").map(Number));
   const most = (column: number) => Math.max(0, ...probes.map((probe) => probe[column]));
   const sum = (column: number) => probes.reduce((all, probe) => all + probe[column], 0);

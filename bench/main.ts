@@ -53,9 +53,9 @@ const RING_PLANS = {
 };
 
 const HARDWARE_PLANS = {
-  full: { rounds: 5, warm: 60_000, requests: 60_000 },
-  quick: { rounds: 3, warm: 60_000, requests: 20_000 },
-  smoke: { rounds: 1, warm: 40, requests: 40 },
+  full: { rounds: 5, warm: 60_000, requests: 60_000, probeMs: 10_000 },
+  quick: { rounds: 3, warm: 60_000, requests: 20_000, probeMs: 3_000 },
+  smoke: { rounds: 1, warm: 40, requests: 40, probeMs: 0 },
 };
 
 function section(title: string, conditions: readonly string[], table: string): void {

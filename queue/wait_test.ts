@@ -75,7 +75,7 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
 });
 
 /** Milliseconds of the tick, as in `wake_page.ts`. */
-const TICK_MS = 5;
+const TICK_MS = 4;
 
 /** Makes a rig that is served from the event loop. Its tick ends in its time, or when all is idle. */
 function eventRig(backend: Backend) {
@@ -127,7 +127,6 @@ function eventRig(backend: Backend) {
 /** Promises that are settled at once, and one that takes some turns of the microtasks. */
 const PROMPT: Record<string, () => Promise<void> | void> = {
   "no Promise": () => {},
-  // deno-lint-ignore require-await
   "an async method": async () => {},
   "several awaits": async () => {
     for (let turn = 0; turn < 8; turn++) await undefined;

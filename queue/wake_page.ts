@@ -21,10 +21,10 @@ const LEAVE_NS = 250_000_000n;
 const LEAVE_AT = 64;
 
 /**
- * The tick, in nanoseconds. It is longer than the tick of the kernel's timer (4 ms on most kernels),
+ * The tick, in nanoseconds. It is no shorter than the tick of the kernel's timer (4 ms on most kernels),
  * because for a shorter one the kernel programs the timer's hardware.
  */
-const TICK_NS = 5_000_000n;
+const TICK_NS = 4_000_000n;
 /** Offset of the tick's time in the page, in bytes. */
 const TICK_AT = 128;
 
