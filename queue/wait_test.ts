@@ -3,7 +3,9 @@ import type { Backend } from "../disk/backend.ts";
 import { mockBackend } from "../testing.ts";
 import { DiskModel } from "../tests/disk_model.ts";
 import type { FakeRequest } from "../tests/fake_request.ts";
-import { nextTurn, QueueRig } from "../tests/queue_rig.ts";
+import { RIG_CASES } from "../tests/rig_cases.ts";
+import { eachSeed } from "../tests/seeds.ts";
+import { nextTurn, QueueRig, type RigOptions } from "../tests/queue_rig.ts";
 import { ETIME, ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
@@ -78,8 +80,8 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
 const TICK_MS = 4;
 
 /** Makes a rig that is served from the event loop. Its tick ends in its time, or when all is idle. */
-function eventRig(backend: Backend) {
-  const rig = new QueueRig({ backend, depth: 2 }).fetch();
+function eventRig(backend: Backend, options: Partial<RigOptions> = {}) {
+  const rig = new QueueRig({ depth: 2, ...options, backend }).fetch();
   const completions = eventFd(true);
   const { kernel, ublk } = rig;
   let tickingSinceMs = 0;
@@ -301,6 +303,55 @@ Deno.test("serveInEventLoop serves Promises and synchronous answers until the de
   rig.assertStopped();
   assertEquals(descriptors(), before);
 });
+
+const FAULTS = {
+  ...{ shortSubmit: 0.2, eintr: 0.2, eagain: 0.1, ebusy: 0.1, delay: 0.3, reorder: 0.5 },
+  earlyReturn: 0.2,
+};
+
+/** How long an answer takes: not at all, some turns of the microtasks, or of the event loop. */
+function moody(disk: Backend, dice: Dice): Backend {
+  const wait = (): Promise<void> | undefined => {
+    const draw = dice.draw(6);
+    if (draw === 0) return undefined;
+    if (draw === 1) return new Promise((resolve) => setTimeout(resolve, dice.draw(4)));
+    if (draw === 2) return new Promise((resolve) => setImmediate(resolve));
+    return (async () => {
+      for (let turn = dice.draw(30); turn > 0; turn--) await undefined;
+    })();
+  };
+  return {
+    ...disk,
+    readAt: (buffer, offset) =>
+      wait()?.then(() => disk.readAt(buffer, offset)) ??
+        disk.readAt(buffer, offset),
+    writeAt: (buffer, offset, options) =>
+      wait()?.then(() => disk.writeAt(buffer, offset, options)) ??
+        disk.writeAt(buffer, offset, options),
+  };
+}
+
+for (const { name, path, batch } of RIG_CASES.filter(({ kind }) => kind === "promises")) {
+  Deno.test(`serveInEventLoop with ${name} answers each request once and right, in whatever order`, async (t) => {
+    await eachSeed(t, 5, async (seed) => {
+      const dice = new Dice(seed);
+      const disk = moody(mockBackend(), dice);
+      using it = eventRig(disk, { path, batch, depth: 4, queues: 2, seed, faults: FAULTS });
+      const { rig } = it;
+      const served = it.serve(20_000);
+      const model = new DiskModel(1 << 20, 512, 64 << 10, dice);
+      for (let round = 0; round < 5; round++) {
+        const ios = model.batch(1 + dice.draw(16));
+        const requests = ios.map(({ io }) => rig.ublk.submitIo(dice.draw(2), io));
+        await within(Promise.all(requests.map(({ done }) => done)));
+        ios.forEach(({ check }, index) => check(requests[index]));
+      }
+      rig.ublk.stop();
+      await within(served);
+      rig.assertStopped();
+    });
+  });
+}
 
 Deno.test("serveInEventLoop answers for a Promise that never settles, and shows that it is alive", async () => {
   using it = eventRig(mockBackend({ faults: [{ op: "readAt", effect: "never" }] }));
