@@ -22,7 +22,7 @@ export async function runPlan(
 ): Promise<void> {
   emit(await conditions());
   if (plan.startRounds > 0) await measureStarts(plan.startDepths, plan.startRounds, emit);
-  for (const group of plan.groups) await compare(group, plan, emit);
+  for (const nth of plan.groups.keys()) await compare(nth, plan, emit);
   for (const disk of plan.gcDisks) emit(await countCollections(disk, plan.gcCells, plan.gcIos));
 }
 

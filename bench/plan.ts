@@ -83,6 +83,8 @@ export interface GuestPlan {
 /** One sample of one disk in one cell. */
 export interface IoRecord extends Cell {
   readonly type: "io";
+  /** The index of the group in the plan: a disk may be in several. */
+  readonly group: number;
   readonly disk: DiskName;
   readonly round: number;
   /** I/Os per second of the guest's clock. */

@@ -37,9 +37,10 @@ export function speedTable(
   records: readonly GuestRecord[],
 ): string {
   const samples = ofType(records, "io");
-  const rows = plan.groups.flatMap(({ disks: [ours, ...others], cells }) =>
-    others.flatMap((theirs) => cells.map((cell) => speedRow(ours, theirs, cell, samples)))
-  );
+  const rows = plan.groups.flatMap(({ disks: [ours, ...others], cells }, nth) => {
+    const own = samples.filter(({ group }) => group === nth);
+    return others.flatMap((theirs) => cells.map((cell) => speedRow(ours, theirs, cell, own)));
+  });
   return formatTable([
     "ours : theirs",
     "4 KiB",

@@ -5,8 +5,14 @@ import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./re
 
 const CELL = CELLS[0];
 
-function sample(disk: DiskName, round: number, iops: number, serverNs?: number): IoRecord {
-  return { type: "io", disk, ...CELL, round, iops, serverNs };
+function sample(
+  disk: DiskName,
+  round: number,
+  iops: number,
+  serverNs?: number,
+  group = 0,
+): IoRecord {
+  return { type: "io", group, disk, ...CELL, round, iops, serverNs };
 }
 
 Deno.test("speedTable() computes ratios of neighbours, whatever the order of records", () => {
@@ -21,6 +27,22 @@ Deno.test("speedTable() computes ratios of neighbours, whatever the order of rec
     speedTable({ groups: [{ disks, cells: [CELL] }] }, records).split("\n")[2],
     /^\| ublk-mem : kernel-loop \| random read, depth 1 \| 0\.750 \(0\.500–1\.000\) +\| 10\.0 +\| 15\.0 +\| 600 : – +\|$/,
   );
+});
+
+// Its samples of one group were taken for those of the other.
+Deno.test("speedTable() + a disk in two groups + each group has its own samples", () => {
+  const groups = (["ublk-object", "ublk-unflagged"] as const).map((ours) => {
+    return { disks: [ours, "ublk-async"] as const, cells: [CELL] };
+  });
+  const records = [
+    sample("ublk-object", 0, 10_000, 1, 0),
+    sample("ublk-async", 0, 20_000, 1, 0),
+    sample("ublk-unflagged", 0, 10_000, 1, 1),
+    sample("ublk-async", 0, 40_000, 1, 1),
+  ];
+  const [first, second] = speedTable({ groups }, records).split("\n").slice(2);
+  assertMatch(first, /ublk-object : ublk-async .* \| 0\.500 /);
+  assertMatch(second, /ublk-unflagged : ublk-async .* \| 0\.250 /);
 });
 
 Deno.test("startTable() has one row per depth", () => {

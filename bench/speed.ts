@@ -7,15 +7,16 @@
 
 import { attributesOf, type Disk, startDisk } from "./disks.ts";
 import { fio } from "./fio.ts";
-import type { Cell, Group, GuestPlan, GuestRecord } from "./plan.ts";
+import type { Cell, GuestPlan, GuestRecord, IoRecord } from "./plan.ts";
 import { busiestNs, run, threadsNs } from "./process.ts";
 
-/** Compares the disks of one group in every cell. */
+/** Compares the disks of one group, by its index, in every cell. */
 export async function compare(
-  { disks: names, cells }: Group,
+  group: number,
   plan: GuestPlan,
   emit: (record: GuestRecord) => void,
 ): Promise<void> {
+  const { disks: names, cells } = plan.groups[group];
   await using stack = new AsyncDisposableStack();
   const disks: Disk[] = [];
   for (const name of names) {
@@ -26,7 +27,9 @@ export async function compare(
   }
   for (const cell of cells) {
     for (let round = 0; round < plan.rounds; round++) {
-      for (const disk of disks) emit(await sample(disk, cell, round, plan.ios[cell.depth]));
+      for (const disk of disks) {
+        emit({ group, ...await sample(disk, cell, round, plan.ios[cell.depth]) });
+      }
     }
   }
 }
@@ -46,7 +49,7 @@ async function sample(
   cell: Cell,
   round: number,
   ios: number,
-): Promise<GuestRecord> {
+): Promise<Omit<IoRecord, "group">> {
   const { pid } = disk;
   const before = pid === undefined ? undefined : threadsNs(pid);
   const iops = await fio(disk.path, cell, ios);
