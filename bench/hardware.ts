@@ -1,5 +1,5 @@
 /**
- * What a request costs a server on real hardware, on this machine's own kernel and without ublk.
+ * Measures the CPU time of a server per request, on this machine's own kernel and without ublk.
  *
  * Our loops and handlers serve a client in another process through this machine's io_uring. A futex
  * wait takes the place of FETCH and a futex wake that of the answer (`bed/slots.ts`), so that
@@ -85,7 +85,7 @@ class Bed implements AsyncDisposable {
   readonly #client: string;
   readonly #server: Server;
   readonly #depth: number;
-  /** What the server has printed. */
+  /** The lines that the server has printed so far. */
   readonly lines: string[] = [];
   #ended = false;
 

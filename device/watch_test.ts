@@ -79,6 +79,16 @@ function setUp(state: number, completionsFd = -1) {
     async asleep(wanted: boolean) {
       while (clock.ticks === wanted) await new Promise((resolve) => setTimeout(resolve, 1));
     },
+    /** The thread comes back from the kernel, works, and is idle for long. */
+    async comesBack() {
+      words[CONTROL_STATE] = THREAD_IN_USER;
+      wakeWatch(words);
+      await this.asleep(false);
+      clock.pass(DEADLINE_MS / 2);
+      Atomics.add(words, CONTROL_PROGRESS, 1);
+      words[CONTROL_STATE] = THREAD_IDLE;
+      clock.pass(100 * DEADLINE_MS);
+    },
     [Symbol.dispose]() {
       end();
       clock[Symbol.dispose]();
@@ -150,14 +160,7 @@ Deno.test("watchThread sleeps while the thread is idle, and is awake again when 
   assert(it.looks() <= 3, `${it.looks()} looks`);
   for (let round = 0; round < 3; round++) {
     await it.asleep(true);
-    // As the thread does when it comes back from the kernel.
-    it.words[CONTROL_STATE] = THREAD_IN_USER;
-    wakeWatch(it.words);
-    await it.asleep(false);
-    it.clock.pass(DEADLINE_MS / 2);
-    Atomics.add(it.words, CONTROL_PROGRESS, 1);
-    it.words[CONTROL_STATE] = THREAD_IDLE;
-    it.clock.pass(100 * DEADLINE_MS);
+    await it.comesBack();
   }
   assertEquals(it.stuckAfterMs, []);
   it.words[CONTROL_STATE] = THREAD_IN_USER;
@@ -190,13 +193,7 @@ Deno.test("watchThread reports an idle event loop that does not look at what has
     it.clock.pass(100 * DEADLINE_MS);
     await it.asleep(true);
     // A thread that blocks in the kernel has its completions without a signal.
-    it.words[CONTROL_STATE] = THREAD_IN_USER;
-    wakeWatch(it.words);
-    await it.asleep(false);
-    it.clock.pass(DEADLINE_MS / 2);
-    Atomics.add(it.words, CONTROL_PROGRESS, 1);
-    it.words[CONTROL_STATE] = THREAD_IDLE;
-    it.clock.pass(100 * DEADLINE_MS);
+    await it.comesBack();
   }
   assertEquals(it.stuckAfterMs, []);
   await it.asleep(true);

@@ -3,7 +3,13 @@ import { mockBackend } from "../testing.ts";
 import { DiskModel } from "../tests/disk_model.ts";
 import type { FakeIo, FakeRequest } from "../tests/fake_request.ts";
 import { nextTurn, QueueRig, type RigOptions } from "../tests/queue_rig.ts";
-import { type CaseDisk, caseDisk, RIG_CASES, type RigCase } from "../tests/rig_cases.ts";
+import {
+  type CaseDisk,
+  caseDisk,
+  RIG_CASES,
+  type RigCase,
+  RING_FAULTS,
+} from "../tests/rig_cases.ts";
 import { EBUSY, EFAULT, EINVAL, ENOMEM, ENOSPC } from "../uapi/errno.ts";
 import { ETIME } from "../uapi/errno_numbers.ts";
 import {
@@ -14,7 +20,7 @@ import {
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
   UBLK_U_IO_FETCH_REQ,
 } from "../uapi/ublk_io.ts";
-import { type FakeFaults, FaultDice } from "../uring/fake_faults.ts";
+import { FaultDice } from "../uring/fake_faults.ts";
 import {
   CONTROL_DEADLINE_MS,
   CONTROL_ORDER,
@@ -29,10 +35,6 @@ import { eachSeed } from "../tests/seeds.ts";
 const DISK_BYTES = 1 << 20;
 const MAX_IO_BYTES = 64 << 10;
 const READ_BLOCK = { op: UBLK_IO_OP_READ, sectors: 8 };
-const FAULTS: FakeFaults = {
-  ...{ shortSubmit: 0.2, eintr: 0.2, eagain: 0.1, ebusy: 0.1, delay: 0.3, reorder: 0.5 },
-  earlyReturn: 0.2,
-};
 
 /** Makes a rig with shape and faults derived from the seed. */
 function seededRig(seed: number, options: RigOptions): { rig: QueueRig; dice: FaultDice } {
@@ -41,7 +43,7 @@ function seededRig(seed: number, options: RigOptions): { rig: QueueRig; dice: Fa
     queues: 1 + dice.draw(2),
     depth: 1 + dice.draw(8),
     seed,
-    faults: FAULTS,
+    faults: RING_FAULTS,
     // The 32-bit indices wrap around during the first few requests.
     initialIndex: 2 ** 32 - 1 - dice.draw(40),
     // Small rings that overflow, some of them at once.

@@ -109,7 +109,7 @@ export interface Serving {
   run(): Promise<number>;
 }
 
-/** What may be other than usual. */
+/** Parts of a service that differ from the usual ones. */
 export interface ServingParts {
   /**
    * Whether the thread must not block in the kernel.

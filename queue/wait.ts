@@ -69,9 +69,9 @@ let loops = 0;
  * As long as requests come and their Promises settle at once, the thread blocks in the kernel
  * between batches, as {@linkcode serveBlocking} does. A timer of the ring, the tick, ends that wait
  * every 4 ms, and the event loop gets a turn: timers and sockets of the backend are served within
- * 10 ms. If Promises are outstanding, or no request has come between two ticks, the thread sleeps
- * in the event loop, and the ring's eventfd wakes it. Nothing wakes it while it has nothing to do.
- * If the thread serves several devices, none of them may block it.
+ * some 10 ms. If Promises are outstanding, or no request has come between two ticks, the thread
+ * sleeps in the event loop, and the ring's eventfd wakes it. Nothing wakes it while it has nothing
+ * to do. If the thread serves several devices, none of them may block it.
  *
  * @param eventfd A non-blocking eventfd for the ring to signal. The caller keeps ownership. It
  *   stays signalled as long as there are completions that a sleeping thread has not handled.

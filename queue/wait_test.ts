@@ -3,7 +3,7 @@ import type { Backend } from "../disk/backend.ts";
 import { mockBackend } from "../testing.ts";
 import { DiskModel } from "../tests/disk_model.ts";
 import type { FakeRequest } from "../tests/fake_request.ts";
-import { RIG_CASES } from "../tests/rig_cases.ts";
+import { RIG_CASES, RING_FAULTS } from "../tests/rig_cases.ts";
 import { eachSeed } from "../tests/seeds.ts";
 import { nextTurn, QueueRig, type RigOptions } from "../tests/queue_rig.ts";
 import { ETIME, ETIMEDOUT } from "../uapi/errno.ts";
@@ -304,11 +304,6 @@ Deno.test("serveInEventLoop serves Promises and synchronous answers until the de
   assertEquals(descriptors(), before);
 });
 
-const FAULTS = {
-  ...{ shortSubmit: 0.2, eintr: 0.2, eagain: 0.1, ebusy: 0.1, delay: 0.3, reorder: 0.5 },
-  earlyReturn: 0.2,
-};
-
 /** How long an answer takes: not at all, some turns of the microtasks, or of the event loop. */
 function moody(disk: Backend, dice: Dice): Backend {
   const wait = (): Promise<void> | undefined => {
@@ -336,7 +331,7 @@ for (const { name, path, batch } of RIG_CASES.filter(({ kind }) => kind === "pro
     await eachSeed(t, 4, async (seed) => {
       const dice = new Dice(seed);
       const disk = moody(mockBackend(), dice);
-      using it = eventRig(disk, { path, batch, depth: 4, queues: 2, seed, faults: FAULTS });
+      using it = eventRig(disk, { path, batch, depth: 4, queues: 2, seed, faults: RING_FAULTS });
       const { rig } = it;
       const served = it.serve(20_000);
       const model = new DiskModel(1 << 20, 512, 64 << 10, dice);

@@ -1,7 +1,7 @@
 /**
  * The page for a serving thread's own operations, apart from requests. It holds the counter of the
- * eventfd that wakes the thread, and the lengths of the grace time and of the tick. It is a mapping of its own,
- * because the address of a typed array would not keep that alive.
+ * eventfd that wakes the thread, and the lengths of the grace time and of the tick. It is a mapping
+ * of its own, because the address of a typed array would not keep that alive.
  *
  * @module
  */
@@ -21,8 +21,8 @@ const LEAVE_NS = 250_000_000n;
 const LEAVE_AT = 64;
 
 /**
- * The tick, in nanoseconds. It is no shorter than the tick of the kernel's timer (4 ms on most kernels),
- * because for a shorter one the kernel programs the timer's hardware.
+ * The tick, in nanoseconds. It is no shorter than the tick of the kernel's timer (4 ms on most
+ * kernels), because for a shorter one the kernel programs the timer's hardware.
  */
 const TICK_NS = 4_000_000n;
 /** Offset of the tick's time in the page, in bytes. */

@@ -10,8 +10,15 @@ import { type HandlerKind, handlerKind } from "../queue/assembly.ts";
 import { mockBackend } from "../testing.ts";
 import { DATA_PATH_FLAGS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
+import type { FakeFaults } from "../uring/fake_faults.ts";
 import { FAKE_FILE_FD, FakeFile } from "./fake_file.ts";
 import { openMemory } from "./memory_disk.ts";
+
+/** All that a ring may do to a server, often. */
+export const RING_FAULTS: FakeFaults = {
+  ...{ shortSubmit: 0.2, eintr: 0.2, eagain: 0.1, ebusy: 0.1, delay: 0.3, reorder: 0.5 },
+  earlyReturn: 0.2,
+};
 
 /** The handler; "promises" is the bytes handler with an asynchronous backend. */
 export type CaseKind = HandlerKind | "promises";

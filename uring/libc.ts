@@ -83,8 +83,8 @@ const SYMBOLS = {
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   // epoll_wait(epfd, events, maxevents, timeout)
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  // The only call that blocks a thread of Deno's pool for long. The pool has 32 threads for the whole
-  // runtime, and Deno's file I/O needs them too. See poller.ts.
+  // The only call that blocks a thread of Deno's pool for long. The pool has 32 threads for the
+  // whole runtime, and Deno's file I/O needs them too. See poller.ts.
   epollWait: {
     name: "epoll_wait",
     parameters: ["i32", "buffer", "i32", "i32"],
@@ -358,9 +358,6 @@ export function isSignalled(fd: number): boolean {
   return libc().poll(pollfd, 1n, 0) > 0 && (pollfd[1] >>> 16 & POLLIN) !== 0;
 }
 
-const timespec = new BigInt64Array(2);
-const timespec32 = new Uint32Array(timespec.buffer);
-
 /**
  * Resolves after a turn of the event loop, in which timers, sockets and the like had theirs.
  *
@@ -371,6 +368,9 @@ const timespec32 = new Uint32Array(timespec.buffer);
 export async function turnOfEventLoop(): Promise<void> {
   await libc().passThroughPool();
 }
+
+const timespec = new BigInt64Array(2);
+const timespec32 = new Uint32Array(timespec.buffer);
 
 /** `CLOCK_MONOTONIC` in microseconds. All threads share this clock. Allocates nothing. */
 export function monotonicUs(): number {

@@ -218,7 +218,7 @@ function mapRing(fd: number, params: Params, mappings: Mapping[]): RingMemory {
 /** The size of `struct io_uring_getevents_arg`; a bigint, see `enterArg` in `libc.ts`. */
 const ARGUMENT_BYTES = 24n;
 
-/** Words of the buffer with the argument and what it points to. V8 moves what has 64 bytes or less. */
+/** Words of the buffer with the argument and its timespec. V8 moves buffers of 64 bytes or less. */
 const ARGUMENT_BUFFER_WORDS = 32;
 const TIMESPEC_WORD = 8;
 

@@ -44,7 +44,7 @@ const SELFTEST_PACKAGES: readonly HostPackage[] = [
   { name: "libc6-dev", proof: ["/usr/include/stdio.h"] },
 ];
 
-/** What only the comparison with nbdkit needs. */
+/** Packages for the benchmark against nbdkit. */
 const NBDKIT_PACKAGES: readonly HostPackage[] = [
   { name: "nbdkit", proof: ["/usr/bin/nbdkit", "/usr/sbin/nbdkit"] },
   {
@@ -60,10 +60,10 @@ const NBDKIT_PACKAGES: readonly HostPackage[] = [
 
 const ALL_PACKAGES = [...HOST_PACKAGES, ...SELFTEST_PACKAGES, ...NBDKIT_PACKAGES];
 
-/** Their names, for {@link ensureHostPackages}. */
+/** The names of the selftests' packages, for {@link ensureHostPackages}. */
 export const SELFTEST_PACKAGE_NAMES: readonly string[] = SELFTEST_PACKAGES.map(({ name }) => name);
 
-/** Their names, for {@link ensureHostPackages}. */
+/** The names of nbdkit's packages, for {@link ensureHostPackages}. */
 export const NBDKIT_PACKAGE_NAMES: readonly string[] = NBDKIT_PACKAGES.map(({ name }) => name);
 
 /** Where Debian and its derivatives put busybox. */

@@ -1,5 +1,5 @@
 /*
- * The memory that a client and a server of the bed share, in a file: see bed.ts for the protocol.
+ * The memory that a client and a server of the bed share, in a file: see slots.ts for the protocol.
  */
 #include <stdint.h>
 

@@ -6,18 +6,8 @@
 
 import type { Backend } from "../../disk/backend.ts";
 
-/** The ways to answer. */
-export const KINDS = [
-  "synchronous",
-  "unflagged",
-  "async",
-  "awaits",
-  "timer",
-  "fetch",
-] as const;
-
-/** One of {@linkcode KINDS}. */
-export type Kind = typeof KINDS[number];
+/** A way to answer. */
+export type Kind = "synchronous" | "unflagged" | "async" | "awaits" | "timer" | "fetch";
 
 /** Options of {@linkcode open}. */
 export interface KindOptions {
@@ -25,7 +15,7 @@ export interface KindOptions {
   kind: Kind;
   /** Bytes of the disk. */
   size: number;
-  /** What `fetch` asks for each request. */
+  /** The URL to fetch for each request, if the kind is `fetch`. */
   url?: string;
 }
 
@@ -40,11 +30,11 @@ export function open({ kind, size, url }: KindOptions): Backend {
     unflagged: () => ({ size, readAt: read, writeAt: write }),
     async: () => ({
       size,
-      // deno-lint-ignore require-await -- the way that people write it
+      // deno-lint-ignore require-await -- backends are often written so, and that is measured here
       async readAt(buffer, offset) {
         read(buffer, offset);
       },
-      // deno-lint-ignore require-await
+      // deno-lint-ignore require-await -- likewise
       async writeAt(buffer, offset) {
         write(buffer, offset);
       },

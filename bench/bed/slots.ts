@@ -11,8 +11,11 @@
  */
 
 import { fail } from "../../uapi/error.ts";
-import { IORING_OP_FUTEX_WAIT, IORING_OP_FUTEX_WAKE } from "../../uapi/io_uring_sqe.ts";
-import { IOSQE_CQE_SKIP_SUCCESS } from "../../uapi/io_uring_sqe.ts";
+import {
+  IORING_OP_FUTEX_WAIT,
+  IORING_OP_FUTEX_WAKE,
+  IOSQE_CQE_SKIP_SUCCESS,
+} from "../../uapi/io_uring_sqe.ts";
 import { Mapping, PAGE_BYTES } from "../../uring/mapping.ts";
 import type { Ring } from "../../uring/ring.ts";
 import { clear, put64 } from "../../uring/sqe.ts";
@@ -27,8 +30,8 @@ const BELL = 3 * PAGE_BYTES;
 const FUTEX2_SIZE_U32 = 2;
 const FUTEX_BITSET_MATCH_ANY = 0xffff_ffff;
 
-/** Slots of the bed. The options' `charFd` is the file. */
-export class BedSlots extends Slots implements Disposable {
+/** Slots of the bed. The options' `charFd` is the file. Its mapping stays until the process ends. */
+export class BedSlots extends Slots {
   readonly #ring: Ring;
   readonly #memory: Mapping;
   readonly #answers: Int32Array<ArrayBuffer>;
@@ -95,9 +98,5 @@ export class BedSlots extends Slots implements Disposable {
     sqes[at + 2] = value;
     put64(sqes, at + 4, address);
     sqes[at + 12] = FUTEX_BITSET_MATCH_ANY;
-  }
-
-  [Symbol.dispose](): void {
-    this.#memory[Symbol.dispose]();
   }
 }
