@@ -163,7 +163,9 @@ Deno.test("a server in the foreground tells its service manager of start, life a
   await using server = ear.serve(...commandLine("ublk-null", ["--cpus", "0-1"]));
   const path = await server.firstLine();
   await ear.until("WATCHDOG=1");
-  assertMatch(ear.heard[0], new RegExp(`^READY=1\nMAINPID=\\d+\nSTATUS=serving ${path}: 250 GiB`));
+  // On a machine with other work the start takes so long that it asks for more time first.
+  const first = ear.heard.find((one) => !one.startsWith("EXTEND_TIMEOUT_USEC="));
+  assertMatch(`${first}`, new RegExp(`^READY=1\nMAINPID=\\d+\nSTATUS=serving ${path}: 250 GiB`));
   server.kill("SIGTERM");
   await ear.until("STOPPING=1");
   assertEquals(await server.exitCode(END_MS), 0);
