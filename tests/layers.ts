@@ -46,6 +46,8 @@ export const ROOMS: readonly Room[] = [
   { name: "uring", imports: ["uapi"] },
   { name: "files", imports: GROUND },
   { name: "disk", imports: [...GROUND, "files"] },
+  { name: "store", imports: [...GROUND, "files"] },
+  { name: "volume", imports: [...DISKS, "store"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },

@@ -1,0 +1,115 @@
+/**
+ * The interface of object stores: named, immutable runs of bytes, and the few that are replaced by
+ * compare-and-swap. A volume keeps its chunks, maps, manifests and its head in one.
+ *
+ * It asks for what S3 gives: objects are put whole, appear whole or not at all, and are durable once
+ * `put` has returned. Names are parts separated by `/`, each of `[A-Za-z0-9._-]`, neither `.` nor
+ * `..`.
+ *
+ * Every method fails with a {@linkcode StoreError}, never with an answer that only looks like one:
+ * an object that cannot be read is not an object that is not there.
+ *
+ * @module
+ */
+
+/** Names a state of an object. Two states of one object never have the same version. */
+export type Version = string;
+
+/** An object's bytes and version. */
+export interface StoredObject {
+  /** All bytes, or those of the range. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The version. */
+  readonly version: Version;
+  /** The length of the whole object in bytes. */
+  readonly size: number;
+}
+
+/** A part of an object. */
+export interface ByteRange {
+  /** Bytes from the start of the object. */
+  readonly offset: number;
+  /** Bytes. All of them must exist. */
+  readonly length: number;
+}
+
+/** An entry of a list. */
+export interface ListedObject {
+  /** The whole name. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Options of one call. */
+export interface StoreTerms {
+  /** Ends the call early. It then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** A store of objects. Calls may overlap. */
+export interface Store extends AsyncDisposable {
+  /** The store in a reader's terms, for errors: its URL without secrets. */
+  readonly url: string;
+  /**
+   * Reads an object or a range of it.
+   *
+   * @returns Undefined if there is no such object.
+   */
+  get(name: string, terms?: StoreTerms & { range?: ByteRange }): Promise<StoredObject | undefined>;
+  /**
+   * Creates an object. It is durable, and visible to everyone, once this resolves.
+   *
+   * @returns The version, or undefined if there is an object of that name: it is left as it is. A
+   *   store that lost the answer of its own success may also say undefined, so the caller compares.
+   */
+  putIfAbsent(
+    name: string,
+    bytes: Uint8Array<ArrayBuffer>,
+    terms?: StoreTerms,
+  ): Promise<Version | undefined>;
+  /**
+   * Replaces an object if it still has the version. Durable once this resolves.
+   *
+   * @returns The new version, or undefined if the object has another version or is gone. As above, it
+   *   may also be undefined after a success whose answer was lost.
+   */
+  replace(
+    name: string,
+    bytes: Uint8Array<ArrayBuffer>,
+    version: Version,
+    terms?: StoreTerms,
+  ): Promise<Version | undefined>;
+  /**
+   * The objects whose names begin with a prefix, in no order. Never used to decide what exists: it
+   * may lag behind.
+   */
+  list(prefix: string, terms?: StoreTerms): AsyncIterable<ListedObject>;
+  /** Deletes an object. One that is not there is deleted already. */
+  delete(name: string, terms?: StoreTerms): Promise<void>;
+}
+
+/** Why a store failed. */
+export type StoreFault =
+  /** May work when tried again: the store is away, busy, or a connection broke. */
+  | "unavailable"
+  /** No room left. */
+  | "full"
+  /** Not allowed, or no such bucket: trying again does not help. */
+  | "refused"
+  /** What the store returned is not what was put there. */
+  | "corrupt";
+
+/** A store's failure, in one line. */
+export class StoreError extends Error {
+  /** Always `"StoreError"`. */
+  override readonly name = "StoreError";
+  /** Why. */
+  readonly fault: StoreFault;
+
+  /** @param words One line: the operation, the object, the cause, the remedy. */
+  constructor(fault: StoreFault, words: string, options?: ErrorOptions) {
+    super(words, options);
+    this.fault = fault;
+  }
+}
