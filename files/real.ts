@@ -92,6 +92,11 @@ export class RealFile implements File {
     this.path = path;
   }
 
+  /** The descriptor, for operations through a ring; -1 once closed. */
+  get fd(): number {
+    return this.#fd;
+  }
+
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
     return check("pread", readAt(this.#fd, buffer, offset));
   }

@@ -48,6 +48,20 @@ export type UblkErrorCode =
   | "BACKEND_STUCK"
   /** A serving thread died. */
   | "THREAD_FAILED"
+  /** No such volume. */
+  | "VOLUME_NOT_FOUND"
+  /** A volume of that name exists. */
+  | "VOLUME_EXISTS"
+  /** Somebody else has the volume attached, or the journal in use. */
+  | "VOLUME_BUSY"
+  /** Somebody else has taken the volume over; this server changes nothing any more. */
+  | "VOLUME_FENCED"
+  /** The journal that the volume needs is not there, or is another one's. */
+  | "VOLUME_JOURNAL"
+  /** Bytes of the volume are not what was written. */
+  | "VOLUME_DAMAGED"
+  /** The volume's store failed. */
+  | "VOLUME_STORE"
   /** The caller's AbortSignal fired. */
   | "ABORTED"
   /** Any other failure, in this library or below it; see `cause`. */

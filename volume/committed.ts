@@ -1,0 +1,331 @@
+/**
+ * A volume as its store has it: its head, the manifest that counts, and how both are replaced.
+ *
+ * Objects are written once, in an order in which each only names what is durable already:
+ *
+ * ```
+ *   chunks ─▶ run ─▶ manifest ─▶ head        the head alone decides what counts
+ * ```
+ *
+ * Each attachment raises the epoch in the head. Whoever held the volume before finds that the head
+ * has another version at the next commit, and has changed nothing by then: what it wrote is named
+ * by nobody.
+ *
+ * @module
+ */
+
+import type { Store, Version } from "../store/store.ts";
+import { assert, UblkError } from "../uapi/error.ts";
+import { decodeHead, encodeHead, type Head } from "./format/head.ts";
+import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest.ts";
+import { FormatError, NO_UUID } from "./format/record.ts";
+import { decodeRun, type Extents } from "./format/run.ts";
+import { ObjectNames } from "./names.ts";
+import type { Seam } from "./seam.ts";
+
+/** What is decided when a volume is created. */
+export interface VolumeShape {
+  /** Of the disk in bytes: a multiple of the block size. */
+  readonly size: number;
+  /** Bytes of a block: 512, 1024, 2048 or 4096. */
+  readonly blockSize: number;
+  /** Most bytes of a chunk object. */
+  readonly chunkSize: number;
+}
+
+/** Creates a volume. @throws {UblkError} `VOLUME_EXISTS` */
+export async function createVolume(
+  store: Store,
+  name: string,
+  shape: VolumeShape,
+  seam: Seam,
+): Promise<Head> {
+  const names = new ObjectNames(name);
+  const volume = seam.uuid();
+  const time = seam.now();
+  let manifest: Manifest = {
+    ...shape,
+    ...{ volume, number: 1, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
+    ...{ nextChunk: 1, nextRun: 1, time, created: time, runs: [] },
+  };
+  if (await readHead(store, names) !== undefined) throw exists(store, name);
+  let encoded = encodeManifest(manifest);
+  // A volume of this name that was only half created, or removed, has left a manifest.
+  while (await store.putIfAbsent(names.manifest(manifest.number), encoded.bytes) === undefined) {
+    const found = await store.get(names.manifest(manifest.number));
+    if (found !== undefined && areEqual(found.bytes, encoded.bytes)) break;
+    manifest = { ...manifest, number: manifest.number + 1 };
+    encoded = encodeManifest(manifest);
+  }
+  const head: Head = {
+    ...{ volume, nonce: seam.uuid(), epoch: 0 },
+    ...{ manifest: manifest.number, manifestSum: encoded.sum },
+    ...{ attached: false, journal: NO_UUID, owner: NO_UUID, leaseMs: 0, written: 0, time },
+    host: "",
+  };
+  if (await store.putIfAbsent(names.head, encodeHead(head)) === undefined) {
+    const found = await readHead(store, names);
+    if (found?.head.nonce !== head.nonce) throw exists(store, name);
+  }
+  return head;
+}
+
+function exists(store: Store, name: string): UblkError {
+  return new UblkError("VOLUME_EXISTS", {
+    operation: `create ${name}`,
+    reason: `${store.url} has a volume of that name`,
+    hint: "choose another name, or remove that one first",
+  });
+}
+
+/** A head and its version. */
+export interface VersionedHead {
+  /** The head. */
+  readonly head: Head;
+  /** Its version in the store. */
+  readonly version: Version;
+}
+
+/** Reads a volume's head; undefined if there is no such volume. */
+export async function readHead(
+  store: Store,
+  names: ObjectNames,
+): Promise<VersionedHead | undefined> {
+  const found = await store.get(names.head);
+  if (found === undefined) return undefined;
+  return {
+    head: decoded(store, names.head, () => decodeHead(found.bytes)),
+    version: found.version,
+  };
+}
+
+/** Reads the manifest that a head names. */
+export async function readManifest(
+  store: Store,
+  names: ObjectNames,
+  head: Head,
+): Promise<Manifest> {
+  const name = names.manifest(head.manifest);
+  const found = await store.get(name);
+  if (found === undefined) throw damaged(store, name, "is missing, and the head names it");
+  const manifest = decoded(store, name, () => decodeManifest(found.bytes, head.volume));
+  if (manifest.sum !== head.manifestSum || manifest.number !== head.manifest) {
+    throw damaged(store, name, "is not the one that the head names");
+  }
+  return manifest;
+}
+
+/** Reads a run that a manifest names. */
+export async function readRun(
+  store: Store,
+  names: ObjectNames,
+  manifest: Manifest,
+  nth: number,
+): Promise<Extents> {
+  const { number, entries } = manifest.runs[nth];
+  const name = names.run(number);
+  const found = await store.get(name);
+  if (found === undefined) throw damaged(store, name, "is missing, and the manifest names it");
+  const extents = decoded(store, name, () => decodeRun(found.bytes, manifest.volume, number));
+  if (extents.length !== entries) throw damaged(store, name, "has another number of entries");
+  return extents;
+}
+
+/** Reads an object, and says which one it was if it is not what it should be. */
+export function decoded<T>(store: Store, name: string, decode: () => T): T {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof FormatError) throw damaged(store, name, `: ${error.message}`, error);
+    throw error;
+  }
+}
+
+/** The error of an object that is not what it should be. */
+export function damaged(store: Store, name: string, how: string, cause?: unknown): UblkError {
+  return new UblkError("VOLUME_DAMAGED", {
+    operation: `${store.url} ${name}`,
+    reason: how.replace(/^: /, ""),
+    hint: "bring the object back from a copy of the store",
+    cause,
+  });
+}
+
+/** The error of a volume that somebody else has attached since. */
+export function fenced(store: Store, name: string, head: Head | undefined): UblkError {
+  const who = head === undefined
+    ? "its head is gone"
+    : head.attached
+    ? `${head.host || "somebody else"} has it attached now (epoch ${head.epoch})`
+    : `somebody else had it attached since (epoch ${head.epoch})`;
+  return new UblkError("VOLUME_FENCED", {
+    operation: `volume ${name} in ${store.url}`,
+    reason: who,
+    hint: "this server has stopped; its journal is left as it is",
+  });
+}
+
+/** Whether two objects are the same. */
+export function areEqual(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, at) => byte === right[at]);
+}
+
+/** What a commit changes in the manifest. */
+export type ManifestChange = Partial<
+  Pick<
+    Manifest,
+    | "size"
+    | "sequence"
+    | "position"
+    | "chain"
+    | "written"
+    | "nextChunk"
+    | "nextRun"
+    | "runs"
+  >
+>;
+
+/** The writer's hold on a volume. */
+export class Committed {
+  /** The names of the volume's objects. */
+  readonly names: ObjectNames;
+  /** The store. */
+  readonly store: Store;
+  readonly #seam: Seam;
+  #head: Head;
+  #version: Version;
+  #manifest: Manifest;
+  #failure: unknown;
+
+  private constructor(
+    store: Store,
+    names: ObjectNames,
+    seam: Seam,
+    { head, version }: VersionedHead,
+    manifest: Manifest,
+  ) {
+    this.store = store;
+    this.names = names;
+    this.#seam = seam;
+    this.#head = head;
+    this.#version = version;
+    this.#manifest = manifest;
+  }
+
+  /**
+   * Takes hold of a volume: raises its epoch. Whoever had it before is fenced.
+   *
+   * @param decide Looks at head and manifest, and says which journal continues from here; throws if
+   *   the volume may not be taken.
+   */
+  static async claim(
+    store: Store,
+    name: string,
+    seam: Seam,
+    host: string,
+    decide: (head: Head, manifest: Manifest) => string | Promise<string>,
+  ): Promise<Committed> {
+    const names = new ObjectNames(name);
+    const found = await readHead(store, names);
+    if (found === undefined) throw notFound(store, name);
+    const manifest = await readManifest(store, names, found.head);
+    const journal = await decide(found.head, manifest);
+    const held = new Committed(store, names, seam, found, manifest);
+    await held.#replaceHead({
+      ...{ attached: true, journal, owner: seam.uuid(), host },
+      epoch: found.head.epoch + 1,
+    });
+    return held;
+  }
+
+  /** The manifest that counts. */
+  get manifest(): Manifest {
+    return this.#manifest;
+  }
+
+  /** The head. */
+  get head(): Head {
+    return this.#head;
+  }
+
+  /** The epoch of this hold. */
+  get epoch(): number {
+    return this.#head.epoch;
+  }
+
+  /**
+   * Makes a change count: everything that it names must be durable.
+   *
+   * @throws {UblkError} `VOLUME_FENCED` if somebody else has the volume by now.
+   */
+  async commit(change: ManifestChange): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    let manifest: Manifest = {
+      ...this.#manifest,
+      ...change,
+      ...{ number: this.#manifest.number + 1, epoch: this.epoch, time: this.#seam.now() },
+    };
+    assert(manifest.sequence >= this.#manifest.sequence, "a commit does not go back");
+    let encoded = encodeManifest(manifest);
+    const { store, names } = this;
+    // A fenced writer may have taken the number for a manifest that nobody names.
+    while (await store.putIfAbsent(names.manifest(manifest.number), encoded.bytes) === undefined) {
+      const found = await store.get(names.manifest(manifest.number));
+      if (found !== undefined && areEqual(found.bytes, encoded.bytes)) break;
+      manifest = { ...manifest, number: manifest.number + 1 };
+      encoded = encodeManifest(manifest);
+    }
+    await this.#replaceHead({
+      manifest: manifest.number,
+      manifestSum: encoded.sum,
+      written: manifest.written,
+    });
+    this.#manifest = manifest;
+  }
+
+  /** Notes that the volume is left in order: no journal continues it. */
+  async release(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    await this.#replaceHead({ attached: false, journal: NO_UUID, owner: NO_UUID, host: "" });
+  }
+
+  async #replaceHead(change: Partial<Head>): Promise<void> {
+    const { store, names } = this;
+    const head: Head = {
+      ...this.#head,
+      ...change,
+      ...{ nonce: this.#seam.uuid(), time: this.#seam.now() },
+    };
+    const bytes = encodeHead(head);
+    for (;;) {
+      const version = await store.replace(names.head, bytes, this.#version);
+      if (version !== undefined) return this.#replaced(head, version);
+      // A lost answer looks like a lost race.
+      const found = await readHead(store, names);
+      if (found?.head.nonce === head.nonce) return this.#replaced(head, found.version);
+      // So does an earlier attempt of ours that seemed to have failed.
+      const isOurs = found !== undefined && found.version !== this.#version &&
+        found.head.owner === this.#head.owner && found.head.epoch === this.#head.epoch &&
+        found.head.owner !== NO_UUID;
+      if (!isOurs) {
+        this.#failure = fenced(store, names.volume, found?.head);
+        throw this.#failure;
+      }
+      this.#version = found.version;
+    }
+  }
+
+  #replaced(head: Head, version: Version): void {
+    this.#head = head;
+    this.#version = version;
+  }
+}
+
+/** The error of a volume that is not there. */
+export function notFound(store: Store, name: string): UblkError {
+  return new UblkError("VOLUME_NOT_FOUND", {
+    operation: `volume ${name}`,
+    reason: `${store.url} has no volume of that name`,
+    hint: "ublk-volume create makes one, and ublk-volume ls lists them",
+  });
+}

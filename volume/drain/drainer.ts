@@ -1,0 +1,213 @@
+/**
+ * The drain: takes what the journal has, packs it into chunks, and commits them to the store. It
+ * runs beside the engine, in a Worker of its own, and never makes it wait.
+ *
+ * A commit contains all batches up to one point and none behind it, so what the store has is a
+ * prefix of what was written.
+ *
+ * @module
+ */
+
+import type { Store } from "../../store/store.ts";
+import { assert } from "../../uapi/error.ts";
+import { areEqual, type Committed, readRun } from "../committed.ts";
+import { ChunkWriter } from "../format/chunk.ts";
+import type { RunEntry } from "../format/manifest.ts";
+import { encodeRun, Extents } from "../format/run.ts";
+import type { JournalEnd } from "../journal/writer.ts";
+import { Collection } from "./collect.ts";
+import { mergeRuns, runsToMerge } from "./merge.ts";
+import { makeChunk, planChunks, type PlannedChunk } from "./pack.ts";
+import type { JournalSource } from "./source.ts";
+
+/** Most pieces of a commit: the engine takes them over one by one. */
+export const MAX_PIECES_OF_COMMIT = 1 << 16;
+/** Objects of older states that are kept, for whoever is reading them: so many manifests. */
+const KEPT_MANIFESTS = 8;
+
+/** A commit, for the engine. */
+export interface MadeCommit {
+  /** What it changed. */
+  readonly extents: Extents;
+  /** Where the journal continues after it. */
+  readonly end: JournalEnd;
+}
+
+/** The parts of a {@linkcode Drainer}. */
+export interface DrainerParts {
+  /** The hold on the volume. */
+  readonly committed: Committed;
+  /** The journal. */
+  readonly source: JournalSource;
+  /** Room for the data of one commit. */
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** An object that no newer manifest names. */
+interface Unneeded {
+  readonly name: string;
+  /** The first manifest that does not name it. */
+  readonly since: number;
+}
+
+/** Makes commits. */
+export class Drainer {
+  readonly #parts: DrainerParts;
+  readonly #unneeded: Unneeded[] = [];
+  /** Bytes that were put into the store. */
+  storedBytes = 0;
+
+  /** Takes over the parts. */
+  constructor(parts: DrainerParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Commits batches up to a position of the journal, as many as fit one commit.
+   *
+   * If it fails, nothing has changed, and it may be called again.
+   *
+   * @returns Undefined if there was nothing to commit.
+   */
+  async commit(until: number): Promise<MadeCommit | undefined> {
+    const { committed, source } = this.#parts;
+    const before = source.end;
+    assert(before.sequence === committed.manifest.sequence, "the drain goes on where it was");
+    source.refresh();
+    try {
+      const collection = this.#collect(until);
+      if (collection.batches === 0) return undefined;
+      return await this.#store(collection, before.sequence + 1);
+    } catch (error) {
+      source.rewind(before);
+      throw error;
+    }
+  }
+
+  #collect(until: number): Collection {
+    const { committed, source, data } = this.#parts;
+    const { size, blockSize } = committed.manifest;
+    const collection = new Collection(data, size / blockSize, blockSize);
+    while (collection.pieces < MAX_PIECES_OF_COMMIT) {
+      const before = source.end;
+      const batch = source.next(until);
+      if (batch === undefined) break;
+      if (!collection.hasRoom(batch.header.dataBytes)) {
+        source.rewind(before);
+        break;
+      }
+      collection.add(batch);
+    }
+    return collection;
+  }
+
+  async #store(collection: Collection, first: number): Promise<MadeCommit> {
+    const { committed, source } = this.#parts;
+    const { manifest } = committed;
+    const { blockSize, chunkSize, volume } = manifest;
+    const { end } = source;
+    const planned = planChunks(collection, blockSize, chunkSize);
+    const extents = new Extents();
+    let { nextChunk } = manifest;
+    for (const [part, plan] of planned.entries()) {
+      const origin = {
+        ...{ volume, epoch: committed.epoch, first, last: end.sequence, blockSize, part },
+        parts: planned.length,
+      };
+      nextChunk = await this.#putChunk(plan, origin, nextChunk, collection, extents) + 1;
+    }
+    const added = extents.length === 0
+      ? { runs: manifest.runs, nextRun: manifest.nextRun }
+      : await this.#addRun(extents);
+    await committed.commit({
+      ...{ sequence: end.sequence, position: end.position, chain: end.chain },
+      ...{ written: end.written, nextChunk, ...added },
+    });
+    await this.#sweep(manifest.runs, manifest.number);
+    return { extents, end };
+  }
+
+  /** Puts a chunk under the first free number from the given one on. @returns The number. */
+  async #putChunk(
+    plan: PlannedChunk,
+    origin: Omit<Parameters<typeof makeChunk>[1], "number">,
+    from: number,
+    collection: Collection,
+    extents: Extents,
+  ): Promise<number> {
+    const { names, store } = this.#parts.committed;
+    for (let number = from;; number++) {
+      const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection);
+      if (await this.#put(store, names.chunk(number), writer.bytes)) {
+        writer.addTo(extents, number);
+        return number;
+      }
+    }
+  }
+
+  /** @returns Whether the object is there now; false if another one has the name. */
+  async #put(store: Store, name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    if (await store.putIfAbsent(name, bytes) === undefined) {
+      // A fenced writer took the number, or our own attempt had succeeded.
+      const found = await store.get(name);
+      if (found === undefined || !areEqual(found.bytes, bytes)) return false;
+    }
+    this.storedBytes += bytes.length;
+    return true;
+  }
+
+  /** Adds a run to the map, or merges it with those before. */
+  async #addRun(extents: Extents): Promise<{ runs: readonly RunEntry[]; nextRun: number }> {
+    const { committed } = this.#parts;
+    let runs = committed.manifest.runs;
+    let { nextRun } = committed.manifest;
+    let level = 0;
+    let merged = extents;
+    // What would be merged at once is not written by itself first.
+    for (;;) {
+      const count = runsToMerge([...runs.map((run) => run.level), level]) - 1;
+      if (count < 0) break;
+      const first = runs.length - count;
+      const older = [];
+      for (let nth = first; nth < runs.length; nth++) {
+        older.push(
+          await readRun(committed.store, committed.names, { ...committed.manifest, runs }, nth),
+        );
+      }
+      merged = mergeRuns([...older, merged], first === 0);
+      runs = runs.slice(0, first);
+      level++;
+    }
+    if (merged.length === 0) return { runs, nextRun };
+    for (;; nextRun++) {
+      const { bytes, sum } = encodeRun(committed.manifest.volume, nextRun, merged);
+      if (!await this.#put(committed.store, committed.names.run(nextRun), bytes)) continue;
+      const entry = { number: nextRun, entries: merged.length, level, bytes: bytes.length, sum };
+      return { runs: [...runs, entry], nextRun: nextRun + 1 };
+    }
+  }
+
+  /** Deletes what no manifest of late names. */
+  async #sweep(before: readonly RunEntry[], manifest: number): Promise<void> {
+    const { committed } = this.#parts;
+    const { names, store } = committed;
+    const { number, runs } = committed.manifest;
+    this.#unneeded.push({ name: names.manifest(manifest), since: number });
+    const kept = new Set(runs.map((run) => run.number));
+    for (const run of before) {
+      if (!kept.has(run.number)) {
+        this.#unneeded.push({ name: names.run(run.number), since: number });
+      }
+    }
+    while (this.#unneeded.length > 0 && this.#unneeded[0].since + KEPT_MANIFESTS <= number) {
+      const { name } = this.#unneeded[0];
+      try {
+        await store.delete(name);
+      } catch {
+        // It is in nobody's way. A later sweep tries again.
+        return;
+      }
+      this.#unneeded.shift();
+    }
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Reads back what the engine has appended to the journal, for the drain. It reads only what is
+ * complete, so a batch that is not sound is damaged.
+ *
+ * @module
+ */
+
+import type { File } from "../../files/port.ts";
+import { readUpTo } from "../../files/whole.ts";
+import { assert, UblkError } from "../../uapi/error.ts";
+import {
+  BATCH_HEADER_BYTES,
+  batchBytes,
+  decodeSegmentHeader,
+  isSound,
+  peekBatch,
+  SEGMENT_HEADER_BYTES,
+} from "../format/journal.ts";
+import { FormatError } from "../format/record.ts";
+import type { ScannedBatch } from "../journal/scan.ts";
+import type { JournalEnd } from "../journal/writer.ts";
+
+/** The parts of a {@linkcode JournalSource}. */
+export interface JournalSourceParts {
+  /** The journal's files. */
+  readonly files: readonly File[];
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Bytes of a segment. */
+  readonly size: number;
+  /** After which batch to begin. */
+  readonly from: JournalEnd;
+  /** Memory to read into, larger than any batch; past the page cache perhaps. */
+  readonly window: Uint8Array<ArrayBuffer>;
+  /** The journal in words, for errors. */
+  readonly words: string;
+}
+
+/** Reads batches in their order. */
+export class JournalSource {
+  readonly #parts: JournalSourceParts;
+  #end: JournalEnd;
+  /** What the window holds: bytes from this position on. */
+  #windowPosition = -1;
+  #windowBytes = 0;
+
+  /** Takes over the parts. */
+  constructor(parts: JournalSourceParts) {
+    this.#parts = parts;
+    this.#end = parts.from;
+  }
+
+  /** The batch that was read last. */
+  get end(): JournalEnd {
+    return this.#end;
+  }
+
+  /**
+   * The next batch, if it ends at or before a position.
+   *
+   * @returns Undefined if the journal has no further batch before that.
+   * @throws {UblkError} `VOLUME_DAMAGED`
+   */
+  next(until: number): ScannedBatch | undefined {
+    const { size, blockSize } = this.#parts;
+    let { position } = this.#end;
+    while (position < until) {
+      const start = Math.floor(position / size) * size;
+      if (position === start) {
+        this.#checkHeader(start / size);
+        position += SEGMENT_HEADER_BYTES;
+        continue;
+      }
+      const header = this.#peek(position, start + size);
+      const isNext = header !== undefined && header.sequence === this.#end.sequence + 1 &&
+        header.chain === this.#end.chain;
+      if (!isNext) {
+        // The writer went on in the next segment, and left here what it found.
+        if (start + size >= until) throw this.#damaged(position);
+        position = start + size;
+        continue;
+      }
+      const length = batchBytes(header);
+      if (position + length > until) return undefined;
+      const bytes = this.#bytes(position, length, start + size);
+      if (!isSound(bytes, header, blockSize)) throw this.#damaged(position);
+      this.#end = {
+        position: position + length,
+        sequence: header.sequence,
+        chain: header.sum,
+        written: header.written,
+      };
+      return { header, bytes, position };
+    }
+    return undefined;
+  }
+
+  /** Goes back to after a batch: what was read since is read again. */
+  rewind(end: JournalEnd): void {
+    this.#end = end;
+  }
+
+  #peek(position: number, limit: number) {
+    if (position + BATCH_HEADER_BYTES > limit) return undefined;
+    return peekBatch(this.#bytes(position, BATCH_HEADER_BYTES, limit), this.#parts.blockSize);
+  }
+
+  #checkHeader(segment: number): void {
+    const { size } = this.#parts;
+    const start = segment * size;
+    const header = this.#decode(this.#bytes(start, SEGMENT_HEADER_BYTES, start + size));
+    if (header?.segment !== segment || header.chain !== this.#end.chain) throw this.#damaged(start);
+  }
+
+  #decode(bytes: Uint8Array<ArrayBuffer>) {
+    try {
+      return decodeSegmentHeader(bytes);
+    } catch (error) {
+      if (error instanceof FormatError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Bytes from a position on, of which the segment or what is complete may hold fewer. */
+  #bytes(position: number, length: number, limit: number): Uint8Array<ArrayBuffer> {
+    const { window, files, size } = this.#parts;
+    const at = position - this.#windowPosition;
+    if (this.#windowPosition >= 0 && at >= 0 && at + length <= this.#windowBytes) {
+      return window.subarray(at, at + length);
+    }
+    assert(length <= window.length, "the window is larger than any batch");
+    const segment = Math.floor(position / size);
+    // From a multiple of a page, as reads past the page cache must.
+    const from = position - position % 4096;
+    const wanted = window.subarray(0, Math.min(window.length, limit - from));
+    const read = readUpTo(files[segment % files.length], wanted, from - segment * size);
+    this.#windowPosition = from;
+    this.#windowBytes = read;
+    if (position - from + length > read) throw this.#damaged(position);
+    return window.subarray(position - from, position - from + length);
+  }
+
+  /** Forgets what was read ahead, which the engine may have written to since. */
+  refresh(): void {
+    this.#windowPosition = -1;
+  }
+
+  #damaged(position: number): UblkError {
+    return new UblkError("VOLUME_DAMAGED", {
+      operation: this.#parts.words,
+      reason: `the batch at position ${position} is damaged`,
+      hint: "the disk of the journal has changed what was written to it",
+    });
+  }
+}

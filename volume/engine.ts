@@ -1,0 +1,272 @@
+/**
+ * The engine of a volume: takes requests, and owns the map of what is where.
+ *
+ * ```
+ *  WRITE ─▶ JournalWriter ─▶ journal map ─┐            the drain: journal ─▶ chunks ─▶ manifest
+ *                                         ├─▶ Reader ─▶ READ          │
+ *           chunk map ◀── what a commit has made durable ◀────────────┘
+ * ```
+ *
+ * The newest data of a block is where the journal map says, else where the chunk map says, else the
+ * block reads as zeroes. A commit moves entries from the former to the latter.
+ *
+ * @module
+ */
+
+import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
+import { EIO, ENOSPC } from "../uapi/errno.ts";
+import { assert } from "../uapi/error.ts";
+import {
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
+} from "../uapi/ublk_io.ts";
+import { JOURNAL_UNIT, type SegmentHeader } from "./format/journal.ts";
+import type { Extents } from "./format/run.ts";
+import { Batch } from "./journal/batch.ts";
+import { Requests, Waiting } from "./journal/requests.ts";
+import { type JournalEnd, JournalWriter } from "./journal/writer.ts";
+import type { Maps } from "./maps.ts";
+import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
+import { MAX_PIECES, Reader } from "./read/reader.ts";
+import { KIND_BITS, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
+
+/** What a commit has made durable, for the engine to take over. */
+export interface Commit {
+  /** All blocks that it changed, and where they are now. */
+  readonly extents: Extents;
+  /** The position in the journal after its last batch. */
+  readonly position: number;
+}
+
+/** The engine's view of the drain. */
+export interface Drain {
+  /** Tells what the journal has. Called after each batch; cheap. */
+  published(position: number, sequence: number, written: number): void;
+  /** The journal is full: drain now. */
+  hurry(): void;
+  /** The commit that waits to be taken over, if one does. The same until {@linkcode taken}. */
+  commit(): Commit | undefined;
+  /** The engine has taken over the commit. */
+  taken(): void;
+  /** An eventfd that is signalled when a commit waits. */
+  readonly wakeFd?: number;
+}
+
+/** Everything that an engine is made of. */
+export interface EngineParts {
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Descriptors of the journal's files. */
+  readonly fds: readonly number[];
+  /** What its segments' headers say. */
+  readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
+  /** Where the journal continues. */
+  readonly end: JournalEnd;
+  /** The first position that the store does not have yet. */
+  readonly trimmed: number;
+  /** Of each file of the journal, the sums of its blocks, by their offset in units. */
+  readonly sums: readonly Uint32Array<ArrayBuffer>[];
+  /** Where everything is, the journal included. */
+  readonly maps: Maps;
+  /** Opens a chunk for reading. */
+  readonly openChunk: OpenChunk;
+  /** Most open chunks. */
+  readonly openChunks: number;
+  /** Memory for batches, one piece each. */
+  readonly memories: readonly EngineMemory[];
+  /** Most bytes of data in a batch. */
+  readonly batchData: number;
+  /** The drain. */
+  readonly drain: Drain;
+  /** Nothing may be written. */
+  readonly readOnly: boolean;
+  /** A full journal fails writes with ENOSPC, instead of making them wait. */
+  readonly failsWhenFull: boolean;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+}
+
+/** Entries of a commit that are taken over at the end of one batch, so that no request waits long. */
+const ENTRIES_PER_BATCH = 2000;
+/** Pause until the next of them if no request comes, in microseconds. */
+const PAUSE_US = 200;
+
+/** An engine. It is started by a host, see `disk/engine.ts`. */
+export class VolumeEngine implements Engine {
+  readonly operations: number;
+  readonly wakeFd: number | undefined;
+  readonly #parts: EngineParts;
+  #writer!: JournalWriter;
+  #reader!: Reader;
+  #requests!: Requests;
+  #waiting!: Waiting;
+  #host!: EngineHost;
+  readonly #chunks: ChunkFiles;
+  /** Entries of the current commit that have been taken over. */
+  #taken = 0;
+  #pauses = false;
+  #published = -1;
+
+  /** Takes over the parts. */
+  constructor(parts: EngineParts) {
+    const { memories, fds, drain } = parts;
+    assert(parts.sums.length === fds.length, "each file of the journal has its sums");
+    this.#parts = parts;
+    this.operations = memories.length + fds.length + MAX_PIECES + 1;
+    this.wakeFd = drain.wakeFd;
+    this.#chunks = new ChunkFiles(parts.openChunk, parts.openChunks);
+  }
+
+  start(host: EngineHost): void {
+    const { blockSize, identity, fds, sums, maps, memories } = this.#parts;
+    const requests = new Requests(host);
+    const batches = memories.map((memory) =>
+      new Batch(memory, this.#parts.batchData, blockSize, requests.count)
+    );
+    const reader = new Reader({
+      ...{ blockSize, fds, sums, maps, batches, requests },
+      segmentSize: identity.size,
+      chunks: this.#chunks,
+      onDamage: this.#parts.report,
+    });
+    const writer = new JournalWriter({
+      ...{ fds, identity, batches, requests },
+      end: this.#parts.end,
+      trimmed: this.#parts.trimmed,
+      onAppend: (batch) => this.#enter(batch),
+      onFailure: this.#parts.report,
+      isRead: (file) => reader.isRead(file),
+    });
+    this.#host = host;
+    this.#requests = requests;
+    this.#waiting = new Waiting(requests.count);
+    reader.start(host);
+    writer.start(host);
+    this.#reader = reader;
+    this.#writer = writer;
+  }
+
+  /** All before this position of the journal is durable, in the journal or in the store. */
+  get durablePosition(): number {
+    return Math.max(this.#writer.durablePosition, this.#writer.trimmedPosition);
+  }
+
+  request(request: number): void {
+    const host = this.#host;
+    const op = host.op(request);
+    this.#requests.begin(request, host.fua(request));
+    if (op === UBLK_IO_OP_READ) return this.#reader.read(request);
+    if (op === UBLK_IO_OP_FLUSH) return this.#flush(request);
+    const isWrite = op === UBLK_IO_OP_WRITE || op === UBLK_IO_OP_DISCARD ||
+      op === UBLK_IO_OP_WRITE_ZEROES;
+    if (!isWrite || this.#parts.readOnly || this.#writer.failure !== 0) {
+      return this.#requests.answer(request, -EIO);
+    }
+    if (this.#waiting.length > 0 || !this.#append(request)) this.#waiting.push(request);
+  }
+
+  #flush(request: number): void {
+    if (this.#writer.failure !== 0) this.#requests.answer(request, this.#writer.failure);
+    else this.#writer.flush(request);
+  }
+
+  /** Puts a request that changes something into the journal. @returns Whether it had room. */
+  #append(request: number): boolean {
+    const host = this.#host;
+    const { blockSize } = this.#parts;
+    const block = host.offset(request) / blockSize;
+    const count = host.length(request) / blockSize;
+    assert(Number.isInteger(block) && Number.isInteger(count), "requests are whole blocks");
+    if (host.op(request) === UBLK_IO_OP_WRITE) {
+      return this.#writer.write(request, block, count, host.data(request));
+    }
+    if (!this.#writer.isCollecting && this.#parts.maps.areHoles(block, count)) {
+      if (this.#requests.fua[request] !== 0) this.#writer.flush(request);
+      else this.#requests.answer(request, 0);
+      return true;
+    }
+    return this.#writer.hole(request, block, count);
+  }
+
+  /** Enters a batch into the maps, before it is written. */
+  #enter(batch: Batch): void {
+    const { blockSize, maps, identity, sums, fds } = this.#parts;
+    maps.enter(batch);
+    const { size } = identity;
+    const table = sums[Math.floor(batch.position / size) % fds.length];
+    const units = blockSize / JOURNAL_UNIT;
+    let unit = batch.dataPosition % size / JOURNAL_UNIT;
+    for (let nth = 0; nth < batch.blocks; nth++, unit += units) table[unit] = batch.sums[nth];
+  }
+
+  done(token: number, result: number): void {
+    const kind = token & (1 << KIND_BITS) - 1;
+    const nth = token >>> KIND_BITS;
+    if (kind === WRITE) this.#writer.written(nth, result);
+    else if (kind === SYNC) this.#writer.synced(result);
+    else if (kind === READ) this.#reader.came(nth, result);
+    else this.#pauses = false;
+  }
+
+  woken(): void {
+    // Commits are taken over at the end of the batch.
+  }
+
+  batchEnd(): void {
+    this.#takeOver();
+    this.#writer.batchEnd();
+    this.#letIn();
+    const writer = this.#writer;
+    if (writer.completedPosition !== this.#published) {
+      this.#published = writer.completedPosition;
+      const { completedSequence, completedWritten } = writer;
+      this.#parts.drain.published(this.#published, completedSequence, completedWritten);
+    }
+  }
+
+  /** Lets requests in that wait for room in the journal. */
+  #letIn(): void {
+    const { drain, failsWhenFull } = this.#parts;
+    if (this.#waiting.length === 0) return;
+    while (this.#waiting.length > 0) {
+      const request = this.#waiting.first;
+      if (this.#writer.failure !== 0) this.#requests.answer(request, this.#writer.failure);
+      else if (!this.#append(request)) break;
+      this.#waiting.shift();
+    }
+    this.#writer.batchEnd();
+    if (this.#waiting.length === 0 || !this.#writer.isFull) return;
+    drain.hurry();
+    while (failsWhenFull && this.#waiting.length > 0) {
+      this.#requests.answer(this.#waiting.shift(), -ENOSPC);
+    }
+  }
+
+  /** Moves what a commit has made durable from one map to the other, a part at a time. */
+  #takeOver(): void {
+    const { drain, maps } = this.#parts;
+    const commit = drain.commit();
+    if (commit === undefined || this.#pauses) return;
+    const { extents, position } = commit;
+    const end = Math.min(extents.length, this.#taken + ENTRIES_PER_BATCH);
+    for (let nth = this.#taken; nth < end; nth++) {
+      maps.takeOver(extents, nth, position / JOURNAL_UNIT);
+    }
+    this.#taken = end;
+    if (end < extents.length) {
+      this.#pauses = true;
+      return this.#host.timeout(PAUSE_US, tokenOf(PAUSE, 0));
+    }
+    this.#taken = 0;
+    this.#writer.trim(position);
+    drain.taken();
+  }
+
+  giveUp(): void {
+    this.#writer.fail(-EIO, "the device's end");
+    while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -EIO);
+  }
+}

@@ -1,0 +1,237 @@
+/**
+ * Chunks: immutable objects that hold data. A chunk describes itself, so that the block map can be
+ * made again from chunks alone.
+ *
+ * ```
+ *   0  record    magic "UBLKCHNK"; the sum covers everything before the data
+ *  32  number    u64
+ *  40  epoch     u64: of the attachment that wrote it
+ *  48  first     u64: sequence of the first batch that it has data of
+ *  56  last      u64: sequence of the last batch of its commit
+ *  64  block     u32: bytes of a block
+ *  68  frames    u32: their number
+ *  72  blocks    u32: number of blocks of data
+ *  76  data      u32: where the data begins: a multiple of 4096
+ *  80  length    u64: length of the object
+ *  88  part      u32: which of its commit's chunks it is, from 0
+ *  92  parts     u32: number of chunks of its commit
+ *  96  zeroes    32 bytes
+ * 128  per frame, sorted by block, without overlaps:
+ *       0 block u64 · 8 blocks u32 · 12 kind u32: 0 data, 1 hole ·
+ *      16 offset u32: of the data, from where the data begins · 20 bytes u32: as they are stored ·
+ *      24 nth u32: the first block's place in the chunk · 28 zeroes
+ *   …  per block of data: u32, the sum of its bytes
+ *   …  zeroes up to the data
+ * ```
+ *
+ * @module
+ */
+
+import { assert } from "../../uapi/error.ts";
+import { HOLE, MAX_CHUNK_BLOCKS, placeOf } from "./place.ts";
+import {
+  beginRecord,
+  type Fields,
+  FormatError,
+  openRecord,
+  peekRecord,
+  type RecordKind,
+  sealRecord,
+} from "./record.ts";
+import type { Extents } from "./run.ts";
+import { sumOf } from "./sum.ts";
+
+const KIND: RecordKind = { magic: "UBLKCHNK", version: 1, words: "a chunk" };
+const HEADER_BYTES = 128;
+const FRAME_BYTES = 32;
+const SUM_BYTES = 4;
+/** Data begins at a multiple of this, so that it can be read past the page cache. */
+const ALIGNMENT = 4096;
+const DATA = 0;
+const HOLE_KIND = 1;
+
+/** Bytes of the smallest object that begins a chunk: enough for {@linkcode tableBytesOf}. */
+export const CHUNK_HEADER_BYTES = HEADER_BYTES;
+
+/** Where the data of a chunk with these numbers of frames and blocks begins. */
+export function dataOffset(frames: number, blocks: number): number {
+  const bytes = HEADER_BYTES + frames * FRAME_BYTES + blocks * SUM_BYTES;
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+}
+
+/** What a chunk is part of. */
+export interface ChunkOrigin {
+  /** The volume's UUID. */
+  readonly volume: string;
+  /** The chunk's number. */
+  readonly number: number;
+  /** The epoch of its writer. */
+  readonly epoch: number;
+  /** The sequence of the first batch of its commit. */
+  readonly first: number;
+  /** The sequence of the last batch of its commit. */
+  readonly last: number;
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Which of the commit's chunks it is. */
+  readonly part: number;
+  /** How many chunks the commit has. */
+  readonly parts: number;
+}
+
+/** A frame: blocks that lie together, or a hole. */
+export interface Frame {
+  /** The first block. */
+  readonly block: number;
+  /** The number of blocks. */
+  readonly count: number;
+  /** It has no data: it reads as zeroes. */
+  readonly hole: boolean;
+}
+
+/** A chunk that is being written: first all frames, then the data of each block in their order. */
+export class ChunkWriter {
+  /** The whole object. The data is to be put at {@linkcode dataAt}. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #fields: Fields;
+  readonly #blockSize: number;
+  readonly #frames: readonly Frame[];
+  readonly #dataAt: number;
+  readonly #blocks: number;
+
+  /** Lays out a chunk of these frames. */
+  constructor(origin: ChunkOrigin, frames: readonly Frame[]) {
+    const { blockSize } = origin;
+    const blocks = frames.reduce((sum, { hole, count }) => hole ? sum : sum + count, 0);
+    assert(blocks <= MAX_CHUNK_BLOCKS, "a chunk has not so many blocks");
+    const dataAt = dataOffset(frames.length, blocks);
+    this.bytes = new Uint8Array(dataAt + blocks * blockSize);
+    // The sum covers what stands before the data.
+    const fields = beginRecord(this.bytes.subarray(0, dataAt), KIND, origin.volume);
+    fields.setU64(32, origin.number);
+    fields.setU64(40, origin.epoch);
+    fields.setU64(48, origin.first);
+    fields.setU64(56, origin.last);
+    fields.setU32(64, blockSize);
+    fields.setU32(68, frames.length);
+    fields.setU32(72, blocks);
+    fields.setU32(76, dataAt);
+    fields.setU64(80, this.bytes.length);
+    fields.setU32(88, origin.part);
+    fields.setU32(92, origin.parts);
+    let at = HEADER_BYTES;
+    let nth = 0;
+    let end = 0;
+    for (const { block, count, hole } of frames) {
+      assert(block >= end && count > 0, "frames are sorted, and do not overlap");
+      end = block + count;
+      fields.setU64(at, block);
+      fields.setU32(at + 8, count);
+      fields.setU32(at + 12, hole ? HOLE_KIND : DATA);
+      if (!hole) {
+        fields.setU32(at + 16, nth * blockSize);
+        fields.setU32(at + 20, count * blockSize);
+        fields.setU32(at + 24, nth);
+        nth += count;
+      }
+      at += FRAME_BYTES;
+    }
+    this.#fields = fields;
+    this.#blockSize = blockSize;
+    this.#frames = frames;
+    this.#dataAt = dataAt;
+    this.#blocks = blocks;
+  }
+
+  /** The room for the data of the nth block and those after it. */
+  data(nth: number): Uint8Array<ArrayBuffer> {
+    return this.bytes.subarray(this.#dataAt + nth * this.#blockSize);
+  }
+
+  /** Sums up all blocks and the table. Nothing may change afterwards. */
+  seal(): void {
+    const sums = HEADER_BYTES + this.#frames.length * FRAME_BYTES;
+    for (let nth = 0; nth < this.#blocks; nth++) {
+      const block = this.data(nth).subarray(0, this.#blockSize);
+      this.#fields.setU32(sums + nth * SUM_BYTES, sumOf(block));
+    }
+    sealRecord(this.#fields);
+  }
+
+  /** Adds the chunk's frames to a map. */
+  addTo(extents: Extents, chunk: number): void {
+    let nth = 0;
+    for (const { block, count, hole } of this.#frames) {
+      extents.push(block, count, hole ? HOLE : placeOf(chunk, nth));
+      if (!hole) nth += count;
+    }
+  }
+}
+
+/**
+ * How many bytes of a chunk stand before its data, from its first {@linkcode CHUNK_HEADER_BYTES}.
+ * The number is not checked by a sum yet, but it is bounded.
+ *
+ * @throws {FormatError}
+ */
+export function tableBytesOf(bytes: Uint8Array<ArrayBuffer>): number {
+  const fields = peekRecord(bytes, KIND);
+  if (bytes.length < HEADER_BYTES) throw new FormatError("it is too short for a chunk");
+  const [frames, blocks, dataAt] = [fields.u32(68), fields.u32(72), fields.u32(76)];
+  if (blocks > MAX_CHUNK_BLOCKS || dataAt !== dataOffset(frames, blocks)) {
+    throw new FormatError("its checksum is wrong: a chunk's header is damaged");
+  }
+  return dataAt;
+}
+
+/** What a chunk says of itself. */
+export interface ChunkTable extends ChunkOrigin {
+  /** The frames. */
+  readonly frames: readonly Frame[];
+  /** Where the data begins. */
+  readonly dataAt: number;
+  /** The sum of each block. */
+  readonly sums: Uint32Array<ArrayBuffer>;
+  /** The length of the object. */
+  readonly length: number;
+}
+
+/**
+ * Reads what stands before a chunk's data.
+ *
+ * @param bytes So many as {@linkcode tableBytesOf} says.
+ * @throws {FormatError}
+ */
+export function decodeChunkTable(
+  bytes: Uint8Array<ArrayBuffer>,
+  volume: string,
+  number: number,
+): ChunkTable {
+  if (tableBytesOf(bytes) !== bytes.length) throw new FormatError("it is too short for a chunk");
+  const fields = openRecord(bytes, KIND, volume);
+  // A valid chunk under a wrong name passes every sum.
+  if (fields.u64(32) !== number) throw new FormatError(`it is chunk ${fields.u64(32)}`);
+  const [blockSize, count, blocks] = [fields.u32(64), fields.u32(68), fields.u32(72)];
+  const dataAt = bytes.length;
+  const length = fields.u64(80);
+  if (length !== dataAt + blocks * blockSize) throw new FormatError("its length is wrong");
+  const frames: Frame[] = [];
+  let at = HEADER_BYTES;
+  for (let nth = 0; nth < count; nth++, at += FRAME_BYTES) {
+    frames.push({
+      block: fields.u64(at),
+      count: fields.u32(at + 8),
+      hole: fields.u32(at + 12) === HOLE_KIND,
+    });
+  }
+  const sums = new Uint32Array(blocks);
+  for (let nth = 0; nth < blocks; nth++, at += SUM_BYTES) sums[nth] = fields.u32(at);
+  return {
+    ...{ volume, number, blockSize, frames, dataAt, sums, length },
+    epoch: fields.u64(40),
+    first: fields.u64(48),
+    last: fields.u64(56),
+    part: fields.u32(88),
+    parts: fields.u32(92),
+  };
+}

@@ -1,0 +1,181 @@
+/**
+ * The beginning that all objects and headers share, and their fields. All numbers are little-endian.
+ *
+ * ```
+ *  0  magic    8 bytes of ASCII: the kind
+ *  8  version  u32
+ * 12  sum      u32: CRC-32 of everything that the sum covers, with this field as 0
+ * 16  volume   16 bytes: the volume's UUID
+ * ```
+ *
+ * A reader checks all four, in an order that tells the faults apart: what does not begin with the
+ * magic is something else; a newer version is refused by its name; then the sum must be right; and a
+ * whole object of another volume is not this volume's.
+ *
+ * @module
+ */
+
+import { assert } from "../../uapi/error.ts";
+import { sumOf } from "./sum.ts";
+
+/** Bytes of the beginning that all kinds share. */
+export const RECORD_BYTES = 32;
+const VERSION_AT = 8;
+const SUM_AT = 12;
+const VOLUME_AT = 16;
+const UUID_BYTES = 16;
+
+/** Bytes that are not what they should be. The words say what is wrong, without the place. */
+export class FormatError extends Error {
+  /** Always `"FormatError"`. */
+  override readonly name = "FormatError";
+}
+
+/** A kind of object or header. */
+export interface RecordKind {
+  /** Eight characters of ASCII. */
+  readonly magic: string;
+  /** The version that is written, and the newest that is read. */
+  readonly version: number;
+  /** What it is, for errors: "a manifest". */
+  readonly words: string;
+}
+
+/** Fields of a record, by offset. 64-bit numbers are at most 2^53 - 1. */
+export class Fields {
+  /** All bytes. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #view: DataView<ArrayBuffer>;
+
+  /** Fields in these bytes. */
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Reads 32 bits. */
+  u32(at: number): number {
+    return this.#view.getUint32(at, true);
+  }
+
+  /** Writes 32 bits. */
+  setU32(at: number, value: number): void {
+    assert(Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff, "it fits 32 bits");
+    this.#view.setUint32(at, value, true);
+  }
+
+  /** Reads 64 bits. @throws {FormatError} if the number is too large for JavaScript. */
+  u64(at: number): number {
+    const value = this.u32(at) + this.u32(at + 4) * 0x1_0000_0000;
+    if (!Number.isSafeInteger(value)) throw new FormatError("a number is out of range");
+    return value;
+  }
+
+  /** Writes 64 bits. */
+  setU64(at: number, value: number): void {
+    assert(Number.isSafeInteger(value) && value >= 0, "it is a whole number");
+    this.#view.setUint32(at, value % 0x1_0000_0000, true);
+    this.#view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+  }
+
+  /** Reads a UUID, as hexadecimal digits. */
+  uuid(at: number): string {
+    return this.bytes.subarray(at, at + UUID_BYTES).toHex();
+  }
+
+  /** Writes a UUID. */
+  setUuid(at: number, uuid: string): void {
+    assert(uuid.length === UUID_BYTES * 2, "a UUID has 32 digits");
+    this.bytes.set(Uint8Array.fromHex(uuid), at);
+  }
+
+  /** Reads text that zeroes fill up. */
+  text(at: number, length: number): string {
+    const bytes = this.bytes.subarray(at, at + length);
+    const end = bytes.indexOf(0);
+    return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+  }
+
+  /** Writes text, cut to the length and filled up with zeroes. */
+  setText(at: number, length: number, text: string): void {
+    const target = this.bytes.subarray(at, at + length).fill(0);
+    new TextEncoder().encodeInto(text, target);
+  }
+}
+
+/** No UUID: none is all zeroes. */
+export const NO_UUID = "0".repeat(UUID_BYTES * 2);
+
+/** Begins a record of a kind in zeroed bytes. */
+export function beginRecord(
+  bytes: Uint8Array<ArrayBuffer>,
+  kind: RecordKind,
+  volume: string,
+): Fields {
+  assert(kind.magic.length === 8, "a magic has eight characters");
+  const fields = new Fields(bytes);
+  fields.setText(0, 8, kind.magic);
+  fields.setU32(VERSION_AT, kind.version);
+  fields.setU32(SUM_AT, 0);
+  fields.setUuid(VOLUME_AT, volume);
+  return fields;
+}
+
+/** Writes the sum over all bytes of a record. @returns The sum. */
+export function sealRecord(fields: Fields): number {
+  fields.setU32(SUM_AT, 0);
+  const sum = sumOf(fields.bytes);
+  fields.setU32(SUM_AT, sum);
+  return sum;
+}
+
+/** Checks magic and version, for readers that must know the length before they know the sum. */
+export function peekRecord(bytes: Uint8Array<ArrayBuffer>, kind: RecordKind): Fields {
+  const { words, magic, version } = kind;
+  if (bytes.length < RECORD_BYTES) throw new FormatError(`it is too short for ${words}`);
+  const fields = new Fields(bytes);
+  if (fields.text(0, 8) !== magic) throw new FormatError(`it is not ${words}`);
+  const found = fields.u32(VERSION_AT);
+  if (found > version) {
+    throw new FormatError(
+      `it is ${words} of format ${found}, and this version of ublk knows up to ${version}`,
+    );
+  }
+  if (found === 0) throw new FormatError(`it is ${words} without a version`);
+  return fields;
+}
+
+/**
+ * Checks a whole record.
+ *
+ * @param volume The volume's UUID; undefined takes any.
+ * @throws {FormatError}
+ */
+export function openRecord(
+  bytes: Uint8Array<ArrayBuffer>,
+  kind: RecordKind,
+  volume?: string,
+): Fields {
+  const fields = peekRecord(bytes, kind);
+  const sum = fields.u32(SUM_AT);
+  // The sum is not part of what it covers. Whoever gave the bytes gets them back unchanged.
+  fields.setU32(SUM_AT, 0);
+  const right = sumOf(bytes);
+  fields.setU32(SUM_AT, sum);
+  if (right !== sum) throw new FormatError(`its checksum is wrong: ${kind.words} is damaged`);
+  const found = fields.uuid(VOLUME_AT);
+  if (volume !== undefined && found !== volume) {
+    throw new FormatError(`it is ${kind.words} of another volume (${found})`);
+  }
+  return fields;
+}
+
+/** The sum of a record that was sealed or opened. */
+export function sumOfRecord(fields: Fields): number {
+  return fields.u32(SUM_AT);
+}
+
+/** The volume of a record. */
+export function volumeOfRecord(fields: Fields): string {
+  return fields.uuid(VOLUME_AT);
+}

@@ -1,0 +1,281 @@
+/**
+ * A batch of the journal in the making. Data is copied once, to where it is written from, and summed
+ * up there. The header is put in front of it at the end, when its length is known.
+ *
+ * ```
+ *  memory   ├── free ──┤ segment's header │ batch's header │ data …   ├── free ──┤
+ *                      start              start + 4096      dataAt, always the same
+ * ```
+ *
+ * A batch is used again and again and allocates nothing per request.
+ *
+ * @module
+ */
+
+import type { EngineMemory } from "../../disk/engine.ts";
+import { assert } from "../../uapi/error.ts";
+import {
+  BATCH_HEADER_BYTES,
+  BATCH_MAGIC,
+  batchHeaderBytes,
+  encodeSegmentHeader,
+  EXTENT_BYTES,
+  KIND_DATA,
+  KIND_HOLE,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+  SUM_BYTES,
+  wholeUnits,
+} from "../format/journal.ts";
+import { sumOf } from "../format/sum.ts";
+
+/** Most extents of a batch. */
+const MAX_EXTENTS = 1024;
+const PAGE_BYTES = 4096;
+const TWO_32 = 0x1_0000_0000;
+
+/** Where in the journal a batch stands. */
+export interface BatchPlace {
+  /** The position of its first byte. */
+  readonly position: number;
+  /** The writer's epoch. */
+  readonly epoch: number;
+  /** Its sequence. */
+  readonly sequence: number;
+  /** The sum of the header before. */
+  readonly chain: number;
+  /** The last batch that is durable. */
+  readonly synced: number;
+  /** Bytes of data in all batches before. */
+  readonly written: number;
+}
+
+/** Bytes of memory for batches with so many bytes of data. */
+export function batchMemoryBytes(dataBytes: number, blockSize: number): number {
+  return dataStart(dataBytes, blockSize) + dataBytes;
+}
+
+/** Bytes that a batch takes in the journal at most, with the header of a segment. */
+export const maxBatchBytes = batchMemoryBytes;
+
+function dataStart(dataBytes: number, blockSize: number): number {
+  const header = batchHeaderBytes(MAX_EXTENTS, dataBytes / blockSize);
+  return SEGMENT_HEADER_BYTES + Math.ceil(header / PAGE_BYTES) * PAGE_BYTES;
+}
+
+/** One batch. */
+export class Batch {
+  /** Where it is written from. */
+  readonly memory: EngineMemory;
+  /** The requests that it answers. The first {@linkcode requestCount} count. */
+  readonly requests: Int32Array<ArrayBuffer>;
+  /** The number of requests that it answers. */
+  requestCount = 0;
+  /** The number of extents. */
+  extents = 0;
+  /** The first block of each extent. */
+  readonly extentBlocks = new Float64Array(MAX_EXTENTS);
+  /** The number of blocks of each extent. */
+  readonly extentCounts = new Float64Array(MAX_EXTENTS);
+  /** Of each extent, the first of its blocks in the data, or -1 for a hole. */
+  readonly extentNths = new Int32Array(MAX_EXTENTS);
+  /** The number of blocks of data. */
+  blocks = 0;
+  /** The sums of the blocks. */
+  readonly sums: Uint32Array<ArrayBuffer>;
+  /** The position of the first byte in the journal, or -1 as long as it is open or empty. */
+  position = -1;
+  /** The position of the first block of data. */
+  dataPosition = -1;
+  /** The position after the batch. */
+  end = -1;
+  /** Its sequence. */
+  sequence = -1;
+  /** Bytes to write, from byte {@linkcode start} of the memory. */
+  bytes = 0;
+  /** Where in the memory the bytes to write begin. */
+  start = 0;
+  /** Bytes that the kernel has written so far. */
+  writtenBytes = 0;
+  /** The journal has all of it. */
+  isWritten = false;
+  /** The operation that writes it is under way. */
+  isUnderWay = false;
+
+  readonly #blockSize: number;
+  readonly #maxBlocks: number;
+  readonly #dataAt: number;
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #views: readonly Uint8Array<ArrayBuffer>[];
+
+  /** @param memory So many bytes as {@linkcode batchMemoryBytes} says. */
+  constructor(memory: EngineMemory, dataBytes: number, blockSize: number, requests: number) {
+    assert(memory.bytes.length === batchMemoryBytes(dataBytes, blockSize), "the memory fits");
+    assert(dataBytes % blockSize === 0 && dataBytes > 0, "a batch has room for whole blocks");
+    this.memory = memory;
+    this.requests = new Int32Array(requests);
+    this.#blockSize = blockSize;
+    this.#maxBlocks = dataBytes / blockSize;
+    this.#dataAt = dataStart(dataBytes, blockSize);
+    this.sums = new Uint32Array(this.#maxBlocks);
+    const { buffer, byteOffset } = memory.bytes;
+    this.#words = new Uint32Array(buffer, byteOffset, memory.bytes.length / 4);
+    this.#views = Array.from({ length: this.#maxBlocks }, (_, nth) => this.#view(nth, 1));
+  }
+
+  #view(nth: number, count: number): Uint8Array<ArrayBuffer> {
+    const at = this.#dataAt + nth * this.#blockSize;
+    return this.memory.bytes.subarray(at, at + count * this.#blockSize);
+  }
+
+  /** Whether nothing is in it. */
+  get isEmpty(): boolean {
+    return this.extents === 0;
+  }
+
+  /** Whether a request that needs no more room can still be answered by it. */
+  get takesRequests(): boolean {
+    return this.requestCount < this.requests.length;
+  }
+
+  /** Empties it. */
+  reset(): void {
+    assert(!this.isUnderWay, "the kernel does not read it any more");
+    this.requestCount = 0;
+    this.extents = 0;
+    this.blocks = 0;
+    this.position = -1;
+    this.dataPosition = -1;
+    this.end = -1;
+    this.writtenBytes = 0;
+    this.isWritten = false;
+  }
+
+  /**
+   * Copies blocks into it, as many as it has room for.
+   *
+   * @param from The first byte of the source.
+   * @returns The number of blocks.
+   */
+  append(block: number, count: number, source: Uint8Array<ArrayBuffer>, from: number): number {
+    const { blocks } = this;
+    const taken = Math.min(count, this.#maxBlocks - blocks);
+    if (taken === 0 || !this.#extend(block, taken, blocks)) return 0;
+    const bytes = taken * this.#blockSize;
+    const whole = from === 0 && bytes === source.length;
+    const part = whole ? source : source.subarray(from, from + bytes);
+    this.memory.bytes.set(part, this.#dataAt + blocks * this.#blockSize);
+    for (let nth = blocks; nth < blocks + taken; nth++) this.sums[nth] = sumOf(this.#views[nth]);
+    this.blocks = blocks + taken;
+    return taken;
+  }
+
+  /** Notes that blocks read as zeroes. @returns Whether there was room. */
+  hole(block: number, count: number): boolean {
+    return this.#extend(block, count, -1);
+  }
+
+  /** Adds an extent, or blocks to the last one that they continue. */
+  #extend(block: number, count: number, nth: number): boolean {
+    const last = this.extents - 1;
+    if (last >= 0) {
+      const before = this.extentCounts[last];
+      const isData = this.extentNths[last] >= 0;
+      const follows = block === this.extentBlocks[last] + before && isData === nth >= 0;
+      // The data of an extent lies together: nothing is appended between its blocks.
+      if (follows && before + count < TWO_32) {
+        this.extentCounts[last] = before + count;
+        return true;
+      }
+    }
+    if (this.extents === MAX_EXTENTS) return false;
+    this.extentBlocks[this.extents] = block;
+    this.extentCounts[this.extents] = count;
+    this.extentNths[this.extents++] = nth;
+    return true;
+  }
+
+  /** Has it answer a request once it is written. */
+  answers(request: number): void {
+    assert(this.takesRequests, "a batch answers no more requests than there are");
+    this.requests[this.requestCount++] = request;
+  }
+
+  /** Bytes that it takes in the journal, without the header of a segment. */
+  get journalBytes(): number {
+    return wholeUnits(batchHeaderBytes(this.extents, this.blocks)) + this.blocks * this.#blockSize;
+  }
+
+  /**
+   * Writes its header, after which it is ready to be written at the position.
+   *
+   * @param segment The header of the segment that it begins, in front of the position.
+   * @returns The sum of its header.
+   */
+  close(place: BatchPlace, segment?: SegmentHeader): number {
+    assert(!this.isEmpty && this.position < 0, "an open batch is closed, once");
+    const { blocks, extents } = this;
+    const headerBytes = batchHeaderBytes(extents, blocks);
+    const padded = wholeUnits(headerBytes);
+    const at = this.#dataAt - padded;
+    const words = this.#words;
+    let word = at / 4;
+    words.fill(0, word, this.#dataAt / 4);
+    words[word] = BATCH_MAGIC;
+    words[word + 2] = headerBytes;
+    words[word + 3] = blocks * this.#blockSize;
+    this.#put64(word + 4, place.epoch);
+    this.#put64(word + 6, place.sequence);
+    words[word + 8] = place.chain;
+    words[word + 9] = extents;
+    this.#put64(word + 10, place.synced);
+    this.#put64(word + 12, place.written + blocks * this.#blockSize);
+    word += BATCH_HEADER_BYTES / 4;
+    for (let nth = 0; nth < extents; nth++, word += EXTENT_BYTES / 4) {
+      this.#put64(word, this.extentBlocks[nth]);
+      words[word + 2] = this.extentCounts[nth];
+      words[word + 3] = this.extentNths[nth] < 0 ? KIND_HOLE : KIND_DATA;
+    }
+    for (let nth = 0; nth < blocks; nth++, word += SUM_BYTES / 4) words[word] = this.sums[nth];
+    const sum = sumOf(this.memory.bytes.subarray(at, at + headerBytes));
+    words[at / 4 + 1] = sum;
+    this.position = place.position;
+    this.sequence = place.sequence;
+    this.dataPosition = place.position + padded;
+    this.start = at;
+    this.bytes = padded + blocks * this.#blockSize;
+    this.end = place.position + this.bytes;
+    if (segment !== undefined) this.#begin(segment);
+    return sum;
+  }
+
+  #begin(segment: SegmentHeader): void {
+    this.start -= SEGMENT_HEADER_BYTES;
+    this.position -= SEGMENT_HEADER_BYTES;
+    this.bytes += SEGMENT_HEADER_BYTES;
+    const header = this.memory.bytes.subarray(this.start, this.start + SEGMENT_HEADER_BYTES);
+    encodeSegmentHeader(header.fill(0), segment);
+  }
+
+  #put64(word: number, value: number): void {
+    this.#words[word] = value >>> 0;
+    this.#words[word + 1] = value / TWO_32;
+  }
+
+  /** Whether the data at a position of the journal is still in its memory. */
+  holds(position: number): boolean {
+    return position >= this.dataPosition && position < this.end && this.dataPosition >= 0;
+  }
+
+  /**
+   * Copies data that it {@linkcode holds}.
+   *
+   * @returns The number of bytes: at most `bytes`, and none beyond its end.
+   */
+  copy(position: number, bytes: number, target: Uint8Array<ArrayBuffer>, at: number): number {
+    const length = Math.min(bytes, this.end - position);
+    const from = this.#dataAt + position - this.dataPosition;
+    target.set(this.memory.bytes.subarray(from, from + length), at);
+    return length;
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The files of a journal: `journal-0000`, `journal-0001`, … Segment n is in file n modulo their
+ * number. They are allocated when the journal is made, so that a full disk is noticed then, and are
+ * used again and again.
+ *
+ * @module
+ */
+
+import { errnoOfFile } from "../../files/file_error.ts";
+import type { File, Files } from "../../files/port.ts";
+import { assert, UblkError } from "../../uapi/error.ts";
+import { EINVAL } from "../../uapi/errno.ts";
+
+/** The name of a file in the journal's folder. */
+export function segmentName(nth: number): string {
+  return `journal-${String(nth).padStart(4, "0")}`;
+}
+
+const NAME = /^journal-\d{4}$/;
+/** Most files of a journal: they stay open. */
+export const MAX_SEGMENTS = 1024;
+
+/** The paths of a journal's files, in order; none if there is no journal. */
+export function segmentPaths(files: Files, folder: string): string[] {
+  const names = files.list(folder).filter((name) => NAME.test(name));
+  names.forEach((name, nth) => {
+    if (name === segmentName(nth)) return;
+    throw new UblkError("VOLUME_DAMAGED", {
+      operation: `journal ${folder}`,
+      reason: `${segmentName(nth)} is missing, but ${name} is there`,
+      hint: "bring it back, or attach without the journal",
+    });
+  });
+  return names.map((name) => `${folder}/${name}`);
+}
+
+/**
+ * Makes the files of a journal, or what an interrupted call has left to make. They hold no segment
+ * yet.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED`, ENOSPC among others.
+ */
+export function makeSegments(files: Files, folder: string, count: number, bytes: number): void {
+  assert(count >= 2 && count <= MAX_SEGMENTS, "a journal has some segments");
+  for (let nth = 0; nth < count; nth++) {
+    using file = files.open(`${folder}/${segmentName(nth)}`, { write: true, create: "if-missing" });
+    // Without fallocate, the length at least; a full disk is then noticed only when it is written.
+    if (!file.allocate("extend", 0, bytes)) file.truncate(bytes);
+    file.sync(false);
+  }
+  files.syncFolder(folder);
+}
+
+/** Opens a journal's files for reading and writing, past the page cache where that is possible. */
+export function openSegments(files: Files, paths: readonly string[]): File[] {
+  using stack = new DisposableStack();
+  const opened: File[] = [];
+  let direct = true;
+  for (const path of paths) {
+    let file: File | undefined = undefined;
+    if (direct) {
+      try {
+        file = files.open(path, { write: true, direct });
+      } catch (error) {
+        // Some filesystems, such as tmpfs, know no O_DIRECT.
+        if (errnoOfFile(error) !== EINVAL) throw error;
+        direct = false;
+      }
+    }
+    file ??= files.open(path, { write: true });
+    opened.push(stack.use(file));
+  }
+  stack.move();
+  return opened;
+}

@@ -1,0 +1,102 @@
+/**
+ * Brings an engine's maps to where its journal ends.
+ *
+ * What the journal holds is made durable before it is believed: a server that was killed has left
+ * answered writes in the page cache, and the next FLUSH must not find them clean by mistake. What is
+ * read then comes from the disk: of what an earlier sync could not write, the page cache may still
+ * have a copy.
+ *
+ * @module
+ */
+
+import type { File } from "../../files/port.ts";
+import {
+  BATCH_HEADER_BYTES,
+  EXTENT_BYTES,
+  extentsOf,
+  JOURNAL_UNIT,
+  SUM_BYTES,
+} from "../format/journal.ts";
+import type { Maps } from "../maps.ts";
+import { scanJournal, type ScannedBatch } from "./scan.ts";
+import type { JournalEnd } from "./writer.ts";
+
+/** The parts of a recovery. */
+export interface RecoveryParts {
+  /** The journal's files. */
+  readonly files: readonly File[];
+  /** The volume's UUID. */
+  readonly volume: string;
+  /** The journal's UUID. */
+  readonly journal: string;
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Bytes of a segment. */
+  readonly size: number;
+  /** Up to where the store has it. */
+  readonly from: JournalEnd;
+  /** The maps, which have what the store has. */
+  readonly maps: Maps;
+  /** Memory of one segment. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  /** The journal in words, for errors. */
+  readonly words: string;
+}
+
+/** A journal that has been read. */
+export interface RecoveredJournal {
+  /** Where it continues. All of it is durable. */
+  readonly end: JournalEnd;
+  /** Of each file, the sums of its blocks of data, by their offset in units. */
+  readonly sums: readonly Uint32Array<ArrayBuffer>[];
+  /** Batches that the store did not have. */
+  readonly batches: number;
+}
+
+/** Reads a journal from where the store ends, and enters it into the maps. */
+export function recoverJournal(parts: RecoveryParts): RecoveredJournal {
+  const { files, size, blockSize, maps } = parts;
+  for (const file of files) {
+    file.sync(true);
+    file.dropCache();
+  }
+  const sums = files.map(() => new Uint32Array(size / JOURNAL_UNIT));
+  const scan = scanJournal(parts);
+  let batches = 0;
+  for (;;) {
+    const step = scan.next();
+    if (step.done) return { end: step.value, sums, batches };
+    enter(
+      step.value,
+      maps,
+      blockSize,
+      sums[Math.floor(step.value.position / size) % files.length],
+      size,
+    );
+    batches++;
+  }
+}
+
+function enter(
+  { header, bytes, position }: ScannedBatch,
+  maps: Maps,
+  blockSize: number,
+  sums: Uint32Array<ArrayBuffer>,
+  size: number,
+): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let sumAt = BATCH_HEADER_BYTES + header.extents * EXTENT_BYTES;
+  for (const { block, count, hole, at } of extentsOf(bytes, header, blockSize)) {
+    // The disk may have become smaller since.
+    const kept = Math.min(count, maps.blocks - block);
+    if (hole) {
+      if (kept > 0) maps.hole(block, kept, position / JOURNAL_UNIT);
+      continue;
+    }
+    if (kept > 0) maps.write(block, kept, (position + at) / JOURNAL_UNIT);
+    let unit = (position + at) % size / JOURNAL_UNIT;
+    for (let nth = 0; nth < count; nth++, sumAt += SUM_BYTES, unit += blockSize / JOURNAL_UNIT) {
+      sums[unit] = view.getUint32(sumAt, true);
+    }
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Reads a journal after its writer has ended, however it ended. Batches count in their order up to
+ * the first that is not whole; nothing behind that counts, in later segments neither.
+ *
+ * Batches behind the first bad one are no surprise after a power cut, since what was not synced may
+ * survive in any order. But a batch names the last one that was durable when it was written. If a
+ * later batch says so of one that is not there any more, flushed data is lost: the disk has lied or
+ * decayed, and that is said instead of opening the volume without it.
+ *
+ * @module
+ */
+
+import type { File } from "../../files/port.ts";
+import { readUpTo } from "../../files/whole.ts";
+import { UblkError } from "../../uapi/error.ts";
+import {
+  BATCH_MAGIC,
+  batchBytes,
+  type BatchHeader,
+  decodeSegmentHeader,
+  isSound,
+  JOURNAL_UNIT,
+  peekBatch,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+} from "../format/journal.ts";
+import { FormatError } from "../format/record.ts";
+import type { JournalEnd } from "./writer.ts";
+
+/** A sound batch of a journal. */
+export interface ScannedBatch {
+  /** Its header. */
+  readonly header: BatchHeader;
+  /** All of it. Valid until the next batch is read. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The position of its first byte. */
+  readonly position: number;
+}
+
+/** The journal to read. */
+export interface ScanParts {
+  /** Its files. */
+  readonly files: readonly File[];
+  /** The volume's UUID. */
+  readonly volume: string;
+  /** The journal's UUID. */
+  readonly journal: string;
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Bytes of a segment. */
+  readonly size: number;
+  /** After which batch to begin. */
+  readonly from: JournalEnd;
+  /** A buffer of one segment, past the page cache perhaps. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  /** The journal in words, for errors. */
+  readonly words: string;
+}
+
+/** The headers of a journal's segments, by file; undefined where there is none. */
+export function readHeaders(
+  files: readonly File[],
+  volume: string,
+  buffer: Uint8Array<ArrayBuffer>,
+): (SegmentHeader | undefined)[] {
+  return files.map((file) => {
+    const bytes = buffer.subarray(0, SEGMENT_HEADER_BYTES);
+    if (readUpTo(file, bytes, 0) < bytes.length) return undefined;
+    try {
+      return decodeSegmentHeader(bytes, volume);
+    } catch (error) {
+      // A file that was about to be used again when the power went.
+      if (error instanceof FormatError) return undefined;
+      throw error;
+    }
+  });
+}
+
+/**
+ * Reads the batches after the given one.
+ *
+ * @returns Where the journal ends, as the value that the generator returns.
+ * @throws {UblkError} `VOLUME_DAMAGED` if batches are gone that had been durable.
+ */
+export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalEnd> {
+  const { files, volume, journal, blockSize, size, from, buffer } = parts;
+  const headers = readHeaders(files, volume, buffer);
+  const isOurs = (header: SegmentHeader | undefined, nth: number) =>
+    header?.journal === journal && header.size === size && header.blockSize === blockSize &&
+    header.segment % files.length === nth;
+  const ours = headers.map((header, nth) => isOurs(header, nth) ? header : undefined);
+  let { position, sequence, chain, written } = from;
+  let epoch = 0;
+  for (;;) {
+    const segment = Math.floor(position / size);
+    const header = ours[segment % files.length];
+    // A position at the very start of a segment is before its header.
+    const begins = position % size === 0;
+    if (header?.segment === segment) {
+      if (begins && !continues(header, sequence, chain)) break;
+      if (begins) position += SEGMENT_HEADER_BYTES;
+      const bytes = load(files[segment % files.length], buffer);
+      const start = segment * size;
+      for (;;) {
+        const batch = batchAt(bytes, position - start, blockSize);
+        if (batch === undefined) break;
+        const isNext = batch.sequence === sequence + 1 && batch.chain === chain &&
+          batch.epoch >= epoch;
+        if (!isNext) break;
+        const end = position + batchBytes(batch);
+        yield { header: batch, bytes: bytes.subarray(position - start, end - start), position };
+        ({ sequence, epoch, written } = batch);
+        chain = batch.sum;
+        position = end;
+      }
+    } else if (begins) break;
+    // The writer goes on in the next segment when a batch does not fit.
+    const next = ours[(segment + 1) % files.length];
+    if (next?.segment !== segment + 1 || !continues(next, sequence, chain)) break;
+    position = (segment + 1) * size;
+  }
+  // Earlier segments hold earlier batches only.
+  const end = Math.floor(position / size);
+  checkNothingIsMissing(
+    parts,
+    ours.map((header) => header !== undefined && header.segment >= end ? header : undefined),
+    sequence,
+  );
+  return { position, sequence, chain, written };
+}
+
+function continues(header: SegmentHeader, sequence: number, chain: number): boolean {
+  return header.sequence === sequence + 1 && header.chain === chain;
+}
+
+/** Reads a whole segment. What is missing at its end reads as zeroes. */
+function load(file: File, buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const read = readUpTo(file, buffer, 0);
+  buffer.fill(0, read);
+  return buffer;
+}
+
+/** The header of a sound batch that begins at a byte of a segment. */
+function batchAt(
+  bytes: Uint8Array<ArrayBuffer>,
+  at: number,
+  blockSize: number,
+): BatchHeader | undefined {
+  const rest = bytes.subarray(at);
+  const header = peekBatch(rest, blockSize);
+  return header !== undefined && isSound(rest, header, blockSize) ? header : undefined;
+}
+
+/** Looks for batches after the last one that say that a lost one had been durable. */
+function checkNothingIsMissing(
+  { files, blockSize, buffer, words }: ScanParts,
+  headers: readonly (SegmentHeader | undefined)[],
+  last: number,
+): void {
+  for (const [nth, header] of headers.entries()) {
+    if (header === undefined) continue;
+    const bytes = load(files[nth], buffer);
+    const words32 = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    for (let at = SEGMENT_HEADER_BYTES; at < bytes.length; at += JOURNAL_UNIT) {
+      if (words32[at / 4] !== BATCH_MAGIC) continue;
+      const batch = batchAt(bytes, at, blockSize);
+      if (batch === undefined || batch.synced <= last || batch.sequence <= last) continue;
+      throw new UblkError("VOLUME_DAMAGED", {
+        operation: words,
+        reason: `batch ${last + 1} is damaged or gone, and was durable when batch ` +
+          `${batch.sequence} was written`,
+        hint: "the disk of the journal has lost flushed data; " +
+          "attach without the journal to go on with what the store has",
+      });
+    }
+  }
+}

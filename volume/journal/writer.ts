@@ -1,0 +1,368 @@
+/**
+ * The writing end of the journal: collects what is written in batches, appends them, and makes them
+ * durable. It never waits: operations and their completions come and go through the engine's host.
+ *
+ * **Order.** Batches complete in any order, and count in theirs: a request is answered once its
+ * batch and all before it are in the journal, since a reader stops at the first gap.
+ *
+ * **Durability.** A sync covers the batches that were in the journal when it *began*. Flushes that
+ * come while it runs wait for the next one. One that fails is the end: the kernel forgets what it
+ * could not write, and would let the next sync succeed.
+ *
+ * @module
+ */
+
+import type { EngineHost } from "../../disk/engine.ts";
+import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
+import { assert, fail } from "../../uapi/error.ts";
+import { JOURNAL_UNIT, SEGMENT_HEADER_BYTES, type SegmentHeader } from "../format/journal.ts";
+import type { Batch } from "./batch.ts";
+import type { Requests } from "./requests.ts";
+import { SYNC, tokenOf, WRITE } from "../tokens.ts";
+
+/** Where the journal continues. */
+export interface JournalEnd {
+  /** The position after the last batch. */
+  readonly position: number;
+  /** The sequence of the last batch. */
+  readonly sequence: number;
+  /** The sum of its header. */
+  readonly chain: number;
+  /** Bytes of data in all batches so far. */
+  readonly written: number;
+}
+
+/** The parts of a {@linkcode JournalWriter}. */
+export interface JournalWriterParts {
+  /** Descriptors of the journal's files. */
+  readonly fds: readonly number[];
+  /** What the headers of segments say, besides their number and what they continue. */
+  readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
+  /** Where it continues. All of it is durable. */
+  readonly end: JournalEnd;
+  /** The first position that is still needed. */
+  readonly trimmed: number;
+  /** Batches to use in turn, all of them empty. */
+  readonly batches: readonly Batch[];
+  /** The state of requests. */
+  readonly requests: Requests;
+  /** Tells what was written where, before it is written. */
+  readonly onAppend: (batch: Batch) => void;
+  /** Tells, once, that nothing can be written any more. */
+  readonly onFailure: (words: string) => void;
+  /** Whether data of a segment is still being read; its file is not used again as long as it is. */
+  readonly isRead: (file: number) => boolean;
+}
+
+/** Batches whose writing is under way, so that the next ones can collect more. */
+const MAX_UNDER_WAY = 4;
+
+/** Appends to the journal. */
+export class JournalWriter {
+  /** A negative errno once writing has failed, else 0. */
+  failure = 0;
+  /** The journal has no room for the batch that collects, until more of it is trimmed. */
+  isFull = false;
+  /** All before this position is in the journal. */
+  completedPosition: number;
+  /** The sequence of the last batch that is in the journal. */
+  completedSequence: number;
+  /** Bytes of data in all batches in the journal. */
+  completedWritten: number;
+  /** All before this position is durable in the journal. */
+  durablePosition: number;
+  /** The sequence of the last batch that is durable. */
+  durableSequence: number;
+  /** All before this position is in the store, and its files may be used again. */
+  trimmedPosition: number;
+
+  readonly #parts: JournalWriterParts;
+  readonly #size: number;
+  readonly #batches: readonly Batch[];
+  #host!: EngineHost;
+  /** The batch that collects, if one does. */
+  #open: Batch | undefined = undefined;
+  /** The number of the batch that {@linkcode #open} was taken from last. */
+  #turn = 0;
+  /** Closed batches that do not count yet, the oldest first: `#batches` in turn from here. */
+  #oldest = 0;
+  #closed = 0;
+  #underWay = 0;
+  #position: number;
+  #sequence: number;
+  #chain: number;
+  #written: number;
+  /** Flushes for the next sync, and those that the one under way answers. */
+  #next: Int32Array<ArrayBuffer>;
+  #nextCount = 0;
+  #current: Int32Array<ArrayBuffer>;
+  #currentCount = 0;
+  /** Operations of the sync under way, and what it makes durable. */
+  #syncs = 0;
+  #syncPosition = 0;
+  #syncSequence = 0;
+
+  /** Takes over the parts. */
+  constructor(parts: JournalWriterParts) {
+    const { end, trimmed, identity, batches, requests } = parts;
+    assert(trimmed <= end.position, "what is needed ends with the journal");
+    assert(batches.length >= 2, "one batch collects while another one is written");
+    this.#parts = parts;
+    this.#size = identity.size;
+    this.#batches = batches;
+    this.#position = this.completedPosition = this.durablePosition = end.position;
+    this.#sequence = this.completedSequence = this.durableSequence = end.sequence;
+    this.#written = this.completedWritten = end.written;
+    this.#chain = end.chain;
+    this.trimmedPosition = trimmed;
+    this.#next = new Int32Array(requests.count);
+    this.#current = new Int32Array(requests.count);
+  }
+
+  /** Gets the host, before anything else. */
+  start(host: EngineHost): void {
+    this.#host = host;
+  }
+
+  /** Whether nothing is collected, being written or being synced. */
+  get isIdle(): boolean {
+    return this.#open === undefined && this.#closed === 0 && this.#syncs === 0 &&
+      this.#nextCount === 0;
+  }
+
+  /** Whether a batch collects, so that the map is not the newest state. */
+  get isCollecting(): boolean {
+    return this.#open !== undefined;
+  }
+
+  /**
+   * Appends a request's data, from the block on that {@linkcode Requests.done} names.
+   *
+   * @returns Whether all of it has found room. Otherwise call again when there is some.
+   */
+  write(request: number, block: number, count: number, data: Uint8Array<ArrayBuffer>): boolean {
+    const { requests, identity } = this.#parts;
+    for (;;) {
+      const batch = this.#collecting();
+      if (batch === undefined) return false;
+      const done = requests.done[request];
+      if (!batch.takesRequests) {
+        if (!this.#close()) return false;
+        continue;
+      }
+      const taken = batch.append(block + done, count - done, data, done * identity.blockSize);
+      requests.done[request] += taken;
+      if (done + taken === count) {
+        batch.answers(request);
+        return true;
+      }
+      if (!this.#close()) return false;
+    }
+  }
+
+  /** Appends that blocks read as zeroes. @returns Whether that has found room. */
+  hole(request: number, block: number, count: number): boolean {
+    for (;;) {
+      const batch = this.#collecting();
+      if (batch === undefined) return false;
+      if (batch.takesRequests && batch.hole(block, count)) {
+        batch.answers(request);
+        return true;
+      }
+      if (!this.#close()) return false;
+    }
+  }
+
+  /** Answers a request once all that was answered before is durable. */
+  flush(request: number): void {
+    assert(this.#nextCount < this.#next.length, "no more requests flush than there are");
+    this.#next[this.#nextCount++] = request;
+  }
+
+  /** Sends what was collected, and begins a sync if flushes wait for one. */
+  batchEnd(): void {
+    if (this.failure !== 0) return;
+    if (this.#open !== undefined && this.#underWay < MAX_UNDER_WAY) this.#close();
+    if (this.#nextCount > 0 && this.#syncs === 0) this.#sync();
+  }
+
+  /** The batch that collects; undefined if none is free. */
+  #collecting(): Batch | undefined {
+    if (this.#open !== undefined) return this.#open;
+    if (this.#closed === this.#batches.length) return undefined;
+    const batch = this.#batches[this.#turn];
+    if (batch.isUnderWay) return undefined;
+    batch.reset();
+    return this.#open = batch;
+  }
+
+  /**
+   * Closes the batch that collects, and starts to write it.
+   *
+   * @returns False if the journal has no room for it: it stays open.
+   */
+  #close(): boolean {
+    const batch = this.#open!;
+    if (batch.isEmpty) return true;
+    const size = this.#size;
+    const bytes = batch.journalBytes;
+    const { identity, fds } = this.#parts;
+    let segment = Math.floor(this.#position / size);
+    let begins = this.#position % size === 0;
+    if (!begins && this.#position + bytes > (segment + 1) * size) {
+      segment++;
+      begins = true;
+    }
+    if (begins) {
+      assert(SEGMENT_HEADER_BYTES + bytes <= size, "a batch fits a segment");
+      this.isFull = !this.#isFree(segment);
+      if (this.isFull) return false;
+      this.#position = segment * size + SEGMENT_HEADER_BYTES;
+    }
+    const header = begins
+      ? { ...identity, segment, sequence: this.#sequence + 1, chain: this.#chain }
+      : undefined;
+    this.#chain = batch.close({
+      position: this.#position,
+      epoch: identity.epoch,
+      sequence: ++this.#sequence,
+      chain: this.#chain,
+      synced: this.durableSequence,
+      written: this.#written,
+    }, header);
+    this.#written += batch.blocks * identity.blockSize;
+    this.#position = batch.end;
+    this.#open = undefined;
+    this.#closed++;
+    this.#parts.onAppend(batch);
+    this.#send(this.#turn, fds[segment % fds.length]);
+    this.#turn = (this.#turn + 1) % this.#batches.length;
+    return true;
+  }
+
+  /** Whether the file of a segment that is to begin holds nothing that is needed. */
+  #isFree(segment: number): boolean {
+    const { fds, isRead } = this.#parts;
+    const before = segment - fds.length;
+    return (before + 1) * this.#size <= this.trimmedPosition && !isRead(segment % fds.length);
+  }
+
+  #send(nth: number, fd: number): void {
+    const batch = this.#batches[nth];
+    const { writtenBytes } = batch;
+    assert(writtenBytes % JOURNAL_UNIT === 0, "whole sectors are written");
+    const offset = batch.position % this.#size + writtenBytes;
+    batch.isUnderWay = true;
+    this.#underWay++;
+    this.#host.write(
+      batch.memory,
+      batch.start + writtenBytes,
+      batch.bytes - writtenBytes,
+      fd,
+      offset,
+      tokenOf(WRITE, nth),
+    );
+  }
+
+  /** The writing of a batch has completed. */
+  written(nth: number, result: number): void {
+    const batch = this.#batches[nth];
+    if (!batch.isUnderWay) fail("a batch is written once");
+    batch.isUnderWay = false;
+    this.#underWay--;
+    if (this.failure !== 0) return;
+    if (result <= 0 && result !== -EINTR && result !== -EAGAIN) {
+      // Nothing written at all would be tried for ever.
+      return this.fail(result === 0 ? -EIO : result, "a write to the journal");
+    }
+    if (result > 0) batch.writtenBytes += result - result % JOURNAL_UNIT;
+    if (batch.writtenBytes < batch.bytes) {
+      const { fds } = this.#parts;
+      return this.#send(nth, fds[Math.floor(batch.position / this.#size) % fds.length]);
+    }
+    batch.isWritten = true;
+    this.#advance();
+  }
+
+  /** Lets written batches count, as long as no gap is before them, and answers their requests. */
+  #advance(): void {
+    const { requests, identity } = this.#parts;
+    while (this.#closed > 0 && this.#batches[this.#oldest].isWritten) {
+      const batch = this.#batches[this.#oldest];
+      this.#oldest = (this.#oldest + 1) % this.#batches.length;
+      this.#closed--;
+      this.completedPosition = batch.end;
+      this.completedSequence = batch.sequence;
+      this.completedWritten += batch.blocks * identity.blockSize;
+      for (let nth = 0; nth < batch.requestCount; nth++) {
+        const request = batch.requests[nth];
+        if (requests.fua[request] !== 0) this.flush(request);
+        else requests.answer(request, 0);
+      }
+      batch.requestCount = 0;
+    }
+  }
+
+  #sync(): void {
+    const size = this.#size;
+    const { fds, requests } = this.#parts;
+    [this.#current, this.#next] = [this.#next, this.#current];
+    this.#currentCount = this.#nextCount;
+    this.#nextCount = 0;
+    this.#syncPosition = this.completedPosition;
+    this.#syncSequence = this.completedSequence;
+    if (this.#syncPosition === this.durablePosition) {
+      for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], 0);
+      this.#currentCount = 0;
+      return;
+    }
+    const first = Math.floor(this.durablePosition / size);
+    const last = Math.floor((this.#syncPosition - 1) / size);
+    assert(last - first < fds.length, "a sync covers no segment twice");
+    for (let segment = first; segment <= last; segment++) {
+      this.#syncs++;
+      this.#host.sync(fds[segment % fds.length], tokenOf(SYNC, segment % fds.length));
+    }
+  }
+
+  /** The sync of a file has completed. */
+  synced(result: number): void {
+    if (--this.#syncs < 0) fail("no more syncs are done than were begun");
+    if (this.failure !== 0) return;
+    if (result < 0) return this.fail(result, "a sync of the journal");
+    if (this.#syncs > 0) return;
+    this.durablePosition = this.#syncPosition;
+    this.durableSequence = this.#syncSequence;
+    const { requests } = this.#parts;
+    for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], 0);
+    this.#currentCount = 0;
+  }
+
+  /** The store has all before a position. */
+  trim(position: number): void {
+    assert(position >= this.trimmedPosition, "what was given up does not come back");
+    assert(position <= this.completedPosition, "the store has what the journal has had");
+    this.trimmedPosition = position;
+  }
+
+  /** Writing has failed for good: answers everything that waits with the error. */
+  fail(result: number, what: string): void {
+    if (this.failure !== 0) return;
+    this.failure = -EIO;
+    const { requests, onFailure } = this.#parts;
+    onFailure(`${what} failed with errno ${-result}: the volume takes no more writes`);
+    for (let nth = 0; nth < this.#closed; nth++) {
+      this.#failBatch(this.#batches[(this.#oldest + nth) % this.#batches.length]);
+    }
+    if (this.#open !== undefined) this.#failBatch(this.#open);
+    for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], -EIO);
+    for (let nth = 0; nth < this.#nextCount; nth++) requests.answer(this.#next[nth], -EIO);
+    this.#currentCount = this.#nextCount = 0;
+  }
+
+  #failBatch(batch: Batch): void {
+    const { requests } = this.#parts;
+    for (let nth = 0; nth < batch.requestCount; nth++) requests.answer(batch.requests[nth], -EIO);
+    batch.requestCount = 0;
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The maps of an engine, which together say where each block's newest data is:
+ *
+ * - what is written in the journal, and not yet taken over from a commit;
+ * - what was made a hole in the journal, likewise: without it, a commit of what was there before
+ *   would bring that back;
+ * - what is in chunks, exactly as of the last commit that was taken over.
+ *
+ * The first two are small: the journal is bounded. Their entries know their position in the journal,
+ * so that a commit removes those that it covers, and no newer one.
+ *
+ * @module
+ */
+
+import { JOURNAL_UNIT } from "./format/journal.ts";
+import { HOLE } from "./format/place.ts";
+import type { Extents } from "./format/run.ts";
+import type { Batch } from "./journal/batch.ts";
+import { BlockMap } from "./map/block_map.ts";
+
+/** Blocks read as zeroes. */
+export const NOWHERE = 0;
+/** Blocks are in the journal: the place is a position in units. */
+export const IN_JOURNAL = 1;
+/** Blocks are in a chunk. */
+export const IN_CHUNK = 2;
+
+/** The three maps. */
+export class Maps {
+  /** What {@linkcode find} found last: {@linkcode NOWHERE} and so on. */
+  kind = NOWHERE;
+  /** The place of the first block that {@linkcode find} found last. */
+  place = -1;
+  /** What is in chunks. */
+  readonly chunks: BlockMap;
+  readonly #journal: BlockMap;
+  readonly #holes: BlockMap;
+  readonly #units: number;
+
+  /** Maps of an empty disk of so many blocks. */
+  constructor(blocks: number, blockSize: number) {
+    this.#units = blockSize / JOURNAL_UNIT;
+    this.chunks = new BlockMap({ blocks, step: 1 });
+    this.#journal = new BlockMap({ blocks, step: this.#units });
+    this.#holes = new BlockMap({ blocks, step: 0 });
+  }
+
+  /** Number of blocks of the disk. */
+  get blocks(): number {
+    return this.chunks.blocks;
+  }
+
+  /** Blocks whose newest data is in the journal only. */
+  get journalBlocks(): number {
+    return this.#journal.mappedBlocks;
+  }
+
+  /** Bytes of memory. */
+  get bytes(): number {
+    return this.chunks.bytes + this.#journal.bytes + this.#holes.bytes;
+  }
+
+  /** Changes the number of blocks. Those beyond a smaller number are holes if it grows again. */
+  resize(blocks: number): void {
+    this.chunks.resize(blocks);
+    this.#journal.resize(blocks);
+    this.#holes.resize(blocks);
+  }
+
+  /** Finds where blocks are. @returns How many of them lie together. */
+  find(block: number, count: number): number {
+    let length = this.#journal.find(block, count);
+    if (this.#journal.place >= 0) return this.#found(IN_JOURNAL, this.#journal.place, length);
+    if (this.#holes.mappedBlocks > 0) {
+      length = this.#holes.find(block, length);
+      if (this.#holes.place >= 0) return this.#found(NOWHERE, -1, length);
+    }
+    length = this.chunks.find(block, length);
+    const { place } = this.chunks;
+    return this.#found(place < 0 ? NOWHERE : IN_CHUNK, place, length);
+  }
+
+  #found(kind: number, place: number, length: number): number {
+    this.kind = kind;
+    this.place = place;
+    return length;
+  }
+
+  /** Whether blocks read as zeroes. */
+  areHoles(block: number, count: number): boolean {
+    for (let at = block; at < block + count;) {
+      at += this.find(at, block + count - at);
+      if (this.kind !== NOWHERE) return false;
+    }
+    return true;
+  }
+
+  /** Enters blocks that were written to the journal. */
+  write(block: number, count: number, unit: number): void {
+    if (this.#holes.mappedBlocks > 0) this.#holes.remove(block, count);
+    this.#journal.set(block, count, unit);
+  }
+
+  /** Enters that blocks were made holes, at a position of the journal in units. */
+  hole(block: number, count: number, unit: number): void {
+    // Only what would show otherwise is noted, so that an empty disk's mkfs costs nothing. What a
+    // commit is about to take over is still in the journal's map, and so is noted too.
+    for (let at = block; at < block + count;) {
+      let length = this.#journal.find(at, block + count - at);
+      if (this.#journal.place < 0) length = this.chunks.find(at, length);
+      if (this.#journal.place >= 0 || this.chunks.place >= 0) this.#holes.set(at, length, unit);
+      at += length;
+    }
+    this.#journal.remove(block, count);
+  }
+
+  /** Enters a closed batch. */
+  enter(batch: Batch): void {
+    const first = batch.dataPosition / JOURNAL_UNIT;
+    for (let nth = 0; nth < batch.extents; nth++) {
+      const at = batch.extentNths[nth];
+      const [block, count] = [batch.extentBlocks[nth], batch.extentCounts[nth]];
+      if (at >= 0) this.write(block, count, first + at * this.#units);
+      else this.hole(block, count, batch.position / JOURNAL_UNIT);
+    }
+  }
+
+  /** Takes over an entry of a commit of all before a position, in units. */
+  takeOver(extents: Extents, nth: number, unit: number): void {
+    const [block, count] = [extents.blocks[nth], extents.counts[nth]];
+    const place = extents.places[nth];
+    if (place === HOLE) this.chunks.remove(block, count);
+    else this.chunks.set(block, count, place);
+    this.#journal.removeUpTo(block, count, unit - 1);
+    if (this.#holes.mappedBlocks > 0) this.#holes.removeUpTo(block, count, unit - 1);
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * What a volume takes from outside besides its store and its files: time and randomness. Tests give
+ * their own, so that one seed repeats a whole run.
+ *
+ * @module
+ */
+
+/** Time and randomness. */
+export interface Seam {
+  /** Milliseconds since 1970. Only noted, never waited for. */
+  now(): number;
+  /** A monotonic clock in milliseconds, for waits. */
+  clock(): number;
+  /** 16 random bytes in hexadecimal digits, never zeroes only. */
+  uuid(): string;
+}
+
+/** The machine's. */
+export const MACHINE: Seam = {
+  now: () => Date.now(),
+  clock: () => performance.now(),
+  uuid: () => crypto.getRandomValues(new Uint8Array(16)).toHex(),
+};
