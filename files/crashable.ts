@@ -52,8 +52,13 @@ export class CrashableProcess implements Files {
     return this.#machine.operate(this, "status", path, () => {
       const entry = this.#machine.names.find(path);
       if (entry === undefined) return undefined;
-      if (entry instanceof Folder) return { kind: "directory", bytes: 0, allocatedBytes: 0 };
-      return { kind: "file", bytes: entry.bytes, allocatedBytes: entry.allocatedBytes };
+      const identity = this.#machine.identityOf(entry);
+      if (entry instanceof Folder) {
+        return { kind: "directory", bytes: 0, allocatedBytes: 0, identity, links: 2 };
+      }
+      const links = this.#machine.names.files().filter((file) => file === entry).length;
+      const { bytes, allocatedBytes } = entry;
+      return { kind: "file", bytes, allocatedBytes, identity, links };
     });
   }
 
@@ -63,6 +68,16 @@ export class CrashableProcess implements Files {
       const replaced = names.rename(from, to, `rename ${from}`);
       if (replaced !== undefined) this.#machine.unused(replaced);
     });
+  }
+
+  link(from: string, to: string): void {
+    const { names } = this.#machine;
+    this.#machine.operate(
+      this,
+      "link",
+      `${from} to ${to}`,
+      () => names.link(from, to, `link ${from} to ${to}`),
+    );
   }
 
   remove(path: string): void {

@@ -11,7 +11,7 @@
 
 import { Dice } from "../uapi/dice.ts";
 import { Contents, REMAINS, SPACE_BYTES } from "./crashable_contents.ts";
-import { Names } from "./crashable_names.ts";
+import { type Entry, Names } from "./crashable_names.ts";
 import { fileError } from "./file_error.ts";
 import {
   type FileFault,
@@ -56,6 +56,8 @@ export class CrashableMachine {
   readonly #space: { free: number };
   readonly #open = new Map<Contents, Set<HeldContents>>();
   #processes: EndableProcess[] = [];
+  readonly #identities = new WeakMap<Entry, string>();
+  #identified = 0;
   #operations = 0;
   #boots = 1;
   readonly #log: string[] = [];
@@ -127,6 +129,13 @@ export class CrashableMachine {
   /** The filesystem's names. For processes. */
   get names(): Names {
     return this.#names;
+  }
+
+  /** A text that is the same for all names of a file or folder. */
+  identityOf(entry: Entry): string {
+    let identity = this.#identities.get(entry);
+    if (identity === undefined) this.#identities.set(entry, identity = `${++this.#identified}`);
+    return identity;
   }
 
   /** Makes an empty file without a name. */

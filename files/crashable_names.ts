@@ -1,7 +1,7 @@
 /**
  * The folders of a filesystem in memory: the names and their durability.
  *
- * A change of names (create, remove, rename) becomes durable when a folder that it touches is
+ * A change of names (create, link, remove, rename) becomes durable when a folder that it touches is
  * synced. Until then a power failure may undo it, but only as a whole: a renamed file has either
  * its old or its new name. Changes of the same name are undone from the last one back; changes of
  * different names in any order. A file with synced data may end up without a name.
@@ -74,6 +74,11 @@ export class Names {
     const { folder, name, now } = this.#file(path, operation);
     this.#do([{ folder, name, before: now, after: undefined }]);
     return now;
+  }
+
+  /** Gives a file a further name, which must be unused. */
+  link(from: string, to: string, operation: string): void {
+    this.add(to, this.#file(from, operation).now, operation);
   }
 
   /** Renames a file. @returns The file that it replaced, if any. */

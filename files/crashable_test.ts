@@ -207,6 +207,20 @@ Deno.test("a rename has happened or not: neither file is lost", () => {
   assertEquals(found, ["1 -", "1 2", "2 -"]);
 });
 
+Deno.test("a file with two names keeps either, both or none until they are synced", () => {
+  const link = (files: CrashableProcess) => {
+    make(files, "/a", 1);
+    files.link("/a", "/b");
+  };
+  assertEquals(names(link, ["/a", "/b"]), ["- -", "- 1", "1 -", "1 1"]);
+  const moved = names((files) => {
+    link(files);
+    files.syncFolder("/");
+    files.remove("/a");
+  }, ["/a", "/b"]);
+  assertEquals(moved, ["- 1", "1 1"]);
+});
+
 Deno.test("changes of different names are undone in no order, those of one from the last", () => {
   const found = names((files) => {
     make(files, "/a", 1);
@@ -251,8 +265,12 @@ Deno.test("a machine refuses what a kernel refuses", () => {
   refused(() => reader.size(), "lseek: EBADF");
   refused(() => reader.close(), "close: EBADF");
   assertEquals(files.list("/x"), ["a"]);
-  assertEquals(files.status("/x"), { kind: "directory", bytes: 0, allocatedBytes: 0 });
-  assertEquals(files.status("/x/a"), { kind: "file", bytes: 512, allocatedBytes: 4096 });
+  const status = (path: string) => {
+    const { kind, bytes, allocatedBytes } = files.status(path)!;
+    return { kind, bytes, allocatedBytes };
+  };
+  assertEquals(status("/x"), { kind: "directory", bytes: 0, allocatedBytes: 0 });
+  assertEquals(status("/x/a"), { kind: "file", bytes: 512, allocatedBytes: 4096 });
   assertEquals(files.status("/b"), undefined);
 });
 

@@ -13,6 +13,7 @@ export type FileOperationName =
   | "open"
   | "status"
   | "rename"
+  | "link"
   | "remove"
   | "make folder"
   | "list"

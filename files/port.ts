@@ -72,7 +72,10 @@ export type Allocation =
   | "zero";
 
 /** The status of a path. */
-export type PathStatus = Pick<FileStatus, "kind" | "bytes" | "allocatedBytes">;
+export type PathStatus = Pick<
+  FileStatus,
+  "kind" | "bytes" | "allocatedBytes" | "identity" | "links"
+>;
 
 /** An open file. After {@linkcode File.close} every method fails with EBADF. */
 export interface File extends Disposable {
@@ -127,7 +130,12 @@ export interface Files {
   status(path: string): PathStatus | undefined;
   /** Renames a file, and replaces one at the new path. Durable once both folders are synced. */
   rename(from: string, to: string): void;
-  /** Removes a file. Open files stay usable. */
+  /**
+   * Gives a file a further name, which must be unused (EEXIST): of several processes that try, one
+   * succeeds. Durable once the folder of the new name is synced.
+   */
+  link(from: string, to: string): void;
+  /** Removes a name of a file. Open files stay usable. */
   remove(path: string): void;
   /** Creates a folder. */
   makeFolder(path: string): void;

@@ -14,6 +14,7 @@ import {
   FALLOC_FL_ZERO_RANGE,
   fallocateFile,
   fileStatus,
+  linkFile,
   lockFile,
   makeFolder,
   O_CREAT,
@@ -56,6 +57,7 @@ export const realFiles: Files = {
   },
   status: (path): PathStatus | undefined => fileStatus(path),
   rename: renameFile,
+  link: linkFile,
   remove: removeFile,
   makeFolder: (path) => makeFolder(path, 0o755),
   list(path) {

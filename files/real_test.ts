@@ -80,6 +80,27 @@ both("are renamed over others, into other folders", (files, folder) => {
   assertEquals(files.status(`${folder}/x`)?.kind, "directory");
 });
 
+both("have further names, and none is taken twice", (files, folder) => {
+  const [a, b] = [`${folder}/a`, `${folder}/b`];
+  using file = files.open(a, { write: true, create: "new" });
+  assertEquals(files.status(a)?.links, 1);
+  files.link(a, b);
+  assertEquals([files.status(a)?.links, files.status(b)?.links], [2, 2]);
+  assertEquals(files.status(a)?.identity, files.status(b)?.identity);
+  assertEquals([errnoIn(() => files.link(a, b)), errnoIn(() => files.link(a, a))], [17, 17]);
+  assertEquals(errnoIn(() => files.link(`${folder}/none`, `${folder}/c`)), 2);
+  writeWhole(file, new Uint8Array([7]), 0);
+  // Both names are the same file: the kernel does nothing.
+  files.rename(a, b);
+  assertEquals(files.list(folder), ["a", "b"]);
+  files.remove(a);
+  using other = files.open(b);
+  const read = new Uint8Array(1);
+  readWhole(other, read, 0);
+  assertEquals([read[0], files.status(b)?.links], [7, 1]);
+  assert(files.status(folder)!.identity !== files.status(b)!.identity);
+});
+
 both("have lengths, holes and space", (files, folder) => {
   using file = files.open(`${folder}/a`, { write: true, create: "new" });
   const space = () => files.status(`${folder}/a`)!.allocatedBytes;

@@ -12,14 +12,18 @@
  * @module
  */
 
-/** Names a state of an object. Two states of one object never have the same version. */
+/**
+ * Names a state of an object. States with different bytes have different versions; states with equal
+ * bytes may have equal ones. So put a random id into each body that is to be replaced: otherwise an
+ * object that was changed and changed back passes for one that was never touched.
+ */
 export type Version = string;
 
 /** An object's bytes and version. */
 export interface StoredObject {
   /** All bytes, or those of the range. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The version. */
+  /** The version. Empty if a range was read: a store need not know it without reading the rest. */
   readonly version: Version;
   /** The length of the whole object in bytes. */
   readonly size: number;

@@ -52,6 +52,8 @@ export interface FileStatus {
   readonly allocatedBytes: number;
   /** The same text for every path to the same file. */
   readonly identity: string;
+  /** Number of names that the file has. */
+  readonly links: number;
   /** `major:minor` of the device, if the file is one. */
   readonly device: string;
   /** `major:minor` of the filesystem's device; of no real device if the filesystem has none. */
@@ -103,6 +105,7 @@ export function fileStatus(path: string): FileStatus | undefined {
     identity: kind === "block device"
       ? `block ${u32(128)}:${u32(132)}`
       : `${u32(136)}:${u32(140)}:${u64(32)}`,
+    links: u32(16),
     device: `${u32(128)}:${u32(132)}`,
     filesystem: `${u32(136)}:${u32(140)}`,
     blockBytes: u32(4),
@@ -241,6 +244,11 @@ export function removeFile(path: string): void {
 /** `rename(2)`. A file at the second path is replaced. */
 export function renameFile(from: string, to: string): void {
   if (namesLibc().rename(cString(from), cString(to)) < 0) throw syscallError(`rename ${from}`);
+}
+
+/** `link(2)`. Unlike `rename(2)` it fails if something is at the second path. */
+export function linkFile(from: string, to: string): void {
+  if (namesLibc().link(cString(from), cString(to)) < 0) throw syscallError(`link ${from} to ${to}`);
 }
 
 /** `mkdir(2)`. */

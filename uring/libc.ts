@@ -134,6 +134,7 @@ export type ProcessLibc = Deno.DynamicLibrary<typeof PROCESS_SYMBOLS>["symbols"]
 /** File functions that few servers use, separate for the same reason. */
 const NAMES_SYMBOLS = {
   rename: { parameters: ["buffer", "buffer"], result: "i32" },
+  link: { parameters: ["buffer", "buffer"], result: "i32" },
   mkdir: { parameters: ["buffer", "i32"], result: "i32" },
   // posix_fadvise(fd, offset, length, advice) returns its errno.
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
