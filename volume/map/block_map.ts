@@ -1,11 +1,23 @@
 /**
  * The block map of a volume, in memory: for each block of the disk the place of its newest data.
  *
+ * The disk is cut into leaves of 4 MiB (`leaves.ts`), and a tree finds a leaf by its number
+ * (`directory.ts`). Both lie in typed arrays that grow by the megabyte (`slabs.ts`). No operation
+ * makes garbage, and none copies more than a leaf.
+ *
  * @module
  */
 
-import { fail } from "../../uapi/error.ts";
+import { assert, fail } from "../../uapi/error.ts";
 import { MapCursor } from "./cursor.ts";
+import { Directory, LOW_BITS } from "./directory.ts";
+import { Leaves, type ReplaceHook } from "./leaves.ts";
+import { Loader, type SortedRuns } from "./loader.ts";
+import { endAt, MOST_BLOCKS_PER_LEAF, placeAt, startAt } from "./sorted_leaf.ts";
+
+export type { MapCursor } from "./cursor.ts";
+export type { ReplaceHook } from "./leaves.ts";
+export type { SortedRuns } from "./loader.ts";
 
 /** Options of a {@linkcode BlockMap}. */
 export interface BlockMapOptions {
@@ -14,46 +26,72 @@ export interface BlockMapOptions {
   /** The distance between the places of two blocks that follow each other in an extent. */
   readonly step: number;
   /**
-   * Blocks per leaf, a power of two.
+   * Blocks per leaf: a power of two from 8 to 8192.
    *
    * @default {1024} 4 MiB in blocks of 4 KiB.
    */
   readonly blocksPerLeaf?: number;
 }
 
-/** Sorted runs that do not overlap, for {@linkcode BlockMap.loadSorted}. */
-export interface SortedRuns {
-  /** The first block of each run. */
-  readonly blocks: Float64Array;
-  /** The number of blocks of each run. */
-  readonly counts: Uint32Array | Int32Array;
-  /** The place of the first block of each run. */
-  readonly places: Float64Array;
-  /** The number of runs. */
-  readonly length: number;
-}
+const LEAST_BLOCKS_PER_LEAF = 8;
+const EXTENT = 3;
+const TWO_32 = 0x1_0000_0000;
+const MOST = Number.MAX_SAFE_INTEGER;
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
+const LOW_MASK = 0xff_ffff;
+const HIGH_FACTOR = 1 / (LOW_MASK + 1);
 
-/** Takes an old piece of the map that something newer covers. It must leave the map alone. */
-export type ReplaceHook = (place: number, count: number) => void;
+assert(LOW_MASK === 2 ** LOW_BITS - 1, "the parts of a leaf's number, as the directory has them");
 
-/** A map from blocks to places. */
+/**
+ * A map from the blocks of a disk to their places. The newest place of a block wins.
+ *
+ * A place is a whole number below 2^53. A block's place in an extent is that of the block before it
+ * plus a fixed step.
+ *
+ * @example Write, overwrite, look up
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { BlockMap } from "./block_map.ts";
+ *
+ * const map = new BlockMap({ blocks: 1_000_000, step: 1 });
+ * map.set(100, 8, 5000);
+ * map.set(102, 1, 7000);
+ * assertEquals([map.find(100, 8), map.place], [2, 5000]);
+ * assertEquals([map.find(102, 6), map.place], [1, 7000]);
+ * assertEquals([map.find(103, 5), map.place], [5, 5003]);
+ * assertEquals([map.find(108, 8), map.place], [8, -1]);
+ * assertEquals(map.extents, 3);
+ * ```
+ */
 export class BlockMap {
-  /** The place of the run that {@linkcode find} found last; -1 for a hole. */
-  place = -1;
-  /** Called for each piece of the map that `set` or `remove` covers. */
-  onReplace: ReplaceHook | undefined = undefined;
+  /** The distance between the places of neighbours in an extent. */
   readonly step: number;
+  /** Blocks per leaf. */
   readonly blocksPerLeaf: number;
-  #blocks: number;
-  #extents = 0;
-  #mapped = 0;
-  readonly #leaves = new Map<number, Float64Array>();
+  #blocks = 0;
+  readonly #leaves: Leaves;
+  readonly #directory: Directory;
+  readonly #offsetMask: number;
+  readonly #leafFactor: number;
+  #loader: Loader | undefined = undefined;
 
-  /** Makes an empty map. */
+  /** Makes an empty map, which takes next to no memory. */
   constructor({ blocks, step, blocksPerLeaf = 1024 }: BlockMapOptions) {
-    this.#blocks = blocks;
+    assert(Number.isSafeInteger(blocks) && blocks >= 0, "a disk has a whole number of blocks");
+    assert(Number.isInteger(step) && step > 0 && step < 2 ** 31, "places rise along an extent");
+    assert(
+      blocksPerLeaf >= LEAST_BLOCKS_PER_LEAF && blocksPerLeaf <= MOST_BLOCKS_PER_LEAF &&
+        Number.isInteger(Math.log2(blocksPerLeaf)),
+      "the blocks of a leaf are a power of two from 8 to 8192",
+    );
     this.step = step;
     this.blocksPerLeaf = blocksPerLeaf;
+    this.#offsetMask = blocksPerLeaf - 1;
+    this.#leafFactor = 1 / blocksPerLeaf;
+    this.#leaves = new Leaves(blocksPerLeaf, step);
+    this.#directory = new Directory(Math.ceil(blocks / blocksPerLeaf));
+    this.#blocks = blocks;
   }
 
   /** Number of blocks of the disk. */
@@ -61,158 +99,195 @@ export class BlockMap {
     return this.#blocks;
   }
 
-  /** Number of extents. One that crosses from one leaf into the next counts twice. */
+  /** Number of extents. One that crosses from a leaf into the next counts in both. */
   get extents(): number {
-    return this.#extents;
+    return this.#leaves.extents;
   }
 
   /** Number of blocks that have a place. */
   get mappedBlocks(): number {
-    return this.#mapped;
+    return this.#leaves.mapped;
   }
 
   /** Bytes of memory. */
   get bytes(): number {
-    return this.#leaves.size * this.blocksPerLeaf * 8;
+    return this.#leaves.bytes + this.#directory.bytes;
   }
 
-  /** Maps blocks to places from `place` on. They replace any that the blocks had. */
+  /** The place of the run that {@linkcode find} found last; -1 for a hole. */
+  get place(): number {
+    return this.#leaves.place;
+  }
+
+  /** Called for each piece of the map that is replaced or removed. */
+  get onReplace(): ReplaceHook | undefined {
+    return this.#leaves.onReplace;
+  }
+
+  set onReplace(hook: ReplaceHook | undefined) {
+    this.#leaves.onReplace = hook;
+  }
+
+  // `set`, `remove` and `find` are short, so that V8 inlines them: a number beyond 32 bits that is
+  // passed to a call is garbage.
+
+  /** Maps blocks to the places from `place` on. They replace any that the blocks had. */
   set(block: number, count: number, place: number): void {
-    this.#within(block, count);
-    if (!(place >= 0 && place + (count - 1) * this.step <= Number.MAX_SAFE_INTEGER)) {
-      fail("a place is a number of 53 bits");
-    }
-    this.#replace(block, count, place);
+    this.#checkBlocks(block, count);
+    if (!(place >= 0 && place + (count - 1) * this.step <= MOST)) fail("a place has 53 bits");
+    const offset = block & this.#offsetMask;
+    if (offset + count > this.blocksPerLeaf) return this.#setAcross(block, count, place);
+    const leaf = (block - offset) * this.#leafFactor;
+    this.#change(
+      leaf * HIGH_FACTOR | 0,
+      leaf & LOW_MASK,
+      offset,
+      count,
+      place / TWO_32 | 0,
+      place | 0,
+    );
   }
 
-  /** Makes a hole. */
+  /** Removes the places of blocks, which leaves a hole. */
   remove(block: number, count: number): void {
-    this.#within(block, count);
-    this.#replace(block, count, -1);
+    this.#checkBlocks(block, count);
+    const offset = block & this.#offsetMask;
+    if (offset + count > this.blocksPerLeaf) return this.#removeAcross(block, count);
+    const leaf = (block - offset) * this.#leafFactor;
+    this.#change(leaf * HIGH_FACTOR | 0, leaf & LOW_MASK, offset, count, -1, 0);
   }
 
-  /** Makes holes of the blocks whose places are `place` or lower. */
+  /** Removes the places of those blocks whose place is `place` or lower. */
   removeUpTo(block: number, count: number, place: number): void {
-    this.#within(block, count);
+    this.#checkBlocks(block, count);
     const end = block + count;
     for (let at = this.nextMapped(block, end); at >= 0; at = this.nextMapped(at, end)) {
       const length = this.find(at, end - at);
-      const below = Math.floor((place - this.place) / this.step) + 1;
-      if (below > 0) this.#replace(at, Math.min(length, below), -1);
+      const doomed = Math.min(length, Math.floor((place - this.place) / this.step) + 1);
+      if (doomed > 0) this.remove(at, doomed);
       at += length;
-      if (at === end) break;
     }
   }
 
   /**
-   * Looks up the run that begins at a block, and leaves its place in {@linkcode place}. A run that
-   * goes on in the next leaf may come in pieces.
+   * Looks up the run that begins at a block, an extent or a hole, and leaves its place in
+   * {@linkcode place}. A run that goes on in the next leaf comes in pieces.
    *
    * @returns Its length in blocks, at most `count`.
    */
   find(block: number, count: number): number {
-    this.#within(block, count);
-    const offset = block % this.blocksPerLeaf;
-    const most = Math.min(count, this.blocksPerLeaf - offset);
-    const leaf = this.#leaves.get(Math.floor(block / this.blocksPerLeaf));
-    this.place = leaf === undefined ? -1 : leaf[offset];
-    let length = 1;
-    while (length < most && this.#continues(leaf, offset + length)) length++;
-    return length;
+    this.#checkBlocks(block, count);
+    const offset = block & this.#offsetMask;
+    const most = this.blocksPerLeaf - offset;
+    const leaf = (block - offset) * this.#leafFactor;
+    return this.#find(leaf * HIGH_FACTOR | 0, leaf & LOW_MASK, offset, count < most ? count : most);
   }
 
   /** The first block from `block` to before `end` that has a place, or -1. */
   nextMapped(block: number, end: number): number {
     if (block >= end) return -1;
-    const leaves = [...this.#leaves.keys()].sort((a, b) => a - b);
-    for (const number of leaves) {
-      const start = number * this.blocksPerLeaf;
-      const leaf = this.#leaves.get(number)!;
-      for (let offset = Math.max(0, block - start); offset < this.blocksPerLeaf; offset++) {
-        if (start + offset >= end) return -1;
-        if (leaf[offset] >= 0) return start + offset;
+    let offset = block & this.#offsetMask;
+    let leaf = (block - offset) * this.#leafFactor;
+    for (;;) {
+      const ref = this.#directory.find(leaf * HIGH_FACTOR | 0, leaf & LOW_MASK);
+      const found = ref === 0 ? -1 : this.#leaves.nextMapped(ref, offset);
+      if (found >= 0) {
+        const next = leaf * this.blocksPerLeaf + found;
+        return next < end ? next : -1;
       }
+      leaf = this.#directory.next(leaf + 1);
+      if (leaf < 0 || leaf * this.blocksPerLeaf >= end) return -1;
+      offset = 0;
     }
-    return -1;
   }
 
   /** Goes over the extents from `block` to before `end`, in order of blocks. */
   cursor(block = 0, end = this.#blocks): MapCursor {
+    assert(block >= 0 && end <= this.#blocks, "a cursor stays within the disk");
     return new MapCursor(this, block, end);
   }
 
-  /** Maps many runs. */
-  loadSorted({ blocks, counts, places, length }: SortedRuns): void {
-    for (let nth = 0; nth < length; nth++) this.set(blocks[nth], counts[nth], places[nth]);
+  /**
+   * Maps many runs that are sorted by block and do not overlap. They replace the places that the
+   * blocks had. Much faster than {@linkcode set} where the map is still empty.
+   */
+  loadSorted(runs: SortedRuns): void {
+    this.#loader ??= new Loader(
+      this,
+      (leaf, extents, mapped) => this.#load(leaf, extents, mapped),
+    );
+    this.#loader.load(runs);
   }
 
-  /** Changes the size of the disk. Blocks beyond it are removed. */
+  /** Changes the size of the disk. Places of blocks beyond it are removed. */
   resize(blocks: number): void {
+    assert(Number.isSafeInteger(blocks) && blocks >= 0, "a disk has a whole number of blocks");
     if (blocks < this.#blocks) this.remove(blocks, this.#blocks - blocks);
+    this.#directory.grow(Math.ceil(blocks / this.blocksPerLeaf));
     this.#blocks = blocks;
   }
 
-  #within(block: number, count: number): void {
+  #checkBlocks(block: number, count: number): void {
     if (!(block >= 0 && count > 0 && block + count <= this.#blocks)) fail("blocks of the disk");
   }
 
-  #continues(leaf: Float64Array | undefined, offset: number): boolean {
-    if (leaf === undefined) return true;
-    const before = leaf[offset - 1];
-    return leaf[offset] === (before < 0 ? -1 : before + this.step);
+  #find(high: number, low: number, offset: number, count: number): number {
+    const ref = this.#directory.find(high, low);
+    if (ref !== 0) return this.#leaves.find(ref, offset, offset + count) - offset;
+    this.#leaves.place = -1;
+    return count;
   }
 
-  #replace(block: number, count: number, place: number): void {
+  #change(
+    high: number,
+    low: number,
+    offset: number,
+    count: number,
+    placeHigh: number,
+    placeLow: number,
+  ): void {
+    const ref = this.#directory.find(high, low);
+    const changed = this.#leaves.change(ref, offset, offset + count, placeHigh, placeLow);
+    if (changed === ref) return;
+    if (ref === 0) this.#directory.add(high, low, changed);
+    else if (changed === 0) this.#directory.clear(high, low);
+    else this.#directory.replace(changed);
+  }
+
+  #setAcross(block: number, count: number, place: number): void {
     const end = block + count;
-    if (place < 0) {
-      for (const number of [...this.#leaves.keys()].sort((a, b) => a - b)) {
-        const start = Math.max(block, number * this.blocksPerLeaf);
-        const stop = Math.min(end, (number + 1) * this.blocksPerLeaf);
-        if (start < stop) this.#replaceIn(number, start, stop, -1);
-      }
-      return;
-    }
     while (block < end) {
-      const number = Math.floor(block / this.blocksPerLeaf);
-      const stop = Math.min(end, (number + 1) * this.blocksPerLeaf);
-      this.#replaceIn(number, block, stop, place);
-      place += (stop - block) * this.step;
-      block = stop;
+      const offset = block & this.#offsetMask;
+      const length = Math.min(this.blocksPerLeaf - offset, end - block);
+      this.set(block, length, place);
+      block += length;
+      place += length * this.step;
     }
   }
 
-  #replaceIn(number: number, block: number, end: number, place: number): void {
-    let leaf = this.#leaves.get(number);
-    if (leaf === undefined) {
-      leaf = new Float64Array(this.blocksPerLeaf).fill(-1);
-      this.#leaves.set(number, leaf);
-    }
-    const start = number * this.blocksPerLeaf;
-    this.#extents -= this.#runs(leaf);
-    for (let at = block - start; at < end - start;) {
-      const old = leaf[at];
-      let length = 1;
-      while (at + length < end - start && this.#continues(leaf, at + length)) length++;
-      if (old >= 0) {
-        this.#mapped -= length;
-        this.onReplace?.(old, length);
-      }
+  #removeAcross(block: number, count: number): void {
+    const end = block + count;
+    for (let at = this.nextMapped(block, end); at >= 0; at = this.nextMapped(at, end)) {
+      const offset = at & this.#offsetMask;
+      const length = Math.min(this.blocksPerLeaf - offset, end - at);
+      this.remove(at, length);
       at += length;
     }
-    for (let at = block; at < end; at++) {
-      leaf[at - start] = place < 0 ? -1 : place + (at - block) * this.step;
-    }
-    if (place >= 0) this.#mapped += end - block;
-    const runs = this.#runs(leaf);
-    this.#extents += runs;
-    if (runs === 0) this.#leaves.delete(number);
   }
 
-  #runs(leaf: Float64Array): number {
-    let runs = 0;
-    for (let at = 0; at < leaf.length; at++) {
-      if (leaf[at] >= 0 && (at === 0 || !this.#continues(leaf, at))) runs++;
+  /** Enters a leaf that the loader has gathered. */
+  #load(leaf: number, extents: number, mapped: number): void {
+    const { words } = this.#loader!;
+    const high = leaf * HIGH_FACTOR | 0;
+    const low = leaf & LOW_MASK;
+    if (this.#directory.find(high, low) === 0) {
+      this.#directory.add(high, low, this.#leaves.build(words, extents, mapped));
+      return;
     }
-    return runs;
+    const first = leaf * this.blocksPerLeaf;
+    for (let at = 0; at < EXTENT * extents; at += EXTENT) {
+      const start = startAt(words, at);
+      this.set(first + start, endAt(words, at) - start, placeAt(words, at));
+    }
   }
 }
