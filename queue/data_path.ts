@@ -81,9 +81,7 @@ export interface Handler extends Disposable {
    * @param linked The SQEs queued now must continue the previous SQE's chain.
    */
   handle(slot: number, linked: boolean): void;
-  /**
-   * Notes that the ring is ready, before the first request. May queue operations.
-   */
+  /** Notes that the ring is ready, before the first request. May queue operations. */
   start?(): void;
   /**
    * Takes the completion of an operation that the backend queued.
@@ -108,6 +106,8 @@ export interface Handler extends Disposable {
   cancelled?(slot: number): void;
   /** The fast path that bypasses this interface for simple requests, if there is one. */
   express?(): Express | undefined;
+  /** Notes that the device is to stop. See `givenUpUs` of {@linkcode expire}. */
+  drain?(): void;
   /** Notes that the kernel has returned the slot, so none of its answers is under way. */
   returnedByKernel?(slot: number): void;
   /**

@@ -110,8 +110,6 @@ export class EngineHandler implements Handler, EngineHost {
   #isBroken = false;
   /** There are no more requests, so no operation begins any more. */
   #isEnding = false;
-  /** The requests that were held when the drain began have been marked. */
-  #isMarked = false;
   /** Time of `giveUp` (µs), while it has not helped yet. */
   #gaveUpUs = 0;
 
@@ -370,12 +368,18 @@ export class EngineHandler implements Handler, EngineHost {
     if (this.#states[slot] !== CLOSED && this.#uses[slot] === 0) this.#finish(slot, result);
   }
 
+  drain(): void {
+    // Requests are timed only if they are bounded, so mark these.
+    const states = this.#states;
+    for (let slot = 0; slot < states.length; slot++) {
+      if (states[slot] === OPEN) states[slot] = OLD;
+    }
+  }
+
   /**
    * Cancels all operations and has the engine give up, if requests are too old. Operations belong to
    * the kernel and have no deadline of their own. An engine that answers nothing all the same is
    * left.
-   *
-   * Without `bounded`, this is called only while the device drains.
    */
   expire(nowUs: number, deadlineUs: number, givenUpUs = 0): number {
     const count = this.#overdue(nowUs, deadlineUs, givenUpUs);
@@ -401,12 +405,8 @@ export class EngineHandler implements Handler, EngineHost {
       if (this.timesAll) {
         const startedUs = this.#slots.startedUs(slot);
         if (nowUs - startedUs > deadlineUs || startedUs < givenUpUs) count++;
-      } else {
-        if (!this.#isMarked && states[slot] === OPEN) states[slot] = OLD;
-        if (givenUpUs !== 0 && states[slot] !== OPEN) count++;
-      }
+      } else if (givenUpUs !== 0 && states[slot] === OLD) count++;
     }
-    this.#isMarked = true;
     return count;
   }
 

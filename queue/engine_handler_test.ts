@@ -317,7 +317,8 @@ Deno.test("EngineHandler cancels operations and has the engine give up when a dr
   const { handler, engine } = rig;
   const read = rig.start(READ);
   const nowUs = monotonicUs();
-  assertEquals(handler.expire(nowUs, 1e6, 0), 0);
+  handler.drain!();
+  assertEquals(handler.expire(nowUs + 2e6, 1e6, 0), 0);
   // It came after the drain had begun, so only the first one is overdue.
   const late = rig.start(READ);
   engine.taken();
@@ -338,7 +339,7 @@ Deno.test("EngineHandler leaves an engine alone that answers what it held when t
   const { handler, engine } = rig;
   rig.start(READ);
   const nowUs = monotonicUs();
-  handler.expire(nowUs, 1e6, 0);
+  handler.drain!();
   engine.host.answer(engine.held.pop()!, 0);
   rig.start(READ);
   assertEquals(handler.expire(nowUs + 6e6, 1e6, nowUs), 0);
@@ -372,6 +373,7 @@ Deno.test("EngineHandler answers for an engine that does not give up, once no op
   const { handler } = rig;
   const read = rig.start(READ);
   const nowUs = monotonicUs();
+  handler.drain!();
   handler.expire(nowUs + 6e6, 1e6, nowUs);
   handler.expire(nowUs + 12e6, 1e6, nowUs);
   idle(rig);
@@ -388,6 +390,7 @@ Deno.test("EngineHandler answers ETIMEDOUT for what an engine holds without a re
   using rig = rigOf({ giveUp() {} });
   const read = rig.start(READ);
   const nowUs = monotonicUs();
+  rig.handler.drain!();
   rig.handler.expire(nowUs + 6e6, 1e6, nowUs);
   rig.handler.expire(nowUs + 12e6, 1e6, nowUs);
   idle(rig);

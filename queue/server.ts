@@ -362,7 +362,10 @@ export class QueueServer implements Disposable {
     const order = Atomics.load(this.control, CONTROL_ORDER);
     Atomics.store(this.control, CONTROL_SEEN, order);
     this.#log.text(LOG_DEBUG, `woken with order ${order}`);
-    if ((order & ORDER_DRAIN) !== 0) this.#drainUs = monotonicUs();
+    if ((order & ORDER_DRAIN) !== 0) {
+      this.#drainUs = monotonicUs();
+      this.#handler.drain?.();
+    }
     if ((order & ORDER_LEAVE) !== 0) this.#leave();
     this.#resizer?.look();
     if (this.#timesAll) this.expire();

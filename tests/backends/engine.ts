@@ -36,88 +36,31 @@ export interface LoggedOptions {
   wakeFd?: number;
 }
 
-/** Numbers in the order in which they came. */
-class Line {
-  readonly #numbers: Int32Array;
-  #count = 0;
-
-  constructor(length: number) {
-    this.#numbers = new Int32Array(length);
-  }
-
-  get length(): number {
-    return this.#count;
-  }
-
-  push(number: number): void {
-    this.#numbers[this.#count++] = number;
-  }
-
-  at(nth: number): number {
-    return this.#numbers[nth];
-  }
-
-  /** Removes the first ones. */
-  drop(count: number): void {
-    this.#numbers.copyWithin(0, count, this.#count);
-    this.#count -= count;
-  }
-}
-
-/** Records that are collected, or being appended. */
-class Batch {
-  readonly memory = engineMemory(BATCH_BYTES);
-  readonly #view = new DataView(this.memory.bytes.buffer);
-  readonly requests: Line;
-  used = 0;
-
-  constructor(requests: number) {
-    this.requests = new Line(requests);
-  }
-
-  /** Adds a record, unless it is full. */
-  add(host: EngineHost, request: number): boolean {
-    const data = host.data(request);
-    if (this.used + HEADER_BYTES + data.length > BATCH_BYTES) return false;
-    this.#view.setFloat64(this.used, host.op(request));
-    this.#view.setFloat64(this.used + 8, host.offset(request));
-    this.#view.setFloat64(this.used + 16, host.length(request));
-    this.memory.bytes.set(data, this.used + HEADER_BYTES);
-    this.used += HEADER_BYTES + data.length;
-    this.requests.push(request);
-    return true;
-  }
-
-  clear(): void {
-    this.used = 0;
-    this.requests.drop(this.requests.length);
-  }
-}
-
 /** The engine. */
 export class LoggedEngine implements Engine {
   readonly operations = 2;
   readonly wakeFd: number | undefined;
-  /** Syncs begun. */
-  syncs = 0;
   /** Appends begun. */
   appends = 0;
+  /** Syncs begun. */
+  syncs = 0;
   /** Calls of {@linkcode woken}. */
   wakes = 0;
   #host!: EngineHost;
   readonly #disk: Uint8Array<ArrayBuffer>;
   readonly #logFd: number;
-  #collecting!: Batch;
-  #appending!: Batch;
-  #isAppending = false;
-  #isSyncing = false;
+  readonly #batch = engineMemory(BATCH_BYTES);
+  readonly #header = new DataView(this.#batch.bytes.buffer);
+  /** Bytes of the batch that is being appended; 0 if none is. */
+  #batchBytes = 0;
   #logAt = 0;
-  /** Requests that found the batch full. */
-  #late!: Line;
-  #flushes!: Line;
-  /** Number of flushes that the sync under way covers. */
-  #covered = 0;
   #failed = false;
+  /** Requests that are to be appended, and those of the append under way. */
+  readonly #waiting: number[] = [];
+  readonly #appending: number[] = [];
+  /** Flushes that no sync covers yet, and those of the sync under way. */
+  readonly #flushes: number[] = [];
+  readonly #syncing: number[] = [];
 
   constructor(disk: Uint8Array<ArrayBuffer>, logFd: number, wakeFd?: number) {
     this.#disk = disk;
@@ -127,10 +70,6 @@ export class LoggedEngine implements Engine {
 
   start(host: EngineHost): void {
     this.#host = host;
-    this.#collecting = new Batch(host.requests);
-    this.#appending = new Batch(host.requests);
-    this.#late = new Line(host.requests);
-    this.#flushes = new Line(host.requests);
   }
 
   request(request: number): void {
@@ -143,50 +82,49 @@ export class LoggedEngine implements Engine {
       return host.answer(request, 0);
     }
     if (this.#failed) return host.answer(request, -EIO);
-    if (op === UBLK_IO_OP_FLUSH) return this.#flushes.push(request);
+    if (op === UBLK_IO_OP_FLUSH) return void this.#flushes.push(request);
     if (op === UBLK_IO_OP_WRITE) this.#disk.set(host.data(request), offset);
     else this.#disk.fill(0, offset, offset + host.length(request));
-    if (this.#late.length > 0 || !this.#collecting.add(host, request)) this.#late.push(request);
+    this.#waiting.push(request);
   }
 
   batchEnd(): void {
+    if (this.#batchBytes === 0 && this.#waiting.length > 0) this.#append();
+    // A flush covers the writes answered before it: those being appended need not be waited for.
+    if (this.#syncing.length > 0 || this.#flushes.length === 0) return;
+    this.#syncing.push(...this.#flushes.splice(0));
+    this.syncs++;
+    this.#host.sync(this.#logFd, TOKEN_SYNC);
+  }
+
+  /** Appends as many of the waiting requests as the batch holds. */
+  #append(): void {
     const host = this.#host;
-    if (!this.#isAppending && this.#collecting.used > 0) {
-      const batch = this.#collecting;
-      this.#collecting = this.#appending;
-      this.#appending = batch;
-      if (this.#logAt + batch.used > LOG_BYTES) this.#logAt = 0;
-      this.#isAppending = true;
-      this.appends++;
-      host.write(batch.memory, 0, batch.used, this.#logFd, this.#logAt, TOKEN_APPEND);
-      this.#logAt += batch.used;
-      while (this.#late.length > 0 && this.#collecting.add(host, this.#late.at(0))) {
-        this.#late.drop(1);
-      }
+    let used = 0;
+    while (this.#waiting.length > 0) {
+      const [request] = this.#waiting;
+      const data = host.data(request);
+      if (used + HEADER_BYTES + data.length > BATCH_BYTES) break;
+      this.#header.setFloat64(used, host.op(request));
+      this.#header.setFloat64(used + 8, host.offset(request));
+      this.#header.setFloat64(used + 16, host.length(request));
+      this.#batch.bytes.set(data, used + HEADER_BYTES);
+      used += HEADER_BYTES + data.length;
+      this.#appending.push(this.#waiting.shift()!);
     }
-    // Each flush covers the writes answered before it, so those being appended need not be waited for.
-    if (!this.#isSyncing && this.#flushes.length > 0) {
-      this.#covered = this.#flushes.length;
-      this.#isSyncing = true;
-      this.syncs++;
-      host.sync(this.#logFd, TOKEN_SYNC);
-    }
+    if (this.#logAt + used > LOG_BYTES) this.#logAt = 0;
+    this.#batchBytes = used;
+    this.appends++;
+    host.write(this.#batch, 0, used, this.#logFd, this.#logAt, TOKEN_APPEND);
+    this.#logAt += used;
   }
 
   done(token: number, result: number): void {
-    if (token === TOKEN_SYNC) {
-      this.#isSyncing = false;
-      if (result < 0) this.#failed = true;
-      this.#answerAll(this.#flushes, this.#covered, result);
-    } else {
-      this.#isAppending = false;
-      const batch = this.#appending;
-      const errno = result === batch.used ? 0 : -EIO;
-      if (errno !== 0) this.#failed = true;
-      this.#answerAll(batch.requests, batch.requests.length, errno);
-      batch.clear();
-    }
-    if (this.#failed) this.#fail();
+    const isSync = token === TOKEN_SYNC;
+    const failed = isSync ? result < 0 : result !== this.#batchBytes;
+    this.#answerAll(isSync ? this.#syncing : this.#appending, failed ? -EIO : 0);
+    if (!isSync) this.#batchBytes = 0;
+    if (failed) this.#fail();
   }
 
   woken(): void {
@@ -194,27 +132,23 @@ export class LoggedEngine implements Engine {
   }
 
   giveUp(): void {
-    this.#failed = true;
     this.#fail();
   }
 
-  /** Answers all that no operation is under way for. */
+  /** Answers all that no operation is under way for, and takes no more. */
   #fail(): void {
-    this.#answerAll(this.#collecting.requests, this.#collecting.requests.length, -EIO);
-    this.#collecting.clear();
-    this.#answerAll(this.#late, this.#late.length, -EIO);
-    if (!this.#isSyncing) this.#answerAll(this.#flushes, this.#flushes.length, -EIO);
+    this.#failed = true;
+    this.#answerAll(this.#waiting, -EIO);
+    this.#answerAll(this.#flushes, -EIO);
   }
 
-  #answerAll(line: Line, count: number, result: number): void {
-    for (let nth = 0; nth < count; nth++) this.#host.answer(line.at(nth), result);
-    line.drop(count);
+  #answerAll(requests: number[], result: number): void {
+    for (const request of requests.splice(0)) this.#host.answer(request, result);
   }
 
-  /** Releases the batches. */
+  /** Releases the memory, unless the kernel may still read it. */
   end(): void {
-    this.#collecting?.memory[Symbol.dispose]();
-    if (!this.#isAppending) this.#appending?.memory[Symbol.dispose]();
+    if (this.#batchBytes === 0) this.#batch[Symbol.dispose]();
   }
 }
 
