@@ -13,11 +13,12 @@ import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
 import { carriesData, fullResult } from "../disk/operations.ts";
 import { EAGAIN, ECANCELED, EINTR, EIO, ETIMEDOUT } from "../uapi/errno.ts";
 import { assert, fail } from "../uapi/error.ts";
+import { IORING_OP_READ, IORING_OP_WRITE } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
-import { prepCancel, prepFsync, prepRead, prepTimeout, prepWrite } from "../uring/sqe.ts";
+import { prepare, prepCancel, prepFsync, prepRead, prepTimeout, put64 } from "../uring/sqe.ts";
 import type { SlotBuffers } from "./buffers.ts";
 import { DRAIN_MS } from "./control_block.ts";
 import type { DataPath, Handler } from "./data_path.ts";
@@ -284,7 +285,9 @@ export class EngineHandler implements Handler, EngineHost {
     const start = shared !== undefined && shared.has(request)
       ? shared.address(request)
       : this.#places.address(request);
-    prepRead(this.#ring, fd, start + at, length, offset, operation, KIND_BACKEND);
+    const sqe = this.#transfer(IORING_OP_READ, fd, length, operation);
+    put64(this.#ring.sqes, sqe + 2, offset);
+    put64(this.#ring.sqes, sqe + 4, start + at);
   }
 
   read(
@@ -298,7 +301,9 @@ export class EngineHandler implements Handler, EngineHost {
     if (!(at >= 0 && length > 0 && at + length <= memory.bytes.length)) throw beyond();
     const operation = this.#begin(token, NO_REQUEST);
     if (operation === NO_OPERATION) return;
-    prepRead(this.#ring, fd, memory.address + at, length, offset, operation, KIND_BACKEND);
+    const sqe = this.#transfer(IORING_OP_READ, fd, length, operation);
+    put64(this.#ring.sqes, sqe + 2, offset);
+    put64(this.#ring.sqes, sqe + 4, memory.address + at);
   }
 
   write(
@@ -312,7 +317,9 @@ export class EngineHandler implements Handler, EngineHost {
     if (!(at >= 0 && length > 0 && at + length <= memory.bytes.length)) throw beyond();
     const operation = this.#begin(token, NO_REQUEST);
     if (operation === NO_OPERATION) return;
-    prepWrite(this.#ring, fd, memory.address + at, length, offset, operation, KIND_BACKEND);
+    const sqe = this.#transfer(IORING_OP_WRITE, fd, length, operation);
+    put64(this.#ring.sqes, sqe + 2, offset);
+    put64(this.#ring.sqes, sqe + 4, memory.address + at);
   }
 
   sync(fd: number, token: number): void {
@@ -335,6 +342,17 @@ export class EngineHandler implements Handler, EngineHost {
 
   nowUs(): number {
     return monotonicUs();
+  }
+
+  /**
+   * Fills in an SQE but for two numbers that may exceed 32 bits. V8 would allocate those if they were
+   * passed on.
+   */
+  #transfer(opcode: number, fd: number, length: number, operation: number): number {
+    const sqe = prepare(this.#ring, opcode, fd, operation, KIND_BACKEND);
+    if (sqe < 0) fail("room was made for the operation");
+    this.#ring.sqes[sqe + 6] = length;
+    return sqe;
   }
 
   /** Begins an operation, for which there then is an SQE. Returns its number, or NO_OPERATION. */

@@ -23,6 +23,11 @@ const BATCH_BYTES = LOG_BYTES;
 
 const TOKEN_APPEND = 1;
 const TOKEN_SYNC = 2;
+/** The first token of reads that wait: their requests follow. */
+const TOKEN_STUCK = 3;
+
+/** Where reads wait for ever, if there is a file to wait for. */
+export const STUCK_AT = 1 << 20;
 
 /** Options of {@linkcode openLogged}. */
 export interface LoggedOptions {
@@ -34,11 +39,13 @@ export interface LoggedOptions {
   blockSize?: number;
   /** An eventfd that wakes the engine. */
   wakeFd?: number;
+  /** A file without data: reads of {@linkcode STUCK_AT} wait for it. */
+  stuckFd?: number;
 }
 
 /** The engine. */
 export class LoggedEngine implements Engine {
-  readonly operations = 2;
+  readonly operations = 4;
   readonly wakeFd: number | undefined;
   /** Appends begun. */
   appends = 0;
@@ -49,6 +56,7 @@ export class LoggedEngine implements Engine {
   #host!: EngineHost;
   readonly #disk: Uint8Array<ArrayBuffer>;
   readonly #logFd: number;
+  readonly #stuckFd: number | undefined;
   readonly #batch = engineMemory(BATCH_BYTES);
   readonly #header = new DataView(this.#batch.bytes.buffer);
   /** Bytes of the batch that is being appended; 0 if none is. */
@@ -62,10 +70,11 @@ export class LoggedEngine implements Engine {
   readonly #flushes: number[] = [];
   readonly #syncing: number[] = [];
 
-  constructor(disk: Uint8Array<ArrayBuffer>, logFd: number, wakeFd?: number) {
+  constructor(disk: Uint8Array<ArrayBuffer>, { logFd, wakeFd, stuckFd }: LoggedOptions) {
     this.#disk = disk;
     this.#logFd = logFd;
     this.wakeFd = wakeFd;
+    this.#stuckFd = stuckFd;
   }
 
   start(host: EngineHost): void {
@@ -78,6 +87,9 @@ export class LoggedEngine implements Engine {
     const offset = host.offset(request);
     if (op === UBLK_IO_OP_READ) {
       const data = host.data(request);
+      if (this.#stuckFd !== undefined && offset === STUCK_AT) {
+        return host.readInto(request, 0, data.length, this.#stuckFd, 0, TOKEN_STUCK + request);
+      }
       data.set(this.#disk.subarray(offset, offset + data.length));
       return host.answer(request, 0);
     }
@@ -120,6 +132,7 @@ export class LoggedEngine implements Engine {
   }
 
   done(token: number, result: number): void {
+    if (token >= TOKEN_STUCK) return this.#host.answer(token - TOKEN_STUCK, -EIO);
     const isSync = token === TOKEN_SYNC;
     const failed = isSync ? result < 0 : result !== this.#batchBytes;
     this.#answerAll(isSync ? this.#syncing : this.#appending, failed ? -EIO : 0);
@@ -153,9 +166,10 @@ export class LoggedEngine implements Engine {
 }
 
 /** Opens the disk over a log that is open. The methods do not write the log. */
-export function openLogged({ size, logFd, blockSize, wakeFd }: LoggedOptions) {
+export function openLogged(options: LoggedOptions) {
+  const { size, blockSize } = options;
   const disk = new Uint8Array(size);
-  const engine = new LoggedEngine(disk, logFd, wakeFd);
+  const engine = new LoggedEngine(disk, options);
   const backend: Backend = {
     ...{ size, engine, synchronous: true, ...(blockSize === undefined ? {} : { blockSize }) },
     readAt: (buffer, offset) => buffer.set(disk.subarray(offset, offset + buffer.length)),
@@ -174,19 +188,24 @@ export interface Counts {
   wakes: number;
 }
 
-/** A disk of `size` bytes with its log in the file at `path`. Its counts are in `path`.json later. */
-export function logged(path: string, size: number): BackendSpec {
-  return { module: import.meta.url, options: { path, size } };
+/**
+ * A disk of `size` bytes with its log in the file at `path`. Its counts are in `path`.json later.
+ *
+ * @param fifo A FIFO without data, for which reads of {@linkcode STUCK_AT} wait.
+ */
+export function logged(path: string, size: number, fifo?: string): BackendSpec {
+  return { module: import.meta.url, options: { path, size, fifo } };
 }
 
 /** Opens the disk. */
 export function open(options: unknown): Backend {
-  const { path, size } = options as { path: string; size: number };
+  const { path, size, fifo } = options as { path: string; size: number; fifo?: string };
   const logFd = openFile(path, O_RDWR | O_CREAT, 0o600);
   const wakeFd = eventFd();
+  const stuckFd = fifo === undefined ? undefined : openFile(fifo, O_RDWR);
   const waker = new Worker(import.meta.resolve("./engine_waker.ts"), { type: "module" });
   waker.postMessage(wakeFd);
-  const { backend, engine, end } = openLogged({ size, logFd, wakeFd });
+  const { backend, engine, end } = openLogged({ size, logFd, wakeFd, stuckFd });
   return {
     ...backend,
     close() {
@@ -194,6 +213,7 @@ export function open(options: unknown): Backend {
       end();
       closeFd(wakeFd);
       closeFd(logFd);
+      if (stuckFd !== undefined) closeFd(stuckFd);
       const { appends, syncs, wakes } = engine;
       const counts: Counts = { appends, syncs, wakes };
       Deno.writeTextFileSync(`${path}.json`, JSON.stringify(counts));

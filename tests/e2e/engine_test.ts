@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { serve, type Stats, stats } from "../../mod.ts";
 import { libc } from "../../uring/libc.ts";
-import { type Counts, logged } from "../backends/engine.ts";
+import { type Counts, logged, STUCK_AT } from "../backends/engine.ts";
 import { run } from "./_misbehaving.ts";
 
 libc();
@@ -72,4 +72,25 @@ Deno.test("serve() + a wrapper around an engine + its methods serve the disk", a
     await verify(device.path, "--size=4M");
   }
   assertEquals(log.counts(), { appends: 0, syncs: 0, wakes: 0 });
+});
+
+Deno.test("serve() + an engine whose read never ends + the device stops, and its reader gets EIO", async () => {
+  using log = scratchLog();
+  const fifo = `${log.path}.fifo`;
+  await run("mkfifo", fifo);
+  let reader: ReturnType<typeof run>;
+  {
+    await using device = await serve({ backend: logged(log.path, SIZE, fifo) });
+    const skip = `skip=${STUCK_AT / 4096}`;
+    const words = [`if=${device.path}`, "of=/dev/null", "bs=4k", "count=1", "iflag=direct", skip];
+    reader = run("dd", ...words);
+    // Other requests are answered in the meantime.
+    while (device.stats().total.writes < 10) {
+      const zeroes = ["if=/dev/zero", `of=${device.path}`, "bs=4k", "count=10", "oflag=direct"];
+      assertEquals((await run("dd", ...zeroes)).code, 0);
+    }
+  }
+  const { code, stderr } = await reader;
+  assertEquals([code, /Input\/output error/.test(stderr)], [1, true]);
+  assertGreater(log.counts().appends, 0);
 });
