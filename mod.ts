@@ -34,6 +34,8 @@ export type {
   ZoneMethods,
 } from "./disk/backend.ts";
 export type { Claim, FileUse } from "./disk/claims.ts";
+export type { Engine, EngineHost, EngineMemory } from "./disk/engine.ts";
+export { engineMemory } from "./disk/engine_memory.ts";
 export { faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";
 export { type ByteRange, type GeometryOptions, type Size } from "./disk/geometry.ts";
 export { file, type FileOptions } from "./backends/loop.ts";

@@ -56,6 +56,7 @@ export {
   mockSpec,
   type MockSpecOptions,
 } from "./disk/mock.ts";
+export type { Engine, EngineHost, EngineMemory } from "./disk/engine.ts";
 export { type MockCall, MockCalls, type MockOp } from "./disk/mock_calls.ts";
 export { type MockEffect, type MockFault } from "./disk/mock_faults.ts";
 export type { BackendSpec } from "./disk/spec.ts";

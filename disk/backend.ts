@@ -7,6 +7,7 @@
 
 import type { RingFiles } from "../uring/ring_files.ts";
 import type { Claim } from "./claims.ts";
+import type { Engine } from "./engine.ts";
 
 /** Options of one write. */
 export interface WriteOptions {
@@ -294,6 +295,15 @@ export interface Backend {
    * `synchronous` backends in a Worker.
    */
   readonly ring?: RingMethods;
+  /**
+   * Holds requests and answers any of them at any time, by operations on the serving thread's
+   * io_uring. In a Worker it is called instead of `readAt` and the others, and the thread blocks in
+   * the kernel; `synchronous` is then about the methods alone. They serve everybody else: wrappers,
+   * a program that has the backend as an object, tests. The methods also say what the disk can do:
+   * without `flush`, for instance, no FLUSH comes. Excludes `ring`, `address` and `zones`, and has
+   * no integrity metadata.
+   */
+  readonly engine?: Engine;
   /** The zones, which make the disk a zoned one. Excludes `resize`. */
   readonly zones?: ZoneMethods;
 

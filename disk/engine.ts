@@ -18,11 +18,22 @@
  *                                    ◀── answer(id, result) ──
  * ```
  *
- * All calls happen on one thread, and none of them comes while another one runs. An engine called by
- * a serving thread must not allocate per request, await or log.
+ * All calls happen on one thread, and none of them comes while another one runs. `batchEnd` follows
+ * every other call before the thread sleeps. An engine called by a serving thread must not allocate
+ * per request, await or log.
+ *
+ * An engine must not throw: it would not know what it has done. The host then calls it no more, and
+ * answers every request with EIO. So it does if the engine breaks a rule below, because the method
+ * of the host throws, and if it still holds old requests 5 s after {@linkcode Engine.giveUp}.
+ *
+ * After the device's last request, operations under way are cancelled and `done` is called for each;
+ * new ones do not begin. An operation for which `done` was not called may still use its memory.
  *
  * @module
  */
+
+/** The kernel's rings hold 32768 operations; these leave room for requests. */
+export const MOST_ENGINE_OPERATIONS = 16384;
 
 /** Memory that the kernel can read and write: a mapping, never memory that JavaScript may move. */
 export interface EngineMemory {
@@ -38,19 +49,19 @@ export interface EngineHost {
   readonly requests: number;
   /** `UBLK_IO_OP_READ`, `_WRITE`, `_FLUSH`, `_DISCARD` or `_WRITE_ZEROES`. */
   op(request: number): number;
-  /** Bytes from the start of the disk. */
+  /** Bytes from the start of the disk. A FLUSH has none: the number has no meaning. */
   offset(request: number): number;
-  /** Bytes. */
+  /** Bytes; 0 for a FLUSH. */
   length(request: number): number;
   /** The write must be durable before it is answered. */
   fua(request: number): boolean;
   /** The space of zeroes may be freed. */
   mayUnmap(request: number): boolean;
-  /** The request's data, until it is answered. */
+  /** The request's data, until it is answered. Empty if the operation carries none. */
   data(request: number): Uint8Array<ArrayBuffer>;
   /**
-   * Answers a request: 0 or the errno as a negative number. No operation may use its data any more.
-   * The engine must not touch the request afterwards.
+   * Answers a request: 0 once all of it is done, or the errno as a negative number. No operation
+   * may use its data any more. The engine must not touch the request afterwards.
    */
   answer(request: number, result: number): void;
   /** `pread` into the request's data, from its byte `at`. */
@@ -93,27 +104,30 @@ export interface EngineHost {
  * only returns them.
  */
 export interface Engine {
-  /** The largest number of operations that the engine has under way at once. */
+  /** The largest number of operations that the engine has under way at once, at most 16384. */
   readonly operations: number;
   /**
-   * An eventfd with which another thread calls {@linkcode woken}.
+   * An eventfd with which another thread calls {@linkcode woken}. It must block (no
+   * `EFD_NONBLOCK`). The engine closes it, after the device's end.
    *
    * @default None
    */
   readonly wakeFd?: number;
-  /** The host is ready. Called once, before anything else. */
+  /** The host is ready. Called once, before anything else. It may begin operations. */
   start(host: EngineHost): void;
   /** Takes a request, and answers it now or later. A write's data is in place. */
   request(request: number): void;
   /** An operation has completed: bytes, 0, or a negative errno. */
   done(token: number, result: number): void;
-  /** All requests and completions that were there have been passed on. */
+  /** All requests and completions that were there have been passed on; there may be none. */
   batchEnd(): void;
   /** Another thread has signalled {@linkcode wakeFd}. */
   woken?(): void;
   /**
-   * The device ends, and requests have waited for too long. The engine answers every request that it
-   * can, with an error. Operations are cancelled: those under way complete soon.
+   * Requests have waited for too long: for 5 s when the device ends, or for the deadline on an
+   * unprivileged device, which then goes on. The engine answers every request that it can, with an
+   * error; others as soon as their data is not in use. Operations under way have been cancelled,
+   * timers too, and complete soon. Other devices have no deadline: an engine bounds its own waits.
    */
   giveUp(): void;
 }

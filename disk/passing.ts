@@ -33,6 +33,8 @@ export class Passing implements EachOf<Backend> {
   topology: Topology | undefined;
   readonly ring: RingMethods | undefined;
   readonly address: number | undefined;
+  /** Always undefined: the engine's requests would bypass the wrapper, which calls the methods. */
+  readonly engine: undefined = undefined;
   /** Always undefined: zoned disks are refused. */
   readonly zones: undefined = undefined;
   readOnly: boolean;

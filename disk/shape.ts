@@ -7,6 +7,7 @@
 import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Backend, RingMethods } from "./backend.ts";
+import { type Engine, MOST_ENGINE_OPERATIONS } from "./engine.ts";
 import { zonesFault } from "./zones_fault.ts";
 
 const METHODS = ["readAt", "writeAt"] as const;
@@ -64,6 +65,7 @@ export function checkBackend(value: unknown, from: string): Backend {
     throw shapeError(from, `address ${address} is none that memory has`, "leave it out");
   }
   if (backend.ring !== undefined) checkRing(backend.ring, from);
+  if (backend.engine !== undefined) checkEngine(backend, from);
   const fault = zonesFault(backend);
   if (fault !== undefined) throw shapeError(from, fault, "see the ZoneMethods interface");
   return backend;
@@ -84,6 +86,33 @@ function checkRing(ring: unknown, from: string): void {
   }
   if (plainFd !== undefined && !(Number.isInteger(plainFd) && plainFd >= 0)) {
     throw shapeError(from, `\`ring.plainFd\` ${plainFd} is no descriptor`, remedy);
+  }
+}
+
+function checkEngine(backend: Backend, from: string): void {
+  const remedy = "see the Engine interface";
+  const engine = backend.engine as Engine | null;
+  if (typeof engine !== "object" || engine === null) {
+    throw shapeError(from, "`engine` is not an object", remedy);
+  }
+  for (const name of ["start", "request", "done", "batchEnd", "giveUp"] as const) {
+    if (typeof engine[name] === "function") continue;
+    throw shapeError(from, `\`engine.${name}\` is not a function`, remedy);
+  }
+  const { operations, wakeFd, woken } = engine;
+  const most = MOST_ENGINE_OPERATIONS;
+  if (!(Number.isInteger(operations) && operations > 0 && operations <= most)) {
+    throw shapeError(from, `${operations} operations of \`engine\` are not possible`, remedy);
+  }
+  if (wakeFd !== undefined && !(Number.isInteger(wakeFd) && wakeFd >= 0)) {
+    throw shapeError(from, `\`engine.wakeFd\` ${wakeFd} is no descriptor`, remedy);
+  }
+  if (wakeFd !== undefined && typeof woken !== "function") {
+    throw shapeError(from, "`engine.wakeFd` wakes nobody: `woken` is not a function", remedy);
+  }
+  for (const name of ["ring", "address", "zones"] as const) {
+    if (backend[name] === undefined) continue;
+    throw shapeError(from, `\`engine\` and \`${name}\` exclude each other`, remedy);
   }
 }
 

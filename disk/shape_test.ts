@@ -8,6 +8,9 @@ Deno.test("checkBackend names what is wrong with a backend", () => {
   const ring = { prepare() {}, complete() {} };
   checkBackend({ ...good, ring, address: 4096 }, "x");
   checkBackend({ ...good, ring: { ...ring, operations: 1, plainFd: 0 } }, "x");
+  const engine = { operations: 1, start() {}, request() {}, done() {}, batchEnd() {}, giveUp() {} };
+  checkBackend({ ...good, engine }, "x");
+  checkBackend({ ...good, engine: { ...engine, operations: 16384, wakeFd: 0, woken() {} } }, "x");
   checkBackend({ ...good, blockSize: 4096, flush() {}, trim: undefined }, "x");
   const wrong: (readonly [unknown, string])[] = [
     ...[[null, "it is null"], [undefined, "it is undefined"], [5, "it is number"]] as const,
@@ -36,6 +39,25 @@ Deno.test("checkBackend names what is wrong with a backend", () => {
     ...[-1, 0.5, NaN, "3"].map((plainFd): [unknown, string] => {
       return [{ ...good, ring: { ...ring, plainFd } }, `\`ring.plainFd\` ${plainFd} is no`];
     }),
+    ...[5, null].map((engine): [unknown, string] => {
+      return [{ ...good, engine }, "`engine` is not an object"];
+    }),
+    ...["start", "request", "done", "batchEnd", "giveUp"].map((name): [unknown, string] => {
+      return [
+        { ...good, engine: { ...engine, [name]: 1 } },
+        `\`engine.${name}\` is not a function`,
+      ];
+    }),
+    ...[0, -1, 1.5, NaN, 16385, undefined].map((operations): [unknown, string] => {
+      return [{ ...good, engine: { ...engine, operations } }, `${operations} operations of`];
+    }),
+    ...[-1, 0.5, "3"].map((wakeFd): [unknown, string] => {
+      return [{ ...good, engine: { ...engine, wakeFd } }, `\`engine.wakeFd\` ${wakeFd} is no`];
+    }),
+    [{ ...good, engine: { ...engine, wakeFd: 3 } }, "`woken` is not a function"],
+    [{ ...good, engine, ring }, "`engine` and `ring` exclude each other"],
+    [{ ...good, engine, address: 4096 }, "`engine` and `address` exclude each other"],
+    [{ ...good, engine, zones: {} }, "`engine` and `zones` exclude each other"],
   ];
   for (const [value, words] of wrong) {
     const error = assertThrows(() => checkBackend(value, "it.ts"), UblkError, words);

@@ -55,14 +55,24 @@ export interface ZoneTraits {
 }
 
 /**
+ * Whether the thread that serves a backend in a Worker may block in the kernel: because its methods
+ * never wait, or because an engine is called instead of them.
+ */
+export function mayBlock(backend: Backend): boolean {
+  return backend.synchronous === true || backend.engine !== undefined;
+}
+
+/**
  * Derives a backend's traits.
  *
  * @param synchronous Whether its thread may block in the kernel. Default: as the backend declares.
  */
 export function traitsOf(
   backend: Backend,
-  synchronous: boolean = backend.synchronous === true,
+  synchronous: boolean = mayBlock(backend),
 ): BackendTraits {
+  // An engine is called instead of the methods for metadata.
+  const engine = synchronous && backend.engine !== undefined;
   const ring = synchronous ? backend.ring : undefined;
   const bytes = ring === undefined || ring.forZeroCopyOnly === true;
   const keepsMetadata = backend.readMetadata !== undefined && backend.writeMetadata !== undefined;
@@ -80,7 +90,7 @@ export function traitsOf(
     address: backend.address !== undefined && synchronous,
     ring: ring !== undefined,
     preferZeroCopy: ring?.preferZeroCopy === true,
-    metadata: bytes ? keepsMetadata : ring.metadata === true,
+    metadata: engine ? false : bytes ? keepsMetadata : ring.metadata === true,
     persistent: backend.persistent === true,
     resize: backend.resize !== undefined,
     synchronous,

@@ -47,6 +47,14 @@ Deno.test("traitsOf counts a ring only where the thread may block, and for copie
   assertEquals(traitsOf(disk, false), BARE);
 });
 
+Deno.test("traitsOf lets the thread of an engine block, and says what its methods can do elsewhere", () => {
+  const engine = { operations: 1, start() {}, request() {}, done() {}, batchEnd() {}, giveUp() {} };
+  const methods = { readAt: () => {}, writeAt: () => {}, readMetadata() {}, writeMetadata() {} };
+  const disk = { size: 512, ...methods, flush: () => {}, engine };
+  assertEquals(traitsOf(disk), { ...BARE, flush: true, synchronous: true });
+  assertEquals(traitsOf(disk, false), { ...BARE, flush: true, metadata: true });
+});
+
 Deno.test("traitsOf counts an address only where the thread may block in the kernel", () => {
   using disk = openMemory("1MiB");
   assertEquals(traitsOf(disk).address, true);

@@ -34,6 +34,7 @@ const CASES: Record<string, string> = {
   "get-data": "the get-data path",
   "batch": "one command for many requests",
   "ring": "operations on the ring",
+  "engine": "an engine",
   "plain": "plain requests to a file",
 };
 for (const [name, what] of Object.entries(CASES)) {

@@ -15,6 +15,7 @@ import { SlotBuffers } from "./buffers.ts";
 import { BytesHandler } from "./bytes_handler.ts";
 import { CopyPath } from "./copy_path.ts";
 import type { DataPath, Handler, Places, SlotPlaces } from "./data_path.ts";
+import { EngineHandler } from "./engine_handler.ts";
 import { GetDataPath } from "./get_data_path.ts";
 import type { LogWriter } from "./log_ring.ts";
 import { DirectMemory, MemoryHandler } from "./memory_handler.ts";
@@ -92,8 +93,8 @@ export interface Assembly extends Disposable {
   readonly handler: Handler;
 }
 
-/** The three kinds of handlers. */
-export type HandlerKind = "bytes" | "memory" | "ring";
+/** The four kinds of handlers. */
+export type HandlerKind = "bytes" | "memory" | "ring" | "engine";
 
 /** Returns the kind of handler that a backend needs. */
 export function handlerKind(
@@ -103,6 +104,7 @@ export function handlerKind(
   >,
 ): HandlerKind {
   if (isZeroCopy(path)) return "ring";
+  if (!eventLoop && backend.engine !== undefined) return "engine";
   // With zones, every write must pass the code that keeps the write pointers.
   if (eventLoop || backend.synchronous !== true || backend.zones !== undefined) return "bytes";
   if (backend.ring !== undefined && !backend.ring.forZeroCopyOnly) return "ring";
@@ -120,6 +122,11 @@ export function sqesPerSlot(options: Parameters<typeof handlerKind>[0]): number 
     : 0;
   // Copies of data and metadata, or a registration and its removal.
   return operations + (path === "copy" || path === "get-data" ? 0 : 2);
+}
+
+/** The maximum number of SQEs that a thread needs at once, besides those of its slots. */
+export function sqesBesideSlots(options: Parameters<typeof handlerKind>[0]): number {
+  return handlerKind(options) === "engine" ? options.backend.engine!.operations : 0;
 }
 
 /** The number of a slot's own SQEs, which are filled once and reused for each request. */
@@ -146,8 +153,9 @@ export function assemble(options: AssemblyOptions): Assembly {
   assert(kind !== "ring" || backend.ring !== undefined, "what travels unseen needs ring methods");
   assert(metadataSize === 0 || name === "user-copy", "metadata travels by copies of the server");
   assert(backend.zones === undefined || kind === "bytes", "writes to zones are seen");
+  assert(metadataSize === 0 || kind !== "engine", "an engine declares no metadata");
   using stack = new DisposableStack();
-  let handler: (MemoryHandler | BytesHandler | RingHandler) | undefined = undefined;
+  let handler: (MemoryHandler | BytesHandler | RingHandler | EngineHandler) | undefined = undefined;
   const owner = {
     count: slots.count,
     // An operation under way may still write to its buffer, and the kernel to that of a live slot.
@@ -181,6 +189,14 @@ export function assemble(options: AssemblyOptions): Assembly {
       plainFd: plainFdOf(options),
       plainFile: options.plainFile,
       registeredBytes: registerPlaces(options, places),
+      bounded: options.bounded,
+    })
+    : kind === "engine"
+    ? new EngineHandler({
+      ...common,
+      engine: backend.engine!,
+      ring,
+      places: places as SlotBuffers,
       bounded: options.bounded,
     })
     : new BytesHandler({

@@ -81,8 +81,24 @@ export interface Handler extends Disposable {
    * @param linked The SQEs queued now must continue the previous SQE's chain.
    */
   handle(slot: number, linked: boolean): void;
-  /** Takes the completion of an operation that the backend queued for the slot's request. */
-  operationDone?(slot: number, result: number): void;
+  /** Notes that the ring is ready, before the first request. May queue operations. */
+  start?(): void;
+  /**
+   * Takes the completion of an operation that the backend queued.
+   *
+   * @param id The operation's user data: the slot of its request, or a number of the handler's own.
+   */
+  operationDone?(id: number, result: number): void;
+  /** Notes that all completions of a batch have been handled. Comes before the ring is entered. */
+  batchEnd?(): void;
+  /** Takes the completion of `KIND_WOKEN`. */
+  woken?(result: number): void;
+  /**
+   * Cancels the operations that outlive their requests, once there are no more requests.
+   *
+   * @returns The number of operations still under way.
+   */
+  end?(): number;
   /**
    * Notes that the SQE before the `linked` operations has failed. None of them ran, and none will
    * complete (see `ZeroCopyPath`).
@@ -90,6 +106,8 @@ export interface Handler extends Disposable {
   cancelled?(slot: number): void;
   /** The fast path that bypasses this interface for simple requests, if there is one. */
   express?(): Express | undefined;
+  /** Notes that the device is to stop. See `givenUpUs` of {@linkcode expire}. */
+  drain?(): void;
   /** Notes that the kernel has returned the slot, so none of its answers is under way. */
   returnedByKernel?(slot: number): void;
   /**

@@ -44,6 +44,7 @@ import {
   KIND_PATH,
   KIND_TICK,
   KIND_WAKE,
+  KIND_WOKEN,
   type Slots,
 } from "./slots.ts";
 import { WakePage } from "./wake_page.ts";
@@ -61,6 +62,9 @@ const CQE_INDEX_BITS = 0xfffff;
  * a null request.
  */
 const TIMED_BATCHES = 64;
+
+/** Interval at which an ending thread checks whether its time is up, in microseconds. */
+const END_CHECK_US = 100_000;
 
 /** The parts of a server. All of them belong to the server's thread. */
 export interface ServerParts {
@@ -104,6 +108,8 @@ export class QueueServer implements Disposable {
   readonly #resizer: Resizer | undefined;
   /** Every request is timed, because the handler needs its start time. */
   readonly #timesAll: boolean;
+  /** The handler is told of the end of each batch. */
+  readonly #endsBatches: boolean;
   #abandoned = false;
   /** The kernel has returned a slot, so this server has lost the device. */
   #leaving = false;
@@ -127,6 +133,7 @@ export class QueueServer implements Disposable {
     this.#path = parts.parts.path;
     this.#handler = parts.parts.handler;
     this.#timesAll = this.#handler.timesAll === true;
+    this.#endsBatches = this.#handler.batchEnd !== undefined;
     this.#log = parts.log;
     this.#wakePage = new WakePage(parts.ring, parts.wakeFd);
     this.#resizer = parts.resizer;
@@ -158,6 +165,7 @@ export class QueueServer implements Disposable {
   fetch(before?: (queue: number, tag: number) => void): number {
     assert(this.#slots.live === 0, "slots are handed to the kernel once");
     this.#wakePage.listen();
+    this.#handler.start?.();
     this.#slots.fetchAll(this.#path.commands, before);
     this.#express = this.#handler.express?.();
     while (this.ring.pending > 0) this.ring.enter(0);
@@ -224,9 +232,13 @@ export class QueueServer implements Disposable {
         this.#timeIsUp();
       } else if (kind === KIND_ASK) {
         this.#answeredOrNot(slot, result);
+      } else if (kind === KIND_WOKEN) {
+        this.#handler.woken!(result);
+        control[PROGRESS]++;
       }
     }
     ring.seen(count);
+    if (this.#endsBatches) this.#handler.batchEnd!();
     slots.flush();
     slots.timed = false;
     const done = this.ticked ? count - 1 : count;
@@ -332,18 +344,28 @@ export class QueueServer implements Disposable {
     this.#handler.returnedByKernel?.(slot);
   }
 
-  /** Submits the last answers. */
+  /** Submits the last answers, and waits for operations that outlive their requests. */
   finish(): void {
     if (this.#abandoned) return;
     this.#slots.flush();
     while (this.ring.pending > 0) this.ring.enter(0);
+    const handler = this.#handler;
+    if (handler.end === undefined) return;
+    const untilUs = monotonicUs() + DRAIN_MS * 1e3;
+    while (handler.end() > 0 && monotonicUs() < untilUs) {
+      this.ring.enterTimeout(1, END_CHECK_US);
+      this.process();
+    }
   }
 
   #woken(): void {
     const order = Atomics.load(this.control, CONTROL_ORDER);
     Atomics.store(this.control, CONTROL_SEEN, order);
     this.#log.text(LOG_DEBUG, `woken with order ${order}`);
-    if ((order & ORDER_DRAIN) !== 0) this.#drainUs = monotonicUs();
+    if ((order & ORDER_DRAIN) !== 0) {
+      this.#drainUs = monotonicUs();
+      this.#handler.drain?.();
+    }
     if ((order & ORDER_LEAVE) !== 0) this.#leave();
     this.#resizer?.look();
     if (this.#timesAll) this.expire();

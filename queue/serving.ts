@@ -7,6 +7,7 @@
 
 import type { Backend } from "../disk/backend.ts";
 import { paranoid } from "../disk/paranoid.ts";
+import { mayBlock } from "../disk/traits.ts";
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert, UblkError } from "../uapi/error.ts";
 import { UBLK_MAX_QUEUE_DEPTH } from "../uapi/ublk_cmd.ts";
@@ -17,7 +18,7 @@ import { BatchSlots } from "./batch_slots.ts";
 import { claimRelease, OWNER_THREAD } from "./control_block.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { registerFiles, registerSparseBuffers, unregisterFile } from "../uring/register.ts";
-import { assemble, ownSqesPerSlot, plainFdOf, sqesPerSlot } from "./assembly.ts";
+import { assemble, ownSqesPerSlot, plainFdOf, sqesBesideSlots, sqesPerSlot } from "./assembly.ts";
 import { FetchSlots } from "./fetch_slots.ts";
 import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
@@ -114,7 +115,7 @@ export interface ServingParts {
   /**
    * Whether the thread must not block in the kernel.
    *
-   * @default Unless the backend is `synchronous`
+   * @default Unless the backend is `synchronous` or has an `engine`
    */
   readonly eventLoop?: boolean;
   /**
@@ -135,7 +136,7 @@ export function prepareServing(
   backend: Backend,
   order: ServeOrder,
   log: LogWriter,
-  { eventLoop = backend.synchronous !== true, makeSlots = slotsOf }: ServingParts = {},
+  { eventLoop = !mayBlock(backend), makeSlots = slotsOf }: ServingParts = {},
 ): Serving {
   checkOrder(order, eventLoop);
   using stack = new DisposableStack();
@@ -150,7 +151,8 @@ export function prepareServing(
   const slotCount = order.queues.length * depth;
   const sized = { ...order, backend, eventLoop };
   // Some more for the wake-up and the like; the kernel rounds up to a power of two anyway.
-  const entries = Math.min(slotCount * Math.max(1, sqesPerSlot(sized)) + 8, MAX_ENTRIES);
+  const needed = slotCount * Math.max(1, sqesPerSlot(sized)) + sqesBesideSlots(sized) + 8;
+  const entries = Math.min(needed, MAX_ENTRIES);
   const ownSqes = slotCount * ownSqesPerSlot(sized);
   const { ring, mappings } = openRing({
     entries,

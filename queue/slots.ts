@@ -29,7 +29,7 @@ import type { QueueStats } from "./stats.ts";
 export const KIND_IO = 1;
 /** `kind` of the completion that wakes the thread for an order. */
 export const KIND_WAKE = 2;
-/** `kind` of the completions of a backend's own operations. */
+/** `kind` of the completions of a backend's own operations. The handler chooses their user data. */
 export const KIND_BACKEND = 3;
 /** `kind` of the completions of a data path's own operations. */
 export const KIND_PATH = 4;
@@ -44,10 +44,12 @@ export const KIND_CANCEL = 7;
 export const KIND_ASK = 8;
 /** `kind` of the completion of the tick, see `WakePage.tick`. */
 export const KIND_TICK = 9;
+/** `kind` of the completion of the eventfd by which another thread wakes an engine. */
+export const KIND_WOKEN = 10;
 
 const KINDS = [
   ...[KIND_IO, KIND_WAKE, KIND_BACKEND, KIND_PATH, KIND_BATCH, KIND_LEAVE, KIND_CANCEL, KIND_ASK],
-  KIND_TICK,
+  ...[KIND_TICK, KIND_WOKEN],
 ];
 assert(KINDS.every((kind) => kind > 0 && kind <= 0xff), "a kind fits the low byte, and is not 0");
 assert(new Set(KINDS).size === KINDS.length, "completions of two kinds are told apart");

@@ -7,6 +7,8 @@
 
 import type { Backend } from "../disk/backend.ts";
 import { nullDisk, open } from "../backends/null.ts";
+import type { Engine, EngineHost } from "../disk/engine.ts";
+import { engineMemory } from "../disk/engine_memory.ts";
 import { createControlBlock } from "../queue/control_block.ts";
 import { assemble } from "../queue/assembly.ts";
 import { BatchSlots } from "../queue/batch_slots.ts";
@@ -144,6 +146,48 @@ class LeanKernel implements RingKernel {
   close(): void {}
 }
 
+/** Reads by the ring, and one append for all writes of a batch. */
+class LeanEngine implements Engine {
+  readonly operations = DEPTH + 1;
+  readonly #memory = engineMemory(DEPTH * MAX_IO_BYTES);
+  readonly #writes = new Int32Array(DEPTH);
+  #count = 0;
+  #appending = 0;
+  #host!: EngineHost;
+
+  start(host: EngineHost): void {
+    this.#host = host;
+  }
+
+  request(request: number): void {
+    const host = this.#host;
+    const op = host.op(request);
+    const length = host.length(request);
+    if (op === UBLK_IO_OP_READ) {
+      host.readInto(request, 0, length, 7, host.offset(request), request);
+    } else if (op === UBLK_IO_OP_WRITE) {
+      this.#memory.bytes.set(host.data(request), this.#count * MAX_IO_BYTES);
+      this.#writes[this.#count++] = request;
+    } else host.answer(request, 0);
+  }
+
+  batchEnd(): void {
+    if (this.#count === 0 || this.#appending > 0) return;
+    this.#appending = this.#count;
+    this.#host.write(this.#memory, 0, this.#count * MAX_IO_BYTES, 7, 0, DEPTH);
+  }
+
+  done(token: number): void {
+    if (token < DEPTH) return this.#host.answer(token, 0);
+    for (let nth = 0; nth < this.#appending; nth++) this.#host.answer(this.#writes[nth], 0);
+    this.#writes.copyWithin(0, this.#appending, this.#count);
+    this.#count -= this.#appending;
+    this.#appending = 0;
+  }
+
+  giveUp(): void {}
+}
+
 const [name, requests] = Deno.args;
 const isDirect = name === "get-data";
 using disk = openMemory(DISK_BYTES);
@@ -163,6 +207,7 @@ const BACKENDS: Record<string, Backend> = {
       complete: ({ op, length }) => op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE ? length : 0,
     },
   },
+  "engine": { ...nothing, ring: undefined, engine: new LeanEngine() },
   "plain": {
     ...nothing,
     ring: {

@@ -7,8 +7,15 @@
 
 import type { Backend } from "../disk/backend.ts";
 import { paranoid } from "../disk/paranoid.ts";
+import { mayBlock } from "../disk/traits.ts";
 import { createControlBlock } from "../queue/control_block.ts";
-import { assemble, type Assembly, ownSqesPerSlot, sqesPerSlot } from "../queue/assembly.ts";
+import {
+  assemble,
+  type Assembly,
+  ownSqesPerSlot,
+  sqesBesideSlots,
+  sqesPerSlot,
+} from "../queue/assembly.ts";
 import { BatchSlots } from "../queue/batch_slots.ts";
 import type { DataPath, Handler } from "../queue/data_path.ts";
 import { FetchSlots } from "../queue/fetch_slots.ts";
@@ -115,17 +122,18 @@ export class QueueRig implements Disposable {
   constructor(options: RigOptions) {
     const { backend, queues = 1, depth = 4, maxIoBytes = 64 << 10, path = "copy" } = options;
     const { sharedBuffers, metadataSize, batch = false, prepare } = options;
-    const eventLoop = backend.synchronous !== true;
+    const eventLoop = !mayBlock(backend);
     const zoned = backend.zones !== undefined;
     this.ublk = options.ublk ??
       new FakeUblk({ ...options, queues, depth, data: DATA_MODES[path], zoned });
     const sized = { backend, path, eventLoop, sharedBuffers, metadataSize };
     const perSlot = Math.max(1, sqesPerSlot(sized));
+    const beside = sqesBesideSlots(sized);
     // A deliberately small ring has no SQEs to spare.
     const ownSqes = options.entries === undefined
       ? queues * depth * ownSqesPerSlot({ ...sized, batch })
       : 0;
-    const entries = 2 ** Math.ceil(Math.log2(queues * depth * perSlot + 1 + ownSqes));
+    const entries = 2 ** Math.ceil(Math.log2(queues * depth * perSlot + beside + 1 + ownSqes));
     const fake = fakeRing({ entries, ownSqes, handler: this.ublk.handler, ...options });
     this.ring = fake.ring;
     this.kernel = fake.kernel;

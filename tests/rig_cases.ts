@@ -8,9 +8,11 @@
 import type { Backend } from "../disk/backend.ts";
 import { type HandlerKind, handlerKind } from "../queue/assembly.ts";
 import { mockBackend } from "../testing.ts";
+import { mayBlock } from "../disk/traits.ts";
 import { DATA_PATH_FLAGS, type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
 import type { FakeFaults } from "../uring/fake_faults.ts";
+import { openLogged } from "./backends/engine.ts";
 import { FAKE_FILE_FD, FakeFile } from "./fake_file.ts";
 import { openMemory } from "./memory_disk.ts";
 
@@ -46,7 +48,7 @@ export interface CaseDisk extends Disposable {
 function kindsOf(path: DataPathName): CaseKind[] {
   if (isZeroCopy(path)) return ["ring"];
   const inPlace = path === "get-data" || path === "user-copy";
-  return ["bytes", "promises", "ring", ...(inPlace ? ["memory" as const] : [])];
+  return ["bytes", "promises", "ring", "engine", ...(inPlace ? ["memory" as const] : [])];
 }
 
 /** All cases. */
@@ -81,6 +83,11 @@ export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): 
         const backend = { ...disk, flush: () => {} };
         return { backend, [Symbol.dispose]: () => disk[Symbol.dispose]() };
       }
+      case "engine": {
+        const file = new FakeFile(2 << 20);
+        const { backend, end } = openLogged({ size: bytes, blockSize, logFd: FAKE_FILE_FD });
+        return { backend, file, [Symbol.dispose]: end };
+      }
       case "ring": {
         const file = new FakeFile(bytes);
         // Every other disk leaves plain requests to the server.
@@ -90,7 +97,7 @@ export function caseDisk({ kind, path }: RigCase, seed: number, bytes: number): 
       }
     }
   })();
-  const eventLoop = disk.backend.synchronous !== true;
+  const eventLoop = !mayBlock(disk.backend);
   const expected = kind === "promises" ? "bytes" : kind;
   assert(handlerKind({ ...disk, path, eventLoop }) === expected, `${path} has ${kind}`);
   return disk;

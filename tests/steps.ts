@@ -125,6 +125,7 @@ const ON_ONE_KERNEL = {
   "data_test.ts": "6.12",
   "demo_test.ts": "6.12",
   "docs_test.ts": "6.12",
+  "engine_test.ts": "7.2",
   "failure_test.ts": "6.12",
   "fs_test.ts": "6.12",
   "idle_test.ts": "7.2",

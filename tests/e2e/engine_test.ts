@@ -1,0 +1,96 @@
+/**
+ * An engine on a real kernel: a RAM disk whose writes are answered by appends to a log.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import { serve, type Stats, stats } from "../../mod.ts";
+import { libc } from "../../uring/libc.ts";
+import { type Counts, logged, STUCK_AT } from "../backends/engine.ts";
+import { run } from "./_misbehaving.ts";
+
+libc();
+
+const SIZE = 32 << 20;
+
+/** fio writes a disk in random order, syncs it now and then, and verifies it. */
+async function verify(path: string, ...words: string[]): Promise<void> {
+  const { code, stdout, stderr } = await run(
+    "fio",
+    "--name=verify",
+    `--filename=${path}`,
+    "--rw=randwrite",
+    "--bsrange=512-256k",
+    "--bs_unaligned=0",
+    "--blockalign=512",
+    "--direct=1",
+    "--ioengine=libaio",
+    "--iodepth=32",
+    "--verify=crc32c",
+    "--fsync=32",
+    ...words,
+  );
+  assertEquals(code, 0, stdout + stderr);
+}
+
+/** A log in a folder of its own, and what the engine over it has counted once it is closed. */
+function scratchLog(): { path: string; counts: () => Counts } & Disposable {
+  const folder = Deno.makeTempDirSync();
+  const path = `${folder}/log`;
+  return {
+    path,
+    counts: () => JSON.parse(Deno.readTextFileSync(`${path}.json`)),
+    [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }),
+  };
+}
+
+for (const dataPath of ["copy", "get-data", "user-copy"] as const) {
+  Deno.test(`serve() + an engine with 2 queues and ${dataPath} + fio verifies it, writes and flushes share operations`, async () => {
+    using log = scratchLog();
+    let requests: Stats;
+    {
+      await using device = await serve({ backend: logged(log.path, SIZE), queues: 2, dataPath });
+      assertEquals([device.info().queues, device.info().dataPath], [2, dataPath]);
+      await verify(device.path, "--numjobs=2", "--size=16M", "--offset_increment=16M");
+      await run("blkdiscard", "-z", "-l", "1M", device.path);
+      requests = device.stats().total;
+    }
+    const { writes, flushes, errors } = requests;
+    const { appends, syncs, wakes } = log.counts();
+    assertEquals(errors, 0);
+    assert(flushes > 0 && syncs > 0 && syncs <= flushes, `${syncs} syncs, ${flushes} flushes`);
+    assert(appends > 0 && appends < writes, `${appends} appends, ${writes} writes`);
+    assertGreater(wakes, 0);
+  });
+}
+
+Deno.test("serve() + a wrapper around an engine + its methods serve the disk", async () => {
+  using log = scratchLog();
+  {
+    await using device = await serve({ backend: stats(logged(log.path, SIZE)), queues: 2 });
+    await verify(device.path, "--size=4M");
+  }
+  assertEquals(log.counts(), { appends: 0, syncs: 0, wakes: 0 });
+});
+
+Deno.test("serve() + an engine whose read never ends + the device stops, and its reader gets EIO", async () => {
+  using log = scratchLog();
+  const fifo = `${log.path}.fifo`;
+  await run("mkfifo", fifo);
+  let reader: ReturnType<typeof run>;
+  {
+    await using device = await serve({ backend: logged(log.path, SIZE, fifo) });
+    const skip = `skip=${STUCK_AT / 4096}`;
+    const words = [`if=${device.path}`, "of=/dev/null", "bs=4k", "count=1", "iflag=direct", skip];
+    reader = run("dd", ...words);
+    // Other requests are answered in the meantime.
+    while (device.stats().total.writes < 10) {
+      const zeroes = ["if=/dev/zero", `of=${device.path}`, "bs=4k", "count=10", "oflag=direct"];
+      assertEquals((await run("dd", ...zeroes)).code, 0);
+    }
+  }
+  const { code, stderr } = await reader;
+  assertEquals([code, /Input\/output error/.test(stderr)], [1, true]);
+  assertGreater(log.counts().appends, 0);
+});
