@@ -132,6 +132,11 @@ export class DirectoryStore implements Store {
     }
   }
 
+  localPath(name: string): string {
+    checkName(name);
+    return this.#folders.pathOf(name);
+  }
+
   async get(
     name: string,
     { range, signal }: StoreTerms & { range?: ByteRange } = {},

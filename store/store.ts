@@ -91,6 +91,11 @@ export interface Store extends AsyncDisposable {
   list(prefix: string, terms?: StoreTerms): AsyncIterable<ListedObject>;
   /** Deletes an object. One that is not there is deleted already. */
   delete(name: string, terms?: StoreTerms): Promise<void>;
+  /**
+   * The path of a file on this machine that holds an object byte for byte. A store without it has
+   * objects that must be fetched.
+   */
+  localPath?(name: string): string;
 }
 
 /** Why a store failed. */

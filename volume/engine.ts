@@ -24,7 +24,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { JOURNAL_UNIT, type SegmentHeader } from "./format/journal.ts";
-import type { Extents } from "./format/run.ts";
+import type { SortedRuns } from "./map/block_map.ts";
 import { Batch } from "./journal/batch.ts";
 import { Requests, Waiting } from "./journal/requests.ts";
 import { type JournalEnd, JournalWriter } from "./journal/writer.ts";
@@ -36,7 +36,7 @@ import { KIND_BITS, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
 /** What a commit has made durable, for the engine to take over. */
 export interface Commit {
   /** All blocks that it changed, and where they are now. */
-  readonly extents: Extents;
+  readonly extents: SortedRuns;
   /** The position in the journal after its last batch. */
   readonly position: number;
 }
@@ -81,8 +81,6 @@ export interface EngineParts {
   readonly batchData: number;
   /** The drain. */
   readonly drain: Drain;
-  /** Nothing may be written. */
-  readonly readOnly: boolean;
   /** A full journal fails writes with ENOSPC, instead of making them wait. */
   readonly failsWhenFull: boolean;
   /** Takes a line for the log. */
@@ -162,7 +160,7 @@ export class VolumeEngine implements Engine {
     if (op === UBLK_IO_OP_FLUSH) return this.#flush(request);
     const isWrite = op === UBLK_IO_OP_WRITE || op === UBLK_IO_OP_DISCARD ||
       op === UBLK_IO_OP_WRITE_ZEROES;
-    if (!isWrite || this.#parts.readOnly || this.#writer.failure !== 0) {
+    if (!isWrite || this.#writer.failure !== 0) {
       return this.#requests.answer(request, -EIO);
     }
     if (this.#waiting.length > 0 || !this.#append(request)) this.#waiting.push(request);
@@ -263,6 +261,11 @@ export class VolumeEngine implements Engine {
     this.#taken = 0;
     this.#writer.trim(position);
     drain.taken();
+  }
+
+  /** Closes the chunks that are open. */
+  close(): void {
+    this.#chunks[Symbol.dispose]();
   }
 
   giveUp(): void {

@@ -14,7 +14,7 @@
 
 import { JOURNAL_UNIT } from "./format/journal.ts";
 import { HOLE } from "./format/place.ts";
-import type { Extents } from "./format/run.ts";
+import type { SortedRuns } from "./map/block_map.ts";
 import type { Batch } from "./journal/batch.ts";
 import { BlockMap } from "./map/block_map.ts";
 
@@ -126,7 +126,7 @@ export class Maps {
   }
 
   /** Takes over an entry of a commit of all before a position, in units. */
-  takeOver(extents: Extents, nth: number, unit: number): void {
+  takeOver(extents: SortedRuns, nth: number, unit: number): void {
     const [block, count] = [extents.blocks[nth], extents.counts[nth]];
     const place = extents.places[nth];
     if (place === HOLE) this.chunks.remove(block, count);

@@ -126,7 +126,9 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalE
     ours.map((header) => header !== undefined && header.segment >= end ? header : undefined),
     sequence,
   );
-  return { position, sequence, chain, written };
+  // A journal that was made for this volume begins with a segment of its own.
+  const isInside = position % size === 0 || ours[end % files.length]?.segment === end;
+  return { position: isInside ? position : (end + 1) * size, sequence, chain, written };
 }
 
 function continues(header: SegmentHeader, sequence: number, chain: number): boolean {

@@ -23,7 +23,10 @@ export type { SortedRuns } from "./loader.ts";
 export interface BlockMapOptions {
   /** Number of blocks of the disk. */
   readonly blocks: number;
-  /** The distance between the places of two blocks that follow each other in an extent. */
+  /**
+   * The distance between the places of two blocks that follow each other in an extent; 0 if all
+   * blocks of an extent have one place.
+   */
   readonly step: number;
   /**
    * Blocks per leaf: a power of two from 8 to 8192.
@@ -79,7 +82,10 @@ export class BlockMap {
   /** Makes an empty map, which takes next to no memory. */
   constructor({ blocks, step, blocksPerLeaf = 1024 }: BlockMapOptions) {
     assert(Number.isSafeInteger(blocks) && blocks >= 0, "a disk has a whole number of blocks");
-    assert(Number.isInteger(step) && step > 0 && step < 2 ** 31, "places rise along an extent");
+    assert(
+      Number.isInteger(step) && step >= 0 && step < 2 ** 31,
+      "places do not fall along an extent",
+    );
     assert(
       blocksPerLeaf >= LEAST_BLOCKS_PER_LEAF && blocksPerLeaf <= MOST_BLOCKS_PER_LEAF &&
         Number.isInteger(Math.log2(blocksPerLeaf)),
@@ -163,7 +169,9 @@ export class BlockMap {
     const end = block + count;
     for (let at = this.nextMapped(block, end); at >= 0; at = this.nextMapped(at, end)) {
       const length = this.find(at, end - at);
-      const doomed = Math.min(length, Math.floor((place - this.place) / this.step) + 1);
+      const doomed = this.step === 0
+        ? this.place <= place ? length : 0
+        : Math.min(length, Math.floor((place - this.place) / this.step) + 1);
       if (doomed > 0) this.remove(at, doomed);
       at += length;
     }

@@ -29,7 +29,7 @@ class Pair {
   constructor(seed: number) {
     this.dice = new Dice(seed);
     const blocksPerLeaf = this.pick([8, 16, 64, 1024]);
-    this.map = new BlockMap({ blocks: DISK, step: this.pick([1, 8]), blocksPerLeaf });
+    this.map = new BlockMap({ blocks: DISK, step: this.pick([0, 1, 8]), blocksPerLeaf });
     this.window = Math.min(8192, this.pick([3, 20]) * blocksPerLeaf);
     if (seed % 3 > 0) {
       this.map.onReplace = (place, count) => {

@@ -9,7 +9,7 @@
 
 import type { EngineHost } from "../../disk/engine.ts";
 import { EAGAIN, ECANCELED, EINTR, EIO } from "../../uapi/errno.ts";
-import { fail } from "../../uapi/error.ts";
+import { fail, isUblkError } from "../../uapi/error.ts";
 import { JOURNAL_UNIT } from "../format/journal.ts";
 import { chunkOf, nthOf } from "../format/place.ts";
 import { sumOf } from "../format/sum.ts";
@@ -153,7 +153,9 @@ export class Reader {
     try {
       opened = chunks.take(chunk);
     } catch (error) {
-      this.#parts.onDamage(error instanceof Error ? error.message : `${error}`);
+      // Anything else is a mistake of ours.
+      if (!isUblkError(error)) throw error;
+      this.#parts.onDamage(error.message);
       requests.result[request] = -EIO;
       return;
     }

@@ -1,0 +1,157 @@
+/**
+ * Puts a volume's engine together: what the store has, then what its journal has.
+ *
+ * @module
+ */
+
+import type { EngineMemory } from "../disk/engine.ts";
+import { errnoOfFile } from "../files/file_error.ts";
+import type { File, Files } from "../files/port.ts";
+import { readUpTo, readWhole } from "../files/whole.ts";
+import { ENOENT } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import { type Committed, readRun } from "./committed.ts";
+import { type Drain, VolumeEngine } from "./engine.ts";
+import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "./format/chunk.ts";
+import { FormatError } from "./format/record.ts";
+import { HOLE } from "./format/place.ts";
+import type { Extents } from "./format/run.ts";
+import { batchMemoryBytes } from "./journal/batch.ts";
+import type { JournalIdentity } from "./journal/identity.ts";
+import { recoverJournal } from "./journal/recover.ts";
+import type { JournalEnd } from "./journal/writer.ts";
+import { Maps } from "./maps.ts";
+import type { OpenedChunk } from "./read/chunk_files.ts";
+
+/** Sizes that an engine is built with. */
+export interface EngineSizes {
+  /** Most bytes of data in a batch. */
+  readonly batchData: number;
+  /** Number of batches: their memory is also the newest data's cache. */
+  readonly batches: number;
+  /** Most chunks that are open for reading. */
+  readonly openChunks: number;
+}
+
+/** The sizes for real disks. */
+export const ENGINE_SIZES: EngineSizes = { batchData: 1 << 20, batches: 16, openChunks: 256 };
+
+/** Enters a run of the block map: later ones win. */
+export function enterRun(maps: Maps, run: Extents): void {
+  if (run.places.subarray(0, run.length).indexOf(HOLE) < 0) return maps.chunks.loadSorted(run);
+  for (let nth = 0; nth < run.length; nth++) {
+    const [block, count, place] = [run.blocks[nth], run.counts[nth], run.places[nth]];
+    if (place === HOLE) maps.chunks.remove(block, count);
+    else maps.chunks.set(block, count, place);
+  }
+}
+
+/** The maps of what a volume has in its store. */
+export async function loadMaps({ store, names, manifest }: Committed): Promise<Maps> {
+  const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
+  for (let nth = 0; nth < manifest.runs.length; nth++) {
+    enterRun(maps, await readRun(store, names, manifest, nth));
+  }
+  return maps;
+}
+
+/** What an engine is put together from. */
+export interface AttachParts {
+  /** The files of this machine. */
+  readonly files: Files;
+  /** The descriptor of an open file. */
+  readonly fdOf: (file: File) => number;
+  /** Memory that the host's operations can use. */
+  readonly allocate: (bytes: number) => EngineMemory;
+  /** The journal's identity. */
+  readonly identity: JournalIdentity;
+  /** The journal's open files. */
+  readonly journal: readonly File[];
+  /** The writer's epoch. */
+  readonly epoch: number;
+  /** The maps of what the store has. */
+  readonly maps: Maps;
+  /** Where the store ends. */
+  readonly from: JournalEnd;
+  /** The path of a chunk's file. */
+  readonly chunkPath: (chunk: number) => string;
+  /** The drain. */
+  readonly drain: Drain;
+  /** Sizes. */
+  readonly sizes: EngineSizes;
+  /** A full journal fails writes. */
+  readonly failsWhenFull: boolean;
+  /** The journal in words, for errors. */
+  readonly words: string;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+}
+
+/** An engine, and what its journal held. */
+export interface AttachedEngine {
+  /** The engine. */
+  readonly engine: VolumeEngine;
+  /** Where the journal ended. */
+  readonly end: JournalEnd;
+  /** Where the drain begins. */
+  readonly drainFrom: JournalEnd;
+  /** Batches that the store did not have. */
+  readonly batches: number;
+}
+
+/** Reads the journal, and puts an engine together that continues it. */
+export function attachEngine(parts: AttachParts): AttachedEngine {
+  const { files, fdOf, allocate, identity, journal, maps, from, sizes, words } = parts;
+  const { volume, size, blockSize } = identity;
+  const buffer = allocate(size).bytes;
+  const { end, sums, batches } = recoverJournal({
+    ...{ files: journal, volume, journal: identity.journal, blockSize, size, from, maps, buffer },
+    words,
+  });
+  const memoryBytes = batchMemoryBytes(sizes.batchData, blockSize);
+  const engine = new VolumeEngine({
+    ...{ blockSize, end, sums, maps },
+    identity: { volume, journal: identity.journal, epoch: parts.epoch, blockSize, size },
+    fds: journal.map(fdOf),
+    trimmed: from.position,
+    openChunk: (chunk) => openChunk(files, fdOf, parts.chunkPath(chunk), volume, chunk),
+    openChunks: sizes.openChunks,
+    memories: Array.from({ length: sizes.batches }, () => allocate(memoryBytes)),
+    batchData: sizes.batchData,
+    drain: parts.drain,
+    failsWhenFull: parts.failsWhenFull,
+    report: parts.report,
+  });
+  // A new journal begins with a segment of its own, behind where the store ends.
+  return { engine, end, drainFrom: batches === 0 ? end : from, batches };
+}
+
+/** Opens a chunk and checks its table. */
+function openChunk(
+  files: Files,
+  fdOf: (file: File) => number,
+  path: string,
+  volume: string,
+  chunk: number,
+): OpenedChunk {
+  using stack = new DisposableStack();
+  try {
+    const file = stack.use(files.open(path));
+    const header = new Uint8Array(CHUNK_HEADER_BYTES);
+    readUpTo(file, header, 0);
+    const bytes = new Uint8Array(tableBytesOf(header));
+    readWhole(file, bytes, 0);
+    const { dataAt, sums } = decodeChunkTable(bytes, volume, chunk);
+    stack.move();
+    return { file, fd: fdOf(file), dataAt, sums };
+  } catch (error) {
+    if (errnoOfFile(error) === ENOENT) throw broken(path, "is missing, and the map names it");
+    if (error instanceof FormatError) throw broken(path, error.message);
+    throw error;
+  }
+}
+
+function broken(path: string, reason: string): UblkError {
+  const hint = "bring the object back from a copy of the store";
+  return new UblkError("VOLUME_DAMAGED", { operation: path, reason, hint });
+}

@@ -1,0 +1,160 @@
+/**
+ * Takes hold of a volume in its store, for writing: finds or makes its journal, and raises the epoch.
+ *
+ * **Which journal continues the volume** is in the head. A volume that was detached in order has
+ * none, and may be attached with any. Otherwise what was acknowledged last is in that journal alone,
+ * so only it will do, unless somebody says by name that he goes on without.
+ *
+ * @module
+ */
+
+import type { File, Files } from "../files/port.ts";
+import type { Store } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
+import { Committed } from "./committed.ts";
+import type { Head } from "./format/head.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { NO_UUID } from "./format/record.ts";
+import { makeSegments, segmentPaths } from "./journal/files.ts";
+import { type JournalIdentity, readIdentity, writeIdentity } from "./journal/identity.ts";
+import type { JournalEnd } from "./journal/writer.ts";
+import type { Seam } from "./seam.ts";
+
+/** What is to be taken, and how. */
+export interface TakeOptions {
+  /** The store. */
+  readonly store: Store;
+  /** The volume's name. */
+  readonly name: string;
+  /** The files of this machine. */
+  readonly files: Files;
+  /** The folder of the journal, which exists. */
+  readonly folder: string;
+  /** Bytes of a segment of a journal that is made. */
+  readonly segmentSize: number;
+  /** Number of segments of a journal that is made. */
+  readonly segments: number;
+  /** Go on without the journal, with what the store has. */
+  readonly withoutJournal: boolean;
+  /** Who takes it, in words. */
+  readonly host: string;
+  /** Time and randomness. */
+  readonly seam: Seam;
+}
+
+/** What is lost by going on without the journal. */
+export interface LostJournal {
+  /** Who had the volume attached. */
+  readonly host: string;
+  /** When what the store has was written, in milliseconds since 1970. */
+  readonly time: number;
+}
+
+/** A volume that has been taken. */
+export interface Taken extends Disposable {
+  /** The hold on it. */
+  readonly committed: Committed;
+  /** Its journal. */
+  readonly identity: JournalIdentity;
+  /** The paths of the journal's files. */
+  readonly paths: readonly string[];
+  /** Where the store ends and the journal continues. */
+  readonly from: JournalEnd;
+  /** What was lost, if it was taken without its journal. */
+  readonly lost?: LostJournal;
+}
+
+/**
+ * Takes a volume.
+ *
+ * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED`.
+ */
+export async function takeVolume(options: TakeOptions): Promise<Taken> {
+  const { store, name, files, folder, seam, host } = options;
+  using stack = new DisposableStack();
+  stack.use(lockFolder(files, folder));
+  let identity: JournalIdentity | undefined = undefined;
+  let lost: LostJournal | undefined = undefined;
+  const committed = await Committed.claim(store, name, seam, host, (head, manifest) => {
+    const found = readIdentity(files, folder);
+    if (head.journal !== NO_UUID && found?.journal === head.journal) identity = found;
+    else {
+      if (head.journal !== NO_UUID) {
+        if (!options.withoutJournal) throw missing(options, head);
+        lost = { host: head.host, time: manifest.time };
+      }
+      identity = makeJournal(options, head, manifest, found);
+    }
+    return identity.journal;
+  });
+  const journal = identity! as JournalIdentity;
+  const paths = segmentPaths(files, folder);
+  if (paths.length !== journal.files) {
+    throw new UblkError("VOLUME_DAMAGED", {
+      operation: `journal ${folder}`,
+      reason: `it has ${paths.length} files, and had ${journal.files}`,
+      hint: "bring them back, or attach without the journal",
+    });
+  }
+  const owned = stack.move();
+  return {
+    ...{ committed, identity: journal, paths, lost },
+    from: endOf(committed.manifest),
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+/** Where the store ends. */
+export function endOf({ position, sequence, chain, written }: Manifest): JournalEnd {
+  return { position, sequence, chain, written };
+}
+
+function lockFolder(files: Files, folder: string): File {
+  const file = files.open(`${folder}/lock`, { write: true, create: "if-missing" });
+  if (file.lock("exclusive")) return file;
+  file.close();
+  throw new UblkError("VOLUME_BUSY", {
+    operation: `journal ${folder}`,
+    reason: "another process uses it",
+    hint: "detach the volume there first",
+  });
+}
+
+function missing({ folder, name }: TakeOptions, head: Head): UblkError {
+  return new UblkError("VOLUME_JOURNAL", {
+    operation: `attach ${name}`,
+    reason:
+      `its journal is not in ${folder}; it was attached by ${head.host || "somebody"} last, ` +
+      "and not detached",
+    hint: "give the folder with its journal, or attach without the journal, which loses what was " +
+      "written last",
+  });
+}
+
+/** Makes a folder hold a new journal for a volume. */
+function makeJournal(
+  { files, folder, seam, segmentSize, segments }: TakeOptions,
+  head: Head,
+  manifest: Manifest,
+  found: JournalIdentity | undefined,
+): JournalIdentity {
+  if (found !== undefined && found.volume !== head.volume) {
+    throw new UblkError("VOLUME_JOURNAL", {
+      operation: `journal ${folder}`,
+      reason: "it is the journal of another volume",
+      hint: "give each volume a folder of its own",
+    });
+  }
+  const identity: JournalIdentity = {
+    ...{ volume: head.volume, journal: seam.uuid(), size: segmentSize, files: segments },
+    blockSize: manifest.blockSize,
+  };
+  // The old one is of no use any more: the head names none, or the caller has given it up.
+  if (found !== undefined && (found.size !== segmentSize || found.files !== segments)) {
+    for (const path of segmentPaths(files, folder)) files.remove(path);
+    files.syncFolder(folder);
+  }
+  makeSegments(files, folder, segments, segmentSize);
+  writeIdentity(files, folder, identity);
+  return identity;
+}
