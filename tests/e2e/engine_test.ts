@@ -113,8 +113,10 @@ Deno.test("docs/writing-engines.md + logged.ts: a filesystem on it survives its 
      kill -9 $pid
      while kill -0 $pid 2> /dev/null; do sleep 0.2; done
      ublk add -t ./logged.ts --size 64M disk.log > again
-     fsck.ext4 -fn /dev/ublkb0 > checked 2>&1
-     mount -t ext4 -o ro /dev/ublkb0 mount
+     # The number of the one whose server is dead may not be free yet.
+     disk=$(grep -o '/dev/ublkb[0-9]*' again | head -n 1)
+     fsck.ext4 -fn $disk > checked 2>&1 || cat again checked >&2
+     mount -t ext4 -o ro $disk mount
      cmp plan mount/plan && echo same
      umount mount`,
     { folder },
