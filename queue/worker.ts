@@ -13,7 +13,8 @@ import { setAffinity } from "../uring/libc.ts";
 import { logSink, redirectConsole } from "./console.ts";
 import { LOG_DEBUG, LOG_WARN } from "./log_events.ts";
 import { LogWriter } from "./log_ring.ts";
-import { type FromThread, packError, stackText, type ToThread, uncaughtError } from "./messages.ts";
+import { packError } from "../uapi/packed_error.ts";
+import { type FromThread, stackText, type ToThread, uncaughtError } from "./messages.ts";
 import { prepareServing } from "./serving.ts";
 
 const scope = self as unknown as {

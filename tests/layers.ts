@@ -66,9 +66,14 @@ export const ROOMS: readonly Room[] = [
     imports: [...DISKS, "backends", "backends/zip"],
   },
   {
+    name: "door of volumes",
+    holds: ["backends/volume.ts"],
+    imports: [...DISKS, "store", "volume"],
+  },
+  {
     name: "doors of backends",
     holds: ["backends/targets.ts", "backends/wrappers.ts"],
-    imports: [...DISKS, "backends", "backends/wrappers", "door of zip"],
+    imports: [...DISKS, "backends", "backends/wrappers", "door of zip", "door of volumes"],
   },
   { name: "device", imports: [...DISKS, "ctrl", "queue"] },
   { name: "udev", imports: [...GROUND, "ctrl", "files"] },

@@ -51,7 +51,11 @@ export interface Drain {
   commit(): Commit | undefined;
   /** The engine has taken over the commit. */
   taken(): void;
-  /** An eventfd that is signalled when a commit waits. */
+  /** Nothing will be drained any more: writing must end. */
+  readonly hasFailed: boolean;
+  /** A line for the log that waits, if one does. Asked for after a wake-up. */
+  report(): string | undefined;
+  /** An eventfd that is signalled when a commit, a failure or a line waits. */
   readonly wakeFd?: number;
 }
 
@@ -210,7 +214,11 @@ export class VolumeEngine implements Engine {
   }
 
   woken(): void {
-    // Commits are taken over at the end of the batch.
+    const { drain, report } = this.#parts;
+    const line = drain.report();
+    if (line !== undefined) report(line);
+    if (drain.hasFailed) this.#writer.fail(-EIO, "the drain");
+    // A commit is taken over at the end of the batch.
   }
 
   batchEnd(): void {

@@ -55,6 +55,10 @@ class SimDrain implements Drain {
 
   hurry(): void {}
 
+  readonly hasFailed = false;
+
+  report(): undefined {}
+
   commit(): Commit | undefined {
     if (this.made === undefined) return undefined;
     return { extents: this.made.extents, position: this.made.end.position };
