@@ -297,3 +297,66 @@ Deno.test("DirectoryStore keeps what it resolved, through every crash and failur
   if (ran < SEEDS) return;
   assert(resolved > 20 * ran && rejected > ran, `${resolved} resolved, ${rejected} rejected`);
 });
+
+/** What another process does with an object after the one that changes it has died. */
+const OTHERS: Readonly<Record<string, (store: DirectoryStore) => Promise<unknown>>> = {
+  "reads it": (store) => store.get("x/a"),
+  "finds it when it puts its own": (store) => store.putIfAbsent("x/a", bytesOf(3)),
+};
+
+for (const change of ["put", "replace"] as const) {
+  for (const [does, work] of Object.entries(OTHERS)) {
+    for (const opens of ["before", "afterwards"]) {
+      Deno.test(`DirectoryStore + a process dies at each operation of a ${change}, and one that opened ${opens} ${does} + what it saw stays`, async () => {
+        for (let operation = 1, isOver = false; !isOver; operation++) {
+          for (let seed = 0; seed < 8; seed++) {
+            isOver = await dieWithin(seed, operation, change, work, opens === "before");
+          }
+          assert(operation < 100);
+        }
+      });
+    }
+  }
+}
+
+/** @returns Whether there was no such operation. */
+async function dieWithin(
+  seed: number,
+  operation: number,
+  change: "put" | "replace",
+  work: (store: DirectoryStore) => Promise<unknown>,
+  isOpenBefore: boolean,
+): Promise<boolean> {
+  const machine = new CrashableMachine(seed);
+  let ids = 0;
+  const open = () => {
+    const files = new CrashableProcess(machine);
+    return DirectoryStore.open(ROOT, { files, create: true, newId: () => `id${++ids}` });
+  };
+  const first = await open();
+  const other = isOpenBefore ? await open() : undefined;
+  // The folder is made and known to both.
+  await first.putIfAbsent("x/b", bytesOf(1));
+  await other?.putIfAbsent("x/c", bytesOf(1));
+  const version = change === "replace" ? await first.putIfAbsent("x/a", bytesOf(1)) : undefined;
+  machine.endsAlone = true;
+  machine.endsAt = machine.operations + operation;
+  let isOver = true;
+  try {
+    if (version === undefined) await first.putIfAbsent("x/a", bytesOf(2));
+    else await first.replace("x/a", bytesOf(2), version);
+  } catch (error) {
+    if (!(error instanceof ProcessEnded)) throw error;
+    isOver = false;
+  }
+  machine.endsAt = Infinity;
+  const store = other ?? await open();
+  await work(store);
+  // In memory: this process does not look at the names.
+  const seen = new CrashableProcess(machine);
+  const before = seen.status(`${ROOT}/x/a`)?.bytes;
+  machine.cutPower();
+  const after = new CrashableProcess(machine).status(`${ROOT}/x/a`)?.bytes;
+  if (before !== undefined) assertEquals(after, before, `operation ${operation}, seed ${seed}`);
+  return isOver;
+}
