@@ -7,8 +7,8 @@
  * ROOT/.tmp-locks/    locks of objects (object_locks.ts)
  * ```
  *
- * **An object is put in this order**: its bytes are written to a temporary file and synced; the
- * folders are made and their names synced; the file gets its name by `link`, which fails if there is
+ * **An object is put in this order**: the folders are made and their names synced; its bytes are
+ * written to a temporary file and synced; the file gets its name by `link`, which fails if there is
  * one already; the folder is synced; the temporary name is removed. A replaced object is renamed
  * over instead, under the object's lock.
  *
@@ -162,10 +162,10 @@ export class DirectoryStore implements Store {
       using _lock = await this.#locks.take(name, where, signal);
       const path = this.#folders.pathOf(name);
       if (this.#isThere(name)) return undefined;
+      const folder = this.#folders.folderOf(name);
+      this.#syncFor(() => this.#folders.make(folder));
       const temporary = this.#temporary.write(bytes);
       try {
-        const folder = this.#folders.folderOf(name);
-        this.#syncFor(() => this.#folders.make(folder));
         try {
           this.#link(temporary, path);
           this.#files.syncFolder(this.#folders.pathOf(folder));
