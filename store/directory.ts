@@ -14,7 +14,8 @@
  *
  * **A file with two names is not durable yet.** A process that is killed between `link` and the
  * sync of the folder leaves an object that others see and a power cut takes away. The temporary name
- * is still there then, so whoever finds a file with two names first syncs its folder.
+ * is still there then, so whoever finds a file with two names first syncs its folder. (A backup by
+ * hard links, as of `cp -al`, therefore makes every read sync a folder.)
  *
  * **A folder whose sync failed** is not synced again in the hope of better. The change of the name
  * is undone, and the call fails. If that is not possible, the store refuses all further calls.
@@ -218,6 +219,7 @@ export class DirectoryStore implements Store {
 
   async *list(prefix: string, { signal }: StoreTerms = {}): AsyncIterable<ListedObject> {
     checkPrefix(prefix);
+    signal?.throwIfAborted();
     const where = `list ${prefix} in ${this.url}`;
     this.#check();
     try {
