@@ -442,7 +442,7 @@ Deno.test("EngineHandler answers EIO for an engine that throws, from then on", (
       request() {
         throw new Error("on purpose");
       },
-    }, /engine threw.*on purpose/],
+    }, /engine threw.*\nError: on purpose\n.*engine_handler_test/],
     [{
       batchEnd(this: HoldingEngine) {
         if (this.held.length > 0) throw new Error("in the end");

@@ -80,15 +80,6 @@ export function uncaughtError(thread: string, thrown: unknown): UblkError {
   });
 }
 
-/** Formats a thrown value, with its stack if it has one. */
-export function stackText(thrown: unknown): string {
-  try {
-    return thrown instanceof Error ? `${thrown.stack}` : thrownText(thrown);
-  } catch {
-    return thrownText(thrown);
-  }
-}
-
 /** Restores a packed error. */
 export function unpackError(packed: PackedError): UblkError {
   if (packed.code !== undefined && packed.init !== undefined) {

@@ -1,6 +1,6 @@
 import { assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
-import { UblkError } from "../uapi/error.ts";
-import { packError, stackText, unpackError } from "./messages.ts";
+import { stackText, UblkError } from "../uapi/error.ts";
+import { packError, unpackError } from "./messages.ts";
 
 Deno.test("packError takes a UblkError through a clone as it was", () => {
   const errors = [
