@@ -206,6 +206,24 @@ for (const path of ["copy", "get-data", "user-copy"] as const) {
   });
 }
 
+Deno.test("EngineHandler has the ring read into memory that a client shares", () => {
+  using mapping = Mapping.anonymous(64 << 10);
+  using rig = rigOf({
+    request(this: HoldingEngine, request: number) {
+      const { host } = this;
+      host.readInto(request, 512, 512, FAKE_FILE_FD, host.offset(request), request);
+    },
+    done(this: HoldingEngine, token: number) {
+      this.host.answer(token, 0);
+    },
+  }, { sharedBuffers: [{ index: 0, address: mapping.address, bytes: mapping.bytes }] });
+  rig.file.bytes.fill(9);
+  assertEquals(rig.io({ ...READ, shared: { index: 0, offset: 4096 } }).result, 4096);
+  const shared = new Uint8Array(mapping.buffer());
+  assertEquals([4096, 4608, 5119, 5120].map((at) => shared[at]), [0, 9, 9, 0]);
+  rig.stop();
+});
+
 Deno.test("EngineHandler gives each completion the token of its operation, in whatever order", () => {
   using memory = memoryOf(8192);
   using rig = rigOf();
@@ -424,7 +442,7 @@ Deno.test("EngineHandler answers EIO for an engine that throws, from then on", (
       request() {
         throw new Error("on purpose");
       },
-    }, /engine threw.*on purpose/],
+    }, /engine threw.*\nError: on purpose\n.*engine_handler_test/],
     [{
       batchEnd(this: HoldingEngine) {
         if (this.held.length > 0) throw new Error("in the end");

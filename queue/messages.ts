@@ -55,12 +55,3 @@ export function uncaughtError(thread: string, thrown: unknown): UblkError {
     hint: "see the backend's timers and Promises that nobody awaits",
   });
 }
-
-/** Formats a thrown value, with its stack if it has one. */
-export function stackText(thrown: unknown): string {
-  try {
-    return thrown instanceof Error ? `${thrown.stack}` : thrownText(thrown);
-  } catch {
-    return thrownText(thrown);
-  }
-}

@@ -1,5 +1,5 @@
 import { assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
-import { UblkError } from "./error.ts";
+import { stackText, UblkError } from "./error.ts";
 import { packError, unpackError } from "./packed_error.ts";
 
 Deno.test("packError takes a UblkError through a clone as it was", () => {
@@ -37,4 +37,9 @@ Deno.test("packError takes whatever was thrown", () => {
   }
   // Even `String` throws for this value.
   assertMatch(unpackError(packError(Object.create(null))).message, /unprintable/);
+});
+
+Deno.test("stackText shows the place of an error", () => {
+  assertMatch(stackText(new TypeError("odd")), /TypeError: odd\n.*packed_error_test\.ts/);
+  assertEquals(stackText("thrown"), "thrown");
 });

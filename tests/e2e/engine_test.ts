@@ -114,7 +114,7 @@ Deno.test("docs/writing-engines.md + logged.ts: a filesystem on it survives its 
      while kill -0 $pid 2> /dev/null; do sleep 0.2; done
      ublk add -t ./logged.ts --size 64M disk.log > again
      # The number of the one whose server is dead may not be free yet.
-     disk=$(grep -o '/dev/ublkb[0-9]*' again | head -n 1)
+     disk=/dev/ublkb$(grep -o 'dev id [0-9]*' again | cut -d ' ' -f 3)
      fsck.ext4 -fn $disk > checked 2>&1 || cat again checked >&2
      mount -t ext4 -o ro $disk mount
      cmp plan mount/plan && echo same
