@@ -131,7 +131,7 @@ export const ROOMS: readonly Room[] = [
   },
   { name: "vm", imports: [] },
   { name: "bench/bed", imports: [...DISKS, "queue", "door"] },
-  { name: "bench", imports: [...GROUND, "vm", "bench/bed"] },
+  { name: "bench", imports: [...GROUND, "volume", "vm", "bench/bed"] },
   { name: "demo", imports: ["vm", "disk/size.ts", "cmd/line/args.ts"] },
   {
     name: "tests",

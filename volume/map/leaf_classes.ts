@@ -14,7 +14,10 @@ export const PLACE_WORDS = 2;
 /** Words at the start of a leaf: its class above, its number of extents below. */
 export const HEADER_WORDS = 1;
 
-/** Each size is at most half as large again as the one before, so little of a leaf is unused. */
+/**
+ * Each size is at most half as large again as the one before, so little of a leaf is unused. Writes
+ * of 1 MiB that are aligned make four extents in 4 MiB, others five.
+ */
 const CAPACITIES = [
   2,
   4,
