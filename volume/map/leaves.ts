@@ -7,7 +7,7 @@
  */
 
 import { fillFlat, flatEnd, flatPlace, flatStarts, isHole } from "./flat_leaf.ts";
-import { HEADER_WORDS, LeafClasses } from "./leaf_classes.ts";
+import { HEADER_WORDS, LeafClasses, PLACE_WORDS } from "./leaf_classes.ts";
 import { Slabs } from "./slabs.ts";
 import { copyExtents, endOf, placeOf, Splice, startOf, upTo, writeExtent } from "./sorted_leaf.ts";
 
@@ -112,9 +112,9 @@ export class Leaves {
   }
 
   /** Counts an old piece, for {@linkcode Splice}. */
-  replace(place: number, count: number): void {
+  replace(high: number, low: number, count: number): void {
     this.mapped -= count;
-    if (this.onReplace !== undefined) this.onReplace(place, count);
+    if (this.onReplace !== undefined) this.onReplace(high * TWO_32 + (low >>> 0), count);
   }
 
   /**
@@ -129,7 +129,7 @@ export class Leaves {
     const to = this.#slabs.pieces[ref >>> this.#slabs.bits];
     const at = (ref & this.#slabs.mask) + HEADER;
     if (size === flat) {
-      fillFlat(to, at, 0, this.#blocks, -1, 0);
+      fillFlat(to, at, 0, this.#blocks, -1, 0, 0);
       this.#expand(to, at, words, 0, places, 0, count);
     } else copyExtents(to, at, at + capacities[size], 0, words, 0, places, 0, count);
     this.extents += count;
@@ -149,7 +149,7 @@ export class Leaves {
     const at = (ref & this.#slabs.mask) + HEADER;
     const words = this.#slabs.pieces[ref >>> this.#slabs.bits];
     const places = at + this.#classes.capacities[0];
-    writeExtent(words, at, places, 0, from, to, high * TWO_32 + (low >>> 0));
+    writeExtent(words, at, places, 0, from, to, high, low);
     this.extents++;
     return ref;
   }
@@ -201,7 +201,7 @@ export class Leaves {
     const to = slabs.pieces[moved >>> slabs.bits];
     const at = (moved & slabs.mask) + HEADER;
     if (next === flat) {
-      fillFlat(to, at, 0, this.#blocks, -1, 0);
+      fillFlat(to, at, 0, this.#blocks, -1, 0, 0);
       this.#expand(to, at, from, fromKeys, fromPlaces, 0, first);
       this.#expand(to, at, added, addedKeys, addedPlaces, 0, count);
       this.#expand(to, at, from, fromKeys, fromPlaces, last, extents);
@@ -228,8 +228,9 @@ export class Leaves {
   ): void {
     for (let extent = first; extent < last; extent++) {
       const start = startOf(from, keys, extent);
-      const place = placeOf(from, places, extent);
-      fillFlat(to, at, start, endOf(from, keys, extent), place, this.#step);
+      const end = endOf(from, keys, extent);
+      const word = places + 2 * extent;
+      fillFlat(to, at, start, end, from[word + 1], from[word], this.#step);
     }
   }
 
@@ -243,10 +244,11 @@ export class Leaves {
     const before = flatStarts(words, at, from, touched, step);
     for (let offset = from; offset < to;) {
       const end = flatEnd(words, at, offset, to, step);
-      if (!isHole(words, at, offset)) this.replace(flatPlace(words, at, offset), end - offset);
+      const word = at + PLACE_WORDS * offset;
+      if (words[word + 1] >= 0) this.replace(words[word + 1], words[word], end - offset);
       offset = end;
     }
-    fillFlat(words, at, from, to, high * TWO_32 + (low >>> 0), step);
+    fillFlat(words, at, from, to, high, low, step);
     const grown = flatStarts(words, at, from, touched, step) - before;
     this.extents += grown;
     const extents = (words[base] & EXTENTS_MASK) + grown;
@@ -269,9 +271,9 @@ export class Leaves {
       let extent = 0;
       for (let offset = 0; offset < this.#blocks;) {
         const end = flatEnd(from, fromAt, offset, this.#blocks, this.#step);
-        if (!isHole(from, fromAt, offset)) {
-          const place = flatPlace(from, fromAt, offset);
-          writeExtent(to, keys, places, extent++, offset, end, place);
+        const word = fromAt + PLACE_WORDS * offset;
+        if (from[word + 1] >= 0) {
+          writeExtent(to, keys, places, extent++, offset, end, from[word + 1], from[word]);
         }
         offset = end;
       }

@@ -8,6 +8,7 @@ import { fail } from "../../uapi/error.ts";
 import { EXTENT_WORDS } from "./leaf_classes.ts";
 import { writeExtent } from "./sorted_leaf.ts";
 
+const TWO_32 = 0x1_0000_0000;
 const MOST = Number.MAX_SAFE_INTEGER;
 
 /** Sorted runs that do not overlap. */
@@ -96,7 +97,8 @@ export class Loader {
     }
     this.#end = end;
     const extent = this.#extents++;
-    writeExtent(this.words, 0, this.places, extent, this.#start, end, this.#place);
+    const high = this.#place / TWO_32 | 0;
+    writeExtent(this.words, 0, this.places, extent, this.#start, end, high, this.#place | 0);
   }
 
   #finish(): void {

@@ -65,7 +65,7 @@ export function placeOf(words: Int32Array<ArrayBuffer>, places: number, extent: 
   return words[word + 1] * TWO_32 + (words[word] >>> 0);
 }
 
-/** Writes an extent. */
+/** Writes an extent. Its place comes in two words, because a number beyond 32 bits is garbage. */
 export function writeExtent(
   words: Int32Array<ArrayBuffer>,
   keys: number,
@@ -73,12 +73,13 @@ export function writeExtent(
   extent: number,
   start: number,
   end: number,
-  place: number,
+  high: number,
+  low: number,
 ): void {
   const word = places + 2 * extent;
   words[keys + extent] = start << COUNT_BITS | end - start;
-  words[word] = place | 0;
-  words[word + 1] = place / TWO_32;
+  words[word] = low;
+  words[word + 1] = high;
 }
 
 /** Copies extents from one leaf to another. */
@@ -103,8 +104,8 @@ export function copyExtents(
 
 /** Old pieces of a leaf go there. */
 export interface Account {
-  /** Blocks lose the places from `place` on. */
-  replace(place: number, count: number): void;
+  /** So many blocks lose the places from `high` and `low` on. */
+  replace(high: number, low: number, count: number): void;
 }
 
 /**
@@ -168,25 +169,28 @@ export class Splice {
       const start = startOf(words, keys, last);
       if (start >= to) break;
       const end = endOf(words, keys, last);
-      const place = placeOf(words, places, last);
+      const word = places + 2 * last;
+      let place = words[word + 1] * TWO_32 + (words[word] >>> 0);
       if (end > to) {
         rightEnd = end;
         rightPlace = place + (to - start) * step;
       }
       const begin = start < from ? from : start;
-      this.#account.replace(place + (begin - start) * step, (end > to ? to : end) - begin);
+      place += (begin - start) * step;
+      this.#account.replace(place / TWO_32 | 0, place | 0, (end > to ? to : end) - begin);
     }
     let start = from;
     let end = to;
     let place = high * TWO_32 + (low >>> 0);
     if (left >= 0) {
       const leftStart = startOf(words, keys, left);
-      const leftPlace = placeOf(words, places, left);
+      const word = places + 2 * left;
+      const leftPlace = words[word + 1] * TWO_32 + (words[word] >>> 0);
       if (high >= 0 && leftPlace + (from - leftStart) * step === place) {
         start = leftStart;
         place = leftPlace;
         first = left;
-      } else if (isCut) this.#add(leftStart, from, leftPlace);
+      } else if (isCut) this.#add(leftStart, from, words[word + 1], words[word]);
     }
     if (high >= 0) {
       const follows = place + (to - start) * step;
@@ -196,16 +200,19 @@ export class Splice {
           rightEnd = 0;
         }
       } else if (last < extents && startOf(words, keys, last) === to) {
-        if (placeOf(words, places, last) === follows) end = endOf(words, keys, last++);
+        const word = places + 2 * last;
+        if (words[word + 1] * TWO_32 + (words[word] >>> 0) === follows) {
+          end = endOf(words, keys, last++);
+        }
       }
-      this.#add(start, end, place);
+      this.#add(start, end, place / TWO_32 | 0, place | 0);
     }
-    if (rightEnd > 0) this.#add(to, rightEnd, rightPlace);
+    if (rightEnd > 0) this.#add(to, rightEnd, rightPlace / TWO_32 | 0, rightPlace | 0);
     this.first = first;
     this.last = last;
   }
 
-  #add(start: number, end: number, place: number): void {
-    writeExtent(this.words, 0, MOST_ADDED, this.count++, start, end, place);
+  #add(start: number, end: number, high: number, low: number): void {
+    writeExtent(this.words, 0, MOST_ADDED, this.count++, start, end, high, low);
   }
 }
