@@ -138,7 +138,7 @@ export const ROOMS: readonly Room[] = [
     imports: [
       ...DISKS,
       ...["ctrl", "queue", "backends", "backends/wrappers", "backends/zip", "door of zip"],
-      ...["doors of backends"],
+      ...["doors of backends", "volume"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
       ...["cmd/server", "cmd/completion", "cmd", "vm"],

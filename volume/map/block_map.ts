@@ -2,7 +2,7 @@
  * The block map of a volume, in memory: for each block of the disk the place of its newest data.
  *
  * The disk is cut into leaves of 4 MiB (`leaves.ts`), and a tree finds a leaf by its number
- * (`directory.ts`). Both lie in typed arrays that grow by the megabyte (`slabs.ts`). No operation
+ * (`directory.ts`). Both lie in typed arrays that grow by half a megabyte (`slabs.ts`). No operation
  * makes garbage, and none copies more than a leaf.
  *
  * @module

@@ -50,8 +50,8 @@ export class Leaves {
     this.#slabs = new Slabs({
       spanWords: this.#classes.spanWords,
       classWords: this.#classes.words,
-      // 1 MiB for leaves of 1024 blocks.
-      pieceBits: 8 + Math.log2(blocksPerLeaf),
+      // 512 KiB for leaves of 1024 blocks.
+      pieceBits: 7 + Math.log2(blocksPerLeaf),
     });
     this.#splice = new Splice(step, this);
   }

@@ -1,5 +1,5 @@
 /**
- * Memory in blocks of a few sizes, taken from *pieces* of about a megabyte.
+ * Memory in blocks of a few sizes, taken from *pieces* of half a megabyte.
  *
  * A piece is cut into *spans*, and each span into blocks of one class. A span that becomes free
  * serves any class, and a piece that becomes free is given back. So a map whose leaves have all
