@@ -136,14 +136,14 @@ export const ROOMS: readonly Room[] = [
   },
   { name: "vm", imports: [] },
   { name: "bench/bed", imports: [...DISKS, "queue", "door"] },
-  { name: "bench", imports: [...GROUND, "vm", "bench/bed"] },
+  { name: "bench", imports: [...GROUND, "volume", "vm", "bench/bed"] },
   { name: "demo", imports: ["vm", "disk/size.ts", "cmd/line/args.ts"] },
   {
     name: "tests",
     imports: [
       ...DISKS,
       ...["ctrl", "queue", "backends", "backends/wrappers", "backends/zip", "door of zip"],
-      ...["doors of backends", "store"],
+      ...["doors of backends", "store", "volume", "door of volumes"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
       ...["cmd/server", "cmd/completion", "cmd", "vm"],
