@@ -83,7 +83,7 @@ Deno.test("BlockMap + blocks that are not on the disk + an assertion fails", () 
     assertThrows(() => map.find(block, count), Error, "blocks of the disk");
   }
   assertEquals(extentsOf(map), [[4999, 1, 1]]);
-  assertThrows(() => new BlockMap({ blocks: 1, step: 0 }), Error, "places rise");
+  assertThrows(() => new BlockMap({ blocks: 1, step: -1 }), Error, "places do not fall");
   for (const blocksPerLeaf of [4, 1000, 16384]) {
     assertThrows(() => new BlockMap({ blocks: 1, step: 1, blocksPerLeaf }), Error, "power of two");
   }
