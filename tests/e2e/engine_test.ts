@@ -6,6 +6,7 @@
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { serve, type Stats, stats } from "../../mod.ts";
+import { ECANCELED, ETIME } from "../../uapi/errno.ts";
 import { libc } from "../../uring/libc.ts";
 import { type Counts, logged, STUCK_AT } from "../backends/engine.ts";
 import { tutorialFolder } from "../tutorial.ts";
@@ -59,11 +60,13 @@ for (const dataPath of ["copy", "get-data", "user-copy"] as const) {
       requests = device.stats().total;
     }
     const { writes, flushes, errors } = requests;
-    const { appends, syncs, wakes } = log.counts();
+    const { appends, syncs, wakes, timers } = log.counts();
     assertEquals(errors, 0);
     assert(flushes > 0 && syncs > 0 && syncs <= flushes, `${syncs} syncs, ${flushes} flushes`);
     assert(appends > 0 && appends < writes, `${appends} appends, ${writes} writes`);
     assertGreater(wakes, 0);
+    // The second one was running when the disk ended.
+    assertEquals(timers, [-ETIME, -ECANCELED]);
   });
 }
 
@@ -73,7 +76,7 @@ Deno.test("serve() + a wrapper around an engine + its methods serve the disk", a
     await using device = await serve({ backend: stats(logged(log.path, SIZE)), queues: 2 });
     await verify(device.path, "--size=4M");
   }
-  assertEquals(log.counts(), { appends: 0, syncs: 0, wakes: 0 });
+  assertEquals(log.counts(), { appends: 0, syncs: 0, wakes: 0, timers: [] });
 });
 
 Deno.test("serve() + an engine whose read never ends + the device stops, and its reader gets EIO", async () => {
