@@ -6,7 +6,7 @@
 
 import { UblkError } from "../../uapi/error.ts";
 import { del } from "../devices/delete.ts";
-import { type DeviceRecord, isAlive, readRecords, startTicksOf } from "../devices/records.ts";
+import { isAlive, readRecords, startTicksOf, volumeOf } from "../devices/records.ts";
 import { usageError, type Values } from "../line/flags.ts";
 import type { DETACH_FLAGS } from "../line/volume_commands.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
@@ -37,11 +37,4 @@ export async function detach(
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
   return EXIT_OK;
-}
-
-/** The volume that a device is made of. */
-function volumeOf(record: DeviceRecord): unknown {
-  return record.target === "volume" && record.version !== undefined
-    ? record.request.values.name
-    : undefined;
 }
