@@ -47,6 +47,14 @@ Deno.test("BlockMap.set + what continues a neighbour is one extent with it", () 
   assertEquals(extentsOf(map), [[9, 1, 793], [10, 3, 800], [13, 1, 825]], "not by a step");
 });
 
+Deno.test("BlockMap.set + a place that would continue, but blocks between + stay two extents", () => {
+  const map = mapOf();
+  map.set(10, 1, 100);
+  map.set(5, 2, 98);
+  map.set(14, 2, 101);
+  assertEquals(extentsOf(map), [[5, 2, 98], [10, 1, 100], [14, 2, 101]]);
+});
+
 // A search for the extent on the left once found the one that begins where the change does.
 Deno.test("BlockMap.set + the place of a block that follows an extent + they become one", () => {
   const map = mapOf();
