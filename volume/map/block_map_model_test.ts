@@ -196,7 +196,7 @@ class Pair {
 }
 
 Deno.test("BlockMap is a Map from blocks to places", async (t) => {
-  await eachSeed(t, 150, (seed) => {
+  await eachSeed(t, 80, (seed) => {
     const pair = new Pair(seed);
     const operations = pair.pick([20, 100, 400]);
     for (let nth = 1; nth <= operations; nth++) {

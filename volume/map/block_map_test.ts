@@ -185,6 +185,20 @@ Deno.test("BlockMap + a leaf that is full of extents and becomes simple again + 
   assertLessOrEqual(map.bytes, 4 * MIB, "a piece that still had room, the first, and a spare one");
 });
 
+Deno.test("BlockMap + leaves of which little is left + take little", () => {
+  const map = mapOf();
+  const leaves = 4000;
+  for (let leaf = 0; leaf < leaves; leaf++) {
+    for (let nth = 0; nth < 100; nth++) map.set(leaf * LEAF + nth * 10, 1, nth);
+  }
+  assert(map.bytes > 4 * MIB, `${map.bytes}`);
+  for (let leaf = 0; leaf < leaves; leaf++) {
+    for (let nth = 1; nth < 100; nth++) map.remove(leaf * LEAF + nth * 10, 1);
+  }
+  assertEquals(map.extents, leaves);
+  assertLessOrEqual(map.bytes, 2 * MIB);
+});
+
 Deno.test("BlockMap + all removed, in any order + all memory but a spare piece is given back", () => {
   for (const seed of [1, 2, 3]) {
     const dice = new Dice(seed);
