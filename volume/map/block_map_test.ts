@@ -47,6 +47,14 @@ Deno.test("BlockMap.set + what continues a neighbour is one extent with it", () 
   assertEquals(extentsOf(map), [[9, 1, 793], [10, 3, 800], [13, 1, 825]], "not by a step");
 });
 
+Deno.test("BlockMap.set + a place that would continue, but blocks between + stay two extents", () => {
+  const map = mapOf();
+  map.set(10, 1, 100);
+  map.set(5, 2, 98);
+  map.set(14, 2, 101);
+  assertEquals(extentsOf(map), [[5, 2, 98], [10, 1, 100], [14, 2, 101]]);
+});
+
 // A search for the extent on the left once found the one that begins where the change does.
 Deno.test("BlockMap.set + the place of a block that follows an extent + they become one", () => {
   const map = mapOf();
@@ -175,6 +183,20 @@ Deno.test("BlockMap + a leaf that is full of extents and becomes simple again + 
   for (let leaf = 0; leaf < leaves; leaf++) map.set(leaf * LEAF, LEAF, leaf * LEAF);
   assertEquals(map.extents, leaves);
   assertLessOrEqual(map.bytes, 4 * MIB, "a piece that still had room, the first, and a spare one");
+});
+
+Deno.test("BlockMap + leaves of which little is left + take little", () => {
+  const map = mapOf();
+  const leaves = 4000;
+  for (let leaf = 0; leaf < leaves; leaf++) {
+    for (let nth = 0; nth < 100; nth++) map.set(leaf * LEAF + nth * 10, 1, nth);
+  }
+  assert(map.bytes > 4 * MIB, `${map.bytes}`);
+  for (let leaf = 0; leaf < leaves; leaf++) {
+    for (let nth = 1; nth < 100; nth++) map.remove(leaf * LEAF + nth * 10, 1);
+  }
+  assertEquals(map.extents, leaves);
+  assertLessOrEqual(map.bytes, 2 * MIB);
 });
 
 Deno.test("BlockMap + all removed, in any order + all memory but a spare piece is given back", () => {
