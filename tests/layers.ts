@@ -37,7 +37,7 @@ const COMMANDS = [
   ...DISKS,
   ...["ctrl", "device", "metrics.ts"],
   ...QUEUE_DOORS,
-  ...["backends/targets.ts", "backends/wrappers.ts"],
+  ...["backends/targets.ts", "backends/wrappers.ts", "backends/volume.ts"],
 ];
 
 /** All rooms, each after those that it may import. */
@@ -120,6 +120,13 @@ export const ROOMS: readonly Room[] = [
     imports: [...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
   },
   {
+    name: "cmd/volume",
+    imports: [
+      ...[...COMMANDS, "store", "volume", "cmd/program", "records of servers", "cmd/line"],
+      ...["cmd/devices", "cmd/watch/rows.ts"],
+    ],
+  },
+  {
     name: "cmd/server",
     imports: [
       ...[...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
@@ -131,7 +138,7 @@ export const ROOMS: readonly Room[] = [
     imports: [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
-      ...["cmd/watch", "cmd/server", "cmd/completion"],
+      ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume"],
     ],
   },
   { name: "vm", imports: [] },

@@ -92,6 +92,7 @@ export const CHECK_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies 
 export const RM_FLAGS = [
   NAME,
   STORE,
+  JOURNAL,
   { name: "force", kind: "switch", help: "Even if the volume is attached, or was not detached." },
 ] as const satisfies readonly Flag[];
 
@@ -109,7 +110,6 @@ export const EXPORT_FLAGS = [
   NAME,
   { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The raw image." },
   STORE,
-  JOURNAL,
   QUIET,
 ] as const satisfies readonly Flag[];
 
