@@ -151,6 +151,11 @@ export class VolumeEngine implements Engine {
     this.#writer = writer;
   }
 
+  /** All before this position is in the journal. */
+  get completedPosition(): number {
+    return this.#writer.completedPosition;
+  }
+
   /** All before this position of the journal is durable, in the journal or in the store. */
   get durablePosition(): number {
     return Math.max(this.#writer.durablePosition, this.#writer.trimmedPosition);
