@@ -380,7 +380,7 @@ export class DirectoryStore implements Store {
 }
 
 /** Makes a folder and those above, durably. */
-function makeFolders(files: Files, path: string): void {
+export function makeFolders(files: Files, path: string): void {
   const above = folderOf(path).replace(/\/?\.$/, "");
   if (above !== "" && above !== "/") makeFolders(files, above);
   const isNew = makeIfMissing(files, path);

@@ -48,6 +48,7 @@ export const ROOMS: readonly Room[] = [
   { name: "disk", imports: [...GROUND, "files"] },
   { name: "store", imports: [...GROUND, "files"] },
   { name: "volume", imports: [...DISKS, "store"] },
+  { name: "door of volumes", holds: ["volume.ts"], imports: [...DISKS, "store", "volume"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },
@@ -126,7 +127,7 @@ export const ROOMS: readonly Room[] = [
     imports: [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
-      ...["cmd/watch", "cmd/server", "cmd/completion"],
+      ...["cmd/watch", "cmd/server", "cmd/completion", "door of volumes"],
     ],
   },
   { name: "vm", imports: [] },
@@ -138,7 +139,7 @@ export const ROOMS: readonly Room[] = [
     imports: [
       ...DISKS,
       ...["ctrl", "queue", "backends", "backends/wrappers", "backends/zip", "door of zip"],
-      ...["doors of backends"],
+      ...["doors of backends", "store", "volume", "door of volumes"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
       ...["cmd/server", "cmd/completion", "cmd", "vm"],

@@ -268,7 +268,13 @@ export class VolumeEngine implements Engine {
     this.#chunks[Symbol.dispose]();
   }
 
+  /** Goes on with reads that wait for chunks: some have come. */
+  chunksCame(): void {
+    this.#reader.chunksCame();
+  }
+
   giveUp(): void {
+    this.#reader.giveUp();
     this.#writer.fail(-EIO, "the device's end");
     while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -EIO);
   }
