@@ -228,19 +228,20 @@ export class VolumeEngine implements Engine {
   /** Lets requests in that wait for room in the journal. */
   #letIn(): void {
     const { drain, failsWhenFull } = this.#parts;
-    if (this.#waiting.length === 0) return;
+    const waited = this.#waiting.length > 0;
     while (this.#waiting.length > 0) {
       const request = this.#waiting.first;
       if (this.#writer.failure !== 0) this.#requests.answer(request, this.#writer.failure);
       else if (!this.#append(request)) break;
       this.#waiting.shift();
     }
-    this.#writer.batchEnd();
-    if (this.#waiting.length === 0 || !this.#writer.isFull) return;
+    if (waited) this.#writer.batchEnd();
+    // Requests in the batch that has found no room wait as well.
+    if (!this.#writer.isFull) return;
     drain.hurry();
-    while (failsWhenFull && this.#waiting.length > 0) {
-      this.#requests.answer(this.#waiting.shift(), -ENOSPC);
-    }
+    if (!failsWhenFull) return;
+    this.#writer.refuse(-ENOSPC);
+    while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -ENOSPC);
   }
 
   /** Moves what a commit has made durable from one map to the other, a part at a time. */

@@ -171,8 +171,10 @@ export async function openForWriting(
           release(() => committed.release()),
           () => notDrained(name, pace.failure),
         );
-      } finally {
+      } catch (error) {
         host.giveUp();
+        throw error;
+      } finally {
         // Only a call of the store that never returns could keep it: it can harm nobody.
         await late.orBefore(pace.close(), () => undefined).catch(() => {});
         await host.idle();

@@ -60,6 +60,8 @@ export class DrainPace implements Drain {
   #since: number | undefined = undefined;
   /** Everything up to this sequence is to be drained at once. */
   #wanted = -1;
+  /** The next commit is to be made at once: the journal is full. */
+  #isHurried = false;
   /** The drainer is at work. */
   #isCommitting = false;
   #underWay: Promise<void> = Promise.resolve();
@@ -117,8 +119,8 @@ export class DrainPace implements Drain {
   }
 
   hurry(): void {
-    if (this.#wanted >= this.#sequence) return;
-    this.#wanted = this.#sequence;
+    if (this.#isHurried) return;
+    this.#isHurried = true;
     this.#look();
   }
 
@@ -173,7 +175,8 @@ export class DrainPace implements Drain {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     const now = this.#parts.seam.clock();
-    const isWanted = this.#wanted > this.drainedSequence || this.lagBytes >= COMMIT_AFTER_BYTES;
+    const isWanted = this.#isHurried || this.#wanted > this.drainedSequence ||
+      this.lagBytes >= COMMIT_AFTER_BYTES;
     const due = Math.max(this.#retryAt, isWanted ? now : this.#since! + COMMIT_AFTER_MS);
     if (due <= now) {
       this.#isCommitting = true;
@@ -196,6 +199,7 @@ export class DrainPace implements Drain {
       this.#pauseMs = this.#retryAt = 0;
       if (this.#failure !== "") this.#parts.report("the store takes data again");
       this.#failure = "";
+      this.#isHurried = false;
       this.#made = made;
       this.commits++;
       this.drainedSequence = made.end.sequence;
