@@ -7,8 +7,6 @@
 import type { Size } from "../disk/geometry.ts";
 import { realFiles } from "../files/real.ts";
 import type { Files } from "../files/port.ts";
-import { openStore } from "../store/open.ts";
-import type { Store } from "../store/store.ts";
 import { EINVAL } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import {
@@ -26,14 +24,12 @@ import { ObjectNames } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { checkedShape, DEFAULT_JOURNAL_SIZE, journalShape, type ShapeOptions } from "./shape.ts";
+import { type StoreLike, storeOf } from "./store_like.ts";
 import type { LostJournal } from "./take.ts";
 
 /** Most blocks of one request without data: the journal counts them in 32 bits. */
 const MOST_BLOCKS = 2 ** 31;
 const PATIENCE_MS = 30_000;
-
-/** A store, or the URL of one: `file:///srv/volumes`, the path of a folder, `memory:NAME`. */
-export type StoreLike = Store | string;
 
 /** Options of {@linkcode Volume.create}. */
 export interface CreateVolumeOptions extends ShapeOptions {
@@ -405,14 +401,6 @@ export class Volume implements AsyncDisposable {
       });
     }
   }
-}
-
-async function storeOf(
-  store: StoreLike,
-  stack: AsyncDisposableStack,
-  options: { readonly files?: Files; readonly create?: boolean },
-): Promise<Store> {
-  return typeof store === "string" ? stack.use(await openStore(store, options)) : store;
 }
 
 /** This process in words. */
