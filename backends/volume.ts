@@ -15,7 +15,8 @@ import { makeFolders } from "../store/directory.ts";
 import { invalidIn } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
 import { defaultJournals, defaultStore } from "../volume/folders.ts";
-import { DEFAULT_JOURNAL_BYTES, journalLayout } from "../volume/journal/layout.ts";
+import { ENGINE_SIZES } from "../volume/attach.ts";
+import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
 import { ObjectNames } from "../volume/names.ts";
 import { needsHost, openServedVolume } from "../volume/serve.ts";
 
@@ -84,8 +85,8 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   }
   const journalBytes = typeof journalSize === "string"
     ? parseSize(journalSize)
-    : journalSize ?? DEFAULT_JOURNAL_BYTES;
-  journalLayout(journalBytes);
+    : journalSize ?? DEFAULT_JOURNAL_SIZE;
+  journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
   return {
     module: import.meta.url,
     options: {
@@ -104,8 +105,9 @@ export async function open(options: unknown): Promise<Backend> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull } = options as StoredOptions;
   const folder = `${journal}/${name}`;
   makeFolders(realFiles, folder);
+  const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
   const served = await openServedVolume({
-    ...{ name, store, folder, withoutJournal, ...journalLayout(journalBytes) },
+    ...{ name, store, folder, withoutJournal, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
     failsWhenFull: whenFull === "error",
   });

@@ -8,6 +8,7 @@
 import { cpuUsage } from "node:process";
 import { engineMemory } from "../disk/engine_memory.ts";
 import { type RealFile, realFiles } from "../files/real.ts";
+import { fail } from "../uapi/error.ts";
 import { attachEngine, ENGINE_SIZES } from "../volume/attach.ts";
 import type { Drain } from "../volume/engine.ts";
 import { makeSegments, openSegments, segmentPaths } from "../volume/journal/files.ts";
@@ -46,8 +47,6 @@ const NO_DRAIN: Drain = {
   hurry() {},
   commit: () => undefined,
   taken() {},
-  hasFailed: false,
-  report: () => undefined,
 };
 
 /** One run of the engine over a journal that was written through before. */
@@ -59,7 +58,7 @@ function ours(folder: string, { writes, segments }: VolumePlan, flushEvery: numb
   const journal = openSegments(realFiles, segmentPaths(realFiles, folder));
   const memories: Disposable[] = [];
   const { engine } = attachEngine({
-    ...{ files: realFiles, identity, journal, epoch: 1, drain: NO_DRAIN, sizes: ENGINE_SIZES },
+    ...{ identity, journal, epoch: 1, drain: NO_DRAIN, sizes: ENGINE_SIZES },
     fdOf: (file) => (file as RealFile).fd,
     allocate: (bytes) => {
       const memory = engineMemory(bytes);
@@ -68,7 +67,7 @@ function ours(folder: string, { writes, segments }: VolumePlan, flushEvery: numb
     },
     maps: new Maps(SIZE / BLOCK, BLOCK),
     from: { position: 0, sequence: 0, chain: 0, written: 0 },
-    chunkPath: () => "/nowhere",
+    openChunk: (chunk) => fail(`chunk ${chunk} is not there`),
     failsWhenFull: false,
     words: "the journal",
     report: (words) => console.error(words),

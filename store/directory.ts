@@ -382,7 +382,6 @@ export class DirectoryStore implements Store {
 }
 
 /** Makes a folder and those above, durably. */
-/** Makes a folder and those above it, durably. */
 export function makeFolders(files: Files, path: string): void {
   const above = folderOf(path).replace(/\/?\.$/, "");
   if (above !== "" && above !== "/") makeFolders(files, above);

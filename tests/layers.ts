@@ -66,14 +66,19 @@ export const ROOMS: readonly Room[] = [
     imports: [...DISKS, "backends", "backends/zip"],
   },
   {
-    name: "door of volumes",
+    name: "volumes as disks",
     holds: ["backends/volume.ts"],
     imports: [...DISKS, "store", "volume"],
   },
   {
+    name: "door of volumes",
+    holds: ["volume.ts"],
+    imports: [...DISKS, "store", "volume", "volumes as disks"],
+  },
+  {
     name: "doors of backends",
     holds: ["backends/targets.ts", "backends/wrappers.ts"],
-    imports: [...DISKS, "backends", "backends/wrappers", "door of zip", "door of volumes"],
+    imports: [...DISKS, "backends", "backends/wrappers", "door of zip", "volumes as disks"],
   },
   { name: "device", imports: [...DISKS, "ctrl", "queue"] },
   { name: "udev", imports: [...GROUND, "ctrl", "files"] },
@@ -138,12 +143,12 @@ export const ROOMS: readonly Room[] = [
     imports: [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
-      ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume"],
+      ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume", "door of volumes"],
     ],
   },
   { name: "vm", imports: [] },
   { name: "bench/bed", imports: [...DISKS, "queue", "door"] },
-  { name: "bench", imports: [...GROUND, "volume", "vm", "bench/bed"] },
+  { name: "bench", imports: [...DISKS, "volume", "vm", "bench/bed"] },
   { name: "demo", imports: ["vm", "disk/size.ts", "cmd/line/args.ts"] },
   {
     name: "tests",

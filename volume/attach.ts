@@ -21,7 +21,7 @@ import type { JournalIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
 import type { JournalEnd } from "./journal/writer.ts";
 import { Maps } from "./maps.ts";
-import type { OpenedChunk } from "./read/chunk_files.ts";
+import type { OpenChunk, OpenedChunk } from "./read/chunk_files.ts";
 
 /** Sizes that an engine is built with. */
 export interface EngineSizes {
@@ -47,7 +47,9 @@ export function enterRun(maps: Maps, run: SortedRuns): void {
 }
 
 /** The maps of what a volume has in its store. */
-export async function loadMaps({ store, names, manifest }: Committed): Promise<Maps> {
+export async function loadMaps(
+  { store, names, manifest }: Pick<Committed, "store" | "names" | "manifest">,
+): Promise<Maps> {
   const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
   for (let nth = 0; nth < manifest.runs.length; nth++) {
     enterRun(maps, await readRun(store, names, manifest, nth));
@@ -57,12 +59,10 @@ export async function loadMaps({ store, names, manifest }: Committed): Promise<M
 
 /** What an engine is put together from. */
 export interface AttachParts {
-  /** The files of this machine. */
-  readonly files: Files;
   /** The descriptor of an open file. */
   readonly fdOf: (file: File) => number;
   /** Memory that the host's operations can use. */
-  readonly allocate: (bytes: number) => EngineMemory;
+  readonly allocate: (bytes: number) => EngineMemory & Partial<Disposable>;
   /** The journal's identity. */
   readonly identity: JournalIdentity;
   /** The journal's open files. */
@@ -73,8 +73,8 @@ export interface AttachParts {
   readonly maps: Maps;
   /** Where the store ends. */
   readonly from: JournalEnd;
-  /** The path of a chunk's file. */
-  readonly chunkPath: (chunk: number) => string;
+  /** Opens a chunk. */
+  readonly openChunk: OpenChunk;
   /** The drain. */
   readonly drain: Drain;
   /** Sizes. */
@@ -101,20 +101,22 @@ export interface AttachedEngine {
 
 /** Reads the journal, and puts an engine together that continues it. */
 export function attachEngine(parts: AttachParts): AttachedEngine {
-  const { files, fdOf, allocate, identity, journal, maps, from, sizes, words } = parts;
+  const { fdOf, allocate, identity, journal, maps, from, sizes, words } = parts;
   const { volume, size, blockSize } = identity;
-  const buffer = allocate(size).bytes;
+  const memory = allocate(size);
   const { end, sums, batches } = recoverJournal({
-    ...{ files: journal, volume, journal: identity.journal, blockSize, size, from, maps, buffer },
+    ...{ files: journal, volume, journal: identity.journal, blockSize, size, from, maps },
+    buffer: memory.bytes,
     words,
   });
+  memory[Symbol.dispose]?.();
   const memoryBytes = batchMemoryBytes(sizes.batchData, blockSize);
   const engine = new VolumeEngine({
     ...{ blockSize, end, sums, maps },
     identity: { volume, journal: identity.journal, epoch: parts.epoch, blockSize, size },
     fds: journal.map(fdOf),
     trimmed: from.position,
-    openChunk: (chunk) => openChunk(files, fdOf, parts.chunkPath(chunk), volume, chunk),
+    openChunk: parts.openChunk,
     openChunks: sizes.openChunks,
     memories: Array.from({ length: sizes.batches }, () => allocate(memoryBytes)),
     batchData: sizes.batchData,
@@ -126,27 +128,54 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
   return { engine, end, drainFrom: batches === 0 ? end : from, batches };
 }
 
-/** Opens a chunk and checks its table. */
-function openChunk(
-  files: Files,
-  fdOf: (file: File) => number,
-  path: string,
+/** What chunks are opened with. */
+export interface ChunkFilesParts {
+  /** The files of this machine. */
+  readonly files: Files;
+  /** The descriptor of an open file. */
+  readonly fdOf: (file: File) => number;
+  /** The path of a chunk's file. */
+  readonly pathOf: (chunk: number) => string;
+  /** The volume's UUID. */
+  readonly volume: string;
+}
+
+/** Opens chunks that are files on this machine, and checks their tables. */
+export function chunkOpener({ files, fdOf, pathOf, volume }: ChunkFilesParts): OpenChunk {
+  return (chunk) => {
+    const path = pathOf(chunk);
+    using stack = new DisposableStack();
+    try {
+      const file = stack.use(files.open(path));
+      const header = new Uint8Array(CHUNK_HEADER_BYTES);
+      readUpTo(file, header, 0);
+      const bytes = new Uint8Array(tableBytesOf(header));
+      readWhole(file, bytes, 0);
+      const { dataAt, sums } = decodeChunkTable(bytes, volume, chunk);
+      stack.move();
+      return { file, fd: fdOf(file), dataAt, sums };
+    } catch (error) {
+      if (errnoOfFile(error) === ENOENT) throw broken(path, "is missing, and the map names it");
+      if (error instanceof FormatError) throw broken(path, error.message);
+      throw error;
+    }
+  };
+}
+
+/** Takes a chunk that was fetched whole, and checks its table. */
+export function chunkInMemory(
+  bytes: Uint8Array<ArrayBuffer>,
+  words: string,
   volume: string,
   chunk: number,
 ): OpenedChunk {
-  using stack = new DisposableStack();
   try {
-    const file = stack.use(files.open(path));
-    const header = new Uint8Array(CHUNK_HEADER_BYTES);
-    readUpTo(file, header, 0);
-    const bytes = new Uint8Array(tableBytesOf(header));
-    readWhole(file, bytes, 0);
-    const { dataAt, sums } = decodeChunkTable(bytes, volume, chunk);
-    stack.move();
-    return { file, fd: fdOf(file), dataAt, sums };
+    const table = bytes.subarray(0, tableBytesOf(bytes.subarray(0, CHUNK_HEADER_BYTES)));
+    const { dataAt, sums, length } = decodeChunkTable(table, volume, chunk);
+    if (length !== bytes.length) throw new FormatError("its length is wrong");
+    return { fd: -1, bytes, dataAt, sums };
   } catch (error) {
-    if (errnoOfFile(error) === ENOENT) throw broken(path, "is missing, and the map names it");
-    if (error instanceof FormatError) throw broken(path, error.message);
+    if (error instanceof FormatError) throw broken(words, error.message);
     throw error;
   }
 }

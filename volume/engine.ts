@@ -51,10 +51,10 @@ export interface Drain {
   commit(): Commit | undefined;
   /** The engine has taken over the commit. */
   taken(): void;
-  /** Nothing will be drained any more: writing must end. */
-  readonly hasFailed: boolean;
-  /** A line for the log that waits, if one does. Asked for after a wake-up. */
-  report(): string | undefined;
+  /** On another thread: nothing will be drained any more, so writing must end. */
+  readonly hasFailed?: boolean;
+  /** On another thread: a line for the log that waits, if one does. Asked for after a wake-up. */
+  report?(): string | undefined;
   /** An eventfd that is signalled when a commit, a failure or a line waits. */
   readonly wakeFd?: number;
 }
@@ -220,9 +220,9 @@ export class VolumeEngine implements Engine {
 
   woken(): void {
     const { drain, report } = this.#parts;
-    const line = drain.report();
+    const line = drain.report?.();
     if (line !== undefined) report(line);
-    if (drain.hasFailed) this.#writer.fail(-EIO, "the drain");
+    if (drain.hasFailed === true) this.#writer.fail(-EIO, "the drain");
     // A commit is taken over at the end of the batch.
   }
 
@@ -241,19 +241,20 @@ export class VolumeEngine implements Engine {
   /** Lets requests in that wait for room in the journal. */
   #letIn(): void {
     const { drain, failsWhenFull } = this.#parts;
-    if (this.#waiting.length === 0) return;
+    const waited = this.#waiting.length > 0;
     while (this.#waiting.length > 0) {
       const request = this.#waiting.first;
       if (this.#writer.failure !== 0) this.#requests.answer(request, this.#writer.failure);
       else if (!this.#append(request)) break;
       this.#waiting.shift();
     }
-    this.#writer.batchEnd();
-    if (this.#waiting.length === 0 || !this.#writer.isFull) return;
+    if (waited) this.#writer.batchEnd();
+    // Requests in the batch that has found no room wait as well.
+    if (!this.#writer.isFull) return;
     drain.hurry();
-    while (failsWhenFull && this.#waiting.length > 0) {
-      this.#requests.answer(this.#waiting.shift(), -ENOSPC);
-    }
+    if (!failsWhenFull) return;
+    this.#writer.refuse(-ENOSPC);
+    while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -ENOSPC);
   }
 
   /** Moves what a commit has made durable from one map to the other, a part at a time. */
@@ -281,7 +282,13 @@ export class VolumeEngine implements Engine {
     this.#chunks[Symbol.dispose]();
   }
 
+  /** Goes on with reads that wait for chunks: some have come. */
+  chunksCame(): void {
+    this.#reader.chunksCame();
+  }
+
   giveUp(): void {
+    this.#reader.giveUp();
     this.#writer.fail(-EIO, "the device's end");
     while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -EIO);
   }

@@ -16,6 +16,11 @@ import { UblkError } from "../uapi/error.ts";
 /** The parts of a volume's name that an object store takes, and a shell. */
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
+/** Whether a text is the name of a volume. */
+export function isVolumeName(name: string): boolean {
+  return NAME.test(name);
+}
+
 /** The names of one volume's objects. */
 export class ObjectNames {
   /** The volume's name. */
@@ -23,7 +28,7 @@ export class ObjectNames {
 
   /** Checks the name. @throws {UblkError} `INVALID_ARGUMENT` */
   constructor(volume: string) {
-    if (typeof volume !== "string" || !NAME.test(volume)) {
+    if (typeof volume !== "string" || !isVolumeName(volume)) {
       throw new UblkError("INVALID_ARGUMENT", {
         operation: "volume",
         reason: `"${volume}" is no name of a volume`,

@@ -5,16 +5,18 @@
  */
 
 import { engineMemory } from "../disk/engine_memory.ts";
+import type { File } from "../files/port.ts";
 import { type RealFile, realFiles } from "../files/real.ts";
 import { UblkError } from "../uapi/error.ts";
 import { unpackError } from "../uapi/packed_error.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
-import { attachEngine, ENGINE_SIZES, enterRun } from "./attach.ts";
+import { attachEngine, chunkOpener, ENGINE_SIZES, enterRun } from "./attach.ts";
 import { Board, EngineSide, ORDER_STOP } from "./drain/board.ts";
 import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/messages.ts";
 import type { VolumeEngine } from "./engine.ts";
 import { openSegments } from "./journal/files.ts";
 import { Maps } from "./maps.ts";
+import { ObjectNames } from "./names.ts";
 
 /** How to open a volume. */
 export type ServeVolumeOptions = Omit<TakeOrder, "board" | "wakeFd"> & {
@@ -49,12 +51,16 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   for (const run of volume.runs) enterRun(maps, run);
   const journal = openSegments(realFiles, paths);
   for (const file of journal) stack.use(file);
+  const names = new ObjectNames(options.name);
   const side = new EngineSide(board, wakeFd);
+  const fdOf = (file: File) => (file as RealFile).fd;
   const { engine, drainFrom, batches } = attachEngine({
-    ...{ files: realFiles, identity, journal, epoch, maps, from, failsWhenFull },
-    fdOf: (file) => (file as RealFile).fd,
+    ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
     allocate: engineMemory,
-    chunkPath: (chunk) => `${objects}chunks/${chunk.toString(16).padStart(16, "0")}`,
+    openChunk: chunkOpener({
+      ...{ files: realFiles, fdOf, volume: identity.volume },
+      pathOf: (chunk) => `${objects}${names.chunk(chunk)}`,
+    }),
     drain: side,
     sizes: ENGINE_SIZES,
     words: `journal ${options.folder}`,

@@ -80,7 +80,7 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
     if (head.journal !== NO_UUID && found?.journal === head.journal) identity = found;
     else {
       if (head.journal !== NO_UUID) {
-        if (!options.withoutJournal) throw missing(options, head);
+        if (!options.withoutJournal) throw missingJournal(options, head);
         lost = { host: head.host, time: manifest.time };
       }
       identity = makeJournal(options, head, manifest, found);
@@ -109,7 +109,8 @@ export function endOf({ position, sequence, chain, written }: Manifest): Journal
   return { position, sequence, chain, written };
 }
 
-function lockFolder(files: Files, folder: string): File {
+/** Locks a journal's folder, as long as the file is open. @throws {UblkError} `VOLUME_BUSY` */
+export function lockFolder(files: Files, folder: string): File {
   const file = files.open(`${folder}/lock`, { write: true, create: "if-missing" });
   if (file.lock("exclusive")) return file;
   file.close();
@@ -120,7 +121,11 @@ function lockFolder(files: Files, folder: string): File {
   });
 }
 
-function missing({ folder, name }: TakeOptions, head: Head): UblkError {
+/** The error of a volume whose journal is not where it was looked for. */
+export function missingJournal(
+  { folder, name }: Pick<TakeOptions, "folder" | "name">,
+  head: Head,
+): UblkError {
   return new UblkError("VOLUME_JOURNAL", {
     operation: `attach ${name}`,
     reason:

@@ -18,7 +18,7 @@ import {
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
 } from "../../uapi/ublk_io.ts";
-import { attachEngine, loadMaps } from "../../volume/attach.ts";
+import { attachEngine, chunkOpener, loadMaps } from "../../volume/attach.ts";
 import { createVolume } from "../../volume/committed.ts";
 import { Drainer, type MadeCommit } from "../../volume/drain/drainer.ts";
 import { JournalSource } from "../../volume/drain/source.ts";
@@ -54,10 +54,6 @@ class SimDrain implements Drain {
   }
 
   hurry(): void {}
-
-  readonly hasFailed = false;
-
-  report(): undefined {}
 
   commit(): Commit | undefined {
     if (this.made === undefined) return undefined;
@@ -170,10 +166,13 @@ export class Server {
     const drain = new SimDrain();
     const report = (words: string) => world.note(words);
     const { engine, end, drainFrom } = attachEngine({
-      ...{ files, identity, maps, from, drain, report, sizes: SIZES, failsWhenFull: false },
+      ...{ identity, maps, from, drain, report, sizes: SIZES, failsWhenFull: false },
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths),
-      chunkPath: (chunk) => direct.localPath(committed.names.chunk(chunk)),
+      openChunk: chunkOpener({
+        ...{ files, fdOf: host.fdOf, volume: identity.volume },
+        pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
+      }),
       words: `journal ${JOURNAL}`,
     });
     drain.position = end.position;

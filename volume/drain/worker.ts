@@ -54,7 +54,7 @@ async function take(order: TakeOrder): Promise<void> {
     runs.push({ length, blocks, counts, places });
   }
   held = { store, taken, order };
-  const objects = store.localPath(names.head).slice(0, -"head".length);
+  const objects = store.localPath(names.head).slice(0, -names.head.length);
   scope.postMessage({
     type: "taken",
     volume: { ...{ manifest, runs, epoch, identity, paths, from, lost, objects } },

@@ -69,6 +69,12 @@ export function readIdentity(files: Files, folder: string): JournalIdentity | un
   }
 }
 
+/** Makes a folder hold no journal. Its files may be removed after that. */
+export function forgetIdentity(files: Files, folder: string): void {
+  files.remove(`${folder}/${NAME}`);
+  files.syncFolder(folder);
+}
+
 /** Makes a folder hold a journal. It does so, whole, or as before, whatever happens meanwhile. */
 export function writeIdentity(files: Files, folder: string, identity: JournalIdentity): void {
   const fields = beginRecord(new Uint8Array(BYTES), KIND, identity.volume);

@@ -345,6 +345,14 @@ export class JournalWriter {
     this.trimmedPosition = position;
   }
 
+  /** Drops the batch that collects, and answers its requests with an error. */
+  refuse(result: number): void {
+    if (this.#open === undefined) return;
+    this.#failBatch(this.#open, result);
+    this.#open = undefined;
+    this.isFull = false;
+  }
+
   /** Writing has failed for good: answers everything that waits with the error. */
   fail(result: number, what: string): void {
     if (this.failure !== 0) return;
@@ -352,17 +360,20 @@ export class JournalWriter {
     const { requests, onFailure } = this.#parts;
     onFailure(`${what} failed with errno ${-result}: the volume takes no more writes`);
     for (let nth = 0; nth < this.#closed; nth++) {
-      this.#failBatch(this.#batches[(this.#oldest + nth) % this.#batches.length]);
+      this.#failBatch(this.#batches[(this.#oldest + nth) % this.#batches.length], -EIO);
     }
-    if (this.#open !== undefined) this.#failBatch(this.#open);
+    if (this.#open !== undefined) this.#failBatch(this.#open, -EIO);
+    this.isFull = false;
     for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], -EIO);
     for (let nth = 0; nth < this.#nextCount; nth++) requests.answer(this.#next[nth], -EIO);
     this.#currentCount = this.#nextCount = 0;
   }
 
-  #failBatch(batch: Batch): void {
+  #failBatch(batch: Batch, result: number): void {
     const { requests } = this.#parts;
-    for (let nth = 0; nth < batch.requestCount; nth++) requests.answer(batch.requests[nth], -EIO);
+    for (let nth = 0; nth < batch.requestCount; nth++) {
+      requests.answer(batch.requests[nth], result);
+    }
     batch.requestCount = 0;
   }
 }

@@ -51,6 +51,8 @@ export class Reader {
   /** Requests that wait for a free piece. */
   readonly #waiting: Waiting;
   readonly #waits: Uint8Array<ArrayBuffer>;
+  /** Requests that wait for a chunk. */
+  readonly #awaiting: Waiting;
   /** Numbers of pieces that are free: the first {@linkcode #free} of them. */
   readonly #pieces = Int32Array.from({ length: MAX_PIECES }, (_, nth) => nth);
   #free = MAX_PIECES;
@@ -71,6 +73,7 @@ export class Reader {
     this.#parts = parts;
     this.#waiting = new Waiting(parts.requests.count);
     this.#waits = new Uint8Array(parts.requests.count);
+    this.#awaiting = new Waiting(parts.requests.count);
     this.#readers = new Int32Array(parts.fds.length);
   }
 
@@ -112,7 +115,10 @@ export class Reader {
       } else if (maps.kind === IN_CHUNK) {
         if (this.#free === 0) return this.#wait(request);
         const { place } = maps;
-        this.#fromChunk(request, chunkOf(place), nthOf(place), length);
+        if (!this.#fromChunk(request, chunkOf(place), nthOf(place), length)) {
+          this.#waits[request] = 1;
+          return this.#awaiting.push(request);
+        }
       } else {
         const at = done[request] * blockSize;
         this.#host.data(request).fill(0, at, at + length * blockSize);
@@ -147,7 +153,23 @@ export class Reader {
     return true;
   }
 
-  #fromChunk(request: number, chunk: number, nth: number, count: number): void {
+  /** Goes on with the requests that wait for chunks: some have come. */
+  chunksCame(): void {
+    for (let left = this.#awaiting.length; left > 0; left--) this.#continue(this.#awaiting.shift());
+  }
+
+  /** Waits for no chunk any more. */
+  giveUp(): void {
+    while (this.#awaiting.length > 0) {
+      const request = this.#awaiting.shift();
+      this.#waits[request] = 0;
+      this.#parts.requests.result[request] = -EIO;
+      this.#settle(request);
+    }
+  }
+
+  /** Begins to read from a chunk. @returns False if the chunk is not here yet. */
+  #fromChunk(request: number, chunk: number, nth: number, count: number): boolean {
     const { chunks, blockSize, requests } = this.#parts;
     let opened;
     try {
@@ -157,18 +179,26 @@ export class Reader {
       if (!isUblkError(error)) throw error;
       this.#parts.onDamage(error.message);
       requests.result[request] = -EIO;
-      return;
+      return true;
     }
+    if (opened === undefined) return false;
     if (nth + count > opened.sums.length) {
       chunks.release(chunk);
       this.#parts.onDamage(`chunk ${chunk} has ${opened.sums.length} blocks, and not ${nth}`);
       requests.result[request] = -EIO;
-      return;
+      return true;
     }
     const piece = this.#take(request, count);
     this.#chunkOf[piece] = chunk;
     this.#from[piece] = nth;
-    this.#send(piece, opened.fd, opened.dataAt + nth * blockSize);
+    const at = opened.dataAt + nth * blockSize;
+    if (opened.bytes === undefined) this.#send(piece, opened.fd, at);
+    else {
+      const bytes = opened.bytes.subarray(at, at + count * blockSize);
+      this.#host.data(request).set(bytes, this.#at[piece]);
+      this.#finish(piece, bytes.length);
+    }
+    return true;
   }
 
   #take(request: number, count: number): number {
@@ -189,18 +219,24 @@ export class Reader {
 
   /** A piece has come. */
   came(piece: number, result: number): void {
+    if (result === -EINTR || result === -EAGAIN) return this.#again(piece);
+    const request = this.#requestOf[piece];
+    this.#finish(piece, result);
+    this.#settle(request);
+    while (this.#waiting.length > 0 && this.#free > 0) this.#continue(this.#waiting.shift());
+  }
+
+  /** Checks a piece that is there, and gives it up. */
+  #finish(piece: number, result: number): void {
     const { requests, chunks } = this.#parts;
     const request = this.#requestOf[piece];
     const chunk = this.#chunkOf[piece];
-    if (result === -EINTR || result === -EAGAIN) return this.#again(piece);
     if (result !== this.#bytes[piece]) this.#failed(piece, result);
     else if (!this.#isSound(piece)) this.#damaged(piece, "has a wrong checksum");
     if (chunk < 0) this.#readers[this.#fileOf[piece]]--;
     else chunks.release(chunk);
     this.#pieces[this.#free++] = piece;
     if (--requests.parts[request] < 0) fail("a piece comes once");
-    this.#settle(request);
-    while (this.#waiting.length > 0 && this.#free > 0) this.#continue(this.#waiting.shift());
   }
 
   /** Answers a request whose last piece has come, unless it waits to get more on its way. */
@@ -219,8 +255,7 @@ export class Reader {
     const { fds, chunks } = this.#parts;
     const chunk = this.#chunkOf[piece];
     if (chunk < 0) return this.#send(piece, fds[this.#fileOf[piece]], this.#from[piece]);
-    const { fd, dataAt } = chunks.take(chunk);
-    chunks.release(chunk);
+    const { fd, dataAt } = chunks.using(chunk);
     this.#send(piece, fd, dataAt + this.#from[piece] * this.#parts.blockSize);
   }
 
@@ -230,12 +265,7 @@ export class Reader {
     const data = this.#host.data(this.#requestOf[piece]);
     const step = chunk < 0 ? blockSize / JOURNAL_UNIT : 1;
     let nth = chunk < 0 ? this.#from[piece] / JOURNAL_UNIT : this.#from[piece];
-    let expected: Uint32Array<ArrayBuffer>;
-    if (chunk < 0) expected = sums[this.#fileOf[piece]];
-    else {
-      expected = chunks.take(chunk).sums;
-      chunks.release(chunk);
-    }
+    const expected = chunk < 0 ? sums[this.#fileOf[piece]] : chunks.using(chunk).sums;
     const end = this.#at[piece] + this.#bytes[piece];
     for (let at = this.#at[piece]; at < end; at += blockSize, nth += step) {
       if (sumOf(data.subarray(at, at + blockSize)) !== expected[nth]) return false;

@@ -1,0 +1,33 @@
+/**
+ * Volumes in temporary folders, for tests of the library.
+ *
+ * @module
+ */
+
+import { namesLibc } from "../../uring/libc.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+namesLibc();
+
+/** Where a volume of a test lives. */
+export interface VolumeFolders {
+  /** All of it. */
+  readonly folder: string;
+  /** The store. */
+  readonly store: string;
+  /** The folder of journals. */
+  readonly journal: string;
+  /** The smallest journal. */
+  readonly journalSize: string;
+}
+
+/** Runs a test in a folder that is removed. */
+export async function inFolder(run: (at: VolumeFolders) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "ublk-volume-" });
+  try {
+    const [store, journal] = [`${folder}/store`, `${folder}/journal`];
+    await run({ folder, store, journal, journalSize: "16M" });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}

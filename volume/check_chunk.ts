@@ -1,0 +1,97 @@
+/**
+ * Checks one chunk: its table, the sum of each block, and the map against it.
+ *
+ * @module
+ */
+
+import type { Counts } from "./findings.ts";
+import {
+  CHUNK_HEADER_BYTES,
+  type ChunkTable,
+  decodeChunkTable,
+  tableBytesOf,
+} from "./format/chunk.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { chunkOf, placeOf } from "./format/place.ts";
+import { FormatError } from "./format/record.ts";
+import { sumOf } from "./format/sum.ts";
+import type { BlockMap } from "./map/block_map.ts";
+
+/** A chunk to check. */
+export interface ChunkParts {
+  /** Its name. */
+  readonly object: string;
+  /** Its number. */
+  readonly number: number;
+  /** All of it. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** What it is part of. */
+  readonly manifest: Manifest;
+  /** The block map. */
+  readonly map: BlockMap;
+  /** Takes the blocks that are where the map says. */
+  readonly right: BlockMap;
+  /** Takes what is found. */
+  readonly counts: Counts;
+}
+
+/** Checks a chunk. */
+export function checkChunk(parts: ChunkParts): void {
+  const { object, number, bytes, manifest, counts } = parts;
+  let table: ChunkTable;
+  try {
+    const tableBytes = tableBytesOf(bytes.subarray(0, CHUNK_HEADER_BYTES));
+    table = decodeChunkTable(bytes.subarray(0, tableBytes), manifest.volume, number);
+    if (table.length !== bytes.length) {
+      throw new FormatError(`it has ${bytes.length} bytes, and not ${table.length}`);
+    }
+    if (table.blockSize !== manifest.blockSize) {
+      throw new FormatError(`its blocks have ${table.blockSize} bytes`);
+    }
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    counts.findings.push({ object, offset: 0, words: error.message });
+    return;
+  }
+  checkBlocks(parts, table);
+  checkFrames(parts, table);
+}
+
+function checkBlocks(
+  { object, bytes, counts }: ChunkParts,
+  { sums, dataAt, blockSize }: ChunkTable,
+): void {
+  for (let nth = 0, at = dataAt; nth < sums.length; nth++, at += blockSize) {
+    counts.blocks++;
+    if (sumOf(bytes.subarray(at, at + blockSize)) === sums[nth]) continue;
+    counts.findings.push({ object, offset: at, words: `block ${nth} has a wrong checksum` });
+  }
+}
+
+/** Notes which blocks of the disk the chunk holds just where the map says. */
+function checkFrames(
+  { object, number, map, right, counts }: ChunkParts,
+  { frames, sums }: ChunkTable,
+): void {
+  let nth = 0;
+  let last = 0;
+  for (const { block, count, hole } of frames) {
+    if (block < last || count === 0 || !hole && nth + count > sums.length) {
+      counts.findings.push({ object, offset: 0, words: "its frames are not in order" });
+      return;
+    }
+    last = block + count;
+    if (hole) continue;
+    // The disk may have become smaller since.
+    const end = Math.min(last, map.blocks);
+    for (let at = block; at < end;) {
+      const length = map.find(at, end - at);
+      const { place } = map;
+      const isRight = place >= 0 && chunkOf(place) === number &&
+        place === placeOf(number, nth + at - block);
+      if (isRight) right.set(at, length, 0);
+      at += length;
+    }
+    nth += count;
+  }
+}

@@ -1,0 +1,249 @@
+/**
+ * When the drain commits, in a program that does it in its own thread: once enough has come together,
+ * or has waited for long enough, and at once when somebody asks for it. A store that fails is tried
+ * again, ever more slowly. A volume that somebody else has taken, or that is damaged, is drained no
+ * more.
+ *
+ * @module
+ */
+
+import { assert, isUblkError, thrownText, UblkError } from "../../uapi/error.ts";
+import { StoreError } from "../../store/store.ts";
+import type { Commit, Drain } from "../engine.ts";
+import type { Seam } from "../seam.ts";
+import type { JournalEnd } from "../journal/writer.ts";
+import type { Drainer, MadeCommit } from "./drainer.ts";
+
+/** What has been waiting for so long is committed, in milliseconds. */
+export const COMMIT_AFTER_MS = 5000;
+/** So much is committed at once, in bytes. */
+export const COMMIT_AFTER_BYTES = 64 << 20;
+/** The first pause after a failure of the store, in milliseconds. It doubles up to the last. */
+const FIRST_PAUSE_MS = 100;
+const LAST_PAUSE_MS = 10_000;
+
+/** The parts of a {@linkcode DrainPace}. */
+export interface DrainPaceParts {
+  /** Time. */
+  readonly seam: Pick<Seam, "clock">;
+  /** Tells the engine that a commit waits. */
+  readonly wake: () => void;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+  /** The drain has stopped for good. */
+  readonly onStop: (error: UblkError) => void;
+  /** Waits, for tests. @default A timer */
+  readonly timer?: (ms: number, call: () => void) => () => void;
+}
+
+/** Somebody who waits until the store has something. */
+interface Waiter {
+  readonly sequence: number;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Decides when to drain. */
+export class DrainPace implements Drain {
+  /** The sequence of the last batch that the store has. */
+  drainedSequence = 0;
+  /** Commits so far. */
+  commits = 0;
+  readonly #parts: DrainPaceParts;
+  readonly #timer: (ms: number, call: () => void) => () => void;
+  #position = 0;
+  #sequence = 0;
+  #written = 0;
+  #drainedWritten = 0;
+  #drainer: Pick<Drainer, "commit"> | undefined = undefined;
+  /** When the oldest batch came that the store does not have; undefined if it has all. */
+  #since: number | undefined = undefined;
+  /** Everything up to this sequence is to be drained at once. */
+  #wanted = -1;
+  /** The next commit is to be made at once: the journal is full. */
+  #isHurried = false;
+  /** The drainer is at work. */
+  #isCommitting = false;
+  #underWay: Promise<void> = Promise.resolve();
+  #made: MadeCommit | undefined = undefined;
+  #waiters: Waiter[] = [];
+  #cancelTimer: (() => void) | undefined = undefined;
+  /** Pause after the latest failure in milliseconds; 0 if the latest commit went well. */
+  #pauseMs = 0;
+  #retryAt = 0;
+  #failure = "";
+  #stopped: UblkError | undefined = undefined;
+  #isClosed = false;
+
+  /** Takes over the parts. */
+  constructor(parts: DrainPaceParts) {
+    this.#parts = parts;
+    this.#timer = parts.timer ?? startTimer;
+  }
+
+  /**
+   * Begins to drain.
+   *
+   * @param from What the store has.
+   * @param end What the journal has.
+   */
+  start(drainer: Pick<Drainer, "commit">, from: JournalEnd, end: JournalEnd): void {
+    this.#drainer = drainer;
+    this.drainedSequence = this.#sequence = from.sequence;
+    this.#drainedWritten = from.written;
+    this.published(end.position, end.sequence, end.written);
+  }
+
+  /** Why the drain has stopped for good, if it has. */
+  get stopped(): UblkError | undefined {
+    return this.#stopped;
+  }
+
+  /** Why the store cannot take anything at the moment, in a line; empty if it can. */
+  get failure(): string {
+    return this.#failure;
+  }
+
+  /** Bytes of data that the journal has and the store does not. */
+  get lagBytes(): number {
+    return this.#written - this.#drainedWritten;
+  }
+
+  published(position: number, sequence: number, written: number): void {
+    assert(sequence >= this.#sequence, "the journal does not go back");
+    this.#position = position;
+    this.#sequence = sequence;
+    this.#written = written;
+    if (sequence > this.drainedSequence) this.#since ??= this.#parts.seam.clock();
+    this.#look();
+  }
+
+  hurry(): void {
+    if (this.#isHurried) return;
+    this.#isHurried = true;
+    this.#look();
+  }
+
+  commit(): Commit | undefined {
+    if (this.#made === undefined) return undefined;
+    return { extents: this.#made.extents, position: this.#made.end.position };
+  }
+
+  taken(): void {
+    assert(this.#made !== undefined, "a commit is taken over once");
+    this.#made = undefined;
+    this.#look();
+  }
+
+  /**
+   * Resolves once the store has everything that was published before.
+   *
+   * @throws {UblkError} Why the drain has stopped for good.
+   */
+  async sync(): Promise<void> {
+    const sequence = this.#sequence;
+    if (sequence <= this.drainedSequence) return;
+    if (this.#stopped !== undefined) throw this.#stopped;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiters.push({ sequence, resolve, reject });
+    this.#wanted = Math.max(this.#wanted, sequence);
+    this.#retryAt = 0;
+    this.#look();
+    await promise;
+  }
+
+  /** Begins no further commit, and waits for the one under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    await this.#underWay;
+    const error = this.#stopped ?? new UblkError("ABORTED", {
+      operation: "drain",
+      reason: this.#failure === "" ? "the volume was closed" : this.#failure,
+    });
+    for (const { reject } of this.#waiters.splice(0)) reject(error);
+  }
+
+  /** Begins a commit if it is time, or sets a timer. */
+  #look(): void {
+    const isBusy = this.#isCommitting || this.#made !== undefined;
+    const isOver = this.#isClosed || this.#stopped !== undefined;
+    if (this.#drainer === undefined || isBusy || isOver || this.#sequence <= this.drainedSequence) {
+      return;
+    }
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    const now = this.#parts.seam.clock();
+    const isWanted = this.#isHurried || this.#wanted > this.drainedSequence ||
+      this.lagBytes >= COMMIT_AFTER_BYTES;
+    const due = Math.max(this.#retryAt, isWanted ? now : this.#since! + COMMIT_AFTER_MS);
+    if (due <= now) {
+      this.#isCommitting = true;
+      this.#underWay = this.#commit();
+    } else {
+      this.#cancelTimer = this.#timer(due - now, () => {
+        this.#cancelTimer = undefined;
+        this.#look();
+      });
+    }
+  }
+
+  async #commit(): Promise<void> {
+    // Never within a call of the engine, nor before what it does is complete.
+    await undefined;
+    try {
+      const now = this.#parts.seam.clock();
+      const made = await this.#drainer!.commit(this.#position);
+      assert(made !== undefined, "what was published can be committed");
+      this.#pauseMs = this.#retryAt = 0;
+      if (this.#failure !== "") this.#parts.report("the store takes data again");
+      this.#failure = "";
+      this.#isHurried = false;
+      this.#made = made;
+      this.commits++;
+      this.drainedSequence = made.end.sequence;
+      this.#drainedWritten = made.end.written;
+      this.#since = this.drainedSequence < this.#sequence ? now : undefined;
+      this.#tellWaiters();
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.#isCommitting = false;
+    if (this.#made !== undefined) this.#parts.wake();
+    else this.#look();
+  }
+
+  #tellWaiters(): void {
+    this.#waiters = this.#waiters.filter(({ sequence, resolve }) => {
+      if (sequence > this.drainedSequence) return true;
+      resolve();
+      return false;
+    });
+  }
+
+  #failed(error: unknown): void {
+    const { report, seam, onStop } = this.#parts;
+    if (error instanceof StoreError) {
+      this.#pauseMs = Math.min(LAST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, this.#pauseMs * 2));
+      this.#retryAt = seam.clock() + this.#pauseMs;
+      if (error.message !== this.#failure) report(`${error.message}; it is tried again`);
+      this.#failure = error.message;
+      return;
+    }
+    this.#stopped = isUblkError(error) ? error : new UblkError("UNEXPECTED", {
+      operation: "drain",
+      reason: thrownText(error),
+      hint: "this is a mistake in ublk; the journal has everything",
+      cause: error,
+    });
+    report(this.#stopped.message);
+    for (const { reject } of this.#waiters.splice(0)) reject(this.#stopped);
+    onStop(this.#stopped);
+  }
+}
+
+function startTimer(ms: number, call: () => void): () => void {
+  const timer = setTimeout(call, ms);
+  return () => clearTimeout(timer);
+}

@@ -1,0 +1,95 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { inFolder } from "../tests/volumes/folders.ts";
+import { FaultyStore } from "../store/faulty.ts";
+import { MemoryStore } from "../store/memory.ts";
+import { UblkError } from "../uapi/error.ts";
+import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
+import { Volume } from "./volume.ts";
+
+const BLOCK = 4096;
+
+async function codeOf(call: () => Promise<unknown>): Promise<string> {
+  return (await assertRejects(call, UblkError)).code;
+}
+
+Deno.test("listVolumes, volumeInfo + the names in a store, and what is known of each", async () => {
+  await inFolder(async (at) => {
+    await Volume.create("b", { store: at.store, size: "1G" });
+    await Volume.create("a", { store: at.store, size: "1M", blockSize: 512 });
+    assertEquals(await listVolumes(at.store), ["a", "b"]);
+    assertEquals(await codeOf(() => volumeInfo(at.store, "c")), "VOLUME_NOT_FOUND");
+    const volume = await Volume.open("b", at);
+    await volume.write(new Uint8Array(4 * BLOCK).fill(1), 0);
+    await volume.write(new Uint8Array(BLOCK).fill(2), 0);
+    await volume.sync();
+    const open = await volumeInfo(at.store, "b");
+    assert(open.attachedBy?.includes(String(Deno.pid)));
+    assertEquals([open.size, open.blockSize, open.epoch], [1 << 30, 4096, 1]);
+    assertEquals([open.mappedBytes, open.writtenBytes], [4 * BLOCK, 5 * BLOCK]);
+    assert(open.storedBytes >= 4 * BLOCK && open.committed >= open.created);
+    await volume.close();
+    assertEquals((await volumeInfo(at.store, "b")).attachedBy, undefined);
+  });
+});
+
+Deno.test("removeVolume + refuses one that is open, unless forced; its writer is fenced", async () => {
+  await inFolder(async (at) => {
+    const store = new MemoryStore();
+    await Volume.create("v", { store, size: "1M" });
+    const volume = await Volume.open("v", { ...at, store });
+    await volume.write(new Uint8Array(BLOCK).fill(1), 0);
+    await volume.sync();
+    assertEquals(await codeOf(() => removeVolume(store, "v")), "VOLUME_BUSY");
+    await removeVolume(store, "v", { force: true });
+    assertEquals(await listVolumes(store), []);
+    await volume.write(new Uint8Array(BLOCK).fill(2), 0);
+    assertEquals(await codeOf(() => volume.sync()), "VOLUME_FENCED");
+    assertEquals(await codeOf(() => volume.close()), "VOLUME_FENCED");
+  });
+});
+
+Deno.test("removeVolume + interrupted anywhere it leaves a volume or none, and is finished later", async () => {
+  for (let failing = 1;; failing++) {
+    const store = new FaultyStore(new MemoryStore());
+    let deletes = 0;
+    await inFolder(async (at) => {
+      await Volume.create("v", { store, size: "1M" });
+      {
+        await using volume = await Volume.open("v", { ...at, store });
+        await volume.write(new Uint8Array(BLOCK).fill(1), 0);
+      }
+      store.faults = ({ name }) => {
+        return name === "delete" && ++deletes === failing ? "unavailable" : undefined;
+      };
+      await removeVolume(store, "v", { journal: at.journal }).catch(() => {});
+      store.faults = undefined;
+      if (deletes < failing) return assertEquals(await listVolumes(store), []);
+      if (failing === 1) {
+        await using volume = await Volume.open("v", { ...at, store });
+        const block = new Uint8Array(BLOCK);
+        await volume.read(block, 0);
+        assertEquals(block[0], 1);
+      } else {
+        assertEquals(await listVolumes(store), []);
+        // A new one of that name is in nobody's way.
+        await Volume.create("v", { store, size: "1M" });
+        {
+          await using volume = await Volume.open("v", { ...at, store });
+          const block = new Uint8Array(BLOCK).fill(9);
+          await volume.read(block, 0);
+          assertEquals(block[0], 0);
+          await volume.write(block.fill(3), 0);
+        }
+        await using volume = await Volume.open("v", { ...at, store, readOnly: true });
+        const block = new Uint8Array(BLOCK);
+        await volume.read(block, 0);
+        assertEquals(block[0], 3);
+      }
+      await removeVolume(store, "v", { journal: at.journal });
+      let left = 0;
+      for await (const _ of store.list("")) left++;
+      assertEquals([left, await codeOf(() => removeVolume(store, "v"))], [0, "VOLUME_NOT_FOUND"]);
+    });
+    if (deletes < failing) break;
+  }
+});

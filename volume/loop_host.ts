@@ -1,0 +1,306 @@
+/**
+ * A host for a volume's engine in a program with an event loop. Requests are Promises; their data is
+ * copied through memory of the host, which the kernel can read and write.
+ *
+ * @module
+ */
+
+import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
+import { EIO, ETIME } from "../uapi/errno.ts";
+import { assert, fail, thrownText } from "../uapi/error.ts";
+import type { FileOperations } from "./file_operations.ts";
+
+/** A request of the program. */
+export interface LoopRequest {
+  /** `UBLK_IO_OP_*`. */
+  readonly op: number;
+  /** Bytes from the start of the disk. */
+  readonly offset: number;
+  /** Bytes; at most {@linkcode LoopHost.requestBytes} if it has data. */
+  readonly length: number;
+  /** Durable before it is answered. */
+  readonly fua?: boolean;
+  /** The data of a write. */
+  readonly source?: Uint8Array<ArrayBuffer>;
+  /** Takes the data of a read. */
+  readonly target?: Uint8Array<ArrayBuffer>;
+}
+
+interface Pending {
+  readonly request: LoopRequest;
+  readonly resolve: (result: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A request that the engine has, and its memory. */
+interface Slot {
+  readonly memory: EngineMemory & Disposable;
+  pending: Pending | undefined;
+}
+
+/** The parts of a {@linkcode LoopHost}. */
+export interface LoopHostParts {
+  /** The operations on files. */
+  readonly operations: FileOperations;
+  /** The number of requests at once; more wait. */
+  readonly requests: number;
+  /** Most bytes of a request's data. */
+  readonly requestBytes: number;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+}
+
+/** Serves an engine. */
+export class LoopHost implements EngineHost {
+  readonly requests: number;
+  /** Most bytes of a request's data. */
+  readonly requestBytes: number;
+  readonly #operations: FileOperations;
+  readonly #report: (words: string) => void;
+  readonly #slots: readonly Slot[];
+  /** Numbers of slots that are free. */
+  readonly #free: number[];
+  /** Requests without a slot, the oldest first. */
+  #waiting: Pending[] = [];
+  #engine: Engine | undefined;
+  #isBatchDue = false;
+  /** Operations and timers without a result. */
+  #underWay = 0;
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  /** Those who wait until nothing is under way. */
+  #idle: (() => void)[] = [];
+  #isOver = false;
+
+  /** Makes the memory of the requests. */
+  constructor({ operations, requests, requestBytes, report }: LoopHostParts) {
+    this.requests = requests;
+    this.requestBytes = requestBytes;
+    this.#operations = operations;
+    this.#report = report;
+    this.#slots = Array.from({ length: requests }, () => ({
+      memory: operations.allocate(requestBytes),
+      pending: undefined,
+    }));
+    this.#free = Array.from({ length: requests }, (_, nth) => requests - 1 - nth);
+  }
+
+  /** Starts an engine. Called once. */
+  serve(engine: Engine): void {
+    assert(this.#engine === undefined, "a host serves one engine");
+    this.#engine = engine;
+    this.#call(() => engine.start(this));
+  }
+
+  /** Makes a request. @returns 0 or a negative errno. */
+  make(request: LoopRequest): Promise<number> {
+    if (this.#isOver) return Promise.resolve(-EIO);
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#waiting.push({ request, resolve, reject });
+    this.#letIn();
+    return promise;
+  }
+
+  /** Has the engine look again soon: a commit waits for it, for example. */
+  wake(): void {
+    this.#batchIsDue();
+  }
+
+  /** Tells the engine something of its own. */
+  tell(call: () => void): void {
+    this.#call(call);
+    this.#batchIsDue();
+  }
+
+  /** Ends the batch now if it has not ended: what was answered is published after that. */
+  settle(): void {
+    if (this.#isBatchDue) this.#batchEnd();
+  }
+
+  /** Has the engine answer everything that waits with an error. */
+  giveUp(): void {
+    this.#call(() => this.#engine?.giveUp());
+    this.#batchIsDue();
+  }
+
+  /** Resolves once no request is open and nothing is under way. */
+  async idle(): Promise<void> {
+    while (!this.#isIdle) await new Promise<void>((resolve) => void this.#idle.push(resolve));
+  }
+
+  /** Calls the engine no more. What is open is answered with EIO. */
+  end(): void {
+    this.#isOver = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    for (let slot = 0; slot < this.#slots.length; slot++) {
+      if (this.#slots[slot].pending !== undefined) this.#answer(slot, -EIO);
+    }
+    for (const { resolve } of this.#waiting.splice(0)) resolve(-EIO);
+  }
+
+  get #isIdle(): boolean {
+    return this.#underWay === 0 && this.#waiting.length === 0 && !this.#isBatchDue &&
+      this.#free.length === this.#slots.length;
+  }
+
+  #letIn(): void {
+    while (this.#waiting.length > 0 && this.#free.length > 0 && !this.#isOver) {
+      const pending = this.#waiting.shift()!;
+      const { source, length } = pending.request;
+      assert((source ?? pending.request.target ?? []).length <= this.requestBytes, "data has room");
+      const slot = this.#free.pop()!;
+      try {
+        // Throws if somebody has detached the buffer meanwhile.
+        if (source !== undefined) {
+          if (source.length !== length) throw new TypeError("the buffer was detached");
+          this.#slots[slot].memory.bytes.set(source);
+        }
+      } catch (error) {
+        this.#free.push(slot);
+        pending.reject(error);
+        continue;
+      }
+      this.#slots[slot].pending = pending;
+      this.#call(() => this.#engine!.request(slot));
+      this.#batchIsDue();
+    }
+  }
+
+  #batchIsDue(): void {
+    if (this.#isBatchDue || this.#isOver) return;
+    this.#isBatchDue = true;
+    queueMicrotask(() => this.settle());
+  }
+
+  #batchEnd(): void {
+    this.#isBatchDue = false;
+    this.#call(() => this.#engine!.batchEnd());
+    if (this.#isIdle) { for (const resolve of this.#idle.splice(0)) resolve(); }
+  }
+
+  /** Calls the engine. One that has thrown is called no more: it does not know what it has done. */
+  #call(call: () => void): void {
+    if (this.#isOver) return;
+    try {
+      call();
+    } catch (error) {
+      this.#report(`the engine has failed, and the volume with it: ${thrownText(error)}`);
+      this.end();
+    }
+  }
+
+  #done(token: number, result: number): void {
+    this.#underWay--;
+    this.#call(() => this.#engine!.done(token, result));
+    this.#batchIsDue();
+    if (this.#isOver && this.#underWay === 0) {
+      for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  #request(slot: number): LoopRequest {
+    return (this.#slots[slot].pending ?? fail("the engine holds the request")).request;
+  }
+
+  op(request: number): number {
+    return this.#request(request).op;
+  }
+
+  offset(request: number): number {
+    return this.#request(request).offset;
+  }
+
+  length(request: number): number {
+    return this.#request(request).length;
+  }
+
+  fua(request: number): boolean {
+    return this.#request(request).fua ?? false;
+  }
+
+  mayUnmap(_request: number): boolean {
+    return true;
+  }
+
+  data(request: number): Uint8Array<ArrayBuffer> {
+    const { source, target } = this.#request(request);
+    const { bytes } = this.#slots[request].memory;
+    return bytes.subarray(0, (source ?? target)?.length ?? 0);
+  }
+
+  answer(request: number, result: number): void {
+    this.#answer(request, result);
+    // Others may come in at the end of the batch at the earliest: the engine is at work.
+    if (this.#waiting.length > 0) queueMicrotask(() => this.#letIn());
+  }
+
+  #answer(slot: number, result: number): void {
+    const { memory, pending } = this.#slots[slot];
+    if (pending === undefined) fail("a request is answered once");
+    this.#slots[slot].pending = undefined;
+    const { request: { target, length }, resolve, reject } = pending;
+    try {
+      if (target !== undefined && result === 0) {
+        if (target.length !== length) throw new TypeError("the buffer was detached");
+        target.set(memory.bytes.subarray(0, length));
+      }
+      resolve(result);
+    } catch (error) {
+      reject(error);
+    }
+    this.#free.push(slot);
+  }
+
+  readInto(
+    request: number,
+    at: number,
+    length: number,
+    fd: number,
+    offset: number,
+    token: number,
+  ): void {
+    this.read(this.#slots[request].memory, at, length, fd, offset, token);
+  }
+
+  read(
+    memory: EngineMemory,
+    at: number,
+    length: number,
+    fd: number,
+    offset: number,
+    token: number,
+  ): void {
+    this.#underWay++;
+    this.#operations.read(memory, at, length, fd, offset, (result) => this.#done(token, result));
+  }
+
+  write(
+    memory: EngineMemory,
+    at: number,
+    length: number,
+    fd: number,
+    offset: number,
+    token: number,
+  ): void {
+    this.#underWay++;
+    this.#operations.write(memory, at, length, fd, offset, (result) => this.#done(token, result));
+  }
+
+  sync(fd: number, token: number): void {
+    this.#underWay++;
+    this.#operations.sync(fd, (result) => this.#done(token, result));
+  }
+
+  timeout(microseconds: number, token: number): void {
+    this.#underWay++;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#done(token, -ETIME);
+    }, microseconds / 1000);
+    this.#timers.add(timer);
+  }
+
+  nowUs(): number {
+    return performance.now() * 1000;
+  }
+}

@@ -1,0 +1,335 @@
+/**
+ * Puts a volume together in the thread of a program: store, journal, engine, host and drain.
+ *
+ * ```
+ *  Volume ──▶ LoopHost ──▶ VolumeEngine ──▶ Drainer, when DrainPace says so ──▶ Store
+ *                │              │
+ *                └── FileOperations ──▶ the journal's files, the chunks' files
+ * ```
+ *
+ * @module
+ */
+
+import type { Engine } from "../disk/engine.ts";
+import type { File, Files } from "../files/port.ts";
+import { makeFolders } from "../store/directory.ts";
+import { type Store, StoreError } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
+import { attachEngine, chunkOpener, type EngineSizes, loadMaps } from "./attach.ts";
+import { notFound, readHead, readManifest } from "./committed.ts";
+import { DrainPace } from "./drain/pace.ts";
+import { Drainer } from "./drain/drainer.ts";
+import { JournalSource } from "./drain/source.ts";
+import type { Head } from "./format/head.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { NO_UUID } from "./format/record.ts";
+import { type FileOperations, fileOperations } from "./file_operations.ts";
+import { batchMemoryBytes } from "./journal/batch.ts";
+import { openSegments, segmentPaths } from "./journal/files.ts";
+import { readIdentity } from "./journal/identity.ts";
+import { recoverJournal } from "./journal/recover.ts";
+import { LoopHost } from "./loop_host.ts";
+import type { Maps } from "./maps.ts";
+import { ObjectNames } from "./names.ts";
+import type { OpenChunk } from "./read/chunk_files.ts";
+import { FetchedChunks } from "./read/fetched_chunks.ts";
+import { ReadOnlyEngine } from "./read_only.ts";
+import type { Seam } from "./seam.ts";
+import type { JournalShape } from "./shape.ts";
+import { endOf, lockFolder, type LostJournal, missingJournal, takeVolume } from "./take.ts";
+
+/** Most bytes of one request; longer ones are cut into pieces. */
+const REQUEST_BYTES = 256 << 10;
+/** Requests that the engine has at once; more wait. */
+const REQUESTS = 64;
+/** Most bytes of data of one commit. */
+const COMMIT_BYTES = 64 << 20;
+/** Memory to read the journal with. */
+const WINDOW_BYTES = 4 << 20;
+/** Chunks in memory, of a store without files: so many are kept. */
+const FETCHED_CHUNKS = 16;
+/** Pauses between attempts to leave a volume in order, in milliseconds. */
+const RELEASE_PAUSE_MS = 200;
+
+/** What a volume is opened with, checked. */
+export interface OpenParts {
+  /** The volume's name. */
+  readonly name: string;
+  /** The store. It stays open. */
+  readonly store: Store;
+  /** The folder of the volume's journal; undefined for none, which only a reader may have. */
+  readonly folder: string | undefined;
+  /** The shape of a journal that is to be made, for blocks of a size. */
+  readonly journalShape: (blockSize: number) => JournalShape;
+  /** Go on without the journal. */
+  readonly withoutJournal: boolean;
+  /** A full journal fails writes. */
+  readonly failsWhenFull: boolean;
+  /** How long closing may take, in milliseconds. */
+  readonly patienceMs: number;
+  /** The files of this machine. */
+  readonly files: Files;
+  /** Time and randomness. */
+  readonly seam: Seam;
+  /** Who opens it, in words. */
+  readonly host: string;
+  /** Sizes of the engine. */
+  readonly sizes: EngineSizes;
+  /** Takes a line for the log. Never called within a call of the engine. */
+  readonly report: (words: string) => void;
+}
+
+/** A volume that is open. */
+export interface OpenedVolume {
+  /** The disk's size in bytes, its block's, and when the store's state was written. */
+  readonly manifest: Manifest;
+  /** Where everything is. */
+  readonly maps: Maps;
+  /** Takes requests. */
+  readonly host: LoopHost;
+  /** What was lost, if it was opened without its journal. */
+  readonly lost?: LostJournal;
+  /** Why it takes no writes any more, if so. */
+  readonly stopped: UblkError | undefined;
+  /** Resolves once the store has everything that was answered before. */
+  sync(): Promise<void>;
+  /** Drains everything and leaves the volume in order. No request may be made any more. */
+  close(): Promise<void>;
+}
+
+/** An engine with what a host does for it beyond the interface. */
+interface ChunkEngine extends Engine {
+  chunksCame(): void;
+  close(): void;
+}
+
+/** Opens a volume for reading and writing. */
+export async function openForWriting(
+  parts: OpenParts & { readonly folder: string },
+): Promise<OpenedVolume> {
+  const { files, store, folder, report, seam, sizes, name, failsWhenFull } = parts;
+  await using stack = new AsyncDisposableStack();
+  const operations = stack.use(fileOperations(files));
+  const names = new ObjectNames(name);
+  const { manifest } = await stateOf(store, names);
+  makeFolders(files, folder);
+  const taken = stack.use(
+    await takeVolume({ ...parts, ...parts.journalShape(manifest.blockSize) }),
+  );
+  const { committed, identity, paths, from } = taken;
+  const maps = await loadMaps(committed);
+  const host = makeHost(operations, report);
+  const pace = new DrainPace({
+    ...{ seam, report, wake: () => host.wake() },
+    onStop: () => host.giveUp(),
+  });
+  let made: ChunkEngine | undefined = undefined;
+  const chunks = chunksOf(parts, operations, names, identity.volume, () => {
+    if (made !== undefined) host.tell(() => made?.chunksCame());
+  });
+  const journal = openAll(stack, () => openSegments(files, paths));
+  const words = `journal ${folder}`;
+  const { engine, end, drainFrom } = attachEngine({
+    ...{ identity, journal, maps, from, failsWhenFull, words, report },
+    ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
+    ...{ drain: pace, openChunk: chunks.open },
+    sizes: { ...sizes, openChunks: chunks.most ?? sizes.openChunks },
+  });
+  made = engine;
+  stack.defer(() => engine.close());
+  const { blockSize, size } = identity;
+  const batch = batchMemoryBytes(sizes.batchData, blockSize);
+  const drainer = new Drainer({
+    committed,
+    source: new JournalSource({
+      ...{ blockSize, size, words, from: drainFrom },
+      files: openAll(stack, () => openSegments(files, paths)),
+      window: operations.allocate(Math.max(WINDOW_BYTES, 2 * batch)).bytes,
+    }),
+    data: new Uint8Array(Math.max(batch, Math.min(COMMIT_BYTES, size * identity.files))),
+  });
+  host.serve(engine);
+  pace.start(drainer, drainFrom, end);
+  const owned = stack.move();
+  return {
+    ...{ maps, host, lost: taken.lost },
+    get manifest() {
+      return committed.manifest;
+    },
+    get stopped() {
+      return pace.stopped;
+    },
+    async sync() {
+      host.settle();
+      await pace.sync();
+    },
+    async close() {
+      const late = lateness(parts.patienceMs);
+      try {
+        await late.orBefore(drainAll(host, pace), () => notDrained(name, pace.failure));
+        await late.orBefore(
+          release(() => committed.release()),
+          () => notDrained(name, pace.failure),
+        );
+      } catch (error) {
+        host.giveUp();
+        throw error;
+      } finally {
+        // Only a call of the store that never returns could keep it: it can harm nobody.
+        await late.orBefore(pace.close(), () => undefined).catch(() => {});
+        await host.idle();
+        host.end();
+        late.cancel();
+        await chunks.idle();
+        await owned.disposeAsync();
+      }
+    },
+  };
+}
+
+async function drainAll(host: LoopHost, pace: DrainPace): Promise<void> {
+  await host.idle();
+  host.settle();
+  if (pace.stopped !== undefined) throw pace.stopped;
+  await pace.sync();
+}
+
+/** Leaves the volume in order. A store that is away for a moment is asked again. */
+async function release(attempt: () => Promise<void>): Promise<void> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.fault !== "unavailable") throw error;
+      await new Promise((resolve) => setTimeout(resolve, RELEASE_PAUSE_MS));
+    }
+  }
+}
+
+function notDrained(name: string, failure: string): UblkError {
+  return new UblkError("VOLUME_STORE", {
+    operation: `close ${name}`,
+    reason: `the store has not taken everything${failure === "" ? "" : `: ${failure}`}`,
+    hint: "nothing is lost: the journal has it; open the volume with the same journal again",
+  });
+}
+
+/** Opens a volume for reading. It stays as it is, whoever writes to it. */
+export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
+  const { files, store, report, sizes, name } = parts;
+  await using stack = new AsyncDisposableStack();
+  const operations = stack.use(fileOperations(files));
+  const names = new ObjectNames(name);
+  const { head, manifest } = await stateOf(store, names);
+  const maps = await loadMaps({ store, names, manifest });
+  const journal = readJournal(parts, operations, stack, head, manifest, maps);
+  const host = makeHost(operations, report);
+  let made: ChunkEngine | undefined = undefined;
+  const chunks = chunksOf(parts, operations, names, manifest.volume, () => {
+    if (made !== undefined) host.tell(() => made?.chunksCame());
+  });
+  const engine = new ReadOnlyEngine({
+    ...{ blockSize: manifest.blockSize, maps, report, ...journal },
+    ...{ openChunk: chunks.open, openChunks: chunks.most ?? sizes.openChunks },
+  });
+  made = engine;
+  stack.defer(() => engine.close());
+  host.serve(engine);
+  const owned = stack.move();
+  return {
+    ...{ manifest, maps, host, stopped: undefined },
+    sync: () => Promise.resolve(),
+    async close() {
+      await host.idle();
+      host.end();
+      await chunks.idle();
+      await owned.disposeAsync();
+    },
+  };
+}
+
+/** Reads what the journal has beyond the store, and keeps it from being used by others. */
+function readJournal(
+  parts: OpenParts,
+  operations: FileOperations,
+  stack: AsyncDisposableStack,
+  head: Head,
+  manifest: Manifest,
+  maps: Maps,
+): { fds: number[]; sums: readonly Uint32Array<ArrayBuffer>[]; segmentSize: number } {
+  const { files, folder, name } = parts;
+  const none = { fds: [], sums: [], segmentSize: manifest.blockSize };
+  if (folder === undefined || head.journal === NO_UUID) return none;
+  if (files.status(folder) !== undefined) {
+    stack.use(lockFolder(files, folder));
+    const identity = readIdentity(files, folder);
+    if (identity?.journal === head.journal) {
+      const paths = segmentPaths(files, folder);
+      const opened = openAll(stack, () => paths.map((path) => files.open(path)));
+      const { size, journal, blockSize, volume } = identity;
+      using memory = operations.allocate(size);
+      const { sums } = recoverJournal({
+        ...{ files: opened, volume, journal, blockSize, size, maps, buffer: memory.bytes },
+        ...{ from: endOf(manifest), words: `journal ${folder}` },
+      });
+      return { fds: opened.map(operations.fdOf), sums, segmentSize: size };
+    }
+  }
+  if (parts.withoutJournal) return none;
+  throw missingJournal({ folder, name }, head);
+}
+
+/** The state of a volume that is there. */
+async function stateOf(
+  store: Store,
+  names: ObjectNames,
+): Promise<{ head: Head; manifest: Manifest }> {
+  const found = await readHead(store, names);
+  if (found === undefined) throw notFound(store, names.volume);
+  return { head: found.head, manifest: await readManifest(store, names, found.head) };
+}
+
+function makeHost(operations: FileOperations, report: (words: string) => void): LoopHost {
+  return new LoopHost({ operations, requests: REQUESTS, requestBytes: REQUEST_BYTES, report });
+}
+
+function openAll(stack: AsyncDisposableStack, open: () => File[]): File[] {
+  const files = open();
+  for (const file of files) stack.use(file);
+  return files;
+}
+
+/** What opens chunks: their files, or those that are fetched. */
+function chunksOf(
+  { files, store }: OpenParts,
+  { fdOf }: FileOperations,
+  names: ObjectNames,
+  volume: string,
+  came: () => void,
+): { open: OpenChunk; most?: number; idle: () => Promise<void> } {
+  if (store.localPath === undefined) {
+    const fetched = new FetchedChunks({ store, names, volume, came });
+    return { open: fetched.open, most: FETCHED_CHUNKS, idle: () => fetched.idle() };
+  }
+  const pathOf = (chunk: number) => store.localPath!(names.chunk(chunk));
+  const open = chunkOpener({ files, fdOf, pathOf, volume });
+  return { open, idle: () => Promise.resolve() };
+}
+
+/** A limit of time for several steps. */
+function lateness(ms: number) {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  return {
+    /** Waits for work, but not for longer than there is time. */
+    orBefore: (work: Promise<void>, error: () => UblkError | undefined): Promise<void> =>
+      Promise.race([
+        work,
+        promise.then(() => {
+          const late = error();
+          if (late !== undefined) throw late;
+        }),
+      ]),
+    cancel: () => clearTimeout(timer),
+  };
+}
