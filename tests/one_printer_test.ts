@@ -27,6 +27,8 @@ Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the
       "queue",
       "backends",
       "disk",
+      "store",
+      "volume",
       "device",
       "cmd",
       "metrics",

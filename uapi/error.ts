@@ -54,7 +54,7 @@ export type UblkErrorCode =
   | "VOLUME_EXISTS"
   /** Somebody else has the volume attached, or the journal in use. */
   | "VOLUME_BUSY"
-  /** Somebody else has taken the volume over; this server changes nothing any more. */
+  /** Somebody else has taken the volume over, and this server changes nothing any more. */
   | "VOLUME_FENCED"
   /** The journal that the volume needs is not there, or is another one's. */
   | "VOLUME_JOURNAL"
