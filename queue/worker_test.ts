@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { createLogBuffer, LogReader } from "./log_ring.ts";
 import { type FromThread, type ToThread, unpackError } from "./messages.ts";
 
 // libc stays open. Open it here, because inside a test the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const MODULE = `data:application/javascript,${
   encodeURIComponent(`
