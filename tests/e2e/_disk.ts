@@ -8,9 +8,11 @@
  */
 
 import { openAllOfLibc } from "../../uring/libc.ts";
+import { bundleWorkers } from "../bundles.ts";
 
 // libc stays open for the life of the process, which is no leak of the test that opens it first.
 openAllOfLibc();
+bundleWorkers();
 
 /** How a script ended. */
 export interface Ran {
