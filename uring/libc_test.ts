@@ -19,6 +19,7 @@ import {
   libc,
   monotonicUs,
   neutralizeFd,
+  openAllOfLibc,
   openFile,
   pathExists,
   setAffinity,
@@ -28,7 +29,7 @@ import {
 import { bufferAt } from "./mapping.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const LIBC_URL = new URL("./libc.ts", import.meta.url).href;
 
