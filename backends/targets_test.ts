@@ -3,6 +3,10 @@ import { UblkError } from "../uapi/error.ts";
 import { loadBackend } from "../disk/load.ts";
 import type { Target, TargetValues } from "../disk/target.ts";
 import { TARGETS } from "./targets.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
+
+// Opened before any test, because the sanitizer would report a leak.
+openAllOfLibc();
 
 function target(name: string): Target {
   return TARGETS.find((target) => target.name === name)!;

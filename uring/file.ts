@@ -248,7 +248,7 @@ export function renameFile(from: string, to: string): void {
 
 /** `link(2)`. Unlike `rename(2)` it fails if something is at the second path. */
 export function linkFile(from: string, to: string): void {
-  if (namesLibc().link(cString(from), cString(to)) < 0) throw syscallError(`link ${from} to ${to}`);
+  if (libc().link(cString(from), cString(to)) < 0) throw syscallError(`link ${from} to ${to}`);
 }
 
 /** `mkdir(2)`. */
