@@ -30,8 +30,8 @@ import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 const USAGE = `usage: deno task bench [ring|hardware|kinds|speed|start]… [OPTION…]
 
   ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
-  hardware  CPU per request of each kind of backend beside a server in C, on this machine's
-            kernel (Linux 6.7 or newer) without ublk; needs gcc
+  hardware  CPU per request of each kind of backend beside a server in C, its garbage, and how
+            late its timers are, on this machine's kernel (6.7 or newer) without ublk; needs gcc
   kinds     in a guest whose clock counts instructions: each kind of backend against our RAM
             disk, against one another and against nbdkit's plugins
   speed     in a guest whose clock counts instructions: against kublk and the kernel's loop
@@ -53,9 +53,9 @@ const RING_PLANS = {
 };
 
 const HARDWARE_PLANS = {
-  full: { rounds: 5, warm: 60_000, requests: 60_000, probeMs: 10_000 },
-  quick: { rounds: 3, warm: 60_000, requests: 20_000, probeMs: 3_000 },
-  smoke: { rounds: 1, warm: 40, requests: 40, probeMs: 0 },
+  full: { rounds: 5, warm: 60_000, requests: 60_000, garbageRequests: 500_000, probeMs: 10_000 },
+  quick: { rounds: 3, warm: 60_000, requests: 20_000, garbageRequests: 200_000, probeMs: 3_000 },
+  smoke: { rounds: 1, warm: 40, requests: 40, garbageRequests: 40, probeMs: 0 },
 };
 
 function section(title: string, conditions: readonly string[], table: string): void {

@@ -2,11 +2,12 @@
  * The bed's server: our rings, loops and handlers, in this process's own thread.
  *
  * ```text
- * server.ts FILE DEPTH KIND URL [ECHO_PORT]
+ * server.ts FILE DEPTH KIND [URL|still [ECHO_PORT]]
  * ```
  *
- * Prints "ready" once it serves. With a port, it has timers, a socket and fetches of its own, and
- * prints every half second what they suffered: three maxima in milliseconds, and three counts.
+ * A disk that is still moves no data. Prints "ready" once it serves. With a port, it has timers, a socket and fetches of its own, and
+ * prints every half second what they suffered: three maxima in milliseconds, and three counts. The
+ * peer of the socket answers with the time.
  *
  * @module
  */
@@ -15,7 +16,7 @@ import { createControlBlock } from "../../queue/control_block.ts";
 import { createLogBuffer, LogWriter } from "../../queue/log_ring.ts";
 import { prepareServing } from "../../queue/serving.ts";
 import { createStatsBuffer } from "../../queue/stats.ts";
-import { eventFd, openFile } from "../../uring/libc.ts";
+import { eventFd, monotonicUs, openFile } from "../../uring/libc.ts";
 import { type Kind, open } from "./kinds.ts";
 import { BedSlots } from "./slots.ts";
 
@@ -24,7 +25,7 @@ const DEADLINE_MS = 30_000;
 const PROBE_MS = 500;
 
 const [path, depth, kind, url, echoPort] = Deno.args;
-const backend = open({ kind: kind as Kind, size: 64 << 20, url });
+const backend = open({ kind: kind as Kind, size: 64 << 20, url, moves: url !== "still" });
 const serving = prepareServing(
   backend,
   {
@@ -60,11 +61,12 @@ async function probe(port: number): Promise<void> {
   };
   const trips = async () => {
     const byte = new Uint8Array(1);
+    const sentUs = new Float64Array(1);
+    const answer = new Uint8Array(sentUs.buffer);
     for (;;) {
-      const startMs = performance.now();
       await connection.write(byte);
-      await connection.read(byte);
-      note(1, performance.now() - startMs);
+      await connection.read(answer);
+      note(1, (monotonicUs() - sentUs[0]) / 1e3);
     }
   };
   const fetches = async () => {
