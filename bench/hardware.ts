@@ -65,17 +65,21 @@ export interface HardwareSample {
   readonly p99Us: number;
 }
 
-/** How much a disk's own timers, sockets and fetches suffer under full load, in milliseconds. */
+/**
+ * How late a disk's own work is under full load: timers of 1 ms, reads of what another process sent
+ * through a socket, and a `fetch` of a byte from another process.
+ */
 export interface Lateness {
   readonly depth: number;
-  /** The latest of the timers of 1 ms. */
-  readonly timerMs: number;
-  /** The longest time until bytes of another process were read from a socket. */
-  readonly socketMs: number;
-  /** The longest `fetch` of a byte from another process. */
-  readonly fetchMs: number;
-  /** Timers, round trips and fetches. */
-  readonly counts: readonly number[];
+  /** Of timers, reads and fetches. */
+  readonly kinds: readonly {
+    /** The median of the 99th percentiles of each half of a second, in milliseconds. */
+    readonly p99Ms: number;
+    /** The latest of all, in milliseconds. */
+    readonly mostMs: number;
+    /** Their number. */
+    readonly count: number;
+  }[];
 }
 
 /** The garbage of one server. */
@@ -312,12 +316,12 @@ async function lateness(
     await bed.run(plan.requests, "read");
   }
   const probes = bed.lines.slice(before).map((line) => line.split(" ").map(Number));
-  const most = (column: number) => Math.max(0, ...probes.map((probe) => probe[column]));
-  const sum = (column: number) => probes.reduce((all, probe) => all + probe[column], 0);
-  return {
-    ...{ depth, timerMs: most(0), socketMs: most(1), fetchMs: most(2) },
-    counts: [sum(3), sum(4), sum(5)],
-  };
+  const kinds = [0, 3, 6].map((at) => ({
+    p99Ms: spread(probes.length > 0 ? probes.map((probe) => probe[at]) : [0]).median,
+    mostMs: Math.max(0, ...probes.map((probe) => probe[at + 1])),
+    count: probes.reduce((sum, probe) => sum + probe[at + 2], 0),
+  }));
+  return { depth, kinds };
 }
 
 /** The tables of a record. Ratios are to C's, at the same depth and operation, by neighbours. */
@@ -348,9 +352,11 @@ export function hardwareTables({ samples, garbage, lateness }: HardwareRecord): 
   const made = garbage.map(({ server, depth, bytes }) => {
     return [server, `read, depth ${depth}`, bytes.toFixed(0)];
   });
-  const late = lateness.map(({ depth, timerMs, socketMs, fetchMs, counts }) => [
+  const late = lateness.map(({ depth, kinds }) => [
     `${PROBED}, depth ${depth}`,
-    ...[timerMs, socketMs, fetchMs].map((ms, index) => `${ms.toFixed(1)} of ${counts[index]}`),
+    ...kinds.map(({ p99Ms, mostMs, count }) =>
+      `${p99Ms.toFixed(1)} / ${mostMs.toFixed(1)} of ${count}`
+    ),
   ]);
   return [
     formatTable(
@@ -359,7 +365,7 @@ export function hardwareTables({ samples, garbage, lateness }: HardwareRecord): 
     ),
     formatTable(["server", "4 KiB", "garbage, bytes"], made),
     formatTable(
-      ["under full load", "latest timer, ms", "latest read of a socket, ms", "longest fetch, ms"],
+      ["late under full load, p99 / latest, ms", "timer", "read of a socket", "fetch"],
       late,
     ),
   ].join("\n\n");

@@ -6,7 +6,8 @@
  * ```
  *
  * A disk that is still moves no data. Prints "ready" once it serves. With a port, it has timers, a socket and fetches of its own, and
- * prints every half second what they suffered: three maxima in milliseconds, and three counts. The
+ * prints every half second how late each was: the 99th percentile and the maximum in
+ * milliseconds, and their number. The
  * peer of the socket answers with the time.
  *
  * @module
@@ -45,12 +46,8 @@ await serving.run();
 
 /** Runs timers, round trips and fetches for ever. */
 async function probe(port: number): Promise<void> {
-  let most = [0, 0, 0];
-  let counts = [0, 0, 0];
-  const note = (column: number, ms: number) => {
-    most[column] = Math.max(most[column], ms);
-    counts[column]++;
-  };
+  const late: number[][] = [[], [], []];
+  const note = (column: number, ms: number) => late[column].push(ms);
   const connection = await Deno.connect({ port, hostname: "127.0.0.1" });
   const timers = async () => {
     for (;;) {
@@ -80,8 +77,12 @@ async function probe(port: number): Promise<void> {
   trips();
   fetches();
   setInterval(() => {
-    console.log([...most.map((ms) => ms.toFixed(2)), ...counts].join(" "));
-    most = [0, 0, 0];
-    counts = [0, 0, 0];
+    const parts = late.map((all) => {
+      const [rank, end] = [Math.floor(all.length * 0.99), all.length - 1];
+      all.sort((one, other) => one - other);
+      return [all[rank] ?? 0, all[end] ?? 0, all.length].join(" ");
+    });
+    console.log(parts.join(" "));
+    for (const all of late) all.length = 0;
   }, PROBE_MS);
 }
