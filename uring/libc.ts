@@ -83,8 +83,8 @@ const SYMBOLS = {
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   // epoll_wait(epfd, events, maxevents, timeout)
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  // The only call that blocks a thread of Deno's pool for long. The pool has 32 threads for the
-  // whole runtime, and Deno's file I/O needs them too. See poller.ts.
+  // The only call that blocks a thread of Deno's pool for long. The pool has 32 threads for a
+  // whole isolate, and Deno's file I/O needs them too. See poller.ts.
   epollWait: {
     name: "epoll_wait",
     parameters: ["i32", "buffer", "i32", "i32"],

@@ -1,6 +1,6 @@
 /**
- * More devices in one process than Deno's pool has threads. UBLK_TEST_DEVICES sets their number;
- * 200 took 13 minutes in an emulated guest.
+ * More devices in one process than Deno's pool has threads. UBLK_TEST_DEVICES sets their number: an
+ * emulated guest takes over a second to start a device.
  *
  * @module
  */
