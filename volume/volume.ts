@@ -345,6 +345,7 @@ export class Volume implements AsyncDisposable {
     }
   }
 
+  /** Closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
