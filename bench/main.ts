@@ -2,7 +2,7 @@
  * The benchmarks: `deno task bench`. See `docs/benchmarks.md`.
  *
  * ```text
- * bench/main.ts [ring|hardware|kinds|speed|start]… [--quick] [--json FILE] [--parallel]
+ * bench/main.ts [ring|map|hardware|kinds|speed|start]… [--quick] [--json FILE] [--parallel]
  * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
@@ -24,12 +24,14 @@ import {
 } from "./plan.ts";
 import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
 import { hardwareTables, measureHardware } from "./hardware.ts";
+import { mapTable, measureMap } from "./map.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
-const USAGE = `usage: deno task bench [ring|hardware|kinds|speed|start]… [OPTION…]
+const USAGE = `usage: deno task bench [ring|map|hardware|kinds|speed|start]… [OPTION…]
 
   ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
+  map       a volume's block map: CPU per insert and lookup, and memory
   hardware  CPU per request of each kind of backend beside a server in C, on this machine's
             kernel (Linux 6.7 or newer) without ublk; needs gcc
   kinds     in a guest whose clock counts instructions: each kind of backend against our RAM
@@ -44,12 +46,18 @@ const USAGE = `usage: deno task bench [ring|hardware|kinds|speed|start]… [OPTI
   --parallel   boot even while another guest runs
   --smoke      everything once with tiny counts, on this machine instead of a guest: for tests`;
 
-const SECTIONS = ["ring", "hardware", "kinds", "speed", "start"];
+const SECTIONS = ["ring", "map", "hardware", "kinds", "speed", "start"];
 
 const RING_PLANS = {
   full: { rounds: 9, nops: 200_000 },
   quick: { rounds: 5, nops: 50_000 },
   smoke: { rounds: 2, nops: 500 },
+};
+
+const MAP_PLANS = {
+  full: { rounds: 5, extents: [1e6, 1e7], operations: 1_000_000 },
+  quick: { rounds: 3, extents: [1e6], operations: 500_000 },
+  smoke: { rounds: 1, extents: [1e3], operations: 1_000 },
 };
 
 const HARDWARE_PLANS = {
@@ -66,6 +74,11 @@ function section(title: string, conditions: readonly string[], table: string): v
 async function ring(size: Size): Promise<void> {
   const samples = measureRing(RING_PLANS[size]);
   section("The ring: NOPs on this machine's kernel", await hostConditions(), ringTable(samples));
+}
+
+async function map(size: Size): Promise<void> {
+  const samples = measureMap(MAP_PLANS[size]);
+  section("The block map of a volume of 1 TiB", await hostConditions(), mapTable(samples));
 }
 
 async function hardware(size: Size): Promise<void> {
@@ -121,6 +134,7 @@ async function start(size: Size, options: BedOptions): Promise<GuestRecord[]> {
 /** Runs everything on this machine, which must have ublk. */
 async function smoke(): Promise<void> {
   await ring("smoke");
+  await map("smoke");
   // A guest of the tests has no network, but sees files built on the host.
   const kublk = await ensureKublk().then(({ path }) => path, () => undefined);
   const { startDepths, startRounds } = startPlan("smoke");
@@ -153,6 +167,7 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     const bed = { parallel: options.parallel, signal };
     const records: GuestRecord[] = [];
     if (wanted.includes("ring")) await ring(size);
+    if (wanted.includes("map")) await map(size);
     if (wanted.includes("hardware")) await hardware(size);
     if (wanted.includes("kinds")) records.push(...await kinds(size, bed));
     if (wanted.includes("speed")) records.push(...await speed(size, bed));

@@ -12,9 +12,10 @@ import { checkBackend } from "../disk/shape.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { type BackendTraits, traitsOf } from "../disk/traits.ts";
 import { LogWriter } from "../queue/log_ring.ts";
-import { type FromThread, type ToThread, uncaughtError, unpackError } from "../queue/messages.ts";
+import { type FromThread, type ToThread, uncaughtError } from "../queue/messages.ts";
 import { prepareServing, type ServeOrder, type ThreadResources } from "../queue/serving.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
+import { unpackError } from "../uapi/packed_error.ts";
 import { takesConsoles } from "./consoles.ts";
 
 /** The result of opening a backend. */

@@ -19,12 +19,12 @@
  * ```
  *
  * All calls happen on one thread, and none of them comes while another one runs. `batchEnd` follows
- * every other call before the thread sleeps. An engine called by a serving thread must not allocate
- * per request, await or log.
+ * every other call before the thread sleeps. An engine called by a serving thread must not wait, and
+ * should not allocate or log for each request.
  *
  * An engine must not throw: it would not know what it has done. The host then calls it no more, and
- * answers every request with EIO. So it does if the engine breaks a rule below, because the method
- * of the host throws, and if it still holds old requests 5 s after {@linkcode Engine.giveUp}.
+ * answers every request with EIO. The methods of the host throw if the engine breaks a rule below. An
+ * engine that still holds old requests 5 s after {@linkcode Engine.giveUp} is called no more, either.
  *
  * After the device's last request, operations under way are cancelled and `done` is called for each;
  * new ones do not begin. An operation for which `done` was not called may still use its memory.

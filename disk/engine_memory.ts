@@ -13,15 +13,6 @@ import type { EngineMemory } from "./engine.ts";
  * it was written. Dispose of it once the kernel uses it no more: an operation without a
  * completion may still write there.
  *
- * @example
- * ```ts
- * import { engineMemory } from "@ublk/ublk";
- * import { assertEquals } from "@std/assert";
- *
- * using memory = engineMemory(1 << 20);
- * assertEquals([memory.bytes.length, memory.address % 4096], [1 << 20, 0]);
- * ```
- *
  * @param bytes The number of bytes, more than 0.
  * @throws {UblkError} `INVALID_ARGUMENT` or `MEMORY_LIMIT`.
  */

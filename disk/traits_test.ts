@@ -3,6 +3,7 @@ import { open, zoned } from "../backends/zoned.ts";
 import { openMemory } from "../tests/memory_disk.ts";
 import { libc } from "../uring/libc.ts";
 import { mockBackend } from "./mock.ts";
+import { Passing } from "./passing.ts";
 import { traitsOf } from "./traits.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -53,6 +54,12 @@ Deno.test("traitsOf lets the thread of an engine block, and says what its method
   const disk = { size: 512, ...methods, flush: () => {}, engine };
   assertEquals(traitsOf(disk), { ...BARE, flush: true, synchronous: true });
   assertEquals(traitsOf(disk, false), { ...BARE, flush: true, metadata: true });
+  // A wrapper calls the methods, so its thread runs an event loop, unless these never wait.
+  for (const synchronous of [false, true]) {
+    const wrapped = new Passing({ ...disk, synchronous });
+    assertEquals(wrapped.engine, undefined);
+    assertEquals(traitsOf(wrapped), { ...BARE, flush: true, metadata: true, synchronous });
+  }
 });
 
 Deno.test("traitsOf counts an address only where the thread may block in the kernel", () => {

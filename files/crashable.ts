@@ -130,7 +130,8 @@ export class CrashableFile implements File {
   /** The lock that this open file holds. */
   held: "exclusive" | "shared" | undefined;
   readonly #machine: CrashableMachine;
-  readonly #process: CrashableProcess;
+  /** The process that has it open. */
+  readonly process: CrashableProcess;
   readonly #writes: boolean;
   #closed = false;
 
@@ -144,7 +145,7 @@ export class CrashableFile implements File {
   ) {
     this.#writes = writes;
     this.#machine = machine;
-    this.#process = process;
+    this.process = process;
     this.path = path;
     this.contents = contents;
   }
@@ -213,18 +214,18 @@ export class CrashableFile implements File {
   }
 
   close(): void {
-    if (this.#process.hasEnded) throw new ProcessEnded();
+    if (this.process.hasEnded) throw new ProcessEnded();
     if (this.#closed) throw fileError("close", EBADF);
     this.#closed = true;
     this.#machine.closed(this);
   }
 
   [Symbol.dispose](): void {
-    if (!this.#closed && !this.#process.hasEnded) this.close();
+    if (!this.#closed && !this.process.hasEnded) this.close();
   }
 
   #operate<T>(name: FileOperationName, work: (most: number) => T, details?: OperationDetails): T {
-    if (this.#closed && !this.#process.hasEnded) throw fileError(CALLS[name]!, EBADF);
-    return this.#machine.operate(this.#process, name, this.path, work, details);
+    if (this.#closed && !this.process.hasEnded) throw fileError(CALLS[name]!, EBADF);
+    return this.#machine.operate(this.process, name, this.path, work, details);
   }
 }

@@ -38,6 +38,8 @@ export interface EndableProcess {
 export interface HeldContents {
   /** The contents of the file. */
   readonly contents: Contents;
+  /** The process that has it open. */
+  readonly process: EndableProcess;
   /** The lock that this open file holds. */
   readonly held: "exclusive" | "shared" | undefined;
 }
@@ -50,6 +52,8 @@ export class CrashableMachine {
   faults: FileFaults | undefined;
   /** Number of the operation before, during or after which all processes end. */
   endsAt = Infinity;
+  /** Whether only the process ends whose operation that is. The others go on. */
+  endsAlone = false;
   /** Whether the filesystem supports changing the allocation of a range. */
   allocates = true;
   readonly #names = new Names();
@@ -187,7 +191,7 @@ export class CrashableMachine {
       offset,
       length,
     };
-    if (operation.number >= this.endsAt) this.#endWithin(operation, work);
+    if (operation.number >= this.endsAt) this.#endWithin(process, operation, work);
     const fault = this.faults?.(operation);
     this.#note(operation, fault);
     if (fault?.errno !== undefined) {
@@ -197,7 +201,11 @@ export class CrashableMachine {
     return work(fault?.most ?? Infinity);
   }
 
-  #endWithin<T>(operation: FileOperation, work: (most: number) => T): never {
+  #endWithin<T>(
+    process: EndableProcess,
+    operation: FileOperation,
+    work: (most: number) => T,
+  ): never {
     const { name, length } = operation;
     this.#note(operation);
     const part = name === "write" ? this.dice.draw(4) : this.dice.draw(2) * 3;
@@ -208,8 +216,18 @@ export class CrashableMachine {
       // The process has ended, so nobody sees the error.
     }
     this.#note("the process has ended");
-    this.#endAll();
+    if (this.endsAlone) this.#end(process);
+    else this.#endAll();
     throw new ProcessEnded();
+  }
+
+  #end(process: EndableProcess): void {
+    process.hasEnded = true;
+    this.#processes = this.#processes.filter((other) => other !== process);
+    this.endsAt = Infinity;
+    for (const files of [...this.#open.values()]) {
+      for (const file of [...files]) if (file.process === process) this.closed(file);
+    }
   }
 
   #endAll(): void {

@@ -334,6 +334,21 @@ Deno.test("a process ends at the operation that is asked for, before, after or w
   assertEquals([...found].sort(), ["1,1,1", "2,1,1", "2,2,1", "2,2,2"]);
 });
 
+Deno.test("a process ends alone if that is asked for, and takes its locks with it", () => {
+  const machine = new CrashableMachine(1);
+  const [one, two] = [new CrashableProcess(machine), new CrashableProcess(machine)];
+  const open = (by: CrashableProcess) => by.open("/a", { write: true, create: "if-missing" });
+  const [mine, other] = [open(one), open(two)];
+  assertEquals([mine.lock("exclusive"), other.lock("shared")], [true, false]);
+  machine.endsAlone = true;
+  machine.endsAt = machine.operations + 1;
+  assertThrows(() => mine.size(), ProcessEnded);
+  assertThrows(() => one.list("/"), ProcessEnded);
+  assertEquals([other.size(), other.lock("exclusive"), two.list("/")], [0, true, ["a"]]);
+  machine.kill();
+  assertThrows(() => other.size(), ProcessEnded);
+});
+
 Deno.test("boot is another text after a power cut, and the same after a kill", () => {
   const machine = new CrashableMachine(1);
   const before = new CrashableProcess(machine).boot();

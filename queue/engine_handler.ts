@@ -12,7 +12,7 @@ import { ringAnswer } from "../disk/calls.ts";
 import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
 import { carriesData, fullResult } from "../disk/operations.ts";
 import { EAGAIN, ECANCELED, EINTR, EIO, ETIMEDOUT } from "../uapi/errno.ts";
-import { assert, fail } from "../uapi/error.ts";
+import { assert, fail, stackText } from "../uapi/error.ts";
 import { IORING_OP_READ, IORING_OP_WRITE } from "../uapi/io_uring_sqe.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
@@ -24,7 +24,6 @@ import { DRAIN_MS } from "./control_block.ts";
 import type { DataPath, Handler } from "./data_path.ts";
 import { LOG_ERROR, LOG_WARN } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
-import { stackText } from "./messages.ts";
 import type { SharedMemory } from "./shared_memory.ts";
 import { KIND_BACKEND, KIND_CANCEL, KIND_WOKEN, type Slots } from "./slots.ts";
 
@@ -372,7 +371,8 @@ export class EngineHandler implements Handler, EngineHost {
   /** Stops calling the engine, and answers for it. */
   #break(thrown: unknown): void {
     if (this.#isBroken) return;
-    this.#log.text(LOG_ERROR, `the engine threw; answering EIO from now on: ${stackText(thrown)}`);
+    this.#log.text(LOG_ERROR, "the engine threw; answering EIO from now on");
+    for (const line of stackText(thrown).split("\n")) this.#log.text(LOG_ERROR, line);
     this.#abandon(-EIO);
   }
 

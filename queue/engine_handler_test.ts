@@ -22,7 +22,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import type { FakeSqe } from "../uring/fake_sqe.ts";
 import { libc, monotonicUs } from "../uring/libc.ts";
-import { Mapping } from "../uring/mapping.ts";
+import { bufferAt, Mapping } from "../uring/mapping.ts";
 import { KIND_BACKEND, KIND_WOKEN } from "./slots.ts";
 
 libc();
@@ -179,26 +179,50 @@ for (const path of ["copy", "get-data", "user-copy"] as const) {
   Deno.test(`EngineHandler with ${path} has the ring read into a request's data`, () => {
     const parts = 4;
     using rig = rigOf({
+      operations: 2 * parts,
       request(this: HoldingEngine, request: number) {
         this.held.push(request);
         const step = this.host.length(request) / parts;
+        const from = this.host.offset(request);
         for (let at = 0; at < parts; at++) {
-          this.host.readInto(request, at * step, step, FAKE_FILE_FD, (parts - at) * step, at);
+          const offset = from + (parts - at) * step;
+          this.host.readInto(request, at * step, step, FAKE_FILE_FD, offset, request * parts + at);
         }
       },
-      done(this: HoldingEngine, token: number, result: number) {
-        this.calls.push(`done ${token} ${result}`);
-        if (this.calls.filter((call) => call.startsWith("done")).length < parts) return;
-        this.host.answer(this.held.pop()!, 0);
+      done(this: HoldingEngine, token: number) {
+        this.calls.push(`${Math.floor(token / parts)}`);
+        const request = Math.floor(token / parts);
+        if (this.calls.filter((call) => call === `${request}`).length < parts) return;
+        this.host.answer(request, 0);
       },
     }, { path });
     for (let at = 0; at < 64 << 10; at++) rig.file.bytes[at] = at >> 10;
-    const { data, result } = rig.io(READ);
-    assertEquals(result, 4096);
-    assertEquals([0, 1024, 2048, 3072].map((at) => data[at]), [4, 3, 2, 1]);
+    const requests = [READ, { ...READ, sector: 32 }].map((io) => rig.ublk.submitIo(0, io));
+    rig.run(() => requests.every(({ result }) => result !== undefined));
+    const seen = requests.map(({ data }) => [0, 1024, 2048, 3072].map((at) => data[at]));
+    assertEquals(requests.map(({ result }) => result), [4096, 4096]);
+    assertEquals(seen, [[8, 7, 6, 5], [20, 19, 18, 17]]);
     rig.stop();
   });
 }
+
+Deno.test("EngineHandler has the ring read into memory that a client shares", () => {
+  using mapping = Mapping.anonymous(64 << 10);
+  using rig = rigOf({
+    request(this: HoldingEngine, request: number) {
+      const { host } = this;
+      host.readInto(request, 512, 512, FAKE_FILE_FD, host.offset(request), request);
+    },
+    done(this: HoldingEngine, token: number) {
+      this.host.answer(token, 0);
+    },
+  }, { sharedBuffers: [{ index: 0, address: mapping.address, bytes: mapping.bytes }] });
+  rig.file.bytes.fill(9);
+  assertEquals(rig.io({ ...READ, shared: { index: 0, offset: 4096 } }).result, 4096);
+  const shared = new Uint8Array(mapping.buffer());
+  assertEquals([4096, 4608, 5119, 5120].map((at) => shared[at]), [0, 9, 9, 0]);
+  rig.stop();
+});
 
 Deno.test("EngineHandler gives each completion the token of its operation, in whatever order", () => {
   using memory = memoryOf(8192);
@@ -221,6 +245,9 @@ Deno.test("EngineHandler gives each completion the token of its operation, in wh
     IORING_OP_TIMEOUT,
   ]);
   assertEquals(operations[0].words[4] + operations[0].words[5] * 2 ** 32, memory.address + 4096);
+  const [low, high] = operations[2].words.slice(4, 6);
+  const timespec = new BigInt64Array(bufferAt(low + high * 2 ** 32, 16));
+  assertEquals([...timespec], [2n, 500_000_500n]);
   const results = [512, 0, -ETIME];
   for (const nth of [2, 0, 1]) {
     rig.kernel.complete(operations[nth].userData, KIND_BACKEND, results[nth]);
@@ -279,10 +306,13 @@ Deno.test("EngineHandler wakes an engine whose eventfd is signalled, again and a
 function stuckRig(overrides: Partial<Engine>, bounded = false) {
   const rig = rigOf(overrides, { bounded });
   const operations: FakeSqe[] = [];
+  /** Cancelled operations by their user data, and other kinds. */
   const cancelled: number[] = [];
+  const others: number[] = [];
   rig.kernel.handler = (sqe, kernel) => {
     if (sqe.opcode === IORING_OP_ASYNC_CANCEL) {
-      cancelled.push(sqe.words[4]);
+      if (sqe.words[5] === KIND_BACKEND) cancelled.push(sqe.words[4]);
+      else others.push(sqe.words[5]);
       return kernel.complete(sqe.userData, sqe.kind, 0);
     }
     if (sqe.kind !== KIND_BACKEND) return rig.ublk.handler(sqe, kernel);
@@ -295,7 +325,7 @@ function stuckRig(overrides: Partial<Engine>, bounded = false) {
     }
     cancelled.length = 0;
   };
-  return Object.assign(rig, { operations, cancelled, end });
+  return Object.assign(rig, { operations, cancelled, others, end });
 }
 
 const READS: Partial<Engine> = {
@@ -360,7 +390,14 @@ Deno.test("EngineHandler has an engine give up at the deadline where requests ar
   idle(rig);
   assertEquals(read.result, -EIO);
   assertEquals(engine.taken(), ["giveUp", "done -125"]);
-  // The device goes on.
+  // The device goes on. A drain gives less time to what had begun before it.
+  const old = rig.start(READ);
+  const nowUs = monotonicUs();
+  assertEquals(handler.expire(nowUs, 1e6, nowUs), 1);
+  rig.turn();
+  rig.end();
+  idle(rig);
+  assertEquals(old.result, -EIO);
   rig.start(READ);
   handler.expire(monotonicUs() + 2e6, 1e6);
   rig.turn();
@@ -399,12 +436,13 @@ Deno.test("EngineHandler answers ETIMEDOUT for what an engine holds without a re
 });
 
 Deno.test("EngineHandler answers EIO for an engine that throws, from then on", () => {
+  using memory = memoryOf(4096);
   const mistakes: [Partial<Engine>, RegExp][] = [
     [{
       request() {
         throw new Error("on purpose");
       },
-    }, /engine threw.*on purpose/],
+    }, /engine threw.*\nError: on purpose\n.*engine_handler_test/],
     [{
       batchEnd(this: HoldingEngine) {
         if (this.held.length > 0) throw new Error("in the end");
@@ -431,6 +469,14 @@ Deno.test("EngineHandler answers EIO for an engine that throws, from then on", (
         this.host.readInto(request, 512, 4096, FAKE_FILE_FD, 0, 0);
       },
     }, /beyond/],
+    ...[[-1, 512], [0, 0], [4000, 512], [0, NaN]].map((
+      [at, length],
+    ): [Partial<Engine>, RegExp] => [{
+      request(this: HoldingEngine) {
+        if (at === 0) this.host.read(memory, at, length, FAKE_FILE_FD, 0, 0);
+        else this.host.write(memory, at, length, FAKE_FILE_FD, 0, 0);
+      },
+    }, /beyond/]),
     [{
       request(this: HoldingEngine, request: number) {
         this.host.readInto(request, 0, 4096, FAKE_FILE_FD, 0, 0);
@@ -487,6 +533,7 @@ Deno.test("QueueServer.finish waits for an engine's operations, and lets none be
   rig.kernel.enterTimeout = (...parts) => {
     const taken = enterTimeout.apply(rig.kernel, parts);
     if (waits++ === 2) {
+      assertEquals([rig.cancelled.length, rig.others], [1, [KIND_WOKEN]]);
       rig.end();
       rig.kernel.complete(0, KIND_WOKEN, -ECANCELED);
     }

@@ -9,13 +9,8 @@ import type { RecoveredDevice } from "../disk/load.ts";
 import type { Box } from "../disk/opened.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { BackendTraits } from "../disk/traits.ts";
-import {
-  isUblkError,
-  thrownText,
-  UblkError,
-  type UblkErrorCode,
-  type UblkErrorInit,
-} from "../uapi/error.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
+import type { PackedError } from "../uapi/packed_error.ts";
 import type { ServeOrder, ThreadResources } from "./serving.ts";
 
 /** From the manager to a thread. */
@@ -52,51 +47,11 @@ export type FromThread =
   | { readonly type: "closed" }
   | { readonly type: "failed"; readonly error: PackedError };
 
-/** An error in cloneable form. `structuredClone` would lose the fields of a UblkError. */
-export interface PackedError {
-  /** The code, for a {@linkcode UblkError}. */
-  readonly code?: UblkErrorCode;
-  /** The fields, for a {@linkcode UblkError}. */
-  readonly init?: UblkErrorInit;
-  /** The error's message. */
-  readonly message: string;
-}
-
-/** Makes an error cloneable. */
-export function packError(error: unknown): PackedError {
-  if (isUblkError(error)) {
-    const { code, operation, reason, hint, device, queue, errno, message } = error;
-    return { code, message, init: { operation, reason, hint, device, queue, errno } };
-  }
-  return { message: thrownText(error) };
-}
-
 /** Makes the error for an uncaught exception in a serving thread. */
 export function uncaughtError(thread: string, thrown: unknown): UblkError {
   return new UblkError("THREAD_FAILED", {
     operation: `serving thread ${thread}`,
     reason: `uncaught: ${thrownText(thrown).split("\n")[0]}`,
     hint: "see the backend's timers and Promises that nobody awaits",
-  });
-}
-
-/** Formats a thrown value, with its stack if it has one. */
-export function stackText(thrown: unknown): string {
-  try {
-    return thrown instanceof Error ? `${thrown.stack}` : thrownText(thrown);
-  } catch {
-    return thrownText(thrown);
-  }
-}
-
-/** Restores a packed error. */
-export function unpackError(packed: PackedError): UblkError {
-  if (packed.code !== undefined && packed.init !== undefined) {
-    return new UblkError(packed.code, packed.init);
-  }
-  return new UblkError("THREAD_FAILED", {
-    operation: "serve",
-    reason: packed.message,
-    hint: "this is a bug of @ublk/ublk; please report it",
   });
 }

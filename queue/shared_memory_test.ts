@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mockBackend } from "../testing.ts";
-import { FakeFile } from "../tests/fake_file.ts";
+import { openLogged } from "../tests/backends/engine.ts";
+import { FAKE_FILE_FD, FakeFile } from "../tests/fake_file.ts";
 import { QueueRig } from "../tests/queue_rig.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
 import { EIO, ENOSPC } from "../uapi/errno.ts";
@@ -14,7 +15,7 @@ const BYTES = 4096;
 const data = new Uint8Array(BYTES).map((_, index) => index * 7);
 
 /** Makes a rig with two shared buffers, with indices 2 and 5. */
-function setUp(path: DataPathName, kind: "bytes" | "ring", batch = false) {
+function setUp(path: DataPathName, kind: "bytes" | "ring" | "engine", batch = false) {
   const stack = new DisposableStack();
   const mappings = [2, 5].map(() => stack.use(Mapping.anonymous(SHARED_BYTES)));
   const sharedBuffers = mappings.map(({ address, bytes }, index) => {
@@ -23,14 +24,19 @@ function setUp(path: DataPathName, kind: "bytes" | "ring", batch = false) {
   const file = new FakeFile(1 << 20);
   const backend = kind === "ring"
     ? file.backend(2)
+    : kind === "engine"
+    ? stack.adopt(openLogged({ size: 1 << 20, logFd: FAKE_FILE_FD }), ({ end }) => end()).backend
     : mockBackend({ size: 1 << 20, synchronous: true });
   const rig = stack.use(new QueueRig({ backend, path, file, sharedBuffers, batch }).fetch());
   const [first, second] = mappings.map((mapping) => new Uint8Array(mapping.buffer()));
   return { rig, file, first, second, [Symbol.dispose]: () => stack.dispose() };
 }
 
-const CASES: [DataPathName, "bytes" | "ring", boolean][] = [
+const CASES: [DataPathName, "bytes" | "ring" | "engine", boolean][] = [
   ["copy", "bytes", false],
+  ["copy", "engine", false],
+  ["get-data", "engine", false],
+  ["user-copy", "engine", true],
   ["copy", "ring", true],
   ["get-data", "bytes", false],
   ["get-data", "ring", false],

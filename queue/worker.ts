@@ -8,12 +8,13 @@
 
 import { OpenedDisk } from "../disk/opened.ts";
 import { traitsOf } from "../disk/traits.ts";
-import { isUblkError } from "../uapi/error.ts";
+import { isUblkError, stackText } from "../uapi/error.ts";
 import { setAffinity } from "../uring/libc.ts";
 import { logSink, redirectConsole } from "./console.ts";
 import { LOG_DEBUG, LOG_WARN } from "./log_events.ts";
 import { LogWriter } from "./log_ring.ts";
-import { type FromThread, packError, stackText, type ToThread, uncaughtError } from "./messages.ts";
+import { packError } from "../uapi/packed_error.ts";
+import { type FromThread, type ToThread, uncaughtError } from "./messages.ts";
 import { prepareServing } from "./serving.ts";
 
 const scope = self as unknown as {

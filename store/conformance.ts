@@ -271,6 +271,9 @@ class Tester {
       get: () => this.#store.get(name, { signal }),
       replace: () => this.#store.replace(name, bytes, "1", { signal }),
       delete: () => this.#store.delete(name, { signal }),
+      list: async () => {
+        for await (const _ of this.#store.list("", { signal }));
+      },
     };
     for (const [what, call] of Object.entries(calls)) {
       const thrown = await call().then(() => undefined, (error) => error);

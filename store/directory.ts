@@ -7,14 +7,15 @@
  * ROOT/.tmp-locks/    locks of objects (object_locks.ts)
  * ```
  *
- * **An object is put in this order**: its bytes are written to a temporary file and synced; the
- * folders are made and their names synced; the file gets its name by `link`, which fails if there is
+ * **An object is put in this order**: the folders are made and their names synced; its bytes are
+ * written to a temporary file and synced; the file gets its name by `link`, which fails if there is
  * one already; the folder is synced; the temporary name is removed. A replaced object is renamed
  * over instead, under the object's lock.
  *
  * **A file with two names is not durable yet.** A process that is killed between `link` and the
  * sync of the folder leaves an object that others see and a power cut takes away. The temporary name
- * is still there then, so whoever finds a file with two names first syncs its folder.
+ * is still there then, so whoever finds a file with two names first syncs its folder. (A backup by
+ * hard links, as of `cp -al`, therefore makes every read sync a folder.)
  *
  * **A folder whose sync failed** is not synced again in the hope of better. The change of the name
  * is undone, and the call fails. If that is not possible, the store refuses all further calls.
@@ -167,10 +168,10 @@ export class DirectoryStore implements Store {
       using _lock = await this.#locks.take(name, where, signal);
       const path = this.#folders.pathOf(name);
       if (this.#isThere(name)) return undefined;
+      const folder = this.#folders.folderOf(name);
+      this.#syncFor(() => this.#folders.make(folder));
       const temporary = this.#temporary.write(bytes);
       try {
-        const folder = this.#folders.folderOf(name);
-        this.#syncFor(() => this.#folders.make(folder));
         try {
           this.#link(temporary, path);
           this.#files.syncFolder(this.#folders.pathOf(folder));
@@ -223,6 +224,7 @@ export class DirectoryStore implements Store {
 
   async *list(prefix: string, { signal }: StoreTerms = {}): AsyncIterable<ListedObject> {
     checkPrefix(prefix);
+    signal?.throwIfAborted();
     const where = `list ${prefix} in ${this.url}`;
     this.#check();
     try {

@@ -91,8 +91,8 @@ export class MemoryStore implements Store {
 
   async *list(prefix: string, { signal }: StoreTerms = {}): AsyncIterable<ListedObject> {
     checkPrefix(prefix);
+    signal?.throwIfAborted();
     for (const [name, { bytes }] of [...this.#contents.objects]) {
-      signal?.throwIfAborted();
       if (name.startsWith(prefix)) yield { name, size: bytes.length };
     }
   }

@@ -3,11 +3,14 @@
  * compare-and-swap. A volume keeps its chunks, maps, manifests and its head in one.
  *
  * It asks for what S3 gives: objects are put whole, appear whole or not at all, and are durable once
- * `put` has returned. Names are parts separated by `/`, each of `[A-Za-z0-9._-]`, neither `.` nor
- * `..`.
+ * `put` has returned. Names are parts separated by `/`, each of at most 255 of `[A-Za-z0-9._-]`,
+ * neither `.` nor `..`, nor beginning with `.tmp`. A whole name has at most 1,024 characters. In a
+ * folder, `a` and `a/b` exclude each other, so no program should use both.
  *
  * Every method fails with a {@linkcode StoreError}, never with an answer that only looks like one:
- * an object that cannot be read is not an object that is not there.
+ * an object that cannot be read is not an object that is not there. After an error, a change may
+ * have happened, or may still happen: the caller reads, and compares the random id that it put into
+ * the bytes.
  *
  * @module
  */
@@ -56,9 +59,11 @@ export interface Store extends AsyncDisposable {
   /** The store in a reader's terms, for errors: its URL without secrets. */
   readonly url: string;
   /**
-   * Reads an object or a range of it.
+   * Reads an object or a range of it. An object that was seen is durable, whoever put it, even if he
+   * died before he was told so.
    *
    * @returns Undefined if there is no such object.
+   * @throws {StoreError} `corrupt` if some bytes of the range do not exist.
    */
   get(name: string, terms?: StoreTerms & { range?: ByteRange }): Promise<StoredObject | undefined>;
   /**
@@ -89,7 +94,7 @@ export interface Store extends AsyncDisposable {
    * may lag behind.
    */
   list(prefix: string, terms?: StoreTerms): AsyncIterable<ListedObject>;
-  /** Deletes an object. One that is not there is deleted already. */
+  /** Deletes an object. Durable once this resolves. One that is not there is deleted already. */
   delete(name: string, terms?: StoreTerms): Promise<void>;
   /**
    * The path of a file on this machine that holds an object byte for byte. A store without it has

@@ -37,7 +37,7 @@ const COMMANDS = [
   ...DISKS,
   ...["ctrl", "device", "metrics.ts"],
   ...QUEUE_DOORS,
-  ...["backends/targets.ts", "backends/wrappers.ts"],
+  ...["backends/targets.ts", "backends/wrappers.ts", "backends/volume.ts"],
 ];
 
 /** All rooms, each after those that it may import. */
@@ -48,7 +48,6 @@ export const ROOMS: readonly Room[] = [
   { name: "disk", imports: [...GROUND, "files"] },
   { name: "store", imports: [...GROUND, "files"] },
   { name: "volume", imports: [...DISKS, "store"] },
-  { name: "door of volumes", holds: ["volume.ts"], imports: [...DISKS, "store", "volume"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },
@@ -67,9 +66,19 @@ export const ROOMS: readonly Room[] = [
     imports: [...DISKS, "backends", "backends/zip"],
   },
   {
+    name: "volumes as disks",
+    holds: ["backends/volume.ts"],
+    imports: [...DISKS, "store", "volume"],
+  },
+  {
+    name: "door of volumes",
+    holds: ["volume.ts"],
+    imports: [...DISKS, "store", "volume", "volumes as disks"],
+  },
+  {
     name: "doors of backends",
     holds: ["backends/targets.ts", "backends/wrappers.ts"],
-    imports: [...DISKS, "backends", "backends/wrappers", "door of zip"],
+    imports: [...DISKS, "backends", "backends/wrappers", "door of zip", "volumes as disks"],
   },
   { name: "device", imports: [...DISKS, "ctrl", "queue"] },
   { name: "udev", imports: [...GROUND, "ctrl", "files"] },
@@ -116,6 +125,13 @@ export const ROOMS: readonly Room[] = [
     imports: [...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
   },
   {
+    name: "cmd/volume",
+    imports: [
+      ...[...COMMANDS, "store", "volume", "cmd/program", "records of servers", "cmd/line"],
+      ...["cmd/devices", "cmd/watch/rows.ts"],
+    ],
+  },
+  {
     name: "cmd/server",
     imports: [
       ...[...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
@@ -131,12 +147,12 @@ export const ROOMS: readonly Room[] = [
     imports: [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
-      ...["cmd/watch", "cmd/server", "cmd/completion", "door of volumes", "cmd/sfs"],
+      ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume", "door of volumes", "cmd/sfs"],
     ],
   },
   { name: "vm", imports: [] },
   { name: "bench/bed", imports: [...DISKS, "queue", "door"] },
-  { name: "bench", imports: [...GROUND, "vm", "bench/bed"] },
+  { name: "bench", imports: [...DISKS, "volume", "vm", "bench/bed"] },
   { name: "demo", imports: ["vm", "disk/size.ts", "cmd/line/args.ts"] },
   {
     name: "tests",

@@ -133,3 +133,24 @@ Deno.test("tutorial + image.ts: the file keeps what is written to the disk", asy
   await close();
   await Deno.remove(folder, { recursive: true });
 });
+
+Deno.test("docs/writing-engines.md + logged.ts: it passes `deno check`, and its methods keep what they are given in the log", async () => {
+  const folder = await tutorialFolder("docs/writing-engines.md");
+  const files = [...Deno.readDirSync(folder)].map(({ name }) => folder + name);
+  await deno("check", "--quiet", ...files);
+  const log = `${folder}disk.log`;
+  const data = crypto.getRandomValues(new Uint8Array(8192));
+  for (let round = 0; round < 2; round++) {
+    const { backend, close } = await opened(`${folder}logged.ts`, { size: 1 << 20 }, [log]);
+    const buffer = new Uint8Array(8192);
+    await backend.readAt(buffer, 512);
+    assertEquals(buffer, round === 0 ? new Uint8Array(8192) : data);
+    await backend.writeAt(data, 512, { fua: false });
+    await backend.flush!();
+    if (round === 1) await checkBackendConformance(backend);
+    await close();
+    // As if the server had been killed in the middle of an append.
+    Deno.writeFileSync(log, new Uint8Array(20).fill(1), { append: true });
+  }
+  await Deno.remove(folder, { recursive: true });
+});

@@ -177,6 +177,15 @@ export function thrownText(thrown: unknown): string {
   }
 }
 
+/** Formats a thrown value, with its stack if it has one. */
+export function stackText(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? `${thrown.stack}` : thrownText(thrown);
+  } catch {
+    return thrownText(thrown);
+  }
+}
+
 /** A mistake in this program: not an operating error, and nothing here catches it. */
 export class AssertionError extends Error {
   /** Always `"AssertionError"`. */

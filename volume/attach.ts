@@ -15,7 +15,7 @@ import { type Drain, VolumeEngine } from "./engine.ts";
 import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "./format/chunk.ts";
 import { FormatError } from "./format/record.ts";
 import { HOLE } from "./format/place.ts";
-import type { Extents } from "./format/run.ts";
+import type { SortedRuns } from "./map/block_map.ts";
 import { batchMemoryBytes } from "./journal/batch.ts";
 import type { JournalIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
@@ -37,7 +37,7 @@ export interface EngineSizes {
 export const ENGINE_SIZES: EngineSizes = { batchData: 1 << 20, batches: 16, openChunks: 256 };
 
 /** Enters a run of the block map: later ones win. */
-export function enterRun(maps: Maps, run: Extents): void {
+export function enterRun(maps: Maps, run: SortedRuns): void {
   if (run.places.subarray(0, run.length).indexOf(HOLE) < 0) return maps.chunks.loadSorted(run);
   for (let nth = 0; nth < run.length; nth++) {
     const [block, count, place] = [run.blocks[nth], run.counts[nth], run.places[nth]];

@@ -51,7 +51,11 @@ export interface Drain {
   commit(): Commit | undefined;
   /** The engine has taken over the commit. */
   taken(): void;
-  /** An eventfd that is signalled when a commit waits. */
+  /** On another thread: nothing will be drained any more, so writing must end. */
+  readonly hasFailed?: boolean;
+  /** On another thread: a line for the log that waits, if one does. Asked for after a wake-up. */
+  report?(): string | undefined;
+  /** An eventfd that is signalled when a commit, a failure or a line waits. */
   readonly wakeFd?: number;
 }
 
@@ -147,6 +151,11 @@ export class VolumeEngine implements Engine {
     this.#writer = writer;
   }
 
+  /** All before this position is in the journal. */
+  get completedPosition(): number {
+    return this.#writer.completedPosition;
+  }
+
   /** All before this position of the journal is durable, in the journal or in the store. */
   get durablePosition(): number {
     return Math.max(this.#writer.durablePosition, this.#writer.trimmedPosition);
@@ -210,7 +219,11 @@ export class VolumeEngine implements Engine {
   }
 
   woken(): void {
-    // Commits are taken over at the end of the batch.
+    const { drain, report } = this.#parts;
+    const line = drain.report?.();
+    if (line !== undefined) report(line);
+    if (drain.hasFailed === true) this.#writer.fail(-EIO, "the drain");
+    // A commit is taken over at the end of the batch.
   }
 
   batchEnd(): void {

@@ -153,7 +153,7 @@ export interface VolumeWriteOptions {
  * once another process has taken the volume, `ABORTED` once it is closed.
  *
  * @example Write, and read again after opening
- * ```ts
+ * ```ts ignore
  * import { assertEquals } from "@std/assert";
  * import { Volume } from "@ublk/ublk/volume";
  *

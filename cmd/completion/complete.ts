@@ -9,7 +9,7 @@ import { writeText } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import type { Syntax } from "../line/flags.ts";
 import type { Answer, Devices } from "./offer.ts";
-import { suggest } from "./suggest.ts";
+import { type CommandSet, suggest } from "./suggest.ts";
 
 /** The supported shells. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
@@ -21,9 +21,12 @@ type Shell = typeof SHELLS[number];
  * the shell should do: add files, and put no space after the word.
  *
  * @param args The shell, and the words of the line after the program's name up to the cursor.
- * @param program The syntax of a program without commands. Default: that of `ublk`.
+ * @param program The syntax of a program, or its commands. Default: those of `ublk`.
  */
-export async function answer(args: readonly string[], program?: Syntax): Promise<number> {
+export async function answer(
+  args: readonly string[],
+  program?: Syntax | CommandSet,
+): Promise<number> {
   const [shell, ...words] = args as [Shell, ...string[]];
   const line = shell === "bash" ? glued(words) : words;
   const suggested = await suggest(line.length === 0 ? [""] : line, devices, program);

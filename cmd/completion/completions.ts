@@ -14,7 +14,9 @@ import { PROGRAMS as DISK_PROGRAMS } from "../line/program.ts";
 import { misspelt } from "../program/misspelt.ts";
 
 /** The programs with completions. */
-export const PROGRAMS: readonly string[] = ["ublk", ...DISK_PROGRAMS.map(({ name }) => name)];
+export const PROGRAMS: readonly string[] = [
+  ...["ublk", ...DISK_PROGRAMS.map(({ name }) => name), "ublk-volume"].sort(),
+];
 
 const NAMES = PROGRAMS.join(" ");
 

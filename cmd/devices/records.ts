@@ -195,9 +195,20 @@ export function recordOf(id: number, serverPid: number): DeviceRecord | undefine
   return record === undefined || serverPid > 0 && record.pid !== serverPid ? undefined : record;
 }
 
-/** The files that a server uses, as absolute paths; undefined if its record does not name them. */
+/**
+ * The files that a server uses, as absolute paths, or the name of its volume; undefined if its
+ * record does not name them.
+ */
 export function filesOf(record: DeviceRecord): readonly string[] | undefined {
-  return record.version === undefined ? undefined : record.request.files;
+  if (record.version === undefined) return undefined;
+  const volume = volumeOf(record);
+  return volume === undefined ? record.request.files : [volume];
+}
+
+/** The name of the volume that a server serves; undefined if its disk is none. */
+export function volumeOf(record: DeviceRecord): string | undefined {
+  if (record.target !== "volume" || record.version === undefined) return undefined;
+  return record.request.values.name as string | undefined;
 }
 
 /** All records, in the order of ids. */

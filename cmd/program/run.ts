@@ -5,8 +5,7 @@
  * @module
  */
 
-import { stackText } from "../../queue/messages.ts";
-import { isUblkError, thrownText } from "../../uapi/error.ts";
+import { isUblkError, stackText, thrownText } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
 import { withSuggestion } from "./misspelt.ts";
 import { Excerpt } from "./excerpt.ts";

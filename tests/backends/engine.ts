@@ -23,8 +23,12 @@ const BATCH_BYTES = LOG_BYTES;
 
 const TOKEN_APPEND = 1;
 const TOKEN_SYNC = 2;
+const TOKEN_TIMER = 3;
 /** The first token of reads that wait: their requests follow. */
-const TOKEN_STUCK = 3;
+const TOKEN_STUCK = 4;
+/** A short timer, and one that outlives the disk (µs). */
+const SHORT_US = 1000;
+const LONG_US = 1e9;
 
 /** Where reads wait for ever, if there is a file to wait for. */
 export const STUCK_AT = 1 << 20;
@@ -53,6 +57,8 @@ export class LoggedEngine implements Engine {
   syncs = 0;
   /** Calls of {@linkcode woken}. */
   wakes = 0;
+  /** Results of timers. An engine that can be woken has one running all the time. */
+  readonly timers: number[] = [];
   #host!: EngineHost;
   readonly #disk: Uint8Array<ArrayBuffer>;
   readonly #logFd: number;
@@ -79,6 +85,7 @@ export class LoggedEngine implements Engine {
 
   start(host: EngineHost): void {
     this.#host = host;
+    if (this.wakeFd !== undefined) host.timeout(SHORT_US, TOKEN_TIMER);
   }
 
   request(request: number): void {
@@ -132,6 +139,10 @@ export class LoggedEngine implements Engine {
   }
 
   done(token: number, result: number): void {
+    if (token === TOKEN_TIMER) {
+      this.timers.push(result);
+      return this.#host.timeout(LONG_US, TOKEN_TIMER);
+    }
     if (token >= TOKEN_STUCK) return this.#host.answer(token - TOKEN_STUCK, -EIO);
     const isSync = token === TOKEN_SYNC;
     const failed = isSync ? result < 0 : result !== this.#batchBytes;
@@ -186,6 +197,7 @@ export interface Counts {
   appends: number;
   syncs: number;
   wakes: number;
+  timers: number[];
 }
 
 /**
@@ -214,8 +226,8 @@ export function open(options: unknown): Backend {
       closeFd(wakeFd);
       closeFd(logFd);
       if (stuckFd !== undefined) closeFd(stuckFd);
-      const { appends, syncs, wakes } = engine;
-      const counts: Counts = { appends, syncs, wakes };
+      const { appends, syncs, wakes, timers } = engine;
+      const counts: Counts = { appends, syncs, wakes, timers };
       Deno.writeTextFileSync(`${path}.json`, JSON.stringify(counts));
     },
   };

@@ -6,8 +6,11 @@
 
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { serve, type Stats, stats } from "../../mod.ts";
+import { ECANCELED, ETIME } from "../../uapi/errno.ts";
 import { libc } from "../../uring/libc.ts";
 import { type Counts, logged, STUCK_AT } from "../backends/engine.ts";
+import { tutorialFolder } from "../tutorial.ts";
+import { sh } from "./_disk.ts";
 import { run } from "./_misbehaving.ts";
 
 libc();
@@ -57,11 +60,13 @@ for (const dataPath of ["copy", "get-data", "user-copy"] as const) {
       requests = device.stats().total;
     }
     const { writes, flushes, errors } = requests;
-    const { appends, syncs, wakes } = log.counts();
+    const { appends, syncs, wakes, timers } = log.counts();
     assertEquals(errors, 0);
     assert(flushes > 0 && syncs > 0 && syncs <= flushes, `${syncs} syncs, ${flushes} flushes`);
     assert(appends > 0 && appends < writes, `${appends} appends, ${writes} writes`);
     assertGreater(wakes, 0);
+    // The second one was running when the disk ended.
+    assertEquals(timers, [-ETIME, -ECANCELED]);
   });
 }
 
@@ -71,7 +76,7 @@ Deno.test("serve() + a wrapper around an engine + its methods serve the disk", a
     await using device = await serve({ backend: stats(logged(log.path, SIZE)), queues: 2 });
     await verify(device.path, "--size=4M");
   }
-  assertEquals(log.counts(), { appends: 0, syncs: 0, wakes: 0 });
+  assertEquals(log.counts(), { appends: 0, syncs: 0, wakes: 0, timers: [] });
 });
 
 Deno.test("serve() + an engine whose read never ends + the device stops, and its reader gets EIO", async () => {
@@ -93,4 +98,32 @@ Deno.test("serve() + an engine whose read never ends + the device stops, and its
   const { code, stderr } = await reader;
   assertEquals([code, /Input\/output error/.test(stderr)], [1, true]);
   assertGreater(log.counts().appends, 0);
+});
+
+Deno.test("docs/writing-engines.md + logged.ts: a filesystem on it survives its server", async () => {
+  const folder = await tutorialFolder("docs/writing-engines.md");
+  const root = new URL("../../", import.meta.url).pathname;
+  const said = await sh(
+    `cd $folder
+     ublk() { ${Deno.execPath()} run -A --no-check --config ${root}deno.json ${root}cmd/ublk.ts "$@"; }
+     trap 'umount mount 2> /dev/null || true; ublk del -a' EXIT
+     ublk add -t ./logged.ts --size 64M disk.log > added
+     pid=$(grep -o 'pid [0-9]*' added | cut -d ' ' -f 2)
+     mkfs.ext4 -q /dev/ublkb0
+     mkdir mount && mount -t ext4 /dev/ublkb0 mount
+     head -c 5M /dev/urandom > plan
+     cp plan mount/plan && sync -f mount/plan && umount mount
+     kill -9 $pid
+     while kill -0 $pid 2> /dev/null; do sleep 0.2; done
+     ublk add -t ./logged.ts --size 64M disk.log > again
+     # The number of the one whose server is dead may not be free yet.
+     disk=/dev/ublkb$(grep -o 'dev id [0-9]*' again | cut -d ' ' -f 3)
+     fsck.ext4 -fn $disk > checked 2>&1 || cat again checked >&2
+     mount -t ext4 -o ro $disk mount
+     cmp plan mount/plan && echo same
+     umount mount`,
+    { folder },
+  );
+  assertEquals(said, "same");
+  await Deno.remove(folder, { recursive: true });
 });

@@ -10,7 +10,13 @@ import { BY_TASK } from "../../cmd/line/args.ts";
 import config from "../../deno.json" with { type: "json" };
 
 /** The names of the commands. */
-export type CommandName = "ublk" | "ublk-file" | "ublk-mem" | "ublk-null" | "ublk-zip";
+export type CommandName =
+  | "ublk"
+  | "ublk-file"
+  | "ublk-mem"
+  | "ublk-null"
+  | "ublk-volume"
+  | "ublk-zip";
 
 /** All that the package exports. */
 export const PROGRAMS: readonly CommandName[] = Object.keys(config.exports)

@@ -10,7 +10,7 @@ import { CrashableMachine, ProcessEnded } from "../../files/crashable_machine.ts
 import type { File } from "../../files/port.ts";
 import { DirectoryStore } from "../../store/directory.ts";
 import { FaultyStore } from "../../store/faulty.ts";
-import { Dice } from "../../uapi/dice.ts";
+import type { Dice } from "../../uapi/dice.ts";
 import { assert } from "../../uapi/error.ts";
 import {
   UBLK_IO_OP_DISCARD,

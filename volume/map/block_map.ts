@@ -2,7 +2,7 @@
  * The block map of a volume, in memory: for each block of the disk the place of its newest data.
  *
  * The disk is cut into leaves of 4 MiB (`leaves.ts`), and a tree finds a leaf by its number
- * (`directory.ts`). Both lie in typed arrays that grow by the megabyte (`slabs.ts`). No operation
+ * (`directory.ts`). Both lie in typed arrays that grow by half a megabyte (`slabs.ts`). No operation
  * makes garbage, and none copies more than a leaf.
  *
  * @module
@@ -13,7 +13,7 @@ import { MapCursor } from "./cursor.ts";
 import { Directory, LOW_BITS } from "./directory.ts";
 import { Leaves, type ReplaceHook } from "./leaves.ts";
 import { Loader, type SortedRuns } from "./loader.ts";
-import { endAt, MOST_BLOCKS_PER_LEAF, placeAt, startAt } from "./sorted_leaf.ts";
+import { endOf, MOST_BLOCKS_PER_LEAF, placeOf, startOf } from "./sorted_leaf.ts";
 
 export type { MapCursor } from "./cursor.ts";
 export type { ReplaceHook } from "./leaves.ts";
@@ -37,7 +37,6 @@ export interface BlockMapOptions {
 }
 
 const LEAST_BLOCKS_PER_LEAF = 8;
-const EXTENT = 3;
 const TWO_32 = 0x1_0000_0000;
 const MOST = Number.MAX_SAFE_INTEGER;
 // V8 inlines constants of this module. It loads and checks an imported one on each use.
@@ -285,17 +284,18 @@ export class BlockMap {
 
   /** Enters a leaf that the loader has gathered. */
   #load(leaf: number, extents: number, mapped: number): void {
-    const { words } = this.#loader!;
+    const { words, places } = this.#loader!;
     const high = leaf * HIGH_FACTOR | 0;
     const low = leaf & LOW_MASK;
     if (this.#directory.find(high, low) === 0) {
-      this.#directory.add(high, low, this.#leaves.build(words, extents, mapped));
+      this.#directory.add(high, low, this.#leaves.build(words, places, extents, mapped));
       return;
     }
     const first = leaf * this.blocksPerLeaf;
-    for (let at = 0; at < EXTENT * extents; at += EXTENT) {
-      const start = startAt(words, at);
-      this.set(first + start, endAt(words, at) - start, placeAt(words, at));
+    for (let extent = 0; extent < extents; extent++) {
+      const start = startOf(words, 0, extent);
+      const count = endOf(words, 0, extent) - start;
+      this.set(first + start, count, placeOf(words, places, extent));
     }
   }
 }

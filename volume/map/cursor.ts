@@ -32,11 +32,11 @@ interface Lookups {
  */
 export class MapCursor {
   /** The first block of the extent. */
-  block = -1;
+  block: number = -1;
   /** Its number of blocks. */
   count = 0;
   /** The place of its first block. */
-  place = -1;
+  place: number = -1;
   readonly #map: Lookups;
   readonly #end: number;
   #next: number;

@@ -16,7 +16,8 @@ assert(PLACE === PLACE_WORDS, "as the classes count them");
 
 /** The place of a block, or a negative number. The first block's words are at `at`. */
 export function flatPlace(words: Int32Array<ArrayBuffer>, at: number, offset: number): number {
-  return words[at + PLACE * offset + 1] * TWO_32 + (words[at + PLACE * offset] >>> 0);
+  const word = at + PLACE * offset;
+  return words[word + 1] * TWO_32 + (words[word] >>> 0);
 }
 
 /** Whether a block has no place. */
@@ -24,18 +25,21 @@ export function isHole(words: Int32Array<ArrayBuffer>, at: number, offset: numbe
   return words[at + PLACE * offset + 1] < 0;
 }
 
-/** Gives blocks the places from `place` on, or none if it is negative. */
+/** Gives blocks the places from `high` and `low` on, or none if `high` is negative. */
 export function fillFlat(
   words: Int32Array<ArrayBuffer>,
   at: number,
   from: number,
   to: number,
-  place: number,
+  high: number,
+  low: number,
   step: number,
 ): void {
   const end = at + PLACE * to;
+  let place = high * TWO_32 + (low >>> 0);
   for (let word = at + PLACE * from; word < end; word += PLACE) {
-    if (place < 0) {
+    if (high < 0) {
+      words[word] = 0;
       words[word + 1] = HOLE;
     } else {
       words[word] = place | 0;
@@ -43,17 +47,6 @@ export function fillFlat(
       place += step;
     }
   }
-}
-
-/** Whether a block is in one extent with the block before it. */
-function continues(
-  words: Int32Array<ArrayBuffer>,
-  at: number,
-  offset: number,
-  step: number,
-): boolean {
-  return !isHole(words, at, offset) && !isHole(words, at, offset - 1) &&
-    flatPlace(words, at, offset) === flatPlace(words, at, offset - 1) + step;
 }
 
 /** The end of the extent or hole that begins at a block, at most `end`. */
@@ -64,15 +57,17 @@ export function flatEnd(
   end: number,
   step: number,
 ): number {
+  let word = at + PLACE * from;
   let offset = from + 1;
-  if (isHole(words, at, from)) {
-    while (offset < end && isHole(words, at, offset)) offset++;
-  } else {
-    let place = flatPlace(words, at, from) + step;
-    while (offset < end && flatPlace(words, at, offset) === place) {
-      offset++;
-      place += step;
-    }
+  if (words[word + 1] < 0) {
+    while (offset < end && words[at + PLACE * offset + 1] < 0) offset++;
+    return offset;
+  }
+  let place = words[word + 1] * TWO_32 + (words[word] >>> 0);
+  for (; offset < end; offset++) {
+    word += PLACE;
+    place += step;
+    if (words[word + 1] * TWO_32 + (words[word] >>> 0) !== place) break;
   }
   return offset;
 }
@@ -86,9 +81,18 @@ export function flatStarts(
   step: number,
 ): number {
   let starts = 0;
-  for (let offset = from; offset < to; offset++) {
-    if (isHole(words, at, offset)) continue;
-    if (offset === 0 || !continues(words, at, offset, step)) starts++;
+  // The place that continues the block before.
+  let follows = -1;
+  if (from > 0 && !isHole(words, at, from - 1)) follows = flatPlace(words, at, from - 1) + step;
+  for (let word = at + PLACE * from; word < at + PLACE * to; word += PLACE) {
+    const high = words[word + 1];
+    if (high < 0) {
+      follows = -1;
+      continue;
+    }
+    const place = high * TWO_32 + (words[word] >>> 0);
+    if (place !== follows) starts++;
+    follows = place + step;
   }
   return starts;
 }

@@ -14,28 +14,11 @@ export const PLACE_WORDS = 2;
 /** Words at the start of a leaf: its class above, its number of extents below. */
 export const HEADER_WORDS = 1;
 
-/** Each size is at most half as large again as the one before, so little of a leaf is unused. */
-const CAPACITIES = [
-  2,
-  4,
-  6,
-  8,
-  12,
-  16,
-  24,
-  32,
-  48,
-  64,
-  96,
-  128,
-  192,
-  256,
-  384,
-  512,
-  768,
-  1024,
-  1536,
-];
+/**
+ * Each size is at most half as large again as the one before, so little of a leaf is unused. Writes
+ * of 1 MiB that are aligned make four extents in 4 MiB, others five.
+ */
+const CAPACITIES = [2, 5, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536];
 
 /** The classes of leaves with so many blocks. */
 export class LeafClasses {

@@ -7,9 +7,9 @@
  */
 
 import { fillFlat, flatEnd, flatPlace, flatStarts, isHole } from "./flat_leaf.ts";
-import { HEADER_WORDS, LeafClasses } from "./leaf_classes.ts";
+import { HEADER_WORDS, LeafClasses, PLACE_WORDS } from "./leaf_classes.ts";
 import { Slabs } from "./slabs.ts";
-import { endAt, placeAt, Splice, startAt, upTo, writeExtent } from "./sorted_leaf.ts";
+import { copyExtents, endOf, placeOf, Splice, startOf, upTo, writeExtent } from "./sorted_leaf.ts";
 
 /**
  * Takes an old piece of the map that something newer covers: its first place and its number of
@@ -19,7 +19,6 @@ export type ReplaceHook = (place: number, count: number) => void;
 
 const TWO_32 = 0x1_0000_0000;
 // V8 inlines constants of this module. It loads and checks an imported one on each use.
-const EXTENT = 3;
 const HEADER = HEADER_WORDS;
 /** A leaf's header is its class above, its number of extents below. */
 const EXTENTS_BITS = 16;
@@ -51,8 +50,8 @@ export class Leaves {
     this.#slabs = new Slabs({
       spanWords: this.#classes.spanWords,
       classWords: this.#classes.words,
-      // 1 MiB for leaves of 1024 blocks.
-      pieceBits: 8 + Math.log2(blocksPerLeaf),
+      // 512 KiB for leaves of 1024 blocks.
+      pieceBits: 7 + Math.log2(blocksPerLeaf),
     });
     this.#splice = new Splice(step, this);
   }
@@ -78,13 +77,17 @@ export class Leaves {
     }
     const extents = header & EXTENTS_MASK;
     const after = upTo(words, at, extents, from);
-    const extent = at + EXTENT * (after - 1);
-    if (after > 0 && endAt(words, extent) > from) {
-      this.place = placeAt(words, extent) + (from - startAt(words, extent)) * this.#step;
-      return Math.min(end, endAt(words, extent));
+    if (after > 0) {
+      const stop = endOf(words, at, after - 1);
+      if (stop > from) {
+        const places = at + this.#classes.capacities[header >> EXTENTS_BITS];
+        const start = startOf(words, at, after - 1);
+        this.place = placeOf(words, places, after - 1) + (from - start) * this.#step;
+        return stop < end ? stop : end;
+      }
     }
     this.place = -1;
-    return after < extents ? Math.min(end, startAt(words, extent + EXTENT)) : end;
+    return after < extents ? Math.min(end, startOf(words, at, after)) : end;
   }
 
   /** The first block from `from` on that has a place, or -1. */
@@ -109,26 +112,26 @@ export class Leaves {
   }
 
   /** Counts an old piece, for {@linkcode Splice}. */
-  replace(place: number, count: number): void {
+  replace(high: number, low: number, count: number): void {
     this.mapped -= count;
-    if (this.onReplace !== undefined) this.onReplace(place, count);
+    if (this.onReplace !== undefined) this.onReplace(high * TWO_32 + (low >>> 0), count);
   }
 
   /**
-   * Makes a leaf of extents that are complete and sorted: three words each, as in `sorted_leaf.ts`.
+   * Makes a leaf of extents that are complete and sorted, as in `sorted_leaf.ts`.
    *
    * @param mapped Their number of blocks.
    */
-  build(extents: Int32Array<ArrayBuffer>, count: number, mapped: number): number {
-    const { flat, fitting, mostExtents } = this.#classes;
+  build(words: Int32Array<ArrayBuffer>, places: number, count: number, mapped: number): number {
+    const { flat, fitting, mostExtents, capacities } = this.#classes;
     const size = count > mostExtents ? flat : fitting[count];
     const ref = this.#take(size, count);
-    const words = this.#slabs.pieces[ref >>> this.#slabs.bits];
+    const to = this.#slabs.pieces[ref >>> this.#slabs.bits];
     const at = (ref & this.#slabs.mask) + HEADER;
     if (size === flat) {
-      fillFlat(words, at, 0, this.#blocks, -1, 0);
-      this.#expand(words, at, extents, 0, count);
-    } else copy(words, at, extents, 0, EXTENT * count);
+      fillFlat(to, at, 0, this.#blocks, -1, 0, 0);
+      this.#expand(to, at, words, 0, places, 0, count);
+    } else copyExtents(to, at, at + capacities[size], 0, words, 0, places, 0, count);
     this.extents += count;
     this.mapped += mapped;
     return ref;
@@ -145,7 +148,8 @@ export class Leaves {
     const ref = this.#take(0, 1);
     const at = (ref & this.#slabs.mask) + HEADER;
     const words = this.#slabs.pieces[ref >>> this.#slabs.bits];
-    writeExtent(words, at, from, to, high * TWO_32 + (low >>> 0));
+    const places = at + this.#classes.capacities[0];
+    writeExtent(words, at, places, 0, from, to, high, low);
     this.extents++;
     return ref;
   }
@@ -153,76 +157,80 @@ export class Leaves {
   #changeSorted(ref: number, from: number, to: number, high: number, low: number): number {
     const words = this.#slabs.pieces[ref >>> this.#slabs.bits];
     const base = ref & this.#slabs.mask;
-    const at = base + HEADER;
     const size = words[base] >> EXTENTS_BITS;
     const extents = words[base] & EXTENTS_MASK;
+    const { capacities } = this.#classes;
+    const capacity = capacities[size];
+    const keys = base + HEADER;
+    const places = keys + capacity;
     const splice = this.#splice;
-    splice.plan(words, at, extents, from, to, high, low);
+    splice.plan(words, keys, places, extents, from, to, high, low);
     const { first, last, count } = splice;
     const after = extents + count - (last - first);
     this.extents += after - extents;
-    const { capacities } = this.#classes;
     // A leaf shrinks late, so that it does not change its class to and fro.
-    if (after > capacities[size] || size > 1 && after <= capacities[size - 2] || after === 0) {
+    if (after > capacity || size > 1 && after <= capacities[size - 2] || after === 0) {
       return this.#moveSorted(ref, extents, after);
     }
-    words[base] = size << EXTENTS_BITS | after;
     if (after !== extents) {
-      move(words, at + EXTENT * last, at + EXTENT * (first + count), EXTENT * (extents - last));
+      words[base] = size << EXTENTS_BITS | after;
+      const next = first + count;
+      move(words, keys + last, keys + next, extents - last);
+      move(words, places + 2 * last, places + 2 * next, 2 * (extents - last));
     }
-    copy(words, at + EXTENT * first, splice.extents, 0, EXTENT * count);
+    copyExtents(words, keys, places, first, splice.words, splice.keys, splice.places, 0, count);
     return ref;
   }
 
   /** Carries out the splice in a leaf of another class. */
   #moveSorted(ref: number, extents: number, after: number): number {
-    const { first, last, count, extents: added } = this.#splice;
-    const { flat, fitting, mostExtents, capacities } = this.#classes;
     const slabs = this.#slabs;
+    if (after === 0) {
+      slabs.give(ref);
+      return 0;
+    }
+    const { first, last, count, words: added, keys: addedKeys, places: addedPlaces } = this.#splice;
+    const { flat, fitting, mostExtents, capacities } = this.#classes;
     const from = slabs.pieces[ref >>> slabs.bits];
-    const fromBase = ref & slabs.mask;
-    const fromAt = fromBase + HEADER;
-    let moved = 0;
-    if (after > 0) {
-      const size = from[fromBase] >> EXTENTS_BITS;
-      const isLess = after <= capacities[size];
-      const next = isLess ? size - 1 : after > mostExtents ? flat : fitting[after];
-      moved = this.#take(next, after);
-      const to = slabs.pieces[moved >>> slabs.bits];
-      const at = (moved & slabs.mask) + HEADER;
-      if (next === flat) {
-        fillFlat(to, at, 0, this.#blocks, -1, 0);
-        this.#expand(to, at, from, fromAt, first);
-        this.#expand(to, at, added, 0, count);
-        this.#expand(to, at, from, fromAt + EXTENT * last, extents - last);
-      } else {
-        copy(to, at, from, fromAt, EXTENT * first);
-        copy(to, at + EXTENT * first, added, 0, EXTENT * count);
-        copy(
-          to,
-          at + EXTENT * (first + count),
-          from,
-          fromAt + EXTENT * last,
-          EXTENT * (extents - last),
-        );
-      }
+    const fromKeys = (ref & slabs.mask) + HEADER;
+    const size = from[fromKeys - HEADER] >> EXTENTS_BITS;
+    const fromPlaces = fromKeys + capacities[size];
+    const isLess = after <= capacities[size];
+    const next = isLess ? size - 1 : after > mostExtents ? flat : fitting[after];
+    const moved = this.#take(next, after);
+    const to = slabs.pieces[moved >>> slabs.bits];
+    const at = (moved & slabs.mask) + HEADER;
+    if (next === flat) {
+      fillFlat(to, at, 0, this.#blocks, -1, 0, 0);
+      this.#expand(to, at, from, fromKeys, fromPlaces, 0, first);
+      this.#expand(to, at, added, addedKeys, addedPlaces, 0, count);
+      this.#expand(to, at, from, fromKeys, fromPlaces, last, extents);
+    } else {
+      const places = at + capacities[next];
+      const tail = first + count;
+      copyExtents(to, at, places, 0, from, fromKeys, fromPlaces, 0, first);
+      copyExtents(to, at, places, first, added, addedKeys, addedPlaces, 0, count);
+      copyExtents(to, at, places, tail, from, fromKeys, fromPlaces, last, extents - last);
     }
     slabs.give(ref);
     return moved;
   }
 
-  /** Writes sorted extents into a flat page. */
+  /** Writes sorted extents, from one to before another, into a flat page. */
   #expand(
     to: Int32Array<ArrayBuffer>,
     at: number,
     from: Int32Array<ArrayBuffer>,
-    fromAt: number,
-    count: number,
+    keys: number,
+    places: number,
+    first: number,
+    last: number,
   ): void {
-    const end = fromAt + EXTENT * count;
-    for (let extent = fromAt; extent < end; extent += EXTENT) {
-      const start = startAt(from, extent);
-      fillFlat(to, at, start, endAt(from, extent), placeAt(from, extent), this.#step);
+    for (let extent = first; extent < last; extent++) {
+      const start = startOf(from, keys, extent);
+      const end = endOf(from, keys, extent);
+      const word = places + 2 * extent;
+      fillFlat(to, at, start, end, from[word + 1], from[word], this.#step);
     }
   }
 
@@ -236,10 +244,11 @@ export class Leaves {
     const before = flatStarts(words, at, from, touched, step);
     for (let offset = from; offset < to;) {
       const end = flatEnd(words, at, offset, to, step);
-      if (!isHole(words, at, offset)) this.replace(flatPlace(words, at, offset), end - offset);
+      const word = at + PLACE_WORDS * offset;
+      if (words[word + 1] >= 0) this.replace(words[word + 1], words[word], end - offset);
       offset = end;
     }
-    fillFlat(words, at, from, to, high * TWO_32 + (low >>> 0), step);
+    fillFlat(words, at, from, to, high, low, step);
     const grown = flatStarts(words, at, from, touched, step) - before;
     this.extents += grown;
     const extents = (words[base] & EXTENTS_MASK) + grown;
@@ -257,12 +266,14 @@ export class Leaves {
       const from = slabs.pieces[ref >>> slabs.bits];
       const fromAt = (ref & slabs.mask) + HEADER;
       const to = slabs.pieces[shrunk >>> slabs.bits];
-      let extent = (shrunk & slabs.mask) + HEADER;
+      const keys = (shrunk & slabs.mask) + HEADER;
+      const places = keys + this.#classes.capacities[to[keys - HEADER] >> EXTENTS_BITS];
+      let extent = 0;
       for (let offset = 0; offset < this.#blocks;) {
         const end = flatEnd(from, fromAt, offset, this.#blocks, this.#step);
-        if (!isHole(from, fromAt, offset)) {
-          writeExtent(to, extent, offset, end, flatPlace(from, fromAt, offset));
-          extent += EXTENT;
+        const word = fromAt + PLACE_WORDS * offset;
+        if (from[word + 1] >= 0) {
+          writeExtent(to, keys, places, extent++, offset, end, from[word + 1], from[word]);
         }
         offset = end;
       }
@@ -274,19 +285,11 @@ export class Leaves {
 
 /** Moves words within an array. */
 function move(words: Int32Array<ArrayBuffer>, from: number, to: number, count: number): void {
-  if (count > SHORT_MOVE) words.copyWithin(to, from, from + count);
-  else if (to > from) {
+  if (count > SHORT_MOVE) {
+    words.copyWithin(to, from, from + count);
+  } else if (to > from) {
     for (let word = count - 1; word >= 0; word--) words[to + word] = words[from + word];
-  } else for (let word = 0; word < count; word++) words[to + word] = words[from + word];
-}
-
-/** Copies words from another array. */
-function copy(
-  to: Int32Array<ArrayBuffer>,
-  at: number,
-  from: Int32Array<ArrayBuffer>,
-  fromAt: number,
-  count: number,
-): void {
-  for (let word = 0; word < count; word++) to[at + word] = from[fromAt + word];
+  } else {
+    for (let word = 0; word < count; word++) words[to + word] = words[from + word];
+  }
 }

@@ -8,6 +8,7 @@ import { fail } from "../../uapi/error.ts";
 import { EXTENT_WORDS } from "./leaf_classes.ts";
 import { writeExtent } from "./sorted_leaf.ts";
 
+const TWO_32 = 0x1_0000_0000;
 const MOST = Number.MAX_SAFE_INTEGER;
 
 /** Sorted runs that do not overlap. */
@@ -34,8 +35,10 @@ export type TakeLeaf = (leaf: number, extents: number, mapped: number) => void;
 
 /** Gathers the extents of one leaf after the other. */
 export class Loader {
-  /** The extents of the leaf, as in `sorted_leaf.ts`. */
+  /** The extents of the leaf, as in `sorted_leaf.ts`: the keys, then the places. */
   readonly words: Int32Array<ArrayBuffer>;
+  /** Where {@linkcode words} has the places. */
+  readonly places: number;
   readonly #map: LoadedMap;
   readonly #take: TakeLeaf;
   #leaf = -1;
@@ -50,6 +53,7 @@ export class Loader {
   constructor(map: LoadedMap, take: TakeLeaf) {
     this.#map = map;
     this.#take = take;
+    this.places = map.blocksPerLeaf;
     this.words = new Int32Array(EXTENT_WORDS * map.blocksPerLeaf);
   }
 
@@ -92,7 +96,9 @@ export class Loader {
       this.#place = place;
     }
     this.#end = end;
-    writeExtent(this.words, EXTENT_WORDS * this.#extents++, this.#start, end, this.#place);
+    const extent = this.#extents++;
+    const high = this.#place / TWO_32 | 0;
+    writeExtent(this.words, 0, this.places, extent, this.#start, end, high, this.#place | 0);
   }
 
   #finish(): void {

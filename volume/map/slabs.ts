@@ -1,5 +1,5 @@
 /**
- * Memory in blocks of a few sizes, taken from *pieces* of about a megabyte.
+ * Memory in blocks of a few sizes, taken from *pieces* of half a megabyte.
  *
  * A piece is cut into *spans*, and each span into blocks of one class. A span that becomes free
  * serves any class, and a piece that becomes free is given back. So a map whose leaves have all
@@ -42,8 +42,6 @@ class Piece {
   unused = 0;
   /** Number of spans in use. */
   used = 0;
-  next: Piece | undefined = undefined;
-  before: Piece | undefined = undefined;
 
   constructor(number: number, spans: number) {
     this.number = number;
@@ -80,8 +78,8 @@ export class Slabs {
   readonly #records: (Piece | undefined)[] = [undefined];
   /** Numbers of pieces that were given back. */
   readonly #vacant: number[] = [];
-  /** The first piece with a free span. */
-  #room: Piece | undefined = undefined;
+  /** No piece with a lower number has a free span. */
+  #lowest = 1;
   /** A piece that is free as a whole is kept, so that a span that comes and goes costs little. */
   #spare: Piece | undefined = undefined;
 
@@ -139,13 +137,13 @@ export class Slabs {
   }
 
   #takeSpan(size: number): number {
-    const piece = this.#room ?? this.#takePiece();
+    const piece = this.#roomyPiece();
     const { spans } = piece;
     let index = piece.free;
     if (index >= 0) piece.free = spans[index * RECORD + NEXT];
     else index = piece.unused++;
+    piece.used++;
     if (piece === this.#spare) this.#spare = undefined;
-    if (++piece.used === this.#spansPerPiece) this.#removePiece(piece);
     const at = index * RECORD;
     spans[at + CLASS] = size;
     spans[at + USED] = 0;
@@ -161,14 +159,22 @@ export class Slabs {
     const index = span & SPAN_MASK;
     piece.spans[index * RECORD + NEXT] = piece.free;
     piece.free = index;
-    if (piece.used-- === this.#spansPerPiece) this.#addPiece(piece);
+    piece.used--;
+    this.#lowest = Math.min(this.#lowest, piece.number);
     if (piece.used > 0) return;
-    if (this.#spare === undefined) {
-      this.#spare = piece;
-      // It comes last, so that it stays free.
-      this.#removePiece(piece);
-      this.#addLast(piece);
-    } else this.#givePiece(piece);
+    if (this.#spare === undefined) this.#spare = piece;
+    else this.#givePiece(piece);
+  }
+
+  /** The first piece with a free span: so the last ones become free as a whole. */
+  #roomyPiece(): Piece {
+    for (; this.#lowest < this.#records.length; this.#lowest++) {
+      const piece = this.#records[this.#lowest];
+      if (piece !== undefined && piece.used < this.#spansPerPiece) return piece;
+    }
+    const piece = this.#takePiece();
+    this.#lowest = piece.number;
+    return piece;
   }
 
   /** Makes a span the first of its class with room. */
@@ -205,37 +211,13 @@ export class Slabs {
     this.pieces[number] = words;
     this.#records[number] = piece;
     this.bytes += words.byteLength + piece.spans.byteLength;
-    this.#addPiece(piece);
     return piece;
   }
 
   #givePiece(piece: Piece): void {
-    this.#removePiece(piece);
     this.bytes -= this.pieces[piece.number].byteLength + piece.spans.byteLength;
     this.pieces[piece.number] = NONE;
     this.#records[piece.number] = undefined;
     this.#vacant.push(piece.number);
-  }
-
-  #addPiece(piece: Piece): void {
-    piece.before = undefined;
-    piece.next = this.#room;
-    if (this.#room !== undefined) this.#room.before = piece;
-    this.#room = piece;
-  }
-
-  #addLast(piece: Piece): void {
-    let last = this.#room;
-    while (last?.next !== undefined) last = last.next;
-    if (last === undefined) return this.#addPiece(piece);
-    last.next = piece;
-    piece.before = last;
-    piece.next = undefined;
-  }
-
-  #removePiece(piece: Piece): void {
-    if (piece.before === undefined) this.#room = piece.next;
-    else piece.before.next = piece.next;
-    if (piece.next !== undefined) piece.next.before = piece.before;
   }
 }

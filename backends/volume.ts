@@ -1,0 +1,186 @@
+/**
+ * A durable volume: its writes go to a journal on a local disk, and from there into a store of
+ * objects. See `docs/volumes.md`.
+ *
+ * @module
+ */
+
+import type { Backend } from "../disk/backend.ts";
+import type { Size } from "../disk/geometry.ts";
+import { parseSize } from "../disk/size.ts";
+import type { BackendSpec } from "../disk/spec.ts";
+import type { Target } from "../disk/target.ts";
+import { realFiles } from "../files/real.ts";
+import { makeFolders } from "../store/directory.ts";
+import { invalidIn } from "../uapi/error.ts";
+import { readSmallFile } from "../uring/libc.ts";
+import { defaultJournals, defaultStore } from "../volume/folders.ts";
+import { ENGINE_SIZES } from "../volume/attach.ts";
+import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
+import { ObjectNames } from "../volume/names.ts";
+import { needsHost, openServedVolume } from "../volume/serve.ts";
+
+const invalid = invalidIn("a volume");
+
+/** Options of {@linkcode volume}. */
+export interface VolumeDiskOptions {
+  /**
+   * The store: a folder's absolute path or `file:` URL.
+   *
+   * @default "/var/lib/ublk/volumes", or in the user's state folder
+   */
+  readonly store?: string;
+  /**
+   * The folder that has a folder for each volume's journal. It may be on another disk than the store.
+   *
+   * @default "/var/lib/ublk/journals", or in the user's state folder
+   */
+  readonly journal?: string;
+  /**
+   * The size of the journal: bytes, or a text such as `"1GiB"`. It takes effect when a journal is
+   * made: after the volume was detached in order.
+   *
+   * @default "1GiB"
+   */
+  readonly journalSize?: Size;
+  /**
+   * Go on without the journal, with what the store has. What was written last is lost.
+   *
+   * @default false
+   */
+  readonly withoutJournal?: boolean;
+  /**
+   * What a write does when the journal is full, because the store is away or slow: it waits, or fails
+   * with ENOSPC.
+   *
+   * @default "wait"
+   */
+  readonly whenFull?: "wait" | "error";
+}
+
+interface StoredOptions {
+  readonly name: string;
+  readonly store: string;
+  readonly journal: string;
+  readonly journalBytes: number;
+  readonly withoutJournal: boolean;
+  readonly whenFull: "wait" | "error";
+}
+
+/**
+ * A volume as a disk. It must exist (`ublk-volume create`).
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` if the name or an option is wrong. When served:
+ *   `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED` or `VOLUME_STORE`.
+ */
+export function volume(name: string, options: VolumeDiskOptions = {}): BackendSpec {
+  const { store = defaultStore(), journal = defaultJournals(), journalSize } = options;
+  const { withoutJournal = false, whenFull = "wait" } = options;
+  new ObjectNames(name);
+  if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
+    throw invalid(`the store ${store} is no absolute path and no URL`, "use /PATH or file:///PATH");
+  }
+  if (!journal.startsWith("/")) {
+    throw invalid(`the journal's folder ${journal} is no absolute path`, "use /PATH");
+  }
+  const journalBytes = typeof journalSize === "string"
+    ? parseSize(journalSize)
+    : journalSize ?? DEFAULT_JOURNAL_SIZE;
+  journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
+  return {
+    module: import.meta.url,
+    options: {
+      name,
+      store,
+      journal,
+      journalBytes,
+      withoutJournal,
+      whenFull,
+    } satisfies StoredOptions,
+  };
+}
+
+/** Opens the volume. */
+export async function open(options: unknown): Promise<Backend> {
+  const { name, store, journal, journalBytes, withoutJournal, whenFull } = options as StoredOptions;
+  const folder = `${journal}/${name}`;
+  makeFolders(realFiles, folder);
+  const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
+  const served = await openServedVolume({
+    ...{ name, store, folder, withoutJournal, ...shape },
+    host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
+    failsWhenFull: whenFull === "error",
+  });
+  const { engine, volume: { manifest } } = served;
+  return {
+    size: manifest.size,
+    blockSize: manifest.blockSize,
+    synchronous: true,
+    persistent: true,
+    fua: true,
+    engine,
+    readAt() {
+      throw needsHost();
+    },
+    writeAt() {
+      throw needsHost();
+    },
+    flush() {
+      throw needsHost();
+    },
+    trim() {
+      throw needsHost();
+    },
+    writeZeroes() {
+      throw needsHost();
+    },
+    close: () => served.close(),
+  };
+}
+
+/** The volume as a target. */
+export const target: Target = {
+  name: "volume",
+  summary: "a durable volume: a journal on a local disk, and a store of objects",
+  persistent: true,
+  files: { min: 0, max: 0 },
+  operand: "name",
+  options: [
+    { name: "name", kind: "text", placeholder: "NAME", help: "The volume's name." },
+    {
+      name: "store",
+      kind: "text",
+      placeholder: "URL",
+      help: "The store: /PATH or file:///PATH. Default: /var/lib/ublk/volumes.",
+    },
+    {
+      name: "journal",
+      kind: "path",
+      placeholder: "DIR",
+      help: "The folder for journals; may be on another disk. Default: /var/lib/ublk/journals.",
+    },
+    { name: "journal-size", kind: "size", help: "The size of a new journal. Default: 1GiB." },
+    {
+      name: "without-journal",
+      kind: "switch",
+      help: "Go on with what the store has. What was written last is lost.",
+    },
+    {
+      name: "when-full",
+      kind: "text",
+      choices: ["wait", "error"],
+      help: "What writes do when the journal is full. Default: wait.",
+    },
+  ],
+  spec(values) {
+    const { name } = values;
+    if (name === undefined) throw invalid("it has no name", "give its NAME");
+    return volume(name as string, {
+      store: values.store as string | undefined,
+      journal: values.journal as string | undefined,
+      journalSize: values["journal-size"] as number | undefined,
+      withoutJournal: values["without-journal"] === true,
+      whenFull: values["when-full"] as "wait" | "error" | undefined,
+    });
+  },
+};

@@ -1,0 +1,190 @@
+/**
+ * A host for engines that only measures: a blocking ring, as a serving thread has, whose requests
+ * come from a loop instead of the kernel. Each request is made again as soon as it is answered.
+ *
+ * @module
+ */
+
+import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
+import { engineMemory } from "../disk/engine_memory.ts";
+import { assert } from "../uapi/error.ts";
+import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import { monotonicUs } from "../uring/libc.ts";
+import { openRing } from "../uring/open_ring.ts";
+import type { Ring } from "../uring/ring.ts";
+import { prepFsync, prepRead, prepTimeout, prepWrite } from "../uring/sqe.ts";
+
+/** What a run makes. */
+export interface WriteLoad {
+  /** Requests at a time. */
+  readonly depth: number;
+  /** Bytes of each write, whole blocks. */
+  readonly bytes: number;
+  /** Writes in all. */
+  readonly writes: number;
+  /** A FLUSH after so many writes; 0 for none. */
+  readonly flushEvery: number;
+  /** Bytes of the disk. */
+  readonly size: number;
+}
+
+const OPERATION = 1;
+const WAKE = 2;
+
+/** Serves one engine. */
+export class BenchHost implements EngineHost, Disposable {
+  readonly requests: number;
+  readonly #ring: Ring;
+  readonly #engine: Engine;
+  readonly #wake: EngineMemory = engineMemory(4096);
+  readonly #times: EngineMemory = engineMemory(4096);
+  readonly #data: (EngineMemory & Disposable)[] = [];
+  readonly #ops: Uint8Array<ArrayBuffer>;
+  readonly #offsets: Float64Array<ArrayBuffer>;
+  readonly #free: number[] = [];
+  #bytes = 0;
+  #answered = 0;
+  #failed = 0;
+
+  /** Starts an engine for so many requests of at most so many bytes. */
+  constructor(engine: Engine, requests: number, bytes: number) {
+    this.requests = requests;
+    this.#engine = engine;
+    this.#ring = openRing({ entries: 2 * (engine.operations + 1) }).ring;
+    this.#ops = new Uint8Array(requests);
+    this.#offsets = new Float64Array(requests);
+    for (let request = 0; request < requests; request++) {
+      const memory = engineMemory(bytes);
+      memory.bytes.fill(request + 1);
+      this.#data.push(memory);
+      this.#free.push(request);
+    }
+    engine.start(this);
+    this.#listen();
+  }
+
+  #listen(): void {
+    if (this.#engine.wakeFd === undefined) return;
+    prepRead(this.#ring, this.#engine.wakeFd, this.#wake.address, 8, 0, 0, WAKE);
+  }
+
+  /** Makes all requests of a load, at random places. @returns Seconds. */
+  run({ depth, bytes, writes, flushEvery, size }: WriteLoad): number {
+    assert(depth <= this.requests, "there are so many requests");
+    this.#bytes = bytes;
+    const places = Math.floor(size / bytes);
+    let state = 12345;
+    let made = 0;
+    let sinceFlush = 0;
+    this.#answered = 0;
+    const total = writes + (flushEvery > 0 ? Math.floor(writes / flushEvery) : 0);
+    let issued = 0;
+    const start = monotonicUs();
+    while (this.#answered < total) {
+      while (issued < total && issued - this.#answered < depth) {
+        const request = this.#free.pop()!;
+        issued++;
+        if (flushEvery > 0 && sinceFlush === flushEvery) {
+          sinceFlush = 0;
+          this.#ops[request] = UBLK_IO_OP_FLUSH;
+        } else {
+          made++;
+          sinceFlush++;
+          state = Math.imul(state, 1664525) + 1013904223 >>> 0;
+          this.#ops[request] = UBLK_IO_OP_WRITE;
+          this.#offsets[request] = state % places * bytes;
+        }
+        this.#engine.request(request);
+      }
+      this.#engine.batchEnd();
+      if (this.#answered < total) this.#turn();
+    }
+    assert(made === writes && this.#failed === 0, "all writes were made and answered");
+    return (monotonicUs() - start) / 1e6;
+  }
+
+  /** Waits for something, and passes it on. */
+  #turn(): void {
+    const ring = this.#ring;
+    ring.enter(1);
+    for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+      const { cqes } = ring;
+      const [token, kind, result] = [cqes[at], cqes[at + 1], cqes[at + 2] | 0];
+      ring.seen();
+      if (kind === OPERATION) this.#engine.done(token, result);
+      else {
+        this.#engine.woken?.();
+        this.#listen();
+      }
+    }
+  }
+
+  op = (request: number): number => this.#ops[request];
+  offset = (request: number): number => this.#offsets[request];
+  length = (request: number): number => this.#ops[request] === UBLK_IO_OP_FLUSH ? 0 : this.#bytes;
+  fua = (): boolean => false;
+  mayUnmap = (): boolean => true;
+  data = (request: number): Uint8Array<ArrayBuffer> => this.#data[request].bytes;
+
+  answer(request: number, result: number): void {
+    if (result !== 0) this.#failed++;
+    this.#answered++;
+    this.#free.push(request);
+  }
+
+  readInto(
+    request: number,
+    at: number,
+    length: number,
+    fd: number,
+    offset: number,
+    token: number,
+  ): void {
+    this.#ring.reserve(1);
+    prepRead(this.#ring, fd, this.#data[request].address + at, length, offset, token, OPERATION);
+  }
+
+  read(
+    memory: EngineMemory,
+    at: number,
+    length: number,
+    fd: number,
+    offset: number,
+    token: number,
+  ): void {
+    this.#ring.reserve(1);
+    prepRead(this.#ring, fd, memory.address + at, length, offset, token, OPERATION);
+  }
+
+  write(
+    memory: EngineMemory,
+    at: number,
+    length: number,
+    fd: number,
+    offset: number,
+    token: number,
+  ): void {
+    this.#ring.reserve(1);
+    prepWrite(this.#ring, fd, memory.address + at, length, offset, token, OPERATION);
+  }
+
+  sync(fd: number, token: number): void {
+    this.#ring.reserve(1);
+    prepFsync(this.#ring, fd, true, token, OPERATION);
+  }
+
+  timeout(microseconds: number, token: number): void {
+    const times = new BigInt64Array(this.#times.bytes.buffer, 0, 2);
+    times[0] = 0n;
+    times[1] = BigInt(Math.round(microseconds * 1000));
+    this.#ring.reserve(1);
+    prepTimeout(this.#ring, this.#times.address, 0, token, OPERATION);
+  }
+
+  nowUs = monotonicUs;
+
+  [Symbol.dispose](): void {
+    this.#ring[Symbol.dispose]();
+    for (const memory of this.#data) memory[Symbol.dispose]();
+  }
+}

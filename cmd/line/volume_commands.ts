@@ -1,0 +1,225 @@
+/**
+ * The commands of `ublk-volume` as data, for help, completions and spelling suggestions.
+ *
+ * @module
+ */
+
+import { target } from "../../backends/volume.ts";
+import { COMMON, GROUPS } from "./add_groups.ts";
+import { ADD_FLAGS } from "./add_line.ts";
+import type { Command, CommandGroup } from "./command.ts";
+import { JSON_FLAG } from "./device_id.ts";
+import type { Flag, Syntax } from "./flags.ts";
+import { targetFlags } from "./target_line.ts";
+
+const NAME = {
+  name: "name",
+  kind: "text",
+  placeholder: "NAME",
+  required: true,
+  help: "The volume's name.",
+} as const satisfies Flag;
+
+const STORE = {
+  name: "store",
+  kind: "text",
+  placeholder: "URL",
+  help: "The store: /PATH or file:///PATH. Default: /var/lib/ublk/volumes.",
+} as const satisfies Flag;
+
+const JOURNAL = {
+  name: "journal",
+  kind: "path",
+  placeholder: "DIR",
+  help: "The folder for journals. Default: /var/lib/ublk/journals.",
+} as const satisfies Flag;
+
+const QUIET = {
+  name: "quiet",
+  kind: "switch",
+  help: "No progress.",
+} as const satisfies Flag;
+
+/** Flags of `ublk-volume create`. */
+export const CREATE_FLAGS = [
+  NAME,
+  { name: "size", short: "s", kind: "size", required: true, help: "The size of the disk." },
+  STORE,
+  {
+    name: "block-size",
+    kind: "integer",
+    choices: [512, 1024, 2048, 4096],
+    help: "The size of a logical block in bytes. Default: 4096.",
+  },
+  {
+    name: "chunk-size",
+    kind: "size",
+    min: 1 << 16,
+    max: 1 << 26,
+    help: "The most bytes of an object with data. Default: 4MiB.",
+  },
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume detach`. */
+export const DETACH_FLAGS = [
+  { ...NAME, required: undefined },
+  {
+    name: "id",
+    short: "n",
+    kind: "integer",
+    device: true,
+    placeholder: "ID",
+    min: 0,
+    help: "The N of /dev/ublkbN, or that path, instead of the name.",
+  },
+  { name: "force", kind: "switch", help: "Even if it is in use." },
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume ls`. */
+export const LS_FLAGS = [
+  STORE,
+  { name: "noheadings", kind: "switch", help: "No line of headings above the table." },
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume info`. */
+export const VOLUME_INFO_FLAGS = [NAME, STORE, JSON_FLAG] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume check`. */
+export const CHECK_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume rm`. */
+export const RM_FLAGS = [
+  NAME,
+  STORE,
+  JOURNAL,
+  { name: "force", kind: "switch", help: "Even if the volume is attached, or was not detached." },
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume import`. */
+export const IMPORT_FLAGS = [
+  { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The raw image." },
+  NAME,
+  STORE,
+  JOURNAL,
+  QUIET,
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume export`. */
+export const EXPORT_FLAGS = [
+  NAME,
+  { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The raw image." },
+  STORE,
+  QUIET,
+] as const satisfies readonly Flag[];
+
+/** All commands, in the order of the overview. */
+export const VOLUME_GROUPS: readonly CommandGroup[] = [
+  {
+    heading: "Make a volume, and a disk of it",
+    commands: [
+      {
+        name: "create",
+        summary: "make an empty volume in a store",
+        flags: CREATE_FLAGS,
+        operands: "NAME",
+        words: ["name", "size"],
+        examples: ["ublk-volume create db --size 10G"],
+      },
+      { name: "attach", summary: "make a disk of a volume, and serve it", operands: "NAME" },
+      {
+        name: "detach",
+        summary: "end the disk of a volume: its store has everything then",
+        flags: DETACH_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume detach db"],
+      },
+    ],
+  },
+  {
+    heading: "See what there is",
+    commands: [
+      {
+        name: "ls",
+        aliases: ["list"],
+        summary: "list the volumes in a store",
+        flags: LS_FLAGS,
+        examples: ["ublk-volume ls"],
+      },
+      {
+        name: "info",
+        summary: "show everything about a volume",
+        flags: VOLUME_INFO_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume info db --json"],
+      },
+      {
+        name: "check",
+        summary: "read and verify every object of a volume; exit status 1 if one is damaged",
+        flags: CHECK_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume check db"],
+      },
+    ],
+  },
+  {
+    heading: "Bring data in and out",
+    commands: [
+      {
+        name: "import",
+        summary: "fill a volume with a raw image",
+        flags: IMPORT_FLAGS,
+        operands: "FILE NAME",
+        words: ["file", "name"],
+        examples: ["ublk-volume import disk.img db"],
+      },
+      {
+        name: "export",
+        summary: "write a volume to a raw image",
+        flags: EXPORT_FLAGS,
+        operands: "NAME FILE",
+        words: ["name", "file"],
+        examples: ["ublk-volume export db disk.img"],
+      },
+      {
+        name: "rm",
+        aliases: ["remove", "delete"],
+        summary: "delete a volume with all its data",
+        flags: RM_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume rm db"],
+      },
+    ],
+  },
+];
+
+/** All commands in one list. */
+export const VOLUME_COMMANDS: readonly Command[] = VOLUME_GROUPS.flatMap(({ commands }) =>
+  commands
+);
+
+/** Finds a command by name. */
+export function findVolumeCommand(name: string | undefined): Command | undefined {
+  return VOLUME_COMMANDS.find((command) =>
+    command.name === name || command.aliases?.includes(name ?? "")
+  );
+}
+
+/** The syntax of a command. Those of `attach` are the target's and the device's flags. */
+export function volumeSyntax(command: Command): Syntax {
+  const name = `ublk-volume ${command.name}`;
+  if (command.flags !== undefined) return { ...command, flags: command.flags, name };
+  return {
+    ...command,
+    name,
+    flags: [...targetFlags(target), ...ADD_FLAGS.filter((flag) => flag.name !== "type")],
+    common: [...target.options.map((option) => option.name), ...COMMON],
+    groups: GROUPS,
+    notes: "It prints what `ublk add` prints. All its other options work too.",
+    examples: ["ublk-volume attach db", "ublk-volume attach db --store /srv/volumes -n 3"],
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * `ublk-volume`: makes, attaches, lists, checks and removes durable volumes. See `docs/volumes.md`.
+ *
+ * Each command's code is loaded on demand, because start-up is most of the run time of short
+ * commands.
+ *
+ * @module
+ */
+
+import { commandArgs } from "./line/args.ts";
+import type { Command } from "./line/command.ts";
+import { asksFor, type Flag, parseLine, usageError, type Values, wantsAll } from "./line/flags.ts";
+import {
+  CHECK_FLAGS,
+  CREATE_FLAGS,
+  DETACH_FLAGS,
+  EXPORT_FLAGS,
+  findVolumeCommand,
+  IMPORT_FLAGS,
+  LS_FLAGS,
+  RM_FLAGS,
+  VOLUME_COMMANDS,
+  VOLUME_GROUPS,
+  VOLUME_INFO_FLAGS,
+  volumeSyntax,
+} from "./line/volume_commands.ts";
+import { misspelt } from "./program/misspelt.ts";
+import { writeLine, writeText } from "./program/print.ts";
+import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
+
+/** Runs a command with the arguments after its name, and returns the exit status. */
+type Run = (args: readonly string[], log: ErrorLog, command: Command) => Promise<number>;
+
+/** Wraps a command and the file that implements it. */
+function reading<const F extends readonly Flag[]>(
+  flags: F,
+  load: () => Promise<(values: Values<F>, log: ErrorLog) => Promise<number>>,
+): Run {
+  return async (args, log, { name, words }) => {
+    const run = await load();
+    const seeHelp = `see \`ublk-volume ${name} --help\``;
+    const line = parseLine<F>(flags, args, { seeHelp, unknown: seeHelp, words });
+    if (line.words.length > 0) throw usageError(line.words[0], "unexpected argument", seeHelp);
+    return await run(line.values, log);
+  };
+}
+
+/** The line of `ublk add` that attaches a volume. */
+const attached = (args: readonly string[]) => ["-t", "volume", ...args];
+
+const RUNS: Readonly<Record<string, Run>> = {
+  create: reading(CREATE_FLAGS, async () => (await import("./volume/create.ts")).create),
+  attach: async (args) =>
+    args.includes("--foreground")
+      ? await (await import("./server/add.ts")).serveHere("add", attached(args), false)
+      : await (await import("./server/background.ts")).startInBackground([
+        "add",
+        ...attached(args),
+      ]),
+  detach: reading(DETACH_FLAGS, async () => (await import("./volume/detach.ts")).detach),
+  ls: reading(LS_FLAGS, async () => (await import("./volume/show.ts")).ls),
+  info: reading(VOLUME_INFO_FLAGS, async () => (await import("./volume/show.ts")).info),
+  check: reading(CHECK_FLAGS, async () => (await import("./volume/check.ts")).check),
+  import: reading(IMPORT_FLAGS, async () => (await import("./volume/transfer.ts")).importFile),
+  export: reading(EXPORT_FLAGS, async () => (await import("./volume/transfer.ts")).exportFile),
+  rm: reading(RM_FLAGS, async () => (await import("./volume/remove.ts")).remove),
+};
+
+async function help(command: Command | undefined, all: boolean): Promise<void> {
+  const { helpText, overviewText } = await import("./line/help.ts");
+  await writeText(
+    command === undefined
+      ? overviewText("ublk-volume", "durable volumes as block devices", VOLUME_GROUPS)
+      : helpText(volumeSyntax(command), all),
+  );
+}
+
+function unknown(name: string): never {
+  const isFlag = name.startsWith("-");
+  const error = usageError(
+    name,
+    isFlag ? "unknown flag before a command" : "unknown command",
+    isFlag ? "put the command first; see `ublk-volume --help`" : "see `ublk-volume --help`",
+  );
+  const names = VOLUME_COMMANDS.flatMap((command) => [command.name, ...command.aliases ?? []]);
+  throw misspelt(error, name, names, (word) => `did you mean \`ublk-volume ${word}\`?`);
+}
+
+async function main(args: readonly string[], log: ErrorLog): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === "__complete") {
+    const { answer } = await import("./completion/complete.ts");
+    const commands = VOLUME_COMMANDS;
+    return await answer(rest, { commands, find: findVolumeCommand, syntaxOf: volumeSyntax });
+  }
+  if (name === undefined) {
+    await help(undefined, false);
+    return EXIT_USAGE;
+  }
+  const command = findVolumeCommand(name);
+  const wish = name === "help" ? name : asksFor(args);
+  if (wish === "version" || name === "version") {
+    await writeLine((await import("./line/help.ts")).versionText("ublk-volume"));
+  } else if (wish === "help") {
+    await help(name === "help" ? findVolumeCommand(rest[0]) : command, wantsAll(args));
+  } else {return await (command === undefined
+      ? unknown(name)
+      : RUNS[command.name](rest, log, command));}
+  return EXIT_OK;
+}
+
+async function start(): Promise<number> {
+  const [first, second, ...rest] = Deno.args;
+  // Started by `server/background.ts`.
+  if (first === ":background" && second === "add") {
+    return await (await import("./server/add.ts")).serveHere(second, rest, true);
+  }
+  const log = errorLog("ublk-volume");
+  return await exitStatus(log, async () => main(await commandArgs(), log));
+}
+
+if (import.meta.main) Deno.exit(await start());

@@ -1,0 +1,24 @@
+/**
+ * `ublk-volume create`.
+ *
+ * @module
+ */
+
+import { defaultStore } from "../../volume/folders.ts";
+import { Volume } from "../../volume/volume.ts";
+import type { CREATE_FLAGS } from "../line/volume_commands.ts";
+import type { Values } from "../line/flags.ts";
+import { EXIT_OK } from "../program/run.ts";
+import { inStore } from "./in_store.ts";
+
+/** `ublk-volume create`. */
+export async function create(
+  { name, size, store = defaultStore(), ...values }: Values<typeof CREATE_FLAGS>,
+): Promise<number> {
+  return await inStore(async () => {
+    await Volume.create(name, {
+      ...{ store, size, blockSize: values["block-size"], chunkSize: values["chunk-size"] },
+    });
+    return EXIT_OK;
+  });
+}

@@ -1,0 +1,26 @@
+/**
+ * `ublk-volume rm`.
+ *
+ * @module
+ */
+
+import { openStore } from "../../store/open.ts";
+import { defaultJournals, defaultStore } from "../../volume/folders.ts";
+import { removeVolume } from "../../volume/list.ts";
+import type { Values } from "../line/flags.ts";
+import type { RM_FLAGS } from "../line/volume_commands.ts";
+import { EXIT_OK } from "../program/run.ts";
+import { inStore } from "./in_store.ts";
+
+/** `ublk-volume rm`: the volume with all its data, and its journal here. */
+export async function remove(
+  { name, store: url = defaultStore(), journal = defaultJournals(), force }: Values<
+    typeof RM_FLAGS
+  >,
+): Promise<number> {
+  return await inStore(async () => {
+    await using store = await openStore(url);
+    await removeVolume(store, name, { force, journal });
+    return EXIT_OK;
+  });
+}

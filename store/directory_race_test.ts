@@ -1,0 +1,88 @@
+/**
+ * Processes that race for the objects of one folder.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { Scratch } from "../tests/scratch.ts";
+import { libc, namesLibc } from "../uring/libc.ts";
+import { DirectoryStore } from "./directory.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+libc();
+namesLibc();
+
+const CHILDREN = 4;
+
+/** A process that races. */
+function start(folder: string, id: number, rounds: number): Deno.ChildProcess {
+  const child = new URL("../tests/store_race_child.ts", import.meta.url).pathname;
+  const args = ["run", "-A", "--no-check", child, folder, `${id}`, `${rounds}`];
+  return new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "inherit" }).spawn();
+}
+
+/** The first word of each body, by name. */
+async function textOf(store: DirectoryStore, name: string): Promise<string | undefined> {
+  const found = await store.get(name);
+  if (found === undefined) return undefined;
+  assertEquals(found.size, 20_000, `${name} is partial`);
+  return new TextDecoder().decode(found.bytes).replace(/\.+$/, "");
+}
+
+async function countIn(store: DirectoryStore): Promise<number> {
+  return parseInt(await textOf(store, "count") ?? "");
+}
+
+Deno.test("DirectoryStore + processes race + one wins each race, and none counts in vain", async () => {
+  using scratch = new Scratch();
+  await using store = await DirectoryStore.open(scratch.path);
+  await store.putIfAbsent("count", new TextEncoder().encode("0".padEnd(20_000, ".")));
+  const rounds = 30;
+  const children = Array.from({ length: CHILDREN }, (_, id) => start(scratch.path, id, rounds));
+  const outputs = await Promise.all(children.map((child) => child.output()));
+  const lines = outputs.map(({ stdout }) => new TextDecoder().decode(stdout).trim().split("\n"));
+  assert(outputs.every(({ success }) => success));
+  for (let round = 0; round < rounds; round++) {
+    const winners = [...lines.keys()].filter((id) => lines[id].includes(`put ${round}`));
+    assertEquals(winners.length, 1, `race ${round} has the winners ${winners}`);
+    assertEquals(await textOf(store, `race/${round}`), `${winners[0]}`);
+  }
+  const counts = lines.flat().filter((line) => line.startsWith("count "))
+    .map((line) => Number(line.slice(6))).sort((a, b) => a - b);
+  assertEquals(counts, Array.from({ length: CHILDREN * rounds }, (_, index) => index + 1));
+  // Something to look at when the losers are too few: they must have raced.
+  const wins = lines.map((one) => one.filter((line) => line.startsWith("put ")).length);
+  assert(wins.filter((count) => count > 0).length > 1, `${wins}`);
+});
+
+Deno.test("DirectoryStore + a process is killed in a race + the others go on, and nothing is partial", async () => {
+  using scratch = new Scratch();
+  await using store = await DirectoryStore.open(scratch.path);
+  await store.putIfAbsent("count", new TextEncoder().encode("0".padEnd(20_000, ".")));
+  const children = Array.from(
+    { length: 3 },
+    (_, id) => start(scratch.path, id, id === 0 ? 1e6 : 40),
+  );
+  const [endless, ...others] = children;
+  // Its output ends in the middle of a line.
+  const killed = endless.output();
+  const outputsLater = Promise.all(others.map((child) => child.output()));
+  // In the midst of things: all have counted for a while.
+  while (await countIn(store) < 40) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  endless.kill("SIGKILL");
+  const { stdout } = await killed;
+  const outputs = await outputsLater;
+  assert(outputs.every(({ success }) => success));
+  const lines = [stdout, ...outputs.map((one) => one.stdout)]
+    .flatMap((bytes) => new TextDecoder().decode(bytes).split("\n").slice(0, -1));
+  const counted = lines.filter((line) => line.startsWith("count ")).length;
+  const count = await countIn(store);
+  // The one that was killed may have died before it could say so.
+  assert(count === counted || count === counted + 1, `${count}, and ${counted} said so`);
+  for await (const { name } of store.list("race/")) await textOf(store, name);
+  await using _ = await DirectoryStore.open(scratch.path);
+  assertEquals([...Deno.readDirSync(`${scratch.path}/.tmp`)].length, 1, "only what this one holds");
+});

@@ -1,0 +1,277 @@
+/**
+ * The board between an engine and its drain, which are two threads: memory that both see. The
+ * engine's thread blocks in the kernel, so it gets no messages; it is woken by an eventfd. The
+ * drain's thread sleeps in its event loop, and is woken by `Atomics.notify`.
+ *
+ * Each word has one writer. Three numbers that belong together, what the engine publishes, are
+ * guarded by a count that is odd while they change. The entries of a commit are the drain's until it
+ * says that they are there, then the engine's until it says that it has taken them.
+ *
+ * @module
+ */
+
+import { assert } from "../../uapi/error.ts";
+import { signalEventFd } from "../../uring/libc.ts";
+import type { Extents } from "../format/run.ts";
+import type { Commit, Drain } from "../engine.ts";
+import type { SortedRuns } from "../map/block_map.ts";
+
+// Words of the first part.
+/** Counts up whenever the drain must look. */
+const WAKE = 0;
+/** 1 while the drain sleeps. */
+const SLEEPS = 1;
+/** Orders to the drain: bits that the engine's side sets and the drain's clears. */
+const ORDERS = 2;
+/** Odd while the published numbers change. */
+const PUBLISHING = 3;
+/** 1 while a commit waits to be taken over. */
+const COMMIT = 4;
+/** Its number of entries. */
+const ENTRIES = 5;
+/** 1 once the drain has failed for good. */
+const FAILED = 6;
+/** Bytes of the report that waits to be logged; 0 for none. */
+const REPORT = 7;
+const WORDS = 16;
+
+// Numbers of the second part.
+const POSITION = 0;
+const SEQUENCE = 1;
+const WRITTEN = 2;
+/** The position from which on the engine wakes a drain that sleeps. */
+const WAKE_AT = 3;
+const COMMIT_POSITION = 4;
+/** What statistics tell. */
+const COMMITTED_POSITION = 5;
+const STORED_BYTES = 6;
+const COMMITS = 7;
+const NUMBERS = 16;
+
+/** The journal is full: drain now. */
+export const ORDER_HURRY = 1;
+/** Drain all of it now, and tell. */
+export const ORDER_SYNC = 2;
+/** Drain all of it, leave the volume in order, and end. */
+export const ORDER_STOP = 4;
+
+const REPORT_BYTES = 2048;
+/** Most entries of a commit. Pieces that a chunk's end divides are two. */
+export const MAX_ENTRIES = (1 << 16) + (1 << 13);
+
+/** What the engine has published. */
+export interface Published {
+  /** All before this position is in the journal. */
+  readonly position: number;
+  /** The sequence of its last batch. */
+  readonly sequence: number;
+  /** Bytes of data in all batches so far. */
+  readonly written: number;
+}
+
+/** The memory. Both sides make one of it, over the same buffer. */
+export class Board {
+  /** The shared memory. */
+  readonly buffer: SharedArrayBuffer;
+  readonly words: Int32Array<SharedArrayBuffer>;
+  readonly numbers: Float64Array<SharedArrayBuffer>;
+  readonly text: Uint8Array<SharedArrayBuffer>;
+  readonly blocks: Float64Array<SharedArrayBuffer>;
+  readonly places: Float64Array<SharedArrayBuffer>;
+  readonly counts: Uint32Array<SharedArrayBuffer>;
+
+  /** A new board, or another side's. */
+  constructor(buffer?: SharedArrayBuffer) {
+    const wordBytes = WORDS * 4;
+    const numberBytes = NUMBERS * 8;
+    const first = wordBytes + numberBytes + REPORT_BYTES;
+    const bytes = first + MAX_ENTRIES * (8 + 8 + 4);
+    this.buffer = buffer ?? new SharedArrayBuffer(bytes);
+    assert(this.buffer.byteLength === bytes, "it is a board");
+    this.words = new Int32Array(this.buffer, 0, WORDS);
+    this.numbers = new Float64Array(this.buffer, wordBytes, NUMBERS);
+    this.text = new Uint8Array(this.buffer, wordBytes + numberBytes, REPORT_BYTES);
+    this.blocks = new Float64Array(this.buffer, first, MAX_ENTRIES);
+    this.places = new Float64Array(this.buffer, first + MAX_ENTRIES * 8, MAX_ENTRIES);
+    this.counts = new Uint32Array(this.buffer, first + MAX_ENTRIES * 16, MAX_ENTRIES);
+  }
+
+  /** Makes the drain look. */
+  wakeDrain(): void {
+    Atomics.add(this.words, WAKE, 1);
+    Atomics.notify(this.words, WAKE);
+  }
+
+  /** Gives the drain an order. */
+  order(order: number): void {
+    Atomics.or(this.words, ORDERS, order);
+    this.wakeDrain();
+  }
+}
+
+/** The engine's side. */
+export class EngineSide implements Drain {
+  readonly wakeFd: number;
+  readonly #board: Board;
+  readonly #runs: {
+    blocks: Float64Array;
+    counts: Uint32Array;
+    places: Float64Array;
+    length: number;
+  };
+  readonly #commit: { extents: SortedRuns; position: number };
+
+  /** @param wakeFd The eventfd that wakes the engine. */
+  constructor(board: Board, wakeFd: number) {
+    this.#board = board;
+    this.wakeFd = wakeFd;
+    const { blocks, counts, places } = board;
+    this.#runs = { blocks, counts, places, length: 0 };
+    this.#commit = { extents: this.#runs, position: 0 };
+  }
+
+  published(position: number, sequence: number, written: number): void {
+    const { words, numbers } = this.#board;
+    Atomics.add(words, PUBLISHING, 1);
+    numbers[POSITION] = position;
+    numbers[SEQUENCE] = sequence;
+    numbers[WRITTEN] = written;
+    Atomics.add(words, PUBLISHING, 1);
+    if (Atomics.load(words, SLEEPS) === 0 || position < numbers[WAKE_AT]) return;
+    Atomics.store(words, SLEEPS, 0);
+    this.#board.wakeDrain();
+  }
+
+  hurry(): void {
+    if ((Atomics.load(this.#board.words, ORDERS) & ORDER_HURRY) !== 0) return;
+    this.#board.order(ORDER_HURRY);
+  }
+
+  commit(): Commit | undefined {
+    const { words, numbers } = this.#board;
+    if (Atomics.load(words, COMMIT) === 0) return undefined;
+    this.#runs.length = Atomics.load(words, ENTRIES);
+    this.#commit.position = numbers[COMMIT_POSITION];
+    return this.#commit;
+  }
+
+  taken(): void {
+    Atomics.store(this.#board.words, COMMIT, 0);
+    this.#board.wakeDrain();
+  }
+
+  get hasFailed(): boolean {
+    return Atomics.load(this.#board.words, FAILED) !== 0;
+  }
+
+  report(): string | undefined {
+    const { words, text } = this.#board;
+    const bytes = Atomics.load(words, REPORT);
+    if (bytes === 0) return undefined;
+    const line = new TextDecoder().decode(text.slice(0, bytes));
+    Atomics.store(words, REPORT, 0);
+    return line;
+  }
+}
+
+/** The drain's side. */
+export class DrainSide {
+  readonly #board: Board;
+  readonly #wakeFd: number;
+
+  /** @param wakeFd The eventfd that wakes the engine. */
+  constructor(board: Board, wakeFd: number) {
+    this.#board = board;
+    this.#wakeFd = wakeFd;
+  }
+
+  /** What the engine has published last. */
+  published(): Published {
+    const { words, numbers } = this.#board;
+    for (;;) {
+      const before = Atomics.load(words, PUBLISHING);
+      const published = {
+        position: numbers[POSITION],
+        sequence: numbers[SEQUENCE],
+        written: numbers[WRITTEN],
+      };
+      if ((before & 1) === 0 && Atomics.load(words, PUBLISHING) === before) return published;
+    }
+  }
+
+  /** Orders that have not been carried out. */
+  get orders(): number {
+    return Atomics.load(this.#board.words, ORDERS);
+  }
+
+  /** Notes that orders were carried out. */
+  carriedOut(orders: number): void {
+    Atomics.and(this.#board.words, ORDERS, ~orders);
+  }
+
+  /** Whether the engine has not taken over the last commit yet. */
+  get isHandingOver(): boolean {
+    return Atomics.load(this.#board.words, COMMIT) !== 0;
+  }
+
+  /** Hands a commit over. */
+  handOver(extents: Extents, position: number): void {
+    const { words, numbers, blocks, places, counts } = this.#board;
+    assert(!this.isHandingOver, "one commit at a time");
+    assert(extents.length <= MAX_ENTRIES, "a commit has no more entries than the board");
+    blocks.set(extents.blocks.subarray(0, extents.length));
+    places.set(extents.places.subarray(0, extents.length));
+    counts.set(extents.counts.subarray(0, extents.length));
+    numbers[COMMIT_POSITION] = position;
+    Atomics.store(words, ENTRIES, extents.length);
+    Atomics.store(words, COMMIT, 1);
+    signalEventFd(this.#wakeFd);
+  }
+
+  /** Tells the engine that nothing will be drained any more. */
+  fail(): void {
+    Atomics.store(this.#board.words, FAILED, 1);
+    signalEventFd(this.#wakeFd);
+  }
+
+  /** Has the engine log a line. One that comes while another waits is dropped. */
+  report(line: string): void {
+    const { words, text } = this.#board;
+    if (Atomics.load(words, REPORT) !== 0) return;
+    const bytes = new TextEncoder().encode(line).subarray(0, REPORT_BYTES);
+    text.set(bytes);
+    Atomics.store(words, REPORT, bytes.length);
+    signalEventFd(this.#wakeFd);
+  }
+
+  /** Notes what statistics tell. */
+  count(committedPosition: number, storedBytes: number): void {
+    const { numbers } = this.#board;
+    numbers[COMMITTED_POSITION] = committedPosition;
+    numbers[STORED_BYTES] = storedBytes;
+    numbers[COMMITS]++;
+  }
+
+  /** The count to give to {@linkcode sleep}: take it before looking for work. */
+  get wakes(): number {
+    return Atomics.load(this.#board.words, WAKE);
+  }
+
+  /**
+   * Sleeps until the engine's side has something new, the journal has grown to a position, or the
+   * time is over.
+   *
+   * @param wakes What {@linkcode wakes} was before there was nothing to do.
+   */
+  async sleep(wakes: number, wakeAt: number, ms: number): Promise<void> {
+    const { words, numbers } = this.#board;
+    numbers[WAKE_AT] = wakeAt;
+    Atomics.store(words, SLEEPS, 1);
+    // What was published before SLEEPS was set has woken nobody.
+    if (this.published().position < wakeAt) {
+      const waits = Atomics.waitAsync(words, WAKE, wakes, ms);
+      if (waits.async) await waits.value;
+    }
+    Atomics.store(words, SLEEPS, 0);
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * When the drain commits: after 64 MiB, or when what waits is 5 s old, or at once if the journal is
+ * full, somebody asks for it, or the volume is detached.
+ *
+ * A store that is away or full is tried again, less and less often, for as long as it takes; until
+ * then the journal fills. What cannot get better ends the drain, and with it the engine's writes:
+ * somebody else has the volume, or bytes of it are damaged.
+ *
+ * @module
+ */
+
+import { StoreError } from "../../store/store.ts";
+import type { Committed } from "../committed.ts";
+import type { Seam } from "../seam.ts";
+import { type DrainSide, ORDER_HURRY, ORDER_STOP, ORDER_SYNC } from "./board.ts";
+import type { Drainer } from "./drainer.ts";
+
+/** Bytes of the journal after which a commit is made. */
+const COMMIT_BYTES = 64 << 20;
+/** Age of what waits after which a commit is made, in milliseconds. */
+const COMMIT_MS = 5000;
+/** Pauses between attempts to reach a store, in milliseconds. */
+const FIRST_RETRY_MS = 250;
+const LAST_RETRY_MS = 30_000;
+
+/** The parts of a drain's loop. */
+export interface DrainLoopParts {
+  /** The board. */
+  readonly board: DrainSide;
+  /** What makes commits. */
+  readonly drainer: Drainer;
+  /** The hold on the volume. */
+  readonly committed: Committed;
+  /** Where the drain begins in the journal. */
+  readonly position: number;
+  /** Time. */
+  readonly seam: Seam;
+}
+
+/**
+ * Drains until the order to stop is carried out.
+ *
+ * @returns The error that ended it early, if one did.
+ */
+export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
+  const { board, drainer, committed, seam } = parts;
+  let done = parts.position;
+  let sinceMs: number | undefined = undefined;
+  let retryMs = 0;
+  for (;;) {
+    const wakes = board.wakes;
+    const { orders } = board;
+    const { position } = board.published();
+    if (position <= done) {
+      sinceMs = undefined;
+      board.carriedOut(orders & (ORDER_HURRY | ORDER_SYNC));
+      if ((orders & ORDER_STOP) !== 0) {
+        try {
+          await committed.release();
+          return undefined;
+        } catch (error) {
+          if (!isPassing(error)) return failed(board, error);
+          retryMs = await again(board, error, retryMs);
+          continue;
+        }
+      }
+      await board.sleep(wakes, done + 1, Infinity);
+      continue;
+    }
+    sinceMs ??= seam.clock();
+    const leftMs = COMMIT_MS - (seam.clock() - sinceMs);
+    const isDue = orders !== 0 || position - done >= COMMIT_BYTES || leftMs <= 0;
+    if (!isDue) {
+      await board.sleep(wakes, done + COMMIT_BYTES, leftMs);
+      continue;
+    }
+    if (board.isHandingOver && (orders & ORDER_STOP) === 0) {
+      await board.sleep(wakes, Infinity, Infinity);
+      continue;
+    }
+    try {
+      const made = await drainer.commit(position);
+      retryMs = 0;
+      if (made === undefined) {
+        done = position;
+        continue;
+      }
+      done = made.end.position;
+      sinceMs = done < position ? sinceMs : undefined;
+      board.carriedOut(ORDER_HURRY);
+      board.count(done, drainer.storedBytes);
+      // Once the device is gone, nobody takes anything over.
+      if ((board.orders & ORDER_STOP) === 0) board.handOver(made.extents, done);
+    } catch (error) {
+      if (!isPassing(error)) return failed(board, error);
+      retryMs = await again(board, error, retryMs);
+    }
+  }
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof StoreError && (error.fault === "unavailable" || error.fault === "full");
+}
+
+function failed(board: DrainSide, error: unknown): unknown {
+  board.report(`${error instanceof Error ? error.message : error}`);
+  board.fail();
+  return error;
+}
+
+/** Waits before the next attempt. @returns The pause that it was. */
+async function again(board: DrainSide, error: unknown, before: number): Promise<number> {
+  const ms = before === 0 ? FIRST_RETRY_MS : Math.min(before * 2, LAST_RETRY_MS);
+  if (before === 0) {
+    board.report(
+      `the store failed, and is tried again: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+  await board.sleep(board.wakes, Infinity, ms);
+  return ms;
+}

@@ -1,0 +1,150 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { StoreError } from "../../store/store.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { closeFd, eventFd, isSignalled, signalEventFd } from "../../uring/libc.ts";
+import type { Committed } from "../committed.ts";
+import { Extents } from "../format/run.ts";
+import { MACHINE } from "../seam.ts";
+import { Board, DrainSide, EngineSide, ORDER_HURRY, ORDER_STOP, ORDER_SYNC } from "./board.ts";
+import type { Drainer, MadeCommit } from "./drainer.ts";
+import { drainLoop } from "./loop.ts";
+
+const MIB = 1 << 20;
+
+// What is opened of libc stays open for the life of the process, which is no leak of the first test.
+{
+  const fd = eventFd(true);
+  isSignalled(fd);
+  signalEventFd(fd);
+  closeFd(fd);
+}
+
+/** A loop over a drain that commits all it is asked for, unless it is told to fail. */
+class Rig implements AsyncDisposable {
+  readonly board = new Board();
+  readonly wakeFd = eventFd(true);
+  readonly engine = new EngineSide(this.board, this.wakeFd);
+  /** Up to where each commit was asked for. */
+  readonly commits: number[] = [];
+  /** What the next commits fail with. */
+  readonly failures: unknown[] = [];
+  released = 0;
+  readonly ended: Promise<unknown>;
+
+  constructor() {
+    const drainer = {
+      storedBytes: 1,
+      commit: (until: number): Promise<MadeCommit> => {
+        this.commits.push(until);
+        const failure = this.failures.shift();
+        if (failure !== undefined) return Promise.reject(failure);
+        const extents = new Extents();
+        extents.push(this.commits.length, 2, 7);
+        return Promise.resolve({
+          extents,
+          end: { position: until, sequence: 1, chain: 0, written: 0 },
+        });
+      },
+    } as unknown as Drainer;
+    const committed = {
+      release: () => {
+        this.released++;
+        return Promise.resolve();
+      },
+    } as unknown as Committed;
+    const board = new DrainSide(this.board, this.wakeFd);
+    this.ended = drainLoop({ board, drainer, committed, position: 1000, seam: MACHINE });
+  }
+
+  /** Lets the loop do what it can at once. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.engine.taken();
+    this.board.order(ORDER_STOP);
+    // A loop that sleeps does not keep the process alive.
+    const timer = setInterval(() => {}, 1000);
+    await this.ended;
+    clearInterval(timer);
+    closeFd(this.wakeFd);
+  }
+}
+
+Deno.test("the drain sleeps until there is enough, and hands over what it has committed", async () => {
+  await using rig = new Rig();
+  await rig.settle();
+  rig.engine.published(1000 + 10 * MIB, 3, 4);
+  await rig.settle();
+  assertEquals(rig.commits, []);
+  rig.engine.published(1000 + 64 * MIB, 5, 6);
+  await rig.settle();
+  assertEquals(rig.commits, [1000 + 64 * MIB]);
+  assertEquals(isSignalled(rig.wakeFd), true);
+  const commit = rig.engine.commit()!;
+  assertEquals(commit.position, 1000 + 64 * MIB);
+  const { length, blocks, counts, places } = commit.extents;
+  assertEquals([length, blocks[0], counts[0], places[0]], [1, 1, 2, 7]);
+  // The next one waits until the engine has taken this one over.
+  rig.engine.published(1000 + 128 * MIB, 7, 8);
+  await rig.settle();
+  assertEquals(rig.commits.length, 1);
+  rig.engine.taken();
+  await rig.settle();
+  assertEquals(rig.commits.length, 2);
+});
+
+Deno.test("the drain commits at once if the journal is full, or if somebody asks for it", async () => {
+  await using rig = new Rig();
+  rig.engine.published(2000, 1, 1);
+  rig.engine.hurry();
+  await rig.settle();
+  assertEquals(rig.commits, [2000]);
+  rig.engine.taken();
+  await rig.settle();
+  assertEquals(new DrainSide(rig.board, rig.wakeFd).orders & ORDER_HURRY, 0);
+  rig.engine.published(3000, 2, 2);
+  rig.board.order(ORDER_SYNC);
+  await rig.settle();
+  assertEquals(rig.commits, [2000, 3000]);
+  rig.engine.taken();
+  await rig.settle();
+  assertEquals(new DrainSide(rig.board, rig.wakeFd).orders & ORDER_SYNC, 0);
+});
+
+Deno.test("the drain stops only when all is drained and the volume is left in order", async () => {
+  const rig = new Rig();
+  rig.engine.published(5000, 1, 1);
+  rig.board.order(ORDER_STOP);
+  assertEquals(await rig.ended, undefined);
+  assertEquals([rig.commits, rig.released], [[5000], 1]);
+  // There is nobody any more to take it over.
+  assertEquals(rig.engine.commit(), undefined);
+  closeFd(rig.wakeFd);
+});
+
+Deno.test("a store that is away is tried again, and told of once", async () => {
+  await using rig = new Rig();
+  rig.failures.push(new StoreError("unavailable", "away"), new StoreError("full", "no room"));
+  rig.engine.published(2000, 1, 1);
+  rig.engine.hurry();
+  while (rig.commits.length < 3) await rig.settle();
+  assertEquals(rig.commits, [2000, 2000, 2000]);
+  assertMatch(`${rig.engine.report()}`, /^the store failed, and is tried again: away$/);
+  assertEquals(rig.engine.report(), undefined);
+  assertEquals(rig.engine.hasFailed, false);
+});
+
+Deno.test("a drain that cannot go on ends, and the engine learns of it", async () => {
+  const rig = new Rig();
+  const error = new UblkError("VOLUME_FENCED", { operation: "volume db", reason: "taken over" });
+  rig.failures.push(error);
+  rig.engine.published(2000, 1, 1);
+  rig.engine.hurry();
+  assertEquals(await rig.ended, error);
+  assertEquals([rig.engine.hasFailed, rig.released], [true, 0]);
+  assertMatch(`${rig.engine.report()}`, /taken over/);
+  assertEquals(isSignalled(rig.wakeFd), true);
+  closeFd(rig.wakeFd);
+});

@@ -1,0 +1,65 @@
+/**
+ * The messages between an engine's thread and its drain's, before and after the device lives. In
+ * between they share a board.
+ *
+ * @module
+ */
+
+import type { PackedError } from "../../uapi/packed_error.ts";
+import type { Manifest } from "../format/manifest.ts";
+import type { SortedRuns } from "../map/block_map.ts";
+import type { JournalIdentity } from "../journal/identity.ts";
+import type { JournalEnd } from "../journal/writer.ts";
+import type { LostJournal } from "../take.ts";
+
+/** What the drain's thread takes hold of. */
+export interface TakeOrder {
+  /** The URL or the folder of the store. */
+  readonly store: string;
+  /** The volume's name. */
+  readonly name: string;
+  /** The folder of the journal. */
+  readonly folder: string;
+  /** Bytes of a segment of a journal that is made. */
+  readonly segmentSize: number;
+  /** Number of segments of a journal that is made. */
+  readonly segments: number;
+  /** Go on without the journal. */
+  readonly withoutJournal: boolean;
+  /** Who takes it, in words. */
+  readonly host: string;
+  /** The board. */
+  readonly board: SharedArrayBuffer;
+  /** The eventfd that wakes the engine. */
+  readonly wakeFd: number;
+}
+
+/** To the drain's thread. */
+export type ToDrain =
+  | { readonly type: "take"; readonly order: TakeOrder }
+  | { readonly type: "go"; readonly from: JournalEnd };
+
+/** What the engine needs of a volume that has been taken. */
+export interface TakenVolume {
+  /** What the store has. */
+  readonly manifest: Manifest;
+  /** The runs of its block map, the oldest first. */
+  readonly runs: readonly SortedRuns[];
+  /** The writer's epoch. */
+  readonly epoch: number;
+  /** The journal. */
+  readonly identity: JournalIdentity;
+  /** The paths of its files. */
+  readonly paths: readonly string[];
+  /** Where the store ends. */
+  readonly from: JournalEnd;
+  /** What was lost with the journal. */
+  readonly lost?: LostJournal;
+  /** The folder in which the store's objects are files, with a slash. */
+  readonly objects: string;
+}
+
+/** From the drain's thread. */
+export type FromDrain =
+  | { readonly type: "taken"; readonly volume: TakenVolume }
+  | { readonly type: "ended"; readonly error?: PackedError };

@@ -1,0 +1,104 @@
+/**
+ * The Worker in which a volume's drain runs. It holds the store; the engine's thread never waits for
+ * it.
+ *
+ * @module
+ */
+
+import { engineMemory } from "../../disk/engine_memory.ts";
+import { realFiles } from "../../files/real.ts";
+import { openStore } from "../../store/open.ts";
+import { type Store, StoreError } from "../../store/store.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { packError } from "../../uapi/packed_error.ts";
+import { readRun } from "../committed.ts";
+import { openSegments } from "../journal/files.ts";
+import type { JournalEnd } from "../journal/writer.ts";
+import { MACHINE } from "../seam.ts";
+import { type Taken, takeVolume } from "../take.ts";
+import { Board, DrainSide } from "./board.ts";
+import { Drainer } from "./drainer.ts";
+import { drainLoop } from "./loop.ts";
+import type { FromDrain, TakeOrder, ToDrain } from "./messages.ts";
+import { JournalSource } from "./source.ts";
+
+/** Room for the data of one commit: as much as the loop lets wait, and what comes meanwhile. */
+const COMMIT_BYTES = 64 << 20;
+/** Larger than any batch. */
+const WINDOW_BYTES = 4 << 20;
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<ToDrain>) => void) | null;
+  postMessage(message: FromDrain): void;
+  close(): void;
+}
+
+const scope = self as unknown as WorkerScope;
+let held: { store: Store; taken: Taken; order: TakeOrder } | undefined;
+
+async function take(order: TakeOrder): Promise<void> {
+  const store = await openStore(order.store);
+  if (store.localPath === undefined) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: `store ${store.url}`,
+      reason: "a device needs a store in a folder",
+      hint: "use file:///…, or Volume.open for a volume in memory",
+    });
+  }
+  const taken = await takeVolume({ ...order, store, files: realFiles, seam: MACHINE });
+  const { committed, identity, paths, from, lost } = taken;
+  const { manifest, names, epoch } = committed;
+  const runs = [];
+  for (let nth = 0; nth < manifest.runs.length; nth++) {
+    const { length, blocks, counts, places } = await readRun(store, names, manifest, nth);
+    runs.push({ length, blocks, counts, places });
+  }
+  held = { store, taken, order };
+  const objects = store.localPath(names.head).slice(0, -names.head.length);
+  scope.postMessage({
+    type: "taken",
+    volume: { ...{ manifest, runs, epoch, identity, paths, from, lost, objects } },
+  });
+}
+
+async function drain(from: JournalEnd): Promise<void> {
+  const { store, taken, order } = held!;
+  const { committed, identity, paths } = taken;
+  const journal = openSegments(realFiles, paths);
+  using data = engineMemory(COMMIT_BYTES);
+  using room = engineMemory(WINDOW_BYTES);
+  const source = new JournalSource({
+    ...{ files: journal, blockSize: identity.blockSize, size: identity.size, from },
+    ...{ window: room.bytes, words: `journal ${order.folder}` },
+  });
+  const error = await drainLoop({
+    board: new DrainSide(new Board(order.board), order.wakeFd),
+    drainer: new Drainer({ committed, source, data: data.bytes }),
+    ...{ committed, seam: MACHINE, position: from.position },
+  });
+  for (const file of journal) file.close();
+  taken[Symbol.dispose]();
+  await store[Symbol.asyncDispose]();
+  if (error !== undefined) throw error;
+}
+
+/** Runs a step, and tells if it fails. */
+async function attempt(step: () => Promise<void>): Promise<boolean> {
+  try {
+    await step();
+    return true;
+  } catch (error) {
+    scope.postMessage({ type: "ended", error: packError(told(error)) });
+    return false;
+  }
+}
+
+function told(error: unknown): unknown {
+  if (!(error instanceof StoreError)) return error;
+  return new UblkError("VOLUME_STORE", { operation: "the volume's store", reason: error.message });
+}
+
+scope.onmessage = async ({ data }) => {
+  if (data.type === "take") await attempt(() => take(data.order));
+  else if (await attempt(() => drain(data.from))) scope.postMessage({ type: "ended" });
+};

@@ -1,0 +1,155 @@
+/**
+ * Opens a volume for a serving thread: its engine here, its drain in a Worker.
+ *
+ * @module
+ */
+
+import { engineMemory } from "../disk/engine_memory.ts";
+import type { File } from "../files/port.ts";
+import { type RealFile, realFiles } from "../files/real.ts";
+import { UblkError } from "../uapi/error.ts";
+import { unpackError } from "../uapi/packed_error.ts";
+import { closeFd, eventFd } from "../uring/libc.ts";
+import { attachEngine, chunkOpener, ENGINE_SIZES, enterRun } from "./attach.ts";
+import { Board, EngineSide, ORDER_STOP } from "./drain/board.ts";
+import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/messages.ts";
+import type { VolumeEngine } from "./engine.ts";
+import { openSegments } from "./journal/files.ts";
+import { Maps } from "./maps.ts";
+import { ObjectNames } from "./names.ts";
+
+/** How to open a volume. */
+export type ServeVolumeOptions = Omit<TakeOrder, "board" | "wakeFd"> & {
+  /** A full journal fails writes with ENOSPC, instead of making them wait. */
+  readonly failsWhenFull: boolean;
+};
+
+/** A volume that is open. */
+export interface ServedVolume {
+  /** What its store had. */
+  readonly volume: TakenVolume;
+  /** Batches that its journal had, and the store had not. */
+  readonly recovered: number;
+  /** The engine, for one host. */
+  readonly engine: VolumeEngine;
+  /** Drains all of it and leaves it in order. The engine must have no request. */
+  close(): Promise<void>;
+}
+
+/** Opens a volume. @throws {UblkError} */
+export async function openServedVolume(options: ServeVolumeOptions): Promise<ServedVolume> {
+  const { failsWhenFull, ...rest } = options;
+  await using stack = new AsyncDisposableStack();
+  const wakeFd = eventFd();
+  stack.defer(() => closeFd(wakeFd));
+  const board = new Board();
+  const drain = new DrainWorker();
+  stack.defer(() => drain.end());
+  const volume = await drain.take({ ...rest, board: board.buffer, wakeFd });
+  const { manifest, identity, paths, from, epoch, objects } = volume;
+  const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
+  for (const run of volume.runs) enterRun(maps, run);
+  const journal = openSegments(realFiles, paths);
+  for (const file of journal) stack.use(file);
+  const names = new ObjectNames(options.name);
+  const side = new EngineSide(board, wakeFd);
+  const fdOf = (file: File) => (file as RealFile).fd;
+  const { engine, drainFrom, batches } = attachEngine({
+    ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
+    allocate: engineMemory,
+    openChunk: chunkOpener({
+      ...{ files: realFiles, fdOf, volume: identity.volume },
+      pathOf: (chunk) => `${objects}${names.chunk(chunk)}`,
+    }),
+    drain: side,
+    sizes: ENGINE_SIZES,
+    words: `journal ${options.folder}`,
+    report: (words) => console.error(words),
+  });
+  stack.defer(() => engine.close());
+  drain.go(drainFrom);
+  const owned = stack.move();
+  return {
+    ...{ volume, engine, recovered: batches },
+    async close() {
+      try {
+        // Nobody takes over what a last commit has made durable: the maps are not needed any more.
+        side.taken();
+        board.order(ORDER_STOP);
+        await drain.ended();
+      } finally {
+        await owned.disposeAsync();
+      }
+    },
+  };
+}
+
+/** The drain's thread. */
+class DrainWorker {
+  readonly #worker: Worker;
+  #resolve: ((message: FromDrain) => void) | undefined;
+  /** What came while nobody waited. */
+  #message: FromDrain | undefined;
+
+  constructor() {
+    // Deno, bundlers and `deno compile` recognise the module by this form.
+    const url = new URL("./drain/worker.ts", import.meta.url);
+    this.#worker = new Worker(url, { type: "module", name: "ublk drain" });
+    this.#worker.onmessage = ({ data }: MessageEvent<FromDrain>) => this.#receive(data);
+    this.#worker.onerror = (event) => {
+      // Otherwise the error would end the whole process.
+      event.preventDefault();
+      const { message } = event;
+      this.#receive({ type: "ended", error: { message } });
+    };
+  }
+
+  async take(order: TakeOrder): Promise<TakenVolume> {
+    this.#post({ type: "take", order });
+    const message = await this.#next();
+    if (message.type === "taken") return message.volume;
+    throw unpackError(message.error!);
+  }
+
+  go(from: TakenVolume["from"]): void {
+    this.#post({ type: "go", from });
+  }
+
+  /** Waits until it has ended. @throws {UblkError} The error that ended it. */
+  async ended(): Promise<void> {
+    const message = await this.#next();
+    if (message.type === "ended" && message.error !== undefined) throw unpackError(message.error);
+  }
+
+  end(): void {
+    this.#worker.terminate();
+  }
+
+  #post(message: ToDrain): void {
+    this.#worker.postMessage(message);
+  }
+
+  #receive(message: FromDrain): void {
+    if (this.#resolve === undefined) this.#message = message;
+    else this.#resolve(message);
+    this.#resolve = undefined;
+  }
+
+  #next(): Promise<FromDrain> {
+    if (this.#message !== undefined) {
+      const message = this.#message;
+      this.#message = undefined;
+      return Promise.resolve(message);
+    }
+    return new Promise((resolve) => this.#resolve = resolve);
+  }
+}
+
+/** The error of a call that only an engine's host may make. */
+export function needsHost(): UblkError {
+  return new UblkError("BACKEND_OPEN", {
+    operation: "volume",
+    reason: "a volume is served through its engine",
+    hint: "serve it in a Worker, without wrappers around it",
+  });
+}
