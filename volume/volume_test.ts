@@ -204,6 +204,51 @@ Deno.test("Volume + on simulated files, without a ring", async () => {
   }
 });
 
+Deno.test("Volume + killed or without power at any operation, it keeps what was answered or flushed", async (t) => {
+  const sizes = { batchData: 16 << 10, batches: 3, openChunks: 4 };
+  await eachSeed(t, 60, async (seed) => {
+    const machine = new CrashableMachine(seed);
+    const { dice } = machine;
+    /** Of each block, what it may hold: one number, or several if nobody was told. */
+    const blocks = Array.from({ length: 32 }, () => new Set([0]));
+    for (let life = 0; life < 4; life++) {
+      const files = new CrashableProcess(machine);
+      const store = await DirectoryStore.open("/store", { files, create: true });
+      if (life === 0) {
+        await Volume.create("v", { store, size: 32 * BLOCK, chunkSize: "64K" });
+      }
+      const options = { store, files, sizes, journal: "/journal", journalSize: "256K" };
+      const volume = await Volume.open("v", { ...options, patienceMs: 50 });
+      for (const [nth, may] of blocks.entries()) {
+        const found = await byteAt(volume, nth * BLOCK);
+        assert(may.has(found), `block ${nth} holds ${found}, and not ${[...may]}`);
+        blocks[nth] = new Set([found]);
+      }
+      // Now this is what the volume holds, and it stays.
+      await volume.flush();
+      const isPower = dice.draw(2) === 0;
+      machine.endsAt = machine.operations + 1 + dice.draw(150);
+      for (let nth = 0; nth < 200 && !files.hasEnded; nth++) {
+        const block = dice.draw(blocks.length);
+        const byte = dice.draw(256);
+        if (dice.draw(10) === 0) await volume.sync().catch(() => {});
+        blocks[block].add(byte);
+        try {
+          await volume.write(new Uint8Array(BLOCK).fill(byte), block * BLOCK);
+          if (isPower) await volume.flush();
+          blocks[block] = new Set([byte]);
+        } catch {
+          // It may be there or not.
+        }
+      }
+      machine.endsAt = Infinity;
+      if (isPower) machine.cutPower();
+      else machine.kill();
+      await volume.close().catch(() => {});
+    }
+  });
+});
+
 Deno.test("Volume + a reader sees the volume as it was, beside its writer", async () => {
   await inFolder(async (folder) => {
     const options = { store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" };
@@ -342,6 +387,13 @@ Deno.test("Volume + a process that is killed loses nothing that was answered", a
         if (last >= enough) child.kill("SIGKILL");
       }
       assertEquals((await child.status).signal, "SIGKILL");
+      {
+        // A reader with the journal sees it all, and leaves it as it is.
+        await using reader = await Volume.open("v", { ...options, readOnly: true });
+        const block = new Uint8Array(BLOCK);
+        await reader.read(block, last % (reader.size / BLOCK) * BLOCK);
+        assert(new Uint32Array(block.buffer)[0] >= last);
+      }
       await using volume = await Volume.open("v", options);
       const model = new Uint8Array(volume.size);
       await volume.read(model, 0);
