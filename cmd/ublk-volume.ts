@@ -20,6 +20,7 @@ import {
   LS_FLAGS,
   RM_FLAGS,
   VOLUME_COMMANDS,
+  VOLUME_EXAMPLES,
   VOLUME_GROUPS,
   VOLUME_INFO_FLAGS,
   volumeSyntax,
@@ -70,7 +71,12 @@ async function help(command: Command | undefined, all: boolean): Promise<void> {
   const { helpText, overviewText } = await import("./line/help.ts");
   await writeText(
     command === undefined
-      ? overviewText("ublk-volume", "durable volumes as block devices", VOLUME_GROUPS)
+      ? overviewText(
+        "ublk-volume",
+        "durable volumes as block devices",
+        VOLUME_GROUPS,
+        VOLUME_EXAMPLES,
+      )
       : helpText(volumeSyntax(command), all),
   );
 }

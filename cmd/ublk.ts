@@ -21,7 +21,14 @@ import {
   UPDATE_SIZE_FLAGS,
 } from "./line/command_flags.ts";
 import type { Command } from "./line/command.ts";
-import { COMMAND_GROUPS, COMMANDS, findCommand, FOREIGN_NAMES, syntaxOf } from "./line/commands.ts";
+import {
+  COMMAND_GROUPS,
+  COMMANDS,
+  EXAMPLES,
+  findCommand,
+  FOREIGN_NAMES,
+  syntaxOf,
+} from "./line/commands.ts";
 import { asksFor, type Flag, parseLine, usageError, type Values, wantsAll } from "./line/flags.ts";
 import { misspelt } from "./program/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
@@ -139,7 +146,7 @@ async function help(command: Command | undefined, args: readonly string[]): Prom
   const syntax = command === undefined ? undefined : await syntaxOf(command, args);
   await writeText(
     syntax === undefined
-      ? overviewText("ublk", "serve and manage block devices", COMMAND_GROUPS)
+      ? overviewText("ublk", "serve and manage block devices", COMMAND_GROUPS, EXAMPLES)
       : helpText(syntax, wantsAll(args)),
   );
 }

@@ -183,6 +183,9 @@ export const COMMAND_GROUPS: readonly CommandGroup[] = [
   },
 ];
 
+/** Examples for the overview. */
+export const EXAMPLES: readonly string[] = ["add mem --size 1G", "list", "del 0"];
+
 /** All commands in one list. */
 export const COMMANDS: readonly Command[] = COMMAND_GROUPS.flatMap(({ commands }) => commands);
 

@@ -90,6 +90,7 @@ export function overviewText(
   program: string,
   summary: string,
   groups: readonly CommandGroup[],
+  examples: readonly string[],
   width: number = textWidth(),
 ): string {
   return [
@@ -110,9 +111,7 @@ export function overviewText(
     wrapped(`\`${program} COMMAND --help\` has the options of a command.`, width),
     "",
     "Examples:",
-    `  ${program} add mem --size 1G`,
-    `  ${program} list`,
-    `  ${program} del 0`,
+    ...examples.map((example) => `  ${program} ${example}`),
   ].join("\n");
 }
 

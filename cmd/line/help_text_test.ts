@@ -3,7 +3,14 @@ import { libc } from "../../uring/libc.ts";
 import { COMMON, GROUPS } from "./add_groups.ts";
 import { servingSyntax, TARGET_EXAMPLES } from "./add_help.ts";
 import { ADD_FLAGS, parseAdd } from "./add_line.ts";
-import { COMMAND_GROUPS, COMMANDS, findCommand, FOREIGN_NAMES, syntaxOf } from "./commands.ts";
+import {
+  COMMAND_GROUPS,
+  COMMANDS,
+  EXAMPLES,
+  findCommand,
+  FOREIGN_NAMES,
+  syntaxOf,
+} from "./commands.ts";
 import { AS_KUBLK } from "./args.ts";
 import { asksFor, parseLine, spreadLetters, type Syntax, wantsAll } from "./flags.ts";
 import { helpText, overviewText } from "./help.ts";
@@ -20,7 +27,7 @@ const WIDTHS = [60, 80, 100];
 
 /** Every help text, at the requested width. */
 async function* helps(width: number): AsyncGenerator<[what: string, text: string]> {
-  yield ["ublk", overviewText("ublk", "serve and manage block devices", COMMAND_GROUPS, width)];
+  yield ["ublk", overviewText("ublk", "serve", COMMAND_GROUPS, EXAMPLES, width)];
   for (const command of COMMANDS) {
     const syntax = await syntaxOf(command, []);
     yield [command.name, helpText(syntax, false, width)];

@@ -197,6 +197,13 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
   },
 ];
 
+/** Examples for the overview. */
+export const VOLUME_EXAMPLES: readonly string[] = [
+  "create db --size 10G",
+  "attach db",
+  "detach db",
+];
+
 /** All commands in one list. */
 export const VOLUME_COMMANDS: readonly Command[] = VOLUME_GROUPS.flatMap(({ commands }) =>
   commands

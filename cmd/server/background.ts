@@ -109,7 +109,10 @@ function orWarn(step: () => void, consequence: string): void {
 }
 
 /** Runs the command in another process, and waits for its report; returns the exit status. */
-export async function startInBackground(args: readonly string[]): Promise<number> {
+export async function startInBackground(
+  args: readonly string[],
+  program = "ublk",
+): Promise<number> {
   // First, because the following steps open files themselves and would fail with less clear errors.
   checkOpenFiles();
   letGoOfCaller();
@@ -129,11 +132,11 @@ export async function startInBackground(args: readonly string[]): Promise<number
   const { code, signal } = await child.status;
   const ownSignal = interrupted();
   if (report !== undefined && !ready) {
-    writeError(`ublk: error: ${report.error}`);
+    writeError(`${program}: error: ${report.error}`);
   } else if (ownSignal === undefined) {
     const how = signal === null ? `with status ${code}` : `by ${signal}`;
     const said = lastLine(startLogPath(child.pid));
-    writeError(`ublk: error: the server ended ${how} before it had a device${said}`);
+    writeError(`${program}: error: the server ended ${how} before it had a device${said}`);
   }
   if (isGranted({ name: "write", path: runFolder() })) {
     removeFile(startLogPath(child.pid));
