@@ -3,13 +3,16 @@ import { Buffer } from "node:buffer";
 import { CrashableProcess } from "../files/crashable.ts";
 import { CrashableMachine } from "../files/crashable_machine.ts";
 import { DirectoryStore } from "../store/directory.ts";
+import { drawnStoreFaults } from "../store/faults.ts";
 import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { StoreError } from "../store/store.ts";
 import { eachSeed } from "../tests/seeds.ts";
 import { Dice } from "../uapi/dice.ts";
 import { ENOSPC, EROFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { libc, namesLibc } from "../uring/libc.ts";
+import { checkVolume } from "./check.ts";
 import { Volume } from "./volume.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -331,6 +334,39 @@ Deno.test("Volume + a store that is away or full is waited for, and the journal 
     store.faults = undefined;
     await using again = await Volume.open("v", options);
     assertEquals(await byteAt(again, 0), 2);
+  });
+});
+
+Deno.test("Volume + a store that fails in all ways changes nothing that anybody sees", async (t) => {
+  await eachSeed(t, 4, async (seed) => {
+    await inFolder(async (folder) => {
+      const dice = new Dice(seed);
+      const store = new FaultyStore(new MemoryStore(), { dice });
+      await Volume.create("v", { store, size: "1M", chunkSize: "512K" });
+      const options = { store, journal: `${folder}/journal`, journalSize: "16M" };
+      const model = new Uint8Array(1 << 20);
+      // Reads of objects fail too, but are not wrong: that is damage, and ends the drain.
+      store.faults = drawnStoreFaults(dice, {
+        ...{ unavailable: 50, full: 50, late: 50, "lost answer": 30, "lost race": 30 },
+      });
+      for (let life = 0; life < 3; life++) {
+        let volume: Volume | undefined = undefined;
+        for (let attempt = 0; volume === undefined; attempt++) {
+          try {
+            volume = await Volume.open("v", options);
+          } catch (error) {
+            if (!(error instanceof StoreError) || attempt > 50) throw error;
+          }
+        }
+        await assertHolds(volume, model);
+        await exercise(volume, model, dice, 60);
+        await assertHolds(volume, model);
+        await volume.close();
+      }
+      store.faults = undefined;
+      await store.arrive();
+      assertEquals((await checkVolume(store, "v")).findings, []);
+    });
   });
 });
 
