@@ -2,16 +2,52 @@
  * Volumes: disks that outlive their servers and their machines.
  *
  * {@linkcode volume} makes a disk of one, for `serve()`. {@linkcode Volume} reads and writes one
- * without any device, on any machine: no ublk, no root.
+ * without any device, on any machine: no ublk, no root. Writes go to a journal on a local disk, and
+ * from there in order into a store of objects.
  *
  * @module
  */
 
 export { volume, type VolumeDiskOptions } from "./backends/volume.ts";
+export type { EngineSizes } from "./volume/attach.ts";
+export { type CheckOptions, type CheckReport, checkVolume } from "./volume/check.ts";
+export type { Finding } from "./volume/findings.ts";
+export {
+  listVolumes,
+  removeVolume,
+  type RemoveVolumeOptions,
+  type VolumeInfo,
+  volumeInfo,
+} from "./volume/list.ts";
+export type { Seam } from "./volume/seam.ts";
+export type { ShapeOptions } from "./volume/shape.ts";
+export type { StoreLike } from "./volume/store_like.ts";
+export type { LostJournal } from "./volume/take.ts";
+export {
+  exportImage,
+  importImage,
+  type TransferOptions,
+  type TransferProgress,
+} from "./volume/transfer.ts";
 export {
   type CreateVolumeOptions,
   type OpenVolumeOptions,
   Volume,
   type VolumeWriteOptions,
 } from "./volume/volume.ts";
-export type { StoreLike } from "./volume/store_like.ts";
+export { openStore, type OpenStoreOptions } from "./store/open.ts";
+export {
+  type ByteRange,
+  type ListedObject,
+  type Store,
+  type StoredObject,
+  StoreError,
+  type StoreFault,
+  type StoreTerms,
+  type Version,
+} from "./store/store.ts";
+export type { Size } from "./disk/geometry.ts";
+export type { BackendSpec } from "./disk/spec.ts";
+export type { Allocation, File, Files, OpenOptions, PathStatus } from "./files/port.ts";
+export type { FileKind, FileStatus } from "./uring/file.ts";
+export { UblkError, type UblkErrorCode, type UblkErrorInit } from "./uapi/error.ts";

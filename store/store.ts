@@ -121,7 +121,11 @@ export class StoreError extends Error {
   /** Why. */
   readonly fault: StoreFault;
 
-  /** @param words One line: the operation, the object, the cause, the remedy. */
+  /**
+   * Makes an error.
+   *
+   * @param words One line: the operation, the object, the cause, the remedy.
+   */
   constructor(fault: StoreFault, words: string, options?: ErrorOptions) {
     super(words, options);
     this.fault = fault;

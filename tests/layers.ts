@@ -139,11 +139,15 @@ export const ROOMS: readonly Room[] = [
     ],
   },
   {
+    name: "cmd/sfs",
+    imports: [...DISKS, "door of volumes", "cmd/program", "cmd/line"],
+  },
+  {
     name: "cmd",
     imports: [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
-      ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume", "door of volumes"],
+      ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume", "door of volumes", "cmd/sfs"],
     ],
   },
   { name: "vm", imports: [] },

@@ -153,7 +153,7 @@ export interface VolumeWriteOptions {
  * once another process has taken the volume, `ABORTED` once it is closed.
  *
  * @example Write, and read again after opening
- * ```ts
+ * ```ts ignore
  * import { assertEquals } from "@std/assert";
  * import { Volume } from "@ublk/ublk/volume";
  *
@@ -345,6 +345,7 @@ export class Volume implements AsyncDisposable {
     }
   }
 
+  /** Closes it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -3,13 +3,16 @@ import { Buffer } from "node:buffer";
 import { CrashableProcess } from "../files/crashable.ts";
 import { CrashableMachine } from "../files/crashable_machine.ts";
 import { DirectoryStore } from "../store/directory.ts";
+import { drawnStoreFaults } from "../store/faults.ts";
 import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { StoreError } from "../store/store.ts";
 import { eachSeed } from "../tests/seeds.ts";
 import { Dice } from "../uapi/dice.ts";
 import { ENOSPC, EROFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
+import { checkVolume } from "./check.ts";
 import { Volume } from "./volume.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -203,6 +206,51 @@ Deno.test("Volume + on simulated files, without a ring", async () => {
   }
 });
 
+Deno.test("Volume + killed or without power at any operation, it keeps what was answered or flushed", async (t) => {
+  const sizes = { batchData: 16 << 10, batches: 3, openChunks: 4 };
+  await eachSeed(t, 60, async (seed) => {
+    const machine = new CrashableMachine(seed);
+    const { dice } = machine;
+    /** Of each block, what it may hold: one number, or several if nobody was told. */
+    const blocks = Array.from({ length: 32 }, () => new Set([0]));
+    for (let life = 0; life < 4; life++) {
+      const files = new CrashableProcess(machine);
+      const store = await DirectoryStore.open("/store", { files, create: true });
+      if (life === 0) {
+        await Volume.create("v", { store, size: 32 * BLOCK, chunkSize: "64K" });
+      }
+      const options = { store, files, sizes, journal: "/journal", journalSize: "256K" };
+      const volume = await Volume.open("v", { ...options, patienceMs: 50 });
+      for (const [nth, may] of blocks.entries()) {
+        const found = await byteAt(volume, nth * BLOCK);
+        assert(may.has(found), `block ${nth} holds ${found}, and not ${[...may]}`);
+        blocks[nth] = new Set([found]);
+      }
+      // Now this is what the volume holds, and it stays.
+      await volume.flush();
+      const isPower = dice.draw(2) === 0;
+      machine.endsAt = machine.operations + 1 + dice.draw(150);
+      for (let nth = 0; nth < 200 && !files.hasEnded; nth++) {
+        const block = dice.draw(blocks.length);
+        const byte = dice.draw(256);
+        if (dice.draw(10) === 0) await volume.sync().catch(() => {});
+        blocks[block].add(byte);
+        try {
+          await volume.write(new Uint8Array(BLOCK).fill(byte), block * BLOCK);
+          if (isPower) await volume.flush();
+          blocks[block] = new Set([byte]);
+        } catch {
+          // It may be there or not.
+        }
+      }
+      machine.endsAt = Infinity;
+      if (isPower) machine.cutPower();
+      else machine.kill();
+      await volume.close().catch(() => {});
+    }
+  });
+});
+
 Deno.test("Volume + a reader sees the volume as it was, beside its writer", async () => {
   await inFolder(async (folder) => {
     const options = { store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" };
@@ -288,6 +336,39 @@ Deno.test("Volume + a store that is away or full is waited for, and the journal 
   });
 });
 
+Deno.test("Volume + a store that fails in all ways changes nothing that anybody sees", async (t) => {
+  await eachSeed(t, 4, async (seed) => {
+    await inFolder(async (folder) => {
+      const dice = new Dice(seed);
+      const store = new FaultyStore(new MemoryStore(), { dice });
+      await Volume.create("v", { store, size: "1M", chunkSize: "512K" });
+      const options = { store, journal: `${folder}/journal`, journalSize: "16M" };
+      const model = new Uint8Array(1 << 20);
+      // Reads of objects fail too, but are not wrong: that is damage, and ends the drain.
+      store.faults = drawnStoreFaults(dice, {
+        ...{ unavailable: 50, full: 50, late: 50, "lost answer": 30, "lost race": 30 },
+      });
+      for (let life = 0; life < 3; life++) {
+        let volume: Volume | undefined = undefined;
+        for (let attempt = 0; volume === undefined; attempt++) {
+          try {
+            volume = await Volume.open("v", options);
+          } catch (error) {
+            if (!(error instanceof StoreError) || attempt > 50) throw error;
+          }
+        }
+        await assertHolds(volume, model);
+        await exercise(volume, model, dice, 60);
+        await assertHolds(volume, model);
+        await volume.close();
+      }
+      store.faults = undefined;
+      await store.arrive();
+      assertEquals((await checkVolume(store, "v")).findings, []);
+    });
+  });
+});
+
 Deno.test("Volume + a full journal makes writes wait, or fail with ENOSPC", async () => {
   await inFolder(async (folder) => {
     const store = new FaultyStore(new MemoryStore());
@@ -341,6 +422,13 @@ Deno.test("Volume + a process that is killed loses nothing that was answered", a
         if (last >= enough) child.kill("SIGKILL");
       }
       assertEquals((await child.status).signal, "SIGKILL");
+      {
+        // A reader with the journal sees it all, and leaves it as it is.
+        await using reader = await Volume.open("v", { ...options, readOnly: true });
+        const block = new Uint8Array(BLOCK);
+        await reader.read(block, last % (reader.size / BLOCK) * BLOCK);
+        assert(new Uint32Array(block.buffer)[0] >= last);
+      }
       await using volume = await Volume.open("v", options);
       const model = new Uint8Array(volume.size);
       await volume.read(model, 0);
