@@ -104,7 +104,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
   const { files, fdOf, allocate, identity, journal, maps, from, sizes, words } = parts;
   const { volume, size, blockSize } = identity;
   const buffer = allocate(size).bytes;
-  const { end, sums, batches } = recoverJournal({
+  const { end, start, sums, batches } = recoverJournal({
     ...{ files: journal, volume, journal: identity.journal, blockSize, size, from, maps, buffer },
     words,
   });
@@ -122,8 +122,9 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     failsWhenFull: parts.failsWhenFull,
     report: parts.report,
   });
-  // A new journal begins with a segment of its own, behind where the store ends.
-  return { engine, end, drainFrom: batches === 0 ? end : from, batches };
+  // The drain begins with the first batch, not where the store ends: a new journal has nothing there,
+  // or what another one has left.
+  return { engine, end, drainFrom: start, batches };
 }
 
 /** Opens a chunk and checks its table. */

@@ -181,7 +181,8 @@ export class VolumeEngine implements Engine {
     if (host.op(request) === UBLK_IO_OP_WRITE) {
       return this.#writer.write(request, block, count, host.data(request));
     }
-    if (!this.#writer.isCollecting && this.#parts.maps.areHoles(block, count)) {
+    // Only if the journal has what made them holes: otherwise this would be answered before that.
+    if (!this.#writer.lacks && this.#parts.maps.areHoles(block, count)) {
       if (this.#requests.fua[request] !== 0) this.#writer.flush(request);
       else this.#requests.answer(request, 0);
       return true;

@@ -71,19 +71,20 @@ export class JournalSource {
         position += SEGMENT_HEADER_BYTES;
         continue;
       }
-      const header = this.#peek(position, start + size);
-      const isNext = header !== undefined && header.sequence === this.#end.sequence + 1 &&
-        header.chain === this.#end.chain;
-      if (!isNext) {
-        // The writer went on in the next segment, and left here what it found.
-        if (start + size >= until) throw this.#damaged(position);
-        position = start + size;
+      const limit = start + size;
+      const header = this.#peek(position, limit);
+      const length = header === undefined ? 0 : batchBytes(header);
+      const isNext = header !== undefined && position + length <= limit &&
+        header.sequence === this.#end.sequence + 1 && header.chain === this.#end.chain;
+      if (isNext && limit >= until && position + length > until) return undefined;
+      const bytes = isNext ? this.#bytes(position, length, limit) : undefined;
+      if (!isNext || bytes === undefined || !isSound(bytes, header, blockSize)) {
+        if (limit >= until) throw this.#damaged(position);
+        // The writer went on in the next segment, and left here what it found: perhaps the header of
+        // a batch that a crash has torn. That once passed for damage, and stopped the drain for good.
+        position = limit;
         continue;
       }
-      const length = batchBytes(header);
-      if (position + length > until) return undefined;
-      const bytes = this.#bytes(position, length, start + size);
-      if (!isSound(bytes, header, blockSize)) throw this.#damaged(position);
       this.#end = {
         position: position + length,
         sequence: header.sequence,

@@ -57,23 +57,22 @@ export interface ScanParts {
   readonly words: string;
 }
 
-/** The headers of a journal's segments, by file; undefined where there is none. */
-export function readHeaders(
-  files: readonly File[],
+/** What a file of a journal begins with: the header of its segment, or nothing yet, or no header. */
+type Beginning = SegmentHeader | "blank" | "damaged";
+
+function readHeader(
+  file: File,
   volume: string,
   buffer: Uint8Array<ArrayBuffer>,
-): (SegmentHeader | undefined)[] {
-  return files.map((file) => {
-    const bytes = buffer.subarray(0, SEGMENT_HEADER_BYTES);
-    if (readUpTo(file, bytes, 0) < bytes.length) return undefined;
-    try {
-      return decodeSegmentHeader(bytes, volume);
-    } catch (error) {
-      // A file that was about to be used again when the power went.
-      if (error instanceof FormatError) return undefined;
-      throw error;
-    }
-  });
+): Beginning {
+  const bytes = buffer.subarray(0, SEGMENT_HEADER_BYTES);
+  if (readUpTo(file, bytes, 0) < bytes.length) return "blank";
+  try {
+    return decodeSegmentHeader(bytes, volume);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return bytes.every((byte) => byte === 0) ? "blank" : "damaged";
+  }
 }
 
 /**
@@ -84,11 +83,13 @@ export function readHeaders(
  */
 export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalEnd> {
   const { files, volume, journal, blockSize, size, from, buffer } = parts;
-  const headers = readHeaders(files, volume, buffer);
-  const isOurs = (header: SegmentHeader | undefined, nth: number) =>
-    header?.journal === journal && header.size === size && header.blockSize === blockSize &&
-    header.segment % files.length === nth;
-  const ours = headers.map((header, nth) => isOurs(header, nth) ? header : undefined);
+  const beginnings = files.map((file) => readHeader(file, volume, buffer));
+  const ours = beginnings.map((header, nth) => {
+    const isOurs = typeof header !== "string" && header.journal === journal &&
+      header.size === size && header.blockSize === blockSize &&
+      header.segment % files.length === nth;
+    return isOurs ? header : undefined;
+  });
   let { position, sequence, chain, written } = from;
   let epoch = 0;
   for (;;) {
@@ -98,6 +99,8 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalE
     const begins = position % size === 0;
     if (header?.segment === segment) {
       if (begins && !continues(header, sequence, chain)) break;
+      // What an earlier attachment has left in the file continues nothing.
+      epoch = Math.max(epoch, header.epoch);
       if (begins) position += SEGMENT_HEADER_BYTES;
       const bytes = load(files[segment % files.length], buffer);
       const start = segment * size;
@@ -119,16 +122,14 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalE
     if (next?.segment !== segment + 1 || !continues(next, sequence, chain)) break;
     position = (segment + 1) * size;
   }
-  // Earlier segments hold earlier batches only.
+  // Earlier segments hold earlier batches only. A segment whose header is damaged may hold any: that
+  // such files were left out made a volume open without all that one flipped bit had hidden.
   const end = Math.floor(position / size);
-  checkNothingIsMissing(
-    parts,
-    ours.map((header) => header !== undefined && header.segment >= end ? header : undefined),
-    sequence,
+  const suspects = beginnings.map((beginning, nth) =>
+    beginning === "damaged" || (ours[nth]?.segment ?? -1) >= end
   );
-  // A journal that was made for this volume begins with a segment of its own.
-  const isInside = position % size === 0 || ours[end % files.length]?.segment === end;
-  return { position: isInside ? position : (end + 1) * size, sequence, chain, written };
+  checkNothingIsMissing(parts, suspects, ours, sequence);
+  return { position, sequence, chain, written };
 }
 
 function continues(header: SegmentHeader, sequence: number, chain: number): boolean {
@@ -156,17 +157,20 @@ function batchAt(
 /** Looks for batches after the last one that say that a lost one had been durable. */
 function checkNothingIsMissing(
   { files, blockSize, buffer, words }: ScanParts,
+  suspects: readonly boolean[],
   headers: readonly (SegmentHeader | undefined)[],
   last: number,
 ): void {
-  for (const [nth, header] of headers.entries()) {
-    if (header === undefined) continue;
+  for (const [nth, isSuspect] of suspects.entries()) {
+    if (!isSuspect) continue;
+    const epoch = headers[nth]?.epoch ?? 0;
     const bytes = load(files[nth], buffer);
     const words32 = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     for (let at = SEGMENT_HEADER_BYTES; at < bytes.length; at += JOURNAL_UNIT) {
       if (words32[at / 4] !== BATCH_MAGIC) continue;
       const batch = batchAt(bytes, at, blockSize);
       if (batch === undefined || batch.synced <= last || batch.sequence <= last) continue;
+      if (batch.epoch < epoch) continue;
       throw new UblkError("VOLUME_DAMAGED", {
         operation: words,
         reason: `batch ${last + 1} is damaged or gone, and was durable when batch ` +

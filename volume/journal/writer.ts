@@ -110,7 +110,11 @@ export class JournalWriter {
     this.#parts = parts;
     this.#size = identity.size;
     this.#batches = batches;
-    this.#position = this.completedPosition = this.durablePosition = end.position;
+    this.completedPosition = this.durablePosition = end.position;
+    // In a segment of its own. Behind the end lies what a crash has torn. New data in its place could
+    // make a torn batch whole that was given up: one of which only blocks were missing that happen
+    // to be written again.
+    this.#position = Math.ceil(end.position / identity.size) * identity.size;
     this.#sequence = this.completedSequence = this.durableSequence = end.sequence;
     this.#written = this.completedWritten = end.written;
     this.#chain = end.chain;
@@ -130,9 +134,9 @@ export class JournalWriter {
       this.#nextCount === 0;
   }
 
-  /** Whether a batch collects, so that the map is not the newest state. */
-  get isCollecting(): boolean {
-    return this.#open !== undefined;
+  /** Whether the journal lacks something of what was appended. */
+  get lacks(): boolean {
+    return this.#open !== undefined || this.#closed > 0;
   }
 
   /**
@@ -311,12 +315,11 @@ export class JournalWriter {
     this.#nextCount = 0;
     this.#syncPosition = this.completedPosition;
     this.#syncSequence = this.completedSequence;
-    if (this.#syncPosition === this.durablePosition) {
-      for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], 0);
-      this.#currentCount = 0;
-      return;
-    }
-    const first = Math.floor(this.durablePosition / size);
+    // What the store has is durable, and its segments may be in use again. To sync from the last
+    // sync on failed an assertion as soon as the whole journal was used without any flush.
+    const durable = Math.max(this.durablePosition, this.trimmedPosition);
+    if (this.#syncPosition <= durable) return this.#flushed();
+    const first = Math.floor(durable / size);
     const last = Math.floor((this.#syncPosition - 1) / size);
     assert(last - first < fds.length, "a sync covers no segment twice");
     for (let segment = first; segment <= last; segment++) {
@@ -330,7 +333,11 @@ export class JournalWriter {
     if (--this.#syncs < 0) fail("no more syncs are done than were begun");
     if (this.failure !== 0) return;
     if (result < 0) return this.fail(result, "a sync of the journal");
-    if (this.#syncs > 0) return;
+    if (this.#syncs === 0) this.#flushed();
+  }
+
+  /** What the sync was to cover is durable. */
+  #flushed(): void {
     this.durablePosition = this.#syncPosition;
     this.durableSequence = this.#syncSequence;
     const { requests } = this.#parts;
