@@ -27,7 +27,8 @@ import { JOURNAL_UNIT, type SegmentHeader } from "./format/journal.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import { Batch } from "./journal/batch.ts";
 import { Requests, Waiting } from "./journal/requests.ts";
-import { type JournalEnd, JournalWriter } from "./journal/writer.ts";
+import type { ScannedEnd } from "./journal/scan.ts";
+import { JournalWriter } from "./journal/writer.ts";
 import type { Maps } from "./maps.ts";
 import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
@@ -64,7 +65,7 @@ export interface EngineParts {
   /** What its segments' headers say. */
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where the journal continues. */
-  readonly end: JournalEnd;
+  readonly end: ScannedEnd;
   /** The first position that the store does not have yet. */
   readonly trimmed: number;
   /** Of each file of the journal, the sums of its blocks, by their offset in units. */

@@ -66,12 +66,14 @@ export class JournalSource {
     let { position } = this.#end;
     while (position < until) {
       const start = Math.floor(position / size) * size;
+      const limit = start + size;
       if (position === start) {
-        this.#checkHeader(start / size);
-        position += SEGMENT_HEADER_BYTES;
+        const goesOn = this.#goesOn(start / size);
+        if (!goesOn && limit >= until) throw this.#damaged(position);
+        // After a crash the writer may have left out a segment.
+        position = goesOn ? start + SEGMENT_HEADER_BYTES : limit;
         continue;
       }
-      const limit = start + size;
       const header = this.#peek(position, limit);
       const length = header === undefined ? 0 : batchBytes(header);
       const isNext = header !== undefined && position + length <= limit &&
@@ -106,11 +108,14 @@ export class JournalSource {
     return peekBatch(this.#bytes(position, BATCH_HEADER_BYTES, limit), this.#parts.blockSize);
   }
 
-  #checkHeader(segment: number): void {
+  /** Whether a segment begins with the batch after the last one. */
+  #goesOn(segment: number): boolean {
     const { size } = this.#parts;
+    const { sequence, chain } = this.#end;
     const start = segment * size;
     const header = this.#decode(this.#bytes(start, SEGMENT_HEADER_BYTES, start + size));
-    if (header?.segment !== segment || header.chain !== this.#end.chain) throw this.#damaged(start);
+    return header?.segment === segment && header.sequence === sequence + 1 &&
+      header.chain === chain;
   }
 
   #decode(bytes: Uint8Array<ArrayBuffer>) {

@@ -18,7 +18,7 @@ import {
   SUM_BYTES,
 } from "../format/journal.ts";
 import type { Maps } from "../maps.ts";
-import { scanJournal, type ScannedBatch } from "./scan.ts";
+import { scanJournal, type ScannedBatch, type ScannedEnd } from "./scan.ts";
 import type { JournalEnd } from "./writer.ts";
 
 /** The parts of a recovery. */
@@ -46,7 +46,7 @@ export interface RecoveryParts {
 /** A journal that has been read. */
 export interface RecoveredJournal {
   /** Where it continues. All of it is durable. */
-  readonly end: JournalEnd;
+  readonly end: ScannedEnd;
   /** Where the first batch is that the store did not have; the end if there is none. */
   readonly start: JournalEnd;
   /** Of each file, the sums of its blocks of data, by their offset in units. */

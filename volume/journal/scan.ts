@@ -37,6 +37,16 @@ export interface ScannedBatch {
   readonly position: number;
 }
 
+/** Where a journal ends that has been read. */
+export interface ScannedEnd extends JournalEnd {
+  /**
+   * Where the next batch may be written: the start of a segment in which nothing is. Behind the end
+   * lies what a crash has torn. New data in its place could make a torn batch whole that was given
+   * up: one of which only blocks were missing that happen to be written again.
+   */
+  readonly next: number;
+}
+
 /** The journal to read. */
 export interface ScanParts {
   /** Its files. */
@@ -81,7 +91,7 @@ function readHeader(
  * @returns Where the journal ends, as the value that the generator returns.
  * @throws {UblkError} `VOLUME_DAMAGED` if batches are gone that had been durable.
  */
-export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalEnd> {
+export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, ScannedEnd> {
   const { files, volume, journal, blockSize, size, from, buffer } = parts;
   const beginnings = files.map((file) => readHeader(file, volume, buffer));
   const ours = beginnings.map((header, nth) => {
@@ -91,17 +101,19 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalE
     return isOurs ? header : undefined;
   });
   let { position, sequence, chain, written } = from;
+  let next = Math.ceil(position / size) * size;
+  let end = position;
   let epoch = 0;
   for (;;) {
     const segment = Math.floor(position / size);
     const header = ours[segment % files.length];
     // A position at the very start of a segment is before its header.
     const begins = position % size === 0;
-    if (header?.segment === segment) {
-      if (begins && !continues(header, sequence, chain)) break;
+    if (header?.segment === segment && (!begins || continues(header, sequence, chain))) {
       // What an earlier attachment has left in the file continues nothing.
       epoch = Math.max(epoch, header.epoch);
       if (begins) position += SEGMENT_HEADER_BYTES;
+      next = (segment + 1) * size;
       const bytes = load(files[segment % files.length], buffer);
       const start = segment * size;
       for (;;) {
@@ -110,26 +122,29 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalE
         const isNext = batch.sequence === sequence + 1 && batch.chain === chain &&
           batch.epoch >= epoch;
         if (!isNext) break;
-        const end = position + batchBytes(batch);
+        end = position + batchBytes(batch);
         yield { header: batch, bytes: bytes.subarray(position - start, end - start), position };
         ({ sequence, epoch, written } = batch);
         chain = batch.sum;
         position = end;
       }
-    } else if (begins) break;
-    // The writer goes on in the next segment when a batch does not fit.
-    const next = ours[(segment + 1) % files.length];
-    if (next?.segment !== segment + 1 || !continues(next, sequence, chain)) break;
-    position = (segment + 1) * size;
+    }
+    // The writer goes on in the next segment when a batch does not fit, and after a crash perhaps in
+    // the one after that.
+    const following = ours.filter((header) =>
+      header !== undefined && header.segment > segment && continues(header, sequence, chain)
+    ).map((header) => header!.segment);
+    if (following.length === 0) break;
+    position = Math.min(...following) * size;
   }
   // Earlier segments hold earlier batches only. A segment whose header is damaged may hold any: that
   // such files were left out made a volume open without all that one flipped bit had hidden.
-  const end = Math.floor(position / size);
+  const last = Math.floor(end / size);
   const suspects = beginnings.map((beginning, nth) =>
-    beginning === "damaged" || (ours[nth]?.segment ?? -1) >= end
+    beginning === "damaged" || (ours[nth]?.segment ?? -1) >= last
   );
   checkNothingIsMissing(parts, suspects, ours, sequence);
-  return { position, sequence, chain, written };
+  return { position: end, sequence, chain, written, next };
 }
 
 function continues(header: SegmentHeader, sequence: number, chain: number): boolean {

@@ -17,6 +17,7 @@ import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
 import { assert, fail } from "../../uapi/error.ts";
 import { JOURNAL_UNIT, SEGMENT_HEADER_BYTES, type SegmentHeader } from "../format/journal.ts";
 import type { Batch } from "./batch.ts";
+import type { ScannedEnd } from "./scan.ts";
 import type { Requests } from "./requests.ts";
 import { SYNC, tokenOf, WRITE } from "../tokens.ts";
 
@@ -39,7 +40,7 @@ export interface JournalWriterParts {
   /** What the headers of segments say, besides their number and what they continue. */
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where it continues. All of it is durable. */
-  readonly end: JournalEnd;
+  readonly end: ScannedEnd;
   /** The first position that is still needed. */
   readonly trimmed: number;
   /** Batches to use in turn, all of them empty. */
@@ -111,14 +112,12 @@ export class JournalWriter {
     this.#size = identity.size;
     this.#batches = batches;
     this.completedPosition = this.durablePosition = end.position;
-    // In a segment of its own. Behind the end lies what a crash has torn. New data in its place could
-    // make a torn batch whole that was given up: one of which only blocks were missing that happen
-    // to be written again.
-    this.#position = Math.ceil(end.position / identity.size) * identity.size;
+    assert(end.next % identity.size === 0, "it continues with a segment");
+    this.#position = end.next;
     this.#sequence = this.completedSequence = this.durableSequence = end.sequence;
     this.#written = this.completedWritten = end.written;
     this.#chain = end.chain;
-    this.trimmedPosition = trimmed;
+    this.trimmedPosition = this.#trimmedBy(trimmed);
     this.#next = new Int32Array(requests.count);
     this.#current = new Int32Array(requests.count);
   }
@@ -349,7 +348,13 @@ export class JournalWriter {
   trim(position: number): void {
     assert(position >= this.trimmedPosition, "what was given up does not come back");
     assert(position <= this.completedPosition, "the store has what the journal has had");
-    this.trimmedPosition = position;
+    this.trimmedPosition = this.#trimmedBy(position);
+  }
+
+  /** Nothing is between where the journal had ended and where it was continued. */
+  #trimmedBy(position: number): number {
+    const { end } = this.#parts;
+    return position === end.position ? end.next : position;
   }
 
   /** Writing has failed for good: answers everything that waits with the error. */
