@@ -230,7 +230,6 @@ export class VolumeEngine implements Engine {
   /** Lets requests in that wait for room in the journal. */
   #letIn(): void {
     const { drain, failsWhenFull } = this.#parts;
-    if (this.#waiting.length === 0) return;
     while (this.#waiting.length > 0) {
       const request = this.#waiting.first;
       if (this.#writer.failure !== 0) this.#requests.answer(request, this.#writer.failure);
@@ -238,9 +237,12 @@ export class VolumeEngine implements Engine {
       this.#waiting.shift();
     }
     this.#writer.batchEnd();
-    if (this.#waiting.length === 0 || !this.#writer.isFull) return;
+    if (!this.#writer.isFull || this.#writer.failure !== 0) return;
     drain.hurry();
-    while (failsWhenFull && this.#waiting.length > 0) {
+    if (!failsWhenFull) return;
+    // Those that wait in the batch too: nobody knows for how long.
+    this.#writer.refuse(-ENOSPC);
+    while (this.#waiting.length > 0) {
       this.#requests.answer(this.#waiting.shift(), -ENOSPC);
     }
   }

@@ -22,7 +22,7 @@ import { JournalSource } from "../../volume/drain/source.ts";
 import type { Commit, Drain, VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
-import { BrokenPromise, VolumeHistory } from "./history.ts";
+import { BrokenPromise, type VolumeHistory } from "./history.ts";
 import { SimHost } from "./sim_host.ts";
 import { BATCH_BLOCKS, BLOCK, BLOCKS, JOURNAL, NAME, settle, type World } from "./world.ts";
 
@@ -58,15 +58,15 @@ class SimDrain implements Drain {
   hurries = 0;
   /** What was published, and when; the oldest first. */
   readonly #published: { position: number; time: number }[] = [];
-  readonly #history: VolumeHistory;
+  history: VolumeHistory;
 
   constructor(history: VolumeHistory) {
-    this.#history = history;
+    this.history = history;
   }
 
   published(position: number): void {
     this.position = position;
-    this.#published.push({ position, time: this.#history.tick() });
+    this.#published.push({ position, time: this.history.tick() });
   }
 
   hurry(): void {
@@ -88,7 +88,7 @@ class SimDrain implements Drain {
     while (this.#published.length > 0 && this.#published[0].position <= position) {
       time = this.#published.shift()!.time;
     }
-    this.#history.stored(time);
+    this.history.stored(time);
   }
 }
 
@@ -98,8 +98,6 @@ export class Server {
   readonly engine: VolumeEngine;
   readonly taken: Taken;
   readonly store: FaultyStore;
-  /** What its clients know of the volume. */
-  readonly history: VolumeHistory;
   /** A commit has failed because somebody else has the volume. */
   isFenced = false;
   /** A write or a flush has failed for good. */
@@ -125,14 +123,12 @@ export class Server {
     engine: VolumeEngine;
     taken: Taken;
     store: FaultyStore;
-    history: VolumeHistory;
     reports: string[];
   }) {
     this.#world = world;
     this.#options = options;
     this.taken = parts.taken;
     this.store = parts.store;
-    this.history = parts.history;
     this.host = parts.host;
     this.#drain = parts.drain;
     this.#drainer = parts.drainer;
@@ -184,13 +180,17 @@ export class Server {
     });
     host.serve(engine);
     pauses = true;
-    const parts = { host, drain, drainer, engine, taken, store, history, reports };
+    const parts = { host, drain, drainer, engine, taken, store, reports };
     return new Server(world, options, parts);
   }
 
-  /** Whether a commit is being made. */
-  get commits(): boolean {
-    return this.#commit !== undefined;
+  /** What its clients know of the volume. */
+  get history(): VolumeHistory {
+    return this.#drain.history;
+  }
+
+  set history(history: VolumeHistory) {
+    this.#drain.history = history;
   }
 
   /** Does something, as the dice decide. */

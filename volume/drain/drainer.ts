@@ -11,7 +11,7 @@
 import type { Store } from "../../store/store.ts";
 import { assert, isUblkError } from "../../uapi/error.ts";
 import { areEqual, type Committed, readRun } from "../committed.ts";
-import { ChunkWriter } from "../format/chunk.ts";
+import type { ChunkWriter } from "../format/chunk.ts";
 import type { RunEntry } from "../format/manifest.ts";
 import { encodeRun, Extents } from "../format/run.ts";
 import type { JournalEnd } from "../journal/writer.ts";

@@ -218,8 +218,9 @@ export class JournalWriter {
     }
     if (begins) {
       assert(SEGMENT_HEADER_BYTES + bytes <= size, "a batch fits a segment");
-      this.isFull = !this.#isFree(segment);
-      if (this.isFull) return false;
+      this.isFull = !this.#isTrimmed(segment);
+      // A reader is soon done.
+      if (this.isFull || this.#parts.isRead(segment % fds.length)) return false;
       this.#position = segment * size + SEGMENT_HEADER_BYTES;
     }
     const header = begins
@@ -243,11 +244,10 @@ export class JournalWriter {
     return true;
   }
 
-  /** Whether the file of a segment that is to begin holds nothing that is needed. */
-  #isFree(segment: number): boolean {
-    const { fds, isRead } = this.#parts;
-    const before = segment - fds.length;
-    return (before + 1) * this.#size <= this.trimmedPosition && !isRead(segment % fds.length);
+  /** Whether the file of a segment that is to begin holds nothing that the store lacks. */
+  #isTrimmed(segment: number): boolean {
+    const before = segment - this.#parts.fds.length;
+    return (before + 1) * this.#size <= this.trimmedPosition;
   }
 
   #send(nth: number, fd: number): void {
@@ -308,7 +308,7 @@ export class JournalWriter {
 
   #sync(): void {
     const size = this.#size;
-    const { fds, requests } = this.#parts;
+    const { fds } = this.#parts;
     [this.#current, this.#next] = [this.#next, this.#current];
     this.#currentCount = this.#nextCount;
     this.#nextCount = 0;
@@ -355,6 +355,17 @@ export class JournalWriter {
   #trimmedBy(position: number): number {
     const { end } = this.#parts;
     return position === end.position ? end.next : position;
+  }
+
+  /** Answers what the batch that collects cannot write, because the journal is full. */
+  refuse(result: number): void {
+    const batch = this.#open;
+    if (batch === undefined) return;
+    const { requests } = this.#parts;
+    for (let nth = 0; nth < batch.requestCount; nth++) requests.answer(batch.requests[nth], result);
+    batch.reset();
+    this.#open = undefined;
+    this.isFull = false;
   }
 
   /** Writing has failed for good: answers everything that waits with the error. */

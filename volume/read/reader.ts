@@ -63,6 +63,8 @@ export class Reader {
   /** Per piece: the file of the journal, and the offset in it; or the first block of the chunk. */
   readonly #fileOf = new Int32Array(MAX_PIECES);
   readonly #from = new Float64Array(MAX_PIECES);
+  /** Per piece: the bytes that have come. */
+  readonly #got = new Float64Array(MAX_PIECES);
   /** Per file of the journal, pieces that come from it. */
   readonly #readers: Int32Array<ArrayBuffer>;
 
@@ -143,12 +145,12 @@ export class Reader {
     this.#fileOf[piece] = file;
     this.#from[piece] = position % segmentSize;
     this.#readers[file]++;
-    this.#send(piece, fds[file], position % segmentSize);
+    this.#send(piece);
     return true;
   }
 
   #fromChunk(request: number, chunk: number, nth: number, count: number): void {
-    const { chunks, blockSize, requests } = this.#parts;
+    const { chunks, requests } = this.#parts;
     let opened;
     try {
       opened = chunks.take(chunk);
@@ -168,7 +170,7 @@ export class Reader {
     const piece = this.#take(request, count);
     this.#chunkOf[piece] = chunk;
     this.#from[piece] = nth;
-    this.#send(piece, opened.fd, opened.dataAt + nth * blockSize);
+    this.#send(piece);
   }
 
   #take(request: number, count: number): number {
@@ -178,13 +180,26 @@ export class Reader {
     this.#requestOf[piece] = request;
     this.#at[piece] = requests.done[request] * blockSize;
     this.#bytes[piece] = count * blockSize;
+    this.#got[piece] = 0;
     return piece;
   }
 
-  #send(piece: number, fd: number, offset: number): void {
-    const request = this.#requestOf[piece];
+  /** Reads what has not come of a piece. */
+  #send(piece: number): void {
+    const { fds, chunks, blockSize } = this.#parts;
+    const chunk = this.#chunkOf[piece];
+    let fd = fds[this.#fileOf[piece]];
+    let offset = this.#from[piece];
+    if (chunk >= 0) {
+      const opened = chunks.take(chunk);
+      chunks.release(chunk);
+      fd = opened.fd;
+      offset = opened.dataAt + offset * blockSize;
+    }
+    const got = this.#got[piece];
+    const [at, length] = [this.#at[piece] + got, this.#bytes[piece] - got];
     const token = tokenOf(READ, piece);
-    this.#host.readInto(request, this.#at[piece], this.#bytes[piece], fd, offset, token);
+    this.#host.readInto(this.#requestOf[piece], at, length, fd, offset + got, token);
   }
 
   /** A piece has come. */
@@ -192,8 +207,12 @@ export class Reader {
     const { requests, chunks } = this.#parts;
     const request = this.#requestOf[piece];
     const chunk = this.#chunkOf[piece];
-    if (result === -EINTR || result === -EAGAIN) return this.#again(piece);
-    if (result !== this.#bytes[piece]) this.#failed(piece, result);
+    if (result === -EINTR || result === -EAGAIN) return this.#send(piece);
+    if (result > 0) this.#got[piece] += result;
+    const isWhole = this.#got[piece] === this.#bytes[piece];
+    // A read that was cut short once failed with EIO.
+    if (result > 0 && !isWhole) return this.#send(piece);
+    if (!isWhole) this.#failed(piece, result);
     else if (!this.#isSound(piece)) this.#damaged(piece, "has a wrong checksum");
     if (chunk < 0) this.#readers[this.#fileOf[piece]]--;
     else chunks.release(chunk);
@@ -213,15 +232,6 @@ export class Reader {
   #wait(request: number): void {
     this.#waits[request] = 1;
     this.#waiting.push(request);
-  }
-
-  #again(piece: number): void {
-    const { fds, chunks } = this.#parts;
-    const chunk = this.#chunkOf[piece];
-    if (chunk < 0) return this.#send(piece, fds[this.#fileOf[piece]], this.#from[piece]);
-    const { fd, dataAt } = chunks.take(chunk);
-    chunks.release(chunk);
-    this.#send(piece, fd, dataAt + this.#from[piece] * this.#parts.blockSize);
   }
 
   #isSound(piece: number): boolean {
