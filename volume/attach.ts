@@ -31,6 +31,18 @@ export interface EngineSizes {
   readonly batches: number;
   /** Most chunks that are open for reading. */
   readonly openChunks: number;
+  /**
+   * Most pieces of reads on their way.
+   *
+   * @default 256
+   */
+  readonly pieces?: number;
+  /**
+   * Entries of a commit that are taken over at a time.
+   *
+   * @default 2000
+   */
+  readonly takenAtOnce?: number;
 }
 
 /** The sizes for real disks. */
@@ -115,7 +127,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     fds: journal.map(fdOf),
     trimmed: from.position,
     openChunk: (chunk) => openChunk(files, fdOf, parts.chunkPath(chunk), volume, chunk),
-    openChunks: sizes.openChunks,
+    ...{ openChunks: sizes.openChunks, pieces: sizes.pieces, takenAtOnce: sizes.takenAtOnce },
     memories: Array.from({ length: sizes.batches }, () => allocate(memoryBytes)),
     batchData: sizes.batchData,
     drain: parts.drain,

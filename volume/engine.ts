@@ -76,6 +76,18 @@ export interface EngineParts {
   readonly openChunk: OpenChunk;
   /** Most open chunks. */
   readonly openChunks: number;
+  /**
+   * Most pieces of reads on their way.
+   *
+   * @default 256
+   */
+  readonly pieces?: number;
+  /**
+   * Entries of a commit that are taken over at the end of one batch, so that no request waits long.
+   *
+   * @default 2000
+   */
+  readonly takenAtOnce?: number;
   /** Memory for batches, one piece each. */
   readonly memories: readonly EngineMemory[];
   /** Most bytes of data in a batch. */
@@ -88,8 +100,7 @@ export interface EngineParts {
   readonly report: (words: string) => void;
 }
 
-/** Entries of a commit that are taken over at the end of one batch, so that no request waits long. */
-const ENTRIES_PER_BATCH = 2000;
+const TAKEN_AT_ONCE = 2000;
 /** Pause until the next of them if no request comes, in microseconds. */
 const PAUSE_US = 200;
 
@@ -111,10 +122,10 @@ export class VolumeEngine implements Engine {
 
   /** Takes over the parts. */
   constructor(parts: EngineParts) {
-    const { memories, fds, drain } = parts;
+    const { memories, fds, drain, pieces = MAX_PIECES } = parts;
     assert(parts.sums.length === fds.length, "each file of the journal has its sums");
     this.#parts = parts;
-    this.operations = memories.length + fds.length + MAX_PIECES + 1;
+    this.operations = memories.length + fds.length + pieces + 1;
     this.wakeFd = drain.wakeFd;
     this.#chunks = new ChunkFiles(parts.openChunk, parts.openChunks);
   }
@@ -128,6 +139,7 @@ export class VolumeEngine implements Engine {
     const reader = new Reader({
       ...{ blockSize, fds, sums, maps, batches, requests },
       segmentSize: identity.size,
+      pieces: this.#parts.pieces ?? MAX_PIECES,
       chunks: this.#chunks,
       onDamage: this.#parts.report,
     });
@@ -249,11 +261,11 @@ export class VolumeEngine implements Engine {
 
   /** Moves what a commit has made durable from one map to the other, a part at a time. */
   #takeOver(): void {
-    const { drain, maps } = this.#parts;
+    const { drain, maps, takenAtOnce = TAKEN_AT_ONCE } = this.#parts;
     const commit = drain.commit();
     if (commit === undefined || this.#pauses) return;
     const { extents, position } = commit;
-    const end = Math.min(extents.length, this.#taken + ENTRIES_PER_BATCH);
+    const end = Math.min(extents.length, this.#taken + takenAtOnce);
     for (let nth = this.#taken; nth < end; nth++) {
       maps.takeOver(extents, nth, position / JOURNAL_UNIT);
     }

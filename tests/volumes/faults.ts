@@ -6,10 +6,10 @@
  */
 
 import { ProcessEnded } from "../../files/crashable_machine.ts";
-import { drawnFaults, type FaultRates } from "../../files/file_faults.ts";
+import { drawnFaults, type FaultRates, type FileFaults } from "../../files/file_faults.ts";
 import { drawnStoreFaults, type StoreFaultRates } from "../../store/faults.ts";
 import { StoreError } from "../../store/store.ts";
-import { ENOSPC } from "../../uapi/errno.ts";
+import { EIO, ENOSPC } from "../../uapi/errno.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../../uapi/ublk_io.ts";
 import { BrokenPromise } from "./history.ts";
@@ -53,7 +53,7 @@ export async function brokenFiles(seed: number): Promise<void> {
       const under = ["/journal/", "/store/", "/"][dice.draw(3)];
       const drawn = drawnFaults(dice, rates);
       let isSyncLost = false;
-      const server = await Server.start(world, {
+      const options: ServerOptions = {
         mayFail: () => true,
         mayFailCommit: (error) => {
           if (!isUblkError(error)) return error instanceof StoreError;
@@ -61,12 +61,24 @@ export async function brokenFiles(seed: number): Promise<void> {
           if (error.code === "VOLUME_DAMAGED") return isSyncLost;
           return error.code === "SYSCALL_FAILED";
         },
-      });
-      machine.faults = (operation) => {
+      };
+      const faults: FileFaults = (operation) => {
         const fault = operation.path.startsWith(under) ? drawn(operation) : undefined;
         if (fault !== undefined && operation.name === "sync") isSyncLost = true;
         return fault;
       };
+      if (dice.draw(3) === 0) machine.faults = faults;
+      let server: Server | undefined;
+      while (server === undefined) {
+        try {
+          server = await Server.start(world, options);
+        } catch (error) {
+          const isFault = error instanceof StoreError || isUblkError(error) && error.errno === EIO;
+          if (!isFault) throw error;
+          world.end("killed");
+        }
+      }
+      machine.faults = faults;
       for (let act = actsOf(world); act > 0; act--) await server.act();
       if (!server.hasFailed && server.reports.some((words) => words.includes("no more writes"))) {
         server.hasFailed = true;
@@ -145,6 +157,9 @@ export async function fullStore(seed: number): Promise<void> {
       }
       for (let turn = 0; turn < 200 && server.host.reading > 0; turn++) await server.turn();
       if (server.host.reading > 0) throw new BrokenPromise("a full store stops reads");
+      server.host.batchEnd();
+      const isStuck = server.host.open > 0 && server.host.underWay === 0;
+      if (isStuck && server.hurries === 0) throw new BrokenPromise("a full journal hurries nobody");
       if (failsWhenFull) await server.finish();
       machine.grow(free - left);
       await server.finish();

@@ -27,7 +27,7 @@ import { SimHost } from "./sim_host.ts";
 import { BATCH_BLOCKS, BLOCK, BLOCKS, JOURNAL, NAME, settle, type World } from "./world.ts";
 
 const REQUESTS = 6;
-const SIZES = { batchData: BATCH_BLOCKS * BLOCK, batches: 3, openChunks: 2 };
+const SIZES = { batchData: BATCH_BLOCKS * BLOCK, batches: 3, openChunks: 2, takenAtOnce: 3 };
 const MOST_TURNS = 10_000;
 const NO_DATA = new Uint8Array(0);
 
@@ -104,7 +104,7 @@ export class Server {
   hasFailed = false;
   /** Requests that have failed. */
   failures = 0;
-  /** Where the last reports of the engine go. */
+  /** What the engine has reported. */
   readonly reports: string[];
   readonly #world: World;
   readonly #options: ServerOptions;
@@ -163,11 +163,12 @@ export class Server {
       world.note(words);
     };
     const { engine, end, drainFrom } = attachEngine({
-      ...{ files, identity, maps, from, drain, report, sizes: SIZES, failsWhenFull },
+      ...{ files, identity, maps, from, drain, report, failsWhenFull },
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths),
       chunkPath: (chunk) => direct.localPath(committed.names.chunk(chunk)),
       words: `journal ${folder}`,
+      sizes: { ...SIZES, pieces: habits.pieces },
     });
     drain.position = end.position;
     const drainer = new Drainer({
@@ -182,6 +183,11 @@ export class Server {
     pauses = true;
     const parts = { host, drain, drainer, engine, taken, store, reports };
     return new Server(world, options, parts);
+  }
+
+  /** How often the engine has asked the drain to hurry. */
+  get hurries(): number {
+    return this.#drain.hurries;
   }
 
   /** What its clients know of the volume. */
@@ -239,6 +245,28 @@ export class Server {
       if (error.code === "VOLUME_FENCED") this.isFenced = true;
       if (!this.#options.mayFailCommit?.(error)) this.#failure = error;
     });
+  }
+
+  /** Commits what the journal has, as far as one commit goes, and takes it over. */
+  async drain(): Promise<void> {
+    this.host.batchEnd();
+    this.begin();
+    for (let turn = 0; this.#commit !== undefined || this.#drain.made !== undefined; turn++) {
+      assert(turn < MOST_TURNS, "a commit is made in the end");
+      this.host.batchEnd();
+      this.#world.paused.shift()?.();
+      await this.#settle();
+    }
+  }
+
+  /** Answers everything that needs no commit. */
+  serve(): void {
+    for (let turn = 0; this.host.open > 0 || this.host.underWay > 0; turn++) {
+      assert(turn < MOST_TURNS, "requests are answered in the end");
+      this.host.batchEnd();
+      this.host.step();
+    }
+    this.host.batchEnd();
   }
 
   /** Makes a request. */

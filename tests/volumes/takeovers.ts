@@ -5,6 +5,7 @@
  * @module
  */
 
+import { Contents } from "../../files/crashable_contents.ts";
 import { ProcessEnded } from "../../files/crashable_machine.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { BrokenPromise } from "./history.ts";
@@ -37,6 +38,7 @@ export async function lostJournals(seed: number): Promise<void> {
       const old = folder;
       if (dice.draw(3) > 0) folder = folder === JOURNAL ? OTHER_JOURNAL : JOURNAL;
       if (folder !== old && dice.draw(2) === 0) await refuse(world, folder, life > 0);
+      if (folder === old) damage(world, folder);
       const began = seam.now();
       const next = await Server.start(world, { folder, withoutJournal: true });
       history.check(next.contents(), "store");
@@ -56,6 +58,15 @@ export async function lostJournals(seed: number): Promise<void> {
       world.end("killed");
     }
   });
+}
+
+/** Whoever gives up a journal can do so whatever state it is in. */
+function damage({ dice, machine }: World, folder: string): void {
+  const names = ["journal-id", "journal-0000", "journal-0001"];
+  const file = machine.names.find(`${folder}/${names[dice.draw(names.length)]}`);
+  if (!(file instanceof Contents)) return;
+  file.write(new Uint8Array(Math.min(file.bytes, 64)).fill(dice.draw(256)), 0);
+  file.sync();
 }
 
 /** Attaches with a journal that does not continue the volume. */

@@ -50,6 +50,8 @@ export interface Habits {
   readonly blocks: number;
   /** One chance in so many begins a commit. */
   readonly drains: number;
+  /** Most pieces of reads on their way. */
+  readonly pieces: number;
 }
 
 function habitsOf(dice: Dice): Habits {
@@ -63,6 +65,7 @@ function habitsOf(dice: Dice): Habits {
     fua: oneOf(4, 50),
     blocks: oneOf(8, BLOCKS, BLOCKS),
     drains: oneOf(1, 3, 20),
+    pieces: oneOf(2, 20),
   };
 }
 
@@ -80,10 +83,10 @@ export class World {
   #uuids = 0;
 
   /** A machine of a seed. */
-  constructor(seed: number, bytes?: number) {
+  constructor(seed: number, bytes?: number, habits?: Habits) {
     this.machine = new CrashableMachine(seed, bytes);
     this.dice = this.machine.dice;
-    this.habits = habitsOf(this.dice);
+    this.habits = habits ?? habitsOf(this.dice);
   }
 
   /** Time and randomness of the simulation. */

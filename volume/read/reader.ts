@@ -19,13 +19,15 @@ import { IN_CHUNK, IN_JOURNAL, type Maps } from "../maps.ts";
 import { READ, tokenOf } from "../tokens.ts";
 import type { ChunkFiles } from "./chunk_files.ts";
 
-/** Most pieces on their way at once. */
+/** Pieces on their way at once, if nothing else is said. */
 export const MAX_PIECES = 256;
 
 /** The parts of a {@linkcode Reader}. */
 export interface ReaderParts {
   /** Bytes of a block. */
   readonly blockSize: number;
+  /** Most pieces on their way at once. */
+  readonly pieces: number;
   /** Bytes of a segment. */
   readonly segmentSize: number;
   /** Descriptors of the journal's files. */
@@ -52,19 +54,19 @@ export class Reader {
   readonly #waiting: Waiting;
   readonly #waits: Uint8Array<ArrayBuffer>;
   /** Numbers of pieces that are free: the first {@linkcode #free} of them. */
-  readonly #pieces = Int32Array.from({ length: MAX_PIECES }, (_, nth) => nth);
-  #free = MAX_PIECES;
+  readonly #pieces: Int32Array<ArrayBuffer>;
+  #free: number;
   /** Per piece: its request, where in its data it is, and its length. */
-  readonly #requestOf = new Int32Array(MAX_PIECES);
-  readonly #at = new Float64Array(MAX_PIECES);
-  readonly #bytes = new Float64Array(MAX_PIECES);
+  readonly #requestOf: Int32Array<ArrayBuffer>;
+  readonly #at: Float64Array<ArrayBuffer>;
+  readonly #bytes: Float64Array<ArrayBuffer>;
   /** Per piece: the chunk that it comes from, or -1 for the journal. */
-  readonly #chunkOf = new Float64Array(MAX_PIECES);
+  readonly #chunkOf: Float64Array<ArrayBuffer>;
   /** Per piece: the file of the journal, and the offset in it; or the first block of the chunk. */
-  readonly #fileOf = new Int32Array(MAX_PIECES);
-  readonly #from = new Float64Array(MAX_PIECES);
+  readonly #fileOf: Int32Array<ArrayBuffer>;
+  readonly #from: Float64Array<ArrayBuffer>;
   /** Per piece: the bytes that have come. */
-  readonly #got = new Float64Array(MAX_PIECES);
+  readonly #got: Float64Array<ArrayBuffer>;
   /** Per file of the journal, pieces that come from it. */
   readonly #readers: Int32Array<ArrayBuffer>;
 
@@ -74,6 +76,16 @@ export class Reader {
     this.#waiting = new Waiting(parts.requests.count);
     this.#waits = new Uint8Array(parts.requests.count);
     this.#readers = new Int32Array(parts.fds.length);
+    const { pieces } = parts;
+    this.#free = pieces;
+    this.#pieces = Int32Array.from({ length: pieces }, (_, nth) => nth);
+    this.#requestOf = new Int32Array(pieces);
+    this.#at = new Float64Array(pieces);
+    this.#bytes = new Float64Array(pieces);
+    this.#chunkOf = new Float64Array(pieces);
+    this.#fileOf = new Int32Array(pieces);
+    this.#from = new Float64Array(pieces);
+    this.#got = new Float64Array(pieces);
   }
 
   /** Gets the host, before anything else. */
