@@ -19,6 +19,8 @@ interface Kind {
   readonly file: RegExp;
   /** Most flips are in the first bytes: there is what other bytes are read by. */
   readonly first: number;
+  /** They begin with these bytes, at a multiple of 512, and not with the file. */
+  readonly magic?: string;
 }
 
 const KINDS: readonly Kind[] = [
@@ -29,7 +31,8 @@ const KINDS: readonly Kind[] = [
   { folder: JOURNAL, file: /^journal-id$/, first: 64 },
   // The segment's header; a batch's header; anything.
   { folder: JOURNAL, file: /^journal-\d/, first: 88 },
-  { folder: JOURNAL, file: /^journal-\d/, first: 4096 + 200 },
+  { folder: JOURNAL, file: /^journal-\d/, first: 128, magic: "UBJB" },
+  { folder: JOURNAL, file: /^journal-\d/, first: 1024, magic: "UBJB" },
   { folder: JOURNAL, file: /^journal-\d/, first: 12288 },
 ];
 
@@ -58,7 +61,7 @@ export async function flips(seed: number): Promise<void> {
 
 async function flipOne(world: World, allowed: readonly number[][]): Promise<void> {
   const { dice, machine } = world;
-  const { folder, file, first } = KINDS[dice.draw(KINDS.length)];
+  const { folder, file, first, magic } = KINDS[dice.draw(KINDS.length)];
   const found = machine.names.find(folder);
   const names = found instanceof Folder
     ? [...found.entries.keys()].filter((name) => file.test(name)).sort()
@@ -67,7 +70,11 @@ async function flipOne(world: World, allowed: readonly number[][]): Promise<void
   const name = names[dice.draw(names.length)];
   const contents = machine.names.find(`${folder}/${name}`);
   if (!(contents instanceof Contents) || contents.bytes === 0) return;
-  const at = dice.draw(Math.min(contents.bytes, dice.draw(4) === 0 ? contents.bytes : first));
+  const starts = magic === undefined ? [0] : startsOf(contents, magic);
+  if (starts.length === 0) return;
+  const start = starts[dice.draw(starts.length)];
+  const room = contents.bytes - start;
+  const at = start + dice.draw(dice.draw(4) === 0 ? room : Math.min(room, first));
   const bit = 1 << dice.draw(8);
   const what = `bit ${bit} of byte ${at} of ${folder}/${name}`;
   world.note(`flips ${what}`);
@@ -94,6 +101,17 @@ async function flipOne(world: World, allowed: readonly number[][]): Promise<void
   world.end("killed");
   // A file that was replaced meanwhile is not there any more.
   if (machine.names.find(`${folder}/${name}`) === contents) flipIn(contents, at, bit);
+}
+
+/** Where something begins in a file. */
+function startsOf(contents: Contents, magic: string): number[] {
+  const starts: number[] = [];
+  const found = new Uint8Array(magic.length);
+  for (let at = 0; at < contents.bytes; at += 512) {
+    contents.read(found, at);
+    if (new TextDecoder().decode(found) === magic) starts.push(at);
+  }
+  return starts;
 }
 
 function flipIn(contents: Contents, at: number, bit: number): void {

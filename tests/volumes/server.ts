@@ -24,10 +24,9 @@ import { openSegments } from "../../volume/journal/files.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
 import { SimHost } from "./sim_host.ts";
-import { BATCH_BLOCKS, BLOCK, BLOCKS, JOURNAL, NAME, settle, type World } from "./world.ts";
+import { BLOCK, BLOCKS, JOURNAL, NAME, settle, type World } from "./world.ts";
 
-const REQUESTS = 6;
-const SIZES = { batchData: BATCH_BLOCKS * BLOCK, batches: 3, openChunks: 2, takenAtOnce: 3 };
+const SIZES = { batches: 3, openChunks: 2, takenAtOnce: 3 };
 const MOST_TURNS = 10_000;
 const NO_DATA = new Uint8Array(0);
 
@@ -155,7 +154,7 @@ export class Server {
     });
     const { committed, identity, paths, from } = taken;
     const maps = await loadMaps(committed);
-    const host = new SimHost(dice, REQUESTS);
+    const host = new SimHost(dice, habits.requests);
     const drain = new SimDrain(history);
     const reports: string[] = [];
     const report = (words: string) => {
@@ -168,7 +167,7 @@ export class Server {
       journal: openSegments(files, paths),
       chunkPath: (chunk) => direct.localPath(committed.names.chunk(chunk)),
       words: `journal ${folder}`,
-      sizes: { ...SIZES, pieces: habits.pieces },
+      sizes: { ...SIZES, batchData: habits.batchBlocks * BLOCK, pieces: habits.pieces },
     });
     drain.position = end.position;
     const drainer = new Drainer({
@@ -177,7 +176,7 @@ export class Server {
         ...{ files: openSegments(files, paths), blockSize: BLOCK, size: identity.size },
         ...{ from: drainFrom, window: new Uint8Array(32 * 1024), words: "journal" },
       }),
-      data: new Uint8Array(24 * BLOCK),
+      data: new Uint8Array((20 + habits.batchBlocks) * BLOCK),
     });
     host.serve(engine);
     pauses = true;

@@ -23,8 +23,6 @@ export const NAME = "v";
 export const JOURNAL = "/journal";
 /** The folder of another journal. */
 export const OTHER_JOURNAL = "/other";
-/** Blocks of data in a batch. */
-export const BATCH_BLOCKS = 4;
 
 /** Turns of the microtask queue after which everything that need not wait has happened. */
 const TURNS = 60;
@@ -40,6 +38,10 @@ export interface Habits {
   readonly segmentSize: number;
   /** Number of segments. */
   readonly segments: number;
+  /** Requests at once. With many, a batch's header has more than one sector. */
+  readonly requests: number;
+  /** Blocks of data in a batch. */
+  readonly batchBlocks: number;
   /** Of 20 requests, so many are flushes, reads and holes; the others are writes. */
   readonly flushes: number;
   readonly reads: number;
@@ -56,8 +58,10 @@ export interface Habits {
 
 function habitsOf(dice: Dice): Habits {
   const oneOf = <T>(...values: T[]) => values[dice.draw(values.length)];
+  const isWide = dice.draw(4) === 0;
   return {
-    segmentSize: oneOf(12, 16, 40) * 1024,
+    segmentSize: (isWide ? 40 : oneOf(12, 16, 40)) * 1024,
+    ...isWide ? { requests: 40, batchBlocks: 32 } : { requests: 6, batchBlocks: 4 },
     segments: oneOf(2, 3, 4),
     flushes: oneOf(0, 1, 4),
     reads: oneOf(1, 5),
