@@ -121,7 +121,7 @@ Deno.test("what goes wrong with a volume is said in one line", async () => {
   assertOneLine(
     await volume("attach", "db", ...at.both),
     1,
-    /^ublk-volume: error: .*\/store.*there is no such folder/,
+    /^ublk-volume: error: .*\/store: there is no such folder; make the folder/,
   );
   await right(volume("create", "db", "--size", "64M", ...at.store));
   assertOneLine(

@@ -15,6 +15,7 @@ import type { File } from "../../files/port.ts";
 import type { Dice } from "../../uapi/dice.ts";
 import { EBADF, ETIME } from "../../uapi/errno.ts";
 import { assert } from "../../uapi/error.ts";
+import { UBLK_IO_OP_READ } from "../../uapi/ublk_io.ts";
 
 /** A request as the simulation makes it. */
 export interface SimRequest {
@@ -77,6 +78,11 @@ export class SimHost implements EngineHost {
   /** The number of requests without an answer. */
   get open(): number {
     return this.#slots.filter((slot) => slot !== undefined).length;
+  }
+
+  /** The number of reads without an answer. */
+  get reading(): number {
+    return this.#slots.filter((slot) => slot?.op === UBLK_IO_OP_READ).length;
   }
 
   /** The number of operations that have not completed. */
