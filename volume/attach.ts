@@ -136,8 +136,6 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     failsWhenFull: parts.failsWhenFull,
     report: parts.report,
   });
-  // The drain begins with the first batch, not where the store ends: a new journal has nothing there,
-  // or what another one has left.
   return { engine, end, drainFrom: start, batches };
 }
 

@@ -153,6 +153,8 @@ export class Server {
       ...{ segmentSize: habits.segmentSize, segments: habits.segments, seam: world.seam },
     });
     const { committed, identity, paths, from } = taken;
+    if (committed.epoch <= world.epoch) throw new BrokenPromise("an epoch has two attachments");
+    world.epoch = committed.epoch;
     const maps = await loadMaps(committed);
     const host = new SimHost(dice, habits.requests);
     const drain = new SimDrain(history);

@@ -80,6 +80,8 @@ export class World {
   readonly habits: Habits;
   /** What the volume's clients know of it. */
   history = new VolumeHistory(BLOCKS);
+  /** The epoch of the last attachment. */
+  epoch = 0;
   /** Calls of all servers to the store that wait to go on. */
   paused: (() => void)[] = [];
   /** What has happened, for a failure's report. */

@@ -47,7 +47,11 @@ export interface RecoveryParts {
 export interface RecoveredJournal {
   /** Where it continues. All of it is durable. */
   readonly end: ScannedEnd;
-  /** Where the first batch is that the store did not have; the end if there is none. */
+  /**
+   * Where the first batch is that the store did not have, or will be. Not where the store ends: a
+   * new journal has nothing there, and a segment whose header was lost may have a batch there that
+   * was given up with it. The drain would take that one.
+   */
   readonly start: JournalEnd;
   /** Of each file, the sums of its blocks of data, by their offset in units. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
@@ -68,7 +72,10 @@ export function recoverJournal(parts: RecoveryParts): RecoveredJournal {
   let start: JournalEnd | undefined = undefined;
   for (;;) {
     const step = scan.next();
-    if (step.done) return { end: step.value, start: start ?? step.value, sums, batches };
+    if (step.done) {
+      const end = step.value;
+      return { end, start: start ?? { ...end, position: end.next }, sums, batches };
+    }
     start ??= { ...parts.from, position: step.value.position };
     enter(
       step.value,
