@@ -93,6 +93,18 @@ export interface AttachParts {
   readonly sizes: EngineSizes;
   /** A full journal fails writes. */
   readonly failsWhenFull: boolean;
+  /**
+   * How long a full journal makes writes wait before they fail, in microseconds.
+   *
+   * @default {Infinity}
+   */
+  readonly waitUs?: number;
+  /**
+   * A FLUSH is answered only once the store has what it covers.
+   *
+   * @default false
+   */
+  readonly isDurableInStore?: boolean;
   /** The journal in words, for errors. */
   readonly words: string;
   /** Takes a line for the log. */
@@ -134,6 +146,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     batchData: sizes.batchData,
     drain: parts.drain,
     failsWhenFull: parts.failsWhenFull,
+    ...{ waitUs: parts.waitUs, isDurableInStore: parts.isDurableInStore },
     report: parts.report,
   });
   return { engine, end, drainFrom: start, batches };

@@ -32,6 +32,7 @@ import { JournalWriter } from "./journal/writer.ts";
 import type { Maps } from "./maps.ts";
 import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
+import { Pressure } from "./pressure.ts";
 import { KIND_BITS, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
 
 /** What a commit has made durable, for the engine to take over. */
@@ -100,11 +101,25 @@ export interface EngineParts {
   readonly drain: Drain;
   /** A full journal fails writes with ENOSPC, instead of making them wait. */
   readonly failsWhenFull: boolean;
+  /**
+   * How long a full journal makes writes wait before they fail, in microseconds.
+   *
+   * @default {Infinity}
+   */
+  readonly waitUs?: number;
+  /**
+   * A FLUSH, and a write with FUA, is answered only once the store has it.
+   *
+   * @default false
+   */
+  readonly isDurableInStore?: boolean;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
 
 const TAKEN_AT_ONCE = 2000;
+/** Pauses under way at once: that one, and two of {@linkcode Pressure}. */
+const PAUSES = 3;
 /** Pause until the next of them if no request comes, in microseconds. */
 const PAUSE_US = 200;
 
@@ -117,6 +132,7 @@ export class VolumeEngine implements Engine {
   #reader!: Reader;
   #requests!: Requests;
   #waiting!: Waiting;
+  #pressure!: Pressure;
   #host!: EngineHost;
   readonly #chunks: ChunkFiles;
   /** Entries of the current commit that have been taken over. */
@@ -129,7 +145,7 @@ export class VolumeEngine implements Engine {
     const { memories, fds, drain, pieces = MAX_PIECES } = parts;
     assert(parts.sums.length === fds.length, "each file of the journal has its sums");
     this.#parts = parts;
-    this.operations = memories.length + fds.length + pieces + 1;
+    this.operations = memories.length + fds.length + pieces + PAUSES;
     this.wakeFd = drain.wakeFd;
     this.#chunks = new ChunkFiles(parts.openChunk, parts.openChunks);
   }
@@ -154,8 +170,10 @@ export class VolumeEngine implements Engine {
       onAppend: (batch) => this.#enter(batch),
       onFailure: this.#parts.report,
       isRead: (file) => reader.isRead(file),
+      isDurableInStore: this.#parts.isDurableInStore ?? false,
     });
     this.#host = host;
+    this.#pressure = new Pressure(host, this.#parts.waitUs ?? Infinity);
     this.#requests = requests;
     this.#waiting = new Waiting(requests.count);
     reader.start(host);
@@ -229,7 +247,8 @@ export class VolumeEngine implements Engine {
     if (kind === WRITE) this.#writer.written(nth, result);
     else if (kind === SYNC) this.#writer.synced(result);
     else if (kind === READ) this.#reader.came(nth, result);
-    else this.#pauses = false;
+    else if (nth === 0) this.#pauses = false;
+    else this.#pressure.ended(nth);
   }
 
   woken(): void {
@@ -241,10 +260,11 @@ export class VolumeEngine implements Engine {
   }
 
   batchEnd(): void {
-    this.#takeOver();
-    this.#writer.batchEnd();
-    this.#letIn();
     const writer = this.#writer;
+    this.#takeOver();
+    writer.batchEnd(!writer.isCollecting || this.#pressure.mayClose(writer.used));
+    this.#letIn();
+    if (writer.lacksStore) this.#parts.drain.hurry();
     if (writer.completedPosition !== this.#published) {
       this.#published = writer.completedPosition;
       const { completedSequence, completedWritten } = writer;
@@ -262,10 +282,12 @@ export class VolumeEngine implements Engine {
       else if (!this.#append(request)) break;
       this.#waiting.shift();
     }
-    if (waited) this.#writer.batchEnd();
-    if (!this.#writer.isFull || this.#writer.failure !== 0) return;
+    if (waited) this.#writer.batchEnd(true);
+    const isFull = this.#writer.isFull && this.#writer.failure === 0;
+    const isOverdue = this.#pressure.isOverdue(isFull);
+    if (!isFull) return;
     drain.hurry();
-    if (!failsWhenFull) return;
+    if (!failsWhenFull && !isOverdue) return;
     // Those that wait in the batch too: nobody knows for how long.
     this.#writer.refuse(-ENOSPC);
     while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -ENOSPC);

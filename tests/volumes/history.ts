@@ -43,6 +43,8 @@ export class BrokenPromise extends Error {}
 /** The history of a volume. */
 export class VolumeHistory {
   readonly #blocks: BlockWrite[][];
+  /** A flush is answered once the store has what it covers: it survives the loss of the journal. */
+  isDurableInStore = false;
   #time = 0;
   #id = 0;
 
@@ -53,10 +55,16 @@ export class VolumeHistory {
     ]);
   }
 
+  #flushed(write: BlockWrite): void {
+    write.durable = true;
+    if (this.isDurableInStore) write.stored = true;
+  }
+
   /** The history of another server, which goes on from here by itself. */
   fork(): VolumeHistory {
     const copy = new VolumeHistory(0);
     copy.#time = this.#time;
+    copy.isDurableInStore = this.isDurableInStore;
     // Numbers tell who wrote what.
     copy.#id = this.#id + 0x10_0000;
     for (const writes of this.#blocks) copy.#blocks.push(writes.map((write) => ({ ...write })));
@@ -84,7 +92,7 @@ export class VolumeHistory {
       const answered = this.tick();
       for (const write of writes) {
         write.answered = answered;
-        if (fua) write.durable = true;
+        if (fua) this.#flushed(write);
       }
     };
   }
@@ -94,7 +102,7 @@ export class VolumeHistory {
     const made = this.tick();
     return () => {
       for (const writes of this.#blocks) {
-        for (const write of writes) if (write.answered < made) write.durable = true;
+        for (const write of writes) if (write.answered < made) this.#flushed(write);
       }
     };
   }

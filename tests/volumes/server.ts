@@ -165,6 +165,7 @@ export class Server {
     };
     const { engine, end, drainFrom } = attachEngine({
       ...{ identity, maps, from, drain, report, failsWhenFull },
+      isDurableInStore: habits.isDurableInStore,
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths),
       openChunk: chunkOpener({

@@ -54,6 +54,8 @@ export interface Habits {
   readonly drains: number;
   /** Most pieces of reads on their way. */
   readonly pieces: number;
+  /** A flush waits for the store. */
+  readonly isDurableInStore: boolean;
 }
 
 function habitsOf(dice: Dice): Habits {
@@ -70,6 +72,7 @@ function habitsOf(dice: Dice): Habits {
     blocks: oneOf(8, BLOCKS, BLOCKS),
     drains: oneOf(1, 3, 20),
     pieces: oneOf(2, 20),
+    isDurableInStore: oneOf(false, false, true),
   };
 }
 
@@ -93,6 +96,7 @@ export class World {
     this.machine = new CrashableMachine(seed, bytes);
     this.dice = this.machine.dice;
     this.habits = habits ?? habitsOf(this.dice);
+    this.history.isDurableInStore = this.habits.isDurableInStore;
   }
 
   /** Time and randomness of the simulation. */

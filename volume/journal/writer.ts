@@ -53,6 +53,8 @@ export interface JournalWriterParts {
   readonly onFailure: (words: string) => void;
   /** Whether data of a segment is still being read; its file is not used again as long as it is. */
   readonly isRead: (file: number) => boolean;
+  /** What is durable in the store counts as durable, and nothing else. */
+  readonly isDurableInStore: boolean;
 }
 
 /** Batches whose writing is under way, so that the next ones can collect more. */
@@ -64,6 +66,8 @@ export class JournalWriter {
   failure = 0;
   /** The journal has no room for the batch that collects, until more of it is trimmed. */
   isFull = false;
+  /** Flushes wait until the store has something. */
+  lacksStore = false;
   /** All before this position is in the journal. */
   completedPosition: number;
   /** The sequence of the last batch that is in the journal. */
@@ -130,7 +134,7 @@ export class JournalWriter {
   /** Whether nothing is collected, being written or being synced. */
   get isIdle(): boolean {
     return this.#open === undefined && this.#closed === 0 && this.#syncs === 0 &&
-      this.#nextCount === 0;
+      this.#nextCount === 0 && !this.lacksStore;
   }
 
   /** Whether the journal lacks something of what was appended. */
@@ -182,11 +186,25 @@ export class JournalWriter {
     this.#next[this.#nextCount++] = request;
   }
 
-  /** Sends what was collected, and begins a sync if flushes wait for one. */
-  batchEnd(): void {
+  /**
+   * Sends what was collected, and begins a sync if flushes wait for one.
+   *
+   * @param mayClose The batch that collects may be closed.
+   */
+  batchEnd(mayClose: boolean): void {
     if (this.failure !== 0) return;
-    if (this.#open !== undefined && this.#underWay < MAX_UNDER_WAY) this.#close();
-    if (this.#nextCount > 0 && this.#syncs === 0) this.#sync();
+    if (mayClose && this.#open !== undefined && this.#underWay < MAX_UNDER_WAY) this.#close();
+    if (this.#nextCount > 0 && this.#syncs === 0 && !this.lacksStore) this.#sync();
+  }
+
+  /** Whether a batch collects. */
+  get isCollecting(): boolean {
+    return this.#open !== undefined;
+  }
+
+  /** The part of the journal that the store does not have yet, from 0 to 1. */
+  get used(): number {
+    return (this.#position - this.trimmedPosition) / (this.#size * this.#parts.fds.length);
   }
 
   /** The batch that collects; undefined if none is free. */
@@ -314,6 +332,10 @@ export class JournalWriter {
     this.#nextCount = 0;
     this.#syncPosition = this.completedPosition;
     this.#syncSequence = this.completedSequence;
+    if (this.#parts.isDurableInStore) {
+      this.lacksStore = true;
+      return this.#storeHas();
+    }
     // What the store has is durable, and its segments may be in use again. To sync from the last
     // sync on failed an assertion as soon as the whole journal was used without any flush.
     const durable = Math.max(this.durablePosition, this.trimmedPosition);
@@ -349,6 +371,14 @@ export class JournalWriter {
     assert(position >= this.trimmedPosition, "what was given up does not come back");
     assert(position <= this.completedPosition, "the store has what the journal has had");
     this.trimmedPosition = this.#trimmedBy(position);
+    if (this.lacksStore) this.#storeHas();
+  }
+
+  /** Answers the flushes that wait for the store, if it has what they cover. */
+  #storeHas(): void {
+    if (this.trimmedPosition < this.#syncPosition) return;
+    this.lacksStore = false;
+    this.#flushed();
   }
 
   /** Nothing is between where the journal had ended and where it was continued. */
@@ -379,6 +409,7 @@ export class JournalWriter {
     for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], -EIO);
     for (let nth = 0; nth < this.#nextCount; nth++) requests.answer(this.#next[nth], -EIO);
     this.#currentCount = this.#nextCount = 0;
+    this.lacksStore = false;
   }
 
   #failBatch(batch: Batch, result: number): void {
