@@ -18,7 +18,7 @@ import type { Store, Version } from "../store/store.ts";
 import { assert, UblkError } from "../uapi/error.ts";
 import { decodeHead, encodeHead, type Head } from "./format/head.ts";
 import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest.ts";
-import { FormatError, NO_UUID } from "./format/record.ts";
+import { FormatError, NO_UUID, sumOfObject } from "./format/record.ts";
 import { decodeRun, type Extents } from "./format/run.ts";
 import { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
@@ -122,12 +122,13 @@ export async function readRun(
   manifest: Manifest,
   nth: number,
 ): Promise<Extents> {
-  const { number, entries } = manifest.runs[nth];
+  const { number, entries, sum } = manifest.runs[nth];
   const name = names.run(number);
   const found = await store.get(name);
   if (found === undefined) throw damaged(store, name, "is missing, and the manifest names it");
   const extents = decoded(store, name, () => decodeRun(found.bytes, manifest.volume, number));
-  if (extents.length !== entries) throw damaged(store, name, "has another number of entries");
+  const isNamed = extents.length === entries && sumOfObject(found.bytes) === sum;
+  if (!isNamed) throw damaged(store, name, "is not the one that the manifest names");
   return extents;
 }
 
@@ -196,6 +197,8 @@ export class Committed {
   #version: Version;
   #manifest: Manifest;
   #failure: unknown;
+  /** The nonces of heads that were tried to be put since the last that succeeded. */
+  readonly #tried = new Set<string>();
 
   private constructor(
     store: Store,
@@ -283,6 +286,20 @@ export class Committed {
     this.#manifest = manifest;
   }
 
+  /**
+   * Looks whether the volume is still held. Otherwise an object may be missing because whoever has it
+   * now has deleted it.
+   *
+   * @throws {UblkError} `VOLUME_FENCED`
+   */
+  async check(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const found = await readHead(this.store, this.names);
+    const { nonce } = this.#head;
+    if (found?.head.nonce === nonce || this.#tried.has(found?.head.nonce ?? "")) return;
+    throw this.#failure = fenced(this.store, this.names.volume, found?.head);
+  }
+
   /** Notes that the volume is left in order: no journal continues it. */
   async release(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
@@ -297,16 +314,17 @@ export class Committed {
       ...{ nonce: this.#seam.uuid(), time: this.#seam.now() },
     };
     const bytes = encodeHead(head);
+    this.#tried.add(head.nonce);
     for (;;) {
       const version = await store.replace(names.head, bytes, this.#version);
       if (version !== undefined) return this.#replaced(head, version);
       // A lost answer looks like a lost race.
       const found = await readHead(store, names);
       if (found?.head.nonce === head.nonce) return this.#replaced(head, found.version);
-      // So does an earlier attempt of ours that seemed to have failed.
+      // So does an earlier attempt of ours that seemed to have failed. Only its nonce tells: to go by
+      // the owner undid the last commit of whoever a claim was taking the volume from.
       const isOurs = found !== undefined && found.version !== this.#version &&
-        found.head.owner === this.#head.owner && found.head.epoch === this.#head.epoch &&
-        found.head.owner !== NO_UUID;
+        this.#tried.has(found.head.nonce);
       if (!isOurs) {
         this.#failure = fenced(store, names.volume, found?.head);
         throw this.#failure;
@@ -318,6 +336,7 @@ export class Committed {
   #replaced(head: Head, version: Version): void {
     this.#head = head;
     this.#version = version;
+    this.#tried.clear();
   }
 }
 

@@ -175,6 +175,11 @@ export function sumOfRecord(fields: Fields): number {
   return fields.u32(SUM_AT);
 }
 
+/** The sum that an object begins with. It is to be checked before. */
+export function sumOfObject(bytes: Uint8Array<ArrayBuffer>): number {
+  return new Fields(bytes).u32(SUM_AT);
+}
+
 /** The volume of a record. */
 export function volumeOfRecord(fields: Fields): string {
   return fields.uuid(VOLUME_AT);
