@@ -2,14 +2,14 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Scratch } from "../tests/scratch.ts";
 import { openStack } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
-import { namesLibc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { realFiles } from "../files/real.ts";
 import { file } from "./loop.ts";
 import { memory } from "./memory.ts";
 import { cow } from "./wrappers/cow.ts";
 
 // Opened once for the process: no test leaks it.
-namesLibc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 

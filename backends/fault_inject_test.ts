@@ -11,7 +11,7 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import {
   FaultDecisions,
   faultInject,
@@ -23,7 +23,7 @@ import { delay } from "./wrappers/delay.ts";
 import { rate } from "./wrappers/rate.ts";
 
 // Opened once for the process, and before the tests, whose sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const READ = { op: UBLK_IO_OP_READ, sectors: 8 };
 const WRITE = { op: UBLK_IO_OP_WRITE, sectors: 8, data: new Uint8Array(4096).fill(1) };

@@ -5,7 +5,7 @@ import { OpenedDisk } from "../disk/opened.ts";
 import { fill, readBytes } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
 import { O_RDWR } from "../uring/file.ts";
-import { closeFd, libc, openFile } from "../uring/libc.ts";
+import { closeFd, openAllOfLibc, openFile } from "../uring/libc.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { FileRequests } from "./file_requests.ts";
 import { file } from "./loop.ts";
@@ -14,7 +14,7 @@ import { stripe } from "./stripe.ts";
 import { StripeLayout } from "./stripe_layout.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const isRoot = Deno.uid() === 0;

@@ -16,13 +16,13 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
-import { libc } from "../uring/libc.ts";
+import { libc, openAllOfLibc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { file, type FileOptions } from "./loop.ts";
 import { eachSeed } from "../tests/seeds.ts";
 
 // Opened once for the process, and before the tests, whose sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const isRoot = Deno.uid() === 0;

@@ -4,13 +4,13 @@ import { checkBackendConformance } from "../testing.ts";
 import { isMapped, residentBytes } from "../tests/maps.ts";
 import { openMemory } from "../tests/memory_disk.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { bufferAt } from "../uring/mapping.ts";
 import { ringFiles } from "../uring/ring_files.ts";
 import { memory, open, share, sharing, unshare } from "./memory.ts";
 
 // Opened once for the process, and before the tests, whose sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const GIB = 2 ** 30;
 

@@ -6,12 +6,12 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { nullDisk, open } from "./null.ts";
 
 // Opened once for the process, and before the tests, whose sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 Deno.test("nullDisk reads zeroes, also into a buffer that held a write, and keeps nothing", async () => {
   const disk = open(nullDisk("250GiB", { blockSize: 4096, readOnly: true }).options);

@@ -12,12 +12,12 @@ import {
   UBLK_IO_OP_WRITE,
 } from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { stripe, type StripeOptions } from "./stripe.ts";
 
 // Opened once for the process, and before the tests, whose sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const CHUNK = 4096;

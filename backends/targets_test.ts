@@ -3,6 +3,10 @@ import { UblkError } from "../uapi/error.ts";
 import { loadBackend } from "../disk/load.ts";
 import type { Target, TargetValues } from "../disk/target.ts";
 import { TARGETS } from "./targets.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
+
+// Opened before any test, because the sanitizer would report a leak.
+openAllOfLibc();
 
 function target(name: string): Target {
   return TARGETS.find((target) => target.name === name)!;
@@ -27,12 +31,15 @@ Deno.test("TARGETS have names, options and counts of files that a command line c
   }
 });
 
-Deno.test("TARGETS make specifications that load and cross to a Worker, from files alone", async () => {
+Deno.test("TARGETS make specifications that load and cross to a Worker, from files or a name alone", async () => {
   for (const { name, files, spec } of TARGETS) {
     const paths = Array.from({ length: files.min }, (_, index) => `/tmp/${name}.${index}`);
-    const loaded = await loadBackend(structuredClone(spec({}, paths)));
-    // One thread owns the write pointers of zones, and members are inflated only once.
-    assertEquals(loaded.sharing, ["zoned", "zip"].includes(name) ? "single" : "per-queue");
+    const values = name === "volume" ? { name: "db" } : {};
+    const loaded = await loadBackend(structuredClone(spec(values, paths)));
+    // One thread owns the write pointers of zones, and a volume's journal; members are inflated only
+    // once.
+    const isSingle = ["zoned", "zip", "volume"].includes(name);
+    assertEquals(loaded.sharing, isSingle ? "single" : "per-queue");
   }
 });
 
@@ -51,7 +58,8 @@ Deno.test("TARGETS pass on what every device has", () => {
   const common = { "block-size": 4096, "read-only": true };
   for (const { name, files } of TARGETS) {
     const paths = Array.from({ length: files.min }, () => "/a");
-    const { blockSize, readOnly } = optionsOf(name, common, ...paths);
+    const values = name === "volume" ? { ...common, name: "db" } : common;
+    const { blockSize, readOnly } = optionsOf(name, values, ...paths);
     // An archive is always read-only.
     assertEquals([blockSize, readOnly], [4096, name === "zip" ? undefined : true], name);
   }

@@ -56,6 +56,18 @@ export interface VolumeDiskOptions {
    * @default "wait"
    */
   readonly whenFull?: "wait" | "error";
+  /**
+   * The block size that the volume must have, in bytes.
+   *
+   * @default Any: a volume has its own
+   */
+  readonly blockSize?: number;
+  /**
+   * Make the disk read-only. The volume is attached for writing all the same.
+   *
+   * @default false
+   */
+  readonly readOnly?: boolean;
 }
 
 interface StoredOptions {
@@ -65,6 +77,8 @@ interface StoredOptions {
   readonly journalBytes: number;
   readonly withoutJournal: boolean;
   readonly whenFull: "wait" | "error";
+  readonly blockSize?: number;
+  readonly readOnly: boolean;
 }
 
 /**
@@ -75,7 +89,7 @@ interface StoredOptions {
  */
 export function volume(name: string, options: VolumeDiskOptions = {}): BackendSpec {
   const { store = defaultStore(), journal = defaultJournals(), journalSize } = options;
-  const { withoutJournal = false, whenFull = "wait" } = options;
+  const { withoutJournal = false, whenFull = "wait", blockSize, readOnly = false } = options;
   new ObjectNames(name);
   if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
     throw invalid(`the store ${store} is no absolute path and no URL`, "use /PATH or file:///PATH");
@@ -87,22 +101,17 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
     ? parseSize(journalSize)
     : journalSize ?? DEFAULT_JOURNAL_SIZE;
   journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
+  const stored = { name, store, journal, journalBytes, withoutJournal, whenFull };
   return {
     module: import.meta.url,
-    options: {
-      name,
-      store,
-      journal,
-      journalBytes,
-      withoutJournal,
-      whenFull,
-    } satisfies StoredOptions,
+    options: { ...stored, blockSize, readOnly } satisfies StoredOptions,
   };
 }
 
 /** Opens the volume. */
 export async function open(options: unknown): Promise<Backend> {
-  const { name, store, journal, journalBytes, withoutJournal, whenFull } = options as StoredOptions;
+  const { name, store, journal, journalBytes, withoutJournal, whenFull, blockSize, readOnly } =
+    options as StoredOptions;
   const folder = `${journal}/${name}`;
   makeFolders(realFiles, folder);
   const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
@@ -112,8 +121,16 @@ export async function open(options: unknown): Promise<Backend> {
     failsWhenFull: whenFull === "error",
   });
   const { engine, volume: { manifest } } = served;
+  if (blockSize !== undefined && blockSize !== manifest.blockSize) {
+    await served.close();
+    throw invalid(
+      `${name} has blocks of ${manifest.blockSize} bytes, and not ${blockSize}`,
+      "leave the block size out: it is decided when a volume is created",
+    );
+  }
   return {
     size: manifest.size,
+    readOnly,
     blockSize: manifest.blockSize,
     synchronous: true,
     persistent: true,
@@ -181,6 +198,8 @@ export const target: Target = {
       journalSize: values["journal-size"] as number | undefined,
       withoutJournal: values["without-journal"] === true,
       whenFull: values["when-full"] as "wait" | "error" | undefined,
+      blockSize: values["block-size"],
+      readOnly: values["read-only"],
     });
   },
 };

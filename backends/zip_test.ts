@@ -6,14 +6,14 @@ import { readFat32 } from "../tests/fat_reader.ts";
 import { makeZip, type ZipMember } from "../tests/zip_writer.ts";
 import { UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
 import { zip, type ZipOptions } from "./zip.ts";
 import { eachSeed } from "../tests/seeds.ts";
 import { Dice } from "../uapi/dice.ts";
 
 // libc stays open for the life of the process, so it is not a leak of the first test that opens it.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const encoder = new TextEncoder();

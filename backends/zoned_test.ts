@@ -2,7 +2,7 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { NO_FUA } from "../disk/calls.ts";
 import { EIO } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import type { Backend } from "../disk/backend.ts";
 import { loadBackend } from "../disk/load.ts";
 import { nullDisk } from "./null.ts";
@@ -10,7 +10,7 @@ import { readonly } from "./wrappers/readonly.ts";
 import { open, zoned, type ZonedOptions } from "./zoned.ts";
 
 // Opened once for the process, and before the tests, whose sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const ZONE = 64 << 10;

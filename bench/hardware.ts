@@ -10,7 +10,9 @@
 
 import { TextLineStream } from "@std/streams";
 import type { Kind } from "./bed/kinds.ts";
+import { allocatedBytes, COUNTING_FLAGS, settle } from "./garbage.ts";
 import { BED_BYTES } from "./bed/slots.ts";
+import { monotonicUs } from "../uring/libc.ts";
 import { formatSpread, formatTable, spread } from "./table.ts";
 
 /** The amount of work. */
@@ -21,6 +23,8 @@ export interface HardwarePlan {
   readonly warm: number;
   /** Requests of a sample. */
   readonly requests: number;
+  /** Requests during which garbage is measured; 0: it is not. */
+  readonly garbageRequests: number;
   /** For so many milliseconds the disk's own timers, sockets and fetches are measured. */
   readonly probeMs: number;
 }
@@ -41,6 +45,8 @@ const WAITING: readonly Server[] = ["timer", "fetch"];
  * virtual machine is many times the server's.
  */
 const ON_ONE_CPU: readonly string[] = ["--cpu-list", "0"];
+/** Those whose garbage is measured. */
+const PROMPT: readonly Server[] = ["synchronous", "unflagged", "async", "awaits"];
 /** With it, the server also tells how late its timers, sockets and fetches are. */
 const PROBED: Server = "async";
 
@@ -59,22 +65,35 @@ export interface HardwareSample {
   readonly p99Us: number;
 }
 
-/** How much a disk's own timers, sockets and fetches suffer under full load, in milliseconds. */
+/**
+ * How late a disk's own work is under full load: timers of 1 ms, reads of what another process sent
+ * through a socket, and a `fetch` of a byte from another process.
+ */
 export interface Lateness {
   readonly depth: number;
-  /** The latest of the timers of 1 ms. */
-  readonly timerMs: number;
-  /** The longest round trip of a byte through a socket to another process. */
-  readonly socketMs: number;
-  /** The longest `fetch` of a byte from another process. */
-  readonly fetchMs: number;
-  /** Timers, round trips and fetches. */
-  readonly counts: readonly number[];
+  /** Of timers, reads and fetches. */
+  readonly kinds: readonly {
+    /** The median of the 99th percentiles of each half of a second, in milliseconds. */
+    readonly p99Ms: number;
+    /** The latest of all, in milliseconds. */
+    readonly mostMs: number;
+    /** Their number. */
+    readonly count: number;
+  }[];
 }
 
-/** The samples, and what the disk's own work suffered. */
+/** The garbage of one server. */
+export interface Garbage {
+  readonly server: Server;
+  readonly depth: number;
+  /** Bytes per READ. */
+  readonly bytes: number;
+}
+
+/** The samples, the garbage, and what the disk's own work suffered. */
 export interface HardwareRecord {
   readonly samples: HardwareSample[];
+  readonly garbage: Garbage[];
   readonly lateness: Lateness[];
 }
 
@@ -89,7 +108,13 @@ class Bed implements AsyncDisposable {
   readonly lines: string[] = [];
   #ended = false;
 
-  constructor(programs: string, server: Server, depth: number, urls: readonly string[]) {
+  constructor(
+    programs: string,
+    server: Server,
+    depth: number,
+    urls: readonly string[],
+    flags: readonly string[] = [],
+  ) {
     [this.#server, this.#depth, this.#client] = [server, depth, `${programs}/client`];
     this.#file = Deno.makeTempFileSync({ dir: "/dev/shm", prefix: "ublk-bed-" });
     Deno.truncateSync(this.#file, BED_BYTES);
@@ -99,6 +124,7 @@ class Bed implements AsyncDisposable {
       "run",
       "-A",
       "--no-check",
+      ...flags,
       script,
       this.#file,
       `${depth}`,
@@ -187,12 +213,12 @@ async function build(): Promise<string> {
   return programs;
 }
 
-/** Answers with a byte: each byte from a socket, and each request of a fetch. */
+/** Answers each byte from a socket with the time, and each request of a fetch with a byte. */
 function startPeers(): AsyncDisposable & { urls: string[] } {
   const echo = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const serveEcho = async () => {
     for await (const connection of echo) {
-      connection.readable.pipeTo(connection.writable).catch(() => {});
+      answerTimes(connection).catch(() => {});
     }
   };
   serveEcho();
@@ -207,13 +233,23 @@ function startPeers(): AsyncDisposable & { urls: string[] } {
   };
 }
 
+/** Answers each byte with the time of the answer, so that only its receiver's lateness counts. */
+async function answerTimes(connection: Deno.Conn): Promise<void> {
+  const byte = new Uint8Array(1);
+  const time = new Float64Array(1);
+  while (await connection.read(byte) !== null) {
+    time[0] = monotonicUs();
+    await connection.write(new Uint8Array(time.buffer));
+  }
+}
+
 /** Measures all servers, in turn at each depth. */
 export async function measureHardware(
   plan: HardwarePlan,
   servers: readonly Server[] = SERVERS,
   depths: readonly number[] = DEPTHS,
 ): Promise<HardwareRecord> {
-  const record: HardwareRecord = { samples: [], lateness: [] };
+  const record: HardwareRecord = { samples: [], garbage: [], lateness: [] };
   const programs = await build();
   await using stack = new AsyncDisposableStack();
   stack.defer(() => Deno.remove(programs, { recursive: true }));
@@ -238,9 +274,31 @@ export async function measureHardware(
         }
       }
     }
+    for (const server of servers.filter((each) => PROMPT.includes(each))) {
+      if (plan.garbageRequests === 0) continue;
+      record.garbage.push({ server, depth, bytes: await garbage(plan, programs, server, depth) });
+    }
     record.lateness.push(await lateness(plan, programs, depth, urls));
   }
   return record;
+}
+
+/** Bytes of garbage per request that moves no data. */
+async function garbage(
+  plan: HardwarePlan,
+  programs: string,
+  server: Server,
+  depth: number,
+): Promise<number> {
+  const flags = [`--v8-flags=${COUNTING_FLAGS}`];
+  await using bed = new Bed(programs, server, depth, ["still"], flags);
+  await bed.ready();
+  await bed.run(plan.garbageRequests, "read");
+  await settle();
+  const before = bed.lines.length;
+  await bed.run(plan.garbageRequests, "read");
+  await settle();
+  return allocatedBytes(bed.lines.slice(before)) / plan.garbageRequests;
 }
 
 async function lateness(
@@ -258,16 +316,16 @@ async function lateness(
     await bed.run(plan.requests, "read");
   }
   const probes = bed.lines.slice(before).map((line) => line.split(" ").map(Number));
-  const most = (column: number) => Math.max(0, ...probes.map((probe) => probe[column]));
-  const sum = (column: number) => probes.reduce((all, probe) => all + probe[column], 0);
-  return {
-    ...{ depth, timerMs: most(0), socketMs: most(1), fetchMs: most(2) },
-    counts: [sum(3), sum(4), sum(5)],
-  };
+  const kinds = [0, 3, 6].map((at) => ({
+    p99Ms: spread(probes.length > 0 ? probes.map((probe) => probe[at]) : [0]).median,
+    mostMs: Math.max(0, ...probes.map((probe) => probe[at + 1])),
+    count: probes.reduce((sum, probe) => sum + probe[at + 2], 0),
+  }));
+  return { depth, kinds };
 }
 
 /** The tables of a record. Ratios are to C's, at the same depth and operation, by neighbours. */
-export function hardwareTables({ samples, lateness }: HardwareRecord): string {
+export function hardwareTables({ samples, garbage, lateness }: HardwareRecord): string {
   const total = ({ cpuUs }: HardwareSample) =>
     Object.values(cpuUs).reduce((sum, us) => sum + us, 0);
   const groups = Map.groupBy(samples, (s) => `${s.operation}, depth ${s.depth}, ${s.server}`);
@@ -291,17 +349,23 @@ export function hardwareTables({ samples, lateness }: HardwareRecord): string {
         .map(([name, us]) => `${name} ${us.toFixed(2)}`).join(", "),
     ];
   });
-  const late = lateness.map(({ depth, timerMs, socketMs, fetchMs, counts }) => [
+  const made = garbage.map(({ server, depth, bytes }) => {
+    return [server, `read, depth ${depth}`, bytes.toFixed(0)];
+  });
+  const late = lateness.map(({ depth, kinds }) => [
     `${PROBED}, depth ${depth}`,
-    ...[timerMs, socketMs, fetchMs].map((ms, index) => `${ms.toFixed(1)} of ${counts[index]}`),
+    ...kinds.map(({ p99Ms, mostMs, count }) =>
+      `${p99Ms.toFixed(1)} / ${mostMs.toFixed(1)} of ${count}`
+    ),
   ]);
   return [
     formatTable(
       ["server", "4 KiB", "CPU µs", "× C", "wall µs", "p50 µs", "p99 µs", "CPU µs by thread"],
       rows,
     ),
+    formatTable(["server", "4 KiB", "garbage, bytes"], made),
     formatTable(
-      ["under full load", "latest timer, ms", "longest round trip, ms", "longest fetch, ms"],
+      ["late under full load, p99 / latest, ms", "timer", "read of a socket", "fetch"],
       late,
     ),
   ].join("\n\n");

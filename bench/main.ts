@@ -2,7 +2,7 @@
  * The benchmarks: `deno task bench`. See `docs/benchmarks.md`.
  *
  * ```text
- * bench/main.ts [ring|map|hardware|kinds|speed|start]… [--quick] [--json FILE] [--parallel]
+ * bench/main.ts [ring|map|volume|hardware|kinds|speed|start]… [--quick] [--json FILE] [--parallel]
  * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
@@ -26,14 +26,16 @@ import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./re
 import { hardwareTables, measureHardware } from "./hardware.ts";
 import { mapTable, measureMap } from "./map.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
+import { volumeTable } from "./volume.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
-const USAGE = `usage: deno task bench [ring|map|hardware|kinds|speed|start]… [OPTION…]
+const USAGE = `usage: deno task bench [ring|map|volume|hardware|kinds|speed|start]… [OPTION…]
 
   ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
   map       a volume's block map: CPU per insert and lookup, and memory
-  hardware  CPU per request of each kind of backend beside a server in C, on this machine's
-            kernel (Linux 6.7 or newer) without ublk; needs gcc
+  volume    a volume's engine on the disk of this folder, beside fio; needs 2 GiB and fio
+  hardware  CPU per request of each kind of backend beside a server in C, its garbage, and how
+            late its timers are, on this machine's kernel (6.7 or newer) without ublk; needs gcc
   kinds     in a guest whose clock counts instructions: each kind of backend against our RAM
             disk, against one another and against nbdkit's plugins
   speed     in a guest whose clock counts instructions: against kublk and the kernel's loop
@@ -46,7 +48,7 @@ const USAGE = `usage: deno task bench [ring|map|hardware|kinds|speed|start]… [
   --parallel   boot even while another guest runs
   --smoke      everything once with tiny counts, on this machine instead of a guest: for tests`;
 
-const SECTIONS = ["ring", "map", "hardware", "kinds", "speed", "start"];
+const SECTIONS = ["ring", "map", "volume", "hardware", "kinds", "speed", "start"];
 
 const RING_PLANS = {
   full: { rounds: 9, nops: 200_000 },
@@ -60,10 +62,15 @@ const MAP_PLANS = {
   smoke: { rounds: 1, extents: [1e3], operations: 1_000 },
 };
 
+const VOLUME_PLANS = {
+  full: { rounds: 5, writes: 100_000, segments: 10 },
+  quick: { rounds: 3, writes: 60_000, segments: 6 },
+};
+
 const HARDWARE_PLANS = {
-  full: { rounds: 5, warm: 60_000, requests: 60_000, probeMs: 10_000 },
-  quick: { rounds: 3, warm: 60_000, requests: 20_000, probeMs: 3_000 },
-  smoke: { rounds: 1, warm: 40, requests: 40, probeMs: 0 },
+  full: { rounds: 5, warm: 60_000, requests: 60_000, garbageRequests: 500_000, probeMs: 10_000 },
+  quick: { rounds: 3, warm: 60_000, requests: 20_000, garbageRequests: 200_000, probeMs: 3_000 },
+  smoke: { rounds: 1, warm: 40, requests: 40, garbageRequests: 40, probeMs: 0 },
 };
 
 function section(title: string, conditions: readonly string[], table: string): void {
@@ -79,6 +86,16 @@ async function ring(size: Size): Promise<void> {
 async function map(size: Size): Promise<void> {
   const samples = measureMap(MAP_PLANS[size]);
   section("The block map of a volume of 1 TiB", await hostConditions(), mapTable(samples));
+}
+
+async function volume(size: "full" | "quick"): Promise<void> {
+  const folder = await Deno.makeTempDir({ dir: Deno.cwd(), prefix: ".bench-volume-" });
+  try {
+    const table = await volumeTable(VOLUME_PLANS[size], folder);
+    section("A volume's engine on this machine's disk", await hostConditions(), table);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }
 
 async function hardware(size: Size): Promise<void> {
@@ -168,6 +185,7 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     const records: GuestRecord[] = [];
     if (wanted.includes("ring")) await ring(size);
     if (wanted.includes("map")) await map(size);
+    if (wanted.includes("volume")) await volume(size);
     if (wanted.includes("hardware")) await hardware(size);
     if (wanted.includes("kinds")) records.push(...await kinds(size, bed));
     if (wanted.includes("speed")) records.push(...await speed(size, bed));

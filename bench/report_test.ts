@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { byIsolate } from "./garbage.ts";
+import { allocatedBytes, byIsolate } from "./garbage.ts";
 import { CELLS, type DiskName, type GuestRecord, type IoRecord, speedPlan } from "./plan.ts";
 import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
 
@@ -77,4 +77,10 @@ Deno.test("gcTable() counts the first isolate separately, and the others togethe
 Deno.test("conditionLines() and copyLines() describe the measurement", () => {
   assertEquals(conditionLines([{ type: "conditions", lines: ["a", "b"] }]), ["a", "b"]);
   assertStringIncludes(copyLines(speedPlan("smoke").groups).join("\n"), "kernel-loop: one copy");
+});
+
+Deno.test("allocatedBytes() counts from the first collection on", () => {
+  const collection = (bytes: number) => `{"pid":1,"gc":"s","allocated":${bytes},"promoted":0}`;
+  assertEquals(allocatedBytes(["ready", ...[7, 1000, 24].map(collection)]), 1024);
+  assertEquals(allocatedBytes(["ready"]), 0);
 });

@@ -1,8 +1,8 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { BATCHES, hostConditions, measureRing, ringTable } from "./ring.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 
-libc(); // Stays open for the life of the process, so it is not a leak of the test.
+openAllOfLibc(); // Stays open for the life of the process, so it is not a leak of the test.
 
 Deno.test("measureRing() returns finite figures for every batch size", async () => {
   const samples = measureRing({ rounds: 2, nops: 500 });

@@ -49,15 +49,17 @@ function reading<const F extends readonly Flag[]>(
 /** The line of `ublk add` that attaches a volume. */
 const attached = (args: readonly string[]) => ["-t", "volume", ...args];
 
+async function attachBehind(args: readonly string[]): Promise<number> {
+  const { startInBackground } = await import("./server/background.ts");
+  return await startInBackground(["add", ...attached(args)], "ublk-volume");
+}
+
 const RUNS: Readonly<Record<string, Run>> = {
   create: reading(CREATE_FLAGS, async () => (await import("./volume/create.ts")).create),
   attach: async (args) =>
     args.includes("--foreground")
       ? await (await import("./server/add.ts")).serveHere("add", attached(args), false)
-      : await (await import("./server/background.ts")).startInBackground([
-        "add",
-        ...attached(args),
-      ]),
+      : await attachBehind(args),
   detach: reading(DETACH_FLAGS, async () => (await import("./volume/detach.ts")).detach),
   ls: reading(LS_FLAGS, async () => (await import("./volume/show.ts")).ls),
   info: reading(VOLUME_INFO_FLAGS, async () => (await import("./volume/show.ts")).info),

@@ -14,7 +14,14 @@ import {
   IORING_OP_READ,
   IORING_OP_URING_CMD,
 } from "../uapi/io_uring_sqe.ts";
-import { addressOf, closeFd, eventFd, libc, openFile, signalEventFd } from "../uring/libc.ts";
+import {
+  addressOf,
+  closeFd,
+  eventFd,
+  openAllOfLibc,
+  openFile,
+  signalEventFd,
+} from "../uring/libc.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { put64 } from "../uring/sqe.ts";
 import { ADD_DEV, START_DEV, STOP_DEV } from "./commands.ts";
@@ -24,7 +31,7 @@ import { beginStep } from "./pace.ts";
 const O_RDWR = 2;
 
 // libc stays open. Open it here, because inside a test the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 /**
  * Makes a control ring on an ordinary kernel, with a fake driver that answers on request. Each

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import * as E from "../uapi/errno.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import * as commands from "./commands.ts";
 import type { Command } from "./commands.ts";
 import { Control } from "./control.ts";
@@ -9,7 +9,7 @@ import { controlError, openError, timeoutError } from "./errors.ts";
 import { CONTROL_PATH, isContainer, openControlFd } from "./node.ts";
 
 // libc stays open. Open it here, because inside a test the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const ALL: Command[] = Object.values(commands)
   .filter((value): value is Command => typeof value === "object");

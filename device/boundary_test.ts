@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Control } from "../ctrl/control.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { asUblkError } from "./boundary.ts";
 import { Device } from "./device.ts";
 import { Holdings } from "./holdings.ts";
 import { recover, serve } from "./serve.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 Deno.test("asUblkError keeps what is one, and anything else as its cause in one line", () => {
   const known = new UblkError("ABORTED", { operation: "serve" });

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { moduleUrl } from "../tests/backend_modules.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import type { EndSignal } from "../uring/signals.ts";
 import { chosenSignals } from "./end_signals.ts";
 
 // It stays open for the life of the process, which is no leak of the test that opens it first.
-libc();
+openAllOfLibc();
 
 const CHILD = new URL("../tests/end_signals_child.ts", import.meta.url).pathname;
 

@@ -16,11 +16,11 @@ import { traitsOf } from "../disk/traits.ts";
 import { run, Scratch } from "../tests/scratch.ts";
 import { OpenedDisk } from "../disk/opened.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { misfit } from "./fit.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const settings = { perIoDaemons: false, allowVolatile: false };

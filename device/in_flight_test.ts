@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { diskInFlight, parseBusyTags, parseInFlight, queueInFlight } from "./in_flight.ts";
 
 // libc stays open for the life of the process, which is no leak of the test that opens it first.
-libc();
+openAllOfLibc();
 
 Deno.test("parseInFlight reads what part_inflight_show prints", () => {
   assertEquals(parseInFlight("       3       17\n"), { reads: 3, writes: 17 });

@@ -1,11 +1,11 @@
 import { BaseHandler, setup } from "@std/log";
 import { assertEquals, assertLess } from "@std/assert";
 import { LOG_INFO, LogWriter } from "../queue/log_ring.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { LOGGER, ThreadLogs } from "./log.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 /** Collects what is logged until disposed of. */
 function collected() {

@@ -2,11 +2,11 @@ import { assertEquals } from "@std/assert";
 import { BaseHandler, setup } from "@std/log";
 import { LogWriter } from "../queue/log_ring.ts";
 import { LOG_INFO, LOG_WARN } from "../queue/log_events.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { LOGGER, logLine, ThreadLogs } from "./log.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 Deno.test("the library's logger + foreign text, of a thread or our own + hands a handler one harmless line", () => {
   const lines: string[] = [];

@@ -1,7 +1,7 @@
 import { assertEquals, assertLess, assertStringIncludes, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
 import * as F from "../uapi/features.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { GRACE_MS } from "./thread_handle.ts";
 import { UNPRIVILEGED_DEADLINE_MS } from "./option_rules.ts";
 import type { DeviceOptions } from "./options.ts";
@@ -13,7 +13,7 @@ const backend = { size: 512, readAt() {}, writeAt() {} };
 const KERNEL_PATIENCE_MS = 28_000;
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 const root = () => true;
 const user = () => false;

@@ -1,11 +1,11 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { bufferAt } from "../uring/mapping.ts";
 import { MappedMemory } from "./shared_memory.ts";
 
 // libc stays open for the life of the process.
-libc();
+openAllOfLibc();
 
 Deno.test("MappedMemory.open() + a file + its bytes are there, and shared", () => {
   const path = Deno.makeTempFileSync();

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { BaseHandler, getLogger, type LevelName } from "@std/log";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { LOGGER } from "./log.ts";
 import { type DiskUser, diskUsers, parseUsers, usersText, warnUsers } from "./users.ts";
 
 // It stays open for the life of the process, which is no leak of the test that opens it first.
-libc();
+openAllOfLibc();
 
 const NAMES: Readonly<Record<string, string>> = { 10: "bash", 20: "fio", 30: "(udev-worker)" };
 const parse = (...lines: string[]) => parseUsers(lines.join("\n") + "\n", (pid) => NAMES[pid]);

@@ -9,12 +9,12 @@ import {
   THREAD_IN_USER,
   wakeWatch,
 } from "../queue/control_block.ts";
-import { closeFd, eventFd, libc, resetEventFd, signalEventFd } from "../uring/libc.ts";
+import { closeFd, eventFd, openAllOfLibc, resetEventFd, signalEventFd } from "../uring/libc.ts";
 import { poolAtRest } from "../uring/poller.ts";
 import { ProgressProbe, watchThread } from "./watch.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 const DEADLINE_MS = 20_000;
 

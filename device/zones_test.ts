@@ -4,11 +4,11 @@ import { UBLK_F_ZONED } from "../uapi/features.ts";
 import { wantedOf } from "./begin.ts";
 import type { DeviceOptions } from "./options.ts";
 import { settingsOf } from "./settings.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import type { Opened } from "./serving_thread.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 const backend = { size: 1 << 20, readAt() {}, writeAt() {} };
 const traits = {

@@ -5,7 +5,7 @@ import { run, Scratch } from "../tests/scratch.ts";
 import { OpenedDisk } from "./opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { fileStatus } from "../uring/file.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { claims } from "./claims.ts";
 import { overlap, placesOf } from "./file_places.ts";
 import { file } from "../backends/loop.ts";
@@ -18,7 +18,7 @@ import { readonly } from "../backends/wrappers/readonly.ts";
 import { stats } from "../backends/wrappers/stats.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const REFUSAL = "this disk uses it already";

@@ -6,7 +6,7 @@ import { OpenedDisk } from "./opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import type { Backend, Topology } from "./backend.ts";
 import { fitted, possible, shifted, striped } from "./device_limits.ts";
 import { file, type FileOptions } from "../backends/loop.ts";
@@ -17,7 +17,7 @@ import { offset } from "../backends/wrappers/offset.ts";
 import { partition } from "../backends/wrappers/partition.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 

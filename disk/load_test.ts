@@ -7,13 +7,13 @@ import {
 } from "@std/assert";
 import { moduleUrl, openSource, telling, withOrder } from "../tests/backend_modules.ts";
 import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
-import { closeFd, libc, openFile } from "../uring/libc.ts";
+import { closeFd, openAllOfLibc, openFile } from "../uring/libc.ts";
 import type { Backend, OpenContext } from "./backend.ts";
 import { loadBackend } from "./load.ts";
 import type { BackendSpec } from "./spec.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 /** The backend of `openSource`, which shows the arguments it received. */
 interface Shown {

@@ -1,13 +1,13 @@
 import { assertEquals } from "@std/assert";
 import { open, zoned } from "../backends/zoned.ts";
 import { openMemory } from "../tests/memory_disk.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { mockBackend } from "./mock.ts";
 import { Passing } from "./passing.ts";
 import { traitsOf } from "./traits.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 /** Traits of a backend with only the two required methods. */
 const BARE = {

@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { allocatedBytes, Scratch } from "../tests/scratch.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc, namesLibc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { CrashableProcess } from "./crashable.ts";
 import { CrashableMachine } from "./crashable_machine.ts";
 import { errnoOfFile } from "./file_error.ts";
@@ -16,8 +16,7 @@ import { realFiles } from "./real.ts";
 import { readWhole, writeWhole } from "./whole.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
-namesLibc();
+openAllOfLibc();
 
 /** Runs a test on both implementations. */
 function both(name: string, run: (files: Files, folder: string) => void): void {

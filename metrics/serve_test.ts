@@ -7,13 +7,13 @@ import {
   UBLK_IO_OP_WRITE,
 } from "../uapi/ublk_io.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { type Family, parseExposition } from "../tests/exposition.ts";
 import type { Metered } from "./exposition.ts";
 import { serveMetrics } from "./serve.ts";
 
 // libc stays open for the life of the process, so it is not a leak of the first test that opens it.
-libc();
+openAllOfLibc();
 
 /** A fake device with two queues. */
 function fakeDevice(id: number) {

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { isMapped } from "../tests/maps.ts";
 import { bufferAt, PAGE_BYTES } from "../uring/mapping.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { SlotBuffers } from "./buffers.ts";
 import { AssertionError } from "../uapi/error.ts";
 
 // libc stays open. Open it here, because inside a test the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const byteAt = (address: number) => new Uint8Array(bufferAt(address, 1))[0];
 

@@ -21,11 +21,11 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import type { FakeSqe } from "../uring/fake_sqe.ts";
-import { libc, monotonicUs } from "../uring/libc.ts";
+import { monotonicUs, openAllOfLibc } from "../uring/libc.ts";
 import { bufferAt, Mapping } from "../uring/mapping.ts";
 import { KIND_BACKEND, KIND_WOKEN } from "./slots.ts";
 
-libc();
+openAllOfLibc();
 
 const BYTES = 1 << 20;
 const WAKE_FD = 11;

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertThrows } from "@std/assert";
-import { libc, monotonicUs } from "../uring/libc.ts";
+import { monotonicUs, openAllOfLibc } from "../uring/libc.ts";
 import { UBLK_IO_F_FUA, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import {
   createLogBuffer,
@@ -20,7 +20,7 @@ import {
 import { AssertionError } from "../uapi/error.ts";
 
 // libc stays open. Open it here, because inside a test the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const EVENTS: readonly LogEvent[] = [
   { level: LOG_TRACE, format: (a, b, c, d) => `io ${a} ${b} ${c} ${d}` },

@@ -5,10 +5,10 @@ import { UblkError } from "../uapi/error.ts";
 import { createControlBlock, orderResize, resizeResult } from "./control_block.ts";
 import { createLogBuffer, LogWriter } from "./log_ring.ts";
 import { Resizer } from "./resize.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 
 // The log uses the clock of libc, which stays open.
-libc();
+openAllOfLibc();
 
 const TIB = 2 ** 40;
 

@@ -19,7 +19,7 @@ import {
   THREAD_IDLE,
   THREAD_IN_USER,
 } from "./control_block.ts";
-import { KIND_TICK } from "./slots.ts";
+import { KIND_TICK, KIND_WAKE } from "./slots.ts";
 import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
 
 /** Fails if the service does not end, instead of hanging. */
@@ -79,12 +79,17 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
 /** Milliseconds of the tick, as in `wake_page.ts`. */
 const TICK_MS = 4;
 
-/** Makes a rig that is served from the event loop. Its tick ends in its time, or when all is idle. */
-function eventRig(backend: Backend, options: Partial<RigOptions> = {}) {
+/**
+ * Makes a rig that is served from the event loop. Its tick ends in its time, or when all is idle; or
+ * in the so many-th `io_uring_enter`.
+ */
+function eventRig(backend: Backend, options: Partial<RigOptions> & { tickEnters?: number } = {}) {
+  const { tickEnters } = options;
   const rig = new QueueRig({ depth: 2, ...options, backend }).fetch();
   const completions = eventFd(true);
   const { kernel, ublk } = rig;
   let tickingSinceMs = 0;
+  let tickingEnters = 0;
   let before = (_blocks: boolean) => {};
   let after = (_inVain: boolean) => {};
   let isIdle = false;
@@ -92,7 +97,7 @@ function eventRig(backend: Backend, options: Partial<RigOptions> = {}) {
     const at = ublk.foreign.findIndex(({ kind }) => kind === KIND_TICK);
     if (at < 0) return;
     ublk.foreign.splice(at, 1);
-    tickingSinceMs = 0;
+    tickingSinceMs = tickingEnters = 0;
     kernel.complete(0, KIND_TICK, -ETIME);
   };
   kernel.onIdle = () => {
@@ -104,7 +109,10 @@ function eventRig(backend: Backend, options: Partial<RigOptions> = {}) {
     before(minComplete > 0);
     if (ublk.foreign.some(({ kind }) => kind === KIND_TICK)) {
       tickingSinceMs ||= performance.now();
-      if (performance.now() - tickingSinceMs >= TICK_MS) endTick();
+      const isOver = tickEnters === undefined
+        ? performance.now() - tickingSinceMs >= TICK_MS
+        : ++tickingEnters === tickEnters;
+      if (isOver) endTick();
     }
     isIdle = false;
     const taken = enter(toSubmit, minComplete, flags);
@@ -187,6 +195,39 @@ Deno.test("serveInEventLoop gives the event loop its turns under full load", asy
   // Some six, and more if a turn was over before the message had come through.
   assert(most <= 40, `${most} batches without a message`);
 });
+
+// By count, so that it holds on any machine. The event loop shows that it had a turn by an immediate,
+// which a turn now and then leaves to the next one.
+for (const [what, isStuck] of [["answers at once", false], ["holds a request", true]] as const) {
+  Deno.test(`serveInEventLoop + full load, the backend ${what} + a turn after each tick`, async () => {
+    const faults = isStuck ? [{ op: "readAt", effect: "never", nth: 1 }] as const : [];
+    using it = eventRig(mockBackend({ faults }), { depth: 4, tickEnters: 8 });
+    const { rig } = it;
+    const enters = 500;
+    let [count, most, sinceTurn, turns] = [0, 0, 0, 0];
+    it.onEnter(() => {
+      if (++count > enters) return;
+      most = Math.max(most, ++sinceTurn);
+      rig.ublk.submitIo(0, READ);
+    });
+    const turn = () => {
+      if (sinceTurn > 0) turns++;
+      sinceTurn = 0;
+      if (count < enters) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const served = it.serve(20_000);
+    while (count < enters) await nextTurn();
+    Atomics.or(rig.control, CONTROL_ORDER, ORDER_ABANDON);
+    const { userData, kind } = rig.ublk.foreign.find(({ kind }) => kind === KIND_WAKE)!;
+    rig.kernel.complete(userData, kind, 8);
+    await within(served);
+    // The calls that start the tick, the 8 of the tick, and one or two before the turn.
+    const period = 11;
+    assert(turns >= enters / period / 2, `${turns} turns`);
+    assert(most <= 5 * period, `${most} times in the kernel without a turn`);
+  });
+}
 
 Deno.test("serveInEventLoop does not block a thread that serves another device too", async () => {
   using first = eventRig(mockBackend());

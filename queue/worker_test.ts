@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { createLogBuffer, LogReader } from "./log_ring.ts";
 import { unpackError } from "../uapi/packed_error.ts";
 import type { FromThread, ToThread } from "./messages.ts";
 
 // libc stays open. Open it here, because inside a test the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const MODULE = `data:application/javascript,${
   encodeURIComponent(`

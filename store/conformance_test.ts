@@ -8,14 +8,13 @@ import { assertRejects } from "@std/assert";
 import { CrashableProcess } from "../files/crashable.ts";
 import { CrashableMachine } from "../files/crashable_machine.ts";
 import { Scratch } from "../tests/scratch.ts";
-import { libc, namesLibc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { checkStoreConformance } from "./conformance.ts";
 import { DirectoryStore } from "./directory.ts";
 import { MemoryStore } from "./memory.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
-namesLibc();
+openAllOfLibc();
 
 Deno.test("MemoryStore conforms", async () => {
   await checkStoreConformance(() => Promise.resolve(new MemoryStore("conformance")));

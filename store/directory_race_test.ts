@@ -6,12 +6,11 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { Scratch } from "../tests/scratch.ts";
-import { libc, namesLibc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { DirectoryStore } from "./directory.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
-namesLibc();
+openAllOfLibc();
 
 const CHILDREN = 4;
 

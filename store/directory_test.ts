@@ -23,14 +23,13 @@ import {
   EROFS,
   errnoName,
 } from "../uapi/errno.ts";
-import { libc, namesLibc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { DirectoryStore, type DirectoryStoreOptions } from "./directory.ts";
 import { StoreError, type StoreFault } from "./store.ts";
 import { TemporaryFiles } from "./temporary.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
-namesLibc();
+openAllOfLibc();
 
 const ONE = new Uint8Array(5000).fill(1);
 const TWO = new Uint8Array(7000).fill(2);

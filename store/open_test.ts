@@ -8,13 +8,12 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CrashableProcess } from "../files/crashable.ts";
 import { CrashableMachine } from "../files/crashable_machine.ts";
 import { Scratch } from "../tests/scratch.ts";
-import { libc, namesLibc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { openStore } from "./open.ts";
 import { StoreError } from "./store.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
-namesLibc();
+openAllOfLibc();
 
 const ONE = new Uint8Array([1]);
 

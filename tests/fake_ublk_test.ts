@@ -9,13 +9,13 @@ import {
   UBLK_U_IO_NEED_GET_DATA,
 } from "../uapi/ublk_io.ts";
 import { fakeRing } from "../uring/fake_ring.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { Mapping } from "../uring/mapping.ts";
 import { prepUringCmd, put64 } from "../uring/sqe.ts";
 import { type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
 
 // Stays open for the life of the process. Opened here so that no test's sanitizer reports a leak.
-libc();
+openAllOfLibc();
 
 const BUFFER_BYTES = 4096;
 

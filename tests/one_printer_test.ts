@@ -12,6 +12,7 @@ const PRINTERS: readonly string[] = [
   "udev/ublk-own.ts",
   // Uses a thread's console, which the commands redirect to their log.
   "backends/zip/open.ts",
+  "volume/serve.ts",
   "queue/console.ts",
 ];
 
@@ -27,6 +28,8 @@ Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the
       "queue",
       "backends",
       "disk",
+      "store",
+      "volume",
       "device",
       "cmd",
       "metrics",

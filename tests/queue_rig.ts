@@ -27,7 +27,7 @@ import { createStatsBuffer, QueueStats, readStats, type Stats } from "../queue/s
 import { type DataPathName, isZeroCopy } from "../uapi/data_path.ts";
 import { assert } from "../uapi/error.ts";
 import { type FakeKernel, fakeRing, type FakeRingOptions } from "../uring/fake_ring.ts";
-import { libc, monotonicUs } from "../uring/libc.ts";
+import { monotonicUs, openAllOfLibc } from "../uring/libc.ts";
 import { registerSparseBuffers } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
 import type { FakeFile } from "./fake_file.ts";
@@ -35,7 +35,7 @@ import type { FakeIo, FakeRequest } from "./fake_request.ts";
 import { FAKE_CHAR_FD, type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
 
 // Stays open for the life of the process. Opened here so that no test's sanitizer reports a leak.
-libc();
+openAllOfLibc();
 
 /** Options of a {@linkcode QueueRig}. */
 export interface RigOptions extends Partial<FakeRingOptions> {

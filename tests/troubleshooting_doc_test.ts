@@ -11,7 +11,9 @@ const CODES = await (async () => {
 })();
 
 /** All strings of the source in one text, with concatenated strings joined. */
-const SOURCE = ["uapi", "uring", "ctrl", "queue", "disk", "backends", "device", "cmd"]
+const SOURCE = [
+  ...["uapi", "uring", "ctrl", "queue", "disk", "backends", "device", "cmd", "store", "volume"],
+]
   .flatMap((folder) => [...files(folder)])
   .map((path) => Deno.readTextFileSync(new URL(path, ROOT)))
   .join("\n")

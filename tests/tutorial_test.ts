@@ -5,11 +5,11 @@ import { loadBackend } from "../disk/load.ts";
 import { moduleTarget } from "../disk/module.ts";
 import { TEMPLATE } from "../cmd/server/init_backend.ts";
 import { checkBackendConformance } from "../testing.ts";
-import { libc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { tutorialFolder, withCheckout } from "./tutorial.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 const CONFIG = `--config=${new URL("../deno.json", import.meta.url).pathname}`;
 

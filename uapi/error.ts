@@ -54,7 +54,7 @@ export type UblkErrorCode =
   | "VOLUME_EXISTS"
   /** Somebody else has the volume attached, or the journal in use. */
   | "VOLUME_BUSY"
-  /** Somebody else has taken the volume over; this server changes nothing any more. */
+  /** Somebody else has taken the volume over, and this server changes nothing any more. */
   | "VOLUME_FENCED"
   /** The journal that the volume needs is not there, or is another one's. */
   | "VOLUME_JOURNAL"
@@ -89,6 +89,9 @@ export interface UblkErrorInit {
   cause?: unknown;
 }
 
+/** Marks the errors of all copies of this module. */
+const MARK = Symbol.for("@ublk/ublk UblkError");
+
 /**
  * An operating error of `@ublk/ublk`. Its message is one line: operation, cause, remedy. The message
  * escapes control characters, which a file's name may contain, and shortens very long parts. The
@@ -112,6 +115,14 @@ export class UblkError extends Error {
   /** The positive Linux errno. */
   readonly errno?: number;
 
+  /**
+   * Whether `instanceof` takes a value for such an error: also one that another copy of this module
+   * made. A backend may come with a copy of its own, from another version or a bundle.
+   */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && MARK in value;
+  }
+
   /** Makes an error from its code and parts. */
   constructor(code: UblkErrorCode, init: UblkErrorInit) {
     super(messageOf(init), init.cause === undefined ? undefined : { cause: init.cause });
@@ -124,6 +135,9 @@ export class UblkError extends Error {
     this.errno = init.errno;
   }
 }
+
+// In the prototype, where no comparison or printout of an error shows it.
+Object.defineProperty(UblkError.prototype, MARK, { value: true });
 
 /** In characters. A very long name would bury the rest of the line. */
 const LONGEST_PART = 1000;

@@ -1,5 +1,12 @@
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
-import { assert as assertInvariant, AssertionError, fail, thrownText, UblkError } from "./error.ts";
+import {
+  assert as assertInvariant,
+  AssertionError,
+  fail,
+  isUblkError,
+  thrownText,
+  UblkError,
+} from "./error.ts";
 import { ENOSPC } from "./errno.ts";
 
 Deno.test("UblkError's message is one line: operation, place, cause, remedy", () => {
@@ -55,4 +62,16 @@ Deno.test("assert throws an Error that is no UblkError and names the condition",
   assertEquals([error.name, error.message], ["AssertionError", "assertion failed: it holds"]);
   assertThrows(() => fail("nobody comes here"), AssertionError, "failed: nobody comes here");
   assert(!(error instanceof UblkError));
+});
+
+Deno.test("UblkError of another copy of the module is one, and what looks like one is not", async () => {
+  const copy: typeof import("./error.ts") = await import(
+    `${import.meta.resolve("./error.ts")}?copy`
+  );
+  const other = new copy.UblkError("DEVICE_BUSY", { operation: "open" });
+  assert(copy.UblkError !== UblkError);
+  assert(other instanceof UblkError && isUblkError(other));
+  const alike = Object.assign(new Error(), { name: "UblkError", code: "DEVICE_BUSY" });
+  assert(!(alike instanceof UblkError) && !isUblkError(alike));
+  for (const value of [undefined, null, "", 1, {}]) assert(!isUblkError(value));
 });

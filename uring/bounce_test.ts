@@ -1,11 +1,11 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { isMapped } from "../tests/maps.ts";
 import { BouncePool } from "./bounce.ts";
-import { libc } from "./libc.ts";
+import { openAllOfLibc } from "./libc.ts";
 import { PAGE_BYTES, placeOf } from "./mapping.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 Deno.test("BouncePool.take + a size + is a mapping of at least that, used again", () => {
   using pool = new BouncePool();

@@ -6,7 +6,7 @@ import { IORING_CQE_F_BUF_MORE, IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.t
 import { IORING_OP_READ_MULTISHOT, IOSQE_BUFFER_SELECT } from "../uapi/io_uring_sqe.ts";
 import { BufferRing } from "./buffer_ring.ts";
 import { fakeRing } from "./fake_ring.ts";
-import { closeFd, libc, openFile } from "./libc.ts";
+import { closeFd, openAllOfLibc, openFile } from "./libc.ts";
 import { bufferAt, PAGE_BYTES } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
 import { probeOpcodes } from "./register.ts";
@@ -14,7 +14,7 @@ import type { Ring } from "./ring.ts";
 import { prepare } from "./sqe.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const TWO_32 = 0x1_0000_0000;
 const O_RDWR = 2;

@@ -7,7 +7,7 @@
 
 import { EAGAIN } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { closeFd, processLibc, syscallError } from "./libc.ts";
+import { closeFd, libc, syscallError } from "./libc.ts";
 
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
@@ -32,7 +32,7 @@ export class DatagramSender implements Disposable {
   constructor(path: string) {
     this.#path = path;
     this.#address = unixAddress(path);
-    this.#fd = processLibc().socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    this.#fd = libc().socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (this.#fd < 0) throw syscallError("socket");
   }
 
@@ -44,7 +44,7 @@ export class DatagramSender implements Disposable {
    */
   send(text: string): boolean {
     const bytes = new TextEncoder().encode(text);
-    const sent = processLibc().sendto(
+    const sent = libc().sendto(
       this.#fd,
       bytes,
       BigInt(bytes.length),

@@ -4,11 +4,10 @@ import { Scratch } from "../tests/scratch.ts";
 import { ECONNREFUSED, ENOENT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { DatagramSender } from "./datagram.ts";
-import { libc, processLibc } from "./libc.ts";
+import { openAllOfLibc } from "./libc.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
-processLibc();
+openAllOfLibc();
 
 Deno.test("DatagramSender reaches a socket at a path, and says when nobody is there any more", () => {
   using scratch = new Scratch();

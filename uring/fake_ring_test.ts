@@ -5,7 +5,7 @@ import { IORING_CQE_F_MORE } from "../uapi/io_uring_cqe.ts";
 import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { type FakeFaults, FaultDice } from "./fake_faults.ts";
 import { fakeRing, type FakeSqe } from "./fake_ring.ts";
-import { closeFd, eventFd, libc } from "./libc.ts";
+import { closeFd, eventFd, openAllOfLibc } from "./libc.ts";
 import { PolledFd } from "./poller.ts";
 import { registerEventFd } from "./register.ts";
 import type { Ring } from "./ring.ts";
@@ -13,7 +13,7 @@ import { prepNop, prepUringCmd, setSqeFlags } from "./sqe.ts";
 import { eachSeed } from "../tests/seeds.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 /** Reads all completions as [user data, result], in the order of arrival. */
 function completions(ring: Ring): [number, number][] {

@@ -6,7 +6,7 @@
  */
 
 import { EAGAIN, EINTR, EIO, ENOENT, ENOTDIR } from "../uapi/errno.ts";
-import { closeFd, cString, errno, libc, namesLibc, syscallError } from "./libc.ts";
+import { closeFd, cString, errno, libc, syscallError } from "./libc.ts";
 
 /** Open for reading only. */
 export const O_RDONLY = 0;
@@ -214,7 +214,7 @@ export function syncFileAndStatus(fd: number): number {
 /** Drops a file's clean pages from the page cache. @returns 0 or a negative errno. */
 export function dropPageCache(fd: number): number {
   const POSIX_FADV_DONTNEED = 4;
-  return -namesLibc().posix_fadvise(fd, 0n, 0n, POSIX_FADV_DONTNEED);
+  return -libc().posix_fadvise(fd, 0n, 0n, POSIX_FADV_DONTNEED);
 }
 
 /**
@@ -243,17 +243,17 @@ export function removeFile(path: string): void {
 
 /** `rename(2)`. A file at the second path is replaced. */
 export function renameFile(from: string, to: string): void {
-  if (namesLibc().rename(cString(from), cString(to)) < 0) throw syscallError(`rename ${from}`);
+  if (libc().rename(cString(from), cString(to)) < 0) throw syscallError(`rename ${from}`);
 }
 
 /** `link(2)`. Unlike `rename(2)` it fails if something is at the second path. */
 export function linkFile(from: string, to: string): void {
-  if (namesLibc().link(cString(from), cString(to)) < 0) throw syscallError(`link ${from} to ${to}`);
+  if (libc().link(cString(from), cString(to)) < 0) throw syscallError(`link ${from} to ${to}`);
 }
 
 /** `mkdir(2)`. */
 export function makeFolder(path: string, mode: number): void {
-  if (namesLibc().mkdir(cString(path), mode) < 0) throw syscallError(`mkdir ${path}`);
+  if (libc().mkdir(cString(path), mode) < 0) throw syscallError(`mkdir ${path}`);
 }
 
 /** Reads the first 4 KiB of a small text file, as in sysfs. Undefined if it does not exist. */

@@ -83,8 +83,8 @@ const SYMBOLS = {
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   // epoll_wait(epfd, events, maxevents, timeout)
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  // The only call that blocks a thread of Deno's pool for long. The pool has 32 threads for the
-  // whole runtime, and Deno's file I/O needs them too. See poller.ts.
+  // The only call that blocks a thread of Deno's pool for long. The pool has 32 threads for a
+  // whole isolate, and Deno's file I/O needs them too. See poller.ts.
   epollWait: {
     name: "epoll_wait",
     parameters: ["i32", "buffer", "i32", "i32"],
@@ -101,14 +101,6 @@ const SYMBOLS = {
   sysconf: { parameters: ["i32"], result: "i32" },
   _exit: { parameters: ["i32"], result: "void" },
   raise: { parameters: ["i32"], result: "i32" },
-  __errno_location: { parameters: [], result: "pointer" },
-} as const;
-
-/** The functions of {@linkcode libc}. */
-export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
-
-/** Functions that few processes use. They are separate because each symbol costs startup time. */
-const PROCESS_SYMBOLS = {
   prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
   mlockall: { parameters: ["i32"], result: "i32" },
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
@@ -126,68 +118,80 @@ const PROCESS_SYMBOLS = {
   chdir: { parameters: ["buffer"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" },
-} as const;
-
-/** The functions of {@linkcode processLibc}. */
-export type ProcessLibc = Deno.DynamicLibrary<typeof PROCESS_SYMBOLS>["symbols"];
-
-/** File functions that few servers use, separate for the same reason. */
-const NAMES_SYMBOLS = {
   rename: { parameters: ["buffer", "buffer"], result: "i32" },
   link: { parameters: ["buffer", "buffer"], result: "i32" },
   mkdir: { parameters: ["buffer", "i32"], result: "i32" },
   // posix_fadvise(fd, offset, length, advice) returns its errno.
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
+  __errno_location: { parameters: [], result: "pointer" },
 } as const;
 
-/** The functions of {@linkcode namesLibc}. */
-export type NamesLibc = Deno.DynamicLibrary<typeof NAMES_SYMBOLS>["symbols"];
+/** The functions of {@linkcode libc}. */
+export type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+type SymbolName = keyof typeof SYMBOLS;
+
+const LIBRARIES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
 
 let opened: Libc | undefined;
-let processOpened: ProcessLibc | undefined;
-let namesOpened: NamesLibc | undefined;
 let errnoCell: Int32Array | undefined;
 
 /**
  * libc, opened on first use in each thread.
  *
+ * Each of its functions is opened when it is first read, because Deno compiles machine code for
+ * every symbol: 0.1 ms each, and 60 of them for each thread. A read later finds a plain property.
+ *
  * @throws {UblkError} `SYSCALL_FAILED` if neither glibc nor musl can be opened.
  */
 export function libc(): Libc {
-  return opened ??= openLibc(SYMBOLS);
+  if (opened === undefined) {
+    const functions = lazyFunctions();
+    // Before any call can fail: to open a function overwrites errno. The address is fixed for the
+    // thread's lifetime, and a Worker's JavaScript never changes threads.
+    const location = functions.__errno_location();
+    if (location === null) throw new Error("__errno_location returned NULL");
+    errnoCell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
+    opened = functions;
+  }
+  return opened;
 }
 
 /**
- * libc's functions for the process and its environment, opened on first use like {@linkcode libc}.
+ * Opens every function now. For test suites, outside any test: they stay open, which Deno's
+ * sanitizer takes for a leak of the test that uses a function first.
  */
-export function processLibc(): ProcessLibc {
-  if (processOpened === undefined) {
-    // Open the symbols for `errno` first. Opening them after a failed call would overwrite its
-    // errno.
-    errno();
-    processOpened = openLibc(PROCESS_SYMBOLS);
-  }
-  return processOpened;
+export function openAllOfLibc(): void {
+  for (const name of Object.keys(SYMBOLS) as SymbolName[]) libc()[name];
 }
 
-/** libc's functions for file names and caches, opened on first use like {@linkcode libc}. */
-export function namesLibc(): NamesLibc {
-  if (namesOpened === undefined) {
-    // Open the symbols for `errno` first, as above.
-    errno();
-    namesOpened = openLibc(NAMES_SYMBOLS);
+/**
+ * An object with a getter for each function, in its prototype. A getter puts the function itself in
+ * the object, where it hides the getter.
+ */
+function lazyFunctions(): Libc {
+  let library: string | undefined;
+  const getters = {};
+  const functions: Libc = Object.create(getters);
+  for (const name of Object.keys(SYMBOLS) as SymbolName[]) {
+    const get = () => {
+      library ??= findLibrary();
+      const value = Deno.dlopen(library, { [name]: SYMBOLS[name] }).symbols[name];
+      // Tests put others in their place.
+      Object.defineProperty(functions, name, { value, writable: true });
+      return value;
+    };
+    Object.defineProperty(getters, name, { get });
   }
-  return namesOpened;
+  return functions;
 }
 
-function openLibc<S extends Deno.ForeignLibraryInterface>(
-  symbols: S,
-): Deno.DynamicLibrary<S>["symbols"] {
-  const names = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+function findLibrary(): string {
   let cause: unknown;
-  for (const name of names) {
+  for (const name of LIBRARIES) {
     try {
-      return Deno.dlopen(name, symbols).symbols;
+      Deno.dlopen(name, {}).close();
+      return name;
     } catch (error) {
       // A missing permission is not a missing library, so report it at once.
       if (error instanceof Deno.errors.NotCapable) throw error;
@@ -196,7 +200,7 @@ function openLibc<S extends Deno.ForeignLibraryInterface>(
   }
   throw new UblkError("SYSCALL_FAILED", {
     operation: "dlopen libc",
-    reason: `none of ${names.join(", ")} can be opened`,
+    reason: `none of ${LIBRARIES.join(", ")} can be opened`,
     hint: "@ublk/ublk runs on Linux with glibc or musl",
     cause,
   });
@@ -204,14 +208,8 @@ function openLibc<S extends Deno.ForeignLibraryInterface>(
 
 /** The calling thread's `errno`. Valid only directly after a failed call. */
 export function errno(): number {
-  if (errnoCell === undefined) {
-    // The address is fixed for the thread's lifetime, and a Worker's JavaScript never changes
-    // threads.
-    const location = libc().__errno_location();
-    if (location === null) throw new Error("__errno_location returned NULL");
-    errnoCell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
-  }
-  return errnoCell[0];
+  if (errnoCell === undefined) libc();
+  return errnoCell![0];
 }
 
 /** Remedies for errnos that any call may set. */
@@ -364,9 +362,11 @@ export function isSignalled(fd: number): boolean {
  *
  * The way leads through Deno's thread pool, because meanwhile Deno has nothing to do and looks at
  * its sockets. While JavaScript is always ready to go on, after a `setImmediate` for instance, it
- * looks at them only every 61 of its own turns.
+ * looks at them only every 61 of its own turns. It goes there twice: the first time Deno may only
+ * look, and what it found ready is then read. With one, a round trip took up to 29 of these turns.
  */
 export async function turnOfEventLoop(): Promise<void> {
+  await libc().passThroughPool();
   await libc().passThroughPool();
 }
 

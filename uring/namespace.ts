@@ -20,16 +20,7 @@
 import { EPERM } from "../uapi/errno.ts";
 import type { UblkError } from "../uapi/error.ts";
 import { fileStatus } from "./file.ts";
-import {
-  closeFd,
-  cString,
-  errno,
-  libc,
-  openFile,
-  processLibc,
-  readSmallFile,
-  syscallError,
-} from "./libc.ts";
+import { closeFd, cString, errno, libc, openFile, readSmallFile, syscallError } from "./libc.ts";
 
 const CLONE_NEWNS = 0x2_0000;
 /** `PROC_PID_INIT_INO`: the inode of the machine's initial process namespace, on every kernel. */
@@ -61,7 +52,7 @@ export function leaveMountNamespace(): void {
   // After leaving a namespace, a process sees no mounts of its own.
   if (mountPoints(readSmallFile("/proc/thread-self/mountinfo")).length === 0) return;
   const O_PATH = 0o10000000;
-  const { unshare, setns, chroot, fchdir } = processLibc();
+  const { unshare, setns, chroot, fchdir } = libc();
   const root = openFile("/", O_PATH);
   const folder = openFile(".", O_PATH);
   const namespace = openFile("/proc/thread-self/ns/mnt", 0);
@@ -97,7 +88,7 @@ function refusal(name: "chroot" | "unshare"): UblkError {
 function emptyNamespace(): void {
   const MS_REC_PRIVATE = 0x4000n | 0x4_0000n;
   const MNT_DETACH_UMOUNT_NOFOLLOW = 2 | 8;
-  const { mount, umount2 } = processLibc();
+  const { mount, umount2 } = libc();
   // Without this, a mount detached here would also be detached wherever it is shared.
   if (mount(null, cString("/"), null, MS_REC_PRIVATE, null) < 0) throw syscallError("mount");
   // Open it first, because /proc will be detached too.

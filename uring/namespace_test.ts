@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { runChild } from "../tests/seccomp.ts";
-import { libc } from "./libc.ts";
+import { openAllOfLibc } from "./libc.ts";
 import { isMachinesMountNamespace, mountPoints } from "./namespace.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const NAMESPACE = JSON.stringify(new URL("./namespace.ts", import.meta.url).href);
 

@@ -13,13 +13,13 @@ import {
   IORING_SETUP_SQE128,
   IORING_SETUP_SQPOLL,
 } from "../uapi/io_uring.ts";
-import { libc, SYS_io_uring_setup } from "./libc.ts";
+import { libc, openAllOfLibc, SYS_io_uring_setup } from "./libc.ts";
 import { openRing, SETUP_STEPS } from "./open_ring.ts";
 import type { Ring } from "./ring.ts";
 import { prepNop } from "./sqe.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const LIBC_URL = new URL("./libc.ts", import.meta.url).href;
 const RING_URL = new URL("./open_ring.ts", import.meta.url).href;

@@ -2,9 +2,9 @@
  * Waits for eventfds from an event loop. However many eventfds there are, one thread of Deno's pool
  * waits in `epoll_wait`; no thread does while nobody waits.
  *
- * The pool has 32 threads per runtime, for this and for all file I/O. Each device and each control
+ * Each isolate has a pool of its own, of 32 threads, for this and for all file I/O. Each device and each control
  * ring used to block one of them in a `read` of its eventfd for its whole life. The 33rd `serve()`
- * of a process never returned, nor did `Deno.readTextFile`.
+ * of a thread never returned, nor did `Deno.readTextFile`.
  *
  * A wait costs one hop through the pool, shared by all eventfds signalled in the meantime. It keeps
  * the event loop alive, as a timer does. Timeouts use `epoll_wait` and not the event loop, because

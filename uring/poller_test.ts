@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertRejects } from "@std/assert";
 import { UblkError } from "../uapi/error.ts";
 import { testLibc } from "../tests/libc.ts";
-import { closeFd, eventFd, libc, neutralizeFd, signalEventFd } from "./libc.ts";
+import { closeFd, eventFd, neutralizeFd, openAllOfLibc, signalEventFd } from "./libc.ts";
 import { PolledFd } from "./poller.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 /** A polled eventfd, with cleanup. */
 function polled() {

@@ -5,15 +5,7 @@
  */
 
 import { EPERM } from "../uapi/errno.ts";
-import {
-  addressOf,
-  cString,
-  errno,
-  libc,
-  processLibc,
-  readSmallFile,
-  syscallError,
-} from "./libc.ts";
+import { addressOf, cString, errno, libc, readSmallFile, syscallError } from "./libc.ts";
 import { PAGE_BYTES } from "./mapping.ts";
 
 const PR_SET_IO_FLUSHER = 57;
@@ -63,7 +55,7 @@ export function ignoreDiscards(): void {
   ]);
   // struct sock_fprog: unsigned short len; struct sock_filter *filter.
   const program = new BigUint64Array([BigInt(filter.length / 8), addressOf(filter)]);
-  const { prctl } = processLibc();
+  const { prctl } = libc();
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, addressOf(program), 0n, 0n) === 0) return;
   throw syscallError("prctl(PR_SET_SECCOMP)", "--mlock needs root, or CAP_SYS_ADMIN");
 }
@@ -95,7 +87,7 @@ function bpf(lines: readonly (readonly [number, number, number, number])[]) {
  * @throws {UblkError} `SYSCALL_FAILED` if that is not permitted.
  */
 export function lockMemory(): void {
-  if (processLibc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) === 0) return;
+  if (libc().mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) === 0) return;
   throw syscallError("mlockall", "it needs root, CAP_IPC_LOCK or `ulimit -l unlimited`");
 }
 
@@ -120,7 +112,7 @@ export function setIoFlusher(on: boolean): void {
 }
 
 function flusherCall(option: number, value: bigint): number {
-  const result = processLibc().prctl(option, value, 0n, 0n, 0n);
+  const result = libc().prctl(option, value, 0n, 0n, 0n);
   if (result >= 0) return result;
   const number = errno();
   const hint = number === EPERM ? "it needs root, or CAP_SYS_RESOURCE" : "it needs Linux 5.6";
@@ -135,7 +127,7 @@ function flusherCall(option: number, value: bigint): number {
 export function keepDescriptors(): void {
   const SYS_close_range = 436;
   const CLOSE_RANGE_CLOEXEC = 4;
-  const { closeRange } = processLibc();
+  const { closeRange } = libc();
   if (closeRange(SYS_close_range, 3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC) < 0) {
     throw syscallError("close_range");
   }
@@ -148,7 +140,7 @@ export function keepDescriptors(): void {
  * @throws {UblkError} `SYSCALL_FAILED`.
  */
 export function enterFolder(path: string): void {
-  if (processLibc().chdir(cString(path)) < 0) throw syscallError(`enter ${path}`);
+  if (libc().chdir(cString(path)) < 0) throw syscallError(`enter ${path}`);
 }
 
 /**
@@ -165,6 +157,6 @@ export function startOver(): never {
   for (let at = 0; at < words.length - 1; at++) {
     if (words[at] === 0) argv.push(first + BigInt(at + 1));
   }
-  processLibc().execv(cString("/proc/self/exe"), new BigUint64Array([...argv, 0n]));
+  libc().execv(cString("/proc/self/exe"), new BigUint64Array([...argv, 0n]));
   throw syscallError("execv");
 }

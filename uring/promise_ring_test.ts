@@ -3,14 +3,14 @@ import { ECANCELED, EFAULT, EINTR } from "../uapi/errno.ts";
 import { IORING_OP_ASYNC_CANCEL } from "../uapi/io_uring_sqe.ts";
 import { type FakeHandler, fakeRing, type FakeRingOptions } from "./fake_ring.ts";
 import { orphanCount } from "./in_flight.ts";
-import { libc } from "./libc.ts";
+import { openAllOfLibc } from "./libc.ts";
 import { openRing } from "./open_ring.ts";
 import { PROMISE_RING_SETUP, PromiseRing } from "./promise_ring.ts";
 import type { Patience, RingOperation } from "./ring_operation.ts";
 import { prepNop } from "./sqe.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 /** An operation that the fake's handler identifies by its number. */
 function operation(number = 0, memory?: unknown): RingOperation {

@@ -15,7 +15,7 @@ import {
   IOSQE_FIXED_FILE,
 } from "../uapi/io_uring_sqe.ts";
 import { fakeRing } from "./fake_ring.ts";
-import { closeFd, eventFd, libc, openFile } from "./libc.ts";
+import { closeFd, eventFd, openAllOfLibc, openFile } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
 import { PolledFd } from "./poller.ts";
@@ -32,7 +32,7 @@ import type { Ring } from "./ring.ts";
 import { prepNop, prepRead, prepWrite, setSqeFlags } from "./sqe.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const O_RDWR = 2;
 

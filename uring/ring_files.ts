@@ -1,7 +1,7 @@
 /**
  * Promise-based file I/O, through the thread's own io_uring instead of Deno's thread pool.
  *
- * The pool has 32 threads for the whole process, and each operation there is a hop to one and back.
+ * The pool has 32 threads for all files, and each operation there is a hop to one and back.
  * And Deno has no read at an offset: it takes two operations, which share the file's position.
  *
  * @module

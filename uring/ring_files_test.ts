@@ -5,14 +5,14 @@ import { UblkError } from "../uapi/error.ts";
 import { IORING_OP_ASYNC_CANCEL } from "../uapi/io_uring_sqe.ts";
 import { fakeRing, type FakeSqe } from "./fake_ring.ts";
 import { orphanCount } from "./in_flight.ts";
-import { closeFd, libc, openFile, writeText } from "./libc.ts";
+import { closeFd, openAllOfLibc, openFile, writeText } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
 import { PROMISE_RING_SETUP } from "./promise_ring.ts";
 import { ringFiles, ringFilesOver } from "./ring_files.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const O_RDONLY = 0;
 const O_RDWR = 2;

@@ -10,7 +10,7 @@ import { ECANCELED, ENOMEM, ETIME } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { IOSQE_IO_LINK } from "../uapi/io_uring_sqe.ts";
 import { fakeRing } from "./fake_ring.ts";
-import { closeFd, eventFd, libc, monotonicUs, signalEventFd } from "./libc.ts";
+import { closeFd, eventFd, monotonicUs, openAllOfLibc, signalEventFd } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing, type RingOptions, SETUP_STEPS } from "./open_ring.ts";
 import type { Ring } from "./ring.ts";
@@ -20,7 +20,7 @@ import { prepCancel, prepNop, prepRead, prepTimeout } from "./sqe.ts";
 // near 2^32) are tested in fake_ring_test.ts.
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 function open(options: RingOptions): Ring {
   return openRing(options).ring;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { exitNow, functionAddress, libc, processLibc, readSmallFile } from "./libc.ts";
+import { exitNow, functionAddress, libc, readSmallFile } from "./libc.ts";
 
 /** The signals that end a server. */
 export type EndSignal = "SIGINT" | "SIGTERM" | "SIGHUP";
@@ -107,7 +107,7 @@ const ACTION_WORDS = 19;
 
 /** Sets a handler below Deno's, for the whole process. Returns a function that undoes it. */
 function setHandler(number: number, handler: bigint): () => void {
-  const { sigaction } = processLibc();
+  const { sigaction } = libc();
   const before = new BigUint64Array(ACTION_WORDS);
   const action = new BigUint64Array(ACTION_WORDS);
   action[0] = handler;

@@ -8,7 +8,7 @@ import {
   IOSQE_IO_LINK,
 } from "../uapi/io_uring_sqe.ts";
 import { type FakeHandler, fakeRing } from "./fake_ring.ts";
-import { closeFd, libc, openFile } from "./libc.ts";
+import { closeFd, openAllOfLibc, openFile } from "./libc.ts";
 import { Mapping, PAGE_BYTES } from "./mapping.ts";
 import { openRing } from "./open_ring.ts";
 import type { Ring } from "./ring.ts";
@@ -27,7 +27,7 @@ import {
 } from "./sqe.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const O_RDWR = 2;
 const FALLOC_FL_KEEP_SIZE = 1;

@@ -26,8 +26,16 @@ const LEFT_OUT = [
   "*_incremental_*",
 ].map((name) => `--exclude=${name}`);
 
-/** Packs the folders for `guest/stage2.sh`, and returns those that were. */
-export async function packCopies(archive: string, denoDir: string): Promise<string[]> {
+/**
+ * Packs the folders for `guest/stage2.sh`, and returns those that were.
+ *
+ * @param root A folder whose contents come on top, as the guest's root has them.
+ */
+export async function packCopies(
+  archive: string,
+  denoDir: string,
+  root?: string,
+): Promise<string[]> {
   const folders: string[] = [];
   for (const folder of [ROOT, denoDir]) {
     if (!(await exists(folder))) continue;
@@ -41,9 +49,9 @@ export async function packCopies(archive: string, denoDir: string): Promise<stri
     // An archive of nothing is one too.
     "--files-from=/dev/null",
   ];
-  const words = [...options, `--file=${archive}`, "--directory=/", ...names].map(shellQuote).join(
-    " ",
-  );
+  const onTop = root === undefined ? [] : [`--directory=${root}`, "."];
+  const words = [...options, `--file=${archive}`, "--directory=/", ...names, ...onTop]
+    .map(shellQuote).join(" ");
   // tar ends with 1 where a file changed while it was read.
   await output("sh", ["-c", `tar ${words} || [ $? = 1 ]`], { failure: "cannot pack the project" });
   return folders;

@@ -166,6 +166,7 @@ async function runSuite(
     kernel: kernelName,
     command: tests.command,
     env: tests.env,
+    bundles: true,
     resultsDir,
     // Two guests at once would tear each other's lines apart.
     onOutput: prefix === "" ? passOn : undefined,

@@ -3,6 +3,10 @@
  * and yet refuses to make a CPU, or makes one that never boots an ordinary guest. So a guest is
  * booted, once per boot of the host, and the answer kept.
  *
+ * One such is the `/dev/kvm` of PVM, which runs only kernels built for it: QEMU fails with "failed to
+ * set MSR 0x10a", and with `-cpu host,-arch-capabilities` it starts, but PVM emulates each
+ * instruction, and the kernel's decompressor dies.
+ *
  * @module
  */
 import { cacheDir, exists, lock, say, VmError, writeAtomically } from "./host.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BUNDLES_IN_GUEST, makeBundles } from "./bundles.ts";
 import { packCopies } from "./copies.ts";
 import { exists, say, VmError } from "./host.ts";
 import { shellAssignments, shellQuote, writeInitramfs } from "./initramfs.ts";
@@ -40,6 +41,8 @@ export interface GuestOptions extends MachineOptions {
   accel?: string;
   /** Emulate on this CPU of the host alone. Default: on all. */
   onCpu?: number;
+  /** Give the tests bundles to run (`bundles.ts`). Default false: they run the sources. */
+  bundles?: boolean;
   /** Load ublk_drv and loop. Default true. */
   modules?: boolean;
   /** Give the command the terminal, through the serial console; nothing is captured. */
@@ -102,6 +105,7 @@ function commandScript(options: GuestOptions, accelerator: Accelerator): string 
     DENO_NO_UPDATE_CHECK: "1",
     UBLK_VM_GUEST: options.kernel,
     UBLK_VM_ACCEL: accelerator.name,
+    ...(options.bundles ? { UBLK_VM_BUNDLES: BUNDLES_IN_GUEST } : {}),
     ...options.env,
   };
   const exports = shellAssignments(env).replaceAll(/^(?=[A-Za-z_]\w*=')/gm, "export ");
@@ -183,6 +187,12 @@ class Guest {
     const options = this.#options;
     const initrd = `${this.#temporary}/initramfs`;
     const { rows, columns } = options.interactive ? Deno.consoleSize() : { rows: 24, columns: 80 };
+    const onTop = options.bundles ? `${this.#temporary}/root` : undefined;
+    if (onTop !== undefined) {
+      await Deno.mkdir(onTop + BUNDLES_IN_GUEST, { recursive: true });
+      await makeBundles(onTop + BUNDLES_IN_GUEST);
+    }
+    const copies = `${this.#temporary}/copies.tar`;
     const settings = {
       PROBE: "0",
       MODULES: options.modules === false ? "0" : "1",
@@ -192,8 +202,8 @@ class Guest {
       HOST_CACHE: Deno.env.get("UBLK_VM_9P_CACHE") ?? "cache=loose",
       MODULES_DIR: this.#kernel.modulesDir,
       DENO: Deno.execPath(),
-      COPIES: `${this.#temporary}/copies.tar`,
-      COPIED: (await packCopies(`${this.#temporary}/copies.tar`, denoDir())).join("\n"),
+      COPIES: copies,
+      COPIED: (await packCopies(copies, denoDir(), onTop)).join("\n"),
     };
     const script = commandScript(options, this.#accelerator);
     await writeInitramfs(this.#kernel, initrd, settings, script);

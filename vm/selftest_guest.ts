@@ -82,6 +82,7 @@ async function boot(
     command: ["bash", `${import.meta.dirname}/guest/selftests.sh`, bed.dir, String(seconds)],
     timeoutMs: jobs.length * (bed.limitMs + CLEANING_MS) + CLEANING_MS,
     silenceMs: bed.limitMs + CLEANING_MS,
+    bundles: true,
     resultsDir: bed.resultsDir,
     onLine(line) {
       const run = watcher.take(line);

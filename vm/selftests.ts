@@ -76,7 +76,7 @@ export async function runSelftests(
       ? undefined
       : line.command.length > 0
       ? programOf(line.command)
-      : await ourProgram(resultsDir),
+      : await ourProgram(),
     limitMs: line.timeoutMs,
     resultsDir,
     guest,

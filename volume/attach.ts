@@ -31,6 +31,18 @@ export interface EngineSizes {
   readonly batches: number;
   /** Most chunks that are open for reading. */
   readonly openChunks: number;
+  /**
+   * Most pieces of reads on their way.
+   *
+   * @default 256
+   */
+  readonly pieces?: number;
+  /**
+   * Entries of a commit that are taken over at a time.
+   *
+   * @default 2000
+   */
+  readonly takenAtOnce?: number;
 }
 
 /** The sizes for real disks. */
@@ -104,7 +116,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
   const { fdOf, allocate, identity, journal, maps, from, sizes, words } = parts;
   const { volume, size, blockSize } = identity;
   const memory = allocate(size);
-  const { end, sums, batches } = recoverJournal({
+  const { end, start, sums, batches } = recoverJournal({
     ...{ files: journal, volume, journal: identity.journal, blockSize, size, from, maps },
     buffer: memory.bytes,
     words,
@@ -117,15 +129,14 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     fds: journal.map(fdOf),
     trimmed: from.position,
     openChunk: parts.openChunk,
-    openChunks: sizes.openChunks,
+    ...{ openChunks: sizes.openChunks, pieces: sizes.pieces, takenAtOnce: sizes.takenAtOnce },
     memories: Array.from({ length: sizes.batches }, () => allocate(memoryBytes)),
     batchData: sizes.batchData,
     drain: parts.drain,
     failsWhenFull: parts.failsWhenFull,
     report: parts.report,
   });
-  // A new journal begins with a segment of its own, behind where the store ends.
-  return { engine, end, drainFrom: batches === 0 ? end : from, batches };
+  return { engine, end, drainFrom: start, batches };
 }
 
 /** What chunks are opened with. */

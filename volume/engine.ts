@@ -27,7 +27,8 @@ import { JOURNAL_UNIT, type SegmentHeader } from "./format/journal.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import { Batch } from "./journal/batch.ts";
 import { Requests, Waiting } from "./journal/requests.ts";
-import { type JournalEnd, JournalWriter } from "./journal/writer.ts";
+import type { ScannedEnd } from "./journal/scan.ts";
+import { JournalWriter } from "./journal/writer.ts";
 import type { Maps } from "./maps.ts";
 import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
@@ -68,7 +69,7 @@ export interface EngineParts {
   /** What its segments' headers say. */
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where the journal continues. */
-  readonly end: JournalEnd;
+  readonly end: ScannedEnd;
   /** The first position that the store does not have yet. */
   readonly trimmed: number;
   /** Of each file of the journal, the sums of its blocks, by their offset in units. */
@@ -79,6 +80,18 @@ export interface EngineParts {
   readonly openChunk: OpenChunk;
   /** Most open chunks. */
   readonly openChunks: number;
+  /**
+   * Most pieces of reads on their way.
+   *
+   * @default 256
+   */
+  readonly pieces?: number;
+  /**
+   * Entries of a commit that are taken over at the end of one batch, so that no request waits long.
+   *
+   * @default 2000
+   */
+  readonly takenAtOnce?: number;
   /** Memory for batches, one piece each. */
   readonly memories: readonly EngineMemory[];
   /** Most bytes of data in a batch. */
@@ -91,8 +104,7 @@ export interface EngineParts {
   readonly report: (words: string) => void;
 }
 
-/** Entries of a commit that are taken over at the end of one batch, so that no request waits long. */
-const ENTRIES_PER_BATCH = 2000;
+const TAKEN_AT_ONCE = 2000;
 /** Pause until the next of them if no request comes, in microseconds. */
 const PAUSE_US = 200;
 
@@ -114,10 +126,10 @@ export class VolumeEngine implements Engine {
 
   /** Takes over the parts. */
   constructor(parts: EngineParts) {
-    const { memories, fds, drain } = parts;
+    const { memories, fds, drain, pieces = MAX_PIECES } = parts;
     assert(parts.sums.length === fds.length, "each file of the journal has its sums");
     this.#parts = parts;
-    this.operations = memories.length + fds.length + MAX_PIECES + 1;
+    this.operations = memories.length + fds.length + pieces + 1;
     this.wakeFd = drain.wakeFd;
     this.#chunks = new ChunkFiles(parts.openChunk, parts.openChunks);
   }
@@ -131,6 +143,7 @@ export class VolumeEngine implements Engine {
     const reader = new Reader({
       ...{ blockSize, fds, sums, maps, batches, requests },
       segmentSize: identity.size,
+      pieces: this.#parts.pieces ?? MAX_PIECES,
       chunks: this.#chunks,
       onDamage: this.#parts.report,
     });
@@ -190,7 +203,8 @@ export class VolumeEngine implements Engine {
     if (host.op(request) === UBLK_IO_OP_WRITE) {
       return this.#writer.write(request, block, count, host.data(request));
     }
-    if (!this.#writer.isCollecting && this.#parts.maps.areHoles(block, count)) {
+    // Only if the journal has what made them holes: otherwise this would be answered before that.
+    if (!this.#writer.lacks && this.#parts.maps.areHoles(block, count)) {
       if (this.#requests.fua[request] !== 0) this.#writer.flush(request);
       else this.#requests.answer(request, 0);
       return true;
@@ -249,21 +263,21 @@ export class VolumeEngine implements Engine {
       this.#waiting.shift();
     }
     if (waited) this.#writer.batchEnd();
-    // Requests in the batch that has found no room wait as well.
-    if (!this.#writer.isFull) return;
+    if (!this.#writer.isFull || this.#writer.failure !== 0) return;
     drain.hurry();
     if (!failsWhenFull) return;
+    // Those that wait in the batch too: nobody knows for how long.
     this.#writer.refuse(-ENOSPC);
     while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -ENOSPC);
   }
 
   /** Moves what a commit has made durable from one map to the other, a part at a time. */
   #takeOver(): void {
-    const { drain, maps } = this.#parts;
+    const { drain, maps, takenAtOnce = TAKEN_AT_ONCE } = this.#parts;
     const commit = drain.commit();
     if (commit === undefined || this.#pauses) return;
     const { extents, position } = commit;
-    const end = Math.min(extents.length, this.#taken + ENTRIES_PER_BATCH);
+    const end = Math.min(extents.length, this.#taken + takenAtOnce);
     for (let nth = this.#taken; nth < end; nth++) {
       maps.takeOver(extents, nth, position / JOURNAL_UNIT);
     }

@@ -53,6 +53,7 @@ export class ReadOnlyEngine implements Engine {
     this.#requests = new Requests(host);
     this.#reader = new Reader({
       ...{ ...this.#parts, batches: [], chunks: this.#chunks, requests: this.#requests },
+      pieces: MAX_PIECES,
       onDamage: this.#parts.report,
     });
     this.#reader.start(host);

@@ -10,12 +10,12 @@
 
 import type { File, Files } from "../files/port.ts";
 import type { Store } from "../store/store.ts";
-import { UblkError } from "../uapi/error.ts";
+import { isUblkError, UblkError } from "../uapi/error.ts";
 import { Committed } from "./committed.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
-import { makeSegments, segmentPaths } from "./journal/files.ts";
+import { makeSegments, removeSegments, segmentPaths } from "./journal/files.ts";
 import { type JournalIdentity, readIdentity, writeIdentity } from "./journal/identity.ts";
 import type { JournalEnd } from "./journal/writer.ts";
 import type { Seam } from "./seam.ts";
@@ -34,7 +34,7 @@ export interface TakeOptions {
   readonly segmentSize: number;
   /** Number of segments of a journal that is made. */
   readonly segments: number;
-  /** Go on without the journal, with what the store has. */
+  /** Go on without the journal, with what the store has. A journal in the folder is given up. */
   readonly withoutJournal: boolean;
   /** Who takes it, in words. */
   readonly host: string;
@@ -76,15 +76,12 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
   let identity: JournalIdentity | undefined = undefined;
   let lost: LostJournal | undefined = undefined;
   const committed = await Committed.claim(store, name, seam, host, (head, manifest) => {
-    const found = readIdentity(files, folder);
-    if (head.journal !== NO_UUID && found?.journal === head.journal) identity = found;
-    else {
-      if (head.journal !== NO_UUID) {
-        if (!options.withoutJournal) throw missingJournal(options, head);
-        lost = { host: head.host, time: manifest.time };
-      }
+    const found = identityIn(options);
+    if (head.journal === NO_UUID || options.withoutJournal) {
+      if (head.journal !== NO_UUID) lost = { host: head.host, time: manifest.time };
       identity = makeJournal(options, head, manifest, found);
-    }
+    } else if (found?.journal === head.journal) identity = found;
+    else throw missingJournal(options, head);
     return identity.journal;
   });
   const journal = identity! as JournalIdentity;
@@ -136,7 +133,26 @@ export function missingJournal(
   });
 }
 
-/** Makes a folder hold a new journal for a volume. */
+/**
+ * The identity of the journal in the folder. Whoever goes on without it must not be stopped by a
+ * damaged one: errors about it say to do so.
+ */
+function identityIn({ files, folder, withoutJournal }: TakeOptions): JournalIdentity | undefined {
+  try {
+    return readIdentity(files, folder);
+  } catch (error) {
+    if (withoutJournal && isUblkError(error) && error.code === "VOLUME_DAMAGED") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Makes a folder hold a new journal for a volume.
+ *
+ * Its files are new ones. In those of an earlier journal of this volume, old batches could continue
+ * the same chain: after an attachment without the journal, another one branches off from the same
+ * batch.
+ */
 function makeJournal(
   { files, folder, seam, segmentSize, segments }: TakeOptions,
   head: Head,
@@ -154,12 +170,10 @@ function makeJournal(
     ...{ volume: head.volume, journal: seam.uuid(), size: segmentSize, files: segments },
     blockSize: manifest.blockSize,
   };
-  // The old one is of no use any more: the head names none, or the caller has given it up.
-  if (found !== undefined && (found.size !== segmentSize || found.files !== segments)) {
-    for (const path of segmentPaths(files, folder)) files.remove(path);
-    files.syncFolder(folder);
-  }
-  makeSegments(files, folder, segments, segmentSize);
+  // The old one is of no use any more: the head names none, or the caller has given it up. It loses
+  // its identity first: without some of its files it would pass for a journal that is empty.
   writeIdentity(files, folder, identity);
+  removeSegments(files, folder);
+  makeSegments(files, folder, segments, segmentSize);
   return identity;
 }

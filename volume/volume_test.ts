@@ -11,13 +11,12 @@ import { eachSeed } from "../tests/seeds.ts";
 import { Dice } from "../uapi/dice.ts";
 import { ENOSPC, EROFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { libc, namesLibc } from "../uring/libc.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import { checkVolume } from "./check.ts";
 import { Volume } from "./volume.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-libc();
-namesLibc();
+openAllOfLibc();
 
 const BLOCK = 4096;
 

@@ -2,10 +2,10 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Backend } from "../../disk/backend.ts";
 import { BLOCK, cached, journalled, SIZE } from "../../tests/backends/journalled.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 Deno.test("cache + orderly end + of a block that is refused the parts are written", async () => {
   const { disk, bytes } = journalled({

@@ -8,10 +8,10 @@ import {
   overPageCache,
 } from "../../tests/backends/journalled.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 Deno.test("cache + a failed flush + what the disk may have lost is written once more", async () => {
   const { disk, kept, taken, failOnce } = forgetful();

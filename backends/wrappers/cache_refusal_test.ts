@@ -2,10 +2,10 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { Backend } from "../../disk/backend.ts";
 import { BLOCK, cached, filled, journalled, SIZE } from "../../tests/backends/journalled.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 Deno.test("cache keeps what it could not write, and says so at every flush", async () => {
   const { disk, bytes, fail, taken } = journalled();

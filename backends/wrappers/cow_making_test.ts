@@ -14,7 +14,7 @@ import {
   fallocateFile,
   O_RDWR,
 } from "../../uring/file.ts";
-import { closeFd, libc, openFile } from "../../uring/libc.ts";
+import { closeFd, openAllOfLibc, openFile } from "../../uring/libc.ts";
 import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
 import { cow } from "./cow.ts";
@@ -22,7 +22,7 @@ import { OverlayFile } from "./overlay_file.ts";
 import { writeUnfinished } from "./overlay_header.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 const isRoot = Deno.uid() === 0;
 const MIB = 1 << 20;

@@ -6,7 +6,7 @@ import { endAsKilled, fill, openStack, readBytes } from "../../tests/stack.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { O_RDWR } from "../../uring/file.ts";
-import { closeFd, libc, namesLibc, openFile } from "../../uring/libc.ts";
+import { closeFd, openAllOfLibc, openFile } from "../../uring/libc.ts";
 import type { Backend } from "../../disk/backend.ts";
 import { file } from "../loop.ts";
 import { cow, open } from "./cow.ts";
@@ -14,8 +14,7 @@ import { delay } from "./delay.ts";
 import { eachSeed } from "../../tests/seeds.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
-namesLibc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 /** The layout of an overlay's file. */

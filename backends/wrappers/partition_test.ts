@@ -5,13 +5,13 @@ import { Scratch } from "../../tests/scratch.ts";
 import { OpenedDisk } from "../../disk/opened.ts";
 import { fill } from "../../tests/stack.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { file } from "../loop.ts";
 import { partition } from "./partition.ts";
 import { findPartition } from "./partition_table.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const SIZE = 16 * MIB;

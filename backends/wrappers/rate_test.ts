@@ -2,12 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import { mockBackend } from "../../testing.ts";
 import { OpenedDisk } from "../../disk/opened.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { memory } from "../memory.ts";
 import { Bucket, open, rate } from "./rate.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 Deno.test("Bucket lets a burst through, then so many per second, and fills up in a pause", () => {
   const bucket = new Bucket(100, 500);

@@ -7,7 +7,7 @@ import { Scratch } from "../../tests/scratch.ts";
 import { EIO } from "../../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../../uapi/ublk_io.ts";
 import { Dice } from "../../uapi/dice.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import type { Backend, RingOperations, RingRequest } from "../../disk/backend.ts";
 import { file } from "../loop.ts";
 import { stripe } from "../stripe.ts";
@@ -19,7 +19,7 @@ import { readonly } from "./readonly.ts";
 import { stats } from "./stats.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 

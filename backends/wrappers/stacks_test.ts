@@ -9,14 +9,14 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { live, stackOf } from "../../tests/stacks/life.ts";
 import { STACKS, WRAPS } from "../../tests/stacks/wraps.ts";
 import { WRAPPERS } from "../wrappers.ts";
 import { eachSeed } from "../../tests/seeds.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 /** The number of seeds per stack in an ordinary run. */
 const ROUNDS = 1;

@@ -7,7 +7,7 @@ import { OpenedDisk } from "../../disk/opened.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
 import { asyncMemory } from "../../tests/backends/async_memory.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { file } from "../loop.ts";
 import { memory } from "../memory.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
@@ -25,7 +25,7 @@ import { readonly } from "./readonly.ts";
 import { stats } from "./stats.ts";
 
 // Opened once for the process, so that the sanitizer reports no leak.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const SIZE = 4 * MIB;

@@ -5,14 +5,14 @@ import { patterned, ServedZip } from "../../tests/served_zip.ts";
 import { deflated, join, makeZip, type ZipMember } from "../../tests/zip_writer.ts";
 import { ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { Archive } from "./archive.ts";
 import { type Clock, threadClock } from "./pauses.ts";
 import { CacheFile } from "./cache_file.ts";
 import { Contents } from "./contents.ts";
 
 // libc stays open for the life of the process, so it is not a leak of the first test that opens it.
-libc();
+openAllOfLibc();
 
 const MIB = 1 << 20;
 const DATA = patterned(3 * MIB + 512);

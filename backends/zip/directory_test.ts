@@ -11,13 +11,13 @@ import {
   type ZipMember,
 } from "../../tests/zip_writer.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { zip } from "../zip.ts";
 import { Archive } from "./archive.ts";
 import { NO_TIME } from "./dos_time.ts";
 
 // libc stays open for the life of the process, so it is not a leak of the first test that opens it.
-libc();
+openAllOfLibc();
 
 const encoder = new TextEncoder();
 const DATA = patterned(10_000);

@@ -3,12 +3,12 @@ import { crc32 } from "node:zlib";
 import { pathsOf, patterned, ServedZip, volumeOf } from "../../tests/served_zip.ts";
 import { makeZip, type ZipMember } from "../../tests/zip_writer.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { eachSeed } from "../../tests/seeds.ts";
 import { Dice } from "../../uapi/dice.ts";
 
 // libc stays open for the life of the process, which is no leak of the test that opens it first.
-libc();
+openAllOfLibc();
 
 const encoder = new TextEncoder();
 const LARGE = new Uint8Array(5 << 20);

@@ -5,10 +5,10 @@ import { Scratch } from "../../tests/scratch.ts";
 import { patterned, ServedZip } from "../../tests/served_zip.ts";
 import { makeZip } from "../../tests/zip_writer.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 
 // libc stays open for the life of the process, which is no leak of the test that opens it first.
-libc();
+openAllOfLibc();
 
 const encoder = new TextEncoder();
 

@@ -2,13 +2,13 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import { Scratch } from "../../tests/scratch.ts";
 import { makeLargeZip } from "../../tests/zip_writer.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { open, zip } from "../zip.ts";
 import { FolderTable } from "./folder_table.ts";
 import { MAX_MEMBERS, Members } from "./members.ts";
 
 // libc stays open for the life of the process, so it is not a leak of the first test that opens it.
-libc();
+openAllOfLibc();
 
 /** Opens archives as files, one after the other, and prints the memory in use after each. */
 const MEASURE = `

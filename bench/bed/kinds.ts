@@ -17,14 +17,23 @@ export interface KindOptions {
   size: number;
   /** The URL to fetch for each request, if the kind is `fetch`. */
   url?: string;
+  /**
+   * Whether requests move data. If not, all garbage is the server's and the Promises'.
+   *
+   * @default true
+   */
+  moves?: boolean;
 }
 
 /** Opens a RAM disk that answers in one of the ways. */
-export function open({ kind, size, url }: KindOptions): Backend {
+export function open({ kind, size, url, moves = true }: KindOptions): Backend {
   const data = new Uint8Array(size);
-  const read = (buffer: Uint8Array, offset: number) =>
-    buffer.set(data.subarray(offset, offset + buffer.length));
-  const write = (buffer: Uint8Array, offset: number) => data.set(buffer, offset);
+  const read = (buffer: Uint8Array, offset: number) => {
+    if (moves) buffer.set(data.subarray(offset, offset + buffer.length));
+  };
+  const write = (buffer: Uint8Array, offset: number) => {
+    if (moves) data.set(buffer, offset);
+  };
   const disks: Record<Kind, () => Backend> = {
     synchronous: () => ({ size, synchronous: true, readAt: read, writeAt: write }),
     unflagged: () => ({ size, readAt: read, writeAt: write }),

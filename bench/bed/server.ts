@@ -2,11 +2,13 @@
  * The bed's server: our rings, loops and handlers, in this process's own thread.
  *
  * ```text
- * server.ts FILE DEPTH KIND URL [ECHO_PORT]
+ * server.ts FILE DEPTH KIND [URL|still [ECHO_PORT]]
  * ```
  *
- * Prints "ready" once it serves. With a port, it has timers, a socket and fetches of its own, and
- * prints every half second what they suffered: three maxima in milliseconds, and three counts.
+ * A disk that is still moves no data. Prints "ready" once it serves. With a port, it has timers, a socket and fetches of its own, and
+ * prints every half second how late each was: the 99th percentile and the maximum in
+ * milliseconds, and their number. The
+ * peer of the socket answers with the time.
  *
  * @module
  */
@@ -15,7 +17,7 @@ import { createControlBlock } from "../../queue/control_block.ts";
 import { createLogBuffer, LogWriter } from "../../queue/log_ring.ts";
 import { prepareServing } from "../../queue/serving.ts";
 import { createStatsBuffer } from "../../queue/stats.ts";
-import { eventFd, openFile } from "../../uring/libc.ts";
+import { eventFd, monotonicUs, openFile } from "../../uring/libc.ts";
 import { type Kind, open } from "./kinds.ts";
 import { BedSlots } from "./slots.ts";
 
@@ -24,7 +26,7 @@ const DEADLINE_MS = 30_000;
 const PROBE_MS = 500;
 
 const [path, depth, kind, url, echoPort] = Deno.args;
-const backend = open({ kind: kind as Kind, size: 64 << 20, url });
+const backend = open({ kind: kind as Kind, size: 64 << 20, url, moves: url !== "still" });
 const serving = prepareServing(
   backend,
   {
@@ -44,12 +46,8 @@ await serving.run();
 
 /** Runs timers, round trips and fetches for ever. */
 async function probe(port: number): Promise<void> {
-  let most = [0, 0, 0];
-  let counts = [0, 0, 0];
-  const note = (column: number, ms: number) => {
-    most[column] = Math.max(most[column], ms);
-    counts[column]++;
-  };
+  const late: number[][] = [[], [], []];
+  const note = (column: number, ms: number) => late[column].push(ms);
   const connection = await Deno.connect({ port, hostname: "127.0.0.1" });
   const timers = async () => {
     for (;;) {
@@ -60,11 +58,12 @@ async function probe(port: number): Promise<void> {
   };
   const trips = async () => {
     const byte = new Uint8Array(1);
+    const sentUs = new Float64Array(1);
+    const answer = new Uint8Array(sentUs.buffer);
     for (;;) {
-      const startMs = performance.now();
       await connection.write(byte);
-      await connection.read(byte);
-      note(1, performance.now() - startMs);
+      await connection.read(answer);
+      note(1, (monotonicUs() - sentUs[0]) / 1e3);
     }
   };
   const fetches = async () => {
@@ -78,8 +77,12 @@ async function probe(port: number): Promise<void> {
   trips();
   fetches();
   setInterval(() => {
-    console.log([...most.map((ms) => ms.toFixed(2)), ...counts].join(" "));
-    most = [0, 0, 0];
-    counts = [0, 0, 0];
+    const parts = late.map((all) => {
+      const [rank, end] = [Math.floor(all.length * 0.99), all.length - 1];
+      all.sort((one, other) => one - other);
+      return [all[rank] ?? 0, all[end] ?? 0, all.length].join(" ");
+    });
+    console.log(parts.join(" "));
+    for (const all of late) all.length = 0;
   }, PROBE_MS);
 }

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { WRAPPERS } from "../../backends/wrappers.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { PROGRAMS, programSyntax } from "../line/program.ts";
 import { ADD_FLAGS } from "../line/add_line.ts";
 import { COMMANDS, syntaxOf } from "../line/commands.ts";
@@ -10,7 +10,7 @@ import { suggest } from "./suggest.ts";
 import { ALL as TARGETS } from "../line/targets.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const devices = () => Promise.resolve([0, 7]);
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { libc, readSmallFile } from "../../uring/libc.ts";
+import { openAllOfLibc, readSmallFile } from "../../uring/libc.ts";
 import {
   type CurrentRecord,
   isAlive,
@@ -17,7 +17,7 @@ import {
 import { runFolder } from "./run_folder.ts";
 
 // Opened once, so that no test appears to leak it.
-libc();
+openAllOfLibc();
 
 Deno.test("parseStartTicks takes field 22, whatever the program is called", () => {
   const rest = "1 1 1 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 987654 2500000 100";

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
 import { runFolder, runFolderFor } from "./run_folder.ts";
 
 // Opened once, so that no test appears to leak it.
-libc();
+openAllOfLibc();
 
 const all = () => true;
 const none = () => false;

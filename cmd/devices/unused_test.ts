@@ -3,11 +3,11 @@ import type { Control } from "../../ctrl/control.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { UBLK_F_SAFE_STOP_DEV } from "../../uapi/features.ts";
 import { UBLK_S_DEV_LIVE, type ublksrv_ctrl_dev_info } from "../../uapi/ublk_cmd.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { inUse, stopUnused } from "./unused.ts";
 
 // It stays open for the process's lifetime, so the first test to open it does not leak it.
-libc();
+openAllOfLibc();
 
 /** A number that no device can have, so no disk of it is in use. */
 const ID = 1_048_571;

@@ -26,6 +26,7 @@ export const TARGET_EXAMPLES: Readonly<Record<string, string>> = {
   zip: "ublk add zip disk.zip --member disk.img",
   fault_inject: "ublk add fault_inject --size 1G --error-rate 0.01",
   zoned: "ublk add zoned --size 1G --zone-size 16M",
+  volume: "ublk add volume db --store /srv/volumes",
   module: "ublk add ./my_backend.ts",
 };
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { COMMON, GROUPS } from "./add_groups.ts";
 import { servingSyntax, TARGET_EXAMPLES } from "./add_help.ts";
 import { ADD_FLAGS, parseAdd } from "./add_line.ts";
@@ -21,7 +21,7 @@ import { ALL as TARGETS } from "./targets.ts";
 import { wrapped } from "./wrap_text.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const WIDTHS = [60, 80, 100];
 

@@ -2,14 +2,14 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { loadBackend } from "../../disk/load.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { ADD_FLAGS, parseAdd } from "./add_line.ts";
 import { expandConfig } from "./config.ts";
 import { PROGRAMS, programSyntax } from "./program.ts";
 import { ALL } from "./targets.ts";
 
 // Opened once, so that no test appears to leak it.
-libc();
+openAllOfLibc();
 
 const targetOf = (name: string) => ALL.find((target) => target.name === name)!;
 const MEM = targetOf("mem");

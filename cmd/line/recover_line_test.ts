@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import {
   type CurrentRecord,
   type DeviceRecord,
@@ -11,7 +11,7 @@ import { parseAdd } from "./add_line.ts";
 import { parseRecover } from "./recover_line.ts";
 
 // Opened once, so that no test appears to leak it.
-libc();
+openAllOfLibc();
 
 const SERVER = {
   id: 0,

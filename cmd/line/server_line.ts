@@ -29,7 +29,7 @@ export function targetOfServer(pid: number): string | undefined {
 
 /** The target that a process's command line names; the line includes Deno's own arguments. */
 export function targetInLine(words: readonly string[]): string | undefined {
-  const program = /(?:^|\/)(ublk(?:-[a-z]+)?)(?:\.ts)?$/;
+  const program = /(?:^|\/)(ublk(?:-[a-z]+)?)(?:\.[jt]s)?$/;
   const at = words.findIndex((word) => !word.startsWith("-") && program.test(word));
   if (at < 0) return undefined;
   const [, name] = program.exec(words[at])!;

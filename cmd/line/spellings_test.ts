@@ -108,7 +108,7 @@ Deno.test("ownSpelling() + add of no target + names them, or the one that was me
     const error = await withSuggestion(assertThrows(() => spelt("add", line), UblkError));
     return (error as UblkError).message;
   };
-  const names = "null, mem, loop, stripe, zip, fault_inject, zoned, module";
+  const names = "null, mem, loop, stripe, zip, fault_inject, zoned, volume, module";
   assertEquals(
     await said("/srv/disk.img"),
     `--type: it is missing; use one of ${names}, or for a file: ublk add loop /srv/disk.img`,

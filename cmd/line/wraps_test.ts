@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { WRAPPERS } from "../../backends/wrappers.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { parseAdd } from "./add_line.ts";
 import { wrappersHelp } from "./wraps.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const parse = (line: string) => parseAdd("ublk add", line.split(" "), "/here");
 

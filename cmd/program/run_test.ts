@@ -1,10 +1,10 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { EXIT_FAILURE, EXIT_USAGE, exitStatus, failureText, serverStatus } from "./run.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 /** Runs a command that throws; returns the status and lines. */
 async function failed(thrown: unknown, isShort = true): Promise<[number, string[]]> {

@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { type EndSignal, watchSignals } from "./signals.ts";
 
 // It stays open for the process's lifetime, so the first test to open it does not leak it.
-libc();
+openAllOfLibc();
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 

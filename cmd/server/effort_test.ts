@@ -1,9 +1,9 @@
 import { assertAlmostEquals, assertGreaterOrEqual } from "@std/assert";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { effortOf, processEffort } from "./effort.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 const stat = (name: string, utime: number, stime: number) =>
   `7 (${name}) S 1 7 7 0 -1 4194304 1 2 3 4 ${utime} ${stime} 5 6 20 0 9 0 100 1 1`;

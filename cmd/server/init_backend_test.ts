@@ -1,11 +1,11 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Scratch } from "../../tests/scratch.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { initBackend, TEMPLATE } from "./init_backend.ts";
 
 // Opened once for the process, so that no test leaks it.
-libc();
+openAllOfLibc();
 
 const isRoot = Deno.uid() === 0;
 

@@ -1,12 +1,11 @@
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import { NotifySocket } from "../../tests/notify_socket.ts";
 import { DatagramSender } from "../../uring/datagram.ts";
-import { libc, processLibc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { notifyWish, ServiceManager } from "./notify.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
-libc();
-processLibc();
+openAllOfLibc();
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { checkOpenFiles, openFilesLimit } from "./open_files.ts";
 
 // Opened once, before any test, because the sanitizer would report a leak.
-libc();
+openAllOfLibc();
 
 Deno.test("openFilesLimit + /proc/PID/limits + is the soft limit", () => {
   const head = "Limit                     Soft Limit           Hard Limit           Units     \n";

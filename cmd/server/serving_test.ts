@@ -1,13 +1,13 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { Closed } from "../../device/info.ts";
 import type { ServedDevice } from "../../device/serve.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { StderrLog } from "./log.ts";
 import { recordPath, removeRecord } from "../devices/records.ts";
 import { serveUntilEnd, type Serving } from "./serving.ts";
 
 // It stays open for the process's lifetime, so the first test to open it does not leak it.
-libc();
+openAllOfLibc();
 
 /** A number that no device has. */
 const ID = 1_048_568;

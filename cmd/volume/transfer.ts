@@ -10,7 +10,7 @@ import { exportImage, importImage, type TransferProgress } from "../../volume/tr
 import { Volume } from "../../volume/volume.ts";
 import type { Values } from "../line/flags.ts";
 import type { EXPORT_FLAGS, IMPORT_FLAGS } from "../line/volume_commands.ts";
-import { writeError, writeLine } from "../program/print.ts";
+import { isTerminal, writeError, writeLine } from "../program/print.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { inStore } from "./in_store.ts";
 
@@ -48,7 +48,7 @@ export async function exportFile(
 
 /** Shows on a terminal how far a transfer has come. */
 function progress(quiet: boolean): (progress: TransferProgress) => void {
-  if (quiet || !Deno.stderr.isTerminal()) return () => {};
+  if (quiet || !isTerminal()) return () => {};
   let shownMs = performance.now();
   return ({ doneBytes, totalBytes }) => {
     if (performance.now() - shownMs < PROGRESS_MS) return;

@@ -7,10 +7,12 @@
  * @module
  */
 
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
+import { bundleWorkers } from "../bundles.ts";
 
 // libc stays open for the life of the process, which is no leak of the test that opens it first.
-libc();
+openAllOfLibc();
+bundleWorkers();
 
 /** How a script ended. */
 export interface Ran {

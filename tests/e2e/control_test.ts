@@ -11,10 +11,10 @@ import { describeParams, ublkParams } from "../../ctrl/params.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { UBLK_F_CMD_IOCTL_ENCODE } from "../../uapi/features.ts";
 import { UBLK_S_DEV_DEAD } from "../../uapi/ublk_cmd.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { sleep, within } from "./_command.ts";
 
-libc();
+openAllOfLibc();
 
 /** Makes a device, and deletes it even if the test fails. */
 async function withDevice(

@@ -7,13 +7,13 @@
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { serve, type Stats, stats } from "../../mod.ts";
 import { ECANCELED, ETIME } from "../../uapi/errno.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { type Counts, logged, STUCK_AT } from "../backends/engine.ts";
 import { tutorialFolder } from "../tutorial.ts";
 import { sh } from "./_disk.ts";
 import { run } from "./_misbehaving.ts";
 
-libc();
+openAllOfLibc();
 
 const SIZE = 32 << 20;
 

@@ -7,11 +7,11 @@
 
 import { assert, assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import { memory, serve, UblkError } from "../../mod.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { failing, slowToOpen } from "../backends/failing.ts";
 import { exists, pause, run } from "./_misbehaving.ts";
 
-libc();
+openAllOfLibc();
 
 const readEnd = (path: string) =>
   run("dd", `if=${path}`, "of=/dev/null", "bs=4096", "count=1", "skip=768", "iflag=direct");

@@ -7,12 +7,12 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { ringFiles, serve, type ServedDevice } from "../../mod.ts";
-import { libc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { asyncFile, open, STUCK_AT } from "../backends/async_file.ts";
 import { ringFile } from "../backends/ring_file.ts";
 import { run } from "./_misbehaving.ts";
 
-libc();
+openAllOfLibc();
 
 const SIZE = 64 << 20;
 

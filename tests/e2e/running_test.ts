@@ -1,7 +1,7 @@
 /** What a server asks of the kernel for its own process, and what `--resume` goes on with. */
 
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
-import { processLibc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { setIoFlusher } from "../../uring/process.ts";
 import { assertOneLine, commandLine, runCommand } from "../integration/_run_command.ts";
 import { NotifySocket } from "../notify_socket.ts";
@@ -9,7 +9,7 @@ import { deleteAll, nodes, run, Running, sleep, within } from "./_command.ts";
 import { attempt, sh, temporaryFolder } from "./_disk.ts";
 
 // It stays open for the life of the process, which is no leak of the test that opens it first.
-processLibc();
+openAllOfLibc();
 
 const END_MS = 20_000;
 

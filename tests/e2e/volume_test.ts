@@ -1,6 +1,6 @@
 /**
  * Volumes as disks, by the command: filesystems in them survive servers that detach, are killed, and
- * are followed by others.
+ * are followed by others. As docs/ublk-volume.md has it.
  *
  * @module
  */
@@ -8,21 +8,31 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { assertOneLine, runCommand } from "../integration/_run_command.ts";
 import { deleteAll, nodes } from "./_command.ts";
-import { sh, temporaryFolder } from "./_disk.ts";
+import { attempt, sh, temporaryFolder } from "./_disk.ts";
 
 const volume = (...args: string[]) => runCommand("ublk-volume", args);
 const ublk = (...args: string[]) => runCommand("ublk", args);
 
-/** A folder with a store and a journal, and the flags that name them. */
+/**
+ * A folder with a store and a journal on an ext4 of their own, which can bypass the page cache, and
+ * the flags that name them.
+ */
 async function place() {
   const folder = await temporaryFolder();
-  const store = ["--store", `${folder.path}/store`];
+  const at = `${folder.path}/ext4`;
+  await sh("truncate -s 4G $at.img; mkfs.ext4 -q $at.img; mkdir $at; mount -o loop $at.img $at", {
+    at,
+  });
+  const store = ["--store", `${at}/store`];
   return {
     path: folder.path,
+    fs: at,
     store,
-    both: [...store, "--journal", `${folder.path}/journal`],
+    both: [...store, "--journal", `${at}/journal`],
     async [Symbol.asyncDispose]() {
+      await attempt("umount -l $at/m", { at: folder.path });
       await deleteAll();
+      await sh("umount $at", { at });
       await folder[Symbol.asyncDispose]();
     },
   };
@@ -56,7 +66,7 @@ Deno.test("a volume is made, attached, detached and attached again, with what wa
   await right(volume("detach", "db"));
   assertEquals(nodes(), []);
   // Detached in order, it needs no journal.
-  await Deno.remove(`${at.path}/journal`, { recursive: true });
+  await Deno.remove(`${at.fs}/journal`, { recursive: true });
   const again = await attach("db", ...at.both);
   await sh(
     `fsck.ext4 -fn $disk > /dev/null 2>&1; mount $disk $at/m
@@ -111,7 +121,7 @@ Deno.test("what goes wrong with a volume is said in one line", async () => {
   assertOneLine(
     await volume("attach", "db", ...at.both),
     1,
-    /^ublk-volume: error: .*\/store.*there is no such folder/,
+    /^ublk-volume: error: .*\/store: there is no such folder; make the folder/,
   );
   await right(volume("create", "db", "--size", "64M", ...at.store));
   assertOneLine(
@@ -126,9 +136,38 @@ Deno.test("what goes wrong with a volume is said in one line", async () => {
   Deno.kill(pid, "SIGKILL");
   await right(ublk("del", `${id}`));
   assertOneLine(
-    await volume("attach", "db", ...at.store, "--journal", `${at.path}/other`),
+    await volume("attach", "db", ...at.store, "--journal", `${at.fs}/other`),
     1,
     /its journal is not in .*\/other\/db.*attach without the journal/,
   );
   assertOneLine(await volume("rm", "db", ...at.store), 1, /attached|not detached/);
+});
+
+Deno.test("a volume where a newcomer's is: under /var/lib/ublk", async () => {
+  await using at = await place();
+  await sh("mkdir -p /var/lib/ublk; mount --bind $at /var/lib/ublk", { at: at.fs });
+  try {
+    await right(volume("create", "db", "--size", "10G"));
+    const { path } = await attach("db");
+    await sh("mkfs.ext4 -q $disk; mkdir $at/m; mount $disk $at/m; echo hello > $at/m/hello", {
+      disk: path,
+      at: at.path,
+    });
+    // It is in use.
+    assertOneLine(await volume("detach", "db"), 1, /mounted/);
+    await sh("umount $at/m", { at: at.path });
+    await right(volume("detach", "db"));
+    assertMatch(await right(volume("ls")), /^NAME .*\ndb +10 GiB/);
+    const again = await attach("db", "-r", "reissue");
+    await sh("mount $disk $at/m; grep hello $at/m/hello; umount $at/m", {
+      disk: again.path,
+      at: at.path,
+    });
+    await right(volume("detach", "db"));
+    await right(volume("rm", "db"));
+    assertEquals(await right(volume("ls", "--noheadings")), "");
+  } finally {
+    await deleteAll();
+    await sh("umount /var/lib/ublk");
+  }
 });

@@ -8,6 +8,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { BY_TASK } from "../../cmd/line/args.ts";
 import config from "../../deno.json" with { type: "json" };
+import { bundleOf } from "../bundles.ts";
 
 /** The names of the commands. */
 export type CommandName =
@@ -36,11 +37,12 @@ export const ROOT: string = new URL("../..", import.meta.url).pathname;
 
 /**
  * Program and arguments that the command's task in `deno.json` consists of, without the word by which
- * the program takes its parent for `deno task`.
+ * the program takes its parent for `deno task`. In a guest the command is a bundle, if there is one.
  */
 export function commandLine(name: CommandName, args: readonly string[]): string[] {
   const [_deno, ...rest] = config.tasks[name].command.split(" ").filter((word) => word !== BY_TASK);
-  return [Deno.execPath(), ...rest, ...args];
+  const words = rest.map((word) => word.startsWith("cmd/") ? bundleOf(word) ?? word : word);
+  return [Deno.execPath(), ...words, ...args];
 }
 
 /** Runs a command to its end; `wrap` is put before its command line. */

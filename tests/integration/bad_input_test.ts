@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type BackendSpec, memory, serve, UblkError } from "../../mod.ts";
 import { runWithout } from "../seccomp.ts";
 import { EPERM } from "../../uapi/errno.ts";
-import { libc, SYS_io_uring_setup } from "../../uring/libc.ts";
+import { openAllOfLibc, SYS_io_uring_setup } from "../../uring/libc.ts";
 import {
   asNobody,
   assertOneLine,
@@ -19,7 +19,7 @@ import {
 } from "./_run_command.ts";
 
 // Opened for good, and before a test, whose sanitizer would call it a leak.
-libc();
+openAllOfLibc();
 
 /** Mistakes that come first, whatever user, kernel or module there is. */
 const USAGE: readonly [CommandName, string, RegExp][] = [

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { namesLibc } from "../../uring/libc.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
-namesLibc();
+openAllOfLibc();
 
 /** Where a volume of a test lives. */
 export interface VolumeFolders {

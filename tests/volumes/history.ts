@@ -8,6 +8,8 @@
  * - A **power cut**: a write is there if it was answered before a flush began that was answered, or
  *   had FUA. And what is there is a prefix: a write that was answered before another one was made is
  *   there if that other one is.
+ * - A **lost journal**: a write is there if it was answered before a commit to the store that has
+ *   succeeded. And what is there is a prefix.
  *
  * @module
  */
@@ -22,10 +24,18 @@ interface BlockWrite {
   answered: number;
   /** It must survive a power cut. */
   durable: boolean;
+  /** It must survive the loss of the journal. */
+  stored: boolean;
 }
 
-/** How a server ended. */
+/** How a server ended: `store` is the loss of its journal. */
 export type Ending = "killed" | "power" | "store";
+
+const KEPT: Readonly<Record<Ending, (write: BlockWrite) => boolean>> = {
+  killed: ({ answered }) => answered < Infinity,
+  power: ({ durable }) => durable,
+  store: ({ stored }) => stored,
+};
 
 /** A promise that was broken, in words. */
 export class BrokenPromise extends Error {}
@@ -39,8 +49,18 @@ export class VolumeHistory {
   /** Of a new volume, which reads as zeroes. */
   constructor(blocks: number) {
     this.#blocks = Array.from({ length: blocks }, () => [
-      { id: 0, made: 0, answered: 0, durable: true },
+      { id: 0, made: 0, answered: 0, durable: true, stored: true },
     ]);
+  }
+
+  /** The history of another server, which goes on from here by itself. */
+  fork(): VolumeHistory {
+    const copy = new VolumeHistory(0);
+    copy.#time = this.#time;
+    // Numbers tell who wrote what.
+    copy.#id = this.#id + 0x10_0000;
+    for (const writes of this.#blocks) copy.#blocks.push(writes.map((write) => ({ ...write })));
+    return copy;
   }
 
   /** The number for the next write. */
@@ -57,7 +77,7 @@ export class VolumeHistory {
   write(block: number, count: number, id: number): (fua: boolean) => void {
     const made = this.tick();
     const writes = Array.from({ length: count }, () => ({
-      ...{ id, made, answered: Infinity, durable: false },
+      ...{ id, made, answered: Infinity, durable: false, stored: false },
     }));
     writes.forEach((write, nth) => this.#blocks[block + nth].push(write));
     return (fua) => {
@@ -79,10 +99,29 @@ export class VolumeHistory {
     };
   }
 
-  /** What a block must read as while nobody writes to it; undefined if its last write is open. */
-  expected(block: number): number | undefined {
-    const last = this.#blocks[block].at(-1)!;
-    return last.answered === Infinity ? undefined : last.id;
+  /** The store has all that was answered before a moment. */
+  stored(before: number): void {
+    for (const writes of this.#blocks) {
+      for (const write of writes) {
+        if (write.answered < before) write.durable = write.stored = true;
+      }
+    }
+  }
+
+  /**
+   * Whether a block may read as a number, if the read was made at a moment and is over now: as the
+   * last write that was answered before, or any that was made since or not answered.
+   */
+  mayRead(block: number, id: number, made: number): boolean {
+    const writes = this.#blocks[block];
+    const last = writes.findLastIndex((write) => write.answered < made);
+    return writes.slice(Math.max(0, last)).some((write) => write.id === id);
+  }
+
+  /** What a block may read as now, for a report. */
+  idsOf(block: number): string {
+    return this.#blocks[block].map(({ id, answered }) => answered < Infinity ? id : `(${id})`)
+      .join(", ");
   }
 
   /**
@@ -113,17 +152,20 @@ export class VolumeHistory {
       const last = there[block];
       for (const write of this.#blocks[block]) {
         if (write.made <= last.made) continue;
-        const must = ending === "killed" ? write.answered < Infinity : write.durable;
         const words = `block ${block} has ${id}, and not ${write.id}`;
-        if (must && ending !== "store") throw new BrokenPromise(`${words}, which was promised`);
+        if (KEPT[ending](write)) throw new BrokenPromise(`${words}, which was promised`);
         if (write.answered < latest) {
           throw new BrokenPromise(`${words}, which was answered before ${latestId} was written`);
         }
       }
     });
+    const now = this.tick();
     this.#blocks.forEach((writes, block) => {
-      const { id } = there[block];
-      writes.splice(0, writes.length, { id, made: 0, answered: 0, durable: true });
+      const last = there[block];
+      // What came before stays, for the case that the journal is lost.
+      writes.length = writes.indexOf(last) + 1;
+      last.answered = Math.min(last.answered, now);
+      last.durable = true;
     });
   }
 }

@@ -15,6 +15,7 @@ import type { File } from "../../files/port.ts";
 import type { Dice } from "../../uapi/dice.ts";
 import { EBADF, ETIME } from "../../uapi/errno.ts";
 import { assert } from "../../uapi/error.ts";
+import { UBLK_IO_OP_READ } from "../../uapi/ublk_io.ts";
 
 /** A request as the simulation makes it. */
 export interface SimRequest {
@@ -32,8 +33,14 @@ export interface SimRequest {
   readonly answered: (result: number) => void;
 }
 
+/** One operation in so many is slow, and takes up to so many steps. */
+const SLOW = 20;
+const SLOW_STEPS = 400;
+
 interface Operation {
   readonly token: number;
+  /** The step from which on it is performed, unless there is nothing else to do. */
+  readonly due: number;
   readonly perform: () => number;
 }
 
@@ -46,6 +53,7 @@ export class SimHost implements EngineHost {
   readonly #files: File[] = [];
   #engine: Engine | undefined;
   #nowUs = 0;
+  #steps = 0;
 
   /** For so many requests at once. */
   constructor(dice: Dice, requests: number) {
@@ -79,6 +87,11 @@ export class SimHost implements EngineHost {
     return this.#slots.filter((slot) => slot !== undefined).length;
   }
 
+  /** The number of reads without an answer. */
+  get reading(): number {
+    return this.#slots.filter((slot) => slot?.op === UBLK_IO_OP_READ).length;
+  }
+
   /** The number of operations that have not completed. */
   get underWay(): number {
     return this.#operations.length;
@@ -100,10 +113,12 @@ export class SimHost implements EngineHost {
   /** Completes one operation. @returns Whether there was one. */
   step(): boolean {
     if (this.#operations.length === 0) return false;
-    const [{ token, perform }] = this.#operations.splice(
-      this.#dice.draw(this.#operations.length),
-      1,
-    );
+    this.#steps++;
+    const due = this.#operations.filter((operation) => operation.due <= this.#steps);
+    const ready = due.length > 0 ? due : this.#operations;
+    const operation = ready[this.#dice.draw(ready.length)];
+    this.#operations.splice(this.#operations.indexOf(operation), 1);
+    const { token, perform } = operation;
     this.#engine!.done(token, perform());
     return true;
   }
@@ -187,7 +202,9 @@ export class SimHost implements EngineHost {
   }
 
   #add(token: number, perform: () => number): void {
-    this.#operations.push({ token, perform: () => resultOf(perform) });
+    const isSlow = this.#dice.draw(SLOW) === 0;
+    const due = isSlow ? this.#steps + this.#dice.draw(SLOW_STEPS) : 0;
+    this.#operations.push({ token, due, perform: () => resultOf(perform) });
   }
 }
 

@@ -4,8 +4,7 @@
 #
 # usage: selftests.sh FOLDER SECONDS. FOLDER holds the scripts and kublk, SECONDS is what each
 # script may take. In /results: `plan` has lines "column<TAB>script"; `kublk-COLUMN`, if it is
-# there, stands in kublk's place, and may run what is in /run/ublk-bundle, a copy of `ublk-bundle`; `bpftrace` goes
-# before the system's.
+# there, stands in kublk's place; `bpftrace` goes before the system's.
 folder=$1
 limit=$2
 work=/run/selftests
@@ -55,7 +54,6 @@ prepare() {
   /lib/systemd/systemd-udevd --daemon || exit 1
   udevadm trigger
   udevadm settle
-  if [ -e /results/ublk-bundle ]; then cp -r /results/ublk-bundle /run/; fi
   if [ -e /results/bpftrace ]; then
     install -m 755 /results/bpftrace /usr/local/bin/bpftrace
     # generic_12 gives it two seconds: have it in memory.

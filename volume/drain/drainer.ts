@@ -9,7 +9,7 @@
  */
 
 import type { Store } from "../../store/store.ts";
-import { assert } from "../../uapi/error.ts";
+import { assert, isUblkError } from "../../uapi/error.ts";
 import { areEqual, type Committed, readRun } from "../committed.ts";
 import type { ChunkWriter } from "../format/chunk.ts";
 import type { RunEntry } from "../format/manifest.ts";
@@ -80,6 +80,8 @@ export class Drainer {
       return await this.#store(collection, before.sequence + 1);
     } catch (error) {
       source.rewind(before);
+      // Whoever has the volume by now deletes what only earlier manifests name.
+      if (isUblkError(error) && error.code === "VOLUME_DAMAGED") await committed.check();
       throw error;
     }
   }

@@ -66,24 +66,27 @@ export class JournalSource {
     let { position } = this.#end;
     while (position < until) {
       const start = Math.floor(position / size) * size;
+      const limit = start + size;
       if (position === start) {
-        this.#checkHeader(start / size);
-        position += SEGMENT_HEADER_BYTES;
+        const goesOn = this.#goesOn(start / size);
+        if (!goesOn && limit >= until) throw this.#damaged(position);
+        // After a crash the writer may have left out a segment.
+        position = goesOn ? start + SEGMENT_HEADER_BYTES : limit;
         continue;
       }
-      const header = this.#peek(position, start + size);
-      const isNext = header !== undefined && header.sequence === this.#end.sequence + 1 &&
-        header.chain === this.#end.chain;
-      if (!isNext) {
-        // The writer went on in the next segment, and left here what it found.
-        if (start + size >= until) throw this.#damaged(position);
-        position = start + size;
+      const header = this.#peek(position, limit);
+      const length = header === undefined ? 0 : batchBytes(header);
+      const isNext = header !== undefined && position + length <= limit &&
+        header.sequence === this.#end.sequence + 1 && header.chain === this.#end.chain;
+      if (isNext && limit >= until && position + length > until) return undefined;
+      const bytes = isNext ? this.#bytes(position, length, limit) : undefined;
+      if (!isNext || bytes === undefined || !isSound(bytes, header, blockSize)) {
+        if (limit >= until) throw this.#damaged(position);
+        // The writer went on in the next segment, and left here what it found: perhaps the header of
+        // a batch that a crash has torn. That once passed for damage, and stopped the drain for good.
+        position = limit;
         continue;
       }
-      const length = batchBytes(header);
-      if (position + length > until) return undefined;
-      const bytes = this.#bytes(position, length, start + size);
-      if (!isSound(bytes, header, blockSize)) throw this.#damaged(position);
       this.#end = {
         position: position + length,
         sequence: header.sequence,
@@ -105,11 +108,14 @@ export class JournalSource {
     return peekBatch(this.#bytes(position, BATCH_HEADER_BYTES, limit), this.#parts.blockSize);
   }
 
-  #checkHeader(segment: number): void {
+  /** Whether a segment begins with the batch after the last one. */
+  #goesOn(segment: number): boolean {
     const { size } = this.#parts;
+    const { sequence, chain } = this.#end;
     const start = segment * size;
     const header = this.#decode(this.#bytes(start, SEGMENT_HEADER_BYTES, start + size));
-    if (header?.segment !== segment || header.chain !== this.#end.chain) throw this.#damaged(start);
+    return header?.segment === segment && header.sequence === sequence + 1 &&
+      header.chain === chain;
   }
 
   #decode(bytes: Uint8Array<ArrayBuffer>) {

@@ -34,6 +34,12 @@ export function segmentPaths(files: Files, folder: string): string[] {
   return names.map((name) => `${folder}/${name}`);
 }
 
+/** Removes the files of a journal, or what an interrupted call has left of them. */
+export function removeSegments(files: Files, folder: string): void {
+  for (const name of files.list(folder)) if (NAME.test(name)) files.remove(`${folder}/${name}`);
+  files.syncFolder(folder);
+}
+
 /**
  * Makes the files of a journal, or what an interrupted call has left to make. They hold no segment
  * yet.

@@ -18,7 +18,7 @@ import {
   SUM_BYTES,
 } from "../format/journal.ts";
 import type { Maps } from "../maps.ts";
-import { scanJournal, type ScannedBatch } from "./scan.ts";
+import { scanJournal, type ScannedBatch, type ScannedEnd } from "./scan.ts";
 import type { JournalEnd } from "./writer.ts";
 
 /** The parts of a recovery. */
@@ -46,7 +46,13 @@ export interface RecoveryParts {
 /** A journal that has been read. */
 export interface RecoveredJournal {
   /** Where it continues. All of it is durable. */
-  readonly end: JournalEnd;
+  readonly end: ScannedEnd;
+  /**
+   * Where the first batch is that the store did not have, or will be. Not where the store ends: a
+   * new journal has nothing there, and a segment whose header was lost may have a batch there that
+   * was given up with it. The drain would take that one.
+   */
+  readonly start: JournalEnd;
   /** Of each file, the sums of its blocks of data, by their offset in units. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
   /** Batches that the store did not have. */
@@ -63,9 +69,14 @@ export function recoverJournal(parts: RecoveryParts): RecoveredJournal {
   const sums = files.map(() => new Uint32Array(size / JOURNAL_UNIT));
   const scan = scanJournal(parts);
   let batches = 0;
+  let start: JournalEnd | undefined = undefined;
   for (;;) {
     const step = scan.next();
-    if (step.done) return { end: step.value, sums, batches };
+    if (step.done) {
+      const end = step.value;
+      return { end, start: start ?? { ...end, position: end.next }, sums, batches };
+    }
+    start ??= { ...parts.from, position: step.value.position };
     enter(
       step.value,
       maps,

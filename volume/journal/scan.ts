@@ -37,6 +37,16 @@ export interface ScannedBatch {
   readonly position: number;
 }
 
+/** Where a journal ends that has been read. */
+export interface ScannedEnd extends JournalEnd {
+  /**
+   * Where the next batch may be written: the start of a segment in which nothing is. Behind the end
+   * lies what a crash has torn. New data in its place could make a torn batch whole that was given
+   * up: one of which only blocks were missing that happen to be written again.
+   */
+  readonly next: number;
+}
+
 /** The journal to read. */
 export interface ScanParts {
   /** Its files. */
@@ -57,23 +67,22 @@ export interface ScanParts {
   readonly words: string;
 }
 
-/** The headers of a journal's segments, by file; undefined where there is none. */
-export function readHeaders(
-  files: readonly File[],
+/** What a file of a journal begins with: the header of its segment, or nothing yet, or no header. */
+type Beginning = SegmentHeader | "blank" | "damaged";
+
+function readHeader(
+  file: File,
   volume: string,
   buffer: Uint8Array<ArrayBuffer>,
-): (SegmentHeader | undefined)[] {
-  return files.map((file) => {
-    const bytes = buffer.subarray(0, SEGMENT_HEADER_BYTES);
-    if (readUpTo(file, bytes, 0) < bytes.length) return undefined;
-    try {
-      return decodeSegmentHeader(bytes, volume);
-    } catch (error) {
-      // A file that was about to be used again when the power went.
-      if (error instanceof FormatError) return undefined;
-      throw error;
-    }
-  });
+): Beginning {
+  const bytes = buffer.subarray(0, SEGMENT_HEADER_BYTES);
+  if (readUpTo(file, bytes, 0) < bytes.length) return "blank";
+  try {
+    return decodeSegmentHeader(bytes, volume);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return bytes.every((byte) => byte === 0) ? "blank" : "damaged";
+  }
 }
 
 /**
@@ -82,23 +91,29 @@ export function readHeaders(
  * @returns Where the journal ends, as the value that the generator returns.
  * @throws {UblkError} `VOLUME_DAMAGED` if batches are gone that had been durable.
  */
-export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalEnd> {
+export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, ScannedEnd> {
   const { files, volume, journal, blockSize, size, from, buffer } = parts;
-  const headers = readHeaders(files, volume, buffer);
-  const isOurs = (header: SegmentHeader | undefined, nth: number) =>
-    header?.journal === journal && header.size === size && header.blockSize === blockSize &&
-    header.segment % files.length === nth;
-  const ours = headers.map((header, nth) => isOurs(header, nth) ? header : undefined);
+  const beginnings = files.map((file) => readHeader(file, volume, buffer));
+  const ours = beginnings.map((header, nth) => {
+    const isOurs = typeof header !== "string" && header.journal === journal &&
+      header.size === size && header.blockSize === blockSize &&
+      header.segment % files.length === nth;
+    return isOurs ? header : undefined;
+  });
   let { position, sequence, chain, written } = from;
+  let next = Math.ceil(position / size) * size;
+  let end = position;
   let epoch = 0;
   for (;;) {
     const segment = Math.floor(position / size);
     const header = ours[segment % files.length];
     // A position at the very start of a segment is before its header.
     const begins = position % size === 0;
-    if (header?.segment === segment) {
-      if (begins && !continues(header, sequence, chain)) break;
+    if (header?.segment === segment && (!begins || continues(header, sequence, chain))) {
+      // What an earlier attachment has left in the file continues nothing.
+      epoch = Math.max(epoch, header.epoch);
       if (begins) position += SEGMENT_HEADER_BYTES;
+      next = (segment + 1) * size;
       const bytes = load(files[segment % files.length], buffer);
       const start = segment * size;
       for (;;) {
@@ -107,28 +122,29 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, JournalE
         const isNext = batch.sequence === sequence + 1 && batch.chain === chain &&
           batch.epoch >= epoch;
         if (!isNext) break;
-        const end = position + batchBytes(batch);
+        end = position + batchBytes(batch);
         yield { header: batch, bytes: bytes.subarray(position - start, end - start), position };
         ({ sequence, epoch, written } = batch);
         chain = batch.sum;
         position = end;
       }
-    } else if (begins) break;
-    // The writer goes on in the next segment when a batch does not fit.
-    const next = ours[(segment + 1) % files.length];
-    if (next?.segment !== segment + 1 || !continues(next, sequence, chain)) break;
-    position = (segment + 1) * size;
+    }
+    // The writer goes on in the next segment when a batch does not fit, and after a crash perhaps in
+    // the one after that.
+    const following = ours.filter((header) =>
+      header !== undefined && header.segment > segment && continues(header, sequence, chain)
+    ).map((header) => header!.segment);
+    if (following.length === 0) break;
+    position = Math.min(...following) * size;
   }
-  // Earlier segments hold earlier batches only.
-  const end = Math.floor(position / size);
-  checkNothingIsMissing(
-    parts,
-    ours.map((header) => header !== undefined && header.segment >= end ? header : undefined),
-    sequence,
+  // Earlier segments hold earlier batches only. A segment whose header is damaged may hold any: that
+  // such files were left out made a volume open without all that one flipped bit had hidden.
+  const last = Math.floor(end / size);
+  const suspects = beginnings.map((beginning, nth) =>
+    beginning === "damaged" || (ours[nth]?.segment ?? -1) >= last
   );
-  // A journal that was made for this volume begins with a segment of its own.
-  const isInside = position % size === 0 || ours[end % files.length]?.segment === end;
-  return { position: isInside ? position : (end + 1) * size, sequence, chain, written };
+  checkNothingIsMissing(parts, suspects, ours, sequence);
+  return { position: end, sequence, chain, written, next };
 }
 
 function continues(header: SegmentHeader, sequence: number, chain: number): boolean {
@@ -156,17 +172,20 @@ function batchAt(
 /** Looks for batches after the last one that say that a lost one had been durable. */
 function checkNothingIsMissing(
   { files, blockSize, buffer, words }: ScanParts,
+  suspects: readonly boolean[],
   headers: readonly (SegmentHeader | undefined)[],
   last: number,
 ): void {
-  for (const [nth, header] of headers.entries()) {
-    if (header === undefined) continue;
+  for (const [nth, isSuspect] of suspects.entries()) {
+    if (!isSuspect) continue;
+    const epoch = headers[nth]?.epoch ?? 0;
     const bytes = load(files[nth], buffer);
     const words32 = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     for (let at = SEGMENT_HEADER_BYTES; at < bytes.length; at += JOURNAL_UNIT) {
       if (words32[at / 4] !== BATCH_MAGIC) continue;
       const batch = batchAt(bytes, at, blockSize);
       if (batch === undefined || batch.synced <= last || batch.sequence <= last) continue;
+      if (batch.epoch < epoch) continue;
       throw new UblkError("VOLUME_DAMAGED", {
         operation: words,
         reason: `batch ${last + 1} is damaged or gone, and was durable when batch ` +

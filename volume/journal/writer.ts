@@ -17,6 +17,7 @@ import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
 import { assert, fail } from "../../uapi/error.ts";
 import { JOURNAL_UNIT, SEGMENT_HEADER_BYTES, type SegmentHeader } from "../format/journal.ts";
 import type { Batch } from "./batch.ts";
+import type { ScannedEnd } from "./scan.ts";
 import type { Requests } from "./requests.ts";
 import { SYNC, tokenOf, WRITE } from "../tokens.ts";
 
@@ -39,7 +40,7 @@ export interface JournalWriterParts {
   /** What the headers of segments say, besides their number and what they continue. */
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where it continues. All of it is durable. */
-  readonly end: JournalEnd;
+  readonly end: ScannedEnd;
   /** The first position that is still needed. */
   readonly trimmed: number;
   /** Batches to use in turn, all of them empty. */
@@ -110,11 +111,13 @@ export class JournalWriter {
     this.#parts = parts;
     this.#size = identity.size;
     this.#batches = batches;
-    this.#position = this.completedPosition = this.durablePosition = end.position;
+    this.completedPosition = this.durablePosition = end.position;
+    assert(end.next % identity.size === 0, "it continues with a segment");
+    this.#position = end.next;
     this.#sequence = this.completedSequence = this.durableSequence = end.sequence;
     this.#written = this.completedWritten = end.written;
     this.#chain = end.chain;
-    this.trimmedPosition = trimmed;
+    this.trimmedPosition = this.#trimmedBy(trimmed);
     this.#next = new Int32Array(requests.count);
     this.#current = new Int32Array(requests.count);
   }
@@ -130,9 +133,9 @@ export class JournalWriter {
       this.#nextCount === 0;
   }
 
-  /** Whether a batch collects, so that the map is not the newest state. */
-  get isCollecting(): boolean {
-    return this.#open !== undefined;
+  /** Whether the journal lacks something of what was appended. */
+  get lacks(): boolean {
+    return this.#open !== undefined || this.#closed > 0;
   }
 
   /**
@@ -215,8 +218,9 @@ export class JournalWriter {
     }
     if (begins) {
       assert(SEGMENT_HEADER_BYTES + bytes <= size, "a batch fits a segment");
-      this.isFull = !this.#isFree(segment);
-      if (this.isFull) return false;
+      this.isFull = !this.#isTrimmed(segment);
+      // A reader is soon done.
+      if (this.isFull || this.#parts.isRead(segment % fds.length)) return false;
       this.#position = segment * size + SEGMENT_HEADER_BYTES;
     }
     const header = begins
@@ -240,11 +244,10 @@ export class JournalWriter {
     return true;
   }
 
-  /** Whether the file of a segment that is to begin holds nothing that is needed. */
-  #isFree(segment: number): boolean {
-    const { fds, isRead } = this.#parts;
-    const before = segment - fds.length;
-    return (before + 1) * this.#size <= this.trimmedPosition && !isRead(segment % fds.length);
+  /** Whether the file of a segment that is to begin holds nothing that the store lacks. */
+  #isTrimmed(segment: number): boolean {
+    const before = segment - this.#parts.fds.length;
+    return (before + 1) * this.#size <= this.trimmedPosition;
   }
 
   #send(nth: number, fd: number): void {
@@ -305,18 +308,17 @@ export class JournalWriter {
 
   #sync(): void {
     const size = this.#size;
-    const { fds, requests } = this.#parts;
+    const { fds } = this.#parts;
     [this.#current, this.#next] = [this.#next, this.#current];
     this.#currentCount = this.#nextCount;
     this.#nextCount = 0;
     this.#syncPosition = this.completedPosition;
     this.#syncSequence = this.completedSequence;
-    if (this.#syncPosition === this.durablePosition) {
-      for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], 0);
-      this.#currentCount = 0;
-      return;
-    }
-    const first = Math.floor(this.durablePosition / size);
+    // What the store has is durable, and its segments may be in use again. To sync from the last
+    // sync on failed an assertion as soon as the whole journal was used without any flush.
+    const durable = Math.max(this.durablePosition, this.trimmedPosition);
+    if (this.#syncPosition <= durable) return this.#flushed();
+    const first = Math.floor(durable / size);
     const last = Math.floor((this.#syncPosition - 1) / size);
     assert(last - first < fds.length, "a sync covers no segment twice");
     for (let segment = first; segment <= last; segment++) {
@@ -330,7 +332,11 @@ export class JournalWriter {
     if (--this.#syncs < 0) fail("no more syncs are done than were begun");
     if (this.failure !== 0) return;
     if (result < 0) return this.fail(result, "a sync of the journal");
-    if (this.#syncs > 0) return;
+    if (this.#syncs === 0) this.#flushed();
+  }
+
+  /** What the sync was to cover is durable. */
+  #flushed(): void {
     this.durablePosition = this.#syncPosition;
     this.durableSequence = this.#syncSequence;
     const { requests } = this.#parts;
@@ -342,7 +348,13 @@ export class JournalWriter {
   trim(position: number): void {
     assert(position >= this.trimmedPosition, "what was given up does not come back");
     assert(position <= this.completedPosition, "the store has what the journal has had");
-    this.trimmedPosition = position;
+    this.trimmedPosition = this.#trimmedBy(position);
+  }
+
+  /** Nothing is between where the journal had ended and where it was continued. */
+  #trimmedBy(position: number): number {
+    const { end } = this.#parts;
+    return position === end.position ? end.next : position;
   }
 
   /** Drops the batch that collects, and answers its requests with an error. */

@@ -19,13 +19,15 @@ import { IN_CHUNK, IN_JOURNAL, type Maps } from "../maps.ts";
 import { READ, tokenOf } from "../tokens.ts";
 import type { ChunkFiles } from "./chunk_files.ts";
 
-/** Most pieces on their way at once. */
+/** Pieces on their way at once, if nothing else is said. */
 export const MAX_PIECES = 256;
 
 /** The parts of a {@linkcode Reader}. */
 export interface ReaderParts {
   /** Bytes of a block. */
   readonly blockSize: number;
+  /** Most pieces on their way at once. */
+  readonly pieces: number;
   /** Bytes of a segment. */
   readonly segmentSize: number;
   /** Descriptors of the journal's files. */
@@ -54,17 +56,19 @@ export class Reader {
   /** Requests that wait for a chunk. */
   readonly #awaiting: Waiting;
   /** Numbers of pieces that are free: the first {@linkcode #free} of them. */
-  readonly #pieces = Int32Array.from({ length: MAX_PIECES }, (_, nth) => nth);
-  #free = MAX_PIECES;
+  readonly #pieces: Int32Array<ArrayBuffer>;
+  #free: number;
   /** Per piece: its request, where in its data it is, and its length. */
-  readonly #requestOf = new Int32Array(MAX_PIECES);
-  readonly #at = new Float64Array(MAX_PIECES);
-  readonly #bytes = new Float64Array(MAX_PIECES);
+  readonly #requestOf: Int32Array<ArrayBuffer>;
+  readonly #at: Float64Array<ArrayBuffer>;
+  readonly #bytes: Float64Array<ArrayBuffer>;
   /** Per piece: the chunk that it comes from, or -1 for the journal. */
-  readonly #chunkOf = new Float64Array(MAX_PIECES);
+  readonly #chunkOf: Float64Array<ArrayBuffer>;
   /** Per piece: the file of the journal, and the offset in it; or the first block of the chunk. */
-  readonly #fileOf = new Int32Array(MAX_PIECES);
-  readonly #from = new Float64Array(MAX_PIECES);
+  readonly #fileOf: Int32Array<ArrayBuffer>;
+  readonly #from: Float64Array<ArrayBuffer>;
+  /** Per piece: the bytes that have come. */
+  readonly #got: Float64Array<ArrayBuffer>;
   /** Per file of the journal, pieces that come from it. */
   readonly #readers: Int32Array<ArrayBuffer>;
 
@@ -75,6 +79,16 @@ export class Reader {
     this.#waits = new Uint8Array(parts.requests.count);
     this.#awaiting = new Waiting(parts.requests.count);
     this.#readers = new Int32Array(parts.fds.length);
+    const { pieces } = parts;
+    this.#free = pieces;
+    this.#pieces = Int32Array.from({ length: pieces }, (_, nth) => nth);
+    this.#requestOf = new Int32Array(pieces);
+    this.#at = new Float64Array(pieces);
+    this.#bytes = new Float64Array(pieces);
+    this.#chunkOf = new Float64Array(pieces);
+    this.#fileOf = new Int32Array(pieces);
+    this.#from = new Float64Array(pieces);
+    this.#got = new Float64Array(pieces);
   }
 
   /** Gets the host, before anything else. */
@@ -149,7 +163,7 @@ export class Reader {
     this.#fileOf[piece] = file;
     this.#from[piece] = position % segmentSize;
     this.#readers[file]++;
-    this.#send(piece, fds[file], position % segmentSize);
+    this.#send(piece);
     return true;
   }
 
@@ -191,11 +205,12 @@ export class Reader {
     const piece = this.#take(request, count);
     this.#chunkOf[piece] = chunk;
     this.#from[piece] = nth;
-    const at = opened.dataAt + nth * blockSize;
-    if (opened.bytes === undefined) this.#send(piece, opened.fd, at);
+    if (opened.bytes === undefined) this.#send(piece);
     else {
+      const at = opened.dataAt + nth * blockSize;
       const bytes = opened.bytes.subarray(at, at + count * blockSize);
       this.#host.data(request).set(bytes, this.#at[piece]);
+      this.#got[piece] = bytes.length;
       this.#finish(piece, bytes.length);
     }
     return true;
@@ -208,18 +223,33 @@ export class Reader {
     this.#requestOf[piece] = request;
     this.#at[piece] = requests.done[request] * blockSize;
     this.#bytes[piece] = count * blockSize;
+    this.#got[piece] = 0;
     return piece;
   }
 
-  #send(piece: number, fd: number, offset: number): void {
-    const request = this.#requestOf[piece];
+  /** Reads what has not come of a piece. */
+  #send(piece: number): void {
+    const { fds, chunks, blockSize } = this.#parts;
+    const chunk = this.#chunkOf[piece];
+    let fd = fds[this.#fileOf[piece]];
+    let offset = this.#from[piece];
+    if (chunk >= 0) {
+      const opened = chunks.using(chunk);
+      fd = opened.fd;
+      offset = opened.dataAt + offset * blockSize;
+    }
+    const got = this.#got[piece];
+    const [at, length] = [this.#at[piece] + got, this.#bytes[piece] - got];
     const token = tokenOf(READ, piece);
-    this.#host.readInto(request, this.#at[piece], this.#bytes[piece], fd, offset, token);
+    this.#host.readInto(this.#requestOf[piece], at, length, fd, offset + got, token);
   }
 
   /** A piece has come. */
   came(piece: number, result: number): void {
-    if (result === -EINTR || result === -EAGAIN) return this.#again(piece);
+    if (result === -EINTR || result === -EAGAIN) return this.#send(piece);
+    if (result > 0) this.#got[piece] += result;
+    // A read that was cut short once failed with EIO.
+    if (result > 0 && this.#got[piece] < this.#bytes[piece]) return this.#send(piece);
     const request = this.#requestOf[piece];
     this.#finish(piece, result);
     this.#settle(request);
@@ -231,7 +261,7 @@ export class Reader {
     const { requests, chunks } = this.#parts;
     const request = this.#requestOf[piece];
     const chunk = this.#chunkOf[piece];
-    if (result !== this.#bytes[piece]) this.#failed(piece, result);
+    if (this.#got[piece] !== this.#bytes[piece]) this.#failed(piece, result);
     else if (!this.#isSound(piece)) this.#damaged(piece, "has a wrong checksum");
     if (chunk < 0) this.#readers[this.#fileOf[piece]]--;
     else chunks.release(chunk);
@@ -249,14 +279,6 @@ export class Reader {
   #wait(request: number): void {
     this.#waits[request] = 1;
     this.#waiting.push(request);
-  }
-
-  #again(piece: number): void {
-    const { fds, chunks } = this.#parts;
-    const chunk = this.#chunkOf[piece];
-    if (chunk < 0) return this.#send(piece, fds[this.#fileOf[piece]], this.#from[piece]);
-    const { fd, dataAt } = chunks.using(chunk);
-    this.#send(piece, fd, dataAt + this.#from[piece] * this.#parts.blockSize);
   }
 
   #isSound(piece: number): boolean {
