@@ -19,7 +19,7 @@ import type { SortedRuns } from "./map/block_map.ts";
 import { batchMemoryBytes } from "./journal/batch.ts";
 import type { JournalIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
-import type { JournalEnd } from "./journal/writer.ts";
+import type { JournalEnd } from "./journal/end.ts";
 import { Maps } from "./maps.ts";
 import type { OpenChunk, OpenedChunk } from "./read/chunk_files.ts";
 

@@ -27,7 +27,7 @@ import { JOURNAL_UNIT, type SegmentHeader } from "./format/journal.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import { Batch } from "./journal/batch.ts";
 import { Requests, Waiting } from "./journal/requests.ts";
-import type { ScannedEnd } from "./journal/scan.ts";
+import type { ScannedEnd } from "./journal/end.ts";
 import { JournalWriter } from "./journal/writer.ts";
 import type { Maps } from "./maps.ts";
 import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";

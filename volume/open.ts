@@ -194,13 +194,15 @@ async function drainAll(host: LoopHost, pace: DrainPace): Promise<void> {
   await pace.sync();
 }
 
-/** Leaves the volume in order. A store that is away for a moment is asked again. */
+/** Leaves the volume in order. A store that is away or full for a moment is asked again. */
 async function release(attempt: () => Promise<void>): Promise<void> {
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof StoreError) || error.fault !== "unavailable") throw error;
+      const mayPass = error instanceof StoreError &&
+        (error.fault === "unavailable" || error.fault === "full");
+      if (!mayPass) throw error;
       await new Promise((resolve) => setTimeout(resolve, RELEASE_PAUSE_MS));
     }
   }

@@ -17,7 +17,7 @@ import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
 import { makeSegments, removeSegments, segmentPaths } from "./journal/files.ts";
 import { type JournalIdentity, readIdentity, writeIdentity } from "./journal/identity.ts";
-import type { JournalEnd } from "./journal/writer.ts";
+import type { JournalEnd } from "./journal/end.ts";
 import type { Seam } from "./seam.ts";
 
 /** What is to be taken, and how. */

@@ -14,7 +14,7 @@ import { areEqual, type Committed, readRun } from "../committed.ts";
 import type { ChunkWriter } from "../format/chunk.ts";
 import type { RunEntry } from "../format/manifest.ts";
 import { encodeRun, Extents } from "../format/run.ts";
-import type { JournalEnd } from "../journal/writer.ts";
+import type { JournalEnd } from "../journal/end.ts";
 import { Collection } from "./collect.ts";
 import { mergeRuns, runsToMerge } from "./merge.ts";
 import { makeChunk, planChunks, type PlannedChunk } from "./pack.ts";

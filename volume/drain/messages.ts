@@ -9,7 +9,7 @@ import type { PackedError } from "../../uapi/packed_error.ts";
 import type { Manifest } from "../format/manifest.ts";
 import type { SortedRuns } from "../map/block_map.ts";
 import type { JournalIdentity } from "../journal/identity.ts";
-import type { JournalEnd } from "../journal/writer.ts";
+import type { JournalEnd } from "../journal/end.ts";
 import type { LostJournal } from "../take.ts";
 
 /** What the drain's thread takes hold of. */

@@ -11,7 +11,7 @@ import { assert, isUblkError, thrownText, UblkError } from "../../uapi/error.ts"
 import { StoreError } from "../../store/store.ts";
 import type { Commit, Drain } from "../engine.ts";
 import type { Seam } from "../seam.ts";
-import type { JournalEnd } from "../journal/writer.ts";
+import type { JournalEnd } from "../journal/end.ts";
 import type { Drainer, MadeCommit } from "./drainer.ts";
 
 /** What has been waiting for so long is committed, in milliseconds. */

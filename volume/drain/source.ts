@@ -18,7 +18,7 @@ import {
 } from "../format/journal.ts";
 import { FormatError } from "../format/record.ts";
 import type { ScannedBatch } from "../journal/scan.ts";
-import type { JournalEnd } from "../journal/writer.ts";
+import type { JournalEnd } from "../journal/end.ts";
 
 /** The parts of a {@linkcode JournalSource}. */
 export interface JournalSourceParts {

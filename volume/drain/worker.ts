@@ -13,7 +13,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { packError } from "../../uapi/packed_error.ts";
 import { readRun } from "../committed.ts";
 import { openSegments } from "../journal/files.ts";
-import type { JournalEnd } from "../journal/writer.ts";
+import type { JournalEnd } from "../journal/end.ts";
 import { MACHINE } from "../seam.ts";
 import { type Taken, takeVolume } from "../take.ts";
 import { Board, DrainSide } from "./board.ts";

@@ -18,8 +18,9 @@ import {
   SUM_BYTES,
 } from "../format/journal.ts";
 import type { Maps } from "../maps.ts";
-import { scanJournal, type ScannedBatch, type ScannedEnd } from "./scan.ts";
-import type { JournalEnd } from "./writer.ts";
+import type { ScannedEnd } from "./end.ts";
+import { scanJournal, type ScannedBatch } from "./scan.ts";
+import type { JournalEnd } from "./end.ts";
 
 /** The parts of a recovery. */
 export interface RecoveryParts {

@@ -25,7 +25,7 @@ import {
   type SegmentHeader,
 } from "../format/journal.ts";
 import { FormatError } from "../format/record.ts";
-import type { JournalEnd } from "./writer.ts";
+import type { JournalEnd, ScannedEnd } from "./end.ts";
 
 /** A sound batch of a journal. */
 export interface ScannedBatch {
@@ -35,16 +35,6 @@ export interface ScannedBatch {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The position of its first byte. */
   readonly position: number;
-}
-
-/** Where a journal ends that has been read. */
-export interface ScannedEnd extends JournalEnd {
-  /**
-   * Where the next batch may be written: the start of a segment in which nothing is. Behind the end
-   * lies what a crash has torn. New data in its place could make a torn batch whole that was given
-   * up: one of which only blocks were missing that happen to be written again.
-   */
-  readonly next: number;
 }
 
 /** The journal to read. */

@@ -17,21 +17,9 @@ import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
 import { assert, fail } from "../../uapi/error.ts";
 import { JOURNAL_UNIT, SEGMENT_HEADER_BYTES, type SegmentHeader } from "../format/journal.ts";
 import type { Batch } from "./batch.ts";
-import type { ScannedEnd } from "./scan.ts";
+import type { ScannedEnd } from "./end.ts";
 import type { Requests } from "./requests.ts";
 import { SYNC, tokenOf, WRITE } from "../tokens.ts";
-
-/** Where the journal continues. */
-export interface JournalEnd {
-  /** The position after the last batch. */
-  readonly position: number;
-  /** The sequence of the last batch. */
-  readonly sequence: number;
-  /** The sum of its header. */
-  readonly chain: number;
-  /** Bytes of data in all batches so far. */
-  readonly written: number;
-}
 
 /** The parts of a {@linkcode JournalWriter}. */
 export interface JournalWriterParts {
