@@ -51,11 +51,18 @@ export interface VolumeDiskOptions {
   readonly withoutJournal?: boolean;
   /**
    * What a write does when the journal is full, because the store is away or slow: it waits, or fails
-   * with ENOSPC.
+   * with ENOSPC. A write that has waited for 25 s fails too.
    *
    * @default "wait"
    */
   readonly whenFull?: "wait" | "error";
+  /**
+   * When a FLUSH, or a write with FUA, is answered: once the journal has what it covers on its disk,
+   * or once the store has it. The latter survives the loss of this machine, and is slow.
+   *
+   * @default "local"
+   */
+  readonly durability?: "local" | "store";
   /**
    * The block size that the volume must have, in bytes.
    *
@@ -77,6 +84,7 @@ interface StoredOptions {
   readonly journalBytes: number;
   readonly withoutJournal: boolean;
   readonly whenFull: "wait" | "error";
+  readonly durability: "local" | "store";
   readonly blockSize?: number;
   readonly readOnly: boolean;
 }
@@ -90,6 +98,7 @@ interface StoredOptions {
 export function volume(name: string, options: VolumeDiskOptions = {}): BackendSpec {
   const { store = defaultStore(), journal = defaultJournals(), journalSize } = options;
   const { withoutJournal = false, whenFull = "wait", blockSize, readOnly = false } = options;
+  const { durability = "local" } = options;
   new ObjectNames(name);
   if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
     throw invalid(`the store ${store} is no absolute path and no URL`, "use /PATH or file:///PATH");
@@ -104,14 +113,15 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   const stored = { name, store, journal, journalBytes, withoutJournal, whenFull };
   return {
     module: import.meta.url,
-    options: { ...stored, blockSize, readOnly } satisfies StoredOptions,
+    options: { ...stored, durability, blockSize, readOnly } satisfies StoredOptions,
   };
 }
 
 /** Opens the volume. */
 export async function open(options: unknown): Promise<Backend> {
-  const { name, store, journal, journalBytes, withoutJournal, whenFull, blockSize, readOnly } =
+  const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } =
     options as StoredOptions;
+  const { blockSize, readOnly } = options as StoredOptions;
   const folder = `${journal}/${name}`;
   makeFolders(realFiles, folder);
   const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
@@ -119,6 +129,7 @@ export async function open(options: unknown): Promise<Backend> {
     ...{ name, store, folder, withoutJournal, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
     failsWhenFull: whenFull === "error",
+    isDurableInStore: durability === "store",
   });
   const { engine, volume: { manifest } } = served;
   if (blockSize !== undefined && blockSize !== manifest.blockSize) {
@@ -128,8 +139,11 @@ export async function open(options: unknown): Promise<Backend> {
       "leave the block size out: it is decided when a volume is created",
     );
   }
+  let { size } = manifest;
   return {
-    size: manifest.size,
+    get size() {
+      return size;
+    },
     readOnly,
     blockSize: manifest.blockSize,
     synchronous: true,
@@ -150,6 +164,10 @@ export async function open(options: unknown): Promise<Backend> {
     },
     writeZeroes() {
       throw needsHost();
+    },
+    resize(to) {
+      served.resize(to);
+      size = to;
     },
     close: () => served.close(),
   };
@@ -188,6 +206,12 @@ export const target: Target = {
       choices: ["wait", "error"],
       help: "What writes do when the journal is full. Default: wait.",
     },
+    {
+      name: "durability",
+      kind: "text",
+      choices: ["local", "store"],
+      help: "What has flushed data: the journal's disk or the store. Default: local.",
+    },
   ],
   spec(values) {
     const { name } = values;
@@ -198,6 +222,7 @@ export const target: Target = {
       journalSize: values["journal-size"] as number | undefined,
       withoutJournal: values["without-journal"] === true,
       whenFull: values["when-full"] as "wait" | "error" | undefined,
+      durability: values.durability as "local" | "store" | undefined,
       blockSize: values["block-size"],
       readOnly: values["read-only"],
     });

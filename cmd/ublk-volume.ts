@@ -18,6 +18,7 @@ import {
   findVolumeCommand,
   IMPORT_FLAGS,
   LS_FLAGS,
+  RESIZE_FLAGS,
   RM_FLAGS,
   VOLUME_COMMANDS,
   VOLUME_EXAMPLES,
@@ -66,6 +67,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   check: reading(CHECK_FLAGS, async () => (await import("./volume/check.ts")).check),
   import: reading(IMPORT_FLAGS, async () => (await import("./volume/transfer.ts")).importFile),
   export: reading(EXPORT_FLAGS, async () => (await import("./volume/transfer.ts")).exportFile),
+  resize: reading(RESIZE_FLAGS, async () => (await import("./volume/resize.ts")).resize),
   rm: reading(RM_FLAGS, async () => (await import("./volume/remove.ts")).remove),
 };
 

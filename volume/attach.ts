@@ -48,13 +48,17 @@ export interface EngineSizes {
 /** The sizes for real disks. */
 export const ENGINE_SIZES: EngineSizes = { batchData: 1 << 20, batches: 16, openChunks: 256 };
 
-/** Enters a run of the block map: later ones win. */
+/** Enters a run of the block map: later ones win. What is beyond the end of the disk is left out. */
 export function enterRun(maps: Maps, run: SortedRuns): void {
-  if (run.places.subarray(0, run.length).indexOf(HOLE) < 0) return maps.chunks.loadSorted(run);
-  for (let nth = 0; nth < run.length; nth++) {
-    const [block, count, place] = [run.blocks[nth], run.counts[nth], run.places[nth]];
-    if (place === HOLE) maps.chunks.remove(block, count);
-    else maps.chunks.set(block, count, place);
+  const { length, blocks, counts, places } = run;
+  const last = length - 1;
+  const isInside = length === 0 || blocks[last] + counts[last] <= maps.blocks;
+  if (isInside && places.subarray(0, length).indexOf(HOLE) < 0) return maps.chunks.loadSorted(run);
+  for (let nth = 0; nth < length; nth++) {
+    const count = Math.min(counts[nth], maps.blocks - blocks[nth]);
+    if (count <= 0) return;
+    if (places[nth] === HOLE) maps.chunks.remove(blocks[nth], count);
+    else maps.chunks.set(blocks[nth], count, places[nth]);
   }
 }
 

@@ -313,6 +313,19 @@ export class VolumeEngine implements Engine {
     drain.taken();
   }
 
+  /**
+   * Changes the size of the disk, in blocks.
+   *
+   * @returns False if blocks beyond the new end are not holes: data is not thrown away.
+   */
+  resize(blocks: number): boolean {
+    const { maps } = this.#parts;
+    const rest = maps.blocks - blocks;
+    if (rest > 0 && (this.#writer.lacks || !maps.areHoles(blocks, rest))) return false;
+    maps.resize(blocks);
+    return true;
+  }
+
   /** Closes the chunks that are open. */
   close(): void {
     this.#chunks[Symbol.dispose]();

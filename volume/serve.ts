@@ -7,6 +7,7 @@
 import { engineMemory } from "../disk/engine_memory.ts";
 import type { File } from "../files/port.ts";
 import { type RealFile, realFiles } from "../files/real.ts";
+import { EIO } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { unpackError } from "../uapi/packed_error.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
@@ -22,7 +23,14 @@ import { ObjectNames } from "./names.ts";
 export type ServeVolumeOptions = Omit<TakeOrder, "board" | "wakeFd"> & {
   /** A full journal fails writes with ENOSPC, instead of making them wait. */
   readonly failsWhenFull: boolean;
+  /** A FLUSH is answered only once the store has what it covers. */
+  readonly isDurableInStore: boolean;
 };
+
+/** How long a full journal makes writes wait, in microseconds: less than a device's deadline. */
+const WAIT_US = 25_000_000;
+/** How long a new size may take to be durable, in milliseconds. */
+const RESIZE_MS = 15_000;
 
 /** A volume that is open. */
 export interface ServedVolume {
@@ -32,13 +40,19 @@ export interface ServedVolume {
   readonly recovered: number;
   /** The engine, for one host. */
   readonly engine: VolumeEngine;
+  /**
+   * Gives the disk another size in bytes, and blocks this thread until that is durable.
+   *
+   * @throws {UblkError} If it is to shrink below its data, or the store does not take it in time.
+   */
+  resize(size: number): void;
   /** Drains all of it and leaves it in order. The engine must have no request. */
   close(): Promise<void>;
 }
 
 /** Opens a volume. @throws {UblkError} */
 export async function openServedVolume(options: ServeVolumeOptions): Promise<ServedVolume> {
-  const { failsWhenFull, ...rest } = options;
+  const { failsWhenFull, isDurableInStore, ...rest } = options;
   await using stack = new AsyncDisposableStack();
   const wakeFd = eventFd();
   stack.defer(() => closeFd(wakeFd));
@@ -56,6 +70,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const fdOf = (file: File) => (file as RealFile).fd;
   const { engine, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
+    ...{ isDurableInStore, waitUs: WAIT_US },
     allocate: engineMemory,
     openChunk: chunkOpener({
       ...{ files: realFiles, fdOf, volume: identity.volume },
@@ -71,6 +86,17 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const owned = stack.move();
   return {
     ...{ volume, engine, recovered: batches },
+    resize(size) {
+      const before = maps.blocks;
+      const blocks = size / manifest.blockSize;
+      if (blocks === before) return;
+      if (!engine.resize(blocks)) {
+        throw refusedSize(options.name, "there is data beyond the new end", "discard it first");
+      }
+      if (side.resize(size, RESIZE_MS)) return;
+      engine.resize(before);
+      throw refusedSize(options.name, "the store does not take it", "try again once it is there");
+    },
     async close() {
       try {
         // Nobody takes over what a last commit has made durable: the maps are not needed any more.
@@ -82,6 +108,10 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
       }
     },
   };
+}
+
+function refusedSize(name: string, reason: string, hint: string): UblkError {
+  return new UblkError("VOLUME_STORE", { operation: `resize ${name}`, reason, hint, errno: EIO });
 }
 
 /** The drain's thread. */

@@ -85,6 +85,13 @@ export const LS_FLAGS = [
 /** Flags of `ublk-volume info`. */
 export const VOLUME_INFO_FLAGS = [NAME, STORE, JSON_FLAG] as const satisfies readonly Flag[];
 
+/** Flags of `ublk-volume resize`. */
+export const RESIZE_FLAGS = [
+  NAME,
+  { name: "size", short: "s", kind: "size", required: true, help: "The new size of the disk." },
+  STORE,
+] as const satisfies readonly Flag[];
+
 /** Flags of `ublk-volume check`. */
 export const CHECK_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
 
@@ -166,7 +173,7 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
     ],
   },
   {
-    heading: "Bring data in and out",
+    heading: "Change a volume",
     commands: [
       {
         name: "import",
@@ -183,6 +190,14 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         operands: "NAME FILE",
         words: ["name", "file"],
         examples: ["ublk-volume export db disk.img"],
+      },
+      {
+        name: "resize",
+        summary: "give a volume another size, attached or not",
+        flags: RESIZE_FLAGS,
+        operands: "NAME",
+        words: ["name", "size"],
+        examples: ["ublk-volume resize db 20G"],
       },
       {
         name: "rm",

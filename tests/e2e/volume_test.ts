@@ -153,17 +153,24 @@ Deno.test("a volume where a newcomer's is: under /var/lib/ublk", async () => {
       disk: path,
       at: at.path,
     });
+    await right(volume("resize", "db", "12G"));
+    await sh(
+      "resize2fs $disk > /dev/null 2>&1; test $(blockdev --getsize64 $disk) = $((12 << 30))",
+      { disk: path },
+    );
     // It is in use.
     assertOneLine(await volume("detach", "db"), 1, /mounted/);
     await sh("umount $at/m", { at: at.path });
     await right(volume("detach", "db"));
-    assertMatch(await right(volume("ls")), /^NAME .*\ndb +10 GiB/);
+    assertMatch(await right(volume("ls")), /^NAME .*\ndb +12 GiB/);
     const again = await attach("db", "-r", "reissue");
     await sh("mount $disk $at/m; grep hello $at/m/hello; umount $at/m", {
       disk: again.path,
       at: at.path,
     });
     await right(volume("detach", "db"));
+    await right(volume("resize", "db", "13G"));
+    assertOneLine(await volume("resize", "db", "1G"), 2, /there is data beyond the new end/);
     await right(volume("rm", "db"));
     assertEquals(await right(volume("ls", "--noheadings")), "");
   } finally {

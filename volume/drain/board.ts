@@ -33,6 +33,8 @@ const ENTRIES = 5;
 const FAILED = 6;
 /** Bytes of the report that waits to be logged; 0 for none. */
 const REPORT = 7;
+/** Counts the sizes that the drain has made durable. */
+const RESIZED = 8;
 const WORDS = 16;
 
 // Numbers of the second part.
@@ -46,6 +48,8 @@ const COMMIT_POSITION = 4;
 const COMMITTED_POSITION = 5;
 const STORED_BYTES = 6;
 const COMMITS = 7;
+/** The size that the disk is to have. */
+const SIZE = 8;
 const NUMBERS = 16;
 
 /** The journal is full: drain now. */
@@ -54,6 +58,9 @@ export const ORDER_HURRY = 1;
 export const ORDER_SYNC = 2;
 /** Drain all of it, leave the volume in order, and end. */
 export const ORDER_STOP = 4;
+
+/** Give the disk another size. */
+export const ORDER_RESIZE = 8;
 
 const REPORT_BYTES = 2048;
 /** Most entries of a commit. Pieces that a chunk's end divides are two. */
@@ -164,6 +171,19 @@ export class EngineSide implements Drain {
     return Atomics.load(this.#board.words, FAILED) !== 0;
   }
 
+  /**
+   * Has the drain make another size of the disk durable, and blocks this thread until it has.
+   *
+   * @returns Whether it has in time.
+   */
+  resize(size: number, ms: number): boolean {
+    const { words, numbers } = this.#board;
+    const before = Atomics.load(words, RESIZED);
+    numbers[SIZE] = size;
+    this.#board.order(ORDER_RESIZE);
+    return Atomics.wait(words, RESIZED, before, ms) !== "timed-out" && !this.hasFailed;
+  }
+
   report(): string | undefined {
     const { words, text } = this.#board;
     const bytes = Atomics.load(words, REPORT);
@@ -209,6 +229,18 @@ export class DrainSide {
     Atomics.and(this.#board.words, ORDERS, ~orders);
   }
 
+  /** The size that the disk is to have, in bytes. */
+  get size(): number {
+    return this.#board.numbers[SIZE];
+  }
+
+  /** Tells the engine's thread that the size is durable. */
+  resized(): void {
+    Atomics.and(this.#board.words, ORDERS, ~ORDER_RESIZE);
+    Atomics.add(this.#board.words, RESIZED, 1);
+    Atomics.notify(this.#board.words, RESIZED);
+  }
+
   /** Whether the engine has not taken over the last commit yet. */
   get isHandingOver(): boolean {
     return Atomics.load(this.#board.words, COMMIT) !== 0;
@@ -231,6 +263,8 @@ export class DrainSide {
   /** Tells the engine that nothing will be drained any more. */
   fail(): void {
     Atomics.store(this.#board.words, FAILED, 1);
+    // Nobody waits for a size in vain.
+    Atomics.notify(this.#board.words, RESIZED);
     signalEventFd(this.#wakeFd);
   }
 

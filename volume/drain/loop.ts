@@ -1,5 +1,5 @@
 /**
- * When the drain commits: after 64 MiB, or when what waits is 5 s old, or at once if the journal is
+ * When the drain commits: after so many bytes, or when what waits is 5 s old, or at once if the journal is
  * full, somebody asks for it, or the volume is detached.
  *
  * A store that is away or full is tried again, less and less often, for as long as it takes; until
@@ -12,11 +12,9 @@
 import { StoreError } from "../../store/store.ts";
 import type { Committed } from "../committed.ts";
 import type { Seam } from "../seam.ts";
-import { type DrainSide, ORDER_HURRY, ORDER_STOP, ORDER_SYNC } from "./board.ts";
+import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP, ORDER_SYNC } from "./board.ts";
 import type { Drainer } from "./drainer.ts";
 
-/** Bytes of the journal after which a commit is made. */
-const COMMIT_BYTES = 64 << 20;
 /** Age of what waits after which a commit is made, in milliseconds. */
 const COMMIT_MS = 5000;
 /** Pauses between attempts to reach a store, in milliseconds. */
@@ -33,6 +31,8 @@ export interface DrainLoopParts {
   readonly committed: Committed;
   /** Where the drain begins in the journal. */
   readonly position: number;
+  /** Bytes of the journal after which a commit is made. */
+  readonly commitBytes: number;
   /** Time. */
   readonly seam: Seam;
 }
@@ -43,7 +43,7 @@ export interface DrainLoopParts {
  * @returns The error that ended it early, if one did.
  */
 export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
-  const { board, drainer, committed, seam } = parts;
+  const { board, drainer, committed, commitBytes, seam } = parts;
   let done = parts.position;
   let sinceMs: number | undefined = undefined;
   let retryMs = 0;
@@ -51,6 +51,16 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
     const wakes = board.wakes;
     const { orders } = board;
     const { position } = board.published();
+    if ((orders & ORDER_RESIZE) !== 0) {
+      try {
+        await committed.commit({ size: board.size });
+        board.resized();
+      } catch (error) {
+        if (!isPassing(error)) return failed(board, error);
+        retryMs = await again(board, error, retryMs);
+      }
+      continue;
+    }
     if (position <= done) {
       sinceMs = undefined;
       board.carriedOut(orders & (ORDER_HURRY | ORDER_SYNC));
@@ -69,9 +79,9 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
     }
     sinceMs ??= seam.clock();
     const leftMs = COMMIT_MS - (seam.clock() - sinceMs);
-    const isDue = orders !== 0 || position - done >= COMMIT_BYTES || leftMs <= 0;
+    const isDue = orders !== 0 || position - done >= commitBytes || leftMs <= 0;
     if (!isDue) {
-      await board.sleep(wakes, done + COMMIT_BYTES, leftMs);
+      await board.sleep(wakes, done + commitBytes, leftMs);
       continue;
     }
     if (board.isHandingOver && (orders & ORDER_STOP) === 0) {

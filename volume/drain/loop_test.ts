@@ -48,7 +48,9 @@ class Rig implements AsyncDisposable {
       },
     } as unknown as Committed;
     const board = new DrainSide(this.board, this.wakeFd);
-    this.ended = drainLoop({ board, drainer, committed, position: 1000, seam: MACHINE });
+    this.ended = drainLoop({
+      ...{ board, drainer, committed, position: 1000, seam: MACHINE, commitBytes: 64 * MIB },
+    });
   }
 
   /** Lets the loop do what it can at once. */

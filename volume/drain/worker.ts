@@ -75,6 +75,8 @@ async function drain(from: JournalEnd): Promise<void> {
     board: new DrainSide(new Board(order.board), order.wakeFd),
     drainer: new Drainer({ committed, source, data: data.bytes }),
     ...{ committed, seam: MACHINE, position: from.position },
+    // A small journal must not be full before the drain begins.
+    commitBytes: Math.min(COMMIT_BYTES, identity.size * identity.files / 4),
   });
   for (const file of journal) file.close();
   taken[Symbol.dispose]();
