@@ -26,7 +26,7 @@ import { UBLK_IO_OP_FLUSH } from "../uapi/ublk_io.ts";
 
 const HABITS: Habits = {
   ...{ segmentSize: 16384, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
-  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4 },
+  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
 };
 
 async function made(options?: ServerOptions): Promise<{ world: World; server: Server }> {

@@ -181,7 +181,7 @@ export class Server {
       data: new Uint8Array((20 + habits.batchBlocks) * BLOCK),
     });
     host.serve(engine);
-    pauses = true;
+    pauses ||= habits.pauses;
     const parts = { host, drain, drainer, engine, taken, store, reports };
     return new Server(world, options, parts);
   }
