@@ -259,3 +259,22 @@ Deno.test("a trim reads as zeroes, and writes no data", async () => {
   const next = await checkNext(world);
   assertEquals(next.contents(), new Array(BLOCKS).fill(0));
 });
+
+Deno.test("a segment is not used again while it is read", async () => {
+  const { world, server } = await made();
+  writeEach(server, Array.from({ length: 10 }, (_, nth) => nth));
+  server.host.holdsReads = true;
+  server.read(0, 1);
+  assertEquals(server.host.underWay, 1);
+  for (let nth = 0; nth < 60; nth++) {
+    if (server.host.hasRoom) server.write(10 + nth % 30, 1, server.history.nextId(), false);
+    server.host.batchEnd();
+    while (server.host.underWay > 1) server.host.step();
+    await server.drain();
+  }
+  assert(server.host.reading > 0, "the read still waits");
+  assert(server.host.open > 1, "writes wait for its segment");
+  // The read is compared with what was written.
+  await server.finish();
+  await checkNext(world);
+});
