@@ -29,8 +29,11 @@ const HABITS: Habits = {
   ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
 };
 
-async function made(options?: ServerOptions): Promise<{ world: World; server: Server }> {
-  const world = new World(1, undefined, HABITS);
+async function made(
+  options?: ServerOptions,
+  seed = 1,
+): Promise<{ world: World; server: Server }> {
+  const world = new World(seed, undefined, HABITS);
   await world.create();
   return { world, server: await Server.start(world, options) };
 }
@@ -277,4 +280,26 @@ Deno.test("a segment is not used again while it is read", async () => {
   // The read is compared with what was written.
   await server.finish();
   await checkNext(world);
+});
+
+Deno.test("a trim of what is being trimmed is not answered first", async () => {
+  const { server } = await made();
+  writeEach(server, [0], true);
+  server.write(0, 1, 0, false);
+  server.host.batchEnd();
+  assertEquals(server.host.underWay, 1);
+  server.write(0, 1, 0, false);
+  assertEquals(server.host.open, 2);
+});
+
+Deno.test("a trim with FUA of what is trimmed already makes that durable", async () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const { world, server } = await made({}, seed);
+    writeEach(server, [0], true);
+    server.write(0, 1, 0, false);
+    server.serve();
+    server.write(0, 1, 0, true);
+    server.serve();
+    await checkNext(world, "power");
+  }
 });

@@ -255,6 +255,8 @@ export class Server {
     for (let turn = 0; this.#commit !== undefined || this.#drain.made !== undefined; turn++) {
       assert(turn < MOST_TURNS, "a commit is made in the end");
       this.host.batchEnd();
+      // A commit may be taken over in parts, with pauses between.
+      if (this.host.underWay > this.host.held) this.host.step();
       this.#world.paused.shift()?.();
       await this.#settle();
     }

@@ -99,6 +99,11 @@ export class SimHost implements EngineHost {
     return this.#operations.length;
   }
 
+  /** The number of operations that wait until there are no others. */
+  get held(): number {
+    return this.#operations.filter(({ due }) => due === Infinity).length;
+  }
+
   /** Makes a request. */
   make(request: SimRequest): void {
     const slot = this.#slots.indexOf(undefined);
