@@ -26,12 +26,15 @@ import { UBLK_IO_OP_FLUSH } from "../uapi/ublk_io.ts";
 
 const HABITS: Habits = {
   ...{ segmentSize: 16384, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
-  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4 },
+  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
   isDurableInStore: false,
 };
 
-async function made(options?: ServerOptions): Promise<{ world: World; server: Server }> {
-  const world = new World(1, undefined, HABITS);
+async function made(
+  options?: ServerOptions,
+  seed = 1,
+): Promise<{ world: World; server: Server }> {
+  const world = new World(seed, undefined, HABITS);
   await world.create();
   return { world, server: await Server.start(world, options) };
 }
@@ -259,4 +262,45 @@ Deno.test("a trim reads as zeroes, and writes no data", async () => {
   assertEquals(manifest.position - position, BLOCK);
   const next = await checkNext(world);
   assertEquals(next.contents(), new Array(BLOCKS).fill(0));
+});
+
+Deno.test("a segment is not used again while it is read", async () => {
+  const { world, server } = await made();
+  writeEach(server, Array.from({ length: 10 }, (_, nth) => nth));
+  server.host.holdsReads = true;
+  server.read(0, 1);
+  assertEquals(server.host.underWay, 1);
+  for (let nth = 0; nth < 60; nth++) {
+    if (server.host.hasRoom) server.write(10 + nth % 30, 1, server.history.nextId(), false);
+    server.host.batchEnd();
+    while (server.host.underWay > 1) server.host.step();
+    await server.drain();
+  }
+  assert(server.host.reading > 0, "the read still waits");
+  assert(server.host.open > 1, "writes wait for its segment");
+  // The read is compared with what was written.
+  await server.finish();
+  await checkNext(world);
+});
+
+Deno.test("a trim of what is being trimmed is not answered first", async () => {
+  const { server } = await made();
+  writeEach(server, [0], true);
+  server.write(0, 1, 0, false);
+  server.host.batchEnd();
+  assertEquals(server.host.underWay, 1);
+  server.write(0, 1, 0, false);
+  assertEquals(server.host.open, 2);
+});
+
+Deno.test("a trim with FUA of what is trimmed already makes that durable", async () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const { world, server } = await made({}, seed);
+    writeEach(server, [0], true);
+    server.write(0, 1, 0, false);
+    server.serve();
+    server.write(0, 1, 0, true);
+    server.serve();
+    await checkNext(world, "power");
+  }
 });

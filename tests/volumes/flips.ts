@@ -28,6 +28,7 @@ const KINDS: readonly Kind[] = [
   { folder: `/store/${NAME}/manifests`, file: /./, first: 256 },
   { folder: `/store/${NAME}/maps`, file: /./, first: 128 },
   { folder: `/store/${NAME}/chunks`, file: /./, first: 256 },
+  { folder: `/store/${NAME}/chunks`, file: /./, first: 8192 },
   { folder: JOURNAL, file: /^journal-id$/, first: 64 },
   // The segment's header; a batch's header; anything.
   { folder: JOURNAL, file: /^journal-\d/, first: 88 },

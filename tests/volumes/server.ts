@@ -185,7 +185,7 @@ export class Server {
       data: new Uint8Array((20 + habits.batchBlocks) * BLOCK),
     });
     host.serve(engine);
-    pauses = true;
+    pauses ||= habits.pauses;
     const parts = { host, drain, drainer, engine, taken, store, reports };
     return new Server(world, options, parts);
   }
@@ -259,8 +259,8 @@ export class Server {
     for (let turn = 0; this.#commit !== undefined || this.#drain.made !== undefined; turn++) {
       assert(turn < MOST_TURNS, "a commit is made in the end");
       this.host.batchEnd();
-      // Between two parts of a commit the engine pauses.
-      this.host.step();
+      // A commit may be taken over in parts, with pauses between.
+      if (this.host.underWay > this.host.held) this.host.step();
       this.#world.paused.shift()?.();
       await this.#settle();
     }

@@ -52,6 +52,8 @@ export class SimHost implements EngineHost {
   readonly #operations: Operation[] = [];
   readonly #files: File[] = [];
   #engine: Engine | undefined;
+  /** Reads that begin are performed last of all. */
+  holdsReads = false;
   #nowUs = 0;
   #steps = 0;
 
@@ -95,6 +97,11 @@ export class SimHost implements EngineHost {
   /** The number of operations that have not completed. */
   get underWay(): number {
     return this.#operations.length;
+  }
+
+  /** The number of operations that wait until there are no others. */
+  get held(): number {
+    return this.#operations.filter(({ due }) => due === Infinity).length;
   }
 
   /** Makes a request. */
@@ -151,7 +158,8 @@ export class SimHost implements EngineHost {
     token: number,
   ): void {
     const { data } = this.#request(request);
-    this.#add(token, () => this.#file(fd).readAt(data.subarray(at, at + length), offset));
+    const perform = () => this.#file(fd).readAt(data.subarray(at, at + length), offset);
+    this.#add(token, perform, this.holdsReads ? Infinity : undefined);
   }
 
   read(
@@ -201,9 +209,9 @@ export class SimHost implements EngineHost {
     return this.#files[fd];
   }
 
-  #add(token: number, perform: () => number): void {
+  #add(token: number, perform: () => number, dueAt?: number): void {
     const isSlow = this.#dice.draw(SLOW) === 0;
-    const due = isSlow ? this.#steps + this.#dice.draw(SLOW_STEPS) : 0;
+    const due = dueAt ?? (isSlow ? this.#steps + this.#dice.draw(SLOW_STEPS) : 0);
     this.#operations.push({ token, due, perform: () => resultOf(perform) });
   }
 }

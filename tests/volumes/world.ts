@@ -52,6 +52,8 @@ export interface Habits {
   readonly blocks: number;
   /** One chance in so many begins a commit. */
   readonly drains: number;
+  /** Calls to the store wait. Otherwise there are many more commits. */
+  readonly pauses: boolean;
   /** Most pieces of reads on their way. */
   readonly pieces: number;
   /** A flush waits for the store. */
@@ -71,6 +73,7 @@ function habitsOf(dice: Dice): Habits {
     fua: oneOf(4, 50),
     blocks: oneOf(8, BLOCKS, BLOCKS),
     drains: oneOf(1, 3, 20),
+    pauses: oneOf(true, true, false),
     pieces: oneOf(2, 20),
     isDurableInStore: oneOf(false, false, true),
   };
