@@ -18,7 +18,8 @@ import { defaultJournals, defaultStore } from "../volume/folders.ts";
 import { ENGINE_SIZES } from "../volume/attach.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
 import { ObjectNames } from "../volume/names.ts";
-import { needsHost, openServedVolume } from "../volume/serve.ts";
+import { VolumeMethods } from "../volume/methods.ts";
+import { openServedVolume } from "../volume/serve.ts";
 
 const invalid = invalidIn("a volume");
 
@@ -139,6 +140,7 @@ export async function open(options: unknown): Promise<Backend> {
       "leave the block size out: it is decided when a volume is created",
     );
   }
+  const methods = new VolumeMethods(engine, (words) => console.error(words));
   let { size } = manifest;
   return {
     get size() {
@@ -146,30 +148,22 @@ export async function open(options: unknown): Promise<Backend> {
     },
     readOnly,
     blockSize: manifest.blockSize,
-    synchronous: true,
     persistent: true,
     fua: true,
     engine,
-    readAt() {
-      throw needsHost();
-    },
-    writeAt() {
-      throw needsHost();
-    },
-    flush() {
-      throw needsHost();
-    },
-    trim() {
-      throw needsHost();
-    },
-    writeZeroes() {
-      throw needsHost();
-    },
+    readAt: (buffer, offset) => methods.read(buffer, offset),
+    writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
+    flush: () => methods.flush(),
+    trim: (offset, length) => methods.trim(offset, length),
+    writeZeroes: (offset, length) => methods.writeZeroes(offset, length),
     resize(to) {
       served.resize(to);
       size = to;
     },
-    close: () => served.close(),
+    async close() {
+      await methods[Symbol.asyncDispose]();
+      await served.close();
+    },
   };
 }
 

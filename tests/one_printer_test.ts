@@ -13,6 +13,7 @@ const PRINTERS: readonly string[] = [
   // Uses a thread's console, which the commands redirect to their log.
   "backends/zip/open.ts",
   "volume/serve.ts",
+  "backends/volume.ts",
   "queue/console.ts",
 ];
 

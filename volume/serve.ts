@@ -174,12 +174,3 @@ class DrainWorker {
     return new Promise((resolve) => this.#resolve = resolve);
   }
 }
-
-/** The error of a call that only an engine's host may make. */
-export function needsHost(): UblkError {
-  return new UblkError("BACKEND_OPEN", {
-    operation: "volume",
-    reason: "a volume is served through its engine",
-    hint: "serve it in a Worker, without wrappers around it",
-  });
-}

@@ -1,0 +1,73 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import type { Backend } from "../disk/backend.ts";
+import { inFolder } from "../tests/volumes/folders.ts";
+import { UblkError } from "../uapi/error.ts";
+import { volumeInfo } from "../volume/list.ts";
+import { Volume } from "../volume/volume.ts";
+import { open, volume, type VolumeDiskOptions } from "./volume.ts";
+
+const BLOCK = 4096;
+
+const opened = (name: string, options: VolumeDiskOptions) => open(volume(name, options).options);
+
+Deno.test("a volume serves wrappers by its methods, and its drain goes on beside them", async () => {
+  await inFolder(async ({ store, journal, journalSize }) => {
+    await Volume.create("v", { store, size: "64M" });
+    const disk = await opened("v", { store, journal, journalSize });
+    assertEquals([disk.size, disk.blockSize, disk.persistent, disk.fua], [
+      ...[64 << 20, BLOCK, true, true],
+    ]);
+    // More than the journal holds: it is drained and taken over meanwhile.
+    const data = new Uint8Array(3 << 20);
+    for (let round = 1; round <= 12; round++) {
+      await disk.writeAt(data.fill(round), round * data.length, { fua: round % 3 === 0 });
+    }
+    await disk.flush!();
+    await disk.trim!(data.length, data.length);
+    await disk.writeZeroes!(2 * data.length, BLOCK, { mayUnmap: true });
+    const check = async (disk: Backend) => {
+      const found = [];
+      for (const at of [data.length, 2 * data.length, 2 * data.length + BLOCK, 12 * data.length]) {
+        const block = new Uint8Array(BLOCK).fill(0xee);
+        await disk.readAt(block, at);
+        found.push(block[0]);
+      }
+      assertEquals(found, [0, 0, 2, 12]);
+    };
+    await check(disk);
+    await disk.resize!(128 << 20);
+    assertEquals(disk.size, 128 << 20);
+    await disk.close!();
+    assertEquals((await volumeInfo(store, "v")).attachedBy, undefined);
+    const again = await opened("v", { store, journal, journalSize });
+    assertEquals(again.size, 128 << 20);
+    await check(again);
+    await again.close!();
+  });
+});
+
+Deno.test("a volume of another block size than the device is to have is refused, and left in order", async () => {
+  await inFolder(async ({ store, journal, journalSize }) => {
+    await Volume.create("v", { store, size: "4M", blockSize: 512 });
+    await assertRejects(
+      () => opened("v", { store, journal, journalSize, blockSize: 4096 }),
+      UblkError,
+      "blocks of 512 bytes, and not 4096",
+    );
+    assertEquals((await volumeInfo(store, "v")).attachedBy, undefined);
+  });
+});
+
+Deno.test("volume() refuses what cannot be", () => {
+  const paths = { store: "/s", journal: "/j" };
+  for (
+    const [name, options, words] of [
+      ["../v", paths, "is no name of a volume"],
+      ["v", { ...paths, store: "relative" }, "no absolute path and no URL"],
+      ["v", { ...paths, journal: "relative" }, "no absolute path"],
+      ["v", { ...paths, journalSize: 4096 }, "is not possible"],
+    ] as const
+  ) {
+    assertThrows(() => volume(name, options), UblkError, words);
+  }
+});

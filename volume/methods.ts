@@ -1,0 +1,118 @@
+/**
+ * A volume's engine by methods with Promises, for whoever cannot call an engine: wrappers. They start
+ * a host of their own in the thread's event loop when the first one is called.
+ *
+ * @module
+ */
+
+import { realFiles } from "../files/real.ts";
+import { UblkError } from "../uapi/error.ts";
+import {
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
+} from "../uapi/ublk_io.ts";
+import { isSignalled, resetEventFd } from "../uring/libc.ts";
+import { PolledFd } from "../uring/poller.ts";
+import type { VolumeEngine } from "./engine.ts";
+import { type FileOperations, fileOperations } from "./file_operations.ts";
+import { LoopHost, type LoopRequest } from "./loop_host.ts";
+
+const REQUESTS = 64;
+const REQUEST_BYTES = 1 << 20;
+
+/** Calls an engine. */
+export class VolumeMethods implements AsyncDisposable {
+  readonly #engine: VolumeEngine;
+  readonly #report: (words: string) => void;
+  #host: LoopHost | undefined;
+  #operations: FileOperations | undefined;
+  #wakes: PolledFd | undefined;
+  #isOver = false;
+
+  /** For an engine that nobody has started. */
+  constructor(engine: VolumeEngine, report: (words: string) => void) {
+    this.#engine = engine;
+    this.#report = report;
+  }
+
+  #started(): LoopHost {
+    if (this.#host !== undefined) return this.#host;
+    const operations = this.#operations = fileOperations(realFiles);
+    const host = this.#host = new LoopHost({
+      ...{ operations, requests: REQUESTS, requestBytes: REQUEST_BYTES, report: this.#report },
+    });
+    host.serve(this.#engine);
+    const { wakeFd } = this.#engine;
+    if (wakeFd !== undefined) void this.#listen(host, wakeFd);
+    return host;
+  }
+
+  /** Passes on what the drain signals. */
+  async #listen(host: LoopHost, wakeFd: number): Promise<void> {
+    const wakes = this.#wakes = new PolledFd(wakeFd);
+    for (;;) {
+      await wakes.wait();
+      if (this.#isOver) return;
+      if (isSignalled(wakeFd)) resetEventFd(wakeFd);
+      host.tell(() => this.#engine.woken());
+    }
+  }
+
+  /** Reads a whole buffer from an offset in bytes. */
+  async read(buffer: Uint8Array<ArrayBuffer>, offset: number): Promise<void> {
+    await this.#each(buffer, (target, at) => ({
+      ...{ op: UBLK_IO_OP_READ, offset: offset + at, length: target.length, target },
+    }));
+  }
+
+  /** Writes a whole buffer at an offset in bytes. */
+  async write(buffer: Uint8Array<ArrayBuffer>, offset: number, fua: boolean): Promise<void> {
+    await this.#each(buffer, (source, at) => ({
+      ...{ op: UBLK_IO_OP_WRITE, offset: offset + at, length: source.length, source, fua },
+    }));
+  }
+
+  /** Makes what was written durable. */
+  async flush(): Promise<void> {
+    await this.#make({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 });
+  }
+
+  /** Gives up a range in bytes. */
+  async trim(offset: number, length: number): Promise<void> {
+    await this.#make({ op: UBLK_IO_OP_DISCARD, offset, length });
+  }
+
+  /** Zeroes a range in bytes. */
+  async writeZeroes(offset: number, length: number): Promise<void> {
+    await this.#make({ op: UBLK_IO_OP_WRITE_ZEROES, offset, length });
+  }
+
+  async #each(
+    buffer: Uint8Array<ArrayBuffer>,
+    request: (part: Uint8Array<ArrayBuffer>, at: number) => LoopRequest,
+  ): Promise<void> {
+    const parts: Promise<void>[] = [];
+    for (let at = 0; at < buffer.length; at += REQUEST_BYTES) {
+      parts.push(this.#make(request(buffer.subarray(at, at + REQUEST_BYTES), at)));
+    }
+    await Promise.all(parts);
+  }
+
+  async #make(request: LoopRequest): Promise<void> {
+    const result = await this.#started().make(request);
+    if (result === 0) return;
+    throw new UblkError("SYSCALL_FAILED", { operation: "a request of the volume", errno: -result });
+  }
+
+  /** Ends the host. No request may be open. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    await this.#wakes?.[Symbol.asyncDispose]();
+    await this.#host?.idle();
+    this.#host?.end();
+    await this.#operations?.[Symbol.asyncDispose]();
+  }
+}
