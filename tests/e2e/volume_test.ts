@@ -1,6 +1,7 @@
 /**
  * Volumes as disks, by the command: filesystems in them survive servers that detach, are killed, and
- * are followed by others. As docs/ublk-volume.md has it.
+ * are followed by others. As README.md and docs/ublk-volume.md
+ * have it.
  *
  * @module
  */
