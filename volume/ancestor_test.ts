@@ -25,7 +25,7 @@ import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH } from "../uapi/ublk_io.ts";
 
 const HABITS: Habits = {
-  ...{ segmentSize: 16384, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
+  ...{ segmentSize: 65536, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
   ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
   isDurableInStore: false,
 };
@@ -144,13 +144,13 @@ Deno.test("another folder's journal is refused, and so is an empty folder", asyn
 Deno.test("nothing behind a bad batch is replayed, and nothing is deleted", async () => {
   const { world, server } = await made();
   // Two segments and more.
-  writeEach(server, Array.from({ length: 28 }, (_, nth) => nth));
+  writeEach(server, Array.from({ length: 15 }, (_, nth) => nth));
   const before = server.contents();
   world.end("killed");
   const broken = world.machine.names.find(`${JOURNAL}/journal-0000`);
   assert(broken instanceof Contents);
-  // The data of the third batch, each of which has a header of one unit.
-  broken.write(new Uint8Array(BLOCK).fill(7), 4096 + 2 * 2 * BLOCK + BLOCK);
+  // The data of the third batch: a page for the segment's header, and two for each batch.
+  broken.write(new Uint8Array(BLOCK).fill(7), 4096 + 2 * 8192 + 4096);
   const bytes = files(world, JOURNAL);
   const next = await Server.start(world);
   assertEquals(next.contents(), before.map((id, block) => block < 2 ? id : 0));
@@ -259,7 +259,7 @@ Deno.test("a trim reads as zeroes, and writes no data", async () => {
   await server.drain();
   const { manifest } = server.taken.committed;
   assertEquals(manifest.written, written);
-  assertEquals(manifest.position - position, BLOCK);
+  assertEquals(manifest.position - position, 4096);
   const next = await checkNext(world);
   assertEquals(next.contents(), new Array(BLOCKS).fill(0));
 });

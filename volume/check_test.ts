@@ -131,7 +131,7 @@ Deno.test("checkVolume + a journal is read, and a flushed batch that is damaged 
     const path = `${copy}/v/journal-0000`;
     const bytes = await Deno.readFile(path);
     // In the data of the first batch.
-    bytes[4096 + 512 + 17] ^= 4;
+    bytes[4096 + 4096 + 17] ^= 4;
     await Deno.writeFile(path, bytes);
     const { findings } = await checkVolume(store, "v", { journal: copy });
     assertEquals(findings.map(({ object }) => object), [`${copy}/v`]);

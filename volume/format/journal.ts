@@ -18,7 +18,7 @@
  * ```
  *
  * Batches follow. A batch is what was written at once; it counts whole or not at all. Its header is
- * filled up to a multiple of 512 bytes, its data follows.
+ * filled up to a multiple of 4096 bytes, its data follows and is filled up likewise.
  *
  * ```
  *   0  magic    u32 "UBJB"
@@ -54,8 +54,14 @@ import { sumOf } from "./sum.ts";
 const KIND: RecordKind = { magic: "UBLKJRNL", version: 1, words: "a journal's segment" };
 /** Bytes of a segment's header. */
 export const SEGMENT_HEADER_BYTES = 4096;
-/** What headers of batches are filled up to a multiple of, in bytes. */
+/** Places in the journal are counted in units of this many bytes: the smallest block. */
 export const JOURNAL_UNIT = 512;
+/**
+ * Headers and data of batches are filled up to multiples of this many bytes. Writes past the page
+ * cache must be whole sectors, which may have 4096 bytes; and on ext4 such writes only go side by side
+ * if they are whole blocks of the filesystem. With multiples of 512, batches waited for one another.
+ */
+const PAGE_BYTES = 4096;
 /** Bytes of a batch's header before its extents. */
 export const BATCH_HEADER_BYTES = 64;
 /** Bytes of an extent in a batch's header. */
@@ -122,9 +128,9 @@ export function decodeSegmentHeader(
   };
 }
 
-/** Rounds up to whole units of the journal. */
-export function wholeUnits(bytes: number): number {
-  return Math.ceil(bytes / JOURNAL_UNIT) * JOURNAL_UNIT;
+/** Rounds up to whole pages of the journal. */
+export function wholePages(bytes: number): number {
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
 /** Bytes of a batch's header without padding. */
@@ -191,7 +197,7 @@ export function peekBatch(
 
 /** Bytes of a whole batch in the journal. */
 export function batchBytes(header: Pick<BatchHeader, "headerBytes" | "dataBytes">): number {
-  return wholeUnits(header.headerBytes) + header.dataBytes;
+  return wholePages(header.headerBytes) + wholePages(header.dataBytes);
 }
 
 /** An extent of a batch. */
@@ -226,7 +232,7 @@ export function isSound(
   }
   if (blocks * blockSize !== header.dataBytes) return false;
   const sums = BATCH_HEADER_BYTES + header.extents * EXTENT_BYTES;
-  let at = wholeUnits(header.headerBytes);
+  let at = wholePages(header.headerBytes);
   for (let nth = 0; nth < blocks; nth++, at += blockSize) {
     if (sumOf(bytes.subarray(at, at + blockSize)) !== fields.u32(sums + nth * SUM_BYTES)) {
       return false;
@@ -242,7 +248,7 @@ export function* extentsOf(
   blockSize: number,
 ): Generator<BatchExtent> {
   const fields = new Fields(bytes);
-  let data = wholeUnits(header.headerBytes);
+  let data = wholePages(header.headerBytes);
   for (let nth = 0, at = BATCH_HEADER_BYTES; nth < header.extents; nth++, at += EXTENT_BYTES) {
     const hole = fields.u32(at + 12) === KIND_HOLE;
     const count = fields.u32(at + 8);

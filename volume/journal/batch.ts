@@ -25,7 +25,7 @@ import {
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
   SUM_BYTES,
-  wholeUnits,
+  wholePages,
 } from "../format/journal.ts";
 import { sumOf } from "../format/sum.ts";
 
@@ -52,7 +52,7 @@ export interface BatchPlace {
 
 /** Bytes of memory for batches with so many bytes of data. */
 export function batchMemoryBytes(dataBytes: number, blockSize: number): number {
-  return dataStart(dataBytes, blockSize) + dataBytes;
+  return dataStart(dataBytes, blockSize) + wholePages(dataBytes);
 }
 
 /** Bytes that a batch takes in the journal at most, with the header of a segment. */
@@ -203,7 +203,8 @@ export class Batch {
 
   /** Bytes that it takes in the journal, without the header of a segment. */
   get journalBytes(): number {
-    return wholeUnits(batchHeaderBytes(this.extents, this.blocks)) + this.blocks * this.#blockSize;
+    const header = wholePages(batchHeaderBytes(this.extents, this.blocks));
+    return header + wholePages(this.blocks * this.#blockSize);
   }
 
   /**
@@ -216,7 +217,7 @@ export class Batch {
     assert(!this.isEmpty && this.position < 0, "an open batch is closed, once");
     const { blocks, extents } = this;
     const headerBytes = batchHeaderBytes(extents, blocks);
-    const padded = wholeUnits(headerBytes);
+    const padded = wholePages(headerBytes);
     const at = this.#dataAt - padded;
     const words = this.#words;
     let word = at / 4;
@@ -243,7 +244,10 @@ export class Batch {
     this.sequence = place.sequence;
     this.dataPosition = place.position + padded;
     this.start = at;
-    this.bytes = padded + blocks * this.#blockSize;
+    const dataBytes = blocks * this.#blockSize;
+    const filled = wholePages(dataBytes);
+    this.memory.bytes.fill(0, this.#dataAt + dataBytes, this.#dataAt + filled);
+    this.bytes = padded + filled;
     this.end = place.position + this.bytes;
     if (segment !== undefined) this.#begin(segment);
     return sum;

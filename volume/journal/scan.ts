@@ -19,7 +19,6 @@ import {
   type BatchHeader,
   decodeSegmentHeader,
   isSound,
-  JOURNAL_UNIT,
   peekBatch,
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
@@ -171,7 +170,7 @@ function checkNothingIsMissing(
     const epoch = headers[nth]?.epoch ?? 0;
     const bytes = load(files[nth], buffer);
     const words32 = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-    for (let at = SEGMENT_HEADER_BYTES; at < bytes.length; at += JOURNAL_UNIT) {
+    for (let at = SEGMENT_HEADER_BYTES; at < bytes.length; at += SEGMENT_HEADER_BYTES) {
       if (words32[at / 4] !== BATCH_MAGIC) continue;
       const batch = batchAt(bytes, at, blockSize);
       if (batch === undefined || batch.synced <= last || batch.sequence <= last) continue;

@@ -15,7 +15,7 @@
 import type { EngineHost } from "../../disk/engine.ts";
 import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
 import { assert, fail } from "../../uapi/error.ts";
-import { JOURNAL_UNIT, SEGMENT_HEADER_BYTES, type SegmentHeader } from "../format/journal.ts";
+import { SEGMENT_HEADER_BYTES, type SegmentHeader } from "../format/journal.ts";
 import type { Batch } from "./batch.ts";
 import type { ScannedEnd } from "./end.ts";
 import type { Requests } from "./requests.ts";
@@ -45,6 +45,8 @@ export interface JournalWriterParts {
   readonly isDurableInStore: boolean;
 }
 
+/** The largest sectors of disks: what is left of a short write begins with one. */
+const SECTOR_BYTES = 4096;
 /** Batches whose writing is under way, so that the next ones can collect more. */
 const MAX_UNDER_WAY = 4;
 
@@ -259,7 +261,7 @@ export class JournalWriter {
   #send(nth: number, fd: number): void {
     const batch = this.#batches[nth];
     const { writtenBytes } = batch;
-    assert(writtenBytes % JOURNAL_UNIT === 0, "whole sectors are written");
+    assert(writtenBytes % SECTOR_BYTES === 0, "whole sectors are written");
     const offset = batch.position % this.#size + writtenBytes;
     batch.isUnderWay = true;
     this.#underWay++;
@@ -284,7 +286,7 @@ export class JournalWriter {
       // Nothing written at all would be tried for ever.
       return this.fail(result === 0 ? -EIO : result, "a write to the journal");
     }
-    if (result > 0) batch.writtenBytes += result - result % JOURNAL_UNIT;
+    if (result > 0) batch.writtenBytes += result - result % SECTOR_BYTES;
     if (batch.writtenBytes < batch.bytes) {
       const { fds } = this.#parts;
       return this.#send(nth, fds[Math.floor(batch.position / this.#size) % fds.length]);
