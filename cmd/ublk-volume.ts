@@ -20,6 +20,7 @@ import {
   LS_FLAGS,
   RESIZE_FLAGS,
   RM_FLAGS,
+  SYNC_FLAGS,
   VOLUME_COMMANDS,
   VOLUME_EXAMPLES,
   VOLUME_GROUPS,
@@ -67,6 +68,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   check: reading(CHECK_FLAGS, async () => (await import("./volume/check.ts")).check),
   import: reading(IMPORT_FLAGS, async () => (await import("./volume/transfer.ts")).importFile),
   export: reading(EXPORT_FLAGS, async () => (await import("./volume/transfer.ts")).exportFile),
+  sync: reading(SYNC_FLAGS, async () => (await import("./volume/sync.ts")).sync),
   resize: reading(RESIZE_FLAGS, async () => (await import("./volume/resize.ts")).resize),
   rm: reading(RM_FLAGS, async () => (await import("./volume/remove.ts")).remove),
 };

@@ -85,6 +85,9 @@ export const LS_FLAGS = [
 /** Flags of `ublk-volume info`. */
 export const VOLUME_INFO_FLAGS = [NAME, STORE, JSON_FLAG] as const satisfies readonly Flag[];
 
+/** Flags of `ublk-volume sync`. */
+export const SYNC_FLAGS = [NAME, STORE, JOURNAL] as const satisfies readonly Flag[];
+
 /** Flags of `ublk-volume resize`. */
 export const RESIZE_FLAGS = [
   NAME,
@@ -190,6 +193,14 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         operands: "NAME FILE",
         words: ["name", "file"],
         examples: ["ublk-volume export db disk.img"],
+      },
+      {
+        name: "sync",
+        summary: "wait until the store has every write that was answered before",
+        flags: SYNC_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume sync db"],
       },
       {
         name: "resize",

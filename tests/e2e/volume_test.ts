@@ -159,6 +159,7 @@ Deno.test("a volume where a newcomer's is: under /var/lib/ublk", async () => {
       "resize2fs $disk > /dev/null 2>&1; test $(blockdev --getsize64 $disk) = $((12 << 30))",
       { disk: path },
     );
+    await right(volume("sync", "db"));
     // It is in use.
     assertOneLine(await volume("detach", "db"), 1, /mounted/);
     await sh("umount $at/m", { at: at.path });
