@@ -6,10 +6,19 @@
 
 import { UblkError } from "../../uapi/error.ts";
 import { del } from "../devices/delete.ts";
-import { isAlive, readRecords, startTicksOf, volumeOf } from "../devices/records.ts";
+import {
+  type DeviceRecord,
+  isAlive,
+  readRecords,
+  startTicksOf,
+  volumeOf,
+} from "../devices/records.ts";
+import { defaultStore } from "../../volume/folders.ts";
+import { volumeInfo } from "../../volume/list.ts";
 import { usageError, type Values } from "../line/flags.ts";
 import type { DETACH_FLAGS } from "../line/volume_commands.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
+import { inStore } from "./in_store.ts";
 
 const LOOK_MS = 20;
 
@@ -36,5 +45,23 @@ export async function detach(
   while (startTicksOf(record.pid) === record.startTicks) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
+  await checkDrained(record);
   return EXIT_OK;
+}
+
+/** A server may end before its store has everything: it is slow or away, and the server was patient. */
+async function checkDrained(record: DeviceRecord): Promise<void> {
+  const name = volumeOf(record)!;
+  const store = requestOf(record).store as string | undefined ?? defaultStore();
+  const { attachedBy } = await inStore(() => volumeInfo(store, name));
+  if (attachedBy === undefined) return;
+  throw new UblkError("VOLUME_STORE", {
+    operation: `detach ${name}`,
+    reason: "its server ended before the store had everything; the journal has the rest",
+    hint: "attach it again, here, once the store is there",
+  });
+}
+
+function requestOf(record: DeviceRecord): Readonly<Record<string, unknown>> {
+  return record.version === undefined ? {} : record.request.values;
 }
