@@ -18,6 +18,7 @@ import { UblkError } from "../uapi/error.ts";
 import { attachEngine, chunkOpener, type EngineSizes, loadMaps } from "./attach.ts";
 import { notFound, readHead, readManifest } from "./committed.ts";
 import { DrainPace } from "./drain/pace.ts";
+import { COMMIT_BYTES } from "./drain/policy.ts";
 import { Drainer } from "./drain/drainer.ts";
 import { JournalSource } from "./drain/source.ts";
 import type { Head } from "./format/head.ts";
@@ -42,8 +43,6 @@ import { endOf, lockFolder, type LostJournal, missingJournal, takeVolume } from 
 const REQUEST_BYTES = 256 << 10;
 /** Requests that the engine has at once; more wait. */
 const REQUESTS = 64;
-/** Most bytes of data of one commit. */
-const COMMIT_BYTES = 64 << 20;
 /** Memory to read the journal with. */
 const WINDOW_BYTES = 4 << 20;
 /** Chunks in memory, of a store without files: so many are kept. */

@@ -9,17 +9,11 @@
  * @module
  */
 
-import { StoreError } from "../../store/store.ts";
 import type { Committed } from "../committed.ts";
 import type { Seam } from "../seam.ts";
 import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP, ORDER_SYNC } from "./board.ts";
 import type { Drainer } from "./drainer.ts";
-
-/** Age of what waits after which a commit is made, in milliseconds. */
-const COMMIT_MS = 5000;
-/** Pauses between attempts to reach a store, in milliseconds. */
-const FIRST_RETRY_MS = 250;
-const LAST_RETRY_MS = 30_000;
+import { COMMIT_MS, mayPass, nextPauseMs } from "./policy.ts";
 
 /** The parts of a drain's loop. */
 export interface DrainLoopParts {
@@ -56,7 +50,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
         await committed.commit({ size: board.size });
         board.resized();
       } catch (error) {
-        if (!isPassing(error)) return failed(board, error);
+        if (!mayPass(error)) return failed(board, error);
         retryMs = await again(board, error, retryMs);
       }
       continue;
@@ -69,7 +63,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
           await committed.release();
           return undefined;
         } catch (error) {
-          if (!isPassing(error)) return failed(board, error);
+          if (!mayPass(error)) return failed(board, error);
           retryMs = await again(board, error, retryMs);
           continue;
         }
@@ -102,14 +96,10 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       // Once the device is gone, nobody takes anything over.
       if ((board.orders & ORDER_STOP) === 0) board.handOver(made.extents, done);
     } catch (error) {
-      if (!isPassing(error)) return failed(board, error);
+      if (!mayPass(error)) return failed(board, error);
       retryMs = await again(board, error, retryMs);
     }
   }
-}
-
-function isPassing(error: unknown): boolean {
-  return error instanceof StoreError && (error.fault === "unavailable" || error.fault === "full");
 }
 
 function failed(board: DrainSide, error: unknown): unknown {
@@ -120,7 +110,7 @@ function failed(board: DrainSide, error: unknown): unknown {
 
 /** Waits before the next attempt. @returns The pause that it was. */
 async function again(board: DrainSide, error: unknown, before: number): Promise<number> {
-  const ms = before === 0 ? FIRST_RETRY_MS : Math.min(before * 2, LAST_RETRY_MS);
+  const ms = nextPauseMs(before);
   if (before === 0) {
     board.report(
       `the store failed, and is tried again: ${error instanceof Error ? error.message : error}`,

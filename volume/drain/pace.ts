@@ -8,19 +8,11 @@
  */
 
 import { assert, isUblkError, thrownText, UblkError } from "../../uapi/error.ts";
-import { StoreError } from "../../store/store.ts";
 import type { Commit, Drain } from "../engine.ts";
 import type { Seam } from "../seam.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import type { Drainer, MadeCommit } from "./drainer.ts";
-
-/** What has been waiting for so long is committed, in milliseconds. */
-export const COMMIT_AFTER_MS = 5000;
-/** So much is committed at once, in bytes. */
-export const COMMIT_AFTER_BYTES = 64 << 20;
-/** The first pause after a failure of the store, in milliseconds. It doubles up to the last. */
-const FIRST_PAUSE_MS = 100;
-const LAST_PAUSE_MS = 10_000;
+import { COMMIT_BYTES, COMMIT_MS, mayPass, nextPauseMs } from "./policy.ts";
 
 /** The parts of a {@linkcode DrainPace}. */
 export interface DrainPaceParts {
@@ -176,8 +168,8 @@ export class DrainPace implements Drain {
     this.#cancelTimer = undefined;
     const now = this.#parts.seam.clock();
     const isWanted = this.#isHurried || this.#wanted > this.drainedSequence ||
-      this.lagBytes >= COMMIT_AFTER_BYTES;
-    const due = Math.max(this.#retryAt, isWanted ? now : this.#since! + COMMIT_AFTER_MS);
+      this.lagBytes >= COMMIT_BYTES;
+    const due = Math.max(this.#retryAt, isWanted ? now : this.#since! + COMMIT_MS);
     if (due <= now) {
       this.#isCommitting = true;
       this.#underWay = this.#commit();
@@ -224,8 +216,8 @@ export class DrainPace implements Drain {
 
   #failed(error: unknown): void {
     const { report, seam, onStop } = this.#parts;
-    if (error instanceof StoreError) {
-      this.#pauseMs = Math.min(LAST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, this.#pauseMs * 2));
+    if (mayPass(error)) {
+      this.#pauseMs = nextPauseMs(this.#pauseMs);
       this.#retryAt = seam.clock() + this.#pauseMs;
       if (error.message !== this.#failure) report(`${error.message}; it is tried again`);
       this.#failure = error.message;

@@ -20,10 +20,9 @@ import { Board, DrainSide } from "./board.ts";
 import { Drainer } from "./drainer.ts";
 import { drainLoop } from "./loop.ts";
 import type { FromDrain, TakeOrder, ToDrain } from "./messages.ts";
+import { COMMIT_BYTES } from "./policy.ts";
 import { JournalSource } from "./source.ts";
 
-/** Room for the data of one commit: as much as the loop lets wait, and what comes meanwhile. */
-const COMMIT_BYTES = 64 << 20;
 /** Larger than any batch. */
 const WINDOW_BYTES = 4 << 20;
 
