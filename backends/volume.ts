@@ -140,6 +140,14 @@ export async function open(options: unknown): Promise<Backend> {
       "leave the block size out: it is decided when a volume is created",
     );
   }
+  const { lost } = served.volume;
+  if (lost !== undefined) {
+    console.error(
+      `volume ${name} goes on without its journal: the store has it as of ` +
+        `${new Date(lost.time).toISOString()}, when ${lost.host || "somebody"} had it attached; ` +
+        "what was acknowledged after that is lost",
+    );
+  }
   const methods = new VolumeMethods(engine, (words) => console.error(words));
   let { size } = manifest;
   return {
