@@ -30,6 +30,7 @@ function entries(): string[] {
     ...commands.map((path) => path.slice(2)),
     "queue/worker.ts",
     "device/watchdog_worker.ts",
+    "volume/drain/worker.ts",
     ...backends,
   ];
 }
