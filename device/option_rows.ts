@@ -1,8 +1,8 @@
 /**
  * The rows of the table of device options, grouped by topic.
  *
- * A new option needs one row here, one member of `DeviceOptions` (the compiler insists on it), and
- * one use. Help texts end without a full stop, because the kernel version and default are appended.
+ * The code of a new option is one row here, one member of `DeviceOptions` (the compiler insists on
+ * it), and one use. Help texts end without a full stop, because the kernel version and default are appended.
  *
  * @module
  */

@@ -20,7 +20,7 @@ export const COMMON: readonly string[] = [
   "foreground",
 ];
 
-/** The other flags. Flags in no group come last. */
+/** The other flags. A test wants each flag in a group; without one it would come last. */
 export const GROUPS: readonly FlagGroup[] = [
   {
     heading: "Threads and requests",
