@@ -1,0 +1,70 @@
+/**
+ * Making a journal, which ends at any operation: the next attachment finds everything, or says what is
+ * missing, or knows that somebody has given it up.
+ *
+ * @module
+ */
+
+import { assert } from "@std/assert";
+import { ProcessEnded } from "../files/crashable_machine.ts";
+import { Server } from "../tests/volumes/server.ts";
+import { BLOCKS, type Habits, hasEnded, World } from "../tests/volumes/world.ts";
+import { UblkError } from "../uapi/error.ts";
+
+const HABITS: Habits = {
+  ...{ segmentSize: 65536, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
+  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
+  isDurableInStore: false,
+};
+
+/**
+ * Gives up the journal of a killed server, ends at the nth operation of that, and attaches again.
+ *
+ * @returns Whether it came to that operation.
+ */
+async function endAt(operation: number, ending: "killed" | "power", seed: number) {
+  const world = new World(seed, undefined, HABITS);
+  await world.create();
+  const server = await Server.start(world);
+  for (let block = 0; block < 6; block++) {
+    server.write(block, 1, server.history.nextId(), true);
+    server.serve();
+  }
+  world.end("killed");
+  const epoch = world.epoch;
+  world.machine.endsAt = world.machine.operations + operation;
+  let isOver = false;
+  try {
+    await Server.start(world, { withoutJournal: true });
+    isOver = true;
+  } catch (error) {
+    if (!(error instanceof ProcessEnded) && !hasEnded(error)) throw error;
+  }
+  world.end(ending);
+  try {
+    const next = await Server.start(world);
+    // Whoever has claimed the volume has given up what its journal had.
+    const wasClaimed = next.taken.committed.epoch > epoch + 1;
+    world.history.check(next.contents(), wasClaimed ? "store" : ending);
+  } catch (error) {
+    // Not silently: the journal is gone, and that is said.
+    if (!(error instanceof UblkError) || error.code !== "VOLUME_JOURNAL") throw error;
+    const again = await Server.start(world, { withoutJournal: true });
+    assert(again.taken.lost !== undefined, "it is said again");
+    world.history.check(again.contents(), "store");
+  }
+  return isOver;
+}
+
+for (const ending of ["killed", "power"] as const) {
+  Deno.test(`a journal that is given up + ${ending} at each operation + nothing is lost in silence`, async () => {
+    for (let operation = 1;; operation++) {
+      let isOver = false;
+      for (let seed = 1; seed <= 4; seed++) isOver = await endAt(operation, ending, seed);
+      if (isOver) {
+        assert(operation > 30, `${operation} operations`);
+        return;
+      }
+    }
+  });
+}
