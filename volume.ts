@@ -9,7 +9,7 @@
  */
 
 export { volume, type VolumeDiskOptions } from "./backends/volume.ts";
-export type { EngineSizes } from "./volume/attach.ts";
+export type { EngineSizes } from "./volume/sizes.ts";
 export { type CheckOptions, type CheckReport, checkVolume } from "./volume/check.ts";
 export type { Finding } from "./volume/findings.ts";
 export {

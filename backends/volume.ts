@@ -10,16 +10,12 @@ import type { Size } from "../disk/geometry.ts";
 import { parseSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
-import { realFiles } from "../files/real.ts";
-import { makeFolders } from "../store/directory.ts";
 import { invalidIn } from "../uapi/error.ts";
-import { readSmallFile } from "../uring/libc.ts";
 import { defaultJournals, defaultStore } from "../volume/folders.ts";
-import { ENGINE_SIZES } from "../volume/attach.ts";
+import type { VolumeDisk as StoredOptions } from "../volume/open_disk.ts";
+import { ENGINE_SIZES } from "../volume/sizes.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
 import { ObjectNames } from "../volume/names.ts";
-import { VolumeMethods } from "../volume/methods.ts";
-import { openServedVolume } from "../volume/serve.ts";
 
 const invalid = invalidIn("a volume");
 
@@ -51,8 +47,8 @@ export interface VolumeDiskOptions {
    */
   readonly withoutJournal?: boolean;
   /**
-   * What a write does when the journal is full, because the store is away or slow: it waits, or fails
-   * with ENOSPC. A write that has waited for 25 s fails too.
+   * Whether a write waits or fails with ENOSPC when the journal is full, because the store is away or
+   * slow. A write that has waited for 25 s fails too.
    *
    * @default "wait"
    */
@@ -76,18 +72,6 @@ export interface VolumeDiskOptions {
    * @default false
    */
   readonly readOnly?: boolean;
-}
-
-interface StoredOptions {
-  readonly name: string;
-  readonly store: string;
-  readonly journal: string;
-  readonly journalBytes: number;
-  readonly withoutJournal: boolean;
-  readonly whenFull: "wait" | "error";
-  readonly durability: "local" | "store";
-  readonly blockSize?: number;
-  readonly readOnly: boolean;
 }
 
 /**
@@ -120,59 +104,9 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
 
 /** Opens the volume. */
 export async function open(options: unknown): Promise<Backend> {
-  const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } =
-    options as StoredOptions;
-  const { blockSize, readOnly } = options as StoredOptions;
-  const folder = `${journal}/${name}`;
-  makeFolders(realFiles, folder);
-  const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
-  const served = await openServedVolume({
-    ...{ name, store, folder, withoutJournal, ...shape },
-    host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
-    failsWhenFull: whenFull === "error",
-    isDurableInStore: durability === "store",
-  });
-  const { engine, volume: { manifest } } = served;
-  if (blockSize !== undefined && blockSize !== manifest.blockSize) {
-    await served.close();
-    throw invalid(
-      `${name} has blocks of ${manifest.blockSize} bytes, and not ${blockSize}`,
-      "leave the block size out: it is decided when a volume is created",
-    );
-  }
-  const { lost } = served.volume;
-  if (lost !== undefined) {
-    console.error(
-      `volume ${name} goes on without its journal: the store has it as of ` +
-        `${new Date(lost.time).toISOString()}, when ${lost.host || "somebody"} had it attached; ` +
-        "what was acknowledged after that is lost",
-    );
-  }
-  const methods = new VolumeMethods(engine, (words) => console.error(words));
-  let { size } = manifest;
-  return {
-    get size() {
-      return size;
-    },
-    readOnly,
-    blockSize: manifest.blockSize,
-    persistent: true,
-    fua: true,
-    engine,
-    readAt: (buffer, offset) => methods.read(buffer, offset),
-    writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
-    flush: () => methods.flush(),
-    trim: (offset, length) => methods.trim(offset, length),
-    writeZeroes: (offset, length) => methods.writeZeroes(offset, length),
-    resize(to) {
-      served.resize(to);
-      size = to;
-    },
-    async close() {
-      await methods[Symbol.asyncDispose]();
-      await served.close();
-    },
-  };
+  // Most commands name the targets and open none of them: they need not load an engine.
+  const { openDisk } = await import("../volume/open_disk.ts");
+  return await openDisk(options as StoredOptions);
 }
 
 /** The volume as a target. */

@@ -24,7 +24,7 @@ const DISK = 2 ** 28;
 const BLOCKS_PER_MIB = 256;
 const MIB = 1 << 20;
 
-/** What is measured, in the order of the table: its unit, and the most that it should be. */
+/** The measures, in the order of the table: each with its unit and its goal. */
 const MEASURES: Record<string, readonly [unit: string, goal: number | undefined]> = {
   "random insert": ["µs", 0.5],
   "the same in a JavaScript Map": ["µs", undefined],

@@ -14,7 +14,7 @@ import { openRing } from "../uring/open_ring.ts";
 import type { Ring } from "../uring/ring.ts";
 import { prepFsync, prepRead, prepTimeout, prepWrite } from "../uring/sqe.ts";
 
-/** What a run makes. */
+/** The requests of a run. */
 export interface WriteLoad {
   /** Requests at a time. */
   readonly depth: number;

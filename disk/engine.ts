@@ -43,7 +43,7 @@ export interface EngineMemory {
   readonly address: number;
 }
 
-/** What an engine is served by. Requests are small numbers, which are used again once answered. */
+/** Serves an engine. Requests are small numbers, which are reused once answered. */
 export interface EngineHost {
   /** The number of requests that can be open at once. Each is below this number. */
   readonly requests: number;

@@ -22,7 +22,7 @@ const ROOT = "/srv/store";
 const NAMES = ["a", "b", "x/a", "x/y/a", "x/y/b", "z/w/v/a"];
 const SPACE = 1 << 20;
 
-/** What may be under a name. A body is known by its number; 0 is no object. */
+/** The possible objects under a name, by the numbers of their bodies; 0 is no object. */
 interface Known {
   readonly may: Set<number>;
   /** A call was rejected: what it did may come and go with the next power cut. */
@@ -298,7 +298,7 @@ Deno.test("DirectoryStore keeps what it resolved, through every crash and failur
   assert(resolved > 20 * ran && rejected > ran, `${resolved} resolved, ${rejected} rejected`);
 });
 
-/** What another process does with an object after the one that changes it has died. */
+/** The step of another process, after the one that changed the object has died. */
 const OTHERS: Readonly<Record<string, (store: DirectoryStore) => Promise<unknown>>> = {
   "reads it": (store) => store.get("x/a"),
   "finds it when it puts its own": (store) => store.putIfAbsent("x/a", bytesOf(3)),

@@ -13,7 +13,7 @@ const PRINTERS: readonly string[] = [
   // Uses a thread's console, which the commands redirect to their log.
   "backends/zip/open.ts",
   "volume/serve.ts",
-  "backends/volume.ts",
+  "volume/open_disk.ts",
   "queue/console.ts",
 ];
 

@@ -16,25 +16,19 @@ import { Server, type ServerOptions } from "../tests/volumes/server.ts";
 import {
   BLOCK,
   BLOCKS,
-  type Habits,
   JOURNAL,
   OTHER_JOURNAL,
+  PLAIN_HABITS,
   World,
 } from "../tests/volumes/world.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH } from "../uapi/ublk_io.ts";
 
-const HABITS: Habits = {
-  ...{ segmentSize: 65536, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
-  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
-  isDurableInStore: false,
-};
-
 async function made(
   options?: ServerOptions,
   seed = 1,
 ): Promise<{ world: World; server: Server }> {
-  const world = new World(seed, undefined, HABITS);
+  const world = new World(seed, undefined, PLAIN_HABITS);
   await world.create();
   return { world, server: await Server.start(world, options) };
 }

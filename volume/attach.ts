@@ -16,37 +16,13 @@ import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "./format/chu
 import { FormatError } from "./format/record.ts";
 import { HOLE } from "./format/place.ts";
 import type { SortedRuns } from "./map/block_map.ts";
-import { batchMemoryBytes } from "./journal/batch.ts";
+import { batchMemoryBytes } from "./journal/batch_layout.ts";
 import type { JournalIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
 import type { JournalEnd } from "./journal/end.ts";
 import { Maps } from "./maps.ts";
 import type { OpenChunk, OpenedChunk } from "./read/chunk_files.ts";
-
-/** Sizes that an engine is built with. */
-export interface EngineSizes {
-  /** Most bytes of data in a batch. */
-  readonly batchData: number;
-  /** Number of batches: their memory is also the newest data's cache. */
-  readonly batches: number;
-  /** Most chunks that are open for reading. */
-  readonly openChunks: number;
-  /**
-   * Most pieces of reads on their way.
-   *
-   * @default 256
-   */
-  readonly pieces?: number;
-  /**
-   * Entries of a commit that are taken over at a time.
-   *
-   * @default 2000
-   */
-  readonly takenAtOnce?: number;
-}
-
-/** The sizes for real disks. */
-export const ENGINE_SIZES: EngineSizes = { batchData: 1 << 20, batches: 16, openChunks: 256 };
+import type { EngineSizes } from "./sizes.ts";
 
 /** Enters a run of the block map: later ones win. What is beyond the end of the disk is left out. */
 export function enterRun(maps: Maps, run: SortedRuns): void {

@@ -23,7 +23,8 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
-import { JOURNAL_UNIT, type SegmentHeader } from "./format/journal.ts";
+import type { SegmentHeader } from "./format/journal.ts";
+import { JOURNAL_UNIT } from "./format/journal_layout.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import { Batch } from "./journal/batch.ts";
 import { Requests, Waiting } from "./journal/requests.ts";

@@ -12,7 +12,7 @@
  * @module
  */
 
-import { JOURNAL_UNIT } from "./format/journal.ts";
+import { JOURNAL_UNIT } from "./format/journal_layout.ts";
 import { HOLE } from "./format/place.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import type { Batch } from "./journal/batch.ts";

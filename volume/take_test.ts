@@ -8,14 +8,8 @@
 import { assert } from "@std/assert";
 import { ProcessEnded } from "../files/crashable_machine.ts";
 import { Server } from "../tests/volumes/server.ts";
-import { BLOCKS, type Habits, hasEnded, World } from "../tests/volumes/world.ts";
+import { hasEnded, PLAIN_HABITS, World } from "../tests/volumes/world.ts";
 import { UblkError } from "../uapi/error.ts";
-
-const HABITS: Habits = {
-  ...{ segmentSize: 65536, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
-  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
-  isDurableInStore: false,
-};
 
 /**
  * Gives up the journal of a killed server, ends at the nth operation of that, and attaches again.
@@ -23,7 +17,7 @@ const HABITS: Habits = {
  * @returns Whether it came to that operation.
  */
 async function endAt(operation: number, ending: "killed" | "power", seed: number) {
-  const world = new World(seed, undefined, HABITS);
+  const world = new World(seed, undefined, PLAIN_HABITS);
   await world.create();
   const server = await Server.start(world);
   for (let block = 0; block < 6; block++) {

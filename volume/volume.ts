@@ -17,7 +17,7 @@ import {
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { smallText } from "../uring/file.ts";
-import { ENGINE_SIZES, type EngineSizes } from "./attach.ts";
+import { ENGINE_SIZES, type EngineSizes } from "./sizes.ts";
 import { createVolume } from "./committed.ts";
 import { NOWHERE } from "./maps.ts";
 import { ObjectNames } from "./names.ts";

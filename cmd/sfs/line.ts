@@ -9,7 +9,7 @@ import { parseSize } from "../../disk/size.ts";
 import { thrownText, type UblkError } from "../../uapi/error.ts";
 import { usageError } from "../line/flags.ts";
 
-/** What `sfs` is told to do. */
+/** The options of `sfs`. */
 export interface SfsLine {
   /** The folder with the files. */
   readonly dir: string;

@@ -60,6 +60,13 @@ export interface Habits {
   readonly isDurableInStore: boolean;
 }
 
+/** Habits of a server for tests by hand. */
+export const PLAIN_HABITS: Habits = {
+  ...{ segmentSize: 65536, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
+  ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
+  isDurableInStore: false,
+};
+
 function habitsOf(dice: Dice): Habits {
   const oneOf = <T>(...values: T[]) => values[dice.draw(values.length)];
   const isWide = dice.draw(4) === 0;

@@ -44,12 +44,8 @@ const WRITTEN = 2;
 /** The position from which on the engine wakes a drain that sleeps. */
 const WAKE_AT = 3;
 const COMMIT_POSITION = 4;
-/** What statistics tell. */
-const COMMITTED_POSITION = 5;
-const STORED_BYTES = 6;
-const COMMITS = 7;
 /** The size that the disk is to have. */
-const SIZE = 8;
+const SIZE = 5;
 const NUMBERS = 16;
 
 /** The journal is full: drain now. */
@@ -276,14 +272,6 @@ export class DrainSide {
     text.set(bytes);
     Atomics.store(words, REPORT, bytes.length);
     signalEventFd(this.#wakeFd);
-  }
-
-  /** Notes what statistics tell. */
-  count(committedPosition: number, storedBytes: number): void {
-    const { numbers } = this.#board;
-    numbers[COMMITTED_POSITION] = committedPosition;
-    numbers[STORED_BYTES] = storedBytes;
-    numbers[COMMITS]++;
   }
 
   /** The count to give to {@linkcode sleep}: take it before looking for work. */

@@ -7,7 +7,8 @@
  */
 
 import { assert } from "../../uapi/error.ts";
-import { extentsOf, JOURNAL_UNIT } from "../format/journal.ts";
+import { extentsOf } from "../format/journal.ts";
+import { JOURNAL_UNIT } from "../format/journal_layout.ts";
 import type { ScannedBatch } from "../journal/scan.ts";
 import { BlockMap } from "../map/block_map.ts";
 

@@ -54,8 +54,6 @@ interface Unneeded {
 export class Drainer {
   readonly #parts: DrainerParts;
   readonly #unneeded: Unneeded[] = [];
-  /** Bytes that were put into the store. */
-  storedBytes = 0;
 
   /** Takes over the parts. */
   constructor(parts: DrainerParts) {
@@ -154,7 +152,6 @@ export class Drainer {
       const found = await store.get(name);
       if (found === undefined || !areEqual(found.bytes, bytes)) return false;
     }
-    this.storedBytes += bytes.length;
     return true;
   }
 

@@ -92,7 +92,6 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       done = made.end.position;
       sinceMs = done < position ? sinceMs : undefined;
       board.carriedOut(ORDER_HURRY);
-      board.count(done, drainer.storedBytes);
       // Once the device is gone, nobody takes anything over.
       if ((board.orders & ORDER_STOP) === 0) board.handOver(made.extents, done);
     } catch (error) {

@@ -28,7 +28,6 @@ class Rig implements AsyncDisposable {
 
   constructor() {
     const drainer = {
-      storedBytes: 1,
       commit: (until: number): Promise<MadeCommit> => {
         this.commits.push(until);
         const failure = this.failures.shift();

@@ -8,14 +8,8 @@
 import type { File } from "../../files/port.ts";
 import { readUpTo } from "../../files/whole.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
-import {
-  BATCH_HEADER_BYTES,
-  batchBytes,
-  decodeSegmentHeader,
-  isSound,
-  peekBatch,
-  SEGMENT_HEADER_BYTES,
-} from "../format/journal.ts";
+import { batchBytes, decodeSegmentHeader, isSound, peekBatch } from "../format/journal.ts";
+import { BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { FormatError } from "../format/record.ts";
 import type { ScannedBatch } from "../journal/scan.ts";
 import type { JournalEnd } from "../journal/end.ts";

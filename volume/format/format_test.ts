@@ -7,7 +7,8 @@ import {
   tableBytesOf,
 } from "./chunk.ts";
 import { decodeHead, encodeHead, type Head } from "./head.ts";
-import { decodeSegmentHeader, encodeSegmentHeader, SEGMENT_HEADER_BYTES } from "./journal.ts";
+import { decodeSegmentHeader, encodeSegmentHeader } from "./journal.ts";
+import { SEGMENT_HEADER_BYTES } from "./journal_layout.ts";
 import { decodeManifest, encodeManifest, type Manifest } from "./manifest.ts";
 import { chunkOf, HOLE, nthOf, placeOf } from "./place.ts";
 import { FormatError } from "./record.ts";

@@ -49,25 +49,17 @@ import {
   sealRecord,
   sumOfRecord,
 } from "./record.ts";
+import {
+  BATCH_HEADER_BYTES,
+  batchHeaderBytes,
+  EXTENT_BYTES,
+  SEGMENT_HEADER_BYTES,
+  SUM_BYTES,
+  wholePages,
+} from "./journal_layout.ts";
 import { sumOf } from "./sum.ts";
 
 const KIND: RecordKind = { magic: "UBLKJRNL", version: 1, words: "a journal's segment" };
-/** Bytes of a segment's header. */
-export const SEGMENT_HEADER_BYTES = 4096;
-/** Places in the journal are counted in units of this many bytes: the smallest block. */
-export const JOURNAL_UNIT = 512;
-/**
- * Headers and data of batches are filled up to multiples of this many bytes. Writes past the page
- * cache must be whole sectors, which may have 4096 bytes; and on ext4 such writes only go side by side
- * if they are whole blocks of the filesystem. With multiples of 512, batches waited for one another.
- */
-const PAGE_BYTES = 4096;
-/** Bytes of a batch's header before its extents. */
-export const BATCH_HEADER_BYTES = 64;
-/** Bytes of an extent in a batch's header. */
-export const EXTENT_BYTES = 16;
-/** Bytes of the sum of a block. */
-export const SUM_BYTES = 4;
 /** "UBJB". */
 export const BATCH_MAGIC = 0x424a4255;
 /** An extent has data. */
@@ -126,16 +118,6 @@ export function decodeSegmentHeader(
     size: fields.u64(80),
     sum: sumOfRecord(fields),
   };
-}
-
-/** Rounds up to whole pages of the journal. */
-export function wholePages(bytes: number): number {
-  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
-}
-
-/** Bytes of a batch's header without padding. */
-export function batchHeaderBytes(extents: number, blocks: number): number {
-  return BATCH_HEADER_BYTES + extents * EXTENT_BYTES + blocks * SUM_BYTES;
 }
 
 /** What a batch's header says before its extents. */

@@ -15,24 +15,24 @@
 import type { EngineMemory } from "../../disk/engine.ts";
 import { assert } from "../../uapi/error.ts";
 import {
-  BATCH_HEADER_BYTES,
   BATCH_MAGIC,
-  batchHeaderBytes,
   encodeSegmentHeader,
-  EXTENT_BYTES,
   KIND_DATA,
   KIND_HOLE,
-  SEGMENT_HEADER_BYTES,
   type SegmentHeader,
+} from "../format/journal.ts";
+import {
+  BATCH_HEADER_BYTES,
+  batchHeaderBytes,
+  EXTENT_BYTES,
+  SEGMENT_HEADER_BYTES,
   SUM_BYTES,
   wholePages,
-} from "../format/journal.ts";
+} from "../format/journal_layout.ts";
 import { sumOf } from "../format/sum.ts";
 
-/** Most extents of a batch. */
-const MAX_EXTENTS = 1024;
-const PAGE_BYTES = 4096;
 const TWO_32 = 0x1_0000_0000;
+import { batchMemoryBytes, dataStart, MAX_EXTENTS } from "./batch_layout.ts";
 
 /** Where in the journal a batch stands. */
 export interface BatchPlace {
@@ -48,19 +48,6 @@ export interface BatchPlace {
   readonly synced: number;
   /** Bytes of data in all batches before. */
   readonly written: number;
-}
-
-/** Bytes of memory for batches with so many bytes of data. */
-export function batchMemoryBytes(dataBytes: number, blockSize: number): number {
-  return dataStart(dataBytes, blockSize) + wholePages(dataBytes);
-}
-
-/** Bytes that a batch takes in the journal at most, with the header of a segment. */
-export const maxBatchBytes = batchMemoryBytes;
-
-function dataStart(dataBytes: number, blockSize: number): number {
-  const header = batchHeaderBytes(MAX_EXTENTS, dataBytes / blockSize);
-  return SEGMENT_HEADER_BYTES + Math.ceil(header / PAGE_BYTES) * PAGE_BYTES;
 }
 
 /** One batch. */

@@ -10,13 +10,13 @@
  */
 
 import type { File } from "../../files/port.ts";
+import { extentsOf } from "../format/journal.ts";
 import {
   BATCH_HEADER_BYTES,
   EXTENT_BYTES,
-  extentsOf,
   JOURNAL_UNIT,
   SUM_BYTES,
-} from "../format/journal.ts";
+} from "../format/journal_layout.ts";
 import type { Maps } from "../maps.ts";
 import type { ScannedEnd } from "./end.ts";
 import { scanJournal, type ScannedBatch } from "./scan.ts";

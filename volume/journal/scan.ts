@@ -20,9 +20,9 @@ import {
   decodeSegmentHeader,
   isSound,
   peekBatch,
-  SEGMENT_HEADER_BYTES,
   type SegmentHeader,
 } from "../format/journal.ts";
+import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { FormatError } from "../format/record.ts";
 import type { JournalEnd, ScannedEnd } from "./end.ts";
 

@@ -15,7 +15,8 @@
 import type { EngineHost } from "../../disk/engine.ts";
 import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
 import { assert, fail } from "../../uapi/error.ts";
-import { SEGMENT_HEADER_BYTES, type SegmentHeader } from "../format/journal.ts";
+import type { SegmentHeader } from "../format/journal.ts";
+import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import type { Batch } from "./batch.ts";
 import type { ScannedEnd } from "./end.ts";
 import type { Requests } from "./requests.ts";
@@ -119,12 +120,6 @@ export class JournalWriter {
   /** Gets the host, before anything else. */
   start(host: EngineHost): void {
     this.#host = host;
-  }
-
-  /** Whether nothing is collected, being written or being synced. */
-  get isIdle(): boolean {
-    return this.#open === undefined && this.#closed === 0 && this.#syncs === 0 &&
-      this.#nextCount === 0 && !this.lacksStore;
   }
 
   /** Whether the journal lacks something of what was appended. */

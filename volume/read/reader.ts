@@ -10,7 +10,7 @@
 import type { EngineHost } from "../../disk/engine.ts";
 import { EAGAIN, ECANCELED, EINTR, EIO } from "../../uapi/errno.ts";
 import { fail, isUblkError } from "../../uapi/error.ts";
-import { JOURNAL_UNIT } from "../format/journal.ts";
+import { JOURNAL_UNIT } from "../format/journal_layout.ts";
 import { chunkOf, nthOf } from "../format/place.ts";
 import { sumOf } from "../format/sum.ts";
 import type { Batch } from "../journal/batch.ts";

@@ -1,0 +1,89 @@
+/**
+ * Opens a volume as a disk, in the thread that serves it.
+ *
+ * @module
+ */
+
+import type { Backend } from "../disk/backend.ts";
+import { realFiles } from "../files/real.ts";
+import { makeFolders } from "../store/directory.ts";
+import { invalidIn } from "../uapi/error.ts";
+import { readSmallFile } from "../uring/libc.ts";
+import { VolumeMethods } from "./methods.ts";
+import { openServedVolume } from "./serve.ts";
+import { DEFAULT_BLOCK_SIZE, journalShape } from "./shape.ts";
+import { ENGINE_SIZES } from "./sizes.ts";
+
+/** A volume as a disk, as its specification has it. See `VolumeDiskOptions`. */
+export interface VolumeDisk {
+  readonly name: string;
+  readonly store: string;
+  readonly journal: string;
+  readonly journalBytes: number;
+  readonly withoutJournal: boolean;
+  readonly whenFull: "wait" | "error";
+  readonly durability: "local" | "store";
+  readonly blockSize?: number;
+  readonly readOnly: boolean;
+}
+
+/**
+ * Opens a volume as a disk.
+ *
+ * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED` or
+ *   `VOLUME_STORE`; `INVALID_ARGUMENT` if its blocks have another size.
+ */
+export async function openDisk(options: VolumeDisk): Promise<Backend> {
+  const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
+  const { blockSize, readOnly } = options;
+  const folder = `${journal}/${name}`;
+  makeFolders(realFiles, folder);
+  const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
+  const served = await openServedVolume({
+    ...{ name, store, folder, withoutJournal, ...shape },
+    host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
+    failsWhenFull: whenFull === "error",
+    isDurableInStore: durability === "store",
+  });
+  const { engine, volume: { manifest } } = served;
+  if (blockSize !== undefined && blockSize !== manifest.blockSize) {
+    await served.close();
+    throw invalidIn("a volume")(
+      `${name} has blocks of ${manifest.blockSize} bytes, and not ${blockSize}`,
+      "leave the block size out: it is decided when a volume is created",
+    );
+  }
+  const { lost } = served.volume;
+  if (lost !== undefined) {
+    console.error(
+      `volume ${name} goes on without its journal: the store has it as of ` +
+        `${new Date(lost.time).toISOString()}, when ${lost.host || "somebody"} had it attached; ` +
+        "what was acknowledged after that is lost",
+    );
+  }
+  const methods = new VolumeMethods(engine, (words) => console.error(words));
+  let { size } = manifest;
+  return {
+    get size() {
+      return size;
+    },
+    readOnly,
+    blockSize: manifest.blockSize,
+    persistent: true,
+    fua: true,
+    engine,
+    readAt: (buffer, offset) => methods.read(buffer, offset),
+    writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
+    flush: () => methods.flush(),
+    trim: (offset, length) => methods.trim(offset, length),
+    writeZeroes: (offset, length) => methods.writeZeroes(offset, length),
+    resize(to) {
+      served.resize(to);
+      size = to;
+    },
+    async close() {
+      await methods[Symbol.asyncDispose]();
+      await served.close();
+    },
+  };
+}
