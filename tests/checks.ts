@@ -18,7 +18,7 @@ export interface StaticCheck {
 export interface TestGroup {
   readonly name: string;
   readonly files: readonly string[];
-  /** As many suites at a time as there are CPUs, each in a Worker of one process. */
+  /** Several suites at a time, each in a Worker of one process; `DENO_JOBS` says how many. */
   readonly parallel: boolean;
 }
 
@@ -83,9 +83,10 @@ export function isAlone(file: string): boolean {
   return Object.keys(ALONE).some((place) => file.startsWith(place));
 }
 
-/** The arguments by which Deno runs a group. */
-export function testArgs({ files, parallel }: TestGroup): string[] {
-  return ["test", "-A", "--no-check", ...(parallel ? ["--parallel"] : []), ...files];
+/** The arguments by which Deno runs a group, with more options. */
+export function testArgs({ files, parallel }: TestGroup, ...options: string[]): string[] {
+  const together = parallel ? ["--parallel"] : [];
+  return ["test", "-A", "--no-check", ...together, ...options, ...files];
 }
 
 /** The paths of all tests below a folder, which ends in a slash. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { staticChecks, testFiles, testGroups } from "./checks.ts";
+import { staticChecks, testArgs, testFiles, type TestGroup, testGroups } from "./checks.ts";
 import { type Ran, run } from "./exec.ts";
 import { junitTimes, type Outcome, parseJunit } from "./totals.ts";
 import { parseVmReport } from "./vm_report.ts";
@@ -51,15 +51,12 @@ export async function allSteps(filter?: string): Promise<Step[]> {
     // The longest first. While one lane is in it, the other comes to the second longest.
     vmStep("end-to-end tests on Linux 6.12", "6.12", ["--kernel", "6.12", ...ONCE], filter),
     ...staticChecks(doors).map(({ name, runs }) => staticStep(name, ...runs)),
-    // One suite at a time: the other lane's guest has the other CPU.
-    ...testGroups().map(({ name, files }) => testStep(name, "unit", UNIT_LIMIT_MS, files, filter)),
-    testStep(
-      "integration tests",
-      "integration",
-      INTEGRATION_LIMIT_MS,
-      testFiles("tests/integration/"),
-      filter,
-    ),
+    ...testGroups().map((group) => testStep("unit", UNIT_LIMIT_MS, group, filter)),
+    testStep("integration", INTEGRATION_LIMIT_MS, {
+      name: "integration tests",
+      files: testFiles("tests/integration/"),
+      parallel: false,
+    }, filter),
     vmStep("end-to-end tests on Linux 7.2", "7.2", ["--kernel", "7.2", ...ONCE], filter),
     selftestsStep("the kernel's selftests", filter),
     vmStep("end-to-end tests on NUMA nodes", "numa", E2E_ON_NUMA_NODES, filter),
@@ -86,18 +83,12 @@ function staticStep(name: string, ...runs: (readonly string[])[]): Step {
 
 /** A run of `deno test`, counted by its JUnit report. */
 function testStep(
-  name: string,
   group: "unit" | "integration",
   limitMs: number,
-  files: readonly string[],
+  tests: TestGroup,
   filter?: string,
 ): Step {
-  const args = [
-    "test",
-    "-A",
-    "--no-check",
-    ...(filter === undefined ? [] : [`--filter=${filter}`]),
-  ];
+  const { name, files } = tests;
   return {
     name,
     group,
@@ -105,7 +96,11 @@ function testStep(
     async run({ label }) {
       if (files.length === 0) return { passed: 0, failed: [], skipped: [] };
       return await reported(
-        (report) => deno([...args, `--junit-path=${report}`, ...files], limitMs, label),
+        (report) => {
+          const options = filter === undefined ? [] : [`--filter=${filter}`];
+          const args = testArgs(tests, `--junit-path=${report}`, ...options);
+          return deno(args, limitMs, label);
+        },
         (text) => ({ ...parseJunit(text, files), times: junitTimes(text) }),
         limitMs,
       );

@@ -6,6 +6,7 @@
  */
 
 import config from "../../deno.json" with { type: "json" };
+import { bundleOf } from "../bundles.ts";
 import { ROOT, type ShellLine, shellLines, type Snippet } from "../snippets.ts";
 
 /** What the script begins with. */
@@ -56,14 +57,16 @@ function isServer(words: readonly string[]): boolean {
 
 /**
  * Makes a folder of programs for the `PATH`: `deno task NAME` as `deno.json` has it, but in the
- * folder at hand instead of the checkout; and each of the project's commands by its name.
+ * folder at hand instead of the checkout; and each of the project's commands by its name. In a guest
+ * they are bundles, if there are some: that the same lines work from the sources is proved by the
+ * README's and the tutorial's.
  */
 export async function makePrograms(folder: string): Promise<void> {
   const cases: string[] = [];
   for (const [name, task] of Object.entries(config.tasks)) {
     if (!name.startsWith("ublk") || typeof task === "string") continue;
     const line = task.command.replace(/^deno /, `'${Deno.execPath()}' `)
-      .replace(/ (cmd\/\S+) :task$/, ` '${ROOT}$1'`);
+      .replace(/ (cmd\/\S+) :task$/, (_, path) => ` '${bundleOf(path) ?? ROOT + path}'`);
     cases.push(`${name}) exec ${line} "$@" ;;`);
     await program(`${folder}/${name}`, `exec ${line} "$@"`);
   }
