@@ -1,7 +1,6 @@
 /**
  * Volumes as disks, by the command: filesystems in them survive servers that detach, are killed, and
- * are followed by others. As README.md and docs/ublk-volume.md
- * have it.
+ * are followed by others.
  *
  * @module
  */
@@ -77,6 +76,36 @@ Deno.test("a volume is made, attached, detached and attached again, with what wa
   await right(volume("detach", "-n", `${again.id}`));
   const sound = await volume("check", "db", ...at.both);
   assertEquals([sound.code, sound.stderr], [0, ""]);
+});
+
+/** How often the disk below a filesystem has been told to flush its cache. */
+async function flushes(fs: string): Promise<number> {
+  const stat = await sh("cat /sys/block/$(basename $(findmnt -no SOURCE $fs))/stat", { fs });
+  // Documentation/block/stat.rst: the sixteenth is "flush I/Os".
+  return Number(stat.trim().split(/ +/)[15]);
+}
+
+Deno.test("a volume with four queues: each fsync reaches the journal's disk, and fio verifies", async () => {
+  await using at = await place();
+  await right(volume("create", "db", "--size", "64M", ...at.store));
+  const { path } = await attach("db", ...at.both, "--journal-size", "64M", "-q", "4");
+  const before = await flushes(at.fs);
+  const count = 20;
+  await sh(
+    `for n in $(seq $count); do
+       dd if=/dev/urandom of=$disk bs=4k count=1 seek=$n oflag=direct conv=notrunc,fsync status=none
+     done`,
+    { disk: path, count: `${count}` },
+  );
+  const reached = await flushes(at.fs) - before;
+  assert(reached >= count, `${count} times fsync, ${reached} flushes`);
+  await sh(
+    `fio --name=verify --filename=$disk --size=12M --offset_increment=16M --numjobs=4 \
+       --rw=randwrite --bsrange=4k-64k --iodepth=8 --ioengine=libaio --direct=1 --fsync=16 \
+       --verify=crc32c --group_reporting --output=/dev/null`,
+    { disk: path },
+  );
+  await right(volume("detach", "db"));
 });
 
 Deno.test("no answered write is lost by a server that is killed under a mounted filesystem", async () => {
