@@ -34,6 +34,7 @@ export type {
   ZoneMethods,
 } from "./disk/backend.ts";
 export type { Claim, FileUse } from "./disk/claims.ts";
+export type { BackendCounters, CounterReading, CounterRow } from "./disk/counters.ts";
 export type { Engine, EngineHost, EngineMemory } from "./disk/engine.ts";
 export { engineMemory } from "./disk/engine_memory.ts";
 export { faultInject, type FaultInjectOptions } from "./backends/fault_inject.ts";

@@ -29,10 +29,12 @@ export {
   type TransferOptions,
   type TransferProgress,
 } from "./volume/transfer.ts";
+export type { VolumeCounter } from "./volume/counters.ts";
 export {
   type CreateVolumeOptions,
   type OpenVolumeOptions,
   Volume,
+  type VolumeStats,
   type VolumeWriteOptions,
 } from "./volume/volume.ts";
 export { openStore, type OpenStoreOptions } from "./store/open.ts";

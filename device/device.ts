@@ -9,6 +9,7 @@
  */
 
 import { beginStep } from "../ctrl/pace.ts";
+import { readCounters } from "../disk/counters.ts";
 import { sumStats } from "../queue/stats.ts";
 import { assert, UblkError } from "../uapi/error.ts";
 import { featureNames } from "../uapi/features.ts";
@@ -120,8 +121,13 @@ export class Device implements AsyncDisposable {
 
   /** Counters of the work done so far. */
   stats(): DeviceStats {
-    const queues = this.#held.threads?.stats() ?? [];
-    return { total: sumStats(queues), queues, logDropped: this.#held.logs?.dropped ?? 0 };
+    const { threads, logs } = this.#held;
+    const queues = threads?.stats() ?? [];
+    const counters = threads?.backendCounters;
+    return {
+      ...{ total: sumStats(queues), queues, logDropped: logs?.dropped ?? 0 },
+      ...(counters === undefined ? {} : { backend: readCounters(counters) }),
+    };
   }
 
   /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { CounterReading } from "../disk/counters.ts";
 import type { Stats } from "../queue/stats.ts";
 import type { DataPathName } from "../uapi/data_path.ts";
 import type { UblkError } from "../uapi/error.ts";
@@ -77,6 +78,8 @@ export interface DeviceStats {
   readonly queues: readonly Stats[];
   /** Log records dropped because nobody drained them in time. */
   readonly logDropped: number;
+  /** The counters that the backend has of its own; undefined if it has none. */
+  readonly backend?: CounterReading;
 }
 
 /** Options of `stop`. */

@@ -6,6 +6,7 @@
  */
 
 import type { Backend, Sharing } from "../disk/backend.ts";
+import type { BackendCounters } from "../disk/counters.ts";
 import type { RecoveredDevice } from "../disk/load.ts";
 import type { Box } from "../disk/opened.ts";
 import { checkBackend } from "../disk/shape.ts";
@@ -26,6 +27,8 @@ export interface Opened {
   readonly sharing: Sharing;
   /** The value that the threads share. */
   readonly shared: unknown;
+  /** The counters that the disk has of its own, if any. */
+  readonly counters: BackendCounters | undefined;
 }
 
 /** One serving thread. */
@@ -178,7 +181,8 @@ export class LocalThread implements ServingThread {
   open(_queue: number, log: SharedArrayBuffer): Promise<Opened> {
     this.#log = new LogWriter(log);
     const traits = traitsOf(this.#backend, false);
-    return Promise.resolve({ traits, sharing: "single", shared: undefined });
+    const { counters } = this.#backend;
+    return Promise.resolve({ traits, sharing: "single", shared: undefined, counters });
   }
 
   // deno-lint-ignore require-await -- turns what prepareServing throws into a rejection

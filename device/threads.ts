@@ -5,6 +5,7 @@
  */
 
 import type { Backend } from "../disk/backend.ts";
+import type { BackendCounters } from "../disk/counters.ts";
 import type { RecoveredDevice } from "../disk/load.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import { createStatsBuffer, readStats, type Stats, sumStats } from "../queue/stats.ts";
@@ -65,6 +66,11 @@ export class Threads {
   /** Counters by queue. */
   stats(): Stats[] {
     return this.#counters.map((counters) => sumStats(counters.map(readStats)));
+  }
+
+  /** The counters that the disk has of its own, if any. */
+  get backendCounters(): BackendCounters | undefined {
+    return this.#opened?.counters;
   }
 
   /**

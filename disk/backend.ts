@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { BackendCounters } from "./counters.ts";
 import type { RingFiles } from "../uring/ring_files.ts";
 import type { Claim } from "./claims.ts";
 import type { Engine } from "./engine.ts";
@@ -306,6 +307,13 @@ export interface Backend {
   readonly engine?: Engine;
   /** The zones, which make the disk a zoned one. Excludes `resize`. */
   readonly zones?: ZoneMethods;
+  /**
+   * Counters of its own, which `ublk stats`, `ublk top` and metrics show: those of the first thread,
+   * if several have the backend open. Wrappers pass them on.
+   *
+   * @default None
+   */
+  readonly counters?: BackendCounters;
 
   /** Fills the whole buffer with the data at `offset`. */
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;

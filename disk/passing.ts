@@ -14,6 +14,7 @@ import type {
   Topology,
   WriteOptions,
 } from "./backend.ts";
+import type { BackendCounters } from "./counters.ts";
 
 /** Shortcuts past the methods, which a wrapper passes on or replaces. */
 export interface Shortcuts {
@@ -33,6 +34,7 @@ export class Passing implements EachOf<Backend> {
   topology: Topology | undefined;
   readonly ring: RingMethods | undefined;
   readonly address: number | undefined;
+  readonly counters: BackendCounters | undefined;
   /** Always undefined: the engine's requests would bypass the wrapper, which calls the methods. */
   readonly engine: undefined = undefined;
   /** Always undefined: zoned disks are refused. */
@@ -71,6 +73,7 @@ export class Passing implements EachOf<Backend> {
     this.blockSize = inner.blockSize ?? 512;
     this.limits = inner.limits;
     this.topology = inner.topology;
+    this.counters = inner.counters;
     this.readOnly = inner.readOnly === true;
     this.fua = inner.fua === true;
     this.synchronous = inner.synchronous === true;

@@ -7,6 +7,7 @@
 import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import { UblkError } from "../uapi/error.ts";
 import type { Backend, RingMethods } from "./backend.ts";
+import { countersFault } from "./counters.ts";
 import { type Engine, MOST_ENGINE_OPERATIONS } from "./engine.ts";
 import { zonesFault } from "./zones_fault.ts";
 
@@ -66,6 +67,10 @@ export function checkBackend(value: unknown, from: string): Backend {
   }
   if (backend.ring !== undefined) checkRing(backend.ring, from);
   if (backend.engine !== undefined) checkEngine(backend, from);
+  if (backend.counters !== undefined) {
+    const fault = countersFault(backend.counters);
+    if (fault !== undefined) throw shapeError(from, fault, "see the BackendCounters interface");
+  }
   const fault = zonesFault(backend);
   if (fault !== undefined) throw shapeError(from, fault, "see the ZoneMethods interface");
   return backend;

@@ -58,6 +58,7 @@ Deno.test("checkBackend names what is wrong with a backend", () => {
     [{ ...good, engine, ring }, "`engine` and `ring` exclude each other"],
     [{ ...good, engine, address: 4096 }, "`engine` and `address` exclude each other"],
     [{ ...good, engine, zones: {} }, "`engine` and `zones` exclude each other"],
+    [{ ...good, counters: 5 }, "`counters` is not an object"],
   ];
   for (const [value, words] of wrong) {
     const error = assertThrows(() => checkBackend(value, "it.ts"), UblkError, words);

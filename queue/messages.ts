@@ -5,6 +5,7 @@
  */
 
 import type { Sharing } from "../disk/backend.ts";
+import type { BackendCounters } from "../disk/counters.ts";
 import type { RecoveredDevice } from "../disk/load.ts";
 import type { Box } from "../disk/opened.ts";
 import type { BackendSpec } from "../disk/spec.ts";
@@ -41,6 +42,8 @@ export type FromThread =
     readonly traits: BackendTraits;
     readonly sharing: Sharing;
     readonly shared: unknown;
+    /** The counters that the disk has of its own, if any. */
+    readonly counters: BackendCounters | undefined;
   }
   | { readonly type: "ready"; readonly resources: ThreadResources }
   | { readonly type: "stopped"; readonly lostErrno: number }

@@ -31,9 +31,10 @@ async function handle(message: ToThread): Promise<void> {
       log = new LogWriter(message.log);
       if (message.takesConsole) takeOutput(log);
       disk = await OpenedDisk.open(message.spec, message);
-      const { sharing, shared } = disk;
-      const traits = traitsOf(disk.backend);
-      return scope.postMessage({ type: "opened", traits, sharing, shared });
+      const { sharing, shared, backend } = disk;
+      const { counters } = backend;
+      const traits = traitsOf(backend);
+      return scope.postMessage({ type: "opened", traits, sharing, shared, counters });
     }
     case "serve": {
       pin(message.cpus, log!);

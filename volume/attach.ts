@@ -15,6 +15,7 @@ import { type Drain, VolumeEngine } from "./engine.ts";
 import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "./format/chunk.ts";
 import { FormatError } from "./format/record.ts";
 import { HOLE } from "./format/place.ts";
+import { VolumeCounters } from "./counters.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import { batchMemoryBytes } from "./journal/batch_layout.ts";
 import type { JournalIdentity } from "./journal/identity.ts";
@@ -69,6 +70,12 @@ export interface AttachParts {
   readonly openChunk: OpenChunk;
   /** The drain. */
   readonly drain: Drain;
+  /**
+   * What the volume counts.
+   *
+   * @default New ones, that nobody reads
+   */
+  readonly counters?: VolumeCounters;
   /** Sizes. */
   readonly sizes: EngineSizes;
   /** A full journal fails writes. */
@@ -119,7 +126,8 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     ...{ blockSize, end, sums, maps },
     identity: { volume, journal: identity.journal, epoch: parts.epoch, blockSize, size },
     fds: journal.map(fdOf),
-    trimmed: from.position,
+    stored: from,
+    counters: parts.counters ?? new VolumeCounters(),
     openChunk: parts.openChunk,
     ...{ openChunks: sizes.openChunks, pieces: sizes.pieces, takenAtOnce: sizes.takenAtOnce },
     memories: Array.from({ length: sizes.batches }, () => allocate(memoryBytes)),

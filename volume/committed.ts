@@ -192,6 +192,8 @@ export class Committed {
   readonly names: ObjectNames;
   /** The store. */
   readonly store: Store;
+  /** Bytes of manifests and heads that it has put into the store. */
+  putBytes = 0;
   readonly #seam: Seam;
   #head: Head;
   #version: Version;
@@ -278,6 +280,7 @@ export class Committed {
       manifest = { ...manifest, number: manifest.number + 1 };
       encoded = encodeManifest(manifest);
     }
+    this.putBytes += encoded.bytes.length;
     await this.#replaceHead({
       manifest: manifest.number,
       manifestSum: encoded.sum,
@@ -317,6 +320,7 @@ export class Committed {
     this.#tried.add(head.nonce);
     for (;;) {
       const version = await store.replace(names.head, bytes, this.#version);
+      this.putBytes += version === undefined ? 0 : bytes.length;
       if (version !== undefined) return this.#replaced(head, version);
       // A lost answer looks like a lost race.
       const found = await readHead(store, names);

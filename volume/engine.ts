@@ -33,6 +33,8 @@ import { JournalWriter } from "./journal/writer.ts";
 import type { Maps } from "./maps.ts";
 import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
+import { AT, type VolumeCounters } from "./counters.ts";
+import { type JournalPoint, Lag } from "./lag.ts";
 import { Pressure } from "./pressure.ts";
 import { KIND_BITS, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
 
@@ -42,6 +44,8 @@ export interface Commit {
   readonly extents: SortedRuns;
   /** The position in the journal after its last batch. */
   readonly position: number;
+  /** Bytes of data in all batches up to there. */
+  readonly written: number;
 }
 
 /** The engine's view of the drain. */
@@ -72,8 +76,10 @@ export interface EngineParts {
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where the journal continues. */
   readonly end: ScannedEnd;
-  /** The first position that the store does not have yet. */
-  readonly trimmed: number;
+  /** What the store has of the journal. */
+  readonly stored: JournalPoint;
+  /** What the volume counts. The drain counts there too. */
+  readonly counters: VolumeCounters;
   /** Of each file of the journal, the sums of its blocks, by their offset in units. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
   /** Where everything is, the journal included. */
@@ -134,6 +140,7 @@ export class VolumeEngine implements Engine {
   #requests!: Requests;
   #waiting!: Waiting;
   #pressure!: Pressure;
+  #lag!: Lag;
   #host!: EngineHost;
   readonly #chunks: ChunkFiles;
   /** Entries of the current commit that have been taken over. */
@@ -152,7 +159,7 @@ export class VolumeEngine implements Engine {
   }
 
   start(host: EngineHost): void {
-    const { blockSize, identity, fds, sums, maps, memories } = this.#parts;
+    const { blockSize, identity, fds, sums, maps, memories, counters, stored } = this.#parts;
     const requests = new Requests(host);
     const batches = memories.map((memory) =>
       new Batch(memory, this.#parts.batchData, blockSize, requests.count)
@@ -162,12 +169,16 @@ export class VolumeEngine implements Engine {
       segmentSize: identity.size,
       pieces: this.#parts.pieces ?? MAX_PIECES,
       chunks: this.#chunks,
-      onDamage: this.#parts.report,
+      counters,
+      onDamage: (words) => {
+        counters.add(AT.damagedReads, 1);
+        this.#parts.report(words);
+      },
     });
     const writer = new JournalWriter({
-      ...{ fds, identity, batches, requests },
+      ...{ fds, identity, batches, requests, counters },
       end: this.#parts.end,
-      trimmed: this.#parts.trimmed,
+      trimmed: stored.position,
       onAppend: (batch) => this.#enter(batch),
       onFailure: this.#parts.report,
       isRead: (file) => reader.isRead(file),
@@ -181,6 +192,9 @@ export class VolumeEngine implements Engine {
     writer.start(host);
     this.#reader = reader;
     this.#writer = writer;
+    this.#lag = new Lag(counters, stored, this.#parts.end, host.nowUs());
+    counters.set(AT.journalSizeBytes, identity.size * fds.length);
+    counters.set(AT.journalBytes, writer.usedBytes);
   }
 
   /** All before this position is in the journal. */
@@ -222,6 +236,13 @@ export class VolumeEngine implements Engine {
     if (host.op(request) === UBLK_IO_OP_WRITE) {
       return this.#writer.write(request, block, count, host.data(request));
     }
+    if (!this.#makeHole(request, block, count)) return false;
+    this.#parts.counters.add(AT.trims, 1);
+    this.#parts.counters.add(AT.trimmedBytes, count * blockSize);
+    return true;
+  }
+
+  #makeHole(request: number, block: number, count: number): boolean {
     // Only if the journal has what made them holes: otherwise this would be answered before that.
     if (!this.#writer.lacks && this.#parts.maps.areHoles(block, count)) {
       if (this.#requests.fua[request] !== 0) this.#writer.flush(request);
@@ -269,8 +290,11 @@ export class VolumeEngine implements Engine {
     if (writer.completedPosition !== this.#published) {
       this.#published = writer.completedPosition;
       const { completedSequence, completedWritten } = writer;
+      this.#lag.published(this.#published, completedWritten, this.#host.nowUs());
       this.#parts.drain.published(this.#published, completedSequence, completedWritten);
     }
+    this.#parts.counters.set(AT.journalBytes, writer.usedBytes);
+    this.#parts.counters.set(AT.openChunks, this.#chunks.size);
   }
 
   /** Lets requests in that wait for room in the journal. */
@@ -299,7 +323,7 @@ export class VolumeEngine implements Engine {
     const { drain, maps, takenAtOnce = TAKEN_AT_ONCE } = this.#parts;
     const commit = drain.commit();
     if (commit === undefined || this.#pauses) return;
-    const { extents, position } = commit;
+    const { extents, position, written } = commit;
     const end = Math.min(extents.length, this.#taken + takenAtOnce);
     for (let nth = this.#taken; nth < end; nth++) {
       maps.takeOver(extents, nth, position / JOURNAL_UNIT);
@@ -311,6 +335,7 @@ export class VolumeEngine implements Engine {
     }
     this.#taken = 0;
     this.#writer.trim(position);
+    this.#lag.stored(position, written);
     drain.taken();
   }
 

@@ -8,6 +8,7 @@
 import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
 import { EIO, ETIME } from "../uapi/errno.ts";
 import { assert, fail, thrownText } from "../uapi/error.ts";
+import { monotonicUs } from "../uring/libc.ts";
 import type { FileOperations } from "./file_operations.ts";
 
 /** A request of the program. */
@@ -301,6 +302,6 @@ export class LoopHost implements EngineHost {
   }
 
   nowUs(): number {
-    return performance.now() * 1000;
+    return monotonicUs();
   }
 }

@@ -16,6 +16,7 @@ import { makeFolders } from "../store/directory.ts";
 import { type Store, StoreError } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { attachEngine, chunkOpener, loadMaps } from "./attach.ts";
+import { VolumeCounters } from "./counters.ts";
 import type { EngineSizes } from "./sizes.ts";
 import { notFound, readHead, readManifest } from "./committed.ts";
 import { DrainPace } from "./drain/pace.ts";
@@ -87,6 +88,8 @@ export interface OpenedVolume {
   readonly maps: Maps;
   /** Takes requests. */
   readonly host: LoopHost;
+  /** What it counts. */
+  readonly counters: VolumeCounters;
   /** What was lost, if it was opened without its journal. */
   readonly lost?: LostJournal;
   /** Why it takes no writes any more, if so. */
@@ -119,8 +122,9 @@ export async function openForWriting(
   const { committed, identity, paths, from } = taken;
   const maps = await loadMaps(committed);
   const host = makeHost(operations, report);
+  const counters = new VolumeCounters();
   const pace = new DrainPace({
-    ...{ seam, report, wake: () => host.wake() },
+    ...{ seam, report, counters, wake: () => host.wake() },
     onStop: () => host.giveUp(),
   });
   let made: ChunkEngine | undefined = undefined;
@@ -132,7 +136,7 @@ export async function openForWriting(
   const { engine, end, drainFrom } = attachEngine({
     ...{ identity, journal, maps, from, failsWhenFull, words, report },
     ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
-    ...{ drain: pace, openChunk: chunks.open },
+    ...{ drain: pace, counters, openChunk: chunks.open },
     sizes: { ...sizes, openChunks: chunks.most ?? sizes.openChunks },
   });
   made = engine;
@@ -140,7 +144,7 @@ export async function openForWriting(
   const { blockSize, size } = identity;
   const batch = batchMemoryBytes(sizes.batchData, blockSize);
   const drainer = new Drainer({
-    committed,
+    ...{ committed, counters },
     source: new JournalSource({
       ...{ blockSize, size, words, from: drainFrom },
       files: openAll(stack, () => openSegments(files, paths)),
@@ -152,7 +156,7 @@ export async function openForWriting(
   pace.start(drainer, drainFrom, end);
   const owned = stack.move();
   return {
-    ...{ maps, host, lost: taken.lost },
+    ...{ maps, host, counters, lost: taken.lost },
     get manifest() {
       return committed.manifest;
     },
@@ -230,8 +234,9 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
   const chunks = chunksOf(parts, operations, names, manifest.volume, () => {
     if (made !== undefined) host.tell(() => made?.chunksCame());
   });
+  const counters = new VolumeCounters();
   const engine = new ReadOnlyEngine({
-    ...{ blockSize: manifest.blockSize, maps, report, ...journal },
+    ...{ blockSize: manifest.blockSize, maps, report, counters, ...journal },
     ...{ openChunk: chunks.open, openChunks: chunks.most ?? sizes.openChunks },
   });
   made = engine;
@@ -239,7 +244,7 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
   host.serve(engine);
   const owned = stack.move();
   return {
-    ...{ manifest, maps, host, stopped: undefined },
+    ...{ manifest, maps, host, counters, stopped: undefined },
     sync: () => Promise.resolve(),
     async close() {
       await host.idle();

@@ -45,7 +45,7 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
     failsWhenFull: whenFull === "error",
     isDurableInStore: durability === "store",
   });
-  const { engine, volume: { manifest } } = served;
+  const { engine, counters, volume: { manifest } } = served;
   if (blockSize !== undefined && blockSize !== manifest.blockSize) {
     await served.close();
     throw invalidIn("a volume")(
@@ -71,7 +71,7 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
     blockSize: manifest.blockSize,
     persistent: true,
     fua: true,
-    engine,
+    ...{ engine, counters },
     readAt: (buffer, offset) => methods.read(buffer, offset),
     writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
     flush: () => methods.flush(),

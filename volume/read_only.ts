@@ -11,6 +11,7 @@ import { Requests } from "./journal/requests.ts";
 import type { Maps } from "./maps.ts";
 import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
+import { AT, type VolumeCounters } from "./counters.ts";
 import { KIND_BITS } from "./tokens.ts";
 
 /** The parts of a {@linkcode ReadOnlyEngine}. */
@@ -29,6 +30,8 @@ export interface ReadOnlyParts {
   readonly openChunk: OpenChunk;
   /** Most open chunks. */
   readonly openChunks: number;
+  /** What the volume counts. */
+  readonly counters: VolumeCounters;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -54,7 +57,10 @@ export class ReadOnlyEngine implements Engine {
     this.#reader = new Reader({
       ...{ ...this.#parts, batches: [], chunks: this.#chunks, requests: this.#requests },
       pieces: MAX_PIECES,
-      onDamage: this.#parts.report,
+      onDamage: (words) => {
+        this.#parts.counters.add(AT.damagedReads, 1);
+        this.#parts.report(words);
+      },
     });
     this.#reader.start(host);
   }
@@ -72,7 +78,7 @@ export class ReadOnlyEngine implements Engine {
   }
 
   batchEnd(): void {
-    // Nothing is collected.
+    this.#parts.counters.set(AT.openChunks, this.#chunks.size);
   }
 
   /** Goes on with reads that wait for chunks: some have come. */

@@ -12,6 +12,7 @@ import { UblkError } from "../uapi/error.ts";
 import { unpackError } from "../uapi/packed_error.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
 import { attachEngine, chunkOpener, enterRun } from "./attach.ts";
+import { VolumeCounters } from "./counters.ts";
 import { ENGINE_SIZES } from "./sizes.ts";
 import { Board, EngineSide, ORDER_STOP } from "./drain/board.ts";
 import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/messages.ts";
@@ -21,7 +22,7 @@ import { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
 
 /** How to open a volume. */
-export type ServeVolumeOptions = Omit<TakeOrder, "board" | "wakeFd"> & {
+export type ServeVolumeOptions = Omit<TakeOrder, "board" | "counters" | "wakeFd"> & {
   /** A full journal fails writes with ENOSPC, instead of making them wait. */
   readonly failsWhenFull: boolean;
   /** A FLUSH is answered only once the store has what it covers. */
@@ -39,6 +40,8 @@ export interface ServedVolume {
   readonly volume: TakenVolume;
   /** Batches that its journal had, and the store had not. */
   readonly recovered: number;
+  /** What it counts. */
+  readonly counters: VolumeCounters;
   /** The engine, for one host. */
   readonly engine: VolumeEngine;
   /**
@@ -58,9 +61,12 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const wakeFd = eventFd();
   stack.defer(() => closeFd(wakeFd));
   const board = new Board();
+  const counters = new VolumeCounters();
   const drain = new DrainWorker();
   stack.defer(() => drain.end());
-  const volume = await drain.take({ ...rest, board: board.buffer, wakeFd });
+  const volume = await drain.take({
+    ...{ ...rest, wakeFd, board: board.buffer, counters: counters.memory },
+  });
   const { manifest, identity, paths, from, epoch, objects } = volume;
   const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
   for (const run of volume.runs) enterRun(maps, run);
@@ -77,7 +83,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
       ...{ files: realFiles, fdOf, volume: identity.volume },
       pathOf: (chunk) => `${objects}${names.chunk(chunk)}`,
     }),
-    drain: side,
+    ...{ drain: side, counters },
     sizes: ENGINE_SIZES,
     words: `journal ${options.folder}`,
     report: (words) => console.error(words),
@@ -86,7 +92,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   drain.go(drainFrom);
   const owned = stack.move();
   return {
-    ...{ volume, engine, recovered: batches },
+    ...{ volume, engine, counters, recovered: batches },
     resize(size) {
       const before = maps.blocks;
       const blocks = size / manifest.blockSize;

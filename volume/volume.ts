@@ -19,6 +19,7 @@ import {
 import { smallText } from "../uring/file.ts";
 import { ENGINE_SIZES, type EngineSizes } from "./sizes.ts";
 import { createVolume } from "./committed.ts";
+import type { VolumeCounter } from "./counters.ts";
 import { NOWHERE } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
@@ -126,6 +127,9 @@ export interface OpenVolumeOptions {
    */
   readonly sizes?: EngineSizes;
 }
+
+/** Counters of a volume by their names, as `docs/volumes.md` lists them. */
+export type VolumeStats = Readonly<Record<VolumeCounter, number | null>>;
 
 /** Options of {@linkcode Volume.write}. */
 export interface VolumeWriteOptions {
@@ -324,6 +328,14 @@ export class Volume implements AsyncDisposable {
       block += count;
     }
     return (block - first) * this.blockSize;
+  }
+
+  /**
+   * What the volume has done since it was opened, and how far its store lags behind: the counters of
+   * `ublk-volume stats`. Null stands for a ratio of which nothing is counted yet.
+   */
+  stats(): VolumeStats {
+    return this.#opened.counters.read();
   }
 
   /**

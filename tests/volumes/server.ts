@@ -74,7 +74,8 @@ class SimDrain implements Drain {
 
   commit(): Commit | undefined {
     if (this.made === undefined) return undefined;
-    return { extents: this.made.extents, position: this.made.end.position };
+    const { extents, end: { position, written } } = this.made;
+    return { extents, position, written };
   }
 
   taken(): void {

@@ -14,6 +14,7 @@ import { assert } from "../../uapi/error.ts";
 import { signalEventFd } from "../../uring/libc.ts";
 import type { Extents } from "../format/run.ts";
 import type { Commit, Drain } from "../engine.ts";
+import type { JournalEnd } from "../journal/end.ts";
 import type { SortedRuns } from "../map/block_map.ts";
 
 // Words of the first part.
@@ -46,6 +47,7 @@ const WAKE_AT = 3;
 const COMMIT_POSITION = 4;
 /** The size that the disk is to have. */
 const SIZE = 5;
+const COMMIT_WRITTEN = 6;
 const NUMBERS = 16;
 
 /** The journal is full: drain now. */
@@ -122,7 +124,7 @@ export class EngineSide implements Drain {
     places: Float64Array;
     length: number;
   };
-  readonly #commit: { extents: SortedRuns; position: number };
+  readonly #commit: { extents: SortedRuns; position: number; written: number };
 
   /** @param wakeFd The eventfd that wakes the engine. */
   constructor(board: Board, wakeFd: number) {
@@ -130,7 +132,7 @@ export class EngineSide implements Drain {
     this.wakeFd = wakeFd;
     const { blocks, counts, places } = board;
     this.#runs = { blocks, counts, places, length: 0 };
-    this.#commit = { extents: this.#runs, position: 0 };
+    this.#commit = { extents: this.#runs, position: 0, written: 0 };
   }
 
   published(position: number, sequence: number, written: number): void {
@@ -155,6 +157,7 @@ export class EngineSide implements Drain {
     if (Atomics.load(words, COMMIT) === 0) return undefined;
     this.#runs.length = Atomics.load(words, ENTRIES);
     this.#commit.position = numbers[COMMIT_POSITION];
+    this.#commit.written = numbers[COMMIT_WRITTEN];
     return this.#commit;
   }
 
@@ -243,14 +246,15 @@ export class DrainSide {
   }
 
   /** Hands a commit over. */
-  handOver(extents: Extents, position: number): void {
+  handOver(extents: Extents, end: Pick<JournalEnd, "position" | "written">): void {
     const { words, numbers, blocks, places, counts } = this.#board;
     assert(!this.isHandingOver, "one commit at a time");
     assert(extents.length <= MAX_ENTRIES, "a commit has no more entries than the board");
     blocks.set(extents.blocks.subarray(0, extents.length));
     places.set(extents.places.subarray(0, extents.length));
     counts.set(extents.counts.subarray(0, extents.length));
-    numbers[COMMIT_POSITION] = position;
+    numbers[COMMIT_POSITION] = end.position;
+    numbers[COMMIT_WRITTEN] = end.written;
     Atomics.store(words, ENTRIES, extents.length);
     Atomics.store(words, COMMIT, 1);
     signalEventFd(this.#wakeFd);

@@ -17,6 +17,7 @@ import { encodeRun, Extents } from "../format/run.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import { Collection } from "./collect.ts";
 import { mergeRuns, runsToMerge } from "./merge.ts";
+import { AT, VolumeCounters } from "../counters.ts";
 import { makeChunk, planChunks, type PlannedChunk } from "./pack.ts";
 import type { JournalSource } from "./source.ts";
 
@@ -41,6 +42,12 @@ export interface DrainerParts {
   readonly source: JournalSource;
   /** Room for the data of one commit. */
   readonly data: Uint8Array<ArrayBuffer>;
+  /**
+   * Counts what is put into the store.
+   *
+   * @default Nobody does
+   */
+  readonly counters?: VolumeCounters;
 }
 
 /** An object that no newer manifest names. */
@@ -53,11 +60,13 @@ interface Unneeded {
 /** Makes commits. */
 export class Drainer {
   readonly #parts: DrainerParts;
+  readonly #counters: VolumeCounters;
   readonly #unneeded: Unneeded[] = [];
 
   /** Takes over the parts. */
   constructor(parts: DrainerParts) {
     this.#parts = parts;
+    this.#counters = parts.counters ?? new VolumeCounters();
   }
 
   /**
@@ -123,6 +132,8 @@ export class Drainer {
       ...{ sequence: end.sequence, position: end.position, chain: end.chain },
       ...{ written: end.written, nextChunk, ...added },
     });
+    this.#counters.add(AT.commits, 1);
+    this.#counters.set(AT.manifestWrittenBytes, committed.putBytes);
     await this.#sweep(manifest.runs, manifest.number);
     return { extents, end };
   }
@@ -139,6 +150,7 @@ export class Drainer {
     for (let number = from;; number++) {
       const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection);
       if (await this.#put(store, names.chunk(number), writer.bytes)) {
+        this.#counters.add(AT.chunkWrittenBytes, writer.bytes.length);
         writer.addTo(extents, number);
         return number;
       }
@@ -181,6 +193,7 @@ export class Drainer {
     for (;; nextRun++) {
       const { bytes, sum } = encodeRun(committed.manifest.volume, nextRun, merged);
       if (!await this.#put(committed.store, committed.names.run(nextRun), bytes)) continue;
+      this.#counters.add(AT.mapWrittenBytes, bytes.length);
       const entry = { number: nextRun, entries: merged.length, level, bytes: bytes.length, sum };
       return { runs: [...runs, entry], nextRun: nextRun + 1 };
     }

@@ -10,6 +10,7 @@
  */
 
 import type { Committed } from "../committed.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP, ORDER_SYNC } from "./board.ts";
 import type { Drainer } from "./drainer.ts";
@@ -27,6 +28,8 @@ export interface DrainLoopParts {
   readonly position: number;
   /** Bytes of the journal after which a commit is made. */
   readonly commitBytes: number;
+  /** Counts failures of the store. */
+  readonly counters: VolumeCounters;
   /** Time. */
   readonly seam: Seam;
 }
@@ -51,7 +54,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
         board.resized();
       } catch (error) {
         if (!mayPass(error)) return failed(board, error);
-        retryMs = await again(board, error, retryMs);
+        retryMs = await again(parts, error, retryMs);
       }
       continue;
     }
@@ -64,7 +67,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
           return undefined;
         } catch (error) {
           if (!mayPass(error)) return failed(board, error);
-          retryMs = await again(board, error, retryMs);
+          retryMs = await again(parts, error, retryMs);
           continue;
         }
       }
@@ -93,10 +96,10 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       sinceMs = done < position ? sinceMs : undefined;
       board.carriedOut(ORDER_HURRY);
       // Once the device is gone, nobody takes anything over.
-      if ((board.orders & ORDER_STOP) === 0) board.handOver(made.extents, done);
+      if ((board.orders & ORDER_STOP) === 0) board.handOver(made.extents, made.end);
     } catch (error) {
       if (!mayPass(error)) return failed(board, error);
-      retryMs = await again(board, error, retryMs);
+      retryMs = await again(parts, error, retryMs);
     }
   }
 }
@@ -108,7 +111,12 @@ function failed(board: DrainSide, error: unknown): unknown {
 }
 
 /** Waits before the next attempt. @returns The pause that it was. */
-async function again(board: DrainSide, error: unknown, before: number): Promise<number> {
+async function again(
+  { board, counters }: DrainLoopParts,
+  error: unknown,
+  before: number,
+): Promise<number> {
+  counters.add(AT.storeFailures, 1);
   const ms = nextPauseMs(before);
   if (before === 0) {
     board.report(

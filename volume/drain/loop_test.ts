@@ -4,6 +4,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { closeFd, eventFd, isSignalled, openAllOfLibc } from "../../uring/libc.ts";
 import type { Committed } from "../committed.ts";
 import { Extents } from "../format/run.ts";
+import { VolumeCounters } from "../counters.ts";
 import { MACHINE } from "../seam.ts";
 import { Board, DrainSide, EngineSide, ORDER_HURRY, ORDER_STOP, ORDER_SYNC } from "./board.ts";
 import type { Drainer, MadeCommit } from "./drainer.ts";
@@ -23,6 +24,7 @@ class Rig implements AsyncDisposable {
   readonly commits: number[] = [];
   /** What the next commits fail with. */
   readonly failures: unknown[] = [];
+  readonly counters = new VolumeCounters();
   released = 0;
   readonly ended: Promise<unknown>;
 
@@ -36,7 +38,7 @@ class Rig implements AsyncDisposable {
         extents.push(this.commits.length, 2, 7);
         return Promise.resolve({
           extents,
-          end: { position: until, sequence: 1, chain: 0, written: 0 },
+          end: { position: until, sequence: 1, chain: 0, written: until / 2 },
         });
       },
     } as unknown as Drainer;
@@ -49,6 +51,7 @@ class Rig implements AsyncDisposable {
     const board = new DrainSide(this.board, this.wakeFd);
     this.ended = drainLoop({
       ...{ board, drainer, committed, position: 1000, seam: MACHINE, commitBytes: 64 * MIB },
+      counters: this.counters,
     });
   }
 
@@ -79,7 +82,7 @@ Deno.test("the drain sleeps until there is enough, and hands over what it has co
   assertEquals(rig.commits, [1000 + 64 * MIB]);
   assertEquals(isSignalled(rig.wakeFd), true);
   const commit = rig.engine.commit()!;
-  assertEquals(commit.position, 1000 + 64 * MIB);
+  assertEquals([commit.position, commit.written], [1000 + 64 * MIB, 500 + 32 * MIB]);
   const { length, blocks, counts, places } = commit.extents;
   assertEquals([length, blocks[0], counts[0], places[0]], [1, 1, 2, 7]);
   // The next one waits until the engine has taken this one over.
@@ -130,6 +133,7 @@ Deno.test("a store that is away is tried again, and told of once", async () => {
   assertMatch(`${rig.engine.report()}`, /^the store failed, and is tried again: away$/);
   assertEquals(rig.engine.report(), undefined);
   assertEquals(rig.engine.hasFailed, false);
+  assertEquals(rig.counters.read().storeFailures, 2);
 });
 
 Deno.test("a drain that cannot go on ends, and the engine learns of it", async () => {

@@ -30,6 +30,8 @@ export interface TakeOrder {
   readonly host: string;
   /** The board. */
   readonly board: SharedArrayBuffer;
+  /** The memory of the volume's counters. */
+  readonly counters: SharedArrayBuffer;
   /** The eventfd that wakes the engine. */
   readonly wakeFd: number;
 }

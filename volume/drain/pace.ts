@@ -9,6 +9,7 @@
 
 import { assert, isUblkError, thrownText, UblkError } from "../../uapi/error.ts";
 import type { Commit, Drain } from "../engine.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import type { Drainer, MadeCommit } from "./drainer.ts";
@@ -18,6 +19,8 @@ import { COMMIT_BYTES, COMMIT_MS, mayPass, nextPauseMs } from "./policy.ts";
 export interface DrainPaceParts {
   /** Time. */
   readonly seam: Pick<Seam, "clock">;
+  /** Counts failures of the store. */
+  readonly counters: Pick<VolumeCounters, "add">;
   /** Tells the engine that a commit waits. */
   readonly wake: () => void;
   /** Takes a line for the log. */
@@ -118,7 +121,8 @@ export class DrainPace implements Drain {
 
   commit(): Commit | undefined {
     if (this.#made === undefined) return undefined;
-    return { extents: this.#made.extents, position: this.#made.end.position };
+    const { extents, end: { position, written } } = this.#made;
+    return { extents, position, written };
   }
 
   taken(): void {
@@ -215,8 +219,9 @@ export class DrainPace implements Drain {
   }
 
   #failed(error: unknown): void {
-    const { report, seam, onStop } = this.#parts;
+    const { report, seam, onStop, counters } = this.#parts;
     if (mayPass(error)) {
+      counters.add(AT.storeFailures, 1);
       this.#pauseMs = nextPauseMs(this.#pauseMs);
       this.#retryAt = seam.clock() + this.#pauseMs;
       if (error.message !== this.#failure) report(`${error.message}; it is tried again`);

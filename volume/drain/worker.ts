@@ -14,6 +14,7 @@ import { packError } from "../../uapi/packed_error.ts";
 import { readRun } from "../committed.ts";
 import { openSegments } from "../journal/files.ts";
 import type { JournalEnd } from "../journal/end.ts";
+import { VolumeCounters } from "../counters.ts";
 import { MACHINE } from "../seam.ts";
 import { type Taken, takeVolume } from "../take.ts";
 import { Board, DrainSide } from "./board.ts";
@@ -70,10 +71,11 @@ async function drain(from: JournalEnd): Promise<void> {
     ...{ files: journal, blockSize: identity.blockSize, size: identity.size, from },
     ...{ window: room.bytes, words: `journal ${order.folder}` },
   });
+  const counters = new VolumeCounters(order.counters);
   const error = await drainLoop({
     board: new DrainSide(new Board(order.board), order.wakeFd),
-    drainer: new Drainer({ committed, source, data: data.bytes }),
-    ...{ committed, seam: MACHINE, position: from.position },
+    drainer: new Drainer({ committed, source, data: data.bytes, counters }),
+    ...{ committed, counters, seam: MACHINE, position: from.position },
     // A small journal must not be full before the drain begins.
     commitBytes: Math.min(COMMIT_BYTES, identity.size * identity.files / 4),
   });

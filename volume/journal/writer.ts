@@ -17,6 +17,7 @@ import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
 import { assert, fail } from "../../uapi/error.ts";
 import type { SegmentHeader } from "../format/journal.ts";
 import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
 import type { Batch } from "./batch.ts";
 import type { ScannedEnd } from "./end.ts";
 import type { Requests } from "./requests.ts";
@@ -36,6 +37,8 @@ export interface JournalWriterParts {
   readonly batches: readonly Batch[];
   /** The state of requests. */
   readonly requests: Requests;
+  /** Counts what is written. */
+  readonly counters: VolumeCounters;
   /** Tells what was written where, before it is written. */
   readonly onAppend: (batch: Batch) => void;
   /** Tells, once, that nothing can be written any more. */
@@ -187,9 +190,14 @@ export class JournalWriter {
     return this.#open !== undefined;
   }
 
-  /** The part of the journal that the store does not have yet, from 0 to 1. */
+  /** Bytes of the journal that the store does not have yet. */
+  get usedBytes(): number {
+    return this.#position - this.trimmedPosition;
+  }
+
+  /** The same as a part of the journal, from 0 to 1. */
   get used(): number {
-    return (this.#position - this.trimmedPosition) / (this.#size * this.#parts.fds.length);
+    return this.usedBytes / (this.#size * this.#parts.fds.length);
   }
 
   /** The batch that collects; undefined if none is free. */
@@ -292,7 +300,7 @@ export class JournalWriter {
 
   /** Lets written batches count, as long as no gap is before them, and answers their requests. */
   #advance(): void {
-    const { requests, identity } = this.#parts;
+    const { requests, identity, counters } = this.#parts;
     while (this.#closed > 0 && this.#batches[this.#oldest].isWritten) {
       const batch = this.#batches[this.#oldest];
       this.#oldest = (this.#oldest + 1) % this.#batches.length;
@@ -300,6 +308,8 @@ export class JournalWriter {
       this.completedPosition = batch.end;
       this.completedSequence = batch.sequence;
       this.completedWritten += batch.blocks * identity.blockSize;
+      counters.add(AT.writtenBytes, batch.blocks * identity.blockSize);
+      counters.add(AT.journalWrittenBytes, batch.bytes);
       for (let nth = 0; nth < batch.requestCount; nth++) {
         const request = batch.requests[nth];
         if (requests.fua[request] !== 0) this.flush(request);

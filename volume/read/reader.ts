@@ -17,6 +17,7 @@ import type { Batch } from "../journal/batch.ts";
 import { type Requests, Waiting } from "../journal/requests.ts";
 import { IN_CHUNK, IN_JOURNAL, type Maps } from "../maps.ts";
 import { READ, tokenOf } from "../tokens.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
 import type { ChunkFiles } from "./chunk_files.ts";
 
 /** Pieces on their way at once, if nothing else is said. */
@@ -42,6 +43,8 @@ export interface ReaderParts {
   readonly chunks: ChunkFiles;
   /** The state of requests. */
   readonly requests: Requests;
+  /** Counts what is read. */
+  readonly counters: VolumeCounters;
   /** Tells what could not be read. */
   readonly onDamage: (words: string) => void;
 }
@@ -109,7 +112,7 @@ export class Reader {
   /** Gets as much of a request on its way as pieces are free. */
   #continue(request: number): void {
     this.#waits[request] = 0;
-    const { requests, blockSize, maps, segmentSize } = this.#parts;
+    const { requests, blockSize, maps, segmentSize, counters } = this.#parts;
     const { done, result, parts } = requests;
     const first = this.#host.offset(request) / blockSize;
     const count = this.#host.length(request) / blockSize;
@@ -126,6 +129,7 @@ export class Reader {
           return this.#wait(request);
         }
         if (copied > 0) length = copied;
+        counters.add(AT.journalReadBytes, length * blockSize);
       } else if (maps.kind === IN_CHUNK) {
         if (this.#free === 0) return this.#wait(request);
         const { place } = maps;
@@ -133,9 +137,11 @@ export class Reader {
           this.#waits[request] = 1;
           return this.#awaiting.push(request);
         }
+        counters.add(AT.chunkReadBytes, length * blockSize);
       } else {
         const at = done[request] * blockSize;
         this.#host.data(request).fill(0, at, at + length * blockSize);
+        counters.add(AT.holeReadBytes, length * blockSize);
       }
       done[request] += length;
     }
