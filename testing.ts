@@ -47,6 +47,7 @@ export type {
   ZoneMethods,
 } from "./disk/backend.ts";
 export type { Claim, FileUse } from "./disk/claims.ts";
+export type { BackendCounters, CounterRow } from "./disk/counters.ts";
 export { checkBackendConformance, type ConformanceOptions } from "./disk/conformance.ts";
 export type { Size } from "./disk/geometry.ts";
 export {

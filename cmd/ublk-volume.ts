@@ -25,6 +25,7 @@ import {
   VOLUME_EXAMPLES,
   VOLUME_GROUPS,
   VOLUME_INFO_FLAGS,
+  VOLUME_STATS_FLAGS,
   volumeSyntax,
 } from "./line/volume_commands.ts";
 import { misspelt } from "./program/misspelt.ts";
@@ -65,6 +66,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   detach: reading(DETACH_FLAGS, async () => (await import("./volume/detach.ts")).detach),
   ls: reading(LS_FLAGS, async () => (await import("./volume/show.ts")).ls),
   info: reading(VOLUME_INFO_FLAGS, async () => (await import("./volume/show.ts")).info),
+  stats: reading(VOLUME_STATS_FLAGS, async () => (await import("./volume/stats.ts")).stats),
   check: reading(CHECK_FLAGS, async () => (await import("./volume/check.ts")).check),
   import: reading(IMPORT_FLAGS, async () => (await import("./volume/transfer.ts")).importFile),
   export: reading(EXPORT_FLAGS, async () => (await import("./volume/transfer.ts")).exportFile),

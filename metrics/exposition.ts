@@ -63,6 +63,7 @@ export class Exposition {
   /** Renders the current metrics in Prometheus's text format. */
   async text(): Promise<string> {
     this.#readings = Array.from(this.#devices(), (device) => this.#read(device));
+    for (const { stats } of this.#readings) this.#backendMetrics(stats.backend);
     // All metrics are collected before this call returns its Promise, from the same readings.
     return await this.#registry.metrics();
   }
@@ -181,6 +182,23 @@ export class Exposition {
       ["queue"],
       each((queue) => queue.inFlight),
     );
+  }
+
+  /** Registers the counters that a kind of backend has of its own, once there is one. */
+  #backendMetrics(backend: DeviceStats["backend"]): void {
+    for (const { name, kind, help } of backend?.rows ?? []) {
+      // A ratio is a query's.
+      if (kind === "ratio") continue;
+      const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+      const metric = `${backend!.name}_${snake}${kind === "counter" ? "_total" : ""}`;
+      if (this.#registry.getSingleMetric(`ublk_${metric}`) !== undefined) continue;
+      const register = kind === "counter" ? this.counter : this.gauge;
+      register(metric, help, [], ({ stats }) => {
+        const value = stats.backend?.name === backend!.name ? stats.backend.values[name] : null;
+        // The library throws at a counter that decreases, and would answer nothing.
+        return typeof value === "number" && value >= 0 ? [{ labels: {}, value }] : [];
+      });
+    }
   }
 
   #info(): void {

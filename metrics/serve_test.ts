@@ -7,6 +7,8 @@ import {
   UBLK_IO_OP_WRITE,
 } from "../uapi/ublk_io.ts";
 import { UblkError } from "../uapi/error.ts";
+import { readCounters } from "../disk/counters.ts";
+import { AT, VOLUME_COUNTERS, VolumeCounters } from "../volume/counters.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { type Family, parseExposition } from "../tests/exposition.ts";
 import type { Metered } from "./exposition.ts";
@@ -116,6 +118,40 @@ Deno.test("serveMetrics uses names, types and units by Prometheus's conventions"
       assert(name === "ublk_build_info" || labels.device === "ublkb900000", name);
     }
   }
+});
+
+Deno.test("serveMetrics reports a volume's own counters, and only a volume's", async () => {
+  const plain = fakeDevice(900_000);
+  const counters = new VolumeCounters();
+  const { device } = fakeDevice(900_001);
+  const volume: Metered = {
+    ...device,
+    stats: () => ({ ...device.stats(), backend: readCounters(counters, 3_000_000) }),
+  };
+  const devices = [plain.device];
+  await using server = await serveMetrics("127.0.0.1:0", () => devices);
+  const names = async () =>
+    [...(await scrape(server.url)).keys()].filter((name) => name.startsWith("ublk_volume_"));
+  assertEquals(await names(), []);
+  devices.push(volume);
+  counters.set(AT.journalBytes, 4096);
+  counters.set(AT.lagSeconds, 500_000);
+  counters.add(AT.writtenBytes, 1000);
+  counters.add(AT.journalWrittenBytes, 1500);
+  const read = async (name: string) => {
+    const { type, samples, help } = (await scrape(server.url)).get(`ublk_volume_${name}`)!;
+    return [type, help.endsWith("."), samples.map(({ value, labels }) => [value, labels])];
+  };
+  const labels = { device: "ublkb900001" };
+  assertEquals(await read("journal_bytes"), ["gauge", true, [[4096, labels]]]);
+  assertEquals(await read("lag_seconds"), ["gauge", true, [[2.5, labels]]]);
+  assertEquals(await read("written_bytes_total"), ["counter", true, [[1000, labels]]]);
+  counters.add(AT.writtenBytes, 24);
+  assertEquals(await read("written_bytes_total"), ["counter", true, [[1024, labels]]]);
+  // All but the ratios, which are for queries.
+  const ratios = VOLUME_COUNTERS.filter(({ kind }) => kind === "ratio").length;
+  assertEquals((await names()).length, VOLUME_COUNTERS.length - ratios);
+  for (const name of await names()) assertMatch(name, /^ublk_[a-z_]+$/);
 });
 
 Deno.test("serveMetrics reports latencies as a cumulative histogram in seconds", async () => {

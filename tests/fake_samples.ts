@@ -4,9 +4,13 @@
  * @module
  */
 
+import { readCounters } from "../disk/counters.ts";
 import { createStatsBuffer, QueueStats, readStats, sumStats } from "../queue/stats.ts";
 import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import type { Sample } from "../cmd/watch/samples.ts";
+import { AT, VolumeCounters } from "../volume/counters.ts";
+
+const MIB = 1 << 20;
 
 /** A fake device with several queues. */
 export class FakeDevice {
@@ -46,6 +50,25 @@ export class FakeDevice {
       stats: { total: sumStats(queues), queues, logDropped: 0, pid: 7, sampledMs },
     };
   }
+}
+
+/** A volume that has written 8 MiB, of which 1 MiB is in the journal only, for two seconds. */
+export function fakeVolume(id: number, sampledMs: number): Sample {
+  const counters = new VolumeCounters();
+  counters.set(AT.journalBytes, 1.25 * MIB);
+  counters.set(AT.journalSizeBytes, 64 * MIB);
+  counters.set(AT.lagBytes, MIB);
+  counters.set(AT.lagSeconds, 1_000_000);
+  counters.add(AT.writtenBytes, 8 * MIB);
+  counters.add(AT.journalWrittenBytes, 9 * MIB);
+  counters.add(AT.chunkWrittenBytes, 6 * MIB);
+  counters.add(AT.mapWrittenBytes, MIB / 2);
+  counters.add(AT.commits, 3);
+  const sample = new FakeDevice(id, 1).sample(sampledMs);
+  return {
+    ...{ ...sample, target: "volume" },
+    stats: { ...sample.stats!, backend: readCounters(counters, 3_000_000) },
+  };
 }
 
 /** The sample of a device whose server does not answer. */

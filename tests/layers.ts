@@ -86,7 +86,7 @@ export const ROOMS: readonly Room[] = [
   {
     name: "door of metrics",
     holds: ["metrics.ts"],
-    imports: [...GROUND, "device", "metrics", ...QUEUE_DOORS],
+    imports: [...GROUND, "device", "disk/counters.ts", "metrics", ...QUEUE_DOORS],
   },
   { name: "door of tests", holds: ["testing.ts"], imports: DISKS },
   {
@@ -128,7 +128,7 @@ export const ROOMS: readonly Room[] = [
     name: "cmd/volume",
     imports: [
       ...[...COMMANDS, "store", "volume", "cmd/program", "records of servers", "cmd/line"],
-      ...["cmd/devices", "cmd/watch/rows.ts"],
+      ...["cmd/devices", "cmd/watch/counter_text.ts", "cmd/watch/rows.ts"],
     ],
   },
   {

@@ -1,7 +1,7 @@
 /**
  * What a volume counts. This table is all of it: `ublk-volume stats`, `ublk stats`, `ublk top`,
- * metrics and {@linkcode Volume.stats} show what is here. To count something else, add a row, and
- * one `add` or `set` where it happens.
+ * metrics and {@linkcode Volume.stats} show what is here. To count something else, add a name, a row,
+ * and one `add` or `set` where it happens.
  *
  * The values are in memory that several threads see. Each has one writer: the engine's thread, or the
  * drain's.
@@ -11,108 +11,131 @@
 
 import { type BackendCounters, type CounterRow, readCounters } from "../disk/counters.ts";
 
-/** All counters, from the time on when the volume was opened. */
-const ROWS = [
-  // The engine's.
-  {
-    ...{ name: "journalBytes", label: "journal", kind: "gauge", unit: "bytes", brief: "journal" },
+/** The name of a counter of a volume. */
+export type VolumeCounter =
+  // Of the engine:
+  | "journalBytes"
+  | "journalSizeBytes"
+  | "lagBytes"
+  | "lagSeconds"
+  | "writtenBytes"
+  | "trims"
+  | "trimmedBytes"
+  | "journalReadBytes"
+  | "chunkReadBytes"
+  | "holeReadBytes"
+  | "damagedReads"
+  | "openChunks"
+  | "journalWrittenBytes"
+  // Of the drain:
+  | "commits"
+  | "storeFailures"
+  | "chunkWrittenBytes"
+  | "mapWrittenBytes"
+  | "manifestWrittenBytes"
+  // Of all of it:
+  | "journalAmplification"
+  | "storeAmplification";
+
+const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
+  journalBytes: {
+    ...{ label: "journal", kind: "gauge", unit: "bytes", brief: "journal" },
     help: "The part of the journal that the store does not have yet.",
   },
-  {
-    ...{ name: "journalSizeBytes", label: "journal size", kind: "gauge", unit: "bytes" },
+  journalSizeBytes: {
+    ...{ label: "journal size", kind: "gauge", unit: "bytes" },
     help: "The size of the journal.",
   },
-  {
-    ...{ name: "lagBytes", label: "lag", kind: "gauge", unit: "bytes", brief: "lag" },
+  lagBytes: {
+    ...{ label: "lag", kind: "gauge", unit: "bytes", brief: "lag" },
     help: "Written data that the store does not have yet.",
   },
-  {
-    ...{ name: "lagSeconds", label: "lag time", kind: "age", brief: "for" },
+  lagSeconds: {
+    ...{ label: "lag time", kind: "age", brief: "for" },
     help: "The age of the oldest write that the store does not have yet.",
   },
-  {
-    ...{ name: "writtenBytes", label: "written", kind: "counter", unit: "bytes" },
+  writtenBytes: {
+    ...{ label: "written", kind: "counter", unit: "bytes" },
     help: "Data that was written to the volume.",
   },
-  {
-    ...{ name: "trims", label: "trims", kind: "counter" },
+  trims: {
+    ...{ label: "trims", kind: "counter" },
     help: "Requests that discarded or zeroed a range.",
   },
-  {
-    ...{ name: "trimmedBytes", label: "trimmed", kind: "counter", unit: "bytes" },
+  trimmedBytes: {
+    ...{ label: "trimmed", kind: "counter", unit: "bytes" },
     help: "Bytes of those ranges.",
   },
-  {
-    ...{ name: "journalReadBytes", label: "read from journal", kind: "counter", unit: "bytes" },
+  journalReadBytes: {
+    ...{ label: "read from journal", kind: "counter", unit: "bytes" },
     help: "Data that was read from the journal, or from batches in memory.",
   },
-  {
-    ...{ name: "chunkReadBytes", label: "read from chunks", kind: "counter", unit: "bytes" },
+  chunkReadBytes: {
+    ...{ label: "read from chunks", kind: "counter", unit: "bytes" },
     help: "Data that was read from chunks.",
   },
-  {
-    ...{ name: "holeReadBytes", label: "read from holes", kind: "counter", unit: "bytes" },
+  holeReadBytes: {
+    ...{ label: "read from holes", kind: "counter", unit: "bytes" },
     help: "Zeroes that were read where nothing is.",
   },
-  {
-    ...{ name: "damagedReads", label: "damaged reads", kind: "counter" },
+  damagedReads: {
+    ...{ label: "damaged reads", kind: "counter" },
     help: "Reads of the journal or of chunks that failed, or whose data was damaged.",
   },
-  {
-    ...{ name: "openChunks", label: "open chunks", kind: "gauge" },
+  openChunks: {
+    ...{ label: "open chunks", kind: "gauge" },
     help: "Chunks that are open for reading.",
   },
-  {
-    ...{ name: "journalWrittenBytes", label: "to the journal", kind: "counter", unit: "bytes" },
+  journalWrittenBytes: {
+    ...{ label: "put into journal", kind: "counter", unit: "bytes" },
     help: "Bytes appended to the journal, with headers and padding.",
   },
-  // The drain's.
-  {
-    ...{ name: "chunkWrittenBytes", label: "to the store", kind: "counter", unit: "bytes" },
-    help: "Bytes of chunks put into the store.",
-  },
-  {
-    ...{ name: "mapWrittenBytes", label: "of the map", kind: "counter", unit: "bytes" },
-    help: "Bytes of the block map put into the store.",
-  },
-  {
-    ...{ name: "manifestWrittenBytes", label: "of manifests", kind: "counter", unit: "bytes" },
-    help: "Bytes of manifests and heads put into the store.",
-  },
-  {
-    ...{ name: "commits", label: "commits", kind: "counter" },
+  commits: {
+    ...{ label: "commits", kind: "counter" },
     help: "Commits to the store.",
   },
-  {
-    ...{ name: "storeFailures", label: "store failures", kind: "counter" },
-    help: "Commits that the store did not take, and that were tried again.",
+  storeFailures: {
+    ...{ label: "store failures", kind: "counter" },
+    help: "Attempts at a commit that the store failed, and that were made again.",
   },
-  // Write amplification: bytes written for each byte of data.
-  {
-    ...{ name: "journalAmplification", label: "journal amplification", kind: "ratio" },
-    ...{ of: ["journalWrittenBytes"], per: ["writtenBytes"], brief: "journal ×" },
+  chunkWrittenBytes: {
+    ...{ label: "put into chunks", kind: "counter", unit: "bytes" },
+    help: "Bytes of chunks put into the store.",
+  },
+  mapWrittenBytes: {
+    ...{ label: "put into map", kind: "counter", unit: "bytes" },
+    help: "Bytes of the block map put into the store.",
+  },
+  manifestWrittenBytes: {
+    ...{ label: "put into manifests", kind: "counter", unit: "bytes" },
+    help: "Bytes of manifests and heads put into the store.",
+  },
+  journalAmplification: {
+    ...{ label: "journal amplification", kind: "ratio", brief: "journal ×" },
+    ...{ of: ["journalWrittenBytes"], per: ["writtenBytes"] },
     help: "Bytes appended to the journal for each byte of data written.",
   },
-  {
-    ...{ name: "storeAmplification", label: "store amplification", kind: "ratio" },
+  storeAmplification: {
+    ...{ label: "store amplification", kind: "ratio", brief: "store ×" },
     of: ["chunkWrittenBytes", "mapWrittenBytes", "manifestWrittenBytes"],
-    ...{ per: ["writtenBytes"], brief: "store ×" },
+    per: ["writtenBytes"],
     help: "Bytes put into the store for each byte of data written.",
   },
-] as const satisfies readonly CounterRow[];
+};
 
-/** The name of a counter. */
-export type VolumeCounter = typeof ROWS[number]["name"];
+const NAMES = Object.keys(TABLE) as VolumeCounter[];
 
-/** The table, for everybody who shows it. */
-export const VOLUME_COUNTERS: readonly CounterRow[] = ROWS;
+/** The table as rows. */
+export const VOLUME_COUNTERS: readonly CounterRow[] = NAMES.map((name) => ({
+  ...{ name, ...TABLE[name] },
+}));
 
 /** The place of each counter. */
 export const AT: Readonly<Record<VolumeCounter, number>> = Object.fromEntries(
-  ROWS.map(({ name }, nth) => [name, nth]),
+  NAMES.map((name, nth) => [name, nth]),
 ) as Record<VolumeCounter, number>;
 
-/** The counters of an open volume. Its methods allocate nothing. */
+/** The counters of an open volume. Its methods allocate nothing, but for {@linkcode read}. */
 export class VolumeCounters implements BackendCounters {
   readonly name = "volume";
   readonly rows = VOLUME_COUNTERS;
@@ -120,7 +143,7 @@ export class VolumeCounters implements BackendCounters {
   readonly #values: Float64Array<SharedArrayBuffer>;
 
   /** New counters, or another thread's. */
-  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(ROWS.length * 8)) {
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(NAMES.length * 8)) {
     this.memory = memory;
     this.#values = new Float64Array(memory);
   }

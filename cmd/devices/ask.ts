@@ -6,6 +6,7 @@
  * @module
  */
 
+import type { CounterReading, CounterRow } from "../../disk/counters.ts";
 import { type LatencyStats, OP_CLASSES, type Stats } from "../../queue/stats.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { isAlive, processState, readRecord, socketPath } from "./records.ts";
@@ -101,7 +102,18 @@ export function isServerStats(value: unknown): value is ServerStats {
   const stats = value as Partial<ServerStats> | null;
   return typeof stats === "object" && stats !== null && isCount(stats.pid) &&
     typeof stats.sampledMs === "number" && isStats(stats.total) && Array.isArray(stats.queues) &&
-    stats.queues.every(isStats);
+    stats.queues.every(isStats) && (stats.backend === undefined || isReading(stats.backend));
+}
+
+function isReading(value: unknown): value is CounterReading {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, rows, values } = value as Partial<CounterReading>;
+  const isOne = (row: Partial<CounterRow> | null) => {
+    const read = values?.[row?.name ?? ""];
+    return typeof row?.label === "string" && (read === null || typeof read === "number") &&
+      (row.brief === undefined || typeof row.brief === "string");
+  };
+  return typeof name === "string" && Array.isArray(rows) && rows.every(isOne);
 }
 
 const COUNTERS = [

@@ -85,6 +85,9 @@ export const LS_FLAGS = [
 /** Flags of `ublk-volume info`. */
 export const VOLUME_INFO_FLAGS = [NAME, STORE, JSON_FLAG] as const satisfies readonly Flag[];
 
+/** Flags of `ublk-volume stats`. */
+export const VOLUME_STATS_FLAGS = [NAME, JSON_FLAG] as const satisfies readonly Flag[];
+
 /** Flags of `ublk-volume sync`. */
 export const SYNC_FLAGS = [NAME, STORE, JOURNAL] as const satisfies readonly Flag[];
 
@@ -164,6 +167,14 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         operands: "NAME",
         words: ["name"],
         examples: ["ublk-volume info db --json"],
+      },
+      {
+        name: "stats",
+        summary: "show what the disk of a volume has done, and how far its store lags behind",
+        flags: VOLUME_STATS_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume stats db"],
       },
       {
         name: "check",

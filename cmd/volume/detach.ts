@@ -6,18 +6,13 @@
 
 import { UblkError } from "../../uapi/error.ts";
 import { del } from "../devices/delete.ts";
-import {
-  type DeviceRecord,
-  isAlive,
-  readRecords,
-  startTicksOf,
-  volumeOf,
-} from "../devices/records.ts";
+import { type DeviceRecord, readRecords, startTicksOf, volumeOf } from "../devices/records.ts";
 import { defaultStore } from "../../volume/folders.ts";
 import { volumeInfo } from "../../volume/list.ts";
 import { usageError, type Values } from "../line/flags.ts";
 import type { DETACH_FLAGS } from "../line/volume_commands.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
+import { attachedHere } from "./attached.ts";
 import { inStore } from "./in_store.ts";
 
 const LOOK_MS = 20;
@@ -30,9 +25,9 @@ export async function detach(
   if ((name === undefined) === (id === undefined)) {
     throw usageError("ublk-volume detach", "it needs a name or a device", "give NAME or -n ID");
   }
-  const record = readRecords().find((one) =>
-    name === undefined ? one.id === id : volumeOf(one) === name && isAlive(one)
-  );
+  const record = name === undefined
+    ? readRecords().find((one) => one.id === id)
+    : attachedHere(name);
   if (record === undefined || volumeOf(record) === undefined) {
     throw new UblkError("DEVICE_NOT_FOUND", {
       operation: `detach ${name ?? `device ${id}`}`,

@@ -7,17 +7,17 @@
 import { defaultStore } from "../../volume/folders.ts";
 import { resizeVolume } from "../../volume/resize.ts";
 import { updateSize } from "../devices/manage.ts";
-import { isAlive, readRecords, volumeOf } from "../devices/records.ts";
 import type { Values } from "../line/flags.ts";
 import type { RESIZE_FLAGS } from "../line/volume_commands.ts";
 import { EXIT_OK } from "../program/run.ts";
+import { attachedHere } from "./attached.ts";
 import { inStore } from "./in_store.ts";
 
 /** `ublk-volume resize`: by its server here if it has one, else in the store. */
 export async function resize(
   { name, size, store = defaultStore() }: Values<typeof RESIZE_FLAGS>,
 ): Promise<number> {
-  const record = readRecords().find((one) => volumeOf(one) === name && isAlive(one));
+  const record = attachedHere(name);
   if (record !== undefined) return await updateSize({ id: record.id, size });
   return await inStore(async () => {
     await resizeVolume(store, name, size);

@@ -13,8 +13,10 @@ import {
   type OpClass,
   type Stats,
 } from "../../queue/stats.ts";
+import type { CounterReading } from "../../disk/counters.ts";
 import type { STATS_FLAGS } from "../line/command_flags.ts";
 import type { Values } from "../line/flags.ts";
+import { counterRows } from "./counter_text.ts";
 import { opTotals } from "./rates.ts";
 import { type Column, type Row, tableLines, timeText } from "./rows.ts";
 import { writeJson, writeLines } from "../program/print.ts";
@@ -49,7 +51,13 @@ export function sampleJson({ id, target, stats, reason, inFlight }: Sample): unk
     logDropped: stats?.logDropped ?? null,
     total: stats === null ? null : countersJson(stats.total),
     queues: stats === null ? null : stats.queues.map(countersJson),
+    backend: backendJson(stats?.backend),
   };
+}
+
+/** A backend's own counters, by their names. */
+function backendJson(backend: CounterReading | undefined): unknown {
+  return backend === undefined ? null : { name: backend.name, counters: backend.values };
 }
 
 function countersJson({ latency, ...counters }: Stats): unknown {
@@ -87,14 +95,15 @@ export function statsLines(samples: readonly Sample[], withQueues: boolean): str
       if (stats === null) return [{ device, text: reason ?? "" }];
       const queues = withQueues ? stats.queues : [];
       return [
-        ...counterRows(device, stats.total),
-        ...queues.flatMap((queue, index) => counterRows(` queue ${index}`, queue)),
+        ...requestRows(device, stats.total),
+        ...queues.flatMap((queue, index) => requestRows(` queue ${index}`, queue)),
+        ...(stats.backend === undefined ? [] : counterRows(stats.backend)),
       ];
     }),
   );
 }
 
-function counterRows(name: string, stats: Stats): Row[] {
+function requestRows(name: string, stats: Stats): Row[] {
   const shown = OP_CLASSES.filter((op) => op !== "other" || opTotals(stats, op).requests > 0);
   return shown.map((op, index) => [
     index === 0 ? name : "",

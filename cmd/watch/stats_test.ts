@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { FakeDevice, silentSample } from "../../tests/fake_samples.ts";
+import { FakeDevice, fakeVolume, silentSample } from "../../tests/fake_samples.ts";
 import { missingOf, silence } from "./samples.ts";
 import { sampleJson, statsLines } from "./stats.ts";
 
@@ -47,6 +47,7 @@ Deno.test("sampleJson names the bounds of the buckets that are not empty", () =>
     reason: null,
     inFlight: { reads: 3, writes: 14 },
     logDropped: 0,
+    backend: null,
   });
   assertEquals(queue, total);
   assertEquals([total.reads, total.bytesRead], [5, 5 * 4096]);
@@ -67,7 +68,40 @@ Deno.test("sampleJson says why a server does not tell", () => {
     logDropped: null,
     total: null,
     queues: null,
+    backend: null,
   });
+});
+
+Deno.test("stats + a volume + its own counters are below its requests, and in the JSON", () => {
+  assertEquals(statsLines([fakeVolume(0, 1000)], false), [
+    "DEVICE    OP     REQUESTS     BYTES    P50    P99  P99.9    MAX  ERRORS",
+    "ublkb0    read          0         0      -      -      -      -       0",
+    "          write         0         0      -      -      -      -",
+    " volume   journal:                1.25 MiB",
+    "          journal size:           64 MiB",
+    "          lag:                    1 MiB",
+    "          lag time:               2s",
+    "          written:                8 MiB",
+    "          trims:                  0",
+    "          trimmed:                0 B",
+    "          read from journal:      0 B",
+    "          read from chunks:       0 B",
+    "          read from holes:        0 B",
+    "          damaged reads:          0",
+    "          open chunks:            0",
+    "          put into journal:       9 MiB",
+    "          commits:                3",
+    "          store failures:         0",
+    "          put into chunks:        6 MiB",
+    "          put into map:           512 KiB",
+    "          put into manifests:     0 B",
+    "          journal amplification:  1.13",
+    "          store amplification:    0.81",
+  ]);
+  // deno-lint-ignore no-explicit-any
+  const { backend: { name, counters } } = sampleJson(fakeVolume(0, 1000)) as any;
+  assertEquals([name, counters.commits, counters.lagSeconds], ["volume", 3, 2]);
+  assertEquals(counters.storeAmplification, 6.5 / 8);
 });
 
 Deno.test("silence says whose fault it is", () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { FakeDevice, silentSample } from "../../tests/fake_samples.ts";
+import { FakeDevice, fakeVolume, silentSample } from "../../tests/fake_samples.ts";
 import { screenLines } from "./top.ts";
 import { intervalsBetween, topLines } from "./top_text.ts";
 
@@ -40,8 +40,18 @@ Deno.test("topLines shows each queue where that is asked for", () => {
   ]);
 });
 
+Deno.test("topLines shows how far a volume's store lags behind, and what it writes for a byte", () => {
+  const looks = intervalsBetween([fakeVolume(0, 1000)], [fakeVolume(0, 2000)]);
+  assertEquals(topLines(looks).slice(3), [
+    " volume     journal 1.25 MiB, lag 1 MiB, for 2s, journal × 1.13, store × 0.81",
+  ]);
+});
+
 Deno.test("topLines fits into 80 columns", () => {
-  for (const line of topLines(twoLooks(), () => 4096)) assert(line.length <= 80, line);
+  const volumes = intervalsBetween([fakeVolume(3, 1000)], [fakeVolume(3, 2000)]);
+  for (const line of topLines([...twoLooks(), ...volumes], () => 4096)) {
+    assert(line.length <= 80, line);
+  }
 });
 
 Deno.test("intervalsBetween gives no rates across a server's restart", () => {

@@ -6,7 +6,9 @@
 
 import { queueInFlight } from "../../device/in_flight.ts";
 import type { InFlight } from "../../device/in_flight.ts";
+import type { CounterReading } from "../../disk/counters.ts";
 import { OP_CLASSES, type OpClass, type Stats } from "../../queue/stats.ts";
+import { briefRows } from "./counter_text.ts";
 import { type Rates, ratesBetween, secondsBetween } from "./rates.ts";
 import { type Column, countText, type Row, tableLines, timeText } from "./rows.ts";
 import type { Sample } from "./samples.ts";
@@ -24,6 +26,8 @@ export interface Interval {
   readonly errors: { readonly total: number; readonly queues: readonly number[] };
   /** Requests in flight in the kernel. */
   readonly inFlight: InFlight | null;
+  /** The counters that the backend has of its own; null if it has none. */
+  readonly backend: CounterReading | null;
 }
 
 /** Compares each device with its earlier sample. */
@@ -33,6 +37,7 @@ export function intervalsBetween(earlier: readonly Sample[], later: readonly Sam
     id,
     reason,
     inFlight,
+    backend: stats?.backend ?? null,
     rates: ratesOf(before.get(id)?.stats ?? null, stats),
     errors: {
       total: stats?.total.errors ?? 0,
@@ -81,7 +86,7 @@ export function topLines(
 export const depthFromKernel: (id: number, queue: number) => number | undefined = queueInFlight;
 
 function deviceRows(look: Interval, depthOf?: (id: number, queue: number) => number | undefined) {
-  const { id, reason, rates, errors, inFlight } = look;
+  const { id, reason, rates, errors, inFlight, backend } = look;
   const device = `ublkb${id}`;
   if (reason !== null) return [{ device, text: reason }];
   if (rates === null) return [{ device, text: "…" }];
@@ -89,6 +94,7 @@ function deviceRows(look: Interval, depthOf?: (id: number, queue: number) => num
     read: inFlight?.reads,
     write: inFlight?.writes,
   });
+  if (backend !== null) rows.push(...briefRows(backend));
   if (depthOf === undefined) return rows;
   for (const [queue, each] of rates.queues.entries()) {
     // For a queue, the kernel does not distinguish reads from writes.
