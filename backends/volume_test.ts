@@ -1,5 +1,8 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { Backend } from "../disk/backend.ts";
+import { readCounters } from "../disk/counters.ts";
+import { Passing } from "../disk/passing.ts";
+import { parseSize } from "../disk/size.ts";
 import { inFolder } from "../tests/volumes/folders.ts";
 import { UblkError } from "../uapi/error.ts";
 import { volumeInfo } from "../volume/list.ts";
@@ -7,6 +10,7 @@ import { Volume } from "../volume/volume.ts";
 import { open, volume, type VolumeDiskOptions } from "./volume.ts";
 
 const BLOCK = 4096;
+const MIB = 1 << 20;
 
 const opened = (name: string, options: VolumeDiskOptions) => open(volume(name, options).options);
 
@@ -43,6 +47,31 @@ Deno.test("a volume serves wrappers by its methods, and its drain goes on beside
     assertEquals(again.size, 128 << 20);
     await check(again);
     await again.close!();
+  });
+});
+
+Deno.test("a volume's two threads count what they do, in memory that a third one may read", async () => {
+  await inFolder(async ({ store, journal, journalSize }) => {
+    await Volume.create("v", { store, size: "64M" });
+    const disk = await opened("v", { store, journal, journalSize, durability: "store" });
+    // As it goes to the thread that shows it; and through a wrapper.
+    const counters = structuredClone(new Passing(disk).counters!);
+    const values = () => readCounters(counters).values;
+    await disk.writeAt(new Uint8Array(MIB).fill(1), 0, { fua: true });
+    const { writtenBytes, commits, lagBytes, lagSeconds, journalBytes, ...stored } = values();
+    assertEquals([writtenBytes, commits], [MIB, 1]);
+    assertEquals([lagBytes, lagSeconds, journalBytes], [0, 0, 0]);
+    assertEquals(stored.journalSizeBytes, parseSize(journalSize));
+    const objects = (kind: string) => {
+      const folder = `${store}/v/${kind}`;
+      return [...Deno.readDirSync(folder)].map(({ name }) =>
+        Deno.statSync(`${folder}/${name}`).size
+      );
+    };
+    const sum = (sizes: number[]) => sizes.reduce((total, size) => total + size, 0);
+    assertEquals(stored.chunkWrittenBytes, sum(objects("chunks")));
+    assertEquals(stored.mapWrittenBytes, sum(objects("maps")));
+    await disk.close!();
   });
 });
 

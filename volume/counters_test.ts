@@ -4,13 +4,16 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { MemoryStore } from "../store/memory.ts";
 import { StoreError, type StoreTerms, type Version } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
+import { VOLUME_COUNTERS } from "./counters.ts";
 import { readHead, readManifest } from "./committed.ts";
 import { SEGMENT_HEADER_BYTES } from "./format/journal_layout.ts";
 import { ObjectNames } from "./names.ts";
+import { MACHINE, type Seam } from "./seam.ts";
 import { Volume } from "./volume.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -21,8 +24,17 @@ const BLOCK = 4096;
 /** A store that adds up what is put into it, by the folder of the object. */
 class Tally extends MemoryStore {
   readonly bytes: Record<string, number> = {};
+  /**
+   * The drain's clock stands still, so that it commits nothing by itself, however slow the machine is.
+   */
+  isStill = true;
+  readonly seam: Seam = {
+    ...{ ...MACHINE, clock: () => this.isStill ? 0 : performance.now() },
+  };
   /** So many puts fail. */
   failures = 0;
+  /** The last byte of what is read is another one. */
+  isDamaged = false;
 
   #put(name: string, bytes: Uint8Array<ArrayBuffer>): void {
     if (this.failures > 0) {
@@ -38,6 +50,12 @@ class Tally extends MemoryStore {
     return await super.putIfAbsent(name, bytes, terms);
   }
 
+  override async get(name: string, terms?: StoreTerms) {
+    const found = await super.get(name, terms);
+    if (this.isDamaged) found!.bytes[found!.bytes.length - 1]++;
+    return found;
+  }
+
   override async replace(
     name: string,
     bytes: Uint8Array<ArrayBuffer>,
@@ -49,6 +67,14 @@ class Tally extends MemoryStore {
   }
 }
 
+Deno.test("docs/volumes.md lists every counter of a volume, and no other", () => {
+  const page = Deno.readTextFileSync(new URL("../docs/volumes.md", import.meta.url));
+  const table = page.split("\n## ").find((part) => part.startsWith("Counters\n"))!;
+  const rows = table.split("\n").filter((line) => line.startsWith("| `"));
+  const listed = rows.flatMap((row) => row.split("|")[1].match(/(?<=`)\w+(?=`)/g) ?? []);
+  assertEquals(listed.toSorted(), VOLUME_COUNTERS.map(({ name }) => name).toSorted());
+});
+
 async function withVolume(
   run: (volume: Volume, store: Tally, reopened: () => Promise<Volume>) => Promise<void>,
 ): Promise<void> {
@@ -57,7 +83,8 @@ async function withVolume(
     await using store = new Tally();
     await Volume.create("v", { store, size: "64M" });
     for (const name of Object.keys(store.bytes)) store.bytes[name] = 0;
-    const open = () => Volume.open("v", { store, journal: `${folder}/j`, journalSize: "16M" });
+    const open = () =>
+      Volume.open("v", { store, journal: `${folder}/j`, journalSize: "16M", seam: store.seam });
     await using volume = await open();
     await run(volume, store, open);
   } finally {
@@ -142,12 +169,30 @@ Deno.test("a volume + a store that is away + counts its failures, and how far it
     const { lagSeconds, lagBytes } = volume.stats();
     assert(lagSeconds! > 0.002, "a write has an age");
     assertEquals(lagBytes, 3 * BLOCK);
+    store.isStill = false;
     store.failures = 3;
     await volume.sync();
     await takenOver(volume);
     const stats = volume.stats();
     assertEquals([stats.storeFailures, stats.commits], [3, 1]);
     assertEquals([stats.lagBytes, stats.lagSeconds], [0, 0]);
+  });
+});
+
+Deno.test("a volume + damaged chunks + counts each read that they fail", async () => {
+  await withVolume(async (volume, store) => {
+    await volume.write(filled(4), 0);
+    await volume.sync();
+    await takenOver(volume);
+    await using reader = await Volume.open("v", { store, readOnly: true });
+    store.isDamaged = true;
+    await assertRejects(() => volume.read(filled(1), 3 * BLOCK), UblkError);
+    await assertRejects(() => volume.read(filled(2), 2 * BLOCK), UblkError);
+    await volume.read(filled(1), 0);
+    assertEquals(volume.stats().damagedReads, 2);
+    await assertRejects(() => reader.read(filled(4), 0), UblkError);
+    assertEquals(reader.stats().damagedReads, 1);
+    store.isDamaged = false;
   });
 });
 

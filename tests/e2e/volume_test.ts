@@ -173,6 +173,86 @@ Deno.test("what goes wrong with a volume is said in one line", async () => {
   assertOneLine(await volume("rm", "db", ...at.store), 1, /has it open, or has died with it open/);
 });
 
+Deno.test("what a volume counts is true, wherever it is shown", async () => {
+  await using at = await place();
+  const MIB = 1 << 20;
+  const socket = "/run/ublk/volume-metrics.sock";
+  await right(volume("create", "db", "--size", "192M", ...at.store));
+  assertOneLine(await volume("stats", "db"), 1, /no server here has it attached; attach it, or/);
+  const { id, path: disk } = await attach(
+    ...["db", ...at.both, "--journal-size", "64M", "--metrics", `unix:${socket}`],
+  );
+  const counted = async () => JSON.parse(await right(volume("stats", "db", "--json")));
+  /** Looks until something is so, which another thread brings about. */
+  const seen = async (isSo: (counted: Record<string, number>) => boolean) => {
+    for (;;) {
+      const found = await counted();
+      if (isSo(found)) return found;
+    }
+  };
+  const before = await counted();
+  assertEquals([before.path, before.writtenBytes, before.commits], [disk, 0, 0]);
+  assertEquals(before.journalSizeBytes, 64 * MIB);
+  await sh(
+    "dd if=/dev/urandom of=$disk bs=64K count=128 oflag=direct conv=fsync status=none",
+    { disk },
+  );
+  await right(volume("sync", "db"));
+  const stored = await seen(({ lagBytes }) => lagBytes === 0);
+  assertEquals([stored.writtenBytes, stored.lagSeconds, stored.journalBytes], [8 * MIB, 0, 0]);
+  // Each write of 64 KiB has at least a page of its own for its header, unless others share it.
+  const perWrite = stored.journalWrittenBytes / 128;
+  assert(perWrite > 64 << 10 && perWrite <= (68 << 10) + 32, `${perWrite} bytes for each write`);
+  const folder = `${at.fs}/store/db/chunks`;
+  const chunks = [...Deno.readDirSync(folder)].map(({ name }) =>
+    Deno.statSync(`${folder}/${name}`)
+  );
+  assertEquals(stored.chunkWrittenBytes, chunks.reduce((sum, { size }) => sum + size, 0));
+  assert(stored.commits >= 1 && stored.storeAmplification > 1);
+  await sh(
+    `dd if=$disk of=/dev/null bs=1M count=16 iflag=direct status=none
+     blkdiscard -l 4M $disk`,
+    { disk },
+  );
+  const { chunkReadBytes, holeReadBytes, trimmedBytes } = await counted();
+  assertEquals(chunkReadBytes - stored.chunkReadBytes, 8 * MIB);
+  assertEquals(holeReadBytes - stored.holeReadBytes, 8 * MIB);
+  assertEquals(trimmedBytes - stored.trimmedBytes, 4 * MIB);
+  // The others show the same.
+  const shown = JSON.parse(await right(ublk("stats", "--json", `${id}`)))[0].backend;
+  assertEquals([shown.name, shown.counters.writtenBytes], ["volume", 8 * MIB]);
+  assertMatch(
+    await right(ublk("stats", `${id}`)),
+    /^ volume +journal: .*\n(.*\n)*.*written: +8 MiB$/m,
+  );
+  assertMatch(
+    await right(ublk("top", "--iterations", "1", `${id}`)),
+    /^ volume +journal .*, lag /m,
+  );
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path: socket } });
+  const metrics = await (await fetch("http://localhost/metrics", { client })).text();
+  assertMatch(
+    metrics,
+    RegExp(`^ublk_volume_written_bytes_total{device="ublkb${id}"} ${8 * MIB}$`, "m"),
+  );
+  // A store that is away lags behind, by more and more, until it is back.
+  await right(volume("sync", "db"));
+  await seen(({ lagBytes }) => lagBytes === 0);
+  await sh(
+    `mv $at/store $at/away
+     dd if=/dev/urandom of=$disk bs=64K count=16 oflag=direct status=none`,
+    { at: at.fs, disk },
+  );
+  const away = await seen(({ storeFailures }) => storeFailures > 0);
+  assertEquals([away.writtenBytes, away.lagBytes], [9 * MIB, MIB]);
+  assert(away.journalBytes > MIB && away.lagSeconds > 0);
+  assert((await counted()).lagSeconds > away.lagSeconds);
+  await sh("mv $at/away $at/store", { at: at.fs });
+  const back = await seen(({ lagBytes }) => lagBytes === 0);
+  assertEquals([back.lagSeconds, back.commits > away.commits], [0, true]);
+  await right(volume("detach", "db"));
+});
+
 Deno.test("a volume where a newcomer's is: under /var/lib/ublk", async () => {
   await using at = await place();
   await sh("mkdir -p /var/lib/ublk; mount --bind $at /var/lib/ublk", { at: at.fs });
