@@ -58,6 +58,11 @@ export interface Drain {
   commit(): Commit | undefined;
   /** The engine has taken over the commit. */
   taken(): void;
+  /**
+   * How often it has looked how far it may go: what is published after that is in a later commit. Only
+   * the age of what waits depends on it.
+   */
+  readonly looks?: number;
   /** On another thread: nothing will be drained any more, so writing must end. */
   readonly hasFailed?: boolean;
   /** On another thread: a line for the log that waits, if one does. Asked for after a wake-up. */
@@ -192,8 +197,9 @@ export class VolumeEngine implements Engine {
     writer.start(host);
     this.#reader = reader;
     this.#writer = writer;
-    this.#lag = new Lag(counters, stored, this.#parts.end, host.nowUs());
-    counters.set(AT.journalSizeBytes, identity.size * fds.length);
+    const size = identity.size * fds.length;
+    this.#lag = new Lag(counters, stored, this.#parts.end, size, host);
+    counters.set(AT.journalSizeBytes, size);
     counters.set(AT.journalBytes, writer.usedBytes);
   }
 
@@ -290,8 +296,9 @@ export class VolumeEngine implements Engine {
     if (writer.completedPosition !== this.#published) {
       this.#published = writer.completedPosition;
       const { completedSequence, completedWritten } = writer;
-      this.#lag.published(this.#published, completedWritten, this.#host.nowUs());
-      this.#parts.drain.published(this.#published, completedSequence, completedWritten);
+      const { drain } = this.#parts;
+      this.#lag.published(this.#published, completedWritten, drain.looks ?? 0);
+      drain.published(this.#published, completedSequence, completedWritten);
     }
     this.#parts.counters.set(AT.journalBytes, writer.usedBytes);
     this.#parts.counters.set(AT.openChunks, this.#chunks.size);

@@ -2,13 +2,16 @@
  * How far the store lags behind the journal: in bytes of data, and in the age of the oldest write that
  * it does not have.
  *
- * A write's age is that of the mark before it. At first a mark is made every 50 ms. When there are too
- * many, every second one goes, and marks are made half as often, until the store has caught up. So an
- * age is never too low, and too high by at most 50 ms, or 2 % of how far the store lagged behind.
+ * A write's age is that of the mark before it. Marks are made where a commit may end: when the drain has
+ * looked how far it may go, and after so many bytes. Only then the clock is read, which costs more than
+ * all the rest. When there are too many marks, every second one goes, and the next ones are made half
+ * as often, until the store has caught up. So an age is never too low; it is too high by at most
+ * 50 ms, the time for a part in 256 of the journal, or 2 % of how far the store lagged behind.
  *
  * @module
  */
 
+import type { EngineHost } from "../disk/engine.ts";
 import { assert } from "../uapi/error.ts";
 import { AT, type VolumeCounters } from "./counters.ts";
 
@@ -16,6 +19,8 @@ import { AT, type VolumeCounters } from "./counters.ts";
 const BETWEEN_US = 50_000;
 /** Most marks. */
 const MOST_MARKS = 128;
+/** The part of the journal after which another mark is made. */
+const STEPS = 256;
 
 /** What a point of the journal is compared by. */
 export interface JournalPoint {
@@ -28,32 +33,51 @@ export interface JournalPoint {
 /** Tells the counters how far the store lags behind. Its methods allocate nothing. */
 export class Lag {
   readonly #counters: VolumeCounters;
+  readonly #clock: Pick<EngineHost, "nowUs">;
   /** The positions after which something was published, and when; the oldest first. */
   readonly #positions = new Float64Array(MOST_MARKS);
   readonly #times = new Float64Array(MOST_MARKS);
   #marks = 0;
   #betweenUs = BETWEEN_US;
   #position: number;
+  /** The position from which on another mark is made. */
+  #markAt = 0;
+  readonly #step: number;
+  /** The drain's looks that are known. */
+  #looks = 0;
   #written: number;
   #storedWritten: number;
 
   /**
    * @param stored What the store has.
    * @param end What the journal has. What the store lacks of it counts as written now.
+   * @param size Bytes of the journal.
    */
-  constructor(counters: VolumeCounters, stored: JournalPoint, end: JournalPoint, nowUs: number) {
+  constructor(
+    counters: VolumeCounters,
+    stored: JournalPoint,
+    end: JournalPoint,
+    size: number,
+    clock: Pick<EngineHost, "nowUs">,
+  ) {
     this.#counters = counters;
+    this.#clock = clock;
+    this.#step = size / STEPS;
     this.#position = stored.position;
     this.#written = this.#storedWritten = stored.written;
-    if (end.position > stored.position) this.published(end.position, end.written, nowUs);
+    if (end.position > stored.position) this.published(end.position, end.written, 0);
     else this.#tell();
   }
 
-  /** The journal has everything before a position. Called after each batch. */
-  published(position: number, written: number, nowUs: number): void {
+  /**
+   * The journal has everything before a position. Called after each batch.
+   *
+   * @param looks How often the drain has looked how far it may go.
+   */
+  published(position: number, written: number, looks: number): void {
     assert(position >= this.#position, "the journal does not go back");
-    const last = this.#marks - 1;
-    if (last < 0 || nowUs - this.#times[last] >= this.#betweenUs) this.#mark(nowUs);
+    const mayEnd = looks !== this.#looks || this.#position >= this.#markAt;
+    if (this.#marks === 0 || mayEnd) this.#mark(looks);
     this.#position = position;
     this.#written = written;
     this.#tell();
@@ -73,7 +97,11 @@ export class Lag {
     this.#tell();
   }
 
-  #mark(nowUs: number): void {
+  #mark(looks: number): void {
+    const nowUs = this.#clock.nowUs();
+    this.#looks = looks;
+    this.#markAt = this.#position + this.#step;
+    if (this.#marks > 0 && nowUs - this.#times[this.#marks - 1] < this.#betweenUs) return;
     if (this.#marks === MOST_MARKS) {
       this.#marks /= 2;
       this.#betweenUs *= 2;

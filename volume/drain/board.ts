@@ -36,6 +36,8 @@ const FAILED = 6;
 const REPORT = 7;
 /** Counts the sizes that the drain has made durable. */
 const RESIZED = 8;
+/** Counts the drain's looks at what was published. */
+const LOOKS = 9;
 const WORDS = 16;
 
 // Numbers of the second part.
@@ -166,6 +168,10 @@ export class EngineSide implements Drain {
     this.#board.wakeDrain();
   }
 
+  get looks(): number {
+    return Atomics.load(this.#board.words, LOOKS);
+  }
+
   get hasFailed(): boolean {
     return Atomics.load(this.#board.words, FAILED) !== 0;
   }
@@ -202,6 +208,12 @@ export class DrainSide {
   constructor(board: Board, wakeFd: number) {
     this.#board = board;
     this.#wakeFd = wakeFd;
+  }
+
+  /** Looks what the engine has published last: a commit may end there. */
+  look(): Published {
+    Atomics.add(this.#board.words, LOOKS, 1);
+    return this.published();
   }
 
   /** What the engine has published last. */

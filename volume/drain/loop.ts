@@ -47,7 +47,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
   for (;;) {
     const wakes = board.wakes;
     const { orders } = board;
-    const { position } = board.published();
+    const { position } = board.look();
     if ((orders & ORDER_RESIZE) !== 0) {
       try {
         await committed.commit({ size: board.size });

@@ -44,6 +44,8 @@ export class DrainPace implements Drain {
   drainedSequence = 0;
   /** Commits so far. */
   commits = 0;
+  /** How often it has looked how far it may go. */
+  looks = 0;
   readonly #parts: DrainPaceParts;
   readonly #timer: (ms: number, call: () => void) => () => void;
   #position = 0;
@@ -190,6 +192,7 @@ export class DrainPace implements Drain {
     await undefined;
     try {
       const now = this.#parts.seam.clock();
+      this.looks++;
       const made = await this.#drainer!.commit(this.#position);
       assert(made !== undefined, "what was published can be committed");
       this.#pauseMs = this.#retryAt = 0;
