@@ -22,7 +22,7 @@ export {
 export type { Seam } from "./volume/seam.ts";
 export type { ShapeOptions } from "./volume/shape.ts";
 export type { StoreLike } from "./volume/store_like.ts";
-export type { LostJournal } from "./volume/take.ts";
+export type { LostJournal } from "./volume/lost.ts";
 export {
   exportImage,
   importImage,

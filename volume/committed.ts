@@ -180,6 +180,7 @@ export type ManifestChange = Partial<
     | "position"
     | "chain"
     | "written"
+    | "time"
     | "nextChunk"
     | "nextRun"
     | "runs"
@@ -237,8 +238,9 @@ export class Committed {
     const journal = await decide(found.head, manifest);
     const held = new Committed(store, names, seam, found, manifest);
     await held.#replaceHead({
-      ...{ attached: true, journal, owner: seam.uuid(), host },
-      epoch: found.head.epoch + 1,
+      ...{ attached: true, journal, owner: seam.uuid(), host, epoch: found.head.epoch + 1 },
+      // What is lost with a journal is not lost once more with the next one.
+      written: journal === found.head.journal ? found.head.written : manifest.written,
     });
     return held;
   }
@@ -261,14 +263,16 @@ export class Committed {
   /**
    * Makes a change count: everything that it names must be durable.
    *
+   * @param acknowledged Bytes of data that have been acknowledged in all. What the manifest lacks of
+   *   them is lost if the journal is: the head tells of it.
    * @throws {UblkError} `VOLUME_FENCED` if somebody else has the volume by now.
    */
-  async commit(change: ManifestChange): Promise<void> {
+  async commit(change: ManifestChange, acknowledged = 0): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     let manifest: Manifest = {
       ...this.#manifest,
       ...change,
-      ...{ number: this.#manifest.number + 1, epoch: this.epoch, time: this.#seam.now() },
+      ...{ number: this.#manifest.number + 1, epoch: this.epoch },
     };
     assert(manifest.sequence >= this.#manifest.sequence, "a commit does not go back");
     let encoded = encodeManifest(manifest);
@@ -284,7 +288,7 @@ export class Committed {
     await this.#replaceHead({
       manifest: manifest.number,
       manifestSum: encoded.sum,
-      written: manifest.written,
+      written: Math.max(manifest.written, acknowledged, this.#head.written),
     });
     this.#manifest = manifest;
   }

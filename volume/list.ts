@@ -46,7 +46,7 @@ export interface VolumeInfo {
   readonly attachedBy: string | undefined;
   /** When it was created. */
   readonly created: Date;
-  /** When the store's state was written. */
+  /** The store has what was answered before this moment. */
   readonly committed: Date;
   /** Bytes of the disk that have contents in the store. */
   readonly mappedBytes: number;

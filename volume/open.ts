@@ -39,7 +39,8 @@ import { FetchedChunks } from "./read/fetched_chunks.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import type { Seam } from "./seam.ts";
 import type { JournalShape } from "./shape.ts";
-import { endOf, lockFolder, type LostJournal, missingJournal, takeVolume } from "./take.ts";
+import type { LostJournal } from "./lost.ts";
+import { endOf, lockFolder, missingJournal, takeVolume } from "./take.ts";
 
 /** Most bytes of one request; longer ones are cut into pieces. */
 const REQUEST_BYTES = 256 << 10;
@@ -144,7 +145,7 @@ export async function openForWriting(
   const { blockSize, size } = identity;
   const batch = batchMemoryBytes(sizes.batchData, blockSize);
   const drainer = new Drainer({
-    ...{ committed, counters },
+    ...{ committed, counters, written: () => pace.written },
     source: new JournalSource({
       ...{ blockSize, size, words, from: drainFrom },
       files: openAll(stack, () => openSegments(files, paths)),

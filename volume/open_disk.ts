@@ -9,6 +9,7 @@ import { realFiles } from "../files/real.ts";
 import { makeFolders } from "../store/directory.ts";
 import { invalidIn } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
+import { lostWords } from "./lost.ts";
 import { VolumeMethods } from "./methods.ts";
 import { openServedVolume } from "./serve.ts";
 import { DEFAULT_BLOCK_SIZE, journalShape } from "./shape.ts";
@@ -55,11 +56,7 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
   }
   const { lost } = served.volume;
   if (lost !== undefined) {
-    console.error(
-      `volume ${name} goes on without its journal: the store has it as of ` +
-        `${new Date(lost.time).toISOString()}, when ${lost.host || "somebody"} had it attached; ` +
-        "what was acknowledged after that is lost",
-    );
+    console.error(lostWords(name, lost));
   }
   const methods = new VolumeMethods(engine, (words) => console.error(words));
   let { size } = manifest;

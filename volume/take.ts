@@ -15,6 +15,8 @@ import { Committed } from "./committed.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
+import { writtenIn } from "./journal/remains.ts";
+import type { LostJournal } from "./lost.ts";
 import { makeSegments, removeSegments, segmentPaths } from "./journal/files.ts";
 import { type JournalIdentity, readIdentity, writeIdentity } from "./journal/identity.ts";
 import type { JournalEnd } from "./journal/end.ts";
@@ -40,14 +42,6 @@ export interface TakeOptions {
   readonly host: string;
   /** Time and randomness. */
   readonly seam: Seam;
-}
-
-/** What is lost by going on without the journal. */
-export interface LostJournal {
-  /** Who had the volume attached. */
-  readonly host: string;
-  /** When what the store has was written, in milliseconds since 1970. */
-  readonly time: number;
 }
 
 /** A volume that has been taken. */
@@ -78,7 +72,7 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
   const committed = await Committed.claim(store, name, seam, host, (head, manifest) => {
     const found = identityIn(options);
     if (head.journal === NO_UUID || options.withoutJournal) {
-      if (head.journal !== NO_UUID) lost = { host: head.host, time: manifest.time };
+      if (head.journal !== NO_UUID) lost = lostWith(options, head, manifest, found);
       identity = makeJournal(options, head, manifest, found);
     } else if (found?.journal === head.journal) identity = found;
     else throw missingJournal(options, head);
@@ -99,6 +93,20 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
     from: endOf(committed.manifest),
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+/** What is lost with a journal that is given up. */
+function lostWith(
+  { files, folder }: TakeOptions,
+  head: Head,
+  manifest: Manifest,
+  found: JournalIdentity | undefined,
+): LostJournal {
+  const written = found?.journal === head.journal
+    ? writtenIn(files, folder, found, endOf(manifest))
+    : 0;
+  const bytes = Math.max(head.written, written, manifest.written) - manifest.written;
+  return { host: head.host, time: manifest.time, bytes };
 }
 
 /** Where the store ends. */

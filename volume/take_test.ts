@@ -5,11 +5,12 @@
  * @module
  */
 
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { ProcessEnded } from "../files/crashable_machine.ts";
 import { Server } from "../tests/volumes/server.ts";
 import { hasEnded, PLAIN_HABITS, World } from "../tests/volumes/world.ts";
 import { UblkError } from "../uapi/error.ts";
+import { lostWords } from "./lost.ts";
 
 /**
  * Gives up the journal of a killed server, ends at the nth operation of that, and attaches again.
@@ -62,3 +63,17 @@ for (const ending of ["killed", "power"] as const) {
     }
   });
 }
+
+Deno.test("what is lost with a journal is said in a line", () => {
+  const lost = { host: "alder (process 7)", time: Date.UTC(2026, 0, 2), bytes: 4096 };
+  const begins = "volume db goes on without its journal: what was acknowledged before " +
+    "2026-01-02T00:00:00.000Z, when alder (process 7) had it attached, is there; ";
+  assertEquals(
+    lostWords("db", lost),
+    `${begins}of what came later 4096 bytes are lost, and perhaps more`,
+  );
+  assertEquals(
+    lostWords("db", { ...lost, bytes: 0 }),
+    `${begins}what came later is lost, and nothing tells how much that was`,
+  );
+});

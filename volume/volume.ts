@@ -26,7 +26,7 @@ import { type OpenedVolume, openForReading, openForWriting, type OpenParts } fro
 import { MACHINE, type Seam } from "./seam.ts";
 import { checkedShape, DEFAULT_JOURNAL_SIZE, journalShape, type ShapeOptions } from "./shape.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
-import type { LostJournal } from "./take.ts";
+import type { LostJournal } from "./lost.ts";
 
 /** Most blocks of one request without data: the journal counts them in 32 bits. */
 const MOST_BLOCKS = 2 ** 31;
@@ -83,7 +83,7 @@ export interface OpenVolumeOptions {
   readonly readOnly?: boolean;
   /**
    * Go on with what the store has if the journal is not there. What was written last is lost:
-   * {@linkcode Volume.lost} says how old the state is.
+   * {@linkcode Volume.lost} says how old the state is, and how much is surely missing.
    *
    * @default false
    */

@@ -13,6 +13,7 @@ import { ENOSPC, EROFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { checkVolume } from "./check.ts";
+import { MACHINE } from "./seam.ts";
 import { Volume } from "./volume.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -26,6 +27,13 @@ async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
     await run(folder);
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function copyFolder(from: string, to: string): Promise<void> {
+  await Deno.mkdir(to, { recursive: true });
+  for await (const { name } of Deno.readDir(from)) {
+    await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
   }
 }
 
@@ -307,6 +315,58 @@ Deno.test("Volume + one process at a time has it, and only with its journal", as
     assertEquals(await byteAt(third, 0), 3);
   });
 });
+
+for (const isThere of [false, true]) {
+  const where = isThere ? "is given up" : "is gone";
+  Deno.test(`Volume + its journal ${where} + it says how old it is, and what is missing at least`, async () => {
+    await inFolder(async (folder) => {
+      let time = 1000;
+      const gate = Promise.withResolvers<void>();
+      const begun = Promise.withResolvers<void>();
+      const store = new FaultyStore(new MemoryStore(), {
+        pause: ({ name }) => {
+          if (time < 2000 || name !== "put") return undefined;
+          begun.resolve();
+          return gate.promise;
+        },
+      });
+      // On a clock that stands still, nothing is committed because it has waited for long.
+      const seam = { ...MACHINE, now: () => time, clock: () => 0 };
+      const options = { store, journalSize: "16M", seam };
+      await Volume.create("v", { store, size: "1M" });
+      const first = await Volume.open("v", { ...options, journal: `${folder}/journal` });
+      await first.write(filled(1), 0);
+      time = 2000;
+      const synced = first.sync();
+      await begun.promise;
+      // The commit that is under way has none of this, and knows of it when it ends.
+      time = 3000;
+      for (const block of [1, 2, 3]) await first.write(filled(2), block * BLOCK);
+      gate.resolve();
+      await synced;
+      // Only the journal knows of this.
+      time = 4000;
+      await first.write(filled(3), 4 * BLOCK);
+      if (isThere) await copyFolder(`${folder}/journal/v`, `${folder}/other/v`);
+      const other = { ...options, journal: `${folder}/other`, withoutJournal: true };
+      const second = await Volume.open("v", other);
+      assertEquals(second.lost?.time, 2000);
+      assertEquals(second.lost?.bytes, (isThere ? 4 : 3) * BLOCK);
+      assertEquals(await byteAt(second, 0), 1);
+      assertEquals(await byteAt(second, BLOCK), 0);
+      await second.write(filled(4), 0);
+      await second.sync();
+      {
+        // What was lost before is not counted again.
+        const third = { ...options, journal: `${folder}/third`, withoutJournal: true };
+        await using volume = await Volume.open("v", third);
+        assertEquals([volume.lost?.time, volume.lost?.bytes], [4000, 0]);
+      }
+      await assertRejects(() => second.close(), UblkError);
+      await assertRejects(() => first.close(), UblkError);
+    });
+  });
+}
 
 Deno.test("Volume + a store that is away or full is waited for, and the journal has everything", async () => {
   await inFolder(async (folder) => {

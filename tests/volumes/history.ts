@@ -26,6 +26,8 @@ interface BlockWrite {
   durable: boolean;
   /** It must survive the loss of the journal. */
   stored: boolean;
+  /** When it was answered, by the machine's clock. */
+  time: number;
 }
 
 /** How a server ended: `store` is the loss of its journal. */
@@ -45,13 +47,15 @@ export class VolumeHistory {
   readonly #blocks: BlockWrite[][];
   /** A flush is answered once the store has what it covers: it survives the loss of the journal. */
   isDurableInStore = false;
+  /** The machine's clock. */
+  now: () => number = () => 0;
   #time = 0;
   #id = 0;
 
   /** Of a new volume, which reads as zeroes. */
   constructor(blocks: number) {
     this.#blocks = Array.from({ length: blocks }, () => [
-      { id: 0, made: 0, answered: 0, durable: true, stored: true },
+      { id: 0, made: 0, answered: 0, durable: true, stored: true, time: 0 },
     ]);
   }
 
@@ -65,6 +69,7 @@ export class VolumeHistory {
     const copy = new VolumeHistory(0);
     copy.#time = this.#time;
     copy.isDurableInStore = this.isDurableInStore;
+    copy.now = this.now;
     // Numbers tell who wrote what.
     copy.#id = this.#id + 0x10_0000;
     for (const writes of this.#blocks) copy.#blocks.push(writes.map((write) => ({ ...write })));
@@ -85,13 +90,15 @@ export class VolumeHistory {
   write(block: number, count: number, id: number): (fua: boolean) => void {
     const made = this.tick();
     const writes = Array.from({ length: count }, () => ({
-      ...{ id, made, answered: Infinity, durable: false, stored: false },
+      ...{ id, made, answered: Infinity, durable: false, stored: false, time: Infinity },
     }));
     writes.forEach((write, nth) => this.#blocks[block + nth].push(write));
     return (fua) => {
       const answered = this.tick();
+      const time = this.now();
       for (const write of writes) {
         write.answered = answered;
+        write.time = time;
         if (fua) this.#flushed(write);
       }
     };
@@ -132,11 +139,22 @@ export class VolumeHistory {
       .join(", ");
   }
 
+  /** Blocks of data that were written and need not be in the store. */
+  get blocksAhead(): number {
+    let ahead = 0;
+    for (const writes of this.#blocks) {
+      for (const { id, stored } of writes) if (id !== 0 && !stored) ahead++;
+    }
+    return ahead;
+  }
+
   /**
    * Compares what was found after a server's end with what was promised. From then on what was found
    * counts, and nothing that was not found may come back.
+   *
+   * @param asOf It is said that what was answered before this moment is there.
    */
-  check(found: readonly number[], ending: Ending): void {
+  check(found: readonly number[], ending: Ending, asOf = 0): void {
     /** When the latest write was made that is surely there. */
     let latest = 0;
     let latestId = 0;
@@ -161,6 +179,7 @@ export class VolumeHistory {
       for (const write of this.#blocks[block]) {
         if (write.made <= last.made) continue;
         const words = `block ${block} has ${id}, and not ${write.id}`;
+        if (write.time < asOf) throw new BrokenPromise(`${words}, which was said to be there`);
         if (KEPT[ending](write)) throw new BrokenPromise(`${words}, which was promised`);
         if (write.answered < latest) {
           throw new BrokenPromise(`${words}, which was answered before ${latestId} was written`);

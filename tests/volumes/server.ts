@@ -53,18 +53,27 @@ export interface ServerOptions {
 /** The drain's side of a simulated server. */
 class SimDrain implements Drain {
   position = 0;
+  written = 0;
   made: MadeCommit | undefined;
   hurries = 0;
+  /**
+   * When it was published last, by the machine's clock. Clients learn of their answers when the
+   * engine's batch has ended, and so after that.
+   */
+  publishedAt: number;
   /** What was published, and when; the oldest first. */
   readonly #published: { position: number; time: number }[] = [];
   history: VolumeHistory;
 
   constructor(history: VolumeHistory) {
     this.history = history;
+    this.publishedAt = history.now();
   }
 
-  published(position: number): void {
+  published(position: number, _sequence: number, written: number): void {
     this.position = position;
+    this.written = written;
+    this.publishedAt = this.history.now();
     this.#published.push({ position, time: this.history.tick() });
   }
 
@@ -178,7 +187,7 @@ export class Server {
     });
     drain.position = end.position;
     const drainer = new Drainer({
-      committed,
+      ...{ committed, written: () => drain.written },
       source: new JournalSource({
         ...{ files: openSegments(files, paths), blockSize: BLOCK, size: identity.size },
         ...{ from: drainFrom, window: new Uint8Array(32 * 1024), words: "journal" },
@@ -239,18 +248,21 @@ export class Server {
   /** Begins a commit, unless one is being made. */
   begin(): void {
     if (this.#commit !== undefined || this.#drain.made !== undefined || this.isFenced) return;
-    this.#commit = this.#drainer.commit(this.#drain.position).then((made) => {
-      this.#commit = undefined;
-      this.#drain.made = made;
-      if (made === undefined) return;
-      this.#drain.stored(made.end.position);
-      this.#options.onCommit?.();
-    }, (error) => {
-      this.#commit = undefined;
-      this.#world.note(`a commit failed: ${error.message}`);
-      if (error.code === "VOLUME_FENCED") this.isFenced = true;
-      if (!this.#options.mayFailCommit?.(error)) this.#failure = error;
-    });
+    this.#commit = this.#drainer.commit(this.#drain.position, this.#drain.publishedAt).then(
+      (made) => {
+        this.#commit = undefined;
+        this.#drain.made = made;
+        if (made === undefined) return;
+        this.#drain.stored(made.end.position);
+        this.#options.onCommit?.();
+      },
+      (error) => {
+        this.#commit = undefined;
+        this.#world.note(`a commit failed: ${error.message}`);
+        if (error.code === "VOLUME_FENCED") this.isFenced = true;
+        if (!this.#options.mayFailCommit?.(error)) this.#failure = error;
+      },
+    );
   }
 
   /** Commits what the journal has, as far as one commit goes, and takes it over. */

@@ -100,6 +100,7 @@ export class World {
   /** What has happened, for a failure's report. */
   readonly log: string[] = [];
   #uuids = 0;
+  #now = 1000;
 
   /** A machine of a seed. */
   constructor(seed: number, bytes?: number, habits?: Habits) {
@@ -107,11 +108,12 @@ export class World {
     this.dice = this.machine.dice;
     this.habits = habits ?? habitsOf(this.dice);
     this.history.isDurableInStore = this.habits.isDurableInStore;
+    this.history.now = this.seam.now;
   }
 
   /** Time and randomness of the simulation. */
   readonly seam: Seam = {
-    now: () => 1000 + this.#uuids,
+    now: () => ++this.#now,
     clock: () => this.#uuids,
     uuid: () => (++this.#uuids).toString(16).padStart(32, "0"),
   };

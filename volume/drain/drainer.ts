@@ -48,6 +48,8 @@ export interface DrainerParts {
    * @default Nobody does
    */
   readonly counters?: VolumeCounters;
+  /** Bytes of data that have been acknowledged in all, by now. */
+  readonly written: () => number;
 }
 
 /** An object that no newer manifest names. */
@@ -62,6 +64,8 @@ export class Drainer {
   readonly #parts: DrainerParts;
   readonly #counters: VolumeCounters;
   readonly #unneeded: Unneeded[] = [];
+  /** What was acknowledged before a moment is before a position, which no commit has reached yet. */
+  #asOf: { readonly position: number; readonly time: number } | undefined = undefined;
 
   /** Takes over the parts. */
   constructor(parts: DrainerParts) {
@@ -74,16 +78,24 @@ export class Drainer {
    *
    * If it fails, nothing has changed, and it may be called again.
    *
+   * @param time A moment, in milliseconds since 1970: what was acknowledged before is before the
+   *   position.
    * @returns Undefined if there was nothing to commit.
    */
-  async commit(until: number): Promise<MadeCommit | undefined> {
+  async commit(until: number, time: number): Promise<MadeCommit | undefined> {
     const { committed, source } = this.#parts;
     const before = source.end;
     assert(before.sequence === committed.manifest.sequence, "the drain goes on where it was");
     source.refresh();
+    // Under a steady load no commit reaches the end: the moment stays until one has reached its
+    // position.
+    this.#asOf ??= { position: until, time };
     try {
       const collection = this.#collect(until);
-      if (collection.batches === 0) return undefined;
+      if (collection.batches === 0) {
+        this.#asOf = undefined;
+        return undefined;
+      }
       return await this.#store(collection, before.sequence + 1);
     } catch (error) {
       source.rewind(before);
@@ -115,6 +127,8 @@ export class Drainer {
     const { manifest } = committed;
     const { blockSize, chunkSize, volume } = manifest;
     const { end } = source;
+    const asOf = this.#asOf!;
+    const hasReached = end.position >= asOf.position;
     const planned = planChunks(collection, blockSize, chunkSize);
     const extents = new Extents();
     let { nextChunk } = manifest;
@@ -131,9 +145,11 @@ export class Drainer {
     await committed.commit({
       ...{ sequence: end.sequence, position: end.position, chain: end.chain },
       ...{ written: end.written, nextChunk, ...added },
-    });
+      time: hasReached ? asOf.time : manifest.time,
+    }, this.#parts.written());
     this.#counters.add(AT.commits, 1);
     this.#counters.set(AT.manifestWrittenBytes, committed.putBytes);
+    if (hasReached) this.#asOf = undefined;
     await this.#sweep(manifest.runs, manifest.number);
     return { extents, end };
   }

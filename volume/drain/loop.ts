@@ -47,6 +47,8 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
   for (;;) {
     const wakes = board.wakes;
     const { orders } = board;
+    // Before the look: what is answered in between is perhaps not in it.
+    const time = seam.now();
     const { position } = board.look();
     if ((orders & ORDER_RESIZE) !== 0) {
       try {
@@ -86,7 +88,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       continue;
     }
     try {
-      const made = await drainer.commit(position);
+      const made = await drainer.commit(position, time);
       retryMs = 0;
       if (made === undefined) {
         done = position;

@@ -10,7 +10,7 @@ import type { Manifest } from "../format/manifest.ts";
 import type { SortedRuns } from "../map/block_map.ts";
 import type { JournalIdentity } from "../journal/identity.ts";
 import type { JournalEnd } from "../journal/end.ts";
-import type { LostJournal } from "../take.ts";
+import type { LostJournal } from "../lost.ts";
 
 /** What the drain's thread takes hold of. */
 export interface TakeOrder {

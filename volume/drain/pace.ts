@@ -18,7 +18,7 @@ import { COMMIT_BYTES, COMMIT_MS, mayPass, nextPauseMs } from "./policy.ts";
 /** The parts of a {@linkcode DrainPace}. */
 export interface DrainPaceParts {
   /** Time. */
-  readonly seam: Pick<Seam, "clock">;
+  readonly seam: Pick<Seam, "clock" | "now">;
   /** Counts failures of the store. */
   readonly counters: Pick<VolumeCounters, "add">;
   /** Tells the engine that a commit waits. */
@@ -99,6 +99,11 @@ export class DrainPace implements Drain {
   /** Why the store cannot take anything at the moment, in a line; empty if it can. */
   get failure(): string {
     return this.#failure;
+  }
+
+  /** Bytes of data that the journal has had in all. */
+  get written(): number {
+    return this.#written;
   }
 
   /** Bytes of data that the journal has and the store does not. */
@@ -193,7 +198,7 @@ export class DrainPace implements Drain {
     try {
       const now = this.#parts.seam.clock();
       this.looks++;
-      const made = await this.#drainer!.commit(this.#position);
+      const made = await this.#drainer!.commit(this.#position, this.#parts.seam.now());
       assert(made !== undefined, "what was published can be committed");
       this.#pauseMs = this.#retryAt = 0;
       if (this.#failure !== "") this.#parts.report("the store takes data again");

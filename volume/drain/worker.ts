@@ -72,9 +72,11 @@ async function drain(from: JournalEnd): Promise<void> {
     ...{ window: room.bytes, words: `journal ${order.folder}` },
   });
   const counters = new VolumeCounters(order.counters);
+  const board = new DrainSide(new Board(order.board), order.wakeFd);
+  const written = () => board.published().written;
   const error = await drainLoop({
-    board: new DrainSide(new Board(order.board), order.wakeFd),
-    drainer: new Drainer({ committed, source, data: data.bytes, counters }),
+    board,
+    drainer: new Drainer({ committed, source, data: data.bytes, written, counters }),
     ...{ committed, counters, seam: MACHINE, position: from.position },
     // A small journal must not be full before the drain begins.
     commitBytes: Math.min(COMMIT_BYTES, identity.size * identity.files / 4),

@@ -12,7 +12,7 @@
  *  72  journal  16 bytes: the UUID of the journal that continues the manifest, or zeroes for none
  *  88  owner    16 bytes: the attachment's random id
  * 104  lease    u64: milliseconds after which an unchanged head counts as abandoned; 0 for never
- * 112  written  u64: bytes that had been acknowledged in all when the head was written
+ * 112  written  u64: bytes of data that had been acknowledged in all when the head was written
  * 120  time     u64: when that was, in milliseconds since 1970
  * 128  host     128 bytes of text: who has it attached
  * ```
@@ -48,7 +48,7 @@ export interface Head {
   readonly owner: string;
   /** In milliseconds; 0 for none. */
   readonly leaseMs: number;
-  /** Bytes that had been acknowledged in all. */
+  /** Bytes of data that had been acknowledged in all. The manifest may have fewer. */
   readonly written: number;
   /** In milliseconds since 1970. */
   readonly time: number;

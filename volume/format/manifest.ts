@@ -16,7 +16,7 @@
  *  88  next chunk  u64: chunks from this number on are not part of the volume
  *  96  next run    u64: likewise
  * 104  written     u64: bytes of data in all batches up to `sequence`
- * 112  time        u64: milliseconds since 1970
+ * 112  time        u64: what was acknowledged before this moment, in milliseconds since 1970, is in it
  * 120  created     u64: when the volume was, in milliseconds since 1970
  * 128  per run, the oldest first:
  *       0 number u64 · 8 entries u32 · 12 level u32 · 16 bytes u64 · 24 sum u32 · 28 zeroes
@@ -79,7 +79,7 @@ export interface Manifest {
   readonly nextRun: number;
   /** Bytes of data in all batches up to `sequence`. */
   readonly written: number;
-  /** When it was written, in milliseconds since 1970. */
+  /** What was acknowledged before this moment, in milliseconds since 1970, is in it. */
   readonly time: number;
   /** When the volume was created, in milliseconds since 1970. */
   readonly created: number;

@@ -1,0 +1,27 @@
+/**
+ * What is lost with a journal, as far as anybody can know.
+ *
+ * @module
+ */
+
+/** What is lost by going on without the journal. */
+export interface LostJournal {
+  /** Who had the volume attached. */
+  readonly host: string;
+  /** What was acknowledged before this moment is there; in milliseconds since 1970. */
+  readonly time: number;
+  /**
+   * Bytes of data that were acknowledged and are missing: at least so many. It counts what the last
+   * commit knew of, and what the journal shows if it is there. Nothing tells of what came later.
+   */
+  readonly bytes: number;
+}
+
+/** What is lost with a journal, in a line. */
+export function lostWords(name: string, { host, time, bytes }: LostJournal): string {
+  return `volume ${name} goes on without its journal: what was acknowledged before ` +
+    `${new Date(time).toISOString()}, when ${host || "somebody"} had it attached, is there; ` +
+    (bytes === 0
+      ? "what came later is lost, and nothing tells how much that was"
+      : `of what came later ${bytes} bytes are lost, and perhaps more`);
+}
