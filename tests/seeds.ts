@@ -4,6 +4,7 @@
  * ```sh
  * deno test -A backends/wrappers/stacks_test.ts -- --seeds 5000   # seeds 1 to 5000
  * deno test -A backends/wrappers/stacks_test.ts -- --seed 17      # this one again
+ * deno task vm-e2e --kernel 7.2 --files tests/e2e/power_test.ts -- --seeds 10    # in a guest
  * ```
  *
  * @module
@@ -47,7 +48,8 @@ export interface SeededTest {
 export function replay({ name, origin }: SeededTest, seed: number): string {
   const root = new URL("..", import.meta.url).href;
   const path = origin.startsWith(root) ? origin.slice(root.length) : origin;
-  return `deno test -A ${path} --filter '${name.replaceAll("'", `'\\''`)}' -- --seed ${seed}`;
+  const run = path.startsWith("tests/e2e/") ? "deno task vm-e2e --files" : "deno test -A";
+  return `${run} ${path} --filter '${name.replaceAll("'", `'\\''`)}' -- --seed ${seed}`;
 }
 
 /**

@@ -43,6 +43,11 @@ Deno.test("replay + one line for a shell", (t) => {
     replay({ name: "it's", origin: "file:///elsewhere/a_test.ts" }, 1),
     `deno test -A file:///elsewhere/a_test.ts --filter 'it'\\''s' -- --seed 1`,
   );
+  const inGuest = new URL("e2e/a_test.ts", import.meta.url).href;
+  assertEquals(
+    replay({ name: "it", origin: inGuest }, 1),
+    "deno task vm-e2e --files tests/e2e/a_test.ts --filter 'it' -- --seed 1",
+  );
 });
 
 Deno.test("eachSeed + runs all, and names those that failed", async (t) => {

@@ -20,7 +20,7 @@ export type Subcommand =
 export interface CommandLine {
   subcommand: Subcommand;
   kernels: KernelName[];
-  /** What follows `--`. */
+  /** What follows `--`: a command, or for `e2e` the arguments of the tests. */
   command: string[];
   help: boolean;
   filter?: string;
@@ -54,7 +54,8 @@ export interface CommandLine {
 /** The help text. */
 export const USAGE: string = `usage: vm/main.ts SUBCOMMAND [OPTION…] [-- COMMAND…]
 
-  e2e          run tests/e2e in a guest of each kernel
+  e2e          run tests/e2e in a guest of each kernel; words after -- are the tests' own, as
+               --seeds N
   simple-e2e   run only tests/e2e/simple_test.ts
   selftests    run the kernel's ublk selftests against this project and against kublk
   run          run one command in a guest, and exit with its status

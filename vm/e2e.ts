@@ -66,13 +66,14 @@ export async function testFiles(pattern: string): Promise<string[]> {
   return found.sort();
 }
 
-/** The command for a guest, which has no network. */
-function denoTest(files: readonly string[], filter?: string): string[] {
+/** The command for a guest, which has no network. `args` are the tests' own. */
+function denoTest(files: readonly string[], filter?: string, args: readonly string[] = []) {
   return [
     ...["deno", "test", "-A", "--no-check"],
     ...(filter === undefined ? [] : [`--filter=${filter}`]),
     "--junit-path=/results/junit.xml",
     ...files,
+    ...(args.length === 0 ? [] : ["--", ...args]),
   ];
 }
 
@@ -115,6 +116,7 @@ function projectVariables(): Record<string, string> {
 export async function prepareTests(line: CommandLine): Promise<{
   files: string[];
   filter?: string;
+  args: string[];
   command: string[];
   env: Record<string, string>;
 }> {
@@ -128,7 +130,9 @@ export async function prepareTests(line: CommandLine): Promise<{
   const env = projectVariables();
   if (Deno.stdout.isTerminal() && !Deno.env.has("NO_COLOR")) env.FORCE_COLOR = "1";
   else env.NO_COLOR = "1";
-  return { files, filter: line.filter, command: denoTest(files, line.filter), env };
+  const { filter } = line;
+  const args = line.command;
+  return { files, filter, args, command: denoTest(files, filter, args), env };
 }
 
 /** The tests without those that another kernel is enough for. */
@@ -141,7 +145,7 @@ function testsOf(
     (once.get(file.split("/").at(-1)!) ?? kernel) === kernel
   );
   if (files.length === 0) throw new VmError(`--once leaves nothing for ${kernel}`);
-  return { ...tests, files, command: denoTest(files, tests.filter) };
+  return { ...tests, files, command: denoTest(files, tests.filter, tests.args) };
 }
 
 async function runSuite(

@@ -50,6 +50,7 @@ const FAST_MODULES = [
   "fs/(mbcache|fscache/.*)",
   "net/9p/9pnet(_virtio)?",
   "drivers/virtio/.*",
+  "drivers/md/dm-(mod|bufio|log-writes|snapshot)",
   "(arch/x86/)?(lib|crypto|lib/.*)/[^/]*(crc|xor|raid6|blake2b|xxhash)[^/]*",
   "crypto/xor",
 ];

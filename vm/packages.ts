@@ -31,6 +31,7 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
   { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
   { name: "jq", proof: ["/usr/bin/jq"] },
+  { name: "dmsetup", proof: ["/usr/sbin/dmsetup", "/sbin/dmsetup"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
   {
     name: "debian-archive-keyring",

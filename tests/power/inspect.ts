@@ -1,0 +1,52 @@
+/**
+ * Looks at a volume after a power cut: it opens, has what was promised and a prefix of the rest, and
+ * is sound.
+ *
+ * @module
+ */
+
+import { isUblkError } from "../../uapi/error.ts";
+import { checkVolume } from "../../volume/check.ts";
+import { Volume } from "../../volume/volume.ts";
+import { BrokenPromise, type Ending } from "../volumes/history.ts";
+import { JOURNAL_SIZE, MOST_BLOCKS, NAME, SIZES } from "./load.ts";
+import type { Expected, Recording } from "./recording.ts";
+import { BLOCK, idsOf } from "./stamps.ts";
+
+/** Inspects the volume of a load, if its last mark before the power went was a certain one. */
+export async function inspect(
+  { store, journal }: { readonly store: string; readonly journal: string },
+  recording: Recording,
+  mark: number,
+): Promise<void> {
+  const expected = recording.at(mark);
+  // As the store has it: everything that was synced, without the journal.
+  try {
+    await using volume = await Volume.open(NAME, { store, readOnly: true });
+    await compare(volume, expected, "store");
+  } catch (error) {
+    if (!isUblkError(error) || error.code !== "VOLUME_NOT_FOUND" || expected.isCreated) throw error;
+    return;
+  }
+  const { findings } = await checkVolume(store, NAME, { journal });
+  if (findings.length > 0) throw new BrokenPromise(`it is not sound: ${JSON.stringify(findings)}`);
+  {
+    await using volume = await Volume.open(NAME, {
+      ...{ store, journal, journalSize: JOURNAL_SIZE, sizes: SIZES },
+    });
+    await compare(volume, recording.at(mark), "power");
+    // It takes writes again; and as it is closed, the store takes all.
+    await volume.write(new Uint8Array(BLOCK), 0);
+  }
+}
+
+async function compare(volume: Volume, expected: Expected, ending: Ending): Promise<void> {
+  const blocks = volume.size / BLOCK;
+  if (!expected.sizes.includes(blocks)) {
+    throw new BrokenPromise(`it has ${blocks} blocks, and not ${expected.sizes.join(" or ")}`);
+  }
+  const bytes = new Uint8Array(volume.size).fill(0xee);
+  await volume.read(bytes, 0);
+  const beyond = Array.from({ length: MOST_BLOCKS - blocks }, () => 0);
+  expected.history.check([...idsOf(bytes), ...beyond], ending);
+}
