@@ -30,7 +30,10 @@ export class CrashableProcess implements Files {
     machine.begun(this);
   }
 
-  open(path: string, { write = false, create, truncate = false }: OpenOptions = {}): File {
+  open(
+    path: string,
+    { write = false, create, truncate = false, direct = false }: OpenOptions = {},
+  ): File {
     const { names } = this.#machine;
     return this.#machine.operate(this, "open", path, () => {
       const operation = `open ${path}`;
@@ -42,7 +45,7 @@ export class CrashableProcess implements Files {
         names.add(path, made, operation);
         found = made;
       } else if (truncate) found.truncate(0);
-      const file = new CrashableFile(this.#machine, this, path, found, write);
+      const file = new CrashableFile(this.#machine, this, path, found, { write, direct });
       this.#machine.opened(file);
       return file;
     });
@@ -58,7 +61,8 @@ export class CrashableProcess implements Files {
       }
       const links = this.#machine.names.files().filter((file) => file === entry).length;
       const { bytes, allocatedBytes } = entry;
-      return { kind: "file", bytes, allocatedBytes, identity, links };
+      const directAlignment = { memory: 1, offset: this.#machine.sectorBytes };
+      return { kind: "file", bytes, allocatedBytes, identity, links, directAlignment };
     });
   }
 
@@ -133,6 +137,7 @@ export class CrashableFile implements File {
   /** The process that has it open. */
   readonly process: CrashableProcess;
   readonly #writes: boolean;
+  readonly #isDirect: boolean;
   #closed = false;
 
   /** Opens a file in a process. */
@@ -141,9 +146,10 @@ export class CrashableFile implements File {
     process: CrashableProcess,
     path: string,
     contents: Contents,
-    writes: boolean,
+    how: { readonly write: boolean; readonly direct: boolean },
   ) {
-    this.#writes = writes;
+    this.#writes = how.write;
+    this.#isDirect = how.direct;
     this.#machine = machine;
     this.process = process;
     this.path = path;
@@ -152,17 +158,28 @@ export class CrashableFile implements File {
 
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
     return this.#operate("read", (most) => {
-      const part = most < buffer.length ? buffer.subarray(0, most) : buffer;
-      return this.contents.read(part, offset);
+      return this.contents.read(this.#part("pread", buffer, offset, most), offset);
     }, { offset, length: buffer.length });
   }
 
   writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
     if (!this.#writes) throw fileError("pwrite", EBADF);
     return this.#operate("write", (most) => {
-      const part = most < buffer.length ? buffer.subarray(0, most) : buffer;
-      return this.contents.write(part, offset);
+      return this.contents.write(this.#part("pwrite", buffer, offset, most), offset);
     }, { offset, length: buffer.length });
+  }
+
+  /** At most so many bytes of a buffer; whole sectors if they bypass the page cache. */
+  #part(
+    operation: string,
+    buffer: Uint8Array<ArrayBuffer>,
+    offset: number,
+    most: number,
+  ): Uint8Array<ArrayBuffer> {
+    const sector = this.#isDirect ? this.#machine.sectorBytes : 1;
+    if (offset % sector !== 0 || buffer.length % sector !== 0) throw fileError(operation, EINVAL);
+    const bytes = Math.min(most, buffer.length);
+    return buffer.subarray(0, Math.max(sector, bytes - bytes % sector));
   }
 
   sync(): void {

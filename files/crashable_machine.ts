@@ -54,6 +54,8 @@ export class CrashableMachine {
   endsAt = Infinity;
   /** Whether only the process ends whose operation that is. The others go on. */
   endsAlone = false;
+  /** Files that bypass the page cache are read and written in multiples of so many bytes. */
+  sectorBytes = 1;
   /** Whether the filesystem supports changing the allocation of a range. */
   allocates = true;
   readonly #names = new Names();

@@ -74,7 +74,7 @@ export type Allocation =
 /** The status of a path. */
 export type PathStatus = Pick<
   FileStatus,
-  "kind" | "bytes" | "allocatedBytes" | "identity" | "links"
+  "kind" | "bytes" | "allocatedBytes" | "identity" | "links" | "directAlignment"
 >;
 
 /** An open file. After {@linkcode File.close} every method fails with EBADF. */

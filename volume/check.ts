@@ -139,7 +139,8 @@ class Check {
 
   /** Reads the block map, as far as it can be read. */
   async #maps(manifest: Manifest): Promise<Maps> {
-    const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
+    const blocks = manifest.size / manifest.blockSize;
+    const maps = new Maps(blocks, manifest.blockSize);
     this.#total += manifest.runs.length;
     for (const { number, entries, bytes: length, sum } of manifest.runs) {
       const name = this.#names.run(number);
@@ -162,15 +163,21 @@ class Check {
       }
       this.#done(bytes.length);
     }
+    if (maps.blocks === blocks) return maps;
+    // A missing run may have made holes.
+    if (this.#isComplete && maps.knowsFrom(blocks)) {
+      const object = this.#names.manifest(manifest.number);
+      this.#found({ object, words: `its runs map blocks from ${blocks} on, where the disk ends` });
+    }
+    maps.resize(blocks);
     return maps;
   }
 
   #checkRun(name: string, extents: Extents, manifest: Manifest, maps: Maps): void {
     for (let nth = 0; nth < extents.length; nth++) {
       const end = extents.blocks[nth] + extents.counts[nth];
-      if (end > maps.blocks) {
-        throw new FormatError(`it maps block ${end - 1}, and the disk has ${maps.blocks}`);
-      }
+      // The disk may have become smaller since; newer runs have made that part a hole.
+      if (end > maps.blocks) maps.resize(end);
       const place = extents.places[nth];
       if (place === HOLE || chunkOf(place) < manifest.nextChunk) continue;
       this.#found({

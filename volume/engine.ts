@@ -36,6 +36,7 @@ import { MAX_PIECES, Reader } from "./read/reader.ts";
 import { AT, type VolumeCounters } from "./counters.ts";
 import { type JournalPoint, Lag } from "./lag.ts";
 import { Pressure } from "./pressure.ts";
+import { refusalOf, REQUESTS_BEYOND, type SizeRefusal } from "./size_refusal.ts";
 import { KIND_BITS, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
 
 /** What a commit has made durable, for the engine to take over. */
@@ -152,12 +153,15 @@ export class VolumeEngine implements Engine {
   #taken = 0;
   #pauses = false;
   #published = -1;
+  /** Size of the disk. */
+  #bytes: number;
 
   /** Takes over the parts. */
   constructor(parts: EngineParts) {
     const { memories, fds, drain, pieces = MAX_PIECES } = parts;
     assert(parts.sums.length === fds.length, "each file of the journal has its sums");
     this.#parts = parts;
+    this.#bytes = parts.maps.blocks * parts.blockSize;
     this.operations = memories.length + fds.length + pieces + PAUSES;
     this.wakeFd = drain.wakeFd;
     this.#chunks = new ChunkFiles(parts.openChunk, parts.openChunks);
@@ -217,6 +221,10 @@ export class VolumeEngine implements Engine {
     const host = this.#host;
     const op = host.op(request);
     this.#requests.begin(request, host.fua(request));
+    // The device may be larger than the disk, see `resize.ts`.
+    if (host.offset(request) + host.length(request) > this.#bytes) {
+      return this.#requests.answer(request, -EIO);
+    }
     if (op === UBLK_IO_OP_READ) return this.#reader.read(request);
     if (op === UBLK_IO_OP_FLUSH) return this.#flush(request);
     const isWrite = op === UBLK_IO_OP_WRITE || op === UBLK_IO_OP_DISCARD ||
@@ -347,16 +355,20 @@ export class VolumeEngine implements Engine {
   }
 
   /**
-   * Changes the size of the disk, in blocks.
+   * Changes the size of the disk, in blocks. From then on requests beyond its end fail with EIO.
    *
-   * @returns False if blocks beyond the new end are not holes: data is not thrown away.
+   * @returns Why it is not possible, if so: then nothing has changed.
    */
-  resize(blocks: number): boolean {
-    const { maps } = this.#parts;
-    const rest = maps.blocks - blocks;
-    if (rest > 0 && (this.#writer.lacks || !maps.areHoles(blocks, rest))) return false;
+  resize(blocks: number): SizeRefusal | undefined {
+    const { maps, blockSize } = this.#parts;
+    if (blocks < maps.blocks) {
+      if (this.#requests.reachBeyond(blocks * blockSize)) return REQUESTS_BEYOND;
+      const refusal = refusalOf(maps, blocks);
+      if (refusal !== undefined) return refusal;
+    }
     maps.resize(blocks);
-    return true;
+    this.#bytes = blocks * blockSize;
+    return undefined;
   }
 
   /** Closes the chunks that are open. */

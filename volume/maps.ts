@@ -95,6 +95,12 @@ export class Maps {
     return true;
   }
 
+  /** Whether blocks from one on have data, or were made holes that the store does not know yet. */
+  knowsFrom(block: number): boolean {
+    const maps = [this.chunks, this.#journal, this.#holes];
+    return maps.some((map) => map.nextMapped(block, map.blocks) >= 0);
+  }
+
   /** Enters blocks that were written to the journal. */
   write(block: number, count: number, unit: number): void {
     if (this.#holes.mappedBlocks > 0) this.#holes.remove(block, count);
@@ -127,7 +133,10 @@ export class Maps {
 
   /** Takes over an entry of a commit of all before a position, in units. */
   takeOver(extents: SortedRuns, nth: number, unit: number): void {
-    const [block, count] = [extents.blocks[nth], extents.counts[nth]];
+    const block = extents.blocks[nth];
+    // The disk may have become smaller since the commit was begun.
+    const count = Math.min(extents.counts[nth], this.blocks - block);
+    if (count <= 0) return;
     const place = extents.places[nth];
     if (place === HOLE) this.chunks.remove(block, count);
     else this.chunks.set(block, count, place);

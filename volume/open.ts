@@ -132,7 +132,7 @@ export async function openForWriting(
   const chunks = chunksOf(parts, operations, names, identity.volume, () => {
     if (made !== undefined) host.tell(() => made?.chunksCame());
   });
-  const journal = openAll(stack, () => openSegments(files, paths));
+  const journal = openAll(stack, () => openSegments(files, paths, identity.blockSize));
   const words = `journal ${folder}`;
   const { engine, end, drainFrom } = attachEngine({
     ...{ identity, journal, maps, from, failsWhenFull, words, report },
@@ -148,7 +148,7 @@ export async function openForWriting(
     ...{ committed, counters, written: () => pace.written },
     source: new JournalSource({
       ...{ blockSize, size, words, from: drainFrom },
-      files: openAll(stack, () => openSegments(files, paths)),
+      files: openAll(stack, () => openSegments(files, paths, identity.blockSize)),
       window: operations.allocate(Math.max(WINDOW_BYTES, 2 * batch)).bytes,
     }),
     data: new Uint8Array(Math.max(batch, Math.min(COMMIT_BYTES, size * identity.files))),

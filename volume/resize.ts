@@ -9,6 +9,7 @@ import { loadMaps } from "./attach.ts";
 import { Committed } from "./committed.ts";
 import { NO_UUID } from "./format/record.ts";
 import { MACHINE, type Seam } from "./seam.ts";
+import { refusalOf } from "./size_refusal.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 
 /**
@@ -42,11 +43,8 @@ export async function resizeVolume(
     return NO_UUID;
   });
   try {
-    const { chunks } = await loadMaps(committed);
-    const blocks = size / committed.manifest.blockSize;
-    if (blocks < chunks.blocks && chunks.nextMapped(blocks, chunks.blocks) >= 0) {
-      throw invalid("there is data beyond the new end", "discard it first");
-    }
+    const refusal = refusalOf(await loadMaps(committed), size / committed.manifest.blockSize);
+    if (refusal !== undefined) throw invalid(refusal.reason, refusal.hint);
     await committed.commit({ size });
   } finally {
     await committed.release();

@@ -19,6 +19,7 @@ import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/message
 import type { VolumeEngine } from "./engine.ts";
 import { openSegments } from "./journal/files.ts";
 import { Maps } from "./maps.ts";
+import type { SizeRefusal } from "./size_refusal.ts";
 import { ObjectNames } from "./names.ts";
 
 /** How to open a volume. */
@@ -33,6 +34,10 @@ export type ServeVolumeOptions = Omit<TakeOrder, "board" | "counters" | "wakeFd"
 const WAIT_US = 25_000_000;
 /** How long a new size may take to be durable, in milliseconds. */
 const RESIZE_MS = 15_000;
+const STORE_AWAY: SizeRefusal = {
+  reason: "the store has not taken it yet; blocks beyond the smaller size fail until it is decided",
+  hint: "give the old or the new size again once the store is there",
+};
 
 /** A volume that is open. */
 export interface ServedVolume {
@@ -47,7 +52,9 @@ export interface ServedVolume {
   /**
    * Gives the disk another size in bytes, and blocks this thread until that is durable.
    *
-   * @throws {UblkError} If it is to shrink below its data, or the store does not take it in time.
+   * @throws {UblkError} If it is to shrink below its data, which changes nothing; or if the store does
+   *   not take it in time. It may do so later: until a size has been taken, blocks beyond the smaller
+   *   one fail with EIO.
    */
   resize(size: number): void;
   /** Drains all of it and leaves it in order. The engine must have no request. */
@@ -70,7 +77,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const { manifest, identity, paths, from, epoch, objects } = volume;
   const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
   for (const run of volume.runs) enterRun(maps, run);
-  const journal = openSegments(realFiles, paths);
+  const journal = openSegments(realFiles, paths, manifest.blockSize);
   for (const file of journal) stack.use(file);
   const names = new ObjectNames(options.name);
   const side = new EngineSide(board, wakeFd);
@@ -94,15 +101,12 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   return {
     ...{ volume, engine, counters, recovered: batches },
     resize(size) {
-      const before = maps.blocks;
-      const blocks = size / manifest.blockSize;
-      if (blocks === before) return;
-      if (!engine.resize(blocks)) {
-        throw refusedSize(options.name, "there is data beyond the new end", "discard it first");
-      }
+      const refusal = engine.resize(size / manifest.blockSize);
+      if (refusal !== undefined) throw refusedSize(options.name, refusal);
       if (side.resize(size, RESIZE_MS)) return;
-      engine.resize(before);
-      throw refusedSize(options.name, "the store does not take it", "try again once it is there");
+      // The store may have taken it all the same, or take it later. So the engine keeps the new size:
+      // what is written beyond a smaller one could be lost.
+      throw refusedSize(options.name, STORE_AWAY);
     },
     async close() {
       try {
@@ -117,8 +121,8 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   };
 }
 
-function refusedSize(name: string, reason: string, hint: string): UblkError {
-  return new UblkError("VOLUME_STORE", { operation: `resize ${name}`, reason, hint, errno: EIO });
+function refusedSize(name: string, refusal: SizeRefusal): UblkError {
+  return new UblkError("VOLUME_STORE", { operation: `resize ${name}`, ...refusal, errno: EIO });
 }
 
 /** The drain's thread. */

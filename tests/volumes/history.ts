@@ -8,6 +8,7 @@
  * - A **power cut**: a write is there if it was answered before a flush began that was answered, or
  *   had FUA. And what is there is a prefix: a write that was answered before another one was made is
  *   there if that other one is.
+ * - A **size** is there if it was answered, whatever is lost; blocks beyond a smaller one are holes.
  * - A **lost journal**: a write is there if it was answered before a commit to the store that has
  *   succeeded. And what is there is a prefix.
  *
@@ -30,6 +31,15 @@ interface BlockWrite {
   time: number;
 }
 
+const NEVER_WRITTEN: BlockWrite = {
+  id: 0,
+  made: 0,
+  answered: 0,
+  durable: true,
+  stored: true,
+  time: 0,
+};
+
 /** How a server ended: `store` is the loss of its journal. */
 export type Ending = "killed" | "power" | "store";
 
@@ -45,6 +55,8 @@ export class BrokenPromise extends Error {}
 /** The history of a volume. */
 export class VolumeHistory {
   readonly #blocks: BlockWrite[][];
+  /** Sizes in blocks that the disk may have: one, unless it is being resized. */
+  sizes: ReadonlySet<number>;
   /** A flush is answered once the store has what it covers: it survives the loss of the journal. */
   isDurableInStore = false;
   /** The machine's clock. */
@@ -52,11 +64,22 @@ export class VolumeHistory {
   #time = 0;
   #id = 0;
 
-  /** Of a new volume, which reads as zeroes. */
-  constructor(blocks: number) {
-    this.#blocks = Array.from({ length: blocks }, () => [
-      { id: 0, made: 0, answered: 0, durable: true, stored: true, time: 0 },
-    ]);
+  /**
+   * Of a new volume, which reads as zeroes.
+   *
+   * @param most Most blocks that it ever has.
+   */
+  constructor(blocks: number, most: number) {
+    this.sizes = new Set([blocks]);
+    this.#blocks = Array.from({ length: most }, () => [{ ...NEVER_WRITTEN }]);
+  }
+
+  /** The disk is about to have another size: what is beyond a smaller one is gone for good. */
+  resizes(blocks: number): void {
+    this.sizes = new Set([...this.sizes, blocks]);
+    for (let block = blocks; block < this.#blocks.length; block++) {
+      this.#blocks[block] = [{ ...NEVER_WRITTEN }];
+    }
   }
 
   #flushed(write: BlockWrite): void {
@@ -66,7 +89,8 @@ export class VolumeHistory {
 
   /** The history of another server, which goes on from here by itself. */
   fork(): VolumeHistory {
-    const copy = new VolumeHistory(0);
+    const copy = new VolumeHistory(0, 0);
+    copy.sizes = this.sizes;
     copy.#time = this.#time;
     copy.isDurableInStore = this.isDurableInStore;
     copy.now = this.now;
@@ -155,6 +179,12 @@ export class VolumeHistory {
    * @param asOf It is said that what was answered before this moment is there.
    */
   check(found: readonly number[], ending: Ending, asOf = 0): void {
+    if (!this.sizes.has(found.length)) {
+      throw new BrokenPromise(
+        `it has ${found.length} blocks, and not ${[...this.sizes].join(", ")}`,
+      );
+    }
+    this.sizes = new Set([found.length]);
     /** When the latest write was made that is surely there. */
     let latest = 0;
     let latestId = 0;
@@ -187,8 +217,8 @@ export class VolumeHistory {
       }
     });
     const now = this.tick();
-    this.#blocks.forEach((writes, block) => {
-      const last = there[block];
+    there.forEach((last, block) => {
+      const writes = this.#blocks[block];
       // What came before stays, for the case that the journal is lost.
       writes.length = writes.indexOf(last) + 1;
       last.answered = Math.min(last.answered, now);

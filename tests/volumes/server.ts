@@ -1,6 +1,6 @@
 /**
  * A simulated server of a volume: the engine and the drain of a real one, whose requests,
- * completions and store calls come in an order that dice decide.
+ * completions and store calls come in an order that dice decide. Its clients are in `clients.ts`.
  *
  * @module
  */
@@ -8,27 +8,26 @@
 import { CrashableProcess } from "../../files/crashable.ts";
 import type { StoreFaults } from "../../store/faults.ts";
 import { FaultyStore } from "../../store/faulty.ts";
-import { ENOSPC } from "../../uapi/errno.ts";
 import { assert } from "../../uapi/error.ts";
-import {
-  UBLK_IO_OP_DISCARD,
-  UBLK_IO_OP_FLUSH,
-  UBLK_IO_OP_READ,
-  UBLK_IO_OP_WRITE,
-} from "../../uapi/ublk_io.ts";
 import { attachEngine, chunkOpener, loadMaps } from "../../volume/attach.ts";
-import { Drainer, type MadeCommit } from "../../volume/drain/drainer.ts";
+import { Drainer } from "../../volume/drain/drainer.ts";
 import { JournalSource } from "../../volume/drain/source.ts";
-import type { Commit, Drain, VolumeEngine } from "../../volume/engine.ts";
+import type { VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
+import { Clients, type MayFail } from "./clients.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
+import { SimDrain } from "./sim_drain.ts";
 import { SimHost } from "./sim_host.ts";
-import { BLOCK, BLOCKS, JOURNAL, NAME, settle, type World } from "./world.ts";
+import { JOURNAL, MOST_BLOCKS, NAME, settle, type World } from "./world.ts";
 
 const SIZES = { batches: 3, openChunks: 2, takenAtOnce: 3 };
 const MOST_TURNS = 10_000;
-const NO_DATA = new Uint8Array(0);
+/** One new size in so many takes the store longer than the engine's thread waits. */
+const GIVEN_UP = 6;
+/** The turns that it waits at most, and the commits that may fail meanwhile. */
+const PATIENCE = 200;
+const FAILURES = 2;
 
 /** How a server is started, and what it may do. */
 export interface ServerOptions {
@@ -43,76 +42,20 @@ export interface ServerOptions {
   /** A full journal fails writes. */
   readonly failsWhenFull?: boolean;
   /** Whether a request may fail so; none may by default. */
-  readonly mayFail?: (op: number, errno: number) => boolean;
+  readonly mayFail?: MayFail;
   /** Whether a commit may fail so; none may by default. */
   readonly mayFailCommit?: (error: unknown) => boolean;
   /** Called whenever a commit has succeeded. */
   readonly onCommit?: () => void;
 }
 
-/** The drain's side of a simulated server. */
-class SimDrain implements Drain {
-  position = 0;
-  written = 0;
-  made: MadeCommit | undefined;
-  hurries = 0;
-  /**
-   * When it was published last, by the machine's clock. Clients learn of their answers when the
-   * engine's batch has ended, and so after that.
-   */
-  publishedAt: number;
-  /** What was published, and when; the oldest first. */
-  readonly #published: { position: number; time: number }[] = [];
-  history: VolumeHistory;
-
-  constructor(history: VolumeHistory) {
-    this.history = history;
-    this.publishedAt = history.now();
-  }
-
-  published(position: number, _sequence: number, written: number): void {
-    this.position = position;
-    this.written = written;
-    this.publishedAt = this.history.now();
-    this.#published.push({ position, time: this.history.tick() });
-  }
-
-  hurry(): void {
-    this.hurries++;
-  }
-
-  commit(): Commit | undefined {
-    if (this.made === undefined) return undefined;
-    const { extents, end: { position, written } } = this.made;
-    return { extents, position, written };
-  }
-
-  taken(): void {
-    this.made = undefined;
-  }
-
-  /** The store has everything before a position: notes what was answered by then. */
-  stored(position: number): void {
-    let time = 0;
-    while (this.#published.length > 0 && this.#published[0].position <= position) {
-      time = this.#published.shift()!.time;
-    }
-    this.history.stored(time);
-  }
-}
-
 /** One server of a world. */
-export class Server {
-  readonly host: SimHost;
+export class Server extends Clients {
   readonly engine: VolumeEngine;
   readonly taken: Taken;
   readonly store: FaultyStore;
   /** A commit has failed because somebody else has the volume. */
   isFenced = false;
-  /** A write or a flush has failed for good. */
-  hasFailed = false;
-  /** Requests that have failed. */
-  failures = 0;
   /** What the engine has reported. */
   readonly reports: string[];
   readonly #world: World;
@@ -120,10 +63,12 @@ export class Server {
   readonly #drain: SimDrain;
   readonly #drainer: Drainer;
   #commit: Promise<void> | undefined;
+  #failedCommits = 0;
   #failure: unknown;
-  /** Blocks that are being written; and those among them that are being made holes. */
-  readonly #busy = new Map<number, number>();
-  readonly #holes = new Map<number, number>();
+  /** The size that the disk is to have, until the store has it. */
+  #wanted: number | undefined;
+  /** The smaller size that the disk is to have once the store knows what was discarded for it. */
+  #aim: number | undefined;
 
   private constructor(world: World, options: ServerOptions, parts: {
     host: SimHost;
@@ -134,11 +79,12 @@ export class Server {
     store: FaultyStore;
     reports: string[];
   }) {
+    const { size, blockSize } = parts.taken.committed.manifest;
+    super(world, parts.host, size / blockSize, options.mayFail);
     this.#world = world;
     this.#options = options;
     this.taken = parts.taken;
     this.store = parts.store;
-    this.host = parts.host;
     this.#drain = parts.drain;
     this.#drainer = parts.drainer;
     this.engine = parts.engine;
@@ -149,6 +95,7 @@ export class Server {
   static async start(world: World, options: ServerOptions = {}): Promise<Server> {
     const { folder = JOURNAL, withoutJournal = false, failsWhenFull = false } = options;
     const { dice, habits, history } = world;
+    const { blockSize } = habits;
     const files = new CrashableProcess(world.machine);
     const direct = await world.store(files);
     let pauses = options.pauses ?? false;
@@ -177,22 +124,26 @@ export class Server {
       ...{ identity, maps, from, drain, report, failsWhenFull },
       isDurableInStore: habits.isDurableInStore,
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
-      journal: openSegments(files, paths),
+      journal: openSegments(files, paths, identity.blockSize),
       openChunk: chunkOpener({
         ...{ files, fdOf: host.fdOf, volume: identity.volume },
         pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
       }),
       words: `journal ${folder}`,
-      sizes: { ...SIZES, batchData: habits.batchBlocks * BLOCK, pieces: habits.pieces },
+      sizes: { ...SIZES, batchData: habits.batchBlocks * blockSize, pieces: habits.pieces },
     });
     drain.position = end.position;
     const drainer = new Drainer({
       ...{ committed, written: () => drain.written },
       source: new JournalSource({
-        ...{ files: openSegments(files, paths), blockSize: BLOCK, size: identity.size },
-        ...{ from: drainFrom, window: new Uint8Array(32 * 1024), words: "journal" },
+        ...{
+          files: openSegments(files, paths, identity.blockSize),
+          blockSize,
+          size: identity.size,
+        },
+        ...{ from: drainFrom, window: new Uint8Array(identity.size), words: "journal" },
       }),
-      data: new Uint8Array((20 + habits.batchBlocks) * BLOCK),
+      data: new Uint8Array((20 + habits.batchBlocks) * blockSize),
     });
     host.serve(engine);
     pauses ||= habits.pauses;
@@ -206,7 +157,7 @@ export class Server {
   }
 
   /** What its clients know of the volume. */
-  get history(): VolumeHistory {
+  override get history(): VolumeHistory {
     return this.#drain.history;
   }
 
@@ -217,11 +168,11 @@ export class Server {
   /** Does something, as the dice decide. */
   async act(): Promise<void> {
     const { dice, habits } = this.#world;
-    switch (dice.draw(8)) {
+    switch (dice.draw(9)) {
       case 0:
       case 1:
       case 2:
-        if (this.host.hasRoom) this.request();
+        if (this.host.hasRoom) this.request(this.#aim);
         break;
       case 3:
       case 4:
@@ -236,6 +187,9 @@ export class Server {
       case 7:
         this.#world.resume();
         break;
+      case 8:
+        if (dice.draw(habits.resizes) === 0) await this.#changeSize();
+        break;
     }
     await this.#settle();
   }
@@ -245,24 +199,86 @@ export class Server {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Begins a commit, unless one is being made. */
+  /** Begins a commit, unless one is being made. A new size comes first. */
   begin(): void {
-    if (this.#commit !== undefined || this.#drain.made !== undefined || this.isFenced) return;
-    this.#commit = this.#drainer.commit(this.#drain.position, this.#drain.publishedAt).then(
-      (made) => {
-        this.#commit = undefined;
-        this.#drain.made = made;
-        if (made === undefined) return;
-        this.#drain.stored(made.end.position);
-        this.#options.onCommit?.();
-      },
-      (error) => {
-        this.#commit = undefined;
-        this.#world.note(`a commit failed: ${error.message}`);
-        if (error.code === "VOLUME_FENCED") this.isFenced = true;
-        if (!this.#options.mayFailCommit?.(error)) this.#failure = error;
-      },
-    );
+    if (this.#commit !== undefined || this.isFenced) return;
+    if (this.#wanted === undefined && this.#drain.made !== undefined) return;
+    const commit = this.#wanted === undefined ? this.#commitBatches() : this.#commitSize();
+    this.#commit = commit.then((hasCommitted) => {
+      this.#commit = undefined;
+      if (hasCommitted) this.#options.onCommit?.();
+    }, (error) => {
+      this.#commit = undefined;
+      this.#failedCommits++;
+      this.#world.note(`a commit failed: ${error.message}`);
+      if (error.code === "VOLUME_FENCED") this.isFenced = true;
+      if (!this.#options.mayFailCommit?.(error)) this.#failure = error;
+    });
+  }
+
+  async #commitBatches(): Promise<boolean> {
+    const made = await this.#drainer.commit(this.#drain.position, this.#drain.publishedAt);
+    this.#drain.made = made;
+    if (made !== undefined) this.#drain.stored(made.end.position);
+    return made !== undefined;
+  }
+
+  async #commitSize(): Promise<boolean> {
+    const blocks = this.#wanted!;
+    await this.taken.committed.commit({ size: blocks * this.#world.habits.blockSize });
+    if (this.#wanted === blocks) this.#wanted = undefined;
+    this.history.sizes = new Set([blocks, this.#wanted ?? blocks]);
+    return true;
+  }
+
+  /** Makes the disk larger; or discards the end of it, and later makes it smaller. */
+  async #changeSize(): Promise<void> {
+    const { dice } = this.#world;
+    if (this.#aim !== undefined) {
+      const aim = this.#aim;
+      if (dice.draw(8) === 0) this.#aim = undefined;
+      if (await this.resize(aim)) this.#aim = undefined;
+      return;
+    }
+    const blocks = 1 + dice.draw(MOST_BLOCKS);
+    const isSmaller = blocks < this.blocks;
+    if (!isSmaller || dice.draw(4) === 0) await this.resize(blocks);
+    else if (this.host.hasRoom && this.discardFrom(blocks)) this.#aim = blocks;
+  }
+
+  /**
+   * Gives the disk another size. As in a served volume, the engine's thread waits for the drain, and
+   * does nothing meanwhile. It gives up if that takes too long.
+   *
+   * @returns Whether the disk has the new size.
+   */
+  async resize(blocks: number): Promise<boolean> {
+    const before = this.blocks;
+    if (this.isFenced) return false;
+    const refusal = this.engine.resize(blocks);
+    if (refusal !== undefined) {
+      if (blocks >= before) throw new BrokenPromise(`the disk cannot grow: ${refusal.reason}`);
+      return false;
+    }
+    this.#world.note(`${before} blocks become ${blocks}`);
+    this.history.resizes(blocks);
+    this.#wanted = blocks;
+    const { dice } = this.#world;
+    const patience = dice.draw(GIVEN_UP) === 0 ? dice.draw(10) : PATIENCE;
+    const failed = this.#failedCommits + FAILURES;
+    for (let turn = 0; this.#wanted !== undefined; turn++) {
+      if (turn === patience || this.isFenced || this.#failedCommits >= failed) {
+        // Nobody knows which size it has: what both have is sure.
+        this.blocks = Math.min(before, blocks);
+        if (this.host.hasRoom) this.readBeyond(Math.max(before, blocks));
+        return false;
+      }
+      this.begin();
+      this.#world.paused.shift()?.();
+      await this.#settle();
+    }
+    this.blocks = blocks;
+    return true;
   }
 
   /** Commits what the journal has, as far as one commit goes, and takes it over. */
@@ -289,88 +305,6 @@ export class Server {
     this.host.batchEnd();
   }
 
-  /** Makes a request. */
-  request(): void {
-    const { dice, habits } = this.#world;
-    const { history } = this;
-    const kind = dice.draw(20);
-    if (kind < habits.flushes) return this.flush();
-    const most = Math.min(habits.blocks, dice.draw(4) === 0 ? 12 : 3);
-    const count = 1 + dice.draw(most);
-    const block = dice.draw(habits.blocks - count + 1);
-    if (kind < habits.flushes + habits.reads) return this.read(block, count);
-    const isHole = kind < habits.flushes + habits.reads + habits.holes;
-    // Nobody writes one block twice at a time: the order would be open. Holes have none.
-    for (let one = block; one < block + count; one++) {
-      const [busy = 0, holes = 0] = [this.#busy.get(one), this.#holes.get(one)];
-      if (busy > (isHole ? holes : 0)) return;
-    }
-    this.write(block, count, isHole ? 0 : history.nextId(), dice.draw(habits.fua) === 0);
-  }
-
-  /** Makes a FLUSH. */
-  flush(): void {
-    const flushed = this.history.flush();
-    const { hasFailed } = this;
-    this.host.make({
-      ...{ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0, fua: false, data: NO_DATA },
-      answered: (result) => {
-        if (result !== 0) return this.#refused(UBLK_IO_OP_FLUSH, "a flush", result);
-        if (hasFailed) throw new BrokenPromise("a flush succeeds although writing has failed");
-        flushed();
-      },
-    });
-  }
-
-  /** Reads blocks. */
-  read(block: number, count: number): void {
-    const { history } = this;
-    const made = history.tick();
-    const data = new Uint8Array(count * BLOCK).fill(0xee);
-    this.host.make({
-      ...{ op: UBLK_IO_OP_READ, offset: block * BLOCK, length: data.length, fua: false, data },
-      answered: (result) => {
-        if (result !== 0) return this.#refused(UBLK_IO_OP_READ, `a read of ${block}`, result);
-        idsOf(data).forEach((id, nth) => {
-          if (history.mayRead(block + nth, id, made)) return;
-          const may = history.idsOf(block + nth);
-          throw new BrokenPromise(`block ${block + nth} reads as ${id}, and not ${may}`);
-        });
-      },
-    });
-  }
-
-  /** Writes blocks; the number 0 makes them holes. */
-  write(block: number, count: number, id: number, fua: boolean): void {
-    const blocks = Array.from({ length: count }, (_, nth) => block + nth);
-    const maps = id === 0 ? [this.#busy, this.#holes] : [this.#busy];
-    const mark = (step: number) => {
-      for (const map of maps) for (const one of blocks) map.set(one, (map.get(one) ?? 0) + step);
-    };
-    mark(1);
-    const op = id === 0 ? UBLK_IO_OP_DISCARD : UBLK_IO_OP_WRITE;
-    const written = this.history.write(block, count, id);
-    const { hasFailed } = this;
-    this.host.make({
-      ...{ op, offset: block * BLOCK, length: count * BLOCK, fua },
-      data: id === 0 ? NO_DATA : filled(count, id),
-      answered: (result) => {
-        mark(-1);
-        if (result !== 0) return this.#refused(op, `a write of ${block}`, result);
-        if (hasFailed) throw new BrokenPromise("a write succeeds although writing has failed");
-        written(fua);
-      },
-    });
-  }
-
-  #refused(op: number, what: string, result: number): void {
-    this.failures++;
-    this.#world.note(`${what} failed with ${result}`);
-    if (op !== UBLK_IO_OP_READ && result !== -ENOSPC) this.hasFailed = true;
-    if (this.#options.mayFail?.(op, -result)) return;
-    throw new BrokenPromise(`${what} failed with ${result} for no reason`);
-  }
-
   /** One turn of serving until something is over. */
   async turn(): Promise<void> {
     this.host.batchEnd();
@@ -388,41 +322,6 @@ export class Server {
     }
   }
 
-  /** Reads the whole disk. Nothing else happens meanwhile. */
-  contents(): number[] {
-    const data = new Uint8Array(BLOCKS * BLOCK).fill(0xee);
-    let result: number | undefined;
-    this.host.make({
-      ...{ op: UBLK_IO_OP_READ, offset: 0, length: data.length, fua: false, data },
-      answered: (answer) => result = answer,
-    });
-    while (result === undefined) {
-      this.host.batchEnd();
-      this.host.step();
-    }
-    if (result !== 0) throw new BrokenPromise(`the disk cannot be read: ${result}`);
-    return idsOf(data);
-  }
-
-  /** Reads the blocks one by one; undefined for those that cannot be read. */
-  readable(): (number | undefined)[] {
-    const found: (number | undefined)[] = [];
-    for (let block = 0; block < BLOCKS; block++) {
-      const data = new Uint8Array(BLOCK).fill(0xee);
-      let result: number | undefined;
-      this.host.make({
-        ...{ op: UBLK_IO_OP_READ, offset: block * BLOCK, length: BLOCK, fua: false, data },
-        answered: (answer) => result = answer,
-      });
-      while (result === undefined) {
-        this.host.batchEnd();
-        this.host.step();
-      }
-      found.push(result === 0 ? idsOf(data)[0] : undefined);
-    }
-    return found;
-  }
-
   /** Detaches in order: drains all of it. */
   async detach(): Promise<void> {
     await this.finish();
@@ -430,6 +329,7 @@ export class Server {
       assert(turn < MOST_TURNS, "the journal is drained in the end");
       await this.turn();
       if (this.#commit !== undefined || this.#drain.made !== undefined) continue;
+      if (this.#wanted !== undefined) continue;
       if (this.taken.committed.manifest.position === this.#drain.position) break;
       if (this.taken.committed.manifest.sequence === this.taken.from.sequence) {
         // Nothing was written since the attachment.
@@ -452,23 +352,4 @@ export class Server {
     if (this.#options.mayFailCommit?.(outcome)) return false;
     throw outcome;
   }
-}
-
-/** The numbers that blocks are filled with. */
-function idsOf(data: Uint8Array<ArrayBuffer>): number[] {
-  const words = new Uint32Array(data.buffer, data.byteOffset, data.length / 4);
-  const perBlock = BLOCK / 4;
-  return Array.from({ length: data.length / BLOCK }, (_, nth) => {
-    const id = words[nth * perBlock];
-    for (let word = 1; word < perBlock; word++) {
-      if (words[nth * perBlock + word] !== id) {
-        throw new BrokenPromise(`a block is torn: ${id} and ${words[nth * perBlock + word]}`);
-      }
-    }
-    return id;
-  });
-}
-
-function filled(count: number, id: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new Uint32Array(count * BLOCK / 4).fill(id).buffer);
 }

@@ -13,10 +13,12 @@ import { createVolume } from "../../volume/committed.ts";
 import type { Seam } from "../../volume/seam.ts";
 import { VolumeHistory } from "./history.ts";
 
-/** Bytes of a block. */
+/** Bytes of a block, with plain habits. */
 export const BLOCK = 512;
-/** Blocks of the disk. */
+/** Blocks of a new disk. */
 export const BLOCKS = 48;
+/** Most blocks of a disk. */
+export const MOST_BLOCKS = 64;
 /** The volume's name. */
 export const NAME = "v";
 /** The folder of its journal. */
@@ -34,6 +36,14 @@ export async function settle(): Promise<void> {
 
 /** What a seed's requests are like, and its journal. */
 export interface Habits {
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Most bytes of a chunk: one block, or some. */
+  readonly chunkSize: number;
+  /** Bytes of a sector of the machine's disk. */
+  readonly sectorBytes: number;
+  /** One chance in so many changes the size of the disk. */
+  readonly resizes: number;
   /** Bytes of a segment: a few batches, or some dozens. */
   readonly segmentSize: number;
   /** Number of segments. */
@@ -64,21 +74,29 @@ export interface Habits {
 export const PLAIN_HABITS: Habits = {
   ...{ segmentSize: 65536, segments: 3, flushes: 1, reads: 5, holes: 1, fua: 50, drains: 3 },
   ...{ blocks: BLOCKS, pieces: 4, requests: 6, batchBlocks: 4, pauses: true },
+  ...{ blockSize: BLOCK, chunkSize: 8192, sectorBytes: 512, resizes: 3 },
   isDurableInStore: false,
 };
 
 function habitsOf(dice: Dice): Habits {
   const oneOf = <T>(...values: T[]) => values[dice.draw(values.length)];
   const isWide = dice.draw(4) === 0;
+  const blockSize = oneOf(512, 512, 512, 1024, 2048, 4096);
+  // Two pages of headers, and the data of a batch.
+  const least = 8 + (isWide ? 32 : 4) * Math.max(blockSize, 1024) / 1024;
   return {
-    segmentSize: (isWide ? 40 : oneOf(12, 16, 40)) * 1024,
+    blockSize,
+    chunkSize: oneOf(8192, 8192, 12288, 32768),
+    sectorBytes: oneOf(512, 4096),
+    resizes: oneOf(2, 4, 20),
+    segmentSize: (least + (isWide ? 0 : oneOf(0, 4, 28))) * 1024,
     ...isWide ? { requests: 40, batchBlocks: 32 } : { requests: 6, batchBlocks: 4 },
     segments: oneOf(2, 3, 4),
     flushes: oneOf(0, 1, 4),
     reads: oneOf(1, 5),
     holes: oneOf(1, 5),
     fua: oneOf(4, 50),
-    blocks: oneOf(8, BLOCKS, BLOCKS),
+    blocks: oneOf(8, MOST_BLOCKS, MOST_BLOCKS),
     drains: oneOf(1, 3, 20),
     pauses: oneOf(true, true, false),
     pieces: oneOf(2, 20),
@@ -92,7 +110,7 @@ export class World {
   readonly dice: Dice;
   readonly habits: Habits;
   /** What the volume's clients know of it. */
-  history = new VolumeHistory(BLOCKS);
+  history = new VolumeHistory(BLOCKS, MOST_BLOCKS);
   /** The epoch of the last attachment. */
   epoch = 0;
   /** Calls of all servers to the store that wait to go on. */
@@ -107,6 +125,7 @@ export class World {
     this.machine = new CrashableMachine(seed, bytes);
     this.dice = this.machine.dice;
     this.habits = habits ?? habitsOf(this.dice);
+    this.machine.sectorBytes = this.habits.sectorBytes;
     this.history.isDurableInStore = this.habits.isDurableInStore;
     this.history.now = this.seam.now;
   }
@@ -125,7 +144,8 @@ export class World {
     files.syncFolder("/");
     {
       await using store = await this.store(files);
-      const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: 8192 };
+      const { blockSize, chunkSize } = this.habits;
+      const shape = { size: BLOCKS * blockSize, blockSize, chunkSize };
       await createVolume(store, NAME, shape, this.seam);
     }
     this.machine.kill();

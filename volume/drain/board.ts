@@ -34,7 +34,7 @@ const ENTRIES = 5;
 const FAILED = 6;
 /** Bytes of the report that waits to be logged; 0 for none. */
 const REPORT = 7;
-/** Counts the sizes that the drain has made durable. */
+/** Counts up when the drain has made a size durable, or has failed. */
 const RESIZED = 8;
 /** Counts the drain's looks at what was published. */
 const LOOKS = 9;
@@ -50,6 +50,8 @@ const COMMIT_POSITION = 4;
 /** The size that the disk is to have. */
 const SIZE = 5;
 const COMMIT_WRITTEN = 6;
+/** The size that the drain has made durable last. */
+const STORED_SIZE = 7;
 const NUMBERS = 16;
 
 /** The journal is full: drain now. */
@@ -183,10 +185,18 @@ export class EngineSide implements Drain {
    */
   resize(size: number, ms: number): boolean {
     const { words, numbers } = this.#board;
-    const before = Atomics.load(words, RESIZED);
+    const end = performance.now() + ms;
     numbers[SIZE] = size;
+    // An earlier size may be the same one.
+    numbers[STORED_SIZE] = -1;
     this.#board.order(ORDER_RESIZE);
-    return Atomics.wait(words, RESIZED, before, ms) !== "timed-out" && !this.hasFailed;
+    for (;;) {
+      const before = Atomics.load(words, RESIZED);
+      if (numbers[STORED_SIZE] === size) return true;
+      const leftMs = end - performance.now();
+      if (this.hasFailed || leftMs <= 0) return false;
+      Atomics.wait(words, RESIZED, before, leftMs);
+    }
   }
 
   report(): string | undefined {
@@ -240,14 +250,21 @@ export class DrainSide {
     Atomics.and(this.#board.words, ORDERS, ~orders);
   }
 
-  /** The size that the disk is to have, in bytes. */
-  get size(): number {
+  /** Takes the order to resize. @returns The size that the disk is to have, in bytes. */
+  takeSize(): number {
+    // In this order: another size that comes now is another order.
+    this.carriedOut(ORDER_RESIZE);
     return this.#board.numbers[SIZE];
   }
 
-  /** Tells the engine's thread that the size is durable. */
-  resized(): void {
-    Atomics.and(this.#board.words, ORDERS, ~ORDER_RESIZE);
+  /** Takes the order to resize back: it is to be carried out later. */
+  keepSize(): void {
+    Atomics.or(this.#board.words, ORDERS, ORDER_RESIZE);
+  }
+
+  /** Tells the engine's thread that a size is durable. */
+  resized(size: number): void {
+    this.#board.numbers[STORED_SIZE] = size;
     Atomics.add(this.#board.words, RESIZED, 1);
     Atomics.notify(this.#board.words, RESIZED);
   }
@@ -276,6 +293,7 @@ export class DrainSide {
   fail(): void {
     Atomics.store(this.#board.words, FAILED, 1);
     // Nobody waits for a size in vain.
+    Atomics.add(this.#board.words, RESIZED, 1);
     Atomics.notify(this.#board.words, RESIZED);
     signalEventFd(this.#wakeFd);
   }

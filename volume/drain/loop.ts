@@ -51,10 +51,12 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
     const time = seam.now();
     const { position } = board.look();
     if ((orders & ORDER_RESIZE) !== 0) {
+      const size = board.takeSize();
       try {
-        await committed.commit({ size: board.size });
-        board.resized();
+        await committed.commit({ size });
+        board.resized(size);
       } catch (error) {
+        board.keepSize();
         if (!mayPass(error)) return failed(board, error);
         retryMs = await again(parts, error, retryMs);
       }

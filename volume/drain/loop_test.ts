@@ -26,6 +26,8 @@ class Rig implements AsyncDisposable {
   readonly failures: unknown[] = [];
   readonly counters = new VolumeCounters();
   released = 0;
+  /** Sizes that were committed. */
+  readonly sizes: number[] = [];
   readonly ended: Promise<unknown>;
 
   constructor() {
@@ -43,6 +45,11 @@ class Rig implements AsyncDisposable {
       },
     } as unknown as Drainer;
     const committed = {
+      commit: ({ size }: { size: number }) => {
+        this.sizes.push(size);
+        const failure = this.failures.shift();
+        return failure === undefined ? Promise.resolve() : Promise.reject(failure);
+      },
       release: () => {
         this.released++;
         return Promise.resolve();
@@ -134,6 +141,29 @@ Deno.test("a store that is away is tried again, and told of once", async () => {
   assertEquals(rig.engine.report(), undefined);
   assertEquals(rig.engine.hasFailed, false);
   assertEquals(rig.counters.read().storeFailures, 2);
+});
+
+Deno.test("a new size is committed before any batch, until the store has the last one", async () => {
+  await using rig = new Rig();
+  rig.engine.published(2000, 1, 1);
+  rig.engine.hurry();
+  rig.failures.push(new StoreError("unavailable", "away"));
+  // This thread cannot wait for the loop, which is its own.
+  assertEquals(rig.engine.resize(4096, 0), false);
+  assertEquals(rig.engine.resize(8192, 0), false);
+  while (rig.commits.length === 0) await rig.settle();
+  assertEquals(rig.sizes, [8192, 8192]);
+  // It has been committed: nobody waits.
+  const wait = Atomics.wait;
+  try {
+    Atomics.wait = () => {
+      new DrainSide(rig.board, rig.wakeFd).resized(512);
+      return "ok";
+    };
+    assertEquals(rig.engine.resize(512, 1000), true);
+  } finally {
+    Atomics.wait = wait;
+  }
 });
 
 Deno.test("a drain that cannot go on ends, and the engine learns of it", async () => {

@@ -64,7 +64,7 @@ async function take(order: TakeOrder): Promise<void> {
 async function drain(from: JournalEnd): Promise<void> {
   const { store, taken, order } = held!;
   const { committed, identity, paths } = taken;
-  const journal = openSegments(realFiles, paths);
+  const journal = openSegments(realFiles, paths, identity.blockSize);
   using data = engineMemory(COMMIT_BYTES);
   using room = engineMemory(WINDOW_BYTES);
   const source = new JournalSource({

@@ -57,11 +57,22 @@ export function makeSegments(files: Files, folder: string, count: number, bytes:
   files.syncFolder(folder);
 }
 
-/** Opens a journal's files for reading and writing, past the page cache where that is possible. */
-export function openSegments(files: Files, paths: readonly string[]): File[] {
+/**
+ * Opens a journal's files for reading and writing, past the page cache where that is possible.
+ *
+ * Headers and batches are whole pages, but blocks are read one by one. A disk with sectors larger than
+ * those refuses to: such reads once failed with EINVAL, and passed for damage.
+ */
+export function openSegments(
+  files: Files,
+  paths: readonly string[],
+  blockSize: number,
+): File[] {
   using stack = new DisposableStack();
   const opened: File[] = [];
-  let direct = true;
+  const [first] = paths;
+  const alignment = first === undefined ? undefined : files.status(first)?.directAlignment;
+  let direct = (alignment?.offset ?? 0) <= blockSize;
   for (const path of paths) {
     let file: File | undefined = undefined;
     if (direct) {

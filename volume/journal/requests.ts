@@ -52,6 +52,16 @@ export class Requests {
     return this.#held[request] !== 0;
   }
 
+  /** Whether a request without an answer ends beyond an offset, in bytes. */
+  reachBeyond(offset: number): boolean {
+    const host = this.#host;
+    for (let request = 0; request < this.count; request++) {
+      if (this.#held[request] === 0) continue;
+      if (host.offset(request) + host.length(request) > offset) return true;
+    }
+    return false;
+  }
+
   /** Answers a request. */
   answer(request: number, result: number): void {
     if (this.#held[request] === 0) fail("a request is answered once");

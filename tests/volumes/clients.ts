@@ -1,0 +1,204 @@
+/**
+ * The clients of a simulated server: they make requests of numbered blocks, and compare each answer
+ * with what they know of the volume.
+ *
+ * @module
+ */
+
+import { EIO, ENOSPC } from "../../uapi/errno.ts";
+import {
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+} from "../../uapi/ublk_io.ts";
+import { BrokenPromise, type VolumeHistory } from "./history.ts";
+import type { SimHost } from "./sim_host.ts";
+import type { World } from "./world.ts";
+
+const NO_DATA = new Uint8Array(0);
+
+/** Whether a request may fail so. */
+export type MayFail = (op: number, errno: number) => boolean;
+
+/** The clients of one server. */
+export abstract class Clients {
+  /** The host that takes their requests. */
+  readonly host: SimHost;
+  /** A write or a flush has failed for good. */
+  hasFailed = false;
+  /** Requests that have failed. */
+  failures = 0;
+  /** Blocks of the disk that can be used. */
+  blocks: number;
+  readonly #world: World;
+  readonly #mayFail: MayFail | undefined;
+  /** Blocks that are being written; and those among them that are being made holes. */
+  readonly #busy = new Map<number, number>();
+  readonly #holes = new Map<number, number>();
+
+  /** Clients of a server with so many blocks. */
+  constructor(world: World, host: SimHost, blocks: number, mayFail: MayFail | undefined) {
+    this.#world = world;
+    this.host = host;
+    this.blocks = blocks;
+    this.#mayFail = mayFail;
+  }
+
+  /** What they know of the volume. */
+  abstract get history(): VolumeHistory;
+
+  get #blockSize(): number {
+    return this.#world.habits.blockSize;
+  }
+
+  /** Makes a request of the first blocks, as the dice decide. */
+  request(blocks = this.blocks): void {
+    const { dice, habits } = this.#world;
+    const { history } = this;
+    const kind = dice.draw(20);
+    if (kind < habits.flushes) return this.flush();
+    const room = Math.min(habits.blocks, blocks);
+    const count = 1 + dice.draw(Math.min(room, dice.draw(4) === 0 ? 12 : 3));
+    const block = dice.draw(room - count + 1);
+    if (kind < habits.flushes + habits.reads) return this.read(block, count);
+    const isHole = kind < habits.flushes + habits.reads + habits.holes;
+    if (!this.#mayWrite(block, count, isHole)) return;
+    this.write(block, count, isHole ? 0 : history.nextId(), dice.draw(habits.fua) === 0);
+  }
+
+  /** Discards all blocks from one on. @returns Whether nobody writes them. */
+  discardFrom(block: number): boolean {
+    const count = this.blocks - block;
+    if (!this.#mayWrite(block, count, true)) return false;
+    this.write(block, count, 0, false);
+    return true;
+  }
+
+  /** Nobody writes one block twice at a time: the order would be open. Holes have none. */
+  #mayWrite(block: number, count: number, isHole: boolean): boolean {
+    for (let one = block; one < block + count; one++) {
+      const [busy = 0, holes = 0] = [this.#busy.get(one), this.#holes.get(one)];
+      if (busy > (isHole ? holes : 0)) return false;
+    }
+    return true;
+  }
+
+  /** Makes a FLUSH. */
+  flush(): void {
+    const flushed = this.history.flush();
+    const { hasFailed } = this;
+    this.host.make({
+      ...{ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0, fua: false, data: NO_DATA },
+      answered: (result) => {
+        if (result !== 0) return this.#refused(UBLK_IO_OP_FLUSH, "a flush", result);
+        if (hasFailed) throw new BrokenPromise("a flush succeeds although writing has failed");
+        flushed();
+      },
+    });
+  }
+
+  /** Reads blocks. */
+  read(block: number, count: number): void {
+    const { history } = this;
+    const made = history.tick();
+    const data = new Uint8Array(count * this.#blockSize).fill(0xee);
+    this.host.make({
+      ...{ op: UBLK_IO_OP_READ, offset: block * this.#blockSize, fua: false, data },
+      length: data.length,
+      answered: (result) => {
+        if (result !== 0) return this.#refused(UBLK_IO_OP_READ, `a read of ${block}`, result);
+        this.#idsOf(data).forEach((id, nth) => {
+          if (history.mayRead(block + nth, id, made)) return;
+          const may = history.idsOf(block + nth);
+          throw new BrokenPromise(`block ${block + nth} reads as ${id}, and not ${may}`);
+        });
+      },
+    });
+  }
+
+  /** Writes blocks; the number 0 makes them holes. */
+  write(block: number, count: number, id: number, fua: boolean): void {
+    const blocks = Array.from({ length: count }, (_, nth) => block + nth);
+    const maps = id === 0 ? [this.#busy, this.#holes] : [this.#busy];
+    const mark = (step: number) => {
+      for (const map of maps) for (const one of blocks) map.set(one, (map.get(one) ?? 0) + step);
+    };
+    mark(1);
+    const op = id === 0 ? UBLK_IO_OP_DISCARD : UBLK_IO_OP_WRITE;
+    const written = this.history.write(block, count, id);
+    const { hasFailed } = this;
+    const [offset, length] = [block * this.#blockSize, count * this.#blockSize];
+    this.host.make({
+      ...{ op, offset, length, fua },
+      data: id === 0 ? NO_DATA : filled(length, id),
+      answered: (result) => {
+        mark(-1);
+        if (result !== 0) return this.#refused(op, `a write of ${block}`, result);
+        if (hasFailed) throw new BrokenPromise("a write succeeds although writing has failed");
+        written(fua);
+      },
+    });
+  }
+
+  #refused(op: number, what: string, result: number): void {
+    this.failures++;
+    this.#world.note(`${what} failed with ${result}`);
+    if (op !== UBLK_IO_OP_READ && result !== -ENOSPC) this.hasFailed = true;
+    if (this.#mayFail?.(op, -result)) return;
+    throw new BrokenPromise(`${what} failed with ${result} for no reason`);
+  }
+
+  /** Reads the whole disk. Nothing else happens meanwhile. */
+  contents(): number[] {
+    const { result, ids } = this.#readAlone(0, this.blocks);
+    if (result !== 0) throw new BrokenPromise(`the disk cannot be read: ${result}`);
+    return ids();
+  }
+
+  /** Reads the blocks one by one; undefined for those that cannot be read. */
+  readable(): (number | undefined)[] {
+    return Array.from({ length: this.blocks }, (_, block) => {
+      const { result, ids } = this.#readAlone(block, 1);
+      return result === 0 ? ids()[0] : undefined;
+    });
+  }
+
+  /** Reads a block that the disk does not have. */
+  readBeyond(block: number): void {
+    const { result } = this.#readAlone(block, 1);
+    if (result !== -EIO) throw new BrokenPromise(`a read beyond the disk's end gives ${result}`);
+  }
+
+  #readAlone(block: number, count: number): { result: number; ids: () => number[] } {
+    const data = new Uint8Array(count * this.#blockSize).fill(0xee);
+    let result: number | undefined;
+    this.host.make({
+      ...{ op: UBLK_IO_OP_READ, offset: block * this.#blockSize, fua: false, data },
+      length: data.length,
+      answered: (answer) => result = answer,
+    });
+    while (result === undefined) {
+      this.host.batchEnd();
+      this.host.step();
+    }
+    return { result, ids: () => this.#idsOf(data) };
+  }
+
+  /** The numbers that blocks are filled with. */
+  #idsOf(data: Uint8Array<ArrayBuffer>): number[] {
+    const words = new Uint32Array(data.buffer, data.byteOffset, data.length / 4);
+    const perBlock = this.#blockSize / 4;
+    return Array.from({ length: words.length / perBlock }, (_, nth) => {
+      const block = words.subarray(nth * perBlock, (nth + 1) * perBlock);
+      const id = block[0];
+      const other = block.find((word) => word !== id);
+      if (other !== undefined) throw new BrokenPromise(`a block is torn: ${id} and ${other}`);
+      return id;
+    });
+  }
+}
+
+function filled(bytes: number, id: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new Uint32Array(bytes / 4).fill(id).buffer);
+}
