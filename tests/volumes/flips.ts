@@ -118,7 +118,8 @@ function startsOf(contents: Contents, magic: string): number[] {
   return starts;
 }
 
-function flipIn(contents: Contents, at: number, bit: number): void {
+/** Flips bits of a byte, and that lasts. */
+export function flipIn(contents: Contents, at: number, bit: number): void {
   const byte = new Uint8Array(1);
   contents.read(byte, at);
   byte[0] ^= bit;

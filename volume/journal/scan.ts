@@ -25,6 +25,7 @@ import {
 import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { FormatError } from "../format/record.ts";
 import type { JournalEnd, ScannedEnd } from "./end.ts";
+import { segmentName } from "./files.ts";
 
 /** A sound batch of a journal. */
 export interface ScannedBatch {
@@ -132,7 +133,7 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, ScannedE
   const suspects = beginnings.map((beginning, nth) =>
     beginning === "damaged" || (ours[nth]?.segment ?? -1) >= last
   );
-  checkNothingIsMissing(parts, suspects, ours, sequence);
+  checkNothingIsMissing(parts, suspects, ours, sequence, end);
   return { position: end, sequence, chain, written, next };
 }
 
@@ -160,11 +161,13 @@ function batchAt(
 
 /** Looks for batches after the last one that say that a lost one had been durable. */
 function checkNothingIsMissing(
-  { files, blockSize, buffer, words }: ScanParts,
+  { files, blockSize, buffer, words, size }: ScanParts,
   suspects: readonly boolean[],
   headers: readonly (SegmentHeader | undefined)[],
   last: number,
+  end: number,
 ): void {
+  const place = `byte ${end % size} of ${segmentName(Math.floor(end / size) % files.length)}`;
   for (const [nth, isSuspect] of suspects.entries()) {
     if (!isSuspect) continue;
     const epoch = headers[nth]?.epoch ?? 0;
@@ -177,8 +180,8 @@ function checkNothingIsMissing(
       if (batch.epoch < epoch) continue;
       throw new UblkError("VOLUME_DAMAGED", {
         operation: words,
-        reason: `batch ${last + 1} is damaged or gone, and was durable when batch ` +
-          `${batch.sequence} was written`,
+        reason: `batch ${last + 1}, after ${place}, is damaged or gone, and was durable when ` +
+          `batch ${batch.sequence} was written`,
         hint: "the disk of the journal has lost flushed data; " +
           "attach without the journal to go on with what the store has",
       });
