@@ -16,6 +16,7 @@ import type { VolumeDisk as StoredOptions } from "../volume/open_disk.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
 import { ObjectNames } from "../volume/names.ts";
+import { isShared, NOT_SHARED } from "../volume/shared_store.ts";
 
 const invalid = invalidIn("a volume");
 
@@ -67,7 +68,8 @@ export interface VolumeDiskOptions {
    */
   readonly blockSize?: number;
   /**
-   * Make the disk read-only. The volume is attached for writing all the same.
+   * Only read the volume, as the store has it when the disk is made. That takes it from nobody: another
+   * process may write to it. The journal is neither used nor needed.
    *
    * @default false
    */
@@ -87,6 +89,9 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   new ObjectNames(name);
   if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
     throw invalid(`the store ${store} is no absolute path and no URL`, "use /PATH or file:///PATH");
+  }
+  if (!isShared(store)) {
+    throw invalid(`its store "${store}": ${NOT_SHARED.reason}`, NOT_SHARED.hint);
   }
   if (!journal.startsWith("/")) {
     throw invalid(`the journal's folder ${journal} is no absolute path`, "use /PATH");

@@ -87,12 +87,52 @@ Deno.test("a volume of another block size than the device is to have is refused,
   });
 });
 
+Deno.test("a read-only volume is read beside its writer, as its store had it, and taken from nobody", async () => {
+  await inFolder(async ({ store, journal, journalSize }) => {
+    await Volume.create("v", { store, size: "4M" });
+    await using writer = await Volume.open("v", { store, journal, journalSize });
+    const block = (byte: number) => new Uint8Array(BLOCK).fill(byte);
+    await writer.write(block(1), 0);
+    await writer.sync();
+    const { attachedBy } = await volumeInfo(store, "v");
+    const disk = await opened("v", { store, journal, readOnly: true });
+    assertEquals([disk.size, disk.blockSize, disk.readOnly], [4 << 20, BLOCK, true]);
+    await writer.write(block(2), 0);
+    await writer.write(block(3), BLOCK);
+    await writer.sync();
+    const found = new Uint8Array(2 * BLOCK).fill(0xee);
+    await disk.readAt(found, 0);
+    assertEquals([found[0], found[BLOCK]], [1, 0]);
+    await disk.flush!();
+    await assertRejects(
+      async () => await disk.writeAt(block(4), 0, { fua: false }),
+      UblkError,
+      "EROFS",
+    );
+    await disk.close!();
+    assertEquals((await volumeInfo(store, "v")).attachedBy, attachedBy);
+    await writer.write(block(5), 0);
+    await writer.sync();
+    const missing = await assertRejects(
+      () => opened("w", { store, journal, readOnly: true }),
+      UblkError,
+    );
+    assertEquals(missing.code, "VOLUME_NOT_FOUND");
+    const nowhere = await assertRejects(
+      () => opened("v", { store: `${store}/none`, journal, readOnly: true }),
+      UblkError,
+    );
+    assertEquals(nowhere.code, "VOLUME_STORE");
+  });
+});
+
 Deno.test("volume() refuses what cannot be", () => {
   const paths = { store: "/s", journal: "/j" };
   for (
     const [name, options, words] of [
       ["../v", paths, "is no name of a volume"],
       ["v", { ...paths, store: "relative" }, "no absolute path and no URL"],
+      ["v", { ...paths, store: "memory:" }, "use a folder in /dev/shm"],
       ["v", { ...paths, journal: "relative" }, "no absolute path"],
       ["v", { ...paths, journalSize: 4096 }, "is not possible"],
     ] as const

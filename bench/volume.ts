@@ -56,7 +56,7 @@ function ours(folder: string, { writes, segments }: VolumePlan, flushEvery: numb
     ...{ volume: "11".repeat(16), journal: crypto.randomUUID().replaceAll("-", "") },
     ...{ size: SEGMENT, files: segments, blockSize: BLOCK },
   };
-  const journal = openSegments(realFiles, segmentPaths(realFiles, folder));
+  const journal = openSegments(realFiles, segmentPaths(realFiles, folder), BLOCK);
   const memories: Disposable[] = [];
   const { engine } = attachEngine({
     ...{ identity, journal, epoch: 1, drain: NO_DRAIN, sizes: ENGINE_SIZES },

@@ -16,6 +16,7 @@ const TIME_OF_DAY =
 /** The files that may use the time of day, because they show it to people. */
 const SHOWN: Readonly<Record<string, string>> = {
   "volume/lost.ts": "it tells how old a volume without its journal is",
+  "volume/open_read_only.ts": "it tells how old what is read may be",
   "backends/wrappers/log.ts": "each line of the wrapper's log has the time of day",
   "backends/zip/dos_time.ts": "a date of an archive's own is reckoned with, and no clock read",
   "backends/zip/entries.ts": "the same",

@@ -14,6 +14,7 @@ const PRINTERS: readonly string[] = [
   "backends/zip/open.ts",
   "volume/serve.ts",
   "volume/open_disk.ts",
+  "volume/open_read_only.ts",
   "queue/console.ts",
 ];
 

@@ -115,6 +115,16 @@ export async function readManifest(
   return manifest;
 }
 
+/** The state of a volume that is there. @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED` */
+export async function stateOf(
+  store: Store,
+  names: ObjectNames,
+): Promise<{ head: Head; manifest: Manifest }> {
+  const found = await readHead(store, names);
+  if (found === undefined) throw notFound(store, names.volume);
+  return { head: found.head, manifest: await readManifest(store, names, found.head) };
+}
+
 /** Reads a run that a manifest names. */
 export async function readRun(
   store: Store,

@@ -14,9 +14,9 @@ import {
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
+import type { Engine } from "../disk/engine.ts";
 import { isSignalled, resetEventFd } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
-import type { VolumeEngine } from "./engine.ts";
 import { type FileOperations, fileOperations } from "./file_operations.ts";
 import { LoopHost, type LoopRequest } from "./loop_host.ts";
 
@@ -25,7 +25,7 @@ const REQUEST_BYTES = 1 << 20;
 
 /** Calls an engine. */
 export class VolumeMethods implements AsyncDisposable {
-  readonly #engine: VolumeEngine;
+  readonly #engine: Engine;
   readonly #report: (words: string) => void;
   #host: LoopHost | undefined;
   #operations: FileOperations | undefined;
@@ -33,7 +33,7 @@ export class VolumeMethods implements AsyncDisposable {
   #isOver = false;
 
   /** For an engine that nobody has started. */
-  constructor(engine: VolumeEngine, report: (words: string) => void) {
+  constructor(engine: Engine, report: (words: string) => void) {
     this.#engine = engine;
     this.#report = report;
   }
@@ -57,7 +57,7 @@ export class VolumeMethods implements AsyncDisposable {
       await wakes.wait();
       if (this.#isOver) return;
       if (isSignalled(wakeFd)) resetEventFd(wakeFd);
-      host.tell(() => this.#engine.woken());
+      host.tell(() => this.#engine.woken!());
     }
   }
 

@@ -18,7 +18,7 @@ import { UblkError } from "../uapi/error.ts";
 import { attachEngine, chunkOpener, loadMaps } from "./attach.ts";
 import { VolumeCounters } from "./counters.ts";
 import type { EngineSizes } from "./sizes.ts";
-import { notFound, readHead, readManifest } from "./committed.ts";
+import { stateOf } from "./committed.ts";
 import { DrainPace } from "./drain/pace.ts";
 import { COMMIT_BYTES } from "./drain/policy.ts";
 import { Drainer } from "./drain/drainer.ts";
@@ -285,16 +285,6 @@ function readJournal(
   }
   if (parts.withoutJournal) return none;
   throw missingJournal({ folder, name }, head);
-}
-
-/** The state of a volume that is there. */
-async function stateOf(
-  store: Store,
-  names: ObjectNames,
-): Promise<{ head: Head; manifest: Manifest }> {
-  const found = await readHead(store, names);
-  if (found === undefined) throw notFound(store, names.volume);
-  return { head: found.head, manifest: await readManifest(store, names, found.head) };
 }
 
 function makeHost(operations: FileOperations, report: (words: string) => void): LoopHost {

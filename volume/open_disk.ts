@@ -11,6 +11,7 @@ import { invalidIn } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
 import { lostWords } from "./lost.ts";
 import { VolumeMethods } from "./methods.ts";
+import { openReadOnly } from "./open_read_only.ts";
 import { openServedVolume } from "./serve.ts";
 import { DEFAULT_BLOCK_SIZE, journalShape } from "./shape.ts";
 import { ENGINE_SIZES } from "./sizes.ts";
@@ -35,8 +36,18 @@ export interface VolumeDisk {
  *   `VOLUME_STORE`; `INVALID_ARGUMENT` if its blocks have another size.
  */
 export async function openDisk(options: VolumeDisk): Promise<Backend> {
+  const disk = await (options.readOnly ? openReadOnly(options) : openForWriting(options));
+  const { name, blockSize } = options;
+  if (blockSize === undefined || blockSize === disk.blockSize) return disk;
+  await disk.close!();
+  throw invalidIn("a volume")(
+    `${name} has blocks of ${disk.blockSize} bytes, and not ${blockSize}`,
+    "leave the block size out: it is decided when a volume is created",
+  );
+}
+
+async function openForWriting(options: VolumeDisk): Promise<Backend> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
-  const { blockSize, readOnly } = options;
   const folder = `${journal}/${name}`;
   makeFolders(realFiles, folder);
   const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
@@ -47,13 +58,6 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
     isDurableInStore: durability === "store",
   });
   const { engine, counters, volume: { manifest } } = served;
-  if (blockSize !== undefined && blockSize !== manifest.blockSize) {
-    await served.close();
-    throw invalidIn("a volume")(
-      `${name} has blocks of ${manifest.blockSize} bytes, and not ${blockSize}`,
-      "leave the block size out: it is decided when a volume is created",
-    );
-  }
   const { lost } = served.volume;
   if (lost !== undefined) {
     console.error(lostWords(name, lost));
@@ -64,7 +68,6 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
     get size() {
       return size;
     },
-    readOnly,
     blockSize: manifest.blockSize,
     persistent: true,
     fua: true,

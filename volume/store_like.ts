@@ -6,7 +6,8 @@
 
 import type { Files } from "../files/port.ts";
 import { openStore } from "../store/open.ts";
-import type { Store } from "../store/store.ts";
+import { type Store, StoreError } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
 
 /** A store, or the URL of one: `file:///srv/volumes`, the path of a folder, `memory:NAME`. */
 export type StoreLike = Store | string;
@@ -18,4 +19,11 @@ export async function storeOf(
   options: { readonly files?: Files; readonly create?: boolean } = {},
 ): Promise<Store> {
   return typeof store === "string" ? stack.use(await openStore(store, options)) : store;
+}
+
+/** A store's failure as `VOLUME_STORE`, for whoever knows only errors of ublk; others as they are. */
+export function storeFailure(error: unknown): unknown {
+  if (!(error instanceof StoreError)) return error;
+  const { message: reason } = error;
+  return new UblkError("VOLUME_STORE", { operation: "store", reason, cause: error });
 }

@@ -211,6 +211,11 @@ export function volumeOf(record: DeviceRecord): string | undefined {
   return record.request.values.name as string | undefined;
 }
 
+/** Whether a server only reads its volume, and so does not have it attached. */
+export function onlyReads(record: DeviceRecord): boolean {
+  return record.version !== undefined && record.request.values["read-only"] === true;
+}
+
 /** All records, in the order of ids. */
 export function readRecords(): DeviceRecord[] {
   try {

@@ -19,7 +19,7 @@ import { inStore } from "./in_store.ts";
 export async function check(
   { name, store: url = defaultStore(), journal, json }: Values<typeof CHECK_FLAGS>,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(url, async () => {
     await using store = await openStore(url);
     const report = await checkVolume(store, name, { journal });
     const { findings, objects, bytes, unnamed } = report;

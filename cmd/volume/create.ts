@@ -15,7 +15,7 @@ import { inStore } from "./in_store.ts";
 export async function create(
   { name, size, store = defaultStore(), ...values }: Values<typeof CREATE_FLAGS>,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(store, async () => {
     await Volume.create(name, {
       ...{ store, size, blockSize: values["block-size"], chunkSize: values["chunk-size"] },
     });

@@ -6,7 +6,13 @@
 
 import { UblkError } from "../../uapi/error.ts";
 import { del } from "../devices/delete.ts";
-import { type DeviceRecord, readRecords, startTicksOf, volumeOf } from "../devices/records.ts";
+import {
+  type DeviceRecord,
+  onlyReads,
+  readRecords,
+  startTicksOf,
+  volumeOf,
+} from "../devices/records.ts";
 import { defaultStore } from "../../volume/folders.ts";
 import { volumeInfo } from "../../volume/list.ts";
 import { usageError, type Values } from "../line/flags.ts";
@@ -40,7 +46,7 @@ export async function detach(
   while (startTicksOf(record.pid) === record.startTicks) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
-  await checkDrained(record);
+  if (!onlyReads(record)) await checkDrained(record);
   return EXIT_OK;
 }
 
@@ -48,7 +54,7 @@ export async function detach(
 async function checkDrained(record: DeviceRecord): Promise<void> {
   const name = volumeOf(record)!;
   const store = requestOf(record).store as string | undefined ?? defaultStore();
-  const { attachedBy } = await inStore(() => volumeInfo(store, name));
+  const { attachedBy } = await inStore(store, () => volumeInfo(store, name));
   if (attachedBy === undefined) return;
   throw new UblkError("VOLUME_STORE", {
     operation: `detach ${name}`,

@@ -1,22 +1,28 @@
 /**
- * Errors of a store, as those of commands.
+ * Stores of commands, and their errors.
  *
  * @module
  */
 
-import { StoreError } from "../../store/store.ts";
 import { UblkError } from "../../uapi/error.ts";
+import { isShared, NOT_SHARED } from "../../volume/shared_store.ts";
+import { storeFailure } from "../../volume/store_like.ts";
 
-/** Runs something that uses a store. */
-export async function inStore<T>(run: () => Promise<T>): Promise<T> {
+/**
+ * Runs something that uses a store.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` if the store would be gone with this command; `VOLUME_STORE`.
+ */
+export async function inStore<T>(store: string, run: () => Promise<T>): Promise<T> {
+  if (!isShared(store)) {
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: `open the store "${store}"`,
+      ...NOT_SHARED,
+    });
+  }
   try {
     return await run();
   } catch (error) {
-    if (!(error instanceof StoreError)) throw error;
-    throw new UblkError("VOLUME_STORE", {
-      operation: "store",
-      reason: error.message,
-      cause: error,
-    });
+    throw storeFailure(error);
   }
 }

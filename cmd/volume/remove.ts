@@ -18,7 +18,7 @@ export async function remove(
     typeof RM_FLAGS
   >,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(url, async () => {
     await using store = await openStore(url);
     await removeVolume(store, name, { force, journal });
     return EXIT_OK;

@@ -10,16 +10,16 @@ import { updateSize } from "../devices/manage.ts";
 import type { Values } from "../line/flags.ts";
 import type { RESIZE_FLAGS } from "../line/volume_commands.ts";
 import { EXIT_OK } from "../program/run.ts";
-import { attachedHere } from "./attached.ts";
+import { writerHere } from "./attached.ts";
 import { inStore } from "./in_store.ts";
 
 /** `ublk-volume resize`: by its server here if it has one, else in the store. */
 export async function resize(
   { name, size, store = defaultStore() }: Values<typeof RESIZE_FLAGS>,
 ): Promise<number> {
-  const record = attachedHere(name);
+  const record = writerHere(name);
   if (record !== undefined) return await updateSize({ id: record.id, size });
-  return await inStore(async () => {
+  return await inStore(store, async () => {
     await resizeVolume(store, name, size);
     return EXIT_OK;
   });

@@ -21,7 +21,7 @@ export async function ls(
   { store: url = defaultStore(), noheadings, json }: Values<typeof LS_FLAGS>,
   log: ErrorLog,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(url, async () => {
     await using store = await openStore(url);
     let status = EXIT_OK;
     const infos: VolumeInfo[] = [];
@@ -43,7 +43,7 @@ export async function ls(
 export async function info(
   { name, store: url = defaultStore(), json }: Values<typeof VOLUME_INFO_FLAGS>,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(url, async () => {
     await using store = await openStore(url);
     const found = await volumeInfo(store, name);
     if (json) await writeJson(infoJson(found), 2);

@@ -15,7 +15,7 @@ import { inStore } from "./in_store.ts";
 export async function sync(
   { name, store = defaultStore(), journal = defaultJournals() }: Values<typeof SYNC_FLAGS>,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(store, async () => {
     await waitForStore(store, name, { journal });
     return EXIT_OK;
   });

@@ -24,7 +24,7 @@ export async function importFile(
   >,
   log: ErrorLog,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(store, async () => {
     await using volume = await Volume.open(name, { store, journal, report: log.error });
     const done = await importImage(file, volume, { onProgress: progress(quiet) });
     await volume.sync();
@@ -38,7 +38,7 @@ export async function exportFile(
   { name, file, store = defaultStore(), quiet }: Values<typeof EXPORT_FLAGS>,
   log: ErrorLog,
 ): Promise<number> {
-  return await inStore(async () => {
+  return await inStore(store, async () => {
     await using volume = await Volume.open(name, { store, readOnly: true, report: log.error });
     const done = await exportImage(volume, file, { onProgress: progress(quiet) });
     await writeLine(`${formatSize(done.copiedBytes)} of ${formatSize(done.totalBytes)} exported`);

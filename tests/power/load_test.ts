@@ -34,6 +34,7 @@ Deno.test("a load leaves a volume that passes its inspection, and not that of an
 
 Deno.test("a recording promises what was answered before the mark, and no more", () => {
   const recording = new Recording(2);
+  recording.add({ kind: "created", of: recording.add({ kind: "create", blocks: 2 }) });
   const write = (block: number, id: number) => {
     const of = recording.add({ kind: "write", block, count: 1, id });
     recording.add({ kind: "written", of, fua: false });

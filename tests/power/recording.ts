@@ -19,12 +19,10 @@ type Event =
 
 /** What a volume may be, and must be, when the power goes at a point. */
 export interface Expected {
-  /** What its blocks may be. */
+  /** What its blocks may be, and how many. */
   readonly history: VolumeHistory;
   /** It must be there. */
   readonly isCreated: boolean;
-  /** The sizes that it may have, in blocks. */
-  readonly sizes: readonly number[];
 }
 
 /** Takes down what happens. */
@@ -70,10 +68,10 @@ export class Recording {
    * none. What came after it may be there and need not.
    */
   at(mark: number): Expected {
-    const history = new VolumeHistory(this.#blocks);
+    const history = new VolumeHistory(0, this.#blocks);
+    history.sizes = new Set();
     const answers = new Map<number, (promised: boolean) => void>();
     let [isPromised, isCreated] = [mark > 0, false];
-    let sizes: number[] = [];
     for (const [at, event] of this.#events.entries()) {
       switch (event.kind) {
         case "write": {
@@ -97,11 +95,11 @@ export class Recording {
         }
         case "create":
         case "resize":
-          sizes.push(event.blocks);
+          history.sizes = new Set([...history.sizes, event.blocks]);
           answers.set(at, (promised) => {
             if (!promised) return;
             isCreated = true;
-            sizes = [event.blocks];
+            history.sizes = new Set([event.blocks]);
           });
           break;
         case "mark":
@@ -111,6 +109,6 @@ export class Recording {
           answers.get(event.of)!(isPromised);
       }
     }
-    return { history, isCreated, sizes };
+    return { history, isCreated };
   }
 }

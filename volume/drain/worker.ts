@@ -8,14 +8,15 @@
 import { engineMemory } from "../../disk/engine_memory.ts";
 import { realFiles } from "../../files/real.ts";
 import { openStore } from "../../store/open.ts";
-import { type Store, StoreError } from "../../store/store.ts";
-import { UblkError } from "../../uapi/error.ts";
+import type { Store } from "../../store/store.ts";
 import { packError } from "../../uapi/packed_error.ts";
 import { readRun } from "../committed.ts";
+import { localPathOf } from "../device_store.ts";
 import { openSegments } from "../journal/files.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import { VolumeCounters } from "../counters.ts";
 import { MACHINE } from "../seam.ts";
+import { storeFailure } from "../store_like.ts";
 import { type Taken, takeVolume } from "../take.ts";
 import { Board, DrainSide } from "./board.ts";
 import { Drainer } from "./drainer.ts";
@@ -38,13 +39,7 @@ let held: { store: Store; taken: Taken; order: TakeOrder } | undefined;
 
 async function take(order: TakeOrder): Promise<void> {
   const store = await openStore(order.store);
-  if (store.localPath === undefined) {
-    throw new UblkError("INVALID_ARGUMENT", {
-      operation: `store ${store.url}`,
-      reason: "a device needs a store in a folder",
-      hint: "use file:///…, or Volume.open for a volume in memory",
-    });
-  }
+  const localPath = localPathOf(store);
   const taken = await takeVolume({ ...order, store, files: realFiles, seam: MACHINE });
   const { committed, identity, paths, from, lost } = taken;
   const { manifest, names, epoch } = committed;
@@ -54,7 +49,7 @@ async function take(order: TakeOrder): Promise<void> {
     runs.push({ length, blocks, counts, places });
   }
   held = { store, taken, order };
-  const objects = store.localPath(names.head).slice(0, -names.head.length);
+  const objects = localPath(names.head).slice(0, -names.head.length);
   scope.postMessage({
     type: "taken",
     volume: { ...{ manifest, runs, epoch, identity, paths, from, lost, objects } },
@@ -93,14 +88,9 @@ async function attempt(step: () => Promise<void>): Promise<boolean> {
     await step();
     return true;
   } catch (error) {
-    scope.postMessage({ type: "ended", error: packError(told(error)) });
+    scope.postMessage({ type: "ended", error: packError(storeFailure(error)) });
     return false;
   }
-}
-
-function told(error: unknown): unknown {
-  if (!(error instanceof StoreError)) return error;
-  return new UblkError("VOLUME_STORE", { operation: "the volume's store", reason: error.message });
 }
 
 scope.onmessage = async ({ data }) => {
