@@ -31,6 +31,8 @@ class Tally extends MemoryStore {
   readonly seam: Seam = {
     ...{ ...MACHINE, clock: () => this.isStill ? 0 : performance.now() },
   };
+  /** Objects are put once this has resolved. */
+  opens: Promise<void> = Promise.resolve();
   /** So many puts fail. */
   failures = 0;
   /** The last byte of what is read is another one. */
@@ -46,6 +48,7 @@ class Tally extends MemoryStore {
   }
 
   override async putIfAbsent(name: string, bytes: Uint8Array<ArrayBuffer>, terms?: StoreTerms) {
+    await this.opens;
     this.#put(name, bytes);
     return await super.putIfAbsent(name, bytes, terms);
   }
@@ -176,6 +179,26 @@ Deno.test("a volume + a store that is away + counts its failures, and how far it
     const stats = volume.stats();
     assertEquals([stats.storeFailures, stats.commits], [3, 1]);
     assertEquals([stats.lagBytes, stats.lagSeconds], [0, 0]);
+  });
+});
+
+Deno.test("a volume + writes while a commit is being made + the lag is theirs, once it is made", async () => {
+  await withVolume(async (volume, store) => {
+    await volume.write(filled(3), 0);
+    // Longer than it takes until another mark is made.
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    store.opens = promise;
+    const synced = volume.sync();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    const startMs = performance.now();
+    await volume.write(filled(2), 10 * BLOCK);
+    assert(volume.stats().lagSeconds! > 0.06, "the first write is the oldest");
+    resolve();
+    await synced;
+    while (volume.stats().lagBytes !== 2 * BLOCK) await new Promise((next) => setTimeout(next, 1));
+    const { lagSeconds } = volume.stats();
+    assert(lagSeconds! * 1000 <= performance.now() - startMs, "the second one is");
   });
 });
 

@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { StoreError } from "../../store/store.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { closeFd, eventFd, isSignalled, openAllOfLibc } from "../../uring/libc.ts";
@@ -81,8 +81,10 @@ class Rig implements AsyncDisposable {
 Deno.test("the drain sleeps until there is enough, and hands over what it has committed", async () => {
   await using rig = new Rig();
   await rig.settle();
+  const { looks } = rig.engine;
   rig.engine.published(1000 + 10 * MIB, 3, 4);
   await rig.settle();
+  assert(rig.engine.looks > looks, "the engine sees that it has looked");
   assertEquals(rig.commits, []);
   rig.engine.published(1000 + 64 * MIB, 5, 6);
   await rig.settle();
