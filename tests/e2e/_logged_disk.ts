@@ -178,8 +178,14 @@ export class PowerCuts implements Disposable {
 
   /** The number of the last step before a mark was written. */
   before(mark: number): number {
-    const isIt = (write: LoggedWrite) => write.length > 0 && this.#markOf(write) === mark;
-    return this.#steps.findIndex(({ onTheirWay }) => onTheirWay.some(isIt));
+    return this.#steps.findIndex(({ onTheirWay }) =>
+      onTheirWay.some((write) => this.#markOf(write) === mark)
+    );
+  }
+
+  /** Whether a mark was written after a step, and before the next one. */
+  isMarked(nth: number): boolean {
+    return this.#steps[nth].onTheirWay.some((write) => this.#markOf(write) !== undefined);
   }
 
   /**

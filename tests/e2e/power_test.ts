@@ -19,7 +19,7 @@ import { ROOT, shellLines, snippetsOf } from "../snippets.ts";
 import { deleteAll, nodes } from "./_command.ts";
 import { attempt, sh, temporaryFolder } from "./_disk.ts";
 import { makePrograms } from "./_docs_shell.ts";
-import { LoggedDisk } from "./_logged_disk.ts";
+import { LoggedDisk, type PowerCuts } from "./_logged_disk.ts";
 
 /** Power cuts in an ordinary run. */
 const CUTS = 10;
@@ -35,15 +35,21 @@ async function cutPower(seed: number): Promise<void> {
   await using disk = await LoggedDisk.make(folder.path, at, kind);
   const where = { store: `${at}/store`, journal: `${at}/journal` };
   for (const path of Object.values(where)) await Deno.mkdir(path);
+  // The folders are there before the power goes for the first time.
+  await sh("sync -f $at", { at });
   const recording = new Recording(MOST_BLOCKS);
+  const ready = recording.mark();
+  disk.mark(ready);
   await runLoad({ ...where, recording, mark: (number) => disk.mark(number), dice });
   using cuts = await disk.end();
-  assert(cuts.count > 100, "it flushes often");
-  const isThorough = Deno.args.length > 0;
-  const step = isThorough ? 1 : cuts.count / CUTS;
-  let looked = 0;
-  for (let from = 0; from < cuts.count; from += step, looked++) {
-    const nth = Math.min(cuts.count - 1, Math.floor(from + dice.draw(Math.ceil(step))));
+  const first = cuts.before(ready);
+  const count = cuts.count - first;
+  assert(count > 100, "it flushes often");
+  const looks = Deno.args.length > 0 ? count : CUTS;
+  const step = count / looks;
+  for (let look = 0; look < looks; look++) {
+    const from = first + Math.floor(look * step);
+    const nth = drawn(dice, cuts, from, first + Math.floor((look + 1) * step));
     const survives = survivalOf(dice);
     try {
       await cuts.after(nth, survives, (mark) => inspect(where, recording, mark));
@@ -51,9 +57,20 @@ async function cutPower(seed: number): Promise<void> {
       throw new Error(`${kind}, after step ${nth} of ${cuts.count}: ${error}`, { cause: error });
     }
     // A guest that prints nothing for long is taken for dead.
-    if (looked % 20 === 19) console.log(`seed ${seed}, ${kind}: up to step ${nth}`);
+    if (look % 20 === 19) console.log(`seed ${seed}, ${kind}: up to step ${nth}`);
   }
-  console.log(`seed ${seed}, ${kind}: ${looked} power cuts of ${cuts.count}`);
+  console.log(`seed ${seed}, ${kind}: ${looks} power cuts of ${count}`);
+}
+
+/**
+ * Draws one of some power cuts. Those after which something was promised before anything else was
+ * durable tell most.
+ */
+function drawn(dice: Dice, cuts: PowerCuts, from: number, to: number): number {
+  const all = Array.from({ length: to - from }, (_, nth) => from + nth);
+  const marked = all.filter((nth) => cuts.isMarked(nth));
+  const some = marked.length > 0 && dice.draw(3) > 0 ? marked : all;
+  return some[dice.draw(some.length)];
 }
 
 /** Draws what survives of writes that were on their way: nothing, all of each, or some of some. */
