@@ -130,11 +130,14 @@ Deno.test("no answered write is lost by a server that is killed under a mounted 
          head -c 128K /dev/urandom > $at/m/$slot.$n; sha256sum $at/m/$slot.$n >> $at/sums
        done; sync -f $at/m`,
       { at: at.path, slot },
-    );
+    ).catch((error) => error as Error);
     await new Promise((resolve) => setTimeout(resolve, new Dice(round).draw(1000)));
     Deno.kill(pid, "SIGKILL");
     ({ pid } = JSON.parse(await right(ublk("recover", "--json", `${id}`))));
-    await busy;
+    const failure = await busy;
+    if (failure instanceof Error) {
+      throw new Error(`${failure.message}\n${await Deno.readTextFile(`/run/ublk/${id}.log`)}`);
+    }
     await sh("echo 3 > /proc/sys/vm/drop_caches; sha256sum --quiet -c $at/sums", { at: at.path });
     // A guest that prints nothing for long is taken for dead.
     if (round % 5 === 0) console.log(`killed ${round} times`);
