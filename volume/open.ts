@@ -13,7 +13,8 @@
 import type { Engine } from "../disk/engine.ts";
 import type { File, Files } from "../files/port.ts";
 import { makeFolders } from "../store/directory.ts";
-import { type Store, StoreError } from "../store/store.ts";
+import { mayPass, retried } from "../store/retry.ts";
+import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { attachEngine, chunkOpener, loadMaps } from "./attach.ts";
 import { VolumeCounters } from "./counters.ts";
@@ -50,8 +51,6 @@ const REQUESTS = 64;
 const WINDOW_BYTES = 4 << 20;
 /** Chunks in memory, of a store without files: so many are kept. */
 const FETCHED_CHUNKS = 16;
-/** Pauses between attempts to leave a volume in order, in milliseconds. */
-const RELEASE_PAUSE_MS = 200;
 
 /** What a volume is opened with, checked. */
 export interface OpenParts {
@@ -173,7 +172,7 @@ export async function openForWriting(
       try {
         await late.orBefore(drainAll(host, pace), () => notDrained(name, pace.failure));
         await late.orBefore(
-          release(() => committed.release()),
+          retried(() => committed.release(), { withinMs: parts.patienceMs, mayPass }),
           () => notDrained(name, pace.failure),
         );
       } catch (error) {
@@ -197,20 +196,6 @@ async function drainAll(host: LoopHost, pace: DrainPace): Promise<void> {
   host.settle();
   if (pace.stopped !== undefined) throw pace.stopped;
   await pace.sync();
-}
-
-/** Leaves the volume in order. A store that is away or full for a moment is asked again. */
-async function release(attempt: () => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      return await attempt();
-    } catch (error) {
-      const mayPass = error instanceof StoreError &&
-        (error.fault === "unavailable" || error.fault === "full");
-      if (!mayPass) throw error;
-      await new Promise((resolve) => setTimeout(resolve, RELEASE_PAUSE_MS));
-    }
-  }
 }
 
 function notDrained(name: string, failure: string): UblkError {

@@ -7,6 +7,7 @@
 
 import type { Files } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
+import { retried } from "../store/retry.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
 import { notFound, readHead, readManifest } from "./committed.ts";
 import type { Manifest } from "./format/manifest.ts";
@@ -20,6 +21,8 @@ import { endOf, missingJournal } from "./take.ts";
 
 /** Time between two looks at the head, in milliseconds. */
 const LOOK_MS = 100;
+/** How long a store that fails is asked again, in milliseconds. */
+const PATIENCE_MS = 30_000;
 /** A journal that changes under the reader looks damaged, or ends early; it is read again. */
 const TRIES = 20;
 
@@ -51,7 +54,8 @@ export async function waitForStore(
   const names = new ObjectNames(name);
   const folder = `${journal}/${name}`;
   /** What the store has; undefined once the volume is detached, which means all of it. */
-  const stored = async (): Promise<Manifest | undefined> => {
+  const stored = () => retried(look, { withinMs: PATIENCE_MS });
+  const look = async (): Promise<Manifest | undefined> => {
     const found = await readHead(opened, names);
     if (found === undefined) throw notFound(opened, name);
     if (found.head.journal === NO_UUID) return undefined;

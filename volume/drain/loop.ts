@@ -9,12 +9,13 @@
  * @module
  */
 
+import { Backoff, mayPass } from "../../store/retry.ts";
 import type { Committed } from "../committed.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP, ORDER_SYNC } from "./board.ts";
 import type { Drainer } from "./drainer.ts";
-import { COMMIT_MS, mayPass, nextPauseMs } from "./policy.ts";
+import { COMMIT_MS } from "./policy.ts";
 
 /** The parts of a drain's loop. */
 export interface DrainLoopParts {
@@ -43,7 +44,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
   const { board, drainer, committed, commitBytes, seam } = parts;
   let done = parts.position;
   let sinceMs: number | undefined = undefined;
-  let retryMs = 0;
+  const backoff = new Backoff();
   for (;;) {
     const wakes = board.wakes;
     const { orders } = board;
@@ -55,10 +56,11 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       try {
         await committed.commit({ size });
         board.resized(size);
+        backoff.succeeded();
       } catch (error) {
         board.keepSize();
         if (!mayPass(error)) return failed(board, error);
-        retryMs = await again(parts, error, retryMs);
+        await again(parts, error, backoff);
       }
       continue;
     }
@@ -71,7 +73,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
           return undefined;
         } catch (error) {
           if (!mayPass(error)) return failed(board, error);
-          retryMs = await again(parts, error, retryMs);
+          await again(parts, error, backoff);
           continue;
         }
       }
@@ -91,7 +93,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
     }
     try {
       const made = await drainer.commit(position, time);
-      retryMs = 0;
+      backoff.succeeded();
       if (made === undefined) {
         done = position;
         continue;
@@ -103,7 +105,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       if ((board.orders & ORDER_STOP) === 0) board.handOver(made.extents, made.end);
     } catch (error) {
       if (!mayPass(error)) return failed(board, error);
-      retryMs = await again(parts, error, retryMs);
+      await again(parts, error, backoff);
     }
   }
 }
@@ -114,19 +116,16 @@ function failed(board: DrainSide, error: unknown): unknown {
   return error;
 }
 
-/** Waits before the next attempt. @returns The pause that it was. */
+/** Waits before the next attempt. */
 async function again(
   { board, counters }: DrainLoopParts,
-  error: unknown,
-  before: number,
-): Promise<number> {
+  error: Error,
+  backoff: Backoff,
+): Promise<void> {
   counters.add(AT.storeFailures, 1);
-  const ms = nextPauseMs(before);
-  if (before === 0) {
-    board.report(
-      `the store failed, and is tried again: ${error instanceof Error ? error.message : error}`,
-    );
+  const ms = backoff.next();
+  if (backoff.failures === 1) {
+    board.report(`the store failed, and is tried again: ${error.message}`);
   }
   await board.sleep(board.wakes, Infinity, ms);
-  return ms;
 }

@@ -7,13 +7,14 @@
  * @module
  */
 
+import { Backoff, mayPass } from "../../store/retry.ts";
 import { assert, isUblkError, thrownText, UblkError } from "../../uapi/error.ts";
 import type { Commit, Drain } from "../engine.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import type { Drainer, MadeCommit } from "./drainer.ts";
-import { COMMIT_BYTES, COMMIT_MS, mayPass, nextPauseMs } from "./policy.ts";
+import { COMMIT_BYTES, COMMIT_MS } from "./policy.ts";
 
 /** The parts of a {@linkcode DrainPace}. */
 export interface DrainPaceParts {
@@ -65,8 +66,7 @@ export class DrainPace implements Drain {
   #made: MadeCommit | undefined = undefined;
   #waiters: Waiter[] = [];
   #cancelTimer: (() => void) | undefined = undefined;
-  /** Pause after the latest failure in milliseconds; 0 if the latest commit went well. */
-  #pauseMs = 0;
+  readonly #backoff = new Backoff();
   #retryAt = 0;
   #failure = "";
   #stopped: UblkError | undefined = undefined;
@@ -200,7 +200,8 @@ export class DrainPace implements Drain {
       this.looks++;
       const made = await this.#drainer!.commit(this.#position, this.#parts.seam.now());
       assert(made !== undefined, "what was published can be committed");
-      this.#pauseMs = this.#retryAt = 0;
+      this.#backoff.succeeded();
+      this.#retryAt = 0;
       if (this.#failure !== "") this.#parts.report("the store takes data again");
       this.#failure = "";
       this.#isHurried = false;
@@ -230,8 +231,7 @@ export class DrainPace implements Drain {
     const { report, seam, onStop, counters } = this.#parts;
     if (mayPass(error)) {
       counters.add(AT.storeFailures, 1);
-      this.#pauseMs = nextPauseMs(this.#pauseMs);
-      this.#retryAt = seam.clock() + this.#pauseMs;
+      this.#retryAt = seam.clock() + this.#backoff.next();
       if (error.message !== this.#failure) report(`${error.message}; it is tried again`);
       this.#failure = error.message;
       return;

@@ -5,14 +5,15 @@
  * @module
  */
 
-import { type Store, StoreError } from "../../store/store.ts";
+import { isTransient, retried } from "../../store/retry.ts";
+import type { Store } from "../../store/store.ts";
 import { isUblkError, thrownText, UblkError } from "../../uapi/error.ts";
 import { chunkInMemory } from "../attach.ts";
 import type { ObjectNames } from "../names.ts";
 import type { OpenChunk } from "./chunk_files.ts";
 
-/** Attempts before a read fails because its chunk cannot be fetched. */
-const ATTEMPTS = 3;
+/** How long a chunk that cannot be fetched is tried again before its reads fail, in milliseconds. */
+const PATIENCE_MS = 10_000;
 
 /** The parts of {@linkcode FetchedChunks}. */
 export interface FetchedChunksParts {
@@ -32,6 +33,8 @@ export class FetchedChunks {
   /** What has come, or why it has not, until it is taken. */
   readonly #here = new Map<number, Uint8Array<ArrayBuffer> | UblkError>();
   readonly #underWay = new Map<number, Promise<void>>();
+  /** Nobody waits for chunks any more. */
+  #isOver = false;
 
   /** Takes over the parts. */
   constructor(parts: FetchedChunksParts) {
@@ -51,8 +54,9 @@ export class FetchedChunks {
     return chunkInMemory(found, names.chunk(chunk), volume, chunk);
   };
 
-  /** Resolves once nothing is under way. */
+  /** Tries nothing again any more, and resolves once nothing is under way. */
   async idle(): Promise<void> {
+    this.#isOver = true;
     await Promise.all(this.#underWay.values());
   }
 
@@ -61,18 +65,17 @@ export class FetchedChunks {
     await undefined;
     const { names, store, came } = this.#parts;
     const name = names.chunk(chunk);
-    for (let attempt = 1; !this.#here.has(chunk); attempt++) {
-      try {
-        const found = await store.get(name);
-        this.#here.set(
-          chunk,
-          found?.bytes ?? failed(name, "VOLUME_DAMAGED", "it is missing, and the map names it"),
-        );
-      } catch (error) {
-        const mayCome = error instanceof StoreError && error.fault === "unavailable";
-        if (mayCome && attempt < ATTEMPTS) continue;
-        this.#here.set(chunk, failed(name, "VOLUME_STORE", thrownText(error), error));
-      }
+    try {
+      const found = await retried(() => store.get(name), {
+        withinMs: PATIENCE_MS,
+        mayPass: (error) => !this.#isOver && isTransient(error),
+      });
+      this.#here.set(
+        chunk,
+        found?.bytes ?? failed(name, "VOLUME_DAMAGED", "it is missing, and the map names it"),
+      );
+    } catch (error) {
+      this.#here.set(chunk, failed(name, "VOLUME_STORE", thrownText(error), error));
     }
     this.#underWay.delete(chunk);
     came();
