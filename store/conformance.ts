@@ -282,7 +282,7 @@ class Tester {
     this.#expect(await this.#get(name) === undefined, "a put with a signal that fired puts");
   }
 
-  /** What one puts, the other finds. */
+  /** One finds the objects that the other puts. */
   async shared(other: Store): Promise<void> {
     const [one, two] = [this.#name("shared/1"), this.#name("shared/2")];
     const [first, second] = [this.#bytes(70_000), this.#bytes(7)];

@@ -83,7 +83,7 @@ function pathOf(url: string, rest: string): string {
 }
 
 function refused(url: string, reason: string, more = ""): StoreError {
-  // What precedes an @ may be a password.
+  // The part before an @ may be a password.
   const shown = shortened(url.replace(/\/\/[^/]*@/, "//…@"), 200);
   return new StoreError(
     "refused",

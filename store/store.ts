@@ -111,7 +111,7 @@ export type StoreFault =
   | "full"
   /** Not allowed, or no such bucket: trying again does not help. */
   | "refused"
-  /** What the store returned is not what was put there. */
+  /** The store returned other bytes than were put there. */
   | "corrupt";
 
 /** A store's failure, in one line. */

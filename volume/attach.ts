@@ -50,7 +50,7 @@ export async function loadMaps(
   return maps;
 }
 
-/** What an engine is put together from. */
+/** The parts of an engine. */
 export interface AttachParts {
   /** The descriptor of an open file. */
   readonly fdOf: (file: File) => number;
@@ -140,7 +140,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
   return { engine, end, drainFrom: start, batches };
 }
 
-/** What chunks are opened with. */
+/** The parts of an opener of chunks. */
 export interface ChunkFilesParts {
   /** The files of this machine. */
   readonly files: Files;

@@ -24,7 +24,7 @@ import { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 
-/** What a check has found. */
+/** The outcome of a check. */
 export interface CheckReport {
   /** Everything that is wrong; empty for a sound volume. */
   readonly findings: readonly Finding[];

@@ -25,7 +25,7 @@ export interface ChunkParts {
   readonly number: number;
   /** All of it. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** What it is part of. */
+  /** The manifest that counts. */
   readonly manifest: Manifest;
   /** The block map. */
   readonly map: BlockMap;

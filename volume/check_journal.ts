@@ -25,7 +25,7 @@ export interface JournalParts {
   readonly files: Files;
   /** The volume's head. */
   readonly head: Head;
-  /** What it continues. */
+  /** The manifest that it continues. */
   readonly manifest: Manifest;
   /** The disk. */
   readonly maps: Maps;

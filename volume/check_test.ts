@@ -66,7 +66,7 @@ Deno.test("checkVolume + a flipped bit of any object that counts is found", asyn
       const { findings } = await checkVolume(at.store, "v");
       await Deno.writeFile(path, bytes);
       const { unnamed } = await checkVolume(at.store, "v");
-      // What nobody names may be as it likes.
+      // Objects that nobody names may be as they like.
       if (findings.length === 0) {
         assert(unnamed > 0 && name.startsWith("v/manifests/"), `${name}, byte ${byte}`);
         return;

@@ -23,7 +23,7 @@ import { decodeRun, type Extents } from "./format/run.ts";
 import { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
 
-/** What is decided when a volume is created. */
+/** The properties that are decided when a volume is created. */
 export interface VolumeShape {
   /** Of the disk in bytes: a multiple of the block size. */
   readonly size: number;
@@ -181,7 +181,7 @@ export function areEqual(left: Uint8Array, right: Uint8Array): boolean {
   return left.length === right.length && left.every((byte, at) => byte === right[at]);
 }
 
-/** What a commit changes in the manifest. */
+/** The fields of the manifest that a commit changes. */
 export type ManifestChange = Partial<
   Pick<
     Manifest,

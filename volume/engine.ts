@@ -39,7 +39,7 @@ import { Pressure } from "./pressure.ts";
 import { refusalOf, REQUESTS_BEYOND, type SizeRefusal } from "./size_refusal.ts";
 import { KIND_BITS, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
 
-/** What a commit has made durable, for the engine to take over. */
+/** A commit that is durable, for the engine to take over. */
 export interface Commit {
   /** All blocks that it changed, and where they are now. */
   readonly extents: SortedRuns;
@@ -78,7 +78,7 @@ export interface EngineParts {
   readonly blockSize: number;
   /** Descriptors of the journal's files. */
   readonly fds: readonly number[];
-  /** What its segments' headers say. */
+  /** Fields of its segments' headers. */
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where the journal continues. */
   readonly end: ScannedEnd;

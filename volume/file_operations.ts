@@ -155,7 +155,7 @@ export class RingOperations implements FileOperations {
   async [Symbol.asyncDispose](): Promise<void> {
     const { outstanding } = this.#ring;
     await this.#ring[Symbol.asyncDispose]();
-    // What the kernel has not let go of may still be written to: that memory stays.
+    // The kernel may still write to memory that it has not let go of: that stays.
     if (outstanding === 0 || this.#ring.outstanding === 0) this.#memories[Symbol.dispose]();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What the parts of a check find and count.
+ * The findings and counts of the parts of a check.
  *
  * @module
  */
@@ -10,13 +10,13 @@ export interface Finding {
   readonly object: string;
   /** Where in it, in bytes; undefined if it is about all of it. */
   readonly offset?: number;
-  /** What is wrong, in words. */
+  /** The fault, in words. */
   readonly words: string;
 }
 
-/** What is counted, by all parts of a check. */
+/** The counts of all parts of a check. */
 export interface Counts {
-  /** What is wrong. */
+  /** Every fault. */
   readonly findings: Finding[];
   /** Objects that were read. */
   objects: number;

@@ -28,7 +28,7 @@ export async function listVolumes(store: StoreLike): Promise<string[]> {
   return found.sort();
 }
 
-/** What is known of a volume. */
+/** A volume's facts. */
 export interface VolumeInfo {
   /** The name. */
   readonly name: string;
@@ -57,7 +57,7 @@ export interface VolumeInfo {
 }
 
 /**
- * What the store knows of a volume.
+ * The facts of a volume that its store knows.
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`.
  */

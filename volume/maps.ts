@@ -27,11 +27,11 @@ export const IN_CHUNK = 2;
 
 /** The three maps. */
 export class Maps {
-  /** What {@linkcode find} found last: {@linkcode NOWHERE} and so on. */
+  /** The kind that {@linkcode find} found last: {@linkcode NOWHERE} and so on. */
   kind = NOWHERE;
   /** The place of the first block that {@linkcode find} found last. */
   place = -1;
-  /** What is in chunks. */
+  /** The blocks that are in chunks. */
   readonly chunks: BlockMap;
   readonly #journal: BlockMap;
   readonly #holes: BlockMap;

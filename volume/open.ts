@@ -52,7 +52,7 @@ const WINDOW_BYTES = 4 << 20;
 /** Chunks in memory, of a store without files: so many are kept. */
 const FETCHED_CHUNKS = 16;
 
-/** What a volume is opened with, checked. */
+/** Checked options of an opening. */
 export interface OpenParts {
   /** The volume's name. */
   readonly name: string;
@@ -88,9 +88,9 @@ export interface OpenedVolume {
   readonly maps: Maps;
   /** Takes requests. */
   readonly host: LoopHost;
-  /** What it counts. */
+  /** Its counters. */
   readonly counters: VolumeCounters;
-  /** What was lost, if it was opened without its journal. */
+  /** The loss, if it was opened without its journal. */
   readonly lost?: LostJournal;
   /** Why it takes no writes any more, if so. */
   readonly stopped: UblkError | undefined;
@@ -282,7 +282,7 @@ function openAll(stack: AsyncDisposableStack, open: () => File[]): File[] {
   return files;
 }
 
-/** What opens chunks: their files, or those that are fetched. */
+/** The opener of chunks: of their files, or of those that are fetched. */
 function chunksOf(
   { files, store }: OpenParts,
   { fdOf }: FileOperations,

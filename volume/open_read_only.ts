@@ -18,7 +18,7 @@ import { ReadOnlyEngine } from "./read_only.ts";
 import { ENGINE_SIZES } from "./sizes.ts";
 import { storeFailure } from "./store_like.ts";
 
-/** What of a volume's disk matters to a reader. */
+/** The options of a volume's disk that matter to a reader. */
 export interface ReadOnlyDisk {
   /** The volume's name. */
   readonly name: string;

@@ -38,7 +38,7 @@ Deno.test("resizeVolume grows and shrinks a volume, and never cuts off data", as
     assertEquals(await read(1), [4 * MIB, 1]);
     // Older runs of the map speak of what was cut off, which is no fault.
     assertEquals((await checkVolume(store, "v")).findings, []);
-    // What was cut off does not come back.
+    // The blocks that were cut off do not come back.
     await resizeVolume(store, "v", 8 * MIB);
     assertEquals(await read(2000), [8 * MIB, 0]);
     assertEquals((await checkVolume(store, "v")).findings, []);

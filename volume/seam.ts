@@ -1,5 +1,5 @@
 /**
- * What a volume takes from outside besides its store and its files: time and randomness. Tests give
+ * The outside of a volume besides its store and its files: time and randomness. Tests give
  * their own, so that one seed repeats a whole run.
  *
  * @module

@@ -41,7 +41,7 @@ const STORE_AWAY: SizeRefusal = {
 
 /** A volume that is open. */
 export interface ServedVolume {
-  /** What its store had. */
+  /** The state that its store had. */
   readonly volume: TakenVolume;
   /** Batches that its journal had, and the store had not. */
   readonly recovered: number;
@@ -129,7 +129,7 @@ function refusedSize(name: string, refusal: SizeRefusal): UblkError {
 class DrainWorker {
   readonly #worker: Worker;
   #resolve: ((message: FromDrain) => void) | undefined;
-  /** What came while nobody waited. */
+  /** The message that came while nobody waited. */
   #message: FromDrain | undefined;
 
   constructor() {

@@ -22,7 +22,7 @@ import { type JournalIdentity, readIdentity, writeIdentity } from "./journal/ide
 import type { JournalEnd } from "./journal/end.ts";
 import type { Seam } from "./seam.ts";
 
-/** What is to be taken, and how. */
+/** The volume to take, and how. */
 export interface TakeOptions {
   /** The store. */
   readonly store: Store;
@@ -54,7 +54,7 @@ export interface Taken extends Disposable {
   readonly paths: readonly string[];
   /** Where the store ends and the journal continues. */
   readonly from: JournalEnd;
-  /** What was lost, if it was taken without its journal. */
+  /** The loss, if it was taken without its journal. */
   readonly lost?: LostJournal;
 }
 

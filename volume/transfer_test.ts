@@ -20,7 +20,7 @@ Deno.test("importImage, exportImage + an image comes out as it went in, without 
     await Volume.create("v", { store: at.store, size: "8M" });
     {
       await using volume = await Volume.open("v", at);
-      // What was there under zeroes of the image goes, and what is beyond it stays.
+      // Data under zeroes of the image goes, and data beyond it stays.
       await volume.write(new Uint8Array(8192).fill(dice.draw(255) + 1), 8192);
       await volume.write(new Uint8Array(4096).fill(77), 6 << 20);
       const steps: number[] = [];

@@ -89,7 +89,7 @@ export interface OpenVolumeOptions {
    */
   readonly withoutJournal?: boolean;
   /**
-   * What happens to writes when the journal is full, because the store does not take data fast
+   * The fate of writes when the journal is full, because the store does not take data fast
    * enough: they wait, or fail with ENOSPC.
    *
    * @default "wait"
@@ -184,7 +184,7 @@ export class Volume implements AsyncDisposable {
   readonly blockSize: number;
   /** It was opened for reading only. */
   readonly readOnly: boolean;
-  /** What is lost, if it was opened without its journal. */
+  /** The loss, if it was opened without its journal. */
   readonly lost: LostJournal | undefined;
   readonly #opened: OpenedVolume;
   readonly #store: AsyncDisposable | undefined;

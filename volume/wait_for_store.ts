@@ -53,7 +53,7 @@ export async function waitForStore(
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
   const folder = `${journal}/${name}`;
-  /** What the store has; undefined once the volume is detached, which means all of it. */
+  /** The manifest that counts; undefined once the volume is detached, which means all of it. */
   const stored = () => retried(look, { withinMs: PATIENCE_MS });
   const look = async (): Promise<Manifest | undefined> => {
     const found = await readHead(opened, names);

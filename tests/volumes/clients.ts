@@ -45,7 +45,7 @@ export abstract class Clients {
     this.#mayFail = mayFail;
   }
 
-  /** What they know of the volume. */
+  /** Their knowledge of the volume. */
   abstract get history(): VolumeHistory;
 
   get #blockSize(): number {

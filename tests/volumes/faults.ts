@@ -32,7 +32,7 @@ async function checkAfter(
   const next = await Server.start(world);
   world.history.check(next.contents(), promised);
   if (promised === ending) return world.end("killed");
-  // What was found stays: nothing of it is in the page cache alone.
+  // All that was found stays: nothing of it is in the page cache alone.
   world.end("power");
   const again = await Server.start(world);
   world.history.check(again.contents(), "killed");
@@ -66,7 +66,7 @@ export async function brokenFiles(seed: number): Promise<void> {
         mayFail: () => true,
         mayFailCommit: (error) => {
           if (!isUblkError(error)) return error instanceof StoreError;
-          // What a failed sync has lost cannot be drained.
+          // Batches that a failed sync has lost cannot be drained.
           if (error.code === "VOLUME_DAMAGED") return isSyncLost;
           return error.code === "SYSCALL_FAILED";
         },

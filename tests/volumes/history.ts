@@ -1,5 +1,5 @@
 /**
- * What was written to a simulated volume, and what may be found after a crash.
+ * The writes to a simulated volume, and the blocks that may be found after a crash.
  *
  * Each write has a number, which each of its blocks is filled with; 0 is a hole. Writes to one block
  * are never made at the same time, so the last one before a crash is known.
@@ -157,7 +157,7 @@ export class VolumeHistory {
     return writes.slice(Math.max(0, last)).some((write) => write.id === id);
   }
 
-  /** What a block may read as now, for a report. */
+  /** The numbers that a block may read as now, for a report. */
   idsOf(block: number): string {
     return this.#blocks[block].map(({ id, answered }) => answered < Infinity ? id : `(${id})`)
       .join(", ");
@@ -219,7 +219,7 @@ export class VolumeHistory {
     const now = this.tick();
     there.forEach((last, block) => {
       const writes = this.#blocks[block];
-      // What came before stays, for the case that the journal is lost.
+      // Earlier writes stay, for the case that the journal is lost.
       writes.length = writes.indexOf(last) + 1;
       last.answered = Math.min(last.answered, now);
       last.durable = true;

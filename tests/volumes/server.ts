@@ -56,7 +56,7 @@ export class Server extends Clients {
   readonly store: FaultyStore;
   /** A commit has failed because somebody else has the volume. */
   isFenced = false;
-  /** What the engine has reported. */
+  /** Lines that the engine has reported. */
   readonly reports: string[];
   readonly #world: World;
   readonly #options: ServerOptions;
@@ -156,7 +156,7 @@ export class Server extends Clients {
     return this.#drain.hurries;
   }
 
-  /** What its clients know of the volume. */
+  /** Its clients' knowledge of the volume. */
   override get history(): VolumeHistory {
     return this.#drain.history;
   }

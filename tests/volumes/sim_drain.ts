@@ -23,9 +23,9 @@ export class SimDrain implements Drain {
    * engine's batch has ended, and so after that.
    */
   publishedAt: number;
-  /** What the clients know of the volume. */
+  /** The clients' knowledge of the volume. */
   history: VolumeHistory;
-  /** What was published, and when; the oldest first. */
+  /** Positions that were published, and when; the oldest first. */
   readonly #published: { position: number; time: number }[] = [];
 
   /** Begins with what is known of the volume. */

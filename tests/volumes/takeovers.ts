@@ -150,7 +150,7 @@ async function serveBoth(world: World, first: Server, second: Server): Promise<v
     if (first.host.hasRoom) first.request();
     await first.turn();
   }
-  // What it still does changes nothing for the other one.
+  // Its further work changes nothing for the other one.
   for (let act = 50; act > 0; act--) await first.act();
   await second.finish();
 }

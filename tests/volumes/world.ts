@@ -34,7 +34,7 @@ export async function settle(): Promise<void> {
   for (let turn = 0; turn < TURNS; turn++) await undefined;
 }
 
-/** What a seed's requests are like, and its journal. */
+/** The kind of a seed's requests, and of its journal. */
 export interface Habits {
   /** Bytes of a block. */
   readonly blockSize: number;
@@ -109,13 +109,13 @@ export class World {
   readonly machine: CrashableMachine;
   readonly dice: Dice;
   readonly habits: Habits;
-  /** What the volume's clients know of it. */
+  /** The clients' knowledge of the volume. */
   history = new VolumeHistory(BLOCKS, MOST_BLOCKS);
   /** The epoch of the last attachment. */
   epoch = 0;
   /** Calls of all servers to the store that wait to go on. */
   paused: (() => void)[] = [];
-  /** What has happened, for a failure's report. */
+  /** The events so far, for a failure's report. */
   readonly log: string[] = [];
   #uuids = 0;
   #now = 1000;

@@ -68,7 +68,7 @@ const REPORT_BYTES = 2048;
 /** Most entries of a commit. Pieces that a chunk's end divides are two. */
 export const MAX_ENTRIES = (1 << 16) + (1 << 13);
 
-/** What the engine has published. */
+/** The numbers that the engine has published. */
 export interface Published {
   /** All before this position is in the journal. */
   readonly position: number;
@@ -226,7 +226,7 @@ export class DrainSide {
     return this.published();
   }
 
-  /** What the engine has published last. */
+  /** The numbers that the engine has published last. */
   published(): Published {
     const { words, numbers } = this.#board;
     for (;;) {
@@ -323,7 +323,7 @@ export class DrainSide {
     const { words, numbers } = this.#board;
     numbers[WAKE_AT] = wakeAt;
     Atomics.store(words, SLEEPS, 1);
-    // What was published before SLEEPS was set has woken nobody.
+    // A batch that was published before SLEEPS was set has woken nobody.
     if (this.published().position < wakeAt) {
       const waits = Atomics.waitAsync(words, WAKE, wakes, ms);
       if (waits.async) await waits.value;

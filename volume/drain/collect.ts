@@ -1,5 +1,5 @@
 /**
- * What a commit is made of: the batches of the journal up to a point, of which the newest data of
+ * The contents of a commit: the batches of the journal up to a point, of which the newest data of
  * each block counts. What is overwritten within the commit is dropped. Across a commit's edge
  * nothing is dropped: the commit before must be whole by itself.
  *

@@ -28,7 +28,7 @@ const KEPT_MANIFESTS = 8;
 
 /** A commit, for the engine. */
 export interface MadeCommit {
-  /** What it changed. */
+  /** The extents that it changed. */
   readonly extents: Extents;
   /** Where the journal continues after it. */
   readonly end: JournalEnd;
@@ -190,7 +190,7 @@ export class Drainer {
     let { nextRun } = committed.manifest;
     let level = 0;
     let merged = extents;
-    // What would be merged at once is not written by itself first.
+    // A run that would be merged at once is not written by itself first.
     for (;;) {
       const count = runsToMerge([...runs.map((run) => run.level), level]) - 1;
       if (count < 0) break;

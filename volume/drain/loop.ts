@@ -21,7 +21,7 @@ import { COMMIT_MS } from "./policy.ts";
 export interface DrainLoopParts {
   /** The board. */
   readonly board: DrainSide;
-  /** What makes commits. */
+  /** The maker of commits. */
   readonly drainer: Drainer;
   /** The hold on the volume. */
   readonly committed: Committed;

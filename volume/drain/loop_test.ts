@@ -22,7 +22,7 @@ class Rig implements AsyncDisposable {
   readonly engine = new EngineSide(this.board, this.wakeFd);
   /** Up to where each commit was asked for. */
   readonly commits: number[] = [];
-  /** What the next commits fail with. */
+  /** Errors of the next commits. */
   readonly failures: unknown[] = [];
   readonly counters = new VolumeCounters();
   released = 0;

@@ -18,7 +18,7 @@ function drawRun(dice: Dice, run: number): Extents {
   return extents;
 }
 
-/** What each block of a disk is after runs. */
+/** The place of each block of a disk after runs. */
 function modelOf(runs: readonly Extents[]): number[] {
   const model = new Array<number>(BLOCKS).fill(HOLE);
   for (const { length, blocks, counts, places } of runs) {

@@ -12,7 +12,7 @@ import type { JournalIdentity } from "../journal/identity.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import type { LostJournal } from "../lost.ts";
 
-/** What the drain's thread takes hold of. */
+/** The volume that the drain's thread takes hold of. */
 export interface TakeOrder {
   /** The URL or the folder of the store. */
   readonly store: string;
@@ -41,9 +41,9 @@ export type ToDrain =
   | { readonly type: "take"; readonly order: TakeOrder }
   | { readonly type: "go"; readonly from: JournalEnd };
 
-/** What the engine needs of a volume that has been taken. */
+/** A volume that has been taken, as far as the engine needs it. */
 export interface TakenVolume {
-  /** What the store has. */
+  /** The state that the store has. */
   readonly manifest: Manifest;
   /** The runs of its block map, the oldest first. */
   readonly runs: readonly SortedRuns[];
@@ -55,7 +55,7 @@ export interface TakenVolume {
   readonly paths: readonly string[];
   /** Where the store ends. */
   readonly from: JournalEnd;
-  /** What was lost with the journal. */
+  /** The loss, if the journal was given up. */
   readonly lost?: LostJournal;
   /** The folder in which the store's objects are files, with a slash. */
   readonly objects: string;

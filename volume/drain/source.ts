@@ -34,7 +34,7 @@ export interface JournalSourceParts {
 export class JournalSource {
   readonly #parts: JournalSourceParts;
   #end: JournalEnd;
-  /** What the window holds: bytes from this position on. */
+  /** The window holds bytes from this position on. */
   #windowPosition = -1;
   #windowBytes = 0;
 

@@ -59,7 +59,7 @@ export function dataOffset(frames: number, blocks: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
-/** What a chunk is part of. */
+/** The commit that a chunk is part of. */
 export interface ChunkOrigin {
   /** The volume's UUID. */
   readonly volume: string;
@@ -184,7 +184,7 @@ export function tableBytesOf(bytes: Uint8Array<ArrayBuffer>): number {
   return dataAt;
 }
 
-/** What a chunk says of itself. */
+/** The table of a chunk. */
 export interface ChunkTable extends ChunkOrigin {
   /** The frames. */
   readonly frames: readonly Frame[];

@@ -120,7 +120,7 @@ export function decodeSegmentHeader(
   };
 }
 
-/** What a batch's header says before its extents. */
+/** The fields of a batch's header before its extents. */
 export interface BatchHeader {
   /** Bytes of the header without padding. */
   readonly headerBytes: number;

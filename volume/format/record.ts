@@ -37,7 +37,7 @@ export interface RecordKind {
   readonly magic: string;
   /** The version that is written, and the newest that is read. */
   readonly version: number;
-  /** What it is, for errors: "a manifest". */
+  /** The kind in words, for errors: "a manifest". */
   readonly words: string;
 }
 

@@ -1,7 +1,7 @@
 /**
  * Brings an engine's maps to where its journal ends.
  *
- * What the journal holds is made durable before it is believed: a server that was killed has left
+ * The journal's batches are made durable before they are believed: a server that was killed has left
  * answered writes in the page cache, and the next FLUSH must not find them clean by mistake. What is
  * read then comes from the disk: of what an earlier sync could not write, the page cache may still
  * have a copy.

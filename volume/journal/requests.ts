@@ -1,5 +1,5 @@
 /**
- * What the engine keeps of each request until it is answered: arrays, so that a request makes no
+ * The engine's notes on each request until it is answered: arrays, so that a request makes no
  * garbage.
  *
  * @module

@@ -57,7 +57,7 @@ export interface ScanParts {
   readonly words: string;
 }
 
-/** What a file of a journal begins with: the header of its segment, or nothing yet, or no header. */
+/** The beginning of a file of a journal: the header of its segment, or nothing yet, or no header. */
 type Beginning = SegmentHeader | "blank" | "damaged";
 
 function readHeader(
@@ -100,7 +100,7 @@ export function* scanJournal(parts: ScanParts): Generator<ScannedBatch, ScannedE
     // A position at the very start of a segment is before its header.
     const begins = position % size === 0;
     if (header?.segment === segment && (!begins || continues(header, sequence, chain))) {
-      // What an earlier attachment has left in the file continues nothing.
+      // Batches that an earlier attachment has left in the file continue nothing.
       epoch = Math.max(epoch, header.epoch);
       if (begins) position += SEGMENT_HEADER_BYTES;
       next = (segment + 1) * size;

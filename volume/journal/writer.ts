@@ -27,7 +27,7 @@ import { SYNC, tokenOf, WRITE } from "../tokens.ts";
 export interface JournalWriterParts {
   /** Descriptors of the journal's files. */
   readonly fds: readonly number[];
-  /** What the headers of segments say, besides their number and what they continue. */
+  /** Fields of the headers of segments, besides their number and what they continue. */
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where it continues. All of it is durable. */
   readonly end: ScannedEnd;
@@ -45,7 +45,7 @@ export interface JournalWriterParts {
   readonly onFailure: (words: string) => void;
   /** Whether data of a segment is still being read; its file is not used again as long as it is. */
   readonly isRead: (file: number) => boolean;
-  /** What is durable in the store counts as durable, and nothing else. */
+  /** Only data in the store counts as durable. */
   readonly isDurableInStore: boolean;
 }
 
@@ -331,7 +331,7 @@ export class JournalWriter {
       this.lacksStore = true;
       return this.#storeHas();
     }
-    // What the store has is durable, and its segments may be in use again. To sync from the last
+    // Batches in the store are durable, and their segments may be in use again. To sync from the last
     // sync on failed an assertion as soon as the whole journal was used without any flush.
     const durable = Math.max(this.durablePosition, this.trimmedPosition);
     if (this.#syncPosition <= durable) return this.#flushed();
@@ -352,7 +352,7 @@ export class JournalWriter {
     if (this.#syncs === 0) this.#flushed();
   }
 
-  /** What the sync was to cover is durable. */
+  /** The batches that the sync was to cover are durable. */
   #flushed(): void {
     this.durablePosition = this.#syncPosition;
     this.durableSequence = this.#syncSequence;

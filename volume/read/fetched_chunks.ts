@@ -30,7 +30,7 @@ export interface FetchedChunksParts {
 /** Fetches chunks. */
 export class FetchedChunks {
   readonly #parts: FetchedChunksParts;
-  /** What has come, or why it has not, until it is taken. */
+  /** Chunks that have come, or why they have not, until they are taken. */
   readonly #here = new Map<number, Uint8Array<ArrayBuffer> | UblkError>();
   readonly #underWay = new Map<number, Promise<void>>();
   /** Nobody waits for chunks any more. */

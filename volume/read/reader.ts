@@ -121,7 +121,7 @@ export class Reader {
       let length = maps.find(block, count - done[request]);
       if (maps.kind === IN_JOURNAL) {
         const position = maps.place * JOURNAL_UNIT;
-        // What lies together in the map may not in the files.
+        // Blocks that lie together in the map may not in the files.
         const left = segmentSize - position % segmentSize;
         length = Math.min(length, Math.floor(left / blockSize));
         const copied = this.#copy(request, position, length);
