@@ -9,7 +9,8 @@
 
 import { commandArgs } from "./line/args.ts";
 import type { Command } from "./line/command.ts";
-import { asksFor, type Flag, parseLine, usageError, type Values, wantsAll } from "./line/flags.ts";
+import { asksFor, usageError, wantsAll } from "./line/flags.ts";
+import { readingOf, type Run } from "./line/reading.ts";
 import {
   CHECK_FLAGS,
   CREATE_FLAGS,
@@ -32,22 +33,7 @@ import { misspelt } from "./program/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
 import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
 
-/** Runs a command with the arguments after its name, and returns the exit status. */
-type Run = (args: readonly string[], log: ErrorLog, command: Command) => Promise<number>;
-
-/** Wraps a command and the file that implements it. */
-function reading<const F extends readonly Flag[]>(
-  flags: F,
-  load: () => Promise<(values: Values<F>, log: ErrorLog) => Promise<number>>,
-): Run {
-  return async (args, log, { name, words }) => {
-    const run = await load();
-    const seeHelp = `see \`ublk-volume ${name} --help\``;
-    const line = parseLine<F>(flags, args, { seeHelp, unknown: seeHelp, words });
-    if (line.words.length > 0) throw usageError(line.words[0], "unexpected argument", seeHelp);
-    return await run(line.values, log);
-  };
-}
+const reading = readingOf("ublk-volume");
 
 /** The line of `ublk add` that attaches a volume. */
 const attached = (args: readonly string[]) => ["-t", "volume", ...args];

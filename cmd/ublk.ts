@@ -29,32 +29,13 @@ import {
   FOREIGN_NAMES,
   syntaxOf,
 } from "./line/commands.ts";
-import { asksFor, type Flag, parseLine, usageError, type Values, wantsAll } from "./line/flags.ts";
+import { asksFor, usageError, wantsAll } from "./line/flags.ts";
+import { readingOf, type Run } from "./line/reading.ts";
 import { misspelt } from "./program/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
 import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
 
-/** Runs a command with the arguments after its name, and returns the exit status. */
-type Run = (args: readonly string[], log: ErrorLog, command: Command) => Promise<number>;
-
-/** Wraps a command that takes flags and perhaps words, and the file that implements it. */
-function reading<const F extends readonly Flag[]>(
-  flags: F,
-  load: () => Promise<
-    (values: Values<F>, log: ErrorLog, words: readonly string[]) => Promise<number>
-  >,
-): Run {
-  return async (args, log, { name, words: names, operands }) => {
-    const run = await load();
-    const seeHelp = `see \`ublk ${name} --help\``;
-    const remedies = { seeHelp, unknown: seeHelp, words: names };
-    const { values, words } = parseLine<F>(flags, args, remedies);
-    if (words.length > 0 && (operands === undefined || names !== undefined)) {
-      throw usageError(words[0], "unexpected argument", seeHelp);
-    }
-    return await run(values, log, words);
-  };
-}
+const reading = readingOf("ublk");
 
 /** Wraps a command that serves a device, in the background by default. */
 function serving(name: "add" | "recover"): Run {
