@@ -8,6 +8,7 @@
 import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
 import { EIO, ETIME } from "../uapi/errno.ts";
 import { assert, fail, thrownText } from "../uapi/error.ts";
+import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import type { FileOperations } from "./file_operations.ts";
 
@@ -99,6 +100,45 @@ export class LoopHost implements EngineHost {
     this.#waiting.push({ request, resolve, reject });
     this.#letIn();
     return promise;
+  }
+
+  /** Reads a whole buffer from an offset in bytes. @returns As {@linkcode inParts}. */
+  readWhole(buffer: Uint8Array<ArrayBuffer>, offset: number): Promise<number> {
+    return this.inParts(buffer.length, this.requestBytes, (at, length) => ({
+      ...{ op: UBLK_IO_OP_READ, offset: offset + at, length },
+      target: buffer.subarray(at, at + length),
+    }));
+  }
+
+  /** Writes a whole buffer at an offset in bytes. @returns As {@linkcode inParts}. */
+  writeWhole(buffer: Uint8Array<ArrayBuffer>, offset: number, fua: boolean): Promise<number> {
+    return this.inParts(buffer.length, this.requestBytes, (at, length) => ({
+      ...{ op: UBLK_IO_OP_WRITE, offset: offset + at, length, fua },
+      source: buffer.subarray(at, at + length),
+    }));
+  }
+
+  /**
+   * Makes a request in parts of at most so many bytes.
+   *
+   * @returns 0, or the negative errno of a part that failed; once all parts are over, so that nobody
+   *   uses their buffer any more.
+   */
+  async inParts(
+    bytes: number,
+    most: number,
+    request: (at: number, length: number) => LoopRequest,
+  ): Promise<number> {
+    const parts: Promise<number>[] = [];
+    for (let at = 0; at < bytes; at += most) {
+      parts.push(this.make(request(at, Math.min(most, bytes - at))));
+    }
+    let failure = 0;
+    for (const part of await Promise.allSettled(parts)) {
+      if (part.status === "rejected") throw part.reason;
+      if (failure === 0) failure = part.value;
+    }
+    return failure;
   }
 
   /** Has the engine look again soon: a commit waits for it, for example. */

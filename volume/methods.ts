@@ -7,13 +7,7 @@
 
 import { realFiles } from "../files/real.ts";
 import { UblkError } from "../uapi/error.ts";
-import {
-  UBLK_IO_OP_DISCARD,
-  UBLK_IO_OP_FLUSH,
-  UBLK_IO_OP_READ,
-  UBLK_IO_OP_WRITE,
-  UBLK_IO_OP_WRITE_ZEROES,
-} from "../uapi/ublk_io.ts";
+import { UBLK_IO_OP_DISCARD, UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE_ZEROES } from "../uapi/ublk_io.ts";
 import type { Engine } from "../disk/engine.ts";
 import { isSignalled, resetEventFd } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
@@ -63,16 +57,12 @@ export class VolumeMethods implements AsyncDisposable {
 
   /** Reads a whole buffer from an offset in bytes. */
   async read(buffer: Uint8Array<ArrayBuffer>, offset: number): Promise<void> {
-    await this.#each(buffer, (target, at) => ({
-      ...{ op: UBLK_IO_OP_READ, offset: offset + at, length: target.length, target },
-    }));
+    await this.#done(this.#started().readWhole(buffer, offset));
   }
 
   /** Writes a whole buffer at an offset in bytes. */
   async write(buffer: Uint8Array<ArrayBuffer>, offset: number, fua: boolean): Promise<void> {
-    await this.#each(buffer, (source, at) => ({
-      ...{ op: UBLK_IO_OP_WRITE, offset: offset + at, length: source.length, source, fua },
-    }));
+    await this.#done(this.#started().writeWhole(buffer, offset, fua));
   }
 
   /** Makes what was written durable. */
@@ -90,19 +80,12 @@ export class VolumeMethods implements AsyncDisposable {
     await this.#make({ op: UBLK_IO_OP_WRITE_ZEROES, offset, length });
   }
 
-  async #each(
-    buffer: Uint8Array<ArrayBuffer>,
-    request: (part: Uint8Array<ArrayBuffer>, at: number) => LoopRequest,
-  ): Promise<void> {
-    const parts: Promise<void>[] = [];
-    for (let at = 0; at < buffer.length; at += REQUEST_BYTES) {
-      parts.push(this.#make(request(buffer.subarray(at, at + REQUEST_BYTES), at)));
-    }
-    await Promise.all(parts);
+  async #make(request: LoopRequest): Promise<void> {
+    await this.#done(this.#started().make(request));
   }
 
-  async #make(request: LoopRequest): Promise<void> {
-    const result = await this.#started().make(request);
+  async #done(answer: Promise<number>): Promise<void> {
+    const result = await answer;
     if (result === 0) return;
     throw new UblkError("SYSCALL_FAILED", { operation: "a request of the volume", errno: -result });
   }

@@ -9,13 +9,7 @@ import { realFiles } from "../files/real.ts";
 import type { Files } from "../files/port.ts";
 import { EINVAL } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import {
-  UBLK_IO_OP_DISCARD,
-  UBLK_IO_OP_FLUSH,
-  UBLK_IO_OP_READ,
-  UBLK_IO_OP_WRITE,
-  UBLK_IO_OP_WRITE_ZEROES,
-} from "../uapi/ublk_io.ts";
+import { UBLK_IO_OP_DISCARD, UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE_ZEROES } from "../uapi/ublk_io.ts";
 import { smallText } from "../uring/file.ts";
 import { ENGINE_SIZES, type EngineSizes } from "./sizes.ts";
 import { createVolume } from "./committed.ts";
@@ -260,14 +254,7 @@ export class Volume implements AsyncDisposable {
   /** Reads a whole buffer from an offset in bytes. */
   async read(buffer: Uint8Array<ArrayBuffer>, offset: number): Promise<void> {
     this.#check("read", offset, buffer.length);
-    const pieces: Promise<number>[] = [];
-    const { host } = this.#opened;
-    for (let at = 0; at < buffer.length; at += host.requestBytes) {
-      const target = buffer.subarray(at, at + host.requestBytes);
-      const { length } = target;
-      pieces.push(host.make({ op: UBLK_IO_OP_READ, offset: offset + at, length, target }));
-    }
-    await this.#all("read", offset, buffer.length, pieces);
+    await this.#done("read", offset, buffer.length, this.#opened.host.readWhole(buffer, offset));
   }
 
   /** Writes a whole buffer at an offset in bytes. */
@@ -277,21 +264,19 @@ export class Volume implements AsyncDisposable {
     { fua = false }: VolumeWriteOptions = {},
   ): Promise<void> {
     this.#check("write", offset, buffer.length);
-    const pieces: Promise<number>[] = [];
-    const { host } = this.#opened;
-    for (let at = 0; at < buffer.length; at += host.requestBytes) {
-      const source = buffer.subarray(at, at + host.requestBytes);
-      const { length } = source;
-      pieces.push(host.make({ op: UBLK_IO_OP_WRITE, offset: offset + at, length, source, fua }));
-    }
-    await this.#all("write", offset, buffer.length, pieces);
+    await this.#done(
+      "write",
+      offset,
+      buffer.length,
+      this.#opened.host.writeWhole(buffer, offset, fua),
+    );
   }
 
   /** Makes durable what was written before, on this machine. */
   async flush(): Promise<void> {
     this.#check("flush", 0, 0);
     const answer = this.#opened.host.make({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 });
-    await this.#all("flush", 0, 0, [answer]);
+    await this.#done("flush", 0, 0, answer);
   }
 
   /** Gives up the contents of a range, in bytes. It reads as zeroes, and takes no room. */
@@ -365,12 +350,10 @@ export class Volume implements AsyncDisposable {
   async #zero(verb: string, op: number, offset: number, length: number): Promise<void> {
     this.#check(verb, offset, length);
     const most = MOST_BLOCKS * this.blockSize;
-    const pieces: Promise<number>[] = [];
-    for (let at = 0; at < length; at += most) {
-      const part = Math.min(most, length - at);
-      pieces.push(this.#opened.host.make({ op, offset: offset + at, length: part }));
-    }
-    await this.#all(verb, offset, length, pieces);
+    const answer = this.#opened.host.inParts(length, most, (at, part) => ({
+      ...{ op, offset: offset + at, length: part },
+    }));
+    await this.#done(verb, offset, length, answer);
   }
 
   /** Checks a request. */
@@ -394,25 +377,22 @@ export class Volume implements AsyncDisposable {
     });
   }
 
-  async #all(
+  /** Waits for an answer, and makes an error of it if it is none of success. */
+  async #done(
     verb: string,
     offset: number,
     length: number,
-    pieces: readonly Promise<number>[],
+    answer: Promise<number>,
   ): Promise<void> {
-    // All of them, so that nobody uses the buffer any more.
-    const settled = await Promise.allSettled(pieces);
-    for (const piece of settled) {
-      if (piece.status === "rejected") throw piece.reason;
-      if (piece.value === 0) continue;
-      const { stopped } = this.#opened;
-      if (stopped !== undefined) throw stopped;
-      const range = verb === "flush" ? "" : ` ${length} bytes at ${offset}`;
-      throw new UblkError("SYSCALL_FAILED", {
-        operation: `${verb}${range}: volume ${this.name}`,
-        errno: -piece.value,
-      });
-    }
+    const result = await answer;
+    if (result === 0) return;
+    const { stopped } = this.#opened;
+    if (stopped !== undefined) throw stopped;
+    const range = verb === "flush" ? "" : ` ${length} bytes at ${offset}`;
+    throw new UblkError("SYSCALL_FAILED", {
+      operation: `${verb}${range}: volume ${this.name}`,
+      errno: -result,
+    });
   }
 }
 
