@@ -194,10 +194,12 @@ Deno.test("what a volume counts is true, wherever it is shown", async () => {
   const counted = async () => JSON.parse(await right(volume("stats", "db", "--json")));
   /** Looks until something is so, which another thread brings about. */
   const seen = async (isSo: (counted: Record<string, number>) => boolean) => {
-    for (;;) {
-      const found = await counted();
-      if (isSo(found)) return found;
+    let found = await counted();
+    for (let look = 0; !isSo(found); look++) {
+      assert(look < 60, `it is not so: ${JSON.stringify(found)}`);
+      found = await counted();
     }
+    return found;
   };
   const before = await counted();
   assertEquals([before.path, before.writtenBytes, before.commits], [disk, 0, 0]);
@@ -209,9 +211,9 @@ Deno.test("what a volume counts is true, wherever it is shown", async () => {
   await right(volume("sync", "db"));
   const stored = await seen(({ lagBytes }) => lagBytes === 0);
   assertEquals([stored.writtenBytes, stored.lagSeconds, stored.journalBytes], [8 * MIB, 0, 0]);
-  // Each write of 64 KiB has at least a page of its own for its header, unless others share it.
+  // A batch has a header of a page or two. Here a write is one as a rule, or a part of one.
   const perWrite = stored.journalWrittenBytes / 128;
-  assert(perWrite > 64 << 10 && perWrite <= (68 << 10) + 32, `${perWrite} bytes for each write`);
+  assert(perWrite > 64 << 10 && perWrite < 72 << 10, `${perWrite} bytes for each write of 64 KiB`);
   const folder = `${at.fs}/store/db/chunks`;
   const chunks = [...Deno.readDirSync(folder)].map(({ name }) =>
     Deno.statSync(`${folder}/${name}`)
@@ -223,13 +225,14 @@ Deno.test("what a volume counts is true, wherever it is shown", async () => {
      blkdiscard -l 4M $disk`,
     { disk },
   );
-  const { chunkReadBytes, holeReadBytes, trimmedBytes } = await counted();
-  assertEquals(chunkReadBytes - stored.chunkReadBytes, 8 * MIB);
-  assertEquals(holeReadBytes - stored.holeReadBytes, 8 * MIB);
-  assertEquals(trimmedBytes - stored.trimmedBytes, 4 * MIB);
+  const [{ total, backend }] = JSON.parse(await right(ublk("stats", "--json", `${id}`)));
+  const { chunkReadBytes, holeReadBytes, journalReadBytes, trimmedBytes } = backend.counters;
+  // The kernel looks for partitions, too, and reads ahead.
+  assert(chunkReadBytes >= 8 * MIB && holeReadBytes >= 8 * MIB);
+  assertEquals(chunkReadBytes + holeReadBytes + journalReadBytes, total.bytesRead);
+  assertEquals([trimmedBytes, total.bytesDiscarded], [4 * MIB, 4 * MIB]);
   // The others show the same.
-  const shown = JSON.parse(await right(ublk("stats", "--json", `${id}`)))[0].backend;
-  assertEquals([shown.name, shown.counters.writtenBytes], ["volume", 8 * MIB]);
+  assertEquals([backend.name, backend.counters.writtenBytes], ["volume", total.bytesWritten]);
   assertMatch(
     await right(ublk("stats", `${id}`)),
     /^ volume +journal: .*\n(.*\n)*.*written: +8 MiB$/m,
