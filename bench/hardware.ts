@@ -106,7 +106,8 @@ class Bed implements AsyncDisposable {
   readonly #depth: number;
   /** The lines that the server has printed so far. */
   readonly lines: string[] = [];
-  #ended = false;
+  /** Aborted when the server ends, since its client would wait for it for ever. */
+  readonly #end = new AbortController();
 
   constructor(
     programs: string,
@@ -143,24 +144,33 @@ class Bed implements AsyncDisposable {
     const lines = this.#child.stdout.pipeThrough(new TextDecoderStream())
       .pipeThrough(new TextLineStream());
     for await (const line of lines) this.lines.push(line);
-    this.#ended = true;
+    this.#end.abort();
   }
 
   /** Resolves once the server has armed all its slots. */
   async ready(): Promise<void> {
     while (!this.lines.includes("ready")) {
-      if (this.#ended) throw new Error(`the bed's server (${this.#server}) ended: see above`);
+      this.#check();
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
 
+  /** Throws if the server has ended. */
+  #check(): void {
+    if (!this.#end.signal.aborted) return;
+    throw new Error(`the bed's server (${this.#server}) ended: see above`);
+  }
+
   /** Has the client make requests. */
   async run(requests: number, operation: "read" | "write"): Promise<HardwareSample> {
+    this.#check();
     const before = cpuNs(this.#child.pid);
     const { success, stdout } = await new Deno.Command("taskset", {
       args: [...ON_ONE_CPU, this.#client, this.#file, `${this.#depth}`, `${requests}`, operation],
       stderr: "inherit",
+      signal: this.#end.signal,
     }).output();
+    this.#check();
     if (!success) throw new Error("the bed's client failed: see above");
     const cpuUs: Record<string, number> = {};
     for (const [thread, [name, ns]] of cpuNs(this.#child.pid)) {
@@ -175,7 +185,7 @@ class Bed implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#ended) this.#child.kill("SIGKILL");
+    if (!this.#end.signal.aborted) this.#child.kill("SIGKILL");
     await this.#child.status;
     await Deno.remove(this.#file);
   }
