@@ -12,6 +12,21 @@
 import { fail } from "../uapi/error.ts";
 import { asPromise } from "./answers.ts";
 
+/**
+ * The requests of a thread that wait for Promises. A loop in that thread may await one of them at a
+ * time itself: `then` makes twice the garbage of `await`, because it makes a Promise too.
+ */
+export interface HeldPromise {
+  /** Whether the next request's Promise is held for the loop, instead of listened to. */
+  holds: boolean;
+  /** The Promise that nobody listens to yet. The loop awaits it, or calls {@linkcode listen}. */
+  readonly held: Promise<unknown> | undefined;
+  /** Takes the outcome of the Promise that was held. */
+  settleHeld(value: unknown, isRejection: boolean): void;
+  /** Listens to the Promise that was held, like to any other. */
+  listen(): void;
+}
+
 /** Takes the outcomes of requests that were not given up. */
 export interface Settled {
   /** The request's Promise was fulfilled. */
@@ -21,14 +36,18 @@ export interface Settled {
 }
 
 /** The requests that wait for a Promise, and the Promises that were given up. */
-export class AsyncRequests {
+export class AsyncRequests implements HeldPromise {
   /** Number of requests that wait for a Promise. */
   outstanding = 0;
+  holds = false;
+  held: Promise<unknown> | undefined = undefined;
 
   readonly #waiting: Uint8Array<ArrayBuffer>;
   readonly #startedUs: Float64Array<ArrayBuffer>;
   readonly #listeners: Listener[];
   readonly #settled: Settled;
+  /** The request of the Promise that is held. */
+  #heldId = -1;
   #closed = false;
 
   /** @param count The ids are 0 to `count` - 1. */
@@ -45,18 +64,44 @@ export class AsyncRequests {
    */
   wait(id: number, promise: PromiseLike<unknown>, startedUs: number): void {
     if (this.#waiting[id] !== 0) fail("a number is used by one request at a time");
-    const { fulfilled, rejected } = this.#listeners[id];
     // One of our own guards against a thenable that throws or settles twice.
     const own = isPlain(promise) ? promise : asPromise(promise);
-    own.then(fulfilled, rejected);
+    // Only one is held: the others would be unhandled, should they be rejected while it is awaited.
+    if (this.holds && this.held === undefined) {
+      this.held = own;
+      this.#heldId = id;
+    } else this.#listen(id, own);
     this.#waiting[id] = 1;
     this.#startedUs[id] = startedUs;
     this.outstanding++;
   }
 
+  #listen(id: number, promise: Promise<unknown>): void {
+    const { fulfilled, rejected } = this.#listeners[id];
+    promise.then(fulfilled, rejected);
+  }
+
+  listen(): void {
+    const { held } = this;
+    if (held === undefined) return;
+    this.held = undefined;
+    try {
+      this.#listen(this.#heldId, held);
+    } catch (thrown) {
+      this.#settle(this.#heldId, thrown, true);
+    }
+  }
+
+  settleHeld(value: unknown, isRejection: boolean): void {
+    if (this.held === undefined) fail("a Promise is held until it settles");
+    this.held = undefined;
+    if (!this.#closed) this.#settle(this.#heldId, value, isRejection);
+  }
+
   /** Gives up a request's Promise. `release` runs if it ever settles. */
   abandon(id: number, release: () => void): void {
     if (this.#waiting[id] === 0) fail("what is given up was waited for");
+    if (this.held !== undefined && this.#heldId === id) fail("and listened to");
     this.#listeners[id].release = release;
     this.#listeners[id] = new Listener(this, id);
     this.#waiting[id] = 0;
@@ -86,6 +131,10 @@ export class AsyncRequests {
   settle(listener: Listener, id: number, value: unknown, isRejection: boolean): void {
     if (this.#closed) return;
     if (listener.release !== undefined) return listener.release();
+    this.#settle(id, value, isRejection);
+  }
+
+  #settle(id: number, value: unknown, isRejection: boolean): void {
     if (this.#waiting[id] === 0) fail("a Promise settles once");
     this.#waiting[id] = 0;
     this.outstanding--;
@@ -111,6 +160,6 @@ class Listener {
 const { then } = Promise.prototype;
 
 /** Whether it is a Promise of the language whose `then` is the language's too. */
-function isPlain(promise: PromiseLike<unknown>): boolean {
+function isPlain(promise: PromiseLike<unknown>): promise is Promise<unknown> {
   return promise instanceof Promise && promise.then === then;
 }

@@ -106,3 +106,46 @@ Deno.test("AsyncRequests.close makes every Promise late and releases nothing", a
   await settled();
   assertEquals(outcomes, []);
 });
+
+Deno.test("AsyncRequests.holds + two Promises + one is held, the other listened to", async () => {
+  const { requests, outcomes } = noting(2);
+  requests.holds = true;
+  const first = Promise.resolve(1);
+  requests.wait(0, first, 0);
+  requests.wait(1, Promise.reject("no"), 0);
+  await settled();
+  assertEquals(requests.held, first);
+  assertEquals([outcomes.splice(0), requests.outstanding], [[["rejected", 1, "no"]], 1]);
+  requests.settleHeld(await first, false);
+  assertEquals([outcomes.splice(0), requests.outstanding], [[["fulfilled", 0, 1]], 0]);
+  assertEquals(requests.held, undefined);
+  requests.wait(0, first, 0);
+  assertEquals(requests.held, first);
+  requests.settleHeld("no", true);
+  assertEquals(outcomes, [["rejected", 0, "no"]]);
+});
+
+Deno.test("AsyncRequests.listen has a Promise that was held settle like the others", async () => {
+  const { requests, outcomes } = noting(1);
+  requests.holds = true;
+  const late = Promise.withResolvers<number>();
+  requests.wait(0, late.promise, 0);
+  assertThrows(() => requests.abandon(0, never), Error, "listened");
+  requests.listen();
+  assertEquals(requests.held, undefined);
+  const released: string[] = [];
+  requests.abandon(0, () => released.push("late"));
+  requests.wait(0, Promise.resolve(2), 0);
+  requests.listen();
+  late.resolve(1);
+  await settled();
+  assertEquals([outcomes.splice(0), released], [[["fulfilled", 0, 2]], ["late"]]);
+  const broken = Object.defineProperty(Promise.resolve(), "constructor", {
+    get() {
+      throw "no";
+    },
+  });
+  requests.wait(0, broken, 0);
+  requests.listen();
+  assertEquals([outcomes, requests.outstanding], [[["rejected", 0, "no"]], 0]);
+});

@@ -54,6 +54,8 @@ export class BytesHandler implements Handler, Settled {
   readonly #metadata: Metadata | undefined;
   readonly #zones: Zones | undefined;
   readonly #shared: SharedMemory | undefined;
+  /** The Promises of requests, if they may settle. */
+  readonly promises: AsyncRequests | undefined;
   readonly #async: AsyncRequests;
   /** The result of a request that waits, should it succeed. */
   readonly #full: Uint32Array<ArrayBuffer>;
@@ -77,6 +79,7 @@ export class BytesHandler implements Handler, Settled {
     this.#zones = parts.zones;
     this.#shared = parts.shared;
     this.#async = new AsyncRequests(parts.slots.count, this);
+    this.promises = parts.mayAwait ? this.#async : undefined;
     this.#full = new Uint32Array(parts.slots.count);
   }
 
@@ -154,7 +157,7 @@ export class BytesHandler implements Handler, Settled {
 
   #await(slot: number, promise: PromiseLike<unknown>, full: number): void {
     const slots = this.#slots;
-    if (!slots.timed) slots.begin(slot);
+    if (!slots.timed) slots.beginInBatch(slot);
     this.#async.wait(slot, promise, slots.startedUs(slot));
     this.#full[slot] = full;
     slots.stats(slot).inFlight++;

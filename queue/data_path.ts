@@ -8,6 +8,8 @@
  * @module
  */
 
+import type { HeldPromise } from "../disk/async_requests.ts";
+
 /** The data's location, as told to the driver in a slot's commands. Read for every command. */
 export interface SlotPlaces {
   /**
@@ -73,6 +75,8 @@ export interface DataPath extends Disposable {
 export interface Handler extends Disposable {
   /** Number of requests handled but not yet answered. */
   readonly outstanding: number;
+  /** The Promises of requests, if the handler may have some. */
+  readonly promises?: HeldPromise;
   /** The handler needs every request's start time, so all requests must be timed. */
   readonly timesAll?: boolean;
   /**

@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { HeldPromise } from "../disk/async_requests.ts";
 import { UBLK_IO_RES_ABORT, UBLK_IO_RES_NEED_GET_DATA, UBLK_IO_RES_OK } from "../uapi/ublk_io.ts";
 import { EBUSY } from "../uapi/errno.ts";
 import { monotonicUs } from "../uring/libc.ts";
@@ -105,7 +106,11 @@ export class QueueServer implements Disposable {
   readonly #wakePage: WakePage;
   #express: Express | undefined;
   #batches = 0;
+  /** The batch's completions, and the next of them to handle. */
+  #count = 0;
+  #next = 0;
   readonly #resizer: Resizer | undefined;
+  readonly #promises: HeldPromise | undefined;
   /** Every request is timed, because the handler needs its start time. */
   readonly #timesAll: boolean;
   /** The handler is told of the end of each batch. */
@@ -132,6 +137,7 @@ export class QueueServer implements Disposable {
     this.#parts = parts.parts;
     this.#path = parts.parts.path;
     this.#handler = parts.parts.handler;
+    this.#promises = this.#handler.promises;
     this.#timesAll = this.#handler.timesAll === true;
     this.#endsBatches = this.#handler.batchEnd !== undefined;
     this.#log = parts.log;
@@ -174,25 +180,40 @@ export class QueueServer implements Disposable {
     return this.lostErrno;
   }
 
+  /** The Promises of requests, if the handler may have some. */
+  get promises(): HeldPromise | undefined {
+    return this.#promises;
+  }
+
   /**
    * Handles every completion in the ring. Answers are queued; the next `enter` submits them.
-   * Allocates nothing, and throws only if an assertion fails.
+   * Allocates nothing, and throws only if an assertion fails. Pauses at a request whose Promise is
+   * held; {@linkcode proceed} goes on.
    *
-   * @returns The number of completions, apart from the tick.
+   * @returns The number of completions, apart from the tick; less if it pauses.
    */
   process(): number {
+    const slots = this.#slots;
+    slots.timed = (++this.#batches & (TIMED_BATCHES - 1)) === 0 || this.#timesAll ||
+      this.#log.level <= LOG_TRACE;
+    slots.mayFollow = slots.canFollow && !slots.timed && !this.#leaving && this.#drainUs === 0;
+    this.#count = this.ring.ready();
+    this.#next = 0;
+    this.ticked = false;
+    return this.proceed();
+  }
+
+  /** Goes on with a batch. See {@linkcode process}. */
+  proceed(): number {
     const ring = this.ring;
     const cqes = ring.cqes;
     const slots = this.#slots;
     const path = this.#path;
+    const promises = this.#promises;
     const { control } = this;
-    slots.timed = (++this.#batches & (TIMED_BATCHES - 1)) === 0 || this.#timesAll ||
-      this.#log.level <= LOG_TRACE;
-    slots.mayFollow = slots.canFollow && !slots.timed && !this.#leaving && this.#drainUs === 0;
-    const count = ring.ready();
-    this.ticked = false;
+    const count = this.#count;
     const express = count >= EXPRESS_FROM && !slots.timed ? this.#express : undefined;
-    for (let nth = 0; nth < count; nth++) {
+    for (let nth = this.#next; nth < count; nth++) {
       if (express !== undefined) {
         nth = express(nth, count);
         control[PROGRESS]++;
@@ -236,11 +257,16 @@ export class QueueServer implements Disposable {
         this.#handler.woken!(result);
         control[PROGRESS]++;
       }
+      if (promises !== undefined && promises.held !== undefined) {
+        this.#next = nth + 1;
+        return nth;
+      }
     }
     ring.seen(count);
     if (this.#endsBatches) this.#handler.batchEnd!();
     slots.flush();
     slots.timed = false;
+    slots.endBatch();
     const done = this.ticked ? count - 1 : count;
     if (done > 0) slots.countBatch(done);
     return done;

@@ -28,7 +28,7 @@ import type { SharedBuffer } from "./shared_memory.ts";
 import type { OwnedQueue, Slots, SlotsOptions } from "./slots.ts";
 import { QueueStats } from "./stats.ts";
 import { findMeter } from "./meter.ts";
-import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
+import { serveBlocking, serveInEventLoop, serveWithTelemetry } from "./wait.ts";
 
 /** A thread's share of one queue. */
 export interface QueueShare {
@@ -213,7 +213,7 @@ export function prepareServing(
     async run(): Promise<number> {
       try {
         if (eventLoop) await serveInEventLoop(server, order.completionsFd, order.deadlineMs);
-        else if (findMeter() !== undefined) await serveInTurns(server);
+        else if (findMeter() !== undefined) await serveWithTelemetry(server);
         else serveBlocking(server);
         return server.lostErrno;
       } finally {

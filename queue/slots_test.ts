@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { mockBackend } from "../testing.ts";
 import { openMemory } from "../tests/memory_disk.ts";
 import { QueueRig } from "../tests/queue_rig.ts";
@@ -13,6 +13,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import { KIND_IO } from "./slots.ts";
 import { AssertionError } from "../uapi/error.ts";
+import { monotonicUs } from "../uring/libc.ts";
 
 const CHAR_FD = 3;
 const BYTES = 4096;
@@ -105,4 +106,21 @@ Deno.test("Slots.returned + more than the kernel was given + an assertion fails"
   slots.commandReturned();
   assertEquals(slots.live, 0);
   assertThrows(() => slots.commandReturned(), AssertionError, "no more commands than it was given");
+});
+
+Deno.test("Slots.beginInBatch reads the clock once per batch", () => {
+  using rig = new QueueRig({ backend: mockBackend() });
+  const { slots } = rig;
+  const untilLater = () => {
+    const startUs = monotonicUs();
+    while (monotonicUs() === startUs);
+  };
+  slots.beginInBatch(0);
+  untilLater();
+  slots.beginInBatch(1);
+  assertEquals(slots.startedUs(1), slots.startedUs(0));
+  slots.endBatch();
+  untilLater();
+  slots.beginInBatch(2);
+  assert(slots.startedUs(2) > slots.startedUs(0));
 });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { HeldPromise } from "../disk/async_requests.ts";
 import { resetEventFd, turnOfEventLoop } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
 import { registerEventFd } from "../uring/register.ts";
@@ -28,11 +29,10 @@ export function serveBlocking(server: QueueServer): void {
 }
 
 /**
- * As {@linkcode serveBlocking}, but gives the event loop a turn several times a second. With Deno's
- * telemetry on, each export waits for every thread's event loop, and so does the end of the
- * process.
+ * As {@linkcode serveBlocking}, but gives the event loop a turn several times a second, for Deno's
+ * telemetry: each export waits for every thread's event loop, and so does the end of the process.
  */
-export async function serveInTurns(server: QueueServer): Promise<void> {
+export async function serveWithTelemetry(server: QueueServer): Promise<void> {
   const ring = server.ring;
   let turnMs = performance.now();
   while (server.running) {
@@ -84,43 +84,138 @@ export async function serveInEventLoop(
   const { ring } = server;
   registerEventFd(ring, eventfd);
   await using completions = new PolledFd(eventfd);
-  using sleeper = new Sleeper(server, completions, deadlineMs);
+  using loop = new EventLoop(server, eventfd, completions, deadlineMs);
   using _loop = countLoop();
   ring.signals(false);
-  // Completions since the event loop had its last turn.
-  let count = 0;
-  while (server.running) {
-    server.flush();
-    const blocks = server.outstanding === 0 && loops === 1;
-    if (blocks) {
-      server.startTick();
-      server.sleep();
-      ring.enter(1);
-      server.awake();
-    } else ring.enter(0);
-    const done = server.process();
-    let { ticked } = server;
-    count += done;
-    for (let turn = 0; turn < SETTLING_TURNS && server.outstanding > 0; turn++) await undefined;
-    if (!ticked && (done > 0 || blocks)) {
-      server.startTick();
-      continue;
-    }
-    // From here on completions signal, also to the watch, should this thread get stuck in code of
-    // its event loop. Those posted before have not.
-    ring.signals(true);
-    server.flush();
-    ring.enter(0);
-    const late = server.process();
-    ticked ||= server.ticked;
-    if (!server.running) break;
-    await (late > 0 || ticked && count > 0 ? sleeper.turn() : sleeper.sleep());
-    ring.signals(false);
-    resetEventFd(eventfd);
-    count = 0;
-  }
+  await loop.serve();
   server.finish();
   server.check();
+}
+
+/** The loop of {@linkcode serveInEventLoop}. */
+class EventLoop implements Disposable {
+  readonly #server: QueueServer;
+  readonly #eventfd: number;
+  readonly #promises: HeldPromise | undefined;
+  readonly #sleeper: Sleeper;
+  readonly #over = Promise.withResolvers<void>();
+  /** Number of the run that serves. One that waits for a request's Promise is left behind. */
+  #run = 0;
+  /** The run that serves waits for the Promise that is held. */
+  #isWaiting = false;
+  /** Promises of the last batch settled at once, so those of the next are awaited one by one. */
+  #arePrompt = true;
+  /** Runs in the next turn of the event loop, if there is one. */
+  #guard: ReturnType<typeof setImmediate> | undefined;
+
+  constructor(server: QueueServer, eventfd: number, completions: PolledFd, deadlineMs: number) {
+    this.#server = server;
+    this.#eventfd = eventfd;
+    this.#promises = server.promises;
+    this.#sleeper = new Sleeper(server, completions, deadlineMs, this.#takeOver);
+  }
+
+  /** Serves until the device is gone. */
+  serve(): Promise<void> {
+    this.#start();
+    return this.#over.promise;
+  }
+
+  #start(): void {
+    this.#serve(++this.#run).catch(this.#over.reject);
+  }
+
+  async #serve(run: number): Promise<void> {
+    const server = this.#server;
+    const promises = this.#promises;
+    const { ring } = server;
+    // Completions since the event loop had its last turn.
+    let count = 0;
+    while (server.running) {
+      server.flush();
+      const blocks = server.outstanding === 0 && loops === 1;
+      if (blocks) {
+        server.startTick();
+        server.sleep();
+        ring.enter(1);
+        server.awake();
+      } else ring.enter(0);
+      if (promises !== undefined) promises.holds = this.#arePrompt;
+      let done = server.process();
+      if (promises !== undefined) {
+        for (let held = promises.held; held !== undefined; held = promises.held) {
+          let value: unknown;
+          let isRejection = false;
+          this.#isWaiting = true;
+          this.#guard ??= setImmediate(this.#guarded);
+          try {
+            value = await held;
+          } catch (reason) {
+            value = reason;
+            isRejection = true;
+          }
+          if (run !== this.#run) return;
+          this.#isWaiting = false;
+          promises.settleHeld(value, isRejection);
+          done = server.proceed();
+        }
+      }
+      let { ticked } = server;
+      count += done;
+      if (server.outstanding > 0) {
+        for (let turn = 0; turn < SETTLING_TURNS && server.outstanding > 0; turn++) await undefined;
+        this.#arePrompt = server.outstanding === 0;
+      }
+      if (!ticked && (done > 0 || blocks)) {
+        server.startTick();
+        continue;
+      }
+      // From here on completions signal, also to the watch, should this thread get stuck in code of
+      // its event loop. Those posted before have not.
+      ring.signals(true);
+      if (promises !== undefined) promises.holds = false;
+      server.flush();
+      ring.enter(0);
+      const late = server.process();
+      ticked ||= server.ticked;
+      if (!server.running) break;
+      await (late > 0 || ticked && count > 0 ? this.#sleeper.turn() : this.#sleeper.sleep());
+      ring.signals(false);
+      resetEventFd(this.#eventfd);
+      count = 0;
+    }
+    this.#over.resolve();
+  }
+
+  readonly #guarded = (): void => {
+    this.#guard = undefined;
+    this.#takeOver();
+  };
+
+  /**
+   * Serves on if the loop waits for a Promise. All microtasks have run, so the Promise is really
+   * outstanding. A new run of the loop leaves the waiting one behind.
+   */
+  readonly #takeOver = (): void => {
+    if (!this.#isWaiting) return;
+    this.#isWaiting = false;
+    this.#arePrompt = false;
+    try {
+      this.#promises!.holds = false;
+      this.#promises!.listen();
+      this.#server.proceed();
+    } catch (error) {
+      this.#run++;
+      return this.#over.reject(error);
+    }
+    this.#start();
+  };
+
+  [Symbol.dispose](): void {
+    this.#run++;
+    clearImmediate(this.#guard);
+    this.#sleeper[Symbol.dispose]();
+  }
 }
 
 function countLoop(): Disposable {
@@ -138,10 +233,18 @@ class Sleeper implements Disposable {
   /** Somebody waits for the eventfd. One wait serves many sleeps, because each costs a thread. */
   #listens = false;
   #asleep: PromiseWithResolvers<void> | undefined;
+  /** Has the loop serve on, should it wait for a Promise. */
+  readonly #takeOver: () => void;
 
-  constructor(server: QueueServer, completions: PolledFd, deadlineMs: number) {
+  constructor(
+    server: QueueServer,
+    completions: PolledFd,
+    deadlineMs: number,
+    takeOver: () => void,
+  ) {
     this.#server = server;
     this.#completions = completions;
+    this.#takeOver = takeOver;
     this.#periodMs = Math.max(10, Math.min(1000, deadlineMs / CHECKS_PER_DEADLINE));
   }
 
@@ -194,6 +297,7 @@ class Sleeper implements Disposable {
     const server = this.#server;
     // The tick proves that this thread is not stuck in a backend method.
     server.control[CONTROL_PROGRESS]++;
+    this.#takeOver();
     server.guard(() => server.expire());
     // Wake the loop if a late answer has ended the service, or could not be submitted because the
     // kernel was short of memory.

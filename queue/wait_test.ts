@@ -6,7 +6,7 @@ import type { FakeRequest } from "../tests/fake_request.ts";
 import { RIG_CASES, RING_FAULTS } from "../tests/rig_cases.ts";
 import { eachSeed } from "../tests/seeds.ts";
 import { nextTurn, QueueRig, type RigOptions } from "../tests/queue_rig.ts";
-import { ETIME, ETIMEDOUT } from "../uapi/errno.ts";
+import { EIO, ETIME, ETIMEDOUT } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { Dice } from "../uapi/dice.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
@@ -20,7 +20,7 @@ import {
   THREAD_IN_USER,
 } from "./control_block.ts";
 import { KIND_TICK, KIND_WAKE } from "./slots.ts";
-import { serveBlocking, serveInEventLoop, serveInTurns } from "./wait.ts";
+import { serveBlocking, serveInEventLoop, serveWithTelemetry } from "./wait.ts";
 
 /** Fails if the service does not end, instead of hanging. */
 async function within(promise: Promise<unknown>): Promise<void> {
@@ -56,7 +56,7 @@ Deno.test("serveBlocking serves until the device is gone, and sleeps only in the
   assert(states.length >= 50 && states.every((state) => state === THREAD_IN_USER));
 });
 
-Deno.test("serveInTurns lets the event loop have its turns, and serves all the same", async () => {
+Deno.test("serveWithTelemetry lets the event loop have its turns, and serves all the same", async () => {
   const rig = new QueueRig({ backend: mockBackend({ synchronous: true }) }).fetch();
   using _ = rig;
   let turns = 0;
@@ -70,7 +70,7 @@ Deno.test("serveInTurns lets the event loop have its turns, and serves all the s
     else if (waits === 40) rig.ublk.stop();
     return enterTimeout(...parts);
   };
-  await within(serveInTurns(rig.server));
+  await within(serveWithTelemetry(rig.server));
   clearInterval(timer);
   rig.assertStopped();
   assert(turns >= 2 && turns < waits, `${turns} turns`);
@@ -226,6 +226,115 @@ for (const [what, isStuck] of [["answers at once", false], ["holds a request", t
     const period = 11;
     assert(turns >= enters / period / 2, `${turns} turns`);
     assert(most <= 5 * period, `${most} times in the kernel without a turn`);
+  });
+}
+
+Deno.test("serveInEventLoop + the first Promise of a batch is outstanding + the others are answered", async () => {
+  const late: PromiseWithResolvers<void>[] = [];
+  const calls: number[] = [];
+  const backend = {
+    ...mockBackend(),
+    readAt: (_buffer: Uint8Array, offset: number): Promise<void> => {
+      calls.push(offset / 4096);
+      if (offset > 0) return offset === 4096 ? Promise.reject(new Error("no")) : Promise.resolve();
+      late.push(Promise.withResolvers<void>());
+      return late.at(-1)!.promise;
+    },
+  };
+  using it = eventRig(backend, { depth: 4 });
+  const { rig } = it;
+  const served = it.serve(20_000);
+  for (let round = 0; round < 3; round++) {
+    const all = [0, 1, 2].map((nth) => rig.ublk.submitIo(0, { ...READ, sector: nth * 8 }));
+    await within(Promise.all([all[1].done, all[2].done]));
+    assertEquals(all.map(({ result }) => result), [undefined, -EIO, 4096]);
+    // The slots of those answered are used again before the outstanding Promise settles.
+    const more = [1, 2].map((nth) => rig.ublk.submitIo(0, { ...READ, sector: nth * 8 }));
+    await within(Promise.all(more.map(({ done }) => done)));
+    assertEquals(more.map(({ result }) => result), [-EIO, 4096]);
+    late[round].resolve();
+    await within(all[0].done);
+    assertEquals(all[0].result, 4096);
+  }
+  assertEquals(calls, Array(3).fill([0, 1, 2, 1, 2]).flat());
+  rig.ublk.stop();
+  await within(served);
+  rig.assertStopped();
+});
+
+Deno.test("serveInEventLoop handles a request after the Promise of the one before has settled", async () => {
+  const [LATE, PROMPT_AGAIN] = [64 << 10, 128 << 10];
+  const events: string[] = [];
+  const readAt = async (_buffer: Uint8Array, offset: number) => {
+    if (offset === LATE) return new Promise<void>((resolve) => setTimeout(resolve, 1));
+    if (offset === PROMPT_AGAIN) return;
+    events.push(`begin ${offset / 4096}`);
+    for (let turn = 0; turn < 30; turn++) await undefined;
+    events.push(`end ${offset / 4096}`);
+  };
+  using it = eventRig({ ...mockBackend(), readAt }, { depth: 4 });
+  const { rig } = it;
+  const served = it.serve(20_000);
+  for (let round = 0; round < 2; round++) {
+    const all = [0, 1, 2].map((nth) => rig.ublk.submitIo(0, { ...READ, sector: nth * 8 }));
+    await within(Promise.all(all.map(({ done }) => done)));
+    assertEquals(events.splice(0), [0, 1, 2].flatMap((nth) => [`begin ${nth}`, `end ${nth}`]));
+    // A Promise that is outstanding ends this, and one that settles at once begins it again.
+    for (const offset of [LATE, PROMPT_AGAIN]) {
+      await within(rig.ublk.submitIo(0, { ...READ, sector: offset / 512 }).done);
+    }
+  }
+  // Each is timed, also those that share a reading of the clock.
+  assertEquals(rig.stats().latency.read.count, 10);
+  assert(rig.stats().latency.read.maxUs > 0);
+  rig.ublk.stop();
+  await within(served);
+});
+
+/** Answers that are no plain Promises, or break the rules of one. */
+const ODD: Record<string, [answer: () => unknown, result: number]> = {
+  "a method that throws after an await": [async () => {
+    await undefined;
+    throw new Error("no");
+  }, -EIO],
+  "a thenable that settles twice": [
+    () => ({
+      then: (resolve: (value: void) => void) => {
+        resolve();
+        resolve();
+      },
+    }),
+    4096,
+  ],
+  "a thenable that throws": [() => ({
+    then: () => {
+      throw new Error("no");
+    },
+  }), -EIO],
+  "a Promise whose constructor cannot be read": [
+    () =>
+      Object.defineProperty(Promise.resolve(), "constructor", {
+        get() {
+          throw new Error("no");
+        },
+      }),
+    -EIO,
+  ],
+};
+
+for (const [what, [answer, result]] of Object.entries(ODD)) {
+  Deno.test(`serveInEventLoop answers each request once, by ${what}`, async () => {
+    using it = eventRig({ ...mockBackend(), readAt: answer as () => Promise<void> }, { depth: 4 });
+    const { rig } = it;
+    const served = it.serve(20_000);
+    for (let round = 0; round < 2; round++) {
+      const requests = [1, 2, 3].map(() => rig.ublk.submitIo(0, READ));
+      await within(Promise.all(requests.map(({ done }) => done)));
+      assertEquals(requests.map((request) => request.result), Array(3).fill(result));
+    }
+    rig.ublk.stop();
+    await within(served);
+    rig.assertStopped();
   });
 }
 
