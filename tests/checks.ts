@@ -44,6 +44,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   "queue/metadata_test.ts": "looks what is mapped where",
   "queue/ring_reads_test.ts": "looks what is mapped where",
   "queue/wait_test.ts": "counts descriptors",
+  "volume/map/arena_test.ts": "measures the process's memory, and what is mapped where",
   "vm/turns_test.ts": "takes locks, which are the process's",
 };
 

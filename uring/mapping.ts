@@ -21,7 +21,11 @@ const MAP_POPULATE = 0x8000;
 const MADV_DONTNEED = 4;
 /** `MADV_DONTNEED` that also works on locked memory. Linux 5.18. */
 const MADV_DONTNEED_LOCKED = 24;
+const MADV_HUGEPAGE = 14;
 const MADV_NOHUGEPAGE = 15;
+
+/** The size of a huge page in bytes, on x86-64. */
+export const HUGE_PAGE_BYTES = 2 << 20;
 
 /** The smallest page size of Linux in bytes. Request sizes are multiples of it. */
 export const PAGE_BYTES = 4096;
@@ -163,6 +167,14 @@ export class Mapping implements Disposable {
   #unmap(): void {
     if (libc().munmap(BigInt(this.address), BigInt(this.bytes)) < 0) throw syscallError("munmap");
   }
+}
+
+/** Asks for huge pages where memory is touched for the first time. The kernel may have none. */
+export function adviseHugePages(address: number, bytes: number): void {
+  assert(address > 0 && address % HUGE_PAGE_BYTES === 0, "a huge page begins there");
+  assert(bytes > 0 && bytes % HUGE_PAGE_BYTES === 0, "they are whole");
+  // A kernel without transparent huge pages returns EINVAL, which is fine.
+  libc().madvise(BigInt(address), BigInt(bytes), MADV_HUGEPAGE);
 }
 
 /** Frees the pages of a private mapping. They read as zeroes from now on. */

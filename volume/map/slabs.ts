@@ -13,6 +13,7 @@
  */
 
 import { assert, fail } from "../../uapi/error.ts";
+import { Arena } from "./arena.ts";
 
 // Words of a span's record.
 const CLASS = 0;
@@ -55,9 +56,12 @@ export interface SlabSizes {
   readonly spanWords: number;
   /** Words of a block of each class, rising. */
   readonly classWords: readonly number[];
-  /** The logarithm of a piece's words, rounded up. */
+  /** The logarithm of a piece's words. */
   readonly pieceBits: number;
 }
+
+/** So many pieces lie anywhere: a small map must not take huge pages. Those after are in an arena. */
+const SMALL_PIECES = 8;
 
 /** An allocator of blocks of words. */
 export class Slabs {
@@ -76,6 +80,7 @@ export class Slabs {
   /** For each class the first span with room, or 0. */
   readonly #roomy: Int32Array<ArrayBuffer>;
   readonly #records: (Piece | undefined)[] = [undefined];
+  readonly #arena: Arena;
   /** Numbers of pieces that were given back. */
   readonly #vacant: number[] = [];
   /** No piece with a lower number has a free span. */
@@ -92,6 +97,7 @@ export class Slabs {
     this.#classWords = Int32Array.from(classWords);
     this.#blocksPerSpan = this.#classWords.map((words) => Math.floor(spanWords / words));
     this.#roomy = new Int32Array(classWords.length);
+    this.#arena = new Arena(1 << pieceBits);
     assert(this.#spansPerPiece > 0, "a piece has a span");
     assert(this.#blocksPerSpan.every((blocks) => blocks > 0), "a block fits into a span");
   }
@@ -207,7 +213,7 @@ export class Slabs {
     const number = this.#vacant.pop() ?? this.pieces.length;
     if (number >= 2 ** (32 - this.bits)) fail("32 bits address the memory of a map");
     const piece = new Piece(number, this.#spansPerPiece);
-    const words = new Int32Array(this.#spansPerPiece * this.#spanWords);
+    const words = number <= SMALL_PIECES ? new Int32Array(1 << this.bits) : this.#arena.take();
     this.pieces[number] = words;
     this.#records[number] = piece;
     this.bytes += words.byteLength + piece.spans.byteLength;
@@ -215,7 +221,9 @@ export class Slabs {
   }
 
   #givePiece(piece: Piece): void {
-    this.bytes -= this.pieces[piece.number].byteLength + piece.spans.byteLength;
+    const words = this.pieces[piece.number];
+    this.bytes -= words.byteLength + piece.spans.byteLength;
+    if (piece.number > SMALL_PIECES) this.#arena.give(words);
     this.pieces[piece.number] = NONE;
     this.#records[piece.number] = undefined;
     this.#vacant.push(piece.number);

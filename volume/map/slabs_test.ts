@@ -1,12 +1,16 @@
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
 import { eachSeed } from "../../tests/seeds.ts";
 import { Dice } from "../../uapi/dice.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
 import { Slabs } from "./slabs.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+openAllOfLibc();
 
 const CLASS_WORDS = [3, 7, 20, 50];
 
 /** Small pieces, so that many come and go. */
-const slabsOf = () => new Slabs({ spanWords: 50, classWords: CLASS_WORDS, pieceBits: 9 });
+const slabsOf = () => new Slabs({ spanWords: 50, classWords: CLASS_WORDS, pieceBits: 10 });
 
 Deno.test("Slabs + blocks that are taken + never overlap, and keep their words", async (t) => {
   await eachSeed(t, 100, (seed) => {
@@ -32,7 +36,7 @@ Deno.test("Slabs + blocks that are taken + never overlap, and keep their words",
       } else if (taken.length > 0) give(dice.draw(taken.length));
     }
     while (taken.length > 0) give(dice.draw(taken.length));
-    assertLessOrEqual(slabs.bytes, 2500, "one piece is spare");
+    assertLessOrEqual(slabs.bytes, 5000, "one piece is spare");
   });
 });
 
