@@ -27,13 +27,15 @@ import { hardwareTables, measureHardware } from "./hardware.ts";
 import { mapTable, measureMap } from "./map.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { volumeTable } from "./volume.ts";
+import { rowsTable } from "./volume_rows.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
 const USAGE = `usage: deno task bench [ring|map|volume|hardware|kinds|speed|start]… [OPTION…]
 
   ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
   map       a volume's block map: CPU per insert and lookup, and memory
-  volume    a volume's engine on the disk of this folder, beside fio; needs 2 GiB and fio
+  volume    a volume's engine on the disk of this folder, beside fio, how long
+            it takes to open, and what it writes besides data; needs 5 GiB and fio
   hardware  CPU per request of each kind of backend beside a server in C, its garbage, and how
             late its timers are, on this machine's kernel (6.7 or newer) without ublk; needs gcc
   kinds     in a guest whose clock counts instructions: each kind of backend against our RAM
@@ -67,6 +69,14 @@ const VOLUME_PLANS = {
   quick: { rounds: 3, writes: 60_000, segments: 6 },
 };
 
+const ROWS_PLANS = {
+  full: {
+    ...{ rounds: 5, commits: 9, mebibytes: 512, segments: 8 },
+    opens: [[1e6, 0.5], [1e7, 4]],
+  },
+  quick: { rounds: 3, opens: [[1e6, 0.5]], commits: 2, mebibytes: 128, segments: 3 },
+} as const;
+
 const HARDWARE_PLANS = {
   full: { rounds: 5, warm: 60_000, requests: 60_000, garbageRequests: 500_000, probeMs: 10_000 },
   quick: { rounds: 3, warm: 60_000, requests: 20_000, garbageRequests: 200_000, probeMs: 3_000 },
@@ -93,6 +103,8 @@ async function volume(size: "full" | "quick"): Promise<void> {
   try {
     const table = await volumeTable(VOLUME_PLANS[size], folder);
     section("A volume's engine on this machine's disk", await hostConditions(), table);
+    const rows = await rowsTable(ROWS_PLANS[size], folder);
+    section("A volume's store and journal on this machine's disk", await hostConditions(), rows);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -152,7 +152,7 @@ export const ROOMS: readonly Room[] = [
   },
   { name: "vm", imports: [] },
   { name: "bench/bed", imports: [...DISKS, "queue", "door"] },
-  { name: "bench", imports: [...DISKS, "volume", "vm", "bench/bed"] },
+  { name: "bench", imports: [...DISKS, "store", "volume", "vm", "bench/bed"] },
   { name: "demo", imports: ["vm", "disk/size.ts", "cmd/line/args.ts"] },
   {
     name: "tests",
