@@ -32,7 +32,7 @@ const MEASURES: Record<string, readonly [unit: string, goal: number | undefined]
   "the same in a JavaScript Map ": ["µs", undefined],
   "memory per extent": ["bytes", 40],
   "most memory per extent while it filled": ["bytes", 40],
-  "one random read of as much memory": ["µs", undefined],
+  "one random read of as much memory, in pages of 4 KiB": ["µs", undefined],
   "longest insert": ["ms", 1],
   "load": ["s", 2],
   "going over all extents": ["µs", undefined],
@@ -117,7 +117,11 @@ function randomWrites(extents: number, operations: number, round: number, note: 
   if (sum !== operations) throw new Error(`${sum} blocks were found`);
   note("random lookup", us / operations, extents);
   note("longest insert", longestMs(map, blocks, operations), extents);
-  note("one random read of as much memory", randomReads(map.bytes, operations), extents);
+  note(
+    "one random read of as much memory, in pages of 4 KiB",
+    randomReads(map.bytes, operations),
+    extents,
+  );
   const runs = runsOf(map, extents, note);
   note("removal of all", cpuUs(() => map.remove(0, DISK)) / 1e6, extents);
   if (map.extents !== 0) throw new Error("extents are left");

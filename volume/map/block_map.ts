@@ -2,8 +2,8 @@
  * The block map of a volume, in memory: for each block of the disk the place of its newest data.
  *
  * The disk is cut into leaves of 4 MiB (`leaves.ts`), and a tree finds a leaf by its number
- * (`directory.ts`). Both lie in typed arrays that grow by half a megabyte (`slabs.ts`). No operation
- * makes garbage, and none copies more than a leaf.
+ * (`directory.ts`). Both lie in typed arrays that grow by half a megabyte (`slabs.ts`), those of a
+ * large map in huge pages (`arena.ts`). No operation makes garbage, and none copies more than a leaf.
  *
  * @module
  */
