@@ -12,7 +12,7 @@ import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import { openRing } from "../uring/open_ring.ts";
 import type { Ring } from "../uring/ring.ts";
-import { prepFsync, prepRead, prepTimeout, prepWrite } from "../uring/sqe.ts";
+import { prepFsync, prepRead, prepTimeout, prepWrite, writeDurably } from "../uring/sqe.ts";
 
 /** The requests of a run. */
 export interface WriteLoad {
@@ -66,6 +66,40 @@ export class BenchHost implements EngineHost, Disposable {
   #listen(): void {
     if (this.#engine.wakeFd === undefined) return;
     prepRead(this.#ring, this.#engine.wakeFd, this.#wake.address, 8, 0, 0, WAKE);
+  }
+
+  /**
+   * Has so many jobs write at random places, each with a FLUSH after each write, and one request at a
+   * time.
+   *
+   * @returns Seconds.
+   */
+  runJobs({ depth, bytes, writes, size }: Omit<WriteLoad, "flushEvery">): number {
+    assert(depth <= this.requests, "there are so many requests");
+    this.#bytes = bytes;
+    const places = Math.floor(size / bytes);
+    let state = 12345;
+    let made = 0;
+    this.#answered = 0;
+    this.#ops.fill(UBLK_IO_OP_FLUSH);
+    // A job is a request, and what was answered goes on.
+    this.#free.length = depth;
+    const start = monotonicUs();
+    while (this.#answered < 2 * writes) {
+      for (const request of this.#free.splice(0)) {
+        if (this.#ops[request] === UBLK_IO_OP_WRITE) this.#ops[request] = UBLK_IO_OP_FLUSH;
+        else if (made++ < writes) {
+          state = Math.imul(state, 1664525) + 1013904223 >>> 0;
+          this.#ops[request] = UBLK_IO_OP_WRITE;
+          this.#offsets[request] = state % places * bytes;
+        } else continue;
+        this.#engine.request(request);
+      }
+      this.#engine.batchEnd();
+      if (this.#free.length === 0 && this.#answered < 2 * writes) this.#turn();
+    }
+    assert(this.#failed === 0, "all writes were made and answered");
+    return (monotonicUs() - start) / 1e6;
   }
 
   /** Makes all requests of a load, at random places. @returns Seconds. */
@@ -163,9 +197,11 @@ export class BenchHost implements EngineHost, Disposable {
     fd: number,
     offset: number,
     token: number,
+    durable = false,
   ): void {
     this.#ring.reserve(1);
-    prepWrite(this.#ring, fd, memory.address + at, length, offset, token, OPERATION);
+    const sqe = prepWrite(this.#ring, fd, memory.address + at, length, offset, token, OPERATION);
+    if (durable) writeDurably(this.#ring, sqe);
   }
 
   sync(fd: number, token: number): void {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { queueFolder } from "../uring/device_queue.ts";
 import { smallText } from "../uring/file.ts";
 import type { Topology } from "./backend.ts";
 
@@ -29,7 +30,7 @@ const MAX_BYTES = 2 ** 28;
 /** Reads the limits of a block device by its `major:minor`; undefined without sysfs. */
 export function deviceLimits(device: string): DeviceLimits | undefined {
   const own = `/sys/dev/block/${device}`;
-  const queue = queueOf(device);
+  const queue = queueFolder(device);
   const number = (file: string) => Number(smallText(file) ?? 0);
   const blockSize = number(`${queue}/logical_block_size`);
   if (blockSize === 0) return undefined;
@@ -55,13 +56,7 @@ export function deviceLimits(device: string): DeviceLimits | undefined {
 
 /** Whether a device, by `major:minor`, rotates. False if it is no block device: network, memory. */
 export function rotates(device: string): boolean {
-  return smallText(`${queueOf(device)}/rotational`)?.trim() === "1";
-}
-
-/** The device's queue folder in sysfs. A partition uses its disk's. */
-function queueOf(device: string): string {
-  const own = `/sys/dev/block/${device}`;
-  return smallText(`${own}/partition`) === undefined ? `${own}/queue` : `${own}/../queue`;
+  return smallText(`${queueFolder(device)}/rotational`)?.trim() === "1";
 }
 
 /**

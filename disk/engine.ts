@@ -82,7 +82,11 @@ export interface EngineHost {
     offset: number,
     token: number,
   ): void;
-  /** `pwrite` from the engine's own memory, from its byte `at`. */
+  /**
+   * `pwrite` from the engine's own memory, from its byte `at`. With `durable`, the bytes that it
+   * writes are durable once it completes (`RWF_DSYNC`), and nothing else: earlier writes to the
+   * file may still be lost.
+   */
   write(
     memory: EngineMemory,
     at: number,
@@ -90,6 +94,7 @@ export interface EngineHost {
     fd: number,
     offset: number,
     token: number,
+    durable?: boolean,
   ): void;
   /** `fdatasync`. */
   sync(fd: number, token: number): void;

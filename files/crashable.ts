@@ -121,6 +121,10 @@ export class CrashableProcess implements Files {
     );
   }
 
+  hasCheapDurability(): boolean {
+    return this.#machine.hasCheapDurability;
+  }
+
   boot(): string {
     return this.#machine.boot;
   }
@@ -180,6 +184,13 @@ export class CrashableFile implements File {
     if (offset % sector !== 0 || buffer.length % sector !== 0) throw fileError(operation, EINVAL);
     const bytes = Math.min(most, buffer.length);
     return buffer.subarray(0, Math.max(sector, bytes - bytes % sector));
+  }
+
+  writeDurably(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
+    // Two operations, since the power may be cut in between.
+    const length = this.writeAt(buffer, offset);
+    this.#operate("sync", () => this.contents.syncRange(offset, length), { offset, length });
+    return length;
   }
 
   sync(): void {

@@ -21,6 +21,7 @@
  */
 
 import { ENOSPC } from "../uapi/errno.ts";
+import { assert } from "../uapi/error.ts";
 import type { Dice } from "../uapi/dice.ts";
 import { fileError } from "./file_error.ts";
 
@@ -183,6 +184,22 @@ export class Contents {
       if (last !== undefined) put(this.#durable, sector, last.sector);
     }
     this.#settle();
+  }
+
+  /**
+   * Makes the sectors of a range durable, and nothing else. There must be no change of metadata that
+   * this would have to wait for.
+   */
+  syncRange(offset: number, length: number): void {
+    const hasMetadata = this.#metadata.length > 0 || this.#lengths.length > 0;
+    assert(!hasMetadata, "bytes that the file has are written over");
+    const end = Math.ceil((offset + length) / SECTOR_BYTES);
+    for (let sector = Math.floor(offset / SECTOR_BYTES); sector < end; sector++) {
+      const last = this.#versions.get(sector)?.at(-1);
+      if (last === undefined) continue;
+      put(this.#durable, sector, last.sector);
+      this.#versions.delete(sector);
+    }
   }
 
   /** Fails a sync: a part of the changes becomes durable, the rest is lost. */

@@ -58,6 +58,8 @@ export class CrashableMachine {
   sectorBytes = 1;
   /** Whether the filesystem supports changing the allocation of a range. */
   allocates = true;
+  /** Whether durable writes cost about as much as others. */
+  hasCheapDurability = false;
   readonly #names = new Names();
   readonly #space: { free: number };
   readonly #open = new Map<Contents, Set<HeldContents>>();

@@ -66,6 +66,29 @@ Deno.test("a power cut takes nothing that was synced", () => {
   assertEquals([...found], ["2,2,1"]);
 });
 
+Deno.test("a power cut takes nothing that was written durably, but anything else", () => {
+  const found = outcomes((file) => {
+    writeWhole(file, sector(2, 2), 0);
+    file.writeDurably(sector(3, 2), SECTOR_BYTES);
+    writeWhole(file, sector(4), 2 * SECTOR_BYTES);
+  });
+  assertEquals([...found].sort(), ["1,3,3,1", "1,3,4,1", "2,3,3,1", "2,3,4,1"]);
+});
+
+Deno.test("a durable write that fails, or during which the power is cut, is a plain one", () => {
+  const plain = ["1,1,1,1", "1,2,1,1", "2,1,1,1", "2,2,1,1"];
+  const failed = outcomes((file, machine) => {
+    machine.faults = ({ name }) => name === "sync" ? { errno: EIO } : undefined;
+    assertThrows(() => file.writeDurably(sector(2, 2), 0), UblkError, "EIO");
+  });
+  assertEquals([...failed].sort(), plain);
+  const cut = outcomes((file, machine) => {
+    machine.endsAt = machine.operations + 2;
+    assertThrows(() => file.writeDurably(sector(2, 2), 0), ProcessEnded);
+  });
+  assertEquals([...cut].sort(), plain);
+});
+
 Deno.test("a kill keeps all that was written", () => {
   const found = outcomes((file) => writeWhole(file, sector(2, 2), 0), "kill");
   assertEquals([...found], ["2,2,1,1"]);

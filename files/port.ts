@@ -94,6 +94,13 @@ export interface File extends Disposable {
    */
   writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number;
   /**
+   * Writes over bytes that the file has, as `writeAt` does, and returns once they are durable
+   * (`RWF_DSYNC`). Other bytes of the file that were written earlier may still be lost.
+   *
+   * @returns The number of bytes.
+   */
+  writeDurably(buffer: Uint8Array<ArrayBuffer>, offset: number): number;
+  /**
    * Makes the written data and the length durable, and without `dataOnly` also the times. The
    * file's name belongs to the folder: see {@linkcode Files.syncFolder}.
    *
@@ -146,6 +153,11 @@ export interface Files {
    * filesystem cannot sync folders.
    */
   syncFolder(path: string): void;
+  /**
+   * Whether {@linkcode File.writeDurably} to a file costs about as much as `writeAt`: the disk need
+   * not flush its cache for it. False if that is not known.
+   */
+  hasCheapDurability(path: string): boolean;
   /**
    * A text that is different after each boot of the machine. A boot empties the page cache.
    * Undefined if the boot cannot be determined.

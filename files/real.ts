@@ -32,6 +32,7 @@ import {
   truncateFile,
   writeAt,
 } from "../uring/file.ts";
+import { hasCheapDurability } from "../uring/device_queue.ts";
 import { closeFd, openFile } from "../uring/libc.ts";
 import { fileError } from "./file_error.ts";
 import type { Allocation, File, Files, OpenOptions, PathStatus } from "./port.ts";
@@ -79,6 +80,10 @@ export const realFiles: Files = {
       closeFd(fd);
     }
   },
+  hasCheapDurability: (path) => {
+    const status = fileStatus(path);
+    return status !== undefined && hasCheapDurability(status.filesystem);
+  },
   boot: () => smallText("/proc/sys/kernel/random/boot_id")?.trim(),
 };
 
@@ -105,6 +110,12 @@ export class RealFile implements File {
 
   writeAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
     return check("pwrite", writeAt(this.#fd, buffer, offset));
+  }
+
+  writeDurably(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
+    const count = this.writeAt(buffer, offset);
+    this.sync(true);
+    return count;
   }
 
   sync(dataOnly: boolean): void {

@@ -38,7 +38,9 @@ both("are made, written, read and removed", (files, folder) => {
   assertEquals(files.status(path), undefined);
   using file = files.open(path, { write: true, create: "new" });
   assertEquals(errnoIn(() => files.open(path, { create: "new" })), 17);
-  writeWhole(file, new Uint8Array(5000).fill(3), 1000);
+  writeWhole(file, new Uint8Array(5000).fill(4), 1000);
+  file.sync(true);
+  assertEquals(file.writeDurably(new Uint8Array(5000).fill(3), 1000), 5000);
   assertEquals([file.size(), file.path], [6000, path]);
   const read = new Uint8Array(6000);
   readWhole(file, read, 0);

@@ -18,7 +18,15 @@ import { UBLK_IO_F_FUA, UBLK_IO_F_NOUNMAP } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
 import type { Ring } from "../uring/ring.ts";
-import { prepare, prepCancel, prepFsync, prepRead, prepTimeout, put64 } from "../uring/sqe.ts";
+import {
+  prepare,
+  prepCancel,
+  prepFsync,
+  prepRead,
+  prepTimeout,
+  put64,
+  writeDurably,
+} from "../uring/sqe.ts";
 import type { SlotBuffers } from "./buffers.ts";
 import { DRAIN_MS } from "./control_block.ts";
 import type { DataPath, Handler } from "./data_path.ts";
@@ -312,6 +320,7 @@ export class EngineHandler implements Handler, EngineHost {
     fd: number,
     offset: number,
     token: number,
+    durable = false,
   ): void {
     if (!(at >= 0 && length > 0 && at + length <= memory.bytes.length)) throw beyond();
     const operation = this.#begin(token, NO_REQUEST);
@@ -319,6 +328,7 @@ export class EngineHandler implements Handler, EngineHost {
     const sqe = this.#transfer(IORING_OP_WRITE, fd, length, operation);
     put64(this.#ring.sqes, sqe + 2, offset);
     put64(this.#ring.sqes, sqe + 4, memory.address + at);
+    if (durable) writeDurably(this.#ring, sqe);
   }
 
   sync(fd: number, token: number): void {

@@ -10,6 +10,7 @@ import {
   IORING_OP_FSYNC,
   IORING_OP_TIMEOUT,
   IORING_OP_WRITE,
+  RWF_DSYNC,
 } from "../uapi/io_uring_sqe.ts";
 import {
   UBLK_IO_F_FUA,
@@ -238,22 +239,25 @@ Deno.test("EngineHandler gives each completion the token of its operation, in wh
   engine.host.write(memory, 4096, 512, FAKE_FILE_FD, 512, 2 ** 31 - 1);
   engine.host.sync(FAKE_FILE_FD, 0);
   engine.host.timeout(2_500_000.5, 5);
+  engine.host.write(memory, 0, 512, FAKE_FILE_FD, 0, 6, true);
   idle(rig);
   assertEquals(operations.map(({ opcode }) => opcode), [
     IORING_OP_WRITE,
     IORING_OP_FSYNC,
     IORING_OP_TIMEOUT,
+    IORING_OP_WRITE,
   ]);
+  assertEquals([0, 3].map((nth) => operations[nth].words[7]), [0, RWF_DSYNC]);
   assertEquals(operations[0].words[4] + operations[0].words[5] * 2 ** 32, memory.address + 4096);
   const [low, high] = operations[2].words.slice(4, 6);
   const timespec = new BigInt64Array(bufferAt(low + high * 2 ** 32, 16));
   assertEquals([...timespec], [2n, 500_000_500n]);
-  const results = [512, 0, -ETIME];
-  for (const nth of [2, 0, 1]) {
+  const results = [512, 0, -ETIME, 512];
+  for (const nth of [2, 0, 1, 3]) {
     rig.kernel.complete(operations[nth].userData, KIND_BACKEND, results[nth]);
   }
   idle(rig);
-  const done = ["done 5 -62", `done ${2 ** 31 - 1} 512`, "done 0 0"];
+  const done = ["done 5 -62", `done ${2 ** 31 - 1} 512`, "done 0 0", "done 6 512"];
   assertEquals(engine.taken(), ["start", ...done]);
   rig.stop();
 });

@@ -169,6 +169,8 @@ export const IORING_URING_CMD_MULTISHOT = 0x2;
 export const IORING_URING_CMD_MASK = 0x3;
 /** `fsync_flags`: fdatasync(2). */
 export const IORING_FSYNC_DATASYNC = 0x1;
+/** `rw_flags`, in `linux/fs.h`: the written bytes are durable once the write completes. */
+export const RWF_DSYNC = 0x2;
 /** `timeout_flags`: the time is absolute. */
 export const IORING_TIMEOUT_ABS = 0x1;
 /** `timeout_flags`, TIMEOUT_REMOVE: change the timeout. */

@@ -20,6 +20,7 @@ import {
   IORING_OP_URING_CMD,
   IORING_OP_WRITE,
   IORING_OP_WRITE_FIXED,
+  RWF_DSYNC,
 } from "../uapi/io_uring_sqe.ts";
 import { fail } from "../uapi/error.ts";
 import type { Ring } from "./ring.ts";
@@ -63,6 +64,11 @@ export function put64(words: Uint32Array, at: number, value: number): void {
 export function setSqeFlags(ring: Ring, at: number, flags: number): void {
   if ((flags & ~0xff) !== 0) fail("the flags of an SQE fit their byte");
   ring.sqes[at] |= flags << 8;
+}
+
+/** Makes a filled write durable before it completes: its own bytes, and nothing else. */
+export function writeDurably(ring: Ring, at: number): void {
+  ring.sqes[at + 7] = RWF_DSYNC;
 }
 
 /** `IORING_OP_NOP`: does nothing and completes with 0. */

@@ -92,6 +92,12 @@ export interface AttachParts {
    * @default false
    */
   readonly isDurableInStore?: boolean;
+  /**
+   * A durable write to the journal costs about as much as a plain one.
+   *
+   * @default false
+   */
+  readonly writesDurably?: boolean;
   /** The journal in words, for errors. */
   readonly words: string;
   /** Takes a line for the log. */
@@ -135,6 +141,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     drain: parts.drain,
     failsWhenFull: parts.failsWhenFull,
     ...{ waitUs: parts.waitUs, isDurableInStore: parts.isDurableInStore },
+    writesDurably: parts.writesDurably,
     report: parts.report,
   });
   return { engine, end, drainFrom: start, batches };

@@ -126,6 +126,13 @@ export interface EngineParts {
    * @default false
    */
   readonly isDurableInStore?: boolean;
+  /**
+   * A durable write to the journal costs about as much as a plain one: its disk has FUA, or no cache
+   * that would have to be flushed.
+   *
+   * @default false
+   */
+  readonly writesDurably?: boolean;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -192,6 +199,7 @@ export class VolumeEngine implements Engine {
       onFailure: this.#parts.report,
       isRead: (file) => reader.isRead(file),
       isDurableInStore: this.#parts.isDurableInStore ?? false,
+      writesDurably: this.#parts.writesDurably ?? false,
     });
     this.#host = host;
     this.#pressure = new Pressure(host, this.#parts.waitUs ?? Infinity);

@@ -16,7 +16,7 @@ import { assert, isUblkError, UblkError } from "../uapi/error.ts";
 import { openRing } from "../uring/open_ring.ts";
 import { PROMISE_RING_SETUP, PromiseRing } from "../uring/promise_ring.ts";
 import type { RingOperation } from "../uring/ring_operation.ts";
-import { prepFsync, prepRead, prepWrite } from "../uring/sqe.ts";
+import { prepFsync, prepRead, prepWrite, writeDurably } from "../uring/sqe.ts";
 
 /** Takes the result of an operation: bytes, 0, or a negative errno. Never called at once. */
 export type TakeResult = (result: number) => void;
@@ -36,7 +36,7 @@ export interface FileOperations extends AsyncDisposable {
     offset: number,
     take: TakeResult,
   ): void;
-  /** `pwrite`. */
+  /** `pwrite`; with `durable`, these bytes are durable once it completes. */
   write(
     memory: EngineMemory,
     at: number,
@@ -44,6 +44,7 @@ export interface FileOperations extends AsyncDisposable {
     fd: number,
     offset: number,
     take: TakeResult,
+    durable: boolean,
   ): void;
   /** `fdatasync`. */
   sync(fd: number, take: TakeResult): void;
@@ -128,10 +129,13 @@ export class RingOperations implements FileOperations {
     fd: number,
     offset: number,
     take: TakeResult,
+    durable: boolean,
   ): void {
     const address = memory.address + at;
     this.#submit(take, memory, (ring, id, kind) => {
-      return prepWrite(ring, fd, address, length, offset, id, kind);
+      const sqe = prepWrite(ring, fd, address, length, offset, id, kind);
+      if (durable && sqe >= 0) writeDurably(ring, sqe);
+      return sqe;
     });
   }
 
@@ -189,9 +193,13 @@ export class PlainOperations implements FileOperations {
     fd: number,
     offset: number,
     take: TakeResult,
+    durable: boolean,
   ): void {
     const source = bytes.subarray(at, at + length);
-    this.#add(take, () => this.#files[fd].writeAt(source, offset));
+    this.#add(take, () => {
+      const file = this.#files[fd];
+      return durable ? file.writeDurably(source, offset) : file.writeAt(source, offset);
+    });
   }
 
   sync(fd: number, take: TakeResult): void {

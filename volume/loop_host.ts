@@ -322,9 +322,11 @@ export class LoopHost implements EngineHost {
     fd: number,
     offset: number,
     token: number,
+    durable = false,
   ): void {
     this.#underWay++;
-    this.#operations.write(memory, at, length, fd, offset, (result) => this.#done(token, result));
+    const take = (result: number) => this.#done(token, result);
+    this.#operations.write(memory, at, length, fd, offset, take, durable);
   }
 
   sync(fd: number, token: number): void {

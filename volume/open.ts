@@ -137,6 +137,7 @@ export async function openForWriting(
     ...{ identity, journal, maps, from, failsWhenFull, words, report },
     ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
     ...{ drain: pace, counters, openChunk: chunks.open },
+    writesDurably: files.hasCheapDurability(paths[0]),
     sizes: { ...sizes, openChunks: chunks.most ?? sizes.openChunks },
   });
   made = engine;

@@ -85,6 +85,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const { engine, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
     ...{ isDurableInStore, waitUs: WAIT_US },
+    writesDurably: realFiles.hasCheapDurability(paths[0]),
     allocate: engineMemory,
     openChunk: chunkOpener({
       ...{ files: realFiles, fdOf, volume: identity.volume },

@@ -122,7 +122,7 @@ export class Server extends Clients {
     };
     const { engine, end, drainFrom } = attachEngine({
       ...{ identity, maps, from, drain, report, failsWhenFull },
-      isDurableInStore: habits.isDurableInStore,
+      ...{ isDurableInStore: habits.isDurableInStore, writesDurably: files.hasCheapDurability() },
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths, identity.blockSize),
       openChunk: chunkOpener({

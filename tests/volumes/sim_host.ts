@@ -180,8 +180,13 @@ export class SimHost implements EngineHost {
     fd: number,
     offset: number,
     token: number,
+    durable = false,
   ): void {
-    this.#add(token, () => this.#file(fd).writeAt(bytes.subarray(at, at + length), offset));
+    const part = bytes.subarray(at, at + length);
+    this.#add(token, () => {
+      const file = this.#file(fd);
+      return durable ? file.writeDurably(part, offset) : file.writeAt(part, offset);
+    });
   }
 
   sync(fd: number, token: number): void {

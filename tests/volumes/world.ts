@@ -92,10 +92,10 @@ function habitsOf(dice: Dice): Habits {
     segmentSize: (least + (isWide ? 0 : oneOf(0, 4, 28))) * 1024,
     ...isWide ? { requests: 40, batchBlocks: 32 } : { requests: 6, batchBlocks: 4 },
     segments: oneOf(2, 3, 4),
-    flushes: oneOf(0, 1, 4),
+    flushes: oneOf(0, 1, 4, 8),
     reads: oneOf(1, 5),
     holes: oneOf(1, 5),
-    fua: oneOf(4, 50),
+    fua: oneOf(2, 4, 50),
     blocks: oneOf(8, MOST_BLOCKS, MOST_BLOCKS),
     drains: oneOf(1, 3, 20),
     pauses: oneOf(true, true, false),
@@ -126,6 +126,7 @@ export class World {
     this.dice = this.machine.dice;
     this.habits = habits ?? habitsOf(this.dice);
     this.machine.sectorBytes = this.habits.sectorBytes;
+    if (habits === undefined) this.machine.hasCheapDurability = this.dice.draw(2) === 0;
     this.history.isDurableInStore = this.habits.isDurableInStore;
     this.history.now = this.seam.now;
   }

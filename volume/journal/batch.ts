@@ -84,6 +84,8 @@ export class Batch {
   start = 0;
   /** Bytes that the kernel has written so far. */
   writtenBytes = 0;
+  /** It is durable by itself once it is written. */
+  isDurable = false;
   /** The journal has all of it. */
   isWritten = false;
   /** The operation that writes it is under way. */

@@ -7,7 +7,8 @@
  *
  * **Durability.** A sync covers the batches that were in the journal when it *began*. Flushes that
  * come while it runs wait for the next one. One that fails is the end: the kernel forgets what it
- * could not write, and would let the next sync succeed.
+ * could not write, and would let the next sync succeed. Where all is durable already, because batches
+ * were written so ({@linkcode Durability}), a FLUSH needs no sync.
  *
  * @module
  */
@@ -19,6 +20,7 @@ import type { SegmentHeader } from "../format/journal.ts";
 import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Batch } from "./batch.ts";
+import { Durability } from "./durability.ts";
 import type { ScannedEnd } from "./end.ts";
 import type { Requests } from "./requests.ts";
 import { SYNC, tokenOf, WRITE } from "../tokens.ts";
@@ -47,6 +49,8 @@ export interface JournalWriterParts {
   readonly isRead: (file: number) => boolean;
   /** Only data in the store counts as durable. */
   readonly isDurableInStore: boolean;
+  /** A durable write costs about as much as a plain one. */
+  readonly writesDurably: boolean;
 }
 
 /** The largest sectors of disks: what is left of a short write begins with one. */
@@ -68,16 +72,13 @@ export class JournalWriter {
   completedSequence: number;
   /** Bytes of data in all batches in the journal. */
   completedWritten: number;
-  /** All before this position is durable in the journal. */
-  durablePosition: number;
-  /** The sequence of the last batch that is durable. */
-  durableSequence: number;
   /** All before this position is in the store, and its files may be used again. */
   trimmedPosition: number;
 
   readonly #parts: JournalWriterParts;
   readonly #size: number;
   readonly #batches: readonly Batch[];
+  readonly #durability: Durability;
   #host!: EngineHost;
   /** The batch that collects, if one does. */
   #open: Batch | undefined = undefined;
@@ -109,10 +110,12 @@ export class JournalWriter {
     this.#parts = parts;
     this.#size = identity.size;
     this.#batches = batches;
-    this.completedPosition = this.durablePosition = end.position;
+    this.completedPosition = end.position;
+    // Nobody waits for this disk if a FLUSH waits for the store.
+    this.#durability = new Durability(end, parts.writesDurably && !parts.isDurableInStore);
     assert(end.next % identity.size === 0, "it continues with a segment");
     this.#position = end.next;
-    this.#sequence = this.completedSequence = this.durableSequence = end.sequence;
+    this.#sequence = this.completedSequence = end.sequence;
     this.#written = this.completedWritten = end.written;
     this.#chain = end.chain;
     this.trimmedPosition = this.#trimmedBy(trimmed);
@@ -123,6 +126,11 @@ export class JournalWriter {
   /** Gets the host, before anything else. */
   start(host: EngineHost): void {
     this.#host = host;
+  }
+
+  /** All before this position is durable in the journal. */
+  get durablePosition(): number {
+    return this.#durability.position;
   }
 
   /** Whether the journal lacks something of what was appended. */
@@ -170,6 +178,11 @@ export class JournalWriter {
 
   /** Answers a request once all that was answered before is durable. */
   flush(request: number): void {
+    this.#durability.flush();
+    this.#awaitDurable(request);
+  }
+
+  #awaitDurable(request: number): void {
     assert(this.#nextCount < this.#next.length, "no more requests flush than there are");
     this.#next[this.#nextCount++] = request;
   }
@@ -242,17 +255,26 @@ export class JournalWriter {
       epoch: identity.epoch,
       sequence: ++this.#sequence,
       chain: this.#chain,
-      synced: this.durableSequence,
+      synced: this.#durability.sequence,
       written: this.#written,
     }, header);
     this.#written += batch.blocks * identity.blockSize;
     this.#position = batch.end;
     this.#open = undefined;
     this.#closed++;
+    batch.isDurable = this.#durability.closed(batch, this.#hasFua(batch));
     this.#parts.onAppend(batch);
     this.#send(this.#turn, fds[segment % fds.length]);
     this.#turn = (this.#turn + 1) % this.#batches.length;
     return true;
+  }
+
+  #hasFua(batch: Batch): boolean {
+    const { fua } = this.#parts.requests;
+    for (let nth = 0; nth < batch.requestCount; nth++) {
+      if (fua[batch.requests[nth]] !== 0) return true;
+    }
+    return false;
   }
 
   /** Whether the file of a segment that is to begin holds nothing that the store lacks. */
@@ -275,6 +297,7 @@ export class JournalWriter {
       fd,
       offset,
       tokenOf(WRITE, nth),
+      batch.isDurable,
     );
   }
 
@@ -310,9 +333,10 @@ export class JournalWriter {
       this.completedWritten += batch.blocks * identity.blockSize;
       counters.add(AT.writtenBytes, batch.blocks * identity.blockSize);
       counters.add(AT.journalWrittenBytes, batch.bytes);
+      this.#durability.completed(batch, this.trimmedPosition);
       for (let nth = 0; nth < batch.requestCount; nth++) {
         const request = batch.requests[nth];
-        if (requests.fua[request] !== 0) this.flush(request);
+        if (requests.fua[request] !== 0) this.#awaitDurable(request);
         else requests.answer(request, 0);
       }
       batch.requestCount = 0;
@@ -354,8 +378,7 @@ export class JournalWriter {
 
   /** The batches that the sync was to cover are durable. */
   #flushed(): void {
-    this.durablePosition = this.#syncPosition;
-    this.durableSequence = this.#syncSequence;
+    this.#durability.synced(this.#syncPosition, this.#syncSequence, this.trimmedPosition);
     const { requests } = this.#parts;
     for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], 0);
     this.#currentCount = 0;
