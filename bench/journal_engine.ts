@@ -56,6 +56,7 @@ export function openJournalEngine(folder: string, identity: JournalIdentity): Jo
     from: { position: 0, sequence: 0, chain: 0, written: 0 },
     openChunk: (chunk) => fail(`chunk ${chunk} is not there`),
     failsWhenFull: false,
+    writesDurably: realFiles.hasCheapDurability(folder),
     words: "the journal",
     report: (words) => console.error(words),
   });

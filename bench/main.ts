@@ -65,8 +65,8 @@ const MAP_PLANS = {
 };
 
 const VOLUME_PLANS = {
-  full: { rounds: 5, writes: 100_000, segments: 10 },
-  quick: { rounds: 3, writes: 60_000, segments: 6 },
+  full: { rounds: 5, writes: 100_000, syncs: 2_000, segments: 10 },
+  quick: { rounds: 3, writes: 60_000, syncs: 500, segments: 6 },
 };
 
 const ROWS_PLANS = {

@@ -8,24 +8,41 @@
 import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
 import { engineMemory } from "../disk/engine_memory.ts";
 import { assert } from "../uapi/error.ts";
-import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import { openRing } from "../uring/open_ring.ts";
 import type { Ring } from "../uring/ring.ts";
 import { prepFsync, prepRead, prepTimeout, prepWrite, writeDurably } from "../uring/sqe.ts";
 
 /** The requests of a run. */
-export interface WriteLoad {
+export interface Load {
   /** Requests at a time. */
   readonly depth: number;
-  /** Bytes of each write, whole blocks. */
+  /**
+   * Reads or writes.
+   *
+   * @default "write"
+   */
+  readonly kind?: "read" | "write";
+  /** Bytes of each, whole blocks. */
   readonly bytes: number;
-  /** Writes in all. */
-  readonly writes: number;
-  /** A FLUSH after so many writes; 0 for none. */
-  readonly flushEvery: number;
+  /** The number of reads or writes. */
+  readonly count: number;
   /** Bytes of the disk. */
   readonly size: number;
+  /**
+   * One behind the other, and not at random places. Each run has the same places.
+   *
+   * @default false
+   */
+  readonly isSequential?: boolean;
+  /**
+   * When FLUSHes are made: one after so many writes, or by each of `depth` jobs after each of its
+   * writes, which it waits for, as it does for the FLUSH.
+   *
+   * @default Never
+   */
+  readonly flush?: number | "each";
 }
 
 const OPERATION = 1;
@@ -42,7 +59,11 @@ export class BenchHost implements EngineHost, Disposable {
   readonly #ops: Uint8Array<ArrayBuffer>;
   readonly #offsets: Float64Array<ArrayBuffer>;
   readonly #free: number[] = [];
-  #bytes = 0;
+  #load: Load = { depth: 0, bytes: 0, count: 0, size: 0 };
+  /** Reads and writes made. */
+  #made = 0;
+  /** Of the generator of random places. */
+  #state = 0;
   #answered = 0;
   #failed = 0;
 
@@ -68,52 +89,25 @@ export class BenchHost implements EngineHost, Disposable {
     prepRead(this.#ring, this.#engine.wakeFd, this.#wake.address, 8, 0, 0, WAKE);
   }
 
-  /**
-   * Has so many jobs write at random places, each with a FLUSH after each write, and one request at a
-   * time.
-   *
-   * @returns Seconds.
-   */
-  runJobs({ depth, bytes, writes, size }: Omit<WriteLoad, "flushEvery">): number {
-    assert(depth <= this.requests, "there are so many requests");
-    this.#bytes = bytes;
-    const places = Math.floor(size / bytes);
-    let state = 12345;
-    let made = 0;
-    this.#answered = 0;
-    this.#ops.fill(UBLK_IO_OP_FLUSH);
-    // A job is a request, and what was answered goes on.
-    this.#free.length = depth;
+  /** Makes all requests of a load. @returns Seconds. */
+  run(load: Load): number {
+    assert(load.depth <= this.requests, "there are so many requests");
+    assert(load.bytes === this.#data[0].bytes.length, "they have so many bytes");
+    this.#load = load;
+    this.#answered = this.#made = 0;
+    this.#state = 12345;
     const start = monotonicUs();
-    while (this.#answered < 2 * writes) {
-      for (const request of this.#free.splice(0)) {
-        if (this.#ops[request] === UBLK_IO_OP_WRITE) this.#ops[request] = UBLK_IO_OP_FLUSH;
-        else if (made++ < writes) {
-          state = Math.imul(state, 1664525) + 1013904223 >>> 0;
-          this.#ops[request] = UBLK_IO_OP_WRITE;
-          this.#offsets[request] = state % places * bytes;
-        } else continue;
-        this.#engine.request(request);
-      }
-      this.#engine.batchEnd();
-      if (this.#free.length === 0 && this.#answered < 2 * writes) this.#turn();
-    }
-    assert(this.#failed === 0, "all writes were made and answered");
+    if (load.flush === "each") this.#runJobs(load);
+    else this.#runStream(load, load.flush ?? 0);
+    assert(this.#made === load.count && this.#failed === 0, "all was made and answered");
     return (monotonicUs() - start) / 1e6;
   }
 
-  /** Makes all requests of a load, at random places. @returns Seconds. */
-  run({ depth, bytes, writes, flushEvery, size }: WriteLoad): number {
-    assert(depth <= this.requests, "there are so many requests");
-    this.#bytes = bytes;
-    const places = Math.floor(size / bytes);
-    let state = 12345;
-    let made = 0;
+  /** So many requests at a time, with a FLUSH here and there. */
+  #runStream({ depth, count }: Load, flushEvery: number): void {
+    const total = count + (flushEvery > 0 ? Math.floor(count / flushEvery) : 0);
     let sinceFlush = 0;
-    this.#answered = 0;
-    const total = writes + (flushEvery > 0 ? Math.floor(writes / flushEvery) : 0);
     let issued = 0;
-    const start = monotonicUs();
     while (this.#answered < total) {
       while (issued < total && issued - this.#answered < depth) {
         const request = this.#free.pop()!;
@@ -122,19 +116,45 @@ export class BenchHost implements EngineHost, Disposable {
           sinceFlush = 0;
           this.#ops[request] = UBLK_IO_OP_FLUSH;
         } else {
-          made++;
           sinceFlush++;
-          state = Math.imul(state, 1664525) + 1013904223 >>> 0;
-          this.#ops[request] = UBLK_IO_OP_WRITE;
-          this.#offsets[request] = state % places * bytes;
+          this.#fill(request);
         }
         this.#engine.request(request);
       }
       this.#engine.batchEnd();
       if (this.#answered < total) this.#turn();
     }
-    assert(made === writes && this.#failed === 0, "all writes were made and answered");
-    return (monotonicUs() - start) / 1e6;
+  }
+
+  /** Jobs, each with one request at a time: a write or its FLUSH. */
+  #runJobs({ depth, count }: Load): void {
+    const free = this.#free.splice(depth);
+    this.#ops.fill(UBLK_IO_OP_FLUSH);
+    while (this.#answered < 2 * count) {
+      const ready = this.#free.splice(0);
+      for (const request of ready) {
+        if (this.#ops[request] === UBLK_IO_OP_WRITE) this.#ops[request] = UBLK_IO_OP_FLUSH;
+        else if (this.#made < count) this.#fill(request);
+        else {
+          free.push(request);
+          continue;
+        }
+        this.#engine.request(request);
+      }
+      this.#engine.batchEnd();
+      if (this.#free.length === 0 && this.#answered < 2 * count) this.#turn();
+    }
+    this.#free.push(...free);
+  }
+
+  /** Makes a request the next read or write of the load. */
+  #fill(request: number): void {
+    const { kind, bytes, size, isSequential } = this.#load;
+    const places = Math.floor(size / bytes);
+    this.#state = Math.imul(this.#state, 1664525) + 1013904223 >>> 0;
+    this.#ops[request] = kind === "read" ? UBLK_IO_OP_READ : UBLK_IO_OP_WRITE;
+    this.#offsets[request] = (isSequential ? this.#made : this.#state) % places * bytes;
+    this.#made++;
   }
 
   /** Waits for something, and passes it on. */
@@ -155,7 +175,8 @@ export class BenchHost implements EngineHost, Disposable {
 
   op = (request: number): number => this.#ops[request];
   offset = (request: number): number => this.#offsets[request];
-  length = (request: number): number => this.#ops[request] === UBLK_IO_OP_FLUSH ? 0 : this.#bytes;
+  length = (request: number): number =>
+    this.#ops[request] === UBLK_IO_OP_FLUSH ? 0 : this.#load.bytes;
   fua = (): boolean => false;
   mayUnmap = (): boolean => true;
   data = (request: number): Uint8Array<ArrayBuffer> => this.#data[request].bytes;

@@ -94,7 +94,7 @@ export async function measureReplays(
     using host = new BenchHost(opened.engine, 64, BLOCK);
     // 32 writes and their header are 33 blocks; the last segment may stay half empty.
     const writes = Math.floor((segments - 0.5) * SEGMENT / BLOCK * 32 / 33);
-    host.run({ depth: 32, bytes: BLOCK, writes, flushEvery: 0, size: SIZE });
+    host.run({ depth: 32, bytes: BLOCK, count: writes, size: SIZE });
   }
   const replays: Replay[] = [];
   for (let round = 0; round < rounds; round++) {
