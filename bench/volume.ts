@@ -14,6 +14,7 @@ import { ENGINE_SIZES } from "../volume/sizes.ts";
 import type { Drain } from "../volume/engine.ts";
 import { makeSegments, openSegments, segmentPaths } from "../volume/journal/files.ts";
 import { Maps } from "../volume/maps.ts";
+import { FileChunks } from "../volume/read/file_chunks.ts";
 import { formatSpread, formatTable, pairwiseRatios, spread } from "./table.ts";
 import { run } from "./process.ts";
 import { BenchHost, type WriteLoad } from "./volume_host.ts";
@@ -68,7 +69,7 @@ function ours(folder: string, { writes, segments }: VolumePlan, flushEvery: numb
     },
     maps: new Maps(SIZE / BLOCK, BLOCK),
     from: { position: 0, sequence: 0, chain: 0, written: 0 },
-    openChunk: (chunk) => fail(`chunk ${chunk} is not there`),
+    chunks: new FileChunks((chunk) => fail(`chunk ${chunk} is not there`), 1, BLOCK),
     failsWhenFull: false,
     words: "the journal",
     report: (words) => console.error(words),

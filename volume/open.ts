@@ -15,7 +15,8 @@ import type { File, Files } from "../files/port.ts";
 import { makeFolders } from "../store/directory.ts";
 import { type Store, StoreError } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
-import { attachEngine, chunkOpener, loadMaps } from "./attach.ts";
+import { attachEngine, loadMaps } from "./attach.ts";
+import type { CacheCounters } from "./cache/counters.ts";
 import type { EngineSizes } from "./sizes.ts";
 import { notFound, readHead, readManifest } from "./committed.ts";
 import { DrainPace } from "./drain/pace.ts";
@@ -33,8 +34,7 @@ import { recoverJournal } from "./journal/recover.ts";
 import { LoopHost } from "./loop_host.ts";
 import type { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
-import type { OpenChunk } from "./read/chunk_files.ts";
-import { FetchedChunks } from "./read/fetched_chunks.ts";
+import { loopChunks } from "./loop_chunks.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import type { Seam } from "./seam.ts";
 import type { JournalShape } from "./shape.ts";
@@ -46,8 +46,6 @@ const REQUEST_BYTES = 256 << 10;
 const REQUESTS = 64;
 /** Memory to read the journal with. */
 const WINDOW_BYTES = 4 << 20;
-/** Chunks in memory, of a store without files: so many are kept. */
-const FETCHED_CHUNKS = 16;
 /** Pauses between attempts to leave a volume in order, in milliseconds. */
 const RELEASE_PAUSE_MS = 200;
 
@@ -65,6 +63,8 @@ export interface OpenParts {
   readonly withoutJournal: boolean;
   /** A full journal fails writes. */
   readonly failsWhenFull: boolean;
+  /** The cache of chunks; undefined for none. */
+  readonly cache: { readonly path: string; readonly size: number } | undefined;
   /** How long closing may take, in milliseconds. */
   readonly patienceMs: number;
   /** The files of this machine. */
@@ -89,6 +89,8 @@ export interface OpenedVolume {
   readonly host: LoopHost;
   /** What was lost, if it was opened without its journal. */
   readonly lost?: LostJournal;
+  /** What the cache of chunks has done so far; undefined without one. */
+  readonly cache: CacheCounters | undefined;
   /** Why it takes no writes any more, if so. */
   readonly stopped: UblkError | undefined;
   /** Resolves once the store has everything that was answered before. */
@@ -98,8 +100,8 @@ export interface OpenedVolume {
 }
 
 /** An engine with what a host does for it beyond the interface. */
-interface ChunkEngine extends Engine {
-  chunksCame(): void;
+interface VolumesEngine extends Engine {
+  woken(): void;
   close(): void;
 }
 
@@ -123,17 +125,17 @@ export async function openForWriting(
     ...{ seam, report, wake: () => host.wake() },
     onStop: () => host.giveUp(),
   });
-  let made: ChunkEngine | undefined = undefined;
-  const chunks = chunksOf(parts, operations, names, identity.volume, () => {
-    if (made !== undefined) host.tell(() => made?.chunksCame());
+  let made: VolumesEngine | undefined = undefined;
+  const chunks = loopChunks({
+    ...{ ...parts, names, operations, volume: identity.volume, manifest, epoch: committed.epoch },
+    came: () => host.tell(() => made?.woken()),
   });
   const journal = openAll(stack, () => openSegments(files, paths));
   const words = `journal ${folder}`;
   const { engine, end, drainFrom } = attachEngine({
     ...{ identity, journal, maps, from, failsWhenFull, words, report },
     ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
-    ...{ drain: pace, openChunk: chunks.open },
-    sizes: { ...sizes, openChunks: chunks.most ?? sizes.openChunks },
+    ...{ drain: pace, chunks: chunks.reads, sizes },
   });
   made = engine;
   stack.defer(() => engine.close());
@@ -152,7 +154,7 @@ export async function openForWriting(
   pace.start(drainer, drainFrom, end);
   const owned = stack.move();
   return {
-    ...{ maps, host, lost: taken.lost },
+    ...{ maps, host, lost: taken.lost, cache: chunks.reads.counters },
     get manifest() {
       return committed.manifest;
     },
@@ -180,7 +182,7 @@ export async function openForWriting(
         await host.idle();
         host.end();
         late.cancel();
-        await chunks.idle();
+        await chunks.stop();
         await owned.disposeAsync();
       }
     },
@@ -218,7 +220,7 @@ function notDrained(name: string, failure: string): UblkError {
 
 /** Opens a volume for reading. It stays as it is, whoever writes to it. */
 export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
-  const { files, store, report, sizes, name } = parts;
+  const { files, store, report, name } = parts;
   await using stack = new AsyncDisposableStack();
   const operations = stack.use(fileOperations(files));
   const names = new ObjectNames(name);
@@ -226,25 +228,25 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
   const maps = await loadMaps({ store, names, manifest });
   const journal = readJournal(parts, operations, stack, head, manifest, maps);
   const host = makeHost(operations, report);
-  let made: ChunkEngine | undefined = undefined;
-  const chunks = chunksOf(parts, operations, names, manifest.volume, () => {
-    if (made !== undefined) host.tell(() => made?.chunksCame());
+  let made: VolumesEngine | undefined = undefined;
+  const chunks = loopChunks({
+    ...{ ...parts, names, operations, volume: manifest.volume, manifest, epoch: head.epoch },
+    came: () => host.tell(() => made?.woken()),
   });
   const engine = new ReadOnlyEngine({
-    ...{ blockSize: manifest.blockSize, maps, report, ...journal },
-    ...{ openChunk: chunks.open, openChunks: chunks.most ?? sizes.openChunks },
+    ...{ blockSize: manifest.blockSize, maps, report, chunks: chunks.reads, ...journal },
   });
   made = engine;
   stack.defer(() => engine.close());
   host.serve(engine);
   const owned = stack.move();
   return {
-    ...{ manifest, maps, host, stopped: undefined },
+    ...{ manifest, maps, host, stopped: undefined, cache: chunks.reads.counters },
     sync: () => Promise.resolve(),
     async close() {
       await host.idle();
       host.end();
-      await chunks.idle();
+      await chunks.stop();
       await owned.disposeAsync();
     },
   };
@@ -299,23 +301,6 @@ function openAll(stack: AsyncDisposableStack, open: () => File[]): File[] {
   const files = open();
   for (const file of files) stack.use(file);
   return files;
-}
-
-/** What opens chunks: their files, or those that are fetched. */
-function chunksOf(
-  { files, store }: OpenParts,
-  { fdOf }: FileOperations,
-  names: ObjectNames,
-  volume: string,
-  came: () => void,
-): { open: OpenChunk; most?: number; idle: () => Promise<void> } {
-  if (store.localPath === undefined) {
-    const fetched = new FetchedChunks({ store, names, volume, came });
-    return { open: fetched.open, most: FETCHED_CHUNKS, idle: () => fetched.idle() };
-  }
-  const pathOf = (chunk: number) => store.localPath!(names.chunk(chunk));
-  const open = chunkOpener({ files, fdOf, pathOf, volume });
-  return { open, idle: () => Promise.resolve() };
 }
 
 /** A limit of time for several steps. */

@@ -19,6 +19,7 @@ import type { VolumeEngine } from "./engine.ts";
 import { openSegments } from "./journal/files.ts";
 import { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
+import { FileChunks } from "./read/file_chunks.ts";
 
 /** How to open a volume. */
 export type ServeVolumeOptions = Omit<TakeOrder, "board" | "wakeFd"> & {
@@ -69,14 +70,15 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const names = new ObjectNames(options.name);
   const side = new EngineSide(board, wakeFd);
   const fdOf = (file: File) => (file as RealFile).fd;
+  const open = chunkOpener({
+    ...{ files: realFiles, fdOf, volume: identity.volume },
+    pathOf: (chunk) => `${objects}${names.chunk(chunk)}`,
+  });
   const { engine, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
     ...{ isDurableInStore, waitUs: WAIT_US },
     allocate: engineMemory,
-    openChunk: chunkOpener({
-      ...{ files: realFiles, fdOf, volume: identity.volume },
-      pathOf: (chunk) => `${objects}${names.chunk(chunk)}`,
-    }),
+    chunks: new FileChunks(open, ENGINE_SIZES.openChunks, manifest.blockSize),
     drain: side,
     sizes: ENGINE_SIZES,
     words: `journal ${options.folder}`,

@@ -21,6 +21,7 @@ import { Drainer, type MadeCommit } from "../../volume/drain/drainer.ts";
 import { JournalSource } from "../../volume/drain/source.ts";
 import type { Commit, Drain, VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
+import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
 import { SimHost } from "./sim_host.ts";
@@ -163,15 +164,16 @@ export class Server {
       reports.push(words);
       world.note(words);
     };
+    const open = chunkOpener({
+      ...{ files, fdOf: host.fdOf, volume: identity.volume },
+      pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
+    });
     const { engine, end, drainFrom } = attachEngine({
       ...{ identity, maps, from, drain, report, failsWhenFull },
       isDurableInStore: habits.isDurableInStore,
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths),
-      openChunk: chunkOpener({
-        ...{ files, fdOf: host.fdOf, volume: identity.volume },
-        pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
-      }),
+      chunks: new FileChunks(open, SIZES.openChunks, BLOCK),
       words: `journal ${folder}`,
       sizes: { ...SIZES, batchData: habits.batchBlocks * BLOCK, pieces: habits.pieces },
     });
