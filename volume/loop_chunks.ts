@@ -12,7 +12,6 @@ import { openCacheFile } from "./cache/cache_file.ts";
 import { noCacheCounters } from "./cache/counters.ts";
 import { Fetches, MACHINE_TIME } from "./cache/fetch.ts";
 import { FetchBoard } from "./cache/fetch_board.ts";
-import { LINE_BYTES } from "./cache/lines.ts";
 import type { FileOperations } from "./file_operations.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { ObjectNames } from "./names.ts";
@@ -70,14 +69,15 @@ export function loopChunks(parts: LoopChunksParts): LoopChunks {
     };
   }
   const cacheSizes = sizes.cache ?? CACHE_SIZES;
-  const memory = allocate(cacheSizes.lines * LINE_BYTES);
+  const { line } = cacheSizes;
+  const memory = allocate(cacheSizes.lines * line);
   const counters = noCacheCounters();
   const file = parts.cache === undefined ? undefined : openCacheFile({
-    ...{ ...parts.cache, files, volume, epoch, manifest, fdOf, allocate, counters, report },
+    ...{ ...parts.cache, line, files, volume, epoch, manifest, fdOf, allocate, counters, report },
   });
   const board = new FetchBoard();
   const fetches = new Fetches({
-    ...{ board, memory: memory.bytes, store, names, time: MACHINE_TIME, signal: parts.came },
+    ...{ board, line, memory: memory.bytes, store, names, time: MACHINE_TIME, signal: parts.came },
   });
   // The engine is at work.
   const asked = () => queueMicrotask(() => fetches.begin());

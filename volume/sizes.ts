@@ -6,7 +6,9 @@
 
 /** Sizes of a cache of chunks. */
 export interface CacheSizes {
-  /** Lines in memory, of 64 KiB each. */
+  /** Bytes of a line: what is fetched, kept and given up as a whole. A multiple of a block. */
+  readonly line: number;
+  /** Lines in memory. */
   readonly lines: number;
   /** Most lines that are read ahead at once. */
   readonly ahead: number;
@@ -15,7 +17,12 @@ export interface CacheSizes {
 }
 
 /** The sizes for real disks: 64 MiB of lines, of which 8 MiB are read ahead. */
-export const CACHE_SIZES: CacheSizes = { lines: 1024, ahead: 128, waitUs: 25_000_000 };
+export const CACHE_SIZES: CacheSizes = {
+  line: 64 << 10,
+  lines: 1024,
+  ahead: 128,
+  waitUs: 25_000_000,
+};
 
 /** Sizes that an engine is built with. */
 export interface EngineSizes {

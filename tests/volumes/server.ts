@@ -24,6 +24,7 @@ import { openSegments } from "../../volume/journal/files.ts";
 import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
+import { type SimCache, simCache, type SimCacheOptions } from "./sim_cache.ts";
 import { SimHost } from "./sim_host.ts";
 import { BLOCK, BLOCKS, JOURNAL, NAME, settle, type World } from "./world.ts";
 
@@ -43,6 +44,8 @@ export interface ServerOptions {
   readonly pauses?: boolean;
   /** A full journal fails writes. */
   readonly failsWhenFull?: boolean;
+  /** Reads chunks through a cache. */
+  readonly cache?: SimCacheOptions;
   /** Whether a request may fail so; none may by default. */
   readonly mayFail?: (op: number, errno: number) => boolean;
   /** Whether a commit may fail so; none may by default. */
@@ -108,6 +111,7 @@ export class Server {
   readonly reports: string[];
   readonly #world: World;
   readonly #options: ServerOptions;
+  readonly #cache: SimCache | undefined;
   readonly #drain: SimDrain;
   readonly #drainer: Drainer;
   #commit: Promise<void> | undefined;
@@ -124,6 +128,7 @@ export class Server {
     taken: Taken;
     store: FaultyStore;
     reports: string[];
+    cache: SimCache | undefined;
   }) {
     this.#world = world;
     this.#options = options;
@@ -134,6 +139,7 @@ export class Server {
     this.#drainer = parts.drainer;
     this.engine = parts.engine;
     this.reports = parts.reports;
+    this.#cache = parts.cache;
   }
 
   /** Attaches the volume. */
@@ -164,6 +170,9 @@ export class Server {
       reports.push(words);
       world.note(words);
     };
+    const cache = options.cache === undefined
+      ? undefined
+      : simCache(world, options.cache, { files, store, committed, host, report });
     const open = chunkOpener({
       ...{ files, fdOf: host.fdOf, volume: identity.volume },
       pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
@@ -173,7 +182,7 @@ export class Server {
       isDurableInStore: habits.isDurableInStore,
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths),
-      chunks: new FileChunks(open, SIZES.openChunks, BLOCK),
+      chunks: cache?.chunks ?? new FileChunks(open, SIZES.openChunks, BLOCK),
       words: `journal ${folder}`,
       sizes: { ...SIZES, batchData: habits.batchBlocks * BLOCK, pieces: habits.pieces },
     });
@@ -188,7 +197,7 @@ export class Server {
     });
     host.serve(engine);
     pauses ||= habits.pauses;
-    const parts = { host, drain, drainer, engine, taken, store, reports };
+    const parts = { host, drain, drainer, engine, taken, store, reports, cache };
     return new Server(world, options, parts);
   }
 
@@ -234,6 +243,7 @@ export class Server {
 
   async #settle(): Promise<void> {
     await settle();
+    if (this.#cache?.hasCome()) this.engine.woken();
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -388,6 +398,25 @@ export class Server {
     while (result === undefined) {
       this.host.batchEnd();
       this.host.step();
+    }
+    if (result !== 0) throw new BrokenPromise(`the disk cannot be read: ${result}`);
+    return idsOf(data);
+  }
+
+  /** Reads the whole disk, which may have to be fetched. No commit is begun meanwhile. */
+  async fetchedContents(): Promise<number[]> {
+    const data = new Uint8Array(BLOCKS * BLOCK).fill(0xee);
+    let result: number | undefined;
+    this.host.make({
+      ...{ op: UBLK_IO_OP_READ, offset: 0, length: data.length, fua: false, data },
+      answered: (answer) => result = answer,
+    });
+    for (let turn = 0; result === undefined; turn++) {
+      assert(turn < MOST_TURNS, "the disk is read in the end");
+      this.host.batchEnd();
+      this.host.step();
+      this.#world.paused.shift()?.();
+      await this.#settle();
     }
     if (result !== 0) throw new BrokenPromise(`the disk cannot be read: ${result}`);
     return idsOf(data);

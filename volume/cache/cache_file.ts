@@ -29,7 +29,7 @@ import { FormatError } from "../format/record.ts";
 import { Waiting } from "../journal/requests.ts";
 import { LINE_WRITE, tokenOf } from "../tokens.ts";
 import type { CacheCounters } from "./counters.ts";
-import { chunkOfLine, LINE_BYTES } from "./lines.ts";
+import { chunkOfLine } from "./lines.ts";
 import { Places } from "./places.ts";
 
 /** Lines that are written at once. A disk that is slower than the store caches fewer. */
@@ -42,6 +42,8 @@ export interface CacheFileParts {
   readonly files: Files;
   /** The path. The folders above are made if they are missing. */
   readonly path: string;
+  /** Bytes of a line. */
+  readonly line: number;
   /** Most bytes of the file. */
   readonly size: number;
   /** The volume's UUID. */
@@ -71,17 +73,16 @@ export function openCacheFile(parts: CacheFileParts): CacheFile | undefined {
       report(`the volume goes on without its cache ${path}: another process uses it`);
       return undefined;
     }
-    const slots = cacheSlots(parts.size, LINE_BYTES);
-    const { volume, epoch, manifest } = parts;
+    const slots = cacheSlots(parts.size, parts.line);
+    const { volume, epoch, manifest, line } = parts;
     const memory = parts.allocate(cacheLinesAt(slots) - CACHE_PAGE);
     const keys = new Float64Array(memory.bytes.buffer, memory.bytes.byteOffset, slots);
     if (isUsable(file, parts, slots)) {
       readUpTo(file, memory.bytes.subarray(0, slots * CACHE_KEY_BYTES), CACHE_PAGE);
       keepKeys(keys, manifest.nextChunk);
     } else file.truncate(0);
-    const length = cacheLinesAt(slots) + slots * LINE_BYTES;
+    const length = cacheLinesAt(slots) + slots * line;
     if (file.size() !== length) makeRoom(file, length);
-    const line = LINE_BYTES;
     const header = { volume, line, slots, epoch, manifest: manifest.number };
     writeWhole(file, encodeCacheHeader(header), 0);
     stack.move();
@@ -106,14 +107,18 @@ function makeRoom(file: File, length: number): void {
 }
 
 /** Whether a file holds lines of this volume, of its past and of no other future. */
-function isUsable(file: File, { volume, epoch, manifest }: CacheFileParts, slots: number): boolean {
+function isUsable(
+  file: File,
+  { volume, epoch, manifest, line }: CacheFileParts,
+  slots: number,
+): boolean {
   const bytes = new Uint8Array(CACHE_PAGE);
   if (readUpTo(file, bytes, 0) < CACHE_PAGE) return false;
   try {
     const header = decodeCacheHeader(bytes, volume);
     // A store that was brought back from a copy may give the numbers of chunks once more.
     const isPast = header.epoch <= epoch && header.manifest <= manifest.number;
-    return header.line === LINE_BYTES && header.slots === slots && isPast;
+    return header.line === line && header.slots === slots && isPast;
   } catch (error) {
     if (error instanceof FormatError) return false;
     throw error;
@@ -188,7 +193,7 @@ export class CacheFile implements Disposable {
 
   /** Where a slot's line is in the file. */
   offsetOf(slot: number): number {
-    return this.#linesAt + slot * LINE_BYTES;
+    return this.#linesAt + slot * this.#parts.line;
   }
 
   /** A line is not found any more. */
@@ -215,8 +220,8 @@ export class CacheFile implements Disposable {
     this.#keyOf[nth] = key;
     this.#placeOf[nth] = place;
     const token = tokenOf(LINE_WRITE, nth);
-    const from = place * LINE_BYTES;
-    this.#host.write(memory, from, LINE_BYTES, this.fd, this.offsetOf(slot), token);
+    const { line } = this.#parts;
+    this.#host.write(memory, place * line, line, this.fd, this.offsetOf(slot), token);
     return true;
   }
 
@@ -230,7 +235,7 @@ export class CacheFile implements Disposable {
     }
     const slot = this.#slotOf[nth];
     // Without all of it, the slot stays empty.
-    if (result === LINE_BYTES && this.#places.find(this.#keyOf[nth]) < 0) {
+    if (result === this.#parts.line && this.#places.find(this.#keyOf[nth]) < 0) {
       this.#places.enter(slot, this.#keyOf[nth]);
       this.#change(Math.floor(slot / KEYS_PER_PAGE));
     }

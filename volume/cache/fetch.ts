@@ -9,7 +9,6 @@ import { type Store, type StoredObject, StoreError } from "../../store/store.ts"
 import { thrownText } from "../../uapi/error.ts";
 import type { ObjectNames } from "../names.ts";
 import { CAME, CORRUPT, FAILED, type FetchBoard, type FetchOrder, MISSING } from "./fetch_board.ts";
-import { LINE_BYTES } from "./lines.ts";
 
 /** How long a fetch is tried, in milliseconds: less than readers wait. */
 const TRY_MS = 20_000;
@@ -56,8 +55,10 @@ export interface FetchesParts {
   readonly board: FetchBoard;
   /** The memory in which lines lie. */
   readonly memory: Uint8Array<ArrayBuffer>;
+  /** Bytes of a line. */
+  readonly line: number;
   /** The store. */
-  readonly store: Store;
+  readonly store: Pick<Store, "get">;
   /** The names of the volume's objects. */
   readonly names: ObjectNames;
   /** Time. */
@@ -106,7 +107,7 @@ export class Fetches {
   }
 
   async #fetch(fetch: number, order: FetchOrder): Promise<void> {
-    const { board, store, names, time } = this.#parts;
+    const { board, names, time } = this.#parts;
     const name = names.chunk(order.chunk);
     const end = time.clock() + TRY_MS;
     for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
@@ -150,10 +151,9 @@ export class Fetches {
   }
 
   #place({ places }: FetchOrder, bytes: Uint8Array<ArrayBuffer>): void {
-    const { memory } = this.#parts;
-    for (let line = 0; line * LINE_BYTES < bytes.length; line++) {
-      const at = line * LINE_BYTES;
-      memory.set(bytes.subarray(at, at + LINE_BYTES), places[line] * LINE_BYTES);
+    const { memory, line } = this.#parts;
+    for (let at = 0, nth = 0; at < bytes.length; at += line, nth++) {
+      memory.set(bytes.subarray(at, at + line), places[nth] * line);
     }
   }
 

@@ -16,8 +16,6 @@
 import { assert } from "../../uapi/error.ts";
 import { MAX_CHUNK } from "../format/place.ts";
 
-/** Bytes of a line. */
-export const LINE_BYTES: number = 64 << 10;
 /** Lines of a chunk that a key can name: data in the lower half, the table in the upper one. */
 const LINES = 1 << 14;
 const TABLE = LINES / 2;

@@ -15,7 +15,7 @@ import { Waiting } from "../journal/requests.ts";
 import type { CacheFile } from "./cache_file.ts";
 import type { CacheCounters } from "./counters.ts";
 import { CAME, CORRUPT, FETCH_LINES, type FetchBoard, MOST_FETCHES } from "./fetch_board.ts";
-import { chunkOfLine, isTableLine, LINE_BYTES } from "./lines.ts";
+import { chunkOfLine, isTableLine } from "./lines.ts";
 import { Places } from "./places.ts";
 
 // States of a place.
@@ -51,6 +51,8 @@ export interface LinesOwner {
 
 /** The parts of a {@linkcode LineMemory}. */
 export interface LineMemoryParts {
+  /** Bytes of a line. */
+  readonly line: number;
   /** Whole lines of memory. */
   readonly memory: EngineMemory;
   /** Who fetches. */
@@ -93,7 +95,7 @@ export class LineMemory {
 
   /** Takes over the parts. */
   constructor(parts: LineMemoryParts) {
-    const count = Math.floor(parts.memory.bytes.length / LINE_BYTES);
+    const count = Math.floor(parts.memory.bytes.length / parts.line);
     assert(count > 0, "memory has a line");
     this.#parts = parts;
     this.operations = MOST_READS + (parts.file?.operations ?? 0);
@@ -136,7 +138,7 @@ export class LineMemory {
 
   /** Where a place begins in the memory, in bytes. */
   offsetOf(place: number): number {
-    return place * LINE_BYTES;
+    return place * this.#parts.line;
   }
 
   /** The memory. */
@@ -184,7 +186,8 @@ export class LineMemory {
       this.#reads++;
       const at = this.offsetOf(place);
       const token = tokenOf(LINE_READ, place);
-      this.#host.read(this.#parts.memory, at, LINE_BYTES, file!.fd, file!.offsetOf(slot), token);
+      const { memory, line } = this.#parts;
+      this.#host.read(memory, at, line, file!.fd, file!.offsetOf(slot), token);
     }
     return place;
   }
@@ -285,7 +288,7 @@ export class LineMemory {
           continue;
         }
         words = `chunk ${chunkOfLine(this.keyOf(place))} has a wrong checksum in the ` +
-          `${LINE_BYTES} bytes from ${this.#offset[place]} on, fetched ${MOST_TRIES} times`;
+          `${this.#bytes[place]} bytes from ${this.#offset[place]} on, fetched ${MOST_TRIES} times`;
       }
       const mayHelp = outcome === CAME || outcome === CORRUPT;
       if (mayHelp && ++this.#tries[place] < MOST_TRIES) {
@@ -335,7 +338,7 @@ export class LineMemory {
     const key = this.keyOf(nth);
     this.#reads--;
     if (result < 0) file!.fail(result, "read");
-    if (result === LINE_BYTES && this.#owner.lineIsSound(nth)) return this.#ready(nth, false);
+    if (result === this.#parts.line && this.#owner.lineIsSound(nth)) return this.#ready(nth, false);
     file!.isBad(key, this.#slot[nth]);
     this.#want(nth);
   }

@@ -14,14 +14,7 @@ import { assert, fail } from "../../uapi/error.ts";
 import type { CacheFile } from "../cache/cache_file.ts";
 import { type CacheCounters, noCacheCounters } from "../cache/counters.ts";
 import type { FetchBoard } from "../cache/fetch_board.ts";
-import {
-  chunkOfLine,
-  dataLine,
-  isTableLine,
-  LINE_BYTES,
-  nthOfLine,
-  tableLine,
-} from "../cache/lines.ts";
+import { chunkOfLine, dataLine, isTableLine, nthOfLine, tableLine } from "../cache/lines.ts";
 import { LineMemory, type LinesOwner } from "../cache/memory.ts";
 import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "../format/chunk.ts";
 import { FormatError } from "../format/record.ts";
@@ -85,6 +78,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   readonly operations: number;
   readonly counters: CacheCounters;
   readonly #parts: CachedChunksParts;
+  readonly #line: number;
   readonly #perLine: number;
   readonly #lines: LineMemory;
   readonly #tables = new ChunkTables(TABLE_BYTES);
@@ -107,8 +101,11 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     const { blockSize, memory, board, asked, file, sizes } = parts;
     const counters = this.counters = parts.counters ?? noCacheCounters();
     this.#parts = parts;
-    this.#perLine = LINE_BYTES / blockSize;
-    this.#lines = new LineMemory({ memory, board, asked, file, counters, mostAhead: sizes.ahead });
+    this.#line = sizes.line;
+    this.#perLine = sizes.line / blockSize;
+    this.#lines = new LineMemory({
+      ...{ memory, board, asked, file, counters, line: sizes.line, mostAhead: sizes.ahead },
+    });
     this.#tableOf = new Array(this.#lines.count).fill(undefined);
     this.operations = this.#lines.operations + 1;
   }
@@ -148,7 +145,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
       return true;
     }
     if (table === undefined) {
-      this.#wait(piece, this.#loading.has(chunk) ? tableLine(chunk, 0) : A_PLACE);
+      this.#wait(piece, this.#isUnderWay(chunk) ? tableLine(chunk, 0) : A_PLACE);
       return false;
     }
     const nth = pieces.from[piece];
@@ -199,7 +196,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     const { dataAt, sums } = table;
     const blocks = Math.min(this.#perLine, sums.length - nth * this.#perLine);
     const bytes = blocks * this.#parts.blockSize;
-    const place = this.#lines.bring(key, dataAt + nth * LINE_BYTES, bytes, false, isAhead);
+    const place = this.#lines.bring(key, dataAt + nth * this.#line, bytes, false, isAhead);
     if (place >= 0) this.#tableOf[place] = table;
     return place;
   }
@@ -254,6 +251,12 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     return this.#load(loading, isAhead);
   }
 
+  /** Whether the next line of a table is on its way. */
+  #isUnderWay(chunk: number): boolean {
+    const loading = this.#loading.get(chunk);
+    return loading !== undefined && this.#lines.find(tableLine(chunk, loading.part)) >= 0;
+  }
+
   /** Goes on with a table as far as its lines are there. */
   #load(loading: Loading, isAhead: boolean): ChunkSums | string | undefined {
     const { chunk } = loading;
@@ -261,9 +264,10 @@ export class CachedChunks implements ChunkReads, LinesOwner {
       const key = tableLine(chunk, loading.part);
       const place = this.#lines.find(key);
       if (place < 0) {
-        const offset = loading.part * LINE_BYTES;
-        const isUnderWay = this.#lines.bring(key, offset, LINE_BYTES, true, isAhead) >= 0;
-        if (!isUnderWay) this.#loading.delete(chunk);
+        const offset = loading.part * this.#line;
+        const isUnderWay = this.#lines.bring(key, offset, this.#line, true, isAhead) >= 0;
+        // Whoever goes on has what has come. Before that there is nothing to remember.
+        if (!isUnderWay && loading.bytes === undefined) this.#loading.delete(chunk);
         return undefined;
       }
       if (!this.#lines.isReady(place)) {
@@ -293,12 +297,12 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   /** Takes a line of a table. @returns Whether that was the last one. */
   #takePart(loading: Loading, place: number): boolean {
     const from = this.#lines.offsetOf(place);
-    const line = this.#lines.bytes.subarray(from, from + LINE_BYTES);
+    const line = this.#lines.bytes.subarray(from, from + this.#line);
     loading.bytes ??= new Uint8Array(tableBytesOf(line.subarray(0, CHUNK_HEADER_BYTES)));
-    const at = loading.part * LINE_BYTES;
+    const at = loading.part * this.#line;
     const { length } = loading.bytes;
-    loading.bytes.set(line.subarray(0, Math.min(LINE_BYTES, length - at)), at);
-    if (at + LINE_BYTES >= length) return true;
+    loading.bytes.set(line.subarray(0, Math.min(this.#line, length - at)), at);
+    if (at + this.#line >= length) return true;
     loading.part++;
     return false;
   }
