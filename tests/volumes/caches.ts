@@ -59,6 +59,12 @@ export async function caches(seed: number): Promise<void> {
       machine.faults = faults;
       const next = await Server.start(world, { cache });
       history.check(await next.fetchedContents(), ending === "power" ? "power" : "killed");
+      // Now from the cache, as far as it has them.
+      if (dice.draw(2) === 0) sufferSomething(world);
+      history.check(await next.fetchedContents(), "killed");
+      world.end("killed");
+      const again = await Server.start(world, { cache });
+      history.check(await again.fetchedContents(), "killed");
       world.end("killed");
     }
   });
@@ -70,7 +76,7 @@ function cacheOf({ dice }: World): SimCacheOptions {
     bytes: [0, 4096 + 4096 + 3 * line, 8192 + 20 * line, 8192 + 400 * line][dice.draw(4)],
     sizes: {
       line,
-      lines: [1, 3, 20, 200][dice.draw(4)],
+      lines: [1, 3, 8, 200][dice.draw(4)],
       ahead: dice.draw(2) === 0 ? 0 : 4,
       waitUs: Infinity,
     },

@@ -271,9 +271,15 @@ export class CacheFile implements Disposable {
     report(`the volume goes on without its cache ${path}: it cannot be ${verb}, errno ${-result}`);
   }
 
-  /** Closes the file. Nothing may be under way. */
+  /** Whether nothing is being written. */
+  get isIdle(): boolean {
+    return this.#idle.length === WRITES && !this.#isIndexWritten;
+  }
+
+  /** Closes the file. */
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
-    this.#index[Symbol.dispose]?.();
+    // What the kernel has not let go of may still be read.
+    if (this.isIdle) this.#index[Symbol.dispose]?.();
   }
 }

@@ -124,6 +124,11 @@ export class LineMemory {
     this.#parts.file?.start(host);
   }
 
+  /** Whether no operation uses the memory. */
+  get isIdle(): boolean {
+    return this.#reads === 0 && this.#parts.file?.isIdle !== false;
+  }
+
   /** The place of a line that is there or on its way, or -1. */
   find(key: number): number {
     return this.#places.find(key);

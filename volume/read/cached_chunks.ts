@@ -454,6 +454,11 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     return count;
   }
 
+  /** Whether no operation uses the memory of the lines. */
+  get isIdle(): boolean {
+    return this.#lines.isIdle;
+  }
+
   /** Closes the cache's file. */
   [Symbol.dispose](): void {
     this.#parts.file?.[Symbol.dispose]();
