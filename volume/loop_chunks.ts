@@ -51,7 +51,7 @@ export interface LoopChunks {
   /** What reads. */
   readonly reads: ChunkReads;
   /** Ends what is under way. */
-  stop(): Promise<void>;
+  stop(): void;
 }
 
 /** Makes what reads chunks. */
@@ -65,15 +65,27 @@ export function loopChunks(parts: LoopChunksParts): LoopChunks {
     const open = chunkOpener({ files, fdOf, pathOf, volume });
     return {
       reads: new FileChunks(open, sizes.openChunks, blockSize),
-      stop: () => Promise.resolve(),
+      stop() {},
     };
   }
   const cacheSizes = sizes.cache ?? CACHE_SIZES;
-  const { line } = cacheSizes;
+  const { line, writes } = cacheSizes;
   const memory = allocate(cacheSizes.lines * line);
   const counters = noCacheCounters();
   const file = parts.cache === undefined ? undefined : openCacheFile({
-    ...{ ...parts.cache, line, files, volume, epoch, manifest, fdOf, allocate, counters, report },
+    ...{
+      ...parts.cache,
+      line,
+      writes,
+      files,
+      volume,
+      epoch,
+      manifest,
+      fdOf,
+      allocate,
+      counters,
+      report,
+    },
   });
   const board = new FetchBoard();
   const fetches = new Fetches({

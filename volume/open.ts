@@ -182,7 +182,7 @@ export async function openForWriting(
         await host.idle();
         host.end();
         late.cancel();
-        await chunks.stop();
+        chunks.stop();
         await owned.disposeAsync();
       }
     },
@@ -246,7 +246,7 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
     async close() {
       await host.idle();
       host.end();
-      await chunks.stop();
+      chunks.stop();
       await owned.disposeAsync();
     },
   };

@@ -145,7 +145,7 @@ async function cachedChunks(
   },
 ): Promise<ChunkReads> {
   const { volume, blockSize } = manifest;
-  const { line, lines } = CACHE_SIZES;
+  const { line, lines, writes } = CACHE_SIZES;
   const memory = engineMemory(lines * line);
   let chunks: CachedChunks | undefined = undefined;
   // What the kernel has not let go of may still be written to.
@@ -155,7 +155,18 @@ async function cachedChunks(
   stack.use(await Fetcher.start(board, job));
   const counters = noCacheCounters();
   const file = openCacheFile({
-    ...{ ...cache, line, files: realFiles, volume, epoch, manifest, fdOf, counters, report },
+    ...{
+      ...cache,
+      line,
+      writes,
+      files: realFiles,
+      volume,
+      epoch,
+      manifest,
+      fdOf,
+      counters,
+      report,
+    },
     allocate: engineMemory,
   });
   return chunks = new CachedChunks({

@@ -12,6 +12,8 @@ export interface CacheSizes {
   readonly lines: number;
   /** Most lines that are read ahead at once. */
   readonly ahead: number;
+  /** Most lines that are written to the cache's file at once, while they stay in memory. */
+  readonly writes: number;
   /** How long a reader waits for the store, in microseconds. */
   readonly waitUs: number;
 }
@@ -21,6 +23,7 @@ export const CACHE_SIZES: CacheSizes = {
   line: 64 << 10,
   lines: 1024,
   ahead: 128,
+  writes: 256,
   waitUs: 25_000_000,
 };
 

@@ -78,6 +78,7 @@ function cacheOf({ dice }: World): SimCacheOptions {
       line,
       lines: [1, 3, 8, 200][dice.draw(4)],
       ahead: dice.draw(2) === 0 ? 0 : 4,
+      writes: [1, 2, 16][dice.draw(3)],
       waitUs: Infinity,
     },
   };

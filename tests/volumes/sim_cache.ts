@@ -51,10 +51,22 @@ export function simCache(
   const { files, store, committed: { names, manifest, epoch }, host, report } = parts;
   const { fdOf, allocate } = host;
   const { volume, blockSize } = manifest;
-  const { line } = sizes;
+  const { line, writes } = sizes;
   const counters = noCacheCounters();
   const file = bytes === 0 ? undefined : openCacheFile({
-    ...{ files, path: CACHE, size: bytes, line, volume, epoch, manifest, fdOf, allocate, counters },
+    ...{
+      files,
+      path: CACHE,
+      size: bytes,
+      line,
+      writes,
+      volume,
+      epoch,
+      manifest,
+      fdOf,
+      allocate,
+      counters,
+    },
     report,
   });
   const memory = allocate(sizes.lines * line);

@@ -32,8 +32,8 @@ import type { CacheCounters } from "./counters.ts";
 import { chunkOfLine } from "./lines.ts";
 import { Places } from "./places.ts";
 
-/** Lines that are written at once. A disk that is slower than the store caches fewer. */
-const WRITES = 16;
+/** The name of the write of a page of keys. */
+const INDEX = 0;
 const KEYS_PER_PAGE = CACHE_PAGE / CACHE_KEY_BYTES;
 
 /** How a cache's file is opened. */
@@ -46,6 +46,8 @@ export interface CacheFileParts {
   readonly line: number;
   /** Most bytes of the file. */
   readonly size: number;
+  /** Most lines that are written at once. With a slower disk, fewer lines are kept. */
+  readonly writes: number;
   /** The volume's UUID. */
   readonly volume: string;
   /** The epoch of the attachment, or of the volume for a reader. */
@@ -137,7 +139,7 @@ function keepKeys(keys: Float64Array<ArrayBuffer>, nextChunk: number): void {
 /** An open cache file. */
 export class CacheFile implements Disposable {
   /** Most operations under way at once. */
-  readonly operations: number = WRITES + 1;
+  readonly operations: number;
   /** Its descriptor. */
   readonly fd: number;
   readonly #parts: CacheFileParts;
@@ -147,10 +149,10 @@ export class CacheFile implements Disposable {
   readonly #linesAt: number;
   #host!: EngineHost;
   /** Per write: the slot and the line, and the place in memory that it comes from. */
-  readonly #slotOf = new Int32Array(WRITES);
-  readonly #keyOf = new Float64Array(WRITES);
-  readonly #placeOf = new Int32Array(WRITES);
-  readonly #idle: Waiting = new Waiting(WRITES);
+  readonly #slotOf: Int32Array<ArrayBuffer>;
+  readonly #keyOf: Float64Array<ArrayBuffer>;
+  readonly #placeOf: Int32Array<ArrayBuffer>;
+  readonly #idle: Waiting;
   /** Pages of keys that have changed. */
   readonly #changed: Waiting;
   readonly #isChanged: Uint8Array<ArrayBuffer>;
@@ -173,7 +175,12 @@ export class CacheFile implements Disposable {
     const pages = Math.ceil(keys.length / KEYS_PER_PAGE);
     this.#changed = new Waiting(pages);
     this.#isChanged = new Uint8Array(pages);
-    for (let nth = 0; nth < WRITES; nth++) this.#idle.push(nth);
+    const operations = this.operations = parts.writes + 1;
+    this.#slotOf = new Int32Array(operations);
+    this.#keyOf = new Float64Array(operations);
+    this.#placeOf = new Int32Array(operations);
+    this.#idle = new Waiting(parts.writes);
+    for (let nth = INDEX + 1; nth < operations; nth++) this.#idle.push(nth);
   }
 
   /** Gets the host, before anything else. */
@@ -228,7 +235,7 @@ export class CacheFile implements Disposable {
   /** A write has completed. @returns The place in memory that the line came from, or -1. */
   wrote(nth: number, result: number): number {
     if (result < 0) this.fail(result, "written");
-    if (nth === WRITES) {
+    if (nth === INDEX) {
       this.#isIndexWritten = false;
       this.#writeIndex();
       return -1;
@@ -258,7 +265,7 @@ export class CacheFile implements Disposable {
     this.#isChanged[page] = 0;
     this.#isIndexWritten = true;
     const at = page * CACHE_PAGE;
-    const token = tokenOf(LINE_WRITE, WRITES);
+    const token = tokenOf(LINE_WRITE, INDEX);
     this.#host.write(this.#index, at, CACHE_PAGE, this.fd, CACHE_PAGE + at, token);
   }
 
@@ -273,7 +280,7 @@ export class CacheFile implements Disposable {
 
   /** Whether nothing is being written. */
   get isIdle(): boolean {
-    return this.#idle.length === WRITES && !this.#isIndexWritten;
+    return this.#idle.length === this.#parts.writes && !this.#isIndexWritten;
   }
 
   /** Closes the file. */

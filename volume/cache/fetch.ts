@@ -27,8 +27,8 @@ export interface CallLimit extends Disposable {
 export interface FetchTime {
   /** A monotonic clock in milliseconds. */
   clock(): number;
-  /** Sleeps for about so many milliseconds. */
-  sleep(ms: number): Promise<void>;
+  /** Sleeps for about so many milliseconds, or until the signal. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
   /** Limits a call, which also ends with the parent. */
   limit(ms: number, parent: AbortSignal): CallLimit;
 }
@@ -36,16 +36,28 @@ export interface FetchTime {
 /** The machine's time. */
 export const MACHINE_TIME: FetchTime = {
   clock: () => performance.now(),
-  // Many clients of a store must not come back all at once.
-  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms * (0.5 + Math.random() / 2))),
+  sleep(ms, signal) {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      // Many clients of a store must not come back all at once.
+      const timer = setTimeout(done, ms * (0.5 + Math.random() / 2));
+      signal.addEventListener("abort", done);
+    });
+  },
   limit(ms, parent) {
     const over = new AbortController();
     const late = () => over.abort(new StoreError("unavailable", `no answer for ${ms} ms`));
     const timer = setTimeout(late, ms);
-    return {
-      signal: AbortSignal.any([over.signal, parent]),
-      [Symbol.dispose]: () => clearTimeout(timer),
+    const end = () => {
+      clearTimeout(timer);
+      parent.removeEventListener("abort", end);
     };
+    parent.addEventListener("abort", end);
+    return { signal: AbortSignal.any([over.signal, parent]), [Symbol.dispose]: end };
   },
 };
 
@@ -71,7 +83,6 @@ export interface FetchesParts {
 export class Fetches {
   readonly #parts: FetchesParts;
   readonly #stop = new AbortController();
-  readonly #underWay = new Set<Promise<void>>();
   #hasTold = false;
 
   /** Takes over the parts. */
@@ -82,16 +93,15 @@ export class Fetches {
   /** Begins all that was asked for. */
   begin(): void {
     const { board } = this.#parts;
-    for (let fetch = board.take(); fetch >= 0; fetch = board.take()) {
-      const work = this.#run(fetch).then(() => void this.#underWay.delete(work));
-      this.#underWay.add(work);
-    }
+    for (let fetch = board.take(); fetch >= 0; fetch = board.take()) void this.#run(fetch);
   }
 
-  /** Ends what is under way. */
-  async stop(): Promise<void> {
+  /**
+   * Ends what is under way: from now on neither board nor memory is touched, and nobody is signalled,
+   * even if a call of the store never ends.
+   */
+  stop(): void {
     this.#stop.abort();
-    await Promise.all(this.#underWay);
   }
 
   async #run(fetch: number): Promise<void> {
@@ -100,6 +110,7 @@ export class Fetches {
     try {
       await this.#fetch(fetch, order);
     } catch (error) {
+      if (this.#stop.signal.aborted) return;
       // A mistake of ours, which must not leave a reader without an answer.
       board.end(fetch, FAILED, 0, thrownText(error));
     }
@@ -125,13 +136,12 @@ export class Fetches {
         this.#place(order, found.bytes);
         return board.end(fetch, CAME, length);
       } catch (error) {
-        if (!(error instanceof StoreError)) throw error;
+        if (this.#stop.signal.aborted || !(error instanceof StoreError)) throw error;
         if (error.fault === "corrupt") return board.end(fetch, CORRUPT, 0, error.message);
-        const mayPass = error.fault === "unavailable" && !this.#stop.signal.aborted &&
-          time.clock() + pause < end;
+        const mayPass = error.fault === "unavailable" && time.clock() + pause < end;
         if (!mayPass) return board.end(fetch, FAILED, 0, error.message);
         this.#tell(error.message);
-        await time.sleep(pause);
+        await time.sleep(pause, this.#stop.signal);
       }
     }
   }
@@ -140,14 +150,15 @@ export class Fetches {
     const { store, time } = this.#parts;
     const { offset, bytes: length, mayEnd } = order;
     const ms = Math.min(CALL_MS, Math.max(1, leftMs));
-    using limit = time.limit(ms, this.#stop.signal);
-    try {
-      return await store.get(name, { range: { offset, length, mayEnd }, signal: limit.signal });
-    } catch (error) {
-      // Whoever stops it asks for no reason.
-      if (!this.#stop.signal.aborted) throw error;
-      throw new StoreError("unavailable", `get ${name}: the volume is being closed`);
-    }
+    const { signal } = this.#stop;
+    using limit = time.limit(ms, signal);
+    const found = await store.get(name, {
+      range: { offset, length, mayEnd },
+      signal: limit.signal,
+    });
+    // A store may end a call late, or not by the signal.
+    signal.throwIfAborted();
+    return found;
   }
 
   #place({ places }: FetchOrder, bytes: Uint8Array<ArrayBuffer>): void {

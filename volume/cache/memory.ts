@@ -243,16 +243,24 @@ export class LineMemory {
     }
   }
 
-  #ask(fetch: number, first: number): void {
-    const key = this.#places.keyOf(first);
-    const mayEnd = this.#mayEnd[first] !== 0;
+  /** Asks for a run of lines around a place's. */
+  #ask(fetch: number, place: number): void {
+    const mayEnd = this.#mayEnd[place] !== 0;
+    let key = this.#places.keyOf(place);
+    let first = place;
+    // They may have been wanted in any order.
+    for (let back = 1; !mayEnd && back < FETCH_LINES; back++) {
+      const before = this.#continuing(key - 1, key);
+      if (before < 0) break;
+      first = before;
+      key--;
+    }
     let [lines, bytes] = [0, 0];
-    for (let place = first; this.#belongs(place, key, lines, mayEnd);) {
-      this.#state[place] = FETCHED;
-      this.#run[lines++] = place;
-      bytes += this.#bytes[place];
-      if (mayEnd || lines === FETCH_LINES) break;
-      place = this.#places.find(key + lines);
+    for (let next = first; next >= 0;) {
+      this.#state[next] = FETCHED;
+      this.#run[lines++] = next;
+      bytes += this.#bytes[next];
+      next = mayEnd || lines === FETCH_LINES ? -1 : this.#continuing(key + lines, key);
     }
     this.#fetches++;
     this.#parts.counters.fetches++;
@@ -260,10 +268,12 @@ export class LineMemory {
     this.#parts.board.ask(fetch, chunkOfLine(key), offset, bytes, mayEnd, this.#run, lines);
   }
 
-  /** Whether a place holds the line that continues a run, and is to be fetched. */
-  #belongs(place: number, key: number, lines: number, mayEnd: boolean): boolean {
-    if (place < 0 || this.#state[place] !== WANTED) return false;
-    return lines === 0 || !mayEnd && isTableLine(key + lines) === isTableLine(key);
+  /** The place of a line that is to be fetched too, and belongs to a run; or -1. */
+  #continuing(key: number, run: number): number {
+    const place = this.#places.find(key);
+    if (place < 0 || this.#state[place] !== WANTED) return -1;
+    const isOne = chunkOfLine(key) === chunkOfLine(run) && isTableLine(key) === isTableLine(run);
+    return isOne ? place : -1;
   }
 
   /** Takes what has been fetched. @returns Whether there was something. */

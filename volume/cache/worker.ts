@@ -39,7 +39,7 @@ async function work(job: FetchJob): Promise<void> {
     fetches.begin();
     await board.sleep(wakes);
   }
-  await fetches.stop();
+  fetches.stop();
 }
 
 function told(error: unknown): unknown {

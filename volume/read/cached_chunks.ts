@@ -38,7 +38,7 @@ const MOST_TRIES = 3;
 const TABLE_BYTES = 32 << 20;
 /** How often is looked at who has waited for too long, in microseconds. */
 const LOOK_US = 200_000;
-/** Bytes that the first continuation of a stream reads ahead. */
+/** Bytes that a stream is read ahead at first. */
 const FIRST_AHEAD_BYTES = 256 << 10;
 
 /** The parts of {@linkcode CachedChunks}. */

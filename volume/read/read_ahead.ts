@@ -1,9 +1,10 @@
 /**
  * Sees sequential streams among the reads of a disk, and what they will read next.
  *
- * A request that begins where an earlier one has ended continues its stream; from its second request
- * on, a stream is read ahead, and each request doubles how far, up to a bound. A request that
- * continues none begins one, in the place of the stream that was seen longest ago.
+ * A request that begins where an earlier one has ended continues its stream; from its third request
+ * on, a stream is read ahead, and each request doubles how far, up to a bound. A second one may be
+ * chance: random reads of a few blocks. A request that continues none begins a stream, in the place
+ * of the one that was seen longest ago.
  *
  * @module
  */
@@ -25,7 +26,7 @@ export const NO_ROOM = -1;
 export interface ReadAheadParts {
   /** Where blocks are. */
   readonly maps: Maps;
-  /** Blocks that the first continuation of a stream reads ahead. */
+  /** Blocks that a stream is read ahead at first. */
   readonly first: number;
   /** Most blocks ahead. */
   readonly most: number;
@@ -66,7 +67,11 @@ export class ReadAhead {
     this.#seen[stream] = ++this.#time;
     const next = this.#next[stream] = block + count;
     const window = this.#window[stream];
-    this.#window[stream] = Math.min(most, window === 0 ? Math.max(first, count) : window * 2);
+    if (window === 0) {
+      this.#window[stream] = Math.max(first, count) / 2;
+      return;
+    }
+    this.#window[stream] = Math.min(most, window * 2);
     this.#ahead[stream] = Math.max(this.#ahead[stream], next);
     // Half a window at a time: few large calls.
     if (this.#ahead[stream] - next <= this.#window[stream] / 2) this.#read(stream);
