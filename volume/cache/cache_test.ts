@@ -138,7 +138,7 @@ function withCache(
   return { store, journal, journalSize, cache: "16M", cacheDir: `${folder}/caches`, sizes };
 }
 
-Deno.test("a cache on disk + opened again, closed or not + nothing is fetched", async () => {
+Deno.test("a cache on disk + opened again + nothing is fetched", async () => {
   await inFolder(async (folders) => {
     const data = dataOf(4 * MIB);
     const store = await stored(folders, data);
@@ -196,7 +196,7 @@ Deno.test("a cache on disk + a volume of the same name is made again + nothing o
 Deno.test("a cache on disk + the store is brought back from a copy + nothing of the other future is read", async () => {
   await inFolder(async (folders) => {
     const store = await stored(folders, dataOf(MIB, 1));
-    const copy = await store.copy();
+    const [copy, other] = [await store.copy(), await store.copy()];
     const write = async (store: WatchedStore, seed: number) => {
       {
         await using volume = await Volume.open("v", withCache(folders, store));
@@ -208,6 +208,12 @@ Deno.test("a cache on disk + the store is brought back from a copy + nothing of 
     await write(store, 2);
     // The same number of a chunk once more, with other data.
     await write(copy, 3);
+    // And a copy whose epoch has passed that of the cache.
+    for (let epoch = 0; epoch < 8; epoch++) {
+      const { journal, journalSize } = folders;
+      await using _volume = await Volume.open("v", { store: other, journal, journalSize });
+    }
+    await write(other, 4);
   });
 });
 
@@ -255,6 +261,58 @@ Deno.test("a cache + a store that does not answer + that reader alone fails, in 
     assertEquals(await bytesAt(volume, 8 * LINE), data.subarray(8 * LINE, 8 * LINE + BLOCK));
     resolve();
     assertEquals(await bytesAt(volume, 4 * LINE), data.subarray(4 * LINE, 4 * LINE + BLOCK));
+  });
+});
+
+Deno.test("a cache + what the store has wrong + is an error, which is told", async () => {
+  await inFolder(async (folders) => {
+    const data = dataOf(MIB);
+    const store = await stored(folders, data);
+    const [{ name }] = (await Array.fromAsync(store.list("v/chunks/"))).values();
+    const { bytes } = (await store.get(name))!;
+    const { length } = bytes;
+    const reports: string[] = [];
+    const options = {
+      ...{ store, readOnly: true, cache: "4M", cacheDir: folders.folder },
+      report: (line: string) => void reports.push(line),
+    };
+    const fails = async (words: RegExp) => {
+      await using volume = await Volume.open("v", options);
+      await assertRejects(() => bytesAt(volume, MIB - BLOCK), UblkError, "EIO");
+      assertEquals(reports.length, 1);
+      assert(words.test(reports[0]), reports[0]);
+      reports.length = 0;
+      return volume;
+    };
+    const replace = async (bytes: Uint8Array<ArrayBuffer>) => {
+      await store.delete(name);
+      await store.putIfAbsent(name, bytes);
+    };
+    // A bit of the data: the other lines are right.
+    bytes[length - 1] ^= 1;
+    await replace(bytes);
+    store.gets = [];
+    await fails(/^chunk 1 has a wrong checksum in the \d+ bytes from \d+ on/);
+    assertEquals(dataGets(store).length, 3);
+    {
+      await using volume = await Volume.open("v", options);
+      assertEquals(await bytesAt(volume, 0), data.subarray(0, BLOCK));
+    }
+    await Deno.remove(`${folders.folder}/v/cache`);
+    bytes[length - 1] ^= 1;
+    bytes[40] ^= 1;
+    await replace(bytes);
+    await fails(/^chunk 1: its checksum is wrong/);
+    bytes[40] ^= 1;
+    await replace(bytes.slice(0, length - BLOCK));
+    await fails(/the object was cut short/);
+    await store.delete(name);
+    await Deno.remove(`${folders.folder}/v/cache`);
+    await fails(/chunks\/0{15}1 is missing, and the map names it$/);
+    // Once it is back, it is read.
+    await replace(bytes);
+    await using volume = await Volume.open("v", options);
+    assertEquals(await bytesAt(volume, 0, MIB), data);
   });
 });
 
