@@ -264,8 +264,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
       const key = tableLine(chunk, loading.part);
       const place = this.#lines.find(key);
       if (place < 0) {
-        const offset = loading.part * this.#line;
-        const isUnderWay = this.#lines.bring(key, offset, this.#line, true, isAhead) >= 0;
+        const isUnderWay = this.#bringTable(loading, isAhead);
         // Whoever goes on has what has come. Before that there is nothing to remember.
         if (!isUnderWay && loading.bytes === undefined) this.#loading.delete(chunk);
         return undefined;
@@ -292,6 +291,21 @@ export class CachedChunks implements ChunkReads, LinesOwner {
         return `chunk ${chunk}: ${error.message}`;
       }
     }
+  }
+
+  /** Begins to bring a table's next line, and those after it if it is known how many they are. */
+  #bringTable({ chunk, part, bytes }: Loading, isAhead: boolean): boolean {
+    const line = this.#line;
+    if (bytes === undefined) {
+      return this.#lines.bring(tableLine(chunk, 0), 0, line, true, isAhead) >= 0;
+    }
+    for (let nth = part; nth * line < bytes.length; nth++) {
+      const key = tableLine(chunk, nth);
+      if (this.#lines.find(key) >= 0) continue;
+      const length = Math.min(line, bytes.length - nth * line);
+      if (this.#lines.bring(key, nth * line, length, false, isAhead) < 0) return nth > part;
+    }
+    return true;
   }
 
   /** Takes a line of a table. @returns Whether that was the last one. */
