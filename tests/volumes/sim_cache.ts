@@ -15,7 +15,7 @@ import type { Committed } from "../../volume/committed.ts";
 import { CachedChunks } from "../../volume/read/cached_chunks.ts";
 import type { CacheSizes } from "../../volume/sizes.ts";
 import type { SimHost } from "./sim_host.ts";
-import { BLOCK, hasEnded, type World } from "./world.ts";
+import { hasEnded, type World } from "./world.ts";
 
 /** The path of the cache's file. */
 export const CACHE = "/cache/v/cache";
@@ -93,10 +93,9 @@ export function simCache(
     ...{ board, line, memory: memory.bytes, names, time, signal, store: getter },
   });
   const chunks = new CachedChunks({
-    ...{ blockSize: BLOCK, volume, memory, board, file, counters, sizes, report },
+    ...{ blockSize, volume, memory, board, file, counters, sizes, report },
     asked: () => void Promise.resolve().then(() => fetches.begin()),
   });
-  if (blockSize !== BLOCK) throw new Error("the world's blocks");
   return {
     chunks,
     hasCome() {

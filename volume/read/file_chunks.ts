@@ -58,16 +58,15 @@ export class FileChunks implements ChunkReads {
   came(piece: number, result: number): boolean {
     const { pieces } = this.#owner;
     const [chunk, nth] = [pieces.chunk[piece], pieces.from[piece]];
-    const where = () => `a read of chunk ${chunk}, block ${nth}`;
     if (pieces.got[piece] !== pieces.bytes[piece]) {
-      this.#owner.fail(piece, failedRead(where, result));
+      this.#owner.fail(piece, failedRead(`a read of chunk ${chunk}, block ${nth}`, result));
     } else {
       const start = pieces.at[piece];
       const data = this.#owner.host.data(pieces.request[piece]);
       const { sums } = this.#files.using(chunk);
       const end = start + pieces.bytes[piece];
       if (!areSound(data, start, end, this.#blockSize, sums, nth)) {
-        this.#owner.fail(piece, `${where()} has a wrong checksum`);
+        this.#owner.fail(piece, `a read of chunk ${chunk}, block ${nth} has a wrong checksum`);
       }
     }
     this.#files.release(chunk);

@@ -190,9 +190,8 @@ export class Reader implements PieceOwner {
     const { blockSize, sums } = this.#parts;
     const file = pieces.file[piece];
     this.#readers[file]--;
-    const where = () => `a read of the journal's file ${file}, offset ${pieces.from[piece]}`;
     if (pieces.got[piece] !== pieces.bytes[piece]) {
-      return this.fail(piece, failedRead(where, result));
+      return this.fail(piece, failedRead(this.#whereOf(piece), result));
     }
     const start = pieces.at[piece];
     const data = this.#host.data(pieces.request[piece]);
@@ -200,8 +199,13 @@ export class Reader implements PieceOwner {
     const step = blockSize / JOURNAL_UNIT;
     const end = start + pieces.bytes[piece];
     if (!areSound(data, start, end, blockSize, sums[file], nth, step)) {
-      this.fail(piece, `${where()} has a wrong checksum`);
+      this.fail(piece, `${this.#whereOf(piece)} has a wrong checksum`);
     }
+  }
+
+  #whereOf(piece: number): string {
+    const { file, from } = this.pieces;
+    return `a read of the journal's file ${file[piece]}, offset ${from[piece]}`;
   }
 
   fail(piece: number, words?: string): void {
@@ -239,7 +243,7 @@ export class Reader implements PieceOwner {
 }
 
 /** Why a read has failed; nothing if it was cancelled, because the device ends. */
-export function failedRead(where: () => string, result: number): string | undefined {
+export function failedRead(where: string, result: number): string | undefined {
   if (result === -ECANCELED) return undefined;
-  return `${where()} ${result < 0 ? `failed with errno ${-result}` : "is too short"}`;
+  return `${where} ${result < 0 ? `failed with errno ${-result}` : "is too short"}`;
 }
