@@ -103,6 +103,8 @@ function makeRoom(file: File, length: number): void {
     if (!file.allocate("extend", 0, length)) file.truncate(length);
     else if (file.size() > length) file.truncate(length);
   } catch (error) {
+    // A part may stay allocated beyond the end, which a file that is cut to its own length keeps.
+    file.truncate(length);
     file.truncate(0);
     throw error;
   }
