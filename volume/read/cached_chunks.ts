@@ -16,14 +16,13 @@ import { type CacheCounters, noCacheCounters } from "../cache/counters.ts";
 import type { FetchBoard } from "../cache/fetch_board.ts";
 import { chunkOfLine, dataLine, isTableLine, nthOfLine, tableLine } from "../cache/lines.ts";
 import { LineMemory, type LinesOwner } from "../cache/memory.ts";
-import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "../format/chunk.ts";
-import { FormatError } from "../format/record.ts";
 import type { CacheSizes } from "../sizes.ts";
 import { kindOf, STORE_WAIT, tokenOf } from "../tokens.ts";
 import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
-import { type ChunkSums, ChunkTables } from "./chunk_tables.ts";
+import type { ChunkSums } from "./chunk_tables.ts";
 import { NO_ROOM, ReadAhead } from "./read_ahead.ts";
 import { areSound } from "./sound.ts";
+import { TableLoader } from "./table_loader.ts";
 
 /** A piece waits for nothing. */
 const NOTHING = -1;
@@ -32,10 +31,6 @@ const A_PLACE = -2;
 /** A piece has not waited yet. */
 const NEVER = -1;
 const NO_PIECES: readonly number[] = [];
-/** How often a table is read that is not what it should be. */
-const MOST_TRIES = 3;
-/** Bytes of tables in memory. */
-const TABLE_BYTES = 32 << 20;
 /** How often is looked at who has waited for too long, in microseconds. */
 const LOOK_US = 200_000;
 /** Bytes that a stream is read ahead at first. */
@@ -63,16 +58,6 @@ export interface CachedChunksParts {
   readonly report: (words: string) => void;
 }
 
-/** A table that is on its way. */
-interface Loading {
-  readonly chunk: number;
-  /** Its line that comes next. */
-  part: number;
-  /** What has come. */
-  bytes: Uint8Array<ArrayBuffer> | undefined;
-  tries: number;
-}
-
 /** Reads chunks through a cache. */
 export class CachedChunks implements ChunkReads, LinesOwner {
   readonly operations: number;
@@ -81,9 +66,8 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   readonly #line: number;
   readonly #perLine: number;
   readonly #lines: LineMemory;
-  readonly #tables = new ChunkTables(TABLE_BYTES);
-  readonly #loading = new Map<number, Loading>();
-  /** Per place in memory: the table of its line's chunk. */
+  readonly #tables: TableLoader;
+  /** Per place in memory: the table of its line's chunk, while the line is on its way. */
   readonly #tableOf: (ChunkSums | undefined)[];
   #owner!: PieceOwner;
   #ahead!: ReadAhead;
@@ -106,6 +90,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     this.#lines = new LineMemory({
       ...{ memory, board, asked, file, counters, line: sizes.line, mostAhead: sizes.ahead },
     });
+    this.#tables = new TableLoader(this.#lines, sizes.line, parts.volume);
     this.#tableOf = new Array(this.#lines.count).fill(undefined);
     this.operations = this.#lines.operations + 1;
   }
@@ -139,13 +124,13 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   #read(piece: number): boolean {
     const { pieces } = this.#owner;
     const chunk = pieces.chunk[piece];
-    const table = this.#table(chunk, false);
+    const table = this.#tables.get(chunk, false);
     if (typeof table === "string") {
       this.#owner.fail(piece, table);
       return true;
     }
     if (table === undefined) {
-      this.#wait(piece, this.#isUnderWay(chunk) ? tableLine(chunk, 0) : A_PLACE);
+      this.#wait(piece, this.#tables.isUnderWay(chunk) ? tableLine(chunk, 0) : A_PLACE);
       return false;
     }
     const nth = pieces.from[piece];
@@ -237,90 +222,6 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     return this.#read(piece);
   }
 
-  // Tables.
-
-  /** The table of a chunk: there, on its way, or why it cannot be had. */
-  #table(chunk: number, isAhead: boolean): ChunkSums | string | undefined {
-    const found = this.#tables.find(chunk);
-    if (found !== undefined) return found;
-    let loading = this.#loading.get(chunk);
-    if (loading === undefined) {
-      loading = { chunk, part: 0, bytes: undefined, tries: 0 };
-      this.#loading.set(chunk, loading);
-    }
-    return this.#load(loading, isAhead);
-  }
-
-  /** Whether the next line of a table is on its way. */
-  #isUnderWay(chunk: number): boolean {
-    const loading = this.#loading.get(chunk);
-    return loading !== undefined && this.#lines.find(tableLine(chunk, loading.part)) >= 0;
-  }
-
-  /** Goes on with a table as far as its lines are there. */
-  #load(loading: Loading, isAhead: boolean): ChunkSums | string | undefined {
-    const { chunk } = loading;
-    for (;;) {
-      const key = tableLine(chunk, loading.part);
-      const place = this.#lines.find(key);
-      if (place < 0) {
-        const isUnderWay = this.#bringTable(loading, isAhead);
-        // Whoever goes on has what has come. Before that there is nothing to remember.
-        if (!isUnderWay && loading.bytes === undefined) this.#loading.delete(chunk);
-        return undefined;
-      }
-      if (!this.#lines.isReady(place)) {
-        if (!isAhead) this.#lines.hurry(place);
-        return undefined;
-      }
-      try {
-        if (!this.#takePart(loading, place)) continue;
-        const { dataAt, sums } = decodeChunkTable(loading.bytes!, this.#parts.volume, chunk);
-        const table = { dataAt, sums };
-        this.#loading.delete(chunk);
-        this.#tables.add(chunk, table);
-        return table;
-      } catch (error) {
-        if (!(error instanceof FormatError)) throw error;
-        // From the cache or from the store: fetched again it may be right.
-        for (let part = 0; part <= loading.part; part++) this.#lines.forget(tableLine(chunk, part));
-        loading.part = 0;
-        loading.bytes = undefined;
-        if (++loading.tries < MOST_TRIES) continue;
-        this.#loading.delete(chunk);
-        return `chunk ${chunk}: ${error.message}`;
-      }
-    }
-  }
-
-  /** Begins to bring a table's next line, and those after it if it is known how many they are. */
-  #bringTable({ chunk, part, bytes }: Loading, isAhead: boolean): boolean {
-    const line = this.#line;
-    if (bytes === undefined) {
-      return this.#lines.bring(tableLine(chunk, 0), 0, line, true, isAhead) >= 0;
-    }
-    for (let nth = part; nth * line < bytes.length; nth++) {
-      const key = tableLine(chunk, nth);
-      if (this.#lines.find(key) >= 0) continue;
-      const length = Math.min(line, bytes.length - nth * line);
-      if (this.#lines.bring(key, nth * line, length, false, isAhead) < 0) return nth > part;
-    }
-    return true;
-  }
-
-  /** Takes a line of a table. @returns Whether that was the last one. */
-  #takePart(loading: Loading, place: number): boolean {
-    const from = this.#lines.offsetOf(place);
-    const line = this.#lines.bytes.subarray(from, from + this.#line);
-    loading.bytes ??= new Uint8Array(tableBytesOf(line.subarray(0, CHUNK_HEADER_BYTES)));
-    const at = loading.part * this.#line;
-    const { length } = loading.bytes;
-    loading.bytes.set(line.subarray(0, Math.min(this.#line, length - at)), at);
-    if (at + this.#line >= length) return true;
-    loading.part++;
-    return false;
-  }
-
   // Lines that come.
 
   lineIsSound(place: number): boolean {
@@ -337,12 +238,12 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   }
 
   lineCame(key: number): void {
-    if (!isTableLine(key)) return this.#serve(key);
+    if (!isTableLine(key)) {
+      this.#tableOf[this.#lines.find(key)] = undefined;
+      return this.#serve(key);
+    }
     const chunk = chunkOfLine(key);
-    const loading = this.#loading.get(chunk);
-    // It may have been given up.
-    if (loading === undefined) return;
-    const table = this.#load(loading, this.#waiting === 0);
+    const table = this.#tables.goOn(chunk, this.#waiting === 0);
     const first = tableLine(chunk, 0);
     if (typeof table === "string") this.#failAll(first, table);
     else this.#serve(first);
@@ -351,7 +252,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   lineFailed(key: number, words: string | undefined): void {
     if (!isTableLine(key)) return this.#failAll(key, words);
     const chunk = chunkOfLine(key);
-    this.#loading.delete(chunk);
+    this.#tables.giveUp(chunk);
     this.#failAll(tableLine(chunk, 0), words);
   }
 
@@ -455,7 +356,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   /** Begins to bring blocks. @returns For how many it has. */
   #readAhead(chunk: number, first: number, count: number): number {
     if (!this.#lines.mayReadAhead) return NO_ROOM;
-    const table = this.#table(chunk, true);
+    const table = this.#tables.get(chunk, true);
     if (table === undefined) return 0;
     // Who reads them will be told what is wrong.
     if (typeof table === "string" || first + count > table.sums.length) return count;
