@@ -11,7 +11,7 @@ import { ProcessEnded } from "../../files/crashable_machine.ts";
 import { drawnFaults, type FaultRates, type FileFaults } from "../../files/file_faults.ts";
 import { drawnStoreFaults, type StoreFaultRates } from "../../store/faults.ts";
 import { StoreError } from "../../store/store.ts";
-import { ENOSPC } from "../../uapi/errno.ts";
+import { EIO, ENOSPC } from "../../uapi/errno.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { UBLK_IO_OP_READ } from "../../uapi/ublk_io.ts";
 import { Server, type ServerOptions } from "./server.ts";
@@ -90,7 +90,12 @@ function cacheFaults({ dice }: World): FileFaults | undefined {
     ...[undefined, undefined, { broken: 20 }, { full: 4 }, { interrupted: 3 }],
   ][dice.draw(5)];
   if (rates === undefined) return undefined;
-  const drawn = drawnFaults(dice, rates);
+  const isRead = dice.draw(2) === 0;
+  // A write that fails is the end of the file: then none is read.
+  const drawn: FileFaults = isRead
+    ? ({ name, length }) =>
+      name === "read" && length < 4096 && dice.draw(6) === 0 ? { errno: EIO } : undefined
+    : drawnFaults(dice, rates);
   return (operation) => operation.path.startsWith("/cache") ? drawn(operation) : undefined;
 }
 
