@@ -11,6 +11,7 @@ import { parseSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
 import type { Target } from "../disk/target.ts";
 import { invalidIn } from "../uapi/error.ts";
+import { checkedCache } from "../volume/cache/options.ts";
 import { defaultJournals, defaultStore } from "../volume/folders.ts";
 import type { VolumeDisk as StoredOptions } from "../volume/open_disk.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
@@ -47,6 +48,19 @@ export interface VolumeDiskOptions {
    * @default false
    */
   readonly withoutJournal?: boolean;
+  /**
+   * Most bytes of a cache on this machine's disk for what is read from the store: bytes, or a text
+   * such as `"10GiB"`. For a store that is on a network filesystem. It outlives the server.
+   *
+   * @default None: the store's files are read in place
+   */
+  readonly cache?: Size;
+  /**
+   * The folder that has a folder for each volume's cache.
+   *
+   * @default The folder of journals
+   */
+  readonly cacheDir?: string;
   /**
    * Whether a write waits or fails with ENOSPC when the journal is full, because the store is away or
    * slow. A write that has waited for 25 s fails too.
@@ -85,7 +99,7 @@ export interface VolumeDiskOptions {
 export function volume(name: string, options: VolumeDiskOptions = {}): BackendSpec {
   const { store = defaultStore(), journal = defaultJournals(), journalSize } = options;
   const { withoutJournal = false, whenFull = "wait", blockSize, readOnly = false } = options;
-  const { durability = "local" } = options;
+  const { durability = "local", cacheDir } = options;
   new ObjectNames(name);
   if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
     throw invalid(`the store ${store} is no absolute path and no URL`, "use /PATH or file:///PATH");
@@ -96,11 +110,15 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   if (!journal.startsWith("/")) {
     throw invalid(`the journal's folder ${journal} is no absolute path`, "use /PATH");
   }
+  if (cacheDir !== undefined && !cacheDir.startsWith("/")) {
+    throw invalid(`the cache's folder ${cacheDir} is no absolute path`, "use /PATH");
+  }
+  const cache = checkedCache(name, { cache: options.cache, cacheDir, journal });
   const journalBytes = typeof journalSize === "string"
     ? parseSize(journalSize)
     : journalSize ?? DEFAULT_JOURNAL_SIZE;
   journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
-  const stored = { name, store, journal, journalBytes, withoutJournal, whenFull };
+  const stored = { name, store, journal, journalBytes, withoutJournal, whenFull, cache };
   return {
     module: import.meta.url,
     options: { ...stored, durability, blockSize, readOnly } satisfies StoredOptions,
@@ -137,6 +155,17 @@ export const target: Target = {
     },
     { name: "journal-size", kind: "size", help: "The size of a new journal. Default: 1GiB." },
     {
+      name: "cache",
+      kind: "size",
+      help: "The size of a cache on disk of what is read from the store. Default: none.",
+    },
+    {
+      name: "cache-dir",
+      kind: "path",
+      placeholder: "DIR",
+      help: "The folder for caches. Default: the folder for journals.",
+    },
+    {
       name: "without-journal",
       kind: "switch",
       help: "Go on with what the store has. What was written last is lost.",
@@ -161,6 +190,8 @@ export const target: Target = {
       store: values.store as string | undefined,
       journal: values.journal as string | undefined,
       journalSize: values["journal-size"] as number | undefined,
+      cache: values.cache as number | undefined,
+      cacheDir: values["cache-dir"] as string | undefined,
       withoutJournal: values["without-journal"] === true,
       whenFull: values["when-full"] as "wait" | "error" | undefined,
       durability: values.durability as "local" | "store" | undefined,

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { Backend } from "../disk/backend.ts";
 import { readCounters } from "../disk/counters.ts";
 import { Passing } from "../disk/passing.ts";
@@ -139,4 +139,35 @@ Deno.test("volume() refuses what cannot be", () => {
   ) {
     assertThrows(() => volume(name, options), UblkError, words);
   }
+});
+
+Deno.test("a volume with a cache reads through it, in a thread that fetches, and finds it again", async () => {
+  await inFolder(async ({ store, journal, journalSize, folder }) => {
+    await Volume.create("v", { store, size: "64M" });
+    const options = { store, journal, journalSize, cache: "8M", cacheDir: `${folder}/caches` };
+    const data = new Uint8Array(3 << 20).map((_, at) => at >> 12);
+    {
+      const disk = await opened("v", { store, journal, journalSize });
+      await disk.writeAt(data, BLOCK, { fua: false });
+      await disk.close!();
+    }
+    for (const round of ["fetched", "found again"]) {
+      const disk = await opened("v", options);
+      const found = new Uint8Array(data.length);
+      await disk.readAt(found, BLOCK);
+      assertEquals(found, data, round);
+      await disk.close!();
+      // From here on, the cache alone has the data.
+      for (const { name } of Deno.readDirSync(`${store}/v/chunks`)) {
+        Deno.removeSync(`${store}/v/chunks/${name}`);
+      }
+    }
+    const { size } = await Deno.stat(`${folder}/caches/v/cache`);
+    assert(size <= 8 << 20 && size > 7 << 20, `the cache's file has ${size} bytes`);
+    // Without it they are missed.
+    await Deno.remove(`${folder}/caches`, { recursive: true });
+    const disk = await opened("v", options);
+    await assertRejects(async () => await disk.readAt(new Uint8Array(BLOCK), BLOCK), UblkError);
+    await disk.close!();
+  });
 });

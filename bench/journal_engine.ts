@@ -12,6 +12,7 @@ import type { Drain, VolumeEngine } from "../volume/engine.ts";
 import { openSegments, segmentPaths } from "../volume/journal/files.ts";
 import type { JournalIdentity } from "../volume/journal/identity.ts";
 import { Maps } from "../volume/maps.ts";
+import { FileChunks } from "../volume/read/file_chunks.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
 
 /** Bytes of a block of the disk. */
@@ -54,7 +55,7 @@ export function openJournalEngine(folder: string, identity: JournalIdentity): Jo
     allocate: engineMemory,
     maps: new Maps(SIZE / BLOCK, BLOCK),
     from: { position: 0, sequence: 0, chain: 0, written: 0 },
-    openChunk: (chunk) => fail(`chunk ${chunk} is not there`),
+    chunks: new FileChunks((chunk) => fail(`chunk ${chunk} is not there`), 1, BLOCK),
     failsWhenFull: false,
     writesDurably: realFiles.hasCheapDurability(folder),
     words: "the journal",

@@ -149,6 +149,17 @@ class Tester {
         () => this.#store.get(name, { range: { offset, length } }),
       );
     }
+    for (const [offset, length] of [[0, 10_001], [9_999, 2], [4_096, 64 << 10], [5, 10]]) {
+      const what = `get ${name}, up to ${length} bytes at ${offset} of 10000`;
+      const found = await this.#get(name, { offset, length, mayEnd: true });
+      this.#expect(found?.size === bytes.length, `${what} does not say that there are 10000`);
+      this.#same(found!.bytes, bytes.subarray(offset, offset + length), what);
+    }
+    for (const [offset, length] of [[10_000, 1], [1 << 30, 4_096]]) {
+      const what = `get ${name}, up to ${length} bytes at ${offset} of 10000`;
+      const range = { offset, length, mayEnd: true };
+      await this.#refuses(what, "corrupt", () => this.#store.get(name, { range }));
+    }
     const range = { offset: 0, length: 1 };
     const absent = this.#name("ranges/none");
     this.#expect(await this.#get(absent, range) === undefined, `get ${absent} finds something`);

@@ -150,8 +150,8 @@ export class DirectoryStore implements Store {
       }
       this.#settle(name);
       const size = file.size();
-      if (range !== undefined) checkRange(range, size, where);
-      const { offset, length } = range ?? { offset: 0, length: size };
+      const length = range === undefined ? size : checkRange(range, size, where);
+      const offset = range?.offset ?? 0;
       const bytes = new Uint8Array(length);
       readWhole(file, bytes, offset);
       return { bytes, version: range === undefined ? versionOf(bytes) : "", size };

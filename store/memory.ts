@@ -60,8 +60,8 @@ export class MemoryStore implements Store {
     if (found === undefined) return undefined;
     const { bytes, version } = found;
     if (range === undefined) return { bytes: bytes.slice(), version, size: bytes.length };
-    checkRange(range, bytes.length, `get ${name} from ${this.url}`);
-    const { offset, length } = range;
+    const length = checkRange(range, bytes.length, `get ${name} from ${this.url}`);
+    const { offset } = range;
     return { bytes: bytes.slice(offset, offset + length), version: "", size: bytes.length };
   }
 

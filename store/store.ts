@@ -36,8 +36,15 @@ export interface StoredObject {
 export interface ByteRange {
   /** Bytes from the start of the object. */
   readonly offset: number;
-  /** Bytes. All of them must exist. */
+  /** Bytes. All of them must exist, unless {@linkcode mayEnd}. */
   readonly length: number;
+  /**
+   * The object may end within the range, which must begin before its end. For a reader who does not
+   * know yet how long the object is.
+   *
+   * @default false
+   */
+  readonly mayEnd?: boolean;
 }
 
 /** An entry of a list. */

@@ -31,6 +31,7 @@ function entries(): string[] {
     "queue/worker.ts",
     "device/watchdog_worker.ts",
     "volume/drain/worker.ts",
+    "volume/cache/worker.ts",
     ...backends,
   ];
 }

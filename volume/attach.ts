@@ -22,7 +22,8 @@ import type { JournalIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
 import type { JournalEnd } from "./journal/end.ts";
 import { Maps } from "./maps.ts";
-import type { OpenChunk, OpenedChunk } from "./read/chunk_files.ts";
+import type { OpenChunk } from "./read/chunk_files.ts";
+import type { ChunkReads } from "./read/chunk_reads.ts";
 import type { EngineSizes } from "./sizes.ts";
 
 /** Enters a run of the block map: later ones win. What is beyond the end of the disk is left out. */
@@ -66,8 +67,8 @@ export interface AttachParts {
   readonly maps: Maps;
   /** Where the store ends. */
   readonly from: JournalEnd;
-  /** Opens a chunk. */
-  readonly openChunk: OpenChunk;
+  /** Reads what is in chunks. */
+  readonly chunks: ChunkReads;
   /** The drain. */
   readonly drain: Drain;
   /**
@@ -134,8 +135,8 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     fds: journal.map(fdOf),
     stored: from,
     counters: parts.counters ?? new VolumeCounters(),
-    openChunk: parts.openChunk,
-    ...{ openChunks: sizes.openChunks, pieces: sizes.pieces, takenAtOnce: sizes.takenAtOnce },
+    chunks: parts.chunks,
+    ...{ pieces: sizes.pieces, takenAtOnce: sizes.takenAtOnce },
     memories: Array.from({ length: sizes.batches }, () => allocate(memoryBytes)),
     batchData: sizes.batchData,
     drain: parts.drain,
@@ -179,24 +180,6 @@ export function chunkOpener({ files, fdOf, pathOf, volume }: ChunkFilesParts): O
       throw error;
     }
   };
-}
-
-/** Takes a chunk that was fetched whole, and checks its table. */
-export function chunkInMemory(
-  bytes: Uint8Array<ArrayBuffer>,
-  words: string,
-  volume: string,
-  chunk: number,
-): OpenedChunk {
-  try {
-    const table = bytes.subarray(0, tableBytesOf(bytes.subarray(0, CHUNK_HEADER_BYTES)));
-    const { dataAt, sums, length } = decodeChunkTable(table, volume, chunk);
-    if (length !== bytes.length) throw new FormatError("its length is wrong");
-    return { fd: -1, bytes, dataAt, sums };
-  } catch (error) {
-    if (error instanceof FormatError) throw broken(words, error.message);
-    throw error;
-  }
 }
 
 function broken(path: string, reason: string): UblkError {

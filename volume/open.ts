@@ -16,7 +16,8 @@ import { makeFolders } from "../store/directory.ts";
 import { mayPass, retried } from "../store/retry.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
-import { attachEngine, chunkOpener, loadMaps } from "./attach.ts";
+import { attachEngine, loadMaps } from "./attach.ts";
+import type { CacheCounters } from "./cache/counters.ts";
 import { VolumeCounters } from "./counters.ts";
 import type { EngineSizes } from "./sizes.ts";
 import { stateOf } from "./committed.ts";
@@ -35,8 +36,7 @@ import { recoverJournal } from "./journal/recover.ts";
 import { LoopHost } from "./loop_host.ts";
 import type { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
-import type { OpenChunk } from "./read/chunk_files.ts";
-import { FetchedChunks } from "./read/fetched_chunks.ts";
+import { loopChunks } from "./loop_chunks.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import type { Seam } from "./seam.ts";
 import type { JournalShape } from "./shape.ts";
@@ -49,8 +49,6 @@ const REQUEST_BYTES = 256 << 10;
 const REQUESTS = 64;
 /** Memory to read the journal with. */
 const WINDOW_BYTES = 4 << 20;
-/** Chunks in memory, of a store without files: so many are kept. */
-const FETCHED_CHUNKS = 16;
 
 /** Checked options of an opening. */
 export interface OpenParts {
@@ -66,6 +64,8 @@ export interface OpenParts {
   readonly withoutJournal: boolean;
   /** A full journal fails writes. */
   readonly failsWhenFull: boolean;
+  /** The cache of chunks; undefined for none. */
+  readonly cache: { readonly path: string; readonly size: number } | undefined;
   /** How long closing may take, in milliseconds. */
   readonly patienceMs: number;
   /** The files of this machine. */
@@ -92,6 +92,8 @@ export interface OpenedVolume {
   readonly counters: VolumeCounters;
   /** The loss, if it was opened without its journal. */
   readonly lost?: LostJournal;
+  /** What the cache of chunks has done so far; undefined without one. */
+  readonly cache: CacheCounters | undefined;
   /** Why it takes no writes any more, if so. */
   readonly stopped: UblkError | undefined;
   /** Resolves once the store has everything that was answered before. */
@@ -101,8 +103,8 @@ export interface OpenedVolume {
 }
 
 /** An engine with what a host does for it beyond the interface. */
-interface ChunkEngine extends Engine {
-  chunksCame(): void;
+interface VolumesEngine extends Engine {
+  woken(): void;
   close(): void;
 }
 
@@ -127,18 +129,18 @@ export async function openForWriting(
     ...{ seam, report, counters, wake: () => host.wake() },
     onStop: () => host.giveUp(),
   });
-  let made: ChunkEngine | undefined = undefined;
-  const chunks = chunksOf(parts, operations, names, identity.volume, () => {
-    if (made !== undefined) host.tell(() => made?.chunksCame());
+  let made: VolumesEngine | undefined = undefined;
+  const chunks = loopChunks({
+    ...{ ...parts, names, operations, volume: identity.volume, manifest, epoch: committed.epoch },
+    came: () => host.tell(() => made?.woken()),
   });
   const journal = openAll(stack, () => openSegments(files, paths, identity.blockSize));
   const words = `journal ${folder}`;
   const { engine, end, drainFrom } = attachEngine({
     ...{ identity, journal, maps, from, failsWhenFull, words, report },
     ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
-    ...{ drain: pace, counters, openChunk: chunks.open },
+    ...{ drain: pace, counters, chunks: chunks.reads, sizes },
     writesDurably: files.hasCheapDurability(paths[0]),
-    sizes: { ...sizes, openChunks: chunks.most ?? sizes.openChunks },
   });
   made = engine;
   stack.defer(() => engine.close());
@@ -157,7 +159,7 @@ export async function openForWriting(
   pace.start(drainer, drainFrom, end);
   const owned = stack.move();
   return {
-    ...{ maps, host, counters, lost: taken.lost },
+    ...{ maps, host, counters, lost: taken.lost, cache: chunks.reads.counters },
     get manifest() {
       return committed.manifest;
     },
@@ -185,7 +187,7 @@ export async function openForWriting(
         await host.idle();
         host.end();
         late.cancel();
-        await chunks.idle();
+        chunks.stop();
         await owned.disposeAsync();
       }
     },
@@ -209,7 +211,7 @@ function notDrained(name: string, failure: string): UblkError {
 
 /** Opens a volume for reading. It stays as it is, whoever writes to it. */
 export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
-  const { files, store, report, sizes, name } = parts;
+  const { files, store, report, name } = parts;
   await using stack = new AsyncDisposableStack();
   const operations = stack.use(fileOperations(files));
   const names = new ObjectNames(name);
@@ -217,26 +219,26 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
   const maps = await loadMaps({ store, names, manifest });
   const journal = readJournal(parts, operations, stack, head, manifest, maps);
   const host = makeHost(operations, report);
-  let made: ChunkEngine | undefined = undefined;
-  const chunks = chunksOf(parts, operations, names, manifest.volume, () => {
-    if (made !== undefined) host.tell(() => made?.chunksCame());
+  let made: VolumesEngine | undefined = undefined;
+  const chunks = loopChunks({
+    ...{ ...parts, names, operations, volume: manifest.volume, manifest, epoch: head.epoch },
+    came: () => host.tell(() => made?.woken()),
   });
   const counters = new VolumeCounters();
   const engine = new ReadOnlyEngine({
-    ...{ blockSize: manifest.blockSize, maps, report, counters, ...journal },
-    ...{ openChunk: chunks.open, openChunks: chunks.most ?? sizes.openChunks },
+    ...{ blockSize: manifest.blockSize, maps, report, counters, chunks: chunks.reads, ...journal },
   });
   made = engine;
   stack.defer(() => engine.close());
   host.serve(engine);
   const owned = stack.move();
   return {
-    ...{ manifest, maps, host, counters, stopped: undefined },
+    ...{ manifest, maps, host, counters, stopped: undefined, cache: chunks.reads.counters },
     sync: () => Promise.resolve(),
     async close() {
       await host.idle();
       host.end();
-      await chunks.idle();
+      chunks.stop();
       await owned.disposeAsync();
     },
   };
@@ -281,23 +283,6 @@ function openAll(stack: AsyncDisposableStack, open: () => File[]): File[] {
   const files = open();
   for (const file of files) stack.use(file);
   return files;
-}
-
-/** The opener of chunks: of their files, or of those that are fetched. */
-function chunksOf(
-  { files, store }: OpenParts,
-  { fdOf }: FileOperations,
-  names: ObjectNames,
-  volume: string,
-  came: () => void,
-): { open: OpenChunk; most?: number; idle: () => Promise<void> } {
-  if (store.localPath === undefined) {
-    const fetched = new FetchedChunks({ store, names, volume, came });
-    return { open: fetched.open, most: FETCHED_CHUNKS, idle: () => fetched.idle() };
-  }
-  const pathOf = (chunk: number) => store.localPath!(names.chunk(chunk));
-  const open = chunkOpener({ files, fdOf, pathOf, volume });
-  return { open, idle: () => Promise.resolve() };
 }
 
 /** A limit of time for several steps. */

@@ -9,6 +9,7 @@ import { realFiles } from "../files/real.ts";
 import { makeFolders } from "../store/directory.ts";
 import { invalidIn } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
+import type { CachePlace } from "./cache/options.ts";
 import { lostWords } from "./lost.ts";
 import { VolumeMethods } from "./methods.ts";
 import { openReadOnly } from "./open_read_only.ts";
@@ -25,6 +26,7 @@ export interface VolumeDisk {
   readonly withoutJournal: boolean;
   readonly whenFull: "wait" | "error";
   readonly durability: "local" | "store";
+  readonly cache?: CachePlace;
   readonly blockSize?: number;
   readonly readOnly: boolean;
 }
@@ -48,11 +50,12 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
 
 async function openForWriting(options: VolumeDisk): Promise<Backend> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
+  const { cache } = options;
   const folder = `${journal}/${name}`;
   makeFolders(realFiles, folder);
   const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
   const served = await openServedVolume({
-    ...{ name, store, folder, withoutJournal, ...shape },
+    ...{ name, store, folder, withoutJournal, cache, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
     failsWhenFull: whenFull === "error",
     isDurableInStore: durability === "store",

@@ -14,6 +14,7 @@ import { localPathOf } from "./device_store.ts";
 import { NO_UUID } from "./format/record.ts";
 import { VolumeMethods } from "./methods.ts";
 import { ObjectNames } from "./names.ts";
+import { FileChunks } from "./read/file_chunks.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import { ENGINE_SIZES } from "./sizes.ts";
 import { storeFailure } from "./store_like.ts";
@@ -55,14 +56,14 @@ async function open({ name, store: url }: ReadOnlyDisk): Promise<Backend> {
   }
   const { blockSize, size } = manifest;
   const counters = new VolumeCounters();
+  const open = chunkOpener({
+    ...{ files: realFiles, volume: manifest.volume },
+    fdOf: (file) => (file as RealFile).fd,
+    pathOf: (chunk) => localPath(names.chunk(chunk)),
+  });
   const engine = new ReadOnlyEngine({
     ...{ blockSize, segmentSize: blockSize, fds: [], sums: [], maps, counters, report },
-    openChunk: chunkOpener({
-      ...{ files: realFiles, volume: manifest.volume },
-      fdOf: (file) => (file as RealFile).fd,
-      pathOf: (chunk) => localPath(names.chunk(chunk)),
-    }),
-    openChunks: ENGINE_SIZES.openChunks,
+    chunks: new FileChunks(open, ENGINE_SIZES.openChunks, blockSize),
   });
   stack.defer(() => engine.close());
   const methods = stack.use(new VolumeMethods(engine, report));

@@ -9,10 +9,10 @@ import { EROFS } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
 import { Requests } from "./journal/requests.ts";
 import type { Maps } from "./maps.ts";
-import { ChunkFiles, type OpenChunk } from "./read/chunk_files.ts";
+import type { ChunkReads } from "./read/chunk_reads.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
 import { AT, type VolumeCounters } from "./counters.ts";
-import { KIND_BITS } from "./tokens.ts";
+import { kindOf, nthOfToken, READ } from "./tokens.ts";
 
 /** The parts of a {@linkcode ReadOnlyEngine}. */
 export interface ReadOnlyParts {
@@ -26,10 +26,8 @@ export interface ReadOnlyParts {
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
   /** Where everything is. */
   readonly maps: Maps;
-  /** Opens a chunk for reading. */
-  readonly openChunk: OpenChunk;
-  /** Most open chunks. */
-  readonly openChunks: number;
+  /** Reads what is in chunks. */
+  readonly chunks: ChunkReads;
   /** What the volume counts. */
   readonly counters: VolumeCounters;
   /** Takes a line for the log. */
@@ -38,9 +36,8 @@ export interface ReadOnlyParts {
 
 /** Reads, and refuses everything that changes something. */
 export class ReadOnlyEngine implements Engine {
-  readonly operations: number = MAX_PIECES;
+  readonly operations: number;
   readonly #parts: ReadOnlyParts;
-  readonly #chunks: ChunkFiles;
   #host!: EngineHost;
   #requests!: Requests;
   #reader!: Reader;
@@ -48,19 +45,16 @@ export class ReadOnlyEngine implements Engine {
   /** Takes over the parts. */
   constructor(parts: ReadOnlyParts) {
     this.#parts = parts;
-    this.#chunks = new ChunkFiles(parts.openChunk, parts.openChunks);
+    this.operations = MAX_PIECES + parts.chunks.operations;
   }
 
   start(host: EngineHost): void {
     this.#host = host;
     this.#requests = new Requests(host);
     this.#reader = new Reader({
-      ...{ ...this.#parts, batches: [], chunks: this.#chunks, requests: this.#requests },
+      ...{ ...this.#parts, batches: [], requests: this.#requests },
       pieces: MAX_PIECES,
-      onDamage: (words) => {
-        this.#parts.counters.add(AT.damagedReads, 1);
-        this.#parts.report(words);
-      },
+      onDamage: this.#parts.report,
     });
     this.#reader.start(host);
   }
@@ -73,25 +67,26 @@ export class ReadOnlyEngine implements Engine {
   }
 
   done(token: number, result: number): void {
-    // All operations are reads.
-    this.#reader.came(token >>> KIND_BITS, result);
+    if (kindOf(token) === READ) this.#reader.came(nthOfToken(token), result);
+    else this.#parts.chunks.done?.(token, result);
   }
 
   batchEnd(): void {
-    this.#parts.counters.set(AT.openChunks, this.#chunks.size);
+    const { chunks, counters } = this.#parts;
+    chunks.batchEnd?.();
+    counters.set(AT.openChunks, chunks.open ?? 0);
   }
 
-  /** Goes on with reads that wait for chunks: some have come. */
-  chunksCame(): void {
-    this.#reader.chunksCame();
+  woken(): void {
+    this.#parts.chunks.woken?.();
   }
 
   giveUp(): void {
-    this.#reader.giveUp();
+    this.#parts.chunks.giveUp?.();
   }
 
   /** Closes the chunks that are open. */
   close(): void {
-    this.#chunks[Symbol.dispose]();
+    this.#parts.chunks[Symbol.dispose]();
   }
 }

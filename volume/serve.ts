@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { EngineMemory } from "../disk/engine.ts";
 import { engineMemory } from "../disk/engine_memory.ts";
 import type { File } from "../files/port.ts";
 import { type RealFile, realFiles } from "../files/real.ts";
@@ -12,8 +13,16 @@ import { UblkError } from "../uapi/error.ts";
 import { unpackError } from "../uapi/packed_error.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
 import { attachEngine, chunkOpener, enterRun } from "./attach.ts";
+import { openCacheFile } from "./cache/cache_file.ts";
+import { noCacheCounters } from "./cache/counters.ts";
+import { FetchBoard } from "./cache/fetch_board.ts";
+import { Fetcher } from "./cache/fetcher.ts";
+import type { FetchJob } from "./cache/messages.ts";
+import type { CachePlace } from "./cache/options.ts";
+import { CachedChunks } from "./read/cached_chunks.ts";
+import type { ChunkReads } from "./read/chunk_reads.ts";
 import { VolumeCounters } from "./counters.ts";
-import { ENGINE_SIZES } from "./sizes.ts";
+import { CACHE_SIZES, ENGINE_SIZES } from "./sizes.ts";
 import { Board, EngineSide, ORDER_STOP } from "./drain/board.ts";
 import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/messages.ts";
 import type { VolumeEngine } from "./engine.ts";
@@ -21,9 +30,12 @@ import { openSegments } from "./journal/files.ts";
 import { Maps } from "./maps.ts";
 import type { SizeRefusal } from "./size_refusal.ts";
 import { ObjectNames } from "./names.ts";
+import { FileChunks } from "./read/file_chunks.ts";
 
 /** How to open a volume. */
 export type ServeVolumeOptions = Omit<TakeOrder, "board" | "counters" | "wakeFd"> & {
+  /** The cache of chunks; undefined for none. */
+  readonly cache: CachePlace | undefined;
   /** A full journal fails writes with ENOSPC, instead of making them wait. */
   readonly failsWhenFull: boolean;
   /** A FLUSH is answered only once the store has what it covers. */
@@ -61,9 +73,11 @@ export interface ServedVolume {
   close(): Promise<void>;
 }
 
+const fdOf = (file: File): number => (file as RealFile).fd;
+
 /** Opens a volume. @throws {UblkError} */
 export async function openServedVolume(options: ServeVolumeOptions): Promise<ServedVolume> {
-  const { failsWhenFull, isDurableInStore, ...rest } = options;
+  const { failsWhenFull, isDurableInStore, cache, ...rest } = options;
   await using stack = new AsyncDisposableStack();
   const wakeFd = eventFd();
   stack.defer(() => closeFd(wakeFd));
@@ -74,27 +88,26 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const volume = await drain.take({
     ...{ ...rest, wakeFd, board: board.buffer, counters: counters.memory },
   });
-  const { manifest, identity, paths, from, epoch, objects } = volume;
+  const { manifest, identity, paths, from, epoch } = volume;
   const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
   for (const run of volume.runs) enterRun(maps, run);
   const journal = openSegments(realFiles, paths, manifest.blockSize);
   for (const file of journal) stack.use(file);
-  const names = new ObjectNames(options.name);
   const side = new EngineSide(board, wakeFd);
-  const fdOf = (file: File) => (file as RealFile).fd;
+  const report = (words: string) => console.error(words);
+  const chunks = cache === undefined
+    ? chunksInPlace(options.name, volume)
+    : await cachedChunks({ ...{ options, volume, cache, wakeFd, report, stack } });
   const { engine, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
     ...{ isDurableInStore, waitUs: WAIT_US },
     writesDurably: realFiles.hasCheapDurability(paths[0]),
     allocate: engineMemory,
-    openChunk: chunkOpener({
-      ...{ files: realFiles, fdOf, volume: identity.volume },
-      pathOf: (chunk) => `${objects}${names.chunk(chunk)}`,
-    }),
+    chunks,
     ...{ drain: side, counters },
     sizes: ENGINE_SIZES,
     words: `journal ${options.folder}`,
-    report: (words) => console.error(words),
+    report,
   });
   stack.defer(() => engine.close());
   drain.go(drainFrom);
@@ -124,6 +137,61 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
 
 function refusedSize(name: string, refusal: SizeRefusal): UblkError {
   return new UblkError("VOLUME_STORE", { operation: `resize ${name}`, ...refusal, errno: EIO });
+}
+
+/** Chunks that are files of this machine. */
+function chunksInPlace(name: string, { manifest, objects }: TakenVolume): ChunkReads {
+  const { volume, blockSize } = manifest;
+  const names = new ObjectNames(name);
+  const pathOf = (chunk: number) => `${objects}${names.chunk(chunk)}`;
+  const open = chunkOpener({ files: realFiles, fdOf, volume, pathOf });
+  return new FileChunks(open, ENGINE_SIZES.openChunks, blockSize);
+}
+
+/** Chunks that are fetched by a thread of their own. */
+async function cachedChunks(
+  { options: { name, store }, volume: { manifest, epoch }, cache, wakeFd, report, stack }: {
+    readonly options: ServeVolumeOptions;
+    readonly volume: TakenVolume;
+    readonly cache: CachePlace;
+    readonly wakeFd: number;
+    readonly report: (words: string) => void;
+    readonly stack: AsyncDisposableStack;
+  },
+): Promise<ChunkReads> {
+  const { volume, blockSize } = manifest;
+  const { line, lines, writes } = CACHE_SIZES;
+  const memory = engineMemory(lines * line);
+  let chunks: CachedChunks | undefined = undefined;
+  // What the kernel has not let go of may still be written to.
+  stack.defer(() => chunks?.isIdle === false ? undefined : memory[Symbol.dispose]());
+  const board = new FetchBoard();
+  const job = { store, name, memory: placeOfMemory(memory), line, wakeFd };
+  stack.use(await Fetcher.start(board, job));
+  const counters = noCacheCounters();
+  const file = openCacheFile({
+    ...{
+      ...cache,
+      line,
+      writes,
+      files: realFiles,
+      volume,
+      epoch,
+      manifest,
+      fdOf,
+      counters,
+      report,
+    },
+    allocate: engineMemory,
+  });
+  return chunks = new CachedChunks({
+    ...{ blockSize, volume, memory, board, file, counters, report, sizes: CACHE_SIZES },
+    asked: () => board.wake(),
+  });
+}
+
+function placeOfMemory({ address, bytes }: EngineMemory): FetchJob["memory"] {
+  return { address, bytes: bytes.length };
 }
 
 /** The drain's thread. */

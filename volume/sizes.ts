@@ -4,6 +4,29 @@
  * @module
  */
 
+/** Sizes of a cache of chunks. */
+export interface CacheSizes {
+  /** Bytes of a line: what is fetched, kept and given up as a whole. A multiple of a block. */
+  readonly line: number;
+  /** Lines in memory. */
+  readonly lines: number;
+  /** Most lines that are read ahead at once. */
+  readonly ahead: number;
+  /** Most lines that are written to the cache's file at once, while they stay in memory. */
+  readonly writes: number;
+  /** How long a reader waits for the store, in microseconds. */
+  readonly waitUs: number;
+}
+
+/** The sizes for real disks: 64 MiB of lines, of which 8 MiB are read ahead. */
+export const CACHE_SIZES: CacheSizes = {
+  line: 64 << 10,
+  lines: 1024,
+  ahead: 128,
+  writes: 256,
+  waitUs: 25_000_000,
+};
+
 /** Sizes that an engine is built with. */
 export interface EngineSizes {
   /** Most bytes of data in a batch. */
@@ -18,6 +41,12 @@ export interface EngineSizes {
    * @default 256
    */
   readonly pieces?: number;
+  /**
+   * Sizes of the cache of chunks, if the volume has one.
+   *
+   * @default Those for real disks
+   */
+  readonly cache?: CacheSizes;
   /**
    * Entries of a commit that are taken over at a time.
    *

@@ -18,6 +18,8 @@ import { NOWHERE } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
 import { MACHINE, type Seam } from "./seam.ts";
+import type { CacheCounters } from "./cache/counters.ts";
+import { checkedCache } from "./cache/options.ts";
 import { checkedShape, DEFAULT_JOURNAL_SIZE, journalShape, type ShapeOptions } from "./shape.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 import type { LostJournal } from "./lost.ts";
@@ -68,6 +70,20 @@ export interface OpenVolumeOptions {
    * @default 1 GiB
    */
   readonly journalSize?: Size;
+  /**
+   * Most bytes of a cache on this machine's disk for what is read from the store. It outlives the
+   * process. Without it, a store whose objects are no files of this machine is read through 64 MiB
+   * of memory, and a folder in place.
+   *
+   * @default None
+   */
+  readonly cache?: Size;
+  /**
+   * The folder of caches. This volume's is in a folder of its own there, which has its name.
+   *
+   * @default The folder of journals
+   */
+  readonly cacheDir?: string;
   /**
    * Open it for reading only. The volume stays as it was when it was opened. Without `journal` that
    * is what the store has, and another process may go on writing.
@@ -227,8 +243,9 @@ export class Volume implements AsyncDisposable {
     const { journalSize = DEFAULT_JOURNAL_SIZE, report = () => {} } = options;
     await using stack = new AsyncDisposableStack();
     const store = await storeOf(options.store, stack, { files });
+    const cache = checkedCache(name, options);
     const parts = {
-      ...{ name, store, folder, files, sizes, readOnly },
+      ...{ cache, name, store, folder, files, sizes, readOnly },
       journalShape: (blockSize: number) => journalShape(journalSize, sizes, blockSize),
       withoutJournal: options.withoutJournal ?? false,
       failsWhenFull: options.whenFull === "error",
@@ -249,6 +266,14 @@ export class Volume implements AsyncDisposable {
       ? await openForReading(parts)
       : await openForWriting({ ...parts, folder });
     return new Volume(parts, opened, stack.move());
+  }
+
+  /**
+   * What the cache has done since the volume was opened: plain counts, which go on. Undefined if
+   * chunks are read in place.
+   */
+  get cache(): Readonly<CacheCounters> | undefined {
+    return this.#opened.cache;
   }
 
   /** Reads a whole buffer from an offset in bytes. */

@@ -1,6 +1,6 @@
 /**
- * Volumes as disks, by the command: filesystems in them survive servers that detach, are killed, and
- * are followed by others.
+ * Volumes as disks, by the command, as docs/ublk-volume.md shows it: filesystems in them survive
+ * servers that detach, are killed, and are followed by others.
  *
  * @module
  */
@@ -106,6 +106,37 @@ Deno.test("a volume with four queues: each fsync reaches the journal's disk, and
        --rw=randwrite --bsrange=4k-64k --iodepth=8 --ioengine=libaio --direct=1 --fsync=16 \\
        --verify=crc32c --group_reporting --output=/dev/null`,
     { disk: path },
+  );
+  await right(volume("detach", "db"));
+});
+
+Deno.test("a volume with a cache reads what its store had, also after its server was killed", async () => {
+  await using at = await place();
+  await right(volume("create", "db", "--size", "64M", ...at.store));
+  const flags = ["db", ...at.both, "--journal-size", "64M"];
+  const first = await attach(...flags);
+  await sh(
+    `head -c 40M /dev/urandom > $at/data; dd if=$at/data of=$disk bs=1M oflag=direct status=none
+     cat $disk | sha256sum > $at/sum`,
+    { disk: first.path, at: at.path },
+  );
+  await right(volume("detach", "db"));
+  const cache = ["--cache", "96M", "--cache-dir", `${at.fs}/caches`];
+  const second = await attach(...flags, ...cache);
+  await sh("dd if=$disk bs=1M iflag=direct status=none | sha256sum -c $at/sum > /dev/null", {
+    disk: second.path,
+    at: at.path,
+  });
+  Deno.kill(second.pid, "SIGKILL");
+  await right(ublk("del", `${second.id}`));
+  // The cache alone has them now.
+  await sh("mv $fs/store/db/chunks $fs/chunks", { fs: at.fs });
+  const third = await attach(...flags, ...cache);
+  await sh(
+    `dd if=$disk bs=1M iflag=direct status=none | sha256sum -c $at/sum > /dev/null
+     fio --name=read --filename=$disk --rw=randread --bs=4k --iodepth=32 --ioengine=libaio \\
+       --direct=1 --size=40M --number_ios=3000 --output=/dev/null`,
+    { disk: third.path, at: at.path },
   );
   await right(volume("detach", "db"));
 });

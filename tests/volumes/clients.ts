@@ -17,6 +17,8 @@ import type { SimHost } from "./sim_host.ts";
 import type { World } from "./world.ts";
 
 const NO_DATA = new Uint8Array(0);
+/** The kernel's FLUSH has a sector of all ones. */
+const NOWHERE = (2 ** 64 - 1) * 512;
 
 /** Whether a request may fail so. */
 export type MayFail = (op: number, errno: number) => boolean;
@@ -89,7 +91,7 @@ export abstract class Clients {
     const flushed = this.history.flush();
     const { hasFailed } = this;
     this.host.make({
-      ...{ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0, fua: false, data: NO_DATA },
+      ...{ op: UBLK_IO_OP_FLUSH, offset: NOWHERE, length: 0, fua: false, data: NO_DATA },
       answered: (result) => {
         if (result !== 0) return this.#refused(UBLK_IO_OP_FLUSH, "a flush", result);
         if (hasFailed) throw new BrokenPromise("a flush succeeds although writing has failed");
@@ -171,18 +173,36 @@ export abstract class Clients {
   }
 
   #readAlone(block: number, count: number): { result: number; ids: () => number[] } {
-    const data = new Uint8Array(count * this.#blockSize).fill(0xee);
-    let result: number | undefined;
-    this.host.make({
-      ...{ op: UBLK_IO_OP_READ, offset: block * this.#blockSize, fua: false, data },
-      length: data.length,
-      answered: (answer) => result = answer,
-    });
-    while (result === undefined) {
+    const reading = this.#read(block, count);
+    while (reading.result === undefined) {
       this.host.batchEnd();
       this.host.step();
     }
-    return { result, ids: () => this.#idsOf(data) };
+    return { result: reading.result, ids: reading.ids };
+  }
+
+  /** Reads the whole disk, parts of which may have to come from elsewhere in some turns. */
+  protected async readInTurns(turn: () => Promise<void>): Promise<number[]> {
+    const reading = this.#read(0, this.blocks);
+    while (reading.result === undefined) {
+      this.host.batchEnd();
+      this.host.step();
+      await turn();
+    }
+    const { result, ids } = reading;
+    if (result !== 0) throw new BrokenPromise(`the disk cannot be read: ${result}`);
+    return ids();
+  }
+
+  #read(block: number, count: number): { result: number | undefined; ids: () => number[] } {
+    const data = new Uint8Array(count * this.#blockSize).fill(0xee);
+    const reading = { result: undefined as number | undefined, ids: () => this.#idsOf(data) };
+    this.host.make({
+      ...{ op: UBLK_IO_OP_READ, offset: block * this.#blockSize, fua: false, data },
+      length: data.length,
+      answered: (answer) => reading.result = answer,
+    });
+    return reading;
   }
 
   /** The numbers that blocks are filled with. */

@@ -14,9 +14,11 @@ import { Drainer } from "../../volume/drain/drainer.ts";
 import { JournalSource } from "../../volume/drain/source.ts";
 import type { VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
+import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { Clients, type MayFail } from "./clients.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
+import { type SimCache, simCache, type SimCacheOptions } from "./sim_cache.ts";
 import { SimDrain } from "./sim_drain.ts";
 import { SimHost } from "./sim_host.ts";
 import { JOURNAL, MOST_BLOCKS, NAME, settle, type World } from "./world.ts";
@@ -41,6 +43,8 @@ export interface ServerOptions {
   readonly pauses?: boolean;
   /** A full journal fails writes. */
   readonly failsWhenFull?: boolean;
+  /** Reads chunks through a cache. */
+  readonly cache?: SimCacheOptions;
   /** Whether a request may fail so; none may by default. */
   readonly mayFail?: MayFail;
   /** Whether a commit may fail so; none may by default. */
@@ -60,6 +64,7 @@ export class Server extends Clients {
   readonly reports: string[];
   readonly #world: World;
   readonly #options: ServerOptions;
+  readonly #cache: SimCache | undefined;
   readonly #drain: SimDrain;
   readonly #drainer: Drainer;
   #commit: Promise<void> | undefined;
@@ -78,6 +83,7 @@ export class Server extends Clients {
     taken: Taken;
     store: FaultyStore;
     reports: string[];
+    cache: SimCache | undefined;
   }) {
     const { size, blockSize } = parts.taken.committed.manifest;
     super(world, parts.host, size / blockSize, options.mayFail);
@@ -89,6 +95,7 @@ export class Server extends Clients {
     this.#drainer = parts.drainer;
     this.engine = parts.engine;
     this.reports = parts.reports;
+    this.#cache = parts.cache;
   }
 
   /** Attaches the volume. */
@@ -120,15 +127,19 @@ export class Server extends Clients {
       reports.push(words);
       world.note(words);
     };
+    const cache = options.cache === undefined
+      ? undefined
+      : simCache(world, options.cache, { files, store, committed, host, report });
+    const open = chunkOpener({
+      ...{ files, fdOf: host.fdOf, volume: identity.volume },
+      pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
+    });
     const { engine, end, drainFrom } = attachEngine({
       ...{ identity, maps, from, drain, report, failsWhenFull },
       ...{ isDurableInStore: habits.isDurableInStore, writesDurably: files.hasCheapDurability() },
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths, identity.blockSize),
-      openChunk: chunkOpener({
-        ...{ files, fdOf: host.fdOf, volume: identity.volume },
-        pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
-      }),
+      chunks: cache?.chunks ?? new FileChunks(open, SIZES.openChunks, blockSize),
       words: `journal ${folder}`,
       sizes: { ...SIZES, batchData: habits.batchBlocks * blockSize, pieces: habits.pieces },
     });
@@ -147,7 +158,7 @@ export class Server extends Clients {
     });
     host.serve(engine);
     pauses ||= habits.pauses;
-    const parts = { host, drain, drainer, engine, taken, store, reports };
+    const parts = { host, drain, drainer, engine, taken, store, reports, cache };
     return new Server(world, options, parts);
   }
 
@@ -196,6 +207,7 @@ export class Server extends Clients {
 
   async #settle(): Promise<void> {
     await settle();
+    if (this.#cache?.hasCome()) this.engine.woken();
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -320,6 +332,16 @@ export class Server extends Clients {
       assert(turn < MOST_TURNS, "requests are answered in the end");
       await this.turn();
     }
+  }
+
+  /** Reads the whole disk, which may have to be fetched. No commit is begun meanwhile. */
+  async fetchedContents(): Promise<number[]> {
+    let turns = 0;
+    return await this.readInTurns(async () => {
+      assert(turns++ < MOST_TURNS, "the disk is read in the end");
+      this.#world.paused.shift()?.();
+      await this.#settle();
+    });
   }
 
   /** Detaches in order: drains all of it. */

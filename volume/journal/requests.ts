@@ -7,6 +7,7 @@
 
 import type { EngineHost } from "../../disk/engine.ts";
 import { fail } from "../../uapi/error.ts";
+import { UBLK_IO_OP_FLUSH } from "../../uapi/ublk_io.ts";
 
 /** The state of requests, by their numbers. */
 export class Requests {
@@ -54,12 +55,21 @@ export class Requests {
 
   /** Whether a request without an answer ends beyond an offset, in bytes. */
   reachBeyond(offset: number): boolean {
-    const host = this.#host;
     for (let request = 0; request < this.count; request++) {
       if (this.#held[request] === 0) continue;
-      if (host.offset(request) + host.length(request) > offset) return true;
+      if (this.endsBeyond(request, offset)) return true;
     }
     return false;
+  }
+
+  /**
+   * Whether a request ends beyond an offset, in bytes. A FLUSH is nowhere: the kernel sends it with
+   * a sector of all ones, which once passed for a place beyond the disk's end.
+   */
+  endsBeyond(request: number, offset: number): boolean {
+    const host = this.#host;
+    if (host.op(request) === UBLK_IO_OP_FLUSH) return false;
+    return host.offset(request) + host.length(request) > offset;
   }
 
   /** Answers a request. */

@@ -10,23 +10,18 @@ import { assert, fail } from "../../uapi/error.ts";
 
 /** A chunk that has been opened. */
 export interface OpenedChunk {
-  /** Its file; undefined if it is in memory. */
-  readonly file?: File;
-  /** The descriptor; -1 if it is in memory. */
+  /** Its file. */
+  readonly file: File;
+  /** The descriptor. */
   readonly fd: number;
-  /** The whole object, if it is in memory. */
-  readonly bytes?: Uint8Array<ArrayBuffer>;
   /** Where the data begins, in bytes. */
   readonly dataAt: number;
   /** The sum of each block. */
   readonly sums: Uint32Array<ArrayBuffer>;
 }
 
-/**
- * Opens a chunk and checks its table. Throws in one line what is wrong with it. Undefined if it is
- * not on this machine yet: it is on its way, and whoever serves the engine tells when it has come.
- */
-export type OpenChunk = (chunk: number) => OpenedChunk | undefined;
+/** Opens a chunk and checks its table. Throws in one line what is wrong with it. */
+export type OpenChunk = (chunk: number) => OpenedChunk;
 
 interface Entry {
   readonly chunk: number;
@@ -55,18 +50,13 @@ export class ChunkFiles implements Disposable {
     return this.#entries.size;
   }
 
-  /**
-   * Opens a chunk, or finds it open. It stays open until {@linkcode release}.
-   *
-   * @returns Undefined if it is not here yet.
-   */
-  take(chunk: number): OpenedChunk | undefined {
+  /** Opens a chunk, or finds it open. It stays open until {@linkcode release}. */
+  take(chunk: number): OpenedChunk {
     let entry = this.#last;
     if (entry?.chunk !== chunk) {
       entry = this.#entries.get(chunk);
       if (entry === undefined) {
         const opened = this.#open(chunk);
-        if (opened === undefined) return undefined;
         this.#makeRoom();
         entry = { chunk, opened, readers: 0 };
       } else this.#entries.delete(chunk);
@@ -92,7 +82,7 @@ export class ChunkFiles implements Disposable {
     if (this.#entries.size < this.#most) return;
     for (const [chunk, { opened, readers }] of this.#entries) {
       if (readers > 0) continue;
-      opened.file?.close();
+      opened.file.close();
       this.#entries.delete(chunk);
       if (this.#last?.chunk === chunk) this.#last = undefined;
       return;
@@ -101,7 +91,7 @@ export class ChunkFiles implements Disposable {
 
   /** Closes all of them. */
   [Symbol.dispose](): void {
-    for (const { opened } of this.#entries.values()) opened.file?.[Symbol.dispose]();
+    for (const { opened } of this.#entries.values()) opened.file[Symbol.dispose]();
     this.#entries.clear();
     this.#last = undefined;
   }

@@ -1,24 +1,25 @@
 /**
  * The reading end: finds each block's newest data and brings it into the request. A request is read
  * in pieces, one per extent; pieces of holes and of batches in memory are there at once, the others
- * come through the ring. Every block that comes from a file is checked against its sum before the
- * request is answered.
+ * come through the ring, or from a store that is elsewhere. Every block that comes from outside is
+ * checked against its sum before the request is answered.
  *
  * @module
  */
 
 import type { EngineHost } from "../../disk/engine.ts";
 import { EAGAIN, ECANCELED, EINTR, EIO } from "../../uapi/errno.ts";
-import { fail, isUblkError } from "../../uapi/error.ts";
+import { fail } from "../../uapi/error.ts";
 import { JOURNAL_UNIT } from "../format/journal_layout.ts";
 import { chunkOf, nthOf } from "../format/place.ts";
-import { sumOf } from "../format/sum.ts";
 import type { Batch } from "../journal/batch.ts";
 import { type Requests, Waiting } from "../journal/requests.ts";
 import { IN_CHUNK, IN_JOURNAL, type Maps } from "../maps.ts";
 import { READ, tokenOf } from "../tokens.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
-import type { ChunkFiles } from "./chunk_files.ts";
+import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
+import { Pieces } from "./pieces.ts";
+import { areSound } from "./sound.ts";
 
 /** Pieces on their way at once, if nothing else is said. */
 export const MAX_PIECES = 256;
@@ -39,8 +40,8 @@ export interface ReaderParts {
   readonly maps: Maps;
   /** Batches that may still hold data in memory. */
   readonly batches: readonly Batch[];
-  /** Open chunks. */
-  readonly chunks: ChunkFiles;
+  /** Reads what is in chunks. */
+  readonly chunks: ChunkReads;
   /** The state of requests. */
   readonly requests: Requests;
   /** Counts what is read. */
@@ -50,53 +51,35 @@ export interface ReaderParts {
 }
 
 /** Reads. */
-export class Reader {
+export class Reader implements PieceOwner {
+  readonly pieces: Pieces;
+  readonly maps: Maps;
   readonly #parts: ReaderParts;
   #host!: EngineHost;
   /** Requests that wait for a free piece. */
   readonly #waiting: Waiting;
   readonly #waits: Uint8Array<ArrayBuffer>;
-  /** Requests that wait for a chunk. */
-  readonly #awaiting: Waiting;
-  /** Numbers of pieces that are free: the first {@linkcode #free} of them. */
-  readonly #pieces: Int32Array<ArrayBuffer>;
-  #free: number;
-  /** Per piece: its request, where in its data it is, and its length. */
-  readonly #requestOf: Int32Array<ArrayBuffer>;
-  readonly #at: Float64Array<ArrayBuffer>;
-  readonly #bytes: Float64Array<ArrayBuffer>;
-  /** Per piece: the chunk that it comes from, or -1 for the journal. */
-  readonly #chunkOf: Float64Array<ArrayBuffer>;
-  /** Per piece: the file of the journal, and the offset in it; or the first block of the chunk. */
-  readonly #fileOf: Int32Array<ArrayBuffer>;
-  readonly #from: Float64Array<ArrayBuffer>;
-  /** Per piece: the bytes that have come. */
-  readonly #got: Float64Array<ArrayBuffer>;
   /** Per file of the journal, pieces that come from it. */
   readonly #readers: Int32Array<ArrayBuffer>;
 
   /** Takes over the parts. */
   constructor(parts: ReaderParts) {
     this.#parts = parts;
+    this.maps = parts.maps;
     this.#waiting = new Waiting(parts.requests.count);
     this.#waits = new Uint8Array(parts.requests.count);
-    this.#awaiting = new Waiting(parts.requests.count);
     this.#readers = new Int32Array(parts.fds.length);
-    const { pieces } = parts;
-    this.#free = pieces;
-    this.#pieces = Int32Array.from({ length: pieces }, (_, nth) => nth);
-    this.#requestOf = new Int32Array(pieces);
-    this.#at = new Float64Array(pieces);
-    this.#bytes = new Float64Array(pieces);
-    this.#chunkOf = new Float64Array(pieces);
-    this.#fileOf = new Int32Array(pieces);
-    this.#from = new Float64Array(pieces);
-    this.#got = new Float64Array(pieces);
+    this.pieces = new Pieces(parts.pieces);
   }
 
   /** Gets the host, before anything else. */
   start(host: EngineHost): void {
     this.#host = host;
+    this.#parts.chunks.start(this);
+  }
+
+  get host(): EngineHost {
+    return this.#host;
   }
 
   /** Whether data of a file of the journal is on its way. */
@@ -106,13 +89,17 @@ export class Reader {
 
   /** Reads a request's data, and answers it. */
   read(request: number): void {
+    const { blockSize, chunks } = this.#parts;
+    const block = this.#host.offset(request) / blockSize;
+    const count = this.#host.length(request) / blockSize;
     this.#continue(request);
+    chunks.saw?.(block, count);
   }
 
   /** Gets as much of a request on its way as pieces are free. */
   #continue(request: number): void {
     this.#waits[request] = 0;
-    const { requests, blockSize, maps, segmentSize, counters } = this.#parts;
+    const { requests, blockSize, maps, segmentSize, chunks, counters } = this.#parts;
     const { done, result, parts } = requests;
     const first = this.#host.offset(request) / blockSize;
     const count = this.#host.length(request) / blockSize;
@@ -131,12 +118,13 @@ export class Reader {
         if (copied > 0) length = copied;
         counters.add(AT.journalReadBytes, length * blockSize);
       } else if (maps.kind === IN_CHUNK) {
-        if (this.#free === 0) return this.#wait(request);
+        if (this.pieces.free === 0) return this.#wait(request);
         const { place } = maps;
-        if (!this.#fromChunk(request, chunkOf(place), nthOf(place), length)) {
-          this.#waits[request] = 1;
-          return this.#awaiting.push(request);
-        }
+        length = Math.min(length, chunks.most(nthOf(place)));
+        const piece = this.#take(request, length);
+        this.pieces.chunk[piece] = chunkOf(place);
+        this.pieces.from[piece] = nthOf(place);
+        if (chunks.read(piece)) this.#release(piece);
         counters.add(AT.chunkReadBytes, length * blockSize);
       } else {
         const at = done[request] * blockSize;
@@ -162,116 +150,89 @@ export class Reader {
 
   #fromJournal(request: number, position: number, count: number): boolean {
     const { segmentSize, fds } = this.#parts;
-    if (this.#free === 0) return false;
+    const { pieces } = this;
+    if (pieces.free === 0) return false;
     const file = Math.floor(position / segmentSize) % fds.length;
     const piece = this.#take(request, count);
-    this.#chunkOf[piece] = -1;
-    this.#fileOf[piece] = file;
-    this.#from[piece] = position % segmentSize;
+    pieces.chunk[piece] = -1;
+    pieces.file[piece] = file;
+    pieces.fd[piece] = fds[file];
+    pieces.from[piece] = pieces.offset[piece] = position % segmentSize;
     this.#readers[file]++;
-    this.#send(piece);
-    return true;
-  }
-
-  /** Goes on with the requests that wait for chunks: some have come. */
-  chunksCame(): void {
-    for (let left = this.#awaiting.length; left > 0; left--) this.#continue(this.#awaiting.shift());
-  }
-
-  /** Waits for no chunk any more. */
-  giveUp(): void {
-    while (this.#awaiting.length > 0) {
-      const request = this.#awaiting.shift();
-      this.#waits[request] = 0;
-      this.#parts.requests.result[request] = -EIO;
-      this.#settle(request);
-    }
-  }
-
-  /** Begins to read from a chunk. @returns False if the chunk is not here yet. */
-  #fromChunk(request: number, chunk: number, nth: number, count: number): boolean {
-    const { chunks, blockSize, requests } = this.#parts;
-    let opened;
-    try {
-      opened = chunks.take(chunk);
-    } catch (error) {
-      // Anything else is a mistake of ours.
-      if (!isUblkError(error)) throw error;
-      this.#parts.onDamage(error.message);
-      requests.result[request] = -EIO;
-      return true;
-    }
-    if (opened === undefined) return false;
-    if (nth + count > opened.sums.length) {
-      chunks.release(chunk);
-      this.#parts.onDamage(`chunk ${chunk} has ${opened.sums.length} blocks, and not ${nth}`);
-      requests.result[request] = -EIO;
-      return true;
-    }
-    const piece = this.#take(request, count);
-    this.#chunkOf[piece] = chunk;
-    this.#from[piece] = nth;
-    if (opened.bytes === undefined) this.#send(piece);
-    else {
-      const at = opened.dataAt + nth * blockSize;
-      const bytes = opened.bytes.subarray(at, at + count * blockSize);
-      this.#host.data(request).set(bytes, this.#at[piece]);
-      this.#got[piece] = bytes.length;
-      this.#finish(piece, bytes.length);
-    }
+    this.send(piece);
     return true;
   }
 
   #take(request: number, count: number): number {
     const { blockSize, requests } = this.#parts;
-    const piece = this.#pieces[--this.#free];
     requests.parts[request]++;
-    this.#requestOf[piece] = request;
-    this.#at[piece] = requests.done[request] * blockSize;
-    this.#bytes[piece] = count * blockSize;
-    this.#got[piece] = 0;
-    return piece;
+    return this.pieces.take(request, requests.done[request] * blockSize, count * blockSize);
   }
 
-  /** Reads what has not come of a piece. */
-  #send(piece: number): void {
-    const { fds, chunks, blockSize } = this.#parts;
-    const chunk = this.#chunkOf[piece];
-    let fd = fds[this.#fileOf[piece]];
-    let offset = this.#from[piece];
-    if (chunk >= 0) {
-      const opened = chunks.using(chunk);
-      fd = opened.fd;
-      offset = opened.dataAt + offset * blockSize;
-    }
-    const got = this.#got[piece];
-    const [at, length] = [this.#at[piece] + got, this.#bytes[piece] - got];
+  send(piece: number): void {
+    const { request, at, bytes, got, fd, offset } = this.pieces;
+    const have = got[piece];
+    const length = bytes[piece] - have;
+    const from = offset[piece] + have;
     const token = tokenOf(READ, piece);
-    this.#host.readInto(this.#requestOf[piece], at, length, fd, offset + got, token);
+    this.#host.readInto(request[piece], at[piece] + have, length, fd[piece], from, token);
   }
 
-  /** A piece has come. */
+  /** A piece that was sent has come. */
   came(piece: number, result: number): void {
-    if (result === -EINTR || result === -EAGAIN) return this.#send(piece);
-    if (result > 0) this.#got[piece] += result;
+    const { pieces } = this;
+    if (result === -EINTR || result === -EAGAIN) return this.send(piece);
+    if (result > 0) pieces.got[piece] += result;
+    const isWhole = pieces.got[piece] === pieces.bytes[piece];
     // A read that was cut short once failed with EIO.
-    if (result > 0 && this.#got[piece] < this.#bytes[piece]) return this.#send(piece);
-    const request = this.#requestOf[piece];
-    this.#finish(piece, result);
-    this.#settle(request);
-    while (this.#waiting.length > 0 && this.#free > 0) this.#continue(this.#waiting.shift());
+    if (result > 0 && !isWhole) return this.send(piece);
+    if (pieces.chunk[piece] < 0) this.#fromJournalCame(piece, result);
+    else if (!this.#parts.chunks.came(piece, result)) return;
+    this.ended(piece);
   }
 
-  /** Checks a piece that is there, and gives it up. */
-  #finish(piece: number, result: number): void {
-    const { requests, chunks } = this.#parts;
-    const request = this.#requestOf[piece];
-    const chunk = this.#chunkOf[piece];
-    if (this.#got[piece] !== this.#bytes[piece]) this.#failed(piece, result);
-    else if (!this.#isSound(piece)) this.#damaged(piece, "has a wrong checksum");
-    if (chunk < 0) this.#readers[this.#fileOf[piece]]--;
-    else chunks.release(chunk);
-    this.#pieces[this.#free++] = piece;
+  #fromJournalCame(piece: number, result: number): void {
+    const { pieces } = this;
+    const { blockSize, sums } = this.#parts;
+    const file = pieces.file[piece];
+    this.#readers[file]--;
+    if (pieces.got[piece] !== pieces.bytes[piece]) {
+      return this.fail(piece, failedRead(this.#whereOf(piece), result));
+    }
+    const start = pieces.at[piece];
+    const data = this.#host.data(pieces.request[piece]);
+    const nth = pieces.from[piece] / JOURNAL_UNIT;
+    const step = blockSize / JOURNAL_UNIT;
+    const end = start + pieces.bytes[piece];
+    if (!areSound(data, start, end, blockSize, sums[file], nth, step)) {
+      this.fail(piece, `${this.#whereOf(piece)} has a wrong checksum`);
+    }
+  }
+
+  #whereOf(piece: number): string {
+    const { file, from } = this.pieces;
+    return `a read of the journal's file ${file[piece]}, offset ${from[piece]}`;
+  }
+
+  fail(piece: number, words?: string): void {
+    this.#parts.counters.add(AT.damagedReads, 1);
+    if (words !== undefined) this.#parts.onDamage(words);
+    this.#parts.requests.result[this.pieces.request[piece]] = -EIO;
+  }
+
+  ended(piece: number): void {
+    const request = this.pieces.request[piece];
+    this.#release(piece);
+    this.#settle(request);
+    while (this.#waiting.length > 0 && this.pieces.free > 0) {
+      this.#continue(this.#waiting.shift());
+    }
+  }
+
+  #release(piece: number): void {
+    const { requests } = this.#parts;
+    const request = this.pieces.request[piece];
+    this.pieces.release(piece);
     if (--requests.parts[request] < 0) fail("a piece comes once");
   }
 
@@ -286,32 +247,10 @@ export class Reader {
     this.#waits[request] = 1;
     this.#waiting.push(request);
   }
+}
 
-  #isSound(piece: number): boolean {
-    const { blockSize, sums, chunks } = this.#parts;
-    const chunk = this.#chunkOf[piece];
-    const data = this.#host.data(this.#requestOf[piece]);
-    const step = chunk < 0 ? blockSize / JOURNAL_UNIT : 1;
-    let nth = chunk < 0 ? this.#from[piece] / JOURNAL_UNIT : this.#from[piece];
-    const expected = chunk < 0 ? sums[this.#fileOf[piece]] : chunks.using(chunk).sums;
-    const end = this.#at[piece] + this.#bytes[piece];
-    for (let at = this.#at[piece]; at < end; at += blockSize, nth += step) {
-      if (sumOf(data.subarray(at, at + blockSize)) !== expected[nth]) return false;
-    }
-    return true;
-  }
-
-  #failed(piece: number, result: number): void {
-    if (result === -ECANCELED) this.#parts.requests.result[this.#requestOf[piece]] = -EIO;
-    else this.#damaged(piece, result < 0 ? `failed with errno ${-result}` : "is too short");
-  }
-
-  #damaged(piece: number, how: string): void {
-    const chunk = this.#chunkOf[piece];
-    const where = chunk < 0
-      ? `the journal's file ${this.#fileOf[piece]}, offset ${this.#from[piece]}`
-      : `chunk ${chunk}, block ${this.#from[piece]}`;
-    this.#parts.onDamage(`a read of ${where} ${how}`);
-    this.#parts.requests.result[this.#requestOf[piece]] = -EIO;
-  }
+/** Why a read has failed; nothing if it was cancelled, because the device ends. */
+export function failedRead(where: string, result: number): string | undefined {
+  if (result === -ECANCELED) return undefined;
+  return `${where} ${result < 0 ? `failed with errno ${-result}` : "is too short"}`;
 }

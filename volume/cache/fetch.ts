@@ -1,0 +1,179 @@
+/**
+ * Fetches what an engine asks for on a board. A store that is away is tried again, less and less
+ * often, until the reader's time is over.
+ *
+ * @module
+ */
+
+import { type Store, type StoredObject, StoreError } from "../../store/store.ts";
+import { thrownText } from "../../uapi/error.ts";
+import type { ObjectNames } from "../names.ts";
+import { CAME, CORRUPT, FAILED, type FetchBoard, type FetchOrder, MISSING } from "./fetch_board.ts";
+
+/** How long a fetch is tried, in milliseconds: less than readers wait. */
+const TRY_MS = 20_000;
+/** How long one call of the store may take. */
+const CALL_MS = 8_000;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+
+/** A limit of time for one call. */
+export interface CallLimit extends Disposable {
+  /** Aborts once the time is over. */
+  readonly signal: AbortSignal;
+}
+
+/** Time, as a fetch needs it. */
+export interface FetchTime {
+  /** A monotonic clock in milliseconds. */
+  clock(): number;
+  /** Sleeps for about so many milliseconds, or until the signal. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+  /** Limits a call, which also ends with the parent. */
+  limit(ms: number, parent: AbortSignal): CallLimit;
+}
+
+/** The machine's time. */
+export const MACHINE_TIME: FetchTime = {
+  clock: () => performance.now(),
+  sleep(ms, signal) {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      // Many clients of a store must not come back all at once.
+      const timer = setTimeout(done, ms * (0.5 + Math.random() / 2));
+      signal.addEventListener("abort", done);
+    });
+  },
+  limit(ms, parent) {
+    const over = new AbortController();
+    const late = () => over.abort(new StoreError("unavailable", `no answer for ${ms} ms`));
+    const timer = setTimeout(late, ms);
+    const end = () => {
+      clearTimeout(timer);
+      parent.removeEventListener("abort", end);
+    };
+    parent.addEventListener("abort", end);
+    return { signal: AbortSignal.any([over.signal, parent]), [Symbol.dispose]: end };
+  },
+};
+
+/** The parts of {@linkcode Fetches}. */
+export interface FetchesParts {
+  /** The board. */
+  readonly board: FetchBoard;
+  /** The memory in which lines lie. */
+  readonly memory: Uint8Array<ArrayBuffer>;
+  /** Bytes of a line. */
+  readonly line: number;
+  /** The store. */
+  readonly store: Pick<Store, "get">;
+  /** The names of the volume's objects. */
+  readonly names: ObjectNames;
+  /** Time. */
+  readonly time: FetchTime;
+  /** Something has ended, or is to be logged: the engine shall look. */
+  readonly signal: () => void;
+}
+
+/** Fetches. */
+export class Fetches {
+  readonly #parts: FetchesParts;
+  readonly #stop = new AbortController();
+  #hasTold = false;
+
+  /** Takes over the parts. */
+  constructor(parts: FetchesParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins all that was asked for. */
+  begin(): void {
+    const { board } = this.#parts;
+    for (let fetch = board.take(); fetch >= 0; fetch = board.take()) void this.#run(fetch);
+  }
+
+  /**
+   * Ends what is under way: from now on neither board nor memory is touched, and nobody is signalled,
+   * even if a call of the store never ends.
+   */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #run(fetch: number): Promise<void> {
+    const { board, signal } = this.#parts;
+    const order = board.order(fetch);
+    try {
+      await this.#fetch(fetch, order);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      // A mistake of ours, which must not leave a reader without an answer.
+      board.end(fetch, FAILED, 0, thrownText(error));
+    }
+    signal();
+  }
+
+  async #fetch(fetch: number, order: FetchOrder): Promise<void> {
+    const { board, names, time } = this.#parts;
+    const name = names.chunk(order.chunk);
+    const end = time.clock() + TRY_MS;
+    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+      try {
+        const found = await this.#get(name, order, end - time.clock());
+        this.#hasTold = false;
+        if (found === undefined) {
+          return board.end(fetch, MISSING, 0, `${name} is missing, and the map names it`);
+        }
+        const right = order.mayEnd ? Math.min(order.bytes, found.size - order.offset) : order.bytes;
+        const { length } = found.bytes;
+        if (length !== right) {
+          return board.end(fetch, CORRUPT, 0, `${name}: ${length} bytes came, and not ${right}`);
+        }
+        this.#place(order, found.bytes);
+        return board.end(fetch, CAME, length);
+      } catch (error) {
+        if (this.#stop.signal.aborted || !(error instanceof StoreError)) throw error;
+        if (error.fault === "corrupt") return board.end(fetch, CORRUPT, 0, error.message);
+        const mayPass = error.fault === "unavailable" && time.clock() + pause < end;
+        if (!mayPass) return board.end(fetch, FAILED, 0, error.message);
+        this.#tell(error.message);
+        await time.sleep(pause, this.#stop.signal);
+      }
+    }
+  }
+
+  async #get(name: string, order: FetchOrder, leftMs: number): Promise<StoredObject | undefined> {
+    const { store, time } = this.#parts;
+    const { offset, bytes: length, mayEnd } = order;
+    const ms = Math.min(CALL_MS, Math.max(1, leftMs));
+    const { signal } = this.#stop;
+    using limit = time.limit(ms, signal);
+    const found = await store.get(name, {
+      range: { offset, length, mayEnd },
+      signal: limit.signal,
+    });
+    // A store may end a call late, or not by the signal.
+    signal.throwIfAborted();
+    return found;
+  }
+
+  #place({ places }: FetchOrder, bytes: Uint8Array<ArrayBuffer>): void {
+    const { memory, line } = this.#parts;
+    for (let at = 0, nth = 0; at < bytes.length; at += line, nth++) {
+      memory.set(bytes.subarray(at, at + line), places[nth] * line);
+    }
+  }
+
+  /** Tells once that the store is away, until it has answered. */
+  #tell(words: string): void {
+    if (this.#hasTold) return;
+    this.#hasTold = true;
+    const { board, signal } = this.#parts;
+    board.report(`the store failed, and is tried again: ${words}`);
+    signal();
+  }
+}

@@ -1,0 +1,135 @@
+import { assert, assertEquals } from "@std/assert";
+import { type ByteRange, type StoredObject, StoreError } from "../../store/store.ts";
+import { ObjectNames } from "../names.ts";
+import { CAME, CORRUPT, FAILED, FetchBoard, MISSING } from "./fetch_board.ts";
+import { Fetches, type FetchTime, MACHINE_TIME } from "./fetch.ts";
+
+const LINE = 1024;
+
+/** A store's answer to a call: bytes, nothing, or an error. */
+type Answer = (range: ByteRange, signal: AbortSignal) => Promise<StoredObject | undefined>;
+
+/** Fetches from a store that answers so, with a clock that sleeping alone moves on. */
+function rigOf(get: Answer) {
+  const board = new FetchBoard();
+  const memory = new Uint8Array(8 * LINE);
+  const pauses: number[] = [];
+  let now = 0;
+  const time: FetchTime = {
+    clock: () => now,
+    sleep: (ms) => {
+      pauses.push(ms);
+      now += ms;
+      return Promise.resolve();
+    },
+    limit: (_ms, signal) => ({ signal, [Symbol.dispose]() {} }),
+  };
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let calls = 0;
+  const fetches = new Fetches({
+    ...{ board, memory, line: LINE, names: new ObjectNames("v"), time },
+    signal: () => void (board.ended() >= 0 && resolve()),
+    store: {
+      get: (_name, { range, signal } = {}) => {
+        calls++;
+        return get(range!, signal!);
+      },
+    },
+  });
+  return {
+    ...{ board, memory, pauses, fetches },
+    /** Fetches some lines. @returns How that has ended, in how many calls. */
+    async fetch(bytes: number, mayEnd = false): Promise<[outcome: number, calls: number]> {
+      board.ask(3, 7, 4096, bytes, mayEnd, Int32Array.of(5, 1, 2), Math.ceil(bytes / LINE));
+      fetches.begin();
+      await promise;
+      assertEquals(board.ended(), 3);
+      return [board.outcome(3), calls];
+    },
+  };
+}
+
+function found(length: number, size = 1 << 20): StoredObject {
+  return { bytes: new Uint8Array(length).map((_, at) => at >> 10 | 16), version: "", size };
+}
+
+Deno.test("Fetches + bytes that come + lie line by line where they shall", async () => {
+  const rig = rigOf((range) => Promise.resolve(found(range.length)));
+  assertEquals(await rig.fetch(2 * LINE + 512), [CAME, 1]);
+  assertEquals(rig.board.bytes(3), 2 * LINE + 512);
+  const firsts = Array.from({ length: 8 }, (_, line) => rig.memory[line * LINE]);
+  assertEquals(firsts, [0, 17, 18, 0, 0, 16, 0, 0]);
+  assertEquals([rig.memory[2 * LINE + 511], rig.memory[2 * LINE + 512]], [18, 0]);
+});
+
+Deno.test("Fetches + an object that may end + comes as far as it goes, and no less", async () => {
+  const answer = () => Promise.resolve(found(100, 4096 + 100));
+  assertEquals(await rigOf(answer).fetch(LINE, true), [CAME, 1]);
+  const short = () => Promise.resolve(found(99, 4096 + 100));
+  assertEquals(await rigOf(short).fetch(LINE, true), [CORRUPT, 1]);
+  assertEquals(await rigOf(answer).fetch(LINE, false), [CORRUPT, 1]);
+});
+
+Deno.test("Fetches + a store that is away + is tried again with longer pauses, and told once", async () => {
+  let left = 6;
+  const rig = rigOf((range) => {
+    if (left-- > 0) throw new StoreError("unavailable", "no route to host");
+    return Promise.resolve(found(range.length));
+  });
+  assertEquals(await rig.fetch(LINE), [CAME, 7]);
+  assertEquals(rig.pauses, [50, 100, 200, 400, 800, 1600]);
+  const report = rig.board.takeReport();
+  assertEquals(report, "the store failed, and is tried again: no route to host");
+  assertEquals(rig.board.takeReport(), undefined);
+});
+
+Deno.test("Fetches + a store that stays away + fails before the reader's time is over", async () => {
+  const rig = rigOf(() => Promise.reject(new StoreError("unavailable", "no route to host")));
+  const [outcome, calls] = await rig.fetch(LINE);
+  assertEquals([outcome, rig.board.text(3)], [FAILED, "no route to host"]);
+  const ms = rig.pauses.reduce((sum, pause) => sum + pause, 0);
+  assert(ms > 15_000 && ms < 20_000 && calls < 30, `${calls} calls in ${ms} ms`);
+});
+
+Deno.test("Fetches + what does not pass + ends at once, each by its name", async () => {
+  const refused = () => Promise.reject(new StoreError("refused", "not allowed"));
+  const rig = rigOf(refused);
+  assertEquals([...await rig.fetch(LINE), rig.board.text(3)], [FAILED, 1, "not allowed"]);
+  const corrupt = () => Promise.reject(new StoreError("corrupt", "there are 9 bytes"));
+  assertEquals(await rigOf(corrupt).fetch(LINE), [CORRUPT, 1]);
+  assertEquals(await rigOf(() => Promise.resolve(undefined)).fetch(LINE), [MISSING, 1]);
+  const mistaken = () => Promise.reject(new TypeError("x is not a function"));
+  assertEquals(await rigOf(mistaken).fetch(LINE), [FAILED, 1]);
+});
+
+Deno.test("Fetches + stopped + a call that ends late touches nothing", async () => {
+  const { promise, resolve } = Promise.withResolvers<StoredObject>();
+  let signal: AbortSignal | undefined;
+  const rig = rigOf((_, its) => {
+    signal = its;
+    return promise;
+  });
+  rig.board.ask(0, 7, 0, LINE, false, Int32Array.of(0), 1);
+  rig.fetches.begin();
+  rig.fetches.stop();
+  assert(signal!.aborted, "the store is told");
+  resolve(found(LINE));
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals([rig.memory[0], rig.board.ended()], [0, -1]);
+});
+
+Deno.test("MACHINE_TIME + a call that takes too long + is ended, and what was stopped sleeps no more", async () => {
+  const parent = new AbortController();
+  {
+    using limit = MACHINE_TIME.limit(5, parent.signal);
+    await new Promise((resolve) => limit.signal.addEventListener("abort", resolve));
+    assert(
+      limit.signal.reason instanceof StoreError && limit.signal.reason.fault === "unavailable",
+    );
+  }
+  // Their timers would be found by the test's sanitizer.
+  const asleep = MACHINE_TIME.sleep(1e6, parent.signal);
+  MACHINE_TIME.limit(1e6, parent.signal);
+  parent.abort();
+  await asleep;
+});

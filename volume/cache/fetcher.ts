@@ -1,0 +1,54 @@
+/**
+ * The fetching thread, as the engine's thread sees it.
+ *
+ * @module
+ */
+
+import { unpackError } from "../../uapi/packed_error.ts";
+import type { FetchBoard } from "./fetch_board.ts";
+import type { FetchJob, FromFetcher } from "./messages.ts";
+
+/** A thread that fetches. */
+export class Fetcher implements AsyncDisposable {
+  readonly #worker: Worker;
+  readonly #board: FetchBoard;
+  /** What comes next from the thread. */
+  #next = Promise.withResolvers<FromFetcher>();
+  #isReady = false;
+
+  private constructor(board: FetchBoard) {
+    this.#board = board;
+    // Deno, bundlers and `deno compile` recognise the module by this form.
+    const url = new URL("./worker.ts", import.meta.url);
+    this.#worker = new Worker(url, { type: "module", name: "ublk fetch" });
+    this.#worker.onmessage = ({ data }: MessageEvent<FromFetcher>) => this.#next.resolve(data);
+    this.#worker.onerror = (event) => {
+      // Otherwise the error would end the whole process.
+      event.preventDefault();
+      this.#next.resolve({ type: "ended", error: { message: event.message } });
+    };
+  }
+
+  /** Starts a thread. @throws {UblkError} If it cannot open the store. */
+  static async start(board: FetchBoard, job: Omit<FetchJob, "board">): Promise<Fetcher> {
+    const fetcher = new Fetcher(board);
+    fetcher.#worker.postMessage({ ...job, board: board.buffer } satisfies FetchJob);
+    const message = await fetcher.#next.promise;
+    if (message.type === "ended") {
+      fetcher.#worker.terminate();
+      throw unpackError(message.error!);
+    }
+    fetcher.#next = Promise.withResolvers<FromFetcher>();
+    fetcher.#isReady = true;
+    return fetcher;
+  }
+
+  /** Ends it. What is under way is given up: nobody may use the memory of the lines afterwards. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isReady) return;
+    this.#isReady = false;
+    this.#board.stop();
+    await this.#next.promise;
+    this.#worker.terminate();
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * What reads chunks for a volume in a program with an event loop: in place if they are files of this
+ * machine, or through a cache, for which the event loop fetches.
+ *
+ * @module
+ */
+
+import type { Files } from "../files/port.ts";
+import type { Store } from "../store/store.ts";
+import { chunkOpener } from "./attach.ts";
+import { openCacheFile } from "./cache/cache_file.ts";
+import { noCacheCounters } from "./cache/counters.ts";
+import { Fetches, MACHINE_TIME } from "./cache/fetch.ts";
+import { FetchBoard } from "./cache/fetch_board.ts";
+import type { FileOperations } from "./file_operations.ts";
+import type { Manifest } from "./format/manifest.ts";
+import type { ObjectNames } from "./names.ts";
+import { CachedChunks } from "./read/cached_chunks.ts";
+import type { ChunkReads } from "./read/chunk_reads.ts";
+import { FileChunks } from "./read/file_chunks.ts";
+import { CACHE_SIZES, type EngineSizes } from "./sizes.ts";
+
+/** What it takes to read chunks. */
+export interface LoopChunksParts {
+  /** The store. */
+  readonly store: Store;
+  /** The names of the volume's objects. */
+  readonly names: ObjectNames;
+  /** The volume's UUID. */
+  readonly volume: string;
+  /** The manifest that counts. */
+  readonly manifest: Manifest;
+  /** The epoch of the attachment, or of the volume for a reader. */
+  readonly epoch: number;
+  /** The cache's file; undefined for none. */
+  readonly cache: { readonly path: string; readonly size: number } | undefined;
+  /** The files of this machine. */
+  readonly files: Files;
+  /** The operations on files. */
+  readonly operations: FileOperations;
+  /** Sizes. */
+  readonly sizes: EngineSizes;
+  /** Something has come: the engine shall look. */
+  readonly came: () => void;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+}
+
+/** What reads chunks, and how to end what it does in the event loop. */
+export interface LoopChunks {
+  /** What reads. */
+  readonly reads: ChunkReads;
+  /** Ends what is under way. */
+  stop(): void;
+}
+
+/** Makes what reads chunks. */
+export function loopChunks(parts: LoopChunksParts): LoopChunks {
+  const { store, names, volume, manifest, epoch, files, operations, sizes, report } = parts;
+  const { blockSize } = manifest;
+  const { fdOf, allocate } = operations;
+  const path = store.localPath?.bind(store);
+  if (path !== undefined && parts.cache === undefined) {
+    const pathOf = (chunk: number) => path(names.chunk(chunk));
+    const open = chunkOpener({ files, fdOf, pathOf, volume });
+    return {
+      reads: new FileChunks(open, sizes.openChunks, blockSize),
+      stop() {},
+    };
+  }
+  const cacheSizes = sizes.cache ?? CACHE_SIZES;
+  const { line, writes } = cacheSizes;
+  const memory = allocate(cacheSizes.lines * line);
+  const counters = noCacheCounters();
+  const file = parts.cache === undefined ? undefined : openCacheFile({
+    ...{
+      ...parts.cache,
+      line,
+      writes,
+      files,
+      volume,
+      epoch,
+      manifest,
+      fdOf,
+      allocate,
+      counters,
+      report,
+    },
+  });
+  const board = new FetchBoard();
+  const fetches = new Fetches({
+    ...{ board, line, memory: memory.bytes, store, names, time: MACHINE_TIME, signal: parts.came },
+  });
+  // The engine is at work.
+  const asked = () => queueMicrotask(() => fetches.begin());
+  const reads = new CachedChunks({
+    ...{ blockSize, volume, memory, board, asked, file, counters, sizes: cacheSizes, report },
+  });
+  return { reads, stop: () => fetches.stop() };
+}

@@ -1,0 +1,381 @@
+/**
+ * Reads chunks of a store that is elsewhere: through lines in memory, a cache's file, and calls of
+ * the store that another thread makes. A piece is of one line; it waits until its chunk's table is
+ * there, then until the line is.
+ *
+ * Every block is compared with its sum in the chunk's table, wherever it comes from. What the cache
+ * has wrong is fetched from the store instead; what the store has wrong is an error.
+ *
+ * @module
+ */
+
+import type { EngineMemory } from "../../disk/engine.ts";
+import { assert, fail } from "../../uapi/error.ts";
+import type { CacheFile } from "../cache/cache_file.ts";
+import { type CacheCounters, noCacheCounters } from "../cache/counters.ts";
+import type { FetchBoard } from "../cache/fetch_board.ts";
+import { chunkOfLine, dataLine, isTableLine, nthOfLine, tableLine } from "../cache/lines.ts";
+import { LineMemory, type LinesOwner } from "../cache/memory.ts";
+import type { CacheSizes } from "../sizes.ts";
+import { kindOf, STORE_WAIT, tokenOf } from "../tokens.ts";
+import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
+import type { ChunkSums } from "./chunk_tables.ts";
+import { NO_ROOM, ReadAhead } from "./read_ahead.ts";
+import { areSound } from "./sound.ts";
+import { TableLoader } from "./table_loader.ts";
+
+/** A piece waits for nothing. */
+const NOTHING = -1;
+/** A piece waits for a place in memory. */
+const A_PLACE = -2;
+/** A piece has not waited yet. */
+const NEVER = -1;
+const NO_PIECES: readonly number[] = [];
+/** How often is looked at who has waited for too long, in microseconds. */
+const LOOK_US = 200_000;
+/** Bytes that a stream is read ahead at first. */
+const FIRST_AHEAD_BYTES = 256 << 10;
+
+/** The parts of {@linkcode CachedChunks}. */
+export interface CachedChunksParts {
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** The volume's UUID. */
+  readonly volume: string;
+  /** Memory for the lines. */
+  readonly memory: EngineMemory;
+  /** Who fetches. */
+  readonly board: FetchBoard;
+  /** Makes the fetching side look at the board. */
+  readonly asked: () => void;
+  /** The cache's file, if there is one. It is closed with this. */
+  readonly file?: CacheFile;
+  /** Counts, which the file has too. */
+  readonly counters?: CacheCounters;
+  /** Sizes. */
+  readonly sizes: CacheSizes;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+}
+
+/** Reads chunks through a cache. */
+export class CachedChunks implements ChunkReads, LinesOwner {
+  readonly operations: number;
+  readonly counters: CacheCounters;
+  readonly #parts: CachedChunksParts;
+  readonly #line: number;
+  readonly #perLine: number;
+  readonly #lines: LineMemory;
+  readonly #tables: TableLoader;
+  /** Per place in memory: the table of its line's chunk, while the line is on its way. */
+  readonly #tableOf: (ChunkSums | undefined)[];
+  #owner!: PieceOwner;
+  #ahead!: ReadAhead;
+  /** Per piece: the line that it waits for, and since when in microseconds. */
+  #awaits!: Float64Array<ArrayBuffer>;
+  #since!: Float64Array<ArrayBuffer>;
+  /** Per piece: the slot of the file that it is read from. */
+  #slotOf!: Int32Array<ArrayBuffer>;
+  /** The number of pieces that wait. */
+  #waiting = 0;
+  #isLooking = false;
+
+  /** Takes over the parts. */
+  constructor(parts: CachedChunksParts) {
+    const { blockSize, memory, board, asked, file, sizes } = parts;
+    const counters = this.counters = parts.counters ?? noCacheCounters();
+    this.#parts = parts;
+    this.#line = sizes.line;
+    this.#perLine = sizes.line / blockSize;
+    this.#lines = new LineMemory({
+      ...{ memory, board, asked, file, counters, line: sizes.line, mostAhead: sizes.ahead },
+    });
+    this.#tables = new TableLoader(this.#lines, sizes.line, parts.volume);
+    this.#tableOf = new Array(this.#lines.count).fill(undefined);
+    this.operations = this.#lines.operations + 1;
+  }
+
+  start(owner: PieceOwner): void {
+    const { count } = owner.pieces;
+    this.#owner = owner;
+    this.#awaits = new Float64Array(count).fill(NOTHING);
+    this.#since = new Float64Array(count);
+    this.#slotOf = new Int32Array(count);
+    this.#lines.start(owner.host, this);
+    const { blockSize, sizes } = this.#parts;
+    this.#ahead = new ReadAhead({
+      maps: owner.maps,
+      first: FIRST_AHEAD_BYTES / blockSize,
+      most: sizes.ahead * this.#perLine,
+      read: (chunk, nth, count) => this.#readAhead(chunk, nth, count),
+    });
+  }
+
+  most(nth: number): number {
+    return this.#perLine - nth % this.#perLine;
+  }
+
+  read(piece: number): boolean {
+    this.#since[piece] = NEVER;
+    return this.#read(piece);
+  }
+
+  /** Begins to read a piece, or goes on with it. @returns Whether it is over. */
+  #read(piece: number): boolean {
+    const { pieces } = this.#owner;
+    const chunk = pieces.chunk[piece];
+    const table = this.#tables.get(chunk, false);
+    if (typeof table === "string") {
+      this.#owner.fail(piece, table);
+      return true;
+    }
+    if (table === undefined) {
+      this.#wait(piece, this.#tables.isUnderWay(chunk) ? tableLine(chunk, 0) : A_PLACE);
+      return false;
+    }
+    const nth = pieces.from[piece];
+    if (nth + pieces.bytes[piece] / this.#parts.blockSize > table.sums.length) {
+      this.#owner.fail(piece, `chunk ${chunk} has ${table.sums.length} blocks, and not ${nth}`);
+      return true;
+    }
+    return this.#readLine(piece, table);
+  }
+
+  /** Reads a piece whose table is there. @returns Whether it is over. */
+  #readLine(piece: number, table: ChunkSums): boolean {
+    const { file } = this.#parts;
+    const { pieces } = this.#owner;
+    const nth = Math.floor(pieces.from[piece] / this.#perLine);
+    const key = dataLine(pieces.chunk[piece], nth);
+    let place = this.#lines.find(key);
+    if (place >= 0 && this.#lines.isReady(place)) {
+      if (this.#copy(piece, place, table)) {
+        this.counters.memoryHits++;
+        return true;
+      }
+      // Memory has changed by itself.
+      this.#lines.forget(key);
+      place = -1;
+    }
+    const slot = place < 0 ? file?.find(key) ?? -1 : -1;
+    if (slot >= 0) {
+      file!.use(slot);
+      this.#slotOf[piece] = slot;
+      pieces.fd[piece] = file!.fd;
+      pieces.offset[piece] = file!.offsetOf(slot) + this.#within(piece);
+      this.#owner.send(piece);
+      return false;
+    }
+    if (place < 0) place = this.#bring(key, nth, table, false);
+    else this.#lines.hurry(place);
+    this.#wait(piece, place < 0 ? A_PLACE : key);
+    return false;
+  }
+
+  /** Where a piece begins in its line, in bytes. */
+  #within(piece: number): number {
+    return this.#owner.pieces.from[piece] % this.#perLine * this.#parts.blockSize;
+  }
+
+  #bring(key: number, nth: number, table: ChunkSums, isAhead: boolean): number {
+    const { dataAt, sums } = table;
+    const blocks = Math.min(this.#perLine, sums.length - nth * this.#perLine);
+    const bytes = blocks * this.#parts.blockSize;
+    const place = this.#lines.bring(key, dataAt + nth * this.#line, bytes, false, isAhead);
+    if (place >= 0) this.#tableOf[place] = table;
+    return place;
+  }
+
+  #copy(piece: number, place: number, table: ChunkSums): boolean {
+    const { pieces, host } = this.#owner;
+    const from = this.#lines.offsetOf(place) + this.#within(piece);
+    const bytes = this.#lines.bytes.subarray(from, from + pieces.bytes[piece]);
+    host.data(pieces.request[piece]).set(bytes, pieces.at[piece]);
+    return this.#isPieceSound(piece, table);
+  }
+
+  #isPieceSound(piece: number, { sums }: ChunkSums): boolean {
+    const { pieces, host } = this.#owner;
+    const start = pieces.at[piece];
+    const data = host.data(pieces.request[piece]);
+    const end = start + pieces.bytes[piece];
+    return areSound(data, start, end, this.#parts.blockSize, sums, pieces.from[piece]);
+  }
+
+  came(piece: number, result: number): boolean {
+    const { pieces } = this.#owner;
+    const chunk = pieces.chunk[piece];
+    const table = this.#tables.find(chunk);
+    const isWhole = pieces.got[piece] === pieces.bytes[piece];
+    if (isWhole && table !== undefined && this.#isPieceSound(piece, table)) {
+      this.counters.diskHits++;
+      return true;
+    }
+    const { file } = this.#parts;
+    if (result < 0) file!.fail(result, "read");
+    // Without the table nobody knows. It was there a moment ago.
+    if (table !== undefined || !isWhole) {
+      const key = dataLine(chunk, Math.floor(pieces.from[piece] / this.#perLine));
+      file!.isBad(key, this.#slotOf[piece]);
+    }
+    pieces.got[piece] = 0;
+    return this.#read(piece);
+  }
+
+  // Lines that come.
+
+  lineIsSound(place: number): boolean {
+    const key = this.#lines.keyOf(place);
+    // A table is checked as a whole.
+    if (isTableLine(key)) return true;
+    const table = this.#tableOf[place] ?? fail("a line of data has a table");
+    const first = nthOfLine(key) * this.#perLine;
+    const blocks = Math.min(this.#perLine, table.sums.length - first);
+    const { blockSize } = this.#parts;
+    const start = this.#lines.offsetOf(place);
+    const end = start + blocks * blockSize;
+    return areSound(this.#lines.bytes, start, end, blockSize, table.sums, first);
+  }
+
+  lineCame(key: number): void {
+    if (!isTableLine(key)) {
+      this.#tableOf[this.#lines.find(key)] = undefined;
+      return this.#serve(key);
+    }
+    const chunk = chunkOfLine(key);
+    const table = this.#tables.goOn(chunk, this.#waiting === 0);
+    const first = tableLine(chunk, 0);
+    if (typeof table === "string") this.#failAll(first, table);
+    else this.#serve(first);
+  }
+
+  lineFailed(key: number, words: string | undefined): void {
+    if (!isTableLine(key)) return this.#failAll(key, words);
+    const chunk = chunkOfLine(key);
+    this.#tables.giveUp(chunk);
+    this.#failAll(tableLine(chunk, 0), words);
+  }
+
+  /** Serves the pieces that wait for something, which has come. */
+  #serve(key: number): void {
+    for (const piece of this.#take((nth) => this.#awaits[nth] === key)) {
+      if (this.#read(piece)) this.#owner.ended(piece);
+    }
+  }
+
+  #failAll(key: number, words: string | undefined): void {
+    if (words !== undefined) this.#parts.report(words);
+    this.#fail((piece) => this.#awaits[piece] === key);
+  }
+
+  #fail(chooses: (piece: number) => boolean): void {
+    for (const piece of this.#take(chooses)) {
+      this.#owner.fail(piece);
+      this.#owner.ended(piece);
+    }
+  }
+
+  // Pieces that wait.
+
+  #wait(piece: number, key: number): void {
+    assert(this.#awaits[piece] === NOTHING, "a piece waits for one thing");
+    this.#awaits[piece] = key;
+    this.#waiting++;
+    if (this.#since[piece] !== NEVER) return;
+    this.#since[piece] = this.#owner.host.nowUs();
+    this.counters.misses++;
+    this.#look();
+  }
+
+  /**
+   * Takes pieces that wait. A new list: while they are served, others may begin to wait, and may be
+   * served.
+   */
+  #take(chooses: (piece: number) => boolean): readonly number[] {
+    if (this.#waiting === 0) return NO_PIECES;
+    const taken: number[] = [];
+    for (let piece = 0; piece < this.#awaits.length; piece++) {
+      if (this.#awaits[piece] === NOTHING || !chooses(piece)) continue;
+      this.#awaits[piece] = NOTHING;
+      taken.push(piece);
+    }
+    this.#waiting -= taken.length;
+    return taken;
+  }
+
+  /** Looks after a while at who has waited for too long. */
+  #look(): void {
+    if (this.#isLooking || this.#parts.sizes.waitUs === Infinity) return;
+    this.#isLooking = true;
+    this.#owner.host.timeout(LOOK_US, tokenOf(STORE_WAIT, 0));
+  }
+
+  #failOverdue(): void {
+    const before = this.#owner.host.nowUs() - this.#parts.sizes.waitUs;
+    const count = this.#waiting;
+    this.#fail((piece) => this.#since[piece] <= before);
+    if (this.#waiting < count) this.#parts.report("a read has failed: the store does not answer");
+  }
+
+  done(token: number, result: number): void {
+    if (kindOf(token) !== STORE_WAIT) {
+      this.#lines.done(token, result);
+      return this.#goOn();
+    }
+    this.#isLooking = false;
+    this.#failOverdue();
+    if (this.#waiting > 0) this.#look();
+  }
+
+  woken(): void {
+    const line = this.#parts.board.takeReport();
+    if (line !== undefined) this.#parts.report(line);
+    if (this.#lines.woken()) this.#goOn();
+  }
+
+  /** Goes on with those who had no place, and those who read ahead. */
+  #goOn(): void {
+    this.#serve(A_PLACE);
+    this.#ahead.goOn();
+  }
+
+  batchEnd(): void {
+    this.#lines.batchEnd();
+  }
+
+  giveUp(): void {
+    this.#fail(() => true);
+  }
+
+  // Reading ahead.
+
+  saw(block: number, count: number): void {
+    this.#ahead.saw(block, count);
+  }
+
+  /** Begins to bring blocks. @returns For how many it has. */
+  #readAhead(chunk: number, first: number, count: number): number {
+    if (!this.#lines.mayReadAhead) return NO_ROOM;
+    const table = this.#tables.get(chunk, true);
+    if (table === undefined) return 0;
+    // Who reads them will be told what is wrong.
+    if (typeof table === "string" || first + count > table.sums.length) return count;
+    for (let nth = first; nth < first + count; nth += this.most(nth)) {
+      const line = Math.floor(nth / this.#perLine);
+      const key = dataLine(chunk, line);
+      if (this.#lines.find(key) >= 0 || (this.#parts.file?.find(key) ?? -1) >= 0) continue;
+      if (!this.#lines.mayReadAhead || this.#bring(key, line, table, true) < 0) return nth - first;
+    }
+    return count;
+  }
+
+  /** Whether no operation uses the memory of the lines. */
+  get isIdle(): boolean {
+    return this.#lines.isIdle;
+  }
+
+  /** Closes the cache's file. */
+  [Symbol.dispose](): void {
+    this.#parts.file?.[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The tables of chunks that were read last, with the sums of their blocks: a bounded number of bytes.
+ *
+ * @module
+ */
+
+/** What a reader needs of a chunk's table. */
+export interface ChunkSums {
+  /** Where the data begins in the object, in bytes. */
+  readonly dataAt: number;
+  /** The sum of each block. */
+  readonly sums: Uint32Array<ArrayBuffer>;
+}
+
+/** Tables. */
+export class ChunkTables {
+  readonly #most: number;
+  /** In the order of their last use. */
+  readonly #tables = new Map<number, ChunkSums>();
+  #bytes = 0;
+  /** The one that was used last: sequential reads stay in one. */
+  #lastChunk = -1;
+  #last: ChunkSums | undefined = undefined;
+
+  /** At most so many bytes, or one table. */
+  constructor(mostBytes: number) {
+    this.#most = mostBytes;
+  }
+
+  /** The table of a chunk. */
+  find(chunk: number): ChunkSums | undefined {
+    if (chunk === this.#lastChunk) return this.#last;
+    const found = this.#tables.get(chunk);
+    if (found === undefined) return undefined;
+    this.#tables.delete(chunk);
+    this.#tables.set(chunk, found);
+    this.#lastChunk = chunk;
+    return this.#last = found;
+  }
+
+  /** Adds a table. Others make room. */
+  add(chunk: number, table: ChunkSums): void {
+    this.#tables.set(chunk, table);
+    this.#bytes += table.sums.byteLength;
+    for (const [oldest, { sums }] of this.#tables) {
+      if (this.#bytes <= this.#most || oldest === chunk) break;
+      this.#tables.delete(oldest);
+      this.#bytes -= sums.byteLength;
+      if (oldest === this.#lastChunk) this.#lastChunk = -1;
+    }
+  }
+}
