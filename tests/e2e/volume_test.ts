@@ -239,7 +239,7 @@ Deno.test("what a volume counts is true, wherever it is shown", async () => {
     "dd if=/dev/urandom of=$disk bs=64K count=128 oflag=direct conv=fsync status=none",
     { disk },
   );
-  await right(volume("sync", "db"));
+  await right(volume("sync", "db", ...at.both));
   const stored = await seen(({ lagBytes }) => lagBytes === 0);
   assertEquals([stored.writtenBytes, stored.lagSeconds, stored.journalBytes], [8 * MIB, 0, 0]);
   // A batch has a header of a page or two. Here a write is one as a rule, or a part of one.
@@ -279,7 +279,7 @@ Deno.test("what a volume counts is true, wherever it is shown", async () => {
     RegExp(`^ublk_volume_written_bytes_total{device="ublkb${id}"} ${8 * MIB}$`, "m"),
   );
   // A store that is away lags behind, by more and more, until it is back.
-  await right(volume("sync", "db"));
+  await right(volume("sync", "db", ...at.both));
   await seen(({ lagBytes }) => lagBytes === 0);
   await sh(
     `mv $at/store $at/away
