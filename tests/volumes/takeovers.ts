@@ -18,7 +18,7 @@ import { BLOCK, hasEnded, JOURNAL, OTHER_JOURNAL, settle, simulate, type World }
  */
 export async function lostJournals(seed: number): Promise<void> {
   await simulate(seed, async (world) => {
-    const { machine, dice, history, seam } = world;
+    const { machine, dice, history, seam, habits } = world;
     let folder = JOURNAL;
     for (let life = 0; life < 4; life++) {
       let hasCommitted = false;
@@ -45,7 +45,7 @@ export async function lostJournals(seed: number): Promise<void> {
       // It may not have been attached at all.
       const isTrue = lost === undefined
         ? !hasCommitted
-        : lost.time <= began && lost.bytes <= history.blocksAhead * BLOCK &&
+        : lost.time <= began && lost.bytes <= history.blocksAhead * habits.blockSize &&
           lost.host === "simulation";
       if (!isTrue) {
         throw new BrokenPromise(

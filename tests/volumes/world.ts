@@ -86,7 +86,8 @@ function habitsOf(dice: Dice): Habits {
   const least = 8 + (isWide ? 32 : 4) * Math.max(blockSize, 1024) / 1024;
   return {
     blockSize,
-    chunkSize: oneOf(8192, 8192, 12288, 32768),
+    // A commit to a store that fails is of few chunks, or it would never succeed.
+    chunkSize: oneOf(8192, 8192, 12288, 32768) * Math.max(1, blockSize / 1024),
     sectorBytes: oneOf(512, 4096),
     resizes: oneOf(2, 4, 20),
     segmentSize: (least + (isWide ? 0 : oneOf(0, 4, 28))) * 1024,
