@@ -10,6 +10,7 @@
  */
 
 import { type BackendCounters, type CounterRow, readCounters } from "../disk/counters.ts";
+import type { CacheCounters } from "./cache/counters.ts";
 
 /** The name of a counter of a volume. */
 export type VolumeCounter =
@@ -27,6 +28,13 @@ export type VolumeCounter =
   | "damagedReads"
   | "openChunks"
   | "journalWrittenBytes"
+  | "cacheMemoryHits"
+  | "cacheDiskHits"
+  | "cacheMisses"
+  | "cacheReadAhead"
+  | "cacheFetches"
+  | "cacheFetchedBytes"
+  | "cacheBad"
   // Of the drain:
   | "commits"
   | "storeFailures"
@@ -35,7 +43,8 @@ export type VolumeCounter =
   | "manifestWrittenBytes"
   // Of all of it:
   | "journalAmplification"
-  | "storeAmplification";
+  | "storeAmplification"
+  | "cacheHits";
 
 const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
   journalBytes: {
@@ -90,6 +99,34 @@ const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
     ...{ label: "put into journal", kind: "counter", unit: "bytes" },
     help: "Bytes appended to the journal, with headers and padding.",
   },
+  cacheMemoryHits: {
+    ...{ label: "cache hits in memory", kind: "counter" },
+    help: "Reads of parts of lines that were in memory.",
+  },
+  cacheDiskHits: {
+    ...{ label: "cache hits on disk", kind: "counter" },
+    help: "Reads of parts of lines that were in the cache's file.",
+  },
+  cacheMisses: {
+    ...{ label: "cache misses", kind: "counter" },
+    help: "Reads that waited for the store.",
+  },
+  cacheReadAhead: {
+    ...{ label: "read ahead", kind: "counter" },
+    help: "Lines that were fetched before anybody asked for them.",
+  },
+  cacheFetches: {
+    ...{ label: "fetches", kind: "counter" },
+    help: "Calls to the store for lines, without repetitions.",
+  },
+  cacheFetchedBytes: {
+    ...{ label: "fetched", kind: "counter", unit: "bytes" },
+    help: "Bytes that came from the store for the cache.",
+  },
+  cacheBad: {
+    ...{ label: "bad cache lines", kind: "counter" },
+    help: "Lines of the cache's file that were damaged, and are fetched again.",
+  },
   commits: {
     ...{ label: "commits", kind: "counter" },
     help: "Commits to the store.",
@@ -121,6 +158,12 @@ const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
     per: ["writtenBytes"],
     help: "Bytes put into the store for each byte of data written.",
   },
+  cacheHits: {
+    ...{ label: "cache hits", kind: "ratio", brief: "hits" },
+    of: ["cacheMemoryHits", "cacheDiskHits"],
+    per: ["cacheMemoryHits", "cacheDiskHits", "cacheMisses"],
+    help: "The part of the reads of lines that did not wait for the store.",
+  },
 };
 
 const NAMES = Object.keys(TABLE) as VolumeCounter[];
@@ -134,6 +177,18 @@ export const VOLUME_COUNTERS: readonly CounterRow[] = NAMES.map((name) => ({
 export const AT: Readonly<Record<VolumeCounter, number>> = Object.fromEntries(
   NAMES.map((name, nth) => [name, nth]),
 ) as Record<VolumeCounter, number>;
+
+/** Takes over what a cache has counted, if there is one. */
+export function tellCache(counters: VolumeCounters, cache: CacheCounters | undefined): void {
+  if (cache === undefined) return;
+  counters.set(AT.cacheMemoryHits, cache.memoryHits);
+  counters.set(AT.cacheDiskHits, cache.diskHits);
+  counters.set(AT.cacheMisses, cache.misses);
+  counters.set(AT.cacheReadAhead, cache.readAhead);
+  counters.set(AT.cacheFetches, cache.fetches);
+  counters.set(AT.cacheFetchedBytes, cache.fetchedBytes);
+  counters.set(AT.cacheBad, cache.bad);
+}
 
 /** The counters of an open volume. Its methods allocate nothing, but for {@linkcode read}. */
 export class VolumeCounters implements BackendCounters {

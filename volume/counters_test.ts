@@ -219,6 +219,28 @@ Deno.test("a volume + damaged chunks + counts each read that they fail", async (
   });
 });
 
+Deno.test("a volume + a store that is elsewhere + counts what its cache does", async () => {
+  await withVolume(async (volume, store) => {
+    assertEquals(volume.stats().cacheHits, null);
+    await volume.write(filled(4), 0);
+    await volume.sync();
+    await takenOver(volume);
+    await using reader = await Volume.open("v", { store, readOnly: true });
+    for (const one of [volume, reader]) {
+      await one.read(filled(4), 0);
+      await one.read(filled(4), 0);
+      const { cacheMisses, cacheMemoryHits, cacheFetches, cacheFetchedBytes } = one.stats();
+      const cache = one.cache!;
+      assertEquals(
+        [cacheMisses, cacheMemoryHits, cacheFetches, cacheFetchedBytes],
+        [cache.misses, cache.memoryHits, cache.fetches, cache.fetchedBytes],
+      );
+      assertEquals(cacheMisses, 1);
+      assert(cacheFetchedBytes! >= 4 * BLOCK);
+    }
+  });
+});
+
 Deno.test("a volume that is opened for reading counts its reads", async () => {
   await withVolume(async (volume, store) => {
     await volume.write(filled(4), 0);

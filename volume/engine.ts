@@ -34,7 +34,7 @@ import type { Maps } from "./maps.ts";
 import type { CacheCounters } from "./cache/counters.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
-import { AT, type VolumeCounters } from "./counters.ts";
+import { AT, tellCache, type VolumeCounters } from "./counters.ts";
 import { type JournalPoint, Lag } from "./lag.ts";
 import { Pressure } from "./pressure.ts";
 import { refusalOf, REQUESTS_BEYOND, type SizeRefusal } from "./size_refusal.ts";
@@ -318,8 +318,10 @@ export class VolumeEngine implements Engine {
       this.#lag.published(this.#published, completedWritten, drain.looks ?? 0);
       drain.published(this.#published, completedSequence, completedWritten);
     }
-    this.#parts.counters.set(AT.journalBytes, writer.usedBytes);
-    this.#parts.counters.set(AT.openChunks, this.#parts.chunks.open ?? 0);
+    const { chunks, counters } = this.#parts;
+    counters.set(AT.journalBytes, writer.usedBytes);
+    counters.set(AT.openChunks, chunks.open ?? 0);
+    tellCache(counters, chunks.counters);
   }
 
   /** Lets requests in that wait for room in the journal. */

@@ -40,11 +40,14 @@ export function counterRows(reading: CounterReading): Row[] {
   return rowsOf(reading.name, labelledLines(counterTexts(reading)));
 }
 
-/** The counters that have a brief name, as a row of a table; as several where that is too long. */
+/**
+ * The counters that have a brief name, as a row of a table; as several where that is too long. Ratios
+ * of nothing are left out: most volumes have no cache.
+ */
 export function briefRows({ name, rows, values }: CounterReading): Row[] {
   const lines: string[] = [];
   for (const row of rows) {
-    if (row.brief === undefined) continue;
+    if (row.brief === undefined || values[row.name] === null) continue;
     const text = `${row.brief} ${counterText(row, values[row.name])}`;
     const longer = lines.length === 0 ? text : `${lines.at(-1)}, ${text}`;
     if (lines.length > 0 && longer.length <= BRIEF_CHARACTERS) lines[lines.length - 1] = longer;

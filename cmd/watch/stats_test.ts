@@ -90,6 +90,13 @@ Deno.test("stats + a volume + its own counters are below its requests, and in th
     "          damaged reads:          0",
     "          open chunks:            0",
     "          put into journal:       9 MiB",
+    "          cache hits in memory:   0",
+    "          cache hits on disk:     0",
+    "          cache misses:           0",
+    "          read ahead:             0",
+    "          fetches:                0",
+    "          fetched:                0 B",
+    "          bad cache lines:        0",
     "          commits:                3",
     "          store failures:         0",
     "          put into chunks:        6 MiB",
@@ -97,6 +104,7 @@ Deno.test("stats + a volume + its own counters are below its requests, and in th
     "          put into manifests:     0 B",
     "          journal amplification:  1.13",
     "          store amplification:    0.81",
+    "          cache hits:             -",
   ]);
   // deno-lint-ignore no-explicit-any
   const { backend: { name, counters } } = sampleJson(fakeVolume(0, 1000)) as any;
