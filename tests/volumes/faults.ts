@@ -161,7 +161,7 @@ export async function fullStore(seed: number): Promise<void> {
       machine.grow(left - free);
       for (let act = actsOf(world); act > 0; act--) await server.act();
       // The journal fills; whatever waits, reads do not.
-      for (let block = 0; block < 8; block++) {
+      for (let block = 0; block < Math.min(8, server.blocks); block++) {
         if (server.host.hasRoom) server.read(block, 1);
       }
       for (let turn = 0; turn < 200 && server.host.reading > 0; turn++) await server.turn();

@@ -10,7 +10,7 @@ import { ProcessEnded } from "../../files/crashable_machine.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { BrokenPromise } from "./history.ts";
 import { Server } from "./server.ts";
-import { BLOCK, hasEnded, JOURNAL, OTHER_JOURNAL, settle, simulate, type World } from "./world.ts";
+import { hasEnded, JOURNAL, OTHER_JOURNAL, settle, simulate, type World } from "./world.ts";
 
 /**
  * A machine is lost with its journal, again and again: the volume opens as the store has it. The old

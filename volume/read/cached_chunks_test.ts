@@ -26,6 +26,7 @@ Deno.test("a read whose chunk cannot be fetched + is tried again if that may pas
     calls = 0;
     store.faults = (call) => isChunk(call) && ++calls <= 4 ? "unavailable" : undefined;
     await volume.read(block, 0);
-    assertEquals([block[0], calls], [7, 5]);
+    // The chunk's table comes by a call of its own.
+    assertEquals([block[0], calls], [7, 6]);
   });
 });
