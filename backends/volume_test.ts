@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import type { Backend } from "../disk/backend.ts";
 import { readCounters } from "../disk/counters.ts";
 import { Passing } from "../disk/passing.ts";
@@ -87,6 +87,21 @@ Deno.test("a volume of another block size than the device is to have is refused,
   });
 });
 
+Deno.test("a volume that goes on without its journal warns of what is lost", async () => {
+  await inFolder(async ({ store, journal, journalSize }) => {
+    await Volume.create("v", { store, size: "4M" });
+    const first = await opened("v", { store, journal, journalSize });
+    assertEquals(first.warnings, []);
+    const second = await opened("v", {
+      ...{ store, journal: `${journal}/other`, journalSize, withoutJournal: true },
+    });
+    const [warning] = second.warnings!;
+    assertMatch(warning, /^volume v goes on without its journal: .* is lost, and nothing tells/);
+    await second.close!();
+    await assertRejects(async () => await first.close!(), UblkError, "attached");
+  });
+});
+
 Deno.test("a read-only volume is read beside its writer, as its store had it, and taken from nobody", async () => {
   await inFolder(async ({ store, journal, journalSize }) => {
     await Volume.create("v", { store, size: "4M" });
@@ -97,6 +112,8 @@ Deno.test("a read-only volume is read beside its writer, as its store had it, an
     const { attachedBy } = await volumeInfo(store, "v");
     const disk = await opened("v", { store, journal, readOnly: true });
     assertEquals([disk.size, disk.blockSize, disk.readOnly], [4 << 20, BLOCK, true]);
+    const [warning] = new Passing(disk).warnings!;
+    assertMatch(warning, /^volume v is read as its store had it at 2.*has it attached/);
     await writer.write(block(2), 0);
     await writer.write(block(3), BLOCK);
     await writer.sync();

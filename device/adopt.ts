@@ -21,6 +21,7 @@ import type { Holdings } from "./holdings.ts";
 import type { Settings } from "./settings.ts";
 import { recoveryOf } from "./recovery_mode.ts";
 import { MappedMemory } from "./shared_memory.ts";
+import { logLine } from "./log.ts";
 
 /** Time the kernel has to release a server that has ended, in milliseconds. */
 const GONE_MS = 15_000;
@@ -48,6 +49,7 @@ export async function adoptDevice(
   // Open it after the old server has gone, which may hold a lock on the backend's file; and before
   // START_USER_RECOVERY, because Linux 6.12 lets nobody send that twice.
   const opened = await abortable(threads!.open({ blockSize: disk.blockSize }), signal);
+  for (const line of opened.warnings) logLine(30, line);
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);
   const no = misfit(disk, info.flags, opened.traits, { ...settings, allowVolatile });
   if (no !== undefined) throw refused(id, no.reason, no.hint);

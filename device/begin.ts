@@ -63,6 +63,7 @@ export async function addDevice(
 ): Promise<DevicePlan> {
   // Report the caller's mistakes first: a wrong backend is an error even where ublk is missing.
   const opened = await abortable(held.threads!.open(), signal);
+  for (const line of opened.warnings) logLine(30, line);
   const wanted = wantedOf(settings, opened);
   const topology = chosenTopology(opened.traits, settings.topology);
   if (settings.sharedMemory !== undefined) held.memory = MappedMemory.open(settings.sharedMemory);

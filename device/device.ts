@@ -116,6 +116,7 @@ export class Device implements AsyncDisposable {
       recovery,
       features: featureNames(grant.flags),
       reductions: grant.reductions,
+      warnings: opened.warnings,
     };
   }
 

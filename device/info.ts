@@ -68,6 +68,8 @@ export interface DeviceInfo {
   readonly features: readonly string[];
   /** One sentence for each option of which the kernel granted less than requested. */
   readonly reductions: readonly string[];
+  /** Lines of the backend about how it was opened: `Backend.warnings`. */
+  readonly warnings: readonly string[];
 }
 
 /** Counters of a device's work. */

@@ -29,6 +29,8 @@ export interface Opened {
   readonly shared: unknown;
   /** The counters that the disk has of its own, if any. */
   readonly counters: BackendCounters | undefined;
+  /** Lines about how the disk was opened. */
+  readonly warnings: readonly string[];
 }
 
 /** One serving thread. */
@@ -181,8 +183,8 @@ export class LocalThread implements ServingThread {
   open(_queue: number, log: SharedArrayBuffer): Promise<Opened> {
     this.#log = new LogWriter(log);
     const traits = traitsOf(this.#backend, false);
-    const { counters } = this.#backend;
-    return Promise.resolve({ traits, sharing: "single", shared: undefined, counters });
+    const { counters, warnings = [] } = this.#backend;
+    return Promise.resolve({ traits, sharing: "single", shared: undefined, counters, warnings });
   }
 
   // deno-lint-ignore require-await -- turns what prepareServing throws into a rejection

@@ -314,6 +314,14 @@ export interface Backend {
    * @default None
    */
   readonly counters?: BackendCounters;
+  /**
+   * Lines about how it was opened that whoever serves it should read: they are logged as warnings,
+   * and `ublk add` prints them. Those of the first thread, if several have the backend open. Wrappers
+   * pass them on.
+   *
+   * @default None
+   */
+  readonly warnings?: readonly string[];
 
   /** Fills the whole buffer with the data at `offset`. */
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;

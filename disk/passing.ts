@@ -35,6 +35,7 @@ export class Passing implements EachOf<Backend> {
   readonly ring: RingMethods | undefined;
   readonly address: number | undefined;
   readonly counters: BackendCounters | undefined;
+  readonly warnings: readonly string[] | undefined;
   /** Always undefined: the engine's requests would bypass the wrapper, which calls the methods. */
   readonly engine: undefined = undefined;
   /** Always undefined: zoned disks are refused. */
@@ -74,6 +75,7 @@ export class Passing implements EachOf<Backend> {
     this.limits = inner.limits;
     this.topology = inner.topology;
     this.counters = inner.counters;
+    this.warnings = inner.warnings;
     this.readOnly = inner.readOnly === true;
     this.fua = inner.fua === true;
     this.synchronous = inner.synchronous === true;

@@ -71,6 +71,14 @@ export function checkBackend(value: unknown, from: string): Backend {
     const fault = countersFault(backend.counters);
     if (fault !== undefined) throw shapeError(from, fault, "see the BackendCounters interface");
   }
+  const { warnings = [] } = backend;
+  if (!Array.isArray(warnings) || warnings.some((line) => typeof line !== "string")) {
+    throw shapeError(
+      from,
+      "`warnings` is no list of lines",
+      "give an array of strings, or leave it out",
+    );
+  }
   const fault = zonesFault(backend);
   if (fault !== undefined) throw shapeError(from, fault, "see the ZoneMethods interface");
   return backend;

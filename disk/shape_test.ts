@@ -59,6 +59,8 @@ Deno.test("checkBackend names what is wrong with a backend", () => {
     [{ ...good, engine, address: 4096 }, "`engine` and `address` exclude each other"],
     [{ ...good, engine, zones: {} }, "`engine` and `zones` exclude each other"],
     [{ ...good, counters: 5 }, "`counters` is not an object"],
+    [{ ...good, warnings: "one" }, "`warnings` is no list of lines"],
+    [{ ...good, warnings: [1] }, "`warnings` is no list of lines"],
   ];
   for (const [value, words] of wrong) {
     const error = assertThrows(() => checkBackend(value, "it.ts"), UblkError, words);

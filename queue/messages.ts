@@ -44,6 +44,8 @@ export type FromThread =
     readonly shared: unknown;
     /** The counters that the disk has of its own, if any. */
     readonly counters: BackendCounters | undefined;
+    /** Lines about how the disk was opened. */
+    readonly warnings: readonly string[];
   }
   | { readonly type: "ready"; readonly resources: ThreadResources }
   | { readonly type: "stopped"; readonly lostErrno: number }

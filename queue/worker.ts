@@ -32,9 +32,9 @@ async function handle(message: ToThread): Promise<void> {
       if (message.takesConsole) takeOutput(log);
       disk = await OpenedDisk.open(message.spec, message);
       const { sharing, shared, backend } = disk;
-      const { counters } = backend;
+      const { counters, warnings = [] } = backend;
       const traits = traitsOf(backend);
-      return scope.postMessage({ type: "opened", traits, sharing, shared, counters });
+      return scope.postMessage({ type: "opened", traits, sharing, shared, counters, warnings });
     }
     case "serve": {
       pin(message.cpus, log!);

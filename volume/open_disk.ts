@@ -62,9 +62,6 @@ async function openForWriting(options: VolumeDisk): Promise<Backend> {
   });
   const { engine, counters, volume: { manifest } } = served;
   const { lost } = served.volume;
-  if (lost !== undefined) {
-    console.error(lostWords(name, lost));
-  }
   const methods = new VolumeMethods(engine, (words) => console.error(words));
   let { size } = manifest;
   return {
@@ -75,6 +72,7 @@ async function openForWriting(options: VolumeDisk): Promise<Backend> {
     persistent: true,
     fua: true,
     ...{ engine, counters },
+    warnings: lost === undefined ? [] : [lostWords(name, lost)],
     readAt: (buffer, offset) => methods.read(buffer, offset),
     writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
     flush: () => methods.flush(),

@@ -48,12 +48,10 @@ async function open({ name, store: url }: ReadOnlyDisk): Promise<Backend> {
   const { head, manifest } = await stateOf(store, names);
   const maps = await loadMaps({ store, names, manifest });
   const report = (words: string) => console.error(words);
-  if (head.journal !== NO_UUID) {
-    report(
-      `volume ${name} is read as its store had it at ${new Date(manifest.time).toISOString()}: ` +
-        `${head.host || "somebody"} has it attached, and may have written more since`,
-    );
-  }
+  const warnings = head.journal === NO_UUID ? [] : [
+    `volume ${name} is read as its store had it at ${new Date(manifest.time).toISOString()}: ` +
+    `${head.host || "somebody"} has it attached, and may have written more since`,
+  ];
   const { blockSize, size } = manifest;
   const counters = new VolumeCounters();
   const open = chunkOpener({
@@ -69,7 +67,7 @@ async function open({ name, store: url }: ReadOnlyDisk): Promise<Backend> {
   const methods = stack.use(new VolumeMethods(engine, report));
   const owned = stack.move();
   return {
-    ...{ size, blockSize, engine, counters, readOnly: true, persistent: true },
+    ...{ size, blockSize, engine, counters, warnings, readOnly: true, persistent: true },
     readAt: (buffer, offset) => methods.read(buffer, offset),
     writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
     flush: () => methods.flush(),

@@ -63,8 +63,10 @@ export async function serveHere(
         : undefined,
       announce: async (device, warnings) => {
         const text = await announcement(device, line, logged);
-        if (inBackground) reporter.ready(text, [...device.info().reductions, ...warnings]);
-        else if (text !== "") await writeText(text);
+        if (inBackground) {
+          const { reductions, warnings: ofBackend } = device.info();
+          reporter.ready(text, [...reductions, ...ofBackend, ...warnings]);
+        } else if (text !== "") await writeText(text);
       },
     });
   });

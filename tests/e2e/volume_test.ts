@@ -211,6 +211,12 @@ Deno.test("what goes wrong with a volume is said in one line", async () => {
     /its journal is not in .*\/other\/db.*attach without the journal/,
   );
   assertOneLine(await volume("rm", "db", ...at.store), 1, /has it open, or has died with it open/);
+  const lost = await volume(
+    ...["attach", "db", ...at.store, "--journal", `${at.fs}/other`, "--without-journal"],
+  );
+  assertEquals(lost.code, 0);
+  assertMatch(lost.stderr, /^ublk: warning: volume db goes on without its journal: .*\n$/);
+  await right(volume("detach", "db"));
 });
 
 Deno.test("what a volume counts is true, wherever it is shown", async () => {
