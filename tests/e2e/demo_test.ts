@@ -45,7 +45,7 @@ Deno.test("demo + own kernel has ublk + ends with what was proved, and leaves no
   assertEquals(stdout[0], `On this machine's own kernel, Linux ${Deno.osRelease()}.`);
   assertMatch(
     stdout.at(-1)!,
-    /^proved: a 256 MiB RAM disk written in TypeScript held an ext4 with \d+ files \(\d+\.\d MB\), .* on Linux \d\S+( \(emulated\))? in \d+\.\d s$/,
+    /^proved: a 256 MiB RAM disk written in TypeScript held an ext4 with [\d,]+ files \(\d+\.\d MB\), .* on Linux \d\S+( \(emulated\))? in \d+\.\d s$/,
   );
   assert(
     stdout.some((line) => /^ {2}read +[\d,]+ IOPS .* latency p50 /.test(line)),
