@@ -9,7 +9,7 @@ import { sleep } from "./_command.ts";
 /** Longer than any period that a server might have, but that of a service manager's watchdog. */
 const WINDOW_MS = 6_000;
 /** Deno's own threads end some seconds after they were last needed, and wake for that. */
-const WINDOWS = 6;
+const WINDOWS = 12;
 
 /** How often each thread of a process has slept so far. */
 function sleeps(pid: number): Map<string, number> {
