@@ -8,7 +8,10 @@ import { sleep } from "./_command.ts";
 
 /** Longer than any period that a server might have, but that of a service manager's watchdog. */
 const WINDOW_MS = 6_000;
-/** Deno's own threads end some seconds after they were last needed, and wake for that. */
+/**
+ * Deno's own threads end some seconds after they were last needed, and wake for that; and V8 collects
+ * the garbage of each isolate a few times, for half a minute after its last work.
+ */
 const WINDOWS = 12;
 
 /** How often each thread of a process has slept so far. */
