@@ -3,8 +3,8 @@
  *
  * An emulated CPU loads a program of 90 modules, or of 330, several times as slowly as one file with
  * the same code: most of the time of a short command, or of a Worker's start. So the tests in a guest
- * run most commands and Workers from bundles of the very same sources (`tests/bundles.ts`). What the
- * documentation shows is run as it stands there, from the sources.
+ * run most commands and Workers from bundles of the very same sources (`tests/bundles.ts`). The
+ * README's and the tutorial's programs run from the sources.
  *
  * @module
  */
