@@ -81,7 +81,7 @@ export async function measureCommits(
   return { chunks: bytes.chunks / commits, rest: bytes.rest / commits };
 }
 
-/** What a volume that is written and read in sequence takes. */
+/** The bytes and times of a volume that is written and read in sequence. */
 export interface Sequential {
   /** Bytes of everything in the store per byte of data. */
   readonly storeBytes: number;

@@ -49,7 +49,7 @@ export interface CounterRow {
 export interface BackendCounters {
   /** The kind of backend, in lower case: `volume`. Names of metrics begin with `ublk_volume_`. */
   readonly name: string;
-  /** What is counted. */
+  /** The things that are counted. */
   readonly rows: readonly CounterRow[];
   /** A double for each row, in their order; those of ratios are not used. */
   readonly memory: SharedArrayBuffer;
@@ -59,7 +59,7 @@ export interface BackendCounters {
 export interface CounterReading {
   /** The kind of backend. */
   readonly name: string;
-  /** What is counted. */
+  /** The things that are counted. */
   readonly rows: readonly CounterRow[];
   /** The value of each row by its name; null for a ratio of which nothing is counted yet. */
   readonly values: Readonly<Record<string, number | null>>;

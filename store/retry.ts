@@ -32,22 +32,30 @@ const FIRST_MS = 100;
 const LAST_MS = 10_000;
 
 /**
- * Pauses between attempts, each twice as long as the one before, up to 10 s. Half of each is random,
+ * Pauses between attempts, each twice as long as the one before, up to a longest one. Half of each is random,
  * so that those whose store was away for all of them do not come back at the same moment.
  */
 export class Backoff {
   /** Attempts that have failed since the last success. */
   failures = 0;
   readonly #random: () => number;
+  readonly #firstMs: number;
+  readonly #longestMs: number;
 
-  /** @param random From 0 to below 1. */
-  constructor(random: () => number = Math.random) {
+  /**
+   * @param random From 0 to 1.
+   * @param firstMs The first pause, in milliseconds.
+   * @param longestMs The longest pause, in milliseconds.
+   */
+  constructor(random: () => number = Math.random, firstMs = FIRST_MS, longestMs = LAST_MS) {
     this.#random = random;
+    this.#firstMs = firstMs;
+    this.#longestMs = longestMs;
   }
 
   /** The pause after another failure, in milliseconds. */
   next(): number {
-    const ms = Math.min(LAST_MS, FIRST_MS * 2 ** this.failures++);
+    const ms = Math.min(this.#longestMs, this.#firstMs * 2 ** this.failures++);
     return ms * (1 + this.#random()) / 2;
   }
 

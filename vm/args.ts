@@ -20,7 +20,7 @@ export type Subcommand =
 export interface CommandLine {
   subcommand: Subcommand;
   kernels: KernelName[];
-  /** What follows `--`: a command, or for `e2e` the arguments of the tests. */
+  /** The words after `--`: a command, or for `e2e` the arguments of the tests. */
   command: string[];
   help: boolean;
   filter?: string;

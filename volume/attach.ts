@@ -72,7 +72,7 @@ export interface AttachParts {
   /** The drain. */
   readonly drain: Drain;
   /**
-   * What the volume counts.
+   * The volume's counters.
    *
    * @default New ones, that nobody reads
    */

@@ -249,7 +249,7 @@ export class Committed {
     const held = new Committed(store, names, seam, found, manifest);
     await held.#replaceHead({
       ...{ attached: true, journal, owner: seam.uuid(), host, epoch: found.head.epoch + 1 },
-      // What is lost with a journal is not lost once more with the next one.
+      // Data that is lost with a journal is not lost once more with the next one.
       written: journal === found.head.journal ? found.head.written : manifest.written,
     });
     return held;

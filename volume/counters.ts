@@ -1,5 +1,5 @@
 /**
- * What a volume counts. This table is all of it: `ublk-volume stats`, `ublk stats`, `ublk top`,
+ * The counters of a volume. This table is all of it: `ublk-volume stats`, `ublk stats`, `ublk top`,
  * metrics and {@linkcode Volume.stats} show what is here. To count something else, add a name, a row,
  * and one `add` or `set` where it happens.
  *

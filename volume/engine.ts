@@ -83,9 +83,9 @@ export interface EngineParts {
   readonly identity: Pick<SegmentHeader, "volume" | "journal" | "epoch" | "blockSize" | "size">;
   /** Where the journal continues. */
   readonly end: ScannedEnd;
-  /** What the store has of the journal. */
+  /** The end of the part of the journal that the store has. */
   readonly stored: JournalPoint;
-  /** What the volume counts. The drain counts there too. */
+  /** The volume's counters. The drain counts there too. */
   readonly counters: VolumeCounters;
   /** Of each file of the journal, the sums of its blocks, by their offset in units. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
@@ -209,7 +209,7 @@ export class VolumeEngine implements Engine {
     counters.set(AT.journalBytes, writer.usedBytes);
   }
 
-  /** What the cache of chunks has done so far; undefined without one. */
+  /** The counters of the cache of chunks; undefined without one. */
   get cache(): CacheCounters | undefined {
     return this.#parts.chunks.counters;
   }

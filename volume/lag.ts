@@ -22,7 +22,7 @@ const MOST_MARKS = 128;
 /** The part of the journal after which another mark is made. */
 const STEPS = 256;
 
-/** What a point of the journal is compared by. */
+/** A point of the journal. */
 export interface JournalPoint {
   /** The position. */
   readonly position: number;

@@ -1,5 +1,5 @@
 /**
- * What reads chunks for a volume in a program with an event loop: in place if they are files of this
+ * Reading of chunks for a volume in a program with an event loop: in place if they are files of this
  * machine, or through a cache, for which the event loop fetches.
  *
  * @module
@@ -20,7 +20,7 @@ import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
 import { CACHE_SIZES, type EngineSizes } from "./sizes.ts";
 
-/** What it takes to read chunks. */
+/** The parts that reading takes. */
 export interface LoopChunksParts {
   /** The store. */
   readonly store: Store;
@@ -46,15 +46,15 @@ export interface LoopChunksParts {
   readonly report: (words: string) => void;
 }
 
-/** What reads chunks, and how to end what it does in the event loop. */
+/** A reader of chunks, and how to end its work in the event loop. */
 export interface LoopChunks {
-  /** What reads. */
+  /** The reader. */
   readonly reads: ChunkReads;
   /** Ends what is under way. */
   stop(): void;
 }
 
-/** Makes what reads chunks. */
+/** Makes a reader of chunks. */
 export function loopChunks(parts: LoopChunksParts): LoopChunks {
   const { store, names, volume, manifest, epoch, files, operations, sizes, report } = parts;
   const { blockSize } = manifest;

@@ -1,10 +1,10 @@
 /**
- * What is lost with a journal, as far as anybody can know.
+ * The loss of a journal, as far as anybody can know.
  *
  * @module
  */
 
-/** What is lost by going on without the journal. */
+/** The loss of going on without the journal. */
 export interface LostJournal {
   /** Who had the volume attached. */
   readonly host: string;
@@ -17,7 +17,7 @@ export interface LostJournal {
   readonly bytes: number;
 }
 
-/** What is lost with a journal, in a line. */
+/** The loss in a line. */
 export function lostWords(name: string, { host, time, bytes }: LostJournal): string {
   return `volume ${name} goes on without its journal: what was acknowledged before ` +
     `${new Date(time).toISOString()}, when ${host || "somebody"} had it attached, is there; ` +

@@ -92,7 +92,7 @@ export interface OpenedVolume {
   readonly counters: VolumeCounters;
   /** The loss, if it was opened without its journal. */
   readonly lost?: LostJournal;
-  /** What the cache of chunks has done so far; undefined without one. */
+  /** The counters of the cache of chunks; undefined without one. */
   readonly cache: CacheCounters | undefined;
   /** Why it takes no writes any more, if so. */
   readonly stopped: UblkError | undefined;

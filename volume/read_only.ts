@@ -28,7 +28,7 @@ export interface ReadOnlyParts {
   readonly maps: Maps;
   /** Reads what is in chunks. */
   readonly chunks: ChunkReads;
-  /** What the volume counts. */
+  /** The volume's counters. */
   readonly counters: VolumeCounters;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;

@@ -57,7 +57,7 @@ export interface ServedVolume {
   readonly volume: TakenVolume;
   /** Batches that its journal had, and the store had not. */
   readonly recovered: number;
-  /** What it counts. */
+  /** Its counters. */
   readonly counters: VolumeCounters;
   /** The engine, for one host. */
   readonly engine: VolumeEngine;
@@ -163,7 +163,7 @@ async function cachedChunks(
   const { line, lines, writes } = CACHE_SIZES;
   const memory = engineMemory(lines * line);
   let chunks: CachedChunks | undefined = undefined;
-  // What the kernel has not let go of may still be written to.
+  // Memory that the kernel has not let go of may still be written to.
   stack.defer(() => chunks?.isIdle === false ? undefined : memory[Symbol.dispose]());
   const board = new FetchBoard();
   const job = { store, name, memory: placeOfMemory(memory), line, wakeFd };

@@ -269,7 +269,7 @@ export class Volume implements AsyncDisposable {
   }
 
   /**
-   * What the cache has done since the volume was opened: plain counts, which go on. Undefined if
+   * The work of the cache since the volume was opened: plain counts, which go on. Undefined if
    * chunks are read in place.
    */
   get cache(): Readonly<CacheCounters> | undefined {
@@ -341,7 +341,7 @@ export class Volume implements AsyncDisposable {
   }
 
   /**
-   * What the volume has done since it was opened, and how far its store lags behind: the counters of
+   * The work of the volume since it was opened, and how far its store lags behind: the counters of
    * `ublk-volume stats`. Null stands for a ratio of which nothing is counted yet.
    */
   stats(): VolumeStats {

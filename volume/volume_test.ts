@@ -358,7 +358,7 @@ for (const isThere of [false, true]) {
       await second.write(filled(4), 0);
       await second.sync();
       {
-        // What was lost before is not counted again.
+        // Data that was lost before is not counted again.
         const third = { ...options, journal: `${folder}/third`, withoutJournal: true };
         await using volume = await Volume.open("v", third);
         assertEquals([volume.lost?.time, volume.lost?.bytes], [4000, 0]);

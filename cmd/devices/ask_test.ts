@@ -4,7 +4,7 @@ import { isServerStats } from "./ask.ts";
 
 const { stats } = fakeVolume(0, 1000);
 
-/** What comes through a socket. */
+/** The answer that comes through a socket. */
 const sent = (backend: unknown) => JSON.parse(JSON.stringify({ ...stats, backend }));
 
 Deno.test("isServerStats takes what a server sends, with a backend's own counters or without", () => {

@@ -123,11 +123,11 @@ export class LoggedDisk implements AsyncDisposable {
   }
 }
 
-/** What a FLUSH, or a write with FUA, has made durable; and what was on its way after that. */
+/** Writes that a FLUSH, or a write with FUA, has made durable; and those that were on their way after it. */
 interface Step {
-  /** What is durable now that was not before. */
+  /** Writes that are durable now and were not before. */
   readonly durable: readonly LoggedWrite[];
-  /** What had been written when the next step began: each may survive, and need not. */
+  /** Writes that had been made when the next step began: each may survive, and need not. */
   onTheirWay: readonly LoggedWrite[];
 }
 

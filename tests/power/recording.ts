@@ -1,5 +1,5 @@
 /**
- * What was asked of a volume and what it answered, with marks in between. The marks are on the disk's
+ * Requests to a volume and its answers, with marks in between. The marks are on the disk's
  * log too, so for each point of that log it can be said what had been answered, and promised.
  *
  * @module
@@ -7,7 +7,7 @@
 
 import { VolumeHistory } from "../volumes/history.ts";
 
-/** What has happened; an answer names the event that it answers. */
+/** Something that has happened; an answer names the event that it answers. */
 type Event =
   | { readonly kind: "write"; readonly block: number; readonly count: number; readonly id: number }
   | { readonly kind: "written"; readonly of: number; readonly fua: boolean }
@@ -17,9 +17,9 @@ type Event =
   | { readonly kind: "created" | "resized"; readonly of: number }
   | { readonly kind: "mark"; readonly number: number };
 
-/** What a volume may be, and must be, when the power goes at a point. */
+/** The states in which a volume may be, or must be, when the power goes at a point. */
 export interface Expected {
-  /** What its blocks may be, and how many. */
+  /** The contents that its blocks may have, and their number. */
   readonly history: VolumeHistory;
   /** It must be there. */
   readonly isCreated: boolean;

@@ -28,9 +28,9 @@ export interface SimCacheOptions {
   readonly sizes: CacheSizes;
 }
 
-/** What a simulated server has of its cache. */
+/** The cache, as a simulated server sees it. */
 export interface SimCache {
-  /** What reads chunks. */
+  /** Reads chunks. */
   readonly chunks: CachedChunks;
   /** Whether something has come since it was asked last. */
   hasCome(): boolean;
@@ -74,6 +74,7 @@ export function simCache(
   let hasCome = false;
   const time: FetchTime = {
     clock: () => 0,
+    random: () => 1,
     sleep: () => new Promise<void>((resolve) => void world.paused.push(resolve)),
     limit: () => ({ signal: new AbortController().signal, [Symbol.dispose]() {} }),
   };

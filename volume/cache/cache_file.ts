@@ -288,7 +288,7 @@ export class CacheFile implements Disposable {
   /** Closes the file. */
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
-    // What the kernel has not let go of may still be read.
+    // Memory that the kernel has not let go of may still be read.
     if (this.isIdle) this.#index[Symbol.dispose]?.();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a volume's cache has done since the volume was opened. Plain numbers, for whoever shows them.
+ * The work of a volume's cache since the volume was opened. Plain numbers, for whoever shows them.
  *
  * @module
  */

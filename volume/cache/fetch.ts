@@ -5,6 +5,7 @@
  * @module
  */
 
+import { Backoff, isTransient } from "../../store/retry.ts";
 import { type Store, type StoredObject, StoreError } from "../../store/store.ts";
 import { thrownText } from "../../uapi/error.ts";
 import type { ObjectNames } from "../names.ts";
@@ -14,6 +15,7 @@ import { CAME, CORRUPT, FAILED, type FetchBoard, type FetchOrder, MISSING } from
 const TRY_MS = 20_000;
 /** How long one call of the store may take. */
 const CALL_MS = 8_000;
+/** Shorter pauses than the drain makes: a reader waits. */
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
@@ -27,7 +29,9 @@ export interface CallLimit extends Disposable {
 export interface FetchTime {
   /** A monotonic clock in milliseconds. */
   clock(): number;
-  /** Sleeps for about so many milliseconds, or until the signal. */
+  /** A number from 0 to 1. */
+  random(): number;
+  /** Sleeps for so many milliseconds, or until the signal. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
   /** Limits a call, which also ends with the parent. */
   limit(ms: number, parent: AbortSignal): CallLimit;
@@ -36,6 +40,7 @@ export interface FetchTime {
 /** The machine's time. */
 export const MACHINE_TIME: FetchTime = {
   clock: () => performance.now(),
+  random: Math.random,
   sleep(ms, signal) {
     return new Promise((resolve) => {
       const done = () => {
@@ -43,8 +48,7 @@ export const MACHINE_TIME: FetchTime = {
         signal.removeEventListener("abort", done);
         resolve();
       };
-      // Many clients of a store must not come back all at once.
-      const timer = setTimeout(done, ms * (0.5 + Math.random() / 2));
+      const timer = setTimeout(done, ms);
       signal.addEventListener("abort", done);
     });
   },
@@ -121,7 +125,8 @@ export class Fetches {
     const { board, names, time } = this.#parts;
     const name = names.chunk(order.chunk);
     const end = time.clock() + TRY_MS;
-    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    const backoff = new Backoff(time.random, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    for (;;) {
       try {
         const found = await this.#get(name, order, end - time.clock());
         this.#hasTold = false;
@@ -138,7 +143,8 @@ export class Fetches {
       } catch (error) {
         if (this.#stop.signal.aborted || !(error instanceof StoreError)) throw error;
         if (error.fault === "corrupt") return board.end(fetch, CORRUPT, 0, error.message);
-        const mayPass = error.fault === "unavailable" && time.clock() + pause < end;
+        const pause = backoff.next();
+        const mayPass = isTransient(error) && time.clock() + pause < end;
         if (!mayPass) return board.end(fetch, FAILED, 0, error.message);
         this.#tell(error.message);
         await time.sleep(pause, this.#stop.signal);

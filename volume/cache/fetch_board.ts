@@ -50,7 +50,7 @@ const FETCH_NUMBERS = 4;
 
 const TEXT_BYTES = 512;
 
-/** What is to be fetched. */
+/** The range that is to be fetched. */
 export interface FetchOrder {
   /** The chunk. */
   readonly chunk: number;
@@ -182,7 +182,7 @@ export class FetchBoard {
     return fetch;
   }
 
-  /** What is to be fetched. */
+  /** The range that is to be fetched. */
   order(fetch: number): FetchOrder {
     const at = WORDS + fetch * FETCH_WORDS;
     const number = fetch * FETCH_NUMBERS;

@@ -17,6 +17,7 @@ function rigOf(get: Answer) {
   let now = 0;
   const time: FetchTime = {
     clock: () => now,
+    random: () => 1,
     sleep: (ms) => {
       pauses.push(ms);
       now += ms;

@@ -12,7 +12,7 @@ import type { FetchJob, FromFetcher } from "./messages.ts";
 export class Fetcher implements AsyncDisposable {
   readonly #worker: Worker;
   readonly #board: FetchBoard;
-  /** What comes next from the thread. */
+  /** The next message of the thread. */
   #next = Promise.withResolvers<FromFetcher>();
   #isReady = false;
 

@@ -7,7 +7,7 @@
 
 import type { PackedError } from "../../uapi/packed_error.ts";
 
-/** What the fetching thread works with. */
+/** The parts that the fetching thread works with. */
 export interface FetchJob {
   /** The URL or the folder of the store. */
   readonly store: string;

@@ -25,7 +25,7 @@ export const CACHE_PAGE = 4096;
 /** Bytes of a slot's key. */
 export const CACHE_KEY_BYTES = 8;
 
-/** What the header says. */
+/** The fields of the header. */
 export interface CacheHeader {
   /** The volume's UUID. */
   readonly volume: string;

@@ -33,7 +33,7 @@ export interface ChunkReads extends Disposable {
   readonly operations: number;
   /** Chunks that are open. */
   readonly open?: number;
-  /** What a cache has done so far. */
+  /** The counters of a cache. */
   readonly counters?: CacheCounters;
   /** Called once, before anything else. */
   start(owner: PieceOwner): void;

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a reader needs of a chunk's table. */
+/** The part of a chunk's table that a reader needs. */
 export interface ChunkSums {
   /** Where the data begins in the object, in bytes. */
   readonly dataAt: number;
