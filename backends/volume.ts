@@ -14,6 +14,7 @@ import { invalidIn } from "../uapi/error.ts";
 import { checkedCache } from "../volume/cache/options.ts";
 import { defaultJournals, defaultStore } from "../volume/folders.ts";
 import type { VolumeDisk as StoredOptions } from "../volume/open_disk.ts";
+import { checkedLease, MAX_LEASE_SECONDS } from "../volume/lease.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
 import { ObjectNames } from "../volume/names.ts";
@@ -48,6 +49,20 @@ export interface VolumeDiskOptions {
    * @default false
    */
   readonly withoutJournal?: boolean;
+  /**
+   * With `withoutJournal`: take the volume at once from whoever has it, instead of waiting until that
+   * server's lease has run out. What it acknowledges until it finds out is lost too.
+   *
+   * @default false
+   */
+  readonly force?: boolean;
+  /**
+   * How long others wait before they take the volume without its journal, in seconds; 0 for not at all.
+   * If the store could not be reached for about as long, no FLUSH is answered until it is there.
+   *
+   * @default 45 for a store on a network, 0 for a folder
+   */
+  readonly leaseSeconds?: number;
   /**
    * Most bytes of a cache on this machine's disk for what is read from the store: bytes, or a text
    * such as `"10GiB"`. For a store that is on a network filesystem. It outlives the server.
@@ -99,7 +114,7 @@ export interface VolumeDiskOptions {
 export function volume(name: string, options: VolumeDiskOptions = {}): BackendSpec {
   const { store = defaultStore(), journal = defaultJournals(), journalSize } = options;
   const { withoutJournal = false, whenFull = "wait", blockSize, readOnly = false } = options;
-  const { durability = "local", cacheDir } = options;
+  const { durability = "local", cacheDir, force = false } = options;
   new ObjectNames(name);
   if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
     throw invalid(`the store ${store} is no absolute path and no URL`, "use /PATH or file:///PATH");
@@ -118,7 +133,9 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
     ? parseSize(journalSize)
     : journalSize ?? DEFAULT_JOURNAL_SIZE;
   journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
-  const stored = { name, store, journal, journalBytes, withoutJournal, whenFull, cache };
+  const leaseMs = checkedLease(name, options.leaseSeconds, store);
+  const taking = { journal, journalBytes, withoutJournal, force, leaseMs };
+  const stored = { name, store, ...taking, whenFull, cache };
   return {
     module: import.meta.url,
     options: { ...stored, durability, blockSize, readOnly } satisfies StoredOptions,
@@ -171,6 +188,20 @@ export const target: Target = {
       help: "Go on with what the store has. What was written last is lost.",
     },
     {
+      name: "force",
+      kind: "switch",
+      help: "With --without-journal: do not wait for the lease of whoever has the volume.",
+    },
+    {
+      name: "lease",
+      kind: "integer",
+      placeholder: "SECONDS",
+      min: 0,
+      max: MAX_LEASE_SECONDS,
+      help:
+        "How long a taker without the journal waits. Default: 45 for a store on a network, else 0.",
+    },
+    {
       name: "when-full",
       kind: "text",
       choices: ["wait", "error"],
@@ -193,6 +224,8 @@ export const target: Target = {
       cache: values.cache as number | undefined,
       cacheDir: values["cache-dir"] as string | undefined,
       withoutJournal: values["without-journal"] === true,
+      force: values.force === true,
+      leaseSeconds: values.lease as number | undefined,
       whenFull: values["when-full"] as "wait" | "error" | undefined,
       durability: values.durability as "local" | "store" | undefined,
       blockSize: values["block-size"],

@@ -18,6 +18,7 @@ import { HOLE } from "./format/place.ts";
 import { VolumeCounters } from "./counters.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import { batchMemoryBytes } from "./journal/batch_layout.ts";
+import type { Lease } from "./lease.ts";
 import type { JournalIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
 import type { JournalEnd } from "./journal/end.ts";
@@ -99,6 +100,12 @@ export interface AttachParts {
    * @default false
    */
   readonly writesDurably?: boolean;
+  /**
+   * Without it no FLUSH is answered.
+   *
+   * @default One that never ends
+   */
+  readonly lease?: Pick<Lease, "isHeld">;
   /** The journal in words, for errors. */
   readonly words: string;
   /** Takes a line for the log. */
@@ -142,7 +149,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     drain: parts.drain,
     failsWhenFull: parts.failsWhenFull,
     ...{ waitUs: parts.waitUs, isDurableInStore: parts.isDurableInStore },
-    writesDurably: parts.writesDurably,
+    ...{ writesDurably: parts.writesDurably, lease: parts.lease },
     report: parts.report,
   });
   return { engine, end, drainFrom: start, batches };

@@ -21,6 +21,7 @@ import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest
 import { FormatError, NO_UUID, sumOfObject } from "./format/record.ts";
 import { decodeRun, type Extents } from "./format/run.ts";
 import { ObjectNames } from "./names.ts";
+import type { Lease } from "./lease.ts";
 import type { Seam } from "./seam.ts";
 
 /** The properties that are decided when a volume is created. */
@@ -197,6 +198,16 @@ export type ManifestChange = Partial<
   >
 >;
 
+/** Who takes hold of a volume. */
+export interface Claim {
+  /** Time and randomness. */
+  readonly seam: Seam;
+  /** In words, for others. */
+  readonly host: string;
+  /** The lease, which each new head renews. */
+  readonly lease: Lease;
+}
+
 /** The writer's hold on a volume. */
 export class Committed {
   /** The names of the volume's objects. */
@@ -206,23 +217,27 @@ export class Committed {
   /** Bytes of manifests and heads that it has put into the store. */
   putBytes = 0;
   readonly #seam: Seam;
+  readonly #lease: Lease;
   #head: Head;
   #version: Version;
   #manifest: Manifest;
   #failure: unknown;
   /** The nonces of heads that were tried to be put since the last that succeeded. */
   readonly #tried = new Set<string>();
+  /** The replacement of the head under way: the lease is renewed beside commits. */
+  #replacing: Promise<unknown> = Promise.resolve();
 
   private constructor(
     store: Store,
     names: ObjectNames,
-    seam: Seam,
+    { seam, lease }: Pick<Claim, "seam" | "lease">,
     { head, version }: VersionedHead,
     manifest: Manifest,
   ) {
     this.store = store;
     this.names = names;
     this.#seam = seam;
+    this.#lease = lease;
     this.#head = head;
     this.#version = version;
     this.#manifest = manifest;
@@ -237,8 +252,7 @@ export class Committed {
   static async claim(
     store: Store,
     name: string,
-    seam: Seam,
-    host: string,
+    { seam, host, lease }: Claim,
     decide: (head: Head, manifest: Manifest) => string | Promise<string>,
   ): Promise<Committed> {
     const names = new ObjectNames(name);
@@ -246,9 +260,10 @@ export class Committed {
     if (found === undefined) throw notFound(store, name);
     const manifest = await readManifest(store, names, found.head);
     const journal = await decide(found.head, manifest);
-    const held = new Committed(store, names, seam, found, manifest);
+    const held = new Committed(store, names, { seam, lease }, found, manifest);
     await held.#replaceHead({
       ...{ attached: true, journal, owner: seam.uuid(), host, epoch: found.head.epoch + 1 },
+      leaseMs: lease.ms,
       // Data that is lost with a journal is not lost once more with the next one.
       written: journal === found.head.journal ? found.head.written : manifest.written,
     });
@@ -320,11 +335,31 @@ export class Committed {
   /** Notes that the volume is left in order: no journal continues it. */
   async release(): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
-    await this.#replaceHead({ attached: false, journal: NO_UUID, owner: NO_UUID, host: "" });
+    const nobody = { attached: false, journal: NO_UUID, owner: NO_UUID, leaseMs: 0, host: "" };
+    await this.#replaceHead(nobody);
   }
 
-  async #replaceHead(change: Partial<Head>): Promise<void> {
+  /**
+   * Renews the lease.
+   *
+   * @throws {UblkError} `VOLUME_FENCED` if somebody else has the volume by now.
+   */
+  async renew(): Promise<void> {
+    await this.#replaceHead({});
+  }
+
+  /** Replaces the head, one replacement after the other. */
+  #replaceHead(change: Partial<Head>): Promise<void> {
+    const replaced = this.#replacing.then(() => this.#replaceNow(change));
+    this.#replacing = replaced.catch(() => {});
+    return replaced;
+  }
+
+  async #replaceNow(change: Partial<Head>): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
     const { store, names } = this;
+    // Before it is sent: who takes the volume counts from when the store has it.
+    const sentAt = this.#lease.now();
     const head: Head = {
       ...this.#head,
       ...change,
@@ -335,10 +370,10 @@ export class Committed {
     for (;;) {
       const version = await store.replace(names.head, bytes, this.#version);
       this.putBytes += version === undefined ? 0 : bytes.length;
-      if (version !== undefined) return this.#replaced(head, version);
+      if (version !== undefined) return this.#replaced(head, version, sentAt);
       // A lost answer looks like a lost race.
       const found = await readHead(store, names);
-      if (found?.head.nonce === head.nonce) return this.#replaced(head, found.version);
+      if (found?.head.nonce === head.nonce) return this.#replaced(head, found.version, sentAt);
       // So does an earlier attempt of ours that seemed to have failed. Only its nonce tells: to go by
       // the owner undid the last commit of whoever a claim was taking the volume from.
       const isOurs = found !== undefined && found.version !== this.#version &&
@@ -351,7 +386,8 @@ export class Committed {
     }
   }
 
-  #replaced(head: Head, version: Version): void {
+  #replaced(head: Head, version: Version, sentAt: number): void {
+    this.#lease.renewed(sentAt);
     this.#head = head;
     this.#version = version;
     this.#tried.clear();

@@ -30,6 +30,7 @@ import { Batch } from "./journal/batch.ts";
 import { Requests, Waiting } from "./journal/requests.ts";
 import type { ScannedEnd } from "./journal/end.ts";
 import { JournalWriter } from "./journal/writer.ts";
+import type { Lease } from "./lease.ts";
 import type { Maps } from "./maps.ts";
 import type { CacheCounters } from "./cache/counters.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
@@ -132,6 +133,12 @@ export interface EngineParts {
    * @default false
    */
   readonly writesDurably?: boolean;
+  /**
+   * Without it no FLUSH is answered.
+   *
+   * @default One that never ends
+   */
+  readonly lease?: Pick<Lease, "isHeld">;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -194,6 +201,7 @@ export class VolumeEngine implements Engine {
       isRead: (file) => reader.isRead(file),
       isDurableInStore: this.#parts.isDurableInStore ?? false,
       writesDurably: this.#parts.writesDurably ?? false,
+      lease: this.#parts.lease ?? { isHeld: true },
     });
     this.#host = host;
     this.#pressure = new Pressure(host, this.#parts.waitUs ?? Infinity);

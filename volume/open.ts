@@ -33,6 +33,8 @@ import { batchMemoryBytes } from "./journal/batch_layout.ts";
 import { openSegments, segmentPaths } from "./journal/files.ts";
 import { readIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
+import { Lease } from "./lease.ts";
+import { LeaseKeeper } from "./lease_keeper.ts";
 import { LoopHost } from "./loop_host.ts";
 import type { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
@@ -62,6 +64,10 @@ export interface OpenParts {
   readonly journalShape: (blockSize: number) => JournalShape;
   /** Go on without the journal. */
   readonly withoutJournal: boolean;
+  /** Without the journal: do not wait for the lease of whoever has the volume. */
+  readonly force: boolean;
+  /** The lease in milliseconds; 0 for none. */
+  readonly leaseMs: number;
   /** A full journal fails writes. */
   readonly failsWhenFull: boolean;
   /** The cache of chunks; undefined for none. */
@@ -118,8 +124,9 @@ export async function openForWriting(
   const names = new ObjectNames(name);
   const { manifest } = await stateOf(store, names);
   makeFolders(files, folder);
+  const lease = new Lease(parts.leaseMs, seam.elapsed);
   const taken = stack.use(
-    await takeVolume({ ...parts, ...parts.journalShape(manifest.blockSize) }),
+    await takeVolume({ ...parts, lease, ...parts.journalShape(manifest.blockSize) }),
   );
   const { committed, identity, paths, from } = taken;
   const maps = await loadMaps(committed);
@@ -139,7 +146,7 @@ export async function openForWriting(
   const { engine, end, drainFrom } = attachEngine({
     ...{ identity, journal, maps, from, failsWhenFull, words, report },
     ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
-    ...{ drain: pace, counters, chunks: chunks.reads, sizes },
+    ...{ drain: pace, counters, chunks: chunks.reads, sizes, lease },
     writesDurably: files.hasCheapDurability(paths[0]),
   });
   made = engine;
@@ -157,6 +164,10 @@ export async function openForWriting(
   });
   host.serve(engine);
   pace.start(drainer, drainFrom, end);
+  const keeper = new LeaseKeeper({
+    ...{ committed, lease, report, regained: () => host.wake(), lost: (error) => pace.fail(error) },
+  });
+  keeper.start();
   const owned = stack.move();
   return {
     ...{ maps, host, counters, lost: taken.lost, cache: chunks.reads.counters },
@@ -174,6 +185,7 @@ export async function openForWriting(
       const late = lateness(parts.patienceMs);
       try {
         await late.orBefore(drainAll(host, pace), () => notDrained(name, pace.failure));
+        await late.orBefore(keeper.stop(), () => notDrained(name, pace.failure));
         await late.orBefore(
           retried(() => committed.release(), { withinMs: parts.patienceMs, mayPass }),
           () => notDrained(name, pace.failure),
@@ -184,6 +196,7 @@ export async function openForWriting(
       } finally {
         // Only a call of the store that never returns could keep it: it can harm nobody.
         await late.orBefore(pace.close(), () => undefined).catch(() => {});
+        await late.orBefore(keeper.stop(), () => undefined).catch(() => {});
         await host.idle();
         host.end();
         late.cancel();

@@ -24,6 +24,8 @@ export interface VolumeDisk {
   readonly journal: string;
   readonly journalBytes: number;
   readonly withoutJournal: boolean;
+  readonly force: boolean;
+  readonly leaseMs: number;
   readonly whenFull: "wait" | "error";
   readonly durability: "local" | "store";
   readonly cache?: CachePlace;
@@ -50,12 +52,12 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
 
 async function openForWriting(options: VolumeDisk): Promise<Backend> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
-  const { cache } = options;
+  const { cache, force, leaseMs } = options;
   const folder = `${journal}/${name}`;
   makeFolders(realFiles, folder);
   const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
   const served = await openServedVolume({
-    ...{ name, store, folder, withoutJournal, cache, ...shape },
+    ...{ name, store, folder, withoutJournal, force, leaseMs, cache, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
     failsWhenFull: whenFull === "error",
     isDurableInStore: durability === "store",

@@ -27,13 +27,15 @@ import { Board, EngineSide, ORDER_STOP } from "./drain/board.ts";
 import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/messages.ts";
 import type { VolumeEngine } from "./engine.ts";
 import { openSegments } from "./journal/files.ts";
+import { Lease } from "./lease.ts";
 import { Maps } from "./maps.ts";
+import { MACHINE } from "./seam.ts";
 import type { SizeRefusal } from "./size_refusal.ts";
 import { ObjectNames } from "./names.ts";
 import { FileChunks } from "./read/file_chunks.ts";
 
 /** How to open a volume. */
-export type ServeVolumeOptions = Omit<TakeOrder, "board" | "counters" | "wakeFd"> & {
+export type ServeVolumeOptions = Omit<TakeOrder, "board" | "counters" | "lease" | "wakeFd"> & {
   /** The cache of chunks; undefined for none. */
   readonly cache: CachePlace | undefined;
   /** A full journal fails writes with ENOSPC, instead of making them wait. */
@@ -83,10 +85,11 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   stack.defer(() => closeFd(wakeFd));
   const board = new Board();
   const counters = new VolumeCounters();
+  const lease = new Lease(options.leaseMs, MACHINE.elapsed);
   const drain = new DrainWorker();
   stack.defer(() => drain.end());
   const volume = await drain.take({
-    ...{ ...rest, wakeFd, board: board.buffer, counters: counters.memory },
+    ...{ ...rest, wakeFd, board: board.buffer, counters: counters.memory, lease: lease.memory },
   });
   const { manifest, identity, paths, from, epoch } = volume;
   const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
@@ -100,7 +103,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
     : await cachedChunks({ ...{ options, volume, cache, wakeFd, report, stack } });
   const { engine, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
-    ...{ isDurableInStore, waitUs: WAIT_US },
+    ...{ isDurableInStore, waitUs: WAIT_US, lease },
     writesDurably: realFiles.hasCheapDurability(paths[0]),
     allocate: engineMemory,
     chunks,

@@ -1,5 +1,5 @@
 /**
- * Whether more than one thread can open a store by its URL. What is in the memory of one is not there
+ * Who else can open a store by its URL. What is in the memory of one is not there
  * for another: neither for a disk, whose drain has a thread of its own, nor for the next command.
  *
  * @module
@@ -8,6 +8,11 @@
 /** Whether all threads and processes of this machine find the same in a store. */
 export function isShared(url: string): boolean {
   return !/^memory:/i.test(url);
+}
+
+/** Whether other machines find the same in a store, whose servers cannot be known to be dead. */
+export function isOnNetwork(url: string): boolean {
+  return /^s3:/i.test(url);
 }
 
 /** Why a store that is not shared is refused, and the remedy. */

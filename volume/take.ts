@@ -11,12 +11,15 @@
 import type { File, Files } from "../files/port.ts";
 import type { Store } from "../store/store.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
-import { Committed } from "./committed.ts";
+import { Committed, readHead } from "./committed.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
 import { writtenIn } from "./journal/remains.ts";
+import type { Lease } from "./lease.ts";
+import { stillHeld, waitOutLease } from "./lease_wait.ts";
 import type { LostJournal } from "./lost.ts";
+import { ObjectNames } from "./names.ts";
 import { makeSegments, removeSegments, segmentPaths } from "./journal/files.ts";
 import { type JournalIdentity, readIdentity, writeIdentity } from "./journal/identity.ts";
 import type { JournalEnd } from "./journal/end.ts";
@@ -38,10 +41,19 @@ export interface TakeOptions {
   readonly segments: number;
   /** Go on without the journal, with what the store has. A journal in the folder is given up. */
   readonly withoutJournal: boolean;
+  /**
+   * Without the journal: do not wait until the lease of whoever has the volume has run out. What that
+   * server acknowledges until it finds out is lost too.
+   */
+  readonly force: boolean;
+  /** The lease to hold it by. */
+  readonly lease: Lease;
   /** Who takes it, in words. */
   readonly host: string;
   /** Time and randomness. */
   readonly seam: Seam;
+  /** Waits for some milliseconds, for tests. @default A timer */
+  readonly pause?: (ms: number) => Promise<void>;
 }
 
 /** A volume that has been taken. */
@@ -64,12 +76,14 @@ export interface Taken extends Disposable {
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED`.
  */
 export async function takeVolume(options: TakeOptions): Promise<Taken> {
-  const { store, name, files, folder, seam, host } = options;
+  const { store, name, files, folder } = options;
   using stack = new DisposableStack();
   stack.use(lockFolder(files, folder));
+  const waitedFor = await waitForWriter(options);
   let identity: JournalIdentity | undefined = undefined;
   let lost: LostJournal | undefined = undefined;
-  const committed = await Committed.claim(store, name, seam, host, (head, manifest) => {
+  const committed = await Committed.claim(store, name, options, (head, manifest) => {
+    if (waitedFor !== undefined && head.nonce !== waitedFor) throw stillHeld(name, head);
     const found = identityIn(options);
     if (head.journal === NO_UUID || options.withoutJournal) {
       if (head.journal !== NO_UUID) lost = lostWith(options, head, manifest, found);
@@ -93,6 +107,25 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
     from: endOf(committed.manifest),
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+/**
+ * Waits until whoever has the volume answers no FLUSH any more.
+ *
+ * @returns The nonce of the head that has not changed meanwhile; undefined if there was nobody to wait
+ *   for. Whoever has the volume's journal need not wait: he has its lock, so its writer is dead.
+ */
+async function waitForWriter(options: TakeOptions): Promise<string | undefined> {
+  const { store, name, seam, withoutJournal, force, pause = wait } = options;
+  if (!withoutJournal || force) return undefined;
+  const names = new ObjectNames(name);
+  const found = await readHead(store, names);
+  if (found === undefined || !found.head.attached || found.head.leaseMs === 0) return undefined;
+  return await waitOutLease({ store, names, seam, pause }, found.head);
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** What is lost with a journal that is given up. */

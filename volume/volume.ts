@@ -17,6 +17,7 @@ import type { VolumeCounter } from "./counters.ts";
 import { NOWHERE } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
+import { checkedLease } from "./lease.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import type { CacheCounters } from "./cache/counters.ts";
 import { checkedCache } from "./cache/options.ts";
@@ -98,6 +99,20 @@ export interface OpenVolumeOptions {
    * @default false
    */
   readonly withoutJournal?: boolean;
+  /**
+   * With `withoutJournal`: take the volume at once from whoever has it, instead of waiting until that
+   * server's lease has run out. What it acknowledges until it finds out is lost too.
+   *
+   * @default false
+   */
+  readonly force?: boolean;
+  /**
+   * How long others wait before they take the volume without its journal, in seconds; 0 for not at all.
+   * If the store could not be reached for about as long, no FLUSH is answered until it is there.
+   *
+   * @default 45 for a store on a network, 0 for a folder
+   */
+  readonly leaseSeconds?: number;
   /**
    * The fate of writes when the journal is full, because the store does not take data fast
    * enough: they wait, or fail with ENOSPC.
@@ -248,6 +263,8 @@ export class Volume implements AsyncDisposable {
       ...{ cache, name, store, folder, files, sizes, readOnly },
       journalShape: (blockSize: number) => journalShape(journalSize, sizes, blockSize),
       withoutJournal: options.withoutJournal ?? false,
+      force: options.force ?? false,
+      leaseMs: checkedLease(name, options.leaseSeconds, store.url),
       failsWhenFull: options.whenFull === "error",
       patienceMs: options.patienceMs ?? PATIENCE_MS,
       seam: options.seam ?? MACHINE,

@@ -317,6 +317,42 @@ Deno.test("Volume + one process at a time has it, and only with its journal", as
   });
 });
 
+Deno.test("Volume + a lease that is not renewed + no flush is answered, and another may take it", async () => {
+  await inFolder(async (folder) => {
+    let isAway = false;
+    const store = new FaultyStore(new MemoryStore(), {
+      pause: () => {
+        if (isAway) throw new StoreError("unavailable", "the store is away");
+      },
+    });
+    const lines: string[] = [];
+    const options = { store, journalSize: "16M", leaseSeconds: 1 };
+    const mine = { ...options, journal: `${folder}/journal` };
+    const theirs = { ...options, journal: `${folder}/theirs`, withoutJournal: true };
+    await Volume.create("v", { store, size: "1M" });
+    const first = await Volume.open("v", { ...mine, report: (line) => lines.push(line) });
+    await first.write(filled(1), 0);
+    await first.sync();
+    const busy = await assertRejects(() => Volume.open("v", theirs), UblkError);
+    assertEquals(busy.code, "VOLUME_BUSY");
+    isAway = true;
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await first.write(filled(2), 0);
+    let isFlushed = false;
+    const flushed = first.flush().then(() => isFlushed = true);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert(!isFlushed, "somebody else may have the volume");
+    assertEquals(lines.filter((line) => /no FLUSH is answered/.test(line)).length, 1);
+    isAway = false;
+    await flushed;
+    const second = await Volume.open("v", { ...theirs, force: true });
+    assertEquals((await assertRejects(() => first.sync(), UblkError)).code, "VOLUME_FENCED");
+    await assertRejects(() => first.flush(), UblkError);
+    await assertRejects(() => first.close(), UblkError);
+    await second.close();
+  });
+});
+
 for (const isThere of [false, true]) {
   const where = isThere ? "is given up" : "is gone";
   Deno.test(`Volume + its journal ${where} + it says how old it is, and what is missing at least`, async () => {

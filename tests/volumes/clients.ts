@@ -29,6 +29,8 @@ export abstract class Clients {
   readonly host: SimHost;
   /** A write or a flush has failed for good. */
   hasFailed = false;
+  /** Somebody else has the volume: no flush may be answered any more. */
+  hasLost = false;
   /** Requests that have failed. */
   failures = 0;
   /** Blocks of the disk that can be used. */
@@ -95,6 +97,7 @@ export abstract class Clients {
       answered: (result) => {
         if (result !== 0) return this.#refused(UBLK_IO_OP_FLUSH, "a flush", result);
         if (hasFailed) throw new BrokenPromise("a flush succeeds although writing has failed");
+        if (this.hasLost) throw new BrokenPromise("a flush succeeds after the volume is lost");
         flushed();
       },
     });
@@ -138,6 +141,7 @@ export abstract class Clients {
         mark(-1);
         if (result !== 0) return this.#refused(op, `a write of ${block}`, result);
         if (hasFailed) throw new BrokenPromise("a write succeeds although writing has failed");
+        if (this.hasLost && fua) throw new BrokenPromise("FUA succeeds after the volume is lost");
         written(fua);
       },
     });

@@ -14,6 +14,7 @@ import { Drainer } from "../../volume/drain/drainer.ts";
 import { JournalSource } from "../../volume/drain/source.ts";
 import type { VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
+import { Lease } from "../../volume/lease.ts";
 import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { Clients, type MayFail } from "./clients.ts";
@@ -37,6 +38,10 @@ export interface ServerOptions {
   readonly folder?: string;
   /** Attaches without the journal. */
   readonly withoutJournal?: boolean;
+  /** Does not wait for another server's lease. */
+  readonly force?: boolean;
+  /** Waits for another server's lease. @default Time passes at once */
+  readonly pause?: (ms: number) => Promise<void>;
   /** Faults of the store, from the start. */
   readonly storeFaults?: StoreFaults;
   /** Calls to the store wait from the start, to be resumed by the world. */
@@ -67,6 +72,8 @@ export class Server extends Clients {
   readonly #cache: SimCache | undefined;
   readonly #drain: SimDrain;
   readonly #drainer: Drainer;
+  readonly #lease: Lease;
+  #renewal: Promise<void> | undefined;
   #commit: Promise<void> | undefined;
   #failedCommits = 0;
   #failure: unknown;
@@ -81,6 +88,7 @@ export class Server extends Clients {
     drainer: Drainer;
     engine: VolumeEngine;
     taken: Taken;
+    lease: Lease;
     store: FaultyStore;
     reports: string[];
     cache: SimCache | undefined;
@@ -90,6 +98,7 @@ export class Server extends Clients {
     this.#world = world;
     this.#options = options;
     this.taken = parts.taken;
+    this.#lease = parts.lease;
     this.store = parts.store;
     this.#drain = parts.drain;
     this.#drainer = parts.drainer;
@@ -112,8 +121,11 @@ export class Server extends Clients {
         if (pauses) return new Promise<void>((resolve) => void world.paused.push(resolve));
       },
     });
+    const { force = false, pause = (ms) => Promise.resolve(world.pass(ms)) } = options;
+    const lease = new Lease(world.leaseMs, world.seam.elapsed);
     const taken = await takeVolume({
       ...{ store, name: NAME, files, folder, withoutJournal, host: "simulation" },
+      ...{ force, lease, pause },
       ...{ segmentSize: habits.segmentSize, segments: habits.segments, seam: world.seam },
     });
     const { committed, identity, paths, from } = taken;
@@ -135,7 +147,7 @@ export class Server extends Clients {
       pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
     });
     const { engine, end, drainFrom } = attachEngine({
-      ...{ identity, maps, from, drain, report, failsWhenFull },
+      ...{ identity, maps, from, drain, report, failsWhenFull, lease },
       ...{ isDurableInStore: habits.isDurableInStore, writesDurably: files.hasCheapDurability() },
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths, identity.blockSize),
@@ -158,7 +170,7 @@ export class Server extends Clients {
     });
     host.serve(engine);
     pauses ||= habits.pauses;
-    const parts = { host, drain, drainer, engine, taken, store, reports, cache };
+    const parts = { host, drain, drainer, engine, taken, lease, store, reports, cache };
     return new Server(world, options, parts);
   }
 
@@ -178,7 +190,9 @@ export class Server extends Clients {
 
   /** Does something, as the dice decide. */
   async act(): Promise<void> {
-    const { dice, habits } = this.#world;
+    const { dice, habits, leaseMs } = this.#world;
+    if (leaseMs > 0 && dice.draw(8) === 0) this.#world.pass(dice.draw(leaseMs / 4));
+    this.#renew();
     switch (dice.draw(9)) {
       case 0:
       case 1:
@@ -203,6 +217,18 @@ export class Server extends Clients {
         break;
     }
     await this.#settle();
+  }
+
+  /** Renews the lease if it is time, beside commits. */
+  #renew(): void {
+    if (this.#world.leaseMs === 0 || this.#renewal !== undefined || this.isFenced) return;
+    if (this.#lease.dueMs > 0) return;
+    this.#renewal = this.taken.committed.renew().then(() => this.#renewal = undefined, (error) => {
+      this.#renewal = undefined;
+      this.#world.note(`a renewal failed: ${error.message}`);
+      if (error.code === "VOLUME_FENCED") this.isFenced = true;
+      if (!this.#options.mayFailCommit?.(error)) this.#failure = error;
+    });
   }
 
   async #settle(): Promise<void> {
@@ -319,6 +345,7 @@ export class Server extends Clients {
 
   /** One turn of serving until something is over. */
   async turn(): Promise<void> {
+    this.#renew();
     this.host.batchEnd();
     this.host.step();
     this.begin();

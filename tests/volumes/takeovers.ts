@@ -12,6 +12,9 @@ import { BrokenPromise } from "./history.ts";
 import { Server } from "./server.ts";
 import { hasEnded, JOURNAL, OTHER_JOURNAL, settle, simulate, type World } from "./world.ts";
 
+/** The lease in milliseconds, if servers have one. */
+const LEASE_MS = 1000;
+
 /**
  * A machine is lost with its journal, again and again: the volume opens as the store has it. The old
  * journal is refused from then on.
@@ -19,6 +22,7 @@ import { hasEnded, JOURNAL, OTHER_JOURNAL, settle, simulate, type World } from "
 export async function lostJournals(seed: number): Promise<void> {
   await simulate(seed, async (world) => {
     const { machine, dice, history, seam, habits } = world;
+    world.leaseMs = dice.draw(2) * LEASE_MS;
     let folder = JOURNAL;
     for (let life = 0; life < 4; life++) {
       let hasCommitted = false;
@@ -95,6 +99,7 @@ async function refuse(world: World, folder: string, isAttached: boolean): Promis
 export async function twoWriters(seed: number): Promise<void> {
   await simulate(seed, async (world) => {
     const { dice } = world;
+    world.leaseMs = dice.draw(2) * LEASE_MS;
     let folder = JOURNAL;
     for (let round = 0; round < 3; round++) {
       let mayBeFenced = false;
@@ -123,21 +128,35 @@ export async function twoWriters(seed: number): Promise<void> {
   });
 }
 
-/** Attaches the volume while another server has it. @returns Undefined if that one was faster. */
+/**
+ * Attaches the volume while another server has it, which may be stopped meanwhile, and goes on later.
+ *
+ * @returns Undefined if that one was faster, or has renewed its lease.
+ */
 async function race(world: World, first: Server, folder: string): Promise<Server | undefined> {
+  const { dice, leaseMs } = world;
   let outcome: { server?: Server; error?: unknown } | undefined;
-  Server.start(world, { folder, withoutJournal: true, pauses: true }).then(
+  const force = leaseMs > 0 && dice.draw(3) === 0;
+  const isStopped = dice.draw(2) === 0;
+  const pause = (ms: number) => world.wait(ms);
+  Server.start(world, { folder, withoutJournal: true, pauses: true, force, pause }).then(
     (server) => outcome = { server },
     (error) => outcome = { error },
   );
   for (;;) {
     await settle();
     if (outcome !== undefined) break;
-    if (world.dice.draw(2) === 0) world.resume();
-    else await first.act();
+    if (leaseMs > 0 && dice.draw(8) === 0) world.pass(dice.draw(leaseMs / 4));
+    if (dice.draw(2) === 0) world.resume();
+    else if (!isStopped) await first.act();
   }
-  if (outcome.server !== undefined) return outcome.server;
-  if (!isFenced(outcome.error)) throw outcome.error;
+  if (outcome.server !== undefined) {
+    first.hasLost = leaseMs > 0 && !force;
+    return outcome.server;
+  }
+  const isHeld = leaseMs > 0 && !force && isUblkError(outcome.error) &&
+    outcome.error.code === "VOLUME_BUSY";
+  if (!isHeld && !isFenced(outcome.error)) throw outcome.error;
 }
 
 async function serveBoth(world: World, first: Server, second: Server): Promise<void> {

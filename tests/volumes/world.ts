@@ -118,6 +118,11 @@ export class World {
   paused: (() => void)[] = [];
   /** The events so far, for a failure's report. */
   readonly log: string[] = [];
+  /** The lease of attachments in milliseconds; 0 for none. */
+  leaseMs = 0;
+  /** Takers that wait for a lease, and until when. */
+  #waiting: { until: number; resolve: () => void }[] = [];
+  #elapsed = 0;
   #uuids = 0;
   #now = 1000;
 
@@ -136,8 +141,24 @@ export class World {
   readonly seam: Seam = {
     now: () => ++this.#now,
     clock: () => this.#uuids,
+    elapsed: () => this.#elapsed,
     uuid: () => (++this.#uuids).toString(16).padStart(32, "0"),
   };
+
+  /** Lets time pass, in milliseconds. */
+  pass(ms: number): void {
+    this.#elapsed += ms;
+    const due = this.#waiting.filter(({ until }) => until <= this.#elapsed);
+    this.#waiting = this.#waiting.filter(({ until }) => until > this.#elapsed);
+    for (const { resolve } of due) resolve();
+  }
+
+  /** Waits until time has passed. */
+  wait(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ until: this.#elapsed + ms, resolve });
+    return promise;
+  }
 
   /** Makes the volume. */
   async create(): Promise<void> {
@@ -169,6 +190,7 @@ export class World {
     else this.machine.kill();
     this.machine.endsAt = Infinity;
     this.paused = [];
+    this.#waiting = [];
   }
 
   /** Lets one call to the store that waits go on. */

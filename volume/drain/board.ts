@@ -289,8 +289,9 @@ export class DrainSide {
     signalEventFd(this.#wakeFd);
   }
 
-  /** Tells the engine that nothing will be drained any more. */
-  fail(): void {
+  /** Tells the engine that nothing will be drained any more, and why. */
+  fail(line: string): void {
+    this.report(line);
     Atomics.store(this.#board.words, FAILED, 1);
     // Nobody waits for a size in vain.
     Atomics.add(this.#board.words, RESIZED, 1);

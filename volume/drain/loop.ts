@@ -111,8 +111,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
 }
 
 function failed(board: DrainSide, error: unknown): unknown {
-  board.report(`${error instanceof Error ? error.message : error}`);
-  board.fail();
+  board.fail(`${error instanceof Error ? error.message : error}`);
   return error;
 }
 

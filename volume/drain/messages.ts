@@ -26,6 +26,12 @@ export interface TakeOrder {
   readonly segments: number;
   /** Go on without the journal. */
   readonly withoutJournal: boolean;
+  /** Without the journal: do not wait for the lease of whoever has the volume. */
+  readonly force: boolean;
+  /** The lease in milliseconds; 0 for none. */
+  readonly leaseMs: number;
+  /** The memory of the lease. */
+  readonly lease: SharedArrayBuffer;
   /** Who takes it, in words. */
   readonly host: string;
   /** The board. */

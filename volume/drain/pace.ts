@@ -228,7 +228,7 @@ export class DrainPace implements Drain {
   }
 
   #failed(error: unknown): void {
-    const { report, seam, onStop, counters } = this.#parts;
+    const { report, seam, counters } = this.#parts;
     if (mayPass(error)) {
       counters.add(AT.storeFailures, 1);
       this.#retryAt = seam.clock() + this.#backoff.next();
@@ -236,6 +236,13 @@ export class DrainPace implements Drain {
       this.#failure = error.message;
       return;
     }
+    this.fail(error);
+  }
+
+  /** Stops the drain for good. */
+  fail(error: unknown): void {
+    if (this.#stopped !== undefined) return;
+    const { report, onStop } = this.#parts;
     this.#stopped = isUblkError(error) ? error : new UblkError("UNEXPECTED", {
       operation: "drain",
       reason: thrownText(error),

@@ -10,10 +10,13 @@ import { realFiles } from "../../files/real.ts";
 import { openStore } from "../../store/open.ts";
 import type { Store } from "../../store/store.ts";
 import { packError } from "../../uapi/packed_error.ts";
+import { signalEventFd } from "../../uring/libc.ts";
 import { readRun } from "../committed.ts";
 import { localPathOf } from "../device_store.ts";
 import { openSegments } from "../journal/files.ts";
 import type { JournalEnd } from "../journal/end.ts";
+import { Lease } from "../lease.ts";
+import { LeaseKeeper } from "../lease_keeper.ts";
 import { VolumeCounters } from "../counters.ts";
 import { MACHINE } from "../seam.ts";
 import { storeFailure } from "../store_like.ts";
@@ -35,12 +38,13 @@ interface WorkerScope {
 }
 
 const scope = self as unknown as WorkerScope;
-let held: { store: Store; taken: Taken; order: TakeOrder } | undefined;
+let held: { store: Store; taken: Taken; lease: Lease; order: TakeOrder } | undefined;
 
 async function take(order: TakeOrder): Promise<void> {
   const store = await openStore(order.store);
   const localPath = localPathOf(store);
-  const taken = await takeVolume({ ...order, store, files: realFiles, seam: MACHINE });
+  const lease = new Lease(order.leaseMs, MACHINE.elapsed, order.lease);
+  const taken = await takeVolume({ ...order, store, files: realFiles, seam: MACHINE, lease });
   const { committed, identity, paths, from, lost } = taken;
   const { manifest, names, epoch } = committed;
   const runs = [];
@@ -48,7 +52,7 @@ async function take(order: TakeOrder): Promise<void> {
     const { length, blocks, counts, places } = await readRun(store, names, manifest, nth);
     runs.push({ length, blocks, counts, places });
   }
-  held = { store, taken, order };
+  held = { store, taken, lease, order };
   const objects = localPath(names.head).slice(0, -names.head.length);
   scope.postMessage({
     type: "taken",
@@ -57,7 +61,7 @@ async function take(order: TakeOrder): Promise<void> {
 }
 
 async function drain(from: JournalEnd): Promise<void> {
-  const { store, taken, order } = held!;
+  const { store, taken, lease, order } = held!;
   const { committed, identity, paths } = taken;
   const journal = openSegments(realFiles, paths, identity.blockSize);
   using data = engineMemory(COMMIT_BYTES);
@@ -69,6 +73,12 @@ async function drain(from: JournalEnd): Promise<void> {
   const counters = new VolumeCounters(order.counters);
   const board = new DrainSide(new Board(order.board), order.wakeFd);
   const written = () => board.published().written;
+  const keeper = new LeaseKeeper({
+    ...{ committed, lease, report: (words) => board.report(words) },
+    regained: () => signalEventFd(order.wakeFd),
+    lost: (error) => board.fail(`${error instanceof Error ? error.message : error}`),
+  });
+  keeper.start();
   const error = await drainLoop({
     board,
     drainer: new Drainer({ committed, source, data: data.bytes, written, counters }),
@@ -76,6 +86,7 @@ async function drain(from: JournalEnd): Promise<void> {
     // A small journal must not be full before the drain begins.
     commitBytes: Math.min(COMMIT_BYTES, identity.size * identity.files / 4),
   });
+  await keeper.stop();
   for (const file of journal) file.close();
   taken[Symbol.dispose]();
   await store[Symbol.asyncDispose]();

@@ -19,6 +19,7 @@ import { assert, fail } from "../../uapi/error.ts";
 import type { SegmentHeader } from "../format/journal.ts";
 import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
+import type { Lease } from "../lease.ts";
 import type { Batch } from "./batch.ts";
 import { Durability } from "./durability.ts";
 import type { ScannedEnd } from "./end.ts";
@@ -51,6 +52,8 @@ export interface JournalWriterParts {
   readonly isDurableInStore: boolean;
   /** A durable write costs about as much as a plain one. */
   readonly writesDurably: boolean;
+  /** Without it no FLUSH is answered. */
+  readonly lease: Pick<Lease, "isHeld">;
 }
 
 /** The largest sectors of disks: what is left of a short write begins with one. */
@@ -66,6 +69,8 @@ export class JournalWriter {
   isFull = false;
   /** Flushes wait until the store has something. */
   lacksStore = false;
+  /** What flushes wait for is durable, but the lease has run out: somebody else may have the volume. */
+  #lacksLease = false;
   /** All before this position is in the journal. */
   completedPosition: number;
   /** The sequence of the last batch that is in the journal. */
@@ -195,7 +200,10 @@ export class JournalWriter {
   batchEnd(mayClose: boolean): void {
     if (this.failure !== 0) return;
     if (mayClose && this.#open !== undefined && this.#underWay < MAX_UNDER_WAY) this.#close();
-    if (this.#nextCount > 0 && this.#syncs === 0 && !this.lacksStore) this.#sync();
+    if (this.#lacksLease) this.#answerFlushes();
+    if (this.#nextCount > 0 && this.#syncs === 0 && !this.lacksStore && !this.#lacksLease) {
+      this.#sync();
+    }
   }
 
   /** Whether a batch collects. */
@@ -379,7 +387,14 @@ export class JournalWriter {
   /** The batches that the sync was to cover are durable. */
   #flushed(): void {
     this.#durability.synced(this.#syncPosition, this.#syncSequence, this.trimmedPosition);
-    const { requests } = this.#parts;
+    this.#answerFlushes();
+  }
+
+  /** Answers the flushes of the last sync, unless somebody else may have the volume by now. */
+  #answerFlushes(): void {
+    const { requests, lease } = this.#parts;
+    this.#lacksLease = !lease.isHeld;
+    if (this.#lacksLease) return;
     for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], 0);
     this.#currentCount = 0;
   }
@@ -427,7 +442,7 @@ export class JournalWriter {
     for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], -EIO);
     for (let nth = 0; nth < this.#nextCount; nth++) requests.answer(this.#next[nth], -EIO);
     this.#currentCount = this.#nextCount = 0;
-    this.lacksStore = false;
+    this.lacksStore = this.#lacksLease = false;
   }
 
   #failBatch(batch: Batch, result: number): void {

@@ -1,0 +1,97 @@
+/**
+ * Renews a writer's lease, in the thread that holds the volume, beside its commits. A commit renews it
+ * too, so that a busy volume costs the store nothing more.
+ *
+ * @module
+ */
+
+import { Backoff, mayPass } from "../store/retry.ts";
+import type { Committed } from "./committed.ts";
+import type { Lease } from "./lease.ts";
+
+/** The parts of a {@linkcode LeaseKeeper}. */
+export interface LeaseKeeperParts {
+  /** The hold on the volume. */
+  readonly committed: Pick<Committed, "renew">;
+  /** Its lease. */
+  readonly lease: Lease;
+  /** It is held again after it had run out: FLUSHes may wait for that. */
+  readonly regained: () => void;
+  /** The volume is lost for good. */
+  readonly lost: (error: unknown) => void;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+  /** Waits, for tests. @default A timer that does not keep the process */
+  readonly timer?: (ms: number, call: () => void) => () => void;
+}
+
+/** Keeps a lease from its {@linkcode start} to its {@linkcode stop}. */
+export class LeaseKeeper {
+  readonly #parts: LeaseKeeperParts;
+  readonly #backoff: Backoff;
+  #cancel: (() => void) | undefined = undefined;
+  #underWay: Promise<void> = Promise.resolve();
+  #isStopped = false;
+  #hasTold = false;
+
+  /** Takes over the parts. */
+  constructor(parts: LeaseKeeperParts) {
+    this.#parts = parts;
+    this.#backoff = new Backoff(Math.random, 100, Math.max(100, parts.lease.ms / 8));
+  }
+
+  /** Begins to renew it. */
+  start(): void {
+    if (this.#parts.lease.ms > 0) this.#wait(this.#parts.lease.dueMs);
+  }
+
+  /** Ends, and waits for the renewal under way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#cancel?.();
+    await this.#underWay;
+  }
+
+  #wait(ms: number): void {
+    if (this.#isStopped) return;
+    this.#cancel = (this.#parts.timer ?? startTimer)(Math.max(0, ms), () => {
+      this.#underWay = this.#look();
+    });
+  }
+
+  async #look(): Promise<void> {
+    const { committed, lease, regained, lost, report } = this.#parts;
+    // A commit may have renewed it.
+    if (lease.dueMs > 0) {
+      this.#tellRegained();
+      return this.#wait(lease.dueMs);
+    }
+    const wasHeld = lease.isHeld;
+    try {
+      await committed.renew();
+      this.#backoff.succeeded();
+      if (!wasHeld) regained();
+      this.#tellRegained();
+      this.#wait(lease.dueMs);
+    } catch (error) {
+      if (!mayPass(error)) return lost(error);
+      if (!lease.isHeld && !this.#hasTold) {
+        this.#hasTold = true;
+        report(`the lease could not be renewed, so no FLUSH is answered: ${error.message}`);
+      }
+      this.#wait(this.#backoff.next());
+    }
+  }
+
+  #tellRegained(): void {
+    if (!this.#hasTold) return;
+    this.#hasTold = false;
+    this.#parts.report("the lease is renewed, and FLUSHes are answered again");
+  }
+}
+
+function startTimer(ms: number, call: () => void): () => void {
+  const timer = setTimeout(call, ms);
+  Deno.unrefTimer(timer);
+  return () => clearTimeout(timer);
+}
