@@ -51,6 +51,20 @@ export const ALONE: Readonly<Record<string, string>> = {
 /** Suites that prove the house's order. They are unit tests too, and named on a line of their own. */
 const ORDER = ["tests/layers_test.ts", "tests/module_graph_test.ts", "tests/one_printer_test.ts"];
 
+/**
+ * Suites of several seconds of CPU each. They have a process of their own, which is started first: if
+ * one of them came up last among the others, it would run alone on an idle machine.
+ */
+const LONG = [
+  "backends/wrappers/cache_crash_test.ts",
+  "backends/wrappers/cow_crash_test.ts",
+  "backends/wrappers/stacks_test.ts",
+  "backends/zip/contents_test.ts",
+  "backends/zip/hostile_test.ts",
+  "tests/docs_test.ts",
+  "volume/crash_test.ts",
+];
+
 /** The checks that run no test. `doors` are the modules that the package exports. */
 export function staticChecks(doors: readonly string[]): StaticCheck[] {
   return [
@@ -64,18 +78,20 @@ export function staticChecks(doors: readonly string[]): StaticCheck[] {
   ];
 }
 
-/** The unit tests. Types are checked by {@linkcode staticChecks}. */
+/** The unit tests, the longest group first. Types are checked by {@linkcode staticChecks}. */
 export function testGroups(): TestGroup[] {
   const files = testFiles("").filter((file) => !ELSEWHERE.some((place) => file.startsWith(place)));
   const others = files.filter((file) => !ORDER.includes(file));
+  const short = others.filter((file) => !LONG.includes(file));
   return [
-    { name: "layers, cycles, doors", files: ORDER, parallel: false },
-    { name: "unit tests, one by one", files: others.filter(isAlone), parallel: false },
+    { name: "unit tests, the long ones", files: LONG, parallel: false },
     {
       name: "unit tests, side by side",
-      files: others.filter((file) => !isAlone(file)),
+      files: short.filter((file) => !isAlone(file)),
       parallel: true,
     },
+    { name: "unit tests, one by one", files: short.filter(isAlone), parallel: false },
+    { name: "layers, cycles, doors", files: ORDER, parallel: false },
   ];
 }
 

@@ -10,34 +10,32 @@
 
 import { staticChecks, testArgs, testGroups } from "./checks.ts";
 import { runQuietly, stopAll } from "./exec.ts";
+import { inLanes } from "./lanes.ts";
 import { formatTotals, type Outcome, parseJunit, total } from "./totals.ts";
 
 /** Beside much other work a check takes ten times as long as on an idle machine. */
 const LIMIT_MS = 20 * 60_000;
 const NOT_DONE = `not done after ${LIMIT_MS / 60_000} minutes`;
 
-/** A check and how many CPUs it keeps busy. */
+/** A check, which keeps one CPU busy: or more, once others leave it any. */
 interface Check {
   readonly name: string;
-  readonly cpus: number;
   run(): Promise<Outcome & { output: string }>;
 }
 
-async function allChecks(cpus: number): Promise<Check[]> {
+/** All checks, the longest first, so that no CPU is idle at the end. */
+async function allChecks(): Promise<Check[]> {
   const { exports } = JSON.parse(await Deno.readTextFile("deno.json"));
-  const checks: Check[] = [];
-  for (const { name, runs } of staticChecks(Object.values<string>(exports))) {
-    checks.push({ name, cpus: 1, run: () => statically(runs) });
-  }
-  for (const group of testGroups()) {
-    const { name, files, parallel } = group;
-    checks.push({
+  return [
+    ...testGroups().map((group) => ({
+      name: group.name,
+      run: () => tested(testArgs(group), group.files),
+    })),
+    ...staticChecks(Object.values<string>(exports)).map(({ name, runs }) => ({
       name,
-      cpus: parallel ? cpus : 1,
-      run: () => tested(testArgs(group), files),
-    });
-  }
-  return checks;
+      run: () => statically(runs),
+    })),
+  ];
 }
 
 /** Runs Deno as often as is asked for. */
@@ -78,36 +76,19 @@ function errorsOf(output: string): string {
   return at < 0 ? output : output.slice(at);
 }
 
-/** Runs checks beside each other, in their order, as long as there are CPUs for the next. */
-async function runAll(checks: readonly Check[], cpus: number): Promise<Outcome[]> {
-  const outcomes: Outcome[] = [];
-  const underWay = new Set<Promise<void>>();
-  let free = cpus;
-  const start = (check: Check) => {
-    const startMs = performance.now();
-    free -= check.cpus;
-    const done = check.run().catch((error) => {
-      return { passed: 0, failed: [String(error)], skipped: [], output: "" };
-    }).then(({ output, ...outcome }) => {
-      free += check.cpus;
-      underWay.delete(done);
-      outcomes.push(outcome);
-      const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
-      const { passed, failed } = outcome;
-      const word = failed.length > 0 ? "FAILED" : "ok";
-      const counts = passed + failed.length > 1 ? `, ${formatTotals(total([outcome]))}` : "";
-      console.log(`${word.padEnd(6)}  ${check.name} (${seconds} s${counts})`);
-      if (failed.length > 0) console.log([...failed.map((what) => `  ${what}`), output].join("\n"));
-    });
-    underWay.add(done);
-  };
-  for (const check of checks) {
-    while (free < check.cpus) await Promise.race(underWay);
-    if (interrupted) break;
-    start(check);
-  }
-  await Promise.all(underWay);
-  return outcomes;
+/** Runs a check, and prints a line about it. */
+async function runCheck(check: Check): Promise<Outcome> {
+  const startMs = performance.now();
+  const { output, ...outcome } = await check.run().catch((error) => {
+    return { passed: 0, failed: [String(error)], skipped: [], output: "" };
+  });
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  const { passed, failed } = outcome;
+  const word = failed.length > 0 ? "FAILED" : "ok";
+  const counts = passed + failed.length > 1 ? `, ${formatTotals(total([outcome]))}` : "";
+  console.log(`${word.padEnd(6)}  ${check.name} (${seconds} s${counts})`);
+  if (failed.length > 0) console.log([...failed.map((what) => `  ${what}`), output].join("\n"));
+  return outcome;
 }
 
 let interrupted = false;
@@ -124,7 +105,12 @@ async function main(): Promise<number> {
   const cpus = Math.max(2, navigator.hardwareConcurrency);
   // Many tests wait for a clock. Two at a time per CPU take three quarters of the time.
   Deno.env.set("DENO_JOBS", `${2 * cpus}`);
-  const totals = total(await runAll(await allChecks(cpus), cpus));
+  const outcomes: Outcome[] = [];
+  const jobs = (await allChecks()).map((check) => async () => {
+    if (!interrupted) outcomes.push(await runCheck(check));
+  });
+  await inLanes(jobs, cpus);
+  const totals = total(outcomes);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
   console.log(`\n${formatTotals(totals)} in ${seconds} s`);
   if (interrupted) return 130;
