@@ -59,7 +59,7 @@ export class CrashableProcess implements Files {
       if (entry instanceof Folder) {
         return { kind: "directory", bytes: 0, allocatedBytes: 0, identity, links: 2 };
       }
-      const links = this.#machine.names.files().filter((file) => file === entry).length;
+      const links = this.#machine.names.links(entry);
       const { bytes, allocatedBytes } = entry;
       const directAlignment = { memory: 1, offset: this.#machine.sectorBytes };
       return { kind: "file", bytes, allocatedBytes, identity, links, directAlignment };

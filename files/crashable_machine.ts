@@ -175,7 +175,7 @@ export class CrashableMachine {
 
   /** Frees the space of a file if it has no name and is not open. */
   unused(contents: Contents): void {
-    if (this.#open.has(contents) || this.#names.files().includes(contents)) return;
+    if (this.#open.has(contents) || this.#names.links(contents) > 0) return;
     contents.release();
   }
 

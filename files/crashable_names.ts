@@ -41,6 +41,8 @@ export class Names {
   readonly #root = new Folder();
   /** The changes that are not durable, in order. */
   #changes: Change[] = [];
+  /** The number of visible names of each file that has one. */
+  readonly #links = new Map<Contents, number>();
 
   /** The entry at a path; undefined if there is none. */
   find(path: string): Entry | undefined {
@@ -97,6 +99,7 @@ export class Names {
 
   /** Makes the names of a folder durable, with the changes they depend on. */
   sync(folder: Folder): void {
+    if (!this.#changes.some((change) => change.some((one) => one.folder === folder))) return;
     for (const group of this.#groups()) {
       const last = group.findLastIndex((change) => change.some((one) => one.folder === folder));
       this.#settle(group.slice(0, last + 1));
@@ -118,12 +121,18 @@ export class Names {
       this.#settle(group.slice(0, count));
     }
     this.#changes = [];
-    restore(this.#root);
+    this.#links.clear();
+    this.#restore(this.#root);
   }
 
   /** All files with a name. */
   files(): Contents[] {
-    return [...filesIn(this.#root)];
+    return [...this.#links.keys()];
+  }
+
+  /** The number of names of a file. */
+  links(file: Contents): number {
+    return this.#links.get(file) ?? 0;
   }
 
   #place(path: string, operation: string) {
@@ -142,8 +151,29 @@ export class Names {
   }
 
   #do(change: Change): void {
-    for (const { folder, name, after } of change) set(folder.entries, name, after);
+    for (const { folder, name, before, after } of change) {
+      set(folder.entries, name, after);
+      this.#count(before, -1);
+      this.#count(after, 1);
+    }
     this.#changes.push(change);
+  }
+
+  #count(entry: Entry | undefined, more: number): void {
+    if (entry === undefined || entry instanceof Folder) return;
+    const links = this.links(entry) + more;
+    if (links === 0) this.#links.delete(entry);
+    else this.#links.set(entry, links);
+  }
+
+  /** Makes the durable names the visible ones. */
+  #restore(folder: Folder): void {
+    folder.entries.clear();
+    for (const [name, entry] of folder.durable) {
+      folder.entries.set(name, entry);
+      this.#count(entry, 1);
+      if (entry instanceof Folder) this.#restore(entry);
+    }
   }
 
   #settle(changes: readonly Change[]): void {
@@ -154,46 +184,36 @@ export class Names {
     this.#changes = this.#changes.filter((change) => !settled.has(change));
   }
 
-  /** Groups the changes that share a name, directly or through other changes. */
+  /**
+   * Groups the changes that share a name, directly or through other changes: each group in the order of
+   * the changes, and the groups in that of their last ones.
+   */
   #groups(): Change[][] {
-    let groups: Change[][] = [];
-    for (const change of this.#changes) {
-      const joined = groups.filter((group) => group.some((other) => touch(change, other)));
-      groups = groups.filter((group) => !joined.includes(group));
-      groups.push([...joined.flat(), change]);
+    const groups = new Set<number[]>();
+    const groupOf = new Map<Folder, Map<string, number[]>>();
+    for (const [nth, change] of this.#changes.entries()) {
+      const joined = [nth];
+      for (const { folder, name } of change) {
+        const group = groupOf.get(folder)?.get(name);
+        if (group !== undefined && groups.delete(group)) joined.push(...group);
+      }
+      groups.add(joined);
+      for (const one of joined) {
+        for (const { folder, name } of this.#changes[one]) {
+          if (!groupOf.has(folder)) groupOf.set(folder, new Map());
+          groupOf.get(folder)!.set(name, joined);
+        }
+      }
     }
-    // Sort each group in the order of the changes.
-    const order = new Map(this.#changes.map((change, index) => [change, index]));
-    for (const group of groups) group.sort((a, b) => order.get(a)! - order.get(b)!);
-    return groups;
+    return [...groups].map((group) => {
+      return group.sort((a, b) => a - b).map((nth) => this.#changes[nth]);
+    });
   }
-}
-
-function touch(some: Change, others: Change): boolean {
-  return some.some((one) =>
-    others.some(({ folder, name }) => one.folder === folder && one.name === name)
-  );
 }
 
 function set(entries: Map<string, Entry>, name: string, entry: Entry | undefined): void {
   if (entry === undefined) entries.delete(name);
   else entries.set(name, entry);
-}
-
-/** Makes the durable names the visible ones. */
-function restore(folder: Folder): void {
-  folder.entries.clear();
-  for (const [name, entry] of folder.durable) {
-    folder.entries.set(name, entry);
-    if (entry instanceof Folder) restore(entry);
-  }
-}
-
-function* filesIn(folder: Folder): Generator<Contents> {
-  for (const entry of folder.entries.values()) {
-    if (entry instanceof Folder) yield* filesIn(entry);
-    else yield entry;
-  }
 }
 
 function partsOf(path: string): string[] {
