@@ -100,26 +100,30 @@ export class Names {
   /** Makes the names of a folder durable, with the changes they depend on. */
   sync(folder: Folder): void {
     if (!this.#changes.some((change) => change.some((one) => one.folder === folder))) return;
-    for (const group of this.#groups()) {
-      const last = group.findLastIndex((change) => change.some((one) => one.folder === folder));
-      this.#settle(group.slice(0, last + 1));
-    }
+    this.#settle(
+      this.#groups().flatMap((group) => {
+        const last = group.findLastIndex((change) => change.some((one) => one.folder === folder));
+        return group.slice(0, last + 1);
+      }),
+    );
   }
 
   /** Simulates a power failure. */
   crash(dice: Dice, remains: Remains): void {
     const kept = remains === "first" ? dice.draw(this.#changes.length + 1) : 0;
     const first = new Set(this.#changes.slice(0, kept));
-    for (const group of this.#groups()) {
-      const count = remains === "none"
-        ? 0
-        : remains === "first"
-        ? group.filter((change) => first.has(change)).length
-        : remains === "any"
-        ? dice.draw(group.length + 1)
-        : group.length;
-      this.#settle(group.slice(0, count));
-    }
+    this.#settle(
+      this.#groups().flatMap((group) => {
+        const count = remains === "none"
+          ? 0
+          : remains === "first"
+          ? group.filter((change) => first.has(change)).length
+          : remains === "any"
+          ? dice.draw(group.length + 1)
+          : group.length;
+        return group.slice(0, count);
+      }),
+    );
     this.#changes = [];
     this.#links.clear();
     this.#restore(this.#root);
