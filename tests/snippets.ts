@@ -135,7 +135,7 @@ export function isRun({ language, notRun, runBy, file, text }: Snippet): boolean
 }
 
 /** A program, with imports from this checkout instead of the published package. */
-export function programText({ text }: Snippet): string {
+export function programText({ text }: Pick<Snippet, "text">): string {
   return text.replaceAll(/"(?:jsr:)?@ublk\/ublk(\/[\w-]+)?"/g, (_whole, door: string = "") => {
     const file = (config.exports as Record<string, string>)[`.${door}`];
     return JSON.stringify(`file://${ROOT}${file.slice(2)}`);
