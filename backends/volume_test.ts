@@ -47,7 +47,7 @@ Deno.test("a volume serves wrappers by its methods, and its drain goes on beside
     assertEquals(again.size, 128 << 20);
     await check(again);
     await again.close!();
-  });
+  }, { onDisk: true });
 });
 
 Deno.test("a volume's two threads count what they do, in memory that a third one may read", async () => {

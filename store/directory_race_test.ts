@@ -34,7 +34,7 @@ async function countIn(store: DirectoryStore): Promise<number> {
 }
 
 Deno.test("DirectoryStore + processes race + one wins each race, and none counts in vain", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   await using store = await DirectoryStore.open(scratch.path);
   await store.putIfAbsent("count", new TextEncoder().encode("0".padEnd(20_000, ".")));
   const rounds = 30;
@@ -56,7 +56,7 @@ Deno.test("DirectoryStore + processes race + one wins each race, and none counts
 });
 
 Deno.test("DirectoryStore + a process is killed in a race + the others go on, and nothing is partial", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   await using store = await DirectoryStore.open(scratch.path);
   await store.putIfAbsent("count", new TextEncoder().encode("0".padEnd(20_000, ".")));
   const children = Array.from(

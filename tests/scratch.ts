@@ -1,8 +1,34 @@
 /**
- * A temporary folder for a test, on the system's filesystem or on a tmpfs of its own.
+ * A temporary folder for a test: on the system's filesystem, on a tmpfs of its own, or in memory.
+ *
+ * In memory a sync costs nothing, and on a disk some milliseconds, of which a crash test needs
+ * thousands. Tests of files stay on the disk if a disk can refuse or change what they do: it alone asks
+ * O_DIRECT for alignment, punches and zeroes ranges in its own units, and keeps some writes back until
+ * a sync. Tests of what is done with files, by whom and in which order, are as strict in memory.
  *
  * @module
  */
+
+import { statfsSync } from "node:fs";
+
+/** The machine's own folder in memory. */
+const SHARED_MEMORY = "/dev/shm";
+/** In a container it may have room for nothing. */
+const LEAST_BYTES = 1 << 30;
+
+/** Makes a folder in memory, or on the disk where memory has no room. The caller removes it. */
+export function makeMemoryFolder(prefix = "ublk-test-"): string {
+  return Deno.makeTempDirSync({ prefix, dir: hasRoom(SHARED_MEMORY) ? SHARED_MEMORY : undefined });
+}
+
+function hasRoom(folder: string): boolean {
+  try {
+    const { bsize, bavail } = statfsSync(folder);
+    return bsize * bavail >= LEAST_BYTES;
+  } catch {
+    return false;
+  }
+}
 
 /** A folder that is removed when it is disposed of. */
 export class Scratch implements Disposable {
@@ -10,12 +36,21 @@ export class Scratch implements Disposable {
   readonly path: string;
   #mounted = false;
 
-  /** Creates the folder. With `tmpfsSize` (in mount's format) it is on a tmpfs, which needs root. */
-  constructor(tmpfsSize?: string) {
-    this.path = Deno.makeTempDirSync({ prefix: "ublk-test-" });
+  /**
+   * Creates the folder. With `tmpfsSize` (in mount's format) it is on a tmpfs, which needs root.
+   *
+   * @param path A folder to take over instead.
+   */
+  constructor(tmpfsSize?: string, path: string = Deno.makeTempDirSync({ prefix: "ublk-test-" })) {
+    this.path = path;
     if (tmpfsSize === undefined) return;
     run("mount", "-t", "tmpfs", "-o", `size=${tmpfsSize}`, "none", this.path);
     this.#mounted = true;
+  }
+
+  /** Creates the folder in memory: see {@linkcode makeMemoryFolder}. */
+  static inMemory(): Scratch {
+    return new Scratch(undefined, makeMemoryFolder());
   }
 
   /** Creates a file of `bytes` bytes that is one hole. */

@@ -7,17 +7,14 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { MemoryStore } from "../store/memory.ts";
 import { StoreError, type StoreTerms, type Version } from "../store/store.ts";
+import { inFolder } from "../tests/volumes/folders.ts";
 import { UblkError } from "../uapi/error.ts";
-import { openAllOfLibc } from "../uring/libc.ts";
 import { VOLUME_COUNTERS } from "./counters.ts";
 import { readHead, readManifest } from "./committed.ts";
 import { SEGMENT_HEADER_BYTES } from "./format/journal_layout.ts";
 import { ObjectNames } from "./names.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Volume } from "./volume.ts";
-
-// Open libc for good, outside any test: the sanitizer would report a leak.
-openAllOfLibc();
 
 const BLOCK = 4096;
 
@@ -81,8 +78,7 @@ Deno.test("docs/volumes.md lists every counter of a volume, and no other", () =>
 async function withVolume(
   run: (volume: Volume, store: Tally, reopened: () => Promise<Volume>) => Promise<void>,
 ): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "ublk-volume-" });
-  try {
+  await inFolder(async ({ folder }) => {
     await using store = new Tally();
     await Volume.create("v", { store, size: "64M" });
     for (const name of Object.keys(store.bytes)) store.bytes[name] = 0;
@@ -90,9 +86,7 @@ async function withVolume(
       Volume.open("v", { store, journal: `${folder}/j`, journalSize: "16M", seam: store.seam });
     await using volume = await open();
     await run(volume, store, open);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  });
 }
 
 /** Waits until the engine has taken over what the store has. */

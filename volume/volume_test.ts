@@ -8,27 +8,15 @@ import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
 import { StoreError } from "../store/store.ts";
 import { eachSeed } from "../tests/seeds.ts";
+import { inFolder } from "../tests/volumes/folders.ts";
 import { Dice } from "../uapi/dice.ts";
 import { ENOSPC, EROFS } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { openAllOfLibc } from "../uring/libc.ts";
 import { checkVolume } from "./check.ts";
 import { MACHINE } from "./seam.ts";
 import { Volume } from "./volume.ts";
 
-// Open libc for good, outside any test: the sanitizer would report a leak.
-openAllOfLibc();
-
 const BLOCK = 4096;
-
-async function inFolder(run: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "ublk-volume-" });
-  try {
-    await run(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 async function copyFolder(from: string, to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
@@ -49,7 +37,7 @@ async function byteAt(volume: Volume, offset: number): Promise<number> {
 }
 
 Deno.test("Volume + finds after opening again what was written, flushed, synced, trimmed", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const options = { store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" };
     await Volume.create("v", { store: options.store, size: "64M" });
     {
@@ -74,11 +62,11 @@ Deno.test("Volume + finds after opening again what was written, flushed, synced,
     const whole = new Uint8Array(300 * BLOCK);
     await volume.read(whole, 0);
     assertEquals(whole[299 * BLOCK], 1);
-  });
+  }, { onDisk: true });
 });
 
 Deno.test("Volume + refuses what is not whole blocks, and anything once it is closed", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const options = { store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" };
     await Volume.create("v", { store: options.store, size: "1M" });
     const volume = await Volume.open("v", options);
@@ -157,7 +145,7 @@ async function exercise(
 
 Deno.test("Volume + many operations at a time agree with a model", async (t) => {
   await eachSeed(t, 2, async (seed) => {
-    await inFolder(async (folder) => {
+    await inFolder(async ({ folder }) => {
       const dice = new Dice(seed);
       const options = {
         ...{ store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" },
@@ -170,12 +158,12 @@ Deno.test("Volume + many operations at a time agree with a model", async (t) => 
         await exercise(volume, model, dice, 300);
         await assertHolds(volume, model);
       }
-    });
+    }, { onDisk: true });
   });
 });
 
 Deno.test("Volume + a store in memory: chunks are fetched", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const store = new MemoryStore();
     const options = { store, journal: `${folder}/journal`, journalSize: "16M" };
     await Volume.create("v", { store, size: "4M", chunkSize: "64K" });
@@ -261,7 +249,7 @@ Deno.test("Volume + killed or without power at any operation, it keeps what was 
 });
 
 Deno.test("Volume + a reader sees the volume as it was, beside its writer", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const options = { store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" };
     const { store } = options;
     await Volume.create("v", { store, size: "1M" });
@@ -285,7 +273,7 @@ Deno.test("Volume + a reader sees the volume as it was, beside its writer", asyn
 });
 
 Deno.test("Volume + one process at a time has it, and only with its journal", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const store = `${folder}/store`;
     const options = { store, journal: `${folder}/journal`, journalSize: "16M" };
     await Volume.create("v", { store, size: "1M" });
@@ -356,7 +344,7 @@ Deno.test("Volume + a lease that is not renewed + no flush is answered, and anot
 for (const isThere of [false, true]) {
   const where = isThere ? "is given up" : "is gone";
   Deno.test(`Volume + its journal ${where} + it says how old it is, and what is missing at least`, async () => {
-    await inFolder(async (folder) => {
+    await inFolder(async ({ folder }) => {
       let time = 1000;
       const gate = Promise.withResolvers<void>();
       const begun = Promise.withResolvers<void>();
@@ -406,7 +394,7 @@ for (const isThere of [false, true]) {
 }
 
 Deno.test("Volume + a store that is away or full is waited for, and the journal has everything", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const store = new FaultyStore(new MemoryStore());
     const lines: string[] = [];
     const options = {
@@ -435,7 +423,7 @@ Deno.test("Volume + a store that is away or full is waited for, and the journal 
 
 Deno.test("Volume + a store that fails in all ways changes nothing that anybody sees", async (t) => {
   await eachSeed(t, 4, async (seed) => {
-    await inFolder(async (folder) => {
+    await inFolder(async ({ folder }) => {
       const dice = new Dice(seed);
       const store = new FaultyStore(new MemoryStore(), { dice });
       await Volume.create("v", { store, size: "1M", chunkSize: "512K" });
@@ -467,7 +455,7 @@ Deno.test("Volume + a store that fails in all ways changes nothing that anybody 
 });
 
 Deno.test("Volume + a full journal makes writes wait, or fail with ENOSPC", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const store = new FaultyStore(new MemoryStore());
     await Volume.create("v", { store, size: "64M" });
     for (const whenFull of ["error", "wait"] as const) {
@@ -500,7 +488,7 @@ Deno.test("Volume + a full journal makes writes wait, or fail with ENOSPC", asyn
 });
 
 Deno.test("Volume + a process that is killed loses nothing that was answered", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     const options = { store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" };
     await Volume.create("v", { store: options.store, size: "16M" });
     let last = 0;
@@ -541,5 +529,5 @@ Deno.test("Volume + a process that is killed loses nothing that was answered", a
       }
       last = Math.max(...words.filter((_, at) => at % (BLOCK / 4) === 0));
     }
-  });
+  }, { onDisk: true });
 });

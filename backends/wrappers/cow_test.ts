@@ -59,7 +59,7 @@ Deno.test("cow is a disk that starts as its base and leaves it alone", async (t)
 });
 
 Deno.test("cow takes the space of what was written, and gives it back when that is trimmed", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const { overlay, spec } = prepareOverlay(scratch);
   await using stack = await openStack(spec);
   await stack.backend.flush!();
@@ -75,7 +75,7 @@ Deno.test("cow takes the space of what was written, and gives it back when that 
 });
 
 Deno.test("cow copies nothing of a block that is written whole", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const { path, spec } = prepareOverlay(scratch);
   await using stack = await openStack(spec);
   // A base that has become too short can no longer be read.
@@ -87,7 +87,7 @@ Deno.test("cow copies nothing of a block that is written whole", async () => {
 });
 
 Deno.test("cow commits with a flush, and not before", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const { overlay, spec } = prepareOverlay(scratch);
   await using stack = await openStack(spec);
   const committed = () => Deno.readFileSync(overlay)[COMMITTED_AT];
@@ -98,7 +98,7 @@ Deno.test("cow commits with a flush, and not before", async () => {
 });
 
 Deno.test("cow + an overlay whose last flush failed + is resumed with what is committed", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const { base, overlay, spec } = prepareOverlay(scratch);
   {
     await using stack = await openStack(spec);
@@ -121,7 +121,7 @@ Deno.test("cow + an overlay whose last flush failed + is resumed with what is co
 });
 
 Deno.test("cow over a disk with Promises keeps writes to parts of a block from each other", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const inner = delay(asyncMemory(SIZE), { read: "1ms" });
   await using stack = await openStack(cow(inner, { file: `${scratch.path}/over` }));
   const { backend } = stack;
@@ -143,7 +143,7 @@ Deno.test("cow over a disk with Promises keeps writes to parts of a block from e
 });
 
 Deno.test("cow over a disk with Promises does not copy over what is written while it copies", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const inner = delay(asyncMemory(SIZE), { read: "5ms" });
   await using stack = await openStack(cow(inner, { file: `${scratch.path}/over` }));
   const part = fill(stack.backend, 1, 512, 512);
@@ -170,7 +170,7 @@ async function overGated(scratch: Scratch) {
 }
 
 Deno.test("cow keeps a buffer for as long as its base still fills it, though the overlay fails", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const { backend, overlay, letGo } = await overGated(scratch);
   await fill(backend, 1, BLOCK, BLOCK);
   // The file has become shorter, so its blocks cannot be read.
@@ -189,7 +189,7 @@ Deno.test("cow keeps a buffer for as long as its base still fills it, though the
 });
 
 Deno.test("cow that is closed writes no more, though its base answers late", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const { backend, overlay, letGo } = await overGated(scratch);
   await fill(backend, 1, BLOCK, BLOCK);
   const late = fill(backend, 2, 0, 512);
@@ -205,7 +205,7 @@ Deno.test("cow that is closed writes no more, though its base answers late", asy
 });
 
 Deno.test("cow lets two disks have one base", async () => {
-  using scratch = new Scratch();
+  using scratch = Scratch.inMemory();
   const { path, base } = prepareOverlay(scratch);
   const over = (name: string) =>
     cow(file(path, { readOnly: true }), { file: `${scratch.path}/${name}` });

@@ -10,6 +10,7 @@
 
 import { assertEquals } from "@std/assert";
 import { openAllOfLibc } from "../../uring/libc.ts";
+import { makeMemoryFolder } from "../../tests/scratch.ts";
 import { live, stackOf } from "../../tests/stacks/life.ts";
 import { STACKS, WRAPS } from "../../tests/stacks/wraps.ts";
 import { WRAPPERS } from "../wrappers.ts";
@@ -21,19 +22,10 @@ openAllOfLibc();
 /** The number of seeds per stack in an ordinary run. */
 const ROUNDS = 1;
 
-/** Makes a folder, in memory if this machine can: overlays are flushed often. */
-function makeFolder(): string {
-  try {
-    return Deno.makeTempDirSync({ dir: "/dev/shm", prefix: "ublk-stacks-" });
-  } catch {
-    return Deno.makeTempDirSync({ prefix: "ublk-stacks-" });
-  }
-}
-
 // This found a write-back cache that lost data which FUA had made durable, in 5 of 400 seeds.
 Deno.test("stacks keep what they answered, through every end", async (t) => {
   await eachSeed(t, ROUNDS * STACKS.length, async (seed) => {
-    const folder = makeFolder();
+    const folder = makeMemoryFolder("ublk-stacks-");
     try {
       await live(seed, folder);
     } catch (error) {

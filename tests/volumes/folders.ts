@@ -5,6 +5,7 @@
  */
 
 import { openAllOfLibc } from "../../uring/libc.ts";
+import { makeMemoryFolder } from "../scratch.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
 openAllOfLibc();
@@ -21,9 +22,18 @@ export interface VolumeFolders {
   readonly journalSize: string;
 }
 
-/** Runs a test in a folder that is removed. */
-export async function inFolder(run: (at: VolumeFolders) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir({ prefix: "ublk-volume-" });
+/**
+ * Runs a test in a folder that is removed.
+ *
+ * @param options `onDisk` puts it on a disk; otherwise it is in memory, where there is room
+ *   (`tests/scratch.ts` says which tests need a disk).
+ */
+export async function inFolder(
+  run: (at: VolumeFolders) => Promise<void>,
+  { onDisk = false }: { readonly onDisk?: boolean } = {},
+): Promise<void> {
+  const prefix = "ublk-volume-";
+  const folder = onDisk ? await Deno.makeTempDir({ prefix }) : makeMemoryFolder(prefix);
   try {
     const [store, journal] = [`${folder}/store`, `${folder}/journal`];
     await run({ folder, store, journal, journalSize: "16M" });
