@@ -217,7 +217,7 @@ Deno.test("Volume + killed or without power at any operation, it keeps what was 
         await Volume.create("v", { store, size: 32 * BLOCK, chunkSize: "64K" });
       }
       const options = { store, files, sizes, journal: "/journal", journalSize: "256K" };
-      const volume = await Volume.open("v", { ...options, patienceMs: 50 });
+      const volume = await Volume.open("v", { ...options, patienceMs: 1 });
       for (const [nth, may] of blocks.entries()) {
         const found = await byteAt(volume, nth * BLOCK);
         assert(may.has(found), `block ${nth} holds ${found}, and not ${[...may]}`);
