@@ -8,6 +8,7 @@ import type { Files } from "../files/port.ts";
 import { printable, shortened } from "../uapi/printable.ts";
 import { DirectoryStore } from "./directory.ts";
 import { MemoryStore } from "./memory.ts";
+import type { S3Credentials } from "./s3/credentials.ts";
 import { type Store, StoreError } from "./store.ts";
 
 /** Options of {@linkcode openStore}. */
@@ -24,15 +25,24 @@ export interface OpenStoreOptions {
    * @default false
    */
   readonly create?: boolean;
+  /**
+   * Credentials for a store in S3.
+   *
+   * @default Those of the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`), or those that
+   *   the AWS SDK finds: a profile, a container's, an instance's, single sign-on
+   */
+  readonly credentials?: S3Credentials;
 }
 
-const REMEDY = "use file:///FOLDER, the path of a folder, memory: or memory:NAME";
+const REMEDY =
+  "use file:///FOLDER, the path of a folder, s3://BUCKET/PREFIX, memory: or memory:NAME";
 
 /**
  * Opens a store.
  *
- * @param url `file:///srv/volumes`, a path (`/srv/volumes`, `./volumes`), `memory:` for a store of
- *   its own, or `memory:NAME` for one that is shared by all openers in this thread.
+ * @param url `file:///srv/volumes`, a path (`/srv/volumes`, `./volumes`), `s3://BUCKET/PREFIX`, perhaps
+ *   with `?endpoint=http://HOST:PORT&region=REGION&path-style=true`, `memory:` for a store of its own,
+ *   or `memory:NAME` for one that is shared by all openers in this thread.
  * @throws {StoreError} `refused` if there is no such store, or none of that kind.
  *
  * @example
@@ -59,8 +69,11 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
         throw refused(url, "has a name of other characters than letters, digits and ._-");
       }
       return new MemoryStore(rest === "" ? undefined : rest);
-    case "s3":
-      throw refused(url, "is of a kind that comes later");
+    case "s3": {
+      // What it is made of is loaded only for those who use it.
+      const { S3Store } = await import("./s3/store.ts");
+      return S3Store.open(url, options);
+    }
     default:
       throw refused(url, `has the unknown scheme ${scheme}:`, "; a path begins with / or ./");
   }

@@ -10,6 +10,7 @@ import { CrashableMachine } from "../files/crashable_machine.ts";
 import { Scratch } from "../tests/scratch.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { openStore } from "./open.ts";
+import { FakeS3 } from "./s3/fake.ts";
 import { StoreError } from "./store.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -46,6 +47,17 @@ Deno.test("openStore + memory: is a store of its own, memory:NAME is shared", as
   assertEquals((await two.get("a"))?.bytes, ONE);
 });
 
+Deno.test("openStore + s3: opens a store in S3", async () => {
+  await using server = new FakeS3();
+  const credentials = { accessKeyId: "AK", secretAccessKey: "secret" };
+  await using store = await openStore(server.url, { credentials });
+  assertEquals(store.url, "s3://bucket/some/prefix");
+  await store.putIfAbsent("a", ONE);
+  assertEquals(server.objects.get("some/prefix/a"), ONE);
+  const error = await assertRejects(() => openStore("s3://key:secret@bucket"), StoreError);
+  assert(!error.message.includes("secret"), error.message);
+});
+
 Deno.test("openStore + makes a folder only if asked", async () => {
   const files = new CrashableProcess(new CrashableMachine(1));
   const words = await refusal("/srv/volumes", { files });
@@ -64,7 +76,6 @@ Deno.test("openStore + makes a folder only if asked", async () => {
 
 Deno.test("openStore + refuses other URLs in one line that says which there are", async () => {
   const cases: Readonly<Record<string, string>> = {
-    "s3://bucket/x": "comes later",
     "http://me:secret@host/x": "unknown scheme http:",
     "c:volumes": "begins with / or ./",
     "file:volumes": "no absolute path",
@@ -80,7 +91,12 @@ Deno.test("openStore + refuses other URLs in one line that says which there are"
   for (const [url, words] of Object.entries(cases)) {
     const line = await refusal(url);
     assert(line.includes(words), line);
-    assert(line.includes("use file:///FOLDER, the path of a folder, memory: or memory:NAME"), line);
+    assert(
+      line.includes(
+        "use file:///FOLDER, the path of a folder, s3://BUCKET/PREFIX, memory: or memory:NAME",
+      ),
+      line,
+    );
     assert(!line.includes("secret"), line);
   }
 });

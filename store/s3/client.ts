@@ -1,0 +1,222 @@
+/**
+ * One signed request to a bucket, and its whole answer. Neither tries again, nor judges the answer.
+ *
+ * `aws4fetch` signs, `fetch` sends. A request that changes something has a connection of its own: on one
+ * that was used before, Deno sends a request a second time if the connection breaks off, even if a part
+ * of the answer has come. The body is not part of the signature, because SHA-256 takes
+ * longer than the rest of a request: a signed CRC-32 of it is.
+ *
+ * @module
+ */
+
+import { AwsV4Signer } from "aws4fetch";
+import { printable, shortened } from "../../uapi/printable.ts";
+import { StoreError } from "../store.ts";
+import type { CredentialSource } from "./credentials.ts";
+import type { S3Place } from "./place.ts";
+import { Slots } from "./slots.ts";
+
+/** Requests at a time. Each may hold a chunk in memory. */
+const CONNECTIONS = 16;
+/** Time in which an answer must begin, and then go on, in milliseconds. */
+const ANSWER_MS = 20_000;
+/** The slowest line on which a body may be sent, in bytes per millisecond. */
+const SLOWEST = 64;
+
+/** A request. */
+export interface S3Request {
+  /** The method. */
+  readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
+  /** The key; empty for the bucket itself. */
+  readonly key: string;
+  /** The query. */
+  readonly query?: Readonly<Record<string, string>>;
+  /** Headers besides those of the signature. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The body. */
+  readonly body?: Uint8Array<ArrayBuffer>;
+  /** The request in words, for errors. */
+  readonly where: string;
+  /** Ends it early. */
+  readonly signal?: AbortSignal;
+}
+
+/** An answer. */
+export interface S3Answer {
+  /** The status. */
+  readonly status: number;
+  /** The headers. */
+  readonly headers: Headers;
+  /** The body: as many bytes as the headers say. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** No answer came, or a part of one. */
+export class NoAnswerError extends StoreError {
+  /** The store may have done what was asked for. */
+  readonly mayBeDone: boolean;
+
+  /** @param words As of a {@linkcode StoreError}. */
+  constructor(words: string, mayBeDone: boolean) {
+    super("unavailable", words);
+    this.mayBeDone = mayBeDone;
+  }
+}
+
+/** The parts of a {@linkcode S3Client}. */
+export interface S3ClientParts {
+  /** The bucket. */
+  readonly place: S3Place;
+  /** Gives credentials. */
+  readonly credentials: CredentialSource;
+  /**
+   * Time in which an answer must begin, and then go on, in milliseconds.
+   *
+   * @default 20_000
+   */
+  readonly answerMs?: number;
+}
+
+/** Sends requests to a bucket. */
+export class S3Client implements Disposable {
+  readonly #parts: S3ClientParts;
+  readonly #slots = new Slots(CONNECTIONS);
+  readonly #reads = Deno.createHttpClient({ poolMaxIdlePerHost: CONNECTIONS, http2: false });
+  readonly #changes = Deno.createHttpClient({ poolMaxIdlePerHost: 0, http2: false });
+  /** Keys of signatures, which hold for a day. */
+  readonly #keys = new Map<string, ArrayBuffer>();
+
+  /** Connects to nothing yet. */
+  constructor(parts: S3ClientParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Sends a request.
+   *
+   * @throws {NoAnswerError} If no whole answer came.
+   * @throws {StoreError} `refused` if there are no credentials.
+   */
+  async send(request: S3Request): Promise<S3Answer> {
+    return await this.#slots.run(async () => {
+      const answer = await this.#send(request, false);
+      return hasExpired(answer) ? await this.#send(request, true) : answer;
+    }, request.signal);
+  }
+
+  /** Closes the connections. */
+  [Symbol.dispose](): void {
+    this.#reads.close();
+    this.#changes.close();
+  }
+
+  async #send(request: S3Request, renew: boolean): Promise<S3Answer> {
+    const { where, method, body, signal } = request;
+    const { url, headers } = await this.#signed(request, renew);
+    const { answerMs = ANSWER_MS } = this.#parts;
+    using limit = new Limit(signal);
+    const client = method === "GET" || method === "HEAD" ? this.#reads : this.#changes;
+    limit.allow(answerMs + (body?.length ?? 0) / SLOWEST);
+    try {
+      const response = await fetch(url, {
+        ...{ method, headers, body, signal: limit.signal, client },
+        // A redirect leads to another region, where the signature does not hold.
+        redirect: "manual",
+      });
+      const told = response.headers.get("content-length");
+      const length = told === null || method === "HEAD" ? undefined : Number(told);
+      const bytes = await readBody(response, length, () => limit.allow(answerMs));
+      if (length !== undefined && bytes.length !== length) {
+        throw new NoAnswerError(`${where}: ${bytes.length} of ${length} bytes came`, true);
+      }
+      return { status: response.status, headers: response.headers, bytes };
+    } catch (error) {
+      if (error instanceof NoAnswerError) throw error;
+      signal?.throwIfAborted();
+      if (limit.isOver) throw new NoAnswerError(`${where}: nothing came for ${answerMs} ms`, true);
+      throw lost(error, `${where} (${new URL(url).host})`);
+    }
+  }
+
+  async #signed({ method, key, query, headers, body }: S3Request, renew: boolean) {
+    const { place: { base, region }, credentials } = this.#parts;
+    const url = new URL(base + key);
+    for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
+    const signed = await new AwsV4Signer({
+      ...{ url: url.href, method, headers, body, region, service: "s3", cache: this.#keys },
+      ...await credentials(renew),
+    }).sign();
+    return { url: signed.url.href, headers: signed.headers };
+  }
+}
+
+/** The store says that credentials have ended. */
+function hasExpired({ status, bytes }: S3Answer): boolean {
+  return (status === 400 || status === 403) &&
+    /<Code>(ExpiredToken|TokenRefreshRequired)<\/Code>/.test(new TextDecoder().decode(bytes));
+}
+
+/** The error of a connection that was not made, or broke. */
+function lost(error: unknown, where: string): NoAnswerError {
+  let words = "";
+  for (let at = error; at instanceof Error; at = at.cause) words = at.message || words;
+  const isUnsent = words.includes("client error (Connect)");
+  const reason = words.replace(/^.*? for url \([^)]*\)( from \S+)?:? */s, "");
+  return new NoAnswerError(printable(shortened(`${where}: ${reason}`, 300)), !isUnsent);
+}
+
+/** Reads a body. @param came Called for each part. */
+async function readBody(
+  { body }: Response,
+  length: number | undefined,
+  came: () => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  let bytes = new Uint8Array(length ?? 0);
+  let filled = 0;
+  for await (const part of body ?? []) {
+    came();
+    if (filled + part.length > bytes.length) {
+      const larger = new Uint8Array(Math.max(2 * bytes.length, filled + part.length));
+      larger.set(bytes.subarray(0, filled));
+      bytes = larger;
+    }
+    bytes.set(part, filled);
+    filled += part.length;
+  }
+  return filled === bytes.length ? bytes : bytes.slice(0, filled);
+}
+
+/** A limit of time for one request, which also ends with its caller's signal. */
+class Limit implements Disposable {
+  /** Some time is over. */
+  isOver = false;
+  readonly #inner = new AbortController();
+  readonly #outer: AbortSignal | undefined;
+  readonly #end = () => this.#inner.abort(this.#outer!.reason);
+  #timer: ReturnType<typeof setTimeout> | undefined = undefined;
+
+  constructor(outer: AbortSignal | undefined) {
+    this.#outer = outer;
+    if (outer?.aborted) this.#end();
+    else outer?.addEventListener("abort", this.#end);
+  }
+
+  /** Ends the request. */
+  get signal(): AbortSignal {
+    return this.#inner.signal;
+  }
+
+  /** Allows so many milliseconds from now on. */
+  allow(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.isOver = true;
+      this.#inner.abort();
+    }, ms);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#outer?.removeEventListener("abort", this.#end);
+  }
+}

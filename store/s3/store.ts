@@ -1,0 +1,426 @@
+/**
+ * A store in a bucket of S3, or of what speaks its protocol.
+ *
+ * | call          | request                                  | an answer that was lost               |
+ * | ------------- | ---------------------------------------- | ------------------------------------- |
+ * | `get`, `list` | GET                                      | is asked for again                    |
+ * | `putIfAbsent` | PUT, `If-None-Match: *`                  | the object is read and compared       |
+ * | `replace`     | PUT, `If-Match`                          | the object is read and compared       |
+ * | `delete`      | DELETE                                   | the object is looked for; if there is |
+ * |               |                                          | one, it may be another: an error      |
+ *
+ * What may pass is tried again with pauses, within a bound. A put is sent a second time only with the
+ * same bytes and the same condition, so that at most one of both counts, whichever arrives first.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { crc32 } from "node:zlib";
+import { checkName, checkPrefix, isName } from "../names.ts";
+import { checkRange } from "../ranges.ts";
+import { Backoff, isTransient } from "../retry.ts";
+import {
+  type ByteRange,
+  type ListedObject,
+  type Store,
+  type StoredObject,
+  StoreError,
+  type StoreTerms,
+  type Version,
+} from "../store.ts";
+import { NoAnswerError, type S3Answer, S3Client } from "./client.ts";
+import { type CredentialSource, credentialSource, type S3Credentials } from "./credentials.ts";
+import { environment } from "./environment.ts";
+import { codeOf, failureOf, isAbsent, isUndone } from "./failure.ts";
+import { pageOf } from "./list.ts";
+import { placeOf, type S3Place } from "./place.ts";
+import { probeConditions } from "./probe.ts";
+
+/** How long something is tried again, in milliseconds. */
+const TRY_MS = 15_000;
+/** Bytes that came damaged so often in a row are damaged in the store. */
+const DAMAGED = 3;
+/** The form of versions: a strong entity tag. */
+const TAG = /^"[^"]+"$/;
+
+/** Options of {@linkcode S3Store.open}. */
+export interface S3StoreOptions {
+  /**
+   * Credentials.
+   *
+   * @default Those of the environment, or what the AWS SDK finds
+   */
+  readonly credentials?: S3Credentials;
+  /**
+   * No attempt begins later than this, in milliseconds after the first.
+   *
+   * @default 15_000
+   */
+  readonly tryMs?: number;
+  /**
+   * The time in which an answer must begin, and then go on, in milliseconds.
+   *
+   * @default 20_000
+   */
+  readonly answerMs?: number;
+}
+
+/** Bytes came that the store itself says are others. */
+class WrongSumError extends StoreError {}
+
+/** The condition of a put: the object is not there, or has a version. */
+type Condition = { readonly version: Version | undefined };
+
+/**
+ * A store in S3.
+ *
+ * @example
+ * ```ts ignore
+ * import { S3Store } from "./store.ts";
+ *
+ * await using store = S3Store.open("s3://bucket/volumes?endpoint=http://127.0.0.1:9000");
+ * await store.putIfAbsent("a/1", new Uint8Array([1, 2, 3]));
+ * ```
+ */
+export class S3Store implements Store {
+  readonly url: string;
+  readonly #place: S3Place;
+  readonly #client: S3Client;
+  readonly #tryMs: number;
+
+  private constructor(place: S3Place, credentials: CredentialSource, options: S3StoreOptions) {
+    this.url = place.url;
+    this.#place = place;
+    this.#client = new S3Client({ place, credentials, answerMs: options.answerMs });
+    this.#tryMs = options.tryMs ?? TRY_MS;
+  }
+
+  /**
+   * Opens a store. Nothing is asked of it yet.
+   *
+   * @param url `s3://BUCKET/PREFIX?endpoint=…&region=…&path-style=…`
+   * @throws {StoreError} `refused` if the URL is wrong.
+   */
+  static open(url: string, options: S3StoreOptions = {}): S3Store {
+    const place = placeOf(url, environment);
+    return new S3Store(place, credentialSource(options.credentials, environment), options);
+  }
+
+  async get(
+    name: string,
+    { range, signal }: StoreTerms & { range?: ByteRange } = {},
+  ): Promise<StoredObject | undefined> {
+    checkName(name);
+    signal?.throwIfAborted();
+    const where = this.#where("get", name);
+    if (range !== undefined) return await this.#range(name, range, where, signal);
+    let damaged = 0;
+    return await this.#tried(signal, async () => {
+      try {
+        return await this.#whole(name, where, signal);
+      } catch (error) {
+        if (!(error instanceof WrongSumError) || ++damaged < DAMAGED) throw error;
+        throw new StoreError("corrupt", error.message);
+      }
+    });
+  }
+
+  async putIfAbsent(
+    name: string,
+    bytes: Uint8Array<ArrayBuffer>,
+    { signal }: StoreTerms = {},
+  ): Promise<Version | undefined> {
+    checkName(name);
+    signal?.throwIfAborted();
+    return await this.#put("put", name, bytes, { version: undefined }, signal);
+  }
+
+  async replace(
+    name: string,
+    bytes: Uint8Array<ArrayBuffer>,
+    version: Version,
+    { signal }: StoreTerms = {},
+  ): Promise<Version | undefined> {
+    checkName(name);
+    signal?.throwIfAborted();
+    // No object has such a version, and stores take an empty one for no condition.
+    if (!TAG.test(version)) return undefined;
+    return await this.#put("replace", name, bytes, { version }, signal);
+  }
+
+  async *list(prefix: string, { signal }: StoreTerms = {}): AsyncIterable<ListedObject> {
+    checkPrefix(prefix);
+    signal?.throwIfAborted();
+    const where = this.#where("list", prefix);
+    let token: string | undefined = undefined;
+    do {
+      const next: string | undefined = token;
+      const page = await this.#tried(signal, async () => {
+        const answer = await this.#client.send({
+          ...{ method: "GET", key: "", where, signal },
+          query: {
+            ...{ "list-type": "2", "encoding-type": "url", prefix: this.#place.prefix + prefix },
+            ...(next === undefined ? {} : { "continuation-token": next }),
+          },
+        });
+        if (answer.status !== 200) throw failureOf(answer, where);
+        return pageOf(answer, where);
+      });
+      for (const { key, size } of page.entries) {
+        const name = key.slice(this.#place.prefix.length);
+        if (key.startsWith(this.#place.prefix) && isName(name)) yield { name, size };
+      }
+      token = page.next;
+    } while (token !== undefined);
+  }
+
+  async delete(name: string, { signal }: StoreTerms = {}): Promise<void> {
+    checkName(name);
+    signal?.throwIfAborted();
+    const where = this.#where("delete", name);
+    let isUnsure = false;
+    await this.#tried(signal, async () => {
+      if (isUnsure) {
+        if (await this.#whole(name, where, signal) === undefined) return;
+        // It may have been deleted, and made again by somebody else, whom a second request would hit.
+        throw new StoreError(
+          "refused",
+          `${where}: the store did not say whether it has deleted the object, and there is one; ` +
+            "run the command again",
+        );
+      }
+      const answer = await this.#changed(
+        () => this.#client.send({ method: "DELETE", key: this.#key(name), where, signal }),
+        () => isUnsure = true,
+      );
+      if (answer.status === 200 || answer.status === 204 || isAbsent(answer)) return;
+      throw failureOf(answer, where);
+    });
+  }
+
+  /**
+   * Tries whether the store keeps conditions of writes. Some ignore them, and two writers would then
+   * overwrite each other.
+   *
+   * @throws {StoreError} `refused` if it does not.
+   */
+  async verify({ signal }: StoreTerms = {}): Promise<void> {
+    const where = this.#where("try conditional writes", "");
+    await probeConditions({
+      where,
+      put: (name, bytes, headers) =>
+        this.#tried(signal, async () => {
+          const answer = await this.#sendPut(name, bytes, headers, where, signal);
+          if (answer.status === 429 || answer.status >= 500) throw failureOf(answer, where);
+          return answer;
+        }),
+      get: (name) => this.#tried(signal, () => this.#whole(name, where, signal)),
+      delete: async (name) => {
+        await this.#client.send({ method: "DELETE", key: this.#key(name), where, signal });
+      },
+    });
+  }
+
+  /** Closes the connections. */
+  // deno-lint-ignore require-await -- what throws here must reject
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client[Symbol.dispose]();
+  }
+
+  #key(name: string): string {
+    return this.#place.prefix + name;
+  }
+
+  #where(verb: string, name: string): string {
+    return `${verb} ${name === "" ? "" : `${name} `}in ${this.url}`;
+  }
+
+  /** A whole object, once. @throws {WrongSumError} */
+  async #whole(
+    name: string,
+    where: string,
+    signal: AbortSignal | undefined,
+  ): Promise<StoredObject | undefined> {
+    const answer = await this.#client.send({
+      ...{ method: "GET", key: this.#key(name), where, signal },
+      headers: { "x-amz-checksum-mode": "ENABLED" },
+    });
+    if (isAbsent(answer)) return undefined;
+    if (answer.status !== 200) throw failureOf(answer, where);
+    const { bytes, headers } = answer;
+    const sum = headers.get("x-amz-checksum-crc32");
+    // The sum of an object of several parts is one of their sums.
+    if (sum !== null && !sum.includes("-") && sum !== sumOf(bytes)) {
+      throw new WrongSumError(
+        "unavailable",
+        `${where}: the bytes that came have another sum than the store says; it or the way is bad`,
+      );
+    }
+    return { bytes, version: tagOf(answer, where), size: bytes.length };
+  }
+
+  async #range(
+    name: string,
+    range: ByteRange,
+    where: string,
+    signal: AbortSignal | undefined,
+  ): Promise<StoredObject | undefined> {
+    checkRange(range, Infinity, where);
+    const { offset, length } = range;
+    return await this.#tried(signal, async () => {
+      const answer = await this.#client.send({
+        ...{ method: "GET", key: this.#key(name), where, signal },
+        headers: { range: `bytes=${offset}-${offset + length - 1}` },
+      });
+      if (isAbsent(answer)) return undefined;
+      if (answer.status === 416) {
+        checkRange(range, await this.#size(name, where, signal), where);
+        throw new StoreError("unavailable", `${where}: the object has become longer meanwhile`);
+      }
+      if (answer.status === 200) {
+        throw new StoreError(
+          "refused",
+          `${where}: the whole object came instead of a range; use a store that knows ranges`,
+        );
+      }
+      if (answer.status !== 206) throw failureOf(answer, where);
+      const [, from, to, total] =
+        /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.headers.get("content-range") ?? "")?.map(Number) ??
+          [];
+      const { bytes } = answer;
+      const isRight = from === offset && to === Math.min(offset + length, total) - 1 &&
+        bytes.length === to - from + 1;
+      if (!isRight) {
+        throw new StoreError("unavailable", `${where}: another range came than was asked for`);
+      }
+      checkRange(range, total, where);
+      return { bytes, version: "", size: total };
+    });
+  }
+
+  async #size(name: string, where: string, signal: AbortSignal | undefined): Promise<number> {
+    const key = this.#key(name);
+    const answer = await this.#client.send({ method: "HEAD", key, where, signal });
+    const length = answer.headers.get("content-length");
+    if (answer.status !== 200 || length === null) throw failureOf(answer, where);
+    return Number(length);
+  }
+
+  async #put(
+    verb: string,
+    name: string,
+    bytes: Uint8Array<ArrayBuffer>,
+    { version }: Condition,
+    signal: AbortSignal | undefined,
+  ): Promise<Version | undefined> {
+    const where = this.#where(verb, name);
+    const condition: Record<string, string> = version === undefined
+      ? { "if-none-match": "*" }
+      : { "if-match": version };
+    let isUnsure = false;
+    return await this.#tried(signal, async () => {
+      if (isUnsure) {
+        const found = await this.#whole(name, where, signal);
+        if (found !== undefined && Buffer.compare(found.bytes, bytes) === 0) {
+          return found.version;
+        }
+        // An earlier request of ours may still arrive. With the same condition it then fails, or
+        // does what the next one would.
+        if (found?.version !== version) return undefined;
+      }
+      const answer = await this.#changed(
+        () => this.#sendPut(name, bytes, condition, where, signal),
+        () => isUnsure = true,
+      );
+      if (answer.status === 200) return tagOf(answer, where);
+      if (answer.status === 412 || version !== undefined && isAbsent(answer)) {
+        if (!isUnsure) return undefined;
+        throw new StoreError("unavailable", `${where}: an earlier request of ours may have won`);
+      }
+      if (answer.status === 409) {
+        // Somebody else is at the same object, and nobody has won yet.
+        isUnsure = true;
+        throw new StoreError("unavailable", `${where}: 409 ${codeOf(answer)}; others write to it`);
+      }
+      throw failureOf(answer, where);
+    });
+  }
+
+  async #sendPut(
+    name: string,
+    body: Uint8Array<ArrayBuffer>,
+    condition: Readonly<Record<string, string>>,
+    where: string,
+    signal?: AbortSignal,
+  ): Promise<S3Answer> {
+    return await this.#client.send({
+      ...{ method: "PUT", key: this.#key(name), body, where, signal },
+      headers: {
+        ...condition,
+        // Ceph verifies the sum only if it is told its name too.
+        "x-amz-sdk-checksum-algorithm": "CRC32",
+        "x-amz-checksum-crc32": sumOf(body),
+      },
+    });
+  }
+
+  /** Sends a request that changes something, and tells if nobody knows whether it has. */
+  async #changed(send: () => Promise<S3Answer>, unsure: () => void): Promise<S3Answer> {
+    try {
+      const answer = await send();
+      if (answer.status >= 300 && !isUndone(answer)) unsure();
+      return answer;
+    } catch (error) {
+      if (error instanceof NoAnswerError && error.mayBeDone) unsure();
+      throw error;
+    }
+  }
+
+  /** Tries something until it succeeds, cannot get better, or the time is over. */
+  async #tried<T>(signal: AbortSignal | undefined, attempt: () => Promise<T>): Promise<T> {
+    const end = performance.now() + this.#tryMs;
+    const backoff = new Backoff();
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        signal?.throwIfAborted();
+        const ms = backoff.next();
+        if (!isTransient(error) || performance.now() + ms > end) throw error;
+        await pause(ms, signal);
+      }
+    }
+  }
+}
+
+/** The entity tag of an answer, as a version. */
+function tagOf({ headers }: S3Answer, where: string): Version {
+  const tag = headers.get("etag") ?? "";
+  if (TAG.test(tag)) return tag;
+  throw new StoreError(
+    "refused",
+    `${where}: the answer has no strong ETag, by which a change would be noticed; ` +
+      "use a store that has them, and no proxy that rewrites answers",
+  );
+}
+
+/** The sum of bytes, as S3 writes it. */
+function sumOf(bytes: Uint8Array): string {
+  const sum = new Uint8Array(4);
+  new DataView(sum.buffer).setUint32(0, crc32(bytes) >>> 0);
+  return sum.toBase64();
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const end = () => reject(signal!.reason);
+  signal?.addEventListener("abort", end, { once: true });
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
+  }
+}

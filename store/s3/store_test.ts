@@ -1,0 +1,335 @@
+/**
+ * The store in S3 against a server that fails as told.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { openAllOfLibc } from "../../uring/libc.ts";
+import { checkStoreConformance } from "../conformance.ts";
+import { type Store, StoreError, type StoreFault } from "../store.ts";
+import { FakeS3 } from "./fake.ts";
+import type { FakeFault } from "./fake_faults.ts";
+import { S3Store } from "./store.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+openAllOfLibc();
+
+const credentials = { accessKeyId: "AK", secretAccessKey: "a-secret-of-the-test" };
+const A = new TextEncoder().encode("the bytes of a");
+const B = new TextEncoder().encode("the bytes of b");
+
+/** Opens a store, with little patience. */
+function opened(server: FakeS3, tryMs = 5000, answerMs = 300): S3Store {
+  return S3Store.open(server.url, { credentials, tryMs, answerMs });
+}
+
+/** Gives the first requests faults, one after the other. */
+function inTurn(...faults: (FakeFault | undefined)[]): FakeS3["faults"] {
+  return () => faults.shift();
+}
+
+/** Gives the first puts faults, one after the other. */
+function ofPuts(...faults: (FakeFault | undefined)[]): FakeS3["faults"] {
+  return ({ method }) => method === "PUT" ? faults.shift() : undefined;
+}
+
+/** The failure of a call. */
+async function failure(call: () => Promise<unknown>, fault: StoreFault): Promise<string> {
+  const error = await assertRejects(call, StoreError);
+  assertEquals(error.fault, fault, error.message);
+  assert(!error.message.includes("\n"), error.message);
+  assert(!error.message.includes(credentials.secretAccessKey), error.message);
+  return error.message;
+}
+
+Deno.test("S3Store conforms", async () => {
+  await using server = new FakeS3();
+  await checkStoreConformance(() => Promise.resolve(opened(server)));
+});
+
+Deno.test("S3Store conforms with lists of many pages, and without a prefix", async () => {
+  await using server = new FakeS3(2);
+  const url = server.url.replace("/some/prefix", "");
+  await checkStoreConformance(() => Promise.resolve(S3Store.open(url, { credentials })));
+});
+
+Deno.test("S3Store.list + leaves out what no store has put", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  await store.putIfAbsent("a/b", A);
+  for (const key of ["some/prefix/", "some/prefix/x y", "some/prefix/.tmp-probe", "some/other"]) {
+    server.objects.set(key, A);
+  }
+  assertEquals(await Array.fromAsync(store.list("")), [{ name: "a/b", size: A.length }]);
+});
+
+const REFUSED: Readonly<Partial<Record<FakeFault, readonly [StoreFault, string]>>> = {
+  "denied": ["refused", "403 AccessDenied; let the key read, write"],
+  "wrong key": ["refused", "check the secret key"],
+  "expired": ["refused", "get new credentials"],
+  "no bucket": ["refused", "404 NoSuchBucket; make the bucket"],
+  "404 of a proxy": ["refused", "check the endpoint"],
+  "other region": ["refused", "give ?region=eu-central-1"],
+  "clock": ["refused", "set the clock"],
+  "507": ["full", "make room"],
+  "quota": ["full", "make room"],
+  "501": ["refused", "conditional writes"],
+};
+
+Deno.test("S3Store + what does not pass is one line with a remedy, at once", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  await store.putIfAbsent("a", A);
+  for (const [fault, [kind, words]] of Object.entries(REFUSED)) {
+    server.faults = () => fault as FakeFault;
+    const calls = {
+      get: () => store.get("a"),
+      range: () => store.get("a", { range: { offset: 0, length: 2 } }),
+      put: () => store.putIfAbsent("b", B),
+      replace: () => store.replace("a", B, '"1"'),
+      list: () => Array.fromAsync(store.list("")),
+      delete: () => store.delete("a"),
+      verify: () => store.verify(),
+    };
+    for (const [name, call] of Object.entries(calls)) {
+      const before = server.log.length;
+      const line = await failure(call, kind);
+      assert(line.includes(words), `${name}: ${line}`);
+      // Credentials that have ended are asked for anew; the probe also cleans up.
+      const most = (fault === "expired" ? 2 : 1) * (name === "verify" ? 2 : 1);
+      assertEquals(server.log.length - before, most, `${name} ${fault}`);
+    }
+  }
+});
+
+const PASSING: readonly FakeFault[] = ["429", "500", "503", "reset", "hang", "short"];
+
+Deno.test("S3Store + what passes is tried again, and then it is an error", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  await store.putIfAbsent("a", A);
+  for (const fault of PASSING) {
+    const reads = {
+      get: async () => assertEquals((await store.get("a"))?.bytes, A),
+      range: async () =>
+        assertEquals(
+          (await store.get("a", { range: { offset: 4, length: 5 } }))?.bytes,
+          A.slice(4, 9),
+        ),
+      list: async () => assertEquals((await Array.fromAsync(store.list(""))).length, 1),
+    };
+    for (const [name, read] of Object.entries(reads)) {
+      server.faults = inTurn(fault, fault);
+      await read().catch((error) => assert(false, `${name} ${fault}: ${error}`));
+    }
+  }
+  await using hasty = opened(server, 200);
+  server.faults = () => "500";
+  await failure(() => hasty.get("a"), "unavailable");
+  server.faults = () => "hang";
+  assert((await failure(() => hasty.get("a"), "unavailable")).includes("nothing came for"));
+});
+
+/** Faults of which nobody knows whether the request was carried out, and whether it was. */
+const UNSURE: readonly (readonly [FakeFault, boolean])[] = [
+  ["reset", false],
+  ["reset after", true],
+  ["hang", false],
+  ["hang after", true],
+  ["500", false],
+  ["500 after", true],
+];
+
+Deno.test("S3Store.putIfAbsent + finds out about a lost answer", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  for (const [fault, isDone] of UNSURE) {
+    const name = `one/${fault.replace(" ", "-")}`;
+    server.faults = inTurn(fault);
+    server.log.length = 0;
+    const version = await store.putIfAbsent(name, A);
+    assertEquals(version, (await store.get(name))?.version, fault);
+    const methods = server.log.map((line) => line.split(" ")[0]).slice(0, -1);
+    assertEquals(methods, isDone ? ["PUT", "GET"] : ["PUT", "GET", "PUT"], fault);
+    // It was somebody else who has put it.
+    const taken = `${name}-taken`;
+    server.objects.set(`some/prefix/${taken}`, B);
+    server.faults = inTurn(fault);
+    assertEquals(await store.putIfAbsent(taken, A), undefined, fault);
+    assertEquals((await store.get(taken))?.bytes, B);
+  }
+});
+
+Deno.test("S3Store.replace + finds out about a lost answer", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  for (const [fault, isDone] of UNSURE) {
+    const name = `one/${fault.replace(" ", "-")}`;
+    const version = await store.putIfAbsent(name, A);
+    server.faults = inTurn(fault);
+    server.log.length = 0;
+    const next = await store.replace(name, B, version!);
+    assertEquals(next, (await store.get(name))?.version, fault);
+    assert(next !== version && next !== undefined, fault);
+    const methods = server.log.map((line) => line.split(" ")[0]).slice(0, -1);
+    assertEquals(methods, isDone ? ["PUT", "GET"] : ["PUT", "GET", "PUT"], fault);
+    // Somebody else was faster.
+    server.faults = inTurn(fault);
+    assertEquals(await store.replace(name, A, version!), undefined, fault);
+    server.objects.delete(`some/prefix/${name}`);
+    server.faults = inTurn(fault);
+    assertEquals(await store.replace(name, A, next), undefined, fault);
+    assertEquals(await store.get(name), undefined);
+  }
+});
+
+Deno.test("S3Store + a read-back that comes damaged is no lost race", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  server.faults = inTurn("reset after", "flipped");
+  assert(await store.putIfAbsent("a", A) !== undefined);
+});
+
+Deno.test("S3Store + 412 after a lost answer may be our own success", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  // The request arrives after the look for it, so that the next one loses against it.
+  let late: Uint8Array<ArrayBuffer> | undefined = undefined;
+  server.faults = ({ number }) => {
+    if (number === 1) {
+      late = A;
+      return "reset";
+    }
+    if (number === 3) server.objects.set("some/prefix/a", late!);
+    return undefined;
+  };
+  assert(await store.putIfAbsent("a", A) !== undefined);
+  assertEquals(server.log.map((line) => line.split(" ")[0]), ["PUT", "GET", "PUT", "GET"]);
+});
+
+Deno.test("S3Store + 409 is decided by looking", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  server.faults = ofPuts("409");
+  const version = await store.putIfAbsent("a", A);
+  assert(version !== undefined);
+  server.faults = ofPuts("409");
+  assertEquals(await store.putIfAbsent("a", B), undefined);
+  server.faults = ofPuts("409", "409");
+  const next = await store.replace("a", B, version);
+  assertEquals((await store.get("a"))?.version, next);
+  assertEquals(await store.replace("a", A, version), undefined);
+});
+
+Deno.test("S3Store.delete + never deletes what may be somebody else's", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  for (const [fault, isDone] of UNSURE) {
+    await store.putIfAbsent("a", A);
+    server.faults = inTurn(fault);
+    if (isDone) await store.delete("a");
+    else {
+      const line = await failure(() => store.delete("a"), "refused");
+      assert(line.includes("did not say whether"), line);
+      assertEquals((await store.get("a"))?.bytes, A);
+      await store.delete("a");
+    }
+    assertEquals(await store.get("a"), undefined);
+    // Made again by another between the request and the look.
+    await store.putIfAbsent("a", A);
+    server.faults = ({ method }) => {
+      if (method === "GET") server.objects.set("some/prefix/a", B);
+      return method === "DELETE" ? "reset after" : undefined;
+    };
+    await failure(() => store.delete("a"), "refused");
+    assertEquals(server.objects.get("some/prefix/a"), B);
+    server.faults = undefined;
+    await store.delete("a");
+  }
+  await store.putIfAbsent("a", A);
+  server.faults = inTurn("503", "429");
+  await store.delete("a");
+  assertEquals(await store.get("a"), undefined);
+});
+
+Deno.test("S3Store.get + damaged bytes, other ranges and whole objects do not pass", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server, 1500);
+  await store.putIfAbsent("a", A);
+  server.faults = inTurn("flipped", "flipped");
+  assertEquals((await store.get("a"))?.bytes, A);
+  server.faults = () => "flipped";
+  assert((await failure(() => store.get("a"), "corrupt")).includes("another sum"));
+  const range = { offset: 4, length: 5 };
+  server.faults = inTurn("other range");
+  assertEquals((await store.get("a", { range }))?.bytes, A.slice(4, 9));
+  server.faults = () => "other range";
+  await failure(() => store.get("a", { range }), "unavailable");
+  server.faults = () => "whole";
+  assert((await failure(() => store.get("a", { range }), "refused")).includes("knows ranges"));
+  server.faults = () => "no tag";
+  assert((await failure(() => store.get("a"), "refused")).includes("ETag"));
+});
+
+Deno.test("S3Store.verify + finds a store that ignores conditions, and leaves nothing", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  await store.verify();
+  assertEquals(server.objects.size, 0);
+  const ignoring = (header: string): FakeS3["faults"] => ({ headers }) =>
+    headers.has(header) ? "conditions ignored" : undefined;
+  for (const header of ["if-match", "if-none-match"]) {
+    server.faults = ignoring(header);
+    const line = await failure(() => store.verify(), "refused");
+    assert(line.includes("two servers could overwrite"), line);
+    assertEquals(server.objects.size, 0);
+  }
+  server.faults = ofPuts("reset after", undefined, "500", "503");
+  await store.verify();
+  assertEquals(server.objects.size, 0);
+});
+
+Deno.test("S3Store + a signal ends a call while it waits", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server, 60_000, 60_000);
+  const calls: readonly ((store: Store, signal: AbortSignal) => Promise<unknown>)[] = [
+    (store, signal) => store.get("a", { signal }),
+    (store, signal) => store.putIfAbsent("a", A, { signal }),
+    (store, signal) => store.delete("a", { signal }),
+  ];
+  for (const fault of ["hang", "503"] as const) {
+    server.faults = () => fault;
+    for (const call of calls) {
+      const reason = new Error("enough");
+      const end = new AbortController();
+      const timer = setTimeout(() => end.abort(reason), 50);
+      const thrown = await call(store, end.signal).then(() => undefined, (error) => error);
+      clearTimeout(timer);
+      assertEquals(thrown, reason);
+    }
+  }
+});
+
+Deno.test("S3Store + at most 16 requests are under way", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server, 5000, 5000);
+  await store.putIfAbsent("a", A);
+  server.log.length = 0;
+  server.faults = () => "hang";
+  const end = new AbortController();
+  const { signal } = end;
+  const calls = Array.from({ length: 40 }, () => store.get("a", { signal }).catch(() => "ended"));
+  const from = performance.now();
+  while (server.log.length < 16 && performance.now() - from < 5000) await pause(10);
+  await pause(100);
+  assertEquals(server.log.length, 16);
+  end.abort();
+  assertEquals(await Promise.all(calls), Array(40).fill("ended"));
+  server.faults = undefined;
+  assertEquals((await store.get("a"))?.bytes, A);
+});
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
