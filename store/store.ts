@@ -108,6 +108,14 @@ export interface Store extends AsyncDisposable {
    * objects that must be fetched.
    */
   localPath?(name: string): string;
+  /**
+   * Tries whether the store keeps its part of this contract: that what must not be there, or must have
+   * a version, is not overwritten. Called when a volume is created or attached. A store without it needs no
+   * trial.
+   *
+   * @throws {StoreError} `refused` if it does not.
+   */
+  verify?(terms?: StoreTerms): Promise<void>;
 }
 
 /** Why a store failed. */

@@ -42,6 +42,7 @@ export async function createVolume(
   seam: Seam,
 ): Promise<Head> {
   const names = new ObjectNames(name);
+  await store.verify?.();
   const volume = seam.uuid();
   const time = seam.now();
   let manifest: Manifest = {

@@ -5,18 +5,17 @@
  */
 
 import type { Backend } from "../disk/backend.ts";
-import { type RealFile, realFiles } from "../files/real.ts";
 import { openStore } from "../store/open.ts";
-import { chunkOpener, loadMaps } from "./attach.ts";
+import { closeFd, eventFd } from "../uring/libc.ts";
+import { loadMaps } from "./attach.ts";
+import type { CachePlace } from "./cache/options.ts";
 import { stateOf } from "./committed.ts";
 import { VolumeCounters } from "./counters.ts";
-import { localPathOf } from "./device_store.ts";
 import { NO_UUID } from "./format/record.ts";
 import { VolumeMethods } from "./methods.ts";
 import { ObjectNames } from "./names.ts";
-import { FileChunks } from "./read/file_chunks.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
-import { ENGINE_SIZES } from "./sizes.ts";
+import { servedChunks } from "./served_chunks.ts";
 import { storeFailure } from "./store_like.ts";
 
 /** The options of a volume's disk that matter to a reader. */
@@ -25,6 +24,8 @@ export interface ReadOnlyDisk {
   readonly name: string;
   /** The URL or the folder of the store. */
   readonly store: string;
+  /** The cache's file; undefined for none. */
+  readonly cache?: CachePlace;
 }
 
 /**
@@ -40,10 +41,9 @@ export async function openReadOnly(options: ReadOnlyDisk): Promise<Backend> {
   }
 }
 
-async function open({ name, store: url }: ReadOnlyDisk): Promise<Backend> {
+async function open({ name, store: url, cache }: ReadOnlyDisk): Promise<Backend> {
   await using stack = new AsyncDisposableStack();
   const store = stack.use(await openStore(url));
-  const localPath = localPathOf(store);
   const names = new ObjectNames(name);
   const { head, manifest } = await stateOf(store, names);
   const maps = await loadMaps({ store, names, manifest });
@@ -54,14 +54,15 @@ async function open({ name, store: url }: ReadOnlyDisk): Promise<Backend> {
   ];
   const { blockSize, size } = manifest;
   const counters = new VolumeCounters();
-  const open = chunkOpener({
-    ...{ files: realFiles, volume: manifest.volume },
-    fdOf: (file) => (file as RealFile).fd,
-    pathOf: (chunk) => localPath(names.chunk(chunk)),
+  const wakeFd = eventFd();
+  stack.defer(() => closeFd(wakeFd));
+  const chunks = await servedChunks({
+    ...{ name, store: url, cache, manifest, epoch: head.epoch, wakeFd, report, stack },
+    objects: store.localPath?.(names.head).slice(0, -names.head.length),
   });
   const engine = new ReadOnlyEngine({
     ...{ blockSize, segmentSize: blockSize, fds: [], sums: [], maps, counters, report },
-    chunks: new FileChunks(open, ENGINE_SIZES.openChunks, blockSize),
+    ...{ chunks, wakeFd },
   });
   stack.defer(() => engine.close());
   const methods = stack.use(new VolumeMethods(engine, report));

@@ -30,6 +30,12 @@ export interface ReadOnlyParts {
   readonly chunks: ChunkReads;
   /** The volume's counters. */
   readonly counters: VolumeCounters;
+  /**
+   * The eventfd that tells that something has come for {@linkcode chunks}.
+   *
+   * @default None: they need no other thread
+   */
+  readonly wakeFd?: number;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -37,6 +43,7 @@ export interface ReadOnlyParts {
 /** Reads, and refuses everything that changes something. */
 export class ReadOnlyEngine implements Engine {
   readonly operations: number;
+  readonly wakeFd: number | undefined;
   readonly #parts: ReadOnlyParts;
   #host!: EngineHost;
   #requests!: Requests;
@@ -45,6 +52,7 @@ export class ReadOnlyEngine implements Engine {
   /** Takes over the parts. */
   constructor(parts: ReadOnlyParts) {
     this.#parts = parts;
+    this.wakeFd = parts.wakeFd;
     this.operations = MAX_PIECES + parts.chunks.operations;
   }
 

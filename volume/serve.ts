@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { EngineMemory } from "../disk/engine.ts";
 import { engineMemory } from "../disk/engine_memory.ts";
 import type { File } from "../files/port.ts";
 import { type RealFile, realFiles } from "../files/real.ts";
@@ -12,17 +11,10 @@ import { EIO } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { unpackError } from "../uapi/packed_error.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
-import { attachEngine, chunkOpener, enterRun } from "./attach.ts";
-import { openCacheFile } from "./cache/cache_file.ts";
-import { noCacheCounters } from "./cache/counters.ts";
-import { FetchBoard } from "./cache/fetch_board.ts";
-import { Fetcher } from "./cache/fetcher.ts";
-import type { FetchJob } from "./cache/messages.ts";
+import { attachEngine, enterRun } from "./attach.ts";
 import type { CachePlace } from "./cache/options.ts";
-import { CachedChunks } from "./read/cached_chunks.ts";
-import type { ChunkReads } from "./read/chunk_reads.ts";
 import { VolumeCounters } from "./counters.ts";
-import { CACHE_SIZES, ENGINE_SIZES } from "./sizes.ts";
+import { ENGINE_SIZES } from "./sizes.ts";
 import { Board, EngineSide, ORDER_STOP } from "./drain/board.ts";
 import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/messages.ts";
 import type { VolumeEngine } from "./engine.ts";
@@ -30,9 +22,8 @@ import { openSegments } from "./journal/files.ts";
 import { Lease } from "./lease.ts";
 import { Maps } from "./maps.ts";
 import { MACHINE } from "./seam.ts";
+import { servedChunks } from "./served_chunks.ts";
 import type { SizeRefusal } from "./size_refusal.ts";
-import { ObjectNames } from "./names.ts";
-import { FileChunks } from "./read/file_chunks.ts";
 
 /** How to open a volume. */
 export type ServeVolumeOptions = Omit<TakeOrder, "board" | "counters" | "lease" | "wakeFd"> & {
@@ -98,9 +89,10 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   for (const file of journal) stack.use(file);
   const side = new EngineSide(board, wakeFd);
   const report = (words: string) => console.error(words);
-  const chunks = cache === undefined
-    ? chunksInPlace(options.name, volume)
-    : await cachedChunks({ ...{ options, volume, cache, wakeFd, report, stack } });
+  const chunks = await servedChunks({
+    ...{ name: options.name, store: options.store, objects: volume.objects, cache },
+    ...{ manifest, epoch, wakeFd, report, stack },
+  });
   const { engine, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
     ...{ isDurableInStore, waitUs: WAIT_US, lease },
@@ -140,61 +132,6 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
 
 function refusedSize(name: string, refusal: SizeRefusal): UblkError {
   return new UblkError("VOLUME_STORE", { operation: `resize ${name}`, ...refusal, errno: EIO });
-}
-
-/** Chunks that are files of this machine. */
-function chunksInPlace(name: string, { manifest, objects }: TakenVolume): ChunkReads {
-  const { volume, blockSize } = manifest;
-  const names = new ObjectNames(name);
-  const pathOf = (chunk: number) => `${objects}${names.chunk(chunk)}`;
-  const open = chunkOpener({ files: realFiles, fdOf, volume, pathOf });
-  return new FileChunks(open, ENGINE_SIZES.openChunks, blockSize);
-}
-
-/** Chunks that are fetched by a thread of their own. */
-async function cachedChunks(
-  { options: { name, store }, volume: { manifest, epoch }, cache, wakeFd, report, stack }: {
-    readonly options: ServeVolumeOptions;
-    readonly volume: TakenVolume;
-    readonly cache: CachePlace;
-    readonly wakeFd: number;
-    readonly report: (words: string) => void;
-    readonly stack: AsyncDisposableStack;
-  },
-): Promise<ChunkReads> {
-  const { volume, blockSize } = manifest;
-  const { line, lines, writes } = CACHE_SIZES;
-  const memory = engineMemory(lines * line);
-  let chunks: CachedChunks | undefined = undefined;
-  // Memory that the kernel has not let go of may still be written to.
-  stack.defer(() => chunks?.isIdle === false ? undefined : memory[Symbol.dispose]());
-  const board = new FetchBoard();
-  const job = { store, name, memory: placeOfMemory(memory), line, wakeFd };
-  stack.use(await Fetcher.start(board, job));
-  const counters = noCacheCounters();
-  const file = openCacheFile({
-    ...{
-      ...cache,
-      line,
-      writes,
-      files: realFiles,
-      volume,
-      epoch,
-      manifest,
-      fdOf,
-      counters,
-      report,
-    },
-    allocate: engineMemory,
-  });
-  return chunks = new CachedChunks({
-    ...{ blockSize, volume, memory, board, file, counters, report, sizes: CACHE_SIZES },
-    asked: () => board.wake(),
-  });
-}
-
-function placeOfMemory({ address, bytes }: EngineMemory): FetchJob["memory"] {
-  return { address, bytes: bytes.length };
 }
 
 /** The drain's thread. */

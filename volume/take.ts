@@ -79,6 +79,7 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
   const { store, name, files, folder } = options;
   using stack = new DisposableStack();
   stack.use(lockFolder(files, folder));
+  await store.verify?.();
   const waitedFor = await waitForWriter(options);
   let identity: JournalIdentity | undefined = undefined;
   let lost: LostJournal | undefined = undefined;

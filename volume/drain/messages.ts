@@ -63,8 +63,8 @@ export interface TakenVolume {
   readonly from: JournalEnd;
   /** The loss, if the journal was given up. */
   readonly lost?: LostJournal;
-  /** The folder in which the store's objects are files, with a slash. */
-  readonly objects: string;
+  /** The folder in which the store's objects are files, with a slash; undefined if they are none. */
+  readonly objects?: string;
 }
 
 /** From the drain's thread. */

@@ -12,7 +12,6 @@ import type { Store } from "../../store/store.ts";
 import { packError } from "../../uapi/packed_error.ts";
 import { signalEventFd } from "../../uring/libc.ts";
 import { readRun } from "../committed.ts";
-import { localPathOf } from "../device_store.ts";
 import { openSegments } from "../journal/files.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import { Lease } from "../lease.ts";
@@ -42,7 +41,6 @@ let held: { store: Store; taken: Taken; lease: Lease; order: TakeOrder } | undef
 
 async function take(order: TakeOrder): Promise<void> {
   const store = await openStore(order.store);
-  const localPath = localPathOf(store);
   const lease = new Lease(order.leaseMs, MACHINE.elapsed, order.lease);
   const taken = await takeVolume({ ...order, store, files: realFiles, seam: MACHINE, lease });
   const { committed, identity, paths, from, lost } = taken;
@@ -53,7 +51,7 @@ async function take(order: TakeOrder): Promise<void> {
     runs.push({ length, blocks, counts, places });
   }
   held = { store, taken, lease, order };
-  const objects = localPath(names.head).slice(0, -names.head.length);
+  const objects = store.localPath?.(names.head).slice(0, -names.head.length);
   scope.postMessage({
     type: "taken",
     volume: { ...{ manifest, runs, epoch, identity, paths, from, lost, objects } },

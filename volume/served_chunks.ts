@@ -1,0 +1,96 @@
+/**
+ * Reading of chunks for a thread that serves a disk: in place if they are files of this machine, or
+ * through a cache, for which a thread of its own fetches.
+ *
+ * @module
+ */
+
+import type { EngineMemory } from "../disk/engine.ts";
+import { engineMemory } from "../disk/engine_memory.ts";
+import type { File } from "../files/port.ts";
+import { type RealFile, realFiles } from "../files/real.ts";
+import { chunkOpener } from "./attach.ts";
+import { openCacheFile } from "./cache/cache_file.ts";
+import { noCacheCounters } from "./cache/counters.ts";
+import { FetchBoard } from "./cache/fetch_board.ts";
+import { Fetcher } from "./cache/fetcher.ts";
+import type { FetchJob } from "./cache/messages.ts";
+import type { CachePlace } from "./cache/options.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { ObjectNames } from "./names.ts";
+import { CachedChunks } from "./read/cached_chunks.ts";
+import type { ChunkReads } from "./read/chunk_reads.ts";
+import { FileChunks } from "./read/file_chunks.ts";
+import { CACHE_SIZES, ENGINE_SIZES } from "./sizes.ts";
+
+/** The parts that reading takes. */
+export interface ServedChunksParts {
+  /** The volume's name. */
+  readonly name: string;
+  /** The URL or the folder of the store. */
+  readonly store: string;
+  /** The folder in which the store's objects are files, with a slash; undefined if they are none. */
+  readonly objects: string | undefined;
+  /** The cache's file; undefined for none. */
+  readonly cache: CachePlace | undefined;
+  /** The manifest that counts. */
+  readonly manifest: Manifest;
+  /** The epoch of the attachment, or of the volume for a reader. */
+  readonly epoch: number;
+  /** The eventfd that wakes the engine. */
+  readonly wakeFd: number;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+  /** Takes what is to be closed. */
+  readonly stack: AsyncDisposableStack;
+}
+
+const fdOf = (file: File): number => (file as RealFile).fd;
+
+/** Makes a reader of chunks. @throws {UblkError} If the fetching thread cannot open the store. */
+export async function servedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
+  const { name, objects, cache, manifest: { volume, blockSize } } = parts;
+  if (objects === undefined || cache !== undefined) return await cachedChunks(parts);
+  const names = new ObjectNames(name);
+  const pathOf = (chunk: number) => `${objects}${names.chunk(chunk)}`;
+  const open = chunkOpener({ files: realFiles, fdOf, volume, pathOf });
+  return new FileChunks(open, ENGINE_SIZES.openChunks, blockSize);
+}
+
+/** Chunks that are fetched by a thread of their own. */
+async function cachedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
+  const { name, store, cache, manifest, epoch, wakeFd, report, stack } = parts;
+  const { volume, blockSize } = manifest;
+  const { line, lines, writes } = CACHE_SIZES;
+  const memory = engineMemory(lines * line);
+  let chunks: CachedChunks | undefined = undefined;
+  // Memory that the kernel has not let go of may still be written to.
+  stack.defer(() => chunks?.isIdle === false ? undefined : memory[Symbol.dispose]());
+  const board = new FetchBoard();
+  const job = { store, name, memory: placeOfMemory(memory), line, wakeFd };
+  stack.use(await Fetcher.start(board, job));
+  const counters = noCacheCounters();
+  const file = cache === undefined ? undefined : openCacheFile({
+    ...{
+      ...cache,
+      line,
+      writes,
+      files: realFiles,
+      volume,
+      epoch,
+      manifest,
+      fdOf,
+      counters,
+      report,
+    },
+    allocate: engineMemory,
+  });
+  return chunks = new CachedChunks({
+    ...{ blockSize, volume, memory, board, file, counters, report, sizes: CACHE_SIZES },
+    asked: () => board.wake(),
+  });
+}
+
+function placeOfMemory({ address, bytes }: EngineMemory): FetchJob["memory"] {
+  return { address, bytes: bytes.length };
+}
