@@ -10,7 +10,7 @@ import { CrashableMachine } from "../files/crashable_machine.ts";
 import { Scratch } from "../tests/scratch.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { openStore } from "./open.ts";
-import { FakeS3 } from "./s3/fake_s3.ts";
+import { FakeS3 } from "./s3/fake_bucket.ts";
 import { StoreError } from "./store.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.

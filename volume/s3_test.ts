@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { openStore } from "../store/open.ts";
-import { FakeS3 } from "../store/s3/fake_s3.ts";
+import { FakeS3 } from "../store/s3/fake_bucket.ts";
 import type { FakeFault } from "../store/s3/fake_faults.ts";
 import { StoreError } from "../store/store.ts";
 import { Scratch } from "../tests/scratch.ts";

@@ -1,5 +1,5 @@
 /**
- * The faults of a {@linkcode "./fake_s3.ts"} server.
+ * The faults of a {@linkcode "./fake_bucket.ts"} server.
  *
  * @module
  */

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { checkStoreConformance } from "../conformance.ts";
 import { type Store, StoreError, type StoreFault } from "../store.ts";
-import { FakeS3 } from "./fake_s3.ts";
+import { FakeS3 } from "./fake_bucket.ts";
 import type { FakeFault } from "./fake_faults.ts";
 import { S3Store } from "./store.ts";
 
