@@ -138,7 +138,14 @@ Deno.test("a disk + reads and writes a store in S3 through threads of its own", 
   await Volume.create("v", { store: server.url, size: "16M", chunkSize: "64K" });
   const options: VolumeDisk = {
     ...{ name: "v", store: server.url, journal: scratch.path, journalBytes: 16 << 20 },
-    ...{ withoutJournal: false, whenFull: "wait", durability: "local", readOnly: false },
+    ...{
+      withoutJournal: false,
+      force: false,
+      leaseMs: 1000,
+      whenFull: "wait",
+      durability: "local",
+      readOnly: false,
+    },
   };
   {
     const disk = await openDisk(options);
@@ -170,7 +177,13 @@ Deno.test("a disk + whose store refuses says so in one line without secrets", as
     server.faults = () => "wrong key";
     const disk = openDisk({
       ...{ name: "v", store: server.url, journal: scratch.path, journalBytes: 16 << 20, readOnly },
-      ...{ withoutJournal: false, whenFull: "wait", durability: "local" },
+      ...{
+        withoutJournal: false,
+        force: false,
+        leaseMs: 1000,
+        whenFull: "wait",
+        durability: "local",
+      },
     });
     const error = await assertRejects(() => disk);
     assert(isUblkError(error) && error.code === "VOLUME_STORE", `${error}`);
