@@ -52,6 +52,19 @@ Deno.test("the kernel looks for users once more, and is asked again while somebo
   assertEquals(sent, ["try", "try", "try"]);
 });
 
+Deno.test("a machine so busy that one look takes all the time looks again", async () => {
+  const { sent, fake } = control(["DEVICE_BUSY", "DEVICE_BUSY"]);
+  const slow = {
+    features: fake.features,
+    async tryStopDev(id: number) {
+      if (sent.length === 0) await new Promise((resolve) => setTimeout(resolve, 2_100));
+      await fake.tryStopDev(id);
+    },
+  };
+  await stopUnused("del", slow as unknown as Control, info);
+  assertEquals(sent, ["try", "try", "try"]);
+});
+
 Deno.test("a user whom nobody can see is refused all the same", async () => {
   const { sent, fake } = control(Array(1_000).fill("DEVICE_BUSY"));
   const error = await assertRejects(() => stopUnused("del", fake, info), UblkError);
