@@ -57,8 +57,8 @@ Deno.test("a volume is made, attached, detached and attached again, with what wa
   const { path } = await attach("db", ...at.both, "--journal-size", "64M");
   await sh(
     `mkfs.ext4 -q $disk; mkdir $at/m; mount $disk $at/m
-     head -c 20M /dev/urandom > $at/m/file; sync -f $at/m; sha256sum $at/m/file > $at/sum
-     fio --name=verify --filename=$at/m/fio --size=16M --rw=randwrite --bs=4k --iodepth=16 \\
+     head -c 9M /dev/urandom > $at/m/file; sync -f $at/m; sha256sum $at/m/file > $at/sum
+     fio --name=verify --filename=$at/m/fio --size=4M --rw=randwrite --bs=4k --iodepth=16 \\
        --ioengine=libaio --direct=1 --verify=crc32c --output=/dev/null
      echo 3 > /proc/sys/vm/drop_caches; sha256sum --quiet -c $at/sum
      fstrim $at/m; sha256sum --quiet -c $at/sum; umount $at/m`,
@@ -90,7 +90,8 @@ async function flushes(fs: string): Promise<number> {
 Deno.test("a volume with four queues: each fsync reaches the journal's disk, and fio verifies", async () => {
   await using at = await place();
   await right(volume("create", "db", "--size", "64M", ...at.store));
-  const { path } = await attach("db", ...at.both, "--journal-size", "64M", "-q", "4");
+  // Half of what is written: segments are drained, handed over and used again under the load.
+  const { path } = await attach("db", ...at.both, "--journal-size", "16M", "-q", "4");
   const before = await flushes(at.fs);
   const count = 20;
   await sh(
@@ -102,7 +103,7 @@ Deno.test("a volume with four queues: each fsync reaches the journal's disk, and
   const reached = await flushes(at.fs) - before;
   assert(reached >= count, `${count} times fsync, ${reached} flushes`);
   await sh(
-    `fio --name=verify --filename=$disk --size=12M --offset_increment=16M --numjobs=4 \\
+    `fio --name=verify --filename=$disk --size=8M --offset_increment=16M --numjobs=4 \\
        --rw=randwrite --bsrange=4k-64k --iodepth=8 --ioengine=libaio --direct=1 --fsync=16 \\
        --verify=crc32c --group_reporting --output=/dev/null`,
     { disk: path },
@@ -116,12 +117,12 @@ Deno.test("a volume with a cache reads what its store had, also after its server
   const flags = ["db", ...at.both, "--journal-size", "64M"];
   const first = await attach(...flags);
   await sh(
-    `head -c 40M /dev/urandom > $at/data; dd if=$at/data of=$disk bs=1M oflag=direct status=none
+    `head -c 14M /dev/urandom > $at/data; dd if=$at/data of=$disk bs=1M oflag=direct status=none
      cat $disk | sha256sum > $at/sum`,
     { disk: first.path, at: at.path },
   );
   await right(volume("detach", "db"));
-  const cache = ["--cache", "96M", "--cache-dir", `${at.fs}/caches`];
+  const cache = ["--cache", "80M", "--cache-dir", `${at.fs}/caches`];
   const second = await attach(...flags, ...cache);
   await sh("dd if=$disk bs=1M iflag=direct status=none | sha256sum -c $at/sum > /dev/null", {
     disk: second.path,
@@ -135,7 +136,7 @@ Deno.test("a volume with a cache reads what its store had, also after its server
   await sh(
     `dd if=$disk bs=1M iflag=direct status=none | sha256sum -c $at/sum > /dev/null
      fio --name=read --filename=$disk --rw=randread --bs=4k --iodepth=32 --ioengine=libaio \\
-       --direct=1 --size=40M --number_ios=3000 --output=/dev/null`,
+       --direct=1 --size=14M --number_ios=1000 --output=/dev/null`,
     { disk: third.path, at: at.path },
   );
   await right(volume("detach", "db"));
@@ -157,8 +158,8 @@ Deno.test("no answered write is lost by a server that is killed under a mounted 
     const slot = `${round % 5}`;
     const busy = sh(
       `sed -i "/m.$slot[.]/d" $at/sums
-       for n in $(seq 40); do
-         head -c 128K /dev/urandom > $at/m/$slot.$n; sha256sum $at/m/$slot.$n >> $at/sums
+       for n in $(seq 20); do
+         head -c 256K /dev/urandom > $at/m/$slot.$n; sha256sum $at/m/$slot.$n >> $at/sums
        done; sync -f $at/m`,
       { at: at.path, slot },
     ).catch((error) => error as Error);
@@ -186,21 +187,10 @@ Deno.test("no answered write is lost by a server that is killed under a mounted 
   assert(info.attached);
 });
 
-Deno.test("what goes wrong with a volume is said in one line", async () => {
+// tests/integration/volume_refusals_test.ts has what needs no device.
+Deno.test("what goes wrong with an attached volume is said in one line", async () => {
   await using at = await place();
-  assertOneLine(
-    await volume("attach", "db", ...at.both),
-    1,
-    /^ublk-volume: error: .*\/store: there is no such folder; make the folder/,
-  );
   await right(volume("create", "db", "--size", "64M", ...at.store));
-  assertOneLine(
-    await volume("create", "db", "--size", "64M", ...at.store),
-    1,
-    /has a volume of that name; choose another name/,
-  );
-  assertOneLine(await volume("attach", "dc", ...at.both), 1, /no volume of that name/);
-  assertOneLine(await volume("attach", "../db", ...at.both), 2, /is no name of a volume/);
   const { id, pid } = await attach("db", ...at.both, "--journal-size", "64M");
   assertOneLine(await volume("attach", "db", ...at.both), 1, /another process uses it/);
   Deno.kill(pid, "SIGKILL");
