@@ -270,6 +270,55 @@ Deno.test("a file renamed into another folder is in one of both", () => {
   assertEquals(gone, ["-", "1"], "a folder has a name, too");
 });
 
+Deno.test("changes that share a name, be it by way of a third, are undone from the last one back", () => {
+  const paths = ["/x/a", "/x/b", "/y/c"];
+  const prepare = (files: CrashableProcess) => {
+    for (const folder of ["/x", "/y"]) files.makeFolder(folder);
+    make(files, "/x/a", 1);
+    for (const folder of ["/", "/x"]) files.syncFolder(folder);
+    files.rename("/x/a", "/x/b");
+  };
+  const replaced = names((files) => {
+    prepare(files);
+    make(files, "/x/a", 2);
+  }, paths);
+  assertEquals(replaced, ["- 1 -", "1 - -", "2 1 -"], "the first is never lost");
+  const twice = names((files) => {
+    prepare(files);
+    files.rename("/x/b", "/y/c");
+    make(files, "/x/a", 2);
+  }, paths);
+  assertEquals(twice, ["- - 1", "- 1 -", "1 - -", "2 - 1"], "nor is it here");
+  const moved = names((files) => {
+    prepare(files);
+    files.rename("/x/b", "/y/c");
+    files.syncFolder("/y");
+  }, paths);
+  assertEquals(moved, ["- - 1"], "the second rename is durable, and so is the first");
+});
+
+Deno.test("a file's number of names is right through changes and power cuts", () => {
+  for (let seed = 0; seed < SEEDS; seed++) {
+    const machine = new CrashableMachine(seed, 1 << 20);
+    const files = new CrashableProcess(machine);
+    make(files, "/a", 1);
+    files.link("/a", "/b");
+    files.syncFolder("/");
+    files.remove("/a");
+    files.link("/b", "/c");
+    assertEquals(files.status("/b")!.links, 2);
+    machine.cutPower();
+    const after = new CrashableProcess(machine);
+    const left = after.list("/");
+    for (const name of left) assertEquals(after.status(`/${name}`)!.links, left.length);
+    const { freeBytes } = machine;
+    for (const name of left.slice(1)) after.remove(`/${name}`);
+    assertEquals(machine.freeBytes, freeBytes);
+    after.remove(`/${left[0]}`);
+    assert(machine.freeBytes > freeBytes, "its space is free with its last name");
+  }
+});
+
 Deno.test("a machine refuses what a kernel refuses", () => {
   const files = new CrashableProcess(new CrashableMachine(1));
   files.makeFolder("/x");
