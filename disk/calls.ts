@@ -20,6 +20,10 @@ import {
 import type { Backend, WriteOptions, WriteZeroesOptions } from "./backend.ts";
 import { clientErrno, errnoOf } from "./errno_of.ts";
 
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
+const READ = UBLK_IO_OP_READ;
+const IS_FUA = UBLK_IO_F_FUA;
+
 // Made once: a new options object per request would be garbage.
 /** The options of a write that must be durable before it is answered. */
 export const FUA: WriteOptions = Object.freeze({ fua: true });
@@ -38,7 +42,7 @@ export interface FaultReport {
 
 /** The write options for a request's `op_flags`. */
 export function writeOptions(opFlags: number): WriteOptions {
-  return (opFlags & UBLK_IO_F_FUA) === 0 ? NO_FUA : FUA;
+  return (opFlags & IS_FUA) === 0 ? NO_FUA : FUA;
 }
 
 /** Calls `readAt` or `writeAt`. Returns or throws whatever the backend does. */
@@ -48,7 +52,7 @@ export function transfer(
   buffer: Uint8Array<ArrayBuffer>,
   offset: number,
 ): unknown {
-  if ((opFlags & 0xff) === UBLK_IO_OP_READ) return backend.readAt(buffer, offset);
+  if ((opFlags & 0xff) === READ) return backend.readAt(buffer, offset);
   return backend.writeAt(buffer, offset, writeOptions(opFlags));
 }
 

@@ -16,6 +16,10 @@ import {
   UBLK_IO_OP_ZONE_OPEN,
 } from "../uapi/ublk_io.ts";
 
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
+const READ = UBLK_IO_OP_READ;
+const WRITE = UBLK_IO_OP_WRITE;
+
 /** An operation on a disk, by its name in options. */
 export type OperationName = "read" | "write" | "flush" | "trim" | "zero";
 
@@ -39,7 +43,7 @@ export const OPERATION_NUMBERS: Readonly<Record<OperationName, number>> = {
 
 /** Whether an operation carries data: READ or WRITE. */
 export function carriesData(op: number): boolean {
-  return op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE;
+  return op === READ || op === WRITE;
 }
 
 /** Whether an operation exists only on zoned disks. */

@@ -31,12 +31,18 @@ import { UBLK_AUTO_BUF_REG_FALLBACK } from "../uapi/ublk_buf.ts";
 import { UBLK_IO_RES_ABORT } from "../uapi/ublk_io.ts";
 import { BufferRing } from "../uring/buffer_ring.ts";
 import { Mapping, pageAlign } from "../uring/mapping.ts";
-import type { Ring } from "../uring/ring.ts";
+import { type Ring, SQE_INDEX_BITS } from "../uring/ring.ts";
 import { clear } from "../uring/sqe.ts";
 import type { SlotPlaces } from "./data_path.ts";
 import { KIND_BATCH, type OwnedQueue, Slots, type SlotsOptions } from "./slots.ts";
 
 const TWO_32 = 0x1_0000_0000;
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
+const INDEX_BITS = SQE_INDEX_BITS;
+const KIND = KIND_BATCH;
+const COMMIT = UBLK_U_IO_COMMIT_IO_CMDS | 0;
+const SILENT = IOSQE_CQE_SKIP_SUCCESS << 8;
+const MORE = IORING_CQE_F_MORE;
 
 /** The command that a completion belongs to. Stored in the bits above the kind. */
 const STEP_FETCH = 0;
@@ -191,11 +197,11 @@ export class BatchSlots extends Slots implements Disposable {
       const number = this.#collecting[index];
       if (number < 0) continue;
       this.#collecting[index] = -1;
-      const at = this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
+      const at = this.#queueElements(number, COMMIT, STEP_COMMIT);
       if (this.#elements[number].count > 1) continue;
       // A single answer either succeeds or fails as a whole, so success needs no completion. With
       // one request at a time that would be half of all completions, and each costs a system call.
-      this.#ring.sqes[at] |= IOSQE_CQE_SKIP_SUCCESS << 8;
+      this.#ring.sqes[at] |= SILENT;
       this.#elements[number].before = this.#ring.position;
       this.#silent.push(number);
     }
@@ -220,7 +226,9 @@ export class BatchSlots extends Slots implements Disposable {
     const fetch = this.#fetches[number];
     if (result >= 0) {
       const end = fetch.read + (result >>> 1);
-      if (end > fetch.tags.length) fail("the kernel delivers no more tags than the buffer holds");
+      if (end > fetch.tags.length) {
+        throw fail("the kernel delivers no more tags than the buffer holds");
+      }
       const path = this.path;
       for (let at = fetch.read; at < end; at++) {
         const slot = fetch.base + fetch.tags[at];
@@ -233,7 +241,7 @@ export class BatchSlots extends Slots implements Disposable {
       return result === UBLK_IO_RES_ABORT ? 0 : -result;
     }
     // A FETCH ends when its buffer is full.
-    if (result < 0 || (flags & IORING_CQE_F_MORE) === 0) this.#queueFetch(number);
+    if (result < 0 || (flags & MORE) === 0) this.#queueFetch(number);
     return 0;
   }
 
@@ -247,7 +255,7 @@ export class BatchSlots extends Slots implements Disposable {
     const rest = this.#elements[number];
     rest.words.set(words.subarray(first * stride, count * stride));
     rest.count = count - first;
-    this.#queueElements(number, UBLK_U_IO_COMMIT_IO_CMDS, STEP_COMMIT);
+    this.#queueElements(number, COMMIT, STEP_COMMIT);
   }
 
   /** Takes a free element buffer, or makes another one, and returns its number. */
@@ -260,7 +268,7 @@ export class BatchSlots extends Slots implements Disposable {
       const words = new Uint32Array(mapping.buffer());
       this.#elements.push({ mapping, words, queue: queueIndex, count: 0, before: 0 });
     }
-    if (this.#free.length > this.#elements.length) fail("a buffer is let go once");
+    if (this.#free.length > this.#elements.length) throw fail("a buffer is let go once");
     this.#elements[number].queue = queueIndex;
     this.#elements[number].count = 0;
     return number;
@@ -282,7 +290,7 @@ export class BatchSlots extends Slots implements Disposable {
   #append(number: number, slot: number, result: number): void {
     const elements = this.#elements[number];
     const { words } = elements;
-    if (elements.count >= this.#depth) fail("a queue has no more answers than tags");
+    if (elements.count >= this.#depth) throw fail("a queue has no more answers than tags");
     const at = elements.count++ * this.#elementWords;
     const { addresses, autoBuffers } = this.#places;
     const buffer = autoBuffers === undefined ? 0 : autoBuffers[slot] & 0xffff;
@@ -296,7 +304,7 @@ export class BatchSlots extends Slots implements Disposable {
 
   #queueElements(number: number, cmdOp: number, step: number): number {
     const { mapping, queue, count } = this.#elements[number];
-    if (count === 0) fail("a command is for some slots");
+    if (count === 0) throw fail("a command is for some slots");
     const at = this.#command(cmdOp, number, step);
     const sqes = this.#ring.sqes;
     const elementBytes = this.#elementWords * 4;
@@ -309,14 +317,14 @@ export class BatchSlots extends Slots implements Disposable {
   }
 
   #command(cmdOp: number, index: number, step: number): number {
-    const at = this.#ring.place();
+    const at = this.#ring.place() & INDEX_BITS;
     const sqes = this.#ring.sqes;
     clear(sqes, at, at + 16);
     sqes[at] = this.#opcode;
     sqes[at + 1] = this.#charFd;
-    sqes[at + 2] = cmdOp;
+    sqes[at + 2] = cmdOp | 0;
     sqes[at + 8] = index;
-    sqes[at + 9] = KIND_BATCH | (step << 8);
+    sqes[at + 9] = KIND | (step << 8);
     return at;
   }
 

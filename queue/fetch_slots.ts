@@ -24,6 +24,7 @@ const TWO_32 = 0x1_0000_0000;
 // V8 inlines constants of this module. It loads and checks an imported one on each use.
 const INDEX_BITS = SQE_INDEX_BITS;
 const COMMIT = UBLK_U_IO_COMMIT_AND_FETCH_REQ | 0;
+const GET_DATA = UBLK_U_IO_NEED_GET_DATA | 0;
 
 /** Slots with one command for each request. */
 export class FetchSlots extends Slots {
@@ -73,7 +74,7 @@ export class FetchSlots extends Slots {
   }
 
   getData(slot: number): void {
-    this.#command(UBLK_U_IO_NEED_GET_DATA, slot, 0);
+    this.#command(GET_DATA, slot, 0);
   }
 
   protected commit(slot: number, result: number): void {

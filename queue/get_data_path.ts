@@ -17,6 +17,9 @@ import { LOG_ERROR } from "./log_events.ts";
 import type { LogWriter } from "./log_ring.ts";
 import type { Slots } from "./slots.ts";
 
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
+const WRITE = UBLK_IO_OP_WRITE;
+
 /** The data path that chooses a place for each request once its offset is known. */
 export class GetDataPath implements DataPath {
   readonly commands: SlotPlaces;
@@ -38,7 +41,7 @@ export class GetDataPath implements DataPath {
 
   request(slot: number): void {
     const slots = this.#slots;
-    if ((slots.opFlags(slot) & 0xff) === UBLK_IO_OP_WRITE) return this.#dataArrived(slot);
+    if ((slots.opFlags(slot) & 0xff) === WRITE) return this.#dataArrived(slot);
     if (slots.timed) slots.begin(slot);
     if (!this.#places.locate(slot)) return slots.answer(slot, -EIO);
     this.#handler.handle(slot, false);

@@ -55,6 +55,16 @@ const IO = KIND_IO;
 const BACKEND = KIND_BACKEND;
 const PROGRESS = CONTROL_PROGRESS;
 const OK = UBLK_IO_RES_OK;
+const PATH = KIND_PATH;
+const BATCH = KIND_BATCH;
+const STATE = CONTROL_STATE;
+const IDLE = THREAD_IDLE;
+const IN_KERNEL = THREAD_IN_KERNEL;
+const IN_USER = THREAD_IN_USER;
+const EXPRESS = EXPRESS_FROM;
+const TRACE = LOG_TRACE;
+const ABORT = UBLK_IO_RES_ABORT;
+const NEED_DATA = UBLK_IO_RES_NEED_GET_DATA;
 /** Mask of the word index of a CQE. */
 const CQE_INDEX_BITS = 0xfffff;
 
@@ -195,7 +205,7 @@ export class QueueServer implements Disposable {
   process(): number {
     const slots = this.#slots;
     slots.timed = (++this.#batches & (TIMED_BATCHES - 1)) === 0 || this.#timesAll ||
-      this.#log.level <= LOG_TRACE;
+      this.#log.level <= TRACE;
     slots.mayFollow = slots.canFollow && !slots.timed && !this.#leaving && this.#drainUs === 0;
     this.#count = this.ring.ready();
     this.#next = 0;
@@ -212,7 +222,7 @@ export class QueueServer implements Disposable {
     const promises = this.#promises;
     const { control } = this;
     const count = this.#count;
-    const express = count >= EXPRESS_FROM && !slots.timed ? this.#express : undefined;
+    const express = count >= EXPRESS && !slots.timed ? this.#express : undefined;
     for (let nth = this.#next; nth < count; nth++) {
       if (express !== undefined) {
         nth = express(nth, count);
@@ -227,7 +237,7 @@ export class QueueServer implements Disposable {
         if (result === OK) {
           slots.requestArrived(slot);
           path.request(slot);
-        } else if (result === UBLK_IO_RES_NEED_GET_DATA) {
+        } else if (result === NEED_DATA) {
           slots.requestArrived(slot);
           path.needData!(slot);
         } else this.#returnedByKernel(slot, result);
@@ -235,14 +245,14 @@ export class QueueServer implements Disposable {
       } else if (kind === BACKEND) {
         this.#handler.operationDone!(slot, result);
         control[PROGRESS]++;
-      } else if ((kind & 0xff) === KIND_PATH) {
+      } else if ((kind & 0xff) === PATH) {
         path.operationDone!(slot, result, kind >>> 8);
         control[PROGRESS]++;
-      } else if ((kind & 0xff) === KIND_BATCH) {
+      } else if ((kind & 0xff) === BATCH) {
         // Not as the operand of `||=`, which would skip the call once a tag is lost.
         const lost = slots.batchDone(slot, kind >>> 8, result, cqes[at + 3]);
         this.lostErrno ||= lost;
-        if (result === UBLK_IO_RES_ABORT) this.#leave();
+        if (result === ABORT) this.#leave();
         control[PROGRESS]++;
       } else if (kind === KIND_WAKE) {
         this.#woken();
@@ -266,7 +276,7 @@ export class QueueServer implements Disposable {
     if (this.#endsBatches) this.#handler.batchEnd!();
     slots.flush();
     slots.timed = false;
-    slots.endBatch();
+    if (promises !== undefined) slots.endBatch();
     const done = this.ticked ? count - 1 : count;
     if (done > 0) slots.countBatch(done);
     return done;
@@ -317,27 +327,28 @@ export class QueueServer implements Disposable {
 
   /** Shows this thread's state to the manager's watch. */
   enterState(state: number): void {
-    this.control[CONTROL_STATE] = state;
+    this.control[STATE] = state;
   }
 
   /** Notes that the thread is about to block in the kernel. */
   sleep(): void {
     // If operations have deadlines, the watch must wake this thread to check them.
     const isBusy = this.#timesAll && this.#handler.outstanding > 0;
-    this.control[CONTROL_STATE] = isBusy ? THREAD_IN_KERNEL : THREAD_IDLE;
+    this.control[STATE] = isBusy ? IN_KERNEL : IDLE;
   }
 
   /** Notes that the thread is back from the kernel. */
   awake(): void {
-    this.control[CONTROL_STATE] = THREAD_IN_USER;
-    wakeWatch(this.control);
+    const { control } = this;
+    control[STATE] = IN_USER;
+    wakeWatch(control);
   }
 
   #returnedByKernel(slot: number, result: number): void {
     this.#slots.commandReturned();
     this.#slots.requestLeft(slot);
     this.#handler.returnedByKernel?.(slot);
-    if (result === UBLK_IO_RES_ABORT) return this.#leave();
+    if (result === ABORT) return this.#leave();
     // The kernel refused a command for this tag, so no more requests will arrive on it.
     this.lostErrno ||= -result;
     const queue = this.#slots.queue(slot);

@@ -290,7 +290,7 @@ export abstract class Slots {
   /** Notes that the slot has a request. Happens twice if the data comes later (NEED_GET_DATA). */
   requestArrived(slot: number): void {
     if (this.#isHeld[slot] === NOT_HELD && ++this.held > this.count) {
-      fail("no more requests are held than there are slots");
+      throw fail("no more requests are held than there are slots");
     }
     this.#isHeld[slot] = HELD;
   }
@@ -298,14 +298,14 @@ export abstract class Slots {
   /** Notes that the slot no longer has a request. */
   requestLeft(slot: number): void {
     if (this.#isHeld[slot] !== NOT_HELD && --this.held < 0) {
-      fail("no more requests leave than have arrived");
+      throw fail("no more requests leave than have arrived");
     }
     this.#isHeld[slot] = NOT_HELD;
   }
 
   /** Notes that the kernel has returned a command, with or without its slot. */
   commandReturned(): void {
-    if (--this.live < 0) fail("the kernel gives back no more commands than it was given");
+    if (--this.live < 0) throw fail("the kernel gives back no more commands than it was given");
   }
 
   /** Starts timing a request. Its answer will record the latency, and be traced. */
@@ -356,12 +356,14 @@ export abstract class Slots {
    * @param result Bytes done, or a negative errno.
    */
   answer(slot: number, result: number): void {
-    if (this.#isHeld[slot] === NOT_HELD) fail("a request is answered once");
-    if (result < LEAST_RESULT) fail("an answer is bytes or an errno");
+    if (this.#isHeld[slot] === NOT_HELD) throw fail("a request is answered once");
+    if (result < LEAST_RESULT) throw fail("an answer is bytes or an errno");
+    // All that is read comes before anything is written: V8 then reads each array's place once.
     const op = this.opFlags(slot) & 0xff;
-    const stats = this.#stats[this.#queueIndex[slot]];
+    const bytes = this.bytes(slot);
+    const stats = this.stats(slot);
     this.requestLeft(slot);
-    if (result >= 0) stats.count(op, this.bytes(slot));
+    if (result >= 0) stats.count(op, bytes);
     else stats.error();
     const startedUs = this.#startedUs[slot];
     if (startedUs > 0) {
@@ -383,8 +385,8 @@ export abstract class Slots {
    * another request, is returned, or is found answered by {@linkcode ask}.
    */
   follow(slot: number, op: number, bytes: number): void {
-    if (!this.mayFollow) fail("an answer is linked only where that may be");
-    if (this.#isHeld[slot] !== HELD) fail("it is to a request");
+    if (!this.mayFollow) throw fail("an answer is linked only where that may be");
+    if (this.#isHeld[slot] !== HELD) throw fail("it is to a request");
     this.#stats[this.#queueIndex[slot]].count(op, bytes);
     this.#isHeld[slot] = FOLLOWED;
     this.commit(slot, bytes);

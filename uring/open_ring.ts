@@ -22,6 +22,7 @@ import {
   IORING_SETUP_NO_SQARRAY,
   IORING_SETUP_SINGLE_ISSUER,
   IORING_SETUP_SQE128,
+  IORING_SETUP_SQPOLL,
   IORING_SETUP_SUBMIT_ALL,
 } from "../uapi/io_uring.ts";
 import {
@@ -100,6 +101,8 @@ export function openRing(options: RingOptions): OpenRing {
     }
     const { entries, ownSqes = 0 } = options;
     assert(params.sq_entries >= entries + ownSqes, "the kernel rounds up, and never down");
+    // A thread of the kernel would read the ring's tail while it changes.
+    assert((params.flags & IORING_SETUP_SQPOLL) === 0, "SQEs are taken in io_uring_enter only");
     const memory = mapRing(fd, params, mappings);
     const ring = new Ring(memory, new LinuxRing(fd, mappings), options.ownSqes);
     return { ring, setupFlags: params.flags, features: params.features, mappings };
@@ -222,6 +225,9 @@ const ARGUMENT_BYTES = 24n;
 const ARGUMENT_BUFFER_WORDS = 32;
 const TIMESPEC_WORD = 8;
 
+// V8 inlines constants of this module. It loads and checks an imported one on each use.
+const SYS_ENTER = SYS_io_uring_enter;
+
 /** The running kernel behind a ring. */
 class LinuxRing implements RingKernel {
   readonly fd: number;
@@ -241,7 +247,7 @@ class LinuxRing implements RingKernel {
 
   enter(toSubmit: number, minComplete: number, flags: number): number {
     const enter = this.#enter;
-    const result = enter(SYS_io_uring_enter, this.fd, toSubmit, minComplete, flags, null, 0);
+    const result = enter(SYS_ENTER, this.fd, toSubmit, minComplete, flags, null, 0);
     return result < 0 ? -errno() : result;
   }
 
@@ -253,7 +259,7 @@ class LinuxRing implements RingKernel {
     this.#argument[TIMESPEC_WORD + 2] = Math.floor((timeoutUs - seconds * 1e6) * 1e3);
     const enterArg = this.#enterArg;
     const result = enterArg(
-      SYS_io_uring_enter,
+      SYS_ENTER,
       this.fd,
       toSubmit,
       minComplete,
