@@ -324,7 +324,8 @@ export abstract class Slots {
 
   /**
    * As {@linkcode begin}, with one reading of the clock for all requests of a batch, and another for
-   * those answered by its end. Reading it twice per request costs more than their Promises.
+   * those answered by its end. Reading it twice per request costs more than their Promises. Only
+   * for handlers that have `promises`: for others, nobody calls {@linkcode endBatch}.
    */
   beginInBatch(slot: number): void {
     if (this.#batchUs[0] === 0) this.#batchUs[0] = monotonicUs();

@@ -219,7 +219,8 @@ export function assert(condition: unknown, what: string): asserts condition {
 
 /**
  * Fails an assertion: where nothing can lead, or in the loop over requests, which compares by itself
- * and calls only then.
+ * and calls only then. `throw fail(…)` there: V8 does not know that this function never returns, and
+ * would check every object again behind a mere call.
  *
  * @throws {AssertionError} `assertion failed: …`
  */

@@ -6,7 +6,7 @@ import {
 } from "@std/assert";
 import { runWithout } from "../tests/seccomp.ts";
 import { EINVAL, EMFILE, ENOMEM, ENOSYS, EPERM } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
+import { AssertionError, UblkError } from "../uapi/error.ts";
 import {
   IORING_FEAT_EXT_ARG,
   IORING_FEAT_NODROP,
@@ -111,6 +111,13 @@ Deno.test("openRing refuses flags that the kernel does not have, without a step 
     const error = assertThrows(() => openRing({ entries: 8, setupFlags: flags }), UblkError);
     assertEquals([error.code, error.errno], ["INVALID_ARGUMENT", EINVAL]);
   }
+});
+
+Deno.test("openRing + a thread of the kernel that takes SQEs + an assertion fails", () => {
+  const before = openFds();
+  const open = () => openRing({ entries: 8, setupFlags: IORING_SETUP_SQPOLL });
+  assertThrows(open, AssertionError, "SQEs are taken in io_uring_enter only");
+  assertEquals(openFds(), before);
 });
 
 Deno.test("openRing refuses more entries than the kernel allows, and names the limit", () => {
