@@ -39,6 +39,7 @@ export {
   type VolumeWriteOptions,
 } from "./volume/volume.ts";
 export { openStore, type OpenStoreOptions } from "./store/open.ts";
+export type { S3Credentials } from "./store/s3/credentials.ts";
 export {
   type ByteRange,
   type ListedObject,

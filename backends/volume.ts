@@ -25,7 +25,8 @@ const invalid = invalidIn("a volume");
 /** Options of {@linkcode volume}. */
 export interface VolumeDiskOptions {
   /**
-   * The store: a folder's absolute path or `file:` URL.
+   * The store: a folder's absolute path or `file:` URL, or `s3://BUCKET/PREFIX`, perhaps with
+   * `?endpoint=http://HOST:PORT&region=REGION`.
    *
    * @default "/var/lib/ublk/volumes", or in the user's state folder
    */
@@ -65,9 +66,9 @@ export interface VolumeDiskOptions {
   readonly leaseSeconds?: number;
   /**
    * Most bytes of a cache on this machine's disk for what is read from the store: bytes, or a text
-   * such as `"10GiB"`. For a store that is on a network filesystem. It outlives the server.
+   * such as `"10GiB"`. For a store in S3 or on a network filesystem. It outlives the server.
    *
-   * @default None: the store's files are read in place
+   * @default None: a folder's files are read in place, and what comes from S3 is kept in memory
    */
   readonly cache?: Size;
   /**
@@ -117,7 +118,10 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   const { durability = "local", cacheDir, force = false } = options;
   new ObjectNames(name);
   if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
-    throw invalid(`the store ${store} is no absolute path and no URL`, "use /PATH or file:///PATH");
+    throw invalid(
+      `the store ${store} is no absolute path and no URL`,
+      "use /PATH, file:///PATH or s3://BUCKET/PREFIX",
+    );
   }
   if (!isShared(store)) {
     throw invalid(`its store "${store}": ${NOT_SHARED.reason}`, NOT_SHARED.hint);
@@ -162,7 +166,7 @@ export const target: Target = {
       name: "store",
       kind: "text",
       placeholder: "URL",
-      help: "The store: /PATH or file:///PATH. Default: /var/lib/ublk/volumes.",
+      help: "The store: /PATH, file:///PATH or s3://BUCKET/PREFIX. Default: /var/lib/ublk/volumes.",
     },
     {
       name: "journal",

@@ -12,11 +12,12 @@
 
 import { formatSize } from "../disk/size.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
-import { Volume, volumeInfo } from "../volume.ts";
+import { type StoreLike, Volume, volumeInfo } from "../volume.ts";
 import { writeError, writeLine, writeText } from "./program/print.ts";
 import { errorLog, EXIT_FAILURE, EXIT_OK, exitStatus } from "./program/run.ts";
 import { bytesOf, type FileTable, pathsIn, storeFile, sumOfStored } from "./sfs/files.ts";
 import { parseSfs, SFS_HELP, type SfsLine } from "./sfs/line.ts";
+import { storeOf } from "./sfs/store.ts";
 
 const BLOCK_BYTES = 4096;
 const LEAST_BYTES = 64 << 20;
@@ -29,13 +30,14 @@ async function run(args: readonly string[]): Promise<number> {
     return EXIT_OK;
   }
   const paths = pathsIn(line.dir);
-  const store = `${line.voldata}/store`;
+  await using stack = new AsyncDisposableStack();
+  const store = await storeOf(line, stack);
   if (line.createvol) {
     const size = line.size ?? Math.max(LEAST_BYTES, 2 * bytesOf(line.dir, paths, BLOCK_BYTES));
     await Volume.create(line.vol, { store, size });
   }
-  await storeAll(line, paths);
-  const failures = await compareAll(line);
+  await storeAll(line, store, paths);
+  const failures = await compareAll(line, store);
   if (line.vbstate !== undefined) {
     writeJson(line.vbstate, await volumeInfo(store, line.vol));
   }
@@ -43,8 +45,12 @@ async function run(args: readonly string[]): Promise<number> {
 }
 
 /** Stores the files that the table does not have. */
-async function storeAll(line: SfsLine, paths: readonly string[]): Promise<void> {
-  await using volume = await open(line);
+async function storeAll(
+  line: SfsLine,
+  store: StoreLike,
+  paths: readonly string[],
+): Promise<void> {
+  await using volume = await open(line, store);
   let table = readTable(line);
   const known = new Set(table.files.map(({ path }) => path));
   let bytes = 0;
@@ -66,8 +72,8 @@ async function storeAll(line: SfsLine, paths: readonly string[]): Promise<void> 
 }
 
 /** Reads all files of the table, in a volume that is opened anew. @returns How many are wrong. */
-async function compareAll(line: SfsLine): Promise<number> {
-  await using volume = await open(line);
+async function compareAll(line: SfsLine, store: StoreLike): Promise<number> {
+  await using volume = await open(line, store);
   const { files } = readTable(line);
   let failures = 0;
   let bytes = 0;
@@ -95,9 +101,9 @@ function countOf(files: number): string {
   return files === 1 ? "1 file" : `${files} files`;
 }
 
-async function open({ vol, voldata }: SfsLine): Promise<Volume> {
+async function open({ vol, voldata }: SfsLine, store: StoreLike): Promise<Volume> {
   return await Volume.open(vol, {
-    store: `${voldata}/store`,
+    store,
     journal: `${voldata}/journal`,
     journalSize: JOURNAL_BYTES,
     report: (words) => writeError(`sfs: warning: ${words}`),

@@ -1,14 +1,19 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { FakeS3 } from "../store/s3/fake_bucket.ts";
 import { Dice } from "../uapi/dice.ts";
 import { SFS_HELP } from "./sfs/line.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
 async function sfs(...args: string[]) {
+  return await sfsWith({}, ...args);
+}
+
+async function sfsWith(env: Record<string, string>, ...args: string[]) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", "--quiet", "--allow-ffi", "--allow-read", "--allow-write"]
-      .concat(`${ROOT}cmd/sfs.ts`, args),
-    stdin: "null",
+      .concat("--allow-net", `${ROOT}cmd/sfs.ts`, args),
+    ...{ stdin: "null", env },
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
@@ -51,9 +56,33 @@ Deno.test("sfs + stores a folder, reads it back, adds files later, and notices a
   }
 });
 
+Deno.test("sfs + stores a folder in a bucket that its ancestor's variables name", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "ublk-sfs-" });
+  await using server = new FakeS3();
+  try {
+    await Deno.mkdir(`${folder}/files`);
+    await Deno.writeTextFile(`${folder}/files/a`, "the bytes of a");
+    const flags = ["-btype", "s3", "-dir", `${folder}/files`, "-sfsstate", `${folder}/s.json`]
+      .concat("-voldata", `${folder}/data`, "-vol", "files", "-createvol", "-size", "16M");
+    const variables = {
+      AWS_HOST: new URL(server.url).searchParams.get("endpoint")!,
+      ...{ AWS_BUCKET: "bucket", AWS_ACCESS_KEY: "AK", AWS_SECRET_KEY: "a-secret" },
+    };
+    const missing = await sfsWith({ ...variables, AWS_SECRET_KEY: "" }, ...flags);
+    assertEquals([missing.code, missing.stdout], [2, ""]);
+    assertStringIncludes(missing.stderr, "the variable AWS_SECRET_KEY is not set");
+    const { code, stdout, stderr } = await sfsWith(variables, ...flags);
+    assertEquals([code, stderr], [0, ""]);
+    assertStringIncludes(stdout, "compared 1 file, 14 B: all are the same");
+    assert(server.objects.has("files/head"));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("sfs + the help, and mistakes in one line", async () => {
   assertEquals(await sfs("-help"), { code: 0, stdout: `${SFS_HELP}\n`, stderr: "" });
-  for (const args of [["-vol"], ["-unknown", "1"], ["word"], ["-btype", "s3"], ["-dir", "/x"]]) {
+  for (const args of [["-vol"], ["-unknown", "1"], ["word"], ["-btype", "tape"], ["-dir", "/x"]]) {
     const { code, stdout, stderr } = await sfs(...args);
     assertEquals([code, stdout, stderr.trim().split("\n").length], [2, "", 1]);
     assert(stderr.startsWith("sfs: error: "));

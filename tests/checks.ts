@@ -23,7 +23,7 @@ export interface TestGroup {
 }
 
 /** The folders of tests that need more than this machine's own kernel, or long. */
-const ELSEWHERE = ["tests/e2e/", "tests/integration/", "tests/numa/"];
+const ELSEWHERE = ["tests/ceph/", "tests/e2e/", "tests/integration/", "tests/numa/"];
 
 /**
  * Suites that want the process to themselves, by a beginning of their paths. Suites that run at a
@@ -45,6 +45,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   "queue/ring_reads_test.ts": "looks what is mapped where",
   "queue/wait_test.ts": "counts descriptors",
   "volume/map/arena_test.ts": "measures the process's memory, and what is mapped where",
+  "volume/s3_test.ts": "changes the environment",
   "vm/turns_test.ts": "takes locks, which are the process's",
 };
 

@@ -140,7 +140,9 @@ export const ROOMS: readonly Room[] = [
   },
   {
     name: "cmd/sfs",
-    imports: [...DISKS, "door of volumes", "cmd/program", "cmd/line"],
+    imports: [
+      ...[...DISKS, "door of volumes", "store/s3/environment.ts", "cmd/program", "cmd/line"],
+    ],
   },
   {
     name: "cmd",

@@ -9,7 +9,8 @@ import { openStore } from "../store/open.ts";
 import { type Store, StoreError } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 
-/** A store, or the URL of one: `file:///srv/volumes`, the path of a folder, `memory:NAME`. */
+/** A store, or the URL of one: `file:///srv/volumes`, the path of a folder, `s3://BUCKET/PREFIX`,
+ * `memory:NAME`. */
 export type StoreLike = Store | string;
 
 /** Opens a store if it is a URL. One that was open stays so. */

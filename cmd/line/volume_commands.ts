@@ -24,7 +24,7 @@ const STORE = {
   name: "store",
   kind: "text",
   placeholder: "URL",
-  help: "The store: /PATH or file:///PATH. Default: /var/lib/ublk/volumes.",
+  help: "The store: /PATH, file:///PATH or s3://BUCKET/PREFIX. Default: /var/lib/ublk/volumes.",
 } as const satisfies Flag;
 
 const JOURNAL = {

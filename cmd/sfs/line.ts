@@ -11,13 +11,15 @@ import { usageError } from "../line/flags.ts";
 
 /** The options of `sfs`. */
 export interface SfsLine {
+  /** Kind of store. */
+  readonly btype: "file" | "s3";
   /** The folder with the files. */
   readonly dir: string;
   /** The file with the table of files. */
   readonly sfsstate: string;
   /** The file that is told the volume's state, if there is to be one. */
   readonly vbstate: string | undefined;
-  /** The folder with the volume's store and journal. */
+  /** The folder with the volume's journal, and with its store if that is a folder. */
   readonly voldata: string;
   /** The volume's name. */
   readonly vol: string;
@@ -30,13 +32,13 @@ export interface SfsLine {
 /** The help. */
 export const SFS_HELP = `sfs - store a folder of files in a volume, and compare what comes back
 
-Usage: sfs [-btype file] -dir DIR -sfsstate FILE -voldata DIR -vol NAME [-createvol] ...
+Usage: sfs [-btype file|s3] -dir DIR -sfsstate FILE -voldata DIR -vol NAME [-createvol] ...
 
-  -btype file      Kind of store: file is the only one.
+  -btype KIND      Kind of store: file, or s3 for a bucket (see below). Default: file.
   -dir DIR         The folder whose files are stored.
   -sfsstate FILE   JSON: where in the volume each file is, and its SHA-256. Made, and then extended.
   -vbstate FILE    JSON: the state of the volume, written at the end.
-  -voldata DIR     The folder of the volume: DIR/store and DIR/journal.
+  -voldata DIR     The folder of the volume: DIR/store, unless it is in a bucket, and DIR/journal.
   -vol NAME        The volume's name.
   -createvol       Make the volume.
   -size SIZE       Its size, such as 1G. Default: twice what the files take.
@@ -44,6 +46,9 @@ Usage: sfs [-btype file] -dir DIR -sfsstate FILE -voldata DIR -vol NAME [-create
 
 Files that the table does not have are stored. Then the volume is closed and opened again, all files
 of the table are read, and their sums are compared. The exit status is 1 if one is not the same.
+
+A bucket is named by AWS_HOST (a URL, or HOST:PORT), AWS_BUCKET, AWS_ACCESS_KEY, AWS_SECRET_KEY and, if
+need be, AWS_REGION.
 
 Example: sfs -dir photos -sfsstate s.json -voldata /srv/sfs -vol photos -createvol`;
 
@@ -66,14 +71,16 @@ export function parseSfs(args: readonly string[]): SfsLine | undefined {
     } else throw usageError(args[nth], "unknown flag", SEE_HELP);
   }
   const btype = values.get("btype") ?? "file";
-  if (btype !== "file") throw usageError(`-btype ${btype}`, "there is only file", SEE_HELP);
+  if (btype !== "file" && btype !== "s3") {
+    throw usageError(`-btype ${btype}`, "it is file or s3", SEE_HELP);
+  }
   const createvol = values.get("createvol") ?? "false";
   if (createvol !== "true" && createvol !== "false") {
     throw usageError(`-createvol=${createvol}`, "it is true or false", SEE_HELP);
   }
   const needed = (name: string) => values.get(name) ?? missing(name);
   return {
-    ...{ dir: needed("dir"), sfsstate: needed("sfsstate"), vbstate: values.get("vbstate") },
+    ...{ btype, dir: needed("dir"), sfsstate: needed("sfsstate"), vbstate: values.get("vbstate") },
     ...{ voldata: needed("voldata"), vol: needed("vol"), createvol: createvol === "true" },
     size: sizeOf(values.get("size")),
   };
