@@ -212,8 +212,8 @@ export class S3Store implements Store {
       put: (name, bytes, headers) =>
         this.#tried(signal, async () => {
           const answer = await this.#sendPut(name, bytes, headers, where, signal);
-          if (answer.status === 429 || answer.status >= 500) throw failureOf(answer, where);
-          return answer;
+          if (![200, 409, 412].includes(answer.status)) throw failureOf(answer, where);
+          return answer.status === 200;
         }),
       get: (name) => this.#tried(signal, () => this.#whole(name, where, signal)),
       delete: async (name) => {

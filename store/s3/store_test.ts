@@ -285,7 +285,7 @@ Deno.test("S3Store.verify + finds a store that ignores conditions, and leaves no
     assert(line.includes("two servers could overwrite"), line);
     assertEquals(server.objects.size, 0);
   }
-  server.faults = ofPuts("reset after", undefined, "500", "503");
+  server.faults = ofPuts("reset after", undefined, "500", "bad digest");
   await store.verify();
   assertEquals(server.objects.size, 0);
 });

@@ -136,7 +136,7 @@ Deno.test("a store in Ceph", async (t) => {
       await Volume.create(name, { store, size: SIZE, chunkSize: "64K" });
       {
         await using volume = await Volume.open(name, options);
-        for (let round = 0; round < 4; round++) {
+        for (let round = 0; round < 3; round++) {
           await load.write(volume, 100);
           const synced = volume.sync();
           await pause(20 * round);
