@@ -11,7 +11,7 @@
 import type { Store } from "../../store/store.ts";
 import { assert, isUblkError } from "../../uapi/error.ts";
 import { areEqual, type Committed, readRun } from "../committed.ts";
-import type { ChunkWriter } from "../format/chunk.ts";
+import { addFrames, type ChunkWriter } from "../format/chunk.ts";
 import type { RunEntry } from "../format/manifest.ts";
 import { encodeRun, Extents } from "../format/run.ts";
 import type { JournalEnd } from "../journal/end.ts";
@@ -19,6 +19,8 @@ import { Collection } from "./collect.ts";
 import { mergeRuns, runsToMerge } from "./merge.ts";
 import { AT, VolumeCounters } from "../counters.ts";
 import { makeChunk, planChunks, type PlannedChunk } from "./pack.ts";
+import { putsAtATime } from "./policy.ts";
+import { sideBySide } from "./side_by_side.ts";
 import type { JournalSource } from "./source.ts";
 
 /** Most pieces of a commit: the engine takes them over one by one. */
@@ -132,13 +134,15 @@ export class Drainer {
     const planned = planChunks(collection, blockSize, chunkSize);
     const extents = new Extents();
     let { nextChunk } = manifest;
-    for (const [part, plan] of planned.entries()) {
+    const take = () => nextChunk++;
+    const numbers = await sideBySide(planned, putsAtATime(chunkSize), async (plan, part) => {
       const origin = {
         ...{ volume, epoch: committed.epoch, first, last: end.sequence, blockSize, part },
         parts: planned.length,
       };
-      nextChunk = await this.#putChunk(plan, origin, nextChunk, collection, extents) + 1;
-    }
+      return await this.#putChunk(plan, origin, take, collection);
+    });
+    for (const [part, { frames }] of planned.entries()) addFrames(extents, frames, numbers[part]);
     const added = extents.length === 0
       ? { runs: manifest.runs, nextRun: manifest.nextRun }
       : await this.#addRun(extents);
@@ -154,20 +158,19 @@ export class Drainer {
     return { extents, end };
   }
 
-  /** Puts a chunk under the first free number from the given one on. @returns The number. */
+  /** Puts a chunk under the first number that is taken and free. @returns The number. */
   async #putChunk(
     plan: PlannedChunk,
     origin: Omit<Parameters<typeof makeChunk>[1], "number">,
-    from: number,
+    take: () => number,
     collection: Collection,
-    extents: Extents,
   ): Promise<number> {
     const { names, store } = this.#parts.committed;
-    for (let number = from;; number++) {
+    for (;;) {
+      const number = take();
       const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection);
       if (await this.#put(store, names.chunk(number), writer.bytes)) {
         this.#counters.add(AT.chunkWrittenBytes, writer.bytes.length);
-        writer.addTo(extents, number);
         return number;
       }
     }

@@ -10,3 +10,12 @@
 export const COMMIT_BYTES: number = 64 << 20;
 /** Age of what waits after which a commit is made, in milliseconds. */
 export const COMMIT_MS = 5000;
+/** Most chunks of a commit that are put at a time. */
+const PUTS = 4;
+/** Most bytes of chunks that are put at a time, if they are more than one. */
+const PUT_BYTES = 32 << 20;
+
+/** How many chunks of a size in bytes are put at a time. */
+export function putsAtATime(chunkSize: number): number {
+  return Math.max(1, Math.min(PUTS, Math.floor(PUT_BYTES / chunkSize)));
+}

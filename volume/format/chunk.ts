@@ -157,14 +157,14 @@ export class ChunkWriter {
     }
     sealRecord(this.#fields);
   }
+}
 
-  /** Adds the chunk's frames to a map. */
-  addTo(extents: Extents, chunk: number): void {
-    let nth = 0;
-    for (const { block, count, hole } of this.#frames) {
-      extents.push(block, count, hole ? HOLE : placeOf(chunk, nth));
-      if (!hole) nth += count;
-    }
+/** Adds a chunk's frames to a map. */
+export function addFrames(extents: Extents, frames: readonly Frame[], chunk: number): void {
+  let nth = 0;
+  for (const { block, count, hole } of frames) {
+    extents.push(block, count, hole ? HOLE : placeOf(chunk, nth));
+    if (!hole) nth += count;
   }
 }
 
