@@ -61,6 +61,14 @@ export interface Topology {
 /** The result of an operation: nothing once it is done, or a Promise that resolves then. */
 export type Answer = void | Promise<void>;
 
+/** A part of a disk that is stored in one way. */
+export interface Extent {
+  /** Its length in bytes, from the place that was asked for: a positive multiple of the block size. */
+  readonly length: number;
+  /** It takes no space, and reads as zeroes. */
+  readonly isHole: boolean;
+}
+
 /** One request, as {@linkcode RingMethods} see it. Valid until it is answered. */
 export interface RingRequest {
   /** `UBLK_IO_OP_READ`, `_WRITE`, `_FLUSH`, `_DISCARD` or `_WRITE_ZEROES`. */
@@ -336,6 +344,11 @@ export interface Backend {
   trim?(offset: number, length: number): Answer;
   /** Zeroes a range: reads of it return zeroes from now on. */
   writeZeroes?(offset: number, length: number, options: WriteZeroesOptions): Answer;
+  /**
+   * Says how the disk is stored at `offset`, for copies that leave out holes. The extent may end
+   * before the next one begins, and must not be longer than `length`. Without this method all is data.
+   */
+  extentAt?(offset: number, length: number): Extent | Promise<Extent>;
   /** Fills the buffer with the integrity metadata of the blocks whose data begins at `offset`. */
   readMetadata?(buffer: Uint8Array<ArrayBuffer>, offset: number): Answer;
   /** Stores the integrity metadata of the blocks whose data begins at `offset`. */

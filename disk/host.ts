@@ -12,11 +12,12 @@ import {
   UBLK_IO_F_NOUNMAP,
   UBLK_IO_OP_DISCARD,
   UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
   UBLK_IO_OP_WRITE_ZEROES,
 } from "../uapi/ublk_io.ts";
 import { asPromise, isLater } from "./answers.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, Extent } from "./backend.ts";
 import {
   dataless,
   type FaultReport,
@@ -177,6 +178,53 @@ export class DiskHost implements AsyncDisposable {
     }
   }
 
+  /**
+   * Says how the disk is stored at a place. A disk that does not know is all data.
+   *
+   * @param length Bytes. The range is whole blocks within the disk.
+   * @returns An extent of at most so many bytes, or a negative errno.
+   */
+  extentAt(offset: number, length: number): Extent | number | Promise<Extent | number> {
+    if (this.#closed !== undefined) return -ENODEV;
+    if (this.backend.extentAt === undefined) return { length, isHole: false };
+    const faults = this.#faults.of({ op: UBLK_IO_OP_READ, offset, length });
+    const judge = (found: unknown) => {
+      if (isExtent(found, length, this.traits.blockSize)) return found;
+      faults.failed(0, "extentAt gave no part of the range; answering EIO");
+      return -EIO;
+    };
+    try {
+      const value: unknown = this.backend.extentAt(offset, length);
+      return isLater(value) ? this.#extentLater(value, judge) : judge(value);
+    } catch (thrown) {
+      return resultOfThrown(thrown, 0, faults);
+    }
+  }
+
+  #extentLater(
+    answer: PromiseLike<unknown>,
+    judge: (found: unknown) => Extent | number,
+  ): Promise<Extent | number> {
+    const { promise, resolve } = Promise.withResolvers<Extent | number>();
+    let found: Extent | number | undefined;
+    const late = new LateRequest(this.#deadlineMs, (result) => {
+      this.#inFlight.delete(late);
+      resolve(found ?? result);
+      if (this.#inFlight.size === 0) this.#drained?.();
+    });
+    this.#inFlight.add(late);
+    const settle = (result: () => Extent | number) => {
+      if (late.isAnswered) return;
+      found = result();
+      late.answer(0);
+    };
+    asPromise(answer).then(
+      (value) => settle(() => judge(value)),
+      (thrown) => settle(() => resultOfThrown(thrown, 0, this.#faults)),
+    );
+    return promise;
+  }
+
   /** Checks a request. Returns 0, or the positive errno if this disk cannot perform it. */
   #faultOf({ op, offset, length, buffer }: DiskRequest): number {
     const { readOnly, trim, writeZeroes, blockSize } = this.traits;
@@ -282,6 +330,16 @@ export class DiskHost implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/**
+ * Whether a value is an extent of at most `most` bytes. One that is not would make its caller skip
+ * data, or go round in circles.
+ */
+function isExtent(found: unknown, most: number, blockSize: number): found is Extent {
+  const { length, isHole } = (found ?? {}) as Partial<Extent>;
+  return typeof isHole === "boolean" && Number.isSafeInteger(length) && length! > 0 &&
+    length! <= most && length! % blockSize === 0;
 }
 
 /** A flush's answer behind a write, of which its count of bytes, 0, is none. */

@@ -40,6 +40,11 @@ export class Passing implements EachOf<Backend> {
   readonly engine: undefined = undefined;
   /** Always undefined: zoned disks are refused. */
   readonly zones: undefined = undefined;
+  /**
+   * Undefined, so that all is data: a wrapper may hold data for what is a hole inside, and vice
+   * versa. One that changes no byte passes it on.
+   */
+  extentAt: Backend["extentAt"] = undefined;
   readOnly: boolean;
   fua: boolean;
   synchronous: boolean;

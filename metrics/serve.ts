@@ -5,7 +5,7 @@
  */
 
 import { UblkError } from "../uapi/error.ts";
-import { listenPrivately } from "../uring/private_socket.ts";
+import { listenPrivately, removeDeadSocket } from "../uring/private_socket.ts";
 import { parseMetricsAddress } from "./address.ts";
 import { Exposition, type Metered } from "./exposition.ts";
 import { type Answer, serveHttp } from "./http.ts";
@@ -80,16 +80,6 @@ async function respond(method: string, path: string, exposition: Exposition): Pr
     text: await exposition.text(),
     headers: { "content-type": exposition.contentType },
   };
-}
-
-/** Removes the socket of a killed process. A socket with a listener stays. */
-async function removeDeadSocket(path: string): Promise<void> {
-  try {
-    (await Deno.connect({ transport: "unix", path })).close();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.ConnectionRefused)) return;
-    if ((await Deno.lstat(path)).isSocket) await Deno.remove(path);
-  }
 }
 
 function refusal(address: string, error: unknown): UblkError {

@@ -40,6 +40,15 @@ const SYSTEMD: readonly Package[] = [
 /** What judges man pages. */
 const MANDOC: readonly Package[] = [{ name: "mandoc", proof: "/usr/bin/mandoc" }];
 
+/** Clients of NBD that others wrote, and a server to compare with. */
+const NBD: readonly Package[] = [
+  { name: "libnbd-bin", proof: "/usr/bin/nbdinfo" },
+  { name: "python3-libnbd", proof: "/usr/bin/nbdsh" },
+  { name: "qemu-utils", proof: "/usr/bin/qemu-io" },
+  { name: "nbdkit", proof: "/usr/bin/nbdkit" },
+  { name: "openssl", proof: "/usr/bin/openssl" },
+];
+
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
@@ -51,7 +60,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
     const packages = [
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
       ...groups.has("unit") || groups.has("integration") ? TABLES : [],
-      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD, ...MANDOC] : [],
+      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD, ...MANDOC, ...NBD] : [],
     ];
     await ensure(packages);
     if (groups.has("e2e") || groups.has("selftests")) {

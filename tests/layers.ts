@@ -48,6 +48,8 @@ export const ROOMS: readonly Room[] = [
   { name: "disk", imports: [...GROUND, "files"] },
   { name: "store", imports: [...GROUND, "files"] },
   { name: "volume", imports: [...DISKS, "store"] },
+  { name: "nbd", imports: DISKS },
+  { name: "door of nbd", holds: ["nbd.ts"], imports: [...DISKS, "nbd"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },
@@ -161,7 +163,7 @@ export const ROOMS: readonly Room[] = [
     imports: [
       ...DISKS,
       ...["ctrl", "queue", "backends", "backends/wrappers", "backends/zip", "door of zip"],
-      ...["doors of backends", "store", "volume", "door of volumes"],
+      ...["doors of backends", "store", "volume", "door of volumes", "nbd", "door of nbd"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
       ...["cmd/server", "cmd/completion", "cmd", "vm"],

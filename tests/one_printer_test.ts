@@ -35,6 +35,7 @@ Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the
       "device",
       "cmd",
       "metrics",
+      "nbd",
       "udev",
     ]
   ) {

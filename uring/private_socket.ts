@@ -79,6 +79,16 @@ export class PrivateSocketPath implements Disposable {
   }
 }
 
+/** Removes the socket of a killed process. A socket with a listener stays. */
+export async function removeDeadSocket(path: string): Promise<void> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.ConnectionRefused)) return;
+    if ((await Deno.lstat(path)).isSocket) await Deno.remove(path);
+  }
+}
+
 /** Whether a path is short enough for a socket, and for the temporary path next to it. */
 export function fitsSocket(target: string): boolean {
   const { length } = new TextEncoder().encode(target);

@@ -1,0 +1,114 @@
+/**
+ * What requests do to a disk, in pieces: so a request of any length takes a bounded part of memory,
+ * and leaves others their turn.
+ *
+ * @module
+ */
+
+import type { DiskHost } from "../disk/host.ts";
+import {
+  UBLK_IO_OP_DISCARD,
+  UBLK_IO_OP_FLUSH,
+  UBLK_IO_OP_READ,
+  UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
+} from "../uapi/ublk_io.ts";
+import type { Bytes } from "./frames.ts";
+import { type MemoryShare, PIECE_BYTES } from "./memory.ts";
+
+/** Bytes of a TRIM or WRITE_ZEROES that are passed to the disk at once. */
+const DATALESS_PART_BYTES = 64 << 20;
+
+/** A range of a disk in bytes. */
+export interface Range {
+  /** From the start of the disk. */
+  readonly offset: number;
+  /** Its length. */
+  readonly length: number;
+}
+
+/** Reads into a buffer. @returns 0 or a negative errno. */
+export async function readInto(host: DiskHost, buffer: Bytes, offset: number): Promise<number> {
+  const result = await host.request({
+    ...{ op: UBLK_IO_OP_READ, offset, length: buffer.length, buffer },
+  });
+  return Math.min(result, 0);
+}
+
+/** Writes a buffer. @returns 0 or a negative errno. */
+export async function write(
+  host: DiskHost,
+  buffer: Bytes,
+  offset: number,
+  fua: boolean,
+): Promise<number> {
+  const result = await host.request({
+    ...{ op: UBLK_IO_OP_WRITE, offset, length: buffer.length, buffer, fua },
+  });
+  return Math.min(result, 0);
+}
+
+/** Makes durable what was answered before. @returns 0 or a negative errno. */
+export async function flush(host: DiskHost): Promise<number> {
+  return await host.request({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 });
+}
+
+/** Gives up a range. @returns 0 or a negative errno. */
+export function trim(host: DiskHost, range: Range): Promise<number> {
+  return inParts(
+    range,
+    DATALESS_PART_BYTES,
+    async (offset, length) =>
+      await host.request({ op: UBLK_IO_OP_DISCARD, offset, length, mayUnmap: true }),
+  );
+}
+
+/** Zeroes a range by the disk's own means. @returns 0 or a negative errno. */
+export function zero(host: DiskHost, range: Range, mayUnmap: boolean): Promise<number> {
+  return inParts(
+    range,
+    DATALESS_PART_BYTES,
+    async (offset, length) =>
+      await host.request({ op: UBLK_IO_OP_WRITE_ZEROES, offset, length, mayUnmap }),
+  );
+}
+
+/** Writes zeroes as data. @returns 0 or a negative errno. */
+export function writeZeroes(host: DiskHost, range: Range, memory: MemoryShare): Promise<number> {
+  return inBorrowed(range, memory, (buffer, offset) => write(host, buffer, offset, false));
+}
+
+/** Reads a range and drops it, so that what is below may have it at hand. */
+export function readAhead(host: DiskHost, range: Range, memory: MemoryShare): Promise<number> {
+  return inBorrowed(range, memory, (buffer, offset) => readInto(host, buffer, offset));
+}
+
+async function inBorrowed(
+  range: Range,
+  memory: MemoryShare,
+  perform: (buffer: Bytes, offset: number) => Promise<number>,
+): Promise<number> {
+  return await inParts(range, PIECE_BYTES, async (offset, length) => {
+    await memory.take(length);
+    try {
+      return await perform(new Uint8Array(length), offset);
+    } finally {
+      memory.give(length);
+    }
+  });
+}
+
+/** Performs the parts of a range in turn, up to one that fails. */
+async function inParts(
+  { offset, length }: Range,
+  most: number,
+  perform: (offset: number, length: number) => Promise<number>,
+): Promise<number> {
+  for (let at = 0; at < length; at += most) {
+    // A disk in memory answers at once. Between its parts, others have their turn.
+    if (at > 0) await new Promise((resolve) => setTimeout(resolve, 0));
+    const result = await perform(offset + at, Math.min(most, length - at));
+    if (result !== 0) return result;
+  }
+  return 0;
+}

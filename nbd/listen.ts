@@ -1,0 +1,114 @@
+/**
+ * Listens at an address, and hands over connections.
+ *
+ * @module
+ */
+
+import { UblkError } from "../uapi/error.ts";
+import { acceptAll } from "../uring/accept.ts";
+import { listenPrivately, removeDeadSocket } from "../uring/private_socket.ts";
+import { type NbdAddress, nbdUri } from "./address.ts";
+import type { Link } from "./link.ts";
+
+/** Serves a connection until it ends, and closes it. Never rejects. */
+export type ServeLink = (link: Link) => Promise<void>;
+
+/** A place where clients come. */
+export interface Listening extends AsyncDisposable {
+  /**
+   * The URI of an export here.
+   *
+   * @default None: there is no address
+   */
+  readonly uriOf?: (name: string) => string;
+  /** Resolves once no client comes any more, and those that came have left. */
+  readonly finished: Promise<void>;
+}
+
+/**
+ * Listens.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED` or `PERMISSION_DENIED`.
+ */
+export async function listenAt(address: NbdAddress, serve: ServeLink): Promise<Listening> {
+  if (address.kind === "unix") return await atSocket(address.path, serve);
+  if (address.kind === "tcp") return await atPort(address, serve);
+  throw new UblkError("INVALID_ARGUMENT", { operation: address.kind });
+}
+
+async function atSocket(path: string, serve: ServeLink): Promise<Listening> {
+  try {
+    await removeDeadSocket(path);
+    const listener = listenPrivately(path);
+    const { finished, end } = acceptFrom(listener, serve);
+    return {
+      uriOf: (name) => nbdUri({ transport: "unix", path }, name, false),
+      finished,
+      async [Symbol.asyncDispose]() {
+        end();
+        // The socket may already be gone.
+        await Deno.remove(path).catch(() => {});
+      },
+    };
+  } catch (error) {
+    throw refusal(`unix:${path}`, error);
+  }
+}
+
+function atPort(
+  { hostname, port }: { readonly hostname: string; readonly port: number },
+  serve: ServeLink,
+): Listening {
+  try {
+    const listener = Deno.listen({ hostname, port });
+    const { finished, end } = acceptFrom(listener, (connection) => {
+      try {
+        connection.setNoDelay(true);
+        connection.setKeepAlive(true);
+      } catch {
+        // It has gone again already.
+      }
+      return serve(connection);
+    });
+    return {
+      uriOf: (name) => nbdUri(listener.addr, name, false),
+      finished,
+      [Symbol.asyncDispose]() {
+        end();
+        return Promise.resolve();
+      },
+    };
+  } catch (error) {
+    throw refusal(`tcp:${hostname}:${port}`, error);
+  }
+}
+
+function acceptFrom<C extends Deno.Conn>(
+  listener: { accept(): Promise<C>; close(): void },
+  serve: (connection: C) => Promise<void>,
+): { finished: Promise<void>; end: () => void } {
+  const open = new Set<Promise<void>>();
+  const one = (connection: C) => {
+    const served = serve(connection);
+    open.add(served);
+    return served.finally(() => void open.delete(served));
+  };
+  const accepted = acceptAll(listener, one, Infinity);
+  return {
+    finished: accepted.then(async () => void await Promise.all(open)),
+    end: () => listener.close(),
+  };
+}
+
+function refusal(address: string, error: unknown): UblkError {
+  const { AddrInUse, AlreadyExists, NotCapable, PermissionDenied } = Deno.errors;
+  const message = error instanceof Error ? error.message : String(error);
+  const isRefused = error instanceof NotCapable || error instanceof PermissionDenied;
+  const isInUse = error instanceof AddrInUse || error instanceof AlreadyExists;
+  return new UblkError(isRefused ? "PERMISSION_DENIED" : "SYSCALL_FAILED", {
+    operation: `listen at ${address}`,
+    reason: isInUse ? "the address is in use" : message,
+    hint: `choose another address${isRefused ? ", or grant the missing permission" : ""}`,
+    cause: error,
+  });
+}
