@@ -19,6 +19,7 @@ export type {
   Answer,
   Backend,
   BackendModule,
+  Extent,
   OpenContext,
   RequestLimits,
   RingMethods,

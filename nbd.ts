@@ -21,3 +21,22 @@ export {
   serveNbd,
   type ServeNbdOptions,
 } from "./nbd/serve.ts";
+export type {
+  Answer,
+  Backend,
+  Extent,
+  RequestLimits,
+  RingMethods,
+  RingOperations,
+  RingRequest,
+  Topology,
+  WriteOptions,
+  WriteZeroesOptions,
+  Zone,
+  ZoneCondition,
+  ZoneMethods,
+} from "./disk/backend.ts";
+export type { BackendCounters, CounterReading, CounterRow } from "./disk/counters.ts";
+export type { Engine, EngineHost, EngineMemory } from "./disk/engine.ts";
+export type { Size } from "./disk/geometry.ts";
+export type { BackendSpec } from "./disk/spec.ts";

@@ -32,6 +32,7 @@ export type {
   Answer,
   Backend,
   BackendModule,
+  Extent,
   OpenContext,
   RequestLimits,
   RingMethods,

@@ -17,6 +17,7 @@ import { eachOf } from "../disk/each_of.ts";
 import { byteMethods } from "./file_bytes.ts";
 import { LostWrites } from "./lost_writes.ts";
 import { checkBlockSize, checkPath, refusal } from "../disk/file_checks.ts";
+import { fileExtent } from "./file_extents.ts";
 import { FileRequests } from "./file_requests.ts";
 import type { Size } from "../disk/geometry.ts";
 import { formatSize, parseSize } from "../disk/size.ts";
@@ -256,6 +257,10 @@ export function open(options: unknown, context: OpenContext): Backend {
     topology,
     // For wrappers that need the bytes. Without a wrapper the ring serves the disk.
     ...byteMethods({ fds: [data.fd], layout, direct, punches: data.punches, lost }),
+    // A device has no holes to tell of.
+    ...(data.isDevice
+      ? {}
+      : { extentAt: (offset, length) => fileExtent(data.fd, blockSize, offset, length) }),
     fua: true,
     persistent: true,
     ring: new FileRequests({ fds: [data.fd], layout, direct, metadata: portions, lost }),

@@ -373,3 +373,29 @@ Deno.test("DiskHost catches kept buffers where it is paranoid", async () => {
     "the backend wrote to a buffer after it had answered: buffers are borrowed",
   ]);
 });
+
+Deno.test("extentAt + lies, errors, silence, and none at all + are an errno, or all data", async () => {
+  const cases: [answer: () => unknown, expected: unknown][] = [
+    [() => ({ length: 512, isHole: true }), { length: 512, isHole: true }],
+    [() => Promise.resolve({ length: 1024, isHole: false }), { length: 1024, isHole: false }],
+    [() => ({ length: 0, isHole: true }), -EIO],
+    [() => ({ length: 2048, isHole: true }), -EIO],
+    [() => ({ length: 100, isHole: true }), -EIO],
+    [() => ({ length: 512 }), -EIO],
+    [() => undefined, -EIO],
+    [() => Promise.resolve(null), -EIO],
+    [() => Promise.reject(new Error("no")), -EIO],
+    [() => {
+      throw new UblkError("SYSCALL_FAILED", { operation: "look", errno: ENOSPC });
+    }, -ENOSPC],
+    [() => new Promise(() => {}), -ETIMEDOUT],
+  ];
+  for (const [answer, expected] of cases) {
+    const { host } = hostOf(() => {}, 20, { extentAt: answer as Backend["extentAt"] });
+    assertEquals(await host.extentAt(0, 1024), expected as never, `${answer}`);
+    await host.close();
+    assertEquals(await host.extentAt(0, 1024), -ENODEV);
+  }
+  const { host } = hostOf(() => {});
+  assertEquals(await host.extentAt(512, 1024), { length: 1024, isHole: false });
+});

@@ -27,6 +27,11 @@ export interface Shortcuts {
 /** All properties of a type, even optional ones. A class that misses one does not compile. */
 export type EachOf<T> = { [Name in keyof Required<T>]: T[Name] };
 
+/** {@linkcode Backend.extentAt} of the wrapped disk, for wrappers that change no byte. */
+export function sameExtents(inner: Backend): Backend["extentAt"] {
+  return inner.extentAt && ((offset, length) => inner.extentAt!(offset, length));
+}
+
 /** Passes everything on except {@linkcode Shortcuts}, which a wrapper must choose to pass on. */
 export class Passing implements EachOf<Backend> {
   readonly blockSize: number;
@@ -42,7 +47,7 @@ export class Passing implements EachOf<Backend> {
   readonly zones: undefined = undefined;
   /**
    * Undefined, so that all is data: a wrapper may hold data for what is a hole inside, and vice
-   * versa. One that changes no byte passes it on.
+   * versa. One that changes no byte sets {@linkcode sameExtents}.
    */
   extentAt: Backend["extentAt"] = undefined;
   readOnly: boolean;

@@ -16,6 +16,7 @@ const OPTIONAL_METHODS = [
   "flush",
   "trim",
   "writeZeroes",
+  "extentAt",
   "readMetadata",
   "writeMetadata",
   "resize",

@@ -95,6 +95,18 @@ export class Maps {
     return true;
   }
 
+  /** The extent of a disk from a block on. What is being written at the moment does not count yet. */
+  extentAt(block: number, count: number): { blocks: number; isHole: boolean } {
+    let blocks = this.find(block, count);
+    const isHole = this.kind === NOWHERE;
+    // Runs of the map end where its places jump, which is no end of an extent.
+    for (let more = 0; blocks < count; blocks += more) {
+      more = this.find(block + blocks, count - blocks);
+      if ((this.kind === NOWHERE) !== isHole) break;
+    }
+    return { blocks, isHole };
+  }
+
   /** Whether blocks from one on have data, or were made holes that the store does not know yet. */
   knowsFrom(block: number): boolean {
     const maps = [this.chunks, this.#journal, this.#holes];

@@ -11,6 +11,7 @@ import { invalidIn } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
 import type { CachePlace } from "./cache/options.ts";
 import { lostWords } from "./lost.ts";
+import { extentOf } from "./extents.ts";
 import { VolumeMethods } from "./methods.ts";
 import { openReadOnly } from "./open_read_only.ts";
 import { openServedVolume } from "./serve.ts";
@@ -78,6 +79,7 @@ async function openForWriting(options: VolumeDisk): Promise<Backend> {
     readAt: (buffer, offset) => methods.read(buffer, offset),
     writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
     flush: () => methods.flush(),
+    extentAt: (offset, length) => extentOf(served.maps, manifest.blockSize, offset, length),
     trim: (offset, length) => methods.trim(offset, length),
     writeZeroes: (offset, length) => methods.writeZeroes(offset, length),
     resize(to) {

@@ -12,6 +12,7 @@ import type { CachePlace } from "./cache/options.ts";
 import { stateOf } from "./committed.ts";
 import { VolumeCounters } from "./counters.ts";
 import { NO_UUID } from "./format/record.ts";
+import { extentOf } from "./extents.ts";
 import { VolumeMethods } from "./methods.ts";
 import { ObjectNames } from "./names.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
@@ -72,6 +73,7 @@ async function open({ name, store: url, cache }: ReadOnlyDisk): Promise<Backend>
     readAt: (buffer, offset) => methods.read(buffer, offset),
     writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
     flush: () => methods.flush(),
+    extentAt: (offset, length) => extentOf(maps, blockSize, offset, length),
     close: () => owned.disposeAsync(),
   };
 }

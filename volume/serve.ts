@@ -52,6 +52,8 @@ export interface ServedVolume {
   readonly recovered: number;
   /** Its counters. */
   readonly counters: VolumeCounters;
+  /** The maps of the engine, to look up. */
+  readonly maps: Pick<Maps, "extentAt">;
   /** The engine, for one host. */
   readonly engine: VolumeEngine;
   /**
@@ -108,7 +110,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   drain.go(drainFrom);
   const owned = stack.move();
   return {
-    ...{ volume, engine, counters, recovered: batches },
+    ...{ volume, engine, counters, maps, recovered: batches },
     resize(size) {
       const refusal = engine.resize(size / manifest.blockSize);
       if (refusal !== undefined) throw refusedSize(options.name, refusal);

@@ -6,7 +6,7 @@
 
 import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
-import { Passing } from "../../disk/passing.ts";
+import { Passing, sameExtents } from "../../disk/passing.ts";
 import { Waiting } from "../../disk/waiting.ts";
 import { OPERATION_NAMES, type OperationName } from "../../disk/operations.ts";
 import { checkOptions, type Time, type Wrapper } from "../../disk/wrapper.ts";
@@ -60,6 +60,7 @@ class Late extends Passing {
     super(inner);
     const all = times.all ?? 0;
     this.synchronous = false;
+    this.extentAt = sameExtents(inner);
     this.#readMs = times.read ?? all;
     this.#writeMs = times.write ?? all;
     this.close = () => this.#waiting.close();

@@ -27,7 +27,7 @@ import type {
 } from "../../disk/backend.ts";
 import type { ByteRange } from "../../disk/geometry.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
-import { Passing } from "../../disk/passing.ts";
+import { Passing, sameExtents } from "../../disk/passing.ts";
 import { PassingRing } from "../../disk/passing_ring.ts";
 import { OPERATION_NAMES, OPERATION_NUMBERS, type OperationName } from "../../disk/operations.ts";
 import { checkOptions, refused, type Wrapper } from "../../disk/wrapper.ts";
@@ -153,6 +153,7 @@ class Failing extends Passing {
   constructor(inner: Backend, verdicts: Verdicts) {
     super(inner, { ring: inner.ring && new FailingRing(inner.ring, verdicts) });
     this.#verdicts = verdicts;
+    this.extentAt = sameExtents(inner);
     this.flush = inner.flush && (() => {
       verdicts.check(UBLK_IO_OP_FLUSH, 0, 0);
       return inner.flush!();

@@ -17,7 +17,7 @@ import type {
 } from "../../disk/backend.ts";
 import { isLater } from "../../disk/answers.ts";
 import { claimedErrno } from "../../disk/errno_of.ts";
-import { Passing } from "../../disk/passing.ts";
+import { Passing, sameExtents } from "../../disk/passing.ts";
 import { PassingRing } from "../../disk/passing_ring.ts";
 import { OPERATION_NAMES, OPERATION_NUMBERS } from "../../disk/operations.ts";
 
@@ -54,6 +54,7 @@ export class Observing extends Passing {
   constructor(inner: Backend, observer: Observer) {
     super(inner, { ring: inner.ring && new ObservedRing(inner.ring, observer) });
     this.#observer = observer;
+    this.extentAt = sameExtents(inner);
     this.flush = inner.flush &&
       (() => this.#look(FLUSH, 0, 0, false, () => inner.flush!()));
     this.trim = inner.trim &&

@@ -9,7 +9,7 @@ import { monotonicUs } from "../../uring/libc.ts";
 import type { Answer, Backend, OpenContext, Sharing, WriteOptions } from "../../disk/backend.ts";
 import type { Size } from "../../disk/geometry.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
-import { Passing } from "../../disk/passing.ts";
+import { Passing, sameExtents } from "../../disk/passing.ts";
 import { Waiting } from "../../disk/waiting.ts";
 import { checkOptions, refused, type Time, type Wrapper } from "../../disk/wrapper.ts";
 
@@ -114,6 +114,7 @@ class Limited extends Passing {
     this.#bytes = bytes === undefined ? undefined : new Bucket(bytes, burst);
     this.#requests = iops === undefined ? undefined : new Bucket(iops, burst);
     this.synchronous = false;
+    this.extentAt = sameExtents(inner);
     this.close = () => this.#waiting.close();
     this.flush = inner.flush && (() => this.#admit(0, () => inner.flush!()));
     this.trim = inner.trim &&

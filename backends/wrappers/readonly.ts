@@ -9,7 +9,7 @@ import { UblkError } from "../../uapi/error.ts";
 import type { Answer, Backend, OpenContext, Sharing } from "../../disk/backend.ts";
 import type { BackendSpec } from "../../disk/spec.ts";
 import { isLater } from "../../disk/answers.ts";
-import { Passing } from "../../disk/passing.ts";
+import { Passing, sameExtents } from "../../disk/passing.ts";
 import { checkOptions, type Wrapper } from "../../disk/wrapper.ts";
 
 /** There is no state to share. */
@@ -42,6 +42,7 @@ class ReadOnly extends Passing {
   constructor(inner: Backend) {
     super(inner, inner);
     this.#size = inner.size;
+    this.extentAt = sameExtents(inner);
     this.resize = inner.resize && ((size) => this.#resize(size));
     this.readOnly = true;
     this.fua = false;

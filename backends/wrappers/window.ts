@@ -31,6 +31,8 @@ export class Window extends Passing {
     this.#start = start;
     this.#length = length;
     this.topology = inner.topology && shifted(inner.topology, start, this.blockSize);
+    this.extentAt = inner.extentAt &&
+      ((offset, bytes) => inner.extentAt!(start + offset, bytes));
     this.trim = inner.trim && ((offset, bytes) => inner.trim!(start + offset, bytes));
     this.writeZeroes = inner.writeZeroes &&
       ((offset, bytes, options) => inner.writeZeroes!(start + offset, bytes, options));
