@@ -6,15 +6,18 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { acceptAll } from "../uring/accept.ts";
+import { PassedListener } from "../uring/passed_sockets.ts";
 import { listenPrivately, removeDeadSocket } from "../uring/private_socket.ts";
 import { type NbdAddress, nbdUri } from "./address.ts";
 import type { Link } from "./link.ts";
+import { stdioLink } from "./stdio.ts";
+import { passedSockets } from "./systemd.ts";
 
 /** Serves a connection until it ends, and closes it. Never rejects. */
 export type ServeLink = (link: Link) => Promise<void>;
 
 /** A place where clients come. */
-export interface Listening extends AsyncDisposable {
+export interface Listening {
   /**
    * The URI of an export here.
    *
@@ -23,6 +26,14 @@ export interface Listening extends AsyncDisposable {
   readonly uriOf?: (name: string) => string;
   /** Resolves once no client comes any more, and those that came have left. */
   readonly finished: Promise<void>;
+  /** Takes no more clients. Connections go on. */
+  end(): void;
+  /**
+   * Releases the rest, once connections have ended.
+   *
+   * @default Nothing is left
+   */
+  release?(): Promise<void>;
 }
 
 /**
@@ -32,8 +43,28 @@ export interface Listening extends AsyncDisposable {
  */
 export async function listenAt(address: NbdAddress, serve: ServeLink): Promise<Listening> {
   if (address.kind === "unix") return await atSocket(address.path, serve);
-  if (address.kind === "tcp") return await atPort(address, serve);
-  throw new UblkError("INVALID_ARGUMENT", { operation: address.kind });
+  if (address.kind === "tcp") return atPort(address, serve);
+  return address.kind === "stdio" ? atStdio(serve) : atPassed(serve);
+}
+
+/** Serves the one client that there is. */
+function atStdio(serve: ServeLink): Listening {
+  return { finished: serve(stdioLink()), end() {} };
+}
+
+function atPassed(serve: ServeLink): Listening {
+  const all = passedSockets().map((fd) => {
+    const listener = new PassedListener(fd);
+    return { listener, ...acceptFrom(listener, serve) };
+  });
+  return {
+    finished: Promise.all(all.map(({ finished }) => finished)).then(() => {}),
+    end: () => all.forEach(({ end }) => end()),
+    // Connections need the rings.
+    async release() {
+      for (const { listener } of all) await listener[Symbol.asyncDispose]();
+    },
+  };
 }
 
 async function atSocket(path: string, serve: ServeLink): Promise<Listening> {
@@ -44,10 +75,13 @@ async function atSocket(path: string, serve: ServeLink): Promise<Listening> {
     return {
       uriOf: (name) => nbdUri({ transport: "unix", path }, name, false),
       finished,
-      async [Symbol.asyncDispose]() {
+      end() {
         end();
-        // The socket may already be gone.
-        await Deno.remove(path).catch(() => {});
+        try {
+          Deno.removeSync(path);
+        } catch {
+          // It may already be gone.
+        }
       },
     };
   } catch (error) {
@@ -70,20 +104,13 @@ function atPort(
       }
       return serve(connection);
     });
-    return {
-      uriOf: (name) => nbdUri(listener.addr, name, false),
-      finished,
-      [Symbol.asyncDispose]() {
-        end();
-        return Promise.resolve();
-      },
-    };
+    return { uriOf: (name) => nbdUri(listener.addr, name, false), finished, end };
   } catch (error) {
     throw refusal(`tcp:${hostname}:${port}`, error);
   }
 }
 
-function acceptFrom<C extends Deno.Conn>(
+function acceptFrom<C extends Link & Disposable>(
   listener: { accept(): Promise<C>; close(): void },
   serve: (connection: C) => Promise<void>,
 ): { finished: Promise<void>; end: () => void } {

@@ -141,10 +141,14 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
   await using stack = new AsyncDisposableStack();
   const exports = new Exports(await openAll(exportsOf(options), options, stack));
   const connections = new Connections({ ...terms, exports });
-  stack.defer(() => connections.end(GRACE_MS));
   const listeners: Listening[] = [];
+  stack.defer(async () => {
+    for (const listener of listeners) listener.end();
+    await connections.end(GRACE_MS);
+    for (const listener of listeners) await listener.release?.();
+  });
   for (const address of addresses) {
-    listeners.push(stack.use(await listenAt(address, (link) => connections.serve(link))));
+    listeners.push(await listenAt(address, (link) => connections.serve(link)));
   }
   const names = exports.all.map(({ name }) => name);
   const uris = listeners.flatMap(({ uriOf }) => uriOf === undefined ? [] : names.map(uriOf));

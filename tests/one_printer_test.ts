@@ -16,6 +16,8 @@ const PRINTERS: readonly string[] = [
   "volume/open_disk.ts",
   "volume/open_read_only.ts",
   "queue/console.ts",
+  // stdin and stdout are a client's connection there.
+  "nbd/stdio.ts",
 ];
 
 Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the printers", () => {
