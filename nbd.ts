@@ -18,6 +18,7 @@ export {
   type NbdExportOptions,
   type NbdServer,
   type NbdServerOptions,
+  type NbdTlsOptions,
   serveNbd,
   type ServeNbdOptions,
 } from "./nbd/serve.ts";

@@ -39,11 +39,16 @@ export interface Listening {
 /**
  * Listens.
  *
+ * @param encrypted Clients must encrypt, and URIs say so.
  * @throws {UblkError} `SYSCALL_FAILED` or `PERMISSION_DENIED`.
  */
-export async function listenAt(address: NbdAddress, serve: ServeLink): Promise<Listening> {
-  if (address.kind === "unix") return await atSocket(address.path, serve);
-  if (address.kind === "tcp") return atPort(address, serve);
+export async function listenAt(
+  address: NbdAddress,
+  serve: ServeLink,
+  encrypted = false,
+): Promise<Listening> {
+  if (address.kind === "unix") return await atSocket(address.path, serve, encrypted);
+  if (address.kind === "tcp") return atPort(address, serve, encrypted);
   return address.kind === "stdio" ? atStdio(serve) : atPassed(serve);
 }
 
@@ -67,13 +72,17 @@ function atPassed(serve: ServeLink): Listening {
   };
 }
 
-async function atSocket(path: string, serve: ServeLink): Promise<Listening> {
+async function atSocket(
+  path: string,
+  serve: ServeLink,
+  encrypted: boolean,
+): Promise<Listening> {
   try {
     await removeDeadSocket(path);
     const listener = listenPrivately(path);
     const { finished, end } = acceptFrom(listener, serve);
     return {
-      uriOf: (name) => nbdUri({ transport: "unix", path }, name, false),
+      uriOf: (name) => nbdUri({ transport: "unix", path }, name, encrypted),
       finished,
       end() {
         end();
@@ -92,6 +101,7 @@ async function atSocket(path: string, serve: ServeLink): Promise<Listening> {
 function atPort(
   { hostname, port }: { readonly hostname: string; readonly port: number },
   serve: ServeLink,
+  encrypted: boolean,
 ): Listening {
   try {
     const listener = Deno.listen({ hostname, port });
@@ -104,7 +114,7 @@ function atPort(
       }
       return serve(connection);
     });
-    return { uriOf: (name) => nbdUri(listener.addr, name, false), finished, end };
+    return { uriOf: (name) => nbdUri(listener.addr, name, encrypted), finished, end };
   } catch (error) {
     throw refusal(`tcp:${hostname}:${port}`, error);
   }

@@ -16,6 +16,7 @@ import { listenAt, type Listening } from "./listen.ts";
 import { OWN_BYTES } from "./memory.ts";
 import { NBD_MAX_STRING } from "./protocol.ts";
 import { Connections } from "./server.ts";
+import { serverTls } from "./tls.ts";
 
 const invalid = invalidIn("serve NBD");
 
@@ -49,6 +50,20 @@ export interface NbdExportOptions {
    * @default false
    */
   readonly readOnly?: boolean;
+}
+
+/** A certificate, and whether it must be used. */
+export interface NbdTlsOptions {
+  /** The certificate, and those that lead to a trusted one, in PEM. */
+  readonly cert: string;
+  /** Its private key, in PEM. */
+  readonly key: string;
+  /**
+   * Refuse clients that do not encrypt.
+   *
+   * @default false
+   */
+  readonly required?: boolean;
 }
 
 /** Options of {@linkcode serveNbd} that concern all exports. */
@@ -85,6 +100,13 @@ export interface NbdServerOptions {
    * @default 30_000
    */
   readonly deadlineMs?: number;
+  /**
+   * The server's certificate. Clients may then encrypt (STARTTLS), over TCP and Unix sockets. TLS 1.2
+   * and later; clients are not asked for certificates, and there are no pre-shared keys.
+   *
+   * @default Connections are not encrypted
+   */
+  readonly tls?: NbdTlsOptions;
   /**
    * Receives lines that a person should read: faults of a disk, and clients that broke the protocol.
    *
@@ -134,7 +156,13 @@ export interface NbdServer extends AsyncDisposable {
  */
 export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
   const { listen = DEFAULT_ADDRESS, report = () => {} } = options;
-  const terms = { ...limitsOf(options), report };
+  const { tls } = options;
+  const terms = {
+    ...limitsOf(options),
+    report,
+    startTls: tls && serverTls(tls.cert, tls.key),
+    requireTls: tls?.required ?? false,
+  };
   const addresses = (typeof listen === "string" ? [listen] : listen)
     .map((text) => parseNbdAddress(text, "serve NBD"));
   if (addresses.length === 0) throw invalid("there is no address", "give one");
@@ -148,7 +176,7 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
     for (const listener of listeners) await listener.release?.();
   });
   for (const address of addresses) {
-    listeners.push(await listenAt(address, (link) => connections.serve(link)));
+    listeners.push(await listenAt(address, (link) => connections.serve(link), tls?.required));
   }
   const names = exports.all.map(({ name }) => name);
   const uris = listeners.flatMap(({ uriOf }) => uriOf === undefined ? [] : names.map(uriOf));

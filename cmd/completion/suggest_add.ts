@@ -4,8 +4,6 @@
  * @module
  */
 
-import type { Target } from "../../disk/target.ts";
-import { isModuleName } from "../../disk/module.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { ADD_FLAGS, RECOVER_FLAGS } from "../line/add_line.ts";
 import type { Flag } from "../line/flags.ts";
@@ -14,7 +12,7 @@ import { nameOffer } from "./names.ts";
 import type { Devices, Offer } from "./offer.ts";
 import { deviceWords, onLine } from "./on_line.ts";
 import { valueIn } from "../line/target_line.ts";
-import { ALL as TARGETS } from "../line/targets.ts";
+import { targetOn } from "../line/targets.ts";
 
 /** Completes the line after the command's name. */
 export async function onServingLine(
@@ -24,7 +22,7 @@ export async function onServingLine(
 ): Promise<Offer> {
   const word = line.at(-1)!;
   const before = spelt(command, line.slice(0, -1));
-  const target = targetIn(before);
+  const target = targetOn(before);
   const own: readonly Flag[] = target?.options ?? [];
   // A new device gets a new number; other commands name an existing device.
   const flags = [...command === "add" ? ADD_FLAGS : RECOVER_FLAGS, ...own];
@@ -46,15 +44,4 @@ function spelt(command: "add" | "recover", line: readonly string[]): readonly st
     if (error instanceof UblkError) return line;
     throw error;
   }
-}
-
-function targetIn(line: readonly string[]): Target | undefined {
-  const type = valueIn(line, "type", "t");
-  const isModule = type === undefined
-    ? valueIn(line, "module") !== undefined
-    : isModuleName(type) && !TARGETS.some(({ name }) => name === type);
-  const wanted = isModule ? "module" : type?.replaceAll("_", "-");
-  return TARGETS.find(({ name, aliases = [] }) =>
-    [name, ...aliases].some((one) => one.replaceAll("_", "-") === wanted)
-  );
 }

@@ -5,19 +5,19 @@
  * @module
  */
 
-import { type Option, OptionError, readValue } from "../../disk/option.ts";
 import type { Target } from "../../disk/target.ts";
 import type { DiskRequest, ServingOptions } from "../devices/disk_request.ts";
 import { DEVICE_FLAGS, servingOptions } from "./device_flags.ts";
-import { findFlag, type Flag, parseLine, spreadLetters, usageError, type Values } from "./flags.ts";
+import { namedTarget, operandsOf, ownFlags, pathOr, wrapsOf } from "./disk_line.ts";
+import { type Flag, parseLine, type Values } from "./flags.ts";
 import { verbosityOf, withRewrites } from "./kublk.ts";
 import { METRICS, metricsAddress } from "./metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./process_flags.ts";
 import { diskOf, type RequestedDisk } from "./request.ts";
-import { absolute, checkFiles, targetFlags, targetHint } from "./target_line.ts";
-import type { Wrap } from "./wraps.ts";
+import { absolute, targetHint } from "./target_line.ts";
 
-const TYPE = {
+/** The target. */
+export const TYPE = {
   name: "type",
   short: "t",
   kind: "text",
@@ -34,7 +34,8 @@ export const CONFIG = {
     "Take options from a TOML or JSON file, which may have several devices; what is given here too wins.",
 } as const satisfies Flag;
 
-const WRAP = {
+/** A wrapper. */
+export const WRAP = {
   name: "wrap",
   kind: "text",
   repeated: true,
@@ -114,9 +115,9 @@ export async function parseAdd(
 ): Promise<AddLine> {
   const flags = reading.target === undefined ? ADD_FLAGS : DISK_FLAGS;
   const [reference, target] = reading.target === undefined
-    ? await namedTarget(args, cwd)
+    ? await namedTarget(args, cwd, ADD_FLAGS)
     : [reading.target.name, reading.target];
-  const own = ownFlags(target);
+  const own = ownFlags(target, ADD_FLAGS);
   const { values: all, words } = parseLine([...flags, ...own] as readonly Flag[], args, {
     seeHelp: `see \`${command} --help\``,
     unknown: targetHint(command, target),
@@ -158,68 +159,6 @@ export async function parseAdd(
     resume: values.resume === true,
     values,
   };
-}
-
-/** The target that a command line names, and its reference in a record. */
-async function namedTarget(
-  args: readonly string[],
-  cwd: string,
-): Promise<[reference: string, target: Target]> {
-  const { loadTarget, targetReference } = await import("./targets.ts");
-  const reference = targetReference(spreadLetters(ADD_FLAGS, args), cwd);
-  return [reference, await loadTarget(reference)];
-}
-
-async function wrapsOf(texts: readonly string[], cwd: string): Promise<Wrap[]> {
-  if (texts.length === 0) return [];
-  return (await import("./wraps.ts")).readWraps(texts, cwd);
-}
-
-/** The target's own options as flags. */
-function ownFlags(target: Target): Flag[] {
-  const own = targetFlags(target);
-  for (const { name } of own) {
-    if (findFlag(ADD_FLAGS, `--${name}`) === undefined) continue;
-    const remedy = "call it something else in the module's target";
-    throw usageError(target.name, `its option --${name} is one of every device`, remedy);
-  }
-  return own;
-}
-
-/** The files, and the value of the option that may follow them as a word. */
-function operandsOf(
-  target: Target,
-  words: readonly string[],
-  values: Readonly<Record<string, unknown>>,
-): [files: readonly string[], operand: Readonly<Record<string, unknown>>] {
-  const { files: { max }, operand } = target;
-  const option = target.options.find(({ name }) => name === operand);
-  const word = words[max];
-  const isOperand = option !== undefined && words.length === max + 1 &&
-    values[option.name] === undefined &&
-    // For a target without files, a file name should not be reported as a malformed size.
-    (option.kind !== "size" || /^\d/.test(word));
-  if (option !== undefined && words.length > max + 1 && values[option.name] === undefined) {
-    throw usageError(words[max + 1], "unexpected argument", "leave it out");
-  }
-  const files = isOperand ? words.slice(0, max) : words;
-  checkFiles(target, files);
-  return [files, isOperand ? { [option.name]: operandValue(option, word) } : {}];
-}
-
-function operandValue(option: Option, word: string): unknown {
-  try {
-    return readValue(option, word);
-  } catch (error) {
-    if (error instanceof OptionError) {
-      throw usageError(`--${option.name}`, error.message, error.remedy);
-    }
-    throw error;
-  }
-}
-
-function pathOr(kind: Flag["kind"], value: unknown, cwd: string): unknown {
-  return kind === "path" && value !== undefined ? absolute(value as string, cwd) : value;
 }
 
 /** The lowest level that is logged, by threads and on stderr, as in `@std/log`. */

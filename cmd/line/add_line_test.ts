@@ -133,7 +133,7 @@ const MISTAKES: readonly [string, string][] = [
   [
     "-t data:text/javascript,export{o%20as%20open};function%20o(){};" +
     "export%20const%20target={name:'own',options:[{name:'wrap',kind:'text',help:'x'}]}",
-    "own: its option --wrap is one of every device; call it something else in the module's target",
+    "own: its option --wrap is one of every disk; call it something else in the module's target",
   ],
   ["-t null --deadline 50ms", "--deadline: 50ms is out of range; use 100 to 2147483647"],
   [

@@ -83,6 +83,18 @@ export function namesTarget(args: readonly string[]): boolean {
   return valueIn(args, "type", "t") !== undefined || valueIn(args, "module") !== undefined;
 }
 
+/** The target that a line names, even if the rest of the line is wrong; no module is loaded. */
+export function targetOn(line: readonly string[]): Target | undefined {
+  const type = valueIn(line, "type", "t");
+  const isModule = type === undefined
+    ? valueIn(line, "module") !== undefined
+    : isModuleName(type) && !ALL.some(({ name }) => name === type);
+  const wanted = isModule ? "module" : type?.replaceAll("_", "-");
+  return ALL.find(({ name, aliases = [] }) =>
+    [name, ...aliases].some((one) => one.replaceAll("_", "-") === wanted)
+  );
+}
+
 function findTarget(name: string): Target {
   const wanted = name.replaceAll("_", "-");
   const target = ALL.find((target) =>

@@ -1,0 +1,129 @@
+/**
+ * Runs `ublk-nbd` in the foreground, until a signal ends it or its only client leaves.
+ *
+ * Once clients may come, the URIs are printed to stdout; nothing else is printed there, because a
+ * client may be at its other end. The log goes to stderr.
+ *
+ * @module
+ */
+
+import { logLine } from "../../device/log.ts";
+import { type NbdServer, serveNbd } from "../../nbd.ts";
+import { LOG_INFO, LOG_WARN } from "../../queue/log_events.ts";
+import { isUblkError, UblkError } from "../../uapi/error.ts";
+import { readSmallFile } from "../../uring/libc.ts";
+import { type ExportLine, type NbdServerValues, parseNbd } from "../line/nbd_line.ts";
+import { writeJson, writeLines } from "../program/print.ts";
+import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
+import { watchSignals } from "../program/signals.ts";
+import { setLogLevel, type StderrLog } from "./log.ts";
+import { notifyWish, ServiceManager } from "./notify.ts";
+import { openFilesLimit } from "./open_files.ts";
+
+/** Descriptors of the process itself, and of half-open connections. */
+const OTHER_FILES = 384;
+const CONNECTIONS = 64;
+
+/** Serves what a command line asks for. Returns the exit status. */
+export async function serveExports(args: readonly string[], log: StderrLog): Promise<number> {
+  const { exports, server: values } = await linesOf(args);
+  setLogLevel(values.quiet ? LOG_WARN : LOG_INFO);
+  checkFiles(values.connections ?? CONNECTIONS);
+  const forced = Promise.withResolvers<number>();
+  using watch = watchSignals((name) => {
+    log.error(`${name} again: ending by force`);
+    forced.resolve(EXIT_FAILURE);
+  });
+  const wish = notifyWish(readSmallFile("/proc/self/environ"), Deno.pid);
+  using manager = wish && new ServiceManager(wish);
+  manager?.starting();
+  const server = await serveNbd({ exports: exports.map(exportOf), ...optionsOf(values) });
+  log.started();
+  log.serves = true;
+  const ended = Promise.withResolvers<string>();
+  watch.signal.addEventListener("abort", () => ended.resolve(`${watch.signal.reason}`));
+  if (watch.signal.aborted) ended.resolve(`${watch.signal.reason}`);
+  void server.finished.then(() => ended.resolve("the client has left"));
+  const status = serveUntil(ended.promise, server, values, manager);
+  return await Promise.race([status, forced.promise]).finally(() => log.serves = false);
+}
+
+async function serveUntil(
+  ended: Promise<string>,
+  server: NbdServer,
+  values: NbdServerValues,
+  manager: ServiceManager | undefined,
+): Promise<number> {
+  try {
+    await announce(server, values);
+    await manager?.ready(`serving ${server.uris.join(" ")}`, () => true);
+    const reason = await ended;
+    logLine(LOG_INFO, `ending: ${reason}`);
+    await manager?.stopping("ending");
+  } finally {
+    await server.close();
+  }
+  return EXIT_OK;
+}
+
+async function announce({ uris }: NbdServer, { quiet, json, listen }: NbdServerValues) {
+  if (quiet || listen.includes("stdio")) return;
+  if (json) await writeJson({ uris });
+  else if (uris.length > 0) await writeLines(uris);
+}
+
+async function linesOf(
+  args: readonly string[],
+): Promise<{ exports: readonly ExportLine[]; server: NbdServerValues }> {
+  const line = await parseNbd(args, Deno.cwd());
+  return { exports: [line.export], server: line.server };
+}
+
+const exportOf = ({ name, description, readOnly, backend }: ExportLine) => ({
+  ...{ readOnly, backend },
+  ...name === undefined ? {} : { name },
+  ...description === undefined ? {} : { description },
+});
+
+function optionsOf(values: NbdServerValues) {
+  const { listen, connections, memory, deadline } = values;
+  const tls = tlsOf(values);
+  return {
+    report: (line: string) => logLine(LOG_WARN, line),
+    ...listen.length === 0 ? {} : { listen },
+    ...connections === undefined ? {} : { connections },
+    ...memory === undefined ? {} : { memory },
+    ...deadline === undefined ? {} : { deadlineMs: deadline },
+    ...tls === undefined ? {} : { tls },
+  };
+}
+
+function tlsOf(values: NbdServerValues) {
+  const { "tls-cert": cert, "tls-key": key } = values;
+  if (cert === undefined || key === undefined) return undefined;
+  return { cert: textOf(cert), key: textOf(key), required: values["tls-required"] };
+}
+
+function textOf(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UblkError("INVALID_ARGUMENT", {
+      ...{ operation: path, reason, hint: "give a readable file in PEM" },
+      cause: isUblkError(error) ? undefined : error,
+    });
+  }
+}
+
+/** Deno panics if it runs out of descriptors, and every client would lose its disk. */
+function checkFiles(connections: number): void {
+  const limit = openFilesLimit(readSmallFile("/proc/self/limits"));
+  const needed = connections + OTHER_FILES;
+  if (limit >= needed) return;
+  throw new UblkError("SYSCALL_FAILED", {
+    operation: "start the server",
+    reason: `it may open ${limit} files, and needs ${needed}`,
+    hint: "raise the limit (`ulimit -n`), or give fewer --connections",
+  });
+}
