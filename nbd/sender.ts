@@ -34,6 +34,11 @@ export class Sender {
     this.#link = link;
   }
 
+  /** Whether the client gets no reply any more. */
+  get hasFailed(): boolean {
+    return this.#failed;
+  }
+
   /** Queues a reply. `over` is called once its memory is free. */
   send(parts: readonly Bytes[], over: () => void = () => {}): void {
     this.#add({ parts, more: undefined, over });

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { EPIPE } from "../uapi/errno.ts";
 import { commandName, nbdError, type Refusal, refusalOf } from "./checks.ts";
 import { flush, readAhead, readInto, trim, write, writeZeroes, zero } from "./disk.ts";
 import { MAX_PAYLOAD_BYTES, type NbdExport } from "./export.ts";
@@ -220,7 +221,7 @@ export class Transmission {
    * Sends a piece of a READ as a chunk of its own, in memory that was taken for it.
    *
    * @param isLast No chunk follows.
-   * @returns 0 or a negative errno: then an error was sent, and no chunk may follow.
+   * @returns 0 or a negative errno: then an error was sent, if it can be, and no chunk may follow.
    */
   async #readPiece(
     request: RequestHeader,
@@ -228,6 +229,10 @@ export class Transmission {
     length: number,
     isLast: boolean,
   ): Promise<number> {
+    if (this.#sender.hasFailed) {
+      this.#memory.give(length);
+      return -EPIPE;
+    }
     const piece = new Uint8Array(length);
     const offset = request.offset + at;
     const result = await readInto(this.#export.host, piece, offset);
