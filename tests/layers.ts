@@ -137,7 +137,7 @@ export const ROOMS: readonly Room[] = [
     name: "cmd/server",
     imports: [
       ...[...COMMANDS, "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
-      "cmd/completion",
+      ...["cmd/completion", "door of nbd"],
     ],
   },
   {

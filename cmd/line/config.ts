@@ -22,12 +22,42 @@ import { absoluteWrap } from "./wraps.ts";
 export interface Configured extends Reading {
   /** `ublk add`, `ublk-mem` etc. */
   readonly command: string;
+  /**
+   * The rest of what the command is like.
+   *
+   * @default That of a command that adds devices
+   */
+  readonly kind?: ConfiguredKind;
+}
+
+/** The lines that a file may have, of one kind of command. */
+export interface ConfiguredKind {
+  /** The key of the list, in a file with several lines. */
+  readonly list: string;
+  /** The flags, except the targets'. */
+  readonly flags: readonly Flag[];
+  /** Flags for all of the list, which stand before it in the file. */
+  readonly outer: readonly Flag[];
+  /**
+   * Checks a line.
+   *
+   * @returns The number of its device, which no other line may have.
+   * @throws {UblkError} `INVALID_ARGUMENT`.
+   */
+  check(line: readonly string[], cwd: string, configured: Configured): Promise<number | undefined>;
 }
 
 const ADD: Configured = { command: "ublk add" };
 
-/** The key of the list of devices, in a file with several. */
-const LIST = "device";
+const DEVICES: ConfiguredKind = {
+  list: "device",
+  flags: ADD_FLAGS,
+  outer: [],
+  check: async (line, cwd, configured) =>
+    (await parseAdd(configured.command, line, cwd, configured)).options.id,
+};
+
+const kindOf = ({ kind = DEVICES }: Configured) => kind;
 
 /**
  * Expands a command line with `--config` to one command line per device in the file. The other
@@ -40,7 +70,7 @@ export async function expandConfig(
   cwd: string,
   configured: Configured = ADD,
 ): Promise<string[][]> {
-  const args = spreadLetters(ADD_FLAGS, typed);
+  const args = spreadLetters(kindOf(configured).flags, typed);
   const named = valueIn(args, CONFIG.name);
   if (named === undefined || named === "") {
     throw usageError("--config", "it needs a value", "give the path of a TOML or JSON file");
@@ -64,10 +94,12 @@ async function linesOf(
 ): Promise<string[][]> {
   const expanded: string[][] = [];
   const lines = new Map<number, string>();
-  for (const [at, table] of tablesOf(file)) {
+  const { outer, tables } = tablesOf(file, kindOf(configured));
+  const shared = new ConfiguredDevice(file, [], outer, own, cwd, configured).outerWords();
+  for (const [at, table] of tables) {
     const device = new ConfiguredDevice(file, at, table, own, cwd, configured);
-    const line = await device.commandLine();
-    const { options: { id } } = await device.check(line);
+    const line = [...shared, ...await device.commandLine()];
+    const id = await device.check(line);
     if (id !== undefined && lines.has(id)) {
       const other = lines.get(id);
       throw usageError(
@@ -94,35 +126,50 @@ function withoutConfig(args: readonly string[]): string[] {
 
 type Table = Readonly<Record<string, unknown>>;
 
+/** The devices of a file, and what stands before them and is for all. */
+interface Tables {
+  readonly outer: Table;
+  readonly tables: readonly (readonly [Path, Table])[];
+}
+
 /** The devices of a file: either the whole file is one device, or it contains a list of them. */
-function tablesOf(file: ConfigFile): [Path, Table][] {
+function tablesOf(file: ConfigFile, kind: ConfiguredKind): Tables {
+  const { list: name } = kind;
   const whole = tableAt(file, [], file.value);
-  if (!(LIST in whole)) {
-    checkList(file, whole);
-    return [[[], whole]];
+  if (!(name in whole)) {
+    checkList(file, whole, name);
+    return { outer: {}, tables: [[[], whole]] };
   }
-  for (const key of Object.keys(whole)) {
-    if (key !== LIST) {
-      const cause = `${key}: it stands beside a list of devices`;
-      throw usageError(file.where([key]), cause, `move it into each [[${LIST}]]`);
-    }
+  const { [name]: list, ...outer } = whole;
+  for (const key of Object.keys(outer)) {
+    if (findFlag(kind.outer, `--${key}`) !== undefined) continue;
+    const cause = `${key}: it stands beside a list of ${name}s`;
+    throw usageError(file.where([key]), cause, `move it into each [[${name}]]`);
   }
-  const list = whole[LIST];
-  if (Array.isArray(list) && list.length > 0) {
-    return list.map((table, index) => [[LIST, index], tableAt(file, [LIST, index], table)]);
+  if (!Array.isArray(list) || list.length === 0) {
+    const cause = `${name}: it is no list of ${name}s`;
+    throw usageError(file.where([name]), cause, `write [[${name}]] before each`);
   }
-  const cause = `${LIST}: it is no list of devices`;
-  throw usageError(file.where([LIST]), cause, `write [[${LIST}]] before each`);
+  const tables = list.map((table, index) =>
+    [[name, index], tableAt(file, [name, index], table)] as const
+  );
+  for (const [at, table] of tables) {
+    const key = Object.keys(table).find((key) => findFlag(kind.outer, `--${key}`) !== undefined);
+    if (key === undefined) continue;
+    const cause = `${key}: it is for all ${name}s`;
+    throw usageError(file.where([...at, key]), cause, `move it before the first [[${name}]]`);
+  }
+  return { outer, tables };
 }
 
 /** Rejects slips such as `[[devices]]`: a list of tables must be the list of devices. */
-function checkList(file: ConfigFile, whole: Table): void {
+function checkList(file: ConfigFile, whole: Table, name: string): void {
   const isList = (value: unknown) => Array.isArray(value) && typeof value[0] === "object";
   const key = Object.keys(whole).find((key) => key !== "wrap" && isList(whole[key]));
   if (key === undefined || "type" in whole || "module" in whole) return;
-  const remedy = `write [[${LIST}]] before each device`;
+  const remedy = `write [[${name}]] before each ${name}`;
   const error = usageError(file.where([key]), `${key}: unknown key`, remedy);
-  throw misspelt(error, key, [LIST], (meant) => `did you mean [[${meant}]]?`);
+  throw misspelt(error, key, [name], (meant) => `did you mean [[${meant}]]?`);
 }
 
 function tableAt(file: ConfigFile, at: Path, value: unknown): Table {
@@ -162,7 +209,7 @@ class ConfiguredDevice {
     const { command, target: fixed } = this.#configured;
     const target = fixed ??
       await this.#located(targetOf(this.#targetWords(), this.#cwd));
-    const common = fixed === undefined ? ADD_FLAGS : DISK_FLAGS;
+    const common = fixed === undefined ? kindOf(this.#configured).flags : DISK_FLAGS;
     const flags: readonly Flag[] = [...common, ...targetFlags(target)];
     const [ownFlags, ownWords] = givenFlags(flags, this.#own, {
       seeHelp: `see \`${command} --help\``,
@@ -188,11 +235,22 @@ class ConfiguredDevice {
     return [...words, ...this.#own, ...more];
   }
 
+  /** The words for all devices, except those that the command line has too. */
+  outerWords(): string[] {
+    const { outer, flags } = kindOf(this.#configured);
+    return Object.entries(this.#table).flatMap(([key, value]) => {
+      const flag = findFlag(outer, `--${key}`)!;
+      const isGiven = this.#own.some((word) =>
+        word.startsWith("-") && findFlag(flags, word.replace(/=.*/s, ""))?.name === flag.name
+      );
+      return isGiven ? [] : this.#wordsOf(key, flag, value);
+    });
+  }
+
   /** Parses the command line, and adds the file's line to the error if there is a mistake. */
-  check(line: readonly string[]): ReturnType<typeof parseAdd> {
-    return this.#located(
-      parseAdd(this.#configured.command, line, this.#cwd, this.#configured),
-    );
+  check(line: readonly string[]): Promise<number | undefined> {
+    const { check } = kindOf(this.#configured);
+    return this.#located(check(line, this.#cwd, this.#configured));
   }
 
   async #located<T>(reading: Promise<T>): Promise<T> {
@@ -218,7 +276,9 @@ class ConfiguredDevice {
     const { type, module } = this.#table;
     const words = [...this.#own];
     if (type !== undefined) {
-      words.unshift(...this.#wordsOf("type", findFlag(ADD_FLAGS, "--type")!, type));
+      words.unshift(
+        ...this.#wordsOf("type", findFlag(kindOf(this.#configured).flags, "--type")!, type),
+      );
     }
     if (typeof module === "string" && valueIn(this.#own, "module") === undefined) {
       words.unshift(`--module=${moduleUrl(module, this.#folder)}`);
@@ -240,6 +300,9 @@ class ConfiguredDevice {
     if (flag.name === "wrap") {
       const list = Array.isArray(value) ? value : [value];
       return list.map((one) => `${dashed}=${this.#wrapOf(key, one)}`);
+    }
+    if (flag.repeated === true && Array.isArray(value)) {
+      return value.flatMap((one) => this.#wordsOf(key, flag, one));
     }
     if (flag.kind === "count") {
       const times = [0, 1, 2].find((count) => count === value);

@@ -6,6 +6,7 @@
 
 import type { BackendSpec } from "../../disk/spec.ts";
 import { CONFIG, TYPE, WRAP } from "./add_line.ts";
+import type { ConfiguredKind } from "./config.ts";
 import { namedTarget, operandsOf, ownFlags, pathOr, wrapsOf } from "./disk_line.ts";
 import { type Flag, parseLine, type Syntax, usageError, type Values } from "./flags.ts";
 import { diskOf } from "./request.ts";
@@ -80,7 +81,11 @@ export const NBD_SERVER_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** All flags of `ublk-nbd`, except the targets'. */
-export const NBD_FLAGS: readonly Flag[] = [CONFIG, ...EXPORT_FLAGS, ...NBD_SERVER_FLAGS];
+export const NBD_FLAGS: readonly Flag[] = [
+  { ...CONFIG, help: "Take options from a TOML or JSON file, which may have several exports." },
+  ...EXPORT_FLAGS,
+  ...NBD_SERVER_FLAGS,
+];
 
 /** An export as requested. */
 export interface ExportLine {
@@ -143,6 +148,17 @@ function serverValues(values: NbdServerValues, cwd: string): NbdServerValues {
   const path = (text: string | undefined) => text === undefined ? undefined : absolute(text, cwd);
   return { ...values, "tls-cert": path(cert), "tls-key": path(key) };
 }
+
+/** The files of options of `ublk-nbd`. */
+export const NBD_CONFIG: ConfiguredKind = {
+  list: "export",
+  flags: NBD_FLAGS,
+  outer: NBD_SERVER_FLAGS,
+  async check(line, cwd) {
+    await parseNbd(line, cwd);
+    return undefined;
+  },
+};
 
 const NOTES = `SIZE is a number of bytes or has a unit: 64M and 64MiB count in 1024s, 64MB in 1000s.
 

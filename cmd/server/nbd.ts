@@ -12,7 +12,7 @@ import { type NbdServer, serveNbd } from "../../nbd.ts";
 import { LOG_INFO, LOG_WARN } from "../../queue/log_events.ts";
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
-import { type ExportLine, type NbdServerValues, parseNbd } from "../line/nbd_line.ts";
+import { type ExportLine, NBD_CONFIG, type NbdServerValues, parseNbd } from "../line/nbd_line.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { watchSignals } from "../program/signals.ts";
@@ -75,8 +75,15 @@ async function announce({ uris }: NbdServer, { quiet, json, listen }: NbdServerV
 async function linesOf(
   args: readonly string[],
 ): Promise<{ exports: readonly ExportLine[]; server: NbdServerValues }> {
-  const line = await parseNbd(args, Deno.cwd());
-  return { exports: [line.export], server: line.server };
+  const cwd = Deno.cwd();
+  const lines = args.some((arg) => /^--config(=|$)/.test(arg))
+    ? await (await import("../line/config.ts")).expandConfig(args, cwd, {
+      command: "ublk-nbd",
+      kind: NBD_CONFIG,
+    })
+    : [args];
+  const parsed = await Promise.all(lines.map((line) => parseNbd(line, cwd)));
+  return { exports: parsed.map((line) => line.export), server: parsed[0].server };
 }
 
 const exportOf = ({ name, description, readOnly, backend }: ExportLine) => ({

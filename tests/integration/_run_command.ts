@@ -15,6 +15,7 @@ export type CommandName =
   | "ublk"
   | "ublk-file"
   | "ublk-mem"
+  | "ublk-nbd"
   | "ublk-null"
   | "ublk-volume"
   | "ublk-zip";
