@@ -1,6 +1,6 @@
 /**
  * Disks over the NBD protocol, for machines without ublk, for QEMU and for other systems' clients:
- * any backend, wrapper stack or volume, without a block device and without root. See `docs/nbd.md`.
+ * any backend, wrapper stack or volume, without a block device and without root. See `docs/ublk-nbd.md`.
  *
  * @example
  * ```ts ignore

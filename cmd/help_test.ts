@@ -24,6 +24,7 @@ const UBLK_PAGE = Deno.readTextFileSync(new URL("docs/ublk.md", root));
 const HELPS: Record<string, readonly string[][]> = {
   ublk: [[], ...COMMANDS.map(({ name }) => [name])],
   ...Object.fromEntries(PROGRAMS.map(({ name }) => [name, [[]]])),
+  "ublk-nbd": [[]],
 };
 
 /** Each line about a help, and the same in other words. */

@@ -1,5 +1,5 @@
 /**
- * `ublk-nbd`: serves disks over the NBD protocol, without ublk and without root. See `docs/nbd.md`.
+ * `ublk-nbd`: serves disks over the NBD protocol, without ublk and without root. See `docs/ublk-nbd.md`.
  *
  * @module
  */

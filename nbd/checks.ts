@@ -73,11 +73,11 @@ export function refusalOf(
   const known = COMMANDS[command];
   if (known === undefined) return [NBD_EINVAL, `no command ${command} here`];
   const { name } = known;
+  if (known.writes === true && readOnly) return [NBD_EPERM, "the export is read-only"];
   const allowed = known.flags | NBD_CMD_FLAG_FUA;
   if ((flags & ~allowed) !== 0 || (!isStructured && (flags & NBD_CMD_FLAG_DF) !== 0)) {
     return [NBD_EINVAL, `${name} has no flags 0x${flags.toString(16)}`];
   }
-  if (known.writes === true && readOnly) return [NBD_EPERM, "the export is read-only"];
   if (command === NBD_CMD_FLUSH) {
     return offset === 0 && length === 0 ? undefined : [NBD_EINVAL, "FLUSH has no range"];
   }
@@ -85,11 +85,12 @@ export function refusalOf(
     return [NBD_EINVAL, "BLOCK_STATUS needs a metadata context, and none was agreed on"];
   }
   if (command === NBD_CMD_TRIM && !host.traits.trim) return [NBD_ENOTSUP, "no TRIM here"];
-  if (length === 0) return [NBD_EINVAL, `${name} of 0 bytes`];
-  if (offset + length > host.size) {
-    // The specification's two errors: a write does not fit, anything else is a mistake.
+  if (length === 0 || offset + length > host.size) {
+    // The specification's two errors: a write does not fit, anything else is a mistake. It has none
+    // for 0 bytes; this is nbdkit's.
     const grows = command === NBD_CMD_WRITE || command === NBD_CMD_WRITE_ZEROES;
-    const words = `${name} of ${length} bytes at ${offset} ends past ${host.size}`;
+    const reason = length === 0 ? "is nothing" : `ends past ${host.size}`;
+    const words = `${name} of ${length} bytes at ${offset} ${reason}`;
     return [grows ? NBD_ENOSPC : NBD_EINVAL, words];
   }
   const { blockSize } = host.traits;

@@ -61,7 +61,7 @@ export function blockSizesOf({ host }: NbdExport): BlockSizes {
 /**
  * The transmission flags of an export.
  *
- * FLUSH and FUA are always offered: to a disk without `flush`, every answered write is final. Several
+ * FLUSH is always offered, and FUA where one can write: to a disk without `flush`, every answered write is final. Several
  * connections are too: they share one open disk, so a FLUSH covers what was written through any.
  *
  * @param structured Whether replies are structured.
@@ -70,11 +70,12 @@ export function transmissionFlags(
   { host: { traits }, readOnly }: NbdExport,
   structured: boolean,
 ): number {
-  let flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-    NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
+  let flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_CAN_MULTI_CONN |
+    NBD_FLAG_SEND_CACHE;
   if (traits.topology?.rotational === true) flags |= NBD_FLAG_ROTATIONAL;
   if (structured) flags |= NBD_FLAG_SEND_DF;
   if (readOnly) return flags | NBD_FLAG_READ_ONLY;
+  flags |= NBD_FLAG_SEND_FUA;
   if (traits.trim) flags |= NBD_FLAG_SEND_TRIM;
   // Without `writeZeroes`, zeroes are written as data, and a client that wants it fast is told so.
   return flags | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;

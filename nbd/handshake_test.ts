@@ -46,8 +46,8 @@ Deno.test("INFO and GO + an export + its size, flags and blocks; INFO stays in t
     assertEquals([...infos.keys()].sort(), [0, 1, 2, 3]);
     const size = new DataView(infos.get(0)!.buffer, 2);
     assertEquals(size.getBigUint64(0), BigInt(2 * MIB));
-    // HAS_FLAGS, READ_ONLY, FLUSH, FUA, MULTI_CONN, CACHE. No DF: replies are simple.
-    assertEquals(size.getUint16(8), 1 | 2 | 4 | 8 | 256 | 1024);
+    // HAS_FLAGS, READ_ONLY, FLUSH, MULTI_CONN, CACHE. No DF: replies are simple.
+    assertEquals(size.getUint16(8), 1 | 2 | 4 | 256 | 1024);
     assertEquals(new TextDecoder().decode(infos.get(1)), "zwei ü");
     const blocks = new DataView(infos.get(3)!.buffer, 2);
     assertEquals([0, 4, 8].map((at) => blocks.getUint32(at)), [512, 4096, 32 * MIB]);

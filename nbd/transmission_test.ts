@@ -155,7 +155,7 @@ Deno.test("requests that are impossible + get the specification's error, and the
       [{ command: READ, offset: 1, length: 512 }, EINVAL],
       [{ command: READ, offset: 0, length: 511 }, EINVAL],
       [{ command: READ, length: 0 }, EINVAL],
-      [{ command: WRITE, length: 0 }, EINVAL],
+      [{ command: WRITE, length: 0 }, ENOSPC],
       [{ command: WRITE, offset: 7, length: 512, data: new Uint8Array(512) }, EINVAL],
       [{ command: FLUSH, offset: 512 }, EINVAL],
       [{ command: 99, length: 512 }, EINVAL],

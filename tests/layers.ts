@@ -115,7 +115,10 @@ export const ROOMS: readonly Room[] = [
   },
   {
     name: "cmd/line",
-    imports: [...COMMANDS, "cmd/program", "records of servers", "metrics/address.ts"],
+    imports: [
+      ...[...COMMANDS, "cmd/program", "records of servers", "metrics/address.ts"],
+      "nbd/address.ts",
+    ],
   },
   { name: "cmd/devices", imports: [...COMMANDS, "cmd/program", "records of servers", "cmd/line"] },
   {

@@ -5,6 +5,7 @@
  */
 
 import type { BackendSpec } from "../../disk/spec.ts";
+import { parseNbdAddress } from "../../nbd/address.ts";
 import { CONFIG, TYPE, WRAP } from "./add_line.ts";
 import type { ConfiguredKind } from "./config.ts";
 import { namedTarget, operandsOf, ownFlags, pathOr, wrapsOf } from "./disk_line.ts";
@@ -145,6 +146,7 @@ function serverValues(values: NbdServerValues, cwd: string): NbdServerValues {
   if (values["tls-required"] && cert === undefined) {
     throw usageError("--tls-required", "there is no certificate", "give --tls-cert and --tls-key");
   }
+  for (const address of values.listen) parseNbdAddress(address, "--listen");
   const path = (text: string | undefined) => text === undefined ? undefined : absolute(text, cwd);
   return { ...values, "tls-cert": path(cert), "tls-key": path(key) };
 }
