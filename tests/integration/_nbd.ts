@@ -54,6 +54,16 @@ export class Serving implements AsyncDisposable {
     }
   }
 
+  /** Waits until it has printed that it serves. */
+  async announced(): Promise<this> {
+    const endMs = performance.now() + READY_MS;
+    while (!this.out.endsWith("\n")) {
+      assert(performance.now() < endMs, `it announces nothing: ${this.log}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return this;
+  }
+
   /** Ends it by a signal, and returns its exit code. */
   async end(signal: Deno.Signal = "SIGTERM"): Promise<number> {
     try {
@@ -72,7 +82,7 @@ export class Serving implements AsyncDisposable {
 
 /** `ublk-nbd` at a socket. */
 export async function ublkNbd(path: string, ...args: readonly string[]): Promise<Serving> {
-  return await new Serving(commandLine("ublk-nbd", [`--listen=unix:${path}`, ...args])).at(path);
+  return await new Serving(commandLine("ublk-nbd", [`--listen=unix:${path}`, ...args])).announced();
 }
 
 /** nbdkit at a socket. */

@@ -139,7 +139,7 @@ Deno.test("nbdinfo --list + the exports of a file of options + with their own ab
       `[[export]]\nexport = "disk"\ntype = "loop"\nfiles = "disk"\nread-only = true\n` +
       `description = "a file"\n`,
   );
-  await using server = await new Serving(commandLine("ublk-nbd", ["--config", config])).at(path);
+  await using server = await new Serving(commandLine("ublk-nbd", ["--config", config])).announced();
   assertEquals(server.out, `${uriAt(path, "ram")}\n${uriAt(path, "disk")}\n`);
   const list = JSON.parse(
     await client("nbdinfo", "--list", "--json", `nbd+unix://?socket=${path}`),
