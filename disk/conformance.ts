@@ -6,9 +6,9 @@
 
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { Dice } from "../uapi/dice.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, Extent } from "./backend.ts";
 import { checkBackend } from "./shape.ts";
-import { allOf, isLater } from "./answers.ts";
+import { allOf, asPromise, isLater } from "./answers.ts";
 
 /** Options of {@linkcode checkBackendConformance}. */
 export interface ConformanceOptions {
@@ -46,7 +46,8 @@ const POISON = 0xdb;
 
 /**
  * Checks that a backend keeps its contract. Data that was written reads back, at both ends of the
- * disk and in the middle, in requests of many sizes, several at once. Zeroed ranges read as zeroes.
+ * disk and in the middle, in requests of many sizes, several at once. Zeroed ranges read as zeroes,
+ * and holes have no data.
  * A read fills its whole buffer, a write does not change its buffer, and neither touches it after
  * the answer.
  *
@@ -158,8 +159,35 @@ class Tester {
       const end = window.model.length - this.#blockSize;
       await this.#check(window, 0, this.#blockSize);
       await this.#check(window, end, this.#blockSize);
+      await this.#checkExtents(window);
     }
     await this.#flush();
+  }
+
+  /** Extents follow each other through a window, and holes are zeroes. */
+  async #checkExtents({ offset, model }: Window): Promise<void> {
+    if (this.#backend.extentAt === undefined) return;
+    for (let at = 0; at < model.length;) {
+      const left = model.length - at;
+      const what = asked("extentAt", left, offset + at);
+      let found: Extent | undefined;
+      await this.#done(what, 0, () => {
+        const answer: unknown = this.#backend.extentAt!(offset + at, left);
+        const take = (extent: unknown) => void (found = extent as Extent);
+        return isLater(answer) ? asPromise(answer).then(take) : take(answer);
+      });
+      const { length, isHole } = found ?? { length: 0, isHole: false };
+      if (!(length > 0 && length <= left && length % this.#blockSize === 0)) {
+        throw wrong(
+          `${what} gives ${length} bytes`,
+          "give whole blocks of the range, at least one",
+        );
+      }
+      if (isHole && model.subarray(at, at + length).some((byte) => byte !== 0)) {
+        throw wrong(`${what} is a hole, and has data`, "a copy would lose it");
+      }
+      at += length;
+    }
   }
 
   async #flush(): Promise<void> {

@@ -143,3 +143,24 @@ Deno.test("checkBackendConformance does not wait for ever", async () => {
   );
   resolve();
 });
+
+for (
+  const [name, extent, words] of [
+    ["holes where there is data", { length: 512, isHole: true }, "is a hole, and has data"],
+    ["nothing", { length: 0, isHole: false }, "gives 0 bytes"],
+    ["parts of blocks", { length: 100, isHole: false }, "gives 100 bytes"],
+  ] as const
+) {
+  Deno.test(`checkBackendConformance + extentAt gives ${name} + is refused`, async () => {
+    const bytes = new Uint8Array(1 << 20);
+    const disk: Backend = {
+      size: bytes.length,
+      readAt: (buffer, offset) => buffer.set(bytes.subarray(offset, offset + buffer.length)),
+      writeAt: (buffer, offset) => bytes.set(buffer, offset),
+      extentAt: () => extent,
+    };
+    await assertRejects(() => checkBackendConformance(disk, { rounds: 5 }), Error, words);
+    const honest = { ...disk, extentAt: () => Promise.resolve({ length: 512, isHole: false }) };
+    await checkBackendConformance(honest, { rounds: 5 });
+  });
+}

@@ -171,8 +171,10 @@ export class Transmission {
   /** Receives the data of a WRITE in pieces, each of which is written at once. */
   async #receive(request: RequestHeader): Promise<void> {
     const { offset, length, flags } = request;
-    const fua = (flags & NBD_CMD_FLAG_FUA) !== 0;
     const { host } = this.#export;
+    const wantsFua = (flags & NBD_CMD_FLAG_FUA) !== 0;
+    // One flush is enough for all pieces, where a write cannot be durable by itself.
+    const fua = wantsFua && (host.traits.fua || length <= PIECE_BYTES);
     this.#open++;
     let failure = 0;
     const pieces: Promise<void>[] = [];
@@ -199,7 +201,19 @@ export class Transmission {
       this.#isOver();
       throw error;
     }
-    void Promise.all(pieces).then(() => this.#answer(request, failure));
+    void this.#written(request, pieces, () => failure, wantsFua && !fua);
+  }
+
+  /** Answers a WRITE whose pieces are all received. */
+  async #written(
+    request: RequestHeader,
+    pieces: readonly Promise<void>[],
+    failure: () => number,
+    wantsFlush: boolean,
+  ): Promise<void> {
+    await Promise.all(pieces);
+    const result = failure();
+    this.#answer(request, result === 0 && wantsFlush ? await flush(this.#export.host) : result);
   }
 
   async #read(request: RequestHeader): Promise<void> {

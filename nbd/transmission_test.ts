@@ -125,6 +125,18 @@ Deno.test("FUA + a disk that honours it + is passed on, without a flush", async 
   assertEquals(disk.calls, ["write 0 512 fua"]);
 });
 
+Deno.test("FUA + a WRITE in several pieces + one flush, after all of them", async () => {
+  const disk = arrayDisk(8 * MIB);
+  await using rig = await NbdRig.of({ backend: disk });
+  using client = await NbdClient.at(rig.path);
+  const data = new Uint8Array(2 * MIB + 512);
+  const sent = { command: WRITE, flags: FUA, length: data.length, data };
+  assertEquals((await client.perform(sent)).error, 0);
+  assertEquals(disk.calls.at(-1), "flush");
+  assertEquals(disk.calls.filter((call) => call === "flush").length, 1);
+  assertEquals(disk.calls.length, 4);
+});
+
 Deno.test("a disk with neither TRIM nor zeroes + zeroes as data, and is not fast", async () => {
   const disk = arrayDisk(4 * MIB);
   disk.bytes.fill(7);
