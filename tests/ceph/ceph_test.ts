@@ -115,7 +115,14 @@ Deno.test("a store in Ceph", async (t) => {
     using _environment = withKeys();
     const disk = await openDisk({
       ...{ name: "plain", store: bucket.url(), journal: scratch.path, journalBytes: 16 << 20 },
-      ...{ withoutJournal: false, whenFull: "wait", durability: "store", readOnly: false },
+      ...{
+        withoutJournal: false,
+        force: false,
+        leaseMs: 45_000,
+        whenFull: "wait",
+        durability: "store",
+        readOnly: false,
+      },
     });
     const [written, read] = [new Uint8Array(8192).fill(7), new Uint8Array(8192)];
     await disk.writeAt(written, 8192, { fua: true });
