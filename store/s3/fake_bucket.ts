@@ -127,7 +127,8 @@ export class FakeS3 implements AsyncDisposable {
     fault: FakeFault | undefined,
   ): HttpMessage {
     if (fault !== "conditions ignored") {
-      const tag = headers.get("if-match");
+      // As real stores do: an empty header is no condition.
+      const tag = headers.get("if-match") || undefined;
       if (tag !== undefined && found === undefined) return errorAnswer("no key")!;
       const hasLost = headers.has("if-none-match")
         ? found !== undefined
