@@ -1,0 +1,66 @@
+/**
+ * Volumes in S3 by the command, with the permissions of its task: credentials come from the
+ * environment without `--allow-env`, and are in no error.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { FakeS3 } from "../../store/s3/fake_bucket.ts";
+import { Volume } from "../../volume/volume.ts";
+import { openStore } from "../../store/open.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
+import { Scratch } from "../scratch.ts";
+import { assertOneLine, runCommand } from "./_run_command.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+openAllOfLibc();
+
+const SECRET = "a-secret-of-the-test";
+
+function volume(variables: readonly string[], ...args: string[]) {
+  return runCommand("ublk-volume", args, { wrap: ["env", ...variables] });
+}
+
+Deno.test("ublk-volume + makes, shows, checks and removes volumes in S3", async () => {
+  using scratch = new Scratch();
+  await using server = new FakeS3();
+  const variables = ["AWS_ACCESS_KEY_ID=AK", `AWS_SECRET_ACCESS_KEY=${SECRET}`];
+  const run = async (...args: string[]) => {
+    const { code, stdout, stderr } = await volume(variables, ...args, "--store", server.url);
+    assertEquals([code, stderr], [0, ""]);
+    return stdout;
+  };
+  await run("create", "db", "--size", "16M");
+  const image = `${scratch.path}/image`;
+  Deno.writeFileSync(image, new Uint8Array(3 << 20).fill(7));
+  await run("import", image, "db", "--journal", `${scratch.path}/journals`);
+  assertStringIncludes(await run("ls"), "db");
+  assertEquals(JSON.parse(await run("info", "db", "--json")).mappedBytes, 3 << 20);
+  assertStringIncludes(await run("check", "db"), "0 damaged");
+  await run("export", "db", `${scratch.path}/out`);
+  const out = Deno.readFileSync(`${scratch.path}/out`);
+  assert(out.length === 16 << 20 && out.subarray(0, 3 << 20).every((byte) => byte === 7));
+  await run("resize", "db", "32M");
+  await run("rm", "db", "--journal", `${scratch.path}/journals`);
+  assertEquals([...server.objects.keys()], []);
+});
+
+Deno.test("ublk-volume + what is wrong with S3 is one line without secrets", async () => {
+  await using server = new FakeS3();
+  const credentials = { accessKeyId: "AK", secretAccessKey: SECRET };
+  await using store = await openStore(server.url, { credentials });
+  await Volume.create("db", { store, size: "16M" });
+  const cases = [
+    [["AWS_ACCESS_KEY_ID=wrong", `AWS_SECRET_ACCESS_KEY=${SECRET}`], /403 AccessDenied; let the/],
+    [
+      ["-u", "AWS_ACCESS_KEY_ID"],
+      /no credentials for S3 \(.*set AWS_ACCESS_KEY_ID/,
+    ],
+  ] as const;
+  for (const [variables, line] of cases) {
+    const ran = await volume([...variables], "info", "db", "--store", server.url);
+    assertOneLine(ran, 1, line);
+    assert(!ran.stderr.includes(SECRET), ran.stderr);
+  }
+});
