@@ -13,6 +13,8 @@ const ROOT = new URL("..", import.meta.url);
 const LAZY: Record<string, readonly string[]> = {
   "backends/zip/directory.ts": ["@zip.js/zip.js"],
   "cmd/line/config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
+  "store/s3/client.ts": ["aws4fetch"],
+  "store/s3/credentials.ts": ["@aws-sdk/credential-provider-node"],
 };
 
 /** Modules that import an npm package statically, because their users have asked for it. */

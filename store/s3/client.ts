@@ -9,7 +9,6 @@
  * @module
  */
 
-import { AwsV4Signer } from "aws4fetch";
 import { printable, shortened } from "../../uapi/printable.ts";
 import { StoreError } from "../store.ts";
 import type { CredentialSource } from "./credentials.ts";
@@ -140,6 +139,8 @@ export class S3Client implements Disposable {
 
   async #signed({ method, key, query, headers, body }: S3Request, renew: boolean) {
     const { place: { base, region }, credentials } = this.#parts;
+    // It is loaded with the first request: most programs make none.
+    const { AwsV4Signer } = await import("aws4fetch");
     const url = new URL(base + key);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
     const signed = await new AwsV4Signer({
