@@ -113,7 +113,7 @@ Deno.test("a volume with four queues: each fsync reaches the journal's disk, and
 
 Deno.test("a volume with a cache reads what its store had, also after its server was killed", async () => {
   await using at = await place();
-  await right(volume("create", "db", "--size", "24M", ...at.store));
+  await right(volume("create", "db", "--size", "64M", ...at.store));
   const flags = ["db", ...at.both, "--journal-size", "64M"];
   const first = await attach(...flags);
   await sh(
