@@ -158,8 +158,8 @@ Deno.test("no answered write is lost by a server that is killed under a mounted 
     const slot = `${round % 5}`;
     const busy = sh(
       `sed -i "/m.$slot[.]/d" $at/sums
-       for n in $(seq 20); do
-         head -c 256K /dev/urandom > $at/m/$slot.$n; sha256sum $at/m/$slot.$n >> $at/sums
+       for n in $(seq 40); do
+         head -c 128K /dev/urandom > $at/m/$slot.$n; sha256sum $at/m/$slot.$n >> $at/sums
        done; sync -f $at/m`,
       { at: at.path, slot },
     ).catch((error) => error as Error);
