@@ -129,10 +129,12 @@ Deno.test("10,000 half-open handshakes + end the oldest; others shake hands and 
   const [oldest] = open;
   const greeting = new Uint8Array(64);
   // Its greeting is there, and then the end: 256 came after it.
+  const startMs = performance.now();
   let count: number | null;
   do {
     count = await oldest.read(greeting).catch(() => null);
   } while (count !== null);
+  assert(performance.now() - startMs < NOTICED_MS, "it did not end by its own time limit");
   for (const one of open) one.close();
 });
 
@@ -149,10 +151,12 @@ for (const form of ["simple", "structured"] as const) {
   Deno.test(`clients that never read + ${form} replies + hold their own memory only`, async () => {
     let mostBytes = 0;
     let bytes = 0;
+    let allBytes = 0;
     const disk = arrayDisk(64 * MIB);
     const { readAt } = disk;
     disk.readAt = async (buffer, offset) => {
       bytes += buffer.length;
+      allBytes += buffer.length;
       mostBytes = Math.max(mostBytes, bytes);
       await Promise.resolve();
       readAt(buffer, offset);
@@ -177,8 +181,14 @@ for (const form of ["simple", "structured"] as const) {
     }
     await isServed(good);
     assert(mostBytes <= 40 * MIB, `${mostBytes} bytes`);
+    const beforeBytes = allBytes;
     for (const client of bad) client[Symbol.dispose]();
     while (rig.server.clients > 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    // The reads of those who have left are not performed any more.
+    assert(
+      allBytes - beforeBytes <= 80 * MIB,
+      `${allBytes - beforeBytes} bytes were read for nobody`,
+    );
     await isServed(good);
     assertEquals(rig.lines, []);
   });
@@ -199,6 +209,33 @@ Deno.test("clients that begin writes and do not go on + hold a piece each; leavi
   while (rig.server.clients > 1) await new Promise((resolve) => setTimeout(resolve, 1));
   // Nothing was written of pieces that never came.
   assertEquals(disk.calls.filter((call) => call.endsWith(` ${MIB}`)), []);
+});
+
+Deno.test("5000 requests at once + 256 are performed at a time, and all are answered", async () => {
+  let [underWay, most] = [0, 0];
+  const disk = arrayDisk(MIB, {
+    async flush() {
+      most = Math.max(most, ++underWay);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      underWay--;
+    },
+  });
+  await using rig = await NbdRig.of({ backend: disk });
+  using client = await NbdClient.at(rig.path);
+  const count = 5000;
+  const all = Array.from(
+    { length: count },
+    (_, nth) => client.encode({ command: FLUSH, cookie: BigInt(nth) }),
+  );
+  const sent = client.send(join(...all));
+  const cookies = new Set<bigint>();
+  for (let nth = 0; nth < count; nth++) {
+    const { error, cookie } = await client.reply();
+    assertEquals(error, 0);
+    cookies.add(cookie);
+  }
+  await sent;
+  assertEquals([cookies.size, most], [count, 256]);
 });
 
 Deno.test("a client that leaves with requests under way + they end, and its place is free", async () => {
