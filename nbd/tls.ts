@@ -45,7 +45,8 @@ function handshaken(link: Link, socket: TLSSocket): Promise<Link> {
     reject(new LinkEnded("TLS failed", { cause: error }));
   };
   socket.once("secure", () => resolve(new TlsLink(link, socket)));
-  socket.once("error", failed);
+  // For good: an error that nobody listens to would end the process.
+  socket.on("error", failed);
   socket.once("close", () => failed());
   return promise;
 }
@@ -60,7 +61,6 @@ class TlsLink implements Link {
   constructor(link: Link, socket: TLSSocket) {
     this.#link = link;
     this.#socket = socket;
-    socket.on("error", () => this.close());
     this.#chunks = socket[Symbol.asyncIterator]() as AsyncIterator<Bytes>;
   }
 
@@ -97,7 +97,7 @@ class TlsLink implements Link {
 
 /** The other side: what is encrypted, as a stream of Node's. */
 function streamOf(link: Link): Duplex {
-  return new Duplex({
+  const stream = new Duplex({
     read() {
       const buffer = new Uint8Array(READ_BYTES);
       link.read(buffer).then(
@@ -113,6 +113,9 @@ function streamOf(link: Link): Duplex {
       done(error);
     },
   });
+  // It is told to whoever reads or writes what is encrypted.
+  stream.on("error", () => {});
+  return stream;
 }
 
 async function writeAll(link: Link, bytes: Bytes): Promise<void> {

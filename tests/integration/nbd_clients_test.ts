@@ -4,6 +4,8 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { Dice } from "../../uapi/dice.ts";
+import { NbdClient } from "../nbd_client.ts";
 import { Scratch } from "../scratch.ts";
 import { placeOf, snippetsOf, writeFiles } from "../snippets.ts";
 import { client, clientEnd, ENVIRONMENT, Serving, ublkNbd, uriAt } from "./_nbd.ts";
@@ -206,6 +208,19 @@ print("encrypted")
   const plain = await clientEnd("nbdinfo", uriAt(path));
   assertMatch(plain.out, /nbd_opt_go: server replied with error|TLS|requires/i);
   assert(plain.code !== 0);
+  for (let seed = 1; seed <= 60; seed++) {
+    const dice = new Dice(seed);
+    using bad = await NbdClient.greeted(path);
+    assertEquals((await bad.option(5))[0].type, 1);
+    const bytes = Uint8Array.from({ length: dice.draw(600) }, () => dice.draw(256));
+    // Half of them begin like a handshake of TLS: a record of so many bytes.
+    if (dice.draw(2) === 0) {
+      bytes.set([22, 3, 1, 0, dice.draw(256), 1, 0, 0, 100].slice(0, bytes.length));
+    }
+    await bad.send(bytes).catch(() => {});
+    if (dice.draw(2) === 0) await bad.connection.closeWrite().catch(() => {});
+  }
+  assertEquals(server.log, "");
   // Another client, unharmed by one that breaks off in the middle of the handshake.
   const broken = await clientEnd(
     "nbdsh",
