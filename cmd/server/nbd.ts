@@ -14,8 +14,8 @@ import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { readSmallFile } from "../../uring/libc.ts";
 import { type ExportLine, NBD_CONFIG, type NbdServerValues, parseNbd } from "../line/nbd_line.ts";
 import { writeJson, writeLines } from "../program/print.ts";
-import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
-import { watchSignals } from "../program/signals.ts";
+import { EXIT_OK } from "../program/run.ts";
+import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
 import { setLogLevel, type StderrLog } from "./log.ts";
 import { notifyWish, ServiceManager } from "./notify.ts";
 import { openFilesLimit } from "./open_files.ts";
@@ -32,7 +32,7 @@ export async function serveExports(args: readonly string[], log: StderrLog): Pro
   const forced = Promise.withResolvers<number>();
   using watch = watchSignals((name) => {
     log.error(`${name} again: ending by force`);
-    forced.resolve(EXIT_FAILURE);
+    forced.resolve(128 + SIGNAL_NUMBERS[name]);
   });
   const wish = notifyWish(readSmallFile("/proc/self/environ"), Deno.pid);
   using manager = wish && new ServiceManager(wish);

@@ -275,6 +275,34 @@ Deno.test("a volume over NBD + a server that is killed + keeps what was flushed"
   assertEquals(check.code, 0, check.stdout + check.stderr);
 });
 
+/** Has a slow READ begin: the server takes requests in turn, and answers the FLUSH at once. */
+async function begun(client: NbdClient): Promise<void> {
+  await client.request({ command: 0, length: 512 });
+  await client.request({ command: 3, cookie: 2n });
+  assertEquals((await client.reply()).cookie, 2n);
+}
+
+Deno.test("SIGTERM + a request that takes long + is answered; a second one ends by force", async () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/s`;
+  const disk = ["-t", "mem", "--size=1M"];
+  {
+    await using server = await ublkNbd(path, ...disk, "--wrap=delay:read=1s");
+    using slow = await NbdClient.at(path);
+    await begun(slow);
+    server.child.kill("SIGTERM");
+    assertEquals((await slow.reply()).error, 0);
+    assertEquals((await server.child.status).code, 0);
+  }
+  await using server = await ublkNbd(path, ...disk, "--wrap=delay:read=20s");
+  using stuck = await NbdClient.at(path);
+  await begun(stuck);
+  server.child.kill("SIGTERM");
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  assertEquals(await server.end("SIGTERM"), 143);
+  assertStringIncludes(server.log, "SIGTERM again: ending by force");
+});
+
 Deno.test("nobody, with a file of anybody's + is served, without root and without ublk", async () => {
   using scratch = new Scratch();
   Deno.chmodSync(scratch.path, 0o777);
