@@ -44,7 +44,7 @@ interface Command {
 
 const COMMANDS: Readonly<Record<number, Command>> = {
   [NBD_CMD_READ]: { name: "READ", flags: NBD_CMD_FLAG_DF },
-  [NBD_CMD_WRITE]: { name: "WRITE", flags: NBD_CMD_FLAG_PAYLOAD_LEN, writes: true },
+  [NBD_CMD_WRITE]: { name: "WRITE", flags: 0, writes: true },
   [NBD_CMD_FLUSH]: { name: "FLUSH", flags: 0 },
   [NBD_CMD_TRIM]: { name: "TRIM", flags: 0, writes: true },
   [NBD_CMD_CACHE]: { name: "CACHE", flags: 0 },
@@ -60,6 +60,8 @@ const COMMANDS: Readonly<Record<number, Command>> = {
 export interface Agreed {
   /** Replies are structured. */
   readonly isStructured: boolean;
+  /** Headers are extended: whether data follows them is a flag's to say. */
+  readonly isExtended: boolean;
   /** BLOCK_STATUS is allowed. */
   readonly allocation: boolean;
 }
@@ -68,13 +70,15 @@ export interface Agreed {
 export function refusalOf(
   { flags, command, offset, length }: RequestHeader,
   { host, readOnly }: NbdExport,
-  { isStructured, allocation }: Agreed,
+  { isStructured, isExtended, allocation }: Agreed,
 ): Refusal | undefined {
   const known = COMMANDS[command];
   if (known === undefined) return [NBD_EINVAL, `no command ${command} here`];
   const { name } = known;
   if (known.writes === true && readOnly) return [NBD_EPERM, "the export is read-only"];
-  const allowed = known.flags | NBD_CMD_FLAG_FUA;
+  const payload = isExtended && command === NBD_CMD_WRITE ? NBD_CMD_FLAG_PAYLOAD_LEN : 0;
+  if ((flags & payload) !== payload) return [NBD_EINVAL, "WRITE without PAYLOAD_LEN"];
+  const allowed = known.flags | payload | NBD_CMD_FLAG_FUA;
   if ((flags & ~allowed) !== 0 || (!isStructured && (flags & NBD_CMD_FLAG_DF) !== 0)) {
     return [NBD_EINVAL, `${name} has no flags 0x${flags.toString(16)}`];
   }
@@ -84,7 +88,7 @@ export function refusalOf(
   if (command === NBD_CMD_BLOCK_STATUS && !allocation) {
     return [NBD_EINVAL, "BLOCK_STATUS needs a metadata context, and none was agreed on"];
   }
-  if (command === NBD_CMD_TRIM && !host.traits.trim) return [NBD_ENOTSUP, "no TRIM here"];
+  if (command === NBD_CMD_TRIM && !host.traits.trim) return [NBD_EINVAL, "no TRIM here"];
   if (length === 0 || offset + length > host.size) {
     // The specification's two errors: a write does not fit, anything else is a mistake. It has none
     // for 0 bytes; this is nbdkit's.
@@ -102,6 +106,12 @@ export function refusalOf(
     return [error, `${name} of ${length} bytes; ${MAX_PAYLOAD_BYTES} at most`];
   }
   return undefined;
+}
+
+/** Bytes of data that follow a request's header, however wrong the request is. */
+export function payloadBytes({ flags, command, length }: RequestHeader, extended: boolean): number {
+  const follows = extended ? (flags & NBD_CMD_FLAG_PAYLOAD_LEN) !== 0 : command === NBD_CMD_WRITE;
+  return follows ? length : 0;
 }
 
 /** Errors of the protocol for those of Linux. Others become EIO. */

@@ -85,7 +85,7 @@ Deno.test("requests without magic, or of 2^63 bytes + are the end of their clien
   }
   assertEquals(rig.lines, [
     "a client was disconnected: a request has a wrong magic number",
-    "a client was disconnected: a WRITE of 9223372036854776000 bytes",
+    "a client was disconnected: a WRITE with 9223372036854776000 bytes of data",
   ]);
   await isServed(good);
 });

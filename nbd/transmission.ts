@@ -6,7 +6,7 @@
  */
 
 import { EPIPE } from "../uapi/errno.ts";
-import { commandName, nbdError, type Refusal, refusalOf } from "./checks.ts";
+import { commandName, nbdError, payloadBytes, type Refusal, refusalOf } from "./checks.ts";
 import { flush, readAhead, readInto, trim, write, writeZeroes, zero } from "./disk.ts";
 import { MAX_PAYLOAD_BYTES, type NbdExport } from "./export.ts";
 import { statusOf } from "./extents.ts";
@@ -141,17 +141,17 @@ export class Transmission {
     if (this.#isEnding) return [NBD_ESHUTDOWN, "the server ends"];
     return refusalOf(request, this.#export, {
       isStructured: this.#replies.isStructured,
+      isExtended: this.#extended,
       allocation: this.#allocation,
     });
   }
 
   async #refuse(request: RequestHeader, [error, words]: Refusal): Promise<void> {
-    if (request.command === NBD_CMD_WRITE) {
-      if (request.length > MOST_DROPPED_BYTES) {
-        throw new ProtocolError(`a WRITE of ${request.length} bytes`);
-      }
-      await this.#incoming.skip(request.length);
+    const bytes = payloadBytes(request, this.#extended);
+    if (bytes > MOST_DROPPED_BYTES) {
+      throw new ProtocolError(`a ${commandName(request.command)} with ${bytes} bytes of data`);
     }
+    await this.#incoming.skip(bytes);
     this.#open++;
     this.#sender.send([this.#replies.failed(request, error, words)], this.#isOver);
   }

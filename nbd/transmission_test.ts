@@ -148,7 +148,7 @@ Deno.test("a disk with neither TRIM nor zeroes + zeroes as data, and is not fast
   assertEquals((await client.perform({ command: ZERO, ...range })).error, 0);
   assertEquals([disk.bytes[511], disk.bytes[512], disk.bytes[512 + 3 * MIB]], [7, 0, 7]);
   assertEquals(disk.bytes.indexOf(7, 512), 512 + 3 * MIB);
-  assertEquals((await client.perform({ command: TRIM, ...range })).error, ENOTSUP);
+  assertEquals((await client.perform({ command: TRIM, ...range })).error, EINVAL);
 });
 
 Deno.test("requests that are impossible + get the specification's error, and the connection goes on", async () => {
@@ -167,7 +167,7 @@ Deno.test("requests that are impossible + get the specification's error, and the
       [{ command: READ, offset: 1, length: 512 }, EINVAL],
       [{ command: READ, offset: 0, length: 511 }, EINVAL],
       [{ command: READ, length: 0 }, EINVAL],
-      [{ command: WRITE, length: 0 }, ENOSPC],
+      [{ command: WRITE, length: 0, data: new Uint8Array() }, ENOSPC],
       [{ command: WRITE, offset: 7, length: 512, data: new Uint8Array(512) }, EINVAL],
       [{ command: FLUSH, offset: 512 }, EINVAL],
       [{ command: 99, length: 512 }, EINVAL],
@@ -177,6 +177,10 @@ Deno.test("requests that are impossible + get the specification's error, and the
       [{ command: READ, length: big }, form === "simple" ? EINVAL : EOVERFLOW],
       [{ command: WRITE, length: big, data: new Uint8Array(big) }, EINVAL],
     ];
+    for (const one of cases) {
+      // With extended headers data follows only where this flag is.
+      if (form === "extended" && one[0].data !== undefined) one[0] = { ...one[0], flags: PAYLOAD };
+    }
     if (form === "simple") cases.push([{ command: READ, flags: DF, length: 512 }, EINVAL]);
     for (const [sent, error] of cases) {
       const { error: got } = await client.perform(sent);
@@ -324,6 +328,28 @@ Deno.test("BLOCK_STATUS + holes of the disk + as they lie, and one with REQ_ONE"
     assertEquals(await ask(REQ_ONE, 512, 131072), [[65024, 0]]);
     assertEquals(await ask(REQ_ONE, 65536, 512), [[512, 3]]);
   }
+});
+
+Deno.test("PAYLOAD_LEN + on the wrong command, or not on a WRITE + is EINVAL, and nothing is lost", async () => {
+  const disk = arrayDisk(MIB);
+  await using rig = await NbdRig.of({ backend: disk });
+  const data = new Uint8Array(512);
+  {
+    using client = await NbdClient.at(rig.path, "extended");
+    for (const command of [READ, FLUSH, STATUS, 99]) {
+      const sent = { command, flags: PAYLOAD, length: 512, data };
+      assertEquals((await client.perform(sent)).error, EINVAL);
+    }
+    // No data follows a header that does not say so.
+    assertEquals((await client.perform({ command: WRITE, length: 512 })).error, EINVAL);
+    const written = { command: WRITE, flags: PAYLOAD | FUA, length: 512, data };
+    assertEquals((await client.perform(written)).error, 0);
+  }
+  using client = await NbdClient.at(rig.path);
+  const sent = { command: WRITE, flags: PAYLOAD, length: 512, data };
+  assertEquals((await client.perform(sent)).error, EINVAL);
+  assertEquals((await client.perform({ command: READ, length: 512 })).error, 0);
+  assertEquals(disk.calls, ["write 0 512 fua", "flush", "read 0 512"]);
 });
 
 Deno.test("extended headers + a WRITE_ZEROES of more than 4 GiB + is one request", async () => {
