@@ -11,6 +11,8 @@ import type { StatusExtent } from "./replies.ts";
 
 /** Most extents of a reply. The client asks again for the rest. */
 const MOST_EXTENTS = 4096;
+/** Most questions to the disk for a reply: one that answers at once leaves no turn to others. */
+const MOST_QUESTIONS = 16384;
 
 /**
  * The states of a range. A disk that does not know its holes is all data.
@@ -24,7 +26,7 @@ export async function statusOf(
   one: boolean,
 ): Promise<readonly StatusExtent[] | number> {
   const found: { length: number; state: number }[] = [];
-  for (let at = 0; at < length;) {
+  for (let [at, questions] = [0, 0]; at < length && questions < MOST_QUESTIONS; questions++) {
     const extent = await host.extentAt(offset + at, length - at);
     if (typeof extent === "number") return extent;
     at += extent.length;

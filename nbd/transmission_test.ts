@@ -330,6 +330,25 @@ Deno.test("BLOCK_STATUS + holes of the disk + as they lie, and one with REQ_ONE"
   }
 });
 
+Deno.test("BLOCK_STATUS + a disk of a trillion extents + is answered for a part", async () => {
+  let questions = 0;
+  const size = 2 ** 50;
+  const disk = {
+    ...{ size, readAt() {}, writeAt() {} },
+    extentAt: (offset: number) => {
+      questions++;
+      return { length: 512, isHole: offset % 1024 === 0 && offset < 2 ** 40 };
+    },
+  };
+  await using rig = await NbdRig.of({ backend: disk });
+  using client = await NbdClient.at(rig.path, "extended", "", true);
+  const all = await client.perform({ command: STATUS, length: size });
+  assertEquals([all.error, all.chunks[0].payload.length, questions], [0, 8 + 16 * 4096, 4097]);
+  questions = 0;
+  const same = await client.perform({ command: STATUS, offset: 2 ** 49, length: 2 ** 49 });
+  assertEquals([same.error, same.chunks[0].payload.length, questions], [0, 8 + 16, 16384]);
+});
+
 Deno.test("PAYLOAD_LEN + on the wrong command, or not on a WRITE + is EINVAL, and nothing is lost", async () => {
   const disk = arrayDisk(MIB);
   await using rig = await NbdRig.of({ backend: disk });
