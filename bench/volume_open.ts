@@ -7,7 +7,8 @@
 import { cpuUsage } from "node:process";
 import { realFiles } from "../files/real.ts";
 import type { Store } from "../store/store.ts";
-import { Committed, createVolume } from "../volume/committed.ts";
+import { Committed } from "../volume/committed.ts";
+import { createVolume } from "../volume/create.ts";
 import { placeOf } from "../volume/format/place.ts";
 import { encodeRun, Extents } from "../volume/format/run.ts";
 import { makeSegments, segmentPaths } from "../volume/journal/files.ts";

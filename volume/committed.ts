@@ -24,62 +24,6 @@ import { ObjectNames } from "./names.ts";
 import type { Lease } from "./lease.ts";
 import type { Seam } from "./seam.ts";
 
-/** The properties that are decided when a volume is created. */
-export interface VolumeShape {
-  /** Of the disk in bytes: a multiple of the block size. */
-  readonly size: number;
-  /** Bytes of a block: 512, 1024, 2048 or 4096. */
-  readonly blockSize: number;
-  /** Most bytes of a chunk object. */
-  readonly chunkSize: number;
-}
-
-/** Creates a volume. @throws {UblkError} `VOLUME_EXISTS` */
-export async function createVolume(
-  store: Store,
-  name: string,
-  shape: VolumeShape,
-  seam: Seam,
-): Promise<Head> {
-  const names = new ObjectNames(name);
-  await store.verify?.();
-  const volume = seam.uuid();
-  const time = seam.now();
-  let manifest: Manifest = {
-    ...shape,
-    ...{ volume, number: 1, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
-    ...{ nextChunk: 1, nextRun: 1, time, created: time, runs: [] },
-  };
-  if (await readHead(store, names) !== undefined) throw exists(store, name);
-  let encoded = encodeManifest(manifest);
-  // A volume of this name that was only half created, or removed, has left a manifest.
-  while (await store.putIfAbsent(names.manifest(manifest.number), encoded.bytes) === undefined) {
-    const found = await store.get(names.manifest(manifest.number));
-    if (found !== undefined && areEqual(found.bytes, encoded.bytes)) break;
-    manifest = { ...manifest, number: manifest.number + 1 };
-    encoded = encodeManifest(manifest);
-  }
-  const head: Head = {
-    ...{ volume, nonce: seam.uuid(), epoch: 0 },
-    ...{ manifest: manifest.number, manifestSum: encoded.sum },
-    ...{ attached: false, journal: NO_UUID, owner: NO_UUID, leaseMs: 0, written: 0, time },
-    host: "",
-  };
-  if (await store.putIfAbsent(names.head, encodeHead(head)) === undefined) {
-    const found = await readHead(store, names);
-    if (found?.head.nonce !== head.nonce) throw exists(store, name);
-  }
-  return head;
-}
-
-function exists(store: Store, name: string): UblkError {
-  return new UblkError("VOLUME_EXISTS", {
-    operation: `create ${name}`,
-    reason: `${store.url} has a volume of that name`,
-    hint: "choose another name, or remove that one first",
-  });
-}
-
 /** A head and its version. */
 export interface VersionedHead {
   /** The head. */
@@ -101,18 +45,21 @@ export async function readHead(
   };
 }
 
-/** Reads the manifest that a head names. */
+/** The name of a manifest of a volume, as its head and its catalog have it. */
+export type ManifestName = Pick<Head, "volume" | "manifest" | "manifestSum">;
+
+/** Reads the manifest that a head or a catalog names. */
 export async function readManifest(
   store: Store,
   names: ObjectNames,
-  head: Head,
+  head: ManifestName,
 ): Promise<Manifest> {
   const name = names.manifest(head.manifest);
   const found = await store.get(name);
-  if (found === undefined) throw damaged(store, name, "is missing, and the head names it");
+  if (found === undefined) throw damaged(store, name, "is missing, and is needed");
   const manifest = decoded(store, name, () => decodeManifest(found.bytes, head.volume));
   if (manifest.sum !== head.manifestSum || manifest.number !== head.manifest) {
-    throw damaged(store, name, "is not the one that the head names");
+    throw damaged(store, name, "is not the one that is needed");
   }
   return manifest;
 }
@@ -121,10 +68,19 @@ export async function readManifest(
 export async function stateOf(
   store: Store,
   names: ObjectNames,
-): Promise<{ head: Head; manifest: Manifest }> {
-  const found = await readHead(store, names);
-  if (found === undefined) throw notFound(store, names.volume);
-  return { head: found.head, manifest: await readManifest(store, names, found.head) };
+): Promise<VersionedHead & { readonly manifest: Manifest }> {
+  for (;;) {
+    const found = await readHead(store, names);
+    if (found === undefined) throw notFound(store, names.volume);
+    try {
+      return { ...found, manifest: await readManifest(store, names, found.head) };
+    } catch (error) {
+      if (!(error instanceof UblkError) || error.code !== "VOLUME_DAMAGED") throw error;
+      // Whoever has the volume attached may have committed, and deleted what is not needed any more.
+      const now = await readHead(store, names);
+      if (now?.head.manifest === found.head.manifest) throw error;
+    }
+  }
 }
 
 /** Reads a run that a manifest names. */
@@ -223,6 +179,8 @@ export class Committed {
   #version: Version;
   #manifest: Manifest;
   #failure: unknown;
+  /** A commit of which nobody knows whether the head names it. */
+  #decided: { readonly manifest: Manifest; readonly head: Partial<Head> } | undefined = undefined;
   /** The nonces of heads that were tried to be put since the last that succeeded. */
   readonly #tried = new Set<string>();
   /** The replacement of the head under way: the lease is renewed beside commits. */
@@ -257,9 +215,8 @@ export class Committed {
     decide: (head: Head, manifest: Manifest) => string | Promise<string>,
   ): Promise<Committed> {
     const names = new ObjectNames(name);
-    const found = await readHead(store, names);
-    if (found === undefined) throw notFound(store, name);
-    const manifest = await readManifest(store, names, found.head);
+    const found = await stateOf(store, names);
+    const { manifest } = found;
     const journal = await decide(found.head, manifest);
     const held = new Committed(store, names, { seam, lease }, found, manifest);
     await held.#replaceHead({
@@ -289,12 +246,16 @@ export class Committed {
   /**
    * Makes a change count: everything that it names must be durable.
    *
+   * Once the manifest is there, the commit is decided: after an error it may count by now, or later.
+   * Nothing else is committed before it counts for sure. Otherwise the volume could go back: to a
+   * state that others have seen replaced, and whose data they may have deleted.
+   *
    * @param acknowledged Bytes of data that have been acknowledged in all. What the manifest lacks of
    *   them is lost if the journal is: the head tells of it.
    * @throws {UblkError} `VOLUME_FENCED` if somebody else has the volume by now.
    */
   async commit(change: ManifestChange, acknowledged = 0): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    await this.settle();
     let manifest: Manifest = {
       ...this.#manifest,
       ...change,
@@ -311,12 +272,30 @@ export class Committed {
       encoded = encodeManifest(manifest);
     }
     this.putBytes += encoded.bytes.length;
-    await this.#replaceHead({
-      manifest: manifest.number,
-      manifestSum: encoded.sum,
-      written: Math.max(manifest.written, acknowledged, this.#head.written),
-    });
+    this.#decided = {
+      manifest,
+      head: {
+        manifest: manifest.number,
+        manifestSum: encoded.sum,
+        written: Math.max(manifest.written, acknowledged, this.#head.written),
+      },
+    };
+    await this.settle();
+  }
+
+  /** Whether a commit has failed that may count by now, or later: {@linkcode settle} ends that. */
+  get isDecided(): boolean {
+    return this.#decided !== undefined;
+  }
+
+  /** Makes a commit that was decided count. @throws {UblkError} `VOLUME_FENCED` */
+  async settle(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#decided === undefined) return;
+    const { manifest, head } = this.#decided;
+    await this.#replaceHead(head);
     this.#manifest = manifest;
+    this.#decided = undefined;
   }
 
   /**
@@ -335,7 +314,7 @@ export class Committed {
 
   /** Notes that the volume is left in order: no journal continues it. */
   async release(): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    await this.settle();
     const nobody = { attached: false, journal: NO_UUID, owner: NO_UUID, leaseMs: 0, host: "" };
     await this.#replaceHead(nobody);
   }
@@ -363,6 +342,8 @@ export class Committed {
     const sentAt = this.#lease.now();
     const head: Head = {
       ...this.#head,
+      // It may be in the store by now, and the volume does not go back.
+      ...this.#decided?.head,
       ...change,
       ...{ nonce: this.#seam.uuid(), time: this.#seam.now() },
     };

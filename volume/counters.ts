@@ -41,6 +41,8 @@ export type VolumeCounter =
   | "chunkWrittenBytes"
   | "mapWrittenBytes"
   | "manifestWrittenBytes"
+  | "collections"
+  | "freedBytes"
   // Of all of it:
   | "journalAmplification"
   | "storeAmplification"
@@ -147,6 +149,14 @@ const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
     ...{ label: "put into manifests", kind: "counter", unit: "bytes" },
     help: "Bytes of manifests and heads put into the store.",
   },
+  collections: {
+    ...{ label: "collections", kind: "counter" },
+    help: "Collections of garbage in the store.",
+  },
+  freedBytes: {
+    ...{ label: "freed", kind: "counter", unit: "bytes" },
+    help: "Bytes of objects that were deleted because nothing needs them any more.",
+  },
   journalAmplification: {
     ...{ label: "journal amplification", kind: "ratio", brief: "journal ×" },
     ...{ of: ["journalWrittenBytes"], per: ["writtenBytes"] },
@@ -211,6 +221,11 @@ export class VolumeCounters implements BackendCounters {
   /** Sets a gauge, or the time of an age in microseconds: one of {@linkcode AT}. */
   set(counter: number, value: number): void {
     this.#values[counter] = value;
+  }
+
+  /** The value of a counter: one of {@linkcode AT}. */
+  get(counter: number): number {
+    return this.#values[counter];
   }
 
   /** Reads all of them. */

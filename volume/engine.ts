@@ -62,6 +62,11 @@ export interface Drain {
   /** The engine has taken over the commit. */
   taken(): void;
   /**
+   * No read is under way any more that began before so many commits had been taken over: what only
+   * earlier states have can be deleted.
+   */
+  quiet(commits: number): void;
+  /**
    * How often it has looked how far it may go: what is published after that is in a later commit. Only
    * the age of what waits depends on it.
    */
@@ -164,6 +169,12 @@ export class VolumeEngine implements Engine {
   /** Entries of the current commit that have been taken over. */
   #taken = 0;
   #pauses = false;
+  /** Commits that have been taken over. */
+  #commits = 0;
+  /** So many of them no read is older than. */
+  #quiet = 0;
+  /** The reads are waited for that are older than so many; undefined if none are. */
+  #quieting: number | undefined = undefined;
   #published = -1;
   /** Size of the disk. */
   #bytes: number;
@@ -315,6 +326,7 @@ export class VolumeEngine implements Engine {
   batchEnd(): void {
     const writer = this.#writer;
     this.#takeOver();
+    this.#tellQuiet();
     this.#parts.chunks.batchEnd?.();
     writer.batchEnd(!writer.isCollecting || this.#pressure.mayClose(writer.used));
     this.#letIn();
@@ -371,7 +383,21 @@ export class VolumeEngine implements Engine {
     this.#taken = 0;
     this.#writer.trim(position);
     this.#lag.stored(position, written);
+    this.#commits++;
     drain.taken();
+  }
+
+  /** Tells since which commit all reads have begun. */
+  #tellQuiet(): void {
+    if (this.#quiet === this.#commits) return;
+    if (this.#quieting === undefined) {
+      this.#quieting = this.#commits;
+      this.#reader.turn();
+    }
+    if (this.#reader.hasOlder) return;
+    this.#quiet = this.#quieting;
+    this.#quieting = undefined;
+    this.#parts.drain.quiet(this.#quiet);
   }
 
   /**

@@ -41,6 +41,7 @@ import { ObjectNames } from "./names.ts";
 import { loopChunks } from "./loop_chunks.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import type { Seam } from "./seam.ts";
+import { SpaceKeeper } from "./space/keeper.ts";
 import type { JournalShape } from "./shape.ts";
 import type { LostJournal } from "./lost.ts";
 import { endOf, lockFolder, missingJournal, takeVolume } from "./take.ts";
@@ -135,7 +136,11 @@ export async function openForWriting(
   const pace = new DrainPace({
     ...{ seam, report, counters, wake: () => host.wake() },
     onStop: () => host.giveUp(),
+    onCommit: () => keeper.handedOver(),
+    // The engine is at work.
+    onQuiet: (commits) => queueMicrotask(() => keeper.quiet(commits)),
   });
+  const keeper = new SpaceKeeper({ committed, counters, seam, report });
   let made: VolumesEngine | undefined = undefined;
   const chunks = loopChunks({
     ...{ ...parts, names, operations, volume: identity.volume, manifest, epoch: committed.epoch },
@@ -164,10 +169,10 @@ export async function openForWriting(
   });
   host.serve(engine);
   pace.start(drainer, drainFrom, end);
-  const keeper = new LeaseKeeper({
+  const leaseKeeper = new LeaseKeeper({
     ...{ committed, lease, report, regained: () => host.wake(), lost: (error) => pace.fail(error) },
   });
-  keeper.start();
+  leaseKeeper.start();
   const owned = stack.move();
   return {
     ...{ maps, host, counters, lost: taken.lost, cache: chunks.reads.counters },
@@ -185,7 +190,7 @@ export async function openForWriting(
       const late = lateness(parts.patienceMs);
       try {
         await late.orBefore(drainAll(host, pace), () => notDrained(name, pace.failure));
-        await late.orBefore(keeper.stop(), () => notDrained(name, pace.failure));
+        await late.orBefore(leaseKeeper.stop(), () => notDrained(name, pace.failure));
         await late.orBefore(
           retried(() => committed.release(), { withinMs: parts.patienceMs, mayPass }),
           () => notDrained(name, pace.failure),
@@ -196,7 +201,8 @@ export async function openForWriting(
       } finally {
         // Only a call of the store that never returns could keep it: it can harm nobody.
         await late.orBefore(pace.close(), () => undefined).catch(() => {});
-        await late.orBefore(keeper.stop(), () => undefined).catch(() => {});
+        await late.orBefore(leaseKeeper.stop(), () => undefined).catch(() => {});
+        await late.orBefore(keeper.close(), () => undefined);
         await host.idle();
         host.end();
         late.cancel();

@@ -8,7 +8,7 @@ import { geometryOf, type Size } from "../disk/geometry.ts";
 import { formatSize, parseSize } from "../disk/size.ts";
 import { invalidIn, thrownText } from "../uapi/error.ts";
 import type { EngineSizes } from "./sizes.ts";
-import type { VolumeShape } from "./committed.ts";
+import type { VolumeShape } from "./create.ts";
 import { batchMemoryBytes } from "./journal/batch_layout.ts";
 import { MAX_SEGMENTS } from "./journal/files.ts";
 

@@ -12,7 +12,7 @@ import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_DISCARD, UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE_ZEROES } from "../uapi/ublk_io.ts";
 import { smallText } from "../uring/file.ts";
 import { ENGINE_SIZES, type EngineSizes } from "./sizes.ts";
-import { createVolume } from "./committed.ts";
+import { createVolume } from "./create.ts";
 import type { VolumeCounter } from "./counters.ts";
 import { NOWHERE } from "./maps.ts";
 import { ObjectNames } from "./names.ts";

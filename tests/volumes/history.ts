@@ -61,6 +61,8 @@ export class VolumeHistory {
   isDurableInStore = false;
   /** The machine's clock. */
   now: () => number = () => 0;
+  /** How often the disk was given another size. */
+  sizesGiven = 0;
   #time = 0;
   #id = 0;
 
@@ -77,6 +79,7 @@ export class VolumeHistory {
   /** The disk is about to have another size: what is beyond a smaller one is gone for good. */
   resizes(blocks: number): void {
     this.sizes = new Set([...this.sizes, blocks]);
+    this.sizesGiven++;
     for (let block = blocks; block < this.#blocks.length; block++) {
       this.#blocks[block] = [{ ...NEVER_WRITTEN }];
     }
@@ -185,6 +188,36 @@ export class VolumeHistory {
       );
     }
     this.sizes = new Set([found.length]);
+    const there = this.#verify(found, KEPT[ending], asOf);
+    const now = this.tick();
+    there.forEach((last, block) => {
+      const writes = this.#blocks[block];
+      // Earlier writes stay, for the case that the journal is lost.
+      writes.length = writes.indexOf(last) + 1;
+      last.answered = Math.min(last.answered, now);
+      last.durable = true;
+    });
+  }
+
+  /** The writes that the store has now. */
+  storedWrites(): ReadonlySet<unknown> {
+    return new Set(this.#blocks.flatMap((writes) => writes.filter(({ stored }) => stored)));
+  }
+
+  /**
+   * Compares a state of the volume with what it must be: a prefix, which has certain writes. Nothing
+   * follows from what it has.
+   */
+  checkState(found: readonly number[], kept: ReadonlySet<unknown>): void {
+    this.#verify(found, (write) => kept.has(write), 0);
+  }
+
+  /** @returns Of each block, the last write that it may be. */
+  #verify(
+    found: readonly number[],
+    isKept: (write: BlockWrite) => boolean,
+    asOf: number,
+  ): BlockWrite[] {
     /** When the latest write was made that is surely there. */
     let latest = 0;
     let latestId = 0;
@@ -210,19 +243,12 @@ export class VolumeHistory {
         if (write.made <= last.made) continue;
         const words = `block ${block} has ${id}, and not ${write.id}`;
         if (write.time < asOf) throw new BrokenPromise(`${words}, which was said to be there`);
-        if (KEPT[ending](write)) throw new BrokenPromise(`${words}, which was promised`);
+        if (isKept(write)) throw new BrokenPromise(`${words}, which was promised`);
         if (write.answered < latest) {
           throw new BrokenPromise(`${words}, which was answered before ${latestId} was written`);
         }
       }
     });
-    const now = this.tick();
-    there.forEach((last, block) => {
-      const writes = this.#blocks[block];
-      // Earlier writes stay, for the case that the journal is lost.
-      writes.length = writes.indexOf(last) + 1;
-      last.answered = Math.min(last.answered, now);
-      last.durable = true;
-    });
+    return there;
   }
 }

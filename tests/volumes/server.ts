@@ -16,11 +16,13 @@ import type { VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
 import { Lease } from "../../volume/lease.ts";
 import { FileChunks } from "../../volume/read/file_chunks.ts";
+import { Bases } from "../../volume/space/bases.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { Clients, type MayFail } from "./clients.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
 import { type SimCache, simCache, type SimCacheOptions } from "./sim_cache.ts";
 import { SimDrain } from "./sim_drain.ts";
+import { checkSnapshots, SimSpace } from "./sim_space.ts";
 import { SimHost } from "./sim_host.ts";
 import { JOURNAL, MOST_BLOCKS, NAME, settle, type World } from "./world.ts";
 
@@ -54,6 +56,8 @@ export interface ServerOptions {
   readonly mayFail?: MayFail;
   /** Whether a commit may fail so; none may by default. */
   readonly mayFailCommit?: (error: unknown) => boolean;
+  /** Compares the snapshots with what they were. @default true */
+  readonly checksSnapshots?: boolean;
   /** Called whenever a commit has succeeded. */
   readonly onCommit?: () => void;
 }
@@ -74,6 +78,8 @@ export class Server extends Clients {
   readonly #drainer: Drainer;
   readonly #lease: Lease;
   #renewal: Promise<void> | undefined;
+  readonly #bases: Bases;
+  readonly #space: SimSpace;
   #commit: Promise<void> | undefined;
   #failedCommits = 0;
   #failure: unknown;
@@ -105,6 +111,13 @@ export class Server extends Clients {
     this.engine = parts.engine;
     this.reports = parts.reports;
     this.#cache = parts.cache;
+    this.#bases = new Bases(parts.taken.committed.head);
+    this.#space = new SimSpace(world, {
+      ...{ store: parts.store, bases: this.#bases, epoch: parts.taken.committed.epoch },
+      quietAfter: () => parts.drain.quietAfter,
+      history: () => this.history,
+      mayFail: (error) => options.mayFailCommit?.(error) ?? false,
+    });
   }
 
   /** Attaches the volume. */
@@ -131,6 +144,7 @@ export class Server extends Clients {
     const { committed, identity, paths, from } = taken;
     if (committed.epoch <= world.epoch) throw new BrokenPromise("an epoch has two attachments");
     world.epoch = committed.epoch;
+    if (options.checksSnapshots !== false) await checkSnapshots(world);
     const maps = await loadMaps(committed);
     const host = new SimHost(dice, habits.requests);
     const drain = new SimDrain(history);
@@ -193,7 +207,7 @@ export class Server extends Clients {
     const { dice, habits, leaseMs } = this.#world;
     if (leaseMs > 0 && dice.draw(8) === 0) this.#world.pass(dice.draw(leaseMs / 4));
     this.#renew();
-    switch (dice.draw(9)) {
+    switch (dice.draw(10)) {
       case 0:
       case 1:
       case 2:
@@ -215,6 +229,9 @@ export class Server extends Clients {
       case 8:
         if (dice.draw(habits.resizes) === 0) await this.#changeSize();
         break;
+      case 9:
+        if (dice.draw(habits.drains) === 0) this.#space.act();
+        break;
     }
     await this.#settle();
   }
@@ -234,6 +251,7 @@ export class Server extends Clients {
   async #settle(): Promise<void> {
     await settle();
     if (this.#cache?.hasCome()) this.engine.woken();
+    this.#failure ??= this.#space.failure;
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -256,6 +274,7 @@ export class Server extends Clients {
 
   async #commitBatches(): Promise<boolean> {
     const made = await this.#drainer.commit(this.#drain.position, this.#drain.publishedAt);
+    if (made !== undefined) this.#bases.handedOver(this.taken.committed.head);
     this.#drain.made = made;
     if (made !== undefined) this.#drain.stored(made.end.position);
     return made !== undefined;
@@ -264,6 +283,7 @@ export class Server extends Clients {
   async #commitSize(): Promise<boolean> {
     const blocks = this.#wanted!;
     await this.taken.committed.commit({ size: blocks * this.#world.habits.blockSize });
+    this.#bases.replaced(this.taken.committed.head);
     if (this.#wanted === blocks) this.#wanted = undefined;
     this.history.sizes = new Set([blocks, this.#wanted ?? blocks]);
     return true;

@@ -16,6 +16,8 @@ export class SimDrain implements Drain {
   written = 0;
   /** The commit that the engine is to take over. */
   made: MadeCommit | undefined;
+  /** So many commits no read of the engine is older than. */
+  quietAfter = 0;
   /** How often the engine has asked to hurry. */
   hurries = 0;
   /**
@@ -53,6 +55,10 @@ export class SimDrain implements Drain {
 
   taken(): void {
     this.made = undefined;
+  }
+
+  quiet(commits: number): void {
+    this.quietAfter = commits;
   }
 
   /** The store has everything before a position: notes what was answered by then. */

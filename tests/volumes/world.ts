@@ -9,7 +9,7 @@ import { CrashableProcess } from "../../files/crashable.ts";
 import { CrashableMachine, ProcessEnded } from "../../files/crashable_machine.ts";
 import { DirectoryStore } from "../../store/directory.ts";
 import type { Dice } from "../../uapi/dice.ts";
-import { createVolume } from "../../volume/committed.ts";
+import { createVolume } from "../../volume/create.ts";
 import type { Seam } from "../../volume/seam.ts";
 import { VolumeHistory } from "./history.ts";
 
@@ -116,6 +116,8 @@ export class World {
   epoch = 0;
   /** Calls of all servers to the store that wait to go on. */
   paused: (() => void)[] = [];
+  /** The contents of the volume's snapshots; undefined for one that may be there or not. */
+  readonly snapshots = new Map<string, readonly number[] | undefined>();
   /** The events so far, for a failure's report. */
   readonly log: string[] = [];
   /** The lease of attachments in milliseconds; 0 for none. */

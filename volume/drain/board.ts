@@ -38,6 +38,8 @@ const REPORT = 7;
 const RESIZED = 8;
 /** Counts the drain's looks at what was published. */
 const LOOKS = 9;
+/** Commits that no read of the engine is older than. */
+const QUIET = 10;
 const WORDS = 16;
 
 // Numbers of the second part.
@@ -170,6 +172,11 @@ export class EngineSide implements Drain {
     this.#board.wakeDrain();
   }
 
+  quiet(commits: number): void {
+    Atomics.store(this.#board.words, QUIET, commits);
+    this.#board.wakeDrain();
+  }
+
   get looks(): number {
     return Atomics.load(this.#board.words, LOOKS);
   }
@@ -287,6 +294,11 @@ export class DrainSide {
     Atomics.store(words, ENTRIES, extents.length);
     Atomics.store(words, COMMIT, 1);
     signalEventFd(this.#wakeFd);
+  }
+
+  /** Commits that were handed over and that no read of the engine is older than. */
+  get quiet(): number {
+    return Atomics.load(this.#board.words, QUIET);
   }
 
   /** Tells the engine that nothing will be drained any more, and why. */

@@ -25,8 +25,6 @@ import type { JournalSource } from "./source.ts";
 
 /** Most pieces of a commit: the engine takes them over one by one. */
 export const MAX_PIECES_OF_COMMIT = 1 << 16;
-/** Objects of older states that are kept, for whoever is reading them: so many manifests. */
-const KEPT_MANIFESTS = 8;
 
 /** A commit, for the engine. */
 export interface MadeCommit {
@@ -54,18 +52,12 @@ export interface DrainerParts {
   readonly written: () => number;
 }
 
-/** An object that no newer manifest names. */
-interface Unneeded {
-  readonly name: string;
-  /** The first manifest that does not name it. */
-  readonly since: number;
-}
-
 /** Makes commits. */
 export class Drainer {
   readonly #parts: DrainerParts;
   readonly #counters: VolumeCounters;
-  readonly #unneeded: Unneeded[] = [];
+  /** A commit that was decided, and of which nobody knows whether it counts. */
+  #decided: MadeCommit | undefined = undefined;
   /** What was acknowledged before a moment is before a position, which no commit has reached yet. */
   #asOf: { readonly position: number; readonly time: number } | undefined = undefined;
 
@@ -78,7 +70,8 @@ export class Drainer {
   /**
    * Commits batches up to a position of the journal, as many as fit one commit.
    *
-   * If it fails, nothing has changed, and it may be called again.
+   * If it fails, it may be called again: what was decided is brought to its end, and otherwise nothing
+   * has changed.
    *
    * @param time A moment, in milliseconds since 1970: what was acknowledged before is before the
    *   position.
@@ -86,6 +79,8 @@ export class Drainer {
    */
   async commit(until: number, time: number): Promise<MadeCommit | undefined> {
     const { committed, source } = this.#parts;
+    await committed.settle();
+    if (this.#decided !== undefined) return this.#made(this.#decided);
     const before = source.end;
     assert(before.sequence === committed.manifest.sequence, "the drain goes on where it was");
     source.refresh();
@@ -100,6 +95,7 @@ export class Drainer {
       }
       return await this.#store(collection, before.sequence + 1);
     } catch (error) {
+      if (this.#decided !== undefined) throw error;
       source.rewind(before);
       // Whoever has the volume by now deletes what only earlier manifests name.
       if (isUblkError(error) && error.code === "VOLUME_DAMAGED") await committed.check();
@@ -146,16 +142,28 @@ export class Drainer {
     const added = extents.length === 0
       ? { runs: manifest.runs, nextRun: manifest.nextRun }
       : await this.#addRun(extents);
-    await committed.commit({
+    const made = { extents, end };
+    const change = {
       ...{ sequence: end.sequence, position: end.position, chain: end.chain },
       ...{ written: end.written, nextChunk, ...added },
       time: hasReached ? asOf.time : manifest.time,
-    }, this.#parts.written());
-    this.#counters.add(AT.commits, 1);
-    this.#counters.set(AT.manifestWrittenBytes, committed.putBytes);
+    };
     if (hasReached) this.#asOf = undefined;
-    await this.#sweep(manifest.runs, manifest.number);
-    return { extents, end };
+    try {
+      await committed.commit(change, this.#parts.written());
+    } catch (error) {
+      if (committed.isDecided) this.#decided = made;
+      else this.#asOf ??= asOf;
+      throw error;
+    }
+    return this.#made(made);
+  }
+
+  #made(made: MadeCommit): MadeCommit {
+    this.#decided = undefined;
+    this.#counters.add(AT.commits, 1);
+    this.#counters.set(AT.manifestWrittenBytes, this.#parts.committed.putBytes);
+    return made;
   }
 
   /** Puts a chunk under the first number that is taken and free. @returns The number. */
@@ -215,30 +223,6 @@ export class Drainer {
       this.#counters.add(AT.mapWrittenBytes, bytes.length);
       const entry = { number: nextRun, entries: merged.length, level, bytes: bytes.length, sum };
       return { runs: [...runs, entry], nextRun: nextRun + 1 };
-    }
-  }
-
-  /** Deletes what no manifest of late names. */
-  async #sweep(before: readonly RunEntry[], manifest: number): Promise<void> {
-    const { committed } = this.#parts;
-    const { names, store } = committed;
-    const { number, runs } = committed.manifest;
-    this.#unneeded.push({ name: names.manifest(manifest), since: number });
-    const kept = new Set(runs.map((run) => run.number));
-    for (const run of before) {
-      if (!kept.has(run.number)) {
-        this.#unneeded.push({ name: names.run(run.number), since: number });
-      }
-    }
-    while (this.#unneeded.length > 0 && this.#unneeded[0].since + KEPT_MANIFESTS <= number) {
-      const { name } = this.#unneeded[0];
-      try {
-        await store.delete(name);
-      } catch {
-        // It is in nobody's way. A later sweep tries again.
-        return;
-      }
-      this.#unneeded.shift();
     }
   }
 }

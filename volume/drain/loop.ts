@@ -13,6 +13,7 @@ import { Backoff, mayPass } from "../../store/retry.ts";
 import type { Committed } from "../committed.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
+import type { SpaceKeeper } from "../space/keeper.ts";
 import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP, ORDER_SYNC } from "./board.ts";
 import type { Drainer } from "./drainer.ts";
 import { COMMIT_MS } from "./policy.ts";
@@ -29,6 +30,8 @@ export interface DrainLoopParts {
   readonly position: number;
   /** Bytes of the journal after which a commit is made. */
   readonly commitBytes: number;
+  /** Gives space back. */
+  readonly keeper: Pick<SpaceKeeper, "handedOver" | "replaced" | "quiet">;
   /** Counts failures of the store. */
   readonly counters: VolumeCounters;
   /** Time. */
@@ -41,13 +44,14 @@ export interface DrainLoopParts {
  * @returns The error that ended it early, if one did.
  */
 export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
-  const { board, drainer, committed, commitBytes, seam } = parts;
+  const { board, drainer, committed, commitBytes, keeper, seam } = parts;
   let done = parts.position;
   let sinceMs: number | undefined = undefined;
   const backoff = new Backoff();
   for (;;) {
     const wakes = board.wakes;
     const { orders } = board;
+    keeper.quiet(board.quiet);
     // Before the look: what is answered in between is perhaps not in it.
     const time = seam.now();
     const { position } = board.look();
@@ -55,6 +59,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       const size = board.takeSize();
       try {
         await committed.commit({ size });
+        keeper.replaced();
         board.resized(size);
         backoff.succeeded();
       } catch (error) {
@@ -102,7 +107,10 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
       sinceMs = done < position ? sinceMs : undefined;
       board.carriedOut(ORDER_HURRY);
       // Once the device is gone, nobody takes anything over.
-      if ((board.orders & ORDER_STOP) === 0) board.handOver(made.extents, made.end);
+      if ((board.orders & ORDER_STOP) === 0) {
+        keeper.handedOver();
+        board.handOver(made.extents, made.end);
+      }
     } catch (error) {
       if (!mayPass(error)) return failed(board, error);
       await again(parts, error, backoff);

@@ -28,6 +28,13 @@ class Rig implements AsyncDisposable {
   released = 0;
   /** Sizes that were committed. */
   readonly sizes: number[] = [];
+  /** What was told of space that may be given back. */
+  readonly told: string[] = [];
+  readonly keeper = {
+    handedOver: () => void this.told.push("handed over"),
+    replaced: () => void this.told.push("replaced"),
+    quiet: (commits: number) => void this.told.push(`quiet ${commits}`),
+  };
   readonly ended: Promise<unknown>;
 
   constructor() {
@@ -57,7 +64,15 @@ class Rig implements AsyncDisposable {
     } as unknown as Committed;
     const board = new DrainSide(this.board, this.wakeFd);
     this.ended = drainLoop({
-      ...{ board, drainer, committed, position: 1000, seam: MACHINE, commitBytes: 64 * MIB },
+      ...{
+        board,
+        drainer,
+        committed,
+        keeper: this.keeper,
+        position: 1000,
+        seam: MACHINE,
+        commitBytes: 64 * MIB,
+      },
       counters: this.counters,
     });
   }
@@ -94,6 +109,7 @@ Deno.test("the drain sleeps until there is enough, and hands over what it has co
   assertEquals([commit.position, commit.written], [1000 + 64 * MIB, 500 + 32 * MIB]);
   const { length, blocks, counts, places } = commit.extents;
   assertEquals([length, blocks[0], counts[0], places[0]], [1, 1, 2, 7]);
+  assert(rig.told.includes("handed over"));
   // The next one waits until the engine has taken this one over.
   rig.engine.published(1000 + 128 * MIB, 7, 8);
   await rig.settle();
@@ -101,6 +117,9 @@ Deno.test("the drain sleeps until there is enough, and hands over what it has co
   rig.engine.taken();
   await rig.settle();
   assertEquals(rig.commits.length, 2);
+  rig.engine.quiet(1);
+  await rig.settle();
+  assertEquals(rig.told.at(-1), "quiet 1");
 });
 
 Deno.test("the drain commits at once if the journal is full, or if somebody asks for it", async () => {

@@ -26,6 +26,10 @@ export interface DrainPaceParts {
   readonly wake: () => void;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
+  /** A commit counts, and is about to be handed over to the engine. */
+  readonly onCommit: () => void;
+  /** All reads of the engine are newer than so many commits. */
+  readonly onQuiet: (commits: number) => void;
   /** The drain has stopped for good. */
   readonly onStop: (error: UblkError) => void;
   /** Waits, for tests. @default A timer */
@@ -138,6 +142,10 @@ export class DrainPace implements Drain {
     this.#look();
   }
 
+  quiet(commits: number): void {
+    this.#parts.onQuiet(commits);
+  }
+
   /**
    * Resolves once the store has everything that was published before.
    *
@@ -205,6 +213,7 @@ export class DrainPace implements Drain {
       if (this.#failure !== "") this.#parts.report("the store takes data again");
       this.#failure = "";
       this.#isHurried = false;
+      this.#parts.onCommit();
       this.#made = made;
       this.commits++;
       this.drainedSequence = made.end.sequence;

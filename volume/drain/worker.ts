@@ -18,6 +18,7 @@ import { Lease } from "../lease.ts";
 import { LeaseKeeper } from "../lease_keeper.ts";
 import { VolumeCounters } from "../counters.ts";
 import { MACHINE } from "../seam.ts";
+import { SpaceKeeper } from "../space/keeper.ts";
 import { storeFailure } from "../store_like.ts";
 import { type Taken, takeVolume } from "../take.ts";
 import { Board, DrainSide } from "./board.ts";
@@ -71,20 +72,25 @@ async function drain(from: JournalEnd): Promise<void> {
   const counters = new VolumeCounters(order.counters);
   const board = new DrainSide(new Board(order.board), order.wakeFd);
   const written = () => board.published().written;
-  const keeper = new LeaseKeeper({
+  const leaseKeeper = new LeaseKeeper({
     ...{ committed, lease, report: (words) => board.report(words) },
     regained: () => signalEventFd(order.wakeFd),
     lost: (error) => board.fail(`${error instanceof Error ? error.message : error}`),
   });
-  keeper.start();
+  leaseKeeper.start();
+  const keeper = new SpaceKeeper({
+    ...{ committed, counters, seam: MACHINE },
+    report: (words) => board.report(words),
+  });
   const error = await drainLoop({
-    board,
+    ...{ board, keeper },
     drainer: new Drainer({ committed, source, data: data.bytes, written, counters }),
     ...{ committed, counters, seam: MACHINE, position: from.position },
     // A small journal must not be full before the drain begins.
     commitBytes: Math.min(COMMIT_BYTES, identity.size * identity.files / 4),
   });
-  await keeper.stop();
+  await leaseKeeper.stop();
+  await keeper.close();
   for (const file of journal) file.close();
   taken[Symbol.dispose]();
   await store[Symbol.asyncDispose]();

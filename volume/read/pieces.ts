@@ -28,6 +28,11 @@ export class Pieces {
   /** The descriptor that it is read from, and the offset there. */
   readonly fd: Int32Array<ArrayBuffer>;
   readonly offset: Float64Array<ArrayBuffer>;
+  /** 0 or 1: which of two generations the piece is of. */
+  readonly #generations: Uint8Array<ArrayBuffer>;
+  /** Pieces of each generation that are on their way. */
+  readonly #underWay = [0, 0];
+  #generation = 0;
   readonly #stack: Int32Array<ArrayBuffer>;
   #free: number;
 
@@ -44,6 +49,7 @@ export class Pieces {
     this.file = new Int32Array(count);
     this.fd = new Int32Array(count);
     this.offset = new Float64Array(count);
+    this.#generations = new Uint8Array(count);
     this.#stack = Int32Array.from({ length: count }, (_, nth) => nth);
     this.#free = count;
   }
@@ -61,6 +67,8 @@ export class Pieces {
     this.at[piece] = at;
     this.bytes[piece] = bytes;
     this.got[piece] = 0;
+    this.#generations[piece] = this.#generation;
+    this.#underWay[this.#generation]++;
     return piece;
   }
 
@@ -68,5 +76,17 @@ export class Pieces {
   release(piece: number): void {
     if (this.#free === this.count) fail("a piece ends once");
     this.#stack[this.#free++] = piece;
+    this.#underWay[this.#generations[piece]]--;
+  }
+
+  /** Begins a new generation. None of the last but one may be on its way. */
+  turn(): void {
+    if (this.hasOlder) fail("one generation ends before the next but one begins");
+    this.#generation = 1 - this.#generation;
+  }
+
+  /** Whether pieces are on their way from before the last {@linkcode turn}. */
+  get hasOlder(): boolean {
+    return this.#underWay[1 - this.#generation] > 0;
   }
 }

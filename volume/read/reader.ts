@@ -87,6 +87,16 @@ export class Reader implements PieceOwner {
     return this.#readers[file] > 0;
   }
 
+  /** From now on pieces are of a new generation: they are where the maps say now. */
+  turn(): void {
+    this.pieces.turn();
+  }
+
+  /** Whether pieces are on their way from before the last {@linkcode turn}. */
+  get hasOlder(): boolean {
+    return this.pieces.hasOlder;
+  }
+
   /** Reads a request's data, and answers it. */
   read(request: number): void {
     const { blockSize, chunks } = this.#parts;

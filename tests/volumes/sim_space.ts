@@ -1,0 +1,210 @@
+/**
+ * Snapshots and garbage of a simulated volume. Both are at work beside a server, and every call to the
+ * store may be the last: a snapshot has the same contents for ever, and nothing is deleted that somebody
+ * reads.
+ *
+ * @module
+ */
+
+import { CrashableProcess } from "../../files/crashable.ts";
+import type { Store } from "../../store/store.ts";
+import { isUblkError } from "../../uapi/error.ts";
+import { loadMaps } from "../../volume/attach.ts";
+import { decodeChunkTable, tableBytesOf } from "../../volume/format/chunk.ts";
+import type { Head } from "../../volume/format/head.ts";
+import type { Manifest } from "../../volume/format/manifest.ts";
+import { chunkOf, nthOf } from "../../volume/format/place.ts";
+import { sumOf } from "../../volume/format/sum.ts";
+import { ObjectNames } from "../../volume/names.ts";
+import { createSnapshot, removeSnapshot, stateOfReference } from "../../volume/snapshots.ts";
+import type { Bases } from "../../volume/space/bases.ts";
+import { collectGarbage } from "../../volume/space/collect.ts";
+import { collectVolume } from "../../volume/space/collect_volume.ts";
+import { BrokenPromise, type VolumeHistory } from "./history.ts";
+import { hasEnded, NAME, type World } from "./world.ts";
+
+const NAMES = new ObjectNames(NAME);
+/** Most snapshots at a time. */
+const MOST = 4;
+
+/** The parts of a {@linkcode SimSpace}. */
+export interface SimSpaceParts {
+  /** The server's store, which waits and fails. */
+  readonly store: Store;
+  /** The states that garbage may be judged by. */
+  readonly bases: Bases;
+  /** So many commits no read of the engine is older than. */
+  readonly quietAfter: () => number;
+  /** The server's epoch. */
+  readonly epoch: number;
+  /** The clients' knowledge of the volume. */
+  readonly history: () => VolumeHistory;
+  /** Whether a call may fail so. */
+  readonly mayFail: (error: unknown) => boolean;
+}
+
+/** What happens to the space of a volume beside one of its servers. */
+export class SimSpace {
+  /** Why the simulation has failed. */
+  failure: unknown;
+  readonly #world: World;
+  readonly #parts: SimSpaceParts;
+  #isBusy = false;
+
+  /** Takes over the parts. */
+  constructor(world: World, parts: SimSpaceParts) {
+    this.#world = world;
+    this.#parts = parts;
+  }
+
+  /** Begins something, as the dice decide. */
+  act(): void {
+    const { dice } = this.#world;
+    switch (dice.draw(4)) {
+      case 0:
+        return this.#begin("a snapshot", () => this.#snapshot());
+      case 1:
+        return this.#begin("a snapshot's end", () => this.#remove());
+      default:
+        return this.#begin("a collection", () => this.#collect());
+    }
+  }
+
+  #begin(what: string, work: () => Promise<void>): void {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    work().then(() => this.#isBusy = false, (error) => {
+      this.#isBusy = false;
+      // Its server may have been fenced, and the volume be another's.
+      if (!this.#parts.mayFail(error)) this.failure ??= error;
+      else this.#world.note(`${what} failed: ${error.message}`);
+    });
+  }
+
+  async #collect(): Promise<void> {
+    const { store, bases, quietAfter } = this.#parts;
+    bases.quiet(quietAfter());
+    const base = bases.newest;
+    const freed = await collectGarbage({ store, names: NAMES, base, seam: this.#world.seam });
+    this.#world.note(
+      `garbage before manifest ${base.manifest}: ${freed?.objects ?? "no"} objects`,
+    );
+  }
+
+  async #snapshot(): Promise<void> {
+    const { snapshots, dice, seam } = this.#world;
+    const { store, history, epoch } = this.#parts;
+    if (snapshots.size >= MOST) return;
+    const name = `s${dice.draw(1000)}`;
+    if (snapshots.has(name)) return;
+    snapshots.set(name, undefined);
+    const [stored, sizesGiven] = [history().storedWrites(), history().sizesGiven];
+    await createSnapshot(store, NAME, name, { seam, patienceMs: 0 });
+    const { ids, head } = await alone(this.#world, (own) => contentsOf(own, name));
+    snapshots.set(name, ids);
+    // What is beyond a smaller end is forgotten; and another server's writes are not known here.
+    const isKnown = history().sizesGiven === sizesGiven && head.epoch === epoch;
+    if (isKnown) history().checkState(ids, stored);
+    this.#world.note(`a snapshot ${name}`);
+  }
+
+  async #remove(): Promise<void> {
+    const { snapshots, dice, seam } = this.#world;
+    // Another server may be about to make or remove the others.
+    const names = [...snapshots.keys()].filter((name) => snapshots.get(name) !== undefined);
+    if (names.length === 0) return;
+    const name = names[dice.draw(names.length)];
+    snapshots.set(name, undefined);
+    await removeSnapshot(this.#parts.store, NAME, name, { seam, patienceMs: 0 });
+    snapshots.delete(name);
+  }
+}
+
+/** Collects the garbage of a volume that nobody has attached; that may end at any operation. */
+export async function collectDetached(world: World): Promise<void> {
+  const { dice, machine } = world;
+  if (dice.draw(2) === 0) machine.endsAt = machine.operations + dice.draw(200);
+  try {
+    const store = await world.store(new CrashableProcess(machine));
+    await collectVolume(store, NAME, { seam: world.seam });
+  } catch (error) {
+    if (!hasEnded(error)) throw error;
+  }
+  world.end(dice.draw(2) === 0 ? "power" : "killed");
+}
+
+/** Compares all snapshots with what they were. */
+export async function checkSnapshots(world: World): Promise<void> {
+  const { snapshots } = world;
+  if (snapshots.size === 0) return;
+  await alone(world, async (store) => {
+    for (const [name, before] of snapshots) {
+      const found = await contentsIfThere(store, name);
+      if (before === undefined) {
+        // It was being made or removed when its process ended: now it is either.
+        if (found === undefined) snapshots.delete(name);
+        else snapshots.set(name, found);
+      } else if (`${found}` !== `${before}`) {
+        throw new BrokenPromise(`the snapshot ${name} has ${found}, and had ${before}`);
+      }
+    }
+  });
+}
+
+/** Does something with a sound store, which is no part of what is simulated. */
+async function alone<T>(world: World, work: (store: Store) => Promise<T>): Promise<T> {
+  const { machine } = world;
+  const { faults, endsAt, operations } = machine;
+  machine.faults = undefined;
+  machine.endsAt = Infinity;
+  try {
+    return await work(await world.store(new CrashableProcess(machine)));
+  } finally {
+    machine.faults = faults;
+    machine.endsAt = endsAt + machine.operations - operations;
+  }
+}
+
+async function contentsIfThere(store: Store, name: string): Promise<number[] | undefined> {
+  try {
+    return (await contentsOf(store, name)).ids;
+  } catch (error) {
+    if (isUblkError(error) && error.code === "VOLUME_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+/** The numbers of a snapshot's blocks. */
+async function contentsOf(
+  store: Store,
+  snapshot: string,
+): Promise<{ ids: number[]; head: Head }> {
+  const { head, manifest } = await stateOfReference(store, { volume: NAME, snapshot });
+  const maps = await loadMaps({ store, names: NAMES, manifest });
+  const chunks = new Map<number, Uint8Array<ArrayBuffer>>();
+  const ids: number[] = new Array(maps.blocks).fill(0);
+  for (const cursor = maps.chunks.cursor(); cursor.next();) {
+    for (let nth = 0; nth < cursor.count; nth++) {
+      const place = cursor.place + nth;
+      const chunk = chunkOf(place);
+      const bytes = chunks.get(chunk) ?? (await store.get(NAMES.chunk(chunk)))?.bytes;
+      if (bytes === undefined) throw new BrokenPromise(`chunk ${chunk} of ${snapshot} is gone`);
+      chunks.set(chunk, bytes);
+      ids[cursor.block + nth] = idIn(bytes, manifest, chunk, nthOf(place));
+    }
+  }
+  return { ids, head };
+}
+
+function idIn(
+  bytes: Uint8Array<ArrayBuffer>,
+  { volume, blockSize }: Manifest,
+  chunk: number,
+  nth: number,
+): number {
+  const table = decodeChunkTable(bytes.subarray(0, tableBytesOf(bytes)), volume, chunk);
+  const at = table.dataAt + nth * blockSize;
+  const block = bytes.subarray(at, at + blockSize);
+  if (sumOf(block) !== table.sums[nth]) throw new BrokenPromise(`chunk ${chunk} is damaged`);
+  return new DataView(block.buffer, block.byteOffset).getUint32(0, true);
+}

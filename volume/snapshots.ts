@@ -1,0 +1,303 @@
+/**
+ * Snapshots: names for states that a volume has had. A manifest is immutable and describes the whole
+ * volume between two writes, so a snapshot is an entry of the catalog that names one. It costs the
+ * same whatever the volume's size, and its data stays as long as the entry.
+ *
+ * @module
+ */
+
+import { retried } from "../store/retry.ts";
+import { type Store, StoreError } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
+import { catalogOf, type CatalogPlace, changeCatalog, checkNotRemoved } from "./catalog.ts";
+import { notFound, readHead, readManifest, stateOf } from "./committed.ts";
+import type { Catalog, CatalogEntry } from "./format/catalog.ts";
+import type { Head } from "./format/head.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { checkedSnapshotName, ObjectNames, type VolumeReference } from "./names.ts";
+import { MACHINE, type Seam } from "./seam.ts";
+import { type StoreLike, storeOf } from "./store_like.ts";
+import { waitForStore, type WaitForStoreOptions } from "./wait_for_store.ts";
+
+/** How long a store that fails is asked again, in milliseconds. */
+const PATIENCE_MS = 30_000;
+/** How long a reader's entry counts, in milliseconds: one day. */
+export const READER_MS: number = 24 * 3600 * 1000;
+
+/** Options of {@linkcode createSnapshot}. */
+export interface SnapshotOptions extends Partial<WaitForStoreOptions> {
+  /**
+   * The folder of journals. What the volume's journal has is in the snapshot too: it is waited for
+   * until the store has it.
+   *
+   * @default The snapshot is of the last state that the store has
+   */
+  readonly journal?: string;
+  /**
+   * How long a store that fails is tried again, in milliseconds.
+   *
+   * @default 30 s
+   */
+  readonly patienceMs?: number;
+  /**
+   * Time and randomness, for tests.
+   *
+   * @default The machine's
+   */
+  readonly seam?: Seam;
+}
+
+/** Options of {@linkcode removeSnapshot}. */
+export type RemoveSnapshotOptions = Pick<SnapshotOptions, "patienceMs" | "seam">;
+
+/** A snapshot. */
+export interface SnapshotInfo {
+  /** The name. */
+  readonly name: string;
+  /** When it was made. */
+  readonly created: Date;
+  /** What was answered before this moment is in it. */
+  readonly committed: Date;
+  /** Of the disk, in bytes. */
+  readonly size: number;
+}
+
+/**
+ * Makes a snapshot: the volume as it is at a moment between two writes, after everything that was
+ * answered before the call. Whoever has it attached goes on.
+ *
+ * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_EXISTS` if there is a snapshot of that name;
+ *   `VOLUME_JOURNAL` or `VOLUME_BUSY` if the journal is elsewhere, or nobody brings it to the store.
+ */
+export async function createSnapshot(
+  store: StoreLike,
+  name: string,
+  snapshot: string,
+  { journal, files, patienceMs = PATIENCE_MS, seam = MACHINE }: SnapshotOptions = {},
+): Promise<void> {
+  checkedSnapshotName(snapshot);
+  await using stack = new AsyncDisposableStack();
+  const opened = await storeOf(store, stack);
+  const names = new ObjectNames(name);
+  if (journal !== undefined) await waitForStore(opened, name, { journal, files });
+  const id = seam.uuid();
+  await retried(() =>
+    keep(opened, names, seam, (catalog, manifest) => {
+      const there = catalog.entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+      if (there?.id === id) return undefined;
+      if (there !== undefined) throw exists(name, snapshot);
+      return { name: snapshot, kind: "snapshot", id, size: manifest.size };
+    }), { withinMs: patienceMs });
+}
+
+/** The parts of an entry that do not follow from its manifest. */
+type NewEntry = Pick<CatalogEntry, "name" | "kind" | "id" | "size">;
+
+/**
+ * Makes an entry for the manifest that counts.
+ *
+ * @param entryFor Undefined if there is nothing to do.
+ * @returns The manifest.
+ */
+export async function keep(
+  store: Store,
+  names: ObjectNames,
+  seam: Seam,
+  entryFor: (catalog: Catalog, manifest: Manifest) => NewEntry | undefined,
+): Promise<{ head: Head; manifest: Manifest }> {
+  for (;;) {
+    const { head, manifest } = await stateOf(store, names);
+    let isTooOld = false;
+    await changeCatalog({ store, names, volume: head.volume, seam }, (catalog) => {
+      checkNotRemoved(catalog, store, names.volume);
+      // Somebody has committed and collected garbage since.
+      isTooOld = head.manifest < catalog.floor;
+      const entry = isTooOld ? undefined : entryFor(catalog, manifest);
+      if (entry === undefined) return undefined;
+      const { manifest: number, manifestSum } = head;
+      const whole = { ...entry, manifest: number, manifestSum, time: seam.now() };
+      return { ...catalog, entries: [...catalog.entries, whole] };
+    });
+    if (!isTooOld) return { head, manifest };
+    const now = await readHead(store, names);
+    if (now !== undefined && now.head.manifest === head.manifest) throw rolledBack(names.volume);
+  }
+}
+
+function rolledBack(name: string): UblkError {
+  return new UblkError("VOLUME_BUSY", {
+    operation: `volume ${name}`,
+    reason: "a rollback of it was interrupted",
+    hint: "roll it back again, or attach and detach it",
+  });
+}
+
+function exists(name: string, snapshot: string): UblkError {
+  return new UblkError("VOLUME_EXISTS", {
+    operation: `snapshot ${name}@${snapshot}`,
+    reason: "there is a snapshot of that name",
+    hint: "choose another name, or remove that one first",
+  });
+}
+
+/** The snapshots of a volume, the oldest first. @throws {UblkError} `VOLUME_NOT_FOUND` */
+export async function listSnapshots(store: StoreLike, name: string): Promise<SnapshotInfo[]> {
+  await using stack = new AsyncDisposableStack();
+  const opened = await storeOf(store, stack);
+  const names = new ObjectNames(name);
+  const found = await readHead(opened, names);
+  if (found === undefined) throw notFound(opened, name);
+  const { volume } = found.head;
+  const { entries } = await catalogOf(opened, names, volume);
+  const snapshots = entries.filter(({ kind }) => kind === "snapshot");
+  const infos = await Promise.all(snapshots.map(async (entry) => ({
+    name: entry.name,
+    created: new Date(entry.time),
+    committed: new Date((await readManifest(opened, names, { volume, ...entry })).time),
+    size: entry.size,
+  })));
+  return infos.sort((left, right) => left.created.getTime() - right.created.getTime());
+}
+
+/**
+ * Removes a snapshot. Its space comes back with the next collection of garbage.
+ *
+ * @throws {UblkError} `VOLUME_NOT_FOUND`
+ */
+export async function removeSnapshot(
+  store: StoreLike,
+  name: string,
+  snapshot: string,
+  { patienceMs = PATIENCE_MS, seam = MACHINE }: RemoveSnapshotOptions = {},
+): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const opened = await storeOf(store, stack);
+  const names = new ObjectNames(name);
+  const found = await readHead(opened, names);
+  if (found === undefined) throw notFound(opened, name);
+  const place = { store: opened, names, volume: found.head.volume, seam };
+  let id: string | undefined = undefined;
+  const remove = (catalog: Catalog) => {
+    const there = catalog.entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+    // An answer was lost, or another one has been made meanwhile.
+    if (id !== undefined && there?.id !== id) return undefined;
+    if (there === undefined) throw noSnapshot(opened, name, snapshot);
+    id = there.id;
+    return { ...catalog, entries: catalog.entries.filter((one) => one !== there) };
+  };
+  await retried(() => changeCatalog(place, remove), { withinMs: patienceMs });
+}
+
+/** The error of a snapshot that is not there. */
+function noSnapshot(store: Store, name: string, snapshot: string): UblkError {
+  return new UblkError("VOLUME_NOT_FOUND", {
+    operation: `snapshot ${name}@${snapshot}`,
+    reason: `the volume in ${store.url} has no snapshot of that name`,
+    hint: `\`ublk-volume snapshots ${name}\` lists them`,
+  });
+}
+
+/**
+ * The state of a volume or of a snapshot.
+ *
+ * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`
+ */
+export async function stateOfReference(
+  store: Store,
+  { volume: name, snapshot }: VolumeReference,
+): Promise<{ head: Head; manifest: Manifest }> {
+  const names = new ObjectNames(name);
+  if (snapshot === undefined) return await stateOf(store, names);
+  const found = await readHead(store, names);
+  if (found === undefined) throw notFound(store, name);
+  const { head } = found;
+  const { entries } = await catalogOf(store, names, head.volume);
+  const entry = entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+  if (entry === undefined) throw noSnapshot(store, name, snapshot);
+  return { head, manifest: await readManifest(store, names, { volume: head.volume, ...entry }) };
+}
+
+/** A state that stays as long as somebody reads it. */
+export interface KeptState {
+  /** The head. */
+  readonly head: Head;
+  /** The manifest. */
+  readonly manifest: Manifest;
+  /** Why it may not stay: the store takes no entry; undefined if it stays. */
+  readonly unkept: string | undefined;
+  /** It is read no more. */
+  release(): Promise<void>;
+}
+
+/**
+ * The state of a volume or of a snapshot, which stays for a day, or until it is released. A store
+ * that may not be written to is read all the same.
+ *
+ * @param reader Who reads it, in words.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`
+ */
+export async function keptState(
+  store: Store,
+  reference: VolumeReference,
+  reader: string,
+  seam: Seam = MACHINE,
+): Promise<KeptState> {
+  const names = new ObjectNames(reference.volume);
+  const id = seam.uuid();
+  try {
+    const { head, manifest } = await retried(
+      () => keepFor(store, reference, reader, id, seam),
+      { withinMs: PATIENCE_MS },
+    );
+    const place: CatalogPlace = { store, names, volume: head.volume, seam };
+    const release = async () => {
+      await changeCatalog(place, (catalog) => ({
+        ...catalog,
+        entries: catalog.entries.filter((one) => one.id !== id),
+      })).catch(() => {
+        // It counts for a day at most.
+      });
+    };
+    return { head, manifest, unkept: undefined, release };
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.fault !== "refused" && error.fault !== "full") {
+      throw error;
+    }
+    const state = await stateOfReference(store, reference);
+    return { ...state, unkept: error.message, release: () => Promise.resolve() };
+  }
+}
+
+async function keepFor(
+  store: Store,
+  { volume: name, snapshot }: VolumeReference,
+  reader: string,
+  id: string,
+  seam: Seam,
+): Promise<{ head: Head; manifest: Manifest }> {
+  const names = new ObjectNames(name);
+  const entry = { name: reader.slice(0, 100), kind: "reader", id } as const;
+  if (snapshot === undefined) {
+    return await keep(
+      store,
+      names,
+      seam,
+      ({ entries }, { size }) =>
+        entries.some((one) => one.id === id) ? undefined : { ...entry, size },
+    );
+  }
+  const found = await readHead(store, names);
+  if (found === undefined) throw notFound(store, name);
+  const { head } = found;
+  let kept: CatalogEntry | undefined = undefined;
+  await changeCatalog({ store, names, volume: head.volume, seam }, (catalog) => {
+    const { entries } = catalog;
+    kept = entries.find((one) => one.id === id);
+    if (kept !== undefined) return undefined;
+    const there = entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+    if (there === undefined) throw noSnapshot(store, name, snapshot);
+    kept = { ...there, ...entry, time: seam.now() };
+    return { ...catalog, entries: [...entries, kept] };
+  });
+  return { head, manifest: await readManifest(store, names, { ...kept!, volume: head.volume }) };
+}

@@ -1,0 +1,166 @@
+/**
+ * Gives the space of an attached volume back without being asked: collects garbage beside the drain,
+ * in the same thread, when there is something to collect, and not more often than is worth its work.
+ *
+ * A collection reads the whole block map. So the next one begins only after a pause of many times as
+ * long; after a shorter one if much has been written since, compared with what is needed.
+ *
+ * @module
+ */
+
+import { Backoff, mayPass } from "../../store/retry.ts";
+import type { Committed, ManifestName } from "../committed.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
+import type { Seam } from "../seam.ts";
+import { Bases } from "./bases.ts";
+import { collectGarbage, type Freed } from "./collect.ts";
+
+/** The shortest pause between two collections, in milliseconds. */
+const PAUSE_MS = 30_000;
+/** A pause is at least so many times as long as the collection before. */
+const PAUSE_FACTOR = 20;
+/** The same if much has been written. */
+const HURRIED_MS = 1000;
+const HURRIED_FACTOR = 4;
+/** Much is this part of what is needed, and so many bytes. */
+const MUCH_PART = 1 / 8;
+const MUCH_BYTES = 32 << 20;
+
+/** The parts of a {@linkcode SpaceKeeper}. */
+export interface SpaceKeeperParts {
+  /** The hold on the volume. */
+  readonly committed: Committed;
+  /** Counts what is freed. */
+  readonly counters: VolumeCounters;
+  /** Time and randomness. */
+  readonly seam: Seam;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
+  /** Waits, for tests. @default A timer */
+  readonly timer?: (ms: number, call: () => void) => () => void;
+  /** Collects, for tests. @default {collectGarbage} */
+  readonly collect?: typeof collectGarbage;
+}
+
+/** Collects garbage beside a drain. */
+export class SpaceKeeper {
+  readonly #parts: SpaceKeeperParts;
+  readonly #timer: (ms: number, call: () => void) => () => void;
+  readonly #bases: Bases;
+  readonly #backoff = new Backoff(Math.random, 1000, 60_000);
+  /** The number of the manifest that was the last base. */
+  #collected: number;
+  /** Counted bytes of chunks at the last collection, and what was needed then. */
+  #writtenBytes = 0;
+  #neededBytes = 0;
+  #endedMs: number;
+  #tookMs = 0;
+  #underWay: Promise<void> | undefined = undefined;
+  #cancelTimer: (() => void) | undefined = undefined;
+  #failure = "";
+  #isClosed = false;
+
+  /** Begins with the state that the engine has. */
+  constructor(parts: SpaceKeeperParts) {
+    this.#parts = parts;
+    this.#timer = parts.timer ?? startTimer;
+    const { head } = parts.committed;
+    this.#bases = new Bases(head);
+    // An earlier attachment's garbage goes with the first of this one's.
+    this.#collected = head.manifest;
+    this.#endedMs = parts.seam.clock();
+  }
+
+  /** A commit is about to be handed over to the engine. */
+  handedOver(): void {
+    this.#bases.handedOver(this.#parts.committed.head);
+  }
+
+  /** The volume has another manifest, by which no data has moved. */
+  replaced(): void {
+    this.#bases.replaced(this.#parts.committed.head);
+    this.#look();
+  }
+
+  /** All reads of the engine are newer than so many commits. */
+  quiet(commits: number): void {
+    this.#bases.quiet(commits);
+    this.#look();
+  }
+
+  /** Begins no collection any more, and ends the one under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    await this.#underWay;
+  }
+
+  #look(): void {
+    if (this.#isClosed || this.#underWay !== undefined) return;
+    const base = this.#bases.newest;
+    if (base.manifest === this.#collected) return;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    const { seam } = this.#parts;
+    const ms = this.#dueMs - seam.clock();
+    if (ms <= 0) {
+      this.#underWay = this.#collect(base).finally(() => {
+        this.#underWay = undefined;
+        this.#look();
+      });
+    } else {
+      this.#cancelTimer = this.#timer(ms, () => {
+        this.#cancelTimer = undefined;
+        this.#look();
+      });
+    }
+  }
+
+  get #dueMs(): number {
+    if (this.#backoff.failures > 0) return this.#endedMs + this.#tookMs;
+    const written = this.#parts.counters.get(AT.chunkWrittenBytes) - this.#writtenBytes;
+    const isMuch = written >= Math.max(MUCH_BYTES, this.#neededBytes * MUCH_PART);
+    const pauseMs = isMuch
+      ? Math.max(HURRIED_MS, HURRIED_FACTOR * this.#tookMs)
+      : Math.max(PAUSE_MS, PAUSE_FACTOR * this.#tookMs);
+    return this.#endedMs + pauseMs;
+  }
+
+  async #collect(base: ManifestName): Promise<void> {
+    const { committed: { store, names }, seam, counters, report, collect = collectGarbage } =
+      this.#parts;
+    const began = seam.clock();
+    const writtenBytes = counters.get(AT.chunkWrittenBytes);
+    try {
+      const isOver = () => this.#isClosed;
+      this.#done(await collect({ store, names, base, seam, isOver }));
+      this.#collected = base.manifest;
+      this.#writtenBytes = writtenBytes;
+      this.#endedMs = seam.clock();
+      this.#tookMs = this.#endedMs - began;
+      this.#backoff.succeeded();
+      this.#failure = "";
+    } catch (error) {
+      const words = error instanceof Error ? error.message : `${error}`;
+      if (words !== this.#failure) report(`space is not given back: ${words}`);
+      this.#failure = words;
+      this.#endedMs = seam.clock();
+      this.#tookMs = this.#backoff.next();
+      // What cannot get better is tried again with the next base.
+      if (!mayPass(error)) this.#collected = base.manifest;
+    }
+  }
+
+  #done(freed: Freed | undefined): void {
+    if (freed === undefined) return;
+    const { counters } = this.#parts;
+    counters.add(AT.collections, 1);
+    counters.add(AT.freedBytes, freed.bytes);
+    this.#neededBytes = freed.neededBytes;
+  }
+}
+
+function startTimer(ms: number, call: () => void): () => void {
+  const timer = setTimeout(call, ms);
+  return () => clearTimeout(timer);
+}
