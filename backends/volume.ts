@@ -17,7 +17,7 @@ import type { VolumeDisk as StoredOptions } from "../volume/open_disk.ts";
 import { checkedLease, MAX_LEASE_SECONDS } from "../volume/lease.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
-import { ObjectNames } from "../volume/names.ts";
+import { referenceOf } from "../volume/names.ts";
 import { isShared, NOT_SHARED } from "../volume/shared_store.ts";
 
 const invalid = invalidIn("a volume");
@@ -107,7 +107,8 @@ export interface VolumeDiskOptions {
 }
 
 /**
- * A volume as a disk. It must exist (`ublk-volume create`).
+ * A volume as a disk. It must exist (`ublk-volume create`). `NAME@SNAPSHOT` is one of its snapshots,
+ * which can only be read.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` if the name or an option is wrong. When served:
  *   `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED` or `VOLUME_STORE`.
@@ -116,7 +117,10 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   const { store = defaultStore(), journal = defaultJournals(), journalSize } = options;
   const { withoutJournal = false, whenFull = "wait", blockSize, readOnly = false } = options;
   const { durability = "local", cacheDir, force = false } = options;
-  new ObjectNames(name);
+  const reference = referenceOf(name);
+  if (reference.snapshot !== undefined && !readOnly) {
+    throw invalid(`${name} is a snapshot, which cannot be written to`, "attach it read-only");
+  }
   if (!/^(\/|[A-Za-z][A-Za-z0-9+.-]*:)/.test(store)) {
     throw invalid(
       `the store ${store} is no absolute path and no URL`,
@@ -132,7 +136,7 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   if (cacheDir !== undefined && !cacheDir.startsWith("/")) {
     throw invalid(`the cache's folder ${cacheDir} is no absolute path`, "use /PATH");
   }
-  const cache = checkedCache(name, { cache: options.cache, cacheDir, journal });
+  const cache = checkedCache(reference.volume, { cache: options.cache, cacheDir, journal });
   const journalBytes = typeof journalSize === "string"
     ? parseSize(journalSize)
     : journalSize ?? DEFAULT_JOURNAL_SIZE;
@@ -161,7 +165,7 @@ export const target: Target = {
   files: { min: 0, max: 0 },
   operand: "name",
   options: [
-    { name: "name", kind: "text", placeholder: "NAME", help: "The volume's name." },
+    { name: "name", kind: "text", placeholder: "NAME", help: "The volume's name, or NAME@SNAP." },
     {
       name: "store",
       kind: "text",

@@ -43,7 +43,7 @@ export async function catalogOf(
 
 function ownCatalog(found: Catalog | undefined, volume: string): Catalog {
   if (found?.volume === volume) return found;
-  return { volume, nonce: volume, floor: 0, entries: [] };
+  return { volume, nonce: volume, floor: 0, least: 0, entries: [] };
 }
 
 /** A volume whose catalog is changed. */

@@ -1,6 +1,6 @@
 /**
  * Checks a volume: reads every object that counts, verifies every sum, and compares what they say of
- * one another. Changes nothing.
+ * one another. Changes nothing but the catalog, which keeps what is read meanwhile.
  *
  * @module
  */
@@ -10,10 +10,12 @@ import { realFiles } from "../files/real.ts";
 import { type Store, StoreError } from "../store/store.ts";
 import { isUblkError, type UblkError } from "../uapi/error.ts";
 import { enterRun } from "./attach.ts";
-import { checkChunk } from "./check_chunk.ts";
+import { readCatalog } from "./catalog.ts";
+import { checkChunk, checkFrames } from "./check_chunk.ts";
 import { checkJournal } from "./check_journal.ts";
 import { notFound, readHead, readManifest } from "./committed.ts";
 import type { Counts, Finding } from "./findings.ts";
+import type { ChunkTable } from "./format/chunk.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { chunkOf, HOLE } from "./format/place.ts";
@@ -22,6 +24,8 @@ import { decodeRun, type Extents } from "./format/run.ts";
 import { BlockMap } from "./map/block_map.ts";
 import { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
+import type { Seam } from "./seam.ts";
+import { type KeptState, keptState } from "./snapshots.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 
 /** The outcome of a check. */
@@ -64,6 +68,12 @@ export interface CheckOptions {
    * @default The kernel's
    */
   readonly files?: Files;
+  /**
+   * Time and randomness, for tests.
+   *
+   * @default The machine's
+   */
+  readonly seam?: Seam;
 }
 
 /**
@@ -89,6 +99,8 @@ class Check {
   readonly #counts: Counts = { findings: [], objects: 0, bytes: 0, blocks: 0 };
   /** Names of objects that count. */
   readonly #named = new Set<string>();
+  /** The tables of chunks that were read; undefined for those that cannot be. */
+  readonly #tables = new Map<number, ChunkTable | undefined>();
   #total = 2;
   #isComplete = true;
   #batches: number | undefined = undefined;
@@ -100,13 +112,34 @@ class Check {
   }
 
   async run(): Promise<CheckReport> {
-    const state = await this.#state();
+    const kept = await this.#keep();
+    try {
+      return await this.#run(kept);
+    } finally {
+      await kept?.release();
+    }
+  }
+
+  /** Keeps the state that is checked, as far as it can be read: somebody may have it attached. */
+  async #keep(): Promise<KeptState | undefined> {
+    const { seam } = this.#options;
+    try {
+      return await keptState(this.#store, { volume: this.#names.volume }, "a check", seam);
+    } catch (error) {
+      if (error instanceof StoreError || isDamage(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #run(kept: KeptState | undefined): Promise<CheckReport> {
+    const state = await this.#state(kept);
     let [unnamed, unnamedBytes] = [0, 0];
     if (state === undefined) this.#isComplete = false;
     else {
       const maps = await this.#maps(state.manifest);
       await this.#chunks(state.manifest, maps);
       if (this.#isComplete) this.#journal(state.head, state.manifest, maps);
+      await this.#kept(state.manifest);
       for await (const { name, size } of this.#store.list(`${this.#names.volume}/`)) {
         if (this.#named.has(name)) continue;
         unnamed++;
@@ -120,9 +153,17 @@ class Check {
   }
 
   /** The head and the manifest; undefined if they do not say what the volume is. */
-  async #state(): Promise<{ head: Head; manifest: Manifest } | undefined> {
+  async #state(
+    kept: KeptState | undefined,
+  ): Promise<{ head: Head; manifest: Manifest } | undefined> {
     const names = this.#names;
     this.#named.add(names.head);
+    if (kept !== undefined) {
+      this.#done(0);
+      this.#named.add(names.manifest(kept.head.manifest));
+      this.#done(0);
+      return kept;
+    }
     const found = await this.#damageOf(() => readHead(this.#store, names));
     if (found === undefined) {
       if (this.#counts.findings.length > 0) return undefined;
@@ -135,6 +176,33 @@ class Check {
     if (manifest === undefined) return undefined;
     this.#done(0);
     return { head, manifest };
+  }
+
+  /** Checks what snapshots, clones and readers need besides a state. */
+  async #kept({ volume, number }: Manifest): Promise<void> {
+    const names = this.#names;
+    const found = await this.#damageOf(() => readCatalog(this.#store, names));
+    if (found === undefined) return;
+    this.#named.add(names.catalog);
+    this.#total++;
+    this.#done(0);
+    // A removed volume of this name has left it.
+    if (found.catalog.volume !== volume) return;
+    const roots = new Map(found.catalog.entries.map((entry) => [entry.manifest, entry]));
+    roots.delete(number);
+    this.#total += roots.size;
+    for (const root of roots.values()) {
+      this.#named.add(names.manifest(root.manifest));
+      const manifest = await this.#damageOf(() =>
+        readManifest(this.#store, names, { ...root, volume })
+      );
+      if (manifest === undefined) {
+        this.#isComplete = false;
+        continue;
+      }
+      this.#done(0);
+      await this.#chunks(manifest, await this.#maps(manifest));
+    }
   }
 
   /** Reads the block map, as far as it can be read. */
@@ -193,23 +261,20 @@ class Check {
   async #chunks(manifest: Manifest, maps: Maps): Promise<void> {
     const chunks = new Set<number>();
     for (const cursor = maps.chunks.cursor(); cursor.next();) chunks.add(chunkOf(cursor.place));
-    this.#total += chunks.size;
+    for (const chunk of chunks) if (!this.#tables.has(chunk)) this.#total++;
     /** Blocks of the disk that are where the map says. */
     const right = new BlockMap({ blocks: maps.blocks, step: 0 });
     for (const number of [...chunks].sort((left, right) => left - right)) {
       const object = this.#names.chunk(number);
-      const bytes = await this.#get(object);
-      if (bytes === undefined) continue;
-      checkChunk({
-        object,
-        number,
-        bytes,
-        manifest,
-        map: maps.chunks,
-        right,
-        counts: this.#counts,
-      });
-      this.#done(bytes.length);
+      if (!this.#tables.has(number)) {
+        const bytes = await this.#get(object);
+        const parts = { object, number, manifest, counts: this.#counts };
+        this.#tables.set(number, bytes && checkChunk({ ...parts, bytes }));
+        if (bytes !== undefined) this.#done(bytes.length);
+      }
+      const table = this.#tables.get(number);
+      if (table === undefined) continue;
+      checkFrames({ object, number, map: maps.chunks, right, counts: this.#counts }, table);
     }
     this.#checkMap(maps.chunks, right);
   }

@@ -27,16 +27,20 @@ export interface ChunkParts {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The manifest that counts. */
   readonly manifest: Manifest;
-  /** The block map. */
-  readonly map: BlockMap;
-  /** Takes the blocks that are where the map says. */
-  readonly right: BlockMap;
   /** Takes what is found. */
   readonly counts: Counts;
 }
 
-/** Checks a chunk. */
-export function checkChunk(parts: ChunkParts): void {
+/** A block map to compare a chunk with. */
+export interface FramesParts extends Pick<ChunkParts, "object" | "number" | "counts"> {
+  /** The block map. */
+  readonly map: BlockMap;
+  /** Takes the blocks that are where the map says. */
+  readonly right: BlockMap;
+}
+
+/** Checks a chunk. @returns Its table; undefined if that is damaged. */
+export function checkChunk(parts: ChunkParts): ChunkTable | undefined {
   const { object, number, bytes, manifest, counts } = parts;
   let table: ChunkTable;
   try {
@@ -51,10 +55,10 @@ export function checkChunk(parts: ChunkParts): void {
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
     counts.findings.push({ object, offset: 0, words: error.message });
-    return;
+    return undefined;
   }
   checkBlocks(parts, table);
-  checkFrames(parts, table);
+  return table;
 }
 
 function checkBlocks(
@@ -69,8 +73,8 @@ function checkBlocks(
 }
 
 /** Notes which blocks of the disk the chunk holds just where the map says. */
-function checkFrames(
-  { object, number, map, right, counts }: ChunkParts,
+export function checkFrames(
+  { object, number, map, right, counts }: FramesParts,
   { frames, sums }: ChunkTable,
 ): void {
   let nth = 0;

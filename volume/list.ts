@@ -9,10 +9,16 @@ import { realFiles } from "../files/real.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
-import { notFound, readHead, readManifest } from "./committed.ts";
+import { catalogOf, changeCatalog, readCatalog } from "./catalog.ts";
+import { notFound, readHead, readManifest, stateOf } from "./committed.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { NO_UUID } from "./format/record.ts";
+import type { Head } from "./format/head.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { forgetIdentity, readIdentity } from "./journal/identity.ts";
-import { isVolumeName, ObjectNames } from "./names.ts";
+import { isVolumeName, numberOf, ObjectNames } from "./names.ts";
+import { MACHINE, type Seam } from "./seam.ts";
+import { Reach } from "./space/reach.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 import { lockFolder } from "./take.ts";
 
@@ -50,8 +56,16 @@ export interface VolumeInfo {
   readonly committed: Date;
   /** Bytes of the disk that have contents in the store. */
   readonly mappedBytes: number;
+  /** Those among them that snapshots, clones or readers need too. */
+  readonly sharedBytes: number;
+  /** Bytes of data that only snapshots, clones or readers need. */
+  readonly keptBytes: number;
   /** Bytes of all objects with data, what was overwritten included. */
   readonly storedBytes: number;
+  /** Bytes of those that nothing needs, with the tables of all. */
+  readonly deadBytes: number;
+  /** The number of snapshots. */
+  readonly snapshots: number;
   /** Bytes that were ever written to the disk, as far as the store has them. */
   readonly writtenBytes: number;
 }
@@ -65,20 +79,47 @@ export async function volumeInfo(store: StoreLike, name: string): Promise<Volume
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
-  const found = await readHead(opened, names);
-  if (found === undefined) throw notFound(opened, name);
-  const { head } = found;
-  const manifest = await readManifest(opened, names, head);
-  const maps = await loadMaps({ store: opened, names, manifest });
+  for (;;) {
+    const state = await stateOf(opened, names);
+    try {
+      return await infoOf(opened, names, state);
+    } catch (error) {
+      if (!(error instanceof UblkError) || error.code !== "VOLUME_DAMAGED") throw error;
+      // Objects go beside us that only this state has, once there is a newer one.
+      const now = await readHead(opened, names);
+      if (now?.head.manifest === state.head.manifest) throw error;
+    }
+  }
+}
+
+async function infoOf(
+  store: Store,
+  names: ObjectNames,
+  { head, manifest }: { readonly head: Head; readonly manifest: Manifest },
+): Promise<VolumeInfo> {
+  const { size, blockSize, chunkSize, volume } = manifest;
+  const { entries } = await catalogOf(store, names, volume);
+  const live = new Reach(chunkSize / blockSize);
+  live.add((await loadMaps({ store, names, manifest })).chunks);
+  const kept = new Reach(chunkSize / blockSize);
+  const roots = new Map(entries.map((entry) => [entry.manifest, entry]));
+  for (const root of roots.values()) {
+    const older = await readManifest(store, names, { ...root, volume });
+    kept.add((await loadMaps({ store, names, manifest: older })).chunks);
+  }
   let storedBytes = 0;
-  for await (const { size } of opened.list(`${name}/chunks/`)) storedBytes += size;
-  const { size, blockSize, chunkSize } = manifest;
+  for await (const { size } of store.list(names.chunks)) storedBytes += size;
+  const mappedBytes = live.blocks * blockSize;
+  const sharedBytes = live.sharedWith(kept) * blockSize;
+  const keptBytes = kept.blocks * blockSize - sharedBytes;
   return {
-    ...{ name, uuid: head.volume, size, blockSize, chunkSize, epoch: head.epoch, storedBytes },
+    ...{ name: names.volume, uuid: volume, size, blockSize, chunkSize, epoch: head.epoch },
+    ...{ mappedBytes, sharedBytes, keptBytes, storedBytes },
+    deadBytes: Math.max(0, storedBytes - mappedBytes - keptBytes),
+    snapshots: entries.filter(({ kind }) => kind === "snapshot").length,
     attachedBy: head.attached ? head.host || "somebody" : undefined,
     created: new Date(manifest.created),
     committed: new Date(manifest.time),
-    mappedBytes: maps.chunks.mappedBlocks * blockSize,
     writtenBytes: manifest.written,
   };
 }
@@ -103,12 +144,18 @@ export interface RemoveVolumeOptions {
    * @default The kernel's
    */
   readonly files?: Files;
+  /**
+   * Time and randomness, for tests.
+   *
+   * @default The machine's
+   */
+  readonly seam?: Seam;
 }
 
 /**
- * Removes a volume.
+ * Removes a volume, with its snapshots.
  *
- * The head goes first: whatever happens after that, there is no such volume any more, and whoever has
+ * Its catalog is marked, and stays. Then the head goes: whatever happens after that, there is no such volume any more, and whoever has
  * it open cannot commit. What an interrupted call has left is removed by the next one, and is in
  * nobody's way until then: a new volume of that name has another UUID, and takes numbers that are
  * free.
@@ -116,12 +163,12 @@ export interface RemoveVolumeOptions {
  * Each object is deleted once and by a name that was listed before the head went, so that nothing of
  * a volume is deleted that is created under the name meanwhile.
  *
- * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_BUSY`.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached, or has clones.
  */
 export async function removeVolume(
   store: StoreLike,
   name: string,
-  { force = false, journal, files = realFiles }: RemoveVolumeOptions = {},
+  { force = false, journal, files = realFiles, seam = MACHINE }: RemoveVolumeOptions = {},
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
@@ -130,12 +177,69 @@ export async function removeVolume(
   if (journal !== undefined) lockJournal(files, `${journal}/${name}`, stack);
   const objects: string[] = [];
   for await (const object of opened.list(`${name}/`)) {
-    if (object.name !== names.head) objects.push(object.name);
+    if (object.name !== names.head && object.name !== names.catalog) objects.push(object.name);
   }
   if (volume === undefined && objects.length === 0) throw notFound(opened, name);
-  if (volume !== undefined) await opened.delete(names.head);
+  if (volume !== undefined) {
+    await markRemoved(opened, names, objects, seam);
+    await opened.delete(names.head);
+  }
   if (journal !== undefined) removeJournal(files, `${journal}/${name}`, volume?.uuid);
   for (const object of objects) await opened.delete(object);
+}
+
+/**
+ * Notes that a volume is being removed: it gets no snapshots, clones or readers any more, and nobody
+ * begins to collect its garbage. The next volume of the name begins with numbers that this one has
+ * never had, so that whoever is deleting its objects deletes none of the new one's.
+ */
+async function markRemoved(
+  store: Store,
+  names: ObjectNames,
+  objects: readonly string[],
+  seam: Seam,
+): Promise<void> {
+  const listed = (prefix: string) =>
+    objects.reduce((most, name) => Math.max(most, 1 + (numberOf(name, prefix) ?? 0)), 1);
+  for (let marked = -1;;) {
+    const manifest = await manifestIfReadable(store, names);
+    const number = manifest?.number ?? 0;
+    // Otherwise somebody has committed before the mark, and may have collected by that.
+    if (number === marked) return;
+    const removed = {
+      chunk: Math.max(listed(names.chunks), manifest?.nextChunk ?? 1),
+      run: Math.max(listed(names.runs), manifest?.nextRun ?? 1),
+      manifest: Math.max(listed(names.manifests), number + 1),
+    };
+    const volume = manifest?.volume ?? (await readCatalog(store, names))?.catalog.volume ?? NO_UUID;
+    await changeCatalog({ store, names, volume, seam }, (catalog) => {
+      const clones = catalog.entries.filter(({ kind }) => kind === "clone");
+      if (clones.length > 0) throw hasClones(names.volume, clones.map((clone) => clone.name));
+      return { ...catalog, entries: [], removed };
+    });
+    marked = number;
+  }
+}
+
+async function manifestIfReadable(
+  store: Store,
+  names: ObjectNames,
+): Promise<Manifest | undefined> {
+  try {
+    return (await stateOf(store, names)).manifest;
+  } catch (error) {
+    // One that is damaged can be removed all the same.
+    if (error instanceof UblkError && error.code === "VOLUME_DAMAGED") return undefined;
+    throw error;
+  }
+}
+
+function hasClones(name: string, clones: readonly string[]): UblkError {
+  return new UblkError("VOLUME_BUSY", {
+    operation: `remove ${name}`,
+    reason: `it has the data of its clones: ${clones.join(", ")}`,
+    hint: "remove those first",
+  });
 }
 
 /** The volume's head, if there is one that may be removed. */

@@ -41,6 +41,7 @@ import { ObjectNames } from "./names.ts";
 import { loopChunks } from "./loop_chunks.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import type { Seam } from "./seam.ts";
+import { keptState, unkeptWords } from "./snapshots.ts";
 import { SpaceKeeper } from "./space/keeper.ts";
 import type { JournalShape } from "./shape.ts";
 import type { LostJournal } from "./lost.ts";
@@ -57,6 +58,8 @@ const WINDOW_BYTES = 4 << 20;
 export interface OpenParts {
   /** The volume's name. */
   readonly name: string;
+  /** One of its snapshots, which only a reader may have. */
+  readonly snapshot?: string;
   /** The store. It stays open. */
   readonly store: Store;
   /** The folder of the volume's journal; undefined for none, which only a reader may have. */
@@ -230,11 +233,14 @@ function notDrained(name: string, failure: string): UblkError {
 
 /** Opens a volume for reading. It stays as it is, whoever writes to it. */
 export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
-  const { files, store, report, name } = parts;
+  const { files, store, report, name, snapshot, seam } = parts;
   await using stack = new AsyncDisposableStack();
   const operations = stack.use(fileOperations(files));
   const names = new ObjectNames(name);
-  const { head, manifest } = await stateOf(store, names);
+  const kept = await keptState(store, { volume: name, snapshot }, parts.host, seam);
+  stack.defer(() => kept.release());
+  const { head, manifest } = kept;
+  if (kept.unkept !== undefined) report(unkeptWords(name, kept.unkept));
   const maps = await loadMaps({ store, names, manifest });
   const journal = readJournal(parts, operations, stack, head, manifest, maps);
   const host = makeHost(operations, report);
@@ -272,9 +278,10 @@ function readJournal(
   manifest: Manifest,
   maps: Maps,
 ): { fds: number[]; sums: readonly Uint32Array<ArrayBuffer>[]; segmentSize: number } {
-  const { files, folder, name } = parts;
+  const { files, folder, name, snapshot } = parts;
   const none = { fds: [], sums: [], segmentSize: manifest.blockSize };
-  if (folder === undefined || head.journal === NO_UUID) return none;
+  const hasNone = folder === undefined || snapshot !== undefined || head.journal === NO_UUID;
+  if (hasNone) return none;
   if (files.status(folder) !== undefined) {
     stack.use(lockFolder(files, folder));
     const identity = readIdentity(files, folder);

@@ -9,19 +9,20 @@ import { openStore } from "../store/open.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
 import { loadMaps } from "./attach.ts";
 import type { CachePlace } from "./cache/options.ts";
-import { stateOf } from "./committed.ts";
 import { VolumeCounters } from "./counters.ts";
 import { NO_UUID } from "./format/record.ts";
 import { extentOf } from "./extents.ts";
 import { VolumeMethods } from "./methods.ts";
-import { ObjectNames } from "./names.ts";
+import { hostName } from "./host_name.ts";
+import { ObjectNames, referenceOf } from "./names.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import { servedChunks } from "./served_chunks.ts";
+import { keptState, unkeptWords } from "./snapshots.ts";
 import { storeFailure } from "./store_like.ts";
 
 /** The options of a volume's disk that matter to a reader. */
 export interface ReadOnlyDisk {
-  /** The volume's name. */
+  /** The volume's name, or `NAME@SNAPSHOT`. */
   readonly name: string;
   /** The URL or the folder of the store. */
   readonly store: string;
@@ -30,7 +31,8 @@ export interface ReadOnlyDisk {
 }
 
 /**
- * Opens a volume for reading. It stays as the store has it at this moment.
+ * Opens a volume or a snapshot for reading. It stays as the store has it at this moment, for a day at
+ * least.
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`, `VOLUME_STORE`.
  */
@@ -45,20 +47,33 @@ export async function openReadOnly(options: ReadOnlyDisk): Promise<Backend> {
 async function open({ name, store: url, cache }: ReadOnlyDisk): Promise<Backend> {
   await using stack = new AsyncDisposableStack();
   const store = stack.use(await openStore(url));
-  const names = new ObjectNames(name);
-  const { head, manifest } = await stateOf(store, names);
+  const reference = referenceOf(name);
+  const names = new ObjectNames(reference.volume);
+  const kept = await keptState(store, reference, `process ${Deno.pid} of ${hostName()}`);
+  stack.defer(() => kept.release());
+  const { head, manifest } = kept;
   const maps = await loadMaps({ store, names, manifest });
   const report = (words: string) => console.error(words);
-  const warnings = head.journal === NO_UUID ? [] : [
+  const warnings = head.journal === NO_UUID || reference.snapshot !== undefined ? [] : [
     `volume ${name} is read as its store had it at ${new Date(manifest.time).toISOString()}: ` +
     `${head.host || "somebody"} has it attached, and may have written more since`,
   ];
+  if (kept.unkept !== undefined) warnings.push(unkeptWords(name, kept.unkept));
   const { blockSize, size } = manifest;
   const counters = new VolumeCounters();
   const wakeFd = eventFd();
   stack.defer(() => closeFd(wakeFd));
   const chunks = await servedChunks({
-    ...{ name, store: url, cache, manifest, epoch: head.epoch, wakeFd, report, stack },
+    ...{
+      name: names.volume,
+      store: url,
+      cache,
+      manifest,
+      epoch: head.epoch,
+      wakeFd,
+      report,
+      stack,
+    },
     objects: store.localPath?.(names.head).slice(0, -names.head.length),
   });
   const engine = new ReadOnlyEngine({

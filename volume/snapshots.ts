@@ -119,17 +119,7 @@ export async function keep(
       return { ...catalog, entries: [...catalog.entries, whole] };
     });
     if (!isTooOld) return { head, manifest };
-    const now = await readHead(store, names);
-    if (now !== undefined && now.head.manifest === head.manifest) throw rolledBack(names.volume);
   }
-}
-
-function rolledBack(name: string): UblkError {
-  return new UblkError("VOLUME_BUSY", {
-    operation: `volume ${name}`,
-    reason: "a rollback of it was interrupted",
-    hint: "roll it back again, or attach and detach it",
-  });
 }
 
 function exists(name: string, snapshot: string): UblkError {
@@ -223,7 +213,7 @@ export interface KeptState {
   readonly head: Head;
   /** The manifest. */
   readonly manifest: Manifest;
-  /** Why it may not stay: the store takes no entry; undefined if it stays. */
+  /** The reason why it may not stay, if so: the store takes no entry. */
   readonly unkept: string | undefined;
   /** It is read no more. */
   release(): Promise<void>;
@@ -266,6 +256,12 @@ export async function keptState(
     const state = await stateOfReference(store, reference);
     return { ...state, unkept: error.message, release: () => Promise.resolve() };
   }
+}
+
+/** The warning that a state may not stay. */
+export function unkeptWords(name: string, why: string): string {
+  return `what is read of volume ${name} may be deleted while it is read, because the store cannot ` +
+    `be told of it: ${why}`;
 }
 
 async function keepFor(

@@ -10,12 +10,12 @@ import type { Files } from "../files/port.ts";
 import { EINVAL } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_DISCARD, UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE_ZEROES } from "../uapi/ublk_io.ts";
-import { smallText } from "../uring/file.ts";
 import { ENGINE_SIZES, type EngineSizes } from "./sizes.ts";
 import { createVolume } from "./create.ts";
 import type { VolumeCounter } from "./counters.ts";
 import { NOWHERE } from "./maps.ts";
-import { ObjectNames } from "./names.ts";
+import { hostName } from "./host_name.ts";
+import { ObjectNames, referenceOf } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
 import { checkedLease } from "./lease.ts";
 import { MACHINE, type Seam } from "./seam.ts";
@@ -86,8 +86,9 @@ export interface OpenVolumeOptions {
    */
   readonly cacheDir?: string;
   /**
-   * Open it for reading only. The volume stays as it was when it was opened. Without `journal` that
-   * is what the store has, and another process may go on writing.
+   * Open it for reading only. The volume stays as it was when it was opened, for a day at least;
+   * open a snapshot to read it for longer. Without `journal` that is what the store has, and another
+   * process may go on writing.
    *
    * @default false
    */
@@ -201,7 +202,7 @@ export interface VolumeWriteOptions {
  * ```
  */
 export class Volume implements AsyncDisposable {
-  /** The name. */
+  /** The name that it was opened by. */
   readonly name: string;
   /** Size of the disk in bytes. */
   readonly size: number;
@@ -245,22 +246,23 @@ export class Volume implements AsyncDisposable {
   }
 
   /**
-   * Opens a volume. One process at a time can have it open for writing.
+   * Opens a volume. One process at a time can have it open for writing. `NAME@SNAPSHOT` opens a
+   * snapshot, for reading only.
    *
    * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if its journal is in use; `VOLUME_JOURNAL`
    *   if its journal is elsewhere; `VOLUME_DAMAGED`; `INVALID_ARGUMENT`.
    * @throws {StoreError}
    */
   static async open(name: string, options: OpenVolumeOptions): Promise<Volume> {
-    new ObjectNames(name);
+    const { volume, snapshot } = referenceOf(name);
     const { readOnly = false, journal, files = realFiles, sizes = ENGINE_SIZES } = options;
-    const folder = journal === undefined ? undefined : `${journal.replace(/\/+$/, "")}/${name}`;
+    const folder = journal === undefined ? undefined : `${journal.replace(/\/+$/, "")}/${volume}`;
     const { journalSize = DEFAULT_JOURNAL_SIZE, report = () => {} } = options;
     await using stack = new AsyncDisposableStack();
     const store = await storeOf(options.store, stack, { files });
-    const cache = checkedCache(name, options);
+    const cache = checkedCache(volume, options);
     const parts = {
-      ...{ cache, name, store, folder, files, sizes, readOnly },
+      ...{ cache, name: volume, snapshot, store, folder, files, sizes, readOnly },
       journalShape: (blockSize: number) => journalShape(journalSize, sizes, blockSize),
       withoutJournal: options.withoutJournal ?? false,
       force: options.force ?? false,
@@ -272,6 +274,13 @@ export class Volume implements AsyncDisposable {
       // The engine may be at work, and must not be called by what the receiver does.
       report: (line: string) => queueMicrotask(() => report(line)),
     };
+    if (!readOnly && snapshot !== undefined) {
+      throw new UblkError("INVALID_ARGUMENT", {
+        operation: `open ${name}`,
+        reason: "a snapshot cannot be written to",
+        hint: "open it with `readOnly`",
+      });
+    }
     if (!readOnly && folder === undefined) {
       throw new UblkError("INVALID_ARGUMENT", {
         operation: `open ${name}`,
@@ -282,7 +291,7 @@ export class Volume implements AsyncDisposable {
     const opened = readOnly || folder === undefined
       ? await openForReading(parts)
       : await openForWriting({ ...parts, folder });
-    return new Volume(parts, opened, stack.move());
+    return new Volume({ ...parts, name }, opened, stack.move());
   }
 
   /**
@@ -440,11 +449,6 @@ export class Volume implements AsyncDisposable {
 
 /** This process in words. */
 function hostWords(): string {
-  let host = "";
-  try {
-    host = smallText("/proc/sys/kernel/hostname")?.trim() ?? "";
-  } catch {
-    // It is only told to people.
-  }
+  const host = hostName();
   return `${host === "" ? "process" : `${host}, process`} ${Deno.pid}`;
 }

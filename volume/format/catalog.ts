@@ -12,7 +12,8 @@
  *  64  chunk     u64: of a removed volume: the number for the first chunk of the next of that name
  *  72  run       u64: likewise
  *  80  manifest  u64: likewise
- *  88  zeroes    40 bytes
+ *  88  least     u64: no older manifest says what is needed, because of a rollback
+ *  96  zeroes    32 bytes
  * 128  per entry, sorted by kind and name:
  *        0 name 128 bytes of text · 128 manifest u64 · 136 sum u32 ·
  *      140 kind u32: 0 a snapshot, 1 a reader, 2 a clone · 144 time u64 · 152 size u64 ·
@@ -67,6 +68,8 @@ export interface Catalog {
   readonly nonce: string;
   /** The oldest manifest that an entry may still be made for. */
   readonly floor: number;
+  /** The oldest manifest that garbage may be judged by: the volume was rolled back to it. */
+  readonly least: number;
   /** What is kept. */
   readonly entries: readonly CatalogEntry[];
   /** The numbers with which a volume of this name begins, if this one has been removed. */
@@ -91,6 +94,7 @@ export function encodeCatalog(catalog: Catalog): Uint8Array<ArrayBuffer> {
   fields.setUuid(32, catalog.nonce);
   fields.setU64(48, catalog.floor);
   fields.setU32(56, entries.length);
+  fields.setU64(88, catalog.least);
   if (removed !== undefined) {
     fields.setU32(60, REMOVED);
     fields.setU64(64, removed.chunk);
@@ -131,7 +135,8 @@ export function decodeCatalog(bytes: Uint8Array<ArrayBuffer>): Catalog {
   }
   const isRemoved = (fields.u32(60) & REMOVED) !== 0;
   return {
-    ...{ volume: volumeOfRecord(fields), nonce: fields.uuid(32), floor: fields.u64(48), entries },
+    ...{ volume: volumeOfRecord(fields), nonce: fields.uuid(32), floor: fields.u64(48) },
+    ...{ least: fields.u64(88), entries },
     ...isRemoved
       ? { removed: { chunk: fields.u64(64), run: fields.u64(72), manifest: fields.u64(80) } }
       : {},

@@ -68,11 +68,11 @@ export async function collectGarbage(parts: CollectParts): Promise<Freed | undef
     const entries = before.entries.filter(({ kind, time }) =>
       kind !== "reader" || time + READER_MS > seam.now()
     );
-    if (before.removed !== undefined || before.floor > number) return undefined;
+    if (isPast(before, number)) return undefined;
     const isSame = before.floor === number && entries.length === before.entries.length;
     return isSame ? undefined : { ...before, entries, floor: number };
   });
-  if (catalog.removed !== undefined || catalog.floor > number) return undefined;
+  if (isPast(catalog, number)) return undefined;
   let needed: Needed | undefined;
   try {
     needed = await neededBy(parts, catalog);
@@ -98,6 +98,11 @@ export async function collectGarbage(parts: CollectParts): Promise<Freed | undef
     }
   }
   return freed;
+}
+
+/** Whether a manifest cannot be a base any more. */
+function isPast({ removed, floor, least }: Catalog, number: number): boolean {
+  return removed !== undefined || number < Math.max(floor, least);
 }
 
 /** The objects that are needed. */

@@ -4,16 +4,45 @@
  * @module
  */
 
+import type { Store } from "../../store/store.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { Committed } from "../committed.ts";
+import { catalogOf } from "../catalog.ts";
+import {
+  Committed,
+  damaged,
+  decoded,
+  type ManifestName,
+  notFound,
+  readHead,
+} from "../committed.ts";
+import type { Head } from "../format/head.ts";
+import { decodeManifest } from "../format/manifest.ts";
 import { NO_UUID } from "../format/record.ts";
 import { ObjectNames } from "../names.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
+import { waitForStore } from "../wait_for_store.ts";
 import { collectGarbage, type Freed } from "./collect.ts";
+
+/** Time between two looks at the catalog, in milliseconds. */
+const LOOK_MS = 200;
+/** How long the server of a volume may take to get to it, in milliseconds. */
+const PATIENCE_MS = 300_000;
 
 /** Options of {@linkcode collectVolume}. */
 export interface CollectVolumeOptions {
+  /**
+   * The folder of journals: with it, what is in the journal counts too if the volume is attached here.
+   *
+   * @default What the store has counts
+   */
+  readonly journal?: string;
+  /**
+   * How long to wait for the server of a volume that is attached, in milliseconds.
+   *
+   * @default 5 minutes
+   */
+  readonly patienceMs?: number;
   /**
    * Time and randomness, for tests.
    *
@@ -24,41 +53,109 @@ export interface CollectVolumeOptions {
 
 /**
  * Deletes everything that a volume, its snapshots and its readers do not need. Whoever has it attached
- * does that by himself.
+ * does that by himself now and then. Then only he knows what he has stopped reading: this waits until
+ * he has got to what the store has now, and does what is left.
  *
- * @returns What was freed.
- * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached, or was not detached in
- *   order; `VOLUME_DAMAGED` if an object is missing or damaged that says what is needed.
+ * @returns What this call has freed, and whoever has it attached while it waited.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if whoever has it attached does not get to it in
+ *   time, or is dead; `VOLUME_DAMAGED` if an object is missing or damaged that says what is needed.
  */
 export async function collectVolume(
   store: StoreLike,
   name: string,
-  { seam = MACHINE }: CollectVolumeOptions = {},
+  options: CollectVolumeOptions = {},
 ): Promise<Freed> {
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
-  const committed = await Committed.claim(
-    opened,
-    name,
-    seam,
-    "a collection",
-    ({ journal, host }) => {
-      if (journal === NO_UUID) return NO_UUID;
-      throw new UblkError("VOLUME_BUSY", {
-        operation: `collect the garbage of ${name}`,
-        reason: `${host || "somebody"} has it attached, or has not detached it`,
-        hint: "its server gives space back by itself",
-      });
-    },
-  );
+  const names = new ObjectNames(name);
+  const found = await readHead(opened, names);
+  if (found === undefined) throw notFound(opened, name);
+  return found.head.journal === NO_UUID
+    ? await collectDetached(opened, names, options)
+    : await collectAttached(opened, names, options);
+}
+
+async function collectDetached(
+  store: Store,
+  names: ObjectNames,
+  { seam = MACHINE }: CollectVolumeOptions,
+): Promise<Freed> {
+  const committed = await Committed.claim(store, names.volume, seam, "a collection", (head) => {
+    if (head.journal === NO_UUID) return NO_UUID;
+    throw busy(names.volume, head.host, "has just attached it", "try again");
+  });
   try {
-    const parts = { store: opened, names: new ObjectNames(name), seam };
-    const freed = await collectGarbage({ ...parts, base: committed.head });
+    const freed = await collectGarbage({ store, names, seam, base: committed.head });
     if (freed !== undefined) return freed;
-    // A rollback was interrupted, and the catalog is ahead of the head.
+    // A rollback was interrupted: only a newer manifest says what is needed.
     await committed.commit({});
-    return (await collectGarbage({ ...parts, base: committed.head }))!;
+    return (await collectGarbage({ store, names, seam, base: committed.head }))!;
   } finally {
     await committed.release();
   }
+}
+
+async function collectAttached(
+  store: Store,
+  names: ObjectNames,
+  { journal, patienceMs = PATIENCE_MS, seam = MACHINE }: CollectVolumeOptions,
+): Promise<Freed> {
+  const { volume } = names;
+  const before = await bytesOf(store, names);
+  if (journal !== undefined) await waitForStore(store, volume, { journal });
+  const end = seam.clock() + patienceMs;
+  let wanted: number | undefined = undefined;
+  for (;;) {
+    const found = await readHead(store, names);
+    if (found === undefined) throw notFound(store, volume);
+    const { head } = found;
+    if (head.journal === NO_UUID) return await collectDetached(store, names, { seam });
+    wanted ??= head.manifest;
+    const { floor } = await catalogOf(store, names, head.volume);
+    if (floor >= wanted) {
+      const base = await nameOf(store, names, head, floor);
+      const freed = base && await collectGarbage({ store, names, base, seam });
+      if (freed !== undefined) {
+        const bytes = Math.max(freed.bytes, before - await bytesOf(store, names));
+        return { ...freed, bytes };
+      }
+    }
+    if (seam.clock() > end) {
+      const hint = "is it alive? its log says why it gives no space back";
+      throw busy(volume, head.host, "has it attached, and has not got to it", hint);
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
+/** The name of the manifest at the floor; undefined if the floor has risen since. */
+async function nameOf(
+  store: Store,
+  names: ObjectNames,
+  { volume }: Head,
+  floor: number,
+): Promise<ManifestName | undefined> {
+  const object = names.manifest(floor);
+  const found = await store.get(object);
+  if (found === undefined) {
+    if ((await catalogOf(store, names, volume)).floor > floor) return undefined;
+    throw damaged(store, object, "is missing, and is needed");
+  }
+  const { sum } = decoded(store, object, () => decodeManifest(found.bytes, volume));
+  return { volume, manifest: floor, manifestSum: sum };
+}
+
+/** Bytes of all objects. */
+async function bytesOf(store: Store, names: ObjectNames): Promise<number> {
+  let bytes = 0;
+  for await (const { size } of store.list(`${names.volume}/`)) bytes += size;
+  return bytes;
+}
+
+function busy(name: string, host: string, what: string, hint: string): UblkError {
+  return new UblkError("VOLUME_BUSY", {
+    operation: `collect the garbage of ${name}`,
+    reason: `${host || "somebody"} ${what}`,
+    hint,
+  });
 }
