@@ -20,6 +20,18 @@ export {
   type VolumeInfo,
   volumeInfo,
 } from "./volume/list.ts";
+export {
+  createSnapshot,
+  listSnapshots,
+  removeSnapshot,
+  type RemoveSnapshotOptions,
+  type SnapshotInfo,
+  type SnapshotOptions,
+} from "./volume/snapshots.ts";
+export { rollbackVolume } from "./volume/rollback.ts";
+export type { WaitForStoreOptions } from "./volume/wait_for_store.ts";
+export type { Freed } from "./volume/space/collect.ts";
+export { collectVolume, type CollectVolumeOptions } from "./volume/space/collect_volume.ts";
 export type { Seam } from "./volume/seam.ts";
 export type { ShapeOptions } from "./volume/shape.ts";
 export type { StoreLike } from "./volume/store_like.ts";

@@ -17,10 +17,14 @@ import {
   DETACH_FLAGS,
   EXPORT_FLAGS,
   findVolumeCommand,
+  GC_FLAGS,
   IMPORT_FLAGS,
   LS_FLAGS,
   RESIZE_FLAGS,
   RM_FLAGS,
+  ROLLBACK_FLAGS,
+  SNAPSHOT_FLAGS,
+  SNAPSHOTS_FLAGS,
   SYNC_FLAGS,
   VOLUME_COMMANDS,
   VOLUME_EXAMPLES,
@@ -58,6 +62,19 @@ const RUNS: Readonly<Record<string, Run>> = {
   export: reading(EXPORT_FLAGS, async () => (await import("./volume/transfer.ts")).exportFile),
   sync: reading(SYNC_FLAGS, async () => (await import("./volume/sync.ts")).sync),
   resize: reading(RESIZE_FLAGS, async () => (await import("./volume/resize.ts")).resize),
+  gc: reading(GC_FLAGS, async () => (await import("./volume/gc.ts")).gc),
+  snapshot: reading(
+    SNAPSHOT_FLAGS,
+    async () => (await import("./volume/snapshots.ts")).snapshot,
+  ),
+  snapshots: reading(
+    SNAPSHOTS_FLAGS,
+    async () => (await import("./volume/snapshots.ts")).snapshots,
+  ),
+  rollback: reading(
+    ROLLBACK_FLAGS,
+    async () => (await import("./volume/snapshots.ts")).rollback,
+  ),
   rm: reading(RM_FLAGS, async () => (await import("./volume/remove.ts")).remove),
 };
 

@@ -252,9 +252,14 @@ export class Committed {
    *
    * @param acknowledged Bytes of data that have been acknowledged in all. What the manifest lacks of
    *   them is lost if the journal is: the head tells of it.
+   * @param prepare Called with the manifest once that is there, and before it counts.
    * @throws {UblkError} `VOLUME_FENCED` if somebody else has the volume by now.
    */
-  async commit(change: ManifestChange, acknowledged = 0): Promise<void> {
+  async commit(
+    change: ManifestChange,
+    acknowledged = 0,
+    prepare?: (manifest: Manifest) => Promise<void>,
+  ): Promise<void> {
     await this.settle();
     let manifest: Manifest = {
       ...this.#manifest,
@@ -272,6 +277,7 @@ export class Committed {
       encoded = encodeManifest(manifest);
     }
     this.putBytes += encoded.bytes.length;
+    await prepare?.(manifest);
     this.#decided = {
       manifest,
       head: {

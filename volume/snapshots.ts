@@ -83,11 +83,16 @@ export async function createSnapshot(
   const id = seam.uuid();
   await retried(() =>
     keep(opened, names, seam, (catalog, manifest) => {
-      const there = catalog.entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+      const there = snapshotIn(catalog, snapshot);
       if (there?.id === id) return undefined;
       if (there !== undefined) throw exists(name, snapshot);
       return { name: snapshot, kind: "snapshot", id, size: manifest.size };
     }), { withinMs: patienceMs });
+}
+
+/** A snapshot's entry; undefined if there is none of that name. */
+export function snapshotIn({ entries }: Catalog, name: string): CatalogEntry | undefined {
+  return entries.find((one) => one.kind === "snapshot" && one.name === name);
 }
 
 /** The parts of an entry that do not follow from its manifest. */
@@ -168,7 +173,7 @@ export async function removeSnapshot(
   const place = { store: opened, names, volume: found.head.volume, seam };
   let id: string | undefined = undefined;
   const remove = (catalog: Catalog) => {
-    const there = catalog.entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+    const there = snapshotIn(catalog, snapshot);
     // An answer was lost, or another one has been made meanwhile.
     if (id !== undefined && there?.id !== id) return undefined;
     if (there === undefined) throw noSnapshot(opened, name, snapshot);
@@ -201,8 +206,7 @@ export async function stateOfReference(
   const found = await readHead(store, names);
   if (found === undefined) throw notFound(store, name);
   const { head } = found;
-  const { entries } = await catalogOf(store, names, head.volume);
-  const entry = entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+  const entry = snapshotIn(await catalogOf(store, names, head.volume), snapshot);
   if (entry === undefined) throw noSnapshot(store, name, snapshot);
   return { head, manifest: await readManifest(store, names, { volume: head.volume, ...entry }) };
 }
@@ -290,7 +294,7 @@ async function keepFor(
     const { entries } = catalog;
     kept = entries.find((one) => one.id === id);
     if (kept !== undefined) return undefined;
-    const there = entries.find((one) => one.kind === "snapshot" && one.name === snapshot);
+    const there = snapshotIn(catalog, snapshot);
     if (there === undefined) throw noSnapshot(store, name, snapshot);
     kept = { ...there, ...entry, time: seam.now() };
     return { ...catalog, entries: [...entries, kept] };

@@ -20,6 +20,14 @@ const NAME = {
   help: "The volume's name.",
 } as const satisfies Flag;
 
+const SNAPSHOT = {
+  name: "snapshot",
+  kind: "text",
+  placeholder: "SNAP",
+  required: true,
+  help: "The snapshot's name.",
+} as const satisfies Flag;
+
 const STORE = {
   name: "store",
   kind: "text",
@@ -98,12 +106,29 @@ export const RESIZE_FLAGS = [
   STORE,
 ] as const satisfies readonly Flag[];
 
+/** Flags of `ublk-volume snapshot`. */
+export const SNAPSHOT_FLAGS = [NAME, SNAPSHOT, STORE, JOURNAL] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume snapshots`. */
+export const SNAPSHOTS_FLAGS = [
+  NAME,
+  STORE,
+  { name: "noheadings", kind: "switch", help: "No line of headings above the table." },
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume rollback`. */
+export const ROLLBACK_FLAGS = [NAME, SNAPSHOT, STORE] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume gc`. */
+export const GC_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
+
 /** Flags of `ublk-volume check`. */
 export const CHECK_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume rm`. */
 export const RM_FLAGS = [
-  NAME,
+  { ...NAME, help: "The volume's name, or NAME@SNAP." },
   STORE,
   JOURNAL,
   { name: "force", kind: "switch", help: "Even if the volume is attached, or was not detached." },
@@ -120,7 +145,7 @@ export const IMPORT_FLAGS = [
 
 /** Flags of `ublk-volume export`. */
 export const EXPORT_FLAGS = [
-  NAME,
+  { ...NAME, help: "The volume's name, or NAME@SNAP." },
   { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The raw image." },
   STORE,
   QUIET,
@@ -222,13 +247,50 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         examples: ["ublk-volume resize db 20G"],
       },
       {
-        name: "rm",
-        aliases: ["remove", "delete"],
-        summary: "delete a volume with all its data",
-        flags: RM_FLAGS,
+        name: "gc",
+        summary: "delete now what is not needed any more, and tell how much that was",
+        flags: GC_FLAGS,
         operands: "NAME",
         words: ["name"],
-        examples: ["ublk-volume rm db"],
+        examples: ["ublk-volume gc db"],
+      },
+      {
+        name: "rm",
+        aliases: ["remove", "delete"],
+        summary: "delete a volume with all its data, or a snapshot",
+        flags: RM_FLAGS,
+        operands: "NAME[@SNAP]",
+        words: ["name"],
+        examples: ["ublk-volume rm db", "ublk-volume rm db@monday"],
+      },
+    ],
+  },
+  {
+    heading: "Keep what a volume is now",
+    commands: [
+      {
+        name: "snapshot",
+        summary: "give a name to a volume as it is now, attached or not",
+        flags: SNAPSHOT_FLAGS,
+        operands: "NAME SNAP",
+        words: ["name", "snapshot"],
+        examples: ["ublk-volume snapshot db monday", "ublk-volume attach db@monday --read-only"],
+      },
+      {
+        name: "snapshots",
+        summary: "list the snapshots of a volume",
+        flags: SNAPSHOTS_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume snapshots db"],
+      },
+      {
+        name: "rollback",
+        summary: "make a volume that nobody has attached what it was at a snapshot",
+        flags: ROLLBACK_FLAGS,
+        operands: "NAME SNAP",
+        words: ["name", "snapshot"],
+        examples: ["ublk-volume rollback db monday"],
       },
     ],
   },

@@ -7,12 +7,14 @@
 import { openStore } from "../../store/open.ts";
 import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import { removeVolume } from "../../volume/list.ts";
+import { referenceOf } from "../../volume/names.ts";
+import { removeSnapshot } from "../../volume/snapshots.ts";
 import type { Values } from "../line/flags.ts";
 import type { RM_FLAGS } from "../line/volume_commands.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { inStore } from "./in_store.ts";
 
-/** `ublk-volume rm`: the volume with all its data, and its journal here. */
+/** `ublk-volume rm`: the volume with all its data, and its journal here; or one of its snapshots. */
 export async function remove(
   { name, store: url = defaultStore(), journal = defaultJournals(), force }: Values<
     typeof RM_FLAGS
@@ -20,7 +22,9 @@ export async function remove(
 ): Promise<number> {
   return await inStore(url, async () => {
     await using store = await openStore(url);
-    await removeVolume(store, name, { force, journal });
+    const { volume, snapshot } = referenceOf(name);
+    if (snapshot === undefined) await removeVolume(store, volume, { force, journal });
+    else await removeSnapshot(store, volume, snapshot);
     return EXIT_OK;
   });
 }

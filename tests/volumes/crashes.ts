@@ -9,7 +9,7 @@ import { ProcessEnded } from "../../files/crashable_machine.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { resizeVolume } from "../../volume/resize.ts";
 import { Server } from "./server.ts";
-import { collectDetached } from "./sim_space.ts";
+import { collectDetached, rollBackDetached } from "./sim_space.ts";
 import { hasEnded, MOST_BLOCKS, NAME, simulate, type World } from "./world.ts";
 
 const LIVES = 4;
@@ -53,6 +53,7 @@ export async function crashes(seed: number): Promise<void> {
       world.end(ending === "power" ? "power" : "killed");
       if (ending === "detached" && dice.draw(2) === 0) await resizeDetached(world);
       if (ending === "detached" && dice.draw(2) === 0) await collectDetached(world);
+      if (ending === "detached" && dice.draw(3) === 0) await rollBackDetached(world);
       const next = await Server.start(world);
       history.check(next.contents(), ending === "power" ? "power" : "killed");
       world.end(dice.draw(2) === 0 ? "power" : "killed");

@@ -199,6 +199,17 @@ export class VolumeHistory {
     });
   }
 
+  /** All blocks have other contents now, for good, and nothing that was written counts any more. */
+  becomes(ids: readonly number[]): void {
+    this.sizes = new Set([ids.length]);
+    this.sizesGiven++;
+    const now = this.tick();
+    for (let block = 0; block < this.#blocks.length; block++) {
+      const write = { ...NEVER_WRITTEN, id: ids[block] ?? 0, made: now, answered: now };
+      this.#blocks[block] = [write];
+    }
+  }
+
   /** The writes that the store has now. */
   storedWrites(): ReadonlySet<unknown> {
     return new Set(this.#blocks.flatMap((writes) => writes.filter(({ stored }) => stored)));

@@ -16,6 +16,7 @@ import type { Manifest } from "../../volume/format/manifest.ts";
 import { chunkOf, nthOf } from "../../volume/format/place.ts";
 import { sumOf } from "../../volume/format/sum.ts";
 import { ObjectNames } from "../../volume/names.ts";
+import { rollbackVolume } from "../../volume/rollback.ts";
 import { createSnapshot, removeSnapshot, stateOfReference } from "../../volume/snapshots.ts";
 import type { Bases } from "../../volume/space/bases.ts";
 import { collectGarbage } from "../../volume/space/collect.ts";
@@ -131,6 +132,30 @@ export async function collectDetached(world: World): Promise<void> {
     if (!hasEnded(error)) throw error;
   }
   world.end(dice.draw(2) === 0 ? "power" : "killed");
+}
+
+/** Rolls a volume back that nobody has attached; that may end at any operation. */
+export async function rollBackDetached(world: World): Promise<void> {
+  const { dice, machine, snapshots, history } = world;
+  await checkSnapshots(world);
+  if (snapshots.size === 0) return;
+  const name = [...snapshots.keys()][dice.draw(snapshots.size)];
+  if (dice.draw(2) === 0) machine.endsAt = machine.operations + dice.draw(100);
+  try {
+    const store = await world.store(new CrashableProcess(machine));
+    await rollbackVolume(store, NAME, name, world.seam);
+  } catch (error) {
+    if (!hasEnded(error)) throw error;
+  }
+  const isCut = machine.endsAt === Infinity && dice.draw(2) === 0;
+  world.end(isCut ? "power" : "killed");
+  await alone(world, async (store) => {
+    const { manifest: now } = await stateOfReference(store, { volume: NAME });
+    const { manifest: then } = await stateOfReference(store, { volume: NAME, snapshot: name });
+    const isBack = now.size === then.size && JSON.stringify(now.runs) === JSON.stringify(then.runs);
+    if (isBack) history.becomes(snapshots.get(name)!);
+    world.note(`a rollback to ${name}${isBack ? "" : " that was cut short"}`);
+  });
 }
 
 /** Compares all snapshots with what they were. */

@@ -6,6 +6,7 @@ import {
   decodeChunkTable,
   tableBytesOf,
 } from "./chunk.ts";
+import { type Catalog, decodeCatalog, encodeCatalog } from "./catalog.ts";
 import { decodeHead, encodeHead, type Head } from "./head.ts";
 import { decodeSegmentHeader, encodeSegmentHeader } from "./journal.ts";
 import { SEGMENT_HEADER_BYTES } from "./journal_layout.ts";
@@ -37,6 +38,25 @@ const EXTENTS = new Extents(1);
 EXTENTS.push(0, 1, placeOf(1, 0));
 EXTENTS.push(5, 3, HOLE);
 EXTENTS.push(2 ** 40, 2 ** 32 - 1, placeOf(2 ** 36 - 1, 131_071 - 7));
+
+const CATALOG: Catalog = {
+  ...{ volume: VOLUME, nonce: "55".repeat(16), floor: 2 ** 40 + 7, least: 9 },
+  entries: [
+    {
+      ...{ name: "a".repeat(128), kind: "snapshot", manifest: 2 ** 52, manifestSum: 2 ** 32 - 1 },
+      ...{ time: 1_700_000_000_000, size: 2 ** 50, id: "66".repeat(16) },
+    },
+    {
+      ...{ name: "höst", kind: "reader", manifest: 1, manifestSum: 0, time: 0, size: 512 },
+      id: "77".repeat(16),
+    },
+    {
+      ...{ name: "c", kind: "clone", manifest: 3, manifestSum: 4, time: 5, size: 6 },
+      id: "88".repeat(16),
+    },
+  ],
+  removed: { chunk: 2 ** 36, run: 12, manifest: 13 },
+};
 
 /** The entries of extents, as rows. */
 function rows({ length, blocks, counts, places }: Extents): number[][] {
@@ -72,6 +92,7 @@ const KINDS: readonly (readonly [
   string,
 ])[] = [
   ["a head", encodeHead(HEAD), decodeHead, "a volume's head"],
+  ["a catalog", encodeCatalog(CATALOG), decodeCatalog, "a volume's catalog"],
   ["a manifest", encodeManifest(MANIFEST).bytes, decodeManifest, "a manifest"],
   [
     "a run",
@@ -120,7 +141,10 @@ for (const [name, bytes, read, words] of KINDS) {
   });
 }
 
-Deno.test("heads, manifests, runs and segments' headers are read as they were written", () => {
+Deno.test("heads, catalogs, manifests, runs and segments' headers are read as they were written", () => {
+  assertEquals(decodeCatalog(encodeCatalog(CATALOG)), CATALOG);
+  const { removed: _, ...living } = CATALOG;
+  assertEquals(decodeCatalog(encodeCatalog(living)), living);
   assertEquals(decodeHead(encodeHead(HEAD)), HEAD);
   const { bytes, sum } = encodeManifest(MANIFEST);
   assertEquals(decodeManifest(bytes, VOLUME), { ...MANIFEST, sum });

@@ -16,7 +16,7 @@ import { Bases } from "./bases.ts";
 import { collectGarbage, type Freed } from "./collect.ts";
 
 /** The shortest pause between two collections, in milliseconds. */
-const PAUSE_MS = 30_000;
+const PAUSE_MS = 10_000;
 /** A pause is at least so many times as long as the collection before. */
 const PAUSE_FACTOR = 20;
 /** The same if much has been written. */

@@ -1,0 +1,29 @@
+/**
+ * `ublk-volume gc`.
+ *
+ * @module
+ */
+
+import { formatSize } from "../../disk/size.ts";
+import { defaultJournals, defaultStore } from "../../volume/folders.ts";
+import { collectVolume } from "../../volume/space/collect_volume.ts";
+import type { Values } from "../line/flags.ts";
+import type { GC_FLAGS } from "../line/volume_commands.ts";
+import { writeJson, writeLine } from "../program/print.ts";
+import { EXIT_OK } from "../program/run.ts";
+import { writerHere } from "./attached.ts";
+import { inStore } from "./in_store.ts";
+
+/** `ublk-volume gc`: deletes what nothing needs any more, and tells how much that was. */
+export async function gc(
+  { name, store = defaultStore(), journal = defaultJournals(), json }: Values<typeof GC_FLAGS>,
+): Promise<number> {
+  return await inStore(store, async () => {
+    // The journal of a volume that is attached elsewhere is not here.
+    const here = writerHere(name) === undefined ? undefined : journal;
+    const { bytes, objects } = await collectVolume(store, name, { journal: here });
+    if (json) await writeJson({ name, bytes, objects }, 2);
+    else await writeLine(`${formatSize(bytes)} freed`);
+    return EXIT_OK;
+  });
+}
