@@ -28,6 +28,7 @@ const NO_DRAIN: Drain = {
   hurry() {},
   commit: () => undefined,
   taken() {},
+  quiet() {},
 };
 
 /** A journal that nobody has written to. */

@@ -7,12 +7,11 @@
 import { cpuUsage } from "node:process";
 import { realFiles } from "../files/real.ts";
 import type { Store } from "../store/store.ts";
-import { Committed } from "../volume/committed.ts";
+import { briefClaim, Committed } from "../volume/committed.ts";
 import { createVolume } from "../volume/create.ts";
 import { placeOf } from "../volume/format/place.ts";
 import { encodeRun, Extents } from "../volume/format/run.ts";
 import { makeSegments, segmentPaths } from "../volume/journal/files.ts";
-import { Lease } from "../volume/lease.ts";
 import { MACHINE } from "../volume/seam.ts";
 import { Volume } from "../volume/volume.ts";
 import { BLOCK, newJournal, openJournalEngine, SEGMENT, SIZE } from "./journal_engine.ts";
@@ -46,7 +45,7 @@ export async function timed(work: () => void | Promise<void>): Promise<Duration>
 export async function makeLargeVolume(store: Store, name: string, extents: number): Promise<void> {
   const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: CHUNK_BYTES };
   const head = await createVolume(store, name, shape, MACHINE);
-  const claim = { seam: MACHINE, host: "bench", lease: new Lease(0, MACHINE.elapsed) };
+  const claim = briefClaim(MACHINE, "bench");
   const committed = await Committed.claim(store, name, claim, () => "22".repeat(16));
   const list = new Extents(extents);
   const distance = Math.floor(BLOCKS / extents);

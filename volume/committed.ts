@@ -21,7 +21,7 @@ import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest
 import { FormatError, NO_UUID, sumOfObject } from "./format/record.ts";
 import { decodeRun, type Extents } from "./format/run.ts";
 import { ObjectNames } from "./names.ts";
-import type { Lease } from "./lease.ts";
+import { Lease } from "./lease.ts";
 import type { Seam } from "./seam.ts";
 
 /** A head and its version. */
@@ -163,6 +163,11 @@ export interface Claim {
   readonly host: string;
   /** The lease, which each new head renews. */
   readonly lease: Lease;
+}
+
+/** A claim for a change of a volume that nobody has attached: it answers no FLUSH, so it has no lease. */
+export function briefClaim(seam: Seam, host: string): Claim {
+  return { seam, host, lease: new Lease(0, seam.elapsed) };
 }
 
 /** The writer's hold on a volume. */

@@ -8,7 +8,8 @@ import {
 import { MemoryStore } from "../store/memory.ts";
 import { StoreError } from "../store/store.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
-import { Committed, createVolume, readHead } from "./committed.ts";
+import { briefClaim, Committed, readHead } from "./committed.ts";
+import { createVolume } from "./create.ts";
 import { NO_UUID } from "./format/record.ts";
 import { checkedLease, Lease } from "./lease.ts";
 import { LeaseKeeper } from "./lease_keeper.ts";
@@ -194,8 +195,7 @@ Deno.test("a keeper tells that the volume is lost, and ends", async () => {
   const held = await heldVolume(1500);
   const { keeper, timers, told, fire } = keeperOf(held);
   keeper.start();
-  const lease = new Lease(0, held.seam.elapsed);
-  const claim = { seam: held.seam, host: "birch", lease };
+  const claim = briefClaim(held.seam, "birch");
   await Committed.claim(held.store, "v", claim, () => "22".repeat(16));
   held.clock.now = 600;
   await fire();

@@ -6,9 +6,8 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
-import { Committed } from "./committed.ts";
+import { briefClaim, Committed } from "./committed.ts";
 import { NO_UUID } from "./format/record.ts";
-import { Lease } from "./lease.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { refusalOf } from "./size_refusal.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
@@ -30,7 +29,7 @@ export async function resizeVolume(
   const opened = await storeOf(store, stack);
   const invalid = (reason: string, hint: string) =>
     new UblkError("INVALID_ARGUMENT", { operation: `resize ${name}`, reason, hint });
-  const claim = { seam, host: "a resize", lease: new Lease(0, seam.elapsed) };
+  const claim = briefClaim(seam, "a resize");
   const committed = await Committed.claim(opened, name, claim, (head, manifest) => {
     if (head.journal !== NO_UUID) {
       throw new UblkError("VOLUME_BUSY", {

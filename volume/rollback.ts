@@ -6,7 +6,7 @@
 
 import { UblkError } from "../uapi/error.ts";
 import { changeCatalog } from "./catalog.ts";
-import { Committed } from "./committed.ts";
+import { briefClaim, Committed } from "./committed.ts";
 import { NO_UUID } from "./format/record.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { snapshotIn, stateOfReference } from "./snapshots.ts";
@@ -29,14 +29,19 @@ export async function rollbackVolume(
   const opened = await storeOf(store, stack);
   // Before anything is changed.
   await stateOfReference(opened, { volume: name, snapshot });
-  const committed = await Committed.claim(opened, name, seam, "a rollback", ({ journal, host }) => {
-    if (journal === NO_UUID) return NO_UUID;
-    throw new UblkError("VOLUME_BUSY", {
-      operation: `rollback ${name}`,
-      reason: `${host || "somebody"} has it attached, or has not detached it`,
-      hint: `detach it first: ublk-volume detach ${name}`,
-    });
-  });
+  const committed = await Committed.claim(
+    opened,
+    name,
+    briefClaim(seam, "a rollback"),
+    ({ journal, host }) => {
+      if (journal === NO_UUID) return NO_UUID;
+      throw new UblkError("VOLUME_BUSY", {
+        operation: `rollback ${name}`,
+        reason: `${host || "somebody"} has it attached, or has not detached it`,
+        hint: `detach it first: ublk-volume detach ${name}`,
+      });
+    },
+  );
   try {
     const { manifest } = await stateOfReference(opened, { volume: name, snapshot });
     const { size, runs } = manifest;

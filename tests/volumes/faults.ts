@@ -99,10 +99,14 @@ export async function brokenFiles(seed: number): Promise<void> {
   });
 }
 
+/** A lease in milliseconds, which is renewed beside commits. */
+const LEASE_MS = 1000;
+
 /** Calls to the store fail: the drain goes on later, and is fenced only if it is true. */
 export async function brokenStore(seed: number): Promise<void> {
   await simulate(seed, async (world) => {
     const { machine, dice } = world;
+    world.leaseMs = dice.draw(2) * LEASE_MS;
     for (let life = 0; life < LIVES; life++) {
       const lies = dice.draw(3) === 0;
       const rates: StoreFaultRates = {

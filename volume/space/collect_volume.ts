@@ -8,6 +8,7 @@ import type { Store } from "../../store/store.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { catalogOf } from "../catalog.ts";
 import {
+  briefClaim,
   Committed,
   damaged,
   decoded,
@@ -80,10 +81,15 @@ async function collectDetached(
   names: ObjectNames,
   { seam = MACHINE }: CollectVolumeOptions,
 ): Promise<Freed> {
-  const committed = await Committed.claim(store, names.volume, seam, "a collection", (head) => {
-    if (head.journal === NO_UUID) return NO_UUID;
-    throw busy(names.volume, head.host, "has just attached it", "try again");
-  });
+  const committed = await Committed.claim(
+    store,
+    names.volume,
+    briefClaim(seam, "a collection"),
+    (head) => {
+      if (head.journal === NO_UUID) return NO_UUID;
+      throw busy(names.volume, head.host, "has just attached it", "try again");
+    },
+  );
   try {
     const freed = await collectGarbage({ store, names, seam, base: committed.head });
     if (freed !== undefined) return freed;
