@@ -45,7 +45,7 @@ import { kindOf, nthOfToken, PAUSE, READ, SYNC, tokenOf, WRITE } from "./tokens.
 export interface Commit {
   /** All blocks that it changed, and where they are now. */
   readonly extents: SortedRuns;
-  /** The position in the journal after its last batch. */
+  /** The position in the journal after its last batch; -1 if it has only moved data in the store. */
   readonly position: number;
   /** Bytes of data in all batches up to there. */
   readonly written: number;
@@ -381,8 +381,10 @@ export class VolumeEngine implements Engine {
       return this.#host.timeout(PAUSE_US, tokenOf(PAUSE, 0));
     }
     this.#taken = 0;
-    this.#writer.trim(position);
-    this.#lag.stored(position, written);
+    if (position >= 0) {
+      this.#writer.trim(position);
+      this.#lag.stored(position, written);
+    }
     this.#commits++;
     drain.taken();
   }

@@ -143,7 +143,7 @@ export class Maps {
     }
   }
 
-  /** Takes over an entry of a commit of all before a position, in units. */
+  /** Takes over an entry of a commit of all before a position, in units; of none if it is negative. */
   takeOver(extents: SortedRuns, nth: number, unit: number): void {
     const block = extents.blocks[nth];
     // The disk may have become smaller since the commit was begun.
@@ -152,6 +152,7 @@ export class Maps {
     const place = extents.places[nth];
     if (place === HOLE) this.chunks.remove(block, count);
     else this.chunks.set(block, count, place);
+    if (unit < 0) return;
     this.#journal.removeUpTo(block, count, unit - 1);
     if (this.#holes.mappedBlocks > 0) this.#holes.removeUpTo(block, count, unit - 1);
   }

@@ -139,11 +139,15 @@ export async function openForWriting(
   const pace = new DrainPace({
     ...{ seam, report, counters, wake: () => host.wake() },
     onStop: () => host.giveUp(),
-    onCommit: () => keeper.handedOver(),
+    onCommit: (extents) => keeper.handedOver(extents),
+    takeMoves: () => keeper.takeMoves(),
     // The engine is at work.
     onQuiet: (commits) => queueMicrotask(() => keeper.quiet(commits)),
   });
-  const keeper = new SpaceKeeper({ committed, counters, seam, report });
+  const keeper = new SpaceKeeper({
+    ...{ committed, counters, seam, report },
+    onMoves: () => pace.moves(),
+  });
   let made: VolumesEngine | undefined = undefined;
   const chunks = loopChunks({
     ...{ ...parts, names, operations, volume: identity.volume, manifest, epoch: committed.epoch },

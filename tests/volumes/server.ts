@@ -11,12 +11,14 @@ import { FaultyStore } from "../../store/faulty.ts";
 import { assert } from "../../uapi/error.ts";
 import { attachEngine, chunkOpener, loadMaps } from "../../volume/attach.ts";
 import { Drainer } from "../../volume/drain/drainer.ts";
+import type { MadeCommit } from "../../volume/drain/drainer.ts";
 import { JournalSource } from "../../volume/drain/source.ts";
 import type { VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
 import { Lease } from "../../volume/lease.ts";
 import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { Bases } from "../../volume/space/bases.ts";
+import type { Moves } from "../../volume/space/moves.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { Clients, type MayFail } from "./clients.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
@@ -259,7 +261,12 @@ export class Server extends Clients {
   begin(): void {
     if (this.#commit !== undefined || this.isFenced) return;
     if (this.#wanted === undefined && this.#drain.made !== undefined) return;
-    const commit = this.#wanted === undefined ? this.#commitBatches() : this.#commitSize();
+    const moves = this.#wanted === undefined ? this.#space.pending.take() : undefined;
+    const commit = moves !== undefined
+      ? this.#commitMoves(moves)
+      : this.#wanted === undefined
+      ? this.#commitBatches()
+      : this.#commitSize();
     this.#commit = commit.then((hasCommitted) => {
       this.#commit = undefined;
       if (hasCommitted) this.#options.onCommit?.();
@@ -274,10 +281,21 @@ export class Server extends Clients {
 
   async #commitBatches(): Promise<boolean> {
     const made = await this.#drainer.commit(this.#drain.position, this.#drain.publishedAt);
-    if (made !== undefined) this.#bases.handedOver(this.taken.committed.head);
-    this.#drain.made = made;
-    if (made !== undefined) this.#drain.stored(made.end.position);
+    if (made !== undefined) this.#handOver(made);
     return made !== undefined;
+  }
+
+  async #commitMoves(moves: Moves): Promise<boolean> {
+    this.#handOver(await this.#drainer.move(moves));
+    this.#world.note("data was moved");
+    return true;
+  }
+
+  #handOver(made: MadeCommit): void {
+    this.#bases.handedOver(this.taken.committed.head, made.extents);
+    this.#space.pending.changed(made.extents);
+    this.#drain.made = made;
+    if (made.end !== undefined) this.#drain.stored(made.end.position);
   }
 
   async #commitSize(): Promise<boolean> {

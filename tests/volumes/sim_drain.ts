@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { MadeCommit } from "../../volume/drain/drainer.ts";
+import { commitOf, type MadeCommit } from "../../volume/drain/drainer.ts";
 import type { Commit, Drain } from "../../volume/engine.ts";
 import type { VolumeHistory } from "./history.ts";
 
@@ -49,8 +49,7 @@ export class SimDrain implements Drain {
 
   commit(): Commit | undefined {
     if (this.made === undefined) return undefined;
-    const { extents, end: { position, written } } = this.made;
-    return { extents, position, written };
+    return commitOf(this.made);
   }
 
   taken(): void {

@@ -21,6 +21,7 @@ import { createSnapshot, removeSnapshot, stateOfReference } from "../../volume/s
 import type { Bases } from "../../volume/space/bases.ts";
 import { collectGarbage } from "../../volume/space/collect.ts";
 import { collectVolume } from "../../volume/space/collect_volume.ts";
+import { Moves, PendingMoves } from "../../volume/space/moves.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
 import { hasEnded, NAME, type World } from "./world.ts";
 
@@ -48,6 +49,8 @@ export interface SimSpaceParts {
 export class SimSpace {
   /** Why the simulation has failed. */
   failure: unknown;
+  /** Data that is to be moved. */
+  readonly pending = new PendingMoves();
   readonly #world: World;
   readonly #parts: SimSpaceParts;
   #isBusy = false;
@@ -86,10 +89,25 @@ export class SimSpace {
     const { store, bases, quietAfter } = this.#parts;
     bases.quiet(quietAfter());
     const base = bases.newest;
-    const freed = await collectGarbage({ store, names: NAMES, base, seam: this.#world.seam });
-    this.#world.note(
-      `garbage before manifest ${base.manifest}: ${freed?.objects ?? "no"} objects`,
-    );
+    this.pending.begin(bases.since);
+    try {
+      const { dice, seam } = this.#world;
+      const found = await collectGarbage({ store, names: NAMES, base, seam });
+      this.#world.note(
+        `garbage before manifest ${base.manifest}: ${found?.objects ?? "no"} objects`,
+      );
+      // Whether they are sparse or not.
+      const chunks = new Set(
+        found?.held.filter(() => dice.draw(2) === 0).slice(0, 3).map(({ chunk }) => chunk),
+      );
+      const moves = chunks.size === 0
+        ? undefined
+        : await Moves.read({ store, names: NAMES, ...found!, chunks });
+      this.pending.ready(moves);
+    } catch (error) {
+      this.pending.ready(undefined);
+      throw error;
+    }
   }
 
   async #snapshot(): Promise<void> {

@@ -12,9 +12,7 @@
 
 import { assert } from "../../uapi/error.ts";
 import { signalEventFd } from "../../uring/libc.ts";
-import type { Extents } from "../format/run.ts";
 import type { Commit, Drain } from "../engine.ts";
-import type { JournalEnd } from "../journal/end.ts";
 import type { SortedRuns } from "../map/block_map.ts";
 
 // Words of the first part.
@@ -282,15 +280,15 @@ export class DrainSide {
   }
 
   /** Hands a commit over. */
-  handOver(extents: Extents, end: Pick<JournalEnd, "position" | "written">): void {
+  handOver({ extents, position, written }: Commit): void {
     const { words, numbers, blocks, places, counts } = this.#board;
     assert(!this.isHandingOver, "one commit at a time");
     assert(extents.length <= MAX_ENTRIES, "a commit has no more entries than the board");
     blocks.set(extents.blocks.subarray(0, extents.length));
     places.set(extents.places.subarray(0, extents.length));
     counts.set(extents.counts.subarray(0, extents.length));
-    numbers[COMMIT_POSITION] = end.position;
-    numbers[COMMIT_WRITTEN] = end.written;
+    numbers[COMMIT_POSITION] = position;
+    numbers[COMMIT_WRITTEN] = written;
     Atomics.store(words, ENTRIES, extents.length);
     Atomics.store(words, COMMIT, 1);
     signalEventFd(this.#wakeFd);
@@ -319,6 +317,11 @@ export class DrainSide {
     text.set(bytes);
     Atomics.store(words, REPORT, bytes.length);
     signalEventFd(this.#wakeFd);
+  }
+
+  /** Has the drain look again, on its own side. */
+  wake(): void {
+    this.#board.wakeDrain();
   }
 
   /** The count to give to {@linkcode sleep}: take it before looking for work. */

@@ -8,19 +8,15 @@
  * @module
  */
 
-import type { Store } from "../../store/store.ts";
 import { assert, isUblkError } from "../../uapi/error.ts";
-import { areEqual, type Committed, readRun } from "../committed.ts";
-import { addFrames, type ChunkWriter } from "../format/chunk.ts";
-import type { RunEntry } from "../format/manifest.ts";
-import { encodeRun, Extents } from "../format/run.ts";
+import type { Committed, ManifestChange } from "../committed.ts";
+import type { Moves } from "../space/moves.ts";
+import type { Extents } from "../format/run.ts";
+import type { Commit } from "../engine.ts";
 import type { JournalEnd } from "../journal/end.ts";
+import { ChunkAdder } from "./add.ts";
 import { Collection } from "./collect.ts";
-import { mergeRuns, runsToMerge } from "./merge.ts";
 import { AT, VolumeCounters } from "../counters.ts";
-import { makeChunk, planChunks, type PlannedChunk } from "./pack.ts";
-import { putsAtATime } from "./policy.ts";
-import { sideBySide } from "./side_by_side.ts";
 import type { JournalSource } from "./source.ts";
 
 /** Most pieces of a commit: the engine takes them over one by one. */
@@ -30,8 +26,13 @@ export const MAX_PIECES_OF_COMMIT = 1 << 16;
 export interface MadeCommit {
   /** The extents that it changed. */
   readonly extents: Extents;
-  /** Where the journal continues after it. */
-  readonly end: JournalEnd;
+  /** Where the journal continues after it; undefined if it has only moved data in the store. */
+  readonly end: JournalEnd | undefined;
+}
+
+/** A commit, as the engine is to take it over. */
+export function commitOf({ extents, end }: MadeCommit): Commit {
+  return { extents, position: end?.position ?? -1, written: end?.written ?? 0 };
 }
 
 /** The parts of a {@linkcode Drainer}. */
@@ -56,6 +57,7 @@ export interface DrainerParts {
 export class Drainer {
   readonly #parts: DrainerParts;
   readonly #counters: VolumeCounters;
+  readonly #adder: ChunkAdder;
   /** A commit that was decided, and of which nobody knows whether it counts. */
   #decided: MadeCommit | undefined = undefined;
   /** What was acknowledged before a moment is before a position, which no commit has reached yet. */
@@ -65,6 +67,7 @@ export class Drainer {
   constructor(parts: DrainerParts) {
     this.#parts = parts;
     this.#counters = parts.counters ?? new VolumeCounters();
+    this.#adder = new ChunkAdder(parts.committed, this.#counters);
   }
 
   /**
@@ -123,37 +126,46 @@ export class Drainer {
   async #store(collection: Collection, first: number): Promise<MadeCommit> {
     const { committed, source } = this.#parts;
     const { manifest } = committed;
-    const { blockSize, chunkSize, volume } = manifest;
     const { end } = source;
     const asOf = this.#asOf!;
     const hasReached = end.position >= asOf.position;
-    const planned = planChunks(collection, blockSize, chunkSize);
-    const extents = new Extents();
-    let { nextChunk } = manifest;
-    const take = () => nextChunk++;
-    const numbers = await sideBySide(planned, putsAtATime(chunkSize), async (plan, part) => {
-      const origin = {
-        ...{ volume, epoch: committed.epoch, first, last: end.sequence, blockSize, part },
-        parts: planned.length,
-      };
-      return await this.#putChunk(plan, origin, take, collection);
-    });
-    for (const [part, { frames }] of planned.entries()) addFrames(extents, frames, numbers[part]);
-    const added = extents.length === 0
-      ? { runs: manifest.runs, nextRun: manifest.nextRun }
-      : await this.#addRun(extents);
+    const { extents, ...added } = await this.#adder.add(collection, first, end.sequence);
     const made = { extents, end };
     const change = {
       ...{ sequence: end.sequence, position: end.position, chain: end.chain },
-      ...{ written: end.written, nextChunk, ...added },
+      ...{ written: end.written, ...added },
       time: hasReached ? asOf.time : manifest.time,
     };
     if (hasReached) this.#asOf = undefined;
     try {
+      return await this.#finish(made, change);
+    } catch (error) {
+      if (!committed.isDecided) this.#asOf ??= asOf;
+      throw error;
+    }
+  }
+
+  /**
+   * Commits data that is moved from sparse chunks to new ones. The volume reads as before.
+   *
+   * If it fails, it may be called again, as {@linkcode commit}: if that one was decided, it is what is
+   * returned.
+   */
+  async move(moves: Moves): Promise<MadeCommit> {
+    await this.#parts.committed.settle();
+    if (this.#decided !== undefined) return this.#made(this.#decided);
+    const { sequence } = this.#parts.committed.manifest;
+    // It is as new as the last commit, and no older one may win over it: see docs/volume-format.md.
+    const { extents, ...added } = await this.#adder.add(moves, sequence + 1, sequence);
+    return await this.#finish({ extents, end: undefined }, added);
+  }
+
+  async #finish(made: MadeCommit, change: ManifestChange): Promise<MadeCommit> {
+    const { committed } = this.#parts;
+    try {
       await committed.commit(change, this.#parts.written());
     } catch (error) {
       if (committed.isDecided) this.#decided = made;
-      else this.#asOf ??= asOf;
       throw error;
     }
     return this.#made(made);
@@ -164,65 +176,5 @@ export class Drainer {
     this.#counters.add(AT.commits, 1);
     this.#counters.set(AT.manifestWrittenBytes, this.#parts.committed.putBytes);
     return made;
-  }
-
-  /** Puts a chunk under the first number that is taken and free. @returns The number. */
-  async #putChunk(
-    plan: PlannedChunk,
-    origin: Omit<Parameters<typeof makeChunk>[1], "number">,
-    take: () => number,
-    collection: Collection,
-  ): Promise<number> {
-    const { names, store } = this.#parts.committed;
-    for (;;) {
-      const number = take();
-      const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection);
-      if (await this.#put(store, names.chunk(number), writer.bytes)) {
-        this.#counters.add(AT.chunkWrittenBytes, writer.bytes.length);
-        return number;
-      }
-    }
-  }
-
-  /** @returns Whether the object is there now; false if another one has the name. */
-  async #put(store: Store, name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
-    if (await store.putIfAbsent(name, bytes) === undefined) {
-      // A fenced writer took the number, or our own attempt had succeeded.
-      const found = await store.get(name);
-      if (found === undefined || !areEqual(found.bytes, bytes)) return false;
-    }
-    return true;
-  }
-
-  /** Adds a run to the map, or merges it with those before. */
-  async #addRun(extents: Extents): Promise<{ runs: readonly RunEntry[]; nextRun: number }> {
-    const { committed } = this.#parts;
-    let runs = committed.manifest.runs;
-    let { nextRun } = committed.manifest;
-    let level = 0;
-    let merged = extents;
-    // A run that would be merged at once is not written by itself first.
-    for (;;) {
-      const count = runsToMerge([...runs.map((run) => run.level), level]) - 1;
-      if (count < 0) break;
-      const first = runs.length - count;
-      const older = [];
-      for (let nth = first; nth < runs.length; nth++) {
-        older.push(
-          await readRun(committed.store, committed.names, { ...committed.manifest, runs }, nth),
-        );
-      }
-      merged = mergeRuns([...older, merged], first === 0);
-      runs = runs.slice(0, first);
-      level++;
-    }
-    if (merged.length === 0) return { runs, nextRun };
-    for (;; nextRun++) {
-      const { bytes, sum } = encodeRun(committed.manifest.volume, nextRun, merged);
-      if (!await this.#put(committed.store, committed.names.run(nextRun), bytes)) continue;
-      this.#counters.add(AT.mapWrittenBytes, bytes.length);
-      const entry = { number: nextRun, entries: merged.length, level, bytes: bytes.length, sum };
-      return { runs: [...runs, entry], nextRun: nextRun + 1 };
-    }
   }
 }

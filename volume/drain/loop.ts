@@ -15,7 +15,7 @@ import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import type { SpaceKeeper } from "../space/keeper.ts";
 import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP, ORDER_SYNC } from "./board.ts";
-import type { Drainer } from "./drainer.ts";
+import { commitOf, type Drainer } from "./drainer.ts";
 import { COMMIT_MS } from "./policy.ts";
 
 /** The parts of a drain's loop. */
@@ -31,7 +31,7 @@ export interface DrainLoopParts {
   /** Bytes of the journal after which a commit is made. */
   readonly commitBytes: number;
   /** Gives space back. */
-  readonly keeper: Pick<SpaceKeeper, "handedOver" | "replaced" | "quiet">;
+  readonly keeper: Pick<SpaceKeeper, "handedOver" | "replaced" | "quiet" | "takeMoves">;
   /** Counts failures of the store. */
   readonly counters: VolumeCounters;
   /** Time. */
@@ -64,6 +64,22 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
         backoff.succeeded();
       } catch (error) {
         board.keepSize();
+        if (!mayPass(error)) return failed(board, error);
+        await again(parts, error, backoff);
+      }
+      continue;
+    }
+    const isFree = !board.isHandingOver && (orders & ORDER_STOP) === 0;
+    const moves = isFree ? keeper.takeMoves() : undefined;
+    if (moves !== undefined) {
+      try {
+        const made = await drainer.move(moves);
+        // Perhaps it is the commit before, which had been decided.
+        done = made.end?.position ?? done;
+        keeper.handedOver(made.extents);
+        board.handOver(commitOf(made));
+      } catch (error) {
+        // The next collection finds that data again.
         if (!mayPass(error)) return failed(board, error);
         await again(parts, error, backoff);
       }
@@ -103,13 +119,14 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
         done = position;
         continue;
       }
-      done = made.end.position;
+      // Moved data, if that had been decided.
+      done = made.end?.position ?? done;
       sinceMs = done < position ? sinceMs : undefined;
       board.carriedOut(ORDER_HURRY);
       // Once the device is gone, nobody takes anything over.
       if ((board.orders & ORDER_STOP) === 0) {
-        keeper.handedOver();
-        board.handOver(made.extents, made.end);
+        keeper.handedOver(made.extents);
+        board.handOver(commitOf(made));
       }
     } catch (error) {
       if (!mayPass(error)) return failed(board, error);

@@ -31,6 +31,7 @@ class Rig implements AsyncDisposable {
   /** What was told of space that may be given back. */
   readonly told: string[] = [];
   readonly keeper = {
+    takeMoves: () => undefined,
     handedOver: () => void this.told.push("handed over"),
     replaced: () => void this.told.push("replaced"),
     quiet: (commits: number) => void this.told.push(`quiet ${commits}`),

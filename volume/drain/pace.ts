@@ -13,7 +13,9 @@ import type { Commit, Drain } from "../engine.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import type { JournalEnd } from "../journal/end.ts";
-import type { Drainer, MadeCommit } from "./drainer.ts";
+import type { SortedRuns } from "../map/block_map.ts";
+import type { Moves } from "../space/moves.ts";
+import { commitOf, type Drainer, type MadeCommit } from "./drainer.ts";
 import { COMMIT_BYTES, COMMIT_MS } from "./policy.ts";
 
 /** The parts of a {@linkcode DrainPace}. */
@@ -27,7 +29,9 @@ export interface DrainPaceParts {
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
   /** A commit counts, and is about to be handed over to the engine. */
-  readonly onCommit: () => void;
+  readonly onCommit: (extents: SortedRuns) => void;
+  /** Takes data that is to be moved between two commits; undefined if there is none. */
+  readonly takeMoves: () => Moves | undefined;
   /** All reads of the engine are newer than so many commits. */
   readonly onQuiet: (commits: number) => void;
   /** The drain has stopped for good. */
@@ -57,7 +61,7 @@ export class DrainPace implements Drain {
   #sequence = 0;
   #written = 0;
   #drainedWritten = 0;
-  #drainer: Pick<Drainer, "commit"> | undefined = undefined;
+  #drainer: Pick<Drainer, "commit" | "move"> | undefined = undefined;
   /** When the oldest batch came that the store does not have; undefined if it has all. */
   #since: number | undefined = undefined;
   /** Everything up to this sequence is to be drained at once. */
@@ -88,7 +92,7 @@ export class DrainPace implements Drain {
    * @param from What the store has.
    * @param end What the journal has.
    */
-  start(drainer: Pick<Drainer, "commit">, from: JournalEnd, end: JournalEnd): void {
+  start(drainer: Pick<Drainer, "commit" | "move">, from: JournalEnd, end: JournalEnd): void {
     this.#drainer = drainer;
     this.drainedSequence = this.#sequence = from.sequence;
     this.#drainedWritten = from.written;
@@ -132,8 +136,7 @@ export class DrainPace implements Drain {
 
   commit(): Commit | undefined {
     if (this.#made === undefined) return undefined;
-    const { extents, end: { position, written } } = this.#made;
-    return { extents, position, written };
+    return commitOf(this.#made);
   }
 
   taken(): void {
@@ -180,9 +183,14 @@ export class DrainPace implements Drain {
   #look(): void {
     const isBusy = this.#isCommitting || this.#made !== undefined;
     const isOver = this.#isClosed || this.#stopped !== undefined;
-    if (this.#drainer === undefined || isBusy || isOver || this.#sequence <= this.drainedSequence) {
+    if (this.#drainer === undefined || isBusy || isOver) return;
+    const moves = this.#parts.seam.clock() >= this.#retryAt ? this.#parts.takeMoves() : undefined;
+    if (moves !== undefined) {
+      this.#isCommitting = true;
+      this.#underWay = this.#commit(moves);
       return;
     }
+    if (this.#sequence <= this.drainedSequence) return;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     const now = this.#parts.seam.clock();
@@ -200,26 +208,35 @@ export class DrainPace implements Drain {
     }
   }
 
-  async #commit(): Promise<void> {
+  /** Data waits to be moved. */
+  moves(): void {
+    this.#look();
+  }
+
+  async #commit(moves?: Moves): Promise<void> {
     // Never within a call of the engine, nor before what it does is complete.
     await undefined;
     try {
       const now = this.#parts.seam.clock();
       this.looks++;
-      const made = await this.#drainer!.commit(this.#position, this.#parts.seam.now());
+      const made = moves === undefined
+        ? await this.#drainer!.commit(this.#position, this.#parts.seam.now())
+        : await this.#drainer!.move(moves);
       assert(made !== undefined, "what was published can be committed");
       this.#backoff.succeeded();
       this.#retryAt = 0;
       if (this.#failure !== "") this.#parts.report("the store takes data again");
       this.#failure = "";
-      this.#isHurried = false;
-      this.#parts.onCommit();
+      this.#parts.onCommit(made.extents);
       this.#made = made;
-      this.commits++;
-      this.drainedSequence = made.end.sequence;
-      this.#drainedWritten = made.end.written;
-      this.#since = this.drainedSequence < this.#sequence ? now : undefined;
-      this.#tellWaiters();
+      if (made.end !== undefined) {
+        this.#isHurried = false;
+        this.commits++;
+        this.drainedSequence = made.end.sequence;
+        this.#drainedWritten = made.end.written;
+        this.#since = this.drainedSequence < this.#sequence ? now : undefined;
+        this.#tellWaiters();
+      }
     } catch (error) {
       this.#failed(error);
     }

@@ -19,7 +19,7 @@ export interface PlannedChunk {
 
 /** Divides a collection into chunks of at most so many bytes. */
 export function planChunks(
-  collection: Collection,
+  collection: Pick<Collection, "runs">,
   blockSize: number,
   chunkSize: number,
 ): PlannedChunk[] {
@@ -66,7 +66,7 @@ export function planChunks(
 export function makeChunk(
   planned: PlannedChunk,
   origin: ChunkOrigin,
-  collection: Collection,
+  collection: Pick<Collection, "copy">,
 ): ChunkWriter {
   const writer = new ChunkWriter(origin, planned.frames);
   let at = 0;

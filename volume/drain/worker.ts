@@ -81,6 +81,7 @@ async function drain(from: JournalEnd): Promise<void> {
   const keeper = new SpaceKeeper({
     ...{ committed, counters, seam: MACHINE },
     report: (words) => board.report(words),
+    onMoves: () => board.wake(),
   });
   const error = await drainLoop({
     ...{ board, keeper },

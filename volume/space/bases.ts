@@ -6,11 +6,14 @@
  */
 
 import type { ManifestName } from "../committed.ts";
+import type { SortedRuns } from "../map/block_map.ts";
 
 interface State {
   readonly name: ManifestName;
   /** It is reached once the engine is quiet after so many commits. */
   readonly commits: number;
+  /** The entries that it has changed; undefined if none. */
+  readonly extents: SortedRuns | undefined;
 }
 
 /** The states since the last one that is reached. */
@@ -20,17 +23,17 @@ export class Bases {
 
   /** @param first The state that the engine began with. */
   constructor(first: ManifestName) {
-    this.#states = [{ name: first, commits: 0 }];
+    this.#states = [{ name: first, commits: 0, extents: undefined }];
   }
 
   /** A commit is about to be handed over to the engine, after which the store has a state. */
-  handedOver(name: ManifestName): void {
-    this.#states.push({ name, commits: ++this.#handedOver });
+  handedOver(name: ManifestName, extents: SortedRuns): void {
+    this.#states.push({ name, commits: ++this.#handedOver, extents });
   }
 
   /** The store has another state, in which all data is where it was. */
   replaced(name: ManifestName): void {
-    this.#states.push({ name, commits: this.#handedOver });
+    this.#states.push({ name, commits: this.#handedOver, extents: undefined });
   }
 
   /** All reads of the engine are newer than so many commits. */
@@ -41,5 +44,10 @@ export class Bases {
   /** The newest state that is reached. */
   get newest(): ManifestName {
     return this.#states[0].name;
+  }
+
+  /** The entries that have changed since {@linkcode newest}. */
+  get since(): SortedRuns[] {
+    return this.#states.slice(1).flatMap(({ extents }) => extents ?? []);
   }
 }

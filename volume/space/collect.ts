@@ -23,6 +23,7 @@ import { catalogOf, changeCatalog } from "../catalog.ts";
 import { type ManifestName, readHead, readManifest } from "../committed.ts";
 import type { Catalog } from "../format/catalog.ts";
 import type { Manifest } from "../format/manifest.ts";
+import type { BlockMap } from "../map/block_map.ts";
 import { numberOf, type ObjectNames } from "../names.ts";
 import type { Seam } from "../seam.ts";
 import { READER_MS } from "../snapshots.ts";
@@ -38,6 +39,28 @@ export interface Freed {
   readonly chunks: number;
   /** Bytes of data that some state still needs. */
   readonly neededBytes: number;
+}
+
+/** A chunk that has data which only the volume's present needs. */
+export interface HeldChunk {
+  /** Its number. */
+  readonly chunk: number;
+  /** Bytes of the object. */
+  readonly bytes: number;
+  /** Bytes of data that are needed. */
+  readonly neededBytes: number;
+}
+
+/** A collection's outcome, and what it has found on its way. */
+export interface Collected extends Freed {
+  /** The base. */
+  readonly manifest: Manifest;
+  /** Its map of chunks. */
+  readonly map: BlockMap;
+  /** Bytes of the chunks that are left. */
+  readonly storedBytes: number;
+  /** The chunks that are left and that neither a snapshot nor a clone nor a reader needs. */
+  readonly held: readonly HeldChunk[];
 }
 
 /** The parts of a collection. */
@@ -62,7 +85,7 @@ export interface CollectParts {
  *   nothing was deleted.
  * @throws {StoreError}
  */
-export async function collectGarbage(parts: CollectParts): Promise<Freed | undefined> {
+export async function collectGarbage(parts: CollectParts): Promise<Collected | undefined> {
   const { store, names, base: { volume, manifest: number }, seam, isOver = () => false } = parts;
   const catalog = await changeCatalog({ store, names, volume, seam }, (before) => {
     const entries = before.entries.filter(({ kind, time }) =>
@@ -84,9 +107,14 @@ export async function collectGarbage(parts: CollectParts): Promise<Freed | undef
     return await collectGarbage(parts);
   }
   if (needed === undefined) return undefined;
-  let freed: Freed = { objects: 0, bytes: 0, chunks: 0, neededBytes: needed.bytes };
+  let freed: Collected = {
+    ...{ objects: 0, bytes: 0, chunks: 0, neededBytes: needed.bytes },
+    ...{ manifest: needed.manifest, map: needed.map, storedBytes: 0, held: [] },
+  };
   for (const { prefix, isNeeded } of needed.kinds) {
-    for (const { name, bytes } of await unneeded(store, prefix, isNeeded)) {
+    const { left, unneeded } = await listed(store, prefix, isNeeded);
+    if (prefix === names.chunks) freed = { ...freed, ...needed.held(left) };
+    for (const { name, bytes } of unneeded) {
       if (isOver() || (await readHead(store, names))?.head.volume !== volume) return freed;
       await store.delete(name);
       freed = {
@@ -114,6 +142,12 @@ interface Needed {
   }[];
   /** Bytes of data. */
   readonly bytes: number;
+  /** The base. */
+  readonly manifest: Manifest;
+  /** Its map of chunks. */
+  readonly map: BlockMap;
+  /** Looks at the chunks that are left. */
+  readonly held: (left: readonly Listed[]) => Pick<Collected, "storedBytes" | "held">;
 }
 
 /** Reads everything that says what is needed. */
@@ -134,12 +168,27 @@ async function neededBy(
   const { blockSize, chunkSize, nextChunk, nextRun } = manifests[0];
   assert(manifests[0].number === base.manifest, "the base is the first");
   const reach = new Reach(chunkSize / blockSize);
+  const others = new Reach(chunkSize / blockSize);
   const runs = new Set<number>();
+  const named = new Set(catalog.entries.map((entry) => entry.manifest));
+  let map: BlockMap | undefined = undefined;
   for (const manifest of manifests) {
     for (const run of manifest.runs) runs.add(run.number);
-    reach.add((await loadMaps({ store, names, manifest })).chunks);
+    const { chunks } = await loadMaps({ store, names, manifest });
+    reach.add(chunks);
+    if (named.has(manifest.number)) others.add(chunks);
+    map ??= chunks;
   }
+  const held = (left: readonly Listed[]) => ({
+    storedBytes: left.reduce((sum, { bytes }) => sum + bytes, 0),
+    held: left.filter(({ number }) => reach.has(number) && !others.has(number)).map(
+      ({ number, bytes }) => {
+        return { chunk: number, bytes, neededBytes: reach.blocksOf(number) * blockSize };
+      },
+    ),
+  });
   return {
+    ...{ manifest: manifests[0], map: map!, held },
     kinds: [
       { prefix: names.chunks, isNeeded: (number) => number >= nextChunk || reach.has(number) },
       { prefix: names.runs, isNeeded: (number) => number >= nextRun || runs.has(number) },
@@ -152,15 +201,22 @@ async function neededBy(
   };
 }
 
-async function unneeded(
+interface Listed {
+  readonly name: string;
+  readonly number: number;
+  readonly bytes: number;
+}
+
+async function listed(
   store: Store,
   prefix: string,
   isNeeded: (number: number) => boolean,
-): Promise<{ name: string; bytes: number }[]> {
-  const found = [];
-  for await (const { name, size } of store.list(prefix)) {
+): Promise<{ left: Listed[]; unneeded: Listed[] }> {
+  const found: { left: Listed[]; unneeded: Listed[] } = { left: [], unneeded: [] };
+  for await (const { name, size: bytes } of store.list(prefix)) {
     const number = numberOf(name, prefix);
-    if (number !== undefined && !isNeeded(number)) found.push({ name, bytes: size });
+    if (number === undefined) continue;
+    (isNeeded(number) ? found.left : found.unneeded).push({ name, number, bytes });
   }
   return found;
 }

@@ -1,6 +1,8 @@
 /**
  * Gives the space of an attached volume back without being asked: collects garbage beside the drain,
  * in the same thread, when there is something to collect, and not more often than is worth its work.
+ * If the chunks that are left have much more than is needed, it reads the data of sparse ones, and the
+ * drain writes that anew between two commits.
  *
  * A collection reads the whole block map. So the next one begins only after a pause of many times as
  * long; after a shorter one if much has been written since, compared with what is needed.
@@ -13,7 +15,10 @@ import type { Committed, ManifestName } from "../committed.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import { Bases } from "./bases.ts";
+import type { SortedRuns } from "../map/block_map.ts";
 import { collectGarbage, type Freed } from "./collect.ts";
+import { Moves, PendingMoves } from "./moves.ts";
+import { BESIDE_DRAIN, sparseChunks, type SparsePolicy } from "./sparse.ts";
 
 /** The shortest pause between two collections, in milliseconds. */
 const PAUSE_MS = 10_000;
@@ -36,6 +41,10 @@ export interface SpaceKeeperParts {
   readonly seam: Seam;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
+  /** Data waits to be moved. */
+  readonly onMoves: () => void;
+  /** When data is moved, for tests. @default {BESIDE_DRAIN} */
+  readonly policy?: SparsePolicy;
   /** Waits, for tests. @default A timer */
   readonly timer?: (ms: number, call: () => void) => () => void;
   /** Collects, for tests. @default {collectGarbage} */
@@ -47,6 +56,9 @@ export class SpaceKeeper {
   readonly #parts: SpaceKeeperParts;
   readonly #timer: (ms: number, call: () => void) => () => void;
   readonly #bases: Bases;
+  readonly #pending = new PendingMoves();
+  /** Data was moved since the last collection. */
+  #hasMoved = false;
   readonly #backoff = new Backoff(Math.random, 1000, 60_000);
   /** The number of the manifest that was the last base. */
   #collected: number;
@@ -71,9 +83,17 @@ export class SpaceKeeper {
     this.#endedMs = parts.seam.clock();
   }
 
-  /** A commit is about to be handed over to the engine. */
-  handedOver(): void {
-    this.#bases.handedOver(this.#parts.committed.head);
+  /** A commit is about to be handed over to the engine. @param extents The entries it has changed. */
+  handedOver(extents: SortedRuns): void {
+    this.#bases.handedOver(this.#parts.committed.head, extents);
+    this.#pending.changed(extents);
+  }
+
+  /** Takes the data that is to be moved now, between two commits; undefined if there is none. */
+  takeMoves(): Moves | undefined {
+    const moves = this.#pending.take();
+    if (moves !== undefined) this.#hasMoved = true;
+    return moves;
   }
 
   /** The volume has another manifest, by which no data has moved. */
@@ -119,7 +139,7 @@ export class SpaceKeeper {
   get #dueMs(): number {
     if (this.#backoff.failures > 0) return this.#endedMs + this.#tookMs;
     const written = this.#parts.counters.get(AT.chunkWrittenBytes) - this.#writtenBytes;
-    const isMuch = written >= Math.max(MUCH_BYTES, this.#neededBytes * MUCH_PART);
+    const isMuch = this.#hasMoved || written >= Math.max(MUCH_BYTES, this.#neededBytes * MUCH_PART);
     const pauseMs = isMuch
       ? Math.max(HURRIED_MS, HURRIED_FACTOR * this.#tookMs)
       : Math.max(PAUSE_MS, PAUSE_FACTOR * this.#tookMs);
@@ -127,13 +147,29 @@ export class SpaceKeeper {
   }
 
   async #collect(base: ManifestName): Promise<void> {
-    const { committed: { store, names }, seam, counters, report, collect = collectGarbage } =
-      this.#parts;
+    const {
+      committed: { store, names },
+      seam,
+      counters,
+      report,
+      collect = collectGarbage,
+      policy = BESIDE_DRAIN,
+    } = this.#parts;
     const began = seam.clock();
     const writtenBytes = counters.get(AT.chunkWrittenBytes);
     try {
       const isOver = () => this.#isClosed;
-      this.#done(await collect({ store, names, base, seam, isOver }));
+      this.#hasMoved = false;
+      this.#pending.begin(this.#bases.since);
+      const collected = await collect({ store, names, base, seam, isOver });
+      this.#done(collected);
+      const chunks = collected === undefined ? new Set<number>() : sparseChunks(collected, policy);
+      this.#pending.ready(
+        chunks.size === 0 || this.#isClosed
+          ? undefined
+          : await Moves.read({ store, names, ...collected!, chunks }),
+      );
+      if (chunks.size > 0) this.#parts.onMoves();
       this.#collected = base.manifest;
       this.#writtenBytes = writtenBytes;
       this.#endedMs = seam.clock();
@@ -141,6 +177,7 @@ export class SpaceKeeper {
       this.#backoff.succeeded();
       this.#failure = "";
     } catch (error) {
+      this.#pending.ready(undefined);
       const words = error instanceof Error ? error.message : `${error}`;
       if (words !== this.#failure) report(`space is not given back: ${words}`);
       this.#failure = words;

@@ -1,0 +1,143 @@
+/**
+ * Data of sparse chunks that is to be written anew, so that those chunks can go. It is read beside the
+ * drain, as it was at a base. Every commit since takes out the blocks that it has changed: so what is
+ * left is, block by block, still where it was read.
+ *
+ * @module
+ */
+
+import type { Store } from "../../store/store.ts";
+import { assert } from "../../uapi/error.ts";
+import { damaged, decoded } from "../committed.ts";
+import type { CollectedRun } from "../drain/collect.ts";
+import { decodeChunkTable, tableBytesOf } from "../format/chunk.ts";
+import type { Manifest } from "../format/manifest.ts";
+import { chunkOf, nthOf } from "../format/place.ts";
+import { sumOf } from "../format/sum.ts";
+import { BlockMap, type SortedRuns } from "../map/block_map.ts";
+import type { ObjectNames } from "../names.ts";
+
+/** The parts of {@linkcode Moves}. */
+export interface MovesParts {
+  /** The store. */
+  readonly store: Store;
+  /** The names of the volume's objects. */
+  readonly names: ObjectNames;
+  /** The base. */
+  readonly manifest: Manifest;
+  /** The base's map of chunks. */
+  readonly map: BlockMap;
+  /** The chunks whose data is to be moved. */
+  readonly chunks: ReadonlySet<number>;
+}
+
+/** Data that is to be moved. */
+export class Moves {
+  readonly #fresh: BlockMap;
+  readonly #blockSize: number;
+  readonly #data: Uint8Array<ArrayBuffer>[] = [];
+
+  private constructor(blocks: number, blockSize: number) {
+    this.#fresh = new BlockMap({ blocks, step: 1 });
+    this.#blockSize = blockSize;
+  }
+
+  /** Reads data. @throws {UblkError} `VOLUME_DAMAGED` */
+  static async read({ store, names, manifest, map, chunks }: MovesParts): Promise<Moves> {
+    const { blockSize, volume } = manifest;
+    const moves = new Moves(map.blocks, blockSize);
+    const extents = new Map<number, { block: number; count: number; nth: number }[]>();
+    for (const cursor = map.cursor(); cursor.next();) {
+      const { block, count, place } = cursor;
+      const chunk = chunkOf(place);
+      if (!chunks.has(chunk)) continue;
+      const found = extents.get(chunk) ?? [];
+      extents.set(chunk, found);
+      found.push({ block, count, nth: nthOf(place) });
+    }
+    for (const [chunk, found] of extents) {
+      const object = names.chunk(chunk);
+      const bytes = (await store.get(object))?.bytes;
+      // Somebody else has collected by a newer base, which does not need it.
+      if (bytes === undefined) continue;
+      const { dataAt, sums } = decoded(
+        store,
+        object,
+        () => decodeChunkTable(bytes.subarray(0, tableBytesOf(bytes)), volume, chunk),
+      );
+      for (const { block, count, nth } of found) {
+        moves.#fresh.set(block, count, moves.#data.length);
+        for (let one = nth; one < nth + count; one++) {
+          const at = dataAt + one * blockSize;
+          const data = bytes.subarray(at, at + blockSize);
+          if (data.length !== blockSize || sumOf(data) !== sums[one]) {
+            throw damaged(store, object, `: block ${one} has a wrong checksum`);
+          }
+          moves.#data.push(data);
+        }
+      }
+    }
+    return moves;
+  }
+
+  /** Blocks that are left to move. */
+  get blocks(): number {
+    return this.#fresh.mappedBlocks;
+  }
+
+  /** A commit has changed blocks: their data is elsewhere now. */
+  changed({ blocks, counts, length }: SortedRuns): void {
+    for (let nth = 0; nth < length; nth++) {
+      // The disk may have grown since.
+      const count = Math.min(counts[nth], this.#fresh.blocks - blocks[nth]);
+      if (count > 0) this.#fresh.remove(blocks[nth], count);
+    }
+  }
+
+  /** The blocks, in their order. */
+  *runs(): Generator<CollectedRun> {
+    for (const cursor = this.#fresh.cursor(); cursor.next();) {
+      yield { block: cursor.block, count: cursor.count, nth: cursor.place };
+    }
+  }
+
+  /** Copies blocks. */
+  copy(nth: number, count: number, target: Uint8Array<ArrayBuffer>): void {
+    assert(nth + count <= this.#data.length, "there are such blocks");
+    for (let one = 0; one < count; one++) {
+      target.set(this.#data[nth + one], one * this.#blockSize);
+    }
+  }
+}
+
+/** Moves on their way from being read to being committed: follows the commits meanwhile. */
+export class PendingMoves {
+  #since: SortedRuns[] | undefined = undefined;
+  #moves: Moves | undefined = undefined;
+
+  /** Reading begins. @param since What commits have changed since the base. */
+  begin(since: readonly SortedRuns[]): void {
+    this.#since = [...since];
+    this.#moves = undefined;
+  }
+
+  /** A commit has changed blocks. */
+  changed(extents: SortedRuns): void {
+    this.#since?.push(extents);
+    this.#moves?.changed(extents);
+  }
+
+  /** The data has been read; undefined if there is none. */
+  ready(moves: Moves | undefined): void {
+    for (const extents of this.#since ?? []) moves?.changed(extents);
+    this.#since = undefined;
+    this.#moves = moves;
+  }
+
+  /** Takes the moves, to commit them now; undefined if there are none. */
+  take(): Moves | undefined {
+    const moves = this.#moves;
+    this.#moves = undefined;
+    return moves === undefined || moves.blocks === 0 ? undefined : moves;
+  }
+}
