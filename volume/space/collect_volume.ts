@@ -17,6 +17,8 @@ import {
   readHead,
 } from "../committed.ts";
 import type { Head } from "../format/head.ts";
+import { AT, VolumeCounters } from "../counters.ts";
+import { ChunkAdder } from "../drain/add.ts";
 import { decodeManifest } from "../format/manifest.ts";
 import { NO_UUID } from "../format/record.ts";
 import { ObjectNames } from "../names.ts";
@@ -24,6 +26,8 @@ import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
 import { waitForStore } from "../wait_for_store.ts";
 import { collectGarbage, type Freed } from "./collect.ts";
+import { Moves } from "./moves.ts";
+import { ON_REQUEST, sparseChunks } from "./sparse.ts";
 
 /** Time between two looks at the catalog, in milliseconds. */
 const LOOK_MS = 200;
@@ -53,8 +57,9 @@ export interface CollectVolumeOptions {
 }
 
 /**
- * Deletes everything that a volume, its snapshots and its readers do not need. Whoever has it attached
- * does that by himself now and then. Then only he knows what he has stopped reading: this waits until
+ * Deletes everything that a volume, its snapshots and its readers do not need. Data of chunks that are
+ * mostly garbage is moved first, if nobody has the volume attached. Whoever has it attached does all
+ * that by himself now and then. Then only he knows what he has stopped reading: this waits until
  * he has got to what the store has now, and does what is left.
  *
  * @returns What this call has freed, and whoever has it attached while it waited.
@@ -91,14 +96,39 @@ async function collectDetached(
     },
   );
   try {
-    const freed = await collectGarbage({ store, names, seam, base: committed.head });
-    if (freed !== undefined) return freed;
-    // A rollback was interrupted: only a newer manifest says what is needed.
-    await committed.commit({});
-    return (await collectGarbage({ store, names, seam, base: committed.head }))!;
+    const parts = { store, names, seam };
+    let collected = await collectGarbage({ ...parts, base: committed.head });
+    if (collected === undefined) {
+      // A rollback was interrupted: only a newer manifest says what is needed.
+      await committed.commit({});
+      collected = (await collectGarbage({ ...parts, base: committed.head }))!;
+    }
+    let freed: Freed = collected;
+    for (;;) {
+      const chunks = sparseChunks(collected, ON_REQUEST);
+      if (chunks.size === 0) return freed;
+      const moved = await moveData(committed, await Moves.read({ ...parts, ...collected, chunks }));
+      collected = (await collectGarbage({ ...parts, base: committed.head }))!;
+      freed = {
+        objects: freed.objects + collected.objects,
+        bytes: freed.bytes + collected.bytes - moved,
+        chunks: freed.chunks + collected.chunks,
+        neededBytes: collected.neededBytes,
+      };
+    }
   } finally {
     await committed.release();
   }
+}
+
+/** Writes data anew. @returns Bytes of the objects that it took. */
+async function moveData(committed: Committed, moves: Moves): Promise<number> {
+  const counters = new VolumeCounters();
+  const { sequence } = committed.manifest;
+  const adder = new ChunkAdder(committed, counters);
+  const { extents: _, ...added } = await adder.add(moves, sequence + 1, sequence);
+  await committed.commit(added);
+  return counters.get(AT.chunkWrittenBytes) + counters.get(AT.mapWrittenBytes);
 }
 
 async function collectAttached(
