@@ -28,6 +28,9 @@ import { hasEnded, NAME, type World } from "./world.ts";
 const NAMES = new ObjectNames(NAME);
 /** Most snapshots at a time. */
 const MOST = 4;
+/** One of each may be under way, beside each other. */
+const NAMING = 0;
+const COLLECTING = 1;
 
 /** The parts of a {@linkcode SimSpace}. */
 export interface SimSpaceParts {
@@ -53,7 +56,7 @@ export class SimSpace {
   readonly pending = new PendingMoves();
   readonly #world: World;
   readonly #parts: SimSpaceParts;
-  #isBusy = false;
+  readonly #isBusy = [false, false];
 
   /** Takes over the parts. */
   constructor(world: World, parts: SimSpaceParts) {
@@ -66,19 +69,19 @@ export class SimSpace {
     const { dice } = this.#world;
     switch (dice.draw(4)) {
       case 0:
-        return this.#begin("a snapshot", () => this.#snapshot());
+        return this.#begin(NAMING, "a snapshot", () => this.#snapshot());
       case 1:
-        return this.#begin("a snapshot's end", () => this.#remove());
+        return this.#begin(NAMING, "a snapshot's end", () => this.#remove());
       default:
-        return this.#begin("a collection", () => this.#collect());
+        return this.#begin(COLLECTING, "a collection", () => this.#collect());
     }
   }
 
-  #begin(what: string, work: () => Promise<void>): void {
-    if (this.#isBusy) return;
-    this.#isBusy = true;
-    work().then(() => this.#isBusy = false, (error) => {
-      this.#isBusy = false;
+  #begin(kind: number, what: string, work: () => Promise<void>): void {
+    if (this.#isBusy[kind]) return;
+    this.#isBusy[kind] = true;
+    work().then(() => this.#isBusy[kind] = false, (error) => {
+      this.#isBusy[kind] = false;
       // Its server may have been fenced, and the volume be another's.
       if (!this.#parts.mayFail(error)) this.failure ??= error;
       else this.#world.note(`${what} failed: ${error.message}`);

@@ -2,12 +2,13 @@ import { assert, assertEquals } from "@std/assert";
 import { MemoryStore } from "../../store/memory.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { inFolder } from "../../tests/volumes/folders.ts";
+import type { Manifest } from "../format/manifest.ts";
 import { checkVolume } from "../check.ts";
 import { volumeInfo } from "../list.ts";
 import { Volume } from "../volume.ts";
 import { Bases } from "./bases.ts";
 import { collectVolume } from "./collect_volume.ts";
-import { BESIDE_DRAIN, sparseChunks } from "./sparse.ts";
+import { BESIDE_DRAIN, ON_REQUEST, sparseChunks } from "./sparse.ts";
 
 const BLOCK = 4096;
 
@@ -61,16 +62,29 @@ Deno.test("Bases + a state is one once the engine is quiet after its commit", ()
 });
 
 Deno.test("sparseChunks + the emptiest first, and only while much is dead", () => {
-  const held = [[1, 60], [2, 10], [3, 40], [4, 95]].map(([chunk, neededBytes]) => ({
-    ...{ chunk, neededBytes, bytes: 100 },
+  const MIB = 1 << 20;
+  const manifest = { blockSize: BLOCK, chunkSize: 4 * MIB } as Manifest;
+  const held = [[1, 2.4], [2, 0.4], [3, 1.6], [4, 3.8]].map(([chunk, mib]) => ({
+    ...{ chunk, neededBytes: Math.floor(mib * 256) * BLOCK, bytes: 4 * MIB },
   }));
-  const needed = (
-    storedBytes: number,
-    neededBytes = 205,
-  ) => [...sparseChunks({ held, storedBytes, neededBytes }, BESIDE_DRAIN)];
-  assertEquals(needed(307), []);
-  assertEquals(needed(308), [2]);
-  assertEquals(needed(400), [2, 3]);
+  const needed = (storedMib: number) => {
+    const sizes = { storedBytes: storedMib * MIB, neededBytes: 8.2 * MIB };
+    return [...sparseChunks({ held, manifest, ...sizes }, BESIDE_DRAIN)];
+  };
+  assertEquals(needed(12.2), []);
+  assertEquals(needed(12.4), [2]);
+  assertEquals(needed(16), [2, 3]);
   // Those that are more than half full stay.
-  assertEquals(needed(4000), [2, 3]);
+  assertEquals(needed(160), [2, 3]);
+});
+
+Deno.test("sparseChunks + chunks that would become no smaller + they stay", () => {
+  const manifest = { blockSize: BLOCK, chunkSize: 64 << 10 } as Manifest;
+  const one = (chunk: number) => ({ chunk, neededBytes: BLOCK, bytes: 2 * BLOCK });
+  const chosen = (held: ReturnType<typeof one>[]) =>
+    sparseChunks({
+      ...{ held, manifest, storedBytes: held.length * 2 * BLOCK },
+      neededBytes: held.length * BLOCK,
+    }, ON_REQUEST).size;
+  assertEquals([chosen([one(1)]), chosen([one(1), one(2), one(3)])], [0, 3]);
 });

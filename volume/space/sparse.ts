@@ -9,6 +9,8 @@
  * @module
  */
 
+import { dataOffset } from "../format/chunk.ts";
+import type { Manifest } from "../format/manifest.ts";
 import type { Collected, HeldChunk } from "./collect.ts";
 
 /** How sparse chunks may be, and how much is moved. */
@@ -33,22 +35,41 @@ export const ON_REQUEST: SparsePolicy = {
   ...{ beginsAt: 1.1, endsAt: 1.05, part: 0.9, mostBytes: 64 << 20 },
 };
 
+/** Moving must make the store smaller by this part of what is moved: otherwise it would never end. */
+const LEAST_GAIN = 1 / 8;
+
 /** The chunks whose data is to be moved. */
 export function sparseChunks(
-  { held, storedBytes, neededBytes }: Pick<Collected, "held" | "storedBytes" | "neededBytes">,
+  { held, storedBytes, neededBytes, manifest }: Pick<
+    Collected,
+    "held" | "storedBytes" | "neededBytes" | "manifest"
+  >,
   { beginsAt, endsAt, part, mostBytes }: SparsePolicy,
 ): Set<number> {
   const chunks = new Set<number>();
   if (storedBytes <= beginsAt * neededBytes) return chunks;
   const partOf = ({ neededBytes, bytes }: HeldChunk) => neededBytes / bytes;
-  let surplus = storedBytes - endsAt * neededBytes;
-  let left = mostBytes;
+  const surplus = storedBytes - endsAt * neededBytes;
+  let [moved, before] = [0, 0];
   const sorted = held.filter((one) => partOf(one) < part).sort((a, b) => partOf(a) - partOf(b));
   for (const { chunk, bytes, neededBytes } of sorted) {
-    if (surplus <= 0 || left <= 0) break;
+    if (before - moved >= surplus || moved >= mostBytes) break;
     chunks.add(chunk);
-    surplus -= bytes - neededBytes;
-    left -= neededBytes;
+    before += bytes;
+    moved += neededBytes;
   }
-  return chunks;
+  return before - bytesFor(moved, manifest) > LEAST_GAIN * moved ? chunks : new Set();
+}
+
+/** Most bytes of the chunks that data takes. */
+function bytesFor(
+  bytes: number,
+  { blockSize, chunkSize }: Pick<Manifest, "blockSize" | "chunkSize">,
+): number {
+  const sizeOf = (blocks: number) => dataOffset(blocks, blocks) + blocks * blockSize;
+  let most = Math.floor(chunkSize / blockSize);
+  while (most > 1 && sizeOf(most) > chunkSize) most--;
+  const blocks = bytes / blockSize;
+  const rest = blocks % most;
+  return Math.floor(blocks / most) * sizeOf(most) + (rest === 0 ? 0 : sizeOf(rest));
 }
