@@ -67,11 +67,14 @@ export class SimSpace {
   /** Begins something, as the dice decide. */
   act(): void {
     const { dice } = this.#world;
-    switch (dice.draw(4)) {
+    switch (dice.draw(6)) {
       case 0:
         return this.#begin(NAMING, "a snapshot", () => this.#snapshot());
       case 1:
         return this.#begin(NAMING, "a snapshot's end", () => this.#remove());
+      case 2:
+      case 3:
+        return this.#begin(NAMING, "a look", () => lookAtHead(this.#world));
       default:
         return this.#begin(COLLECTING, "a collection", () => this.#collect());
     }
@@ -140,6 +143,22 @@ export class SimSpace {
     await removeSnapshot(this.#parts.store, NAME, name, { seam, patienceMs: 0 });
     snapshots.delete(name);
   }
+}
+
+/** What the store has been seen to have never goes back, whatever answers are late or lost. */
+async function lookAtHead(world: World): Promise<void> {
+  const { sequence, number } = await alone(
+    world,
+    async (store) => (await stateOfReference(store, { volume: NAME })).manifest,
+  );
+  const { seen } = world;
+  if (sequence < seen.sequence || number < seen.number) {
+    throw new BrokenPromise(
+      `the store has manifest ${number} with batch ${sequence}, and had manifest ${seen.number} ` +
+        `with batch ${seen.sequence}`,
+    );
+  }
+  world.seen = { sequence, number };
 }
 
 /** Collects the garbage of a volume that nobody has attached; that may end at any operation. */

@@ -116,6 +116,8 @@ export class World {
   epoch = 0;
   /** Calls of all servers to the store that wait to go on. */
   paused: (() => void)[] = [];
+  /** The newest state that the store was seen to have. */
+  seen = { sequence: 0, number: 0 };
   /** The contents of the volume's snapshots; undefined for one that may be there or not. */
   readonly snapshots = new Map<string, readonly number[] | undefined>();
   /** The events so far, for a failure's report. */
