@@ -29,7 +29,7 @@ class Rig {
     } as unknown as Committed;
     this.keeper = new SpaceKeeper({
       ...{ committed, counters: this.counters },
-      seam: { now: () => 0, clock: () => this.nowMs, uuid: () => "" },
+      seam: { now: () => 0, clock: () => this.nowMs, elapsed: () => this.nowMs, uuid: () => "" },
       report: (line) => this.lines.push(line),
       onMoves: () => {},
       timer: (ms, call) => {
