@@ -39,6 +39,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   "device/users_test.ts": "changes the environment",
   "device/child_test.ts": "waits for a moment in the ends of children",
   "disk/load_test.ts": "counts descriptors",
+  "nbd/hostile_test.ts": "opens hundreds of descriptors",
   "queue/buffers_test.ts": "looks what is mapped where",
   "queue/bytes_handler_test.ts": "looks what is mapped where",
   "queue/metadata_test.ts": "looks what is mapped where",

@@ -5,7 +5,7 @@ import { ALONE, isAlone, testFiles, testGroups } from "./checks.ts";
 const SHARED =
   /\/proc\/self\/(fd"|maps|statm|smaps|task)|memoryUsage\(\)\.rss|Deno\.(env\.set|umask|chdir)\(|Deno\.kill\(Deno\.pid|\bisMapped\(/;
 
-/** They look for something of their own, which nobody else changes. */
+/** They look for something of their own, which nobody else changes, or kill a child. */
 const OWN = ["disk/claims_test.ts", "nbd/handshake_test.ts", "tests/checks_test.ts"];
 
 Deno.test("testGroups + every suite is in one group", () => {
