@@ -21,6 +21,9 @@ const INSTALL_MS = 600_000;
 /** How long the gateway may take to answer, in milliseconds. */
 const START_MS = 120_000;
 
+/** Begins the names of folders with a cluster's state. */
+const PREFIX = "ublk-ceph-";
+
 /** The keys of the user that owns the buckets. They open nothing but this store. */
 export const CEPH_KEYS = {
   accessKeyId: "AK-of-the-tests",
@@ -74,11 +77,15 @@ export class Ceph implements AsyncDisposable {
   readonly #root: string;
   readonly #state: string;
   readonly #fsid = crypto.randomUUID();
+  /** Held as long as this process lives. */
+  readonly #lock: Deno.FsFile;
   readonly #running = new Map<CephDaemon, Deno.ChildProcess>();
 
   private constructor(root: string, state: string, port: number) {
     this.#root = root;
     this.#state = state;
+    this.#lock = Deno.openSync(`${state}/lock`, { write: true, create: true });
+    this.#lock.lockSync(true);
     this.endpoint = `http://127.0.0.1:${port}`;
   }
 
@@ -86,7 +93,8 @@ export class Ceph implements AsyncDisposable {
   static async start(signal?: AbortSignal): Promise<Ceph> {
     if (Deno.uid() !== 0) throw new VmError("Ceph in a chroot needs root");
     const root = await ensureCeph(signal);
-    const state = await Deno.makeTempDir({ prefix: "ublk-ceph-" });
+    await removeLeftovers();
+    const state = await Deno.makeTempDir({ prefix: PREFIX });
     const [v2, v1, http] = freePorts(3);
     const ceph = new Ceph(root, state, http);
     try {
@@ -135,6 +143,7 @@ export class Ceph implements AsyncDisposable {
   /** Kills all of it, and removes its state. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const daemon of ["rgw", "osd", "mon"] as const) await this.kill(daemon);
+    this.#lock.close();
     await Deno.remove(this.#state, { recursive: true });
   }
 
@@ -218,6 +227,21 @@ bluestore cache size = ${64 << 20}
 rgw data = /mnt/rgw
 rgw frontends = beast endpoint=127.0.0.1:${http} tcp_nodelay=1
 `;
+}
+
+/** Removes the state of clusters whose process was killed. */
+async function removeLeftovers(): Promise<void> {
+  const folder = Deno.env.get("TMPDIR") ?? "/tmp";
+  for (const { name } of Deno.readDirSync(folder)) {
+    if (!name.startsWith(PREFIX)) continue;
+    try {
+      using lock = await Deno.open(`${folder}/${name}/lock`, { write: true });
+      if (await lock.tryLock(true)) await Deno.remove(`${folder}/${name}`, { recursive: true });
+    } catch (error) {
+      // It is being made, or being removed.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
 }
 
 /** Ports that nobody uses at the moment. */
