@@ -28,6 +28,7 @@ const SHOWN: Readonly<Record<string, string>> = {
   "device/log.ts": "the same",
   "links/std-log/mod.ts": "the same, of a record",
   "tests/clock_test.ts": "it names them",
+  "volume/snapshots.ts": "dates of a snapshot are shown, and no clock read",
   "volume/list.ts": "dates of a volume are shown, and no clock read",
   "volume/seam.ts": "a volume notes when it was created and committed, and never waits for that",
   "uapi/io_uring_sqe.ts": "the kernel's flag of that name",
