@@ -306,7 +306,7 @@ Deno.test("Volume + one process at a time has it, and only with its journal", as
 });
 
 Deno.test("Volume + a lease that is not renewed + no flush is answered, and another may take it", async () => {
-  await inFolder(async (folder) => {
+  await inFolder(async ({ folder }) => {
     let isAway = false;
     const store = new FaultyStore(new MemoryStore(), {
       pause: () => {

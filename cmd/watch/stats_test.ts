@@ -102,6 +102,8 @@ Deno.test("stats + a volume + its own counters are below its requests, and in th
     "          put into chunks:        6 MiB",
     "          put into map:           512 KiB",
     "          put into manifests:     0 B",
+    "          collections:            0",
+    "          freed:                  0 B",
     "          journal amplification:  1.13",
     "          store amplification:    0.81",
     "          cache hits:             -",

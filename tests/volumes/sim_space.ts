@@ -123,10 +123,12 @@ export class SimSpace {
     const name = `s${dice.draw(1000)}`;
     if (snapshots.has(name)) return;
     snapshots.set(name, undefined);
+    this.#world.naming.add(name);
     const [stored, sizesGiven] = [history().storedWrites(), history().sizesGiven];
     await createSnapshot(store, NAME, name, { seam, patienceMs: 0 });
     const { ids, head } = await alone(this.#world, (own) => contentsOf(own, name));
     snapshots.set(name, ids);
+    this.#world.naming.delete(name);
     // What is beyond a smaller end is forgotten; and another server's writes are not known here.
     const isKnown = history().sizesGiven === sizesGiven && head.epoch === epoch;
     if (isKnown) history().checkState(ids, stored);
@@ -140,8 +142,10 @@ export class SimSpace {
     if (names.length === 0) return;
     const name = names[dice.draw(names.length)];
     snapshots.set(name, undefined);
+    this.#world.naming.add(name);
     await removeSnapshot(this.#parts.store, NAME, name, { seam, patienceMs: 0 });
     snapshots.delete(name);
+    this.#world.naming.delete(name);
   }
 }
 
@@ -204,6 +208,7 @@ export async function checkSnapshots(world: World): Promise<void> {
   if (snapshots.size === 0) return;
   await alone(world, async (store) => {
     for (const [name, before] of snapshots) {
+      if (world.naming.has(name)) continue;
       const found = await contentsIfThere(store, name);
       if (before === undefined) {
         // It was being made or removed when its process ended: now it is either.
@@ -218,15 +223,18 @@ export async function checkSnapshots(world: World): Promise<void> {
 
 /** Does something with a sound store, which is no part of what is simulated. */
 async function alone<T>(world: World, work: (store: Store) => Promise<T>): Promise<T> {
-  const { machine } = world;
+  const { machine, ends } = world;
   const { faults, endsAt, operations } = machine;
   machine.faults = undefined;
   machine.endsAt = Infinity;
   try {
     return await work(await world.store(new CrashableProcess(machine)));
   } finally {
-    machine.faults = faults;
-    machine.endsAt = endsAt + machine.operations - operations;
+    // All may have ended meanwhile.
+    if (world.ends === ends) {
+      machine.faults = faults;
+      machine.endsAt = endsAt + machine.operations - operations;
+    }
   }
 }
 

@@ -116,6 +116,10 @@ export class World {
   epoch = 0;
   /** Calls of all servers to the store that wait to go on. */
   paused: (() => void)[] = [];
+  /** Snapshots that living servers are making or removing. */
+  readonly naming = new Set<string>();
+  /** How often all servers have ended. */
+  ends = 0;
   /** The newest state that the store was seen to have. */
   seen = { sequence: 0, number: 0 };
   /** The contents of the volume's snapshots; undefined for one that may be there or not. */
@@ -195,6 +199,8 @@ export class World {
     this.machine.endsAt = Infinity;
     this.paused = [];
     this.#waiting = [];
+    this.naming.clear();
+    this.ends++;
   }
 
   /** Lets one call to the store that waits go on. */
