@@ -28,7 +28,6 @@ const SHOWN: Readonly<Record<string, string>> = {
   "device/log.ts": "the same",
   "links/std-log/mod.ts": "the same, of a record",
   "tests/clock_test.ts": "it names them",
-  "volume/snapshots.ts": "dates of a snapshot are shown, and no clock read",
   "volume/list.ts": "dates of a volume are shown, and no clock read",
   "volume/snapshots.ts": "the same, of snapshots",
   "volume/seam.ts": "a volume notes when it was created and committed, and never waits for that",
