@@ -214,3 +214,37 @@ Deno.test("a catalog + an answer that was lost is no reason to do it twice, or n
     );
   }
 });
+
+/** A store that lets something happen before a catalog is read. */
+class HookedStore extends MemoryStore {
+  hook: (() => Promise<void>) | undefined = undefined;
+
+  override async get(...call: Parameters<MemoryStore["get"]>): ReturnType<MemoryStore["get"]> {
+    const { hook } = this;
+    if (call[0] === NAMES.catalog && hook !== undefined) {
+      this.hook = undefined;
+      await hook();
+    }
+    return await super.get(...call);
+  }
+}
+
+Deno.test("createSnapshot + garbage is collected between its two calls + it names a newer state", async () => {
+  await inFolder(async (at) => {
+    const store = new HookedStore();
+    await Volume.create("v", { store, size: "1M" });
+    const overwrite = async (byte: number) => {
+      await using volume = await Volume.open("v", { ...at, store });
+      await volume.write(filled(byte, 8), 0);
+    };
+    await overwrite(1);
+    store.hook = async () => {
+      await overwrite(2);
+      assertEquals((await collectVolume(store, "v")).chunks, 1);
+    };
+    await createSnapshot(store, "v", "s");
+    await overwrite(3);
+    assertEquals(await firstByte(store, "v@s"), 2);
+    assertEquals((await checkVolume(store, "v")).findings, []);
+  });
+});
