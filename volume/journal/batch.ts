@@ -84,6 +84,8 @@ export class Batch {
   start = 0;
   /** Bytes that the kernel has written so far. */
   writtenBytes = 0;
+  /** The header of a segment is written with it. */
+  beginsSegment = false;
   /** It is durable by itself once it is written. */
   isDurable = false;
   /** The journal has all of it. */
@@ -238,6 +240,7 @@ export class Batch {
     this.memory.bytes.fill(0, this.#dataAt + dataBytes, this.#dataAt + filled);
     this.bytes = padded + filled;
     this.end = place.position + this.bytes;
+    this.beginsSegment = segment !== undefined;
     if (segment !== undefined) this.#begin(segment);
     return sum;
   }

@@ -4,7 +4,12 @@
  * There are two ways. A sync covers all batches that were in the journal when it began. A batch that
  * is *written durably* (`RWF_DSYNC`) is durable once it is in the journal, by itself: a batch before
  * it that was written plainly is not, and a reader stops at that gap. So it counts once all before it
- * is durable.
+ * is durable, or in the store.
+ *
+ * A reader also needs the header of its segment, which is written with the segment's first batch. If
+ * that batch was plain, its header becomes durable by a sync alone: the store may have the batch, but
+ * it has no header. Durable batches behind such a header were once counted, and after a power cut
+ * nothing found them.
  *
  * On a disk with FUA, or without a cache that must be flushed, a durable write costs about as much as
  * a plain one, and saves the sync, which the kernel hands to another thread. It is worth that where a
@@ -28,10 +33,13 @@ export class Durability {
   /** The sequence of the last batch that is durable. */
   sequence: number;
   readonly #isCheap: boolean;
-  /** The end of the last plain batch in the journal, and of the last batch. */
+  /** The end of the last batch that does not count by itself, and of the last batch. */
   #plain: number;
   #completed: number;
   #completedSequence: number;
+  /** The segment of the last batch has a durable header, or the end of the batch that has brought it. */
+  #hasHeader = false;
+  #headerEnd = Infinity;
   /** Batches without FUA since the last FLUSH, and from the one before to that. */
   #sinceFlush = 0;
   #beforeFlush = Infinity;
@@ -64,12 +72,22 @@ export class Durability {
   completed(batch: Batch, stored: number): void {
     this.#completed = batch.end;
     this.#completedSequence = batch.sequence;
-    if (!batch.isDurable) this.#plain = batch.end;
+    if (batch.beginsSegment) {
+      this.#hasHeader = batch.isDurable;
+      this.#headerEnd = batch.end;
+    }
+    if (!batch.isDurable || !this.#hasHeader) this.#plain = batch.end;
     this.#count(stored);
   }
 
-  /** A sync has made durable what was in the journal when it began, or the store has it. */
+  /** A sync has made durable what was in the journal when it began. */
   synced(position: number, sequence: number, stored: number): void {
+    if (position >= this.#headerEnd) this.#hasHeader = true;
+    this.stored(position, sequence, stored);
+  }
+
+  /** The store has everything before a position. */
+  stored(position: number, sequence: number, stored: number): void {
     if (position > this.position) {
       this.position = position;
       this.sequence = sequence;

@@ -24,11 +24,12 @@ class Journal implements Disposable {
   }
 
   /** Closes a batch. */
-  close({ fua = false, bytes = 100 } = {}): Batch {
+  close({ fua = false, bytes = 100, begins = this.#sequence === END.sequence } = {}): Batch {
     const batch = new Batch(this.#memory, DATA, BLOCK, 1);
     batch.bytes = bytes;
     batch.end = this.#position += bytes;
     batch.sequence = ++this.#sequence;
+    batch.beginsSegment = begins;
     batch.isDurable = this.durability.closed(batch, fua);
     return batch;
   }
@@ -108,4 +109,33 @@ Deno.test("Durability + a sync that began before a plain batch + does not cover 
   durability.synced(second.end, second.sequence, 0);
   durability.synced(first.end, first.sequence, 0);
   assertEquals([durability.position, durability.sequence], [second.end, 9]);
+});
+
+Deno.test("Durability + a segment whose header was written plainly + hides durable batches", () => {
+  using journal = new Journal();
+  const { durability } = journal;
+  const plain = journal.close();
+  journal.complete(plain);
+  // The store has the batch, and not the header in front of it.
+  const hidden = journal.close({ fua: true });
+  assertEquals(journal.complete(hidden, plain.end), END.sequence);
+  durability.stored(plain.end, plain.sequence, plain.end);
+  assertEquals(journal.complete(journal.close({ fua: true }), plain.end), plain.sequence);
+  // A sync of what was there before does not cover the header of the next segment.
+  const next = journal.close({ begins: true });
+  journal.complete(next, hidden.end);
+  durability.synced(hidden.end, hidden.sequence, hidden.end);
+  const another = journal.close({ fua: true });
+  assertEquals(journal.complete(another, next.end), hidden.sequence);
+  durability.synced(another.end, another.sequence, next.end);
+  const last = journal.close({ fua: true });
+  assertEquals(journal.complete(last, next.end), last.sequence);
+});
+
+Deno.test("Durability + a segment that a durable batch has begun + hides none", () => {
+  using journal = new Journal();
+  journal.complete(journal.close());
+  const first = journal.close({ fua: true, begins: true });
+  // What is before it in the journal, the store has.
+  assertEquals(journal.complete(first, first.end - first.bytes), first.sequence);
 });

@@ -366,7 +366,7 @@ export class JournalWriter {
     // Batches in the store are durable, and their segments may be in use again. To sync from the last
     // sync on failed an assertion as soon as the whole journal was used without any flush.
     const durable = Math.max(this.durablePosition, this.trimmedPosition);
-    if (this.#syncPosition <= durable) return this.#flushed();
+    if (this.#syncPosition <= durable) return this.#stored();
     const first = Math.floor(durable / size);
     const last = Math.floor((this.#syncPosition - 1) / size);
     assert(last - first < fds.length, "a sync covers no segment twice");
@@ -384,9 +384,15 @@ export class JournalWriter {
     if (this.#syncs === 0) this.#flushed();
   }
 
-  /** The batches that the sync was to cover are durable. */
+  /** The sync has ended. */
   #flushed(): void {
     this.#durability.synced(this.#syncPosition, this.#syncSequence, this.trimmedPosition);
+    this.#answerFlushes();
+  }
+
+  /** The store has what the sync was to cover. */
+  #stored(): void {
+    this.#durability.stored(this.#syncPosition, this.#syncSequence, this.trimmedPosition);
     this.#answerFlushes();
   }
 
@@ -411,7 +417,7 @@ export class JournalWriter {
   #storeHas(): void {
     if (this.trimmedPosition < this.#syncPosition) return;
     this.lacksStore = false;
-    this.#flushed();
+    this.#stored();
   }
 
   /** Nothing is between where the journal had ended and where it was continued. */
