@@ -23,10 +23,24 @@ export interface Added extends Required<Pick<ManifestChange, "nextChunk" | "runs
   readonly extents: Extents;
 }
 
+/** The chunks of an attempt, which the next one continues if it is of the same. */
+interface Attempt {
+  readonly manifest: number;
+  readonly first: number;
+  readonly last: number;
+  /** By their part: the number of each chunk that is there, or was tried. */
+  readonly numbers: (number | undefined)[];
+  /** Of them, those that are there. */
+  readonly there: boolean[];
+  /** The next number. */
+  next: number;
+}
+
 /** Puts data into chunks. */
 export class ChunkAdder {
   readonly #committed: Committed;
   readonly #counters: VolumeCounters;
+  #attempt: Attempt | undefined = undefined;
 
   /** Adds to a volume that is held. */
   constructor(committed: Committed, counters: VolumeCounters) {
@@ -44,35 +58,55 @@ export class ChunkAdder {
     const { blockSize, chunkSize, volume, runs, nextRun } = committed.manifest;
     const planned = planChunks(collection, blockSize, chunkSize);
     const extents = new Extents();
-    let { nextChunk } = committed.manifest;
-    const take = () => nextChunk++;
-    const numbers = await sideBySide(planned, putsAtATime(chunkSize), async (plan, part) => {
+    const attempt = this.#attemptAt(first, last, planned.length);
+    await sideBySide(planned, putsAtATime(chunkSize), async (plan, part) => {
       const origin = {
         ...{ volume, epoch: committed.epoch, first, last, blockSize, part },
         parts: planned.length,
       };
-      return await this.#putChunk(plan, origin, take, collection);
+      await this.#putChunk(plan, origin, attempt, collection);
     });
-    for (const [part, { frames }] of planned.entries()) addFrames(extents, frames, numbers[part]);
+    planned.forEach(({ frames }, part) => addFrames(extents, frames, attempt.numbers[part]!));
     const added = extents.length === 0 ? { runs, nextRun } : await this.#addRun(extents);
-    return { extents, nextChunk, ...added };
+    return { extents, nextChunk: attempt.next, ...added };
   }
 
-  /** Puts a chunk under the first number that is taken and free. @returns The number. */
+  /**
+   * The attempt to go on with. Without it each one would have found the numbers taken by what the one
+   * before had put, would have looked at all of it, and put everything once more behind that: the more
+   * often a store failed, the less likely was the next attempt to succeed.
+   */
+  #attemptAt(first: number, last: number, parts: number): Attempt {
+    const { number: manifest, nextChunk: next } = this.#committed.manifest;
+    const before = this.#attempt;
+    // Batches are the same whenever they are read; what is moved is chosen anew.
+    const isOfBatches = last >= first;
+    const isSame = isOfBatches && before?.manifest === manifest && before.first === first &&
+      before.last === last && before.numbers.length === parts;
+    if (isSame) return before;
+    const numbers: undefined[] = new Array(parts).fill(undefined);
+    return this.#attempt = {
+      ...{ manifest, first, last, numbers, next },
+      there: new Array(parts).fill(false),
+    };
+  }
+
+  /** Puts a chunk, unless it is there, under the number that was tried last, or the first free one. */
   async #putChunk(
     plan: PlannedChunk,
     origin: Omit<Parameters<typeof makeChunk>[1], "number">,
-    take: () => number,
+    attempt: Attempt,
     collection: Pick<Collection, "copy">,
-  ): Promise<number> {
+  ): Promise<void> {
     const { names, store } = this.#committed;
-    for (;;) {
-      const number = take();
+    const { numbers, there } = attempt;
+    const { part } = origin;
+    while (!there[part]) {
+      const number = numbers[part] ??= attempt.next++;
       const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection);
-      if (await this.#put(store, names.chunk(number), writer.bytes)) {
-        this.#counters.add(AT.chunkWrittenBytes, writer.bytes.length);
-        return number;
-      }
+      there[part] = await this.#put(store, names.chunk(number), writer.bytes);
+      if (there[part]) this.#counters.add(AT.chunkWrittenBytes, writer.bytes.length);
+      else numbers[part] = undefined;
     }
   }
 

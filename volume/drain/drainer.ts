@@ -60,6 +60,11 @@ export class Drainer {
   readonly #adder: ChunkAdder;
   /** A commit that was decided, and of which nobody knows whether it counts. */
   #decided: MadeCommit | undefined = undefined;
+  /**
+   * The end of a commit that failed: the next attempt has the same batches, and so the same chunks, of
+   * which some may be there already.
+   */
+  #failedAt = Infinity;
   /** What was acknowledged before a moment is before a position, which no commit has reached yet. */
   #asOf: { readonly position: number; readonly time: number } | undefined = undefined;
 
@@ -91,14 +96,18 @@ export class Drainer {
     // position.
     this.#asOf ??= { position: until, time };
     try {
-      const collection = this.#collect(until);
+      const collection = this.#collect(Math.min(until, this.#failedAt));
       if (collection.batches === 0) {
         this.#asOf = undefined;
         return undefined;
       }
-      return await this.#store(collection, before.sequence + 1);
+      const made = await this.#store(collection, before.sequence + 1);
+      this.#failedAt = Infinity;
+      return made;
     } catch (error) {
+      this.#failedAt = Infinity;
       if (this.#decided !== undefined) throw error;
+      if (source.end.position > before.position) this.#failedAt = source.end.position;
       source.rewind(before);
       // Whoever has the volume by now deletes what only earlier manifests name.
       if (isUblkError(error) && error.code === "VOLUME_DAMAGED") await committed.check();
