@@ -171,10 +171,12 @@ for (const form of ["simple", "structured"] as const) {
       // More than any buffer of the kernel takes; the server stops to read at some point.
       for (let count = 0; count < 300; count++) {
         const sent = client.request({ command: READ, length: count % 2 === 0 ? MIB : 8 * MIB });
+        let timer: ReturnType<typeof setTimeout> | undefined;
         const isTaken = await Promise.race([
           sent.then(() => true, () => true),
-          new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 20)),
+          new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), 20)),
         ]);
+        clearTimeout(timer);
         sent.catch(() => {});
         if (!isTaken) break;
       }

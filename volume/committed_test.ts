@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
 import { StoreError } from "../store/store.ts";
-import { Committed, stateOf } from "./committed.ts";
+import { briefClaim, Committed, stateOf } from "./committed.ts";
 import { createVolume } from "./create.ts";
 import { NO_UUID } from "./format/record.ts";
 import { ObjectNames } from "./names.ts";
@@ -12,7 +12,12 @@ Deno.test("Committed.commit + a head that may come later + nothing is committed 
   for (const fault of ["unavailable", "late", "lost answer"] as const) {
     const store = new FaultyStore(new MemoryStore());
     await createVolume(store, "v", { size: 8192, blockSize: 4096, chunkSize: 65536 }, MACHINE);
-    const committed = await Committed.claim(store, "v", MACHINE, "a test", () => NO_UUID);
+    const committed = await Committed.claim(
+      store,
+      "v",
+      briefClaim(MACHINE, "a test"),
+      () => NO_UUID,
+    );
     store.faults = ({ object }) => object === "v/head" ? fault : undefined;
     await assertRejects(() => committed.commit({ written: 5, nextChunk: 3 }), StoreError);
     assertEquals(committed.isDecided, true);
