@@ -15,9 +15,10 @@ openAllOfLibc();
 const CHILDREN = 4;
 
 /** A process that races. */
-function start(folder: string, id: number, rounds: number): Deno.ChildProcess {
+function start(folder: string, id: number, rounds: number, racers: number): Deno.ChildProcess {
   const child = new URL("../tests/store_race_child.ts", import.meta.url).pathname;
-  const args = ["run", "-A", "--no-check", child, folder, `${id}`, `${rounds}`];
+  const words = [id, rounds, racers].map(String);
+  const args = ["run", "-A", "--no-check", child, folder, ...words];
   return new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "inherit" }).spawn();
 }
 
@@ -38,7 +39,10 @@ Deno.test("DirectoryStore + processes race + one wins each race, and none counts
   await using store = await DirectoryStore.open(scratch.path);
   await store.putIfAbsent("count", new TextEncoder().encode("0".padEnd(20_000, ".")));
   const rounds = 30;
-  const children = Array.from({ length: CHILDREN }, (_, id) => start(scratch.path, id, rounds));
+  const children = Array.from(
+    { length: CHILDREN },
+    (_, id) => start(scratch.path, id, rounds, CHILDREN),
+  );
   const outputs = await Promise.all(children.map((child) => child.output()));
   const lines = outputs.map(({ stdout }) => new TextDecoder().decode(stdout).trim().split("\n"));
   assert(outputs.every(({ success }) => success));
@@ -61,7 +65,7 @@ Deno.test("DirectoryStore + a process is killed in a race + the others go on, an
   await store.putIfAbsent("count", new TextEncoder().encode("0".padEnd(20_000, ".")));
   const children = Array.from(
     { length: 3 },
-    (_, id) => start(scratch.path, id, id === 0 ? 1e6 : 40),
+    (_, id) => start(scratch.path, id, id === 0 ? 1e6 : 40, 3),
   );
   const [endless, ...others] = children;
   // Its output ends in the middle of a line.

@@ -1,6 +1,6 @@
 /** Checks that the figures in `docs/comparison.md` agree with the tables in `docs/benchmarks.md`. */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertStringIncludes } from "@std/assert";
 import { pageText } from "./snippets.ts";
 
 const PAGE = pageText("docs/comparison.md").replaceAll("\n", " ");

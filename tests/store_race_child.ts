@@ -1,6 +1,7 @@
 /**
  * One of several processes that race for the objects of a folder:
- * `store_race_child.ts FOLDER ID ROUNDS`. Prints a line for each race that it wins.
+ * `store_race_child.ts FOLDER ID ROUNDS RACERS`. It waits for the others, so that none is done before
+ * another begins. Prints a line for each race that it wins.
  *
  * @module
  */
@@ -8,7 +9,7 @@
 import { DirectoryStore } from "../store/directory.ts";
 import { assert } from "../uapi/error.ts";
 
-const [folder, id, rounds] = Deno.args;
+const [folder, id, rounds, racers] = Deno.args;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -18,6 +19,10 @@ function bodyOf(text: string): Uint8Array<ArrayBuffer> {
 }
 
 await using store = await DirectoryStore.open(folder);
+await store.putIfAbsent(`ready/${id}`, encoder.encode(id));
+while ((await Array.fromAsync(store.list("ready/"))).length < Number(racers)) {
+  await new Promise((resolve) => setTimeout(resolve, 1));
+}
 for (let round = 0; round < Number(rounds); round++) {
   // One of all gets this name.
   const version = await store.putIfAbsent(`race/${round}`, bodyOf(`${id}`));
