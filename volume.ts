@@ -12,6 +12,7 @@ export { volume, type VolumeDiskOptions } from "./backends/volume.ts";
 export type { CacheSizes, EngineSizes } from "./volume/sizes.ts";
 export type { CacheCounters } from "./volume/cache/counters.ts";
 export { type CheckOptions, type CheckReport, checkVolume } from "./volume/check.ts";
+export { type RepairOptions, type RepairReport, repairVolume } from "./volume/care/repair.ts";
 export type { Finding } from "./volume/findings.ts";
 export {
   listVolumes,

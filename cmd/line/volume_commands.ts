@@ -124,7 +124,24 @@ export const ROLLBACK_FLAGS = [NAME, SNAPSHOT, STORE] as const satisfies readonl
 export const GC_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume check`. */
-export const CHECK_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
+export const CHECK_FLAGS = [
+  NAME,
+  STORE,
+  JOURNAL,
+  {
+    name: "repair",
+    kind: "switch",
+    help: "Make head, manifest and map again from what is left, if they are damaged.",
+  },
+  {
+    name: "size",
+    short: "s",
+    kind: "size",
+    help: "With --repair: the size of the disk, if no manifest is left.",
+  },
+  { name: "force", kind: "switch", help: "With --repair: even if the volume is attached." },
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume rm`. */
 export const RM_FLAGS = [
@@ -207,7 +224,7 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         flags: CHECK_FLAGS,
         operands: "NAME",
         words: ["name"],
-        examples: ["ublk-volume check db"],
+        examples: ["ublk-volume check db", "ublk-volume check db --repair"],
       },
     ],
   },

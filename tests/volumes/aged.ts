@@ -85,7 +85,8 @@ export async function aged(dice: Dice, store: FragileStore): Promise<void> {
       store.breakAfter(dice.draw(4));
       await change(dice, volume);
       const lost = volume.sync().catch(() => {});
-      await store.hasFailed;
+      // The commit may have ended before.
+      await Promise.race([store.hasFailed, lost]);
       machine.kill();
       await volume.close().catch(() => {});
       await lost;

@@ -1,12 +1,14 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { eachSeed } from "../../tests/seeds.ts";
+import { inFolder } from "../../tests/volumes/folders.ts";
 import { aged, BLOCK, BLOCKS, contentsOf, FragileStore, NAME } from "../../tests/volumes/aged.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { checkVolume } from "../check.ts";
 import { readHead, readManifest } from "../committed.ts";
+import { Fields, sealRecord } from "../format/record.ts";
+import { removeVolume } from "../list.ts";
 import { ObjectNames } from "../names.ts";
-import { createSnapshot } from "../snapshots.ts";
 import { collectVolume } from "../space/collect_volume.ts";
 import { Volume } from "../volume.ts";
 import { repairVolume } from "./repair.ts";
@@ -52,7 +54,7 @@ async function damage(dice: Dice, store: FragileStore): Promise<boolean> {
 }
 
 Deno.test("repairVolume + head, manifests and runs that are destroyed come back from chunks", async (t) => {
-  await eachSeed(t, 60, async (seed) => {
+  await eachSeed(t, 40, async (seed) => {
     const dice = new Dice(seed);
     await using store = new FragileStore();
     await aged(dice, store);
@@ -66,6 +68,102 @@ Deno.test("repairVolume + head, manifests and runs that are destroyed come back 
     const now = await headOf(store);
     assert(!isBroken || now.head.epoch > head.epoch && now.head.manifest > head.manifest);
     assert(now.manifest.sequence === (await sequenceOf(store)));
+  });
+});
+
+Deno.test("repairVolume + data of a missing or damaged chunk is said, and reads as EIO", async (t) => {
+  await eachSeed(t, 8, async (seed) => {
+    const dice = new Dice(seed);
+    await using store = new FragileStore();
+    await aged(dice, store);
+    const expected = await contentsOf(store);
+    const { manifest } = await headOf(store);
+    const chunks = await store.names(NAMES.chunks);
+    const chunk = chunks[dice.draw(chunks.length)];
+    await store.delete(chunk);
+    // The map itself is sound.
+    assertEquals((await repairVolume(store, NAME)).repaired, false);
+    await store.delete(NAMES.run(manifest.runs.at(-1)!.number));
+    const report = await repairVolume(store, NAME);
+    assert(report.repaired);
+    const after = await contentsOf(store);
+    const unread = after.filter((byte) => byte === -1).length;
+    assertEquals(report.lostBytes, unread * BLOCK);
+    if (unread > 0) assertMatch(report.losses.join("\n"), /is missing: .* lost or may be, blocks /);
+    const wrong = after.filter((byte, at) => byte !== expected[at] && byte !== -1).length;
+    // What only the missing chunk knew is said to be older.
+    if (wrong > 0) assertMatch(report.losses.join("\n"), /have what they had before/);
+  });
+});
+
+Deno.test("repairVolume + after a collection, only discarded blocks may be older, and it says so", async (t) => {
+  await eachSeed(t, 12, async (seed) => {
+    const dice = new Dice(seed);
+    await using store = new FragileStore();
+    await aged(dice, store);
+    const { chunks } = await collectVolume(store, NAME);
+    const expected = await contentsOf(store);
+    for (const { number } of (await headOf(store)).manifest.runs) {
+      await store.delete(NAMES.run(number));
+    }
+    const { repaired, losses } = await repairVolume(store, NAME);
+    const found = await contentsOf(store);
+    found.forEach((byte, block) => {
+      if (byte !== expected[block]) assertEquals(expected[block], 0, `${block}, of ${chunks}`);
+    });
+    if (repaired) assertMatch(losses.join(), /garbage has been collected/);
+  });
+});
+
+Deno.test("repairVolume + attached volumes, unknown sizes and what is not there are refused", async () => {
+  await using store = new FragileStore();
+  await aged(new Dice(1), store);
+  const none = await assertRejects(() => repairVolume(store, "w"), UblkError);
+  assertEquals(none.code, "VOLUME_NOT_FOUND");
+  assertEquals((await repairVolume(store, NAME)).repaired, false);
+  const expected = await contentsOf(store);
+  const copy = new FragileStore();
+  for (const name of await store.names()) {
+    if (!name.startsWith(NAMES.manifests)) {
+      await copy.putIfAbsent(name, (await store.get(name))!.bytes);
+    }
+  }
+  const unknown = await assertRejects(() => repairVolume(copy, NAME), UblkError);
+  assertEquals(unknown.code, "INVALID_ARGUMENT");
+  await repairVolume(copy, NAME, { size: BLOCKS * BLOCK });
+  assertEquals(await contentsOf(copy), expected);
+  // A head of a newer format is not damaged.
+  const { bytes, version } = (await store.get(NAMES.head))!;
+  const fields = new Fields(bytes);
+  fields.setU32(8, 2);
+  sealRecord(fields);
+  await store.replace(NAMES.head, bytes, version);
+  const newer = await assertRejects(() => repairVolume(store, NAME), UblkError);
+  assertMatch(newer.message, /of a newer format/);
+  await removeVolume(copy, NAME);
+  const removed = await assertRejects(() => repairVolume(copy, NAME), UblkError);
+  assertEquals(removed.code, "VOLUME_NOT_FOUND");
+});
+
+Deno.test("repairVolume + by force, a journal goes on, and its server is cut off", async () => {
+  await inFolder(async (at) => {
+    await using store = new FragileStore();
+    const create = { store, size: BLOCKS * BLOCK, blockSize: BLOCK };
+    await Volume.create(NAME, create);
+    const volume = await Volume.open(NAME, { ...at, store });
+    await volume.write(new Uint8Array(BLOCK).fill(1), 0);
+    await volume.sync();
+    await volume.write(new Uint8Array(BLOCK).fill(2), BLOCK);
+    await volume.flush();
+    await store.delete(NAMES.run((await headOf(store)).manifest.runs[0].number));
+    const busy = await assertRejects(() => repairVolume(store, NAME), UblkError);
+    assertEquals(busy.code, "VOLUME_BUSY");
+    assertEquals((await repairVolume(store, NAME, { force: true })).losses, []);
+    await assertRejects(() => volume.close(), UblkError);
+    await using again = await Volume.open(NAME, { ...at, store });
+    const data = new Uint8Array(2 * BLOCK);
+    await again.read(data, 0);
+    assertEquals([data[0], data[BLOCK]], [1, 2]);
   });
 });
 
