@@ -12,6 +12,15 @@ export { volume, type VolumeDiskOptions } from "./backends/volume.ts";
 export type { CacheSizes, EngineSizes } from "./volume/sizes.ts";
 export type { CacheCounters } from "./volume/cache/counters.ts";
 export { type CheckOptions, type CheckReport, checkVolume } from "./volume/check.ts";
+export { type CopyOptions, copyVolume } from "./volume/care/copy.ts";
+export {
+  type ChangedExtent,
+  type DiffOptions,
+  diffVolumes,
+  exportChanges,
+} from "./volume/care/diff.ts";
+export { importChanges } from "./volume/care/import_changes.ts";
+export { PacedStore } from "./volume/care/paced_store.ts";
 export { type RepairOptions, type RepairReport, repairVolume } from "./volume/care/repair.ts";
 export type { Finding } from "./volume/findings.ts";
 export {

@@ -13,7 +13,7 @@ import { UblkError } from "../uapi/error.ts";
 import type { Volume } from "./volume.ts";
 
 /** Bytes of a portion. */
-const PORTION_BYTES = 1 << 20;
+export const PORTION_BYTES: number = 1 << 20;
 /** Portions on their way at a time. */
 const PORTIONS = 4;
 const ZEROES = Buffer.alloc(PORTION_BYTES);
@@ -59,14 +59,7 @@ export async function importImage(
 ): Promise<TransferProgress> {
   using file = files.open(path);
   const totalBytes = file.size();
-  if (totalBytes > volume.size) {
-    throw new UblkError("INVALID_ARGUMENT", {
-      operation: `import ${path}`,
-      reason: `it has ${formatSize(totalBytes)}, and the volume ${volume.name} ` +
-        formatSize(volume.size),
-      hint: "make a larger volume",
-    });
-  }
+  refuseLarger(path, totalBytes, volume);
   const transfer = new Transfer(totalBytes, onProgress);
   for (let offset = 0; offset < totalBytes; offset += PORTION_BYTES) {
     const buffer = await transfer.buffer();
@@ -86,6 +79,16 @@ export async function importImage(
   await transfer.finish();
   await volume.flush();
   return transfer.progress;
+}
+
+/** Refuses an image that is larger than the volume. @throws {UblkError} `INVALID_ARGUMENT` */
+export function refuseLarger(path: string, bytes: number, { name, size }: Volume): void {
+  if (bytes <= size) return;
+  throw new UblkError("INVALID_ARGUMENT", {
+    operation: `import ${path}`,
+    reason: `it has ${formatSize(bytes)}, and the volume ${name} ${formatSize(size)}`,
+    hint: "make a larger volume",
+  });
 }
 
 /**
@@ -131,7 +134,7 @@ export async function exportImage(
 }
 
 /** Portions on their way, and what is told of them. */
-class Transfer {
+export class Transfer {
   readonly #onProgress: TransferOptions["onProgress"];
   readonly #free = Array.from({ length: PORTIONS }, () => new Uint8Array(PORTION_BYTES));
   readonly #underWay = new Set<Promise<void>>();
@@ -140,11 +143,13 @@ class Transfer {
   #copiedBytes = 0;
   #failure: { readonly error: unknown } | undefined = undefined;
 
+  /** A transfer of so many bytes. */
   constructor(totalBytes: number, onProgress: TransferOptions["onProgress"]) {
     this.#totalBytes = totalBytes;
     this.#onProgress = onProgress;
   }
 
+  /** How far it has come. */
   get progress(): TransferProgress {
     return {
       doneBytes: this.#doneBytes,

@@ -153,19 +153,87 @@ export const RM_FLAGS = [
 
 /** Flags of `ublk-volume import`. */
 export const IMPORT_FLAGS = [
-  { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The raw image." },
+  { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The image." },
   NAME,
   STORE,
   JOURNAL,
+  {
+    name: "format",
+    kind: "text",
+    placeholder: "FORMAT",
+    help: "The format of the image: any that qemu-img reads. Default: raw.",
+  },
+  {
+    name: "onto",
+    kind: "switch",
+    help: "Read what the volume has, and write only the blocks that differ.",
+  },
   QUIET,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume export`. */
 export const EXPORT_FLAGS = [
-  { ...NAME, help: "The volume's name, or NAME@SNAP." },
-  { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The raw image." },
+  { ...NAME, help: "The volume's name, or NAME@SNAPSHOT." },
+  { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The image." },
   STORE,
+  {
+    name: "since",
+    kind: "text",
+    placeholder: "SNAPSHOT",
+    help: "FILE holds that snapshot: write only what has changed since.",
+  },
+  {
+    name: "format",
+    kind: "text",
+    choices: ["raw", "qcow2"],
+    help: "The format of the image; qcow2 needs qemu-img. Default: raw.",
+  },
   QUIET,
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume diff`. */
+export const DIFF_FLAGS = [
+  {
+    name: "from",
+    kind: "text",
+    placeholder: "NAME@SNAPSHOT",
+    required: true,
+    help: "The older state.",
+  },
+  {
+    name: "to",
+    kind: "text",
+    placeholder: "NAME[@SNAPSHOT]",
+    required: true,
+    help: "The newer state.",
+  },
+  STORE,
+] as const satisfies readonly Flag[];
+
+const BANDWIDTH = {
+  name: "bandwidth",
+  kind: "size",
+  min: 1 << 12,
+  help: "The most bytes to read in a second. Default: no limit.",
+} as const satisfies Flag;
+
+/** Flags of `ublk-volume copy`. */
+export const COPY_FLAGS = [
+  { ...NAME, help: "The volume's name, or NAME@SNAPSHOT." },
+  { name: "to", kind: "text", placeholder: "URL", required: true, help: "The other store." },
+  { name: "as", kind: "text", placeholder: "NAME", help: "The copy's name. Default: the same." },
+  STORE,
+  BANDWIDTH,
+  QUIET,
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume scrub`. */
+export const SCRUB_FLAGS = [
+  NAME,
+  STORE,
+  BANDWIDTH,
+  QUIET,
+  JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
 /** All commands, in the order of the overview. */
@@ -226,6 +294,22 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         words: ["name"],
         examples: ["ublk-volume check db", "ublk-volume check db --repair"],
       },
+      {
+        name: "scrub",
+        summary: "read and verify a volume with all its snapshots, at a limited rate",
+        flags: SCRUB_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume scrub db --bandwidth 50M"],
+      },
+      {
+        name: "diff",
+        summary: "list the parts of the disk that differ between two states, as lines of JSON",
+        flags: DIFF_FLAGS,
+        operands: "NAME@SNAPSHOT NAME[@SNAPSHOT]",
+        words: ["from", "to"],
+        examples: ["ublk-volume diff db@monday db@tuesday"],
+      },
     ],
   },
   {
@@ -233,19 +317,30 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
     commands: [
       {
         name: "import",
-        summary: "fill a volume with a raw image",
+        summary: "fill a volume with an image",
         flags: IMPORT_FLAGS,
         operands: "FILE NAME",
         words: ["file", "name"],
-        examples: ["ublk-volume import disk.img db"],
+        examples: ["ublk-volume import disk.img db", "ublk-volume import disk.img db --onto"],
       },
       {
         name: "export",
-        summary: "write a volume to a raw image",
+        summary: "write a volume or a snapshot to an image",
         flags: EXPORT_FLAGS,
         operands: "NAME FILE",
         words: ["name", "file"],
-        examples: ["ublk-volume export db disk.img"],
+        examples: [
+          "ublk-volume export db disk.img",
+          "ublk-volume export db@tuesday disk.img --since monday",
+        ],
+      },
+      {
+        name: "copy",
+        summary: "copy a volume with its snapshots to another store; it can be interrupted",
+        flags: COPY_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume copy db --to /mnt/volumes --as db2"],
       },
       {
         name: "sync",

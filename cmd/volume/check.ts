@@ -52,6 +52,7 @@ export async function check(
   });
 }
 
-function findingLine({ object, offset, words }: Finding): string {
+/** A finding as a line. */
+export function findingLine({ object, offset, words }: Finding): string {
   return `${object}${offset === undefined ? "" : `, offset ${offset}`}: ${words}`;
 }

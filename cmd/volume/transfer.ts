@@ -5,54 +5,76 @@
  */
 
 import { formatSize } from "../../disk/size.ts";
+import { exportChanges } from "../../volume/care/diff.ts";
+import { importChanges } from "../../volume/care/import_changes.ts";
 import { defaultJournals, defaultStore } from "../../volume/folders.ts";
+import { referenceOf } from "../../volume/names.ts";
 import { exportImage, importImage, type TransferProgress } from "../../volume/transfer.ts";
 import { Volume } from "../../volume/volume.ts";
-import type { Values } from "../line/flags.ts";
+import { usageError, type Values } from "../line/flags.ts";
 import type { EXPORT_FLAGS, IMPORT_FLAGS } from "../line/volume_commands.ts";
-import { isTerminal, writeError, writeLine } from "../program/print.ts";
+import { writeLine } from "../program/print.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
+import { convertImage, withRawImage } from "./images.ts";
 import { inStore } from "./in_store.ts";
+import { shownBytes } from "./transfer_progress.ts";
 
-/** Time between two lines of progress, in milliseconds. */
-const PROGRESS_MS = 1000;
-
-/** `ublk-volume import`. */
+/** `ublk-volume import`: of a raw image, or through `qemu-img` of whatever that reads. */
 export async function importFile(
-  { file, name, store = defaultStore(), journal = defaultJournals(), quiet }: Values<
+  { file, name, store = defaultStore(), journal = defaultJournals(), onto, quiet, format }: Values<
     typeof IMPORT_FLAGS
   >,
   log: ErrorLog,
 ): Promise<number> {
   return await inStore(store, async () => {
     await using volume = await Volume.open(name, { store, journal, report: log.error });
-    const done = await importImage(file, volume, { onProgress: progress(quiet) });
-    await volume.sync();
-    await writeLine(`${formatSize(done.copiedBytes)} of ${formatSize(done.totalBytes)} imported`);
+    const fill = async (path: string) => {
+      const onProgress = shownBytes(quiet);
+      const done = await (onto ? importChanges : importImage)(path, volume, { onProgress });
+      await volume.sync();
+      await writeLine(`${formatSize(done.copiedBytes)} of ${formatSize(done.totalBytes)} imported`);
+    };
+    if (format === undefined || format === "raw") await fill(file);
+    else {
+      await withRawImage(file, async (path) => {
+        await convertImage({ from: file, format, to: path, as: "raw" });
+        await fill(path);
+      });
+    }
     return EXIT_OK;
   });
 }
 
 /** `ublk-volume export`. */
 export async function exportFile(
-  { name, file, store = defaultStore(), quiet }: Values<typeof EXPORT_FLAGS>,
+  { name, file, store = defaultStore(), since, format = "raw", quiet }: Values<
+    typeof EXPORT_FLAGS
+  >,
   log: ErrorLog,
 ): Promise<number> {
+  if (since !== undefined && format !== "raw") {
+    throw usageError("ublk-volume export", "--since is for raw images", "leave --format away");
+  }
+  const onProgress = shownBytes(quiet);
   return await inStore(store, async () => {
+    if (since !== undefined) {
+      const from = `${referenceOf(name).volume}@${since}`;
+      await tell(await exportChanges(store, from, name, file, { onProgress }));
+      return EXIT_OK;
+    }
     await using volume = await Volume.open(name, { store, readOnly: true, report: log.error });
-    const done = await exportImage(volume, file, { onProgress: progress(quiet) });
-    await writeLine(`${formatSize(done.copiedBytes)} of ${formatSize(done.totalBytes)} exported`);
+    if (format === "raw") await tell(await exportImage(volume, file, { onProgress }));
+    else {
+      await withRawImage(file, async (path) => {
+        const done = await exportImage(volume, path, { onProgress });
+        await convertImage({ from: path, format: "raw", to: file, as: format });
+        await tell(done);
+      });
+    }
     return EXIT_OK;
   });
 }
 
-/** Shows on a terminal how far a transfer has come. */
-function progress(quiet: boolean): (progress: TransferProgress) => void {
-  if (quiet || !isTerminal()) return () => {};
-  let shownMs = performance.now();
-  return ({ doneBytes, totalBytes }) => {
-    if (performance.now() - shownMs < PROGRESS_MS) return;
-    shownMs = performance.now();
-    writeError(`${Math.floor(doneBytes / totalBytes * 100)} % of ${formatSize(totalBytes)}`);
-  };
+async function tell({ copiedBytes, totalBytes }: TransferProgress): Promise<void> {
+  await writeLine(`${formatSize(copiedBytes)} of ${formatSize(totalBytes)} exported`);
 }

@@ -47,6 +47,17 @@ export class FragileStore extends MemoryStore {
     return Promise.reject(new StoreError("unavailable", `put ${name}: the store is away`));
   }
 
+  override replace(
+    name: string,
+    bytes: Uint8Array<ArrayBuffer>,
+    version: Version,
+    terms?: StoreTerms,
+  ): Promise<Version | undefined> {
+    if (this.left > 0) return super.replace(name, bytes, version, terms);
+    this.#failed();
+    return Promise.reject(new StoreError("unavailable", `replace ${name}: the store is away`));
+  }
+
   /** The names of all objects that begin so, sorted. */
   async names(prefix = ""): Promise<string[]> {
     const names = [];

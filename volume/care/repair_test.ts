@@ -54,7 +54,7 @@ async function damage(dice: Dice, store: FragileStore): Promise<boolean> {
 }
 
 Deno.test("repairVolume + head, manifests and runs that are destroyed come back from chunks", async (t) => {
-  await eachSeed(t, 40, async (seed) => {
+  await eachSeed(t, 20, async (seed) => {
     const dice = new Dice(seed);
     await using store = new FragileStore();
     await aged(dice, store);
@@ -72,7 +72,7 @@ Deno.test("repairVolume + head, manifests and runs that are destroyed come back 
 });
 
 Deno.test("repairVolume + data of a missing or damaged chunk is said, and reads as EIO", async (t) => {
-  await eachSeed(t, 8, async (seed) => {
+  await eachSeed(t, 6, async (seed) => {
     const dice = new Dice(seed);
     await using store = new FragileStore();
     await aged(dice, store);
@@ -97,7 +97,7 @@ Deno.test("repairVolume + data of a missing or damaged chunk is said, and reads 
 });
 
 Deno.test("repairVolume + after a collection, only discarded blocks may be older, and it says so", async (t) => {
-  await eachSeed(t, 12, async (seed) => {
+  await eachSeed(t, 6, async (seed) => {
     const dice = new Dice(seed);
     await using store = new FragileStore();
     await aged(dice, store);

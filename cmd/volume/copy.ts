@@ -1,0 +1,30 @@
+/**
+ * `ublk-volume copy`.
+ *
+ * @module
+ */
+
+import { formatSize } from "../../disk/size.ts";
+import { copyVolume } from "../../volume/care/copy.ts";
+import { defaultStore } from "../../volume/folders.ts";
+import type { Values } from "../line/flags.ts";
+import type { COPY_FLAGS } from "../line/volume_commands.ts";
+import { writeLine } from "../program/print.ts";
+import { type ErrorLog, EXIT_OK } from "../program/run.ts";
+import { inStore } from "./in_store.ts";
+import { shownBytes } from "./transfer_progress.ts";
+
+/** `ublk-volume copy`: a volume with its snapshots, or one snapshot, in another store. */
+export async function copy(
+  { name, to, as, store = defaultStore(), bandwidth, quiet }: Values<typeof COPY_FLAGS>,
+  log: ErrorLog,
+): Promise<number> {
+  return await inStore(store, () =>
+    inStore(to, async () => {
+      const onProgress = shownBytes(quiet);
+      const report = log.error;
+      const done = await copyVolume(store, name, to, { as, bandwidth, onProgress, report });
+      await writeLine(`${formatSize(done.copiedBytes)} of ${formatSize(done.totalBytes)} copied`);
+      return EXIT_OK;
+    }));
+}

@@ -1,0 +1,80 @@
+/**
+ * Reads blocks straight from the chunks of a store, without an engine.
+ *
+ * @module
+ */
+
+import type { Store } from "../../store/store.ts";
+import { assert } from "../../uapi/error.ts";
+import { damaged } from "../committed.ts";
+import type { ChunkTable } from "../format/chunk.ts";
+import { chunkOf, MAX_CHUNK_BLOCKS, nthOf } from "../format/place.ts";
+import { sumOf } from "../format/sum.ts";
+import type { ObjectNames } from "../names.ts";
+import { readTable } from "./remains.ts";
+
+/** Tables that are kept. */
+const TABLES = 64;
+
+/** Reads verified blocks of one volume. */
+export class ChunkData {
+  readonly #store: Store;
+  readonly #names: ObjectNames;
+  readonly #volume: string;
+  readonly #tables = new Map<number, ChunkTable>();
+
+  /** @param volume The volume's UUID. */
+  constructor(store: Store, names: ObjectNames, volume: string) {
+    this.#store = store;
+    this.#names = names;
+    this.#volume = volume;
+  }
+
+  /**
+   * Reads blocks whose places follow each other.
+   *
+   * @throws {UblkError} `VOLUME_DAMAGED`
+   */
+  async read(place: number, count: number, blockSize: number): Promise<Uint8Array<ArrayBuffer>> {
+    const data = new Uint8Array(count * blockSize);
+    for (let done = 0; done < count;) {
+      const nth = nthOf(place + done);
+      const length = Math.min(count - done, MAX_CHUNK_BLOCKS - nth);
+      const part = data.subarray(done * blockSize, (done + length) * blockSize);
+      await this.#readChunk(chunkOf(place + done), nth, part, blockSize);
+      done += length;
+    }
+    return data;
+  }
+
+  async #readChunk(
+    chunk: number,
+    nth: number,
+    target: Uint8Array<ArrayBuffer>,
+    blockSize: number,
+  ): Promise<void> {
+    const name = this.#names.chunk(chunk);
+    const { dataAt, sums } = await this.#table(chunk);
+    const range = { offset: dataAt + nth * blockSize, length: target.length };
+    const found = await this.#store.get(name, { range });
+    if (found === undefined) throw damaged(this.#store, name, "is missing, and is needed");
+    assert(found.bytes.length === target.length, "a range is whole");
+    for (let at = 0, block = nth; at < target.length; at += blockSize, block++) {
+      if (sumOf(found.bytes.subarray(at, at + blockSize)) === sums[block]) continue;
+      throw damaged(this.#store, name, `: block ${block} has a wrong checksum`);
+    }
+    target.set(found.bytes);
+  }
+
+  async #table(chunk: number): Promise<ChunkTable> {
+    const known = this.#tables.get(chunk);
+    if (known !== undefined) return known;
+    const table = await readTable(this.#store, this.#names, this.#volume, chunk);
+    if (table === undefined) {
+      throw damaged(this.#store, this.#names.chunk(chunk), "is missing or damaged, and is needed");
+    }
+    if (this.#tables.size === TABLES) this.#tables.delete(this.#tables.keys().next().value!);
+    this.#tables.set(chunk, table);
+    return table;
+  }
+}

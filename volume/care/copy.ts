@@ -1,0 +1,300 @@
+/**
+ * Copies a volume to another store, object by object, in the order in which they are committed:
+ *
+ * ```
+ *   chunks ─▶ runs ─▶ manifests ─▶ catalog ─▶ head
+ * ```
+ *
+ * There is no volume until the head is there. Objects never change, so an interrupted copy goes on
+ * where it was: what is there and equal is not written again.
+ *
+ * @module
+ */
+
+import type { Store } from "../../store/store.ts";
+import { retried } from "../../store/retry.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { loadMaps } from "../attach.ts";
+import { catalogOf, readCatalog } from "../catalog.ts";
+import { checkChunk } from "../check_chunk.ts";
+import { areEqual, damaged, readHead, readManifest, readRun } from "../committed.ts";
+import type { Counts } from "../findings.ts";
+import { type CatalogEntry, encodeCatalog } from "../format/catalog.ts";
+import { encodeHead } from "../format/head.ts";
+import type { Manifest } from "../format/manifest.ts";
+import { chunkOf } from "../format/place.ts";
+import { NO_UUID, sumOfObject } from "../format/record.ts";
+import { ObjectNames, referenceOf, type VolumeReference } from "../names.ts";
+import { MACHINE, type Seam } from "../seam.ts";
+import { type KeptState, keptState, unkeptWords } from "../snapshots.ts";
+import { type StoreLike, storeOf } from "../store_like.ts";
+import type { TransferProgress } from "../transfer.ts";
+import { PacedStore } from "./paced_store.ts";
+
+/** Objects on their way at a time. */
+const AT_ONCE = 4;
+const NOTHING = new Uint8Array();
+/** How long a store that fails is asked again, in milliseconds. */
+const PATIENCE_MS = 30_000;
+
+/** Options of {@linkcode copyVolume}. */
+export interface CopyOptions {
+  /**
+   * The name of the copy.
+   *
+   * @default The same
+   */
+  readonly as?: string;
+  /**
+   * The most bytes to read in a second.
+   *
+   * @default {Infinity}
+   */
+  readonly bandwidth?: number;
+  /**
+   * Called after each object.
+   *
+   * @default Nobody is told
+   */
+  readonly onProgress?: (progress: TransferProgress) => void;
+  /**
+   * Takes a line that a person should read.
+   *
+   * @default It is dropped
+   */
+  readonly report?: (line: string) => void;
+  /**
+   * Time and randomness, for tests.
+   *
+   * @default The machine's
+   */
+  readonly seam?: Seam;
+}
+
+/**
+ * Copies a volume with its snapshots, or one snapshot as a volume. Each object is verified before it is
+ * written, and read back.
+ *
+ * The copy has the UUID of the volume. From then on each goes its own way.
+ *
+ * @param name `NAME`, which must not be attached, or `NAME@SNAPSHOT`.
+ * @param to The other store. A URL's folder is made if it is missing.
+ * @returns How many bytes of objects there are, and how many were written.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`; `VOLUME_BUSY` if it is attached;
+ *   `VOLUME_EXISTS` if the other store has something else of that name.
+ */
+export async function copyVolume(
+  store: StoreLike,
+  name: string,
+  to: StoreLike,
+  options: CopyOptions = {},
+): Promise<TransferProgress> {
+  const { bandwidth, seam = MACHINE, report = () => {} } = options;
+  await using stack = new AsyncDisposableStack();
+  const reference = referenceOf(name);
+  const from = new PacedStore(await storeOf(store, stack), bandwidth, seam);
+  const target = await storeOf(to, stack, { create: true });
+  const copied = new ObjectNames(options.as ?? reference.volume);
+  const kept = await keptState(from, reference, "a copy", seam);
+  stack.defer(() => kept.release());
+  if (kept.unkept !== undefined) report(unkeptWords(name, kept.unkept));
+  const names = new ObjectNames(reference.volume);
+  checkDetached(reference, kept);
+  await checkFree(target, copied, kept.manifest.volume);
+  return await new Copy({ from, target, names, copied, kept, reference, options, seam }).run();
+}
+
+function checkDetached({ volume, snapshot }: VolumeReference, { head }: KeptState): void {
+  if (snapshot !== undefined || head.journal === NO_UUID) return;
+  throw new UblkError("VOLUME_BUSY", {
+    operation: `copy ${volume}`,
+    reason: `${head.host || "somebody"} has it attached, or has not detached it`,
+    hint: "make a snapshot and copy that, or detach it first",
+  });
+}
+
+async function checkFree(target: Store, names: ObjectNames, volume: string): Promise<void> {
+  if (await readHead(target, names) !== undefined) throw exists(target, names, "a volume");
+  const catalog = (await readCatalog(target, names))?.catalog;
+  if (catalog === undefined || catalog.removed === undefined && catalog.volume === volume) return;
+  // Somebody may still be deleting its objects, by names that the copy has too.
+  throw exists(target, names, "the remains of a volume");
+}
+
+function exists({ url }: Store, { volume }: ObjectNames, what: string): UblkError {
+  return new UblkError("VOLUME_EXISTS", {
+    operation: `copy to ${volume}`,
+    reason: `${url} has ${what} of that name`,
+    hint: "give the copy another name",
+  });
+}
+
+interface CopyParts {
+  readonly from: Store;
+  readonly target: Store;
+  readonly names: ObjectNames;
+  readonly copied: ObjectNames;
+  readonly kept: KeptState;
+  readonly reference: VolumeReference;
+  readonly options: CopyOptions;
+  readonly seam: Seam;
+}
+
+/** An object to copy. */
+interface Wanted {
+  /** Its name in the source. */
+  readonly name: string;
+  /** Its name in the copy. */
+  readonly as: string;
+  /** Throws if its bytes are not right. */
+  readonly verify: (bytes: Uint8Array<ArrayBuffer>) => void;
+}
+
+class Copy {
+  readonly #parts: CopyParts;
+  readonly #sizes = new Map<string, number>();
+  /** Names that the target had at the beginning: a copy may have been interrupted. */
+  readonly #there = new Set<string>();
+  #doneBytes = 0;
+  #totalBytes = 0;
+  #copiedBytes = 0;
+
+  constructor(parts: CopyParts) {
+    this.#parts = parts;
+  }
+
+  async run(): Promise<TransferProgress> {
+    const { from, target, names, copied, kept, reference } = this.#parts;
+    const { volume } = kept.manifest;
+    const entries = reference.snapshot === undefined
+      ? (await catalogOf(from, names, volume)).entries.filter(({ kind }) => kind === "snapshot")
+      : [];
+    const manifests = new Map([[kept.manifest.number, kept.manifest]]);
+    for (const entry of entries) {
+      manifests.set(entry.manifest, await readManifest(from, names, { ...entry, volume }));
+    }
+    for await (const { name, size } of from.list(`${names.volume}/`)) this.#sizes.set(name, size);
+    for await (const { name } of target.list(`${copied.volume}/`)) this.#there.add(name);
+    const steps = await this.#wanted([...manifests.values()]);
+    for (const { name } of steps.flat()) this.#totalBytes += this.#sizes.get(name) ?? 0;
+    for (const step of steps) await this.#copyAll(step);
+    await this.#finish(entries);
+    const { options } = this.#parts;
+    options.onProgress?.(this.#progress);
+    return this.#progress;
+  }
+
+  get #progress(): TransferProgress {
+    const [doneBytes, totalBytes] = [this.#doneBytes, this.#totalBytes];
+    return { doneBytes, totalBytes, copiedBytes: this.#copiedBytes };
+  }
+
+  /** The objects that manifests need: chunks, runs, and the manifests. */
+  async #wanted(manifests: readonly Manifest[]): Promise<Wanted[][]> {
+    const { from, names, copied } = this.#parts;
+    const chunks = new Map<number, Wanted>();
+    const runs = new Map<number, Wanted>();
+    for (const manifest of manifests) {
+      const maps = await loadMaps({ store: from, names, manifest });
+      for (const cursor = maps.chunks.cursor(); cursor.next();) {
+        const number = chunkOf(cursor.place);
+        if (chunks.has(number)) continue;
+        const name = names.chunk(number);
+        const verify = (bytes: Uint8Array<ArrayBuffer>) =>
+          verifyChunk(from, name, number, manifest, bytes);
+        chunks.set(number, { name, as: copied.chunk(number), verify });
+      }
+      for (const [nth, { number }] of manifest.runs.entries()) {
+        if (runs.has(number)) continue;
+        // It was verified when it was read just now, and never changes.
+        await readRun(from, names, manifest, nth);
+        runs.set(number, { name: names.run(number), as: copied.run(number), verify: () => {} });
+      }
+    }
+    const named = manifests.map(({ number }) => ({
+      ...{ name: names.manifest(number), as: copied.manifest(number), verify: () => {} },
+    }));
+    return [[...chunks.values()], [...runs.values()], named];
+  }
+
+  /** Copies objects, of which none needs another. */
+  async #copyAll(objects: readonly Wanted[]): Promise<void> {
+    const left = objects.values();
+    const work = async () => {
+      for (const wanted of left) {
+        await retried(() => this.#copy(wanted), { withinMs: PATIENCE_MS });
+        this.#doneBytes += this.#sizes.get(wanted.name) ?? 0;
+        this.#parts.options.onProgress?.(this.#progress);
+      }
+    };
+    const outcomes = await Promise.allSettled(Array.from({ length: AT_ONCE }, work));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  }
+
+  async #copy({ name, as, verify }: Wanted): Promise<void> {
+    const { from, target, copied } = this.#parts;
+    const found = await from.get(name);
+    if (found === undefined) throw damaged(from, name, "is missing, and is needed");
+    const { bytes } = found;
+    verify(bytes);
+    if (this.#there.has(as) && areEqual((await target.get(as))?.bytes ?? NOTHING, bytes)) return;
+    const put = await target.putIfAbsent(as, bytes);
+    const there = await target.get(as);
+    if (there === undefined || !areEqual(there.bytes, bytes)) {
+      if (put === undefined) throw exists(target, copied, "another object");
+      throw damaged(target, as, "was written, and reads as something else");
+    }
+    if (put !== undefined) this.#copiedBytes += bytes.length;
+  }
+
+  /** Puts catalog and head. */
+  async #finish(entries: readonly CatalogEntry[]): Promise<void> {
+    const { target, copied, kept, seam } = this.#parts;
+    const { head, manifest } = kept;
+    const { volume, number } = manifest;
+    const catalog = encodeCatalog({
+      ...{ volume, nonce: seam.uuid(), floor: number, least: 0, entries },
+    });
+    const before = await target.get(copied.catalog);
+    await (before === undefined
+      ? target.putIfAbsent(copied.catalog, catalog)
+      : target.replace(copied.catalog, catalog, before.version));
+    const now = await target.get(copied.catalog);
+    if (now === undefined || !areEqual(now.bytes, catalog)) {
+      throw exists(target, copied, "another catalog");
+    }
+    const isWhole = number === head.manifest;
+    const bytes = encodeHead({
+      ...head,
+      ...{ nonce: seam.uuid(), time: seam.now(), manifest: number },
+      manifestSum: await this.#sumOf(number),
+      ...{ attached: false, journal: NO_UUID, owner: NO_UUID, host: "" },
+      written: isWhole ? head.written : manifest.written,
+    });
+    if (await target.putIfAbsent(copied.head, bytes) !== undefined) return;
+    const there = await target.get(copied.head);
+    if (there === undefined || !areEqual(there.bytes, bytes)) {
+      throw exists(target, copied, "a volume");
+    }
+  }
+
+  /** The sum of a manifest that was copied. */
+  async #sumOf(number: number): Promise<number> {
+    const { target, copied } = this.#parts;
+    const { bytes } = (await target.get(copied.manifest(number)))!;
+    return sumOfObject(bytes);
+  }
+}
+
+function verifyChunk(
+  store: Store,
+  object: string,
+  number: number,
+  manifest: Manifest,
+  bytes: Uint8Array<ArrayBuffer>,
+): void {
+  const counts: Counts = { findings: [], objects: 0, bytes: 0, blocks: 0 };
+  checkChunk({ object, number, bytes, manifest, counts });
+  const [finding] = counts.findings;
+  if (finding !== undefined) throw damaged(store, object, `: ${finding.words}`);
+}

@@ -1,0 +1,149 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { eachSeed } from "../../tests/seeds.ts";
+import { aged, BLOCK, contentsOf, FragileStore, NAME } from "../../tests/volumes/aged.ts";
+import { inFolder } from "../../tests/volumes/folders.ts";
+import { MemoryStore } from "../../store/memory.ts";
+import { StoreError } from "../../store/store.ts";
+import { Dice } from "../../uapi/dice.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { checkVolume } from "../check.ts";
+import { removeVolume } from "../list.ts";
+import { createSnapshot, listSnapshots } from "../snapshots.ts";
+import { collectVolume } from "../space/collect_volume.ts";
+import { Volume } from "../volume.ts";
+import { copyVolume } from "./copy.ts";
+import { PacedStore } from "./paced_store.ts";
+
+/** A store that has room for so many objects more. */
+class FullStore extends FragileStore {
+  override putIfAbsent(...args: Parameters<MemoryStore["putIfAbsent"]>) {
+    if (this.left-- > 0) return MemoryStore.prototype.putIfAbsent.apply(this, args);
+    return Promise.reject(new StoreError("full", "put: no room is left"));
+  }
+}
+
+async function write(store: FragileStore, journal: string, block: number): Promise<void> {
+  await using volume = await Volume.open(NAME, { store, journal, journalSize: "16M" });
+  await volume.write(new Uint8Array(BLOCK).fill(99), block * BLOCK);
+}
+
+Deno.test("copyVolume + a volume and its snapshots arrive, however often it is interrupted", async (t) => {
+  await eachSeed(t, 4, async (seed) => {
+    const dice = new Dice(seed);
+    await inFolder(async ({ journal }) => {
+      await using store = new FragileStore();
+      await aged(dice, store);
+      await createSnapshot(store, NAME, "a");
+      const first = await contentsOf(store);
+      await write(store, journal, dice.draw(64));
+      const last = await contentsOf(store);
+      await using target = new FullStore();
+      let rounds = 0;
+      for (;; rounds++) {
+        assert(rounds < 100, "each round copies something");
+        target.left = 1 + dice.draw(3);
+        try {
+          const done = await copyVolume(store, NAME, target, { as: "w" });
+          assertEquals(done.doneBytes, done.totalBytes);
+          break;
+        } catch (error) {
+          assert(error instanceof StoreError && error.fault === "full", `${error}`);
+          // There is no volume before the last step.
+          const none = await assertRejects(() => checkVolume(target, "w"), UblkError);
+          assertEquals(none.code, "VOLUME_NOT_FOUND");
+        }
+      }
+      assert(rounds > 0);
+      target.left = Infinity;
+      const report = await checkVolume(target, "w");
+      assertEquals([report.findings, report.isComplete], [[], true]);
+      assertEquals(await contentsOf(target, "w"), last);
+      assertEquals(await contentsOf(target, "w@a"), first);
+      assertEquals((await listSnapshots(target, "w")).map(({ name }) => name), ["a"]);
+      // It lives: it is written, and its garbage goes.
+      {
+        await using copy = await Volume.open("w", { store: target, journal, journalSize: "16M" });
+        await copy.write(new Uint8Array(BLOCK).fill(5), 0);
+      }
+      await collectVolume(target, "w");
+      assertEquals(await contentsOf(target, "w@a"), first);
+      assertEquals(await contentsOf(target, "w"), last.with(0, 5));
+      assertEquals(await contentsOf(store), last);
+      const there = await assertRejects(
+        () => copyVolume(store, NAME, target, { as: "w" }),
+        UblkError,
+      );
+      assertEquals(there.code, "VOLUME_EXISTS");
+      await removeVolume(target, "w");
+      const removed = await assertRejects(
+        () => copyVolume(store, NAME, target, { as: "w" }),
+        UblkError,
+      );
+      assertEquals(removed.code, "VOLUME_EXISTS");
+    });
+  });
+});
+
+Deno.test("copyVolume + an attached volume is refused, its snapshot is copied", async () => {
+  await inFolder(async ({ journal }) => {
+    await using store = new FragileStore();
+    await aged(new Dice(3), store);
+    await createSnapshot(store, NAME, "a");
+    const expected = await contentsOf(store);
+    await using volume = await Volume.open(NAME, { store, journal, journalSize: "16M" });
+    await volume.write(new Uint8Array(BLOCK).fill(98), 0);
+    await volume.sync();
+    await using target = new FragileStore();
+    const busy = await assertRejects(() => copyVolume(store, NAME, target), UblkError);
+    assertEquals(busy.code, "VOLUME_BUSY");
+    await copyVolume(store, `${NAME}@a`, target);
+    assertEquals(await contentsOf(target), expected);
+    assertEquals((await checkVolume(target, NAME)).findings, []);
+  });
+});
+
+Deno.test("copyVolume + what is damaged is not copied, and other objects are not replaced", async () => {
+  await using store = new FragileStore();
+  await aged(new Dice(3), store);
+  const chunks = await store.names(`${NAME}/chunks/`);
+  await using target = new FragileStore();
+  await copyVolume(store, NAME, target);
+  const [chunk] = (await target.names(`${NAME}/chunks/`)).filter((name) => chunks.includes(name));
+  await using other = new FragileStore();
+  await other.putIfAbsent(chunk, new Uint8Array([1]));
+  const exists = await assertRejects(() => copyVolume(store, NAME, other), UblkError);
+  assertEquals(exists.code, "VOLUME_EXISTS");
+  const { size } = (await store.get(chunk))!;
+  await store.flip(chunk, size - 1);
+  await using third = new FragileStore();
+  const damaged = await assertRejects(() => copyVolume(store, NAME, third), UblkError);
+  assertEquals(damaged.code, "VOLUME_DAMAGED");
+  assert(damaged.message.includes(chunk));
+  assertEquals((await third.names()).includes(chunk), false);
+});
+
+Deno.test("PacedStore + so many bytes are read in a second, by all who read", async () => {
+  let now = 0;
+  const waits: number[] = [];
+  const wait = (ms: number) => {
+    waits.push(ms);
+    now = Math.max(now, now + ms);
+    return Promise.resolve();
+  };
+  await using store = new MemoryStore();
+  await store.putIfAbsent("a", new Uint8Array(3000));
+  const paced = new PacedStore(store, 1000, { clock: () => now }, wait);
+  await paced.get("a");
+  assertEquals([now, Math.max(...waits)], [3000, 1000]);
+  await Promise.all([paced.get("a"), paced.get("a", { range: { offset: 0, length: 500 } })]);
+  assertEquals(now, 6500);
+  assertEquals(await paced.get("b"), undefined);
+  assertEquals(now, 6500);
+  // Time in which nothing was read is not saved up.
+  now = 100_000;
+  await paced.get("a");
+  assertEquals(now, 103_000);
+  const free = new PacedStore(store, undefined, { clock: () => now }, wait);
+  await free.get("a");
+  assertEquals(now, 103_000);
+});
