@@ -134,14 +134,17 @@ async function readTables(
 
 /** The newest manifest that has counted, as far as manifests and chunks tell. */
 function baseOf(
-  { head, manifests }: Remains,
+  { head, manifests, catalog }: Remains,
   commits: readonly Commit[],
 ): Manifest | undefined {
   const most = head?.head.manifest ?? Infinity;
+  // What is older than a rollback says nothing.
+  const least = catalog?.least ?? 0;
   return manifests.findLast(({ number, epoch, sequence }) =>
     // The one with the head's number is not the head's. A fenced writer's names batches from which
     // a later one has begun.
-    number < most && commits.every((one) => one.epoch <= epoch || one.first > sequence)
+    number >= least && number < most &&
+    commits.every((one) => one.epoch <= epoch || one.first > sequence)
   );
 }
 
@@ -255,6 +258,9 @@ class Rebuild {
     for (const number of this.#unreadable) {
       if (number <= known || number >= (base?.nextChunk ?? Infinity)) continue;
       this.#losses.push(`${names.chunk(number)} is damaged, and its table too: ${older}`);
+    }
+    if (remains.catalog !== undefined && remains.catalog.least > 0) {
+      this.#losses.push("it was rolled back: what was written before that may be there again");
     }
     if (remains.catalog === undefined || remains.catalog.floor > 0) {
       this.#losses.push(

@@ -4,11 +4,13 @@ import { inFolder } from "../../tests/volumes/folders.ts";
 import { aged, BLOCK, BLOCKS, contentsOf, FragileStore, NAME } from "../../tests/volumes/aged.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { UblkError } from "../../uapi/error.ts";
+import { changeCatalog } from "../catalog.ts";
 import { checkVolume } from "../check.ts";
 import { readHead, readManifest } from "../committed.ts";
 import { Fields, sealRecord } from "../format/record.ts";
 import { removeVolume } from "../list.ts";
 import { ObjectNames } from "../names.ts";
+import { MACHINE } from "../seam.ts";
 import { collectVolume } from "../space/collect_volume.ts";
 import { Volume } from "../volume.ts";
 import { repairVolume } from "./repair.ts";
@@ -113,6 +115,84 @@ Deno.test("repairVolume + after a collection, only discarded blocks may be older
     });
     if (repaired) assertMatch(losses.join(), /garbage has been collected/);
   });
+});
+
+Deno.test("repairVolume + runs that are left say what was discarded, before and after a lost one", async () => {
+  for (const lost of [0, 2]) {
+    await inFolder(async (at) => {
+      await using store = new FragileStore();
+      await Volume.create(NAME, { store, size: BLOCKS * BLOCK, blockSize: BLOCK });
+      {
+        await using volume = await Volume.open(NAME, { ...at, store });
+        const write = async (block: number, count: number, byte: number) => {
+          await volume.write(new Uint8Array(count * BLOCK).fill(byte), block * BLOCK);
+          await volume.sync();
+        };
+        await write(0, 10, 1);
+        await volume.trim(0, BLOCK);
+        await volume.sync();
+        await write(20, 2, 3);
+      }
+      // The chunk goes that says what was discarded.
+      assertEquals((await collectVolume(store, NAME)).chunks, 1);
+      const expected = await contentsOf(store);
+      assertEquals([0, 1, 20].map((block) => expected[block]), [0, 1, 3]);
+      const { runs } = (await headOf(store)).manifest;
+      assertEquals(runs.length, 3);
+      await store.delete(NAMES.run(runs[lost].number));
+      assertEquals((await repairVolume(store, NAME)).repaired, true);
+      assertEquals(await contentsOf(store), expected);
+    });
+  }
+});
+
+Deno.test("repairVolume + a manifest that never counted is not taken for the last one", async () => {
+  await inFolder(async (at) => {
+    await using store = new FragileStore();
+    await Volume.create(NAME, { store, size: BLOCKS * BLOCK, blockSize: BLOCK });
+    const write = async (volume: Volume, block: number, byte: number) => {
+      await volume.write(new Uint8Array(BLOCK).fill(byte), block * BLOCK);
+      await volume.sync();
+    };
+    const dying = await Volume.open(NAME, { ...at, store, patienceMs: 1 });
+    await write(dying, 0, 1);
+    // Chunk, run and manifest are there, and the head never names them.
+    store.breakAfter(3);
+    const lost = write(dying, 1, 2).catch(() => {});
+    await store.hasFailed;
+    await dying.close().catch(() => {});
+    await lost;
+    store.left = Infinity;
+    {
+      await using volume = await Volume.open(NAME, { ...at, store, withoutJournal: true });
+      await write(volume, 2, 3);
+    }
+    const expected = await contentsOf(store);
+    assertEquals(expected.slice(0, 3), [1, 0, 3]);
+    const { head } = await headOf(store);
+    assertEquals((await store.names(NAMES.manifests)).length, 4);
+    await store.delete(NAMES.manifest(head.manifest));
+    const { repaired, losses } = await repairVolume(store, NAME);
+    assertEquals([repaired, losses.length], [true, 1]);
+    assertMatch(losses[0], /^manifest 4 is lost: manifest 2 counts, .* and 1 commits after it/);
+    assertEquals(await contentsOf(store), expected);
+  });
+});
+
+Deno.test("repairVolume + what a rollback took back may come back, and it says so", async () => {
+  await using store = new FragileStore();
+  await aged(new Dice(1), store);
+  const { head, manifest } = await headOf(store);
+  const place = { store, names: NAMES, volume: head.volume, seam: MACHINE };
+  await changeCatalog(place, (catalog) => ({ ...catalog, least: head.manifest }));
+  await store.delete(NAMES.run(manifest.runs[0].number));
+  const { losses } = await repairVolume(store, NAME);
+  assertMatch(losses.join(), /it was rolled back/);
+  // Older manifests do not count.
+  await store.delete(NAMES.head);
+  for (const name of (await store.names(NAMES.manifests)).slice(-2)) await store.delete(name);
+  const unknown = await assertRejects(() => repairVolume(store, NAME), UblkError);
+  assertEquals(unknown.code, "INVALID_ARGUMENT");
 });
 
 Deno.test("repairVolume + attached volumes, unknown sizes and what is not there are refused", async () => {
