@@ -28,6 +28,7 @@ const SHOWN: Readonly<Record<string, string>> = {
   "device/log.ts": "the same",
   "links/std-log/mod.ts": "the same, of a record",
   "tests/clock_test.ts": "it names them",
+  "volume/care/rebuild.ts": "it tells of which moment a repaired volume is",
   "volume/list.ts": "dates of a volume are shown, and no clock read",
   "volume/snapshots.ts": "the same, of snapshots",
   "volume/seam.ts": "a volume notes when it was created and committed, and never waits for that",

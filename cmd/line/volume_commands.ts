@@ -140,6 +140,7 @@ export const CHECK_FLAGS = [
     help: "With --repair: the size of the disk, if no manifest is left.",
   },
   { name: "force", kind: "switch", help: "With --repair: even if the volume is attached." },
+  QUIET,
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 

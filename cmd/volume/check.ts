@@ -15,13 +15,14 @@ import type { CHECK_FLAGS } from "../line/volume_commands.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { inStore } from "./in_store.ts";
+import { shownParts } from "./shown_progress.ts";
 
 /**
  * `ublk-volume check`: exit status 1 and a list if the volume is not sound, or if a repair could not
  * bring back everything.
  */
 export async function check(
-  { name, store: url = defaultStore(), journal, json, repair, size, force }: Values<
+  { name, store: url = defaultStore(), journal, json, repair, size, force, quiet }: Values<
     typeof CHECK_FLAGS
   >,
 ): Promise<number> {
@@ -30,8 +31,11 @@ export async function check(
   }
   return await inStore(url, async () => {
     await using store = await openStore(url);
-    const repaired = repair ? await repairVolume(store, name, { size, force }) : undefined;
-    const report = await checkVolume(store, name, { journal });
+    const onProgress = shownParts(quiet, (objects) => `${objects} objects`);
+    const repaired = repair
+      ? await repairVolume(store, name, { size, force, onProgress })
+      : undefined;
+    const report = await checkVolume(store, name, { journal, onProgress });
     const { findings, objects, bytes, unnamed } = report;
     const losses = repaired?.losses ?? [];
     if (json) await writeJson(repaired === undefined ? report : { ...report, repaired }, 2);

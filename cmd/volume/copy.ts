@@ -12,7 +12,7 @@ import type { COPY_FLAGS } from "../line/volume_commands.ts";
 import { writeLine } from "../program/print.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { inStore } from "./in_store.ts";
-import { shownBytes } from "./transfer_progress.ts";
+import { shownBytes } from "./shown_progress.ts";
 
 /** `ublk-volume copy`: a volume with its snapshots, or one snapshot, in another store. */
 export async function copy(

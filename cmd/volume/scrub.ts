@@ -15,7 +15,7 @@ import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { findingLine } from "./check.ts";
 import { inStore } from "./in_store.ts";
-import { shownParts } from "./transfer_progress.ts";
+import { shownParts } from "./shown_progress.ts";
 
 /** `ublk-volume scrub`: exit status 1 and a list if something is damaged. */
 export async function scrub(

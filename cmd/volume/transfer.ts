@@ -17,7 +17,7 @@ import { writeLine } from "../program/print.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { convertImage, withRawImage } from "./images.ts";
 import { inStore } from "./in_store.ts";
-import { shownBytes } from "./transfer_progress.ts";
+import { shownBytes } from "./shown_progress.ts";
 
 /** `ublk-volume import`: of a raw image, or through `qemu-img` of whatever that reads. */
 export async function importFile(

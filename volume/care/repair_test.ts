@@ -179,6 +179,37 @@ Deno.test("repairVolume + a manifest that never counted is not taken for the las
   });
 });
 
+Deno.test("repairVolume + without a head, a commit counts if all its chunks are there", async () => {
+  for (const [blocks, chunks] of [[300, 1], [300, 2], [300, 3], [1, 1]]) {
+    await inFolder(async (at) => {
+      await using store = new FragileStore();
+      const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: "64K" };
+      await Volume.create(NAME, { store, ...shape });
+      const dying = await Volume.open(NAME, { ...at, store, patienceMs: 1 });
+      await dying.write(new Uint8Array(BLOCK).fill(1), 0);
+      await dying.sync();
+      store.breakAfter(chunks);
+      await dying.write(new Uint8Array(blocks * BLOCK).fill(2), 0);
+      const lost = dying.sync().catch(() => {});
+      await store.hasFailed;
+      await dying.close().catch(() => {});
+      await lost;
+      store.left = Infinity;
+      await store.delete(NAMES.head);
+      const { losses } = await repairVolume(store, NAME);
+      assertMatch(losses[0], /^v\/head is lost: what only a journal had/);
+      const isWhole = blocks === 1 || chunks === 3;
+      assertEquals((await contentsOf(store))[0], isWhole ? 2 : 1);
+      // The same without any manifest.
+      for (const name of await store.names(NAMES.manifests)) await store.delete(name);
+      await store.delete(NAMES.head);
+      const again = await repairVolume(store, NAME, { size: BLOCKS * BLOCK });
+      assertEquals((await contentsOf(store))[0], isWhole ? 2 : 1);
+      assertEquals(/does not count/.test(again.losses.join()), !isWhole);
+    });
+  }
+});
+
 Deno.test("repairVolume + what a rollback took back may come back, and it says so", async () => {
   await using store = new FragileStore();
   await aged(new Dice(1), store);
