@@ -174,23 +174,30 @@ class Rebuild {
     if (base === undefined) this.#dropUnfinished(within);
     const all = [...within, ...later];
     const blockSize = base?.blockSize ?? this.#commits.at(0)?.chunks[0].blockSize ?? 0;
-    const size = this.#size(base, isExactBase, all, blockSize);
-    const maps = new Maps(size / blockSize, blockSize);
+    if (blockSize === 0) throw new UnknownSize(0);
+    // The disk may have been larger once. What was beyond its end was discarded first.
+    const most = Math.max(endOf(all), (base?.size ?? 0) / blockSize);
+    const maps = new Maps(most, blockSize);
     for (const run of prefix) enterRun(maps, run);
     for (const commit of within) enterCommit(maps, commit);
     if (lost >= 0) { for (const run of suffix) enterRun(maps, run); }
+    if (base !== undefined) {
+      maps.resize(base.size / blockSize);
+      if (!isExactBase) maps.resize(most);
+    }
     for (const commit of later) enterCommit(maps, commit);
+    const size = this.#size(base, isExactBase, maps, blockSize);
+    maps.resize(size / blockSize);
     this.#tellOfGaps(within, known, base, lost >= 0);
     const end = all.at(-1);
-    const longest = Math.max(...remains.chunks.values(), 0);
+    let longest = 0;
+    for (const length of remains.chunks.values()) longest = Math.max(longest, length);
+    let epoch = Math.max(remains.head?.head.epoch ?? 0, this.#commits.at(-1)?.epoch ?? 0);
+    for (const one of remains.manifests) epoch = Math.max(epoch, one.epoch);
     return {
       ...{ base, isExactBase, maps, size, blockSize, longest, losses: this.#losses },
       sequence: Math.max(base?.sequence ?? 0, end?.last ?? 0),
-      epoch: Math.max(
-        remains.head?.head.epoch ?? 0,
-        ...remains.manifests.map((one) => one.epoch),
-        this.#commits.at(-1)?.epoch ?? 0,
-      ),
+      epoch,
     };
   }
 
@@ -226,23 +233,17 @@ class Rebuild {
   #size(
     base: Manifest | undefined,
     isExactBase: boolean,
-    commits: readonly Commit[],
+    maps: Maps,
     blockSize: number,
   ): number {
     if (base !== undefined && isExactBase) return base.size;
     let blocks = 0;
-    for (const { chunks } of commits) {
-      for (const { frames } of chunks) {
-        const last = frames.at(-1);
-        if (last !== undefined) blocks = Math.max(blocks, last.block + last.count);
-      }
-    }
+    for (const cursor = maps.chunks.cursor(); cursor.next();) blocks = cursor.block + cursor.count;
     const { size = base?.size } = this.#parts;
     const least = blocks * blockSize;
-    if (size === undefined || blockSize === 0 || size % blockSize !== 0) {
-      throw new UnknownSize(least);
-    }
-    return base === undefined ? size : Math.max(size, least);
+    const isPossible = size !== undefined && size > 0 && size % blockSize === 0;
+    if (!isPossible || base === undefined && size < least) throw new UnknownSize(least);
+    return Math.max(size, least);
   }
 
   /** Tells of chunks that are not there, and of whose blocks nothing is known. */
@@ -291,6 +292,18 @@ class Rebuild {
         "blocks that they held have what they had before",
     );
   }
+}
+
+/** The number of blocks of the smallest disk that has all blocks of some commits. */
+function endOf(commits: readonly Commit[]): number {
+  let end = 0;
+  for (const { chunks } of commits) {
+    for (const { frames } of chunks) {
+      const last = frames.at(-1);
+      if (last !== undefined) end = Math.max(end, last.block + last.count);
+    }
+  }
+  return end;
 }
 
 /** The newest chunk that runs name; 0 for none. */

@@ -80,7 +80,7 @@ export async function remainsOf(store: Store, names: ObjectNames): Promise<Remai
     catalog: found === null ? undefined : await catalogOf(store, names, volume),
     manifests: all.filter((manifest) => manifest.volume === volume),
     greatest: {
-      manifest: Math.max(0, ...numbers.keys()),
+      manifest: greatestOf(numbers),
       run: greatestOf(runs),
       chunk: greatestOf(chunks),
     },

@@ -101,7 +101,7 @@ function unknownSize(name: string, least: number): UblkError {
   return new UblkError("INVALID_ARGUMENT", {
     operation: `repair ${name}`,
     reason: `no manifest is left that tells the size of the disk; its data needs ${least} bytes`,
-    hint: "give its size",
+    hint: "give its size, which is that much at least",
   });
 }
 

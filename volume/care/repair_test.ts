@@ -11,6 +11,7 @@ import { Fields, sealRecord } from "../format/record.ts";
 import { removeVolume } from "../list.ts";
 import { ObjectNames } from "../names.ts";
 import { MACHINE } from "../seam.ts";
+import { resizeVolume } from "../resize.ts";
 import { collectVolume } from "../space/collect_volume.ts";
 import { Volume } from "../volume.ts";
 import { repairVolume } from "./repair.ts";
@@ -210,6 +211,43 @@ Deno.test("repairVolume + without a head, a commit counts if all its chunks are 
   }
 });
 
+Deno.test("repairVolume + a disk that was larger once, and one that has grown since", async () => {
+  await inFolder(async (at) => {
+    await using store = new FragileStore();
+    await Volume.create(NAME, { store, size: 64 * BLOCK, blockSize: BLOCK });
+    const write = async (block: number, byte: number) => {
+      await using volume = await Volume.open(NAME, { ...at, store });
+      if (byte === 0) await volume.trim(block * BLOCK, (64 - block) * BLOCK);
+      else await volume.write(new Uint8Array(4 * BLOCK).fill(byte), block * BLOCK);
+    };
+    await write(60, 1);
+    await write(32, 0);
+    await resizeVolume(store, NAME, 32 * BLOCK);
+    await write(0, 2);
+    const { manifest } = await headOf(store);
+    const shrunk = await contentsOf(store);
+    for (const { number } of manifest.runs) await store.delete(NAMES.run(number));
+    assertEquals((await repairVolume(store, NAME)).size, 32 * BLOCK);
+    assertEquals(await contentsOf(store), shrunk);
+    // The size that it had last goes with its manifests; data says what it had at least.
+    await resizeVolume(store, NAME, 128 * BLOCK);
+    await write(100, 3);
+    const grown = await contentsOf(store);
+    for (const name of (await store.names(NAMES.manifests)).slice(-2)) await store.delete(name);
+    const { size, losses } = await repairVolume(store, NAME);
+    assertEquals([size, losses.length], [104 * BLOCK, 1]);
+    assertEquals(await contentsOf(store), grown.slice(0, 104));
+    for (const name of await store.names(NAMES.manifests)) await store.delete(name);
+    const small = await assertRejects(
+      () => repairVolume(store, NAME, { size: 32 * BLOCK }),
+      UblkError,
+    );
+    assertMatch(small.message, /its data needs 53248 bytes/);
+    await repairVolume(store, NAME, { size: 128 * BLOCK });
+    assertEquals(await contentsOf(store), grown);
+  });
+});
+
 Deno.test("repairVolume + what a rollback took back may come back, and it says so", async () => {
   await using store = new FragileStore();
   await aged(new Dice(1), store);
@@ -241,6 +279,10 @@ Deno.test("repairVolume + attached volumes, unknown sizes and what is not there 
   }
   const unknown = await assertRejects(() => repairVolume(copy, NAME), UblkError);
   assertEquals(unknown.code, "INVALID_ARGUMENT");
+  // What is beyond a size that is too small would be lost.
+  const small = await assertRejects(() => repairVolume(copy, NAME, { size: BLOCK }), UblkError);
+  assertEquals(small.code, "INVALID_ARGUMENT");
+  assertEquals(await copy.names(NAMES.manifests), []);
   await repairVolume(copy, NAME, { size: BLOCKS * BLOCK });
   assertEquals(await contentsOf(copy), expected);
   // A head of a newer format is not damaged.
