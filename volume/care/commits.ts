@@ -76,3 +76,15 @@ export function continuing(
   }
   return row;
 }
+
+/** The number of blocks of the smallest disk that has all blocks of some commits. */
+export function blocksOf(commits: readonly Commit[]): number {
+  let end = 0;
+  for (const { chunks } of commits) {
+    for (const { frames } of chunks) {
+      const last = frames.at(-1);
+      if (last !== undefined) end = Math.max(end, last.block + last.count);
+    }
+  }
+  return end;
+}

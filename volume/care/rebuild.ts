@@ -12,18 +12,17 @@
  * @module
  */
 
-import { type Store, StoreError } from "../../store/store.ts";
-import { isUblkError } from "../../uapi/error.ts";
+import type { Store } from "../../store/store.ts";
 import { enterRun } from "../attach.ts";
-import { readRun } from "../committed.ts";
 import type { ChunkTable } from "../format/chunk.ts";
 import type { Manifest } from "../format/manifest.ts";
-import { chunkOf, HOLE, placeOf } from "../format/place.ts";
+import { placeOf } from "../format/place.ts";
 import type { Extents } from "../format/run.ts";
 import { Maps } from "../maps.ts";
 import type { ObjectNames } from "../names.ts";
-import { type Commit, commitsOf, continuing } from "./commits.ts";
+import { blocksOf, type Commit, commitsOf, continuing } from "./commits.ts";
 import { readTable, type Remains } from "./remains.ts";
+import { newestChunk, runsOf } from "./runs_left.ts";
 
 /** A map that was made again. */
 export interface Rebuilt {
@@ -95,28 +94,6 @@ export class UnknownSize extends Error {
   }
 }
 
-async function runsOf(
-  store: Store,
-  names: ObjectNames,
-  manifest: Manifest,
-): Promise<(Extents | undefined)[]> {
-  const runs: (Extents | undefined)[] = [];
-  for (let nth = 0; nth < manifest.runs.length; nth++) {
-    try {
-      runs.push(await readRun(store, names, manifest, nth));
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      runs.push(undefined);
-    }
-  }
-  return runs;
-}
-
-function isDamage(error: unknown): boolean {
-  return isUblkError(error) && error.code === "VOLUME_DAMAGED" ||
-    error instanceof StoreError && error.fault === "corrupt";
-}
-
 async function readTables(
   { store, names, remains, onProgress }: RebuildParts,
 ): Promise<{ tables: Map<number, ChunkTable>; unreadable: number[] }> {
@@ -176,7 +153,7 @@ class Rebuild {
     const blockSize = base?.blockSize ?? this.#commits.at(0)?.chunks[0].blockSize ?? 0;
     if (blockSize === 0) throw new UnknownSize(0);
     // The disk may have been larger once. What was beyond its end was discarded first.
-    const most = Math.max(endOf(all), (base?.size ?? 0) / blockSize);
+    const most = Math.max(blocksOf(all), (base?.size ?? 0) / blockSize);
     const maps = new Maps(most, blockSize);
     for (const run of prefix) enterRun(maps, run);
     for (const commit of within) enterCommit(maps, commit);
@@ -292,29 +269,6 @@ class Rebuild {
         "blocks that they held have what they had before",
     );
   }
-}
-
-/** The number of blocks of the smallest disk that has all blocks of some commits. */
-function endOf(commits: readonly Commit[]): number {
-  let end = 0;
-  for (const { chunks } of commits) {
-    for (const { frames } of chunks) {
-      const last = frames.at(-1);
-      if (last !== undefined) end = Math.max(end, last.block + last.count);
-    }
-  }
-  return end;
-}
-
-/** The newest chunk that runs name; 0 for none. */
-function newestChunk(runs: readonly Extents[]): number {
-  let newest = 0;
-  for (const { length, places } of runs) {
-    for (let nth = 0; nth < length; nth++) {
-      if (places[nth] !== HOLE) newest = Math.max(newest, chunkOf(places[nth]));
-    }
-  }
-  return newest;
 }
 
 /** Whether a commit is in a manifest, and not in those of its runs that are known. */

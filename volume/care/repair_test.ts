@@ -12,6 +12,7 @@ import { removeVolume } from "../list.ts";
 import { ObjectNames } from "../names.ts";
 import { MACHINE } from "../seam.ts";
 import { resizeVolume } from "../resize.ts";
+import { createSnapshot } from "../snapshots.ts";
 import { collectVolume } from "../space/collect_volume.ts";
 import { Volume } from "../volume.ts";
 import { repairVolume } from "./repair.ts";
@@ -245,6 +246,28 @@ Deno.test("repairVolume + a disk that was larger once, and one that has grown si
     assertMatch(small.message, /its data needs 53248 bytes/);
     await repairVolume(store, NAME, { size: 128 * BLOCK });
     assertEquals(await contentsOf(store), grown);
+  });
+});
+
+Deno.test("repairVolume + snapshots stay, also when garbage is collected afterwards", async () => {
+  await inFolder(async (at) => {
+    await using store = new FragileStore();
+    await aged(new Dice(5), store);
+    await createSnapshot(store, NAME, "a");
+    const first = await contentsOf(store, `${NAME}@a`);
+    {
+      await using volume = await Volume.open(NAME, { ...at, store });
+      await volume.write(new Uint8Array(200 * BLOCK).fill(77), 0);
+    }
+    const expected = await contentsOf(store);
+    const { head } = await headOf(store);
+    for (const name of [NAMES.head, NAMES.manifest(head.manifest)]) await store.delete(name);
+    assertEquals((await repairVolume(store, NAME)).repaired, true);
+    assertEquals(await contentsOf(store), expected);
+    await collectVolume(store, NAME);
+    assertEquals(await contentsOf(store), expected);
+    assertEquals(await contentsOf(store, `${NAME}@a`), first);
+    assertEquals((await checkVolume(store, NAME)).findings, []);
   });
 });
 
