@@ -242,7 +242,8 @@ class Rebuild {
     }
     if (remains.catalog === undefined || remains.catalog.floor > 0) {
       this.#losses.push(
-        "garbage has been collected: blocks that were discarded may have older data again",
+        "garbage has been collected: blocks that were discarded, or whose chunk is missing, may " +
+          "have older data again",
       );
       return;
     }
@@ -253,7 +254,17 @@ class Rebuild {
           "blocks that they held have what they had before",
       );
     }
-    let end = known === 0 ? 0 : undefined;
+    // The batch with which the runs end that are known.
+    const from = this.#commits.find((one) => one.chunks.some(({ number }) => number === known));
+    let end = known === 0 ? 0 : from?.last;
+    if (end === undefined) {
+      this.#losses.push(
+        `${
+          names.chunk(known)
+        } cannot be read, so nobody knows whether those after it are all there: ` +
+          "blocks that they held have what they had before",
+      );
+    }
     for (const { first, last } of within) {
       if (end !== undefined && first > end + 1) {
         this.#losses.push(
