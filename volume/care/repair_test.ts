@@ -65,8 +65,12 @@ Deno.test("repairVolume + head, manifests and runs that are destroyed come back 
     const expected = await contentsOf(store);
     const { head } = await headOf(store);
     const isBroken = await damage(dice, store);
-    const { repaired, lostBytes } = await repairVolume(store, NAME, { size: BLOCKS * BLOCK });
+    const isNamed = await headOf(store).then(() => true, () => false);
+    const size = BLOCKS * BLOCK;
+    const { repaired, lostBytes, losses } = await repairVolume(store, NAME, { size });
     assertEquals([repaired, lostBytes], [isBroken, 0]);
+    // Nothing is said to be lost that is not.
+    if (isNamed) assertEquals(losses, []);
     assertEquals(await contentsOf(store), expected);
     assertEquals((await checkVolume(store, NAME)).findings, []);
     const now = await headOf(store);
