@@ -5,6 +5,9 @@
  * commit before. A commit was never part of that row if a later writer, or its own in a later
  * attempt, has begun at or before its last batch: he began where the row ended.
  *
+ * Data that was moved from sparse chunks is as of the last batch before it, whether the move has counted
+ * or not. So a move is a commit of no batches, whose `first` is `last` + 1.
+ *
  * @module
  */
 
@@ -34,7 +37,9 @@ export function commitsOf(tables: Iterable<ChunkTable>): Commit[] {
     else group.push(table);
   }
   const commits = [...groups.values()].map(commitOf);
-  commits.sort((left, right) => left.epoch - right.epoch || left.last - right.last);
+  commits.sort((left, right) =>
+    left.epoch - right.epoch || left.last - right.last || left.first - right.first
+  );
   let begun = Infinity;
   const counted: Commit[] = [];
   for (const commit of commits.reverse()) {
@@ -68,7 +73,8 @@ export function continuing(
   let end = { sequence, epoch };
   while (row.length < most) {
     const next = commits.findLast((one) =>
-      one.first === end.sequence + 1 && one.epoch >= end.epoch && one.missing === 0
+      one.first === end.sequence + 1 && one.last >= one.first && one.epoch >= end.epoch &&
+      one.missing === 0
     );
     if (next === undefined) break;
     row.push(next);

@@ -13,6 +13,7 @@ import { ObjectNames } from "../names.ts";
 import { MACHINE } from "../seam.ts";
 import { resizeVolume } from "../resize.ts";
 import { createSnapshot } from "../snapshots.ts";
+import { collectGarbage } from "../space/collect.ts";
 import { collectVolume } from "../space/collect_volume.ts";
 import { Volume } from "../volume.ts";
 import { repairVolume } from "./repair.ts";
@@ -140,7 +141,9 @@ Deno.test("repairVolume + runs that are left say what was discarded, before and 
         await write(20, 2, 3);
       }
       // The chunk goes that says what was discarded.
-      assertEquals((await collectVolume(store, NAME)).chunks, 1);
+      const { head } = await headOf(store);
+      const freed = await collectGarbage({ store, names: NAMES, base: head, seam: MACHINE });
+      assertEquals(freed?.chunks, 1);
       const expected = await contentsOf(store);
       assertEquals([0, 1, 20].map((block) => expected[block]), [0, 1, 3]);
       const { runs } = (await headOf(store)).manifest;
@@ -148,6 +151,35 @@ Deno.test("repairVolume + runs that are left say what was discarded, before and 
       await store.delete(NAMES.run(runs[lost].number));
       assertEquals((await repairVolume(store, NAME)).repaired, true);
       assertEquals(await contentsOf(store), expected);
+    });
+  }
+});
+
+Deno.test("repairVolume + data that was moved from sparse chunks + is found where it is now", async () => {
+  for (const lost of ["map", "manifest", "head and manifest"] as const) {
+    await inFolder(async (at) => {
+      await using store = new FragileStore();
+      await Volume.create(NAME, { store, size: BLOCKS * BLOCK, blockSize: BLOCK });
+      {
+        await using volume = await Volume.open(NAME, { ...at, store });
+        for (const byte of [1, 2, 3]) {
+          for (let block = byte; block < 40; block += byte) {
+            await volume.write(new Uint8Array(BLOCK).fill(byte), block * BLOCK);
+          }
+          await volume.sync();
+        }
+      }
+      const before = (await headOf(store)).manifest.nextChunk;
+      assert((await collectVolume(store, NAME)).chunks > 0);
+      const { manifest, head } = await headOf(store);
+      assert(manifest.nextChunk > before, "data was moved");
+      const expected = await contentsOf(store);
+      for (const { number } of manifest.runs) await store.delete(NAMES.run(number));
+      if (lost !== "map") await store.delete(NAMES.manifest(head.manifest));
+      if (lost === "head and manifest") await store.delete(NAMES.head);
+      const report = await repairVolume(store, NAME, { size: BLOCKS * BLOCK });
+      assertEquals([report.repaired, report.lostBytes], [true, 0], lost);
+      assertEquals(await contentsOf(store), expected, lost);
     });
   }
 });
