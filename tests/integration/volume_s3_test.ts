@@ -43,7 +43,8 @@ Deno.test("ublk-volume + makes, shows, checks and removes volumes in S3", async 
   assert(out.length === 16 << 20 && out.subarray(0, 3 << 20).every((byte) => byte === 7));
   await run("resize", "db", "32M");
   await run("rm", "db", "--journal", `${scratch.path}/journals`);
-  assertEquals([...server.objects.keys()], []);
+  // By it, whoever still deletes the old one's objects deletes none of another volume of its name.
+  assertEquals([...server.objects.keys()], ["some/prefix/db/catalog"]);
 });
 
 Deno.test("ublk-volume + what is wrong with S3 is one line without secrets", async () => {
