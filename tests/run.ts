@@ -112,8 +112,9 @@ async function main(): Promise<number> {
   const steps = (await allSteps(filter)).filter(({ group }) => groups.has(group));
   const isAlone = lanes === 1 || steps.length === 1;
   const fetching = isAlone || state.interrupted ? undefined : fetchForGuests(groups);
-  // Two suites for each CPU that they have, since many wait for a clock.
-  Deno.env.set("DENO_JOBS", `${2 * (isAlone ? navigator.hardwareConcurrency : 1)}`);
+  // Two suites for each CPU, since many wait for a clock. Beside a guest they are as many: the guest
+  // keeps to a CPU, and most of the time they come when it has ended.
+  Deno.env.set("DENO_JOBS", `${2 * Math.max(2, navigator.hardwareConcurrency)}`);
   const outcomes = new Map<string, Outcome>();
   const jobs = steps.map((step) => async (lane: number) => {
     if (state.interrupted) return;
