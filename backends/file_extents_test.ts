@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { DiskHost } from "../disk/host.ts";
 import type { BackendSpec } from "../disk/spec.ts";
+import { extentsOf } from "../tests/extents.ts";
 import { Scratch } from "../tests/scratch.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { file } from "./loop.ts";
@@ -17,14 +18,7 @@ const MIB = 1 << 20;
 /** The extents of a disk: how many bytes of data, and how many of a hole, in turn. */
 async function extents(spec: BackendSpec): Promise<string[]> {
   await using host = await DiskHost.open(spec);
-  const found: string[] = [];
-  for (let at = 0; at < host.size;) {
-    const extent = await host.extentAt(at, host.size - at);
-    if (typeof extent === "number") throw new Error(`errno ${extent}`);
-    found.push(`${extent.isHole ? "hole" : "data"} ${extent.length}`);
-    at += extent.length;
-  }
-  return found;
+  return await extentsOf(host);
 }
 
 Deno.test("a file's holes + through wrappers that change no byte + are holes of the disk", async () => {

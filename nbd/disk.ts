@@ -1,6 +1,6 @@
 /**
- * What requests do to a disk, in pieces: so a request of any length takes a bounded part of memory,
- * and leaves others their turn.
+ * Performs requests on a disk in pieces. So a request of any length takes a bounded part of memory, and
+ * leaves others their turn.
  *
  * @module
  */

@@ -210,7 +210,7 @@ class Handshake {
       const words = this.#isEncrypted ? "it is encrypted already" : "STARTTLS has no data";
       return await this.#refuse(NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID, words);
     }
-    // Whoever sent something behind it may be a third party who wants it to count as encrypted.
+    // Data behind it may come from a third party, who wants it to count as encrypted.
     if (this.#incoming.hasMore) throw new ProtocolError("it did not wait for STARTTLS's answer");
     await this.#ack(NBD_OPT_STARTTLS);
     this.#link = await startTls(this.#link);

@@ -21,7 +21,7 @@ export class LinkEnded extends Error {}
 
 /** Bytes of the buffer: many small requests come by one read, and data is read past it. */
 const BUFFER_BYTES = 64 << 10;
-/** Bytes of the buffer in a handshake, of which there may be many that never end. */
+/** Bytes of the buffer during a handshake. It is small, because many handshakes may never end. */
 const SMALL_BUFFER_BYTES = 512;
 
 /** Reads frames of known lengths. */

@@ -104,7 +104,7 @@ export const NBD_REPLY_TYPE_ERROR = 0x8001;
 export const NBD_STATE_HOLE = 1 << 0;
 export const NBD_STATE_ZERO = 1 << 1;
 
-// Errors of requests: the numbers of Linux, of which the protocol has these eight.
+// Errors of requests. The protocol has these eight, with the numbers of Linux.
 export const NBD_EPERM = 1;
 export const NBD_EIO = 5;
 export const NBD_ENOMEM = 12;

@@ -67,7 +67,7 @@ export class Sender {
       try {
         if (!this.#failed) await this.#sendJobs(jobs);
       } catch {
-        // Whoever waits for the client's next request learns it there.
+        // The reader of the client's next request notices it there.
         this.#failed = true;
         this.#link.close();
       }

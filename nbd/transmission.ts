@@ -291,7 +291,7 @@ export class Transmission {
         // Its header said that all is well, so there is no other way to say that it is not.
         throw new LinkEnded("a read failed after its reply had begun");
       }
-      // What is missing of the chunk is sent as zeroes; the error follows it.
+      // The rest of the chunk is sent as zeroes. The error follows it.
       await write(piece);
     }
     if (failure !== 0) {

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { volume } from "../backends/volume.ts";
 import { DiskHost } from "../disk/host.ts";
+import { extentsOf } from "../tests/extents.ts";
 import { Scratch } from "../tests/scratch.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { UBLK_IO_OP_DISCARD, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
@@ -10,18 +11,6 @@ import { Volume } from "./volume.ts";
 openAllOfLibc();
 
 const MIB = 1 << 20;
-
-/** The extents of a disk, as `hole 4096`. */
-async function extents(host: DiskHost): Promise<string[]> {
-  const found: string[] = [];
-  for (let at = 0; at < host.size;) {
-    const extent = await host.extentAt(at, host.size - at);
-    if (typeof extent === "number") throw new Error(`errno ${extent}`);
-    found.push(`${extent.isHole ? "hole" : "data"} ${extent.length}`);
-    at += extent.length;
-  }
-  return found;
-}
 
 Deno.test("Maps.extentAt + runs at places that do not follow each other + are one extent", () => {
   const maps = new Maps(100, 4096);
@@ -48,8 +37,8 @@ Deno.test("a volume + writes and trims that were answered + are its extents, ser
     const buffer = new Uint8Array(length).fill(1);
     await host.request({ op: UBLK_IO_OP_WRITE, offset: MIB, length, buffer });
     await host.request({ op: UBLK_IO_OP_DISCARD, offset: 2 * MIB, length: MIB, mayUnmap: true });
-    assertEquals(await extents(host), expected);
+    assertEquals(await extentsOf(host), expected);
   }
   await using host = await DiskHost.open(volume("v", { ...options, readOnly: true }));
-  assertEquals(await extents(host), expected);
+  assertEquals(await extentsOf(host), expected);
 });

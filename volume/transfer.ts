@@ -13,7 +13,7 @@ import { UblkError } from "../uapi/error.ts";
 import type { Volume } from "./volume.ts";
 
 /** Bytes of a portion. */
-export const PORTION_BYTES: number = 1 << 20;
+const PORTION_BYTES = 1 << 20;
 /** Portions on their way at a time. */
 const PORTIONS = 4;
 const ZEROES = Buffer.alloc(PORTION_BYTES);
@@ -55,7 +55,32 @@ export interface TransferOptions {
 export async function importImage(
   path: string,
   volume: Volume,
-  { onProgress, files = realFiles }: TransferOptions = {},
+  options: TransferOptions = {},
+): Promise<TransferProgress> {
+  return await importPortions(path, volume, options, async (data, offset) => {
+    let copied = 0;
+    for (const { from, to, isZero } of piecesOf(data, volume.blockSize)) {
+      if (isZero) await volume.trim(offset + from, to - from);
+      else await volume.write(data.subarray(from, to), offset + from);
+      if (!isZero) copied += to - from;
+    }
+    return copied;
+  });
+}
+
+/**
+ * Reads a raw image in portions of whole blocks, several at a time, the last one filled up with zeroes.
+ *
+ * @param write Brings a portion to its offset in the volume. @returns The bytes that it has written.
+ * @returns How much was written. It is durable.
+ * @throws {UblkError} `INVALID_ARGUMENT` if the volume is smaller than the image; the errors of files
+ *   and of `write`.
+ */
+export async function importPortions(
+  path: string,
+  volume: Volume,
+  { onProgress, files = realFiles }: TransferOptions,
+  write: (data: Uint8Array<ArrayBuffer>, offset: number) => Promise<number>,
 ): Promise<TransferProgress> {
   using file = files.open(path);
   const totalBytes = file.size();
@@ -66,15 +91,7 @@ export async function importImage(
     const read = readUpTo(file, buffer, offset);
     const length = Math.ceil(read / volume.blockSize) * volume.blockSize;
     buffer.fill(0, read, length);
-    transfer.begin(buffer, read, async () => {
-      let copied = 0;
-      for (const { from, to, isZero } of piecesOf(buffer.subarray(0, length), volume.blockSize)) {
-        if (isZero) await volume.trim(offset + from, to - from);
-        else await volume.write(buffer.subarray(from, to), offset + from);
-        if (!isZero) copied += to - from;
-      }
-      return copied;
-    });
+    transfer.begin(buffer, read, () => write(buffer.subarray(0, length), offset));
   }
   await transfer.finish();
   await volume.flush();
@@ -82,7 +99,7 @@ export async function importImage(
 }
 
 /** Refuses an image that is larger than the volume. @throws {UblkError} `INVALID_ARGUMENT` */
-export function refuseLarger(path: string, bytes: number, { name, size }: Volume): void {
+function refuseLarger(path: string, bytes: number, { name, size }: Volume): void {
   if (bytes <= size) return;
   throw new UblkError("INVALID_ARGUMENT", {
     operation: `import ${path}`,
@@ -134,7 +151,7 @@ export async function exportImage(
 }
 
 /** Portions on their way, and what is told of them. */
-export class Transfer {
+class Transfer {
   readonly #onProgress: TransferOptions["onProgress"];
   readonly #free = Array.from({ length: PORTIONS }, () => new Uint8Array(PORTION_BYTES));
   readonly #underWay = new Set<Promise<void>>();

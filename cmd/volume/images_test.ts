@@ -46,7 +46,7 @@ Deno.test("ublk-volume + qcow2 comes and goes, as qemu-img sees it; changes are 
     await ublkVolume("export", "x", `${folder}/x.raw`, "--store", other);
     assertEquals((await run("cmp", raw, `${folder}/x.raw`)).code, 0);
     assertMatch(await ublkVolume("scrub", "x", "--store", other), /, 0 damaged$/m);
-    // What has changed since a snapshot, alone.
+    // Only what has changed since a snapshot.
     await createSnapshot(store, "v", "a");
     {
       await using volume = await Volume.open("v", { store, journal, journalSize: "16M" });

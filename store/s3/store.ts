@@ -19,7 +19,7 @@ import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
 import { checkName, checkPrefix, isName } from "../names.ts";
 import { checkRange } from "../ranges.ts";
-import { Backoff, isTransient } from "../retry.ts";
+import { isTransient, retried } from "../retry.ts";
 import {
   type ByteRange,
   type ListedObject,
@@ -378,19 +378,15 @@ export class S3Store implements Store {
   }
 
   /** Tries something until it succeeds, cannot get better, or the time is over. */
-  async #tried<T>(signal: AbortSignal | undefined, attempt: () => Promise<T>): Promise<T> {
-    const end = performance.now() + this.#tryMs;
-    const backoff = new Backoff();
-    for (;;) {
-      try {
-        return await attempt();
-      } catch (error) {
+  #tried<T>(signal: AbortSignal | undefined, attempt: () => Promise<T>): Promise<T> {
+    return retried(attempt, {
+      withinMs: this.#tryMs,
+      mayPass(error) {
         signal?.throwIfAborted();
-        const ms = backoff.next();
-        if (!isTransient(error) || performance.now() + ms > end) throw error;
-        await pause(ms, signal);
-      }
-    }
+        return isTransient(error);
+      },
+      pause: (ms) => pause(ms, signal),
+    });
   }
 }
 

@@ -5,11 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { File } from "../../files/port.ts";
-import { realFiles } from "../../files/real.ts";
-import { readUpTo } from "../../files/whole.ts";
-import { PORTION_BYTES, refuseLarger, Transfer, type TransferOptions } from "../transfer.ts";
-import type { TransferProgress } from "../transfer.ts";
+import { importPortions, type TransferOptions, type TransferProgress } from "../transfer.ts";
 import type { Volume } from "../volume.ts";
 
 /**
@@ -23,34 +19,24 @@ import type { Volume } from "../volume.ts";
 export async function importChanges(
   path: string,
   volume: Volume,
-  { onProgress, files = realFiles }: TransferOptions = {},
+  options: TransferOptions = {},
 ): Promise<TransferProgress> {
-  using file = files.open(path);
-  const totalBytes = file.size();
-  refuseLarger(path, totalBytes, volume);
-  const transfer = new Transfer(totalBytes, onProgress);
-  for (let offset = 0; offset < totalBytes; offset += PORTION_BYTES) {
-    const buffer = await transfer.buffer();
-    const bytes = Math.min(PORTION_BYTES, totalBytes - offset);
-    transfer.begin(buffer, bytes, () => update(file, volume, buffer, offset, bytes));
-  }
-  await transfer.finish();
-  await volume.flush();
-  return transfer.progress;
+  return await importPortions(
+    path,
+    volume,
+    options,
+    (wanted, offset) => update(volume, wanted, offset),
+  );
 }
 
 /** Compares a portion, and writes what differs. @returns The bytes that were written. */
 async function update(
-  file: File,
   volume: Volume,
-  buffer: Uint8Array<ArrayBuffer>,
+  wanted: Uint8Array<ArrayBuffer>,
   offset: number,
-  bytes: number,
 ): Promise<number> {
   const { blockSize } = volume;
-  const length = Math.ceil(bytes / blockSize) * blockSize;
-  const wanted = buffer.subarray(0, length);
-  wanted.fill(0, readUpTo(file, wanted, offset));
+  const { length } = wanted;
   const old = new Uint8Array(length);
   await volume.read(old, offset);
   let written = 0;
