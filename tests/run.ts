@@ -97,7 +97,7 @@ async function runStep(step: Step, how: Run, filter?: string): Promise<Outcome> 
 
 function list(title: string, outcomes: Map<string, Outcome>, which: "failed" | "skipped"): void {
   const lines = [...outcomes].flatMap(([name, outcome]) =>
-    outcome[which].map((what) => `  ${name}: ${what}`)
+    outcome[which].map((what) => `  ${name}: ${what.replaceAll("\n", "\n      ")}`)
   );
   if (lines.length > 0) console.log([`\n${title}`, ...lines].join("\n"));
 }

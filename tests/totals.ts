@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { addFailedStep, failureFromJunit } from "../vm/junit.ts";
 import type { TestTime } from "./slowest.ts";
 
 /** The outcome of one step. */
 export interface Outcome {
   passed: number;
-  /** Names of failures; each one counts. */
+  /** What failed: its name, and in further lines the reason, if that is known; each one counts. */
   failed: string[];
   /** Names of skipped tests; each one counts. */
   skipped: string[];
@@ -75,11 +76,10 @@ export function parseJunit(xml: string, files: readonly string[]): Outcome {
       names.add(name);
       if (body.includes("<skipped")) {
         if (attribute(attributes!, "time") !== undefined) outcome.skipped.push(`${file}: ${name}`);
-      } else if (isStep) {
-        continue;
       } else if (body.includes("<failure") || body.includes("<error")) {
-        outcome.failed.push(`${file}: ${name}`);
-      } else {
+        if (isStep) addFailedStep(outcome.failed, `${file}: ${name}`, body);
+        else outcome.failed.push(failureFromJunit(`${file}: ${name}`, body));
+      } else if (!isStep) {
         outcome.passed++;
       }
     }

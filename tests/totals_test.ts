@@ -37,7 +37,10 @@ const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
 Deno.test("parseJunit counts tests, not their steps, and names failed and skipped ones", () => {
   assertEquals(parseJunit(REPORT, ["a_test.ts", "sub/b_test.ts"]), {
     passed: 2,
-    failed: ["a_test.ts: with steps", "sub/b_test.ts: one"],
+    failed: [
+      "a_test.ts: with steps\n1 test step failed.\na_test.ts: with steps > two > deep\nError: boom <skipped/>",
+      "sub/b_test.ts: one",
+    ],
     skipped: ["a_test.ts: ignored", "a_test.ts: with steps > ign"],
   });
 });
@@ -77,9 +80,12 @@ Deno.test("parseJunit parses a report of the running Deno", async () => {
       stderr: "null",
     }).output();
     const xml = await Deno.readTextFile(`${folder}/junit.xml`);
-    assertEquals(parseJunit(xml, ["real_test.ts"]), {
+    const { failed, ...others } = parseJunit(xml, ["real_test.ts"]);
+    assertEquals(failed.map((one) => one.split("\n").slice(0, 2)), [
+      ["real_test.ts: bad", "Error: </testcase>"],
+    ]);
+    assertEquals(others, {
       passed: 2,
-      failed: ["real_test.ts: bad"],
       skipped: ["real_test.ts: later", "real_test.ts: steps > out"],
     });
   } finally {

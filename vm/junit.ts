@@ -17,7 +17,7 @@ export interface Totals {
   failed: number;
   /** Tests and steps that were ignored. */
   skipped: number;
-  /** Names of what failed. */
+  /** What failed: its name, and in further lines the reason, if that is known. */
   failures: string[];
   /** Names of what was skipped. */
   skips: string[];
@@ -27,6 +27,9 @@ export interface Totals {
 export function noTotals(): Totals {
   return { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
 }
+
+// deno-lint-ignore no-control-regex -- the escape character is what is looked for.
+const ANSI = /\x1b\[[0-9;]*m/g;
 
 const ENTITIES: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
 
@@ -47,6 +50,27 @@ function fail(totals: Totals, name: string): void {
 function skip(totals: Totals, name: string): void {
   totals.skipped++;
   totals.skips.push(name);
+}
+
+/** Most lines of a failure that are told. */
+const REASON_LINES = 25;
+
+/**
+ * A failed test or step with the first lines of the reason. They are told at the end of a run: of a long
+ * output often only the end is kept.
+ *
+ * @param result What a JUnit file has in `<testcase>`.
+ */
+export function failureFromJunit(name: string, result: string): string {
+  const text = /<(failure|error)\b[^>]*>(.*?)<\/\1>/s.exec(result)?.[2] ?? "";
+  const lines = unescape(text).replaceAll(ANSI, "").split("\n").map((line) => line.trimEnd());
+  return [name, ...lines.filter((line) => line !== "").slice(0, REASON_LINES)].join("\n");
+}
+
+/** Adds the reason of a failed step to its test's, which comes before it, but not right before it. */
+export function addFailedStep(failures: string[], path: string, result: string): void {
+  const of = failures.findLastIndex((failure) => path.startsWith(failure.split("\n", 1)[0]));
+  if (of >= 0) failures[of] += `\n${failureFromJunit(path, result)}`;
 }
 
 /** A test or a step of a JUnit file. */
@@ -93,9 +117,10 @@ export function totalsFromJunit(xml: string, files: readonly string[]): Totals {
     for (const { name, seconds, isStep, result } of cases) {
       if (result.includes("<skipped")) {
         if (seconds !== undefined) skip(totals, `${file}: ${name}`);
-      } else if (isStep) continue;
-      else if (/<(failure|error)\b/.test(result)) fail(totals, `${file}: ${name}`);
-      else totals.passed++;
+      } else if (/<(failure|error)\b/.test(result)) {
+        if (isStep) addFailedStep(totals.failures, `${file}: ${name}`, result);
+        else fail(totals, failureFromJunit(`${file}: ${name}`, result));
+      } else if (!isStep) totals.passed++;
     }
   }
   for (const file of files.map(bare)) {
@@ -118,9 +143,6 @@ export function timesFromJunit(xml: string): TestTime[] {
     return isStep ? [] : [{ file, name, seconds }];
   });
 }
-
-// deno-lint-ignore no-control-regex -- the escape character is what is looked for.
-const ANSI = /\x1b\[[0-9;]*m/g;
 
 /** Reads what `deno test` prints, line by line, for what the JUnit file does not say. */
 export class OutputWatcher {

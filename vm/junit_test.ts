@@ -30,7 +30,7 @@ Deno.test("totalsFromJunit counts tests and not steps, but names ignored steps",
     passed: 1,
     failed: 1,
     skipped: 2,
-    failures: ["e2e/a_test.ts: steps"],
+    failures: ["e2e/a_test.ts: steps\n1 test step failed.\ne2e/a_test.ts: steps > one\nError: x"],
     skips: ["e2e/a_test.ts: zoned <&>", "e2e/a_test.ts: steps > two"],
   });
 });

@@ -323,6 +323,8 @@ Deno.test("61-ublk-links.rules has disks and partitions found by UUID and label,
     sh("udevadm settle; for l in /dev/disk/by-*/*; do echo ${l#/dev/disk/} $(readlink -f $l); done")
       .then((text) => text.split("\n").filter((line) => line.includes("ublkb")));
   try {
+    // While udev looks at a new device it does not watch it yet: what is written meanwhile is missed.
+    await sh("udevadm settle");
     // On the whole disk first: made after the disk was, which udev has to notice.
     await sh("mkfs.ext4 -q -U $uuid -L whole $disk", { uuid: disk, disk: DISK });
     const whole = (await links()).filter((line) => !line.startsWith("by-diskseq/"));
@@ -330,7 +332,9 @@ Deno.test("61-ublk-links.rules has disks and partitions found by UUID and label,
     await sh(
       `
       wipefs -qa $disk
+      udevadm settle
       echo 'start=1M,uuid='$part',name=piece' | sfdisk --quiet --label gpt $disk
+      udevadm settle
       mkfs.ext4 -q -U $uuid -L inner "$disk"p1
       `,
       { uuid: filesystem, part, disk: DISK },
