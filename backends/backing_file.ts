@@ -8,6 +8,7 @@ import { BLOCK_SIZES } from "../uapi/block_sizes.ts";
 import { EINVAL, errnoName, errnoText } from "../uapi/errno.ts";
 import type { UblkError } from "../uapi/error.ts";
 import {
+  closeLocked,
   endOfFile,
   type FileStatus,
   fileStatus,
@@ -15,7 +16,6 @@ import {
   smallText,
   truncateFile,
 } from "../uring/file.ts";
-import { closeFd } from "../uring/libc.ts";
 import type { Topology } from "../disk/backend.ts";
 import { deviceLimits, fitted } from "../disk/device_limits.ts";
 import { formatSize } from "../disk/size.ts";
@@ -122,7 +122,7 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
   } catch (error) {
     // Remove it while it is locked: nobody else uses it.
     if (found === undefined) removeFile(path);
-    closeFd(fd);
+    closeLocked(fd);
     throw error;
   }
 }

@@ -9,8 +9,15 @@
  */
 
 import { invalidIn } from "../uapi/error.ts";
-import { endOfFile, nextHole, removeFile, syncFile, truncateFile } from "../uring/file.ts";
-import { closeFd, syscallError } from "../uring/libc.ts";
+import {
+  closeLocked,
+  endOfFile,
+  nextHole,
+  removeFile,
+  syncFile,
+  truncateFile,
+} from "../uring/file.ts";
+import { syscallError } from "../uring/libc.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
 import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
@@ -233,7 +240,7 @@ function fillHoles(fd: number, from: number, end: number, lost: SharedArrayBuffe
 /** Closes the files. */
 export function unshare(shared: unknown): void {
   const { data, metadata } = shared as Shared;
-  eachOf([data, metadata].map((file) => () => file && closeFd(file.fd)));
+  eachOf([data, metadata].map((file) => () => file && closeLocked(file.fd)));
 }
 
 /** Opens the disk in one queue's thread. */

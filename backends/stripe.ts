@@ -5,7 +5,7 @@
  */
 
 import { invalidIn } from "../uapi/error.ts";
-import { closeFd } from "../uring/libc.ts";
+import { closeLocked } from "../uring/file.ts";
 import type { Backend, OpenContext, ShareContext, Sharing } from "../disk/backend.ts";
 import { type BackingFile, openBackingFile } from "./backing_file.ts";
 import { eachOf } from "../disk/each_of.ts";
@@ -160,7 +160,7 @@ function wholeChunks({ path, bytes, isDevice }: BackingFile, chunkSize: number):
 /** Closes the files. */
 export function unshare(shared: unknown): void {
   const { files } = shared as Pick<Shared, "files">;
-  eachOf(files.map(({ fd }) => () => closeFd(fd)));
+  eachOf(files.map(({ fd }) => () => closeLocked(fd)));
 }
 
 /** Opens the disk in one queue's thread. */

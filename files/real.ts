@@ -7,6 +7,7 @@
 
 import { EBADF, EINVAL, EOPNOTSUPP, errnoNumber } from "../uapi/errno.ts";
 import {
+  closeLocked,
   dropPageCache,
   endOfFile,
   FALLOC_FL_KEEP_SIZE,
@@ -92,6 +93,7 @@ export class RealFile implements File {
   readonly path: string;
   /** -1 after closing. The kernel then fails every call with EBADF. */
   #fd: number;
+  #isLocked = false;
 
   /** Takes over an open descriptor, which {@linkcode close} closes. */
   constructor(fd: number, path: string) {
@@ -139,7 +141,8 @@ export class RealFile implements File {
   }
 
   lock(how: "exclusive" | "shared"): boolean {
-    return lockFile(this.#fd, how);
+    // What it had is lost if it cannot have another.
+    return this.#isLocked = lockFile(this.#fd, how);
   }
 
   dropCache(): void {
@@ -151,7 +154,8 @@ export class RealFile implements File {
     if (fd < 0) throw fileError("close", EBADF);
     // Forget it first: the number may belong to another file as soon as it is free.
     this.#fd = -1;
-    closeFd(fd);
+    if (this.#isLocked) closeLocked(fd);
+    else closeFd(fd);
   }
 
   [Symbol.dispose](): void {

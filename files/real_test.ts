@@ -6,13 +6,14 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { allocatedBytes, Scratch } from "../tests/scratch.ts";
+import { testLibc } from "../tests/libc.ts";
 import { UblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { CrashableProcess } from "./crashable.ts";
 import { CrashableMachine } from "./crashable_machine.ts";
 import { errnoOfFile } from "./file_error.ts";
 import { type Files, folderOf } from "./port.ts";
-import { realFiles } from "./real.ts";
+import { type RealFile, realFiles } from "./real.ts";
 import { readWhole, writeWhole } from "./whole.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -138,6 +139,19 @@ both("have locks", (files, folder) => {
   assertEquals(two.lock("exclusive"), true);
   using three = open();
   assertEquals(three.lock("shared"), false);
+});
+
+// A process that another thread has forked has copies of all descriptors until it executes its program.
+Deno.test("real files + a copy of the descriptor elsewhere + no lock survives its file", () => {
+  using scratch = new Scratch();
+  const open = () => realFiles.open(`${scratch.path}/a`, { write: true, create: "if-missing" });
+  const file = open() as RealFile;
+  assert(file.lock("exclusive"));
+  const copy = testLibc.dup(file.fd);
+  file.close();
+  using next = open();
+  assert(next.lock("exclusive"));
+  testLibc.close(copy);
 });
 
 both("that are closed refuse everything", (files, folder) => {

@@ -144,19 +144,32 @@ export function nextHole(
   return { start, end: data < 0 ? end : Math.min(data, end) };
 }
 
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const LOCK_UN = 8;
+
 /**
- * Locks an open file. The lock lasts until every copy of the descriptor is closed.
+ * Locks an open file. The lock lasts until every copy of the descriptor is closed, or until
+ * {@linkcode closeLocked}.
  *
  * @returns Whether the lock was free.
  */
 export function lockFile(fd: number, how: "exclusive" | "shared"): boolean {
-  const LOCK_SH = 1;
-  const LOCK_EX = 2;
-  const LOCK_NB = 4;
   if (libc().flock(fd, LOCK_NB | (how === "shared" ? LOCK_SH : LOCK_EX)) === 0) return true;
   const number = errno();
   if (number === EAGAIN || number === EINTR) return false;
   throw syscallError("flock", undefined, number);
+}
+
+/**
+ * Unlocks a file and closes it. Closing alone leaves the lock to whoever has a copy of the descriptor:
+ * a child that another thread is starting has one until it executes its program, so a file that had
+ * just been closed was found in use.
+ */
+export function closeLocked(fd: number): void {
+  libc().flock(fd, LOCK_UN);
+  closeFd(fd);
 }
 
 /** Sets a file's length in bytes. A new part is a hole. */
