@@ -7,6 +7,7 @@ import {
 } from "@std/assert";
 import { MemoryStore } from "../store/memory.ts";
 import { StoreError } from "../store/store.ts";
+import { inFolder } from "../tests/volumes/folders.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
 import { briefClaim, Committed, readHead } from "./committed.ts";
 import { createVolume } from "./create.ts";
@@ -16,6 +17,7 @@ import { LeaseKeeper } from "./lease_keeper.ts";
 import { waitOutLease } from "./lease_wait.ts";
 import { ObjectNames } from "./names.ts";
 import { MACHINE } from "./seam.ts";
+import { Volume } from "./volume.ts";
 
 const SHAPE = { size: 1 << 20, blockSize: 4096, chunkSize: 1 << 20 };
 
@@ -225,4 +227,34 @@ Deno.test("a taker is refused by a writer that renews, and does not wait for one
   const detaches = { ...wait, pause: () => committed.release() };
   const nonce = await waitOutLease(detaches, committed.head);
   assertEquals(nonce, committed.head.nonce);
+});
+
+Deno.test("takeVolume + somebody attaches it after it was looked at + his lease is respected", async () => {
+  const inner = new MemoryStore();
+  await createVolume(inner, "v", SHAPE, MACHINE);
+  const { head } = new ObjectNames("v");
+  let mayAttach = false;
+  const store = Object.assign(Object.create(inner) as MemoryStore, {
+    // It is called just before the look.
+    verify: () => Promise.resolve(void (mayAttach = true)),
+    async get(name: string) {
+      const found = await inner.get(name);
+      if (name !== head || !mayAttach) return found;
+      mayAttach = false;
+      const claim = { seam: MACHINE, host: "alder", lease: new Lease(45_000, MACHINE.elapsed) };
+      await Committed.claim(inner, "v", claim, () => "11".repeat(16));
+      return found;
+    },
+  });
+  for (const name of ["replace", "putIfAbsent", "list", "delete"] as const) {
+    Object.assign(store, { [name]: inner[name].bind(inner) });
+  }
+  await inFolder(async ({ journal, journalSize }) => {
+    const options = { store, journal, journalSize, withoutJournal: true };
+    const error = await assertRejects(() => Volume.open("v", options), UblkError);
+    assertEquals(error.code, "VOLUME_BUSY", error.message);
+    const forced = { ...options, store: inner, force: true };
+    await using volume = await Volume.open("v", forced);
+    assertEquals(volume.lost?.host, "alder");
+  });
 });

@@ -84,7 +84,8 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
   let identity: JournalIdentity | undefined = undefined;
   let lost: LostJournal | undefined = undefined;
   const committed = await Committed.claim(store, name, options, (head, manifest) => {
-    if (waitedFor !== undefined && head.nonce !== waitedFor) throw stillHeld(name, head);
+    // Somebody may have attached it since it was looked at.
+    if (mustWait(options, head) && head.nonce !== waitedFor) throw stillHeld(name, head);
     const found = identityIn(options);
     if (head.journal === NO_UUID || options.withoutJournal) {
       if (head.journal !== NO_UUID) lost = lostWith(options, head, manifest, found);
@@ -121,8 +122,13 @@ async function waitForWriter(options: TakeOptions): Promise<string | undefined> 
   if (!withoutJournal || force) return undefined;
   const names = new ObjectNames(name);
   const found = await readHead(store, names);
-  if (found === undefined || !found.head.attached || found.head.leaseMs === 0) return undefined;
+  if (found === undefined || !mustWait(options, found.head)) return undefined;
   return await waitOutLease({ store, names, seam, pause }, found.head);
+}
+
+/** Whether somebody may still answer FLUSHes that would be lost. */
+function mustWait({ withoutJournal, force }: TakeOptions, head: Head): boolean {
+  return withoutJournal && !force && head.attached && head.leaseMs > 0;
 }
 
 function wait(ms: number): Promise<void> {
