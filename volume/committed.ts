@@ -15,7 +15,7 @@
  */
 
 import type { Store, Version } from "../store/store.ts";
-import { assert, UblkError } from "../uapi/error.ts";
+import { assert, isUblkError, UblkError } from "../uapi/error.ts";
 import { decodeHead, encodeHead, type Head } from "./format/head.ts";
 import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest.ts";
 import { FormatError, NO_UUID, sumOfObject } from "./format/record.ts";
@@ -170,6 +170,9 @@ export function briefClaim(seam: Seam, host: string): Claim {
   return { seam, host, lease: new Lease(0, seam.elapsed) };
 }
 
+/** A writer that is alive may replace the head as often while somebody else claims the volume. */
+const CLAIM_ATTEMPTS = 10;
+
 /** The writer's hold on a volume. */
 export class Committed {
   /** The names of the volume's objects. */
@@ -211,7 +214,8 @@ export class Committed {
    * Takes hold of a volume: raises its epoch. Whoever had it before is fenced.
    *
    * @param decide Looks at head and manifest, and says which journal continues from here; throws if
-   *   the volume may not be taken.
+   *   the volume may not be taken. Called again if the head was replaced meanwhile by whoever has it.
+   * @throws {UblkError} `VOLUME_FENCED` if somebody else was faster.
    */
   static async claim(
     store: Store,
@@ -220,17 +224,27 @@ export class Committed {
     decide: (head: Head, manifest: Manifest) => string | Promise<string>,
   ): Promise<Committed> {
     const names = new ObjectNames(name);
-    const found = await stateOf(store, names);
-    const { manifest } = found;
-    const journal = await decide(found.head, manifest);
-    const held = new Committed(store, names, { seam, lease }, found, manifest);
-    await held.#replaceHead({
-      ...{ attached: true, journal, owner: seam.uuid(), host, epoch: found.head.epoch + 1 },
-      leaseMs: lease.ms,
-      // Data that is lost with a journal is not lost once more with the next one.
-      written: journal === found.head.journal ? found.head.written : manifest.written,
-    });
-    return held;
+    for (let attempt = 1;; attempt++) {
+      const found = await stateOf(store, names);
+      const { manifest } = found;
+      const journal = await decide(found.head, manifest);
+      const held = new Committed(store, names, { seam, lease }, found, manifest);
+      try {
+        await held.#replaceHead({
+          ...{ attached: true, journal, owner: seam.uuid(), host, epoch: found.head.epoch + 1 },
+          leaseMs: lease.ms,
+          // Data that is lost with a journal is not lost once more with the next one.
+          written: journal === found.head.journal ? found.head.written : manifest.written,
+        });
+        return held;
+      } catch (error) {
+        const isLost = isUblkError(error) && error.code === "VOLUME_FENCED";
+        if (!isLost || attempt === CLAIM_ATTEMPTS) throw error;
+        // Whoever has it has committed, or renewed his lease. That is no reason to stay away.
+        const { head } = await stateOf(store, names);
+        if (head.epoch !== found.head.epoch) throw error;
+      }
+    }
   }
 
   /** The manifest that counts. */

@@ -126,6 +126,31 @@ Deno.test("a volume that is released has no lease any more", async () => {
   assertEquals([head.leaseMs, head.attached, head.journal], [0, false, NO_UUID]);
 });
 
+Deno.test("a claim is not refused because the writer renews its lease meanwhile", async () => {
+  const { committed, store, seam } = await heldVolume();
+  const claim = briefClaim(seam, "beech");
+  let looks = 0;
+  const taken = await Committed.claim(store, "v", claim, async () => {
+    if (++looks < 4) await committed.renew();
+    return "22".repeat(16);
+  });
+  assertEquals([looks, taken.epoch], [4, committed.epoch + 1]);
+  const error = await assertRejects(() => committed.renew(), UblkError);
+  assertEquals(error.code, "VOLUME_FENCED");
+});
+
+Deno.test("a claim is refused if another one was faster", async () => {
+  const { store, seam } = await heldVolume();
+  const claim = briefClaim(seam, "beech");
+  const late = Committed.claim(store, "v", claim, async () => {
+    await Committed.claim(store, "v", briefClaim(seam, "cedar"), () => "33".repeat(16));
+    return "22".repeat(16);
+  });
+  const error = await assertRejects(() => late, UblkError);
+  assertEquals(error.code, "VOLUME_FENCED");
+  assertStringIncludes(error.message, "cedar");
+});
+
 /** A keeper whose timers a test fires. */
 function keeperOf({ committed, lease }: Pick<Held, "committed" | "lease">) {
   const timers: { ms: number; call: () => void; isCancelled: boolean }[] = [];
