@@ -71,7 +71,7 @@ export interface Drain {
    * the age of what waits depends on it.
    */
   readonly looks?: number;
-  /** On another thread: nothing will be drained any more, so writing must end. */
+  /** Nothing will be drained any more, so writing must end. It has said why. */
   readonly hasFailed?: boolean;
   /** On another thread: a line for the log that waits, if one does. Asked for after a wake-up. */
   report?(): string | undefined;
@@ -319,7 +319,7 @@ export class VolumeEngine implements Engine {
     chunks.woken?.();
     const line = drain.report?.();
     if (line !== undefined) report(line);
-    if (drain.hasFailed === true) this.#writer.fail(-EIO, "the drain");
+    if (drain.hasFailed === true) this.#writer.fail(-EIO);
     // A commit is taken over at the end of the batch.
   }
 
@@ -426,7 +426,8 @@ export class VolumeEngine implements Engine {
 
   giveUp(): void {
     this.#parts.chunks.giveUp?.();
-    this.#writer.fail(-EIO, "the device's end");
+    // The drain, or whoever has lost patience with this engine, has said why.
+    this.#writer.fail(-EIO);
     while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -EIO);
   }
 }

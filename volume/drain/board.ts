@@ -65,6 +65,8 @@ export const ORDER_STOP = 4;
 export const ORDER_RESIZE = 8;
 
 const REPORT_BYTES = 2048;
+/** How long the last line waits for the engine to take the one before, in milliseconds. */
+const REPORT_MS = 1000;
 /** Most entries of a commit. Pieces that a chunk's end divides are two. */
 export const MAX_ENTRIES = (1 << 16) + (1 << 13);
 
@@ -210,6 +212,7 @@ export class EngineSide implements Drain {
     if (bytes === 0) return undefined;
     const line = new TextDecoder().decode(text.slice(0, bytes));
     Atomics.store(words, REPORT, 0);
+    Atomics.notify(words, REPORT);
     return line;
   }
 }
@@ -301,11 +304,15 @@ export class DrainSide {
 
   /** Tells the engine that nothing will be drained any more, and why. */
   fail(line: string): void {
+    const { words } = this.#board;
+    // This line is not to be dropped: nobody else says it.
+    const before = Atomics.load(words, REPORT);
+    if (before !== 0) Atomics.wait(words, REPORT, before, REPORT_MS);
     this.report(line);
-    Atomics.store(this.#board.words, FAILED, 1);
+    Atomics.store(words, FAILED, 1);
     // Nobody waits for a size in vain.
-    Atomics.add(this.#board.words, RESIZED, 1);
-    Atomics.notify(this.#board.words, RESIZED);
+    Atomics.add(words, RESIZED, 1);
+    Atomics.notify(words, RESIZED);
     signalEventFd(this.#wakeFd);
   }
 

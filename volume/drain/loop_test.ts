@@ -200,3 +200,23 @@ Deno.test("a drain that cannot go on ends, and the engine learns of it", async (
   assertEquals(isSignalled(rig.wakeFd), true);
   closeFd(rig.wakeFd);
 });
+
+Deno.test("the last line of a drain waits for the one before, and is not dropped", () => {
+  const board = new Board();
+  const wakeFd = eventFd(true);
+  const [engine, drain] = [new EngineSide(board, wakeFd), new DrainSide(board, wakeFd)];
+  drain.report("the store failed");
+  const lines: (string | undefined)[] = [];
+  const wait = Atomics.wait;
+  try {
+    Atomics.wait = () => {
+      lines.push(engine.report());
+      return "ok";
+    };
+    drain.fail("the volume is lost");
+  } finally {
+    Atomics.wait = wait;
+  }
+  assertEquals([...lines, engine.report()], ["the store failed", "the volume is lost"]);
+  closeFd(wakeFd);
+});

@@ -434,12 +434,18 @@ export class JournalWriter {
     this.isFull = false;
   }
 
-  /** Writing has failed for good: answers everything that waits with the error. */
-  fail(result: number, what: string): void {
+  /**
+   * Writing has failed for good: answers everything that waits with the error.
+   *
+   * @param what The operation that has failed; undefined if somebody else has said it.
+   */
+  fail(result: number, what?: string): void {
     if (this.failure !== 0) return;
     this.failure = -EIO;
     const { requests, onFailure } = this.#parts;
-    onFailure(`${what} failed with errno ${-result}: the volume takes no more writes`);
+    if (what !== undefined) {
+      onFailure(`${what} failed with errno ${-result}: the volume takes no more writes`);
+    }
     for (let nth = 0; nth < this.#closed; nth++) {
       this.#failBatch(this.#batches[(this.#oldest + nth) % this.#batches.length], -EIO);
     }
