@@ -10,6 +10,12 @@ import { placeOf } from "../../store/s3/place.ts";
 import { S3Store, type S3StoreOptions } from "../../store/s3/store.ts";
 import { type Ceph, CEPH_KEYS } from "../../vm/ceph.ts";
 
+/** The keys, for another process. */
+export const KEYS_IN_ENVIRONMENT = {
+  AWS_ACCESS_KEY_ID: CEPH_KEYS.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: CEPH_KEYS.secretAccessKey,
+} as const;
+
 /** A bucket. */
 export class Bucket {
   readonly #name: string;
