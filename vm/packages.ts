@@ -31,6 +31,8 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "mount", proof: ["/usr/bin/mount", "/bin/mount"] },
   { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
   { name: "jq", proof: ["/usr/bin/jq"] },
+  { name: "nbd-client", proof: ["/usr/sbin/nbd-client", "/sbin/nbd-client"] },
+  { name: "python3", proof: ["/usr/bin/python3"] },
   { name: "dmsetup", proof: ["/usr/sbin/dmsetup", "/sbin/dmsetup"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },
   {
@@ -56,7 +58,6 @@ const NBDKIT_PACKAGES: readonly HostPackage[] = [
     name: "nbdkit-plugin-perl",
     proof: ["/usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-perl-plugin.so"],
   },
-  { name: "nbd-client", proof: ["/usr/sbin/nbd-client", "/sbin/nbd-client"] },
 ];
 
 const ALL_PACKAGES = [...HOST_PACKAGES, ...SELFTEST_PACKAGES, ...NBDKIT_PACKAGES];
