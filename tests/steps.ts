@@ -138,6 +138,8 @@ const ON_ONE_KERNEL = {
   "systemd_test.ts": "7.2",
   "tutorial_test.ts": "7.2",
   "ublk_test.ts": "7.2",
+  "volume_s3_test.ts": "6.12",
+  "volume_snapshots_test.ts": "6.12",
   "volume_test.ts": "7.2",
   "watch_test.ts": "7.2",
   "wrappers_test.ts": "7.2",

@@ -6,50 +6,12 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { assertOneLine, runCommand } from "../integration/_run_command.ts";
+import { assertOneLine } from "../integration/_run_command.ts";
 import { deleteAll, nodes } from "./_command.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { eachSeed } from "../seeds.ts";
-import { attempt, sh, temporaryFolder } from "./_disk.ts";
-
-const volume = (...args: string[]) => runCommand("ublk-volume", args);
-const ublk = (...args: string[]) => runCommand("ublk", args);
-
-/**
- * A folder with a store and a journal on an ext4 of their own, which can bypass the page cache, and
- * the flags that name them.
- */
-async function place() {
-  const folder = await temporaryFolder();
-  const at = `${folder.path}/ext4`;
-  await sh("truncate -s 4G $at.img; mkfs.ext4 -q $at.img; mkdir $at; mount -o loop $at.img $at", {
-    at,
-  });
-  const store = ["--store", `${at}/store`];
-  return {
-    path: folder.path,
-    fs: at,
-    store,
-    both: [...store, "--journal", `${at}/journal`],
-    async [Symbol.asyncDispose]() {
-      await attempt("umount -l $at/m", { at: folder.path });
-      await deleteAll();
-      await sh("umount $at", { at });
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
-
-async function right(running: ReturnType<typeof volume>): Promise<string> {
-  const { code, stdout, stderr } = await running;
-  assertEquals([code, stderr], [0, ""]);
-  return stdout;
-}
-
-/** Attaches a volume, and returns the process that serves it. */
-async function attach(...args: string[]): Promise<{ id: number; pid: number; path: string }> {
-  return JSON.parse(await right(volume("attach", "--json", ...args)));
-}
+import { sh } from "./_disk.ts";
+import { attach, place, right, ublk, volume } from "./_volumes.ts";
 
 Deno.test("a volume is made, attached, detached and attached again, with what was in it", async () => {
   await using at = await place();
