@@ -23,6 +23,7 @@ import type { JournalIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
 import type { JournalEnd } from "./journal/end.ts";
 import { Maps } from "./maps.ts";
+import type { Owner } from "./owners.ts";
 import type { OpenChunk } from "./read/chunk_files.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import type { EngineSizes } from "./sizes.ts";
@@ -161,16 +162,17 @@ export interface ChunkFilesParts {
   readonly files: Files;
   /** The descriptor of an open file. */
   readonly fdOf: (file: File) => number;
-  /** The path of a chunk's file. */
-  readonly pathOf: (chunk: number) => string;
-  /** The volume's UUID. */
-  readonly volume: string;
+  /** The owner of a chunk. */
+  readonly ownerOf: (chunk: number) => Owner;
+  /** The path of an object's file. */
+  readonly pathOf: (name: string) => string;
 }
 
 /** Opens chunks that are files on this machine, and checks their tables. */
-export function chunkOpener({ files, fdOf, pathOf, volume }: ChunkFilesParts): OpenChunk {
+export function chunkOpener({ files, fdOf, ownerOf, pathOf }: ChunkFilesParts): OpenChunk {
   return (chunk) => {
-    const path = pathOf(chunk);
+    const { names, volume } = ownerOf(chunk);
+    const path = pathOf(names.chunk(chunk));
     using stack = new DisposableStack();
     try {
       const file = stack.use(files.open(path));

@@ -24,6 +24,7 @@ import { decodeRun, type Extents } from "./format/run.ts";
 import { BlockMap } from "./map/block_map.ts";
 import { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
+import { ownerOfChunk, ownerOfRun } from "./owners.ts";
 import type { Seam } from "./seam.ts";
 import { type KeptState, keptState } from "./snapshots.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
@@ -211,7 +212,8 @@ class Check {
     const maps = new Maps(blocks, manifest.blockSize);
     this.#total += manifest.runs.length;
     for (const { number, entries, bytes: length, sum } of manifest.runs) {
-      const name = this.#names.run(number);
+      const owner = ownerOfRun(this.#names, manifest, number);
+      const name = owner.names.run(number);
       const bytes = await this.#get(name);
       if (bytes === undefined) {
         this.#isComplete = false;
@@ -219,7 +221,7 @@ class Check {
       }
       try {
         // A run that is whole, but not this one, is not what the manifest names.
-        const extents = decodeRun(bytes, manifest.volume, number);
+        const extents = decodeRun(bytes, owner.volume, number);
         const isIt = extents.length === entries && bytes.length === length &&
           new DataView(bytes.buffer, bytes.byteOffset).getUint32(12, true) === sum;
         if (!isIt) throw new FormatError("it is not the one that the manifest names");
@@ -259,16 +261,18 @@ class Check {
 
   /** Reads every chunk that the map names, and compares the map with them. */
   async #chunks(manifest: Manifest, maps: Maps): Promise<void> {
+    const { blockSize } = manifest;
     const chunks = new Set<number>();
     for (const cursor = maps.chunks.cursor(); cursor.next();) chunks.add(chunkOf(cursor.place));
     for (const chunk of chunks) if (!this.#tables.has(chunk)) this.#total++;
     /** Blocks of the disk that are where the map says. */
     const right = new BlockMap({ blocks: maps.blocks, step: 0 });
     for (const number of [...chunks].sort((left, right) => left - right)) {
-      const object = this.#names.chunk(number);
+      const { names, volume } = ownerOfChunk(this.#names, manifest, number);
+      const object = names.chunk(number);
       if (!this.#tables.has(number)) {
         const bytes = await this.#get(object);
-        const parts = { object, number, manifest, counts: this.#counts };
+        const parts = { object, number, volume, blockSize, counts: this.#counts };
         this.#tables.set(number, bytes && checkChunk({ ...parts, bytes }));
         if (bytes !== undefined) this.#done(bytes.length);
       }
@@ -276,16 +280,18 @@ class Check {
       if (table === undefined) continue;
       checkFrames({ object, number, map: maps.chunks, right, counts: this.#counts }, table);
     }
-    this.#checkMap(maps.chunks, right);
+    this.#checkMap(manifest, maps.chunks, right);
   }
 
   /** Names what the map says of chunks and they do not hold. */
-  #checkMap(map: BlockMap, right: BlockMap): void {
+  #checkMap(manifest: Manifest, map: BlockMap, right: BlockMap): void {
     if (map.mappedBlocks === right.mappedBlocks) return;
     const told = new Set(this.#counts.findings.map(({ object }) => object));
     for (const cursor = map.cursor(); cursor.next();) {
       const { block, count, place } = cursor;
-      const object = this.#names.chunk(chunkOf(place));
+      const object = ownerOfChunk(this.#names, manifest, chunkOf(place)).names.chunk(
+        chunkOf(place),
+      );
       // A chunk that cannot be read holds nothing: that has been said.
       if (told.has(object)) continue;
       for (let at = block; at < block + count;) {

@@ -11,7 +11,6 @@ import {
   decodeChunkTable,
   tableBytesOf,
 } from "./format/chunk.ts";
-import type { Manifest } from "./format/manifest.ts";
 import { chunkOf, placeOf } from "./format/place.ts";
 import { FormatError } from "./format/record.ts";
 import { sumOf } from "./format/sum.ts";
@@ -25,8 +24,10 @@ export interface ChunkParts {
   readonly number: number;
   /** All of it. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The manifest that counts. */
-  readonly manifest: Manifest;
+  /** The UUID that it has. */
+  readonly volume: string;
+  /** Bytes of a block. */
+  readonly blockSize: number;
   /** Takes what is found. */
   readonly counts: Counts;
 }
@@ -41,15 +42,15 @@ export interface FramesParts extends Pick<ChunkParts, "object" | "number" | "cou
 
 /** Checks a chunk. @returns Its table; undefined if that is damaged. */
 export function checkChunk(parts: ChunkParts): ChunkTable | undefined {
-  const { object, number, bytes, manifest, counts } = parts;
+  const { object, number, bytes, volume, blockSize, counts } = parts;
   let table: ChunkTable;
   try {
     const tableBytes = tableBytesOf(bytes.subarray(0, CHUNK_HEADER_BYTES));
-    table = decodeChunkTable(bytes.subarray(0, tableBytes), manifest.volume, number);
+    table = decodeChunkTable(bytes.subarray(0, tableBytes), volume, number);
     if (table.length !== bytes.length) {
       throw new FormatError(`it has ${bytes.length} bytes, and not ${table.length}`);
     }
-    if (table.blockSize !== manifest.blockSize) {
+    if (table.blockSize !== blockSize) {
       throw new FormatError(`its blocks have ${table.blockSize} bytes`);
     }
   } catch (error) {

@@ -21,6 +21,7 @@ import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest
 import { FormatError, NO_UUID, sumOfObject } from "./format/record.ts";
 import { decodeRun, type Extents } from "./format/run.ts";
 import { ObjectNames } from "./names.ts";
+import { ownerOfRun } from "./owners.ts";
 import { Lease } from "./lease.ts";
 import type { Seam } from "./seam.ts";
 
@@ -32,8 +33,17 @@ export interface VersionedHead {
   readonly version: Version;
 }
 
-/** Reads a volume's head; undefined if there is no such volume. */
+/** Reads a volume's head; undefined if there is no such volume, or it is still being made. */
 export async function readHead(
+  store: Store,
+  names: ObjectNames,
+): Promise<VersionedHead | undefined> {
+  const found = await readAnyHead(store, names);
+  return found?.head.beingMade ? undefined : found;
+}
+
+/** Reads the head of a name, also of a clone that is still being made, or never came to be. */
+export async function readAnyHead(
   store: Store,
   names: ObjectNames,
 ): Promise<VersionedHead | undefined> {
@@ -91,10 +101,11 @@ export async function readRun(
   nth: number,
 ): Promise<Extents> {
   const { number, entries, sum } = manifest.runs[nth];
-  const name = names.run(number);
+  const owner = ownerOfRun(names, manifest, number);
+  const name = owner.names.run(number);
   const found = await store.get(name);
   if (found === undefined) throw damaged(store, name, "is missing, and the manifest names it");
-  const extents = decoded(store, name, () => decodeRun(found.bytes, manifest.volume, number));
+  const extents = decoded(store, name, () => decodeRun(found.bytes, owner.volume, number));
   const isNamed = extents.length === entries && sumOfObject(found.bytes) === sum;
   if (!isNamed) throw damaged(store, name, "is not the one that the manifest names");
   return extents;
@@ -139,6 +150,26 @@ export function areEqual(left: Uint8Array, right: Uint8Array): boolean {
   return left.length === right.length && left.every((byte, at) => byte === right[at]);
 }
 
+/**
+ * Puts a manifest under the first number that is free from one on. A fenced writer, or a volume of the
+ * name that was only half created, or removed, may have taken some for what nobody names.
+ */
+export async function putManifest(
+  store: Store,
+  names: ObjectNames,
+  first: number,
+  of: (number: number) => Manifest,
+): Promise<{ manifest: Manifest; encoded: ReturnType<typeof encodeManifest> }> {
+  for (let number = first;; number++) {
+    const manifest = of(number);
+    const encoded = encodeManifest(manifest);
+    const name = names.manifest(number);
+    if (await store.putIfAbsent(name, encoded.bytes) !== undefined) return { manifest, encoded };
+    const found = await store.get(name);
+    if (found !== undefined && areEqual(found.bytes, encoded.bytes)) return { manifest, encoded };
+  }
+}
+
 /** The fields of the manifest that a commit changes. */
 export type ManifestChange = Partial<
   Pick<
@@ -152,6 +183,7 @@ export type ManifestChange = Partial<
     | "nextChunk"
     | "nextRun"
     | "runs"
+    | "ancestors"
   >
 >;
 
@@ -280,21 +312,16 @@ export class Committed {
     prepare?: (manifest: Manifest) => Promise<void>,
   ): Promise<void> {
     await this.settle();
-    let manifest: Manifest = {
-      ...this.#manifest,
-      ...change,
-      ...{ number: this.#manifest.number + 1, epoch: this.epoch },
-    };
-    assert(manifest.sequence >= this.#manifest.sequence, "a commit does not go back");
-    let encoded = encodeManifest(manifest);
+    const before = this.#manifest;
+    const { ancestors = [] } = change;
+    const hasOthers = change.ancestors !== undefined &&
+      ancestors.length + before.ancestors.length > 0;
     const { store, names } = this;
-    // A fenced writer may have taken the number for a manifest that nobody names.
-    while (await store.putIfAbsent(names.manifest(manifest.number), encoded.bytes) === undefined) {
-      const found = await store.get(names.manifest(manifest.number));
-      if (found !== undefined && areEqual(found.bytes, encoded.bytes)) break;
-      manifest = { ...manifest, number: manifest.number + 1 };
-      encoded = encodeManifest(manifest);
-    }
+    const { manifest, encoded } = await putManifest(store, names, before.number + 1, (number) => ({
+      ...{ ...before, ...change, number, epoch: this.epoch },
+      since: hasOthers ? number : before.since,
+    }));
+    assert(manifest.sequence >= before.sequence, "a commit does not go back");
     this.putBytes += encoded.bytes.length;
     await prepare?.(manifest);
     this.#decided = {

@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { Store } from "../store/store.ts";
+import type { Store, Version } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { readCatalog } from "./catalog.ts";
-import { areEqual, readHead } from "./committed.ts";
+import { type ManifestName, putManifest, readAnyHead } from "./committed.ts";
+import type { FirstNumbers } from "./format/catalog.ts";
 import { encodeHead, type Head } from "./format/head.ts";
-import { encodeManifest, type Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
 import { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
@@ -35,39 +35,85 @@ export async function createVolume(
   await store.verify?.();
   const volume = seam.uuid();
   const time = seam.now();
-  if (await readHead(store, names) !== undefined) throw exists(store, name);
-  // Whoever still deletes objects of a removed volume deletes none of the new one.
-  const removed = (await readCatalog(store, names))?.catalog.removed;
-  const first = removed ?? { chunk: 1, run: 1, manifest: 1 };
-  let manifest: Manifest = {
+  const { first, version } = await freeName(store, names, "create");
+  const { manifest, encoded } = await putManifest(store, names, first.manifest, (number) => ({
     ...shape,
-    ...{ volume, number: first.manifest, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
+    ...{ volume, number, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
     ...{ nextChunk: first.chunk, nextRun: first.run, time, created: time, runs: [] },
-  };
-  let encoded = encodeManifest(manifest);
-  // A volume of this name that was only half created, or removed, has left a manifest.
-  while (await store.putIfAbsent(names.manifest(manifest.number), encoded.bytes) === undefined) {
-    const found = await store.get(names.manifest(manifest.number));
-    if (found !== undefined && areEqual(found.bytes, encoded.bytes)) break;
-    manifest = { ...manifest, number: manifest.number + 1 };
-    encoded = encodeManifest(manifest);
-  }
-  const head: Head = {
-    ...{ volume, nonce: seam.uuid(), epoch: 0 },
-    ...{ manifest: manifest.number, manifestSum: encoded.sum },
-    ...{ attached: false, journal: NO_UUID, owner: NO_UUID, leaseMs: 0, written: 0, time },
-    host: "",
-  };
-  if (await store.putIfAbsent(names.head, encodeHead(head)) === undefined) {
-    const found = await readHead(store, names);
-    if (found?.head.nonce !== head.nonce) throw exists(store, name);
+    ...{ ancestors: [], since: 0 },
+  }));
+  const head = newHead({ volume, manifest: manifest.number, manifestSum: encoded.sum }, seam, time);
+  if (await putFirstHead(store, names, head, version) === undefined) {
+    throw exists(store, name, "create");
   }
   return head;
 }
 
-function exists(store: Store, name: string): UblkError {
+/** A name that a volume may be made under. */
+export interface FreeName {
+  /** The numbers with which its objects begin. */
+  readonly first: FirstNumbers;
+  /** The version of the head of a clone that never came to be, which has the name; undefined for none. */
+  readonly version: Version | undefined;
+}
+
+/**
+ * Looks whether a volume may be made under a name.
+ *
+ * @param what What is done, in a word.
+ * @throws {UblkError} `VOLUME_EXISTS`
+ */
+export async function freeName(
+  store: Store,
+  names: ObjectNames,
+  what: string,
+): Promise<FreeName> {
+  const { volume: name } = names;
+  const found = await readAnyHead(store, names);
+  if (found !== undefined && !found.head.beingMade) throw exists(store, name, what);
+  const catalog = (await readCatalog(store, names))?.catalog;
+  const { removed, entries = [] } = catalog ?? {};
+  if (removed !== undefined && entries.length > 0) {
+    throw new UblkError("VOLUME_EXISTS", {
+      operation: `${what} ${name}`,
+      reason: `the volume of that name was removed, and clones still need its data: ` +
+        entries.map((entry) => entry.name).join(", "),
+      hint: "choose another name, or flatten or remove those first",
+    });
+  }
+  // Whoever still deletes objects of a removed volume deletes none of the new one.
+  return { first: removed ?? { chunk: 1, run: 1, manifest: 1 }, version: found?.version };
+}
+
+/** The first head of a volume. */
+export function newHead(state: ManifestName, seam: Seam, time: number): Head {
+  return {
+    ...{ ...state, nonce: seam.uuid(), epoch: 0, time, written: 0 },
+    ...{ attached: false, journal: NO_UUID, owner: NO_UUID, leaseMs: 0, host: "" },
+  };
+}
+
+/** Puts a head where none is, or one of a clone that never came to be. @returns Undefined if it lost. */
+export async function putFirstHead(
+  store: Store,
+  names: ObjectNames,
+  head: Head,
+  version: Version | undefined,
+): Promise<Version | undefined> {
+  const bytes = encodeHead(head);
+  const put = version === undefined
+    ? await store.putIfAbsent(names.head, bytes)
+    : await store.replace(names.head, bytes, version);
+  if (put !== undefined) return put;
+  // A lost answer looks like a lost race.
+  const found = await readAnyHead(store, names);
+  return found?.head.nonce === head.nonce ? found.version : undefined;
+}
+
+/** The error of a name that is taken. */
+export function exists(store: Store, name: string, what: string): UblkError {
   return new UblkError("VOLUME_EXISTS", {
-    operation: `create ${name}`,
+    operation: `${what} ${name}`,
     reason: `${store.url} has a volume of that name`,
     hint: "choose another name, or remove that one first",
   });

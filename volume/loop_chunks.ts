@@ -15,6 +15,7 @@ import { FetchBoard } from "./cache/fetch_board.ts";
 import type { FileOperations } from "./file_operations.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { ObjectNames } from "./names.ts";
+import { ownerOfChunk } from "./owners.ts";
 import { CachedChunks } from "./read/cached_chunks.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
@@ -59,10 +60,10 @@ export function loopChunks(parts: LoopChunksParts): LoopChunks {
   const { store, names, volume, manifest, epoch, files, operations, sizes, report } = parts;
   const { blockSize } = manifest;
   const { fdOf, allocate } = operations;
+  const ownerOf = (chunk: number) => ownerOfChunk(names, manifest, chunk);
   const path = store.localPath?.bind(store);
   if (path !== undefined && parts.cache === undefined) {
-    const pathOf = (chunk: number) => path(names.chunk(chunk));
-    const open = chunkOpener({ files, fdOf, pathOf, volume });
+    const open = chunkOpener({ files, fdOf, ownerOf, pathOf: path });
     return {
       reads: new FileChunks(open, sizes.openChunks, blockSize),
       stop() {},
@@ -89,12 +90,14 @@ export function loopChunks(parts: LoopChunksParts): LoopChunks {
   });
   const board = new FetchBoard();
   const fetches = new Fetches({
-    ...{ board, line, memory: memory.bytes, store, names, time: MACHINE_TIME, signal: parts.came },
+    ...{ board, line, memory: memory.bytes, store, ownerOf, time: MACHINE_TIME },
+    signal: parts.came,
   });
   // The engine is at work.
   const asked = () => queueMicrotask(() => fetches.begin());
   const reads = new CachedChunks({
-    ...{ blockSize, volume, memory, board, asked, file, counters, sizes: cacheSizes, report },
+    ...{ blockSize, memory, board, asked, file, counters, sizes: cacheSizes, report },
+    volumeOf: (chunk) => ownerOf(chunk).volume,
   });
   return { reads, stop: () => fetches.stop() };
 }

@@ -44,8 +44,8 @@ export async function rollbackVolume(
   );
   try {
     const { manifest } = await stateOfReference(opened, { volume: name, snapshot });
-    const { size, runs } = manifest;
-    await committed.commit({ size, runs }, 0, async ({ number, volume }) => {
+    const { size, runs, ancestors } = manifest;
+    await committed.commit({ size, runs, ancestors }, 0, async ({ number, volume }) => {
       // Old data counts again. Whoever has looked before what is needed must not delete any more, and
       // whoever looks from now on finds the snapshot, or else this manifest.
       const place = { store: opened, names: committed.names, volume, seam };

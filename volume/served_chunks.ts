@@ -18,6 +18,7 @@ import type { FetchJob } from "./cache/messages.ts";
 import type { CachePlace } from "./cache/options.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { ObjectNames } from "./names.ts";
+import { ownerOfChunk } from "./owners.ts";
 import { CachedChunks } from "./read/cached_chunks.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
@@ -49,25 +50,31 @@ const fdOf = (file: File): number => (file as RealFile).fd;
 
 /** Makes a reader of chunks. @throws {UblkError} If the fetching thread cannot open the store. */
 export async function servedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
-  const { name, objects, cache, manifest: { volume, blockSize } } = parts;
+  const { name, objects, cache, manifest } = parts;
   if (objects === undefined || cache !== undefined) return await cachedChunks(parts);
   const names = new ObjectNames(name);
-  const pathOf = (chunk: number) => `${objects}${names.chunk(chunk)}`;
-  const open = chunkOpener({ files: realFiles, fdOf, volume, pathOf });
-  return new FileChunks(open, ENGINE_SIZES.openChunks, blockSize);
+  const open = chunkOpener({
+    ...{ files: realFiles, fdOf, pathOf: (object) => `${objects}${object}` },
+    ownerOf: (chunk) => ownerOfChunk(names, manifest, chunk),
+  });
+  return new FileChunks(open, ENGINE_SIZES.openChunks, manifest.blockSize);
 }
 
 /** Chunks that are fetched by a thread of their own. */
 async function cachedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
   const { name, store, cache, manifest, epoch, wakeFd, report, stack } = parts;
   const { volume, blockSize } = manifest;
+  const names = new ObjectNames(name);
   const { line, lines, writes } = CACHE_SIZES;
   const memory = engineMemory(lines * line);
   let chunks: CachedChunks | undefined = undefined;
   // Memory that the kernel has not let go of may still be written to.
   stack.defer(() => chunks?.isIdle === false ? undefined : memory[Symbol.dispose]());
   const board = new FetchBoard();
-  const job = { store, name, memory: placeOfMemory(memory), line, wakeFd };
+  const { ancestors } = manifest;
+  const job = {
+    ...{ store, name, volume, ancestors, memory: placeOfMemory(memory), line, wakeFd },
+  };
   stack.use(await Fetcher.start(board, job));
   const counters = noCacheCounters();
   const file = cache === undefined ? undefined : openCacheFile({
@@ -86,7 +93,8 @@ async function cachedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
     allocate: engineMemory,
   });
   return chunks = new CachedChunks({
-    ...{ blockSize, volume, memory, board, file, counters, report, sizes: CACHE_SIZES },
+    ...{ blockSize, memory, board, file, counters, report, sizes: CACHE_SIZES },
+    volumeOf: (chunk) => ownerOfChunk(names, manifest, chunk).volume,
     asked: () => board.wake(),
   });
 }

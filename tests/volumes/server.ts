@@ -16,6 +16,7 @@ import { JournalSource } from "../../volume/drain/source.ts";
 import type { VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
 import { Lease } from "../../volume/lease.ts";
+import { ownerOfChunk } from "../../volume/owners.ts";
 import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { Bases } from "../../volume/space/bases.ts";
 import type { Moves } from "../../volume/space/moves.ts";
@@ -159,8 +160,8 @@ export class Server extends Clients {
       ? undefined
       : simCache(world, options.cache, { files, store, committed, host, report });
     const open = chunkOpener({
-      ...{ files, fdOf: host.fdOf, volume: identity.volume },
-      pathOf: (chunk) => direct.localPath(committed.names.chunk(chunk)),
+      ...{ files, fdOf: host.fdOf, pathOf: (name) => direct.localPath(name) },
+      ownerOf: (chunk) => ownerOfChunk(committed.names, committed.manifest, chunk),
     });
     const { engine, end, drainFrom } = attachEngine({
       ...{ identity, maps, from, drain, report, failsWhenFull, lease },

@@ -12,6 +12,7 @@ import { noCacheCounters } from "../../volume/cache/counters.ts";
 import { Fetches, type FetchTime } from "../../volume/cache/fetch.ts";
 import { FetchBoard } from "../../volume/cache/fetch_board.ts";
 import type { Committed } from "../../volume/committed.ts";
+import { ownerOfChunk } from "../../volume/owners.ts";
 import { CachedChunks } from "../../volume/read/cached_chunks.ts";
 import type { CacheSizes } from "../../volume/sizes.ts";
 import type { SimHost } from "./sim_host.ts";
@@ -90,11 +91,13 @@ export function simCache(
     },
   };
   const signal = () => void (hasCome = true);
+  const ownerOf = (chunk: number) => ownerOfChunk(names, manifest, chunk);
   const fetches = new Fetches({
-    ...{ board, line, memory: memory.bytes, names, time, signal, store: getter },
+    ...{ board, line, memory: memory.bytes, ownerOf, time, signal, store: getter },
   });
   const chunks = new CachedChunks({
-    ...{ blockSize, volume, memory, board, file, counters, sizes, report },
+    ...{ blockSize, memory, board, file, counters, sizes, report },
+    volumeOf: (chunk) => ownerOf(chunk).volume,
     asked: () => void Promise.resolve().then(() => fetches.begin()),
   });
   return {

@@ -8,7 +8,7 @@
 import { Backoff, isTransient } from "../../store/retry.ts";
 import { type Store, type StoredObject, StoreError } from "../../store/store.ts";
 import { thrownText } from "../../uapi/error.ts";
-import type { ObjectNames } from "../names.ts";
+import type { Owner } from "../owners.ts";
 import { CAME, CORRUPT, FAILED, type FetchBoard, type FetchOrder, MISSING } from "./fetch_board.ts";
 
 /** How long a fetch is tried, in milliseconds: less than readers wait. */
@@ -75,8 +75,8 @@ export interface FetchesParts {
   readonly line: number;
   /** The store. */
   readonly store: Pick<Store, "get">;
-  /** The names of the volume's objects. */
-  readonly names: ObjectNames;
+  /** The owner of a chunk. */
+  readonly ownerOf: (chunk: number) => Owner;
   /** Time. */
   readonly time: FetchTime;
   /** Something has ended, or is to be logged: the engine shall look. */
@@ -122,8 +122,8 @@ export class Fetches {
   }
 
   async #fetch(fetch: number, order: FetchOrder): Promise<void> {
-    const { board, names, time } = this.#parts;
-    const name = names.chunk(order.chunk);
+    const { board, ownerOf, time } = this.#parts;
+    const name = ownerOf(order.chunk).names.chunk(order.chunk);
     const end = time.clock() + TRY_MS;
     const backoff = new Backoff(time.random, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     for (;;) {

@@ -27,8 +27,9 @@ function rigOf(get: Answer) {
   };
   const { promise, resolve } = Promise.withResolvers<void>();
   let calls = 0;
+  const ownerOf = () => ({ names: new ObjectNames("v"), volume: "" });
   const fetches = new Fetches({
-    ...{ board, memory, line: LINE, names: new ObjectNames("v"), time },
+    ...{ board, memory, line: LINE, ownerOf, time },
     signal: () => void (board.ended() >= 0 && resolve()),
     store: {
       get: (_name, { range, signal } = {}) => {

@@ -6,9 +6,10 @@
  */
 
 import type { PackedError } from "../../uapi/packed_error.ts";
+import type { Ancestry } from "../owners.ts";
 
 /** The parts that the fetching thread works with. */
-export interface FetchJob {
+export interface FetchJob extends Ancestry {
   /** The URL or the folder of the store. */
   readonly store: string;
   /** The volume's name. */

@@ -12,6 +12,7 @@ import { packError } from "../../uapi/packed_error.ts";
 import { signalEventFd } from "../../uring/libc.ts";
 import { bufferAt } from "../../uring/mapping.ts";
 import { ObjectNames } from "../names.ts";
+import { ownerOfChunk } from "../owners.ts";
 import { FetchBoard } from "./fetch_board.ts";
 import { Fetches, MACHINE_TIME } from "./fetch.ts";
 import type { FetchJob, FromFetcher } from "./messages.ts";
@@ -26,10 +27,11 @@ const scope = self as unknown as WorkerScope;
 async function work(job: FetchJob): Promise<void> {
   await using store = await openStore(job.store);
   const board = new FetchBoard(job.board);
+  const names = new ObjectNames(job.name);
   const fetches = new Fetches({
     ...{ board, line: job.line, store, time: MACHINE_TIME },
     memory: new Uint8Array(bufferAt(job.memory.address, job.memory.bytes)),
-    names: new ObjectNames(job.name),
+    ownerOf: (chunk) => ownerOfChunk(names, job, chunk),
     signal: () => signalEventFd(job.wakeFd),
   });
   scope.postMessage({ type: "ready" });

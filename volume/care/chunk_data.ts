@@ -11,6 +11,7 @@ import type { ChunkTable } from "../format/chunk.ts";
 import { chunkOf, MAX_CHUNK_BLOCKS, nthOf } from "../format/place.ts";
 import { sumOf } from "../format/sum.ts";
 import type { ObjectNames } from "../names.ts";
+import { type Ancestry, ownerOfChunk } from "../owners.ts";
 import { readTable } from "./remains.ts";
 
 /** Tables that are kept. */
@@ -20,14 +21,14 @@ const TABLES = 64;
 export class ChunkData {
   readonly #store: Store;
   readonly #names: ObjectNames;
-  readonly #volume: string;
+  readonly #ancestry: Ancestry;
   readonly #tables = new Map<number, ChunkTable>();
 
-  /** @param volume The volume's UUID. */
-  constructor(store: Store, names: ObjectNames, volume: string) {
+  /** Of the state of a manifest. */
+  constructor(store: Store, names: ObjectNames, ancestry: Ancestry) {
     this.#store = store;
     this.#names = names;
-    this.#volume = volume;
+    this.#ancestry = ancestry;
   }
 
   /**
@@ -53,7 +54,7 @@ export class ChunkData {
     target: Uint8Array<ArrayBuffer>,
     blockSize: number,
   ): Promise<void> {
-    const name = this.#names.chunk(chunk);
+    const name = ownerOfChunk(this.#names, this.#ancestry, chunk).names.chunk(chunk);
     const { dataAt, sums } = await this.#table(chunk);
     const range = { offset: dataAt + nth * blockSize, length: target.length };
     const found = await this.#store.get(name, { range });
@@ -69,9 +70,10 @@ export class ChunkData {
   async #table(chunk: number): Promise<ChunkTable> {
     const known = this.#tables.get(chunk);
     if (known !== undefined) return known;
-    const table = await readTable(this.#store, this.#names, this.#volume, chunk);
+    const { names, volume } = ownerOfChunk(this.#names, this.#ancestry, chunk);
+    const table = await readTable(this.#store, names, volume, chunk);
     if (table === undefined) {
-      throw damaged(this.#store, this.#names.chunk(chunk), "is missing or damaged, and is needed");
+      throw damaged(this.#store, names.chunk(chunk), "is missing or damaged, and is needed");
     }
     if (this.#tables.size === TABLES) this.#tables.delete(this.#tables.keys().next().value!);
     this.#tables.set(chunk, table);

@@ -16,15 +16,16 @@ import { retried } from "../../store/retry.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../attach.ts";
 import { catalogOf, readCatalog } from "../catalog.ts";
-import { checkChunk } from "../check_chunk.ts";
+import { checkChunk, type ChunkParts } from "../check_chunk.ts";
 import { areEqual, damaged, readHead, readManifest, readRun } from "../committed.ts";
 import type { Counts } from "../findings.ts";
 import { type CatalogEntry, encodeCatalog } from "../format/catalog.ts";
 import { encodeHead } from "../format/head.ts";
-import type { Manifest } from "../format/manifest.ts";
+import { encodeManifest, type Manifest } from "../format/manifest.ts";
 import { chunkOf } from "../format/place.ts";
 import { NO_UUID, sumOfObject } from "../format/record.ts";
 import { ObjectNames, referenceOf, type VolumeReference } from "../names.ts";
+import { ownerOfChunk, ownerOfRun } from "../owners.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type KeptState, keptState, unkeptWords } from "../snapshots.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
@@ -73,7 +74,7 @@ export interface CopyOptions {
 
 /**
  * Copies a volume with its snapshots, or one snapshot as a volume. Each object is verified before it is
- * written, and read back.
+ * written, and read back. The copy of a clone has everything that the clone shares.
  *
  * The copy has the UUID of the volume. From then on each goes its own way.
  *
@@ -148,6 +149,8 @@ interface Wanted {
   readonly as: string;
   /** Throws if its bytes are not right. */
   readonly verify: (bytes: Uint8Array<ArrayBuffer>) => void;
+  /** The copy's bytes, if they are others. */
+  readonly bytes?: Uint8Array<ArrayBuffer>;
 }
 
 class Copy {
@@ -173,7 +176,13 @@ class Copy {
     for (const entry of entries) {
       manifests.set(entry.manifest, await readManifest(from, names, { ...entry, volume }));
     }
-    for await (const { name, size } of from.list(`${names.volume}/`)) this.#sizes.set(name, size);
+    const folders = new Set([names.volume]);
+    for (const { ancestors } of manifests.values()) {
+      for (const { name } of ancestors) folders.add(name);
+    }
+    for (const folder of folders) {
+      for await (const { name, size } of from.list(`${folder}/`)) this.#sizes.set(name, size);
+    }
     for await (const { name } of target.list(`${copied.volume}/`)) this.#there.add(name);
     const steps = await this.#wanted([...manifests.values()]);
     for (const { name } of steps.flat()) this.#totalBytes += this.#sizes.get(name) ?? 0;
@@ -199,22 +208,34 @@ class Copy {
       for (const cursor = maps.chunks.cursor(); cursor.next();) {
         const number = chunkOf(cursor.place);
         if (chunks.has(number)) continue;
-        const name = names.chunk(number);
-        const verify = (bytes: Uint8Array<ArrayBuffer>) =>
-          verifyChunk(from, name, number, manifest, bytes);
+        const owner = ownerOfChunk(names, manifest, number);
+        const name = owner.names.chunk(number);
+        const { volume } = owner;
+        const parts = { object: name, number, volume, blockSize: manifest.blockSize };
+        const verify = (bytes: Uint8Array<ArrayBuffer>) => verifyChunk(from, { ...parts, bytes });
         chunks.set(number, { name, as: copied.chunk(number), verify });
       }
       for (const [nth, { number }] of manifest.runs.entries()) {
         if (runs.has(number)) continue;
         // It was verified when it was read just now, and never changes.
         await readRun(from, names, manifest, nth);
-        runs.set(number, { name: names.run(number), as: copied.run(number), verify: () => {} });
+        const name = ownerOfRun(names, manifest, number).names.run(number);
+        runs.set(number, { name, as: copied.run(number), verify: () => {} });
       }
     }
-    const named = manifests.map(({ number }) => ({
-      ...{ name: names.manifest(number), as: copied.manifest(number), verify: () => {} },
+    const named = manifests.map((manifest) => ({
+      ...{ name: names.manifest(manifest.number), as: copied.manifest(manifest.number) },
+      ...{ verify: () => {}, bytes: this.#adopted(manifest) },
     }));
     return [[...chunks.values()], [...runs.values()], named];
+  }
+
+  /** The manifest of a clone's copy, which has the objects of its ancestors too. */
+  #adopted(manifest: Manifest): Uint8Array<ArrayBuffer> | undefined {
+    const { volume: name } = this.#parts.copied;
+    if (manifest.ancestors.length === 0) return undefined;
+    const ancestors = manifest.ancestors.map((ancestor) => ({ ...ancestor, name }));
+    return encodeManifest({ ...manifest, ancestors }).bytes;
   }
 
   /** Copies objects, of which none needs another. */
@@ -231,12 +252,12 @@ class Copy {
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
-  async #copy({ name, as, verify }: Wanted): Promise<void> {
+  async #copy({ name, as, verify, bytes: other }: Wanted): Promise<void> {
     const { from, target, copied } = this.#parts;
     const found = await from.get(name);
     if (found === undefined) throw damaged(from, name, "is missing, and is needed");
-    const { bytes } = found;
-    verify(bytes);
+    verify(found.bytes);
+    const bytes = other ?? found.bytes;
     if (this.#there.has(as) && areEqual((await target.get(as))?.bytes ?? NOTHING, bytes)) return;
     const put = await target.putIfAbsent(as, bytes);
     const there = await target.get(as);
@@ -252,8 +273,12 @@ class Copy {
     const { target, copied, kept, seam } = this.#parts;
     const { head, manifest } = kept;
     const { volume, number } = manifest;
+    const named = await Promise.all(entries.map(async (entry) => ({
+      ...entry,
+      manifestSum: await this.#sumOf(entry.manifest),
+    })));
     const catalog = encodeCatalog({
-      ...{ volume, nonce: seam.uuid(), floor: number, least: 0, entries },
+      ...{ volume, nonce: seam.uuid(), floor: number, least: 0, entries: named },
     });
     const before = await target.get(copied.catalog);
     await (before === undefined
@@ -286,15 +311,9 @@ class Copy {
   }
 }
 
-function verifyChunk(
-  store: Store,
-  object: string,
-  number: number,
-  manifest: Manifest,
-  bytes: Uint8Array<ArrayBuffer>,
-): void {
+function verifyChunk(store: Store, parts: Omit<ChunkParts, "counts">): void {
   const counts: Counts = { findings: [], objects: 0, bytes: 0, blocks: 0 };
-  checkChunk({ object, number, bytes, manifest, counts });
+  checkChunk({ ...parts, counts });
   const [finding] = counts.findings;
-  if (finding !== undefined) throw damaged(store, object, `: ${finding.words}`);
+  if (finding !== undefined) throw damaged(store, parts.object, `: ${finding.words}`);
 }

@@ -102,7 +102,7 @@ export async function exportChanges(
   file.truncate(manifest.size);
   const all = [...changes(before.chunks, now.chunks)];
   const totalBytes = all.reduce((sum, { count }) => sum + count * blockSize, 0);
-  const data = new ChunkData(opened, names, manifest.volume);
+  const data = new ChunkData(opened, names, manifest);
   let [doneBytes, copiedBytes] = [0, 0];
   for (const { block, count, place } of all) {
     const most = PORTION_BYTES / blockSize;

@@ -187,7 +187,7 @@ async function commit(
   let manifest: Manifest = {
     ...base ?? {
       chunkSize: Math.max(CHUNK_BYTES, rebuilt.longest),
-      ...{ position: 0, chain: 0, written: 0, created: time },
+      ...{ position: 0, chain: 0, written: 0, created: time, ancestors: [], since: 0 },
     },
     ...{ volume, number: 0, epoch, size, blockSize, sequence, runs, nextRun },
     nextChunk: Math.max(greatest.chunk + 1, base?.nextChunk ?? 1),

@@ -27,11 +27,21 @@ const HEAD: Head = {
 const MANIFEST: Manifest = {
   ...{ volume: VOLUME, number: 7, epoch: 3, size: 2 ** 40, blockSize: 4096, chunkSize: 4 << 20 },
   ...{ sequence: 12, position: 123_456, chain: 0xffffffff, nextChunk: 9, nextRun: 4 },
-  ...{ written: 77, time: 5, created: 4 },
+  ...{ written: 77, time: 5, created: 4, ancestors: [], since: 0 },
   runs: [
     { number: 1, entries: 10, level: 1, bytes: 304, sum: 1 },
     { number: 3, entries: 2 ** 32 - 1, level: 0, bytes: 2 ** 40, sum: 2 ** 32 - 1 },
   ],
+};
+
+/** Of a clone of a clone. */
+const CLONE: Manifest = {
+  ...MANIFEST,
+  ancestors: [
+    { name: "a".repeat(128), volume: OTHER, chunk: 2 ** 36, run: 1 },
+    { name: "b", volume: "99".repeat(16), chunk: 2 ** 36, run: 2 ** 52 },
+  ],
+  since: 2 ** 52,
 };
 
 const EXTENTS = new Extents(1);
@@ -94,6 +104,7 @@ const KINDS: readonly (readonly [
   ["a head", encodeHead(HEAD), decodeHead, "a volume's head"],
   ["a catalog", encodeCatalog(CATALOG), decodeCatalog, "a volume's catalog"],
   ["a manifest", encodeManifest(MANIFEST).bytes, decodeManifest, "a manifest"],
+  ["a clone's manifest", encodeManifest(CLONE).bytes, decodeManifest, "a manifest"],
   [
     "a run",
     encodeRun(VOLUME, 3, EXTENTS).bytes,
@@ -130,8 +141,8 @@ for (const [name, bytes, read, words] of KINDS) {
 
   Deno.test(`${name} of a newer format is refused by its name`, () => {
     const copy = bytes.slice();
-    copy[8] = 2;
-    assertThrows(() => read(copy), FormatError, `it is ${words} of format 2`);
+    copy[8] = 3;
+    assertThrows(() => read(copy), FormatError, `it is ${words} of format 3`);
   });
 
   Deno.test(`${name} that is cut short is refused`, () => {
@@ -148,6 +159,14 @@ Deno.test("heads, catalogs, manifests, runs and segments' headers are read as th
   assertEquals(decodeHead(encodeHead(HEAD)), HEAD);
   const { bytes, sum } = encodeManifest(MANIFEST);
   assertEquals(decodeManifest(bytes, VOLUME), { ...MANIFEST, sum });
+  const clone = encodeManifest(CLONE);
+  assertEquals(decodeManifest(clone.bytes, VOLUME), { ...CLONE, sum: clone.sum });
+  const flat = encodeManifest({ ...CLONE, ancestors: [] });
+  assertEquals(decodeManifest(flat.bytes), { ...CLONE, ancestors: [], sum: flat.sum });
+  // One that never was a clone is what older versions of ublk read.
+  assertEquals([bytes[8], clone.bytes[8], flat.bytes[8]], [1, 2, 2]);
+  const unmade: Head = { ...HEAD, attached: false, beingMade: true };
+  assertEquals(decodeHead(encodeHead(unmade)), unmade);
   assertEquals(rows(decodeRun(encodeRun(VOLUME, 3, EXTENTS).bytes, VOLUME, 3)), rows(EXTENTS));
   const header = new Uint8Array(SEGMENT_HEADER_BYTES);
   const headerSum = encodeSegmentHeader(header, SEGMENT);

@@ -22,22 +22,42 @@
  *       0 number u64 · 8 entries u32 · 12 level u32 · 16 bytes u64 · 24 sum u32 · 28 zeroes
  * ```
  *
+ * That is version 1. A volume that is a clone, or has been one, has version 2, in which there stands
+ * between the header and the runs:
+ *
+ * ```
+ * 128  ancestors   u32: their number
+ * 132  zeroes      4 bytes
+ * 136  since       u64: the number of the first manifest with these ancestors
+ * 144  per ancestor, the oldest first:
+ *       0 name 128 bytes of text · 128 volume 16 bytes · 144 chunk u64 · 152 run u64
+ * ```
+ *
+ * A chunk or run is the first ancestor's whose number is greater than its own, or else the volume's.
+ *
  * @module
  */
 
+import { assert } from "../../uapi/error.ts";
 import {
   beginRecord,
+  type Fields,
   FormatError,
   openRecord,
   type RecordKind,
   sealRecord,
   sumOfRecord,
+  versionOfRecord,
   volumeOfRecord,
 } from "./record.ts";
 
-const KIND: RecordKind = { magic: "UBLKMANI", version: 1, words: "a manifest" };
+/** A manifest of a volume that has never had ancestors is of version 1. */
+const KIND: RecordKind = { magic: "UBLKMANI", version: 2, words: "a manifest" };
 const HEADER_BYTES = 128;
 const RUN_BYTES = 32;
+const ANCESTRY_BYTES = 16;
+const ANCESTOR_BYTES = 160;
+const NAME_BYTES = 128;
 
 /** A run of the block map, as a manifest names it. */
 export interface RunEntry {
@@ -51,6 +71,18 @@ export interface RunEntry {
   readonly bytes: number;
   /** The object's sum. */
   readonly sum: number;
+}
+
+/** A volume whose chunks and runs a clone shares. */
+export interface Ancestor {
+  /** The name under which its objects are in the store. */
+  readonly name: string;
+  /** Its UUID, which they have. */
+  readonly volume: string;
+  /** Chunks below this number are its own, or those of older ancestors. */
+  readonly chunk: number;
+  /** Runs below this number likewise. */
+  readonly run: number;
 }
 
 /** The contents of a manifest. */
@@ -85,15 +117,22 @@ export interface Manifest {
   readonly created: number;
   /** The block map: later runs win. */
   readonly runs: readonly RunEntry[];
+  /** The volumes that this one was cloned from, the oldest first; none once it has all data itself. */
+  readonly ancestors: readonly Ancestor[];
+  /** The number of the first manifest with these ancestors; 0 if the volume never had any. */
+  readonly since: number;
 }
 
 /** A manifest as bytes, and their sum. */
 export function encodeManifest(
   manifest: Manifest,
 ): { bytes: Uint8Array<ArrayBuffer>; sum: number } {
-  const { runs } = manifest;
-  const bytes = new Uint8Array(HEADER_BYTES + runs.length * RUN_BYTES);
-  const fields = beginRecord(bytes, KIND, manifest.volume);
+  const { runs, ancestors, since } = manifest;
+  const version = since > 0 ? 2 : 1;
+  assert(version === 2 || ancestors.length === 0, "ancestors are there since some manifest");
+  const runsAt = HEADER_BYTES + (version === 1 ? 0 : ancestryBytes(ancestors.length));
+  const bytes = new Uint8Array(runsAt + runs.length * RUN_BYTES);
+  const fields = beginRecord(bytes, { ...KIND, version }, manifest.volume);
   fields.setU64(32, manifest.number);
   fields.setU64(40, manifest.epoch);
   fields.setU64(48, manifest.size);
@@ -108,8 +147,19 @@ export function encodeManifest(
   fields.setU64(104, manifest.written);
   fields.setU64(112, manifest.time);
   fields.setU64(120, manifest.created);
+  if (version === 2) {
+    fields.setU32(128, ancestors.length);
+    fields.setU64(136, since);
+  }
+  ancestors.forEach((ancestor, nth) => {
+    const at = HEADER_BYTES + ancestryBytes(nth);
+    fields.setText(at, NAME_BYTES, ancestor.name);
+    fields.setUuid(at + 128, ancestor.volume);
+    fields.setU64(at + 144, ancestor.chunk);
+    fields.setU64(at + 152, ancestor.run);
+  });
   runs.forEach((run, nth) => {
-    const at = HEADER_BYTES + nth * RUN_BYTES;
+    const at = runsAt + nth * RUN_BYTES;
     fields.setU64(at, run.number);
     fields.setU32(at + 8, run.entries);
     fields.setU32(at + 12, run.level);
@@ -126,12 +176,13 @@ export function decodeManifest(
 ): Manifest & { sum: number } {
   const fields = openRecord(bytes, KIND, volume);
   if (bytes.length < HEADER_BYTES) throw new FormatError("it is too short for a manifest");
+  const { runsAt, ancestors, since } = ancestryOf(fields);
   const count = fields.u32(84);
-  if (bytes.length !== HEADER_BYTES + count * RUN_BYTES) {
+  if (bytes.length !== runsAt + count * RUN_BYTES) {
     throw new FormatError("its length does not fit its number of runs");
   }
   const runs: RunEntry[] = [];
-  for (let at = HEADER_BYTES; at < bytes.length; at += RUN_BYTES) {
+  for (let at = runsAt; at < bytes.length; at += RUN_BYTES) {
     runs.push({
       number: fields.u64(at),
       entries: fields.u32(at + 8),
@@ -155,7 +206,31 @@ export function decodeManifest(
     written: fields.u64(104),
     time: fields.u64(112),
     created: fields.u64(120),
-    runs,
+    ...{ runs, ancestors, since },
     sum: sumOfRecord(fields),
   };
+}
+
+function ancestryOf(
+  fields: Fields,
+): Pick<Manifest, "ancestors" | "since"> & { readonly runsAt: number } {
+  const { length } = fields.bytes;
+  if (versionOfRecord(fields) === 1) return { runsAt: HEADER_BYTES, ancestors: [], since: 0 };
+  if (length < HEADER_BYTES + ANCESTRY_BYTES) {
+    throw new FormatError("it is too short for a manifest");
+  }
+  const runsAt = HEADER_BYTES + ancestryBytes(fields.u32(128));
+  if (length < runsAt) throw new FormatError("its length does not fit its number of ancestors");
+  const ancestors: Ancestor[] = [];
+  for (let at = HEADER_BYTES + ANCESTRY_BYTES; at < runsAt; at += ANCESTOR_BYTES) {
+    ancestors.push({
+      ...{ name: fields.text(at, NAME_BYTES), volume: fields.uuid(at + 128) },
+      ...{ chunk: fields.u64(at + 144), run: fields.u64(at + 152) },
+    });
+  }
+  return { runsAt, ancestors, since: fields.u64(136) };
+}
+
+function ancestryBytes(ancestors: number): number {
+  return ANCESTRY_BYTES + ancestors * ANCESTOR_BYTES;
 }

@@ -180,6 +180,11 @@ export function sumOfObject(bytes: Uint8Array<ArrayBuffer>): number {
   return new Fields(bytes).u32(SUM_AT);
 }
 
+/** The version of a record's format. */
+export function versionOfRecord(fields: Fields): number {
+  return fields.u32(VERSION_AT);
+}
+
 /** The volume of a record. */
 export function volumeOfRecord(fields: Fields): string {
   return fields.uuid(VOLUME_AT);

@@ -40,8 +40,8 @@ const FIRST_AHEAD_BYTES = 256 << 10;
 export interface CachedChunksParts {
   /** Bytes of a block. */
   readonly blockSize: number;
-  /** The volume's UUID. */
-  readonly volume: string;
+  /** The UUID that a chunk has. */
+  readonly volumeOf: (chunk: number) => string;
   /** Memory for the lines. */
   readonly memory: EngineMemory;
   /** Who fetches. */
@@ -90,7 +90,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     this.#lines = new LineMemory({
       ...{ memory, board, asked, file, counters, line: sizes.line, mostAhead: sizes.ahead },
     });
-    this.#tables = new TableLoader(this.#lines, sizes.line, parts.volume);
+    this.#tables = new TableLoader(this.#lines, sizes.line, parts.volumeOf);
     this.#tableOf = new Array(this.#lines.count).fill(undefined);
     this.operations = this.#lines.operations + 1;
   }

@@ -30,18 +30,18 @@ interface Loading {
 export class TableLoader {
   readonly #lines: LineMemory;
   readonly #line: number;
-  readonly #volume: string;
+  readonly #volumeOf: (chunk: number) => string;
   readonly #tables = new ChunkTables(TABLE_BYTES);
   readonly #loading = new Map<number, Loading>();
 
   /**
    * @param line Bytes of a line.
-   * @param volume The volume's UUID.
+   * @param volumeOf The UUID that a chunk has.
    */
-  constructor(lines: LineMemory, line: number, volume: string) {
+  constructor(lines: LineMemory, line: number, volumeOf: (chunk: number) => string) {
     this.#lines = lines;
     this.#line = line;
-    this.#volume = volume;
+    this.#volumeOf = volumeOf;
   }
 
   /** The table of a chunk if it is in memory. */
@@ -85,7 +85,7 @@ export class TableLoader {
       }
       try {
         if (!this.#takePart(loading, place)) continue;
-        const { dataAt, sums } = decodeChunkTable(loading.bytes!, this.#volume, chunk);
+        const { dataAt, sums } = decodeChunkTable(loading.bytes!, this.#volumeOf(chunk), chunk);
         const table = { dataAt, sums };
         this.#loading.delete(chunk);
         this.#tables.add(chunk, table);

@@ -16,6 +16,7 @@ import { chunkOf, nthOf } from "../format/place.ts";
 import { sumOf } from "../format/sum.ts";
 import { BlockMap, type SortedRuns } from "../map/block_map.ts";
 import type { ObjectNames } from "../names.ts";
+import { ownerOfChunk } from "../owners.ts";
 
 /** The parts of {@linkcode Moves}. */
 export interface MovesParts {
@@ -44,7 +45,7 @@ export class Moves {
 
   /** Reads data. @throws {UblkError} `VOLUME_DAMAGED` */
   static async read({ store, names, manifest, map, chunks }: MovesParts): Promise<Moves> {
-    const { blockSize, volume } = manifest;
+    const { blockSize } = manifest;
     const moves = new Moves(map.blocks, blockSize);
     const extents = new Map<number, { block: number; count: number; nth: number }[]>();
     for (const cursor = map.cursor(); cursor.next();) {
@@ -56,14 +57,15 @@ export class Moves {
       found.push({ block, count, nth: nthOf(place) });
     }
     for (const [chunk, found] of extents) {
-      const object = names.chunk(chunk);
+      const owner = ownerOfChunk(names, manifest, chunk);
+      const object = owner.names.chunk(chunk);
       const bytes = (await store.get(object))?.bytes;
       // Somebody else has collected by a newer base, which does not need it.
       if (bytes === undefined) continue;
       const { dataAt, sums } = decoded(
         store,
         object,
-        () => decodeChunkTable(bytes.subarray(0, tableBytesOf(bytes)), volume, chunk),
+        () => decodeChunkTable(bytes.subarray(0, tableBytesOf(bytes)), owner.volume, chunk),
       );
       for (const { block, count, nth } of found) {
         moves.#fresh.set(block, count, moves.#data.length);
