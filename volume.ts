@@ -39,6 +39,8 @@ export {
   type SnapshotOptions,
 } from "./volume/snapshots.ts";
 export { rollbackVolume } from "./volume/rollback.ts";
+export { type CloneOptions, cloneVolume } from "./volume/clone.ts";
+export { type Flattened, type FlattenOptions, flattenVolume } from "./volume/flatten.ts";
 export type { WaitForStoreOptions } from "./volume/wait_for_store.ts";
 export type { Freed } from "./volume/space/collect.ts";
 export { collectVolume, type CollectVolumeOptions } from "./volume/space/collect_volume.ts";

@@ -16,7 +16,7 @@
 
 import type { Store, Version } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
-import { decoded, notFound, readHead } from "./committed.ts";
+import { decoded, notFound, readAnyHead } from "./committed.ts";
 import { type Catalog, decodeCatalog, encodeCatalog } from "./format/catalog.ts";
 import type { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
@@ -74,7 +74,7 @@ export async function changeCatalog(
     const before = ownCatalog(found?.catalog, volume);
     if (found !== undefined && found.catalog !== before) {
       // It is what a removed volume of this name has left, unless ours is the one that was removed.
-      const head = await readHead(store, names);
+      const head = await readAnyHead(store, names);
       if (head?.head.volume !== volume) throw notFound(store, names.volume);
     }
     const changed = await change(before);

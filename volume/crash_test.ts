@@ -10,6 +10,7 @@
 
 import { eachSeed } from "../tests/seeds.ts";
 import { caches } from "../tests/volumes/caches.ts";
+import { clones } from "../tests/volumes/clones.ts";
 import { crashes } from "../tests/volumes/crashes.ts";
 import { brokenFiles, brokenStore, fullStore, interruptions } from "../tests/volumes/faults.ts";
 import { flips } from "../tests/volumes/flips.ts";
@@ -49,4 +50,8 @@ Deno.test("a volume returns no flipped bit", async (t) => {
 
 Deno.test("a volume reads what was written, whatever happens to its cache", async (t) => {
   await eachSeed(t, 100, caches);
+});
+
+Deno.test("volumes, their snapshots and clones have what they must have, and leave nothing", async (t) => {
+  await eachSeed(t, 200, clones);
 });

@@ -9,16 +9,25 @@ import { realFiles } from "../files/real.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
-import { catalogOf, changeCatalog, readCatalog } from "./catalog.ts";
-import { notFound, readHead, readManifest, stateOf } from "./committed.ts";
+import { catalogOf, readCatalog } from "./catalog.ts";
+import { notFound, readAnyHead, readHead, readManifest, stateOf } from "./committed.ts";
+import type { Catalog } from "./format/catalog.ts";
 import type { Manifest } from "./format/manifest.ts";
-import { NO_UUID } from "./format/record.ts";
 import type { Head } from "./format/head.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { forgetIdentity, readIdentity } from "./journal/identity.ts";
-import { isVolumeName, numberOf, ObjectNames } from "./names.ts";
+import { isVolumeName, ObjectNames } from "./names.ts";
+import { isOwnChunk, sharedAncestors } from "./owners.ts";
+import { markRemoved } from "./removal.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
+import {
+  ancestorsIn,
+  collectRemoved,
+  manifestsLast,
+  neededByEntries,
+  releaseAncestors,
+} from "./space/removed.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 import { lockFolder } from "./take.ts";
 
@@ -29,9 +38,20 @@ export async function listVolumes(store: StoreLike): Promise<string[]> {
   const found: string[] = [];
   for await (const { name } of opened.list("")) {
     const volume = name.replace(/\/head$/, "");
-    if (volume !== name && isVolumeName(volume)) found.push(volume);
+    if (volume === name || !isVolumeName(volume)) continue;
+    if (!await isBeingMade(opened, new ObjectNames(volume))) found.push(volume);
   }
   return found.sort();
+}
+
+async function isBeingMade(store: Store, names: ObjectNames): Promise<boolean> {
+  try {
+    return (await readAnyHead(store, names))?.head.beingMade === true;
+  } catch (error) {
+    // One that is damaged is there.
+    if (error instanceof UblkError && error.code === "VOLUME_DAMAGED") return false;
+    throw error;
+  }
 }
 
 /** A volume's facts. */
@@ -56,7 +76,7 @@ export interface VolumeInfo {
   readonly committed: Date;
   /** Bytes of the disk that have contents in the store. */
   readonly mappedBytes: number;
-  /** Those among them that snapshots, clones or readers need too. */
+  /** Those among them that its ancestors, snapshots, clones or readers need too. */
   readonly sharedBytes: number;
   /** Bytes of data that only snapshots, clones or readers need. */
   readonly keptBytes: number;
@@ -66,6 +86,10 @@ export interface VolumeInfo {
   readonly deadBytes: number;
   /** The number of snapshots. */
   readonly snapshots: number;
+  /** The volume that it was cloned from and shares data with; undefined for none. */
+  readonly parent: string | undefined;
+  /** The names of its clones that share data with it. */
+  readonly clones: readonly string[];
   /** Bytes that were ever written to the disk, as far as the store has them. */
   readonly writtenBytes: number;
 }
@@ -99,24 +123,32 @@ async function infoOf(
 ): Promise<VolumeInfo> {
   const { size, blockSize, chunkSize, volume } = manifest;
   const { entries } = await catalogOf(store, names, volume);
+  const { chunks } = await loadMaps({ store, names, manifest });
   const live = new Reach(chunkSize / blockSize);
-  live.add((await loadMaps({ store, names, manifest })).chunks);
+  live.add(chunks, (chunk) => isOwnChunk(names, manifest, chunk));
+  const foreign = new Reach(chunkSize / blockSize);
+  foreign.add(chunks, (chunk) => !isOwnChunk(names, manifest, chunk));
   const kept = new Reach(chunkSize / blockSize);
   const roots = new Map(entries.map((entry) => [entry.manifest, entry]));
   for (const root of roots.values()) {
     const older = await readManifest(store, names, { ...root, volume });
-    kept.add((await loadMaps({ store, names, manifest: older })).chunks);
+    const { chunks } = await loadMaps({ store, names, manifest: older });
+    kept.add(chunks, (chunk) => isOwnChunk(names, older, chunk));
   }
   let storedBytes = 0;
   for await (const { size } of store.list(names.chunks)) storedBytes += size;
-  const mappedBytes = live.blocks * blockSize;
-  const sharedBytes = live.sharedWith(kept) * blockSize;
-  const keptBytes = kept.blocks * blockSize - sharedBytes;
+  const ownBytes = live.blocks * blockSize;
+  const foreignBytes = foreign.blocks * blockSize;
+  const keptToo = live.sharedWith(kept) * blockSize;
+  const keptBytes = kept.blocks * blockSize - keptToo;
   return {
     ...{ name: names.volume, uuid: volume, size, blockSize, chunkSize, epoch: head.epoch },
-    ...{ mappedBytes, sharedBytes, keptBytes, storedBytes },
-    deadBytes: Math.max(0, storedBytes - mappedBytes - keptBytes),
+    ...{ mappedBytes: ownBytes + foreignBytes, sharedBytes: keptToo + foreignBytes },
+    ...{ keptBytes, storedBytes },
+    deadBytes: Math.max(0, storedBytes - ownBytes - keptBytes),
     snapshots: entries.filter(({ kind }) => kind === "snapshot").length,
+    parent: sharedAncestors(names, manifest).at(-1)?.name,
+    clones: entries.filter(({ kind }) => kind === "clone").map((entry) => entry.name),
     attachedBy: head.attached ? head.host || "somebody" : undefined,
     created: new Date(manifest.created),
     committed: new Date(manifest.time),
@@ -153,17 +185,19 @@ export interface RemoveVolumeOptions {
 }
 
 /**
- * Removes a volume, with its snapshots.
+ * Removes a volume, with its snapshots. What its clones share stays, and is removed with the last of
+ * them; until then no other volume can have the name.
  *
- * Its catalog is marked, and stays. Then the head goes: whatever happens after that, there is no such volume any more, and whoever has
- * it open cannot commit. What an interrupted call has left is removed by the next one, and is in
- * nobody's way until then: a new volume of that name has another UUID, and takes numbers that are
- * free.
+ * Its catalog is marked, and stays. Then the head goes: whatever happens after that, there is no such
+ * volume any more, and whoever has it open cannot commit. What an interrupted call has left is removed
+ * by the next one, and is in nobody's way until then: a new volume of that name has another UUID, and
+ * takes numbers that are free.
  *
  * Each object is deleted once and by a name that was listed before the head went, so that nothing of
  * a volume is deleted that is created under the name meanwhile.
  *
- * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached, or has clones.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached; `VOLUME_DAMAGED` if
+ *   an object is missing or damaged that says what its clones need.
  */
 export async function removeVolume(
   store: StoreLike,
@@ -175,71 +209,55 @@ export async function removeVolume(
   const names = new ObjectNames(name);
   const volume = await headOf(opened, names, force);
   if (journal !== undefined) lockJournal(files, `${journal}/${name}`, stack);
-  const objects: string[] = [];
+  const listed: string[] = [];
   for await (const object of opened.list(`${name}/`)) {
-    if (object.name !== names.head && object.name !== names.catalog) objects.push(object.name);
+    if (object.name !== names.head && object.name !== names.catalog) listed.push(object.name);
   }
-  if (volume === undefined && objects.length === 0) throw notFound(opened, name);
-  if (volume !== undefined) {
-    await markRemoved(opened, names, objects, seam);
-    await opened.delete(names.head);
-  }
+  if (volume === undefined && listed.length === 0) throw notFound(opened, name);
+  const needed = volume === undefined
+    ? await neededOfRemains(opened, names, seam)
+    : await neededOfMarked(opened, names, volume.uuid, listed, seam);
+  if (volume !== undefined) await opened.delete(names.head);
   if (journal !== undefined) removeJournal(files, `${journal}/${name}`, volume?.uuid);
-  for (const object of objects) await opened.delete(object);
+  await releaseAncestors(opened, await ancestorsIn(opened, names, listed), seam);
+  for (const object of manifestsLast(names, listed, (object) => object)) {
+    if (!needed.has(object)) await opened.delete(object);
+  }
 }
 
-/**
- * Notes that a volume is being removed: it gets no snapshots, clones or readers any more, and nobody
- * begins to collect its garbage. The next volume of the name begins with numbers that this one has
- * never had, so that whoever is deleting its objects deletes none of the new one's.
- */
-async function markRemoved(
+/** Marks a volume as removed. @returns The names of objects that its clones need. */
+async function neededOfMarked(
   store: Store,
   names: ObjectNames,
+  uuid: string | undefined,
   objects: readonly string[],
   seam: Seam,
-): Promise<void> {
-  const listed = (prefix: string) =>
-    objects.reduce((most, name) => Math.max(most, 1 + (numberOf(name, prefix) ?? 0)), 1);
-  for (let marked = -1;;) {
-    const manifest = await manifestIfReadable(store, names);
-    const number = manifest?.number ?? 0;
-    // Otherwise somebody has committed before the mark, and may have collected by that.
-    if (number === marked) return;
-    const removed = {
-      chunk: Math.max(listed(names.chunks), manifest?.nextChunk ?? 1),
-      run: Math.max(listed(names.runs), manifest?.nextRun ?? 1),
-      manifest: Math.max(listed(names.manifests), number + 1),
-    };
-    const volume = manifest?.volume ?? (await readCatalog(store, names))?.catalog.volume ?? NO_UUID;
-    await changeCatalog({ store, names, volume, seam }, (catalog) => {
-      const clones = catalog.entries.filter(({ kind }) => kind === "clone");
-      if (clones.length > 0) throw hasClones(names.volume, clones.map((clone) => clone.name));
-      return { ...catalog, entries: [], removed };
-    });
-    marked = number;
-  }
+): Promise<Set<string>> {
+  const before = (await readCatalog(store, names))?.catalog;
+  // If nobody can tell what they need, the volume stays.
+  if (before?.volume === uuid) await neededByClones(store, names, before);
+  return await neededByClones(store, names, await markRemoved(store, names, uuid, objects, seam));
 }
 
-async function manifestIfReadable(
+/** Goes on with a removal. @returns The names of objects that clones need. */
+async function neededOfRemains(
   store: Store,
   names: ObjectNames,
-): Promise<Manifest | undefined> {
-  try {
-    return (await stateOf(store, names)).manifest;
-  } catch (error) {
-    // One that is damaged can be removed all the same.
-    if (error instanceof UblkError && error.code === "VOLUME_DAMAGED") return undefined;
-    throw error;
-  }
+  seam: Seam,
+): Promise<Set<string>> {
+  await collectRemoved(store, names, seam);
+  return await neededByClones(store, names, (await readCatalog(store, names))?.catalog);
 }
 
-function hasClones(name: string, clones: readonly string[]): UblkError {
-  return new UblkError("VOLUME_BUSY", {
-    operation: `remove ${name}`,
-    reason: `it has the data of its clones: ${clones.join(", ")}`,
-    hint: "remove those first",
-  });
+/** The names of objects that a volume's clones need. */
+async function neededByClones(
+  store: Store,
+  names: ObjectNames,
+  catalog: Catalog | undefined,
+): Promise<Set<string>> {
+  if (catalog === undefined) return new Set();
+  const entries = catalog.entries.filter(({ kind }) => kind === "clone");
+  return await neededByEntries(store, names, { ...catalog, entries });
 }
 
 /** The volume's head, if there is one that may be removed. */
@@ -249,7 +267,7 @@ async function headOf(
   force: boolean,
 ): Promise<{ uuid: string | undefined } | undefined> {
   try {
-    const found = await readHead(store, names);
+    const found = await readAnyHead(store, names);
     if (found === undefined) return undefined;
     if (found.head.attached && !force) throw attached(names.volume, found.head.host);
     return { uuid: found.head.volume };

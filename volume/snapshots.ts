@@ -240,7 +240,7 @@ export async function keptState(
   const id = seam.uuid();
   try {
     const { head, manifest } = await retried(
-      () => keepFor(store, reference, reader, id, seam),
+      () => keepFor(store, reference, { name: reader.slice(0, 100), kind: "reader", id }, seam),
       { withinMs: PATIENCE_MS },
     );
     const place: CatalogPlace = { store, names, volume: head.volume, seam };
@@ -268,23 +268,32 @@ export function unkeptWords(name: string, why: string): string {
     `be told of it: ${why}`;
 }
 
-async function keepFor(
+/**
+ * Makes an entry for the manifest of a volume or of a snapshot, unless there is one of that id.
+ *
+ * @returns The head, and the manifest that the entry names.
+ */
+export async function keepFor(
   store: Store,
   { volume: name, snapshot }: VolumeReference,
-  reader: string,
-  id: string,
+  entry: Omit<NewEntry, "size">,
   seam: Seam,
 ): Promise<{ head: Head; manifest: Manifest }> {
   const names = new ObjectNames(name);
-  const entry = { name: reader.slice(0, 100), kind: "reader", id } as const;
+  const { id } = entry;
   if (snapshot === undefined) {
-    return await keep(
-      store,
-      names,
-      seam,
-      ({ entries }, { size }) =>
-        entries.some((one) => one.id === id) ? undefined : { ...entry, size },
-    );
+    let there: CatalogEntry | undefined = undefined;
+    const { head, manifest } = await keep(store, names, seam, ({ entries }, { size }) => {
+      there = entries.find((one) => one.id === id);
+      return there === undefined ? { ...entry, size } : undefined;
+    });
+    if (there === undefined) return { head, manifest };
+    // Made by an earlier call, whose answer was lost: what has counted since is not kept.
+    const { volume } = head;
+    return {
+      head,
+      manifest: await readManifest(store, names, { ...there as CatalogEntry, volume }),
+    };
   }
   const found = await readHead(store, names);
   if (found === undefined) throw notFound(store, name);

@@ -25,8 +25,10 @@ import type { Catalog } from "../format/catalog.ts";
 import type { Manifest } from "../format/manifest.ts";
 import type { BlockMap } from "../map/block_map.ts";
 import { numberOf, type ObjectNames } from "../names.ts";
+import { isOwnChunk, isOwnRun } from "../owners.ts";
 import type { Seam } from "../seam.ts";
 import { READER_MS } from "../snapshots.ts";
+import { withoutEndedClones } from "./clones.ts";
 import { Reach } from "./reach.ts";
 
 /** What a collection has freed. */
@@ -37,7 +39,7 @@ export interface Freed {
   readonly bytes: number;
   /** Chunks among them. */
   readonly chunks: number;
-  /** Bytes of data that some state still needs. */
+  /** Bytes of the volume's own data that some state still needs. */
   readonly neededBytes: number;
 }
 
@@ -87,11 +89,12 @@ export interface CollectParts {
  */
 export async function collectGarbage(parts: CollectParts): Promise<Collected | undefined> {
   const { store, names, base: { volume, manifest: number }, seam, isOver = () => false } = parts;
-  const catalog = await changeCatalog({ store, names, volume, seam }, (before) => {
-    const entries = before.entries.filter(({ kind, time }) =>
+  const catalog = await changeCatalog({ store, names, volume, seam }, async (before) => {
+    if (isPast(before, number)) return undefined;
+    const living = before.entries.filter(({ kind, time }) =>
       kind !== "reader" || time + READER_MS > seam.now()
     );
-    if (isPast(before, number)) return undefined;
+    const entries = await withoutEndedClones(store, { volume, entries: living }, seam);
     const isSame = before.floor === number && entries.length === before.entries.length;
     return isSame ? undefined : { ...before, entries, floor: number };
   });
@@ -173,10 +176,14 @@ async function neededBy(
   const named = new Set(catalog.entries.map((entry) => entry.manifest));
   let map: BlockMap | undefined = undefined;
   for (const manifest of manifests) {
-    for (const run of manifest.runs) runs.add(run.number);
+    for (const { number } of manifest.runs) {
+      if (isOwnRun(names, manifest, number)) runs.add(number);
+    }
     const { chunks } = await loadMaps({ store, names, manifest });
-    reach.add(chunks);
-    if (named.has(manifest.number)) others.add(chunks);
+    // A clone's ancestors keep their own objects.
+    const isOwn = (chunk: number) => isOwnChunk(names, manifest, chunk);
+    reach.add(chunks, isOwn);
+    if (named.has(manifest.number)) others.add(chunks, isOwn);
     map ??= chunks;
   }
   const held = (left: readonly Listed[]) => ({

@@ -6,7 +6,7 @@
 
 import type { Store } from "../../store/store.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { catalogOf } from "../catalog.ts";
+import { catalogOf, checkNotRemoved } from "../catalog.ts";
 import {
   briefClaim,
   Committed,
@@ -27,6 +27,7 @@ import { type StoreLike, storeOf } from "../store_like.ts";
 import { waitForStore } from "../wait_for_store.ts";
 import { collectGarbage, type Freed } from "./collect.ts";
 import { Moves } from "./moves.ts";
+import { collectRemoved } from "./removed.ts";
 import { ON_REQUEST, sparseChunks } from "./sparse.ts";
 
 /** Time between two looks at the catalog, in milliseconds. */
@@ -75,7 +76,12 @@ export async function collectVolume(
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
   const found = await readHead(opened, names);
-  if (found === undefined) throw notFound(opened, name);
+  if (found === undefined) {
+    // What clones of a removed volume have needed goes without being asked, unless that was interrupted.
+    const freed = await collectRemoved(opened, names, options.seam ?? MACHINE);
+    if (freed === undefined || freed.objects === 0) throw notFound(opened, name);
+    return freed;
+  }
   return found.head.journal === NO_UUID
     ? await collectDetached(opened, names, options)
     : await collectAttached(opened, names, options);
@@ -97,18 +103,24 @@ async function collectDetached(
   );
   try {
     const parts = { store, names, seam };
-    let collected = await collectGarbage({ ...parts, base: committed.head });
+    const collect = async () => {
+      const collected = await collectGarbage({ ...parts, base: committed.head });
+      const catalog = await catalogOf(store, names, committed.head.volume);
+      if (collected === undefined) checkNotRemoved(catalog, store, names.volume);
+      return collected;
+    };
+    let collected = await collect();
     if (collected === undefined) {
       // A rollback was interrupted: only a newer manifest says what is needed.
       await committed.commit({});
-      collected = (await collectGarbage({ ...parts, base: committed.head }))!;
+      collected = (await collect())!;
     }
     let freed: Freed = collected;
     for (;;) {
       const chunks = sparseChunks(collected, ON_REQUEST);
       if (chunks.size === 0) return freed;
       const moved = await moveData(committed, await Moves.read({ ...parts, ...collected, chunks }));
-      collected = (await collectGarbage({ ...parts, base: committed.head }))!;
+      collected = (await collect())!;
       freed = {
         objects: freed.objects + collected.objects,
         bytes: freed.bytes + collected.bytes - moved,

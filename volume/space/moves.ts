@@ -30,6 +30,12 @@ export interface MovesParts {
   readonly map: BlockMap;
   /** The chunks whose data is to be moved. */
   readonly chunks: ReadonlySet<number>;
+  /**
+   * A chunk that is missing is damage.
+   *
+   * @default false: somebody else has collected by a newer base, which does not need it
+   */
+  readonly mustExist?: boolean;
 }
 
 /** Data that is to be moved. */
@@ -44,7 +50,9 @@ export class Moves {
   }
 
   /** Reads data. @throws {UblkError} `VOLUME_DAMAGED` */
-  static async read({ store, names, manifest, map, chunks }: MovesParts): Promise<Moves> {
+  static async read(
+    { store, names, manifest, map, chunks, mustExist = false }: MovesParts,
+  ): Promise<Moves> {
     const { blockSize } = manifest;
     const moves = new Moves(map.blocks, blockSize);
     const extents = new Map<number, { block: number; count: number; nth: number }[]>();
@@ -60,7 +68,9 @@ export class Moves {
       const owner = ownerOfChunk(names, manifest, chunk);
       const object = owner.names.chunk(chunk);
       const bytes = (await store.get(object))?.bytes;
-      // Somebody else has collected by a newer base, which does not need it.
+      if (bytes === undefined && mustExist) {
+        throw damaged(store, object, "is missing, and is needed");
+      }
       if (bytes === undefined) continue;
       const { dataAt, sums } = decoded(
         store,

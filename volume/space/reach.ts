@@ -18,15 +18,19 @@ export class Reach {
     this.#words = Math.ceil(Math.min(most, MAX_CHUNK_BLOCKS) / 32);
   }
 
-  /** Adds everything that a map reaches. */
-  add(map: BlockMap): void {
+  /**
+   * Adds what a map reaches.
+   *
+   * @param counts Whether a chunk counts. Without it all do.
+   */
+  add(map: BlockMap, counts: (chunk: number) => boolean = () => true): void {
     for (const cursor = map.cursor(); cursor.next();) {
       let { place, count } = cursor;
       // Places that follow each other may be of chunks that follow each other.
       while (count > 0) {
         const nth = nthOf(place);
         const length = Math.min(count, MAX_CHUNK_BLOCKS - nth);
-        this.#mark(chunkOf(place), nth, length);
+        if (counts(chunkOf(place))) this.#mark(chunkOf(place), nth, length);
         place += length;
         count -= length;
       }

@@ -1,0 +1,440 @@
+/**
+ * Volumes, their snapshots and clones in one store, with everything that is done to them: each at the
+ * same time as others, and each may end at any call of the store. Whatever happens, every volume and
+ * every snapshot has what it must have; and once all are removed, nothing is left.
+ *
+ * @module
+ */
+
+import { FaultyStore } from "../../store/faulty.ts";
+import { MemoryStore } from "../../store/memory.ts";
+import type { Store } from "../../store/store.ts";
+import { Dice } from "../../uapi/dice.ts";
+import { isUblkError } from "../../uapi/error.ts";
+import { loadMaps } from "../../volume/attach.ts";
+import { readCatalog } from "../../volume/catalog.ts";
+import { ChunkData } from "../../volume/care/chunk_data.ts";
+import { cloneVolume } from "../../volume/clone.ts";
+import { briefClaim, Committed, readHead } from "../../volume/committed.ts";
+import { VolumeCounters } from "../../volume/counters.ts";
+import { createVolume } from "../../volume/create.ts";
+import { ChunkAdder } from "../../volume/drain/add.ts";
+import type { CollectedRun } from "../../volume/drain/collect.ts";
+import { flattenVolume } from "../../volume/flatten.ts";
+import { NO_UUID } from "../../volume/format/record.ts";
+import { removeVolume } from "../../volume/list.ts";
+import { ObjectNames, referenceOf } from "../../volume/names.ts";
+import { rollbackVolume } from "../../volume/rollback.ts";
+import type { Seam } from "../../volume/seam.ts";
+import { createSnapshot, removeSnapshot, stateOfReference } from "../../volume/snapshots.ts";
+import { MAKING_MS } from "../../volume/space/clones.ts";
+import { collectGarbage } from "../../volume/space/collect.ts";
+import { collectVolume } from "../../volume/space/collect_volume.ts";
+import { BrokenPromise } from "./history.ts";
+import { settle } from "./world.ts";
+
+const BLOCK = 512;
+const BLOCKS = 12;
+/** Volumes have these names, again and again. */
+const NAMES = ["a", "b", "c", "d", "e"] as const;
+const ROUNDS = 30;
+/** What is done at the same time. */
+const AT_ONCE = 3;
+/** A process that ends does so before or after one of so many turns at the store. */
+const MOST_TURNS = 60;
+/** How one of several that touch the same may end. */
+const IN_THE_WAY = ["VOLUME_NOT_FOUND", "VOLUME_EXISTS", "VOLUME_FENCED", "VOLUME_BUSY"];
+
+/** The end of a process, between two calls of the store. */
+class Ended extends Error {}
+
+/** A volume or a snapshot. */
+interface State {
+  /** The contents that it has had, the newest last: a number for each block. */
+  readonly contents: (readonly number[])[];
+  /** From this one on, it may have any. */
+  from: number;
+  /** It may be there or not. */
+  isUnsure: boolean;
+}
+
+class Clones {
+  readonly #dice: Dice;
+  readonly #store = new MemoryStore();
+  /** By `NAME` or `NAME@SNAPSHOT`. */
+  readonly #states = new Map<string, State>();
+  /** Volumes that one of those under way changes. */
+  readonly #busy = new Set<string>();
+  #paused: (() => void)[] = [];
+  #log: string[] = [];
+  #now = 1;
+  #uuids = 0;
+  #ids = 0;
+
+  constructor(seed: number) {
+    this.#dice = new Dice(seed);
+  }
+
+  readonly #seam: Seam = {
+    now: () => ++this.#now,
+    clock: () => this.#now,
+    elapsed: () => this.#now,
+    uuid: () => (++this.#uuids).toString(16).padStart(32, "0"),
+  };
+
+  async run(): Promise<void> {
+    try {
+      for (let round = 0; round < ROUNDS; round++) {
+        const count = 1 + this.#dice.draw(AT_ONCE);
+        await this.#goOn(Array.from({ length: count }, () => this.#act()));
+        await this.#check();
+        if (this.#dice.draw(4) === 0) this.#now += 2 * MAKING_MS;
+      }
+      await this.#removeAll();
+    } catch (error) {
+      const { message, stack } = error as Error;
+      throw new BrokenPromise(`${message}\n${this.#log.join("\n")}\n${stack}`, { cause: error });
+    }
+  }
+
+  /** Lets what is under way go on in any order, until all is over. */
+  async #goOn(acts: Promise<void>[]): Promise<void> {
+    let left = acts.length;
+    let failure: unknown;
+    for (const act of acts) {
+      act.catch((error) => failure ??= error).finally(() => left--);
+    }
+    for (await settle(); left > 0; await settle()) {
+      const { length } = this.#paused;
+      if (length > 0) this.#paused.splice(this.#dice.draw(length), 1)[0]();
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  /** A process's store. It may end at a call. */
+  #process(): Store {
+    const endsAt = this.#dice.draw(3) === 0 ? this.#dice.draw(MOST_TURNS) : Infinity;
+    let turns = 0;
+    return new FaultyStore(this.#store, {
+      pause: async () => {
+        await new Promise<void>((resolve) => this.#paused.push(resolve));
+        if (++turns > endsAt) throw new Ended();
+      },
+    });
+  }
+
+  #note(words: string): void {
+    this.#log.push(words);
+  }
+
+  /** Does something, as the dice decide. */
+  async #act(): Promise<void> {
+    const dice = this.#dice;
+    const name = NAMES[dice.draw(NAMES.length)];
+    const isFree = !this.#busy.has(name);
+    const state = this.#states.get(name);
+    const store = this.#process();
+    switch (dice.draw(15)) {
+      case 0:
+      case 1:
+      case 2:
+        if (isFree && state !== undefined) await this.#write(store, name, state);
+        else if (isFree) await this.#create(store, name);
+        return;
+      case 3:
+      case 4:
+      case 5:
+        if (isFree && state === undefined) await this.#clone(store, name);
+        return;
+      case 6:
+      case 12:
+        return await this.#snapshot(store, name);
+      case 7:
+        return await this.#removeSnapshot(store);
+      case 8:
+        if (state !== undefined) await this.#collect(store, name);
+        return;
+      case 9:
+        if (isFree && state !== undefined) await this.#remove(store, name);
+        return;
+      case 10:
+        if (isFree && state !== undefined) await this.#flatten(store, name);
+        return;
+      default:
+        if (isFree && state !== undefined) await this.#rollBack(store, name, state);
+    }
+  }
+
+  /** Runs something. @returns Whether it has succeeded. */
+  async #attempt(words: string, busy: string | undefined, work: () => Promise<unknown>) {
+    if (busy !== undefined) this.#busy.add(busy);
+    try {
+      await work();
+      this.#note(words);
+      return true;
+    } catch (error) {
+      const isInTheWay = isUblkError(error) && IN_THE_WAY.includes(error.code);
+      if (!(error instanceof Ended) && !isInTheWay) {
+        this.#note(`${words}: failed`);
+        throw error;
+      }
+      this.#note(`${words}: ${error instanceof Ended ? "ended" : error.message}`);
+      return false;
+    } finally {
+      if (busy !== undefined) this.#busy.delete(busy);
+    }
+  }
+
+  async #create(store: Store, name: string): Promise<void> {
+    const state = this.#unsure(name, [new Array(BLOCKS).fill(0)]);
+    const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: 8192 };
+    await this.#attempt(`create ${name}`, name, () => createVolume(store, name, shape, this.#seam));
+    await this.#settleState(name, state);
+  }
+
+  /** What is or becomes of these contents, and may be there or not. */
+  #unsure(reference: string, contents: (readonly number[])[]): State {
+    const state = { contents, from: 0, isUnsure: true };
+    this.#states.set(reference, state);
+    return state;
+  }
+
+  async #write(store: Store, name: string, state: State): Promise<void> {
+    const before = state.contents.at(-1)!;
+    const id = ++this.#ids;
+    const from = this.#dice.draw(before.length);
+    const count = 1 + this.#dice.draw(before.length - from);
+    const isHole = this.#dice.draw(5) === 0;
+    const after = before.with(from, 0);
+    for (let block = from; block < from + count; block++) after[block] = isHole ? 0 : id;
+    state.contents.push(after);
+    const run = { block: from, count, nth: isHole ? -1 : 0 };
+    await this.#attempt(
+      `write ${name} ${from}+${count} = ${id}`,
+      name,
+      () => this.#commit(store, name, run, id),
+    );
+    await this.#settleState(name, state);
+  }
+
+  async #commit(store: Store, name: string, run: CollectedRun, id: number): Promise<void> {
+    const claim = briefClaim(this.#seam, "a writer");
+    const committed = await Committed.claim(store, name, claim, () => NO_UUID);
+    const { sequence } = committed.manifest;
+    const fill = (_nth: number, _count: number, target: Uint8Array<ArrayBuffer>) => {
+      for (let at = 0; at < target.length; at += BLOCK) idOf(target, at, id);
+    };
+    const collection = { runs: () => [run].values(), copy: fill } as never;
+    const adder = new ChunkAdder(committed, new VolumeCounters());
+    const { extents: _, ...added } = await adder.add(collection, sequence + 1, sequence + 1);
+    await committed.commit({ ...added, sequence: sequence + 1 });
+    await committed.release();
+  }
+
+  async #clone(store: Store, name: string): Promise<void> {
+    const sources = [...this.#states.keys()].filter((one) =>
+      referenceOf(one).volume !== name && this.#states.get(one)!.contents.length > 0
+    );
+    if (sources.length === 0) return;
+    const source = sources[this.#dice.draw(sources.length)];
+    const { contents, from } = this.#states.get(source)!;
+    const blocks = contents.at(-1)!.length + this.#dice.draw(3);
+    const state = this.#unsure(name, []);
+    await this.#attempt(
+      `clone ${source} ${name} of ${blocks} blocks`,
+      name,
+      () => cloneVolume(store, source, name, { size: blocks * BLOCK, seam: this.#seam }),
+    );
+    // What its source has had since this began.
+    const zeroes = new Array<number>(blocks).fill(0);
+    for (const one of contents.slice(from)) {
+      if (one.length <= blocks) state.contents.push([...one, ...zeroes.slice(one.length)]);
+    }
+    await this.#settleState(name, state);
+  }
+
+  async #snapshot(store: Store, name: string): Promise<void> {
+    const source = this.#states.get(name);
+    const reference = `${name}@s${this.#dice.draw(2)}`;
+    if (source === undefined || this.#states.has(reference) || this.#busy.has(reference)) return;
+    const { contents, from } = source;
+    if (contents.length === 0) return;
+    const state = this.#unsure(reference, []);
+    const { snapshot } = referenceOf(reference);
+    await this.#attempt(
+      `snapshot ${reference}`,
+      reference,
+      () => createSnapshot(store, name, snapshot!, { seam: this.#seam }),
+    );
+    state.contents.push(...contents.slice(from));
+    await this.#settleState(reference, state);
+  }
+
+  async #removeSnapshot(store: Store): Promise<void> {
+    const all = [...this.#states.keys()].filter((one) =>
+      one.includes("@") && !this.#busy.has(one) && !this.#states.get(one)!.isUnsure
+    );
+    if (all.length === 0) return;
+    const reference = all[this.#dice.draw(all.length)];
+    const state = this.#states.get(reference)!;
+    state.isUnsure = true;
+    const { volume, snapshot } = referenceOf(reference);
+    await this.#attempt(
+      `rm ${reference}`,
+      reference,
+      () => removeSnapshot(store, volume, snapshot!, { seam: this.#seam }),
+    );
+    await this.#settleState(reference, state);
+  }
+
+  async #collect(store: Store, name: string): Promise<void> {
+    const seam = this.#seam;
+    if (!this.#busy.has(name)) {
+      await this.#attempt(`gc ${name}`, name, () => collectVolume(store, name, { seam }));
+      return;
+    }
+    // As somebody does it who has no hold on the volume.
+    await this.#attempt(`gc ${name} beside others`, undefined, async () => {
+      const names = new ObjectNames(name);
+      const base = (await readHead(store, names))?.head;
+      if (base !== undefined) await collectGarbage({ store, names, base, seam });
+    });
+  }
+
+  async #remove(store: Store, name: string): Promise<void> {
+    const mayGo = () => {
+      const all = [...this.#states].filter(([one]) => referenceOf(one).volume === name);
+      for (const [, one] of all) one.isUnsure = true;
+      return all;
+    };
+    mayGo();
+    const remove = () => removeVolume(store, name, { force: true, seam: this.#seam });
+    await this.#attempt(`rm ${name}`, name, remove);
+    // Somebody may have made a snapshot meanwhile, or be about to.
+    for (const [reference, one] of mayGo()) {
+      if (!this.#busy.has(reference)) await this.#settleState(reference, one);
+    }
+  }
+
+  async #flatten(store: Store, name: string): Promise<void> {
+    const portionBytes = (1 + this.#dice.draw(6)) * BLOCK;
+    await this.#attempt(
+      `flatten ${name}`,
+      name,
+      () => flattenVolume(store, name, { portionBytes, seam: this.#seam }),
+    );
+  }
+
+  async #rollBack(store: Store, name: string, state: State): Promise<void> {
+    const all = [...this.#states.keys()].filter((one) => one.startsWith(`${name}@`));
+    if (all.length === 0) return;
+    const reference = all[this.#dice.draw(all.length)];
+    const { contents, isUnsure } = this.#states.get(reference)!;
+    if (isUnsure) return;
+    state.contents.push(contents.at(-1)!);
+    const { snapshot } = referenceOf(reference);
+    const rollBack = () => rollbackVolume(store, name, snapshot!, this.#seam);
+    await this.#attempt(`rollback ${reference}`, name, rollBack);
+    await this.#settleState(name, state);
+  }
+
+  /** Looks what has become of a state: from now on it is that. */
+  async #settleState(reference: string, state: State): Promise<void> {
+    const found = await this.#contentsOf(reference);
+    if (found === undefined) {
+      if (!state.isUnsure) throw new BrokenPromise(`${reference} is gone`);
+      if (this.#states.get(reference) === state) this.#states.delete(reference);
+      return;
+    }
+    const nth = state.contents.findLastIndex((one) => `${one}` === `${found}`);
+    if (nth < state.from) {
+      const wanted = state.contents.slice(state.from).join(" or ");
+      throw new BrokenPromise(`${reference} has ${found}, and not ${wanted}`);
+    }
+    // Snapshots and clones that are being made may be of an older one.
+    state.contents.push(found);
+    state.from = state.contents.length - 1;
+    state.isUnsure = false;
+  }
+
+  /** The contents of a state in the store; undefined if there is no such state. */
+  async #contentsOf(reference: string): Promise<number[] | undefined> {
+    const store = this.#store;
+    const parts = referenceOf(reference);
+    const names = new ObjectNames(parts.volume);
+    try {
+      const { manifest } = await stateOfReference(store, parts);
+      const { chunks } = await loadMaps({ store, names, manifest });
+      const data = new ChunkData(store, names, manifest);
+      const ids: number[] = new Array(manifest.size / BLOCK).fill(0);
+      for (const cursor = chunks.cursor(); cursor.next();) {
+        const bytes = await data.read(cursor.place, cursor.count, BLOCK);
+        for (let nth = 0; nth < cursor.count; nth++) {
+          ids[cursor.block + nth] = new DataView(bytes.buffer).getUint32(nth * BLOCK, true);
+        }
+      }
+      return ids;
+    } catch (error) {
+      if (isUblkError(error) && error.code === "VOLUME_NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  /** Compares every block of everything. */
+  async #check(): Promise<void> {
+    for (const [reference, state] of this.#states) {
+      const found = await this.#contentsOf(reference);
+      const wanted = state.contents.at(-1);
+      if (`${found}` !== `${wanted}`) {
+        throw new BrokenPromise(`${reference} has ${found}, and not ${wanted}`);
+      }
+    }
+  }
+
+  /** Removes all volumes: nothing is left but what never goes. */
+  async #removeAll(): Promise<void> {
+    const seam = this.#seam;
+    const left = new Set<string>();
+    for await (const { name } of this.#store.list("")) left.add(name.slice(0, name.indexOf("/")));
+    this.#now += 2 * MAKING_MS;
+    while (left.size > 0) {
+      const name = [...left][this.#dice.draw(left.size)];
+      left.delete(name);
+      await unlessGone(() => removeVolume(this.#store, name, { force: true, seam }));
+      for (const reference of [...this.#states.keys()]) {
+        if (referenceOf(reference).volume === name) this.#states.delete(reference);
+      }
+      await this.#check();
+    }
+    // An interrupted removal may have let nobody know.
+    for (let nth = 0; nth < NAMES.length; nth++) {
+      for (const name of NAMES) {
+        await unlessGone(() => collectVolume(this.#store, name, { seam }));
+      }
+    }
+    for await (const { name } of this.#store.list("")) {
+      if (!name.endsWith("/catalog")) throw new BrokenPromise(`${name} is left`);
+    }
+    for (const name of NAMES) {
+      const entries = (await readCatalog(this.#store, new ObjectNames(name)))?.catalog.entries;
+      if ((entries ?? []).length > 0) throw new BrokenPromise(`the catalog of ${name} has entries`);
+    }
+  }
+}
+
+function idOf(target: Uint8Array<ArrayBuffer>, at: number, id: number): void {
+  new DataView(target.buffer, target.byteOffset).setUint32(at, id, true);
+}
+
+async function unlessGone(work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!isUblkError(error) || error.code !== "VOLUME_NOT_FOUND") throw error;
+  }
+}
+
+/** Lets all that happen to volumes, their snapshots and clones. */
+export async function clones(seed: number): Promise<void> {
+  await new Clones(seed).run();
+}

@@ -1,0 +1,140 @@
+/**
+ * Clones: volumes that begin as what another one is, or was at a snapshot. No data is copied. The first
+ * manifest of a clone names the runs of its source, and the source as its newest ancestor.
+ *
+ * ```
+ *   a head that holds the name ─▶ entry in the source's catalog ─▶ manifest ─▶ the head
+ * ```
+ *
+ * Before the clone is there, its source knows what it needs. If this is interrupted, an entry is left
+ * whose clone may still come to be. Whoever removes it replaces the head that holds the name first:
+ * then the last step fails for sure (see `space/clones.ts`). That head had to come first, since nobody
+ * can replace what is not there.
+ *
+ * @module
+ */
+
+import { retried } from "../store/retry.ts";
+import type { Store } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
+import { putManifest } from "./committed.ts";
+import { exists, freeName, newHead, putFirstHead } from "./create.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { ObjectNames, referenceOf } from "./names.ts";
+import { MACHINE, type Seam } from "./seam.ts";
+import { keepFor, stateOfReference } from "./snapshots.ts";
+import { type StoreLike, storeOf } from "./store_like.ts";
+import { waitForStore, type WaitForStoreOptions } from "./wait_for_store.ts";
+
+/** How long a store that fails is asked again, in milliseconds. */
+const PATIENCE_MS = 30_000;
+
+/** Options of {@linkcode cloneVolume}. */
+export interface CloneOptions extends Partial<WaitForStoreOptions> {
+  /**
+   * The size of the clone's disk in bytes: a multiple of the block size, and no less than its source.
+   *
+   * @default As its source
+   */
+  readonly size?: number;
+  /**
+   * The folder of journals. What the journal of a volume has is in the clone too: it is waited for until
+   * the store has it.
+   *
+   * @default The clone is of the last state that the store has
+   */
+  readonly journal?: string;
+  /**
+   * How long a store that fails is tried again, in milliseconds.
+   *
+   * @default 30 s
+   */
+  readonly patienceMs?: number;
+  /**
+   * Time and randomness, for tests.
+   *
+   * @default The machine's
+   */
+  readonly seam?: Seam;
+}
+
+/**
+ * Makes a volume of another one, which goes on, or of a snapshot. It shares what neither of both has
+ * written since, and may be cloned itself. The snapshot may be removed afterwards.
+ *
+ * @param from `NAME`, or `NAME@SNAPSHOT`.
+ * @param clone The name of the new volume.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_EXISTS` if the name is taken; `INVALID_ARGUMENT` if the
+ *   size is not possible; `VOLUME_JOURNAL` or `VOLUME_BUSY` if the journal is elsewhere, or nobody
+ *   brings it to the store; `VOLUME_FENCED` if somebody has taken the name meanwhile.
+ */
+export async function cloneVolume(
+  store: StoreLike,
+  from: string,
+  clone: string,
+  { size, journal, files, patienceMs = PATIENCE_MS, seam = MACHINE }: CloneOptions = {},
+): Promise<void> {
+  const reference = referenceOf(from);
+  const names = new ObjectNames(clone);
+  await using stack = new AsyncDisposableStack();
+  const opened = await storeOf(store, stack);
+  const patiently = <T>(call: () => Promise<T>) => retried(call, { withinMs: patienceMs });
+  if (journal !== undefined && reference.snapshot === undefined) {
+    await waitForStore(opened, reference.volume, { journal, files });
+  }
+  // Before anything is changed.
+  const before = await patiently(() => stateOfReference(opened, reference));
+  checkSize(clone, size, before.manifest);
+  const { first, version } = await patiently(() => freeName(opened, names, "clone to"));
+  const volume = seam.uuid();
+  const time = seam.now();
+  const nothing = { volume, manifest: 0, manifestSum: 0 };
+  const held = { ...newHead(nothing, seam, time), beingMade: true };
+  const place = await patiently(() => putFirstHead(opened, names, held, version));
+  if (place === undefined) throw exists(opened, clone, "clone to");
+  const entry = { name: clone, kind: "clone", id: volume } as const;
+  const { manifest: shared } = await patiently(() => keepFor(opened, reference, entry, seam));
+  checkSize(clone, size, shared);
+  const source = { name: reference.volume, volume: shared.volume };
+  const { manifest, encoded } = await patiently(() =>
+    putManifest(opened, names, first.manifest, (number) => ({
+      ...shared,
+      ...{ volume, number, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
+      ...{ size: size ?? shared.size, time, created: time, since: number },
+      nextChunk: Math.max(first.chunk, shared.nextChunk),
+      nextRun: Math.max(first.run, shared.nextRun),
+      ancestors: [
+        ...shared.ancestors,
+        { ...source, chunk: shared.nextChunk, run: shared.nextRun },
+      ],
+    }))
+  );
+  const state = { volume, manifest: manifest.number, manifestSum: encoded.sum };
+  const head = newHead(state, seam, time);
+  const made = await patiently(() => putFirstHead(opened, names, head, place));
+  if (made === undefined) throw lost(opened, clone);
+}
+
+function checkSize(
+  clone: string,
+  size: number | undefined,
+  { size: least, blockSize }: Pick<Manifest, "size" | "blockSize">,
+): void {
+  if (size === undefined) return;
+  const invalid = (reason: string, hint: string) =>
+    new UblkError("INVALID_ARGUMENT", { operation: `clone to ${clone}`, reason, hint });
+  if (!Number.isSafeInteger(size) || size % blockSize !== 0) {
+    throw invalid(`${size} bytes are not whole blocks of ${blockSize}`, "round it up");
+  }
+  if (size < least) {
+    throw invalid(`its source has ${least} bytes`, "a clone has that size, or a greater one");
+  }
+}
+
+function lost({ url }: Store, name: string): UblkError {
+  return new UblkError("VOLUME_FENCED", {
+    operation: `clone to ${name} in ${url}`,
+    reason: "somebody else has taken that name meanwhile, or it took more than an hour",
+    hint: "try again",
+  });
+}

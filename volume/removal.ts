@@ -1,0 +1,69 @@
+/**
+ * The mark in a volume's catalog that it is being removed.
+ *
+ * @module
+ */
+
+import type { Store } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
+import { changeCatalog, readCatalog } from "./catalog.ts";
+import { readHead, stateOf } from "./committed.ts";
+import type { Catalog } from "./format/catalog.ts";
+import type { Manifest } from "./format/manifest.ts";
+import { NO_UUID } from "./format/record.ts";
+import { numberOf, type ObjectNames } from "./names.ts";
+import type { Seam } from "./seam.ts";
+
+/**
+ * Notes that a volume is being removed: it gets no snapshots, clones or readers any more, and nobody
+ * begins to collect its garbage. The next volume of the name begins with numbers that this one has
+ * never had, so that whoever is deleting its objects deletes none of the new one's.
+ *
+ * @param uuid The volume's UUID, if its head can be read.
+ * @param objects The names of all its objects.
+ * @returns The catalog, with what is needed for its clones.
+ */
+export async function markRemoved(
+  store: Store,
+  names: ObjectNames,
+  uuid: string | undefined,
+  objects: readonly string[],
+  seam: Seam,
+): Promise<Catalog> {
+  const listed = (prefix: string) =>
+    objects.reduce((most, name) => Math.max(most, 1 + (numberOf(name, prefix) ?? 0)), 1);
+  let marked: Catalog | undefined = undefined;
+  for (let markedAt = -1;;) {
+    const manifest = await manifestIfReadable(store, names);
+    const number = manifest?.number ?? 0;
+    // Otherwise somebody has committed before the mark, and may have collected by that.
+    if (marked !== undefined && number === markedAt) return marked;
+    const last = (await readCatalog(store, names))?.catalog;
+    const removed = {
+      chunk: Math.max(listed(names.chunks), manifest?.nextChunk ?? 1, last?.removed?.chunk ?? 1),
+      run: Math.max(listed(names.runs), manifest?.nextRun ?? 1, last?.removed?.run ?? 1),
+      manifest: Math.max(listed(names.manifests), number + 1, last?.removed?.manifest ?? 1),
+    };
+    const volume = manifest?.volume ?? uuid ?? last?.volume ?? NO_UUID;
+    marked = await changeCatalog({ store, names, volume, seam }, (catalog) => {
+      const entries = catalog.entries.filter(({ kind }) => kind === "clone");
+      return { ...catalog, entries, removed };
+    });
+    markedAt = number;
+  }
+}
+
+async function manifestIfReadable(
+  store: Store,
+  names: ObjectNames,
+): Promise<Manifest | undefined> {
+  try {
+    // A clone that is being made has none.
+    if (await readHead(store, names) === undefined) return undefined;
+    return (await stateOf(store, names)).manifest;
+  } catch (error) {
+    // One that is damaged can be removed all the same.
+    if (error instanceof UblkError && error.code === "VOLUME_DAMAGED") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Whether a clone still needs what its source keeps for it. Nobody has to tell the source: whoever
+ * collects its garbage looks at its clones, and an entry goes once it is certain for good that nothing
+ * of the clone needs it. That is so if
+ *
+ * - neither the clone's head nor an entry of its catalog has the source among its ancestors, and none
+ *   that has can become either: names for older manifests are excluded by the floor, and a rollback
+ *   that is under way by `least`; or
+ * - the clone was removed, and no clone of its own is left that needs the source; or
+ * - its making was given up.
+ *
+ * @module
+ */
+
+import type { Store } from "../../store/store.ts";
+import { isUblkError } from "../../uapi/error.ts";
+import { readCatalog } from "../catalog.ts";
+import { readAnyHead, readManifest, type VersionedHead } from "../committed.ts";
+import type { Catalog, CatalogEntry } from "../format/catalog.ts";
+import { encodeHead } from "../format/head.ts";
+import { ObjectNames } from "../names.ts";
+import type { Seam } from "../seam.ts";
+
+/** How long a clone may take to be made, in milliseconds: one hour. Then it is given up. */
+export const MAKING_MS: number = 3600 * 1000;
+
+/** The entries of a catalog without those whose clones do not need them any more. */
+export async function withoutEndedClones(
+  store: Store,
+  { volume, entries }: Pick<Catalog, "volume" | "entries">,
+  seam: Seam,
+): Promise<CatalogEntry[]> {
+  const left: CatalogEntry[] = [];
+  for (const entry of entries) {
+    if (entry.kind !== "clone" || await isNeeded(store, volume, entry, seam)) left.push(entry);
+  }
+  return left;
+}
+
+/** Whether a clone needs a source's entry. What cannot be read is needed. */
+async function isNeeded(
+  store: Store,
+  source: string,
+  entry: CatalogEntry,
+  seam: Seam,
+): Promise<boolean> {
+  try {
+    return await needs(store, source, entry, seam);
+  } catch (error) {
+    if (isUblkError(error) && error.code === "VOLUME_DAMAGED") return true;
+    throw error;
+  }
+}
+
+async function needs(
+  store: Store,
+  source: string,
+  entry: CatalogEntry,
+  seam: Seam,
+): Promise<boolean> {
+  const names = new ObjectNames(entry.name);
+  const found = await readAnyHead(store, names);
+  const catalog = (await readCatalog(store, names))?.catalog;
+  // Both were so at one moment if neither head nor catalog has changed around the other.
+  if ((await readAnyHead(store, names))?.version !== found?.version) return true;
+  const own = catalog?.volume === entry.id ? catalog : undefined;
+  if (found?.head.volume !== entry.id) {
+    // A head that is lost can be made again. One that was removed leaves a catalog that says so.
+    const isLost = own === undefined ? catalog === undefined : own.removed === undefined;
+    if (found === undefined && isLost) return true;
+    return own !== undefined && await doEntriesReach(store, names, own, source);
+  }
+  if (found.head.beingMade) return !await giveUp(store, names, found, entry, seam);
+  const { floor = 0, least = 0 } = own ?? {};
+  const { ancestors, since } = await readManifest(store, names, found.head);
+  const mayGoBack = found.head.manifest < least || since > floor;
+  return mayGoBack || isAmong(ancestors, source) ||
+    own !== undefined && await doEntriesReach(store, names, own, source);
+}
+
+function isAmong(ancestors: readonly { readonly volume: string }[], source: string): boolean {
+  return ancestors.some(({ volume }) => volume === source);
+}
+
+/** Whether an entry of a clone's catalog has a source among its ancestors. */
+async function doEntriesReach(
+  store: Store,
+  names: ObjectNames,
+  { volume, entries }: Catalog,
+  source: string,
+): Promise<boolean> {
+  for (const entry of entries) {
+    const { ancestors } = await readManifest(store, names, { ...entry, volume });
+    if (isAmong(ancestors, source)) return true;
+  }
+  return false;
+}
+
+/** Gives up a clone that is being made for too long. @returns Whether it cannot come to be any more. */
+async function giveUp(
+  store: Store,
+  names: ObjectNames,
+  { head, version }: VersionedHead,
+  entry: CatalogEntry,
+  seam: Seam,
+): Promise<boolean> {
+  if (entry.time + MAKING_MS > seam.now()) return false;
+  // Its maker replaces the version that he has put, and no other.
+  const other = encodeHead({ ...head, nonce: seam.uuid(), time: seam.now() });
+  return await store.replace(names.head, other, version) !== undefined;
+}

@@ -1,0 +1,101 @@
+import { assertEquals } from "@std/assert";
+import { FaultyStore } from "../../store/faulty.ts";
+import { MemoryStore } from "../../store/memory.ts";
+import { inFolder, type VolumeFolders } from "../../tests/volumes/folders.ts";
+import { changeCatalog } from "../catalog.ts";
+import { checkVolume } from "../check.ts";
+import { cloneVolume } from "../clone.ts";
+import { briefClaim, Committed, readHead } from "../committed.ts";
+import { NO_UUID } from "../format/record.ts";
+import { ObjectNames } from "../names.ts";
+import { MACHINE } from "../seam.ts";
+import { volumeInfo } from "../list.ts";
+import { Volume } from "../volume.ts";
+import { collectVolume } from "./collect_volume.ts";
+
+const BLOCK = 4096;
+const NAMES = new ObjectNames("c");
+
+async function overwrite(at: VolumeFolders, store: MemoryStore, name: string): Promise<void> {
+  await using volume = await Volume.open(name, { ...at, store });
+  await volume.write(crypto.getRandomValues(new Uint8Array(8 * BLOCK)), 0);
+}
+
+async function cloned(at: VolumeFolders): Promise<MemoryStore> {
+  const store = new MemoryStore();
+  await Volume.create("v", { store, size: "1M" });
+  await overwrite(at, store, "v");
+  await cloneVolume(store, "v", "c");
+  return store;
+}
+
+/** The clones that a volume keeps something for, after a look at them. */
+async function clonesOf(store: MemoryStore): Promise<readonly string[]> {
+  await collectVolume(store, "v");
+  return (await volumeInfo(store, "v")).clones;
+}
+
+async function raise(store: MemoryStore, by: "floor" | "least", number: number): Promise<void> {
+  const { volume } = (await readHead(store, NAMES))!.head;
+  await changeCatalog({ store, names: NAMES, volume, seam: MACHINE }, (catalog) => {
+    return { ...catalog, [by]: number };
+  });
+}
+
+Deno.test("a clone that shares nothing + its source lets go once no older state can get a name", async () => {
+  await inFolder(async (at) => {
+    const store = await cloned(at);
+    const claim = briefClaim(MACHINE, "a test");
+    const committed = await Committed.claim(store, "c", claim, () => NO_UUID);
+    await committed.commit({ runs: [], ancestors: [] });
+    const { manifest } = committed.head;
+    await committed.commit({});
+    await committed.release();
+    // A snapshot may be about to be made of the manifest before.
+    assertEquals(await clonesOf(store), ["c"]);
+    await raise(store, "floor", manifest - 1);
+    assertEquals(await clonesOf(store), ["c"]);
+    await raise(store, "floor", manifest);
+    // A rollback may be about to be committed.
+    await raise(store, "least", manifest + 2);
+    assertEquals(await clonesOf(store), ["c"]);
+    await raise(store, "least", manifest + 1);
+    assertEquals(await clonesOf(store), []);
+  });
+});
+
+Deno.test("a clone whose head or manifest is lost + its source keeps everything for it", async () => {
+  for (const lost of ["c/head", "c/manifests/0000000000000001"]) {
+    for (const hasCatalog of [false, true]) {
+      await inFolder(async (at) => {
+        const store = await cloned(at);
+        if (hasCatalog) await raise(store, "floor", 1);
+        await store.delete(lost);
+        assertEquals(await clonesOf(store), ["c"], `${lost} ${hasCatalog}`);
+      });
+    }
+  }
+});
+
+Deno.test("cloneVolume + a lost answer, and its source is overwritten and collected + it is whole", async () => {
+  await inFolder(async (at) => {
+    const inner = new MemoryStore();
+    await Volume.create("v", { store: inner, size: "1M" });
+    await overwrite(at, inner, "v");
+    let isOver = false;
+    const store = new FaultyStore(inner, {
+      faults: ({ name, object }) =>
+        !isOver && name !== "get" && object === "v/catalog" ? "lost answer" : undefined,
+      pause: async ({ name, object }, when) => {
+        if (isOver || name === "get" || object !== "v/catalog" || when === "before") return;
+        isOver = true;
+        await overwrite(at, inner, "v");
+        await collectVolume(inner, "v");
+      },
+    });
+    await cloneVolume(store, "v", "c");
+    await overwrite(at, inner, "v");
+    await collectVolume(inner, "v");
+    assertEquals((await checkVolume(inner, "c")).findings, []);
+  });
+});

@@ -1,0 +1,171 @@
+/**
+ * The remains of removed volumes: what their clones still need stays, under the catalog that says so.
+ * It goes when the last of them has been removed, or flattened.
+ *
+ * @module
+ */
+
+import type { Store } from "../../store/store.ts";
+import { isUblkError } from "../../uapi/error.ts";
+import { loadMaps } from "../attach.ts";
+import { changeCatalog, readCatalog } from "../catalog.ts";
+import { decoded, readAnyHead, readManifest } from "../committed.ts";
+import type { Catalog, FirstNumbers } from "../format/catalog.ts";
+import { type Ancestor, decodeManifest } from "../format/manifest.ts";
+import { numberOf, ObjectNames } from "../names.ts";
+import { isOwnRun, ownerOfChunk, sharedAncestors } from "../owners.ts";
+import type { Seam } from "../seam.ts";
+import { chunkOf } from "../format/place.ts";
+import { withoutEndedClones } from "./clones.ts";
+import type { Freed } from "./collect.ts";
+
+/** The names of a volume's own objects that entries of its catalog need. */
+export async function neededByEntries(
+  store: Store,
+  names: ObjectNames,
+  { volume, entries }: Pick<Catalog, "volume" | "entries">,
+): Promise<Set<string>> {
+  const needed = new Set<string>();
+  const roots = new Map(entries.map((entry) => [entry.manifest, { ...entry, volume }]));
+  for (const root of roots.values()) {
+    const manifest = await readManifest(store, names, root);
+    needed.add(names.manifest(manifest.number));
+    for (const { number } of manifest.runs) {
+      if (isOwnRun(names, manifest, number)) needed.add(names.run(number));
+    }
+    const { chunks } = await loadMaps({ store, names, manifest });
+    for (const cursor = chunks.cursor(); cursor.next();) {
+      const chunk = chunkOf(cursor.place);
+      needed.add(ownerOfChunk(names, manifest, chunk).names.chunk(chunk));
+    }
+  }
+  return needed;
+}
+
+/**
+ * The ancestors of a volume's manifests, as far as these can be read, the newest first.
+ *
+ * @param objects The names of all its objects.
+ */
+export async function ancestorsIn(
+  store: Store,
+  names: ObjectNames,
+  objects: readonly string[],
+): Promise<Ancestor[]> {
+  const found = new Map<string, Ancestor>();
+  for (const object of objects) {
+    if (numberOf(object, names.manifests) === undefined) continue;
+    for (const ancestor of (await ancestorsOf(store, names, object)).reverse()) {
+      found.set(`${ancestor.name} ${ancestor.volume}`, ancestor);
+    }
+  }
+  return [...found.values()].sort((left, right) =>
+    right.chunk - left.chunk || right.run - left.run
+  );
+}
+
+async function ancestorsOf(store: Store, names: ObjectNames, object: string): Promise<Ancestor[]> {
+  const bytes = (await store.get(object))?.bytes;
+  if (bytes === undefined) return [];
+  try {
+    return sharedAncestors(names, decoded(store, object, () => decodeManifest(bytes)));
+  } catch (error) {
+    if (isUblkError(error) && error.code === "VOLUME_DAMAGED") return [];
+    throw error;
+  }
+}
+
+/**
+ * Lets go of ancestors: their entries for clones that do not need them any more go at once, and the
+ * remains of those that were removed. Those that live get their space back with their next collection.
+ *
+ * @param ancestors The newest first: what one has let go of, older ones need not keep for it.
+ */
+export async function releaseAncestors(
+  store: Store,
+  ancestors: readonly Ancestor[],
+  seam: Seam,
+): Promise<void> {
+  for (const { name, volume } of ancestors) {
+    const names = new ObjectNames(name);
+    const catalog = (await readCatalog(store, names))?.catalog;
+    if (catalog?.volume !== volume) continue;
+    if (catalog.removed !== undefined) await collectRemoved(store, names, seam);
+    else await dropEndedClones(store, names, volume, seam);
+  }
+}
+
+async function dropEndedClones(
+  store: Store,
+  names: ObjectNames,
+  volume: string,
+  seam: Seam,
+): Promise<Catalog> {
+  return await changeCatalog({ store, names, volume, seam }, async (before) => {
+    const entries = await withoutEndedClones(store, before, seam);
+    return entries.length === before.entries.length ? undefined : { ...before, entries };
+  });
+}
+
+/**
+ * Deletes what no clone of a removed volume needs any more.
+ *
+ * @returns Undefined if no volume of that name was removed, or its removal is not over.
+ * @throws {UblkError} `VOLUME_DAMAGED` if an object is missing or damaged that says what is needed:
+ *   nothing was deleted.
+ */
+export async function collectRemoved(
+  store: Store,
+  names: ObjectNames,
+  seam: Seam,
+): Promise<Freed | undefined> {
+  for (;;) {
+    const found = (await readCatalog(store, names))?.catalog;
+    if (found?.removed === undefined) return undefined;
+    if (await readAnyHead(store, names) !== undefined) return undefined;
+    const { volume, removed } = found;
+    const catalog = await dropEndedClones(store, names, volume, seam);
+    let needed: Set<string>;
+    try {
+      needed = await neededByEntries(store, names, catalog);
+    } catch (error) {
+      if (!isUblkError(error) || error.code !== "VOLUME_DAMAGED") throw error;
+      // Somebody else has dropped an entry meanwhile, and collected.
+      if ((await readCatalog(store, names))?.catalog.nonce === catalog.nonce) throw error;
+      continue;
+    }
+    let freed = { objects: 0, bytes: 0, chunks: 0, neededBytes: 0 };
+    const unneeded: { readonly name: string; readonly size: number }[] = [];
+    for await (const object of store.list(`${names.volume}/`)) {
+      // A new volume of the name begins with newer numbers.
+      const isOld = isOlder(names, object.name, removed);
+      if (isOld && !needed.has(object.name)) unneeded.push(object);
+    }
+    const ancestors = await ancestorsIn(store, names, unneeded.map(({ name }) => name));
+    await releaseAncestors(store, ancestors, seam);
+    for (const { name, size } of manifestsLast(names, unneeded, ({ name }) => name)) {
+      await store.delete(name);
+      freed = {
+        ...{ objects: freed.objects + 1, bytes: freed.bytes + size, neededBytes: 0 },
+        chunks: freed.chunks + (name.startsWith(names.chunks) ? 1 : 0),
+      };
+    }
+    return freed;
+  }
+}
+
+function isOlder(names: ObjectNames, object: string, first: FirstNumbers): boolean {
+  return (numberOf(object, names.chunks) ?? Infinity) < first.chunk ||
+    (numberOf(object, names.runs) ?? Infinity) < first.run ||
+    (numberOf(object, names.manifests) ?? Infinity) < first.manifest;
+}
+
+/** Objects in an order in which manifests, which name a volume's ancestors, are the last. */
+export function manifestsLast<T>(
+  names: ObjectNames,
+  objects: readonly T[],
+  nameOf: (object: T) => string,
+): T[] {
+  const isManifest = (object: T) => Number(nameOf(object).startsWith(names.manifests));
+  return objects.toSorted((left, right) => isManifest(left) - isManifest(right));
+}
