@@ -20,6 +20,12 @@ export interface TestGroup {
   readonly files: readonly string[];
   /** Several suites at a time, each in a Worker of one process; `DENO_JOBS` says how many. */
   readonly parallel: boolean;
+  /**
+   * Arguments of the suites themselves, as `tests/seeds.ts` reads them.
+   *
+   * @default None
+   */
+  readonly args?: readonly string[];
 }
 
 /** The folders of tests that need more than this machine's own kernel, or long. */
@@ -103,9 +109,13 @@ export function isAlone(file: string): boolean {
 }
 
 /** The arguments by which Deno runs a group, with more options. */
-export function testArgs({ files, parallel }: TestGroup, ...options: string[]): string[] {
+export function testArgs(
+  { files, parallel, args = [] }: TestGroup,
+  ...options: string[]
+): string[] {
   const together = parallel ? ["--parallel"] : [];
-  return ["test", "-A", "--no-check", ...together, ...options, ...files];
+  const own = args.length === 0 ? [] : ["--", ...args];
+  return ["test", "-A", "--no-check", ...together, ...options, ...files, ...own];
 }
 
 /** The paths of all tests below a folder, which ends in a slash. */

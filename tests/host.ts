@@ -49,6 +49,15 @@ const NBD: readonly Package[] = [
   { name: "openssl", proof: "/usr/bin/openssl" },
 ];
 
+/** For machines that reach Ceph over a network of their own, and for what fetches it. */
+const CEPH: readonly Package[] = [
+  { name: "debian-archive-keyring", proof: "/usr/share/keyrings/debian-archive-keyring.gpg" },
+  { name: "e2fsprogs", proof: "/usr/sbin/mkfs.ext4" },
+  { name: "iproute2", proof: "/usr/bin/ip" },
+  { name: "libnbd-bin", proof: "/usr/bin/nbdcopy" },
+  { name: "util-linux", proof: "/usr/bin/setpriv" },
+];
+
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
@@ -61,6 +70,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
       ...groups.has("unit") || groups.has("integration") ? TABLES : [],
       ...groups.has("integration") ? [...SHELLS, ...SYSTEMD, ...MANDOC, ...NBD] : [],
+      ...groups.has("ceph") ? CEPH : [],
     ];
     await ensure(packages);
     if (groups.has("e2e") || groups.has("selftests")) {

@@ -13,7 +13,7 @@ import { stopAll } from "./exec.ts";
 import { ensurePackages } from "./host.ts";
 import { inLanes } from "./lanes.ts";
 import { formatSlowest } from "./slowest.ts";
-import { allSteps, fetchForGuests, type Group, GROUPS, type Run, type Step } from "./steps.ts";
+import { allSteps, fetchAhead, type Group, GROUPS, type Run, type Step } from "./steps.ts";
 import { formatTotals, type Outcome, total } from "./totals.ts";
 
 const USAGE = `Usage: deno task test [--only GROUP,…] [--filter NAME] [--lanes N]
@@ -111,7 +111,7 @@ async function main(): Promise<number> {
   await ensurePackages(groups);
   const steps = (await allSteps(filter)).filter(({ group }) => groups.has(group));
   const isAlone = lanes === 1 || steps.length === 1;
-  const fetching = isAlone || state.interrupted ? undefined : fetchForGuests(groups);
+  const fetching = isAlone || state.interrupted ? undefined : fetchAhead(groups);
   // Two suites for each CPU, since many wait for a clock. Beside a guest they are as many: the guest
   // keeps to a CPU, and most of the time they come when it has ended.
   Deno.env.set("DENO_JOBS", `${2 * Math.max(2, navigator.hardwareConcurrency)}`);

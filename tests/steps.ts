@@ -10,7 +10,7 @@ import { junitTimes, type Outcome, parseJunit } from "./totals.ts";
 import { parseVmReport } from "./vm_report.ts";
 
 /** The groups that `--only` knows. */
-export const GROUPS = ["static", "unit", "integration", "e2e", "selftests"] as const;
+export const GROUPS = ["static", "unit", "integration", "ceph", "e2e", "selftests"] as const;
 
 /** A group of steps. */
 export type Group = typeof GROUPS[number];
@@ -37,6 +37,9 @@ const MINUTE_MS = 60_000;
 const STATIC_LIMIT_MS = 5 * MINUTE_MS;
 const UNIT_LIMIT_MS = 15 * MINUTE_MS;
 const INTEGRATION_LIMIT_MS = 15 * MINUTE_MS;
+/** Ceph's packages: some 600 MB unpacked. `vm/ceph.ts` gives up before. */
+const CEPH_INSTALL_LIMIT_MS = 5 * MINUTE_MS;
+const CEPH_LIMIT_MS = 5 * MINUTE_MS;
 /** Emulated where there is no KVM, beside other work, after a first download of the kernel. */
 const E2E_LIMIT_MS = 65 * MINUTE_MS;
 /** The short list, and what it needs: a first download of the kernel's sources and of bpftrace. */
@@ -60,6 +63,7 @@ export async function allSteps(filter?: string): Promise<Step[]> {
       files: testFiles("tests/integration/"),
       parallel: false,
     }, filter),
+    cephStep("volumes in Ceph", filter),
     vmStep("end-to-end tests on NUMA nodes", "numa", E2E_ON_NUMA_NODES, filter),
   ];
 }
@@ -84,7 +88,7 @@ function staticStep(name: string, ...runs: (readonly string[])[]): Step {
 
 /** A run of `deno test`, counted by its JUnit report. */
 function testStep(
-  group: "unit" | "integration",
+  group: "unit" | "integration" | "ceph",
   limitMs: number,
   tests: TestGroup,
   filter?: string,
@@ -107,6 +111,29 @@ function testStep(
       );
     },
   };
+}
+
+/** The short list of volumes in S3. Ceph is fetched first. Without it the step fails. */
+function cephStep(name: string, filter?: string): Step {
+  const step = testStep("ceph", CEPH_LIMIT_MS, {
+    name,
+    files: ["tests/ceph/ceph_test.ts"],
+    parallel: false,
+    args: ["--seeds", "6"],
+  }, filter);
+  return {
+    ...step,
+    async run(how) {
+      const ran = await fetchCeph(how.label);
+      const failure = describeFailure(ran, CEPH_INSTALL_LIMIT_MS);
+      if (failure === undefined) return await step.run(how);
+      return { passed: 0, failed: [`Ceph could not be fetched: ${failure}`], skipped: [] };
+    },
+  };
+}
+
+function fetchCeph(label: string | undefined): Promise<Ran> {
+  return deno(["run", "-A", "vm/ceph.ts"], CEPH_INSTALL_LIMIT_MS, label);
 }
 
 /**
@@ -199,13 +226,18 @@ function onOne(cpu?: number): string[] {
 }
 
 /**
- * Downloads and builds what the guests need, while other steps run; says what it does. Should it
+ * Downloads and builds what guests and Ceph need, while other steps run; says what it does. Should it
  * fail, the step that needs it tries once more, and tells.
  */
-export async function fetchForGuests(groups: ReadonlySet<Group>): Promise<void> {
-  if (!groups.has("e2e") && !groups.has("selftests")) return;
-  await deno(["run", "-A", "vm/main.ts", "fetch"], FETCH_LIMIT_MS, "fetch")
-    .catch((error) => console.log(`fetch | ${error}`));
+export async function fetchAhead(groups: ReadonlySet<Group>): Promise<void> {
+  try {
+    if (groups.has("e2e") || groups.has("selftests")) {
+      await deno(["run", "-A", "vm/main.ts", "fetch"], FETCH_LIMIT_MS, "fetch");
+    }
+    if (groups.has("ceph")) await fetchCeph("fetch");
+  } catch (error) {
+    console.log(`fetch | ${error}`);
+  }
 }
 
 /**

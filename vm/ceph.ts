@@ -17,7 +17,7 @@ const LEAST_MAJOR = 20;
 const PACKAGES = ["radosgw", "ceph-mon", "ceph-osd", "ceph-common", "base-files", "dash"];
 const PROGRAMS = ["coreutils", "libc-bin"];
 /** How long the packages may take to come, in milliseconds. */
-const INSTALL_MS = 600_000;
+const INSTALL_MS = 240_000;
 /** How long the gateway may take to answer, in milliseconds. */
 const START_MS = 120_000;
 

@@ -45,15 +45,16 @@ export class Proxy implements AsyncDisposable {
   readonly endpoint: string;
   readonly #upstream: URL;
   readonly #dice: Dice;
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #listener: Deno.TcpListener;
   readonly #connections = new Set<Deno.Conn>();
   readonly #work = new Set<Promise<void>>();
 
-  /** Listens before the store at a URL. */
-  constructor(upstream: string, dice: Dice) {
+  /** Listens at an address of this machine before the store at a URL. */
+  constructor(upstream: string, dice: Dice, hostname = "127.0.0.1") {
     this.#upstream = new URL(upstream);
     this.#dice = dice;
-    this.endpoint = `http://127.0.0.1:${this.#listener.addr.port}`;
+    this.#listener = Deno.listen({ hostname, port: 0 });
+    this.endpoint = `http://${hostname}:${this.#listener.addr.port}`;
     this.#spawn(this.#accept());
   }
 

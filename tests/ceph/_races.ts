@@ -8,18 +8,14 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Dice } from "../../uapi/dice.ts";
-import { openAllOfLibc } from "../../uring/libc.ts";
-import { Ceph } from "../../vm/ceph.ts";
+import type { Ceph } from "../../vm/ceph.ts";
 import { checkVolume } from "../../volume/check.ts";
 import { collectVolume } from "../../volume/space/collect_volume.ts";
 import { Volume } from "../../volume/volume.ts";
 import { Scratch } from "../scratch.ts";
-import { eachSeed, seedsOf } from "../seeds.ts";
+import { eachSeed, type SeededTest, seedsOf } from "../seeds.ts";
 import { Party } from "../volumes/racer.ts";
 import { Bucket, KEYS_IN_ENVIRONMENT } from "./_bucket.ts";
-
-// Open libc for good, outside any test: the sanitizer would report a leak.
-openAllOfLibc();
 
 const RACES = 100;
 const BLOCK = 4096;
@@ -108,13 +104,12 @@ async function isFenced(party: Party, race: number, block: number): Promise<void
   assertMatch(told[0], FENCED_LINE);
 }
 
-Deno.test(`two processes race for a volume in Ceph ${RACES} times, and wake up late`, async (t) => {
-  await using ceph = await Ceph.start();
+/** Runs the races. @param t Names the test that replays one. */
+export async function races(t: SeededTest, ceph: Ceph): Promise<void> {
   const bucket = await Bucket.make(ceph, "races");
   await using store = bucket.store();
   using scratch = Scratch.inMemory();
-  const races = seedsOf(RACES);
-  const last = races.at(-1)!;
+  const last = seedsOf(RACES).at(-1)!;
   await Volume.create("v", { store, size: BLOCK * BLOCKS * (last + 1) });
   const known = new Map<number, number>();
   {
@@ -143,7 +138,7 @@ Deno.test(`two processes race for a volume in Ceph ${RACES} times, and wake up l
   await collectVolume(store, "v");
   const { findings, unnamed } = await checkVolume(store, "v");
   assertEquals([findings, unnamed], [[], 0], "what fenced writers left is gone");
-});
+}
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
