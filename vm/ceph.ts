@@ -208,6 +208,9 @@ osd pool default min size = 1
 osd pool default pg num = 4
 osd pool default pg autoscale mode = off
 mon allow pool size one = true
+# One monitor has nobody to collect changes for.
+paxos propose interval = 0.01
+paxos min wait = 0.01
 osd crush chooseleaf type = 0
 mon warn on pool no redundancy = false
 run dir = /mnt
