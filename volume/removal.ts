@@ -14,6 +14,9 @@ import { NO_UUID } from "./format/record.ts";
 import { numberOf, type ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
 
+/** Numbers that no list has are left out, if no manifest tells which ones the volume has had. */
+const SKIPPED = 1 << 20;
+
 /**
  * Notes that a volume is being removed: it gets no snapshots, clones or readers any more, and nobody
  * begins to collect its garbage. The next volume of the name begins with numbers that this one has
@@ -39,10 +42,13 @@ export async function markRemoved(
     // Otherwise somebody has committed before the mark, and may have collected by that.
     if (marked !== undefined && number === markedAt) return marked;
     const last = (await readCatalog(store, names))?.catalog;
+    // A list does not tell of objects that somebody has deleted by now, and was to delete.
+    const skipped = manifest === undefined ? SKIPPED : 0;
+    const from = (prefix: string) => listed(prefix) + skipped;
     const removed = {
-      chunk: Math.max(listed(names.chunks), manifest?.nextChunk ?? 1, last?.removed?.chunk ?? 1),
-      run: Math.max(listed(names.runs), manifest?.nextRun ?? 1, last?.removed?.run ?? 1),
-      manifest: Math.max(listed(names.manifests), number + 1, last?.removed?.manifest ?? 1),
+      chunk: Math.max(from(names.chunks), manifest?.nextChunk ?? 1, last?.removed?.chunk ?? 1),
+      run: Math.max(from(names.runs), manifest?.nextRun ?? 1, last?.removed?.run ?? 1),
+      manifest: Math.max(from(names.manifests), number + 1, last?.removed?.manifest ?? 1),
     };
     const volume = manifest?.volume ?? uuid ?? last?.volume ?? NO_UUID;
     marked = await changeCatalog({ store, names, volume, seam }, (catalog) => {

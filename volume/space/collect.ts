@@ -116,9 +116,14 @@ export async function collectGarbage(parts: CollectParts): Promise<Collected | u
   };
   for (const { prefix, isNeeded } of needed.kinds) {
     const { left, unneeded } = await listed(store, prefix, isNeeded);
+    // One look is enough, whatever becomes of the volume from now on. What was listed has numbers
+    // below those that the base knew as the next ones. If the volume is removed, the next one of its
+    // name begins with numbers that it has never had (`markRemoved` in `removal.ts`); a rollback and a
+    // later writer go on counting. So none of these names is ever given to another object.
+    if ((await readHead(store, names))?.head.volume !== volume) return freed;
     if (prefix === names.chunks) freed = { ...freed, ...needed.held(left) };
     for (const { name, bytes } of unneeded) {
-      if (isOver() || (await readHead(store, names))?.head.volume !== volume) return freed;
+      if (isOver()) return freed;
       await store.delete(name);
       freed = {
         ...freed,

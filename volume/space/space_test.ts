@@ -5,8 +5,14 @@ import { inFolder } from "../../tests/volumes/folders.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { checkVolume } from "../check.ts";
 import { volumeInfo } from "../list.ts";
+import { readHead, stateOf } from "../committed.ts";
+import { removeVolume } from "../list.ts";
+import { ObjectNames } from "../names.ts";
+import { PacedStore } from "../care/paced_store.ts";
+import { MACHINE } from "../seam.ts";
 import { Volume } from "../volume.ts";
 import { Bases } from "./bases.ts";
+import { collectGarbage } from "./collect.ts";
 import { collectVolume } from "./collect_volume.ts";
 import { BESIDE_DRAIN, ON_REQUEST, sparseChunks } from "./sparse.ts";
 
@@ -87,4 +93,70 @@ Deno.test("sparseChunks + chunks that would become no smaller + they stay", () =
       neededBytes: held.length * BLOCK,
     }, ON_REQUEST).size;
   assertEquals([chosen([one(1)]), chosen([one(1), one(2), one(3)])], [0, 3]);
+});
+
+/** A store whose calls a test sees. */
+class SeenStore extends PacedStore {
+  headReads = 0;
+  beforeDelete = () => Promise.resolve();
+
+  override get(...args: Parameters<PacedStore["get"]>) {
+    if (args[0] === new ObjectNames("v").head) this.headReads++;
+    return super.get(...args);
+  }
+
+  override async delete(name: string): Promise<void> {
+    await this.beforeDelete();
+    await super.delete(name);
+  }
+}
+
+/** Writes all of a volume so many times. */
+async function overwrite(store: MemoryStore, journal: string, times: number): Promise<void> {
+  await using volume = await Volume.open("v", { store, journal, journalSize: "16M" });
+  for (let value = 1; value <= times; value++) {
+    await volume.write(new Uint8Array(1 << 20).fill(value), 0);
+    await volume.sync();
+  }
+}
+
+Deno.test("collectGarbage + a volume that is removed and made again meanwhile + loses nothing", async () => {
+  await inFolder(async ({ folder, journal }) => {
+    const store = new MemoryStore();
+    const shape = { store, size: 1 << 20, chunkSize: "64K" };
+    await Volume.create("v", shape);
+    await overwrite(store, journal, 4);
+    const { head } = (await readHead(store, new ObjectNames("v")))!;
+    const seen = new SeenStore(store);
+    seen.beforeDelete = async () => {
+      seen.beforeDelete = () => Promise.resolve();
+      await removeVolume(store, "v");
+      await Volume.create("v", shape);
+      await overwrite(store, `${folder}/other`, 1);
+    };
+    const parts = { store: seen, names: new ObjectNames("v"), base: head, seam: MACHINE };
+    const freed = await collectGarbage(parts);
+    assert(freed!.chunks > 40, `${freed!.chunks} chunks`);
+    assert(seen.headReads <= 4, `${seen.headReads} looks at the head`);
+    assertEquals((await checkVolume(store, "v")).findings, []);
+  });
+});
+
+Deno.test("removeVolume + nobody knows its numbers + the next one leaves some out", async () => {
+  await inFolder(async ({ folder, journal }) => {
+    const store = new MemoryStore();
+    const shape = { store, size: 1 << 20, chunkSize: "64K" };
+    const names = new ObjectNames("v");
+    await Volume.create("v", shape);
+    await overwrite(store, journal, 4);
+    const { head } = (await readHead(store, names))!;
+    await store.delete(names.manifest(head.manifest));
+    await removeVolume(store, "v", { force: true });
+    await Volume.create("v", shape);
+    const { manifest } = await stateOf(store, names);
+    // Chunks may have been deleted that had greater numbers than those that were left.
+    assert(Math.min(manifest.nextChunk, manifest.nextRun, manifest.number) > 1 << 20);
+    await overwrite(store, `${folder}/other`, 1);
+    assertEquals((await checkVolume(store, "v")).findings, []);
+  });
 });
