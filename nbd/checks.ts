@@ -6,7 +6,6 @@
 
 import { ENODEV, EROFS } from "../uapi/errno.ts";
 import { MAX_PAYLOAD_BYTES, type NbdExport } from "./export.ts";
-import type { RequestHeader } from "./frames.ts";
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_CACHE,
@@ -30,6 +29,7 @@ import {
   NBD_EPERM,
   NBD_ESHUTDOWN,
 } from "./protocol.ts";
+import type { RequestHeader } from "./requests.ts";
 
 /** A refusal: the protocol's error, and words for people. */
 export type Refusal = readonly [error: number, words: string];

@@ -29,10 +29,8 @@ export interface Range {
 
 /** Reads into a buffer. @returns 0 or a negative errno. */
 export async function readInto(host: DiskHost, buffer: Bytes, offset: number): Promise<number> {
-  const result = await host.request({
-    ...{ op: UBLK_IO_OP_READ, offset, length: buffer.length, buffer },
-  });
-  return Math.min(result, 0);
+  const { length } = buffer;
+  return Math.min(await host.request({ op: UBLK_IO_OP_READ, offset, length, buffer }), 0);
 }
 
 /** Writes a buffer. @returns 0 or a negative errno. */
@@ -42,10 +40,8 @@ export async function write(
   offset: number,
   fua: boolean,
 ): Promise<number> {
-  const result = await host.request({
-    ...{ op: UBLK_IO_OP_WRITE, offset, length: buffer.length, buffer, fua },
-  });
-  return Math.min(result, 0);
+  const { length } = buffer;
+  return Math.min(await host.request({ op: UBLK_IO_OP_WRITE, offset, length, buffer, fua }), 0);
 }
 
 /** Makes durable what was answered before. @returns 0 or a negative errno. */

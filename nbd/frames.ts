@@ -1,31 +1,20 @@
 /**
- * The frames of the NBD protocol: from bytes to values and back, without any state.
+ * The frames of the handshake, and the fields of all frames: from bytes to values and back, without any
+ * state.
  *
  * ```
  *   option          IHAVEOPT:8  option:4  length:4  data:length
  *   option's reply  magic:8  option:4  type:4  length:4  data:length
- *
- *   request         magic:4  flags:2  command:2  cookie:8  offset:8  length:4
- *   extended        magic:4  flags:2  command:2  cookie:8  offset:8  length:8
- *
- *   simple reply    magic:4  error:4  cookie:8  data
- *   chunk           magic:4  flags:2  type:2  cookie:8  length:4  payload:length
- *   extended chunk  magic:4  flags:2  type:2  cookie:8  offset:8  length:8  payload:length
  * ```
  *
  * @module
  */
 
 import {
-  NBD_EXTENDED_REPLY_MAGIC,
-  NBD_EXTENDED_REQUEST_MAGIC,
   NBD_INIT_MAGIC,
   NBD_MAX_STRING,
   NBD_OPTION_MAGIC,
   NBD_OPTION_REPLY_MAGIC,
-  NBD_REQUEST_MAGIC,
-  NBD_SIMPLE_REPLY_MAGIC,
-  NBD_STRUCTURED_REPLY_MAGIC,
 } from "./protocol.ts";
 
 /** Bytes of a frame. */
@@ -33,10 +22,6 @@ export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Bytes of an option's header. */
 export const OPTION_HEADER_BYTES = 16;
-/** Bytes of a request's header. */
-export const REQUEST_BYTES = 28;
-/** Bytes of an extended request's header. */
-export const EXTENDED_REQUEST_BYTES = 32;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -168,70 +153,3 @@ export function optionReply(option: number, type: number, data: Uint8Array = NO_
 }
 
 const NO_BYTES = new Uint8Array(0);
-
-/** A request's header. */
-export interface RequestHeader {
-  /** `NBD_CMD_FLAG_*`. */
-  readonly flags: number;
-  /** `NBD_CMD_*`. */
-  readonly command: number;
-  /** The client's name for the request. */
-  readonly cookie: bigint;
-  /** Bytes from the start of the export. Beyond 2^53 it is not exact, and past any end. */
-  readonly offset: number;
-  /** Bytes. Beyond 2^53 it is not exact, and too many. */
-  readonly length: number;
-}
-
-/** Decodes a request's header; undefined if its magic is wrong. */
-export function requestHeader(bytes: Bytes, extended: boolean): RequestHeader | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const magic = extended ? NBD_EXTENDED_REQUEST_MAGIC : NBD_REQUEST_MAGIC;
-  if (view.getUint32(0) !== magic) return undefined;
-  return {
-    flags: view.getUint16(4),
-    command: view.getUint16(6),
-    cookie: view.getBigUint64(8),
-    offset: Number(view.getBigUint64(16)),
-    length: extended ? Number(view.getBigUint64(24)) : view.getUint32(24),
-  };
-}
-
-/** The header of a simple reply. */
-export function simpleReply(cookie: bigint, error: number): Bytes {
-  return new FrameWriter(16).u32(NBD_SIMPLE_REPLY_MAGIC).u32(error).u64(cookie).bytes;
-}
-
-/** A chunk of a structured reply, without the end of its payload. */
-export interface Chunk {
-  /** `NBD_REPLY_FLAG_*`. */
-  readonly flags: number;
-  /** `NBD_REPLY_TYPE_*`. */
-  readonly type: number;
-  /** The request's cookie. */
-  readonly cookie: bigint;
-  /** Bytes of its payload that follow the frame. */
-  readonly more?: number;
-}
-
-/** The form of structured replies that a connection uses. */
-export interface ChunkForm {
-  /**
-   * A frame with the chunk's header and the beginning of its payload.
-   *
-   * @param offset The request's offset.
-   */
-  (chunk: Chunk, offset: number, payload: Uint8Array): Bytes;
-}
-
-/** Encodes chunks of structured replies. */
-export const structuredChunk: ChunkForm = ({ flags, type, cookie, more = 0 }, _, payload) =>
-  new FrameWriter(20 + payload.length)
-    .u32(NBD_STRUCTURED_REPLY_MAGIC).u16(flags).u16(type).u64(cookie)
-    .u32(payload.length + more).raw(payload).bytes;
-
-/** Encodes chunks of extended replies. */
-export const extendedChunk: ChunkForm = ({ flags, type, cookie, more = 0 }, offset, payload) =>
-  new FrameWriter(32 + payload.length)
-    .u32(NBD_EXTENDED_REPLY_MAGIC).u16(flags).u16(type).u64(cookie)
-    .u64(BigInt(offset)).u64(payload.length + more).raw(payload).bytes;

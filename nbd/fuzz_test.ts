@@ -108,16 +108,23 @@ async function randomClient(path: string, dice: Dice): Promise<void> {
   }
 }
 
-Deno.test("random clients + whatever they send + end, and a good client keeps its data", async (test) => {
+for (const synchronous of [false, true]) {
+  const kind = synchronous ? "a synchronous disk" : "a disk";
+  Deno.test(`random clients of ${kind} + whatever they send + end, and a good client keeps its data`, async (test) => {
+    await fuzz(test, synchronous);
+  });
+}
+
+async function fuzz(test: Deno.TestContext, synchronous: boolean): Promise<void> {
   await using rig = await NbdRig.of({
     exports: [
-      { backend: arrayDisk(SIZE, { trim: () => {}, writeZeroes: () => {} }) },
+      { backend: arrayDisk(SIZE, { synchronous, trim: () => {}, writeZeroes: () => {} }) },
       // The random clients know nothing of it.
-      { name: "good", backend: arrayDisk(SIZE) },
+      { name: "good", backend: arrayDisk(SIZE, { synchronous }) },
     ],
     ...{ connections: 8, memory: 24 << 20, handshakeMs: 2000 },
   });
-  await eachSeed(test, 400, async (seed) => {
+  await eachSeed(test, 200, async (seed) => {
     const dice = new Dice(seed);
     using good = await NbdClient.at(rig.path, "structured", "good");
     const data = new Uint8Array(4 * KIB).fill(seed);
@@ -132,4 +139,4 @@ Deno.test("random clients + whatever they send + end, and a good client keeps it
   });
   while (rig.server.clients > 0) await new Promise((resolve) => setTimeout(resolve, 1));
   assert(rig.server.clients === 0);
-});
+}

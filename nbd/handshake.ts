@@ -4,7 +4,7 @@
  * @module
  */
 
-import { blockSizesOf, type Exports, type NbdExport, transmissionFlags } from "./export.ts";
+import { type Exports, type NbdExport, transmissionFlags } from "./export.ts";
 import {
   type Bytes,
   FrameError,
@@ -18,15 +18,18 @@ import {
 } from "./frames.ts";
 import { Incoming, type Link, LinkEnded } from "./link.ts";
 import {
-  NBD_BASE_ALLOCATION,
+  contextEntry,
+  contextRequest,
+  infoRequest,
+  infosOf,
+  listEntry,
+  wantsAllocation,
+} from "./option_data.ts";
+import {
   NBD_FLAG_C_FIXED_NEWSTYLE,
   NBD_FLAG_C_NO_ZEROES,
   NBD_FLAG_FIXED_NEWSTYLE,
   NBD_FLAG_NO_ZEROES,
-  NBD_INFO_BLOCK_SIZE,
-  NBD_INFO_DESCRIPTION,
-  NBD_INFO_EXPORT,
-  NBD_INFO_NAME,
   NBD_OPT_ABORT,
   NBD_OPT_EXPORT_NAME,
   NBD_OPT_EXTENDED_HEADERS,
@@ -48,6 +51,8 @@ import {
   NBD_REP_META_CONTEXT,
   NBD_REP_SERVER,
 } from "./protocol.ts";
+import { ALLOCATION_ID } from "./replies.ts";
+import type { ReplyForm } from "./requests.ts";
 
 /** Most bytes of an option's data that are kept: 16 texts of the largest size. */
 const MOST_OPTION_BYTES = 64 << 10;
@@ -55,9 +60,6 @@ const MOST_OPTION_BYTES = 64 << 10;
 const MOST_DROPPED_BYTES = 1 << 20;
 /** Most options of a handshake. */
 const MOST_OPTIONS = 4096;
-
-/** The form of replies, from the oldest to the newest. */
-export type ReplyForm = "simple" | "structured" | "extended";
 
 /** A client that has chosen an export. */
 export interface Chosen {
@@ -95,9 +97,6 @@ export interface HandshakeTerms {
 
 /** The client broke the protocol; the text says how. Its connection ends. */
 export class ProtocolError extends Error {}
-
-/** The metadata context's number. Clients return it in nothing, and find it in replies. */
-export const ALLOCATION_ID = 1;
 
 /**
  * Shakes hands with a client.
@@ -237,20 +236,14 @@ class Handshake {
 
   async #list(data: Bytes): Promise<undefined> {
     new FrameReader(data).end();
-    for (const { name, description } of this.#terms.exports.all) {
-      const [nameBytes, words] = [textBytes(name), textBytes(description)];
-      const entry = new FrameWriter(4 + nameBytes.length + words.length)
-        .u32(nameBytes.length).raw(nameBytes).raw(words);
-      await this.#write(optionReply(NBD_OPT_LIST, NBD_REP_SERVER, entry.bytes));
+    for (const each of this.#terms.exports.all) {
+      await this.#write(optionReply(NBD_OPT_LIST, NBD_REP_SERVER, listEntry(each)));
     }
     await this.#ack(NBD_OPT_LIST);
   }
 
   async #info(option: number, data: Bytes): Promise<NbdExport | undefined> {
-    const reader = new FrameReader(data);
-    const name = reader.text();
-    const wanted = Array.from({ length: reader.u16() }, () => reader.u16());
-    reader.end();
+    const { name, wanted } = infoRequest(data);
     const found = this.#terms.exports.find(name);
     if (found === undefined) {
       return await this.#refuse(option, NBD_REP_ERR_UNKNOWN, `no export "${name}"`);
@@ -259,24 +252,9 @@ class Handshake {
       const refusal = this.#terms.admit();
       if (refusal !== undefined) return await this.#refuse(option, NBD_REP_ERR_POLICY, refusal);
     }
-    const { minimum, preferred, maximum } = blockSizesOf(found);
-    const text = (type: number, words: string) => {
-      const bytes = textBytes(words);
-      return new FrameWriter(2 + bytes.length).u16(type).raw(bytes).bytes;
-    };
-    const all: [type: number, data: Bytes][] = [
-      [NBD_INFO_NAME, text(NBD_INFO_NAME, found.name)],
-      [NBD_INFO_DESCRIPTION, text(NBD_INFO_DESCRIPTION, found.description)],
-      [
-        NBD_INFO_BLOCK_SIZE,
-        new FrameWriter(14).u16(NBD_INFO_BLOCK_SIZE).u32(minimum).u32(preferred).u32(maximum).bytes,
-      ],
-    ];
-    const infos = all.filter(([type]) => wanted.includes(type)).map(([, bytes]) => bytes);
-    infos.push(
-      new FrameWriter(12).u16(NBD_INFO_EXPORT).u64(found.host.size).u16(this.#flagsOf(found)).bytes,
-    );
-    for (const info of infos) await this.#write(optionReply(option, NBD_REP_INFO, info));
+    for (const info of infosOf(found, wanted, this.#flagsOf(found))) {
+      await this.#write(optionReply(option, NBD_REP_INFO, info));
+    }
     await this.#ack(option);
     return option === NBD_OPT_GO ? found : undefined;
   }
@@ -300,25 +278,15 @@ class Handshake {
     // Even one that fails replaces what was set before.
     if (sets) this.#context = undefined;
     if (this.#form === "simple") throw new FrameError("agree on structured replies first");
-    const reader = new FrameReader(data);
-    const name = reader.text();
-    const count = reader.u32();
-    const queries: string[] = [];
-    // The count may lie: it says nothing about the memory that is needed.
-    for (let nth = 0; nth < count; nth++) queries.push(reader.text());
-    reader.end();
+    const { name, queries } = contextRequest(data);
     const found = this.#terms.exports.find(name);
     if (found === undefined) {
       return await this.#refuse(option, NBD_REP_ERR_UNKNOWN, `no export "${name}"`);
     }
-    const wildcards = sets ? [] : ["base:"];
-    const isWanted = queries.some((query) => [NBD_BASE_ALLOCATION, ...wildcards].includes(query)) ||
-      (!sets && queries.length === 0);
-    if (isWanted) {
+    if (wantsAllocation(queries, sets)) {
       if (sets) this.#context = found;
-      const words = textBytes(NBD_BASE_ALLOCATION);
-      const context = new FrameWriter(4 + words.length).u32(sets ? ALLOCATION_ID : 0).raw(words);
-      await this.#write(optionReply(option, NBD_REP_META_CONTEXT, context.bytes));
+      const context = contextEntry(sets ? ALLOCATION_ID : 0);
+      await this.#write(optionReply(option, NBD_REP_META_CONTEXT, context));
     }
     await this.#ack(option);
   }

@@ -196,9 +196,38 @@ for (const form of ["simple", "structured"] as const) {
   });
 }
 
+Deno.test("clients that never read + a disk that answers at once + is read for them no more", async () => {
+  let allBytes = 0;
+  const disk = arrayDisk(64 * MIB, { synchronous: true });
+  const { readAt } = disk;
+  disk.readAt = (buffer, offset) => {
+    allBytes += buffer.length;
+    return readAt(buffer, offset);
+  };
+  await using rig = await NbdRig.of({ backend: disk, connections: 10 });
+  using good = await NbdClient.at(rig.path);
+  const bad = await Promise.all(Array.from({ length: 9 }, () => NbdClient.at(rig.path)));
+  // One write brings more than enough: each of them answers 32 MiB.
+  for (const client of bad) {
+    const one = client.encode({ command: READ, length: 256 << 10 });
+    client.send(join(...Array(128).fill(one))).catch(() => {});
+  }
+  await isServed(good);
+  const beforeBytes = allBytes;
+  await isServed(good);
+  assertEquals(allBytes - beforeBytes, 20 * 4096, "only for the one who reads");
+  // What the kernel's buffers take, and one more.
+  assert(allBytes < 9 * 4 * MIB, `${allBytes} bytes`);
+  for (const client of bad) client[Symbol.dispose]();
+  while (rig.server.clients > 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert(allBytes - beforeBytes < 9 * MIB, "those who have left are not read for");
+  await isServed(good);
+  assertEquals(rig.lines, []);
+});
+
 Deno.test("clients that begin writes and do not go on + hold a piece each; leaving frees it", async () => {
   const disk = arrayDisk(64 * MIB);
-  await using rig = await NbdRig.of({ backend: disk, connections: 10, memory: 20 * MIB });
+  await using rig = await NbdRig.of({ backend: disk, connections: 10, memory: 25 * MIB });
   using good = await NbdClient.at(rig.path);
   const bad: NbdClient[] = [];
   for (let nth = 0; nth < 9; nth++) {

@@ -20,7 +20,7 @@ export interface Link {
 export class LinkEnded extends Error {}
 
 /** Bytes of the buffer: many small requests come by one read, and data is read past it. */
-const BUFFER_BYTES = 64 << 10;
+const BUFFER_BYTES = 128 << 10;
 /** Bytes of the buffer during a handshake. It is small, because many handshakes may never end. */
 const SMALL_BUFFER_BYTES = 512;
 
@@ -28,23 +28,73 @@ const SMALL_BUFFER_BYTES = 512;
 export class Incoming {
   readonly #link: Link;
   #buffer: Bytes = new Uint8Array(SMALL_BUFFER_BYTES);
+  #view = new DataView(this.#buffer.buffer);
   #from = 0;
   #to = 0;
+  #beforeWaiting = () => {};
 
   constructor(link: Link) {
     this.#link = link;
   }
 
-  /** Expects many requests from now on. */
-  enlarge(): void {
+  /**
+   * Expects many requests from now on.
+   *
+   * @param beforeWaiting Called each time before it waits for the client.
+   */
+  enlarge(beforeWaiting: () => void): void {
     const buffer = new Uint8Array(BUFFER_BYTES);
     buffer.set(this.#buffer.subarray(this.#from, this.#to));
     [this.#buffer, this.#from, this.#to] = [buffer, 0, this.#to - this.#from];
+    this.#view = new DataView(buffer.buffer);
+    this.#beforeWaiting = beforeWaiting;
   }
 
   /** Whether bytes are here that nobody has taken. */
   get hasMore(): boolean {
     return this.#to > this.#from;
+  }
+
+  /** The buffer, for the fields of a frame that {@linkcode taken} has found. */
+  get view(): DataView<ArrayBuffer> {
+    return this.#view;
+  }
+
+  /**
+   * Takes a frame that is here in full.
+   *
+   * @returns Its place in {@linkcode view}, valid until the next call; -1 if not all of it is here.
+   */
+  taken(length: number): number {
+    if (this.#to - this.#from < length) return -1;
+    this.#from += length;
+    return this.#from - length;
+  }
+
+  /** Takes so many bytes that are here, valid until the next call; undefined if they are not. */
+  takenBytes(length: number): Bytes | undefined {
+    const at = this.taken(length);
+    return at < 0 ? undefined : this.#buffer.subarray(at, at + length);
+  }
+
+  /**
+   * Waits until a frame is here in full. It has at most 512 bytes.
+   *
+   * @returns False if the client has left before its first byte.
+   * @throws {LinkEnded}
+   */
+  async arrived(length: number): Promise<boolean> {
+    if (this.#buffer.length - this.#from < length) {
+      this.#buffer.copyWithin(0, this.#from, this.#to);
+      [this.#from, this.#to] = [0, this.#to - this.#from];
+    }
+    while (this.#to - this.#from < length) {
+      const count = await this.#read(this.#buffer.subarray(this.#to));
+      if (count > 0) this.#to += count;
+      else if (this.#to === this.#from) return false;
+      else throw new LinkEnded("the client left in the middle of a header");
+    }
+    return true;
   }
 
   /**
@@ -54,18 +104,7 @@ export class Incoming {
    * @throws {LinkEnded}
    */
   async frame(length: number): Promise<Bytes | undefined> {
-    if (this.#buffer.length - this.#from < length) {
-      this.#buffer.copyWithin(0, this.#from, this.#to);
-      [this.#from, this.#to] = [0, this.#to - this.#from];
-    }
-    while (this.#to - this.#from < length) {
-      const count = await this.#read(this.#buffer.subarray(this.#to));
-      if (count > 0) this.#to += count;
-      else if (this.#to === this.#from) return undefined;
-      else throw new LinkEnded("the client left in the middle of a header");
-    }
-    this.#from += length;
-    return this.#buffer.subarray(this.#from - length, this.#from);
+    return await this.arrived(length) ? this.takenBytes(length) : undefined;
   }
 
   /** Fills a buffer. @throws {LinkEnded} */
@@ -91,6 +130,7 @@ export class Incoming {
   }
 
   async #read(target: Bytes): Promise<number> {
+    this.#beforeWaiting();
     try {
       return await this.#link.read(target) ?? 0;
     } catch (error) {

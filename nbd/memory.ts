@@ -11,8 +11,13 @@
 
 /** Data travels in pieces of at most so many bytes. */
 export const PIECE_BYTES = 1 << 20;
-/** Bytes for each connection besides the pool: its own piece, and one of a reply that is streamed. */
-export const OWN_BYTES: number = 2 * PIECE_BYTES;
+/** Longest READ or WRITE that a disk which answers at once performs in the connection's own memory. */
+export const PROMPT_BYTES = 256 << 10;
+/**
+ * Bytes for each connection besides the pool: its own piece, one of a reply that is streamed, and the
+ * memory of prompt reads and writes.
+ */
+export const OWN_BYTES: number = 2 * PIECE_BYTES + 2 * PROMPT_BYTES;
 
 /** The pool. */
 export class MemoryPool {

@@ -82,10 +82,10 @@ export interface NbdServerOptions {
    */
   readonly connections?: number;
   /**
-   * Most memory for the data of requests: bytes, or a text such as `"256MiB"`. At least 2 MiB for each
-   * connection. No client can use up that of another.
+   * Most memory for the data of requests: bytes, or a text such as `"256MiB"`. At least 2.5 MiB for
+   * each connection. No client can use up that of another.
    *
-   * @default 256 MiB, or 4 MiB for each connection if that is more
+   * @default 256 MiB, or 5 MiB for each connection if that is more
    */
   readonly memory?: Size;
   /**

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Answer } from "../disk/backend.ts";
-import { NbdClient } from "../tests/nbd_client.ts";
+import { join, NbdClient } from "../tests/nbd_client.ts";
 import { arrayDisk, NbdRig } from "../tests/nbd_rig.ts";
 import { UblkError } from "../uapi/error.ts";
 
@@ -19,13 +19,14 @@ function pattern(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   return new Uint8Array(words.buffer);
 }
 
-for (const form of FORMS) {
-  Deno.test(`READ and WRITE + ${form} replies, 512 bytes to 32 MiB + come back as written`, async () => {
-    const disk = arrayDisk(40 * MIB);
+for (const [form, synchronous] of FORMS.flatMap((form) => [[form, false], [form, true]] as const)) {
+  const kind = synchronous ? "a disk that answers at once" : "a disk";
+  Deno.test(`READ and WRITE + ${form} replies, ${kind}, 512 bytes to 32 MiB + come back as written`, async () => {
+    const disk = arrayDisk(40 * MIB, { synchronous });
     await using rig = await NbdRig.of({ backend: disk });
     using client = await NbdClient.at(rig.path, form);
     const flags = form === "extended" ? PAYLOAD : 0;
-    for (const length of [512, 4096, MIB, MIB + 512, 32 * MIB]) {
+    for (const length of [512, 4096, MIB / 4, MIB / 4 + 512, MIB, MIB + 512, 32 * MIB]) {
       const data = pattern(length, length);
       const offset = 3 * 512;
       const written = await client.perform({ command: WRITE, flags, offset, length, data });
@@ -36,6 +37,47 @@ for (const form of FORMS) {
       assert(read.chunks.every(({ kind }) => kind === form));
     }
   });
+
+  Deno.test(`${form} replies, ${kind} + requests that come together and in bits + all are answered`, async () => {
+    const disk = arrayDisk(MIB, { synchronous });
+    await using rig = await NbdRig.of({ backend: disk });
+    using client = await NbdClient.at(rig.path, form);
+    const flags = form === "extended" ? PAYLOAD : 0;
+    const parts: Uint8Array[] = [];
+    const sizes = [512, 4096, 65536];
+    for (let nth = 0; nth < 60; nth++) {
+      const length = sizes[nth % 3];
+      const at = { cookie: BigInt(nth), offset: 512 * nth, length };
+      parts.push(client.encode({ command: WRITE, flags, ...at }), pattern(length, nth + 1));
+      parts.push(client.encode({ command: READ, ...at, cookie: at.cookie + 1000n }));
+      parts.push(client.encode({ command: FLUSH, cookie: at.cookie + 2000n }));
+    }
+    const sending = (async () => {
+      const whole = join(...parts);
+      for (let at = 0, bits = 1; at < whole.length; at += bits, bits = 1 + (bits * 7919) % 90001) {
+        await client.send(whole.subarray(at, at + bits));
+        if (bits % 3 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+    const seen = new Set<bigint>();
+    while (seen.size < 180) {
+      const nth = (cookie: bigint) => Number(cookie % 1000n);
+      const reply = await client.reply(
+        0,
+        (cookie) => cookie >= 1000n && cookie < 2000n ? sizes[nth(cookie) % 3] : 0,
+      );
+      assertEquals([reply.error, reply.isLast, seen.has(reply.cookie)], [0, true, false]);
+      seen.add(reply.cookie);
+      if (!synchronous || reply.cookie < 1000n || reply.cookie >= 2000n) continue;
+      // A disk that answers at once performs them in their order.
+      const data = form === "simple" ? reply.payload : reply.payload.subarray(8);
+      const expected = pattern(sizes[nth(reply.cookie) % 3], nth(reply.cookie) + 1);
+      assertEquals(indexOfDifference(data, expected), -1);
+    }
+    await sending;
+  });
+
+  if (synchronous) continue;
 
   Deno.test(`READ + ${form} replies, a disk that fails at a later piece + is an error, and no bad data`, async () => {
     const failsFrom = { offset: Infinity };
@@ -383,4 +425,46 @@ Deno.test("extended headers + a WRITE_ZEROES of more than 4 GiB + is one request
   const asked = { command: ZERO, offset: 512, length: 5 * 2 ** 30 };
   assertEquals((await client.perform(asked)).error, 0);
   assertEquals(zeroed.reduce((sum, length) => sum + length, 0), 5 * 2 ** 30);
+});
+
+Deno.test("a disk that answers at once + fails, READ and WRITE + are errors, and the connection goes on", async () => {
+  const bad = () => {
+    throw new UblkError("SYSCALL_FAILED", { operation: "fail", errno: ENOSPC });
+  };
+  const disk = arrayDisk(MIB, { synchronous: true, readAt: bad, writeAt: bad });
+  await using rig = await NbdRig.of({ backend: disk });
+  for (const form of FORMS) {
+    using client = await NbdClient.at(rig.path, form);
+    const flags = form === "extended" ? PAYLOAD : 0;
+    for (const length of [512, 200 * 1024]) {
+      const data = new Uint8Array(length);
+      assertEquals((await client.perform({ command: WRITE, flags, length, data })).error, ENOSPC);
+      assertEquals((await client.perform({ command: READ, length })).error, ENOSPC);
+      assertEquals((await client.perform({ command: FLUSH })).error, 0);
+    }
+  }
+});
+
+Deno.test("a disk that answers at once + FUA + is passed on, or followed by a flush", async () => {
+  for (const fua of [false, true]) {
+    const disk = arrayDisk(MIB, { synchronous: true, fua });
+    await using rig = await NbdRig.of({ backend: disk });
+    using client = await NbdClient.at(rig.path);
+    const at = { offset: 512, length: 512, data: new Uint8Array(512) };
+    assertEquals((await client.perform({ command: WRITE, flags: FUA, ...at })).error, 0);
+    assertEquals((await client.perform({ command: WRITE, ...at })).error, 0);
+    const durable = fua ? ["write 512 512 fua"] : ["write 512 512 fua", "flush"];
+    assertEquals(disk.calls, [...durable, "write 512 512"]);
+  }
+});
+
+Deno.test("extended headers + an offset of 64 bits + comes back exactly", async () => {
+  await using rig = await NbdRig.of({ backend: arrayDisk(MIB) });
+  using client = await NbdClient.at(rig.path, "extended");
+  const offset = 2n ** 63n + 2n ** 54n + 513n;
+  for (const length of [512n, 2n ** 64n - 1n]) {
+    await client.request({ command: READ, cookie: 2n ** 64n - 2n, offset, length });
+    const reply = await client.reply();
+    assertEquals([reply.error, reply.offset, reply.cookie], [EINVAL, offset, 2n ** 64n - 2n]);
+  }
 });

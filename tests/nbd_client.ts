@@ -29,6 +29,8 @@ export interface Reply {
   readonly type: number;
   readonly isLast: boolean;
   readonly payload: Uint8Array<ArrayBuffer>;
+  /** Of an extended chunk: the request's offset. */
+  readonly offset?: bigint;
 }
 
 /** A request. */
@@ -63,7 +65,13 @@ export function text(words: string): Uint8Array {
 
 /** Joins bytes. */
 export function join(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(parts.flatMap((part) => [...part]));
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** A client. */
@@ -184,14 +192,18 @@ export class NbdClient implements Disposable {
     );
   }
 
-  /** Reads a reply or a chunk. @param length Bytes of data behind a simple reply without an error. */
-  async reply(length = 0): Promise<Reply> {
+  /**
+   * Reads a reply or a chunk.
+   *
+   * @param length Bytes of data behind a simple reply without an error.
+   */
+  async reply(length = 0, lengthOf: (cookie: bigint) => number = () => length): Promise<Reply> {
     const magic = new DataView((await this.read(4)).buffer).getUint32(0);
     if (magic === 0x67446698) {
       const view = new DataView((await this.read(12)).buffer);
       const error = view.getUint32(0);
-      const payload = await this.read(error === 0 ? length : 0);
       const cookie = view.getBigUint64(4);
+      const payload = await this.read(error === 0 ? lengthOf(cookie) : 0);
       return { kind: "simple", cookie, error, type: 0, isLast: true, payload };
     }
     const isExtended = magic === 0x6e8a278c;
@@ -204,6 +216,7 @@ export class NbdClient implements Disposable {
       kind: isExtended ? "extended" : "structured",
       ...{ cookie: view.getBigUint64(4), type, isLast: (view.getUint16(0) & 1) !== 0, payload },
       error: type >= 2 ** 15 ? new DataView(payload.buffer).getUint32(0) : 0,
+      ...isExtended ? { offset: view.getBigUint64(12) } : {},
     };
   }
 
