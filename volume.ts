@@ -10,7 +10,6 @@
 
 export { volume, type VolumeDiskOptions } from "./backends/volume.ts";
 export type { CacheSizes, EngineSizes } from "./volume/sizes.ts";
-export type { CacheCounters } from "./volume/cache/counters.ts";
 export { type CheckOptions, type CheckReport, checkVolume } from "./volume/check.ts";
 export { type CopyOptions, copyVolume } from "./volume/care/copy.ts";
 export {

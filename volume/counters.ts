@@ -10,7 +10,6 @@
  */
 
 import { type BackendCounters, type CounterRow, readCounters } from "../disk/counters.ts";
-import type { CacheCounters } from "./cache/counters.ts";
 
 /** The name of a counter of a volume. */
 export type VolumeCounter =
@@ -187,18 +186,6 @@ export const VOLUME_COUNTERS: readonly CounterRow[] = NAMES.map((name) => ({
 export const AT: Readonly<Record<VolumeCounter, number>> = Object.fromEntries(
   NAMES.map((name, nth) => [name, nth]),
 ) as Record<VolumeCounter, number>;
-
-/** Takes over what a cache has counted, if there is one. */
-export function tellCache(counters: VolumeCounters, cache: CacheCounters | undefined): void {
-  if (cache === undefined) return;
-  counters.set(AT.cacheMemoryHits, cache.memoryHits);
-  counters.set(AT.cacheDiskHits, cache.diskHits);
-  counters.set(AT.cacheMisses, cache.misses);
-  counters.set(AT.cacheReadAhead, cache.readAhead);
-  counters.set(AT.cacheFetches, cache.fetches);
-  counters.set(AT.cacheFetchedBytes, cache.fetchedBytes);
-  counters.set(AT.cacheBad, cache.bad);
-}
 
 /** The counters of an open volume. Its methods allocate nothing, but for {@linkcode read}. */
 export class VolumeCounters implements BackendCounters {

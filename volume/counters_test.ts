@@ -224,13 +224,8 @@ Deno.test("a volume + a store that is elsewhere + counts what its cache does", a
       await one.read(filled(4), 0);
       await one.read(filled(4), 0);
       const { cacheMisses, cacheMemoryHits, cacheFetches, cacheFetchedBytes } = one.stats();
-      const cache = one.cache!;
-      assertEquals(
-        [cacheMisses, cacheMemoryHits, cacheFetches, cacheFetchedBytes],
-        [cache.misses, cache.memoryHits, cache.fetches, cache.fetchedBytes],
-      );
       assertEquals(cacheMisses, 1);
-      assert(cacheFetchedBytes! >= 4 * BLOCK);
+      assert(cacheMemoryHits! >= 1 && cacheFetches! >= 1 && cacheFetchedBytes! >= 4 * BLOCK);
     }
   });
 });

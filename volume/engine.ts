@@ -32,10 +32,9 @@ import type { ScannedEnd } from "./journal/end.ts";
 import { JournalWriter } from "./journal/writer.ts";
 import type { Lease } from "./lease.ts";
 import type { Maps } from "./maps.ts";
-import type { CacheCounters } from "./cache/counters.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
-import { AT, tellCache, type VolumeCounters } from "./counters.ts";
+import { AT, type VolumeCounters } from "./counters.ts";
 import { type JournalPoint, Lag } from "./lag.ts";
 import { Pressure } from "./pressure.ts";
 import { refusalOf, REQUESTS_BEYOND, type SizeRefusal } from "./size_refusal.ts";
@@ -228,11 +227,6 @@ export class VolumeEngine implements Engine {
     counters.set(AT.journalBytes, writer.usedBytes);
   }
 
-  /** The counters of the cache of chunks; undefined without one. */
-  get cache(): CacheCounters | undefined {
-    return this.#parts.chunks.counters;
-  }
-
   /** All before this position is in the journal. */
   get completedPosition(): number {
     return this.#writer.completedPosition;
@@ -341,7 +335,6 @@ export class VolumeEngine implements Engine {
     const { chunks, counters } = this.#parts;
     counters.set(AT.journalBytes, writer.usedBytes);
     counters.set(AT.openChunks, chunks.open ?? 0);
-    tellCache(counters, chunks.counters);
   }
 
   /** Lets requests in that wait for room in the journal. */

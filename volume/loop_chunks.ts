@@ -8,17 +8,16 @@
 import type { Files } from "../files/port.ts";
 import type { Store } from "../store/store.ts";
 import { chunkOpener } from "./attach.ts";
-import { openCacheFile } from "./cache/cache_file.ts";
-import { noCacheCounters } from "./cache/counters.ts";
 import { Fetches, MACHINE_TIME } from "./cache/fetch.ts";
 import { FetchBoard } from "./cache/fetch_board.ts";
+import type { VolumeCounters } from "./counters.ts";
 import type { FileOperations } from "./file_operations.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { ObjectNames } from "./names.ts";
 import { ownerOfChunk } from "./owners.ts";
-import { CachedChunks } from "./read/cached_chunks.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
+import { openCachedChunks } from "./read/open_cached.ts";
 import { CACHE_SIZES, type EngineSizes } from "./sizes.ts";
 
 /** The parts that reading takes. */
@@ -27,8 +26,6 @@ export interface LoopChunksParts {
   readonly store: Store;
   /** The names of the volume's objects. */
   readonly names: ObjectNames;
-  /** The volume's UUID. */
-  readonly volume: string;
   /** The manifest that counts. */
   readonly manifest: Manifest;
   /** The epoch of the attachment, or of the volume for a reader. */
@@ -41,6 +38,8 @@ export interface LoopChunksParts {
   readonly operations: FileOperations;
   /** Sizes. */
   readonly sizes: EngineSizes;
+  /** The volume's counters. */
+  readonly counters: VolumeCounters;
   /** Something has come: the engine shall look. */
   readonly came: () => void;
   /** Takes a line for the log. */
@@ -57,47 +56,29 @@ export interface LoopChunks {
 
 /** Makes a reader of chunks. */
 export function loopChunks(parts: LoopChunksParts): LoopChunks {
-  const { store, names, volume, manifest, epoch, files, operations, sizes, report } = parts;
-  const { blockSize } = manifest;
+  const { store, names, manifest, files, operations, sizes } = parts;
   const { fdOf, allocate } = operations;
   const ownerOf = (chunk: number) => ownerOfChunk(names, manifest, chunk);
   const path = store.localPath?.bind(store);
   if (path !== undefined && parts.cache === undefined) {
     const open = chunkOpener({ files, fdOf, ownerOf, pathOf: path });
     return {
-      reads: new FileChunks(open, sizes.openChunks, blockSize),
+      reads: new FileChunks(open, sizes.openChunks, manifest.blockSize),
       stop() {},
     };
   }
   const cacheSizes = sizes.cache ?? CACHE_SIZES;
-  const { line, writes } = cacheSizes;
-  const memory = allocate(cacheSizes.lines * line);
-  const counters = noCacheCounters();
-  const file = parts.cache === undefined ? undefined : openCacheFile({
-    ...{
-      ...parts.cache,
-      line,
-      writes,
-      files,
-      volume,
-      epoch,
-      manifest,
-      fdOf,
-      allocate,
-      counters,
-      report,
-    },
-  });
+  const { line, lines } = cacheSizes;
+  const memory = allocate(lines * line);
   const board = new FetchBoard();
   const fetches = new Fetches({
     ...{ board, line, memory: memory.bytes, store, ownerOf, time: MACHINE_TIME },
     signal: parts.came,
   });
-  // The engine is at work.
-  const asked = () => queueMicrotask(() => fetches.begin());
-  const reads = new CachedChunks({
-    ...{ blockSize, memory, board, asked, file, counters, sizes: cacheSizes, report },
-    volumeOf: (chunk) => ownerOf(chunk).volume,
+  const reads = openCachedChunks({
+    ...{ ...parts, fdOf, allocate, memory, board, sizes: cacheSizes },
+    // The engine is at work.
+    asked: () => queueMicrotask(() => fetches.begin()),
   });
   return { reads, stop: () => fetches.stop() };
 }

@@ -17,7 +17,6 @@ import { mayPass, retried } from "../store/retry.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { attachEngine, loadMaps } from "./attach.ts";
-import type { CacheCounters } from "./cache/counters.ts";
 import { VolumeCounters } from "./counters.ts";
 import type { EngineSizes } from "./sizes.ts";
 import { stateOf } from "./committed.ts";
@@ -102,8 +101,6 @@ export interface OpenedVolume {
   readonly counters: VolumeCounters;
   /** The loss, if it was opened without its journal. */
   readonly lost?: LostJournal;
-  /** The counters of the cache of chunks; undefined without one. */
-  readonly cache: CacheCounters | undefined;
   /** Why it takes no writes any more, if so. */
   readonly stopped: UblkError | undefined;
   /** Resolves once the store has everything that was answered before. */
@@ -150,7 +147,8 @@ export async function openForWriting(
   });
   let made: VolumesEngine | undefined = undefined;
   const chunks = loopChunks({
-    ...{ ...parts, names, operations, volume: identity.volume, manifest, epoch: committed.epoch },
+    ...{ ...parts, names, operations, manifest, epoch: committed.epoch },
+    counters,
     came: () => host.tell(() => made?.woken()),
   });
   const journal = openAll(stack, () => openSegments(files, paths, identity.blockSize));
@@ -182,7 +180,7 @@ export async function openForWriting(
   leaseKeeper.start();
   const owned = stack.move();
   return {
-    ...{ maps, host, counters, lost: taken.lost, cache: chunks.reads.counters },
+    ...{ maps, host, counters, lost: taken.lost },
     get manifest() {
       return committed.manifest;
     },
@@ -248,12 +246,13 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
   const maps = await loadMaps({ store, names, manifest });
   const journal = readJournal(parts, operations, stack, head, manifest, maps);
   const host = makeHost(operations, report);
+  const counters = new VolumeCounters();
   let made: VolumesEngine | undefined = undefined;
   const chunks = loopChunks({
-    ...{ ...parts, names, operations, volume: manifest.volume, manifest, epoch: head.epoch },
+    ...{ ...parts, names, operations, manifest, epoch: head.epoch },
+    counters,
     came: () => host.tell(() => made?.woken()),
   });
-  const counters = new VolumeCounters();
   const engine = new ReadOnlyEngine({
     ...{ blockSize: manifest.blockSize, maps, report, counters, chunks: chunks.reads, ...journal },
   });
@@ -262,7 +261,7 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
   host.serve(engine);
   const owned = stack.move();
   return {
-    ...{ manifest, maps, host, counters, stopped: undefined, cache: chunks.reads.counters },
+    ...{ manifest, maps, host, counters, stopped: undefined },
     sync: () => Promise.resolve(),
     async close() {
       await host.idle();

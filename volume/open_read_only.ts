@@ -64,16 +64,8 @@ async function open({ name, store: url, cache }: ReadOnlyDisk): Promise<Backend>
   const wakeFd = eventFd();
   stack.defer(() => closeFd(wakeFd));
   const chunks = await servedChunks({
-    ...{
-      name: names.volume,
-      store: url,
-      cache,
-      manifest,
-      epoch: head.epoch,
-      wakeFd,
-      report,
-      stack,
-    },
+    ...{ name: names.volume, store: url, cache, manifest, epoch: head.epoch },
+    ...{ wakeFd, counters, report, stack },
     objects: store.localPath?.(names.head).slice(0, -names.head.length),
   });
   const engine = new ReadOnlyEngine({

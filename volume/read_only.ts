@@ -11,7 +11,7 @@ import { Requests } from "./journal/requests.ts";
 import type { Maps } from "./maps.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
-import { AT, tellCache, type VolumeCounters } from "./counters.ts";
+import { AT, type VolumeCounters } from "./counters.ts";
 import { kindOf, nthOfToken, READ } from "./tokens.ts";
 
 /** The parts of a {@linkcode ReadOnlyEngine}. */
@@ -83,7 +83,6 @@ export class ReadOnlyEngine implements Engine {
     const { chunks, counters } = this.#parts;
     chunks.batchEnd?.();
     counters.set(AT.openChunks, chunks.open ?? 0);
-    tellCache(counters, chunks.counters);
   }
 
   woken(): void {

@@ -93,7 +93,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const report = (words: string) => console.error(words);
   const chunks = await servedChunks({
     ...{ name: options.name, store: options.store, objects: volume.objects, cache },
-    ...{ manifest, epoch, wakeFd, report, stack },
+    ...{ manifest, epoch, wakeFd, counters, report, stack },
   });
   const { engine, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },

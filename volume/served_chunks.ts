@@ -10,18 +10,18 @@ import { engineMemory } from "../disk/engine_memory.ts";
 import type { File } from "../files/port.ts";
 import { type RealFile, realFiles } from "../files/real.ts";
 import { chunkOpener } from "./attach.ts";
-import { openCacheFile } from "./cache/cache_file.ts";
-import { noCacheCounters } from "./cache/counters.ts";
 import { FetchBoard } from "./cache/fetch_board.ts";
 import { Fetcher } from "./cache/fetcher.ts";
 import type { FetchJob } from "./cache/messages.ts";
 import type { CachePlace } from "./cache/options.ts";
+import type { VolumeCounters } from "./counters.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { ObjectNames } from "./names.ts";
 import { ownerOfChunk } from "./owners.ts";
-import { CachedChunks } from "./read/cached_chunks.ts";
+import type { CachedChunks } from "./read/cached_chunks.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
+import { openCachedChunks } from "./read/open_cached.ts";
 import { CACHE_SIZES, ENGINE_SIZES } from "./sizes.ts";
 
 /** The parts that reading takes. */
@@ -40,6 +40,8 @@ export interface ServedChunksParts {
   readonly epoch: number;
   /** The eventfd that wakes the engine. */
   readonly wakeFd: number;
+  /** The volume's counters. */
+  readonly counters: VolumeCounters;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
   /** Takes what is to be closed. */
@@ -62,40 +64,29 @@ export async function servedChunks(parts: ServedChunksParts): Promise<ChunkReads
 
 /** Chunks that are fetched by a thread of their own. */
 async function cachedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
-  const { name, store, cache, manifest, epoch, wakeFd, report, stack } = parts;
-  const { volume, blockSize } = manifest;
-  const names = new ObjectNames(name);
-  const { line, lines, writes } = CACHE_SIZES;
+  const { name, store, manifest, wakeFd, stack } = parts;
+  const { line, lines } = CACHE_SIZES;
   const memory = engineMemory(lines * line);
   let chunks: CachedChunks | undefined = undefined;
   // Memory that the kernel has not let go of may still be written to.
   stack.defer(() => chunks?.isIdle === false ? undefined : memory[Symbol.dispose]());
   const board = new FetchBoard();
-  const { ancestors } = manifest;
+  const { volume, ancestors } = manifest;
   const job = {
     ...{ store, name, volume, ancestors, memory: placeOfMemory(memory), line, wakeFd },
   };
   stack.use(await Fetcher.start(board, job));
-  const counters = noCacheCounters();
-  const file = cache === undefined ? undefined : openCacheFile({
+  return chunks = openCachedChunks({
     ...{
-      ...cache,
-      line,
-      writes,
+      ...parts,
+      names: new ObjectNames(name),
       files: realFiles,
-      volume,
-      epoch,
-      manifest,
       fdOf,
-      counters,
-      report,
+      allocate: engineMemory,
+      memory,
+      board,
     },
-    allocate: engineMemory,
-  });
-  return chunks = new CachedChunks({
-    ...{ blockSize, memory, board, file, counters, report, sizes: CACHE_SIZES },
-    volumeOf: (chunk) => ownerOfChunk(names, manifest, chunk).volume,
-    asked: () => board.wake(),
+    ...{ sizes: CACHE_SIZES, asked: () => board.wake() },
   });
 }
 

@@ -19,7 +19,6 @@ import { ObjectNames, referenceOf } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
 import { checkedLease } from "./lease.ts";
 import { MACHINE, type Seam } from "./seam.ts";
-import type { CacheCounters } from "./cache/counters.ts";
 import { checkedCache } from "./cache/options.ts";
 import { checkedShape, DEFAULT_JOURNAL_SIZE, journalShape, type ShapeOptions } from "./shape.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
@@ -292,14 +291,6 @@ export class Volume implements AsyncDisposable {
       ? await openForReading(parts)
       : await openForWriting({ ...parts, folder });
     return new Volume({ ...parts, name }, opened, stack.move());
-  }
-
-  /**
-   * The work of the cache since the volume was opened: plain counts, which go on. Undefined if
-   * chunks are read in place.
-   */
-  get cache(): Readonly<CacheCounters> | undefined {
-    return this.#opened.cache;
   }
 
   /** Reads a whole buffer from an offset in bytes. */

@@ -7,13 +7,13 @@
 
 import type { Files } from "../../files/port.ts";
 import type { Store } from "../../store/store.ts";
-import { openCacheFile } from "../../volume/cache/cache_file.ts";
-import { noCacheCounters } from "../../volume/cache/counters.ts";
 import { Fetches, type FetchTime } from "../../volume/cache/fetch.ts";
 import { FetchBoard } from "../../volume/cache/fetch_board.ts";
 import type { Committed } from "../../volume/committed.ts";
 import { ownerOfChunk } from "../../volume/owners.ts";
-import { CachedChunks } from "../../volume/read/cached_chunks.ts";
+import { VolumeCounters } from "../../volume/counters.ts";
+import type { CachedChunks } from "../../volume/read/cached_chunks.ts";
+import { openCachedChunks } from "../../volume/read/open_cached.ts";
 import type { CacheSizes } from "../../volume/sizes.ts";
 import type { SimHost } from "./sim_host.ts";
 import { hasEnded, type World } from "./world.ts";
@@ -51,25 +51,7 @@ export function simCache(
 ): SimCache {
   const { files, store, committed: { names, manifest, epoch }, host, report } = parts;
   const { fdOf, allocate } = host;
-  const { volume, blockSize } = manifest;
-  const { line, writes } = sizes;
-  const counters = noCacheCounters();
-  const file = bytes === 0 ? undefined : openCacheFile({
-    ...{
-      files,
-      path: CACHE,
-      size: bytes,
-      line,
-      writes,
-      volume,
-      epoch,
-      manifest,
-      fdOf,
-      allocate,
-      counters,
-    },
-    report,
-  });
+  const { line } = sizes;
   const memory = allocate(sizes.lines * line);
   const board = new FetchBoard();
   let hasCome = false;
@@ -95,9 +77,9 @@ export function simCache(
   const fetches = new Fetches({
     ...{ board, line, memory: memory.bytes, ownerOf, time, signal, store: getter },
   });
-  const chunks = new CachedChunks({
-    ...{ blockSize, memory, board, file, counters, sizes, report },
-    volumeOf: (chunk) => ownerOf(chunk).volume,
+  const chunks = openCachedChunks({
+    ...{ cache: bytes === 0 ? undefined : { path: CACHE, size: bytes }, names, manifest, epoch },
+    ...{ files, fdOf, allocate, memory, board, sizes, report, counters: new VolumeCounters() },
     asked: () => void Promise.resolve().then(() => fetches.begin()),
   });
   return {

@@ -27,8 +27,8 @@ import {
 } from "../format/cache.ts";
 import { FormatError } from "../format/record.ts";
 import { Waiting } from "../journal/requests.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
 import { LINE_WRITE, tokenOf } from "../tokens.ts";
-import type { CacheCounters } from "./counters.ts";
 import { chunkOfLine } from "./lines.ts";
 import { Places } from "./places.ts";
 
@@ -59,7 +59,7 @@ export interface CacheFileParts {
   /** Makes memory that operations can use. */
   readonly allocate: (bytes: number) => EngineMemory & Partial<Disposable>;
   /** Counts. */
-  readonly counters: CacheCounters;
+  readonly counters: VolumeCounters;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -215,7 +215,7 @@ export class CacheFile implements Disposable {
   isBad(key: number, slot: number): void {
     // Meanwhile the slot may have been given to another line.
     if (this.#places.keyOf(slot) !== key) return;
-    this.#parts.counters.bad++;
+    this.#parts.counters.add(AT.cacheBad, 1);
     this.#places.drop(slot);
   }
 

@@ -3,7 +3,7 @@ import { CrashableProcess } from "../../files/crashable.ts";
 import { CrashableMachine } from "../../files/crashable_machine.ts";
 import type { File } from "../../files/port.ts";
 import { type CacheFileParts, openCacheFile } from "./cache_file.ts";
-import { noCacheCounters } from "./counters.ts";
+import { VolumeCounters } from "../counters.ts";
 import { dataLine, tableLine } from "./lines.ts";
 
 const LINE = 4096;
@@ -18,7 +18,7 @@ function rig(bytes?: number) {
     ...{ volume: "11".repeat(16), epoch: 7, manifest: { number: 9, nextChunk: 6 } },
     fdOf: (_file: File) => 3,
     allocate: (bytes) => ({ bytes: new Uint8Array(bytes), address: 0 }),
-    counters: noCacheCounters(),
+    counters: new VolumeCounters(),
     report: (words) => void reports.push(words),
   };
   return { files, parts, reports };

@@ -70,7 +70,7 @@ Deno.test("a cache + a long read + is fetched by few calls, and nothing twice", 
     const lengths = dataGets(store).map(({ range }) => range.length);
     assertEquals(lengths.reduce((sum, length) => sum + length, 0), data.length);
     assert(lengths.length <= 4, `${lengths.length} calls`);
-    assertEquals(volume.cache!.fetches, store.gets.length);
+    assertEquals(volume.stats().cacheFetches, store.gets.length);
   });
 });
 
@@ -82,15 +82,15 @@ Deno.test("a cache + a sequential stream + is read ahead, further and further, u
     let furthest = 0;
     for (let at = 0; at < data.length; at += BLOCK) {
       assertEquals(await bytesAt(volume, at), data.subarray(at, at + BLOCK));
-      const fetched = volume.cache!.fetchedBytes;
+      const fetched = volume.stats().cacheFetchedBytes!;
       // A store needs some turns.
       for (let turn = 0; turn < 20; turn++) await undefined;
       furthest = Math.max(furthest, fetched - at);
     }
     // The first block, the second, and at most one at each chunk's beginning.
-    const { misses, readAhead } = volume.cache!;
-    assert(misses < 10, `${misses} readers waited`);
-    assert(readAhead > 250, `${readAhead} lines were read ahead`);
+    const { cacheMisses, cacheReadAhead } = volume.stats();
+    assert(cacheMisses! < 10, `${cacheMisses} readers waited`);
+    assert(cacheReadAhead! > 250, `${cacheReadAhead} lines were read ahead`);
     assert(furthest > 2 * MIB && furthest < 10 * MIB, `${furthest} bytes ahead`);
     assert(dataGets(store).length < 50, `${dataGets(store).length} calls`);
     const fetched = dataGets(store).reduce((sum, { range }) => sum + range.length, 0);
@@ -108,7 +108,7 @@ Deno.test("a cache + two streams and what is between + each is read ahead", asyn
       await bytesAt(volume, 4 * MIB + at);
       await bytesAt(volume, at * 7919 % (data.length - BLOCK) & ~(BLOCK - 1));
     }
-    assert(volume.cache!.readAhead > 50);
+    assert(volume.stats().cacheReadAhead! > 50);
   });
 });
 
@@ -122,7 +122,7 @@ Deno.test("a cache + random reads + nothing is read ahead", async () => {
       const at = nth * 39 % 4096 * BLOCK;
       assertEquals(await bytesAt(volume, at), data.subarray(at, at + BLOCK));
     }
-    assertEquals(volume.cache!.readAhead, 0);
+    assertEquals(volume.stats().cacheReadAhead!, 0);
     assert(dataGets(store).every(({ range }) => range.length <= LINE));
   });
 });
@@ -147,7 +147,7 @@ Deno.test("a cache on disk + opened again + nothing is fetched", async () => {
       await using volume = await Volume.open("v", withCache(folders, store));
       assertEquals(await bytesAt(volume, 0, data.length), data);
       assertEquals(store.gets.length > 0, round === 1, `round ${round}`);
-      if (round === 2) assert(volume.cache!.diskHits > 0);
+      if (round === 2) assert(volume.stats().cacheDiskHits! > 0);
     }
   });
 });
@@ -168,7 +168,7 @@ Deno.test("a cache on disk + is damaged while it is used + what is wrong is fetc
       await file.write(new Uint8Array(LINE).fill(7));
     }
     assertEquals(await bytesAt(volume, 0, data.length), data);
-    assert(volume.cache!.bad > 10, `${volume.cache!.bad} lines were bad`);
+    assert(volume.stats().cacheBad! > 10, `${volume.stats().cacheBad!} lines were bad`);
     await Deno.truncate(`${folders.folder}/caches/v/cache`, 0);
     assertEquals(await bytesAt(volume, 0, data.length), data);
     assertEquals(reports, []);

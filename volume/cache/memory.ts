@@ -10,10 +10,10 @@
 
 import type { EngineHost, EngineMemory } from "../../disk/engine.ts";
 import { assert } from "../../uapi/error.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
 import { kindOf, LINE_READ, LINE_WRITE, nthOfToken, tokenOf } from "../tokens.ts";
 import { Waiting } from "../journal/requests.ts";
 import type { CacheFile } from "./cache_file.ts";
-import type { CacheCounters } from "./counters.ts";
 import { CAME, CORRUPT, FETCH_LINES, type FetchBoard, MOST_FETCHES } from "./fetch_board.ts";
 import { chunkOfLine, isTableLine } from "./lines.ts";
 import { Places } from "./places.ts";
@@ -62,7 +62,7 @@ export interface LineMemoryParts {
   /** The cache's file, if there is one. */
   readonly file?: CacheFile;
   /** Counts. */
-  readonly counters: CacheCounters;
+  readonly counters: VolumeCounters;
   /** Most lines that are read ahead at once. */
   readonly mostAhead: number;
 }
@@ -182,7 +182,7 @@ export class LineMemory {
     this.#isAhead[place] = isAhead ? 1 : 0;
     if (isAhead) {
       this.#aheadCount++;
-      this.#parts.counters.readAhead++;
+      this.#parts.counters.add(AT.cacheReadAhead, 1);
     }
     if (slot < 0) this.#want(place);
     else {
@@ -224,9 +224,9 @@ export class LineMemory {
 
   /** Asks for what is wanted, as far as calls are free. */
   batchEnd(): void {
-    const before = this.#parts.counters.fetches;
+    const before = this.#fetches;
     this.#askAll();
-    if (this.#parts.counters.fetches !== before) this.#parts.asked();
+    if (this.#fetches !== before) this.#parts.asked();
   }
 
   #askAll(): void {
@@ -263,7 +263,7 @@ export class LineMemory {
       next = mayEnd || lines === FETCH_LINES ? -1 : this.#continuing(key + lines, key);
     }
     this.#fetches++;
-    this.#parts.counters.fetches++;
+    this.#parts.counters.add(AT.cacheFetches, 1);
     const offset = this.#offset[first];
     this.#parts.board.ask(fetch, chunkOfLine(key), offset, bytes, mayEnd, this.#run, lines);
   }
@@ -292,7 +292,7 @@ export class LineMemory {
   #came(fetch: number): void {
     const { board, counters } = this.#parts;
     const outcome = board.outcome(fetch);
-    if (outcome === CAME) counters.fetchedBytes += board.bytes(fetch);
+    if (outcome === CAME) counters.add(AT.cacheFetchedBytes, board.bytes(fetch));
     let words = outcome === CAME ? undefined : board.text(fetch);
     const lines = board.lines(fetch);
     for (let line = 0; line < lines; line++) {

@@ -12,10 +12,10 @@
 import type { EngineMemory } from "../../disk/engine.ts";
 import { assert, fail } from "../../uapi/error.ts";
 import type { CacheFile } from "../cache/cache_file.ts";
-import { type CacheCounters, noCacheCounters } from "../cache/counters.ts";
 import type { FetchBoard } from "../cache/fetch_board.ts";
 import { chunkOfLine, dataLine, isTableLine, nthOfLine, tableLine } from "../cache/lines.ts";
 import { LineMemory, type LinesOwner } from "../cache/memory.ts";
+import { AT, type VolumeCounters } from "../counters.ts";
 import type { CacheSizes } from "../sizes.ts";
 import { kindOf, STORE_WAIT, tokenOf } from "../tokens.ts";
 import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
@@ -51,7 +51,7 @@ export interface CachedChunksParts {
   /** The cache's file, if there is one. It is closed with this. */
   readonly file?: CacheFile;
   /** Counts, which the file has too. */
-  readonly counters?: CacheCounters;
+  readonly counters: VolumeCounters;
   /** Sizes. */
   readonly sizes: CacheSizes;
   /** Takes a line for the log. */
@@ -61,7 +61,6 @@ export interface CachedChunksParts {
 /** Reads chunks through a cache. */
 export class CachedChunks implements ChunkReads, LinesOwner {
   readonly operations: number;
-  readonly counters: CacheCounters;
   readonly #parts: CachedChunksParts;
   readonly #line: number;
   readonly #perLine: number;
@@ -82,8 +81,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
 
   /** Takes over the parts. */
   constructor(parts: CachedChunksParts) {
-    const { blockSize, memory, board, asked, file, sizes } = parts;
-    const counters = this.counters = parts.counters ?? noCacheCounters();
+    const { blockSize, memory, board, asked, file, counters, sizes } = parts;
     this.#parts = parts;
     this.#line = sizes.line;
     this.#perLine = sizes.line / blockSize;
@@ -150,7 +148,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     let place = this.#lines.find(key);
     if (place >= 0 && this.#lines.isReady(place)) {
       if (this.#copy(piece, place, table)) {
-        this.counters.memoryHits++;
+        this.#parts.counters.add(AT.cacheMemoryHits, 1);
         return true;
       }
       // Memory has changed by itself.
@@ -208,7 +206,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     const table = this.#tables.find(chunk);
     const isWhole = pieces.got[piece] === pieces.bytes[piece];
     if (isWhole && table !== undefined && this.#isPieceSound(piece, table)) {
-      this.counters.diskHits++;
+      this.#parts.counters.add(AT.cacheDiskHits, 1);
       return true;
     }
     const { file } = this.#parts;
@@ -283,7 +281,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     this.#waiting++;
     if (this.#since[piece] !== NEVER) return;
     this.#since[piece] = this.#owner.host.nowUs();
-    this.counters.misses++;
+    this.#parts.counters.add(AT.cacheMisses, 1);
     this.#look();
   }
 

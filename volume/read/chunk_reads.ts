@@ -7,7 +7,6 @@
  */
 
 import type { EngineHost } from "../../disk/engine.ts";
-import type { CacheCounters } from "../cache/counters.ts";
 import type { Maps } from "../maps.ts";
 import type { Pieces } from "./pieces.ts";
 
@@ -33,8 +32,6 @@ export interface ChunkReads extends Disposable {
   readonly operations: number;
   /** Chunks that are open. */
   readonly open?: number;
-  /** The counters of a cache. */
-  readonly counters?: CacheCounters;
   /** Called once, before anything else. */
   start(owner: PieceOwner): void;
   /** Most blocks from a chunk's nth on that one piece may have. */
