@@ -13,12 +13,14 @@ import { asksFor, usageError, wantsAll } from "./line/flags.ts";
 import { readingOf, type Run } from "./line/reading.ts";
 import {
   CHECK_FLAGS,
+  CLONE_FLAGS,
   COPY_FLAGS,
   CREATE_FLAGS,
   DETACH_FLAGS,
   DIFF_FLAGS,
   EXPORT_FLAGS,
   findVolumeCommand,
+  FLATTEN_FLAGS,
   GC_FLAGS,
   IMPORT_FLAGS,
   LS_FLAGS,
@@ -81,6 +83,8 @@ const RUNS: Readonly<Record<string, Run>> = {
     ROLLBACK_FLAGS,
     async () => (await import("./volume/snapshots.ts")).rollback,
   ),
+  clone: reading(CLONE_FLAGS, async () => (await import("./volume/clones.ts")).clone),
+  flatten: reading(FLATTEN_FLAGS, async () => (await import("./volume/clones.ts")).flatten),
   rm: reading(RM_FLAGS, async () => (await import("./volume/remove.ts")).remove),
 };
 

@@ -120,6 +120,29 @@ export const SNAPSHOTS_FLAGS = [
 /** Flags of `ublk-volume rollback`. */
 export const ROLLBACK_FLAGS = [NAME, SNAPSHOT, STORE] as const satisfies readonly Flag[];
 
+/** Flags of `ublk-volume clone`. */
+export const CLONE_FLAGS = [
+  { ...NAME, help: "The source: a volume's name, or NAME@SNAP." },
+  {
+    name: "clone",
+    kind: "text",
+    placeholder: "NEW",
+    required: true,
+    help: "The new volume's name.",
+  },
+  {
+    name: "size",
+    short: "s",
+    kind: "size",
+    help: "The size of its disk, no less than the source's. Default: the same.",
+  },
+  STORE,
+  JOURNAL,
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume flatten`. */
+export const FLATTEN_FLAGS = [NAME, STORE, QUIET] as const satisfies readonly Flag[];
+
 /** Flags of `ublk-volume gc`. */
 export const GC_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
 
@@ -404,6 +427,22 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         operands: "NAME SNAP",
         words: ["name", "snapshot"],
         examples: ["ublk-volume rollback db monday"],
+      },
+      {
+        name: "clone",
+        summary: "make a volume of another one, or of a snapshot, without copying any data",
+        flags: CLONE_FLAGS,
+        operands: "NAME[@SNAP] NEW",
+        words: ["name", "clone"],
+        examples: ["ublk-volume clone db@monday test", "ublk-volume clone db big --size 20G"],
+      },
+      {
+        name: "flatten",
+        summary: "copy what a clone shares, so that it depends on no other volume",
+        flags: FLATTEN_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume flatten test"],
       },
     ],
   },

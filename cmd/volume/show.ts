@@ -52,8 +52,11 @@ export async function info(
   });
 }
 
-function infoJson({ attachedBy, ...rest }: VolumeInfo): unknown {
-  return { ...rest, attached: attachedBy !== undefined, attachedBy: attachedBy ?? null };
+function infoJson({ attachedBy, parent, ...rest }: VolumeInfo): unknown {
+  return {
+    ...{ ...rest, parent: parent ?? null },
+    ...{ attached: attachedBy !== undefined, attachedBy: attachedBy ?? null },
+  };
 }
 
 const COLUMNS = [
@@ -98,11 +101,13 @@ function infoLines(info: VolumeInfo): string[] {
     ["dead", formatSize(info.deadBytes)],
     ["stored", formatSize(info.storedBytes)],
     ["snapshots", `${info.snapshots}`],
+    ["cloned from", info.parent ?? "-"],
+    ["clones", info.clones.length === 0 ? "-" : info.clones.join(", ")],
     ["written", formatSize(info.writtenBytes)],
     ["created", info.created.toISOString()],
     ["committed", info.committed.toISOString()],
     ["epoch", `${info.epoch}`],
     ["attached", info.attachedBy === undefined ? "no" : printable(info.attachedBy)],
   ];
-  return rows.map(([name, value]) => `${`${name}:`.padEnd(12)}${value}`);
+  return rows.map(([name, value]) => `${`${name}:`.padEnd(13)}${value}`);
 }
