@@ -85,7 +85,7 @@ export async function cloneVolume(
   // Before anything is changed.
   const before = await patiently(() => stateOfReference(opened, reference));
   checkSize(clone, size, before.manifest);
-  const { first, version } = await patiently(() => freeName(opened, names, "clone to"));
+  const { first, version } = await patiently(() => freeName(opened, names, "clone to", seam));
   const volume = seam.uuid();
   const time = seam.now();
   const nothing = { volume, manifest: 0, manifestSum: 0 };

@@ -13,6 +13,7 @@ import { encodeHead, type Head } from "./format/head.ts";
 import { NO_UUID } from "./format/record.ts";
 import { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
+import { collectRemoved } from "./space/removed.ts";
 
 /** The properties that are decided when a volume is created. */
 export interface VolumeShape {
@@ -35,7 +36,7 @@ export async function createVolume(
   await store.verify?.();
   const volume = seam.uuid();
   const time = seam.now();
-  const { first, version } = await freeName(store, names, "create");
+  const { first, version } = await freeName(store, names, "create", seam);
   const { manifest, encoded } = await putManifest(store, names, first.manifest, (number) => ({
     ...shape,
     ...{ volume, number, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
@@ -67,10 +68,13 @@ export async function freeName(
   store: Store,
   names: ObjectNames,
   what: string,
+  seam: Seam,
 ): Promise<FreeName> {
   const { volume: name } = names;
   const found = await readAnyHead(store, names);
   if (found !== undefined && !found.head.beingMade) throw exists(store, name, what);
+  // The last of its clones may have been removed by somebody who was interrupted.
+  await collectRemoved(store, names, seam);
   const catalog = (await readCatalog(store, names))?.catalog;
   const { removed, entries = [] } = catalog ?? {};
   if (removed !== undefined && entries.length > 0) {

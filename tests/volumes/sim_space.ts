@@ -1,7 +1,7 @@
 /**
- * Snapshots and garbage of a simulated volume. Both are at work beside a server, and every call to the
- * store may be the last: a snapshot has the same contents for ever, and nothing is deleted that somebody
- * reads.
+ * Snapshots, clones and garbage of a simulated volume. All are at work beside a server, and every call to the
+ * store may be the last: a snapshot or a clone has the same contents for ever, and nothing is deleted that
+ * somebody reads.
  *
  * @module
  */
@@ -9,13 +9,17 @@
 import { CrashableProcess } from "../../files/crashable.ts";
 import type { Store } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
+import type { Dice } from "../../uapi/dice.ts";
 import { loadMaps } from "../../volume/attach.ts";
+import { cloneVolume } from "../../volume/clone.ts";
 import { decodeChunkTable, tableBytesOf } from "../../volume/format/chunk.ts";
 import type { Head } from "../../volume/format/head.ts";
 import type { Manifest } from "../../volume/format/manifest.ts";
 import { chunkOf, nthOf } from "../../volume/format/place.ts";
 import { sumOf } from "../../volume/format/sum.ts";
-import { ObjectNames } from "../../volume/names.ts";
+import { removeVolume } from "../../volume/list.ts";
+import { ObjectNames, type VolumeReference } from "../../volume/names.ts";
+import { ownerOfChunk } from "../../volume/owners.ts";
 import { rollbackVolume } from "../../volume/rollback.ts";
 import { createSnapshot, removeSnapshot, stateOfReference } from "../../volume/snapshots.ts";
 import type { Bases } from "../../volume/space/bases.ts";
@@ -67,7 +71,7 @@ export class SimSpace {
   /** Begins something, as the dice decide. */
   act(): void {
     const { dice } = this.#world;
-    switch (dice.draw(6)) {
+    switch (dice.draw(8)) {
       case 0:
         return this.#begin(NAMING, "a snapshot", () => this.#snapshot());
       case 1:
@@ -75,6 +79,10 @@ export class SimSpace {
       case 2:
       case 3:
         return this.#begin(NAMING, "a look", () => lookAtHead(this.#world));
+      case 4:
+        return this.#begin(NAMING, "a clone", () => this.#clone());
+      case 5:
+        return this.#begin(NAMING, "a clone's end", () => this.#removeClone());
       default:
         return this.#begin(COLLECTING, "a collection", () => this.#collect());
     }
@@ -126,7 +134,8 @@ export class SimSpace {
     this.#world.naming.add(name);
     const [stored, sizesGiven] = [history().storedWrites(), history().sizesGiven];
     await createSnapshot(store, NAME, name, { seam, patienceMs: 0 });
-    const { ids, head } = await alone(this.#world, (own) => contentsOf(own, name));
+    const reference = { volume: NAME, snapshot: name };
+    const { ids, head } = await alone(this.#world, (own) => contentsOf(own, reference));
     snapshots.set(name, ids);
     this.#world.naming.delete(name);
     // What is beyond a smaller end is forgotten; and another server's writes are not known here.
@@ -138,15 +147,61 @@ export class SimSpace {
   async #remove(): Promise<void> {
     const { snapshots, dice, seam } = this.#world;
     // Another server may be about to make or remove the others.
-    const names = [...snapshots.keys()].filter((name) => snapshots.get(name) !== undefined);
-    if (names.length === 0) return;
-    const name = names[dice.draw(names.length)];
+    const name = oneThatIsThere(snapshots, dice);
+    if (name === undefined) return;
     snapshots.set(name, undefined);
     this.#world.naming.add(name);
     await removeSnapshot(this.#parts.store, NAME, name, { seam, patienceMs: 0 });
     snapshots.delete(name);
     this.#world.naming.delete(name);
   }
+
+  /** Clones the volume, or one of its snapshots. */
+  async #clone(): Promise<void> {
+    const { snapshots, clones, naming, dice, seam } = this.#world;
+    const { store, history, epoch } = this.#parts;
+    const name = `c${dice.draw(MOST)}`;
+    if (clones.has(name)) return;
+    const snapshot = dice.draw(2) === 0 ? undefined : oneThatIsThere(snapshots, dice);
+    const wanted = snapshot && snapshots.get(snapshot);
+    clones.set(name, undefined);
+    naming.add(name);
+    const [stored, sizesGiven] = [history().storedWrites(), history().sizesGiven];
+    const source = snapshot === undefined ? NAME : `${NAME}@${snapshot}`;
+    await cloneVolume(store, source, name, { seam, patienceMs: 0 });
+    const { ids, head } = await alone(this.#world, async (own) => {
+      const { head } = await stateOfReference(own, { volume: NAME });
+      return { ...await contentsOf(own, { volume: name }), head };
+    });
+    clones.set(name, ids);
+    naming.delete(name);
+    if (wanted !== undefined && `${ids}` !== `${wanted}`) {
+      throw new BrokenPromise(`the clone ${name} of ${source} has ${ids}, and not ${wanted}`);
+    }
+    const isKnown = history().sizesGiven === sizesGiven && head.epoch === epoch;
+    if (wanted === undefined && isKnown) history().checkState(ids, stored);
+    this.#world.note(`a clone ${name} of ${source}`);
+  }
+
+  async #removeClone(): Promise<void> {
+    const { clones, naming, dice, seam } = this.#world;
+    const name = oneThatIsThere(clones, dice);
+    if (name === undefined) return;
+    clones.set(name, undefined);
+    naming.add(name);
+    await removeVolume(this.#parts.store, name, { seam });
+    clones.delete(name);
+    naming.delete(name);
+  }
+}
+
+/** One of those that nobody is making or removing. */
+function oneThatIsThere(
+  states: ReadonlyMap<string, readonly number[] | undefined>,
+  dice: Dice,
+): string | undefined {
+  const names = [...states.keys()].filter((name) => states.get(name) !== undefined);
+  return names[dice.draw(Math.max(1, names.length))];
 }
 
 /** What the store has been seen to have never goes back, whatever answers are late or lost. */
@@ -202,20 +257,23 @@ export async function rollBackDetached(world: World): Promise<void> {
   });
 }
 
-/** Compares all snapshots with what they were. */
+/** Compares all snapshots and clones with what they were. */
 export async function checkSnapshots(world: World): Promise<void> {
-  const { snapshots } = world;
-  if (snapshots.size === 0) return;
+  const { snapshots, clones, naming } = world;
+  if (snapshots.size + clones.size === 0) return;
   await alone(world, async (store) => {
-    for (const [name, before] of snapshots) {
-      if (world.naming.has(name)) continue;
-      const found = await contentsIfThere(store, name);
-      if (before === undefined) {
-        // It was being made or removed when its process ended: now it is either.
-        if (found === undefined) snapshots.delete(name);
-        else snapshots.set(name, found);
-      } else if (`${found}` !== `${before}`) {
-        throw new BrokenPromise(`the snapshot ${name} has ${found}, and had ${before}`);
+    for (const states of [snapshots, clones]) {
+      for (const [name, before] of states) {
+        if (naming.has(name)) continue;
+        const reference = states === clones ? { volume: name } : { volume: NAME, snapshot: name };
+        const found = await contentsIfThere(store, reference);
+        if (before === undefined) {
+          // It was being made or removed when its process ended: now it is either.
+          if (found === undefined) states.delete(name);
+          else states.set(name, found);
+        } else if (`${found}` !== `${before}`) {
+          throw new BrokenPromise(`${name} has ${found}, and had ${before}`);
+        }
       }
     }
   });
@@ -238,32 +296,39 @@ async function alone<T>(world: World, work: (store: Store) => Promise<T>): Promi
   }
 }
 
-async function contentsIfThere(store: Store, name: string): Promise<number[] | undefined> {
+async function contentsIfThere(
+  store: Store,
+  reference: VolumeReference,
+): Promise<number[] | undefined> {
   try {
-    return (await contentsOf(store, name)).ids;
+    return (await contentsOf(store, reference)).ids;
   } catch (error) {
     if (isUblkError(error) && error.code === "VOLUME_NOT_FOUND") return undefined;
     throw error;
   }
 }
 
-/** The numbers of a snapshot's blocks. */
+/** The numbers of the blocks of a snapshot or a clone. */
 async function contentsOf(
   store: Store,
-  snapshot: string,
+  reference: VolumeReference,
 ): Promise<{ ids: number[]; head: Head }> {
-  const { head, manifest } = await stateOfReference(store, { volume: NAME, snapshot });
-  const maps = await loadMaps({ store, names: NAMES, manifest });
+  const { head, manifest } = await stateOfReference(store, reference);
+  const names = new ObjectNames(reference.volume);
+  const maps = await loadMaps({ store, names, manifest });
   const chunks = new Map<number, Uint8Array<ArrayBuffer>>();
   const ids: number[] = new Array(maps.blocks).fill(0);
   for (const cursor = maps.chunks.cursor(); cursor.next();) {
     for (let nth = 0; nth < cursor.count; nth++) {
       const place = cursor.place + nth;
       const chunk = chunkOf(place);
-      const bytes = chunks.get(chunk) ?? (await store.get(NAMES.chunk(chunk)))?.bytes;
-      if (bytes === undefined) throw new BrokenPromise(`chunk ${chunk} of ${snapshot} is gone`);
+      const owner = ownerOfChunk(names, manifest, chunk);
+      const name = owner.names.chunk(chunk);
+      const bytes = chunks.get(chunk) ?? (await store.get(name))?.bytes;
+      if (bytes === undefined) throw new BrokenPromise(`${name} is gone`);
       chunks.set(chunk, bytes);
-      ids[cursor.block + nth] = idIn(bytes, manifest, chunk, nthOf(place));
+      const { blockSize } = manifest;
+      ids[cursor.block + nth] = idIn(bytes, { ...owner, blockSize }, chunk, nthOf(place));
     }
   }
   return { ids, head };
@@ -271,7 +336,7 @@ async function contentsOf(
 
 function idIn(
   bytes: Uint8Array<ArrayBuffer>,
-  { volume, blockSize }: Manifest,
+  { volume, blockSize }: Pick<Manifest, "volume" | "blockSize">,
   chunk: number,
   nth: number,
 ): number {

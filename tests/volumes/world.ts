@@ -124,6 +124,8 @@ export class World {
   seen = { sequence: 0, number: 0 };
   /** The contents of the volume's snapshots; undefined for one that may be there or not. */
   readonly snapshots = new Map<string, readonly number[] | undefined>();
+  /** The contents of its clones, likewise. */
+  readonly clones = new Map<string, readonly number[] | undefined>();
   /** The events so far, for a failure's report. */
   readonly log: string[] = [];
   /** The lease of attachments in milliseconds; 0 for none. */

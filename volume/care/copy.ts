@@ -17,7 +17,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../attach.ts";
 import { catalogOf, readCatalog } from "../catalog.ts";
 import { checkChunk, type ChunkParts } from "../check_chunk.ts";
-import { areEqual, damaged, readHead, readManifest, readRun } from "../committed.ts";
+import { areEqual, damaged, readAnyHead, readManifest, readRun } from "../committed.ts";
 import type { Counts } from "../findings.ts";
 import { type CatalogEntry, encodeCatalog } from "../format/catalog.ts";
 import { encodeHead } from "../format/head.ts";
@@ -115,7 +115,7 @@ function checkDetached({ volume, snapshot }: VolumeReference, { head }: KeptStat
 }
 
 async function checkFree(target: Store, names: ObjectNames, volume: string): Promise<void> {
-  if (await readHead(target, names) !== undefined) throw exists(target, names, "a volume");
+  if (await readAnyHead(target, names) !== undefined) throw exists(target, names, "a volume");
   const catalog = (await readCatalog(target, names))?.catalog;
   if (catalog === undefined || catalog.removed === undefined && catalog.volume === volume) return;
   // Somebody may still be deleting its objects, by names that the copy has too.

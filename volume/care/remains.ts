@@ -7,7 +7,7 @@
 import { type Store, type StoredObject, StoreError, type Version } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { catalogOf, readCatalog } from "../catalog.ts";
-import { damaged, notFound, readHead, type VersionedHead } from "../committed.ts";
+import { damaged, notFound, readAnyHead, type VersionedHead } from "../committed.ts";
 import type { Catalog } from "../format/catalog.ts";
 import {
   CHUNK_HEADER_BYTES,
@@ -53,7 +53,9 @@ export interface Remains {
 
 /** Reads head, catalog and manifests. @throws {UblkError} `VOLUME_NOT_FOUND` */
 export async function remainsOf(store: Store, names: ObjectNames): Promise<Remains> {
-  const head = await unlessDamaged(() => readHead(store, names));
+  const head = await unlessDamaged(() => readAnyHead(store, names));
+  // There is no volume, and the objects of one that was to be are nobody's.
+  if (head?.head.beingMade) throw notFound(store, names.volume);
   const damagedHead = head === undefined ? await damagedVersion(store, names) : undefined;
   const found = await unlessDamaged(() => readCatalog(store, names), null);
   const runs = await numbersOf(store, names.runs);

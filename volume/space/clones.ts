@@ -20,6 +20,7 @@ import type { Catalog, CatalogEntry } from "../format/catalog.ts";
 import { encodeHead } from "../format/head.ts";
 import { ObjectNames } from "../names.ts";
 import type { Seam } from "../seam.ts";
+import { READER_MS } from "../snapshots.ts";
 
 /** How long a clone may take to be made, in milliseconds: one hour. Then it is given up. */
 export const MAKING_MS: number = 3600 * 1000;
@@ -68,14 +69,14 @@ async function needs(
     // A head that is lost can be made again. One that was removed leaves a catalog that says so.
     const isLost = own === undefined ? catalog === undefined : own.removed === undefined;
     if (found === undefined && isLost) return true;
-    return own !== undefined && await doEntriesReach(store, names, own, source);
+    return own !== undefined && await doEntriesReach(store, names, own, source, seam);
   }
   if (found.head.beingMade) return !await giveUp(store, names, found, entry, seam);
   const { floor = 0, least = 0 } = own ?? {};
   const { ancestors, since } = await readManifest(store, names, found.head);
   const mayGoBack = found.head.manifest < least || since > floor;
   return mayGoBack || isAmong(ancestors, source) ||
-    own !== undefined && await doEntriesReach(store, names, own, source);
+    own !== undefined && await doEntriesReach(store, names, own, source, seam);
 }
 
 function isAmong(ancestors: readonly { readonly volume: string }[], source: string): boolean {
@@ -88,8 +89,10 @@ async function doEntriesReach(
   names: ObjectNames,
   { volume, entries }: Catalog,
   source: string,
+  seam: Seam,
 ): Promise<boolean> {
   for (const entry of entries) {
+    if (entry.kind === "reader" && entry.time + READER_MS <= seam.now()) continue;
     const { ancestors } = await readManifest(store, names, { ...entry, volume });
     if (isAmong(ancestors, source)) return true;
   }
