@@ -95,24 +95,34 @@ export async function cloneVolume(
   const entry = { name: clone, kind: "clone", id: volume } as const;
   const { manifest: shared } = await patiently(() => keepFor(opened, reference, entry, seam));
   checkSize(clone, size, shared);
-  const source = { name: reference.volume, volume: shared.volume };
+  const source = new ObjectNames(reference.volume);
   const { manifest, encoded } = await patiently(() =>
     putManifest(opened, names, first.manifest, (number) => ({
-      ...shared,
-      ...{ volume, number, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
-      ...{ size: size ?? shared.size, time, created: time, since: number },
+      ...cloneOf(shared, source, { volume, number, since: number, time }),
+      size: size ?? shared.size,
       nextChunk: Math.max(first.chunk, shared.nextChunk),
       nextRun: Math.max(first.run, shared.nextRun),
-      ancestors: [
-        ...shared.ancestors,
-        { ...source, chunk: shared.nextChunk, run: shared.nextRun },
-      ],
     }))
   );
   const state = { volume, manifest: manifest.number, manifestSum: encoded.sum };
   const head = newHead(state, seam, time);
   const made = await patiently(() => putFirstHead(opened, names, head, place));
   if (made === undefined) throw lost(opened, clone);
+}
+
+/** The first manifest of a clone, if it has its source's size, and no volume had its name before. */
+export function cloneOf(
+  shared: Manifest,
+  { volume: name }: ObjectNames,
+  { time, ...own }: Pick<Manifest, "volume" | "number" | "since" | "time">,
+): Manifest {
+  const { volume, nextChunk: chunk, nextRun: run } = shared;
+  return {
+    ...shared,
+    ...{ epoch: 0, sequence: 0, position: 0, chain: 0, written: 0, time, created: time },
+    ...own,
+    ancestors: [...shared.ancestors, { name, volume, chunk, run }],
+  };
 }
 
 function checkSize(

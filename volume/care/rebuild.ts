@@ -21,6 +21,7 @@ import type { Extents } from "../format/run.ts";
 import { Maps } from "../maps.ts";
 import type { ObjectNames } from "../names.ts";
 import { blocksOf, type Commit, commitsOf, continuing } from "./commits.ts";
+import { birthOf, runsAtBirth } from "./birth.ts";
 import { readTable, type Remains } from "./remains.ts";
 import { newestChunk, runsOf } from "./runs_left.ts";
 
@@ -75,7 +76,7 @@ export async function rebuild(parts: RebuildParts): Promise<Rebuilt | undefined>
   if (runs?.every((run) => run !== undefined)) return undefined;
   const { tables, unreadable } = await readTables(parts);
   const commits = commitsOf(tables.values());
-  const base = exact ?? baseOf(remains, commits);
+  const base = exact ?? baseOf(remains, commits) ?? await birthOf(store, names, remains.volume);
   const work = new Rebuild(parts, commits, unreadable);
   return await work.run(base, base === exact && base !== undefined);
 }
@@ -100,7 +101,11 @@ async function readTables(
   const tables = new Map<number, ChunkTable>();
   const unreadable: number[] = [];
   let done = 0;
+  // A copied clone has chunks of its ancestors, which say nothing about its own commits.
+  const ancestors = remains.manifests.flatMap((manifest) => manifest.ancestors);
+  const first = Math.max(0, ...ancestors.map(({ chunk }) => chunk));
   for (const number of [...remains.chunks.keys()].sort((left, right) => left - right)) {
+    if (number < first) continue;
     const table = await readTable(store, names, remains.volume, number);
     if (table === undefined) unreadable.push(number);
     else tables.set(number, table);
@@ -143,10 +148,13 @@ class Rebuild {
     let lost = runs.indexOf(undefined);
     if (base === undefined) lost = 0;
     const before = lost < 0 ? runs.length : lost;
-    const prefix = runs.slice(0, before) as Extents[];
+    const born = lost < 0 || base === undefined
+      ? undefined
+      : await runsAtBirth(store, names, base, before, this.#losses);
+    const prefix = born ?? runs.slice(0, before) as Extents[];
     const suffix = runs.slice(runs.lastIndexOf(undefined) + 1) as Extents[];
     const later = this.#later(base, isExactBase);
-    const known = newestChunk(prefix);
+    const known = born === undefined ? newestChunk(prefix) : 0;
     const within = lost < 0 ? [] : this.#commits.filter((one) => isWithin(one, base, known));
     if (base === undefined) this.#dropUnfinished(within);
     const all = [...within, ...later];
@@ -198,7 +206,7 @@ class Rebuild {
     const lost = head?.head.manifest ?? (greatest.manifest > base.number ? greatest.manifest : 0);
     if (lost > 0) {
       this.#losses.push(
-        `manifest ${lost} is lost: manifest ${base.number} counts, of ` +
+        `manifest ${lost} is lost: ${nameOf(base)} counts, of ` +
           `${new Date(base.time).toISOString()}, and ${later.length} commits after it whose ` +
           "chunks are whole; a size that was given since is lost",
       );
@@ -288,6 +296,10 @@ function isWithin(commit: Commit, base: Manifest | undefined, known: number): bo
   // Without a manifest, a commit without all its chunks counts if a later one has followed.
   if (base === undefined) return true;
   return commit.last <= base.sequence && commit.epoch <= base.epoch;
+}
+
+function nameOf({ number }: Manifest): string {
+  return number === 0 ? "what was cloned" : `manifest ${number}`;
 }
 
 function enterCommit(maps: Maps, { chunks }: Commit): void {

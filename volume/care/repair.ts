@@ -17,6 +17,7 @@ import { NO_UUID } from "../format/record.ts";
 import { encodeRun, Extents } from "../format/run.ts";
 import type { BlockMap } from "../map/block_map.ts";
 import { ObjectNames } from "../names.ts";
+import { ownerOfChunk } from "../owners.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
 import { rebuild, type Rebuilt, UnknownSize } from "./rebuild.ts";
@@ -118,7 +119,7 @@ async function lossesOf(
   store: Store,
   names: ObjectNames,
   { head, volume, chunks }: Remains,
-  { maps, blockSize, losses, isExactBase }: Rebuilt,
+  { maps, base, blockSize, losses, isExactBase }: Rebuilt,
 ): Promise<{ losses: string[]; lostBytes: number }> {
   const all = [...losses];
   if (head === undefined) {
@@ -130,17 +131,22 @@ async function lossesOf(
   }
   let lostBytes = 0;
   for (const [chunk, ranges] of rangesByChunk(maps.chunks)) {
-    const table = await readTable(store, names, volume, chunk);
-    if (table !== undefined && chunks.get(chunk) === table.length) continue;
+    const ancestry = { volume, ancestors: base?.ancestors ?? [] };
+    const owner = ownerOfChunk(names, ancestry, chunk);
+    const table = await readTable(store, owner.names, owner.volume, chunk);
+    const isOwn = owner.names.volume === names.volume;
+    if (table !== undefined && (!isOwn || chunks.get(chunk) === table.length)) continue;
     const blocks = ranges.reduce((sum, [, count]) => sum + count, 0);
     lostBytes += blocks * blockSize;
     const named = ranges.slice(0, NAMED_RANGES).map(([block, count]) =>
       count === 1 ? `${block}` : `${block} to ${block + count - 1}`
     );
     if (ranges.length > NAMED_RANGES) named.push("…");
-    const how = chunks.has(chunk) ? "is damaged" : "is missing";
+    const how = isOwn && !chunks.has(chunk) ? "is missing" : "is damaged";
     all.push(
-      `${names.chunk(chunk)} ${how}: ${formatSize(blocks * blockSize)} of the disk are lost or ` +
+      `${owner.names.chunk(chunk)} ${how}: ${
+        formatSize(blocks * blockSize)
+      } of the disk are lost or ` +
         `may be, blocks ${named.join(", ")}`,
     );
   }
