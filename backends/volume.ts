@@ -18,7 +18,10 @@ import { checkedLease, MAX_LEASE_SECONDS } from "../volume/lease.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
 import { referenceOf } from "../volume/names.ts";
+import { S3_BANDWIDTH, S3_OPTIONS, servedStoreOf } from "../volume/s3_options.ts";
 import { isShared, NOT_SHARED } from "../volume/shared_store.ts";
+
+export { S3_OPTIONS, storeOfValues } from "../volume/s3_options.ts";
 
 const invalid = invalidIn("a volume");
 
@@ -26,7 +29,7 @@ const invalid = invalidIn("a volume");
 export interface VolumeDiskOptions {
   /**
    * The store: a folder's absolute path or `file:` URL, or `s3://BUCKET/PREFIX`, perhaps with
-   * `?endpoint=http://HOST:PORT&region=REGION`.
+   * `?endpoint=http://HOST:PORT&region=REGION&max-connections=N&bandwidth=BYTES`.
    *
    * @default "/var/lib/ublk/volumes", or in the user's state folder
    */
@@ -172,6 +175,8 @@ export const target: Target = {
       placeholder: "URL",
       help: "The store: /PATH, file:///PATH or s3://BUCKET/PREFIX. Default: /var/lib/ublk/volumes.",
     },
+    ...S3_OPTIONS,
+    S3_BANDWIDTH,
     {
       name: "journal",
       kind: "path",
@@ -226,7 +231,7 @@ export const target: Target = {
     const { name } = values;
     if (name === undefined) throw invalid("it has no name", "give its NAME");
     return volume(name as string, {
-      store: values.store as string | undefined,
+      store: servedStoreOf(values),
       journal: values.journal as string | undefined,
       journalSize: values["journal-size"] as number | undefined,
       cache: values.cache as number | undefined,

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { storeOfValues } from "../backends/volume.ts";
 import { commandArgs } from "./line/args.ts";
 import type { Command } from "./line/command.ts";
 import { asksFor, usageError, wantsAll } from "./line/flags.ts";
@@ -42,7 +43,10 @@ import { misspelt } from "./program/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
 import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
 
-const reading = readingOf("ublk-volume");
+const reading = readingOf("ublk-volume", (values) => {
+  const store = storeOfValues(values as Readonly<Record<string, unknown>>);
+  return store === undefined ? values : { ...values, store };
+});
 
 /** The line of `ublk add` that attaches a volume. */
 const attached = (args: readonly string[]) => ["-t", "volume", ...args];

@@ -41,8 +41,9 @@ const REMEDY =
  * Opens a store.
  *
  * @param url `file:///srv/volumes`, a path (`/srv/volumes`, `./volumes`), `s3://BUCKET/PREFIX`, perhaps
- *   with `?endpoint=http://HOST:PORT&region=REGION&path-style=true`, `memory:` for a store of its own,
- *   or `memory:NAME` for one that is shared by all openers in this thread.
+ *   with `?endpoint=http://HOST:PORT&region=REGION&path-style=true&max-connections=N&bandwidth=BYTES`,
+ *   `memory:` for a store of its own, or `memory:NAME` for one that is shared by all openers in this
+ *   thread.
  * @throws {StoreError} `refused` if there is no such store, or none of that kind.
  *
  * @example

@@ -18,9 +18,14 @@ type Implementation<F extends readonly Flag[]> = (
   words: readonly string[],
 ) => Promise<number>;
 
-/** Wraps a command of a program that takes flags and perhaps words, and what loads its code. */
+/**
+ * Wraps a command of a program that takes flags and perhaps words, and what loads its code.
+ *
+ * @param prepare Changes the values before the command gets them.
+ */
 export function readingOf(
   program: string,
+  prepare: <V>(values: V) => V = (values) => values,
 ): <const F extends readonly Flag[]>(flags: F, load: () => Promise<Implementation<F>>) => Run {
   return (flags, load) => async (args, log, { name, words: names, operands }) => {
     const run = await load();
@@ -31,6 +36,6 @@ export function readingOf(
     if (words.length > 0 && (operands === undefined || names !== undefined)) {
       throw usageError(words[0], "unexpected argument", seeHelp);
     }
-    return await run(values, log, words);
+    return await run(prepare(values), log, words);
   };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { target } from "../../backends/volume.ts";
+import { S3_OPTIONS, target } from "../../backends/volume.ts";
 import { COMMON, GROUPS } from "./add_groups.ts";
 import { ADD_FLAGS } from "./add_line.ts";
 import type { Command, CommandGroup } from "./command.ts";
@@ -28,12 +28,15 @@ const SNAPSHOT = {
   help: "The snapshot's name.",
 } as const satisfies Flag;
 
-const STORE = {
-  name: "store",
-  kind: "text",
-  placeholder: "URL",
-  help: "The store: /PATH, file:///PATH or s3://BUCKET/PREFIX. Default: /var/lib/ublk/volumes.",
-} as const satisfies Flag;
+const STORE = [
+  {
+    name: "store",
+    kind: "text",
+    placeholder: "URL",
+    help: "The store: /PATH, file:///PATH or s3://BUCKET/PREFIX. Default: /var/lib/ublk/volumes.",
+  },
+  ...S3_OPTIONS,
+] as const satisfies readonly Flag[];
 
 const JOURNAL = {
   name: "journal",
@@ -52,7 +55,7 @@ const QUIET = {
 export const CREATE_FLAGS = [
   NAME,
   { name: "size", short: "s", kind: "size", required: true, help: "The size of the disk." },
-  STORE,
+  ...STORE,
   {
     name: "block-size",
     kind: "integer",
@@ -85,40 +88,45 @@ export const DETACH_FLAGS = [
 
 /** Flags of `ublk-volume ls`. */
 export const LS_FLAGS = [
-  STORE,
+  ...STORE,
   { name: "noheadings", kind: "switch", help: "No line of headings above the table." },
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume info`. */
-export const VOLUME_INFO_FLAGS = [NAME, STORE, JSON_FLAG] as const satisfies readonly Flag[];
+export const VOLUME_INFO_FLAGS = [NAME, ...STORE, JSON_FLAG] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume stats`. */
 export const VOLUME_STATS_FLAGS = [NAME, JSON_FLAG] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume sync`. */
-export const SYNC_FLAGS = [NAME, STORE, JOURNAL] as const satisfies readonly Flag[];
+export const SYNC_FLAGS = [NAME, ...STORE, JOURNAL] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume resize`. */
 export const RESIZE_FLAGS = [
   NAME,
   { name: "size", short: "s", kind: "size", required: true, help: "The new size of the disk." },
-  STORE,
+  ...STORE,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume snapshot`. */
-export const SNAPSHOT_FLAGS = [NAME, SNAPSHOT, STORE, JOURNAL] as const satisfies readonly Flag[];
+export const SNAPSHOT_FLAGS = [
+  NAME,
+  SNAPSHOT,
+  ...STORE,
+  JOURNAL,
+] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume snapshots`. */
 export const SNAPSHOTS_FLAGS = [
   NAME,
-  STORE,
+  ...STORE,
   { name: "noheadings", kind: "switch", help: "No line of headings above the table." },
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume rollback`. */
-export const ROLLBACK_FLAGS = [NAME, SNAPSHOT, STORE] as const satisfies readonly Flag[];
+export const ROLLBACK_FLAGS = [NAME, SNAPSHOT, ...STORE] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume clone`. */
 export const CLONE_FLAGS = [
@@ -144,12 +152,12 @@ export const CLONE_FLAGS = [
 export const FLATTEN_FLAGS = [NAME, STORE, QUIET] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume gc`. */
-export const GC_FLAGS = [NAME, STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
+export const GC_FLAGS = [NAME, ...STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume check`. */
 export const CHECK_FLAGS = [
   NAME,
-  STORE,
+  ...STORE,
   JOURNAL,
   {
     name: "repair",
@@ -170,7 +178,7 @@ export const CHECK_FLAGS = [
 /** Flags of `ublk-volume rm`. */
 export const RM_FLAGS = [
   { ...NAME, help: "The volume's name, or NAME@SNAP." },
-  STORE,
+  ...STORE,
   JOURNAL,
   { name: "force", kind: "switch", help: "Even if the volume is attached, or was not detached." },
 ] as const satisfies readonly Flag[];
@@ -179,7 +187,7 @@ export const RM_FLAGS = [
 export const IMPORT_FLAGS = [
   { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The image." },
   NAME,
-  STORE,
+  ...STORE,
   JOURNAL,
   {
     name: "format",
@@ -199,7 +207,7 @@ export const IMPORT_FLAGS = [
 export const EXPORT_FLAGS = [
   { ...NAME, help: "The volume's name, or NAME@SNAPSHOT." },
   { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The image." },
-  STORE,
+  ...STORE,
   {
     name: "since",
     kind: "text",
@@ -231,7 +239,7 @@ export const DIFF_FLAGS = [
     required: true,
     help: "The newer state.",
   },
-  STORE,
+  ...STORE,
 ] as const satisfies readonly Flag[];
 
 const BANDWIDTH = {
@@ -246,7 +254,7 @@ export const COPY_FLAGS = [
   { ...NAME, help: "The volume's name, or NAME@SNAPSHOT." },
   { name: "to", kind: "text", placeholder: "URL", required: true, help: "The other store." },
   { name: "as", kind: "text", placeholder: "NAME", help: "The copy's name. Default: the same." },
-  STORE,
+  ...STORE,
   BANDWIDTH,
   QUIET,
 ] as const satisfies readonly Flag[];
@@ -254,7 +262,7 @@ export const COPY_FLAGS = [
 /** Flags of `ublk-volume scrub`. */
 export const SCRUB_FLAGS = [
   NAME,
-  STORE,
+  ...STORE,
   BANDWIDTH,
   QUIET,
   JSON_FLAG,

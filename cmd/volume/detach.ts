@@ -14,6 +14,7 @@ import {
   volumeOf,
 } from "../devices/records.ts";
 import { defaultStore } from "../../volume/folders.ts";
+import { storeOfValues } from "../../volume/s3_options.ts";
 import { volumeInfo } from "../../volume/list.ts";
 import { usageError, type Values } from "../line/flags.ts";
 import type { DETACH_FLAGS } from "../line/volume_commands.ts";
@@ -53,7 +54,7 @@ export async function detach(
 /** A server may end before its store has everything: it is slow or away, and the server was patient. */
 async function checkDrained(record: DeviceRecord): Promise<void> {
   const name = volumeOf(record)!;
-  const store = requestOf(record).store as string | undefined ?? defaultStore();
+  const store = storeOfValues(requestOf(record)) ?? defaultStore();
   const { attachedBy } = await inStore(store, () => volumeInfo(store, name));
   if (attachedBy === undefined) return;
   throw new UblkError("VOLUME_STORE", {

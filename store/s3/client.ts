@@ -10,13 +10,17 @@
  */
 
 import { printable, shortened } from "../../uapi/printable.ts";
+import { Pace } from "../pace.ts";
 import { StoreError } from "../store.ts";
 import type { CredentialSource } from "./credentials.ts";
 import type { S3Place } from "./place.ts";
 import { Slots } from "./slots.ts";
 
-/** Requests at a time. Each may hold a chunk in memory. */
-const CONNECTIONS = 16;
+/**
+ * A body of fewer bytes never waits for the limit of bandwidth: a lease is renewed by one, and an
+ * answer about many may be what somebody else waits for.
+ */
+const SMALL_BYTES = 1 << 15;
 /** Time in which an answer must begin, and then go on, in milliseconds. */
 const ANSWER_MS = 20_000;
 /** The slowest line on which a body may be sent, in bytes per millisecond. */
@@ -79,15 +83,22 @@ export interface S3ClientParts {
 /** Sends requests to a bucket. */
 export class S3Client implements Disposable {
   readonly #parts: S3ClientParts;
-  readonly #slots = new Slots(CONNECTIONS);
-  readonly #reads = Deno.createHttpClient({ poolMaxIdlePerHost: CONNECTIONS, http2: false });
+  readonly #slots: Slots;
+  readonly #reads: Deno.HttpClient;
   readonly #changes = Deno.createHttpClient({ poolMaxIdlePerHost: 0, http2: false });
+  readonly #sent: Pace;
+  readonly #received: Pace;
   /** Keys of signatures, which hold for a day. */
   readonly #keys = new Map<string, ArrayBuffer>();
 
   /** Connects to nothing yet. */
   constructor(parts: S3ClientParts) {
     this.#parts = parts;
+    const { connections, bandwidth } = parts.place;
+    this.#slots = new Slots(connections);
+    this.#reads = Deno.createHttpClient({ poolMaxIdlePerHost: connections, http2: false });
+    this.#sent = new Pace(bandwidth);
+    this.#received = new Pace(bandwidth);
   }
 
   /**
@@ -98,8 +109,11 @@ export class S3Client implements Disposable {
    */
   async send(request: S3Request): Promise<S3Answer> {
     return await this.#slots.run(async () => {
+      await paid(this.#sent, request.body?.length ?? 0, request.signal);
       const answer = await this.#send(request, false);
-      return hasExpired(answer) ? await this.#send(request, true) : answer;
+      const last = hasExpired(answer) ? await this.#send(request, true) : answer;
+      await paid(this.#received, last.bytes.length, request.signal);
+      return last;
     }, request.signal);
   }
 
@@ -149,6 +163,11 @@ export class S3Client implements Disposable {
     }).sign();
     return { url: signed.url.href, headers: signed.headers };
   }
+}
+
+async function paid(pace: Pace, bytes: number, signal: AbortSignal | undefined): Promise<void> {
+  if (bytes < SMALL_BYTES) pace.owe(bytes);
+  else await pace.pay(bytes, signal);
 }
 
 /** The store says that credentials have ended. */

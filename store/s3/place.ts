@@ -3,6 +3,7 @@
  *
  * ```
  * s3://BUCKET/PREFIX?endpoint=http://HOST:PORT&region=REGION&path-style=true
+ *                   &max-connections=N&bandwidth=BYTES
  * ```
  *
  * @module
@@ -17,6 +18,13 @@ const LONGEST_PREFIX = 200;
 /** The region of stores that know none. */
 const DEFAULT_REGION = "us-east-1";
 
+/** Requests at a time. Each may hold a chunk in memory. */
+const CONNECTIONS = 16;
+/** The most that can be asked for. */
+export const MAX_CONNECTIONS = 256;
+/** The least bytes in a second that can be asked for: a chunk must come through before it is given up. */
+export const MIN_BANDWIDTH = 1 << 20;
+
 /** The place of a store. */
 export interface S3Place {
   /** The URL without its query, for errors. */
@@ -29,6 +37,10 @@ export interface S3Place {
   readonly base: string;
   /** The region that requests are signed for. */
   readonly region: string;
+  /** Most requests at a time. */
+  readonly connections: number;
+  /** Most bytes of bodies in a second, in each direction. */
+  readonly bandwidth: number;
 }
 
 /** The value of a variable of the environment; undefined if it is empty or missing. */
@@ -37,9 +49,14 @@ export type Environment = (name: string) => string | undefined;
 /**
  * Reads the URL of a store in S3.
  *
+ * @param profileRegion The region of the profile, if that is needed.
  * @throws {StoreError} `refused`
  */
-export function placeOf(text: string, environment: Environment): S3Place {
+export function placeOf(
+  text: string,
+  environment: Environment,
+  profileRegion: () => string | undefined = () => undefined,
+): S3Place {
   const [, authority, path = "", query = ""] =
     /^s3:\/\/([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/i.exec(text) ?? refuse(text, "cannot be read");
   if (authority.includes("@")) {
@@ -53,7 +70,7 @@ export function placeOf(text: string, environment: Environment): S3Place {
   }
   const terms = termsOf(text, query);
   const region = terms.region ?? environment("AWS_REGION") ?? environment("AWS_DEFAULT_REGION") ??
-    DEFAULT_REGION;
+    profileRegion() ?? DEFAULT_REGION;
   if (!/^[A-Za-z0-9-]{1,64}$/.test(region)) refuse(text, "has a region that is none");
   const endpoint = terms.endpoint ?? environment("AWS_ENDPOINT_URL_S3") ??
     environment("AWS_ENDPOINT_URL");
@@ -66,17 +83,48 @@ export function placeOf(text: string, environment: Environment): S3Place {
     : `${root.protocol}//${bucket}.${root.host}/`;
   return {
     ...{ bucket, base, region, prefix: prefix === "" ? "" : `${prefix}/` },
+    connections: numberOf(text, terms, "max-connections", 1, MAX_CONNECTIONS) ?? CONNECTIONS,
+    bandwidth: numberOf(text, terms, "bandwidth", MIN_BANDWIDTH, Infinity) ?? Infinity,
     url: `s3://${bucket}${prefix === "" ? "" : `/${prefix}`}`,
   };
 }
 
-type Terms = Partial<Record<"endpoint" | "region" | "path-style", string>>;
+/** The options in a URL's query. */
+export const S3_TERMS = [
+  ...["endpoint", "region", "path-style", "max-connections", "bandwidth"] as const,
+];
 
-function termsOf(text: string, query: string): Terms {
+/** Their values. */
+export type S3Terms = Partial<Record<typeof S3_TERMS[number], string>>;
+
+/** The URL with more options in its query. An option that is there is not replaced. */
+export function withTerms(url: string, terms: S3Terms): string {
+  const query = new URLSearchParams(terms).toString();
+  return query === "" ? url : `${url}${url.includes("?") ? "&" : "?"}${query}`;
+}
+
+function numberOf(
+  text: string,
+  terms: S3Terms,
+  name: "max-connections" | "bandwidth",
+  least: number,
+  most: number,
+): number | undefined {
+  const value = terms[name];
+  if (value === undefined) return undefined;
+  const number = /^\d+$/.test(value) ? Number(value) : NaN;
+  if (number >= least && number <= most) return number;
+  return refuse(
+    text,
+    `has a ${name} that is no number from ${least}${most < Infinity ? ` to ${most}` : ""}`,
+  );
+}
+
+function termsOf(text: string, query: string): S3Terms {
   const terms: Record<string, string> = {};
   for (const [name, value] of new URLSearchParams(query)) {
-    if (!["endpoint", "region", "path-style"].includes(name)) {
-      refuse(text, `has the unknown option ${name}`, "; there are endpoint, region, path-style");
+    if (!(S3_TERMS as readonly string[]).includes(name)) {
+      refuse(text, `has the unknown option ${name}`, `; there are ${S3_TERMS.join(", ")}`);
     }
     if (name in terms) refuse(text, `has ${name} twice`);
     if (value === "") refuse(text, `has an empty ${name}`);

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { StoreError } from "../store.ts";
-import { placeOf } from "./place.ts";
+import { placeOf, withTerms } from "./place.ts";
 
 const none = () => undefined;
 
@@ -37,6 +37,27 @@ Deno.test("placeOf + bucket, prefix, endpoint, region and style", () => {
     assertEquals([place.base, place.prefix, place.region], [base, prefix, region], url);
   }
   assertEquals(placeOf("s3://abc/x/?region=r", none).url, "s3://abc/x");
+  assertEquals(placeOf("s3://abc", none, () => "of-profile").region, "of-profile");
+  const variables = () => "of-environment";
+  assertEquals(placeOf("s3://abc?endpoint=http://h", variables, fail).region, "of-environment");
+});
+
+function fail(): never {
+  throw new Error("the profile is not needed");
+}
+
+Deno.test("withTerms + what is added is read again, and refused if it is there", () => {
+  const url = withTerms("s3://abc/x?region=r", {
+    ...{ endpoint: "http://h:9", "path-style": "false", "max-connections": "3" },
+    bandwidth: "2000000",
+  });
+  const { region, base, connections, bandwidth } = placeOf(url, none);
+  assertEquals([region, base, connections, bandwidth], ["r", "http://abc.h:9/", 3, 2e6]);
+  const error = assertThrows(() => placeOf(withTerms(url, { region: "q" }), none), StoreError);
+  assert(error.message.includes("region twice"), error.message);
+  assertEquals(withTerms("s3://abc", {}), "s3://abc");
+  const { connections: most, bandwidth: all } = placeOf("s3://abc", none);
+  assertEquals([most, all], [16, Infinity]);
 });
 
 Deno.test("placeOf + refuses in one line that has no secret", () => {
@@ -58,6 +79,10 @@ Deno.test("placeOf + refuses in one line that has no secret", () => {
     "s3://abc?endpoint=http://me:secret@h": "an endpoint that is not",
     "s3://abc?endpoint=http://h/secret": "an endpoint that is not",
     "s3://abc?path-style=yes": "path-style that is not",
+    "s3://abc?max-connections=0": "max-connections that is no number from 1 to 256",
+    "s3://abc?max-connections=257": "max-connections that is no number from 1 to 256",
+    "s3://abc?bandwidth=1M": "bandwidth that is no number from 1048576",
+    "s3://abc?bandwidth=1048575": "bandwidth that is no number from 1048576",
   };
   for (const [url, words] of Object.entries(wrong)) {
     const error = assertThrows(() => placeOf(url, none), StoreError);

@@ -36,6 +36,7 @@ import { codeOf, failureOf, isAbsent, isUndone } from "./failure.ts";
 import { pageOf } from "./list.ts";
 import { placeOf, type S3Place } from "./place.ts";
 import { probeConditions } from "./probe.ts";
+import { regionOfProfile } from "./profile.ts";
 
 /** How long something is tried again, in milliseconds. */
 const TRY_MS = 15_000;
@@ -99,11 +100,11 @@ export class S3Store implements Store {
   /**
    * Opens a store. Nothing is asked of it yet.
    *
-   * @param url `s3://BUCKET/PREFIX?endpoint=…&region=…&path-style=…`
+   * @param url `s3://BUCKET/PREFIX?endpoint=…&region=…&path-style=…&max-connections=…&bandwidth=…`
    * @throws {StoreError} `refused` if the URL is wrong.
    */
   static open(url: string, options: S3StoreOptions = {}): S3Store {
-    const place = placeOf(url, environment);
+    const place = placeOf(url, environment, () => regionOfProfile(environment));
     return new S3Store(place, credentialSource(options.credentials, environment), options);
   }
 

@@ -26,8 +26,10 @@ Deno.test("ublk-volume + makes, shows, checks and removes volumes in S3", async 
   using scratch = new Scratch();
   await using server = new FakeS3();
   const variables = ["AWS_ACCESS_KEY_ID=AK", `AWS_SECRET_ACCESS_KEY=${SECRET}`];
+  const [store, endpoint] = server.url.split("?endpoint=");
+  const place = ["--store", store, "--s3-endpoint", endpoint, "--max-connections", "3"];
   const run = async (...args: string[]) => {
-    const { code, stdout, stderr } = await volume(variables, ...args, "--store", server.url);
+    const { code, stdout, stderr } = await volume(variables, ...args, ...place);
     assertEquals([code, stderr], [0, ""]);
     return stdout;
   };

@@ -12,21 +12,15 @@ import type {
   StoreTerms,
   Version,
 } from "../../store/store.ts";
+import { Pace } from "../../store/pace.ts";
 import { MACHINE, type Seam } from "../seam.ts";
-
-/** The longest pause at a time, in milliseconds. */
-const PAUSE_MS = 1000;
 
 /** Reads go through it, and are paid for in time. All other calls are passed on. */
 export class PacedStore implements Store {
   readonly url: string;
   readonly localPath: Store["localPath"];
   readonly #store: Store;
-  readonly #bytesPerMs: number;
-  readonly #seam: Pick<Seam, "clock">;
-  readonly #wait: (ms: number) => Promise<void>;
-  /** When everything that was read has been paid for. */
-  #paidMs = -Infinity;
+  readonly #pace: Pace;
 
   /**
    * Paces a store, which stays open.
@@ -38,14 +32,12 @@ export class PacedStore implements Store {
     store: Store,
     bytesPerSecond: number = Infinity,
     seam: Pick<Seam, "clock"> = MACHINE,
-    wait: (ms: number) => Promise<void> = (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    wait?: (ms: number) => Promise<void>,
   ) {
     this.url = store.url;
     this.localPath = store.localPath?.bind(store);
     this.#store = store;
-    this.#bytesPerMs = bytesPerSecond / 1000;
-    this.#seam = seam;
-    this.#wait = wait;
+    this.#pace = new Pace(bytesPerSecond, () => seam.clock(), wait);
   }
 
   async get(
@@ -53,17 +45,8 @@ export class PacedStore implements Store {
     terms?: StoreTerms & { range?: ByteRange },
   ): Promise<StoredObject | undefined> {
     const found = await this.#store.get(name, terms);
-    if (found !== undefined) await this.#pay(found.bytes.length);
+    if (found !== undefined) await this.#pace.pay(found.bytes.length);
     return found;
-  }
-
-  async #pay(bytes: number): Promise<void> {
-    this.#paidMs = Math.max(this.#paidMs, this.#seam.clock()) + bytes / this.#bytesPerMs;
-    for (const end = this.#paidMs;;) {
-      const ms = end - this.#seam.clock();
-      if (ms <= 0) return;
-      await this.#wait(Math.min(ms, PAUSE_MS));
-    }
   }
 
   putIfAbsent(
