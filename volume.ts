@@ -20,6 +20,7 @@ export {
 } from "./volume/care/diff.ts";
 export { importChanges } from "./volume/care/import_changes.ts";
 export { PacedStore } from "./volume/care/paced_store.ts";
+export { type ScrubOptions, type ScrubReport, scrubVolume } from "./volume/care/scrub.ts";
 export { type RepairOptions, type RepairReport, repairVolume } from "./volume/care/repair.ts";
 export type { Finding } from "./volume/findings.ts";
 export {

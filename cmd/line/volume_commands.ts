@@ -263,6 +263,13 @@ export const COPY_FLAGS = [
 export const SCRUB_FLAGS = [
   NAME,
   ...STORE,
+  JOURNAL,
+  {
+    name: "cache-dir",
+    kind: "path",
+    placeholder: "DIR",
+    help: "The folder for caches. Default: the folder for journals.",
+  },
   BANDWIDTH,
   QUIET,
   JSON_FLAG,
@@ -328,7 +335,8 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
       },
       {
         name: "scrub",
-        summary: "read and verify a volume with all its snapshots, at a limited rate",
+        summary:
+          "read and verify a volume with all its snapshots, and mend what can be mended here",
         flags: SCRUB_FLAGS,
         operands: "NAME",
         words: ["name"],

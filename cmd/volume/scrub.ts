@@ -5,10 +5,8 @@
  */
 
 import { formatSize } from "../../disk/size.ts";
-import { openStore } from "../../store/open.ts";
-import { PacedStore } from "../../volume/care/paced_store.ts";
-import { checkVolume } from "../../volume/check.ts";
-import { defaultStore } from "../../volume/folders.ts";
+import { scrubVolume } from "../../volume/care/scrub.ts";
+import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import type { Values } from "../line/flags.ts";
 import type { SCRUB_FLAGS } from "../line/volume_commands.ts";
 import { writeJson, writeLines } from "../program/print.ts";
@@ -17,20 +15,23 @@ import { findingLine } from "./check.ts";
 import { inStore } from "./in_store.ts";
 import { shownParts } from "./shown_progress.ts";
 
-/** `ublk-volume scrub`: exit status 1 and a list if something is damaged. */
+/** `ublk-volume scrub`: exit status 1 and a list if something is damaged and stays so. */
 export async function scrub(
-  { name, store: url = defaultStore(), bandwidth, quiet, json }: Values<typeof SCRUB_FLAGS>,
+  { name, store = defaultStore(), journal = defaultJournals(), bandwidth, quiet, json, ...values }:
+    Values<typeof SCRUB_FLAGS>,
 ): Promise<number> {
-  return await inStore(url, async () => {
-    await using store = await openStore(url);
+  return await inStore(store, async () => {
     const onProgress = shownParts(quiet, (objects) => `${objects} objects`);
-    const report = await checkVolume(new PacedStore(store, bandwidth), name, { onProgress });
-    const { findings, objects, bytes } = report;
+    const options = { journal, cacheDir: values["cache-dir"], bandwidth, onProgress };
+    const report = await scrubVolume(store, name, options);
+    const { findings, mended, objects, bytes } = report;
     if (json) await writeJson(report, 2);
     else {
       await writeLines([
+        ...mended.map((object) => `${object}: it was damaged, and is whole again`),
         ...findings.map(findingLine),
-        `${objects} objects with ${formatSize(bytes)} read, ${findings.length} damaged`,
+        `${objects} objects with ${formatSize(bytes)} read, ${findings.length} damaged` +
+        (mended.length === 0 ? "" : `, ${mended.length} mended`),
       ]);
     }
     return findings.length === 0 ? EXIT_OK : EXIT_FAILURE;

@@ -1,0 +1,268 @@
+/**
+ * Reads and verifies all that a volume and its snapshots need, and mends chunks from the copies that
+ * this machine has.
+ *
+ * An object is put back with the bytes that it had: its table, which has a sum, says the sum of each
+ * block. So nobody needs to be asked, neither a server of the volume nor a reader: for them the damage
+ * has just gone.
+ *
+ * @module
+ */
+
+import type { Files } from "../../files/port.ts";
+import { realFiles } from "../../files/real.ts";
+import { type Store, type StoredObject, StoreError } from "../../store/store.ts";
+import { loadMaps } from "../attach.ts";
+import { type CheckReport, checkVolume } from "../check.ts";
+import { checkFrames } from "../check_chunk.ts";
+import { areEqual, stateOf } from "../committed.ts";
+import {
+  CHUNK_HEADER_BYTES,
+  type ChunkTable,
+  decodeChunkTable,
+  tableBytesOf,
+} from "../format/chunk.ts";
+import { chunkOf } from "../format/place.ts";
+import { FormatError } from "../format/record.ts";
+import { sumOf } from "../format/sum.ts";
+import { BlockMap } from "../map/block_map.ts";
+import { numberOf, ObjectNames } from "../names.ts";
+import { MACHINE, type Seam } from "../seam.ts";
+import { type StoreLike, storeOf } from "../store_like.ts";
+import { blocksInJournal, CachedLines } from "./local_copies.ts";
+import { PacedStore } from "./paced_store.ts";
+
+/** Chunks that are mended at a time: each is in memory. */
+const AT_ONCE = 8;
+
+/** Options of {@linkcode scrubVolume}. */
+export interface ScrubOptions {
+  /**
+   * The folder of journals. Chunks are mended from the volume's journal there.
+   *
+   * @default None
+   */
+  readonly journal?: string;
+  /**
+   * The folder of caches. Chunks are mended from the volume's cache there.
+   *
+   * @default The folder of journals
+   */
+  readonly cacheDir?: string;
+  /**
+   * The most bytes to read from the store in a second.
+   *
+   * @default {Infinity}
+   */
+  readonly bandwidth?: number;
+  /**
+   * Called after each object with the objects that are done, and that there are as far as is known.
+   *
+   * @default Nobody is told
+   */
+  readonly onProgress?: (done: number, total: number) => void;
+  /**
+   * The files of this machine, for tests.
+   *
+   * @default The kernel's
+   */
+  readonly files?: Files;
+  /**
+   * Time and randomness, for tests.
+   *
+   * @default The machine's
+   */
+  readonly seam?: Seam;
+}
+
+/** The outcome of a scrub. */
+export interface ScrubReport extends CheckReport {
+  /** The names of the objects that were damaged, and are whole again. They are no findings. */
+  readonly mended: readonly string[];
+}
+
+/**
+ * Reads every object that a volume and its snapshots need, attached or not, and mends damaged and
+ * missing chunks if this machine's journal and cache have what they lack.
+ *
+ * @throws {UblkError} `VOLUME_NOT_FOUND`
+ * @throws {StoreError} If the store cannot be read, or not be written to.
+ */
+export async function scrubVolume(
+  store: StoreLike,
+  name: string,
+  options: ScrubOptions = {},
+): Promise<ScrubReport> {
+  const { bandwidth, onProgress, seam = MACHINE } = options;
+  await using stack = new AsyncDisposableStack();
+  const opened = new PacedStore(await storeOf(store, stack), bandwidth, seam);
+  const report = await checkVolume(opened, name, { onProgress, seam });
+  const names = new ObjectNames(name);
+  const damaged = [...new Set(report.findings.map(({ object }) => object))].flatMap((object) =>
+    numberOf(object, names.chunks) ?? []
+  );
+  const mended = damaged.length === 0 ? [] : await new Mending(opened, names, options).run(damaged);
+  const findings = report.findings.filter(({ object }) => !mended.includes(object));
+  return { ...report, findings, mended };
+}
+
+/** A chunk that is being mended. */
+interface Patient {
+  readonly object: string;
+  /** The object as it is; undefined if it is missing. */
+  readonly found: StoredObject | undefined;
+  readonly table: ChunkTable;
+  /** As it is to be. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The blocks of data that are not right yet: the place in the chunk by the block of the disk. */
+  readonly lacks: Map<number, number>;
+}
+
+class Mending {
+  readonly #store: Store;
+  readonly #names: ObjectNames;
+  readonly #options: ScrubOptions;
+
+  constructor(store: Store, names: ObjectNames, options: ScrubOptions) {
+    this.#store = store;
+    this.#names = names;
+    this.#options = options;
+  }
+
+  async run(chunks: readonly number[]): Promise<string[]> {
+    const { journal, cacheDir = journal, files = realFiles } = this.#options;
+    if (cacheDir === undefined) return [];
+    const { volume: name } = this.#names;
+    const { head, manifest } = await stateOf(this.#store, this.#names);
+    using cache = CachedLines.open(files, `${cacheDir}/${name}/cache`, head);
+    const { chunks: map } = await loadMaps({ store: this.#store, names: this.#names, manifest });
+    const mended: string[] = [];
+    for (let at = 0; at < chunks.length; at += AT_ONCE) {
+      const patients: Patient[] = [];
+      for (const chunk of chunks.slice(at, at + AT_ONCE)) {
+        const patient = await this.#patient(chunk, head.volume, cache, map);
+        if (patient !== undefined) patients.push(patient);
+      }
+      if (journal !== undefined && patients.some(({ lacks }) => lacks.size > 0)) {
+        fillFromJournal(patients, files, `${journal}/${name}`, head.volume);
+      }
+      for (const patient of patients) {
+        if (patient.lacks.size === 0 && await this.#put(patient)) mended.push(patient.object);
+      }
+    }
+    return mended;
+  }
+
+  /** A chunk with what the store and the cache have of it; undefined if its table is lost. */
+  async #patient(
+    chunk: number,
+    volume: string,
+    cache: CachedLines | undefined,
+    map: BlockMap,
+  ): Promise<Patient | undefined> {
+    const object = this.#names.chunk(chunk);
+    let found: StoredObject | undefined;
+    try {
+      found = await this.#store.get(object);
+    } catch (error) {
+      // Without its version it could not be replaced.
+      if (error instanceof StoreError && error.fault === "corrupt") return undefined;
+      throw error;
+    }
+    let head = found?.bytes ?? new Uint8Array();
+    let table = tableIn(head, volume, chunk);
+    if (table === undefined) {
+      const front = cache?.table(chunk, CHUNK_HEADER_BYTES);
+      const length = front && lengthOf(front);
+      head = length === undefined ? head : cache?.table(chunk, length) ?? head;
+      table = tableIn(head, volume, chunk);
+      // A cache is not asked what is in a chunk without a second witness.
+      if (table === undefined || !agrees(table, object, map)) return undefined;
+    }
+    const { dataAt, blockSize, sums } = table;
+    const bytes = new Uint8Array(table.length);
+    bytes.set(head.subarray(0, dataAt));
+    const lacks = new Map<number, number>();
+    for (const [nth, block] of blocksOf(table)) {
+      const at = dataAt + nth * blockSize;
+      const target = bytes.subarray(at, at + blockSize);
+      const right = [
+        found?.bytes.subarray(at, at + blockSize),
+        cache?.block(chunk, nth, blockSize),
+      ].find((data) => data?.length === blockSize && sumOf(data) === sums[nth]);
+      if (right === undefined) lacks.set(block, nth);
+      else target.set(right);
+    }
+    return { object, found, table, bytes, lacks };
+  }
+
+  /** Puts a chunk back. @returns Whether the store has it now. */
+  async #put({ object, found, bytes }: Patient): Promise<boolean> {
+    if (found === undefined) await this.#store.putIfAbsent(object, bytes);
+    else await this.#store.replace(object, bytes, found.version);
+    const now = await this.#store.get(object);
+    return now !== undefined && areEqual(now.bytes, bytes);
+  }
+}
+
+function lengthOf(front: Uint8Array<ArrayBuffer>): number | undefined {
+  try {
+    return tableBytesOf(front);
+  } catch (error) {
+    if (error instanceof FormatError) return undefined;
+    throw error;
+  }
+}
+
+function tableIn(
+  bytes: Uint8Array<ArrayBuffer>,
+  volume: string,
+  chunk: number,
+): ChunkTable | undefined {
+  try {
+    const length = tableBytesOf(bytes.subarray(0, CHUNK_HEADER_BYTES));
+    return decodeChunkTable(bytes.subarray(0, length), volume, chunk);
+  } catch (error) {
+    if (error instanceof FormatError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether a table has everything that the map says of its chunk, and there is something. */
+function agrees(table: ChunkTable, object: string, map: BlockMap): boolean {
+  const right = new BlockMap({ blocks: map.blocks, step: 0 });
+  const counts = { findings: [], objects: 0, bytes: 0, blocks: 0 };
+  checkFrames({ object, number: table.number, map, right, counts }, table);
+  let blocks = 0;
+  for (const cursor = map.cursor(); cursor.next();) {
+    if (chunkOf(cursor.place) === table.number) blocks += cursor.count;
+  }
+  return blocks > 0 && blocks === right.mappedBlocks && counts.findings.length === 0;
+}
+
+/** The blocks of data of a chunk: their places there, and on the disk. */
+function* blocksOf({ frames }: ChunkTable): Generator<readonly [nth: number, block: number]> {
+  let nth = 0;
+  for (const { block, count, hole } of frames) {
+    for (let one = 0; one < count && !hole; one++) yield [nth++, block + one];
+  }
+}
+
+function fillFromJournal(
+  patients: readonly Patient[],
+  files: Files,
+  folder: string,
+  volume: string,
+): void {
+  for (const { sequence, block, data } of blocksInJournal(files, folder, volume)) {
+    for (const { table, bytes, lacks } of patients) {
+      const nth = lacks.get(block);
+      const { dataAt, blockSize, sums, last } = table;
+      const isRight = nth !== undefined && sequence <= last && data.length === blockSize &&
+        sumOf(data) === sums[nth];
+      if (!isRight) continue;
+      bytes.set(data, dataAt + nth * blockSize);
+      lacks.delete(block);
+    }
+  }
+}
