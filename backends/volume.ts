@@ -17,11 +17,13 @@ import type { VolumeDisk as StoredOptions } from "../volume/open_disk.ts";
 import { checkedLease, MAX_LEASE_SECONDS } from "../volume/lease.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
+import { checkedBandwidth, LEAST_GC_BANDWIDTH } from "../volume/space/bandwidth.ts";
 import { referenceOf } from "../volume/names.ts";
 import { S3_BANDWIDTH, S3_OPTIONS, servedStoreOf } from "../volume/s3_options.ts";
 import { isShared, NOT_SHARED } from "../volume/shared_store.ts";
 
 export { S3_OPTIONS, storeOfValues } from "../volume/s3_options.ts";
+export { LEAST_GC_BANDWIDTH } from "../volume/space/bandwidth.ts";
 
 const invalid = invalidIn("a volume");
 
@@ -67,6 +69,13 @@ export interface VolumeDiskOptions {
    * @default 45 for a store on a network, 0 for a folder
    */
   readonly leaseSeconds?: number;
+  /**
+   * Most bytes in a second that the collection of garbage reads of sparse chunks, whose data it writes
+   * anew: less than half as much.
+   *
+   * @default No limit
+   */
+  readonly gcBandwidth?: number;
   /**
    * Most bytes of a cache on this machine's disk for what is read from the store: bytes, or a text
    * such as `"10GiB"`. For a store in S3 or on a network filesystem. It outlives the server.
@@ -145,7 +154,8 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
     : journalSize ?? DEFAULT_JOURNAL_SIZE;
   journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
   const leaseMs = checkedLease(name, options.leaseSeconds, store);
-  const taking = { journal, journalBytes, withoutJournal, force, leaseMs };
+  const gcBandwidth = checkedBandwidth(name, options.gcBandwidth);
+  const taking = { gcBandwidth, journal, journalBytes, withoutJournal, force, leaseMs };
   const stored = { name, store, ...taking, whenFull, cache };
   return {
     module: import.meta.url,
@@ -215,6 +225,12 @@ export const target: Target = {
         "How long a taker without the journal waits. Default: 45 for a store on a network, else 0.",
     },
     {
+      name: "gc-bandwidth",
+      kind: "size",
+      min: LEAST_GC_BANDWIDTH,
+      help: "Most bytes of sparse chunks that are read in a second, to move their data.",
+    },
+    {
       name: "when-full",
       kind: "text",
       choices: ["wait", "error"],
@@ -238,6 +254,7 @@ export const target: Target = {
       cacheDir: values["cache-dir"] as string | undefined,
       withoutJournal: values["without-journal"] === true,
       force: values.force === true,
+      gcBandwidth: values["gc-bandwidth"] as number | undefined,
       leaseSeconds: values.lease as number | undefined,
       whenFull: values["when-full"] as "wait" | "error" | undefined,
       durability: values.durability as "local" | "store" | undefined,

@@ -7,7 +7,7 @@ import { inFolder } from "../tests/volumes/folders.ts";
 import { UblkError } from "../uapi/error.ts";
 import { volumeInfo } from "../volume/list.ts";
 import { Volume } from "../volume/volume.ts";
-import { open, volume, type VolumeDiskOptions } from "./volume.ts";
+import { open, target, volume, type VolumeDiskOptions } from "./volume.ts";
 
 const BLOCK = 4096;
 const MIB = 1 << 20;
@@ -187,4 +187,16 @@ Deno.test("a volume with a cache reads through it, in a thread that fetches, and
     await assertRejects(async () => await disk.readAt(new Uint8Array(BLOCK), BLOCK), UblkError);
     await disk.close!();
   });
+});
+
+Deno.test("target + limits and the place of S3 are a part of what is served", () => {
+  const values = { name: "v", store: "s3://bucket/x", "max-connections": 4, bandwidth: 2 << 20 };
+  const { options } = target.spec({ ...values, "gc-bandwidth": 1 << 20 } as never, []);
+  assertEquals(
+    (options as { store: string }).store,
+    `${values.store}?max-connections=4&bandwidth=2097152`,
+  );
+  assertEquals((options as { gcBandwidth: number }).gcBandwidth, 1 << 20);
+  const refused = assertThrows(() => volume("v", { gcBandwidth: 1000 }), UblkError);
+  assertMatch(refused.message, /1000 bytes a second; give 64 KiB or more/);
 });

@@ -71,6 +71,8 @@ export interface OpenParts {
   readonly force: boolean;
   /** The lease in milliseconds; 0 for none. */
   readonly leaseMs: number;
+  /** Most bytes in a second that are read of chunks whose data is moved; undefined for no limit. */
+  readonly gcBandwidth: number | undefined;
   /** A full journal fails writes. */
   readonly failsWhenFull: boolean;
   /** The cache of chunks; undefined for none. */
@@ -142,7 +144,7 @@ export async function openForWriting(
     onQuiet: (commits) => queueMicrotask(() => keeper.quiet(commits)),
   });
   const keeper = new SpaceKeeper({
-    ...{ committed, counters, seam, report },
+    ...{ committed, counters, seam, report, bandwidth: parts.gcBandwidth },
     onMoves: () => pace.moves(),
   });
   let made: VolumesEngine | undefined = undefined;

@@ -27,6 +27,7 @@ export interface VolumeDisk {
   readonly withoutJournal: boolean;
   readonly force: boolean;
   readonly leaseMs: number;
+  readonly gcBandwidth?: number;
   readonly whenFull: "wait" | "error";
   readonly durability: "local" | "store";
   readonly cache?: CachePlace;
@@ -53,12 +54,12 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
 
 async function openForWriting(options: VolumeDisk): Promise<Backend> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
-  const { cache, force, leaseMs } = options;
+  const { cache, force, leaseMs, gcBandwidth } = options;
   const folder = `${journal}/${name}`;
   makeFolders(realFiles, folder);
   const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
   const served = await openServedVolume({
-    ...{ name, store, folder, withoutJournal, force, leaseMs, cache, ...shape },
+    ...{ name, store, folder, withoutJournal, force, leaseMs, gcBandwidth, cache, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
     failsWhenFull: whenFull === "error",
     isDurableInStore: durability === "store",

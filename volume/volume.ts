@@ -20,6 +20,7 @@ import { type OpenedVolume, openForReading, openForWriting, type OpenParts } fro
 import { checkedLease } from "./lease.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { checkedCache } from "./cache/options.ts";
+import { checkedBandwidth } from "./space/bandwidth.ts";
 import { checkedShape, DEFAULT_JOURNAL_SIZE, journalShape, type ShapeOptions } from "./shape.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 import type { LostJournal } from "./lost.ts";
@@ -113,6 +114,13 @@ export interface OpenVolumeOptions {
    * @default 45 for a store on a network, 0 for a folder
    */
   readonly leaseSeconds?: number;
+  /**
+   * Most bytes in a second that the collection of garbage reads of sparse chunks, whose data it writes
+   * anew: less than half as much.
+   *
+   * @default No limit
+   */
+  readonly gcBandwidth?: number;
   /**
    * The fate of writes when the journal is full, because the store does not take data fast
    * enough: they wait, or fail with ENOSPC.
@@ -266,6 +274,7 @@ export class Volume implements AsyncDisposable {
       withoutJournal: options.withoutJournal ?? false,
       force: options.force ?? false,
       leaseMs: checkedLease(name, options.leaseSeconds, store.url),
+      gcBandwidth: checkedBandwidth(name, options.gcBandwidth),
       failsWhenFull: options.whenFull === "error",
       patienceMs: options.patienceMs ?? PATIENCE_MS,
       seam: options.seam ?? MACHINE,

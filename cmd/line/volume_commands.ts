@@ -4,7 +4,7 @@
  * @module
  */
 
-import { S3_OPTIONS, target } from "../../backends/volume.ts";
+import { LEAST_GC_BANDWIDTH, S3_OPTIONS, target } from "../../backends/volume.ts";
 import { COMMON, GROUPS } from "./add_groups.ts";
 import { ADD_FLAGS } from "./add_line.ts";
 import type { Command, CommandGroup } from "./command.ts";
@@ -144,15 +144,27 @@ export const CLONE_FLAGS = [
     kind: "size",
     help: "The size of its disk, no less than the source's. Default: the same.",
   },
-  STORE,
+  ...STORE,
   JOURNAL,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume flatten`. */
-export const FLATTEN_FLAGS = [NAME, STORE, QUIET] as const satisfies readonly Flag[];
+export const FLATTEN_FLAGS = [NAME, ...STORE, QUIET] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume gc`. */
-export const GC_FLAGS = [NAME, ...STORE, JOURNAL, JSON_FLAG] as const satisfies readonly Flag[];
+export const GC_FLAGS = [
+  NAME,
+  ...STORE,
+  JOURNAL,
+  {
+    name: "bandwidth",
+    kind: "size",
+    min: LEAST_GC_BANDWIDTH,
+    help: "The most bytes of sparse chunks to read in a second. Default: no limit.",
+  },
+  QUIET,
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume check`. */
 export const CHECK_FLAGS = [

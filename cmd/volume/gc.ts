@@ -13,15 +13,20 @@ import { writeJson, writeLine } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { writerHere } from "./attached.ts";
 import { inStore } from "./in_store.ts";
+import { shownParts } from "./shown_progress.ts";
 
 /** `ublk-volume gc`: deletes what nothing needs any more, and tells how much that was. */
 export async function gc(
-  { name, store = defaultStore(), journal = defaultJournals(), json }: Values<typeof GC_FLAGS>,
+  { name, store = defaultStore(), journal = defaultJournals(), bandwidth, quiet, json }: Values<
+    typeof GC_FLAGS
+  >,
 ): Promise<number> {
   return await inStore(store, async () => {
     // The journal of a volume that is attached elsewhere is not here.
     const here = writerHere(name) === undefined ? undefined : journal;
-    const { bytes, objects } = await collectVolume(store, name, { journal: here });
+    const onProgress = shownParts(quiet, (total) => `${total} objects deleted`);
+    const options = { journal: here, bandwidth, onProgress };
+    const { bytes, objects } = await collectVolume(store, name, options);
     if (json) await writeJson({ name, bytes, objects }, 2);
     else await writeLine(`${formatSize(bytes)} freed`);
     return EXIT_OK;

@@ -45,7 +45,7 @@ export class PacedStore implements Store {
     terms?: StoreTerms & { range?: ByteRange },
   ): Promise<StoredObject | undefined> {
     const found = await this.#store.get(name, terms);
-    if (found !== undefined) await this.#pace.pay(found.bytes.length);
+    if (found !== undefined) await this.#pace.pay(found.bytes.length, terms?.signal);
     return found;
   }
 

@@ -30,6 +30,8 @@ export interface TakeOrder {
   readonly force: boolean;
   /** The lease in milliseconds; 0 for none. */
   readonly leaseMs: number;
+  /** Most bytes in a second that are read of chunks whose data is moved; undefined for no limit. */
+  readonly gcBandwidth: number | undefined;
   /** The memory of the lease. */
   readonly lease: SharedArrayBuffer;
   /** Who takes it, in words. */

@@ -79,7 +79,7 @@ async function drain(from: JournalEnd): Promise<void> {
   });
   leaseKeeper.start();
   const keeper = new SpaceKeeper({
-    ...{ committed, counters, seam: MACHINE },
+    ...{ committed, counters, seam: MACHINE, bandwidth: order.gcBandwidth },
     report: (words) => board.report(words),
     onMoves: () => board.wake(),
   });

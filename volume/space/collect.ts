@@ -75,6 +75,8 @@ export interface CollectParts {
   readonly base: ManifestName;
   /** Time and randomness. */
   readonly seam: Seam;
+  /** Called after each object that was deleted, with how many there are to delete as far as is known. */
+  readonly onProgress?: (done: number, total: number) => void;
   /** Whether to leave it at that, asked before each call to the store. */
   readonly isOver?: () => boolean;
 }
@@ -89,6 +91,7 @@ export interface CollectParts {
  */
 export async function collectGarbage(parts: CollectParts): Promise<Collected | undefined> {
   const { store, names, base: { volume, manifest: number }, seam, isOver = () => false } = parts;
+  let total = 0;
   const catalog = await changeCatalog({ store, names, volume, seam }, async (before) => {
     if (isPast(before, number)) return undefined;
     const living = before.entries.filter(({ kind, time }) =>
@@ -122,6 +125,7 @@ export async function collectGarbage(parts: CollectParts): Promise<Collected | u
     // later writer go on counting. So none of these names is ever given to another object.
     if ((await readHead(store, names))?.head.volume !== volume) return freed;
     if (prefix === names.chunks) freed = { ...freed, ...needed.held(left) };
+    total += unneeded.length;
     for (const { name, bytes } of unneeded) {
       if (isOver()) return freed;
       await store.delete(name);
@@ -131,6 +135,7 @@ export async function collectGarbage(parts: CollectParts): Promise<Collected | u
         bytes: freed.bytes + bytes,
         chunks: freed.chunks + (prefix === names.chunks ? 1 : 0),
       };
+      parts.onProgress?.(freed.objects, total);
     }
   }
   return freed;

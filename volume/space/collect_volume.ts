@@ -44,6 +44,19 @@ export interface CollectVolumeOptions {
    */
   readonly journal?: string;
   /**
+   * Most bytes in a second that are read of chunks whose data is moved.
+   *
+   * @default {Infinity}
+   */
+  readonly bandwidth?: number;
+  /**
+   * Called after each object that was deleted, with how many there are to delete in this round. Data is
+   * moved between two rounds.
+   *
+   * @default Nobody is told
+   */
+  readonly onProgress?: (done: number, total: number) => void;
+  /**
    * How long to wait for the server of a volume that is attached, in milliseconds.
    *
    * @default 5 minutes
@@ -90,7 +103,7 @@ export async function collectVolume(
 async function collectDetached(
   store: Store,
   names: ObjectNames,
-  { seam = MACHINE }: CollectVolumeOptions,
+  { seam = MACHINE, bandwidth, onProgress }: CollectVolumeOptions,
 ): Promise<Freed> {
   const committed = await Committed.claim(
     store,
@@ -102,7 +115,7 @@ async function collectDetached(
     },
   );
   try {
-    const parts = { store, names, seam };
+    const parts = { store, names, seam, onProgress };
     const collect = async () => {
       const collected = await collectGarbage({ ...parts, base: committed.head });
       const catalog = await catalogOf(store, names, committed.head.volume);
@@ -119,7 +132,8 @@ async function collectDetached(
     for (;;) {
       const chunks = sparseChunks(collected, ON_REQUEST);
       if (chunks.size === 0) return freed;
-      const moved = await moveData(committed, await Moves.read({ ...parts, ...collected, chunks }));
+      const moves = await Moves.read({ store, names, ...collected, chunks, bandwidth });
+      const moved = await moveData(committed, moves);
       collected = (await collect())!;
       freed = {
         objects: freed.objects + collected.objects,
@@ -146,8 +160,9 @@ async function moveData(committed: Committed, moves: Moves): Promise<number> {
 async function collectAttached(
   store: Store,
   names: ObjectNames,
-  { journal, patienceMs = PATIENCE_MS, seam = MACHINE }: CollectVolumeOptions,
+  options: CollectVolumeOptions,
 ): Promise<Freed> {
+  const { journal, patienceMs = PATIENCE_MS, seam = MACHINE, onProgress } = options;
   const { volume } = names;
   const before = await bytesOf(store, names);
   if (journal !== undefined) await waitForStore(store, volume, { journal });
@@ -157,12 +172,12 @@ async function collectAttached(
     const found = await readHead(store, names);
     if (found === undefined) throw notFound(store, volume);
     const { head } = found;
-    if (head.journal === NO_UUID) return await collectDetached(store, names, { seam });
+    if (head.journal === NO_UUID) return await collectDetached(store, names, options);
     wanted ??= head.manifest;
     const { floor } = await catalogOf(store, names, head.volume);
     if (floor >= wanted) {
       const base = await nameOf(store, names, head, floor);
-      const freed = base && await collectGarbage({ store, names, base, seam });
+      const freed = base && await collectGarbage({ store, names, base, seam, onProgress });
       if (freed !== undefined) {
         const bytes = Math.max(freed.bytes, before - await bytesOf(store, names));
         return { ...freed, bytes };

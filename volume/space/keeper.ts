@@ -43,6 +43,8 @@ export interface SpaceKeeperParts {
   readonly report: (words: string) => void;
   /** Data waits to be moved. */
   readonly onMoves: () => void;
+  /** Most bytes in a second that are read of chunks whose data is moved. @default {Infinity} */
+  readonly bandwidth?: number;
   /** When data is moved, for tests. @default {BESIDE_DRAIN} */
   readonly policy?: SparsePolicy;
   /** Waits, for tests. @default A timer */
@@ -71,6 +73,7 @@ export class SpaceKeeper {
   #cancelTimer: (() => void) | undefined = undefined;
   #failure = "";
   #isClosed = false;
+  readonly #closing = new AbortController();
 
   /** Begins with the state that the engine has. */
   constructor(parts: SpaceKeeperParts) {
@@ -111,6 +114,7 @@ export class SpaceKeeper {
   /** Begins no collection any more, and ends the one under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#closing.abort();
     this.#cancelTimer?.();
     await this.#underWay;
   }
@@ -154,6 +158,7 @@ export class SpaceKeeper {
       report,
       collect = collectGarbage,
       policy = BESIDE_DRAIN,
+      bandwidth,
     } = this.#parts;
     const began = seam.clock();
     const writtenBytes = counters.get(AT.chunkWrittenBytes);
@@ -165,9 +170,10 @@ export class SpaceKeeper {
       this.#done(collected);
       const chunks = collected === undefined ? new Set<number>() : sparseChunks(collected, policy);
       this.#pending.ready(
-        chunks.size === 0 || this.#isClosed
-          ? undefined
-          : await Moves.read({ store, names, ...collected!, chunks }),
+        chunks.size === 0 || this.#isClosed ? undefined : await Moves.read({
+          ...{ store, names, ...collected!, chunks },
+          ...{ bandwidth, signal: this.#closing.signal },
+        }),
       );
       if (chunks.size > 0) this.#parts.onMoves();
       this.#collected = base.manifest;
@@ -178,6 +184,7 @@ export class SpaceKeeper {
       this.#failure = "";
     } catch (error) {
       this.#pending.ready(undefined);
+      if (this.#closing.signal.aborted) return;
       const words = error instanceof Error ? error.message : `${error}`;
       if (words !== this.#failure) report(`space is not given back: ${words}`);
       this.#failure = words;

@@ -8,6 +8,7 @@
 
 import type { Store } from "../../store/store.ts";
 import { assert } from "../../uapi/error.ts";
+import { PacedStore } from "../care/paced_store.ts";
 import { damaged, decoded } from "../committed.ts";
 import type { CollectedRun } from "../drain/collect.ts";
 import { decodeChunkTable, tableBytesOf } from "../format/chunk.ts";
@@ -36,6 +37,10 @@ export interface MovesParts {
    * @default false: somebody else has collected by a newer base, which does not need it
    */
   readonly mustExist?: boolean;
+  /** Most bytes of chunks to read in a second. @default {Infinity} */
+  readonly bandwidth?: number;
+  /** Ends the reading. */
+  readonly signal?: AbortSignal;
 }
 
 /** Data that is to be moved. */
@@ -49,10 +54,10 @@ export class Moves {
     this.#blockSize = blockSize;
   }
 
-  /** Reads data. @throws {UblkError} `VOLUME_DAMAGED` */
-  static async read(
-    { store, names, manifest, map, chunks, mustExist = false }: MovesParts,
-  ): Promise<Moves> {
+  /** Reads data. @throws {UblkError} `VOLUME_DAMAGED`; the signal's reason. */
+  static async read(parts: MovesParts): Promise<Moves> {
+    const { names, manifest, map, chunks, mustExist = false, bandwidth, signal } = parts;
+    const store = new PacedStore(parts.store, bandwidth);
     const { blockSize } = manifest;
     const moves = new Moves(map.blocks, blockSize);
     const extents = new Map<number, { block: number; count: number; nth: number }[]>();
@@ -67,7 +72,7 @@ export class Moves {
     for (const [chunk, found] of extents) {
       const owner = ownerOfChunk(names, manifest, chunk);
       const object = owner.names.chunk(chunk);
-      const bytes = (await store.get(object))?.bytes;
+      const bytes = (await store.get(object, { signal }))?.bytes;
       if (bytes === undefined && mustExist) {
         throw damaged(store, object, "is missing, and is needed");
       }

@@ -1,8 +1,9 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { MemoryStore } from "../../store/memory.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { inFolder } from "../../tests/volumes/folders.ts";
 import type { Manifest } from "../format/manifest.ts";
+import { loadMaps } from "../attach.ts";
 import { checkVolume } from "../check.ts";
 import { volumeInfo } from "../list.ts";
 import { readHead, stateOf } from "../committed.ts";
@@ -14,6 +15,7 @@ import { Volume } from "../volume.ts";
 import { Bases } from "./bases.ts";
 import { collectGarbage } from "./collect.ts";
 import { collectVolume } from "./collect_volume.ts";
+import { Moves } from "./moves.ts";
 import { BESIDE_DRAIN, ON_REQUEST, sparseChunks } from "./sparse.ts";
 
 const BLOCK = 4096;
@@ -158,5 +160,42 @@ Deno.test("removeVolume + nobody knows its numbers + the next one leaves some ou
     assert(Math.min(manifest.nextChunk, manifest.nextRun, manifest.number) > 1 << 20);
     await overwrite(store, `${folder}/other`, 1);
     assertEquals((await checkVolume(store, "v")).findings, []);
+  });
+});
+
+Deno.test("Moves.read + reads so many bytes in a second, until it is told to end", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new MemoryStore();
+    const names = new ObjectNames("v");
+    await Volume.create("v", { store, size: 1 << 20, chunkSize: "64K" });
+    await overwrite(store, journal, 1);
+    const { manifest } = await stateOf(store, names);
+    const { chunks: map } = await loadMaps({ store, names, manifest });
+    const chunks = new Set([1, 2, 3]);
+    const parts = { store, names, manifest, map, chunks };
+    const bytes = await Promise.all([...chunks].map((number) => store.get(names.chunk(number))));
+    const total = bytes.reduce((sum, found) => sum + found!.size, 0);
+    const began = performance.now();
+    const moves = await Moves.read({ ...parts, bandwidth: total * 4 });
+    const tookMs = performance.now() - began;
+    assert(moves.blocks > 40 && tookMs >= 250, `${moves.blocks} blocks in ${tookMs} ms`);
+    const end = new AbortController();
+    const reading = Moves.read({ ...parts, bandwidth: total / 60, signal: end.signal });
+    end.abort(new Error("it is detached"));
+    await assertRejects(() => reading, Error, "it is detached");
+    assert(performance.now() - began < 10_000);
+  });
+});
+
+Deno.test("collectVolume + tells of each object that it deletes", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new MemoryStore();
+    await Volume.create("v", { store, size: 1 << 20, chunkSize: "64K" });
+    await overwrite(store, journal, 4);
+    const told: number[][] = [];
+    const onProgress = (done: number, total: number) => void told.push([done, total]);
+    const { objects } = await collectVolume(store, "v", { onProgress, bandwidth: 100 << 20 });
+    assertEquals(told.map(([done]) => done), told.map((_, nth) => nth + 1));
+    assertEquals([told.length, told.at(-1)], [objects, [objects, objects]]);
   });
 });
