@@ -19,6 +19,7 @@ export {
   exportChanges,
 } from "./volume/care/diff.ts";
 export { importChanges } from "./volume/care/import_changes.ts";
+export { diffStream, importDiff } from "./volume/care/diff_stream.ts";
 export { PacedStore } from "./volume/care/paced_store.ts";
 export { type ScrubOptions, type ScrubReport, scrubVolume } from "./volume/care/scrub.ts";
 export { type RepairOptions, type RepairReport, repairVolume } from "./volume/care/repair.ts";

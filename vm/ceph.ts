@@ -89,6 +89,11 @@ export class Ceph implements AsyncDisposable {
     this.endpoint = `http://127.0.0.1:${port}`;
   }
 
+  /** A folder that its programs see as `/mnt`. */
+  get folder(): string {
+    return this.#state;
+  }
+
   /** Makes and starts a cluster. @throws {VmError} */
   static async start(signal?: AbortSignal): Promise<Ceph> {
     if (Deno.uid() !== 0) throw new VmError("Ceph in a chroot needs root");

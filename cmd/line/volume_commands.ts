@@ -205,7 +205,7 @@ export const IMPORT_FLAGS = [
     name: "format",
     kind: "text",
     placeholder: "FORMAT",
-    help: "The format of the image: any that qemu-img reads. Default: raw.",
+    help: "The format of the image: any that qemu-img reads, or diff. Default: raw.",
   },
   {
     name: "onto",
@@ -251,7 +251,13 @@ export const DIFF_FLAGS = [
     required: true,
     help: "The newer state.",
   },
+  {
+    name: "stream",
+    kind: "switch",
+    help: 'Write the data too, to stdout: "import --format diff" and "rbd import-diff" read it.',
+  },
   ...STORE,
+  QUIET,
 ] as const satisfies readonly Flag[];
 
 const BANDWIDTH = {
@@ -360,7 +366,10 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         flags: DIFF_FLAGS,
         operands: "NAME@SNAPSHOT NAME[@SNAPSHOT]",
         words: ["from", "to"],
-        examples: ["ublk-volume diff db@monday db@tuesday"],
+        examples: [
+          "ublk-volume diff db@monday db@tuesday",
+          "ublk-volume diff db@monday db@tuesday --stream > changes",
+        ],
       },
     ],
   },

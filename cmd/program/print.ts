@@ -117,8 +117,12 @@ export function writeError(line: string): void {
   writeSync(Deno.stderr, `${printable(line)}\n`);
 }
 
-async function writeRaw(text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(text);
+/**
+ * Writes bytes that are no text. The caller sees to it that stdout is no terminal.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED` if nobody reads it.
+ */
+export async function writeBytes(bytes: Uint8Array): Promise<void> {
   try {
     for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
   } catch (cause) {
@@ -130,6 +134,10 @@ async function writeRaw(text: string): Promise<void> {
       cause,
     });
   }
+}
+
+async function writeRaw(text: string): Promise<void> {
+  await writeBytes(new TextEncoder().encode(text));
 }
 
 function writeSync(

@@ -61,6 +61,18 @@ Deno.test("ublk-volume + qcow2 comes and goes, as qemu-img sees it; changes are 
     assertMatch(await ublkVolume("export", "v", raw, "--since", "a", "--store", store), /^8 ?[Ki]/);
     await ublkVolume("export", "v", `${folder}/x.raw`, "--store", store);
     assertEquals((await run("cmp", raw, `${folder}/x.raw`)).code, 0);
+    // The same by a stream: the other volume holds the snapshot.
+    const stream = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "cmd/ublk-volume.ts", "diff", "v@a", "v", "--stream", "--store", store],
+      cwd: root,
+    }).output();
+    assertEquals(stream.code, 0);
+    await Deno.writeFile(`${folder}/changes`, stream.stdout);
+    const imported = ["import", `${folder}/changes`, "x", "--format", "diff", "--journal", journal];
+    assertMatch(await ublkVolume(...imported, "--store", other), /^8 KiB of 12 KiB imported/);
+    await ublkVolume("export", "x", `${folder}/x.raw`, "--store", other);
+    assertEquals((await run("cmp", raw, `${folder}/x.raw`)).code, 0);
+    await Deno.remove(`${folder}/changes`);
     const both = ["export", "v", raw, "--since", "a", "--format", "qcow2", "--store", store];
     assertEquals((await run(Deno.execPath(), "run", "-A", "cmd/ublk-volume.ts", ...both)).code, 2);
     const left = [];

@@ -14,8 +14,9 @@ const PROGRESS_MS = 1000;
 export function shownParts(
   quiet: boolean,
   words: (total: number) => string,
+  hasTerminal = isTerminal(),
 ): (done: number, total: number) => void {
-  if (quiet || !isTerminal()) return () => {};
+  if (quiet || !hasTerminal) return () => {};
   let shownMs = performance.now();
   return (done, total) => {
     if (performance.now() - shownMs < PROGRESS_MS || total === 0) return;
@@ -27,7 +28,8 @@ export function shownParts(
 /** The same for bytes. */
 export function shownBytes(
   quiet: boolean,
+  hasTerminal = isTerminal(),
 ): (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void {
-  const show = shownParts(quiet, formatSize);
+  const show = shownParts(quiet, formatSize, hasTerminal);
   return ({ doneBytes, totalBytes }) => show(doneBytes, totalBytes);
 }

@@ -6,6 +6,7 @@
 
 import { formatSize } from "../../disk/size.ts";
 import { exportChanges } from "../../volume/care/diff.ts";
+import { importDiff } from "../../volume/care/diff_stream.ts";
 import { importChanges } from "../../volume/care/import_changes.ts";
 import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import { referenceOf } from "../../volume/names.ts";
@@ -26,15 +27,23 @@ export async function importFile(
   >,
   log: ErrorLog,
 ): Promise<number> {
+  if (onto && format === "diff") {
+    throw usageError(
+      "ublk-volume import",
+      "--onto is for images",
+      "leave it out: a diff has changes",
+    );
+  }
   return await inStore(store, async () => {
     await using volume = await Volume.open(name, { store, journal, report: log.error });
+    const bring = format === "diff" ? importDiff : onto ? importChanges : importImage;
     const fill = async (path: string) => {
       const onProgress = shownBytes(quiet);
-      const done = await (onto ? importChanges : importImage)(path, volume, { onProgress });
+      const done = await bring(path, volume, { onProgress });
       await volume.sync();
       await writeLine(`${formatSize(done.copiedBytes)} of ${formatSize(done.totalBytes)} imported`);
     };
-    if (format === undefined || format === "raw") await fill(file);
+    if (format === undefined || format === "raw" || format === "diff") await fill(file);
     else {
       await withRawImage(file, async (path) => {
         await convertImage({ from: file, format, to: path, as: "raw" });

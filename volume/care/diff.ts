@@ -134,7 +134,8 @@ function notTheImage(path: string, size: number, from: string, wanted: number): 
   });
 }
 
-interface States {
+/** Two states, and their maps. */
+export interface States {
   readonly names: ObjectNames;
   readonly older: Manifest;
   readonly manifest: Manifest;
@@ -144,7 +145,7 @@ interface States {
 }
 
 /** Two states, which stay until the stack is disposed of. */
-async function statesOf(
+export async function statesOf(
   store: Store,
   from: string,
   to: string,
@@ -179,7 +180,7 @@ async function statesOf(
 }
 
 /** Blocks that differ. The place is that of the newer map; {@linkcode HOLE} for zeroes. */
-function* changes(
+export function* changes(
   before: BlockMap,
   now: BlockMap,
 ): Generator<{ block: number; count: number; place: number }> {
