@@ -50,6 +50,26 @@ Deno.test("a volume serves wrappers by its methods, and its drain goes on beside
   }, { onDisk: true });
 });
 
+Deno.test("a volume of a killed server + opened and closed, and not used + keeps what was flushed", async () => {
+  await inFolder(async ({ store, journal, journalSize }) => {
+    await Volume.create("v", { store, size: "64M" });
+    const disk = await opened("v", { store, journal, journalSize });
+    await disk.writeAt(new Uint8Array(BLOCK).fill(7), BLOCK, { fua: true });
+    // A copy of the files is what a killed server leaves.
+    const killed = { store: `${store}-killed`, journal: `${journal}-killed`, journalSize };
+    await new Deno.Command("cp", { args: ["-r", store, killed.store] }).output();
+    await new Deno.Command("cp", { args: ["-r", journal, killed.journal] }).output();
+    await disk.close!();
+    // No request has started the engine when it is closed. So closed a device that could not start.
+    await (await opened("v", killed)).close!();
+    const again = await opened("v", killed);
+    const block = new Uint8Array(BLOCK);
+    await again.readAt(block, BLOCK);
+    assertEquals(block, new Uint8Array(BLOCK).fill(7));
+    await again.close!();
+  });
+});
+
 Deno.test("a volume's two threads count what they do, in memory that a third one may read", async () => {
   await inFolder(async ({ store, journal, journalSize }) => {
     await Volume.create("v", { store, size: "64M" });

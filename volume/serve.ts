@@ -95,7 +95,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
     ...{ name: options.name, store: options.store, objects: volume.objects, cache },
     ...{ manifest, epoch, wakeFd, counters, report, stack },
   });
-  const { engine, drainFrom, batches } = attachEngine({
+  const { engine, end, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
     ...{ isDurableInStore, waitUs: WAIT_US, lease },
     writesDurably: realFiles.hasCheapDurability(paths[0]),
@@ -107,6 +107,9 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
     report,
   });
   stack.defer(() => engine.close());
+  // The drain must know what the journal had even if no host ever starts the engine. Otherwise closing
+  // would give up the journal as one that the store has all of.
+  side.published(end.position, end.sequence, end.written);
   drain.go(drainFrom);
   const owned = stack.move();
   return {
