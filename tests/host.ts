@@ -46,6 +46,7 @@ const NBD: readonly Package[] = [
   { name: "python3-libnbd", proof: "/usr/bin/nbdsh" },
   { name: "qemu-utils", proof: "/usr/bin/qemu-io" },
   { name: "nbdkit", proof: "/usr/bin/nbdkit" },
+  { name: "e2fsprogs", proof: "/usr/sbin/debugfs" },
   { name: "openssl", proof: "/usr/bin/openssl" },
 ];
 

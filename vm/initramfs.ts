@@ -48,6 +48,8 @@ const PROGRAM = 0o100755;
 const FILE = 0o100644;
 const SYMLINK = 0o120777;
 
+const encoder = new TextEncoder();
+
 /**
  * Makes a "newc" archive as the kernel unpacks it (Documentation/driver-api/early-userspace/
  * buffer-format.rst): headers of hexadecimal text, names and contents padded to four bytes.
@@ -126,6 +128,33 @@ export function shellAssignments(variables: Record<string, string>): string {
     .join("");
 }
 
+/** Busybox with its applets, modules in the order of their names, and empty folders. */
+async function commonEntries(
+  kernel: Kernel,
+  folders: readonly string[],
+  applets: readonly string[],
+  names: readonly string[],
+): Promise<CpioEntry[]> {
+  const busybox = await findBusybox();
+  if (busybox === undefined) throw new VmError("no static busybox: install busybox-static");
+  const entries: CpioEntry[] = [
+    ...["bin", "dev", "proc", "sys", "modules", ...folders]
+      .map((dir) => ({ path: dir, mode: DIRECTORY })),
+    { path: "bin/busybox", mode: PROGRAM, data: await Deno.readFile(busybox) },
+    ...applets.map((applet) => (
+      { path: `bin/${applet}`, mode: SYMLINK, data: encoder.encode("busybox") }
+    )),
+  ];
+  // The names carry the order: the init script loads them as the shell sorts them.
+  for (const [index, file] of (await modulesInOrder(kernel, names)).entries()) {
+    const data = await Deno.readFile(`${kernel.modulesDir}/${file}`);
+    const base = file.split("/").at(-1);
+    const number = String(index).padStart(2, "0");
+    entries.push({ path: `modules/${number}-${base}`, mode: FILE, data });
+  }
+  return entries;
+}
+
 /**
  * Writes the initramfs of one boot to `path`. `settings` become the guest scripts' `/config`,
  * and `command` the script that they run once the host's root is in place.
@@ -136,29 +165,31 @@ export async function writeInitramfs(
   settings: Record<string, string>,
   command: string,
 ): Promise<void> {
-  const busybox = await findBusybox();
-  if (busybox === undefined) throw new VmError("no static busybox: install busybox-static");
-  const encoder = new TextEncoder();
   const script = (name: string) => Deno.readFile(`${import.meta.dirname}/guest/${name}`);
   const entries: CpioEntry[] = [
-    ...["bin", "dev", "proc", "sys", "host", "rw", "new", "modules"]
-      .map((dir) => ({ path: dir, mode: DIRECTORY })),
-    { path: "bin/busybox", mode: PROGRAM, data: await Deno.readFile(busybox) },
-    ...APPLETS.map((applet) => (
-      { path: `bin/${applet}`, mode: SYMLINK, data: encoder.encode("busybox") }
-    )),
+    ...await commonEntries(kernel, ["host", "rw", "new"], APPLETS, BOOT_MODULES),
     { path: "init", mode: PROGRAM, data: await script("init.sh") },
     { path: "stage2", mode: PROGRAM, data: await script("stage2.sh") },
     { path: "command", mode: PROGRAM, data: encoder.encode(command) },
     { path: "config", mode: FILE, data: encoder.encode(shellAssignments(settings)) },
   ];
-  // The names carry the order: the init script loads them as the shell sorts them.
-  const modules = await modulesInOrder(kernel, BOOT_MODULES);
-  for (const [index, file] of modules.entries()) {
-    const data = await Deno.readFile(`${kernel.modulesDir}/${file}`);
-    const base = file.split("/").at(-1);
-    const number = String(index).padStart(2, "0");
-    entries.push({ path: `modules/${number}-${base}`, mode: FILE, data });
-  }
+  await Deno.writeFile(path, cpio(entries).stream());
+}
+
+/** Writes an initramfs that leads to the ext4 root of the first virtio disk, and to its `/sbin/init`. */
+export async function writeDiskInitramfs(kernel: Kernel, path: string): Promise<void> {
+  const applets = ["insmod", "mount", "sh", "switch_root"];
+  const modules = ["virtio_pci", "virtio_blk", "ext4"];
+  const init = `#!/bin/sh
+export PATH=/bin
+mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1
+for module in /modules/*; do insmod "$module"; done
+mount -t ext4 /dev/vda /new && exec switch_root /new /sbin/init
+`;
+  const entries: CpioEntry[] = [
+    ...await commonEntries(kernel, ["new"], applets, modules),
+    { path: "init", mode: PROGRAM, data: encoder.encode(init) },
+  ];
   await Deno.writeFile(path, cpio(entries).stream());
 }
