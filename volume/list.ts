@@ -18,7 +18,7 @@ import { segmentPaths } from "./journal/files.ts";
 import { forgetIdentity, readIdentity } from "./journal/identity.ts";
 import { isVolumeName, ObjectNames } from "./names.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
-import { markRemoved } from "./removal.ts";
+import { markRemoved, type Removal } from "./removal.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
 import {
@@ -165,6 +165,12 @@ export interface RemoveVolumeOptions {
    */
   readonly force?: boolean;
   /**
+   * Refuse to remove it with its snapshots.
+   *
+   * @default false
+   */
+  readonly spareSnapshots?: boolean;
+  /**
    * The folder of journals. The volume's journal there is removed too.
    *
    * @default The journal stays
@@ -196,14 +202,16 @@ export interface RemoveVolumeOptions {
  * Each object is deleted once and by a name that was listed before the head went, so that nothing of
  * a volume is deleted that is created under the name meanwhile.
  *
- * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached; `VOLUME_DAMAGED` if
- *   an object is missing or damaged that says what its clones need.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached, or has snapshots that are to
+ *   be spared; `VOLUME_DAMAGED` if an object is missing or damaged that says what its clones need.
  */
 export async function removeVolume(
   store: StoreLike,
   name: string,
-  { force = false, journal, files = realFiles, seam = MACHINE }: RemoveVolumeOptions = {},
+  options: RemoveVolumeOptions = {},
 ): Promise<void> {
+  const { force = false, spareSnapshots = false, journal } = options;
+  const { files = realFiles, seam = MACHINE } = options;
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
@@ -216,7 +224,7 @@ export async function removeVolume(
   if (volume === undefined && listed.length === 0) throw notFound(opened, name);
   const needed = volume === undefined
     ? await neededOfRemains(opened, names, seam)
-    : await neededOfMarked(opened, names, volume.uuid, listed, seam);
+    : await neededOfMarked(opened, names, { ...volume, objects: listed, spareSnapshots, seam });
   if (volume !== undefined) await opened.delete(names.head);
   if (journal !== undefined) removeJournal(files, `${journal}/${name}`, volume?.uuid);
   await releaseAncestors(opened, await ancestorsIn(opened, names, listed), seam);
@@ -229,14 +237,12 @@ export async function removeVolume(
 async function neededOfMarked(
   store: Store,
   names: ObjectNames,
-  uuid: string | undefined,
-  objects: readonly string[],
-  seam: Seam,
+  removal: Removal,
 ): Promise<Set<string>> {
   const before = (await readCatalog(store, names))?.catalog;
   // If nobody can tell what they need, the volume stays.
-  if (before?.volume === uuid) await neededByClones(store, names, before);
-  return await neededByClones(store, names, await markRemoved(store, names, uuid, objects, seam));
+  if (before?.volume === removal.uuid) await neededByClones(store, names, before);
+  return await neededByClones(store, names, await markRemoved(store, names, removal));
 }
 
 /** Goes on with a removal. @returns The names of objects that clones need. */

@@ -35,14 +35,25 @@ export interface VolumeDisk {
   readonly readOnly: boolean;
 }
 
+/** A volume as a disk of this thread. */
+export interface OpenVolumeDisk extends Backend {
+  /**
+   * Has the journal brought into the store now, and not only once there is more of it.
+   *
+   * @default It is read-only, and there is nothing to bring
+   */
+  readonly hurry?: () => void;
+}
+
 /**
  * Opens a volume as a disk.
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED` or
  *   `VOLUME_STORE`; `INVALID_ARGUMENT` if its blocks have another size.
  */
-export async function openDisk(options: VolumeDisk): Promise<Backend> {
-  const disk = await (options.readOnly ? openReadOnly(options) : openForWriting(options));
+export async function openDisk(options: VolumeDisk): Promise<OpenVolumeDisk> {
+  const disk: OpenVolumeDisk =
+    await (options.readOnly ? openReadOnly(options) : openForWriting(options));
   const { name, blockSize } = options;
   if (blockSize === undefined || blockSize === disk.blockSize) return disk;
   await disk.close!();
@@ -52,7 +63,7 @@ export async function openDisk(options: VolumeDisk): Promise<Backend> {
   );
 }
 
-async function openForWriting(options: VolumeDisk): Promise<Backend> {
+async function openForWriting(options: VolumeDisk): Promise<OpenVolumeDisk> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
   const { cache, force, leaseMs, gcBandwidth } = options;
   const folder = `${journal}/${name}`;
@@ -87,6 +98,7 @@ async function openForWriting(options: VolumeDisk): Promise<Backend> {
       served.resize(to);
       size = to;
     },
+    hurry: served.hurry,
     async close() {
       await methods[Symbol.asyncDispose]();
       await served.close();

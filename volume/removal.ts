@@ -17,21 +17,30 @@ import type { Seam } from "./seam.ts";
 /** Numbers that no list has are left out, if no manifest tells which ones the volume has had. */
 const SKIPPED = 1 << 20;
 
+/** What is removed, and how. */
+export interface Removal {
+  /** The volume's UUID, if its head can be read. */
+  readonly uuid: string | undefined;
+  /** The names of all its objects. */
+  readonly objects: readonly string[];
+  /** Refuse it if there are snapshots. */
+  readonly spareSnapshots: boolean;
+  /** Randomness. */
+  readonly seam: Seam;
+}
+
 /**
  * Notes that a volume is being removed: it gets no snapshots, clones or readers any more, and nobody
  * begins to collect its garbage. The next volume of the name begins with numbers that this one has
  * never had, so that whoever is deleting its objects deletes none of the new one's.
  *
- * @param uuid The volume's UUID, if its head can be read.
- * @param objects The names of all its objects.
  * @returns The catalog, with what is needed for its clones.
+ * @throws {UblkError} `VOLUME_BUSY` if it has snapshots that are to be spared.
  */
 export async function markRemoved(
   store: Store,
   names: ObjectNames,
-  uuid: string | undefined,
-  objects: readonly string[],
-  seam: Seam,
+  { uuid, objects, spareSnapshots, seam }: Removal,
 ): Promise<Catalog> {
   const listed = (prefix: string) =>
     objects.reduce((most, name) => Math.max(most, 1 + (numberOf(name, prefix) ?? 0)), 1);
@@ -52,11 +61,22 @@ export async function markRemoved(
     };
     const volume = manifest?.volume ?? uuid ?? last?.volume ?? NO_UUID;
     marked = await changeCatalog({ store, names, volume, seam }, (catalog) => {
+      // In the change that forgets them, so that none is lost that comes meanwhile.
+      const hasSnapshots = catalog.entries.some(({ kind }) => kind === "snapshot");
+      if (spareSnapshots && hasSnapshots) throw isKept(names.volume);
       const entries = catalog.entries.filter(({ kind }) => kind === "clone");
       return { ...catalog, entries, removed };
     });
     markedAt = number;
   }
+}
+
+function isKept(name: string): UblkError {
+  return new UblkError("VOLUME_BUSY", {
+    operation: `remove ${name}`,
+    reason: "it has snapshots",
+    hint: "remove those first",
+  });
 }
 
 async function manifestIfReadable(

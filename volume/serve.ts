@@ -64,6 +64,8 @@ export interface ServedVolume {
    *   one fail with EIO.
    */
   resize(size: number): void;
+  /** Has the journal brought into the store now, and not only once there is more of it. */
+  hurry(): void;
   /** Drains all of it and leaves it in order. The engine must have no request. */
   close(): Promise<void>;
 }
@@ -122,6 +124,7 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
       // what is written beyond a smaller one could be lost.
       throw refusedSize(options.name, STORE_AWAY);
     },
+    hurry: () => side.hurry(),
     async close() {
       try {
         // Nobody takes over what a last commit has made durable: the maps are not needed any more.

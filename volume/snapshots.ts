@@ -85,7 +85,7 @@ export async function createSnapshot(
     keep(opened, names, seam, (catalog, manifest) => {
       const there = snapshotIn(catalog, snapshot);
       if (there?.id === id) return undefined;
-      if (there !== undefined) throw exists(name, snapshot);
+      if (there !== undefined) throw snapshotExists(name, snapshot);
       return { name: snapshot, kind: "snapshot", id, size: manifest.size };
     }), { withinMs: patienceMs });
 }
@@ -127,7 +127,8 @@ export async function keep(
   }
 }
 
-function exists(name: string, snapshot: string): UblkError {
+/** The error of a snapshot that is there already. */
+export function snapshotExists(name: string, snapshot: string): UblkError {
   return new UblkError("VOLUME_EXISTS", {
     operation: `snapshot ${name}@${snapshot}`,
     reason: "there is a snapshot of that name",
@@ -184,7 +185,7 @@ export async function removeSnapshot(
 }
 
 /** The error of a snapshot that is not there. */
-function noSnapshot(store: Store, name: string, snapshot: string): UblkError {
+export function noSnapshot(store: Store, name: string, snapshot: string): UblkError {
   return new UblkError("VOLUME_NOT_FOUND", {
     operation: `snapshot ${name}@${snapshot}`,
     reason: `the volume in ${store.url} has no snapshot of that name`,

@@ -12,13 +12,7 @@ import type { File, Files } from "../../files/port.ts";
 import { readUpTo } from "../../files/whole.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { dataLine, tableLine } from "../cache/lines.ts";
-import {
-  CACHE_KEY_BYTES,
-  CACHE_PAGE,
-  type CacheHeader,
-  cacheLinesAt,
-  decodeCacheHeader,
-} from "../format/cache.ts";
+import { CACHE_PAGE, type CacheHeader, cacheLinesAt, decodeCacheHeader } from "../format/cache.ts";
 import type { Head } from "../format/head.ts";
 import {
   batchBytes,
