@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
 import { DISK_FLAGS } from "./line/add_line.ts";
 import { COMMANDS } from "./line/commands.ts";
+import { EBS_COMMANDS } from "./line/ebs_commands.ts";
 import { PROGRAMS } from "./line/program.ts";
 
 const root = new URL("..", import.meta.url);
@@ -24,6 +25,7 @@ const UBLK_PAGE = Deno.readTextFileSync(new URL("docs/ublk.md", root));
 const HELPS: Record<string, readonly string[][]> = {
   ublk: [[], ...COMMANDS.map(({ name }) => [name])],
   ...Object.fromEntries(PROGRAMS.map(({ name }) => [name, [[]]])),
+  "ublk-ebs": EBS_COMMANDS.map(({ name }) => [name]),
   "ublk-nbd": [[]],
 };
 

@@ -58,6 +58,8 @@ const CEPH: readonly Package[] = [
   { name: "libnbd-bin", proof: "/usr/bin/nbdcopy" },
   { name: "util-linux", proof: "/usr/bin/setpriv" },
 ];
+/** A server of JetStream. */
+const NATS: readonly Package[] = [{ name: "nats-server", proof: "/usr/sbin/nats-server" }];
 
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
@@ -70,7 +72,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
     const packages = [
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
       ...groups.has("unit") || groups.has("integration") ? TABLES : [],
-      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD, ...MANDOC, ...NBD] : [],
+      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD, ...MANDOC, ...NBD, ...NATS] : [],
       ...groups.has("ceph") ? CEPH : [],
     ];
     await ensure(packages);

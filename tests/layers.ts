@@ -50,6 +50,7 @@ export const ROOMS: readonly Room[] = [
   { name: "volume", imports: [...DISKS, "store"] },
   { name: "nbd", imports: DISKS },
   { name: "door of nbd", holds: ["nbd.ts"], imports: [...DISKS, "nbd"] },
+  { name: "exclusion", holds: ["ebs/exclusion.ts"], imports: ["uapi"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },
@@ -83,6 +84,13 @@ export const ROOMS: readonly Room[] = [
     imports: [...DISKS, "backends", "backends/wrappers", "door of zip", "volumes as disks"],
   },
   { name: "device", imports: [...DISKS, "ctrl", "queue"] },
+  {
+    name: "ebs",
+    imports: [
+      ...[...DISKS, "store", "volume", "volumes as disks", "door of nbd", "device/serve.ts"],
+      "exclusion",
+    ],
+  },
   { name: "udev", imports: [...GROUND, "ctrl", "files"] },
   { name: "metrics", imports: [...GROUND, "device", ...QUEUE_DOORS] },
   {
@@ -144,6 +152,13 @@ export const ROOMS: readonly Room[] = [
     ],
   },
   {
+    name: "cmd/ebs",
+    imports: [
+      ...[...COMMANDS, "ebs", "volume", "cmd/program", "cmd/line", "cmd/watch/rows.ts"],
+      ...["cmd/server/log.ts", "cmd/server/notify.ts"],
+    ],
+  },
+  {
     name: "cmd/sfs",
     imports: [
       ...[...DISKS, "door of volumes", "store/s3/environment.ts", "cmd/program", "cmd/line"],
@@ -155,6 +170,7 @@ export const ROOMS: readonly Room[] = [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
       ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume", "door of volumes", "cmd/sfs"],
+      "cmd/ebs",
     ],
   },
   { name: "vm", imports: [] },
@@ -169,7 +185,7 @@ export const ROOMS: readonly Room[] = [
       ...["doors of backends", "store", "volume", "door of volumes", "nbd", "door of nbd"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
-      ...["cmd/server", "cmd/completion", "cmd", "vm"],
+      ...["cmd/server", "cmd/completion", "cmd", "vm", "exclusion", "ebs"],
     ],
   },
 ];

@@ -36,6 +36,7 @@ Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the
       "volume",
       "device",
       "cmd",
+      "ebs",
       "metrics",
       "nbd",
       "udev",

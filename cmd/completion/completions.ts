@@ -15,7 +15,10 @@ import { misspelt } from "../program/misspelt.ts";
 
 /** The programs with completions. */
 export const PROGRAMS: readonly string[] = [
-  ...["ublk", ...DISK_PROGRAMS.map(({ name }) => name), "ublk-nbd", "ublk-volume"].sort(),
+  ...[
+    ...["ublk", ...DISK_PROGRAMS.map(({ name }) => name)],
+    ...["ublk-ebs", "ublk-nbd", "ublk-volume"],
+  ].sort(),
 ];
 
 const NAMES = PROGRAMS.join(" ");

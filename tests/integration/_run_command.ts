@@ -13,6 +13,7 @@ import { bundleOf } from "../bundles.ts";
 /** The names of the commands. */
 export type CommandName =
   | "ublk"
+  | "ublk-ebs"
   | "ublk-file"
   | "ublk-mem"
   | "ublk-nbd"

@@ -1,0 +1,200 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { realFiles } from "../files/real.ts";
+import { Scratch } from "../tests/scratch.ts";
+import { UblkError, type UblkErrorCode } from "../uapi/error.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
+import { MACHINE } from "../volume/seam.ts";
+import { EbsError } from "./error.ts";
+import type { Claim, Exclusion } from "./exclusion.ts";
+import type { Export, Exporter, ExportWish } from "./exports.ts";
+import { MountRecords } from "./mount_records.ts";
+import { Mounts, type MountWish } from "./mounts.ts";
+import { Turns } from "./turns.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+openAllOfLibc();
+
+const WISH: MountWish = { volume: "v", access: "tcp", readOnly: false };
+
+/** A node whose volumes are names, and which fails as it is told to. */
+class Node implements Exporter, Exclusion {
+  readonly terms = { scope: "cluster", claimTtlSeconds: 0, fencesLostClaim: true } as const;
+  readonly log: string[] = [];
+  readonly records: MountRecords;
+  mounts!: Mounts;
+  /** The next calls of these names fail. */
+  readonly failing: { open: UblkErrorCode[]; close: UblkErrorCode[]; drain: UblkErrorCode[] } = {
+    open: [],
+    close: [],
+    drain: [],
+  };
+  lose: (reason: string) => void = () => {};
+
+  constructor(folder: string) {
+    this.records = new MountRecords(realFiles, folder);
+    this.start();
+  }
+
+  start(): void {
+    this.mounts = new Mounts({
+      ...{ records: this.records, exporter: this, exclusion: this, turns: new Turns() },
+      ...{ seam: MACHINE, report: (line: string) => void this.log.push(line) },
+    });
+  }
+
+  #may(call: "open" | "close" | "drain", what: string): void {
+    const code = this.failing[call].shift();
+    this.log.push(`${call} ${what}${code === undefined ? "" : ` ${code}`}`);
+    if (code !== undefined) throw new UblkError(code, { operation: call });
+  }
+
+  claim(volume: string): Promise<Claim> {
+    this.log.push(`claim ${volume}`);
+    const { promise: lost, resolve } = Promise.withResolvers<string>();
+    this.lose = resolve;
+    return Promise.resolve({
+      ...{ generation: 1, holder: "node", lost },
+      release: () => Promise.resolve(void this.log.push(`release ${volume}`)),
+    });
+  }
+
+  open({ volume, port }: ExportWish): Promise<Export> {
+    this.#may("open", volume);
+    return Promise.resolve({
+      ...{ uri: `nbd://h:${port || 7}/`, port: port || 7, size: 1 },
+      resize: () => Promise.resolve(),
+      shut: () => void this.log.push(`shut ${volume}`),
+      close: () => Promise.resolve().then(() => this.#may("close", volume)),
+    });
+  }
+
+  drain(volume: string): Promise<void> {
+    return Promise.resolve().then(() => this.#may("drain", volume));
+  }
+
+  take(): string[] {
+    return this.log.splice(0);
+  }
+}
+
+async function inNode(run: (node: Node) => Promise<void>): Promise<void> {
+  using scratch = Scratch.inMemory();
+  const node = new Node(scratch.path);
+  try {
+    await run(node);
+  } finally {
+    await node.mounts.end();
+  }
+}
+
+/** Waits until something is so. */
+async function until(isSo: () => boolean): Promise<void> {
+  const endMs = performance.now() + 10_000;
+  while (!isSo()) {
+    assert(performance.now() < endMs, "it does not come");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+const code = async (call: () => Promise<unknown>) => (await assertRejects(call, EbsError)).code;
+
+Deno.test("Mounts + mounted and unmounted twice + it is done once", async () => {
+  await inNode(async (node) => {
+    const { mounts } = node;
+    const mount = await mounts.mount(WISH);
+    assertEquals(await mounts.mount(WISH), mount);
+    assertEquals(node.records.get("v")?.port, 7);
+    assertEquals([mount.uri, mount.generation], ["nbd://h:7/", 1]);
+    assertEquals(await code(() => mounts.mount({ ...WISH, readOnly: true })), "volume_in_use");
+    assertEquals(await code(() => mounts.mount({ ...WISH, access: "unix" })), "volume_in_use");
+    assertEquals(await mounts.unmount("v"), true);
+    assertEquals(await mounts.unmount("v"), false);
+    assertEquals(node.take(), ["claim v", "open v", "close v", "release v"]);
+    assertEquals(node.records.get("v"), undefined);
+  });
+});
+
+Deno.test("Mounts + a volume that cannot be opened + leaves neither claim nor record", async () => {
+  await inNode(async (node) => {
+    node.failing.open.push("VOLUME_STORE", "VOLUME_JOURNAL");
+    assertEquals(await code(() => node.mounts.mount(WISH)), "unavailable");
+    assertEquals(await code(() => node.mounts.mount(WISH)), "volume_in_use");
+    assertEquals(node.records.get("v"), undefined);
+    assertEquals(node.take().filter((line) => line === "release v").length, 2);
+    assertEquals((await node.mounts.mount(WISH)).volume, "v");
+  });
+});
+
+Deno.test("Mounts + a claim that is lost + ends the mount at once, and drains what is left", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.take();
+    node.lose("taken");
+    await until(() => node.records.get("v") === undefined);
+    assertEquals(node.mounts.get("v"), undefined);
+    const [first, words, ...others] = node.take();
+    assertEquals(first, "shut v");
+    assertEquals(words, "v: unmounted, because its claim was lost: taken");
+    assertEquals(others, ["close v", "release v", "claim v", "drain v", "release v"]);
+    // Whoever has it now is asked before it is mounted again.
+    await node.mounts.mount(WISH);
+    assertEquals(node.take(), ["claim v", "open v"]);
+  });
+});
+
+Deno.test("Mounts + a store that does not take everything + unmounting goes on until it does", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.failing.close.push("VOLUME_STORE");
+    node.failing.drain.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.unmount("v")), "unavailable");
+    assertEquals(node.records.get("v")?.state, "unmounting");
+    assertEquals(node.mounts.get("v"), undefined);
+    await until(() => node.records.get("v") === undefined);
+    assertEquals(node.take().filter((line) => line.startsWith("drain")), [
+      "drain v VOLUME_STORE",
+      "drain v",
+    ]);
+  });
+});
+
+Deno.test("Mounts + a service that starts again + mounts what was mounted, where it was", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount({ ...WISH, instance: "i-1" });
+    await node.mounts.end();
+    const record = node.records.get("v");
+    assertEquals(record?.port, 7);
+    node.start();
+    node.failing.open.push("VOLUME_STORE");
+    node.mounts.recover();
+    await until(() => node.mounts.get("v") !== undefined);
+    const { uri, instance } = node.mounts.get("v")!;
+    assertEquals([uri, instance], ["nbd://h:7/", "i-1"]);
+    assertEquals(node.records.get("v"), record);
+  });
+});
+
+Deno.test("Mounts + taken over meanwhile + it is not mounted again", async () => {
+  for (const failure of ["VOLUME_JOURNAL", "VOLUME_NOT_FOUND"] as const) {
+    await inNode(async (node) => {
+      await node.mounts.mount(WISH);
+      await node.mounts.end();
+      node.start();
+      node.failing.open.push(failure);
+      node.mounts.recover();
+      await until(() => node.records.get("v") === undefined);
+      assertEquals(node.mounts.all(), []);
+    });
+  }
+});
+
+Deno.test("Mounts + a record that nobody can read + is reported, and stays", async () => {
+  using scratch = Scratch.inMemory();
+  Deno.writeTextFileSync(`${scratch.path}/v.json`, "{");
+  Deno.writeTextFileSync(`${scratch.path}/..x.json`, "{}");
+  const node = new Node(scratch.path);
+  node.mounts.recover();
+  await node.mounts.end();
+  assertEquals(node.take().length, 1);
+  assertEquals([...Deno.readDirSync(scratch.path)].length, 2);
+});

@@ -1,0 +1,133 @@
+/**
+ * Connects to NATS, with credentials from files.
+ *
+ * @module
+ */
+
+import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
+import { thrownText, UblkError } from "../../uapi/error.ts";
+
+/** Where NATS is, and who connects. All secrets are in files, which are read anew at each start. */
+export interface NatsTerms {
+  /** The servers: `nats://HOST:PORT` or `tls://HOST:PORT`, without credentials. */
+  readonly servers: readonly string[];
+  /** The name that the servers show. */
+  readonly name: string;
+  /** A file with a JWT and an nkey's seed, as `nsc` makes it. */
+  readonly creds?: string;
+  /** A file with the seed of an nkey. */
+  readonly nkey?: string;
+  /** A file whose first line is a user, and whose second a password. */
+  readonly login?: string;
+  /** A file with a token. */
+  readonly token?: string;
+  /** The certificate of the authority that signs the servers', in PEM. */
+  readonly ca?: string;
+  /** Our certificate, in PEM. */
+  readonly cert?: string;
+  /** The key of our certificate, in PEM. */
+  readonly key?: string;
+}
+
+const DEFAULT_SERVER = "nats://127.0.0.1:4222";
+const CONNECT_MS = 10_000;
+
+/** Connects. A connection that breaks is made again, for as long as it takes. @throws {UblkError} */
+export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
+  const servers = terms.servers.length > 0 ? [...terms.servers] : [DEFAULT_SERVER];
+  for (const server of servers) checkServer(server);
+  const { connect, ...authenticators } = await import("@nats-io/transport-node");
+  const options: ConnectionOptions = {
+    ...{ servers, name: terms.name, timeout: CONNECT_MS },
+    // Otherwise it gives up after ten attempts.
+    maxReconnectAttempts: -1,
+    ...authenticatorOf(terms, authenticators),
+    ...tlsOf(terms),
+  };
+  try {
+    return await connect(options);
+  } catch (error) {
+    throw new UblkError("SYSCALL_FAILED", {
+      operation: `connect to NATS at ${servers.join(", ")}`,
+      reason: thrownText(error),
+      hint: "check the address, the credentials and their permissions",
+      cause: error,
+    });
+  }
+}
+
+type Authenticators = Pick<
+  typeof import("@nats-io/transport-node"),
+  | "credsAuthenticator"
+  | "nkeyAuthenticator"
+  | "tokenAuthenticator"
+  | "usernamePasswordAuthenticator"
+>;
+
+function authenticatorOf(
+  { creds, nkey, login, token }: NatsTerms,
+  by: Authenticators,
+): Pick<ConnectionOptions, "authenticator"> {
+  const given = [creds, nkey, login, token].filter((file) => file !== undefined);
+  if (given.length > 1) {
+    throw invalid("credentials", "there is more than one kind", "give one file of credentials");
+  }
+  if (creds !== undefined) return { authenticator: by.credsAuthenticator(secretIn(creds)) };
+  if (nkey !== undefined) {
+    const seed = new TextEncoder().encode(textIn(nkey));
+    return { authenticator: by.nkeyAuthenticator(seed) };
+  }
+  if (token !== undefined) return { authenticator: by.tokenAuthenticator(textIn(token)) };
+  if (login === undefined) return {};
+  const [user, password] = textIn(login).split("\n").map((line) => line.trim());
+  if (user === "" || password === undefined) {
+    throw invalid(
+      login,
+      "it has no password",
+      "put the user on the first line, the password below",
+    );
+  }
+  return { authenticator: by.usernamePasswordAuthenticator(user, password) };
+}
+
+function tlsOf({ servers, ca, cert, key }: NatsTerms): Pick<ConnectionOptions, "tls"> {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw invalid("the certificate for NATS", "its key or itself is missing", "give both");
+  }
+  if (ca === undefined && cert === undefined) {
+    return servers.some((server) => server.startsWith("tls:")) ? { tls: {} } : {};
+  }
+  const text = (file: string | undefined) => file === undefined ? undefined : textIn(file);
+  return { tls: { ca: text(ca), cert: text(cert), key: text(key) } };
+}
+
+function secretIn(path: string): Uint8Array {
+  return new TextEncoder().encode(textIn(path));
+}
+
+/** The text of a file, without the line break at its end. */
+function textIn(path: string): string {
+  try {
+    return Deno.readTextFileSync(path).trim();
+  } catch (error) {
+    throw invalid(path, thrownText(error), "give a readable file");
+  }
+}
+
+/** Arguments are seen by everybody on the machine. */
+function checkServer(server: string): void {
+  const url = URL.canParse(server) ? new URL(server) : undefined;
+  if (url === undefined || !["nats:", "tls:"].includes(url.protocol) || url.hostname === "") {
+    throw invalid("the address of NATS", "it is no nats://HOST:PORT", "give one");
+  }
+  if (url.username === "" && url.password === "") return;
+  throw invalid(
+    "the address of NATS",
+    "it has credentials, which everybody on this machine could read",
+    "put them into a file: see --nats-login and the like",
+  );
+}
+
+function invalid(operation: string, reason: string, hint: string): UblkError {
+  return new UblkError("INVALID_ARGUMENT", { operation, reason, hint });
+}

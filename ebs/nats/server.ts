@@ -1,0 +1,280 @@
+/**
+ * Serves the dialects over NATS.
+ *
+ * Every request is answered, whatever it is: by a result, or by an error with a code. Requests about a
+ * volume that another node has mounted are passed on to that node, by subjects of our own:
+ *
+ * ```
+ * ebs.owner.{volume}    to the node that has the volume mounted
+ * ebs.node.{node}       to a node
+ * ```
+ *
+ * They carry the request as it came, and its subject in a header.
+ *
+ * @module
+ */
+
+import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
+import { thrownText } from "../../uapi/error.ts";
+import type { Context, Destination, Row } from "../dialects/dialect.ts";
+import { EC2_ROWS } from "../dialects/ec2.ts";
+import { PLATFORM_ROWS } from "../dialects/platform.ts";
+import { OWNER_ROWS, PROVIDER_ROWS } from "../dialects/provider.ts";
+import { EbsError, ebsErrorOf } from "../error.ts";
+import { decodeJson } from "../json.ts";
+import { isId, isNodeName } from "../names.ts";
+import type { EbsService } from "../service.ts";
+import { ANSWERS, type Endpoint, endpointOf, type Told, type Verb, verbSubjects } from "./micro.ts";
+import { STATUS_ROW } from "./status_row.ts";
+
+/** The queue group of all nodes. */
+export const QUEUE_GROUP = "spinifex-workers";
+/** How long a request may take before it is answered that it is still at work, in milliseconds. */
+const ANSWER_MS = 25_000;
+/** How long another node has to answer what is passed on: a little more. */
+const PASSED_ON_MS = 27_000;
+/** The header with the subject of a request that is passed on. */
+const SUBJECT_HEADER = "Ublk-Subject";
+
+/** All rows but those of owners. */
+export const ROWS: readonly Row[] = [...PROVIDER_ROWS, ...PLATFORM_ROWS, ...EC2_ROWS, STATUS_ROW];
+
+/** The parts of an {@linkcode EbsServer}. */
+export interface ServerParts {
+  readonly connection: NatsConnection;
+  readonly service: EbsService;
+  /** The version of this package. */
+  readonly version: string;
+  readonly zone: string | undefined;
+  /** The access that a mount has if none is asked for. */
+  readonly access: "unix" | "tcp";
+  /** Takes a line for the log. */
+  readonly report: (line: string) => void;
+  /**
+   * How long a request may take, in milliseconds.
+   *
+   * @default 25_000
+   */
+  readonly answerMs?: number;
+}
+
+/** A row at a subject. */
+interface Served {
+  readonly row: Row;
+  readonly endpoint: Endpoint;
+}
+
+/** Serves a node's service. */
+export class EbsServer implements AsyncDisposable {
+  readonly #parts: ServerParts;
+  readonly #context: Context;
+  readonly #served: readonly Served[];
+  readonly #owners: Served[];
+  /** The subscriptions for each volume that is mounted here. */
+  readonly #ownerSubscriptions = new Map<string, readonly Subscription[]>();
+  readonly #subscriptions: Subscription[] = [];
+  readonly #underWay = new Set<Promise<void>>();
+
+  private constructor(parts: ServerParts) {
+    const { service, zone, access } = parts;
+    this.#parts = parts;
+    this.#context = {
+      ...{ service, zone, access },
+      publish: (subject, body) => this.#publish(subject, body),
+      later: (work) => this.#track(work),
+    };
+    const served = (row: Row) => {
+      const subject = row.subject.replace("{node}", service.node).replace("{volume}", "*");
+      return { row, endpoint: endpointOf(subject, QUEUE_GROUP, row.does) };
+    };
+    this.#served = ROWS.map(served);
+    this.#owners = OWNER_ROWS.map(served);
+  }
+
+  /** Begins to serve: resolves once requests arrive. */
+  static async start(parts: ServerParts): Promise<EbsServer> {
+    const server = new EbsServer(parts);
+    server.#start();
+    await parts.connection.flush();
+    return server;
+  }
+
+  #start(): void {
+    const { service } = this.#parts;
+    const open = this.#subscriptions;
+    for (const served of this.#served) {
+      open.push(this.#listen(served.endpoint.subject, QUEUE_GROUP, (message) => {
+        this.#track(this.#answer(served, message, message.subject, false));
+      }));
+    }
+    open.push(this.#listen(`ebs.node.${service.node}`, QUEUE_GROUP, (one) => this.#passedOn(one)));
+    const id = crypto.randomUUID().replaceAll("-", "");
+    const told: Told = {
+      ...{ id, version: this.#parts.version, started: service.started },
+      metadata: { node: service.node },
+      endpoints: this.#served.map(({ endpoint }) => endpoint),
+    };
+    for (const [verb, answerOf] of Object.entries(ANSWERS)) {
+      for (const subject of verbSubjects(verb as Verb, id)) {
+        open.push(this.#listen(subject, undefined, (one) => this.#respond(one, answerOf(told))));
+      }
+    }
+    service.mounts.watch({
+      mounted: ({ volume, readOnly }) => readOnly || this.#own(volume),
+      unmounted: (volume) => this.#disown(volume),
+    });
+  }
+
+  #listen(subject: string, queue: string | undefined, take: (message: Msg) => void): Subscription {
+    const { connection, report } = this.#parts;
+    return connection.subscribe(subject, {
+      ...queue !== undefined && { queue },
+      callback(error, message) {
+        // Who may not listen at a subject serves the others all the same.
+        if (error) report(`${subject}: ${error.message}`);
+        else take(message);
+      },
+    });
+  }
+
+  /** Takes requests about a volume that is mounted here. */
+  #own(volume: string): void {
+    if (this.#ownerSubscriptions.has(volume) || this.#parts.connection.isClosed()) return;
+    const passed = this.#listen(`ebs.owner.${volume}`, undefined, (one) => this.#passedOn(one));
+    const asked = this.#owners.map((served) =>
+      this.#listen(served.endpoint.subject.replace("*", volume), undefined, (message) => {
+        this.#track(this.#answer(served, message, message.subject, true));
+      })
+    );
+    this.#ownerSubscriptions.set(volume, [passed, ...asked]);
+  }
+
+  #disown(volume: string): void {
+    for (const subscription of this.#ownerSubscriptions.get(volume) ?? []) {
+      if (!subscription.isClosed()) subscription.unsubscribe();
+    }
+    this.#ownerSubscriptions.delete(volume);
+  }
+
+  /** A request that another node has passed on. */
+  #passedOn(message: Msg): void {
+    const subject = message.headers?.get(SUBJECT_HEADER) ?? "";
+    const served = this.#served.find(({ endpoint }) => matches(endpoint.subject, subject));
+    if (served !== undefined) {
+      this.#track(this.#answer(served, message, subject, true));
+      return;
+    }
+    const words = `there is no subject ${JSON.stringify(subject.slice(0, 100))} here`;
+    this.#respond(message, { error: { code: "invalid_argument", message: words } });
+  }
+
+  /** Answers a request. Never rejects. @param isDirect It is not to be passed on. */
+  async #answer(
+    { row, endpoint }: Served,
+    message: Msg,
+    subject: string,
+    isDirect: boolean,
+  ): Promise<void> {
+    const startedMs = performance.now();
+    endpoint.requests++;
+    let body: object = {};
+    try {
+      body = decodeJson(message.data);
+      const request = row.read(body, subject);
+      const passed = isDirect ? undefined : await this.#passOn(row.destination(request), message);
+      if (passed !== undefined) message.respond(passed.data);
+      else this.#finish(row, message, await this.#inTime(row.run(this.#context, request)));
+    } catch (error) {
+      const refused = ebsErrorOf(error);
+      endpoint.errors++;
+      endpoint.lastError = `${refused.code}: ${refused.message}`;
+      if (refused.code === "internal") this.#parts.report(`${subject}: ${refused.message}`);
+      this.#finish(row, message, row.refuse(refused, body as Record<string, unknown>));
+    } finally {
+      endpoint.processedMs += performance.now() - startedMs;
+    }
+  }
+
+  #finish({ announces }: Row, message: Msg, body: object): void {
+    this.#respond(message, body);
+    if (announces !== undefined) this.#publish(announces, body);
+  }
+
+  /** The answer of a node that is to answer instead; undefined if this one is, or there is none. */
+  async #passOn({ volume, node }: Destination, message: Msg): Promise<Msg | undefined> {
+    const { connection, service } = this.#parts;
+    const isHere = node === service.node ||
+      volume !== undefined && service.mounts.get(volume)?.readOnly === false;
+    if (isHere || node === undefined && volume === undefined) return undefined;
+    if (node !== undefined && !isNodeName(node)) {
+      throw new EbsError("invalid_argument", `there can be no node ${JSON.stringify(node)}`);
+    }
+    const { headers } = await import("@nats-io/transport-node");
+    const header = headers();
+    header.set(SUBJECT_HEADER, message.subject);
+    try {
+      return await connection.request(
+        node === undefined ? `ebs.owner.${volume}` : `ebs.node.${node}`,
+        message.data,
+        { headers: header, timeout: PASSED_ON_MS },
+      );
+    } catch (error) {
+      const isNobody = /no responders/.test(thrownText(error));
+      if (isNobody && node === undefined) return undefined;
+      const who = node === undefined ? `the node that has volume ${volume}` : `node ${node}`;
+      throw new EbsError("unavailable", `${who} does not answer; try again later`);
+    }
+  }
+
+  /** Waits for work, but not for longer than its client does. */
+  async #inTime(work: Promise<object>): Promise<object> {
+    const { answerMs = ANSWER_MS } = this.#parts;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const overdue = new Promise<never>((_, reject) => {
+      const error = new EbsError("unavailable", "still at work; ask again for the result");
+      timer = setTimeout(() => reject(error), answerMs);
+    });
+    // It goes on, and the next request finds what has become of it.
+    this.#track(work.then(() => {}, () => {}));
+    try {
+      return await Promise.race([work, overdue]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #respond(message: Msg, body: object): void {
+    // The answer would be a request: nobody may make one in our name.
+    if (message.reply === undefined || /^(ebs\.|\$)/.test(message.reply)) return;
+    this.#publish(message.reply, body);
+  }
+
+  #publish(subject: string, body: unknown): void {
+    const { connection, report } = this.#parts;
+    try {
+      connection.publish(subject, JSON.stringify(body));
+    } catch (error) {
+      report(`${subject}: ${thrownText(error)}`);
+    }
+  }
+
+  #track(work: Promise<void>): void {
+    this.#underWay.add(work);
+    void work.finally(() => this.#underWay.delete(work));
+  }
+
+  /** Takes no more requests, and answers those that have come. The connection stays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const volume of [...this.#ownerSubscriptions.keys()]) this.#disown(volume);
+    const open = this.#subscriptions.filter((one) => !one.isClosed());
+    await Promise.allSettled(open.map((one) => one.drain()));
+    await Promise.all(this.#underWay);
+  }
+}
+
+/** Whether a subject is one of a pattern's. */
+function matches(pattern: string, subject: string): boolean {
+  const [wanted, given] = [pattern.split("."), subject.split(".")];
+  return wanted.length === given.length &&
+    wanted.every((part, at) => part === given[at] || part === "*" && isId(given[at]));
+}

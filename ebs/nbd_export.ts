@@ -1,0 +1,117 @@
+/**
+ * Volumes over NBD, served by this process.
+ *
+ * @module
+ */
+
+import { volume as volumeDisk, type VolumeDiskOptions } from "../backends/volume.ts";
+import type { Backend } from "../disk/backend.ts";
+import { serveNbd } from "../nbd.ts";
+import { EIO } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+import {
+  openDisk as openVolumeDisk,
+  type OpenVolumeDisk,
+  type VolumeDisk,
+} from "../volume/open_disk.ts";
+import type { Export, ExportWish } from "./exports.ts";
+
+/** How volumes are opened and served. */
+export interface NbdTerms {
+  /** The options of all volumes: their store, their journals, their caches. */
+  readonly disk: VolumeDiskOptions;
+  /** The folder of sockets. */
+  readonly sockets: string;
+  /** The host of ports. */
+  readonly host: string;
+  /** Takes a line for the log. */
+  readonly report: (line: string) => void;
+}
+
+/** Opens a volume as a disk of this thread. @throws {UblkError} */
+export async function openDisk(
+  { disk }: Pick<NbdTerms, "disk">,
+  volume: string,
+  readOnly: boolean,
+): Promise<OpenVolumeDisk> {
+  const { options } = volumeDisk(volume, { ...disk, readOnly });
+  return await openVolumeDisk(options as VolumeDisk);
+}
+
+/** Serves a volume. @throws {UblkError} */
+export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Export> {
+  const { volume, readOnly, access } = wish;
+  const disk = await openDisk(terms, volume, readOnly);
+  const gate = { isShut: false };
+  try {
+    for (const warning of disk.warnings ?? []) terms.report(`${volume}: ${warning}`);
+    const server = await serveNbd({
+      backend: gated(disk, gate, volume),
+      readOnly,
+      listen: access === "tcp"
+        ? `tcp:${terms.host}:${wish.port}`
+        : `unix:${terms.sockets}/${volume}.sock`,
+      report: (line) => terms.report(`${volume}: ${line}`),
+    });
+    const [uri] = server.uris;
+    let closed: Promise<void> | undefined;
+    const close = async () => {
+      try {
+        await server.close();
+      } finally {
+        await disk.close!();
+      }
+    };
+    return {
+      uri,
+      port: access === "tcp" ? Number(new URL(uri).port) : 0,
+      get size() {
+        return disk.size;
+      },
+      async resize(bytes) {
+        await disk.resize!(bytes);
+      },
+      hurry: () => disk.hurry?.(),
+      shut: () => void (gate.isShut = true),
+      close: () => closed ??= close(),
+    };
+  } catch (error) {
+    await disk.close!();
+    throw error;
+  }
+}
+
+/**
+ * A disk that can be shut: no request is answered with success once it is, whoever has it by then. The
+ * server does not close it.
+ */
+function gated(disk: Backend, gate: { readonly isShut: boolean }, volume: string): Backend {
+  const check = () => {
+    if (!gate.isShut) return;
+    const reason = "the node has lost the volume";
+    throw new UblkError("SYSCALL_FAILED", { operation: `volume ${volume}`, reason, errno: EIO });
+  };
+  const through = async (request: () => unknown): Promise<void> => {
+    check();
+    await request();
+    check();
+  };
+  const { blockSize, readOnly, fua } = disk;
+  return {
+    get size() {
+      return disk.size;
+    },
+    ...{ blockSize, readOnly, fua },
+    persistent: true,
+    readAt: (buffer, offset) => through(() => disk.readAt(buffer, offset)),
+    writeAt: (buffer, offset, options) => through(() => disk.writeAt(buffer, offset, options)),
+    flush: () => through(() => disk.flush!()),
+    extentAt: (offset, length) => disk.extentAt!(offset, length),
+    // A disk that only reads has neither.
+    ...disk.trim && { trim: (offset, length) => through(() => disk.trim!(offset, length)) },
+    ...disk.writeZeroes && {
+      writeZeroes: (offset, length, options) =>
+        through(() => disk.writeZeroes!(offset, length, options)),
+    },
+  };
+}

@@ -1,0 +1,133 @@
+/** Volumes that are really mounted, and written to by a client of NBD. */
+
+import { assertEquals, assertRejects } from "@std/assert";
+import { NbdClient } from "../tests/nbd_client.ts";
+import { Bed, MIB } from "../tests/ebs/bed.ts";
+import { ebsErrorOf } from "./error.ts";
+import type { Claim, Exclusion } from "./exclusion.ts";
+import type { EbsService } from "./service.ts";
+
+const [READ, WRITE, FLUSH] = [0, 1, 3];
+const BLOCK = 4096;
+
+const code = async (call: () => Promise<unknown>) => ebsErrorOf(await assertRejects(call)).code;
+
+const mount = (service: EbsService, readOnly = false) =>
+  service.mount({ volume: "v", access: "unix", readOnly });
+
+async function clientOf(uri: string): Promise<NbdClient> {
+  return await NbdClient.at(new URL(uri).searchParams.get("socket")!, "simple");
+}
+
+async function write(client: NbdClient, byte: number, block = 0): Promise<number> {
+  const data = new Uint8Array(BLOCK).fill(byte);
+  await client.request({ command: WRITE, offset: block * BLOCK, length: BLOCK, data });
+  const { error } = await client.reply(0);
+  if (error !== 0) return error;
+  await client.request({ command: FLUSH });
+  return (await client.reply(0)).error;
+}
+
+async function read(client: NbdClient, block = 0): Promise<number> {
+  await client.request({ command: READ, offset: block * BLOCK, length: BLOCK });
+  const { error, payload } = await client.reply(BLOCK);
+  return error === 0 ? payload[0] : -error;
+}
+
+Deno.test("a mount + data, growth and snapshots while it is mounted; then on another node", async () => {
+  await using bed = await Bed.make();
+  const [one, two] = [bed.node("one"), bed.node("two")];
+  await one.create({ id: "v", bytes: 64 * MIB });
+  const { uri } = await mount(one);
+  {
+    using client = await clientOf(uri);
+    assertEquals(await write(client, 1), 0);
+    assertEquals(await code(() => mount(two)), "volume_in_use");
+    assertEquals(await code(() => two.delete("v")), "volume_in_use");
+    const { completion } = await one.beginSnapshot("s", "v");
+    await completion;
+    assertEquals((await one.expand("v", 65 * MIB, 0)).bytes, 65 * MIB);
+    // What was added is there for those who are connected already.
+    assertEquals(await write(client, 2, 64 * MIB / BLOCK), 0);
+    assertEquals(await write(client, 3), 0);
+    await one.sync("v");
+  }
+  assertEquals((await two.describe("v")).state, "in-use");
+  await one.unmount("v");
+  assertEquals((await two.describe("v")).state, "available");
+  {
+    using client = await clientOf((await mount(two)).uri);
+    assertEquals([await read(client), await read(client, 64 * MIB / BLOCK)], [3, 2]);
+    using reader = await clientOf((await mount(one, true)).uri);
+    assertEquals(await read(reader), 3);
+    assertEquals(await write(reader, 9), 1);
+  }
+  await one.unmount("v");
+  await two.unmount("v");
+  await two.create({ id: "c", bytes: 64 * MIB, source: { volume: "v", snapshot: "s" } });
+  using client = await clientOf(
+    (await two.mount({ volume: "c", access: "unix", readOnly: false })).uri,
+  );
+  assertEquals(await read(client), 1);
+});
+
+Deno.test("a service that starts again + mounts what was mounted, with its data", async () => {
+  await using bed = await Bed.make();
+  const before = bed.node();
+  await before.create({ id: "v", bytes: 64 * MIB });
+  const { uri } = await mount(before);
+  {
+    using client = await clientOf(uri);
+    assertEquals(await write(client, 7), 0);
+  }
+  await before.end();
+  const after = bed.node();
+  // It waits its turn behind the mount that is brought back.
+  assertEquals((await mount(after)).uri, uri);
+  using client = await clientOf(uri);
+  assertEquals(await read(client), 7);
+});
+
+/** Claims that are lost when the test says so. */
+class Taken implements Exclusion {
+  readonly terms = { scope: "cluster", claimTtlSeconds: 1, fencesLostClaim: true } as const;
+  take: (reason: string) => void = () => {};
+
+  claim(): Promise<Claim> {
+    const { promise: lost, resolve } = Promise.withResolvers<string>();
+    this.take = resolve;
+    const release = () => Promise.resolve();
+    return Promise.resolve({ generation: 1, holder: "one", lost, release });
+  }
+}
+
+Deno.test("a claim that is lost + no request succeeds any more, and what was flushed is kept", async () => {
+  await using bed = await Bed.make();
+  const exclusion = new Taken();
+  const service = bed.node("one", { exclusion });
+  await service.create({ id: "v", bytes: 64 * MIB });
+  using client = await clientOf((await mount(service)).uri);
+  assertEquals(await write(client, 7), 0);
+  exclusion.take("the lease has run out");
+  await Promise.resolve();
+  assertEquals(await write(client, 8).then((error) => error !== 0, () => true), true);
+  using again = await clientOf((await mount(service)).uri);
+  assertEquals(await read(again), 7);
+});
+
+Deno.test("a volume that is taken by force + its claim is lost", async () => {
+  await using bed = await Bed.make();
+  const service = bed.node();
+  await service.create({ id: "v", bytes: 64 * MIB });
+  await mount(service);
+  const { Volume } = await import("../volume/volume.ts");
+  await using _taker = await Volume.open("v", {
+    ...{ store: bed.store, journal: `${bed.folder}/other`, journalSize: "16M" },
+    ...{ withoutJournal: true, force: true },
+  });
+  const endMs = performance.now() + 10_000;
+  while (service.mounts.get("v") !== undefined && performance.now() < endMs) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assertEquals(service.mounts.get("v"), undefined);
+});

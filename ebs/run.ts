@@ -1,0 +1,77 @@
+/**
+ * A node, from its terms to its end: the door of this room for commands.
+ *
+ * @module
+ */
+
+import { volume as volumeDisk, type VolumeDiskOptions } from "../backends/volume.ts";
+import { realFiles } from "../files/real.ts";
+import { makeFolders } from "../store/directory.ts";
+import { openStore } from "../store/open.ts";
+import { MACHINE } from "../volume/seam.ts";
+import { checkedNodeName } from "./names.ts";
+import { connectNats, type NatsTerms } from "./nats/connect.ts";
+import { EbsServer } from "./nats/server.ts";
+import { NodeExporter } from "./node_exporter.ts";
+import { EbsService } from "./service.ts";
+import { StoreExclusion } from "./store_exclusion.ts";
+
+/** The terms of a node. */
+export interface NodeTerms {
+  /** Its name. */
+  readonly node: string;
+  /** The version of this package. */
+  readonly version: string;
+  /** Where NATS is. */
+  readonly nats: NatsTerms;
+  /** The store of volumes. */
+  readonly store: string;
+  /** The folder of journals. */
+  readonly journal: string;
+  /** How volumes are opened, beside that. */
+  readonly disk: VolumeDiskOptions;
+  /** The zone of volumes that are created without one. */
+  readonly zone: string | undefined;
+  /** The access that a mount has if none is asked for. */
+  readonly access: "unix" | "tcp";
+  /** The folder of sockets. */
+  readonly sockets: string;
+  /** The host of ports. */
+  readonly host: string;
+  /** Takes a line for the log. */
+  readonly report: (line: string) => void;
+}
+
+/** A node that serves. */
+export interface RunningNode extends AsyncDisposable {
+  /** Resolves if the connection is closed for good: with the reason, if it was not asked for. */
+  readonly closed: Promise<void | Error>;
+}
+
+/** Starts a node. @throws {UblkError} @throws {StoreError} Nothing is left open then. */
+export async function startNode(terms: NodeTerms): Promise<RunningNode> {
+  const { node, nats, store: url, journal, zone, access, sockets, report, version } = terms;
+  checkedNodeName(node);
+  const disk = { ...terms.disk, store: url, journal };
+  // What is wrong with them is better said now than at the first mount.
+  volumeDisk("any", disk);
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(await openStore(url, { create: true }));
+  await store.verify?.();
+  for (const folder of [journal, sockets]) makeFolders(realFiles, folder);
+  const connection = await connectNats(nats);
+  stack.defer(() => connection.close());
+  const service = new EbsService({
+    ...{ node, store, journal, files: realFiles, seam: MACHINE, report },
+    exporter: new NodeExporter({ disk, sockets, host: terms.host, report }),
+    exclusion: new StoreExclusion(store, node),
+  });
+  stack.defer(() => service.end());
+  stack.use(await EbsServer.start({ connection, service, version, zone, access, report }));
+  const open = stack.move();
+  let ended: Promise<void> | undefined;
+  return {
+    closed: connection.closed(),
+    [Symbol.asyncDispose]: () => ended ??= open.disposeAsync(),
+  };
+}

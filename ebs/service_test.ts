@@ -1,0 +1,142 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import type { FaultyStore } from "../store/faulty.ts";
+import { listVolumes } from "../volume/list.ts";
+import { Volume } from "../volume/volume.ts";
+import { Bed, MIB } from "../tests/ebs/bed.ts";
+import { ebsErrorOf } from "./error.ts";
+import type { EbsService } from "./service.ts";
+
+const code = async (call: () => Promise<unknown>) => ebsErrorOf(await assertRejects(call)).code;
+
+async function snapshot(service: EbsService, id: string, volume: string) {
+  const { record, completion } = await service.beginSnapshot(id, volume);
+  return await completion ?? record;
+}
+
+async function firstByte(bed: Bed, name: string): Promise<number> {
+  await using volume = await Volume.open(name, { store: bed.store, readOnly: true });
+  const block = new Uint8Array(volume.blockSize);
+  await volume.read(block, 0);
+  return block[0];
+}
+
+Deno.test("EbsService + created twice + there is one; another one of its id is refused", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  const wish = { id: "v", bytes: 64 * MIB, seed: new Uint8Array(5000).fill(7), token: "t" };
+  const views = await Promise.all([service.create(wish), service.create(wish)]);
+  assertEquals(views.map(({ state, bytes }) => [state, bytes]), [
+    ["available", 64 * MIB],
+    ["available", 64 * MIB],
+  ]);
+  assertEquals(await firstByte(bed, "v"), 7);
+  for (
+    const other of [
+      { ...wish, bytes: 65 * MIB },
+      { ...wish, token: "u" },
+      { ...wish, seed: new Uint8Array(5000).fill(8) },
+      { id: "v", bytes: 64 * MIB, token: "t" },
+    ]
+  ) assertEquals(await code(() => service.create(other)), "already_exists");
+  assertEquals(await firstByte(bed, "v"), 7);
+});
+
+Deno.test("EbsService + a creation that is interrupted anywhere + the same request ends it", async () => {
+  for (let failing = 1;; failing++) {
+    await using bed = await Bed.inMemory();
+    const store = bed.store as FaultyStore;
+    const service = bed.node();
+    let calls = 0;
+    // Not one that may pass: the attempt ends there.
+    store.faults = ({ name }) =>
+      name !== "get" && name !== "list" && ++calls === failing ? "full" : undefined;
+    const wish = { id: "v", bytes: 64 * MIB, seed: new Uint8Array([9]) };
+    const failed = await service.create(wish).then(() => false, () => true);
+    store.faults = undefined;
+    if (failed) assertEquals((await service.create(wish)).state, "available");
+    assertEquals(await firstByte(bed, "v"), 9);
+    if (!failed) {
+      assert(failing > 4, "something was interrupted");
+      break;
+    }
+  }
+});
+
+Deno.test("EbsService + a volume grows and never shrinks", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  await service.create({ id: "v", bytes: 64 * MIB });
+  assertEquals((await service.expand("v", 65 * MIB - 1, 0)).bytes, 65 * MIB);
+  assertEquals((await service.expand("v", 65 * MIB, 0)).bytes, 65 * MIB);
+  assertEquals(await code(() => service.expand("v", 64 * MIB, 0)), "invalid_argument");
+  assertEquals(await code(() => service.expand("w", 64 * MIB, 0)), "not_found");
+  for (const [required, limit] of [[0, 0], [66 * MIB, 65 * MIB], [2 ** 53 - 1, 0]]) {
+    const expand = async () => await service.expand("v", required, limit);
+    assertEquals(await code(expand), "invalid_argument");
+  }
+});
+
+Deno.test("EbsService + snapshots + have ids of their own, whatever becomes of their volume", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB, seed: new Uint8Array([1]) });
+  await service.create({ id: "b", bytes: 64 * MIB });
+  const made = await snapshot(service, "s", "a");
+  assertEquals([made.state, made.bytes, made.volume], ["completed", 64 * MIB, "a"]);
+  assertEquals(await snapshot(service, "s", "a"), made);
+  assertEquals(await code(() => snapshot(service, "s", "b")), "already_exists");
+  assertEquals(await code(() => snapshot(service, "t", "c")), "not_found");
+  assertEquals((await service.copySnapshot("s", "t", "a")).state, "completed");
+  assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "already_exists");
+  assertEquals(await code(() => service.copySnapshot("s", "u", "b")), "invalid_argument");
+  assertEquals(await code(() => service.copySnapshot("s", "s", "a")), "invalid_argument");
+  assertEquals(await code(() => service.copySnapshot("no", "u", "a")), "not_found");
+  assertEquals((await service.listSnapshots("", 9)).records.map(({ id }) => id), ["s", "t"]);
+  await service.delete("a");
+  assertEquals(await code(() => service.describe("a")), "not_found");
+  assertEquals((await service.listVolumes("", 9)).records.map(({ id }) => id), ["b"]);
+  await service.deleteSnapshot("s");
+  // The other one has all of it still.
+  const clone = await service.create({
+    ...{ id: "c", bytes: 128 * MIB, source: { volume: "a", snapshot: "t" } },
+  });
+  assertEquals([clone.bytes, await firstByte(bed, "c")], [128 * MIB, 1]);
+  await service.deleteSnapshot("t");
+  await service.deleteSnapshot("t");
+  // Nothing needs what was left of the first volume.
+  assertEquals(await listVolumes(bed.store), ["b", "c"]);
+  assertEquals(await firstByte(bed, "c"), 1);
+});
+
+Deno.test("EbsService + a volume from no snapshot, or the wrong one + is refused, and not there", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB });
+  await snapshot(service, "s", "a");
+  const from = (volume: string, name: string, bytes = 64 * MIB) =>
+    code(() => service.create({ id: "b", bytes, source: { volume, snapshot: name } }));
+  assertEquals(await from("a", "no"), "not_found");
+  assertEquals(await from("b", "s"), "invalid_argument");
+  assertEquals(await from("a", "s", 63 * MIB), "invalid_argument");
+  assertEquals((await service.listVolumes("", 9)).records.map(({ id }) => id), ["a"]);
+});
+
+Deno.test("EbsService + deleted in any order, by two at a time + it is gone once", async () => {
+  await using bed = await Bed.inMemory();
+  const [one, two] = [bed.node("one"), bed.node("two")];
+  await one.create({ id: "v", bytes: 64 * MIB });
+  await Promise.all([one.delete("v"), two.delete("v")]);
+  await two.delete("v");
+  assertEquals(await listVolumes(bed.store), []);
+  // The id is free again.
+  assertEquals((await two.create({ id: "v", bytes: 65 * MIB })).bytes, 65 * MIB);
+});
+
+Deno.test("EbsService + a store that is away + is told as such", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  await service.create({ id: "v", bytes: 64 * MIB });
+  (bed.store as FaultyStore).faults = () => "unavailable";
+  assertEquals(await code(() => service.describe("v")), "unavailable");
+  (bed.store as FaultyStore).faults = undefined;
+});

@@ -1,0 +1,158 @@
+/**
+ * Operations on snapshots. Their ids are unique in the whole store, while the volume library names
+ * them within their volume: the record of an id says whose it is.
+ *
+ * @module
+ */
+
+import type { Store } from "../store/store.ts";
+import { isUblkError } from "../uapi/error.ts";
+import { copySnapshot } from "../volume/copy_snapshot.ts";
+import type { Seam } from "../volume/seam.ts";
+import { createSnapshot, listSnapshots, removeSnapshot } from "../volume/snapshots.ts";
+import { EbsError } from "./error.ts";
+import type { Page, Records, SnapshotRecord } from "./records.ts";
+
+/** The parts of {@linkcode Snapshots}. */
+export interface SnapshotParts {
+  readonly store: Store;
+  readonly records: Records<SnapshotRecord>;
+  readonly seam: Seam;
+  /** The folder of journals of this node. */
+  readonly journal: string;
+}
+
+/** Snapshots in a store. The caller has the turn of their volume. */
+export class Snapshots {
+  readonly #parts: SnapshotParts;
+
+  /** Of a store. */
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A snapshot. One that is still being made is `pending`.
+   *
+   * @throws {EbsError} `not_found`
+   */
+  async describe(id: string): Promise<SnapshotRecord> {
+    const record = await this.#parts.records.get(id);
+    if (record === undefined || record.state === "deleting") throw missing(id);
+    return record;
+  }
+
+  /**
+   * Takes an id for a snapshot of a volume. Again, it returns what there is.
+   *
+   * @throws {EbsError} `already_exists` if another volume has it.
+   */
+  async reserve(id: string, volume: string): Promise<SnapshotRecord> {
+    const { records, seam } = this.#parts;
+    const { record } = await records.create({
+      ...{ id, volume, state: "pending", created: seam.now(), bytes: 0 },
+    });
+    if (record.volume === volume && record.state !== "deleting") return record;
+    throw new EbsError("already_exists", `snapshot ${id} is of another volume, or being deleted`);
+  }
+
+  /**
+   * Makes a snapshot whose id is reserved: everything that was answered before is in it. Again, it goes
+   * on where it was interrupted.
+   */
+  async make({ id, volume }: SnapshotRecord): Promise<SnapshotRecord> {
+    const { store, seam, journal } = this.#parts;
+    try {
+      await createSnapshot(store, volume, id, { journal, seam });
+    } catch (error) {
+      if (!isUblkError(error)) throw error;
+      if (error.code === "VOLUME_JOURNAL") {
+        const reason = "its journal is on a node that does not answer";
+        throw new EbsError("unavailable", `snapshot ${id} of ${volume}: ${reason}`);
+      }
+      // An earlier call has come as far as that: nobody else makes one of this id.
+      if (error.code !== "VOLUME_EXISTS") throw error;
+    }
+    return await this.#completed(id, volume);
+  }
+
+  async #completed(id: string, volume: string): Promise<SnapshotRecord> {
+    const { store, records, seam } = this.#parts;
+    const made = (await listSnapshots(store, volume)).find(({ name }) => name === id);
+    if (made === undefined) throw missing(id);
+    const record = await records.change(
+      id,
+      (now) =>
+        now.volume === volume && now.state === "pending"
+          ? { ...now, state: "completed", created: made.created.getTime(), bytes: made.size }
+          : undefined,
+    );
+    if (record?.volume === volume && record.state === "completed") return record;
+    // Somebody has deleted it while it was made.
+    await removeSnapshot(store, volume, id, { seam });
+    throw missing(id);
+  }
+
+  /** Gives up an id whose snapshot cannot be made. */
+  async giveUp(id: string): Promise<void> {
+    const { records } = this.#parts;
+    if ((await records.get(id))?.state === "pending") await records.delete(id);
+  }
+
+  /**
+   * Gives a snapshot a second id. The two have the same data, and each goes by itself.
+   *
+   * @throws {EbsError} `not_found`; `invalid_argument` if it is of another volume; `already_exists`.
+   */
+  async copy(from: string, to: string, volume: string): Promise<SnapshotRecord> {
+    const { store, seam } = this.#parts;
+    if (from === to) throw new EbsError("invalid_argument", `${to} is the source itself`);
+    const source = await this.describe(from);
+    if (source.volume !== volume) {
+      throw new EbsError("invalid_argument", `snapshot ${from} is of ${source.volume}`);
+    }
+    const there = await this.#parts.records.get(to);
+    if (there?.state === "completed") {
+      throw new EbsError("already_exists", `snapshot ${to} exists`);
+    }
+    await this.reserve(to, volume);
+    try {
+      await copySnapshot(store, volume, from, to, { seam });
+    } catch (error) {
+      const isThere = isUblkError(error) && error.code === "VOLUME_EXISTS";
+      if (!isThere) {
+        await this.giveUp(to);
+        throw error;
+      }
+    }
+    return await this.#completed(to, volume);
+  }
+
+  /**
+   * Deletes a snapshot. One that is not there is deleted already.
+   *
+   * @returns The volume that it was of.
+   */
+  async delete(id: string): Promise<string | undefined> {
+    const { store, records, seam } = this.#parts;
+    const record = await records.change(id, (now) => ({ ...now, state: "deleting" }));
+    if (record === undefined) return undefined;
+    try {
+      await removeSnapshot(store, record.volume, id, { seam });
+    } catch (error) {
+      if (!isUblkError(error) || error.code !== "VOLUME_NOT_FOUND") throw error;
+    }
+    await records.delete(id);
+    return record.volume;
+  }
+
+  /** A page of snapshots after a token. */
+  async page(after: string, most: number): Promise<Page<SnapshotRecord>> {
+    const { records, next } = await this.#parts.records.page(after, most);
+    return { records: records.filter(({ state }) => state !== "deleting"), next };
+  }
+}
+
+function missing(id: string): EbsError {
+  return new EbsError("not_found", `snapshot ${id}: there is none`);
+}

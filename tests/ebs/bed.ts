@@ -1,0 +1,77 @@
+/**
+ * A node's service in a folder, for tests.
+ *
+ * @module
+ */
+
+import { realFiles } from "../../files/real.ts";
+import { FaultyStore } from "../../store/faulty.ts";
+import { MemoryStore } from "../../store/memory.ts";
+import { openStore } from "../../store/open.ts";
+import type { Store } from "../../store/store.ts";
+import { Scratch } from "../scratch.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
+import { MACHINE } from "../../volume/seam.ts";
+import type { Exclusion } from "../../ebs/exclusion.ts";
+import type { Exporter } from "../../ebs/exports.ts";
+import { NodeExporter } from "../../ebs/node_exporter.ts";
+import { EbsService } from "../../ebs/service.ts";
+import { StoreExclusion } from "../../ebs/store_exclusion.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+openAllOfLibc();
+
+export const MIB: number = 1 << 20;
+
+/** A store in a folder, and the folders of nodes. */
+export class Bed implements AsyncDisposable {
+  readonly store: Store;
+  readonly lines: string[] = [];
+  readonly #scratch: Scratch;
+  readonly #services: EbsService[] = [];
+
+  private constructor(scratch: Scratch, store: Store) {
+    this.#scratch = scratch;
+    this.store = store;
+  }
+
+  static async make(): Promise<Bed> {
+    const scratch = Scratch.inMemory();
+    return new Bed(scratch, await openStore(`${scratch.path}/store`, { create: true }));
+  }
+
+  /** With a store in memory, which fails as it is told to. Nothing can be mounted. */
+  static inMemory(): Promise<Bed> {
+    return Promise.resolve(new Bed(Scratch.inMemory(), new FaultyStore(new MemoryStore())));
+  }
+
+  get folder(): string {
+    return this.#scratch.path;
+  }
+
+  /** A node's service; again, if the one before has ended. */
+  node(
+    name = "one",
+    parts: { exporter?: Exporter; exclusion?: Exclusion } = {},
+  ): EbsService {
+    const journal = `${this.folder}/${name}`;
+    const sockets = `${journal}/.ebs/sockets`;
+    Deno.mkdirSync(sockets, { recursive: true });
+    const report = (line: string) => void this.lines.push(line);
+    const disk = { store: `${this.folder}/store`, journal, journalSize: "16M", leaseSeconds: 0 };
+    const service = new EbsService({
+      ...{ node: name, store: this.store, journal, files: realFiles, seam: MACHINE, report },
+      exporter: new NodeExporter({ disk, sockets, host: "127.0.0.1", report }),
+      exclusion: new StoreExclusion(this.store, name, 50),
+      ...parts,
+    });
+    this.#services.push(service);
+    return service;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const service of this.#services) await service.end();
+    await this.store[Symbol.asyncDispose]();
+    this.#scratch[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Nodes of a cluster in this process, with a real server of NATS between them and their clients.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
+import { EbsServer } from "../../ebs/nats/server.ts";
+import type { EbsService } from "../../ebs/service.ts";
+import { Bed } from "./bed.ts";
+import { NatsServer, type NatsServerOptions } from "./nats_server.ts";
+
+/** The body of an answer. */
+// deno-lint-ignore no-explicit-any
+export type Body = any;
+
+/** A node. */
+export interface ClusterNode {
+  readonly service: EbsService;
+  readonly server: EbsServer;
+  readonly connection: NatsConnection;
+}
+
+/** A cluster. */
+export class Cluster implements AsyncDisposable {
+  readonly bed: Bed;
+  readonly nats: NatsServer;
+  readonly client: NatsConnection;
+  readonly lines: string[] = [];
+  readonly #nodes: ClusterNode[] = [];
+
+  private constructor(bed: Bed, nats: NatsServer, client: NatsConnection) {
+    this.bed = bed;
+    this.nats = nats;
+    this.client = client;
+  }
+
+  /** Starts one without nodes. */
+  static async start(
+    options: NatsServerOptions = {},
+    terms: Partial<NatsTerms> = {},
+  ): Promise<Cluster> {
+    const bed = await Bed.make();
+    const nats = await NatsServer.start(options);
+    const client = await connectNats({ servers: [nats.url], name: "client", ...terms });
+    return new Cluster(bed, nats, client);
+  }
+
+  /** Starts a node. */
+  async node(
+    name: string,
+    parts: Parameters<Bed["node"]>[1] & { readonly answerMs?: number } = {},
+    terms: Partial<NatsTerms> = {},
+  ): Promise<ClusterNode> {
+    const connection = await connectNats({ servers: [this.nats.url], name, ...terms });
+    const service = this.bed.node(name, parts);
+    const report = (line: string) => void this.lines.push(line);
+    const server = await EbsServer.start({
+      ...{ connection, service, version: "1.2.3", zone: "zone", access: "unix", report },
+      answerMs: parts.answerMs,
+    });
+    const node = { connection, service, server };
+    this.#nodes.push(node);
+    return node;
+  }
+
+  /** Asks, with a body that is JSON or is to become JSON. */
+  async ask(subject: string, body: unknown = {}): Promise<Body> {
+    const data = typeof body === "string" || body instanceof Uint8Array
+      ? body
+      : JSON.stringify(body);
+    return (await this.client.request(subject, data, { timeout: 30_000 })).json();
+  }
+
+  /** Asks by the provider's contract, whose version every body has. */
+  async provider(subject: string, body: object = {}): Promise<Body> {
+    const answer = await this.ask(`ebs.provider.v1.${subject}`, { schema_version: 1, ...body });
+    assertEquals(answer.schema_version, 1);
+    return answer;
+  }
+
+  /** The next message at a subject, once it is there. */
+  next(subject: string): Promise<Body> {
+    const { promise, resolve } = Promise.withResolvers<Body>();
+    this.client.subscribe(subject, { max: 1, callback: (_, message) => resolve(message.json()) });
+    return promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { server, service, connection } of this.#nodes) {
+      await server[Symbol.asyncDispose]();
+      await service.end();
+      await connection.close();
+    }
+    await this.client.close();
+    await this.nats[Symbol.asyncDispose]();
+    await this.bed[Symbol.asyncDispose]();
+  }
+}

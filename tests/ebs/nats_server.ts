@@ -1,0 +1,81 @@
+/**
+ * A NATS server with JetStream, of Debian's package, for tests.
+ *
+ * @module
+ */
+
+import { Scratch } from "../scratch.ts";
+
+/** Debian's place. */
+export const NATS_SERVER = "/usr/sbin/nats-server";
+const START_MS = 15_000;
+
+/** Where a server listens. */
+export interface NatsServerOptions {
+  /**
+   * Its address.
+   *
+   * @default "127.0.0.1"
+   */
+  readonly host?: string;
+  /** A command that runs others, as `ip netns exec NAME`. */
+  readonly within?: readonly string[];
+}
+
+/** A server, which ends when it is disposed of. */
+export class NatsServer implements AsyncDisposable {
+  /** `nats://HOST:PORT`. */
+  readonly url: string;
+  readonly #scratch: Scratch;
+  readonly #child: Deno.ChildProcess;
+
+  private constructor(url: string, scratch: Scratch, child: Deno.ChildProcess) {
+    this.url = url;
+    this.#scratch = scratch;
+    this.#child = child;
+  }
+
+  /** Starts one, and waits until it listens. */
+  static async start({ host = "127.0.0.1", within = [] }: NatsServerOptions = {}) {
+    const scratch = new Scratch();
+    const ports = `${scratch.path}/ports`;
+    Deno.mkdirSync(ports);
+    const [program, ...args] = [
+      ...[...within, NATS_SERVER, "--jetstream", "--store_dir", `${scratch.path}/store`],
+      ...["--addr", host, "--port", "-1", "--ports_file_dir", ports],
+      ...["--log", `${scratch.path}/log`],
+    ];
+    const child = new Deno.Command(program!, {
+      ...{ args, stdin: "null", stdout: "null", stderr: "null" },
+    }).spawn();
+    try {
+      const url = await addressIn(ports);
+      return new NatsServer(url, scratch, child);
+    } catch (error) {
+      child.kill("SIGKILL");
+      await child.status;
+      scratch[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Ends it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.status;
+    this.#scratch[Symbol.dispose]();
+  }
+}
+
+/** Waits for the file in which a server tells where it listens. */
+async function addressIn(folder: string): Promise<string> {
+  const end = performance.now() + START_MS;
+  while (performance.now() < end) {
+    const [file] = [...Deno.readDirSync(folder)];
+    const text = file === undefined ? "" : Deno.readTextFileSync(`${folder}/${file.name}`);
+    const url = text.endsWith("}") ? JSON.parse(text).nats?.[0] : undefined;
+    if (url !== undefined) return url;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`nats-server does not listen after ${START_MS} ms`);
+}

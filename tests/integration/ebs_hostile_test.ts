@@ -1,0 +1,165 @@
+/**
+ * Requests from strangers: each gets a clear error, or is not delivered, and nobody else notices. What
+ * a subject may do is the server's to decide, by the permissions of docs/ebs.md.
+ */
+
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { connectNats } from "../../ebs/nats/connect.ts";
+import { ROWS } from "../../ebs/nats/server.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { MIB } from "../ebs/bed.ts";
+import { Cluster } from "../ebs/cluster.ts";
+import { Scratch } from "../scratch.ts";
+
+/** A code in whatever form a dialect has it. */
+function codeOf(answer: Record<string, unknown>): unknown {
+  const { error, Error: text, Code } = answer as {
+    error?: { code: string };
+    Error?: { Code: string };
+    Code?: string;
+  };
+  return error?.code ?? Code ?? text?.Code;
+}
+
+const INVALID = ["invalid_argument", "InvalidParameterValue"];
+
+Deno.test("every subject + bytes that are no request + an error with a code, each time", async () => {
+  await using cluster = await Cluster.start();
+  await cluster.node("one");
+  const bodies: Record<string, string | Uint8Array> = {
+    "no JSON": "{",
+    "no UTF-8": new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]),
+    "no object": "[1]",
+    "deep": '{"a":'.repeat(100_000) + "1" + "}".repeat(100_000),
+    "huge": JSON.stringify({ a: "x".repeat(900_000) }),
+    "a prototype": '{"__proto__":{"schema_version":1,"volume_id":"v"}}',
+    "numbers for names": '{"schema_version":1,"volume_id":1,"Name":1,"Volume":1,"VolumeId":1}',
+    "a path for a name": JSON.stringify({
+      ...{ schema_version: 1, volume_id: "../../etc/passwd", snapshot_id: "/", node_id: "one" },
+      ...{ Name: "../x", Volume: "/etc", VolumeId: ".", Size: 1, SnapshotID: ".." },
+      ...{ starting_token: "..", source_snapshot_id: "/", VolumeIds: ["/"] },
+      capacity_range: { required_bytes: 4096 },
+    }),
+  };
+  // What asks for nothing cannot be wrong.
+  const isHarmless = (subject: string) => /capabilities|status/.test(subject);
+  let count = 0;
+  for (const row of ROWS) {
+    const subject = row.subject.replace("{node}", "one").replace("{volume}", "vol-1");
+    for (const [what, body] of Object.entries(bodies)) {
+      const answer = await cluster.ask(subject, body);
+      const code = codeOf(answer);
+      const isFine = code === undefined &&
+        (isHarmless(subject) || /\.list|describev/.test(subject));
+      const isVersion = code === "unsupported_version";
+      assert(
+        isFine || isVersion || INVALID.includes(code as string),
+        `${subject}, ${what}: ${code}`,
+      );
+      assert(JSON.stringify(answer).length < 2000, `${subject}, ${what}: the answer is short`);
+      count++;
+    }
+  }
+  assert(count > 150, "all of them");
+  assertEquals((await cluster.provider("volume.list")).volumes, []);
+  const stats = await cluster.ask("$SRV.STATS");
+  const create = stats.endpoints.find((one: { subject: string }) =>
+    one.subject === "ebs.provider.v1.volume.create"
+  );
+  assertEquals([create.num_requests, create.num_errors], [8, 8]);
+  assertStringIncludes(create.last_error, ": ");
+  assertEquals(cluster.lines, []);
+});
+
+Deno.test("tokens, wildcards and replies that are subjects + harm nobody", async () => {
+  await using cluster = await Cluster.start();
+  const { service } = await cluster.node("one");
+  await service.create({ id: "vol-1", bytes: 64 * MIB });
+  await service.mount({ volume: "vol-1", access: "unix", readOnly: false });
+  const body = { schema_version: 1, volume_id: "vol-1", snapshot_id: "s" };
+  for (const subject of ["snapshot.create.*", "snapshot.create.>", "snapshot.create.Vol-1"]) {
+    assertEquals(codeOf(await cluster.provider(subject, body)), "invalid_argument", subject);
+  }
+  const data = JSON.stringify({ Volume: "vol-1" });
+  // The answer to one request is no request to another.
+  cluster.client.publish("ebs.sync", data, { reply: "ebs.delete" });
+  cluster.client.publish("ebs.delete", "{}", { reply: "$SRV.PING" });
+  // Subjects of nodes take what was passed on, and say so.
+  assertEquals(codeOf(await cluster.ask("ebs.node.one", body)), "invalid_argument");
+  assertEquals(codeOf(await cluster.ask("ebs.owner.vol-1", body)), "invalid_argument");
+  assertEquals((await service.describe("vol-1")).state, "in-use");
+  // One client asks too much at a time: another one's requests go on.
+  const many = Array.from({ length: 600 }, () => cluster.ask("ebs.sync", { Volume: "vol-1" }));
+  const other = await cluster.provider("volume.describe", { volume_id: "vol-1" });
+  assertEquals(other.volume.state, "in-use");
+  const synced = await Promise.all(many);
+  assert(synced.every((one) => one.Synced || codeOf(one) === "unavailable"));
+  assertEquals((await cluster.ask("ebs.unmount", { Name: "vol-1" })).Error, "");
+});
+
+Deno.test("work that takes longer than its client waits + goes on, and is found done", async () => {
+  await using cluster = await Cluster.start();
+  const held = Promise.withResolvers<void>();
+  const exporter = {
+    async open() {
+      await held.promise;
+      return {
+        ...{ uri: "nbd://h:1/", port: 1, size: 64 * MIB, shut() {} },
+        resize: () => Promise.resolve(),
+        close: () => Promise.resolve(),
+      };
+    },
+    drain: () => Promise.resolve(),
+  };
+  const { service } = await cluster.node("one", { exporter, answerMs: 50 });
+  await service.create({ id: "vol-1", bytes: 64 * MIB });
+  const slow = await cluster.ask("ebs.one.mount", { Name: "vol-1" });
+  assertEquals([slow.Mounted, slow.Code, slow.Retryable], [false, "unavailable", true]);
+  held.resolve();
+  assertEquals((await cluster.ask("ebs.one.mount", { Name: "vol-1" })).URI, "nbd://h:1/");
+});
+
+/** A server's users, as `docs/ebs.md` has them. */
+const USERS = /```text\n(authorization \{[\s\S]*?\n\})\n```/.exec(
+  Deno.readTextFileSync(new URL("../../docs/ebs.md", import.meta.url)),
+)![1];
+
+Deno.test("permissions of docs/ebs.md + a node serves, a tenant sees only what it may", async () => {
+  using scratch = new Scratch();
+  Deno.writeTextFileSync(`${scratch.path}/users.conf`, USERS);
+  const login = (user: string) => {
+    const file = `${scratch.path}/${user}`;
+    Deno.writeTextFileSync(file, `${user}\n${user}-secret\n`);
+    return { login: file };
+  };
+  const within = ["sh", "-c", `exec "$@" --config ${scratch.path}/users.conf`, "sh"];
+  await using cluster = await Cluster.start({ within }, login("control"));
+  await cluster.node("one", {}, login("node"));
+  const body = { volume_id: "vol-1", capacity_range: { required_bytes: 64 * MIB } };
+  assertEquals((await cluster.provider("volume.create", body)).volume.id, "vol-1");
+  assertMatchUri(await cluster.provider("one.mount", { volume_id: "vol-1", node_id: "one" }));
+  const watcher = await connectNats({ servers: [cluster.nats.url], name: "w", ...login("watch") });
+  try {
+    const asked = await watcher.request("ebs.describevolumes", "{}");
+    assertEquals(asked.json<{ Volumes: unknown[] }>().Volumes.length, 1);
+    await assertRejects(() => watcher.request("ebs.delete", '{"Volume":"vol-1"}'));
+  } finally {
+    await watcher.close();
+  }
+  assertEquals(cluster.lines, []);
+  const connect = (terms: object) =>
+    assertRejects(
+      () => connectNats({ servers: [cluster.nats.url], name: "x", ...terms }),
+      UblkError,
+    );
+  Deno.writeTextFileSync(`${scratch.path}/wrong`, "control\nno\n");
+  const { message } = await connect({ login: `${scratch.path}/wrong` });
+  assertStringIncludes(message, "check the address, the credentials and their permissions");
+  assert(!message.includes("no;"), "no secret in the message");
+  assertStringIncludes((await connect({ login: "/none" })).message, "give a readable file");
+  assertStringIncludes((await connect({ token: "/a", nkey: "/b" })).message, "more than one kind");
+});
+
+function assertMatchUri(answer: { published?: { nbd_uri: string } }): void {
+  assertStringIncludes(answer.published?.nbd_uri ?? "", "nbd+unix://");
+}
