@@ -51,6 +51,8 @@ export interface MountParts {
   readonly exclusion: Exclusion;
   readonly turns: Turns;
   readonly seam: Seam;
+  /** Gives back the room of a volume's journal on this node, if nothing needs it. */
+  readonly forget: (volume: string) => Promise<unknown>;
   /** Takes a line for the log. */
   readonly report: (line: string) => void;
 }
@@ -170,7 +172,7 @@ export class Mounts {
     records.put({ ...entry.record, state: "unmounting" });
     try {
       await entry.exported.close();
-      if (this.#open.get(volume) === entry) records.remove(volume);
+      if (this.#open.get(volume) === entry) await this.#done(volume, entry.record);
     } catch (error) {
       this.#settle(volume);
       throw new EbsError("unavailable", `${ebsErrorOf(error).message}; its journal has the rest`);
@@ -201,7 +203,7 @@ export class Mounts {
 
   /** Brings a journal that was left here into the store. */
   async #drain(volume: string): Promise<void> {
-    const { records, exporter, exclusion, report } = this.#parts;
+    const { exporter, exclusion, report } = this.#parts;
     let claim: Claim | undefined;
     try {
       claim = await exclusion.claim(volume);
@@ -211,6 +213,18 @@ export class Mounts {
       report(`${volume}: nothing is left to do here: ${ebsErrorOf(error).message}`);
     } finally {
       await claim?.release();
+    }
+    await this.#done(volume);
+  }
+
+  /** This node has nothing of a volume any more. */
+  async #done(volume: string, record?: MountRecord): Promise<void> {
+    const { forget, records, report } = this.#parts;
+    // A reader uses no journal.
+    if (record?.readOnly !== true) {
+      await forget(volume).catch((error) => {
+        report(`${volume}: its journal is still there: ${ebsErrorOf(error).message}`);
+      });
     }
     records.remove(volume);
   }

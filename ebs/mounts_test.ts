@@ -39,6 +39,7 @@ class Node implements Exporter, Exclusion {
     this.mounts = new Mounts({
       ...{ records: this.records, exporter: this, exclusion: this, turns: new Turns() },
       ...{ seam: MACHINE, report: (line: string) => void this.log.push(line) },
+      forget: (volume) => Promise.resolve(void this.log.push(`forget ${volume}`)),
     });
   }
 
@@ -109,7 +110,7 @@ Deno.test("Mounts + mounted and unmounted twice + it is done once", async () => 
     assertEquals(await code(() => mounts.mount({ ...WISH, access: "unix" })), "volume_in_use");
     assertEquals(await mounts.unmount("v"), true);
     assertEquals(await mounts.unmount("v"), false);
-    assertEquals(node.take(), ["claim v", "open v", "close v", "release v"]);
+    assertEquals(node.take(), ["claim v", "open v", "close v", "forget v", "release v"]);
     assertEquals(node.records.get("v"), undefined);
   });
 });
@@ -135,7 +136,9 @@ Deno.test("Mounts + a claim that is lost + ends the mount at once, and drains wh
     const [first, words, ...others] = node.take();
     assertEquals(first, "shut v");
     assertEquals(words, "v: unmounted, because its claim was lost: taken");
-    assertEquals(others, ["close v", "release v", "claim v", "drain v", "release v"]);
+    assertEquals(others, [
+      ...["close v", "release v", "claim v", "drain v", "release v", "forget v"],
+    ]);
     // Whoever has it now is asked before it is mounted again.
     await node.mounts.mount(WISH);
     assertEquals(node.take(), ["claim v", "open v"]);

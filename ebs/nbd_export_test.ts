@@ -55,6 +55,9 @@ Deno.test("a mount + data, growth and snapshots while it is mounted; then on ano
   assertEquals((await two.describe("v")).state, "in-use");
   await one.unmount("v");
   assertEquals((await two.describe("v")).state, "available");
+  // Nothing needs its journal any more.
+  const left = [...Deno.readDirSync(`${bed.folder}/one/v`)].map(({ name }) => name);
+  assertEquals(left, ["lock"]);
   {
     using client = await clientOf((await mount(two)).uri);
     assertEquals([await read(client), await read(client, 64 * MIB / BLOCK)], [3, 2]);

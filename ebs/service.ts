@@ -8,6 +8,7 @@
 import type { Files } from "../files/port.ts";
 import type { Store } from "../store/store.ts";
 import type { Seam } from "../volume/seam.ts";
+import { forgetJournal } from "../volume/forget_journal.ts";
 import { waitForStore } from "../volume/wait_for_store.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
 import type { Exclusion } from "./exclusion.ts";
@@ -93,6 +94,7 @@ export class EbsService {
     const records = new MountRecords(files, `${folder}/mounts`);
     this.mounts = new Mounts({
       ...{ records, exporter, exclusion, seam, report, turns: this.#turns },
+      forget: (volume) => forgetJournal(store, volume, journal, files),
     });
     this.mounts.watch({
       mounted: (mount) => this.#later(this.#noteMount(mount)),
@@ -130,7 +132,8 @@ export class EbsService {
       return { view: await this.#volumes.describe(id), completion: undefined };
     }
     const completion = this.#turns.run(id, () => this.#volumes.finish(wish));
-    return { view: { id, bytes, state: "creating", record }, completion };
+    const view = { id, bytes, state: "creating", isWritten: false, record } as const;
+    return { view, completion };
   }
 
   async #checkSource({ volume, snapshot }: NonNullable<CreateWish["source"]>, bytes: number) {
@@ -304,9 +307,9 @@ export class EbsService {
       const wait = () => waitForStore(store, volume, { journal, files });
       return await this.mounts.hurrying(volume, wait);
     }
-    const { state } = await this.describe(volume);
-    if (state === "available") return;
-    throw new EbsError("unavailable", `volume ${volume} is ${state}, and its node does not answer`);
+    const { isWritten } = await this.describe(volume);
+    if (!isWritten) return;
+    throw new EbsError("unavailable", `the node that has volume ${volume} does not answer`);
   }
 
   async #noteMount({ volume, uri, readOnly, instance, device, time }: Mount): Promise<void> {

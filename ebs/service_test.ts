@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { FaultyStore } from "../store/faulty.ts";
 import { listVolumes } from "../volume/list.ts";
+import { MACHINE } from "../volume/seam.ts";
 import { Volume } from "../volume/volume.ts";
 import { Bed, MIB } from "../tests/ebs/bed.ts";
 import { ebsErrorOf } from "./error.ts";
+import { Records } from "./records.ts";
 import type { EbsService } from "./service.ts";
 
 const code = async (call: () => Promise<unknown>) => ebsErrorOf(await assertRejects(call)).code;
@@ -130,6 +132,30 @@ Deno.test("EbsService + deleted in any order, by two at a time + it is gone once
   assertEquals(await listVolumes(bed.store), []);
   // The id is free again.
   assertEquals((await two.create({ id: "v", bytes: 65 * MIB })).bytes, 65 * MIB);
+});
+
+Deno.test("EbsService + a node that could not tell that it has left + holds up nobody", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  await service.create({ id: "v", bytes: 64 * MIB });
+  const records = Records.volumes(bed.store, MACHINE);
+  const mounted = (readOnly: boolean) =>
+    records.change("v", (now) => ({
+      ...now,
+      attachments: [{ node: "gone", readOnly, uri: "nbd://h:1/", time: 0 }],
+    }));
+  // Nobody but it can know whether it still reads.
+  await mounted(true);
+  assertEquals((await service.describe("v")).state, "in-use");
+  assertEquals(await code(() => service.delete("v")), "volume_in_use");
+  assertEquals(await code(() => service.detach("v")), "unavailable");
+  await service.sync("v");
+  // Whether a volume is written to, its head says.
+  await mounted(false);
+  assertEquals((await service.describe("v")).state, "available");
+  assertEquals(await service.detach("v"), false);
+  await service.delete("v");
+  assertEquals(await listVolumes(bed.store), []);
 });
 
 Deno.test("EbsService + a store that is away + is told as such", async () => {

@@ -6,7 +6,7 @@
 
 import type { Store } from "../store/store.ts";
 import { isUblkError } from "../uapi/error.ts";
-import { stateOf } from "../volume/committed.ts";
+import { readHead, stateOf } from "../volume/committed.ts";
 import { createVolume } from "../volume/create.ts";
 import { removeVolume } from "../volume/list.ts";
 import { ObjectNames } from "../volume/names.ts";
@@ -44,6 +44,8 @@ export interface VolumeView {
   readonly id: string;
   readonly bytes: number;
   readonly state: VolumeState;
+  /** Somebody has it open for writing, or died with it open. */
+  readonly isWritten: boolean;
   readonly record: VolumeRecord;
 }
 
@@ -131,10 +133,16 @@ export class Volumes {
     const record = await records.get(id);
     if (record === undefined || record.state === "retired") throw missing(id);
     const { state, bytes } = record;
-    if (state !== "available") return { id, bytes, state, record };
+    if (state !== "available") return { id, bytes, state, isWritten: false, record };
     const { head, manifest } = await stateOf(store, new ObjectNames(id));
-    const isInUse = head.attached || record.attachments.length > 0;
-    return { id, bytes: manifest.size, state: isInUse ? "in-use" : "available", record };
+    const { attached: isWritten } = head;
+    // A writer whose node could not tell that it has left is none.
+    const attachments = record.attachments.filter(({ readOnly }) => readOnly || isWritten);
+    const isInUse = isWritten || attachments.length > 0;
+    return {
+      ...{ id, bytes: manifest.size, isWritten, record: { ...record, attachments } },
+      state: isInUse ? "in-use" : "available",
+    };
   }
 
   /** A page of volumes after a token. */
@@ -166,10 +174,11 @@ export class Volumes {
    * @throws {EbsError} `volume_in_use`
    */
   async delete(id: string): Promise<void> {
-    const { records, journal } = this.#parts;
+    const { store, records, journal } = this.#parts;
     let isMade = true;
+    const isWritten = (await readHead(store, new ObjectNames(id)))?.head.attached === true;
     const record = await records.change(id, (now) => {
-      if (now.attachments.length > 0) throw mounted(id, now);
+      if (now.attachments.some(({ readOnly }) => readOnly || isWritten)) throw mounted(id, now);
       isMade = now.state !== "creating" && now.state !== "error";
       return now.state === "retired" ? undefined : { ...now, state: "deleting" };
     });

@@ -293,12 +293,17 @@ function attached(name: string, host: string): UblkError {
   });
 }
 
-function lockJournal(files: Files, folder: string, stack: AsyncDisposableStack): void {
+/** Locks a volume's journal, if there is one. @throws {UblkError} `VOLUME_BUSY` */
+export function lockJournal(files: Files, folder: string, stack: AsyncDisposableStack): void {
   if (files.status(folder) !== undefined) stack.use(lockFolder(files, folder));
 }
 
-/** Removes a volume's journal. The folder stays. */
-function removeJournal(files: Files, folder: string, uuid: string | undefined): void {
+/**
+ * Removes a volume's journal. The folder stays.
+ *
+ * @param uuid The volume's; undefined for whichever is there.
+ */
+export function removeJournal(files: Files, folder: string, uuid: string | undefined): void {
   if (files.status(folder) === undefined) return;
   const identity = readIdentity(files, folder);
   if (identity === undefined || uuid !== undefined && identity.volume !== uuid) return;
