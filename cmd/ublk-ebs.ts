@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isSocketAftermath } from "../ebs/nats/aftermath.ts";
 import { commandArgs } from "./line/args.ts";
 import type { Command } from "./line/command.ts";
 import {
@@ -18,14 +19,14 @@ import { asksFor, usageError, wantsAll } from "./line/flags.ts";
 import { readingOf, type Run } from "./line/reading.ts";
 import { misspelt } from "./program/misspelt.ts";
 import { writeLine, writeText } from "./program/print.ts";
-import { errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
+import { type ErrorLog, errorLog, EXIT_OK, EXIT_USAGE, exitStatus } from "./program/run.ts";
 
 const NAME = "ublk-ebs";
 
 const RUNS: Readonly<Record<string, Run>> = {
   async serve(args) {
     const { logToStderr } = await import("./server/log.ts");
-    const log = logToStderr(NAME);
+    const log = Object.assign(logToStderr(NAME), { ignores: isSocketAftermath });
     return await exitStatus(
       log,
       async () => await (await import("./ebs/serve.ts")).serveNode(args, log),
@@ -78,7 +79,7 @@ async function main(args: readonly string[]): Promise<number> {
   return EXIT_OK;
 }
 
-const log = errorLog(NAME);
+const log: ErrorLog = { ...errorLog(NAME), ignores: isSocketAftermath };
 
 if (import.meta.main) {
   Deno.exit(await exitStatus(log, async () => await main(await commandArgs())));

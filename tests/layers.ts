@@ -170,7 +170,7 @@ export const ROOMS: readonly Room[] = [
       ...[...COMMANDS, "backends/loop.ts", "backends/memory.ts", "backends/null.ts"],
       ...["backends/zip.ts", "cmd/program", "records of servers", "cmd/line", "cmd/devices"],
       ...["cmd/watch", "cmd/server", "cmd/completion", "cmd/volume", "door of volumes", "cmd/sfs"],
-      "cmd/ebs",
+      ...["cmd/ebs", "ebs/nats/aftermath.ts"],
     ],
   },
   { name: "vm", imports: [] },

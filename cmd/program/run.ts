@@ -32,6 +32,8 @@ export interface ErrorLog {
    * command.
    */
   readonly isShort?: boolean;
+  /** Whether an uncaught error means nothing. Omitted: none does. */
+  ignores?(thrown: unknown): boolean;
   /** Writes an error line. */
   error(message: string): void;
   /** Writes a line of an excerpt. Omitted: excerpts are not shown. */
@@ -115,6 +117,7 @@ function catchUncaught(log: ErrorLog): Disposable {
   catching.push(log);
   const caught = (event: Event, thrown: unknown) => {
     event.preventDefault();
+    if (log.ignores?.(thrown)) return;
     // One error may cause others, and the first is the most telling.
     if (ending || catching.at(-1) !== log) return;
     report(log, `uncaught: ${failureText(thrown)}`, thrown);

@@ -106,3 +106,20 @@ Deno.test("exitStatus + a rejection that nobody catches while a device is served
   });
   assertEquals([status, lines], [0, ["uncaught: first; UBLK_DEBUG=1 shows where"]]);
 });
+
+Deno.test("exitStatus + an uncaught error that the log ignores + is nobody's", async () => {
+  const lines: string[] = [];
+  const log = {
+    serves: true,
+    ignores: (thrown: unknown) => thrown instanceof RangeError,
+    error: (line: string) => void lines.push(line),
+    flush: () => Promise.resolve(),
+  };
+  const status = await exitStatus(log, async () => {
+    reportError(new RangeError("aftermath"));
+    reportError(new Error("first"));
+    while (lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    return 0;
+  });
+  assertEquals([status, lines], [0, ["uncaught: first; UBLK_DEBUG=1 shows where"]]);
+});

@@ -27,6 +27,12 @@ export interface NatsTerms {
   readonly cert?: string;
   /** The key of our certificate, in PEM. */
   readonly key?: string;
+  /**
+   * How long a server may take to answer, in milliseconds.
+   *
+   * @default 10_000
+   */
+  readonly timeoutMs?: number;
 }
 
 const DEFAULT_SERVER = "nats://127.0.0.1:4222";
@@ -38,7 +44,7 @@ export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
   for (const server of servers) checkServer(server);
   const { connect, ...authenticators } = await import("@nats-io/transport-node");
   const options: ConnectionOptions = {
-    ...{ servers, name: terms.name, timeout: CONNECT_MS },
+    ...{ servers, name: terms.name, timeout: terms.timeoutMs ?? CONNECT_MS },
     // Otherwise it gives up after ten attempts.
     maxReconnectAttempts: -1,
     ...authenticatorOf(terms, authenticators),

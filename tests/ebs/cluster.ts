@@ -6,11 +6,17 @@
 
 import { assertEquals } from "@std/assert";
 import type { NatsConnection } from "@nats-io/transport-node";
+import { isSocketAftermath } from "../../ebs/nats/aftermath.ts";
 import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
 import { EbsServer } from "../../ebs/nats/server.ts";
 import type { EbsService } from "../../ebs/service.ts";
 import { Bed } from "./bed.ts";
 import { NatsServer, type NatsServerOptions } from "./nats_server.ts";
+
+// As the command does.
+addEventListener("error", (event) => {
+  if (isSocketAftermath(event.error)) event.preventDefault();
+});
 
 /** The body of an answer. */
 // deno-lint-ignore no-explicit-any
@@ -26,12 +32,13 @@ export interface ClusterNode {
 /** A cluster. */
 export class Cluster implements AsyncDisposable {
   readonly bed: Bed;
-  readonly nats: NatsServer;
+  readonly nats: Pick<NatsServer, "url">;
   readonly client: NatsConnection;
   readonly lines: string[] = [];
   readonly #nodes: ClusterNode[] = [];
+  #own: NatsServer | undefined;
 
-  private constructor(bed: Bed, nats: NatsServer, client: NatsConnection) {
+  private constructor(bed: Bed, nats: Pick<NatsServer, "url">, client: NatsConnection) {
     this.bed = bed;
     this.nats = nats;
     this.client = client;
@@ -42,8 +49,18 @@ export class Cluster implements AsyncDisposable {
     options: NatsServerOptions = {},
     terms: Partial<NatsTerms> = {},
   ): Promise<Cluster> {
-    const bed = await Bed.make();
     const nats = await NatsServer.start(options);
+    const cluster = await Cluster.at(nats, terms);
+    cluster.#own = nats;
+    return cluster;
+  }
+
+  /** Starts one without nodes around a server of the caller's. */
+  static async at(
+    nats: Pick<NatsServer, "url">,
+    terms: Partial<NatsTerms> = {},
+  ): Promise<Cluster> {
+    const bed = await Bed.make();
     const client = await connectNats({ servers: [nats.url], name: "client", ...terms });
     return new Cluster(bed, nats, client);
   }
@@ -95,7 +112,7 @@ export class Cluster implements AsyncDisposable {
       await connection.close();
     }
     await this.client.close();
-    await this.nats[Symbol.asyncDispose]();
+    await this.#own?.[Symbol.asyncDispose]();
     await this.bed[Symbol.asyncDispose]();
   }
 }
