@@ -25,12 +25,18 @@ export interface LeaseKeeperParts {
   readonly timer?: (ms: number, call: () => void) => () => void;
 }
 
-/** Keeps a lease from its {@linkcode start} to its {@linkcode stop}. */
+/**
+ * Keeps a lease from its {@linkcode start} to its {@linkcode stop}. The first renewal comes at a random
+ * moment before it is due: leases of volumes that were attached together would else be renewed together
+ * for ever.
+ */
 export class LeaseKeeper {
   readonly #parts: LeaseKeeperParts;
   readonly #backoff: Backoff;
   #cancel: (() => void) | undefined = undefined;
   #underWay: Promise<void> = Promise.resolve();
+  /** The next renewal may come so much before it is due, in milliseconds. */
+  #earlyMs = 0;
   #isStopped = false;
   #hasTold = false;
 
@@ -42,7 +48,12 @@ export class LeaseKeeper {
 
   /** Begins to renew it. */
   start(): void {
-    if (this.#parts.lease.ms > 0) this.#wait(this.#parts.lease.dueMs);
+    const { lease, random = Math.random } = this.#parts;
+    if (lease.ms === 0) return;
+    const { dueMs } = lease;
+    const firstMs = dueMs * random();
+    this.#earlyMs = dueMs - firstMs;
+    this.#wait(firstMs);
   }
 
   /** Ends, and waits for the renewal under way. */
@@ -62,13 +73,14 @@ export class LeaseKeeper {
   async #look(): Promise<void> {
     const { committed, lease, regained, lost, report } = this.#parts;
     // A commit may have renewed it.
-    if (lease.dueMs > 0) {
+    if (lease.dueMs > this.#earlyMs) {
       this.#tellRegained();
       return this.#wait(lease.dueMs);
     }
     const wasHeld = lease.isHeld;
     try {
       await committed.renew();
+      this.#earlyMs = 0;
       this.#backoff.succeeded();
       if (!wasHeld) regained();
       this.#tellRegained();

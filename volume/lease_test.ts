@@ -152,11 +152,11 @@ Deno.test("a claim is refused if another one was faster", async () => {
 });
 
 /** A keeper whose timers a test fires. */
-function keeperOf({ committed, lease }: Pick<Held, "committed" | "lease">) {
+function keeperOf({ committed, lease }: Pick<Held, "committed" | "lease">, random = () => 1) {
   const timers: { ms: number; call: () => void; isCancelled: boolean }[] = [];
   const told: string[] = [];
   const keeper = new LeaseKeeper({
-    ...{ committed, lease },
+    ...{ committed, lease, random },
     regained: () => told.push("regained"),
     lost: (error) => told.push(`lost: ${isUblkError(error) ? error.code : error}`),
     report: (words) => told.push(words),
@@ -192,6 +192,23 @@ Deno.test("a keeper renews after a third of the lease, or later if a commit has 
   assertEquals(timers.at(-1)!.ms, 500);
   await keeper.stop();
   assert(timers.at(-1)!.isCancelled);
+});
+
+Deno.test("a keeper renews for the first time at a random moment, and then after a third", async () => {
+  const held = await heldVolume(1500);
+  const { keeper, timers, fire } = keeperOf(held, () => 0.25);
+  keeper.start();
+  assertEquals(timers.map(({ ms }) => ms), [125]);
+  held.clock.now = 125;
+  const before = held.committed.head.nonce;
+  await fire();
+  assert(held.committed.head.nonce !== before, "it has renewed");
+  assertEquals(timers.at(-1)!.ms, 500);
+  held.clock.now = 600;
+  const again = held.committed.head.nonce;
+  await fire();
+  assertEquals(held.committed.head.nonce, again, "it is not early twice");
+  await keeper.stop();
 });
 
 Deno.test("a keeper tries again, says once that no FLUSH is answered, and when they are again", async () => {
