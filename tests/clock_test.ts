@@ -30,6 +30,7 @@ const SHOWN: Readonly<Record<string, string>> = {
   "ebs/dialects/provider.ts": "the same, of snapshots",
   "ebs/nats/micro.ts": "the same, of a service's start",
   "ebs/nats/status_row.ts": "the same",
+  "ebs/claims/claims.ts": "a claim notes when it was made, and never waits for that",
   "links/std-log/mod.ts": "the same, of a record",
   "tests/clock_test.ts": "it names them",
   "volume/care/rebuild.ts": "it tells of which moment a repaired volume is",

@@ -51,6 +51,7 @@ export const ROOMS: readonly Room[] = [
   { name: "nbd", imports: DISKS },
   { name: "door of nbd", holds: ["nbd.ts"], imports: [...DISKS, "nbd"] },
   { name: "exclusion", holds: ["ebs/exclusion.ts"], imports: ["uapi"] },
+  { name: "ebs/claims", imports: ["uapi", "store", "volume", "exclusion"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },
@@ -185,7 +186,7 @@ export const ROOMS: readonly Room[] = [
       ...["doors of backends", "store", "volume", "door of volumes", "nbd", "door of nbd"],
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
-      ...["cmd/server", "cmd/completion", "cmd", "vm", "exclusion", "ebs"],
+      ...["cmd/server", "cmd/completion", "cmd", "vm", "exclusion", "ebs/claims", "ebs"],
     ],
   },
 ];

@@ -39,6 +39,7 @@ Deno.test("the source + console, Deno.stdout, Deno.stderr + are used only by the
       "ebs",
       "metrics",
       "nbd",
+      "ebs",
       "udev",
     ]
   ) {

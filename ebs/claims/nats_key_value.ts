@@ -1,0 +1,177 @@
+/**
+ * A bucket of JetStream, by `@nats-io/kv`.
+ *
+ * Reads go to the stream's leader, not to any replica: a claim is decided by what was written last.
+ * The bucket has one time to live for all keys, which servers since 2.6 know.
+ *
+ * @module
+ */
+
+import type { KV } from "@nats-io/kv";
+import type { NatsConnection } from "@nats-io/nats-core";
+import { UblkError } from "../../uapi/error.ts";
+import {
+  type KeyValue,
+  type KeyValueChange,
+  type KeyValueEntry,
+  KeyValueError,
+} from "./key_value.ts";
+
+/** JetStream's code of a write whose expected revision is not the key's. */
+const WRONG_LAST_SEQUENCE = 10071;
+/** A request without an answer has failed after so long, in milliseconds. */
+const TIMEOUT_MS = 5000;
+
+/** A bucket to open. */
+export interface NatsBucketOptions {
+  /** The connection, which stays the caller's. */
+  readonly connection: NatsConnection;
+  /** The bucket's name: letters, digits, `_` and `-`. */
+  readonly bucket: string;
+  /**
+   * An entry's life in milliseconds, if the bucket has to be made; 0 for ever. A bucket that is there
+   * keeps its own.
+   */
+  readonly ttlMs: number;
+  /**
+   * Servers that keep the bucket, if it has to be made.
+   *
+   * @default 1
+   */
+  readonly replicas?: number;
+  /**
+   * How long a request waits for its answer, in milliseconds.
+   *
+   * @default 5 s
+   */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Opens a bucket, and makes it if it is missing.
+ *
+ * @throws {KeyValueError} if the server cannot be reached, or has no JetStream.
+ * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket live for ever and must not, or the
+ *   other way about.
+ */
+export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKeyValue> {
+  const { connection, bucket, ttlMs, replicas = 1, timeoutMs = TIMEOUT_MS } = options;
+  const [{ Kvm }, { jetstream }] = await Promise.all([
+    import("@nats-io/kv"),
+    import("@nats-io/jetstream"),
+  ]);
+  return await asked(`open the bucket ${bucket}`, async () => {
+    const manager = new Kvm(jetstream(connection, { timeout: timeoutMs }));
+    const kv = await manager.create(bucket, {
+      ...{ ttl: ttlMs, replicas, history: 1, allow_direct: false },
+    });
+    const { ttl } = await kv.status();
+    if ((ttl === 0) !== (ttlMs === 0)) throw wrongLife(bucket, ttl, ttlMs);
+    return new NatsKeyValue(kv, ttl, bucket);
+  });
+}
+
+/** A bucket of JetStream. */
+export class NatsKeyValue implements KeyValue {
+  readonly ttlMs: number;
+  readonly #kv: KV;
+  readonly #bucket: string;
+
+  /** Takes over an open bucket. See {@linkcode openNatsBucket}. */
+  constructor(kv: KV, ttlMs: number, bucket: string) {
+    this.#kv = kv;
+    this.ttlMs = ttlMs;
+    this.#bucket = bucket;
+  }
+
+  create(key: string, value: Uint8Array): Promise<number | undefined> {
+    return this.#swap(`create ${key}`, () => this.#kv.create(key, value));
+  }
+
+  get(key: string): Promise<KeyValueEntry | undefined> {
+    return asked(`${this.#bucket}: get ${key}`, async () => {
+      const entry = await this.#kv.get(key);
+      return entry === null || entry.operation !== "PUT" ? undefined : entryOf(entry);
+    });
+  }
+
+  update(key: string, value: Uint8Array, revision: number): Promise<number | undefined> {
+    return this.#swap(`update ${key}`, () => this.#kv.update(key, value, revision));
+  }
+
+  async delete(key: string, revision: number): Promise<boolean> {
+    const deleted = await this.#swap(`delete ${key}`, async () => {
+      await this.#kv.delete(key, { previousSeq: revision });
+      return revision;
+    });
+    return deleted !== undefined;
+  }
+
+  keys(parts: string): Promise<string[]> {
+    return asked(`${this.#bucket}: list ${parts}`, async () => {
+      const keys: string[] = [];
+      for await (const key of await this.#kv.keys(filterOf(parts))) keys.push(key);
+      return keys;
+    });
+  }
+
+  async watch(parts: string, changed: (change: KeyValueChange) => void): Promise<AsyncDisposable> {
+    const entries = await asked(
+      `${this.#bucket}: watch ${parts}`,
+      () => this.#kv.watch({ key: filterOf(parts) }),
+    );
+    const told = (async () => {
+      for await (const entry of entries) {
+        const isThere = entry.operation === "PUT";
+        changed({ key: entry.key, entry: isThere ? entryOf(entry) : undefined });
+      }
+    })();
+    return {
+      async [Symbol.asyncDispose]() {
+        entries.stop();
+        await told;
+      },
+    };
+  }
+
+  /** Makes a change that depends on a revision. @returns Undefined if it was another one. */
+  async #swap(what: string, change: () => Promise<number>): Promise<number | undefined> {
+    return await asked(`${this.#bucket}: ${what}`, async () => {
+      try {
+        return await change();
+      } catch (error) {
+        if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return undefined;
+        throw error;
+      }
+    });
+  }
+}
+
+function entryOf({ key, value, revision }: KeyValueEntry): KeyValueEntry {
+  return { key, value, revision };
+}
+
+/** The subjects of whole parts. */
+function filterOf(parts: string): string {
+  return parts === "" ? ">" : `${parts}.>`;
+}
+
+async function asked<T>(what: string, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof UblkError) throw error;
+    const remedy = "see whether the NATS server can be reached and has JetStream";
+    throw new KeyValueError(`${what}: ${error.message}; ${remedy}`, { cause: error });
+  }
+}
+
+function wrongLife(bucket: string, foundMs: number, wantedMs: number): UblkError {
+  return new UblkError("INVALID_ARGUMENT", {
+    operation: `open the bucket ${bucket}`,
+    reason: foundMs === 0
+      ? "its entries live for ever, and claims must run out"
+      : `its entries run out after ${foundMs} ms, and must not`,
+    hint: wantedMs === 0 ? "name another bucket" : "remove the bucket, or name another one",
+  });
+}
