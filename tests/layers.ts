@@ -52,6 +52,7 @@ export const ROOMS: readonly Room[] = [
   { name: "door of nbd", holds: ["nbd.ts"], imports: [...DISKS, "nbd"] },
   { name: "exclusion", holds: ["ebs/exclusion.ts"], imports: ["uapi"] },
   { name: "ebs/claims", imports: ["uapi", "store", "volume", "exclusion"] },
+  { name: "ebs/reconcile", imports: ["uapi", "store", "exclusion", "ebs/claims"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },
@@ -187,6 +188,7 @@ export const ROOMS: readonly Room[] = [
       ...["device", "udev", "metrics", "door of metrics", "door of tests", "door"],
       ...["cmd/program", "records of servers", "cmd/line", "cmd/devices", "cmd/watch"],
       ...["cmd/server", "cmd/completion", "cmd", "vm", "exclusion", "ebs/claims", "ebs"],
+      ...["ebs/reconcile"],
     ],
   },
 ];

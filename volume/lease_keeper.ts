@@ -23,6 +23,8 @@ export interface LeaseKeeperParts {
   readonly report: (words: string) => void;
   /** Waits, for tests. @default A timer that does not keep the process */
   readonly timer?: (ms: number, call: () => void) => () => void;
+  /** From 0 to 1, for tests. @default {Math.random} */
+  readonly random?: () => number;
 }
 
 /**
@@ -43,7 +45,7 @@ export class LeaseKeeper {
   /** Takes over the parts. */
   constructor(parts: LeaseKeeperParts) {
     this.#parts = parts;
-    this.#backoff = new Backoff(Math.random, 100, Math.max(100, parts.lease.ms / 8));
+    this.#backoff = new Backoff(parts.random, 100, Math.max(100, parts.lease.ms / 8));
   }
 
   /** Begins to renew it. */
