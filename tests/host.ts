@@ -58,8 +58,11 @@ const CEPH: readonly Package[] = [
   { name: "libnbd-bin", proof: "/usr/bin/nbdcopy" },
   { name: "util-linux", proof: "/usr/bin/setpriv" },
 ];
-/** A server of JetStream. */
-const NATS: readonly Package[] = [{ name: "nats-server", proof: "/usr/sbin/nats-server" }];
+/** A server of JetStream, and the tool that makes namespaces whose networks are cut. */
+const NATS: readonly Package[] = [
+  { name: "nats-server", proof: "/usr/sbin/nats-server" },
+  { name: "iproute2", proof: "/sbin/ip" },
+];
 
 const INSTALL_LIMIT_MS = 10 * 60_000;
 

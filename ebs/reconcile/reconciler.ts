@@ -15,8 +15,8 @@ import type { Mounts } from "./mounts.ts";
 import { nextStep, type Step, type Wish } from "./plan.ts";
 import type { RecordedWish, WantedVolumes } from "./wanted.ts";
 
-/** Volumes at a time. */
-const AT_ONCE = 16;
+/** Volumes at a time. Most of those that wait do so for the lease of a writer that died. */
+const AT_ONCE = 256;
 /** Between looks at all volumes, in milliseconds: a quarter more or less, by chance. */
 const PASS_MS = 120_000;
 /** Between attempts: the first pause and the longest, in milliseconds. */

@@ -18,6 +18,12 @@ export interface NatsServerOptions {
    * @default "127.0.0.1"
    */
   readonly host?: string;
+  /**
+   * Its port.
+   *
+   * @default One that is free
+   */
+  readonly port?: number;
   /** A command that runs others, as `ip netns exec NAME`. */
   readonly within?: readonly string[];
 }
@@ -36,13 +42,13 @@ export class NatsServer implements AsyncDisposable {
   }
 
   /** Starts one, and waits until it listens. */
-  static async start({ host = "127.0.0.1", within = [] }: NatsServerOptions = {}) {
+  static async start({ host = "127.0.0.1", port = -1, within = [] }: NatsServerOptions = {}) {
     const scratch = new Scratch();
     const ports = `${scratch.path}/ports`;
     Deno.mkdirSync(ports);
     const [program, ...args] = [
       ...[...within, NATS_SERVER, "--jetstream", "--store_dir", `${scratch.path}/store`],
-      ...["--addr", host, "--port", "-1", "--ports_file_dir", ports],
+      ...["--addr", host, "--port", `${port}`, "--ports_file_dir", ports],
       ...["--log", `${scratch.path}/log`],
     ];
     const child = new Deno.Command(program!, {

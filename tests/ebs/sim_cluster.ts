@@ -18,8 +18,10 @@ import { VirtualTime } from "./virtual_time.ts";
 
 /** Messages and requests within one second. */
 export interface Second {
-  /** Requests to the buckets. */
+  /** Requests of nodes to the buckets. */
   requests: number;
+  /** Requests of controllers. */
+  controllers: number;
   /** Changes that watchers were told. */
   told: number;
   /** Requests to the store. */
@@ -74,7 +76,9 @@ export class SimCluster {
   /** The present second's counts. */
   get second(): Second {
     const nth = Math.floor(this.time.now / 1000);
-    while (this.seconds.length <= nth) this.seconds.push({ requests: 0, told: 0, store: 0 });
+    while (this.seconds.length <= nth) {
+      this.seconds.push({ requests: 0, controllers: 0, told: 0, store: 0 });
+    }
     return this.seconds[nth]!;
   }
 
@@ -121,12 +125,15 @@ export class SimCluster {
     node.network.cutThere = node.network.cutBack = true;
   }
 
+  /** A connection of somebody who is no node. */
+  linkTo(bucket: MemoryKeyValue, network: Conditions = goodConditions()): Link {
+    const count = () => void this.second.controllers++;
+    return new Link({ bucket, time: this.time, conditions: network, count });
+  }
+
   /** A controller's way to the records. */
-  controller(network: Conditions = goodConditions()): WantedVolumes {
-    const count = () => void this.second.requests++;
-    return this.wantedBy(
-      new Link({ bucket: this.wanted, time: this.time, conditions: network, count }),
-    );
+  controller(network?: Conditions): WantedVolumes {
+    return this.wantedBy(this.linkTo(this.wanted, network));
   }
 
   wantedBy(bucket: Link): WantedVolumes {

@@ -1,0 +1,149 @@
+/**
+ * A program: a node that claims a volume, opens it, writes to it, and lets it go, over and over. It prints
+ * what it does, a line of JSON each, and ends when its stdin does.
+ *
+ * @module
+ */
+
+import { connect } from "@nats-io/transport-node";
+import { Claims } from "../../ebs/claims/claims.ts";
+import type { HeldClaim } from "../../ebs/claims/held_claim.ts";
+import { openNatsBucket } from "../../ebs/claims/nats_key_value.ts";
+import { isUblkError, thrownText } from "../../uapi/error.ts";
+import { bootTimeUs } from "../../uring/libc.ts";
+import { Volume } from "../../volume/volume.ts";
+import { MACHINE } from "../../volume/seam.ts";
+import { openStore } from "../../store/open.ts";
+import { BLOCK, BLOCKS, type CutNodeOptions, type NodeEvent } from "./cut_events.ts";
+
+const options: CutNodeOptions = JSON.parse(Deno.args[0]!);
+const { node, nats, storeUrl, journal, ttlMs, leaseSeconds } = options;
+/** A connection that is away says so after this part of a claim's life. */
+const TIMEOUT_MS = ttlMs / 4;
+const credentials = { accessKeyId: "AK", secretAccessKey: "a-secret-of-the-test" };
+
+const encoder = new TextEncoder();
+function tell(event: Omit<NodeEvent, "at" | "node">): void {
+  const line = JSON.stringify({ ...event, node, at: bootTimeUs() / 1000 });
+  Deno.stdout.writeSync(encoder.encode(`${line}\n`));
+}
+
+let isOver = false;
+(async () => {
+  for await (const _ of Deno.stdin.readable);
+  isOver = true;
+})();
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+const someMs = (most: number) => Math.random() * most;
+
+const connection = await connect({
+  ...{
+    servers: nats,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 200,
+    ignoreClusterUpdates: true,
+  },
+  ...{ pingInterval: 500, maxPingOut: 2, timeout: 2000, waitOnFirstConnect: true },
+});
+const real = await openNatsBucket({
+  ...{ connection, bucket: "CUTS", ttlMs, timeoutMs: TIMEOUT_MS },
+});
+const bucket = Object.assign(Object.create(real) as typeof real, {
+  ...{ ttlMs: real.ttlMs, create: real.create.bind(real), get: real.get.bind(real) },
+  delete: real.delete.bind(real),
+  update: (...args: Parameters<typeof real.update>) => {
+    tell({ event: "renewing" });
+    return real.update(...args);
+  },
+});
+const claims = new Claims({ bucket, node, seam: MACHINE });
+
+/** Opens the volume: with its journal if it is here, else with what the store has. */
+async function opened(): Promise<Volume> {
+  const store = await openStore(storeUrl, { credentials });
+  const terms = {
+    ...{ store, journal, journalSize: "16M", leaseSeconds, patienceMs: ttlMs },
+    report: (line: string) => tell({ event: "said", line }),
+  };
+  try {
+    return await Volume.open("v", terms);
+  } catch (error) {
+    if (!isUblkError(error) || error.code !== "VOLUME_JOURNAL") throw error;
+    return await Volume.open("v", { ...terms, withoutJournal: true });
+  }
+}
+
+async function contents(volume: Volume): Promise<number[]> {
+  const bytes = new Uint8Array(BLOCK * BLOCKS);
+  await volume.read(bytes, 0);
+  return Array.from({ length: BLOCKS }, (_, nth) => {
+    const words = new Float64Array(bytes.buffer, nth * BLOCK, BLOCK / 8);
+    // A block is whole, or it shows.
+    return words.every((word) => word === words[0]) ? words[0]! : -1;
+  });
+}
+
+/** Writes until the claim is lost, or for a while. @returns Whether the claim is lost. */
+async function write(volume: Volume, claim: HeldClaim): Promise<boolean> {
+  const end = performance.now() + 500 + someMs(2 * ttlMs);
+  const lost = claim.lost.then(() => true);
+  const values = await contents(volume);
+  tell({ event: "opened", generation: claim.generation, values });
+  for (let count = 1; performance.now() < end && !isOver; count++) {
+    if (!claim.isHeld) return true;
+    const block = Math.floor(someMs(BLOCKS));
+    const value = claim.generation * 1e6 + count;
+    const data = new Uint8Array(new Float64Array(BLOCK / 8).fill(value).buffer);
+    const written = (async () => {
+      tell({ event: "writing", generation: claim.generation, block, value });
+      await volume.write(data, block * BLOCK);
+      tell({ event: "flushing", generation: claim.generation, block, value });
+      await volume.flush();
+      tell({ event: "flushed", generation: claim.generation, block, value });
+      await volume.sync();
+      tell({ event: "synced", generation: claim.generation, block, value });
+      await pause(someMs(60));
+      return false;
+    })();
+    // A write that waits for a store that is away is given up with the claim.
+    written.catch(() => {});
+    if (await Promise.race([written, lost])) return true;
+  }
+  return false;
+}
+
+async function turn(): Promise<void> {
+  tell({ event: "claiming" });
+  let claim: HeldClaim;
+  try {
+    claim = await claims.claim("v");
+  } catch (error) {
+    tell({ event: "refused", line: thrownText(error) });
+    await pause(50 + someMs(150));
+    return;
+  }
+  tell({ event: "claimed", generation: claim.generation });
+  try {
+    tell({ event: "opening", generation: claim.generation });
+    const volume = await opened();
+    try {
+      const isLost = await write(volume, claim);
+      tell({ event: isLost ? "lost" : "closing", generation: claim.generation });
+    } finally {
+      await volume.close();
+    }
+  } catch (error) {
+    tell({ event: "failed", line: thrownText(error) });
+  }
+  tell({ event: "releasing", generation: claim.generation });
+  await claim.release();
+  tell({ event: "released", generation: claim.generation });
+  // The other one's turn.
+  await pause(someMs(400));
+}
+
+tell({ event: "ready" });
+while (!isOver) await turn();
+await connection.close();
+Deno.exit(0);

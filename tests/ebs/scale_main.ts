@@ -1,0 +1,57 @@
+/**
+ * `deno task ebs-scale`: simulates platforms of some sizes, and prints the figures of `docs/ebs-scale.md`.
+ *
+ * @module
+ */
+
+import { type Figures, type Load, simulate } from "./scale.ts";
+
+/** Nodes; each has a hundred volumes. */
+const SIZES = [100, 1000];
+const VOLUMES_OF_A_NODE = 100;
+
+const whole = (value: number) => Math.round(value).toLocaleString("en");
+const ratio = (load: Load) => (load.peak / load.mean).toFixed(1);
+const storeRatio = (load: Load) => (load.storePeak / load.storeMean).toFixed(1);
+
+/** The rows of the table: a name, and its value for a size. */
+const ROWS: readonly (readonly [string, (figures: Figures, volumes: number) => string])[] = [
+  ["all attached after, s", ({ attachSeconds }) => whole(attachSeconds)],
+  ["requests to the buckets per attachment", (one) => one.requestsPerAttach.toFixed(1)],
+  ["at rest: requests to the buckets, /s", ({ steady }) => whole(steady.mean)],
+  ["… per 1,000 volumes", ({ steady }, volumes) => (steady.mean / volumes * 1000).toFixed(1)],
+  ["… most in a second, to the mean", ({ steady }) => ratio(steady)],
+  ["at rest: requests to the store, /s", ({ steady }) => whole(steady.storeMean)],
+  ["… per 1,000 volumes", ({ steady }, volumes) => (steady.storeMean / volumes * 1000).toFixed(1)],
+  ["… most in a second, to the mean", ({ steady }) => storeRatio(steady)],
+  ["a tenth of the nodes dies: volumes", ({ death }) => whole(death.outage.volumes)],
+  ["… served again after, median, s", ({ death }) => whole(death.outage.median)],
+  ["… the last, s", ({ death }) => whole(death.outage.longest)],
+  ["… requests to the buckets, most in a second, to the mean", ({ death }) => ratio(death)],
+  ["… requests to the store, likewise", ({ death }) => storeRatio(death)],
+  ["cut networks, slow and absent stores: claims lost", ({ cuts }) => whole(cuts.lost)],
+  ["… served again after, the last, s", ({ cuts }) => whole(cuts.outage.longest)],
+  ["… requests to the buckets, most in a second, to the mean", ({ cuts }) => ratio(cuts)],
+  ["volumes with two that answer", ({ violations }) => whole(violations.length)],
+  ["volumes that nobody serves in the end", ({ unserved }) => whole(unserved)],
+];
+
+const sizes = Deno.args.length > 0 ? Deno.args.map(Number) : SIZES;
+const columns: [volumes: number, figures: Figures][] = [];
+for (const nodes of sizes) {
+  const volumes = nodes * VOLUMES_OF_A_NODE;
+  columns.push([volumes, await simulate({ nodes, volumes, seed: 1 })]);
+}
+const row = (cells: readonly string[]) => console.log(`| ${cells.join(" | ")} |`);
+row([
+  "",
+  ...columns.map(([volumes], nth) => `${whole(sizes[nth]!)} nodes, ${whole(volumes)} volumes`),
+]);
+row(["---", ...columns.map(() => "---:")]);
+for (const [name, of] of ROWS) {
+  row([name, ...columns.map(([volumes, figures]) => of(figures, volumes))]);
+}
+const isFine = columns.every(([, { violations, unserved }]) =>
+  violations.length === 0 && unserved === 0
+);
+Deno.exit(isFine ? 0 : 1);
