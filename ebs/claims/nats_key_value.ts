@@ -8,7 +8,7 @@
  */
 
 import type { KV } from "@nats-io/kv";
-import type { NatsConnection } from "@nats-io/nats-core";
+import type { NatsConnection } from "@nats-io/transport-node";
 import { UblkError } from "../../uapi/error.ts";
 import {
   type KeyValue,

@@ -51,7 +51,7 @@ export interface NodeEvent {
   /** The block, and what is written to it: a greater number than any before. */
   readonly block?: number;
   readonly value?: number;
-  /** What all blocks have, when a node has opened the volume; -1 for a torn one. */
+  /** What all blocks have, when a node has opened the volume, or the store has; -1 for a torn one. */
   readonly values?: readonly number[];
   readonly line?: string;
 }

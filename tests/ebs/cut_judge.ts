@@ -15,7 +15,7 @@ export function judge(events: readonly NodeEvent[]): string[] {
   const begun = new Set<number>([0]);
   const opened: NodeEvent[] = [];
   for (const event of inOrder) {
-    const { node, at, generation = 0, block = 0, value = 0, values = [] } = event;
+    const { node, at, generation = 0, value = 0, values = [] } = event;
     const told = `${node} at ${at.toFixed(0)}`;
     switch (event.event) {
       case "writing":
@@ -34,9 +34,11 @@ export function judge(events: readonly NodeEvent[]): string[] {
       case "synced": {
         const later = opened.find((one) => one.generation! > generation && one.at < at);
         if (later !== undefined) {
-          faults.push(`${told}: ${event.event} ${value}, when ${later.node} had the volume open`);
+          faults.push(`${told}: ${event.event}, when ${later.node} had the volume open`);
         }
-        if (event.event === "synced") synced[block] = Math.max(synced[block] ?? 0, value);
+        if (event.event === "synced") {
+          values.forEach((stored, nth) => synced[nth] = Math.max(synced[nth] ?? 0, stored));
+        }
         break;
       }
     }

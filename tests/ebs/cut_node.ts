@@ -84,33 +84,44 @@ async function contents(volume: Volume): Promise<number[]> {
   });
 }
 
-/** Writes until the claim is lost, or for a while. @returns Whether the claim is lost. */
+/**
+ * Writes until the claim is lost, or for a while: a write and a flush after another, and beside them the
+ * store is brought up to date, so that a store that is away stops no flush.
+ *
+ * @returns Whether the claim is lost.
+ */
 async function write(volume: Volume, claim: HeldClaim): Promise<boolean> {
+  const { generation } = claim;
   const end = performance.now() + 500 + someMs(2 * ttlMs);
-  const lost = claim.lost.then(() => true);
   const values = await contents(volume);
-  tell({ event: "opened", generation: claim.generation, values });
-  for (let count = 1; performance.now() < end && !isOver; count++) {
-    if (!claim.isHeld) return true;
-    const block = Math.floor(someMs(BLOCKS));
-    const value = claim.generation * 1e6 + count;
-    const data = new Uint8Array(new Float64Array(BLOCK / 8).fill(value).buffer);
-    const written = (async () => {
-      tell({ event: "writing", generation: claim.generation, block, value });
+  tell({ event: "opened", generation, values });
+  const goesOn = () => claim.isHeld && performance.now() < end && !isOver;
+  const flushes = async () => {
+    for (let count = 1; goesOn(); count++) {
+      const block = Math.floor(someMs(BLOCKS));
+      const value = generation * 1e6 + count;
+      const data = new Uint8Array(new Float64Array(BLOCK / 8).fill(value).buffer);
+      tell({ event: "writing", generation, block, value });
       await volume.write(data, block * BLOCK);
-      tell({ event: "flushing", generation: claim.generation, block, value });
+      tell({ event: "flushing", generation, block, value });
       await volume.flush();
-      tell({ event: "flushed", generation: claim.generation, block, value });
+      tell({ event: "flushed", generation, block, value });
+      values[block] = value;
+      await pause(someMs(20));
+    }
+  };
+  const syncs = async () => {
+    while (goesOn()) {
+      const covered = [...values];
       await volume.sync();
-      tell({ event: "synced", generation: claim.generation, block, value });
-      await pause(someMs(60));
-      return false;
-    })();
-    // A write that waits for a store that is away is given up with the claim.
-    written.catch(() => {});
-    if (await Promise.race([written, lost])) return true;
-  }
-  return false;
+      tell({ event: "synced", generation, values: covered });
+      await pause(someMs(40));
+    }
+  };
+  const work = Promise.all([flushes(), syncs()]).then(() => false);
+  // What waits for a store that is away is given up with the claim.
+  work.catch(() => {});
+  return await Promise.race([work, claim.lost.then(() => true)]) || !claim.isHeld;
 }
 
 async function turn(): Promise<void> {

@@ -18,14 +18,17 @@ export const CUTS = ["whole", "requests", "answers"] as const;
 /** A way: whole, nothing from the node arrives, or nothing arrives at it. */
 export type Cut = typeof CUTS[number];
 
+const PREFIX = "ublk-cut-";
+
 const NETS: Readonly<Record<NodeName, string>> = { a: "10.77.1", b: "10.77.2" };
 
 /** The namespaces, which are removed when they are disposed of. */
 export class Namespaces implements Disposable {
-  readonly #prefix = `ublk-cut-${Deno.pid}`;
+  readonly #prefix = `${PREFIX}${Deno.pid}`;
   readonly #made: string[] = [];
 
   constructor() {
+    removeLeftOvers();
     try {
       for (const name of ["shared", "a", "b"]) this.#add(name);
       for (const node of ["a", "b"] as const) {
@@ -95,5 +98,27 @@ export class Namespaces implements Disposable {
 
   #nameOf(name: string): string {
     return `${this.#prefix}-${name}`;
+  }
+}
+
+/** Removes the namespaces of processes that were killed, and ends what still runs in them. */
+function removeLeftOvers(): void {
+  for (const line of run("ip", "netns", "list").split("\n")) {
+    const [name = ""] = line.split(" ");
+    const [, pid] = new RegExp(`^${PREFIX}(\\d+)-`).exec(name) ?? [];
+    if (pid === undefined || isAlive(pid)) continue;
+    for (const one of run("ip", "netns", "pids", name).split("\n")) {
+      if (one !== "") Deno.kill(Number(one), "SIGKILL");
+    }
+    run("ip", "netns", "del", name);
+  }
+}
+
+function isAlive(pid: string): boolean {
+  try {
+    Deno.statSync(`/proc/${pid}`);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -1,0 +1,40 @@
+/**
+ * Claims of a node in a bucket of JetStream.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import { MACHINE } from "../../volume/seam.ts";
+import { Claims } from "./claims.ts";
+import { openNatsBucket } from "./nats_key_value.ts";
+import { CLAIM_TTL_MS, CLAIMS_BUCKET } from "./record.ts";
+
+/** Options of {@linkcode openClaims}. */
+export interface OpenClaimsOptions {
+  /** The connection, which stays the caller's. */
+  readonly connection: NatsConnection;
+  /** The node's name, which no other has. */
+  readonly node: string;
+  /**
+   * Servers that keep the bucket, if it has to be made: 1, 3 or 5.
+   *
+   * @default 1
+   */
+  readonly replicas?: number;
+}
+
+/**
+ * Opens the bucket of claims, and makes it if it is missing. One that is there keeps the life of its
+ * entries.
+ *
+ * @throws {KeyValueError} if the server cannot be reached, or has no JetStream.
+ * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket live for ever.
+ */
+export async function openClaims(options: OpenClaimsOptions): Promise<Claims> {
+  const { connection, node, replicas } = options;
+  const bucket = await openNatsBucket({
+    ...{ connection, replicas, bucket: CLAIMS_BUCKET, ttlMs: CLAIM_TTL_MS },
+  });
+  return new Claims({ bucket, node, seam: MACHINE });
+}

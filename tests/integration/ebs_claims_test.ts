@@ -1,0 +1,38 @@
+/** Claims in a bucket of a real NATS server. What can happen to them is in `ebs/claims/claims_test.ts`. */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect } from "@nats-io/transport-node";
+import { openNatsBucket } from "../../ebs/claims/nats_key_value.ts";
+import { openClaims } from "../../ebs/claims/open.ts";
+import { CLAIMS_BUCKET, decodeClaim } from "../../ebs/claims/record.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { openAllOfLibc } from "../../uring/libc.ts";
+import { NatsServer } from "../ebs/nats_server.ts";
+
+// Open libc for good, outside any test: the sanitizer would report a leak.
+openAllOfLibc();
+
+const TTL_MS = 1500;
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+Deno.test("claims over NATS: one has it, renews it, releases it, loses it with the server", async () => {
+  const server = await NatsServer.start();
+  const connection = await connect({ servers: server.url, maxReconnectAttempts: -1 });
+  // A bucket that is there keeps its life.
+  const bucket = await openNatsBucket({ connection, bucket: CLAIMS_BUCKET, ttlMs: TTL_MS });
+  using a = await openClaims({ connection, node: "a" });
+  using b = await openClaims({ connection, node: "b" });
+  assertEquals(a.terms.claimTtlSeconds, TTL_MS / 1000);
+  const first = await a.claim("vol-1");
+  await pause(2.5 * TTL_MS);
+  assert(first.isHeld, "it is renewed");
+  const error = await assertRejects(() => b.claim("vol-1"), UblkError);
+  assertEquals(error.code, "VOLUME_BUSY");
+  assertEquals(decodeClaim((await bucket.get("vol-1"))!.value).owner, "a");
+  await first.release();
+  const second = await b.claim("vol-1");
+  assert(second.generation > first.generation);
+  await server[Symbol.asyncDispose]();
+  assertEquals(await second.lost, "it could not be renewed in time");
+  await connection.close();
+});
