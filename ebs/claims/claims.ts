@@ -28,6 +28,9 @@ const AT_ONCE = 32;
 /** An attempt to claim gives up after this part of a life, if the bucket cannot be reached. */
 const PATIENCE = 1 / 3;
 
+/** Why a claim is lost with the claims of its node. */
+const ENDED = "this node ends";
+
 /** The parts of {@linkcode Claims}. */
 export interface ClaimsParts {
   /** The bucket, whose entries run out. */
@@ -61,6 +64,7 @@ export class Claims implements Exclusion, Disposable {
   #underWay = 0;
   #cancel: (() => void) | undefined = undefined;
   #wakesAt = Infinity;
+  #isEnded = false;
 
   /** Takes over the parts. */
   constructor(parts: ClaimsParts) {
@@ -89,7 +93,8 @@ export class Claims implements Exclusion, Disposable {
     this.#claiming.add(volume);
     try {
       const claim = await this.#win(volume);
-      this.#held.set(volume, claim);
+      if (this.#isEnded) claim.lose(ENDED);
+      else this.#held.set(volume, claim);
       claim.dueAt = this.#parts.seam.elapsed() + this.#renewMs * this.#random();
       this.#wakeBy(claim.dueAt);
       return claim;
@@ -108,7 +113,8 @@ export class Claims implements Exclusion, Disposable {
 
   /** Renews nothing any more. What is claimed runs out. */
   [Symbol.dispose](): void {
-    for (const claim of this.#held.values()) claim.lose("this node ends");
+    this.#isEnded = true;
+    for (const claim of this.#held.values()) claim.lose(ENDED);
     this.#held.clear();
     this.#cancel?.();
     this.#cancel = undefined;

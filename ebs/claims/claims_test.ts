@@ -267,8 +267,10 @@ Deno.test("a node that ends keeps nothing", async () => {
   const cluster = new Cluster();
   const a = cluster.node("a");
   const claim = await cluster.claim(a, "v");
+  const late = a.claims.claim("w");
   a.claims[Symbol.dispose]();
   assertEquals(await claim.lost, "this node ends");
+  assert(!(await cluster.time.until(late)).isHeld, "nor what is claimed just then");
   const begun = cluster.arrivals.length;
   await cluster.time.pass(2 * CLAIM_TTL_MS);
   assertEquals(cluster.arrivals.length, begun);
