@@ -61,9 +61,16 @@ export interface NbdTlsOptions {
   /**
    * Refuse clients that do not encrypt.
    *
-   * @default false
+   * @default false, or true with `clientCa`
    */
   readonly required?: boolean;
+  /**
+   * The certificates of authorities, in PEM. Only clients whose certificates one of them has signed
+   * are served.
+   *
+   * @default Clients are not asked for certificates
+   */
+  readonly clientCa?: string;
 }
 
 /** Options of {@linkcode serveNbd} that concern all exports. */
@@ -102,7 +109,7 @@ export interface NbdServerOptions {
   readonly deadlineMs?: number;
   /**
    * The server's certificate. Clients may then encrypt (STARTTLS), over TCP and Unix sockets. TLS 1.2
-   * and later; clients are not asked for certificates, and there are no pre-shared keys.
+   * and later; there are no pre-shared keys.
    *
    * @default Connections are not encrypted
    */
@@ -157,12 +164,11 @@ export interface NbdServer extends AsyncDisposable {
 export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
   const { listen = DEFAULT_ADDRESS, report = () => {} } = options;
   const { tls } = options;
-  const terms = {
-    ...limitsOf(options),
-    report,
-    startTls: tls && serverTls(tls.cert, tls.key),
-    requireTls: tls?.required ?? false,
-  };
+  if (tls?.clientCa !== undefined && tls.required === false) {
+    throw invalid("clients that do not encrypt have no certificates", "leave `required` out");
+  }
+  const requireTls = tls?.required ?? tls?.clientCa !== undefined;
+  const terms = { ...limitsOf(options), report, startTls: tls && serverTls(tls), requireTls };
   const addresses = (typeof listen === "string" ? [listen] : listen)
     .map((text) => parseNbdAddress(text, "serve NBD"));
   if (addresses.length === 0) throw invalid("there is no address", "give one");
@@ -176,7 +182,7 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
     for (const listener of listeners) await listener.release?.();
   });
   for (const address of addresses) {
-    listeners.push(await listenAt(address, (link) => connections.serve(link), tls?.required));
+    listeners.push(await listenAt(address, (link) => connections.serve(link), requireTls));
   }
   const names = exports.all.map(({ name }) => name);
   const uris = listeners.flatMap(({ uriOf }) => uriOf === undefined ? [] : names.map(uriOf));

@@ -8,8 +8,9 @@
  */
 
 import { Buffer } from "node:buffer";
+import { X509Certificate } from "node:crypto";
 import { Duplex } from "node:stream";
-import { TLSSocket } from "node:tls";
+import { createServer, type TlsOptions, type TLSSocket } from "node:tls";
 import { UblkError } from "../uapi/error.ts";
 import type { Bytes } from "./frames.ts";
 import { type Link, LinkEnded } from "./link.ts";
@@ -17,37 +18,66 @@ import { type Link, LinkEnded } from "./link.ts";
 /** Bytes of one read of what is encrypted. */
 const READ_BYTES = 64 << 10;
 
+/** A server's certificate, and whom it admits. */
+export interface TlsTerms {
+  /** The certificate, and those that lead to a trusted one, in PEM. */
+  readonly cert: string;
+  /** Its private key, in PEM. */
+  readonly key: string;
+  /**
+   * The authorities of clients' certificates, in PEM. A client without one is refused.
+   *
+   * @default Clients are not asked
+   */
+  readonly clientCa?: string;
+}
+
 /**
  * Makes the step that encrypts connections.
  *
- * @throws {UblkError} `INVALID_ARGUMENT` if certificate and key are not what they should be.
+ * @throws {UblkError} `INVALID_ARGUMENT` if certificates and key are not what they should be.
  */
-export function serverTls(cert: string, key: string): (link: Link) => Promise<Link> {
-  try {
-    // node:tls looks at them only when a client comes. This does at once, and opens nothing.
-    Deno.createHttpClient({ cert, key }).close();
-  } catch (error) {
-    throw new UblkError("INVALID_ARGUMENT", {
-      operation: "serve NBD over TLS",
-      reason: error instanceof Error ? error.message : String(error),
-      hint: "give a certificate and its own key, both in PEM",
-      cause: error,
-    });
-  }
-  return (link) => handshaken(link, new TLSSocket(streamOf(link), { isServer: true, cert, key }));
+export function serverTls({ cert, key, clientCa }: TlsTerms): (link: Link) => Promise<Link> {
+  const check = (what: () => unknown, hint: string) => {
+    try {
+      what();
+    } catch (error) {
+      throw new UblkError("INVALID_ARGUMENT", {
+        operation: "serve NBD over TLS",
+        reason: error instanceof Error ? error.message : String(error),
+        hint,
+        cause: error,
+      });
+    }
+  };
+  // node:tls looks at them only when a client comes. This does at once, and opens nothing.
+  check(
+    () => Deno.createHttpClient({ cert, key }).close(),
+    "give a certificate and its own key, both in PEM",
+  );
+  if (clientCa === undefined) return (link) => handshaken(link, { cert, key });
+  check(() => new X509Certificate(clientCa), "give the certificates of authorities, in PEM");
+  const asked = { requestCert: true, rejectUnauthorized: true };
+  return (link) => handshaken(link, { cert, key, ca: clientCa, ...asked });
 }
 
 /** Waits for the handshake. */
-function handshaken(link: Link, socket: TLSSocket): Promise<Link> {
+function handshaken(link: Link, options: TlsOptions): Promise<Link> {
   const { promise, resolve, reject } = Promise.withResolvers<Link>();
   const failed = (error?: Error) => {
     link.close();
     reject(new LinkEnded("TLS failed", { cause: error }));
   };
-  socket.once("secure", () => resolve(new TlsLink(link, socket)));
-  // For good: an error that nobody listens to would end the process.
-  socket.on("error", failed);
-  socket.once("close", () => failed());
+  // A TLSSocket by itself asks a client for its certificate, and then admits any: only a server judges
+  // it. This one listens nowhere.
+  const server = createServer(options, (socket) => {
+    // For good: an error that nobody listens to would end the process.
+    socket.on("error", failed);
+    socket.once("close", () => link.close());
+    resolve(new TlsLink(link, socket));
+  });
+  server.on("tlsClientError", failed);
+  server.emit("connection", streamOf(link));
   return promise;
 }
 

@@ -60,7 +60,7 @@ export const NBD_SERVER_FLAGS = [
   {
     name: "memory",
     kind: "size",
-    help: "The most memory for the data of requests. Default: 256MiB, or 4MiB for each connection.",
+    help: "The most memory for the data of requests. Default: 256MiB, or 5MiB for each connection.",
   },
   {
     name: "deadline",
@@ -76,6 +76,12 @@ export const NBD_SERVER_FLAGS = [
     help: "The server's certificate, in PEM. Clients may encrypt then.",
   },
   { name: "tls-key", kind: "path", placeholder: "FILE", help: "The key of --tls-cert, in PEM." },
+  {
+    name: "tls-client-ca",
+    kind: "path",
+    placeholder: "FILE",
+    help: "Serve only clients whose certificates these authorities have signed, in PEM.",
+  },
   { name: "tls-required", kind: "switch", help: "Refuse clients that do not encrypt." },
   { name: "json", kind: "switch", help: "Print JSON." },
   { name: "quiet", kind: "switch", help: "Print nothing, and log warnings and errors only." },
@@ -146,9 +152,13 @@ function serverValues(values: NbdServerValues, cwd: string): NbdServerValues {
   if (values["tls-required"] && cert === undefined) {
     throw usageError("--tls-required", "there is no certificate", "give --tls-cert and --tls-key");
   }
+  if (values["tls-client-ca"] !== undefined && cert === undefined) {
+    throw usageError("--tls-client-ca", "there is no certificate", "give --tls-cert and --tls-key");
+  }
   for (const address of values.listen) parseNbdAddress(address, "--listen");
   const path = (text: string | undefined) => text === undefined ? undefined : absolute(text, cwd);
-  return { ...values, "tls-cert": path(cert), "tls-key": path(key) };
+  const clientCa = path(values["tls-client-ca"]);
+  return { ...values, "tls-cert": path(cert), "tls-key": path(key), "tls-client-ca": clientCa };
 }
 
 /** The files of options of `ublk-nbd`. */

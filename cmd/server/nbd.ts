@@ -106,9 +106,14 @@ function optionsOf(values: NbdServerValues) {
 }
 
 function tlsOf(values: NbdServerValues) {
-  const { "tls-cert": cert, "tls-key": key } = values;
+  const { "tls-cert": cert, "tls-key": key, "tls-client-ca": clientCa } = values;
   if (cert === undefined || key === undefined) return undefined;
-  return { cert: textOf(cert), key: textOf(key), required: values["tls-required"] };
+  return {
+    ...{ cert: textOf(cert), key: textOf(key) },
+    ...clientCa === undefined
+      ? { required: values["tls-required"] }
+      : { clientCa: textOf(clientCa) },
+  };
 }
 
 function textOf(path: string): string {

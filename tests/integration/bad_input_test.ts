@@ -59,6 +59,7 @@ const USAGE: readonly [CommandName, string, RegExp][] = [
   ["ublk-nbd", "-t mem --listen tcp:h:70000", /--listen: there is no port 70000; use unix:/],
   ["ublk-nbd", "-t mem --memory 1M", /serve NBD: 1048576 bytes are too few for 64 connections; /],
   ["ublk-nbd", "-t mem --tls-cert c", /--tls-cert and --tls-key: one is missing; give both or ne/],
+  ["ublk-nbd", "-t mem --tls-client-ca c", /--tls-client-ca: there is no certificate; give --tls-/],
   [
     "ublk-nbd",
     "-t mem --tls-cert /c --tls-key /k",

@@ -4,7 +4,6 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { Dice } from "../../uapi/dice.ts";
 import { NbdClient } from "../nbd_client.ts";
 import { Scratch } from "../scratch.ts";
 import { placeOf, snippetsOf, writeFiles } from "../snippets.ts";
@@ -157,90 +156,6 @@ Deno.test("nbdinfo --list + the exports of a file of options + with their own ab
   assertMatch(refused.out, /server has no export named 'none'|No such file/i);
   const written = await clientEnd("nbdcopy", disk, uriAt(path, "disk"));
   assertMatch(written.out, /read-only|readonly/);
-});
-
-Deno.test("TLS + a client with the right authority + is served; one without is not", async () => {
-  using scratch = new Scratch();
-  const folder = scratch.path;
-  const path = `${folder}/s`;
-  const openssl = (...args: string[]) => client("openssl", ...args);
-  const fresh = (
-    name: string,
-  ) => ["-newkey", "rsa:2048", "-nodes", "-keyout", `${folder}/${name}.key`];
-  await openssl("req", "-x509", ...fresh("ca"), "-out", `${folder}/ca-cert.pem`, "-subj", "/CN=ca");
-  await openssl("req", ...fresh("s"), "-out", `${folder}/s.csr`, "-subj", "/CN=localhost");
-  Deno.writeTextFileSync(
-    `${folder}/ext`,
-    "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n",
-  );
-  await openssl(
-    ...[
-      "x509",
-      "-req",
-      "-in",
-      `${folder}/s.csr`,
-      "-CA",
-      `${folder}/ca-cert.pem`,
-      "-CAcreateserial",
-    ],
-    ...["-CAkey", `${folder}/ca.key`, "-extfile", `${folder}/ext`, "-out", `${folder}/s.pem`],
-  );
-  const tls = ["--tls-cert", `${folder}/s.pem`, "--tls-key", `${folder}/s.key`, "--tls-required"];
-  await using server = await ublkNbd(path, "-t", "mem", "--size=24M", ...tls);
-  assertMatch(server.out, /^nbds\+unix:/);
-  // TCP gives the client a name to check; a Unix socket needs it in the URI's place of the host.
-  const uri = `nbds+unix://localhost/?socket=${path}&tls-certificates=${folder}`;
-  const script = (uri: string) => `
-h.set_uri_allow_local_file(True)
-h.set_tls_certificates("${folder}")
-h.set_tls_verify_peer(False)
-h.connect_uri("${uri}")
-assert h.get_tls_negotiated()
-data = bytes(range(256)) * 16384
-h.pwrite(data, 0, nbd.CMD_FLAG_FUA)
-h.pwrite(data[::-1], 4 << 20)
-assert h.pread(len(data), 0) == data
-assert h.pread(len(data), 4 << 20) == data[::-1]
-h.shutdown()
-print("encrypted")
-`;
-  assertStringIncludes(await client("nbdsh", "-c", script(uri)), "encrypted\n");
-  const plain = await clientEnd("nbdinfo", uriAt(path));
-  assertMatch(plain.out, /nbd_opt_go: server replied with error|TLS|requires/i);
-  assert(plain.code !== 0);
-  for (let seed = 1; seed <= 60; seed++) {
-    const dice = new Dice(seed);
-    using bad = await NbdClient.greeted(path);
-    assertEquals((await bad.option(5))[0].type, 1);
-    const bytes = Uint8Array.from({ length: dice.draw(600) }, () => dice.draw(256));
-    // Half of them begin like a handshake of TLS: a record of so many bytes.
-    if (dice.draw(2) === 0) {
-      bytes.set([22, 3, 1, 0, dice.draw(256), 1, 0, 0, 100].slice(0, bytes.length));
-    }
-    await bad.send(bytes).catch(() => {});
-    if (dice.draw(2) === 0) await bad.connection.closeWrite().catch(() => {});
-  }
-  assertEquals(server.log, "");
-  // Another client, unharmed by one that breaks off in the middle of the handshake.
-  const broken = await clientEnd(
-    "nbdsh",
-    "-c",
-    `
-import socket
-s = socket.socket(socket.AF_UNIX)
-s.connect("${path}")
-s.recv(18)
-s.send(b"\\0\\0\\0\\3IHAVEOPT\\0\\0\\0\\5\\0\\0\\0\\0")
-s.recv(20)
-s.send(b"this is no TLS at all")
-try:
-    assert s.recv(100)[:1] in (b"", b"\\x15")
-except ConnectionResetError:
-    pass
-`,
-  );
-  assertEquals(broken.code, 0, broken.out);
-  assertStringIncludes(await client("nbdsh", "-c", script(uri)), "encrypted\n");
 });
 
 Deno.test("a volume over NBD + a server that is killed + keeps what was flushed", async () => {
