@@ -41,6 +41,7 @@ export const COPIES: Readonly<Record<DiskName, string>> = {
   "ublk-object": "as ublk-async, as an object in the thread that called `serve`",
   "ublk-async-cow": "ublk-async below `--wrap cow`, with the overlay on tmpfs",
   "ublk-async-cache": "ublk-async below `--wrap cache:128M`",
+  "nbd-mem": "ublk-nbd over a Unix socket: one copy by it, two by the kernel",
   "nbdkit-memory": "nbdkit's memory plugin over a Unix socket: one copy by it, two by the kernel",
   "nbdkit-python": "nbdkit's python plugin, over a bytearray",
   "nbdkit-perl": "nbdkit's perl plugin, over a string",
@@ -141,6 +142,8 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
       return await startKind(name, "async", ["--wrap", "cache:128M"]);
     case "ublk-object":
       return await startObject(name);
+    case "nbd-mem":
+      return await startNbd(name);
     case "nbdkit-memory":
       return await startNbdkit(name, ["memory", String(FILE_BYTES)]);
     case "nbdkit-python":
@@ -195,13 +198,31 @@ async function startObject(name: DiskName): Promise<Disk> {
   };
 }
 
+/** Our RAM disk over a Unix socket, with the kernel's client. */
+async function startNbd(name: DiskName): Promise<Disk> {
+  const socket = `/dev/shm/${name}.sock`;
+  const target = ["-t", "mem", "--size", String(FILE_BYTES)];
+  const args = ["run", "--no-check", "-A", "cmd/ublk-nbd.ts", "--listen", `unix:${socket}`];
+  const server = new LineProcess(Deno.execPath(), [...args, ...target], PROJECT);
+  await server.line(/^nbd/);
+  return await connectNbd(name, socket, server);
+}
+
 /** A plugin of nbdkit's over a Unix socket, with the kernel's client. */
 async function startNbdkit(name: DiskName, plugin: readonly string[]): Promise<Disk> {
-  await run("modprobe", ["nbd", "nbds_max=4"]);
-  const node = `/dev/nbd${["nbdkit-memory", "nbdkit-python", "nbdkit-perl"].indexOf(name)}`;
   const socket = `/dev/shm/${name}.sock`;
   const server = new LineProcess("nbdkit", ["-f", "-U", socket, ...plugin], PROJECT);
   while (!exists(socket)) await new Promise((resolve) => setTimeout(resolve, 10));
+  return await connectNbd(name, socket, server);
+}
+
+const NBD_DISKS: readonly DiskName[] = [
+  ...["nbdkit-memory", "nbdkit-python", "nbdkit-perl", "nbd-mem"] as const,
+];
+
+async function connectNbd(name: DiskName, socket: string, server: LineProcess): Promise<Disk> {
+  await run("modprobe", ["nbd", `nbds_max=${NBD_DISKS.length}`]);
+  const node = `/dev/nbd${NBD_DISKS.indexOf(name)}`;
   await run("nbd-client", ["-unix", socket, node]);
   return {
     name,

@@ -2,7 +2,7 @@
  * The benchmarks: `deno task bench`. See `docs/benchmarks.md`.
  *
  * ```text
- * bench/main.ts [ring|map|volume|hardware|kinds|speed|start]… [--quick] [--json FILE] [--parallel]
+ * bench/main.ts [ring|map|volume|hardware|nbd|kinds|doors|speed|start]… [--quick] [--json FILE] [--parallel]
  * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
@@ -15,6 +15,7 @@ import { ensureKublk } from "../vm/kublk.ts";
 import { runProgram } from "../vm/program.ts";
 import { runPlan } from "./guest.ts";
 import {
+  doorsPlan,
   type GuestPlan,
   type GuestRecord,
   kindsPlan,
@@ -25,12 +26,14 @@ import {
 import { conditionLines, copyLines, gcTable, speedTable, startTable } from "./report.ts";
 import { hardwareTables, measureHardware } from "./hardware.ts";
 import { mapTable, measureMap } from "./map.ts";
+import { measureNbd, nbdTable } from "./nbd.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { volumeTable } from "./volume.ts";
 import { rowsTable } from "./volume_rows.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
-const USAGE = `usage: deno task bench [ring|map|volume|hardware|kinds|speed|start]… [OPTION…]
+const USAGE =
+  `usage: deno task bench [ring|map|volume|hardware|nbd|kinds|doors|speed|start]… [OPTION…]
 
   ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
   map       a volume's block map: CPU per insert and lookup, and memory
@@ -38,8 +41,12 @@ const USAGE = `usage: deno task bench [ring|map|volume|hardware|kinds|speed|star
             it takes to open, and what it writes besides data; needs 5 GiB and fio
   hardware  CPU per request of each kind of backend beside a server in C, its garbage, and how
             late its timers are, on this machine's kernel (6.7 or newer) without ublk; needs gcc
+  nbd       ublk-nbd beside nbdkit and qemu-nbd over a Unix socket: rate, and CPU per request;
+            needs fio with its nbd engine, nbdcopy, nbdkit and qemu-nbd
   kinds     in a guest whose clock counts instructions: each kind of backend against our RAM
             disk, against one another and against nbdkit's plugins
+  doors     in a guest whose clock counts instructions: our RAM disk by ublk and by the kernel's
+            client of ublk-nbd, beside the kernel's loop device and nbdkit
   speed     in a guest whose clock counts instructions: against kublk and the kernel's loop
             device, and the garbage collections during steady I/O
   start     in an ordinary guest: from command to usable disk, by queue depth
@@ -50,7 +57,9 @@ const USAGE = `usage: deno task bench [ring|map|volume|hardware|kinds|speed|star
   --parallel   boot even while another guest runs
   --smoke      everything once with tiny counts, on this machine instead of a guest: for tests`;
 
-const SECTIONS = ["ring", "map", "volume", "hardware", "kinds", "speed", "start"];
+const SECTIONS = [
+  ...["ring", "map", "volume", "hardware", "nbd", "kinds", "doors", "speed", "start"],
+];
 
 const RING_PLANS = {
   full: { rounds: 9, nops: 200_000 },
@@ -76,6 +85,11 @@ const ROWS_PLANS = {
   },
   quick: { rounds: 3, opens: [[1e6, 0.5]], commits: 2, mebibytes: 128, segments: 3 },
 } as const;
+
+const NBD_PLANS = {
+  full: { rounds: 7, requests: 200_000, passes: 20, warm: 2 },
+  quick: { rounds: 3, requests: 100_000, passes: 8, warm: 1 },
+};
 
 const HARDWARE_PLANS = {
   full: { rounds: 5, warm: 60_000, requests: 60_000, garbageRequests: 500_000, probeMs: 10_000 },
@@ -116,6 +130,18 @@ async function hardware(size: Size): Promise<void> {
   section(title, await hostConditions(), tables);
 }
 
+async function nbd(size: "full" | "quick"): Promise<void> {
+  // On tmpfs: a disk would be measured with the servers.
+  const folder = await Deno.makeTempDir({ dir: "/dev/shm", prefix: "ublk-bench-nbd-" });
+  try {
+    const table = nbdTable(await measureNbd(NBD_PLANS[size], folder));
+    const title = "Servers of NBD over a Unix socket, 64 MiB in memory or in a file on tmpfs";
+    section(title, await hostConditions(), table);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
 async function speed(size: Size, options: BedOptions): Promise<GuestRecord[]> {
   const kublk = await ensureKublk(options.signal);
   const plan = speedPlan(size, kublk.path);
@@ -142,16 +168,23 @@ function showSpeed(
 }
 
 async function kinds(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+  return await besideNbdkit("Kinds of backends", kindsPlan(size), options);
+}
+
+async function doors(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+  return await besideNbdkit("Ways to a block device", doorsPlan(size), options);
+}
+
+async function besideNbdkit(title: string, plan: GuestPlan, options: BedOptions) {
   await ensureHostPackages(NBDKIT_PACKAGE_NAMES);
-  const plan = kindsPlan(size);
   const records = await measureOn(DETERMINISTIC, plan, options);
-  showKinds(plan, records);
+  showDisks(title, plan, records);
   return records;
 }
 
-function showKinds(plan: GuestPlan, records: GuestRecord[]): void {
+function showDisks(title: string, plan: GuestPlan, records: GuestRecord[]): void {
   const conditions = [...conditionLines(records), ...copyLines(plan.groups)];
-  section("Kinds of backends", conditions, speedTable(plan, records));
+  section(title, conditions, speedTable(plan, records));
 }
 
 async function start(size: Size, options: BedOptions): Promise<GuestRecord[]> {
@@ -173,7 +206,7 @@ async function smoke(): Promise<void> {
   const some = kindsPlan("smoke");
   const kindRecords: GuestRecord[] = [];
   await runPlan(some, (record) => kindRecords.push(record));
-  showKinds(some, kindRecords);
+  showDisks("Kinds of backends", some, kindRecords);
   showSpeed(plan, records, [kublk === undefined ? "without kublk" : `kublk at ${kublk}`]);
   section("Start-up of ublk-null", [], startTable(records));
 }
@@ -199,7 +232,9 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     if (wanted.includes("map")) await map(size);
     if (wanted.includes("volume")) await volume(size);
     if (wanted.includes("hardware")) await hardware(size);
+    if (wanted.includes("nbd")) await nbd(size);
     if (wanted.includes("kinds")) records.push(...await kinds(size, bed));
+    if (wanted.includes("doors")) records.push(...await doors(size, bed));
     if (wanted.includes("speed")) records.push(...await speed(size, bed));
     if (wanted.includes("start")) records.push(...await start(size, bed));
     if (options.json !== undefined) {

@@ -44,6 +44,7 @@ export type DiskName =
   | "ublk-object"
   | "ublk-async-cow"
   | "ublk-async-cache"
+  | "nbd-mem"
   | "nbdkit-memory"
   | "nbdkit-python"
   | "nbdkit-perl";
@@ -215,6 +216,21 @@ export function kindsPlan(size: Size): GuestPlan {
     ios: size === "smoke" ? { 32: 400 } : { 1: 10_000, 32: 20_000 },
     warmIos: { full: 40_000, quick: 30_000, smoke: 0 }[size],
     ...{ startDepths: [], startRounds: 0, gcIos: 0, gcCells: [], gcDisks: [] },
+  };
+}
+
+/**
+ * The plan that compares the ways to a block device, on the deterministic bed: our RAM disk by ublk and
+ * by the kernel's client of NBD, the kernel's loop device on a file in memory, and nbdkit's RAM disk.
+ */
+export function doorsPlan(size: Size): GuestPlan {
+  const cells = size === "smoke" ? [CELLS[3]] : FEW_CELLS;
+  return {
+    ...kindsPlan(size),
+    groups: [
+      { disks: ["ublk-mem", "nbd-mem", "kernel-loop"], cells },
+      { disks: ["nbd-mem", "nbdkit-memory"], cells },
+    ],
   };
 }
 

@@ -26,6 +26,17 @@ export function threadsNs(pid: number): Map<string, number> {
   return times;
 }
 
+/**
+ * CPU time of a process so far, in microseconds, with that of threads that have ended. It counts in
+ * hundredths of a second.
+ */
+export function processUs(pid: number): number {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  // The program's name, in parentheses, may have blanks in it. utime and stime are the 14th and 15th.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+}
+
 /** CPU time of the busiest thread since `before`, in nanoseconds: the thread that serves. */
 export function busiestNs(pid: number, before: ReadonlyMap<string, number>): number {
   return Math.max(...[...threadsNs(pid)].map(([thread, ns]) => ns - (before.get(thread) ?? 0)));
@@ -40,6 +51,7 @@ export class LineProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #drained: Promise<void>;
   #wake: () => void = () => {};
+  #hasEnded = false;
 
   /** Starts the program. It inherits stderr. */
   constructor(program: string, args: readonly string[], cwd?: string) {
@@ -52,6 +64,12 @@ export class LineProcess implements AsyncDisposable {
     }).spawn();
     this.pid = this.#child.pid;
     this.#drained = this.#listen();
+    this.#child.status.then(() => this.#hasEnded = true);
+  }
+
+  /** Whether the program has ended. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   async #listen(): Promise<void> {
