@@ -4,8 +4,10 @@
  */
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { attempt, FIO, sh, temporaryFolder } from "./_disk.ts";
+import { placeOf, snippetsOf } from "../snippets.ts";
 import { type Running, sleep, start } from "./_command.ts";
+import { attempt, FIO, sh, temporaryFolder } from "./_disk.ts";
+import { makePrograms } from "./_docs_shell.ts";
 
 const MIB = 1 << 20;
 const DISK = "/dev/nbd0";
@@ -156,3 +158,18 @@ Deno.test("the kernel's client + a server killed and replaced under ext4 and fio
   await sh(CHECK, variables);
   assertEquals(await served.end(), "");
 });
+
+for (const snippet of snippetsOf("docs/ublk-nbd.md")) {
+  if (snippet.runBy !== "tests/e2e/nbd_test.ts") continue;
+  Deno.test(`${placeOf(snippet)} + command lines + work as they stand there`, async () => {
+    await using folder = await temporaryFolder();
+    await makePrograms(folder.path);
+    // A server in the background is waited for, and ended in the end.
+    const text = snippet.text.replaceAll(
+      /&$/gm,
+      "& until [ -S /run/disk.sock ]; do sleep 0.1; done",
+    );
+    const end = "trap 'kill $(jobs -p); wait' EXIT";
+    await sh(`${end}\n${text}`, { PATH: `${folder.path}:${Deno.env.get("PATH")}` });
+  });
+}

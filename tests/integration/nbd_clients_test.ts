@@ -235,7 +235,7 @@ print("served")
 });
 
 for (const snippet of snippetsOf("docs/ublk-nbd.md")) {
-  if (snippet.runBy === undefined || snippet.language !== "sh") continue;
+  if (snippet.runBy !== "tests/integration/nbd_clients_test.ts") continue;
   Deno.test(`${placeOf(snippet)} + command lines + work as they stand there`, async () => {
     using scratch = new Scratch();
     writeFiles("docs/ublk-nbd.md", scratch.path);

@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Dice } from "../../uapi/dice.ts";
 import { NbdClient } from "../nbd_client.ts";
+import { arrayDisk, NbdRig } from "../nbd_rig.ts";
 import { Scratch } from "../scratch.ts";
 import { client, clientEnd, type Serving, ublkNbd, uriAt } from "./_nbd.ts";
 import { assertOneLine, runCommand } from "./_run_command.ts";
@@ -112,6 +113,36 @@ except ConnectionResetError:
   );
   assertEquals(broken.code, 0, broken.out);
   assertStringIncludes(await client("nbdsh", "-c", script(path, folder)), "encrypted\n");
+});
+
+Deno.test("TLS handshakes that do not go on + end when their time is over, or the oldest for a new one", async () => {
+  using scratch = new Scratch();
+  const folder = await authority(scratch.path, "ca");
+  await certificate(folder, "server");
+  const [cert, key] = ["cert", "key"].map((name) =>
+    Deno.readTextFileSync(`${folder}/server-${name}.pem`)
+  );
+  const begun = async (path: string) => {
+    const half = await NbdClient.greeted(path);
+    assertEquals((await half.option(5))[0].type, 1);
+    // The beginning of a record that never comes.
+    await half.send(new Uint8Array([22, 3, 1, 2, 0]));
+    return half;
+  };
+  {
+    const disk = arrayDisk(1 << 20);
+    await using rig = await NbdRig.of({ backend: disk, tls: { cert, key }, handshakeMs: 200 });
+    using half = await begun(rig.path);
+    await half.hungUp();
+    assertEquals(rig.lines, []);
+  }
+  await using rig = await NbdRig.of({ backend: arrayDisk(1 << 20), tls: { cert, key } });
+  using good = await NbdClient.at(rig.path);
+  const all: NbdClient[] = [];
+  for (let nth = 0; nth < 257; nth++) all.push(await begun(rig.path));
+  await all[0].hungUp();
+  assertEquals((await good.perform({ command: 0, length: 512 })).error, 0);
+  for (const one of all) one[Symbol.dispose]();
 });
 
 /**
