@@ -155,7 +155,7 @@ export class WantedVolumes {
     });
   }
 
-  /** Sees to it that a node looks at a volume that it takes, also after it was started anew. */
+  /** Sees to it that a node looks at a volume, sooner or later, and also after it was started anew. */
   async keepNotice(volume: string, node: string): Promise<void> {
     await this.#parts.bucket.create(noticeKey(volume, node), new Uint8Array());
   }
@@ -185,7 +185,7 @@ export class WantedVolumes {
         const told = new Set([found?.wanted.node, concerned].filter((node) => node !== undefined));
         const isSame = found?.wanted.state === wanted.state && found.wanted.node === wanted.node;
         if (!isSame) {
-          for (const node of told) await this.#tell(volume, node);
+          if (concerned !== undefined) await this.keepNotice(volume, concerned);
           const value = new TextEncoder().encode(JSON.stringify(wanted));
           const key = recordKey(volume);
           const put = found === undefined
@@ -194,7 +194,7 @@ export class WantedVolumes {
           if (put === undefined) continue;
         }
         // Also if it stood there: whoever wrote it may have died before he told.
-        for (const node of told) await this.#tell(volume, node);
+        await Promise.all([...told].map((node) => this.#tell(volume, node)));
         return;
       }
     });

@@ -72,13 +72,19 @@ export class Controller {
       const dead = [...this.#live].filter((name) => !live.has(name));
       this.#live = live;
       const homes = [...live];
-      for (const name of dead) {
+      for (const name of this.#turned(dead)) {
         const volumes = await this.#wanted.volumesOf(name).catch(() => undefined);
         // It is looked for again at the next sweep.
         if (volumes === undefined) this.#live.add(name);
-        else await forEach(volumes, (volume) => this.#move(volume, name, homes));
+        else await forEach(this.#turned(volumes), (volume) => this.#move(volume, name, homes));
       }
     }
+  }
+
+  /** The same, from somewhere on: two controllers do not begin with the same. */
+  #turned(many: readonly string[]): string[] {
+    const from = this.#cluster.draw(Math.max(1, many.length));
+    return [...many.slice(from), ...many.slice(0, from)];
   }
 
   async #move(volume: string, from: string, homes: readonly string[]): Promise<void> {

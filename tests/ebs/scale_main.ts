@@ -17,7 +17,7 @@ const storeRatio = (load: Load) => (load.storePeak / load.storeMean).toFixed(1);
 /** The rows of the table: a name, and its value for a size. */
 const ROWS: readonly (readonly [string, (figures: Figures, volumes: number) => string])[] = [
   ["all attached after, s", ({ attachSeconds }) => whole(attachSeconds)],
-  ["requests to the buckets per attachment", (one) => one.requestsPerAttach.toFixed(1)],
+  ["requests to the buckets until then, per volume", (one) => one.requestsPerAttach.toFixed(1)],
   ["at rest: requests to the buckets, /s", ({ steady }) => whole(steady.mean)],
   ["… per 1,000 volumes", ({ steady }, volumes) => (steady.mean / volumes * 1000).toFixed(1)],
   ["… most in a second, to the mean", ({ steady }) => ratio(steady)],
