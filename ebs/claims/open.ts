@@ -7,6 +7,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import { MACHINE } from "../../volume/seam.ts";
 import { Claims } from "./claims.ts";
+import { KeyValueError } from "./key_value.ts";
 import { openNatsBucket } from "./nats_key_value.ts";
 import { CLAIM_TTL_MS, CLAIMS_BUCKET } from "./record.ts";
 
@@ -28,13 +29,21 @@ export interface OpenClaimsOptions {
  * Opens the bucket of claims, and makes it if it is missing. One that is there keeps the life of its
  * entries.
  *
- * @throws {KeyValueError} if the server cannot be reached, or has no JetStream.
+ * @returns Undefined if the server has no JetStream: then the stores of volumes alone say who has them.
+ * @throws {KeyValueError} if the server cannot be reached.
  * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket live for ever.
  */
-export async function openClaims(options: OpenClaimsOptions): Promise<Claims> {
+export async function openClaims(options: OpenClaimsOptions): Promise<Claims | undefined> {
   const { connection, node, replicas } = options;
-  const bucket = await openNatsBucket({
-    ...{ connection, replicas, bucket: CLAIMS_BUCKET, ttlMs: CLAIM_TTL_MS },
-  });
-  return new Claims({ bucket, node, seam: MACHINE });
+  const terms = { connection, replicas, bucket: CLAIMS_BUCKET, ttlMs: CLAIM_TTL_MS };
+  try {
+    return new Claims({ bucket: await openNatsBucket(terms), node, seam: MACHINE });
+  } catch (error) {
+    if (error instanceof KeyValueError && isWithoutJetStream(error.cause)) return undefined;
+    throw error;
+  }
+}
+
+function isWithoutJetStream(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === "JetStreamNotEnabled";
 }

@@ -24,6 +24,12 @@ export interface NatsServerOptions {
    * @default One that is free
    */
   readonly port?: number;
+  /**
+   * With JetStream.
+   *
+   * @default true
+   */
+  readonly jetStream?: boolean;
   /** A command that runs others, as `ip netns exec NAME`. */
   readonly within?: readonly string[];
 }
@@ -42,12 +48,14 @@ export class NatsServer implements AsyncDisposable {
   }
 
   /** Starts one, and waits until it listens. */
-  static async start({ host = "127.0.0.1", port = -1, within = [] }: NatsServerOptions = {}) {
+  static async start(options: NatsServerOptions = {}): Promise<NatsServer> {
+    const { host = "127.0.0.1", port = -1, jetStream = true, within = [] } = options;
     const scratch = new Scratch();
     const ports = `${scratch.path}/ports`;
     Deno.mkdirSync(ports);
     const [program, ...args] = [
-      ...[...within, NATS_SERVER, "--jetstream", "--store_dir", `${scratch.path}/store`],
+      ...[...within, NATS_SERVER],
+      ...jetStream ? ["--jetstream", "--store_dir", `${scratch.path}/store`] : [],
       ...["--addr", host, "--port", `${port}`, "--ports_file_dir", ports],
       ...["--log", `${scratch.path}/log`],
     ];

@@ -20,8 +20,8 @@ Deno.test("claims over NATS: one has it, renews it, releases it, loses it with t
   const connection = await connect({ servers: server.url, maxReconnectAttempts: -1 });
   // A bucket that is there keeps its life.
   const bucket = await openNatsBucket({ connection, bucket: CLAIMS_BUCKET, ttlMs: TTL_MS });
-  using a = await openClaims({ connection, node: "a" });
-  using b = await openClaims({ connection, node: "b" });
+  using a = (await openClaims({ connection, node: "a" }))!;
+  using b = (await openClaims({ connection, node: "b" }))!;
   assertEquals(a.terms.claimTtlSeconds, TTL_MS / 1000);
   const first = await a.claim("vol-1");
   await pause(2.5 * TTL_MS);
@@ -34,5 +34,12 @@ Deno.test("claims over NATS: one has it, renews it, releases it, loses it with t
   assert(second.generation > first.generation);
   await server[Symbol.asyncDispose]();
   assertEquals(await second.lost, "it could not be renewed in time");
+  await connection.close();
+});
+
+Deno.test("a server without JetStream has no claims", async () => {
+  await using server = await NatsServer.start({ jetStream: false });
+  const connection = await connect({ servers: server.url });
+  assertEquals(await openClaims({ connection, node: "a" }), undefined);
   await connection.close();
 });
