@@ -51,6 +51,11 @@ export interface MountParts {
   readonly exclusion: Exclusion;
   readonly turns: Turns;
   readonly seam: Seam;
+  /**
+   * Lets everybody know of a mount before anybody can use it. If it rejects, there is none: the volume
+   * may be being deleted.
+   */
+  readonly note: (mount: Mount) => Promise<unknown>;
   /** Gives back the room of a volume's journal on this node, if nothing needs it. */
   readonly forget: (volume: string) => Promise<unknown>;
   /** Takes a line for the log. */
@@ -59,7 +64,7 @@ export interface MountParts {
 
 /** Takes notice of mounts, as they come and go. It must not throw. */
 export interface MountWatcher {
-  mounted(mount: Mount): void;
+  mounted?(mount: Mount): void;
   unmounted(volume: string): void;
 }
 
@@ -97,7 +102,7 @@ export class Mounts {
   /** Tells a watcher of all mounts from now on, and of those that are there. */
   watch(watcher: MountWatcher): void {
     this.#watchers.add(watcher);
-    for (const mount of this.all()) watcher.mounted(mount);
+    for (const mount of this.all()) watcher.mounted?.(mount);
   }
 
   /** All mounts. */
@@ -120,38 +125,54 @@ export class Mounts {
     const there = this.#open.get(wish.volume);
     if (there !== undefined) return sameMount(there, wish);
     const before = this.#parts.records.get(wish.volume);
-    const record: MountRecord = {
-      ...wish,
-      ...{ state: "mounted", port: before?.port ?? 0, time: this.#parts.seam.now() },
-    };
+    const time = this.#parts.seam.now();
+    const record: MountRecord = { ...wish, state: "mounted", port: before?.port ?? 0, time };
     try {
-      return await this.#begin(record);
+      return await this.#begin(record, before);
     } catch (error) {
-      // If its journal has something, that is still to be brought into the store.
-      if (before === undefined || isFinal(error)) this.#parts.records.remove(wish.volume);
-      else this.#parts.records.put(before);
       throw ebsErrorOf(error);
     }
   }
 
-  async #begin(record: MountRecord): Promise<Mount> {
+  /** @param before The record that there is. */
+  async #begin(record: MountRecord, before: MountRecord | undefined): Promise<Mount> {
     const { records, exporter, exclusion } = this.#parts;
     const { volume, readOnly } = record;
-    const claim = readOnly ? undefined : await exclusion.claim(volume);
-    let entry: Entry;
+    let claim: Claim | undefined;
+    let exported: Export | undefined;
     try {
+      if (!readOnly) claim = await exclusion.claim(volume);
       records.put(record);
-      const exported = await exporter.open(record);
-      entry = { record: { ...record, port: exported.port }, exported, claim };
+      exported = await exporter.open(record);
+      const entry: Entry = { record: { ...record, port: exported.port }, exported, claim };
+      if (entry.record.port !== record.port) records.put(entry.record);
+      const mount = mountOf(entry);
+      await this.#parts.note(mount);
+      this.#open.set(volume, entry);
+      void claim?.lost.then((reason) => this.#lose(entry, reason));
+      for (const watcher of this.#watchers) watcher.mounted?.(mount);
+      return mount;
     } catch (error) {
+      const isLeft = await this.#undo(record, exported);
+      // If its journal has something, that is still to be brought into the store.
+      if (isLeft && (before === undefined || isFinal(error))) records.remove(volume);
+      else if (isLeft) records.put(before!);
       await claim?.release();
       throw error;
     }
-    if (entry.record.port !== record.port) records.put(entry.record);
-    this.#open.set(volume, entry);
-    void claim?.lost.then((reason) => this.#lose(entry, reason));
-    for (const watcher of this.#watchers) watcher.mounted(mountOf(entry));
-    return mountOf(entry);
+  }
+
+  /** Closes what was opened for a mount that is none. @returns Whether it was left in order. */
+  async #undo(record: MountRecord, exported: Export | undefined): Promise<boolean> {
+    try {
+      await exported?.close();
+      return true;
+    } catch {
+      // Nobody has written to it, but its head says that it is open.
+      this.#parts.records.put({ ...record, state: "unmounting" });
+      this.#settle(record.volume);
+      return false;
+    }
   }
 
   /**
@@ -288,12 +309,11 @@ export class Mounts {
     if (record === undefined || this.#isOver || this.#open.has(volume)) return;
     if (record.state === "unmounting") return await this.#drain(volume);
     try {
-      const { uri } = await this.#begin(record);
+      const { uri } = await this.#begin(record, record);
       report(`${volume}: mounted again at ${uri}`);
     } catch (error) {
       if (!isFinal(error)) throw error;
       report(`${volume}: not mounted again: ${ebsErrorOf(error).message}`);
-      records.remove(volume);
     }
   }
 

@@ -23,10 +23,8 @@ class Node implements Exporter, Exclusion {
   readonly records: MountRecords;
   mounts!: Mounts;
   /** The next calls of these names fail. */
-  readonly failing: { open: UblkErrorCode[]; close: UblkErrorCode[]; drain: UblkErrorCode[] } = {
-    open: [],
-    close: [],
-    drain: [],
+  readonly failing: Record<"open" | "note" | "close" | "drain", UblkErrorCode[]> = {
+    ...{ open: [], note: [], close: [], drain: [] },
   };
   lose: (reason: string) => void = () => {};
 
@@ -39,12 +37,14 @@ class Node implements Exporter, Exclusion {
     this.mounts = new Mounts({
       ...{ records: this.records, exporter: this, exclusion: this, turns: new Turns() },
       ...{ seam: MACHINE, report: (line: string) => void this.log.push(line) },
+      note: () => Promise.resolve().then(() => this.#may("note", "v")),
       forget: (volume) => Promise.resolve(void this.log.push(`forget ${volume}`)),
     });
   }
 
-  #may(call: "open" | "close" | "drain", what: string): void {
+  #may(call: keyof Node["failing"], what: string): void {
     const code = this.failing[call].shift();
+    if (call === "note" && code === undefined) return;
     this.log.push(`${call} ${what}${code === undefined ? "" : ` ${code}`}`);
     if (code !== undefined) throw new UblkError(code, { operation: call });
   }
@@ -123,6 +123,21 @@ Deno.test("Mounts + a volume that cannot be opened + leaves neither claim nor re
     assertEquals(node.records.get("v"), undefined);
     assertEquals(node.take().filter((line) => line === "release v").length, 2);
     assertEquals((await node.mounts.mount(WISH)).volume, "v");
+  });
+});
+
+Deno.test("Mounts + a volume that is being deleted + is closed again before anybody can use it", async () => {
+  await inNode(async (node) => {
+    node.failing.note.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.mount(WISH)), "unavailable");
+    assertEquals(node.take(), ["claim v", "open v", "note v VOLUME_STORE", "close v", "release v"]);
+    assertEquals([node.records.get("v"), node.mounts.all()], [undefined, []]);
+    // If it cannot be closed, that is done later.
+    node.failing.note.push("VOLUME_STORE");
+    node.failing.close.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.mount(WISH)), "unavailable");
+    await until(() => node.records.get("v") === undefined);
+    assert(node.take().includes("drain v"));
   });
 });
 

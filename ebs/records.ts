@@ -48,6 +48,8 @@ const VOLUME = v.object({
    */
   state: v.picklist(["creating", "available", "deleting", "error", "retired"]),
   created: BYTES,
+  /** The node that makes it, while it is `creating`. */
+  maker: v.optional(ID),
   zone: v.optional(TEXT),
   type: v.optional(TEXT),
   token: v.optional(TEXT),

@@ -11,6 +11,7 @@ import { openStore } from "../store/open.ts";
 import { MACHINE } from "../volume/seam.ts";
 import { checkedNodeName } from "./names.ts";
 import { connectNats, type NatsTerms } from "./nats/connect.ts";
+import { natsPeers } from "./nats/peers.ts";
 import { EbsServer } from "./nats/server.ts";
 import { NodeExporter } from "./node_exporter.ts";
 import { EbsService } from "./service.ts";
@@ -65,6 +66,7 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
     ...{ node, store, journal, files: realFiles, seam: MACHINE, report },
     exporter: new NodeExporter({ disk, sockets, host: terms.host, report }),
     exclusion: new StoreExclusion(store, node),
+    peers: natsPeers(connection),
   });
   stack.defer(() => service.end());
   stack.use(await EbsServer.start({ connection, service, version, zone, access, report }));

@@ -16,6 +16,7 @@ import type { Exporter } from "./exports.ts";
 import { checkedNodeName } from "./names.ts";
 import { MountRecords } from "./mount_records.ts";
 import { type Mount, Mounts, type MountWish } from "./mounts.ts";
+import type { Peers } from "./peers.ts";
 import { type Page, Records, type SnapshotRecord, type VolumeRecord } from "./records.ts";
 import { sizeIn } from "./schema.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -34,6 +35,8 @@ export interface ServiceParts {
   readonly exporter: Exporter;
   /** Decides who may have them. */
   readonly exclusion: Exclusion;
+  /** The other nodes. */
+  readonly peers: Peers;
   /** The files of this machine. */
   readonly files: Files;
   /** Time and randomness. */
@@ -85,7 +88,7 @@ export class EbsService {
     this.started = seam.now();
     const folder = `${journal}/.ebs`;
     this.#volumes = new Volumes({
-      ...{ store, seam, journal, making: `${folder}/making` },
+      ...{ node, peers: parts.peers, store, seam, journal, making: `${folder}/making` },
       records: Records.volumes(store, seam),
     });
     this.#snapshots = new Snapshots({
@@ -94,12 +97,10 @@ export class EbsService {
     const records = new MountRecords(files, `${folder}/mounts`);
     this.mounts = new Mounts({
       ...{ records, exporter, exclusion, seam, report, turns: this.#turns },
+      note: (mount) => this.#noteMount(mount),
       forget: (volume) => forgetJournal(store, volume, journal, files),
     });
-    this.mounts.watch({
-      mounted: (mount) => this.#later(this.#noteMount(mount)),
-      unmounted: (volume) => this.#later(this.#noteUnmount(volume)),
-    });
+    this.mounts.watch({ unmounted: (volume) => this.#later(this.#noteUnmount(volume)) });
     this.mounts.recover();
   }
 
@@ -252,11 +253,9 @@ export class EbsService {
       if (state !== "available" && state !== "in-use") {
         throw new EbsError("unavailable", `volume ${wish.volume} is ${state}`);
       }
-      const mount = await this.mounts.mount(wish).catch((error) => {
+      return await this.mounts.mount(wish).catch((error) => {
         throw this.#heldElsewhere(record, ebsErrorOf(error));
       });
-      await this.#noteMount(mount);
-      return mount;
     });
   }
 
@@ -315,6 +314,11 @@ export class EbsService {
   async #noteMount({ volume, uri, readOnly, instance, device, time }: Mount): Promise<void> {
     const attachment = { node: this.node, uri, readOnly, instance, device, time };
     await this.#volumes.note(volume, (record) => {
+      // Whoever deletes marks the record first, and then looks whether the volume is open: of him and
+      // of a mount, which does the two in the other order, at most one goes on.
+      if (record.state !== "available") {
+        throw new EbsError("unavailable", `volume ${volume} is ${record.state}`);
+      }
       // Whoever could write before cannot any more.
       const others = record.attachments.filter((one) =>
         one.node !== this.node && (one.readOnly || readOnly)

@@ -158,6 +158,26 @@ Deno.test("EbsService + a node that could not tell that it has left + holds up n
   assertEquals(await listVolumes(bed.store), []);
 });
 
+Deno.test("EbsService + a volume that another node makes + is waited for, or gone on with", async () => {
+  await using bed = await Bed.inMemory();
+  let isThere = true;
+  const service = bed.node("one", { peers: { isThere: () => Promise.resolve(isThere) } });
+  const records = Records.volumes(bed.store, MACHINE);
+  const wish = { id: "v", bytes: 64 * MIB };
+  await records.create({
+    ...{ ...wish, state: "creating", maker: "two", created: 0, attachments: [] },
+  });
+  assertEquals(await code(() => service.delete("v")), "unavailable");
+  const [made] = await Promise.all([
+    service.create(wish),
+    // It dies while it is waited for.
+    new Promise((resolve) => setTimeout(resolve, 150)).then(() => isThere = false),
+  ]);
+  assertEquals([made.state, made.record.maker], ["available", "one"]);
+  await service.delete("v");
+  assertEquals(await listVolumes(bed.store), []);
+});
+
 Deno.test("EbsService + a store that is away + is told as such", async () => {
   await using bed = await Bed.inMemory();
   const service = bed.node();

@@ -15,8 +15,14 @@ import type { Seam } from "../volume/seam.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_CHUNK_SIZE } from "../volume/shape.ts";
 import { type SnapshotSource, volumeFromSnapshot } from "./clone.ts";
 import { EbsError } from "./error.ts";
+import type { Peers } from "./peers.ts";
 import type { Page, Records, VolumeRecord } from "./records.ts";
 import { seedVolume, sumOf } from "./seed.ts";
+
+/** How long another node that makes a volume is waited for, in milliseconds: less than a client waits. */
+const MAKER_MS = 15_000;
+/** How often it is looked at, in milliseconds. */
+const LOOK_MS = 100;
 
 /** What is to be created. */
 export interface CreateWish {
@@ -51,6 +57,10 @@ export interface VolumeView {
 
 /** The parts of {@linkcode Volumes}. */
 export interface VolumeParts {
+  /** This node. */
+  readonly node: string;
+  /** The others. */
+  readonly peers: Peers;
   readonly store: Store;
   readonly records: Records<VolumeRecord>;
   readonly seam: Seam;
@@ -76,15 +86,43 @@ export class Volumes {
    * @throws {EbsError} `already_exists` if there is another one of that id.
    */
   async begin(wish: CreateWish): Promise<VolumeRecord> {
-    const { records, seam } = this.#parts;
+    const { records, seam, node } = this.#parts;
     const { id, bytes, zone, type, token, source } = wish;
     const seed = wish.seed && await sumOf(wish.seed);
     const { record } = await records.create({
-      ...{ id, bytes, zone, type, token, source, seed, attachments: [] },
+      ...{ id, bytes, zone, type, token, source, seed, attachments: [], maker: node },
       ...{ state: "creating", created: seam.now() },
     });
     checkSame(record, wish, seed);
-    return record;
+    if (record.state !== "creating" || record.maker === node) return record;
+    return await this.#madeBy(record, seam.clock() + MAKER_MS);
+  }
+
+  /** A volume that another node makes: once that is done, or the node is gone. */
+  async #madeBy(record: VolumeRecord, untilMs: number): Promise<VolumeRecord> {
+    const { records, seam, node } = this.#parts;
+    const { id, maker } = record;
+    if (!await this.#isMaking(record)) {
+      const taken = await records.change(
+        id,
+        (now) =>
+          now.state === "creating" && now.maker === maker ? { ...now, maker: node } : undefined,
+      );
+      if (taken?.maker === node) return taken;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    const now = await records.get(id);
+    if (now === undefined) throw missing(id);
+    if (now.state !== "creating" || now.maker === node) return now;
+    if (seam.clock() < untilMs) return await this.#madeBy(now, untilMs);
+    throw new EbsError("unavailable", `volume ${id} is being made by node ${maker}; ask again`);
+  }
+
+  /** Whether another node is making a volume. Nobody else may touch it then. */
+  async #isMaking({ state, maker }: VolumeRecord): Promise<boolean> {
+    const { node, peers } = this.#parts;
+    return state === "creating" && maker !== undefined && maker !== node &&
+      await peers.isThere(maker);
   }
 
   /** Makes a volume whose id is taken. Again, it goes on where it was interrupted. */
@@ -175,10 +213,18 @@ export class Volumes {
    */
   async delete(id: string): Promise<void> {
     const { store, records, journal } = this.#parts;
+    const before = await records.get(id);
+    if (before !== undefined && await this.#isMaking(before)) {
+      const reason = `is being made by node ${before.maker}; ask again`;
+      throw new EbsError("unavailable", `volume ${id} ${reason}`);
+    }
     let isMade = true;
     const isWritten = (await readHead(store, new ObjectNames(id)))?.head.attached === true;
     const record = await records.change(id, (now) => {
       if (now.attachments.some(({ readOnly }) => readOnly || isWritten)) throw mounted(id, now);
+      if (now.state === "creating" && now.maker !== before?.maker) {
+        throw new EbsError("unavailable", `volume ${id} has just been begun by ${now.maker}`);
+      }
       isMade = now.state !== "creating" && now.state !== "error";
       return now.state === "retired" ? undefined : { ...now, state: "deleting" };
     });

@@ -25,6 +25,7 @@ import { decodeJson } from "../json.ts";
 import { isId, isNodeName } from "../names.ts";
 import type { EbsService } from "../service.ts";
 import { ANSWERS, type Endpoint, endpointOf, type Told, type Verb, verbSubjects } from "./micro.ts";
+import { isNobody } from "./peers.ts";
 import { STATUS_ROW } from "./status_row.ts";
 
 /** The queue group of all nodes. */
@@ -219,8 +220,7 @@ export class EbsServer implements AsyncDisposable {
         { headers: header, timeout: PASSED_ON_MS },
       );
     } catch (error) {
-      const isNobody = /no responders/.test(thrownText(error));
-      if (isNobody && node === undefined) return undefined;
+      if (isNobody(error) && node === undefined) return undefined;
       const who = node === undefined ? `the node that has volume ${volume}` : `node ${node}`;
       throw new EbsError("unavailable", `${who} does not answer; try again later`);
     }

@@ -9,6 +9,7 @@ import { thrownText, UblkError } from "../../uapi/error.ts";
 import { decodeJson } from "../json.ts";
 import { checked, v } from "../schema.ts";
 import { SERVICE_NAME } from "./micro.ts";
+import { isNobody } from "./peers.ts";
 import { NODE_STATUS, type NodeStatus } from "./status_row.ts";
 
 /** How long nodes are waited for, in milliseconds. */
@@ -73,7 +74,7 @@ export async function statusOf(connection: NatsConnection): Promise<Status> {
     }
   } catch (error) {
     // Otherwise nobody listens, and that is told below.
-    if (!/no responders/.test(thrownText(error))) throw error;
+    if (!isNobody(error)) throw error;
   }
   if (nodes.size === 0) {
     throw new UblkError("SYSCALL_FAILED", {

@@ -15,6 +15,7 @@ import { MACHINE } from "../../volume/seam.ts";
 import type { Exclusion } from "../../ebs/exclusion.ts";
 import type { Exporter } from "../../ebs/exports.ts";
 import { NodeExporter } from "../../ebs/node_exporter.ts";
+import { type Peers, UNKNOWN_PEERS } from "../../ebs/peers.ts";
 import { EbsService } from "../../ebs/service.ts";
 import { StoreExclusion } from "../../ebs/store_exclusion.ts";
 
@@ -52,7 +53,7 @@ export class Bed implements AsyncDisposable {
   /** A node's service; again, if the one before has ended. */
   node(
     name = "one",
-    parts: { exporter?: Exporter; exclusion?: Exclusion } = {},
+    parts: { exporter?: Exporter; exclusion?: Exclusion; peers?: Peers } = {},
   ): EbsService {
     const journal = `${this.folder}/${name}`;
     const sockets = `${journal}/.ebs/sockets`;
@@ -63,6 +64,7 @@ export class Bed implements AsyncDisposable {
       ...{ node: name, store: this.store, journal, files: realFiles, seam: MACHINE, report },
       exporter: new NodeExporter({ disk, sockets, host: "127.0.0.1", report }),
       exclusion: new StoreExclusion(this.store, name, 50),
+      peers: UNKNOWN_PEERS,
       ...parts,
     });
     this.#services.push(service);

@@ -8,6 +8,7 @@ import { assertEquals } from "@std/assert";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { isSocketAftermath } from "../../ebs/nats/aftermath.ts";
 import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
+import { natsPeers } from "../../ebs/nats/peers.ts";
 import { EbsServer } from "../../ebs/nats/server.ts";
 import type { EbsService } from "../../ebs/service.ts";
 import { Bed } from "./bed.ts";
@@ -72,7 +73,7 @@ export class Cluster implements AsyncDisposable {
     terms: Partial<NatsTerms> = {},
   ): Promise<ClusterNode> {
     const connection = await connectNats({ servers: [this.nats.url], name, ...terms });
-    const service = this.bed.node(name, parts);
+    const service = this.bed.node(name, { peers: natsPeers(connection), ...parts });
     const report = (line: string) => void this.lines.push(line);
     const server = await EbsServer.start({
       ...{ connection, service, version: "1.2.3", zone: "zone", access: "unix", report },
