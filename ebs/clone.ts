@@ -6,10 +6,9 @@
 
 import type { Store } from "../store/store.ts";
 import { isUblkError } from "../uapi/error.ts";
-import { copyVolume } from "../volume/care/copy.ts";
+import { cloneVolume } from "../volume/clone.ts";
 import { stateOf } from "../volume/committed.ts";
 import { ObjectNames } from "../volume/names.ts";
-import { resizeVolume } from "../volume/resize.ts";
 import type { Seam } from "../volume/seam.ts";
 
 /** A snapshot of a volume. */
@@ -21,9 +20,10 @@ export interface SnapshotSource {
 }
 
 /**
- * Makes a volume of a snapshot, of at least its size. Called again after it was interrupted, it goes on.
+ * Makes a volume of a snapshot. They share the data that they have in common, and either may go first.
+ * Called again after it was interrupted, it begins anew, or finds it done.
  *
- * @param bytes The size of the volume.
+ * @param bytes The size of the volume: no less than the snapshot's.
  * @throws {UblkError}
  */
 export async function volumeFromSnapshot(
@@ -34,16 +34,11 @@ export async function volumeFromSnapshot(
   seam: Seam,
 ): Promise<void> {
   try {
-    await copyVolume(store, `${volume}@${snapshot}`, store, { as: id, seam });
+    await cloneVolume(store, `${volume}@${snapshot}`, id, { size: bytes, seam });
   } catch (error) {
-    // An earlier call has come as far as that.
+    // An earlier call has come as far as that, and its answer was lost.
     if (!isUblkError(error) || error.code !== "VOLUME_EXISTS") throw error;
-    if (!await isThere(store, id)) throw error;
+    const { manifest } = await stateOf(store, new ObjectNames(id));
+    if (manifest.size !== bytes) throw error;
   }
-  const { manifest } = await stateOf(store, new ObjectNames(id));
-  if (manifest.size < bytes) await resizeVolume(store, id, bytes, seam);
-}
-
-async function isThere(store: Store, id: string): Promise<boolean> {
-  return await store.get(new ObjectNames(id).head) !== undefined;
 }

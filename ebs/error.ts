@@ -6,6 +6,7 @@
 
 import { StoreError } from "../store/store.ts";
 import { isUblkError, thrownText, type UblkErrorCode } from "../uapi/error.ts";
+import { KeyValueError } from "./claims/key_value.ts";
 
 /** The codes of the provider's contract. */
 export const EBS_ERROR_CODES = [
@@ -59,5 +60,7 @@ export function ebsErrorOf(thrown: unknown): EbsError {
     const code = thrown.fault === "unavailable" ? "unavailable" : "internal";
     return new EbsError(code, thrown.message, { cause: thrown });
   }
+  // The bucket of claims was not reached.
+  if (thrown instanceof KeyValueError) return new EbsError("unavailable", thrown.message);
   return new EbsError("internal", thrownText(thrown), { cause: thrown });
 }

@@ -157,7 +157,7 @@ export class Mounts {
       // If its journal has something, that is still to be brought into the store.
       if (isLeft && (before === undefined || isFinal(error))) records.remove(volume);
       else if (isLeft) records.put(before!);
-      await claim?.release();
+      await this.#release(volume, claim);
       throw error;
     }
   }
@@ -199,7 +199,7 @@ export class Mounts {
       throw new EbsError("unavailable", `${ebsErrorOf(error).message}; its journal has the rest`);
     } finally {
       if (this.#open.get(volume) === entry) this.#left(volume);
-      await entry.claim?.release();
+      await this.#release(volume, entry.claim);
     }
     return true;
   }
@@ -233,9 +233,16 @@ export class Mounts {
       if (!isFinal(error)) throw ebsErrorOf(error);
       report(`${volume}: nothing is left to do here: ${ebsErrorOf(error).message}`);
     } finally {
-      await claim?.release();
+      await this.#release(volume, claim);
     }
     await this.#done(volume);
+  }
+
+  /** Gives a claim up. One that cannot be given up runs out by itself. */
+  async #release(volume: string, claim: Claim | undefined): Promise<void> {
+    await claim?.release().catch((error) => {
+      this.#parts.report(`${volume}: its claim runs out later: ${ebsErrorOf(error).message}`);
+    });
   }
 
   /** This node has nothing of a volume any more. */
@@ -261,7 +268,7 @@ export class Mounts {
     records.put({ ...entry.record, state: "unmounting" });
     void entry.exported.close().catch((error) => report(`${volume}: ${ebsErrorOf(error).message}`))
       .then(async () => {
-        await entry.claim?.release();
+        await this.#release(volume, entry.claim);
         this.#settle(volume);
       });
   }
@@ -330,7 +337,7 @@ export class Mounts {
         this.#parts.report(`${volume}: ${ebsErrorOf(error).message}`)
       );
       this.#left(volume);
-      await claim?.release();
+      await this.#release(volume, claim);
     }));
   }
 }

@@ -65,6 +65,7 @@ class Node implements Exporter, Exclusion {
       ...{ uri: `nbd://h:${port || 7}/`, port: port || 7, size: 1 },
       resize: () => Promise.resolve(),
       shut: () => void this.log.push(`shut ${volume}`),
+      hurry: () => void this.log.push(`hurry ${volume}`),
       close: () => Promise.resolve().then(() => this.#may("close", volume)),
     });
   }
@@ -173,6 +174,20 @@ Deno.test("Mounts + a store that does not take everything + unmounting goes on u
       "drain v VOLUME_STORE",
       "drain v",
     ]);
+  });
+});
+
+Deno.test("Mounts + somebody waits for the store + the journal is drained until he is done", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.take();
+    const hurries = () => node.log.filter((line) => line === "hurry v").length;
+    assertEquals(await node.mounts.hurrying("v", () => until(() => hurries() > 2)), undefined);
+    const count = hurries();
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    assertEquals(hurries(), count);
+    // One that is not mounted here has nobody to hurry.
+    assertEquals(await node.mounts.hurrying("w", () => Promise.resolve(1)), 1);
   });
 });
 

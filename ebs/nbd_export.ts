@@ -5,15 +5,13 @@
  */
 
 import { volume as volumeDisk, type VolumeDiskOptions } from "../backends/volume.ts";
-import type { Backend } from "../disk/backend.ts";
 import { serveNbd } from "../nbd.ts";
-import { EIO } from "../uapi/errno.ts";
-import { UblkError } from "../uapi/error.ts";
 import {
   openDisk as openVolumeDisk,
   type OpenVolumeDisk,
   type VolumeDisk,
 } from "../volume/open_disk.ts";
+import { gated } from "./gate.ts";
 import type { Export, ExportWish } from "./exports.ts";
 
 /** How volumes are opened and served. */
@@ -79,39 +77,4 @@ export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Ex
     await disk.close!();
     throw error;
   }
-}
-
-/**
- * A disk that can be shut: no request is answered with success once it is, whoever has it by then. The
- * server does not close it.
- */
-function gated(disk: Backend, gate: { readonly isShut: boolean }, volume: string): Backend {
-  const check = () => {
-    if (!gate.isShut) return;
-    const reason = "the node has lost the volume";
-    throw new UblkError("SYSCALL_FAILED", { operation: `volume ${volume}`, reason, errno: EIO });
-  };
-  const through = async (request: () => unknown): Promise<void> => {
-    check();
-    await request();
-    check();
-  };
-  const { blockSize, readOnly, fua } = disk;
-  return {
-    get size() {
-      return disk.size;
-    },
-    ...{ blockSize, readOnly, fua },
-    persistent: true,
-    readAt: (buffer, offset) => through(() => disk.readAt(buffer, offset)),
-    writeAt: (buffer, offset, options) => through(() => disk.writeAt(buffer, offset, options)),
-    flush: () => through(() => disk.flush!()),
-    extentAt: (offset, length) => disk.extentAt!(offset, length),
-    // A disk that only reads has neither.
-    ...disk.trim && { trim: (offset, length) => through(() => disk.trim!(offset, length)) },
-    ...disk.writeZeroes && {
-      writeZeroes: (offset, length, options) =>
-        through(() => disk.writeZeroes!(offset, length, options)),
-    },
-  };
 }

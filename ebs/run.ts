@@ -4,11 +4,16 @@
  * @module
  */
 
+import type { NatsConnection } from "@nats-io/transport-node";
 import { volume as volumeDisk, type VolumeDiskOptions } from "../backends/volume.ts";
 import { realFiles } from "../files/real.ts";
 import { makeFolders } from "../store/directory.ts";
 import { openStore } from "../store/open.ts";
+import type { Store } from "../store/store.ts";
 import { MACHINE } from "../volume/seam.ts";
+import { openClaims } from "./claims/open.ts";
+import type { Exclusion } from "./exclusion.ts";
+import { JointExclusion } from "./joint_exclusion.ts";
 import { checkedNodeName } from "./names.ts";
 import { connectNats, type NatsTerms } from "./nats/connect.ts";
 import { natsPeers } from "./nats/peers.ts";
@@ -65,7 +70,7 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
   const service = new EbsService({
     ...{ node, store, journal, files: realFiles, seam: MACHINE, report },
     exporter: new NodeExporter({ disk, sockets, host: terms.host, report }),
-    exclusion: new StoreExclusion(store, node),
+    exclusion: await exclusionOf(connection, store, terms, stack),
     peers: natsPeers(connection),
   });
   stack.defer(() => service.end());
@@ -76,4 +81,18 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
     closed: connection.closed(),
     [Symbol.asyncDispose]: () => ended ??= open.disposeAsync(),
   };
+}
+
+/** Who may have volumes: by claims that others see, where the servers have JetStream. */
+async function exclusionOf(
+  connection: NatsConnection,
+  store: Store,
+  { node, report }: NodeTerms,
+  stack: AsyncDisposableStack,
+): Promise<Exclusion> {
+  const stored = new StoreExclusion(store, node);
+  const claims = await openClaims({ connection, node });
+  if (claims !== undefined) return new JointExclusion(stack.use(claims), stored);
+  report("the server of NATS has no JetStream: the volumes' store alone says who has them");
+  return stored;
 }

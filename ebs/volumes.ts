@@ -14,7 +14,7 @@ import { resizeVolume } from "../volume/resize.ts";
 import type { Seam } from "../volume/seam.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_CHUNK_SIZE } from "../volume/shape.ts";
 import { type SnapshotSource, volumeFromSnapshot } from "./clone.ts";
-import { EbsError } from "./error.ts";
+import { EbsError, ebsErrorOf } from "./error.ts";
 import type { Peers } from "./peers.ts";
 import type { Page, Records, VolumeRecord } from "./records.ts";
 import { seedVolume, sumOf } from "./seed.ts";
@@ -94,6 +94,14 @@ export class Volumes {
       ...{ state: "creating", created: seam.now() },
     });
     checkSame(record, wish, seed);
+    if (record.state === "error") {
+      const again = await records.change(
+        id,
+        (now) => now.state === "error" ? { ...now, state: "creating", maker: node } : undefined,
+      );
+      if (again === undefined) throw missing(id);
+      return again;
+    }
     if (record.state !== "creating" || record.maker === node) return record;
     return await this.#madeBy(record, seam.clock() + MAKER_MS);
   }
@@ -142,6 +150,10 @@ export class Volumes {
         (error.code === "VOLUME_NOT_FOUND" || error.code === "INVALID_ARGUMENT");
       // Nothing was made, so nothing is left of it.
       if (isRefused) await records.delete(id);
+      else if (ebsErrorOf(error).code === "internal") {
+        // The same request may go on, once somebody has done something about it.
+        await records.change(id, (now) => ({ ...now, state: "error" })).catch(() => {});
+      }
       throw error;
     }
     await records.change(
@@ -158,10 +170,13 @@ export class Volumes {
       await createVolume(store, id, shape, seam);
     } catch (error) {
       if (!isUblkError(error) || error.code !== "VOLUME_EXISTS") throw error;
-      const { manifest } = await stateOf(store, new ObjectNames(id));
-      if (manifest.size === bytes) return;
+      const found = await readHead(store, new ObjectNames(id));
+      const size = found && (await stateOf(store, new ObjectNames(id))).manifest.size;
+      if (size === bytes) return;
       await this.#parts.records.delete(id);
-      throw new EbsError("already_exists", `volume ${id} exists, and has ${manifest.size} bytes`);
+      // Clones may need the data of a removed volume under its name.
+      if (size === undefined) throw error;
+      throw new EbsError("already_exists", `volume ${id} exists, and has ${size} bytes`);
     }
   }
 
@@ -232,7 +247,6 @@ export class Volumes {
     try {
       if (await this.#remove(id, { force: !isMade, journal })) {
         await records.delete(id);
-        await this.sweep(record.source?.volume);
       } else await records.change(id, (now) => ({ ...now, state: "retired" }));
     } catch (error) {
       if (isUblkError(error) && error.code === "VOLUME_BUSY") {
@@ -249,7 +263,7 @@ export class Volumes {
     if (await this.#remove(id, {})) await records.delete(id);
   }
 
-  /** @returns Whether it is gone; not so if its snapshots or clones need it. */
+  /** @returns Whether it is gone; not so if it has snapshots. */
   async #remove(id: string, how: { force?: boolean; journal?: string }): Promise<boolean> {
     const { store, seam } = this.#parts;
     try {

@@ -90,7 +90,7 @@ export const ROOMS: readonly Room[] = [
     name: "ebs",
     imports: [
       ...[...DISKS, "store", "volume", "volumes as disks", "door of nbd", "device/serve.ts"],
-      "exclusion",
+      ...["exclusion", "ebs/claims"],
     ],
   },
   { name: "udev", imports: [...GROUND, "ctrl", "files"] },

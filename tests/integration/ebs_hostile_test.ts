@@ -4,6 +4,7 @@
  */
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { openClaims } from "../../ebs/claims/open.ts";
 import { connectNats } from "../../ebs/nats/connect.ts";
 import { ROWS } from "../../ebs/nats/server.ts";
 import { UblkError } from "../../uapi/error.ts";
@@ -134,7 +135,9 @@ Deno.test("permissions of docs/ebs.md + a node serves, a tenant sees only what i
   };
   const within = ["sh", "-c", `exec "$@" --config ${scratch.path}/users.conf`, "sh"];
   await using cluster = await Cluster.start({ within }, login("control"));
-  await cluster.node("one", {}, login("node"));
+  const { connection } = await cluster.node("one", {}, login("node"));
+  using claims = await openClaims({ connection, node: "one" });
+  await (await claims!.claim("any")).release();
   const body = { volume_id: "vol-1", capacity_range: { required_bytes: 64 * MIB } };
   assertEquals((await cluster.provider("volume.create", body)).volume.id, "vol-1");
   assertMatchUri(await cluster.provider("one.mount", { volume_id: "vol-1", node_id: "one" }));

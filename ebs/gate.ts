@@ -1,0 +1,44 @@
+/**
+ * The gate between a disk and those whom it must not answer any more.
+ *
+ * @module
+ */
+
+import type { Backend } from "../disk/backend.ts";
+import { EIO } from "../uapi/errno.ts";
+import { UblkError } from "../uapi/error.ts";
+
+/**
+ * A disk that can be shut: no request is answered with success once it is, whoever has it by then. The
+ * server does not close it.
+ */
+export function gated(disk: Backend, gate: { readonly isShut: boolean }, volume: string): Backend {
+  const check = () => {
+    if (!gate.isShut) return;
+    const reason = "the node has lost the volume";
+    throw new UblkError("SYSCALL_FAILED", { operation: `volume ${volume}`, reason, errno: EIO });
+  };
+  const through = async (request: () => unknown): Promise<void> => {
+    check();
+    await request();
+    check();
+  };
+  const { blockSize, readOnly, fua } = disk;
+  return {
+    get size() {
+      return disk.size;
+    },
+    ...{ blockSize, readOnly, fua },
+    persistent: true,
+    readAt: (buffer, offset) => through(() => disk.readAt(buffer, offset)),
+    writeAt: (buffer, offset, options) => through(() => disk.writeAt(buffer, offset, options)),
+    flush: () => through(() => disk.flush!()),
+    ...disk.extentAt && { extentAt: (offset, length) => disk.extentAt!(offset, length) },
+    // A disk that only reads has neither.
+    ...disk.trim && { trim: (offset, length) => through(() => disk.trim!(offset, length)) },
+    ...disk.writeZeroes && {
+      writeZeroes: (offset, length, options) =>
+        through(() => disk.writeZeroes!(offset, length, options)),
+    },
+  };
+}
