@@ -75,6 +75,8 @@ export interface OpenParts {
   readonly gcBandwidth: number | undefined;
   /** A full journal fails writes. */
   readonly failsWhenFull: boolean;
+  /** A flush is answered only once the store has what it covers. */
+  readonly isDurableInStore: boolean;
   /** The cache of chunks; undefined for none. */
   readonly cache: { readonly path: string; readonly size: number } | undefined;
   /** How long closing may take, in milliseconds. */
@@ -121,7 +123,8 @@ interface VolumesEngine extends Engine {
 export async function openForWriting(
   parts: OpenParts & { readonly folder: string },
 ): Promise<OpenedVolume> {
-  const { files, store, folder, report, seam, sizes, name, failsWhenFull } = parts;
+  const { files, store, folder, report, seam, sizes, name, failsWhenFull, isDurableInStore } =
+    parts;
   await using stack = new AsyncDisposableStack();
   const operations = stack.use(fileOperations(files));
   const names = new ObjectNames(name);
@@ -156,7 +159,7 @@ export async function openForWriting(
   const journal = openAll(stack, () => openSegments(files, paths, identity.blockSize));
   const words = `journal ${folder}`;
   const { engine, end, drainFrom } = attachEngine({
-    ...{ identity, journal, maps, from, failsWhenFull, words, report },
+    ...{ identity, journal, maps, from, failsWhenFull, isDurableInStore, words, report },
     ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
     ...{ drain: pace, counters, chunks: chunks.reads, sizes, lease },
     writesDurably: files.hasCheapDurability(paths[0]),

@@ -129,6 +129,13 @@ export interface OpenVolumeOptions {
    */
   readonly whenFull?: "wait" | "error";
   /**
+   * When a {@linkcode Volume.flush} resolves: once the journal's disk has what it covers, or once the
+   * store has. With "store", whoever takes the volume without its journal loses no flush.
+   *
+   * @default "local"
+   */
+  readonly durability?: "local" | "store";
+  /**
    * How long {@linkcode Volume.close} waits for the store, in milliseconds.
    *
    * @default 30 s
@@ -276,6 +283,7 @@ export class Volume implements AsyncDisposable {
       leaseMs: checkedLease(name, options.leaseSeconds, store.url),
       gcBandwidth: checkedBandwidth(name, options.gcBandwidth),
       failsWhenFull: options.whenFull === "error",
+      isDurableInStore: options.durability === "store",
       patienceMs: options.patienceMs ?? PATIENCE_MS,
       seam: options.seam ?? MACHINE,
       host: hostWords(),
@@ -323,7 +331,7 @@ export class Volume implements AsyncDisposable {
     );
   }
 
-  /** Makes durable what was written before, on this machine. */
+  /** Makes durable what was written before, on this machine, or in the store: see `durability`. */
   async flush(): Promise<void> {
     this.#check("flush", 0, 0);
     const answer = this.#opened.host.make({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 });

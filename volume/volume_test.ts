@@ -421,6 +421,28 @@ Deno.test("Volume + a store that is away or full is waited for, and the journal 
   });
 });
 
+Deno.test("Volume + durability in the store + a flush waits for it, and outlives the journal", async () => {
+  await inFolder(async ({ folder }) => {
+    const store = new FaultyStore(new MemoryStore());
+    const options = { store, journalSize: "16M", patienceMs: 300, durability: "store" } as const;
+    await Volume.create("v", { store, size: "1M" });
+    const first = await Volume.open("v", { ...options, journal: `${folder}/journal` });
+    await first.write(filled(1), 0);
+    store.faults = ({ name }) => name === "put" ? "unavailable" : undefined;
+    let isFlushed = false;
+    const flushed = first.flush().then(() => isFlushed = true);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert(!isFlushed, "the store does not have it");
+    store.faults = undefined;
+    await flushed;
+    await using second = await Volume.open("v", {
+      ...{ ...options, journal: `${folder}/theirs`, withoutJournal: true, force: true },
+    });
+    assertEquals(await byteAt(second, 0), 1);
+    await assertRejects(() => first.close(), UblkError);
+  });
+});
+
 Deno.test("Volume + a store that fails in all ways changes nothing that anybody sees", async (t) => {
   await eachSeed(t, 4, async (seed) => {
     await inFolder(async ({ folder }) => {
