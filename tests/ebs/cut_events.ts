@@ -23,6 +23,8 @@ export interface CutNodeOptions {
   readonly ttlMs: number;
   /** The store's lease. */
   readonly leaseSeconds: number;
+  /** When a flush is answered. */
+  readonly durability: "local" | "store";
 }
 
 /** The moments at which a network may be cut: as soon as a node tells of one. */
@@ -51,7 +53,10 @@ export interface NodeEvent {
   /** The block, and what is written to it: a greater number than any before. */
   readonly block?: number;
   readonly value?: number;
-  /** What all blocks have, when a node has opened the volume, or the store has; -1 for a torn one. */
+  /**
+   * What all blocks have when a node has opened the volume, -1 for a torn one; or what the store has of
+   * them for good.
+   */
   readonly values?: readonly number[];
   readonly line?: string;
 }

@@ -11,7 +11,7 @@ export function judge(events: readonly NodeEvent[]): string[] {
   const faults: string[] = [];
   const inOrder = [...events].sort((one, other) => one.at - other.at);
   /** The last value of each block that was stored for good. */
-  const synced: number[] = [];
+  const stored: number[] = [];
   const begun = new Set<number>([0]);
   const opened: NodeEvent[] = [];
   for (const event of inOrder) {
@@ -24,8 +24,8 @@ export function judge(events: readonly NodeEvent[]): string[] {
       case "opened":
         values.forEach((found, nth) => {
           if (!begun.has(found)) faults.push(`${told}: block ${nth} has ${found}, never written`);
-          if (found < (synced[nth] ?? 0)) {
-            faults.push(`${told}: block ${nth} has ${found}, and ${synced[nth]} was stored`);
+          if (found < (stored[nth] ?? 0)) {
+            faults.push(`${told}: block ${nth} has ${found}, and ${stored[nth]} was stored`);
           }
         });
         opened.push(event);
@@ -36,9 +36,7 @@ export function judge(events: readonly NodeEvent[]): string[] {
         if (later !== undefined) {
           faults.push(`${told}: ${event.event}, when ${later.node} had the volume open`);
         }
-        if (event.event === "synced") {
-          values.forEach((stored, nth) => synced[nth] = Math.max(synced[nth] ?? 0, stored));
-        }
+        values.forEach((value, nth) => stored[nth] = Math.max(stored[nth] ?? 0, value));
         break;
       }
     }

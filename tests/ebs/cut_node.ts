@@ -17,7 +17,7 @@ import { openStore } from "../../store/open.ts";
 import { BLOCK, BLOCKS, type CutNodeOptions, type NodeEvent } from "./cut_events.ts";
 
 const options: CutNodeOptions = JSON.parse(Deno.args[0]!);
-const { node, nats, storeUrl, journal, ttlMs, leaseSeconds } = options;
+const { node, nats, storeUrl, journal, ttlMs, leaseSeconds, durability } = options;
 /** A connection that is away says so after this part of a claim's life. */
 const TIMEOUT_MS = ttlMs / 4;
 const credentials = { accessKeyId: "AK", secretAccessKey: "a-secret-of-the-test" };
@@ -63,7 +63,7 @@ const claims = new Claims({ bucket, node, seam: MACHINE });
 async function opened(): Promise<Volume> {
   const store = await openStore(storeUrl, { credentials });
   const terms = {
-    ...{ store, journal, journalSize: "16M", leaseSeconds, patienceMs: ttlMs },
+    ...{ store, journal, journalSize: "16M", leaseSeconds, durability, patienceMs: ttlMs },
     report: (line: string) => tell({ event: "said", line }),
   };
   try {
@@ -105,8 +105,9 @@ async function write(volume: Volume, claim: HeldClaim): Promise<boolean> {
       await volume.write(data, block * BLOCK);
       tell({ event: "flushing", generation, block, value });
       await volume.flush();
-      tell({ event: "flushed", generation, block, value });
       values[block] = value;
+      const stored = durability === "store" ? [...values] : undefined;
+      tell({ event: "flushed", generation, values: stored });
       await pause(someMs(20));
     }
   };

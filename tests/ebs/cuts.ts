@@ -22,8 +22,19 @@ const STORE_PORT = 9000;
 /** A phase comes, and after a cut a volume is written to again, within so many milliseconds. */
 const PATIENCE_MS = 60_000;
 
-/** Where the volume is. */
-export type CutStore = "bucket" | "folder";
+/** A kind of rounds. */
+export interface CutKind {
+  /**
+   * Where the volume is. A bucket is cut off together with the NATS server; a folder is not, so that a
+   * node that is cut off goes on writing until it must not.
+   */
+  readonly store: "bucket" | "folder";
+  /**
+   * When a flush is answered. In the journal it must not be answered once another may have the volume;
+   * in the store it must not be lost.
+   */
+  readonly durability: "local" | "store";
+}
 
 /** What came of some rounds. */
 export interface CutOutcome {
@@ -37,16 +48,10 @@ export interface CutOutcome {
   readonly lost: number;
 }
 
-/**
- * Cuts the network for some rounds.
- *
- * @param store A bucket is cut off together with the NATS server; a folder is not, so that a node that
- *   is cut off goes on writing until it must not.
- * @param tell Takes a line for each round.
- */
+/** Cuts the network for some rounds. @param tell Takes a line for each round. */
 export async function cutRounds(
   rounds: number,
-  store: CutStore,
+  { store, durability }: CutKind,
   tell: (line: string) => void,
   seed = 1,
 ): Promise<CutOutcome> {
@@ -71,7 +76,7 @@ export async function cutRounds(
   const { events } = told;
   const dice = new Dice(seed);
   for (let round = 1; round <= rounds; round++) {
-    const phase = PHASES[round % PHASES.length]!;
+    const phase = PHASES[(round + 2 * seed) % PHASES.length]!;
     const name: NodeName = dice.draw(2) === 0 ? "a" : "b";
     const how: Cut = CUTS[dice.draw(CUTS.length)]!;
     const ms = Math.round(TTL_MS * (0.2 + dice.draw(300) / 100));
@@ -100,7 +105,7 @@ export async function cutRounds(
     return {
       ...{ node, nats: `nats://${namespaces.sharedFrom(node)}:${NATS_PORT}` },
       ...{ storeUrl: urlFrom(node), journal: `${scratch.path}/${node}` },
-      ...{ ttlMs: TTL_MS, leaseSeconds: LEASE_SECONDS },
+      ...{ ttlMs: TTL_MS, leaseSeconds: LEASE_SECONDS, durability },
     };
   }
 }
@@ -109,7 +114,7 @@ export async function cutRounds(
 async function create(
   namespaces: Namespaces,
   folder: string,
-  store: CutStore,
+  store: CutKind["store"],
   url: string,
 ): Promise<void> {
   const options = { size: BLOCK * BLOCKS, store: store === "folder" ? folder : url };

@@ -1,21 +1,28 @@
 /**
- * `deno task ebs-cuts`: 50 rounds of cut networks, half of them with a store that is cut off too.
+ * `deno task ebs-cuts`: 50 rounds of cut networks, with stores that are cut off too and such that are not,
+ * and with flushes into the journal and into the store.
  *
  * @module
  */
 
 import { ensurePackages } from "../host.ts";
-import { type CutOutcome, cutRounds } from "./cuts.ts";
+import { type CutKind, type CutOutcome, cutRounds } from "./cuts.ts";
 
 const ROUNDS = 50;
 
-const [rounds = `${ROUNDS}`, seed = "1"] = Deno.args;
 await ensurePackages(new Set(["integration"]));
-const half = Math.ceil(Number(rounds) / 2);
+const [rounds = `${ROUNDS}`, seed = "1"] = Deno.args;
+const kinds: readonly CutKind[] = [
+  { store: "bucket", durability: "local" },
+  { store: "bucket", durability: "store" },
+  { store: "folder", durability: "local" },
+  { store: "folder", durability: "store" },
+];
 const outcomes: CutOutcome[] = [];
-for (const store of ["bucket", "folder"] as const) {
-  console.log(`── the store is a ${store}`);
-  outcomes.push(await cutRounds(half, store, console.log, Number(seed)));
+for (const [nth, kind] of kinds.entries()) {
+  const share = Math.floor((Number(rounds) + nth) / kinds.length);
+  console.log(`── a ${kind.store}, durability ${kind.durability}: ${share} rounds`);
+  outcomes.push(await cutRounds(share, kind, console.log, Number(seed) + nth));
 }
 const faults = outcomes.flatMap((one) => one.faults);
 for (const fault of faults) console.log(`FAULT: ${fault}`);
