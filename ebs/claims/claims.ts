@@ -135,31 +135,29 @@ export class Claims implements Exclusion, Disposable {
         ...{ volume, holder: node, generation, nonce, acquiredAt, sentAt, ttlMs: bucket.ttlMs },
         ...{ elapsed: () => seam.elapsed(), giveUp: (claim: HeldClaim) => this.#giveUp(claim) },
       });
-    const backoff = this.#backoff();
+    const backoff = new Backoff(this.#random, PAUSE_MS, bucket.ttlMs * LONGEST_PAUSE);
     for (;;) {
       const sentAt = seam.elapsed();
+      const isLate = sentAt >= firstAt + bucket.ttlMs * PATIENCE;
       try {
         const created = await bucket.create(key, value);
         if (created !== undefined) return made(created, sentAt);
         const entry = await bucket.get(key);
-        // It went between the two calls.
-        if (entry === undefined) continue;
-        const { owner, nonce: found } = decodeClaim(entry.value);
-        // An attempt whose answer was lost: it may have arrived at any time since the first.
-        if (found === nonce) return made(entry.revision, firstAt);
-        if (owner !== node) throw this.#busy(volume, owner);
-        const taken = await bucket.update(key, value, entry.revision);
-        if (taken !== undefined) return made(taken, sentAt);
+        if (entry !== undefined) {
+          const { owner, nonce: found } = decodeClaim(entry.value);
+          // An attempt whose answer was lost: it may have arrived at any time since the first.
+          if (found === nonce) return made(entry.revision, firstAt);
+          if (owner !== node) throw this.#busy(volume, owner);
+          const taken = await bucket.update(key, value, entry.revision);
+          if (taken !== undefined) return made(taken, sentAt);
+        }
+        if (isLate) throw this.#busy(volume, "somebody");
       } catch (error) {
-        const isLate = seam.elapsed() >= firstAt + bucket.ttlMs * PATIENCE;
         if (!(error instanceof KeyValueError) || isLate) throw error;
-        await this.#pause(backoff.next());
       }
+      // The bucket is away, or the claim went or changed between two calls.
+      await this.#pause(backoff.next());
     }
-  }
-
-  #backoff(): Backoff {
-    return new Backoff(this.#random, PAUSE_MS, this.#parts.bucket.ttlMs * LONGEST_PAUSE);
   }
 
   #pause(ms: number): Promise<void> {

@@ -219,6 +219,21 @@ Deno.test("a node takes over at once what its earlier run left, which finds out"
   assert(claim.isHeld, "the earlier run's release released nothing");
 });
 
+Deno.test("a claim that comes and goes under an attempt is asked for again, not for ever", async () => {
+  const cluster = new Cluster();
+  let asked = 0;
+  const bucket = Object.assign(Object.create(cluster.bucket) as MemoryKeyValue, {
+    ...{ ttlMs: CLAIM_TTL_MS, get: () => Promise.resolve(undefined) },
+    create: () => Promise.resolve(void asked++),
+  });
+  const seam = { now: () => 0, uuid: () => "1", elapsed: () => cluster.time.now };
+  const { random, time } = cluster;
+  const claims = new Claims({ bucket, node: "a", seam, random, timer: time.after });
+  const error = await assertRejects(() => time.until(claims.claim("v")), UblkError);
+  assertEquals(error.code, "VOLUME_BUSY");
+  assert(asked > 3 && asked < 20, `${asked} attempts`);
+});
+
 Deno.test("a claim that an operator deleted is lost at its next renewal", async () => {
   const cluster = new Cluster();
   const claim = await cluster.claim(cluster.node("a"), "v");

@@ -51,7 +51,27 @@ row(["---", ...columns.map(() => "---:")]);
 for (const [name, of] of ROWS) {
   row([name, ...columns.map(([volumes, figures]) => of(figures, volumes))]);
 }
-const isFine = columns.every(([, { violations, unserved }]) =>
-  violations.length === 0 && unserved === 0
+
+/** Most requests in a second, to the mean; longest outage, in seconds. */
+const PEAK = 5;
+const LONGEST_SECONDS = 300;
+
+const faults = columns.flatMap(([volumes, { steady, death, cuts, violations, unserved }]) => [
+  ...violations,
+  ...unserved > 0 ? [`${unserved} of ${volumes} volumes are served by nobody`] : [],
+  ...[steady, death, cuts].flatMap((load) => {
+    const peak = Math.max(load.peak / load.mean, load.storePeak / load.storeMean);
+    return peak > PEAK ? [`${volumes} volumes: ${peak} times the mean in one second`] : [];
+  }),
+  ...[death, cuts].flatMap(({ outage: { longest } }) =>
+    longest > LONGEST_SECONDS ? [`${volumes} volumes: the last is back after ${longest} s`] : []
+  ),
+]);
+const perVolume = columns.map(([volumes, { steady }]) =>
+  (steady.mean + steady.storeMean) / volumes
 );
-Deno.exit(isFine ? 0 : 1);
+if (Math.max(...perVolume) > 1.1 * Math.min(...perVolume)) {
+  faults.push(`requests per volume differ: ${perVolume.join()}`);
+}
+for (const fault of faults) console.log(`FAULT: ${fault}`);
+Deno.exit(faults.length === 0 ? 0 : 1);
