@@ -22,7 +22,7 @@ const PATIENCE_MS = 5000;
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** Checks a bucket whose entries run out. @throws {AssertionFailed} */
+/** Checks a bucket whose entries run out. @throws {AssertionError} */
 export async function checkKeyValueConformance(tested: BucketUnderTest): Promise<void> {
   assert(tested.bucket.ttlMs > 0, "entries of the bucket run out");
   await checkSwaps(tested);

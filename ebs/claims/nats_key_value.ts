@@ -21,6 +21,8 @@ import {
 const WRONG_LAST_SEQUENCE = 10071;
 /** A request without an answer has failed after so long, in milliseconds. */
 const TIMEOUT_MS = 5000;
+/** A list of keys has failed after so long, in milliseconds. */
+const LIST_MS = 60_000;
 
 /** A bucket to open. */
 export interface NatsBucketOptions {
@@ -110,7 +112,19 @@ export class NatsKeyValue implements KeyValue {
   keys(parts: string): Promise<string[]> {
     return asked(`${this.#bucket}: list ${parts}`, async () => {
       const keys: string[] = [];
-      for await (const key of await this.#kv.keys(filterOf(parts))) keys.push(key);
+      const found = await this.#kv.keys(filterOf(parts));
+      let isLate = false;
+      // A server that goes away meanwhile would be waited for until it is back.
+      const timer = setTimeout(() => {
+        isLate = true;
+        found.stop();
+      }, LIST_MS);
+      try {
+        for await (const key of found) keys.push(key);
+      } finally {
+        clearTimeout(timer);
+      }
+      if (isLate) throw new Error(`not all keys after ${LIST_MS} ms`);
       return keys;
     });
   }

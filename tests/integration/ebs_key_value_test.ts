@@ -48,6 +48,8 @@ Deno.test("a server that is away is an error of a bucket, in one line", async ()
   for (
     const call of [
       () => bucket.get("k"),
+      () => bucket.keys(""),
+      () => bucket.watch("", () => {}),
       () => bucket.create("other", new Uint8Array(1)),
       () => bucket.update("k", new Uint8Array(1), revision!),
       () => bucket.delete("k", revision!),
