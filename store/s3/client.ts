@@ -29,7 +29,7 @@ const SLOWEST = 64;
 /** A request. */
 export interface S3Request {
   /** The method. */
-  readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
+  readonly method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
   /** The key; empty for the bucket itself. */
   readonly key: string;
   /** The query. */

@@ -28,7 +28,7 @@ export function isUndone(answer: S3Answer): boolean {
 /** Faults and remedies by the code of the answer. */
 const CODES: Readonly<Record<string, readonly [StoreFault, string]>> = {
   NoSuchBucket: ["refused", "make the bucket, or give another"],
-  NoSuchUpload: ["refused", "the store has given the upload up"],
+  NoSuchUpload: ["unavailable", "the store has given the upload up"],
   InvalidBucketName: ["refused", "give another bucket"],
   AccessDenied: ["refused", "let the key read, write, list and delete in the bucket"],
   InvalidAccessKeyId: ["refused", "give a key that the store knows"],
@@ -43,6 +43,9 @@ const CODES: Readonly<Record<string, readonly [StoreFault, string]>> = {
   XMinioStorageFull: ["full", "make room"],
   BadDigest: ["unavailable", "the body was damaged on its way"],
   XAmzContentChecksumMismatch: ["unavailable", "the body was damaged on its way"],
+  XAmzContentSHA256Mismatch: ["unavailable", "the body was damaged on its way"],
+  MalformedXML: ["unavailable", "the body was damaged on its way"],
+  InvalidPart: ["unavailable", "a part is gone, or its name was damaged on its way"],
   IncompleteBody: ["unavailable", "the body was cut off on its way"],
   RequestTimeout: ["unavailable", "the body came too slowly"],
 };

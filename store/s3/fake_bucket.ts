@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { answerOf, errorAnswer, type FakeFault, isAfter } from "./fake_faults.ts";
+import { FakeUploads } from "./fake_uploads.ts";
 import { encodeMessage, type HttpMessage, HttpReader, writeAll } from "./wire.ts";
 
 const BUCKET = "bucket";
@@ -30,6 +31,8 @@ export class FakeS3 implements AsyncDisposable {
   faults: ((request: FakeRequest) => FakeFault | undefined) | undefined = undefined;
   /** The objects by their keys. */
   readonly objects = new Map<string, Uint8Array<ArrayBuffer>>();
+  /** Uploads in parts. */
+  readonly uploads = new FakeUploads();
   /** The requests so far, with their faults. */
   readonly log: string[] = [];
   /** The URL of a store here. */
@@ -86,7 +89,13 @@ export class FakeS3 implements AsyncDisposable {
     const { headers } = request;
     const number = this.log.length + 1;
     const fault = this.faults?.({ number, method, key, headers });
-    this.log.push(`${method} ${key}${fault === undefined ? "" : ` (${fault})`}`);
+    const part = url.searchParams.get("partNumber");
+    const shown = part !== null
+      ? ` part ${part}`
+      : url.searchParams.has("uploads")
+      ? " uploads"
+      : "";
+    this.log.push(`${method} ${key}${shown}${fault === undefined ? "" : ` (${fault})`}`);
     if (fault === "hang") return true;
     if (fault === "reset") return false;
     const early = fault === undefined ? undefined : errorAnswer(fault);
@@ -108,6 +117,15 @@ export class FakeS3 implements AsyncDisposable {
     fault: FakeFault | undefined,
   ): HttpMessage {
     if (!headers.get("authorization")?.includes("Credential=AK/")) return errorAnswer("denied")!;
+    if (method === "POST" && query.has("uploadId")) {
+      const sum = createHash("sha256").update(body).digest("hex");
+      if (headers.get("x-amz-content-sha256") !== sum) return errorAnswer("bad digest")!;
+    }
+    const upload = this.uploads.answer({ method, key, query, body }, (bytes) => {
+      const sum: [string, string] = ["x-amz-checksum-crc32", sumOf(bytes)];
+      return this.#put(key, this.objects.get(key), new Map([...headers, sum]), bytes, fault);
+    });
+    if (upload !== undefined) return upload;
     if (key === "") return this.#list(query);
     const found = this.objects.get(key);
     if (method === "PUT") return this.#put(key, found, headers, body, fault);

@@ -35,6 +35,7 @@ const ERRORS = {
   "wrong key": [403, "SignatureDoesNotMatch"],
   "expired": [400, "ExpiredToken"],
   "no key": [404, "NoSuchKey"],
+  "no upload": [404, "NoSuchUpload"],
   "no bucket": [404, "NoSuchBucket"],
   "404 of a proxy": [404, ""],
   "other region": [301, "PermanentRedirect"],

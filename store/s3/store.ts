@@ -6,6 +6,7 @@
  * | `get`, `list` | GET                                      | is asked for again                    |
  * | `putIfAbsent` | PUT, `If-None-Match: *`                  | the object is read and compared       |
  * | `replace`     | PUT, `If-Match`                          | the object is read and compared       |
+ * | of > 16 MiB   | POST, PUTs, POST with the condition      | the same                              |
  * | `delete`      | DELETE                                   | the object is looked for; if there is |
  * |               |                                          | one, it may be another: an error      |
  *
@@ -16,10 +17,9 @@
  */
 
 import { Buffer } from "node:buffer";
-import { crc32 } from "node:zlib";
 import { checkName, checkPrefix, isName } from "../names.ts";
 import { checkRange } from "../ranges.ts";
-import { isTransient, retried } from "../retry.ts";
+import { retried } from "../retry.ts";
 import {
   type ByteRange,
   type ListedObject,
@@ -29,14 +29,17 @@ import {
   type StoreTerms,
   type Version,
 } from "../store.ts";
+import { attempts } from "./attempts.ts";
 import { NoAnswerError, type S3Answer, S3Client } from "./client.ts";
 import { type CredentialSource, credentialSource, type S3Credentials } from "./credentials.ts";
 import { environment } from "./environment.ts";
 import { codeOf, failureOf, isAbsent, isUndone } from "./failure.ts";
 import { pageOf } from "./list.ts";
+import { failedParts, PartsUploads, tagOfParts } from "./parts.ts";
 import { placeOf, type S3Place } from "./place.ts";
 import { probeConditions } from "./probe.ts";
 import { regionOfProfile } from "./profile.ts";
+import { sumHeaders, sumOf } from "./sum.ts";
 
 /** How long something is tried again, in milliseconds. */
 const TRY_MS = 15_000;
@@ -89,12 +92,15 @@ export class S3Store implements Store {
   readonly #place: S3Place;
   readonly #client: S3Client;
   readonly #tryMs: number;
+  readonly #uploads: PartsUploads;
 
   private constructor(place: S3Place, credentials: CredentialSource, options: S3StoreOptions) {
     this.url = place.url;
     this.#place = place;
     this.#client = new S3Client({ place, credentials, answerMs: options.answerMs });
     this.#tryMs = options.tryMs ?? TRY_MS;
+    const { prefix } = place;
+    this.#uploads = new PartsUploads({ client: this.#client, prefix, tryMs: this.#tryMs });
   }
 
   /**
@@ -221,6 +227,7 @@ export class S3Store implements Store {
         await this.#client.send({ method: "DELETE", key: this.#key(name), where, signal });
       },
     });
+    await this.#uploads.removeAbandoned(where, signal);
   }
 
   /** Closes the connections. */
@@ -330,11 +337,22 @@ export class S3Store implements Store {
         // does what the next one would.
         if (found?.version !== version) return undefined;
       }
-      const answer = await this.#changed(
-        () => this.#sendPut(name, bytes, condition, where, signal),
-        () => isUnsure = true,
-      );
-      if (answer.status === 200) return tagOf(answer, where);
+      const unsure = () => isUnsure = true;
+      const inParts = await this.#uploads.isFor(bytes, where, signal);
+      const answer = inParts
+        ? await this.#uploads.put({
+          ...{ key: this.#key(name), body: bytes, condition, where, signal },
+          // No other request makes an object.
+          complete: (send) => this.#changed(send, unsure),
+        })
+        : await this.#changed(() => this.#sendPut(name, bytes, condition, where, signal), unsure);
+      if (answer.status === 200) {
+        if (!inParts) return tagOf(answer, where);
+        const tag = tagOfParts(answer);
+        if (tag !== undefined && TAG.test(tag)) return tag;
+        unsure();
+        throw failedParts(answer, where);
+      }
       if (answer.status === 412 || version !== undefined && isAbsent(answer)) {
         if (!isUnsure) return undefined;
         throw new StoreError("unavailable", `${where}: an earlier request of ours may have won`);
@@ -344,6 +362,8 @@ export class S3Store implements Store {
         isUnsure = true;
         throw new StoreError("unavailable", `${where}: 409 ${codeOf(answer)}; others write to it`);
       }
+      // The last request may have arrived twice.
+      if (inParts && answer.status === 404) unsure();
       throw failureOf(answer, where);
     });
   }
@@ -357,12 +377,7 @@ export class S3Store implements Store {
   ): Promise<S3Answer> {
     return await this.#client.send({
       ...{ method: "PUT", key: this.#key(name), body, where, signal },
-      headers: {
-        ...condition,
-        // Ceph verifies the sum only if it is told its name too.
-        "x-amz-sdk-checksum-algorithm": "CRC32",
-        "x-amz-checksum-crc32": sumOf(body),
-      },
+      headers: { ...condition, ...sumHeaders(body) },
     });
   }
 
@@ -380,14 +395,7 @@ export class S3Store implements Store {
 
   /** Tries something until it succeeds, cannot get better, or the time is over. */
   #tried<T>(signal: AbortSignal | undefined, attempt: () => Promise<T>): Promise<T> {
-    return retried(attempt, {
-      withinMs: this.#tryMs,
-      mayPass(error) {
-        signal?.throwIfAborted();
-        return isTransient(error);
-      },
-      pause: (ms) => pause(ms, signal),
-    });
+    return retried(attempt, attempts(this.#tryMs, signal));
   }
 }
 
@@ -400,24 +408,4 @@ function tagOf({ headers }: S3Answer, where: string): Version {
     `${where}: the answer has no strong ETag, by which a change would be noticed; ` +
       "use a store that has them, and no proxy that rewrites answers",
   );
-}
-
-/** The sum of bytes, as S3 writes it. */
-function sumOf(bytes: Uint8Array): string {
-  const sum = new Uint8Array(4);
-  new DataView(sum.buffer).setUint32(0, crc32(bytes) >>> 0);
-  return sum.toBase64();
-}
-
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  const end = () => reject(signal!.reason);
-  signal?.addEventListener("abort", end, { once: true });
-  try {
-    await promise;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", end);
-  }
 }

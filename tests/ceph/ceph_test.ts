@@ -17,6 +17,7 @@ import { Dice } from "../../uapi/dice.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { Ceph, CEPH_KEYS } from "../../vm/ceph.ts";
 import { checkVolume } from "../../volume/check.ts";
+import { areEqual } from "../../volume/committed.ts";
 import { openDisk } from "../../volume/open_disk.ts";
 import { Volume } from "../../volume/volume.ts";
 import { Scratch } from "../scratch.ts";
@@ -60,6 +61,19 @@ Deno.test("volumes in Ceph", async (t) => {
       assertEquals(next.filter((version) => version !== undefined).length, 1, `replace ${round}`);
     }
     for (const store of stores) await store[Symbol.asyncDispose]();
+  });
+
+  await t.step("a large object goes in parts, by its condition", async () => {
+    await using store = bucket.store();
+    const [first, second] = [1, 2].map((value) => new Uint8Array(20 << 20).fill(value));
+    const version = await store.putIfAbsent("large", first);
+    assert(/-3"$/.test(version!), `${version} is of three parts`);
+    assertEquals(await store.putIfAbsent("large", second), undefined);
+    assertEquals(await store.replace("large", second, '"another"'), undefined);
+    const found = await store.get("large");
+    assertEquals([found!.version, areEqual(found!.bytes, first)], [version, true]);
+    assert(await store.replace("large", second, version!) !== undefined);
+    assert(areEqual((await store.get("large"))!.bytes, second));
   });
 
   await t.step("refuses in one line", async () => {

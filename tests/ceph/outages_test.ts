@@ -15,6 +15,7 @@ import { Dice } from "../../uapi/dice.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { Ceph } from "../../vm/ceph.ts";
 import { checkVolume } from "../../volume/check.ts";
+import { areEqual } from "../../volume/committed.ts";
 import { Volume } from "../../volume/volume.ts";
 import { Scratch } from "../scratch.ts";
 import { eachSeed } from "../seeds.ts";
@@ -105,6 +106,22 @@ Deno.test("volumes in a Ceph that fails", async (t) => {
     }
     await using volume = await Volume.open("full", { store, readOnly: true });
     await load.compare(volume);
+  });
+
+  await t.step("a large object arrives whole through a proxy that fails, and once", async () => {
+    await eachSeed(t, SEEDS, async (seed) => {
+      const dice = new Dice(seed);
+      await using proxy = new Proxy(ceph.endpoint, dice);
+      await using store = bucket.store(proxy.endpoint, { answerMs: 2000, tryMs: 60_000 });
+      proxy.faults = () =>
+        dice.draw(4) === 0 ? PROXY_FAULTS[dice.draw(PROXY_FAULTS.length)] : undefined;
+      const name = `large/${seed}`;
+      const bytes = new Uint8Array(20 << 20).fill(seed);
+      assert(await store.putIfAbsent(name, bytes) !== undefined);
+      assertEquals(await store.putIfAbsent(name, new Uint8Array(20 << 20)), undefined);
+      proxy.faults = undefined;
+      assert(areEqual((await store.get(name))!.bytes, bytes));
+    });
   });
 
   await t.step("nothing is lost behind a proxy that fails", async () => {
