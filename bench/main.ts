@@ -2,7 +2,8 @@
  * The benchmarks: `deno task bench`. See `docs/benchmarks.md`.
  *
  * ```text
- * bench/main.ts [ring|map|volume|hardware|nbd|kinds|doors|speed|start]… [--quick] [--json FILE] [--parallel]
+ * bench/main.ts [ring|map|volume|hardware|nbd|kinds|doors|speed|start]… [--quick] [--json FILE]
+ *   [--store URL] [--parallel]
  * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
@@ -29,7 +30,9 @@ import { mapTable, measureMap } from "./map.ts";
 import { measureNbd, nbdTable } from "./nbd.ts";
 import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { volumeTable } from "./volume.ts";
+import { openBucket } from "./bucket.ts";
 import { rowsTable } from "./volume_rows.ts";
+import { storeTable } from "./volume_store_rows.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
 const USAGE =
@@ -38,7 +41,8 @@ const USAGE =
   ring      ns per NOP at batch 1, 32 and 128, on this machine's kernel
   map       a volume's block map: CPU per insert and lookup, and memory
   volume    a volume's engine on the disk of this folder, beside fio, how long
-            it takes to open, and what it writes besides data; needs 5 GiB and fio
+            it takes to open, what it writes besides data, and how it does beside the
+            throughput of a bucket, under snapshots and overwritten; needs 5 GiB, fio and curl
   hardware  CPU per request of each kind of backend beside a server in C, its garbage, and how
             late its timers are, on this machine's kernel (6.7 or newer) without ublk; needs gcc
   nbd       ublk-nbd beside nbdkit and qemu-nbd over a Unix socket: rate, and CPU per request;
@@ -54,8 +58,11 @@ const USAGE =
 
   --quick      fewer and shorter samples, for rough figures
   --json FILE  write every sample to FILE
+  --store URL  the bucket of volumes: s3://BUCKET/PREFIX, with credentials in the environment
+               (default: one of ours, in a process beside)
   --parallel   boot even while another guest runs
-  --smoke      everything once with tiny counts, on this machine instead of a guest: for tests`;
+  --smoke      everything once with tiny counts, on this machine instead of a guest: for tests;
+               "volume --smoke": that part alone`;
 
 const SECTIONS = [
   ...["ring", "map", "volume", "hardware", "nbd", "kinds", "doors", "speed", "start"],
@@ -74,8 +81,9 @@ const MAP_PLANS = {
 };
 
 const VOLUME_PLANS = {
-  full: { rounds: 5, writes: 100_000, syncs: 2_000, segments: 10 },
-  quick: { rounds: 3, writes: 60_000, syncs: 500, segments: 6 },
+  full: { rounds: 5, writes: 100_000, syncs: 2_000 },
+  quick: { rounds: 3, writes: 60_000, syncs: 500 },
+  smoke: { rounds: 1, writes: 20_000, syncs: 100 },
 };
 
 const ROWS_PLANS = {
@@ -84,6 +92,22 @@ const ROWS_PLANS = {
     opens: [[1e6, 0.5], [1e7, 4]],
   },
   quick: { rounds: 3, opens: [[1e6, 0.5]], commits: 2, mebibytes: 128, segments: 3 },
+  smoke: { rounds: 1, opens: [[1e4, 0.5]], commits: 1, mebibytes: 16, segments: 2 },
+} as const;
+
+const STORE_PLANS = {
+  full: {
+    ...{ rounds: 5, mebibytes: 512, snapshots: 10, overwritten: 1024 },
+    ...{ snapshotsOf: [1e5, 1e7], memory: { extents: 1e6, count: 100_000 } },
+  },
+  quick: {
+    ...{ rounds: 3, mebibytes: 128, snapshots: 5, overwritten: 256 },
+    ...{ snapshotsOf: [1e5, 1e6], memory: { extents: 1e6, count: 20_000 } },
+  },
+  smoke: {
+    ...{ rounds: 1, mebibytes: 16, snapshots: 1, overwritten: 16 },
+    ...{ snapshotsOf: [1e3, 1e4], memory: { extents: 1e4, count: 500 } },
+  },
 } as const;
 
 const NBD_PLANS = {
@@ -112,13 +136,16 @@ async function map(size: Size): Promise<void> {
   section("The block map of a volume of 1 TiB", await hostConditions(), mapTable(samples));
 }
 
-async function volume(size: "full" | "quick"): Promise<void> {
+async function volume(size: Size, url: string | undefined): Promise<void> {
   const folder = await Deno.makeTempDir({ dir: Deno.cwd(), prefix: ".bench-volume-" });
   try {
     const table = await volumeTable(VOLUME_PLANS[size], folder);
     section("A volume's engine on this machine's disk", await hostConditions(), table);
     const rows = await rowsTable(ROWS_PLANS[size], folder);
     section("A volume's store and journal on this machine's disk", await hostConditions(), rows);
+    await using bucket = await openBucket(url);
+    const beside = await storeTable(STORE_PLANS[size], folder, bucket.url);
+    section("A volume beside its store", [...await hostConditions(), bucket.words], beside);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -214,7 +241,7 @@ async function smoke(): Promise<void> {
 async function main(args: string[], signal: AbortSignal): Promise<number> {
   const options = parseArgs(args, {
     boolean: ["help", "quick", "smoke", "parallel"],
-    string: ["json"],
+    string: ["json", "store"],
     unknown: (arg) => {
       if (SECTIONS.includes(arg)) return true;
       console.error(`unknown: ${arg}\n\n${USAGE}`);
@@ -222,15 +249,15 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     },
   });
   if (options.help) console.log(USAGE);
-  else if (options.smoke) await smoke();
+  else if (options.smoke && options._.length === 0) await smoke();
   else {
     const wanted = options._.length === 0 ? SECTIONS : options._;
-    const size = options.quick ? "quick" : "full";
+    const size = options.smoke ? "smoke" : options.quick ? "quick" : "full";
     const bed = { parallel: options.parallel, signal };
     const records: GuestRecord[] = [];
     if (wanted.includes("ring")) await ring(size);
     if (wanted.includes("map")) await map(size);
-    if (wanted.includes("volume")) await volume(size);
+    if (wanted.includes("volume")) await volume(size, options.store);
     if (wanted.includes("hardware")) await hardware(size);
     if (wanted.includes("nbd")) await nbd(size);
     if (wanted.includes("kinds")) records.push(...await kinds(size, bed));

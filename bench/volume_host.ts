@@ -31,11 +31,17 @@ export interface Load {
   /** Bytes of the disk. */
   readonly size: number;
   /**
-   * One behind the other, and not at random places. Each run has the same places.
+   * One behind the other, and not at random places.
    *
    * @default false
    */
   readonly isSequential?: boolean;
+  /**
+   * Runs with the same seed have the same places.
+   *
+   * @default 0
+   */
+  readonly seed?: number;
   /**
    * When FLUSHes are made: one after so many writes, or by each of `depth` jobs after each of its
    * writes, which it waits for, as it does for the FLUSH.
@@ -43,10 +49,17 @@ export interface Load {
    * @default Never
    */
   readonly flush?: number | "each";
+  /**
+   * The longest request is measured, which costs two looks at the clock for each.
+   *
+   * @default false
+   */
+  readonly timesEach?: boolean;
 }
 
 const OPERATION = 1;
 const WAKE = 2;
+const TWO_32 = 0x1_0000_0000;
 
 /** Serves one engine. */
 export class BenchHost implements EngineHost, Disposable {
@@ -59,6 +72,8 @@ export class BenchHost implements EngineHost, Disposable {
   readonly #ops: Uint8Array<ArrayBuffer>;
   readonly #offsets: Float64Array<ArrayBuffer>;
   readonly #free: number[] = [];
+  /** When each request was made, in microseconds. */
+  readonly #since: Float64Array<ArrayBuffer>;
   #load: Load = { depth: 0, bytes: 0, count: 0, size: 0 };
   /** Reads and writes made. */
   #made = 0;
@@ -66,6 +81,7 @@ export class BenchHost implements EngineHost, Disposable {
   #state = 0;
   #answered = 0;
   #failed = 0;
+  #longestUs = 0;
 
   /** Starts an engine for so many requests of at most so many bytes. */
   constructor(engine: Engine, requests: number, bytes: number) {
@@ -74,6 +90,7 @@ export class BenchHost implements EngineHost, Disposable {
     this.#ring = openRing({ entries: 2 * (engine.operations + 1) }).ring;
     this.#ops = new Uint8Array(requests);
     this.#offsets = new Float64Array(requests);
+    this.#since = new Float64Array(requests);
     for (let request = 0; request < requests; request++) {
       const memory = engineMemory(bytes);
       memory.bytes.fill(request + 1);
@@ -94,13 +111,18 @@ export class BenchHost implements EngineHost, Disposable {
     assert(load.depth <= this.requests, "there are so many requests");
     assert(load.bytes === this.#data[0].bytes.length, "they have so many bytes");
     this.#load = load;
-    this.#answered = this.#made = 0;
-    this.#state = 12345;
+    this.#answered = this.#made = this.#longestUs = 0;
+    this.#state = 12345 + (load.seed ?? 0);
     const start = monotonicUs();
     if (load.flush === "each") this.#runJobs(load);
     else this.#runStream(load, load.flush ?? 0);
     assert(this.#made === load.count && this.#failed === 0, "all was made and answered");
     return (monotonicUs() - start) / 1e6;
+  }
+
+  /** The time that the longest request of the last load took, in microseconds. */
+  get longestUs(): number {
+    return this.#longestUs;
   }
 
   /** So many requests at a time, with a FLUSH here and there. */
@@ -153,8 +175,11 @@ export class BenchHost implements EngineHost, Disposable {
     const places = Math.floor(size / bytes);
     this.#state = Math.imul(this.#state, 1664525) + 1013904223 >>> 0;
     this.#ops[request] = kind === "read" ? UBLK_IO_OP_READ : UBLK_IO_OP_WRITE;
-    this.#offsets[request] = (isSequential ? this.#made : this.#state) % places * bytes;
+    // The low bits of such a generator come back too soon.
+    const place = isSequential ? this.#made % places : Math.floor(this.#state / TWO_32 * places);
+    this.#offsets[request] = place * bytes;
     this.#made++;
+    if (this.#load.timesEach === true) this.#since[request] = monotonicUs();
   }
 
   /** Waits for something, and passes it on. */
@@ -184,6 +209,9 @@ export class BenchHost implements EngineHost, Disposable {
   answer(request: number, result: number): void {
     if (result !== 0) this.#failed++;
     this.#answered++;
+    if (this.#load.timesEach === true) {
+      this.#longestUs = Math.max(this.#longestUs, monotonicUs() - this.#since[request]);
+    }
     this.#free.push(request);
   }
 

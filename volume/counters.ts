@@ -38,6 +38,7 @@ export type VolumeCounter =
   | "commits"
   | "storeFailures"
   | "chunkWrittenBytes"
+  | "movedBytes"
   | "mapWrittenBytes"
   | "manifestWrittenBytes"
   | "collections"
@@ -139,6 +140,10 @@ const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
   chunkWrittenBytes: {
     ...{ label: "put into chunks", kind: "counter", unit: "bytes" },
     help: "Bytes of chunks put into the store.",
+  },
+  movedBytes: {
+    ...{ label: "moved", kind: "counter", unit: "bytes" },
+    help: "Data that was moved from sparse chunks to new ones, so that they could go.",
   },
   mapWrittenBytes: {
     ...{ label: "put into map", kind: "counter", unit: "bytes" },

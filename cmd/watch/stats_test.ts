@@ -100,6 +100,7 @@ Deno.test("stats + a volume + its own counters are below its requests, and in th
     "          commits:                3",
     "          store failures:         0",
     "          put into chunks:        6 MiB",
+    "          moved:                  0 B",
     "          put into map:           512 KiB",
     "          put into manifests:     0 B",
     "          collections:            0",

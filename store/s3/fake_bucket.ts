@@ -195,8 +195,15 @@ function made(
   return { start: `HTTP/1.1 ${status} X`, headers: new Map(Object.entries(headers)), body };
 }
 
+/** Objects are whole and never change: each is hashed once, however often a range of it is read. */
+const tags = new WeakMap<Uint8Array, string>();
+
 function tagOf(bytes: Uint8Array): string {
-  return `"${createHash("md5").update(bytes).digest("hex")}"`;
+  const known = tags.get(bytes);
+  if (known !== undefined) return known;
+  const tag = `"${createHash("md5").update(bytes).digest("hex")}"`;
+  tags.set(bytes, tag);
+  return tag;
 }
 
 function sumOf(bytes: Uint8Array): string {

@@ -163,10 +163,13 @@ export class Drainer {
   async move(moves: Moves): Promise<MadeCommit> {
     await this.#parts.committed.settle();
     if (this.#decided !== undefined) return this.#made(this.#decided);
-    const { sequence } = this.#parts.committed.manifest;
+    const { sequence, blockSize } = this.#parts.committed.manifest;
+    const bytes = moves.blocks * blockSize;
     // It is as new as the last commit, and no older one may win over it: see docs/volume-format.md.
     const { extents, ...added } = await this.#adder.add(moves, sequence + 1, sequence);
-    return await this.#finish({ extents, end: undefined }, added);
+    const made = await this.#finish({ extents, end: undefined }, added);
+    this.#counters.add(AT.movedBytes, bytes);
+    return made;
   }
 
   async #finish(made: MadeCommit, change: ManifestChange): Promise<MadeCommit> {
