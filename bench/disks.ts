@@ -18,41 +18,16 @@ export interface Disk extends AsyncDisposable {
   readonly pid?: number;
 }
 
-/** The copies that each disk makes per request; printed beside a table. */
-export const COPIES: Readonly<Record<DiskName, string>> = {
-  "ublk-null":
-    "READ: one copy by the kernel, of a buffer that is all zeroes; WRITE: one copy by the kernel",
-  "kublk-null":
-    "READ: one copy by the kernel, of a buffer that is never cleared; WRITE: one copy by the kernel",
-  "ublk-null-batch": "as ublk-null, with batch I/O",
-  "kublk-null-batch": "as kublk-null, with batch I/O",
-  "ublk-mem": "one copy by the kernel, to or from the disk's memory (NEED_GET_DATA)",
-  "kublk-loop":
-    "two copies: one by the kernel, one by the READ or WRITE that it submits to the file",
-  "kernel-loop": "one copy, by the file system; nothing leaves the kernel",
-  "ublk-file": "a RAM block device (brd) with O_DIRECT: one copy by the kernel, one by that device",
-  "kublk-file": "the same",
-  "ublk-file-zc": "the same with the request's own pages (AUTO_BUF_REG): one copy by that device",
-  "kublk-file-zc": "the same",
-  "ublk-synchronous": "a module over memory: one copy by the kernel, one in JavaScript",
-  "ublk-unflagged": "the same without `synchronous`",
-  "ublk-async": "the same with `async` methods, which wait for nothing",
-  "ublk-awaits": "the same with methods that await three times",
-  "ublk-object": "as ublk-async, as an object in the thread that called `serve`",
-  "ublk-async-cow": "ublk-async below `--wrap cow`, with the overlay on tmpfs",
-  "ublk-async-cache": "ublk-async below `--wrap cache:128M`",
-  "nbd-mem": "ublk-nbd over a Unix socket: one copy by it, two by the kernel",
-  "nbdkit-memory": "nbdkit's memory plugin over a Unix socket: one copy by it, two by the kernel",
-  "nbdkit-python": "nbdkit's python plugin, over a bytearray",
-  "nbdkit-perl": "nbdkit's perl plugin, over a string",
-};
-
 const DEPTH = "128";
 const PROJECT = new URL("..", import.meta.url).pathname;
 /** The default of `kublk`. */
 const COPY = ["--data-path", "copy"];
 /** Larger than the CPU's caches, small enough for the guest. */
 const FILE_BYTES = 64 << 20;
+/** What fits into a filesystem on a RAM disk. */
+const SMALL_BYTES = 48 << 20;
+/** A journal that does, of which a sample of writes uses several times as much. */
+const JOURNAL_BYTES = 32 << 20;
 
 /** Our modules that differ in how they answer. */
 const KINDS = "./bench/bed/kinds.ts";
@@ -119,6 +94,13 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
       return await startUblk(name, ["-t", "loop", "--direct", ...COPY, await ramDisk(0)]);
     case "ublk-file-zc":
       return await startUblk(name, ["-t", "loop", "--direct", "--auto_zc", await ramDisk(0)]);
+    case "ublk-volume":
+      return await startVolume(name, await ext4On(2));
+    case "ublk-file-ext4": {
+      const file = `${await ext4On(3)}/file`;
+      await run("dd", ["if=/dev/zero", `of=${file}`, "bs=1M", `count=${SMALL_BYTES >> 20}`]);
+      return await startUblk(name, ["-t", "loop", "--direct", ...COPY, file]);
+    }
     case "ublk-mem":
       return await startOurs(name, [...common, "--size", String(FILE_BYTES)]);
     case "kublk-null":
@@ -162,12 +144,29 @@ async function serveDisk(name: DiskName, kublk: string): Promise<Disk> {
   }
 }
 
+/** A volume as large as the file beside it, whose journal is in a folder, and whose store is not. */
+async function startVolume(name: DiskName, folder: string): Promise<Disk> {
+  const place = ["bench", "--store", "/dev/shm/bench-volume"];
+  const create = ["cmd/ublk-volume.ts", "create", ...place, "--size", `${SMALL_BYTES}`];
+  await run(Deno.execPath(), ["run", "--no-check", "-A", ...create]);
+  const journal = ["--journal", folder, "--journal-size", `${JOURNAL_BYTES}`];
+  return await startCommand(name, "ublk-volume", ["attach", ...place, ...journal]);
+}
+
 /** Starts `ublk add`, which has flags that the single-purpose commands lack. */
 async function startUblk(name: DiskName, args: readonly string[]): Promise<Disk> {
-  const command = ["add", "--foreground", "-q", "1", "-d", DEPTH, "--max-io", "1M", ...args];
+  return await startCommand(name, "ublk", ["add", ...args]);
+}
+
+async function startCommand(
+  name: DiskName,
+  program: string,
+  args: readonly string[],
+): Promise<Disk> {
+  const command = [...args, "--foreground", "-q", "1", "-d", DEPTH, "--max-io", "1M"];
   const server = new LineProcess(
     Deno.execPath(),
-    ["run", "--no-check", "-A", "cmd/ublk.ts", ...command],
+    ["run", "--no-check", "-A", `cmd/${program}.ts`, ...command],
     PROJECT,
   );
   const line = await server.line(/^dev id \d+:/);
@@ -245,8 +244,18 @@ function exists(path: string): boolean {
 
 /** One of the kernel's RAM disks. Each server uses its own. */
 async function ramDisk(number: number): Promise<string> {
-  await run("modprobe", ["brd", "rd_nr=2", `rd_size=${FILE_BYTES >> 10}`]);
+  await run("modprobe", ["brd", "rd_nr=4", `rd_size=${FILE_BYTES >> 10}`]);
   return `/dev/ram${number}`;
+}
+
+/** A filesystem on one of them. @returns Its folder. */
+async function ext4On(number: number): Promise<string> {
+  const disk = await ramDisk(number);
+  const folder = `/dev/shm/ext4-${number}`;
+  await run("mkfs.ext4", ["-q", disk]);
+  await Deno.mkdir(folder);
+  await run("mount", [disk, folder]);
+  return folder;
 }
 
 async function startKublk(name: DiskName, kublk: string, args: string[]): Promise<Disk> {

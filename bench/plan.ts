@@ -37,6 +37,8 @@ export type DiskName =
   | "kublk-file"
   | "ublk-file-zc"
   | "kublk-file-zc"
+  | "ublk-volume"
+  | "ublk-file-ext4"
   | "ublk-synchronous"
   | "ublk-unflagged"
   | "ublk-async"
@@ -151,6 +153,7 @@ export function speedPlan(size: Size, kublk?: string): GuestPlan {
       against(FEW_CELLS, "ublk-mem", "kublk-loop", "kernel-loop"),
       against(FEW_CELLS, "ublk-file", "kublk-file"),
       against(FEW_CELLS, "ublk-file-zc", "kublk-file-zc"),
+      against(FEW_CELLS, "ublk-volume", "ublk-file-ext4"),
     ],
     startDepths: [],
     startRounds: 0,

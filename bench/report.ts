@@ -4,7 +4,7 @@
  * @module
  */
 
-import { COPIES } from "./disks.ts";
+import { COPIES } from "./copies.ts";
 import type {
   Cell,
   DiskName,

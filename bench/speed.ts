@@ -7,7 +7,7 @@
 
 import { attributesOf, type Disk, startDisk } from "./disks.ts";
 import { fio } from "./fio.ts";
-import type { Cell, GuestPlan, GuestRecord, IoRecord } from "./plan.ts";
+import type { Cell, DiskName, GuestPlan, GuestRecord, IoRecord } from "./plan.ts";
 import { busiestNs, run, threadsNs } from "./process.ts";
 
 /** Compares the disks of one group, by its index, in every cell. */
@@ -34,11 +34,15 @@ export async function compare(
   }
 }
 
-/** Warms up the JIT compiler for a server's loop, and allocates a RAM disk's memory. */
+/** MiB of disks that are filled first: a RAM disk allocates its memory, a volume has no holes. */
+const FILLED: Partial<Record<DiskName, number>> = { "ublk-mem": 64, "ublk-volume": 48 };
+
+/** Warms up the JIT compiler for a server's loop. */
 async function warm(disk: Disk, cells: readonly Cell[], warmIos: number): Promise<void> {
-  if (disk.name === "ublk-mem") {
-    const args = ["if=/dev/zero", `of=${disk.path}`, "bs=1M", "count=64", "oflag=direct"];
-    await run("dd", args);
+  const mebibytes = FILLED[disk.name];
+  if (mebibytes !== undefined) {
+    const args = [`of=${disk.path}`, "bs=1M", `count=${mebibytes}`, "oflag=direct"];
+    await run("dd", ["if=/dev/zero", ...args]);
   }
   if (warmIos === 0) return;
   for (const cell of cells) await fio(disk.path, cell, warmIos);
