@@ -23,7 +23,7 @@ Deno.test("TARGETS have names, options and counts of files that a command line c
     assertMatch(name, /^[a-z_]+$/);
     assert(summary.length > 0 && files.min <= files.max);
     for (const option of options) {
-      assertMatch(option.name, /^[a-z]+(-[a-z]+)*$/);
+      assertMatch(option.name, /^[a-z][a-z0-9]*(-[a-z]+)*$/);
       assertMatch(option.help, /^[A-Z1].+\.$/, `${name} ${option.name}`);
       assert(!["block-size", "read-only", "metadata-size"].includes(option.name));
     }

@@ -62,7 +62,7 @@ const USAGE =
                (default: one of ours, in a process beside)
   --parallel   boot even while another guest runs
   --smoke      everything once with tiny counts, on this machine instead of a guest: for tests;
-               "volume --smoke": that part alone`;
+               a section and --smoke: that part alone`;
 
 const SECTIONS = [
   ...["ring", "map", "volume", "hardware", "nbd", "kinds", "doors", "speed", "start"],
@@ -113,6 +113,7 @@ const STORE_PLANS = {
 const NBD_PLANS = {
   full: { rounds: 7, requests: 200_000, passes: 20, warm: 2 },
   quick: { rounds: 3, requests: 100_000, passes: 8, warm: 1 },
+  smoke: { rounds: 1, requests: 2_000, passes: 1, warm: 1 },
 };
 
 const HARDWARE_PLANS = {
@@ -157,7 +158,7 @@ async function hardware(size: Size): Promise<void> {
   section(title, await hostConditions(), tables);
 }
 
-async function nbd(size: "full" | "quick"): Promise<void> {
+async function nbd(size: keyof typeof NBD_PLANS): Promise<void> {
   // On tmpfs: a disk would be measured with the servers.
   const folder = await Deno.makeTempDir({ dir: "/dev/shm", prefix: "ublk-bench-nbd-" });
   try {

@@ -1,6 +1,7 @@
 /**
  * Waits until a volume's store has everything that was answered before, from another process than
- * the one that serves it: it reads the journal beside the server, and then watches the head.
+ * the one that serves it: it reads the journal beside the server, asks its drain for it, and then
+ * watches the head.
  *
  * @module
  */
@@ -9,6 +10,7 @@ import type { Files } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
 import { retried } from "../store/retry.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
+import { askDrain } from "./drain/ask.ts";
 import { notFound, readHead, readManifest } from "./committed.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
@@ -19,7 +21,8 @@ import { ObjectNames } from "./names.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 import { endOf, missingJournal } from "./take.ts";
 
-/** Time between two looks at the head, in milliseconds. */
+/** Time between the first two looks at the head, and the longest, in milliseconds. */
+const FIRST_LOOK_MS = 10;
 const LOOK_MS = 100;
 /** How long a store that fails is asked again, in milliseconds. */
 const PATIENCE_MS = 30_000;
@@ -74,13 +77,14 @@ export async function waitForStore(
     if (after === undefined) return;
     // A commit lets files be used again, under the eyes of who reads them.
     if (last !== undefined && after.number === before.number) wanted = last;
-    else await pause();
+    else await pause(LOOK_MS);
   }
-  for (;;) {
+  for (let ms = FIRST_LOOK_MS;; ms = Math.min(2 * ms, LOOK_MS)) {
     const manifest = await stored();
     if (manifest === undefined || manifest.sequence >= wanted) return;
     checkServed(files, folder, name);
-    await pause();
+    if (ms === FIRST_LOOK_MS) askDrain(files, folder);
+    await pause(ms);
   }
 }
 
@@ -120,6 +124,6 @@ function checkServed(files: Files, folder: string, name: string): void {
   });
 }
 
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

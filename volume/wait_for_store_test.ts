@@ -1,7 +1,8 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { open, volume as disk } from "../backends/volume.ts";
 import { inFolder } from "../tests/volumes/folders.ts";
 import { UblkError } from "../uapi/error.ts";
+import { COMMIT_MS } from "./drain/policy.ts";
 import { Volume } from "./volume.ts";
 import { waitForStore } from "./wait_for_store.ts";
 
@@ -21,7 +22,13 @@ Deno.test("waitForStore waits until the store has what the journal had", async (
       UblkError,
     );
     assertEquals(elsewhere.code, "VOLUME_JOURNAL");
+    // The server is asked, and does not wait for more first.
+    const start = performance.now();
     await waitForStore(store, "v", { journal });
+    assert(
+      performance.now() - start < COMMIT_MS / 2,
+      "it took as long as a commit that nobody asks for",
+    );
     await using volume = await Volume.open("v", { store, readOnly: true });
     const block = new Uint8Array(BLOCK);
     await volume.read(block, BLOCK);

@@ -56,8 +56,6 @@ const NUMBERS = 16;
 
 /** The journal is full: drain now. */
 export const ORDER_HURRY = 1;
-/** Drain all of it now, and tell. */
-export const ORDER_SYNC = 2;
 /** Drain all of it, leave the volume in order, and end. */
 export const ORDER_STOP = 4;
 

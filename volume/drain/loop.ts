@@ -1,6 +1,6 @@
 /**
  * When the drain commits: after so many bytes, or when what waits is 5 s old, or at once if the journal is
- * full, somebody asks for it, or the volume is detached.
+ * full, another process asks for it, or the volume is detached.
  *
  * A store that is away or full is tried again, less and less often, for as long as it takes; until
  * then the journal fills. What cannot get better ends the drain, and with it the engine's writes:
@@ -14,7 +14,8 @@ import type { Committed } from "../committed.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import type { SpaceKeeper } from "../space/keeper.ts";
-import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP, ORDER_SYNC } from "./board.ts";
+import { ASKED_MS } from "./ask.ts";
+import { type DrainSide, ORDER_HURRY, ORDER_RESIZE, ORDER_STOP } from "./board.ts";
 import { commitOf, type Drainer } from "./drainer.ts";
 import { COMMIT_MS } from "./policy.ts";
 
@@ -34,6 +35,8 @@ export interface DrainLoopParts {
   readonly keeper: Pick<SpaceKeeper, "handedOver" | "replaced" | "quiet" | "takeMoves">;
   /** Counts failures of the store. */
   readonly counters: VolumeCounters;
+  /** Whether another process has asked for all of it since the last call. */
+  readonly wasAsked: () => boolean;
   /** Time. */
   readonly seam: Seam;
 }
@@ -46,6 +49,8 @@ export interface DrainLoopParts {
 export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
   const { board, drainer, committed, commitBytes, keeper, seam } = parts;
   let done = parts.position;
+  /** All before this position was asked for. */
+  let wanted = done;
   let sinceMs: number | undefined = undefined;
   const backoff = new Backoff();
   for (;;) {
@@ -54,7 +59,9 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
     keeper.quiet(board.quiet);
     // Before the look: what is answered in between is perhaps not in it.
     const time = seam.now();
+    const isAsked = parts.wasAsked();
     const { position } = board.look();
+    if (isAsked) wanted = position;
     if ((orders & ORDER_RESIZE) !== 0) {
       const size = board.takeSize();
       try {
@@ -87,7 +94,7 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
     }
     if (position <= done) {
       sinceMs = undefined;
-      board.carriedOut(orders & (ORDER_HURRY | ORDER_SYNC));
+      board.carriedOut(orders & ORDER_HURRY);
       if ((orders & ORDER_STOP) !== 0) {
         try {
           await committed.release();
@@ -103,9 +110,9 @@ export async function drainLoop(parts: DrainLoopParts): Promise<unknown> {
     }
     sinceMs ??= seam.clock();
     const leftMs = COMMIT_MS - (seam.clock() - sinceMs);
-    const isDue = orders !== 0 || position - done >= commitBytes || leftMs <= 0;
+    const isDue = orders !== 0 || done < wanted || position - done >= commitBytes || leftMs <= 0;
     if (!isDue) {
-      await board.sleep(wakes, done + commitBytes, leftMs);
+      await board.sleep(wakes, done + commitBytes, Math.min(leftMs, ASKED_MS));
       continue;
     }
     if (board.isHandingOver && (orders & ORDER_STOP) === 0) {

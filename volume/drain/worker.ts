@@ -21,6 +21,7 @@ import { MACHINE } from "../seam.ts";
 import { SpaceKeeper } from "../space/keeper.ts";
 import { storeFailure } from "../store_like.ts";
 import { type Taken, takeVolume } from "../take.ts";
+import { wasAsked } from "./ask.ts";
 import { Board, DrainSide } from "./board.ts";
 import { Drainer } from "./drainer.ts";
 import { drainLoop } from "./loop.ts";
@@ -84,7 +85,7 @@ async function drain(from: JournalEnd): Promise<void> {
     onMoves: () => board.wake(),
   });
   const error = await drainLoop({
-    ...{ board, keeper },
+    ...{ board, keeper, wasAsked: () => wasAsked(realFiles, order.folder) },
     drainer: new Drainer({ committed, source, data: data.bytes, written, counters }),
     ...{ committed, counters, seam: MACHINE, position: from.position },
     // A small journal must not be full before the drain begins.
