@@ -1,6 +1,6 @@
 /**
  * Volumes, their snapshots and clones in one store, with everything that is done to them: each at the
- * same time as others, and each may end at any call of the store. Whatever happens, every volume and
+ * same time as others, and each may end at any call of the store, which may fail too. Whatever happens, every volume and
  * every snapshot has what it must have; and once all are removed, nothing is left.
  *
  * @module
@@ -8,7 +8,7 @@
 
 import { FaultyStore } from "../../store/faulty.ts";
 import { MemoryStore } from "../../store/memory.ts";
-import type { Store } from "../../store/store.ts";
+import { StoreError } from "../../store/store.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../../volume/attach.ts";
@@ -42,11 +42,15 @@ const ROUNDS = 30;
 const AT_ONCE = 3;
 /** A process that ends does so before or after one of so many turns at the store. */
 const MOST_TURNS = 60;
+/** One call in so many has a fault, if any has. */
+const FAULTS = 30;
 /** How one of several that touch the same may end. */
 const IN_THE_WAY = ["VOLUME_NOT_FOUND", "VOLUME_EXISTS", "VOLUME_FENCED", "VOLUME_BUSY"];
 
 /** The end of a process, between two calls of the store. */
-class Ended extends Error {}
+class Ended extends Error {
+  override readonly message = "ended";
+}
 
 /** A volume or a snapshot. */
 interface State {
@@ -112,10 +116,18 @@ class Clones {
   }
 
   /** A process's store. It may end at a call. */
-  #process(): Store {
-    const endsAt = this.#dice.draw(3) === 0 ? this.#dice.draw(MOST_TURNS) : Infinity;
+  #process(): FaultyStore {
+    const dice = this.#dice;
+    const endsAt = dice.draw(3) === 0 ? dice.draw(MOST_TURNS) : Infinity;
+    const fails = dice.draw(3) === 0;
     let turns = 0;
     return new FaultyStore(this.#store, {
+      dice,
+      faults: ({ name }) => {
+        if (!fails || dice.draw(FAULTS) > 0) return undefined;
+        if (name === "get" || name === "list") return "unavailable";
+        return (["unavailable", "lost answer", "late"] as const)[dice.draw(3)];
+      },
       pause: async () => {
         await new Promise<void>((resolve) => this.#paused.push(resolve));
         if (++turns > endsAt) throw new Ended();
@@ -166,7 +178,12 @@ class Clones {
   }
 
   /** Runs something. @returns Whether it has succeeded. */
-  async #attempt(words: string, busy: string | undefined, work: () => Promise<unknown>) {
+  async #attempt(
+    store: FaultyStore,
+    words: string,
+    busy: string | undefined,
+    work: () => Promise<unknown>,
+  ): Promise<boolean> {
     if (busy !== undefined) this.#busy.add(busy);
     try {
       await work();
@@ -174,21 +191,25 @@ class Clones {
       return true;
     } catch (error) {
       const isInTheWay = isUblkError(error) && IN_THE_WAY.includes(error.code);
-      if (!(error instanceof Ended) && !isInTheWay) {
-        this.#note(`${words}: failed`);
-        throw error;
-      }
-      this.#note(`${words}: ${error instanceof Ended ? "ended" : error.message}`);
+      const isFault = error instanceof Ended || error instanceof StoreError;
+      this.#note(`${words}: ${error instanceof Error ? error.message : error}`);
+      if (!isFault && !isInTheWay) throw error;
       return false;
     } finally {
+      await store.arrive();
       if (busy !== undefined) this.#busy.delete(busy);
     }
   }
 
-  async #create(store: Store, name: string): Promise<void> {
+  async #create(store: FaultyStore, name: string): Promise<void> {
     const state = this.#unsure(name, [new Array(BLOCKS).fill(0)]);
     const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: 8192 };
-    await this.#attempt(`create ${name}`, name, () => createVolume(store, name, shape, this.#seam));
+    await this.#attempt(
+      store,
+      `create ${name}`,
+      name,
+      () => createVolume(store, name, shape, this.#seam),
+    );
     await this.#settleState(name, state);
   }
 
@@ -199,7 +220,7 @@ class Clones {
     return state;
   }
 
-  async #write(store: Store, name: string, state: State): Promise<void> {
+  async #write(store: FaultyStore, name: string, state: State): Promise<void> {
     const before = state.contents.at(-1)!;
     const id = ++this.#ids;
     const from = this.#dice.draw(before.length);
@@ -210,6 +231,7 @@ class Clones {
     state.contents.push(after);
     const run = { block: from, count, nth: isHole ? -1 : 0 };
     await this.#attempt(
+      store,
       `write ${name} ${from}+${count} = ${id}`,
       name,
       () => this.#commit(store, name, run, id),
@@ -217,7 +239,7 @@ class Clones {
     await this.#settleState(name, state);
   }
 
-  async #commit(store: Store, name: string, run: CollectedRun, id: number): Promise<void> {
+  async #commit(store: FaultyStore, name: string, run: CollectedRun, id: number): Promise<void> {
     const claim = briefClaim(this.#seam, "a writer");
     const committed = await Committed.claim(store, name, claim, () => NO_UUID);
     const { sequence } = committed.manifest;
@@ -231,7 +253,7 @@ class Clones {
     await committed.release();
   }
 
-  async #clone(store: Store, name: string): Promise<void> {
+  async #clone(store: FaultyStore, name: string): Promise<void> {
     const sources = [...this.#states.keys()].filter((one) =>
       referenceOf(one).volume !== name && this.#states.get(one)!.contents.length > 0
     );
@@ -241,9 +263,11 @@ class Clones {
     const blocks = contents.at(-1)!.length + this.#dice.draw(3);
     const state = this.#unsure(name, []);
     await this.#attempt(
+      store,
       `clone ${source} ${name} of ${blocks} blocks`,
       name,
-      () => cloneVolume(store, source, name, { size: blocks * BLOCK, seam: this.#seam }),
+      () =>
+        cloneVolume(store, source, name, { size: blocks * BLOCK, seam: this.#seam, patienceMs: 0 }),
     );
     // What its source has had since this began.
     const zeroes = new Array<number>(blocks).fill(0);
@@ -253,7 +277,7 @@ class Clones {
     await this.#settleState(name, state);
   }
 
-  async #snapshot(store: Store, name: string): Promise<void> {
+  async #snapshot(store: FaultyStore, name: string): Promise<void> {
     const source = this.#states.get(name);
     const reference = `${name}@s${this.#dice.draw(2)}`;
     if (source === undefined || this.#states.has(reference) || this.#busy.has(reference)) return;
@@ -262,15 +286,16 @@ class Clones {
     const state = this.#unsure(reference, []);
     const { snapshot } = referenceOf(reference);
     await this.#attempt(
+      store,
       `snapshot ${reference}`,
       reference,
-      () => createSnapshot(store, name, snapshot!, { seam: this.#seam }),
+      () => createSnapshot(store, name, snapshot!, { seam: this.#seam, patienceMs: 0 }),
     );
     state.contents.push(...contents.slice(from));
     await this.#settleState(reference, state);
   }
 
-  async #removeSnapshot(store: Store): Promise<void> {
+  async #removeSnapshot(store: FaultyStore): Promise<void> {
     const all = [...this.#states.keys()].filter((one) =>
       one.includes("@") && !this.#busy.has(one) && !this.#states.get(one)!.isUnsure
     );
@@ -280,28 +305,29 @@ class Clones {
     state.isUnsure = true;
     const { volume, snapshot } = referenceOf(reference);
     await this.#attempt(
+      store,
       `rm ${reference}`,
       reference,
-      () => removeSnapshot(store, volume, snapshot!, { seam: this.#seam }),
+      () => removeSnapshot(store, volume, snapshot!, { seam: this.#seam, patienceMs: 0 }),
     );
     await this.#settleState(reference, state);
   }
 
-  async #collect(store: Store, name: string): Promise<void> {
+  async #collect(store: FaultyStore, name: string): Promise<void> {
     const seam = this.#seam;
     if (!this.#busy.has(name)) {
-      await this.#attempt(`gc ${name}`, name, () => collectVolume(store, name, { seam }));
+      await this.#attempt(store, `gc ${name}`, name, () => collectVolume(store, name, { seam }));
       return;
     }
     // As somebody does it who has no hold on the volume.
-    await this.#attempt(`gc ${name} beside others`, undefined, async () => {
+    await this.#attempt(store, `gc ${name} beside others`, undefined, async () => {
       const names = new ObjectNames(name);
       const base = (await readHead(store, names))?.head;
       if (base !== undefined) await collectGarbage({ store, names, base, seam });
     });
   }
 
-  async #remove(store: Store, name: string): Promise<void> {
+  async #remove(store: FaultyStore, name: string): Promise<void> {
     const mayGo = () => {
       const all = [...this.#states].filter(([one]) => referenceOf(one).volume === name);
       for (const [, one] of all) one.isUnsure = true;
@@ -309,23 +335,24 @@ class Clones {
     };
     mayGo();
     const remove = () => removeVolume(store, name, { force: true, seam: this.#seam });
-    await this.#attempt(`rm ${name}`, name, remove);
+    await this.#attempt(store, `rm ${name}`, name, remove);
     // Somebody may have made a snapshot meanwhile, or be about to.
     for (const [reference, one] of mayGo()) {
       if (!this.#busy.has(reference)) await this.#settleState(reference, one);
     }
   }
 
-  async #flatten(store: Store, name: string): Promise<void> {
+  async #flatten(store: FaultyStore, name: string): Promise<void> {
     const portionBytes = (1 + this.#dice.draw(6)) * BLOCK;
     await this.#attempt(
+      store,
       `flatten ${name}`,
       name,
       () => flattenVolume(store, name, { portionBytes, seam: this.#seam }),
     );
   }
 
-  async #rollBack(store: Store, name: string, state: State): Promise<void> {
+  async #rollBack(store: FaultyStore, name: string, state: State): Promise<void> {
     const all = [...this.#states.keys()].filter((one) => one.startsWith(`${name}@`));
     if (all.length === 0) return;
     const reference = all[this.#dice.draw(all.length)];
@@ -334,7 +361,7 @@ class Clones {
     state.contents.push(contents.at(-1)!);
     const { snapshot } = referenceOf(reference);
     const rollBack = () => rollbackVolume(store, name, snapshot!, this.#seam);
-    await this.#attempt(`rollback ${reference}`, name, rollBack);
+    await this.#attempt(store, `rollback ${reference}`, name, rollBack);
     await this.#settleState(name, state);
   }
 

@@ -17,9 +17,10 @@ import { NO_UUID } from "../format/record.ts";
 import { encodeRun, Extents } from "../format/run.ts";
 import type { BlockMap } from "../map/block_map.ts";
 import { ObjectNames } from "../names.ts";
-import { ownerOfChunk } from "../owners.ts";
+import { ownerOfChunk, sharedAncestors } from "../owners.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
+import { birthOf } from "./birth.ts";
 import { rebuild, type Rebuilt, UnknownSize } from "./rebuild.ts";
 import { readTable, type Remains, remainsOf } from "./remains.ts";
 
@@ -128,6 +129,13 @@ async function lossesOf(
     );
   } else if (head.head.journal !== NO_UUID && !isExactBase) {
     all.unshift("its journal cannot continue what is left: what only the journal has is lost");
+  }
+  const source = base && sharedAncestors(names, base).at(-1)?.name;
+  if (source !== undefined && await birthOf(store, names, volume, source) === undefined) {
+    all.push(
+      `${source} does not keep what it shares with ${names.volume} any more: flatten ` +
+        `${names.volume} before anybody collects the garbage of ${source}`,
+    );
   }
   let lostBytes = 0;
   for (const [chunk, ranges] of rangesByChunk(maps.chunks)) {

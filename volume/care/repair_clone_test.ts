@@ -2,12 +2,14 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { MemoryStore } from "../../store/memory.ts";
 import { inFolder } from "../../tests/volumes/folders.ts";
 import { UblkError } from "../../uapi/error.ts";
+import { changeCatalog } from "../catalog.ts";
 import { checkVolume } from "../check.ts";
 import { cloneVolume } from "../clone.ts";
 import { stateOf } from "../committed.ts";
 import { encodeHead } from "../format/head.ts";
 import { ObjectNames } from "../names.ts";
 import { isOwnRun } from "../owners.ts";
+import { MACHINE } from "../seam.ts";
 import { Volume } from "../volume.ts";
 import { copyVolume } from "./copy.ts";
 import { repairVolume } from "./repair.ts";
@@ -108,6 +110,19 @@ Deno.test("repairVolume + data that only an ancestor has, and has lost + it is s
     const { losses, lostBytes } = await repairVolume(store, "c");
     assert(lostBytes > 0);
     assertMatch(losses.join("\n"), /^v\/chunks\/0000000000000001 is damaged: /m);
+  });
+});
+
+Deno.test("repairVolume + an older manifest, whose ancestors have let go + that is said", async () => {
+  await cloned([2, 1], async (store) => {
+    const names = new ObjectNames("v");
+    const { head: { volume } } = await stateOf(store, names);
+    await store.delete("c/head");
+    await changeCatalog({ store, names, volume, seam: MACHINE }, (catalog) => {
+      return { ...catalog, entries: [] };
+    });
+    const { losses } = await repairVolume(store, "c");
+    assertMatch(losses.join("\n"), /^v does not keep what it shares with c any more: flatten c /m);
   });
 });
 

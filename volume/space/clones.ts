@@ -17,6 +17,7 @@ import { isUblkError } from "../../uapi/error.ts";
 import { readCatalog } from "../catalog.ts";
 import { readAnyHead, readManifest, type VersionedHead } from "../committed.ts";
 import type { Catalog, CatalogEntry } from "../format/catalog.ts";
+import type { Ancestor } from "../format/manifest.ts";
 import { encodeHead } from "../format/head.ts";
 import { ObjectNames } from "../names.ts";
 import type { Seam } from "../seam.ts";
@@ -25,15 +26,20 @@ import { READER_MS } from "../snapshots.ts";
 /** How long a clone may take to be made, in milliseconds: one hour. Then it is given up. */
 export const MAKING_MS: number = 3600 * 1000;
 
+/** A volume that has clones. */
+type Source = Pick<Ancestor, "name" | "volume">;
+
 /** The entries of a catalog without those whose clones do not need them any more. */
 export async function withoutEndedClones(
   store: Store,
+  { volume: name }: ObjectNames,
   { volume, entries }: Pick<Catalog, "volume" | "entries">,
   seam: Seam,
 ): Promise<CatalogEntry[]> {
+  const source = { name, volume };
   const left: CatalogEntry[] = [];
   for (const entry of entries) {
-    if (entry.kind !== "clone" || await isNeeded(store, volume, entry, seam)) left.push(entry);
+    if (entry.kind !== "clone" || await isNeeded(store, source, entry, seam)) left.push(entry);
   }
   return left;
 }
@@ -41,7 +47,7 @@ export async function withoutEndedClones(
 /** Whether a clone needs a source's entry. What cannot be read is needed. */
 async function isNeeded(
   store: Store,
-  source: string,
+  source: Source,
   entry: CatalogEntry,
   seam: Seam,
 ): Promise<boolean> {
@@ -55,7 +61,7 @@ async function isNeeded(
 
 async function needs(
   store: Store,
-  source: string,
+  source: Source,
   entry: CatalogEntry,
   seam: Seam,
 ): Promise<boolean> {
@@ -79,8 +85,9 @@ async function needs(
     own !== undefined && await doEntriesReach(store, names, own, source, seam);
 }
 
-function isAmong(ancestors: readonly { readonly volume: string }[], source: string): boolean {
-  return ancestors.some(({ volume }) => volume === source);
+/** The copy of a clone has its ancestors' UUIDs, and not their names. */
+function isAmong(ancestors: readonly Source[], source: Source): boolean {
+  return ancestors.some(({ name, volume }) => name === source.name && volume === source.volume);
 }
 
 /** Whether an entry of a clone's catalog has a source among its ancestors. */
@@ -88,7 +95,7 @@ async function doEntriesReach(
   store: Store,
   names: ObjectNames,
   { volume, entries }: Catalog,
-  source: string,
+  source: Source,
   seam: Seam,
 ): Promise<boolean> {
   for (const entry of entries) {

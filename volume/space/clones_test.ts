@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { FaultyStore } from "../../store/faulty.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { inFolder, type VolumeFolders } from "../../tests/volumes/folders.ts";
+import { copyVolume } from "../care/copy.ts";
 import { changeCatalog } from "../catalog.ts";
 import { checkVolume } from "../check.ts";
 import { cloneVolume } from "../clone.ts";
@@ -97,5 +98,18 @@ Deno.test("cloneVolume + a lost answer, and its source is overwritten and collec
     await overwrite(at, inner, "v");
     await collectVolume(inner, "v");
     assertEquals((await checkVolume(inner, "c")).findings, []);
+  });
+});
+
+Deno.test("a clone that comes back as a copy has everything itself + its source lets go of it", async () => {
+  await inFolder(async (at) => {
+    const store = await cloned(at);
+    const other = new MemoryStore();
+    await copyVolume(store, "c", other);
+    // The store loses the clone, and gets it back.
+    for await (const { name } of store.list("c/")) await store.delete(name);
+    await copyVolume(other, "c", store);
+    assertEquals(await clonesOf(store), []);
+    assertEquals((await checkVolume(store, "c")).findings, []);
   });
 });

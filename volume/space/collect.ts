@@ -97,7 +97,7 @@ export async function collectGarbage(parts: CollectParts): Promise<Collected | u
     const living = before.entries.filter(({ kind, time }) =>
       kind !== "reader" || time + READER_MS > seam.now()
     );
-    const entries = await withoutEndedClones(store, { volume, entries: living }, seam);
+    const entries = await withoutEndedClones(store, names, { volume, entries: living }, seam);
     const isSame = before.floor === number && entries.length === before.entries.length;
     return isSame ? undefined : { ...before, entries, floor: number };
   });

@@ -102,7 +102,7 @@ async function dropEndedClones(
   seam: Seam,
 ): Promise<Catalog> {
   return await changeCatalog({ store, names, volume, seam }, async (before) => {
-    const entries = await withoutEndedClones(store, before, seam);
+    const entries = await withoutEndedClones(store, names, before, seam);
     return entries.length === before.entries.length ? undefined : { ...before, entries };
   });
 }
