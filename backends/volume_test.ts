@@ -5,6 +5,7 @@ import { Passing } from "../disk/passing.ts";
 import { parseSize } from "../disk/size.ts";
 import { inFolder } from "../tests/volumes/folders.ts";
 import { UblkError } from "../uapi/error.ts";
+import { cloneVolume } from "../volume/clone.ts";
 import { volumeInfo } from "../volume/list.ts";
 import { Volume } from "../volume/volume.ts";
 import { open, target, volume, type VolumeDiskOptions } from "./volume.ts";
@@ -219,4 +220,30 @@ Deno.test("target + limits and the place of S3 are a part of what is served", ()
   assertEquals((options as { gcBandwidth: number }).gcBandwidth, 1 << 20);
   const refused = assertThrows(() => volume("v", { gcBandwidth: 1000 }), UblkError);
   assertMatch(refused.message, /1000 bytes a second; give 64 KiB or more/);
+});
+
+Deno.test("a clone's disk reads what it shares in place, and through a cache and its thread", async () => {
+  await inFolder(async ({ store, journal, journalSize }) => {
+    await Volume.create("v", { store, size: "4M" });
+    {
+      await using volume = await Volume.open("v", { store, journal, journalSize });
+      await volume.write(new Uint8Array(4 * BLOCK).fill(1), 0);
+    }
+    await cloneVolume(store, "v", "a");
+    await cloneVolume(store, "a", "b");
+    const firstBytes = async (disk: Backend) => {
+      const found = new Uint8Array(4 * BLOCK);
+      await disk.readAt(found, 0);
+      return [0, 1, 2, 3].map((nth) => found[nth * BLOCK]);
+    };
+    for (const cache of [undefined, "8M"]) {
+      const disk = await opened("b", { store, journal, journalSize, cache });
+      await disk.writeAt(new Uint8Array(BLOCK).fill(2), BLOCK, { fua: false });
+      assertEquals(await firstBytes(disk), [1, 2, 1, 1]);
+      await disk.close!();
+      const shown = await opened("b", { store, journal, cache, readOnly: true });
+      assertEquals(await firstBytes(shown), [1, 2, 1, 1]);
+      await shown.close!();
+    }
+  }, { onDisk: true });
 });

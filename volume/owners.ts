@@ -21,39 +21,47 @@ export type Ancestry = Pick<Manifest, "volume" | "ancestors">;
 
 /** The owner of a chunk. */
 export function ownerOfChunk(names: ObjectNames, ancestry: Ancestry, chunk: number): Owner {
-  return ownerOf(names, ancestry, (ancestor) => chunk < ancestor.chunk);
+  return ownerOf(names, ancestry, ancestorOfChunk(ancestry, chunk));
 }
 
 /** The owner of a run. */
 export function ownerOfRun(names: ObjectNames, ancestry: Ancestry, run: number): Owner {
-  return ownerOf(names, ancestry, (ancestor) => run < ancestor.run);
+  return ownerOf(names, ancestry, ancestorOfRun(ancestry, run));
 }
 
 function ownerOf(
   names: ObjectNames,
-  { volume, ancestors }: Ancestry,
-  isOf: (ancestor: Ancestor) => boolean,
+  { volume }: Ancestry,
+  ancestor: Ancestor | undefined,
 ): Owner {
-  // The oldest is the first, and their numbers only rise.
-  const ancestor = ancestors.find(isOf);
   if (ancestor === undefined) return { names, volume };
   return { names: new ObjectNames(ancestor.name), volume: ancestor.volume };
 }
 
+// The oldest ancestor is the first, and their numbers only rise.
+
+function ancestorOfChunk({ ancestors }: Ancestry, chunk: number): Ancestor | undefined {
+  return ancestors.find((ancestor) => chunk < ancestor.chunk);
+}
+
+function ancestorOfRun({ ancestors }: Ancestry, run: number): Ancestor | undefined {
+  return ancestors.find((ancestor) => run < ancestor.run);
+}
+
 /** Whether a chunk is among the objects of the volume itself. A copied clone has all of them. */
-export function isOwnChunk(names: ObjectNames, ancestry: Ancestry, chunk: number): boolean {
-  return ownerOfChunk(names, ancestry, chunk).names.volume === names.volume;
+export function isOwnChunk({ volume }: ObjectNames, ancestry: Ancestry, chunk: number): boolean {
+  return (ancestorOfChunk(ancestry, chunk)?.name ?? volume) === volume;
 }
 
 /** Whether a run is among the objects of the volume itself. */
-export function isOwnRun(names: ObjectNames, ancestry: Ancestry, run: number): boolean {
-  return ownerOfRun(names, ancestry, run).names.volume === names.volume;
+export function isOwnRun({ volume }: ObjectNames, ancestry: Ancestry, run: number): boolean {
+  return (ancestorOfRun(ancestry, run)?.name ?? volume) === volume;
 }
 
 /** The ancestors whose objects are elsewhere. */
 export function sharedAncestors(
-  names: ObjectNames,
+  { volume }: ObjectNames,
   { ancestors }: Pick<Manifest, "ancestors">,
 ): Ancestor[] {
-  return ancestors.filter(({ name }) => name !== names.volume);
+  return ancestors.filter(({ name }) => name !== volume);
 }

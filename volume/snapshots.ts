@@ -8,7 +8,7 @@
 
 import { retried } from "../store/retry.ts";
 import { type Store, StoreError } from "../store/store.ts";
-import { UblkError } from "../uapi/error.ts";
+import { isUblkError, UblkError } from "../uapi/error.ts";
 import { catalogOf, type CatalogPlace, changeCatalog, checkNotRemoved } from "./catalog.ts";
 import { notFound, readHead, readManifest, stateOf } from "./committed.ts";
 import type { Catalog, CatalogEntry } from "./format/catalog.ts";
@@ -207,9 +207,21 @@ export async function stateOfReference(
   const found = await readHead(store, names);
   if (found === undefined) throw notFound(store, name);
   const { head } = found;
-  const entry = snapshotIn(await catalogOf(store, names, head.volume), snapshot);
-  if (entry === undefined) throw noSnapshot(store, name, snapshot);
-  return { head, manifest: await readManifest(store, names, { volume: head.volume, ...entry }) };
+  for (let before: CatalogEntry | undefined = undefined;;) {
+    const entry = snapshotIn(await catalogOf(store, names, head.volume), snapshot);
+    if (entry === undefined) throw noSnapshot(store, name, snapshot);
+    try {
+      return {
+        head,
+        manifest: await readManifest(store, names, { volume: head.volume, ...entry }),
+      };
+    } catch (error) {
+      if (!isUblkError(error) || error.code !== "VOLUME_DAMAGED") throw error;
+      // Somebody may have removed it, and collected garbage.
+      if (entry.id === before?.id) throw error;
+      before = entry;
+    }
+  }
 }
 
 /** A state that stays as long as somebody reads it. */

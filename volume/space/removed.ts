@@ -13,7 +13,7 @@ import { decoded, readAnyHead, readManifest } from "../committed.ts";
 import type { Catalog, FirstNumbers } from "../format/catalog.ts";
 import { type Ancestor, decodeManifest } from "../format/manifest.ts";
 import { numberOf, ObjectNames } from "../names.ts";
-import { isOwnRun, ownerOfChunk, sharedAncestors } from "../owners.ts";
+import { isOwnChunk, isOwnRun, sharedAncestors } from "../owners.ts";
 import type { Seam } from "../seam.ts";
 import { chunkOf } from "../format/place.ts";
 import { withoutEndedClones } from "./clones.ts";
@@ -34,9 +34,10 @@ export async function neededByEntries(
       if (isOwnRun(names, manifest, number)) needed.add(names.run(number));
     }
     const { chunks } = await loadMaps({ store, names, manifest });
-    for (const cursor = chunks.cursor(); cursor.next();) {
-      const chunk = chunkOf(cursor.place);
-      needed.add(ownerOfChunk(names, manifest, chunk).names.chunk(chunk));
+    const numbers = new Set<number>();
+    for (const cursor = chunks.cursor(); cursor.next();) numbers.add(chunkOf(cursor.place));
+    for (const number of numbers) {
+      if (isOwnChunk(names, manifest, number)) needed.add(names.chunk(number));
     }
   }
   return needed;
