@@ -186,6 +186,17 @@ Deno.test("removeVolume + the name is free once no clone needs its data any more
   });
 });
 
+Deno.test("createVolume + a volume has lost its head, and has clones + nobody takes its name", async () => {
+  await inFolder(async (at) => {
+    await filled(at);
+    await cloneVolume(at.store, "v", "c");
+    await Deno.remove(`${at.store}/v/head`);
+    const create = () => Volume.create("v", { store: at.store, size: BLOCKS * BLOCK });
+    assertEquals(await codeOf(create), "VOLUME_EXISTS");
+    assertEquals(await bytesOf(at.store, "c"), [1, 1, 1, 1]);
+  });
+});
+
 Deno.test("flattenVolume + it shares nothing then, and its sources let go of it", async () => {
   await inFolder(async (at) => {
     await filled(at);

@@ -77,11 +77,13 @@ export async function freeName(
   await collectRemoved(store, names, seam);
   const catalog = (await readCatalog(store, names))?.catalog;
   const { removed, entries = [] } = catalog ?? {};
-  if (removed !== undefined && entries.length > 0) {
+  const clones = entries.filter(({ kind }) => kind === "clone");
+  if (clones.length > 0) {
+    const how = removed === undefined ? "has lost its head" : "was removed";
     throw new UblkError("VOLUME_EXISTS", {
       operation: `${what} ${name}`,
-      reason: `the volume of that name was removed, and clones still need its data: ` +
-        entries.map((entry) => entry.name).join(", "),
+      reason: `the volume of that name ${how}, and clones still need its data: ` +
+        clones.map((clone) => clone.name).join(", "),
       hint: "choose another name, or flatten or remove those first",
     });
   }

@@ -9,25 +9,18 @@ import { realFiles } from "../files/real.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
-import { catalogOf, readCatalog } from "./catalog.ts";
+import { catalogOf } from "./catalog.ts";
 import { notFound, readAnyHead, readHead, readManifest, stateOf } from "./committed.ts";
-import type { Catalog } from "./format/catalog.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { Head } from "./format/head.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { forgetIdentity, readIdentity } from "./journal/identity.ts";
 import { isVolumeName, ObjectNames } from "./names.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
-import { markRemoved, type Removal } from "./removal.ts";
+import { neededOfRemains, neededOfRemoved } from "./removal.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
-import {
-  ancestorsIn,
-  collectRemoved,
-  manifestsLast,
-  neededByEntries,
-  releaseAncestors,
-} from "./space/removed.ts";
+import { ancestorsIn, manifestsLast, releaseAncestors } from "./space/removed.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 import { lockFolder } from "./take.ts";
 
@@ -222,48 +215,16 @@ export async function removeVolume(
     if (object.name !== names.head && object.name !== names.catalog) listed.push(object.name);
   }
   if (volume === undefined && listed.length === 0) throw notFound(opened, name);
+  const removal = { objects: listed, spareSnapshots, seam };
   const needed = volume === undefined
-    ? await neededOfRemains(opened, names, seam)
-    : await neededOfMarked(opened, names, { ...volume, objects: listed, spareSnapshots, seam });
+    ? await neededOfRemains(opened, names, { ...removal, uuid: undefined })
+    : await neededOfRemoved(opened, names, { ...removal, ...volume });
   if (volume !== undefined) await opened.delete(names.head);
   if (journal !== undefined) removeJournal(files, `${journal}/${name}`, volume?.uuid);
   await releaseAncestors(opened, await ancestorsIn(opened, names, listed), seam);
   for (const object of manifestsLast(names, listed, (object) => object)) {
     if (!needed.has(object)) await opened.delete(object);
   }
-}
-
-/** Marks a volume as removed. @returns The names of objects that its clones need. */
-async function neededOfMarked(
-  store: Store,
-  names: ObjectNames,
-  removal: Removal,
-): Promise<Set<string>> {
-  const before = (await readCatalog(store, names))?.catalog;
-  // If nobody can tell what they need, the volume stays.
-  if (before?.volume === removal.uuid) await neededByClones(store, names, before);
-  return await neededByClones(store, names, await markRemoved(store, names, removal));
-}
-
-/** Goes on with a removal. @returns The names of objects that clones need. */
-async function neededOfRemains(
-  store: Store,
-  names: ObjectNames,
-  seam: Seam,
-): Promise<Set<string>> {
-  await collectRemoved(store, names, seam);
-  return await neededByClones(store, names, (await readCatalog(store, names))?.catalog);
-}
-
-/** The names of objects that a volume's clones need. */
-async function neededByClones(
-  store: Store,
-  names: ObjectNames,
-  catalog: Catalog | undefined,
-): Promise<Set<string>> {
-  if (catalog === undefined) return new Set();
-  const entries = catalog.entries.filter(({ kind }) => kind === "clone");
-  return await neededByEntries(store, names, { ...catalog, entries });
 }
 
 /** The volume's head, if there is one that may be removed. */

@@ -1,5 +1,5 @@
 /**
- * The mark in a volume's catalog that it is being removed.
+ * The first part of a volume's removal: its catalog is marked, and it is found out what its clones need.
  *
  * @module
  */
@@ -9,13 +9,11 @@ import { UblkError } from "../uapi/error.ts";
 import { changeCatalog, readCatalog } from "./catalog.ts";
 import { readHead, stateOf } from "./committed.ts";
 import type { Catalog } from "./format/catalog.ts";
-import type { Manifest } from "./format/manifest.ts";
-import { NO_UUID } from "./format/record.ts";
+import { decodeManifest, type Manifest } from "./format/manifest.ts";
+import { FormatError, NO_UUID } from "./format/record.ts";
 import { numberOf, type ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
-
-/** Numbers that no list has are left out, if no manifest tells which ones the volume has had. */
-const SKIPPED = 1 << 20;
+import { collectRemoved, neededByEntries } from "./space/removed.ts";
 
 /** What is removed, and how. */
 export interface Removal {
@@ -30,6 +28,72 @@ export interface Removal {
 }
 
 /**
+ * Marks a volume as removed.
+ *
+ * @returns The names of objects that its clones need.
+ * @throws {UblkError} `VOLUME_BUSY` if it has snapshots that are to be spared.
+ */
+export async function neededOfRemoved(
+  store: Store,
+  names: ObjectNames,
+  removal: Removal,
+): Promise<Set<string>> {
+  const before = (await readCatalog(store, names))?.catalog;
+  // If nobody can tell what they need, the volume stays.
+  if (before?.volume === removal.uuid) await neededByClones(store, names, before);
+  return await neededByClones(store, names, await markRemoved(store, names, removal));
+}
+
+/**
+ * Goes on with the removal of a volume that has no head. If that was lost by damage, it is marked first.
+ *
+ * @returns The names of objects that its clones need.
+ */
+export async function neededOfRemains(
+  store: Store,
+  names: ObjectNames,
+  removal: Removal,
+): Promise<Set<string>> {
+  const catalog = (await readCatalog(store, names))?.catalog;
+  if (catalog?.removed === undefined) {
+    const uuid = catalog?.volume ?? await volumeOfManifests(store, names, removal.objects);
+    if (uuid !== undefined) return await neededOfRemoved(store, names, { ...removal, uuid });
+  }
+  await collectRemoved(store, names, removal.seam);
+  return await neededByClones(store, names, (await readCatalog(store, names))?.catalog);
+}
+
+/** The volume that the newest manifest is of. */
+async function volumeOfManifests(
+  store: Store,
+  names: ObjectNames,
+  objects: readonly string[],
+): Promise<string | undefined> {
+  const newest = objects.filter((name) => name.startsWith(names.manifests)).sort().at(-1);
+  const bytes = newest === undefined ? undefined : (await store.get(newest))?.bytes;
+  try {
+    return bytes && decodeManifest(bytes).volume;
+  } catch (error) {
+    if (error instanceof FormatError) return undefined;
+    throw error;
+  }
+}
+
+/** The names of objects that a volume's clones need. */
+async function neededByClones(
+  store: Store,
+  names: ObjectNames,
+  catalog: Catalog | undefined,
+): Promise<Set<string>> {
+  if (catalog === undefined) return new Set();
+  const entries = catalog.entries.filter(({ kind }) => kind === "clone");
+  return await neededByEntries(store, names, { ...catalog, entries });
+}
+
+/** Numbers that no list has are left out, if no manifest tells which ones the volume has had. */
+const SKIPPED = 1 << 20;
+
+/**
  * Notes that a volume is being removed: it gets no snapshots, clones or readers any more, and nobody
  * begins to collect its garbage. The next volume of the name begins with numbers that this one has
  * never had, so that whoever is deleting its objects deletes none of the new one's.
@@ -37,7 +101,7 @@ export interface Removal {
  * @returns The catalog, with what is needed for its clones.
  * @throws {UblkError} `VOLUME_BUSY` if it has snapshots that are to be spared.
  */
-export async function markRemoved(
+async function markRemoved(
   store: Store,
   names: ObjectNames,
   { uuid, objects, spareSnapshots, seam }: Removal,

@@ -10,7 +10,7 @@ import { briefClaim, Committed, readHead } from "../committed.ts";
 import { NO_UUID } from "../format/record.ts";
 import { ObjectNames } from "../names.ts";
 import { MACHINE } from "../seam.ts";
-import { volumeInfo } from "../list.ts";
+import { removeVolume, volumeInfo } from "../list.ts";
 import { Volume } from "../volume.ts";
 import { collectVolume } from "./collect_volume.ts";
 
@@ -65,7 +65,7 @@ Deno.test("a clone that shares nothing + its source lets go once no older state 
   });
 });
 
-Deno.test("a clone whose head or manifest is lost + its source keeps everything for it", async () => {
+Deno.test("a clone whose head or manifest is lost + its source keeps everything until it is removed", async () => {
   for (const lost of ["c/head", "c/manifests/0000000000000001"]) {
     for (const hasCatalog of [false, true]) {
       await inFolder(async (at) => {
@@ -73,6 +73,8 @@ Deno.test("a clone whose head or manifest is lost + its source keeps everything 
         if (hasCatalog) await raise(store, "floor", 1);
         await store.delete(lost);
         assertEquals(await clonesOf(store), ["c"], `${lost} ${hasCatalog}`);
+        await removeVolume(store, "c", { force: true });
+        assertEquals(await clonesOf(store), [], `${lost} ${hasCatalog}`);
       });
     }
   }
