@@ -14,6 +14,8 @@ import { Dice } from "../uapi/dice.ts";
 import { isUblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { checkVolume } from "./check.ts";
+import { cloneVolume } from "./clone.ts";
+import { flattenVolume } from "./flatten.ts";
 import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
 import { openDisk, type VolumeDisk } from "./open_disk.ts";
 import { Volume } from "./volume.ts";
@@ -90,6 +92,45 @@ for (let seed = 1; seed <= 3; seed++) {
     assertEquals((await checkVolume(store, "v")).findings, []);
   });
 }
+
+Deno.test("cloneVolume + over S3, with its faults: cloned, written, flattened, removed", async () => {
+  for (const seed of [1, 2]) {
+    using scratch = new Scratch();
+    await using server = new FakeS3(10);
+    await using store = await openStore(server.url, { credentials });
+    const options = { store, journal: scratch.path, journalSize: "16M" };
+    const dice = new Dice(seed);
+    server.faults = () => dice.draw(10) === 0 ? PASSING[dice.draw(PASSING.length)] : undefined;
+    await Volume.create("v", { store, size: "1M", chunkSize: "64K" });
+    const write = async (name: string, nths: readonly number[], version: number) => {
+      await using volume = await Volume.open(name, options);
+      for (const nth of nths) await volume.write(block(nth, version), nth * BLOCK);
+    };
+    const check = async (name: string, versions: readonly number[]) => {
+      await using volume = await Volume.open(name, { store, readOnly: true });
+      const read = new Uint8Array(BLOCK);
+      for (const [nth, version] of versions.entries()) {
+        await volume.read(read, nth * BLOCK);
+        assertEquals(read, block(nth, version), `${name} ${nth}`);
+      }
+    };
+    await write("v", [0, 1, 2], 1);
+    await cloneVolume(store, "v", "a");
+    await write("a", [1], 2);
+    await cloneVolume(store, "a", "b");
+    await write("b", [2], 3);
+    await check("b", [1, 2, 3]);
+    server.faults = undefined;
+    await removeVolume(store, "a");
+    await removeVolume(store, "v");
+    await check("b", [1, 2, 3]);
+    await flattenVolume(store, "b");
+    await check("b", [1, 2, 3]);
+    assertEquals((await checkVolume(store, "b")).findings, []);
+    const left = [...server.objects.keys()].filter((name) => !name.includes("/b/"));
+    assertEquals(left.sort(), ["some/prefix/a/catalog", "some/prefix/v/catalog"]);
+  }
+});
 
 Deno.test("Volume + goes on without its store, which catches up by itself", async () => {
   using scratch = new Scratch();
