@@ -156,7 +156,7 @@ const ON_ONE_KERNEL = {
   "log_test.ts": "7.2",
   "many_devices_test.ts": "6.12",
   "misbehaving_test.ts": "6.12",
-  "nbd_test.ts": "7.2",
+  "nbd_test.ts": "6.12",
   "permissions_test.ts": "6.12",
   "power_test.ts": "7.2",
   "readme_test.ts": "6.12",
