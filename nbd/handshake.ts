@@ -41,6 +41,7 @@ import {
   NBD_OPT_STARTTLS,
   NBD_OPT_STRUCTURED_REPLY,
   NBD_REP_ACK,
+  NBD_REP_ERR_EXT_HEADER_REQD,
   NBD_REP_ERR_INVALID,
   NBD_REP_ERR_POLICY,
   NBD_REP_ERR_TLS_REQD,
@@ -261,7 +262,10 @@ class Handshake {
 
   async #structured(data: Bytes): Promise<undefined> {
     new FrameReader(data).end();
-    if (this.#form === "extended") throw new FrameError("extended headers include it");
+    if (this.#form === "extended") {
+      const words = "extended headers include it";
+      return await this.#refuse(NBD_OPT_STRUCTURED_REPLY, NBD_REP_ERR_EXT_HEADER_REQD, words);
+    }
     this.#form = "structured";
     await this.#ack(NBD_OPT_STRUCTURED_REPLY);
   }

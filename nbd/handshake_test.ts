@@ -126,8 +126,6 @@ Deno.test("options that are unknown, and STARTTLS without certificates + are ref
   assertEquals((await client.option(STRUCTURED, new Uint8Array(1)))[0].type, INVALID);
   assertEquals((await client.option(STRUCTURED))[0].type, ACK);
   assertEquals((await client.option(EXTENDED))[0].type, ACK);
-  assertEquals((await client.option(EXTENDED))[0].type, INVALID);
-  assertEquals((await client.option(STRUCTURED))[0].type, INVALID);
 });
 
 Deno.test("metadata contexts + queries + select base:allocation, for that export only", async () => {
@@ -180,6 +178,21 @@ Deno.test("options that lie about lengths + are invalid, and the handshake goes 
     assertEquals((await client.option(option, data))[0].type, INVALID, `${option} ${data}`);
   }
   assertEquals((await client.go("one")).at(-1)!.type, ACK);
+});
+
+Deno.test("extended headers + STRUCTURED_REPLY, or asking again, + is refused: they include it", async () => {
+  await using rig = await two();
+  using client = await NbdClient.greeted(rig.path);
+  const typeOf = async (option: number) => (await client.option(option)).at(-1)!.type;
+  assertEquals(await typeOf(STRUCTURED), ACK);
+  assertEquals(await typeOf(EXTENDED), ACK);
+  assertEquals(await typeOf(STRUCTURED), 0x8000000a, "EXT_HEADER_REQD");
+  assertEquals(await typeOf(EXTENDED), INVALID);
+  assertEquals((await client.option(STRUCTURED, new Uint8Array(1)))[0].type, INVALID);
+  client.extended = true;
+  assertEquals((await client.go("one")).at(-1)!.type, ACK);
+  const read = await client.perform({ command: 0, length: 512 });
+  assertEquals([read.error, read.chunks[0].kind], [0, "extended"]);
 });
 
 Deno.test("more clients than connections + are refused by an error, until one leaves", async () => {

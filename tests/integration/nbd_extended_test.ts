@@ -89,6 +89,15 @@ for ask, expected in [
         assert error.errno == expected, error
 assert h.pread(4096, 7 * GIB) == bytes(4096)
 h.shutdown()
+# One option at a time: nothing leads back from extended headers.
+h = nbd.NBD()
+h.set_opt_mode(True)
+h.set_request_extended_headers(False)
+h.connect_uri(URI)
+assert h.opt_extended_headers() and not h.opt_structured_reply()
+h.opt_go()
+assert h.get_extended_headers_negotiated() and h.pread(4096, 0) == bytes(4096)
+h.shutdown()
 print("right")
 `;
 
