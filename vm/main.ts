@@ -20,6 +20,7 @@ import { runE2e } from "./e2e.ts";
 import { passOn, say, VmError } from "./host.ts";
 import { ensureKernel, KERNEL_NAMES, uapiHeadersDir } from "./kernels.ts";
 import { ensureKublk } from "./kublk.ts";
+import { ensureLibnbd } from "./libnbd.ts";
 import { ensureHostPackages, SELFTEST_PACKAGE_NAMES } from "./packages.ts";
 import { runProgram } from "./program.ts";
 import { bootGuest, type GuestOptions, type GuestResult } from "./qemu.ts";
@@ -96,6 +97,7 @@ async function fetchAll(line: CommandLine, signal: AbortSignal): Promise<number>
     await ensureHostPackages(SELFTEST_PACKAGE_NAMES);
     console.log(`selftests: ${(await ensureKublk(signal)).version}`);
     console.log(`bpftrace: ${(await ensureBpftrace(signal)).at(-1)}`);
+    console.log(`libnbd: ${await ensureLibnbd(signal)}`);
   }
   return 0;
 }
