@@ -45,6 +45,8 @@ export { type Flattened, type FlattenOptions, flattenVolume } from "./volume/fla
 export type { WaitForStoreOptions } from "./volume/wait_for_store.ts";
 export type { Freed } from "./volume/space/collect.ts";
 export { collectVolume, type CollectVolumeOptions } from "./volume/space/collect_volume.ts";
+export { rekeyVolume, unlocked } from "./volume/seal/unlock.ts";
+export type { VolumeKeyFile, VolumeKeySource } from "./volume/seal/key_source.ts";
 export type { Seam } from "./volume/seam.ts";
 export type { ShapeOptions } from "./volume/shape.ts";
 export type { StoreLike } from "./volume/store_like.ts";

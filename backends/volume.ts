@@ -20,6 +20,7 @@ import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volum
 import { checkedBandwidth, LEAST_GC_BANDWIDTH } from "../volume/space/bandwidth.ts";
 import { referenceOf } from "../volume/names.ts";
 import { S3_BANDWIDTH, S3_OPTIONS, servedStoreOf } from "../volume/s3_options.ts";
+import type { VolumeKeyFile } from "../volume/seal/key_source.ts";
 import { isShared, NOT_SHARED } from "../volume/shared_store.ts";
 
 export { S3_OPTIONS, storeOfValues } from "../volume/s3_options.ts";
@@ -42,6 +43,12 @@ export interface VolumeDiskOptions {
    * @default "/var/lib/ublk/journals", or in the user's state folder
    */
   readonly journal?: string;
+  /**
+   * The file with the key of an encrypted volume: its absolute path.
+   *
+   * @default None: the volume is not encrypted
+   */
+  readonly key?: VolumeKeyFile;
   /**
    * The size of the journal: bytes, or a text such as `"1GiB"`. It takes effect when a journal is
    * made: after the volume was detached in order.
@@ -123,7 +130,8 @@ export interface VolumeDiskOptions {
  * which can only be read.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` if the name or an option is wrong. When served:
- *   `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED` or `VOLUME_STORE`.
+ *   `VOLUME_NOT_FOUND`, `VOLUME_KEY`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED` or
+ *   `VOLUME_STORE`.
  */
 export function volume(name: string, options: VolumeDiskOptions = {}): BackendSpec {
   const { store = defaultStore(), journal = defaultJournals(), journalSize } = options;
@@ -142,6 +150,11 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   if (!isShared(store)) {
     throw invalid(`its store "${store}": ${NOT_SHARED.reason}`, NOT_SHARED.hint);
   }
+  for (const path of Object.values(options.key ?? {})) {
+    if (!path.startsWith("/")) {
+      throw invalid(`the key's file ${path} is no absolute path`, "use /PATH");
+    }
+  }
   if (!journal.startsWith("/")) {
     throw invalid(`the journal's folder ${journal} is no absolute path`, "use /PATH");
   }
@@ -156,7 +169,7 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
   const leaseMs = checkedLease(name, options.leaseSeconds, store);
   const gcBandwidth = checkedBandwidth(name, options.gcBandwidth);
   const taking = { gcBandwidth, journal, journalBytes, withoutJournal, force, leaseMs };
-  const stored = { name, store, ...taking, whenFull, cache };
+  const stored = { name, store, key: options.key, ...taking, whenFull, cache };
   return {
     module: import.meta.url,
     options: { ...stored, durability, blockSize, readOnly } satisfies StoredOptions,
@@ -192,6 +205,18 @@ export const target: Target = {
       kind: "path",
       placeholder: "DIR",
       help: "The folder for journals; may be on another disk. Default: /var/lib/ublk/journals.",
+    },
+    {
+      name: "key-file",
+      kind: "path",
+      placeholder: "FILE",
+      help: "The key of an encrypted volume: a file of 32 random bytes.",
+    },
+    {
+      name: "passphrase-file",
+      kind: "path",
+      placeholder: "FILE",
+      help: "The passphrase of an encrypted volume, instead of a key.",
     },
     { name: "journal-size", kind: "size", help: "The size of a new journal. Default: 1GiB." },
     {
@@ -246,7 +271,17 @@ export const target: Target = {
   spec(values) {
     const { name } = values;
     if (name === undefined) throw invalid("it has no name", "give its NAME");
+    const [keyFile, passphraseFile] = [values["key-file"], values["passphrase-file"]];
+    if (keyFile !== undefined && passphraseFile !== undefined) {
+      throw invalid("a key and a passphrase are given", "give the one that it has");
+    }
+    const key = keyFile !== undefined
+      ? { keyFile: keyFile as string }
+      : passphraseFile !== undefined
+      ? { passphraseFile: passphraseFile as string }
+      : undefined;
     return volume(name as string, {
+      key,
       store: servedStoreOf(values),
       journal: values.journal as string | undefined,
       journalSize: values["journal-size"] as number | undefined,

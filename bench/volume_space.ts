@@ -65,7 +65,7 @@ export async function measureOverwrites(
   }
   const [amplification, movedBytes, chunkBytes] = counted;
   const { seconds } = await timed(async () => void await collectVolume(store, place.name));
-  const { storedBytes, mappedBytes } = await volumeInfo(store, place.name);
+  const { storedBytes, mappedBytes = NaN } = await volumeInfo(store, place.name);
   return {
     ...{ amplification, most, after: storedBytes / mappedBytes, collectSeconds: seconds },
     moved: movedBytes / chunkBytes,

@@ -25,6 +25,7 @@ import {
   GC_FLAGS,
   IMPORT_FLAGS,
   LS_FLAGS,
+  REKEY_FLAGS,
   RESIZE_FLAGS,
   RM_FLAGS,
   ROLLBACK_FLAGS,
@@ -74,6 +75,7 @@ const RUNS: Readonly<Record<string, Run>> = {
   copy: reading(COPY_FLAGS, async () => (await import("./volume/copy.ts")).copy),
   sync: reading(SYNC_FLAGS, async () => (await import("./volume/sync.ts")).sync),
   resize: reading(RESIZE_FLAGS, async () => (await import("./volume/resize.ts")).resize),
+  rekey: reading(REKEY_FLAGS, async () => (await import("./volume/rekey.ts")).rekey),
   gc: reading(GC_FLAGS, async () => (await import("./volume/gc.ts")).gc),
   snapshot: reading(
     SNAPSHOT_FLAGS,

@@ -38,6 +38,7 @@ const ELSEWHERE = ["tests/ceph/", "tests/e2e/", "tests/integration/", "tests/num
 export const ALONE: Readonly<Record<string, string>> = {
   "uring/": "descriptors, mappings, signals and threads are the process's",
   "backends/memory_test.ts": "measures the process's memory, and what is mapped where",
+  "backends/volume_seal_test.ts": "keeps the process from writing core files",
   "backends/zip/memory_test.ts": "measures the process's memory",
   "backends/zoned_test.ts": "measures the process's memory",
   "cmd/program/signals_test.ts": "sends signals to the process",

@@ -60,6 +60,8 @@ export type UblkErrorCode =
   | "VOLUME_JOURNAL"
   /** Bytes of the volume are not what was written. */
   | "VOLUME_DAMAGED"
+  /** The volume is encrypted and the key is missing or wrong, or it is not and there is one. */
+  | "VOLUME_KEY"
   /** The volume's store failed. */
   | "VOLUME_STORE"
   /** The caller's AbortSignal fired. */

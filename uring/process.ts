@@ -8,6 +8,7 @@ import { EPERM } from "../uapi/errno.ts";
 import { addressOf, cString, errno, libc, readSmallFile, syscallError } from "./libc.ts";
 import { PAGE_BYTES } from "./mapping.ts";
 
+const PR_SET_DUMPABLE = 4;
 const PR_SET_IO_FLUSHER = 57;
 const PR_GET_IO_FLUSHER = 58;
 const MCL_CURRENT = 1;
@@ -117,6 +118,18 @@ function flusherCall(option: number, value: bigint): number {
   const number = errno();
   const hint = number === EPERM ? "it needs root, or CAP_SYS_RESOURCE" : "it needs Linux 5.6";
   throw syscallError("prctl(PR_SET_IO_FLUSHER)", hint, number);
+}
+
+/**
+ * Keeps the kernel from writing this process's memory to a core file, and other processes of its user
+ * from reading it. For a process with a secret: V8 and OpenSSL have copies of it that nobody finds.
+ *
+ * @throws {UblkError} `SYSCALL_FAILED`
+ */
+export function forbidCoreFiles(): void {
+  if (libc().prctl(PR_SET_DUMPABLE, 0n, 0n, 0n, 0n) !== 0) {
+    throw syscallError("prctl(PR_SET_DUMPABLE)");
+  }
 }
 
 /**

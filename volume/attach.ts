@@ -12,7 +12,7 @@ import { ENOENT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
 import { type Committed, readRun } from "./committed.ts";
 import { type Drain, VolumeEngine } from "./engine.ts";
-import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "./format/chunk.ts";
+import { CHUNK_HEADER_BYTES, tableBytesOf } from "./format/chunk.ts";
 import { FormatError } from "./format/record.ts";
 import { HOLE } from "./format/place.ts";
 import { VolumeCounters } from "./counters.ts";
@@ -26,6 +26,9 @@ import { Maps } from "./maps.ts";
 import type { Owner } from "./owners.ts";
 import type { OpenChunk } from "./read/chunk_files.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
+import { decodeAnyTable } from "./seal/chunks.ts";
+import { JournalSealer } from "./seal/journal.ts";
+import type { VolumeKey } from "./seal/volume_key.ts";
 import type { EngineSizes } from "./sizes.ts";
 
 /** Enters a run of the block map: later ones win. What is beyond the end of the disk is left out. */
@@ -109,6 +112,8 @@ export interface AttachParts {
   readonly lease?: Pick<Lease, "isHeld">;
   /** The journal in words, for errors. */
   readonly words: string;
+  /** The data key; undefined for a volume that is not encrypted. */
+  readonly key?: VolumeKey;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -130,15 +135,17 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
   const { fdOf, allocate, identity, journal, maps, from, sizes, words } = parts;
   const { volume, size, blockSize } = identity;
   const memory = allocate(size);
-  const { end, start, sums, batches } = recoverJournal({
+  const { end, start, sums, seals, batches } = recoverJournal({
     ...{ files: journal, volume, journal: identity.journal, blockSize, size, from, maps },
     buffer: memory.bytes,
-    words,
+    ...{ words, key: parts.key },
   });
   memory[Symbol.dispose]?.();
+  const sealing = parts.key && seals &&
+    { seals, sealer: new JournalSealer(parts.key, volume, identity.journal) };
   const memoryBytes = batchMemoryBytes(sizes.batchData, blockSize);
   const engine = new VolumeEngine({
-    ...{ blockSize, end, sums, maps },
+    ...{ blockSize, end, sums, sealing, maps },
     identity: { volume, journal: identity.journal, epoch: parts.epoch, blockSize, size },
     fds: journal.map(fdOf),
     stored: from,
@@ -166,10 +173,12 @@ export interface ChunkFilesParts {
   readonly ownerOf: (chunk: number) => Owner;
   /** The path of an object's file. */
   readonly pathOf: (name: string) => string;
+  /** The data key; undefined for a volume that is not encrypted. */
+  readonly key?: VolumeKey;
 }
 
 /** Opens chunks that are files on this machine, and checks their tables. */
-export function chunkOpener({ files, fdOf, ownerOf, pathOf }: ChunkFilesParts): OpenChunk {
+export function chunkOpener({ files, fdOf, ownerOf, pathOf, key }: ChunkFilesParts): OpenChunk {
   return (chunk) => {
     const { names, volume } = ownerOf(chunk);
     const path = pathOf(names.chunk(chunk));
@@ -180,9 +189,9 @@ export function chunkOpener({ files, fdOf, ownerOf, pathOf }: ChunkFilesParts): 
       readUpTo(file, header, 0);
       const bytes = new Uint8Array(tableBytesOf(header));
       readWhole(file, bytes, 0);
-      const { dataAt, sums } = decodeChunkTable(bytes, volume, chunk);
+      const { dataAt, sums, seals } = decodeAnyTable(bytes, volume, chunk, key);
       stack.move();
-      return { file, fd: fdOf(file), dataAt, sums };
+      return { file, fd: fdOf(file), dataAt, sums, seals };
     } catch (error) {
       if (errnoOfFile(error) === ENOENT) throw broken(path, "is missing, and the map names it");
       if (error instanceof FormatError) throw broken(path, error.message);

@@ -25,6 +25,7 @@ import { BlockMap } from "./map/block_map.ts";
 import { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
 import { ownerOfChunk, ownerOfRun } from "./owners.ts";
+import { keyOf } from "./seal/sealed_store.ts";
 import type { Seam } from "./seam.ts";
 import { type KeptState, keptState } from "./snapshots.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
@@ -159,6 +160,7 @@ class Check {
   ): Promise<{ head: Head; manifest: Manifest } | undefined> {
     const names = this.#names;
     this.#named.add(names.head);
+    if (kept?.head.encrypted) this.#named.add(names.key(kept.head.volume));
     if (kept !== undefined) {
       this.#done(0);
       this.#named.add(names.manifest(kept.head.manifest));
@@ -172,6 +174,7 @@ class Check {
     }
     this.#done(0);
     const { head } = found;
+    if (head.encrypted) this.#named.add(names.key(head.volume));
     this.#named.add(names.manifest(head.manifest));
     const manifest = await this.#damageOf(() => readManifest(this.#store, names, head));
     if (manifest === undefined) return undefined;
@@ -310,7 +313,16 @@ class Check {
     const { journal, files = realFiles } = this.#options;
     if (journal === undefined) return;
     const folder = `${journal}/${this.#names.volume}`;
-    this.#batches = checkJournal({ folder, files, head, manifest, maps, counts: this.#counts });
+    const key = keyOf(this.#store);
+    this.#batches = checkJournal({
+      folder,
+      files,
+      head,
+      manifest,
+      maps,
+      counts: this.#counts,
+      key,
+    });
   }
 
   /** Reads an object that must be there. */

@@ -7,7 +7,7 @@
 import type { Files } from "../files/port.ts";
 import { isUblkError } from "../uapi/error.ts";
 import type { Counts } from "./findings.ts";
-import { extentsOf } from "./format/journal.ts";
+import { wholePages } from "./format/journal_layout.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
@@ -15,6 +15,8 @@ import { segmentPaths } from "./journal/files.ts";
 import { readIdentity } from "./journal/identity.ts";
 import { scanJournal } from "./journal/scan.ts";
 import type { Maps } from "./maps.ts";
+import { JournalOpener } from "./seal/journal.ts";
+import type { VolumeKey } from "./seal/volume_key.ts";
 import { endOf, lockFolder } from "./take.ts";
 
 /** A journal to check. */
@@ -31,6 +33,8 @@ export interface JournalParts {
   readonly maps: Maps;
   /** Takes what is found. */
   readonly counts: Counts;
+  /** The data key; undefined for a volume that is not encrypted. */
+  readonly key: VolumeKey | undefined;
 }
 
 /**
@@ -59,7 +63,8 @@ export function checkJournal(parts: JournalParts): number | undefined {
   }
 }
 
-function readBatches({ folder, files, head, manifest, maps, counts }: JournalParts): number {
+function readBatches(parts: JournalParts): number {
+  const { folder, files, head, manifest, maps, counts } = parts;
   const identity = readIdentity(files, folder);
   if (identity?.journal !== head.journal) {
     counts.findings.push({
@@ -72,15 +77,21 @@ function readBatches({ folder, files, head, manifest, maps, counts }: JournalPar
   const opened = segmentPaths(files, folder).map((path) => stack.use(files.open(path)));
   const { size, journal, blockSize, volume } = identity;
   let batches = 0;
+  const words = `journal ${folder}`;
+  const opener = new JournalOpener(parts.key, identity, words);
+  const room = new Uint8Array(size);
   const scan = scanJournal({
     ...{ files: opened, volume, journal, blockSize, size, from: endOf(manifest) },
-    ...{ buffer: new Uint8Array(size), words: `journal ${folder}` },
+    ...{ buffer: new Uint8Array(size), words },
   });
   for (const { header, bytes, position } of scan) {
     batches++;
     counts.bytes += bytes.length;
     counts.blocks += header.dataBytes / blockSize;
-    for (const { block, count } of extentsOf(bytes, header, blockSize)) {
+    const opened = opener.open(bytes, header);
+    const data = bytes.subarray(wholePages(header.headerBytes)).subarray(0, header.dataBytes);
+    opener.copy(header, opened, data, room.subarray(0, data.length), 0);
+    for (const { block, count } of opened.extents()) {
       if (block + count <= maps.blocks) continue;
       const words = `batch ${header.sequence} at position ${position} writes block ` +
         `${block + count - 1}, and the disk has ${maps.blocks}`;

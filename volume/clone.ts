@@ -21,6 +21,9 @@ import { putManifest } from "./committed.ts";
 import { exists, freeName, newHead, putFirstHead } from "./create.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
+import type { VolumeKeySource } from "./seal/key_source.ts";
+import { innerOf, keyOf } from "./seal/sealed_store.ts";
+import { createKey, unlocked } from "./seal/unlock.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { keepFor, stateOfReference } from "./snapshots.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
@@ -45,6 +48,12 @@ export interface CloneOptions extends Partial<WaitForStoreOptions> {
    */
   readonly journal?: string;
   /**
+   * The key of a source that is encrypted. It opens the clone too, until either gets another one.
+   *
+   * @default None: the source is not encrypted
+   */
+  readonly key?: VolumeKeySource;
+  /**
    * How long a store that fails is tried again, in milliseconds.
    *
    * @default 30 s
@@ -62,23 +71,29 @@ export interface CloneOptions extends Partial<WaitForStoreOptions> {
  * Makes a volume of another one, which goes on, or of a snapshot. It shares what neither of both has
  * written since, and may be cloned itself. The snapshot may be removed afterwards.
  *
+ * The clone of an encrypted volume has the same data key, in a key of its own (`rekeyVolume`).
+ *
  * @param from `NAME`, or `NAME@SNAPSHOT`.
  * @param clone The name of the new volume.
  * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_EXISTS` if the name is taken; `INVALID_ARGUMENT` if the
- *   size is not possible; `VOLUME_JOURNAL` or `VOLUME_BUSY` if the journal is elsewhere, or nobody
+ *   size is not possible; `VOLUME_KEY` if the source is encrypted and the key is missing or wrong;
+ *   `VOLUME_JOURNAL` or `VOLUME_BUSY` if the journal is elsewhere, or nobody
  *   brings it to the store; `VOLUME_FENCED` if somebody has taken the name meanwhile.
  */
 export async function cloneVolume(
   store: StoreLike,
   from: string,
   clone: string,
-  { size, journal, files, patienceMs = PATIENCE_MS, seam = MACHINE }: CloneOptions = {},
+  { size, journal, files, key, patienceMs = PATIENCE_MS, seam = MACHINE }: CloneOptions = {},
 ): Promise<void> {
   const reference = referenceOf(from);
   const names = new ObjectNames(clone);
   await using stack = new AsyncDisposableStack();
-  const opened = await storeOf(store, stack);
   const patiently = <T>(call: () => Promise<T>) => retried(call, { withinMs: patienceMs });
+  const plain = innerOf(await storeOf(store, stack));
+  const opened = await patiently(() => unlocked(plain, reference.volume, key));
+  const dataKey = keyOf(opened);
+  stack.defer(() => dataKey?.[Symbol.dispose]());
   if (journal !== undefined && reference.snapshot === undefined) {
     await waitForStore(opened, reference.volume, { journal, files });
   }
@@ -96,6 +111,10 @@ export async function cloneVolume(
   const { manifest: shared } = await patiently(() => keepFor(opened, reference, entry, seam));
   checkSize(clone, size, shared);
   const source = new ObjectNames(reference.volume);
+  // Before the head that says so.
+  if (dataKey !== undefined) {
+    await createKey(plain, names, volume, key!, { key: dataKey, patienceMs });
+  }
   const { manifest, encoded } = await patiently(() =>
     putManifest(opened, names, first.manifest, (number) => ({
       ...cloneOf(shared, source, { volume, number, since: number, time }),
@@ -105,9 +124,12 @@ export async function cloneVolume(
     }))
   );
   const state = { volume, manifest: manifest.number, manifestSum: encoded.sum };
-  const head = newHead(state, seam, time);
+  const head = newHead({ ...state, encrypted: dataKey !== undefined }, seam, time);
   const made = await patiently(() => putFirstHead(opened, names, head, place));
-  if (made === undefined) throw lost(opened, clone);
+  if (made === undefined) {
+    if (dataKey !== undefined) await plain.delete(names.key(volume));
+    throw lost(opened, clone);
+  }
 }
 
 /** The first manifest of a clone, if it has its source's size, and no volume had its name before. */

@@ -18,7 +18,7 @@ import type { Store, Version } from "../store/store.ts";
 import { assert, isUblkError, UblkError } from "../uapi/error.ts";
 import { decodeHead, encodeHead, type Head } from "./format/head.ts";
 import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest.ts";
-import { FormatError, NO_UUID, sumOfObject } from "./format/record.ts";
+import { FormatError, NO_UUID, SealedError, sumOfObject } from "./format/record.ts";
 import { decodeRun, type Extents } from "./format/run.ts";
 import { ObjectNames } from "./names.ts";
 import { ownerOfRun } from "./owners.ts";
@@ -116,9 +116,20 @@ export function decoded<T>(store: Store, name: string, decode: () => T): T {
   try {
     return decode();
   } catch (error) {
+    if (error instanceof SealedError) throw locked(store, name, error);
     if (error instanceof FormatError) throw damaged(store, name, `: ${error.message}`, error);
     throw error;
   }
+}
+
+/** The error of an object that is encrypted, where there is no key. */
+function locked(store: Store, name: string, cause: SealedError): UblkError {
+  return new UblkError("VOLUME_KEY", {
+    operation: `${store.url} ${name}`,
+    reason: cause.message,
+    hint: "give the volume's key: --key-file or --passphrase-file",
+    cause,
+  });
 }
 
 /** The error of an object that is not what it should be. */
@@ -259,6 +270,8 @@ export class Committed {
     for (let attempt = 1;; attempt++) {
       const found = await stateOf(store, names);
       const { manifest } = found;
+      // Without the key of an encrypted volume this throws, before anything has changed.
+      assert(Array.isArray(manifest.runs), "its runs can be read");
       const journal = await decide(found.head, manifest);
       const held = new Committed(store, names, { seam, lease }, found, manifest);
       try {

@@ -12,8 +12,11 @@ import type { FirstNumbers } from "./format/catalog.ts";
 import { encodeHead, type Head } from "./format/head.ts";
 import { NO_UUID } from "./format/record.ts";
 import { ObjectNames } from "./names.ts";
+import type { VolumeKeySource } from "./seal/key_source.ts";
+import { keyOf } from "./seal/sealed_store.ts";
+import { createKey } from "./seal/unlock.ts";
 import type { Seam } from "./seam.ts";
-import { collectRemoved } from "./space/removed.ts";
+import { collectRemoved, unlessLocked } from "./space/removed.ts";
 
 /** The properties that are decided when a volume is created. */
 export interface VolumeShape {
@@ -25,26 +28,36 @@ export interface VolumeShape {
   readonly chunkSize: number;
 }
 
-/** Creates a volume. @throws {UblkError} `VOLUME_EXISTS` */
+/**
+ * Creates a volume.
+ *
+ * @param key The key to encrypt it with; undefined for none.
+ * @throws {UblkError} `VOLUME_EXISTS`; `INVALID_ARGUMENT` if the key cannot be read.
+ */
 export async function createVolume(
-  store: Store,
+  plain: Store,
   name: string,
   shape: VolumeShape,
   seam: Seam,
+  key?: VolumeKeySource,
 ): Promise<Head> {
   const names = new ObjectNames(name);
-  await store.verify?.();
+  await plain.verify?.();
   const volume = seam.uuid();
   const time = seam.now();
-  const { first, version } = await freeName(store, names, "create", seam);
+  const { first, version } = await freeName(plain, names, "create", seam);
+  const store = key === undefined ? plain : await createKey(plain, names, volume, key);
+  using _key = keyOf(store);
   const { manifest, encoded } = await putManifest(store, names, first.manifest, (number) => ({
     ...shape,
     ...{ volume, number, epoch: 0, sequence: 0, position: 0, chain: 0, written: 0 },
     ...{ nextChunk: first.chunk, nextRun: first.run, time, created: time, runs: [] },
     ...{ ancestors: [], since: 0 },
   }));
-  const head = newHead({ volume, manifest: manifest.number, manifestSum: encoded.sum }, seam, time);
+  const state = { volume, manifest: manifest.number, manifestSum: encoded.sum };
+  const head = newHead({ ...state, encrypted: key !== undefined }, seam, time);
   if (await putFirstHead(store, names, head, version) === undefined) {
+    if (key !== undefined) await plain.delete(names.key(volume));
     throw exists(store, name, "create");
   }
   return head;
@@ -74,7 +87,7 @@ export async function freeName(
   const found = await readAnyHead(store, names);
   if (found !== undefined && !found.head.beingMade) throw exists(store, name, what);
   // The last of its clones may have been removed by somebody who was interrupted.
-  await collectRemoved(store, names, seam);
+  await unlessLocked(() => collectRemoved(store, names, seam));
   const catalog = (await readCatalog(store, names))?.catalog;
   const { removed, entries = [] } = catalog ?? {};
   const clones = entries.filter(({ kind }) => kind === "clone");
@@ -91,8 +104,12 @@ export async function freeName(
   return { first: removed ?? { chunk: 1, run: 1, manifest: 1 }, version: found?.version };
 }
 
-/** The first head of a volume. */
-export function newHead(state: ManifestName, seam: Seam, time: number): Head {
+/** The first head of a volume, encrypted or not. */
+export function newHead(
+  state: ManifestName & Pick<Head, "encrypted">,
+  seam: Seam,
+  time: number,
+): Head {
   return {
     ...{ ...state, nonce: seam.uuid(), epoch: 0, time, written: 0 },
     ...{ attached: false, journal: NO_UUID, owner: NO_UUID, leaseMs: 0, host: "" },

@@ -29,11 +29,13 @@ import type { SortedRuns } from "./map/block_map.ts";
 import { Batch } from "./journal/batch.ts";
 import { Requests, Waiting } from "./journal/requests.ts";
 import type { ScannedEnd } from "./journal/end.ts";
+import type { JournalSeals } from "./journal/seals.ts";
 import { JournalWriter } from "./journal/writer.ts";
 import type { Lease } from "./lease.ts";
 import type { Maps } from "./maps.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { MAX_PIECES, Reader } from "./read/reader.ts";
+import type { JournalSealer } from "./seal/journal.ts";
 import { AT, type VolumeCounters } from "./counters.ts";
 import { type JournalPoint, Lag } from "./lag.ts";
 import { Pressure } from "./pressure.ts";
@@ -94,6 +96,8 @@ export interface EngineParts {
   readonly counters: VolumeCounters;
   /** Of each file of the journal, the sums of its blocks, by their offset in units. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
+  /** Seals what is written, and opens it; undefined for a volume that is not encrypted. */
+  readonly sealing?: { readonly sealer: JournalSealer; readonly seals: JournalSeals };
   /** Where everything is, the journal included. */
   readonly maps: Maps;
   /** Reads what is in chunks. */
@@ -190,13 +194,14 @@ export class VolumeEngine implements Engine {
 
   start(host: EngineHost): void {
     const { blockSize, identity, fds, sums, maps, memories, counters, stored } = this.#parts;
+    const { sealing } = this.#parts;
     const requests = new Requests(host);
     const batches = memories.map((memory) =>
-      new Batch(memory, this.#parts.batchData, blockSize, requests.count)
+      new Batch(memory, this.#parts.batchData, blockSize, requests.count, sealing?.sealer)
     );
     const reader = new Reader({
       ...{ blockSize, fds, sums, maps, batches, requests },
-      segmentSize: identity.size,
+      ...{ segmentSize: identity.size, seals: sealing?.seals },
       pieces: this.#parts.pieces ?? MAX_PIECES,
       chunks: this.#parts.chunks,
       counters,
@@ -288,10 +293,15 @@ export class VolumeEngine implements Engine {
 
   /** Enters a batch into the maps, before it is written. */
   #enter(batch: Batch): void {
-    const { blockSize, maps, identity, sums, fds } = this.#parts;
+    const { blockSize, maps, identity, sums, fds, sealing } = this.#parts;
     maps.enter(batch);
     const { size } = identity;
-    const table = sums[Math.floor(batch.position / size) % fds.length];
+    const file = Math.floor(batch.position / size) % fds.length;
+    const table = sums[file];
+    const { seals } = batch;
+    if (seals !== undefined) {
+      sealing!.seals.enter(file, batch.dataPosition % size, batch.blocks, seals);
+    }
     const units = blockSize / JOURNAL_UNIT;
     let unit = batch.dataPosition % size / JOURNAL_UNIT;
     for (let nth = 0; nth < batch.blocks; nth++, unit += units) table[unit] = batch.sums[nth];

@@ -11,6 +11,7 @@ import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
 import { catalogOf } from "./catalog.ts";
 import { notFound, readAnyHead, readHead, readManifest, stateOf } from "./committed.ts";
+import type { CatalogEntry } from "./format/catalog.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { Head } from "./format/head.ts";
 import { segmentPaths } from "./journal/files.ts";
@@ -18,6 +19,7 @@ import { forgetIdentity, readIdentity } from "./journal/identity.ts";
 import { isVolumeName, ObjectNames } from "./names.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
 import { neededOfRemains, neededOfRemoved } from "./removal.ts";
+import { keyOf } from "./seal/sealed_store.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
 import { ancestorsIn, manifestsLast, releaseAncestors } from "./space/removed.ts";
@@ -47,7 +49,7 @@ async function isBeingMade(store: Store, names: ObjectNames): Promise<boolean> {
   }
 }
 
-/** A volume's facts. */
+/** A volume's facts. Of an encrypted one, some are undefined without its key. */
 export interface VolumeInfo {
   /** The name. */
   readonly name: string;
@@ -59,6 +61,8 @@ export interface VolumeInfo {
   readonly blockSize: number;
   /** Most bytes of an object with data. */
   readonly chunkSize: number;
+  /** It is encrypted. */
+  readonly encrypted: boolean;
   /** How often it has been opened for writing. */
   readonly epoch: number;
   /** Who has it open for writing, or has died with it open; undefined if it was left in order. */
@@ -68,15 +72,15 @@ export interface VolumeInfo {
   /** The store has what was answered before this moment. */
   readonly committed: Date;
   /** Bytes of the disk that have contents in the store. */
-  readonly mappedBytes: number;
+  readonly mappedBytes: number | undefined;
   /** Those among them that its ancestors, snapshots, clones or readers need too. */
-  readonly sharedBytes: number;
+  readonly sharedBytes: number | undefined;
   /** Bytes of data that only snapshots, clones or readers need. */
-  readonly keptBytes: number;
+  readonly keptBytes: number | undefined;
   /** Bytes of all objects with data, what was overwritten included. */
   readonly storedBytes: number;
   /** Bytes of those that nothing needs, with the tables of all. */
-  readonly deadBytes: number;
+  readonly deadBytes: number | undefined;
   /** The number of snapshots. */
   readonly snapshots: number;
   /** The volume that it was cloned from and shares data with; undefined for none. */
@@ -116,6 +120,36 @@ async function infoOf(
 ): Promise<VolumeInfo> {
   const { size, blockSize, chunkSize, volume } = manifest;
   const { entries } = await catalogOf(store, names, volume);
+  let storedBytes = 0;
+  for await (const { size } of store.list(names.chunks)) storedBytes += size;
+  const encrypted = head.encrypted === true;
+  const isLocked = encrypted && keyOf(store) === undefined;
+  const reached = isLocked ? undefined : await reachOf(store, names, manifest, entries);
+  return {
+    ...{ name: names.volume, uuid: volume, size, blockSize, chunkSize, epoch: head.epoch },
+    ...{ encrypted, storedBytes },
+    mappedBytes: reached?.mappedBytes,
+    sharedBytes: reached?.sharedBytes,
+    keptBytes: reached?.keptBytes,
+    deadBytes: reached && Math.max(0, storedBytes - reached.ownBytes - reached.keptBytes),
+    snapshots: entries.filter(({ kind }) => kind === "snapshot").length,
+    parent: sharedAncestors(names, manifest).at(-1)?.name,
+    clones: entries.filter(({ kind }) => kind === "clone").map((entry) => entry.name),
+    attachedBy: head.attached ? head.host || "somebody" : undefined,
+    created: new Date(manifest.created),
+    committed: new Date(manifest.time),
+    writtenBytes: manifest.written,
+  };
+}
+
+/** What a volume needs, and what its snapshots, clones and readers do. */
+async function reachOf(
+  store: Store,
+  names: ObjectNames,
+  manifest: Manifest,
+  entries: readonly CatalogEntry[],
+): Promise<{ ownBytes: number; mappedBytes: number; sharedBytes: number; keptBytes: number }> {
+  const { blockSize, chunkSize, volume } = manifest;
   const { chunks } = await loadMaps({ store, names, manifest });
   const live = new Reach(chunkSize / blockSize);
   live.add(chunks, (chunk) => isOwnChunk(names, manifest, chunk));
@@ -128,24 +162,13 @@ async function infoOf(
     const { chunks } = await loadMaps({ store, names, manifest: older });
     kept.add(chunks, (chunk) => isOwnChunk(names, older, chunk));
   }
-  let storedBytes = 0;
-  for await (const { size } of store.list(names.chunks)) storedBytes += size;
   const ownBytes = live.blocks * blockSize;
   const foreignBytes = foreign.blocks * blockSize;
   const keptToo = live.sharedWith(kept) * blockSize;
-  const keptBytes = kept.blocks * blockSize - keptToo;
   return {
-    ...{ name: names.volume, uuid: volume, size, blockSize, chunkSize, epoch: head.epoch },
+    ownBytes,
     ...{ mappedBytes: ownBytes + foreignBytes, sharedBytes: keptToo + foreignBytes },
-    ...{ keptBytes, storedBytes },
-    deadBytes: Math.max(0, storedBytes - ownBytes - keptBytes),
-    snapshots: entries.filter(({ kind }) => kind === "snapshot").length,
-    parent: sharedAncestors(names, manifest).at(-1)?.name,
-    clones: entries.filter(({ kind }) => kind === "clone").map((entry) => entry.name),
-    attachedBy: head.attached ? head.host || "somebody" : undefined,
-    created: new Date(manifest.created),
-    committed: new Date(manifest.time),
-    writtenBytes: manifest.written,
+    keptBytes: kept.blocks * blockSize - keptToo,
   };
 }
 
@@ -196,7 +219,8 @@ export interface RemoveVolumeOptions {
  * a volume is deleted that is created under the name meanwhile.
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached, or has snapshots that are to
- *   be spared; `VOLUME_DAMAGED` if an object is missing or damaged that says what its clones need.
+ *   be spared; `VOLUME_DAMAGED` if an object is missing or damaged that says what its clones need;
+ *   `VOLUME_KEY` if it is encrypted, has clones, and the store was opened without its key.
  */
 export async function removeVolume(
   store: StoreLike,

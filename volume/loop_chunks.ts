@@ -18,6 +18,7 @@ import { ownerOfChunk } from "./owners.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
 import { openCachedChunks } from "./read/open_cached.ts";
+import { innerOf, keyOf } from "./seal/sealed_store.ts";
 import { CACHE_SIZES, type EngineSizes } from "./sizes.ts";
 
 /** The parts that reading takes. */
@@ -59,9 +60,10 @@ export function loopChunks(parts: LoopChunksParts): LoopChunks {
   const { store, names, manifest, files, operations, sizes } = parts;
   const { fdOf, allocate } = operations;
   const ownerOf = (chunk: number) => ownerOfChunk(names, manifest, chunk);
+  const key = keyOf(store);
   const path = store.localPath?.bind(store);
   if (path !== undefined && parts.cache === undefined) {
-    const open = chunkOpener({ files, fdOf, ownerOf, pathOf: path });
+    const open = chunkOpener({ files, fdOf, ownerOf, pathOf: path, key });
     return {
       reads: new FileChunks(open, sizes.openChunks, manifest.blockSize),
       stop() {},
@@ -72,11 +74,13 @@ export function loopChunks(parts: LoopChunksParts): LoopChunks {
   const memory = allocate(lines * line);
   const board = new FetchBoard();
   const fetches = new Fetches({
-    ...{ board, line, memory: memory.bytes, store, ownerOf, time: MACHINE_TIME },
+    ...{ board, line, memory: memory.bytes, ownerOf, time: MACHINE_TIME },
+    // Lines are as the store has them.
+    store: innerOf(store),
     signal: parts.came,
   });
   const reads = openCachedChunks({
-    ...{ ...parts, fdOf, allocate, memory, board, sizes: cacheSizes },
+    ...{ ...parts, key, fdOf, allocate, memory, board, sizes: cacheSizes },
     // The engine is at work.
     asked: () => queueMicrotask(() => fetches.begin()),
   });

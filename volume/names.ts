@@ -4,6 +4,7 @@
  * ```
  * NAME/head                            replaced, never deleted as long as the volume exists
  * NAME/catalog                         replaced too, and never deleted
+ * NAME/keys/0123456789abcdef…          replaced; only of an encrypted volume, by its UUID
  * NAME/manifests/0000000000000007      immutable, as all others
  * NAME/maps/0000000000000012
  * NAME/chunks/000000000000002a
@@ -73,6 +74,16 @@ export class ObjectNames {
   /** The catalog. */
   get catalog(): string {
     return `${this.volume}/catalog`;
+  }
+
+  /** The names of all keys begin so. */
+  get keys(): string {
+    return `${this.volume}/keys/`;
+  }
+
+  /** The key of a volume with a UUID: two that are created at once do not meet. */
+  key(uuid: string): string {
+    return this.keys + uuid;
   }
 
   /** The names of all manifests begin so. */

@@ -38,7 +38,9 @@ import { LoopHost } from "./loop_host.ts";
 import type { Maps } from "./maps.ts";
 import { ObjectNames } from "./names.ts";
 import { loopChunks } from "./loop_chunks.ts";
-import { ReadOnlyEngine } from "./read_only.ts";
+import { ReadOnlyEngine, type ReadOnlyParts } from "./read_only.ts";
+import { JournalOpener } from "./seal/journal.ts";
+import { keyOf } from "./seal/sealed_store.ts";
 import type { Seam } from "./seam.ts";
 import { keptState, unkeptWords } from "./snapshots.ts";
 import { SpaceKeeper } from "./space/keeper.ts";
@@ -161,7 +163,7 @@ export async function openForWriting(
   const { engine, end, drainFrom } = attachEngine({
     ...{ identity, journal, maps, from, failsWhenFull, isDurableInStore, words, report },
     ...{ fdOf: operations.fdOf, allocate: operations.allocate, epoch: committed.epoch },
-    ...{ drain: pace, counters, chunks: chunks.reads, sizes, lease },
+    ...{ drain: pace, counters, chunks: chunks.reads, sizes, lease, key: keyOf(store) },
     writesDurably: files.hasCheapDurability(paths[0]),
   });
   made = engine;
@@ -172,6 +174,7 @@ export async function openForWriting(
     ...{ committed, counters, written: () => pace.written },
     source: new JournalSource({
       ...{ blockSize, size, words, from: drainFrom },
+      opener: new JournalOpener(keyOf(store), identity, words),
       files: openAll(stack, () => openSegments(files, paths, identity.blockSize)),
       window: operations.allocate(Math.max(WINDOW_BYTES, 2 * batch)).bytes,
     }),
@@ -285,7 +288,7 @@ function readJournal(
   head: Head,
   manifest: Manifest,
   maps: Maps,
-): { fds: number[]; sums: readonly Uint32Array<ArrayBuffer>[]; segmentSize: number } {
+): Pick<ReadOnlyParts, "fds" | "sums" | "seals" | "segmentSize"> {
   const { files, folder, name, snapshot } = parts;
   const none = { fds: [], sums: [], segmentSize: manifest.blockSize };
   const hasNone = folder === undefined || snapshot !== undefined || head.journal === NO_UUID;
@@ -298,11 +301,11 @@ function readJournal(
       const opened = openAll(stack, () => paths.map((path) => files.open(path)));
       const { size, journal, blockSize, volume } = identity;
       using memory = operations.allocate(size);
-      const { sums } = recoverJournal({
+      const { sums, seals } = recoverJournal({
         ...{ files: opened, volume, journal, blockSize, size, maps, buffer: memory.bytes },
-        ...{ from: endOf(manifest), words: `journal ${folder}` },
+        ...{ from: endOf(manifest), words: `journal ${folder}`, key: keyOf(parts.store) },
       });
-      return { fds: opened.map(operations.fdOf), sums, segmentSize: size };
+      return { fds: opened.map(operations.fdOf), sums, seals, segmentSize: size };
     }
   }
   if (parts.withoutJournal) return none;

@@ -5,14 +5,13 @@
  */
 
 import type { Backend } from "../disk/backend.ts";
-import { realFiles } from "../files/real.ts";
-import { makeFolders } from "../store/directory.ts";
 import { invalidIn } from "../uapi/error.ts";
 import { readSmallFile } from "../uring/libc.ts";
 import type { CachePlace } from "./cache/options.ts";
 import { lostWords } from "./lost.ts";
 import { extentOf } from "./extents.ts";
 import { VolumeMethods } from "./methods.ts";
+import type { VolumeKeyFile } from "./seal/key_source.ts";
 import { openReadOnly } from "./open_read_only.ts";
 import { openServedVolume } from "./serve.ts";
 import { DEFAULT_BLOCK_SIZE, journalShape } from "./shape.ts";
@@ -31,6 +30,7 @@ export interface VolumeDisk {
   readonly whenFull: "wait" | "error";
   readonly durability: "local" | "store";
   readonly cache?: CachePlace;
+  readonly key?: VolumeKeyFile;
   readonly blockSize?: number;
   readonly readOnly: boolean;
 }
@@ -65,12 +65,11 @@ export async function openDisk(options: VolumeDisk): Promise<OpenVolumeDisk> {
 
 async function openForWriting(options: VolumeDisk): Promise<OpenVolumeDisk> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
-  const { cache, force, leaseMs, gcBandwidth } = options;
+  const { cache, force, leaseMs, gcBandwidth, key } = options;
   const folder = `${journal}/${name}`;
-  makeFolders(realFiles, folder);
   const shape = journalShape(journalBytes, ENGINE_SIZES, DEFAULT_BLOCK_SIZE);
   const served = await openServedVolume({
-    ...{ name, store, folder, withoutJournal, force, leaseMs, gcBandwidth, cache, ...shape },
+    ...{ name, store, folder, withoutJournal, force, leaseMs, gcBandwidth, cache, key, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
     failsWhenFull: whenFull === "error",
     isDurableInStore: durability === "store",

@@ -7,6 +7,7 @@
 import type { Backend } from "../disk/backend.ts";
 import { openStore } from "../store/open.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
+import { forbidCoreFiles } from "../uring/process.ts";
 import { loadMaps } from "./attach.ts";
 import type { CachePlace } from "./cache/options.ts";
 import { VolumeCounters } from "./counters.ts";
@@ -16,6 +17,9 @@ import { VolumeMethods } from "./methods.ts";
 import { hostName } from "./host_name.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
+import type { VolumeKeyFile } from "./seal/key_source.ts";
+import { keyOf } from "./seal/sealed_store.ts";
+import { unlocked } from "./seal/unlock.ts";
 import { servedChunks } from "./served_chunks.ts";
 import { keptState, unkeptWords } from "./snapshots.ts";
 import { storeFailure } from "./store_like.ts";
@@ -28,6 +32,8 @@ export interface ReadOnlyDisk {
   readonly store: string;
   /** The cache's file; undefined for none. */
   readonly cache?: CachePlace;
+  /** The key of an encrypted volume; undefined for none. */
+  readonly key?: VolumeKeyFile;
 }
 
 /**
@@ -44,10 +50,12 @@ export async function openReadOnly(options: ReadOnlyDisk): Promise<Backend> {
   }
 }
 
-async function open({ name, store: url, cache }: ReadOnlyDisk): Promise<Backend> {
+async function open({ name, store: url, cache, key }: ReadOnlyDisk): Promise<Backend> {
   await using stack = new AsyncDisposableStack();
-  const store = stack.use(await openStore(url));
+  const locked = stack.use(await openStore(url));
   const reference = referenceOf(name);
+  if (key !== undefined) forbidCoreFiles();
+  const store = await unlocked(locked, reference.volume, key);
   const names = new ObjectNames(reference.volume);
   const kept = await keptState(store, reference, `process ${Deno.pid} of ${hostName()}`);
   stack.defer(() => kept.release());
@@ -64,7 +72,7 @@ async function open({ name, store: url, cache }: ReadOnlyDisk): Promise<Backend>
   const wakeFd = eventFd();
   stack.defer(() => closeFd(wakeFd));
   const chunks = await servedChunks({
-    ...{ name: names.volume, store: url, cache, manifest, epoch: head.epoch },
+    ...{ name: names.volume, store: url, cache, manifest, key: keyOf(store), epoch: head.epoch },
     ...{ wakeFd, counters, report, stack },
     objects: store.localPath?.(names.head).slice(0, -names.head.length),
   });

@@ -7,6 +7,7 @@
 import type { Engine, EngineHost } from "../disk/engine.ts";
 import { EROFS } from "../uapi/errno.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../uapi/ublk_io.ts";
+import type { JournalSeals } from "./journal/seals.ts";
 import { Requests } from "./journal/requests.ts";
 import type { Maps } from "./maps.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
@@ -24,6 +25,8 @@ export interface ReadOnlyParts {
   readonly fds: readonly number[];
   /** Of each file of the journal, the sums of its blocks. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
+  /** What opens these blocks; undefined for a volume that is not encrypted. */
+  readonly seals?: JournalSeals;
   /** Where everything is. */
   readonly maps: Maps;
   /** Reads what is in chunks. */

@@ -22,6 +22,7 @@ import { openSegments } from "./journal/files.ts";
 import { Lease } from "./lease.ts";
 import { Maps } from "./maps.ts";
 import { MACHINE } from "./seam.ts";
+import { VolumeKey } from "./seal/volume_key.ts";
 import { servedChunks } from "./served_chunks.ts";
 import type { SizeRefusal } from "./size_refusal.ts";
 
@@ -93,13 +94,14 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   for (const file of journal) stack.use(file);
   const side = new EngineSide(board, wakeFd);
   const report = (words: string) => console.error(words);
+  const key = volume.key && stack.use(VolumeKey.fromShared(volume.key));
   const chunks = await servedChunks({
     ...{ name: options.name, store: options.store, objects: volume.objects, cache },
-    ...{ manifest, epoch, wakeFd, counters, report, stack },
+    ...{ manifest, key, epoch, wakeFd, counters, report, stack },
   });
   const { engine, end, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
-    ...{ isDurableInStore, waitUs: WAIT_US, lease },
+    ...{ isDurableInStore, waitUs: WAIT_US, lease, key },
     writesDurably: realFiles.hasCheapDurability(paths[0]),
     allocate: engineMemory,
     chunks,

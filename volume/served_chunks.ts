@@ -22,6 +22,7 @@ import type { CachedChunks } from "./read/cached_chunks.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
 import { openCachedChunks } from "./read/open_cached.ts";
+import type { VolumeKey } from "./seal/volume_key.ts";
 import { CACHE_SIZES, ENGINE_SIZES } from "./sizes.ts";
 
 /** The parts that reading takes. */
@@ -36,6 +37,8 @@ export interface ServedChunksParts {
   readonly cache: CachePlace | undefined;
   /** The manifest that counts. */
   readonly manifest: Manifest;
+  /** The data key; undefined for a volume that is not encrypted. */
+  readonly key: VolumeKey | undefined;
   /** The epoch of the attachment, or of the volume for a reader. */
   readonly epoch: number;
   /** The eventfd that wakes the engine. */
@@ -52,11 +55,11 @@ const fdOf = (file: File): number => (file as RealFile).fd;
 
 /** Makes a reader of chunks. @throws {UblkError} If the fetching thread cannot open the store. */
 export async function servedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
-  const { name, objects, cache, manifest } = parts;
+  const { name, objects, cache, key, manifest } = parts;
   if (objects === undefined || cache !== undefined) return await cachedChunks(parts);
   const names = new ObjectNames(name);
   const open = chunkOpener({
-    ...{ files: realFiles, fdOf, pathOf: (object) => `${objects}${object}` },
+    ...{ files: realFiles, fdOf, key, pathOf: (object) => `${objects}${object}` },
     ownerOf: (chunk) => ownerOfChunk(names, manifest, chunk),
   });
   return new FileChunks(open, ENGINE_SIZES.openChunks, manifest.blockSize);

@@ -89,7 +89,7 @@ Deno.test("removeSnapshot, collectVolume + its space comes back, and nobody else
     assertEquals(await firstByte(at.store, "v"), 99);
     const after = await volumeInfo(at.store, "v");
     assertEquals(after.keptBytes, 2 * 8 * BLOCK);
-    assert(after.deadBytes < BLOCK * 4 && after.storedBytes < before.storedBytes);
+    assert(after.deadBytes! < BLOCK * 4 && after.storedBytes < before.storedBytes);
     const { findings, unnamed } = await checkVolume(at.store, "v");
     assertEquals([findings, unnamed], [[], 0]);
   });
@@ -105,7 +105,7 @@ Deno.test("collectVolume + what the writer overwrites goes by itself, and beside
     }
     await collectVolume(at.store, "v", { journal: at.journal });
     const { storedBytes, deadBytes } = await volumeInfo(at.store, "v");
-    assert(storedBytes <= 8 * BLOCK + 4096 && deadBytes <= 4096, `${storedBytes} ${deadBytes}`);
+    assert(storedBytes <= 8 * BLOCK + 4096 && deadBytes! <= 4096, `${storedBytes} ${deadBytes}`);
     const found = filled(0);
     await volume.read(found, 0);
     assertEquals(found[0], 5);

@@ -18,6 +18,9 @@ import { hostName } from "./host_name.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
 import { checkedLease } from "./lease.ts";
+import type { VolumeKeySource } from "./seal/key_source.ts";
+import { keyOf } from "./seal/sealed_store.ts";
+import { unlocked } from "./seal/unlock.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { checkedCache } from "./cache/options.ts";
 import { checkedBandwidth } from "./space/bandwidth.ts";
@@ -48,6 +51,12 @@ export interface CreateVolumeOptions extends ShapeOptions {
    */
   readonly chunkSize?: Size;
   /**
+   * Encrypts the volume. Whoever opens it needs the key: without it, everything in it is lost.
+   *
+   * @default It is not encrypted
+   */
+  readonly key?: VolumeKeySource;
+  /**
    * Time and randomness, for tests.
    *
    * @default The machine's
@@ -59,6 +68,12 @@ export interface CreateVolumeOptions extends ShapeOptions {
 export interface OpenVolumeOptions {
   /** The store. */
   readonly store: StoreLike;
+  /**
+   * The key of an encrypted volume.
+   *
+   * @default None: the volume is not encrypted
+   */
+  readonly key?: VolumeKeySource;
   /**
    * The folder of journals. This volume's is in a folder of its own there, which has its name.
    *
@@ -256,7 +271,7 @@ export class Volume implements AsyncDisposable {
     const shape = checkedShape(name, options);
     await using stack = new AsyncDisposableStack();
     const store = await storeOf(options.store, stack, { create: true });
-    await createVolume(store, name, shape, options.seam ?? MACHINE);
+    await createVolume(store, name, shape, options.seam ?? MACHINE, options.key);
   }
 
   /**
@@ -264,7 +279,8 @@ export class Volume implements AsyncDisposable {
    * snapshot, for reading only.
    *
    * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if its journal is in use; `VOLUME_JOURNAL`
-   *   if its journal is elsewhere; `VOLUME_DAMAGED`; `INVALID_ARGUMENT`.
+   *   if its journal is elsewhere; `VOLUME_KEY` if it is encrypted and the key is missing or wrong;
+   *   `VOLUME_DAMAGED`; `INVALID_ARGUMENT`.
    * @throws {StoreError}
    */
   static async open(name: string, options: OpenVolumeOptions): Promise<Volume> {
@@ -273,7 +289,9 @@ export class Volume implements AsyncDisposable {
     const folder = journal === undefined ? undefined : `${journal.replace(/\/+$/, "")}/${volume}`;
     const { journalSize = DEFAULT_JOURNAL_SIZE, report = () => {} } = options;
     await using stack = new AsyncDisposableStack();
-    const store = await storeOf(options.store, stack, { files });
+    const locked = await storeOf(options.store, stack, { files });
+    const store = await unlocked(locked, volume, options.key);
+    if (store !== locked) stack.defer(() => keyOf(store)?.[Symbol.dispose]());
     const cache = checkedCache(volume, options);
     const parts = {
       ...{ cache, name: volume, snapshot, store, folder, files, sizes, readOnly },

@@ -51,6 +51,21 @@ const QUIET = {
   help: "No progress.",
 } as const satisfies Flag;
 
+const KEY_FLAGS = [
+  {
+    name: "key-file",
+    kind: "path",
+    placeholder: "FILE",
+    help: "The key of an encrypted volume: a file of 32 random bytes.",
+  },
+  {
+    name: "passphrase-file",
+    kind: "path",
+    placeholder: "FILE",
+    help: "The passphrase of an encrypted volume, instead of a key.",
+  },
+] as const satisfies readonly Flag[];
+
 /** Flags of `ublk-volume create`. */
 export const CREATE_FLAGS = [
   NAME,
@@ -69,6 +84,8 @@ export const CREATE_FLAGS = [
     max: 1 << 26,
     help: "The most bytes of an object with data. Default: 4MiB.",
   },
+  { ...KEY_FLAGS[0], help: "Encrypt the volume with a key: a file of 32 random bytes." },
+  { ...KEY_FLAGS[1], help: "Encrypt the volume with a passphrase." },
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume detach`. */
@@ -94,7 +111,12 @@ export const LS_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume info`. */
-export const VOLUME_INFO_FLAGS = [NAME, ...STORE, JSON_FLAG] as const satisfies readonly Flag[];
+export const VOLUME_INFO_FLAGS = [
+  NAME,
+  ...STORE,
+  ...KEY_FLAGS,
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume stats`. */
 export const VOLUME_STATS_FLAGS = [NAME, JSON_FLAG] as const satisfies readonly Flag[];
@@ -107,6 +129,7 @@ export const RESIZE_FLAGS = [
   NAME,
   { name: "size", short: "s", kind: "size", required: true, help: "The new size of the disk." },
   ...STORE,
+  ...KEY_FLAGS,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume snapshot`. */
@@ -126,7 +149,12 @@ export const SNAPSHOTS_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume rollback`. */
-export const ROLLBACK_FLAGS = [NAME, SNAPSHOT, ...STORE] as const satisfies readonly Flag[];
+export const ROLLBACK_FLAGS = [
+  NAME,
+  SNAPSHOT,
+  ...STORE,
+  ...KEY_FLAGS,
+] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume clone`. */
 export const CLONE_FLAGS = [
@@ -145,17 +173,24 @@ export const CLONE_FLAGS = [
     help: "The size of its disk, no less than the source's. Default: the same.",
   },
   ...STORE,
+  ...KEY_FLAGS,
   JOURNAL,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume flatten`. */
-export const FLATTEN_FLAGS = [NAME, ...STORE, QUIET] as const satisfies readonly Flag[];
+export const FLATTEN_FLAGS = [
+  NAME,
+  ...STORE,
+  ...KEY_FLAGS,
+  QUIET,
+] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume gc`. */
 export const GC_FLAGS = [
   NAME,
   ...STORE,
   JOURNAL,
+  ...KEY_FLAGS,
   {
     name: "bandwidth",
     kind: "size",
@@ -183,6 +218,7 @@ export const CHECK_FLAGS = [
     help: "With --repair: the size of the disk, if no manifest is left.",
   },
   { name: "force", kind: "switch", help: "With --repair: even if the volume is attached." },
+  ...KEY_FLAGS,
   QUIET,
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
@@ -191,6 +227,7 @@ export const CHECK_FLAGS = [
 export const RM_FLAGS = [
   { ...NAME, help: "The volume's name, or NAME@SNAP." },
   ...STORE,
+  ...KEY_FLAGS,
   JOURNAL,
   { name: "force", kind: "switch", help: "Even if the volume is attached, or was not detached." },
 ] as const satisfies readonly Flag[];
@@ -212,6 +249,7 @@ export const IMPORT_FLAGS = [
     kind: "switch",
     help: "Read what the volume has, and write only the blocks that differ.",
   },
+  ...KEY_FLAGS,
   QUIET,
 ] as const satisfies readonly Flag[];
 
@@ -232,6 +270,7 @@ export const EXPORT_FLAGS = [
     choices: ["raw", "qcow2"],
     help: "The format of the image; qcow2 needs qemu-img. Default: raw.",
   },
+  ...KEY_FLAGS,
   QUIET,
 ] as const satisfies readonly Flag[];
 
@@ -257,6 +296,7 @@ export const DIFF_FLAGS = [
     help: 'Write the data too, to stdout: "import --format diff" and "rbd import-diff" read it.',
   },
   ...STORE,
+  ...KEY_FLAGS,
   QUIET,
 ] as const satisfies readonly Flag[];
 
@@ -273,6 +313,7 @@ export const COPY_FLAGS = [
   { name: "to", kind: "text", placeholder: "URL", required: true, help: "The other store." },
   { name: "as", kind: "text", placeholder: "NAME", help: "The copy's name. Default: the same." },
   ...STORE,
+  ...KEY_FLAGS,
   BANDWIDTH,
   QUIET,
 ] as const satisfies readonly Flag[];
@@ -281,6 +322,7 @@ export const COPY_FLAGS = [
 export const SCRUB_FLAGS = [
   NAME,
   ...STORE,
+  ...KEY_FLAGS,
   JOURNAL,
   {
     name: "cache-dir",
@@ -291,6 +333,26 @@ export const SCRUB_FLAGS = [
   BANDWIDTH,
   QUIET,
   JSON_FLAG,
+] as const satisfies readonly Flag[];
+
+/** Flags of `ublk-volume rekey`. */
+export const REKEY_FLAGS = [
+  NAME,
+  ...STORE,
+  { ...KEY_FLAGS[0], help: "The key that it has now: a file of 32 bytes." },
+  { ...KEY_FLAGS[1], help: "The passphrase that it has now." },
+  {
+    name: "new-key-file",
+    kind: "path",
+    placeholder: "FILE",
+    help: "The new key: a file of 32 random bytes.",
+  },
+  {
+    name: "new-passphrase-file",
+    kind: "path",
+    placeholder: "FILE",
+    help: "The new passphrase, instead of a key.",
+  },
 ] as const satisfies readonly Flag[];
 
 /** All commands, in the order of the overview. */
@@ -304,7 +366,10 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         flags: CREATE_FLAGS,
         operands: "NAME",
         words: ["name", "size"],
-        examples: ["ublk-volume create db --size 10G"],
+        examples: [
+          "ublk-volume create db --size 10G",
+          "ublk-volume create db --size 10G --key-file /etc/ublk/db.key",
+        ],
       },
       { name: "attach", summary: "make a disk of a volume, and serve it", operands: "NAME" },
       {
@@ -418,6 +483,14 @@ export const VOLUME_GROUPS: readonly CommandGroup[] = [
         operands: "NAME",
         words: ["name", "size"],
         examples: ["ublk-volume resize db 20G"],
+      },
+      {
+        name: "rekey",
+        summary: "give an encrypted volume another key, attached or not",
+        flags: REKEY_FLAGS,
+        operands: "NAME",
+        words: ["name"],
+        examples: ["ublk-volume rekey db --key-file old.key --new-key-file new.key"],
       },
       {
         name: "gc",

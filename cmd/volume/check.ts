@@ -5,7 +5,6 @@
  */
 
 import { formatSize } from "../../disk/size.ts";
-import { openStore } from "../../store/open.ts";
 import { checkVolume } from "../../volume/check.ts";
 import { repairVolume } from "../../volume/care/repair.ts";
 import type { Finding } from "../../volume/findings.ts";
@@ -14,7 +13,7 @@ import { usageError, type Values } from "../line/flags.ts";
 import type { CHECK_FLAGS } from "../line/volume_commands.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
-import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 import { shownParts } from "./shown_progress.ts";
 
 /**
@@ -22,15 +21,14 @@ import { shownParts } from "./shown_progress.ts";
  * bring back everything.
  */
 export async function check(
-  { name, store: url = defaultStore(), journal, json, repair, size, force, quiet }: Values<
+  { name, store: url = defaultStore(), journal, json, repair, size, force, quiet, ...key }: Values<
     typeof CHECK_FLAGS
   >,
 ): Promise<number> {
   if (!repair && (size !== undefined || force)) {
     throw usageError("ublk-volume check", "--size and --force are for --repair", "add --repair");
   }
-  return await inStore(url, async () => {
-    await using store = await openStore(url);
+  return await inVolume(url, name, key, async (store) => {
     const onProgress = shownParts(quiet, (objects) => `${objects} objects`);
     const repaired = repair
       ? await repairVolume(store, name, { size, force, onProgress })

@@ -12,14 +12,17 @@ import type { COPY_FLAGS } from "../line/volume_commands.ts";
 import { writeLine } from "../program/print.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 import { shownBytes } from "./shown_progress.ts";
 
 /** `ublk-volume copy`: a volume with its snapshots, or one snapshot, in another store. */
 export async function copy(
-  { name, to, as, store = defaultStore(), bandwidth, quiet }: Values<typeof COPY_FLAGS>,
+  { name, to, as, store: url = defaultStore(), bandwidth, quiet, ...key }: Values<
+    typeof COPY_FLAGS
+  >,
   log: ErrorLog,
 ): Promise<number> {
-  return await inStore(store, () =>
+  return await inVolume(url, name, key, (store) =>
     inStore(to, async () => {
       const onProgress = shownBytes(quiet);
       const report = log.error;

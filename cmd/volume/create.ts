@@ -10,14 +10,16 @@ import type { CREATE_FLAGS } from "../line/volume_commands.ts";
 import type { Values } from "../line/flags.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { inStore } from "./in_store.ts";
+import { keyFileOf } from "./in_volume.ts";
 
 /** `ublk-volume create`. */
 export async function create(
   { name, size, store = defaultStore(), ...values }: Values<typeof CREATE_FLAGS>,
 ): Promise<number> {
+  const key = keyFileOf(values);
   return await inStore(store, async () => {
     await Volume.create(name, {
-      ...{ store, size, blockSize: values["block-size"], chunkSize: values["chunk-size"] },
+      ...{ store, size, blockSize: values["block-size"], chunkSize: values["chunk-size"], key },
     });
     return EXIT_OK;
   });

@@ -12,16 +12,22 @@ import type { GC_FLAGS } from "../line/volume_commands.ts";
 import { writeJson, writeLine } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { writerHere } from "./attached.ts";
-import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 import { shownParts } from "./shown_progress.ts";
 
 /** `ublk-volume gc`: deletes what nothing needs any more, and tells how much that was. */
 export async function gc(
-  { name, store = defaultStore(), journal = defaultJournals(), bandwidth, quiet, json }: Values<
-    typeof GC_FLAGS
-  >,
+  {
+    name,
+    store: url = defaultStore(),
+    journal = defaultJournals(),
+    bandwidth,
+    quiet,
+    json,
+    ...key
+  }: Values<typeof GC_FLAGS>,
 ): Promise<number> {
-  return await inStore(store, async () => {
+  return await inVolume(url, name, key, async (store) => {
     // The journal of a volume that is attached elsewhere is not here.
     const here = writerHere(name) === undefined ? undefined : journal;
     const onProgress = shownParts(quiet, (total) => `${total} objects deleted`);

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { openStore } from "../../store/open.ts";
 import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import { removeVolume } from "../../volume/list.ts";
 import { referenceOf } from "../../volume/names.ts";
@@ -12,16 +11,16 @@ import { removeSnapshot } from "../../volume/snapshots.ts";
 import type { Values } from "../line/flags.ts";
 import type { RM_FLAGS } from "../line/volume_commands.ts";
 import { EXIT_OK } from "../program/run.ts";
-import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 
 /** `ublk-volume rm`: the volume with all its data, and its journal here; or one of its snapshots. */
 export async function remove(
-  { name, store: url = defaultStore(), journal = defaultJournals(), force }: Values<
+  { name, store: url = defaultStore(), journal = defaultJournals(), force, ...key }: Values<
     typeof RM_FLAGS
   >,
 ): Promise<number> {
-  return await inStore(url, async () => {
-    await using store = await openStore(url);
+  // Only what its clones need cannot be told without the key.
+  return await inVolume(url, name, { ...key, isOptional: true }, async (store) => {
     const { volume, snapshot } = referenceOf(name);
     if (snapshot === undefined) await removeVolume(store, volume, { force, journal });
     else await removeSnapshot(store, volume, snapshot);

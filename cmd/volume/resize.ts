@@ -11,15 +11,15 @@ import type { Values } from "../line/flags.ts";
 import type { RESIZE_FLAGS } from "../line/volume_commands.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { writerHere } from "./attached.ts";
-import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 
 /** `ublk-volume resize`: by its server here if it has one, else in the store. */
 export async function resize(
-  { name, size, store = defaultStore() }: Values<typeof RESIZE_FLAGS>,
+  { name, size, store: url = defaultStore(), ...key }: Values<typeof RESIZE_FLAGS>,
 ): Promise<number> {
   const record = writerHere(name);
   if (record !== undefined) return await updateSize({ id: record.id, size });
-  return await inStore(store, async () => {
+  return await inVolume(url, name, key, async (store) => {
     await resizeVolume(store, name, size);
     return EXIT_OK;
   });

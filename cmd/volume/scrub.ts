@@ -12,15 +12,18 @@ import type { SCRUB_FLAGS } from "../line/volume_commands.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { findingLine } from "./check.ts";
-import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 import { shownParts } from "./shown_progress.ts";
 
 /** `ublk-volume scrub`: exit status 1 and a list if something is damaged and stays so. */
 export async function scrub(
-  { name, store = defaultStore(), journal = defaultJournals(), bandwidth, quiet, json, ...values }:
-    Values<typeof SCRUB_FLAGS>,
+  { name, store: url = defaultStore(), journal = defaultJournals(), quiet, json, ...values }:
+    Values<
+      typeof SCRUB_FLAGS
+    >,
 ): Promise<number> {
-  return await inStore(store, async () => {
+  const { bandwidth } = values;
+  return await inVolume(url, name, values, async (store) => {
     const onProgress = shownParts(quiet, (objects) => `${objects} objects`);
     const options = { journal, cacheDir: values["cache-dir"], bandwidth, onProgress };
     const report = await scrubVolume(store, name, options);

@@ -15,6 +15,7 @@ import { writeJson, writeLines } from "../program/print.ts";
 import { type ErrorLog, EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
 import { type Column, tableLines } from "../watch/rows.ts";
 import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 
 /** `ublk-volume ls`: a table; a volume that cannot be read is an error line, and the others go on. */
 export async function ls(
@@ -41,10 +42,9 @@ export async function ls(
 
 /** `ublk-volume info`. */
 export async function info(
-  { name, store: url = defaultStore(), json }: Values<typeof VOLUME_INFO_FLAGS>,
+  { name, store: url = defaultStore(), json, ...values }: Values<typeof VOLUME_INFO_FLAGS>,
 ): Promise<number> {
-  return await inStore(url, async () => {
-    await using store = await openStore(url);
+  return await inVolume(url, name, { ...values, isOptional: true }, async (store) => {
     const found = await volumeInfo(store, name);
     if (json) await writeJson(infoJson(found), 2);
     else await writeLines(infoLines(found));
@@ -77,10 +77,10 @@ export function listLines(infos: readonly VolumeInfo[], noHeadings: boolean): st
     infos.map((info) => [
       info.name,
       formatSize(info.size),
-      formatSize(info.mappedBytes),
+      sizeOrDash(info.mappedBytes),
       formatSize(info.storedBytes),
-      formatSize(info.sharedBytes),
-      formatSize(info.deadBytes),
+      sizeOrDash(info.sharedBytes),
+      sizeOrDash(info.deadBytes),
       `${info.committed.toISOString().slice(0, 19)}Z`,
       info.attachedBy ?? "-",
     ]),
@@ -88,17 +88,23 @@ export function listLines(infos: readonly VolumeInfo[], noHeadings: boolean): st
   return noHeadings ? lines.slice(1) : lines;
 }
 
+/** A size that only whoever has the key of an encrypted volume knows. */
+function sizeOrDash(bytes: number | undefined): string {
+  return bytes === undefined ? "-" : formatSize(bytes);
+}
+
 function infoLines(info: VolumeInfo): string[] {
   const rows: readonly (readonly [string, string])[] = [
     ["name", info.name],
     ["uuid", info.uuid],
     ["size", formatSize(info.size)],
+    ["encrypted", info.encrypted ? "yes" : "no"],
     ["block size", `${info.blockSize}`],
     ["chunk size", formatSize(info.chunkSize)],
-    ["live", formatSize(info.mappedBytes)],
-    ["shared", formatSize(info.sharedBytes)],
-    ["kept", formatSize(info.keptBytes)],
-    ["dead", formatSize(info.deadBytes)],
+    ["live", sizeOrDash(info.mappedBytes)],
+    ["shared", sizeOrDash(info.sharedBytes)],
+    ["kept", sizeOrDash(info.keptBytes)],
+    ["dead", sizeOrDash(info.deadBytes)],
     ["stored", formatSize(info.storedBytes)],
     ["snapshots", `${info.snapshots}`],
     ["cloned from", info.parent ?? "-"],

@@ -14,6 +14,7 @@ import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { type Column, tableLines } from "../watch/rows.ts";
 import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 
 const COLUMNS = [
   { heading: "NAME", width: 0, left: true },
@@ -57,9 +58,9 @@ export async function snapshots(
 
 /** `ublk-volume rollback`. */
 export async function rollback(
-  { name, snapshot, store = defaultStore() }: Values<typeof ROLLBACK_FLAGS>,
+  { name, snapshot, store: url = defaultStore(), ...key }: Values<typeof ROLLBACK_FLAGS>,
 ): Promise<number> {
-  return await inStore(store, async () => {
+  return await inVolume(url, name, key, async (store) => {
     await rollbackVolume(store, name, snapshot);
     return EXIT_OK;
   });

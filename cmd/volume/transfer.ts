@@ -17,16 +17,17 @@ import type { EXPORT_FLAGS, IMPORT_FLAGS } from "../line/volume_commands.ts";
 import { writeLine } from "../program/print.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { convertImage, withRawImage } from "./images.ts";
-import { inStore } from "./in_store.ts";
+import { inVolume } from "./in_volume.ts";
 import { shownBytes } from "./shown_progress.ts";
 
 /** `ublk-volume import`: of a raw image, or through `qemu-img` of whatever that reads. */
 export async function importFile(
-  { file, name, store = defaultStore(), journal = defaultJournals(), onto, quiet, format }: Values<
-    typeof IMPORT_FLAGS
-  >,
+  values: Values<typeof IMPORT_FLAGS>,
   log: ErrorLog,
 ): Promise<number> {
+  const { file, name, store: url = defaultStore(), journal = defaultJournals(), onto, quiet } =
+    values;
+  const { format } = values;
   if (onto && format === "diff") {
     throw usageError(
       "ublk-volume import",
@@ -34,7 +35,7 @@ export async function importFile(
       "leave it out: a diff has changes",
     );
   }
-  return await inStore(store, async () => {
+  return await inVolume(url, name, values, async (store) => {
     await using volume = await Volume.open(name, { store, journal, report: log.error });
     const bring = format === "diff" ? importDiff : onto ? importChanges : importImage;
     const fill = async (path: string) => {
@@ -56,7 +57,7 @@ export async function importFile(
 
 /** `ublk-volume export`. */
 export async function exportFile(
-  { name, file, store = defaultStore(), since, format = "raw", quiet }: Values<
+  { name, file, store: url = defaultStore(), since, format = "raw", quiet, ...key }: Values<
     typeof EXPORT_FLAGS
   >,
   log: ErrorLog,
@@ -65,7 +66,7 @@ export async function exportFile(
     throw usageError("ublk-volume export", "--since is for raw images", "leave --format away");
   }
   const onProgress = shownBytes(quiet);
-  return await inStore(store, async () => {
+  return await inVolume(url, name, key, async (store) => {
     if (since !== undefined) {
       const from = `${referenceOf(name).volume}@${since}`;
       await tell(await exportChanges(store, from, name, file, { onProgress }));

@@ -8,9 +8,9 @@
 
 import { FaultyStore } from "../../store/faulty.ts";
 import { MemoryStore } from "../../store/memory.ts";
-import { StoreError } from "../../store/store.ts";
+import { type Store, StoreError } from "../../store/store.ts";
 import { Dice } from "../../uapi/dice.ts";
-import { isUblkError } from "../../uapi/error.ts";
+import { isUblkError, type UblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../../volume/attach.ts";
 import { readCatalog } from "../../volume/catalog.ts";
 import { ChunkData } from "../../volume/care/chunk_data.ts";
@@ -25,13 +25,14 @@ import { NO_UUID } from "../../volume/format/record.ts";
 import { removeVolume } from "../../volume/list.ts";
 import { ObjectNames, referenceOf } from "../../volume/names.ts";
 import { rollbackVolume } from "../../volume/rollback.ts";
+import { unlocked } from "../../volume/seal/unlock.ts";
 import type { Seam } from "../../volume/seam.ts";
 import { createSnapshot, removeSnapshot, stateOfReference } from "../../volume/snapshots.ts";
 import { MAKING_MS } from "../../volume/space/clones.ts";
 import { collectGarbage } from "../../volume/space/collect.ts";
 import { collectVolume } from "../../volume/space/collect_volume.ts";
 import { BrokenPromise } from "./history.ts";
-import { settle } from "./world.ts";
+import { ENCRYPTED, settle } from "./world.ts";
 
 const BLOCK = 512;
 const BLOCKS = 12;
@@ -64,6 +65,8 @@ interface State {
 
 class Clones {
   readonly #dice: Dice;
+  /** The key of all volumes; undefined if none is encrypted. Each that is created has its own data key. */
+  readonly #key: Uint8Array<ArrayBuffer> | undefined;
   readonly #store = new MemoryStore();
   /** By `NAME` or `NAME@SNAPSHOT`. */
   readonly #states = new Map<string, State>();
@@ -77,6 +80,8 @@ class Clones {
 
   constructor(seed: number) {
     this.#dice = new Dice(seed);
+    // Not drawn: see `World`.
+    if (seed % ENCRYPTED === 0) this.#key = new Uint8Array(32).fill(seed);
   }
 
   readonly #seam: Seam = {
@@ -135,6 +140,12 @@ class Clones {
     });
   }
 
+  /** A store as whoever has the key uses it. */
+  async #opened(store: Store, reference: string): Promise<Store> {
+    if (this.#key === undefined) return store;
+    return await unlocked(store, referenceOf(reference).volume, this.#key);
+  }
+
   #note(words: string): void {
     this.#log.push(words);
   }
@@ -190,7 +201,8 @@ class Clones {
       this.#note(words);
       return true;
     } catch (error) {
-      const isInTheWay = isUblkError(error) && IN_THE_WAY.includes(error.code);
+      const isInTheWay = isUblkError(error) &&
+        (IN_THE_WAY.includes(error.code) || isOfAnotherKey(error));
       const isFault = error instanceof Ended || error instanceof StoreError;
       this.#note(`${words}: ${error instanceof Error ? error.message : error}`);
       if (!isFault && !isInTheWay) throw error;
@@ -208,7 +220,7 @@ class Clones {
       store,
       `create ${name}`,
       name,
-      () => createVolume(store, name, shape, this.#seam),
+      () => createVolume(store, name, shape, this.#seam, this.#key),
     );
     await this.#settleState(name, state);
   }
@@ -241,7 +253,8 @@ class Clones {
 
   async #commit(store: FaultyStore, name: string, run: CollectedRun, id: number): Promise<void> {
     const claim = briefClaim(this.#seam, "a writer");
-    const committed = await Committed.claim(store, name, claim, () => NO_UUID);
+    const opened = await this.#opened(store, name);
+    const committed = await Committed.claim(opened, name, claim, () => NO_UUID);
     const { sequence } = committed.manifest;
     const fill = (_nth: number, _count: number, target: Uint8Array<ArrayBuffer>) => {
       for (let at = 0; at < target.length; at += BLOCK) idOf(target, at, id);
@@ -262,12 +275,12 @@ class Clones {
     const { contents, from } = this.#states.get(source)!;
     const blocks = contents.at(-1)!.length + this.#dice.draw(3);
     const state = this.#unsure(name, []);
+    const options = { size: blocks * BLOCK, key: this.#key, seam: this.#seam, patienceMs: 0 };
     await this.#attempt(
       store,
       `clone ${source} ${name} of ${blocks} blocks`,
       name,
-      () =>
-        cloneVolume(store, source, name, { size: blocks * BLOCK, seam: this.#seam, patienceMs: 0 }),
+      () => cloneVolume(store, source, name, options),
     );
     // What its source has had since this began.
     const zeroes = new Array<number>(blocks).fill(0);
@@ -316,14 +329,17 @@ class Clones {
   async #collect(store: FaultyStore, name: string): Promise<void> {
     const seam = this.#seam;
     if (!this.#busy.has(name)) {
-      await this.#attempt(store, `gc ${name}`, name, () => collectVolume(store, name, { seam }));
+      await this.#attempt(store, `gc ${name}`, name, async () => {
+        await collectVolume(await this.#opened(store, name), name, { seam });
+      });
       return;
     }
     // As somebody does it who has no hold on the volume.
     await this.#attempt(store, `gc ${name} beside others`, undefined, async () => {
       const names = new ObjectNames(name);
       const base = (await readHead(store, names))?.head;
-      if (base !== undefined) await collectGarbage({ store, names, base, seam });
+      const opened = await this.#opened(store, name);
+      if (base !== undefined) await collectGarbage({ store: opened, names, base, seam });
     });
   }
 
@@ -334,7 +350,12 @@ class Clones {
       return all;
     };
     mayGo();
-    const remove = () => removeVolume(store, name, { force: true, seam: this.#seam });
+    // Without the key it is refused, or done.
+    const hasKey = this.#key !== undefined && this.#dice.draw(2) === 0;
+    const remove = async () => {
+      const opened = hasKey ? await this.#opened(store, name) : store;
+      await removeVolume(opened, name, { force: true, seam: this.#seam });
+    };
     await this.#attempt(store, `rm ${name}`, name, remove);
     // Somebody may have made a snapshot meanwhile, or be about to.
     for (const [reference, one] of mayGo()) {
@@ -348,7 +369,10 @@ class Clones {
       store,
       `flatten ${name}`,
       name,
-      () => flattenVolume(store, name, { portionBytes, seam: this.#seam }),
+      async () => {
+        const opened = await this.#opened(store, name);
+        await flattenVolume(opened, name, { portionBytes, seam: this.#seam });
+      },
     );
   }
 
@@ -360,7 +384,9 @@ class Clones {
     if (isUnsure) return;
     state.contents.push(contents.at(-1)!);
     const { snapshot } = referenceOf(reference);
-    const rollBack = () => rollbackVolume(store, name, snapshot!, this.#seam);
+    const rollBack = async () => {
+      await rollbackVolume(await this.#opened(store, name), name, snapshot!, this.#seam);
+    };
     await this.#attempt(store, `rollback ${reference}`, name, rollBack);
     await this.#settleState(name, state);
   }
@@ -386,7 +412,7 @@ class Clones {
 
   /** The contents of a state in the store; undefined if there is no such state. */
   async #contentsOf(reference: string): Promise<number[] | undefined> {
-    const store = this.#store;
+    const store = await this.#opened(this.#store, reference);
     const parts = referenceOf(reference);
     const names = new ObjectNames(parts.volume);
     try {
@@ -427,7 +453,9 @@ class Clones {
     while (left.size > 0) {
       const name = [...left][this.#dice.draw(left.size)];
       left.delete(name);
-      await unlessGone(() => removeVolume(this.#store, name, { force: true, seam }));
+      await unlessGone(async () => {
+        await removeVolume(await this.#opened(this.#store, name), name, { force: true, seam });
+      });
       for (const reference of [...this.#states.keys()]) {
         if (referenceOf(reference).volume === name) this.#states.delete(reference);
       }
@@ -436,7 +464,9 @@ class Clones {
     // An interrupted removal may have let nobody know.
     for (let nth = 0; nth < NAMES.length; nth++) {
       for (const name of NAMES) {
-        await unlessGone(() => collectVolume(this.#store, name, { seam }));
+        await unlessGone(async () => {
+          await collectVolume(await this.#opened(this.#store, name), name, { seam });
+        });
       }
     }
     for await (const { name } of this.#store.list("")) {
@@ -447,6 +477,11 @@ class Clones {
       if ((entries ?? []).length > 0) throw new BrokenPromise(`the catalog of ${name} has entries`);
     }
   }
+}
+
+/** Whether a name has become another volume's, with another data key, since somebody has opened it. */
+function isOfAnotherKey({ code, message }: UblkError): boolean {
+  return code === "VOLUME_KEY" || code === "VOLUME_DAMAGED" && /key does not open/.test(message);
 }
 
 function idOf(target: Uint8Array<ArrayBuffer>, at: number, id: number): void {

@@ -22,7 +22,7 @@ async function resizeDetached(world: World): Promise<void> {
   const sizes = new Set([...history.sizes, blocks]);
   try {
     // It is closed by the end of its process.
-    const store = await world.store(new CrashableProcess(machine));
+    const store = world.opened(await world.store(new CrashableProcess(machine)));
     await resizeVolume(store, NAME, blocks * habits.blockSize, world.seam);
     history.resizes(blocks);
     history.sizes = new Set([blocks]);

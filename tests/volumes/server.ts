@@ -20,6 +20,7 @@ import { ownerOfChunk } from "../../volume/owners.ts";
 import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { Bases } from "../../volume/space/bases.ts";
 import type { Moves } from "../../volume/space/moves.ts";
+import { JournalOpener } from "../../volume/seal/journal.ts";
 import { type Taken, takeVolume } from "../../volume/take.ts";
 import { Clients, type MayFail } from "./clients.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
@@ -116,7 +117,11 @@ export class Server extends Clients {
     this.#cache = parts.cache;
     this.#bases = new Bases(parts.taken.committed.head);
     this.#space = new SimSpace(world, {
-      ...{ store: parts.store, bases: this.#bases, epoch: parts.taken.committed.epoch },
+      ...{
+        store: world.opened(parts.store),
+        bases: this.#bases,
+        epoch: parts.taken.committed.epoch,
+      },
       quietAfter: () => parts.drain.quietAfter,
       history: () => this.history,
       mayFail: (error) => options.mayFailCommit?.(error) ?? false,
@@ -137,10 +142,11 @@ export class Server extends Clients {
         if (pauses) return new Promise<void>((resolve) => void world.paused.push(resolve));
       },
     });
+    const opened = world.opened(store);
     const { force = false, pause = (ms) => Promise.resolve(world.pass(ms)) } = options;
     const lease = new Lease(world.leaseMs, world.seam.elapsed);
     const taken = await takeVolume({
-      ...{ store, name: NAME, files, folder, withoutJournal, host: "simulation" },
+      ...{ store: opened, name: NAME, files, folder, withoutJournal, host: "simulation" },
       ...{ force, lease, pause },
       ...{ segmentSize: habits.segmentSize, segments: habits.segments, seam: world.seam },
     });
@@ -160,7 +166,8 @@ export class Server extends Clients {
       ? undefined
       : simCache(world, options.cache, { files, store, committed, host, report });
     const open = chunkOpener({
-      ...{ files, fdOf: host.fdOf, pathOf: (name) => direct.localPath(name) },
+      ...{ files, fdOf: host.fdOf, key: world.dataKey },
+      pathOf: (name) => direct.localPath(name),
       ownerOf: (chunk) => ownerOfChunk(committed.names, committed.manifest, chunk),
     });
     const { engine, end, drainFrom } = attachEngine({
@@ -170,6 +177,7 @@ export class Server extends Clients {
       journal: openSegments(files, paths, identity.blockSize),
       chunks: cache?.chunks ?? new FileChunks(open, SIZES.openChunks, blockSize),
       words: `journal ${folder}`,
+      key: world.dataKey,
       sizes: { ...SIZES, batchData: habits.batchBlocks * blockSize, pieces: habits.pieces },
     });
     drain.position = end.position;
@@ -182,6 +190,7 @@ export class Server extends Clients {
           size: identity.size,
         },
         ...{ from: drainFrom, window: new Uint8Array(identity.size), words: "journal" },
+        opener: new JournalOpener(world.dataKey, identity, "journal"),
       }),
       data: new Uint8Array((20 + habits.batchBlocks) * blockSize),
     });

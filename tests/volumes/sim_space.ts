@@ -158,7 +158,7 @@ export class SimSpace {
 
   /** Clones the volume, or one of its snapshots. */
   async #clone(): Promise<void> {
-    const { snapshots, clones, naming, dice, seam } = this.#world;
+    const { snapshots, clones, naming, dice, seam, key } = this.#world;
     const { store, history, epoch } = this.#parts;
     const name = `c${dice.draw(MOST)}`;
     if (clones.has(name)) return;
@@ -168,7 +168,14 @@ export class SimSpace {
     naming.add(name);
     const [stored, sizesGiven] = [history().storedWrites(), history().sizesGiven];
     const source = snapshot === undefined ? NAME : `${NAME}@${snapshot}`;
-    await cloneVolume(store, source, name, { seam, patienceMs: 0 });
+    try {
+      await cloneVolume(store, source, name, { key, seam, patienceMs: 0 });
+    } catch (error) {
+      const isRemoved = snapshot !== undefined && snapshots.get(snapshot) === undefined;
+      if (!isRemoved || !isUblkError(error) || error.code !== "VOLUME_NOT_FOUND") throw error;
+      naming.delete(name);
+      return this.#world.note(`no clone ${name}: another server has removed ${source}`);
+    }
     const { ids, head } = await alone(this.#world, async (own) => {
       const { head } = await stateOfReference(own, { volume: NAME });
       return { ...await contentsOf(own, { volume: name }), head };
@@ -225,7 +232,7 @@ export async function collectDetached(world: World): Promise<void> {
   const { dice, machine } = world;
   if (dice.draw(2) === 0) machine.endsAt = machine.operations + dice.draw(200);
   try {
-    const store = await world.store(new CrashableProcess(machine));
+    const store = world.opened(await world.store(new CrashableProcess(machine)));
     await collectVolume(store, NAME, { seam: world.seam });
   } catch (error) {
     if (!hasEnded(error)) throw error;
@@ -241,7 +248,7 @@ export async function rollBackDetached(world: World): Promise<void> {
   const name = [...snapshots.keys()][dice.draw(snapshots.size)];
   if (dice.draw(2) === 0) machine.endsAt = machine.operations + dice.draw(100);
   try {
-    const store = await world.store(new CrashableProcess(machine));
+    const store = world.opened(await world.store(new CrashableProcess(machine)));
     await rollbackVolume(store, NAME, name, world.seam);
   } catch (error) {
     if (!hasEnded(error)) throw error;
@@ -286,7 +293,7 @@ async function alone<T>(world: World, work: (store: Store) => Promise<T>): Promi
   machine.faults = undefined;
   machine.endsAt = Infinity;
   try {
-    return await work(await world.store(new CrashableProcess(machine)));
+    return await work(world.opened(await world.store(new CrashableProcess(machine))));
   } finally {
     // All may have ended meanwhile.
     if (world.ends === ends) {

@@ -8,10 +8,17 @@
 import { CrashableProcess } from "../../files/crashable.ts";
 import { CrashableMachine, ProcessEnded } from "../../files/crashable_machine.ts";
 import { DirectoryStore } from "../../store/directory.ts";
+import type { Store } from "../../store/store.ts";
 import type { Dice } from "../../uapi/dice.ts";
 import { createVolume } from "../../volume/create.ts";
+import { openCipher } from "../../volume/seal/gcm.ts";
+import { keyOf, SealedStore } from "../../volume/seal/sealed_store.ts";
+import { unlocked } from "../../volume/seal/unlock.ts";
+import type { VolumeKey } from "../../volume/seal/volume_key.ts";
 import type { Seam } from "../../volume/seam.ts";
 import { VolumeHistory } from "./history.ts";
+
+openCipher();
 
 /** Bytes of a block, with plain habits. */
 export const BLOCK = 512;
@@ -26,6 +33,8 @@ export const JOURNAL = "/journal";
 /** The folder of another journal. */
 export const OTHER_JOURNAL = "/other";
 
+/** One seed in so many has an encrypted volume. */
+export const ENCRYPTED = 3;
 /** Turns of the microtask queue after which everything that need not wait has happened. */
 const TURNS = 60;
 
@@ -136,8 +145,14 @@ export class World {
   #uuids = 0;
   #now = 1000;
 
+  /** The key to open the volume with; undefined for one that is not encrypted. */
+  readonly key: Uint8Array<ArrayBuffer> | undefined;
+  #dataKey: VolumeKey | undefined = undefined;
+
   /** A machine of a seed. */
   constructor(seed: number, bytes?: number, habits?: Habits) {
+    // Not drawn: the same seed shall be the same run, encrypted or not.
+    if (seed % ENCRYPTED === 0) this.key = new Uint8Array(32).fill(seed);
     this.machine = new CrashableMachine(seed, bytes);
     this.dice = this.machine.dice;
     this.habits = habits ?? habitsOf(this.dice);
@@ -179,9 +194,21 @@ export class World {
       await using store = await this.store(files);
       const { blockSize, chunkSize } = this.habits;
       const shape = { size: BLOCKS * blockSize, blockSize, chunkSize };
-      await createVolume(store, NAME, shape, this.seam);
+      await createVolume(store, NAME, shape, this.seam, this.key);
+      if (this.key !== undefined) this.#dataKey = keyOf(await unlocked(store, NAME, this.key));
     }
     this.machine.kill();
+  }
+
+  /** The data key; undefined for a volume that is not encrypted. */
+  get dataKey(): VolumeKey | undefined {
+    return this.#dataKey;
+  }
+
+  /** A store as the volume's servers use it. */
+  opened(store: Store): Store {
+    if (this.#dataKey === undefined) return store;
+    return new SealedStore(store, this.#dataKey);
   }
 
   /** Opens the store. */

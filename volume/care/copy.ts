@@ -26,6 +26,7 @@ import { chunkOf } from "../format/place.ts";
 import { NO_UUID, sumOfObject } from "../format/record.ts";
 import { ObjectNames, referenceOf, type VolumeReference } from "../names.ts";
 import { ownerOfChunk, ownerOfRun } from "../owners.ts";
+import { keyOf, SealedStore } from "../seal/sealed_store.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type KeptState, keptState, unkeptWords } from "../snapshots.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
@@ -74,7 +75,9 @@ export interface CopyOptions {
 
 /**
  * Copies a volume with its snapshots, or one snapshot as a volume. Each object is verified before it is
- * written, and read back. The copy of a clone has everything that the clone shares.
+ * written, and read back. The copy of a clone has everything that the clone shares. Of an encrypted
+ * volume, the store is to be opened with its key (`unlocked`); the copy is sealed anew, with the same
+ * keys.
  *
  * The copy has the UUID of the volume. From then on each goes its own way.
  *
@@ -93,9 +96,12 @@ export async function copyVolume(
   const { bandwidth, seam = MACHINE, report = () => {} } = options;
   await using stack = new AsyncDisposableStack();
   const reference = referenceOf(name);
-  const from = new PacedStore(await storeOf(store, stack), bandwidth, seam);
-  const target = await storeOf(to, stack, { create: true });
+  const opened = await storeOf(store, stack);
+  const from = new PacedStore(opened, bandwidth, seam);
   const copied = new ObjectNames(options.as ?? reference.volume);
+  const plain = await storeOf(to, stack, { create: true });
+  const key = keyOf(opened);
+  const target = key === undefined ? plain : new SealedStore(plain, key);
   const kept = await keptState(from, reference, "a copy", seam);
   stack.defer(() => kept.release());
   if (kept.unkept !== undefined) report(unkeptWords(name, kept.unkept));
@@ -185,6 +191,7 @@ class Copy {
     }
     for await (const { name } of target.list(`${copied.volume}/`)) this.#there.add(name);
     const steps = await this.#wanted([...manifests.values()]);
+    if (kept.head.encrypted) await this.#copyKey(names.key(volume), copied.key(volume));
     for (const { name } of steps.flat()) this.#totalBytes += this.#sizes.get(name) ?? 0;
     for (const step of steps) await this.#copyAll(step);
     await this.#finish(entries);
@@ -196,6 +203,17 @@ class Copy {
   get #progress(): TransferProgress {
     const [doneBytes, totalBytes] = [this.#doneBytes, this.#totalBytes];
     return { doneBytes, totalBytes, copiedBytes: this.#copiedBytes };
+  }
+
+  /** Copies the key, which may have been replaced since an earlier attempt. */
+  async #copyKey(name: string, as: string): Promise<void> {
+    const { from, target } = this.#parts;
+    const found = await from.get(name);
+    if (found === undefined) throw damaged(from, name, "is missing, and is needed");
+    if (await target.putIfAbsent(as, found.bytes) !== undefined) return;
+    const there = await target.get(as);
+    if (there === undefined || areEqual(there.bytes, found.bytes)) return;
+    await target.replace(as, found.bytes, there.version);
   }
 
   /** The objects that manifests need: chunks, runs, and the manifests. */

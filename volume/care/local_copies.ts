@@ -18,7 +18,6 @@ import {
   batchBytes,
   type BatchHeader,
   decodeSegmentHeader,
-  extentsOf,
   isSound,
   peekBatch,
 } from "../format/journal.ts";
@@ -26,6 +25,8 @@ import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { FormatError } from "../format/record.ts";
 import { segmentPaths } from "../journal/files.ts";
 import { readIdentity } from "../journal/identity.ts";
+import { JournalOpener, type OpenedBatch } from "../seal/journal.ts";
+import type { VolumeKey } from "../seal/volume_key.ts";
 
 /** The lines in a cache's file. */
 export class CachedLines implements Disposable {
@@ -106,20 +107,27 @@ export interface BatchBlock {
   readonly sequence: number;
   /** The block of the disk. */
   readonly block: number;
-  /** Its data. Valid until the next one. */
+  /** Its data, opened. Valid until the next one. */
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** The blocks of data in all sound batches that a journal's files hold, also of those that are stored. */
+/**
+ * The blocks of data in all sound batches that a journal's files hold, also of those that are stored.
+ *
+ * @param key The data key; undefined for a volume that is not encrypted. What it does not open is left
+ *   out.
+ */
 export function* blocksInJournal(
   files: Files,
   folder: string,
   volume: string,
+  key: VolumeKey | undefined,
 ): Generator<BatchBlock> {
   const found = journalIn(files, folder);
   if (found?.identity.volume !== volume) return;
   const { size, blockSize, journal } = found.identity;
   const bytes = new Uint8Array(size);
+  const opener = new JournalOpener(key, { volume, journal, blockSize }, `journal ${folder}`);
   for (const path of found.paths) {
     using file = files.open(path);
     bytes.fill(0, readUpTo(file, bytes, 0));
@@ -128,7 +136,7 @@ export function* blocksInJournal(
       const rest = bytes.subarray(at);
       const header = peekBatch(rest, blockSize);
       const isWhole = header !== undefined && isSound(rest, header, blockSize);
-      if (isWhole) yield* blocksOf(rest, header, blockSize);
+      if (isWhole) yield* blocksOf(opener, rest, header, blockSize);
       // Behind a damaged batch, or at the seam between new and old ones, there may be others.
       at += isWhole ? batchBytes(header) : SEGMENT_HEADER_BYTES;
     }
@@ -157,16 +165,34 @@ function isOf(bytes: Uint8Array<ArrayBuffer>, volume: string, journal: string): 
 }
 
 function* blocksOf(
+  opener: JournalOpener,
   bytes: Uint8Array<ArrayBuffer>,
   header: BatchHeader,
   blockSize: number,
 ): Generator<BatchBlock> {
   const { sequence } = header;
-  for (const { block, count, hole, at } of extentsOf(bytes, header, blockSize)) {
+  const opened = ifOpened(() => opener.open(bytes, header));
+  const data = new Uint8Array(blockSize);
+  let inBatch = 0;
+  for (const { block, count, hole, at } of opened?.extents() ?? []) {
     if (hole) continue;
-    for (let nth = 0; nth < count; nth++) {
-      const from = at + nth * blockSize;
-      yield { sequence, block: block + nth, data: bytes.subarray(from, from + blockSize) };
+    for (let nth = 0; nth < count; nth++, inBatch++) {
+      const from = bytes.subarray(at + nth * blockSize).subarray(0, blockSize);
+      const isRight = ifOpened(() => {
+        opener.copy(header, opened as OpenedBatch, from, data, inBatch);
+        return true;
+      });
+      if (isRight) yield { sequence, block: block + nth, data };
     }
+  }
+}
+
+/** What the key opens; undefined for what it does not. */
+function ifOpened<T>(open: () => T): T | undefined {
+  try {
+    return open();
+  } catch (error) {
+    if (isUblkError(error) && error.code === "VOLUME_DAMAGED") return undefined;
+    throw error;
   }
 }

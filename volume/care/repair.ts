@@ -18,6 +18,8 @@ import { encodeRun, Extents } from "../format/run.ts";
 import type { BlockMap } from "../map/block_map.ts";
 import { ObjectNames } from "../names.ts";
 import { ownerOfChunk, sharedAncestors } from "../owners.ts";
+import { keyOf } from "../seal/sealed_store.ts";
+import { unlocked } from "../seal/unlock.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
 import { birthOf } from "./birth.ts";
@@ -81,7 +83,7 @@ export async function repairVolume(
   { size, force = false, onProgress, seam = MACHINE }: RepairOptions = {},
 ): Promise<RepairReport> {
   await using stack = new AsyncDisposableStack();
-  const opened = await storeOf(store, stack);
+  const opened = await unlocked(await storeOf(store, stack), name, undefined);
   const names = new ObjectNames(name);
   const remains = await remainsOf(opened, names);
   let rebuilt: Rebuilt | undefined;
@@ -219,6 +221,7 @@ async function commit(
     return encodeManifest({ ...manifest, number });
   });
   const head: Head = {
+    ...keyOf(store) === undefined ? {} : { encrypted: true },
     ...old ?? { leaseMs: 0, attached: false, journal: NO_UUID, owner: NO_UUID, host: "" },
     ...{ volume, nonce: seam.uuid(), epoch, manifest: put.number, manifestSum: put.sum, time },
     written: Math.max(manifest.written, old?.written ?? 0),

@@ -4,7 +4,8 @@
  *
  * An object is put back with the bytes that it had: its table, which has a sum, says the sum of each
  * block. So nobody needs to be asked, neither a server of the volume nor a reader: for them the damage
- * has just gone.
+ * has just gone. Of an encrypted volume that holds for the bytes as they lie there, sealed: data from
+ * the journal is sealed as it was.
  *
  * @module
  */
@@ -16,20 +17,18 @@ import { loadMaps } from "../attach.ts";
 import { type CheckReport, checkVolume } from "../check.ts";
 import { checkFrames } from "../check_chunk.ts";
 import { areEqual, stateOf } from "../committed.ts";
-import {
-  CHUNK_HEADER_BYTES,
-  type ChunkTable,
-  decodeChunkTable,
-  tableBytesOf,
-} from "../format/chunk.ts";
+import { CHUNK_HEADER_BYTES, tableBytesOf } from "../format/chunk.ts";
 import { chunkOf } from "../format/place.ts";
 import { FormatError } from "../format/record.ts";
 import { sumOf } from "../format/sum.ts";
 import { BlockMap } from "../map/block_map.ts";
 import { numberOf, ObjectNames } from "../names.ts";
+import { blockAsItLay, decodeAnyTable, type OpenedTable } from "../seal/chunks.ts";
+import { innerOf, keyOf } from "../seal/sealed_store.ts";
+import type { VolumeKey } from "../seal/volume_key.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
-import { blocksInJournal, CachedLines } from "./local_copies.ts";
+import { type BatchBlock, blocksInJournal, CachedLines } from "./local_copies.ts";
 import { PacedStore } from "./paced_store.ts";
 
 /** Chunks that are mended at a time: each is in memory. */
@@ -83,7 +82,8 @@ export interface ScrubReport extends CheckReport {
 
 /**
  * Reads every object that a volume and its snapshots need, attached or not, and mends damaged and
- * missing chunks if this machine's journal and cache have what they lack.
+ * missing chunks if this machine's journal and cache have what they lack. Of an encrypted volume, the
+ * store is to be opened with its key (`unlocked`).
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`
  * @throws {StoreError} If the store cannot be read, or not be written to.
@@ -95,13 +95,18 @@ export async function scrubVolume(
 ): Promise<ScrubReport> {
   const { bandwidth, onProgress, seam = MACHINE } = options;
   await using stack = new AsyncDisposableStack();
-  const opened = new PacedStore(await storeOf(store, stack), bandwidth, seam);
+  const given = await storeOf(store, stack);
+  const opened = new PacedStore(given, bandwidth, seam);
   const report = await checkVolume(opened, name, { onProgress, seam });
   const names = new ObjectNames(name);
   const damaged = [...new Set(report.findings.map(({ object }) => object))].flatMap((object) =>
     numberOf(object, names.chunks) ?? []
   );
-  const mended = damaged.length === 0 ? [] : await new Mending(opened, names, options).run(damaged);
+  const parts = {
+    ...{ store: opened, names, options, key: keyOf(given) },
+    stored: new PacedStore(innerOf(given), bandwidth, seam),
+  };
+  const mended = damaged.length === 0 ? [] : await new Mending(parts).run(damaged);
   const findings = report.findings.filter(({ object }) => !mended.includes(object));
   return { ...report, findings, mended };
 }
@@ -111,31 +116,38 @@ interface Patient {
   readonly object: string;
   /** The object as it is; undefined if it is missing. */
   readonly found: StoredObject | undefined;
-  readonly table: ChunkTable;
+  readonly table: OpenedTable;
   /** As it is to be. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The blocks of data that are not right yet: the place in the chunk by the block of the disk. */
   readonly lacks: Map<number, number>;
 }
 
-class Mending {
-  readonly #store: Store;
-  readonly #names: ObjectNames;
-  readonly #options: ScrubOptions;
+interface MendingParts {
+  /** The volume's store. */
+  readonly store: Store;
+  /** The same, with the objects as they lie there. */
+  readonly stored: Store;
+  readonly names: ObjectNames;
+  readonly key: VolumeKey | undefined;
+  readonly options: ScrubOptions;
+}
 
-  constructor(store: Store, names: ObjectNames, options: ScrubOptions) {
-    this.#store = store;
-    this.#names = names;
-    this.#options = options;
+class Mending {
+  readonly #parts: MendingParts;
+
+  constructor(parts: MendingParts) {
+    this.#parts = parts;
   }
 
   async run(chunks: readonly number[]): Promise<string[]> {
-    const { journal, cacheDir = journal, files = realFiles } = this.#options;
+    const { store, names, key, options } = this.#parts;
+    const { journal, cacheDir = journal, files = realFiles } = options;
     if (cacheDir === undefined) return [];
-    const { volume: name } = this.#names;
-    const { head, manifest } = await stateOf(this.#store, this.#names);
+    const { volume: name } = names;
+    const { head, manifest } = await stateOf(store, names);
     using cache = CachedLines.open(files, `${cacheDir}/${name}/cache`, head);
-    const { chunks: map } = await loadMaps({ store: this.#store, names: this.#names, manifest });
+    const { chunks: map } = await loadMaps({ store, names, manifest });
     const mended: string[] = [];
     for (let at = 0; at < chunks.length; at += AT_ONCE) {
       const patients: Patient[] = [];
@@ -144,7 +156,8 @@ class Mending {
         if (patient !== undefined) patients.push(patient);
       }
       if (journal !== undefined && patients.some(({ lacks }) => lacks.size > 0)) {
-        fillFromJournal(patients, files, `${journal}/${name}`, head.volume);
+        const blocks = blocksInJournal(files, `${journal}/${name}`, head.volume, key);
+        for (const block of blocks) fillFrom(block, patients);
       }
       for (const patient of patients) {
         if (patient.lacks.size === 0 && await this.#put(patient)) mended.push(patient.object);
@@ -160,22 +173,23 @@ class Mending {
     cache: CachedLines | undefined,
     map: BlockMap,
   ): Promise<Patient | undefined> {
-    const object = this.#names.chunk(chunk);
+    const { stored, names, key } = this.#parts;
+    const object = names.chunk(chunk);
     let found: StoredObject | undefined;
     try {
-      found = await this.#store.get(object);
+      found = await stored.get(object);
     } catch (error) {
       // Without its version it could not be replaced.
       if (error instanceof StoreError && error.fault === "corrupt") return undefined;
       throw error;
     }
     let head = found?.bytes ?? new Uint8Array();
-    let table = tableIn(head, volume, chunk);
+    let table = tableIn(head, volume, chunk, key);
     if (table === undefined) {
       const front = cache?.table(chunk, CHUNK_HEADER_BYTES);
       const length = front && lengthOf(front);
       head = length === undefined ? head : cache?.table(chunk, length) ?? head;
-      table = tableIn(head, volume, chunk);
+      table = tableIn(head, volume, chunk, key);
       // A cache is not asked what is in a chunk without a second witness.
       if (table === undefined || !agrees(table, object, map)) return undefined;
     }
@@ -198,9 +212,10 @@ class Mending {
 
   /** Puts a chunk back. @returns Whether the store has it now. */
   async #put({ object, found, bytes }: Patient): Promise<boolean> {
-    if (found === undefined) await this.#store.putIfAbsent(object, bytes);
-    else await this.#store.replace(object, bytes, found.version);
-    const now = await this.#store.get(object);
+    const { stored } = this.#parts;
+    if (found === undefined) await stored.putIfAbsent(object, bytes);
+    else await stored.replace(object, bytes, found.version);
+    const now = await stored.get(object);
     return now !== undefined && areEqual(now.bytes, bytes);
   }
 }
@@ -218,10 +233,11 @@ function tableIn(
   bytes: Uint8Array<ArrayBuffer>,
   volume: string,
   chunk: number,
-): ChunkTable | undefined {
+  key: VolumeKey | undefined,
+): OpenedTable | undefined {
   try {
     const length = tableBytesOf(bytes.subarray(0, CHUNK_HEADER_BYTES));
-    return decodeChunkTable(bytes.subarray(0, length), volume, chunk);
+    return decodeAnyTable(bytes.slice(0, length), volume, chunk, key);
   } catch (error) {
     if (error instanceof FormatError) return undefined;
     throw error;
@@ -229,7 +245,7 @@ function tableIn(
 }
 
 /** Whether a table has everything that the map says of its chunk, and there is something. */
-function agrees(table: ChunkTable, object: string, map: BlockMap): boolean {
+function agrees(table: OpenedTable, object: string, map: BlockMap): boolean {
   const right = new BlockMap({ blocks: map.blocks, step: 0 });
   const counts = { findings: [], objects: 0, bytes: 0, blocks: 0 };
   checkFrames({ object, number: table.number, map, right, counts }, table);
@@ -241,28 +257,22 @@ function agrees(table: ChunkTable, object: string, map: BlockMap): boolean {
 }
 
 /** The blocks of data of a chunk: their places there, and on the disk. */
-function* blocksOf({ frames }: ChunkTable): Generator<readonly [nth: number, block: number]> {
+function* blocksOf({ frames }: OpenedTable): Generator<readonly [nth: number, block: number]> {
   let nth = 0;
   for (const { block, count, hole } of frames) {
     for (let one = 0; one < count && !hole; one++) yield [nth++, block + one];
   }
 }
 
-function fillFromJournal(
-  patients: readonly Patient[],
-  files: Files,
-  folder: string,
-  volume: string,
-): void {
-  for (const { sequence, block, data } of blocksInJournal(files, folder, volume)) {
-    for (const { table, bytes, lacks } of patients) {
-      const nth = lacks.get(block);
-      const { dataAt, blockSize, sums, last } = table;
-      const isRight = nth !== undefined && sequence <= last && data.length === blockSize &&
-        sumOf(data) === sums[nth];
-      if (!isRight) continue;
-      bytes.set(data, dataAt + nth * blockSize);
-      lacks.delete(block);
-    }
+/** Gives chunks a block from a journal, if it is what they lack. */
+function fillFrom({ sequence, block, data }: BatchBlock, patients: readonly Patient[]): void {
+  for (const { table, bytes, lacks } of patients) {
+    const nth = lacks.get(block);
+    const { dataAt, blockSize, sums, last, seals } = table;
+    if (nth === undefined || sequence > last || data.length !== blockSize) continue;
+    const lay = seals === undefined ? data : blockAsItLay(seals, nth, data);
+    if (lay === undefined || sumOf(lay) !== sums[nth]) continue;
+    bytes.set(lay, dataAt + nth * blockSize);
+    lacks.delete(block);
   }
 }

@@ -10,9 +10,14 @@ import { inFolder, type VolumeFolders } from "../../tests/volumes/folders.ts";
 import { readHead } from "../committed.ts";
 import { CACHE_PAGE, decodeCacheHeader, encodeCacheHeader } from "../format/cache.ts";
 import { ObjectNames } from "../names.ts";
+import { openCipher } from "../seal/gcm.ts";
+import { unlocked } from "../seal/unlock.ts";
 import { Volume } from "../volume.ts";
 import { checkVolume } from "../check.ts";
 import { scrubVolume } from "./scrub.ts";
+
+// It stays open for the life of the process, which is no leak of the test that seals first.
+openCipher();
 
 const BLOCK = 4096;
 const BLOCKS = 64;
@@ -25,11 +30,16 @@ function contents(block: number): Uint8Array<ArrayBuffer> {
   );
 }
 
+const KEY = new Uint8Array(32).fill(1);
+
 /** A volume of a few chunks, which was read through a cache. */
-async function made({ folder, journal, journalSize }: VolumeFolders): Promise<MemoryStore> {
+async function made(
+  { folder, journal, journalSize }: VolumeFolders,
+  key?: Uint8Array<ArrayBuffer>,
+): Promise<MemoryStore> {
   const store = new MemoryStore();
-  await Volume.create("v", { store, size: BLOCKS * BLOCK, chunkSize: "64K" });
-  const options = { store, journal, journalSize, cache: "8M", cacheDir: `${folder}/caches` };
+  await Volume.create("v", { store, size: BLOCKS * BLOCK, chunkSize: "64K", key });
+  const options = { store, journal, journalSize, key, cache: "8M", cacheDir: `${folder}/caches` };
   await using volume = await Volume.open("v", options);
   for (let block = 0; block < BLOCKS; block++) await volume.write(contents(block), block * BLOCK);
   await volume.sync();
@@ -91,6 +101,26 @@ Deno.test("scrubVolume + data is mended from the journal, and a table is not", a
     await damage(store, first, (await store.get(first))!.size - 1);
     Deno.writeTextFileSync(`${at.journal}/v/journal-id`, "no identity");
     assertEquals((await scrubVolume(store, "v", options)).mended, []);
+  });
+});
+
+Deno.test("scrubVolume + an encrypted volume is mended from cache and journal, to the last bit", async () => {
+  await inFolder(async (at) => {
+    const store = await made(at, KEY);
+    const opened = await unlocked(store, "v", KEY);
+    const stored = async () =>
+      await Promise.all(
+        (await chunksOf(store)).map(async (name) => (await store.get(name))!.bytes),
+      );
+    const before = await stored();
+    const damaged = await damageSome(store);
+    const cacheDir = `${at.folder}/caches`;
+    const fromJournal = await scrubVolume(opened, "v", { journal: at.journal });
+    assertEquals(fromJournal.mended, damaged.slice(0, 1));
+    const fromCache = await scrubVolume(opened, "v", { journal: at.journal, cacheDir });
+    assertEquals([fromCache.mended, fromCache.findings], [damaged.slice(1), []]);
+    assertEquals(await stored(), before);
+    assertEquals((await checkVolume(opened, "v")).findings, []);
   });
 });
 

@@ -11,6 +11,7 @@ import { AT, type VolumeCounters } from "../counters.ts";
 import { addFrames, type ChunkWriter } from "../format/chunk.ts";
 import type { RunEntry } from "../format/manifest.ts";
 import { encodeRun, Extents } from "../format/run.ts";
+import { keyOf } from "../seal/sealed_store.ts";
 import type { Collection } from "./collect.ts";
 import { mergeRuns, runsToMerge } from "./merge.ts";
 import { makeChunk, planChunks, type PlannedChunk } from "./pack.ts";
@@ -56,7 +57,8 @@ export class ChunkAdder {
   ): Promise<Added> {
     const committed = this.#committed;
     const { blockSize, chunkSize, volume, runs, nextRun } = committed.manifest;
-    const planned = planChunks(collection, blockSize, chunkSize);
+    const isSealed = keyOf(committed.store) !== undefined;
+    const planned = planChunks(collection, blockSize, chunkSize, isSealed);
     const extents = new Extents();
     const attempt = this.#attemptAt(first, last, planned.length);
     await sideBySide(planned, putsAtATime(chunkSize), async (plan, part) => {
@@ -103,7 +105,8 @@ export class ChunkAdder {
     const { part } = origin;
     while (!there[part]) {
       const number = numbers[part] ??= attempt.next++;
-      const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection);
+      const isSealed = keyOf(store) !== undefined;
+      const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection, isSealed);
       there[part] = await this.#put(store, names.chunk(number), writer.bytes);
       if (there[part]) this.#counters.add(AT.chunkWrittenBytes, writer.bytes.length);
       else numbers[part] = undefined;

@@ -7,9 +7,9 @@
  */
 
 import { assert } from "../../uapi/error.ts";
-import { extentsOf } from "../format/journal.ts";
 import { JOURNAL_UNIT } from "../format/journal_layout.ts";
 import type { ScannedBatch } from "../journal/scan.ts";
+import type { JournalOpener } from "../seal/journal.ts";
 import { BlockMap } from "../map/block_map.ts";
 
 /** A run of blocks of a commit. */
@@ -56,10 +56,12 @@ export class Collection {
     return this.blocks * this.#blockSize + dataBytes <= this.#data.length;
   }
 
-  /** Adds a batch. */
-  add({ bytes, header }: ScannedBatch): void {
+  /** Adds a batch, opened. @throws {UblkError} `VOLUME_DAMAGED` */
+  add({ bytes, header }: ScannedBatch, opener: JournalOpener): void {
     assert(this.hasRoom(header.dataBytes), "there is room for the batch");
-    for (const { block, count, hole, at } of extentsOf(bytes, header, this.#blockSize)) {
+    const opened = opener.open(bytes, header);
+    let first = 0;
+    for (const { block, count, hole, at } of opened.extents()) {
       // A batch may be older than the disk's present size.
       const kept = Math.min(count, this.#fresh.blocks - block);
       if (hole) {
@@ -69,7 +71,10 @@ export class Collection {
         continue;
       }
       const length = count * this.#blockSize;
-      this.#data.set(bytes.subarray(at, at + length), this.blocks * this.#blockSize);
+      const room = this.blocks * this.#blockSize;
+      const to = this.#data.subarray(room, room + length);
+      opener.copy(header, opened, bytes.subarray(at, at + length), to, first);
+      first += count;
       if (kept > 0) {
         this.#fresh.set(block, kept, this.blocks);
         this.#holes.remove(block, kept);

@@ -127,7 +127,7 @@ export class Drainer {
         source.rewind(before);
         break;
       }
-      collection.add(batch);
+      collection.add(batch, source.opener);
     }
     return collection;
   }

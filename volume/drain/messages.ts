@@ -11,6 +11,7 @@ import type { SortedRuns } from "../map/block_map.ts";
 import type { JournalIdentity } from "../journal/identity.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import type { LostJournal } from "../lost.ts";
+import type { VolumeKeyFile } from "../seal/key_source.ts";
 
 /** The volume that the drain's thread takes hold of. */
 export interface TakeOrder {
@@ -18,7 +19,9 @@ export interface TakeOrder {
   readonly store: string;
   /** The volume's name. */
   readonly name: string;
-  /** The folder of the journal. */
+  /** The file with the key of an encrypted volume; undefined for none. */
+  readonly key?: VolumeKeyFile;
+  /** The folder of the journal, which is made if it is missing. */
   readonly folder: string;
   /** Bytes of a segment of a journal that is made. */
   readonly segmentSize: number;
@@ -61,6 +64,8 @@ export interface TakenVolume {
   readonly identity: JournalIdentity;
   /** The paths of its files. */
   readonly paths: readonly string[];
+  /** The data key of an encrypted volume. Whoever takes it zeroes it. */
+  readonly key?: SharedArrayBuffer;
   /** Where the store ends. */
   readonly from: JournalEnd;
   /** The loss, if the journal was given up. */

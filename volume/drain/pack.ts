@@ -17,23 +17,28 @@ export interface PlannedChunk {
   readonly nths: readonly number[];
 }
 
-/** Divides a collection into chunks of at most so many bytes. */
+/**
+ * Divides a collection into chunks of at most so many bytes.
+ *
+ * @param isSealed With room for seals.
+ */
 export function planChunks(
   collection: Pick<Collection, "runs">,
   blockSize: number,
   chunkSize: number,
+  isSealed: boolean,
 ): PlannedChunk[] {
   const chunks: PlannedChunk[] = [];
   let frames: Frame[] = [];
   let nths: number[] = [];
   let blocks = 0;
   const room = (frameCount: number) => {
-    const left = chunkSize - blocks * blockSize - dataOffset(frameCount, blocks);
+    const left = chunkSize - blocks * blockSize - dataOffset(frameCount, blocks, isSealed);
     // Another block may take another page of the table.
     let count = Math.min(MAX_CHUNK_BLOCKS - blocks, Math.max(0, Math.floor(left / blockSize)));
     while (
       count > 0 &&
-      dataOffset(frameCount, blocks + count) + (blocks + count) * blockSize > chunkSize
+      dataOffset(frameCount, blocks + count, isSealed) + (blocks + count) * blockSize > chunkSize
     ) count--;
     return count;
   };
@@ -47,7 +52,7 @@ export function planChunks(
     for (let done = 0; done < count;) {
       const most = nth < 0 ? count - done : Math.min(count - done, room(frames.length + 1));
       const fits = most > 0 &&
-        dataOffset(frames.length + 1, blocks) + blocks * blockSize <= chunkSize;
+        dataOffset(frames.length + 1, blocks, isSealed) + blocks * blockSize <= chunkSize;
       if (!fits) {
         finish();
         continue;
@@ -67,8 +72,9 @@ export function makeChunk(
   planned: PlannedChunk,
   origin: ChunkOrigin,
   collection: Pick<Collection, "copy">,
+  isSealed: boolean,
 ): ChunkWriter {
-  const writer = new ChunkWriter(origin, planned.frames);
+  const writer = new ChunkWriter(origin, planned.frames, isSealed);
   let at = 0;
   planned.frames.forEach(({ count, hole }, index) => {
     if (hole) return;

@@ -13,6 +13,7 @@ import { BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES } from "../format/journal_layo
 import { FormatError } from "../format/record.ts";
 import type { ScannedBatch } from "../journal/scan.ts";
 import type { JournalEnd } from "../journal/end.ts";
+import type { JournalOpener } from "../seal/journal.ts";
 
 /** The parts of a {@linkcode JournalSource}. */
 export interface JournalSourceParts {
@@ -28,6 +29,8 @@ export interface JournalSourceParts {
   readonly window: Uint8Array<ArrayBuffer>;
   /** The journal in words, for errors. */
   readonly words: string;
+  /** Opens its batches. */
+  readonly opener: JournalOpener;
 }
 
 /** Reads batches in their order. */
@@ -42,6 +45,11 @@ export class JournalSource {
   constructor(parts: JournalSourceParts) {
     this.#parts = parts;
     this.#end = parts.from;
+  }
+
+  /** Opens its batches. */
+  get opener(): JournalOpener {
+    return this.#parts.opener;
   }
 
   /** The batch that was read last. */

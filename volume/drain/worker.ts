@@ -7,10 +7,12 @@
 
 import { engineMemory } from "../../disk/engine_memory.ts";
 import { realFiles } from "../../files/real.ts";
+import { makeFolders } from "../../store/directory.ts";
 import { openStore } from "../../store/open.ts";
 import type { Store } from "../../store/store.ts";
 import { packError } from "../../uapi/packed_error.ts";
 import { signalEventFd } from "../../uring/libc.ts";
+import { forbidCoreFiles } from "../../uring/process.ts";
 import { readRun } from "../committed.ts";
 import { openSegments } from "../journal/files.ts";
 import type { JournalEnd } from "../journal/end.ts";
@@ -18,6 +20,9 @@ import { Lease } from "../lease.ts";
 import { LeaseKeeper } from "../lease_keeper.ts";
 import { VolumeCounters } from "../counters.ts";
 import { MACHINE } from "../seam.ts";
+import { JournalOpener } from "../seal/journal.ts";
+import { innerOf, keyOf } from "../seal/sealed_store.ts";
+import { unlocked } from "../seal/unlock.ts";
 import { SpaceKeeper } from "../space/keeper.ts";
 import { storeFailure } from "../store_like.ts";
 import { type Taken, takeVolume } from "../take.ts";
@@ -42,7 +47,9 @@ const scope = self as unknown as WorkerScope;
 let held: { store: Store; taken: Taken; lease: Lease; order: TakeOrder } | undefined;
 
 async function take(order: TakeOrder): Promise<void> {
-  const store = await openStore(order.store);
+  if (order.key !== undefined) forbidCoreFiles();
+  const store = await unlocked(await openStore(order.store), order.name, order.key);
+  makeFolders(realFiles, order.folder);
   const lease = new Lease(order.leaseMs, MACHINE.elapsed, order.lease);
   const taken = await takeVolume({ ...order, store, files: realFiles, seam: MACHINE, lease });
   const { committed, identity, paths, from, lost } = taken;
@@ -56,7 +63,10 @@ async function take(order: TakeOrder): Promise<void> {
   const objects = store.localPath?.(names.head).slice(0, -names.head.length);
   scope.postMessage({
     type: "taken",
-    volume: { ...{ manifest, runs, epoch, identity, paths, from, lost, objects } },
+    volume: {
+      ...{ manifest, runs, epoch, identity, paths, from, lost, objects },
+      key: keyOf(store)?.toShared(),
+    },
   });
 }
 
@@ -66,9 +76,11 @@ async function drain(from: JournalEnd): Promise<void> {
   const journal = openSegments(realFiles, paths, identity.blockSize);
   using data = engineMemory(COMMIT_BYTES);
   using room = engineMemory(WINDOW_BYTES);
+  const words = `journal ${order.folder}`;
   const source = new JournalSource({
     ...{ files: journal, blockSize: identity.blockSize, size: identity.size, from },
-    ...{ window: room.bytes, words: `journal ${order.folder}` },
+    ...{ window: room.bytes, words },
+    opener: new JournalOpener(keyOf(store), identity, words),
   });
   const counters = new VolumeCounters(order.counters);
   const board = new DrainSide(new Board(order.board), order.wakeFd);
@@ -95,7 +107,7 @@ async function drain(from: JournalEnd): Promise<void> {
   await keeper.close();
   for (const file of journal) file.close();
   taken[Symbol.dispose]();
-  await store[Symbol.asyncDispose]();
+  await innerOf(store)[Symbol.asyncDispose]();
   if (error !== undefined) throw error;
 }
 

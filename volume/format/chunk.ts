@@ -29,6 +29,7 @@
 
 import { assert } from "../../uapi/error.ts";
 import { HOLE, MAX_CHUNK_BLOCKS, placeOf } from "./place.ts";
+import { BLOCK_SEAL_BYTES, SEAL_BYTES } from "./seal.ts";
 import {
   beginRecord,
   type Fields,
@@ -53,10 +54,20 @@ const HOLE_KIND = 1;
 /** Bytes of the smallest object that begins a chunk: enough for {@linkcode tableBytesOf}. */
 export const CHUNK_HEADER_BYTES = HEADER_BYTES;
 
-/** Where the data of a chunk with these numbers of frames and blocks begins. */
-export function dataOffset(frames: number, blocks: number): number {
-  const bytes = HEADER_BYTES + frames * FRAME_BYTES + blocks * SUM_BYTES;
+/**
+ * Where the data of a chunk with these numbers of frames and blocks begins.
+ *
+ * @param isSealed With room for what a sealed chunk has besides, so that its blocks stay where they are.
+ */
+export function dataOffset(frames: number, blocks: number, isSealed = false): number {
+  const seals = isSealed ? SEAL_BYTES + blocks * BLOCK_SEAL_BYTES : 0;
+  const bytes = HEADER_BYTES + frames * FRAME_BYTES + blocks * SUM_BYTES + seals;
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+}
+
+/** Bytes of a chunk's table before the padding: header, frames and sums. */
+export function tableEnd(frames: number, blocks: number): number {
+  return HEADER_BYTES + frames * FRAME_BYTES + blocks * SUM_BYTES;
 }
 
 /** The commit that a chunk is part of. */
@@ -99,12 +110,16 @@ export class ChunkWriter {
   readonly #dataAt: number;
   readonly #blocks: number;
 
-  /** Lays out a chunk of these frames. */
-  constructor(origin: ChunkOrigin, frames: readonly Frame[]) {
+  /**
+   * Lays out a chunk of these frames.
+   *
+   * @param isSealed With room for seals, see {@linkcode dataOffset}.
+   */
+  constructor(origin: ChunkOrigin, frames: readonly Frame[], isSealed = false) {
     const { blockSize } = origin;
     const blocks = frames.reduce((sum, { hole, count }) => hole ? sum : sum + count, 0);
     assert(blocks <= MAX_CHUNK_BLOCKS, "a chunk has not so many blocks");
-    const dataAt = dataOffset(frames.length, blocks);
+    const dataAt = dataOffset(frames.length, blocks, isSealed);
     this.bytes = new Uint8Array(dataAt + blocks * blockSize);
     // The sum covers what stands before the data.
     const fields = beginRecord(this.bytes.subarray(0, dataAt), KIND, origin.volume);
@@ -175,13 +190,21 @@ export function addFrames(extents: Extents, frames: readonly Frame[], chunk: num
  * @throws {FormatError}
  */
 export function tableBytesOf(bytes: Uint8Array<ArrayBuffer>): number {
-  const fields = peekRecord(bytes, KIND);
+  const fields = peekRecord(bytes, KIND, true);
   if (bytes.length < HEADER_BYTES) throw new FormatError("it is too short for a chunk");
   const [frames, blocks, dataAt] = [fields.u32(68), fields.u32(72), fields.u32(76)];
-  if (blocks > MAX_CHUNK_BLOCKS || dataAt !== dataOffset(frames, blocks)) {
+  // A chunk that was sealed keeps its room for seals when it is opened.
+  const fits = dataAt === dataOffset(frames, blocks) || dataAt === dataOffset(frames, blocks, true);
+  if (blocks > MAX_CHUNK_BLOCKS || !fits) {
     throw new FormatError("its checksum is wrong: a chunk's header is damaged");
   }
   return dataAt;
+}
+
+/** Checks the sum of what stands before a chunk's data, sealed or not. @throws {FormatError} */
+export function checkChunkTable(bytes: Uint8Array<ArrayBuffer>, volume?: string): void {
+  if (tableBytesOf(bytes) !== bytes.length) throw new FormatError("it is too short for a chunk");
+  openRecord(bytes, KIND, volume, true);
 }
 
 /** The table of a chunk. */

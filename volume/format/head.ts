@@ -8,7 +8,8 @@
  *  48  epoch    u64: raised by each attachment
  *  56  manifest u64: the number of the manifest that counts
  *  64  sum      u32: the manifest's sum
- *  68  flags    u32: 1 attached, 2 being made: there is no manifest yet
+ *  68  flags    u32: 1 attached, 2 being made: there is no manifest yet, 4 encrypted: `NAME/keys/` has
+ *               the key
  *  72  journal  16 bytes: the UUID of the journal that continues the manifest, or zeroes for none
  *  88  owner    16 bytes: the attachment's random id
  * 104  lease    u64: milliseconds after which an unchanged head counts as abandoned; 0 for never
@@ -27,6 +28,7 @@ export const HEAD_BYTES = 256;
 const KIND: RecordKind = { magic: "UBLKHEAD", version: 1, words: "a volume's head" };
 const ATTACHED = 1;
 const BEING_MADE = 2;
+const ENCRYPTED = 4;
 const HOST_BYTES = 128;
 
 /** The contents of a head. */
@@ -49,6 +51,12 @@ export interface Head {
    * @default false
    */
   readonly beingMade?: boolean;
+  /**
+   * The volume is encrypted.
+   *
+   * @default false
+   */
+  readonly encrypted?: boolean;
   /** The journal that continues the manifest; `NO_UUID` for none. */
   readonly journal: string;
   /** The random id of the attachment. */
@@ -70,7 +78,9 @@ export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
   fields.setU64(48, head.epoch);
   fields.setU64(56, head.manifest);
   fields.setU32(64, head.manifestSum);
-  fields.setU32(68, (head.attached ? ATTACHED : 0) | (head.beingMade ? BEING_MADE : 0));
+  const attached = head.attached ? ATTACHED : 0;
+  const beingMade = head.beingMade ? BEING_MADE : 0;
+  fields.setU32(68, attached | beingMade | (head.encrypted ? ENCRYPTED : 0));
   fields.setUuid(72, head.journal);
   fields.setUuid(88, head.owner);
   fields.setU64(104, head.leaseMs);
@@ -92,6 +102,7 @@ export function decodeHead(bytes: Uint8Array<ArrayBuffer>): Head {
     manifestSum: fields.u32(64),
     attached: (fields.u32(68) & ATTACHED) !== 0,
     ...(fields.u32(68) & BEING_MADE) !== 0 ? { beingMade: true } : {},
+    ...(fields.u32(68) & ENCRYPTED) !== 0 ? { encrypted: true } : {},
     journal: fields.uuid(72),
     owner: fields.uuid(88),
     leaseMs: fields.u64(104),

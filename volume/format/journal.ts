@@ -31,7 +31,8 @@
  *  36  extents  u32: their number
  *  40  synced   u64: sequence of the last batch that was durable when this one was written
  *  48  written  u64: bytes of data in all batches up to this one
- *  56  zeroes
+ *  56  count    u64: in a sealed batch, the first count that it was sealed with; see
+ *               `volume/seal/journal.ts`, which has the rest of those. 0 in others
  *  64  per extent: 0 block u64 · 8 blocks u32 · 12 kind u32: 0 data, 1 hole
  *   …  per block of data, in the order of the extents: u32, the sum of its bytes
  * ```
@@ -62,6 +63,7 @@ import { sumOf } from "./sum.ts";
 const KIND: RecordKind = { magic: "UBLKJRNL", version: 1, words: "a journal's segment" };
 /** "UBJB". */
 export const BATCH_MAGIC = 0x424a4255;
+const HEADER_TAG_BYTES = 16;
 /** An extent has data. */
 export const KIND_DATA = 0;
 /** An extent has none: it reads as zeroes. */
@@ -138,6 +140,8 @@ export interface BatchHeader {
   readonly synced: number;
   /** Bytes of data in all batches up to this one. */
   readonly written: number;
+  /** The first count that it was sealed with; 0 if it was not. */
+  readonly count: number;
   /** The header's sum. */
   readonly sum: number;
 }
@@ -166,10 +170,11 @@ export function peekBatch(
       extents: fields.u32(36),
       synced: fields.u64(40),
       written: fields.u64(48),
+      count: fields.u64(56),
     };
     const blocks = header.dataBytes / blockSize;
     const fits = Number.isInteger(blocks) && header.extents > 0 &&
-      header.headerBytes === batchHeaderBytes(header.extents, blocks);
+      header.headerBytes === batchHeaderBytes(header.extents, blocks, header.count > 0);
     return fits ? header : undefined;
   } catch (error) {
     if (error instanceof FormatError) return undefined;
@@ -194,7 +199,10 @@ export interface BatchExtent {
   readonly at: number;
 }
 
-/** Whether a whole batch is what its header and its sums say. */
+/**
+ * Whether a whole batch is what its header and its sums say. Of a sealed one, whether it is what was
+ * written: whoever opens it finds out by whom.
+ */
 export function isSound(
   bytes: Uint8Array<ArrayBuffer>,
   header: BatchHeader,
@@ -205,15 +213,9 @@ export function isSound(
   const fields = new Fields(head);
   fields.setU32(4, 0);
   if (sumOf(head) !== header.sum) return false;
-  let blocks = 0;
-  for (let nth = 0, at = BATCH_HEADER_BYTES; nth < header.extents; nth++, at += EXTENT_BYTES) {
-    const kind = fields.u32(at + 12);
-    const count = fields.u32(at + 8);
-    if (count === 0 || kind !== KIND_DATA && kind !== KIND_HOLE) return false;
-    if (kind === KIND_DATA) blocks += count;
-  }
-  if (blocks * blockSize !== header.dataBytes) return false;
-  const sums = BATCH_HEADER_BYTES + header.extents * EXTENT_BYTES;
+  const blocks = header.dataBytes / blockSize;
+  if (header.count === 0 && blocksIn(fields, header.extents) !== blocks) return false;
+  const sums = sumsOf(header, blockSize);
   let at = wholePages(header.headerBytes);
   for (let nth = 0; nth < blocks; nth++, at += blockSize) {
     if (sumOf(bytes.subarray(at, at + blockSize)) !== fields.u32(sums + nth * SUM_BYTES)) {
@@ -223,15 +225,38 @@ export function isSound(
   return true;
 }
 
-/** The extents of a sound batch, in their order: later ones win. */
-export function* extentsOf(
-  bytes: Uint8Array<ArrayBuffer>,
-  header: BatchHeader,
+/** Where in a batch the sums of its blocks begin. */
+export function sumsOf({ headerBytes, dataBytes, count }: BatchHeader, blockSize: number): number {
+  return headerBytes - dataBytes / blockSize * SUM_BYTES - (count === 0 ? 0 : HEADER_TAG_BYTES);
+}
+
+/** Blocks of data in the extents of a batch that is not sealed; -1 if some are not possible. */
+function blocksIn(fields: Fields, extents: number): number {
+  let blocks = 0;
+  for (let nth = 0, at = BATCH_HEADER_BYTES; nth < extents; nth++, at += EXTENT_BYTES) {
+    const kind = fields.u32(at + 12);
+    const count = fields.u32(at + 8);
+    if (count === 0 || kind !== KIND_DATA && kind !== KIND_HOLE) return -1;
+    if (kind === KIND_DATA) blocks += count;
+  }
+  return blocks;
+}
+
+/**
+ * The extents of a sound batch, in their order: later ones win.
+ *
+ * @param table The extents, as they are when a sealed batch was opened.
+ * @param dataAt Where the batch's data begins.
+ */
+export function* extentsIn(
+  table: Uint8Array<ArrayBuffer>,
+  extents: number,
+  dataAt: number,
   blockSize: number,
 ): Generator<BatchExtent> {
-  const fields = new Fields(bytes);
-  let data = wholePages(header.headerBytes);
-  for (let nth = 0, at = BATCH_HEADER_BYTES; nth < header.extents; nth++, at += EXTENT_BYTES) {
+  const fields = new Fields(table);
+  let data = dataAt;
+  for (let nth = 0, at = 0; nth < extents; nth++, at += EXTENT_BYTES) {
     const hole = fields.u32(at + 12) === KIND_HOLE;
     const count = fields.u32(at + 8);
     yield { block: fields.u64(at), count, hole, at: data };

@@ -21,12 +21,18 @@ export const BATCH_HEADER_BYTES = 64;
 export const EXTENT_BYTES = 16;
 /** Bytes of the sum of a block. */
 export const SUM_BYTES = 4;
+/** Where the extents of a sealed batch begin: behind the salt of the opening that wrote it. */
+export const SEALED_EXTENTS_AT = 80;
+/** Bytes of a tag of a sealed batch, of each block and of the header. */
+const TAG_BYTES = 16;
 /** Rounds up to whole pages of the journal. */
 export function wholePages(bytes: number): number {
   return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
 }
 
 /** Bytes of a batch's header without padding. */
-export function batchHeaderBytes(extents: number, blocks: number): number {
-  return BATCH_HEADER_BYTES + extents * EXTENT_BYTES + blocks * SUM_BYTES;
+export function batchHeaderBytes(extents: number, blocks: number, isSealed: boolean): number {
+  const bytes = extents * EXTENT_BYTES + blocks * SUM_BYTES;
+  if (!isSealed) return BATCH_HEADER_BYTES + bytes;
+  return SEALED_EXTENTS_AT + bytes + (blocks + 1) * TAG_BYTES;
 }

@@ -41,8 +41,9 @@
 import { assert } from "../../uapi/error.ts";
 import {
   beginRecord,
-  type Fields,
+  Fields,
   FormatError,
+  isSealedRecord,
   openRecord,
   type RecordKind,
   sealRecord,
@@ -50,6 +51,8 @@ import {
   versionOfRecord,
   volumeOfRecord,
 } from "./record.ts";
+import { UblkError } from "../../uapi/error.ts";
+import { innerSumOf, SEAL_BYTES } from "./seal.ts";
 
 /** A manifest of a volume that has never had ancestors is of version 1. */
 const KIND: RecordKind = { magic: "UBLKMANI", version: 2, words: "a manifest" };
@@ -169,14 +172,21 @@ export function encodeManifest(
   return { bytes, sum: sealRecord(fields) };
 }
 
-/** Reads a manifest, and tells its sum. @throws {FormatError} */
+/**
+ * Reads a manifest, and tells its sum. Of a sealed one, everything but the runs can be read without the
+ * key: to ask for these throws then.
+ *
+ * @throws {FormatError}
+ */
 export function decodeManifest(
   bytes: Uint8Array<ArrayBuffer>,
   volume?: string,
 ): Manifest & { sum: number } {
-  const fields = openRecord(bytes, KIND, volume);
+  const fields = openRecord(bytes, KIND, volume, true);
   if (bytes.length < HEADER_BYTES) throw new FormatError("it is too short for a manifest");
-  const { runsAt, ancestors, since } = ancestryOf(fields);
+  const ancestry = ancestryOf(fields);
+  if (isSealedRecord(bytes)) return sealedManifest(fields, ancestry);
+  const { runsAt, ancestors, since } = ancestry;
   const count = fields.u32(84);
   if (bytes.length !== runsAt + count * RUN_BYTES) {
     throw new FormatError("its length does not fit its number of runs");
@@ -191,6 +201,10 @@ export function decodeManifest(
       sum: fields.u32(at + 24),
     });
   }
+  return { ...headerOf(fields), runs, ancestors, since, sum: sumOfRecord(fields) };
+}
+
+function headerOf(fields: Fields): Omit<Manifest, "runs" | "ancestors" | "since"> {
   return {
     volume: volumeOfRecord(fields),
     number: fields.u64(32),
@@ -206,14 +220,37 @@ export function decodeManifest(
     written: fields.u64(104),
     time: fields.u64(112),
     created: fields.u64(120),
-    ...{ runs, ancestors, since },
-    sum: sumOfRecord(fields),
   };
 }
 
-function ancestryOf(
+function sealedManifest(
   fields: Fields,
-): Pick<Manifest, "ancestors" | "since"> & { readonly runsAt: number } {
+  { runsAt, ancestors, since }: Ancestry,
+): Manifest & { sum: number } {
+  if (fields.bytes.length < runsAt + SEAL_BYTES) {
+    throw new FormatError("it is too short for its seal");
+  }
+  return {
+    ...headerOf(fields),
+    ...{ ancestors, since },
+    // Neither a copy nor a new manifest can be made of it by mistake.
+    get runs(): never {
+      throw new UblkError("VOLUME_KEY", {
+        operation: `volume ${volumeOfRecord(fields)}`,
+        reason: "it is encrypted",
+        hint: "give its key: --key-file or --passphrase-file",
+      });
+    },
+    sum: innerSumOf(fields, runsAt),
+  };
+}
+
+/** A manifest's ancestors, and where what follows them begins. */
+interface Ancestry extends Pick<Manifest, "ancestors" | "since"> {
+  readonly runsAt: number;
+}
+
+function ancestryOf(fields: Fields): Ancestry {
   const { length } = fields.bytes;
   if (versionOfRecord(fields) === 1) return { runsAt: HEADER_BYTES, ancestors: [], since: 0 };
   if (length < HEADER_BYTES + ANCESTRY_BYTES) {
@@ -229,6 +266,20 @@ function ancestryOf(
     });
   }
   return { runsAt, ancestors, since: fields.u64(136) };
+}
+
+/**
+ * How much of a manifest stands in the clear if it is sealed: all before the runs, so that nobody needs
+ * the key to see what a clone needs of its ancestors.
+ *
+ * @param bytes A manifest. Of what is none, the answer may be more than there is.
+ */
+export function clearBytesOfManifest(bytes: Uint8Array<ArrayBuffer>): number {
+  if (bytes.length < HEADER_BYTES + ANCESTRY_BYTES) return HEADER_BYTES;
+  const fields = new Fields(bytes);
+  return versionOfRecord(fields) === 1
+    ? HEADER_BYTES
+    : HEADER_BYTES + ancestryBytes(fields.u32(128));
 }
 
 function ancestryBytes(ancestors: number): number {

@@ -12,6 +12,8 @@
  * magic is something else; a newer version is refused by its name; then the sum must be right; and a
  * whole object of another volume is not this volume's.
  *
+ * A sealed record has its version with the bit {@linkcode SEALED}: see `volume/seal/records.ts`.
+ *
  * @module
  */
 
@@ -25,10 +27,21 @@ const SUM_AT = 12;
 const VOLUME_AT = 16;
 const UUID_BYTES = 16;
 
+/** A bit of the version of a record whose contents are encrypted. */
+export const SEALED = 0x1_0000;
+/** Never written: set in the version of a record that should open with the volume's key, and did not. */
+const UNOPENED = 0x2_0000;
+
 /** Bytes that are not what they should be. The words say what is wrong, without the place. */
 export class FormatError extends Error {
   /** Always `"FormatError"`. */
-  override readonly name = "FormatError";
+  override readonly name: string = "FormatError";
+}
+
+/** A record is sealed, and there is no key. */
+export class SealedError extends FormatError {
+  /** Always `"SealedError"`. */
+  override readonly name = "SealedError";
 }
 
 /** A kind of object or header. */
@@ -129,13 +142,50 @@ export function sealRecord(fields: Fields): number {
   return sum;
 }
 
-/** Checks magic and version, for readers that must know the length before they know the sum. */
-export function peekRecord(bytes: Uint8Array<ArrayBuffer>, kind: RecordKind): Fields {
+/** Whether the contents of a record are encrypted. */
+export function isSealedRecord(bytes: Uint8Array<ArrayBuffer>): boolean {
+  return bytes.length >= RECORD_BYTES && (new Fields(bytes).u32(VERSION_AT) & SEALED) !== 0;
+}
+
+/** The error of a record that the volume's key does not open. */
+export function notOpened(words: string): FormatError {
+  return new FormatError(
+    `the volume's key does not open it: ${words} was changed, exchanged, or never sealed`,
+  );
+}
+
+/** Sets whether a record's version says that it is sealed. */
+export function markSealed(fields: Fields, isSealed: boolean): void {
+  const version = fields.u32(VERSION_AT);
+  fields.setU32(VERSION_AT, isSealed ? version | SEALED : version & ~SEALED);
+}
+
+/** A copy of bytes that no decoder takes: the key does not open them, or nobody has sealed them. */
+export function unopenedRecord(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const copy = bytes.slice();
+  if (copy.length >= RECORD_BYTES) new Fields(copy).setU32(VERSION_AT, UNOPENED);
+  return copy;
+}
+
+/**
+ * Checks magic and version, for readers that must know the length before they know the sum.
+ *
+ * @param mayBeSealed Only what stands in the clear will be read.
+ * @throws {FormatError}
+ */
+export function peekRecord(
+  bytes: Uint8Array<ArrayBuffer>,
+  kind: RecordKind,
+  mayBeSealed = false,
+): Fields {
   const { words, magic, version } = kind;
   if (bytes.length < RECORD_BYTES) throw new FormatError(`it is too short for ${words}`);
   const fields = new Fields(bytes);
   if (fields.text(0, 8) !== magic) throw new FormatError(`it is not ${words}`);
-  const found = fields.u32(VERSION_AT);
+  const whole = fields.u32(VERSION_AT);
+  if (whole === UNOPENED) throw notOpened(words);
+  if ((whole & SEALED) !== 0 && !mayBeSealed) throw new SealedError(`${words} is encrypted`);
+  const found = whole & ~SEALED;
   if (found > version) {
     throw new FormatError(
       `it is ${words} of format ${found}, and this version of ublk knows up to ${version}`,
@@ -149,25 +199,36 @@ export function peekRecord(bytes: Uint8Array<ArrayBuffer>, kind: RecordKind): Fi
  * Checks a whole record.
  *
  * @param volume The volume's UUID; undefined takes any.
+ * @param mayBeSealed Only what stands in the clear will be read.
  * @throws {FormatError}
  */
 export function openRecord(
   bytes: Uint8Array<ArrayBuffer>,
   kind: RecordKind,
   volume?: string,
+  mayBeSealed = false,
 ): Fields {
-  const fields = peekRecord(bytes, kind);
-  const sum = fields.u32(SUM_AT);
-  // The sum is not part of what it covers. Whoever gave the bytes gets them back unchanged.
-  fields.setU32(SUM_AT, 0);
-  const right = sumOf(bytes);
-  fields.setU32(SUM_AT, sum);
-  if (right !== sum) throw new FormatError(`its checksum is wrong: ${kind.words} is damaged`);
+  const fields = peekRecord(bytes, kind, mayBeSealed);
+  if (!hasRightSum(bytes)) {
+    throw new FormatError(`its checksum is wrong: ${kind.words} is damaged`);
+  }
   const found = fields.uuid(VOLUME_AT);
   if (volume !== undefined && found !== volume) {
     throw new FormatError(`it is ${kind.words} of another volume (${found})`);
   }
   return fields;
+}
+
+/** Whether the sum of a record's bytes is the one that it has. */
+export function hasRightSum(bytes: Uint8Array<ArrayBuffer>): boolean {
+  if (bytes.length < RECORD_BYTES) return false;
+  const fields = new Fields(bytes);
+  const sum = fields.u32(SUM_AT);
+  // The sum is not part of what it covers. Whoever gave the bytes gets them back unchanged.
+  fields.setU32(SUM_AT, 0);
+  const right = sumOf(bytes);
+  fields.setU32(SUM_AT, sum);
+  return right === sum;
 }
 
 /** The sum of a record that was sealed or opened. */
@@ -180,9 +241,9 @@ export function sumOfObject(bytes: Uint8Array<ArrayBuffer>): number {
   return new Fields(bytes).u32(SUM_AT);
 }
 
-/** The version of a record's format. */
+/** The version of a record's format, sealed or not. */
 export function versionOfRecord(fields: Fields): number {
-  return fields.u32(VERSION_AT);
+  return fields.u32(VERSION_AT) & ~SEALED;
 }
 
 /** The volume of a record. */

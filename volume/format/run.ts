@@ -20,6 +20,8 @@ import { beginRecord, FormatError, openRecord, type RecordKind, sealRecord } fro
 
 const KIND: RecordKind = { magic: "UBLKMAPR", version: 1, words: "a piece of the block map" };
 const HEADER_BYTES = 64;
+/** What stands in the clear in a sealed run. */
+export const RUN_CLEAR_BYTES = HEADER_BYTES;
 const ENTRY_BYTES = 24;
 const HOLE_WORD = 0xffff_ffff;
 

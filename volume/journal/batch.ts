@@ -7,13 +7,14 @@
  *                      start              start + 4096      dataAt, always the same
  * ```
  *
- * A batch is used again and again and allocates nothing per request.
+ * A batch is used again and again and allocates nothing per request. In an encrypted volume the copy
+ * is the encryption: the memory has what is written, and the sums are of that.
  *
  * @module
  */
 
 import type { EngineMemory } from "../../disk/engine.ts";
-import { assert } from "../../uapi/error.ts";
+import { assert, fail } from "../../uapi/error.ts";
 import {
   BATCH_MAGIC,
   encodeSegmentHeader,
@@ -25,14 +26,18 @@ import {
   BATCH_HEADER_BYTES,
   batchHeaderBytes,
   EXTENT_BYTES,
+  SEALED_EXTENTS_AT,
   SEGMENT_HEADER_BYTES,
   SUM_BYTES,
   wholePages,
 } from "../format/journal_layout.ts";
 import { sumOf } from "../format/sum.ts";
 
-const TWO_32 = 0x1_0000_0000;
+import { seal, TAG_BYTES, unseal } from "../seal/gcm.ts";
+import type { BatchSeals, JournalSealer } from "../seal/journal.ts";
 import { batchMemoryBytes, dataStart, MAX_EXTENTS } from "./batch_layout.ts";
+
+const TWO_32 = 0x1_0000_0000;
 
 /** Where in the journal a batch stands. */
 export interface BatchPlace {
@@ -98,9 +103,23 @@ export class Batch {
   readonly #dataAt: number;
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #views: readonly Uint8Array<ArrayBuffer>[];
+  readonly #sealer: JournalSealer | undefined;
+  readonly #tags: Uint8Array<ArrayBuffer>;
+  readonly #tagViews: readonly Uint8Array<ArrayBuffer>[];
+  /** The count of its header; those of its blocks follow. 0 if it has not taken any. */
+  #count = 0;
 
-  /** @param memory So many bytes as {@linkcode batchMemoryBytes} says. */
-  constructor(memory: EngineMemory, dataBytes: number, blockSize: number, requests: number) {
+  /**
+   * @param memory So many bytes as {@linkcode batchMemoryBytes} says.
+   * @param sealer Undefined for a volume that is not encrypted.
+   */
+  constructor(
+    memory: EngineMemory,
+    dataBytes: number,
+    blockSize: number,
+    requests: number,
+    sealer?: JournalSealer,
+  ) {
     assert(memory.bytes.length === batchMemoryBytes(dataBytes, blockSize), "the memory fits");
     assert(dataBytes % blockSize === 0 && dataBytes > 0, "a batch has room for whole blocks");
     this.memory = memory;
@@ -112,6 +131,20 @@ export class Batch {
     const { buffer, byteOffset } = memory.bytes;
     this.#words = new Uint32Array(buffer, byteOffset, memory.bytes.length / 4);
     this.#views = Array.from({ length: this.#maxBlocks }, (_, nth) => this.#view(nth, 1));
+    this.#sealer = sealer;
+    const tags = this.#tags = new Uint8Array(
+      sealer === undefined ? 0 : this.#maxBlocks * TAG_BYTES,
+    );
+    this.#tagViews = Array.from(
+      { length: tags.length / TAG_BYTES },
+      (_, nth) => tags.subarray(nth * TAG_BYTES, (nth + 1) * TAG_BYTES),
+    );
+  }
+
+  /** What opens its blocks; undefined for a volume that is not encrypted. */
+  get seals(): BatchSeals | undefined {
+    if (this.#sealer === undefined) return undefined;
+    return { key: this.#sealer.key, count: this.#count + 1, tags: this.#tags };
   }
 
   #view(nth: number, count: number): Uint8Array<ArrayBuffer> {
@@ -140,6 +173,8 @@ export class Batch {
     this.end = -1;
     this.writtenBytes = 0;
     this.isWritten = false;
+    // What it was sealed with before is never used again, whether it was written or given up.
+    if (this.#sealer !== undefined) this.#count = this.#sealer.take(1 + this.#maxBlocks);
   }
 
   /**
@@ -155,10 +190,21 @@ export class Batch {
     const bytes = taken * this.#blockSize;
     const whole = from === 0 && bytes === source.length;
     const part = whole ? source : source.subarray(from, from + bytes);
-    this.memory.bytes.set(part, this.#dataAt + blocks * this.#blockSize);
+    if (this.#sealer === undefined) {
+      this.memory.bytes.set(part, this.#dataAt + blocks * this.#blockSize);
+    } else this.#seal(this.#sealer, part, blocks);
     for (let nth = blocks; nth < blocks + taken; nth++) this.sums[nth] = sumOf(this.#views[nth]);
     this.blocks = blocks + taken;
     return taken;
+  }
+
+  #seal(sealer: JournalSealer, part: Uint8Array<ArrayBuffer>, first: number): void {
+    assert(this.#count > 0, "a batch is reset before it collects");
+    for (let nth = first, at = 0; at < part.length; nth++, at += this.#blockSize) {
+      const block = part.subarray(at, at + this.#blockSize);
+      const count = this.#count + 1 + nth;
+      seal(sealer.key, count, undefined, block, this.#views[nth], this.#tagViews[nth]);
+    }
   }
 
   /** Notes that blocks read as zeroes. @returns Whether there was room. */
@@ -194,8 +240,12 @@ export class Batch {
 
   /** Bytes that it takes in the journal, without the header of a segment. */
   get journalBytes(): number {
-    const header = wholePages(batchHeaderBytes(this.extents, this.blocks));
+    const header = wholePages(this.#headerBytes);
     return header + wholePages(this.blocks * this.#blockSize);
+  }
+
+  get #headerBytes(): number {
+    return batchHeaderBytes(this.extents, this.blocks, this.#sealer !== undefined);
   }
 
   /**
@@ -207,7 +257,7 @@ export class Batch {
   close(place: BatchPlace, segment?: SegmentHeader): number {
     assert(!this.isEmpty && this.position < 0, "an open batch is closed, once");
     const { blocks, extents } = this;
-    const headerBytes = batchHeaderBytes(extents, blocks);
+    const headerBytes = this.#headerBytes;
     const padded = wholePages(headerBytes);
     const at = this.#dataAt - padded;
     const words = this.#words;
@@ -222,14 +272,26 @@ export class Batch {
     words[word + 9] = extents;
     this.#put64(word + 10, place.synced);
     this.#put64(word + 12, place.written + blocks * this.#blockSize);
-    word += BATCH_HEADER_BYTES / 4;
+    if (this.#sealer !== undefined) {
+      this.#put64(word + 14, this.#count);
+      this.memory.bytes.set(this.#sealer.salt, at + BATCH_HEADER_BYTES);
+    }
+    const extentsAt = this.#sealer === undefined ? BATCH_HEADER_BYTES : SEALED_EXTENTS_AT;
+    word += extentsAt / 4;
     for (let nth = 0; nth < extents; nth++, word += EXTENT_BYTES / 4) {
       this.#put64(word, this.extentBlocks[nth]);
       words[word + 2] = this.extentCounts[nth];
       words[word + 3] = this.extentNths[nth] < 0 ? KIND_HOLE : KIND_DATA;
     }
+    const header = this.memory.bytes.subarray(at, at + headerBytes);
+    if (this.#sealer !== undefined) {
+      const tags = this.#tags.subarray(0, blocks * TAG_BYTES);
+      this.memory.bytes.set(tags, word * 4);
+      word += tags.length / 4;
+      this.#sealer.sealHeader(header, this.#count, extents * EXTENT_BYTES + tags.length);
+    }
     for (let nth = 0; nth < blocks; nth++, word += SUM_BYTES / 4) words[word] = this.sums[nth];
-    const sum = sumOf(this.memory.bytes.subarray(at, at + headerBytes));
+    const sum = sumOf(header);
     words[at / 4 + 1] = sum;
     this.position = place.position;
     this.sequence = place.sequence;
@@ -271,7 +333,18 @@ export class Batch {
   copy(position: number, bytes: number, target: Uint8Array<ArrayBuffer>, at: number): number {
     const length = Math.min(bytes, this.end - position);
     const from = this.#dataAt + position - this.dataPosition;
-    target.set(this.memory.bytes.subarray(from, from + length), at);
+    if (this.#sealer === undefined) {
+      target.set(this.memory.bytes.subarray(from, from + length), at);
+      return length;
+    }
+    const first = (position - this.dataPosition) / this.#blockSize;
+    for (let nth = first, done = 0; done < length; nth++, done += this.#blockSize) {
+      const room = target.subarray(at + done, at + done + this.#blockSize);
+      const count = this.#count + 1 + nth;
+      const { key } = this.#sealer;
+      const isRight = unseal(key, count, undefined, this.#views[nth], room, this.#tagViews[nth]);
+      if (!isRight) fail("memory holds what was sealed");
+    }
     return length;
   }
 }

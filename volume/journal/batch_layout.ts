@@ -16,6 +16,7 @@ export function batchMemoryBytes(dataBytes: number, blockSize: number): number {
 
 /** Where in the memory the data begins: behind room for the headers. */
 export function dataStart(dataBytes: number, blockSize: number): number {
-  const header = batchHeaderBytes(MAX_EXTENTS, dataBytes / blockSize);
+  // Sealed or not: that is decided by the volume, and costs no more than this.
+  const header = batchHeaderBytes(MAX_EXTENTS, dataBytes / blockSize, true);
   return SEGMENT_HEADER_BYTES + wholePages(header);
 }

@@ -10,13 +10,11 @@
  */
 
 import type { File } from "../../files/port.ts";
-import { extentsOf } from "../format/journal.ts";
-import {
-  BATCH_HEADER_BYTES,
-  EXTENT_BYTES,
-  JOURNAL_UNIT,
-  SUM_BYTES,
-} from "../format/journal_layout.ts";
+import { sumsOf } from "../format/journal.ts";
+import { JOURNAL_UNIT, SUM_BYTES, wholePages } from "../format/journal_layout.ts";
+import { JournalOpener, type OpenedBatch } from "../seal/journal.ts";
+import type { VolumeKey } from "../seal/volume_key.ts";
+import { JournalSeals } from "./seals.ts";
 import type { Maps } from "../maps.ts";
 import type { ScannedEnd } from "./end.ts";
 import { scanJournal, type ScannedBatch } from "./scan.ts";
@@ -42,6 +40,8 @@ export interface RecoveryParts {
   readonly buffer: Uint8Array<ArrayBuffer>;
   /** The journal in words, for errors. */
   readonly words: string;
+  /** The data key; undefined for a volume that is not encrypted. */
+  readonly key: VolumeKey | undefined;
 }
 
 /** A journal that has been read. */
@@ -56,18 +56,22 @@ export interface RecoveredJournal {
   readonly start: JournalEnd;
   /** Of each file, the sums of its blocks of data, by their offset in units. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
+  /** What opens these blocks; undefined for a volume that is not encrypted. */
+  readonly seals: JournalSeals | undefined;
   /** Batches that the store did not have. */
   readonly batches: number;
 }
 
 /** Reads a journal from where the store ends, and enters it into the maps. */
 export function recoverJournal(parts: RecoveryParts): RecoveredJournal {
-  const { files, size, blockSize, maps } = parts;
+  const { files, size, blockSize, maps, key, words } = parts;
   for (const file of files) {
     file.sync(true);
     file.dropCache();
   }
   const sums = files.map(() => new Uint32Array(size / JOURNAL_UNIT));
+  const seals = key && new JournalSeals(files.length, size, blockSize);
+  const opener = new JournalOpener(key, parts, words);
   const scan = scanJournal(parts);
   let batches = 0;
   let start: JournalEnd | undefined = undefined;
@@ -75,30 +79,32 @@ export function recoverJournal(parts: RecoveryParts): RecoveredJournal {
     const step = scan.next();
     if (step.done) {
       const end = step.value;
-      return { end, start: start ?? { ...end, position: end.next }, sums, batches };
+      return { end, start: start ?? { ...end, position: end.next }, sums, seals, batches };
     }
     start ??= { ...parts.from, position: step.value.position };
-    enter(
-      step.value,
-      maps,
-      blockSize,
-      sums[Math.floor(step.value.position / size) % files.length],
-      size,
-    );
+    const { header, bytes, position } = step.value;
+    const file = Math.floor(position / size) % files.length;
+    const opened = opener.open(bytes, header);
+    enter(step.value, opened, maps, blockSize, sums[file], size);
+    if (seals !== undefined && opened.seals !== undefined) {
+      const dataAt = position % size + wholePages(header.headerBytes);
+      seals.enter(file, dataAt, header.dataBytes / blockSize, opened.seals);
+    }
     batches++;
   }
 }
 
 function enter(
   { header, bytes, position }: ScannedBatch,
+  opened: OpenedBatch,
   maps: Maps,
   blockSize: number,
   sums: Uint32Array<ArrayBuffer>,
   size: number,
 ): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let sumAt = BATCH_HEADER_BYTES + header.extents * EXTENT_BYTES;
-  for (const { block, count, hole, at } of extentsOf(bytes, header, blockSize)) {
+  let sumAt = sumsOf(header, blockSize);
+  for (const { block, count, hole, at } of opened.extents()) {
     // The disk may have become smaller since.
     const kept = Math.min(count, maps.blocks - block);
     if (hole) {

@@ -4,7 +4,8 @@
  * there, then until the line is.
  *
  * Every block is compared with its sum in the chunk's table, wherever it comes from. What the cache
- * has wrong is fetched from the store instead; what the store has wrong is an error.
+ * has wrong is fetched from the store instead; what the store has wrong is an error. Of an encrypted
+ * volume, memory and file have what the store has; a block is decrypted in the request that it is for.
  *
  * @module
  */
@@ -21,7 +22,9 @@ import { kindOf, STORE_WAIT, tokenOf } from "../tokens.ts";
 import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
 import type { ChunkSums } from "./chunk_tables.ts";
 import { NO_ROOM, ReadAhead } from "./read_ahead.ts";
-import { areSound } from "./sound.ts";
+import { openBlocks } from "../seal/chunks.ts";
+import type { VolumeKey } from "../seal/volume_key.ts";
+import { areSound, NOT_OPENED } from "./sound.ts";
 import { TableLoader } from "./table_loader.ts";
 
 /** A piece waits for nothing. */
@@ -42,6 +45,8 @@ export interface CachedChunksParts {
   readonly blockSize: number;
   /** The UUID that a chunk has. */
   readonly volumeOf: (chunk: number) => string;
+  /** The data key; undefined for a volume that is not encrypted. */
+  readonly key?: VolumeKey;
   /** Memory for the lines. */
   readonly memory: EngineMemory;
   /** Who fetches. */
@@ -88,7 +93,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     this.#lines = new LineMemory({
       ...{ memory, board, asked, file, counters, line: sizes.line, mostAhead: sizes.ahead },
     });
-    this.#tables = new TableLoader(this.#lines, sizes.line, parts.volumeOf);
+    this.#tables = new TableLoader(this.#lines, sizes.line, parts.volumeOf, parts.key);
     this.#tableOf = new Array(this.#lines.count).fill(undefined);
     this.operations = this.#lines.operations + 1;
   }
@@ -149,6 +154,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     if (place >= 0 && this.#lines.isReady(place)) {
       if (this.#copy(piece, place, table)) {
         this.#parts.counters.add(AT.cacheMemoryHits, 1);
+        this.#open(piece, table);
         return true;
       }
       // Memory has changed by itself.
@@ -200,6 +206,17 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     return areSound(data, start, end, this.#parts.blockSize, sums, pieces.from[piece]);
   }
 
+  /** Decrypts a sound piece in its request. What does not open now never will: it fails. */
+  #open(piece: number, { seals }: ChunkSums): void {
+    if (seals === undefined) return;
+    const { pieces, host } = this.#owner;
+    const [chunk, nth, start] = [pieces.chunk[piece], pieces.from[piece], pieces.at[piece]];
+    const data = host.data(pieces.request[piece]);
+    const end = start + pieces.bytes[piece];
+    if (openBlocks(seals, data, start, end, this.#parts.blockSize, nth)) return;
+    this.#owner.fail(piece, `a read of chunk ${chunk}, block ${nth}: ${NOT_OPENED}`);
+  }
+
   came(piece: number, result: number): boolean {
     const { pieces } = this.#owner;
     const chunk = pieces.chunk[piece];
@@ -207,6 +224,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     const isWhole = pieces.got[piece] === pieces.bytes[piece];
     if (isWhole && table !== undefined && this.#isPieceSound(piece, table)) {
       this.#parts.counters.add(AT.cacheDiskHits, 1);
+      this.#open(piece, table);
       return true;
     }
     const { file } = this.#parts;

@@ -7,6 +7,7 @@
 
 import type { File } from "../../files/port.ts";
 import { assert, fail } from "../../uapi/error.ts";
+import type { BlockSeals } from "../seal/chunks.ts";
 
 /** A chunk that has been opened. */
 export interface OpenedChunk {
@@ -16,8 +17,10 @@ export interface OpenedChunk {
   readonly fd: number;
   /** Where the data begins, in bytes. */
   readonly dataAt: number;
-  /** The sum of each block. */
+  /** The sum of each block, as it lies there. */
   readonly sums: Uint32Array<ArrayBuffer>;
+  /** What opens the blocks; undefined for a volume that is not encrypted. */
+  readonly seals?: BlockSeals;
 }
 
 /** Opens a chunk and checks its table. Throws in one line what is wrong with it. */

@@ -4,12 +4,20 @@
  * @module
  */
 
+import type { BlockSeals } from "../seal/chunks.ts";
+
 /** The part of a chunk's table that a reader needs. */
 export interface ChunkSums {
   /** Where the data begins in the object, in bytes. */
   readonly dataAt: number;
-  /** The sum of each block. */
+  /** The sum of each block, as it lies there. */
   readonly sums: Uint32Array<ArrayBuffer>;
+  /** What opens the blocks; undefined for a volume that is not encrypted. */
+  readonly seals?: BlockSeals;
+}
+
+function bytesOf({ sums, seals }: ChunkSums): number {
+  return sums.byteLength + (seals?.tags.byteLength ?? 0);
 }
 
 /** Tables. */
@@ -41,11 +49,11 @@ export class ChunkTables {
   /** Adds a table. Others make room. */
   add(chunk: number, table: ChunkSums): void {
     this.#tables.set(chunk, table);
-    this.#bytes += table.sums.byteLength;
-    for (const [oldest, { sums }] of this.#tables) {
+    this.#bytes += bytesOf(table);
+    for (const [oldest, other] of this.#tables) {
       if (this.#bytes <= this.#most || oldest === chunk) break;
       this.#tables.delete(oldest);
-      this.#bytes -= sums.byteLength;
+      this.#bytes -= bytesOf(other);
       if (oldest === this.#lastChunk) this.#lastChunk = -1;
     }
   }

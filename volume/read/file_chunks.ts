@@ -8,7 +8,8 @@ import { isUblkError } from "../../uapi/error.ts";
 import { ChunkFiles, type OpenChunk } from "./chunk_files.ts";
 import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
 import { failedRead } from "./reader.ts";
-import { areSound } from "./sound.ts";
+import { openBlocks } from "../seal/chunks.ts";
+import { areSound, NOT_OPENED } from "./sound.ts";
 
 /** Reads from files. */
 export class FileChunks implements ChunkReads {
@@ -67,10 +68,12 @@ export class FileChunks implements ChunkReads {
     } else {
       const start = pieces.at[piece];
       const data = this.#owner.host.data(pieces.request[piece]);
-      const { sums } = this.#files.using(chunk);
+      const { sums, seals } = this.#files.using(chunk);
       const end = start + pieces.bytes[piece];
       if (!areSound(data, start, end, this.#blockSize, sums, nth)) {
         this.#owner.fail(piece, `a read of chunk ${chunk}, block ${nth} has a wrong checksum`);
+      } else if (seals && !openBlocks(seals, data, start, end, this.#blockSize, nth)) {
+        this.#owner.fail(piece, `a read of chunk ${chunk}, block ${nth}: ${NOT_OPENED}`);
       }
     }
     this.#files.release(chunk);

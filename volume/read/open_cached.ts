@@ -12,6 +12,7 @@ import type { VolumeCounters } from "../counters.ts";
 import type { Manifest } from "../format/manifest.ts";
 import type { ObjectNames } from "../names.ts";
 import { ownerOfChunk } from "../owners.ts";
+import type { VolumeKey } from "../seal/volume_key.ts";
 import type { CacheSizes } from "../sizes.ts";
 import { CachedChunks } from "./cached_chunks.ts";
 
@@ -33,6 +34,8 @@ export interface OpenCachedParts {
   readonly allocate: (bytes: number) => EngineMemory & Partial<Disposable>;
   /** Memory for the lines. */
   readonly memory: EngineMemory;
+  /** The data key; undefined for a volume that is not encrypted. */
+  readonly key: VolumeKey | undefined;
   /** Who fetches. */
   readonly board: FetchBoard;
   /** Makes the fetching side look at the board. */

@@ -13,13 +13,14 @@ import { fail } from "../../uapi/error.ts";
 import { JOURNAL_UNIT } from "../format/journal_layout.ts";
 import { chunkOf, nthOf } from "../format/place.ts";
 import type { Batch } from "../journal/batch.ts";
+import type { JournalSeals } from "../journal/seals.ts";
 import { type Requests, Waiting } from "../journal/requests.ts";
 import { IN_CHUNK, IN_JOURNAL, type Maps } from "../maps.ts";
 import { READ, tokenOf } from "../tokens.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
 import { Pieces } from "./pieces.ts";
-import { areSound } from "./sound.ts";
+import { areSound, NOT_OPENED } from "./sound.ts";
 
 /** Pieces on their way at once, if nothing else is said. */
 export const MAX_PIECES = 256;
@@ -36,6 +37,8 @@ export interface ReaderParts {
   readonly fds: readonly number[];
   /** Of each file of the journal, the sums of the blocks of data, by their offset in units. */
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
+  /** What opens these blocks; undefined for a volume that is not encrypted. */
+  readonly seals?: JournalSeals;
   /** Where the newest data of blocks is. */
   readonly maps: Maps;
   /** Batches that may still hold data in memory. */
@@ -203,7 +206,7 @@ export class Reader implements PieceOwner {
 
   #fromJournalCame(piece: number, result: number): void {
     const { pieces } = this;
-    const { blockSize, sums } = this.#parts;
+    const { blockSize, sums, seals } = this.#parts;
     const file = pieces.file[piece];
     this.#readers[file]--;
     if (pieces.got[piece] !== pieces.bytes[piece]) {
@@ -216,6 +219,8 @@ export class Reader implements PieceOwner {
     const end = start + pieces.bytes[piece];
     if (!areSound(data, start, end, blockSize, sums[file], nth, step)) {
       this.fail(piece, `${this.#whereOf(piece)} has a wrong checksum`);
+    } else if (seals?.open(file, pieces.from[piece], data, start, end) === false) {
+      this.fail(piece, `${this.#whereOf(piece)}: ${NOT_OPENED}`);
     }
   }
 

@@ -6,6 +6,9 @@
 
 import { sumOf } from "../format/sum.ts";
 
+/** The failure of a block that has the right sum, and that the volume's key does not open. */
+export const NOT_OPENED = "the volume's key does not open it";
+
 /**
  * Whether blocks of data have the sums that they should have.
  *

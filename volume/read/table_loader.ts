@@ -7,8 +7,10 @@
 
 import { tableLine } from "../cache/lines.ts";
 import type { LineMemory } from "../cache/memory.ts";
-import { CHUNK_HEADER_BYTES, decodeChunkTable, tableBytesOf } from "../format/chunk.ts";
+import { CHUNK_HEADER_BYTES, tableBytesOf } from "../format/chunk.ts";
 import { FormatError } from "../format/record.ts";
+import { decodeAnyTable } from "../seal/chunks.ts";
+import type { VolumeKey } from "../seal/volume_key.ts";
 import { type ChunkSums, ChunkTables } from "./chunk_tables.ts";
 
 /** How often a table is read that is not what it should be. */
@@ -31,17 +33,25 @@ export class TableLoader {
   readonly #lines: LineMemory;
   readonly #line: number;
   readonly #volumeOf: (chunk: number) => string;
+  readonly #key: VolumeKey | undefined;
   readonly #tables = new ChunkTables(TABLE_BYTES);
   readonly #loading = new Map<number, Loading>();
 
   /**
    * @param line Bytes of a line.
    * @param volumeOf The UUID that a chunk has.
+   * @param key The data key; undefined for a volume that is not encrypted.
    */
-  constructor(lines: LineMemory, line: number, volumeOf: (chunk: number) => string) {
+  constructor(
+    lines: LineMemory,
+    line: number,
+    volumeOf: (chunk: number) => string,
+    key: VolumeKey | undefined,
+  ) {
     this.#lines = lines;
     this.#line = line;
     this.#volumeOf = volumeOf;
+    this.#key = key;
   }
 
   /** The table of a chunk if it is in memory. */
@@ -85,8 +95,10 @@ export class TableLoader {
       }
       try {
         if (!this.#takePart(loading, place)) continue;
-        const { dataAt, sums } = decodeChunkTable(loading.bytes!, this.#volumeOf(chunk), chunk);
-        const table = { dataAt, sums };
+        const volume = this.#volumeOf(chunk);
+        const opened = decodeAnyTable(loading.bytes!, volume, chunk, this.#key);
+        const { dataAt, sums, seals } = opened;
+        const table = { dataAt, sums, seals };
         this.#loading.delete(chunk);
         this.#tables.add(chunk, table);
         return table;

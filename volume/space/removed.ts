@@ -19,7 +19,7 @@ import { chunkOf } from "../format/place.ts";
 import { withoutEndedClones } from "./clones.ts";
 import type { Freed } from "./collect.ts";
 
-/** The names of a volume's own objects that entries of its catalog need. */
+/** The names of a volume's own objects that entries of its catalog need, its key among them. */
 export async function neededByEntries(
   store: Store,
   names: ObjectNames,
@@ -27,6 +27,8 @@ export async function neededByEntries(
 ): Promise<Set<string>> {
   const needed = new Set<string>();
   const roots = new Map(entries.map((entry) => [entry.manifest, { ...entry, volume }]));
+  // Whoever collects the remains of a volume must be able to read which ones are needed.
+  if (roots.size > 0) needed.add(names.key(volume));
   for (const root of roots.values()) {
     const manifest = await readManifest(store, names, root);
     needed.add(names.manifest(manifest.number));
@@ -79,6 +81,8 @@ async function ancestorsOf(store: Store, names: ObjectNames, object: string): Pr
 /**
  * Lets go of ancestors: their entries for clones that do not need them any more go at once, and the
  * remains of those that were removed. Those that live get their space back with their next collection.
+ * Without the key of encrypted ones, remains of which a part is needed stay until there is a key, or
+ * until nothing needs them.
  *
  * @param ancestors The newest first: what one has let go of, older ones need not keep for it.
  */
@@ -91,8 +95,19 @@ export async function releaseAncestors(
     const names = new ObjectNames(name);
     const catalog = (await readCatalog(store, names))?.catalog;
     if (catalog?.volume !== volume) continue;
-    if (catalog.removed !== undefined) await collectRemoved(store, names, seam);
-    else await dropEndedClones(store, names, volume, seam);
+    if (catalog.removed !== undefined) {
+      await unlessLocked(() => collectRemoved(store, names, seam));
+    } else await dropEndedClones(store, names, volume, seam);
+  }
+}
+
+/** Does something, unless a volume is encrypted and there is no key; undefined then. */
+export async function unlessLocked<T>(run: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await run();
+  } catch (error) {
+    if (isUblkError(error) && error.code === "VOLUME_KEY") return undefined;
+    throw error;
   }
 }
 
@@ -112,8 +127,8 @@ async function dropEndedClones(
  * Deletes what no clone of a removed volume needs any more.
  *
  * @returns Undefined if no volume of that name was removed, or its removal is not over.
- * @throws {UblkError} `VOLUME_DAMAGED` if an object is missing or damaged that says what is needed:
- *   nothing was deleted.
+ * @throws {UblkError} `VOLUME_DAMAGED` if an object is missing or damaged that says what is needed, or
+ *   `VOLUME_KEY` if it is encrypted and the store was opened without its key: nothing was deleted.
  */
 export async function collectRemoved(
   store: Store,
@@ -139,7 +154,7 @@ export async function collectRemoved(
     const unneeded: { readonly name: string; readonly size: number }[] = [];
     for await (const object of store.list(`${names.volume}/`)) {
       // A new volume of the name begins with newer numbers.
-      const isOld = isOlder(names, object.name, removed);
+      const isOld = isOlder(names, object.name, removed) || object.name === names.key(volume);
       if (isOld && !needed.has(object.name)) unneeded.push(object);
     }
     const ancestors = await ancestorsIn(store, names, unneeded.map(({ name }) => name));

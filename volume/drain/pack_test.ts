@@ -1,0 +1,36 @@
+import { assert, assertEquals } from "@std/assert";
+import { eachSeed } from "../../tests/seeds.ts";
+import { Dice } from "../../uapi/dice.ts";
+import { dataOffset } from "../format/chunk.ts";
+import { planChunks } from "./pack.ts";
+
+Deno.test("planChunks + no chunk is larger than those of the volume, with room for seals or without", async (t) => {
+  await eachSeed(t, 50, (seed) => {
+    const dice = new Dice(seed);
+    const blockSize = [512, 1024, 2048, 4096][dice.draw(4)];
+    const chunkSize = 4096 * (16 + dice.draw(64));
+    const isSealed = dice.draw(2) === 0;
+    const runs: { block: number; count: number; nth: number }[] = [];
+    for (let at = 0, nth = 0; runs.length < 40;) {
+      const count = 1 + dice.draw(dice.draw(3) === 0 ? 500 : 4);
+      const isHole = dice.draw(5) === 0;
+      runs.push({ block: at, count, nth: isHole ? -1 : nth });
+      if (!isHole) nth += count;
+      at += count + dice.draw(3);
+    }
+    const planned = planChunks(
+      { runs: () => runs.values() as never },
+      blockSize,
+      chunkSize,
+      isSealed,
+    );
+    let blocks = 0;
+    for (const { frames } of planned) {
+      const own = frames.reduce((sum, { hole, count }) => hole ? sum : sum + count, 0);
+      const bytes = dataOffset(frames.length, own, isSealed) + own * blockSize;
+      assert(bytes <= chunkSize, `a chunk has ${bytes} bytes, and not ${chunkSize}`);
+      blocks += own;
+    }
+    assertEquals(blocks, runs.reduce((sum, { nth, count }) => nth < 0 ? sum : sum + count, 0));
+  });
+});
