@@ -64,6 +64,14 @@ const NATS: readonly Package[] = [
   { name: "iproute2", proof: "/sbin/ip" },
 ];
 
+/** What reads encrypted volumes besides us. */
+const READERS: readonly Package[] = [
+  {
+    name: "python3-cryptography",
+    proof: "/usr/lib/python3/dist-packages/cryptography/__init__.py",
+  },
+];
+
 const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
@@ -75,7 +83,9 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
     const packages = [
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
       ...groups.has("unit") || groups.has("integration") ? TABLES : [],
-      ...groups.has("integration") ? [...SHELLS, ...SYSTEMD, ...MANDOC, ...NBD, ...NATS] : [],
+      ...groups.has("integration")
+        ? [...SHELLS, ...SYSTEMD, ...MANDOC, ...NBD, ...NATS, ...READERS]
+        : [],
       ...groups.has("ceph") ? CEPH : [],
     ];
     await ensure(packages);
