@@ -13,6 +13,7 @@ import { openSegments, segmentPaths } from "../volume/journal/files.ts";
 import type { JournalIdentity } from "../volume/journal/identity.ts";
 import { Maps } from "../volume/maps.ts";
 import { FileChunks } from "../volume/read/file_chunks.ts";
+import type { VolumeKey } from "../volume/seal/volume_key.ts";
 import { ENGINE_SIZES } from "../volume/sizes.ts";
 
 /** Bytes of a block of the disk. */
@@ -47,11 +48,19 @@ export interface JournalEngine extends Disposable {
   readonly batches: number;
 }
 
-/** Opens an engine over the journal in a folder. */
-export function openJournalEngine(folder: string, identity: JournalIdentity): JournalEngine {
+/**
+ * Opens an engine over the journal in a folder.
+ *
+ * @param key The data key; undefined for a volume that is not encrypted.
+ */
+export function openJournalEngine(
+  folder: string,
+  identity: JournalIdentity,
+  key?: VolumeKey,
+): JournalEngine {
   const journal = openSegments(realFiles, segmentPaths(realFiles, folder), BLOCK);
   const { engine, batches } = attachEngine({
-    ...{ identity, journal, epoch: 1, drain: NO_DRAIN, sizes: ENGINE_SIZES },
+    ...{ identity, journal, epoch: 1, drain: NO_DRAIN, sizes: ENGINE_SIZES, key },
     fdOf: (file) => (file as RealFile).fd,
     allocate: engineMemory,
     maps: new Maps(SIZE / BLOCK, BLOCK),

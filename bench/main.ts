@@ -32,6 +32,7 @@ import { hostConditions, measureRing, ringTable } from "./ring.ts";
 import { volumeTable } from "./volume.ts";
 import { openBucket } from "./bucket.ts";
 import { rowsTable } from "./volume_rows.ts";
+import { sealedTable } from "./volume_sealed.ts";
 import { storeTable } from "./volume_store_rows.ts";
 import { type BedOptions, DETERMINISTIC, measureOn, WALL_CLOCK } from "./vm.ts";
 
@@ -142,6 +143,8 @@ async function volume(size: Size, url: string | undefined): Promise<void> {
   try {
     const table = await volumeTable(VOLUME_PLANS[size], folder);
     section("A volume's engine on this machine's disk", await hostConditions(), table);
+    const sealed = sealedTable(VOLUME_PLANS[size], folder);
+    section("The same, encrypted", await hostConditions(), sealed);
     const rows = await rowsTable(ROWS_PLANS[size], folder);
     section("A volume's store and journal on this machine's disk", await hostConditions(), rows);
     await using bucket = await openBucket(url);

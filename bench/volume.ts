@@ -8,6 +8,7 @@
 import { cpuUsage } from "node:process";
 import { realFiles } from "../files/real.ts";
 import { makeSegments, segmentPaths } from "../volume/journal/files.ts";
+import type { VolumeKey } from "../volume/seal/volume_key.ts";
 import { BLOCK, newJournal, openJournalEngine, SEGMENT, SIZE } from "./journal_engine.ts";
 import { formatSpread, formatTable, pairwiseRatios, spread } from "./table.ts";
 import { run } from "./process.ts";
@@ -27,7 +28,8 @@ export interface VolumePlan {
   readonly syncs: number;
 }
 
-interface Sample {
+/** One run. */
+export interface Sample {
   /** Reads or writes per second. */
   readonly rate: number;
   /** CPU of each in µs. */
@@ -36,14 +38,19 @@ interface Sample {
   readonly logBytes?: number;
 }
 
-interface Case {
+/** Something to measure. */
+export interface Case {
+  /** The load in words. */
   readonly name: string;
+  /** The load that it is compared with. */
   readonly against: string;
+  /** The goal. */
   readonly goal: string;
   /** Requests made of the engine, the last of which count. */
   readonly ours: readonly Load[];
   /** Words for fio; each of its I/Os counts as so many of ours. */
   readonly theirs: readonly string[];
+  /** @default 1 */
   readonly perIo?: number;
 }
 
@@ -57,9 +64,14 @@ function segmentsFor({ writes, syncs }: VolumePlan): number {
 }
 
 /** One run of the engine over a journal that was written through before. */
-function ours(folder: string, plan: VolumePlan, loads: readonly Load[]): Sample {
+export function ours(
+  folder: string,
+  plan: VolumePlan,
+  loads: readonly Load[],
+  key?: VolumeKey,
+): Sample {
   const segments = segmentsFor(plan);
-  using opened = openJournalEngine(folder, newJournal(segments));
+  using opened = openJournalEngine(folder, newJournal(segments), key);
   const { engine } = opened;
   const last = loads[loads.length - 1];
   using host = new BenchHost(engine, 64, last.bytes);
@@ -89,7 +101,8 @@ async function fio(path: string, words: readonly string[], perIo: number): Promi
   return { rate: count * 1000 / runtime, cpuUs: cpuMs * 1000 / count };
 }
 
-function casesOf({ writes, syncs }: VolumePlan): Case[] {
+/** The loads. */
+export function casesOf({ writes, syncs }: VolumePlan): Case[] {
   const block = { bytes: BLOCK, size: SIZE };
   const flushed = Math.floor(writes / 16) * 16;
   const large = Math.floor(writes * BLOCK / MIB);

@@ -89,20 +89,26 @@ export interface Sequential {
   readonly ratios: readonly number[];
 }
 
-/** Writes a new volume in sequence, and reads it cold, beside dd over the same chunks. */
+/**
+ * Writes a new volume in sequence, and reads it cold, beside dd over the same chunks.
+ *
+ * @param key Encrypts the volume; undefined for none.
+ */
 export async function measureSequential(
   folder: string,
   mebibytes: number,
   rounds: number,
+  key?: Uint8Array<ArrayBuffer>,
 ): Promise<Sequential> {
   await using store = await openStore(`${folder}/store`, { create: true });
-  await Volume.create("sequential", { store, size: "1G" });
+  const name = key === undefined ? "sequential" : "sealed";
+  await Volume.create(name, { store, size: "1G", key });
   const bytes = counted(store);
   const data = mebibytes * MIB;
   const buffers = Array.from({ length: 4 }, (_, nth) => new Uint8Array(MIB).fill(nth + 1));
   {
     const journal = `${folder}/journal`;
-    await using volume = await Volume.open("sequential", { store, journal, journalSize: "256M" });
+    await using volume = await Volume.open(name, { store, journal, journalSize: "256M", key });
     for (let at = 0; at < data; at += 4 * MIB) {
       await Promise.all(buffers.map((buffer, nth) => volume.write(buffer, at + nth * MIB)));
     }
@@ -110,8 +116,8 @@ export async function measureSequential(
   }
   const storeBytes = (bytes.chunks + bytes.rest) / data;
   const paths: string[] = [];
-  for await (const { name } of store.list("sequential/chunks/")) {
-    paths.push(store.localPath!(name));
+  for await (const chunk of store.list(`${name}/chunks/`)) {
+    paths.push(store.localPath!(chunk.name));
   }
   const ratios: number[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -119,7 +125,7 @@ export async function measureSequential(
       using file = realFiles.open(path);
       file.dropCache();
     }
-    await using volume = await Volume.open("sequential", { store, readOnly: true });
+    await using volume = await Volume.open(name, { store, readOnly: true, key });
     const { seconds } = await timed(async () => {
       let next = 0;
       await Promise.all(buffers.map(async (buffer) => {

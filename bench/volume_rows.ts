@@ -6,6 +6,7 @@
  */
 
 import { openStore } from "../store/open.ts";
+import { KEY_BYTES } from "../volume/seal/gcm.ts";
 import { formatSpread, formatTable, spread } from "./table.ts";
 import { measureCommits, measureSequential } from "./volume_bytes.ts";
 import { makeLargeVolume, measureReplays, openLargeVolume } from "./volume_open.ts";
@@ -67,5 +68,9 @@ export async function rowsTable(plan: RowsPlan, folder: string): Promise<string>
   const { storeBytes, ratios } = await measureSequential(folder, mebibytes, rounds);
   row("store bytes per byte written in sequence", "≤ 1.01", storeBytes.toFixed(4));
   row("cold sequential read : dd of the chunks, cold", "≥ 0.7", formatSpread(spread(ratios)));
+  const key = crypto.getRandomValues(new Uint8Array(KEY_BYTES));
+  const sealed = await measureSequential(folder, mebibytes, rounds, key);
+  row("the same bytes, encrypted", "≤ 1.02", sealed.storeBytes.toFixed(4));
+  row("the same read, encrypted", "≥ 0.47", formatSpread(spread(sealed.ratios)));
   return formatTable(["measure", "goal", "median (min–max)", "beside"], rows);
 }
