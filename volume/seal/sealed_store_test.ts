@@ -107,6 +107,38 @@ Deno.test("SealedStore + what was put comes back, and nothing of it lies in the 
   }
 });
 
+Deno.test("SealedStore + a clone's ancestors are read without the key, its runs are not, and none is believed that was changed", async () => {
+  const { inner, store } = stores();
+  const ancestors = [
+    { name: "older", volume: "01".repeat(16), chunk: 5, run: 4 },
+    { name: "old", volume: "02".repeat(16), chunk: 9, run: 8 },
+  ];
+  const manifest = { ...manifestOf(4), ancestors, since: 3 };
+  const { bytes, sum } = encodeManifest(manifest);
+  const name = NAMES.manifest(4);
+  await put(store, name, bytes);
+  assert(areEqual((await store.get(name))!.bytes, bytes));
+  const there = (await inner.get(name))!.bytes;
+  const locked = decodeManifest(there, VOLUME);
+  assertEquals([locked.ancestors, locked.since, locked.sum], [ancestors, 3, sum]);
+  assertThrows(() => locked.runs, Error, "encrypted");
+  // The name of the newest, with a sum that fits.
+  const forged = there.slice();
+  const at = new TextDecoder("latin1").decode(forged).lastIndexOf("old\0");
+  forged[at] ^= 1;
+  sealRecord(new Fields(forged));
+  assertEquals(decodeManifest(forged, VOLUME).ancestors[1].name, "nld");
+  await put(inner, name, forged);
+  const found = (await store.get(name))!.bytes;
+  assertThrows(() => decodeManifest(found, VOLUME), FormatError, "key does not open it");
+  // So many ancestors that there is no room for them.
+  new Fields(forged).setU32(128, 0xffff_ffff);
+  sealRecord(new Fields(forged));
+  await put(inner, name, forged);
+  const grown = (await store.get(name))!.bytes;
+  assertThrows(() => decodeManifest(grown, VOLUME), FormatError, "key does not open it");
+});
+
 Deno.test("SealedStore + what is put again is sealed anew, and is the same", async () => {
   const { inner, store } = stores();
   for (const { name, make } of OBJECTS) {
