@@ -6,6 +6,7 @@
 
 import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
 import { thrownText, UblkError } from "../../uapi/error.ts";
+import { takeAlert } from "./aftermath.ts";
 
 /** Where NATS is, and who connects. All secrets are in files, which are read anew at each start. */
 export interface NatsTerms {
@@ -50,12 +51,13 @@ export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
     ...authenticatorOf(terms, authenticators),
     ...tlsOf(terms),
   };
+  takeAlert();
   try {
     return await connect(options);
   } catch (error) {
     throw new UblkError("SYSCALL_FAILED", {
       operation: `connect to NATS at ${servers.join(", ")}`,
-      reason: thrownText(error),
+      reason: takeAlert() ?? thrownText(error),
       hint: "check the address, the credentials and their permissions",
       cause: error,
     });
