@@ -9,13 +9,13 @@
  * @module
  */
 
-import { Backoff } from "../store/retry.ts";
 import { isUblkError, type UblkErrorCode } from "../uapi/error.ts";
 import type { Seam } from "../volume/seam.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
 import type { Claim, Exclusion } from "./exclusion.ts";
 import type { Access, Export, Exporter } from "./exports.ts";
 import type { MountRecord, MountRecords } from "./mount_records.ts";
+import { Tries } from "./tries.ts";
 import type { Turns } from "./turns.ts";
 
 /** What is to be mounted, and for whom. */
@@ -74,9 +74,6 @@ interface Entry {
   readonly claim: Claim | undefined;
 }
 
-/** Pauses between attempts to bring a mount back, in milliseconds. */
-const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [500, 30_000];
-
 /** How often whoever waits for the store has a journal drained, in milliseconds. */
 const HURRY_MS = 200;
 
@@ -90,8 +87,8 @@ export class Mounts {
   readonly #parts: MountParts;
   readonly #open = new Map<string, Entry>();
   readonly #watchers = new Set<MountWatcher>();
-  /** Volumes that are being brought back, and what ends a pause. */
-  readonly #settling = new Map<string, { stop: () => void; done: Promise<void> }>();
+  /** Volumes that are being brought back. */
+  readonly #tries = new Tries();
   #isOver = false;
 
   /** Without any: see {@linkcode recover}. */
@@ -286,28 +283,11 @@ export class Mounts {
 
   /** Tries until what is recorded is true, or cannot become so any more. */
   #settle(volume: string): void {
-    if (this.#isOver || this.#settling.has(volume)) return;
     const { turns, report } = this.#parts;
-    const backoff = new Backoff(Math.random, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
-    const state = { stop: () => {}, done: Promise.resolve() };
-    const work = async () => {
-      while (!this.#isOver) {
-        try {
-          return await turns.run(volume, () => this.#settleOnce(volume));
-        } catch (error) {
-          if (backoff.failures === 0) report(`${volume}: ${ebsErrorOf(error).message}; trying on`);
-        }
-        const { promise, resolve } = Promise.withResolvers<void>();
-        const timer = setTimeout(resolve, backoff.next());
-        state.stop = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-        await promise;
-      }
-    };
-    this.#settling.set(volume, state);
-    state.done = work().finally(() => this.#settling.delete(volume));
+    const attempt = () => turns.run(volume, () => this.#settleOnce(volume));
+    this.#tries.begin(volume, attempt, (error) => {
+      report(`${volume}: ${ebsErrorOf(error).message}; trying on`);
+    });
   }
 
   async #settleOnce(volume: string): Promise<void> {
@@ -330,8 +310,7 @@ export class Mounts {
    */
   async end(): Promise<void> {
     this.#isOver = true;
-    for (const { stop } of this.#settling.values()) stop();
-    await Promise.all([...this.#settling.values()].map(({ done }) => done));
+    await this.#tries.end();
     await Promise.all([...this.#open].map(async ([volume, { exported, claim }]) => {
       await exported.close().catch((error) =>
         this.#parts.report(`${volume}: ${ebsErrorOf(error).message}`)

@@ -10,6 +10,7 @@ import type { Store } from "../store/store.ts";
 import type { Seam } from "../volume/seam.ts";
 import { forgetJournal } from "../volume/forget_journal.ts";
 import { waitForStore } from "../volume/wait_for_store.ts";
+import { Attachments } from "./attachments.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
 import type { Exclusion } from "./exclusion.ts";
 import type { Exporter } from "./exports.ts";
@@ -77,8 +78,7 @@ export class EbsService {
   readonly #turns = new Turns();
   readonly #volumes: Volumes;
   readonly #snapshots: Snapshots;
-  /** Changes of records that nobody waits for. */
-  readonly #notes = new Set<Promise<unknown>>();
+  readonly #attachments: Attachments;
 
   /** Begins, and mounts again what was mounted. @throws {EbsError} `invalid_argument` */
   constructor(parts: ServiceParts) {
@@ -91,16 +91,17 @@ export class EbsService {
       ...{ node, peers: parts.peers, store, seam, journal, making: `${folder}/making` },
       records: Records.volumes(store, seam),
     });
+    this.#attachments = new Attachments(node, this.#volumes, report);
     this.#snapshots = new Snapshots({
       ...{ store, seam, journal, records: Records.snapshots(store, seam) },
     });
     const records = new MountRecords(files, `${folder}/mounts`);
     this.mounts = new Mounts({
       ...{ records, exporter, exclusion, seam, report, turns: this.#turns },
-      note: (mount) => this.#noteMount(mount),
+      note: (mount) => this.#attachments.mounted(mount),
       forget: (volume) => forgetJournal(store, volume, journal, files),
     });
-    this.mounts.watch({ unmounted: (volume) => this.#later(this.#noteUnmount(volume)) });
+    this.mounts.watch({ unmounted: (volume) => this.#attachments.unmountedLate(volume) });
     this.mounts.recover();
   }
 
@@ -254,17 +255,9 @@ export class EbsService {
         throw new EbsError("unavailable", `volume ${wish.volume} is ${state}`);
       }
       return await this.mounts.mount(wish).catch((error) => {
-        throw this.#heldElsewhere(record, ebsErrorOf(error));
+        throw this.#attachments.refusal(record, ebsErrorOf(error));
       });
     });
-  }
-
-  /** A refusal in the words of who asked, who knows nodes and no journals. */
-  #heldElsewhere({ id, attachments }: VolumeRecord, error: EbsError): EbsError {
-    const others = attachments.filter(({ node, readOnly }) => node !== this.node && !readOnly);
-    if (error.code !== "volume_in_use" || others.length === 0) return error;
-    const nodes = others.map(({ node }) => node).join(", ");
-    return new EbsError("volume_in_use", `volume ${id} is mounted on ${nodes}`, { cause: error });
   }
 
   /** Unmounts a volume from this node: see {@linkcode Mounts.unmount}. */
@@ -291,7 +284,7 @@ export class EbsService {
 
   async #unmount(volume: string): Promise<boolean> {
     const wasMounted = await this.mounts.unmount(volume);
-    await this.#noteUnmount(volume);
+    await this.#attachments.unmounted(volume);
     return wasMounted;
   }
 
@@ -311,37 +304,6 @@ export class EbsService {
     throw new EbsError("unavailable", `the node that has volume ${volume} does not answer`);
   }
 
-  async #noteMount({ volume, uri, readOnly, instance, device, time }: Mount): Promise<void> {
-    const attachment = { node: this.node, uri, readOnly, instance, device, time };
-    await this.#volumes.note(volume, (record) => {
-      // Whoever deletes marks the record first, and then looks whether the volume is open: of him and
-      // of a mount, which does the two in the other order, at most one goes on.
-      if (record.state !== "available") {
-        throw new EbsError("unavailable", `volume ${volume} is ${record.state}`);
-      }
-      // Whoever could write before cannot any more.
-      const others = record.attachments.filter((one) =>
-        one.node !== this.node && (one.readOnly || readOnly)
-      );
-      return { ...record, attachments: [...others, attachment] };
-    });
-  }
-
-  async #noteUnmount(volume: string): Promise<void> {
-    await this.#volumes.note(volume, (record) => {
-      const attachments = record.attachments.filter(({ node }) => node !== this.node);
-      return { ...record, attachments };
-    }).catch((error) => {
-      if (ebsErrorOf(error).code !== "not_found") throw error;
-    });
-  }
-
-  #later(note: Promise<unknown>): void {
-    const done = note.catch((error) => this.#parts.report(ebsErrorOf(error).message))
-      .finally(() => this.#notes.delete(done));
-    this.#notes.add(done);
-  }
-
   /** Ends all mounts. The next service on this node begins with them. */
   async end(): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -353,7 +315,7 @@ export class EbsService {
         resolve();
       }, END_MS);
     });
-    await Promise.race([this.mounts.end().then(() => Promise.all(this.#notes)), overdue]);
+    await Promise.race([this.mounts.end().then(() => this.#attachments.settled()), overdue]);
     clearTimeout(timer);
   }
 }
