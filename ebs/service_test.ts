@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { FaultyStore } from "../store/faulty.ts";
 import { listVolumes } from "../volume/list.ts";
 import { MACHINE } from "../volume/seam.ts";
+import { removeSnapshot } from "../volume/snapshots.ts";
 import { Volume } from "../volume/volume.ts";
 import { Bed, MIB } from "../tests/ebs/bed.ts";
 import { ebsErrorOf } from "./error.ts";
@@ -163,7 +164,29 @@ Deno.test("EbsService + a node that could not tell that it has left + holds up n
   assertEquals(await listVolumes(bed.store), []);
 });
 
+Deno.test("EbsService + a snapshot that cannot be made + leaves its id to others", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB });
+  const ids = async () => (await service.listSnapshots("", 9)).records.map(({ id }) => id);
+  store.faults = ({ object, name }) =>
+    object === "a/catalog" && name === "put" ? "full" : undefined;
+  assertEquals(await code(() => snapshot(service, "s", "a")), "internal");
+  store.faults = undefined;
+  assertEquals(await ids(), []);
+  await snapshot(service, "s", "a");
+  // Somebody has removed it by another way.
+  await removeSnapshot(bed.store, "a", "s");
+  assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "not_found");
+  assertEquals(await ids(), ["s"]);
+});
+
 Deno.test("EbsService + deleted by one node while another one opens it + is not mounted", async () => {
+  for (const isDone of [true, false]) await deleteWhileOpening(isDone);
+});
+
+async function deleteWhileOpening(isDone: boolean): Promise<void> {
   await using bed = await Bed.inMemory();
   const opening = Promise.withResolvers<void>();
   const deleted = Promise.withResolvers<void>();
@@ -185,12 +208,16 @@ Deno.test("EbsService + deleted by one node while another one opens it + is not 
   await one.create({ id: "v", bytes: 64 * MIB });
   const mounting = code(() => one.mount({ volume: "v", access: "unix", readOnly: false }));
   await opening.promise;
-  await two.delete("v");
-  // Whoever opened it before that would have been found in its head.
+  // Whoever had opened it before that would have been found in its head.
+  if (isDone) await two.delete("v");
+  else {
+    const records = Records.volumes(bed.store, MACHINE);
+    await records.change("v", (now) => ({ ...now, state: "deleting" }));
+  }
   deleted.resolve();
-  assertEquals([await mounting, log], ["not_found", ["closed"]]);
+  assertEquals([await mounting, log], [isDone ? "not_found" : "unavailable", ["closed"]]);
   assertEquals(one.mounts.all(), []);
-});
+}
 
 Deno.test("EbsService + a volume that another node makes + is waited for, or gone on with", async () => {
   await using bed = await Bed.inMemory();

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
+import { natsPeers } from "../../ebs/nats/peers.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { Cluster } from "../ebs/cluster.ts";
 import { NatsServer } from "../ebs/nats_server.ts";
@@ -108,6 +109,13 @@ Deno.test("EbsServer + one subject that the server refuses + the others are serv
   const [line, ...others] = cluster.lines;
   assertEquals(others, []);
   assertStringIncludes(line, "ebs.delete: ");
+});
+
+Deno.test("natsPeers + a node that serves is there, and no other is", async () => {
+  await using cluster = await Cluster.start();
+  await cluster.node("one");
+  const peers = natsPeers(cluster.client);
+  assertEquals([await peers.isThere("one"), await peers.isThere("two")], [true, false]);
 });
 
 Deno.test("EbsServer + a server of NATS that dies and comes back + is served again", async () => {
