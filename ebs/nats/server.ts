@@ -263,12 +263,20 @@ export class EbsServer implements AsyncDisposable {
     void work.finally(() => this.#underWay.delete(work));
   }
 
-  /** Takes no more requests, and answers those that have come. The connection stays. */
+  /**
+   * Takes no more requests, and answers those that have come. What then still waits for the store goes
+   * on without anybody who asks. The connection stays.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const volume of [...this.#ownerSubscriptions.keys()]) this.#disown(volume);
     const open = this.#subscriptions.filter((one) => !one.isClosed());
     await Promise.allSettled(open.map((one) => one.drain()));
-    await Promise.all(this.#underWay);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const overdue = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.#parts.answerMs ?? ANSWER_MS);
+    });
+    await Promise.race([Promise.all(this.#underWay), overdue]);
+    clearTimeout(timer);
   }
 }
 

@@ -116,6 +116,11 @@ Deno.test("work that takes longer than its client waits + goes on, and is found 
   await service.create({ id: "vol-1", bytes: 64 * MIB });
   const slow = await cluster.ask("ebs.one.mount", { Name: "vol-1" });
   assertEquals([slow.Mounted, slow.Code, slow.Retryable], [false, "unavailable", true]);
+  const other = await cluster.node("two", { exporter, answerMs: 50 });
+  void cluster.client.publish("ebs.two.mount", '{"Name":"vol-1"}');
+  await cluster.ask("ebs.two.status");
+  // It does not hold up the end of a service either.
+  await other.server[Symbol.asyncDispose]();
   held.resolve();
   assertEquals((await cluster.ask("ebs.one.mount", { Name: "vol-1" })).URI, "nbd://h:1/");
 });
