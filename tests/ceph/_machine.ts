@@ -56,7 +56,6 @@ export class Machine implements AsyncDisposable {
     try {
       await hasOwnNetwork(holder.pid);
       const [link, outside, inside] = [`ublk${Deno.pid}-${nth}`, 4 * nth + 1, 4 * nth + 2];
-      // It goes with the namespace.
       run(
         "ip",
         "link",
@@ -127,11 +126,14 @@ export class Machine implements AsyncDisposable {
 
   get #within(): string[] {
     const keys = Object.entries(KEYS_IN_ENVIRONMENT).map((entry) => entry.join("="));
-    return ["nsenter", "-t", `${this.#holder.pid}`, "-n", "env", ...keys];
+    const within = ["nsenter", "-t", `${this.#holder.pid}`, "-n"];
+    return ["setpriv", "--pdeathsig", "KILL", ...within, "env", ...keys];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#serving?.end("SIGKILL");
+    // Connections of a machine whose cable is pulled keep its namespace for minutes.
+    run("ip", "link", "delete", this.#link);
     this.#holder.kill("SIGKILL");
     await this.#holder.status;
     await this.#proxy[Symbol.asyncDispose]();
