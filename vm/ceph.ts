@@ -265,6 +265,12 @@ function freePorts(count: number): number[] {
 
 if (import.meta.main) {
   const from = performance.now();
-  const root = await ensureCeph();
-  console.log(`${root} (${Math.round((performance.now() - from) / 1000)} s)`);
+  try {
+    const root = await ensureCeph();
+    console.log(`${root} (${Math.round((performance.now() - from) / 1000)} s)`);
+  } catch (error) {
+    if (!(error instanceof VmError)) throw error;
+    say(error.message);
+    Deno.exit(1);
+  }
 }
