@@ -12,10 +12,10 @@ import type { Export, ExportWish } from "./exports.ts";
 /** Serves a volume. @throws {UblkError} */
 export async function exportAsBlockDevice(
   { disk, report }: Pick<NbdTerms, "disk" | "report">,
-  { volume, readOnly }: ExportWish,
+  { volume, readOnly, takes = false }: ExportWish,
 ): Promise<Export> {
   const device = await serve({
-    backend: volumeDisk(volume, { ...disk, readOnly }),
+    backend: volumeDisk(volume, { ...disk, readOnly, withoutJournal: takes }),
     // The service ends what it has in its own order.
     signals: false,
   });

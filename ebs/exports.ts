@@ -19,6 +19,13 @@ export interface ExportWish {
   readonly readOnly: boolean;
   /** How it is reached. */
   readonly access: Access;
+  /**
+   * Take it from a node that is dead, without its journal: what it had not brought into the store is
+   * lost.
+   *
+   * @default false
+   */
+  readonly takes?: boolean;
   /** The port to listen at; 0 for any. */
   readonly port: number;
 }

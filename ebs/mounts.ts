@@ -26,6 +26,12 @@ export interface MountWish {
   readonly access: Access;
   /** Writes are refused. */
   readonly readOnly: boolean;
+  /**
+   * Take it from a node that is dead: see {@linkcode ExportWish.takes}.
+   *
+   * @default false
+   */
+  readonly takes?: boolean;
   /** The instance that it is for. */
   readonly instance?: string;
   /** The name that the instance has for it. */
@@ -123,16 +129,21 @@ export class Mounts {
     if (there !== undefined) return sameMount(there, wish);
     const before = this.#parts.records.get(wish.volume);
     const time = this.#parts.seam.now();
-    const record: MountRecord = { ...wish, state: "mounted", port: before?.port ?? 0, time };
+    const { takes = false, ...rest } = wish;
+    const record: MountRecord = { ...rest, state: "mounted", port: before?.port ?? 0, time };
     try {
-      return await this.#begin(record, before);
+      return await this.#begin(record, before, takes);
     } catch (error) {
       throw ebsErrorOf(error);
     }
   }
 
   /** @param before The record that there is. */
-  async #begin(record: MountRecord, before: MountRecord | undefined): Promise<Mount> {
+  async #begin(
+    record: MountRecord,
+    before: MountRecord | undefined,
+    takes: boolean,
+  ): Promise<Mount> {
     const { records, exporter, exclusion } = this.#parts;
     const { volume, readOnly } = record;
     let claim: Claim | undefined;
@@ -140,7 +151,7 @@ export class Mounts {
     try {
       if (!readOnly) claim = await exclusion.claim(volume);
       records.put(record);
-      exported = await exporter.open(record);
+      exported = await exporter.open({ ...record, takes });
       const entry: Entry = { record: { ...record, port: exported.port }, exported, claim };
       if (entry.record.port !== record.port) records.put(entry.record);
       const mount = mountOf(entry);
@@ -296,7 +307,7 @@ export class Mounts {
     if (record === undefined || this.#isOver || this.#open.has(volume)) return;
     if (record.state === "unmounting") return await this.#drain(volume);
     try {
-      const { uri } = await this.#begin(record, record);
+      const { uri } = await this.#begin(record, record, false);
       report(`${volume}: mounted again at ${uri}`);
     } catch (error) {
       if (!isFinal(error)) throw error;

@@ -29,17 +29,16 @@ export interface NbdTerms {
 /** Opens a volume as a disk of this thread. @throws {UblkError} */
 export async function openDisk(
   { disk }: Pick<NbdTerms, "disk">,
-  volume: string,
-  readOnly: boolean,
+  { volume, readOnly, takes = false }: Pick<ExportWish, "volume" | "readOnly" | "takes">,
 ): Promise<OpenVolumeDisk> {
-  const { options } = volumeDisk(volume, { ...disk, readOnly });
+  const { options } = volumeDisk(volume, { ...disk, readOnly, withoutJournal: takes });
   return await openVolumeDisk(options as VolumeDisk);
 }
 
 /** Serves a volume. @throws {UblkError} */
 export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Export> {
   const { volume, readOnly, access } = wish;
-  const disk = await openDisk(terms, volume, readOnly);
+  const disk = await openDisk(terms, wish);
   const gate = { isShut: false };
   try {
     for (const warning of disk.warnings ?? []) terms.report(`${volume}: ${warning}`);

@@ -118,6 +118,30 @@ Deno.test("a claim that is lost + no request succeeds any more, and what was flu
   assertEquals(await read(again), 7);
 });
 
+Deno.test("a node that is dead + another one takes the volume with what the store has", async () => {
+  await using bed = await Bed.make();
+  const [dead, other] = [bed.node("one"), bed.node("two")];
+  await dead.create({ id: "v", bytes: 64 * MIB });
+  {
+    using client = await clientOf((await mount(dead)).uri);
+    assertEquals(await write(client, 7), 0);
+    await dead.sync("v");
+  }
+  assertEquals(await code(() => mount(other)), "volume_in_use");
+  const taken = await other.mount({ volume: "v", access: "unix", readOnly: false, takes: true });
+  using client = await clientOf(taken.uri);
+  assertEquals(await read(client), 7);
+  assertEquals(await write(client, 8), 0);
+  // It was not dead: it finds out, and is told of as no writer.
+  const endMs = performance.now() + 10_000;
+  while (dead.mounts.get("v") !== undefined && performance.now() < endMs) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assertEquals(dead.mounts.get("v"), undefined);
+  const { record } = await other.describe("v");
+  assertEquals(record.attachments.map(({ node }) => node), ["two"]);
+});
+
 Deno.test("a volume that is taken by force + its claim is lost", async () => {
   await using bed = await Bed.make();
   const service = bed.node();

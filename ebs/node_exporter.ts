@@ -23,7 +23,7 @@ export class NodeExporter implements Exporter {
   }
 
   async drain(volume: string): Promise<void> {
-    const disk = await openDisk(this.#terms, volume, false);
+    const disk = await openDisk(this.#terms, { volume, readOnly: false });
     await disk.close!();
   }
 }

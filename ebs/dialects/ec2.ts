@@ -161,12 +161,13 @@ const ATTACH = row({
     NodeId: v.optional(ID),
     Access: v.optional(v.picklist(ACCESSES)),
     ReadOnly: v.optional(v.boolean(), false),
+    Force: v.optional(v.boolean(), false),
   }),
   destination: ({ VolumeId, NodeId }) =>
     NodeId === undefined ? { volume: VolumeId } : { node: NodeId },
-  async run(context, { VolumeId: volume, InstanceId, Device, Access, ReadOnly }) {
+  async run(context, { VolumeId: volume, InstanceId, Device, Access, ReadOnly, Force }) {
     const mount = await context.service.mount({
-      ...{ volume, access: Access ?? context.access, readOnly: ReadOnly },
+      ...{ volume, access: Access ?? context.access, readOnly: ReadOnly, takes: Force },
       ...InstanceId !== undefined && { instance: InstanceId },
       ...Device !== undefined && { device: Device },
     });
