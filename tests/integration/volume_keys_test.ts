@@ -72,6 +72,34 @@ Deno.test("ublk-volume + an encrypted volume is made, filled, read, checked and 
   assert(!left.includes("keys") || [...Deno.readDirSync(at("store/db/keys"))].length === 0);
 });
 
+Deno.test("ublk-volume + an encrypted volume is cloned, each has its own key, and the clone stands alone at last", async () => {
+  using scratch = new Scratch();
+  const { at, store, journal } = prepared(scratch);
+  const key = ["--key-file", at("key")];
+  const words = ["--passphrase-file", at("words")];
+  await done("create", "db", "--size", "1M", ...store, ...key);
+  await done("import", at("image"), "db", ...store, ...journal, ...key);
+  await done("clone", "db", "dc", ...store, ...journal, ...key);
+  await done("rekey", "dc", ...store, ...key, "--new-passphrase-file", at("words"));
+  assertMatch(await done("info", "dc", ...store), /encrypted: +yes\n[^]*cloned from: +db\n/);
+  const refused: [readonly string[], RegExp][] = [
+    [["clone", "db", "no", ...store, ...journal], /it is encrypted; give its key/],
+    [["clone", "db", "no", ...store, ...journal, ...words], /the key does not open it/],
+    [["flatten", "dc", ...store, ...key], /the key does not open it/],
+    [["export", "dc", at("no"), ...store, ...key], /the key does not open it/],
+    [["rm", "db", ...store, ...journal], /it is encrypted; give its key/],
+  ];
+  for (const [args, line] of refused) assertOneLine(await volume(...args), 1, line);
+  await done("rm", "db", ...store, ...journal, ...key);
+  assertStringIncludes(await done("check", "dc", ...store, ...words), "0 damaged");
+  assertMatch(await done("flatten", "dc", ...store, ...words), /^80 ?KiB copied\n/);
+  await done("export", "dc", at("out"), ...store, ...words);
+  assertEquals(Deno.readFileSync(at("out")).subarray(0, 20 * BLOCK), image(20));
+  const left = [...Deno.readDirSync(at("store/db"))].filter(({ isFile }) => isFile);
+  assertEquals(left.map(({ name }) => name), ["catalog"]);
+  assertEquals([...Deno.readDirSync(at("store/db/chunks"))], []);
+});
+
 for (const kind of ["key", "words"] as const) {
   Deno.test(`another reader + opens a sealed chunk by its ${kind}, and not by another`, async () => {
     using scratch = new Scratch();

@@ -17,6 +17,7 @@ import { cloneVolume } from "../clone.ts";
 import { createVolume } from "../create.ts";
 import { flattenVolume } from "../flatten.ts";
 import { removeVolume, volumeInfo } from "../list.ts";
+import { ObjectNames } from "../names.ts";
 import { rollbackVolume } from "../rollback.ts";
 import { MACHINE } from "../seam.ts";
 import { createSnapshot } from "../snapshots.ts";
@@ -25,7 +26,7 @@ import { exportImage } from "../transfer.ts";
 import { Volume } from "../volume.ts";
 import { openCipher, watchSeals } from "./gcm.ts";
 import { keyOf } from "./sealed_store.ts";
-import { rekeyVolume, unlocked } from "./unlock.ts";
+import { createKey, rekeyVolume, unlocked } from "./unlock.ts";
 
 // It stays open for the life of the process, which is no leak of the test that seals first.
 openCipher();
@@ -189,10 +190,13 @@ Deno.test("removeVolume + an encrypted volume with clones needs its key, and the
     assertEquals(await codeOf(() => createVolume(store, "v", shape, MACHINE)), "VOLUME_EXISTS");
     // Without the key, what was only its is not told from the rest, and stays.
     await removeVolume(store, "d");
+    // A volume of the name that never came to be has left its key, which opens nothing.
+    using _ = keyOf(await createKey(store, new ObjectNames("v"), "0".repeat(31) + "1", KEY));
     const freed = await collectVolume(await unlocked(store, "v", KEY), "v");
     assertNotEquals(freed.objects, 0);
     assertEquals(await bytesOf(store, "c"), OF_C);
     await removeVolume(store, "c");
+    await removeVolume(store, "v");
     const left = await Array.fromAsync(store.list(""));
     assertEquals(left.map(({ name }) => name).sort(), ["c/catalog", "d/catalog", "v/catalog"]);
   });

@@ -12,6 +12,7 @@ import { decodeManifest, encodeManifest, type Manifest } from "../format/manifes
 import { Fields, FormatError, sealRecord } from "../format/record.ts";
 import { decodeRun, encodeRun, Extents } from "../format/run.ts";
 import { ObjectNames } from "../names.ts";
+import { blockAsItLay, decodeAnyTable } from "./chunks.ts";
 import { openCipher } from "./gcm.ts";
 import { SealedStore } from "./sealed_store.ts";
 import { VolumeKey } from "./volume_key.ts";
@@ -137,6 +138,19 @@ Deno.test("SealedStore + a clone's ancestors are read without the key, its runs 
   await put(inner, name, forged);
   const grown = (await store.get(name))!.bytes;
   assertThrows(() => decodeManifest(grown, VOLUME), FormatError, "key does not open it");
+});
+
+Deno.test("blockAsItLay + the same data is sealed to the same bytes, and no other is sealed", async () => {
+  const { inner, key, store } = stores();
+  const bytes = chunkOf(1);
+  await store.putIfAbsent(NAMES.chunk(1), bytes);
+  const there = (await inner.get(NAMES.chunk(1)))!.bytes;
+  const { dataAt, seals } = decodeAnyTable(there.slice(0, tableBytesOf(there)), VOLUME, 1, key);
+  const [from, to] = [dataAt + 3 * BLOCK, dataAt + 4 * BLOCK];
+  assertEquals(blockAsItLay(seals!, 3, bytes.slice(from, to)), there.slice(from, to));
+  assertEquals(blockAsItLay(seals!, 2, bytes.slice(from, to)), undefined);
+  bytes[from] ^= 1;
+  assertEquals(blockAsItLay(seals!, 3, bytes.slice(from, to)), undefined);
 });
 
 Deno.test("SealedStore + what is put again is sealed anew, and is the same", async () => {
