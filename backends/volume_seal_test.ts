@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { testLibc } from "../tests/libc.ts";
 import { inFolder } from "../tests/volumes/folders.ts";
 import { UblkError } from "../uapi/error.ts";
+import { cloneVolume } from "../volume/clone.ts";
 import { openCipher } from "../volume/seal/gcm.ts";
 import { createSnapshot } from "../volume/snapshots.ts";
 import { Volume } from "../volume/volume.ts";
@@ -90,4 +91,33 @@ Deno.test("an encrypted volume as a disk + the wrong key or none is one line, an
     const { options } = volume("v", { store, journal, key });
     assertEquals((options as VolumeDiskOptions).key, key);
   });
+});
+
+Deno.test("the disk of an encrypted clone + reads what it shares in place, and through a cache and its thread", async () => {
+  await inFolder(async ({ folder, store, journal, journalSize }) => {
+    const key = { keyFile: `${folder}/key` };
+    Deno.writeFileSync(key.keyFile, crypto.getRandomValues(new Uint8Array(32)));
+    await Volume.create("v", { store, size: "4M", key });
+    {
+      await using volume = await Volume.open("v", { store, journal, journalSize, key });
+      await volume.write(words(4), 0);
+    }
+    await cloneVolume(store, "v", "a", { key });
+    await cloneVolume(store, "a", "b", { key });
+    const own = new Uint8Array(BLOCK).fill(2);
+    const wanted = words(4);
+    wanted.set(own, BLOCK);
+    for (const cache of [undefined, "8M"]) {
+      const writing = await opened("b", { store, journal, journalSize, cache, key });
+      await writing.writeAt(own, BLOCK, { fua: false });
+      await writing.close!();
+      for (const readOnly of [false, true]) {
+        const disk = await opened("b", { store, journal, journalSize, cache, key, readOnly });
+        const found = new Uint8Array(4 * BLOCK);
+        await disk.readAt(found, 0);
+        assertEquals(found, wanted);
+        await disk.close!();
+      }
+    }
+  }, { onDisk: true });
 });
