@@ -24,11 +24,12 @@ async function compile(env: Record<string, string>, ...flags: string[]) {
   }
 }
 
-/** Every module of the project that is started as a Worker, by its file name. */
+/** Every module of the product that is started as a Worker, by its file name. */
 async function workerModules(): Promise<string[]> {
   const names: string[] = [];
   for (const path of sources(root.pathname, [".ts"])) {
-    if (path.endsWith("_test.ts") || path.startsWith("tests/")) continue;
+    const isOfProduct = !/^(tests|bench)\//.test(path) && !path.endsWith("_test.ts");
+    if (!isOfProduct) continue;
     const text = await Deno.readTextFile(new URL(path, root));
     if (!text.includes("new Worker(")) continue;
     for (const [, to] of text.matchAll(/new URL\("([^"]+\.ts)", import\.meta\.url\)/g)) {
