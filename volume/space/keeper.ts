@@ -5,7 +5,8 @@
  * drain writes that anew between two commits.
  *
  * A collection reads the whole block map. So the next one begins only after a pause of many times as
- * long; after a shorter one if much has been written since, compared with what is needed.
+ * long. If the store has much more by now than is needed, or a move has just made chunks empty, the
+ * pause is only as long as the collection was: then writes at full speed do not outrun it.
  *
  * @module
  */
@@ -16,7 +17,7 @@ import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import { Bases } from "./bases.ts";
 import type { SortedRuns } from "../map/block_map.ts";
-import { collectGarbage, type Freed } from "./collect.ts";
+import { type Collected, collectGarbage } from "./collect.ts";
 import { Moves, PendingMoves } from "./moves.ts";
 import { BESIDE_DRAIN, sparseChunks, type SparsePolicy } from "./sparse.ts";
 
@@ -24,12 +25,11 @@ import { BESIDE_DRAIN, sparseChunks, type SparsePolicy } from "./sparse.ts";
 const PAUSE_MS = 10_000;
 /** A pause is at least so many times as long as the collection before. */
 const PAUSE_FACTOR = 20;
-/** The same if much has been written. */
-const HURRIED_MS = 1000;
-const HURRIED_FACTOR = 4;
-/** Much is this part of what is needed, and so many bytes. */
-const MUCH_PART = 1 / 8;
-const MUCH_BYTES = 32 << 20;
+/** The same under pressure: a half of the time, whatever the volume's size. */
+const PRESSED_FACTOR = 1;
+/** The store has to have grown by this part of what is needed, and by so many bytes. */
+const GROWN_PART = 1 / 64;
+const GROWN_BYTES = 16 << 20;
 
 /** The parts of a {@linkcode SpaceKeeper}. */
 export interface SpaceKeeperParts {
@@ -64,8 +64,9 @@ export class SpaceKeeper {
   readonly #backoff = new Backoff(Math.random, 1000, 60_000);
   /** The number of the manifest that was the last base. */
   #collected: number;
-  /** Counted bytes of chunks at the last collection, and what was needed then. */
+  /** Counted bytes of chunks at the last collection, and what was stored and needed then. */
   #writtenBytes = 0;
+  #storedBytes = 0;
   #neededBytes = 0;
   #endedMs: number;
   #tookMs = 0;
@@ -142,12 +143,23 @@ export class SpaceKeeper {
 
   get #dueMs(): number {
     if (this.#backoff.failures > 0) return this.#endedMs + this.#tookMs;
-    const written = this.#parts.counters.get(AT.chunkWrittenBytes) - this.#writtenBytes;
-    const isMuch = this.#hasMoved || written >= Math.max(MUCH_BYTES, this.#neededBytes * MUCH_PART);
-    const pauseMs = isMuch
-      ? Math.max(HURRIED_MS, HURRIED_FACTOR * this.#tookMs)
+    const pauseMs = this.#hasMoved || this.#hasGrown
+      ? PRESSED_FACTOR * this.#tookMs
       : Math.max(PAUSE_MS, PAUSE_FACTOR * this.#tookMs);
     return this.#endedMs + pauseMs;
+  }
+
+  /** Bytes of chunks since the last collection. */
+  get #grownBytes(): number {
+    return this.#parts.counters.get(AT.chunkWrittenBytes) - this.#writtenBytes;
+  }
+
+  /** Whether the store has grown, and has much more than was needed. */
+  get #hasGrown(): boolean {
+    const grown = this.#grownBytes;
+    const { beginsAt } = this.#parts.policy ?? BESIDE_DRAIN;
+    return grown >= Math.max(GROWN_BYTES, this.#neededBytes * GROWN_PART) &&
+      this.#storedBytes + grown > beginsAt * this.#neededBytes;
   }
 
   async #collect(base: ManifestName): Promise<void> {
@@ -162,13 +174,17 @@ export class SpaceKeeper {
     } = this.#parts;
     const began = seam.clock();
     const writtenBytes = counters.get(AT.chunkWrittenBytes);
+    const grownBytes = this.#grownBytes;
     try {
       const isOver = () => this.#isClosed;
       this.#hasMoved = false;
       this.#pending.begin(this.#bases.since);
       const collected = await collect({ store, names, base, seam, isOver });
       this.#done(collected);
-      const chunks = collected === undefined ? new Set<number>() : sparseChunks(collected, policy);
+      // Until these chunks are gone the store grows as much as it has since the last collection.
+      const chunks = collected === undefined
+        ? new Set<number>()
+        : sparseChunks(collected, policy, grownBytes);
       this.#pending.ready(
         chunks.size === 0 || this.#isClosed ? undefined : await Moves.read({
           ...{ store, names, ...collected!, chunks },
@@ -195,11 +211,12 @@ export class SpaceKeeper {
     }
   }
 
-  #done(freed: Freed | undefined): void {
+  #done(freed: Collected | undefined): void {
     if (freed === undefined) return;
     const { counters } = this.#parts;
     counters.add(AT.collections, 1);
     counters.add(AT.freedBytes, freed.bytes);
+    this.#storedBytes = freed.storedBytes;
     this.#neededBytes = freed.neededBytes;
   }
 }

@@ -1,20 +1,30 @@
 import { assert, assertEquals } from "@std/assert";
+import { MemoryStore } from "../../store/memory.ts";
 import { StoreError } from "../../store/store.ts";
 import type { Committed } from "../committed.ts";
 import { AT, VolumeCounters } from "../counters.ts";
-import type { collectGarbage } from "./collect.ts";
+import { BlockMap } from "../map/block_map.ts";
+import type { collectGarbage, HeldChunk } from "./collect.ts";
 import { SpaceKeeper } from "./keeper.ts";
 
+const MIB = 1 << 20;
 const EXTENTS = { blocks: [1], counts: [1], places: [1], length: 1 } as never;
 
 /** A keeper whose time and collections the test decides. */
 class Rig {
   nowMs = 0;
+  /** How long a collection takes, and what it finds. */
+  tookMs = 0;
+  sizes = { neededBytes: 16 * MIB, storedBytes: 16 * MIB };
   manifest = 1;
   /** The pause that the keeper has asked for. */
   pause: { ms: number; call: () => void } | undefined = undefined;
   /** The bases so far. */
   readonly bases: number[] = [];
+  /** Chunks that are left. */
+  held: HeldChunk[] = [];
+  /** How often data was there to be moved. */
+  moves = 0;
   failure: Error | undefined = undefined;
   readonly lines: string[] = [];
   readonly counters = new VolumeCounters();
@@ -23,6 +33,7 @@ class Rig {
   constructor() {
     const head = () => ({ volume: "v", manifest: this.manifest, manifestSum: 0 });
     const committed = {
+      store: new MemoryStore(),
       get head() {
         return head();
       },
@@ -31,7 +42,7 @@ class Rig {
       ...{ committed, counters: this.counters },
       seam: { now: () => 0, clock: () => this.nowMs, elapsed: () => this.nowMs, uuid: () => "" },
       report: (line) => this.lines.push(line),
-      onMoves: () => {},
+      onMoves: () => this.moves++,
       timer: (ms, call) => {
         this.pause = { ms, call };
         return () => this.pause = undefined;
@@ -39,8 +50,11 @@ class Rig {
       collect: ((parts) => {
         this.bases.push(parts.base.manifest);
         if (this.failure !== undefined) return Promise.reject(this.failure);
-        const freed = { objects: 1, bytes: 10, chunks: 1, neededBytes: 1000 };
-        return Promise.resolve({ ...freed, storedBytes: 1000, held: [] });
+        this.nowMs += this.tookMs;
+        const freed = { objects: 1, bytes: 10, chunks: 1, ...this.sizes };
+        const manifest = { blockSize: 4096, chunkSize: 4 * MIB };
+        const map = new BlockMap({ blocks: 1, step: 1 });
+        return Promise.resolve({ ...freed, manifest, map, held: this.held } as never);
       }) as typeof collectGarbage,
     });
   }
@@ -82,14 +96,60 @@ Deno.test("SpaceKeeper + a commit that the engine has not reached + is no base",
   assert(rig.pause !== undefined);
 });
 
-Deno.test("SpaceKeeper + after much was written the pause is shorter", async () => {
+Deno.test("SpaceKeeper + a store that has grown beyond what is needed + no fixed pause", async () => {
   const rig = new Rig();
   rig.commit();
-  const long = rig.pause!.ms;
+  assertEquals(rig.pause!.ms, 10_000);
+  rig.tookMs = 300;
   await rig.wait();
-  rig.counters.add(AT.chunkWrittenBytes, 64 << 20);
   rig.commit();
-  assert(rig.pause!.ms < long);
+  assertEquals(rig.pause!.ms, 10_000);
+  // The pause under way is over as soon as it is seen that the store grows.
+  rig.counters.add(AT.chunkWrittenBytes, 32 * MIB);
+  rig.commit();
+  assertEquals(rig.pause!.ms, 300);
+  await rig.wait();
+  assertEquals(rig.bases, [2, 4]);
+});
+
+Deno.test("SpaceKeeper + a store that grows + is moved ahead of", async () => {
+  const rig = new Rig();
+  rig.held = [{ chunk: 1, bytes: 4 * MIB, neededBytes: MIB }];
+  rig.sizes = { neededBytes: 256 * MIB, storedBytes: 390 * MIB };
+  rig.commit();
+  await rig.wait();
+  // At 1.52 times what is needed, nothing has to be moved if no more is written.
+  assertEquals([rig.moves, rig.lines], [0, []]);
+  rig.counters.add(AT.chunkWrittenBytes, 32 * MIB);
+  rig.tookMs = 300;
+  rig.commit();
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals([rig.bases, rig.moves, rig.lines], [[2, 3], 1, []]);
+});
+
+Deno.test("SpaceKeeper + a collection that takes long + as long a pause, whatever is written", async () => {
+  const rig = new Rig();
+  rig.commit();
+  rig.tookMs = 60_000;
+  await rig.wait();
+  rig.counters.add(AT.chunkWrittenBytes, 1024 * MIB);
+  rig.commit();
+  assertEquals(rig.pause!.ms, 60_000);
+});
+
+Deno.test("SpaceKeeper + what is written is little beside what is needed + the long pause", async () => {
+  const rig = new Rig();
+  // A snapshot has more than can be given back.
+  rig.sizes = { neededBytes: 2048 * MIB, storedBytes: 8192 * MIB };
+  rig.commit();
+  rig.tookMs = 300;
+  await rig.wait();
+  rig.counters.add(AT.chunkWrittenBytes, 31 * MIB);
+  rig.commit();
+  assertEquals(rig.pause!.ms, 10_000);
+  rig.counters.add(AT.chunkWrittenBytes, MIB);
+  rig.commit();
+  assertEquals(rig.pause!.ms, 300);
 });
 
 Deno.test("SpaceKeeper + a store that fails is tried again, and one line says so", async () => {

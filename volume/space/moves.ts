@@ -82,6 +82,9 @@ export class Moves {
         object,
         () => decodeChunkTable(bytes.subarray(0, tableBytesOf(bytes)), owner.volume, chunk),
       );
+      // What is not needed of the chunk is not held.
+      const kept = new Uint8Array(found.reduce((sum, { count }) => sum + count, 0) * blockSize);
+      let end = 0;
       for (const { block, count, nth } of found) {
         moves.#fresh.set(block, count, moves.#data.length);
         for (let one = nth; one < nth + count; one++) {
@@ -90,7 +93,8 @@ export class Moves {
           if (data.length !== blockSize || sumOf(data) !== sums[one]) {
             throw damaged(store, object, `: block ${one} has a wrong checksum`);
           }
-          moves.#data.push(data);
+          kept.set(data, end);
+          moves.#data.push(kept.subarray(end, end += blockSize));
         }
       }
     }

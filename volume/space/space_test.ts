@@ -22,7 +22,8 @@ const BLOCK = 4096;
 
 Deno.test("collectVolume + random overwrites + at most 1.2 times what is live is left", async () => {
   await inFolder(async (at) => {
-    const blocks = 512;
+    // Too little for a collection beside the drain.
+    const blocks = 256;
     const store = new MemoryStore();
     await Volume.create("v", { store, size: blocks * BLOCK, chunkSize: "64K" });
     const dice = new Dice(1);
@@ -75,13 +76,19 @@ Deno.test("sparseChunks + the emptiest first, and only while much is dead", () =
   const held = [[1, 2.4], [2, 0.4], [3, 1.6], [4, 3.8]].map(([chunk, mib]) => ({
     ...{ chunk, neededBytes: Math.floor(mib * 256) * BLOCK, bytes: 4 * MIB },
   }));
-  const needed = (storedMib: number) => {
+  const needed = (storedMib: number, growth = 0, policy = BESIDE_DRAIN) => {
     const sizes = { storedBytes: storedMib * MIB, neededBytes: 8.2 * MIB };
-    return [...sparseChunks({ held, manifest, ...sizes }, BESIDE_DRAIN)];
+    return [...sparseChunks({ held, manifest, ...sizes }, policy, growth * MIB)];
   };
-  assertEquals(needed(12.2), []);
-  assertEquals(needed(12.4), [2]);
-  assertEquals(needed(16), [2, 3]);
+  assertEquals(needed(12.6), []);
+  assertEquals(needed(12.8), [2]);
+  assertEquals(needed(17), [2, 3]);
+  // Growth counts, but new data is not garbage.
+  assertEquals([needed(12.4, 0.2), needed(12.4, 0.4)], [[], [2]]);
+  assertEquals(needed(12, 100), []);
+  // No more is held in memory at a time than may be; one chunk always may.
+  assertEquals(needed(17, 0, { ...BESIDE_DRAIN, mostBytes: MIB }), [2]);
+  assertEquals(needed(17, 0, { ...BESIDE_DRAIN, mostBytes: BLOCK }), [2]);
   // Those that are more than half full stay.
   assertEquals(needed(160), [2, 3]);
 });
