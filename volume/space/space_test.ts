@@ -80,11 +80,11 @@ Deno.test("sparseChunks + the emptiest first, and only while much is dead", () =
     const sizes = { storedBytes: storedMib * MIB, neededBytes: 8.2 * MIB };
     return [...sparseChunks({ held, manifest, ...sizes }, policy, growth * MIB)];
   };
-  assertEquals(needed(12.6), []);
-  assertEquals(needed(12.8), [2]);
+  assertEquals(needed(12.8), []);
+  assertEquals(needed(12.9), [2]);
   assertEquals(needed(17), [2, 3]);
   // Growth counts, but new data is not garbage.
-  assertEquals([needed(12.4, 0.2), needed(12.4, 0.4)], [[], [2]]);
+  assertEquals([needed(12.6, 0.2), needed(12.6, 0.4)], [[], [2]]);
   assertEquals(needed(12, 100), []);
   // No more is held in memory at a time than may be; one chunk always may.
   assertEquals(needed(17, 0, { ...BESIDE_DRAIN, mostBytes: MIB }), [2]);

@@ -35,7 +35,7 @@ export interface SparsePolicy {
 
 /** Beside a drain. */
 export const BESIDE_DRAIN: SparsePolicy = {
-  ...{ beginsAt: 1.55, endsAt: 1.55, part: 0.5, mostBytes: 64 << 20 },
+  ...{ beginsAt: 1.57, endsAt: 1.57, part: 0.5, mostBytes: 64 << 20 },
 };
 
 /** When somebody asks for it. */

@@ -88,9 +88,10 @@ Deno.test("sparseChunks + overwrites of 10 times the size + at most 1.6 times, a
   for (const part of [1 / 128, 1 / 64, 1 / 32, 1 / 16]) {
     const { most, left, moved } = overwritten(blocks, blocks * part);
     const words = `${part}: at most ${most}, left ${left}, moved ${moved}`;
-    assert(moved > 0.4 && moved < 0.6, words);
+    // What is left of 0.6 is for the map and the tables of chunks.
+    assert(moved > 0.4 && moved < 0.58, words);
     assert(left <= 1.6, words);
     // Before a turn's garbage goes, what was written and moved meanwhile is there too.
-    assert(most <= (part <= 1 / 64 ? 1.6 : 1.56 + 1.6 * part), words);
+    assert(most <= (part <= 1 / 64 ? 1.6 : 1.58 + 1.6 * part), words);
   }
 });
