@@ -15,10 +15,9 @@
  */
 
 import { retried } from "../store/retry.ts";
-import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { putManifest } from "./committed.ts";
-import { exists, freeName, newHead, putFirstHead } from "./create.ts";
+import { exists, freeName, lostName, newHead, placeholder, putFirstHead } from "./create.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
 import type { VolumeKeySource } from "./seal/key_source.ts";
@@ -103,8 +102,7 @@ export async function cloneVolume(
   const { first, version } = await patiently(() => freeName(opened, names, "clone to", seam));
   const volume = seam.uuid();
   const time = seam.now();
-  const nothing = { volume, manifest: 0, manifestSum: 0 };
-  const held = { ...newHead(nothing, seam, time), beingMade: true };
+  const held = placeholder(volume, seam, time);
   const place = await patiently(() => putFirstHead(opened, names, held, version));
   if (place === undefined) throw exists(opened, clone, "clone to");
   const entry = { name: clone, kind: "clone", id: volume } as const;
@@ -128,7 +126,7 @@ export async function cloneVolume(
   const made = await patiently(() => putFirstHead(opened, names, head, place));
   if (made === undefined) {
     if (dataKey !== undefined) await plain.delete(names.key(volume));
-    throw lost(opened, clone);
+    throw lostName(opened, clone, "clone to");
   }
 }
 
@@ -161,12 +159,4 @@ function checkSize(
   if (size < least) {
     throw invalid(`its source has ${least} bytes`, "a clone has that size, or a greater one");
   }
-}
-
-function lost({ url }: Store, name: string): UblkError {
-  return new UblkError("VOLUME_FENCED", {
-    operation: `clone to ${name} in ${url}`,
-    reason: "somebody else has taken that name meanwhile, or it took more than an hour",
-    hint: "try again",
-  });
 }

@@ -29,10 +29,13 @@ export interface VolumeShape {
 }
 
 /**
- * Creates a volume.
+ * Creates a volume. A head that only holds the name comes first: whoever removes what an interrupted
+ * removal has left would take a manifest without any head for a part of that, and the volume would
+ * have lost it.
  *
  * @param key The key to encrypt it with; undefined for none.
- * @throws {UblkError} `VOLUME_EXISTS`; `INVALID_ARGUMENT` if the key cannot be read.
+ * @throws {UblkError} `VOLUME_EXISTS`; `VOLUME_FENCED` if somebody has removed or taken the name
+ *   meanwhile; `INVALID_ARGUMENT` if the key cannot be read.
  */
 export async function createVolume(
   plain: Store,
@@ -46,6 +49,8 @@ export async function createVolume(
   const volume = seam.uuid();
   const time = seam.now();
   const { first, version } = await freeName(plain, names, "create", seam);
+  const place = await putFirstHead(plain, names, placeholder(volume, seam, time), version);
+  if (place === undefined) throw exists(plain, name, "create");
   const store = key === undefined ? plain : await createKey(plain, names, volume, key);
   using _key = keyOf(store);
   const { manifest, encoded } = await putManifest(store, names, first.manifest, (number) => ({
@@ -56,18 +61,32 @@ export async function createVolume(
   }));
   const state = { volume, manifest: manifest.number, manifestSum: encoded.sum };
   const head = newHead({ ...state, encrypted: key !== undefined }, seam, time);
-  if (await putFirstHead(store, names, head, version) === undefined) {
+  if (await putFirstHead(store, names, head, place) === undefined) {
     if (key !== undefined) await plain.delete(names.key(volume));
-    throw exists(store, name, "create");
+    throw lostName(store, name, "create");
   }
   return head;
+}
+
+/** A head that only holds the name of a volume that is being made. */
+export function placeholder(volume: string, seam: Seam, time: number): Head {
+  return { ...newHead({ volume, manifest: 0, manifestSum: 0 }, seam, time), beingMade: true };
+}
+
+/** The error of a name that was lost while a volume was being made. */
+export function lostName({ url }: Store, name: string, what: string): UblkError {
+  return new UblkError("VOLUME_FENCED", {
+    operation: `${what} ${name} in ${url}`,
+    reason: "somebody else has removed or taken that name meanwhile, or it took more than an hour",
+    hint: "try again",
+  });
 }
 
 /** A name that a volume may be made under. */
 export interface FreeName {
   /** The numbers with which its objects begin. */
   readonly first: FirstNumbers;
-  /** The version of the head of a clone that never came to be, which has the name; undefined for none. */
+  /** The version of the head of a volume that never came to be, which has the name; undefined for none. */
   readonly version: Version | undefined;
 }
 
@@ -116,7 +135,7 @@ export function newHead(
   };
 }
 
-/** Puts a head where none is, or one of a clone that never came to be. @returns Undefined if it lost. */
+/** Puts a head where none is, or one of a volume that never came to be. @returns Undefined if it lost. */
 export async function putFirstHead(
   store: Store,
   names: ObjectNames,

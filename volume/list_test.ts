@@ -4,9 +4,12 @@ import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
 import { UblkError } from "../uapi/error.ts";
 import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
+import { createVolume } from "./create.ts";
+import { MACHINE } from "./seam.ts";
 import { Volume } from "./volume.ts";
 
 const BLOCK = 4096;
+const SHAPE = { size: 1 << 20, blockSize: BLOCK, chunkSize: 1 << 20 };
 
 async function codeOf(call: () => Promise<unknown>): Promise<string> {
   return (await assertRejects(call, UblkError)).code;
@@ -93,5 +96,28 @@ Deno.test("removeVolume + interrupted anywhere it leaves a volume or none, and i
       assertEquals(await codeOf(() => removeVolume(store, "v")), "VOLUME_NOT_FOUND");
     });
     if (deletes < failing) break;
+  }
+});
+
+Deno.test("removeVolume + the volume is being created + it is gone, or was never touched", async () => {
+  // The removal takes place before each call of the store that the creation makes.
+  for (let at = 1;; at++) {
+    const inner = new MemoryStore();
+    const store = Object.create(inner) as MemoryStore;
+    let calls = 0;
+    for (const name of ["get", "putIfAbsent", "replace"] as const) {
+      const call = inner[name].bind(inner) as (...args: unknown[]) => Promise<never>;
+      store[name] = async (...args: unknown[]) => {
+        if (++calls === at) await removeVolume(inner, "v").catch(() => {});
+        return await call(...args);
+      };
+    }
+    const error = await createVolume(store, "v", SHAPE, MACHINE).then(() => "", (error) => error);
+    if (calls < at) break;
+    const isThere = (await listVolumes(inner)).includes("v");
+    assertEquals(isThere ? error : error.code, isThere ? "" : "VOLUME_FENCED", `call ${at}`);
+    if (!isThere) await Volume.create("v", { store: inner, size: "1M" });
+    await using volume = await Volume.open("v", { store: inner, readOnly: true });
+    assertEquals(volume.size, SHAPE.size);
   }
 });

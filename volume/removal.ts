@@ -148,7 +148,7 @@ async function manifestIfReadable(
   names: ObjectNames,
 ): Promise<Manifest | undefined> {
   try {
-    // A clone that is being made has none.
+    // A volume that is being made has none.
     if (await readHead(store, names) === undefined) return undefined;
     return (await stateOf(store, names)).manifest;
   } catch (error) {

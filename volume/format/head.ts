@@ -46,7 +46,7 @@ export interface Head {
   /** Somebody has it attached, or has died with it. */
   readonly attached: boolean;
   /**
-   * It only holds the name of a clone that is being made: there is no volume yet.
+   * It only holds the name of a volume that is being made: there is no volume yet.
    *
    * @default false
    */
