@@ -2,28 +2,20 @@
  * The reconcile loop of a node: brings together what is recorded of volumes and what is true of them
  * here, one step at a time, until there is nothing left to do.
  *
- * It looks at a volume when it is told of a change, when a claim is lost, some time after a step failed,
- * and every now and then at all that concern the node. Nothing depends on being told.
+ * `looks.ts` says when it looks at which volume; it also looks at one whose claim was lost.
  *
  * @module
  */
 
-import { Backoff } from "../../store/retry.ts";
 import { thrownText } from "../../uapi/error.ts";
 import type { Claim, Exclusion } from "../exclusion.ts";
+import { Looks } from "./looks.ts";
 import type { Mounts } from "./mounts.ts";
 import { nextStep, type Step, type Wish } from "./plan.ts";
 import type { RecordedWish, WantedVolumes } from "./wanted.ts";
 
 /** Volumes at a time. Most of those that wait do so for the lease of a writer that died. */
 const AT_ONCE = 256;
-/** Between looks at all volumes, in milliseconds: a quarter more or less, by chance. */
-const PASS_MS = 120_000;
-/** Between attempts: the first pause and the longest, in milliseconds. */
-const PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 10_000;
-/** More steps than any pair of record and truth needs: a volume that takes more waits for its turn. */
-const STEPS = 8;
 
 /** The parts of a {@linkcode Reconciler}. */
 export interface ReconcilerParts {
@@ -51,52 +43,39 @@ export interface ReconcilerParts {
   readonly timer?: (ms: number, call: () => void) => () => void;
 }
 
-/** A volume that concerns the node. */
+/** The claim on a volume. */
 interface Concern {
   readonly volume: string;
-  readonly backoff: Backoff;
   claim: Claim | undefined;
   /** A claim that was lost, and may still stand in the bucket. */
   lost: Claim | undefined;
-  isDue: boolean;
-  isRunning: boolean;
-  cancel: (() => void) | undefined;
 }
 
 /** The loop. */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
-  readonly #random: () => number;
-  readonly #timer: (ms: number, call: () => void) => () => void;
+  readonly #looks: Looks;
   readonly #concerns = new Map<string, Concern>();
-  readonly #queue: Concern[] = [];
-  readonly #running = new Set<Promise<void>>();
-  #watch: AsyncDisposable | undefined = undefined;
-  #cancelPass: (() => void) | undefined = undefined;
-  readonly #passes: Backoff;
-  #isClosed = false;
 
   /** Takes over the parts. */
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
-    this.#random = parts.random ?? Math.random;
-    this.#timer = parts.timer ?? startTimer;
-    this.#passes = new Backoff(this.#random, PAUSE_MS, LONGEST_PAUSE_MS);
+    this.#looks = new Looks({
+      ...parts,
+      atOnce: AT_ONCE,
+      here: () => [...parts.mounts.mounted(), ...this.#concerns.keys()],
+      step: (volume) => this.#stepOf(volume),
+    });
   }
 
   /** Begins. A bucket that is away is waited for. */
   async start(): Promise<void> {
-    await this.#pass();
+    await this.#looks.start();
   }
 
   /** Ends, and waits for the steps under way. What is mounted stays so, and claimed. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#cancelPass?.();
-    for (const { cancel } of this.#concerns.values()) cancel?.();
-    this.#queue.length = 0;
-    await Promise.all(this.#running);
-    await this.#watch?.[Symbol.asyncDispose]();
+    await this.#looks.close();
   }
 
   /** The claim by which a volume is mounted here, or is about to be. */
@@ -106,87 +85,16 @@ export class Reconciler {
 
   /** Looks at a volume, soon. */
   look(volume: string): void {
-    if (this.#isClosed) return;
-    const concern = this.#concernOf(volume);
-    concern.isDue = true;
-    concern.cancel?.();
-    concern.cancel = undefined;
-    if (concern.isRunning) return;
-    concern.isRunning = true;
-    this.#queue.push(concern);
-    this.#next();
+    this.#looks.look(volume);
   }
 
-  #concernOf(volume: string): Concern {
-    let concern = this.#concerns.get(volume);
-    if (concern === undefined) {
-      const backoff = new Backoff(this.#random, PAUSE_MS, LONGEST_PAUSE_MS);
-      const none = { claim: undefined, lost: undefined, cancel: undefined };
-      concern = { volume, backoff, ...none, isDue: false, isRunning: false };
-      this.#concerns.set(volume, concern);
-    }
-    return concern;
-  }
-
-  /** Looks at all volumes that concern the node, and at them again some time later. */
-  async #pass(): Promise<void> {
-    const { node, wanted, mounts, report } = this.#parts;
-    let ms = PASS_MS * (0.75 + this.#random() / 2);
-    try {
-      this.#watch ??= await wanted.watch(node, (volume) => this.look(volume));
-      const recorded = await wanted.volumesOf(node);
-      const here = [...mounts.mounted(), ...this.#concerns.keys()];
-      for (const volume of new Set([...recorded, ...here])) this.look(volume);
-      this.#passes.succeeded();
-    } catch (error) {
-      if (this.#passes.failures === 0) report(`the volumes of ${node}: ${thrownText(error)}`);
-      ms = this.#passes.next();
-    }
-    if (this.#isClosed) return;
-    this.#cancelPass = this.#timer(ms, () => this.#run(() => this.#pass()));
-  }
-
-  #next(): void {
-    while (this.#running.size < AT_ONCE) {
-      const concern = this.#queue.shift();
-      if (concern === undefined) return;
-      this.#run(() => this.#settle(concern));
-    }
-  }
-
-  #run(work: () => Promise<void>): void {
-    const running = work().finally(() => {
-      this.#running.delete(running);
-      this.#next();
-    });
-    this.#running.add(running);
-  }
-
-  /** Takes steps until nothing is left to do, or one fails. */
-  async #settle(concern: Concern): Promise<void> {
-    let failure: unknown = undefined;
-    for (let steps = 0; concern.isDue && steps < STEPS && !this.#isClosed; steps++) {
-      concern.isDue = false;
-      try {
-        const step = await this.#step(concern);
-        concern.backoff.succeeded();
-        if (step !== "rest") concern.isDue = true;
-      } catch (error) {
-        failure = error;
-        break;
-      }
-    }
-    concern.isRunning = false;
-    if (this.#isClosed) return;
-    if (failure !== undefined) return this.#later(concern, failure);
-    if (concern.isDue) return this.look(concern.volume);
-    const isIdle = concern.claim === undefined && !this.#parts.mounts.isMounted(concern.volume);
-    if (isIdle) this.#concerns.delete(concern.volume);
-  }
-
-  #later(concern: Concern, failure: unknown): void {
-    if (concern.backoff.failures === 0) this.#parts.report(thrownText(failure));
-    concern.cancel = this.#timer(concern.backoff.next(), () => this.look(concern.volume));
+  async #stepOf(volume: string): Promise<boolean> {
+    const concern = this.#concerns.get(volume) ?? { volume, claim: undefined, lost: undefined };
+    this.#concerns.set(volume, concern);
+    const step = await this.#step(concern);
+    const isIdle = concern.claim === undefined && !this.#parts.mounts.isMounted(volume);
+    if (step === "rest" && isIdle) this.#concerns.delete(volume);
+    return step !== "rest";
   }
 
   async #step(concern: Concern): Promise<Step> {
@@ -251,7 +159,7 @@ export class Reconciler {
       concern.lost = claim;
       this.#parts.report(`the claim on ${concern.volume} is lost: ${reason}`);
       // At once: the loop may be waiting for something else of this volume.
-      this.#run(async () => {
+      this.#looks.run(async () => {
         await this.#endLost(concern).catch((error) => this.#parts.report(thrownText(error)));
         this.look(concern.volume);
       });
@@ -270,10 +178,4 @@ function wishOf(record: RecordedWish | undefined, node: string): Wish {
   if (record?.wanted.node !== node) return "nothing";
   const { state } = record.wanted;
   return state === "attached" ? "attach" : state === "deleted" ? "delete" : "nothing";
-}
-
-function startTimer(ms: number, call: () => void): () => void {
-  const timer = setTimeout(call, ms);
-  Deno.unrefTimer(timer);
-  return () => clearTimeout(timer);
 }
