@@ -286,10 +286,49 @@ export class Mounts {
     for (const watcher of this.#watchers) watcher.unmounted(volume);
   }
 
-  /** Brings back what the records of this node say. It goes on in the background. */
-  recover(): void {
+  /**
+   * Brings back what the records of this node say. It goes on in the background.
+   *
+   * @param leaves Leave volumes that were mounted for writing to {@linkcode mountAgain}.
+   */
+  recover(leaves = false): void {
     const { records, report } = this.#parts;
-    for (const { volume } of records.all(report)) this.#settle(volume);
+    for (const { volume, readOnly, state } of records.all(report)) {
+      if (!leaves || readOnly || state === "unmounting") this.#settle(volume);
+    }
+  }
+
+  /** The volumes that this node has for writing, or has recorded so. */
+  written(): Set<string> {
+    const { records, report } = this.#parts;
+    const here = [...records.all(report), ...this.all()];
+    return new Set(here.filter(({ readOnly }) => !readOnly).map(({ volume }) => volume));
+  }
+
+  /**
+   * Mounts a volume that was mounted for writing, as it was. The caller has its turn.
+   *
+   * @param otherwise How, if this node has no record of it. Without this, one that was being unmounted
+   *   stays so.
+   * @returns Undefined if there is nothing to mount, or if that can never be.
+   * @throws {EbsError}
+   */
+  async mountAgain(volume: string, otherwise?: MountWish): Promise<Mount | undefined> {
+    const { records, report } = this.#parts;
+    const record = records.get(volume);
+    const isOurs = record?.readOnly === false &&
+      (otherwise !== undefined || record.state === "mounted");
+    const wish = isOurs ? wishOf(record) : otherwise;
+    if (wish === undefined) return undefined;
+    try {
+      const mount = await this.mount(wish);
+      report(`${volume}: mounted again at ${mount.uri}`);
+      return mount;
+    } catch (error) {
+      if (!isFinal(error)) throw error;
+      report(`${volume}: not mounted again: ${ebsErrorOf(error).message}`);
+      return undefined;
+    }
   }
 
   /** Tries until what is recorded is true, or cannot become so any more. */
@@ -339,6 +378,10 @@ function mountOf({ record, exported, claim }: Entry): Mount {
     ...{ volume, access, readOnly, instance, device, time, uri, size },
     generation: claim?.generation,
   };
+}
+
+function wishOf({ volume, access, readOnly, instance, device }: MountRecord): MountWish {
+  return { volume, access, readOnly, instance, device };
 }
 
 function sameMount(entry: Entry, { volume, access, readOnly, instance }: MountWish): Mount {

@@ -12,14 +12,14 @@ import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { MACHINE } from "../volume/seam.ts";
 import { openClaims } from "./claims/open.ts";
-import type { Exclusion } from "./exclusion.ts";
+import { openWanted } from "./reconcile/open.ts";
 import { JointExclusion } from "./joint_exclusion.ts";
 import { checkedNodeName } from "./names.ts";
 import { connectNats, type NatsTerms } from "./nats/connect.ts";
 import { natsPeers } from "./nats/peers.ts";
 import { EbsServer } from "./nats/server.ts";
 import { NodeExporter } from "./node_exporter.ts";
-import { EbsService } from "./service.ts";
+import { EbsService, type ServiceParts } from "./service.ts";
 import { StoreExclusion } from "./store_exclusion.ts";
 
 /** The terms of a node. */
@@ -70,7 +70,7 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
   const service = new EbsService({
     ...{ node, store, journal, files: realFiles, seam: MACHINE, report },
     exporter: new NodeExporter({ disk, sockets, host: terms.host, report }),
-    exclusion: await exclusionOf(connection, store, terms, stack),
+    ...await sharedOf(connection, store, terms, stack),
     peers: natsPeers(connection),
   });
   stack.defer(() => service.end());
@@ -83,16 +83,19 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
   };
 }
 
-/** Who may have volumes: by claims that others see, where the servers have JetStream. */
-async function exclusionOf(
+/** What nodes tell each other, where the servers have JetStream: who has a volume, and is to have it. */
+async function sharedOf(
   connection: NatsConnection,
   store: Store,
   { node, report }: NodeTerms,
   stack: AsyncDisposableStack,
-): Promise<Exclusion> {
+): Promise<Pick<ServiceParts, "exclusion" | "wanted">> {
   const stored = new StoreExclusion(store, node);
   const claims = await openClaims({ connection, node });
-  if (claims !== undefined) return new JointExclusion(stack.use(claims), stored);
+  if (claims !== undefined) {
+    const exclusion = new JointExclusion(stack.use(claims), stored);
+    return { exclusion, wanted: await openWanted(connection) };
+  }
   report("the server of NATS has no JetStream: the volumes' store alone says who has them");
-  return stored;
+  return { exclusion: stored };
 }

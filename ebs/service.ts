@@ -18,6 +18,8 @@ import { checkedNodeName } from "./names.ts";
 import { MountRecords } from "./mount_records.ts";
 import { type Mount, Mounts, type MountWish } from "./mounts.ts";
 import type { Peers } from "./peers.ts";
+import type { WantedVolumes } from "./reconcile/wanted.ts";
+import { Recorded } from "./recorded.ts";
 import { type Page, Records, type SnapshotRecord, type VolumeRecord } from "./records.ts";
 import { sizeIn } from "./schema.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -38,6 +40,12 @@ export interface ServiceParts {
   readonly exclusion: Exclusion;
   /** The other nodes. */
   readonly peers: Peers;
+  /**
+   * What is recorded of volumes for all nodes, which this one makes so of its own.
+   *
+   * @default Nothing: mounts are remembered by this node alone
+   */
+  readonly wanted?: WantedVolumes;
   /** The files of this machine. */
   readonly files: Files;
   /** Time and randomness. */
@@ -79,6 +87,7 @@ export class EbsService {
   readonly #volumes: Volumes;
   readonly #snapshots: Snapshots;
   readonly #attachments: Attachments;
+  readonly #recorded: Recorded | undefined;
 
   /** Begins, and mounts again what was mounted. @throws {EbsError} `invalid_argument` */
   constructor(parts: ServiceParts) {
@@ -102,7 +111,15 @@ export class EbsService {
       forget: (volume) => forgetJournal(store, volume, journal, files),
     });
     this.mounts.watch({ unmounted: (volume) => this.#attachments.unmountedLate(volume) });
-    this.mounts.recover();
+    const { wanted, peers } = parts;
+    this.#recorded = wanted && new Recorded({
+      ...{ node, wanted, peers, report, mounts: this.mounts, turns: this.#turns },
+      ...{ volumes: this.#volumes, attachments: this.#attachments },
+    });
+    // One whose claim was lost is to be mounted again.
+    this.mounts.watch({ unmounted: (volume) => this.#recorded?.look(volume) });
+    this.mounts.recover(wanted !== undefined);
+    void this.#recorded?.start();
   }
 
   /** Operations that run or wait. */
@@ -188,12 +205,15 @@ export class EbsService {
    */
   delete(id: string, unmounts = false): Promise<void> {
     return this.#turns.run(id, async () => {
-      if (unmounts) await this.#unmount(id);
+      if (unmounts) {
+        await this.#recorded?.detach(id);
+        await this.#unmount(id);
+      }
       if (this.mounts.get(id) !== undefined) {
         const reason = `is mounted on ${this.node}; unmount it first`;
         throw new EbsError("volume_in_use", `volume ${id} ${reason}`);
       }
-      await this.#volumes.delete(id);
+      await (this.#recorded ?? this.#volumes).delete(id);
     });
   }
 
@@ -254,7 +274,9 @@ export class EbsService {
       if (state !== "available" && state !== "in-use") {
         throw new EbsError("unavailable", `volume ${wish.volume} is ${state}`);
       }
-      return await this.mounts.mount(wish).catch((error) => {
+      const mount = () => this.mounts.mount(wish);
+      const isRecorded = !wish.readOnly && this.#recorded !== undefined;
+      return await (isRecorded ? this.#recorded.mount(wish, mount) : mount()).catch((error) => {
         throw this.#attachments.refusal(record, ebsErrorOf(error));
       });
     });
@@ -262,7 +284,10 @@ export class EbsService {
 
   /** Unmounts a volume from this node: see {@linkcode Mounts.unmount}. */
   unmount(volume: string): Promise<boolean> {
-    return this.#turns.run(volume, () => this.#unmount(volume));
+    return this.#turns.run(volume, async () => {
+      await this.#recorded?.detach(volume, this.node);
+      return await this.#unmount(volume);
+    });
   }
 
   /**
@@ -273,11 +298,15 @@ export class EbsService {
    */
   detach(volume: string): Promise<boolean> {
     return this.#turns.run(volume, async () => {
+      // A reader has a mount beside what is recorded.
+      const isReader = this.mounts.get(volume)?.readOnly === true;
+      await this.#recorded?.detach(volume, isReader ? this.node : undefined);
       if (await this.#unmount(volume)) return true;
       const { record: { attachments } } = await this.#volumes.describe(volume);
       if (attachments.length === 0) return false;
       const nodes = attachments.map(({ node }) => node).join(", ");
-      const reason = `is mounted on ${nodes}, which does not answer`;
+      const later = this.#recorded === undefined ? "" : "; it is unmounted there once that is back";
+      const reason = `is mounted on ${nodes}, which does not answer${later}`;
       throw new EbsError("unavailable", `volume ${volume} ${reason}`);
     });
   }
@@ -315,7 +344,12 @@ export class EbsService {
         resolve();
       }, END_MS);
     });
-    await Promise.race([this.mounts.end().then(() => this.#attachments.settled()), overdue]);
+    const ended = (async () => {
+      await this.#recorded?.close();
+      await this.mounts.end();
+      await this.#attachments.settled();
+    })();
+    await Promise.race([ended, overdue]);
     clearTimeout(timer);
   }
 }

@@ -52,7 +52,7 @@ export const ROOMS: readonly Room[] = [
   { name: "door of nbd", holds: ["nbd.ts"], imports: [...DISKS, "nbd"] },
   { name: "exclusion", holds: ["ebs/exclusion.ts"], imports: ["uapi"] },
   { name: "ebs/claims", imports: ["uapi", "store", "volume", "exclusion"] },
-  { name: "ebs/reconcile", imports: ["uapi", "store", "exclusion", "ebs/claims"] },
+  { name: "ebs/reconcile", imports: ["uapi", "store", "volume", "exclusion", "ebs/claims"] },
   { name: "ctrl", imports: GROUND },
   { name: "queue", imports: DISKS },
   { name: "backends", imports: DISKS },
@@ -90,7 +90,7 @@ export const ROOMS: readonly Room[] = [
     name: "ebs",
     imports: [
       ...[...DISKS, "store", "volume", "volumes as disks", "door of nbd", "device/serve.ts"],
-      ...["exclusion", "ebs/claims"],
+      ...["exclusion", "ebs/claims", "ebs/reconcile"],
     ],
   },
   { name: "udev", imports: [...GROUND, "ctrl", "files"] },

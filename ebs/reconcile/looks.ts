@@ -77,7 +77,9 @@ export class Looks {
 
   /** Begins. A bucket that is away is waited for. */
   async start(): Promise<void> {
-    await this.#pass();
+    const pass = this.#pass();
+    this.run(() => pass);
+    await pass;
   }
 
   /** Ends, and waits for the steps under way. */

@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { RecordedWish } from "./wanted.ts";
+
 /** What the record of a volume asks of a node. */
 export type Wish =
   /** To have it mounted. */
@@ -59,4 +61,11 @@ export function nextStep(wish: Wish, { isMounted, isClaimed, exists }: Actual): 
       if (isMounted) return "unmount";
       return isClaimed ? "release" : "rest";
   }
+}
+
+/** What a record asks of a node. */
+export function wishOf(record: RecordedWish | undefined, node: string): Wish {
+  if (record?.wanted.node !== node) return "nothing";
+  const { state } = record.wanted;
+  return state === "attached" ? "attach" : state === "deleted" ? "delete" : "nothing";
 }

@@ -11,7 +11,7 @@ import { thrownText } from "../../uapi/error.ts";
 import type { Claim, Exclusion } from "../exclusion.ts";
 import { Looks } from "./looks.ts";
 import type { Mounts } from "./mounts.ts";
-import { nextStep, type Step, type Wish } from "./plan.ts";
+import { nextStep, type Step, wishOf } from "./plan.ts";
 import type { RecordedWish, WantedVolumes } from "./wanted.ts";
 
 /** Volumes at a time. Most of those that wait do so for the lease of a writer that died. */
@@ -172,10 +172,4 @@ export class Reconciler {
     await concern.lost?.release();
     concern.lost = undefined;
   }
-}
-
-function wishOf(record: RecordedWish | undefined, node: string): Wish {
-  if (record?.wanted.node !== node) return "nothing";
-  const { state } = record.wanted;
-  return state === "attached" ? "attach" : state === "deleted" ? "delete" : "nothing";
 }

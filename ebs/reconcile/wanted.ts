@@ -31,6 +31,8 @@ export interface Wanted {
   readonly state: "attached" | "detached" | "deleted";
   /** The node that has it, had it last, or deletes it. */
   readonly node: string;
+  /** How the node has it: JSON that the node understands. */
+  readonly how?: unknown;
 }
 
 /** A record, and its revision. */
@@ -75,24 +77,27 @@ export class WantedVolumes {
   async get(volume: string): Promise<RecordedWish | undefined> {
     const entry = await this.#parts.bucket.get(recordKey(volume));
     if (entry === undefined) return undefined;
-    const { state, node } = fieldsOf(entry.value);
+    const { state, node, how } = fieldsOf(entry.value);
     const isKnown = state === "attached" || state === "detached" || state === "deleted";
     if (!isKnown || typeof node !== "string") throw damaged(volume);
-    return { wanted: { state, node }, revision: entry.revision };
+    const wanted = { state, node, ...how !== undefined && { how } } as const;
+    return { wanted, revision: entry.revision };
   }
 
   /**
    * Asks a node to have a volume. Idempotent.
    *
+   * @param how How it has it. @param from Also if it is this node that has it.
    * @throws {UblkError} `VOLUME_BUSY` if another node is to have it; `VOLUME_NOT_FOUND` if it is to be
    *   deleted.
    * @throws {KeyValueError}
    */
-  async attach(volume: string, node: string): Promise<void> {
+  async attach(volume: string, node: string, how?: unknown, from = node): Promise<void> {
     await this.#change(volume, (before) => {
       if (before?.state === "deleted") throw goes(volume);
-      if (before?.state === "attached" && before.node !== node) throw taken(volume, before.node);
-      return { state: "attached", node };
+      const isOthers = before?.state === "attached" && before.node !== node && before.node !== from;
+      if (isOthers) throw taken(volume, before.node);
+      return { state: "attached", node, ...how !== undefined && { how } };
     }, node);
   }
 
@@ -183,7 +188,7 @@ export class WantedVolumes {
         const wanted = change(found?.wanted);
         if (wanted === undefined) return;
         const told = new Set([found?.wanted.node, concerned].filter((node) => node !== undefined));
-        const isSame = found?.wanted.state === wanted.state && found.wanted.node === wanted.node;
+        const isSame = JSON.stringify(found?.wanted) === JSON.stringify(wanted);
         if (!isSame) {
           if (concerned !== undefined) await this.keepNotice(volume, concerned);
           const value = new TextEncoder().encode(JSON.stringify(wanted));

@@ -12,11 +12,9 @@ import type { Store } from "../../store/store.ts";
 import { Scratch } from "../scratch.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { MACHINE } from "../../volume/seam.ts";
-import type { Exclusion } from "../../ebs/exclusion.ts";
-import type { Exporter } from "../../ebs/exports.ts";
 import { NodeExporter } from "../../ebs/node_exporter.ts";
-import { type Peers, UNKNOWN_PEERS } from "../../ebs/peers.ts";
-import { EbsService } from "../../ebs/service.ts";
+import { UNKNOWN_PEERS } from "../../ebs/peers.ts";
+import { EbsService, type ServiceParts } from "../../ebs/service.ts";
 import { StoreExclusion } from "../../ebs/store_exclusion.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -53,7 +51,7 @@ export class Bed implements AsyncDisposable {
   /** A node's service; again, if the one before has ended. */
   node(
     name = "one",
-    parts: { exporter?: Exporter; exclusion?: Exclusion; peers?: Peers } = {},
+    parts: Partial<Pick<ServiceParts, "exporter" | "exclusion" | "peers" | "wanted">> = {},
   ): EbsService {
     const journal = `${this.folder}/${name}`;
     const sockets = `${journal}/.ebs/sockets`;

@@ -1,0 +1,21 @@
+/**
+ * What is to be of all volumes, in a bucket of JetStream.
+ *
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import { MACHINE } from "../../volume/seam.ts";
+import { openNatsBucket } from "../claims/nats_key_value.ts";
+import { WANTED_BUCKET, WantedVolumes } from "./wanted.ts";
+
+/**
+ * Opens the bucket of what is to be, and makes it if it is missing. The connection stays the caller's.
+ *
+ * @throws {KeyValueError} if the server cannot be reached, or has no JetStream.
+ * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket run out.
+ */
+export async function openWanted(connection: NatsConnection): Promise<WantedVolumes> {
+  const bucket = await openNatsBucket({ connection, bucket: WANTED_BUCKET, ttlMs: 0 });
+  return new WantedVolumes({ bucket, clock: () => MACHINE.clock() });
+}
