@@ -213,6 +213,9 @@ Deno.test("Recorded + detached by another while its node is dead + it is not mou
   assertEquals(await world.bucket.keys("n"), [], "nobody need look any more");
   await b.attach();
   assertEquals(await world.states(), "attached b: b");
+  await b.detach();
+  await b.recorded.delete("v");
+  assertEquals(await world.bucket.keys("v"), [], "no record is left");
 });
 
 Deno.test("Recorded + a deletion while its node is dead + is carried out once that is back", async () => {
@@ -238,9 +241,13 @@ Deno.test("Recorded + a deletion while its node is dead + is carried out once th
 Deno.test("Recorded + a node that is gone in order + another may have its volumes", async () => {
   const { world, a, b } = worldOf("a", "b");
   await a.attach();
-  assertEquals(await code(() => b.attach()), "volume_in_use");
-  a.kill();
+  // As long as it is there it may have them, also while they are not mounted for the moment.
+  a.open.clear();
   world.writers.delete("v");
+  assertEquals(await code(() => b.attach()), "volume_in_use");
+  assertEquals(await code(() => b.recorded.delete("v")), "volume_in_use");
+  assertEquals(await code(() => a.recorded.delete("v")), "volume_in_use");
+  a.kill();
   await b.attach();
   a.isUp = true;
   await world.settle();
