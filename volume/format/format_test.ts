@@ -221,3 +221,17 @@ Deno.test("a place is a chunk and a block in it", () => {
     assertEquals([chunkOf(place), nthOf(place)], [chunk, nth]);
   }
 });
+
+// A volume that is not encrypted then asked for a key, and did not say that it was damaged.
+Deno.test("a flipped bit that says that a record is sealed is damage", () => {
+  const records: [Uint8Array<ArrayBuffer>, (bytes: Uint8Array<ArrayBuffer>) => unknown][] = [
+    [encodeRun(VOLUME, 4, EXTENTS).bytes, (bytes) => decodeRun(bytes, VOLUME, 4)],
+    [encodeManifest(MANIFEST).bytes, (bytes) => decodeManifest(bytes)],
+    [encodeHead(HEAD), decodeHead],
+    [encodeCatalog(CATALOG), decodeCatalog],
+  ];
+  for (const [bytes, decode] of records) {
+    bytes[10] ^= 1;
+    assertThrows(() => decode(bytes), FormatError, "its checksum is wrong");
+  }
+});

@@ -184,7 +184,7 @@ export function peekRecord(
   if (fields.text(0, 8) !== magic) throw new FormatError(`it is not ${words}`);
   const whole = fields.u32(VERSION_AT);
   if (whole === UNOPENED) throw notOpened(words);
-  if ((whole & SEALED) !== 0 && !mayBeSealed) throw new SealedError(`${words} is encrypted`);
+  checkNotSealed(fields, kind, mayBeSealed);
   const found = whole & ~SEALED;
   if (found > version) {
     throw new FormatError(
@@ -193,6 +193,11 @@ export function peekRecord(
   }
   if (found === 0) throw new FormatError(`it is ${words} without a version`);
   return fields;
+}
+
+function checkNotSealed(fields: Fields, { words }: RecordKind, mayBeSealed: boolean): void {
+  const isSealed = (fields.u32(VERSION_AT) & SEALED) !== 0;
+  if (isSealed && !mayBeSealed) throw new SealedError(`${words} is encrypted`);
 }
 
 /**
@@ -208,10 +213,12 @@ export function openRecord(
   volume?: string,
   mayBeSealed = false,
 ): Fields {
-  const fields = peekRecord(bytes, kind, mayBeSealed);
+  const fields = peekRecord(bytes, kind, true);
   if (!hasRightSum(bytes)) {
     throw new FormatError(`its checksum is wrong: ${kind.words} is damaged`);
   }
+  // Only then: one flipped bit had a volume without a key ask for one.
+  checkNotSealed(fields, kind, mayBeSealed);
   const found = fields.uuid(VOLUME_AT);
   if (volume !== undefined && found !== volume) {
     throw new FormatError(`it is ${kind.words} of another volume (${found})`);
