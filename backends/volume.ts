@@ -19,10 +19,12 @@ import { ENGINE_SIZES } from "../volume/sizes.ts";
 import { DEFAULT_BLOCK_SIZE, DEFAULT_JOURNAL_SIZE, journalShape } from "../volume/shape.ts";
 import { checkedBandwidth, LEAST_GC_BANDWIDTH } from "../volume/space/bandwidth.ts";
 import { referenceOf } from "../volume/names.ts";
+import { KEY_OPTIONS } from "../volume/seal/key_options.ts";
 import { S3_BANDWIDTH, S3_OPTIONS, servedStoreOf } from "../volume/s3_options.ts";
 import type { VolumeKeyFile } from "../volume/seal/key_source.ts";
 import { isShared, NOT_SHARED } from "../volume/shared_store.ts";
 
+export { KEY_OPTIONS } from "../volume/seal/key_options.ts";
 export { S3_OPTIONS, storeOfValues } from "../volume/s3_options.ts";
 export { LEAST_GC_BANDWIDTH } from "../volume/space/bandwidth.ts";
 
@@ -206,18 +208,7 @@ export const target: Target = {
       placeholder: "DIR",
       help: "The folder for journals; may be on another disk. Default: /var/lib/ublk/journals.",
     },
-    {
-      name: "key-file",
-      kind: "path",
-      placeholder: "FILE",
-      help: "The key of an encrypted volume: a file of 32 random bytes.",
-    },
-    {
-      name: "passphrase-file",
-      kind: "path",
-      placeholder: "FILE",
-      help: "The passphrase of an encrypted volume, instead of a key.",
-    },
+    ...KEY_OPTIONS,
     { name: "journal-size", kind: "size", help: "The size of a new journal. Default: 1GiB." },
     {
       name: "cache",

@@ -16,7 +16,7 @@ const PROJECT = new URL("..", import.meta.url).pathname;
 export interface Bucket extends AsyncDisposable {
   /** The URL of a store in it. */
   readonly url: string;
-  /** What it is, for the conditions of a table. */
+  /** Describes the bucket in a table's list of conditions. */
   readonly words: string;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the disks do with the data of a request.
+ * How often each disk copies the data of a request.
  *
  * @module
  */

@@ -24,9 +24,9 @@ const PROJECT = new URL("..", import.meta.url).pathname;
 const COPY = ["--data-path", "copy"];
 /** Larger than the CPU's caches, small enough for the guest. */
 const FILE_BYTES = 64 << 20;
-/** What fits into a filesystem on a RAM disk. */
+/** The size of a file that fits into a filesystem on a RAM disk. */
 const SMALL_BYTES = 48 << 20;
-/** A journal that does, of which a sample of writes uses several times as much. */
+/** The size of a journal that fits there too. A sample of writes uses several times as much. */
 const JOURNAL_BYTES = 32 << 20;
 
 /** Our modules that differ in how they answer. */

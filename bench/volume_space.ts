@@ -15,7 +15,7 @@ import { serveVolume } from "./volume_served.ts";
 const MIB = 1 << 20;
 const BLOCK = 4096;
 const DEPTH = 32;
-/** Parts of the overwriting, after each of which the store is looked at. */
+/** The overwriting has so many parts; the store is measured after each. */
 const PARTS = 40;
 /** Bytes in the store per byte that is live, which the collector is to reach by itself. */
 const GOAL = 1.6;

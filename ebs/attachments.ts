@@ -29,12 +29,12 @@ export class Attachments {
     const node = this.#node;
     const attachment = { node, uri, readOnly, instance, device, time };
     await this.#volumes.note(volume, (record) => {
-      // Whoever deletes marks the record first, and then looks whether the volume is open: of him and
-      // of a mount, which does the two in the other order, at most one goes on.
+      // A deletion marks the record, then looks whether the volume is open. A mount opens the volume,
+      // then looks at the record. So at most one of the two goes on.
       if (record.state !== "available") {
         throw new EbsError("unavailable", `volume ${volume} is ${record.state}`);
       }
-      // Whoever could write before cannot any more.
+      // This mount has fenced any earlier writer, so a writer's attachment elsewhere has ended.
       const others = record.attachments.filter((one) =>
         one.node !== node && (one.readOnly || readOnly)
       );

@@ -6,6 +6,7 @@
  */
 
 import { Backoff, mayPass } from "../store/retry.ts";
+import { startIdleTimer } from "../store/timer.ts";
 import type { Committed } from "./committed.ts";
 import type { Lease } from "./lease.ts";
 
@@ -67,7 +68,7 @@ export class LeaseKeeper {
 
   #wait(ms: number): void {
     if (this.#isStopped) return;
-    this.#cancel = (this.#parts.timer ?? startTimer)(Math.max(0, ms), () => {
+    this.#cancel = (this.#parts.timer ?? startIdleTimer)(Math.max(0, ms), () => {
       this.#underWay = this.#look();
     });
   }
@@ -102,10 +103,4 @@ export class LeaseKeeper {
     this.#hasTold = false;
     this.#parts.report("the lease is renewed, and FLUSHes are answered again");
   }
-}
-
-function startTimer(ms: number, call: () => void): () => void {
-  const timer = setTimeout(call, ms);
-  Deno.unrefTimer(timer);
-  return () => clearTimeout(timer);
 }

@@ -10,55 +10,36 @@ import { EbsError } from "../../ebs/error.ts";
 import { type NodeTerms, startNode } from "../../ebs/run.ts";
 import { LOG_INFO, LOG_WARN } from "../../queue/log_events.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { readSmallFile } from "../../uring/libc.ts";
 import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import { storeFailure } from "../../volume/store_like.ts";
 import { SERVE_FLAGS } from "../line/ebs_commands.ts";
 import { parseFlags, type Values } from "../line/flags.ts";
 import { absolute } from "../line/target_line.ts";
 import { writeLine } from "../program/print.ts";
-import { EXIT_FAILURE, EXIT_OK } from "../program/run.ts";
-import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
+import { EXIT_FAILURE } from "../program/run.ts";
 import { setLogLevel, type StderrLog } from "../server/log.ts";
-import { notifyWish, ServiceManager } from "../server/notify.ts";
+import { runService } from "../server/service.ts";
 import { natsTerms } from "./terms.ts";
 
 /** Serves until a signal comes. Returns the exit status. */
 export async function serveNode(args: readonly string[], log: StderrLog): Promise<number> {
   const values = parseFlags("ublk-ebs serve", SERVE_FLAGS, args);
   setLogLevel(values.quiet ? LOG_WARN : LOG_INFO);
-  const forced = Promise.withResolvers<number>();
-  using watch = watchSignals((name) => {
-    log.error(`${name} again: ending by force`);
-    forced.resolve(128 + SIGNAL_NUMBERS[name]);
+  return await runService(log, async () => {
+    const node = await started(termsOf(values));
+    return {
+      status: `node ${values.node}`,
+      ended: node.closed.then((error) => ({ reason: closedWords(error), status: EXIT_FAILURE })),
+      announce: async () => {
+        if (!values.quiet) await writeLine(`${values.node} serves`);
+      },
+      close: async () => await node[Symbol.asyncDispose](),
+    };
   });
-  const wish = notifyWish(readSmallFile("/proc/self/environ"), Deno.pid);
-  using manager = wish && new ServiceManager(wish);
-  manager?.starting();
-  const node = await started(termsOf(values));
-  log.started();
-  log.serves = true;
-  const ended = Promise.withResolvers<string>();
-  watch.signal.addEventListener("abort", () => ended.resolve(`${watch.signal.reason}`));
-  if (watch.signal.aborted) ended.resolve(`${watch.signal.reason}`);
-  let status = EXIT_OK;
-  void node.closed.then((error) => {
-    status = EXIT_FAILURE;
-    ended.resolve(`the connection is closed${error instanceof Error ? `: ${error.message}` : ""}`);
-  });
-  const serve = async () => {
-    try {
-      if (!values.quiet) await writeLine(`${values.node} serves`);
-      await manager?.ready(`node ${values.node}`, () => true);
-      const reason = await ended.promise;
-      logLine(LOG_INFO, `ending: ${reason}`);
-      await manager?.stopping("ending");
-      return status;
-    } finally {
-      await node[Symbol.asyncDispose]();
-    }
-  };
-  return await Promise.race([serve(), forced.promise]).finally(() => log.serves = false);
+}
+
+function closedWords(error: unknown): string {
+  return `the connection is closed${error instanceof Error ? `: ${error.message}` : ""}`;
 }
 
 async function started(terms: NodeTerms) {

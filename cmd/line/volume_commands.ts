@@ -4,7 +4,7 @@
  * @module
  */
 
-import { LEAST_GC_BANDWIDTH, S3_OPTIONS, target } from "../../backends/volume.ts";
+import { KEY_OPTIONS, LEAST_GC_BANDWIDTH, S3_OPTIONS, target } from "../../backends/volume.ts";
 import { COMMON, GROUPS } from "./add_groups.ts";
 import { ADD_FLAGS } from "./add_line.ts";
 import type { Command, CommandGroup } from "./command.ts";
@@ -51,21 +51,6 @@ const QUIET = {
   help: "No progress.",
 } as const satisfies Flag;
 
-const KEY_FLAGS = [
-  {
-    name: "key-file",
-    kind: "path",
-    placeholder: "FILE",
-    help: "The key of an encrypted volume: a file of 32 random bytes.",
-  },
-  {
-    name: "passphrase-file",
-    kind: "path",
-    placeholder: "FILE",
-    help: "The passphrase of an encrypted volume, instead of a key.",
-  },
-] as const satisfies readonly Flag[];
-
 /** Flags of `ublk-volume create`. */
 export const CREATE_FLAGS = [
   NAME,
@@ -84,8 +69,8 @@ export const CREATE_FLAGS = [
     max: 1 << 26,
     help: "The most bytes of an object with data. Default: 4MiB.",
   },
-  { ...KEY_FLAGS[0], help: "Encrypt the volume with a key: a file of 32 random bytes." },
-  { ...KEY_FLAGS[1], help: "Encrypt the volume with a passphrase." },
+  { ...KEY_OPTIONS[0], help: "Encrypt the volume with a key: a file of 32 random bytes." },
+  { ...KEY_OPTIONS[1], help: "Encrypt the volume with a passphrase." },
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume detach`. */
@@ -114,7 +99,7 @@ export const LS_FLAGS = [
 export const VOLUME_INFO_FLAGS = [
   NAME,
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
@@ -129,7 +114,7 @@ export const RESIZE_FLAGS = [
   NAME,
   { name: "size", short: "s", kind: "size", required: true, help: "The new size of the disk." },
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume snapshot`. */
@@ -153,7 +138,7 @@ export const ROLLBACK_FLAGS = [
   NAME,
   SNAPSHOT,
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume clone`. */
@@ -173,7 +158,7 @@ export const CLONE_FLAGS = [
     help: "The size of its disk, no less than the source's. Default: the same.",
   },
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   JOURNAL,
 ] as const satisfies readonly Flag[];
 
@@ -181,7 +166,7 @@ export const CLONE_FLAGS = [
 export const FLATTEN_FLAGS = [
   NAME,
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   QUIET,
 ] as const satisfies readonly Flag[];
 
@@ -190,7 +175,7 @@ export const GC_FLAGS = [
   NAME,
   ...STORE,
   JOURNAL,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   {
     name: "bandwidth",
     kind: "size",
@@ -218,7 +203,7 @@ export const CHECK_FLAGS = [
     help: "With --repair: the size of the disk, if no manifest is left.",
   },
   { name: "force", kind: "switch", help: "With --repair: even if the volume is attached." },
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   QUIET,
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
@@ -227,7 +212,7 @@ export const CHECK_FLAGS = [
 export const RM_FLAGS = [
   { ...NAME, help: "The volume's name, or NAME@SNAP." },
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   JOURNAL,
   { name: "force", kind: "switch", help: "Even if the volume is attached, or was not detached." },
 ] as const satisfies readonly Flag[];
@@ -249,7 +234,7 @@ export const IMPORT_FLAGS = [
     kind: "switch",
     help: "Read what the volume has, and write only the blocks that differ.",
   },
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   QUIET,
 ] as const satisfies readonly Flag[];
 
@@ -270,7 +255,7 @@ export const EXPORT_FLAGS = [
     choices: ["raw", "qcow2"],
     help: "The format of the image; qcow2 needs qemu-img. Default: raw.",
   },
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   QUIET,
 ] as const satisfies readonly Flag[];
 
@@ -296,7 +281,7 @@ export const DIFF_FLAGS = [
     help: 'Write the data too, to stdout: "import --format diff" and "rbd import-diff" read it.',
   },
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   QUIET,
 ] as const satisfies readonly Flag[];
 
@@ -313,7 +298,7 @@ export const COPY_FLAGS = [
   { name: "to", kind: "text", placeholder: "URL", required: true, help: "The other store." },
   { name: "as", kind: "text", placeholder: "NAME", help: "The copy's name. Default: the same." },
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   BANDWIDTH,
   QUIET,
 ] as const satisfies readonly Flag[];
@@ -322,7 +307,7 @@ export const COPY_FLAGS = [
 export const SCRUB_FLAGS = [
   NAME,
   ...STORE,
-  ...KEY_FLAGS,
+  ...KEY_OPTIONS,
   JOURNAL,
   {
     name: "cache-dir",
@@ -339,8 +324,8 @@ export const SCRUB_FLAGS = [
 export const REKEY_FLAGS = [
   NAME,
   ...STORE,
-  { ...KEY_FLAGS[0], help: "The key that it has now: a file of 32 bytes." },
-  { ...KEY_FLAGS[1], help: "The passphrase that it has now." },
+  { ...KEY_OPTIONS[0], help: "The key that it has now: a file of 32 bytes." },
+  { ...KEY_OPTIONS[1], help: "The passphrase that it has now." },
   {
     name: "new-key-file",
     kind: "path",

@@ -15,10 +15,9 @@ import { readSmallFile } from "../../uring/libc.ts";
 import { type ExportLine, NBD_CONFIG, type NbdServerValues, parseNbd } from "../line/nbd_line.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
-import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
 import { setLogLevel, type StderrLog } from "./log.ts";
-import { notifyWish, ServiceManager } from "./notify.ts";
 import { openFilesLimit } from "./open_files.ts";
+import { runService } from "./service.ts";
 
 /** Descriptors of the process itself, and of half-open connections. */
 const OTHER_FILES = 384;
@@ -29,41 +28,15 @@ export async function serveExports(args: readonly string[], log: StderrLog): Pro
   const { exports, server: values } = await linesOf(args);
   setLogLevel(values.quiet ? LOG_WARN : LOG_INFO);
   checkFiles(values.connections ?? CONNECTIONS);
-  const forced = Promise.withResolvers<number>();
-  using watch = watchSignals((name) => {
-    log.error(`${name} again: ending by force`);
-    forced.resolve(128 + SIGNAL_NUMBERS[name]);
+  return await runService(log, async () => {
+    const server = await serveNbd({ exports: exports.map(exportOf), ...optionsOf(values) });
+    return {
+      status: `serving ${server.uris.join(" ")}`,
+      ended: server.finished.then(() => ({ reason: "the client has left", status: EXIT_OK })),
+      announce: () => announce(server, values),
+      close: () => server.close(),
+    };
   });
-  const wish = notifyWish(readSmallFile("/proc/self/environ"), Deno.pid);
-  using manager = wish && new ServiceManager(wish);
-  manager?.starting();
-  const server = await serveNbd({ exports: exports.map(exportOf), ...optionsOf(values) });
-  log.started();
-  log.serves = true;
-  const ended = Promise.withResolvers<string>();
-  watch.signal.addEventListener("abort", () => ended.resolve(`${watch.signal.reason}`));
-  if (watch.signal.aborted) ended.resolve(`${watch.signal.reason}`);
-  void server.finished.then(() => ended.resolve("the client has left"));
-  const status = serveUntil(ended.promise, server, values, manager);
-  return await Promise.race([status, forced.promise]).finally(() => log.serves = false);
-}
-
-async function serveUntil(
-  ended: Promise<string>,
-  server: NbdServer,
-  values: NbdServerValues,
-  manager: ServiceManager | undefined,
-): Promise<number> {
-  try {
-    await announce(server, values);
-    await manager?.ready(`serving ${server.uris.join(" ")}`, () => true);
-    const reason = await ended;
-    logLine(LOG_INFO, `ending: ${reason}`);
-    await manager?.stopping("ending");
-  } finally {
-    await server.close();
-  }
-  return EXIT_OK;
 }
 
 async function announce({ uris }: NbdServer, { quiet, json, listen }: NbdServerValues) {

@@ -9,6 +9,7 @@
  */
 
 import { Backoff } from "../../store/retry.ts";
+import { startIdleTimer } from "../../store/timer.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
 import type { Seam } from "../../volume/seam.ts";
 import type { Exclusion, ExclusionTerms } from "../exclusion.ts";
@@ -18,7 +19,7 @@ import { type ClaimRecord, decodeClaim, encodeClaim, keyOf } from "./record.ts";
 
 /** A claim is renewed after this part of its life, so that attempts may fail and be made again. */
 const RENEWED_AFTER = 1 / 3;
-/** What is due within this part of a life is renewed in the same turn. */
+/** Claims that are due within this part of a life are renewed in one turn. */
 const TOGETHER = 1 / 90;
 /** Between attempts of one claim: the first pause, and the longest as a part of its life. */
 const PAUSE_MS = 250;
@@ -73,7 +74,7 @@ export class Claims implements Exclusion, Disposable {
     const claimTtlSeconds = parts.bucket.ttlMs / 1000;
     this.terms = { scope: "cluster", claimTtlSeconds, fencesLostClaim: true };
     this.#random = parts.random ?? Math.random;
-    this.#timer = parts.timer ?? startTimer;
+    this.#timer = parts.timer ?? startIdleTimer;
   }
 
   /** The claims that the node has, by volume. */
@@ -103,7 +104,7 @@ export class Claims implements Exclusion, Disposable {
     }
   }
 
-  /** Who has a volume, by what its bucket says. */
+  /** Reads from the bucket who has a volume. */
   async holder(volume: string): Promise<ClaimRecord | undefined> {
     const entry = await this.#parts.bucket.get(keyOf(volume));
     if (entry === undefined) return undefined;
@@ -268,10 +269,4 @@ export class Claims implements Exclusion, Disposable {
 
 function isOf({ nonce }: HeldClaim, entry: KeyValueEntry): boolean {
   return decodeClaim(entry.value).nonce === nonce;
-}
-
-function startTimer(ms: number, call: () => void): () => void {
-  const timer = setTimeout(call, ms);
-  Deno.unrefTimer(timer);
-  return () => clearTimeout(timer);
 }

@@ -6,6 +6,7 @@
  */
 
 import { Backoff } from "../../store/retry.ts";
+import { startIdleTimer } from "../../store/timer.ts";
 import { thrownText } from "../../uapi/error.ts";
 import type { WantedVolumes } from "./wanted.ts";
 
@@ -71,7 +72,7 @@ export class Looks {
   constructor(parts: LooksParts) {
     this.#parts = parts;
     this.#random = parts.random ?? Math.random;
-    this.#timer = parts.timer ?? startTimer;
+    this.#timer = parts.timer ?? startIdleTimer;
     this.#passes = new Backoff(this.#random, PAUSE_MS, LONGEST_PAUSE_MS);
   }
 
@@ -174,10 +175,4 @@ export class Looks {
     if (concern.backoff.failures === 0) this.#parts.report(thrownText(failure));
     concern.cancel = this.#timer(concern.backoff.next(), () => this.look(concern.volume));
   }
-}
-
-function startTimer(ms: number, call: () => void): () => void {
-  const timer = setTimeout(call, ms);
-  Deno.unrefTimer(timer);
-  return () => clearTimeout(timer);
 }

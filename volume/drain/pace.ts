@@ -8,6 +8,7 @@
  */
 
 import { Backoff, mayPass } from "../../store/retry.ts";
+import { startTimer } from "../../store/timer.ts";
 import { assert, isUblkError, thrownText, UblkError } from "../../uapi/error.ts";
 import type { Commit, Drain } from "../engine.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
@@ -279,9 +280,4 @@ export class DrainPace implements Drain {
     for (const { reject } of this.#waiters.splice(0)) reject(this.#stopped);
     onStop(this.#stopped);
   }
-}
-
-function startTimer(ms: number, call: () => void): () => void {
-  const timer = setTimeout(call, ms);
-  return () => clearTimeout(timer);
 }

@@ -12,6 +12,7 @@
  */
 
 import { Backoff, mayPass } from "../../store/retry.ts";
+import { startTimer } from "../../store/timer.ts";
 import type { Committed, ManifestName } from "../committed.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
@@ -219,9 +220,4 @@ export class SpaceKeeper {
     this.#storedBytes = freed.storedBytes;
     this.#neededBytes = freed.neededBytes;
   }
-}
-
-function startTimer(ms: number, call: () => void): () => void {
-  const timer = setTimeout(call, ms);
-  return () => clearTimeout(timer);
 }
